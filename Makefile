@@ -1,0 +1,45 @@
+# One word for each thing a developer does. Everything runs in .venv, which the first of them makes.
+PYTHON ?= python3.11
+BIN = .venv/bin
+
+.PHONY: demo test test-slow check format lint types docs dist clean
+
+.venv/demo: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip -c constraints.txt
+	$(BIN)/python -m pip install --quiet -e '.[samples]' -c constraints.txt
+	touch $@
+
+.venv/dev: .venv/demo
+	$(BIN)/python -m pip install --quiet -e '.[dev]' -c constraints.txt
+	touch $@
+
+demo: .venv/demo ## train the image-text recipe on OpenMoji, evaluate it, say where the run is
+	$(BIN)/sensorium train image-text
+
+test: .venv/dev ## the fast tests
+	$(BIN)/python -m pytest
+
+test-slow: .venv/dev ## every test, minutes each
+	$(BIN)/python -m pytest -m slow
+
+check: format lint types test docs ## everything that must hold before a change lands
+
+format: .venv/dev
+	$(BIN)/ruff format --check .
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+
+types: .venv/dev
+	$(BIN)/mypy
+
+docs: .venv/dev
+	$(BIN)/mkdocs build --strict --quiet
+
+dist: .venv/dev
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+
+clean:
+	rm -rf .venv build dist site *.egg-info

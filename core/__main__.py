@@ -1,0 +1,5 @@
+"""`python -m sensorium`."""
+
+from sensorium.cli.main import main
+
+main()

@@ -1,0 +1,175 @@
+"""What the commands do, as functions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sensorium import collectives
+from sensorium.assembly import Plan, make_plan
+from sensorium.checkpoint import Checkpoints, weights_of
+from sensorium.contracts import Source
+from sensorium.distributed import build_fabric, launching_rank
+from sensorium.errors import Interrupted, RecipeError
+from sensorium.evaluate.measure import Measurement
+from sensorium.evaluate.tables import Table
+from sensorium.extensions import Extensions, load_extensions
+from sensorium.model import Model
+from sensorium.preparation import prepare
+from sensorium.recipe import Recipe, read_recipe
+from sensorium.run import Run
+from sensorium.trainer import train
+
+log = logging.getLogger("sensorium")
+
+
+def fit(
+    recipe: Recipe | Mapping[str, Any] | str | Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    source: Source | None = None,
+    run_dir: str | Path | None = None,
+    resume: str | Path | None = None,
+    extensions: Extensions | None = None,
+) -> Model:
+    """Train as a recipe says, evaluate, and return the model.
+
+    Args:
+        recipe: a shipped name, a path to a YAML or Python file, a mapping or a Recipe; None when resuming.
+        overrides: `key.sub=value` texts.
+        source: records in place of those that `data.source` names.
+        run_dir: the run folder; default `runs/NAME-DATE-TIME`.
+        resume: the folder of a run to continue, with its own recipe.
+        extensions: plugins, when not those that are installed.
+
+    Returns:
+        The trained model; `model.run` is its run folder.
+
+    Raises:
+        SensoriumError: whatever the user can mend, in one sentence.
+        Interrupted: after SIGTERM, when a checkpoint is written.
+    """
+    extensions = extensions or load_extensions()
+    run = Run.open(resume) if resume else None
+    if recipe is None and run is None:
+        raise RecipeError("Give a recipe to train, or a run to resume.")
+    resolved = read_recipe(run.recipe_file if run else recipe, extensions.registry, overrides)  # type: ignore[arg-type]
+    plan = make_plan(resolved, extensions)
+    if plan.source is None and source is None:
+        raise RecipeError("The recipe names no source: set data.source, or hand one to fit(source=...).")
+    fabric = build_fabric(resolved.train)
+    if run is None and launching_rank() == 0:
+        run = Run.create(run_dir, resolved, extensions)
+    fabric.launch()
+    run = Run(collectives.broadcast(run.folder if run else None))  # type: ignore[arg-type]
+    handler = run.log_to_file() if fabric.is_global_zero else None
+    try:
+        if fabric.is_global_zero:
+            announce(resolved, run, extensions, fabric.world_size, str(fabric.device))
+        return _train(plan, source, run, fabric, bool(resume))
+    except BaseException as error:
+        if fabric.is_global_zero:
+            log.error("%s", error)
+            run.update(state="interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed")
+        raise
+    finally:
+        if handler is not None:
+            logging.getLogger("sensorium").removeHandler(handler)
+            handler.close()
+
+
+def _train(plan: Plan, source: Source | None, run: Run, fabric: Any, resume: bool) -> Model:
+    source = source if source is not None else plan.source()  # type: ignore[misc]
+    measurement = Measurement(plan, source, run)
+    training = prepare(plan, source, run, fabric, resume, measurement.on_val)
+    try:
+        train(training)
+        model = training.model()
+    finally:
+        training.close()
+    if model is not None:
+        model.save(run.model)
+        run.update(state="finished", step=training.step, steps=training.steps)
+        for table in measurement.on_test(model).values():
+            log.info("\n%s", table.text())
+    collectives.barrier()
+    model = model or Model(plan, training.learner)
+    model.run = run
+    return model
+
+
+def announce(recipe: Recipe, run: Run, extensions: Extensions, world: int, device: str) -> None:
+    """Say, before anything is read, what will be done: the resolved recipe, the plugins from outside, the place."""
+    log.info("recipe, as resolved:\n%s", run.recipe_file.read_text(encoding="utf-8").rstrip())
+    for plugin in extensions.third_party():
+        log.info("plugin %s (%s %s)", plugin.name, plugin.distribution, plugin.version)
+    log.info("%d process(es) on %s · run folder %s", world, device, run.folder)
+
+
+def load(run: str | Path, checkpoint: str = "final", extensions: Extensions | None = None) -> Model:
+    """Return the model of a run.
+
+    Args:
+        run: the run folder.
+        checkpoint: "final" for the exported model, "best" or "last" for a checkpoint, or a step number.
+        extensions: plugins, when not those that are installed.
+
+    Raises:
+        RunError: when the run holds no such model.
+    """
+    extensions = extensions or load_extensions()
+    opened = Run.open(run)
+    if checkpoint == "final":
+        model = Model.open(opened.model, extensions)
+    else:
+        plan = make_plan(read_recipe(opened.recipe_file, extensions.registry), extensions)
+        state = Checkpoints(opened.checkpoints, plan.recipe.checkpoint.keep).read(checkpoint)
+        model = Model.untrained(plan, opened.kept_state).load_weights(weights_of(state), f"checkpoint {checkpoint}")
+    model.run = opened
+    return model
+
+
+def evaluate(
+    run: str | Path,
+    evaluators: Sequence[str] | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    checkpoint: str = "final",
+    source: Source | None = None,
+    extensions: Extensions | None = None,
+) -> dict[str, Table]:
+    """Measure a run on its test part.
+
+    Args:
+        run: the run folder.
+        evaluators: names of tables of the recipe, or of registered evaluators; default all tables of the recipe.
+        overrides: `key.sub=value` texts applied to the run's recipe, such as `evaluate.evaluators.knn.k=5`.
+        checkpoint: as in `load`.
+        source: records in place of those that `data.source` names.
+        extensions: plugins, when not those that are installed.
+
+    Returns:
+        Table name -> the table, which is also written to `RUN/evaluations`.
+    """
+    extensions = extensions or load_extensions()
+    model = load(run, checkpoint, extensions)
+    recipe = read_recipe(model.run.recipe_file, extensions.registry, overrides)
+    chosen = {name: dict(part) for name, part in recipe.plain()["evaluate"]["evaluators"].items()}
+    if evaluators is not None:
+        chosen = {name: chosen.get(name, {"name": name}) for name in evaluators}
+    if not chosen:
+        raise RecipeError(
+            "The recipe names no evaluator: choose one with --with; `sensorium list evaluators` shows them."
+        )
+    plain = recipe.plain()
+    plain["evaluate"]["evaluators"] = chosen
+    plan = make_plan(read_recipe(plain, extensions.registry), extensions)
+    for name, modality in plan.modalities.items():
+        modality.load_state(model.plan.modalities[name].state())
+    if source is None:
+        if plan.source is None:
+            raise RecipeError("The run was given its source by hand: hand the same to evaluate(source=...).")
+        source = plan.source()
+    return Measurement(plan, source, model.run).on_test(Model(plan, model.learner))

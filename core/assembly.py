@@ -1,0 +1,175 @@
+"""From a recipe to the parts it names: looked up, their options checked, their fit to each other proven.
+
+All of this happens before any data is read. What depends on data (a vocabulary, and encoders sized by it) is made
+afterwards, by `Plan.learner`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sensorium.contracts import Encoder, Evaluator, Modality, Objective, Source, TokenEncoder, ViewGenerator
+from sensorium.errors import PluginError, RecipeError
+from sensorium.extensions import Extensions
+from sensorium.learner import Learner
+from sensorium.options import check_options
+from sensorium.randomness import seed_globals
+from sensorium.recipe.schema import Part, Recipe
+from sensorium.registry import Registry
+
+
+@dataclass
+class Plan:
+    """The parts that a recipe names, each with checked options.
+
+    Args:
+        recipe: what they were made from.
+        modalities: modality name -> the modality, not yet fitted.
+        generators: modality name -> the view generator.
+        encoders: modality name -> makes the encoder, once the modality is fitted.
+        objective: makes the objective.
+        evaluators: table name -> makes the evaluator.
+        source: makes the source, or None when the recipe names none.
+    """
+
+    recipe: Recipe
+    modalities: dict[str, Modality]
+    generators: dict[str, ViewGenerator]
+    encoders: dict[str, Callable[[], Encoder]]
+    objective: Callable[[], Objective]
+    evaluators: dict[str, Callable[[], Evaluator]]
+    source: Callable[[], Source] | None
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """Modality name -> the source's field that holds its raw values."""
+        return {name: tower.field or name for name, tower in self.recipe.modalities.items()}
+
+    def learner(self) -> Learner:
+        """Return a learner with its first weights, which depend on the recipe's seed alone."""
+        seed_globals(self.recipe.seed, "weights")
+        encoders = {name: make() for name, make in self.encoders.items()}
+        for name, tower in self.recipe.modalities.items():
+            encoders[name].requires_grad_(not tower.frozen)
+        return Learner(encoders, self.objective())
+
+
+def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
+    """Look up and check every part of a recipe.
+
+    Raises:
+        PluginError: for a name that is not registered, or a plugin that failed.
+        RecipeError: for options a part does not have, and parts that do not fit each other.
+    """
+    registry = extensions.registry
+    _require_plugins(recipe.plugins, extensions)
+    modalities: dict[str, Modality] = {}
+    generators: dict[str, ViewGenerator] = {}
+    encoders: dict[str, Callable[[], Encoder]] = {}
+    encoder_classes: dict[str, type] = {}
+    for name, tower in recipe.modalities.items():
+        path = f"modalities.{name}"
+        named = tower.modality or Part(name=name)
+        modalities[name] = _maker(registry, "modalities", named, f"{path}.modality")()
+        generators[name] = _maker(registry, "views", tower.views, f"{path}.views", named.name, modalities[name])()
+        make = _maker(registry, "encoders", tower.encoder, f"{path}.encoder", named.name, modalities[name])
+        encoders[name], encoder_classes[name] = make, make.func
+    plan = Plan(
+        recipe,
+        modalities,
+        generators,
+        encoders,
+        _maker(registry, "objectives", recipe.objective, "objective"),
+        {
+            name: _maker(registry, "evaluators", part, f"evaluate.evaluators.{name}")
+            for name, part in recipe.evaluate.evaluators.items()
+        },
+        _maker(registry, "sources", recipe.data.source, "data.source") if recipe.data.source else None,
+    )
+    _check_fit(plan, encoder_classes, registry)
+    return plan
+
+
+def check_source(plan: Plan, source: Source) -> None:
+    """Check that a source has the fields that the recipe reads.
+
+    Raises:
+        RecipeError: when it lacks one.
+    """
+    for name, field in plan.fields.items():
+        if field not in source.fields:
+            raise RecipeError(
+                f"modalities.{name} reads the field '{field}', which the source does not have; "
+                f"it has {', '.join(source.fields) or 'none'}: name one of them with modalities.{name}.field."
+            )
+
+
+def _maker(registry: Registry, kind: str, part: Part, path: str, modality: str | None = None, *given: Any) -> partial:
+    """Return what makes a part: its class with the modality it belongs to, if any, and its checked options."""
+    cls = registry.find(kind, part.name, modality).load()
+    options = check_options(cls, part.options, path, skip_first=bool(given))
+    return partial(cls, *given, **options)
+
+
+def _require_plugins(names: Iterable[str], extensions: Extensions) -> None:
+    loaded = {plugin.name for plugin in extensions.plugins if plugin.state == "loaded"}
+    for name in names:
+        if name not in loaded:
+            raise PluginError(
+                f"The recipe needs the plugin '{name}', which is not loaded: install it, or see `sensorium plugins`."
+            )
+
+
+def _check_fit(plan: Plan, encoder_classes: dict[str, type], registry: Registry) -> None:
+    """Prove that views, encoders and objective serve each other."""
+    recipe, needs = plan.recipe, plan.objective.func.needs  # type: ignore[attr-defined]
+    objective = recipe.objective.name
+    names = ", ".join(recipe.modalities)
+    if needs.modalities == "one" and len(recipe.modalities) != 1:
+        raise RecipeError(
+            f"The objective '{objective}' takes one modality, but the recipe has {len(recipe.modalities)} ({names}); "
+            f"for several, there are: {_loadable(registry, 'objectives', None, lambda cls: cls.needs.modalities == 'many')}."
+        )
+    if needs.modalities == "many" and len(recipe.modalities) < 2:
+        raise RecipeError(
+            f"The objective '{objective}' aligns modalities, but the recipe has only '{names}'; "
+            f"for one, there are: {_loadable(registry, 'objectives', None, lambda cls: cls.needs.modalities == 'one')}."
+        )
+    for name, tower in recipe.modalities.items():
+        generator, kind = plan.generators[name], (tower.modality or Part(name=name)).name
+        if generator.views < needs.views or (generator.views > needs.views and not needs.multicrop):
+            wanted = f"{needs.views} or more views" if needs.multicrop else f"{needs.views} view(s)"
+            fitting = _loadable(registry, "views", kind, lambda cls, n=needs.views: cls.views == n)
+            raise RecipeError(
+                f"The objective '{objective}' needs {wanted} of each record, but modalities.{name}.views "
+                f"'{tower.views.name}' makes {generator.views}; generators that would fit: {fitting}."
+            )
+        if needs.target and generator.target != needs.target:
+            fitting = _loadable(registry, "views", kind, lambda cls, t=needs.target: cls.target == t)
+            raise RecipeError(
+                f"The objective '{objective}' needs the target '{needs.target}', but modalities.{name}.views "
+                f"'{tower.views.name}' carries {generator.target or 'none'}; generators that would fit: {fitting}."
+            )
+        if needs.tokens and not issubclass(encoder_classes[name], TokenEncoder):
+            fitting = _loadable(registry, "encoders", kind, lambda cls: issubclass(cls, TokenEncoder))
+            raise RecipeError(
+                f"The objective '{objective}' needs tokens, but modalities.{name}.encoder '{tower.encoder.name}' is "
+                f"no token encoder; encoders that would fit: {fitting}."
+            )
+
+
+def _loadable(registry: Registry, kind: str, modality: str | None, fits: Callable[[type], bool]) -> str:
+    """Return the names of registered classes that fit, those that cannot be loaded left out."""
+    names = []
+    for spec in registry.specs(kind):
+        if modality is not None and spec.modality not in (None, modality):
+            continue
+        try:
+            if fits(spec.load()):
+                names.append(spec.name)
+        except PluginError:
+            continue
+    return ", ".join(names) or "none"

@@ -1,0 +1,344 @@
+"""What a plugin writes: Modality, ViewGenerator, Encoder, Objective, Source, Evaluator.
+
+Each is a small abstract class. Constructor arguments are the options of a recipe: they are keyword arguments with
+types, validated against the signature, and the `Args:` section of the class docstring is their help text. Whatever
+belongs to a modality (its encoders and view generators) receives that modality as its first argument.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sensorium.types import Batch, Features, Needs, Outcome, Record, View
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class Modality(ABC):
+    """How a raw value is decoded to an example, and how examples become a batch.
+
+    A modality may learn from the train part of the data (`fit`: a vocabulary, a scale); what it learned is its
+    `state`, which the run stores and every later use of the run restores.
+    """
+
+    files: ClassVar[bool] = False
+    """True when a string among the raw values names a file, relative to the source's `root`."""
+
+    @abstractmethod
+    def decode(self, raw: Any) -> Any:
+        """Turn one raw value (bytes, a path, an array, a string) into a canonical example.
+
+        Runs on a loader worker. Uses no randomness.
+
+        Raises:
+            BadSample: with the reason, when the value cannot be decoded.
+        """
+
+    @abstractmethod
+    def collate(self, examples: Sequence[Any]) -> Batch:
+        """Join decoded examples into one canonical batch on the CPU."""
+
+    def fit(self, raws: Iterable[Any]) -> None:
+        """Learn what decoding needs from the raw values of the train part; by default, nothing."""
+
+    @property
+    def fitted(self) -> bool:
+        """Whether `decode` can be called; False asks the trainer to call `fit` first."""
+        return True
+
+    def state(self) -> dict[str, Any]:
+        """Return what `fit` learned, as plain JSON values."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state` returned."""
+
+    def preview(self, example: Any) -> Image:
+        """Draw one example for a report: an RGB picture of at most 256 pixels a side.
+
+        Any example that `decode` returns, or one row of a batch as `examples` gives it, can be drawn.
+        """
+        raise NotImplementedError(f"{type(self).__name__} draws no previews.")
+
+    def examples(self, batch: Batch) -> list[Any]:
+        """Take a batch, on any device, apart into examples that `preview` can draw."""
+        raise NotImplementedError(f"{type(self).__name__} takes no batch apart.")
+
+    def handmade(self, batch: Batch) -> np.ndarray | None:
+        """Return hand-made features float32 (B, D) of a batch, the baseline of every table; None when it has none."""
+        return None
+
+
+class ViewGenerator(ABC):
+    """Makes views of a batch, on the device where the batch lives."""
+
+    views: int = 1
+    """How many views it returns."""
+    target: str | None = None
+    """The name of the target that its views carry, when they carry one."""
+
+    @abstractmethod
+    def __call__(self, batch: Batch, rng: torch.Generator) -> list[View]:
+        """Return `views` views of the batch.
+
+        Parameters are drawn per example from `rng`, a generator on the batch's device; the input is never written
+        to, and no global randomness is used.
+        """
+
+    def stage(self, example: Any, rng: torch.Generator) -> Any:
+        """Change one decoded example before collation, on the loader worker; by default, not at all.
+
+        For what must run before examples share a shape, such as a crop out of a large photograph. `rng` is a CPU
+        generator seeded from (seed, epoch, record id). A generator that overrides it cannot be fed from a cache.
+        """
+        return example
+
+
+@dataclass
+class Tokens:
+    """An encoder's input cut into tokens, before the encoder has looked at them.
+
+    Args:
+        x: float (B, T, D), embedded tokens *without* position.
+        positions: float (B, T, D) or (1, T, D), what the encoder adds to say where a token stands.
+        mask: bool (B, T), True where a token is real; None when all are.
+    """
+
+    x: Tensor
+    positions: Tensor
+    mask: Tensor | None = None
+
+
+class Encoder(nn.Module, ABC):
+    """A module that turns a canonical batch into features. `dim` is D, the width of what it returns."""
+
+    dim: int
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Features:
+        """Encode a batch (B examples) to features with pooled (B, D)."""
+
+
+class TokenEncoder(Encoder):
+    """An encoder that shows its tokens: masked, predictive and self-distilling objectives are written against it."""
+
+    target_dim: int
+    """P, the width of one token's reconstruction target."""
+
+    @abstractmethod
+    def tokenize(self, batch: Batch) -> Tokens:
+        """Cut a batch into T tokens each, embedded to (B, T, D)."""
+
+    @abstractmethod
+    def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
+        """Encode tokens, or the kept subset of them.
+
+        Args:
+            tokens: what `tokenize` returned, possibly with `x` replaced at masked places.
+            keep: int64 (B, K), the positions of the tokens to encode; None encodes all T. The returned features
+                have K tokens, in the order of `keep`.
+        """
+
+    @abstractmethod
+    def token_targets(self, batch: Batch) -> Tensor:
+        """Return what a token's reconstruction is compared with: float (B, T, P), or int64 (B, T) class ids."""
+
+    def forward(self, batch: Batch) -> Features:
+        """Encode every token of a batch."""
+        return self.encode_tokens(self.tokenize(batch))
+
+
+class Encoders(Mapping[str, Encoder]):
+    """The encoders of a learner by modality name; what an objective builds its heads and teachers from."""
+
+    def __init__(self, encoders: Mapping[str, Encoder]) -> None:
+        self._encoders = dict(encoders)
+
+    def __getitem__(self, name: str) -> Encoder:
+        return self._encoders[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._encoders)
+
+    def __len__(self) -> int:
+        return len(self._encoders)
+
+    @property
+    def single(self) -> Encoder:
+        """The only encoder, for objectives of one modality."""
+        (encoder,) = self._encoders.values()
+        return encoder
+
+
+class Encode(ABC):
+    """What runs the encoders for an objective; each call picks the encoder of the view's modality.
+
+    A teacher is a copy of the encoders: `encode.using(teacher)` gives the same calls through the copies.
+    """
+
+    @abstractmethod
+    def __call__(self, views: Sequence[View]) -> list[Features]:
+        """Return the features of each view; neighbours of one modality and shape run as one batch."""
+
+    @abstractmethod
+    def tokens(self, view: View) -> Tokens:
+        """Return the tokens of a view, before encoding (token encoders only)."""
+
+    @abstractmethod
+    def kept(self, view: View, tokens: Tokens, keep: Tensor | None = None) -> Features:
+        """Encode tokens of a view, or the subset `keep` (B, K) of them (token encoders only)."""
+
+    @abstractmethod
+    def targets(self, view: View) -> Tensor:
+        """Return the reconstruction targets of a view's tokens: (B, T, P) or class ids (B, T)."""
+
+    @abstractmethod
+    def using(self, encoders: Mapping[str, nn.Module] | nn.ModuleDict) -> Encode:
+        """Return the same calls through other encoders, by modality name."""
+
+
+class Objective(nn.Module, ABC):
+    """Owns heads, teachers and queues, and turns views into a loss.
+
+    It is written once against views, features, tokens and targets, and names no modality.
+    """
+
+    needs: ClassVar[Needs] = Needs()
+
+    @abstractmethod
+    def build(self, encoders: Encoders) -> None:
+        """Make heads (and teachers) from the encoders; `encoders.single.dim` is the width of features."""
+
+    @abstractmethod
+    def forward(self, views: Any, encode: Encode) -> Outcome:
+        """Return the loss of one batch.
+
+        Args:
+            views: a list of views, or modality name -> list of views when `needs.modalities` is "many"; a modality
+                that no record of the batch has comes with an empty list.
+            encode: runs the encoders: `encode(views)` gives the features of each.
+        """
+
+    def embed(self, modality: str, pooled: Tensor) -> Tensor:
+        """Map pooled features (B, D) of one modality to the space in which the objective compares; default, as is."""
+        return pooled
+
+    def after_step(self, progress: float) -> None:
+        """Update teachers, queues and clamps after an optimizer step; `progress` runs from 0 to 1."""
+
+
+class Source(ABC, Sequence[Record]):
+    """Where records come from: a sequence of them, read lazily.
+
+    `source[i]` may read a file; it raises `BadSample` when that one record cannot be read. `keys` must be cheap.
+    """
+
+    root: str = "."
+    """The folder that relative paths among the raw values start from."""
+
+    @property
+    @abstractmethod
+    def fields(self) -> tuple[str, ...]:
+        """The names under which records may carry raw values."""
+
+    @abstractmethod
+    def key(self, index: int) -> Record:
+        """Return the record at `index` without its values: id, labels, split and group only."""
+
+
+@dataclass
+class FeatureTable:
+    """Frozen features of one part of the records, as evaluators see them.
+
+    Args:
+        ids: N record ids, each once.
+        features: modality name -> float32 array (N, D); rows of absent values are nan.
+        present: modality name -> bool array (N,).
+        labels: label name -> object array (N,) of numbers or strings, None or nan where a record has none.
+        groups: N group names; records of one group are each other's positives and never straddle two parts.
+    """
+
+    ids: list[str]
+    features: dict[str, np.ndarray]
+    present: dict[str, np.ndarray]
+    labels: dict[str, np.ndarray]
+    groups: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, rows: np.ndarray) -> FeatureTable:
+        """Return the records at `rows`: int64 positions (M,), in that order."""
+        return FeatureTable(
+            [self.ids[row] for row in rows],
+            {name: x_ND[rows] for name, x_ND in self.features.items()},
+            {name: mask_N[rows] for name, mask_N in self.present.items()},
+            {name: y_N[rows] for name, y_N in self.labels.items()},
+            [self.groups[row] for row in rows],
+        )
+
+    def join(self, other: FeatureTable) -> FeatureTable:
+        """Return the records of both, this table's first; both must hold the same modalities and labels."""
+
+        def both(mine: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {name: np.concatenate([mine[name], theirs[name]]) for name in mine}
+
+        return FeatureTable(
+            self.ids + other.ids,
+            both(self.features, other.features),
+            both(self.present, other.present),
+            both(self.labels, other.labels),
+            self.groups + other.groups,
+        )
+
+
+class Evaluator(ABC):
+    """Measures frozen features: fits on the train part, reports on the test part.
+
+    It never sees the test part before its choices are made: `fit` receives the train part alone. Which records are
+    which part is the protocol's business, not its own; it is copied afresh for every pair of parts.
+    """
+
+    space: Literal["features", "embedding"] = "features"
+    """"features" asks for the encoder's pooled features, "embedding" for the space the objective compares in."""
+    protocol: str | Mapping[str, Any] = "given"
+    """How the parts are cut: "given", or a protocol with options, `{"name": "kfold", "folds": 10}`."""
+    label: str | None = None
+    """The label column that it predicts, whose classes folds share out evenly; None takes the only one."""
+    selection: str = "nothing is selected"
+    """The rule by which it chooses its own settings, as tables print it."""
+    seed: int = 0
+    """What its randomness hangs on; set before `fit`, another one for every repetition of a protocol."""
+
+    def prepare(self, embed: Callable[..., Mapping[str, Tensor]]) -> None:
+        """Take the means to embed raw values of the evaluator's own (class prompts); called once for each model.
+
+        `embed(text=["a photo of a cat"])` gives modality name -> (N, D), in the joint space.
+        """
+
+    @abstractmethod
+    def fit(self, train: FeatureTable) -> None:
+        """Learn and select on the train part."""
+
+    @abstractmethod
+    def measure(self, test: FeatureTable) -> dict[str, float]:
+        """Return the figures of the test part, by name; larger is better unless the name ends in " ↓"."""
+
+    @abstractmethod
+    def chance(self, test: FeatureTable) -> dict[str, float]:
+        """Return what guessing would score, under the same names; figures that guessing has no part in are left out.
+
+        Called after `fit`: the best constant guess may depend on the train part.
+        """
+
+    def notes(self) -> list[str]:
+        """Return, after `measure`, what a reader must know beside the figures: what was chosen, what left out."""
+        return []

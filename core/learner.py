@@ -1,0 +1,96 @@
+"""The learner: the one root module that holds encoders and objective.
+
+DDP, FSDP and a checkpoint each see one module; teachers and queues live inside the objective and so inside it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor, nn
+
+from sensorium.contracts import Encode, Encoder, Encoders, Objective, Tokens, ViewGenerator
+from sensorium.types import Batch, Features, Outcome, RecordBatch, View
+
+
+def make_views(
+    records: RecordBatch, generators: dict[str, ViewGenerator], rng: torch.Generator
+) -> dict[str, list[View]]:
+    """Return the views of every modality of a batch, each marked with its modality and the records it stands for."""
+    made: dict[str, list[View]] = {}
+    for name, generator in generators.items():
+        made[name] = generator(records.batches[name], rng) if name in records.batches else []
+        for view in made[name]:
+            view.modality, view.present = name, records.present[name]
+    return made
+
+
+class _Encode(Encode):
+    """The encoders by modality name, as objectives call them."""
+
+    def __init__(self, encoders: Mapping[str, nn.Module] | nn.ModuleDict) -> None:
+        self._encoders = encoders
+
+    def __call__(self, views: Sequence[View]) -> list[Features]:
+        features: list[Features] = []
+        for _, run in groupby(views, key=lambda view: (view.modality, view.batch.shape_key())):
+            group = list(run)
+            batches = [view.batch for view in group]
+            joined = type(batches[0]).cat(batches) if len(batches) > 1 else batches[0]
+            encoded = self._encoders[group[0].modality](joined)
+            features += encoded.split([len(batch) for batch in batches])
+        return features
+
+    def tokens(self, view: View) -> Tokens:
+        return self._encoders[view.modality].tokenize(view.batch)
+
+    def kept(self, view: View, tokens: Tokens, keep: Tensor | None = None) -> Features:
+        return self._encoders[view.modality].encode_tokens(tokens, keep)
+
+    def targets(self, view: View) -> Tensor:
+        return self._encoders[view.modality].token_targets(view.batch)
+
+    def using(self, encoders: Mapping[str, nn.Module] | nn.ModuleDict) -> _Encode:
+        return _Encode(encoders)
+
+
+class Learner(nn.Module):
+    """Encoders and an objective as one module.
+
+    Args:
+        encoders: modality name -> encoder.
+        objective: built here from the encoders.
+    """
+
+    def __init__(self, encoders: dict[str, Encoder], objective: Objective) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleDict(encoders)
+        self.objective = objective
+        objective.build(Encoders(encoders))
+
+    def forward(self, views: dict[str, list[View]]) -> Outcome:
+        """Return the objective's outcome on the views of one batch."""
+        encode = _Encode(self.encoders)
+        if self.objective.needs.modalities == "one":
+            (single,) = views.values()
+            return self.objective(single, encode)
+        outcome = self.objective(views, encode)
+        if not all(views.values()):
+            # A modality that this rank's records lack must still take part in the reduction of gradients.
+            outcome.loss = outcome.loss + 0.0 * sum(p.sum() for p in self.parameters() if p.requires_grad)
+        return outcome
+
+    def train(self, mode: bool = True) -> Learner:
+        """Set the training mode; encoders without a trainable weight stay in evaluation mode."""
+        super().train(mode)
+        for encoder in self.encoders.values():
+            if not any(p.requires_grad for p in encoder.parameters()):
+                encoder.eval()
+        return self
+
+    def embed(self, modality: str, batch: Batch, space: str = "embedding") -> Tensor:
+        """Return pooled features (B, D) of one canonical batch, or their image in the joint space."""
+        pooled = self.encoders[modality](batch).pooled
+        return self.objective.embed(modality, pooled) if space == "embedding" else pooled

@@ -1,0 +1,99 @@
+"""The state of a training at a glance: loss, records per second, share of time waiting for data, time left."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping
+
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+log = logging.getLogger("sensorium")
+T = TypeVar("T")
+
+
+class Meter:
+    """Measures where the time of a loop goes.
+
+    Args:
+        batch: records of one step, over all ranks.
+    """
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+        self._reset()
+
+    def _reset(self) -> None:
+        self._steps, self._waited, self._start = 0, 0.0, time.perf_counter()
+
+    def waiting(self, items: Iterable[T]) -> Iterator[T]:
+        """Iterate over items, measuring how long each one is waited for."""
+        iterator = iter(items)
+        while True:
+            asked = time.perf_counter()
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+            self._waited += time.perf_counter() - asked
+            self._steps += 1
+            yield item
+
+    def read(self) -> dict[str, float]:
+        """Return the figures since the last reading: `records_per_second`, `data_wait` (a share of the time)."""
+        elapsed = max(time.perf_counter() - self._start, 1e-9)
+        figures = {
+            "records_per_second": self._steps * self.batch / elapsed,
+            "data_wait": self._waited / elapsed,
+        }
+        self._reset()
+        return figures
+
+
+class ProgressLine:
+    """A progress bar on a terminal, a line now and then elsewhere.
+
+    Args:
+        total: steps of the run.
+        done: steps that are done already.
+        seconds: how often a line is written where there is no terminal.
+    """
+
+    def __init__(self, total: int, done: int, seconds: float = 10.0) -> None:
+        self.total, self.first, self.seconds = total, done, seconds
+        self._start = self._last = time.monotonic()
+        console = Console(stderr=True)
+        self._bar: Progress | None = None
+        if console.is_terminal:
+            columns = (BarColumn(), TextColumn("{task.completed}/{task.total}"), TextColumn("{task.description}"))
+            self._bar = Progress(*columns, console=console, transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task("", total=total, completed=done)
+
+    def show(self, step: int, figures: Mapping[str, float]) -> None:
+        """Show the figures after `step` steps."""
+        now = time.monotonic()
+        left = (now - self._start) / max(step - self.first, 1) * (self.total - step)
+        text = (
+            f"loss {figures['loss']:.4f} · {figures['records_per_second']:,.0f} records/s · "
+            f"waiting for data {figures['data_wait']:.0%} · {_clock(left)} left"
+        )
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, description=text)
+        elif now - self._last >= self.seconds or step == self.total:
+            self._last = now
+            log.info("step %d/%d · %s", step, self.total, text)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

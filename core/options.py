@@ -1,0 +1,183 @@
+"""The options of a registered class: read from its constructor's signature and its docstring, checked against both.
+
+A recipe's options are the keyword arguments of a constructor. Their types are its annotations, their help text is the
+`Args:` section of the class docstring; there is no second place to declare them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from sensorium.errors import PluginError, RecipeError, nearest
+
+_WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "a string", NoneType: "null"}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a registered class.
+
+    Args:
+        name: its keyword.
+        annotation: its type; `Any` when the constructor says none.
+        required: whether a recipe must give it.
+        default: its value when a recipe does not give it.
+        help: what the docstring says of it.
+    """
+
+    name: str
+    annotation: Any
+    required: bool
+    default: Any = None
+    help: str = ""
+
+    @property
+    def type(self) -> str:
+        """The type as Python writes it."""
+        return inspect.formatannotation(self.annotation)
+
+    def public(self) -> dict[str, Any]:
+        """Return what listings show."""
+        shown = {"name": self.name, "type": self.type, "required": self.required, "help": self.help}
+        return shown if self.required else shown | {"default": self.default}
+
+
+def options_of(target: Callable[..., Any], skip: int | tuple[str, ...] = 0) -> list[Option]:
+    """Return the options of a class, or of a function that makes an instance, in the order of its signature.
+
+    Args:
+        target: the class or function.
+        skip: what the caller fills in itself: this many leading arguments, or the arguments of these names.
+
+    Raises:
+        PluginError: when an annotation cannot be evaluated.
+    """
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = [p for p in inspect.signature(target).parameters.values() if p.kind not in kinds]
+    if isinstance(skip, int):
+        parameters = parameters[skip:]
+    else:
+        parameters = [p for p in parameters if p.name not in skip]
+    told = _documented(target)
+    return [
+        Option(
+            name=p.name,
+            annotation=_annotation(target, p),
+            required=p.default is p.empty,
+            default=None if p.default is p.empty else p.default,
+            help=told.get(p.name, ""),
+        )
+        for p in parameters
+    ]
+
+
+def check_options(
+    target: Callable[..., Any],
+    given: Mapping[str, Any],
+    path: str,
+    skip_first: bool = False,
+    name: str | None = None,
+) -> dict[str, Any]:
+    """Return the given options as the constructor wants them (a list becomes the tuple that it asks for).
+
+    Nothing is guessed: "3" is no integer, 1 is not true, and an integer is a number.
+
+    Args:
+        target: the class or function.
+        given: option names and values, as a recipe has them.
+        path: where they stand in the recipe, such as "objective".
+        skip_first: whether the first argument (the modality) is not an option.
+        name: what recipes call the target; default its own name.
+
+    Raises:
+        RecipeError: in one sentence, for an unknown option, a value of another type or a required option left out.
+    """
+    name = name or target.__name__
+    options = {option.name: option for option in options_of(target, skip=int(skip_first))}
+    listed = f"its options: {', '.join(options)}" if options else "it has none"
+    for key, value in given.items():
+        if key not in options:
+            suggestion = nearest(key, options)
+            after = f"{suggestion} {listed[0].upper()}{listed[1:]}" if suggestion else f"; {listed}"
+            raise RecipeError(f"{path}.{key} = {value!r}: '{name}' has no option '{key}'{after}.")
+    for option in options.values():
+        if option.required and option.name not in given:
+            told = f" ({option.help.rstrip('.')})" if option.help else ""
+            raise RecipeError(f"{path}.{option.name} is missing: '{name}' needs it, {option.type}{told}.")
+    return {key: _coerced(options[key], value, path) for key, value in given.items()}
+
+
+def _coerced(option: Option, value: Any, path: str) -> Any:
+    adapter = TypeAdapter(option.annotation, config=ConfigDict(arbitrary_types_allowed=True))
+    try:
+        text = json.dumps(value)
+    except (TypeError, ValueError):
+        text = None  # an object that only a recipe written in Python can hold
+    try:
+        # Read strictly, and as JSON, where an array is as good a tuple as a list.
+        return adapter.validate_python(value, strict=True) if text is None else adapter.validate_json(text, strict=True)
+    except ValidationError as error:
+        told = f": {option.help.rstrip('.')}" if option.help else ""
+        raise RecipeError(f"{path}.{option.name} = {value!r} is not {_phrase(option.annotation)}{told}.") from error
+
+
+def _phrase(annotation: Any) -> str:
+    """Return a type in words: "an integer or null"."""
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        return " or ".join(_phrase(part) for part in get_args(annotation))
+    if origin is Literal:
+        values = [repr(value) for value in get_args(annotation)]
+        return values[0] if len(values) == 1 else f"{', '.join(values[:-1])} or {values[-1]}"
+    return _WORDS.get(annotation) or f"of type {inspect.formatannotation(annotation)}"
+
+
+def _annotation(target: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    """Return a parameter's type; each is evaluated alone, since a skipped one may name what only type checkers see."""
+    if parameter.annotation is parameter.empty:
+        return Any
+    if not isinstance(parameter.annotation, str):
+        return parameter.annotation
+    function = target.__init__ if isinstance(target, type) else target  # type: ignore[misc]
+    names = getattr(inspect.unwrap(function), "__globals__", vars(sys.modules[target.__module__]))
+    try:
+        return eval(parameter.annotation, dict(names))
+    except NameError as error:
+        raise PluginError(
+            f"{target.__module__}.{target.__qualname__}: the type of option '{parameter.name}', "
+            f"{parameter.annotation}, cannot be evaluated: {error}."
+        ) from error
+
+
+def _documented(target: Callable[..., Any]) -> dict[str, str]:
+    """Return the `Args:` of the docstring; a subclass inherits what its bases say of inherited options."""
+    told: dict[str, str] = {}
+    for one in inspect.getmro(target) if isinstance(target, type) else (target,):
+        told = _args_section(inspect.cleandoc(one.__doc__ or "")) | told
+    return told
+
+
+def _args_section(doc: str) -> dict[str, str]:
+    """Parse the `Args:` section of a Google-style docstring."""
+    told: dict[str, str] = {}
+    name = ""
+    _, _, section = f"\n{doc}".partition("\nArgs:\n")
+    margin = len(section) - len(section.lstrip(" "))
+    for line in section.splitlines():
+        indent = len(line) - len(line.lstrip(" "))
+        if line.strip() and indent < margin:
+            break
+        if match := re.match(r"(\w+)\s*(?:\([^)]*\))?:\s*(.*)", line[margin:]) if indent == margin else None:
+            name, told[match[1]] = match[1], match[2]
+        elif name and line.strip():
+            told[name] += f" {line.strip()}"
+    return told

@@ -1,0 +1,40 @@
+"""Seeds: a sample's from (seed, epoch, id), a step's from (seed, step, rank).
+
+No stream of random numbers runs through a training, so there is none to save: whatever is drawn depends only on
+these names, never on workers, arrival order or how often a run was resumed.
+"""
+
+from __future__ import annotations
+
+import random
+from hashlib import blake2b
+
+import numpy as np
+import torch
+
+
+def seed_of(*names: object) -> int:
+    """Return 63 bits that depend on every one of `names`, the same on every machine and Python."""
+    text = "\x1f".join(str(name) for name in names)
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def share_of(*names: object) -> float:
+    """Return a number in [0, 1) that depends on every one of `names`."""
+    return seed_of(*names) / 2.0**63
+
+
+def generator(*names: object, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a generator on `device`, seeded from `names`."""
+    return torch.Generator(device=device).manual_seed(seed_of(*names))
+
+
+def seed_globals(*names: object) -> None:
+    """Seed the global generators of torch (every device), numpy and Python from `names`.
+
+    Dropout and initial weights draw from these. The trainer calls it before each step with (seed, step, rank).
+    """
+    seed = seed_of(*names)
+    torch.manual_seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)
+    random.seed(seed)

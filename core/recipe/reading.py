@@ -1,0 +1,175 @@
+"""Reading a recipe: from a shipped name, a YAML or Python file or a mapping, with overrides.
+
+Whatever is wrong is told in one sentence.
+"""
+
+from __future__ import annotations
+
+import re
+import runpy
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from sensorium.errors import RecipeError, nearest
+from sensorium.recipe.schema import Recipe
+from sensorium.registry import Registry
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose floats are what people mean: 1e-3 is a number."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^[-+]?(\d[\d_]*\.?[\d_]*([eE][-+]?\d+)|\d[\d_]*\.[\d_]*|\.\d[\d_]*([eE][-+]?\d+)?|\.(inf|nan))$",
+        re.I,
+    ),
+    list("-+0123456789."),
+)
+
+
+def read_recipe(
+    recipe: Recipe | Mapping[str, Any] | str | Path, registry: Registry, overrides: Sequence[str] = ()
+) -> Recipe:
+    """Return the validated recipe.
+
+    Args:
+        recipe: a shipped name, a path to a `.yaml` or `.py` file (which defines `recipe`, a mapping or a function
+            that returns one), a mapping, or a Recipe.
+        registry: where shipped names are looked up.
+        overrides: `key.sub=value` texts, applied in order.
+
+    Raises:
+        RecipeError: one sentence with the path, the value and the nearest valid names.
+    """
+    if isinstance(recipe, Recipe):
+        raw, origin = recipe.plain(), "recipe"
+    elif isinstance(recipe, Mapping):
+        raw, origin = dict(recipe), "recipe"
+    else:
+        raw, origin = _read(str(recipe), registry)
+    for text in overrides:
+        raw = override(raw, text)
+    return validate(raw, origin)
+
+
+def recipe_text(name: str, registry: Registry) -> str:
+    """Return a registered recipe's file as it stands, comments included."""
+    module, _, file = registry.find("recipes", name).target.partition(":")
+    return (files(module) / file).read_text(encoding="utf-8")
+
+
+def _read(name: str, registry: Registry) -> tuple[dict[str, Any], str]:
+    path = Path(name)
+    looks_like_file = path.suffix in (".yaml", ".yml", ".py") or path.parent != Path(".")
+    if path.is_file() or looks_like_file:
+        if not path.is_file():
+            raise RecipeError(
+                f"There is no recipe file '{name}': give a path to a .yaml or .py file, or a shipped name."
+            )
+        raw = _run_python(path) if path.suffix == ".py" else parse_yaml(path.read_text(encoding="utf-8"), name)
+    else:
+        raw = parse_yaml(recipe_text(name, registry), name)
+    if not isinstance(raw, dict):
+        raise RecipeError(f"{name} holds {type(raw).__name__}, not a mapping of recipe keys.")
+    return raw, name
+
+
+def _run_python(path: Path) -> Any:
+    found = runpy.run_path(str(path)).get("recipe")
+    if found is None:
+        raise RecipeError(f"{path} defines no `recipe`: assign a mapping to it, or define a function of that name.")
+    made = found() if callable(found) else found
+    return made.plain() if isinstance(made, Recipe) else made
+
+
+def parse_yaml(text: str, origin: str) -> Any:
+    """Return the values of a YAML text.
+
+    Raises:
+        RecipeError: when it is not YAML, with the line.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "the text"
+        raise RecipeError(f"{origin} is not YAML: {getattr(error, 'problem', error)} at {where}.") from error
+
+
+def override(raw: dict[str, Any], text: str) -> dict[str, Any]:
+    """Return a copy of a raw recipe with one `key.sub=value` applied; the value is read as YAML.
+
+    Raises:
+        RecipeError: when the text has no `=`, or leads through a value that is not a mapping.
+    """
+    path, equals, value = text.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise RecipeError(f"The override '{text}' is not of the form key.sub=value.")
+    new = dict(raw)
+    here = new
+    for depth, key in enumerate(keys[:-1]):
+        below: Any = here.get(key)
+        if isinstance(below, str):  # a part by its bare name
+            below = {"name": below}
+        if below is not None and not isinstance(below, dict):
+            raise RecipeError(
+                f"The override '{text}' leads through '{'.'.join(keys[: depth + 1])}', which is {below!r}."
+            )
+        here[key] = dict(below or {})
+        here = here[key]
+    here[keys[-1]] = parse_yaml(value, f"the override '{text}'")
+    return new
+
+
+def validate(raw: Mapping[str, Any], origin: str) -> Recipe:
+    """Return the recipe that a mapping describes.
+
+    Raises:
+        RecipeError: one sentence about the first key that is wrong.
+    """
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise RecipeError(f"{origin}: {_sentence(error.errors()[0])}") from error
+
+
+def _sentence(error: Any) -> str:
+    path = ".".join(str(key) for key in error["loc"]) or "recipe"
+    value = error["input"]
+    if error["type"] == "extra_forbidden":
+        known = _keys_at(error["loc"][:-1])
+        return (
+            f"there is no key '{path}' (given {value!r}){nearest(str(error['loc'][-1]), known)}; "
+            f"keys there: {', '.join(known)}."
+        )
+    if error["type"] == "missing":
+        return f"the key '{path}' is missing."
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
+    if error["type"] == "value_error":
+        return f"'{path}': {message}."
+    return (
+        f"'{path}' is {value!r}, but it {message}."
+        if message.startswith("should")
+        else f"'{path}' is {value!r}: {message}."
+    )
+
+
+def _keys_at(loc: Sequence[str | int]) -> list[str]:
+    """Return the valid keys of the section that a location leads to."""
+    model: Any = Recipe
+    for key in loc:
+        if isinstance(model, type) and issubclass(model, BaseModel) and key in model.model_fields:
+            annotation = model.model_fields[str(key)].annotation
+            choices = [
+                a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)
+            ]
+            model = choices[0] if choices else annotation
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

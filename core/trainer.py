@@ -1,0 +1,107 @@
+"""The training loop, on one page. What it drives is made by `sensorium.preparation`."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from sensorium import collectives
+from sensorium.errors import Interrupted, SensoriumError
+from sensorium.learner import make_views
+from sensorium.optim import rate_at, set_rate
+from sensorium.preparation import Training
+from sensorium.randomness import generator, seed_globals
+from sensorium.types import Outcome, RecordBatch
+
+log = logging.getLogger("sensorium")
+
+
+def train(t: Training) -> None:
+    """Train to the end.
+
+    Raises:
+        Interrupted: after SIGTERM, when the checkpoint is written.
+    """
+    every = t.intervals()
+    losses: list[Tensor] = []
+    with _stop_on_sigterm() as stop:
+        for step, parts in enumerate(t.meter.waiting(t.loader.batches(t.step, t.steps)), t.step):
+            outcome, loss = take_step(t, step, parts)
+            losses.append(loss)
+            t.step = step + 1
+            if every.log(t.step):
+                record(t, outcome, losses)
+                losses.clear()
+            if every.evaluate(t.step):
+                t.evaluate_on_val()
+            stopping = collectives.any_rank(stop.is_set(), t.device)
+            if every.checkpoint(t.step) or stopping:
+                t.save()
+            if stopping:
+                raise Interrupted(
+                    f"The run was asked to stop and wrote the checkpoint of step {t.step} of {t.steps}: "
+                    f"continue it with --resume {t.run.folder}."
+                )
+
+
+def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome, Tensor]:
+    """Take optimizer step `step` on the parts of one batch; returns the last outcome and this rank's mean loss."""
+    seed, rank, recipe = t.recipe.seed, t.fabric.global_rank, t.recipe.train
+    set_rate(t.optimizer, rate_at(step, t.steps, t.recipe.optimizer))
+    losses = []
+    for i, records in enumerate(parts):
+        seed_globals(seed, "step", step, rank, i)
+        views = make_views(records, t.plan.generators, generator(seed, "views", step, rank, i, device=t.device))
+        with t.fabric.no_backward_sync(t.module, enabled=i < len(parts) - 1):
+            outcome: Outcome = t.module(views)
+            t.fabric.backward(outcome.loss / len(parts))
+        losses.append(outcome.loss.detach())
+    if recipe.clip:
+        t.fabric.clip_gradients(t.module, t.optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
+    t.optimizer.step()
+    t.optimizer.zero_grad(set_to_none=True)
+    t.learner.objective.after_step((step + 1) / t.steps)
+    if t.average is not None:
+        t.average.update_parameters(t.learner)
+    return outcome, torch.stack(losses).mean()
+
+
+def record(t: Training, outcome: Outcome, losses: list[Tensor]) -> None:
+    """Write the figures since the last record, means over steps and ranks."""
+    names = sorted(outcome.logs)
+    values = torch.stack([torch.stack(losses).mean(), *(outcome.logs[n].float().to(t.device) for n in names)])
+    loss, *logs = collectives.mean(values).tolist()
+    if not math.isfinite(loss):
+        raise SensoriumError(
+            f"The loss became {loss} before step {t.step}: lower optimizer.lr, lengthen optimizer.warmup, "
+            f"or set train.precision to 32-true; the last checkpoint is in {t.run.checkpoints}."
+        )
+    figures = {
+        "loss": loss,
+        **dict(zip(names, logs, strict=True)),
+        "lr": rate_at(t.step - 1, t.steps, t.recipe.optimizer),
+        "epoch": t.step / t.loader.steps_per_epoch,
+        **t.meter.read(),
+    }
+    t.report(figures)
+
+
+@contextmanager
+def _stop_on_sigterm() -> Iterator[threading.Event]:
+    """Turn SIGTERM into an event for the length of a training; signals belong to the main thread."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)

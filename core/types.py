@@ -1,0 +1,214 @@
+"""What travels between the parts: records, batches, views, features, outcomes.
+
+Letters in shapes, here and everywhere: B records in a batch, T tokens or time steps, C channels, H and W height and
+width, D features, N rows of any kind.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import GetAttrKey, register_pytree_node
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One example as its source gives it.
+
+    Args:
+        id: stable name of the record, unique in its source; randomness and splits hang on it.
+        values: one raw value per field; a field that is absent or None is a missing modality.
+        labels: what evaluators predict: name to number or string.
+        split: "train", "val" or "test" when the source knows; None lets the recipe's shares decide.
+        group: records of one group never straddle a split, and count as each other's positives in retrieval;
+            None makes the record a group of its own.
+    """
+
+    id: str
+    values: Mapping[str, Any]
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    split: str | None = None
+    group: str | None = None
+
+
+@dataclass
+class Batch:
+    """Examples of one modality, ready for views and encoders.
+
+    A modality subclasses it as a dataclass of tensors (or None) that all have their B examples along the first
+    axis; moving, selecting and joining then come for free. A batch of another build (a graph batch) overrides the
+    methods below. Every batch is a pytree of its tensors.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+
+        def flatten(batch: Batch) -> tuple[list[Any], list[str]]:
+            names = [f.name for f in dataclasses.fields(batch)]
+            return [getattr(batch, name) for name in names], names
+
+        def flatten_with_keys(batch: Batch) -> tuple[list[tuple[Any, Any]], list[str]]:
+            values, names = flatten(batch)
+            return [(GetAttrKey(n), v) for n, v in zip(names, values, strict=True)], names
+
+        register_pytree_node(
+            cls,
+            flatten,
+            lambda values, names: cls(**dict(zip(names, values, strict=True))),
+            flatten_with_keys_fn=flatten_with_keys,
+            serialized_type_name=f"{cls.__module__}.{cls.__qualname__}",
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors by field name, those that are None left out."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def __len__(self) -> int:
+        return next(iter(self.tensors().values())).shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the batch lives."""
+        return next(iter(self.tensors().values())).device
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        """Return the batch on `device`."""
+        moved = {n: t.to(device, non_blocking=non_blocking) for n, t in self.tensors().items()}
+        return dataclasses.replace(self, **moved)
+
+    def pin_memory(self) -> Self:
+        """Return the batch in page-locked memory, from which copies to a GPU need not wait."""
+        return dataclasses.replace(self, **{n: t.pin_memory() for n, t in self.tensors().items()})
+
+    def select(self, index: Tensor) -> Self:
+        """Return the examples at `index`: int64 positions (N,) or a bool mask (B,)."""
+        return dataclasses.replace(self, **{n: t[index] for n, t in self.tensors().items()})
+
+    @classmethod
+    def cat(cls, batches: Sequence[Self]) -> Self:
+        """Join batches along their examples; they must agree in every other axis."""
+        columns = {n: torch.cat([b.tensors()[n] for b in batches]) for n in batches[0].tensors()}
+        return dataclasses.replace(batches[0], **columns)
+
+    def shape_key(self) -> Hashable:
+        """Return what two batches must share for `cat` to join them, so that one forward can serve both."""
+        return (type(self), *((n, tuple(t.shape[1:]), t.dtype) for n, t in self.tensors().items()))
+
+
+@dataclass
+class RecordBatch:
+    """One batch of records: for every modality the batch of those that have it.
+
+    Args:
+        ids: the B record ids, in order.
+        batches: modality name to a batch of the records that have it, in record order.
+        present: modality name to a bool mask (B,): which records have it.
+    """
+
+    ids: list[str]
+    batches: dict[str, Batch]
+    present: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> RecordBatch:
+        """Return the batch on `device`."""
+        return RecordBatch(
+            self.ids,
+            {name: batch.to(device, non_blocking) for name, batch in self.batches.items()},
+            {name: mask.to(device, non_blocking=non_blocking) for name, mask in self.present.items()},
+        )
+
+    def pin_memory(self) -> RecordBatch:
+        """Return the batch in page-locked memory."""
+        return RecordBatch(
+            self.ids,
+            {name: batch.pin_memory() for name, batch in self.batches.items()},
+            {name: mask.pin_memory() for name, mask in self.present.items()},
+        )
+
+
+@dataclass
+class View:
+    """A batch that a view generator made out of a batch, with what the objective needs to know of how.
+
+    Args:
+        batch: the made batch; its rows are the rows of the batch it was made from.
+        target: what a pretext task predicts, one entry a row, or None.
+        info: further tensors with rows along the first axis (positions, masks), by name.
+        modality: name of the modality; the learner fills it in.
+        present: bool (B,): which records of the record batch the rows stand for; the learner fills it in.
+    """
+
+    batch: Batch
+    target: Tensor | None = None
+    info: dict[str, Tensor] = field(default_factory=dict)
+    modality: str = ""
+    present: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+
+@dataclass
+class Features:
+    """What an encoder makes of a batch.
+
+    Args:
+        pooled: float (B, D), one vector for each example.
+        tokens: float (B, T, D) for encoders that have them, else None.
+        mask: bool (B, T), True where a token is real; None when all are.
+    """
+
+    pooled: Tensor
+    tokens: Tensor | None = None
+    mask: Tensor | None = None
+
+    def split(self, sizes: Sequence[int]) -> list[Features]:
+        """Cut along the first axis into parts of the given sizes."""
+        parts = [self.pooled.split(list(sizes))]
+        for extra in (self.tokens, self.mask):
+            parts.append(extra.split(list(sizes)) if extra is not None else (None,) * len(sizes))
+        return [Features(*columns) for columns in zip(*parts, strict=True)]
+
+
+@dataclass
+class Outcome:
+    """What an objective makes of one step.
+
+    Args:
+        loss: scalar. Under distribution it is this rank's share, scaled so that the mean over ranks is the loss of
+            the joined batch; the mean of gradients that DDP takes is then the gradient of the joined batch.
+        logs: scalars to record, detached; they are averaged over ranks.
+        features: detached (N, D) rows, by name, that the health monitor watches for collapse.
+    """
+
+    loss: Tensor
+    logs: dict[str, Tensor] = field(default_factory=dict)
+    features: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an objective asks of the rest of a recipe; checked before any data is read.
+
+    Args:
+        views: how many views of each record it takes.
+        multicrop: it takes any number of views from `views` upwards.
+        modalities: "one" (it receives a list of views) or "many" (it receives modality name -> list of views).
+        tokens: its encoders must be token encoders.
+        target: the name of the target that its views must carry, or None.
+    """
+
+    views: int = 1
+    multicrop: bool = False
+    modalities: Literal["one", "many"] = "one"
+    tokens: bool = False
+    target: str | None = None

@@ -1,0 +1,9 @@
+"""Cross-modal objectives: what belongs together in two or more modalities meets in one space."""
+
+from sensorium import hookimpl
+
+
+@hookimpl
+def sensorium_register_objectives(register):
+    """Register the cross-modal objectives."""
+    register("clip", "sensorium.plugins.crossmodal.clip:CLIP", summary="align pairs of two modalities, both ways")
