@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from sensorium import collectives
 from sensorium.assembly import Plan, make_plan
@@ -16,6 +19,7 @@ from sensorium.errors import Interrupted, RecipeError
 from sensorium.evaluate.measure import Measurement
 from sensorium.evaluate.tables import Table
 from sensorium.extensions import Extensions, load_extensions
+from sensorium.files import write_atomically
 from sensorium.model import Model
 from sensorium.preparation import prepare
 from sensorium.recipe import Recipe, read_recipe
@@ -73,6 +77,8 @@ def fit(
         if fabric.is_global_zero:
             log.error("%s", error)
             run.update(state="interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed")
+        elif isinstance(error, Interrupted):
+            sys.exit(0)  # a launcher kills rank 0, before it is done, when another rank leaves with an error
         raise
     finally:
         if handler is not None:
@@ -93,7 +99,7 @@ def _train(plan: Plan, source: Source | None, run: Run, fabric: Any, resume: boo
         model.save(run.model)
         run.update(state="finished", step=training.step, steps=training.steps)
         for table in measurement.on_test(model).values():
-            log.info("\n%s", table.text())
+            log.info("\n%s", table.markdown())
     collectives.barrier()
     model = model or Model(plan, training.learner)
     model.run = run
@@ -106,6 +112,43 @@ def announce(recipe: Recipe, run: Run, extensions: Extensions, world: int, devic
     for plugin in extensions.third_party():
         log.info("plugin %s (%s %s)", plugin.name, plugin.distribution, plugin.version)
     log.info("%d process(es) on %s · run folder %s", world, device, run.folder)
+
+
+def embed_source(
+    run: str | Path,
+    out: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    part: str = "all",
+    space: str = "embedding",
+    checkpoint: str = "final",
+    source: Source | None = None,
+    extensions: Extensions | None = None,
+) -> int:
+    """Embed the records of a source with a run's model, and write them to an `.npz` file.
+
+    Args:
+        run: the run folder.
+        out: the file: `ids`, and for each modality an array (N, D) with rows of nan where a record lacks it.
+        overrides: `key.sub=value` texts applied to the run's recipe, such as `data.source.path=...`.
+        part: "train", "val", "test" or "all".
+        space: "embedding" for the space that the objective compares in, "features" for pooled features.
+        checkpoint: as in `load`.
+        source: records in place of those that `data.source` names.
+        extensions: plugins, when not those that are installed.
+
+    Returns:
+        How many records were embedded.
+    """
+    model, measurement = _opened(run, overrides, checkpoint, source, extensions, {})
+    table = measurement.table(model, part, space)
+    write_atomically(Path(out), lambda path: _write_npz(path, table.ids, table.features))
+    return len(table)
+
+
+def _write_npz(path: Path, ids: Sequence[str], features: Mapping[str, np.ndarray]) -> None:
+    with open(path, "wb") as file:
+        np.savez(file, ids=np.array(ids), **features)
 
 
 def load(run: str | Path, checkpoint: str = "final", extensions: Extensions | None = None) -> Model:
@@ -154,22 +197,33 @@ def evaluate(
         Table name -> the table, which is also written to `RUN/evaluations`.
     """
     extensions = extensions or load_extensions()
-    model = load(run, checkpoint, extensions)
-    recipe = read_recipe(model.run.recipe_file, extensions.registry, overrides)
-    chosen = {name: dict(part) for name, part in recipe.plain()["evaluate"]["evaluators"].items()}
-    if evaluators is not None:
-        chosen = {name: chosen.get(name, {"name": name}) for name in evaluators}
+    named = read_recipe(Run.open(run).recipe_file, extensions.registry, overrides).plain()["evaluate"]["evaluators"]
+    chosen = named if evaluators is None else {name: named.get(name, {"name": name}) for name in evaluators}
     if not chosen:
-        raise RecipeError(
-            "The recipe names no evaluator: choose one with --with; `sensorium list evaluators` shows them."
-        )
-    plain = recipe.plain()
-    plain["evaluate"]["evaluators"] = chosen
+        raise RecipeError("The recipe names no evaluator: choose one with --with; `sensorium list evaluators` shows them.")
+    model, measurement = _opened(run, overrides, checkpoint, source, extensions, chosen)
+    return measurement.on_test(model)
+
+
+def _opened(
+    run: str | Path,
+    overrides: Sequence[str],
+    checkpoint: str,
+    source: Source | None,
+    extensions: Extensions | None,
+    evaluators: Mapping[str, Any],
+) -> tuple[Model, Measurement]:
+    """Return a run's model, and what measures it on the run's source (or another) with the given evaluators."""
+    extensions = extensions or load_extensions()
+    model = load(run, checkpoint, extensions)
+    assert model.run is not None
+    plain = read_recipe(model.run.recipe_file, extensions.registry, overrides).plain()
+    plain["evaluate"]["evaluators"] = dict(evaluators)
     plan = make_plan(read_recipe(plain, extensions.registry), extensions)
     for name, modality in plan.modalities.items():
         modality.load_state(model.plan.modalities[name].state())
     if source is None:
         if plan.source is None:
-            raise RecipeError("The run was given its source by hand: hand the same to evaluate(source=...).")
+            raise RecipeError("The run was given its source by hand: hand the same again with source=...")
         source = plan.source()
-    return Measurement(plan, source, model.run).on_test(Model(plan, model.learner))
+    return Model(plan, model.learner, model.run), Measurement(plan, source, model.run)

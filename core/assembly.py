@@ -93,20 +93,6 @@ def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
     return plan
 
 
-def check_source(plan: Plan, source: Source) -> None:
-    """Check that a source has the fields that the recipe reads.
-
-    Raises:
-        RecipeError: when it lacks one.
-    """
-    for name, field in plan.fields.items():
-        if field not in source.fields:
-            raise RecipeError(
-                f"modalities.{name} reads the field '{field}', which the source does not have; "
-                f"it has {', '.join(source.fields) or 'none'}: name one of them with modalities.{name}.field."
-            )
-
-
 def _maker(registry: Registry, kind: str, part: Part, path: str, modality: str | None = None, *given: Any) -> partial:
     """Return what makes a part: its class with the modality it belongs to, if any, and its checked options."""
     cls = registry.find(kind, part.name, modality).load()

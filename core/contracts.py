@@ -286,16 +286,21 @@ class FeatureTable:
         )
 
     def join(self, other: FeatureTable) -> FeatureTable:
-        """Return the records of both, this table's first; both must hold the same modalities and labels."""
+        """Return the records of both, this table's first; what one of them lacks is missing in its records."""
 
-        def both(mine: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-            return {name: np.concatenate([mine[name], theirs[name]]) for name in mine}
+        def both(column: str, absent: object, dtype: type) -> dict[str, np.ndarray]:
+            def rows(table: FeatureTable, name: str, width: tuple[int, ...]) -> np.ndarray:
+                x = getattr(table, column).get(name)
+                return np.full((len(table), *width), absent, dtype) if x is None or not x.size else x
+
+            shapes = {n: x.shape[1:] for t in (self, other) for n, x in getattr(t, column).items() if x.size}
+            return {n: np.concatenate([rows(t, n, shape) for t in (self, other)]) for n, shape in shapes.items()}
 
         return FeatureTable(
             self.ids + other.ids,
-            both(self.features, other.features),
-            both(self.present, other.present),
-            both(self.labels, other.labels),
+            both("features", np.nan, np.float32),
+            both("present", False, bool),
+            both("labels", None, object),
             self.groups + other.groups,
         )
 

@@ -12,8 +12,8 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 
+from sensorium import collectives
 from sensorium.errors import RecipeError
-from sensorium.learner import Learner
 from sensorium.recipe.schema import Train
 
 
@@ -40,13 +40,12 @@ def build_fabric(train: Train) -> Fabric:
             f"train.devices is {devices}, but this machine has {torch.cuda.device_count()} CUDA devices: "
             f"give that many or fewer."
         )
-    if accelerator == "cpu" and devices == "auto":
-        devices = 1
-    several = devices == "auto" or devices * nodes > 1
+    if devices == "auto":
+        devices = torch.cuda.device_count() if accelerator == "cuda" else 1
     strategy: Any = "auto"
-    if train.strategy == "fsdp":
-        strategy = ModelParallelStrategy(parallelize_fn=_shard)
-    elif several or train.strategy == "ddp":
+    if train.strategy == "fsdp":  # by itself, Fabric would shard over nodes only and leave ranks of one node apart
+        strategy = ModelParallelStrategy(_shard, data_parallel_size=devices * nodes, tensor_parallel_size=1)
+    elif devices * nodes > 1 or train.strategy == "ddp":
         strategy = DDPStrategy(find_unused_parameters=False)
     return Fabric(
         accelerator=accelerator,
@@ -77,8 +76,8 @@ def _accelerator(train: Train) -> str:
 
 
 def _shard(learner: nn.Module, mesh: DeviceMesh) -> nn.Module:
-    """Shard each encoder, and then the rest, over the data-parallel ranks (FSDP2)."""
-    assert isinstance(learner, Learner)
-    data = mesh["data_parallel"]
-    fully_shard(learner, mesh=data)
+    """Shard the learner's weights over the data-parallel ranks (FSDP2)."""
+    fully_shard(learner, mesh=mesh["data_parallel"])
+    # FSDP leaves buffers to each rank; DDP gives all ranks those of rank 0 before each forward, and so do we.
+    learner.register_forward_pre_hook(lambda module, _: collectives.share_buffers(module))
     return learner

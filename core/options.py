@@ -63,10 +63,7 @@ def options_of(target: Callable[..., Any], skip: int | tuple[str, ...] = 0) -> l
     """
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = [p for p in inspect.signature(target).parameters.values() if p.kind not in kinds]
-    if isinstance(skip, int):
-        parameters = parameters[skip:]
-    else:
-        parameters = [p for p in parameters if p.name not in skip]
+    filled = [p.name for p in parameters[:skip]] if isinstance(skip, int) else skip
     told = _documented(target)
     return [
         Option(
@@ -77,6 +74,7 @@ def options_of(target: Callable[..., Any], skip: int | tuple[str, ...] = 0) -> l
             help=told.get(p.name, ""),
         )
         for p in parameters
+        if p.name not in filled
     ]
 
 

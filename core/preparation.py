@@ -14,7 +14,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sensorium import collectives
-from sensorium.assembly import Plan, check_source
+from sensorium.assembly import Plan
 from sensorium.checkpoint import Checkpoints, restore
 from sensorium.contracts import Source
 from sensorium.data.bad import BadRecords
@@ -172,14 +172,9 @@ def prepare(plan: Plan, source: Source, run: Run, fabric: Fabric, resume: bool, 
         RunError: when there is nothing to resume from.
     """
     recipe = plan.recipe
-    check_source(plan, source)
     positions = assign_parts(source, {"val": recipe.data.val, "test": recipe.data.test}, recipe.data.split_seed)[
         "train"
     ]
-    restore_modalities(plan, run, lambda name: _raws(plan, source, positions, name))
-    learner = plan.learner()
-    module, optimizer, average = _on_device(fabric, learner, recipe)
-    learner.train()
     loader = Loader(
         source,
         positions,
@@ -193,11 +188,14 @@ def prepare(plan: Plan, source: Source, run: Run, fabric: Fabric, resume: bool, 
         rank=fabric.global_rank,
         world=fabric.world_size,
         accumulate=recipe.train.accumulate,
-        max_bad=recipe.data.max_bad,
         bad=BadRecords(len(positions), recipe.data.max_bad, run.bad_file),
         stages=plan.generators,
         require="any",
     )
+    restore_modalities(plan, run, lambda name: _raws(plan, source, positions, name))
+    learner = plan.learner()
+    module, optimizer, average = _on_device(fabric, learner, recipe)
+    learner.train()
     steps = recipe.train.steps or max(round(recipe.train.epochs * loader.steps_per_epoch), 1)
     checkpoints = Checkpoints(run.checkpoints, recipe.checkpoint.keep)
     training = Training(

@@ -33,7 +33,7 @@ CONTRACTS = {
     "sources": "Source",
     "evaluators": "Evaluator",
 }
-"""What a class of each kind must be, in `sensorium.contracts`; a function that makes one may be registered too."""
+"""What a class of each kind derives from, in `sensorium.contracts`."""
 
 
 def a(kind: str) -> str:
@@ -54,9 +54,7 @@ def one_line(error: BaseException) -> str:
 
 
 def _serves(target: Any, contract: str) -> bool:
-    if not isinstance(target, type):
-        return callable(target)
-    return issubclass(target, getattr(import_module("sensorium.contracts"), contract))
+    return isinstance(target, type) and issubclass(target, getattr(import_module("sensorium.contracts"), contract))
 
 
 @dataclass(frozen=True)
@@ -90,11 +88,11 @@ class Spec:
         return [name for name in self.requires if not _installed(name)]
 
     def load(self) -> Any:
-        """Import the target and return it: a class of the kind's contract, or a function that makes an instance.
+        """Import the target and return it: a class of the kind's contract, or a command.
 
         Raises:
             PluginError: when a required package is missing, when the target cannot be imported (the target's own
-                error is its cause), or when it is a class of another contract.
+                error is its cause), or when it is no class of the contract.
         """
         what = f"The {SINGULAR[self.kind]} '{self.name}'"
         if absent := self.missing():
@@ -112,7 +110,7 @@ class Spec:
         if wanted and not _serves(target, wanted):
             raise PluginError(
                 f"{what} of plugin '{self.plugin}' ({self.distribution}) is registered as {self.target}, "
-                f"which is no sensorium.{wanted}."
+                f"which is no subclass of sensorium.{wanted}."
             )
         return target
 

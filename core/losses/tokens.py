@@ -33,3 +33,8 @@ def token_cross_entropy(logits_BTV: Tensor, targets_BT: Tensor, mask_BT: Tensor 
         summed = F.cross_entropy(logits_NV, targets_N, ignore_index=-100, reduction="sum")
         count = collectives.total(mask_BT.sum())
         return summed * collectives.world() / count.clamp(min=1)
+
+
+def perplexity(loss: Tensor) -> Tensor:
+    """Return exp of a mean cross-entropy in nats, the same on every rank, from this rank's share of it; no gradient."""
+    return collectives.mean(loss.detach()).exp()

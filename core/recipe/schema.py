@@ -128,6 +128,7 @@ class Evaluate(Section):
     every: PositiveFloat | None = Field(
         None, description="epochs between evaluations on the val part; None: only at the end"
     )
+    probe: PositiveInt = Field(10_000, description="records of the train part that evaluations on the way learn from")
     batch: PositiveInt = Field(256, description="records encoded at once")
 
     @model_validator(mode="before")

@@ -1,0 +1,18 @@
+"""The commands of the `sensorium` program, registered through the same door as those of any plugin.
+
+One file holds one command and is imported when that command is called; help is listed from the summaries here.
+"""
+
+from sensorium import hookimpl
+
+
+@hookimpl
+def sensorium_register_commands(register):
+    """Register the commands."""
+    register("train", "sensorium.cli.train:train", summary="Train what a recipe describes.")
+    register("evaluate", "sensorium.cli.evaluate:evaluate", summary="Measure a run on labelled or paired records.")
+    register("embed", "sensorium.cli.embed:embed", summary="Write the features of records to a file.")
+    register("recipes", "sensorium.cli.recipes:recipes", summary="List the recipes, or print one whole.")
+    register("list", "sensorium.cli.list:list_kind", summary="List what is registered, or the options of one thing.")
+    register("plugins", "sensorium.cli.plugins:plugins", summary="List the plugins and their states.")
+    register("plugin", "sensorium.cli.plugin:app", summary="Start a new plugin, or check one.")

@@ -1,0 +1,28 @@
+"""`sensorium embed`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def embed(
+    run: Annotated[str, typer.Argument(help="The run folder.")],
+    out: Annotated[Path, typer.Argument(help="The .npz file to write: ids, and one array for each modality.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="key.sub=value, applied to the run's recipe, such as data.source.path=..."),
+    ] = None,
+    part: Annotated[str, typer.Option(help="train, val, test or all.")] = "all",
+    space: Annotated[str, typer.Option(help="embedding (where the objective compares) or features.")] = "embedding",
+    checkpoint: Annotated[str, typer.Option(help="final, best, last, or a step number.")] = "final",
+) -> None:
+    """Embed the records of a source with a trained model."""
+    from sensorium.api import embed_source
+    from sensorium.cli.output import show_log
+
+    show_log()
+    count = embed_source(run, out, overrides or [], part=part, space=space, checkpoint=checkpoint)
+    typer.echo(f"{count} records embedded into {out}.")

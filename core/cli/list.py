@@ -1,0 +1,78 @@
+"""`sensorium list KIND [NAME]`: what is registered, and the options of one thing."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sensorium.errors import PluginError, nearest
+from sensorium.extensions import load_extensions
+from sensorium.registry import KINDS, Registry, Spec
+
+
+def list_kind(
+    kind: Annotated[str, typer.Argument(help=f"One of {', '.join(KINDS)}.", metavar="KIND")],
+    name: Annotated[str | None, typer.Argument(help="Show the options of this one.", metavar="[NAME]")] = None,
+    modality: Annotated[str | None, typer.Option(help="Only what serves this modality.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List what is registered, by which plugin, with requirements; with a NAME, show its options."""
+    if kind not in KINDS:
+        suggestion = nearest(kind, KINDS)
+        raise PluginError(
+            f"Nothing of kind '{kind}' can be listed{suggestion or ';'} {'T' if suggestion else 't'}here are: "
+            f"{', '.join(KINDS)}."
+        )
+    registry = load_extensions().registry
+    if modality is not None:
+        registry.find("modalities", modality)
+    if name is None:
+        _show_all(kind, registry, modality, as_json)
+    else:
+        _show_one(registry.find(kind, name, modality), as_json)
+
+
+def _show_all(kind: str, registry: Registry, modality: str | None, as_json: bool) -> None:
+    specs = [s for s in registry.specs(kind) if modality is None or s.modality in (None, modality)]
+    if as_json:
+        typer.echo(json.dumps([spec.public() for spec in specs], indent=2))
+        return
+    of_modality = kind in ("encoders", "views")
+    table = Table("name", *["modality"] * of_modality, "plugin", "summary", "requires", box=None, header_style="bold")
+    for spec in specs:
+        absent = spec.missing()
+        needs = ", ".join(f"[red]{r} (missing)[/]" if r in absent else r for r in spec.requires)
+        belongs = [spec.modality or "every"] * of_modality
+        table.add_row(spec.name, *belongs, spec.plugin, escape(spec.summary), needs)
+    Console().print(table)
+
+
+def _show_one(spec: Spec, as_json: bool) -> None:
+    if spec.kind in ("recipes", "commands"):
+        command = f"sensorium recipes {spec.name}" if spec.kind == "recipes" else f"sensorium {spec.name} --help"
+        raise PluginError(f"'{spec.name}' has no options of its own to list: run {command}.")
+    from sensorium.options import options_of
+
+    target = spec.load()
+    options = options_of(target, skip=int(spec.kind in ("encoders", "views")))
+    about = inspect.cleandoc(target.__doc__ or spec.summary).partition("\nArgs:")[0].strip()
+    if as_json:
+        shown = spec.public() | {"about": about, "options": [option.public() for option in options]}
+        typer.echo(json.dumps(shown, indent=2, default=str))
+        return
+    console = Console()
+    console.print(f"[bold]{spec.name}[/]  plugin {spec.plugin}, {spec.distribution}\n\n{escape(about)}\n")
+    if not options:
+        console.print("It has no options.")
+        return
+    table = Table("option", "type", "default", "meaning", box=None, header_style="bold")
+    for option in options:
+        default = "[red]required[/]" if option.required else escape(repr(option.default))
+        table.add_row(option.name, escape(option.type), default, escape(option.help))
+    console.print(table)

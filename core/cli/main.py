@@ -1,0 +1,100 @@
+"""The `sensorium` program: it finds the command, runs it and turns errors into sentences and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+import sensorium
+from sensorium.errors import SensoriumError
+from sensorium.extensions import load_extensions
+from sensorium.registry import Spec
+
+DEFECT = 70
+"""The exit code of an exception that is no `SensoriumError`: a defect of the program or of a plugin."""
+
+
+class LazyCommand(TyperCommand):
+    """What `--help` lists: a command whose module has not been imported."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec.name, help=spec.summary, short_help=spec.summary)
+        self._spec = spec
+
+    def load(self) -> Any:
+        """Import the command: a function with typer annotations, or a `typer.Typer` of several."""
+        target = self._spec.load()
+        if isinstance(target, typer.Typer):
+            return typer.main.get_command(target)
+        app = typer.Typer(add_completion=False)
+        app.command(self._spec.name)(target)
+        return typer.main.get_command(app)
+
+
+class Program(TyperGroup):
+    """The group of all commands; only the one that is called is imported."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that the arguments name, and import it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command.load() if isinstance(command, LazyCommand) else command, rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+
+def _root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Self-supervised learning for any kind of data."""
+    if version:
+        typer.echo(sensorium.__version__)
+        raise typer.Exit
+
+
+def program() -> Any:
+    """Return the program with every command that the loaded plugins registered."""
+    app = typer.Typer(cls=Program, add_completion=False, no_args_is_help=True, rich_markup_mode="rich")
+    app.callback(invoke_without_command=True)(_root)
+    group = typer.main.get_command(app)
+    for spec in load_extensions().registry.specs("commands"):
+        group.add_command(LazyCommand(spec))  # type: ignore[attr-defined]
+    return group
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program and leave by `SystemExit`.
+
+    An error of the user's is one sentence on stderr and its own exit code; any other exception is one sentence and
+    exit code 70. `--debug`, anywhere on the line, shows the traceback too.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    end = given.index("--") if "--" in given else len(given)
+    debug = "--debug" in given[:end]
+    try:
+        program().main([word for word in given[:end] if word != "--debug"] + given[end:], prog_name="sensorium")
+    except SensoriumError as error:
+        _report(error, f"Error: {error}", debug)
+        sys.exit(error.code)
+    except Exception as error:
+        said = " ".join(str(error).split()).rstrip(".")
+        again = "" if debug else "; run again with --debug for the traceback"
+        _report(error, f"Error: an unexpected {type(error).__name__}{': ' if said else ''}{said}{again}.", debug)
+        sys.exit(DEFECT)
+
+
+def _report(error: Exception, sentence: str, debug: bool) -> None:
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    print(sentence, file=sys.stderr)

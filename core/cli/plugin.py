@@ -1,0 +1,90 @@
+"""`sensorium plugin new` and `sensorium plugin check`: the start of a plugin, and its conformance."""
+
+from __future__ import annotations
+
+import json
+import re
+from enum import StrEnum
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+import sensorium
+from sensorium.errors import PluginError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Start a new plugin, or check one.")
+
+
+class Kind(StrEnum):
+    """What the new plugin brings."""
+
+    objective = "objective"
+    modality = "modality"
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the plugin and its distribution, such as my-objective.")],
+    folder: Annotated[Path, typer.Argument(help="The folder to write, new or empty.", metavar="DIR")],
+    kind: Annotated[Kind, typer.Option(help="What the plugin brings.")] = Kind.objective,
+) -> None:
+    """Write a complete plugin: an installable project with a working example and a test that runs the checks."""
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+        raise PluginError(f"'{name}' cannot name a plugin: use small letters and digits in words joined by '-'.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise PluginError(f"{folder} is not empty: name a new folder.")
+    module = name.replace("-", "_")
+    words = {
+        "name": name,
+        "module": module,
+        "Class": "".join(word.capitalize() for word in name.split("-")),
+        "kind": kind.value,
+        "api": sensorium.API_VERSION,
+    }
+    for template, path in _files(kind, module).items():
+        text = (files("sensorium.cli") / "templates" / template).read_text(encoding="utf-8")
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(Template(text).substitute(words), encoding="utf-8")
+    typer.echo(f"Wrote {folder}. Next: pip install -e {folder} && sensorium plugin check {name}")
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="Name of an installed plugin, or of its distribution.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check everything that a plugin registered against the contracts; exit with 1 when a check fails."""
+    from sensorium.testing import check_plugin
+
+    console, rows = Console(soft_wrap=True, highlight=False), []
+    for row in check_plugin(name):
+        rows.append(row)
+        if not as_json:
+            colour = {"passed": "green", "failed": "red", "skipped": "yellow"}[row.status]
+            reason = f": {escape(row.reason)}" if row.reason else ""
+            console.print(f"[{colour}]{row.status:7}[/] {row.seconds:6.2f} s  {escape(row.name)}{reason}")
+    failed = sum(row.status == "failed" for row in rows)
+    if as_json:
+        typer.echo(json.dumps([vars(row) for row in rows], indent=2))
+    else:
+        passed = sum(row.status == "passed" for row in rows)
+        console.print(f"{passed} passed, {failed} failed, {len(rows) - passed - failed} skipped")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _files(kind: Kind, module: str) -> dict[str, str]:
+    """Return template -> path in the new project."""
+    return {
+        "pyproject.toml.tmpl": "pyproject.toml",
+        "README.md.tmpl": "README.md",
+        "test_plugin.py.tmpl": f"tests/test_{module}.py",
+        f"{kind}_init.py.tmpl": f"{module}/__init__.py",
+        f"{kind}.py.tmpl": f"{module}/{kind}.py",
+    }

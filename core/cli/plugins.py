@@ -1,0 +1,48 @@
+"""`sensorium plugins`: every plugin, its state and what it registers."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sensorium.extensions import Plugin, fabric_callbacks, load_extensions
+
+_COLOURS = {"loaded": "green", "blocked": "dim", "failed": "red", "conflict": "red", "incompatible": "red"}
+
+
+def plugins(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the callbacks found for Fabric.")] = False,
+) -> None:
+    """List every plugin: its state, the distribution it came with, and what it registers or why it does not.
+
+    SENSORIUM_PLUGINS=a,b allows only these third-party plugins (empty: none), SENSORIUM_DISABLE_PLUGINS=a,b blocks
+    plugins, built-in ones too, and SENSORIUM_PLUGINS_STRICT=1 makes a plugin that cannot be loaded an error.
+    """
+    found, callbacks = load_extensions().plugins, fabric_callbacks()
+    if as_json:
+        shown = {"plugins": [plugin.public() for plugin in found], "fabric_callbacks": callbacks}
+        typer.echo(json.dumps(shown, indent=2))
+        return
+    table = Table("plugin", "state", "distribution", "version", "registers", box=None, header_style="bold")
+    table.add_column("ms", justify="right")
+    for plugin in found:
+        state = f"[{_COLOURS[plugin.state]}]{plugin.state}[/]"
+        said = escape(_registers(plugin) or plugin.reason)
+        milliseconds = f"{plugin.seconds * 1000:.0f}"
+        table.add_row(plugin.name, state, plugin.distribution, plugin.version, said, milliseconds)
+    console = Console()
+    console.print(table)
+    for entry in callbacks:
+        console.print(
+            f"Note: {entry['distribution']} {entry['version']} adds callbacks to every Fabric ({entry['target']}).",
+            markup=False,
+        )
+
+
+def _registers(plugin: Plugin) -> str:
+    return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in plugin.registered.items())

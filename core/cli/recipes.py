@@ -1,0 +1,31 @@
+"""`sensorium recipes`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from sensorium.extensions import load_extensions
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Print this recipe whole.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the recipes that are registered, or print one whole."""
+    registry = load_extensions().registry
+    if name is None:
+        specs = list(registry.specs("recipes"))
+        if as_json:
+            typer.echo(json.dumps([spec.public() for spec in specs], indent=2))
+        else:
+            width = max((len(spec.name) for spec in specs), default=0)
+            for spec in specs:
+                typer.echo(f"{spec.name:{width}}  {spec.summary}")
+        return
+    from sensorium.recipe.reading import parse_yaml, recipe_text
+
+    text = recipe_text(name, registry)
+    typer.echo(json.dumps(parse_yaml(text, name), indent=2) if as_json else text.rstrip())

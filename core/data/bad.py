@@ -1,0 +1,66 @@
+"""Records that cannot be decoded: counted, named and, beyond a share, too many."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+from sensorium.errors import DataError
+
+log = logging.getLogger("sensorium")
+
+
+class BadRecords:
+    """Counts the records that could not be decoded, each once.
+
+    Args:
+        total: how many records there are.
+        max_share: the share of them that may be bad (`data.max_bad`).
+        path: a JSON-lines file that names each with its reason, written when there is one; None writes none. What
+            an earlier part of the run wrote into it is kept and not repeated.
+    """
+
+    def __init__(self, total: int, max_share: float, path: Path | str | None = None) -> None:
+        self.total, self.max_share = total, max_share
+        self.path = None if path is None else Path(path)
+        self.reasons: dict[str, str] = {}
+        self._written = self._read()
+
+    def _read(self) -> set[str]:
+        if self.path is None or not self.path.exists():
+            return set()
+        return {json.loads(line)["id"] for line in self.path.read_text(encoding="utf-8").splitlines() if line}
+
+    def __len__(self) -> int:
+        return len(self.reasons)
+
+    def add(self, id: str, reason: str) -> None:
+        """Count one bad record.
+
+        Raises:
+            DataError: when the bad ones are now more than `max_share` of all.
+        """
+        if id in self.reasons:
+            return
+        self.reasons[id] = reason
+        log.warning("skipped record '%s': %s", id, reason)
+        if self.path is not None and id not in self._written:
+            line = json.dumps({"id": id, "reason": reason}, ensure_ascii=False)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        if len(self) > self.max_share * self.total:
+            raise DataError(self._sentence())
+
+    def _sentence(self) -> str:
+        first, reason = next(iter(self.reasons.items()))
+        where = f"; see {self.path}" if self.path is not None else ""
+        return (
+            f"{len(self)} of {self.total} records could not be decoded ({percent(len(self) / self.total)}), more "
+            f"than data.max_bad = {percent(self.max_share)} allows; the first is '{first}': {reason}{where}."
+        )
+
+
+def percent(share: float) -> str:
+    """Write a share as people do: 0.03 is "3 %"."""
+    return f"{100 * share:.3g} %"

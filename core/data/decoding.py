@@ -1,0 +1,166 @@
+"""From positions to a batch of records: reading, decoding, staging and collating, on whatever process runs it."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from sensorium.contracts import Modality, Source, ViewGenerator
+from sensorium.errors import BadSample, DataError, PluginError, SensoriumError, nearest
+from sensorium.randomness import generator
+from sensorium.types import Batch, RecordBatch
+
+
+@dataclass
+class Decoded:
+    """What became of the records at some positions.
+
+    Args:
+        records: the batch of the usable ones, or None when there is none.
+        kept: which of the positions they stand at: int64 places (B,) in the list of positions.
+        bad: id and reason of each record that could not be decoded.
+        failure: what stopped the decoding; it is handed over, not raised, because a loader worker that raises
+            buries the sentence in its own traceback.
+    """
+
+    records: RecordBatch | None = None
+    kept: list[int] = field(default_factory=list)
+    bad: list[tuple[str, str]] = field(default_factory=list)
+    failure: SensoriumError | None = None
+
+    def pin_memory(self) -> Decoded:
+        """Return the same in page-locked memory."""
+        return self if self.records is None else Decoded(self.records.pin_memory(), self.kept, self.bad)
+
+
+class Decoder(torch.utils.data.Dataset):
+    """Decodes the records of a source for some modalities; pure, so that any worker gives the same batch.
+
+    Args:
+        source: where the records come from.
+        fields: modality name -> the source's field that holds its raw values.
+        modalities: modality name -> modality.
+        stages: modality name -> view generator whose `stage` runs on every example.
+        seed: of the stages.
+        every: whether a record must have all modalities to be used; otherwise one of them is enough.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        fields: Mapping[str, str],
+        modalities: Mapping[str, Modality],
+        stages: Mapping[str, ViewGenerator] | None = None,
+        seed: int = 0,
+        every: bool = False,
+    ) -> None:
+        for name, wanted in fields.items():
+            if wanted not in source.fields:
+                raise DataError(
+                    f"The modality '{name}' reads the field '{wanted}', which the source does not have"
+                    f"{nearest(wanted, source.fields)}; its fields are: {', '.join(source.fields)}."
+                )
+        self.source, self.fields, self.modalities = source, dict(fields), {n: modalities[n] for n in fields}
+        self.stages = {name: views for name, views in (stages or {}).items() if overrides_stage(views)}
+        self.seed, self.every = seed, every
+
+    def usable(self, positions: np.ndarray) -> np.ndarray:
+        """Return the positions whose records have what is needed, as far as the source knows without reading them.
+
+        A source that knows has a method `present(field)`, which returns a bool array (N,) over all its records.
+        """
+        known = getattr(self.source, "present", None)
+        if known is None:
+            return positions
+        masks = [known(name)[positions] for name in self.fields.values()]
+        kept = positions[(np.all if self.every else np.any)(masks, axis=0)]
+        if len(positions) and not len(kept):
+            raise DataError(
+                f"None of the {len(positions)} records has a value in {'all' if self.every else 'any'} of "
+                f"{', '.join(self.fields.values())}."
+            )
+        return kept
+
+    def __getitem__(self, work: tuple[int, np.ndarray]) -> Decoded:
+        """Decode the records at positions of the source, in one epoch."""
+        epoch, positions = work
+        try:
+            return self._decode(epoch, positions)
+        except SensoriumError as error:
+            error.add_note(traceback.format_exc())
+            return Decoded(failure=error)
+
+    def _decode(self, epoch: int, positions: np.ndarray) -> Decoded:
+        made = Decoded()
+        ids: list[str] = []
+        rows: list[dict[str, Any]] = []
+        for place, position in enumerate(positions):
+            try:
+                id, examples = self._examples(epoch, int(position))
+            except BadSample as error:
+                made.bad.append((self.source.key(int(position)).id, str(error)))
+                continue
+            if len(examples) == len(self.fields) or (examples and not self.every):
+                ids.append(id)
+                rows.append(examples)
+                made.kept.append(place)
+        if rows:
+            present = {name: torch.tensor([name in row for row in rows]) for name in self.fields}
+            batches = {name: self._collate(name, ids, rows) for name, mask_B in present.items() if bool(mask_B.any())}
+            made.records = RecordBatch(ids, batches, present)
+        return made
+
+    def _examples(self, epoch: int, position: int) -> tuple[str, dict[str, Any]]:
+        """Return the id of a record and its example in every modality it has."""
+        try:
+            record = self.source[position]
+        except (BadSample, SensoriumError):
+            raise
+        except Exception as error:
+            id = self.source.key(position).id
+            raise _defect(f"The source {type(self.source).__name__} failed to read", id, error) from error
+        examples = {}
+        for name, modality in self.modalities.items():
+            raw = record.values.get(self.fields[name])
+            if raw is None:
+                continue
+            if modality.files and isinstance(raw, str):
+                raw = os.path.join(self.source.root, raw)
+            try:
+                example = modality.decode(raw)
+                if name in self.stages:
+                    example = self.stages[name].stage(example, generator(self.seed, epoch, record.id))
+            except (BadSample, SensoriumError):
+                raise
+            except (FileNotFoundError, PermissionError) as error:
+                raise BadSample(f"'{error.filename or raw}' cannot be read: {error.strerror or error}") from error
+            except Exception as error:
+                raise _defect(f"The modality '{name}' failed to decode", record.id, error) from error
+            examples[name] = example
+        return record.id, examples
+
+    def _collate(self, name: str, ids: list[str], rows: list[dict[str, Any]]) -> Batch:
+        chosen = [id for id, row in zip(ids, rows, strict=True) if name in row]
+        try:
+            return self.modalities[name].collate([row[name] for row in rows if name in row])
+        except SensoriumError:
+            raise
+        except Exception as error:
+            raise _defect(
+                f"The modality '{name}' failed to join {len(chosen)} examples from", chosen[0], error
+            ) from error
+
+
+def overrides_stage(views: ViewGenerator) -> bool:
+    """Return whether a view generator has a stage of its own before collation."""
+    return type(views).stage is not ViewGenerator.stage
+
+
+def _defect(what: str, id: str, error: Exception) -> PluginError:
+    return PluginError(f"{what} the record '{id}': {type(error).__name__}: {error}.")

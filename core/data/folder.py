@@ -1,0 +1,136 @@
+"""A folder of files as a source: class folders, split folders, captions beside the files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from sensorium.contracts import Source
+from sensorium.data.splits import part_name
+from sensorium.errors import BadSample, DataError
+from sensorium.types import Record
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One record: a file and, where it has them, one of its captions or what is wrong with them."""
+
+    path: str
+    split: str | None
+    number: int = 1
+    caption: str | None = None
+    flaw: str | None = None
+
+
+class FolderSource(Source):
+    """Every visible file below a folder, by relative path.
+
+    - When all the folder holds is folders named train, val or test (validation, valid and dev mean val), they are the
+      splits, and the rest holds within each.
+    - The first folder of a file's path is its label "class"; a file directly in the folder has none.
+    - `x.txt` beside `x.jpg` holds its captions, one a line. A file with several gives one record for each, all of one
+      group: "x.jpg", "x.jpg#2", "x.jpg#3". A file without captions is a record without that field.
+
+    A record's value is the file's path relative to the folder; the value of a `.txt` file, for which `extensions`
+    must ask, is its text.
+
+    Args:
+        path: the folder.
+        field: the field that files go to.
+        captions: the field that captions go to; None leaves the `.txt` files beside others alone.
+        extensions: the endings of files to take, such as [".jpg", ".png"]; default any but .txt and .json.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        field: str = "image",
+        captions: str | None = "text",
+        extensions: list[str] | None = None,
+    ) -> None:
+        folder = Path(path).expanduser()
+        if not folder.exists():
+            raise DataError(f"The folder '{path}' does not exist; check data.source.path.")
+        if not folder.is_dir():
+            raise DataError(f"'{path}' is a file, not a folder; for the rows of one file use the source 'table'.")
+        if captions == field:
+            raise DataError(f"Files and captions both go to the field '{field}'; name two different fields.")
+        self.root = str(folder)
+        self._field = field
+        self._endings = None if extensions is None else {"." + e.lower().lstrip(".") for e in extensions}
+        self._captions = None if self._takes(".txt") else captions
+        files = list(_walk(folder))
+        chosen = [file for file in files if self._takes(PurePosixPath(file).suffix.lower())]
+        if not chosen:
+            kinds = "that ends in " + ", ".join(sorted(self._endings)) if self._endings else "but .txt and .json"
+            raise DataError(f"The folder '{path}' holds no readable records: there is no visible file {kinds}.")
+        tops = {file.partition("/")[0] if "/" in file else "" for file in files}
+        self._split_folders = all(part_name(top) for top in tops)
+        self._entries = list(self._index(chosen, set(files)))
+        self._captioned = any(entry.caption or entry.flaw for entry in self._entries)
+
+    def _takes(self, ending: str) -> bool:
+        return ending not in (".txt", ".json") if self._endings is None else ending in self._endings
+
+    def _index(self, chosen: list[str], files: set[str]) -> Iterator[_Entry]:
+        for file in chosen:
+            split = part_name(file.partition("/")[0]) if self._split_folders else None
+            beside = os.path.splitext(file)[0] + ".txt"
+            if self._captions is None or beside not in files:
+                yield _Entry(file, split)
+                continue
+            try:
+                text = Path(self.root, beside).read_text(encoding="utf-8-sig")
+            except (OSError, UnicodeDecodeError) as error:
+                yield _Entry(file, split, flaw=f"its captions in '{beside}' cannot be read: {error}")
+                continue
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            for number, line in enumerate(lines, start=1):
+                yield _Entry(file, split, number, caption=line)
+            if not lines:
+                yield _Entry(file, split, flaw="caption is empty")
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The field of the files and, when any file has captions beside it, the field of captions."""
+        return (self._field, self._captions) if self._captions and self._captioned else (self._field,)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def key(self, index: int) -> Record:
+        """Return the record at `index` without its values."""
+        entry = self._entries[index]
+        # A file name that is not Unicode still makes an id that every machine can write and hash.
+        name = entry.path.encode("utf-8", "backslashreplace").decode()
+        folders = PurePosixPath(name).parts[1 if self._split_folders else 0 : -1]
+        labels = {"class": folders[0]} if folders else {}
+        id = name if entry.number == 1 else f"{name}#{entry.number}"
+        return Record(id, {}, labels, entry.split, name)
+
+    def __getitem__(self, index: int) -> Record:
+        key, entry = self.key(index), self._entries[index]
+        if entry.flaw:
+            raise BadSample(entry.flaw)
+        values = {self._field: self._text(entry.path) if entry.path.lower().endswith(".txt") else entry.path}
+        if self._captions is not None and entry.caption is not None:
+            values[self._captions] = entry.caption
+        return Record(key.id, values, key.labels, key.split, key.group)
+
+    def _text(self, path: str) -> str:
+        try:
+            return Path(self.root, path).read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadSample(f"cannot be read as text: {error}") from error
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    """Yield the relative posix paths of the visible files below a folder, sorted within each folder."""
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        within = Path(parent).relative_to(folder).as_posix()
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield name if within == "." else f"{within}/{name}"

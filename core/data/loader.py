@@ -1,0 +1,243 @@
+"""The loader: batches of records for the steps of a training, the same whatever reads them.
+
+A batch depends on (seed, step) alone, never on the number of workers, on a cache or on where a run was resumed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from sensorium.contracts import Modality, Source, ViewGenerator
+from sensorium.data.bad import BadRecords
+from sensorium.data.cache import Cache
+from sensorium.data.decoding import Decoded, Decoder, overrides_stage
+from sensorium.data.order import EpochOrder
+from sensorium.errors import DataError
+from sensorium.randomness import generator
+from sensorium.types import RecordBatch
+
+CHUNK = 256
+"""Records that are decoded at a time when a cache is filled."""
+
+
+class Loader:
+    """Feeds a training on one rank.
+
+    Args:
+        source: where the records come from.
+        positions: which of its records to train on: int64 (N,).
+        fields: modality name -> the source's field that holds its raw values.
+        modalities: modality name -> modality.
+        seed: of the order and the stages.
+        batch: records of one optimizer step, over all ranks.
+        bad: counts the records that cannot be decoded, and stops when they are too many.
+        workers: processes that decode; "auto" is one for every core of this rank, at most 8. 0 decodes in this one.
+        cache: "off" decodes again in every epoch; "ram" and "device" decode once and keep the result, in this
+            process's memory or on its device.
+        device: where batches are delivered.
+        rank: of this process.
+        world: number of ranks.
+        accumulate: micro-batches in a step.
+        stages: modality name -> view generator; one that overrides `stage` changes examples before collation.
+        require: whether a record needs "all" modalities or "any" of them to be used.
+
+    Raises:
+        DataError: when the source lacks a field, no record has what is needed, a batch is larger than the data or
+            smaller than its parts, or a stage is asked to work from a cache.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        positions: np.ndarray,
+        fields: Mapping[str, str],
+        modalities: Mapping[str, Modality],
+        *,
+        seed: int,
+        batch: int,
+        bad: BadRecords,
+        workers: int | Literal["auto"] = "auto",
+        cache: Literal["off", "ram", "device"] = "off",
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+        accumulate: int = 1,
+        stages: Mapping[str, ViewGenerator] | None = None,
+        require: Literal["all", "any"] = "any",
+    ) -> None:
+        if cache != "off":
+            for name, views in (stages or {}).items():
+                if overrides_stage(views):
+                    raise DataError(
+                        f"The views of '{name}' ({type(views).__name__}) change each example before it is batched, "
+                        f"which a cache of finished batches cannot serve; set data.cache: off, not {cache}."
+                    )
+        if batch < world * accumulate:
+            raise DataError(
+                f"data.batch is {batch}, fewer than one record for each of {world} ranks times {accumulate} "
+                "micro-batches; raise data.batch or lower the accumulation."
+            )
+        self._decoder = Decoder(source, fields, modalities, stages, seed, every=require == "all")
+        self._positions = self._decoder.usable(np.asarray(positions, dtype=np.int64))
+        self.order = EpochOrder(len(self._positions), batch, seed)
+        self.bad = bad
+        self._workers, self._device = worker_count(workers), torch.device(device)
+        self._rank, self._world, self._accumulate = rank, world, accumulate
+        self._kind = cache
+        self._cache: Cache | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in which every record is seen once, but for less than a batch of them."""
+        return self.order.steps_per_epoch
+
+    def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Fill the cache, if there is to be one; `batches` does so too when nobody did.
+
+        Args:
+            progress: called with the number of records decoded so far, and of all.
+        """
+        if self._kind == "off" or self._cache is not None:
+            return
+        count = len(self._positions)
+        chunks = np.split(np.arange(count), range(CHUNK, count, CHUNK))
+        work = ((0, self._positions[places]) for places in chunks)
+        made = zip(chunks, _decoded(self._decoder, work, self._workers, self.bad), strict=True)
+        self._cache = Cache(_told(made, count, progress), count, "cpu" if self._kind == "ram" else self._device)
+
+    def batches(self, start: int, stop: int) -> Iterator[list[RecordBatch]]:
+        """Yield, for every step from `start` to before `stop`, this rank's micro-batches on the device.
+
+        Raises:
+            DataError: when too many records are bad, or none that this rank feeds into a micro-batch can be used.
+            PluginError: when a source or modality fails on a record in any way but `BadSample`.
+        """
+        self.prepare()
+        made = self._from_source(start, stop) if self._cache is None else self._from_cache(self._cache, start, stop)
+        for step in range(start, stop):
+            yield [self._deliver(next(made), step) for _ in range(self._accumulate)]
+
+    def _micro_batches(self, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the epoch of every micro-batch of this rank, and which of the training's records it takes."""
+        for step in range(start, stop):
+            for places in self.order.micro_batches(step, self._rank, self._world, self._accumulate):
+                yield self.order.epoch(step), places
+
+    def _from_source(self, start: int, stop: int) -> Iterator[RecordBatch | None]:
+        work = ((epoch, self._positions[places]) for epoch, places in self._micro_batches(start, stop))
+        pin = self._device.type == "cuda"
+        return (made.records for made in _decoded(self._decoder, work, self._workers, self.bad, pin))
+
+    def _from_cache(self, cache: Cache, start: int, stop: int) -> Iterator[RecordBatch | None]:
+        pin = self._kind == "ram" and self._device.type == "cuda"
+        for _, places in self._micro_batches(start, stop):
+            records = cache.take(places)
+            yield records.pin_memory() if pin and records is not None else records
+
+    def _deliver(self, records: RecordBatch | None, step: int) -> RecordBatch:
+        if records is None:
+            raise DataError(
+                f"None of the records that rank {self._rank} feeds into step {step} can be used "
+                f"({len(self.bad)} bad records so far); mend the data or raise data.batch."
+            )
+        return records.to(self._device, non_blocking=True)
+
+
+def iterate(
+    source: Source,
+    positions: np.ndarray,
+    fields: Mapping[str, str],
+    modalities: Mapping[str, Modality],
+    *,
+    batch: int,
+    bad: BadRecords,
+    workers: int | Literal["auto"] = "auto",
+    require: Literal["all", "any"] = "any",
+) -> Iterator[RecordBatch]:
+    """Yield the usable records at `positions` once, in order, in batches of at most `batch` on the CPU.
+
+    Args and errors are those of `Loader`.
+    """
+    decoder = Decoder(source, fields, modalities, every=require == "all")
+    positions = decoder.usable(np.asarray(positions, dtype=np.int64))
+    work = ((0, positions[at : at + batch]) for at in range(0, len(positions), batch))
+    for made in _decoded(decoder, work, worker_count(workers), bad):
+        if made.records is not None:
+            yield made.records
+
+
+def worker_count(workers: int | Literal["auto"]) -> int:
+    """Return the number of loader processes; "auto" is one for every core of this rank, at most 8."""
+    if workers != "auto":
+        return workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
+def _decoded(
+    decoder: Decoder,
+    work: Iterable[tuple[int, np.ndarray]],
+    workers: int,
+    bad: BadRecords,
+    pin: bool = False,
+) -> Iterator[Decoded]:
+    """Yield what became of each piece of work, in order; count the bad records and raise what failed.
+
+    One set of workers serves all of the work. A private generator keeps torch's global one out of it.
+    """
+    loader = DataLoader(
+        decoder,
+        batch_size=None,
+        sampler=work,
+        num_workers=workers,
+        collate_fn=_as_is,
+        pin_memory=pin,
+        worker_init_fn=_start_worker,
+        generator=generator("loader"),
+    )
+    made = iter(loader)
+    while True:
+        try:
+            decoded = next(made, None)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise DataError(
+                "A loader worker was killed, most often because memory (or /dev/shm) ran out; "
+                "set data.workers or data.batch lower."
+            ) from error
+        if decoded is None:
+            return
+        for id, reason in decoded.bad:
+            bad.add(id, reason)
+        if decoded.failure is not None:
+            raise decoded.failure
+        yield decoded
+
+
+def _told(
+    chunks: Iterable[tuple[np.ndarray, Decoded]], count: int, progress: Callable[[int, int], None] | None
+) -> Iterator[tuple[np.ndarray, Decoded]]:
+    """Pass chunks on and tell `progress` of each."""
+    for places, made in chunks:
+        yield places, made
+        if progress is not None:
+            progress(int(places[-1]) + 1, count)
+
+
+def _as_is(decoded: Any) -> Any:
+    return decoded
+
+
+def _start_worker(worker: int) -> None:
+    """Keep a worker to one thread, and let the training alone answer Ctrl-C and SIGTERM (it ends its workers)."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,0 +1,103 @@
+"""Which part (train, val, test) each record belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+
+import numpy as np
+
+from sensorium.contracts import Source
+from sensorium.errors import DataError, RecipeError
+from sensorium.randomness import share_of
+
+PARTS = ("train", "val", "test")
+ALIASES = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
+
+
+def part_name(word: str) -> str | None:
+    """Return the part that a folder or a cell names ("validation" is "val"), or None when it names none."""
+    word = word.strip().lower()
+    word = ALIASES.get(word, word)
+    return word if word in PARTS else None
+
+
+def first_duplicate(ids: Iterable[str]) -> str | None:
+    """Return the first id that occurs twice, or None."""
+    seen: set[str] = set()
+    for id in ids:
+        if id in seen:
+            return id
+        seen.add(id)
+    return None
+
+
+def assign_parts(source: Source, shares: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
+    """Assign every record of a source to a part.
+
+    A record's own split wins, and stands for its whole group. A part that no record names is cut out of what would
+    be train, by `shares` and a hash of the group's name, so a record keeps its part when others come or go.
+
+    Args:
+        source: the records.
+        shares: the shares of "val" and "test", together below 1.
+        seed: of the hash.
+
+    Returns:
+        "train", "val" and "test" -> int64 positions in the source, ascending; a part may be empty, train never is.
+
+    Raises:
+        RecipeError: when the shares are not shares.
+        DataError: when two records have one id, a split has an unknown name, a group straddles the source's own
+            splits, or no record is left for training.
+    """
+    if not set(shares) <= {"val", "test"} or min(shares.values(), default=0.0) < 0 or sum(shares.values()) >= 1:
+        raise RecipeError(f"data.val and data.test are shares, at least 0 and together below 1, not {dict(shares)}.")
+    keys = [source.key(i) for i in range(len(source))]
+    if (twice := first_duplicate(key.id for key in keys)) is not None:
+        raise DataError(f"Two records have the id '{twice}'; ids must be unique in their source.")
+    known: dict[str, str] = {}
+    for key in keys:
+        if key.split is None:
+            continue
+        if key.split not in PARTS:
+            raise DataError(f"The record '{key.id}' has the split '{key.split}'; it must be train, val or test.")
+        group = key.id if key.group is None else key.group
+        if known.setdefault(group, key.split) != key.split:
+            raise DataError(
+                f"The group '{group}' has records in {known[group]} and in {key.split} (one is '{key.id}'); "
+                "records of one group must share a split."
+            )
+    named = set(known.values())
+    cut = {part: shares.get(part, 0.0) for part in ("test", "val") if part not in named}
+    positions: dict[str, list[int]] = {part: [] for part in PARTS}
+    drawn: dict[str, str] = {}
+    for i, key in enumerate(keys):
+        group = key.id if key.group is None else key.group
+        part = known.get(group, "train")
+        if part == "train" and any(cut.values()):
+            if group not in drawn:
+                drawn[group] = _draw(share_of(seed, "split", group), cut)
+            part = drawn[group]
+        positions[part].append(i)
+    if not positions["train"]:
+        raise DataError(f"None of the {len(keys)} records is left for training; check the splits and their shares.")
+    return {part: np.array(found, dtype=np.int64) for part, found in positions.items()}
+
+
+def _draw(share: float, cut: Mapping[str, float]) -> str:
+    """Return the part that a number in [0, 1) falls into."""
+    for part, width in cut.items():
+        if share < width:
+            return part
+        share -= width
+    return "train"
+
+
+def split_hash(parts: Mapping[str, np.ndarray], source: Source) -> str:
+    """Return 16 hex digits that change when any record changes its part: equal hashes mean comparable figures."""
+    digest = sha256()
+    for part in PARTS:
+        ids = sorted(source.key(int(i)).id for i in parts.get(part, ()))
+        digest.update("\x1f".join([part, *ids, "\x1e"]).encode())
+    return digest.hexdigest()[:16]

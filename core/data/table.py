@@ -1,0 +1,192 @@
+"""Rows of files as a source: CSV, TSV, JSON lines and Parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sensorium.contracts import Source
+from sensorium.data.readers import Reader
+from sensorium.data.splits import first_duplicate, part_name
+from sensorium.errors import DataError
+from sensorium.types import Record
+
+
+class TableSource(Source):
+    """One record for each row of a CSV, TSV, JSON-lines or Parquet file, or of several.
+
+    A cell is text, a number, a list, bytes, or a struct of `bytes` and `path` as Hugging Face writes images and sounds
+    (it gives its bytes, or else its path). For modalities that read files, text is a path relative to the table's
+    folder. An empty cell is a missing value. Cells stay in Arrow's memory and are turned into Python one at a time.
+
+    Args:
+        path: the file, or a list of files of the same columns.
+        splits: in place of `path`, the file or files of each split: {train: a.parquet, test: b.parquet}.
+        columns: field name to column name; default every column that has no other use, under its own name.
+        id: the column of unique names; default the row's number (after its split, when `splits` is given).
+        labels: the columns that evaluators predict: a list, or label name to column name.
+        split: the column that says train, val or test.
+        group: the column whose equal cells keep records in one split.
+        classes: label name to the names that its numbers 0, 1, 2 ... stand for.
+        format: the files' format; default by their ending. `.gz` on top of .csv, .tsv and .jsonl is understood.
+        delimiter: what separates the cells of a CSV file, such as ";".
+        header: the column names of a CSV or TSV file without a heading row.
+        root: the folder that relative paths in cells start from; default the folder of the first file.
+    """
+
+    def __init__(
+        self,
+        path: str | list[str] | None = None,
+        splits: dict[str, str | list[str]] | None = None,
+        columns: dict[str, str] | None = None,
+        id: str | None = None,
+        labels: list[str] | dict[str, str] | None = None,
+        split: str | None = None,
+        group: str | None = None,
+        classes: dict[str, list[str]] | None = None,
+        format: Literal["csv", "tsv", "jsonl", "parquet"] | None = None,
+        delimiter: str | None = None,
+        header: list[str] | None = None,
+        root: str | None = None,
+    ) -> None:
+        files = _files(path, splits)
+        reader = Reader(format, delimiter, tuple(header) if header else None)
+        label_columns = dict(labels) if isinstance(labels, dict) else {name: name for name in labels or ()}
+        keys = [name for name in (id, split, group) if name is not None]
+        if columns is None:
+            used = {*keys, *label_columns.values()}
+            columns = {name: name for name in reader.names(files[0][1]) if name not in used}
+        self.root = str(files[0][1].parent) if root is None else root
+        self._name = str(files[0][1]) if len(files) == 1 else f"{files[0][1]} and {len(files) - 1} more"
+        table, parts = _join(reader, files, [*columns.values(), *keys], list(label_columns.values()))
+        if not table.num_rows:
+            raise DataError(f"'{self._name}' has no rows.")
+        self._cells = {field: table[column] for field, column in columns.items()}
+        self._ids = self._read_ids(table, id, parts)
+        self._splits = self._read_splits(table, split) if split is not None else parts
+        self._groups = None if group is None else _texts(table[group])
+        self._labels = {n: self._read_label(table[c], n, classes or {}) for n, c in label_columns.items()}
+
+    def _read_ids(self, table: pa.Table, column: str | None, parts: list[str | None]) -> list[str]:
+        if column is None:
+            return [str(row) if part is None else f"{part}/{row}" for row, part in enumerate(parts)]
+        ids: list[str] = []
+        for row, name in enumerate(_texts(table[column]), start=1):
+            if name is None:
+                raise DataError(f"Row {row} of '{self._name}' has an empty id in column '{column}'.")
+            ids.append(name)
+        if (twice := first_duplicate(ids)) is not None:
+            raise DataError(
+                f"The id '{twice}' occurs twice in column '{column}' of '{self._name}'; ids must be unique."
+            )
+        return ids
+
+    def _read_splits(self, table: pa.Table, column: str) -> list[str | None]:
+        words = _texts(table[column])
+        parts = {word: part_name(word) for word in dict.fromkeys(words) if word is not None}
+        for word, part in parts.items():
+            if part is None:
+                raise DataError(
+                    f"The column '{column}' of '{self._name}' holds the split '{word}'; it must be train, val or test."
+                )
+        return [None if word is None else parts[word] for word in words]
+
+    def _read_label(self, column: pa.ChunkedArray, name: str, classes: dict[str, list[str]]) -> list[Any]:
+        cells = column.to_pylist()
+        if name not in classes:
+            return [None if cell == "" else cell for cell in cells]
+        names = classes[name]
+        for cell in cells:
+            if cell is not None and not (isinstance(cell, int) and 0 <= cell < len(names)):
+                raise DataError(
+                    f"The label '{name}' of '{self._name}' has the value {cell!r}, "
+                    f"but data.source.classes names {len(names)} classes, 0 to {len(names) - 1}."
+                )
+        return [None if cell is None else names[cell] for cell in cells]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names that columns of values go by."""
+        return tuple(self._cells)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def key(self, index: int) -> Record:
+        """Return the record at `index` without its values."""
+        labels = {name: cells[index] for name, cells in self._labels.items() if cells[index] is not None}
+        group = None if self._groups is None else self._groups[index]
+        return Record(self._ids[index], {}, labels, self._splits[index], group)
+
+    def __getitem__(self, index: int) -> Record:
+        key = self.key(index)
+        values = {field: _value(column[index].as_py()) for field, column in self._cells.items()}
+        return Record(key.id, values, key.labels, key.split, key.group)
+
+    def present(self, field: str) -> np.ndarray:
+        """Return which records have a value in `field`: bool (N,)."""
+        column = self._cells[field]
+        if pa.types.is_struct(column.type) and {"bytes", "path"} <= {f.name for f in column.type}:
+            parts = [pc.struct_field(column, name) for name in ("bytes", "path")]
+            filled = pc.and_(pc.is_valid(column), pc.or_(*(_filled(part) for part in parts)))
+        else:
+            filled = _filled(column)
+        return filled.to_numpy()
+
+
+def _files(path: str | list[str] | None, splits: dict[str, str | list[str]] | None) -> list[tuple[str | None, Path]]:
+    """Return the files to read, each with the split it stands for, or None."""
+    if (path is None) == (splits is None):
+        raise DataError("The source 'table' takes either path (one file or a list) or splits (split name to files).")
+    named: dict[str | None, str | list[str]] = {} if path is None else {None: path}
+    for word, of_split in (splits or {}).items():
+        if (part := part_name(word)) is None:
+            raise DataError(f"data.source.splits names '{word}'; a split is train, val or test.")
+        named[part] = of_split
+    files = [
+        (part, Path(file).expanduser())
+        for part, given in named.items()
+        for file in ([given] if isinstance(given, str) else given)
+    ]
+    if not files:
+        raise DataError("The source 'table' got an empty list of files.")
+    return files
+
+
+def _join(
+    reader: Reader, files: list[tuple[str | None, Path]], texts: list[str], others: list[str]
+) -> tuple[pa.Table, list[str | None]]:
+    """Read all files as one table, and which split each row comes from."""
+    tables, parts = [], []
+    for part, file in files:
+        tables.append(reader.read(file, texts, others))
+        parts += [part] * tables[-1].num_rows
+    try:
+        return pa.concat_tables(tables, promote_options="permissive"), parts
+    except pa.ArrowException as error:
+        raise DataError(f"The files of the table have columns of different types: {error}.") from error
+
+
+def _texts(column: pa.ChunkedArray) -> list[str | None]:
+    """Return the cells of a column as text, empty ones as None."""
+    return [None if cell in (None, "") else str(cell) for cell in column.to_pylist()]
+
+
+def _value(cell: Any) -> Any:
+    """Return what a cell says: its bytes or else its path for a struct of the two, None when it is empty."""
+    if isinstance(cell, dict) and {"bytes", "path"} <= cell.keys():
+        cell = cell["bytes"] or cell["path"]
+    return None if isinstance(cell, str | bytes) and not cell else cell
+
+
+def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return which cells are neither null nor empty text or bytes."""
+    valid = pc.is_valid(column)
+    sized = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+    if not any(is_type(column.type) for is_type in sized):
+        return valid
+    return pc.and_(valid, pc.fill_null(pc.greater(pc.binary_length(column), 0), False))

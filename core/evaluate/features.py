@@ -1,0 +1,118 @@
+"""From batches of records to feature tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sensorium.contracts import FeatureTable, Modality
+from sensorium.errors import SensoriumError
+from sensorium.types import Batch, Record, RecordBatch
+
+
+def feature_table(
+    batches: Iterable[RecordBatch],
+    embed: Callable[[str, Batch], Tensor],
+    keys: Callable[[str], Record],
+    modalities: Sequence[str],
+) -> FeatureTable:
+    """Embed an ordered pass over the records of one part.
+
+    Args:
+        batches: every record of the part once, already where `embed` wants them.
+        embed: `embed(modality, batch)` returns float (B, D) rows for a batch of B examples; it is called without
+            gradient, and the modules behind it must be in evaluation mode.
+        keys: returns the record of an id, for its labels and group; its values are not looked at.
+        modalities: the names to embed; others of a batch are left alone.
+
+    Raises:
+        SensoriumError: when a feature is not finite, with the record's id.
+    """
+    ids: list[str] = []
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in modalities}
+    masks: dict[str, list[np.ndarray]] = {name: [] for name in modalities}
+    for records in batches:
+        ids += records.ids
+        for name in modalities:
+            mask_B = _mask(records, name)
+            masks[name].append(mask_B)
+            if mask_B.any():
+                with torch.no_grad():
+                    x_ND = embed(name, records.batches[name]).float().cpu().numpy()
+                _check_finite(x_ND, name, [i for i, has in zip(records.ids, mask_B, strict=True) if has])
+                rows[name].append(x_ND)
+    records_of = [keys(i) for i in ids]
+    present = {name: np.concatenate(parts) if parts else np.zeros(0, bool) for name, parts in masks.items()}
+    return FeatureTable(
+        ids,
+        {name: _spread(rows[name], present[name]) for name in modalities},
+        present,
+        _labels(records_of),
+        # A group of its own is marked, so that an id can never be taken for the name of another record's group.
+        [f"record {r.id}" if r.group is None else f"group {r.group}" for r in records_of],
+    )
+
+
+def handmade_table(
+    batches: Iterable[RecordBatch], modalities: Mapping[str, Modality], keys: Callable[[str], Record]
+) -> FeatureTable | None:
+    """Make the table of hand-made features; None when no modality has any.
+
+    Args:
+        batches: every record of the part once.
+        modalities: name -> modality; those without hand-made features are left out of the table.
+        keys: returns the record of an id, for its labels and group.
+    """
+    lacking: set[str] = set()
+
+    def embed(name: str, batch: Batch) -> Tensor:
+        x_BD = modalities[name].handmade(batch)
+        if x_BD is None:
+            lacking.add(name)
+            return torch.zeros(len(batch), 0)
+        return torch.from_numpy(np.asarray(x_BD, np.float32))
+
+    table = feature_table(batches, embed, keys, list(modalities))
+    for name in lacking:
+        del table.features[name], table.present[name]
+    return table if table.features else None
+
+
+def _mask(records: RecordBatch, name: str) -> np.ndarray:
+    if name not in records.present:
+        return np.zeros(len(records), bool)
+    return records.present[name].cpu().numpy()
+
+
+def _check_finite(x_ND: np.ndarray, name: str, ids: list[str]) -> None:
+    bad_N = ~np.isfinite(x_ND).all(axis=1)
+    if bad_N.any():
+        raise SensoriumError(
+            f"The features of '{name}' are not finite for {bad_N.sum()} of {len(ids)} records of a batch, the first "
+            f"is '{ids[int(bad_N.argmax())]}': the training has diverged."
+        )
+
+
+def _spread(parts: list[np.ndarray], present_N: np.ndarray) -> np.ndarray:
+    """Put rows where their records are, nan elsewhere; width 0 when no record has the modality."""
+    width = parts[0].shape[1] if parts else 0
+    x_ND = np.full((len(present_N), width), np.nan, np.float32)
+    if parts:
+        x_ND[present_N] = np.concatenate(parts)
+    return x_ND
+
+
+def _labels(records: Sequence[Record]) -> dict[str, np.ndarray]:
+    names = dict.fromkeys(name for record in records for name in record.labels)
+    columns = {}
+    for name in names:
+        columns[name] = np.empty(len(records), object)
+        columns[name][:] = [_plain(record.labels.get(name)) for record in records]
+    return columns
+
+
+def _plain(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else value

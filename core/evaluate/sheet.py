@@ -1,0 +1,104 @@
+"""Contact sheets: queries and what was found for them, as one picture to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw, ImageFont
+
+from sensorium.errors import SensoriumError
+
+CELL = 144
+MARGIN = 28
+GAP = 14
+FRAME = 4
+PAPER, INK, FAINT, HIT = (255, 255, 255), (32, 33, 36), (128, 132, 138), (24, 150, 84)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One target that was found for a query.
+
+    Args:
+        picture: its preview.
+        caption: one short line below it, such as the cosine.
+        hit: whether it is right, and so framed in green.
+    """
+
+    picture: Image.Image
+    caption: str
+    hit: bool
+
+
+def contact_sheet(
+    queries: Sequence[Image.Image], results: Sequence[Sequence[Found]], title: str, captions: Sequence[str] = ()
+) -> Image.Image:
+    """Draw one row for each query: its preview, then what was found, best first; right targets framed in green.
+
+    Args:
+        queries: previews of Q queries, of any modality.
+        results: Q lists of what was found, best first.
+        title: the heading.
+        captions: one short line below each query; none by default.
+
+    Returns:
+        An RGB picture; its size depends on the number of queries and of results.
+
+    Raises:
+        SensoriumError: without a query, or when the lists differ in length.
+    """
+    if not queries or len(queries) != len(results) or len(captions) not in (0, len(queries)):
+        raise SensoriumError(
+            f"A contact sheet needs as many lists of results as queries, not {len(results)} for {len(queries)}."
+        )
+    most = max(len(found) for found in results)
+    heading, small = ImageFont.load_default(22), ImageFont.load_default(13)
+    top = MARGIN + 60
+    line = CELL + 40
+    x_found = MARGIN + CELL + 3 * GAP
+    width = max(x_found + most * (CELL + GAP) - GAP, MARGIN + int(heading.getlength(title))) + MARGIN
+    sheet = Image.new("RGB", (width, top + len(queries) * line + MARGIN - 12), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, MARGIN - 6), title, INK, heading)
+    draw.text((MARGIN, top - 22), "query", FAINT, small)
+    draw.text((x_found, top - 22), "found, best first", FAINT, small)
+    draw.line((x_found - 1.5 * GAP, top, x_found - 1.5 * GAP, top + len(queries) * line - 24), (225, 227, 230))
+    for number, (query, found) in enumerate(zip(queries, results, strict=True)):
+        y = top + number * line
+        _cell(sheet, query, MARGIN, y, captions[number] if captions else "", INK, small)
+        for rank, target in enumerate(found):
+            x = x_found + rank * (CELL + GAP)
+            _cell(sheet, target.picture, x, y, target.caption, HIT if target.hit else FAINT, small)
+            if target.hit:
+                box = (x - FRAME, y - FRAME, x + CELL + FRAME - 1, y + CELL + FRAME - 1)
+                draw.rounded_rectangle(box, radius=FRAME, outline=HIT, width=FRAME)
+    return sheet
+
+
+def _cell(
+    sheet: Image.Image,
+    picture: Image.Image,
+    x: int,
+    y: int,
+    caption: str,
+    colour: tuple[int, int, int],
+    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
+) -> None:
+    """Paste a picture, its proportions kept, into the middle of a cell, and its caption below."""
+    scale = CELL / max(picture.size)
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    # Small pictures keep their pixels: an 8 x 8 digit is not blurred.
+    method = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS
+    ImageDraw.Draw(sheet).rectangle((x - 1, y - 1, x + CELL, y + CELL), (246, 247, 248), outline=(225, 227, 230))
+    sheet.paste(picture.convert("RGB").resize(size, method), (x + (CELL - size[0]) // 2, y + (CELL - size[1]) // 2))
+    ImageDraw.Draw(sheet).text((x, y + CELL + 7), _shortened(caption, font), colour, font)
+
+
+def _shortened(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
+    """Cut a line to the width of a cell."""
+    if font.getlength(text) <= CELL:
+        return text
+    while text and font.getlength(text + "…") > CELL:
+        text = text[:-1]
+    return text.rstrip() + "…"

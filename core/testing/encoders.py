@@ -1,0 +1,138 @@
+"""What every encoder holds to."""
+
+from __future__ import annotations
+
+from unittest import SkipTest
+
+import torch
+from torch import Tensor
+
+from sensorium import randomness
+from sensorium.contracts import Encoder, TokenEncoder
+from sensorium.testing.case import Case, expect
+from sensorium.types import Features
+
+
+def pools_to_its_declared_width(case: Case) -> None:
+    """`forward` returns features whose `pooled` is a finite float (B, dim)."""
+    encoder = case.new_encoder().eval()
+    features, shape = encoder(case.batch), (len(case.batch), encoder.dim)
+    expect(isinstance(features, Features), f"it returns a {type(features).__name__}, not Features")
+    found = tuple(features.pooled.shape)
+    expect(found == shape, f"pooled is {found}; with dim = {encoder.dim} it must be {shape}")
+    expect(features.pooled.is_floating_point(), f"pooled is {features.pooled.dtype}, not a float")
+    expect(bool(features.pooled.isfinite().all()), "pooled is not finite")
+
+
+@torch.no_grad()
+def is_deterministic_in_eval_mode(case: Case) -> None:
+    """In eval mode the same batch has the same features, whatever the global generators do."""
+    encoder = case.new_encoder().eval()
+    made = []
+    for number in range(2):
+        randomness.seed_globals("is_deterministic", number)
+        made.append(encoder(case.batch).pooled)
+    expect(torch.equal(*made), "two passes in eval mode differ")
+
+
+@torch.no_grad()
+def keeps_records_apart(case: Case) -> None:
+    """In eval mode a record's features do not depend on the rest of its batch."""
+    encoder = case.new_encoder().eval()
+    together = encoder(case.batch).pooled
+    for row in range(len(case.batch)):
+        alone = encoder(case.batch.select(torch.tensor([row]))).pooled[0]
+        expect(_close(together[row], alone), f"record {row} has other features alone than in its batch")
+
+
+@torch.no_grad()
+def survives_its_state_dict(case: Case) -> None:
+    """A new encoder that loads another's state_dict gives the same features."""
+    encoder, other = case.new_encoder().eval(), case.new_encoder().eval()
+    for parameter in encoder.parameters():
+        parameter.add_(0.01)
+    other.load_state_dict(encoder.state_dict())
+    expect(
+        _close(encoder(case.batch).pooled, other(case.batch).pooled),
+        "an encoder that loads the state_dict of another gives other features: it keeps state outside it",
+    )
+
+
+def passes_gradient_to_every_parameter(case: Case) -> None:
+    """Every parameter that is to be trained takes part in the features; DDP stops at one that does not."""
+    encoder = case.new_encoder().train()
+    features = encoder(case.batch)
+    parts = [features.pooled] + ([features.tokens] if features.tokens is not None else [])
+    loss = sum((part.float() * torch.linspace(-1, 1, part.shape[-1])).pow(2).sum() for part in parts)
+    loss.backward()
+    trained = {name: p for name, p in encoder.named_parameters() if p.requires_grad}
+    idle = [name for name, p in trained.items() if p.grad is None]
+    expect(not idle, f"no gradient reaches {', '.join(idle[:3])}{' and others' if len(idle) > 3 else ''}")
+    expect(not trained or any(bool(p.grad.abs().sum() > 0) for p in trained.values()), "every gradient is zero")
+
+
+@torch.no_grad()
+def shows_its_tokens(case: Case) -> None:
+    """A token encoder cuts, keeps and targets tokens in the shapes of the contract."""
+    encoder = _token_encoder(case)
+    tokens = encoder.tokenize(case.batch)
+    b, t, d = tokens.x.shape
+    expect((b, d) == (len(case.batch), encoder.dim), f"tokenize gives x {(b, t, d)} for dim = {encoder.dim}")
+    expect(
+        tokens.positions.shape in ((b, t, d), (1, t, d)),
+        f"positions are {tuple(tokens.positions.shape)} for {(b, t, d)}",
+    )
+    if tokens.mask is not None:
+        expect(
+            tokens.mask.dtype == torch.bool and tokens.mask.shape == (b, t),
+            f"mask is {tokens.mask.dtype} {tuple(tokens.mask.shape)}, not bool {(b, t)}",
+        )
+        expect(bool(tokens.mask.any(1).all()), "a record has no real token")
+    targets = encoder.token_targets(case.batch)
+    wanted = (b, t, encoder.target_dim) if targets.is_floating_point() else (b, t)
+    expect(tuple(targets.shape) == wanted, f"token_targets are {tuple(targets.shape)}, not {wanted}")
+
+
+@torch.no_grad()
+def encodes_kept_tokens(case: Case) -> None:
+    """`encode_tokens` returns the kept tokens in the order of `keep`, and all of them without it."""
+    encoder = _token_encoder(case)
+    tokens = encoder.tokenize(case.batch)
+    b, t, d = tokens.x.shape
+    whole = encoder.encode_tokens(tokens)
+    expect(whole.tokens is not None, "encode_tokens returns no tokens")
+    expect(tuple(whole.tokens.shape) == (b, t, d), f"all tokens encode to {tuple(whole.tokens.shape)}, not {(b, t, d)}")
+    expect(_close(whole.pooled, encoder(case.batch).pooled), "encoding all tokens is not what forward does")
+    k = (t + 1) // 2
+    keep = torch.arange(k).expand(b, k)
+    kept, turned = encoder.encode_tokens(tokens, keep), encoder.encode_tokens(tokens, keep.flip(1))
+    shape = tuple(kept.tokens.shape)
+    expect(shape == (b, k, d), f"{k} kept tokens encode to {shape}, not {(b, k, d)}")
+    real = kept.mask if kept.mask is not None else torch.ones(b, k, dtype=torch.bool)
+    expect(tuple(real.shape) == (b, k), f"the mask of {k} kept tokens is {tuple(real.shape)}")
+    expect(
+        _close(kept.tokens[real], turned.tokens.flip(1)[real]),
+        "kept tokens depend on the order of keep: their positions do not travel with them",
+    )
+
+
+def _token_encoder(case: Case) -> TokenEncoder:
+    encoder: Encoder = case.new_encoder().eval()
+    if not isinstance(encoder, TokenEncoder):
+        raise SkipTest("it is no token encoder")
+    return encoder
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one.float(), other.float(), rtol=1e-3, atol=1e-4)
+
+
+CHECKS = (
+    pools_to_its_declared_width,
+    is_deterministic_in_eval_mode,
+    keeps_records_apart,
+    survives_its_state_dict,
+    passes_gradient_to_every_parameter,
+    shows_its_tokens,
+    encodes_kept_tokens,
+)

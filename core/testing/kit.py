@@ -1,0 +1,185 @@
+"""The kit: the checks of a registration, and of a whole plugin."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from typing import Any, Literal
+from unittest import SkipTest
+
+from sensorium.errors import PluginError
+from sensorium.extensions import Extensions, Plugin, load_extensions
+from sensorium.registry import KINDS, SINGULAR, Registry, Spec
+from sensorium.testing import encoders, evaluators, modalities, objectives, registrations, sources, views
+from sensorium.testing.case import Case, Failure, expect
+
+HEAVY = ("torch", "numpy", "PIL", "transformers", "timm", "sklearn", "pandas")
+"""What no plugin may import before one of its things is asked for: `sensorium --help` would wait for it."""
+
+_BY_KIND = {
+    "modalities": modalities.CHECKS,
+    "encoders": encoders.CHECKS,
+    "views": views.CHECKS,
+    "objectives": objectives.CHECKS,
+    "sources": sources.CHECKS,
+    "evaluators": evaluators.CHECKS,
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One named check; calling it raises what was found wrong, or `unittest.SkipTest` where it does not apply.
+
+    Args:
+        name: what is checked, and that it holds: "encoder rings/mlp pools to its declared width".
+        run: the check.
+        skip: why it cannot be run here, such as a missing optional package; empty when it can.
+    """
+
+    name: str
+    run: Callable[[], None]
+    skip: str = ""
+
+    def __call__(self) -> None:
+        """Run the check."""
+        if self.skip:
+            raise SkipTest(self.skip)
+        self.run()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Row:
+    """The result of one check.
+
+    Args:
+        name: the check's name.
+        status: passed, failed, or skipped where the check does not apply or an optional package is missing.
+        reason: why it failed or was skipped.
+        seconds: how long it took.
+    """
+
+    name: str
+    status: Literal["passed", "failed", "skipped"]
+    reason: str
+    seconds: float
+
+
+def yield_checks(
+    spec: Spec,
+    registry: Registry,
+    samples: Mapping[str, Sequence[Any]] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Iterator[Check]:
+    """Yield the checks of one registration, by its kind.
+
+    Args:
+        spec: the registration.
+        registry: everything that is registered.
+        samples: modality name -> raw values that it, its encoders and its view generators are tried on.
+        options: "kind/name" -> constructor options; what has none is built with its defaults.
+    """
+    case = Case(spec, registry, samples or {}, options or {})
+    absent = spec.missing()
+    skip = f"{', '.join(absent)} is not installed" if absent else ""
+    checks = registrations.checks_for(spec.kind)
+    if spec.kind in _BY_KIND:
+        ready = absent or _holds(case.has_what_it_is_tried_on)
+        checks += _BY_KIND[spec.kind] if ready else (Case.has_what_it_is_tried_on,)
+    belongs = f"{spec.modality}/" if spec.modality else ""
+    for check in checks:
+        name = f"{SINGULAR[spec.kind]} {belongs}{spec.name} {check.__name__.replace('_', ' ')}"
+        yield Check(name, partial(check, case), skip)
+
+
+def checks_of(
+    name: str,
+    extensions: Extensions | None = None,
+    samples: Mapping[str, Sequence[Any]] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[Check]:
+    """Return the checks of everything that one plugin registered, for `pytest.mark.parametrize`.
+
+    Args:
+        name: the plugin's entry point or distribution.
+        extensions: where it is found; default, what is installed.
+        samples: modality name -> raw values, beside the `sensorium_samples` of the loaded plugins' modules.
+        options: "kind/name" -> constructor options, beside their `sensorium_options`.
+
+    Raises:
+        PluginError: when there is no such plugin, or it is not loaded.
+    """
+    extensions = extensions or load_extensions()
+    plugin = extensions.find(name)
+    if plugin.state != "loaded":
+        raise PluginError(f"Nothing can be checked: {plugin.sentence}.") from plugin.error
+    samples = _declared(extensions, "sensorium_samples") | dict(samples or {})
+    options = _declared(extensions, "sensorium_options") | dict(options or {})
+    checks = [Check(f"plugin {plugin.name} registers without heavy imports", partial(_registers_lightly, plugin))]
+    for kind in KINDS:
+        for spec in extensions.registry.specs(kind):
+            if spec.plugin == plugin.name:
+                checks += yield_checks(spec, extensions.registry, samples, options)
+    return checks
+
+
+def check_plugin(
+    name: str,
+    extensions: Extensions | None = None,
+    samples: Mapping[str, Sequence[Any]] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Iterator[Row]:
+    """Run the checks of one plugin and yield their results; see `checks_of` for the arguments."""
+    for check in checks_of(name, extensions, samples, options):
+        start = time.perf_counter()
+        status: Literal["passed", "failed", "skipped"] = "passed"
+        reason = ""
+        try:
+            check()
+        except SkipTest as skipped:
+            status, reason = "skipped", str(skipped)
+        except (Failure, PluginError) as failure:
+            status, reason = "failed", str(failure)
+        except Exception as error:
+            status, reason = "failed", f"{type(error).__name__}: {error}"
+        yield Row(check.name, status, reason, time.perf_counter() - start)
+
+
+def _holds(check: Callable[[], None]) -> bool:
+    try:
+        check()
+    except (Failure, PluginError):
+        return False
+    return True
+
+
+def _registers_lightly(plugin: Plugin) -> None:
+    code = (
+        f"import importlib, sys; sys.path[:] = {sys.path!r}; "
+        f"importlib.import_module({plugin.module.partition(':')[0]!r}); "
+        f"print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    expect(done.returncode == 0, f"its module cannot be imported by itself: {done.stderr.strip()[-300:]}")
+    heavy = done.stdout.split()
+    expect(not heavy, f"its module imports {', '.join(heavy)}; name targets as strings and import them there")
+
+
+def _declared(extensions: Extensions, attribute: str) -> dict[str, Any]:
+    """Return what the modules of all loaded plugins declare; a "module:attribute" string is loaded."""
+    declared: dict[str, Any] = {}
+    for plugin in extensions.plugins:
+        if plugin.state == "loaded":
+            for key, value in getattr(plugin.load(), attribute, {}).items():
+                if isinstance(value, str):
+                    module, _, name = value.partition(":")
+                    value = getattr(import_module(module), name)
+                declared.setdefault(key, value() if callable(value) else value)
+    return declared

@@ -1,0 +1,43 @@
+"""What every registration holds to, whatever its kind."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from sensorium.options import options_of
+from sensorium.registry import CONTRACTS
+from sensorium.testing.case import Case, expect
+
+
+def can_be_loaded(case: Case) -> None:
+    """Its target exists and is what its kind asks for."""
+    if case.spec.kind == "recipes":
+        package, _, file = case.spec.target.partition(":")
+        expect((files(package) / file).is_file(), f"there is no file {file} in {package}")
+    else:
+        case.spec.load()
+
+
+def documents_its_options(case: Case) -> None:
+    """Every option is typed, and has a line in the `Args:` section of the class docstring."""
+    options = options_of(case.spec.load(), skip=int(case.spec.kind in ("encoders", "views")))
+    bare = [option.name for option in options if not option.help]
+    expect(not bare, f"the docstring has no Args line for {', '.join(bare)}")
+    untyped = [option.name for option in options if option.type == "Any"]
+    expect(not untyped, f"the constructor gives no type for {', '.join(untyped)}")
+
+
+def belongs_to_a_registered_modality(case: Case) -> None:
+    """The modality that it names is registered."""
+    if case.spec.modality is not None:
+        case.registry.find("modalities", case.spec.modality)
+
+
+def checks_for(kind: str) -> tuple:
+    """Return the checks of a registration of one kind."""
+    checks: tuple = (can_be_loaded,)
+    if kind in CONTRACTS:
+        checks += (documents_its_options,)
+    if kind in ("encoders", "views"):
+        checks += (belongs_to_a_registered_modality,)
+    return checks

@@ -1,0 +1,118 @@
+"""Small parts with known structure, for checks of what works on any modality: objectives and evaluators.
+
+Letters: B records, T tokens, C channels, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sensorium.contracts import FeatureTable, TokenEncoder, Tokens
+from sensorium.types import Batch, Features, View
+
+
+@dataclass
+class ToyBatch(Batch):
+    """Float records (B, T, C), every token real."""
+
+    x: Tensor
+
+
+class ToyEncoder(TokenEncoder):
+    """A token-wise network whose pooled features are the mean of its tokens; no token sees another."""
+
+    causal = True
+
+    def __init__(self, dim: int = 16, channels: int = 4) -> None:
+        super().__init__()
+        self.dim, self.target_dim = dim, channels
+        self.embed = nn.Linear(channels, dim)
+        self.mix = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim))
+
+    def tokenize(self, batch: ToyBatch) -> Tokens:
+        """Embed each row of T as one token."""
+        steps = torch.linspace(-1, 1, batch.x.shape[1], device=batch.x.device)
+        return Tokens(self.embed(batch.x), steps[None, :, None].expand(1, -1, self.dim))
+
+    def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
+        """Encode all tokens, or the kept ones."""
+        x_BTD = tokens.x + tokens.positions
+        if keep is not None:
+            x_BTD = x_BTD.gather(1, keep[..., None].expand(-1, -1, self.dim))
+        x_BTD = x_BTD + self.mix(x_BTD)
+        return Features(x_BTD.mean(1), x_BTD)
+
+    def token_targets(self, batch: ToyBatch) -> Tensor:
+        """Return the records as they are."""
+        return batch.x
+
+
+class ToyWordEncoder(ToyEncoder):
+    """The same, whose token targets are class ids: which channel of a token is the largest."""
+
+    def token_targets(self, batch: ToyBatch) -> Tensor:
+        """Return the position of each token's largest channel, int64 (B, T)."""
+        return batch.x.argmax(-1)
+
+
+def toy_records(count: int, rng: torch.Generator, tokens: int = 8, channels: int = 4) -> Tensor:
+    """Return (count, T, C) records, each around a level of its own."""
+    level = torch.randn(count, 1, channels, generator=rng)
+    return 2 * level + 0.5 * torch.randn(count, tokens, channels, generator=rng)
+
+
+def toy_views(x_BTC: Tensor, count: int, rng: torch.Generator, modality: str, short: int = 0) -> list[View]:
+    """Return `count` noisy views of records, and `short` more that have only the first half of the tokens."""
+    views = []
+    for number in range(count + short):
+        part = x_BTC if number < count else x_BTC[:, : x_BTC.shape[1] // 2]
+        batch = ToyBatch(part + 0.1 * torch.randn(part.shape, generator=rng))
+        views.append(View(batch, modality=modality, present=torch.ones(len(x_BTC), dtype=torch.bool)))
+    return views
+
+
+CLASSES = ("planted-a", "planted-b")
+LEVEL = 3.0
+"""Records of the first class lie around -LEVEL along the first axis, those of the second around +LEVEL."""
+
+
+def planted_embed(**raws: Sequence[object]) -> dict[str, Tensor]:
+    """Return (N, 16) of raw values: a value that names a planted class lies where the class does."""
+
+    def row(value: object) -> Tensor:
+        x_D = torch.full((16,), 0.1)
+        x_D[0] = LEVEL * ((CLASSES[1] in str(value)) - (CLASSES[0] in str(value)))
+        return x_D
+
+    return {name: torch.stack([row(value) for value in values]) for name, values in raws.items()}
+
+
+def planted_tables() -> Iterator[tuple[str, FeatureTable, FeatureTable]]:
+    """Iterate over planted relations: what is planted, a train table and a test table."""
+    for what in ("two classes", "a number", "pairs", "graded pairs"):
+        rng = np.random.default_rng(0)
+        yield what, _planted(what, 160, "train", rng), _planted(what, 80, "test", rng)
+
+
+def _planted(what: str, count: int, part: str, rng: np.random.Generator) -> FeatureTable:
+    x_ND = rng.normal(size=(count, 16)).astype(np.float32)
+    features, labels = {"first": x_ND}, {}
+    if what == "two classes":
+        kind = rng.permutation(np.arange(count) % 2)
+        x_ND[:, 0] += 2 * LEVEL * kind - LEVEL
+        labels["planted"] = np.array(CLASSES, dtype=object)[kind]
+    elif what == "a number":
+        labels["planted"] = np.round(x_ND[:, 0] - x_ND[:, 1]).astype(np.float64)
+    else:
+        noise = np.linspace(0.05, 3, count)[:, None] if what == "graded pairs" else 0.05
+        features["second"] = (x_ND + noise * rng.normal(size=x_ND.shape)).astype(np.float32)
+        if what == "graded pairs":
+            labels["planted"] = -np.linspace(0.05, 3, count)
+    ids = [f"{part}-{n}" for n in range(count)]
+    present = {name: np.ones(count, bool) for name in features}
+    return FeatureTable(ids, features, present, labels, list(ids))

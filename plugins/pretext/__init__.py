@@ -1,0 +1,13 @@
+"""Pretext objectives: a task made out of the data itself, whose answer is known."""
+
+from sensorium import hookimpl
+
+
+@hookimpl
+def sensorium_register_objectives(register):
+    """Register the pretext objectives."""
+    register(
+        "next-token",
+        "sensorium.plugins.pretext.next_token:NextToken",
+        summary="predict each token from those before it, under a causal encoder",
+    )

@@ -1,0 +1,47 @@
+"""Next-token prediction."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+
+from sensorium import Needs, Objective, Outcome, Tokens, losses
+from sensorium.errors import RecipeError
+
+
+class NextToken(Objective):
+    """Cross-entropy of each token given those before it (Bengio et al. 2003, eq. 1; Radford et al. 2018, eq. 1).
+
+    It needs an encoder whose tokens see only what stands before them, and whose token targets are class ids.
+    """
+
+    needs = Needs(views=1, tokens=True)
+
+    def build(self, encoders):
+        """Make the linear head that scores every class."""
+        if not getattr(encoders.single, "causal", False):
+            raise RecipeError(
+                f"The objective 'next-token' needs a causal encoder, {type(encoders.single).__name__} looks ahead: "
+                "set the encoder's causal to true, or choose an encoder that has that option."
+            )
+        self.head = nn.Linear(encoders.single.dim, encoders.single.target_dim, bias=False)
+        nn.init.normal_(self.head.weight, std=0.02)
+
+    def forward(self, views, encode):
+        """Score each token's successor; a last token, and one before padding, has none."""
+        (view,) = views
+        tokens, targets_BT = encode.tokens(view), encode.targets(view)
+        if targets_BT.is_floating_point():
+            raise RecipeError("The objective 'next-token' predicts class ids; this encoder's token targets are floats.")
+        mask_BT = None if tokens.mask is None else tokens.mask[:, 1:]
+        features = encode.kept(view, self.front(tokens))
+        logits_BTV = self.head(features.tokens[:, : targets_BT.shape[1] - 1])
+        loss = losses.token_cross_entropy(logits_BTV, targets_BT[:, 1:], mask_BT)
+        logs = {"bits_per_token": loss.detach() / math.log(2), "perplexity": losses.perplexity(loss)}
+        return Outcome(loss, logs, features={"features": features.pooled.detach()})
+
+    def front(self, tokens):
+        """Return all tokens but the last, which nothing follows; a single one stays, as encoders need one."""
+        t = max(tokens.x.shape[1] - 1, 1)
+        return Tokens(tokens.x[:, :t], tokens.positions[:, :t], None if tokens.mask is None else tokens.mask[:, :t])

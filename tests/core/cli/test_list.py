@@ -1,0 +1,75 @@
+"""`sensorium list` and `sensorium plugins`."""
+
+import json
+
+import pytest
+
+from sensorium.cli.main import main
+from sensorium.extensions import BUILTINS
+
+
+@pytest.fixture
+def run(capsys):
+    def call(*arguments):
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        out, err = capsys.readouterr()
+        return left.value.code, out, err
+
+    return call
+
+
+def test_a_kind_is_listed_as_a_table_and_as_json(run):
+    code, out, _ = run("list", "objectives")
+    assert code == 0
+    assert "clip" in out
+    assert "crossmodal" in out
+    entries = {entry["name"]: entry for entry in json.loads(run("list", "objectives", "--json")[1])}
+    assert entries["clip"]["plugin"] == "crossmodal"
+    assert entries["clip"]["missing"] == []
+
+
+def test_one_thing_is_listed_with_its_options(run):
+    code, out, _ = run("list", "objectives", "simclr")
+    assert code == 0
+    assert "temperature" in out
+    assert "what cosines are divided by" in out
+    shown = json.loads(run("list", "objectives", "simclr", "--json")[1])
+    (temperature,) = [option for option in shown["options"] if option["name"] == "temperature"]
+    assert (temperature["type"], temperature["default"], temperature["required"]) == ("float", 0.2, False)
+    assert "Args:" not in shown["about"]
+
+
+def test_views_are_listed_by_modality(run):
+    entries = json.loads(run("list", "encoders", "--modality", "text", "--json")[1])
+    assert {entry["modality"] for entry in entries} <= {"text", None}
+    code, _, err = run("list", "encoders", "--modality", "txt")
+    assert (code, "did you mean 'text'" in err) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("objectivs",), "Nothing of kind 'objectivs' can be listed, did you mean 'objectives'? There are: modal"),
+        (("objectives", "simcrl"), "There is no objective named 'simcrl', did you mean 'simclr'?"),
+        (("commands", "train"), "run sensorium train --help"),
+        (("recipes", "image-text"), "run sensorium recipes image-text"),
+    ],
+)
+def test_what_cannot_be_listed_is_told_in_a_sentence(run, arguments, said):
+    code, out, err = run("list", *arguments)
+    assert (code, out) == (3, "")
+    assert said in err
+
+
+def test_plugins_are_listed_with_state_and_time(run):
+    code, out, _ = run("plugins")
+    assert code == 0
+    assert all(name in out for name in BUILTINS)
+    shown = {p["name"]: p for p in json.loads(run("plugins", "--json")[1])["plugins"]}
+    assert shown["crossmodal"]["state"] == "loaded"
+    assert "clip" in shown["crossmodal"]["registered"]["objectives"]
+    assert shown["crossmodal"]["milliseconds"] >= 0
+    assert set(shown["crossmodal"]) == {
+        "name", "state", "distribution", "version", "module", "reason", "registered", "milliseconds",
+    }  # fmt: skip

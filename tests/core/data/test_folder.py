@@ -1,0 +1,111 @@
+import os
+
+import pytest
+
+from sensorium.data.folder import FolderSource
+from sensorium.errors import BadSample, DataError
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Write files: relative path -> text; return their folder."""
+
+    def write(files):
+        for name, text in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return str(tmp_path)
+
+    return write
+
+
+def test_class_folders(tree):
+    source = FolderSource(
+        tree({"dog/b.jpg": "", "cat/a.jpg": "", "cat/deep/c.jpg": "", ".git/x.jpg": "", "cat/.x": ""})
+    )
+    assert [r.id for r in source] == ["cat/a.jpg", "cat/deep/c.jpg", "dog/b.jpg"]
+    assert [r.labels for r in source] == [{"class": "cat"}, {"class": "cat"}, {"class": "dog"}]
+    assert source.fields == ("image",)
+    assert source[0].values == {"image": "cat/a.jpg"}
+    assert os.path.exists(os.path.join(source.root, source[0].values["image"]))
+    assert {r.split for r in source} == {None}
+
+
+def test_split_folders(tree):
+    source = FolderSource(tree({"train/cat/a.jpg": "", "valid/cat/b.jpg": "", "test/c.jpg": ""}))
+    assert [(r.id, r.split, r.labels) for r in source] == [
+        ("test/c.jpg", "test", {}),
+        ("train/cat/a.jpg", "train", {"class": "cat"}),
+        ("valid/cat/b.jpg", "val", {"class": "cat"}),
+    ]
+
+
+def test_a_class_named_as_a_split_stays_a_class(tree):
+    source = FolderSource(tree({"train/a.jpg": "", "bus/b.jpg": ""}))
+    assert [(r.split, r.labels["class"]) for r in source] == [(None, "bus"), (None, "train")]
+
+
+def test_captions_beside_files(tree):
+    source = FolderSource(
+        tree({"x.jpg": "", "x.txt": "a dog\n\n  two dogs \n", "y.jpg": "", "y.txt": "\ufeffa cat", "z.jpg": ""}),
+        field="picture",
+        captions="words",
+    )
+    assert source.fields == ("picture", "words")
+    assert [(r.id, r.group, r.values.get("words")) for r in source] == [
+        ("x.jpg", "x.jpg", "a dog"),
+        ("x.jpg#2", "x.jpg", "two dogs"),
+        ("y.jpg", "y.jpg", "a cat"),
+        ("z.jpg", "z.jpg", None),
+    ]
+
+
+def test_captions_can_be_left_alone(tree):
+    source = FolderSource(tree({"x.jpg": "", "x.txt": "a\nb"}), captions=None)
+    assert [r.values for r in source] == [{"image": "x.jpg"}]
+
+
+def test_an_empty_caption_file_is_a_bad_record(tree):
+    source = FolderSource(tree({"x.jpg": "", "x.txt": " \n", "y.jpg": "", "y.txt": b"\xff\xfe\xff"}))
+    with pytest.raises(BadSample, match="caption is empty"):
+        source[0]
+    with pytest.raises(BadSample, match=r"captions in 'y\.txt' cannot be read"):
+        source[1]
+    assert [source.key(i).id for i in range(2)] == ["x.jpg", "y.jpg"]
+
+
+def test_text_files_are_records_when_asked_for(tree):
+    source = FolderSource(tree({"pos/a.txt": "gôod", "pos/a.jpg": "", "neg/b.TXT": b"\xff"}), "text", None, ["txt"])
+    assert source[1].values == {"text": "gôod"}
+    assert source[1].labels == {"class": "pos"}
+    with pytest.raises(BadSample, match="cannot be read as text"):
+        source[0]
+
+
+def test_unicode_names(tree):
+    source = FolderSource(tree({"猫/小 猫.jpg": "", "猫/小 猫.txt": "une chatte"}))
+    assert source[0].id == "猫/小 猫.jpg"
+    assert source[0].values == {"image": "猫/小 猫.jpg", "text": "une chatte"}
+
+
+def test_a_name_that_is_no_unicode_still_has_an_id(tree, tmp_path):
+    tree({"a.jpg": ""})
+    with open(os.fsencode(tmp_path) + b"/\xff.jpg", "wb"):
+        pass
+    source = FolderSource(str(tmp_path))
+    assert [r.id.encode() for r in source] == [b"a.jpg", rb"\udcff.jpg"]
+    assert os.path.exists(os.path.join(source.root, source[1].values["image"]))
+
+
+def test_bad_folders_are_named(tree, tmp_path):
+    with pytest.raises(DataError, match=r"nowhere' does not exist; check data\.source\.path"):
+        FolderSource(str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match="holds no readable records: there is no visible file but"):
+        FolderSource(tree({"notes.txt": "a", ".hidden.jpg": ""}))
+    with pytest.raises(DataError, match=r"is a file, not a folder"):
+        FolderSource(str(tmp_path / "notes.txt"))
+    with pytest.raises(DataError, match=r"no visible file that ends in \.jpg, \.png"):
+        FolderSource(tree({"a.gif": ""}), extensions=["png", ".JPG"])
+    with pytest.raises(DataError, match="both go to the field 'text'"):
+        FolderSource(str(tmp_path), field="text")

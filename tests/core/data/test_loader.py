@@ -1,0 +1,290 @@
+import os
+import signal
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from sensorium import Batch
+from sensorium.data.arrays import ArraysSource
+from sensorium.data.bad import BadRecords
+from sensorium.data.loader import iterate, worker_count
+from sensorium.data.table import TableSource
+from sensorium.errors import DataError, PluginError
+from tests.core.data.toys import (
+    BrokenModality,
+    FileModality,
+    Jitter,
+    Plain,
+    VectorModality,
+    flat,
+    loader,
+    numbers,
+    same,
+)
+
+
+@pytest.fixture
+def source():
+    return ArraysSource({"x": numbers()})
+
+
+@pytest.fixture
+def patchy():
+    """Two fields of 40 records; some values are missing, two are bad."""
+    x, y = numbers(), numbers()
+    x[3] = x[10] = y[4] = y[10] = None
+    x[20] = y[21] = "no vector"
+    return ArraysSource({"x": x, "y": y})
+
+
+def test_a_step_delivers_its_records(source):
+    loaded = loader(source)
+    (batch,) = next(loaded.batches(0, 1))
+    assert [int(id) for id in batch.ids] == loaded.order.positions(0).tolist()
+    assert batch.batches["x"].values.tolist() == [[float(i), float(i) ** 2] for i in map(int, batch.ids)]
+    assert batch.present["x"].all()
+    assert loaded.steps_per_epoch == 5
+
+
+def test_positions_choose_the_records(source):
+    loaded = loader(source, positions=range(5, 21), batch=16)
+    assert {int(id) for b in flat(loaded.batches(0, 1)) for id in b.ids} == set(range(5, 21))
+
+
+@pytest.mark.parametrize(
+    "options", [{"workers": 1}, {"workers": 2}, {"cache": "ram"}, {"cache": "device", "workers": 2}]
+)
+def test_batches_do_not_depend_on_who_reads_them(patchy, options):
+    def run(**more):
+        loaded = loader(patchy, fields={"x": "x", "y": "y"}, accumulate=2, **more)
+        return flat(loaded.batches(0, 12)), set(loaded.bad.reasons)
+
+    (plain, bad), (other, other_bad) = run(), run(**options)
+    assert same(plain, other)
+    assert bad == other_bad == {"20", "21"}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_stage_draws_the_same_on_every_worker(source, workers):
+    run = [flat(loader(source, stages={"x": Jitter()}, workers=n).batches(0, 10)) for n in (0, workers)]
+    assert same(*run)
+    plain = flat(loader(source, stages={"x": Plain()}).batches(0, 10))
+    assert not same(run[0], plain)
+
+
+def test_a_stage_draws_anew_in_every_epoch(source):
+    batches = flat(loader(source, stages={"x": Jitter()}, batch=40).batches(0, 2))
+    rows = [dict(zip(b.ids, b.batches["x"].values, strict=True)) for b in batches]
+    assert all(not torch.equal(rows[0][id], rows[1][id]) for id in rows[0])
+
+
+def test_a_stage_cannot_be_fed_from_a_cache(source):
+    with pytest.raises(DataError, match=r"The views of 'x' \(Jitter\) change each example .* set data\.cache: off"):
+        loader(source, stages={"x": Jitter()}, cache="ram")
+    loader(source, stages={"x": Plain()}, cache="ram")
+
+
+@pytest.mark.parametrize("cache", ["off", "ram"])
+def test_resuming_continues_the_same_batches(source, cache):
+    whole = flat(loader(source, cache=cache).batches(0, 12))
+    assert same(whole[7:], flat(loader(source, cache=cache).batches(7, 12)))
+
+
+@pytest.mark.parametrize(("world", "accumulate"), [(2, 1), (3, 2)])
+def test_ranks_join_to_one_process(source, world, accumulate):
+    alone = flat(loader(source).batches(0, 6))
+    ranks = [list(loader(source, rank=r, world=world, accumulate=accumulate).batches(0, 6)) for r in range(world)]
+    assert all(len(step) == accumulate for rank in ranks for step in rank)
+    for step, batch in enumerate(alone):
+        assert [id for rank in ranks for micro in rank[step] for id in micro.ids] == batch.ids
+
+
+def test_the_global_generator_is_left_alone(source):
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    list(loader(source, workers=1).batches(0, 2))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_cache_tells_how_far_it_is_and_decodes_once(monkeypatch):
+    monkeypatch.setattr("sensorium.data.loader.CHUNK", 16)
+    decoded, told = [], []
+    monkeypatch.setattr(VectorModality, "decode", lambda self, raw: decoded.append(raw) or torch.zeros(1))
+    loaded = loader(ArraysSource({"x": numbers()}), cache="ram")
+    loaded.prepare(lambda done, count: told.append((done, count)))
+    list(loaded.batches(0, 10))
+    assert told == [(16, 40), (32, 40), (40, 40)]
+    assert decoded == numbers()
+
+
+def test_a_cache_that_cannot_fit_is_refused_early(monkeypatch, source):
+    monkeypatch.setattr("sensorium.data.cache._free_memory", lambda: 100.0)
+    with pytest.raises(DataError, match=r"A cache of all 40 records would take about .* set data\.cache: off"):
+        loader(source, cache="ram").prepare()
+
+
+def test_a_cache_of_uneven_batches_is_refused(monkeypatch):
+    monkeypatch.setattr("sensorium.data.loader.CHUNK", 4)
+    uneven = ArraysSource({"x": ["1 2"] * 4 + ["1 2 3"] * 4})
+    with pytest.raises(DataError, match="The modality 'x' makes batches of different shapes"):
+        loader(uneven, cache="ram").prepare()
+
+
+@dataclass
+class Padded(Batch):
+    """float (B, T) and lengths (B,): a batch that pads, and so trims what is selected from it."""
+
+    values: Tensor
+    lengths: Tensor
+
+    def select(self, index):
+        lengths = self.lengths[index]
+        return Padded(self.values[index][:, : int(lengths.max())], lengths)
+
+    @classmethod
+    def cat(cls, batches):
+        width = max(b.values.shape[1] for b in batches)
+        padded = [torch.nn.functional.pad(b.values, (0, width - b.values.shape[1])) for b in batches]
+        return cls(torch.cat(padded), torch.cat([b.lengths for b in batches]))
+
+    def shape_key(self):
+        return type(self)
+
+
+class PaddedModality(VectorModality):
+    def collate(self, examples):
+        values = torch.nn.utils.rnn.pad_sequence(list(examples), batch_first=True)
+        return Padded(values, torch.tensor([len(e) for e in examples]))
+
+
+def test_a_cache_serves_batches_that_pad(monkeypatch):
+    monkeypatch.setattr("sensorium.data.loader.CHUNK", 8)
+    source = ArraysSource({"x": ["1 " * (1 + i % 7) for i in range(40)]})
+    runs = [
+        flat(loader(source, modalities={"x": PaddedModality()}, batch=3, cache=cache).batches(0, 13))
+        for cache in ("off", "ram")
+    ]
+    assert len({b.batches["x"].values.shape[1] for b in runs[0]}) > 1
+    assert same(*runs)
+
+
+def test_records_lacking_everything_are_left_out(patchy):
+    seen = {id for b in flat(loader(patchy, fields={"x": "x", "y": "y"}).batches(0, 5)) for id in b.ids}
+    assert "10" not in seen
+    assert {"3", "4"} <= seen
+    seen = {id for b in flat(loader(patchy, fields={"x": "x", "y": "y"}, require="all").batches(0, 5)) for id in b.ids}
+    assert not {"3", "4", "10"} & seen
+    assert len(seen) == 35
+
+
+def test_presence_masks_follow_the_records(patchy):
+    for batch in flat(loader(patchy, fields={"x": "x", "y": "y"}).batches(0, 5)):
+        for name, lacking in {"x": "3", "y": "4"}.items():
+            assert batch.present[name].tolist() == [id != lacking for id in batch.ids]
+            assert len(batch.batches[name]) == int(batch.present[name].sum())
+            chosen = [float(id) for id in batch.ids if id != lacking]
+            assert batch.batches[name].values[:, 0].tolist() == chosen
+
+
+def test_a_source_that_knows_leaves_records_out_up_front(tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_text("x,y\n" + "".join(f"{i} 1,{'' if i % 2 else '1 1'}\n" for i in range(20)))
+    loaded = loader(TableSource(str(path)), fields={"y": "y"}, batch=10)
+    assert loaded.steps_per_epoch == 1
+    assert [len(b) for b in flat(loaded.batches(0, 3))] == [10, 10, 10]
+    path.write_text("x,y\n1,\n")
+    with pytest.raises(DataError, match="None of the 1 records has a value in any of y"):
+        loader(TableSource(str(path)), fields={"y": "y"}, batch=1)
+
+
+def test_files_are_found_below_the_root(tmp_path):
+    (tmp_path / "ä b.vec").write_text("1 2")
+    (tmp_path / "c.vec").write_text("1 oh")
+    source = ArraysSource({"x": ["ä b.vec", "c.vec", "gone.vec"]}, ids=["a", "c", "g"], root=str(tmp_path))
+    loaded = loader(source, modalities={"x": FileModality()}, batch=3, max_bad=1.0)
+    (batch,) = flat(loaded.batches(0, 1))
+    assert batch.ids == ["a"]
+    assert loaded.bad.reasons["c"] == "'1 oh' is no vector"
+    assert "gone.vec' cannot be read: No such file" in loaded.bad.reasons["g"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("cache", ["off", "ram"])
+def test_too_many_bad_records_stop_the_run(workers, cache):
+    source = ArraysSource({"x": ["oh"] * 3 + numbers(37)})
+    with pytest.raises(DataError, match=r"2 of 40 records could not be decoded \(5 %\), more than data\.max_bad = 4 %"):
+        list(loader(source, max_bad=0.04, workers=workers, cache=cache).batches(0, 5))
+
+
+@pytest.mark.parametrize("cache", ["off", "ram"])
+def test_a_batch_without_usable_records_is_an_error(cache):
+    source = ArraysSource({"x": [None] * 4})
+    with pytest.raises(DataError, match="None of the records that rank 0 feeds into step 0 can be used"):
+        list(loader(source, batch=2, cache=cache).batches(0, 1))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_defect_of_a_modality_surfaces_with_the_record(workers):
+    source = ArraysSource({"x": numbers()}, ids=[f"r{i}" for i in range(40)])
+    loaded = loader(source, modalities={"x": BrokenModality()}, workers=workers)
+    with pytest.raises(PluginError) as caught:
+        list(loaded.batches(0, 5))
+    assert str(caught.value) == "The modality 'x' failed to decode the record 'r7': ZeroDivisionError: seven."
+    assert 'raise ZeroDivisionError("seven")' in "".join(caught.value.__notes__)
+
+
+def test_a_defect_of_collate_surfaces_with_a_record():
+    with pytest.raises(PluginError, match="failed to join 8 examples from the record '.*': RuntimeError"):
+        list(loader(ArraysSource({"x": ["1", "1 2"] * 4})).batches(0, 1))
+
+
+class FragileSource(ArraysSource):
+    def __getitem__(self, index):
+        if index == 2:
+            raise KeyError("lost")
+        return super().__getitem__(index)
+
+
+def test_a_defect_of_a_source_surfaces_with_the_record():
+    with pytest.raises(PluginError, match="The source FragileSource failed to read the record '2': KeyError"):
+        list(loader(FragileSource({"x": numbers(8)})).batches(0, 1))
+
+
+class DeadlyModality(VectorModality):
+    def decode(self, raw):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_worker_is_one_sentence(source):
+    with pytest.raises(DataError, match=r"A loader worker was killed.*data\.workers"):
+        list(loader(source, modalities={"x": DeadlyModality()}, workers=1).batches(0, 1))
+
+
+def test_bad_arguments_are_named(source):
+    with pytest.raises(DataError, match="'x' reads the field 'xs', which the source does not have, did you mean 'x'"):
+        loader(source, fields={"x": "xs"}, modalities={"x": VectorModality()})
+    with pytest.raises(DataError, match=r"data\.batch is 41, but there are only 40 records"):
+        loader(source, batch=41)
+    with pytest.raises(DataError, match=r"data\.batch is 8, fewer than one record for each of 3 ranks times 3"):
+        loader(source, world=3, accumulate=3)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_iterate_passes_once_in_order(patchy, workers):
+    bad = BadRecords(40, 1.0)
+    modalities = {"x": VectorModality()}
+    batches = list(iterate(patchy, range(2, 40), {"x": "x"}, modalities, batch=9, bad=bad, workers=workers))
+    assert [len(b) for b in batches] == [8, 8, 8, 9, 2]
+    assert [int(id) for b in batches for id in b.ids] == [i for i in range(2, 40) if i not in (3, 10, 20)]
+    assert set(bad.reasons) == {"20"}
+
+
+def test_worker_count(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(32), raising=False)
+    assert worker_count("auto") == 8
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    assert worker_count("auto") == 4
+    assert worker_count(3) == 3

@@ -1,0 +1,19 @@
+import subprocess
+import sys
+
+from sensorium.extensions import load_extensions
+
+HEAVY = ("torch", "numpy", "pyarrow", "PIL")
+
+
+def test_the_sources_are_registered_and_load():
+    registry = load_extensions(found=[]).registry
+    for name, target in {"folder": "FolderSource", "table": "TableSource", "arrays": "ArraysSource"}.items():
+        assert registry.find("sources", name).load().__name__ == target
+
+
+def test_registration_imports_nothing_heavy():
+    code = (
+        f"import sys, sensorium.data.plugin, sensorium.plugins.samples; print([m for m in {HEAVY} if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

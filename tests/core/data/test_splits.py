@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sensorium.data.arrays import ArraysSource
+from sensorium.data.splits import assign_parts, part_name, split_hash
+from sensorium.errors import DataError, RecipeError
+
+SHARES = {"val": 0.2, "test": 0.2}
+
+
+def source(count, **options):
+    return ArraysSource({"x": list(range(count))}, **options)
+
+
+def ids(parts, records):
+    return {part: {records.key(int(i)).id for i in found} for part, found in parts.items()}
+
+
+@given(st.lists(st.sampled_from("abcdefgh") | st.none(), min_size=1, max_size=60), st.integers(0, 9))
+@settings(deadline=None, max_examples=50)
+def test_parts_cover_the_records_once_and_groups_never_straddle(groups, seed):
+    records = source(len(groups), groups=groups)
+    try:
+        parts = assign_parts(records, SHARES, seed)
+    except DataError as error:
+        assert "left for training" in str(error)
+        return
+    assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(len(groups)))
+    of_group: dict = {}
+    for part, found in parts.items():
+        for i in found:
+            if groups[i] is not None:
+                assert of_group.setdefault(groups[i], part) == part
+
+
+def test_shares_are_kept():
+    parts = assign_parts(source(5000), {"val": 0.1, "test": 0.3}, seed=0)
+    assert [round(len(parts[p]) / 5000, 1) for p in ("train", "val", "test")] == [0.6, 0.1, 0.3]
+
+
+def test_a_record_keeps_its_part_when_others_come():
+    few, many = source(100), source(200)
+    before, after = ids(assign_parts(few, SHARES, 0), few), ids(assign_parts(many, SHARES, 0), many)
+    assert all(before[part] <= after[part] for part in before)
+
+
+def test_the_sources_own_splits_win_and_val_is_cut_out_of_train():
+    splits = ["train"] * 100 + ["test"] * 50
+    parts = assign_parts(source(150, splits=splits), SHARES, seed=0)
+    assert parts["test"].tolist() == list(range(100, 150))
+    assert 5 < len(parts["val"]) < 40
+    assert parts["val"].max() < 100
+    splits[0] = "validation"
+    parts = assign_parts(source(150, splits=splits), SHARES, seed=0)
+    assert parts["val"].tolist() == [0]
+    assert parts["train"].tolist() == list(range(1, 100))
+
+
+def test_a_known_split_stands_for_its_group():
+    parts = assign_parts(source(3, splits=["test", None, "train"], groups=["a", "a", "b"]), {}, seed=0)
+    assert parts["test"].tolist() == [0, 1]
+
+
+def test_a_group_in_two_splits_is_an_error():
+    records = source(2, splits=["train", "test"], groups=["a", "a"])
+    with pytest.raises(DataError, match="group 'a' has records in train and in test"):
+        assign_parts(records, SHARES, 0)
+
+
+def test_an_unknown_split_is_named():
+    with pytest.raises(DataError, match="record '1' has the split 'holdout'"):
+        assign_parts(source(2, splits=["train", "holdout"]), SHARES, 0)
+
+
+def test_no_record_for_training_is_an_error():
+    with pytest.raises(DataError, match="None of the 2 records is left for training"):
+        assign_parts(source(2, splits=["test", "test"]), SHARES, 0)
+
+
+@pytest.mark.parametrize("shares", [{"val": 0.6, "test": 0.4}, {"val": -0.1}, {"train": 0.5}])
+def test_shares_that_are_none_are_an_error(shares):
+    with pytest.raises(RecipeError, match=r"data\.val and data\.test are shares"):
+        assign_parts(source(3), shares, 0)
+
+
+def test_ids_of_a_strangers_source_must_be_unique():
+    records = source(3)
+    records._ids = ["a", "b", "a"]
+    with pytest.raises(DataError, match="Two records have the id 'a'"):
+        assign_parts(records, SHARES, 0)
+
+
+def test_the_hash_follows_the_assignment_alone():
+    records = source(100)
+    parts = assign_parts(records, SHARES, seed=0)
+    assert split_hash(parts, records) == split_hash(assign_parts(source(100), SHARES, seed=0), records)
+    assert split_hash({p: found[::-1] for p, found in parts.items()}, records) == split_hash(parts, records)
+    assert split_hash(assign_parts(records, SHARES, seed=1), records) != split_hash(parts, records)
+
+
+def test_part_names():
+    assert [part_name(w) for w in ("Train", "validation", " dev", "test", "cats")] == [
+        "train",
+        "val",
+        "val",
+        "test",
+        None,
+    ]

@@ -1,0 +1,150 @@
+import gzip
+import json
+import pickle
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sensorium.data.table import TableSource
+from sensorium.errors import DataError
+
+CSV = 'name,caption,kind,part\na,"a ""dog"",\nrunning",1,train\nb,,2,test\nc,NA,,validation\n'
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write one file and return its path."""
+
+    def write(name, content):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
+
+    return write
+
+
+def parquet(path, **columns):
+    pq.write_table(pa.table(columns), path, row_group_size=2)
+    return str(path)
+
+
+def test_csv(file):
+    source = TableSource(file("d.csv", CSV), id="name", labels={"k": "kind"}, split="part")
+    assert source.fields == ("caption",)
+    assert [r.id for r in source] == ["a", "b", "c"]
+    # A quoted newline is text, an empty cell is missing, "NA" is a word.
+    assert [r.values["caption"] for r in source] == ['a "dog",\nrunning', None, "NA"]
+    assert [r.labels for r in source] == [{"k": 1}, {"k": 2}, {}]
+    assert [r.split for r in source] == ["train", "test", "val"]
+    assert source.present("caption").tolist() == [True, False, True]
+
+
+def test_text_cells_stay_text(file):
+    source = TableSource(file("d.csv", "code\n007\n1e3\ntrue\n2020-01-01\n"))
+    assert [r.values["code"] for r in source] == ["007", "1e3", "true", "2020-01-01"]
+    rows = [{"code": "007"}, {"code": "2020-01-01"}]
+    source = TableSource(file("d.jsonl", "\n".join(map(json.dumps, rows))))
+    assert [r.values["code"] for r in source] == ["007", "2020-01-01"]
+
+
+def test_csv_dialects(file):
+    expected = [{"a": "x", "b": "1"}, {"a": "y,z", "b": "2"}]
+    bodies = {
+        "bom.csv": ('\ufeffa,b\r\nx,1\r\n"y,z",2\r\n', {}),
+        "semicolon.csv": ("a;b\nx;1\ny,z;2\n", {"delimiter": ";"}),
+        "tabs.tsv": ("a\tb\nx\t1\ny,z\t2\n", {}),
+        "headless.csv": ('x,1\n"y,z",2\n', {"header": ["a", "b"]}),
+        "odd.data": ('a,b\nx,1\n"y,z",2\n', {"format": "csv"}),
+    }
+    for name, (body, options) in bodies.items():
+        assert [dict(r.values) for r in TableSource(file(name, body), **options)] == expected, name
+    zipped = file("z.csv.gz", gzip.compress(b'a,b\nx,1\n"y,z",2\n'))
+    assert [dict(r.values) for r in TableSource(zipped)] == expected
+
+
+def test_jsonl(file):
+    rows = [{"series": [1.0, 2.5], "y": 1}, {"series": [3.0], "y": None}, {"y": 3}]
+    source = TableSource(file("d.jsonl", "\n\n".join(map(json.dumps, rows))), columns={"x": "series"}, labels=["y"])
+    assert [r.values["x"] for r in source] == [[1.0, 2.5], [3.0], None]
+    assert [r.labels for r in source] == [{"y": 1}, {}, {"y": 3}]
+
+
+def test_parquet_of_bytes_and_paths(tmp_path):
+    images = [{"bytes": b"\x89", "path": None}, {"bytes": None, "path": "b.png"}, {"bytes": None, "path": None}, None]
+    path = parquet(tmp_path / "d.parquet", image=images, raw=[b"a", b"", None, b"d"], label=[0, 1, 1, 0])
+    source = TableSource(path, labels=["label"], classes={"label": ["cat", "dog"]})
+    assert [r.values["image"] for r in source] == [b"\x89", "b.png", None, None]
+    assert [r.values["raw"] for r in source] == [b"a", None, None, b"d"]
+    assert source.present("image").tolist() == [True, True, False, False]
+    assert source.present("raw").tolist() == [True, False, False, True]
+    assert [r.labels["label"] for r in source] == ["cat", "dog", "dog", "cat"]
+    assert source.root == str(tmp_path)
+    assert [r.id for r in pickle.loads(pickle.dumps(source))] == ["0", "1", "2", "3"]
+
+
+def test_a_file_for_each_split(tmp_path):
+    files = {
+        "train": [parquet(tmp_path / f"{i}.parquet", x=[f"{i}a", f"{i}b"]) for i in range(2)],
+        "validation": parquet(tmp_path / "v.parquet", x=["v"]),
+    }
+    source = TableSource(splits=files)
+    assert [(r.id, r.split, r.values["x"]) for r in source] == [
+        ("train/0", "train", "0a"),
+        ("train/1", "train", "0b"),
+        ("train/2", "train", "1a"),
+        ("train/3", "train", "1b"),
+        ("val/4", "val", "v"),
+    ]
+
+
+def test_groups(file):
+    source = TableSource(file("d.csv", "x,g\na,1\nb,1\nc,\n"), group="g")
+    assert [r.group for r in source] == ["1", "1", None]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "sentence"),
+    [
+        ("d.csv", CSV, {"columns": {"text": "captoin"}}, r"has no column 'captoin', did you mean 'caption'\?"),
+        ("d.csv", CSV, {"columns": {"text": "zzz"}}, "its columns are: name, caption, kind, part"),
+        ("d.csv", CSV, {"columns": {}, "labels": ["zzz"]}, "has no column 'zzz'"),
+        ("d.csv", "a,a\n1,2\n", {}, "has 2 columns named 'a'"),
+        ("d.csv", "a,b\n1,2,3\n", {}, "cannot be read as CSV"),
+        ("d.csv", b"a\n\xff\xfe\n", {}, "cannot be read as CSV"),
+        ("d.csv", "", {}, "cannot be read as CSV"),
+        ("d.csv", "a,b\n", {}, "has no rows"),
+        ("d.csv", "a,b\nx,1\ny,2\nx,3\n", {"id": "a"}, "The id 'x' occurs twice in column 'a'"),
+        ("d.csv", "a,b\nx,1\n,2\n", {"id": "a"}, "Row 2 of .* has an empty id"),
+        ("d.csv", "a,b\nx,holdout\n", {"split": "b"}, "holds the split 'holdout'"),
+        ("d.csv", "a,b\nx,5\n", {"labels": ["b"], "classes": {"b": ["p", "q"]}}, "has the value 5"),
+        ("d.parquet", "PAR1 but no Parquet", {}, "cannot be read as PARQUET"),
+        ("d.csv.gz", "not gzip", {}, "cannot be read as CSV"),
+        ("d.jsonl", '{"a": 1}\n{"a": ', {}, "Line 2 of .* is not JSON"),
+        ("d.jsonl", "[1]", {}, "Line 1 of .* is not a JSON object"),
+        ("d.jsonl", '{"a": 1}\n{"a": "x"}', {}, "cannot be read as JSONL"),
+        ("d.xls", "a", {}, "ends in none of"),
+    ],
+)
+def test_bad_files_are_named(file, name, content, options, sentence):
+    path = file(name, content)
+    with pytest.raises(DataError, match=sentence) as caught:
+        TableSource(path, **options)
+    assert path in str(caught.value)
+
+
+def test_bad_arguments_are_named(tmp_path, file):
+    with pytest.raises(DataError, match=r"nowhere\.csv' does not exist"):
+        TableSource(str(tmp_path / "nowhere.csv"))
+    with pytest.raises(DataError, match="is a folder, not a file"):
+        TableSource(str(tmp_path))
+    with pytest.raises(DataError, match="takes either path"):
+        TableSource()
+    with pytest.raises(DataError, match="takes either path"):
+        TableSource("a.csv", splits={"train": "b.csv"})
+    with pytest.raises(DataError, match="names 'holdout'"):
+        TableSource(splits={"holdout": "b.csv"})
+    with pytest.raises(DataError, match="empty list of files"):
+        TableSource([])
+    with pytest.raises(DataError, match="columns of different types"):
+        TableSource([file("a.jsonl", '{"x": 1}'), file("b.jsonl", '{"x": [1]}')])

@@ -1,0 +1,105 @@
+"""A modality, a source and a stage for the tests of the data floor: vectors written as numbers with spaces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sensorium import BadSample, Batch, Modality, View, ViewGenerator
+from sensorium.data.arrays import ArraysSource
+from sensorium.data.bad import BadRecords
+from sensorium.data.loader import Loader
+
+
+@dataclass
+class Vectors(Batch):
+    """float32 (B, D)."""
+
+    values: Tensor
+
+
+class VectorModality(Modality):
+    """Vectors out of text ("1 2 3") or bytes."""
+
+    def decode(self, raw):
+        text = raw.decode() if isinstance(raw, bytes) else raw
+        try:
+            return torch.tensor([float(word) for word in text.split()])
+        except ValueError as error:
+            raise BadSample(f"{text!r} is no vector") from error
+
+    def collate(self, examples):
+        return Vectors(torch.stack(list(examples)))
+
+
+class FileModality(VectorModality):
+    """Vectors out of files."""
+
+    files = True
+
+    def decode(self, raw):
+        with open(raw, "rb") as file:
+            return super().decode(file.read())
+
+
+class BrokenModality(VectorModality):
+    """A third party's defect: it raises something else than BadSample on the vector of a 7."""
+
+    def decode(self, raw):
+        if raw.startswith("7 "):
+            raise ZeroDivisionError("seven")
+        return super().decode(raw)
+
+
+class Jitter(ViewGenerator):
+    """Adds noise before collation."""
+
+    def stage(self, example, rng):
+        return example + torch.rand(example.shape, generator=rng)
+
+    def __call__(self, batch, rng):
+        return [View(batch)]
+
+
+class Plain(ViewGenerator):
+    """Has no stage."""
+
+    def __call__(self, batch, rng):
+        return [View(batch)]
+
+
+def numbers(count: int = 40) -> list[str]:
+    """Return `count` texts that `VectorModality` reads, all different."""
+    return [f"{i} {i * i}" for i in range(count)]
+
+
+def loader(
+    source: ArraysSource, positions=None, fields=None, modalities=None, max_bad: float = 0.5, **options
+) -> Loader:
+    """Return a loader of the field "x", or of `fields`, on one rank without workers unless told otherwise."""
+    fields = {"x": "x"} if fields is None else fields
+    modalities = {name: VectorModality() for name in fields} if modalities is None else modalities
+    positions = range(len(source)) if positions is None else positions
+    options = {"seed": 3, "batch": 8, "workers": 0, "bad": BadRecords(len(source), max_bad), **options}
+    return Loader(source, positions, fields, modalities, **options)
+
+
+def same(a, b) -> bool:
+    """Return whether two lists of record batches are equal to the last bit."""
+    if len(a) != len(b):
+        return False
+    return all(
+        x.ids == y.ids
+        and x.batches.keys() == y.batches.keys()
+        and all(torch.equal(x.batches[n].values, y.batches[n].values) for n in x.batches)
+        and x.present.keys() == y.present.keys()
+        and all(torch.equal(x.present[n], y.present[n]) for n in x.present)
+        for x, y in zip(a, b, strict=True)
+    )
+
+
+def flat(steps):
+    """Return the micro-batches of all steps in one list."""
+    return [micro for step in steps for micro in step]

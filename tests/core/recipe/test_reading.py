@@ -1,0 +1,125 @@
+"""A recipe that is wrong is told in one sentence, with the path, the value and what would be right."""
+
+import pytest
+
+from sensorium.errors import PluginError, RecipeError
+from sensorium.extensions import load_extensions
+from sensorium.recipe import Recipe, override, read_recipe
+from sensorium.recipe.reading import parse_yaml
+from sensorium.recipe.schema import Section
+
+MINIMAL = {
+    "data": {"source": {"name": "folder", "path": "pictures"}},
+    "modalities": {"image": {"views": "simclr", "encoder": "cnn"}},
+    "objective": "simclr",
+    "train": {"epochs": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return load_extensions(environ={}, found=[]).registry
+
+
+def test_a_bare_name_is_a_part_and_defaults_are_filled(registry):
+    recipe = read_recipe(MINIMAL, registry)
+    assert recipe.objective.name == "simclr"
+    assert recipe.data.source.options == {"path": "pictures"}
+    assert recipe.optimizer.lr == 1e-3
+
+
+def test_overrides_apply_in_order_and_reach_into_bare_names(registry):
+    recipe = read_recipe(MINIMAL, registry, ["objective.temperature=1e-1", "train.epochs=3", "train.epochs=5", "seed=7"])
+    assert recipe.objective.name == "simclr"
+    assert recipe.objective.options == {"temperature": 0.1}
+    assert (recipe.train.epochs, recipe.seed) == (5, 7)
+
+
+def test_an_override_leaves_the_given_mapping_alone():
+    raw = {"train": {"epochs": 1}}
+    assert override(raw, "train.epochs=2") == {"train": {"epochs": 2}}
+    assert raw == {"train": {"epochs": 1}}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["train.epocs=3"], ["train.epocs", "3", "did you mean 'epochs'", "accumulate"]),
+        (["data.batch=many"], ["data.batch", "'many'", "integer"]),
+        (["data.batch=0"], ["data.batch", "0", "greater than 0"]),
+        (["train.precision=fp8"], ["train.precision", "'fp8'", "bf16-mixed"]),
+        (["modalities.image.encodr=x"], ["modalities.image.encodr", "did you mean 'encoder'"]),
+        (["train.steps=5"], ["train", "exactly one of epochs and steps"]),
+        (["checkpoint.best=knn/accuracy"], ["checkpoint.best needs evaluate.every"]),
+        (["seed.x=1"], ["leads through 'seed'"]),
+        (["train.epochs"], ["not of the form key.sub=value"]),
+        (["data.batch=[1"], ["not YAML"]),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_sentence(registry, overrides, words):
+    raw = {**MINIMAL, "seed": 1}
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(raw, registry, overrides)
+    text = str(caught.value)
+    assert "\n" not in text
+    for word in words:
+        assert word in text
+
+
+def test_a_missing_key_is_named(registry):
+    with pytest.raises(RecipeError, match="'objective' is missing"):
+        read_recipe({k: v for k, v in MINIMAL.items() if k != "objective"}, registry)
+
+
+def test_files_yaml_and_python(registry, tmp_path):
+    yaml_file, python_file = tmp_path / "r.yaml", tmp_path / "r.py"
+    yaml_file.write_text(
+        "data: {source: folder}\nmodalities: {image: {views: simclr, encoder: cnn}}\n"
+        "objective: simclr\ntrain: {epochs: 1}\noptimizer: {lr: 5e-4}\n"
+    )
+    python_file.write_text(f"def recipe():\n    return {MINIMAL!r}\n")
+    assert read_recipe(yaml_file, registry).optimizer.lr == 5e-4
+    assert read_recipe(str(python_file), registry) == read_recipe(MINIMAL, registry)
+    python_file.write_text("x = 1\n")
+    with pytest.raises(RecipeError, match="defines no `recipe`"):
+        read_recipe(python_file, registry)
+    yaml_file.write_text("data: [1\n")
+    with pytest.raises(RecipeError, match="not YAML.*line 2"):
+        read_recipe(yaml_file, registry)
+    yaml_file.write_text("- 1\n")
+    with pytest.raises(RecipeError, match="not a mapping"):
+        read_recipe(yaml_file, registry)
+    with pytest.raises(RecipeError, match="no recipe file"):
+        read_recipe("nowhere/r.yaml", registry)
+
+
+def test_a_misspelt_shipped_name_suggests_the_nearest(registry):
+    with pytest.raises(PluginError, match="did you mean 'image-text'"):
+        read_recipe("imagetext", registry)
+
+
+def test_every_shipped_recipe_is_valid_and_says_how_it_was_run(registry):
+    specs = list(registry.specs("recipes"))
+    assert "image-text" in {spec.name for spec in specs}
+    for spec in specs:
+        assert read_recipe(spec.name, registry).name == spec.name
+
+
+def test_a_resolved_recipe_survives_its_own_yaml(registry):
+    import yaml
+
+    recipe = read_recipe("image-text", registry)
+    assert Recipe.model_validate(parse_yaml(yaml.safe_dump(recipe.plain()), "dump")) == recipe
+
+
+def test_every_key_has_a_help_text():
+    def sections(cls):
+        for sub in cls.__subclasses__():
+            yield sub
+            yield from sections(sub)
+
+    found = list(sections(Section))
+    assert Recipe in found
+    for section in found:
+        for name, field in section.model_fields.items():
+            assert field.description, f"{section.__name__}.{name} has no help text"

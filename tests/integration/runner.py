@@ -1,0 +1,58 @@
+"""A training in a process of its own: `python -m tests.integration.runner JSON`; prints the digest of its weights.
+
+JSON keys: `recipe`, and any of `run_dir`, `resume`, `kill_at` (SIGKILL to itself before that step), `term_at`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+
+import torch
+
+import sensorium
+from sensorium import trainer
+from sensorium.errors import SensoriumError
+from tests import toys
+
+
+def digest(learner: torch.nn.Module) -> str:
+    """A name for the exact bits of every weight and buffer."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(learner.state_dict().items()):
+        found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def main(asked: dict) -> None:
+    take_step = trainer.take_step
+
+    def interrupted(t, step, parts):
+        if step == asked.get("kill_at"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if step == asked.get("term_at"):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take_step(t, step, parts)
+
+    trainer.take_step = interrupted
+    torch.set_num_threads(1)
+    try:
+        model = sensorium.fit(
+            asked.get("recipe"),
+            source=toys.vectors(missing=asked.get("missing", 0.0)),
+            run_dir=asked.get("run_dir"),
+            resume=asked.get("resume"),
+            extensions=toys.extensions(),
+        )
+    except SensoriumError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.code)
+    if int(os.environ.get("LOCAL_RANK", 0)) == 0 and asked["recipe"]["train"].get("strategy") != "fsdp":
+        print("digest", digest(model.learner))
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

@@ -1,0 +1,94 @@
+"""A run that was killed and continued ends in the same bits as one that never stopped."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests import toys
+
+
+def run(**asked):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.integration.runner", json.dumps(asked)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=200)
+
+
+def digest(done):
+    assert done.returncode == 0, done.stderr
+    return next(line for line in done.stdout.splitlines() if line.startswith("digest"))
+
+
+def queue_recipe(**train):
+    return toys.recipe(
+        objective="queue",
+        train={"epochs": 4, "accelerator": "cpu", "ema": 0.9, **train},
+        checkpoint={"every": 0.5, "keep": 2},
+    )
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return digest(run(recipe=queue_recipe(), run_dir=str(folder / "run")))
+
+
+def test_killed_in_mid_epoch_and_resumed_bit_equal(uninterrupted, tmp_path):
+    killed = run(recipe=queue_recipe(), run_dir=str(tmp_path / "run"), kill_at=7)
+    assert killed.returncode == -9
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert digest(run(recipe=queue_recipe(), resume=str(tmp_path / "run"))) == uninterrupted
+    after = [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert len(lines) < len(after) == len(set(after)), "no step is written twice"
+
+
+def test_a_broken_checkpoint_is_passed_over_for_the_one_before(uninterrupted, tmp_path):
+    run(recipe=queue_recipe(), run_dir=str(tmp_path / "run"), kill_at=7)
+    newest = sorted((tmp_path / "run" / "checkpoints").glob("*.ckpt"))[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    done = run(recipe=queue_recipe(), resume=str(tmp_path / "run"))
+    assert digest(done) == uninterrupted
+    assert "passed over" in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_sigterm_writes_a_checkpoint_and_leaves_with_143(uninterrupted, tmp_path):
+    stopped = run(recipe=queue_recipe(), run_dir=str(tmp_path / "run"), term_at=5)
+    assert stopped.returncode == 143
+    assert "--resume" in stopped.stderr
+    assert (tmp_path / "run" / "checkpoints" / "step-000000006.ckpt").exists()
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["state"] == "interrupted"
+    assert digest(run(recipe=queue_recipe(), resume=str(tmp_path / "run"))) == uninterrupted
+
+
+def test_without_the_checkpointed_queue_the_bits_differ(uninterrupted, tmp_path):
+    """The negative control: what the objective keeps beyond its weights matters to the comparison above."""
+    run(recipe=queue_recipe(), run_dir=str(tmp_path / "run"), kill_at=7)
+    for path in (tmp_path / "run" / "checkpoints").glob("*.ckpt"):
+        state = torch.load(path, weights_only=True)
+        state["learner"]["objective.queue"].zero_()
+        torch.save(state, path)
+    assert digest(run(recipe=queue_recipe(), resume=str(tmp_path / "run"))) != uninterrupted
+
+
+def weights(folder):
+    return load_file(folder / "model" / "model.safetensors")
+
+
+def test_two_ranks_resume_bit_equal_and_fsdp_agrees(tmp_path):
+    ddp = queue_recipe(devices=2, ema=None)
+    whole = digest(run(recipe=ddp, run_dir=str(tmp_path / "ddp")))
+    assert run(recipe=ddp, run_dir=str(tmp_path / "run"), term_at=5).returncode == 143
+    assert digest(run(recipe=ddp, resume=str(tmp_path / "run"))) == whole
+
+    fsdp = queue_recipe(devices=2, ema=None, strategy="fsdp")
+    assert run(recipe=fsdp, run_dir=str(tmp_path / "fsdp"), term_at=5).returncode == 143
+    resumed = run(recipe=fsdp, resume=str(tmp_path / "fsdp"))
+    assert resumed.returncode == 0, resumed.stderr
+    replicated, sharded = weights(tmp_path / "ddp"), weights(tmp_path / "fsdp")
+    assert replicated.keys() == sharded.keys()
+    for name, tensor in replicated.items():
+        torch.testing.assert_close(sharded[name], tensor, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")

@@ -1,0 +1,107 @@
+"""What holds for every encoder of the image modality."""
+
+import pytest
+import torch
+
+from sensorium import SensoriumError
+from sensorium.modalities.image.batch import ImageBatch
+from sensorium.modalities.image.encoders.cnn import CNN
+from sensorium.modalities.image.encoders.normalise import MEAN, STD, Normalise
+from sensorium.modalities.image.encoders.open_clip_image import OpenClipImage
+from sensorium.modalities.image.encoders.timm import Timm
+from sensorium.modalities.image.encoders.vit import ViT
+from sensorium.modalities.image.modality import ImageModality
+
+TINY = {"width": 16, "depth": 2, "heads": 2}
+MAKERS = {
+    "cnn": lambda m: CNN(m, width=4, depth=3),
+    "vit-mean": lambda m: ViT(m, **TINY),
+    "vit-cls": lambda m: ViT(m, pool="cls", **TINY),
+    "timm-resnet": lambda m: Timm(m, "resnet10t"),
+    "timm-vit": lambda m: Timm(m, "test_vit"),
+    "timm-mobilenet": lambda m: Timm(m, "mobilenetv3_small_050"),
+}
+
+
+def batch(n: int = 3, side: int = 32, channels: int = 3) -> ImageBatch:
+    generator = torch.Generator().manual_seed(0)
+    return ImageBatch(torch.randint(0, 256, (n, channels, side, side), dtype=torch.uint8, generator=generator))
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_features_have_the_declared_width_and_gradients_flow(name, channels):
+    encoder = MAKERS[name](ImageModality(size=32, channels=channels))
+    features = encoder.train()(batch(channels=channels))
+    assert features.pooled.shape == (3, encoder.dim)
+    assert features.tokens is None or features.tokens.shape[::2] == (3, encoder.dim)
+    features.pooled.square().sum().backward()
+    assert all(p.grad is not None for p in encoder.parameters())
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@torch.no_grad()
+def test_eval_repeats_itself_row_by_row_and_survives_its_state_dict(name):
+    encoder, other = (MAKERS[name](ImageModality(size=32)) for _ in range(2))
+    other.load_state_dict(encoder.state_dict())
+    encoder.eval(), other.eval()
+    whole = encoder(batch()).pooled
+    torch.testing.assert_close(other(batch()).pooled, whole)
+    alone = encoder(batch().select(torch.tensor([1]))).pooled
+    torch.testing.assert_close(alone[0], whole[1], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@torch.no_grad()
+def test_uint8_and_float_pixels_are_the_same_picture(name):
+    encoder = MAKERS[name](ImageModality(size=32)).eval()
+    as_float = ImageBatch(batch().unit_pixels())
+    torch.testing.assert_close(encoder(as_float).pooled, encoder(batch()).pooled)
+
+
+def test_pixels_are_normalised_by_channel():
+    normalise = Normalise(3, MEAN, STD)
+    mean = torch.tensor(MEAN)[None, :, None, None].expand(2, 3, 4, 4)
+    std = torch.tensor(STD)[None, :, None, None]
+    torch.testing.assert_close(normalise(ImageBatch(mean)), torch.zeros(2, 3, 4, 4))
+    torch.testing.assert_close(normalise(ImageBatch(mean + std)), torch.ones(2, 3, 4, 4))
+    assert Normalise(5, MEAN, STD).mean.shape == (5, 1, 1)
+    assert not normalise.state_dict()
+    with pytest.raises(SensoriumError, match="'mean' has 2 values"):
+        Normalise(3, (0.5, 0.5), STD)
+
+
+def test_half_precision_follows_the_module():
+    encoder = CNN(ImageModality(size=32), width=4, depth=2).bfloat16()
+    assert encoder(batch()).pooled.dtype == torch.bfloat16
+
+
+@torch.no_grad()
+def test_open_clip_tower_is_built_for_the_size(monkeypatch, tmp_path):
+    import open_clip
+
+    small = {
+        "embed_dim": 24,
+        "vision_cfg": {"image_size": 64, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
+        "text_cfg": {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1},
+    }
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "test-tower", small)
+    monkeypatch.setattr("open_clip.list_models", lambda: ["test-tower"])
+    encoder = OpenClipImage(ImageModality(size=32), "test-tower").eval()
+    assert encoder(batch()).pooled.shape == (3, encoder.dim) == (3, 24)
+    assert not any("text" in name or "token_embedding" in name for name in encoder.state_dict())
+    weights = tmp_path / "weights.pt"
+    torch.save(open_clip.create_model("test-tower", force_image_size=32).state_dict(), weights)
+    one, other = (OpenClipImage(ImageModality(size=32), "test-tower", checkpoint=str(weights)).eval() for _ in range(2))
+    torch.testing.assert_close(one(batch()).pooled, other(batch()).pooled)
+    with pytest.raises(SensoriumError, match="no file"):
+        OpenClipImage(ImageModality(size=32), "test-tower", checkpoint=str(tmp_path / "none.pt"))
+    with pytest.raises(SensoriumError, match="did you mean 'test-tower'"):
+        OpenClipImage(ImageModality(size=32), "test-towr")
+    with pytest.raises(SensoriumError, match="3 channels"):
+        OpenClipImage(ImageModality(size=32, channels=1), "test-tower")

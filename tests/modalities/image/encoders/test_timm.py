@@ -1,0 +1,60 @@
+"""Models of timm: stems, sizes, weights from a file."""
+
+import pytest
+import timm
+import torch
+
+from sensorium import SensoriumError
+from sensorium.modalities.image.batch import ImageBatch
+from sensorium.modalities.image.encoders.timm import Timm
+from sensorium.modalities.image.modality import ImageModality
+
+
+def test_small_pictures_get_a_small_stem():
+    small, large = Timm(ImageModality(size=32), "resnet10t"), Timm(ImageModality(size=96), "resnet10t")
+    assert isinstance(small.model.maxpool, torch.nn.Identity)
+    assert small.model.conv1[0].stride == (1, 1)
+    assert not isinstance(large.model.maxpool, torch.nn.Identity)
+    plain = Timm(ImageModality(size=96), "resnet18", stem="small")
+    assert plain.model.conv1.kernel_size == (3, 3)
+    tokens = small(ImageBatch(torch.zeros(2, 3, 32, 32, dtype=torch.uint8))).tokens
+    assert tokens.shape == (2, 16, 512)
+
+
+def test_only_resnets_have_a_small_stem():
+    Timm(ImageModality(size=32), "test_vit")  # auto leaves it
+    with pytest.raises(SensoriumError, match="none"):
+        Timm(ImageModality(size=32), "test_vit", stem="small")
+
+
+def test_a_transformer_takes_smaller_crops_too():
+    encoder = Timm(ImageModality(size=64), "test_vit").eval()
+    for side in (64, 32):
+        features = encoder(ImageBatch(torch.rand(2, 3, side, side)))
+        assert features.tokens.shape == (2, (side // 16) ** 2, encoder.dim)
+
+
+def test_weights_come_from_a_file(tmp_path):
+    donor = timm.create_model("resnet10t", num_classes=1000)
+    path = tmp_path / "weights.pt"
+    torch.save(donor.state_dict(), path)
+    encoder = Timm(ImageModality(size=32), "resnet10t", pretrained=str(path))
+    assert torch.equal(encoder.model.layer1[0].conv1.weight, donor.layer1[0].conv1.weight)
+    assert not isinstance(encoder.model.maxpool, torch.nn.Identity)
+    with pytest.raises(SensoriumError, match="stem"):
+        Timm(ImageModality(size=32), "resnet10t", pretrained=str(path), stem="small")
+    with pytest.raises(SensoriumError, match="no file"):
+        Timm(ImageModality(size=32), "resnet10t", pretrained=str(tmp_path / "none.pt"))
+
+
+def test_unknown_models_are_named_with_the_nearest():
+    with pytest.raises(SensoriumError, match="did you mean 'resnet18'"):
+        Timm(ImageModality(size=32), "resnet_18")
+
+
+def test_the_means_of_the_model_are_used_unless_told():
+    assert Timm(ImageModality(size=32), "resnet10t").normalise.mean.flatten().tolist() == pytest.approx(
+        [0.485, 0.456, 0.406]
+    )
+    told = Timm(ImageModality(size=32), "resnet10t", mean=[0.1, 0.2, 0.3], std=[1.0, 1.0, 1.0])
+    assert told.normalise.mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])

@@ -1,0 +1,199 @@
+"""Raw values of every kind, good and bad."""
+
+import warnings
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sensorium import BadSample
+from sensorium.modalities.image.modality import ImageModality
+
+RED, WHITE = (255, 0, 0), (255, 255, 255)
+
+
+def encoded(picture: Image.Image, format: str = "PNG", **options) -> bytes:
+    file = BytesIO()
+    picture.save(file, format, **options)
+    return file.getvalue()
+
+
+def decode(raw, size=8, **options) -> np.ndarray:
+    example = ImageModality(size=size, **options).decode(raw)
+    assert example.dtype == np.uint8
+    assert example.shape == (options.get("channels", 3), size, size)
+    return example
+
+
+def colour_of(example: np.ndarray) -> tuple[int, ...]:
+    return tuple(int(c) for c in np.median(example.reshape(len(example), -1), axis=1))
+
+
+@pytest.fixture
+def gradient() -> Image.Image:
+    ramp = np.linspace(0, 255, 24, dtype=np.uint8)
+    return Image.fromarray(np.stack(np.broadcast_arrays(ramp[:, None], ramp[None, :], 128), axis=-1).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "I;16"]
+)
+def test_every_mode_of_pillow_becomes_uint8_rgb(mode):
+    if mode in ("I", "I;16"):
+        picture = Image.fromarray(np.full((9, 7), 65535, np.uint16 if mode == "I;16" else np.int32))
+    elif mode == "F":
+        picture = Image.fromarray(np.ones((9, 7), np.float32))
+    elif mode == "LAB":
+        picture = Image.new("LAB", (9, 7), (255, 128, 128))
+    elif mode == "PA":
+        picture = Image.new("RGBA", (9, 7), (*WHITE, 255)).convert("PA")
+    elif mode == "HSV":
+        picture = Image.new("HSV", (9, 7), (0, 0, 255))
+    else:
+        picture = Image.new("RGB", (9, 7), WHITE).convert(mode)
+    assert min(colour_of(decode(picture))) >= 254
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "TGA", "ICO", "JPEG2000"])
+def test_files_of_many_formats_are_read(format, gradient):
+    expected = decode(gradient)
+    np.testing.assert_allclose(decode(encoded(gradient, format)).astype(int), expected.astype(int), atol=30)
+
+
+def test_paths_strings_and_mappings_name_the_same_picture(tmp_path, gradient):
+    data, path = encoded(gradient), tmp_path / "a picture.png"
+    path.write_bytes(data)
+    for raw in (
+        path,
+        str(path),
+        data,
+        bytearray(data),
+        {"bytes": data, "path": None},
+        {"bytes": None, "path": str(path)},
+    ):
+        np.testing.assert_array_equal(decode(raw), decode(gradient))
+
+
+def test_orientation_of_exif_is_applied():
+    picture = Image.new("RGB", (16, 8), WHITE)
+    picture.paste(RED, (0, 0, 8, 8))  # the left half
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by a quarter
+    example = decode(encoded(picture, "JPEG", exif=exif, quality=95))
+    assert colour_of(example[:, :3])[1] < 60  # red on top
+    assert colour_of(example[:, 5:])[1] > 200
+
+
+@pytest.mark.parametrize("background", ["white", "#102030"])
+def test_alpha_shows_the_background(background):
+    clear = Image.new("RGBA", (6, 6), (0, 0, 0, 0))
+    expected = WHITE if background == "white" else (16, 32, 48)
+    assert colour_of(decode(clear, background=background)) == expected
+    assert colour_of(decode(np.asarray(clear), background=background)) == expected
+
+
+def test_transparent_palette_shows_the_background():
+    picture = Image.new("P", (6, 6), 1)
+    picture.putpalette([0, 0, 0, *RED])
+    assert colour_of(decode(encoded(picture, "PNG", transparency=1))) == WHITE
+    assert colour_of(decode(encoded(picture, "PNG"))) == RED
+
+
+def test_first_frame_of_an_animation_is_taken():
+    frames = [Image.new("RGB", (6, 6), colour) for colour in (RED, WHITE)]
+    raw = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert colour_of(decode(raw)) == RED
+
+
+def test_sixteen_bits_are_scaled_not_cut():
+    deep = np.full((5, 5), 257 * 100, np.uint16)
+    assert colour_of(decode(deep)) == (100, 100, 100)
+    assert colour_of(decode(encoded(Image.fromarray(deep)))) == (100, 100, 100)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20000, 10), (10, 20000), (3, 2)])
+def test_extreme_shapes_are_read(size):
+    assert colour_of(decode(encoded(Image.new("RGB", size, RED)))) == RED
+
+
+def test_arrays_of_any_layout_agree():
+    colour = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    expected = colour.transpose(2, 0, 1)
+    for array in (colour, expected, colour.astype(np.int64), colour.astype(np.uint16) * 257, colour / 255.0):
+        np.testing.assert_array_equal(decode(array), expected)
+    grey = colour[..., 0]
+    for array in (grey, grey[None], grey[..., None]):
+        np.testing.assert_array_equal(decode(array), np.stack([grey] * 3))
+    assert decode(np.ones((8, 8), bool)).min() == 255
+
+
+def test_colour_becomes_grey_the_same_way_from_arrays_and_pictures():
+    colour = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    one, other = decode(colour, channels=1), decode(Image.fromarray(colour), channels=1)
+    np.testing.assert_allclose(one.astype(int), other.astype(int), atol=1)
+
+
+def test_many_channels_come_from_arrays_alone(gradient):
+    array = np.random.default_rng(0).integers(0, 256, (8, 8, 5), dtype=np.uint8)
+    np.testing.assert_array_equal(decode(array, channels=5), array.transpose(2, 0, 1))
+    with pytest.raises(BadSample, match="reads 5"):
+        decode(encoded(gradient), channels=5)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"", "empty"),
+        (b"no picture at all", "no known format"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(40), "cannot be read"),
+        (7, "not int"),
+        (None, "not NoneType"),
+        ({"bytes": None, "path": None}, "not NoneType"),
+        ("", "no file"),
+        (np.zeros((0, 4, 3), np.uint8), "empty"),
+        (np.zeros((9, 9, 2), np.uint8), "no axis of channels"),
+        (np.zeros((3, 9, 3), np.uint8), "first or last"),
+        (np.zeros((2, 4, 4, 3), np.uint8), "no picture"),
+        (np.full((4, 4), 16.0), "lie in"),
+        (np.full((4, 4), np.nan), "lie in"),
+        (np.full((4, 4), -1), "lie in"),
+        (np.array([["a", "b"]]), "no picture"),
+    ],
+)
+def test_bad_values_are_bad_samples_with_a_reason(raw, reason):
+    with pytest.raises(BadSample, match=reason):
+        decode(raw)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "WEBP", "TIFF"])
+def test_truncated_files_are_bad_samples(format):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    data = encoded(noise, format)
+    with pytest.raises(BadSample):
+        decode(data[: len(data) // 2])
+
+
+def test_bad_files_are_named(tmp_path):
+    missing, empty, wrong = tmp_path / "none.png", tmp_path / "empty.png", tmp_path / "text.png"
+    empty.write_bytes(b"")
+    wrong.write_text("hello")
+    for path, reason in ((missing, "no file"), (empty, "empty"), (wrong, "no known format"), (tmp_path, "no file")):
+        with pytest.raises(BadSample, match=reason) as caught:
+            decode(path)
+        assert str(path) in str(caught.value)
+
+
+def test_decompression_bombs_are_bad_samples(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with warnings.catch_warnings(), pytest.raises(BadSample, match="bomb"):
+        decode(encoded(Image.new("RGB", (200, 200))))
+
+
+def test_a_large_jpeg_is_decoded_at_reduced_scale():
+    picture = Image.new("RGB", (800, 640), RED)
+    example = ImageModality(size=32, canvas=64).decode(encoded(picture, "JPEG"))
+    assert example.shape == (3, 64, 80)
+    opened = Image.open(BytesIO(encoded(picture, "JPEG")))
+    opened.draft(None, (64, 64))
+    assert opened.size[0] < 800

@@ -1,0 +1,78 @@
+"""The image modality: batches, previews, hand-made features."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sensorium import SensoriumError
+from sensorium.modalities.image.batch import CropBatch, ImageBatch
+from sensorium.modalities.image.modality import ImageModality
+
+
+def picture(height: int, width: int, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(height * width).integers(0, 256, (channels, height, width), dtype=np.uint8)
+
+
+def test_collate_brings_every_example_to_the_size():
+    modality = ImageModality(size=[8, 12], canvas=16)
+    batch = modality.collate([picture(16, 30), picture(40, 16), picture(8, 12)])
+    assert batch.pixels.shape == (3, 3, 8, 12)
+    assert batch.pixels.dtype == torch.uint8
+    np.testing.assert_array_equal(batch.pixels[2], picture(8, 12))
+
+
+def test_collate_joins_staged_crops():
+    crops = [CropBatch(torch.full((1, 2, 3, 8, 8), i, dtype=torch.uint8)) for i in range(3)]
+    batch = ImageModality(size=8, canvas=16).collate(crops)
+    assert batch.large.shape == (3, 2, 3, 8, 8)
+    assert batch.large[:, 0, 0, 0, 0].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_previews_are_small_rgb_pictures(channels):
+    modality = ImageModality(size=300, channels=channels)
+    batch = modality.collate([picture(300, 300, channels)])
+    for example in (picture(300, 300, channels), *modality.examples(batch)):
+        preview = modality.preview(example)
+        assert preview.mode == "RGB"
+        assert max(preview.size) <= 256
+
+
+def test_examples_of_float_views_are_rounded_back():
+    modality = ImageModality(size=8)
+    pixels = torch.from_numpy(picture(8, 8))[None]
+    view = ImageBatch(pixels.float() / 255)
+    np.testing.assert_array_equal(modality.examples(view)[0], pixels[0])
+    assert modality.examples(ImageBatch(view.pixels.bfloat16()))[0].dtype == np.uint8
+
+
+def test_handmade_features_are_pixels():
+    modality = ImageModality(size=8)
+    pixels = torch.from_numpy(picture(8, 8))[None]
+    np.testing.assert_allclose(modality.handmade(ImageBatch(pixels)), pixels.flatten(1) / 255, atol=1e-6)
+    large = ImageModality(size=100).handmade(ImageBatch(torch.from_numpy(picture(100, 100))[None]))
+    assert large.shape == (1, 3 * 32 * 32)
+    assert large.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "options", [{"size": 0}, {"size": [8]}, {"channels": 0}, {"background": "nocolour"}, {"size": 64, "canvas": 32}]
+)
+def test_options_that_make_no_sense_are_refused(options):
+    with pytest.raises(SensoriumError):
+        ImageModality(**options)
+
+
+def test_a_canvas_keeps_the_whole_picture_and_never_enlarges():
+    modality = ImageModality(size=8, canvas=16)
+    assert modality.decode(Image.new("RGB", (64, 32))).shape == (3, 16, 32)
+    assert modality.decode(Image.new("RGB", (12, 10))).shape == (3, 10, 12)
+
+
+def test_batches_move_select_and_join():
+    batch = ImageBatch(torch.arange(4 * 3 * 2 * 2, dtype=torch.uint8).view(4, 3, 2, 2))
+    assert len(batch) == 4
+    assert torch.equal(ImageBatch.cat([batch.select(torch.tensor([i])) for i in range(4)]).pixels, batch.pixels)
+    assert batch.unit_pixels().max() <= 1
+    assert batch.pixels.dtype == torch.uint8

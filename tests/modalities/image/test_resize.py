@@ -1,0 +1,34 @@
+"""Scaling and cutting single pictures."""
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchvision.transforms.v2 import functional as tv
+
+from sensorium.modalities.image.resize import fit, resize, shrink
+
+sides = st.integers(1, 40)
+
+
+@settings(max_examples=30, deadline=None)
+@given(sides, sides, sides, sides)
+def test_fit_gives_the_size_and_shrink_never_enlarges(height, width, out_height, out_width):
+    pixels = np.full((3, height, width), 77, np.uint8)
+    fitted = fit(pixels, (out_height, out_width))
+    assert fitted.shape == (3, out_height, out_width)
+    assert (fitted == 77).all()
+    shrunk = shrink(pixels, out_height)
+    assert min(shrunk.shape[1:]) == min(out_height, height, width)
+
+
+def test_fit_takes_the_centre():
+    pixels = np.zeros((1, 4, 12), np.uint8)
+    pixels[:, :, 4:8] = 255
+    assert (fit(pixels, (4, 4)) == 255).all()
+
+
+def test_resize_is_torchvisions_antialiased_one():
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 50, 40), dtype=np.uint8)
+    expected = tv.resize(torch.from_numpy(pixels), [13, 17], antialias=True).numpy()
+    np.testing.assert_allclose(resize(pixels, 13, 17).astype(int), expected.astype(int), atol=1)

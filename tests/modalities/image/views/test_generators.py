@@ -1,0 +1,154 @@
+"""The registered view generators: how many views, of which size, with which targets and masks."""
+
+import inspect
+
+import pytest
+import torch
+from torchvision.transforms import v2
+
+from sensorium import SensoriumError
+from sensorium.modalities.image import sensorium_register_views
+from sensorium.modalities.image.batch import ImageBatch
+from sensorium.modalities.image.modality import ImageModality
+from sensorium.modalities.image.views.multicrop import Multicrop
+from sensorium.modalities.image.views.patches import BlockPatches, RandomPatches, block_mask
+from sensorium.modalities.image.views.photo import Photo
+from sensorium.modalities.image.views.plain import Plain
+from sensorium.modalities.image.views.rotation import Rotation
+from sensorium.modalities.image.views.simclr import SimCLR
+from sensorium.registry import Register
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def batch(n: int = 6, side: int = 32, channels: int = 3) -> ImageBatch:
+    return ImageBatch(torch.randint(0, 256, (n, channels, side, side), dtype=torch.uint8, generator=rng()))
+
+
+def registered():
+    register = Register("views", "image", "sensorium")
+    sensorium_register_views(register)
+    return register.specs
+
+
+@pytest.mark.parametrize("spec", registered(), ids=lambda spec: spec.name)
+@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize("canvas", [None, 40])
+def test_every_generator_keeps_the_contract(spec, channels, canvas):
+    modality = ImageModality(size=32, channels=channels, canvas=canvas)
+    generator = spec.load()(modality)
+    examples = [modality.decode(x) for x in batch(3, 50, channels).pixels.numpy()]
+    given = modality.collate([generator.stage(e, rng(i)) for i, e in enumerate(examples)])
+    kept = {name: x.clone() for name, x in given.tensors().items()}
+    views, again = generator(given, rng(1)), generator(given, rng(1))
+    assert len(views) == generator.views
+    for view, same in zip(views, again, strict=True):
+        assert isinstance(view.batch, ImageBatch)
+        assert len(view) == 3
+        assert torch.equal(view.batch.pixels, same.batch.pixels)
+        assert (view.target is not None) == (generator.target is not None)
+    assert all(torch.equal(x, kept[name]) for name, x in given.tensors().items())
+    options = list(inspect.signature(spec.load()).parameters)[1:]
+    assert all(f"{option}:" in spec.load().__doc__ for option in options)
+
+
+def test_plain_is_the_picture_itself():
+    given = batch()
+    (view,) = Plain(ImageModality(size=32))(given, rng())
+    assert torch.equal(view.batch.pixels, given.pixels)
+
+
+def test_photo_neither_flips_nor_changes_colours():
+    given = ImageBatch(torch.arange(32, dtype=torch.uint8).mul(8).expand(8, 3, 32, 32).contiguous())
+    (view,) = Photo(ImageModality(size=32))(given, rng())
+    assert (view.batch.pixels.diff(dim=-1) >= -1e-5).all()
+
+
+def test_simclr_blurs_from_64_pixels_and_makes_views_that_differ():
+    assert SimCLR(ImageModality(size=32)).large[0].blur == 0
+    assert SimCLR(ImageModality(size=64)).large[0].blur == 0.5
+    assert SimCLR(ImageModality(size=32), blur=0.2).large[0].blur == 0.2
+    one, other, third = SimCLR(ImageModality(size=32), views=3)(batch(), rng())
+    assert not torch.equal(one.batch.pixels, other.batch.pixels)
+    assert not torch.equal(other.batch.pixels, third.batch.pixels)
+
+
+def test_simclr_has_the_statistics_of_torchvisions_pipeline():
+    one = batch(1, 32).pixels[0]
+    torch.manual_seed(0)
+    theirs = v2.Compose(
+        [
+            v2.ToDtype(torch.float32, scale=True),
+            v2.RandomResizedCrop(32, antialias=True),
+            v2.RandomHorizontalFlip(),
+            v2.RandomApply([v2.ColorJitter(0.8, 0.8, 0.8, 0.2)], 0.8),
+            v2.RandomGrayscale(0.2),
+        ]
+    )
+    expected = torch.stack([theirs(one) for _ in range(1200)])
+    views = SimCLR(ImageModality(size=32))(ImageBatch(one.expand(4000, -1, -1, -1)), rng())
+    ours = torch.cat([view.batch.pixels for view in views])
+    for figure in (
+        lambda x: x.mean((1, 2, 3)),
+        lambda x: x.std((1, 2, 3)),
+        lambda x: (x[:, 0] - x[:, 2]).abs().mean((1, 2)),
+    ):
+        mine, their = figure(ours), figure(expected)
+        spread = their.std() / len(their) ** 0.5
+        assert abs(mine.mean() - their.mean()) < 4.5 * spread
+        assert abs(mine.std() / their.std() - 1) < 0.1
+
+
+def test_multicrop_gives_large_views_then_small_ones():
+    views = Multicrop(ImageModality(size=32), small_views=3)(batch(), rng())
+    assert [view.batch.pixels.shape[-1] for view in views] == [32, 32, 16, 16, 16]
+    generator = Multicrop(ImageModality(size=32), large_views=3, small_views=0)
+    assert [(law.blur, law.solarise) for law in generator.large] == [(1.0, 0.0), (0.1, 0.2), (0.1, 0.2)]
+    assert len(generator(batch(), rng())) == generator.views == 3
+
+
+def test_rotation_turns_by_its_target():
+    given = batch(40)
+    generator = Rotation(ImageModality(size=32), scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0)
+    (view,) = generator(given, rng())
+    assert sorted(view.target.unique().tolist()) == [0, 1, 2, 3]
+    for made, picture, turns in zip(view.batch.pixels, given.pixels / 255, view.target.tolist(), strict=True):
+        torch.testing.assert_close(made, picture.rot90(turns, (-2, -1)), atol=1e-5, rtol=0)
+    with pytest.raises(SensoriumError, match="square"):
+        Rotation(ImageModality(size=[32, 16]))
+
+
+@pytest.mark.parametrize("kind", [RandomPatches, BlockPatches])
+def test_masks_hide_equally_many_patches(kind):
+    generator = kind(ImageModality(size=[32, 16]), hidden=0.5, patch=4)
+    (view,) = generator(ImageBatch(batch(20).pixels[..., :16]), rng())
+    mask = view.info["mask"]
+    assert mask.dtype == torch.bool
+    assert mask.shape == (20, 32)
+    assert (mask.sum(1) == 16).all()
+    assert len(mask.unique(dim=0)) > 10
+
+
+def test_random_patches_are_hidden_equally_often():
+    (view,) = RandomPatches(ImageModality(size=32), hidden=0.25)(batch(4000), rng())
+    assert (view.info["mask"].float().mean(0) - 0.25).abs().max() < 0.04
+
+
+def test_block_patches_hang_together():
+    side, hidden = 14, 80
+    blocks = block_mask(200, side, side, hidden, rng()).view(200, side, side).float()
+    alone = torch.rand(200, side * side, generator=rng()).argsort(1).argsort(1).lt(hidden).view(200, side, side).float()
+
+    def neighbours(mask: torch.Tensor) -> torch.Tensor:
+        return (mask[:, 1:] * mask[:, :-1]).sum()
+
+    assert (blocks.sum((1, 2)) == hidden).all()
+    assert neighbours(blocks) > 1.5 * neighbours(alone)
+
+
+@pytest.mark.parametrize("hidden", [0.0, 1.0])
+def test_masks_leave_something_to_see_and_to_guess(hidden):
+    with pytest.raises(SensoriumError):
+        RandomPatches(ImageModality(size=32), hidden=hidden)

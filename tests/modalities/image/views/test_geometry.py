@@ -1,0 +1,100 @@
+"""Crops against torchvision's: the law of the boxes and the pixels of a box."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import ks_2samp
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as tv
+
+from sensorium.modalities.image.views.geometry import central_box, flip, quarter_turns, random_boxes, resample
+
+RATIO = (3 / 4, 4 / 3)
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "scale"),
+    [(64, 64, (0.08, 1.0)), (48, 96, (0.2, 1.0)), (40, 120, (0.5, 1.0)), (33, 17, (0.05, 0.4))],
+)
+def test_boxes_follow_torchvisions_law(height, width, scale):
+    torch.manual_seed(0)
+    reference = v2.RandomResizedCrop(8, scale=scale, ratio=RATIO)
+    blank = [torch.empty(1, height, width)]
+    theirs = [reference.make_params(blank) for _ in range(2500)]
+    theirs = np.array([[p["top"], p["left"], p["height"], p["width"]] for p in theirs])
+    ours = random_boxes(6000, height, width, scale, RATIO, rng()).numpy()
+    figures = {
+        "top": lambda b: b[:, 0],
+        "left": lambda b: b[:, 1],
+        "area": lambda b: b[:, 2] * b[:, 3],
+        "aspect": lambda b: b[:, 3] / b[:, 2],
+        "room above": lambda b: b[:, 0] / np.maximum(height - b[:, 2], 1),
+    }
+    for name, figure in figures.items():
+        assert ks_2samp(figure(ours), figure(theirs)).pvalue > 1e-3, name
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 50), st.integers(1, 50), st.floats(0.01, 1), st.floats(0.01, 1), st.integers(0, 99))
+def test_boxes_lie_in_the_picture(height, width, one, other, seed):
+    boxes = random_boxes(20, height, width, (min(one, other), max(one, other)), RATIO, rng(seed))
+    top, left, h, w = boxes.unbind(1)
+    assert (top >= 0).all()
+    assert (left >= 0).all()
+    assert (h >= 1).all()
+    assert (w >= 1).all()
+    assert (top + h <= height).all()
+    assert (left + w <= width).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(10, 100), (100, 10), (30, 30)])
+def test_central_box_is_torchvisions_fallback(height, width):
+    reference = v2.RandomResizedCrop(8, scale=(4.0, 4.0), ratio=RATIO)  # an area that never fits
+    p = reference.make_params([torch.empty(1, height, width)])
+    assert central_box(height, width, RATIO) == (p["top"], p["left"], p["height"], p["width"])
+    drawn = random_boxes(3, height, width, (4.0, 4.0), RATIO, rng())
+    assert drawn.tolist() == [list(central_box(height, width, RATIO))] * 3
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.sampled_from([1, 3, 5]),
+    st.integers(0, 99),
+)
+def test_resample_is_torchvisions_resized_crop(height, width, out_height, out_width, channels, seed):
+    pixels = torch.rand(3, channels, height, width, generator=rng(seed))
+    boxes = random_boxes(3, height, width, (0.05, 1.0), RATIO, rng(seed))
+    flips = torch.tensor([False, True, False])
+    ours = resample(pixels, boxes, flips, (out_height, out_width))
+    for row, box in enumerate(boxes.tolist()):
+        crop = tv.resized_crop(pixels[row], *box, size=[out_height, out_width], antialias=True)
+        crop = tv.horizontal_flip(crop) if flips[row] else crop
+        torch.testing.assert_close(ours[row], crop, atol=3e-5, rtol=0)
+
+
+def test_a_crop_of_everything_is_the_picture():
+    pixels = torch.rand(2, 3, 31, 17)
+    boxes = torch.tensor([[0, 0, 31, 17]] * 2)
+    torch.testing.assert_close(
+        resample(pixels, boxes, torch.tensor([False, False]), (31, 17)), pixels, atol=1e-5, rtol=0
+    )
+
+
+def test_flip_and_turns_are_those_of_the_rows():
+    pixels = torch.rand(4, 2, 5, 5)
+    flipped = flip(pixels, torch.tensor([True, False, True, False]))
+    assert torch.equal(flipped[0], pixels[0].flip(-1))
+    assert torch.equal(flipped[1], pixels[1])
+    turned = quarter_turns(pixels, torch.arange(4))
+    for k in range(4):
+        assert torch.equal(turned[k], pixels[k].rot90(k, (-2, -1)))

@@ -1,0 +1,138 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sensorium.errors import RecipeError
+from sensorium.modalities.text.tokenizers import UNKNOWN, BytePairs, Characters, tokenizer
+
+STRANGE = [
+    "👩‍👩‍👧‍👦 family 🎉🏳️‍🌈",
+    "مرحبا بالعالم",
+    "שלום עולם",
+    "tab\tnewline\nreturn\r null\x00 bell\x07 escape\x1b[0m",
+    "  two  spaces  ",
+    "日本語とタイ ภาษาไทย",
+    "<pad> <mask> <|endoftext|> [MASK] </s>",
+    "e\u0301 and \u00e9",
+]
+
+
+@pytest.fixture(scope="module")
+def pairs(sentences):
+    made = BytePairs(320)
+    made.fit(sentences)
+    return made
+
+
+@pytest.mark.parametrize("text", STRANGE)
+def test_byte_pairs_lose_nothing(pairs, text):
+    ids = pairs.encode(text)
+    assert pairs.decode(ids) == text
+    assert not set(ids) & set(pairs.special)
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.text(st.characters(exclude_categories=["Cs"])))
+def test_byte_pairs_lose_nothing_of_any_text(pairs, text):
+    ids = pairs.encode(text)
+    assert pairs.decode(ids) == text
+    assert all(pairs.special[-1] < i < pairs.size for i in ids)
+
+
+def test_byte_pairs_merge_what_is_frequent(pairs):
+    assert pairs.size <= 320
+    assert len(pairs.encode("the stone")) < len("the stone")
+    assert pairs.decode([pairs.start[0], *pairs.encode("the"), pairs.mask, *pairs.end, 0]) == "the"
+
+
+def test_training_is_deterministic_in_every_process(pairs, sentences):
+    code = (
+        "import json, sys\n"
+        "from sensorium.modalities.text.tokenizers import BytePairs\n"
+        "made = BytePairs(320); made.fit(json.load(sys.stdin)); print(json.dumps(made.state(), sort_keys=True))"
+    )
+    texts = json.dumps(sentences)
+    other = subprocess.run([sys.executable, "-c", code], input=texts, capture_output=True, text=True, check=True)
+    assert json.loads(other.stdout) == pairs.state()
+
+
+@pytest.mark.parametrize("kind", [BytePairs, Characters])
+def test_state_is_json_and_restores(kind, sentences):
+    learned, other = kind(300), kind(300)
+    assert not learned.fitted
+    learned.fit(sentences)
+    other.load_state(json.loads(json.dumps(learned.state())))
+    assert other.fitted
+    assert other.size == learned.size
+    assert other.encode("the cat é") == learned.encode("the cat é")
+
+
+def test_characters_have_one_id_each():
+    made = Characters(100)
+    made.fit(["hello\n", "world"])
+    assert made.size == UNKNOWN + 1 + len(set("hello\nworld"))
+    ids = made.encode("hello?\n")
+    assert len(ids) == 7
+    assert ids[5] == UNKNOWN
+    assert ids[2] == ids[3]
+    assert made.decode(ids) == "hello�\n"
+
+
+def test_characters_beyond_the_vocabulary_are_the_rare_ones():
+    made = Characters(UNKNOWN + 1 + 2)
+    made.fit(["aaabbbc"])
+    assert [i == UNKNOWN for i in made.encode("abc")] == [False, False, True]
+
+
+def test_open_clip_is_open_clips_own():
+    import open_clip
+
+    made = tokenizer("open_clip", 0)
+    reference = open_clip.get_tokenizer("ViT-B-32")("A photo of a Cat!")[0]
+    ids = [*made.start, *made.encode("A photo of a Cat!"), *made.end]
+    assert ids == reference[reference != 0].tolist()
+    assert made.decode(ids) == "a photo of a cat !"
+    assert made.size == 49408
+    assert made.mask is None
+
+
+def test_no_text_spells_a_special_token():
+    made = tokenizer("open_clip:RN50", 0)
+    assert not set(made.encode("end <end_of_text> of <start_of_text> text")) & set(made.special)
+
+
+def test_transformers_by_path(tmp_path, sentences):
+    transformers = pytest.importorskip("transformers")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sleep", "##s"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    transformers.BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    made = tokenizer(f"transformers:{tmp_path}", 0)
+    assert (made.start, made.end, made.mask, made.special) == ((2,), (3,), 4, (0, 2, 3, 4))
+    assert made.encode("The cat sleeps [MASK] [CLS] xyz") == [5, 6, 7, 8, 1]
+    assert made.decode([2, 5, 6, 7, 8, 3]) == "the cat sleeps"
+    assert made.size == len(words)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("bep", "did you mean 'bpe'"),
+        ("bpe:3", "There is no tokenizer"),
+        ("transformers:", "There is no tokenizer"),
+        ("open_clip:ViT-B-33", "did you mean 'ViT-B"),
+        ("open_clip:ViT-B-16-SigLIP", "transformers:timm/ViT-B-16-SigLIP"),
+        ("transformers:/no/such/folder", "nothing is downloaded"),
+    ],
+)
+def test_unknown_names_are_told(name, told):
+    with pytest.raises(RecipeError, match=told):
+        tokenizer(name, 500)
+
+
+def test_a_vocabulary_without_room_for_bytes_is_refused():
+    with pytest.raises(RecipeError, match="at least 260"):
+        BytePairs(200)

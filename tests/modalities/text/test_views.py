@@ -1,0 +1,180 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sensorium.errors import RecipeError
+from sensorium.modalities.text.batch import PAD, TextBatch
+from sensorium.modalities.text.modality import TextModality
+from sensorium.modalities.text.views import Deletion, Dropout, Masked, Noisy, Plain, Reorder, Spans, free
+
+MAKERS = [Plain, Dropout, Masked, Spans, Deletion, Reorder, Noisy]
+FIRST = 5  # ordinary ids in the batches below start here
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def texts(tokenizer, lengths):
+    """Texts of distinct ordinary tokens between start and end, as a batch."""
+    return TextBatch.join([torch.tensor([*tokenizer.start, *range(FIRST, FIRST + n), *tokenizer.end]) for n in lengths])
+
+
+def ordinary(batch, row, special):
+    return [i for i in batch.ids[row][batch.mask[row]].tolist() if i not in special]
+
+
+any_lengths = st.lists(st.integers(1, 40), min_size=1, max_size=6)
+seeds = st.integers(0, 2**32)
+
+
+@settings(max_examples=25, deadline=None)
+@given(lengths=any_lengths, seed=seeds, maker=st.sampled_from(MAKERS))
+def test_laws_of_every_view(modality, lengths, seed, maker):
+    """Input untouched, seeded, padding padded, real tokens first, start and end in place, no global randomness."""
+    batch, generator = texts(modality.tokenizer, lengths), maker(modality)
+    before, state = (batch.ids.clone(), batch.mask.clone()), torch.get_rng_state()
+    views, again = generator(batch, rng(seed)), generator(batch, rng(seed))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(batch.ids, before[0])
+    assert torch.equal(batch.mask, before[1])
+    assert len(views) == generator.views == maker.views
+    for view, same in zip(views, again, strict=True):
+        made, count_B = view.batch, view.batch.mask.sum(1)
+        assert torch.equal(made.ids, same.batch.ids)
+        assert made.ids[~made.mask].eq(PAD).all()
+        assert torch.equal(made.mask, torch.arange(made.mask.shape[1]) < count_B[:, None])
+        assert made.ids[:, 0].eq(modality.tokenizer.start[0]).all()
+        assert made.ids.gather(1, count_B[:, None] - 1).eq(modality.tokenizer.end[0]).all()
+        assert (free(made, modality.tokenizer.special).any(1) | made.ids.eq(modality.tokenizer.mask).any(1)).all()
+        assert (view.target is not None) == (generator.target is not None)
+
+
+def test_plain_and_dropout_are_the_text_itself(modality, batch):
+    (plain,) = Plain(modality)(batch, rng())
+    assert torch.equal(plain.batch.ids, batch.ids)
+    copies = Dropout(modality, views=3)(batch, rng())
+    assert len(copies) == 3
+    assert all(torch.equal(view.batch.ids, batch.ids) for view in copies)
+
+
+@settings(max_examples=30, deadline=None)
+@given(lengths=any_lengths, seed=seeds, ratio=st.floats(0.05, 0.9), maker=st.sampled_from([Masked, Spans]))
+def test_the_ratio_of_hidden_tokens_is_exact(modality, lengths, seed, ratio, maker):
+    batch = texts(modality.tokenizer, lengths)
+    (view,) = maker(modality, ratio=ratio)(batch, rng(seed))
+    chosen_BT = view.info["mask"]
+    free_BT = free(batch, modality.tokenizer.special)
+    assert not (chosen_BT & ~free_BT).any()
+    wanted_B = (ratio * free_BT.sum(1)).round().clamp(min=1)
+    assert torch.equal(chosen_BT.sum(1).float(), wanted_B.float())
+    assert torch.equal(view.target, torch.where(chosen_BT, batch.ids, -100))
+    assert torch.equal(view.batch.ids[~chosen_BT], batch.ids[~chosen_BT])
+    assert torch.equal(view.batch.mask, batch.mask)
+
+
+def test_hidden_tokens_follow_the_80_10_10_law(modality):
+    batch = TextBatch(torch.full((200, 200), 7), torch.ones(200, 200, dtype=torch.bool))
+    (view,) = Masked(modality, ratio=0.5)(batch, rng())
+    found = view.batch.ids[view.info["mask"]]
+    assert abs((found == modality.tokenizer.mask).float().mean() - 0.8) < 0.015
+    assert abs((found == 7).float().mean() - 0.1) < 0.015
+    strangers = found[(found != 7) & (found != modality.tokenizer.mask)]
+    assert not set(strangers.tolist()) & set(modality.tokenizer.special)
+    assert strangers.max() == modality.tokenizer.size - 1
+    assert len(strangers.unique()) > 0.9 * (modality.tokenizer.size - len(modality.tokenizer.special))
+
+
+def runs(mask_T):
+    found, length = [], 0
+    for hidden in [*mask_T.tolist(), False]:
+        if hidden:
+            length += 1
+        elif length:
+            found.append(length)
+            length = 0
+    return found
+
+
+def test_spans_are_runs_and_masked_are_not(modality):
+    batch = TextBatch(torch.full((64, 400), 7), torch.ones(64, 400, dtype=torch.bool))
+
+    def mean_run(generator):
+        (view,) = generator(batch, rng())
+        lengths = [n for row in view.info["mask"] for n in runs(row)]
+        return sum(lengths) / len(lengths)
+
+    assert mean_run(Masked(modality)) < 1.3
+    # The mean of min(geometric(1 / 5), 10) is 4.46; runs that touch make some longer.
+    assert 3.8 < mean_run(Spans(modality)) < 6
+    assert mean_run(Spans(modality, length=1)) < 1.3
+
+
+@settings(max_examples=30, deadline=None)
+@given(lengths=any_lengths, seed=seeds, ratio=st.floats(0.05, 0.95))
+def test_deletion_keeps_order_and_something(modality, lengths, seed, ratio):
+    batch = texts(modality.tokenizer, lengths)
+    for view in Deletion(modality, ratio=ratio)(batch, rng(seed)):
+        for row, length in enumerate(lengths):
+            left = ordinary(view.batch, row, modality.tokenizer.special)
+            assert left
+            assert left == sorted(set(left))
+            assert set(left) <= set(range(FIRST, FIRST + length))
+
+
+def test_deletion_leaves_out_the_share_it_says(modality):
+    batch = texts(modality.tokenizer, [200] * 200)
+    one, other = Deletion(modality, ratio=0.3)(batch, rng())
+    assert abs((one.batch.mask.sum() - 400) / 40_000 - 0.7) < 0.01
+    assert not torch.equal(one.batch.ids, other.batch.ids)
+    assert len({tuple(row) for row in one.batch.mask.sum(1, keepdim=True).tolist()}) > 5  # drawn per example
+
+
+@settings(max_examples=30, deadline=None)
+@given(lengths=any_lengths, seed=seeds, distance=st.integers(0, 6))
+def test_reorder_moves_no_token_far(modality, lengths, seed, distance):
+    batch = texts(modality.tokenizer, lengths)
+    for view in Reorder(modality, distance=distance)(batch, rng(seed)):
+        for row, length in enumerate(lengths):
+            moved = ordinary(view.batch, row, modality.tokenizer.special)
+            assert sorted(moved) == list(range(FIRST, FIRST + length))
+            assert all(abs(place - (i - FIRST)) <= distance for place, i in enumerate(moved))
+
+
+def test_reorder_does_move(modality):
+    batch = texts(modality.tokenizer, [30] * 4)
+    one, other = Reorder(modality)(batch, rng())
+    assert (one.batch.ids != batch.ids).float().mean() > 0.3
+    assert not torch.equal(one.batch.ids, other.batch.ids)
+
+
+def test_special_tokens_within_a_text_stay_in_place(modality):
+    special = modality.tokenizer.end[0]
+    ids = torch.tensor([[special, 10, 11, special, 12, 13, 14, special]])
+    batch = TextBatch(ids, torch.ones_like(ids, dtype=torch.bool))
+    for seed in range(10):
+        (view, _) = Reorder(modality)(batch, rng(seed))
+        assert torch.equal(view.batch.ids == special, ids == special)
+        (view,) = Spans(modality, ratio=0.9)(batch, rng(seed))
+        assert not view.info["mask"][ids == special].any()
+
+
+def test_noisy_loses_and_moves(modality):
+    batch = texts(modality.tokenizer, [40] * 8)
+    for view in Noisy(modality, ratio=0.3)(batch, rng()):
+        left = [ordinary(view.batch, row, modality.tokenizer.special) for row in range(8)]
+        assert all(len(tokens) < 40 for tokens in left)
+        assert any(tokens != sorted(tokens) for tokens in left)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0, -0.1])
+@pytest.mark.parametrize("maker", [Masked, Spans, Deletion, Noisy])
+def test_a_ratio_outside_is_refused(modality, maker, ratio):
+    with pytest.raises(RecipeError, match="between 0 and 1"):
+        maker(modality, ratio=ratio)
+
+
+def test_hiding_needs_a_mask_token():
+    with pytest.raises(RecipeError, match="mask token"):
+        Masked(TextModality("open_clip"))

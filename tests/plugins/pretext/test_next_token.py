@@ -1,0 +1,82 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from sensorium import Encoders
+from sensorium.errors import RecipeError
+from sensorium.learner import Learner
+from sensorium.modalities.text.encoders.transformer import Transformer
+from sensorium.modalities.text.modality import TextModality
+from sensorium.modalities.text.views import Plain
+from sensorium.plugins.pretext.next_token import NextToken
+
+TEXTS = ["abcabcabcabc", "bcabca", "cab"]
+
+
+@pytest.fixture
+def modality():
+    made = TextModality("characters", length=16)
+    made.fit(TEXTS)
+    return made
+
+
+@pytest.fixture
+def learner(modality):
+    torch.manual_seed(0)
+    encoder = Transformer(modality, width=32, depth=2, heads=2, causal=True, pool="end")
+    return Learner({"text": encoder}, NextToken())
+
+
+def views_of(modality, texts):
+    (view,) = Plain(modality)(modality.collate([modality.decode(t) for t in texts]), torch.Generator())
+    view.modality, view.present = "text", torch.ones(len(texts), dtype=torch.bool)
+    return {"text": [view]}
+
+
+def test_loss_is_the_mean_over_every_transition(modality, learner):
+    with torch.no_grad():
+        outcome = learner(views_of(modality, TEXTS))
+        total, count = 0.0, 0
+        for text in TEXTS:
+            ids = modality.decode(text)
+            for t in range(1, len(ids)):
+                seen = modality.collate([ids[:t]])
+                logits = learner.objective.head(learner.encoders["text"](seen).tokens[0, -1])
+                total -= float(logits.log_softmax(0)[ids[t]])
+                count += 1
+    assert count == sum(len(text) - 1 for text in TEXTS)
+    assert math.isclose(outcome.loss, total / count, rel_tol=1e-5)
+    assert math.isclose(outcome.logs["bits_per_token"], total / count / math.log(2), rel_tol=1e-5)
+    assert math.isclose(outcome.logs["perplexity"], math.exp(total / count), rel_tol=1e-4)
+
+
+def test_starts_at_chance_and_learns_what_is_certain(modality, learner):
+    views = views_of(modality, TEXTS)
+    assert abs(learner(views).loss - math.log(modality.tokenizer.size)) < 0.1
+    optimizer = torch.optim.AdamW(learner.parameters(), lr=1e-2)
+    for _ in range(40):
+        optimizer.zero_grad()
+        outcome = learner(views)
+        outcome.loss.backward()
+        optimizer.step()
+    assert outcome.loss < 0.05
+    assert all(p.grad is not None for p in learner.parameters())
+
+
+def test_texts_of_one_token_have_no_transition(modality, learner):
+    outcome = learner(views_of(modality, ["a", "b"]))
+    outcome.loss.backward()
+    assert outcome.loss == 0
+
+
+def test_an_encoder_that_looks_ahead_is_refused(modality):
+    with pytest.raises(RecipeError, match="causal encoder, Transformer looks ahead"):
+        NextToken().build(Encoders({"text": Transformer(modality, width=16, heads=2)}))
+
+
+def test_targets_that_are_no_classes_are_refused(modality, learner):
+    learner.encoders["text"].token_targets = lambda batch: nn.functional.one_hot(batch.ids).float()
+    with pytest.raises(RecipeError, match="class ids"):
+        learner(views_of(modality, TEXTS))

@@ -1,0 +1,200 @@
+"""The laws of the tree: which way imports point, how long a file may be, what a listing may cost."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from sensorium.extensions import BUILTINS, load_extensions
+from sensorium.options import options_of
+from sensorium.registry import CONTRACTS
+
+ROOT = Path(__file__).parents[1]
+TREES = {"core": "sensorium", "modalities": "sensorium.modalities", "plugins": "sensorium.plugins"}
+FLOORS = [
+    {"types", "errors"},
+    {"contracts", "losses", "heads", "collectives", "randomness"},
+    {"hookspecs", "registry", "extensions", "options", "files"},
+    {"recipe", "data", "learner", "optim", "distributed", "checkpoint", "monitor", "assembly", "preparation"},
+    {"run", "model", "trainer", "evaluate", "testing"},
+    {"api", "cli", "__main__"},
+]
+"""Rooms of core from the ground up: a room imports those of its own floor and of the floors before it."""
+PUBLIC = {"types", "errors", "contracts", "losses", "heads", "collectives"}
+"""What modalities and plugins may import, beside the names of `sensorium` itself."""
+HEAVY = {"torch", "numpy", "PIL", "sklearn", "transformers", "timm"}
+CLEAN = "import sys; sys.modules.update({name: None for name in %r}); "
+"""Makes an import of any of these names fail."""
+
+
+def files():
+    """Return every Python file of the three trees."""
+    return [path for tree in TREES for path in sorted((ROOT / tree).rglob("*.py"))]
+
+
+def name_of(path):
+    """Return the dotted name that a file is imported under."""
+    tree, *parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join([TREES[tree], *(part for part in parts if part != "__init__")])
+
+
+@cache
+def imports(path):
+    """Return the sensorium modules that a file imports, wherever in it, type checking aside."""
+    found = set()
+
+    def visit(node):
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: relative import"
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")))
+    return {name for name in found if name.partition(".")[0] == "sensorium"}
+
+
+def room(name):
+    """Return the room of core that "sensorium.room..." is in, or None for the package itself and its names."""
+    part = name.split(".")[1] if "." in name else ""
+    return part if (ROOT / "core" / part).is_dir() or (ROOT / "core" / f"{part}.py").is_file() else None
+
+
+def test_every_room_of_core_stands_on_a_floor():
+    rooms = {path.stem for path in (ROOT / "core").iterdir() if path.is_dir() or path.suffix == ".py"}
+    rooms -= {"__init__", "__pycache__", "py"}
+    assert rooms <= set().union(*FLOORS), f"no floor for {rooms - set().union(*FLOORS)}"
+
+
+def test_core_imports_downwards_only():
+    level = {room: number for number, floor in enumerate(FLOORS) for room in floor}
+    wrong = []
+    for path in sorted((ROOT / "core").rglob("*.py")):
+        own = room(name_of(path))
+        for name in imports(path) if own else ():
+            other = room(name)
+            if other and level[other] > level[own]:
+                wrong.append(f"{path.relative_to(ROOT)} ({own}) imports {name}")
+    assert wrong == []
+
+
+def test_core_names_no_modality_and_no_plugin_but_in_the_list_of_built_ins():
+    wrong = []
+    for path in sorted((ROOT / "core").rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        mentions = text.count("sensorium.modalities") + text.count("sensorium.plugins")
+        allowed = 0
+        if path.name == "extensions.py":
+            allowed = sum(
+                module.startswith(("sensorium.modalities", "sensorium.plugins")) for module in BUILTINS.values()
+            )
+        if mentions != allowed:
+            wrong.append(str(path.relative_to(ROOT)))
+    assert wrong == []
+
+
+def test_modalities_and_plugins_import_public_names_and_themselves_only():
+    wrong = []
+    for path in files():
+        tree, home, *_ = path.relative_to(ROOT).parts
+        if tree == "core":
+            continue
+        own = f"{TREES[tree]}.{home.removesuffix('.py')}"
+        for name in imports(path):
+            if not (name.startswith(own) or room(name) in PUBLIC | {None} and not name.startswith(_others(own))):
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert wrong == []
+
+
+def _others(own):
+    return tuple(tree for tree in TREES.values() if tree != "sensorium")
+
+
+def test_no_file_is_long_and_none_is_called_utils():
+    long = {str(path.relative_to(ROOT)): n for path in files() if (n := len(path.read_text().splitlines())) > 600}
+    assert long == {}
+    assert [path for path in files() if path.stem in ("utils", "helpers", "common", "misc")] == []
+
+
+def test_no_folder_of_core_hides_a_tree():
+    assert not list((ROOT / "core").glob("plugins*"))
+    assert not list((ROOT / "core").glob("modalities*"))
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["plugins"], ["list", "objectives"], ["list", "views", "--json"], ["recipes"]]
+)
+def test_listings_import_nothing_heavy(arguments):
+    code = CLEAN % sorted(HEAVY) + f"from sensorium.cli.main import main; main({arguments!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_registration_module_imports_nothing_heavy():
+    modules = sorted(BUILTINS.values())
+    code = CLEAN % sorted(HEAVY) + f"import importlib; [importlib.import_module(name) for name in {modules!r}]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+ALONE = """
+import os, sys, warnings
+import torch, pydantic, rich, typer, yaml  # shared by the children, which import one module of ours each
+warnings.simplefilter("error", SyntaxWarning)
+failed = []
+for name in sys.argv[1:]:
+    if (child := os.fork()) == 0:
+        try:
+            __import__(name)
+        except BaseException as error:
+            print(name, type(error).__name__, error, file=sys.stderr, flush=True)
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        failed.append(name)
+sys.exit(bool(failed))
+"""
+
+
+@pytest.mark.skipif(not hasattr(sys.modules["os"], "fork"), reason="needs fork")
+def test_every_module_can_be_imported_alone():
+    names = [name_of(path) for path in files() if path.stem != "__main__"]
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", ALONE, *names], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("folder", sorted(TREES))
+def test_a_tree_refuses_to_be_imported_under_its_folder_name(folder):
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {folder}"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert "ImportError: This package is imported as" in done.stderr
+
+
+def builtin_specs():
+    registry = load_extensions({}, []).registry
+    return [spec for kind in CONTRACTS for spec in registry.specs(kind)]
+
+
+def test_every_built_in_plugin_is_loaded():
+    assert [plugin.sentence for plugin in load_extensions({}, []).plugins if plugin.state != "loaded"] == []
+
+
+@pytest.mark.parametrize("spec", builtin_specs(), ids=lambda s: f"{s.kind}-{s.modality or 'every'}-{s.name}")
+def test_every_option_of_a_built_in_is_typed_and_documented(spec):
+    if spec.missing():
+        pytest.skip(f"needs {', '.join(spec.missing())}")
+    options = options_of(spec.load(), skip=int(spec.kind in ("encoders", "views")))
+    assert [option.name for option in options if not option.help] == []
+    assert [option.name for option in options if option.type == "Any"] == []

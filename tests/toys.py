@@ -1,0 +1,183 @@
+"""A plugin for tests: number vectors as a modality, small enough that a training takes a second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from sensorium import BadSample, Batch, Encoder, Features, Modality, Needs, Objective, Outcome, View, ViewGenerator
+from sensorium import hookimpl, losses
+from sensorium.data.arrays import ArraysSource
+from sensorium.extensions import load_extensions
+
+
+@dataclass
+class VectorBatch(Batch):
+    """float32 (B, D)."""
+
+    values: Tensor
+
+
+class VectorModality(Modality):
+    """Vectors written as numbers with spaces; learns the mean of the train part.
+
+    Args:
+        width: numbers in a vector.
+    """
+
+    def __init__(self, width: int = 8) -> None:
+        self.width, self.mean = width, None
+
+    def decode(self, raw):
+        try:
+            values = np.array([float(w) for w in raw.split()], dtype=np.float32)
+        except (ValueError, AttributeError) as error:
+            raise BadSample(f"not numbers: {raw!r}") from error
+        if len(values) != self.width:
+            raise BadSample(f"{len(values)} numbers, not {self.width}")
+        return values - np.float32(self.mean)
+
+    def collate(self, examples):
+        return VectorBatch(torch.from_numpy(np.stack(examples)))
+
+    @property
+    def fitted(self):
+        return self.mean is not None
+
+    def fit(self, raws):
+        self.mean = float(np.mean([float(w) for raw in raws for w in raw.split() if w[-1].isdigit()]))
+
+    def state(self):
+        return {"mean": self.mean}
+
+    def load_state(self, state):
+        self.mean = state.get("mean")
+
+    def preview(self, example):
+        return Image.new("RGB", (16, 16), (int(abs(float(example[0])) * 50) % 256, 0, 0))
+
+    def examples(self, batch):
+        return list(batch.values.cpu().numpy())
+
+    def handmade(self, batch):
+        return batch.values.cpu().numpy()
+
+
+class Noise(ViewGenerator):
+    """Views with noise added.
+
+    Args:
+        modality: not used.
+        views: how many.
+        strength: deviation of the noise.
+    """
+
+    views = 2
+
+    def __init__(self, modality, views: int = 2, strength: float = 0.1) -> None:
+        self.views, self.strength = views, strength
+
+    def __call__(self, batch, rng):
+        x = batch.values
+        noise = [torch.randn(x.shape, generator=rng, device=x.device) * self.strength for _ in range(self.views)]
+        return [View(VectorBatch(x + n)) for n in noise]
+
+
+class MLP(Encoder):
+    """Two linear maps with dropout and batch norm between.
+
+    Args:
+        modality: gives the width of vectors.
+        dim: width of features.
+        dropout: share of units dropped.
+    """
+
+    def __init__(self, modality, dim: int = 16, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.dim = dim
+        self.net = nn.Sequential(
+            nn.Linear(modality.width, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(dropout), nn.Linear(32, dim)
+        )
+
+    def forward(self, batch):
+        return Features(self.net(batch.values))
+
+
+class Queue(Objective):
+    """Contrast against a queue: state beyond the weights, which a resumed run must bring back."""
+
+    needs = Needs(views=2)
+
+    def build(self, encoders):
+        self.register_buffer("queue", torch.zeros(32, encoders.single.dim))
+
+    def forward(self, views, encode):
+        f1, f2 = encode(views)
+        self.queue = torch.cat([f2.pooled.detach(), self.queue])[:32]
+        return Outcome(losses.nt_xent(f1.pooled, f2.pooled, 0.5) + 0.1 * (f1.pooled @ self.queue.T).square().mean())
+
+
+@hookimpl
+def sensorium_register_modalities(register):
+    register("vector", "tests.toys:VectorModality", summary="number vectors")
+
+
+@hookimpl
+def sensorium_register_views(register):
+    register("noise", "tests.toys:Noise", modality="vector", summary="add noise")
+
+
+@hookimpl
+def sensorium_register_encoders(register):
+    register("mlp", "tests.toys:MLP", modality="vector", summary="two linear maps")
+
+
+@hookimpl
+def sensorium_register_objectives(register):
+    register("queue", "tests.toys:Queue", summary="contrast against a queue")
+
+
+def extensions():
+    """The built-in plugins and this one."""
+    return load_extensions(environ={}, found=[EntryPoint("toys", "tests.toys", "sensorium")])
+
+
+def vectors(count=96, width=8, seed=0, missing=0.0):
+    """Pairs of vectors, the second a fixed rotation of the first, in four classes."""
+    rng = np.random.default_rng(seed)
+    centres = 2 * rng.standard_normal((4, width))
+    classes = rng.integers(0, 4, count)
+    a = centres[classes] + rng.standard_normal((count, width))
+    b = a @ np.linalg.qr(rng.standard_normal((width, width)))[0]
+
+    def written(row):
+        return " ".join(f"{value:.5f}" for value in row)
+
+    values = {"a": [written(r) for r in a], "b": [None if rng.random() < missing else written(r) for r in b]}
+    return ArraysSource(values, labels={"class": classes.tolist()})
+
+
+def recipe(**changes):
+    """A recipe of one modality that trains in a second."""
+    tower = {"modality": "vector", "field": "a", "views": "noise", "encoder": "mlp"}
+    base = {
+        "name": "toy",
+        "data": {"batch": 16, "workers": 0, "val": 0.15, "test": 0.15, "max_bad": 0.05},
+        "modalities": {"a": tower},
+        "objective": {"name": "simclr", "width": 32, "dim": 8},
+        "train": {"epochs": 3, "accelerator": "cpu"},
+        "log": {"every": 1, "tensorboard": False},
+    }
+    return base | changes
+
+
+def pair_recipe(**changes):
+    """A recipe of two modalities."""
+    plain = {"views": {"name": "noise", "views": 1, "strength": 0.0}, "encoder": {"name": "mlp", "dropout": 0.0}}
+    towers = {name: {"modality": "vector", **plain} for name in ("a", "b")}
+    return recipe(modalities=towers, objective={"name": "clip", "dim": 8}, **changes)
