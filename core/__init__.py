@@ -39,6 +39,8 @@ _HOME = {
     "SensoriumError": "sensorium.errors",
     "losses": "sensorium.losses",
     "heads": "sensorium.heads",
+    "Teacher": "sensorium.teacher",
+    "cosine_ramp": "sensorium.teacher",
     # what a user calls
     "fit": "sensorium.api",
     "load": "sensorium.api",
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from sensorium.errors import BadSample, SensoriumError
     from sensorium.hookspecs import hookimpl
     from sensorium.recipe import Recipe
+    from sensorium.teacher import Teacher, cosine_ramp
     from sensorium.types import Batch, Features, Needs, Outcome, Record, View
 
 

@@ -75,7 +75,7 @@ def fit(
         return _train(plan, source, run, fabric, bool(resume))
     except BaseException as error:
         if fabric.is_global_zero:
-            log.error("%s", error)
+            log.error("%s", error, extra={"told_by_program": True})
             run.update(state="interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed")
         elif isinstance(error, Interrupted):
             sys.exit(0)  # a launcher kills rank 0, before it is done, when another rank leaves with an error

@@ -96,7 +96,7 @@ def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
 def _maker(registry: Registry, kind: str, part: Part, path: str, modality: str | None = None, *given: Any) -> partial:
     """Return what makes a part: its class with the modality it belongs to, if any, and its checked options."""
     cls = registry.find(kind, part.name, modality).load()
-    options = check_options(cls, part.options, path, skip_first=bool(given))
+    options = check_options(cls, part.options, path, skip_first=bool(given), name=part.name)
     return partial(cls, *given, **options)
 
 

@@ -68,6 +68,11 @@ class Modality(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} draws no previews.")
 
+    @property
+    def draws(self) -> bool:
+        """Whether the modality has previews: both `preview` and `examples`."""
+        return type(self).preview is not Modality.preview and type(self).examples is not Modality.examples
+
     def examples(self, batch: Batch) -> list[Any]:
         """Take a batch, on any device, apart into examples that `preview` can draw."""
         raise NotImplementedError(f"{type(self).__name__} takes no batch apart.")

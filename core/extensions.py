@@ -25,7 +25,8 @@ from sensorium.errors import PluginError, nearest
 from sensorium.registry import KINDS, Absent, Conflict, Register, Registry, Spec, one_line
 
 GROUP = "sensorium"
-FABRIC_GROUP = "lightning.fabric.callbacks_factory"
+FABRIC_GROUPS = ("lightning_fabric.callbacks_factory", "lightning.fabric.callbacks_factory")
+"""By which installed packages add callbacks to every `Fabric`, of `lightning_fabric` and of `lightning`."""
 BUILTINS = {
     "commands": "sensorium.cli",
     "sources": "sensorium.data.plugin",
@@ -167,17 +168,19 @@ def load_extensions(environ: Mapping[str, str] | None = None, found: Iterable[En
 
 
 def fabric_callbacks() -> list[dict[str, str]]:
-    """Return the entry points by which installed distributions add callbacks to every `lightning.fabric.Fabric`.
+    """Return the entry points by which installed distributions add callbacks to every `Fabric`.
 
     They are no plugins of sensorium and no variable of ours blocks them; listings show them for that reason.
     """
     found = []
     for dist in _distributions():
         try:
-            points = dist.entry_points.select(group=FABRIC_GROUP)
+            points = [point for point in dist.entry_points if point.group in FABRIC_GROUPS]
         except Exception:  # unreadable metadata; Fabric itself will say so
             continue
-        found += [{"name": p.name, "target": p.value, **_identity(dist)} for p in points]
+        name, version = _identity(dist)
+        whose = {"distribution": name, "version": version}
+        found += [{"name": p.name, "target": p.value, "group": p.group} | whose for p in points]
     return sorted(found, key=lambda entry: (entry["distribution"], entry["name"]))
 
 
@@ -185,21 +188,22 @@ def _distributions() -> Iterator[Distribution]:
     """Iterate over the installed distributions; of two with one name, over the one that imports would find."""
     seen: set[str] = set()
     for dist in metadata.distributions():
-        name = normalise(_identity(dist)["distribution"])
+        name = normalise(_identity(dist)[0])
         if name not in seen:
             seen.add(name)
             yield dist
 
 
-def _identity(dist: Distribution | None) -> dict[str, str]:
+def _identity(dist: Distribution | None) -> tuple[str, str]:
+    """Return the name and version of a distribution."""
     try:
-        return {"distribution": dist.metadata["Name"] or "unknown", "version": dist.version or "?"}  # type: ignore[union-attr]
+        return dist.metadata["Name"] or "unknown", dist.version or "?"  # type: ignore[union-attr]
     except Exception:  # no distribution at all, or one whose metadata cannot be read
-        return {"distribution": "unknown", "version": "?"}
+        return "unknown", "?"
 
 
 def _plugin(point: EntryPoint, dist: Distribution | None) -> Plugin:
-    return Plugin(point.name, point.value, **_identity(dist))
+    return Plugin(point.name, point.value, *_identity(dist))
 
 
 def _installed() -> list[Plugin]:
@@ -213,9 +217,9 @@ def _installed() -> list[Plugin]:
             plugins += [_plugin(point, dist) for point in dist.entry_points.select(group=GROUP)]
         except Exception as error:
             if f"[{GROUP}]" in (dist.read_text("entry_points.txt") or ""):
-                broken = Plugin(_identity(dist)["distribution"], "", **_identity(dist), state="failed")
-                broken.reason, broken.error = "its entry points cannot be read", error
-                plugins.append(broken)
+                name, version = _identity(dist)
+                reason = "its entry points cannot be read"
+                plugins.append(Plugin(name, "", name, version, "failed", reason, error=error))
     return plugins
 
 

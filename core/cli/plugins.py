@@ -39,7 +39,8 @@ def plugins(
     console.print(table)
     for entry in callbacks:
         console.print(
-            f"Note: {entry['distribution']} {entry['version']} adds callbacks to every Fabric ({entry['target']}).",
+            f"Note: {entry['distribution']} {entry['version']} adds callbacks to every Fabric: {entry['target']} in "
+            f"the group {entry['group']}.",
             markup=False,
         )
 

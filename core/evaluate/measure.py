@@ -142,6 +142,8 @@ class Measurement:
     def _draw_sheets(self, test: FeatureTable) -> None:
         """Draw, for the first two modalities both ways, what a few records of the test part find."""
         a, b = list(test.features)[:2]
+        if not (self.plan.modalities[a].draws and self.plan.modalities[b].draws):
+            return
         for query, target in ((a, b), (b, a)):
             asking = np.flatnonzero(test.present[query] & test.present[target])
             chosen = sorted(asking.tolist(), key=lambda row: share_of("sheet", test.ids[row]))[:QUERIES]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -31,14 +32,19 @@ class Retrieval(Evaluator):
         query: modality that asks; None, with target None too, measures the first two of the recipe both ways.
         target: modality that is searched.
         cutoffs: ranks at which recall is measured.
+        positives: "group" counts every record of the query's group as right, "record" only the query's own.
     """
 
     space = "embedding"
 
     def __init__(
-        self, query: str | None = None, target: str | None = None, cutoffs: tuple[int, ...] = (1, 5, 10)
+        self,
+        query: str | None = None,
+        target: str | None = None,
+        cutoffs: tuple[int, ...] = (1, 5, 10),
+        positives: Literal["group", "record"] = "group",
     ) -> None:
-        self.query, self.target, self.cutoffs = query, target, cutoffs
+        self.query, self.target, self.cutoffs, self.positives = query, target, cutoffs, positives
         self.left_out: list[str] = []
 
     def fit(self, train: FeatureTable) -> None:
@@ -49,7 +55,7 @@ class Retrieval(Evaluator):
         figures: dict[str, float] = {}
         self.left_out = []
         for query, target in self._directions(test):
-            task = _task(test, query, target)
+            task = self._task(test, query, target)
             if task.without:
                 self.left_out.append(f"{query}->{target}: {task.without} queries without any right target left out")
             ranking = _Ranking(self.cutoffs)
@@ -67,7 +73,7 @@ class Retrieval(Evaluator):
         """Return the exact expectation under a random order of the targets (the median of the first rank's law)."""
         figures: dict[str, float] = {}
         for query, target in self._directions(test):
-            task = _task(test, query, target)
+            task = self._task(test, query, target)
             expected = _expected(len(task.targets), task.counts_Q, self.cutoffs)
             figures |= {f"{query}->{target} {name}": value for name, value in expected.items()}
         return figures
@@ -75,6 +81,9 @@ class Retrieval(Evaluator):
     def notes(self) -> list[str]:
         """Return how many queries could not be asked."""
         return self.left_out
+
+    def _task(self, test: FeatureTable, query: str, target: str) -> _Task:
+        return _task(test, query, target, test.groups if self.positives == "group" else test.ids)
 
     def _directions(self, test: FeatureTable) -> list[tuple[str, str]]:
         query, target = pair(test, self.query, self.target)
@@ -102,8 +111,8 @@ class _Task:
     without: int
 
 
-def _task(test: FeatureTable, query: str, target: str) -> _Task:
-    groups_N = np.unique(np.asarray(test.groups, dtype=str), return_inverse=True)[1]
+def _task(test: FeatureTable, query: str, target: str, groups: list[str]) -> _Task:
+    groups_N = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
     asking, targets = np.flatnonzero(test.present[query]), np.flatnonzero(test.present[target])
     order = np.argsort(groups_N[targets], kind="stable")
     of_targets = groups_N[targets][order]

@@ -21,11 +21,14 @@ def draw_gallery(
     rng: torch.Generator,
     count: int,
 ) -> Image.Image:
-    """Return a picture with one row a record: its decoded value and its views, modality after modality."""
+    """Return a picture with one row a record: its decoded value and its views, modality after modality.
+
+    Modalities without previews are left out.
+    """
     columns: list[tuple[str, dict[int, Image.Image]]] = []
     views = make_views(records, dict(generators), rng)
     for name, modality in modalities.items():
-        if name not in records.batches:
+        if name not in records.batches or not modality.draws:
             continue
         shown = records.present[name].nonzero().flatten()[:count].tolist()
         batches = [records.batches[name], *(view.batch for view in views[name])]

@@ -1,6 +1,22 @@
-"""Recipes: the complete, validated description of one run."""
+"""Recipes: the complete, validated description of one run.
 
-from sensorium.recipe.reading import override, read_recipe
-from sensorium.recipe.schema import Part, Recipe, Tower
+Loaded at first use: listings pass through this package and must not wait for pydantic and YAML.
+"""
 
-__all__ = ["Part", "Recipe", "Tower", "override", "read_recipe"]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sensorium.recipe.reading import read_recipe
+    from sensorium.recipe.schema import Part, Recipe, Tower
+
+_HOME = {"read_recipe": "reading", "Part": "schema", "Recipe": "schema", "Tower": "schema"}
+__all__ = ["Part", "Recipe", "Tower", "read_recipe"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'sensorium.recipe' has no attribute '{name}'")
+    return getattr(import_module(f"sensorium.recipe.{_HOME[name]}"), name)

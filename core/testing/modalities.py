@@ -16,7 +16,7 @@ from sensorium.testing.case import Case, expect
 from sensorium.testing.compare import global_random_state, same
 from sensorium.types import Batch
 
-GARBAGE = (b"\x00no such thing\xff", b"", "\x00no such file\x00", -1, object(), [], {})
+GARBAGE: tuple[object, ...] = (b"\x00no such thing\xff", b"", "\x00no such file\x00", -1, object(), [], {})
 
 
 def decodes_its_samples(case: Case) -> None:

@@ -50,8 +50,8 @@ class CLIP(Objective):
 
     def pairs(self, views, encode):
         """Return both modalities' rows, in the joint space, of the records that have both."""
-        if not all(views.values()):
-            return self.log_scale.new_zeros(0, self.dim), self.log_scale.new_zeros(0, self.dim)
+        if not all(views.values()):  # no pairs here; other ranks may have some, and wait for this one's gradient
+            return [self.embed(name, head.weight.new_zeros(0, head.in_features)) for name, head in self.project.items()]
         (x_view,), (y_view,) = views.values()
         both_B = x_view.present & y_view.present
         rows = []

@@ -256,20 +256,25 @@ def test_a_plugin_is_found_by_entry_point_or_distribution(site, objective_body):
         loaded.find("mad")
 
 
-def test_callbacks_that_packages_add_to_fabric_are_listed(site):
-    site.describe("spy", "[lightning.fabric.callbacks_factory]\nspy = spy.hooks:make\n", version="2.0")
-    assert {
-        "name": "spy",
-        "target": "spy.hooks:make",
-        "distribution": "spy",
-        "version": "2.0",
-    } in ext.fabric_callbacks()
+@pytest.mark.parametrize("group", ext.FABRIC_GROUPS)
+def test_callbacks_that_packages_add_to_fabric_are_listed(site, group):
+    site.describe("spy", f"[{group}]\nspy = spy.hooks:make\n", version="2.0")
+    entry = {"name": "spy", "target": "spy.hooks:make", "group": group, "distribution": "spy", "version": "2.0"}
+    assert entry in ext.fabric_callbacks()
+
+
+def test_the_group_that_fabric_reads_is_among_those_listed():
+    import inspect
+
+    import lightning_fabric.fabric
+
+    assert f'"{ext.FABRIC_GROUPS[0]}"' in inspect.getsource(lightning_fabric.fabric)
 
 
 def test_an_installed_distribution_is_seen_by_the_program(site, objective_body):
     site.install("made-up", "made", objective_body("made-objective", "made_up"))
     site.install("broken-one", "broken", "import no_such_package_at_all")
-    site.describe("spy", "[lightning.fabric.callbacks_factory]\nspy = spy.hooks:make\n")
+    site.describe("spy", "[lightning_fabric.callbacks_factory]\nspy = spy.hooks:make\n")
     environ = {k: v for k, v in os.environ.items() if not k.startswith("SENSORIUM_")} | {"PYTHONPATH": str(site.path)}
 
     def run(*arguments):

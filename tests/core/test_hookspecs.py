@@ -8,7 +8,8 @@ from typing import get_args
 import pytest
 
 from sensorium import extensions, hookspecs
-from sensorium.registry import KINDS, Register
+from sensorium.recipe import read_recipe
+from sensorium.registry import KINDS, Register, Registry
 
 DOCS = Path(__file__).parents[2] / "docs"
 HOOKS = (DOCS / "reference" / "hooks.md").read_text(encoding="utf-8")
@@ -68,3 +69,10 @@ def test_the_how_to_shows_what_the_template_writes():
     shown = [line.strip() for line in views.splitlines() if line.strip()]
     written = template.replace("$Class", "MySensor")
     assert [line for line in shown if line not in written] == []
+
+
+def test_the_how_to_shows_a_recipe_that_is_valid(tmp_path):
+    guide = (DOCS / "how-to" / "write-a-plugin.md").read_text(encoding="utf-8")
+    (tmp_path / "recipe.yaml").write_text(re.search(r"```yaml\n(.+?)```", guide, flags=re.DOTALL)[1])
+    recipe = read_recipe(tmp_path / "recipe.yaml", Registry())
+    assert list(recipe.modalities) == ["my-sensor"]

@@ -4,8 +4,8 @@ import pytest
 
 from sensorium.errors import PluginError, RecipeError
 from sensorium.extensions import load_extensions
-from sensorium.recipe import Recipe, override, read_recipe
-from sensorium.recipe.reading import parse_yaml
+from sensorium.recipe import Recipe, read_recipe
+from sensorium.recipe.reading import override, parse_yaml
 from sensorium.recipe.schema import Section
 
 MINIMAL = {

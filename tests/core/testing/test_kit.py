@@ -289,7 +289,7 @@ class Variance(Contrast):
 
     def forward(self, views, encode):
         x, y = (self.project(f.pooled) for f in encode(views))
-        return Outcome((x - y).square().mean() - x.var(0).log().mean())
+        return Outcome((x - y).square().mean() - (x - x.mean(0)).square().sum(0).div(len(x) - 1).log().mean())
 
 
 class Ordered(Contrast):

@@ -1,0 +1,51 @@
+"""Teachers: slow copies of encoders and heads, whose features students learn to match."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+from torch import nn
+
+from sensorium.contracts import Encoders
+
+
+class Teacher(nn.Module):
+    """An exponential moving average of encoders and heads; state of the objective, never trained.
+
+    `encode.using(teacher.encoders)` runs the copies of the encoders, `teacher.heads[name]` is the copy of a head.
+    Call its modules under `torch.no_grad()`, and `update` in `after_step`.
+
+    Args:
+        encoders: what `Objective.build` received.
+        heads: head name -> the student's head.
+    """
+
+    def __init__(self, encoders: Encoders, **heads: nn.Module) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleDict({name: copy.deepcopy(encoder) for name, encoder in encoders.items()})
+        self.heads = nn.ModuleDict({name: copy.deepcopy(head) for name, head in heads.items()})
+        self.requires_grad_(False)
+        # A list hides the students from nn.Module: they are followed here, and registered where they live.
+        self._followed = [(self.encoders[n], e) for n, e in encoders.items()] + [
+            (self.heads[n], h) for n, h in heads.items()
+        ]
+
+    @torch.no_grad()
+    def update(self, momentum: float) -> None:
+        """Move every weight to `momentum` times itself plus `1 - momentum` times the student's.
+
+        Buffers (running statistics) are the teacher's own.
+        """
+        pairs = [
+            (mine, theirs)
+            for teacher, student in self._followed
+            for mine, theirs in zip(teacher.parameters(), student.parameters(), strict=True)
+        ]
+        torch._foreach_lerp_([mine for mine, _ in pairs], [theirs.detach() for _, theirs in pairs], 1 - momentum)
+
+
+def cosine_ramp(start: float, end: float, progress: float) -> float:
+    """Return the value at `progress` (0 to 1) of a half cosine from `start` to `end`."""
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * progress))

@@ -1,0 +1,160 @@
+"""From a raw value to an array: every format that Pillow reads, and arrays of any common layout.
+
+Arrays in this module are uint8 (C, H, W).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+from sensorium import BadSample
+
+Colour = tuple[int, int, int]
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+
+def decode(raw: Any, channels: int, background: Colour, enough: int) -> np.ndarray:
+    """Return any raw value as an array with `channels` channels, in its own size.
+
+    Args:
+        raw: bytes of a file, a path, a mapping with "bytes" or "path" (a column of Hugging Face datasets), a PIL
+            picture, or an array (H, W), (H, W, C) or (C, H, W).
+        channels: how many channels the array has.
+        background: what shows through where a picture is transparent.
+        enough: a JPEG may come smaller than it is, as long as its shorter side has that many pixels.
+
+    Raises:
+        BadSample: with the reason, when the value is no picture.
+    """
+    if isinstance(raw, Mapping) and raw.keys() & {"bytes", "path"}:
+        raw = raw.get("bytes") or raw.get("path")
+    if isinstance(raw, str | os.PathLike):
+        return from_pillow(_open_path(Path(raw)), channels, background, enough)
+    if isinstance(raw, bytes | bytearray | memoryview):
+        if not len(raw):
+            raise BadSample("the picture is empty: it has no bytes")
+        return from_pillow(_open(BytesIO(raw), "the bytes"), channels, background, enough)
+    if isinstance(raw, Image.Image):
+        return from_pillow(raw, channels, background, enough)
+    if isinstance(raw, np.ndarray) or hasattr(raw, "__array__"):
+        return from_array(np.asarray(raw), channels, background)
+    raise BadSample(f"a picture is a path, bytes, a PIL picture or an array, not {type(raw).__name__}")
+
+
+def from_pillow(picture: Image.Image, channels: int, background: Colour, enough: int) -> np.ndarray:
+    """Return the first frame of a picture, upright, without alpha; raises BadSample when it cannot be read whole."""
+    if channels not in (1, 3):
+        raise BadSample(f"a picture file has 1 or 3 channels, this modality reads {channels}: give arrays")
+    try:
+        picture.draft(None, (enough, enough))
+        picture = ImageOps.exif_transpose(picture)
+        if picture.mode[0] in "IF":  # more than 8 bits
+            return from_array(np.asarray(picture), channels, background)
+        flat = _flatten(picture, background).convert("L" if channels == 1 else "RGB")
+        return _planes(np.asarray(flat))
+    except BadSample:
+        raise
+    except Exception as error:  # Pillow's readers raise nearly anything on a damaged file
+        raise BadSample(f"the picture cannot be read: {_sentence(error)}") from error
+
+
+def from_array(array: np.ndarray, channels: int, background: Colour) -> np.ndarray:
+    """Return an array of any layout as uint8 (channels, H, W); raises BadSample when it is no picture."""
+    if array.size == 0:
+        raise BadSample(f"the array is empty: its shape is {array.shape}")
+    planes = _bytes(_channels_first(array, channels))
+    if len(planes) == channels:
+        return planes
+    if len(planes) == 4:
+        alpha = planes[3:].astype(np.float32) / 255
+        under = np.array(background, dtype=np.float32)[:, None, None]
+        planes = _rounded(planes[:3] * alpha + under * (1 - alpha))
+    if len(planes) == 3 and channels == 1:
+        planes = _rounded(np.tensordot(LUMA, planes, 1)[None])
+    return np.repeat(planes, channels // len(planes), axis=0)
+
+
+def _open_path(path: Path) -> Image.Image:
+    if not path.is_file():
+        raise BadSample(f"there is no file {path}")
+    if path.stat().st_size == 0:
+        raise BadSample(f"the file {path} is empty")
+    # Read whole, so that no file stays open however the decoding ends.
+    return _open(BytesIO(path.read_bytes()), f"the file {path}")
+
+
+def _open(file: BytesIO, what: str) -> Image.Image:
+    try:
+        return Image.open(file)
+    except Image.UnidentifiedImageError as error:
+        raise BadSample(f"{what} cannot be read as a picture: no known format") from error
+    except Exception as error:
+        raise BadSample(f"{what} cannot be read as a picture: {_sentence(error)}") from error
+
+
+def _flatten(picture: Image.Image, background: Colour) -> Image.Image:
+    """Put a transparent picture on the background; bring other colour spaces to what Pillow converts."""
+    if picture.has_transparency_data:
+        under = Image.new("RGBA", picture.size, background)
+        return Image.alpha_composite(under, picture.convert("RGBA"))
+    if picture.mode == "LAB":
+        to_rgb = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
+        return to_rgb.apply(picture)
+    return picture
+
+
+def _channels_first(array: np.ndarray, channels: int) -> np.ndarray:
+    if array.ndim == 2:
+        return array[None]
+    if array.ndim != 3:
+        raise BadSample(f"an array of shape {array.shape} is no picture: (H, W), (H, W, C) or (C, H, W) is")
+    readable = {channels, 1, 3, 4} if channels in (1, 3) else {channels}
+    for counts in ({channels}, readable):  # an axis of the asked length outweighs one that could be converted
+        first, last = array.shape[0] in counts, array.shape[-1] in counts
+        if first != last:
+            return array if first else array.transpose(2, 0, 1)
+        if first and last:
+            raise BadSample(f"an array of shape {array.shape} may have its channels first or last")
+    raise BadSample(
+        f"an array of shape {array.shape} has no axis of channels: {', '.join(map(str, sorted(readable)))} can be read"
+    )
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
+    """Bring values to 0..255: floats from [0, 1], uint16 from its whole range, other integers as they are."""
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * 255
+    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+        raise BadSample(f"an array of {array.dtype} is no picture")
+    low, high = array.min(), array.max()
+    if np.issubdtype(array.dtype, np.floating):
+        if not (low >= 0 and high <= 1):  # nan fails too
+            raise BadSample(f"float pixels lie in [0, 1], these from {low:g} to {high:g}")
+        return _rounded(array * np.float32(255))
+    # Pillow hands out some 16-bit files as int32, so wide integers within 16 bits are read as such.
+    sixteen = array.dtype.itemsize == 2 or (array.dtype == np.int32 and high > 255)
+    if low < 0 or high > (65535 if sixteen else 255):
+        raise BadSample(f"pixels of {array.dtype} lie in 0..{65535 if sixteen else 255}, these from {low} to {high}")
+    return _rounded(array / np.float32(257)) if sixteen else array.astype(np.uint8)
+
+
+def _rounded(array: np.ndarray) -> np.ndarray:
+    return np.rint(array).astype(np.uint8)
+
+
+def _planes(array: np.ndarray) -> np.ndarray:
+    """Bring a picture as Pillow gives it, (H, W) or (H, W, C), to (C, H, W)."""
+    return np.ascontiguousarray(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
+
+
+def _sentence(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,1 @@
+"""The encoders of the image modality; each normalises pixels itself."""

@@ -1,0 +1,45 @@
+"""A small convolutional network."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import nn
+
+from sensorium import Encoder, Features, SensoriumError
+from sensorium.modalities.image.batch import ImageBatch
+from sensorium.modalities.image.encoders.normalise import MEAN, STD, Normalise
+from sensorium.modalities.image.modality import ImageModality
+
+
+class CNN(Encoder):
+    """Strided 3x3 convolutions with batch norm: trains in minutes on a CPU, on pictures of 32 to 96 pixels.
+
+    Each block halves the picture and doubles the channels, so every block costs about the same. The features are the
+    mean over the last map; its places are the tokens.
+
+    Args:
+        modality: the image modality.
+        width: channels after the first block.
+        depth: number of blocks; the features have width * 2 ** (depth - 1) dimensions.
+    """
+
+    def __init__(self, modality: ImageModality, width: int = 32, depth: int = 4) -> None:
+        super().__init__()
+        if width < 1 or depth < 1:
+            raise SensoriumError("The encoder 'cnn' needs a width and a depth of at least 1.")
+        self.normalise = Normalise(modality.channels, MEAN, STD)
+        widths = [modality.channels, *(width * 2**i for i in range(depth))]
+        self.blocks = nn.Sequential(*map(_block, widths, widths[1:]))
+        self.dim = widths[-1]
+
+    def forward(self, batch: ImageBatch) -> Features:
+        """Encode pictures to features."""
+        map_BDHW = self.blocks(self.normalise(batch))
+        return Features(map_BDHW.mean(dim=(2, 3)), map_BDHW.flatten(2).transpose(1, 2))
+
+
+def _block(channels: int, width: int) -> nn.Sequential:
+    conv = nn.Conv2d(channels, width, kernel_size=3, stride=2, padding=1, bias=False)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(width), act=nn.ReLU(inplace=True)))

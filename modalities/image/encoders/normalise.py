@@ -1,0 +1,43 @@
+"""Pixels as networks want them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sensorium import SensoriumError
+from sensorium.modalities.image.batch import ImageBatch
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet's photographs, by colour."""
+
+
+class Normalise(nn.Module):
+    """Takes the mean from every channel and divides by its deviation.
+
+    Args:
+        channels: number of channels.
+        mean: one value a channel, of pixels in [0, 1]. Three values given for another number of channels are averaged.
+        std: likewise.
+    """
+
+    def __init__(self, channels: int, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        # Constants of the recipe, not weights: they travel with the module, not with its state.
+        self.register_buffer("mean", self._column(mean, channels, "mean"), persistent=False)
+        self.register_buffer("std", self._column(std, channels, "std"), persistent=False)
+
+    @staticmethod
+    def _column(values: Sequence[float], channels: int, name: str) -> Tensor:
+        column = torch.tensor(tuple(values), dtype=torch.float32)
+        if len(column) == 3 and channels != 3:
+            column = column.mean().repeat(channels)
+        if len(column) != channels:
+            raise SensoriumError(f"The option '{name}' has {len(column)} values for pictures of {channels} channels.")
+        return column[:, None, None]
+
+    def forward(self, batch: ImageBatch) -> Tensor:
+        """Return float (B, C, H, W) of about mean 0 and deviation 1, of uint8 or float pixels."""
+        return (batch.unit_pixels().to(self.mean.dtype) - self.mean) / self.std

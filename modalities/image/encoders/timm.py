@@ -1,0 +1,114 @@
+"""Any image model of timm."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any, Literal
+
+import timm
+import torch
+from torch import nn
+
+from sensorium import Encoder, Features, SensoriumError
+from sensorium.errors import nearest
+from sensorium.modalities.image.batch import ImageBatch
+from sensorium.modalities.image.encoders.normalise import Normalise
+from sensorium.modalities.image.modality import ImageModality
+
+SMALL = 64
+"""Pictures up to this side keep their resolution in the first layers of a ResNet."""
+
+
+class Timm(Encoder):
+    """An image model of timm without its classifier; weights start random or come from a file.
+
+    Tokens are those of a transformer, or the places of the last map of a convolutional network, where they are as
+    wide as the pooled features.
+
+    Args:
+        modality: the image modality.
+        model: name of the model in timm, such as resnet18 or vit_small_patch16_224.
+        stem: of a ResNet: "standard" (7x7 convolution of stride 2 and max pool, for photographs), "small" (3x3
+            convolution of stride 1, no pool, as is usual for CIFAR) or "auto": small for pictures up to 64 pixels,
+            unless weights come from a file.
+        pretrained: path of a file with weights of this model (safetensors or PyTorch).
+        mean: mean of the pixels in [0, 1], one value a channel; default what timm states for the model.
+        std: their deviation; likewise.
+        drop_path: stochastic depth, for models that know it.
+    """
+
+    model: Any  # timm's models share methods, but no class that declares them
+
+    def __init__(
+        self,
+        modality: ImageModality,
+        model: str = "resnet18",
+        stem: Literal["auto", "standard", "small"] = "auto",
+        pretrained: str | None = None,
+        mean: list[float] | None = None,
+        std: list[float] | None = None,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not timm.is_model(model):
+            raise SensoriumError(f"timm has no model '{model}'{nearest(model, timm.list_models())}.")
+        if pretrained and stem == "small":
+            raise SensoriumError("Weights from a file need the stem they were trained with: set stem to standard.")
+        self.model = _create(model, modality, pretrained, drop_path)
+        if stem == "small" or (stem == "auto" and not pretrained and max(modality.size) <= SMALL):
+            if isinstance(self.model, timm.models.ResNet):
+                _shrink_stem(self.model)
+            elif stem == "small":
+                raise SensoriumError(f"Only ResNets have a small stem, '{model}' is none: leave the option stem out.")
+        config = self.model.pretrained_cfg
+        self.normalise = Normalise(modality.channels, mean or config["mean"], std or config["std"])
+        self.dim = getattr(self.model, "head_hidden_size", None) or self.model.num_features
+
+    def forward(self, batch: ImageBatch) -> Features:
+        """Encode pictures to features."""
+        x = self.model.forward_features(self.normalise(batch))
+        pooled = self.model.forward_head(x, pre_logits=True)
+        return Features(pooled.flatten(1), self._tokens(x))
+
+    def _tokens(self, x: torch.Tensor) -> torch.Tensor | None:
+        if x.ndim == 3:
+            x = x[:, getattr(self.model, "num_prefix_tokens", 0) :]
+        elif x.ndim == 4 and getattr(self.model, "output_fmt", "NCHW") == "NHWC":
+            x = x.flatten(1, 2)
+        elif x.ndim == 4:
+            x = x.flatten(2).transpose(1, 2)
+        return x if x.ndim == 3 and x.shape[-1] == self.dim else None
+
+
+def _create(model: str, modality: ImageModality, pretrained: str | None, drop_path: float) -> Any:
+    with torch.device("meta"):  # costs nothing, and tells what the model's class can be asked for
+        kind = type(timm.create_model(model))
+    known = inspect.signature(kind.__init__).parameters
+    wanted: dict[str, Any] = {"img_size": modality.size, "dynamic_img_size": True, "drop_path_rate": drop_path}
+    options = {name: value for name, value in wanted.items() if name in known}
+    if drop_path and "drop_path_rate" not in options:
+        raise SensoriumError(f"The model '{model}' has no stochastic depth: leave the option drop_path out.")
+    if pretrained:
+        if not Path(pretrained).is_file():
+            raise SensoriumError(f"There is no file of weights {pretrained}.")
+        options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": pretrained}}
+    try:
+        return timm.create_model(model, in_chans=modality.channels, num_classes=0, **options)
+    except Exception as error:
+        size = "x".join(map(str, modality.size))
+        what = f" with the weights of {pretrained}" if pretrained else ""
+        raise SensoriumError(
+            f"The model '{model}' cannot be made{what} for pictures of {size}: {str(error).splitlines()[0]}."
+        ) from error
+
+
+def _shrink_stem(model: Any) -> None:
+    """Let a ResNet see small pictures at full resolution (He et al. 2016, section 4.2)."""
+    if isinstance(model.conv1, nn.Sequential):  # three 3x3 convolutions, of which the first has the stride
+        model.conv1[0].stride = (1, 1)
+    else:
+        old = model.conv1
+        model.conv1 = nn.Conv2d(old.in_channels, old.out_channels, kernel_size=3, stride=1, padding=1, bias=False)
+        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+    model.maxpool = nn.Identity()

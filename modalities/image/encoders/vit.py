@@ -1,0 +1,126 @@
+"""A vision transformer that shows its tokens."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from timm.layers import PatchEmbed
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from sensorium import Features, SensoriumError, TokenEncoder, Tokens
+from sensorium.modalities.image.batch import ImageBatch
+from sensorium.modalities.image.encoders.normalise import MEAN, STD, Normalise
+from sensorium.modalities.image.modality import ImageModality
+from sensorium.modalities.image.patches import patch_grid
+
+PRESETS = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16)}
+"""Width, depth and heads by name (Touvron et al. 2021, table 1; Dosovitskiy et al. 2021, table 1)."""
+
+
+class ViT(TokenEncoder):
+    """A vision transformer (Dosovitskiy et al. 2021) with fixed sine-cosine positions (He et al. 2022).
+
+    Its tokens are patches, row by row. Pictures of another size than the modality's (small crops) are welcome as long
+    as patches tile them: their positions are stretched over the same area.
+
+    Args:
+        modality: the image modality.
+        preset: "tiny", "small", "base" or "large": width, depth and heads; each can be set by itself.
+        patch: side of a patch in pixels; "auto" is an eighth of the picture's shorter side.
+        width: D, width of the tokens, a multiple of 4 and of `heads`.
+        depth: number of blocks.
+        heads: number of attention heads.
+        pool: the pooled features are the "mean" of the patches or an extra token, "cls".
+        drop_path: stochastic depth of the last block; it grows linearly from 0.
+        normalise_targets: reconstruction targets are patches of mean 0 and deviation 1 (He et al. 2022, section 3).
+    """
+
+    def __init__(
+        self,
+        modality: ImageModality,
+        preset: Literal["tiny", "small", "base", "large"] = "tiny",
+        patch: int | Literal["auto"] = "auto",
+        width: int | None = None,
+        depth: int | None = None,
+        heads: int | None = None,
+        pool: Literal["mean", "cls"] = "mean",
+        drop_path: float = 0.0,
+        normalise_targets: bool = True,
+    ) -> None:
+        super().__init__()
+        default_width, default_depth, default_heads = PRESETS[preset]
+        self.dim, depth, heads = width or default_width, depth or default_depth, heads or default_heads
+        if self.dim % heads or self.dim % 4:
+            raise SensoriumError(f"The width of 'vit' is a multiple of 4 and of its {heads} heads; {self.dim} is not.")
+        self.patch, *grid = patch_grid(modality.size, patch)
+        self.grid = tuple(grid)
+        self.target_dim = self.patch**2 * modality.channels
+        self.pool, self.normalise_targets = pool, normalise_targets
+        self.normalise = Normalise(modality.channels, MEAN, STD)
+        self.embed = PatchEmbed(None, self.patch, modality.channels, self.dim, strict_img_size=False)
+        self.cls = nn.Parameter(torch.zeros(1, 1, self.dim)) if pool == "cls" else None
+        rates = torch.linspace(0, drop_path, depth).tolist()
+        self.blocks = nn.Sequential(*(Block(self.dim, heads, qkv_bias=True, drop_path=rate) for rate in rates))
+        self.norm = nn.LayerNorm(self.dim, eps=1e-6)
+        self.register_buffer("positions", sine_cosine(self.grid, self.grid, self.dim), persistent=False)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.xavier_uniform_(self.embed.proj.weight.view(self.dim, -1))
+        if self.cls is not None:
+            nn.init.normal_(self.cls, std=0.02)
+
+    def tokenize(self, batch: ImageBatch) -> Tokens:
+        """Cut pictures into patches, embedded to (B, T, D)."""
+        height, width = batch.pixels.shape[-2:]
+        if height % self.patch or width % self.patch:
+            raise SensoriumError(
+                f"Patches of {self.patch} pixels do not tile views of {height}x{width}; "
+                "set 'patch' of the encoder or the size of the views."
+            )
+        grid = (height // self.patch, width // self.patch)
+        same = grid == self.grid
+        positions = self.positions if same else sine_cosine(grid, self.grid, self.dim).to(self.positions)
+        return Tokens(self.embed(self.normalise(batch)), positions)
+
+    def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
+        """Encode patches, or those at `keep` (B, K)."""
+        x_BTD = tokens.x + tokens.positions
+        if keep is not None:
+            x_BTD = x_BTD.gather(1, keep[:, :, None].expand(-1, -1, self.dim))
+        if self.cls is not None:
+            x_BTD = torch.cat([self.cls.expand(len(x_BTD), -1, -1), x_BTD], dim=1)
+        x_BTD = self.norm(self.blocks(x_BTD))
+        if self.cls is not None:
+            return Features(x_BTD[:, 0], x_BTD[:, 1:])
+        return Features(x_BTD.mean(dim=1), x_BTD)
+
+    def token_targets(self, batch: ImageBatch) -> Tensor:
+        """Return the pixels of each patch, float (B, T, P): C x patch x patch, each patch normalised by default."""
+        pixels, p = self.normalise(batch), self.patch
+        patches_BCHWpp = pixels.unfold(2, p, p).unfold(3, p, p)
+        targets_BTP = patches_BCHWpp.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
+        if not self.normalise_targets:
+            return targets_BTP
+        var, mean = torch.var_mean(targets_BTP, dim=-1, keepdim=True)
+        return (targets_BTP - mean) / (var + 1e-6).sqrt()
+
+
+def sine_cosine(grid: tuple[int, int], base: tuple[int, int], dim: int) -> Tensor:
+    """Return 2-D sine-cosine positions float (1, T, D) of a grid laid over the area of `base` (Vaswani et al. 2017)."""
+    frequencies = 10000 ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
+    axes = []
+    for count, full in zip(grid, base, strict=True):
+        places = (torch.arange(count, dtype=torch.float64) + 0.5) * full / count - 0.5
+        angles = places[:, None] * frequencies
+        axes.append(torch.cat([angles.sin(), angles.cos()], dim=1))
+    rows, columns = axes
+    both = torch.cat([rows[:, None].expand(-1, grid[1], -1), columns[None].expand(grid[0], -1, -1)], dim=2)
+    return both.flatten(0, 1)[None].float()

@@ -1,0 +1,165 @@
+"""The law of one view, and the base of the generators whose views each follow one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sensorium import Batch, SensoriumError, View, ViewGenerator
+from sensorium.modalities.image.batch import CropBatch, ImageBatch, unit_pixels
+from sensorium.modalities.image.modality import ImageModality
+from sensorium.modalities.image.resize import resize
+from sensorium.modalities.image.views.blur import gaussian_blur
+from sensorium.modalities.image.views.chance import chosen, host, uniform
+from sensorium.modalities.image.views.colour import Jitter, draw_jitter, grey_, jitter_, solarise_
+from sensorium.modalities.image.views.geometry import flip, random_boxes, resample
+
+CHUNK = 2**19
+"""Values that are changed at once on a CPU, so that they stay in its cache from the crop to the last step."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The parameters of a whole batch, on the CPU, one row a picture."""
+
+    boxes: Tensor
+    flips: Tensor
+    jitter: Jitter | None
+    greyed: Tensor
+    blurred: Tensor
+    sigmas: Tensor
+    solarised: Tensor
+
+    def __getitem__(self, rows: slice) -> Draw:
+        columns = (getattr(self, f.name) for f in dataclasses.fields(self))
+        return Draw(*(None if column is None else column[rows] for column in columns))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Augment:
+    """The law of one view: crop, flip, colour jitter, grey, blur and solarisation, in this order.
+
+    Args:
+        size: (height, width) of the view.
+        scale: share of the picture's area that a crop may have.
+        ratio: aspect, width over height, that a crop may have.
+        flip: probability that left and right are exchanged.
+        ranges: how far brightness, contrast, saturation and hue are jittered.
+        jitter: probability of the jitter.
+        grey: probability that colour is taken out.
+        blur: probability of a Gaussian blur.
+        sigma: range of its width in pixels.
+        solarise: probability that bright values are inverted.
+
+    Raises:
+        SensoriumError: when a probability or a range is none.
+    """
+
+    size: tuple[int, int]
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+    ranges: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    jitter: float = 0.0
+    grey: float = 0.0
+    blur: float = 0.0
+    sigma: tuple[float, float] = (0.1, 2.0)
+    solarise: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "jitter", "grey", "blur", "solarise"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SensoriumError(f"The option '{name}' of image views is a probability, not {getattr(self, name)}.")
+        for name, most in (("scale", 1.0), ("ratio", float("inf")), ("sigma", float("inf"))):
+            low, high = getattr(self, name)
+            if not 0 < low <= high <= most:
+                raise SensoriumError(
+                    f"The option '{name}' of image views is a range [low, high] above 0"
+                    f"{' and up to 1' if most == 1 else ''}, not [{low}, {high}]."
+                )
+        if min(self.ranges) < 0 or self.ranges[3] > 0.5:
+            raise SensoriumError(f"Colours jitter by ranges from 0, the hue by at most .5, not by {self.ranges}.")
+
+    def draw(self, n: int, channels: int, height: int, width: int, rng: torch.Generator) -> Draw:
+        """Draw the parameters of n pictures of one size from a CPU generator."""
+        jitters = self.jitter > 0 and any(self.ranges)
+        return Draw(
+            boxes=random_boxes(n, height, width, self.scale, self.ratio, rng),
+            flips=chosen(n, self.flip, rng),
+            jitter=draw_jitter(n, self.ranges, self.jitter, channels == 3, rng) if jitters else None,
+            greyed=chosen(n, self.grey, rng),
+            blurred=chosen(n, self.blur, rng),
+            sigmas=uniform(n, *self.sigma, rng).float(),
+            solarised=chosen(n, self.solarise, rng),
+        )
+
+    def __call__(self, pixels_BCHW: Tensor, rng: torch.Generator, cropped: bool = False) -> Tensor:
+        """Return one view, float (B, C, *size) in [0, 1], of uint8 or float pixels; `cropped` ones are cut already."""
+        n, channels, height, width = pixels_BCHW.shape
+        draw = self.draw(n, channels, height, width, rng)
+        step = n if pixels_BCHW.is_cuda else max(1, CHUNK // (channels * self.size[0] * self.size[1]))
+        parts = [slice(start, start + step) for start in range(0, n, step)]
+        return torch.cat([self.apply(pixels_BCHW[rows], draw[rows], cropped) for rows in parts])
+
+    def apply(self, pixels_BCHW: Tensor, draw: Draw, cropped: bool = False) -> Tensor:
+        """Return the view of the drawn parameters; what happens to a row depends on its own alone."""
+
+        def there(values: Tensor) -> Tensor:
+            return values.to(pixels_BCHW.device, non_blocking=True)
+
+        x, flips = unit_pixels(pixels_BCHW), there(draw.flips)
+        x = flip(x, flips) if cropped else resample(x, there(draw.boxes), flips, self.size)
+        if draw.jitter is not None:
+            jitter_(x, draw.jitter)
+        grey_(x, there(draw.greyed.nonzero()[:, 0]))
+        if len(rows := draw.blurred.nonzero()[:, 0]):
+            at, sigmas = there(rows), there(draw.sigmas[rows])
+            x.index_copy_(0, at, gaussian_blur(x.index_select(0, at), sigmas, self.sigma[1]))
+        return solarise_(x, there(draw.solarised.nonzero()[:, 0]))
+
+
+class AugmentedViews(ViewGenerator):
+    """Views that each follow one `Augment`.
+
+    When the modality keeps a canvas, crops are cut by a `stage` on the loader worker; else on the batch's device.
+
+    Args:
+        modality: the image modality.
+        large: the laws of the first views, all of one size.
+        small: the laws of further views, of another size.
+    """
+
+    def __init__(self, modality: ImageModality, large: Sequence[Augment], small: Sequence[Augment] = ()) -> None:
+        self.modality, self.large, self.small = modality, tuple(large), tuple(small)
+        self.views = len(self.large) + len(self.small)
+        if modality.canvas is not None:
+            self.stage = self.cut  # type: ignore[method-assign]  # a generator without a stage of its own can be fed from a cache
+
+    def __call__(self, batch: Batch, rng: torch.Generator) -> list[View]:
+        """Return the views, large ones first."""
+        laws, rng = (*self.large, *self.small), host(rng)
+        if isinstance(batch, CropBatch):
+            crops = [*batch.large.unbind(1), *(batch.small.unbind(1) if batch.small is not None else ())]
+            made = [law(pixels, rng, cropped=True) for law, pixels in zip(laws, crops, strict=True)]
+        else:
+            made = [law(batch.pixels, rng) for law in laws]
+        return [View(ImageBatch(pixels)) for pixels in made]
+
+    def cut(self, example: np.ndarray, rng: torch.Generator) -> CropBatch:
+        """Cut every view's crop out of one large picture: the `stage` of a modality with a canvas."""
+        return CropBatch(_cut(example, self.large, rng), _cut(example, self.small, rng) if self.small else None)
+
+
+def _cut(example: np.ndarray, laws: Sequence[Augment], rng: torch.Generator) -> Tensor:
+    """Return one crop for each law, uint8 (1, V, C, h, w)."""
+    crops = []
+    for law in laws:
+        (box,) = random_boxes(1, *example.shape[1:], law.scale, law.ratio, rng).tolist()
+        top, left, height, width = box
+        crops.append(resize(example[:, top : top + height, left : left + width], *law.size))
+    return torch.from_numpy(np.stack(crops))[None]

@@ -1,0 +1,24 @@
+"""The picture itself."""
+
+from __future__ import annotations
+
+import torch
+
+from sensorium import View, ViewGenerator
+from sensorium.modalities.image.batch import ImageBatch
+from sensorium.modalities.image.modality import ImageModality
+
+
+class Plain(ViewGenerator):
+    """One view: the picture itself, untouched.
+
+    Args:
+        modality: the image modality.
+    """
+
+    def __init__(self, modality: ImageModality) -> None:
+        self.modality = modality
+
+    def __call__(self, batch: ImageBatch, rng: torch.Generator) -> list[View]:
+        """Return the batch as its only view."""
+        return [View(batch)]

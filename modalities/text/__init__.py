@@ -1,0 +1,55 @@
+"""Text: captions, sentences, corpora."""
+
+from sensorium import hookimpl
+
+_HOME = "sensorium.modalities.text"
+
+
+@hookimpl
+def sensorium_register_modalities(register):
+    """Register the modality."""
+    register("text", f"{_HOME}.modality:TextModality", summary="captions, sentences and longer texts, as token ids")
+
+
+@hookimpl
+def sensorium_register_encoders(register):
+    """Register the encoders."""
+    register(
+        "transformer",
+        f"{_HOME}.encoders.transformer:Transformer",
+        modality="text",
+        summary="pre-norm transformer, causal or looking both ways",
+    )
+    register(
+        "open-clip-text",
+        f"{_HOME}.encoders.open_clip_text:OpenClipText",
+        modality="text",
+        summary="the text tower of any open_clip architecture",
+    )
+    register(
+        "transformers",
+        f"{_HOME}.encoders.transformers:TransformersModel",
+        modality="text",
+        summary="a Hugging Face model from a local folder or cache, frozen or tuned",
+        requires=["transformers"],
+        extra="text",
+    )
+
+
+@hookimpl
+def sensorium_register_views(register):
+    """Register the view generators."""
+    home = f"{_HOME}.views"
+    register("plain", f"{home}:Plain", modality="text", summary="the text itself")
+    register("dropout", f"{home}:Dropout", modality="text", summary="copies, told apart by the encoder's dropout alone")
+    register("masked", f"{home}:Masked", modality="text", summary="single tokens masked, to be restored")
+    register("spans", f"{home}:Spans", modality="text", summary="runs of tokens masked, to be restored")
+    register("deletion", f"{home}:Deletion", modality="text", summary="tokens left out at random")
+    register("reorder", f"{home}:Reorder", modality="text", summary="tokens shuffled within a short distance")
+    register("noisy", f"{home}:Noisy", modality="text", summary="tokens left out, then shuffled nearby; two views")
+
+
+@hookimpl
+def sensorium_register_sources(register):
+    """Register the source of plain text."""
+    register("corpus", f"{_HOME}.corpus:Corpus", summary="plain text files, cut into windows without loss")

@@ -1,0 +1,159 @@
+"""Plain text files as a source of records."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from sensorium import BadSample, Record, Source
+from sensorium.errors import DataError, RecipeError
+
+Unit = Literal["characters", "lines", "paragraphs"]
+Span = tuple[int, int]
+"""First byte and the byte after the last of a piece of a file."""
+
+
+class Corpus(Source):
+    """Plain text files in UTF-8, cut into windows without loss.
+
+    Records hold the text itself and are named "file:offset", with the offset in bytes. The last window of a part may
+    be shorter. Cut in characters, neighbouring windows share one character: every character but a part's first is
+    predicted in exactly one window, so that a language model misses no transition. Lines and paragraphs that are
+    blank are left out.
+
+    Args:
+        path: a text file, or a list of them.
+        unit: what a window is made of: "characters" (for a language model), "lines", or "paragraphs" (lines between
+            blank ones).
+        window: units in one record; for characters at least 2, and at most the length that the modality keeps.
+        train_share: the first share of each file is the train part, the rest the validation part; None leaves the
+            split to the recipe.
+        field: the name under which records carry their text.
+    """
+
+    def __init__(
+        self,
+        path: str | list[str],
+        unit: Unit = "lines",
+        window: int = 1,
+        train_share: float | None = 0.9,
+        field: str = "text",
+    ) -> None:
+        if window < (2 if unit == "characters" else 1):
+            raise RecipeError(f"A window of {window} {unit} is too short: characters need 2, lines and paragraphs 1.")
+        if train_share is not None and not 0 < train_share <= 1:
+            raise RecipeError(f"The train_share of a corpus lies above 0 and at or below 1, not at {train_share}.")
+        self._files = [Path(p).absolute() for p in ([path] if isinstance(path, str) else path)]
+        for file in self._files:
+            if not file.is_file():
+                raise DataError(f"There is no corpus file {file}: check the path.")
+        self._names = _names(self._files)
+        self._field, self._split = field, train_share is not None
+        share = 1.0 if train_share is None else train_share
+        windows = (
+            (number, start, end, part)
+            for number, file in enumerate(self._files)
+            for part, spans in enumerate(_parts(file, unit, window, share))
+            for start, end in spans
+        )
+        self._windows = np.fromiter(windows, dtype=np.dtype((np.int64, 4)))  # file, start, end, 1 for validation
+        if not len(self._windows):
+            raise DataError(f"There is no text in the corpus {', '.join(map(str, self._files))}.")
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The one field."""
+        return (self._field,)
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def key(self, index: int) -> Record:
+        """Return the record at `index` without its text."""
+        file, start, _, part = self._windows[index].tolist()
+        split = ("train", "val")[part] if self._split else None
+        return Record(f"{self._names[file]}:{start}", {}, split=split)
+
+    def __getitem__(self, index: int) -> Record:  # type: ignore[override]
+        """Read one window.
+
+        Raises:
+            BadSample: when it cannot be read, or is not UTF-8.
+        """
+        key = self.key(index)
+        file, start, end, _ = self._windows[index].tolist()
+        try:
+            with self._files[file].open("rb") as stream:
+                stream.seek(start)
+                text = stream.read(end - start).decode("utf-8")
+        except OSError as error:
+            raise BadSample(f"{self._files[file]} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise BadSample(f"byte {start + error.start} of {self._files[file]} is not UTF-8") from error
+        return Record(key.id, {self._field: text}, split=key.split)
+
+
+def _names(files: list[Path]) -> list[str]:
+    """Return a name for each file that is the same on every machine: its path below the folder that holds them all."""
+    if twice := {str(file) for file in files if files.count(file) > 1}:
+        raise DataError(f"The corpus names {min(twice)} twice: leave one of them out.")
+    top = os.path.commonpath([file.parent for file in files]) if files else "."
+    return [file.relative_to(top).as_posix() for file in files]
+
+
+def _parts(file: Path, unit: Unit, window: int, share: float) -> tuple[Iterator[Span], Iterator[Span]]:
+    """Return the windows of the first share of a file, and those of the rest."""
+    if unit == "characters":
+        try:
+            text = file.read_bytes().decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"Byte {error.start} of {file} is not UTF-8: convert the file, or mend it.") from error
+        head, tail = text[: int(share * len(text))], text[int(share * len(text)) :]
+        return _of_characters(head, 0, window), _of_characters(tail, len(head.encode()), window)
+    pieces = np.fromiter(_lines(file) if unit == "lines" else _paragraphs(file), dtype=np.dtype((np.int64, 2)))
+    first = int(share * len(pieces))
+    return _of_pieces(pieces[:first], window), _of_pieces(pieces[first:], window)
+
+
+def _of_characters(text: str, offset: int, window: int) -> Iterator[Span]:
+    """Yield windows of characters, each starting with the last character of the one before."""
+    for start in range(0, max(len(text) - 1, min(len(text), 1)), window - 1):
+        yield offset, offset + len(text[start : start + window].encode())
+        offset += len(text[start : start + window - 1].encode())
+
+
+def _of_pieces(pieces_N2: np.ndarray, window: int) -> Iterator[Span]:
+    """Yield windows from the first byte of a piece to the last byte of the piece that ends the window."""
+    for start in range(0, len(pieces_N2), window):
+        group = pieces_N2[start : start + window]
+        yield int(group[0, 0]), int(group[-1, 1])
+
+
+def _lines(file: Path) -> Iterator[Span]:
+    """Yield the lines that are not blank, without what ends them."""
+    start = 0
+    with file.open("rb") as stream:
+        for line in stream:
+            if line.strip():
+                yield start, start + len(line.rstrip(b"\r\n"))
+            start += len(line)
+
+
+def _paragraphs(file: Path) -> Iterator[Span]:
+    """Yield runs of lines that are not blank, without what ends the last of them."""
+    start = end = offset = 0
+    with file.open("rb") as stream:
+        for line in stream:
+            if line.strip():
+                start = start if end else offset
+                end = offset + len(line.rstrip(b"\r\n"))
+            elif end:
+                yield start, end
+                end = 0
+            offset += len(line)
+    if end:
+        yield start, end

@@ -1,0 +1,69 @@
+"""Text towers of open_clip."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import open_clip
+import torch.nn.functional as F
+from open_clip.factory import load_state_dict
+from open_clip.model import _build_text_tower
+from torch import Tensor
+
+from sensorium import Encoder, Features
+from sensorium.errors import RecipeError, nearest
+from sensorium.modalities.text.batch import PAD, TextBatch
+
+if TYPE_CHECKING:
+    from sensorium.modalities.text.modality import TextModality
+
+
+class OpenClipText(Encoder):
+    """The text tower of any open_clip architecture (Radford et al. 2021; Ilharco et al. 2021), projection included.
+
+    The modality's tokenizer must be "open_clip:ARCH" of the same architecture.
+
+    Args:
+        arch: name of the architecture; `open_clip.list_models()` names them all.
+        checkpoint: a local file with weights of the whole model or of the tower; random weights without one.
+    """
+
+    def __init__(self, modality: TextModality, arch: str = "ViT-B-32", checkpoint: str | None = None) -> None:
+        super().__init__()
+        config = open_clip.get_model_config(arch)
+        if config is None:
+            raise RecipeError(f"open_clip knows no architecture '{arch}'{nearest(arch, open_clip.list_models())}.")
+        text = config["text_cfg"]
+        if name := text.get("hf_model_name"):
+            raise RecipeError(f"The text tower of '{arch}' is '{name}': use the encoder 'transformers' for it.")
+        self.dim = config["embed_dim"]
+        self.tower = _build_text_tower(self.dim, text, config.get("quick_gelu", False))
+        if modality.tokenizer.size != self.tower.vocab_size or modality.length > self.tower.context_length:
+            raise RecipeError(
+                f"The text tower of '{arch}' reads {self.tower.context_length} tokens of a vocabulary of "
+                f"{self.tower.vocab_size}, the modality gives {modality.length} of {modality.tokenizer.size}: set the "
+                f"tokenizer to 'open_clip:{arch}' and the length to at most {self.tower.context_length}."
+            )
+        if checkpoint is not None:
+            self._load(arch, checkpoint)
+
+    def _load(self, arch: str, checkpoint: str) -> None:
+        """Load the tower out of a checkpoint, whose keys may carry the prefix of a whole model."""
+        try:
+            weights: dict[str, Tensor] = load_state_dict(checkpoint)
+        except (OSError, RuntimeError) as error:
+            raise RecipeError(f"The checkpoint '{checkpoint}' cannot be read: {error}.") from error
+        weights = {name.removeprefix("text."): weight for name, weight in weights.items()}
+        wanted = self.tower.state_dict()
+        unlike = [n for n, w in wanted.items() if n not in weights or weights[n].shape != w.shape]
+        if unlike:
+            raise RecipeError(
+                f"The checkpoint '{checkpoint}' is not one of '{arch}': {len(unlike)} of {len(wanted)} tensors of the "
+                f"text tower are absent or of another shape, the first is '{unlike[0]}'."
+            )
+        self.tower.load_state_dict({name: weights[name] for name in wanted})
+
+    def forward(self, batch: TextBatch) -> Features:
+        """Encode texts to pooled (B, D), padded to the one length that the tower reads."""
+        ids_BT = F.pad(batch.ids, (0, self.tower.context_length - batch.ids.shape[1]), value=PAD)
+        return Features(self.tower(ids_BT))

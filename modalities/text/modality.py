@@ -1,0 +1,174 @@
+"""The text modality."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from sensorium import BadSample, Modality
+from sensorium.errors import DataError, RecipeError
+from sensorium.modalities.text.batch import TextBatch
+from sensorium.modalities.text.tokenizers import tokenizer as tokenizer_named
+
+if TYPE_CHECKING:
+    from sensorium.modalities.text.tokenizers import Tokenizer
+
+GLANCE = 32
+"""How many characters are looked at for each of `length` tokens; no tokenizer's longest token exceeds it much."""
+
+HANDMADE = 2048
+"""Width of the hand-made features."""
+
+
+class TextModality(Modality):
+    """Captions, sentences and longer texts, as token ids.
+
+    A raw value is a string, or bytes in UTF-8. Longer texts are cut to `length` tokens; what the tokenizer puts at
+    the start and the end of a text stays.
+
+    Args:
+        tokenizer: "bpe" (byte pairs, trained on the train part, lossless), "characters" (one token for each
+            character, for language models), "open_clip" or "open_clip:ARCH" (the tokenizer that open_clip ships for
+            an architecture) or "transformers:PATH" (of a Hugging Face model in a local folder or cache).
+        vocab: the most ids that a tokenizer trained here ("bpe", "characters") may have.
+        length: the most tokens of a text, start and end included.
+        lower: turn text into lower case first.
+    """
+
+    def __init__(self, tokenizer: str = "bpe", vocab: int = 8192, length: int = 64, lower: bool = False) -> None:
+        self.tokenizer: Tokenizer = tokenizer_named(tokenizer, vocab)
+        self.length, self.lower = length, lower
+        self._room = length - len(self.tokenizer.start) - len(self.tokenizer.end)
+        if self._room < 1:
+            raise RecipeError(f"A text of length {length} has no room for a token; set length to 8 or more.")
+
+    def decode(self, raw: Any) -> Tensor:
+        """Turn a string, or bytes in UTF-8, into ids: int64 (T,), 1 <= T <= `length`.
+
+        Raises:
+            BadSample: when the value is no text, is not valid UTF-8, is empty, or is blank and the tokenizer takes
+                whitespace for nothing.
+        """
+        text = self._text(raw)[: GLANCE * self.length]
+        ids = self.tokenizer.encode(text)[: self._room]
+        if not ids:
+            raise BadSample(f"the tokenizer finds no token in {text[:40]!r}")
+        return torch.tensor([*self.tokenizer.start, *ids, *self.tokenizer.end])
+
+    def collate(self, examples: Sequence[Tensor]) -> TextBatch:
+        """Pad examples, int64 (T_i,) each, to the longest of them."""
+        return TextBatch.join(examples)
+
+    def fit(self, raws: Iterable[Any]) -> None:
+        """Train the tokenizer on the texts among the raw values.
+
+        Raises:
+            DataError: when there is no text among them.
+        """
+        texts = self._texts(raws)
+        first = next(texts, None)
+        if first is None:
+            raise DataError("The tokenizer cannot be trained: the train part holds no text; look at its records.")
+
+        def every() -> Iterator[str]:
+            yield first
+            yield from texts
+
+        self.tokenizer.fit(every())
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the tokenizer is ready."""
+        return self.tokenizer.fitted
+
+    def state(self) -> dict[str, Any]:
+        """Return what the tokenizer learned."""
+        return self.tokenizer.state()
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore the tokenizer."""
+        self.tokenizer.load_state(state)
+
+    def preview(self, example: Tensor) -> Image.Image:
+        """Write the text of an example, int64 (T,), on a white picture of 256 x 256 pixels."""
+        font, edge, side = ImageFont.load_default(size=14), 8, 256
+        picture = Image.new("RGB", (side, side), "white")
+        draw = ImageDraw.Draw(picture)
+        text = "".join(c if c.isprintable() else " " for c in self.tokenizer.decode(example.tolist()))
+        for row, line in enumerate(_wrapped(text, font, side - 2 * edge)):
+            y = edge + row * 18
+            if y > side - edge - 18:
+                break
+            draw.text((edge, y), line, fill="black", font=font)
+        return picture
+
+    def examples(self, batch: TextBatch) -> list[Tensor]:
+        """Take a batch apart into examples, int64 (T_i,) each, on the CPU."""
+        return [ids_T[mask_T] for ids_T, mask_T in zip(batch.ids.cpu(), batch.mask.cpu(), strict=True)]
+
+    def handmade(self, batch: TextBatch) -> np.ndarray:
+        """Return log-scaled counts of tokens and of neighbouring pairs, hashed into 2048 places, of length one.
+
+        The hashing trick (Weinberger et al. 2009) in place of a vocabulary of pairs, so that nothing is fitted.
+        """
+        features_BD = np.zeros((len(batch), HANDMADE), dtype=np.float32)
+        for counts_D, ids in zip(features_BD, self.examples(batch), strict=True):
+            ids_T = ids[~torch.isin(ids, torch.tensor(self.tokenizer.special))].numpy().astype(np.uint64)
+            pairs = ids_T[:-1] * np.uint64(1_000_003) + ids_T[1:] + np.uint64(1 << 40)
+            np.add.at(counts_D, _place(np.concatenate([ids_T, pairs])), 1.0)
+        features_BD = np.log1p(features_BD)
+        return features_BD / np.maximum(np.linalg.norm(features_BD, axis=1, keepdims=True), 1e-12)
+
+    def _texts(self, raws: Iterable[Any]) -> Iterator[str]:
+        """Return the texts among raw values; what is none is counted when it is decoded."""
+        for raw in raws:
+            try:
+                yield self._text(raw)
+            except BadSample:
+                continue
+
+    def _text(self, raw: Any) -> str:
+        """Return a raw value as a string that holds something."""
+        if isinstance(raw, bytes):
+            try:
+                raw = raw.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise BadSample(f"byte {error.start} is not UTF-8 ({error.reason})") from error
+        if not isinstance(raw, str):
+            raise BadSample(f"a text is a string or bytes, not {type(raw).__name__}")
+        try:
+            raw.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise BadSample(f"character {error.start} is half of a surrogate pair") from error
+        if not raw or not (self.tokenizer.whitespace or raw.strip()):
+            raise BadSample("the text is empty" if not raw else "the text is blank")
+        return raw.lower() if self.lower else raw
+
+
+def _place(codes_N: np.ndarray) -> np.ndarray:
+    """Return where each uint64 code is counted: the top bits of a multiplicative hash (Knuth, 6.4)."""
+    return (codes_N * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - HANDMADE.bit_length() + 1)
+
+
+def _wrapped(text: str, font: Any, width: int) -> Iterator[str]:
+    """Break text into lines of at most `width` pixels, between words where that is possible."""
+    line = ""
+    for word in text.split():
+        joined = f"{line} {word}" if line else word
+        if font.getlength(joined) <= width:
+            line = joined
+            continue
+        if line:
+            yield line
+        while font.getlength(word) > width:
+            most = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or font.getlength(word[:n]) <= width)
+            yield word[:most]
+            word = word[most:]
+        line = word
+    if line:
+        yield line

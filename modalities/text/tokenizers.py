@@ -1,0 +1,279 @@
+"""Tokenizers: text to ids and back, one small protocol for those trained here and those brought along.
+
+An id marks either a piece of text or a special place (`special`); no text, whatever it spells, becomes a special id.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from sensorium.errors import PluginError, RecipeError, nearest
+from sensorium.modalities.text.batch import PAD
+
+MASK, START, END, UNKNOWN = 1, 2, 3, 4
+"""The special ids, beside `PAD`, of tokenizers that are trained here; the characters' own unknown follows."""
+
+
+class Tokenizer(ABC):
+    """What the text modality, its views and its encoders ask of a tokenizer.
+
+    `size` is the number of ids, `start` and `end` are the ids put before and after every text, `mask` is the id that
+    stands for a hidden token (None where the tokenizer has none), and `special` are the ids that stand for no text.
+    """
+
+    start: tuple[int, ...] = ()
+    end: tuple[int, ...] = ()
+    mask: int | None = None
+    special: tuple[int, ...] = ()
+
+    whitespace: ClassVar[bool] = False
+    """Whether a text of whitespace alone says something: to a model of characters it does."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Return the number of ids; every id is below it."""
+
+    @abstractmethod
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text, without `start` and `end`."""
+
+    @abstractmethod
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of some ids; special ones are left out."""
+
+    fitted: bool = True
+    """Whether it is ready; False asks for `fit`."""
+
+    def fit(self, texts: Iterable[str]) -> None:  # noqa: B027
+        """Learn the vocabulary; by default there is nothing to learn."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what `fit` learned, as plain JSON values."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027
+        """Restore what `state` returned."""
+
+
+class BytePairs(Tokenizer):
+    """Byte-level byte-pair encoding, trained on the data (Sennrich et al. 2016; Radford et al. 2019).
+
+    It starts from the 256 bytes, so every text has ids and `decode` gives back exactly what `encode` got: emoji,
+    scripts of any direction and control characters included.
+    """
+
+    start, end, mask, special = (START,), (END,), MASK, (PAD, MASK, START, END)
+    _first = END + 1
+
+    def __init__(self, vocab: int) -> None:
+        if vocab < self._first + 256:
+            raise RecipeError(
+                f"The tokenizer 'bpe' needs a vocab of at least {self._first + 256} (256 bytes and {self._first} "
+                f"special ids), not {vocab}."
+            )
+        self._vocab = vocab
+        self._model: Any = None
+
+    @property
+    def fitted(self) -> bool:  # type: ignore[override]
+        """Whether the merges are known."""
+        return self._model is not None
+
+    @property
+    def size(self) -> int:
+        """Return the number of ids: fewer than asked for when the data has fewer pairs to merge."""
+        return self._first + self._model.get_vocab_size()
+
+    def fit(self, texts: Iterable[str]) -> None:
+        """Learn the merges; the same texts always give the same ones."""
+        from tokenizers import Tokenizer as Model
+        from tokenizers import decoders, models, pre_tokenizers, trainers
+
+        model = Model(models.BPE())
+        model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        model.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=self._vocab - self._first,
+            min_frequency=2,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        model.train_from_iterator(texts, trainer)
+        self._model = model
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text."""
+        return [self._first + i for i in self._model.encode(text).ids]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of some ids; bytes cut off in mid-character show as a replacement character."""
+        return self._model.decode([i - self._first for i in ids if i >= self._first])
+
+    def state(self) -> dict[str, Any]:
+        """Return the trained tokenizer as the JSON of the `tokenizers` library."""
+        return json.loads(self._model.to_str())
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore a trained tokenizer."""
+        from tokenizers import Tokenizer as Model
+
+        self._model = Model.from_str(json.dumps(state))
+
+
+class Characters(Tokenizer):
+    """One id for each character of the data, for language models on small corpora.
+
+    A text has neither start nor end, as windows of a corpus have none. Characters beyond the `vocab` most frequent
+    share one id.
+    """
+
+    mask, special, whitespace = MASK, (PAD, MASK, START, END), True
+    _first = UNKNOWN + 1
+
+    def __init__(self, vocab: int) -> None:
+        self._vocab = vocab
+        self._characters = ""
+        self._ids: dict[str, int] = {}
+
+    @property
+    def fitted(self) -> bool:  # type: ignore[override]
+        """Whether the characters are known."""
+        return bool(self._characters)
+
+    @property
+    def size(self) -> int:
+        """Return the number of ids."""
+        return self._first + len(self._characters)
+
+    def fit(self, texts: Iterable[str]) -> None:
+        """Learn the characters, the most frequent ones when there are too many."""
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(text)
+        frequent = sorted(counts, key=lambda c: (-counts[c], c))[: max(self._vocab - self._first, 1)]
+        self.load_state({"characters": "".join(sorted(frequent))})
+
+    def encode(self, text: str) -> list[int]:
+        """Return one id for each character."""
+        return [self._ids.get(character, UNKNOWN) for character in text]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return one character for each id; the unknown one shows as a replacement character."""
+        known = self._characters
+        return "".join(
+            known[i - self._first] if i >= self._first else "\N{REPLACEMENT CHARACTER}" for i in ids if i >= UNKNOWN
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Return the characters, in the order of their ids."""
+        return {"characters": self._characters}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore the characters."""
+        self._characters = state["characters"]
+        self._ids = {character: self._first + i for i, character in enumerate(self._characters)}
+
+
+class OpenClip(Tokenizer):
+    """The tokenizer that open_clip ships: lower-cased, cleaned byte pairs, 49,408 ids (Radford et al. 2021)."""
+
+    def __init__(self, arch: str) -> None:
+        import open_clip
+
+        config = open_clip.get_model_config(arch)
+        if config is None:
+            raise RecipeError(
+                f"open_clip knows no architecture '{arch}'{nearest(arch, open_clip.list_models())}; "
+                "`open_clip.list_models()` names them all."
+            )
+        if name := config["text_cfg"].get("hf_tokenizer_name"):
+            raise RecipeError(f"'{arch}' does not use open_clip's own tokenizer: write 'transformers:{name}'.")
+        self._model = open_clip.get_tokenizer(arch)
+        self.start, self.end = (self._model.sot_token_id,), (self._model.eot_token_id,)
+        self.special = tuple(self._model.all_special_ids)
+
+    @property
+    def size(self) -> int:
+        """Return the number of ids."""
+        return self._model.vocab_size
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text; one that spells out a special token loses it."""
+        return [i for i in self._model.encode(text) if i not in self.special]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of some ids, in lower case and with single spaces."""
+        return self._model.decode([i for i in ids if i not in self.special]).rstrip()
+
+
+class Transformers(Tokenizer):
+    """The tokenizer of a Hugging Face model, from a local folder or the local cache; nothing is downloaded."""
+
+    def __init__(self, name: str) -> None:
+        try:
+            from transformers import AutoTokenizer
+        except ImportError as error:
+            raise PluginError(
+                f"The tokenizer 'transformers:{name}' needs transformers, which is not installed: "
+                "run pip install 'sensorium[text]'."
+            ) from error
+        try:
+            self._model = AutoTokenizer.from_pretrained(name, local_files_only=True)
+        except (OSError, ValueError) as error:
+            raise RecipeError(
+                f"No tokenizer can be read from '{name}': give a local folder with its files, or a name that is in "
+                "the Hugging Face cache of this machine; nothing is downloaded during a run."
+            ) from error
+        self.start, self.end = self._ends()
+        self.mask = self._model.mask_token_id
+        roles = (getattr(self._model, f"{role}_token_id") for role in ("pad", "bos", "cls", "eos", "sep", "mask"))
+        self.special = tuple(sorted({i for i in roles if i is not None} | {*self.start, *self.end}))
+
+    def _ends(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return what the tokenizer itself puts before and after a text."""
+        bare = self._model("a", add_special_tokens=False)["input_ids"]
+        whole = self._model("a")["input_ids"]
+        first = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
+        return tuple(whole[:first]), tuple(whole[first + len(bare) :])
+
+    @property
+    def size(self) -> int:
+        """Return the number of ids, added tokens included."""
+        return len(self._model)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text; one that spells out a special token loses it."""
+        ids = self._model(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
+        return [i for i in ids if i not in self.special]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of some ids."""
+        return str(self._model.decode([i for i in ids if i not in self.special]))
+
+
+def tokenizer(name: str, vocab: int) -> Tokenizer:
+    """Return the tokenizer that a recipe names.
+
+    Args:
+        name: "bpe", "characters", "open_clip", "open_clip:ARCH" or "transformers:PATH".
+        vocab: the most ids that a tokenizer trained here may have.
+
+    Raises:
+        RecipeError: when the name is none of these, or what follows the colon cannot be found.
+    """
+    kind, _, which = name.partition(":")
+    if kind == "bpe" and not which:
+        return BytePairs(vocab)
+    if kind == "characters" and not which:
+        return Characters(vocab)
+    if kind == "open_clip":
+        return OpenClip(which or "ViT-B-32")
+    if kind == "transformers" and which:
+        return Transformers(which)
+    known = ("bpe", "characters", "open_clip", "open_clip:ARCH", "transformers:PATH")
+    raise RecipeError(f"There is no tokenizer '{name}'{nearest(name, known)}; known: {', '.join(known)}.")
