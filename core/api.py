@@ -200,7 +200,9 @@ def evaluate(
     named = read_recipe(Run.open(run).recipe_file, extensions.registry, overrides).plain()["evaluate"]["evaluators"]
     chosen = named if evaluators is None else {name: named.get(name, {"name": name}) for name in evaluators}
     if not chosen:
-        raise RecipeError("The recipe names no evaluator: choose one with --with; `sensorium list evaluators` shows them.")
+        raise RecipeError(
+            "The recipe names no evaluator: choose one with --with; `sensorium list evaluators` shows them."
+        )
     model, measurement = _opened(run, overrides, checkpoint, source, extensions, chosen)
     return measurement.on_test(model)
 

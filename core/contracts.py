@@ -232,6 +232,14 @@ class Objective(nn.Module, ABC):
             encode: runs the encoders: `encode(views)` gives the features of each.
         """
 
+    def score(self, views: Any, encode: Encode) -> dict[str, Tensor] | None:
+        """Return what each of B held-out records costs under the model, or None when that has no meaning.
+
+        "nats" (B,): the negative log-likelihood of the record; "tokens" (B,): how many tokens it is spread over;
+        "uniform" (B,): what a model that knows nothing would pay.
+        """
+        return None
+
     def embed(self, modality: str, pooled: Tensor) -> Tensor:
         """Map pooled features (B, D) of one modality to the space in which the objective compares; default, as is."""
         return pooled
@@ -257,6 +265,10 @@ class Source(ABC, Sequence[Record]):
     @abstractmethod
     def key(self, index: int) -> Record:
         """Return the record at `index` without its values: id, labels, split and group only."""
+
+    def present(self, field: str) -> np.ndarray | None:
+        """Return which of the N records have a value in a field, bool (N,), or None when only reading would tell."""
+        return None
 
 
 @dataclass
@@ -317,8 +329,9 @@ class Evaluator(ABC):
     which part is the protocol's business, not its own; it is copied afresh for every pair of parts.
     """
 
-    space: Literal["features", "embedding"] = "features"
-    """"features" asks for the encoder's pooled features, "embedding" for the space the objective compares in."""
+    space: Literal["features", "embedding", "scores"] = "features"
+    """"features" asks for the encoder's pooled features, "embedding" for the space the objective compares in, "scores"
+    for what `Objective.score` returns, each score a column (N, 1) under its name."""
     protocol: str | Mapping[str, Any] = "given"
     """How the parts are cut: "given", or a protocol with options, `{"name": "kfold", "folds": 10}`."""
     label: str | None = None

@@ -72,15 +72,22 @@ class Learner(nn.Module):
 
     def forward(self, views: dict[str, list[View]]) -> Outcome:
         """Return the objective's outcome on the views of one batch."""
-        encode = _Encode(self.encoders)
-        if self.objective.needs.modalities == "one":
-            (single,) = views.values()
-            return self.objective(single, encode)
-        outcome = self.objective(views, encode)
+        outcome = self.objective(self._asked(views), _Encode(self.encoders))
         if not all(views.values()):
             # A modality that this rank's records lack must still take part in the reduction of gradients.
             outcome.loss = outcome.loss + 0.0 * sum(p.sum() for p in self.parameters() if p.requires_grad)
         return outcome
+
+    def _asked(self, views: dict[str, list[View]]) -> dict[str, list[View]] | list[View]:
+        """Return the views as the objective asks for them."""
+        if self.objective.needs.modalities == "many":
+            return views
+        (single,) = views.values()
+        return single
+
+    def score(self, views: dict[str, list[View]]) -> dict[str, Tensor] | None:
+        """Return what each record of a batch costs under the objective, or None when that has no meaning."""
+        return self.objective.score(self._asked(views), _Encode(self.encoders))
 
     def train(self, mode: bool = True) -> Learner:
         """Set the training mode; encoders without a trainable weight stay in evaluation mode."""

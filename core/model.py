@@ -15,10 +15,11 @@ from sensorium.assembly import Plan, make_plan
 from sensorium.errors import BadSample, DataError, RunError, nearest
 from sensorium.extensions import Extensions
 from sensorium.files import write_atomically
-from sensorium.learner import Learner
+from sensorium.learner import Learner, make_views
+from sensorium.randomness import generator
 from sensorium.recipe.schema import Recipe
 from sensorium.run import Run
-from sensorium.types import Batch
+from sensorium.types import Batch, RecordBatch
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
@@ -92,6 +93,17 @@ class Model:
         self.learner.eval()
         try:
             return self.learner.embed(modality, batch.to(self.device), space).float()
+        finally:
+            self.learner.train(was_training)
+
+    @torch.inference_mode()
+    def score(self, records: RecordBatch) -> dict[str, Tensor] | None:
+        """Return what each record of a batch costs under the objective, in evaluation mode; see `Objective.score`."""
+        was_training = self.learner.training
+        self.learner.eval()
+        try:
+            rng = generator("score", device=self.device)
+            return self.learner.score(make_views(records.to(self.device), self.plan.generators, rng))
         finally:
             self.learner.train(was_training)
 

@@ -10,8 +10,20 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from sensorium import BadSample, Batch, Encoder, Features, Modality, Needs, Objective, Outcome, View, ViewGenerator
-from sensorium import hookimpl, losses
+from sensorium import (
+    BadSample,
+    Batch,
+    Encoder,
+    Features,
+    Modality,
+    Needs,
+    Objective,
+    Outcome,
+    View,
+    ViewGenerator,
+    hookimpl,
+    losses,
+)
 from sensorium.data.arrays import ArraysSource
 from sensorium.extensions import load_extensions
 

@@ -71,14 +71,11 @@ class Decoder(torch.utils.data.Dataset):
         self.seed, self.every = seed, every
 
     def usable(self, positions: np.ndarray) -> np.ndarray:
-        """Return the positions whose records have what is needed, as far as the source knows without reading them.
-
-        A source that knows has a method `present(field)`, which returns a bool array (N,) over all its records.
-        """
-        known = getattr(self.source, "present", None)
-        if known is None:
+        """Return the positions whose records have what is needed, as far as the source knows without reading them."""
+        known = [self.source.present(name) for name in self.fields.values()]
+        if any(mask_N is None for mask_N in known):
             return positions
-        masks = [known(name)[positions] for name in self.fields.values()]
+        masks = [mask_N[positions] for mask_N in known if mask_N is not None]
         kept = positions[(np.all if self.every else np.any)(masks, axis=0)]
         if len(positions) and not len(kept):
             raise DataError(
@@ -158,8 +155,8 @@ class Decoder(torch.utils.data.Dataset):
 
 
 def overrides_stage(views: ViewGenerator) -> bool:
-    """Return whether a view generator has a stage of its own before collation."""
-    return type(views).stage is not ViewGenerator.stage
+    """Return whether a view generator has a stage of its own before collation; its options may decide."""
+    return getattr(views.stage, "__func__", views.stage) is not ViewGenerator.stage
 
 
 def _defect(what: str, id: str, error: Exception) -> PluginError:

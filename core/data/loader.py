@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -203,23 +204,27 @@ def _decoded(
         generator=generator("loader"),
     )
     made = iter(loader)
-    while True:
-        try:
-            decoded = next(made, None)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise DataError(
-                "A loader worker was killed, most often because memory (or /dev/shm) ran out; "
-                "set data.workers or data.batch lower."
-            ) from error
-        if decoded is None:
-            return
-        for id, reason in decoded.bad:
-            bad.add(id, reason)
-        if decoded.failure is not None:
-            raise decoded.failure
-        yield decoded
+    try:
+        while (decoded := _next(made)) is not None:
+            for id, reason in decoded.bad:
+                bad.add(id, reason)
+            if decoded.failure is not None:
+                raise decoded.failure
+            yield decoded
+    finally:
+        del made  # ends the workers now, even where a traceback keeps this frame
+
+
+def _next(made: Iterator[Decoded]) -> Decoded | None:
+    try:
+        return next(made, None)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise DataError(
+            "A loader worker was killed, most often because memory (or /dev/shm) ran out; "
+            "set data.workers or data.batch lower."
+        ) from error
 
 
 def _told(
@@ -237,7 +242,19 @@ def _as_is(decoded: Any) -> Any:
 
 
 def _start_worker(worker: int) -> None:
-    """Keep a worker to one thread, and let the training alone answer Ctrl-C and SIGTERM (it ends its workers)."""
+    """Keep a worker to one thread, and let the training alone answer Ctrl-C and SIGTERM.
+
+    Both reach every process of a group at once. A worker that died of them would break the step after which the
+    training means to write its checkpoint; so a worker ends when the training tells it to, and by nobody else.
+    """
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_when_told, daemon=True).start()
+
+
+def _end_when_told() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from hashlib import sha256
 
 import numpy as np
 
@@ -92,12 +91,3 @@ def _draw(share: float, cut: Mapping[str, float]) -> str:
             return part
         share -= width
     return "train"
-
-
-def split_hash(parts: Mapping[str, np.ndarray], source: Source) -> str:
-    """Return 16 hex digits that change when any record changes its part: equal hashes mean comparable figures."""
-    digest = sha256()
-    for part in PARTS:
-        ids = sorted(source.key(int(i)).id for i in parts.get(part, ()))
-        digest.update("\x1f".join([part, *ids, "\x1e"]).encode())
-    return digest.hexdigest()[:16]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -54,6 +55,48 @@ def feature_table(
         # A group of its own is marked, so that an id can never be taken for the name of another record's group.
         [f"record {r.id}" if r.group is None else f"group {r.group}" for r in records_of],
     )
+
+
+def score_table(
+    batches: Iterable[RecordBatch],
+    score: Callable[[RecordBatch], dict[str, Tensor] | None],
+    keys: Callable[[str], Record],
+) -> FeatureTable:
+    """Score an ordered pass over the records of one part.
+
+    Args:
+        batches: every record of the part once.
+        score: what each record of a batch costs, by name, each (B,).
+        keys: returns the record of an id, for its labels and group.
+
+    Raises:
+        SensoriumError: when the objective gives no scores.
+    """
+
+    def as_modalities() -> Iterator[RecordBatch]:
+        for records in batches:
+            scores = score(records)
+            if scores is None:
+                raise SensoriumError(
+                    "The objective of this run gives records no likelihood, which the space 'scores' consists of: "
+                    "leave this evaluator out, or train an objective that predicts tokens."
+                )
+            names.update(dict.fromkeys(scores))
+            kept = {name: _Column(values[:, None].float()) for name, values in scores.items()}
+            yield RecordBatch(
+                records.ids, dict(kept), {name: torch.ones(len(records), dtype=torch.bool) for name in kept}
+            )
+
+    names: dict[str, None] = {}
+    scored = list(as_modalities())
+    return feature_table(scored, lambda name, batch: batch.values, keys, list(names))  # type: ignore[attr-defined]
+
+
+@dataclass
+class _Column(Batch):
+    """float32 (B, 1): one score of each record."""
+
+    values: Tensor
 
 
 def handmade_table(

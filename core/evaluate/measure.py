@@ -16,7 +16,7 @@ from sensorium.data.decoding import Decoder
 from sensorium.data.loader import iterate
 from sensorium.data.splits import assign_parts
 from sensorium.errors import DataError
-from sensorium.evaluate.features import feature_table, handmade_table
+from sensorium.evaluate.features import feature_table, handmade_table, score_table
 from sensorium.evaluate.runner import Subject, compare, spaces
 from sensorium.evaluate.sheet import Found, contact_sheet
 from sensorium.evaluate.similarity import unit_rows
@@ -88,8 +88,10 @@ class Measurement:
         Args:
             model: what encodes them.
             part: "train", "val", "test", "all", or "probe" for a sample of train.
-            space: "features" or "embedding".
+            space: "features", "embedding" or "scores".
         """
+        if space == "scores":
+            return score_table(self._batches(part), model.score, self._key)
 
         def embed(name: str, batch: Batch) -> Tensor:
             return model.encode(name, batch, space)

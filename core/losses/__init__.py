@@ -1,6 +1,39 @@
 """Losses: pure functions on tensors, fp32 whatever the autocast, exact under distribution."""
 
 from sensorium.losses.contrastive import clip, info_nce, nt_xent
-from sensorium.losses.tokens import perplexity, token_cross_entropy
+from sensorium.losses.decoupled import decoupled
+from sensorium.losses.distillation import (
+    centred_softmax,
+    entropy,
+    koleo,
+    masked_cross_entropy,
+    moved_centre,
+    sinkhorn_knopp,
+    swapped_cross_entropy,
+)
+from sensorium.losses.queue import nearest_rows, queue_contrast
+from sensorium.losses.redundancy import barlow_twins, vicreg
+from sensorium.losses.regression import negative_cosine
+from sensorium.losses.tokens import perplexity, token_cross_entropy, token_nats
 
-__all__ = ["clip", "info_nce", "nt_xent", "perplexity", "token_cross_entropy"]
+__all__ = [
+    "barlow_twins",
+    "centred_softmax",
+    "clip",
+    "decoupled",
+    "entropy",
+    "info_nce",
+    "koleo",
+    "masked_cross_entropy",
+    "moved_centre",
+    "nearest_rows",
+    "negative_cosine",
+    "nt_xent",
+    "perplexity",
+    "queue_contrast",
+    "sinkhorn_knopp",
+    "swapped_cross_entropy",
+    "token_cross_entropy",
+    "token_nats",
+    "vicreg",
+]

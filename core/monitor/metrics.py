@@ -34,7 +34,9 @@ class Metrics:
             try:
                 import wandb
             except ImportError as error:
-                raise PluginError("log.wandb needs wandb, which is not installed: pip install 'sensorium[wandb]'.") from error
+                raise PluginError(
+                    "log.wandb needs wandb, which is not installed: pip install 'sensorium[wandb]'."
+                ) from error
             self._wandb = wandb.init(
                 project=recipe.log.wandb, name=run.folder.name, dir=run.folder, config=recipe.plain(), resume="allow"
             )

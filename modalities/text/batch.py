@@ -44,6 +44,12 @@ class TextBatch(Batch):
             torch.cat([F.pad(b.mask, (0, longest - b.mask.shape[1]), value=False) for b in batches]),
         )
 
+    def select(self, index: Tensor) -> Self:
+        """Return the examples at `index`, without the columns that only longer texts filled."""
+        ids_BT, mask_BT = self.ids[index], self.mask[index]
+        longest = int(mask_BT.any(dim=0).sum())
+        return type(self)(ids_BT[:, :longest], mask_BT[:, :longest])
+
     def shape_key(self) -> Hashable:
         """Return the type alone: texts of any length can be joined."""
         return (type(self),)

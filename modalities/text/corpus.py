@@ -13,8 +13,8 @@ from sensorium import BadSample, Record, Source
 from sensorium.errors import DataError, RecipeError
 
 Unit = Literal["characters", "lines", "paragraphs"]
-Span = tuple[int, int]
-"""First byte and the byte after the last of a piece of a file."""
+Span = tuple[int, int, int]
+"""First byte and the byte after the last of a piece of a file, and how many characters of it are predicted."""
 
 
 class Corpus(Source):
@@ -23,15 +23,15 @@ class Corpus(Source):
     Records hold the text itself and are named "file:offset", with the offset in bytes. The last window of a part may
     be shorter. Cut in characters, neighbouring windows share one character: every character but a part's first is
     predicted in exactly one window, so that a language model misses no transition. Lines and paragraphs that are
-    blank are left out.
+    blank are left out. The label "characters" counts those that a record has a model predict.
 
     Args:
         path: a text file, or a list of them.
         unit: what a window is made of: "characters" (for a language model), "lines", or "paragraphs" (lines between
             blank ones).
         window: units in one record; for characters at least 2, and at most the length that the modality keeps.
-        train_share: the first share of each file is the train part, the rest the validation part; None leaves the
-            split to the recipe.
+        train_share: the first share of each file is the train part; None leaves the split to the recipe.
+        rest: which part the rest of each file is.
         field: the name under which records carry their text.
     """
 
@@ -41,6 +41,7 @@ class Corpus(Source):
         unit: Unit = "lines",
         window: int = 1,
         train_share: float | None = 0.9,
+        rest: Literal["val", "test"] = "val",
         field: str = "text",
     ) -> None:
         if window < (2 if unit == "characters" else 1):
@@ -52,15 +53,15 @@ class Corpus(Source):
             if not file.is_file():
                 raise DataError(f"There is no corpus file {file}: check the path.")
         self._names = _names(self._files)
-        self._field, self._split = field, train_share is not None
+        self._field, self._splits = field, (None, None) if train_share is None else ("train", rest)
         share = 1.0 if train_share is None else train_share
         windows = (
-            (number, start, end, part)
+            (number, start, end, part, characters)
             for number, file in enumerate(self._files)
             for part, spans in enumerate(_parts(file, unit, window, share))
-            for start, end in spans
+            for start, end, characters in spans
         )
-        self._windows = np.fromiter(windows, dtype=np.dtype((np.int64, 4)))  # file, start, end, 1 for validation
+        self._windows = np.fromiter(windows, dtype=np.dtype((np.int64, 5)))  # part 1 is the rest
         if not len(self._windows):
             raise DataError(f"There is no text in the corpus {', '.join(map(str, self._files))}.")
 
@@ -74,9 +75,8 @@ class Corpus(Source):
 
     def key(self, index: int) -> Record:
         """Return the record at `index` without its text."""
-        file, start, _, part = self._windows[index].tolist()
-        split = ("train", "val")[part] if self._split else None
-        return Record(f"{self._names[file]}:{start}", {}, split=split)
+        file, start, _, part, characters = self._windows[index].tolist()
+        return Record(f"{self._names[file]}:{start}", {}, {"characters": characters}, self._splits[part])
 
     def __getitem__(self, index: int) -> Record:  # type: ignore[override]
         """Read one window.
@@ -85,7 +85,7 @@ class Corpus(Source):
             BadSample: when it cannot be read, or is not UTF-8.
         """
         key = self.key(index)
-        file, start, end, _ = self._windows[index].tolist()
+        file, start, end, *_ = self._windows[index].tolist()
         try:
             with self._files[file].open("rb") as stream:
                 stream.seek(start)
@@ -94,7 +94,7 @@ class Corpus(Source):
             raise BadSample(f"{self._files[file]} cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
             raise BadSample(f"byte {start + error.start} of {self._files[file]} is not UTF-8") from error
-        return Record(key.id, {self._field: text}, split=key.split)
+        return Record(key.id, {self._field: text}, key.labels, key.split)
 
 
 def _names(files: list[Path]) -> list[str]:
@@ -114,7 +114,7 @@ def _parts(file: Path, unit: Unit, window: int, share: float) -> tuple[Iterator[
             raise DataError(f"Byte {error.start} of {file} is not UTF-8: convert the file, or mend it.") from error
         head, tail = text[: int(share * len(text))], text[int(share * len(text)) :]
         return _of_characters(head, 0, window), _of_characters(tail, len(head.encode()), window)
-    pieces = np.fromiter(_lines(file) if unit == "lines" else _paragraphs(file), dtype=np.dtype((np.int64, 2)))
+    pieces = np.fromiter(_lines(file) if unit == "lines" else _paragraphs(file), dtype=np.dtype((np.int64, 3)))
     first = int(share * len(pieces))
     return _of_pieces(pieces[:first], window), _of_pieces(pieces[first:], window)
 
@@ -122,15 +122,16 @@ def _parts(file: Path, unit: Unit, window: int, share: float) -> tuple[Iterator[
 def _of_characters(text: str, offset: int, window: int) -> Iterator[Span]:
     """Yield windows of characters, each starting with the last character of the one before."""
     for start in range(0, max(len(text) - 1, min(len(text), 1)), window - 1):
-        yield offset, offset + len(text[start : start + window].encode())
+        piece = text[start : start + window]
+        yield offset, offset + len(piece.encode()), len(piece) - 1
         offset += len(text[start : start + window - 1].encode())
 
 
-def _of_pieces(pieces_N2: np.ndarray, window: int) -> Iterator[Span]:
+def _of_pieces(pieces_N3: np.ndarray, window: int) -> Iterator[Span]:
     """Yield windows from the first byte of a piece to the last byte of the piece that ends the window."""
-    for start in range(0, len(pieces_N2), window):
-        group = pieces_N2[start : start + window]
-        yield int(group[0, 0]), int(group[-1, 1])
+    for start in range(0, len(pieces_N3), window):
+        group = pieces_N3[start : start + window]
+        yield int(group[0, 0]), int(group[-1, 1]), int(group[:, 2].sum())
 
 
 def _lines(file: Path) -> Iterator[Span]:
@@ -139,21 +140,26 @@ def _lines(file: Path) -> Iterator[Span]:
     with file.open("rb") as stream:
         for line in stream:
             if line.strip():
-                yield start, start + len(line.rstrip(b"\r\n"))
+                yield start, start + len(line.rstrip(b"\r\n")), _characters(line)
             start += len(line)
 
 
 def _paragraphs(file: Path) -> Iterator[Span]:
     """Yield runs of lines that are not blank, without what ends the last of them."""
-    start = end = offset = 0
+    start = end = offset = characters = 0
     with file.open("rb") as stream:
         for line in stream:
             if line.strip():
                 start = start if end else offset
                 end = offset + len(line.rstrip(b"\r\n"))
+                characters += _characters(line)
             elif end:
-                yield start, end
-                end = 0
+                yield start, end, characters
+                end = characters = 0
             offset += len(line)
     if end:
-        yield start, end
+        yield start, end, characters
+
+
+def _characters(line: bytes) -> int:
+    return len(line.rstrip(b"\r\n").decode("utf-8", errors="replace"))

@@ -2,13 +2,15 @@
 
 from sensorium import hookimpl
 
+_HOME = "sensorium.plugins.contrastive"
+
 
 @hookimpl
 def sensorium_register_objectives(register):
     """Register the contrastive objectives."""
-    register("simclr", "sensorium.plugins.contrastive.simclr:SimCLR", summary="contrast two views of each record")
-    register(
-        "simcse",
-        "sensorium.plugins.contrastive.simcse:SimCSE",
-        summary="contrast a record with itself under another dropout mask",
-    )
+    register("simclr", f"{_HOME}.simclr:SimCLR", summary="contrast two views of each record")
+    register("simcse", f"{_HOME}.simcse:SimCSE", summary="contrast a record with itself under another dropout mask")
+    register("moco", f"{_HOME}.moco:MoCo", summary="contrast with a slow teacher's keys, those of earlier batches too")
+    register("moco-v3", f"{_HOME}.moco_v3:MoCoV3", summary="contrast predictions with a slow teacher's keys")
+    register("nnclr", f"{_HOME}.nnclr:NNCLR", summary="contrast the nearest earlier record with the other view")
+    register("decoupled", f"{_HOME}.decoupled:Decoupled", summary="contrast whose positives leave the denominator")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import nn
 
 from sensorium import Needs, Objective, Outcome, Tokens, losses
@@ -30,16 +31,27 @@ class NextToken(Objective):
 
     def forward(self, views, encode):
         """Score each token's successor; a last token, and one before padding, has none."""
+        logits_BTV, targets_BT, mask_BT, features = self.predict(views, encode)
+        loss = losses.token_cross_entropy(logits_BTV, targets_BT, mask_BT)
+        logs = {"bits_per_token": loss.detach() / math.log(2), "perplexity": losses.perplexity(loss)}
+        return Outcome(loss, logs, features={"features": features.pooled.detach()})
+
+    def score(self, views, encode):
+        """Return the likelihood of each record, beside that of guessing every class alike."""
+        logits_BTV, targets_BT, mask_BT, _ = self.predict(views, encode)
+        tokens_B = torch.ones_like(targets_BT).sum(1) if mask_BT is None else mask_BT.sum(1)
+        nats_B = losses.token_nats(logits_BTV, targets_BT, mask_BT).sum(1)
+        return {"nats": nats_B, "tokens": tokens_B, "uniform": tokens_B * math.log(logits_BTV.shape[-1])}
+
+    def predict(self, views, encode):
+        """Return the logits of each token's successor, the successors, which of them count, and the features."""
         (view,) = views
         tokens, targets_BT = encode.tokens(view), encode.targets(view)
         if targets_BT.is_floating_point():
             raise RecipeError("The objective 'next-token' predicts class ids; this encoder's token targets are floats.")
-        mask_BT = None if tokens.mask is None else tokens.mask[:, 1:]
         features = encode.kept(view, self.front(tokens))
         logits_BTV = self.head(features.tokens[:, : targets_BT.shape[1] - 1])
-        loss = losses.token_cross_entropy(logits_BTV, targets_BT[:, 1:], mask_BT)
-        logs = {"bits_per_token": loss.detach() / math.log(2), "perplexity": losses.perplexity(loss)}
-        return Outcome(loss, logs, features={"features": features.pooled.detach()})
+        return logits_BTV, targets_BT[:, 1:], None if tokens.mask is None else tokens.mask[:, 1:], features
 
     def front(self, tokens):
         """Return all tokens but the last, which nothing follows; a single one stays, as encoders need one."""

@@ -10,7 +10,9 @@ from tests import toys
 
 def test_a_run_leaves_what_its_contract_says(tmp_path):
     extensions = toys.extensions()
-    recipe = toys.pair_recipe(evaluate={"every": 1, "evaluators": {"retrieval": None, "knn": {"modality": "a", "k": 5}}})
+    recipe = toys.pair_recipe(
+        evaluate={"every": 1, "evaluators": {"retrieval": None, "knn": {"modality": "a", "k": 5}}}
+    )
     model = sensorium.fit(recipe, source=toys.vectors(missing=0.2), run_dir=tmp_path / "run", extensions=extensions)
     run = model.run
     status = json.loads(run.status_file.read_text())

@@ -106,7 +106,7 @@ def _create(model: str, modality: ImageModality, pretrained: str | None, drop_pa
 def _shrink_stem(model: Any) -> None:
     """Let a ResNet see small pictures at full resolution (He et al. 2016, section 4.2)."""
     if isinstance(model.conv1, nn.Sequential):  # three 3x3 convolutions, of which the first has the stride
-        model.conv1[0].stride = (1, 1)
+        model.conv1[0].stride = (1, 1)  # type: ignore[assignment]
     else:
         old = model.conv1
         model.conv1 = nn.Conv2d(old.in_channels, old.out_channels, kernel_size=3, stride=1, padding=1, bias=False)

@@ -1,14 +1,20 @@
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
-from sensorium import Batch
+from sensorium import BadSample, Batch
 from sensorium.data.arrays import ArraysSource
 from sensorium.data.bad import BadRecords
+from sensorium.data.folder import FolderSource
 from sensorium.data.loader import iterate, worker_count
 from sensorium.data.table import TableSource
 from sensorium.errors import DataError, PluginError
@@ -211,6 +217,40 @@ def test_files_are_found_below_the_root(tmp_path):
     assert "gone.vec' cannot be read: No such file" in loaded.bad.reasons["g"]
 
 
+class PictureModality(VectorModality):
+    """The mean colour of a picture file."""
+
+    files = True
+
+    def decode(self, raw):
+        try:
+            return torch.from_numpy(np.asarray(Image.open(raw), dtype=np.float32)).mean((0, 1))
+        except OSError as error:
+            raise BadSample(str(error)) from error
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_truncated_picture_and_an_empty_caption_are_counted_and_skipped(tmp_path, workers):
+    for i in range(6):
+        Image.new("RGB", (64, 64), (40 * i, 0, 0)).save(tmp_path / f"{i}.jpg")
+        (tmp_path / f"{i}.txt").write_text(f"{i} 1")
+    whole = (tmp_path / "2.jpg").read_bytes()
+    (tmp_path / "2.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "4.txt").write_text("\n")
+    loaded = loader(
+        FolderSource(str(tmp_path)),
+        fields={"image": "image", "text": "text"},
+        modalities={"image": PictureModality(), "text": VectorModality()},
+        batch=6,
+        workers=workers,
+    )
+    (batch,) = flat(loaded.batches(0, 1))
+    assert sorted(batch.ids) == ["0.jpg", "1.jpg", "3.jpg", "5.jpg"]
+    assert loaded.bad.reasons.keys() == {"2.jpg", "4.jpg"}
+    assert "truncated" in loaded.bad.reasons["2.jpg"].lower()
+    assert loaded.bad.reasons["4.jpg"] == "caption is empty"
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("cache", ["off", "ram"])
 def test_too_many_bad_records_stop_the_run(workers, cache):
@@ -261,6 +301,34 @@ class DeadlyModality(VectorModality):
 def test_a_killed_worker_is_one_sentence(source):
     with pytest.raises(DataError, match=r"A loader worker was killed.*data\.workers"):
         list(loader(source, modalities={"x": DeadlyModality()}, workers=1).batches(0, 1))
+
+
+class TermedModality(VectorModality):
+    """Its worker receives a SIGTERM that another process sends, as a scheduler would."""
+
+    def decode(self, raw):
+        subprocess.run(["kill", "-TERM", str(os.getpid())], check=True)
+        return super().decode(raw)
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="this system does not say who sent a signal")
+def test_a_worker_outlives_a_sigterm_to_its_group(source):
+    got = flat(loader(source, modalities={"x": TermedModality()}, workers=1, batch=2).batches(0, 2))
+    assert same(got, flat(loader(source, batch=2).batches(0, 2)))
+
+
+def test_a_program_that_fails_while_workers_run_ends():
+    code = """
+from tests.core.data.toys import BrokenModality, VectorModality, loader, numbers
+from sensorium.data.arrays import ArraysSource
+kept = loader(ArraysSource({"x": numbers()}), workers=2).batches(0, 5)
+next(kept)  # left open: its workers are running when the program ends
+list(loader(ArraysSource({"x": numbers()}), modalities={"x": BrokenModality()}, workers=2).batches(0, 5))
+"""
+    root = Path(__file__).parents[3]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=root)
+    assert done.returncode == 1
+    assert "failed to decode the record '7'" in done.stderr
 
 
 def test_bad_arguments_are_named(source):

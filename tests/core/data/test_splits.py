@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium.data.arrays import ArraysSource
-from sensorium.data.splits import assign_parts, part_name, split_hash
+from sensorium.data.splits import assign_parts, part_name
 from sensorium.errors import DataError, RecipeError
 
 SHARES = {"val": 0.2, "test": 0.2}
@@ -86,14 +86,6 @@ def test_ids_of_a_strangers_source_must_be_unique():
     records._ids = ["a", "b", "a"]
     with pytest.raises(DataError, match="Two records have the id 'a'"):
         assign_parts(records, SHARES, 0)
-
-
-def test_the_hash_follows_the_assignment_alone():
-    records = source(100)
-    parts = assign_parts(records, SHARES, seed=0)
-    assert split_hash(parts, records) == split_hash(assign_parts(source(100), SHARES, seed=0), records)
-    assert split_hash({p: found[::-1] for p, found in parts.items()}, records) == split_hash(parts, records)
-    assert split_hash(assign_parts(records, SHARES, seed=1), records) != split_hash(parts, records)
 
 
 def test_part_names():

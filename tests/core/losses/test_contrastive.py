@@ -22,9 +22,7 @@ def test_clip_is_the_papers(scale):
 @pytest.mark.parametrize("temperature", [0.1, 0.5, 1.0])
 def test_nt_xent_is_the_papers(temperature):
     z1, z2 = pairs()
-    assert torch.allclose(
-        losses.nt_xent(z1, z2, temperature), references.nt_xent(z1, z2, temperature), rtol=1e-12
-    )
+    assert torch.allclose(losses.nt_xent(z1, z2, temperature), references.nt_xent(z1, z2, temperature), rtol=1e-12)
 
 
 def test_gradients_are_those_of_the_value():

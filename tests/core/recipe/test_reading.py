@@ -29,7 +29,9 @@ def test_a_bare_name_is_a_part_and_defaults_are_filled(registry):
 
 
 def test_overrides_apply_in_order_and_reach_into_bare_names(registry):
-    recipe = read_recipe(MINIMAL, registry, ["objective.temperature=1e-1", "train.epochs=3", "train.epochs=5", "seed=7"])
+    recipe = read_recipe(
+        MINIMAL, registry, ["objective.temperature=1e-1", "train.epochs=3", "train.epochs=5", "seed=7"]
+    )
     assert recipe.objective.name == "simclr"
     assert recipe.objective.options == {"temperature": 0.1}
     assert (recipe.train.epochs, recipe.seed) == (5, 7)

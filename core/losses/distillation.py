@@ -1,0 +1,138 @@
+"""Soft assignments to prototypes: how teachers make them, and how students predict them.
+
+Scores are what a head gives each row for each of K prototypes, before any temperature. Targets are distributions over
+prototypes, rows that sum to one; they carry no gradient.
+
+Letters: B this rank's records, N this rank's rows of any kind, K prototypes, T tokens, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sensorium import collectives
+from sensorium.losses.contrastive import unit
+
+
+def swapped_cross_entropy(scores: Sequence[Tensor], targets: Sequence[Tensor], temperature: Tensor | float) -> Tensor:
+    """Cross-entropy of every view's target under every *other* view's scores, mean over those pairs of views.
+
+    DINO's loss (Caron et al. 2021, eq. 3), the targets a teacher's, and SwAV's (Caron et al. 2020, eq. 1 and 2), the
+    targets Sinkhorn codes.
+
+    Args:
+        scores: (B, K) of each view.
+        targets: (B, K) of the first views, fewer than `scores` or as many.
+        temperature: what scores are divided by.
+
+    Returns:
+        This rank's share; the mean over ranks is the loss of the joined batch.
+    """
+    with torch.autocast(scores[0].device.type, enabled=False):
+        logs = [_log_softmax(s_BK, temperature) for s_BK in scores]
+        pairs = [(t_BK, log_BK) for i, t_BK in enumerate(targets) for j, log_BK in enumerate(logs) if i != j]
+        summed = sum(-(t_BK.to(log_BK.dtype) * log_BK).sum() for t_BK, log_BK in pairs)
+        return summed * collectives.world() / max(_joined_count(scores[0]) * len(pairs), 1)
+
+
+def masked_cross_entropy(scores_NK: Tensor, targets_NK: Tensor, mask_BT: Tensor, temperature: Tensor | float) -> Tensor:
+    """Cross-entropy of hidden tokens' targets under a student's scores (Zhou et al. 2022, eq. 2).
+
+    Args:
+        scores_NK: scores of the N hidden tokens, in the order of `mask_BT`.
+        targets_NK: their targets.
+        mask_BT: bool, True at the N hidden tokens.
+        temperature: what scores are divided by.
+
+    Returns:
+        This rank's share of the mean over examples of each one's mean over its hidden tokens; an example without any
+        counts as zero, as in the authors' code.
+    """
+    with torch.autocast(scores_NK.device.type, enabled=False):
+        log_NK = _log_softmax(scores_NK, temperature)
+        hidden_BT = mask_BT.sum(1, keepdim=True).clamp(min=1).expand(mask_BT.shape)
+        each_N = -(targets_NK.to(log_NK.dtype) * log_NK).sum(-1) / hidden_BT[mask_BT]
+        return each_N.sum() * collectives.world() / max(_joined_count(mask_BT), 1)
+
+
+@torch.no_grad()
+def centred_softmax(scores_NK: Tensor, centre_K: Tensor, temperature: Tensor | float) -> Tensor:
+    """Return targets: the softmax of scores less a centre (Caron et al. 2021, section 3.1)."""
+    with torch.autocast(scores_NK.device.type, enabled=False):
+        return _log_softmax(scores_NK - centre_K, temperature).exp()
+
+
+@torch.no_grad()
+def moved_centre(centre_K: Tensor, scores_NK: Tensor, momentum: float = 0.9) -> Tensor:
+    """Return the centre moved towards the mean scores of all ranks' rows (Caron et al. 2021, eq. 4).
+
+    It stays where it is when no rank has a row.
+    """
+    with torch.autocast(scores_NK.device.type, enabled=False):
+        count = collectives.total(centre_K.new_tensor(float(len(scores_NK))))
+        mean_K = collectives.total(scores_NK.to(centre_K.dtype).sum(0)) / count.clamp(min=1)
+        return centre_K.lerp(torch.where(count > 0, mean_K, centre_K), 1 - momentum)
+
+
+@torch.no_grad()
+def sinkhorn_knopp(scores_NK: Tensor, temperature: Tensor | float, iterations: int = 3) -> Tensor:
+    """Return targets that share the joined rows of all ranks evenly among prototypes (Cuturi 2013; Caron et al. 2020).
+
+    Computed on logarithms, so that it is finite at every temperature.
+
+    Args:
+        scores_NK: this rank's rows; ranks may have different numbers of them.
+        temperature: the weight of the entropy, SwAV's epsilon and DINOv2's teacher temperature.
+        iterations: how often prototypes and rows are normalised in turn, rows last.
+    """
+    with torch.autocast(scores_NK.device.type, enabled=False):
+        log_NK = _precise(scores_NK) / temperature
+        for _ in range(iterations):
+            every_WK, _ = collectives.gather(log_NK.logsumexp(0, keepdim=True))
+            log_NK = (log_NK - every_WK.logsumexp(0)).log_softmax(-1)
+        return log_NK.exp()
+
+
+def koleo(x_BD: Tensor) -> Tensor:
+    """Kozachenko-Leonenko entropy: minus the mean log distance of each unit row to its nearest (Sablayrolles 2019).
+
+    Neighbours are sought among the joined rows of all ranks. Rows that coincide have no direction to part in: they
+    count at a distance of 1e-8 and receive no gradient. A single row has no neighbour; its loss is zero.
+
+    Args:
+        x_BD: this rank's rows, any scale.
+
+    Returns:
+        This rank's share; the mean over ranks is the loss of the joined batch.
+    """
+    with torch.autocast(x_BD.device.type, enabled=False):
+        x_BD = unit(x_BD)
+        x_MD, first = collectives.gather(x_BD)
+        m = len(x_MD)
+        if m < 2:
+            return 0.0 * x_MD.sum()
+        selves_B = first + torch.arange(len(x_BD), device=x_BD.device)
+        similarity_BM = (x_BD.detach() @ x_MD.detach().T).scatter(1, selves_B[:, None], float("-inf"))
+        squares_B = (x_BD - x_MD[similarity_BM.argmax(1)]).square().sum(1)
+        return -0.5 * squares_B.clamp(min=1e-16).log().sum() * collectives.world() / m
+
+
+@torch.no_grad()
+def entropy(targets_NK: Tensor) -> Tensor:
+    """Return the mean entropy of distributions, in nats; zero without rows."""
+    return torch.special.entr(targets_NK).sum() / max(len(targets_NK), 1)
+
+
+def _precise(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _log_softmax(scores_NK: Tensor, temperature: Tensor | float) -> Tensor:
+    return (_precise(scores_NK) / temperature).log_softmax(-1)
+
+
+def _joined_count(rows: Tensor) -> int:
+    return sum(collectives.sizes_of(len(rows), rows.device))

@@ -1,0 +1,31 @@
+"""The dense form: the whole matrix of pairs, differentiated by autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from sensorium import collectives
+from sensorium.losses.engine.kernels import Kernel
+from sensorium.losses.engine.sides import Side, left_out
+
+
+def dense(
+    kernel: Kernel, x: Side, y: Side, sizes: Sequence[int], scale: Tensor, bias: Tensor, columns: bool
+) -> tuple[Tensor, Tensor]:
+    """Return the sums (N, K) of the rows of `x`, and (M, K) of those of `y`, or (M, 0) without `columns`."""
+    all_y = _gathered(y)
+    logits_NM = scale * (x.rows @ all_y.rows.T) + bias
+    out = left_out(x, all_y)
+    rows_NK = kernel.whole(logits_NM, out[0])
+    if not columns:
+        return rows_NK, y.rows.new_zeros(len(y.rows), 0)
+    if len(sizes) == 1:  # one process: the columns of the same matrix
+        return rows_NK, kernel.whole(logits_NM.T, None if out[1] is None else out[1].T)
+    all_x = _gathered(x)
+    return rows_NK, kernel.whole(scale * (y.rows @ all_x.rows.T) + bias, left_out(y, all_x)[0])
+
+
+def _gathered(side: Side) -> Side:
+    return Side(*(None if t is None else collectives.gather(t)[0] for t in side))

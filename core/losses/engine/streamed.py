@@ -1,0 +1,120 @@
+"""The streamed form: one tile of the matrix of pairs at a time, blocks of rows passed round the ranks.
+
+Forward keeps the sums, and saves nothing but them and the rows; backward computes every tile again. Each pair of rows
+is met once, on the rank of its `x`, for rows and columns both. What belongs to a block of `y` (its columns' sums, its
+gradient) travels with it and comes home after a full turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from sensorium.losses.engine.kernels import Kernel, Masks, Sums
+from sensorium.losses.engine.ring import Ring
+from sensorium.losses.engine.sides import Side, left_out
+
+CPU_TILE, GPU_TILE = 512, 4096
+"""Rows and columns of a tile. On a processor the tile, 1 MB in fp32, stays in the second-level cache."""
+PARTS = len(Side._fields)
+
+
+def streamed(
+    kernel: Kernel, x: Side, y: Side, sizes: Sequence[int], scale: Tensor, bias: Tensor, columns: bool
+) -> tuple[Tensor, Tensor]:
+    """Return the sums (N, K) of the rows of `x`, and (M, K) of those of `y`, or (M, 0) without `columns`.
+
+    Rows contrasted with themselves (`x` is `y`) are a symmetric matrix: of this rank's own, half the tiles are made.
+    """
+    mirrored = x is y and not columns
+    return _Streamed.apply(kernel, tuple(sizes), columns, mirrored, scale, bias, *x, *y)
+
+
+class _Streamed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, kernel, sizes, columns, mirrored, scale, bias, *tensors):
+        x, y = Side(*tensors[:PARTS]), Side(*tensors[PARTS:])
+        ring, block = Ring(sizes), y
+        rows_NK = _filled(x.rows, kernel.width, kernel.start)
+        cols_MK = _filled(y.rows, kernel.width if columns else 0, kernel.start)
+        with torch.autocast(x.rows.device.type, enabled=False):
+            for step in ring.steps:
+                coming = ring.start(step, *block) if ring.turns(step) else None
+                folded = mirrored and step == 0
+                for i, j, logits_RC, out in _tiles(x, block, scale, bias, folded):
+                    sums = kernel.tile(logits_RC, out, columns or (folded and i != j))
+                    rows_NK[i] = kernel.join(rows_NK[i], sums[0])
+                    if sums[1] is not None:
+                        both = rows_NK if folded else cols_MK
+                        both[j] = kernel.join(both[j], sums[1])
+                if columns:
+                    cols_MK = ring.hand_on(step, cols_MK)
+                block = Side(*coming.wait()) if coming else block
+        ctx.kernel, ctx.sizes, ctx.columns, ctx.mirrored = kernel, sizes, columns, mirrored
+        ctx.save_for_backward(scale, bias, rows_NK, cols_MK, *tensors)
+        return rows_NK, cols_MK
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_rows_NK, grad_cols_MK):
+        scale, bias, rows_NK, cols_MK, *tensors = ctx.saved_tensors
+        x, y = Side(*tensors[:PARTS]), Side(*tensors[PARTS:])
+        ring, block, columns = Ring(ctx.sizes), y, Sums(cols_MK, grad_cols_MK)
+        rows = Sums(rows_NK, grad_rows_NK)
+        dx_ND, dy_MD, dbias = torch.zeros_like(x.rows), torch.zeros_like(y.rows), torch.zeros_like(bias)
+        with torch.autocast(x.rows.device.type, enabled=False):
+            for step in ring.steps:
+                coming = ring.start(step, *block, *columns) if ring.turns(step) else None
+                folded = ctx.mirrored and step == 0
+                for i, j, logits_RC, out in _tiles(x, block, scale, bias, folded):
+                    other = None
+                    if ctx.columns or (folded and i != j):
+                        other = Sums(*(t[j] for t in (rows if folded else columns)))
+                    slope_RC = ctx.kernel.slope(logits_RC, out, Sums(*(t[i] for t in rows)), other)
+                    dx_ND[i].addmm_(slope_RC, block.rows[j])
+                    dy_MD[j].addmm_(slope_RC.T, x.rows[i])
+                    if ctx.needs_input_grad[5]:
+                        dbias += slope_RC.sum()
+                dy_MD = ring.hand_on(step, dy_MD)
+                if coming:
+                    came = coming.wait()
+                    block, columns = Side(*came[:PARTS]), Sums(*came[PARTS:])
+            dscale = torch.dot(x.rows.flatten(), dx_ND.flatten())  # the sum of slope times cosine
+            others = (None,) * (PARTS - 1)
+            return None, None, None, None, dscale, dbias, dx_ND.mul_(scale), *others, dy_MD.mul_(scale), *others
+
+
+def _filled(like_ND: Tensor, width: int, value: float) -> Tensor:
+    return like_ND.new_full((len(like_ND), width), value)
+
+
+class Tile(NamedTuple):
+    """Some rows against some columns: where they are, their logits (R, C), and which pairs are left out."""
+
+    rows: slice
+    columns: slice
+    logits: Tensor
+    out: Masks
+
+
+def _tiles(x: Side, y: Side, scale: Tensor, bias: Tensor, folded: bool) -> Iterator[Tile]:
+    """Iterate over the tiles of a block, those below the diagonal left out when it is folded there.
+
+    All tiles share one buffer: each is done with before the next is made.
+    """
+    edge = GPU_TILE if x.rows.is_cuda else CPU_TILE
+    buffer = x.rows.new_empty(min(edge, len(x.rows)) * min(edge, len(y.rows)))
+    for top in range(0, len(x.rows), edge):
+        i = slice(top, min(top + edge, len(x.rows)))
+        xs = x.cut(i)
+        scaled_RD = xs.rows * scale
+        for left in range(top if folded else 0, len(y.rows), edge):
+            j = slice(left, min(left + edge, len(y.rows)))
+            ys = y.cut(j)
+            logits_RC = buffer[: len(xs.rows) * len(ys.rows)].view(len(xs.rows), len(ys.rows))
+            torch.mm(scaled_RD, ys.rows.T, out=logits_RC)
+            yield Tile(i, j, logits_RC.add_(bias), left_out(xs, ys))

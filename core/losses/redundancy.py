@@ -1,0 +1,71 @@
+"""Losses on statistics of the joined batch: dimensions that agree between views, and repeat nothing within one.
+
+Each view has its own statistics. Rows of all ranks are joined first, so every rank computes the whole loss; the mean
+over ranks is that loss, and its gradient that of the joined batch.
+
+Letters: B this rank's rows, M joined rows of all ranks, D width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sensorium import collectives
+
+
+def barlow_twins(z1_BD: Tensor, z2_BD: Tensor, redundancy: float = 0.005) -> Tensor:
+    """Pull the views' cross-correlation matrix towards the identity (Zbontar et al. 2021, eq. 1 and 2).
+
+    Args:
+        z1_BD: this rank's rows of the first view.
+        z2_BD: the same records' rows of the second view.
+        redundancy: weight of the squares off the diagonal.
+    """
+    with torch.autocast(z1_BD.device.type, enabled=False):
+        z1_MD, z2_MD = _joined(z1_BD), _joined(z2_BD)
+        correlation_DD = _standardised(z1_MD).T @ _standardised(z2_MD) / max(len(z1_MD), 1)
+        on_diagonal = (correlation_DD.diagonal() - 1).square().sum()
+        return on_diagonal + redundancy * _off_diagonal(correlation_DD).square().sum()
+
+
+def vicreg(
+    z1_BD: Tensor, z2_BD: Tensor, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0
+) -> Tensor:
+    """Equal views, dimensions that vary and do not covary (Bardes et al. 2022, eq. 6 and algorithm 1).
+
+    The invariance term is a mean over rows and dimensions, as in the paper's algorithm. The authors' code halves the
+    variance term besides; `variance=12.5` is what it computes.
+
+    Args:
+        z1_BD: this rank's rows of the first view.
+        z2_BD: the same records' rows of the second view.
+        invariance: weight of the mean square between views.
+        variance: weight of the hinge that keeps each dimension's deviation at 1 or above, summed over views.
+        covariance: weight of the squared covariances between dimensions, over D, summed over views.
+    """
+    with torch.autocast(z1_BD.device.type, enabled=False):
+        z1_MD, z2_MD = _joined(z1_BD), _joined(z2_BD)
+        m, d = max(len(z1_MD), 1), z1_MD.shape[1]
+        loss = invariance * (z1_MD - z2_MD).square().sum() / (m * d)
+        for z_MD in (z1_MD, z2_MD):
+            centred_MD = z_MD - z_MD.sum(0) / m
+            covariance_DD = centred_MD.T @ centred_MD / max(m - 1, 1)
+            deviation_D = (covariance_DD.diagonal() + 1e-4).sqrt()
+            loss = loss + variance * (1 - deviation_D).relu().mean()
+            loss = loss + covariance * _off_diagonal(covariance_DD).square().sum() / d
+        return loss
+
+
+def _joined(z_BD: Tensor) -> Tensor:
+    return collectives.gather(z_BD if z_BD.dtype == torch.float64 else z_BD.float())[0]
+
+
+def _standardised(z_MD: Tensor) -> Tensor:
+    """Return rows whose dimensions have mean 0 and deviation 1 (biased, as batch norm's, with its epsilon)."""
+    centred_MD = z_MD - z_MD.sum(0) / max(len(z_MD), 1)
+    return centred_MD * (centred_MD.square().sum(0) / max(len(z_MD), 1) + 1e-5).rsqrt()
+
+
+def _off_diagonal(x_DD: Tensor) -> Tensor:
+    return x_DD - torch.diag(x_DD.diagonal())

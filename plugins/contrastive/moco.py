@@ -1,0 +1,75 @@
+"""MoCo v2."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from sensorium import Needs, Objective, Outcome, Teacher, View, losses
+from sensorium.plugins.contrastive.queue import Queue
+
+
+class MoCo(Objective):
+    """InfoNCE of the first view with a teacher's key of the second, against a queue (He et al. 2020, Chen et al. 2020).
+
+    The teacher encodes the keys of a batch in random parts, so that batch norm's statistics do not tell a query which
+    key is its own (He et al. 2020, section 3.3, "shuffling BN", within a rank).
+
+    Args:
+        temperature: what cosines are divided by.
+        momentum: of the teacher.
+        queue: how many earlier keys to contrast with.
+        parts: how many random parts the keys of a batch are encoded in, each of at least two records.
+        width: hidden width of the projection head.
+        dim: width of the space in which views are compared.
+    """
+
+    needs = Needs(views=2)
+
+    def __init__(
+        self,
+        temperature: float = 0.2,
+        momentum: float = 0.99,
+        queue: int = 4096,
+        parts: int = 4,
+        width: int = 2048,
+        dim: int = 128,
+    ) -> None:
+        super().__init__()
+        self.temperature, self.momentum, self.size, self.parts = temperature, momentum, queue, parts
+        self.width, self.dim = width, dim
+
+    def build(self, encoders):
+        """Make the projection head, the teacher and the queue."""
+        self.project = nn.Sequential(
+            nn.Linear(encoders.single.dim, self.width), nn.ReLU(inplace=True), nn.Linear(self.width, self.dim)
+        )
+        self.teacher = Teacher(encoders, project=self.project)
+        self.queue = Queue(self.size, self.dim)
+
+    def forward(self, views, encode):
+        """Contrast the first view with keys of the second, then queue those."""
+        first, second = views
+        (features,) = encode([first])
+        q_BD = self.project(features.pooled)
+        k_BD = self.keys(second, encode.using(self.teacher.encoders))
+        loss = losses.queue_contrast(q_BD, k_BD, self.queue.rows, self.temperature)
+        if self.training:
+            self.queue.push(k_BD)
+        return Outcome(
+            loss,
+            logs={"queue_filled": self.queue.filled},
+            features={"features": features.pooled.detach(), "projection": q_BD.detach()},
+        )
+
+    @torch.no_grad()
+    def keys(self, view, encode):
+        """Return the teacher's keys of a view, encoded in random parts."""
+        order_B = torch.randperm(len(view), device=view.batch.device)
+        parts = order_B.chunk(max(min(self.parts, len(view) // 2), 1))
+        encoded = [encode([View(view.batch.select(p), modality=view.modality)])[0].pooled for p in parts]
+        return self.teacher.heads["project"](torch.cat(encoded))[order_B.argsort()]
+
+    def after_step(self, progress):
+        """Move the teacher."""
+        self.teacher.update(self.momentum)

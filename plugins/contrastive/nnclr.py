@@ -1,0 +1,44 @@
+"""NNCLR."""
+
+from __future__ import annotations
+
+from sensorium import Needs, Objective, Outcome, heads, losses
+from sensorium.plugins.contrastive.queue import Queue
+
+
+class NNCLR(Objective):
+    """InfoNCE of the nearest earlier row to one view with predictions of the other (Dwibedi et al. 2021, eq. 3).
+
+    Args:
+        temperature: what cosines are divided by.
+        queue: how many earlier projections neighbours are sought among.
+        width: hidden width of projection and prediction head.
+        dim: width of the space in which views are compared.
+    """
+
+    needs = Needs(views=2)
+
+    def __init__(self, temperature: float = 0.1, queue: int = 4096, width: int = 2048, dim: int = 256) -> None:
+        super().__init__()
+        self.temperature, self.size, self.width, self.dim = temperature, queue, width, dim
+
+    def build(self, encoders):
+        """Make the heads and the queue."""
+        self.project = heads.projection_head(encoders.single.dim, self.width, self.dim, layers=3)
+        self.predict = heads.prediction_head(self.dim, self.width, self.dim)
+        self.queue = Queue(self.size, self.dim)
+
+    def forward(self, views, encode):
+        """Contrast each view's neighbour with the other view, then queue the first view."""
+        f1, f2 = encode(views)
+        z1_BD, z2_BD = self.project(f1.pooled), self.project(f2.pooled)
+        n1_BD, n2_BD = (losses.nearest_rows(z_BD, self.queue.rows) for z_BD in (z1_BD, z2_BD))
+        one = losses.info_nce(n1_BD, self.predict(z2_BD), self.temperature)
+        other = losses.info_nce(n2_BD, self.predict(z1_BD), self.temperature)
+        if self.training:
+            self.queue.push(z1_BD.detach())
+        return Outcome(
+            (one + other) / 2,
+            logs={"queue_filled": self.queue.filled},
+            features={"features": f1.pooled.detach(), "projection": z1_BD.detach()},
+        )

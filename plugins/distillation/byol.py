@@ -1,0 +1,46 @@
+"""BYOL."""
+
+from __future__ import annotations
+
+import torch
+
+from sensorium import Needs, Objective, Outcome, Teacher, cosine_ramp, heads, losses
+
+
+class BYOL(Objective):
+    """Predict a teacher's projection of the other view, both ways (Grill et al. 2020, eq. 2).
+
+    Args:
+        momentum: of the teacher at the start; it rises to 1 along a half cosine.
+        width: hidden width of projection and prediction head.
+        dim: width of the space in which views are compared.
+    """
+
+    needs = Needs(views=2)
+
+    def __init__(self, momentum: float = 0.99, width: int = 2048, dim: int = 256) -> None:
+        super().__init__()
+        self.momentum, self.width, self.dim = momentum, width, dim
+
+    def build(self, encoders):
+        """Make the heads, and the teacher, which has no prediction head."""
+        self.project = heads.prediction_head(encoders.single.dim, self.width, self.dim)
+        self.predict = heads.prediction_head(self.dim, self.width, self.dim)
+        self.teacher = Teacher(encoders, project=self.project)
+
+    def forward(self, views, encode):
+        """Predict each view's target from the other view."""
+        f1, f2 = encode(views)
+        z1_BD, z2_BD = self.project(f1.pooled), self.project(f2.pooled)
+        with torch.no_grad():
+            t1_BD, t2_BD = (
+                self.teacher.heads["project"](f.pooled) for f in encode.using(self.teacher.encoders)(views)
+            )
+        one = losses.negative_cosine(self.predict(z1_BD), t2_BD)
+        other = losses.negative_cosine(self.predict(z2_BD), t1_BD)
+        loss = (2 + 2 * one) + (2 + 2 * other)
+        return Outcome(loss, features={"features": f1.pooled.detach(), "projection": z1_BD.detach()})
+
+    def after_step(self, progress):
+        """Move the teacher."""
+        self.teacher.update(cosine_ramp(self.momentum, 1.0, progress))

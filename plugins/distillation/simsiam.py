@@ -1,0 +1,38 @@
+"""SimSiam."""
+
+from __future__ import annotations
+
+from sensorium import Needs, Objective, Outcome, heads, losses
+
+
+class SimSiam(Objective):
+    """Predict one's own projection of the other view, both ways, without a teacher (Chen and He 2021, eq. 2 to 4).
+
+    The projection that is predicted receives no gradient: that alone keeps features from collapsing. The paper keeps
+    the prediction head's learning rate constant; here it follows the recipe's schedule like every other.
+
+    Args:
+        width: width of the projection head, hidden and last.
+        bottleneck: hidden width of the prediction head; the paper's is a quarter of `width`.
+    """
+
+    needs = Needs(views=2)
+
+    def __init__(self, width: int = 2048, bottleneck: int = 512) -> None:
+        super().__init__()
+        self.width, self.bottleneck = width, bottleneck
+
+    def build(self, encoders):
+        """Make the heads."""
+        self.project = heads.projection_head(encoders.single.dim, self.width, self.width, layers=3)
+        self.predict = heads.prediction_head(self.width, self.bottleneck, self.width)
+
+    def forward(self, views, encode):
+        """Predict each view's projection from the other view."""
+        f1, f2 = encode(views)
+        z1_BD, z2_BD = self.project(f1.pooled), self.project(f2.pooled)
+        one = losses.negative_cosine(self.predict(z1_BD), z2_BD)
+        other = losses.negative_cosine(self.predict(z2_BD), z1_BD)
+        return Outcome(
+            (one + other) / 2, features={"features": f1.pooled.detach(), "projection": z1_BD.detach()}
+        )

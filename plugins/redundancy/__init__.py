@@ -1,0 +1,15 @@
+"""Objectives that agree between views and keep features from collapsing by statistics of the batch."""
+
+from sensorium import hookimpl
+
+_HOME = "sensorium.plugins.redundancy"
+
+
+@hookimpl
+def sensorium_register_objectives(register):
+    """Register the redundancy objectives."""
+    register(
+        "barlow-twins", f"{_HOME}.barlow_twins:BarlowTwins", summary="make the views' cross-correlation the identity"
+    )
+    register("vicreg", f"{_HOME}.vicreg:VICReg", summary="equal views, dimensions that vary and do not covary")
+    register("swav", f"{_HOME}.swav:SwAV", summary="predict a view's balanced cluster from the other views")

@@ -1,0 +1,33 @@
+"""Barlow Twins."""
+
+from __future__ import annotations
+
+from sensorium import Needs, Objective, Outcome, heads, losses
+
+
+class BarlowTwins(Objective):
+    """Make the views' cross-correlation matrix the identity (Zbontar et al. 2021, eq. 1).
+
+    Args:
+        redundancy: weight of the squares off the diagonal.
+        width: hidden width of the projection head.
+        dim: width of the space whose dimensions are decorrelated; the wider, the better.
+        layers: linear maps of the projection head.
+    """
+
+    needs = Needs(views=2)
+
+    def __init__(self, redundancy: float = 0.005, width: int = 2048, dim: int = 2048, layers: int = 3) -> None:
+        super().__init__()
+        self.redundancy, self.width, self.dim, self.layers = redundancy, width, dim, layers
+
+    def build(self, encoders):
+        """Make the projection head."""
+        self.project = heads.prediction_head(encoders.single.dim, self.width, self.dim, self.layers)
+
+    def forward(self, views, encode):
+        """Correlate the two views."""
+        f1, f2 = encode(views)
+        z1_BD, z2_BD = self.project(f1.pooled), self.project(f2.pooled)
+        loss = losses.barlow_twins(z1_BD, z2_BD, self.redundancy)
+        return Outcome(loss, features={"features": f1.pooled.detach(), "projection": z1_BD.detach()})

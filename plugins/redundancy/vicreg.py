@@ -1,0 +1,44 @@
+"""VICReg."""
+
+from __future__ import annotations
+
+from sensorium import Needs, Objective, Outcome, heads, losses
+
+
+class VICReg(Objective):
+    """Equal views whose dimensions vary and do not covary (Bardes et al. 2022, eq. 6).
+
+    Args:
+        invariance: weight of the mean square between views.
+        variance: weight of the hinge on each dimension's deviation, summed over views; the authors' code halves it.
+        covariance: weight of the squared covariances between dimensions.
+        width: hidden width of the expander head.
+        dim: width of the space whose dimensions are decorrelated; the wider, the better.
+        layers: linear maps of the expander head.
+    """
+
+    needs = Needs(views=2)
+
+    def __init__(
+        self,
+        invariance: float = 25.0,
+        variance: float = 25.0,
+        covariance: float = 1.0,
+        width: int = 2048,
+        dim: int = 2048,
+        layers: int = 3,
+    ) -> None:
+        super().__init__()
+        self.weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
+        self.width, self.dim, self.layers = width, dim, layers
+
+    def build(self, encoders):
+        """Make the expander head."""
+        self.expand = heads.prediction_head(encoders.single.dim, self.width, self.dim, self.layers)
+
+    def forward(self, views, encode):
+        """Compare the two views, and the dimensions of each."""
+        f1, f2 = encode(views)
+        z1_BD, z2_BD = self.expand(f1.pooled), self.expand(f2.pooled)
+        loss = losses.vicreg(z1_BD, z2_BD, **self.weights)
+        return Outcome(loss, features={"features": f1.pooled.detach(), "projection": z1_BD.detach()})
