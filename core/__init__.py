@@ -39,6 +39,9 @@ _HOME = {
     "SensoriumError": "sensorium.errors",
     "losses": "sensorium.losses",
     "heads": "sensorium.heads",
+    "Decoder": "sensorium.decoder",
+    "at_places": "sensorium.decoder",
+    "places_of": "sensorium.decoder",
     "Teacher": "sensorium.teacher",
     "cosine_ramp": "sensorium.teacher",
     # what a user calls
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
         Tokens,
         ViewGenerator,
     )
+    from sensorium.decoder import Decoder, at_places, places_of
     from sensorium.errors import BadSample, SensoriumError
     from sensorium.hookspecs import hookimpl
     from sensorium.recipe import Recipe

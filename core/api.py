@@ -15,9 +15,9 @@ from sensorium.assembly import Plan, make_plan
 from sensorium.checkpoint import Checkpoints, weights_of
 from sensorium.contracts import Source
 from sensorium.distributed import build_fabric, launching_rank
-from sensorium.errors import Interrupted, RecipeError
-from sensorium.evaluate.measure import Measurement
-from sensorium.evaluate.tables import Table
+from sensorium.errors import Interrupted, RecipeError, RunError
+from sensorium.evaluation.measure import Measurement
+from sensorium.evaluation.tables import Table
 from sensorium.extensions import Extensions, load_extensions
 from sensorium.files import write_atomically
 from sensorium.model import Model
@@ -175,7 +175,7 @@ def load(run: str | Path, checkpoint: str = "final", extensions: Extensions | No
 
 
 def evaluate(
-    run: str | Path,
+    runs: str | Path | Sequence[str | Path],
     evaluators: Sequence[str] | None = None,
     overrides: Sequence[str] = (),
     *,
@@ -183,10 +183,10 @@ def evaluate(
     source: Source | None = None,
     extensions: Extensions | None = None,
 ) -> dict[str, Table]:
-    """Measure a run on its test part.
+    """Measure a run on its test part, or several runs of one recipe that differ in their seed.
 
     Args:
-        run: the run folder.
+        runs: the run folder, or several; figures are then means and deviations over them.
         evaluators: names of tables of the recipe, or of registered evaluators; default all tables of the recipe.
         overrides: `key.sub=value` texts applied to the run's recipe, such as `evaluate.evaluators.knn.k=5`.
         checkpoint: as in `load`.
@@ -194,17 +194,22 @@ def evaluate(
         extensions: plugins, when not those that are installed.
 
     Returns:
-        Table name -> the table, which is also written to `RUN/evaluations`.
+        Table name -> the table, which is also written to `evaluations` in the (first) run's folder.
     """
     extensions = extensions or load_extensions()
-    named = read_recipe(Run.open(run).recipe_file, extensions.registry, overrides).plain()["evaluate"]["evaluators"]
+    first, *others = [runs] if isinstance(runs, str | Path) else runs
+    named = read_recipe(Run.open(first).recipe_file, extensions.registry, overrides).plain()["evaluate"]["evaluators"]
     chosen = named if evaluators is None else {name: named.get(name, {"name": name}) for name in evaluators}
     if not chosen:
         raise RecipeError(
             "The recipe names no evaluator: choose one with --with; `sensorium list evaluators` shows them."
         )
-    model, measurement = _opened(run, overrides, checkpoint, source, extensions, chosen)
-    return measurement.on_test(model)
+    model, measurement = _opened(first, overrides, checkpoint, source, extensions, chosen)
+    seeds = [load(other, checkpoint, extensions) for other in others]
+    for other, seed in zip(others, seeds, strict=True):
+        if not seed.alike(model):
+            raise RunError(f"The runs {first} and {other} differ in more than their seed: evaluate them one by one.")
+    return measurement.on_test(model, *seeds)
 
 
 def _opened(

@@ -30,13 +30,18 @@ FABRIC_GROUPS = ("lightning_fabric.callbacks_factory", "lightning.fabric.callbac
 BUILTINS = {
     "commands": "sensorium.cli",
     "sources": "sensorium.data.plugin",
-    "evaluators": "sensorium.evaluate.plugin",
+    "evaluators": "sensorium.evaluation.plugin",
     "recipes": "sensorium.recipe.plugin",
     "image": "sensorium.modalities.image",
     "text": "sensorium.modalities.text",
+    "timeseries": "sensorium.modalities.timeseries",
     "contrastive": "sensorium.plugins.contrastive",
     "crossmodal": "sensorium.plugins.crossmodal",
+    "distillation": "sensorium.plugins.distillation",
+    "masked": "sensorium.plugins.masked",
+    "predictive": "sensorium.plugins.predictive",
     "pretext": "sensorium.plugins.pretext",
+    "redundancy": "sensorium.plugins.redundancy",
     "samples": "sensorium.plugins.samples",
 }
 """The one list in core that names modalities and objectives: built-in plugin name to its module."""

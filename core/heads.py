@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,7 +25,7 @@ def bottleneck_head(dim: int, width: int, out: int, layers: int = 3) -> nn.Seque
     """Return an MLP without batch norm, of GELUs between small initial weights (DINO, appendix C)."""
     sizes = [dim, *[width] * (layers - 1), out]
     modules: list[nn.Module] = []
-    for a, b in zip(sizes, sizes[1:], strict=False):
+    for a, b in pairwise(sizes):
         linear = nn.Linear(a, b)
         nn.init.trunc_normal_(linear.weight, std=0.02)
         nn.init.zeros_(linear.bias)
@@ -54,6 +56,26 @@ class Prototypes(nn.Module):
         with torch.autocast(x_ND.device.type, enabled=False):
             weight_KD = self.weight if learn is None else torch.where(learn, self.weight, self.weight.detach())
             return F.normalize(x_ND.to(weight_KD.dtype), dim=-1) @ F.normalize(weight_KD, dim=-1).T
+
+
+class PrototypeHead(nn.Module):
+    """A bottleneck head and the prototypes behind it: DINO's head (Caron et al. 2021, appendix C).
+
+    Args:
+        dim: width of the features.
+        width: hidden width.
+        bottleneck: width of the space of the prototypes.
+        count: K, how many prototypes.
+    """
+
+    def __init__(self, dim: int, width: int, bottleneck: int, count: int) -> None:
+        super().__init__()
+        self.project = bottleneck_head(dim, width, bottleneck)
+        self.prototypes = Prototypes(bottleneck, count)
+
+    def forward(self, x_ND: Tensor, learn: Tensor | None = None) -> Tensor:
+        """Return scores (N, K); for `learn` see `Prototypes`."""
+        return self.prototypes(self.project(x_ND), learn)
 
 
 def _hidden(dim: int, width: int, layers: int) -> tuple[list[nn.Module], int]:

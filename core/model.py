@@ -51,6 +51,12 @@ class Model:
         self.learner.to(device)
         return self
 
+    def alike(self, other: Model) -> bool:
+        """Whether two models come of recipes that agree in all but the seed, and of modalities that learned the same."""
+        recipes = [{**model.plan.recipe.plain(), "seed": 0, "evaluate": None} for model in (self, other)]
+        states = [{n: m.state() for n, m in model.plan.modalities.items()} for model in (self, other)]
+        return recipes[0] == recipes[1] and states[0] == states[1]
+
     def embed(self, *, space: str = "embedding", batch: int = 256, **raws: Sequence[Any]) -> dict[str, Tensor]:
         """Embed raw values of one or more modalities.
 

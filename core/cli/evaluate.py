@@ -8,22 +8,32 @@ from typing import Annotated
 import typer
 from rich import print as print_rich
 
+from sensorium.errors import RunError
+
 
 def evaluate(
-    run: Annotated[str, typer.Argument(help="The run folder.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="key.sub=value, applied to the run's recipe.")] = None,
+    arguments: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN... [KEY=VALUE]...", help="Run folders, then changes to the (first) run's recipe."),
+    ],
     evaluators: Annotated[
         list[str] | None, typer.Option("--with", help="An evaluator; may be given again. Default: those of the recipe.")
     ] = None,
     checkpoint: Annotated[str, typer.Option(help="final, best, last, or a step number.")] = "final",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure a run on its test part: chance, hand-made features, untrained and trained side by side."""
+    """Measure a run on its test part: chance, hand-made features, untrained and trained side by side.
+
+    Several runs of one recipe with different seeds give means and deviations.
+    """
     from sensorium.api import evaluate as measure
     from sensorium.cli.output import show_log
 
     show_log()
-    tables = measure(run, evaluators, overrides or [], checkpoint=checkpoint)
+    runs = [word for word in arguments if "=" not in word]
+    if not runs:
+        raise RunError("Name a run folder to evaluate.")
+    tables = measure(runs, evaluators, [word for word in arguments if "=" in word], checkpoint=checkpoint)
     if as_json:
         typer.echo(json.dumps({name: table.public() for name, table in tables.items()}, indent=2))
     else:

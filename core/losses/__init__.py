@@ -11,9 +11,12 @@ from sensorium.losses.distillation import (
     sinkhorn_knopp,
     swapped_cross_entropy,
 )
+from sensorium.losses.hierarchical import hierarchical_contrast
+from sensorium.losses.masked import masked_regression, reconstruction
 from sensorium.losses.queue import nearest_rows, queue_contrast
 from sensorium.losses.redundancy import barlow_twins, vicreg
 from sensorium.losses.regression import negative_cosine
+from sensorium.losses.sigreg import random_directions, sigreg
 from sensorium.losses.tokens import perplexity, token_cross_entropy, token_nats
 
 __all__ = [
@@ -22,15 +25,20 @@ __all__ = [
     "clip",
     "decoupled",
     "entropy",
+    "hierarchical_contrast",
     "info_nce",
     "koleo",
     "masked_cross_entropy",
+    "masked_regression",
     "moved_centre",
     "nearest_rows",
     "negative_cosine",
     "nt_xent",
     "perplexity",
     "queue_contrast",
+    "random_directions",
+    "reconstruction",
+    "sigreg",
     "sinkhorn_knopp",
     "swapped_cross_entropy",
     "token_cross_entropy",

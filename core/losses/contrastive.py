@@ -1,40 +1,63 @@
-"""The contrastive family: cross-entropy of similarities, rows against the rows of every rank.
+"""The contrastive family: each row looks for what belongs to it among the rows of every rank.
 
-Letters: B this rank's pairs, M joined rows of all ranks, D width. Similarities are cosines times a scale (one over
-the temperature). Everything is computed in fp32, or in fp64 when that comes in.
+Letters: B this rank's pairs, M joined pairs of all ranks, N rows of any kind, D width. Similarities are cosines times
+a scale, one over the temperature. Everything is computed in fp32, or in fp64 when that comes in, whatever the autocast.
+
+Each function gives this rank's share: the mean over ranks is the loss of the joined batch, uneven ranks and ranks
+without a row included. Small batches hold the matrix of similarities, large ones a tile of it at a time, and pass
+blocks of rows between ranks (`sensorium.losses.engine`); both give the same loss and gradient.
+
+The cross-entropy of a row is softplus(log-sum-exp of its negatives - own logit). A row's own pair thus stays apart
+from its negatives, and a loss that is nearly zero keeps its digits.
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from sensorium import collectives
+from sensorium.losses.engine import Side, log_sums, softplus
+
+
+class _Unit(torch.autograd.Function):
+    """Rows over their length. Saves the result, not the rows, and its backward makes one tensor of their size."""
+
+    @staticmethod
+    def forward(ctx, x_ND):
+        length_N1 = torch.linalg.vector_norm(x_ND, dim=-1, keepdim=True)
+        inverse_N1 = torch.where(length_N1 > 1e-12, length_N1.reciprocal(), 0.0)
+        unit_ND = x_ND * inverse_N1
+        ctx.save_for_backward(unit_ND, inverse_N1)
+        return unit_ND
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_ND):
+        unit_ND, inverse_N1 = ctx.saved_tensors
+        return (unit_ND * -cosines(unit_ND, grad_ND)[..., None]).add_(grad_ND).mul_(inverse_N1)
 
 
 def unit(x_ND: Tensor) -> Tensor:
-    """Return rows of length one, in fp32 (fp64 stays); a zero row stays zero."""
-    x_ND = x_ND if x_ND.dtype == torch.float64 else x_ND.float()
-    return F.normalize(x_ND, dim=-1)
+    """Return rows of length one, in fp32 (fp64 stays); a zero row stays zero, and has no gradient."""
+    return _Unit.apply(x_ND if x_ND.dtype == torch.float64 else x_ND.float())
 
 
-def contrast(
-    anchors_ND: Tensor, keys_MD: Tensor, positives_N: Tensor, scale: Tensor | float, exclude_N: Tensor | None = None
-) -> Tensor:
-    """Return the summed cross-entropy of each anchor choosing its positive among the keys (InfoNCE).
+def cosines(x_BD: Tensor, y_BD: Tensor) -> Tensor:
+    """Return (B,), the cosine of each unit row with the unit row that belongs to it."""
+    return torch.linalg.vecdot(x_BD, y_BD)
 
-    Args:
-        anchors_ND: unit rows.
-        keys_MD: unit rows.
-        positives_N: int64, the key that belongs to each anchor.
-        scale: what cosines are multiplied with, one over the temperature.
-        exclude_N: int64, a key that each anchor must not see (itself), or None.
-    """
-    logits_NM = scale * (anchors_ND @ keys_MD.T)
-    if exclude_N is not None:
-        logits_NM = logits_NM.scatter(1, exclude_N[:, None], float("-inf"))
-    return F.cross_entropy(logits_NM, positives_N, reduction="sum")
+
+def positions(sizes: list[int], device: torch.device) -> Tensor:
+    """Return int64 (B,): where this rank's rows stand among the joined rows of all ranks, `sizes` of each."""
+    first = sum(sizes[: collectives.rank()])
+    return torch.arange(first, first + sizes[collectives.rank()], device=device)
+
+
+def share(summed: Tensor, rows: int | Tensor) -> Tensor:
+    """Return a sum over this rank's rows as its share of the mean over `rows` joined rows; of no row, zero."""
+    return summed * collectives.world() / max(rows, 1)
 
 
 def clip(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float) -> Tensor:
@@ -51,11 +74,12 @@ def clip(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float) -> Tensor:
     """
     with torch.autocast(x_BD.device.type, enabled=False):
         x_BD, y_BD = unit(x_BD), unit(y_BD)
-        x_MD, first = collectives.gather(x_BD)
-        y_MD, _ = collectives.gather(y_BD)
-        positives_B = first + torch.arange(len(x_BD), device=x_BD.device)
-        summed = contrast(x_BD, y_MD, positives_B, scale) + contrast(y_BD, x_MD, positives_B, scale)
-        return summed * collectives.world() / max(2 * len(x_MD), 1)
+        sizes = collectives.sizes_of(len(x_BD), x_BD.device)
+        ids_B = positions(sizes, x_BD.device)
+        sums = log_sums(Side(x_BD, ids_B), Side(y_BD, ids_B), sizes, scale, columns=True)
+        own_B = scale * cosines(x_BD, y_BD)
+        summed = sum(softplus(sums_B1[:, 0] - own_B).sum() for sums_B1 in sums)
+        return share(summed, 2 * sum(sizes))
 
 
 def nt_xent(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float) -> Tensor:
@@ -71,14 +95,12 @@ def nt_xent(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float) -> Tensor
     """
     with torch.autocast(z1_BD.device.type, enabled=False):
         z1_BD, z2_BD = unit(z1_BD), unit(z2_BD)
-        z1_MD, first = collectives.gather(z1_BD)
-        z2_MD, _ = collectives.gather(z2_BD)
-        m = len(z1_MD)
-        mine_B = first + torch.arange(len(z1_BD), device=z1_BD.device)
-        anchors, keys = torch.cat([z1_BD, z2_BD]), torch.cat([z1_MD, z2_MD])
-        positives, selves = torch.cat([mine_B + m, mine_B]), torch.cat([mine_B, mine_B + m])
-        summed = contrast(anchors, keys, positives, 1 / temperature, exclude_N=selves)
-        return summed * collectives.world() / max(2 * m, 1)
+        sizes = collectives.sizes_of(len(z1_BD), z1_BD.device)
+        records_N = positions(sizes, z1_BD.device).repeat(2)  # a record's two rows are no negatives of each other
+        z = Side(torch.cat([z1_BD, z2_BD]), records_N)
+        sums_N1, _ = log_sums(z, z, [2 * size for size in sizes], 1 / temperature)
+        own_N = (cosines(z1_BD, z2_BD) / temperature).repeat(2)
+        return share(softplus(sums_N1[:, 0] - own_N).sum(), 2 * sum(sizes))
 
 
 def info_nce(anchors_BD: Tensor, keys_BD: Tensor, temperature: Tensor | float) -> Tensor:
@@ -92,9 +114,61 @@ def info_nce(anchors_BD: Tensor, keys_BD: Tensor, temperature: Tensor | float) -
     Returns:
         This rank's share; the mean over ranks is the loss of the joined batch.
     """
+    own_B = torch.arange(len(anchors_BD), device=anchors_BD.device)
+    return one_sided(anchors_BD, keys_BD, own_B, 1 / temperature)
+
+
+def one_sided(anchors_BD: Tensor, keys_ND: Tensor, positives_B: Tensor, scale: Tensor | float) -> Tensor:
+    """InfoNCE from anchors to keys of which there may be more than anchors.
+
+    Keys that are nobody's positive, such as captions changed to be wrong, are negatives of every anchor and look for
+    nothing themselves (Yuksekgonul et al. 2023).
+
+    Args:
+        anchors_BD: this rank's rows, any scale; they are normalised here.
+        keys_ND: this rank's keys, any number and scale; those of every rank are each anchor's negatives.
+        positives_B: int64, which of this rank's keys belongs to each anchor.
+        scale: what cosines are multiplied with, one over the temperature.
+
+    Returns:
+        This rank's share of the mean over all anchors; the mean over ranks is the loss of the joined batch.
+    """
     with torch.autocast(anchors_BD.device.type, enabled=False):
-        anchors_BD = unit(anchors_BD)
-        keys_MD, first = collectives.gather(unit(keys_BD))
-        positives_B = first + torch.arange(len(anchors_BD), device=anchors_BD.device)
-        summed = contrast(anchors_BD, keys_MD, positives_B, 1 / temperature)
-        return summed * collectives.world() / max(len(keys_MD), 1)
+        anchors_BD, keys_ND = unit(anchors_BD), unit(keys_ND)
+        sizes, anchors = (collectives.sizes_of(len(t), t.device) for t in (keys_ND, anchors_BD))
+        keys_N = positions(sizes, keys_ND.device)
+        sums_B1, _ = log_sums(Side(anchors_BD, keys_N[positives_B]), Side(keys_ND, keys_N), sizes, scale)
+        own_B = scale * cosines(anchors_BD, keys_ND[positives_B])
+        return share(softplus(sums_B1[:, 0] - own_B).sum(), sum(anchors))
+
+
+def supervised_contrastive(z_ND: Tensor, labels_N: Tensor, temperature: Tensor | float) -> Tensor:
+    """Contrast in which all rows of one label are each other's positives (Khosla et al. 2020, eq. 2).
+
+    Several views of a record are several rows of one label; with a label of its own for every record, and two views,
+    it is `nt_xent`. A row without a positive is left out of the mean, and stays a negative of the others.
+
+    Args:
+        z_ND: this rank's rows, any scale; they are normalised here.
+        labels_N: int64, the label of each; labels mean the same on every rank.
+        temperature: what cosines are divided by.
+
+    Returns:
+        This rank's share of the mean over the rows of every rank that have a positive; the mean over ranks is the
+        loss of the joined batch.
+    """
+    with torch.autocast(z_ND.device.type, enabled=False):
+        z_ND = unit(z_ND)
+        sizes = collectives.sizes_of(len(z_ND), z_ND.device)
+        z = Side(z_ND, ids=positions(sizes, z_ND.device))
+        sums_N1, _ = log_sums(z, z, sizes, 1 / temperature)
+        # The cosines with all positives of a row sum to that with the sum of its label's rows, less its own.
+        joined_MD, first = collectives.gather(z_ND)
+        labels, which_M = collectives.gather(labels_N)[0].unique(return_inverse=True)
+        which_N = which_M[first : first + len(z_ND)]
+        totals = joined_MD.new_zeros(len(labels), z_ND.shape[1]).index_add(0, which_M, joined_MD)
+        others_M = which_M.bincount(minlength=len(labels))[which_M] - 1
+        others_N = others_M[first : first + len(z_ND)]
+        attraction_N = cosines(z_ND, totals[which_N] - z_ND) / others_N.clamp(min=1)
+        each_N = torch.where(others_N > 0, sums_N1[:, 0] - attraction_N / temperature, 0.0)
+        return share(each_N.sum(), int((others_M > 0).sum()))

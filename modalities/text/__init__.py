@@ -46,6 +46,7 @@ def sensorium_register_views(register):
     register("spans", f"{home}:Spans", modality="text", summary="runs of tokens masked, to be restored")
     register("deletion", f"{home}:Deletion", modality="text", summary="tokens left out at random")
     register("reorder", f"{home}:Reorder", modality="text", summary="tokens shuffled within a short distance")
+    register("order", f"{home}:Order", modality="text", summary="segments in another order, to be told")
     register("noisy", f"{home}:Noisy", modality="text", summary="tokens left out, then shuffled nearby; two views")
 
 

@@ -95,14 +95,15 @@ class TextModality(Modality):
         self.tokenizer.load_state(state)
 
     def preview(self, example: Tensor) -> Image.Image:
-        """Write the text of an example, int64 (T,), on a white picture of 256 x 256 pixels."""
-        font, edge, side = ImageFont.load_default(size=14), 8, 256
+        """Write the text of an example, int64 (T,), on a white picture of 256 x 256 pixels; short texts are larger."""
+        text = "".join(c if c.isprintable() else " " for c in self.tokenizer.decode(example.tolist()))
+        size, edge, side = 28 if len(text) <= 60 else 14, 8, 256
+        font, step = ImageFont.load_default(size=size), round(1.3 * size)
         picture = Image.new("RGB", (side, side), "white")
         draw = ImageDraw.Draw(picture)
-        text = "".join(c if c.isprintable() else " " for c in self.tokenizer.decode(example.tolist()))
         for row, line in enumerate(_wrapped(text, font, side - 2 * edge)):
-            y = edge + row * 18
-            if y > side - edge - 18:
+            y = edge + row * step
+            if y > side - edge - step:
                 break
             draw.text((edge, y), line, fill="black", font=font)
         return picture

@@ -6,6 +6,7 @@ Letters: B texts, T tokens. "Free" tokens are those that stand for text; the oth
 from __future__ import annotations
 
 from abc import abstractmethod
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 import torch
@@ -60,9 +61,14 @@ def reorder(batch: TextBatch, distance: int, special: tuple[int, ...], rng: torc
     free_BT = free(batch, special)
     noise_BT = torch.rand(free_BT.shape, generator=rng, device=batch.device) * (distance + 1)
     place_T = torch.arange(free_BT.shape[1], device=batch.device)
+    return permute(batch, place_T + noise_BT, free_BT)
+
+
+def permute(batch: TextBatch, turn_BT: Tensor, free_BT: Tensor) -> TextBatch:
+    """Return the batch with the free tokens of each text in the order of their turns; equals stay as they stood."""
     # In both orders free tokens come first and the others follow as they stood, so that these stay where they were.
     slots_BT = free_BT.logical_not().to(torch.uint8).argsort(dim=1, stable=True)
-    order_BT = (place_T + noise_BT).masked_fill(~free_BT, torch.inf).argsort(dim=1, stable=True)
+    order_BT = turn_BT.float().masked_fill(~free_BT, torch.inf).argsort(dim=1, stable=True)
     ids_BT = torch.empty_like(batch.ids).scatter(1, slots_BT, batch.ids.gather(1, order_BT))
     return TextBatch(ids_BT, batch.mask.clone())
 
@@ -150,6 +156,35 @@ class Noisy(ViewGenerator):
         """Return `views` noisy texts."""
         thinned = [delete(batch, self.ratio, self._special, rng) for _ in range(self.views)]
         return [View(reorder(thin, self.distance, self._special, rng)) for thin in thinned]
+
+
+class Order(ViewGenerator):
+    """One view whose segments stand in another order, to be told (Lee et al. 2017, of frames).
+
+    The free tokens are cut into segments of nearly equal length. The target "order" is int64 (B,), the place of the
+    permutation in lexicographic order: `segments`! classes, 6 for 3 segments. A text shorter than that has empty ones.
+
+    Args:
+        segments: how many, 2 to 5.
+    """
+
+    target = "order"
+
+    def __init__(self, modality: TextModality, segments: int = 3) -> None:
+        if not 2 <= segments <= 5:
+            raise RecipeError(f"The view generator 'order' cuts a text into 2 to 5 segments, not {segments}.")
+        self.segments, self._special = segments, modality.tokenizer.special
+        self._orders_PS = torch.tensor(list(permutations(range(segments))))
+
+    def __call__(self, batch: TextBatch, rng: torch.Generator) -> list[View]:
+        """Return one view with its order as target."""
+        free_BT = free(batch, self._special)
+        place_BT = (free_BT.cumsum(1) - 1).clamp(min=0)
+        segment_BT = place_BT * self.segments // free_BT.sum(1, keepdim=True).clamp(min=1)
+        orders_PS = self._orders_PS.to(batch.device)
+        target_B = torch.randint(len(orders_PS), (len(batch),), generator=rng, device=batch.device)
+        turn_BT = orders_PS[target_B].gather(1, segment_BT)
+        return [View(permute(batch, turn_BT, free_BT), target=target_B)]
 
 
 class Hiding(ViewGenerator):

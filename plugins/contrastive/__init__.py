@@ -14,3 +14,4 @@ def sensorium_register_objectives(register):
     register("moco-v3", f"{_HOME}.moco_v3:MoCoV3", summary="contrast predictions with a slow teacher's keys")
     register("nnclr", f"{_HOME}.nnclr:NNCLR", summary="contrast the nearest earlier record with the other view")
     register("decoupled", f"{_HOME}.decoupled:Decoupled", summary="contrast whose positives leave the denominator")
+    register("ts2vec", f"{_HOME}.ts2vec:TS2Vec", summary="contrast aligned tokens of two views, scale after scale")

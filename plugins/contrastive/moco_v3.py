@@ -40,9 +40,7 @@ class MoCoV3(Objective):
         f1, f2 = encode(views)
         z1_BD, z2_BD = self.project(f1.pooled), self.project(f2.pooled)
         with torch.no_grad():
-            k1_BD, k2_BD = (
-                self.teacher.heads["project"](f.pooled) for f in encode.using(self.teacher.encoders)(views)
-            )
+            k1_BD, k2_BD = (self.teacher.heads["project"](f.pooled) for f in encode.using(self.teacher.encoders)(views))
         one = losses.info_nce(self.predict(z1_BD), k2_BD, self.temperature)
         other = losses.info_nce(self.predict(z2_BD), k1_BD, self.temperature)
         loss = 2 * self.temperature * (one + other)

@@ -33,9 +33,7 @@ class BYOL(Objective):
         f1, f2 = encode(views)
         z1_BD, z2_BD = self.project(f1.pooled), self.project(f2.pooled)
         with torch.no_grad():
-            t1_BD, t2_BD = (
-                self.teacher.heads["project"](f.pooled) for f in encode.using(self.teacher.encoders)(views)
-            )
+            t1_BD, t2_BD = (self.teacher.heads["project"](f.pooled) for f in encode.using(self.teacher.encoders)(views))
         one = losses.negative_cosine(self.predict(z1_BD), t2_BD)
         other = losses.negative_cosine(self.predict(z2_BD), t1_BD)
         loss = (2 + 2 * one) + (2 + 2 * other)

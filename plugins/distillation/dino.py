@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from sensorium import Needs, Objective, Teacher, heads, losses
+from sensorium import Needs, Objective, Outcome, Teacher, cosine_ramp, heads, losses
+from sensorium.plugins.distillation.targets import Centred
 
 
 class DINO(Objective):
@@ -14,9 +15,8 @@ class DINO(Objective):
         prototypes: how many; the paper has 65,536, small data fewer.
         large: how many views, the first ones, the teacher sees; small crops come after them.
         temperature: what the student's scores are divided by.
-        teacher_start: what the teacher's scores are divided by at the start.
-        teacher_temperature: and at the end of `warmup`, from when on it stays.
-        warmup: share of the training in which the teacher's temperature rises.
+        teacher_temperature: what the teacher's are divided by, at the start and after `warmup`.
+        warmup: share of the training in which the teacher's temperature changes.
         momentum: of the teacher at the start; it rises to 1 along a half cosine.
         freeze: share of the training in which the prototypes stay as they are.
         width: hidden width of the head.
@@ -30,8 +30,7 @@ class DINO(Objective):
         prototypes: int = 1024,
         large: int = 2,
         temperature: float = 0.1,
-        teacher_start: float = 0.04,
-        teacher_temperature: float = 0.07,
+        teacher_temperature: tuple[float, float] = (0.04, 0.07),
         warmup: float = 0.3,
         momentum: float = 0.99,
         freeze: float = 0.01,
@@ -39,31 +38,45 @@ class DINO(Objective):
         bottleneck: int = 256,
     ) -> None:
         super().__init__()
-        self.count, self.large, self.temperature = prototypes, large, temperature
-        self.teacher_temperatures, self.warmup = (teacher_start, teacher_temperature), warmup
-        self.momentum, self.freeze, self.width, self.bottleneck = momentum, freeze, width, bottleneck
+        self.large, self.temperature, self.momentum, self.freeze = large, temperature, momentum, freeze
+        self.teacher_temperature, self.warmup = teacher_temperature, warmup
+        self.width, self.bottleneck, self.count = width, bottleneck, prototypes
         self.register_buffer("progress", torch.zeros(()))
 
     def build(self, encoders):
-        """Make the head, the teacher and the centre."""
+        """Make the head and the teacher."""
         self.head = heads.PrototypeHead(encoders.single.dim, self.width, self.bottleneck, self.count)
         self.teacher = Teacher(encoders, head=self.head)
-        self.register_buffer("centre", torch.zeros(self.count))
+        self.assign = self.assignment()
+
+    def assignment(self):
+        """Return what turns a teacher's scores into targets."""
+        return Centred(self.count)
 
     def forward(self, views, encode):
         """Predict the teacher's choices for the large views from every other view."""
         features = encode(views)
-        scores = [self.head(f.pooled, self.learn) for f in features]
         with torch.no_grad():
             taught = encode.using(self.teacher.encoders)(views[: self.large])
-            targets = self.assign(torch.cat([self.teacher.heads["head"](f.pooled) for f in taught]), "centre")
-        loss = losses.swapped_cross_entropy(scores, targets.chunk(len(taught)), self.temperature)
-        return self.outcome(loss, targets, features[0])
+        loss, logs, scores_BK = self.match(features, taught)
+        return Outcome(loss, logs, {"features": features[0].pooled.detach(), "projection": scores_BK.detach()})
 
-    def assign(self, scores_NK, centre):
-        """Return the targets that a teacher's scores stand for, and move the centre of that name."""
-        centre_K = getattr(self, centre)
-        targets_NK = losses.centred_softmax(scores_NK, centre_K, self.sharpness)
-        if self.training:
-            setattr(self, centre, losses.moved_centre(centre_K, scores_NK))
-        return targets_NK
+    def match(self, features, taught):
+        """Return the loss between pooled features of all views and a teacher's, logs, and the first view's scores."""
+        scores = [self.head(f.pooled, self.progress >= self.freeze) for f in features]
+        with torch.no_grad():
+            taught_NK = torch.cat([self.teacher.heads["head"](f.pooled) for f in taught])
+            targets_NK = self.assign(taught_NK, self.sharpness())
+        loss = losses.swapped_cross_entropy(scores, targets_NK.chunk(len(taught)), self.temperature)
+        used = losses.entropy(targets_NK.mean(0, keepdim=True)).exp()
+        return loss, {"teacher_entropy": losses.entropy(targets_NK), "prototypes_used": used}, scores[0]
+
+    def sharpness(self):
+        """Return the teacher's temperature at this point of the training."""
+        start, end = self.teacher_temperature
+        return start + (end - start) * (self.progress / max(self.warmup, 1e-9)).clamp(max=1)
+
+    def after_step(self, progress):
+        """Move the teacher, and remember how far the training is."""
+        self.teacher.update(cosine_ramp(self.momentum, 1.0, progress))
+        self.progress.fill_(progress)

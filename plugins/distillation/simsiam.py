@@ -18,7 +18,7 @@ class SimSiam(Objective):
 
     needs = Needs(views=2)
 
-    def __init__(self, width: int = 2048, bottleneck: int = 512) -> None:
+    def __init__(self, width: int = 1024, bottleneck: int = 256) -> None:
         super().__init__()
         self.width, self.bottleneck = width, bottleneck
 
@@ -33,6 +33,4 @@ class SimSiam(Objective):
         z1_BD, z2_BD = self.project(f1.pooled), self.project(f2.pooled)
         one = losses.negative_cosine(self.predict(z1_BD), z2_BD)
         other = losses.negative_cosine(self.predict(z2_BD), z1_BD)
-        return Outcome(
-            (one + other) / 2, features={"features": f1.pooled.detach(), "projection": z1_BD.detach()}
-        )
+        return Outcome((one + other) / 2, features={"features": f1.pooled.detach(), "projection": z1_BD.detach()})

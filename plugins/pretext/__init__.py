@@ -11,3 +11,13 @@ def sensorium_register_objectives(register):
         "sensorium.plugins.pretext.next_token:NextToken",
         summary="predict each token from those before it, under a causal encoder",
     )
+    register(
+        "masked-token",
+        "sensorium.plugins.pretext.masked_token:MaskedToken",
+        summary="predict the tokens that a view hides, as BERT does",
+    )
+    register(
+        "predict",
+        "sensorium.plugins.pretext.predict:Predict",
+        summary="tell what a view generator did: rotation, jigsaw, order",
+    )

@@ -11,13 +11,13 @@ class BarlowTwins(Objective):
     Args:
         redundancy: weight of the squares off the diagonal.
         width: hidden width of the projection head.
-        dim: width of the space whose dimensions are decorrelated; the wider, the better.
+        dim: width of the space whose dimensions are decorrelated; wide for large batches (the paper's is 8192).
         layers: linear maps of the projection head.
     """
 
     needs = Needs(views=2)
 
-    def __init__(self, redundancy: float = 0.005, width: int = 2048, dim: int = 2048, layers: int = 3) -> None:
+    def __init__(self, redundancy: float = 0.005, width: int = 1024, dim: int = 512, layers: int = 3) -> None:
         super().__init__()
         self.redundancy, self.width, self.dim, self.layers = redundancy, width, dim, layers
 

@@ -13,7 +13,7 @@ class VICReg(Objective):
         variance: weight of the hinge on each dimension's deviation, summed over views; the authors' code halves it.
         covariance: weight of the squared covariances between dimensions.
         width: hidden width of the expander head.
-        dim: width of the space whose dimensions are decorrelated; the wider, the better.
+        dim: width of the space whose dimensions are decorrelated; wide for large batches (the paper's is 8192).
         layers: linear maps of the expander head.
     """
 
@@ -24,8 +24,8 @@ class VICReg(Objective):
         invariance: float = 25.0,
         variance: float = 25.0,
         covariance: float = 1.0,
-        width: int = 2048,
-        dim: int = 2048,
+        width: int = 1024,
+        dim: int = 512,
         layers: int = 3,
     ) -> None:
         super().__init__()

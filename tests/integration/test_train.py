@@ -40,3 +40,21 @@ def test_a_run_folder_that_exists_is_left_alone(tmp_path):
         sensorium.fit(toys.recipe(), source=toys.vectors(), run_dir=tmp_path, extensions=toys.extensions())
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_seeds_are_measured_together(tmp_path):
+    extensions, source = toys.extensions(), toys.vectors()
+    for seed in (0, 1):
+        recipe = toys.recipe(seed=seed, evaluate={"evaluators": {"knn": {"k": 5}}})
+        sensorium.fit(recipe, source=source, run_dir=tmp_path / f"seed{seed}", extensions=extensions)
+    runs = [tmp_path / "seed0", tmp_path / "seed1"]
+    (table,) = sensorium.evaluate(runs, source=source, extensions=extensions).values()
+    assert [row.name for row in table.rows] == ["chance", "hand-made", "untrained", "trained"]
+    for row in ("untrained", "trained"):
+        assert all(len(figure.scores) == 2 for figure in table.row(row).figures.values())
+    assert len(next(iter(table.row("hand-made").figures.values())).scores) == 1
+
+    other = toys.recipe(optimizer={"lr": 0.5}, evaluate={"evaluators": {"knn": {"k": 5}}})
+    sensorium.fit(other, source=source, run_dir=tmp_path / "other", extensions=extensions)
+    with pytest.raises(RunError, match="differ in more than their seed"):
+        sensorium.evaluate([runs[0], tmp_path / "other"], source=source, extensions=extensions)

@@ -4,7 +4,8 @@ Every contrastive loss is a function of few sums over pairs: of the log-sum-exp 
 column (InfoNCE, NT-Xent, supervised contrast, and their hard negatives, whose weights are sums of tilted logits), or
 of their softplus (SigLIP). Positives are O(B) and stay with the loss. The engine computes the sums, in two forms
 that agree: `dense` holds the matrix and is autograd's; `streamed` holds one tile of it at a time, saves the rows and
-the sums alone, and between ranks passes blocks round a ring. Few rows are dense, many streamed.
+the sums alone, and between ranks passes blocks round a ring. Where one tile would hold all joined rows of `y` the form
+is dense, else streamed.
 
 Letters: N this rank's rows of one side, M of the other, K tilts, D width, G width of a guide.
 """
@@ -17,15 +18,11 @@ import torch
 from torch import Tensor
 
 from sensorium.losses.engine.dense import dense
-from sensorium.losses.engine.kernels import NONE, Kernel, LogSumExp, Softplus
+from sensorium.losses.engine.kernels import NONE, Kernel, LogSumExp, Softplus, softplus
 from sensorium.losses.engine.sides import Side
-from sensorium.losses.engine.streamed import streamed
+from sensorium.losses.engine.streamed import streamed, tile_edge
 
-__all__ = ["NONE", "Side", "log_sums", "softplus_sums"]
-
-DENSE_ROWS = 1024
-"""Up to so many joined rows the matrix of pairs fits a processor's cache, and the dense form is the faster."""
-
+__all__ = ["NONE", "Side", "log_sums", "softplus", "softplus_sums"]
 
 def log_sums(
     x: Side,
@@ -51,7 +48,7 @@ def log_sums(
     """
     scale = torch.as_tensor(scale, dtype=x.rows.dtype, device=x.rows.device)
     kernel = LogSumExp(tilts, bound=abs(float(scale.detach())))
-    return _sums(kernel, x, y, sizes, scale, torch.zeros_like(scale), columns)
+    return _sums(kernel, x, y, sizes, scale, None, columns)
 
 
 def softplus_sums(x: Side, y: Side, sizes: Sequence[int], scale: Tensor | float, bias: Tensor | float) -> Tensor:
@@ -69,7 +66,7 @@ def softplus_sums(x: Side, y: Side, sizes: Sequence[int], scale: Tensor | float,
 
 
 def _sums(
-    kernel: Kernel, x: Side, y: Side, sizes: Sequence[int], scale: Tensor, bias: Tensor, columns: bool
+    kernel: Kernel, x: Side, y: Side, sizes: Sequence[int], scale: Tensor, bias: Tensor | None, columns: bool
 ) -> tuple[Tensor, Tensor]:
-    form = dense if sum(sizes) <= DENSE_ROWS else streamed
+    form = dense if sum(sizes) <= tile_edge(x.rows.device) else streamed
     return form(kernel, x, y, sizes, scale, bias, columns)

@@ -12,11 +12,11 @@ from sensorium.losses.engine.sides import Side, left_out
 
 
 def dense(
-    kernel: Kernel, x: Side, y: Side, sizes: Sequence[int], scale: Tensor, bias: Tensor, columns: bool
+    kernel: Kernel, x: Side, y: Side, sizes: Sequence[int], scale: Tensor, bias: Tensor | None, columns: bool
 ) -> tuple[Tensor, Tensor]:
     """Return the sums (N, K) of the rows of `x`, and (M, K) of those of `y`, or (M, 0) without `columns`."""
     all_y = _gathered(y)
-    logits_NM = scale * (x.rows @ all_y.rows.T) + bias
+    logits_NM = _logits(x, all_y, scale, bias)
     out = left_out(x, all_y)
     rows_NK = kernel.whole(logits_NM, out[0])
     if not columns:
@@ -24,7 +24,12 @@ def dense(
     if len(sizes) == 1:  # one process: the columns of the same matrix
         return rows_NK, kernel.whole(logits_NM.T, None if out[1] is None else out[1].T)
     all_x = _gathered(x)
-    return rows_NK, kernel.whole(scale * (y.rows @ all_x.rows.T) + bias, left_out(y, all_x)[0])
+    return rows_NK, kernel.whole(_logits(y, all_x, scale, bias), left_out(y, all_x)[0])
+
+
+def _logits(x: Side, y: Side, scale: Tensor, bias: Tensor | None) -> Tensor:
+    logits_NM = scale * (x.rows @ y.rows.T)
+    return logits_NM if bias is None else logits_NM + bias
 
 
 def _gathered(side: Side) -> Side:

@@ -76,14 +76,15 @@ class LogSumExp(Kernel):
 
     def tile(self, logits_RC, out, columns):
         rows, cols = [], []
+        dims = (1, 0) if columns else (1,)
         for k, tilt in enumerate(self.tilts):
             tilted_RC = self._tilted(logits_RC, k)
             if self._shared(tilt, logits_RC.dtype):
                 top = tilt * self.bound
                 parts = _both(tilted_RC.sub_(top).exp_(), out, columns)
-                sums = [_log(part.sum(dim), top) for dim, part in zip((1, 0), parts, strict=False)]
+                sums = [_log(part.sum(dim), top) for dim, part in zip(dims, parts, strict=True)]
             else:
-                sums = [_fill(tilted_RC, o, NONE).logsumexp(d) for d, o in zip((1, 0), out[: 1 + columns], strict=True)]
+                sums = [_fill(tilted_RC, o, NONE).logsumexp(dim) for dim, o in zip(dims, out, strict=False)]
             rows.append(sums[0])
             cols += sums[1:]
         return torch.stack(rows, dim=1), torch.stack(cols, dim=1) if columns else None
@@ -138,7 +139,7 @@ class Softplus(Kernel):
     width, start = 1, 0.0
 
     def whole(self, logits_NM, out_NM):
-        return _fill(F.softplus(logits_NM), out_NM, 0.0).sum(1, keepdim=True)
+        return _fill(softplus(logits_NM), out_NM, 0.0).sum(1, keepdim=True)
 
     def tile(self, logits_RC, out, columns):
         return self.whole(logits_RC, out[0]), None
@@ -148,6 +149,11 @@ class Softplus(Kernel):
 
     def slope(self, logits_RC, out, rows, columns):
         return _fill(logits_RC.sigmoid_(), out[0], 0.0).mul_(rows.grads)
+
+
+def softplus(x: Tensor) -> Tensor:
+    """Return log(1 + exp(x)), exact everywhere (that of torch is the identity from 20 upwards)."""
+    return -F.logsigmoid(-x)
 
 
 def _fill(x: Tensor, out: Tensor | None, value: float) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -12,13 +13,13 @@ class Side(NamedTuple):
 
     Args:
         rows: float (N, D), unit rows.
-        ids: int64 (N,): a pair of equal ids is left out of the sums of both sides. Two sides have ids, or none.
+        ids: int64 (N,): a pair of equal ids is left out of the sums of both sides.
         guide: float (N, G), unit rows that a guide made of the same records. Two sides have guides, or none.
         limit: float (N,): a pair whose guide cosine is above a row's limit is left out of that row's sums.
     """
 
     rows: Tensor
-    ids: Tensor | None = None
+    ids: Tensor
     guide: Tensor | None = None
     limit: Tensor | None = None
 
@@ -27,20 +28,29 @@ class Side(NamedTuple):
         return Side(*(None if t is None else t[part] for t in self))
 
 
-def left_out(x: Side, y: Side) -> tuple[Tensor | None, Tensor | None]:
-    """Return which pairs (N, M) are left out of the sums of `x` and of `y`: bool, or None for not one."""
-    same_NM = None
-    if x.ids is not None and y.ids is not None and _meet(x.ids, y.ids):
-        same_NM = x.ids[:, None] == y.ids
-    if x.guide is None or y.guide is None or x.limit is None or y.limit is None:
+def left_out(x: Side, y: Side, may_meet: bool = True) -> tuple[Tensor | None, Tensor | None]:
+    """Return which pairs (N, M) are left out of the sums of `x` and of `y`: bool, or None for not one.
+
+    Args:
+        x: some rows of one side.
+        y: some rows of the other.
+        may_meet: False when it is known that no id is on both.
+    """
+    same_NM = x.ids[:, None] == y.ids if may_meet else None
+    if x.guide is None:
         return same_NM, same_NM
     alike_NM = x.guide @ y.guide.T
     masks = alike_NM > x.limit[:, None], alike_NM > y.limit
     return masks if same_NM is None else (masks[0] | same_NM, masks[1] | same_NM)
 
 
-def _meet(a_N: Tensor, b_M: Tensor) -> bool:
-    """Return whether an id may be on both sides; on a GPU it is not worth the wait to ask."""
-    if a_N.is_cuda:
-        return True
-    return bool(a_N.numel() and b_M.numel() and a_N.min() <= b_M.max() and b_M.min() <= a_N.max())
+def spans(ids_N: Tensor, edge: int) -> list[tuple[int, int]]:
+    """Return the lowest and the highest id of every run of `edge` rows, asked of the device but once."""
+    runs = ids_N.split(edge) if len(ids_N) else ()
+    ends = [torch.stack([run.min(), run.max()]) for run in runs]
+    return [(low, high) for low, high in torch.stack(ends).tolist()] if ends else []
+
+
+def meet(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    """Return whether an id may be in both of two spans."""
+    return a[0] <= b[1] and b[0] <= a[1]

@@ -16,15 +16,20 @@ from torch.autograd.function import once_differentiable
 
 from sensorium.losses.engine.kernels import Kernel, Masks, Sums
 from sensorium.losses.engine.ring import Ring
-from sensorium.losses.engine.sides import Side, left_out
+from sensorium.losses.engine.sides import Side, left_out, meet, spans
 
 CPU_TILE, GPU_TILE = 512, 4096
 """Rows and columns of a tile. On a processor the tile, 1 MB in fp32, stays in the second-level cache."""
 PARTS = len(Side._fields)
 
 
+def tile_edge(device: torch.device) -> int:
+    """Return how many rows, and how many columns, a tile has on a device."""
+    return CPU_TILE if device.type == "cpu" else GPU_TILE
+
+
 def streamed(
-    kernel: Kernel, x: Side, y: Side, sizes: Sequence[int], scale: Tensor, bias: Tensor, columns: bool
+    kernel: Kernel, x: Side, y: Side, sizes: Sequence[int], scale: Tensor, bias: Tensor | None, columns: bool
 ) -> tuple[Tensor, Tensor]:
     """Return the sums (N, K) of the rows of `x`, and (M, K) of those of `y`, or (M, 0) without `columns`.
 
@@ -65,7 +70,8 @@ class _Streamed(torch.autograd.Function):
         x, y = Side(*tensors[:PARTS]), Side(*tensors[PARTS:])
         ring, block, columns = Ring(ctx.sizes), y, Sums(cols_MK, grad_cols_MK)
         rows = Sums(rows_NK, grad_rows_NK)
-        dx_ND, dy_MD, dbias = torch.zeros_like(x.rows), torch.zeros_like(y.rows), torch.zeros_like(bias)
+        dx_ND, dy_MD = torch.zeros_like(x.rows), torch.zeros_like(y.rows)
+        dbias = None if bias is None else torch.zeros_like(bias)
         with torch.autocast(x.rows.device.type, enabled=False):
             for step in ring.steps:
                 coming = ring.start(step, *block, *columns) if ring.turns(step) else None
@@ -77,7 +83,7 @@ class _Streamed(torch.autograd.Function):
                     slope_RC = ctx.kernel.slope(logits_RC, out, Sums(*(t[i] for t in rows)), other)
                     dx_ND[i].addmm_(slope_RC, block.rows[j])
                     dy_MD[j].addmm_(slope_RC.T, x.rows[i])
-                    if ctx.needs_input_grad[5]:
+                    if dbias is not None:
                         dbias += slope_RC.sum()
                 dy_MD = ring.hand_on(step, dy_MD)
                 if coming:
@@ -101,13 +107,14 @@ class Tile(NamedTuple):
     out: Masks
 
 
-def _tiles(x: Side, y: Side, scale: Tensor, bias: Tensor, folded: bool) -> Iterator[Tile]:
+def _tiles(x: Side, y: Side, scale: Tensor, bias: Tensor | None, folded: bool) -> Iterator[Tile]:
     """Iterate over the tiles of a block, those below the diagonal left out when it is folded there.
 
     All tiles share one buffer: each is done with before the next is made.
     """
-    edge = GPU_TILE if x.rows.is_cuda else CPU_TILE
+    edge = tile_edge(x.rows.device)
     buffer = x.rows.new_empty(min(edge, len(x.rows)) * min(edge, len(y.rows)))
+    x_spans, y_spans = spans(x.ids, edge), spans(y.ids, edge)
     for top in range(0, len(x.rows), edge):
         i = slice(top, min(top + edge, len(x.rows)))
         xs = x.cut(i)
@@ -117,4 +124,6 @@ def _tiles(x: Side, y: Side, scale: Tensor, bias: Tensor, folded: bool) -> Itera
             ys = y.cut(j)
             logits_RC = buffer[: len(xs.rows) * len(ys.rows)].view(len(xs.rows), len(ys.rows))
             torch.mm(scaled_RD, ys.rows.T, out=logits_RC)
-            yield Tile(i, j, logits_RC.add_(bias), left_out(xs, ys))
+            if bias is not None:
+                logits_RC.add_(bias)
+            yield Tile(i, j, logits_RC, left_out(xs, ys, meet(x_spans[top // edge], y_spans[left // edge])))

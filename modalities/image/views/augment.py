@@ -18,8 +18,9 @@ from sensorium.modalities.image.views.blur import gaussian_blur
 from sensorium.modalities.image.views.chance import chosen, host, uniform
 from sensorium.modalities.image.views.colour import Jitter, draw_jitter, grey_, jitter_, solarise_
 from sensorium.modalities.image.views.geometry import flip, random_boxes, resample
+from sensorium.modalities.image.views.rows import change_
 
-CHUNK = 2**19
+CHUNK = 2**18
 """Values that are changed at once on a CPU, so that they stay in its cache from the crop to the last step."""
 
 
@@ -102,9 +103,15 @@ class Augment:
         """Return one view, float (B, C, *size) in [0, 1], of uint8 or float pixels; `cropped` ones are cut already."""
         n, channels, height, width = pixels_BCHW.shape
         draw = self.draw(n, channels, height, width, rng)
-        step = n if pixels_BCHW.is_cuda else max(1, CHUNK // (channels * self.size[0] * self.size[1]))
-        parts = [slice(start, start + step) for start in range(0, n, step)]
-        return torch.cat([self.apply(pixels_BCHW[rows], draw[rows], cropped) for rows in parts])
+        if pixels_BCHW.device.type != "cpu":
+            return self.apply(pixels_BCHW, draw, cropped)
+        dtype = pixels_BCHW.dtype if pixels_BCHW.is_floating_point() else torch.float32
+        view = torch.empty(n, channels, *self.size, dtype=dtype)
+        step = max(1, CHUNK // (channels * self.size[0] * self.size[1]))
+        for start in range(0, n, step):
+            rows = slice(start, start + step)
+            view[rows] = self.apply(pixels_BCHW[rows], draw[rows], cropped)
+        return view
 
     def apply(self, pixels_BCHW: Tensor, draw: Draw, cropped: bool = False) -> Tensor:
         """Return the view of the drawn parameters; what happens to a row depends on its own alone."""
@@ -116,11 +123,10 @@ class Augment:
         x = flip(x, flips) if cropped else resample(x, there(draw.boxes), flips, self.size)
         if draw.jitter is not None:
             jitter_(x, draw.jitter)
-        grey_(x, there(draw.greyed.nonzero()[:, 0]))
-        if len(rows := draw.blurred.nonzero()[:, 0]):
-            at, sigmas = there(rows), there(draw.sigmas[rows])
-            x.index_copy_(0, at, gaussian_blur(x.index_select(0, at), sigmas, self.sigma[1]))
-        return solarise_(x, there(draw.solarised.nonzero()[:, 0]))
+        grey_(x, draw.greyed.nonzero()[:, 0])
+        rows = draw.blurred.nonzero()[:, 0]
+        change_(x, rows, lambda part: gaussian_blur(part, there(draw.sigmas[rows]), self.sigma[1]))
+        return solarise_(x, draw.solarised.nonzero()[:, 0])
 
 
 class AugmentedViews(ViewGenerator):

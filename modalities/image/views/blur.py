@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+BLOCK = 16
+"""Lines that one product of matrices blurs: more of them multiply by more zeros, fewer read more lines twice."""
 
 
 def gaussian_blur(x_BCHW: Tensor, sigmas_B: Tensor, widest: float) -> Tensor:
@@ -20,23 +22,22 @@ def gaussian_blur(x_BCHW: Tensor, sigmas_B: Tensor, widest: float) -> Tensor:
         sigmas_B: float, in pixels, above 0, on the pixels' device.
         widest: upper bound of the sigmas, known without looking at them.
     """
-    for dim in (-2, -1):
-        x_BCHW = _blur_along(x_BCHW, dim, sigmas_B, math.ceil(3 * widest))
-    return x_BCHW
+    radius = math.ceil(3 * widest)
+    blurred_BCWH = _blur_down(x_BCHW, sigmas_B, radius).mT.contiguous()
+    return _blur_down(blurred_BCWH, sigmas_B, radius).mT
 
 
-def _blur_along(x_BCHW: Tensor, dim: int, sigmas_B: Tensor, radius: int) -> Tensor:
-    """Add shifted copies: for short kernels of many pictures faster than a grouped convolution."""
-    side = x_BCHW.shape[dim]
+def _blur_down(x_BCHW: Tensor, sigmas_B: Tensor, radius: int) -> Tensor:
+    """Blur along the height: a block of lines is a band matrix times the lines within the radius of it."""
+    side = x_BCHW.shape[2]
     radius = min(radius, side - 1)
-    steps = torch.arange(radius + 1, device=x_BCHW.device, dtype=x_BCHW.dtype)
-    half_BK = (-0.5 * (steps / sigmas_B.to(x_BCHW.dtype)[:, None]) ** 2).exp()
-    half_BK = half_BK / (2 * half_BK.sum(dim=1, keepdim=True) - 1)  # the centre, 1, counts once
-    weights = half_BK[:, :, None, None, None].unbind(1)
-    padding = (0, 0, radius, radius) if dim == -2 else (radius, radius, 0, 0)
-    padded = F.pad(x_BCHW, padding, mode="reflect")
-    blurred = x_BCHW * weights[0]
-    for k in range(1, radius + 1):
-        both = padded.narrow(dim, radius - k, side) + padded.narrow(dim, radius + k, side)
-        blurred.addcmul_(both, weights[k])
-    return blurred
+    blocks, reach = math.ceil(side / BLOCK), BLOCK + 2 * radius
+    near = torch.arange(reach, device=x_BCHW.device) - radius
+    steps = near - torch.arange(BLOCK, device=x_BCHW.device)[:, None]
+    bells = (-0.5 * (steps / sigmas_B.to(x_BCHW.dtype)[:, None, None]) ** 2).exp().where(steps.abs() <= radius, 0)
+    bands = bells / bells.sum(dim=2, keepdim=True)  # (B, BLOCK, reach)
+
+    lines = torch.arange(0, blocks * BLOCK, BLOCK, device=x_BCHW.device)[:, None] + near
+    lines = (side - 1 - (side - 1 - lines.abs()).abs()).clamp(min=0)  # reflected; past that, lines of no result
+    gathered = x_BCHW.index_select(2, lines.flatten()).unflatten(2, (blocks, reach))
+    return (bands[:, None, None] @ gathered).flatten(2, 3)[:, :, :side]

@@ -7,11 +7,13 @@ another number of channels pass them unchanged. The formulas, and the clamp to [
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from sensorium.modalities.image.views.chance import chosen, permutations, uniform
+from sensorium.modalities.image.views.rows import change_
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 LUMA = (0.2989, 0.587, 0.114)
@@ -79,16 +81,16 @@ def jitter_(x_BCHW: Tensor, jitter: Jitter) -> Tensor:
     weights = jitter.weights.to(x_BCHW.device, non_blocking=True)[..., None, None, None]
     for turn in range(4):
         own, of_light, of_mean = weights[:, turn].unbind(1)
-        if used[turn][1] or used[turn][2]:
-            light = luminance(x_BCHW)
-            mean = light.mean(dim=(1, 2, 3), keepdim=True).mul_(of_mean)
-            x_BCHW.mul_(own).add_(light.mul_(of_light).add_(mean)).clamp_(0, 1)
-        elif used[turn][0]:
-            x_BCHW.mul_(own).clamp_(0, 1)
-        if len(rows := jitter.turns[:, turn].nonzero()[:, 0]):
-            at = rows.to(x_BCHW.device, non_blocking=True)
-            turns = jitter.turns[rows, turn].to(x_BCHW.device, non_blocking=True)
-            x_BCHW.index_copy_(0, at, shift_hue(x_BCHW.index_select(0, at), turns))
+        blends, with_light, with_mean = used[turn]
+        mean = mean_light(x_BCHW).mul_(of_mean) if with_mean else None
+        light = luminance(x_BCHW).mul_(of_light) if with_light else None
+        if blends:
+            x_BCHW.mul_(own)
+            for part in (mean, light):
+                x_BCHW = x_BCHW if part is None else x_BCHW.add_(part)
+            x_BCHW.clamp_(0, 1)
+        rows = jitter.turns[:, turn].nonzero()[:, 0]
+        change_(x_BCHW, rows, partial(shift_hue, turns_B=jitter.turns[rows, turn]))
     return x_BCHW
 
 
@@ -100,41 +102,37 @@ def luminance(x_BCHW: Tensor) -> Tensor:
     return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
 
+def mean_light(x_BCHW: Tensor) -> Tensor:
+    """Return the mean luminance of each picture, (B, 1, 1, 1)."""
+    return luminance(x_BCHW.mean(dim=(2, 3), keepdim=True))
+
+
 def shift_hue(x_B3HW: Tensor, turns_B: Tensor) -> Tensor:
     """Turn the hue, in HSV, by a share of the full circle.
 
-    Conditions are written as arithmetic: comparing and choosing costs a CPU ten times as much as multiplying.
+    The six cases of the hue are two, mirrored: counted in sixths of a circle from red, it is 1 + (g + b - r - low) /
+    span where green exceeds blue, and the negative of that where blue exceeds green.
     """
     red, green, blue = x_B3HW.split(1, dim=1)
-    high = torch.maximum(torch.maximum(red, green), blue)
-    low = torch.minimum(torch.minimum(red, green), blue)
-    span = high - low
-    is_red = (red - high).sign_().add_(1)  # 1 where red is the highest, else 0
-    is_green = (green - high).sign_().add_(1).mul_(1 - is_red)
-    is_blue = 1 - is_red - is_green
-    # The hue in sixths of a circle is this number over the span; a grey pixel has span 0, and any hue will do.
-    sixths = is_red.mul_(green - blue)
-    sixths.addcmul_(is_green, (blue - red).add_(span, alpha=2))
-    sixths.addcmul_(is_blue, (red - green).add_(span, alpha=4))
-    hue = sixths.div_((6 * span).clamp_(min=1e-12)).add_(turns_B[:, None, None, None] + 1)
-    own = torch.tensor([0, 2 / 3, 1 / 3], device=x_B3HW.device, dtype=x_B3HW.dtype)[:, None, None]
-    # Red is high within a sixth of hue 0, low beyond two sixths, even between; green and blue, turned, likewise.
-    # Half a circle away from its own hue is where this distance is 0.
-    distance = (hue + own).frac_().sub_(0.5).abs_().clamp_(1 / 6, 1 / 3)
-    return torch.addcmul(low.sub_(span), distance, span.mul_(6))
+    high, low = x_B3HW.amax(dim=1, keepdim=True), x_B3HW.amin(dim=1, keepdim=True)
+    span = high.sub_(low)
+    hue = (green - low).add_(blue).sub_(red).div_(span.clamp(min=1e-12)).add_(1)  # of a grey pixel any will do
+    hue.copysign_(green - blue)
+    # A colour is high within a sixth of its own hue, low beyond two sixths, even between. From -3 to 3 as the hue is,
+    # so is the way from each colour to it, and their sum lies less than a circle from 0.
+    own = torch.tensor([0.0, 2.0, 4.0], device=x_B3HW.device, dtype=x_B3HW.dtype)
+    way = (6 * turns_B.to(own)[:, None] - own + 3).remainder_(6).sub_(3)[:, :, None, None]
+    distance = (hue + way).abs_().sub_(3).abs_().clamp_(1, 2)  # from the opposite hue
+    return torch.addcmul(low.sub_(span), distance, span)
 
 
 def grey_(x_BCHW: Tensor, rows: Tensor) -> Tensor:
-    """Take the colour out of the pictures at `rows` (int64), in place. Returns the pixels."""
-    if x_BCHW.shape[1] == 3 and len(rows):
-        light = luminance(x_BCHW.index_select(0, rows))
-        x_BCHW.index_copy_(0, rows, light.expand(-1, 3, -1, -1))
-    return x_BCHW
+    """Take the colour out of the pictures at `rows` (int64, on the CPU), in place. Returns the pixels."""
+    if x_BCHW.shape[1] != 3:
+        return x_BCHW
+    return change_(x_BCHW, rows, lambda part: luminance(part).expand_as(part))
 
 
 def solarise_(x_BCHW: Tensor, rows: Tensor, threshold: float = 0.5) -> Tensor:
-    """Invert the values from `threshold` upwards of the pictures at `rows` (int64), in place. Returns the pixels."""
-    if len(rows):
-        part = x_BCHW.index_select(0, rows)
-        x_BCHW.index_copy_(0, rows, torch.where(part >= threshold, 1 - part, part))
-    return x_BCHW
+    """Invert the values from `threshold` up of the pictures at `rows` (int64, on the CPU), in place. Returns them."""
+    return change_(x_BCHW, rows, lambda part: torch.where(part >= threshold, 1 - part, part))

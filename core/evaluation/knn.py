@@ -1,0 +1,49 @@
+"""Nearest neighbours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sensorium.evaluation.probes import Classifier
+from sensorium.evaluation.similarity import nearest
+
+
+class KNN(Classifier):
+    """Classify by a vote of the nearest training records, weighted by exp(cosine / temperature).
+
+    The vote of Wu et al. 2018 (instance discrimination), as DINO and lightly take it.
+
+    Args:
+        label: label column to predict; None takes the only one.
+        modality: modality whose features are measured; None takes the only one.
+        protocol: how parts are cut: given, or a mapping such as {name: kfold, folds: 10}.
+        k: neighbours that vote; all training records where they are fewer.
+        temperature: how sharply a vote falls with distance; small lets the nearest decide.
+    """
+
+    def __init__(
+        self,
+        label: str | None = None,
+        modality: str | None = None,
+        protocol: str | dict[str, Any] = "given",
+        k: int = 20,
+        temperature: float = 0.07,
+    ) -> None:
+        super().__init__(label, modality, protocol)
+        self.k, self.temperature = k, temperature
+
+    def learn(self, x_ND, y_N, groups):
+        """Keep the training records."""
+        self.x_ND, self.y_N = x_ND, y_N
+        if len(x_ND) < self.k:
+            self.chosen = [f"only {len(x_ND)} neighbours to vote, k is {self.k}"]
+
+    def predict(self, x_ND):
+        """Return the class with the heaviest vote."""
+        cosine_BK, rows_BK = nearest(x_ND, self.x_ND, self.k)
+        weight_BK = np.exp((cosine_BK - cosine_BK[:, :1]) / self.temperature)  # the nearest weighs 1
+        votes_BC = np.zeros((len(x_ND), len(self.classes)))
+        np.add.at(votes_BC, (np.arange(len(x_ND))[:, None], self.y_N[rows_BK]), weight_BK)
+        return votes_BC.argmax(axis=1)

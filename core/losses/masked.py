@@ -1,0 +1,64 @@
+"""Losses of guessed tokens: each guess against its target, those of every rank counted alike.
+
+Letters: B rows, T tokens, P width of a target, V classes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sensorium import collectives
+from sensorium.losses.tokens import token_cross_entropy
+
+Penalty = Literal["l2", "l1", "smooth-l1"]
+
+
+def masked_regression(
+    guesses_BTP: Tensor, targets_BTP: Tensor, mask_BT: Tensor, penalty: Penalty = "l2", beta: float = 1.0
+) -> Tensor:
+    """Mean penalty over the guessed tokens, each token of the joined batch with the same weight.
+
+    Args:
+        guesses_BTP: float, computed with in fp32 (fp64 stays).
+        targets_BTP: float; a gradient flows into them unless they are detached.
+        mask_BT: bool, True at the tokens that were guessed.
+        penalty: of each number, averaged over P: "l2" is the square of the difference, "l1" its size, "smooth-l1" the
+            size less beta / 2, and below beta the square over 2 beta.
+        beta: where "smooth-l1" turns from a square to a line.
+
+    Returns:
+        This rank's share: its sum times world over the guessed tokens of all ranks, so that the mean over ranks is the
+        loss of the joined batch however its tokens are spread. Zero, with zero gradient, when none was guessed.
+    """
+    with torch.autocast(guesses_BTP.device.type, enabled=False):
+        guesses_BTP = guesses_BTP if guesses_BTP.dtype == torch.float64 else guesses_BTP.float()
+        targets_BTP = targets_BTP.to(guesses_BTP.dtype)
+        if penalty == "l2":
+            each_BTP = F.mse_loss(guesses_BTP, targets_BTP, reduction="none")
+        elif penalty == "l1":
+            each_BTP = F.l1_loss(guesses_BTP, targets_BTP, reduction="none")
+        else:
+            each_BTP = F.smooth_l1_loss(guesses_BTP, targets_BTP, reduction="none", beta=beta)
+        summed = each_BTP.mean(-1).masked_fill(~mask_BT, 0.0).sum()
+        return summed * collectives.world() / collectives.total(mask_BT.sum()).clamp(min=1)
+
+
+def reconstruction(guesses_BTP: Tensor, targets: Tensor, mask_BT: Tensor, penalty: Penalty = "l2") -> Tensor:
+    """Loss of guessed tokens against what an encoder says that they are (`TokenEncoder.token_targets`).
+
+    Args:
+        guesses_BTP: float; scores of P classes when the targets are class ids.
+        targets: float (B, T, P), compared by `masked_regression`; or int64 (B, T), by `token_cross_entropy`.
+        mask_BT: bool, True at the tokens that were guessed.
+        penalty: of floats.
+
+    Returns:
+        This rank's share; the mean over ranks is the loss of the joined batch.
+    """
+    if targets.is_floating_point():
+        return masked_regression(guesses_BTP, targets, mask_BT, penalty)
+    return token_cross_entropy(guesses_BTP, targets, mask_BT)

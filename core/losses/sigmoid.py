@@ -1,0 +1,39 @@
+"""Sigmoid contrast: every pair of rows is a question of its own, with no other to compete with.
+
+Letters: B this rank's pairs, D width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sensorium import collectives
+from sensorium.losses.contrastive import cosines, positions, share, unit
+from sensorium.losses.engine import Side, softplus, softplus_sums
+
+
+def siglip(
+    x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, bias: Tensor | float, groups_B: Tensor | None = None
+) -> Tensor:
+    """Sigmoid loss of all pairs: the given ones belong together, all others do not (Zhai et al. 2023, algorithm 1).
+
+    Args:
+        x_BD: this rank's rows of one modality, any scale; they are normalised here.
+        y_BD: the rows that belong to them, of the other.
+        scale: exp of the learned log-scale; a scalar tensor receives its exact gradient. The paper starts at 10.
+        bias: what is added to every logit; likewise. The paper starts at -10, where strangers cost next to nothing.
+        groups_B: int64 ids, the same on every rank; records of one id are no negatives of each other. None makes
+            every record a group of its own.
+
+    Returns:
+        This rank's share of the sum over all pairs, divided by the number of records (not of pairs); the mean over
+        ranks is the loss of the joined batch.
+    """
+    with torch.autocast(x_BD.device.type, enabled=False):
+        x_BD, y_BD = unit(x_BD), unit(y_BD)
+        sizes = collectives.sizes_of(len(x_BD), x_BD.device)
+        ids_B = positions(sizes, x_BD.device) if groups_B is None else groups_B
+        strangers_B = softplus_sums(Side(x_BD, ids_B), Side(y_BD, ids_B), sizes, scale, bias)
+        own_B = softplus(-(scale * cosines(x_BD, y_BD) + bias))
+        return share(strangers_B.sum() + own_B.sum(), sum(sizes))

@@ -1,0 +1,92 @@
+"""A transformer over patches of a series.
+
+Letters: B series, C channels, S steps, T tokens (patches), P values of a patch, D width, K kept tokens.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sensorium import Features, TokenEncoder, Tokens
+from sensorium.errors import RecipeError
+from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.modalities.signal.time import pooled
+from sensorium.modalities.timeseries.modality import TimeSeriesModality
+
+
+class PatchTransformer(TokenEncoder):
+    """A pre-norm transformer whose tokens are patches of neighbouring steps, all channels together (Nie et al. 2023).
+
+    Positions are sines and cosines (Vaswani et al. 2017), so series of any length are welcome; the last patch of a
+    series may be filled up with zeros. A token's target is its values, in which a missing one counts as zero, the
+    channel's centre. Padding changes no feature.
+
+    Args:
+        modality: the time series modality, fitted.
+        patch: steps in a patch.
+        width: width of the features, an even number that `heads` divide.
+        depth: number of blocks.
+        heads: attention heads.
+        dropout: on attention and both parts of a block, while training.
+    """
+
+    def __init__(
+        self,
+        modality: TimeSeriesModality,
+        patch: int = 8,
+        width: int = 128,
+        depth: int = 4,
+        heads: int = 4,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if patch < 1:
+            raise RecipeError(f"A patch of the encoder 'patch-transformer' has at least one step, not {patch}.")
+        if width % heads or width % 2:
+            raise RecipeError(
+                f"The encoder 'patch-transformer' has a width of {width}, which must be even and divisible by "
+                f"its {heads} heads."
+            )
+        self.dim, self.patch, self.target_dim = width, patch, patch * modality.channels
+        self.embed = nn.Linear(self.target_dim, width)
+        block = nn.TransformerEncoderLayer(
+            width, heads, 4 * width, dropout, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.blocks = nn.TransformerEncoder(block, depth, nn.LayerNorm(width), enable_nested_tensor=False)
+        for layer in self.blocks.layers:  # copies of one block: draw the weights of each anew
+            for module in layer.modules():
+                if isinstance(module, nn.Linear):
+                    nn.init.trunc_normal_(module.weight, std=0.02)
+            nn.init.trunc_normal_(layer.self_attn.in_proj_weight, std=0.02)
+
+    def tokenize(self, batch: SignalBatch) -> Tokens:
+        """Cut series into patches, embedded to (B, T, D); a patch with one real step is real."""
+        x_BTD = self.embed(self.token_targets(batch))
+        starts_T = self.patch * torch.arange(x_BTD.shape[1], device=batch.device)
+        return Tokens(x_BTD, _sine_cosine(x_BTD), starts_T < batch.lengths[:, None])
+
+    def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
+        """Encode patches, or those at `keep` (B, K)."""
+        x_BTD, mask_BT = tokens.x + tokens.positions, tokens.mask
+        if keep is not None:
+            x_BTD, mask_BT = x_BTD.gather(1, keep[..., None].expand(-1, -1, self.dim)), mask_BT.gather(1, keep)
+        # A row of which no real token is kept attends to all it has: its features are finite, and pooled to zero.
+        away_BT = ~mask_BT & mask_BT.any(1, keepdim=True)
+        x_BTD = self.blocks(x_BTD, src_key_padding_mask=away_BT) * mask_BT[..., None]
+        return Features(pooled(x_BTD, mask_BT, "mean"), x_BTD, mask_BT)
+
+    def token_targets(self, batch: SignalBatch) -> Tensor:
+        """Return the values of each patch, float (B, T, P): C x patch."""
+        rest = -batch.values.shape[2] % self.patch
+        patches_BCTp = F.pad(batch.values, (0, rest)).unflatten(2, (-1, self.patch))
+        return patches_BCTp.transpose(1, 2).flatten(2)
+
+
+def _sine_cosine(x_BTD: Tensor) -> Tensor:
+    """Return positions (1, T, D) for tokens."""
+    _, count, dim = x_BTD.shape
+    frequencies = 10000 ** (-torch.arange(dim // 2, device=x_BTD.device) / (dim // 2))
+    angles = torch.arange(count, device=x_BTD.device)[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=1)[None].to(x_BTD.dtype)

@@ -1,0 +1,156 @@
+"""The time series modality."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from sensorium import BadSample, Modality
+from sensorium.errors import DataError, RecipeError
+from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.modalities.signal.plot import plot
+from sensorium.modalities.signal.time import evenly
+from sensorium.modalities.timeseries.decode import Layout, decode
+from sensorium.modalities.timeseries.scale import LEARNERS, How, Learner
+
+HANDMADE = 128
+"""Steps that a series is brought to for the hand-made features."""
+
+
+class TimeSeriesModality(Modality):
+    """Series of numbers, of one or many channels, of any lengths, with missing values.
+
+    A raw value is an array or list, (T,) or (C, T), or a numpy file. nan, None and masked entries are missing; an
+    infinite value, or a series of which nothing is observed, is no sample. Each channel is scaled by what the train
+    part says of it, and a missing value then stands at zero, the channel's centre.
+
+    Args:
+        channels: number of channels; None takes that of the train part. Series of another number are no samples.
+        length: the most steps of a series, those after it are cut off; None keeps all.
+        scale: "standard" (mean 0 and deviation 1 over the train part), "robust" (median 0, by the distance of the
+            quartiles) or "none".
+        layout: which axis comes first in arrays of two axes, "channels-first" (C, T) or "time-first" (T, C).
+    """
+
+    files = True
+
+    def __init__(
+        self,
+        channels: int | None = None,
+        length: int | None = None,
+        scale: How = "standard",
+        layout: Layout = "channels-first",
+    ) -> None:
+        if channels is not None and channels < 1:
+            raise RecipeError(f"The modality 'timeseries' needs at least one channel, not {channels}.")
+        if length is not None and length < 1:
+            raise RecipeError(f"The modality 'timeseries' keeps at least one step, its length cannot be {length}.")
+        self.channels, self.length, self.scale, self.layout = channels, length, scale, layout
+        self._centre_C1: np.ndarray | None = None
+        self._spread_C1: np.ndarray | None = None
+        if channels is not None and scale == "none":
+            self._learned(*LEARNERS[scale](channels).result())
+
+    def decode(self, raw: Any) -> np.ndarray:
+        """Turn a raw value into a scaled series: float32 (C, T), nan where a value is missing.
+
+        Raises:
+            BadSample: when the value is no series, has another number of channels, no steps, an infinite value, or
+                nothing but missing ones.
+        """
+        values_CT = self._read(raw)
+        if len(values_CT) != self.channels:
+            raise BadSample(f"the series has {len(values_CT)} channels, not {self.channels}")
+        with np.errstate(over="ignore"):
+            scaled_CT = ((values_CT - self._centre_C1) / self._spread_C1).astype(np.float32)
+        if np.isinf(scaled_CT).any():
+            raise BadSample("a value is too large for single precision")
+        return scaled_CT
+
+    def _read(self, raw: Any) -> np.ndarray:
+        """Return a raw value as float64 (C, T) of at most `length` steps, not yet scaled."""
+        values_CT = decode(raw, self.layout)[:, : self.length]
+        if np.isnan(values_CT).all():
+            raise BadSample(f"every value of the first {self.length} steps is missing")
+        return values_CT
+
+    def collate(self, examples: Sequence[np.ndarray]) -> SignalBatch:
+        """Pad examples, float32 (C, T_i) each, to the longest of them."""
+        return SignalBatch.join(examples)
+
+    def fit(self, raws: Iterable[Any]) -> None:
+        """Learn the number of channels, and centre and spread of each, from the train part alone.
+
+        Raises:
+            DataError: when there is no series among the raw values, or they do not agree on the number of channels.
+        """
+        learners: dict[int, Learner] = {}
+        counts: dict[int, int] = {}
+        for raw in raws:
+            try:
+                values_CT = self._read(raw)
+            except BadSample:  # counted, and named, when it is decoded
+                continue
+            channels = len(values_CT)
+            if channels not in learners:
+                learners[channels], counts[channels] = LEARNERS[self.scale](channels), 0
+            learners[channels].add(values_CT)
+            counts[channels] += 1
+        if not counts:
+            raise DataError("The train part holds no series that can be read; look at its records.")
+        chosen = max(counts, key=counts.__getitem__) if self.channels is None else self.channels
+        if 2 * counts.get(chosen, 0) <= sum(counts.values()):
+            found = ", ".join(f"{count} of {channels} channels" for channels, count in sorted(counts.items())[:5])
+            raise DataError(
+                f"The series of the train part do not agree on {self.channels or 'a number of'} channels "
+                f"({found}): set the modality's channels, or layout: time-first when time is their first axis."
+            )
+        self._learned(*learners[chosen].result())
+
+    def _learned(self, centre_C: np.ndarray, spread_C: np.ndarray) -> None:
+        self.channels = len(centre_C)
+        self._centre_C1, self._spread_C1 = centre_C[:, None], spread_C[:, None]
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the channels and their scale are known."""
+        return self._centre_C1 is not None
+
+    def state(self) -> dict[str, Any]:
+        """Return centre and spread of each channel."""
+        if self._centre_C1 is None or self._spread_C1 is None:
+            return {}
+        return {"centre": self._centre_C1[:, 0].tolist(), "spread": self._spread_C1[:, 0].tolist()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore centre and spread."""
+        if state:
+            self._learned(np.array(state["centre"], np.float64), np.array(state["spread"], np.float64))
+
+    def preview(self, example: np.ndarray) -> Image.Image:
+        """Plot an example, float32 (C, T), on 256 x 256 pixels; gaps are grey."""
+        return plot(example)
+
+    def examples(self, batch: SignalBatch) -> list[np.ndarray]:
+        """Take a batch apart into examples, float32 (C, T_i) each."""
+        return batch.rows()
+
+    def handmade(self, batch: SignalBatch) -> np.ndarray:
+        """Return each channel at 128 even steps, with its mean, deviation, range, roughness and observed share."""
+        seen_BCT, x_BCT = batch.observed, batch.values.double()
+        count_BC = seen_BCT.sum(2)
+        some_BC = count_BC.clamp(min=1)
+        mean_BC = x_BCT.sum(2) / some_BC
+        squares_BC = (x_BCT - mean_BC[..., None]).masked_fill(~seen_BCT, 0.0).square().sum(2)
+        low_BC = x_BCT.masked_fill(~seen_BCT, torch.inf).amin(2).nan_to_num(posinf=0.0)
+        high_BC = x_BCT.masked_fill(~seen_BCT, -torch.inf).amax(2).nan_to_num(neginf=0.0)
+        both_BCT = seen_BCT[..., 1:] & seen_BCT[..., :-1]
+        rough_BC = x_BCT.diff(dim=2).abs().masked_fill(~both_BCT, 0.0).sum(2) / both_BCT.sum(2).clamp(min=1)
+        share_BC = count_BC / batch.lengths[:, None]
+        figures_BC6 = torch.stack([mean_BC, (squares_BC / some_BC).sqrt(), low_BC, high_BC, rough_BC, share_BC], dim=-1)
+        shape_BCS = evenly(batch, HANDMADE).double()
+        return torch.cat([shape_BCS, figures_BC6], dim=2).flatten(1).float().cpu().numpy()

@@ -1,0 +1,168 @@
+"""Recordings in memory as records: whole, or cut into windows that never leak from one split to another."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sensorium import Record, Source
+from sensorium.errors import DataError, RecipeError
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass
+class Recording:
+    """One series as its file gives it.
+
+    Args:
+        id: unique among the recordings of a source.
+        values_CT: float32 (C, T), nan where a value is missing.
+        labels: label name to one value, or to a sequence of T values that a window takes its most frequent one of.
+        split: "train", "val", "test" or None.
+        group: recordings of one group never straddle a split.
+    """
+
+    id: str
+    values_CT: np.ndarray
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    split: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How recordings are cut.
+
+    Args:
+        window: steps in a record; None keeps recordings whole. A shorter recording is one shorter record.
+        stride: steps from one window to the next; None is `window`, so that windows do not overlap. The last window
+            ends with the recording, and may overlap more than the others.
+        by_time: the shares of each recording's time, at its end, that are its val and its test part; None leaves
+            splits to whole recordings.
+        gap: steps between two parts that belong to neither; None is one window.
+
+    Raises:
+        RecipeError: when they do not fit each other.
+    """
+
+    window: int | None = None
+    stride: int | None = None
+    by_time: tuple[float, float] | None = None
+    gap: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.window is None and (self.stride is not None or self.by_time is not None or self.gap is not None):
+            raise RecipeError("The options stride, by_time and gap cut windows: set data.source.window too.")
+        for name, least in (("window", 1), ("stride", 1), ("gap", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise RecipeError(f"data.source.{name} is {value}; it must be at least {least}.")
+        if self.gap is not None and self.by_time is None:
+            raise RecipeError("data.source.gap lies between parts of a recording: set data.source.by_time too.")
+        if self.by_time is not None and (min(self.by_time) < 0 or sum(self.by_time) >= 1):
+            raise RecipeError(
+                f"data.source.by_time holds the shares of val and test, at least 0 and together below 1, not "
+                f"{list(self.by_time)}."
+            )
+
+    def cut(self, length: int) -> Iterator[tuple[int, int, str | None]]:
+        """Yield the windows of a recording: first step, the step after the last, and the split, or None."""
+        if self.window is None:
+            yield 0, length, None
+            return
+        for start, stop, part in self._parts(length):
+            last = max(stop - self.window, start)
+            for first in range(start, last, self.stride or self.window):
+                yield first, first + self.window, part
+            yield last, stop, part
+
+    def _parts(self, length: int) -> Iterator[tuple[int, int, str | None]]:
+        """Yield the stretches of time that windows must not leave; empty ones are left out."""
+        if self.by_time is None:
+            yield 0, length, None
+            return
+        gap = (self.window or 0) if self.gap is None else self.gap
+        val, test = self.by_time
+        starts = [0, round((1 - val - test) * length), round((1 - test) * length), length]
+        for part, start, stop in zip(PARTS, starts, starts[1:], strict=False):
+            start += gap if start else 0
+            if start < stop:
+                yield start, stop, part
+
+
+class RecordingSource(Source):
+    """Recordings, or windows of them, under one field.
+
+    A window is named "recording:first step". Windows of one recording are one group, and so share a split, unless
+    they are split by time.
+
+    Args:
+        recordings: what is cut.
+        field: the name under which records carry their series.
+        windows: how recordings are cut.
+        name: what errors call the source.
+
+    Raises:
+        DataError: when there is nothing to read, two recordings have one id, or the windows of a single recording
+            cannot be split.
+    """
+
+    def __init__(self, recordings: Sequence[Recording], field: str, windows: Windows, name: str) -> None:
+        if not recordings:
+            raise DataError(f"There is no series in {name}.")
+        if twice := [id for id, count in Counter(r.id for r in recordings).items() if count > 1]:
+            raise DataError(f"Two series of {name} have the id '{twice[0]}'; ids must be unique.")
+        self._recordings, self._field, self._windows = list(recordings), field, windows
+        split = next((r.id for r in recordings if r.split is not None), None)
+        if windows.by_time is not None and split is not None:
+            raise DataError(
+                f"The series '{split}' of {name} has a split of its own, so it cannot be split by time as well: "
+                "leave out data.source.by_time, or what gives the split."
+            )
+        groups = {r.id if r.group is None else r.group for r in recordings}
+        if windows.window is not None and windows.by_time is None and split is None and len(groups) == 1:
+            raise DataError(
+                f"All windows of {name} belong to one recording, which cannot be dealt to train, val and test: set "
+                "data.source.by_time to the shares of val and test at its end, such as [0.1, 0.2]."
+            )
+        self._cuts = [
+            (number, *cut) for number, r in enumerate(recordings) for cut in windows.cut(r.values_CT.shape[1])
+        ]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The one field."""
+        return (self._field,)
+
+    def __len__(self) -> int:
+        return len(self._cuts)
+
+    def key(self, index: int) -> Record:
+        """Return the record at `index` without its series."""
+        number, start, stop, part = self._cuts[index]
+        r = self._recordings[number]
+        labels = {name: _label(value, start, stop) for name, value in r.labels.items()}
+        labels = {name: value for name, value in labels.items() if value is not None}
+        if self._windows.window is None:
+            return Record(r.id, {}, labels, r.split, r.group)
+        group = r.id if r.group is None else r.group
+        return Record(f"{r.id}:{start}", {}, labels, part or r.split, f"{group}/{part}" if part else group)
+
+    def __getitem__(self, index: int) -> Record:  # type: ignore[override]
+        key = self.key(index)
+        number, start, stop, _ = self._cuts[index]
+        values_CT = self._recordings[number].values_CT[:, start:stop]
+        return Record(key.id, {self._field: values_CT}, key.labels, key.split, key.group)
+
+
+def _label(value: Any, start: int, stop: int) -> Any:
+    """Return a label's value over some steps: the most frequent one, the earliest of equals; None when it has none."""
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return value
+    counts = Counter(one for one in value[start:stop] if one is not None)
+    return counts.most_common(1)[0][0] if counts else None

@@ -1,0 +1,156 @@
+"""The registered view generators of series."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from math import inf
+
+import torch
+
+from sensorium import View, ViewGenerator
+from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.modalities.timeseries.modality import TimeSeriesModality
+from sensorium.modalities.timeseries.views.checks import within
+from sensorium.modalities.timeseries.views.hiding import drop_channels, hide_steps
+from sensorium.modalities.timeseries.views.moves import permute, rearranged, slice_window, time_warp
+from sensorium.modalities.timeseries.views.values import jitter, magnitude_warp, mask_frequencies, scaling
+
+
+class Plain(ViewGenerator):
+    """One view: the series itself."""
+
+    def __init__(self, modality: TimeSeriesModality) -> None:
+        pass
+
+    def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
+        """Return the series itself."""
+        return [View(batch)]
+
+
+class WeakStrong(ViewGenerator):
+    """A weak and a strong view (TS-TCC, Eldele et al. 2021, section 3.1).
+
+    The weak one multiplies every step by a factor of its own around 2; the strong one shuffles pieces of the series
+    and adds noise. The paper's settings: .001 to 2, .001 to 2 and 5 to 12 segments, by data set.
+
+    Args:
+        scaling: deviation of the weak view's factors.
+        jitter: deviation of the strong view's noise.
+        segments: the most pieces that the strong view shuffles.
+    """
+
+    views = 2
+
+    def __init__(
+        self, modality: TimeSeriesModality, scaling: float = 1.1, jitter: float = 0.8, segments: int = 8
+    ) -> None:
+        within("weak-strong", 0, inf, scaling=scaling, jitter=jitter)
+        within("weak-strong", 1, inf, segments=segments)
+        self.scaling, self.jitter, self.segments = scaling, jitter, segments
+
+    def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
+        """Return the weak view and the strong one."""
+        weak = scaling(batch, 2.0, self.scaling, "step", rng)
+        strong = jitter(permute(batch, self.segments, rng), self.jitter, rng)
+        return [View(weak), View(strong)]
+
+
+class Augment(ViewGenerator):
+    """Views that are cut, warped, scaled, made noisy and partly hidden, in the order of the options.
+
+    Every series has its own draws, shared by all of its channels but for noise. Strengths are in units of the scaled
+    data.
+
+    Args:
+        views: how many views.
+        window: the least share of a series that is cut out and stretched to its length; 1 leaves it whole.
+        time_warp: deviation of the speed at which time runs; 0 leaves it even.
+        segments: the most pieces that a series is cut into and shuffled; 1 leaves it in order.
+        magnitude_warp: deviation of a smooth curve around 1 that values are multiplied with; 0 leaves them.
+        knots: values that the curves of both warps go through, the first and the last step included.
+        scaling: deviation of the factor around 1 of a whole series; 0 leaves it.
+        jitter: deviation of the noise on every value; 0 adds none.
+        frequencies: the largest share of the spectrum that is taken out as one band; 0 leaves it.
+        channels: probability that a channel is hidden; one always stays.
+        hide: share of the steps that are hidden, in all channels.
+        run: mean length of hidden runs; 1 hides each step by itself.
+    """
+
+    views = 2
+
+    def __init__(
+        self,
+        modality: TimeSeriesModality,
+        views: int = 2,
+        window: float = 0.8,
+        time_warp: float = 0.2,
+        segments: int = 1,
+        magnitude_warp: float = 0.2,
+        knots: int = 6,
+        scaling: float = 0.1,
+        jitter: float = 0.05,
+        frequencies: float = 0.0,
+        channels: float = 0.0,
+        hide: float = 0.0,
+        run: float = 3.0,
+    ) -> None:
+        within("augment", 0, inf, time_warp=time_warp, magnitude_warp=magnitude_warp, scaling=scaling, jitter=jitter)
+        within("augment", 0, 1, window=window, frequencies=frequencies, channels=channels)
+        within("augment", 0, 0.99, hide=hide)
+        within("augment", 1, inf, views=views, segments=segments, run=run)
+        within("augment", 2, inf, knots=knots)
+        self.views, self.window, self.time_warp, self.segments = views, window, time_warp, segments
+        self.magnitude_warp, self.knots, self.scaling, self.jitter = magnitude_warp, knots, scaling, jitter
+        self.frequencies, self.channels, self.hide, self.run = frequencies, channels, hide, run
+
+    def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
+        """Return `views` views, each with its own draws."""
+        return [View(self.one(batch, rng)) for _ in range(self.views)]
+
+    def one(self, batch: SignalBatch, rng: torch.Generator) -> SignalBatch:
+        """Return one view's batch."""
+        if self.window < 1:
+            batch = slice_window(batch, self.window, rng)
+        if self.time_warp:
+            batch = time_warp(batch, self.time_warp, self.knots, rng)
+        if self.segments > 1:
+            batch = permute(batch, self.segments, rng)
+        if self.magnitude_warp:
+            batch = magnitude_warp(batch, self.magnitude_warp, self.knots, rng)
+        if self.scaling:
+            batch = scaling(batch, 1.0, self.scaling, "series", rng)
+        if self.jitter:
+            batch = jitter(batch, self.jitter, rng)
+        if self.frequencies:
+            batch = mask_frequencies(batch, self.frequencies, rng)
+        if self.channels:
+            batch = drop_channels(batch, self.channels, rng)
+        if self.hide:
+            batch = hide_steps(batch, self.hide, self.run, rng)
+        return batch
+
+
+class Permutation(ViewGenerator):
+    """One view whose equal segments are shuffled, to tell in which order they stand.
+
+    Its target "order" is int64 (B,): the number of the order among all of them, in the order of
+    `itertools.permutations`. A series shorter than `segments` has empty segments.
+
+    Args:
+        segments: how many segments, 2 to 5; there are 2, 6, 24 or 120 orders.
+    """
+
+    target = "order"
+
+    def __init__(self, modality: TimeSeriesModality, segments: int = 4) -> None:
+        within("permutation", 2, 5, segments=segments)
+        self.orders = torch.tensor(list(permutations(range(segments))))
+
+    def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
+        """Return the shuffled view with its target."""
+        orders_NS = self.orders.to(batch.device)
+        target_B = torch.randint(len(orders_NS), (len(batch),), generator=rng, device=batch.device)
+        steps_T = torch.arange(batch.values.shape[2], device=batch.device)
+        segment_BT = (steps_T * orders_NS.shape[1] // batch.lengths[:, None]).clamp(max=orders_NS.shape[1] - 1)
+        places_BS = orders_NS[target_B].argsort(dim=1)  # where each segment goes
+        return [View(rearranged(batch, segment_BT, places_BS), target=target_B)]

@@ -1,0 +1,43 @@
+"""MAE."""
+
+from __future__ import annotations
+
+from sensorium import Decoder, Needs, Objective, Outcome, at_places, losses, places_of
+from sensorium.plugins.masked.masking import hide, real, share
+
+
+class MAE(Objective):
+    """Masked autoencoder: the encoder sees the visible tokens alone, a light decoder guesses the hidden ones.
+
+    He et al. 2022, section 3. The loss is on hidden tokens only: the mean square against targets that are floats (each
+    patch normalised by the encoder, as the paper has it), cross-entropy against class ids.
+
+    Args:
+        ratio: share of each record's tokens that is hidden, unless its view says which are (`info["mask"]`).
+        width: width of the decoder's tokens.
+        depth: blocks of the decoder.
+        heads: attention heads of the decoder; they divide `width`.
+    """
+
+    needs = Needs(views=1, tokens=True)
+
+    def __init__(self, ratio: float = 0.75, width: int = 256, depth: int = 2, heads: int = 4) -> None:
+        super().__init__()
+        self.ratio, self.width, self.depth, self.heads = share(ratio, "mae"), width, depth, heads
+
+    def build(self, encoders):
+        """Make the decoder."""
+        dim, out = encoders.single.dim, encoders.single.target_dim
+        self.decoder = Decoder(dim, out, self.width, self.depth, self.heads)
+
+    def forward(self, views, encode):
+        """Hide tokens, encode the others, guess the hidden ones."""
+        (view,) = views
+        tokens = encode.tokens(view)
+        hidden_BT, real_BT = hide(view, tokens, self.ratio), real(tokens)
+        visible_BK, _ = places_of(real_BT & ~hidden_BT, ~real_BT)
+        wanted_BM, mask_BM = places_of(hidden_BT, ~hidden_BT)
+        features = encode.kept(view, tokens, visible_BK)
+        guesses_BMP = self.decoder(features, tokens.positions, visible_BK, wanted_BM, mask_BM)
+        loss = losses.reconstruction(guesses_BMP, at_places(encode.targets(view), wanted_BM), mask_BM)
+        return Outcome(loss, features={"features": features.pooled.detach()})

@@ -1,0 +1,31 @@
+"""Masked tokens."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from sensorium import Needs, Objective, Outcome, losses
+
+
+class MaskedToken(Objective):
+    """Cross-entropy of the tokens that a view hides (BERT, Devlin et al. 2019, section 3.1, task 1).
+
+    Which tokens are hidden, and behind what, is the view generator's choice: its target "tokens" is int64 (B, T), the
+    class ids of hidden tokens and -100 elsewhere.
+    """
+
+    needs = Needs(views=1, tokens=True, target="tokens")
+
+    def build(self, encoders):
+        """Make the head: BERT's transform, then a linear map that scores every class."""
+        dim, classes = encoders.single.dim, encoders.single.target_dim
+        self.head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim), nn.Linear(dim, classes))
+        nn.init.normal_(self.head[-1].weight, std=0.02)
+
+    def forward(self, views, encode):
+        """Score the classes of hidden tokens."""
+        (view,) = views
+        (features,) = encode([view])
+        loss = losses.token_cross_entropy(self.head(features.tokens), view.target, view.target != -100)
+        logs = {"perplexity": losses.perplexity(loss)}
+        return Outcome(loss, logs, features={"features": features.pooled.detach()})

@@ -1,0 +1,61 @@
+"""Rank, spread, alignment and uniformity against their definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sensorium import SensoriumError
+from sensorium.evaluation import similarity
+from sensorium.evaluation.health import Health, rankme
+from tests.core.evaluation.tables_of_records import table
+
+
+def test_equals_the_definitions(monkeypatch):
+    monkeypatch.setattr(similarity, "HELD", 90)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 40, 6))
+    figures = Health().measure(table({"a": x, "b": y}))
+    share = np.linalg.svd(x, compute_uv=False)
+    share /= share.sum()
+    unit_x, unit_y = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (x, y))
+    potentials = [
+        np.exp(-2 * np.sum((p - q) ** 2)) for i, p in enumerate(unit_x) for j, q in enumerate(unit_x) if i != j
+    ]
+    assert figures["a rankme"] == pytest.approx(np.exp(-np.sum(share * np.log(share))), rel=1e-4)
+    assert figures["a spread"] == pytest.approx(unit_x.std(0).mean() * 6**0.5, rel=1e-4)
+    assert figures["a uniformity ↓"] == pytest.approx(np.log(np.mean(potentials)), rel=1e-4)
+    assert figures["a-b alignment ↓"] == pytest.approx(np.mean(np.sum((unit_x - unit_y) ** 2, 1)), rel=1e-4)
+
+
+def test_collapse_is_seen():
+    x = np.ones((50, 8))
+    figures = Health().measure(table({"a": x}))
+    assert figures["a rankme"] == pytest.approx(1, abs=1e-3)
+    assert figures["a spread"] == pytest.approx(0, abs=1e-6)
+    assert figures["a uniformity ↓"] == pytest.approx(0, abs=1e-5)
+    assert rankme(np.zeros((5, 3), np.float32)) == 0
+
+
+@pytest.mark.parametrize("shape", [(400, 10), (10, 400)])
+def test_orthogonal_features_have_full_rank(shape):
+    q = np.linalg.qr(np.random.default_rng(0).normal(size=(400, 10)))[0]
+    assert rankme((q if shape[0] == 400 else q.T).astype(np.float32)) == pytest.approx(10, rel=1e-3)
+
+
+def test_absent_values_and_other_widths():
+    x = np.random.default_rng(0).normal(size=(10, 4))
+    present = {"b": np.arange(10) < 1}
+    figures = Health().measure(table({"a": x, "b": x, "c": x[:, :2]}, present=present))
+    assert "b rankme" not in figures
+    assert figures["a-b alignment ↓"] == pytest.approx(0, abs=1e-6)
+    assert "a-c alignment ↓" not in figures
+    with pytest.raises(SensoriumError, match="two test records"):
+        Health().measure(table({"a": x[:1]}))
+
+
+def test_a_sample_estimates_uniformity():
+    records = table({"a": np.random.default_rng(0).normal(size=(900, 4))})
+    whole, part = Health().measure(records), Health(sample=400).measure(records)
+    assert part["a uniformity ↓"] == pytest.approx(whole["a uniformity ↓"], abs=0.1)
+    assert part == Health(sample=400).measure(records)

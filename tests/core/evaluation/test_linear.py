@@ -1,0 +1,62 @@
+"""Logistic regression: standardisation, choice of the penalty, degenerate inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from sensorium import SensoriumError
+from sensorium.evaluation.linear import Linear
+from tests.core.evaluation.tables_of_records import blobs, table
+
+
+def test_equals_scikit_learn_on_train_statistics():
+    train, test = blobs(120, spread=3, seed=1), blobs(90, spread=3, seed=2, prefix="t")
+    scaler = StandardScaler().fit(train.features["signal"])
+    model = LogisticRegression(C=0.1, max_iter=200)
+    model.fit(scaler.transform(train.features["signal"]), train.labels["kind"].astype(str))
+    wanted = model.score(scaler.transform(test.features["signal"]), test.labels["kind"].astype(str))
+    evaluator = Linear(penalties=(0.1,))
+    evaluator.fit(train)
+    assert evaluator.measure(test)["accuracy"] == pytest.approx(wanted)
+
+
+def test_groups_are_never_on_both_sides_of_the_choice():
+    """Copies of one record in one group tempt the choice to a weak penalty; groups kept whole resist."""
+    rng = np.random.default_rng(0)
+    x, y = np.repeat(rng.normal(size=(40, 60)), 4, axis=0), np.repeat(rng.integers(0, 2, 40), 4)
+    chosen = {"whole": set(), "torn": set()}
+    for seed in range(4):
+        for name, groups in (("whole", np.repeat(np.arange(40), 4)), ("torn", np.arange(160))):
+            evaluator = Linear(penalties=(1e-6, 10.0))
+            evaluator.seed = seed
+            evaluator.fit(table({"a": x}, {"y": y.tolist()}, groups=[f"g{g}" for g in groups]))
+            chosen[name] |= set(evaluator.notes())
+    assert chosen["torn"] == {"C = 10"}
+    assert "C = 1e-06" in chosen["whole"]
+
+
+def test_constant_features_do_no_harm():
+    train, test = blobs(90, spread=0.3), blobs(90, spread=0.3, seed=5, prefix="t")
+    for part in (train, test):
+        part.features["signal"][:, 0] = 7.0
+    evaluator = Linear()
+    evaluator.fit(train)
+    assert evaluator.measure(test)["accuracy"] > 0.95
+
+
+def test_too_small_to_choose_says_what_to_do():
+    tiny = table({"a": np.eye(2)}, {"y": ["p", "q"]})
+    with pytest.raises(SensoriumError, match=r"too small to choose a penalty .* penalties=\[1.0\]"):
+        Linear().fit(tiny)
+    evaluator = Linear(penalties=(1.0,))
+    evaluator.fit(tiny)
+    assert evaluator.measure(tiny)["accuracy"] == 1.0
+
+
+def test_tells_when_steps_ran_out():
+    evaluator = Linear(penalties=(10.0,), steps=1)
+    evaluator.fit(blobs(60, spread=3))
+    assert "logistic regression stopped after 1 steps" in evaluator.notes()

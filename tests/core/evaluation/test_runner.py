@@ -1,0 +1,191 @@
+"""Comparisons, and the guard against leaks."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+
+from sensorium import Evaluator, SensoriumError
+from sensorium.evaluation.forest import Forest
+from sensorium.evaluation.knn import KNN
+from sensorium.evaluation.linear import Linear
+from sensorium.evaluation.pairs import Pairs
+from sensorium.evaluation.retrieval import Retrieval
+from sensorium.evaluation.runner import Subject, check_parts, compare, spaces
+from sensorium.evaluation.svm import SVM
+from tests.core.evaluation.tables_of_records import blobs, table
+
+
+def subject(spread: float, seed: int = 0, space: str = "features") -> Subject:
+    train, test = blobs(90, spread=spread, seed=seed), blobs(60, spread=spread, seed=seed + 50, prefix="t")
+    return Subject({space: (train, test)})
+
+
+def test_rows_stand_in_order_below_chance():
+    rows = {"untrained": [subject(1e4)], "trained": [subject(0.5, seed) for seed in range(3)]}
+    tables = compare({"knn": KNN, "linear": Linear}, rows)
+    assert list(tables) == ["knn", "linear"]
+    for result in tables.values():
+        assert [row.name for row in result.rows] == ["chance", "untrained", "trained"]
+        figures = {row.name: row.figures["accuracy"] for row in result.rows}
+        assert figures["trained"].mean > 0.9 > figures["untrained"].mean
+        assert figures["chance"].mean < 0.5
+        assert len(figures["trained"].scores) == 3
+        assert figures["untrained"].over_seeds is None
+        assert figures["trained"].over_seeds is not None
+    assert "C by accuracy" in tables["linear"].selection
+    assert tables["knn"].counts == (90, 60)
+
+
+def test_cross_validation_reports_both_deviations():
+    rows = {"trained": [subject(2.0), subject(2.0, 1)]}
+    result = compare({"knn": lambda: KNN(protocol={"name": "kfold", "folds": 3, "repeats": 2})}, rows)["knn"]
+    figure = result.row("trained").figures["accuracy"]
+    assert np.shape(figure.scores) == (4, 3)  # two models, two dealings each
+    assert figure.over_seeds > 0
+    assert figure.over_folds > 0
+
+
+def test_repetitions_differ_by_the_seed_alone():
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    parts = [table({"a": x + i}, {"y": (x[:, 0] + i).tolist()}, prefix=p) for i, p in ((0, "r"), (0.1, "t"))]
+    make = {"forest": lambda: Forest(trees=5, protocol={"name": "given", "repeats": 3})}
+    rows = {"trained": [Subject({"features": tuple(parts)})]}
+    scores = compare(make, rows)["forest"].row("trained").figures["rmse ↓"].scores
+    assert len({tuple(folds) for folds in scores}) == 3
+    assert compare(make, rows)["forest"].public() == compare(make, rows)["forest"].public()
+
+
+def test_a_row_without_the_space_is_left_out():
+    rows = {"hand-made": [subject(1.0)], "trained": [subject(1.0, space="embedding")]}
+
+    class Embedded(KNN):
+        space = "embedding"
+
+    assert [row.name for row in compare({"knn": Embedded}, rows)["knn"].rows] == ["chance", "trained"]
+    assert spaces({"knn": KNN, "other": Embedded}) == {"features", "embedding"}
+    with pytest.raises(SensoriumError, match="'knn' measures the space 'embedding', which no row"):
+        compare({"knn": Embedded}, {"hand-made": [subject(1.0)]})
+
+
+def test_a_row_that_is_refused_says_why_but_never_the_last():
+    x = np.random.default_rng(0).normal(size=(6, 3))
+
+    def pairs_of(width: int) -> Subject:
+        both = table({"a": x, "b": x[:, :width]}, {"score": list(range(6))})
+        return Subject({"features": (both.select(np.arange(0)), both)})
+
+    result = compare({"pairs": Pairs}, {"hand-made": [pairs_of(2)], "trained": [pairs_of(3)]})["pairs"]
+    assert result.row("hand-made").figures == {}
+    assert "left out, 'a' (3 wide) and 'b' (2 wide) share no space" in next(iter(result.row("hand-made").notes))
+    with pytest.raises(SensoriumError, match="share no space"):
+        compare({"pairs": Pairs}, {"hand-made": [pairs_of(3)], "trained": [pairs_of(2)]})
+
+
+def test_prompts_are_prepared_once_for_each_model():
+    prepared = []
+
+    class Asking(KNN):
+        def prepare(self, embed):
+            prepared.append(embed)
+
+    one, two = subject(1.0), subject(1.0, 1)
+    rows = {"trained": [Subject(one.parts, embed=dict), Subject(two.parts, embed=list)]}
+    compare({"asking": lambda: Asking(protocol={"name": "kfold", "folds": 2, "repeats": 3})}, rows)
+    assert prepared == [dict, list]
+
+
+# The guard.
+
+
+def leaky(**changes) -> tuple:
+    train, test = blobs(20), blobs(20, prefix="t")
+    for name, value in changes.items():
+        setattr(test, name, value(train, test))
+    return train, test
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"ids": lambda train, test: [train.ids[3], *test.ids[1:]]}, "share 1 record, the first is 'r3'"),
+        ({"groups": lambda train, test: train.groups[:2] + test.groups[2:]}, "share 2 groups, the first is 'alone r0'"),
+        ({"ids": lambda train, test: [test.ids[1], *test.ids[1:]]}, "test part holds the record 't1' more than once"),
+    ],
+)
+@pytest.mark.parametrize("make", [KNN, lambda: KNN(protocol={"name": "kfold", "folds": 2})])
+def test_parts_that_share_records_are_refused(changes, sentence, make):
+    train, test = leaky(**changes)
+    with pytest.raises(SensoriumError, match=sentence):
+        check_parts(train, test)
+    rows = {"trained": [Subject({"features": (train, test)})]}
+    if make is KNN:
+        with pytest.raises(SensoriumError, match=sentence):
+            compare({"knn": make}, rows)
+    elif "ids" in changes:  # folds over the joined records: groups stay whole, records twice are still refused
+        with pytest.raises(SensoriumError, match=r"more than once|share"):
+            compare({"knn": make}, rows)
+    else:
+        compare({"knn": make}, rows)
+
+
+def test_a_group_that_crosses_left_out_values_is_refused():
+    labels = {"y": ["p", "q"] * 4, "speaker": list("aabbccdd")}
+    torn = table({"a": np.random.default_rng(0).normal(size=(8, 2))}, labels, groups=list("11122233"))
+    make = {"knn": lambda: KNN(label="y", protocol={"name": "group", "by": "speaker"})}
+    with pytest.raises(SensoriumError, match="share 1 group"):
+        compare(make, {"trained": [Subject({"features": (torn, torn.select(np.arange(0)))})]})
+
+
+def test_an_evaluator_that_asks_for_the_test_part_is_refused():
+    class Peeking(KNN):
+        def fit(self, train, test):
+            super().fit(train.join(test))
+
+    with pytest.raises(SensoriumError, match=r"asks for \(train, test\) in 'fit', which receives the train part alone"):
+        compare({"peeking": Peeking}, {"trained": [subject(1.0)]})
+
+
+def test_no_fold_remembers_another():
+    class Hoarding(KNN):
+        """Keeps every test part that it sees, in the hope of learning from it at the next fold."""
+
+        seen = None
+
+        def fit(self, train):
+            assert self.seen is None
+            super().fit(train)
+
+        def measure(self, test):
+            self.seen = test
+            return super().measure(test)
+
+    compare({"hoarding": lambda: Hoarding(protocol={"name": "kfold", "folds": 3})}, {"trained": [subject(1.0)]})
+
+
+def test_rows_of_other_records_are_refused():
+    other = Subject({"features": (blobs(90), blobs(60, prefix="u"))})
+    with pytest.raises(SensoriumError, match="different records or splits"):
+        compare({"knn": KNN}, {"untrained": [other], "trained": [subject(1.0)]})
+
+
+@pytest.mark.parametrize("make", [KNN, Linear, SVM])
+def test_no_choice_or_answer_depends_on_a_test_label(make):
+    """Classifiers are fitted, measured on wrong labels, and answer as before."""
+    train, test = blobs(60, spread=3), blobs(40, spread=3, seed=9, prefix="t")
+    evaluator: Evaluator = make()
+    evaluator.fit(train)
+    answers = evaluator.predict(test.features["signal"]).copy()
+    lying = copy.deepcopy(test)
+    lying.labels["kind"] = lying.labels["kind"][::-1].copy()
+    evaluator.measure(lying)
+    assert np.array_equal(evaluator.predict(test.features["signal"]), answers)
+
+
+def test_retrieval_needs_no_train_part():
+    x = np.random.default_rng(0).normal(size=(9, 4))
+    both = table({"a": x, "b": x})
+    rows = {"trained": [Subject({"embedding": (both.select(np.arange(0)), both)})]}
+    assert compare({"retrieval": Retrieval}, rows)["retrieval"].row("trained").figures["b->a r@1"].mean == 1.0

@@ -1,0 +1,81 @@
+"""Guessed tokens differ in number from rank to rank; value and gradient are still those of the joined batch."""
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from sensorium.losses.masked import masked_regression, reconstruction
+from sensorium.losses.sigreg import random_directions, sigreg
+from sensorium.plugins.predictive.lejepa import LeJEPA
+from tests.distributed.ranks import on_ranks
+from tests.plugins.toy_token_modality import Sequences, learner_of, view_of
+
+CUTS = [(3, 1), (4, 0), (2, 2)]
+"""How many of the four rows each rank has."""
+
+
+def problem():
+    rng = torch.Generator().manual_seed(0)
+    guesses, targets = (torch.randn(4, 5, 3, generator=rng, dtype=torch.float64) for _ in range(2))
+    mask = torch.arange(5) < torch.tensor([5, 1, 0, 3])[:, None]
+    return guesses, targets, mask, torch.randn(4, 6, generator=rng, dtype=torch.float64)
+
+
+def losses_of(guesses, targets, mask, z):
+    """Return value and gradients of each loss."""
+    torch.manual_seed(torch.distributed.get_rank() if torch.distributed.is_initialized() else 0)
+    directions = random_directions(6, 16, torch.device("cpu"))
+    made = {
+        "l2": lambda x, y, _: masked_regression(x, y, mask),
+        "smooth-l1": lambda x, y, _: masked_regression(x, y, mask, "smooth-l1", 0.5),
+        "classes": lambda x, y, _: reconstruction(x, targets.argmax(-1), mask),
+        "sigreg": lambda x, y, z: sigreg(z, directions),
+    }
+    found = {"directions": directions}
+    for name, loss in made.items():
+        inputs = [t.clone().requires_grad_() for t in (guesses, targets, z)]
+        value = loss(*inputs)
+        value.backward()
+        found[name] = value.detach(), [t.grad for t in inputs]
+    return found
+
+
+def lejepa(rows):
+    """Return the loss and gradients of the objective on these of four records."""
+    learner = learner_of(LeJEPA(width=8, dim=4, directions=8)).double().eval()  # batch norm sees a rank's own rows
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 4, 6, 3, generator=rng, dtype=torch.float64)
+    world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+    torch.manual_seed(torch.distributed.get_rank() if world > 1 else 0)
+    model = DistributedDataParallel(learner) if world > 1 else learner
+    loss = model({"toy": [view_of(Sequences(view[rows])) for view in x]}).loss
+    loss.backward()
+    return {"loss": loss.detach()} | {name: p.grad for name, p in learner.named_parameters()}
+
+
+def one_rank(rank, world):
+    cases = [losses_of(*(t.split(cuts)[rank] for t in problem())) for cuts in CUTS]
+    return cases, lejepa(slice(0, 3) if rank == 0 else slice(3, 4))
+
+
+def test_ranks_agree_with_one_process(tmp_path):
+    first, second = on_ranks(2, one_rank, tmp_path)
+    whole = losses_of(*problem())
+    for one, other in zip(first[0], second[0], strict=True):
+        assert torch.equal(one.pop("directions"), whole["directions"])
+        assert torch.equal(other.pop("directions"), whole["directions"])
+        for name in one:
+            (value, gradients), (mine, my_gradients), (yours, your_gradients) = whole[name], one[name], other[name]
+            assert torch.allclose((mine + yours) / 2, value, rtol=1e-12), name
+            for full, *halves in zip(gradients, my_gradients, your_gradients, strict=True):
+                if full is None:
+                    assert halves == [None, None]
+                else:
+                    assert torch.allclose(torch.cat(halves) / 2, full, rtol=1e-8, atol=1e-12), name
+    # The negative control: what one rank alone would find is another number.
+    assert not torch.allclose(first[0][0]["l2"][0], whole["l2"][0], rtol=1e-3)
+
+    joined = lejepa(slice(0, 4))
+    assert torch.allclose((first[1].pop("loss") + second[1].pop("loss")) / 2, joined.pop("loss"), rtol=1e-10)
+    for name, gradient in joined.items():
+        for found in (first[1], second[1]):
+            assert torch.allclose(found[name], gradient, rtol=1e-5, atol=1e-10), name

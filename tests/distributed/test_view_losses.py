@@ -1,0 +1,89 @@
+"""Losses between views: on two ranks with different, uneven rows, value and gradient are those of the joined batch."""
+
+import pytest
+import torch
+
+from sensorium import losses
+from tests.distributed.ranks import on_ranks
+
+SIZES = [(4, 4), (5, 2), (3, 0), (1, 1)]
+T = 5
+
+
+def problem(count):
+    """Two views' rows, scores of the tokens of each, and which of those are hidden: `count` records."""
+    rng = torch.Generator().manual_seed(count)
+    rows = [torch.randn(count, 6, generator=rng, dtype=torch.float64) for _ in range(2)]
+    tokens = torch.randn(count, T, 6, generator=rng, dtype=torch.float64)
+    hidden = torch.arange(T) < torch.tensor([3, 0, 1, 5, 2, 1, 4, 2])[:count, None]
+    return *rows, tokens, hidden
+
+
+def queue(rows=9):
+    return torch.randn(rows, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def by_sinkhorn(x, y, tokens, hidden):
+    codes = [losses.sinkhorn_knopp(z, 0.5) for z in (x, y)]
+    return losses.swapped_cross_entropy([x, y, x + y], codes, 0.1)
+
+
+def by_centre(x, y, tokens, hidden):
+    centre = losses.moved_centre(torch.zeros(6, dtype=torch.float64), torch.cat([x, y]))
+    targets = [losses.centred_softmax(z, centre, 0.07) for z in (x, y)]
+    return losses.swapped_cross_entropy([x, y], targets, 0.1)
+
+
+LOSSES = {
+    "negative_cosine": lambda x, y, *_: losses.negative_cosine(x, y) + losses.negative_cosine(y, x),
+    "barlow_twins": lambda x, y, *_: losses.barlow_twins(x, y, 0.1),
+    "vicreg": lambda x, y, *_: losses.vicreg(0.1 * x, y),
+    "queue_contrast": lambda x, y, *_: losses.queue_contrast(x, y, queue(), 0.2),
+    "nearest": lambda x, y, *_: losses.info_nce(losses.nearest_rows(x, queue()), y, 0.2),
+    "decoupled": lambda x, y, *_: losses.decoupled(x, y, 0.2),
+    "koleo": lambda x, y, *_: losses.koleo(x),
+    "sinkhorn": by_sinkhorn,
+    "centre": by_centre,
+    "masked": lambda x, y, tokens, hidden: losses.masked_cross_entropy(
+        tokens[hidden], tokens[hidden].detach().softmax(1), hidden, 0.3
+    ),
+}
+
+
+def results(parts):
+    """Return value and gradients of every loss on one rank's part of a problem."""
+    found = {}
+    for name, loss_of in LOSSES.items():
+        x, y, tokens = (part.clone().requires_grad_() for part in parts[:3])
+        loss = loss_of(x, y, tokens, parts[3])
+        loss.backward()
+        found[name] = [loss.detach(), *(torch.zeros_like(z) if z.grad is None else z.grad for z in (x, y, tokens))]
+    return found
+
+
+def one_rank(rank, world):
+    return {sizes: results([part.split(sizes)[rank] for part in problem(sum(sizes))]) for sizes in SIZES}
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    return on_ranks(2, one_rank, tmp_path_factory.mktemp("ranks"))
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("name", LOSSES)
+def test_ranks_agree_with_one_process(name, sizes, ranks):
+    value, *gradients = results(problem(sum(sizes)))[name]
+    first, second = (rank[sizes][name] for rank in ranks)
+    assert any(g.abs().sum() > 0 for g in gradients)
+    torch.testing.assert_close((first[0] + second[0]) / 2, value, rtol=1e-10, atol=1e-12)
+    for i, whole in enumerate(gradients, 1):
+        torch.testing.assert_close(torch.cat([first[i], second[i]]) / 2, whole, rtol=1e-8, atol=1e-12)
+
+
+def test_a_rank_by_itself_would_differ(ranks):
+    """The negative control: on its own rows alone, a rank finds other values and gradients."""
+    alone = results([part[:5] for part in problem(7)])
+    for name in set(LOSSES) - {"negative_cosine", "queue_contrast", "masked"}:
+        mine, shared = (torch.stack(found[name][1:3]) for found in (alone, ranks[0][(5, 2)]))
+        assert not torch.allclose(mine, shared / 2 * 7 / 5, rtol=1e-3), name

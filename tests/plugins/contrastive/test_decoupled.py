@@ -1,0 +1,13 @@
+import torch
+
+from sensorium import losses
+from tests.plugins.joint_embedding import learner_of, views_of
+
+
+def test_is_the_decoupled_loss_of_projections():
+    learner, views = learner_of("decoupled").eval(), views_of("decoupled")
+    with torch.no_grad():
+        z = [learner.objective.project(learner.encoders["a"](v.batch).pooled) for v in views["a"]]
+        loss = learner(views).loss
+    assert torch.allclose(loss, losses.decoupled(*z, 0.1))
+    assert not torch.allclose(loss, losses.nt_xent(*z, 0.1), rtol=1e-3)

@@ -1,0 +1,78 @@
+import torch
+
+from sensorium.losses import queue_contrast
+from sensorium.plugins.contrastive.queue import Queue
+from sensorium.randomness import seed_globals
+from tests.plugins.joint_embedding import learner_of, views_of
+
+
+def test_the_queue_drops_the_oldest():
+    queue = Queue(5, 2)
+    random = queue.rows.clone()
+    assert torch.allclose(random.norm(dim=1), torch.ones(5))
+
+    def rows(*angles):
+        angles = torch.tensor(angles)
+        return torch.stack([angles.cos(), angles.sin()], dim=1)
+
+    queue.push(3 * rows(0.1, 0.2, 0.3))
+    assert torch.allclose(queue.rows, torch.cat([rows(0.1, 0.2, 0.3), random[3:]]))
+    assert queue.filled == 3 / 5
+    queue.push(rows(0.4, 0.5, 0.6))
+    assert torch.allclose(queue.rows, rows(0.6, 0.2, 0.3, 0.4, 0.5))
+    assert queue.filled == 1
+    queue.push(torch.cat([rows(9.0), rows(*(0.1 * n for n in range(1, 8)))]))  # more than it holds: the last remain
+    assert torch.allclose(queue.rows, rows(0.7, 0.3, 0.4, 0.5, 0.6), atol=1e-6)
+
+
+def test_is_equation_1_against_the_queue_as_it_was_before_the_step():
+    learner, views = learner_of("moco", parts=1), views_of("moco")
+    objective, encoder, first, second = learner.objective, learner.encoders["a"], *views["a"]
+    learner.eval()
+    q = objective.project(encoder(first.batch).pooled)
+    k = objective.keys(second, _teacher(learner))
+    expected = queue_contrast(q, k, objective.queue.rows, 0.2)
+    assert torch.allclose(learner(views).loss, expected)
+    objective.queue.push(k)
+    assert not torch.allclose(learner(views).loss, expected, rtol=1e-3)
+
+
+def _teacher(learner):
+    from sensorium.learner import _Encode
+
+    return _Encode(learner.encoders).using(learner.objective.teacher.encoders)
+
+
+def test_keys_come_back_in_the_order_of_their_queries():
+    learner, (_, second) = learner_of("moco", parts=3).eval(), views_of("moco")["a"]
+    teacher = learner.objective.teacher
+    expected = teacher.heads["project"](teacher.encoders["a"](second.batch).pooled)
+    for seed in range(3):
+        seed_globals(seed)
+        assert torch.allclose(learner.objective.keys(second, _teacher(learner)), expected, atol=1e-6)
+
+
+def test_batch_statistics_of_keys_are_those_of_random_parts():
+    """A part's statistics change with the records drawn into it; in one part all records share theirs with the query."""
+    (_, second) = views_of("moco")["a"]
+    spread = {}
+    for parts in (1, 4):
+        learner = learner_of("moco", parts=parts)
+        drawn = []
+        for seed in range(3):
+            seed_globals(seed)
+            drawn.append(learner.objective.keys(second, _teacher(learner)))
+        spread[parts] = (drawn[0] - drawn[1]).abs().max()
+    assert spread[1] < 1e-5
+    assert spread[4] > 1e-2
+
+
+def test_training_queues_keys_that_carry_no_gradient():
+    learner = learner_of("moco")
+    before = learner.objective.queue.rows.clone()
+    outcome = learner(views_of("moco", count=12))
+    assert outcome.logs["queue_filled"] == 12 / 40
+    assert not learner.objective.queue.rows.requires_grad
+    assert torch.equal(learner.objective.queue.rows[12:], before[12:])
+    outcome.loss.backward()  # the loss still knows the queue that it was made with
+    learner(views_of("moco", count=3))  # fewer records than parts

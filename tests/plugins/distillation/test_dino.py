@@ -1,0 +1,73 @@
+import pytest
+import torch
+
+from sensorium import losses
+from tests.plugins.joint_embedding import learner_of, views_of
+
+
+def apart(name="dino", **options):
+    """A learner whose teacher has weights of its own."""
+    learner = learner_of(name, **options)
+    with torch.no_grad():
+        for p in learner.objective.teacher.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+        learner.objective.assign.centre.normal_(std=0.01)
+    return learner
+
+
+def test_is_equation_3_with_a_centred_teacher_of_large_views():
+    learner, views = apart().eval(), views_of("dino")
+    objective, teacher = learner.objective, learner.objective.teacher
+    with torch.no_grad():
+        scores = [objective.head(learner.encoders["a"](v.batch).pooled) for v in views["a"]]
+        taught = [teacher.heads["head"](teacher.encoders["a"](v.batch).pooled) for v in views["a"]]
+        targets = [losses.centred_softmax(t, objective.assign.centre, 0.04) for t in taught]
+        loss = learner(views).loss
+        assert torch.allclose(loss, losses.swapped_cross_entropy(scores, targets[:2], 0.1), rtol=1e-5)
+        # Mutants: a teacher that sees small views, one without a centre.
+        assert not torch.allclose(loss, losses.swapped_cross_entropy(scores, targets, 0.1), rtol=1e-4)
+        bare = [losses.centred_softmax(t, 0 * objective.assign.centre, 0.04) for t in taught[:2]]
+        assert not torch.allclose(loss, losses.swapped_cross_entropy(scores, bare, 0.1), rtol=1e-4)
+
+
+def test_the_centre_moves_after_its_use_and_in_training_alone():
+    learner, views = learner_of("dino"), views_of("dino")
+    assign = learner.objective.assign
+    scores = torch.randn(6, 24)
+    expected = losses.centred_softmax(scores, assign.centre, 0.04)
+    assert torch.equal(assign(scores, 0.04), expected)
+    assert torch.allclose(assign.centre, 0.1 * scores.mean(0))
+    learner.eval()
+    before = assign.centre.clone()
+    learner(views)
+    assert torch.equal(assign.centre, before)
+
+
+def test_prototypes_stay_as_they_are_at_first():
+    learner, views = learner_of("dino", freeze=0.5), views_of("dino")
+    for progress, moves in ((0.0, False), (0.4, False), (0.5, True)):
+        learner.objective.after_step(progress)
+        learner.zero_grad()
+        learner(views).loss.backward()
+        head = learner.objective.head
+        assert bool(head.prototypes.weight.grad.abs().sum() > 0) == moves
+        assert head.project[0].weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(("warmup", "found"), [(0.5, [0.04, 0.055, 0.07, 0.07]), (0.0, [0.04, 0.07, 0.07, 0.07])])
+def test_the_teachers_temperature_rises_to_its_end(warmup, found):
+    objective = learner_of("dino", warmup=warmup).objective
+    for progress, expected in zip((0.0, 0.25, 0.5, 1.0), found, strict=True):
+        objective.after_step(progress)
+        assert float(objective.sharpness()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_collapsed_teacher_shows_in_the_logs():
+    learner, views = learner_of("dino").eval(), views_of("dino")
+    spread = learner(views).logs
+    with torch.no_grad():
+        learner.objective.assign.centre[0] = -100  # every row chooses the first prototype
+    collapsed = learner(views).logs
+    assert collapsed["prototypes_used"] == pytest.approx(1, abs=1e-3)
+    assert collapsed["teacher_entropy"] < 1e-3 < spread["teacher_entropy"]
+    assert spread["prototypes_used"] > 2

@@ -1,0 +1,134 @@
+"""What every objective of joint embedding holds to, on toy encoders."""
+
+import copy
+
+import pytest
+import torch
+
+from sensorium import Needs
+from sensorium.optim import build_optimizer
+from sensorium.randomness import seed_globals
+from sensorium.recipe.schema import Optimizer
+from tests.plugins.joint_embedding import MULTICROP, OPTIONS, TOKENS, learner_of, objective_class, step, views_of
+
+NAMES = list(OPTIONS)
+RULES = Optimizer(name="adamw", lr=3e-3)
+
+
+def teacher_of(learner):
+    return getattr(learner.objective, "teacher", None)
+
+
+def optimizer_of(learner):
+    return build_optimizer(learner, RULES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_says_what_it_needs(name):
+    needs = objective_class(name).needs
+    assert needs == Needs(views=2, multicrop=name in MULTICROP, tokens=name in TOKENS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_trains(name):
+    learner = learner_of(name)
+    optimizer, teacher = optimizer_of(learner), teacher_of(learner)
+    before = copy.deepcopy(learner.state_dict())
+    losses = []
+    for number in range(3):
+        outcome = step(learner, views_of(name, seed=number), optimizer, number)
+        losses.append(outcome.loss)
+        assert not any(value.requires_grad for value in (*outcome.logs.values(), *outcome.features.values()))
+        assert set(outcome.features) == {"features", "projection"}
+    assert all(loss.isfinite() and loss.requires_grad for loss in losses)
+    # DDP waits for the gradient of every weight that asks for one.
+    assert [n for n, p in learner.named_parameters() if p.requires_grad and p.grad is None] == []
+    if teacher is not None:
+        assert not any(p.requires_grad for p in teacher.parameters())
+        assert all(p.grad is None for p in teacher.parameters())
+        moved = {n for n, p in learner.named_parameters() if "teacher" in n and not torch.equal(p, before[n])}
+        assert any("encoders" in n for n in moved)
+        assert any("heads" in n for n in moved)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_of_a_teacher_is_in_the_optimizer(name):
+    learner = learner_of(name)
+    owned = {id(p) for group in optimizer_of(learner).param_groups for p in group["params"]}
+    assert owned == {id(p) for n, p in learner.named_parameters() if ".teacher." not in n}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_resumed_training_is_bit_equal(name):
+    learner = learner_of(name)
+    optimizer = optimizer_of(learner)
+    for number in range(2):
+        step(learner, views_of(name, seed=number), optimizer, number)
+    saved = copy.deepcopy((learner.state_dict(), optimizer.state_dict()))
+    other = learner_of(name)
+    for p in other.parameters():
+        p.data.zero_()
+    other.load_state_dict(saved[0])
+    other_optimizer = optimizer_of(other)
+    other_optimizer.load_state_dict(saved[1])
+    for number in range(2, 5):
+        one = step(learner, views_of(name, seed=number), optimizer, number).loss
+        two = step(other, views_of(name, seed=number), other_optimizer, number).loss
+        assert torch.equal(one, two)
+    assert all(
+        torch.equal(a, b) for a, b in zip(learner.state_dict().values(), other.state_dict().values(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_copes_with_one_record_and_evaluation_moves_nothing(name):
+    learner = learner_of(name).eval()
+    before = copy.deepcopy(learner.state_dict())
+    loss = learner(views_of(name, count=1)).loss
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in learner.parameters())
+    assert all(torch.equal(value, before[key]) for key, value in learner.state_dict().items())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_half_precision_stays_near(name):
+    values = []
+    for half in (False, True):
+        learner = learner_of(name)
+        seed_globals("forward")
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            outcome = learner(views_of(name))
+        outcome.loss.backward()
+        assert outcome.loss.dtype == torch.float32
+        values.append(float(outcome.loss.detach()))
+    assert abs(values[1] - values[0]) < 0.1 * max(abs(values[0]), 1)
+
+
+def losses_after_training(name, sign=1):
+    """The loss of views that belong together and of views of strangers, after steps along `sign` times the loss."""
+    learner = learner_of(name)
+    optimizer = optimizer_of(learner)
+    for number in range(40):
+        step(learner, views_of(name, 32, seed=number), optimizer, number, steps=40, sign=sign)
+    learner.eval()  # fixed statistics: what differs below is which views stand beside each other
+    strangers = views_of(name, 32, seed=99)
+    for view in strangers["a"][1:]:
+        view.batch = view.batch.select(torch.arange(32).roll(4))  # records of the same length
+    found = []
+    for views in (views_of(name, 32, seed=99), strangers):
+        seed_globals("measure")
+        found.append(float(learner(views).loss.detach()))
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_learns_which_views_belong_together(name):
+    together, apart = losses_after_training(name)
+    assert together < apart
+
+
+@pytest.mark.parametrize("name", ["simclr", "decoupled", "moco-v3", "byol", "barlow-twins"])
+def test_a_wrong_sign_is_caught(name):
+    together, apart = losses_after_training(name, sign=-1)
+    assert together > apart
