@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sensorium.contracts import Encoder, Evaluator, Modality, Objective, Source, TokenEncoder, ViewGenerator
+from sensorium.contracts import (
+    Encoder,
+    Evaluator,
+    Modality,
+    Objective,
+    Source,
+    TokenEncoder,
+    ViewGenerator,
+    carries,
+)
 from sensorium.errors import PluginError, RecipeError
 from sensorium.extensions import Extensions
 from sensorium.learner import Learner
@@ -133,8 +142,8 @@ def _check_fit(plan: Plan, encoder_classes: dict[str, type], registry: Registry)
                 f"The objective '{objective}' needs {wanted} of each record, but modalities.{name}.views "
                 f"'{tower.views.name}' makes {generator.views}; generators that would fit: {fitting}."
             )
-        if needs.target and generator.target != needs.target:
-            fitting = _loadable(registry, "views", kind, lambda cls, t=needs.target: cls.target == t)
+        if needs.target and not carries(generator, needs.target):
+            fitting = _loadable(registry, "views", kind, lambda cls, t=needs.target: carries(cls, t))
             raise RecipeError(
                 f"The objective '{objective}' needs the target '{needs.target}', but modalities.{name}.views "
                 f"'{tower.views.name}' carries {generator.target or 'none'}; generators that would fit: {fitting}."

@@ -89,6 +89,8 @@ class ViewGenerator(ABC):
     """How many views it returns."""
     target: str | None = None
     """The name of the target that its views carry, when they carry one."""
+    classes: int | None = None
+    """How many classes the target tells apart, when it is one class for each record: int64 (B,)."""
 
     @abstractmethod
     def __call__(self, batch: Batch, rng: torch.Generator) -> list[View]:
@@ -105,6 +107,11 @@ class ViewGenerator(ABC):
         generator seeded from (seed, epoch, record id). A generator that overrides it cannot be fed from a cache.
         """
         return example
+
+
+def carries(generator: ViewGenerator | type[ViewGenerator], target: str) -> bool:
+    """Return whether the views of a generator, or of a class of them, carry the target that an objective names."""
+    return generator.target == target or (target == "class" and generator.classes is not None)
 
 
 @dataclass

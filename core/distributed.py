@@ -40,6 +40,8 @@ def build_fabric(train: Train) -> Fabric:
             f"train.devices is {devices}, but this machine has {torch.cuda.device_count()} CUDA devices: "
             f"give that many or fewer."
         )
+    if accelerator == "cpu" and train.precision == "16-mixed":
+        raise RecipeError("train.precision is '16-mixed', which needs a GPU: on a CPU use bf16-mixed or 32-true.")
     if devices == "auto":
         devices = torch.cuda.device_count() if accelerator == "cuda" else 1
     strategy: Any = "auto"

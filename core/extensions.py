@@ -37,6 +37,7 @@ BUILTINS = {
     "timeseries": "sensorium.modalities.timeseries",
     "contrastive": "sensorium.plugins.contrastive",
     "crossmodal": "sensorium.plugins.crossmodal",
+    "hardnegative": "sensorium.plugins.hardnegative",
     "distillation": "sensorium.plugins.distillation",
     "masked": "sensorium.plugins.masked",
     "predictive": "sensorium.plugins.predictive",

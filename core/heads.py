@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from sensorium.contracts import Encode, Encoder
+from sensorium.errors import SensoriumError
+from sensorium.types import View
 
 
 def projection_head(dim: int, width: int, out: int, layers: int = 2) -> nn.Sequential:
@@ -85,3 +90,55 @@ def _hidden(dim: int, width: int, layers: int) -> tuple[list[nn.Module], int]:
         modules += [nn.Linear(dim, width, bias=False), nn.BatchNorm1d(width), nn.ReLU(inplace=True)]
         dim = width
     return modules, dim
+
+
+class JointSpace(nn.ModuleDict):
+    """A linear map for each modality into the one space where records of several modalities are compared.
+
+    Args:
+        encoders: modality name -> encoder.
+        dim: width D of the space.
+    """
+
+    def __init__(self, encoders: Mapping[str, Encoder], dim: int) -> None:
+        super().__init__({name: nn.Linear(encoder.dim, dim, bias=False) for name, encoder in encoders.items()})
+
+    def pairs(
+        self, views: Mapping[str, list[View]], encode: Encode, edges: Sequence[tuple[str, str]]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Iterate over edges: both modalities' rows (N, D), in the space, of the records that have both.
+
+        A modality is encoded once however many edges it has, and not at all when none of them has a pair here. Other
+        ranks may have pairs, and wait for this one's gradient: rows without a record are still rows of the map.
+        """
+        live = {name for edge in edges if all(views[end] for end in edge) for name in edge}
+        there = {name: views[name][0] for name in self if name in live}
+        encoded = encode(list(there.values()))
+        rows = {name: self[name](f.pooled) for name, f in zip(there, encoded, strict=True)}
+        for edge in edges:
+            if all(views[end] for end in edge):
+                x, y = (there[end] for end in edge)
+                both_B = x.present & y.present
+                yield rows[edge[0]][both_B[x.present]], rows[edge[1]][both_B[y.present]]
+            else:
+                yield self._nothing(edge[0]), self._nothing(edge[1])
+
+    def _nothing(self, name: str) -> Tensor:
+        """Return no rows (0, D) of a modality."""
+        head = self.get_submodule(name)
+        return head(next(head.parameters()).new_zeros(0, head.in_features))
+
+
+def the_two(encoders: Mapping[str, Encoder], objective: str) -> tuple[str, str]:
+    """Return the names of the two modalities that an objective aligns.
+
+    Raises:
+        SensoriumError: when there are fewer or more.
+    """
+    if len(encoders) != 2:
+        raise SensoriumError(
+            f"The objective '{objective}' aligns two modalities, the recipe has {len(encoders)} ({', '.join(encoders)})"
+            "; 'align' takes any number of them."
+        )
+    first, second = encoders
+    return first, second

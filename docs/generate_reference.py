@@ -195,7 +195,10 @@ def _metavar(parameter: inspect.Parameter) -> str:
 
 def _usage(parameter: inspect.Parameter) -> str:
     many = "list" in str(parameter.annotation.__origin__)
-    word = _metavar(parameter) + "..." * many
+    word = _metavar(parameter)
+    if "..." in word:  # it is written out already
+        return word
+    word += "..." * many
     return word if parameter.default is parameter.empty else f"[{word}]"
 
 

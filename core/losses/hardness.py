@@ -39,9 +39,7 @@ class Guide:
     margin: float = 0.0
 
 
-def hcl(
-    z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float, beta: float = 1.0, prior: float = 0.1
-) -> Tensor:
+def hcl(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float, beta: float = 1.0, prior: float = 0.1) -> Tensor:
     """NT-Xent with hard negatives weighted up and the false among them discounted (Robinson et al. 2021, eq. 4).
 
     With beta 0 it is `debiased`; with prior 0 as well it is `nt_xent`.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from itertools import permutations
+from math import factorial
 from typing import TYPE_CHECKING
 
 import torch
@@ -168,12 +169,12 @@ class Order(ViewGenerator):
         segments: how many, 2 to 5.
     """
 
-    target = "order"
+    target, classes = "order", 6
 
     def __init__(self, modality: TextModality, segments: int = 3) -> None:
         if not 2 <= segments <= 5:
             raise RecipeError(f"The view generator 'order' cuts a text into 2 to 5 segments, not {segments}.")
-        self.segments, self._special = segments, modality.tokenizer.special
+        self.segments, self.classes, self._special = segments, factorial(segments), modality.tokenizer.special
         self._orders_PS = torch.tensor(list(permutations(range(segments))))
 
     def __call__(self, batch: TextBatch, rng: torch.Generator) -> list[View]:

@@ -6,4 +6,12 @@ from sensorium import hookimpl
 @hookimpl
 def sensorium_register_objectives(register):
     """Register the cross-modal objectives."""
+    register(
+        "align",
+        "sensorium.plugins.crossmodal.align:Align",
+        summary="align any number of modalities along a graph of pairs",
+    )
     register("clip", "sensorium.plugins.crossmodal.clip:CLIP", summary="align pairs of two modalities, both ways")
+    register(
+        "siglip", "sensorium.plugins.crossmodal.siglip:SigLIP", summary="align two modalities, every pair by itself"
+    )

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from sensorium import Needs, Objective, Outcome, SensoriumError, losses
+from sensorium import Needs, Objective, Outcome, heads, losses
 
 
 class CLIP(Objective):
@@ -30,11 +30,8 @@ class CLIP(Objective):
 
     def build(self, encoders):
         """Make a linear map to the joint space for each of the two modalities."""
-        if len(encoders) != 2:
-            raise SensoriumError(
-                f"The objective 'clip' aligns two modalities, the recipe has {len(encoders)} ({', '.join(encoders)})."
-            )
-        self.project = nn.ModuleDict({n: nn.Linear(e.dim, self.dim, bias=False) for n, e in encoders.items()})
+        self.edge = heads.the_two(encoders, "clip")
+        self.project = heads.JointSpace(encoders, self.dim)
 
     def embed(self, modality, pooled):
         """Map features of one modality to the joint space."""
@@ -42,22 +39,11 @@ class CLIP(Objective):
 
     def forward(self, views, encode):
         """Contrast the records that have both modalities."""
-        x_ND, y_ND = self.pairs(views, encode)
+        ((x_ND, y_ND),) = self.project.pairs(views, encode, [self.edge])
         scale = self.log_scale.exp()
         logs = {"scale": scale.detach(), "pairs": torch.tensor(float(len(x_ND)))}
-        features = {name: z.detach() for name, z in zip(views, (x_ND, y_ND), strict=True)}
+        features = {name: z.detach() for name, z in zip(self.edge, (x_ND, y_ND), strict=True)}
         return Outcome(losses.clip(x_ND, y_ND, scale), logs, features)
-
-    def pairs(self, views, encode):
-        """Return both modalities' rows, in the joint space, of the records that have both."""
-        if not all(views.values()):  # no pairs here; other ranks may have some, and wait for this one's gradient
-            return [self.embed(name, head.weight.new_zeros(0, head.in_features)) for name, head in self.project.items()]
-        (x_view,), (y_view,) = views.values()
-        both_B = x_view.present & y_view.present
-        rows = []
-        for view, features in zip((x_view, y_view), encode([x_view, y_view]), strict=True):
-            rows.append(self.embed(view.modality, features.pooled)[both_B[view.present]])
-        return rows
 
     def after_step(self, progress):
         """Hold the learned scale at or below its bound, outside the graph, so that its gradient never vanishes."""

@@ -19,8 +19,9 @@ class MaskedToken(Objective):
     def build(self, encoders):
         """Make the head: BERT's transform, then a linear map that scores every class."""
         dim, classes = encoders.single.dim, encoders.single.target_dim
-        self.head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim), nn.Linear(dim, classes))
-        nn.init.normal_(self.head[-1].weight, std=0.02)
+        scores = nn.Linear(dim, classes)
+        nn.init.normal_(scores.weight, std=0.02)
+        self.head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim), scores)
 
     def forward(self, views, encode):
         """Score the classes of hidden tokens."""

@@ -19,7 +19,7 @@ class Predict(Objective):
         width: hidden width of the head; 0 makes it linear.
     """
 
-    needs = Needs(views=1)
+    needs = Needs(views=1, target="class")
 
     def __init__(self, classes: int = 4, width: int = 0) -> None:
         super().__init__()

@@ -138,6 +138,7 @@ def test_a_caption_of_ten_thousand_words_is_cut(tmp_path, capsys):
         ("modalities.text.encoder.name=cnn", ["'cnn'", "for modality 'image'", "transformer"]),
         ("modalities.text.views.name=noisy", ["1 view", "modalities.text.views", "plain"]),
         ("objective={name: simclr}", ["takes one modality", "image, text", "clip"]),
+        ("train.precision=16-mixed", ["train.precision", "needs a GPU", "bf16-mixed"]),
         ("train.accelerator=mps", ["train.accelerator", "no such device", "cpu"]),
         ("modalities.text.field=caption", ["caption", "text"]),
         ("data.batch=4000", ["data.batch", "4000"]),

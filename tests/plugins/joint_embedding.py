@@ -43,14 +43,14 @@ def learner_of(name, dropout=0.0, **options):
     return Learner({"a": encoder}, objective_class(name)(**OPTIONS[name] | options)).train()
 
 
-def views_of(name, count=12, seed=0, small=True, dtype=torch.float32):
+def views_of(name, count=12, seed=0, small=True, noise=0.1, dtype=torch.float32):
     """Two noisy views of `count` records, and for those that take them two small ones; the last are half as long."""
     rng = torch.Generator().manual_seed(seed)
     x = 2 * torch.randn(count, 8, 4, generator=rng)
     lengths = torch.tensor([8, 5, 8, 6]).repeat(count // 4 + 1)[:count]
     views = []
     for number in range(4 if small and name in MULTICROP else 2):
-        noisy = (x + 0.1 * torch.randn(x.shape, generator=rng)).to(dtype)
+        noisy = (x + noise * torch.randn(x.shape, generator=rng)).to(dtype)
         t = 8 if number < 2 else 4
         if name in TOKENS:
             batch = StepBatch(noisy[:, :t], lengths.clamp(max=t))

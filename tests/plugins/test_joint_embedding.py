@@ -12,15 +12,14 @@ from sensorium.recipe.schema import Optimizer
 from tests.plugins.joint_embedding import MULTICROP, OPTIONS, TOKENS, learner_of, objective_class, step, views_of
 
 NAMES = list(OPTIONS)
-RULES = Optimizer(name="adamw", lr=3e-3)
 
 
 def teacher_of(learner):
     return getattr(learner.objective, "teacher", None)
 
 
-def optimizer_of(learner):
-    return build_optimizer(learner, RULES)
+def optimizer_of(learner, lr=3e-3):
+    return build_optimizer(learner, Optimizer(name="adamw", lr=lr))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -105,30 +104,26 @@ def test_half_precision_stays_near(name):
     assert abs(values[1] - values[0]) < 0.1 * max(abs(values[0]), 1)
 
 
-def losses_after_training(name, sign=1):
-    """The loss of views that belong together and of views of strangers, after steps along `sign` times the loss."""
-    learner = learner_of(name)
-    optimizer = optimizer_of(learner)
-    for number in range(40):
-        step(learner, views_of(name, 32, seed=number), optimizer, number, steps=40, sign=sign)
-    learner.eval()  # fixed statistics: what differs below is which views stand beside each other
+def gap(learner, name):
+    """How much more views of strangers cost than views of one record."""
     strangers = views_of(name, 32, seed=99)
     for view in strangers["a"][1:]:
         view.batch = view.batch.select(torch.arange(32).roll(4))  # records of the same length
     found = []
     for views in (views_of(name, 32, seed=99), strangers):
         seed_globals("measure")
-        found.append(float(learner(views).loss.detach()))
-    return found
+        found.append(float(copy.deepcopy(learner)(views).loss.detach()))
+    return found[1] - found[0]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_learns_which_views_belong_together(name):
-    together, apart = losses_after_training(name)
-    assert together < apart
-
-
-@pytest.mark.parametrize("name", ["simclr", "decoupled", "moco-v3", "byol", "barlow-twins"])
-def test_a_wrong_sign_is_caught(name):
-    together, apart = losses_after_training(name, sign=-1)
-    assert together > apart
+@pytest.mark.parametrize("sign", [1, -1])
+def test_learns_which_views_belong_together_and_a_wrong_sign_does_not(name, sign):
+    # A random student is its random teacher's copy and agrees with it already: there, training must keep a gap.
+    copied = name in ("dino", "ibot", "dinov2")
+    learner = learner_of(name)
+    optimizer = optimizer_of(learner, lr=3e-4 if copied else 3e-3)
+    before = 0.1 if copied else gap(learner, name)
+    for number in range(40):
+        step(learner, views_of(name, 32, seed=number), optimizer, number, steps=40, sign=sign)
+    assert (gap(learner, name) > before) == (sign == 1)

@@ -17,12 +17,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sensorium.losses.engine.dense import dense
+from sensorium.losses.engine.dense import dense_sums
 from sensorium.losses.engine.kernels import NONE, Kernel, LogSumExp, Softplus, softplus
 from sensorium.losses.engine.sides import Side
-from sensorium.losses.engine.streamed import streamed, tile_edge
+from sensorium.losses.engine.streamed import streamed_sums, tile_edge
 
-__all__ = ["NONE", "Side", "log_sums", "softplus", "softplus_sums"]
+__all__ = ["NONE", "Side", "dense_sums", "log_sums", "softplus", "softplus_sums", "streamed_sums"]
+
 
 def log_sums(
     x: Side,
@@ -68,5 +69,5 @@ def softplus_sums(x: Side, y: Side, sizes: Sequence[int], scale: Tensor | float,
 def _sums(
     kernel: Kernel, x: Side, y: Side, sizes: Sequence[int], scale: Tensor, bias: Tensor | None, columns: bool
 ) -> tuple[Tensor, Tensor]:
-    form = dense if sum(sizes) <= tile_edge(x.rows.device) else streamed
+    form = dense_sums if sum(sizes) <= tile_edge(x.rows.device) else streamed_sums
     return form(kernel, x, y, sizes, scale, bias, columns)

@@ -11,7 +11,7 @@ from sensorium.losses.engine.kernels import Kernel
 from sensorium.losses.engine.sides import Side, left_out
 
 
-def dense(
+def dense_sums(
     kernel: Kernel, x: Side, y: Side, sizes: Sequence[int], scale: Tensor, bias: Tensor | None, columns: bool
 ) -> tuple[Tensor, Tensor]:
     """Return the sums (N, K) of the rows of `x`, and (M, K) of those of `y`, or (M, 0) without `columns`."""

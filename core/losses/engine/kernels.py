@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -68,6 +69,7 @@ class LogSumExp(Kernel):
         self.tilts, self.bound, self.width = tilts, bound, len(tilts)
 
     def whole(self, logits_NM, out_NM):
+        """Return the sums (N, K), each relative to its own largest logit."""
         sums = []
         for tilt in self.tilts:
             tilted_NM = tilt * logits_NM
@@ -75,6 +77,7 @@ class LogSumExp(Kernel):
         return torch.stack(sums, dim=1)
 
     def tile(self, logits_RC, out, columns):
+        """Return the sums of one tile, as logs."""
         rows, cols = [], []
         dims = (1, 0) if columns else (1,)
         for k, tilt in enumerate(self.tilts):
@@ -90,20 +93,19 @@ class LogSumExp(Kernel):
         return torch.stack(rows, dim=1), torch.stack(cols, dim=1) if columns else None
 
     def join(self, a, b):
+        """Return log(exp(a) + exp(b))."""
         return torch.logaddexp(a, b)
 
     def slope(self, logits_RC, out, rows, columns):
-        slope_RC = None
-        for k, tilt in enumerate(self.tilts):
-            if tilt == 0:  # a count has no slope
-                continue
-            tilted_RC = self._tilted(logits_RC, k)
-            shared = self._shared(tilt, logits_RC.dtype)
-            one_RC = (self._shared_slope if shared else self._own_slope)(tilted_RC, k, out, rows, columns)
-            if tilt != 1:
-                one_RC.mul_(tilt)
-            slope_RC = one_RC if slope_RC is None else slope_RC.add_(one_RC)
-        return torch.zeros_like(logits_RC) if slope_RC is None else slope_RC
+        """Return the sum over tilts of tilt * softmax * gradient, of rows and of columns."""
+        slopes = [self._slope(logits_RC, k, out, rows, columns) for k, tilt in enumerate(self.tilts) if tilt != 0]
+        return reduce(Tensor.add_, slopes)  # a count, of tilt 0, has no slope
+
+    def _slope(self, logits_RC, k, out, rows, columns):
+        tilt, tilted_RC = self.tilts[k], self._tilted(logits_RC, k)
+        shared = self._shared(tilt, logits_RC.dtype)
+        slope_RC = (self._shared_slope if shared else self._own_slope)(tilted_RC, k, out, rows, columns)
+        return slope_RC if tilt == 1 else slope_RC.mul_(tilt)
 
     def _shared_slope(self, tilted_RC, k, out, rows, columns):
         top = self.tilts[k] * self.bound
@@ -139,15 +141,19 @@ class Softplus(Kernel):
     width, start = 1, 0.0
 
     def whole(self, logits_NM, out_NM):
+        """Return the sums (N, 1)."""
         return _fill(softplus(logits_NM), out_NM, 0.0).sum(1, keepdim=True)
 
     def tile(self, logits_RC, out, columns):
+        """Return the sums of one tile."""
         return self.whole(logits_RC, out[0]), None
 
     def join(self, a, b):
+        """Return a + b."""
         return a + b
 
     def slope(self, logits_RC, out, rows, columns):
+        """Return sigmoid * gradient."""
         return _fill(logits_RC.sigmoid_(), out[0], 0.0).mul_(rows.grads)
 
 
@@ -161,7 +167,7 @@ def _fill(x: Tensor, out: Tensor | None, value: float) -> Tensor:
 
 
 def _both(e_RC: Tensor, out: Masks, columns: bool) -> list[Tensor]:
-    """Return the exponentials that rows sum, and those that columns do: one tensor when none or the same are left out."""
+    """Return the exponentials that rows sum, and that columns do: one tensor unless different ones are left out."""
     if not columns or out[0] is out[1]:
         return [e_RC if out[0] is None else e_RC.masked_fill_(out[0], 0.0)] * (1 + columns)
     return [_fill(e_RC, o, 0.0) for o in out]

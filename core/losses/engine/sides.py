@@ -25,7 +25,7 @@ class Side(NamedTuple):
 
     def cut(self, part: slice) -> Side:
         """Return some of the rows."""
-        return Side(*(None if t is None else t[part] for t in self))
+        return Side(*(None if t is None else t[part] for t in self))  # type: ignore[arg-type]
 
 
 def left_out(x: Side, y: Side, may_meet: bool = True) -> tuple[Tensor | None, Tensor | None]:
@@ -37,7 +37,7 @@ def left_out(x: Side, y: Side, may_meet: bool = True) -> tuple[Tensor | None, Te
         may_meet: False when it is known that no id is on both.
     """
     same_NM = x.ids[:, None] == y.ids if may_meet else None
-    if x.guide is None:
+    if x.guide is None or y.guide is None or x.limit is None or y.limit is None:
         return same_NM, same_NM
     alike_NM = x.guide @ y.guide.T
     masks = alike_NM > x.limit[:, None], alike_NM > y.limit

@@ -28,7 +28,7 @@ def tile_edge(device: torch.device) -> int:
     return CPU_TILE if device.type == "cpu" else GPU_TILE
 
 
-def streamed(
+def streamed_sums(
     kernel: Kernel, x: Side, y: Side, sizes: Sequence[int], scale: Tensor, bias: Tensor | None, columns: bool
 ) -> tuple[Tensor, Tensor]:
     """Return the sums (N, K) of the rows of `x`, and (M, K) of those of `y`, or (M, 0) without `columns`.

@@ -34,7 +34,12 @@ class Jitter:
     weights: Tensor
     turns: Tensor
 
-    def __getitem__(self, rows: slice) -> Jitter:
+    def kinds(self) -> Tensor:
+        """Return what each turn does to a picture, as a number below 16: int64 (B, 4)."""
+        changes = torch.cat([self.weights != torch.tensor([1.0, 0.0, 0.0]), self.turns[..., None] != 0], dim=2)
+        return changes.long() @ torch.tensor([1, 2, 4, 8])
+
+    def __getitem__(self, rows: slice | Tensor) -> Jitter:
         return Jitter(self.weights[rows], self.turns[rows])
 
 
@@ -81,14 +86,13 @@ def jitter_(x_BCHW: Tensor, jitter: Jitter) -> Tensor:
     weights = jitter.weights.to(x_BCHW.device, non_blocking=True)[..., None, None, None]
     for turn in range(4):
         own, of_light, of_mean = weights[:, turn].unbind(1)
-        blends, with_light, with_mean = used[turn]
-        mean = mean_light(x_BCHW).mul_(of_mean) if with_mean else None
-        light = luminance(x_BCHW).mul_(of_light) if with_light else None
-        if blends:
-            x_BCHW.mul_(own)
-            for part in (mean, light):
-                x_BCHW = x_BCHW if part is None else x_BCHW.add_(part)
-            x_BCHW.clamp_(0, 1)
+        changed, with_light, with_mean = used[turn]
+        if with_light or with_mean:  # the mean light is that of the mean colour
+            light = luminance(x_BCHW if with_light else x_BCHW.mean(dim=(2, 3), keepdim=True))
+            mean = light.mean(dim=(2, 3), keepdim=True).mul_(of_mean)
+            x_BCHW.mul_(own).add_(light.mul_(of_light).add_(mean)).clamp_(0, 1)
+        elif changed:
+            x_BCHW.mul_(own).clamp_(0, 1)
         rows = jitter.turns[:, turn].nonzero()[:, 0]
         change_(x_BCHW, rows, partial(shift_hue, turns_B=jitter.turns[rows, turn]))
     return x_BCHW
@@ -100,11 +104,6 @@ def luminance(x_BCHW: Tensor) -> Tensor:
         return x_BCHW.mean(dim=1, keepdim=True)
     red, green, blue = x_BCHW.split(1, dim=1)
     return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
-
-
-def mean_light(x_BCHW: Tensor) -> Tensor:
-    """Return the mean luminance of each picture, (B, 1, 1, 1)."""
-    return luminance(x_BCHW.mean(dim=(2, 3), keepdim=True))
 
 
 def shift_hue(x_B3HW: Tensor, turns_B: Tensor) -> Tensor:
@@ -123,7 +122,7 @@ def shift_hue(x_B3HW: Tensor, turns_B: Tensor) -> Tensor:
     own = torch.tensor([0.0, 2.0, 4.0], device=x_B3HW.device, dtype=x_B3HW.dtype)
     way = (6 * turns_B.to(own)[:, None] - own + 3).remainder_(6).sub_(3)[:, :, None, None]
     distance = (hue + way).abs_().sub_(3).abs_().clamp_(1, 2)  # from the opposite hue
-    return torch.addcmul(low.sub_(span), distance, span)
+    return distance.mul_(span).add_(low.sub_(span))
 
 
 def grey_(x_BCHW: Tensor, rows: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ class Rotation(AugmentedViews):
         flip: probability that left and right are exchanged before the turn.
     """
 
-    target = "rotation"
+    target, classes = "rotation", 4
 
     def __init__(
         self,

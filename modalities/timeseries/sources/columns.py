@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,9 @@ class Columns:
         self.title = f"'{files[0]}'" + (f" and {len(files) - 1} more" if len(files) > 1 else "")
         self.stem = files[0].name.partition(".")[0]
         tables = [_read(file, texts, delimiter, decimal) for file in files]
+        for file, table in zip(files, tables, strict=True):
+            if twice := [name for name, count in Counter(table.column_names).items() if count > 1]:
+                raise DataError(f"'{file}' has several columns named '{twice[0]}'; rename all but one.")
         try:
             self._table = pa.concat_tables(tables, promote_options="permissive")
         except pa.ArrowException as error:
@@ -53,10 +57,7 @@ class Columns:
         return self._table.column_names
 
     def _column(self, name: str) -> pa.ChunkedArray:
-        count = self.names.count(name)
-        if count > 1:
-            raise DataError(f"{self.title} has {count} columns named '{name}'; rename all but one.")
-        if not count:
+        if name not in self.names:
             raise DataError(
                 f"{self.title} has no column '{name}'{nearest(name, self.names)}; its columns are: "
                 f"{', '.join(self.names)}."

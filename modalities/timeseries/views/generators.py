@@ -140,11 +140,12 @@ class Permutation(ViewGenerator):
         segments: how many segments, 2 to 5; there are 2, 6, 24 or 120 orders.
     """
 
-    target = "order"
+    target, classes = "order", 24
 
     def __init__(self, modality: TimeSeriesModality, segments: int = 4) -> None:
         within("permutation", 2, 5, segments=segments)
         self.orders = torch.tensor(list(permutations(range(segments))))
+        self.classes = len(self.orders)
 
     def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
         """Return the shuffled view with its target."""

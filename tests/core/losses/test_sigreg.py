@@ -1,5 +1,6 @@
 import cmath
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -23,8 +24,7 @@ def reference(z, directions, limit=5.0, points=17):
         for t in ts:
             found = sum(cmath.exp(1j * t * value) for value in x) / n
             errors.append(abs(found - math.exp(-(t**2) / 2)) ** 2 * math.exp(-(t**2) / 2))
-        pairs = zip(errors, errors[1:], strict=False)
-        total += n * sum((a + b) / 2 * (ts[1] - ts[0]) for a, b in pairs)
+        total += n * sum((a + b) / 2 * (ts[1] - ts[0]) for a, b in pairwise(errors))
     return total / directions.shape[1]
 
 

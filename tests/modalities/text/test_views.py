@@ -1,3 +1,5 @@
+from itertools import chain, permutations
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -6,9 +8,9 @@ from hypothesis import strategies as st
 from sensorium.errors import RecipeError
 from sensorium.modalities.text.batch import PAD, TextBatch
 from sensorium.modalities.text.modality import TextModality
-from sensorium.modalities.text.views import Deletion, Dropout, Masked, Noisy, Plain, Reorder, Spans, free
+from sensorium.modalities.text.views import Deletion, Dropout, Masked, Noisy, Order, Plain, Reorder, Spans, free
 
-MAKERS = [Plain, Dropout, Masked, Spans, Deletion, Reorder, Noisy]
+MAKERS = [Plain, Dropout, Masked, Spans, Deletion, Reorder, Noisy, Order]
 FIRST = 5  # ordinary ids in the batches below start here
 
 
@@ -178,3 +180,25 @@ def test_a_ratio_outside_is_refused(modality, maker, ratio):
 def test_hiding_needs_a_mask_token():
     with pytest.raises(RecipeError, match="mask token"):
         Masked(TextModality("open_clip"))
+
+
+@settings(max_examples=25, deadline=None)
+@given(lengths=any_lengths, seed=seeds, segments=st.integers(2, 4))
+def test_order_permutes_segments_and_says_how(modality, lengths, seed, segments):
+    batch, special = texts(modality.tokenizer, lengths), modality.tokenizer.special
+    (view,) = Order(modality, segments=segments)(batch, rng(seed))
+    orders = list(permutations(range(segments)))
+    assert view.target.shape == (len(lengths),)
+    for row, n in enumerate(lengths):
+        turns, parts = orders[view.target[row]], [[] for _ in range(segments)]
+        for i in range(n):
+            parts[turns[i * segments // n]].append(FIRST + i)
+        assert ordinary(view.batch, row, special) == list(chain(*parts))
+
+
+def test_every_order_is_drawn_and_a_number_of_segments_is_checked(modality):
+    batch = texts(modality.tokenizer, [9] * 200)
+    assert Order(modality)(batch, rng())[0].target.unique().tolist() == list(range(6))
+    for segments in (1, 6):
+        with pytest.raises(RecipeError, match="2 to 5 segments"):
+            Order(modality, segments=segments)

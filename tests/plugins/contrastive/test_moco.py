@@ -1,9 +1,14 @@
 import torch
 
+from sensorium.learner import _Encode
 from sensorium.losses import queue_contrast
 from sensorium.plugins.contrastive.queue import Queue
 from sensorium.randomness import seed_globals
 from tests.plugins.joint_embedding import learner_of, views_of
+
+
+def taught(learner):
+    return _Encode(learner.objective.teacher.encoders)
 
 
 def test_the_queue_drops_the_oldest():
@@ -22,7 +27,7 @@ def test_the_queue_drops_the_oldest():
     assert torch.allclose(queue.rows, rows(0.6, 0.2, 0.3, 0.4, 0.5))
     assert queue.filled == 1
     queue.push(torch.cat([rows(9.0), rows(*(0.1 * n for n in range(1, 8)))]))  # more than it holds: the last remain
-    assert torch.allclose(queue.rows, rows(0.7, 0.3, 0.4, 0.5, 0.6), atol=1e-6)
+    assert torch.allclose(queue.rows, rows(0.4, 0.5, 0.6, 0.7, 0.3), atol=1e-6)
 
 
 def test_is_equation_1_against_the_queue_as_it_was_before_the_step():
@@ -30,17 +35,11 @@ def test_is_equation_1_against_the_queue_as_it_was_before_the_step():
     objective, encoder, first, second = learner.objective, learner.encoders["a"], *views["a"]
     learner.eval()
     q = objective.project(encoder(first.batch).pooled)
-    k = objective.keys(second, _teacher(learner))
+    k = objective.keys(second, taught(learner))
     expected = queue_contrast(q, k, objective.queue.rows, 0.2)
     assert torch.allclose(learner(views).loss, expected)
     objective.queue.push(k)
     assert not torch.allclose(learner(views).loss, expected, rtol=1e-3)
-
-
-def _teacher(learner):
-    from sensorium.learner import _Encode
-
-    return _Encode(learner.encoders).using(learner.objective.teacher.encoders)
 
 
 def test_keys_come_back_in_the_order_of_their_queries():
@@ -49,11 +48,11 @@ def test_keys_come_back_in_the_order_of_their_queries():
     expected = teacher.heads["project"](teacher.encoders["a"](second.batch).pooled)
     for seed in range(3):
         seed_globals(seed)
-        assert torch.allclose(learner.objective.keys(second, _teacher(learner)), expected, atol=1e-6)
+        assert torch.allclose(learner.objective.keys(second, taught(learner)), expected, atol=1e-6)
 
 
 def test_batch_statistics_of_keys_are_those_of_random_parts():
-    """A part's statistics change with the records drawn into it; in one part all records share theirs with the query."""
+    """A part's statistics change with the records drawn into it; in a single part they are the whole batch's."""
     (_, second) = views_of("moco")["a"]
     spread = {}
     for parts in (1, 4):
@@ -61,7 +60,7 @@ def test_batch_statistics_of_keys_are_those_of_random_parts():
         drawn = []
         for seed in range(3):
             seed_globals(seed)
-            drawn.append(learner.objective.keys(second, _teacher(learner)))
+            drawn.append(learner.objective.keys(second, taught(learner)))
         spread[parts] = (drawn[0] - drawn[1]).abs().max()
     assert spread[1] < 1e-5
     assert spread[4] > 1e-2

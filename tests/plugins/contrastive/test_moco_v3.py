@@ -5,7 +5,7 @@ from tests.plugins.joint_embedding import learner_of, views_of
 
 
 def test_is_algorithm_1():
-    learner, views = learner_of("moco-v3").eval(), views_of("moco-v3")
+    learner, views = learner_of("moco-v3").eval(), views_of("moco-v3", noise=2.0)
     objective, encoder = learner.objective, learner.encoders["a"]
     with torch.no_grad():
         for p in objective.teacher.parameters():

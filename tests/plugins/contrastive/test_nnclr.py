@@ -6,7 +6,7 @@ from tests.plugins.joint_embedding import learner_of, views_of
 
 
 def test_is_equation_3_both_ways():
-    learner, views = learner_of("nnclr").eval(), views_of("nnclr")
+    learner, views = learner_of("nnclr").eval(), views_of("nnclr", noise=2.0)
     objective, encoder = learner.objective, learner.encoders["a"]
     with torch.no_grad():
         z = [objective.project(encoder(v.batch).pooled) for v in views["a"]]

@@ -3,8 +3,8 @@ import torch
 
 from sensorium import Tokens
 from sensorium.errors import RecipeError
-from sensorium.plugins.masked.masking import cover, hide
 from sensorium.plugins.masked.mae import MAE
+from sensorium.plugins.masked.masking import cover, hide
 from tests.plugins.toy_token_modality import sequences, view_of
 
 LENGTHS = (12, 7, 2, 1, 5)

@@ -1,0 +1,49 @@
+"""Which modalities are aligned with which: a graph, given in a word or pair by pair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+from sensorium.errors import RecipeError
+
+
+def edges_of(asked: str | Sequence[Sequence[str]], names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the edges among modalities.
+
+    Args:
+        asked: "all" pairs; "star", the first modality with each other; or a list of pairs.
+        names: the modalities, in the order of the recipe.
+
+    Raises:
+        RecipeError: for a word, a modality or a pair that cannot be meant, and for a modality that has no edge.
+    """
+    if asked == "all":
+        return list(combinations(names, 2))
+    if asked == "star":
+        return [(names[0], other) for other in names[1:]]
+    if isinstance(asked, str):
+        raise RecipeError(f"The option edges = {asked!r} of 'align' must be all, star or a list of pairs.")
+    edges: list[tuple[str, str]] = []
+    for pair in asked:
+        if len(set(pair)) != 2 or len(pair) != 2 or not set(pair) <= set(names):
+            raise RecipeError(f"In edges of 'align', {list(pair)} is no pair of the modalities {', '.join(names)}.")
+        if any(set(pair) == set(edge) for edge in edges):
+            raise RecipeError(f"In edges of 'align', the pair {' - '.join(pair)} is named twice.")
+        edges.append((pair[0], pair[1]))
+    if alone := [name for name in names if not any(name in edge for edge in edges)]:
+        raise RecipeError(f"In edges of 'align', no pair has {', '.join(alone)}: add one, or leave the modality out.")
+    return edges
+
+
+def weights_of(asked: Sequence[float] | None, edges: Sequence[tuple[str, str]]) -> list[float]:
+    """Return the weight of each edge.
+
+    Raises:
+        RecipeError: when there are not as many as edges, or one is not above zero.
+    """
+    weights = [1.0] * len(edges) if asked is None else list(asked)
+    if len(weights) != len(edges) or min(weights) <= 0:
+        named = ", ".join(map("-".join, edges))
+        raise RecipeError(f"The option weights of 'align' must be {len(edges)} numbers above 0, in order of {named}.")
+    return weights

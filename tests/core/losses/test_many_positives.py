@@ -1,0 +1,69 @@
+"""Losses with more positives, or more keys, than one to a row."""
+
+import pytest
+import torch
+
+from sensorium import losses
+from sensorium.losses.contrastive import unit
+from tests.core.losses import references
+
+TILE = "sensorium.losses.engine.streamed.CPU_TILE"
+LABELS = torch.tensor([3, 1, 3, 0, 1, 3, 2, 2])
+
+
+def rows(n=8, d=5, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(n, d, generator=rng, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("tile", [64, 3])
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
+def test_supervised_contrast_is_the_papers(temperature, tile, monkeypatch):
+    monkeypatch.setattr(TILE, tile)
+    found = losses.supervised_contrastive(rows(), LABELS, temperature)
+    assert torch.allclose(found, references.supervised(rows(), LABELS, temperature), rtol=1e-12)
+    order = torch.randperm(8, generator=torch.Generator().manual_seed(0))
+    again = losses.supervised_contrastive(rows()[order], LABELS[order], temperature)
+    assert torch.allclose(found, again, rtol=1e-12)
+
+
+def test_supervised_contrast_with_a_label_for_each_record_is_nt_xent():
+    z1, z2 = rows(), rows(seed=1)
+    found = losses.supervised_contrastive(torch.cat([z1, z2]), torch.arange(8).repeat(2), 0.2)
+    assert torch.allclose(found, losses.nt_xent(z1, z2, 0.2), rtol=1e-12)
+
+
+def test_supervised_contrast_gradients_are_those_of_the_value():
+    knob = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+    z = rows().requires_grad_()
+    assert torch.autograd.gradcheck(lambda a, t: losses.supervised_contrastive(a, LABELS, t), (z, knob))
+
+
+def test_rows_without_a_positive_cost_nothing():
+    z = rows().float().requires_grad_()
+    loss = losses.supervised_contrastive(z, torch.arange(8), 0.01)
+    loss.backward()
+    assert loss == 0
+    assert (z.grad == 0).all()
+    equal = torch.ones(4, 3)
+    assert torch.allclose(losses.supervised_contrastive(equal, torch.zeros(4), 0.01), torch.tensor(3.0).log())
+
+
+def test_one_sided_sees_keys_that_are_nobodys():
+    anchors, keys = rows(3), rows(8, seed=1)
+    positives = torch.tensor([5, 0, 5])
+    logits = 7.0 * unit(anchors) @ unit(keys).T
+    expected = torch.nn.functional.cross_entropy(logits, positives)
+    assert torch.allclose(losses.one_sided(anchors, keys, positives, 7.0), expected, rtol=1e-12)
+    fewer = losses.one_sided(anchors, keys[:6], positives, 7.0)
+    assert fewer < 0.98 * expected  # a mutant that drops the keys of nobody costs less
+
+
+def test_a_loss_that_is_nearly_zero_keeps_its_digits():
+    """The difference of two numbers near 100 would be nothing but rounding."""
+    x = torch.eye(6, dtype=torch.float64)
+    y = x + 0.9 * x.roll(1, 0)
+    exact = references.clip(x, y, torch.tensor(90.0, dtype=torch.float64))
+    found = losses.clip(x.float(), y.float(), 90.0)
+    assert 1e-5 < exact < 1e-2
+    assert abs(found - exact) < 1e-4 * exact

@@ -1,0 +1,84 @@
+"""What README and how-to pages tell people to type is what the program takes."""
+
+import re
+
+import pytest
+import yaml
+
+from sensorium.assembly import make_plan
+from sensorium.cli.main import program
+from sensorium.extensions import load_extensions
+from sensorium.recipe import read_recipe
+
+from .pages import PAGES, ROOT, blocks, commands, name_of
+
+SHOWING = [page for page in PAGES if page.name == "README.md" or "how-to" in page.parts]
+
+
+@pytest.fixture(scope="module")
+def extensions():
+    return load_extensions({}, [])
+
+
+def parsed(words):
+    """Return the words that name the command, and its arguments and options as the program reads them."""
+    command, names, rest = program(), [], words
+    while hasattr(command, "commands"):
+        context = command.make_context("sensorium", list(rest), resilient_parsing=True)
+        name, command, rest = command.resolve_command(context, list(rest))
+        names.append(name)
+    return " ".join(names), command.make_context(names[-1], list(rest)).params
+
+
+@pytest.mark.parametrize("page", SHOWING, ids=name_of)
+def test_every_command_line_is_understood(page, extensions):
+    """Commands parse; recipes exist; overrides, and the parts that they lead to, are valid for the recipe of the run."""
+    runs = {}
+    for words in commands(page):
+        name, given = parsed(words)
+        overrides = given.get("overrides") or []
+        recipe = given.get("recipe")
+        if name == "train" and recipe is not None:
+            overrides = [*overrides]
+            make_plan(read_recipe(recipe, extensions.registry, overrides), extensions)
+            runs[given["run_dir"]] = (recipe, overrides)
+        if name in ("evaluate", "embed"):
+            recipe, before = runs[given["run"]]
+            raw = read_recipe(recipe, extensions.registry, [*before, *overrides]).plain()
+            for table in given.get("evaluators") or ():
+                raw["evaluate"]["evaluators"].setdefault(table, table)
+            make_plan(read_recipe(raw, extensions.registry), extensions)
+        if name == "train" and given["resume"]:
+            assert given["resume"] in runs
+
+
+@pytest.mark.parametrize("page", SHOWING, ids=name_of)
+def test_every_recipe_shown_is_valid(page, extensions):
+    for block in blocks(page, "yaml"):
+        shown = yaml.safe_load(block)
+        if "modalities" not in shown or "my-sensor" in shown["modalities"]:
+            continue
+        if "transformers:" in block:  # there is no such model here: what is left is checked
+            shown["modalities"]["text"]["modality"]["tokenizer"] = "bpe"
+        make_plan(read_recipe(shown, extensions.registry), extensions)
+
+
+@pytest.mark.parametrize("page", SHOWING, ids=name_of)
+def test_every_python_snippet_compiles(page):
+    for block in blocks(page, "python"):
+        compile(block, name_of(page), "exec")
+
+
+def test_readme_shows_the_lines_that_make_runs():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("$(BIN)", ".venv/bin").replace(" --quiet", "")
+    lines = re.findall(
+        r"^\t(\S+ -m pip install .+|\S+/sensorium train .+|\S+ -m pytest)$", makefile, flags=re.MULTILINE
+    )
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(lines) >= 5
+    assert [line for line in lines if not re.search(rf"^{re.escape(line)}( +#.*)?$", readme, flags=re.MULTILINE)] == []
+
+
+def test_every_evaluator_is_on_the_page_about_them(extensions):
+    page = (ROOT / "docs" / "how-to" / "evaluate.md").read_text(encoding="utf-8")
+    assert [s.name for s in extensions.registry.specs("evaluators") if f"| `{s.name}` |" not in page] == []

@@ -1,0 +1,46 @@
+import numpy as np
+import torch
+
+from sensorium.modalities.signal.batch import SignalBatch
+from tests.modalities.timeseries.series import batch_of, sound
+
+
+def test_join_pads_and_keeps_what_is_missing_apart():
+    batch = SignalBatch.join([np.array([[1, np.nan, 3]], np.float32), np.array([[4]], np.float32)])
+    sound(batch)
+    assert batch.values.tolist() == [[[1, 0, 3]], [[4, 0, 0]]]
+    assert batch.observed.tolist() == [[[True, False, True]], [[True, False, False]]]
+    assert batch.steps.tolist() == [[True, True, True], [True, False, False]]
+    assert batch.lengths.tolist() == [3, 1]
+
+
+def test_rows_are_the_examples():
+    batch = batch_of([7, 1, 5], missing=0.3)
+    again = SignalBatch.join(batch.rows())
+    assert torch.equal(again.values, batch.values)
+    assert torch.equal(again.observed, batch.observed)
+    assert [row.shape for row in batch.rows()] == [(3, 7), (3, 1), (3, 5)]
+
+
+def test_cat_pads_to_the_longest():
+    long, short = batch_of([9, 4]), batch_of([3], seed=1)
+    for parts in ([long, short], [short, long]):
+        joined = SignalBatch.cat(parts)
+        sound(joined)
+        assert joined.values.shape == (3, 3, 9)
+        assert joined.lengths.tolist() == [n for part in parts for n in part.lengths.tolist()]
+        assert [len(r.T) for r in joined.rows()] == joined.lengths.tolist()
+    assert long.shape_key() == short.shape_key() != batch_of([3], channels=2).shape_key()
+
+
+def test_hidden_and_replaced_leave_the_batch_alone():
+    batch = batch_of([6, 4], missing=0.2)
+    values = batch.values.clone()
+    hidden = batch.hidden(torch.arange(6) < 3)
+    sound(hidden)
+    assert not hidden.observed[..., :3].any()
+    assert torch.equal(hidden.observed[..., 3:], batch.observed[..., 3:])
+    other = batch.replaced(batch.values + 1)
+    sound(other)
+    assert torch.equal(other.values[batch.observed], values[batch.observed] + 1)
+    assert torch.equal(batch.values, values)

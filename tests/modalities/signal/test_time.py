@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+import torch
+
+from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.modalities.signal.time import cropped, evenly, pooled, resampled
+from tests.modalities.timeseries.series import batch_of, sound
+
+
+def test_crops_are_the_pieces():
+    batch = batch_of([9, 5, 3], missing=0.2)
+    starts, lengths = torch.tensor([4, 0, 2]), torch.tensor([3, 5, 1])
+    crop = cropped(batch, starts, lengths)
+    sound(crop)
+    for whole, piece, start, length in zip(batch.rows(), crop.rows(), starts, lengths, strict=True):
+        np.testing.assert_array_equal(piece, whole[:, start : start + length])
+
+
+def test_resampled_is_numpys_interpolation():
+    batch = batch_of([9, 5])
+    places = torch.rand(2, 12, generator=torch.Generator().manual_seed(0)) * (batch.lengths - 1)[:, None]
+    read = resampled(batch, places, torch.tensor([12, 12]))
+    for row, at, found in zip(batch.rows(), places.numpy(), read.values.numpy(), strict=True):
+        for channel, values in zip(row, found, strict=True):
+            np.testing.assert_allclose(values, np.interp(at, np.arange(len(channel)), channel), atol=1e-5)
+
+
+def test_nothing_is_made_up_where_a_value_is_missing():
+    batch = SignalBatch.join([np.array([[1, np.nan, 3, 5]], np.float32)])
+    read = resampled(batch, torch.tensor([[0, 0.5, 1, 2, 2.5, 3]]), torch.tensor([6]))
+    assert read.observed[0, 0].tolist() == [True, False, False, True, True, True]
+    assert read.values[0, 0].tolist() == [1, 0, 0, 3, 4, 5]
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 40])
+def test_evenly_keeps_both_ends(length):
+    batch = batch_of([length, 8])
+    stretched = evenly(batch, 16)
+    assert stretched.shape == (2, 3, 16)
+    assert torch.allclose(stretched[0, :, 0], batch.values[0, :, 0])
+    assert torch.allclose(stretched[0, :, -1], batch.values[0, :, length - 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("how", ["mean", "max"])
+def test_pooling_leaves_padding_out(how):
+    tokens = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0)) - 9
+    steps = torch.arange(5) < torch.tensor([[3], [5]])
+    found = pooled(tokens, steps, how)
+    for row, length in enumerate((3, 5)):
+        part = tokens[row, :length]
+        torch.testing.assert_close(found[row], part.mean(0) if how == "mean" else part.amax(0))
+    assert pooled(tokens.bfloat16(), steps, how).dtype == torch.bfloat16

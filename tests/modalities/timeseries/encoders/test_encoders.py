@@ -1,0 +1,144 @@
+import pytest
+import torch
+
+from sensorium.errors import RecipeError
+from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.modalities.timeseries.encoders.dilated import Dilated
+from sensorium.modalities.timeseries.encoders.inception import Inception
+from sensorium.modalities.timeseries.encoders.patch_transformer import PatchTransformer
+from tests.modalities.timeseries.series import batch_of, modality
+
+SMALL = {
+    Dilated: {"dim": 12, "width": 8, "depth": 4, "hide": 0.0, "dropout": 0.0},
+    Inception: {"filters": 3, "depth": 4, "kernels": (9, 5)},
+    PatchTransformer: {"patch": 4, "width": 16, "depth": 2},
+}
+
+
+@pytest.fixture(params=list(SMALL), ids=lambda cls: cls.__name__)
+def encoder(request):
+    torch.manual_seed(0)
+    return request.param(modality(), **SMALL[request.param]).eval()
+
+
+@torch.no_grad()
+def test_neither_padding_nor_neighbours_change_a_feature(encoder):
+    batch = batch_of([30, 9, 1, 17], missing=0.2)
+    together = encoder(batch)
+    for row, length in enumerate((30, 9, 1, 17)):
+        alone = encoder(SignalBatch.join([batch.rows()[row]]))
+        torch.testing.assert_close(alone.pooled[0], together.pooled[row], rtol=1e-4, atol=1e-5)
+        count = int(together.mask[row].sum())
+        assert count == (-(-length // encoder.patch) if isinstance(encoder, PatchTransformer) else length)
+        torch.testing.assert_close(alone.tokens[0], together.tokens[row, :count], rtol=1e-4, atol=1e-5)
+
+
+def test_statistics_of_training_leave_padding_out(encoder):
+    short, long = batch_of([9, 5]), batch_of([30], seed=1)
+    padded = SignalBatch.cat([short, long]).select(torch.tensor([0, 1]))
+    encoder.train()
+    torch.testing.assert_close(encoder(short).pooled, encoder(padded).pooled, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 64])
+def test_any_number_of_channels_and_a_single_step(encoder, channels):
+    made = type(encoder)(modality(channels), **SMALL[type(encoder)]).train()
+    features = made(batch_of([1, 1], channels))
+    assert features.pooled.shape == (2, made.dim)
+    features.pooled.square().sum().backward()
+    assert all(p.grad is not None for p in made.parameters())
+
+
+def test_autocast_and_missing_series_stay_finite(encoder):
+    batch = batch_of([12, 7], missing=0.5)
+    batch = batch.hidden(torch.tensor([True, False])[:, None, None])  # nothing of the first row is left
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features = encoder.train()(batch)
+    assert features.pooled.isfinite().all()
+    features.pooled.float().sum().backward()
+    assert all(p.grad.isfinite().all() for p in encoder.parameters())
+
+
+def test_dilated_sees_as_far_as_it_says():
+    torch.manual_seed(0)
+    made = Dilated(modality(1), dim=4, width=4, depth=3, hide=0.0).eval()
+    values = torch.zeros(1, 1, 200, requires_grad=True)
+    batch = SignalBatch(values, torch.tensor([200]), torch.ones(1, 1, 200, dtype=torch.bool))
+    made(batch).tokens[0, 100].square().sum().backward()
+    seen = values.grad[0, 0].nonzero().flatten()
+    reach = sum(2 * 2**i for i in range(4))  # two convolutions of kernel 3 in each of four blocks
+    assert (seen.min(), seen.max()) == (100 - reach, 100 + reach)
+
+
+def test_dilated_hides_steps_while_training_only():
+    torch.manual_seed(0)
+    made = Dilated(modality(), **SMALL[Dilated] | {"hide": 0.5})
+    batch = batch_of([40])
+    assert not torch.equal(made(batch).pooled, made(batch).pooled)
+    made.eval()
+    assert torch.equal(made(batch).pooled, made(batch).pooled)
+    shares = []
+    made.blocks[0].register_forward_pre_hook(lambda _, given: shares.append((given[0] == 0).all(1).float().mean()))
+    made.train()
+    for _ in range(40):
+        made(batch)
+    assert abs(float(torch.stack(shares).mean()) - 0.5) < 0.05
+
+
+def test_dilated_is_hidden_where_nothing_is_observed():
+    torch.manual_seed(0)
+    made = Dilated(modality(), **SMALL[Dilated]).eval()
+    given = []
+    made.blocks[0].register_forward_pre_hook(lambda _, x: given.append(x[0]))
+    batch = batch_of([10])
+    batch = batch.hidden(
+        (torch.arange(10) == 4) | ((torch.arange(10) == 6) & torch.tensor([True, False, False])[:, None])
+    )
+    made(batch)
+    assert (given[0][0].abs().sum(0) == 0).tolist() == [step == 4 for step in range(10)]
+
+
+def test_patches_are_cut_in_order():
+    made = PatchTransformer(modality(), **SMALL[PatchTransformer])
+    batch = batch_of([10, 3])
+    targets = made.token_targets(batch)
+    assert targets.shape == (2, 3, made.target_dim)
+    torch.testing.assert_close(targets[0, 1].view(3, 4), batch.values[0, :, 4:8])
+    assert (targets[0, 2].view(3, 4)[:, 2:] == 0).all()
+    tokens = made.tokenize(batch)
+    assert tokens.mask.tolist() == [[True] * 3, [True, False, False]]
+    assert len({tuple(row.tolist()) for row in tokens.positions[0]}) == 3
+
+
+@torch.no_grad()
+def test_kept_patches_alone_are_seen():
+    torch.manual_seed(0)
+    made = PatchTransformer(modality(), **SMALL[PatchTransformer]).eval()
+    batch = batch_of([16])
+    keep = torch.tensor([[2, 0]])
+    changed = batch.replaced(torch.cat([batch.values[..., :4], batch.values[..., 4:8] + 9, batch.values[..., 8:]], 2))
+    one, other = (made.encode_tokens(made.tokenize(b), keep) for b in (batch, changed))
+    torch.testing.assert_close(one.tokens, other.tokens)
+    whole = made(batch)
+    assert not torch.allclose(whole.tokens[:, [2, 0]], one.tokens)
+
+
+def test_layers_of_the_transformer_start_apart():
+    made = PatchTransformer(modality(), **SMALL[PatchTransformer])
+    first, second = made.blocks.layers
+    assert not torch.equal(first.linear1.weight, second.linear1.weight)
+    assert not torch.equal(first.self_attn.in_proj_weight, second.self_attn.in_proj_weight)
+
+
+@pytest.mark.parametrize(
+    ("cls", "options"),
+    [
+        (Dilated, {"kernel": 4}),
+        (Inception, {"kernels": (8,)}),
+        (PatchTransformer, {"heads": 3}),
+        (PatchTransformer, {"patch": 0}),
+    ],
+)
+def test_impossible_options_are_refused(cls, options):
+    with pytest.raises(RecipeError):
+        cls(modality(), **options)

@@ -1,0 +1,36 @@
+"""Batches of series for tests."""
+
+import numpy as np
+import torch
+
+from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.modalities.timeseries.modality import TimeSeriesModality
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def batch_of(lengths, channels=3, missing=0.0, seed=0) -> SignalBatch:
+    """Random series of the given lengths, a share of whose values is missing; each row keeps one at least."""
+    draw = np.random.default_rng(seed)
+    examples = [draw.standard_normal((channels, length)).astype(np.float32) for length in lengths]
+    for example in examples:
+        gone = draw.random(example.shape) < missing
+        gone.flat[draw.integers(gone.size)] = False
+        example[gone] = np.nan
+    return SignalBatch.join(examples)
+
+
+def modality(channels=3, **options) -> TimeSeriesModality:
+    return TimeSeriesModality(channels=channels, scale="none", **options)
+
+
+def sound(batch: SignalBatch) -> None:
+    """What every batch of signals holds to."""
+    assert batch.values.isfinite().all()
+    assert (batch.values[~batch.observed] == 0).all()
+    assert not (batch.observed & ~batch.steps[:, None]).any()
+    assert (batch.lengths >= 1).all()
+    assert batch.values.shape == batch.observed.shape
+    assert batch.values.dtype == torch.float32

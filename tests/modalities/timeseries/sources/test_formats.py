@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+
+from sensorium.errors import DataError
+from sensorium.modalities.timeseries.sources.formats import read
+
+
+def written(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def test_ts(tmp_path):
+    text = "# about\n%more\n@problemName p\n@timeStamps false\n@univariate false\n@classLabel true a b\n@data\n\n"
+    (first, a), (second, b) = read(written(tmp_path, "x.ts", text + "1,2,?:3,4:a\n5,nan:6,7: b\n"))
+    np.testing.assert_array_equal(first, [[1, 2, np.nan], [3, 4, np.nan]])
+    np.testing.assert_array_equal(second, [[5, np.nan], [6, 7]])
+    assert (a, b) == ("a", "b")
+    assert first.dtype == np.float32
+
+
+def test_ts_with_targets_and_without_labels(tmp_path):
+    assert read(written(tmp_path, "x.ts", "@targetlabel true\n@data\n1,2:0.5\n"))[0][1] == 0.5
+    assert read(written(tmp_path, "x.ts", "@classLabel false\n@data\n1,2\n"))[0][1] is None
+
+
+def test_tsv(tmp_path):
+    (first, a), (second, b) = read(written(tmp_path, "x.tsv", "1\t0.5\tNaN\t2\n-1\t3\tNaN\tNaN\n"))
+    np.testing.assert_array_equal(first, [[0.5, np.nan, 2]])
+    np.testing.assert_array_equal(second, [[3]])
+    assert (a, b) == ("1", "-1")
+
+
+def test_arff(tmp_path):
+    flat = "@relation r\n@attribute a numeric\n@attribute b numeric\n@attribute target {u,v}\n@data\n1,?,u\n3,4,v\n"
+    (first, a), (second, b) = read(written(tmp_path, "x.arff", flat))
+    np.testing.assert_array_equal(first, [[1, np.nan]])
+    np.testing.assert_array_equal(second, [[3, 4]])
+    assert (a, b) == ("u", "v")
+    many = "@relation r\n@attribute all relational\n@attribute a numeric\n@end all\n@attribute class {u,v}\n@data\n"
+    ((values, label),) = read(written(tmp_path, "y.arff", many + "'1,2\\n3,4',v\n"))
+    np.testing.assert_array_equal(values, [[1, 2], [3, 4]])
+    assert label == "v"
+    bare = "@relation r\n@attribute a numeric\n@attribute b numeric\n@data\n1,2\n"
+    assert read(written(tmp_path, "z.arff", bare))[0][1] is None
+
+
+def test_npz(tmp_path):
+    x = np.arange(12.0).reshape(2, 2, 3)
+    np.savez(tmp_path / "a.npz", x=x, y=np.array(["u", "v"]), lengths=[3, 1])
+    (first, a), (second, b) = read(tmp_path / "a.npz")
+    np.testing.assert_array_equal(first, x[0])
+    np.testing.assert_array_equal(second, x[1, :, :1])
+    assert (a, b) == ("u", "v")
+    np.savez(tmp_path / "b.npz", x=x[0], y=np.array([0.5, 2]))
+    assert [(values.shape, label) for values, label in read(tmp_path / "b.npz")] == [((1, 3), 0.5), ((1, 3), 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("x.csv", "1,2", "series-table"),
+        ("x.ts", "@problemName x\n1,2\n", "@data"),
+        ("x.ts", "@classLabel true\n@data\n1,oops:a\n", "Line 3 .*oops"),
+        ("x.ts", "@classLabel true\n@data\na\n", "no series"),
+        ("x.ts", "@timeStamps true\n@data\n(1,2):a\n", "time stamps"),
+        ("x.tsv", "1\ttwo\n", "Line 1 .*two"),
+        ("x.arff", "@data\n1,2", "@attribute"),
+        ("x.arff", "@attribute a numeric\n", "@data"),
+        ("x.npz", "text", "cannot be read"),
+    ],
+)
+def test_what_cannot_be_read_is_told(tmp_path, name, text, reason):
+    with pytest.raises(DataError, match=reason):
+        read(written(tmp_path, name, text))
+
+
+def test_wrong_arrays_and_absent_files_are_told(tmp_path):
+    for arrays, reason in (
+        ({"z": np.zeros(3)}, "no array 'x'"),
+        ({"x": np.zeros(3)}, "1 axes"),
+        ({"x": np.zeros((3, 4)), "y": np.zeros(2)}, "'y' has the shape"),
+    ):
+        np.savez(tmp_path / "a.npz", **arrays)
+        with pytest.raises(DataError, match=reason):
+            read(tmp_path / "a.npz")
+    with pytest.raises(DataError, match="No such file"):
+        read(tmp_path / "absent.ts")

@@ -1,0 +1,111 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sensorium.data.splits import assign_parts
+from sensorium.errors import DataError, RecipeError
+from sensorium.modalities.timeseries.sources.recordings import Recording, RecordingSource, Windows
+
+
+def recordings(lengths, **more):
+    return [Recording(f"r{i}", np.arange(n, dtype=np.float32)[None], **more) for i, n in enumerate(lengths)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(length=st.integers(1, 80), window=st.integers(1, 20), stride=st.integers(1, 25))
+def test_windows_cover_what_strides_allow_and_end_with_the_recording(length, window, stride):
+    cuts = list(Windows(window, stride).cut(length))
+    assert all(stop - start == min(window, length) and split is None for start, stop, split in cuts)
+    assert cuts[0][0] == 0
+    assert cuts[-1][1] == length
+    starts = [start for start, _, _ in cuts]
+    assert starts == sorted(set(starts))
+    assert all(b - a <= stride for a, b in pairwise(starts))
+    assert starts[:-1] == [i * stride for i in range(len(starts) - 1)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    length=st.integers(1, 200),
+    window=st.integers(1, 20),
+    stride=st.integers(1, 25),
+    shares=st.tuples(st.floats(0, 0.45), st.floats(0, 0.45)),
+    gap=st.one_of(st.none(), st.integers(0, 10)),
+)
+def test_parts_in_time_share_no_step_and_stand_apart(length, window, stride, shares, gap):
+    cuts = list(Windows(window, stride, shares, gap).cut(length))
+    seen = {part: {step for a, b, p in cuts if p == part for step in range(a, b)} for part in ("train", "val", "test")}
+    order = [part for part in ("train", "val", "test") if seen[part]]
+    for before, after in pairwise(order):
+        assert min(seen[after]) - max(seen[before]) > (window if gap is None else gap)
+    assert seen["train"] == set(range(len(seen["train"]))) or stride > window
+
+
+def test_windows_of_one_recording_never_straddle():
+    source = RecordingSource(recordings([50] * 20), "timeseries", Windows(10, 5), "a test")
+    parts = assign_parts(source, {"val": 0.3, "test": 0.3}, seed=0)
+    owners = {part: {source.key(int(i)).id.partition(":")[0] for i in found} for part, found in parts.items()}
+    assert all(owners.values())
+    assert not owners["train"] & owners["val"] | owners["train"] & owners["test"] | owners["val"] & owners["test"]
+    record = source[3]
+    assert record.id == "r0:15"
+    assert record.values["timeseries"].tolist() == [list(range(15, 25))]
+
+
+def test_groups_outlive_recordings():
+    made = recordings([20, 20, 20])
+    made[0].group = made[2].group = "g"
+    source = RecordingSource(made, "x", Windows(10), "a test")
+    assert {source.key(i).group for i in range(len(source))} == {"g", "r1"}
+    whole = RecordingSource(made, "x", Windows(), "a test")
+    assert [whole.key(i).group for i in range(3)] == ["g", None, "g"]
+
+
+def test_a_single_recording_is_split_by_time_or_refused():
+    with pytest.raises(DataError, match="by_time"):
+        RecordingSource(recordings([100]), "x", Windows(10), "a test")
+    source = RecordingSource(recordings([100]), "x", Windows(10, 2, (0.2, 0.2)), "a test")
+    parts = assign_parts(source, {"val": 0.1, "test": 0.1}, seed=0)
+    steps = {part: np.concatenate([source[int(i)].values["x"][0] for i in found]) for part, found in parts.items()}
+    assert steps["train"].max() < 60
+    assert steps["val"].min() == 70
+    assert steps["val"].max() < 80
+    assert steps["test"].min() == 90
+
+
+def test_a_window_takes_the_most_frequent_label():
+    labels = {"state": ["a"] * 4 + ["b"] * 3 + [None] * 3, "who": "me"}
+    source = RecordingSource(recordings([10, 10], labels=labels), "x", Windows(5), "a test")
+    assert [source.key(i).labels for i in range(2)] == [{"state": "a", "who": "me"}, {"state": "b", "who": "me"}]
+    last = RecordingSource(recordings([10, 10], labels=labels), "x", Windows(3), "a test")
+    assert last.key(3).labels == {"who": "me"}
+
+
+def test_what_cannot_be_cut_is_told():
+    with pytest.raises(DataError, match="no series"):
+        RecordingSource([], "x", Windows(), "a test")
+    with pytest.raises(DataError, match="Two series"):
+        RecordingSource(recordings([3]) * 2, "x", Windows(), "a test")
+    with pytest.raises(DataError, match="split of its own"):
+        RecordingSource(recordings([30], split="train"), "x", Windows(5, by_time=(0.1, 0.1)), "a test")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"stride": 3},
+        {"by_time": (0.1, 0.1)},
+        {"window": 0},
+        {"window": 3, "stride": 0},
+        {"window": 3, "gap": 2},
+        {"window": 3, "by_time": (0.5, 0.5)},
+        {"window": 3, "by_time": (-0.1, 0.5)},
+        {"window": 3, "by_time": (0.1, 0.1), "gap": -1},
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options):
+    with pytest.raises(RecipeError):
+        Windows(**options)

@@ -1,0 +1,196 @@
+import datetime as dt
+import gzip
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sensorium.errors import DataError, RecipeError
+from sensorium.modalities.timeseries.sources.table import SeriesTable
+
+WIDE = """id,time,x,y,state
+a,3,30,300,go
+b,1,1,,stop
+a,1,10,100,go
+a,2,,200,halt
+b,2,2,20,stop
+"""
+LONG = """who,when,what,much
+a,3,x,30
+b,1,x,1
+a,1,y,100
+a,1,x,10
+a,3,y,300
+a,2,y,200
+b,2,y,20
+b,2,x,2
+"""
+VALUES = {"a": [[10, np.nan, 30], [100, 200, 300]], "b": [[1, 2], [np.nan, 20]]}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def written(text, name="t.csv"):
+        path = tmp_path / name
+        path.write_text(text)
+        return str(path)
+
+    return written
+
+
+def series(source):
+    return {source.key(i).id: source[i].values["timeseries"] for i in range(len(source))}
+
+
+def check(found, wanted=VALUES):
+    assert list(found) == list(wanted)
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, wanted[name])
+        assert values.dtype == np.float32
+
+
+def test_wide(write):
+    source = SeriesTable(write(WIDE), id="id", time="time", labels=["state"])
+    check(series(source))
+    assert [source.key(i).labels for i in range(2)] == [{"state": "go"}, {"state": "stop"}]
+
+
+def test_long(write):
+    check(series(SeriesTable(write(LONG), id="who", time="when", channel="what", value="much")))
+    turned = SeriesTable(write(LONG), id="who", time="when", channel="what", value="much", channels=["y", "x"])
+    np.testing.assert_array_equal(series(turned)["a"], VALUES["a"][::-1])
+
+
+def test_parquet_and_gzip_and_several_files(write, tmp_path):
+    columns = {"id": ["a", "a"], "time": [dt.datetime(2024, 1, 2), dt.datetime(2024, 1, 1)], "x": [2.0, 1.0]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    assert series(SeriesTable(str(tmp_path / "t.parquet"), id="id", time="time"))["a"].tolist() == [[1, 2]]
+    head, *rows = WIDE.splitlines(keepends=True)
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress((head + "".join(rows[:2])).encode()))
+    second = write(head + "".join(rows[2:]), "b.csv")
+    check(series(SeriesTable([str(tmp_path / "a.csv.gz"), second], id="id", time="time", channels=["x", "y"])))
+
+
+def test_without_id_and_time_rows_are_one_recording_in_their_order(write):
+    source = SeriesTable(write("x,y\n3,1\n1,2\n2,\n", "log.csv"))
+    check(series(source), {"log": [[3, 1, 2], [1, 2, np.nan]]})
+
+
+def test_other_separators(write):
+    source = SeriesTable(write("t;x\n1;0,5\n2;1,5\n"), time="t", delimiter=";", decimal=",")
+    assert series(source)["t"].tolist() == [[0.5, 1.5]]
+
+
+@settings(max_examples=40, deadline=None)
+@given(order=st.permutations(range(7)), form=st.sampled_from(["number", "float", "date"]))
+def test_unsorted_stamps_are_put_in_order(tmp_path_factory, order, form):
+    name = {"number": str, "float": lambda i: str(i / 7), "date": lambda i: f"2024-03-0{i + 1} 10:00:00"}[form]
+    path = tmp_path_factory.mktemp("t") / "t.csv"
+    path.write_text("time,x\n" + "".join(f"{name(i)},{i}\n" for i in order))
+    assert series(SeriesTable(str(path), time="time"))["t"].tolist() == [[0, 1, 2, 3, 4, 5, 6]]
+
+
+REPEATED = "id,time,x\na,1,5\na,2,1\na,2,3\na,2,8\nb,2,7\n"
+
+
+@pytest.mark.parametrize(("repeats", "wanted"), [("first", 1), ("last", 8), ("mean", 4)])
+def test_repeated_stamps_follow_the_policy(write, repeats, wanted):
+    found = series(SeriesTable(write(REPEATED), id="id", time="time", repeats=repeats))
+    assert found["a"].tolist() == [[5, wanted]]
+    assert found["b"].tolist() == [[7]]
+
+
+def test_repeated_stamps_are_told_with_their_recording(write):
+    with pytest.raises(DataError, match=r"recording 'a'.* 3 readings of 'x'.*rows 2 and 3.*repeats"):
+        SeriesTable(write(REPEATED), id="id", time="time")
+    # Readings of different channels at one moment are one step.
+    check(series(SeriesTable(write("time,x,y\n1,2,\n1,,3\n"), time="time")), {"t": [[2], [3]]})
+
+
+@pytest.mark.parametrize("form", ["number", "date"])
+def test_a_grid_shows_the_gaps(write, form):
+    stamps = (10, 12, 13.1, 16) if form == "number" else tuple(f"2024-03-01 10:00:{s}" for s in (10, 12, 13, 16))
+    source = SeriesTable(write("t,x\n" + "".join(f"{s},{i}\n" for i, s in enumerate(stamps))), time="t", step=1.0)
+    np.testing.assert_array_equal(series(source)["t"], [[0, np.nan, 1, 2, np.nan, np.nan, 3]])
+    with pytest.raises(DataError, match="step of 1e-05"):
+        SeriesTable(write("t,x\n0,1\n9,2\n"), time="t", step=1e-5)
+
+
+def test_splits_and_groups(write):
+    text = "id,s,g,x\na,train,u,1\na,train,u,2\nb,test,u,3\n"
+    source = SeriesTable(write(text), id="id", split="s", group="g")
+    assert [(source.key(i).split, source.key(i).group) for i in range(2)] == [("train", "u"), ("test", "u")]
+    with pytest.raises(DataError, match=r"recording 'a'.*differ in column 's'"):
+        SeriesTable(write(text.replace("a,train,u,2", "a,val,u,2")), id="id", split="s", group="g")
+    with pytest.raises(DataError, match="'nowhere'"):
+        SeriesTable(write(text.replace("test", "nowhere")), id="id", split="s", group="g")
+
+
+def test_windows_carry_the_labels_of_their_steps(write):
+    text = "t,x,state\n" + "".join(f"{i},{i},{'low' if i < 12 else 'high'}\n" for i in range(20))
+    source = SeriesTable(write(text), time="t", labels=["state"], window=5, by_time=(0.0, 0.25), gap=0)
+    found = [(source.key(i).split, source.key(i).labels["state"]) for i in range(len(source))]
+    assert found == [("train", "low"), ("train", "low"), ("train", "high"), ("test", "high")]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "reason"),
+    [
+        ("id,x\n", {}, "no rows"),
+        ("id,x\na,1\n,2\n", {"id": "id"}, "Row 2 .*empty id"),
+        ("t,x\n1,1\n,2\n", {"time": "t"}, "Row 2 .*no time stamp"),
+        ("t,x\nnoon,1\n", {"time": "t"}, "'noon', which is no time stamp"),
+        ("t,x\n1.5,1\ninf,1\n", {"time": "t"}, "time stamp inf"),
+        ("t,x\n1,broken\n", {"time": "t"}, "'broken', which is no number"),
+        ("t,x\n1,2\n", {"time": "time"}, "no column 'time'"),
+        ("t,t\n1,2\n", {"time": "t"}, "several columns named 't'"),
+        ("t,x\n1,2\n", {"time": "t", "channels": ["y"]}, "no column 'y'"),
+        ("t\n1\n", {"time": "t"}, "no column of values"),
+        (LONG, {"time": "when", "channel": "what", "value": "much", "channels": ["z"]}, "no channel 'z'"),
+        ("t,c,v\n1,,2\n", {"time": "t", "channel": "c", "value": "v"}, "Row 1 .*names no channel"),
+        ("t,x\n1\n", {}, "cannot be read"),
+    ],
+)
+def test_what_cannot_be_read_is_told(write, text, options, reason):
+    with pytest.raises(DataError, match=reason):
+        SeriesTable(write(text), **options)
+
+
+def test_absent_and_foreign_files_are_told(tmp_path, write):
+    with pytest.raises(DataError, match="no file"):
+        SeriesTable(str(tmp_path / "absent.csv"))
+    with pytest.raises(DataError, match=r"neither \.csv"):
+        SeriesTable(write("x", "t.txt"))
+    with pytest.raises(DataError, match="empty list"):
+        SeriesTable([])
+
+
+@pytest.mark.parametrize(
+    "options", [{"channel": "c"}, {"channel": "c", "value": "v"}, {"step": 1.0}, {"time": "t", "step": 0.0}]
+)
+def test_options_that_do_not_fit_are_refused(write, options):
+    with pytest.raises(RecipeError):
+        SeriesTable(write("t,c,v\n1,a,2\n"), **options)
+
+
+def test_a_table_of_many_recordings_travels_to_a_training(write):
+    """Gaps, unsorted stamps and unequal ends, from a file to features."""
+    from sensorium.modalities.timeseries.modality import TimeSeriesModality
+
+    rng = np.random.default_rng(0)
+    rows = [
+        (f"d{i}", int(t), rng.normal(), "" if rng.random() < 0.3 else rng.normal())
+        for i in range(9)
+        for t in rng.permutation(30 + i)
+    ]
+    text = "id,t,x,y\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
+    source = SeriesTable(write(text), id="id", time="t", window=10, stride=5)
+    modality = TimeSeriesModality()
+    raws = [source[i].values["timeseries"] for i in range(len(source))]
+    modality.fit(raws)
+    batch = modality.collate([modality.decode(raw) for raw in raws])
+    assert batch.values.shape == (len(source), 2, 10)
+    assert 0.6 < batch.observed[:, 1].float().mean() < 0.8

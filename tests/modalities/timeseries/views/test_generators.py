@@ -1,0 +1,109 @@
+import copy
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sensorium.errors import RecipeError
+from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.modalities.timeseries.views.crops import OverlappingCrops
+from sensorium.modalities.timeseries.views.generators import Augment, Permutation, Plain, WeakStrong
+from sensorium.testing.compare import same
+from tests.modalities.timeseries.series import batch_of, modality, rng, sound
+
+EVERYTHING = {"segments": 5, "frequencies": 0.3, "channels": 0.3, "hide": 0.2}
+MADE = [
+    (Plain, {}, 1),
+    (Augment, {}, 2),
+    (Augment, {"views": 3, **EVERYTHING}, 3),
+    (Augment, {"hide": 0.5, "run": 1.0, "window": 1.0, "time_warp": 0.0}, 2),
+    (WeakStrong, {}, 2),
+    (OverlappingCrops, {}, 2),
+    (OverlappingCrops, {"shortest": 8}, 2),
+    (Permutation, {}, 1),
+]
+
+
+@pytest.mark.parametrize(("cls", "options", "count"), MADE)
+@settings(max_examples=8, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 25), min_size=1, max_size=4),
+    channels=st.sampled_from([1, 2, 64]),
+    missing=st.sampled_from([0.0, 0.5, 0.95]),
+    seed=st.integers(0, 999),
+)
+def test_views_are_sound_seeded_and_leave_their_input(cls, options, count, lengths, channels, missing, seed):
+    batch = batch_of(lengths, channels, missing, seed)
+    kept = copy.deepcopy(batch)
+    generator = cls(modality(channels), **options)
+    views = generator(batch, rng(seed))
+    assert same(batch, kept)
+    assert len(views) == generator.views == count
+    assert same(views, generator(batch, rng(seed)))
+    for view in views:
+        sound(view.batch)
+        assert len(view) == len(batch)
+        assert view.batch.values.shape[1] == channels
+        assert (view.batch.lengths <= batch.lengths).all()
+        assert (view.target is not None) == (generator.target is not None)
+
+
+@pytest.mark.parametrize(("cls", "options"), [(Augment, EVERYTHING), (WeakStrong, {}), (OverlappingCrops, {})])
+def test_rows_and_views_have_their_own_draws(cls, options):
+    one = batch_of([30])
+    batch = SignalBatch.cat([one, one])
+    first, second = cls(modality(), **options)(batch, rng(2))
+    assert not torch.equal(first.batch.values[0], first.batch.values[1]) or cls is OverlappingCrops
+    assert not same(first.batch, second.batch)
+
+
+def test_without_strength_nothing_changes():
+    off = {"window": 1.0, "time_warp": 0.0, "magnitude_warp": 0.0, "scaling": 0.0, "jitter": 0.0}
+    batch = batch_of([20, 9], missing=0.2)
+    assert all(same(view.batch, batch) for view in Augment(modality(), **off)(batch, rng()))
+
+
+def test_weak_keeps_order_and_strong_keeps_scale():
+    batch = batch_of([400])
+    weak, strong = WeakStrong(modality(), scaling=0.1, jitter=0.0)(batch, rng())
+    ratio = weak.batch.values / batch.values
+    assert abs(ratio.median() - 2) < 0.05
+    assert not torch.equal(strong.batch.values, batch.values)
+    torch.testing.assert_close(strong.batch.values.sort(2).values, batch.values.sort(2).values)
+
+
+@pytest.mark.parametrize("segments", [2, 3, 4, 5])
+def test_the_target_names_the_order(segments):
+    length = 4 * segments + 1
+    steps = np.arange(length, dtype=np.float32)
+    batch = SignalBatch.join([np.stack([steps, steps + 1000])] * 300)
+    generator = Permutation(modality(2), segments)
+    (view,) = generator(batch, rng())
+    orders = list(permutations(range(segments)))
+    assert generator.classes == len(orders)
+    assert len(view.target.unique()) == len(orders) or segments == 5
+    pieces = [steps[steps * segments // length == piece] for piece in range(segments)]
+    for values, target in zip(view.batch.values.numpy(), view.target.tolist(), strict=True):
+        wanted = np.concatenate([pieces[piece] for piece in orders[target]])
+        np.testing.assert_array_equal(values, [wanted, wanted + 1000])
+
+
+@pytest.mark.parametrize(
+    ("cls", "options"),
+    [
+        (Augment, {"window": 1.5}),
+        (Augment, {"jitter": -0.1}),
+        (Augment, {"hide": 1.0}),
+        (Augment, {"knots": 1}),
+        (Augment, {"views": 0}),
+        (WeakStrong, {"segments": 0}),
+        (OverlappingCrops, {"shortest": 0}),
+        (Permutation, {"segments": 6}),
+    ],
+)
+def test_impossible_options_are_refused(cls, options):
+    with pytest.raises(RecipeError, match=f"'{next(iter(options))}'"):
+        cls(modality(), **options)
