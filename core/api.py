@@ -148,7 +148,7 @@ def embed_source(
 
 def _write_npz(path: Path, ids: Sequence[str], features: Mapping[str, np.ndarray]) -> None:
     with open(path, "wb") as file:
-        np.savez(file, ids=np.array(ids), **features)
+        np.savez(file, **{"ids": np.array(ids), **features})  # type: ignore[arg-type]
 
 
 def load(run: str | Path, checkpoint: str = "final", extensions: Extensions | None = None) -> Model:

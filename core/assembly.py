@@ -78,7 +78,7 @@ def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
     modalities: dict[str, Modality] = {}
     generators: dict[str, ViewGenerator] = {}
     encoders: dict[str, Callable[[], Encoder]] = {}
-    encoder_classes: dict[str, type] = {}
+    encoder_classes: dict[str, Callable[..., Encoder]] = {}
     for name, tower in recipe.modalities.items():
         path = f"modalities.{name}"
         named = tower.modality or Part(name=name)
@@ -118,37 +118,39 @@ def _require_plugins(names: Iterable[str], extensions: Extensions) -> None:
             )
 
 
-def _check_fit(plan: Plan, encoder_classes: dict[str, type], registry: Registry) -> None:
+def _check_fit(plan: Plan, encoder_classes: dict[str, Callable[..., Encoder]], registry: Registry) -> None:
     """Prove that views, encoders and objective serve each other."""
     recipe, needs = plan.recipe, plan.objective.func.needs  # type: ignore[attr-defined]
     objective = recipe.objective.name
     names = ", ".join(recipe.modalities)
     if needs.modalities == "one" and len(recipe.modalities) != 1:
+        fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.modalities == "many")
         raise RecipeError(
             f"The objective '{objective}' takes one modality, but the recipe has {len(recipe.modalities)} ({names}); "
-            f"for several, there are: {_loadable(registry, 'objectives', None, lambda cls: cls.needs.modalities == 'many')}."
+            f"for several, there are: {fitting}."
         )
     if needs.modalities == "many" and len(recipe.modalities) < 2:
+        fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.modalities == "one")
         raise RecipeError(
             f"The objective '{objective}' aligns modalities, but the recipe has only '{names}'; "
-            f"for one, there are: {_loadable(registry, 'objectives', None, lambda cls: cls.needs.modalities == 'one')}."
+            f"for one, there are: {fitting}."
         )
     for name, tower in recipe.modalities.items():
         generator, kind = plan.generators[name], (tower.modality or Part(name=name)).name
         if generator.views < needs.views or (generator.views > needs.views and not needs.multicrop):
             wanted = f"{needs.views} or more views" if needs.multicrop else f"{needs.views} view(s)"
-            fitting = _loadable(registry, "views", kind, lambda cls, n=needs.views: cls.views == n)
+            fitting = _loadable(registry, "views", kind, lambda cls: cls.views == needs.views)
             raise RecipeError(
                 f"The objective '{objective}' needs {wanted} of each record, but modalities.{name}.views "
                 f"'{tower.views.name}' makes {generator.views}; generators that would fit: {fitting}."
             )
         if needs.target and not carries(generator, needs.target):
-            fitting = _loadable(registry, "views", kind, lambda cls, t=needs.target: carries(cls, t))
+            fitting = _loadable(registry, "views", kind, lambda cls: carries(cls, needs.target))
             raise RecipeError(
                 f"The objective '{objective}' needs the target '{needs.target}', but modalities.{name}.views "
                 f"'{tower.views.name}' carries {generator.target or 'none'}; generators that would fit: {fitting}."
             )
-        if needs.tokens and not issubclass(encoder_classes[name], TokenEncoder):
+        if needs.tokens and not issubclass(encoder_classes[name], TokenEncoder):  # type: ignore[arg-type]
             fitting = _loadable(registry, "encoders", kind, lambda cls: issubclass(cls, TokenEncoder))
             raise RecipeError(
                 f"The objective '{objective}' needs tokens, but modalities.{name}.encoder '{tower.encoder.name}' is "
@@ -156,7 +158,7 @@ def _check_fit(plan: Plan, encoder_classes: dict[str, type], registry: Registry)
             )
 
 
-def _loadable(registry: Registry, kind: str, modality: str | None, fits: Callable[[type], bool]) -> str:
+def _loadable(registry: Registry, kind: str, modality: str | None, fits: Callable[[Any], bool]) -> str:
     """Return the names of registered classes that fit, those that cannot be loaded left out."""
     names = []
     for spec in registry.specs(kind):

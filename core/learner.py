@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ class _Encode(Encode):
     """The encoders by modality name, as objectives call them."""
 
     def __init__(self, encoders: Mapping[str, nn.Module] | nn.ModuleDict) -> None:
-        self._encoders = encoders
+        self._encoders: Any = encoders
 
     def __call__(self, views: Sequence[View]) -> list[Features]:
         features: list[Features] = []

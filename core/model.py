@@ -52,7 +52,7 @@ class Model:
         return self
 
     def alike(self, other: Model) -> bool:
-        """Whether two models come of recipes that agree in all but the seed, and of modalities that learned the same."""
+        """Whether two models come of one recipe, seeds aside, and of modalities that learned the same."""
         recipes = [{**model.plan.recipe.plain(), "seed": 0, "evaluate": None} for model in (self, other)]
         states = [{n: m.state() for n, m in model.plan.modalities.items()} for model in (self, other)]
         return recipes[0] == recipes[1] and states[0] == states[1]
@@ -76,7 +76,8 @@ class Model:
     def _embed(self, name: str, values: Sequence[Any], space: str, size: int) -> Tensor:
         if name not in self.modalities:
             raise DataError(
-                f"The model has no modality '{name}'{nearest(name, self.modalities)}; it has {', '.join(self.modalities)}."
+                f"The model has no modality '{name}'{nearest(name, self.modalities)}; "
+                f"it has {', '.join(self.modalities)}."
             )
         if isinstance(values, str | bytes):
             raise DataError(f"embed({name}=...) takes a list of values, not one: write {name}=[...].")

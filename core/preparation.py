@@ -249,7 +249,8 @@ def _on_device(fabric: Fabric, learner: Learner, recipe: Recipe) -> tuple[Any, A
                 "train.ema keeps a whole copy of the weights, which strategy fsdp shards: use ddp, or no ema."
             )
         average = AveragedModel(learner, device=fabric.device, multi_avg_fn=get_ema_multi_avg_fn(recipe.train.ema))
-    module = fabric.setup_module(torch.compile(learner) if recipe.train.compile else learner)
+    compiled: Any = torch.compile(learner) if recipe.train.compile else learner
+    module = fabric.setup_module(compiled)
     optimizer = fabric.setup_optimizers(build_optimizer(learner, recipe.optimizer))
     return module, optimizer, average
 

@@ -62,7 +62,7 @@ class Measurement:
         }
 
     def on_test(self, *models: Model) -> dict[str, Table]:
-        """Measure models, one for each seed, on the test part beside chance, hand-made features and their first weights.
+        """Measure models, one for each seed, on the test part, beside chance, hand-made features and first weights.
 
         Writes the tables, and contact sheets of the first model if it has two modalities or more, into the run folder.
         """

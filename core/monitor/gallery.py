@@ -42,9 +42,9 @@ def draw_gallery(
     sheet = Image.new("RGB", (MARGIN + step * len(columns), HEADING + MARGIN + step * rows), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=13)
-    for x, (title, pictures) in enumerate(columns):
+    for x, (title, column) in enumerate(columns):
         draw.text((MARGIN + x * step, MARGIN // 2), title, fill="black", font=font)
-        for row, picture in pictures.items():
+        for row, picture in column.items():
             if row < rows:
                 sheet.paste(_fitted(picture), (MARGIN + x * step, HEADING + row * step))
     return sheet

@@ -170,16 +170,18 @@ def _target_case(case: Case) -> Case:
 
 
 def _encoder(target: Case) -> Encoder:
-    """Return the first encoder of the modality that can be built."""
+    """Return the first encoder of the modality that can be built and encodes the samples."""
     for spec in target.registry.specs("encoders"):
         if spec.modality in (None, target.modality_name):
             samples = {target.modality_name: target.raws}
             found = Case(spec, target.registry, samples, target.options)
             try:
                 found.has_what_it_is_tried_on()
-            except (Failure, PluginError):
+                encoder = found.new_encoder()
+                encoder(found.batch)
+            except (Failure, SensoriumError):
                 continue
-            return found.new_encoder()
+            return encoder
     raise SkipTest(f"no encoder of modality '{target.modality_name}' can be built")
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,7 @@ class Block(nn.Module):
         )
 
     def forward(self, x_BTD: torch.Tensor) -> torch.Tensor:
+        """Return the stream after the block."""
         b, t, _ = x_BTD.shape
         q, k, v = self.qkv(self.norms[0](x_BTD)).view(b, t, 3, HEADS, -1).permute(2, 0, 3, 1, 4)
         seen = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(b, t, WIDTH)
@@ -52,6 +54,7 @@ class Characters(nn.Module):
                 nn.init.normal_(parameter, std=0.02)
 
     def forward(self, ids_BT: torch.Tensor) -> torch.Tensor:
+        """Return the logits of each following character."""
         x_BTD = self.token(ids_BT) + self.position.weight[: ids_BT.shape[1]]
         return self.head(self.norm(self.blocks(x_BTD)))
 
@@ -59,7 +62,7 @@ class Characters(nn.Module):
 def main(path: str, seed: int = 0) -> None:
     """Train, measure, print."""
     torch.manual_seed(seed)
-    text = open(path, encoding="utf-8").read()
+    text = Path(path).read_text(encoding="utf-8")
     letters = sorted(set(text))
     ids = torch.tensor([letters.index(c) for c in text])
     cut = int(0.9 * len(ids))
@@ -71,7 +74,9 @@ def main(path: str, seed: int = 0) -> None:
     optimizer = torch.optim.AdamW(groups, lr=LR, betas=(0.9, 0.99))
     start = time.perf_counter()
     for step in range(STEPS):
-        rate = min((step + 1) / 101, 1) * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * max(step - 100, 0) / (STEPS - 100))))
+        rate = min((step + 1) / 101, 1) * (
+            0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * max(step - 100, 0) / (STEPS - 100)))
+        )
         for group in optimizer.param_groups:
             group["lr"] = LR * rate
         at = torch.randint(len(learn) - CONTEXT - 1, (BATCH,))

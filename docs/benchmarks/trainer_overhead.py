@@ -64,6 +64,7 @@ def plain_loop(t: Training, steps: int) -> None:
 
 
 def seconds(work) -> float:
+    """Return how long a call takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start

@@ -40,8 +40,9 @@ def _lanes(values_CT: np.ndarray) -> Image.Image:
         for a, b in pairwise(points):
             if a and b:
                 draw.line((*a, *b), fill=ink)
-        if count == 1 or missing_T.any():  # a value between two gaps has no line
-            draw.point([point for point in points if point], fill=ink)
+        for before, point, after in zip([None, *points], points, [*points[1:], None], strict=False):
+            if point and not (before or after):  # a value between two gaps has no line
+                draw.circle(point, 1.5, fill=ink)
     return picture
 
 

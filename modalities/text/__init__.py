@@ -4,6 +4,19 @@ from sensorium import hookimpl
 
 _HOME = "sensorium.modalities.text"
 
+sensorium_samples = {
+    "text": [
+        "a red apple on a white plate",
+        "two dogs run along the beach",
+        "the old man reads a newspaper",
+        "rain falls on the roof of the train station",
+        "she plays the violin in the evening",
+        "a cup of tea, please",
+        "snow covers the mountains in winter",
+        "the ship leaves the harbour at dawn",
+    ]
+}
+
 
 @hookimpl
 def sensorium_register_modalities(register):

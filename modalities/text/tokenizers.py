@@ -49,14 +49,14 @@ class Tokenizer(ABC):
     fitted: bool = True
     """Whether it is ready; False asks for `fit`."""
 
-    def fit(self, texts: Iterable[str]) -> None:  # noqa: B027
+    def fit(self, texts: Iterable[str]) -> None:
         """Learn the vocabulary; by default there is nothing to learn."""
 
     def state(self) -> dict[str, Any]:
         """Return what `fit` learned, as plain JSON values."""
         return {}
 
-    def load_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore what `state` returned."""
 
 

@@ -1,4 +1,4 @@
-"""Two ranks with half the batch each give the gradient of one process with the whole batch, heads and temperature too."""
+"""Two ranks with half the batch each give the gradient of one process with the whole batch, temperature included."""
 
 import pytest
 import torch

@@ -32,24 +32,23 @@ def parsed(words):
 
 @pytest.mark.parametrize("page", SHOWING, ids=name_of)
 def test_every_command_line_is_understood(page, extensions):
-    """Commands parse; recipes exist; overrides, and the parts that they lead to, are valid for the recipe of the run."""
+    """Commands parse; recipes and runs exist; overrides, and the parts that they name, are valid for their recipe."""
     runs = {}
     for words in commands(page):
         name, given = parsed(words)
-        overrides = given.get("overrides") or []
-        recipe = given.get("recipe")
-        if name == "train" and recipe is not None:
-            overrides = [*overrides]
-            make_plan(read_recipe(recipe, extensions.registry, overrides), extensions)
-            runs[given["run_dir"]] = (recipe, overrides)
-        if name in ("evaluate", "embed"):
-            recipe, before = runs[given["run"]]
-            raw = read_recipe(recipe, extensions.registry, [*before, *overrides]).plain()
-            for table in given.get("evaluators") or ():
-                raw["evaluate"]["evaluators"].setdefault(table, table)
-            make_plan(read_recipe(raw, extensions.registry), extensions)
+        overrides = [word for word in given.get("arguments") or given.get("overrides") or () if "=" in word]
         if name == "train" and given["resume"]:
             assert given["resume"] in runs
+        elif name == "train":
+            make_plan(read_recipe(given["recipe"], extensions.registry, overrides), extensions)
+            runs[given["run_dir"]] = (given["recipe"], overrides)
+        elif name in ("evaluate", "embed"):
+            for run in [given["run"]] if name == "embed" else [w for w in given["arguments"] if "=" not in w]:
+                recipe, before = runs[run]
+                raw = read_recipe(recipe, extensions.registry, [*before, *overrides]).plain()
+                for table in given.get("evaluators") or ():
+                    raw["evaluate"]["evaluators"].setdefault(table, table)
+                make_plan(read_recipe(raw, extensions.registry), extensions)
 
 
 @pytest.mark.parametrize("page", SHOWING, ids=name_of)
@@ -71,9 +70,8 @@ def test_every_python_snippet_compiles(page):
 
 def test_readme_shows_the_lines_that_make_runs():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("$(BIN)", ".venv/bin").replace(" --quiet", "")
-    lines = re.findall(
-        r"^\t(\S+ -m pip install .+|\S+/sensorium train .+|\S+ -m pytest)$", makefile, flags=re.MULTILINE
-    )
+    wanted = r"^\t(\S+ -m pip install .+|\S+/sensorium train .+|\S+ -m pytest)$"
+    lines = re.findall(wanted, makefile, flags=re.MULTILINE)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(lines) >= 5
     assert [line for line in lines if not re.search(rf"^{re.escape(line)}( +#.*)?$", readme, flags=re.MULTILINE)] == []

@@ -36,14 +36,7 @@ class Draw:
     sigmas: Tensor
     solarised: Tensor
 
-    def alike(self) -> Tensor:
-        """Return the rows, int64, so ordered that pictures to which the same is done are neighbours."""
-        keys = self.blurred.long()
-        for kinds in self.jitter.kinds().unbind(1) if self.jitter is not None else ():
-            keys = 16 * keys + kinds
-        return keys.argsort()
-
-    def __getitem__(self, rows: slice | Tensor) -> Draw:
+    def __getitem__(self, rows: slice) -> Draw:
         columns = (getattr(self, f.name) for f in dataclasses.fields(self))
         return Draw(*(None if column is None else column[rows] for column in columns))  # type: ignore[arg-type]
 
@@ -115,8 +108,9 @@ class Augment:
         dtype = pixels_BCHW.dtype if pixels_BCHW.is_floating_point() else torch.float32
         view = torch.empty(n, channels, *self.size, dtype=dtype)
         step = max(1, CHUNK // (channels * self.size[0] * self.size[1]))
-        for rows in draw.alike().split(step):
-            view.index_copy_(0, rows, self.apply(pixels_BCHW.index_select(0, rows), draw[rows], cropped))
+        for start in range(0, n, step):
+            rows = slice(start, start + step)
+            view[rows] = self.apply(pixels_BCHW[rows], draw[rows], cropped)
         return view
 
     def apply(self, pixels_BCHW: Tensor, draw: Draw, cropped: bool = False) -> Tensor:

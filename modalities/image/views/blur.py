@@ -7,8 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-BLOCK = 16
-"""Lines that one product of matrices blurs: more of them multiply by more zeros, fewer read more lines twice."""
+from sensorium.modalities.image.views.lines import mix_lines
 
 
 def gaussian_blur(x_BCHW: Tensor, sigmas_B: Tensor, widest: float) -> Tensor:
@@ -22,21 +21,17 @@ def gaussian_blur(x_BCHW: Tensor, sigmas_B: Tensor, widest: float) -> Tensor:
         sigmas_B: float, in pixels, above 0, on the pixels' device.
         widest: upper bound of the sigmas, known without looking at them.
     """
-    radius = math.ceil(3 * widest)
-    near = torch.arange(-radius, BLOCK + radius, device=x_BCHW.device)
-    steps = near - torch.arange(BLOCK, device=x_BCHW.device)[:, None]
-    bells = (steps / sigmas_B.to(x_BCHW.dtype)[:, None, None]).square_().mul_(-0.5).exp_() * (steps.abs() <= radius)
-    bands = bells / bells.sum(dim=2, keepdim=True)  # (B, BLOCK, BLOCK + 2 radius)
-    blurred_BCWH = _blur_down(x_BCHW, bands, near).mT.contiguous()
-    return _blur_down(blurred_BCWH, bands, near).mT
+    reach = math.ceil(3 * widest)
+    steps_K = torch.arange(-reach, reach + 1, device=x_BCHW.device)
+    weights_BK = (-0.5 * (steps_K / sigmas_B.to(x_BCHW.dtype)[:, None]) ** 2).softmax(dim=1)
+    blurred = _mix_near(x_BCHW, steps_K, weights_BK)
+    return _mix_near(blurred.mT, steps_K, weights_BK).mT
 
 
-def _blur_down(x_BCHW: Tensor, bands: Tensor, near: Tensor) -> Tensor:
-    """Blur along the height: a block of lines is a band matrix times the lines `near` its first."""
-    side = x_BCHW.shape[2]
-    lines = torch.arange(0, side, BLOCK, device=x_BCHW.device)[:, None] + near
-    period = max(2 * (side - 1), 1)
-    lines = lines.remainder_(period)
-    lines = torch.minimum(lines, period - lines)
-    blocks = x_BCHW.index_select(2, lines.flatten()).unflatten(2, lines.shape)
-    return (bands[:, None, None] @ blocks).flatten(2, 3)[:, :, :side]
+def _mix_near(x_BCHW: Tensor, steps_K: Tensor, weights_BK: Tensor) -> Tensor:
+    """Mix each line with those some steps away, reflected at the first and the last."""
+    b, _, h, _ = x_BCHW.shape
+    period = max(2 * (h - 1), 1)
+    lines_HK = (torch.arange(h, device=x_BCHW.device)[:, None] + steps_K) % period
+    lines_HK = torch.minimum(lines_HK, period - lines_HK)
+    return mix_lines(x_BCHW, lines_HK.expand(b, -1, -1), weights_BK[:, None].expand(-1, h, -1))

@@ -34,12 +34,7 @@ class Jitter:
     weights: Tensor
     turns: Tensor
 
-    def kinds(self) -> Tensor:
-        """Return what each turn does to a picture, as a number below 16: int64 (B, 4)."""
-        changes = torch.cat([self.weights != torch.tensor([1.0, 0.0, 0.0]), self.turns[..., None] != 0], dim=2)
-        return changes.long() @ torch.tensor([1, 2, 4, 8])
-
-    def __getitem__(self, rows: slice | Tensor) -> Jitter:
+    def __getitem__(self, rows: slice) -> Jitter:
         return Jitter(self.weights[rows], self.turns[rows])
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sensorium.modalities.image.views.chance import uniform
+from sensorium.modalities.image.views.lines import mix_lines
 
 TRIES = 10
 
@@ -68,33 +68,33 @@ def resample(pixels_BCHW: Tensor, boxes_B4: Tensor, flips_B: Tensor, size: tuple
         size: (height, width) of the result.
     """
     height, width = pixels_BCHW.shape[-2:]
-    top, left, h, w = boxes_B4.to(pixels_BCHW.dtype)[:, :, None].unbind(1)
-    ys_BH, xs_BW = _centres(top, h, size[0]), _centres(left, w, size[1])
-    xs_BW = torch.where(flips_B[:, None], xs_BW.flip(1), xs_BW)
-    if size[0] >= height and size[1] >= width:  # no box is larger than the result, so nothing is to be averaged
-        y = (2 * torch.clamp(ys_BH, top, top + h - 1) + 1) / height - 1
-        x = (2 * torch.clamp(xs_BW, left, left + w - 1) + 1) / width - 1
-        grid_BHW2 = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), dim=-1)
-        return F.grid_sample(pixels_BCHW, grid_BHW2, mode="bilinear", padding_mode="border", align_corners=False)
-    rows = _triangles(ys_BH, top, h, height, size[0])
-    columns = _triangles(xs_BW, left, w, width, size[1])
-    return rows[:, None] @ pixels_BCHW @ columns[:, None].mT
+    top, left, h, w = boxes_B4.to(pixels_BCHW.dtype)[:, :, None, None].unbind(1)
+    rows, row_weights = _triangles(top, h, height, size[0])
+    columns, column_weights = _triangles(left, w, width, size[1], flips_B[:, None, None])
+    scaled = mix_lines(pixels_BCHW, rows, row_weights)
+    return mix_lines(scaled.mT, columns, column_weights).mT
 
 
-def _centres(start_B1: Tensor, length_B1: Tensor, out: int) -> Tensor:
-    """Return where the centres of `out` pixels lie that share [start, start + length): (B, out) source positions."""
-    steps = torch.arange(out, device=start_B1.device, dtype=start_B1.dtype) + 0.5
-    return start_B1 + steps * (length_B1 / out) - 0.5
+def _triangles(
+    start_B11: Tensor, length_B11: Tensor, side: int, out: int, flips_B11: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return which of `side` lines make each of `out` that share a box, and their weights: triangles, cut at the box.
 
-
-def _triangles(centres_BO: Tensor, start_B1: Tensor, length_B1: Tensor, side: int, out: int) -> Tensor:
-    """Return the weights (B, out, side) by which source pixels make a result pixel: triangles, cut at the box."""
-    support = (length_B1 / out).clamp(min=1)[:, :, None]
-    places = torch.arange(side, device=start_B1.device, dtype=start_B1.dtype)
-    weights = (1 - (places - centres_BO[:, :, None]).abs() / support).clamp(min=0)
-    inside = (places >= start_B1) & (places < start_B1 + length_B1)
-    weights = weights * inside[:, None, :]
-    return weights / weights.sum(dim=-1, keepdim=True)
+    Returns:
+        lines: int64 (B, out, K), K as many as the longest box needs.
+        weights: float (B, out, K).
+    """
+    steps = torch.arange(out, device=start_B11.device, dtype=start_B11.dtype)[:, None]
+    if flips_B11 is not None:
+        steps = torch.where(flips_B11, steps.flip(0), steps)
+    scale = length_B11 / out
+    centres = start_B11 + (steps + 0.5) * scale - 0.5
+    support = scale.clamp(min=1)
+    most = math.ceil(2 * max(1.0, side / out))
+    lines = (centres - support).floor() + torch.arange(1, most + 1, device=start_B11.device)
+    inside = (lines >= start_B11) & (lines < start_B11 + length_B11)
+    weights = (1 - (lines - centres).abs() / support).clamp_(min=0) * inside
+    return lines.long().clamp_(0, side - 1), weights / weights.sum(dim=2, keepdim=True)
 
 
 def flip(pixels_BCHW: Tensor, flips_B: Tensor) -> Tensor:

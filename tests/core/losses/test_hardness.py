@@ -1,7 +1,6 @@
 """Hard and false negatives: the papers' formulas, the ends of their knobs, and what holds between."""
 
 import itertools
-import math
 
 import pytest
 import torch

@@ -86,7 +86,7 @@ def test_files_yaml_and_python(registry, tmp_path):
     with pytest.raises(RecipeError, match="defines no `recipe`"):
         read_recipe(python_file, registry)
     yaml_file.write_text("data: [1\n")
-    with pytest.raises(RecipeError, match="not YAML.*line 2"):
+    with pytest.raises(RecipeError, match=r"not YAML.*line 2"):
         read_recipe(yaml_file, registry)
     yaml_file.write_text("- 1\n")
     with pytest.raises(RecipeError, match="not a mapping"):

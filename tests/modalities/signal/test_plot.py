@@ -17,6 +17,12 @@ def test_every_series_can_be_drawn(shape, kind):
     assert len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) > 1 or shape[0] > 12
 
 
+def test_a_value_between_gaps_is_seen():
+    values = np.array([[1.0, np.nan, 2.0, np.nan, 3.0]])
+    pixels = np.asarray(plot(values)).reshape(-1, 3)
+    assert (~((pixels == 255).all(1) | (pixels == GAP).all(1))).sum() >= 3 * 5
+
+
 @pytest.mark.parametrize("channels", [2, 20])
 def test_gaps_are_grey_where_they_are(channels):
     values = np.tile(np.sin(np.arange(60) / 5), (channels, 1))
