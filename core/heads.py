@@ -26,16 +26,16 @@ def prediction_head(dim: int, width: int, out: int, layers: int = 2) -> nn.Seque
     return nn.Sequential(*hidden, nn.Linear(last, out))
 
 
-def bottleneck_head(dim: int, width: int, out: int, layers: int = 3) -> nn.Sequential:
-    """Return an MLP without batch norm, of GELUs between small initial weights (DINO, appendix C)."""
+def bottleneck_head(dim: int, width: int, out: int, layers: int = 3, batch_norm: bool = False) -> nn.Sequential:
+    """Return an MLP of GELUs between small initial weights, with batch norm before them if asked (DINO, appendix C)."""
     sizes = [dim, *[width] * (layers - 1), out]
     modules: list[nn.Module] = []
     for a, b in pairwise(sizes):
         linear = nn.Linear(a, b)
         nn.init.trunc_normal_(linear.weight, std=0.02)
         nn.init.zeros_(linear.bias)
-        modules += [linear, nn.GELU()]
-    return nn.Sequential(*modules[:-1])
+        modules += [linear, *([nn.BatchNorm1d(b)] if batch_norm else []), nn.GELU()]
+    return nn.Sequential(*modules[: -2 if batch_norm else -1])
 
 
 class Prototypes(nn.Module):
@@ -71,11 +71,12 @@ class PrototypeHead(nn.Module):
         width: hidden width.
         bottleneck: width of the space of the prototypes.
         count: K, how many prototypes.
+        batch_norm: whether the hidden layers have batch norm.
     """
 
-    def __init__(self, dim: int, width: int, bottleneck: int, count: int) -> None:
+    def __init__(self, dim: int, width: int, bottleneck: int, count: int, batch_norm: bool = False) -> None:
         super().__init__()
-        self.project = bottleneck_head(dim, width, bottleneck)
+        self.project = bottleneck_head(dim, width, bottleneck, batch_norm=batch_norm)
         self.prototypes = Prototypes(bottleneck, count)
 
     def forward(self, x_ND: Tensor, learn: Tensor | None = None) -> Tensor:
@@ -125,8 +126,8 @@ class JointSpace(nn.ModuleDict):
 
     def _nothing(self, name: str) -> Tensor:
         """Return no rows (0, D) of a modality."""
-        head = self.get_submodule(name)
-        return head(next(head.parameters()).new_zeros(0, head.in_features))
+        head: nn.Linear = self[name]  # type: ignore[assignment]
+        return head(head.weight.new_zeros(0, head.in_features))
 
 
 def the_two(encoders: Mapping[str, Encoder], objective: str) -> tuple[str, str]:

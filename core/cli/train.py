@@ -16,10 +16,11 @@ def train(
     """Train as a recipe says, then evaluate; everything lands in one run folder."""
     from sensorium.api import fit
     from sensorium.cli.output import show_log
+    from sensorium.distributed import launching_rank
 
     show_log()
     if resume and recipe and "=" in recipe:  # with --resume the recipe is the run's own
         overrides, recipe = [recipe, *(overrides or [])], None
     model = fit(recipe, overrides or [], run_dir=run_dir, resume=resume)
-    if model.run is not None:
+    if model.run is not None and launching_rank() == 0:
         typer.echo(f"The run is in {model.run.folder}.")

@@ -114,7 +114,9 @@ class Checkpoints(Section):
 
     every: PositiveFloat = Field(1.0, description="epochs between checkpoints; fractions allowed")
     keep: PositiveInt = Field(2, description="how many of the last checkpoints to keep")
-    best: str | None = Field(None, description="figure of the periodic evaluation whose best checkpoint is kept too")
+    best: str | None = Field(
+        None, description="figure whose best checkpoint is kept too, as TABLE/FIGURE, such as knn/accuracy"
+    )
     mode: Literal["max", "min"] = Field("max", description="whether the best is the largest or the smallest")
 
 

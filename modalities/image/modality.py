@@ -78,9 +78,9 @@ class ImageModality(Modality):
         picture.thumbnail((PREVIEW, PREVIEW))
         return picture
 
-    def examples(self, batch: ImageBatch) -> list[np.ndarray]:
-        """Take a batch apart into uint8 arrays (C, H, W)."""
-        pixels = batch.pixels.detach()
+    def examples(self, batch: ImageBatch | CropBatch) -> list[np.ndarray]:
+        """Take a batch apart into uint8 arrays (C, H, W); of crops made before collation, the first of each picture."""
+        pixels = (batch.large[:, 0] if isinstance(batch, CropBatch) else batch.pixels).detach()
         if pixels.is_floating_point():
             pixels = pixels.float().clamp(0, 1).mul(255).round().to(torch.uint8)
         return list(pixels.cpu().numpy())

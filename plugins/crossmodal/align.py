@@ -6,10 +6,10 @@ import math
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sensorium import Needs, Objective, Outcome, collectives, heads, losses
-from sensorium.plugins.crossmodal.edges import edges_of, weights_of
+from sensorium.plugins.crossmodal.edges import by_edge, edges_of, weights_of
 
 
 class Align(Objective):
@@ -52,20 +52,15 @@ class Align(Objective):
 
     def forward(self, views, encode):
         """Contrast, on each edge, the records that have both its modalities."""
-        scales_E, each, counts, features = self.log_scales_E.exp(), [], [], {}
-        pairs = self.project.pairs(views, encode, self.edges)
+        scales_E, pairs = self.log_scales_E.exp(), self.project.pairs(views, encode, self.edges)
+        each, counts, features = [], [], dict[str, Tensor]()
         for edge, scale, (x_ND, y_ND) in zip(self.edges, scales_E, pairs, strict=True):
             each.append(losses.clip(x_ND, y_ND, scale))
             counts.append(float(len(x_ND)))
             features |= dict(zip(edge, (x_ND.detach(), y_ND.detach()), strict=True))
         each_E, counts_E = torch.stack(each), scales_E.new_tensor(counts)
         weights_E = self.weights_E * (collectives.total(counts_E) > 0)
-        figures = {"loss": each_E, "scale": scales_E, "pairs": counts_E}
-        logs = {
-            f"{name}/{'-'.join(edge)}": value
-            for name, values_E in figures.items()
-            for edge, value in zip(self.edges, values_E.detach(), strict=True)
-        }
+        logs = by_edge(self.edges, loss=each_E, scale=scales_E, pairs=counts_E)
         return Outcome((each_E * weights_E).sum() / weights_E.sum().clamp(min=1e-9), logs, features)
 
     def after_step(self, progress):

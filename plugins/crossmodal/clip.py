@@ -26,7 +26,7 @@ class CLIP(Objective):
     def __init__(self, dim: int = 256, temperature: float = 0.07, max_scale: float = 100.0) -> None:
         super().__init__()
         self.dim, self.max_log_scale = dim, math.log(max_scale)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)))
+        self.log_scale = nn.Parameter(torch.tensor([math.log(1 / temperature)]))  # (1,): FSDP shards no scalars
 
     def build(self, encoders):
         """Make a linear map to the joint space for each of the two modalities."""
@@ -40,7 +40,7 @@ class CLIP(Objective):
     def forward(self, views, encode):
         """Contrast the records that have both modalities."""
         ((x_ND, y_ND),) = self.project.pairs(views, encode, [self.edge])
-        scale = self.log_scale.exp()
+        scale = self.log_scale.exp().squeeze()
         logs = {"scale": scale.detach(), "pairs": torch.tensor(float(len(x_ND)))}
         features = {name: z.detach() for name, z in zip(self.edge, (x_ND, y_ND), strict=True)}
         return Outcome(losses.clip(x_ND, y_ND, scale), logs, features)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
+from torch import Tensor
+
 from sensorium.errors import RecipeError
 
 
@@ -47,3 +49,9 @@ def weights_of(asked: Sequence[float] | None, edges: Sequence[tuple[str, str]]) 
         named = ", ".join(map("-".join, edges))
         raise RecipeError(f"The option weights of 'align' must be {len(edges)} numbers above 0, in order of {named}.")
     return weights
+
+
+def by_edge(edges: Sequence[tuple[str, str]], **figures_E: Tensor) -> dict[str, Tensor]:
+    """Return figures of all edges as scalars to log, named "figure/one-other"."""
+    named = ["-".join(edge) for edge in edges]
+    return {f"{name}/{edge}": v for name, x_E in figures_E.items() for edge, v in zip(named, x_E.detach(), strict=True)}

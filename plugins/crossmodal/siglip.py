@@ -27,8 +27,8 @@ class SigLIP(Objective):
     def __init__(self, dim: int = 256, temperature: float = 0.1, bias: float = -10.0) -> None:
         super().__init__()
         self.dim = dim
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)))
-        self.bias = nn.Parameter(torch.tensor(bias))
+        self.log_scale = nn.Parameter(torch.tensor([math.log(1 / temperature)]))  # (1,): FSDP shards no scalars
+        self.bias = nn.Parameter(torch.tensor([bias]))
 
     def build(self, encoders):
         """Make a linear map to the joint space for each of the two modalities."""
@@ -42,7 +42,7 @@ class SigLIP(Objective):
     def forward(self, views, encode):
         """Ask of every pair of records that have both modalities whether they are one."""
         ((x_ND, y_ND),) = self.project.pairs(views, encode, [self.edge])
-        scale = self.log_scale.exp()
-        logs = {"scale": scale.detach(), "bias": self.bias.detach(), "pairs": torch.tensor(float(len(x_ND)))}
+        scale = self.log_scale.exp().squeeze()
+        logs = {"scale": scale.detach(), "bias": self.bias.detach().squeeze(), "pairs": torch.tensor(float(len(x_ND)))}
         features = {name: z.detach() for name, z in zip(self.edge, (x_ND, y_ND), strict=True)}
-        return Outcome(losses.siglip(x_ND, y_ND, scale, self.bias), logs, features)
+        return Outcome(losses.siglip(x_ND, y_ND, scale, self.bias.squeeze()), logs, features)

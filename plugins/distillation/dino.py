@@ -21,6 +21,8 @@ class DINO(Objective):
         freeze: share of the training in which the prototypes stay as they are.
         width: hidden width of the head.
         bottleneck: width of the space of the prototypes.
+        batch_norm: whether the head has batch norm: without it, as in the paper, features of small data are slow to
+            leave the state in which all look alike to every prototype.
     """
 
     needs = Needs(views=2, multicrop=True)
@@ -36,18 +38,23 @@ class DINO(Objective):
         freeze: float = 0.01,
         width: int = 2048,
         bottleneck: int = 256,
+        batch_norm: bool = True,
     ) -> None:
         super().__init__()
         self.large, self.temperature, self.momentum, self.freeze = large, temperature, momentum, freeze
         self.teacher_temperature, self.warmup = teacher_temperature, warmup
-        self.width, self.bottleneck, self.count = width, bottleneck, prototypes
+        self.width, self.bottleneck, self.count, self.batch_norm = width, bottleneck, prototypes, batch_norm
         self.register_buffer("progress", torch.zeros(()))
 
     def build(self, encoders):
         """Make the head and the teacher."""
-        self.head = heads.PrototypeHead(encoders.single.dim, self.width, self.bottleneck, self.count)
+        self.head = self.new_head(encoders)
         self.teacher = Teacher(encoders, head=self.head)
         self.assign = self.assignment()
+
+    def new_head(self, encoders):
+        """Return a head of the objective's sizes."""
+        return heads.PrototypeHead(encoders.single.dim, self.width, self.bottleneck, self.count, self.batch_norm)
 
     def assignment(self):
         """Return what turns a teacher's scores into targets."""

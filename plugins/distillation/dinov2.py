@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sensorium import Teacher, heads, losses
+from sensorium import Teacher, losses
 from sensorium.plugins.distillation.ibot import IBOT
 from sensorium.plugins.distillation.targets import Balanced
 
@@ -60,7 +60,7 @@ class DINOv2(IBOT):
     def build(self, encoders):
         """Make two heads, the teacher of both, and the token that stands for hidden ones."""
         super().build(encoders)
-        self.token_head = heads.PrototypeHead(encoders.single.dim, self.width, self.bottleneck, self.count)
+        self.token_head = self.new_head(encoders)
         self.teacher = Teacher(encoders, head=self.head, token_head=self.token_head)
 
     def assignment(self):

@@ -47,9 +47,12 @@ class IBOT(DINO):
         hidden: tuple[float, float] = (0.1, 0.5),
         probability: float = 0.5,
     ) -> None:
-        super().__init__(
-            prototypes, large, temperature, teacher_temperature, warmup, momentum, freeze, width, bottleneck
-        )
+        sizes = {
+            "width": width,
+            "bottleneck": bottleneck,
+            "batch_norm": False,
+        }  # a batch may hide a single token, or none
+        super().__init__(prototypes, large, temperature, teacher_temperature, warmup, momentum, freeze, **sizes)
         self.hidden, self.probability = hidden, probability
 
     def build(self, encoders):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-GENERATED = ("recipe.md", "cli.md", "api.md")
 
 
 def blocks(page: Path, language: str) -> list[str]:

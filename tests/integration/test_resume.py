@@ -91,4 +91,4 @@ def test_two_ranks_resume_bit_equal_and_fsdp_agrees(tmp_path):
     replicated, sharded = weights(tmp_path / "ddp"), weights(tmp_path / "fsdp")
     assert replicated.keys() == sharded.keys()
     for name, tensor in replicated.items():
-        torch.testing.assert_close(sharded[name], tensor, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(sharded[name], tensor, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")

@@ -17,7 +17,8 @@ from sensorium.modalities.image.resize import resize
 from sensorium.modalities.image.views.blur import gaussian_blur
 from sensorium.modalities.image.views.chance import chosen, host, uniform
 from sensorium.modalities.image.views.colour import Jitter, draw_jitter, grey_, jitter_, solarise_
-from sensorium.modalities.image.views.geometry import flip, random_boxes, resample
+from sensorium.modalities.image.views.geometry import crop, random_boxes
+from sensorium.modalities.image.views.lines import Mix
 from sensorium.modalities.image.views.rows import change_
 
 CHUNK = 2**19
@@ -26,14 +27,13 @@ CHUNK = 2**19
 
 @dataclass(frozen=True)
 class Draw:
-    """The parameters of a whole batch, on the CPU, one row a picture."""
+    """What happens to a whole batch, one row a picture: which pixels to mix on their device, the rest on the CPU."""
 
-    boxes: Tensor
-    flips: Tensor
+    crop: Mix
     jitter: Jitter | None
     greyed: Tensor
     blurred: Tensor
-    sigmas: Tensor
+    blur: Mix | None
     solarised: Tensor
 
     def __getitem__(self, rows: slice) -> Draw:
@@ -86,46 +86,48 @@ class Augment:
         if min(self.ranges) < 0 or self.ranges[3] > 0.5:
             raise SensoriumError(f"Colours jitter by ranges from 0, the hue by at most .5, not by {self.ranges}.")
 
-    def draw(self, n: int, channels: int, height: int, width: int, rng: torch.Generator) -> Draw:
-        """Draw the parameters of n pictures of one size from a CPU generator."""
+    def draw(self, pixels_BCHW: Tensor, rng: torch.Generator, cropped: bool = False) -> Draw:
+        """Draw from a CPU generator what is to happen to pixels, of which only shape and device matter."""
+        n, channels, height, width = pixels_BCHW.shape
+        if cropped:
+            boxes = torch.tensor([[0, 0, height, width]]).expand(n, -1)
+        else:
+            boxes = random_boxes(n, height, width, self.scale, self.ratio, rng)
+        boxes, flips = boxes.to(pixels_BCHW.device), chosen(n, self.flip, rng).to(pixels_BCHW.device)
+        sigmas = uniform(n, *self.sigma, rng).float().to(pixels_BCHW.device)
         jitters = self.jitter > 0 and any(self.ranges)
         return Draw(
-            boxes=random_boxes(n, height, width, self.scale, self.ratio, rng),
-            flips=chosen(n, self.flip, rng),
+            crop=crop(boxes, flips, (height, width), self.size),
             jitter=draw_jitter(n, self.ranges, self.jitter, channels == 3, rng) if jitters else None,
             greyed=chosen(n, self.grey, rng),
             blurred=chosen(n, self.blur, rng),
-            sigmas=uniform(n, *self.sigma, rng).float(),
+            blur=gaussian_blur(sigmas, self.size, self.sigma[1]) if self.blur > 0 else None,
             solarised=chosen(n, self.solarise, rng),
         )
 
     def __call__(self, pixels_BCHW: Tensor, rng: torch.Generator, cropped: bool = False) -> Tensor:
         """Return one view, float (B, C, *size) in [0, 1], of uint8 or float pixels; `cropped` ones are cut already."""
-        n, channels, height, width = pixels_BCHW.shape
-        draw = self.draw(n, channels, height, width, rng)
-        if pixels_BCHW.device.type != "cpu":
-            return self.apply(pixels_BCHW, draw, cropped)
+        n, channels = pixels_BCHW.shape[:2]
+        draw = self.draw(pixels_BCHW, rng, cropped)
+        step = max(1, CHUNK // (channels * self.size[0] * self.size[1]))
+        if n <= step or pixels_BCHW.device.type != "cpu":
+            return self.apply(pixels_BCHW, draw)
         dtype = pixels_BCHW.dtype if pixels_BCHW.is_floating_point() else torch.float32
         view = torch.empty(n, channels, *self.size, dtype=dtype)
-        step = max(1, CHUNK // (channels * self.size[0] * self.size[1]))
         for start in range(0, n, step):
             rows = slice(start, start + step)
-            view[rows] = self.apply(pixels_BCHW[rows], draw[rows], cropped)
+            view[rows] = self.apply(pixels_BCHW[rows], draw[rows])
         return view
 
-    def apply(self, pixels_BCHW: Tensor, draw: Draw, cropped: bool = False) -> Tensor:
-        """Return the view of the drawn parameters; what happens to a row depends on its own alone."""
-
-        def there(values: Tensor) -> Tensor:
-            return values.to(pixels_BCHW.device, non_blocking=True)
-
-        x, flips = unit_pixels(pixels_BCHW), there(draw.flips)
-        x = flip(x, flips) if cropped else resample(x, there(draw.boxes), flips, self.size)
+    def apply(self, pixels_BCHW: Tensor, draw: Draw) -> Tensor:
+        """Return the view that was drawn; what happens to a row depends on its own parameters alone."""
+        x = draw.crop(unit_pixels(pixels_BCHW)).contiguous()
         if draw.jitter is not None:
             jitter_(x, draw.jitter)
         grey_(x, draw.greyed.nonzero()[:, 0])
-        rows = draw.blurred.nonzero()[:, 0]
-        change_(x, rows, lambda part: gaussian_blur(part, there(draw.sigmas[rows]), self.sigma[1]))
+        if draw.blur is not None:
+            rows = draw.blurred.nonzero()[:, 0]
+            change_(x, rows, draw.blur[rows.to(x.device, non_blocking=True)])
         return solarise_(x, draw.solarised.nonzero()[:, 0])
 
 

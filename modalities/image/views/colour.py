@@ -77,19 +77,22 @@ def draw_jitter(
 
 def jitter_(x_BCHW: Tensor, jitter: Jitter) -> Tensor:
     """Change colours in place. Returns the pixels."""
-    used = (jitter.weights != torch.tensor([1.0, 0.0, 0.0])).any(dim=0).tolist()  # on the CPU: costs no waiting
+    blends = (jitter.weights != torch.tensor([1.0, 0.0, 0.0])).any(dim=0).tolist()  # on the CPU: costs no waiting
+    hues = jitter.turns.any(dim=0).tolist()
     weights = jitter.weights.to(x_BCHW.device, non_blocking=True)[..., None, None, None]
     for turn in range(4):
-        own, of_light, of_mean = weights[:, turn].unbind(1)
-        changed, with_light, with_mean = used[turn]
+        changed, with_light, with_mean = blends[turn]
+        if changed:
+            own, of_light, of_mean = weights[:, turn].unbind(1)
         if with_light or with_mean:  # the mean light is that of the mean colour
             light = luminance(x_BCHW if with_light else x_BCHW.mean(dim=(2, 3), keepdim=True))
             mean = light.mean(dim=(2, 3), keepdim=True).mul_(of_mean)
             x_BCHW.mul_(own).add_(light.mul_(of_light).add_(mean)).clamp_(0, 1)
         elif changed:
             x_BCHW.mul_(own).clamp_(0, 1)
-        rows = jitter.turns[:, turn].nonzero()[:, 0]
-        change_(x_BCHW, rows, partial(shift_hue, turns_B=jitter.turns[rows, turn]))
+        if hues[turn]:
+            rows = jitter.turns[:, turn].nonzero()[:, 0]
+            change_(x_BCHW, rows, partial(shift_hue, turns_B=jitter.turns[rows, turn]))
     return x_BCHW
 
 
@@ -108,8 +111,9 @@ def shift_hue(x_B3HW: Tensor, turns_B: Tensor) -> Tensor:
     span where green exceeds blue, and the negative of that where blue exceeds green.
     """
     red, green, blue = x_B3HW.split(1, dim=1)
-    high, low = x_B3HW.amax(dim=1, keepdim=True), x_B3HW.amin(dim=1, keepdim=True)
-    span = high.sub_(low)
+    high, low = torch.maximum(red, green), torch.minimum(red, green)
+    low = torch.minimum(low, blue)
+    span = torch.maximum(high, blue).sub_(low)
     hue = (green - low).add_(blue).sub_(red).div_(span.clamp(min=1e-12)).add_(1)  # of a grey pixel any will do
     hue.copysign_(green - blue)
     # A colour is high within a sixth of its own hue, low beyond two sixths, even between. From -3 to 3 as the hue is,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sensorium.modalities.image.views.chance import uniform
-from sensorium.modalities.image.views.lines import mix_lines
+from sensorium.modalities.image.views.lines import Mix
 
 TRIES = 10
 
@@ -56,50 +56,38 @@ def central_box(height: int, width: int, ratio: tuple[float, float]) -> tuple[in
     return (height - h) // 2, (width - w) // 2, h, w
 
 
-def resample(pixels_BCHW: Tensor, boxes_B4: Tensor, flips_B: Tensor, size: tuple[int, int]) -> Tensor:
-    """Cut a box out of each picture, scale it to `size` and mirror it where `flips_B` says so.
+def crop(boxes_B4: Tensor, flips_B: Tensor, full: tuple[int, int], size: tuple[int, int]) -> Mix:
+    """Return what cuts a box out of each picture, scales it to `size` and mirrors it where `flips_B` says so.
 
     Bilinear and antialiased, as torchvision's `resized_crop(antialias=True)`: nothing outside the box is seen.
 
     Args:
-        pixels_BCHW: float pixels.
         boxes_B4: int64, one box a row, on the pixels' device.
         flips_B: bool, left and right exchanged, on the pixels' device.
+        full: (height, width) of the pictures.
         size: (height, width) of the result.
     """
-    height, width = pixels_BCHW.shape[-2:]
-    top, left, h, w = boxes_B4.to(pixels_BCHW.dtype)[:, :, None, None].unbind(1)
-    rows, row_weights = _triangles(top, h, height, size[0])
-    columns, column_weights = _triangles(left, w, width, size[1], flips_B[:, None, None])
-    scaled = mix_lines(pixels_BCHW, rows, row_weights)
-    return mix_lines(scaled.mT, columns, column_weights).mT
+    top, left, height, width = boxes_B4.float()[:, :, None, None].unbind(1)
+    columns, weights = _triangles(left, width, full[1], size[1])
+    columns, weights = (torch.where(flips_B[:, None, None], x.flip(1), x) for x in (columns, weights))
+    return Mix(*_triangles(top, height, full[0], size[0]), columns, weights)
 
 
-def _triangles(
-    start_B11: Tensor, length_B11: Tensor, side: int, out: int, flips_B11: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def _triangles(start_B11: Tensor, length_B11: Tensor, side: int, out: int) -> tuple[Tensor, Tensor]:
     """Return which of `side` lines make each of `out` that share a box, and their weights: triangles, cut at the box.
 
     Returns:
-        lines: int64 (B, out, K), K as many as the longest box needs.
+        lines: int64 (B, out, K), K as many as the longest box may need.
         weights: float (B, out, K).
     """
-    steps = torch.arange(out, device=start_B11.device, dtype=start_B11.dtype)[:, None]
-    if flips_B11 is not None:
-        steps = torch.where(flips_B11, steps.flip(0), steps)
     scale = length_B11 / out
-    centres = start_B11 + (steps + 0.5) * scale - 0.5
     support = scale.clamp(min=1)
-    most = math.ceil(2 * max(1.0, side / out))
-    lines = (centres - support).floor() + torch.arange(1, most + 1, device=start_B11.device)
+    centres = start_B11 + (torch.arange(out, device=scale.device)[:, None] + 0.5) * scale - 0.5
+    longest = math.ceil(2 * max(1.0, side / out))
+    lines = (centres - support).floor() + torch.arange(1, longest + 1, device=scale.device)
     inside = (lines >= start_B11) & (lines < start_B11 + length_B11)
-    weights = (1 - (lines - centres).abs() / support).clamp_(min=0) * inside
-    return lines.long().clamp_(0, side - 1), weights / weights.sum(dim=2, keepdim=True)
-
-
-def flip(pixels_BCHW: Tensor, flips_B: Tensor) -> Tensor:
-    """Exchange left and right of the pictures that `flips_B` marks."""
-    return torch.where(flips_B[:, None, None, None], pixels_BCHW.flip(-1), pixels_BCHW)
+    weights = (1 - (lines - centres).abs() / support).clamp(min=0) * inside
+    return lines.long().clamp(0, side - 1), weights / weights.sum(dim=2, keepdim=True)
 
 
 def quarter_turns(pixels_BCHH: Tensor, turns_B: Tensor) -> Tensor:

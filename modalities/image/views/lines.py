@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def mix_lines(x_BCHW: Tensor, lines_BOK: Tensor, weights_BOK: Tensor) -> Tensor:
-    """Return lines that are each a weighted sum of K lines of the same picture.
-
-    Looked up as bags of embeddings are: the sums are made in one pass over the pixels.
+@dataclass(frozen=True)
+class Mix:
+    """How to make new rows, then new columns, of every picture of a batch out of its own.
 
     Args:
-        x_BCHW: float pixels; a line is a row of W of them.
-        lines_BOK: int64, which of the H lines make each of the O new ones.
-        weights_BOK: of those lines, of the pixels' dtype.
+        rows: int64 (B, h, K), which rows of a picture make each of h new ones.
+        row_weights: float (B, h, K), by how much.
+        columns: int64 (B, w, L), which columns make each of w new ones.
+        column_weights: float (B, w, L), by how much.
+    """
 
-    Returns:
-        (B, C, O, W).
+    rows: Tensor
+    row_weights: Tensor
+    columns: Tensor
+    column_weights: Tensor
+
+    def __getitem__(self, which: slice | Tensor) -> Mix:
+        parts = (self.rows, self.row_weights, self.columns, self.column_weights)
+        return Mix(*(part[which] for part in parts))
+
+    def __call__(self, x_BCHW: Tensor) -> Tensor:
+        """Return the new pictures, (B, C, h, w), of float pixels."""
+        mixed_BCWh = mix_rows(x_BCHW, self.rows, self.row_weights).mT
+        return mix_rows(mixed_BCWh, self.columns, self.column_weights).mT
+
+
+def mix_rows(x_BCHW: Tensor, rows_BhK: Tensor, weights_BhK: Tensor) -> Tensor:
+    """Return rows (B, C, h, W) that are each a weighted sum of K rows of the same picture.
+
+    They are looked up as bags of embeddings are: one pass over the pixels, and rows are contiguous.
     """
     b, c, h, w = x_BCHW.shape
-    _, o, k = lines_BOK.shape
-    first_BC11 = torch.arange(0, b * c * h, h, device=x_BCHW.device).view(b, c, 1, 1)
-    bags = (lines_BOK[:, None] + first_BC11).view(-1, k)
-    weights = weights_BOK[:, None].expand(b, c, o, k).reshape(-1, k)
+    bags = rows_BhK[:, None] + torch.arange(0, b * c * h, h, device=x_BCHW.device).view(b, c, 1, 1)
+    weights = weights_BhK[:, None].to(x_BCHW.dtype).expand(bags.shape)
+    bags, weights = bags.flatten(0, 2), weights.flatten(0, 2)
     mixed = F.embedding_bag(bags, x_BCHW.reshape(-1, w), per_sample_weights=weights, mode="sum")
-    return mixed.view(b, c, o, w)
+    return mixed.view(b, c, -1, w)

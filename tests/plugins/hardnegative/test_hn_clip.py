@@ -14,7 +14,7 @@ def test_the_loss_is_that_of_the_pairs_there_are():
     model, given = learner(HNCLIP(alpha=0.5, beta=1.0), ("a", "b")), views(present=PAIR)
     both = PRESENT["a"] & PRESENT["b"]
     x, y = joint(model, given, "a")[both], joint(model, given, "b")[both]
-    scale = model.objective.log_scale.exp()
+    scale = model.objective.log_scale.exp().squeeze()
     found = model(given).loss
     assert torch.allclose(found, losses.hn_nce(x, y, scale, 0.5, 1.0), rtol=1e-12)
     assert not torch.allclose(found, losses.clip(x, y, scale), rtol=1e-2)

@@ -54,7 +54,7 @@ def run(name, scale, dtype=torch.float64, autocast=False):
 def test_forms_agree_in_fp64(name, scale, monkeypatch):
     dense = run(name, scale)
     assert dense[1].abs().max() > 0
-    for tile in (1, 5, 22):
+    for tile in (5, 22):
         monkeypatch.setattr(TILE, tile)
         for found, expected in zip(run(name, scale), dense, strict=True):
             torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12 * max(1.0, float(expected.abs().max())))

@@ -66,7 +66,7 @@ def test_the_generator_decides_everything():
 
 def test_a_row_depends_on_its_own_parameters_alone():
     law, batch = Augment((16, 16), **EVERYTHING), pixels(9, 3, 20, 14)
-    draw = law.draw(*batch.shape, rng())
+    draw = law.draw(batch, rng())
     whole = law.apply(batch, draw)
     for row in range(len(batch)):
         alone = slice(row, row + 1)

@@ -13,7 +13,7 @@ from sensorium.modalities.image.views.blur import gaussian_blur
 def test_each_row_is_torchvisions_blur(channels):
     pixels = torch.rand(4, channels, 31, 20)
     sigmas = torch.tensor([0.1, 0.5, 1.3, 2.0])
-    ours = gaussian_blur(pixels, sigmas, widest=2.0)
+    ours = gaussian_blur(sigmas, (31, 20), widest=2.0)(pixels)
     for row, sigma in enumerate(sigmas.tolist()):
         expected = tv.gaussian_blur(pixels[row], kernel_size=[13, 13], sigma=sigma)
         torch.testing.assert_close(ours[row], expected, atol=2e-6, rtol=0)
@@ -23,12 +23,12 @@ def test_each_row_is_torchvisions_blur(channels):
 @given(st.integers(1, 20), st.integers(1, 20), st.floats(0.1, 3))
 def test_any_size_is_blurred_and_even_light_stays(height, width, sigma):
     flat = torch.full((2, 3, height, width), 0.6)
-    blurred = gaussian_blur(flat, torch.tensor([sigma, 0.1]), widest=3.0)
+    blurred = gaussian_blur(torch.tensor([sigma, 0.1]), (height, width), widest=3.0)(flat)
     torch.testing.assert_close(blurred, flat)
 
 
 def test_the_input_stays():
     pixels = torch.rand(2, 3, 9, 9)
     kept = pixels.clone()
-    gaussian_blur(pixels, torch.tensor([1.0, 2.0]), 2.0)
+    gaussian_blur(torch.tensor([1.0, 2.0]), (9, 9), 2.0)(pixels)
     assert torch.equal(pixels, kept)

@@ -9,7 +9,7 @@ from scipy.stats import ks_2samp
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
 
-from sensorium.modalities.image.views.geometry import central_box, flip, quarter_turns, random_boxes, resample
+from sensorium.modalities.image.views.geometry import central_box, crop, quarter_turns, random_boxes
 
 RATIO = (3 / 4, 4 / 3)
 
@@ -72,30 +72,25 @@ def test_central_box_is_torchvisions_fallback(height, width):
     st.sampled_from([1, 3, 5]),
     st.integers(0, 99),
 )
-def test_resample_is_torchvisions_resized_crop(height, width, out_height, out_width, channels, seed):
+def test_crops_are_torchvisions_resized_crop(height, width, out_height, out_width, channels, seed):
     pixels = torch.rand(3, channels, height, width, generator=rng(seed))
     boxes = random_boxes(3, height, width, (0.05, 1.0), RATIO, rng(seed))
     flips = torch.tensor([False, True, False])
-    ours = resample(pixels, boxes, flips, (out_height, out_width))
+    ours = crop(boxes, flips, (height, width), (out_height, out_width))(pixels)
     for row, box in enumerate(boxes.tolist()):
-        crop = tv.resized_crop(pixels[row], *box, size=[out_height, out_width], antialias=True)
-        crop = tv.horizontal_flip(crop) if flips[row] else crop
-        torch.testing.assert_close(ours[row], crop, atol=3e-5, rtol=0)
+        expected = tv.resized_crop(pixels[row], *box, size=[out_height, out_width], antialias=True)
+        expected = tv.horizontal_flip(expected) if flips[row] else expected
+        torch.testing.assert_close(ours[row], expected, atol=3e-5, rtol=0)
 
 
 def test_a_crop_of_everything_is_the_picture():
     pixels = torch.rand(2, 3, 31, 17)
-    boxes = torch.tensor([[0, 0, 31, 17]] * 2)
-    torch.testing.assert_close(
-        resample(pixels, boxes, torch.tensor([False, False]), (31, 17)), pixels, atol=1e-5, rtol=0
-    )
+    whole = crop(torch.tensor([[0, 0, 31, 17]] * 2), torch.tensor([False, True]), (31, 17), (31, 17))
+    assert torch.equal(whole(pixels), torch.stack([pixels[0], pixels[1].flip(-1)]))
 
 
-def test_flip_and_turns_are_those_of_the_rows():
+def test_turns_are_those_of_the_rows():
     pixels = torch.rand(4, 2, 5, 5)
-    flipped = flip(pixels, torch.tensor([True, False, True, False]))
-    assert torch.equal(flipped[0], pixels[0].flip(-1))
-    assert torch.equal(flipped[1], pixels[1])
     turned = quarter_turns(pixels, torch.arange(4))
     for k in range(4):
         assert torch.equal(turned[k], pixels[k].rot90(k, (-2, -1)))
