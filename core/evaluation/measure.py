@@ -148,8 +148,7 @@ class Measurement:
             return
         for query, target in ((a, b), (b, a)):
             asking = np.flatnonzero(test.present[query] & test.present[target])
-            by_share = sorted(asking.tolist(), key=lambda row: share_of("sheet", test.ids[row]))
-            chosen = list({test.groups[row]: row for row in reversed(by_share)}.values())[::-1][:QUERIES]
+            chosen = sorted(asking.tolist(), key=lambda row: share_of("sheet", test.ids[row]))[:QUERIES]
             found = np.flatnonzero(test.present[target])
             if not chosen or not len(found):
                 continue

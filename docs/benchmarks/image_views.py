@@ -4,8 +4,11 @@
 
 Every contender makes two views (crop, flip, colour jitter, grey; blur from 64 pixels) of the same pictures, held in
 memory in the form it likes best, with its own defaults otherwise. Each worker is a process with one thread. Contenders
-take turns, so that a busy machine slows all of them; the best turn of each counts. Libraries that are not installed
-are reported as such.
+take turns, so that a busy machine slows all of them; the best turn of each counts. Pictures a second are those of all
+workers together; CPU time is what one picture costs, both views, whoever else used the machine, and the last column
+compares it. Every worker first frees one large block of memory, as a training process has done long before: until
+then the C library hands freed memory back to the kernel, and getting it again is measured instead. Libraries that are
+not installed are reported as such.
 """
 
 from __future__ import annotations
@@ -18,7 +21,6 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 
-import numpy as np
 import torch
 
 STRENGTHS = (0.8, 0.8, 0.8, 0.2)
@@ -90,36 +92,39 @@ def pictures(size: int, batch: int) -> torch.Tensor:
 
 
 def work(name: str, size: int, batch: int, seconds: float, start, results) -> None:
-    """Make views for some seconds, from the common start on; report pictures a second."""
+    """Make views for some seconds, from the common start on; report pictures, seconds and seconds of the CPU."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    torch.zeros(30 * 2**18)  # 30 MiB, freed at once
     step = CONTENDERS[name](size, batch)
     step()
     start.wait()
-    begin, count = time.perf_counter(), 0
+    begin, cpu_begin, count = time.perf_counter(), time.process_time(), 0
     while time.perf_counter() - begin < seconds:
         step()
         count += batch
-    results.put(count / (time.perf_counter() - begin))
+    results.put((count, time.perf_counter() - begin, time.process_time() - cpu_begin))
 
 
-def measure(name: str, size: int, batch: int, seconds: float, workers: int) -> float:
-    """Return pictures a second of all workers together."""
+def measure(name: str, size: int, batch: int, seconds: float, workers: int) -> tuple[float, float]:
+    """Return pictures a second of all workers together, and seconds of the CPU a picture."""
     context = multiprocessing.get_context("spawn")
     start, results = context.Barrier(workers), context.Queue()
     arguments = (name, size, batch, seconds, start, results)
     processes = [context.Process(target=work, args=arguments) for _ in range(workers)]
     for process in processes:
         process.start()
-    total = sum(results.get() for _ in processes)
+    reports = [results.get() for _ in processes]
     for process in processes:
         process.join()
-    return total
+    counts, _, cpu = (sum(column) for column in zip(*reports, strict=True))
+    return sum(count / wall for count, wall, _ in reports), cpu / counts
 
 
 def main() -> None:
     """Print one markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--libraries", nargs="+", default=list(CONTENDERS), choices=CONTENDERS, help="who takes part")
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 224], help="sides of the pictures")
     parser.add_argument("--batch", type=int, default=128, help="pictures in a batch")
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
@@ -127,21 +132,23 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3, help="turns of each contender; the best counts")
     options = parser.parse_args()
 
-    installed = {name: find_spec(name) is not None for name in CONTENDERS}
-    print(f"Pictures a second, two views each; {options.workers} workers, batches of {options.batch}.\n")
-    print("| size | library | pictures/s | of lightly |\n| --- | --- | --- | --- |")
+    installed = {name: find_spec(name) is not None for name in options.libraries}
+    print(f"Two views of each picture; {options.workers} workers, batches of {options.batch}.\n")
+    print("| size | library | pictures/s | CPU ms a picture | lightly's CPU time over it |")
+    print("| --- | --- | --- | --- | --- |")
     for size in options.sizes:
-        turns: dict[str, list[float]] = {name: [] for name, there in installed.items() if there}
+        turns: dict[str, list[tuple[float, float]]] = {name: [] for name, there in installed.items() if there}
         for _ in range(options.turns):
-            for name, rates in turns.items():
-                rates.append(measure(name, size, options.batch, options.seconds, options.workers))
-        for name in CONTENDERS:
+            for name, turn in turns.items():
+                turn.append(measure(name, size, options.batch, options.seconds, options.workers))
+        for name in installed:
             if name not in turns:
-                print(f"| {size} | {name} | not installed | |")
+                print(f"| {size} | {name} | not installed | | |")
                 continue
-            best = np.max(turns[name])
-            ratio = f"{best / np.max(turns['lightly']):.2f} x" if "lightly" in turns else ""
-            print(f"| {size} | {name} {importlib.metadata.version(name)} | {best:,.0f} | {ratio} |")
+            rate, cost = max(rate for rate, _ in turns[name]), min(cost for _, cost in turns[name])
+            ratio = f"{min(cost for _, cost in turns['lightly']) / cost:.2f}" if "lightly" in turns else ""
+            label = f"{name} {importlib.metadata.version(name)}"
+            print(f"| {size} | {label} | {rate:,.0f} | {1000 * cost:.3f} | {ratio} |", flush=True)
 
 
 if __name__ == "__main__":
