@@ -21,7 +21,7 @@ test: .venv/dev ## the fast tests
 	$(BIN)/python -m pytest
 
 test-slow: .venv/dev ## every test, minutes each
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n 0
 
 check: format lint types test docs ## everything that must hold before a change lands
 
