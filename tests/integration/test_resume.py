@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 from tests import toys
 
 
-def run(**asked):
+def run(launcher=(), **asked):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.integration.runner", json.dumps(asked)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=200)
+    command = [sys.executable, *launcher, "-m", "tests.integration.runner", json.dumps(asked)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=400)
 
 
 def digest(done):
@@ -78,9 +78,11 @@ def weights(folder):
     return load_file(folder / "model" / "model.safetensors")
 
 
-def test_two_ranks_resume_bit_equal_and_fsdp_agrees(tmp_path):
+def test_two_ranks_agree_under_every_launcher_and_resume_bit_equal_and_fsdp_agrees(tmp_path):
     ddp = queue_recipe(devices=2, ema=None)
     whole = digest(run(recipe=ddp, run_dir=str(tmp_path / "ddp")))
+    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone")
+    assert digest(run(torchrun, recipe=ddp, run_dir=str(tmp_path / "torchrun"))) == whole
     assert run(recipe=ddp, run_dir=str(tmp_path / "run"), term_at=5).returncode == 143
     assert digest(run(recipe=ddp, resume=str(tmp_path / "run"))) == whole
 

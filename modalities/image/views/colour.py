@@ -120,8 +120,8 @@ def shift_hue(x_B3HW: Tensor, turns_B: Tensor) -> Tensor:
     # so is the way from each colour to it, and their sum lies less than a circle from 0.
     own = torch.tensor([0.0, 2.0, 4.0], device=x_B3HW.device, dtype=x_B3HW.dtype)
     way = (6 * turns_B.to(own)[:, None] - own + 3).remainder_(6).sub_(3)[:, :, None, None]
-    distance = (hue + way).abs_().sub_(3).abs_().clamp_(1, 2)  # from the opposite hue
-    return distance.mul_(span).add_(low.sub_(span))
+    distance = (hue + way).abs_().sub_(3).abs_()  # from the opposite hue
+    return distance.sub_(1).clamp_(0, 1).mul_(span).add_(low)
 
 
 def grey_(x_BCHW: Tensor, rows: Tensor) -> Tensor:

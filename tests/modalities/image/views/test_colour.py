@@ -68,6 +68,12 @@ def test_hue_is_torchvisions(turn, seed):
     )
 
 
+def test_turned_hues_stay_in_range():
+    turned = shift_hue(torch.rand(64, 3, 32, 32, generator=rng()), torch.rand(64, generator=rng()) - 0.5)
+    assert turned.min() >= 0
+    assert turned.max() <= 1
+
+
 def test_other_channel_counts_change_in_light_alone():
     pixels = pictures(4, channels=5)
     order = torch.arange(4).expand(4, 4)
