@@ -12,6 +12,9 @@ def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     if pixels.shape[1:] == (height, width):
         return pixels
     source = torch.tensor(pixels)[None]
+    if width == 1:  # torch's uint8 kernel is wrong for a single column, its float kernel is not
+        scaled = F.interpolate(source.float(), (height, width), mode="bilinear", antialias=True)
+        return scaled[0].round().to(torch.uint8).numpy()
     return F.interpolate(source, (height, width), mode="bilinear", antialias=True)[0].numpy()
 
 

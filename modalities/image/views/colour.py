@@ -133,4 +133,8 @@ def grey_(x_BCHW: Tensor, rows: Tensor) -> Tensor:
 
 def solarise_(x_BCHW: Tensor, rows: Tensor, threshold: float = 0.5) -> Tensor:
     """Invert the values from `threshold` up of the pictures at `rows` (int64, on the CPU), in place. Returns them."""
-    return change_(x_BCHW, rows, lambda part: torch.where(part >= threshold, 1 - part, part))
+
+    def invert(part: Tensor) -> Tensor:  # crops and blurs may pass 1 by a rounding error
+        return torch.where(part >= threshold, (1 - part).clamp_(min=0), part)
+
+    return change_(x_BCHW, rows, invert)
