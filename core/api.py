@@ -89,7 +89,7 @@ def fit(
 def _train(plan: Plan, source: Source | None, run: Run, fabric: Any, resume: bool) -> Model:
     source = source if source is not None else plan.source()  # type: ignore[misc]
     measurement = Measurement(plan, source, run)
-    training = prepare(plan, source, run, fabric, resume, measurement.on_val)
+    training = prepare(plan, source, measurement.parts["train"], run, fabric, resume, measurement.on_val)
     try:
         train(training)
         model = training.model()

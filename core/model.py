@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,21 +97,23 @@ class Model:
     @torch.inference_mode()
     def encode(self, modality: str, batch: Batch, space: str = "embedding") -> Tensor:
         """Return float32 (B, D) of one canonical batch, in evaluation mode, on the model's device."""
-        was_training = self.learner.training
-        self.learner.eval()
-        try:
+        with self._evaluating():
             return self.learner.embed(modality, batch.to(self.device), space).float()
-        finally:
-            self.learner.train(was_training)
 
     @torch.inference_mode()
     def score(self, records: RecordBatch) -> dict[str, Tensor] | None:
         """Return what each record of a batch costs under the objective, in evaluation mode; see `Objective.score`."""
+        with self._evaluating():
+            rng = generator("score", device=self.device)
+            return self.learner.score(make_views(records.to(self.device), self.plan.generators, rng))
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Hold the learner in evaluation mode; a model in training goes back to it."""
         was_training = self.learner.training
         self.learner.eval()
         try:
-            rng = generator("score", device=self.device)
-            return self.learner.score(make_views(records.to(self.device), self.plan.generators, rng))
+            yield
         finally:
             self.learner.train(was_training)
 

@@ -19,7 +19,6 @@ from sensorium.checkpoint import Checkpoints, restore
 from sensorium.contracts import Source
 from sensorium.data.bad import BadRecords
 from sensorium.data.loader import Loader
-from sensorium.data.splits import assign_parts
 from sensorium.errors import BadSample, RecipeError, RunError
 from sensorium.learner import Learner
 from sensorium.model import Model
@@ -157,12 +156,21 @@ class Training:
                 open_thing.close()
 
 
-def prepare(plan: Plan, source: Source, run: Run, fabric: Fabric, resume: bool, evaluate: Evaluate | None) -> Training:
+def prepare(
+    plan: Plan,
+    source: Source,
+    positions: np.ndarray,
+    run: Run,
+    fabric: Fabric,
+    resume: bool,
+    evaluate: Evaluate | None,
+) -> Training:
     """Make everything that a training holds, on every rank.
 
     Args:
         plan: the parts of the recipe.
         source: where records come from.
+        positions: which of its records are the train part.
         run: the run folder.
         fabric: launched.
         resume: continue from the latest readable checkpoint.
@@ -172,9 +180,6 @@ def prepare(plan: Plan, source: Source, run: Run, fabric: Fabric, resume: bool, 
         RunError: when there is nothing to resume from.
     """
     recipe = plan.recipe
-    positions = assign_parts(source, {"val": recipe.data.val, "test": recipe.data.test}, recipe.data.split_seed)[
-        "train"
-    ]
     loader = Loader(
         source,
         positions,

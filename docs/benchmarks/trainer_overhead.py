@@ -47,7 +47,8 @@ def training(folder: Path, steps: int, batch: int) -> Training:
     run = Run.create(folder, resolved, extensions)
     fabric = build_fabric(resolved.train)
     fabric.launch()
-    return prepare(make_plan(resolved, extensions), ArraysSource({"image": list(pictures)}), run, fabric, False, None)
+    source = ArraysSource({"image": list(pictures)})
+    return prepare(make_plan(resolved, extensions), source, np.arange(len(source)), run, fabric, False, None)
 
 
 def plain_loop(t: Training, steps: int) -> None:
