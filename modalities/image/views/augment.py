@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sensorium import Batch, SensoriumError, View, ViewGenerator
-from sensorium.modalities.image.batch import CropBatch, ImageBatch, unit_pixels
+from sensorium.modalities.image.batch import CropBatch, ImageBatch
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.resize import resize
 from sensorium.modalities.image.views.blur import gaussian_blur
@@ -36,7 +36,7 @@ class Draw:
     blur: Mix | None
     solarised: Tensor
 
-    def __getitem__(self, rows: slice) -> Draw:
+    def __getitem__(self, rows: slice | Tensor) -> Draw:
         columns = (getattr(self, f.name) for f in dataclasses.fields(self))
         return Draw(*(None if column is None else column[rows] for column in columns))  # type: ignore[arg-type]
 
@@ -98,7 +98,7 @@ class Augment:
         jitters = self.jitter > 0 and any(self.ranges)
         return Draw(
             crop=crop(boxes, flips, (height, width), self.size),
-            jitter=draw_jitter(n, self.ranges, self.jitter, channels == 3, rng) if jitters else None,
+            jitter=draw_jitter(n, self.ranges, self.jitter, channels, rng) if jitters else None,
             greyed=chosen(n, self.grey, rng),
             blurred=chosen(n, self.blur, rng),
             blur=gaussian_blur(sigmas, self.size, self.sigma[1]) if self.blur > 0 else None,
@@ -109,21 +109,22 @@ class Augment:
         """Return one view, float (B, C, *size) in [0, 1], of uint8 or float pixels; `cropped` ones are cut already."""
         n, channels = pixels_BCHW.shape[:2]
         draw = self.draw(pixels_BCHW, rng, cropped)
-        step = max(1, CHUNK // (channels * self.size[0] * self.size[1]))
-        if n <= step or pixels_BCHW.device.type != "cpu":
-            return self.apply(pixels_BCHW, draw)
+        order = torch.arange(n) if draw.jitter is None else draw.jitter.place.argsort(stable=True)
+        step = max(1, CHUNK // (channels * self.size[0] * self.size[1])) if pixels_BCHW.device.type == "cpu" else n
         dtype = pixels_BCHW.dtype if pixels_BCHW.is_floating_point() else torch.float32
-        view = torch.empty(n, channels, *self.size, dtype=dtype)
-        for start in range(0, n, step):
-            rows = slice(start, start + step)
-            view[rows] = self.apply(pixels_BCHW[rows], draw[rows])
+        view = torch.empty(n, channels, *self.size, dtype=dtype, device=pixels_BCHW.device)
+        for rows in order.split(step):  # pictures of one treatment side by side
+            at = rows.to(view.device, non_blocking=True)
+            view.index_copy_(0, at, self.apply(pixels_BCHW.index_select(0, at), draw[rows]))
         return view
 
     def apply(self, pixels_BCHW: Tensor, draw: Draw) -> Tensor:
         """Return the view that was drawn; what happens to a row depends on its own parameters alone."""
-        x = draw.crop(unit_pixels(pixels_BCHW)).contiguous()
+        x = draw.crop(pixels_BCHW)
+        if not pixels_BCHW.is_floating_point():
+            x.mul_(1 / 255)
         if draw.jitter is not None:
-            jitter_(x, draw.jitter)
+            x = jitter_(x, draw.jitter)
         grey_(x, draw.greyed.nonzero()[:, 0])
         if draw.blur is not None:
             rows = draw.blurred.nonzero()[:, 0]

@@ -6,8 +6,8 @@ another number of channels pass them unchanged. The formulas, and the clamp to [
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,46 +17,58 @@ from sensorium.modalities.image.views.rows import change_
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 LUMA = (0.2989, 0.587, 0.114)
+NEUTRAL = torch.tensor([1.0, 1.0, 1.0, 0.0])
+"""Factors that change nothing."""
+NEVER = 4
+"""The place of pictures that are left as they are; it sorts last."""
 
 
 @dataclass(frozen=True)
 class Jitter:
-    """Drawn parameters of a colour jitter, turn by turn, on the CPU.
+    """Drawn parameters of a colour jitter, on the CPU.
 
-    Brightness, contrast and saturation are each a blend of the picture with black, with its mean light or with its
-    own light, so that one pass serves every row whichever of the three is its turn.
+    Brightness, contrast and saturation are each a linear map of the colours of a pixel, contrast with a constant, the
+    picture's mean light: three blends, in the order in which they were drawn, and the hue before one of them or last.
 
     Args:
-        weights: float (B, 4, 3), what a turn takes of the picture itself, of its light and of its mean light.
-        turns: float (B, 4), by what share of a circle a turn moves the hue; 0 in the turns of the others.
+        maps: float (B, 3, C, C), the map of each blend.
+        means: float (B, 3), how much of the picture's mean light a blend adds.
+        turns: float (B,), by what share of a circle the hue is moved.
+        place: int64 (B,), before which blend the hue has its turn, 3 after the last; `NEVER` where nothing is changed.
     """
 
-    weights: Tensor
+    maps: Tensor
+    means: Tensor
     turns: Tensor
+    place: Tensor
 
-    def __getitem__(self, rows: slice) -> Jitter:
-        return Jitter(self.weights[rows], self.turns[rows])
+    def __getitem__(self, rows: slice | Tensor) -> Jitter:
+        return Jitter(self.maps[rows], self.means[rows], self.turns[rows], self.place[rows])
 
 
-def compose(order_B4: Tensor, factors_B4: Tensor, coloured: bool = True) -> Jitter:
+def compose(order_B4: Tensor, factors_B4: Tensor, channels: int = 3) -> Jitter:
     """Return the jitter that applies brightness, contrast, saturation and hue in the given order.
 
     Args:
         order_B4: int64, a permutation of the four a row.
         factors_B4: float, by those names: three factors about 1, and a turn of the hue in [-.5, .5].
-        coloured: whether the pictures have red, green and blue; else saturation and hue do nothing.
+        channels: of the pictures; without red, green and blue, saturation and hue do nothing.
     """
-    by_turn = factors_B4.gather(1, order_B4)
-    is_hue, is_saturation = order_B4 == HUE, order_B4 == SATURATION
-    own = torch.where(is_hue if coloured else is_hue | is_saturation, 1.0, by_turn)
-    light = torch.where(is_saturation, 1 - own, 0.0)
-    mean = torch.where(order_B4 == CONTRAST, 1 - own, 0.0)
-    turns = torch.where(is_hue, by_turn, 0.0) if coloured else torch.zeros_like(by_turn)
-    return Jitter(torch.stack([own, light, mean], dim=2), turns)
+    place_B = (order_B4 == HUE).int().argmax(dim=1)
+    order_B3 = order_B4[order_B4 != HUE].view(-1, 3)
+    factors_B3 = factors_B4.gather(1, order_B3)
+    is_saturation = order_B3 == SATURATION
+    turns_B = factors_B4[:, HUE]
+    if channels != 3:
+        factors_B3, turns_B = torch.where(is_saturation, 1.0, factors_B3), torch.zeros_like(turns_B)
+    light_B3 = torch.where(is_saturation, 1 - factors_B3, 0.0)
+    means_B3 = torch.where(order_B3 == CONTRAST, 1 - factors_B3, 0.0)
+    maps = factors_B3[..., None, None] * torch.eye(channels) + light_B3[..., None, None] * light_weights(channels)
+    return Jitter(maps, means_B3, turns_B, place_B)
 
 
 def draw_jitter(
-    n: int, ranges: tuple[float, float, float, float], p: float, coloured: bool, rng: torch.Generator
+    n: int, ranges: tuple[float, float, float, float], p: float, channels: int, rng: torch.Generator
 ) -> Jitter:
     """Draw the parameters of n pictures by the law of torchvision's `ColorJitter`, applied with probability p.
 
@@ -65,35 +77,49 @@ def draw_jitter(
         ranges: how far brightness, contrast, saturation and hue go: factors uniform over [max(0, 1 - r), 1 + r], the
             hue over [-r, r].
         p: probability that a picture is changed at all.
-        coloured: whether the pictures have red, green and blue.
+        channels: of the pictures.
         rng: a CPU generator.
     """
     order = permutations(n, 4, rng)
     columns = [uniform(n, max(0.0, 1 - r), 1 + r, rng) for r in ranges[:3]]
     factors = torch.stack([*columns, uniform(n, -ranges[HUE], ranges[HUE], rng)], dim=1).float()
-    neutral = torch.tensor([1.0, 1.0, 1.0, 0.0])
-    return compose(order, torch.where(chosen(n, p, rng)[:, None], factors, neutral), coloured)
+    changed = chosen(n, p, rng)
+    drawn = compose(order, torch.where(changed[:, None], factors, NEUTRAL), channels)
+    return dataclasses.replace(drawn, place=torch.where(changed, drawn.place, NEVER))
 
 
 def jitter_(x_BCHW: Tensor, jitter: Jitter) -> Tensor:
-    """Change colours in place. Returns the pixels."""
-    blends = (jitter.weights != torch.tensor([1.0, 0.0, 0.0])).any(dim=0).tolist()  # on the CPU: costs no waiting
-    hues = jitter.turns.any(dim=0).tolist()
-    weights = jitter.weights.to(x_BCHW.device, non_blocking=True)[..., None, None, None]
-    for turn in range(4):
-        changed, with_light, with_mean = blends[turn]
-        if changed:
-            own, of_light, of_mean = weights[:, turn].unbind(1)
-        if with_light or with_mean:  # the mean light is that of the mean colour
-            light = luminance(x_BCHW if with_light else x_BCHW.mean(dim=(2, 3), keepdim=True))
-            mean = light.mean(dim=(2, 3), keepdim=True).mul_(of_mean)
-            x_BCHW.mul_(own).add_(light.mul_(of_light).add_(mean)).clamp_(0, 1)
-        elif changed:
-            x_BCHW.mul_(own).clamp_(0, 1)
-        if hues[turn]:
-            rows = jitter.turns[:, turn].nonzero()[:, 0]
-            change_(x_BCHW, rows, partial(shift_hue, turns_B=jitter.turns[rows, turn]))
+    """Change colours; the pixels given are used up. Returns the new ones.
+
+    Rows of any order are welcome. Least is done where those that have their hue turned at the same place stand side
+    by side, and those that nothing happens to come last.
+    """
+    places, counts = jitter.place.unique_consecutive(return_counts=True)
+    ends = counts.cumsum(0).tolist()
+    runs = [(place, slice(a, b)) for place, a, b in zip(places.tolist(), [0, *ends], ends, strict=False)]
+    last = max((rows.stop for place, rows in runs if place != NEVER), default=0)
+    maps, means = (t[:last].to(x_BCHW, non_blocking=True) for t in (jitter.maps, jitter.means))
+    turns = jitter.turns.to(x_BCHW, non_blocking=True) if jitter.turns.any() else None
+    for place in range(4):
+        for at, rows in runs:
+            if at == place and turns is not None:
+                shift_hue_(x_BCHW[rows], turns[rows])
+        if place < 3 and last:
+            blended = blend(x_BCHW[:last], maps[:, place], means[:, place])
+            x_BCHW = blended if last == len(x_BCHW) else torch.cat([blended, x_BCHW[last:]])
     return x_BCHW
+
+
+def blend(x_BCHW: Tensor, maps_BCC: Tensor, means_B: Tensor) -> Tensor:
+    """Return the pixels after a linear map of their colours and a share of the picture's mean light, within [0, 1]."""
+    weights_C = light_weights(x_BCHW.shape[1]).to(x_BCHW)
+    added_B = x_BCHW.mean(dim=(2, 3)) @ weights_C * means_B
+    return torch.baddbmm(added_B[:, None, None], maps_BCC, x_BCHW.flatten(2)).clamp_(0, 1).view_as(x_BCHW)
+
+
+def light_weights(channels: int) -> Tensor:
+    """Return by how much each channel counts in the light of a pixel, (C,): red, green and blue, else all alike."""
+    return torch.tensor(LUMA) if channels == 3 else torch.full((channels,), 1 / channels)
 
 
 def luminance(x_BCHW: Tensor) -> Tensor:
@@ -104,23 +130,23 @@ def luminance(x_BCHW: Tensor) -> Tensor:
     return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
 
-def shift_hue(x_B3HW: Tensor, turns_B: Tensor) -> Tensor:
-    """Turn the hue, in HSV, by a share of the full circle.
+def shift_hue_(x_B3HW: Tensor, turns_B: Tensor) -> Tensor:
+    """Turn the hue, in HSV and in place, by a share of the full circle. Returns the pixels.
 
     The six cases of the hue are two, mirrored: counted in sixths of a circle from red, it is 1 + (g + b - r - low) /
     span where green exceeds blue, and the negative of that where blue exceeds green.
     """
     red, green, blue = x_B3HW.split(1, dim=1)
-    high, low = torch.maximum(red, green), torch.minimum(red, green)
-    low = torch.minimum(low, blue)
-    span = torch.maximum(high, blue).sub_(low)
-    hue = (green - low).add_(blue).sub_(red).div_(span.clamp(min=1e-12)).add_(1)  # of a grey pixel any will do
+    low, span = torch.minimum(red, green), torch.maximum(red, green)
+    low, span = torch.minimum(low, blue, out=low), torch.maximum(span, blue, out=span)
+    span.sub_(low)
+    hue = (green + blue).sub_(red).sub_(low).div_(span + 1e-12).add_(1)  # of a grey pixel any will do
     hue.copysign_(green - blue)
     # A colour is high within a sixth of its own hue, low beyond two sixths, even between. From -3 to 3 as the hue is,
     # so is the way from each colour to it, and their sum lies less than a circle from 0.
     own = torch.tensor([0.0, 2.0, 4.0], device=x_B3HW.device, dtype=x_B3HW.dtype)
     way = (6 * turns_B.to(own)[:, None] - own + 3).remainder_(6).sub_(3)[:, :, None, None]
-    distance = (hue + way).abs_().sub_(3).abs_()  # from the opposite hue
+    distance = torch.add(hue, way, out=x_B3HW).abs_().sub_(3).abs_()  # from the opposite hue
     return distance.sub_(1).clamp_(0, 1).mul_(span).add_(low)
 
 

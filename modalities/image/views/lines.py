@@ -30,9 +30,14 @@ class Mix:
         return Mix(*(part[which] for part in parts))
 
     def __call__(self, x_BCHW: Tensor) -> Tensor:
-        """Return the new pictures, (B, C, h, w), of float pixels."""
-        mixed_BCWh = mix_rows(x_BCHW, self.rows, self.row_weights).mT
-        return mix_rows(mixed_BCWh, self.columns, self.column_weights).mT
+        """Return the new pictures, float (B, C, h, w), of uint8 or float pixels.
+
+        Columns come first: bytes become floats and change sides in one pass, and the result is in order.
+        """
+        dtype = x_BCHW.dtype if x_BCHW.is_floating_point() else torch.float32
+        turned_BCWH = x_BCHW.mT.to(dtype, memory_format=torch.contiguous_format)
+        mixed_BCwH = mix_rows(turned_BCWH, self.columns, self.column_weights)
+        return mix_rows(mixed_BCwH.mT, self.rows, self.row_weights)
 
 
 def mix_rows(x_BCHW: Tensor, rows_BhK: Tensor, weights_BhK: Tensor) -> Tensor:
