@@ -35,7 +35,8 @@ class Case:
         spec: its registration.
         registry: where its modality, and views that carry a target, are found.
         samples: modality name -> raw values to decode.
-        options: "kind/name" -> constructor options to build it with; what has none is built with its defaults.
+        options: "kind/name" -> constructor options to build it with; what has none is built with its defaults. Under
+            "modality" an encoder or view generator may name options of the modality that it is tried on.
     """
 
     spec: Spec
@@ -47,7 +48,14 @@ class Case:
         """Return a new instance of a spec's class (default: the one under test), the same one every time."""
         spec = spec or self.spec
         randomness.seed_globals("conformance")
-        return spec.load()(*first, **self.options.get(f"{spec.kind}/{spec.name}", {}))
+        return spec.load()(*first, **self._options_of(spec))
+
+    def _options_of(self, spec: Spec) -> dict[str, Any]:
+        options = dict(self.options.get(f"{spec.kind}/{spec.name}", {}))
+        options.pop("modality", None)
+        if spec.kind == "modalities":
+            options |= self.options.get(f"{self.spec.kind}/{self.spec.name}", {}).get("modality", {})
+        return options
 
     def has_what_it_is_tried_on(self) -> None:
         """There are raw values of its modality, and a value for each option that it cannot be built without."""
@@ -59,7 +67,7 @@ class Case:
                 f"sensorium_samples = {{'{self.modality_name or 'modality'}': [...]}} in the plugin's module",
             )
         options = options_of(self.spec.load(), skip=int(kind in ("encoders", "views")))
-        given = self.options.get(f"{kind}/{name}", {})
+        given = self._options_of(self.spec)
         asked = [option.name for option in options if option.required and option.name not in given]
         expect(
             not asked,

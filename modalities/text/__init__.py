@@ -18,6 +18,13 @@ sensorium_samples = {
 }
 
 
+sensorium_options = {
+    "encoders/open-clip-text": {"arch": "ViT-S-32-alt", "modality": {"tokenizer": "open_clip:ViT-S-32-alt"}},
+    "encoders/transformers": f"{_HOME}.samples:tiny_transformer",
+    "sources/corpus": f"{_HOME}.samples:corpus",
+}
+
+
 @hookimpl
 def sensorium_register_modalities(register):
     """Register the modality."""
