@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from sensorium import collectives
 
@@ -41,70 +42,98 @@ def hierarchical_contrast(
     if mask_BT is None:
         mask_BT = torch.ones(z1_BTD.shape[:2], dtype=torch.bool, device=z1_BTD.device)
     with torch.autocast(z1_BTD.device.type, enabled=False):
-        z_2MTD, mask_MT, first = _joined(z1_BTD, z2_BTD, mask_BT)
+        z_M2TD, mask_MT, first = _joined(z1_BTD, z2_BTD, mask_BT)
         mine = slice(first, first + len(z1_BTD))
-        loss, scales = 0.0 * (z1_BTD.sum() + z2_BTD.sum()).to(z_2MTD.dtype), 0
-        while z_2MTD.shape[2]:
+        whole = bool(mask_MT.all())  # then no key need be masked, at any scale
+        loss, scales = 0.0 * (z1_BTD.sum() + z2_BTD.sum()).to(z_M2TD.dtype), 0
+        while z_M2TD.shape[2]:
             if alpha > 0:
-                loss = loss + alpha * _instance(z_2MTD, mask_MT, mine)
-            if alpha < 1 and z_2MTD.shape[2] > 1 and scales >= temporal_from:
-                loss = loss + (1 - alpha) * _temporal(z_2MTD[:, mine], mask_MT, mine)
+                loss = loss + alpha * _instance(z_M2TD, mask_MT, mine, whole)
+            if alpha < 1 and z_M2TD.shape[2] > 1 and scales >= temporal_from:
+                loss = loss + (1 - alpha) * _temporal(z_M2TD[mine], mask_MT, mine, whole)
             scales += 1
-            z_2MTD, mask_MT = _coarser(z_2MTD, mask_MT)
+            z_M2TD, mask_MT = _coarser(z_M2TD, mask_MT)
         return loss * collectives.world() / max(scales, 1)
 
 
 def _joined(z1_BTD: Tensor, z2_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Return both views (2, M, T, D) and the mask (M, T) of all ranks, and the place of this rank's first row."""
+    """Return both views (M, 2, T, D) and the mask (M, T) of all ranks, and the place of this rank's first row."""
     z_B2TD = torch.stack([z1_BTD, z2_BTD], dim=1)
     z_B2TD = z_B2TD if z_B2TD.dtype == torch.float64 else z_B2TD.float()
     longest = max(collectives.sizes_of(mask_BT.shape[1], mask_BT.device))
-    z_B2TD = F.pad(z_B2TD, (0, 0, 0, longest - mask_BT.shape[1]))
-    mask_BT = F.pad(mask_BT, (0, longest - mask_BT.shape[1]), value=False)
+    if longest > mask_BT.shape[1]:
+        z_B2TD = F.pad(z_B2TD, (0, 0, 0, longest - mask_BT.shape[1]))
+        mask_BT = F.pad(mask_BT, (0, longest - mask_BT.shape[1]), value=False)
     z_M2TD, first = collectives.gather(z_B2TD)
     mask_MT, _ = collectives.gather(mask_BT.to(torch.uint8))
-    return z_M2TD.transpose(0, 1), mask_MT.bool(), first
+    return z_M2TD, mask_MT.bool(), first
 
 
-def _coarser(z_2MTD: Tensor, mask_MT: Tensor) -> tuple[Tensor, Tensor]:
+def _coarser(z_M2TD: Tensor, mask_MT: Tensor) -> tuple[Tensor, Tensor]:
     """Join tokens two by two; an odd last one is left over."""
-    half = z_2MTD.shape[2] // 2
-    pairs_2MTpD = z_2MTD[:, :, : 2 * half].unflatten(2, (half, 2))
-    return pairs_2MTpD.amax(3), mask_MT[:, : 2 * half].unflatten(1, (half, 2)).all(2)
+    half = z_M2TD.shape[2] // 2
+    pairs_M2TpD = z_M2TD[:, :, : 2 * half].unflatten(2, (half, 2))
+    return pairs_M2TpD.amax(3), mask_MT[:, : 2 * half].unflatten(1, (half, 2)).all(2)
 
 
-def _instance(z_2MTD: Tensor, mask_MT: Tensor, mine: slice) -> Tensor:
+def _instance(z_M2TD: Tensor, mask_MT: Tensor, mine: slice, whole: bool) -> Tensor:
     """Return this rank's part of the mean over both views' tokens that another row has too."""
     counted_MT = mask_MT & (mask_MT.sum(0) > 1)
-    keys_TND = z_2MTD.flatten(0, 1).transpose(0, 1)  # N = 2M, the second view's rows after the first's
-    anchors_TND = z_2MTD[:, mine].flatten(0, 1).transpose(0, 1)
-    m = len(mask_MT)
-    own_B = torch.arange(m, device=mask_MT.device)[mine]
-    selves_N, partners_N = torch.cat([own_B, own_B + m]), torch.cat([own_B + m, own_B])
-    real_TN = mask_MT.T.repeat(1, 2)
-    nats_TN = _nats(anchors_TND, keys_TND, selves_N, partners_N, real_TN)
-    summed = torch.where(counted_MT[mine].T.repeat(1, 2), nats_TN, 0.0).sum()
+    keys_TND = z_M2TD.permute(2, 0, 1, 3).flatten(1, 2)  # N = 2M, a row's views side by side
+    real_TN = None if whole else mask_MT.T.repeat_interleave(2, 1)
+    partners_N = torch.arange(2 * len(mask_MT), device=mask_MT.device) ^ 1
+    nats_TA = Nats.apply(keys_TND, 2 * mine.start, 2 * mine.stop, partners_N, real_TN)
+    summed = torch.where(counted_MT[mine].T.repeat_interleave(2, 1), nats_TA, 0.0).sum()
     return summed / (2 * counted_MT.sum()).clamp(min=1)
 
 
-def _temporal(z_2BTD: Tensor, mask_MT: Tensor, mine: slice) -> Tensor:
+def _temporal(z_B2TD: Tensor, mask_MT: Tensor, mine: slice, whole: bool) -> Tensor:
     """Return this rank's part of the mean over both views' tokens whose row has another."""
     counted_MT = mask_MT & (mask_MT.sum(1, keepdim=True) > 1)
-    z_BND = z_2BTD.transpose(0, 1).flatten(1, 2)  # N = 2T, the second view's tokens after the first's
-    own_T = torch.arange(mask_MT.shape[1], device=mask_MT.device)
-    selves_N, partners_N = torch.cat([own_T, own_T + len(own_T)]), torch.cat([own_T + len(own_T), own_T])
-    real_BN = mask_MT[mine].repeat(1, 2)
-    nats_BN = _nats(z_BND, z_BND, selves_N, partners_N, real_BN)
+    z_BND = z_B2TD.flatten(1, 2)  # N = 2T, the second view's tokens after the first's
+    count = z_BND.shape[1]
+    real_BN = None if whole else mask_MT[mine].repeat(1, 2)
+    partners_N = torch.arange(count, device=mask_MT.device).roll(count // 2)
+    nats_BN = Nats.apply(z_BND, 0, count, partners_N, real_BN)
     summed = torch.where(counted_MT[mine].repeat(1, 2), nats_BN, 0.0).sum()
     return summed / (2 * counted_MT.sum()).clamp(min=1)
 
 
-def _nats(anchors_GAD: Tensor, keys_GND: Tensor, selves_A: Tensor, partners_A: Tensor, real_GN: Tensor) -> Tensor:
-    """Return the cross-entropy of each anchor choosing its partner among its group's real keys but itself: (G, A)."""
-    scores_GAN = anchors_GAD @ keys_GND.transpose(1, 2)
-    itself_AN = selves_A[:, None] == torch.arange(keys_GND.shape[1], device=selves_A.device)
-    # The least finite number in place of -inf: a group without a real key then has a finite gradient.
-    away_GAN = itself_AN | ~real_GN[:, None]
-    scores_GAN = scores_GAN.masked_fill(away_GAN, torch.finfo(scores_GAN.dtype).min)
-    positive_GA = scores_GAN.gather(2, partners_A.expand(len(scores_GAN), -1)[..., None])[..., 0]
-    return scores_GAN.logsumexp(2) - positive_GA
+class Nats(torch.autograd.Function):
+    """The cross-entropy of anchors choosing their partners among the real keys of their group but themselves: (G, A).
+
+    The anchors are the keys from `start` to `stop`. By hand, because the scores are by far the largest tensor of the
+    loss: one copy of them is kept, and where all keys are anchors both parts of the gradient are one product.
+    """
+
+    @staticmethod
+    def forward(ctx, keys_GND, start, stop, partners_N, real_GN):
+        """Return the nats; `real_GN` None says that all keys are real."""
+        ctx.start, ctx.stop = start, stop
+        anchors_GAD = keys_GND[:, start:stop]
+        scores_GAN = anchors_GAD @ keys_GND.transpose(1, 2)
+        # The least finite number in place of -inf: a group without a real key then has a finite gradient.
+        least = torch.finfo(scores_GAN.dtype).min
+        scores_GAN.diagonal(start, 1, 2).fill_(least)
+        if real_GN is not None:
+            scores_GAN.masked_fill_(~real_GN[:, None], least)
+        partners_GA1 = partners_N[start:stop].expand(len(scores_GAN), -1)[..., None]
+        positive_GA = scores_GAN.gather(2, partners_GA1)[..., 0]
+        highest_GA = scores_GAN.amax(2) if scores_GAN.numel() else positive_GA  # without anchors there is no maximum
+        raised_GAN = scores_GAN.sub_(highest_GA[..., None]).exp_()
+        total_GA = raised_GAN.sum(2)
+        ctx.save_for_backward(keys_GND, raised_GAN, total_GA, partners_GA1)
+        return total_GA.log() + highest_GA - positive_GA
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_GA):
+        """Return the gradient of the keys."""
+        keys_GND, raised_GAN, total_GA, partners_GA1 = ctx.saved_tensors
+        grad_GAN = raised_GAN * (grad_GA / total_GA)[..., None]
+        grad_GAN.scatter_add_(2, partners_GA1, -grad_GA[..., None])
+        if grad_GAN.shape[1] == grad_GAN.shape[2]:
+            return (grad_GAN + grad_GAN.transpose(1, 2)) @ keys_GND, None, None, None, None
+        grad_GND = grad_GAN.transpose(1, 2) @ keys_GND[:, ctx.start : ctx.stop]
+        grad_GND[:, ctx.start : ctx.stop] += grad_GAN @ keys_GND
+        return grad_GND, None, None, None, None

@@ -18,14 +18,27 @@ from sensorium.modalities.signal.time import pooled
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
 
 
+class Taps(nn.Conv1d):
+    """A dilated convolution that keeps the length, and leaves out taps that would see nothing but what lies beyond.
+
+    Nothing else changes: of three taps that are further apart than a series is long, only the middle one reads it.
+    """
+
+    def forward(self, x_BDT: Tensor) -> Tensor:
+        """Return as many steps as came in."""
+        middle, dilation = self.kernel_size[0] // 2, self.dilation[0]
+        reach = min(middle, (x_BDT.shape[2] - 1) // dilation)
+        weight_ODk = self.weight[:, :, middle - reach : middle + reach + 1]
+        return F.conv1d(x_BDT, weight_ODk, self.bias, padding=reach * dilation, dilation=dilation)
+
+
 class Block(nn.Module):
     """Two dilated convolutions, each after a GELU, added to what came in."""
 
     def __init__(self, width: int, out: int, kernel: int, dilation: int) -> None:
         super().__init__()
-        padding = (kernel - 1) * dilation // 2
-        self.first = nn.Conv1d(width, out, kernel, padding=padding, dilation=dilation)
-        self.second = nn.Conv1d(out, out, kernel, padding=padding, dilation=dilation)
+        self.first = Taps(width, out, kernel, dilation=dilation)
+        self.second = Taps(out, out, kernel, dilation=dilation)
         self.skip = nn.Conv1d(width, out, 1) if out != width else nn.Identity()
 
     def forward(self, x_BDT: Tensor, real_B1T: Tensor) -> Tensor:
