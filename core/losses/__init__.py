@@ -11,6 +11,7 @@ from sensorium.losses.distillation import (
     sinkhorn_knopp,
     swapped_cross_entropy,
 )
+from sensorium.losses.future import future_contrast
 from sensorium.losses.hardness import Guide, debiased, hcl, hn_nce
 from sensorium.losses.hierarchical import hierarchical_contrast
 from sensorium.losses.masked import masked_regression, reconstruction
@@ -29,6 +30,7 @@ __all__ = [
     "debiased",
     "decoupled",
     "entropy",
+    "future_contrast",
     "hcl",
     "hierarchical_contrast",
     "hn_nce",

@@ -15,3 +15,4 @@ def sensorium_register_objectives(register):
     register("nnclr", f"{_HOME}.nnclr:NNCLR", summary="contrast the nearest earlier record with the other view")
     register("decoupled", f"{_HOME}.decoupled:Decoupled", summary="contrast whose positives leave the denominator")
     register("ts2vec", f"{_HOME}.ts2vec:TS2Vec", summary="contrast aligned tokens of two views, scale after scale")
+    register("ts-tcc", f"{_HOME}.ts_tcc:TSTCC", summary="guess one view's next tokens from the other's past")
