@@ -18,5 +18,7 @@ def sensorium_register_evaluators(register):
     register("multitask", f"{home}.multitask:Multitask", summary="ROC-AUC over many tasks with missing labels")
     register("ridge", f"{home}.ridge:Ridge", summary="predict a number by ridge regression")
     register("forest", f"{home}.forest:Forest", summary="predict a number by a random forest")
+    register("forecast", f"{home}.forecast:Forecast", summary="predict the values to come by ridge regression")
+    register("anomaly", f"{home}.anomaly:Anomaly", summary="flag records far from normal ones, by record and by event")
     register("perplexity", f"{home}.perplexity:Perplexity", summary="how surprising held-out tokens are, bits per unit")
     register("health", f"{home}.health:Health", summary="rank, spread, alignment and uniformity")

@@ -1,0 +1,88 @@
+"""Anomalies: events, the three ways to count them, the threshold from normal train records alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sensorium import SensoriumError
+from sensorium.evaluation.anomaly import Anomaly, events, f1_scores
+from tests.core.evaluation.tables_of_records import table
+
+TRUTH = np.array([0, 1, 1, 1, 0, 0, 1, 1, 0], bool)
+
+
+def flags(*rows):
+    return np.isin(np.arange(len(TRUTH)), rows)
+
+
+def test_events_are_runs_that_end_with_their_group():
+    assert events(TRUTH, ["g"] * 9) == [slice(1, 4), slice(6, 8)]
+    assert events(TRUTH, ["g"] * 2 + ["h"] * 7) == [slice(1, 2), slice(2, 4), slice(6, 8)]
+    assert events(np.ones(3, bool), ["g"] * 3) == [slice(0, 3)]
+
+
+def f1(hits, false, missed):
+    return 2 * hits / (2 * hits + false + missed)
+
+
+@pytest.mark.parametrize(
+    ("flagged", "delay", "plain", "adjusted", "delayed"),
+    [
+        ((1, 5), 0, f1(1, 1, 4), f1(3, 1, 2), f1(3, 1, 2)),
+        ((2, 5), 0, f1(1, 1, 4), f1(3, 1, 2), 0.0),  # found too late: the event is lost, and only row 5 stays
+        ((2, 5), 1, f1(1, 1, 4), f1(3, 1, 2), f1(3, 1, 2)),
+        ((3, 7), 1, f1(2, 0, 3), 1.0, f1(2, 0, 3)),
+        ((), 7, 0.0, 0.0, 0.0),
+    ],
+)
+def test_events_are_found_whole_or_in_time(flagged, delay, plain, adjusted, delayed):
+    found = f1_scores(TRUTH, flags(*flagged), events(TRUTH, ["g"] * 9), delay)
+    assert found == pytest.approx({"F1": plain, "F1 adjusted": adjusted, "F1 delay": delayed})
+
+
+def parts(away=20.0):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 4))
+    y = np.zeros(60, int)
+    y[20:26] = 1
+    return (
+        table({"a": x}, {"odd": [0] * 200}),
+        table({"a": rng.normal(size=(60, 4)) + away * y[:, None]}, {"odd": y.tolist()}, prefix="t"),
+    )
+
+
+def test_far_records_are_flagged():
+    train, test = parts()
+    evaluator = Anomaly()
+    evaluator.fit(train)
+    assert evaluator.measure(test)["F1"] > 0.9
+    assert evaluator.measure(test)["average precision"] == 1
+    assert evaluator.chance(test) == {"average precision": pytest.approx(0.1)}
+
+
+def test_anomalies_of_the_train_part_teach_nothing_and_its_labels_may_be_absent():
+    train, test = parts()
+    dirty = table(
+        {"a": np.concatenate([test.features["a"][20:26], train.features["a"]])}, {"odd": [1] * 6 + [None] * 200}
+    )
+    one, other = Anomaly(), Anomaly(label="odd")
+    one.fit(train)
+    other.fit(dirty)
+    assert one.measure(test) == other.measure(test)
+    train.labels = {}
+    bare = Anomaly()
+    bare.fit(train)
+    assert bare.measure(test) == one.measure(test)
+
+
+def test_what_cannot_be_measured_is_told():
+    train, test = parts()
+    with pytest.raises(SensoriumError, match="too few"):
+        Anomaly().fit(train.select(np.arange(3)))
+    evaluator = Anomaly()
+    evaluator.fit(train)
+    with pytest.raises(SensoriumError, match="tell apart"):
+        evaluator.measure(test.select(np.arange(10)))
+    with pytest.raises(SensoriumError, match="neighbour"):
+        Anomaly(neighbours=0)
