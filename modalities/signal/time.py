@@ -55,7 +55,10 @@ def evenly(batch: SignalBatch, steps: int) -> Tensor:
 
 
 def pooled(tokens_BTD: Tensor, steps_BT: Tensor, how: str) -> Tensor:
-    """Return one vector (B, D) of each row's real steps: their "mean" or their "max"."""
+    """Return one vector (B, D) of each row's real steps: their "mean", their "max", or the "last" of them."""
+    if how == "last":
+        last_B = (steps_BT.sum(1) - 1).clamp(min=0)
+        return tokens_BTD[torch.arange(len(last_B), device=last_B.device), last_B]
     away_BT1 = ~steps_BT[..., None]
     if how == "max":
         return tokens_BTD.masked_fill(away_BT1, float("-inf")).amax(1)

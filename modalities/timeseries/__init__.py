@@ -63,6 +63,12 @@ def sensorium_register_views(register):
         summary="two crops that share some steps, as in TS2Vec",
     )
     register(
+        "hidden-patches",
+        f"{home}.generators:HiddenPatches",
+        modality="timeseries",
+        summary="the series itself, and which runs of its patches are to be hidden",
+    )
+    register(
         "permutation",
         f"{home}.generators:Permutation",
         modality="timeseries",

@@ -63,7 +63,7 @@ class Dilated(Encoder):
         kernel: steps that a convolution sees, an odd number.
         dropout: on the tokens, while training.
         hide: share of the projected steps that are hidden while training.
-        pool: what stands for the whole series: the "max" over its steps or their "mean".
+        pool: what stands for the whole series: the "max" over its steps, their "mean", or the "last" of them.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Dilated(Encoder):
         kernel: int = 3,
         dropout: float = 0.1,
         hide: float = 0.5,
-        pool: Literal["max", "mean"] = "max",
+        pool: Literal["max", "mean", "last"] = "max",
     ) -> None:
         super().__init__()
         if kernel % 2 == 0:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sensorium.errors import DataError
 from sensorium.modalities.timeseries.sources.formats import read
-from sensorium.modalities.timeseries.sources.recordings import Recording, RecordingSource, Windows
+from sensorium.modalities.timeseries.sources.recordings import LabelAt, Recording, RecordingSource, Windows
 
 
 class SeriesFiles(RecordingSource):
@@ -23,6 +23,8 @@ class SeriesFiles(RecordingSource):
         stride: steps from one window to the next; None is `window`, so that windows do not overlap.
         by_time: shares of each series' time, at its end, that are val and test; None splits by whole series.
         gap: steps between two parts in time that belong to neither; None is one window.
+        ahead: steps after a window whose values are its labels "ahead 1", "ahead 2", ..., for the evaluator 'forecast'.
+        label_at: which label a window has, where steps have their own: the "most" frequent one, or that of the "last".
         field: the name under which records carry their series.
     """
 
@@ -33,9 +35,11 @@ class SeriesFiles(RecordingSource):
         stride: int | None = None,
         by_time: tuple[float, float] | None = None,
         gap: int | None = None,
+        ahead: int = 0,
+        label_at: LabelAt = "most",
         field: str = "timeseries",
     ) -> None:
-        windows = Windows(window, stride, by_time, gap)
+        windows = Windows(window, stride, by_time, gap, ahead, label_at)
         files = [Path(one).expanduser().absolute() for one in ([path] if isinstance(path, str) else path)]
         if not files:
             raise DataError("The source 'series' got an empty list of files.")

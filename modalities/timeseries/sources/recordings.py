@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from sensorium import Record, Source
 from sensorium.errors import DataError, RecipeError
 
 PARTS = ("train", "val", "test")
+LabelAt = Literal["most", "last"]
 
 
 @dataclass
@@ -45,6 +46,9 @@ class Windows:
         by_time: the shares of each recording's time, at its end, that are its val and its test part; None leaves
             splits to whole recordings.
         gap: steps between two parts that belong to neither; None is one window.
+        ahead: steps after a window whose values are its labels "ahead 1", "ahead 2", ... ("ahead 1, channel 0" where
+            there are several channels); they belong to the window's own part.
+        label_at: the step whose label a window has: the "most" frequent one of all its steps, or the "last".
 
     Raises:
         RecipeError: when they do not fit each other.
@@ -54,11 +58,13 @@ class Windows:
     stride: int | None = None
     by_time: tuple[float, float] | None = None
     gap: int | None = None
+    ahead: int = 0
+    label_at: LabelAt = "most"
 
     def __post_init__(self) -> None:
-        if self.window is None and (self.stride is not None or self.by_time is not None or self.gap is not None):
-            raise RecipeError("The options stride, by_time and gap cut windows: set data.source.window too.")
-        for name, least in (("window", 1), ("stride", 1), ("gap", 0)):
+        if self.window is None and (self.ahead or any(o is not None for o in (self.stride, self.by_time, self.gap))):
+            raise RecipeError("The options stride, by_time, gap and ahead cut windows: set data.source.window too.")
+        for name, least in (("window", 1), ("stride", 1), ("gap", 0), ("ahead", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise RecipeError(f"data.source.{name} is {value}; it must be at least {least}.")
@@ -75,7 +81,10 @@ class Windows:
         if self.window is None:
             yield 0, length, None
             return
-        for start, stop, part in self._parts(length):
+        for start, end, part in self._parts(length):
+            stop = end - self.ahead
+            if stop <= start:
+                continue
             last = max(stop - self.window, start)
             for first in range(start, last, self.stride or self.window):
                 yield first, first + self.window, part
@@ -133,6 +142,10 @@ class RecordingSource(Source):
         self._cuts = [
             (number, *cut) for number, r in enumerate(recordings) for cut in windows.cut(r.values_CT.shape[1])
         ]
+        if not self._cuts:
+            raise DataError(
+                f"No series of {name} is longer than the {windows.ahead} steps ahead of a window: look less far ahead."
+            )
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -146,7 +159,9 @@ class RecordingSource(Source):
         """Return the record at `index` without its series."""
         number, start, stop, part = self._cuts[index]
         r = self._recordings[number]
-        labels = {name: _label(value, start, stop) for name, value in r.labels.items()}
+        first = stop - 1 if self._windows.label_at == "last" and self._windows.window is not None else start
+        labels = {name: _label(value, first, stop) for name, value in r.labels.items()}
+        labels |= _ahead(r.values_CT[:, stop : stop + self._windows.ahead])
         labels = {name: value for name, value in labels.items() if value is not None}
         if self._windows.window is None:
             return Record(r.id, {}, labels, r.split, r.group)
@@ -166,3 +181,13 @@ def _label(value: Any, start: int, stop: int) -> Any:
         return value
     counts = Counter(one for one in value[start:stop] if one is not None)
     return counts.most_common(1)[0][0] if counts else None
+
+
+def _ahead(values_CT: np.ndarray) -> dict[str, float | None]:
+    """Return values to come as labels; one that is missing is None."""
+    several = len(values_CT) > 1
+    return {
+        f"ahead {step}, channel {channel}" if several else f"ahead {step}": None if np.isnan(value) else float(value)
+        for channel, values_T in enumerate(values_CT)
+        for step, value in enumerate(values_T, start=1)
+    }

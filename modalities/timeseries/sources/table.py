@@ -13,7 +13,7 @@ import numpy as np
 
 from sensorium.errors import DataError, RecipeError, nearest
 from sensorium.modalities.timeseries.sources.columns import Columns
-from sensorium.modalities.timeseries.sources.recordings import PARTS, Recording, RecordingSource, Windows
+from sensorium.modalities.timeseries.sources.recordings import PARTS, LabelAt, Recording, RecordingSource, Windows
 
 Repeats = Literal["error", "mean", "first", "last"]
 Readings = tuple[str, np.ndarray, np.ndarray]
@@ -41,7 +41,7 @@ class SeriesTable(RecordingSource):
             without a reading are missing. None makes every time stamp a step, however far from the next.
         repeats: what several readings of one channel at one moment are: an "error", or their "mean", the "first" or
             the "last" of them in the file.
-        labels: columns that evaluators predict; a record has the most frequent value among its steps.
+        labels: columns that evaluators predict; a record has the value among its steps that `label_at` says.
         split: the column that says train, val or test, the same in all rows of a recording.
         group: the column whose equal cells keep recordings in one split, the same in all rows of a recording.
         delimiter: what separates the cells of a CSV file.
@@ -50,6 +50,8 @@ class SeriesTable(RecordingSource):
         stride: steps from one window to the next; None is `window`, so that windows do not overlap.
         by_time: shares of each recording's time, at its end, that are val and test; None splits by whole recordings.
         gap: steps between two parts in time that belong to neither; None is one window.
+        ahead: steps after a window whose values are its labels "ahead 1", "ahead 2", ..., for the evaluator 'forecast'.
+        label_at: which label a window has, where steps have their own: the "most" frequent one, or that of the "last".
         field: the name under which records carry their series.
     """
 
@@ -72,6 +74,8 @@ class SeriesTable(RecordingSource):
         stride: int | None = None,
         by_time: tuple[float, float] | None = None,
         gap: int | None = None,
+        ahead: int = 0,
+        label_at: LabelAt = "most",
         field: str = "timeseries",
     ) -> None:
         if (channel is None) != (value is None) or (channel is not None and time is None):
@@ -80,7 +84,7 @@ class SeriesTable(RecordingSource):
             )
         if step is not None and (time is None or step <= 0):
             raise RecipeError("data.source.step is a time above 0 between steps, and needs data.source.time.")
-        windows = Windows(window, stride, by_time, gap)
+        windows = Windows(window, stride, by_time, gap, ahead, label_at)
         files = [Path(one).expanduser() for one in ([path] if isinstance(path, str) else path)]
         table = Columns(files, [c for c in (id, channel, split, group) if c is not None], delimiter, decimal)
         if channel is None:

@@ -11,9 +11,9 @@ from sensorium import View, ViewGenerator
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
 from sensorium.modalities.timeseries.views.checks import within
-from sensorium.modalities.timeseries.views.hiding import drop_channels, hide_steps
+from sensorium.modalities.timeseries.views.hiding import drop_channels, hidden_steps, hide_steps
 from sensorium.modalities.timeseries.views.moves import permute, rearranged, slice_window, time_warp
-from sensorium.modalities.timeseries.views.values import jitter, magnitude_warp, mask_frequencies, scaling
+from sensorium.modalities.timeseries.views.values import jitter, magnitude_warp, mask_frequencies, mix, scaling
 
 
 class Plain(ViewGenerator):
@@ -56,7 +56,8 @@ class WeakStrong(ViewGenerator):
 
 
 class Augment(ViewGenerator):
-    """Views that are cut, warped, scaled, made noisy and partly hidden, in the order of the options.
+    """Views that are cut, warped, scaled, made noisy and partly hidden, in the order of the options;
+    what is blended in comes first.
 
     Every series has its own draws, shared by all of its channels but for noise. Strengths are in units of the scaled
     data.
@@ -74,6 +75,7 @@ class Augment(ViewGenerator):
         channels: probability that a channel is hidden; one always stays.
         hide: share of the steps that are hidden, in all channels.
         run: mean length of hidden runs; 1 hides each step by itself.
+        mix: the largest weight with which another series of the batch is blended in; 0 leaves series alone.
     """
 
     views = 2
@@ -93,15 +95,17 @@ class Augment(ViewGenerator):
         channels: float = 0.0,
         hide: float = 0.0,
         run: float = 3.0,
+        mix: float = 0.0,
     ) -> None:
         within("augment", 0, inf, time_warp=time_warp, magnitude_warp=magnitude_warp, scaling=scaling, jitter=jitter)
-        within("augment", 0, 1, window=window, frequencies=frequencies, channels=channels)
+        within("augment", 0, 1, window=window, frequencies=frequencies, channels=channels, mix=mix)
         within("augment", 0, 0.99, hide=hide)
         within("augment", 1, inf, views=views, segments=segments, run=run)
         within("augment", 2, inf, knots=knots)
         self.views, self.window, self.time_warp, self.segments = views, window, time_warp, segments
         self.magnitude_warp, self.knots, self.scaling, self.jitter = magnitude_warp, knots, scaling, jitter
         self.frequencies, self.channels, self.hide, self.run = frequencies, channels, hide, run
+        self.mix = mix
 
     def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
         """Return `views` views, each with its own draws."""
@@ -109,6 +113,8 @@ class Augment(ViewGenerator):
 
     def one(self, batch: SignalBatch, rng: torch.Generator) -> SignalBatch:
         """Return one view's batch."""
+        if self.mix:
+            batch = mix(batch, self.mix, rng)
         if self.window < 1:
             batch = slice_window(batch, self.window, rng)
         if self.time_warp:
@@ -128,6 +134,35 @@ class Augment(ViewGenerator):
         if self.hide:
             batch = hide_steps(batch, self.hide, self.run, rng)
         return batch
+
+
+class HiddenPatches(ViewGenerator):
+    """One view, the series itself, that says which of its patches a masked objective is to hide: runs of them.
+
+    Runs cannot be filled in from their neighbours alone (Zerveas et al. 2021, section 3.2). The view carries
+    `info["mask"]`, bool (B, patches): True where the patch is hidden, of all channels. Of a series with two patches at
+    least, one is hidden and one stays.
+
+    Args:
+        patch: steps of a patch, that of the encoder.
+        hide: share of the patches that are hidden.
+        run: mean number of patches in a hidden run; 1 hides each by itself.
+    """
+
+    def __init__(self, modality: TimeSeriesModality, patch: int = 8, hide: float = 0.5, run: float = 3.0) -> None:
+        within("hidden-patches", 1, inf, patch=patch, run=run)
+        within("hidden-patches", 0.01, 0.99, hide=hide)
+        self.patch, self.hide, self.run = patch, hide, run
+
+    def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
+        """Return the series with its mask."""
+        real_BT = batch.steps[:, :: self.patch]
+        away_BT = hidden_steps(real_BT, self.hide, self.run, rng) & real_BT
+        luck_BT = torch.rand(real_BT.shape, generator=rng, device=batch.device).masked_fill(~real_BT, -1.0)
+        one_BT = luck_BT == luck_BT.amax(1, keepdim=True)
+        away_BT |= one_BT & ~away_BT.any(1, keepdim=True)
+        away_BT &= ~(one_BT & (away_BT == real_BT).all(1, keepdim=True))
+        return [View(batch, info={"mask": away_BT})]
 
 
 class Permutation(ViewGenerator):

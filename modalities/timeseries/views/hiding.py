@@ -28,7 +28,7 @@ def hide_steps(batch: SignalBatch, share: float, run: float, rng: torch.Generato
     mean length, and runs between them the one that the share asks for (a two-state Markov chain, Zerveas et al. 2021,
     section 3.2).
     """
-    away_BT = _single(batch, share, rng) if run == 1 else _runs(batch, share, run, rng)
+    away_BT = hidden_steps(batch.steps, share, run, rng)
     seen_BT = batch.observed.any(1)
     lot_BT = torch.rand(seen_BT.shape, generator=rng, device=batch.device).masked_fill(~seen_BT, -1.0)
     spared_BT = lot_BT == lot_BT.amax(1, keepdim=True)
@@ -36,13 +36,16 @@ def hide_steps(batch: SignalBatch, share: float, run: float, rng: torch.Generato
     return batch.hidden((away_BT & ~(bare_B1 & spared_BT))[:, None])
 
 
-def _single(batch: SignalBatch, share: float, rng: torch.Generator) -> Tensor:
-    return torch.rand(batch.steps.shape, generator=rng, device=batch.device) < share
+def hidden_steps(steps_BT: Tensor, share: float, run: float, rng: torch.Generator) -> Tensor:
+    """Draw which steps are hidden, bool like `steps_BT`: each by itself with a `run` of 1, or else in runs."""
+    if run == 1:
+        return torch.rand(steps_BT.shape, generator=rng, device=steps_BT.device) < share
+    return _runs(steps_BT, share, run, rng)
 
 
-def _runs(batch: SignalBatch, share: float, run: float, rng: torch.Generator) -> Tensor:
+def _runs(steps_BT: Tensor, share: float, run: float, rng: torch.Generator) -> Tensor:
     """Lay hidden and open runs of geometric lengths one after the other until the row is full."""
-    (b, t), device = batch.steps.shape, batch.device
+    (b, t), device = steps_BT.shape, steps_BT.device
     lot_BT = 1 - torch.rand(b, t, generator=rng, device=device, dtype=torch.float64)
     first_B1 = torch.rand(b, 1, generator=rng, device=device) < share
     hidden_BT = first_B1 ^ (torch.arange(t, device=device) % 2 == 1)
@@ -50,5 +53,5 @@ def _runs(batch: SignalBatch, share: float, run: float, rng: torch.Generator) ->
     on, off = (math.log(1 - 1 / mean) if mean > 1 else -math.inf for mean in (run, run * (1 - share) / share))
     lengths_BT = 1 + (lot_BT.log() / torch.where(hidden_BT, on, off)).floor()
     ends_BT = lengths_BT.cumsum(1)
-    steps_BT = torch.arange(t, device=device, dtype=torch.float64).expand(b, t).contiguous()
-    return hidden_BT.gather(1, torch.searchsorted(ends_BT, steps_BT, right=True).clamp(max=t - 1))
+    places_BT = torch.arange(t, device=device, dtype=torch.float64).expand(b, t).contiguous()
+    return hidden_BT.gather(1, torch.searchsorted(ends_BT, places_BT, right=True).clamp(max=t - 1))

@@ -45,3 +45,16 @@ def mask_frequencies(batch: SignalBatch, share: float, rng: torch.Generator) -> 
     away_BF = (number_F >= start_B1) & (number_F < start_B1 + width_B1)
     values_BCT = torch.fft.irfft(spectrum_BCF.masked_fill(away_BF[:, None], 0), n=batch.values.shape[2])
     return batch.replaced(values_BCT)
+
+
+def mix(batch: SignalBatch, share: float, rng: torch.Generator) -> SignalBatch:
+    """Blend every series with another one of the batch, which has a weight from U(0, share) (Zhang et al. 2018).
+
+    Series keep their steps. A value stays observed where it was; where the other has none, it stays as it is.
+    """
+    count = len(batch)
+    away_B = torch.rand(count, generator=rng, device=batch.device).mul(count - 1).long() + 1
+    other = batch.select((torch.arange(count, device=batch.device) + away_B) % count)
+    weight_B11 = share * torch.rand(count, 1, 1, generator=rng, device=batch.device)
+    blended_BCT = torch.lerp(batch.values, other.values, weight_B11)
+    return batch.replaced(torch.where(other.observed, blended_BCT, batch.values))

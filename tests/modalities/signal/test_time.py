@@ -50,3 +50,9 @@ def test_pooling_leaves_padding_out(how):
         part = tokens[row, :length]
         torch.testing.assert_close(found[row], part.mean(0) if how == "mean" else part.amax(0))
     assert pooled(tokens.bfloat16(), steps, how).dtype == torch.bfloat16
+
+
+def test_the_last_step_is_the_last_real_one():
+    tokens, steps = torch.randn(3, 5, 2), torch.arange(5) < torch.tensor([3, 5, 1])[:, None]
+    found = pooled(tokens, steps, "last")
+    assert torch.equal(found, torch.stack([tokens[0, 2], tokens[1, 4], tokens[2, 0]]))

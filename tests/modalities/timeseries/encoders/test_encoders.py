@@ -1,9 +1,10 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
 from sensorium.errors import RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.timeseries.encoders.dilated import Dilated
+from sensorium.modalities.timeseries.encoders.dilated import Dilated, Taps
 from sensorium.modalities.timeseries.encoders.inception import Inception
 from sensorium.modalities.timeseries.encoders.patch_transformer import PatchTransformer
 from tests.modalities.timeseries.series import batch_of, modality
@@ -68,6 +69,18 @@ def test_dilated_sees_as_far_as_it_says():
     seen = values.grad[0, 0].nonzero().flatten()
     reach = sum(2 * 2**i for i in range(4))  # two convolutions of kernel 3 in each of four blocks
     assert (seen.min(), seen.max()) == (100 - reach, 100 + reach)
+
+
+@pytest.mark.parametrize("length", [1, 4, 5, 9, 40])
+def test_taps_left_out_would_have_seen_nothing(length):
+    torch.manual_seed(0)
+    made = Taps(3, 2, 5, dilation=4)
+    x = torch.randn(2, 3, length)
+    wanted = F.conv1d(x, made.weight, made.bias, padding=8, dilation=4)
+    torch.testing.assert_close(made(x), wanted)
+    made(x).sum().backward()
+    reached = (made.weight.grad != 0).any(0).any(0)
+    assert reached.sum() == 2 * min(2, (length - 1) // 4) + 1
 
 
 def test_dilated_hides_steps_while_training_only():

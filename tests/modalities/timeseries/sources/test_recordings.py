@@ -109,3 +109,41 @@ def test_what_cannot_be_cut_is_told():
 def test_options_that_do_not_fit_are_refused(options):
     with pytest.raises(RecipeError):
         Windows(**options)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    length=st.integers(1, 120),
+    window=st.integers(1, 12),
+    stride=st.integers(1, 15),
+    ahead=st.integers(1, 6),
+    shares=st.tuples(st.floats(0, 0.45), st.floats(0, 0.45)),
+)
+def test_values_ahead_belong_to_the_part_of_their_window(length, window, stride, ahead, shares):
+    cuts = list(Windows(window, stride, shares, 0, ahead).cut(length))
+    ends = {"train": round((1 - sum(shares)) * length), "val": round((1 - shares[1]) * length), "test": length}
+    assert all(stop + ahead <= ends[part] for _, stop, part in cuts)
+    assert all(0 < stop - start <= window for start, stop, _ in cuts)
+
+
+def test_values_ahead_are_labels():
+    series = np.arange(20, dtype=np.float32)[None]
+    series[0, 12] = np.nan
+    windows = Windows(5, 5, (0.0, 0.0), ahead=3)
+    source = RecordingSource([Recording("r", series)], "x", windows, "a test")
+    assert source.key(0).labels == {"ahead 1": 5.0, "ahead 2": 6.0, "ahead 3": 7.0}
+    assert source.key(1).labels == {"ahead 1": 10.0, "ahead 2": 11.0}  # a missing value is no label
+    assert source.key(len(source) - 1).labels == {"ahead 1": 17.0, "ahead 2": 18.0, "ahead 3": 19.0}
+    both = RecordingSource([Recording("r", np.concatenate([series, -series]))], "x", windows, "a test")
+    assert both.key(0).labels["ahead 2, channel 1"] == -6
+    with pytest.raises(DataError, match="less far"):
+        RecordingSource(recordings([3, 2]), "x", Windows(1, ahead=3), "a test")
+
+
+def test_a_window_may_take_the_label_of_its_last_step():
+    made = [Recording(f"r{i}", np.zeros((1, 6), np.float32), {"odd": [0, 0, 1, 0, 0, 1], "kind": "a"}) for i in (0, 1)]
+    source = RecordingSource(made, "x", Windows(3, label_at="last"), "a test")
+    assert [source.key(i).labels["odd"] for i in range(2)] == [1, 1]
+    usual = RecordingSource(made, "x", Windows(3), "a test")
+    assert [usual.key(i).labels["odd"] for i in range(2)] == [0, 0]
+    assert source.key(0).labels["kind"] == "a"

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from sensorium.errors import RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.timeseries.views.crops import OverlappingCrops
-from sensorium.modalities.timeseries.views.generators import Augment, Permutation, Plain, WeakStrong
+from sensorium.modalities.timeseries.views.generators import Augment, HiddenPatches, Permutation, Plain, WeakStrong
 from sensorium.testing.compare import same
 from tests.modalities.timeseries.series import batch_of, modality, rng, sound
 
-EVERYTHING = {"segments": 5, "frequencies": 0.3, "channels": 0.3, "hide": 0.2}
+EVERYTHING = {"segments": 5, "frequencies": 0.3, "channels": 0.3, "hide": 0.2, "mix": 0.3}
 MADE = [
     (Plain, {}, 1),
     (Augment, {}, 2),
@@ -24,6 +24,8 @@ MADE = [
     (OverlappingCrops, {}, 2),
     (OverlappingCrops, {"shortest": 8}, 2),
     (Permutation, {}, 1),
+    (HiddenPatches, {}, 1),
+    (HiddenPatches, {"patch": 3, "run": 1.0, "hide": 0.9}, 1),
 ]
 
 
@@ -91,6 +93,53 @@ def test_the_target_names_the_order(segments):
         np.testing.assert_array_equal(values, [wanted, wanted + 1000])
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=4),
+    hide=st.floats(0.01, 0.99),
+    run=st.floats(1, 9),
+    seed=st.integers(0, 99),
+)
+def test_some_patches_are_hidden_and_some_stay(lengths, hide, run, seed):
+    batch = batch_of(lengths)
+    (view,) = HiddenPatches(modality(), 4, hide, run)(batch, rng(seed))
+    mask, real = view.info["mask"], batch.steps[:, ::4]
+    assert mask.shape == real.shape
+    assert not (mask & ~real).any()
+    several = real.sum(1) > 1
+    assert torch.equal(mask.any(1), several)
+    assert torch.equal((real & ~mask).any(1), torch.ones(len(lengths), dtype=torch.bool))
+
+
+def test_hidden_patches_come_in_runs_of_their_share():
+    (view,) = HiddenPatches(modality(), 1, 0.4, 5.0)(batch_of([1000] * 20), rng())
+    mask = view.info["mask"].int()
+    assert abs(mask.float().mean() - 0.4) < 0.03
+    starts = (mask.diff(dim=1) == 1).sum()
+    assert abs(mask.sum() / starts - 5) < 0.5
+
+
+def channel_0_everywhere(batch):
+    """A mutant of permutation, as found elsewhere: all channels get what the first one has."""
+    return batch.replaced(batch.values[:, :1].expand_as(batch.values).clone())
+
+
+def nothing_hidden(view):
+    """A mutant of masks, as found elsewhere: zeros, so that a masked objective has nothing to learn from."""
+    return torch.zeros_like(view.info["mask"])
+
+
+def test_mutants_are_caught():
+    batch = batch_of([24] * 3)
+    (view,) = Permutation(modality())(batch, rng())
+    ordered = batch.values.sort(2).values
+    torch.testing.assert_close(view.batch.values.sort(2).values, ordered)
+    assert not torch.allclose(channel_0_everywhere(view.batch).values.sort(2).values, ordered)
+    (view,) = HiddenPatches(modality(), 4)(batch, rng())
+    assert view.info["mask"].any(1).all()
+    assert not nothing_hidden(view).any(1).all()
+
+
 @pytest.mark.parametrize(
     ("cls", "options"),
     [
@@ -102,6 +151,8 @@ def test_the_target_names_the_order(segments):
         (WeakStrong, {"segments": 0}),
         (OverlappingCrops, {"shortest": 0}),
         (Permutation, {"segments": 6}),
+        (HiddenPatches, {"hide": 0.0}),
+        (HiddenPatches, {"patch": 0}),
     ],
 )
 def test_impossible_options_are_refused(cls, options):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from scipy.interpolate import CubicSpline
 
-from sensorium.modalities.timeseries.views.values import jitter, magnitude_warp, mask_frequencies, scaling
+from sensorium.modalities.timeseries.views.values import jitter, magnitude_warp, mask_frequencies, mix, scaling
 from tests.modalities.timeseries.series import batch_of, rng, sound
 
 
@@ -58,3 +58,27 @@ def test_a_band_of_frequencies_goes_and_the_mean_stays():
 @pytest.mark.parametrize("length", [1, 2, 3])
 def test_short_series_have_few_frequencies(length):
     sound(mask_frequencies(batch_of([length] * 3), 1.0, rng()))
+
+
+def test_mixed_series_lie_between_two_of_the_batch():
+    batch = batch_of([40] * 4, channels=2)
+    mixed = mix(batch, 0.5, rng())
+    sound(mixed)
+    for row in range(4):
+        off = (mixed.values[row] - batch.values[row]).flatten()
+        towards = [(batch.values[other] - batch.values[row]).flatten() for other in range(4)]
+        shares = [float(off @ t / (t @ t)) if other != row else 0.0 for other, t in enumerate(towards)]
+        best = max(range(4), key=lambda other: shares[other])  # one weight for all channels and steps
+        torch.testing.assert_close(off, shares[best] * towards[best], rtol=1e-4, atol=1e-5)
+        assert 0 < shares[best] <= 0.5
+
+
+def test_a_gap_of_the_other_series_leaves_values_alone():
+    batch = batch_of([30, 12], missing=0.3)
+    mixed = mix(batch, 1.0, rng())
+    sound(mixed)
+    assert torch.equal(mixed.observed, batch.observed)
+    alone = ~batch.observed.flip(0)
+    assert torch.equal(mixed.values[alone], batch.values[alone])
+    assert not torch.equal(mixed.values, batch.values)
+    assert torch.equal(mix(batch_of([9]), 1.0, rng()).values, batch_of([9]).values)  # nothing to mix with

@@ -1,0 +1,53 @@
+"""Series through whole trainings: arrays in memory, bad records among them, masked values."""
+
+import numpy as np
+import pytest
+import torch
+
+import sensorium
+from sensorium.data.arrays import ArraysSource
+from sensorium.learner import Learner
+from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.modalities.timeseries.encoders.patch_transformer import PatchTransformer
+from sensorium.modalities.timeseries.views.generators import HiddenPatches
+from sensorium.plugins.masked.mae import MAE
+from sensorium.plugins.masked.simmim import SimMIM
+from tests.modalities.timeseries.series import modality
+from tests.plugins.toy_token_modality import losses_while_training
+
+SMALL = ["train.steps=2", "data.workers=0", "evaluate.evaluators={}", "data.val=0", "data.test=0"]
+TINY = "modalities.timeseries.encoder={name: dilated, dim: 8, width: 4, depth: 2}"
+
+
+def test_an_array_is_fitted_in_one_line(tmp_path):
+    x = np.random.default_rng(0).normal(size=(12, 3, 20))
+    model = sensorium.fit("ts2vec", [*SMALL, TINY], source=ArraysSource({"timeseries": x}), run_dir=tmp_path / "run")
+    assert model.embed(timeseries=x)["timeseries"].shape == (12, 8)
+
+
+def test_bad_records_are_left_out_and_poor_ones_are_no_harm(tmp_path):
+    rng = np.random.default_rng(0)
+    good = [rng.normal(size=(1, n)) for n in (30, 17, 24, 9, 30, 12, 21, 16)]
+    poor = [np.full((1, 20), 7.0), [[3.0]], [[np.nan, 1.0, np.nan]]]  # constant, one step, one value
+    bad = [np.full((1, 9), np.nan), np.full((1, 9), np.inf), np.empty((1, 0)), "no series", rng.normal(size=(2, 9))]
+    source = ArraysSource({"timeseries": [*good, *poor, *bad]})
+    model = sensorium.fit("ts2vec", [*SMALL, TINY, "data.batch=4", "data.max_bad=0.5"], source=source, run_dir=tmp_path / "run")
+    features = model.embed(timeseries=[*good, *poor])["timeseries"]
+    assert features.isfinite().all()
+    for raw in bad:
+        with pytest.raises(sensorium.SensoriumError, match="Value 0 of timeseries"):
+            model.embed(timeseries=[raw])
+
+
+@pytest.mark.parametrize("objective", [SimMIM, lambda: MAE(width=16, depth=1, heads=2)])
+def test_masked_values_are_predicted_where_runs_of_patches_are_hidden(objective):
+    steps = np.arange(64)
+    rows = [np.sin(steps * f + p)[None].astype(np.float32) for f in (0.2, 0.3) for p in range(4)]
+    batch = SignalBatch.join(rows)
+    torch.manual_seed(0)
+    (view,) = HiddenPatches(modality(1), patch=4, hide=0.4)(batch, torch.Generator().manual_seed(0))
+    view.modality, view.present = "series", torch.ones(8, dtype=torch.bool)
+    encoder = PatchTransformer(modality(1), patch=4, width=32, depth=2, heads=2)
+    learner = Learner({"series": encoder}, objective())
+    found = losses_while_training(learner, {"series": [view]}, steps=40)
+    assert found[-1] < 0.7 * found[0]
