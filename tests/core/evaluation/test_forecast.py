@@ -26,7 +26,7 @@ def test_errors_are_in_deviations_of_the_train_part_and_grow_with_the_horizon():
     assert found["MSE 1 ↓"] < found["MSE 2 ↓"] < found["MSE 4 ↓"] < 0.2
     assert found["MSE 1 ↓"] == pytest.approx(0.01, rel=0.5)
     x, learned = (np.array([part.labels["ahead 1"].tolist()]).T for part in (test, train))
-    wanted = (x - evaluator.model.predict(test.features["a"].astype(float))[:, :1] * learned.std() - learned.mean())
+    wanted = x - evaluator.model.predict(test.features["a"].astype(float))[:, :1] * learned.std() - learned.mean()
     assert found["MAE 1 ↓"] == pytest.approx(np.abs(wanted / learned.std()).mean())
 
 

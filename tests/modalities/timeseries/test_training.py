@@ -31,7 +31,9 @@ def test_bad_records_are_left_out_and_poor_ones_are_no_harm(tmp_path):
     poor = [np.full((1, 20), 7.0), [[3.0]], [[np.nan, 1.0, np.nan]]]  # constant, one step, one value
     bad = [np.full((1, 9), np.nan), np.full((1, 9), np.inf), np.empty((1, 0)), "no series", rng.normal(size=(2, 9))]
     source = ArraysSource({"timeseries": [*good, *poor, *bad]})
-    model = sensorium.fit("ts2vec", [*SMALL, TINY, "data.batch=4", "data.max_bad=0.5"], source=source, run_dir=tmp_path / "run")
+    model = sensorium.fit(
+        "ts2vec", [*SMALL, TINY, "data.batch=4", "data.max_bad=0.5"], source=source, run_dir=tmp_path / "run"
+    )
     features = model.embed(timeseries=[*good, *poor])["timeseries"]
     assert features.isfinite().all()
     for raw in bad:
