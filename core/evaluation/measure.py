@@ -70,8 +70,8 @@ class Measurement:
             return {}
         if not len(self.parts["test"]):
             raise DataError(
-                "There is no test part to evaluate on: data.test is 0, or so small a share of few groups that none fell "
-                "into it. Set it higher, or give the records a split of their own."
+                "There is no test part to evaluate on: data.test is 0, or so small a share of few groups that it got "
+                "none. Set data.test higher, or give the records a split of their own."
             )
         firsts = [Model(model.plan, model.plan.learner()).to(model.device) for model in models]
         trained = [self._subject(model, "train", "test") for model in models]
