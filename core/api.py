@@ -21,6 +21,7 @@ from sensorium.evaluation.tables import Table
 from sensorium.extensions import Extensions, load_extensions
 from sensorium.files import write_atomically
 from sensorium.model import Model
+from sensorium.monitor.replay import Replayed, replay_step
 from sensorium.preparation import prepare
 from sensorium.recipe import Recipe, read_recipe
 from sensorium.run import Run
@@ -151,6 +152,29 @@ def _write_npz(path: Path, ids: Sequence[str], features: Mapping[str, np.ndarray
         np.savez(file, **{"ids": np.array(ids), **features})  # type: ignore[arg-type]
 
 
+def replay(
+    run: str | Path, *, source: Source | None = None, extensions: Extensions | None = None
+) -> list[Replayed]:
+    """Replay the last step of a run whose loss or gradient was not finite, and say where that arose.
+
+    Args:
+        run: the run folder; nothing in it is changed.
+        source: records in place of those that `data.source` names.
+        extensions: plugins, when not those that are installed.
+
+    Returns:
+        What came of each part of the step on each rank; every part is replayed by itself, on one device.
+
+    Raises:
+        RunError: when every step of the run was finite.
+    """
+    extensions = extensions or load_extensions()
+    opened = Run.open(run)
+    plan = make_plan(read_recipe(opened.recipe_file, extensions.registry), extensions)
+    source = _source_of(plan, source)
+    return replay_step(plan, source, Measurement(plan, source, opened).parts["train"], opened)
+
+
 def load(run: str | Path, checkpoint: str = "final", extensions: Extensions | None = None) -> Model:
     """Return the model of a run.
 
@@ -229,8 +253,13 @@ def _opened(
     plan = make_plan(read_recipe(plain, extensions.registry), extensions)
     for name, modality in plan.modalities.items():
         modality.load_state(model.plan.modalities[name].state())
-    if source is None:
-        if plan.source is None:
-            raise RecipeError("The run was given its source by hand: hand the same again with source=...")
-        source = plan.source()
-    return Model(plan, model.learner, model.run), Measurement(plan, source, model.run)
+    return Model(plan, model.learner, model.run), Measurement(plan, _source_of(plan, source), model.run)
+
+
+def _source_of(plan: Plan, source: Source | None) -> Source:
+    """Return the source that was handed in, or else the one that a run's recipe names."""
+    if source is not None:
+        return source
+    if plan.source is None:
+        raise RecipeError("The run was given its source by hand: hand the same again with source=...")
+    return plan.source()

@@ -145,6 +145,27 @@ class Evaluate(Section):
         return value
 
 
+class Monitor(Section):
+    """What is watched on the way, so that no run trains for a day on nothing."""
+
+    every: PositiveInt = Field(20, description="steps between looks at features, teachers and codes")
+    on_collapse: Literal["warn", "stop"] = Field(
+        "warn", description="what happens when they have collapsed: a warning once, or the end of the run"
+    )
+    patience: PositiveInt = Field(5, description="looks in a row that must find a collapse before anything is said")
+    spread: float = Field(
+        0.01, ge=0, description="least deviation of normalised features times sqrt(D): 0 for a point, 1 for a sphere"
+    )
+    rank: float = Field(1.1, ge=0, description="least effective rank of features (RankMe), from 1 up to their width")
+    information: float = Field(
+        0.01, ge=0, description="least nats that a teacher's target, or a code, tells of which record it belongs to"
+    )
+    codes: float = Field(1.5, ge=0, description="least perplexity of the prototypes or codes in use")
+    skips: NonNegativeInt = Field(
+        10, description="steps without a finite loss and gradient that are skipped; one more stops the run"
+    )
+
+
 class Log(Section):
     """What is written on the way."""
 
@@ -169,6 +190,7 @@ class Recipe(Section):
     train: Train = Field(description="how long, where and in which arithmetic")
     checkpoint: Checkpoints = Field(Checkpoints(), description="what is kept on the way")
     evaluate: Evaluate = Field(Evaluate(), description="what is measured")
+    monitor: Monitor = Field(Monitor(), description="what is watched on the way")
     log: Log = Field(Log(), description="what is written on the way")
 
     @model_validator(mode="after")
