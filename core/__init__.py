@@ -25,6 +25,7 @@ _HOME = {
     "View": "sensorium.types",
     "Outcome": "sensorium.types",
     "Needs": "sensorium.types",
+    "Scale": "sensorium.types",
     # what a plugin writes
     "Modality": "sensorium.contracts",
     "Encoder": "sensorium.contracts",
@@ -72,7 +73,7 @@ if TYPE_CHECKING:
     from sensorium.hookspecs import hookimpl
     from sensorium.recipe import Recipe
     from sensorium.teacher import Teacher, cosine_ramp
-    from sensorium.types import Batch, Features, Needs, Outcome, Record, View
+    from sensorium.types import Batch, Features, Needs, Outcome, Record, Scale, View
 
 
 def __getattr__(name: str) -> object:

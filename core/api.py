@@ -25,6 +25,7 @@ from sensorium.monitor.replay import Replayed, replay_step
 from sensorium.preparation import prepare
 from sensorium.recipe import Recipe, read_recipe
 from sensorium.run import Run
+from sensorium.scale import resolve, scale_of
 from sensorium.trainer import train
 
 log = logging.getLogger("sensorium")
@@ -90,6 +91,11 @@ def fit(
 def _train(plan: Plan, source: Source | None, run: Run, fabric: Any, resume: bool) -> Model:
     source = source if source is not None else plan.source()  # type: ignore[misc]
     measurement = Measurement(plan, source, run)
+    found = resolve(plan, scale_of(plan, len(measurement.parts["train"])))
+    if found and fabric.is_global_zero:
+        log.info("auto: %s", ", ".join(f"{path} = {value:g}" for path, value in found.items()))
+        if not resume:
+            run.keep_recipe(plan.recipe)
     training = prepare(plan, source, measurement.parts["train"], run, fabric, resume, measurement.on_val)
     try:
         train(training)
@@ -152,9 +158,7 @@ def _write_npz(path: Path, ids: Sequence[str], features: Mapping[str, np.ndarray
         np.savez(file, **{"ids": np.array(ids), **features})  # type: ignore[arg-type]
 
 
-def replay(
-    run: str | Path, *, source: Source | None = None, extensions: Extensions | None = None
-) -> list[Replayed]:
+def replay(run: str | Path, *, source: Source | None = None, extensions: Extensions | None = None) -> list[Replayed]:
     """Replay the last step of a run whose loss or gradient was not finite, and say where that arose.
 
     Args:

@@ -87,8 +87,7 @@ class Run:
                 f"The run folder {chosen} cannot be made ({error}): choose another with --run-dir."
             ) from error
         run = cls(chosen)
-        text = yaml.safe_dump(recipe.plain(), sort_keys=False, allow_unicode=True)
-        write_atomically(run.recipe_file, lambda path: path.write_text(text, encoding="utf-8"))
+        run.keep_recipe(recipe)
         plugins = [plugin.public() for plugin in extensions.plugins]
         run.update(state="created", started=_now(), versions=_versions(), plugins=plugins)
         return run
@@ -113,6 +112,11 @@ class Run:
         """Write facts into `run.json`."""
         text = json.dumps({**self.status(), **facts, "updated": _now()}, indent=2)
         write_atomically(self.status_file, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def keep_recipe(self, recipe: Recipe) -> None:
+        """Store the resolved recipe, whole."""
+        text = yaml.safe_dump(recipe.plain(), sort_keys=False, allow_unicode=True)
+        write_atomically(self.recipe_file, lambda path: path.write_text(text, encoding="utf-8"))
 
     def keep_state(self, name: str, state: dict[str, Any]) -> None:
         """Store what a modality learned."""

@@ -119,9 +119,7 @@ def replay_step(plan: Plan, source: Source, positions: np.ndarray, run: Run) -> 
     return found
 
 
-def _loader(
-    plan: Plan, source: Source, positions: np.ndarray, device: torch.device, rank: int, ranks: int
-) -> Loader:
+def _loader(plan: Plan, source: Source, positions: np.ndarray, device: torch.device, rank: int, ranks: int) -> Loader:
     recipe = plan.recipe
     return Loader(
         source,

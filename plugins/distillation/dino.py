@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sensorium import Needs, Objective, Outcome, Teacher, cosine_ramp, heads, losses
+from sensorium import Needs, Objective, Outcome, Scale, Teacher, cosine_ramp, heads, losses
 from sensorium.plugins.distillation.targets import Centred
 
 
@@ -26,6 +26,7 @@ class DINO(Objective):
     """
 
     needs = Needs(views=2, multicrop=True)
+    auto = {"prototypes": lambda scale: scale.power_of_two(1 / 8, 64, 65_536), "momentum": Scale.momentum}
 
     def __init__(
         self,

@@ -22,6 +22,7 @@ class SwAV(Objective):
     """
 
     needs = Needs(views=2, multicrop=True)
+    auto = {"prototypes": lambda scale: min(scale.power_of_two(1 / 8, 16, 4096), max(scale.batch // 2, 2))}
 
     def __init__(
         self,

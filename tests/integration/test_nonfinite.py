@@ -22,9 +22,7 @@ BAD = 11
 
 def fit(folder, recipe=None, **changes):
     recipe = recipe or toys.recipe(objective="queue", **changes)
-    return sensorium.fit(
-        recipe, source=toys.vectors(endless=[BAD]), run_dir=folder, extensions=toys.extensions()
-    )
+    return sensorium.fit(recipe, source=toys.vectors(endless=[BAD]), run_dir=folder, extensions=toys.extensions())
 
 
 def notes(folder):
@@ -69,7 +67,9 @@ def test_without_the_guard_queue_and_statistics_keep_what_is_not_finite(tmp_path
 
 
 def test_one_too_many_stops_the_run_with_what_to_do(tmp_path):
-    with pytest.raises(TrainingError, match=r"2 steps .* monitor.skips = 1 allows: lower optimizer.lr.*`sensorium replay"):
+    with pytest.raises(
+        TrainingError, match=r"2 steps .* monitor.skips = 1 allows: lower optimizer.lr.*`sensorium replay"
+    ):
         fit(tmp_path / "run", monitor={"skips": 1})
     assert len(notes(tmp_path / "run")) == 2
     assert json.loads((tmp_path / "run" / "run.json").read_text())["state"] == "failed"
