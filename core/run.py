@@ -7,7 +7,7 @@ metrics.jsonl          one line of figures every `log.every` steps, and one for 
 tensorboard/           the same, as TensorBoard events
 views.png              the views of the first batch
 bad-records.jsonl      records that could not be decoded, with the reason
-nonfinite/             steps.jsonl: steps without a finite loss and gradient, with their records; what came before the last
+nonfinite/             steps.jsonl: steps without a finite loss and gradient; what came before the last of them
 modalities/NAME.json   what each modality learned from the train part
 checkpoints/           step-NNNNNNNNN.ckpt, the last few and the best; best.json
 model/                 the exported model: model.safetensors and config.json

@@ -105,7 +105,7 @@ class CollapseAlarm:
         low = {key for key, value in self.figures.items() if value < getattr(self.options, _rule(key).threshold)}
         self._in_a_row = {key: self._in_a_row.get(key, 0) + 1 for key in low}
         self._said &= low
-        for key in sorted(low - self._said):
+        for key in (key for key in self.figures if key in low - self._said):
             if self._in_a_row[key] >= self.options.patience:
                 self._said.add(key)
                 self._alarm(step, key)
@@ -119,8 +119,8 @@ class CollapseAlarm:
         rule, what = _rule(key), key.split("/")[1]
         least = getattr(self.options, rule.threshold)
         told = (
-            f"{rule.name.format(what)} by step {step}: {rule.seen.format(what)} ({key} is {self.figures[key]:.3g}, below "
-            f"monitor.{rule.threshold} = {least:g}), likely because {rule.cause}: {self.advice}"
+            f"{rule.name.format(what)} by step {step}: {rule.seen.format(what)} ({key} is {self.figures[key]:.3g}, "
+            f"below monitor.{rule.threshold} = {least:g}), likely because {rule.cause}: {self.advice}"
         )
         if self.options.on_collapse == "stop":
             raise TrainingError(f"{told}; the run stops here, as monitor.on_collapse says.")

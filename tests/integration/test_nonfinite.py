@@ -148,8 +148,8 @@ def test_ranks_agree_on_what_is_undone(tmp_path, strategy):
     assert done.returncode == 0, done.stderr
     for note in notes(tmp_path / "run"):
         assert [len(ids) for ids in note["ids"]] == [8, 8]
-        assert str(BAD) in sum(note["ids"], [])
+        assert str(BAD) in [id for ids in note["ids"] for id in ids]
     assert len(notes(tmp_path / "run")) == 4
     parts = sensorium.replay(tmp_path / "run", source=toys.vectors(endless=[BAD]), extensions=toys.extensions())
     assert [part.rank for part in parts] == [0, 1]
-    assert sum((part.suspects for part in parts), []) == [str(BAD)]
+    assert [id for part in parts for id in part.suspects] == [str(BAD)]
