@@ -120,10 +120,15 @@ def learner_and_views(objective, names, causal=False):
         if not causal:
             return learner_and_views(objective, names, causal=True)
         raise Unserved(str(error)) from error
-    everything = torch.ones(BATCH, dtype=torch.bool)
-    ids = [str(i) for i in range(BATCH)]
-    records = RecordBatch(ids, {n: fitted(n)[1] for n in names}, dict.fromkeys(names, everything))
-    return learner, lambda step: make_views(copy.deepcopy(records), generators, generator("golden", "views", step))
+
+    def views(step, rows=range(BATCH)):
+        """Return the views of a step on some of the records."""
+        batches = {n: copy.deepcopy(fitted(n)[1].select(torch.tensor(rows))) for n in names}
+        everything = torch.ones(len(rows), dtype=torch.bool)
+        records = RecordBatch([str(i) for i in rows], batches, dict.fromkeys(names, everything))
+        return make_views(records, generators, generator("golden", "views", step))
+
+    return learner, views
 
 
 def losses_of(objective, names):
