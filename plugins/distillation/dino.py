@@ -49,13 +49,13 @@ class DINO(Objective):
 
     def build(self, encoders):
         """Make the head and the teacher."""
-        self.head = self.new_head(encoders)
+        self.head = self.new_head(encoders, self.batch_norm)
         self.teacher = Teacher(encoders, head=self.head)
         self.assign = self.assignment()
 
-    def new_head(self, encoders):
+    def new_head(self, encoders, batch_norm):
         """Return a head of the objective's sizes."""
-        return heads.PrototypeHead(encoders.single.dim, self.width, self.bottleneck, self.count, self.batch_norm)
+        return heads.PrototypeHead(encoders.single.dim, self.width, self.bottleneck, self.count, batch_norm)
 
     def assignment(self):
         """Return what turns a teacher's scores into targets."""
