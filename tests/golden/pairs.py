@@ -146,7 +146,7 @@ def losses_of(objective, names):
         loss.backward()
         optimizer.step()
         learner.objective.after_step((step + 1) / STEPS)
-        found.append(round(float(loss.detach()), 6))
+        found.append(round(float(loss.detach()), 5))
     return found
 
 
