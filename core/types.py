@@ -188,7 +188,9 @@ class Outcome:
         loss: scalar. Under distribution it is this rank's share, scaled so that the mean over ranks is the loss of
             the joined batch; the mean of gradients that DDP takes is then the gradient of the joined batch.
         logs: scalars to record, detached; they are averaged over ranks.
-        features: detached (N, D) rows, by name, that the health monitor watches for collapse.
+        features: detached (N, D) rows, by name, that the collapse alarm watches; the same names on every rank. It
+            watches the logs "teacher_entropy" with "prototypes_used", "code_entropy" with "codes_used", and
+            "code_perplexity" too.
     """
 
     loss: Tensor
