@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN = .venv/bin
 
-.PHONY: demo test test-slow check format lint types docs dist clean
+.PHONY: demo test test-slow check golden format lint types docs dist clean
 
 .venv/demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -24,6 +24,9 @@ test-slow: .venv/dev ## every test, minutes each
 	$(BIN)/python -m pytest -m slow -n 0
 
 check: format lint types test docs ## everything that must hold before a change lands
+
+golden: .venv/dev ## record the first losses of every objective on every modality anew; look at the difference
+	$(BIN)/python -m tests.golden.record
 
 format: .venv/dev
 	$(BIN)/ruff format --check .

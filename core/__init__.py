@@ -25,6 +25,7 @@ _HOME = {
     "View": "sensorium.types",
     "Outcome": "sensorium.types",
     "Needs": "sensorium.types",
+    "Scale": "sensorium.types",
     # what a plugin writes
     "Modality": "sensorium.contracts",
     "Encoder": "sensorium.contracts",
@@ -48,13 +49,14 @@ _HOME = {
     "fit": "sensorium.api",
     "load": "sensorium.api",
     "evaluate": "sensorium.api",
+    "replay": "sensorium.api",
     "Recipe": "sensorium.recipe",
 }
 __all__ = ["API_VERSION", "__version__", *_HOME]
 
 if TYPE_CHECKING:
     from sensorium import heads, losses
-    from sensorium.api import evaluate, fit, load
+    from sensorium.api import evaluate, fit, load, replay
     from sensorium.contracts import (
         Encoder,
         Encoders,
@@ -71,7 +73,7 @@ if TYPE_CHECKING:
     from sensorium.hookspecs import hookimpl
     from sensorium.recipe import Recipe
     from sensorium.teacher import Teacher, cosine_ramp
-    from sensorium.types import Batch, Features, Needs, Outcome, Record, View
+    from sensorium.types import Batch, Features, Needs, Outcome, Record, Scale, View
 
 
 def __getattr__(name: str) -> object:

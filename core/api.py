@@ -21,9 +21,11 @@ from sensorium.evaluation.tables import Table
 from sensorium.extensions import Extensions, load_extensions
 from sensorium.files import write_atomically
 from sensorium.model import Model
+from sensorium.monitor.replay import Replayed, replay_step
 from sensorium.preparation import prepare
 from sensorium.recipe import Recipe, read_recipe
 from sensorium.run import Run
+from sensorium.scale import resolve, scale_of
 from sensorium.trainer import train
 
 log = logging.getLogger("sensorium")
@@ -89,6 +91,11 @@ def fit(
 def _train(plan: Plan, source: Source | None, run: Run, fabric: Any, resume: bool) -> Model:
     source = source if source is not None else plan.source()  # type: ignore[misc]
     measurement = Measurement(plan, source, run)
+    found = resolve(plan, scale_of(plan, len(measurement.parts["train"])))
+    if found and fabric.is_global_zero:
+        log.info("auto: %s", ", ".join(f"{path} = {value:g}" for path, value in found.items()))
+        if not resume:
+            run.keep_recipe(plan.recipe)
     training = prepare(plan, source, measurement.parts["train"], run, fabric, resume, measurement.on_val)
     try:
         train(training)
@@ -149,6 +156,27 @@ def embed_source(
 def _write_npz(path: Path, ids: Sequence[str], features: Mapping[str, np.ndarray]) -> None:
     with open(path, "wb") as file:
         np.savez(file, **{"ids": np.array(ids), **features})  # type: ignore[arg-type]
+
+
+def replay(run: str | Path, *, source: Source | None = None, extensions: Extensions | None = None) -> list[Replayed]:
+    """Replay the last step of a run whose loss or gradient was not finite, and say where that arose.
+
+    Args:
+        run: the run folder; nothing in it is changed.
+        source: records in place of those that `data.source` names.
+        extensions: plugins, when not those that are installed.
+
+    Returns:
+        What came of each part of the step on each rank; every part is replayed by itself, on one device.
+
+    Raises:
+        RunError: when every step of the run was finite.
+    """
+    extensions = extensions or load_extensions()
+    opened = Run.open(run)
+    plan = make_plan(read_recipe(opened.recipe_file, extensions.registry), extensions)
+    source = _source_of(plan, source)
+    return replay_step(plan, source, Measurement(plan, source, opened).parts["train"], opened)
 
 
 def load(run: str | Path, checkpoint: str = "final", extensions: Extensions | None = None) -> Model:
@@ -229,8 +257,13 @@ def _opened(
     plan = make_plan(read_recipe(plain, extensions.registry), extensions)
     for name, modality in plan.modalities.items():
         modality.load_state(model.plan.modalities[name].state())
-    if source is None:
-        if plan.source is None:
-            raise RecipeError("The run was given its source by hand: hand the same again with source=...")
-        source = plan.source()
-    return Model(plan, model.learner, model.run), Measurement(plan, source, model.run)
+    return Model(plan, model.learner, model.run), Measurement(plan, _source_of(plan, source), model.run)
+
+
+def _source_of(plan: Plan, source: Source | None) -> Source:
+    """Return the source that was handed in, or else the one that a run's recipe names."""
+    if source is not None:
+        return source
+    if plan.source is None:
+        raise RecipeError("The run was given its source by hand: hand the same again with source=...")
+    return plan.source()

@@ -104,6 +104,14 @@ def broadcast(value: object) -> object:
     return box[0]
 
 
+def everyones(value: object) -> list:
+    """Return every rank's value, any that can be pickled, in rank order."""
+    found: list = [value] * world()
+    if world() > 1:
+        dist.all_gather_object(found, value)
+    return found
+
+
 def share_buffers(module: nn.Module) -> None:
     """Give every rank the buffers of rank 0."""
     if world() > 1:

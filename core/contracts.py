@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sensorium.types import Batch, Features, Needs, Outcome, Record, View
+from sensorium.types import Batch, Features, Needs, Outcome, Record, Scale, View
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -224,6 +224,8 @@ class Objective(nn.Module, ABC):
     """
 
     needs: ClassVar[Needs] = Needs()
+    auto: ClassVar[Mapping[str, Callable[[Scale], Any]]] = {}
+    """Option name -> what it is at a scale of training, when a recipe leaves it out or says `auto`."""
 
     @abstractmethod
     def build(self, encoders: Encoders) -> None:

@@ -40,6 +40,12 @@ class RunError(SensoriumError):
     code = 5
 
 
+class TrainingError(SensoriumError):
+    """A training that cannot go on: features collapsed, or too many steps gave no finite loss and gradient."""
+
+    code = 6
+
+
 class Interrupted(SensoriumError):
     """The run was asked to stop (SIGTERM), wrote a checkpoint and can be resumed."""
 

@@ -59,22 +59,23 @@ def build_optimizer(module: nn.Module, options: Options) -> torch.optim.Optimize
         {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
+    rate = float(options.lr)
     if options.name == "adamw":
-        return torch.optim.AdamW(groups, lr=options.lr, betas=options.betas, eps=options.eps)
+        return torch.optim.AdamW(groups, lr=rate, betas=options.betas, eps=options.eps)
     if options.name == "sgd":
-        return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum)
-    return LARS(groups, lr=options.lr, momentum=options.momentum)
+        return torch.optim.SGD(groups, lr=rate, momentum=options.momentum)
+    return LARS(groups, lr=rate, momentum=options.momentum)
 
 
 def rate_at(step: int, steps: int, options: Options) -> float:
     """Return the learning rate of optimizer step `step` (from 0) of `steps`: linear warm-up, then cosine."""
-    warm = options.warmup * steps
+    peak, warm = float(options.lr), float(options.warmup) * steps  # numbers, once `sensorium.scale` resolved `auto`
     if step < warm:
-        return options.lr * (step + 1) / (math.floor(warm) + 1)
+        return peak * (step + 1) / (math.floor(warm) + 1)
     if options.schedule == "constant":
-        return options.lr
+        return peak
     done = (step - warm) / max(steps - warm, 1)
-    return options.lr * (options.final + (1 - options.final) * 0.5 * (1 + math.cos(math.pi * done)))
+    return peak * (options.final + (1 - options.final) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

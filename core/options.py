@@ -30,7 +30,7 @@ class Option:
         name: its keyword.
         annotation: its type; `Any` when the constructor says none.
         required: whether a recipe must give it.
-        default: its value when a recipe does not give it.
+        default: its value when a recipe does not give it; "auto" where that hangs on the data (`Objective.auto`).
         help: what the docstring says of it.
     """
 
@@ -64,13 +64,13 @@ def options_of(target: Callable[..., Any], skip: int | tuple[str, ...] = 0) -> l
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = [p for p in inspect.signature(target).parameters.values() if p.kind not in kinds]
     filled = [p.name for p in parameters[:skip]] if isinstance(skip, int) else skip
-    told = _documented(target)
+    told, auto = _documented(target), getattr(target, "auto", {})
     return [
         Option(
             name=p.name,
             annotation=_annotation(target, p),
             required=p.default is p.empty,
-            default=None if p.default is p.empty else p.default,
+            default=None if p.default is p.empty else "auto" if p.name in auto else p.default,
             help=told.get(p.name, ""),
         )
         for p in parameters
@@ -87,7 +87,8 @@ def check_options(
 ) -> dict[str, Any]:
     """Return the given options as the constructor wants them (a list becomes the tuple that it asks for).
 
-    Nothing is guessed: "3" is no integer, 1 is not true, and an integer is a number.
+    Nothing is guessed: "3" is no integer, 1 is not true, and an integer is a number. What is left to be found out from
+    the data, as `auto`, is left out.
 
     Args:
         target: the class or function.
@@ -111,7 +112,12 @@ def check_options(
         if option.required and option.name not in given:
             told = f" ({option.help.rstrip('.')})" if option.help else ""
             raise RecipeError(f"{path}.{option.name} is missing: '{name}' needs it, {option.type}{told}.")
-    return {key: _coerced(options[key], value, path) for key, value in given.items()}
+    auto = getattr(target, "auto", {})
+    return {
+        key: _coerced(options[key], value, path)
+        for key, value in given.items()
+        if not (value == "auto" and key in auto)
+    }
 
 
 def _coerced(option: Option, value: Any, path: str) -> Any:

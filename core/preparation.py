@@ -22,10 +22,13 @@ from sensorium.data.loader import Loader
 from sensorium.errors import BadSample, RecipeError, RunError
 from sensorium.learner import Learner
 from sensorium.model import Model
+from sensorium.monitor.collapse import CollapseAlarm
 from sensorium.monitor.gallery import draw_gallery
 from sensorium.monitor.metrics import Metrics
+from sensorium.monitor.nonfinite import Guard
 from sensorium.monitor.progress import Meter, ProgressLine
 from sensorium.optim import build_optimizer
+from sensorium.options import options_of
 from sensorium.randomness import generator
 from sensorium.recipe.schema import Recipe
 from sensorium.run import Run
@@ -40,6 +43,7 @@ class Intervals:
     """Which steps (counted from 1) are due for what."""
 
     log: Callable[[int], bool]
+    look: Callable[[int], bool]
     evaluate: Callable[[int], bool]
     checkpoint: Callable[[int], bool]
 
@@ -58,6 +62,8 @@ class Training:
     loader: Loader
     checkpoints: Checkpoints
     meter: Meter
+    alarm: CollapseAlarm
+    guard: Guard
     steps: int
     step: int = 0
     metrics: Metrics | None = None
@@ -84,6 +90,7 @@ class Training:
         evaluate = self.recipe.evaluate.every
         return Intervals(
             log=due(self.recipe.log.every),
+            look=due(self.recipe.monitor.every),
             evaluate=due(max(round(evaluate * epoch), 1) if evaluate and self.evaluate else None),
             checkpoint=due(max(round(self.recipe.checkpoint.every * epoch), 1)),
         )
@@ -203,14 +210,30 @@ def prepare(
     learner.train()
     steps = recipe.train.steps or max(round(recipe.train.epochs * loader.steps_per_epoch), 1)
     checkpoints = Checkpoints(run.checkpoints, recipe.checkpoint.keep)
-    training = Training(
-        plan, run, fabric, learner, module, optimizer, average, loader, checkpoints, Meter(recipe.data.batch), steps
-    )
-    training.evaluate = evaluate
+    step = 0
     if resume:
         state = checkpoints.latest()
         if state is None:
             raise RunError(f"{run.folder} has no checkpoint that can be read: start the run anew in another folder.")
+        step = state["step"]
+    training = Training(
+        plan,
+        run,
+        fabric,
+        learner,
+        module,
+        optimizer,
+        average,
+        loader,
+        checkpoints,
+        Meter(recipe.data.batch),
+        CollapseAlarm(recipe.monitor, [option.name for option in options_of(type(learner.objective))]),
+        Guard(fabric, learner, optimizer.optimizer, run.nonfinite, recipe.monitor.skips, step),
+        steps,
+        step,
+        evaluate=evaluate,
+    )
+    if resume:
         training.load(state)
     if fabric.is_global_zero:
         training.metrics = Metrics(run, recipe, training.step)

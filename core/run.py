@@ -7,6 +7,7 @@ metrics.jsonl          one line of figures every `log.every` steps, and one for 
 tensorboard/           the same, as TensorBoard events
 views.png              the views of the first batch
 bad-records.jsonl      records that could not be decoded, with the reason
+nonfinite/             steps.jsonl: steps without a finite loss and gradient; what came before the last of them
 modalities/NAME.json   what each modality learned from the train part
 checkpoints/           step-NNNNNNNNN.ckpt, the last few and the best; best.json
 model/                 the exported model: model.safetensors and config.json
@@ -55,6 +56,7 @@ class Run:
         self.tensorboard = folder / "tensorboard"
         self.gallery_file = folder / "views.png"
         self.bad_file = folder / "bad-records.jsonl"
+        self.nonfinite = folder / "nonfinite"
         self.modalities = folder / "modalities"
         self.checkpoints = folder / "checkpoints"
         self.model = folder / "model"
@@ -85,8 +87,7 @@ class Run:
                 f"The run folder {chosen} cannot be made ({error}): choose another with --run-dir."
             ) from error
         run = cls(chosen)
-        text = yaml.safe_dump(recipe.plain(), sort_keys=False, allow_unicode=True)
-        write_atomically(run.recipe_file, lambda path: path.write_text(text, encoding="utf-8"))
+        run.keep_recipe(recipe)
         plugins = [plugin.public() for plugin in extensions.plugins]
         run.update(state="created", started=_now(), versions=_versions(), plugins=plugins)
         return run
@@ -111,6 +112,11 @@ class Run:
         """Write facts into `run.json`."""
         text = json.dumps({**self.status(), **facts, "updated": _now()}, indent=2)
         write_atomically(self.status_file, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def keep_recipe(self, recipe: Recipe) -> None:
+        """Store the resolved recipe, whole."""
+        text = yaml.safe_dump(recipe.plain(), sort_keys=False, allow_unicode=True)
+        write_atomically(self.recipe_file, lambda path: path.write_text(text, encoding="utf-8"))
 
     def keep_state(self, name: str, state: dict[str, Any]) -> None:
         """Store what a modality learned."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sensorium import collectives
-from sensorium.errors import Interrupted, SensoriumError
+from sensorium.errors import Interrupted
 from sensorium.learner import make_views
 from sensorium.optim import rate_at, set_rate
 from sensorium.preparation import Training
@@ -28,15 +28,20 @@ def train(t: Training) -> None:
 
     Raises:
         Interrupted: after SIGTERM, when the checkpoint is written.
+        TrainingError: when features collapsed and the run is to stop, or too many steps were undone.
     """
     every = t.intervals()
     losses: list[Tensor] = []
     with _stop_on_sigterm() as stop:
         for step, parts in enumerate(t.meter.waiting(t.loader.batches(t.step, t.steps)), t.step):
-            outcome, loss = take_step(t, step, parts)
-            losses.append(loss)
+            taken = take_step(t, step, parts)
             t.step = step + 1
-            if every.log(t.step):
+            if taken is not None:
+                outcome, loss = taken
+                losses.append(loss)
+                if every.look(t.step):
+                    t.alarm.look(t.step, outcome)
+            if every.log(t.step) and losses:
                 record(t, outcome, losses)
                 losses.clear()
             if every.evaluate(t.step):
@@ -51,10 +56,16 @@ def train(t: Training) -> None:
                 )
 
 
-def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome, Tensor]:
-    """Take optimizer step `step` on the parts of one batch; returns the last outcome and this rank's mean loss."""
+def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome, Tensor] | None:
+    """Take optimizer step `step` on the parts of one batch.
+
+    Returns:
+        The last part's outcome and this rank's mean loss; None when the step was undone, its loss or gradient not
+        being finite on some rank.
+    """
     seed, rank, recipe = t.recipe.seed, t.fabric.global_rank, t.recipe.train
     set_rate(t.optimizer, rate_at(step, t.steps, t.recipe.optimizer))
+    t.guard.remember()
     losses = []
     for i, records in enumerate(parts):
         seed_globals(seed, "step", step, rank, i)
@@ -63,14 +74,17 @@ def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome
             outcome: Outcome = t.module(views)
             t.fabric.backward(outcome.loss / len(parts))
         losses.append(outcome.loss.detach())
-    if recipe.clip:
-        t.fabric.clip_gradients(t.module, t.optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
+    loss, clip = torch.stack(losses).mean(), recipe.clip or math.inf
+    norm = t.fabric.clip_gradients(t.module, t.optimizer, max_norm=clip, error_if_nonfinite=False)
+    if not t.guard.admits(loss, norm):
+        t.guard.undo(step, loss, norm, [id for records in parts for id in records.ids])
+        return None
     t.optimizer.step()
     t.optimizer.zero_grad(set_to_none=True)
     t.learner.objective.after_step((step + 1) / t.steps)
     if t.average is not None:
         t.average.update_parameters(t.learner)
-    return outcome, torch.stack(losses).mean()
+    return outcome, loss
 
 
 def record(t: Training, outcome: Outcome, losses: list[Tensor]) -> None:
@@ -78,16 +92,13 @@ def record(t: Training, outcome: Outcome, losses: list[Tensor]) -> None:
     names = sorted(outcome.logs)
     values = torch.stack([torch.stack(losses).mean(), *(outcome.logs[n].float().to(t.device) for n in names)])
     loss, *logs = collectives.mean(values).tolist()
-    if not math.isfinite(loss):
-        raise SensoriumError(
-            f"The loss became {loss} before step {t.step}: lower optimizer.lr, lengthen optimizer.warmup, "
-            f"or set train.precision to 32-true; the last checkpoint is in {t.run.checkpoints}."
-        )
     figures = {
         "loss": loss,
         **dict(zip(names, logs, strict=True)),
         "lr": rate_at(t.step - 1, t.steps, t.recipe.optimizer),
         "epoch": t.step / t.loader.steps_per_epoch,
+        "skipped": len(t.guard.noted),
+        **t.alarm.read(),
         **t.meter.read(),
     }
     t.report(figures)

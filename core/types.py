@@ -7,6 +7,7 @@ width, D features, N rows of any kind.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
@@ -187,7 +188,9 @@ class Outcome:
         loss: scalar. Under distribution it is this rank's share, scaled so that the mean over ranks is the loss of
             the joined batch; the mean of gradients that DDP takes is then the gradient of the joined batch.
         logs: scalars to record, detached; they are averaged over ranks.
-        features: detached (N, D) rows, by name, that the health monitor watches for collapse.
+        features: detached (N, D) rows, by name, that the collapse alarm watches; the same names on every rank. It
+            watches the logs "teacher_entropy" with "prototypes_used", "code_entropy" with "codes_used", and
+            "code_perplexity" too.
     """
 
     loss: Tensor
@@ -213,3 +216,26 @@ class Needs:
     modalities: Literal["one", "many"] = "one"
     tokens: bool = False
     target: str | None = None
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large a training is; what `auto` values of a recipe hang on.
+
+    Args:
+        records: records of the train part.
+        batch: records of one optimizer step, over all ranks.
+        steps: optimizer steps of the whole training.
+    """
+
+    records: int
+    batch: int
+    steps: int
+
+    def power_of_two(self, share: float, least: int, most: int) -> int:
+        """Return the largest power of two within a share of the records, kept between two others and within them."""
+        return 2 ** int(math.log2(max(min(max(share * self.records, least), most, self.records), 1)))
+
+    def momentum(self, most: float = 0.996) -> float:
+        """Return a teacher's momentum at the start: it looks back over a twentieth of the steps, at least ten."""
+        return min(1 - 1 / max(self.steps / 20, 10), most)

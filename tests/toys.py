@@ -159,8 +159,8 @@ def extensions():
     return load_extensions(environ={}, found=[EntryPoint("toys", "tests.toys", "sensorium")])
 
 
-def vectors(count=96, width=8, seed=0, missing=0.0):
-    """Pairs of vectors, the second a fixed rotation of the first, in four classes."""
+def vectors(count=96, width=8, seed=0, missing=0.0, endless=()):
+    """Pairs of vectors, the second a fixed rotation of the first, in four classes; `endless` ones are infinite."""
     rng = np.random.default_rng(seed)
     centres = 2 * rng.standard_normal((4, width))
     classes = rng.integers(0, 4, count)
@@ -170,6 +170,7 @@ def vectors(count=96, width=8, seed=0, missing=0.0):
     def written(row):
         return " ".join(f"{value:.5f}" for value in row)
 
+    a[list(endless)] = np.inf
     values = {"a": [written(r) for r in a], "b": [None if rng.random() < missing else written(r) for r in b]}
     return ArraysSource(values, labels={"class": classes.tolist()})
 

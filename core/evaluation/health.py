@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from sensorium import losses
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.similarity import similarities, unit_rows
@@ -56,8 +57,8 @@ class Health(Evaluator):
     def _single(self, x_ND: np.ndarray) -> dict[str, float]:
         unit_ND = unit_rows(x_ND)
         return {
-            "rankme": rankme(x_ND),
-            "spread": float(unit_ND.std(dim=0, correction=0).mean()) * x_ND.shape[1] ** 0.5,
+            "rankme": float(losses.effective_rank(torch.as_tensor(x_ND))),
+            "spread": float(losses.spread(unit_ND)),
             "uniformity ↓": self._uniformity(unit_ND),
         }
 
@@ -71,14 +72,3 @@ class Health(Evaluator):
             potential_BN[:, block].fill_diagonal_(0)
             total += float(potential_BN.double().sum())
         return float(np.log(total / (n * (n - 1))))
-
-
-def rankme(x_ND: np.ndarray) -> float:
-    """Return the effective rank exp(-sum p log p), p the singular values' shares of their sum; 0 for zero features."""
-    x = torch.as_tensor(x_ND).double()
-    gram = x.T @ x if x.shape[0] >= x.shape[1] else x @ x.T
-    values = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
-    if values.sum() == 0:
-        return 0.0
-    share = values / values.sum()
-    return float(torch.special.entr(share).sum().exp())

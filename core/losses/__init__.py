@@ -13,6 +13,7 @@ from sensorium.losses.distillation import (
 )
 from sensorium.losses.future import future_contrast
 from sensorium.losses.hardness import Guide, debiased, hcl, hn_nce
+from sensorium.losses.health import effective_rank, spread
 from sensorium.losses.hierarchical import hierarchical_contrast
 from sensorium.losses.masked import masked_regression, reconstruction
 from sensorium.losses.queue import nearest_rows, queue_contrast
@@ -29,6 +30,7 @@ __all__ = [
     "clip",
     "debiased",
     "decoupled",
+    "effective_rank",
     "entropy",
     "future_contrast",
     "hcl",
@@ -50,6 +52,7 @@ __all__ = [
     "siglip",
     "sigreg",
     "sinkhorn_knopp",
+    "spread",
     "supervised_contrastive",
     "swapped_cross_entropy",
     "token_cross_entropy",

@@ -5,7 +5,7 @@ Names of parts are resolved, and their options checked, by `sensorium.assembly`.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -69,13 +69,17 @@ class Optimizer(Section):
     """How weights move."""
 
     name: Literal["adamw", "sgd", "lars"] = Field("adamw", description="the rule")
-    lr: PositiveFloat = Field(1e-3, description="the peak learning rate")
+    lr: PositiveFloat | Literal["auto"] = Field(
+        1e-3, description="the peak learning rate; auto: by the rule and data.batch, 1e-3 for adamw and a batch of 256"
+    )
     weight_decay: float = Field(0.05, ge=0, description="decay of matrices; biases, norms and scalars are spared")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd and lars")
     betas: tuple[float, float] = Field((0.9, 0.98), description="moment decays of adamw")
     eps: PositiveFloat = Field(1e-6, description="the stabiliser of adamw")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="how the rate goes after the warm-up")
-    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps over which the rate rises from zero")
+    warmup: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = Field(
+        0.05, description="share of the steps over which the rate rises from zero; auto: 100 steps, .05 to .3 of them"
+    )
     final: float = Field(0.0, ge=0, le=1, description="the last rate of the cosine, as a share of the peak")
 
 
@@ -145,6 +149,27 @@ class Evaluate(Section):
         return value
 
 
+class Monitor(Section):
+    """What is watched on the way, so that no run trains for a day on nothing."""
+
+    every: PositiveInt = Field(20, description="steps between looks at features, teachers and codes")
+    on_collapse: Literal["warn", "stop"] = Field(
+        "warn", description="what happens when they have collapsed: a warning once, or the end of the run"
+    )
+    patience: PositiveInt = Field(5, description="looks in a row that must find a collapse before anything is said")
+    spread: float = Field(
+        0.03, ge=0, description="least deviation of normalised features times sqrt(D): 0 for a point, 1 for a sphere"
+    )
+    rank: float = Field(1.3, ge=0, description="least effective rank of features (RankMe), from 1 up to their width")
+    information: float = Field(
+        0.01, ge=0, description="least nats that a teacher's target, or a code, tells of which record it belongs to"
+    )
+    codes: float = Field(1.5, ge=0, description="least perplexity of the prototypes or codes in use")
+    skips: NonNegativeInt = Field(
+        10, description="steps without a finite loss and gradient that are skipped; one more stops the run"
+    )
+
+
 class Log(Section):
     """What is written on the way."""
 
@@ -169,6 +194,7 @@ class Recipe(Section):
     train: Train = Field(description="how long, where and in which arithmetic")
     checkpoint: Checkpoints = Field(Checkpoints(), description="what is kept on the way")
     evaluate: Evaluate = Field(Evaluate(), description="what is measured")
+    monitor: Monitor = Field(Monitor(), description="what is watched on the way")
     log: Log = Field(Log(), description="what is written on the way")
 
     @model_validator(mode="after")

@@ -120,8 +120,8 @@ def checks_of(
     plugin = extensions.find(name)
     if plugin.state != "loaded":
         raise PluginError(f"Nothing can be checked: {plugin.sentence}.") from plugin.error
-    samples = _declared(extensions, "sensorium_samples") | dict(samples or {})
-    options = _declared(extensions, "sensorium_options") | dict(options or {})
+    samples = declared(extensions, "sensorium_samples") | dict(samples or {})
+    options = declared(extensions, "sensorium_options") | dict(options or {})
     checks = [Check(f"plugin {plugin.name} registers without heavy imports", partial(_registers_lightly, plugin))]
     for kind in KINDS:
         for spec in extensions.registry.specs(kind):
@@ -172,7 +172,7 @@ def _registers_lightly(plugin: Plugin) -> None:
     expect(not heavy, f"its module imports {', '.join(heavy)}; name targets as strings and import them there")
 
 
-def _declared(extensions: Extensions, attribute: str) -> dict[str, Any]:
+def declared(extensions: Extensions, attribute: str) -> dict[str, Any]:
     """Return what the modules of all loaded plugins declare; a "module:attribute" string is loaded."""
     declared: dict[str, Any] = {}
     for plugin in extensions.plugins:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from sensorium import Needs, Objective, Outcome, Teacher, View, losses
+from sensorium import Needs, Objective, Outcome, Scale, Teacher, View, losses
 from sensorium.plugins.contrastive.queue import Queue
 
 
@@ -25,6 +25,7 @@ class MoCo(Objective):
     """
 
     needs = Needs(views=2)
+    auto = {"queue": lambda scale: scale.power_of_two(1 / 8, 64, 65_536), "momentum": Scale.momentum}
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sensorium import Needs, Objective, Outcome, Teacher, cosine_ramp, heads, losses
+from sensorium import Needs, Objective, Outcome, Scale, Teacher, cosine_ramp, heads, losses
 
 
 class MoCoV3(Objective):
@@ -22,6 +22,7 @@ class MoCoV3(Objective):
     """
 
     needs = Needs(views=2)
+    auto = {"momentum": Scale.momentum}
 
     def __init__(
         self, temperature: float = 0.2, momentum: float = 0.99, width: int = 2048, dim: int = 256, layers: int = 3

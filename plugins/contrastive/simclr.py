@@ -29,5 +29,9 @@ class SimCLR(Objective):
         """Contrast the two views."""
         f1, f2 = encode(views)
         z1_BD, z2_BD = self.project(f1.pooled), self.project(f2.pooled)
-        loss = losses.nt_xent(z1_BD, z2_BD, self.temperature)
-        return Outcome(loss, features={"features": f1.pooled.detach(), "projection": z1_BD.detach()})
+        features = {"features": f1.pooled.detach(), "projection": z1_BD.detach()}
+        return Outcome(self.contrast(z1_BD, z2_BD), features=features)
+
+    def contrast(self, z1_BD, z2_BD):
+        """Return the loss between the projections of two views."""
+        return losses.nt_xent(z1_BD, z2_BD, self.temperature)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sensorium import Needs, Objective, Outcome, Teacher, cosine_ramp, heads, losses
+from sensorium import Needs, Objective, Outcome, Scale, Teacher, cosine_ramp, heads, losses
 
 
 class BYOL(Objective):
@@ -17,6 +17,7 @@ class BYOL(Objective):
     """
 
     needs = Needs(views=2)
+    auto = {"momentum": Scale.momentum}
 
     def __init__(self, momentum: float = 0.99, width: int = 2048, dim: int = 256) -> None:
         super().__init__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sensorium import Needs, Objective, Outcome, Teacher, cosine_ramp, heads, losses
+from sensorium import Needs, Objective, Outcome, Scale, Teacher, cosine_ramp, heads, losses
 from sensorium.plugins.distillation.targets import Centred
 
 
@@ -26,6 +26,7 @@ class DINO(Objective):
     """
 
     needs = Needs(views=2, multicrop=True)
+    auto = {"prototypes": lambda scale: scale.power_of_two(1 / 8, 64, 65_536), "momentum": Scale.momentum}
 
     def __init__(
         self,
@@ -48,13 +49,13 @@ class DINO(Objective):
 
     def build(self, encoders):
         """Make the head and the teacher."""
-        self.head = self.new_head(encoders)
+        self.head = self.new_head(encoders, self.batch_norm)
         self.teacher = Teacher(encoders, head=self.head)
         self.assign = self.assignment()
 
-    def new_head(self, encoders):
+    def new_head(self, encoders, batch_norm):
         """Return a head of the objective's sizes."""
-        return heads.PrototypeHead(encoders.single.dim, self.width, self.bottleneck, self.count, self.batch_norm)
+        return heads.PrototypeHead(encoders.single.dim, self.width, self.bottleneck, self.count, batch_norm)
 
     def assignment(self):
         """Return what turns a teacher's scores into targets."""

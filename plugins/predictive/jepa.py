@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from sensorium import Decoder, Needs, Objective, Outcome, Teacher, at_places, cosine_ramp, losses, places_of
+from sensorium import Decoder, Needs, Objective, Outcome, Scale, Teacher, at_places, cosine_ramp, losses, places_of
 from sensorium.plugins.predictive.blocks import draw_context_and_targets, on_grid
 
 
@@ -27,6 +27,7 @@ class JEPA(Objective):
     """
 
     needs = Needs(views=1, tokens=True)
+    auto = {"momentum": Scale.momentum}
 
     def __init__(
         self,

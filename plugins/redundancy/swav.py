@@ -22,6 +22,7 @@ class SwAV(Objective):
     """
 
     needs = Needs(views=2, multicrop=True)
+    auto = {"prototypes": lambda scale: min(scale.power_of_two(1 / 8, 16, 4096), max(scale.batch // 2, 2))}
 
     def __init__(
         self,
@@ -52,9 +53,11 @@ class SwAV(Objective):
         scores = [self.prototypes(z_BD, learn) for z_BD in projected]
         codes = [losses.sinkhorn_knopp(s_BK, self.epsilon, self.iterations) for s_BK in scores[: self.large]]
         loss = losses.swapped_cross_entropy(scores, codes, self.temperature)
+        codes_NK = torch.cat(codes)
+        used = losses.entropy(codes_NK.mean(0, keepdim=True)).exp()
         return Outcome(
             loss,
-            logs={"code_entropy": losses.entropy(torch.cat(codes))},
+            logs={"code_entropy": losses.entropy(codes_NK), "codes_used": used},
             features={"features": features[0].pooled.detach(), "projection": projected[0].detach()},
         )
 

@@ -9,8 +9,8 @@ from sensorium.plugins.predictive.lejepa import LeJEPA
 from tests.distributed.ranks import on_ranks
 from tests.plugins.toy_token_modality import Sequences, learner_of, view_of
 
-CUTS = [(3, 1), (4, 0), (2, 2)]
-"""How many of the four rows each rank has."""
+CUTS = {2: [(3, 1), (4, 0), (2, 2)], 4: [(1, 0, 2, 1)]}
+"""How many of the four rows each rank has, by the number of ranks."""
 
 
 def problem():
@@ -51,24 +51,33 @@ def lejepa(rows):
 
 
 def one_rank(rank, world):
-    cases = [losses_of(*(t.split(cuts)[rank] for t in problem())) for cuts in CUTS]
-    return cases, lejepa(slice(0, 3) if rank == 0 else slice(3, 4))
+    cases = [losses_of(*(t.split(cuts)[rank] for t in problem())) for cuts in CUTS[world]]
+    return cases, lejepa(slice(0, 3) if rank == 0 else slice(3, 4)) if world == 2 else None
 
 
-def test_ranks_agree_with_one_process(tmp_path):
-    first, second = on_ranks(2, one_rank, tmp_path)
-    whole = losses_of(*problem())
-    for one, other in zip(first[0], second[0], strict=True):
-        assert torch.equal(one.pop("directions"), whole["directions"])
-        assert torch.equal(other.pop("directions"), whole["directions"])
-        for name in one:
-            (value, gradients), (mine, my_gradients), (yours, your_gradients) = whole[name], one[name], other[name]
-            assert torch.allclose((mine + yours) / 2, value, rtol=1e-12), name
-            for full, *halves in zip(gradients, my_gradients, your_gradients, strict=True):
+def agree_with_one_process(ranks):
+    """Compare every case of these ranks with the whole; random directions are the same on all."""
+    whole, world = losses_of(*problem()), len(ranks)
+    for found in zip(*ranks, strict=True):
+        assert all(torch.equal(one.pop("directions"), whole["directions"]) for one in found)
+        for name in found[0]:
+            value, gradients = whole[name]
+            assert torch.allclose(sum(one[name][0] for one in found) / world, value, rtol=1e-12), name
+            for full, *parts in zip(gradients, *(one[name][1] for one in found), strict=True):
                 if full is None:
-                    assert halves == [None, None]
+                    assert parts == [None] * world
                 else:
-                    assert torch.allclose(torch.cat(halves) / 2, full, rtol=1e-8, atol=1e-12), name
+                    assert torch.allclose(torch.cat(parts) / world, full, rtol=1e-8, atol=1e-12), name
+    return whole
+
+
+def test_four_ranks_agree_with_one_process(tmp_path):
+    agree_with_one_process([rank[0] for rank in on_ranks(4, one_rank, tmp_path)])
+
+
+def test_two_ranks_agree_with_one_process(tmp_path):
+    first, second = on_ranks(2, one_rank, tmp_path)
+    whole = agree_with_one_process([first[0], second[0]])
     # The negative control: one rank's share is another number.
     assert not torch.allclose(first[0][0]["l2"][0], whole["l2"][0], rtol=1e-3)
     for name, joined in lejepa(slice(0, 4)).items():

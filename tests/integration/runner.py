@@ -1,6 +1,7 @@
 """A training in a process of its own: `python -m tests.integration.runner JSON`; prints the digest of its weights.
 
-JSON keys: `recipe`, and any of `run_dir`, `resume`, `kill_at` (SIGKILL to itself before that step), `term_at`.
+JSON keys: `recipe`, and any of `run_dir`, `resume`, `kill_at` (SIGKILL to itself before that step), `term_at`, and
+what `toys.vectors` takes: `missing`, `endless`.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def main(asked: dict) -> None:
     try:
         model = sensorium.fit(
             asked.get("recipe"),
-            source=toys.vectors(missing=asked.get("missing", 0.0)),
+            source=toys.vectors(missing=asked.get("missing", 0.0), endless=asked.get("endless", ())),
             run_dir=asked.get("run_dir"),
             resume=asked.get("resume"),
             extensions=toys.extensions(),

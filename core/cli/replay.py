@@ -1,0 +1,23 @@
+"""`sensorium replay`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+
+def replay(
+    run: Annotated[str, typer.Argument(help="The run folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Replay the last step that a run skipped because its loss or gradient was not finite, and say where that arose."""
+    from sensorium.api import replay as replay_run
+
+    parts = replay_run(run)
+    if as_json:
+        typer.echo(json.dumps([part.public() for part in parts], indent=2))
+    else:
+        for part in parts:
+            typer.echo(part.sentence)

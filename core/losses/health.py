@@ -1,0 +1,38 @@
+"""Figures of features that have collapsed, or have not. They carry no gradient.
+
+Letters: N rows, D width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sensorium.losses.contrastive import unit
+
+
+@torch.no_grad()
+def spread(x_ND: Tensor) -> Tensor:
+    """Return the mean deviation of normalised rows times sqrt(D), a scalar: 0 when all are one point (Chen, He 2021).
+
+    It is about 1 when they are spread evenly over the sphere.
+    """
+    with torch.autocast(x_ND.device.type, enabled=False):
+        unit_ND = unit(x_ND)
+        return unit_ND.std(dim=0, correction=0).mean() * unit_ND.shape[1] ** 0.5
+
+
+@torch.no_grad()
+def effective_rank(x_ND: Tensor) -> Tensor:
+    """Return exp of the entropy of the singular values' shares (RankMe, Garrido et al. 2023), fp64 on the CPU.
+
+    From 1, when all rows lie on one line, to the smaller of N and D; 0 when every row is zero, nan when one is not
+    finite.
+    """
+    x_ND = x_ND.double()
+    gram = x_ND.T @ x_ND if x_ND.shape[0] >= x_ND.shape[1] else x_ND @ x_ND.T
+    if not gram.isfinite().all():
+        return gram.new_tensor(float("nan"), device="cpu")
+    values = torch.linalg.eigvalsh(gram.cpu()).clamp_min(0).sqrt()
+    total = values.sum()
+    return torch.special.entr(values / total).sum().exp() if total > 0 else total

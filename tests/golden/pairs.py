@@ -1,0 +1,170 @@
+"""The first losses of an objective on a modality: small parts, found in the registry, and ten steps of training.
+
+Nothing is listed here by name: an objective or a modality that is registered has its losses recorded like all others.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from sensorium.contracts import TokenEncoder, carries
+from sensorium.errors import PluginError, SensoriumError
+from sensorium.extensions import load_extensions
+from sensorium.learner import Learner, make_views
+from sensorium.options import options_of
+from sensorium.randomness import generator, seed_globals
+from sensorium.testing.kit import declared
+from sensorium.types import RecordBatch
+
+FOLDER = Path(__file__).parent
+STEPS, BATCH, RATE = 10, 8, 1e-3
+SMALL = {
+    "width": 16,
+    "dim": 16,
+    "depth": 2,
+    "layers": 2,
+    "heads": 2,
+    "bottleneck": 8,
+    "prototypes": 16,
+    "queue": 24,
+    "directions": 8,
+}
+"""Sizes that keep parts small, for whichever of these options a part has."""
+
+
+class Unserved(Exception):
+    """The modality has nothing that the objective could work on."""
+
+
+@cache
+def registry():
+    return load_extensions({}, []).registry
+
+
+@cache
+def samples():
+    return declared(load_extensions({}, []), "sensorium_samples")
+
+
+def objectives():
+    return [spec.name for spec in registry().specs("objectives")]
+
+
+def modalities():
+    """Return the modalities that can be tried here; objectives of many modalities take all pairs with the first."""
+    return [spec.name for spec in registry().specs("modalities") if not spec.missing() and spec.name in samples()]
+
+
+def small(cls, skip=0):
+    """Return small values for the options of a class that have them."""
+    annotations = {option.name: option for option in options_of(cls, skip=skip)}
+    return {name: SMALL[name] for name in SMALL if name in annotations and "int" in annotations[name].type}
+
+
+@cache
+def fitted(name):
+    """Return a modality that knows its samples, and eight of them as a batch."""
+    modality = registry().find("modalities", name).load()(**({"size": 16} if name == "image" else {}))
+    raws = list(samples()[name])
+    if not modality.fitted:
+        modality.fit(raws)
+    return modality, modality.collate([modality.decode(raws[i % len(raws)]) for i in range(BATCH)])
+
+
+def built(kind, name, fits, **wanted):
+    """Return the first part of a modality, small and built without a word but `wanted` ones, that fits."""
+    modality, _ = fitted(name)
+    for spec in registry().specs(kind):
+        if spec.modality != name or spec.missing():
+            continue
+        options = options_of(spec.load(), skip=1)
+        sized = small(spec.load(), skip=1)
+        if any(option.required for option in options) or (kind == "encoders" and not {"width", "dim"} & sized.keys()):
+            continue
+        asked = {key: value for key, value in wanted.items() if key in {option.name for option in options}}
+        seed_globals("golden", kind, name, spec.name)
+        try:
+            part = spec.load()(modality, **sized, **asked)
+        except (SensoriumError, PluginError):
+            continue
+        if fits(part):
+            return part
+    raise Unserved(f"no {kind} of {name}")
+
+
+def learner_and_views(objective, names, causal=False):
+    """Return a learner, and what makes the views of a step; raises Unserved where the pair has no meaning."""
+    cls = registry().find("objectives", objective).load()
+    needs, options = cls.needs, small(cls)
+
+    def shown(views):
+        enough = views.views == needs.views or (needs.multicrop and views.views > needs.views)
+        return enough and (carries(views, needs.target) if needs.target else views.target is None)
+
+    def encodes(encoder):
+        return isinstance(encoder, TokenEncoder) or not needs.tokens
+
+    generators = {n: built("views", n, shown) for n in names}
+    encoders = {n: built("encoders", n, encodes, causal=causal) for n in names}
+    if needs.target == "class":
+        options["classes"] = generators[names[0]].classes
+    seed_globals("golden", objective, *names)
+    try:
+        learner = Learner(encoders, cls(**options)).train()
+    except SensoriumError as error:
+        if not causal:
+            return learner_and_views(objective, names, causal=True)
+        raise Unserved(str(error)) from error
+
+    def views(step, rows=range(BATCH)):
+        """Return the views of a step on some of the records."""
+        batches = {n: copy.deepcopy(fitted(n)[1].select(torch.tensor(rows))) for n in names}
+        everything = torch.ones(len(rows), dtype=torch.bool)
+        records = RecordBatch([str(i) for i in rows], batches, dict.fromkeys(names, everything))
+        return make_views(records, generators, generator("golden", "views", step))
+
+    return learner, views
+
+
+def losses_of(objective, names):
+    """Return the losses of the first steps."""
+    learner, views = learner_and_views(objective, names)
+    optimizer = torch.optim.AdamW([p for p in learner.parameters() if p.requires_grad], lr=RATE)
+    found = []
+    for step in range(STEPS):
+        seed_globals("golden", "step", step)
+        try:
+            loss = learner(views(step)).loss
+        except SensoriumError as error:
+            raise Unserved(str(error)) from error
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        learner.objective.after_step((step + 1) / STEPS)
+        found.append(round(float(loss.detach()), 5))
+    return found
+
+
+def pairs():
+    """Return every objective with the modalities that it is tried on together, as lists of names."""
+    found = []
+    for objective in objectives():
+        many = registry().find("objectives", objective).load().needs.modalities == "many"
+        first, *others = modalities()
+        found += [(objective, (first, n)) for n in others] if many else [(objective, (n,)) for n in modalities()]
+    return found
+
+
+def file_of(objective):
+    return FOLDER / f"{objective}.json"
+
+
+def kept(objective):
+    """Return the recorded losses of an objective, by modalities joined with +."""
+    path = file_of(objective)
+    return json.loads(path.read_text()) if path.exists() else {}
