@@ -82,27 +82,27 @@ def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
     for name, tower in recipe.modalities.items():
         path = f"modalities.{name}"
         named = tower.modality or Part(name=name)
-        modalities[name] = _maker(registry, "modalities", named, f"{path}.modality")()
-        generators[name] = _maker(registry, "views", tower.views, f"{path}.views", named.name, modalities[name])()
-        make = _maker(registry, "encoders", tower.encoder, f"{path}.encoder", named.name, modalities[name])
+        modalities[name] = maker(registry, "modalities", named, f"{path}.modality")()
+        generators[name] = maker(registry, "views", tower.views, f"{path}.views", named.name, modalities[name])()
+        make = maker(registry, "encoders", tower.encoder, f"{path}.encoder", named.name, modalities[name])
         encoders[name], encoder_classes[name] = make, make.func
     plan = Plan(
         recipe,
         modalities,
         generators,
         encoders,
-        _maker(registry, "objectives", recipe.objective, "objective"),
+        maker(registry, "objectives", recipe.objective, "objective"),
         {
-            name: _maker(registry, "evaluators", part, f"evaluate.evaluators.{name}")
+            name: maker(registry, "evaluators", part, f"evaluate.evaluators.{name}")
             for name, part in recipe.evaluate.evaluators.items()
         },
-        _maker(registry, "sources", recipe.data.source, "data.source") if recipe.data.source else None,
+        maker(registry, "sources", recipe.data.source, "data.source") if recipe.data.source else None,
     )
     _check_fit(plan, encoder_classes, registry)
     return plan
 
 
-def _maker(registry: Registry, kind: str, part: Part, path: str, modality: str | None = None, *given: Any) -> partial:
+def maker(registry: Registry, kind: str, part: Part, path: str, modality: str | None = None, *given: Any) -> partial:
     """Return what makes a part: its class with the modality it belongs to, if any, and its checked options."""
     cls = registry.find(kind, part.name, modality).load()
     options = check_options(cls, part.options, path, skip_first=bool(given), name=part.name)

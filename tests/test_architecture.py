@@ -23,7 +23,7 @@ FLOORS = [
     {"hookspecs", "registry", "extensions", "options", "files"},
     {"recipe", "data", "learner", "optim", "distributed", "checkpoint", "assembly"},
     {"run", "model", "monitor", "preparation", "trainer", "evaluation", "testing"},
-    {"api", "cli", "__main__"},
+    {"api", "matrix", "cli", "__main__"},
 ]
 """Rooms of core from the ground up: a room imports those of its own floor and of the floors before it."""
 PUBLIC = {"types", "errors", "contracts", "losses", "heads", "collectives"}

@@ -6,6 +6,31 @@ _HOME = "sensorium.modalities.image"
 
 sensorium_samples = {"image": f"{_HOME}.samples:pictures"}
 
+sensorium_matrix = {
+    "columns/image": {
+        "about": "1,918 OpenMoji pictures (CC BY-SA 4.0) at 32 pixels, nine kinds: flag, face, animal and so on",
+        "data": {"source": {"name": "openmoji", "size": 32, "tones": False}, "batch": 64, "test": 0.3, "cache": "ram"},
+        "modalities": {
+            "image": {
+                "modality": {"name": "image", "size": 32},
+                "views": [
+                    "simclr",
+                    {"name": "multicrop", "small_views": 4},
+                    "plain",
+                    "rotation",
+                ],
+                "encoders": [
+                    {"name": "cnn", "width": 16},
+                    {"name": "vit", "width": 96, "depth": 4, "heads": 3},
+                ],
+            }
+        },
+        "evaluator": {"name": "knn", "label": "kind"},
+        "figure": "accuracy",
+        "optimizer": {"lr": 2e-3},
+    }
+}
+
 
 @hookimpl
 def sensorium_register_modalities(register):
