@@ -63,7 +63,8 @@ class Plan:
         encoders = {name: make() for name, make in self.encoders.items()}
         for name, tower in self.recipe.modalities.items():
             encoders[name].requires_grad_(not tower.frozen)
-        return Learner(encoders, self.objective())
+        classes = next((g.classes for g in self.generators.values() if g.classes is not None), None)
+        return Learner(encoders, self.objective(), classes)
 
 
 def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
@@ -150,10 +151,12 @@ def _check_fit(plan: Plan, encoder_classes: dict[str, Callable[..., Encoder]], r
                 f"The objective '{objective}' needs the target '{needs.target}', but modalities.{name}.views "
                 f"'{tower.views.name}' carries {generator.target or 'none'}; generators that would fit: {fitting}."
             )
-        if needs.tokens and not issubclass(encoder_classes[name], TokenEncoder):  # type: ignore[arg-type]
+        tokens = needs.tokens or (needs.target and generator.per_token)
+        if tokens and not issubclass(encoder_classes[name], TokenEncoder):  # type: ignore[arg-type]
+            asking = f"objective '{objective}'" if needs.tokens else f"target '{generator.target}'"
             fitting = _loadable(registry, "encoders", kind, lambda cls: issubclass(cls, TokenEncoder))
             raise RecipeError(
-                f"The objective '{objective}' needs tokens, but modalities.{name}.encoder '{tower.encoder.name}' is "
+                f"The {asking} needs tokens, but modalities.{name}.encoder '{tower.encoder.name}' is "
                 f"no token encoder; encoders that would fit: {fitting}."
             )
 

@@ -15,7 +15,7 @@ from typing import Any
 from sensorium.api import fit
 from sensorium.contracts import Source
 from sensorium.data.arrays import ArraysSource
-from sensorium.errors import BadSample, SensoriumError
+from sensorium.errors import BadSample, Interrupted, SensoriumError
 from sensorium.extensions import Extensions
 from sensorium.matrix.columns import Column
 from sensorium.matrix.fit import Choice, Misfit, RowOf, choices
@@ -107,6 +107,8 @@ def run_cell(
             recipe = recipe_of(row, column, choice, options, budget)
             try:
                 cell.figures = _figures(recipe, column.figure, budget.seeds, source, ext)
+            except Interrupted:
+                raise
             except SensoriumError as error:  # the next choice may do: a causal encoder, a token for each step
                 refusal = refusal or str(error)
                 continue

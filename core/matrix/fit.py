@@ -98,14 +98,16 @@ def _fitting(row: RowOf, name: str, lane: Lane, registry: Registry) -> list[Choi
         raise Misfit(f"no views of '{name}' are {wanted} of each record")
     if needs.multicrop:  # small crops are what such objectives are made for
         generators.sort(key=lambda pair: -pair[1].views)
-    encoders = [
-        part
-        for part in lane.encoders
-        if not needs.tokens or issubclass(registry.find("encoders", part.name, modality.name).load(), TokenEncoder)
+    encoders = [(part, registry.find("encoders", part.name, modality.name).load()) for part in lane.encoders]
+    fitting = [
+        Choice(modality, lane.field or name, views, part)
+        for views, generator in generators
+        for part, encoder in encoders
+        if issubclass(encoder, TokenEncoder) or not (needs.tokens or (needs.target and generator.per_token))
     ]
-    if not encoders:
+    if not fitting:
         raise Misfit(f"no encoder of '{name}' shows its tokens")
-    return [Choice(modality, lane.field or name, views, encoder) for views, _ in generators for encoder in encoders]
+    return fitting
 
 
 def _serves(generator: ViewGenerator, needs: Needs) -> bool:

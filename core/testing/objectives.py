@@ -127,7 +127,7 @@ def _learner(case: Case) -> Learner:
     needs = case.spec.load().needs
     if needs.target:
         target = _target_case(case)
-        return Learner({target.modality_name: _encoder(target)}, case.build())
+        return Learner({target.modality_name: _encoder(target)}, case.build(), target.generator.classes)
     names = ("first", "second") if needs.modalities == "many" else ("toy",)
     refusals = []
     for toy in (ToyEncoder, ToyWordEncoder):

@@ -18,6 +18,8 @@ sensorium_matrix = {
                     {"name": "multicrop", "small_views": 4},
                     "plain",
                     "rotation",
+                    "jigsaw",
+                    "colourisation",
                 ],
                 "encoders": [
                     {"name": "cnn", "width": 16},
@@ -66,6 +68,15 @@ def sensorium_register_views(register):
         "multicrop", f"{home}.multicrop:Multicrop", modality="image", summary="large crops and small ones, as in DINO"
     )
     register("rotation", f"{home}.rotation:Rotation", modality="image", summary="quarter turns, to be told apart")
+    register(
+        "jigsaw", f"{home}.jigsaw:Jigsaw", modality="image", summary="shuffled tiles, whose order is to be told"
+    )
+    register(
+        "colourisation",
+        f"{home}.colourisation:Colourisation",
+        modality="image",
+        summary="lightness alone; each patch's colour is to be told",
+    )
     register(
         "random-patches",
         f"{home}.patches:RandomPatches",

@@ -17,6 +17,26 @@ sensorium_samples = {
     ]
 }
 
+sensorium_matrix = {
+    "columns/text": {
+        "about": "the English names of 1,918 OpenMoji pictures (Unicode CLDR), nine kinds: flag, face, animal and so on",
+        "data": {"source": {"name": "openmoji", "size": 1, "tones": False}, "batch": 64, "test": 0.3, "cache": "ram"},
+        "modalities": {
+            "text": {
+                "modality": {"name": "text", "tokenizer": "bpe", "vocab": 1000, "length": 24},
+                "views": ["noisy", {"name": "noisy", "views": 6}, "plain", "masked", "order"],
+                "encoders": [
+                    {"name": "transformer", "width": 128, "depth": 2, "dropout": 0.1},
+                    {"name": "transformer", "width": 128, "depth": 2, "dropout": 0.1, "causal": True},
+                ],
+            }
+        },
+        "evaluator": {"name": "knn", "label": "kind"},
+        "figure": "accuracy",
+        "optimizer": {"lr": 1e-3},
+    }
+}
+
 
 sensorium_options = {
     "encoders/open-clip-text": {"arch": "ViT-S-32-alt", "modality": {"tokenizer": "open_clip:ViT-S-32-alt"}},

@@ -13,3 +13,4 @@ def sensorium_register_objectives(register):
     )
     register("vicreg", f"{_HOME}.vicreg:VICReg", summary="equal views, dimensions that vary and do not covary")
     register("swav", f"{_HOME}.swav:SwAV", summary="predict a view's balanced cluster from the other views")
+    register("w-mse", f"{_HOME}.w_mse:WMSE", summary="whiten both views together, then make them equal")
