@@ -95,7 +95,7 @@ def _fitting(row: RowOf, name: str, lane: Lane, registry: Registry) -> list[Choi
             raise Misfit(f"no views of '{name}' carry the target '{wanted}'")
     if not generators:
         wanted = f"{needs.views}{' or more' * needs.multicrop} view{'s' * (needs.views > 1)}"
-        raise Misfit(f"no views of '{name}' are {wanted} of each record")
+        raise Misfit(f"no view generator of '{name}' makes {wanted} of each record")
     if needs.multicrop:  # small crops are what such objectives are made for
         generators.sort(key=lambda pair: -pair[1].views)
     encoders = [(part, registry.find("encoders", part.name, modality.name).load()) for part in lane.encoders]

@@ -19,11 +19,11 @@ sensorium_matrix = {
                     "plain",
                     "rotation",
                     "jigsaw",
-                    "colourisation",
+                    {"name": "colourisation", "patch": 8},
                 ],
                 "encoders": [
                     {"name": "cnn", "width": 16},
-                    {"name": "vit", "width": 96, "depth": 4, "heads": 3},
+                    {"name": "vit", "patch": 8, "width": 96, "depth": 3, "heads": 3},
                 ],
             }
         },
