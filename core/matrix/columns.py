@@ -1,8 +1,8 @@
 """What plugins declare for the matrix: `sensorium_matrix` in a plugin's module, "kind/name" to a mapping.
 
 "columns/NAME" is a `Column`: bundled labelled records, and the encoders and views that may be tried on them.
-"objectives/NAME" holds options that an objective needs at so small a budget; most need none. Neither kind names the
-other: what fits what is read off the `Needs` of objectives.
+"objectives/NAME", or "objectives/NAME:TARGET" for one task of several, holds options that an objective needs there;
+most need none. Neither kind names the other: what fits what is read off the `Needs` of objectives.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def declared_columns(extensions: Extensions) -> dict[str, Column]:
 
 
 def declared_options(extensions: Extensions) -> dict[str, Mapping[str, Any]]:
-    """Return the options that objectives are to have in the matrix, by name; most have none."""
+    """Return the options that objectives, or single rows, are to have in the matrix; most have none."""
     return _declared(extensions, OBJECTIVES)
 
 

@@ -35,6 +35,10 @@ class RowOf:
         """How tables and commands call the row."""
         return f"{self.objective}:{self.task}" if self.task else self.objective
 
+    def options(self, declared: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Return the declared options: the row's, or else the objective's, or else none."""
+        return declared.get(self.name, declared.get(self.objective, {}))
+
 
 @dataclass(frozen=True)
 class Choice:

@@ -50,7 +50,7 @@ def fill(
         for row in wanted_rows:
             if (row.needs.modalities == "many") != (len(column.modalities) > 1):
                 continue
-            given = options.get(row.objective, {})
+            given = row.options(options)
             kept = _kept(out, row.name, name)
             if kept is not None and kept.settings == settings_of(row, column, given, budget):
                 continue

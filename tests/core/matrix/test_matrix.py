@@ -48,7 +48,7 @@ def test_every_declared_column_serves_some_objectives_and_its_parts_fit(name):
         except Misfit as misfit:
             assert str(misfit).startswith("no ")
             continue
-        recipe = recipe_of(row, column, choice, options.get(row.objective, {}), BUDGET)
+        recipe = recipe_of(row, column, choice, row.options(options), BUDGET)
         plan = make_plan(validate(recipe, name), EXTENSIONS)
         assert plan.source is not None
         served.append(row.name)
