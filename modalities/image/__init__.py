@@ -24,6 +24,7 @@ sensorium_matrix = {
                 "encoders": [
                     {"name": "cnn", "width": 16},
                     {"name": "vit", "patch": 8, "width": 96, "depth": 3, "heads": 3},
+                    {"name": "vit", "patch": 8, "width": 96, "depth": 3, "heads": 3, "causal": True},
                 ],
             }
         },

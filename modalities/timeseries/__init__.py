@@ -23,6 +23,7 @@ sensorium_matrix = {
                 "encoders": [
                     {"name": "inception"},
                     {"name": "patch-transformer", "patch": 2, "depth": 2},
+                    {"name": "patch-transformer", "patch": 2, "depth": 2, "causal": True},
                     "dilated",
                 ],
             }
