@@ -65,9 +65,7 @@ def fill(
     return matrix
 
 
-def _asked(
-    rows: Sequence[RowOf], columns: Mapping[str, Column], only: Iterable[str]
-) -> tuple[list[RowOf], list[str]]:
+def _asked(rows: Sequence[RowOf], columns: Mapping[str, Column], only: Iterable[str]) -> tuple[list[RowOf], list[str]]:
     """Return the rows and the columns that are asked for."""
     named = set(only)
     known = {row.name for row in rows} | {row.objective for row in rows} | set(columns)

@@ -100,9 +100,7 @@ def _is_path(name: str) -> bool:
     return path.suffix in (".yaml", ".yml", ".py") or path.parent != Path(".")
 
 
-def _on_its_base(
-    raw: dict[str, Any], name: str, registry: Registry, above: tuple[str, ...] = ()
-) -> dict[str, Any]:
+def _on_its_base(raw: dict[str, Any], name: str, registry: Registry, above: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return a raw recipe with its key `base`, if it has one, replaced with what that recipe says.
 
     A path is taken from the folder of the file that names it.
@@ -130,7 +128,9 @@ def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     new = dict(base)
     for key, value in own.items():
         below = {"name": new[key]} if isinstance(new.get(key), str) else new.get(key)
-        same = isinstance(value, Mapping) and isinstance(below, Mapping) and value.get("name") in (None, below.get("name"))
+        same = (
+            isinstance(value, Mapping) and isinstance(below, Mapping) and value.get("name") in (None, below.get("name"))
+        )
         new[key] = merged(below, value) if same else value  # type: ignore[arg-type]
     return new
 

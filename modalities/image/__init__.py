@@ -69,9 +69,7 @@ def sensorium_register_views(register):
         "multicrop", f"{home}.multicrop:Multicrop", modality="image", summary="large crops and small ones, as in DINO"
     )
     register("rotation", f"{home}.rotation:Rotation", modality="image", summary="quarter turns, to be told apart")
-    register(
-        "jigsaw", f"{home}.jigsaw:Jigsaw", modality="image", summary="shuffled tiles, whose order is to be told"
-    )
+    register("jigsaw", f"{home}.jigsaw:Jigsaw", modality="image", summary="shuffled tiles, whose order is to be told")
     register(
         "colourisation",
         f"{home}.colourisation:Colourisation",

@@ -49,9 +49,7 @@ class OpenMojiSource(Source):
         tones: include the variants that show a skin tone; without them there are 1,918 records.
     """
 
-    def __init__(
-        self, languages: list[str] | tuple[str, ...] = ("en",), size: int = 72, tones: bool = True
-    ) -> None:
+    def __init__(self, languages: list[str] | tuple[str, ...] = ("en",), size: int = 72, tones: bool = True) -> None:
         if not languages:
             raise DataError("The source 'openmoji' got no languages; give at least one, such as en.")
         for language in languages:

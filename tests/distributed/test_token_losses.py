@@ -24,9 +24,12 @@ def losses_of(logits, targets, mask, x, y):
     tokens, rows = token_cross_entropy(logits, targets, mask), info_nce(x, y, 0.3)
     weighed = token_cross_entropy(logits, targets, mask, class_weights(targets.masked_fill(~mask, -100), 7, 0.5))
     (tokens + rows + weighed).backward()
-    return {"tokens": tokens.detach(), "weighed": weighed.detach(), "rows": rows.detach(), "perplexity": perplexity(tokens)}, [
-        t.grad for t in inputs
-    ]
+    return {
+        "tokens": tokens.detach(),
+        "weighed": weighed.detach(),
+        "rows": rows.detach(),
+        "perplexity": perplexity(tokens),
+    }, [t.grad for t in inputs]
 
 
 def one_rank(rank, world):

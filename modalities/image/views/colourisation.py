@@ -38,7 +38,9 @@ class Colourisation(AugmentedViews):
         flip: float = 0.5,
     ) -> None:
         if modality.channels != 3:
-            raise SensoriumError(f"The views 'colourisation' need pictures in colour, not of {modality.channels} channels.")
+            raise SensoriumError(
+                f"The views 'colourisation' need pictures in colour, not of {modality.channels} channels."
+            )
         super().__init__(modality, [Augment(modality.size, scale, flip=flip)])
         self.patch, *_ = patch_grid(modality.size, patch)
         self.classes = len(colour_bins())

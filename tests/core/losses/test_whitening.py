@@ -8,7 +8,9 @@ from sensorium import losses
 
 def rows(n=9, d=4, dtype=torch.float64, seed=0):
     rng = torch.Generator().manual_seed(seed)
-    first = torch.randn(n, d, generator=rng, dtype=torch.float64) @ torch.randn(d, d, generator=rng, dtype=torch.float64)
+    first = torch.randn(n, d, generator=rng, dtype=torch.float64) @ torch.randn(
+        d, d, generator=rng, dtype=torch.float64
+    )
     second = first + 0.5 * torch.randn(n, d, generator=rng, dtype=torch.float64) + 1
     return first.to(dtype), second.to(dtype)
 

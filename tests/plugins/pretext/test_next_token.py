@@ -78,7 +78,9 @@ def test_an_encoder_that_looks_ahead_is_refused(modality):
 
 def test_patches_are_guessed_by_regression(modality, learner):
     """Tokens whose targets are numbers: the mean square over every transition, and no likelihood."""
-    learner.encoders["text"].token_targets = lambda batch: nn.functional.one_hot(batch.ids, modality.tokenizer.size).float()
+    learner.encoders["text"].token_targets = lambda batch: nn.functional.one_hot(
+        batch.ids, modality.tokenizer.size
+    ).float()
     views = views_of(modality, TEXTS)
     outcome = learner(views)
     total, count = 0.0, 0

@@ -62,7 +62,10 @@ def test_one_record_half_precision_and_state():
     [
         (None, "these carry none"),
         (torch.zeros(8), r"torch.float32 \(8,\)"),
-        (torch.zeros(8, 2, dtype=torch.long), r"torch.int64 \(8, 2\), the encoder gives features for \(8,\) or \(8, 12\)"),
+        (
+            torch.zeros(8, 2, dtype=torch.long),
+            r"torch.int64 \(8, 2\), the encoder gives features for \(8,\) or \(8, 12\)",
+        ),
         (torch.full((8,), 3), "has classes 0 to 2, but its views carry class 3"),
     ],
 )
