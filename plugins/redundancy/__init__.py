@@ -4,6 +4,14 @@ from sensorium import hookimpl
 
 _HOME = "sensorium.plugins.redundancy"
 
+sensorium_matrix = {
+    "objectives/barlow-twins": {"width": 256, "dim": 128},
+    "objectives/vicreg": {"width": 256, "dim": 128},
+    "objectives/w-mse": {"width": 256, "dim": 32},
+    "objectives/swav": {"prototypes": 32, "width": 256},
+}
+"""Narrow heads, quick teachers and short queues: what a few hundred steps on a thousand records can use."""
+
 
 @hookimpl
 def sensorium_register_objectives(register):
