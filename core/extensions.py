@@ -50,7 +50,7 @@ ESSENTIAL = "commands"
 """The built-in plugin that cannot be blocked: without it there is no command to say what is wrong."""
 HOOKS = tuple(f"sensorium_register_{kind}" for kind in KINDS)
 ATTRIBUTES = ("sensorium_api", "sensorium_samples", "sensorium_options", "sensorium_matrix")
-"""What else a plugin's module may say under the prefix: its contract version, and what conformance kit and matrix need."""
+"""What else a plugin's module may say under the prefix: its contract version, what conformance kit and matrix need."""
 
 State = Literal["loaded", "blocked", "failed", "conflict", "incompatible"]
 

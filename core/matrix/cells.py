@@ -1,4 +1,4 @@
-"""One cell: an objective trained on a column for a small budget, its features measured beside the untrained encoder's."""
+"""One cell: an objective trained on a column for a small budget, its features measured beside the first weights'."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ sensorium_samples = {
 
 sensorium_matrix = {
     "columns/text": {
-        "about": "the English names of 1,918 OpenMoji pictures (Unicode CLDR), nine kinds: flag, face, animal and so on",
+        "about": "English names of 1,918 OpenMoji pictures (Unicode CLDR), nine kinds: flag, face, animal and so on",
         "data": {"source": {"name": "openmoji", "size": 1, "tones": False}, "batch": 64, "test": 0.3, "cache": "ram"},
         "modalities": {
             "text": {

@@ -15,7 +15,7 @@ class NextToken(Objective):
     """Guess each token from those before it, whatever tokens are.
 
     Class ids by cross-entropy (Bengio et al. 2003, eq. 1; Radford et al. 2018, eq. 1), patches by the mean square of
-    the difference (AIM, El-Nouby et al. 2024, section 3.1). It needs an encoder whose tokens see only what stands before.
+    the difference (AIM, El-Nouby et al. 2024, section 3.1). Tokens of its encoder must see only what stands before.
     """
 
     needs = Needs(views=1, tokens=True)

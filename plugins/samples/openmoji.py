@@ -39,9 +39,9 @@ class OpenMojiSource(Source):
     """OpenMoji's pictures with their names: 3,953 records, ids such as "1F600".
 
     Field "image" holds a PNG picture on white; field "text" its name in the first language, and "text_de" and the
-    like its name in each further one. Label "kind" says coarsely what the picture shows (flag, face, person, hand, animal,
-    food, travel, sign or object); label "skin_tone" is one of five where it shows exactly one of them. The variants of a
-    picture that differ in skin tone alone are one group.
+    like its name in each further one. Label "kind" says coarsely what the picture shows: flag, face, person, hand,
+    animal, food, travel, sign or object. Label "skin_tone" is one of five where it shows exactly one of them. The
+    variants of a picture that differ in skin tone alone are one group.
 
     Args:
         languages: languages of the names: en, es, ja, ko, pt, it, fr, de, fa, id, zh, ru, tr or ar.

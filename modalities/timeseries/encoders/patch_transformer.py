@@ -82,7 +82,7 @@ class PatchTransformer(TokenEncoder):
         return Features(pooled(x_BTD, mask_BT, "mean"), x_BTD, mask_BT)
 
     def _sight(self, x_BTD: Tensor, keep: Tensor | None) -> Tensor:
-        """Return which patches a patch does not see, those after it: bool (T, T) or, of kept ones, (B * heads, T, T)."""
+        """Return which patches a patch does not see, those after it: bool (T, T), of kept ones (B * heads, T, T)."""
         if keep is None:
             place_T = torch.arange(x_BTD.shape[1], device=x_BTD.device)
             return place_T > place_T[:, None]

@@ -45,8 +45,7 @@ def test_every_declared_column_serves_some_objectives_and_its_parts_fit(name):
             continue
         try:
             choice = next(choices(row, column, EXTENSIONS.registry))
-        except Misfit as misfit:
-            assert str(misfit).startswith("no ")
+        except Misfit:
             continue
         recipe = recipe_of(row, column, choice, row.options(options), BUDGET)
         plan = make_plan(validate(recipe, name), EXTENSIONS)
@@ -124,7 +123,7 @@ def test_names_that_are_no_row_and_no_column_are_told(tmp_path):
 
 def test_a_wrong_declaration_is_told(monkeypatch):
     monkeypatch.setitem(toy_columns.sensorium_matrix, "columns/vectors", {"about": "nothing else"})
-    with pytest.raises(PluginError, match="no column at 'columns/vectors.data'"):
+    with pytest.raises(PluginError, match=r"no column at 'columns/vectors\.data'"):
         declared_columns(EXTENSIONS)
     monkeypatch.setitem(toy_columns.sensorium_matrix, "rows/vectors", {})
     with pytest.raises(PluginError, match="'rows/vectors': its keys begin with 'columns/' or 'objectives/'"):

@@ -163,7 +163,7 @@ def test_bases_are_followed_to_the_end_and_not_in_circles(registry, tmp_path):
         (tmp_path / f"{name}.yaml").write_text(text)
     found = read_recipe(tmp_path / "a.yaml", registry)
     assert (found.seed, found.name, found.data.batch) == (1, "second", 512)
-    with pytest.raises(RecipeError, match="base leads back to itself: .*loop.yaml -> .*pool.yaml -> .*loop.yaml"):
+    with pytest.raises(RecipeError, match=r"base leads back to itself: .*loop\.yaml -> .*pool\.yaml -> .*loop\.yaml"):
         read_recipe(tmp_path / "loop.yaml", registry)
     with pytest.raises(RecipeError, match="'base' is 3, but it should be a recipe's name"):
         read_recipe(tmp_path / "number.yaml", registry)

@@ -97,7 +97,7 @@ def test_tiles_are_cut_at_random_places_of_their_cells_and_parted_by_a_grey_gap(
 
 def test_a_slope_of_light_does_not_tell_a_tiles_place():
     slope = torch.linspace(0, 1, 30).expand(3, 30, 30).contiguous()
-    batch = ImageBatch((0.1 * torch.rand(64, 3, 30, 30, generator=rng()) + 0.9 * slope))
+    batch = ImageBatch(0.1 * torch.rand(64, 3, 30, 30, generator=rng()) + 0.9 * slope)
     (view,) = whole(permutations=20)(batch, rng())
     inside = cells(view.batch.pixels, 3, 10)[..., 1:-1, 1:-1]
     means = inside.flatten(2).mean(-1)
