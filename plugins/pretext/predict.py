@@ -28,12 +28,12 @@ class Predict(Objective):
         super().__init__()
         if not 0 <= balance <= 1:
             raise RecipeError(f"The balance of the objective 'predict' lies from 0 to 1, not at {balance}.")
-        self.classes, self.width, self.balance = classes, width, balance
+        self.classes, self.width, self.balance = classes or 0, width, balance
 
     def build(self, encoders):
         """Make the head."""
-        self.classes = self.classes or encoders.classes
-        if self.classes is None:
+        self.classes = self.classes or encoders.classes or 0
+        if not self.classes:
             raise RecipeError("The objective 'predict' needs views that carry classes, such as 'rotation' or 'order'.")
         dim, width = encoders.single.dim, self.width
         hidden = [nn.Linear(dim, width), nn.ReLU(inplace=True)] if width else []
