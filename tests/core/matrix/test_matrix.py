@@ -76,15 +76,15 @@ def test_choices_follow_what_an_objective_needs():
 
 
 def test_a_cell_is_trained_measured_kept_and_not_computed_again(tmp_path, monkeypatch):
-    found = fill(tmp_path, ["simclr", "predict:signs", "vectors"], BUDGET, EXTENSIONS)
-    cell = found.cells["simclr", "vectors"]
+    found = fill(tmp_path, ["simcse", "predict:signs", "vectors"], BUDGET, EXTENSIONS)
+    cell = found.cells["simcse", "vectors"]
     assert set(cell.figures) == {"chance", "hand-made", "untrained", "trained"}
     assert cell.parts == {"vectors": {"views": "noise", "encoder": "mlp"}}
-    assert cell.settings["objective"] == {"name": "simclr", "width": 32, "dim": 8}
+    assert cell.settings["objective"] == {"name": "simcse", "temperature": 0.1}
     assert found.cells["predict:signs", "vectors"].parts["vectors"]["views"] == "signs"
     written = json.loads((tmp_path / "matrix.json").read_text())
-    assert {c["row"] for c in written["cells"]} == {"simclr", "predict:signs"}
-    assert "| simclr |" in (tmp_path / "matrix.md").read_text()
+    assert {c["row"] for c in written["cells"]} == {"simcse", "predict:signs"}
+    assert "| simcse |" in (tmp_path / "matrix.md").read_text()
 
     asked = []
 
@@ -93,13 +93,13 @@ def test_a_cell_is_trained_measured_kept_and_not_computed_again(tmp_path, monkey
         return Cell(row.name, name, run.settings_of(row, *rest[:3]), why="not computed here")
 
     monkeypatch.setattr(run, "run_cell", counted)
-    again = fill(tmp_path, ["simclr", "predict:signs", "vectors"], BUDGET, EXTENSIONS)
+    again = fill(tmp_path, ["simcse", "predict:signs", "vectors"], BUDGET, EXTENSIONS)
     assert asked == []
     assert again.cells == found.cells
-    fill(tmp_path, ["simclr", "queue", "vectors"], BUDGET, EXTENSIONS)
+    fill(tmp_path, ["simcse", "queue", "vectors"], BUDGET, EXTENSIONS)
     assert asked == [("queue", "vectors")]
-    fill(tmp_path, ["simclr", "vectors"], Budget(13), EXTENSIONS)
-    assert asked[1:] == [("simclr", "vectors")]
+    fill(tmp_path, ["simcse", "vectors"], Budget(13), EXTENSIONS)
+    assert asked[1:] == [("simcse", "vectors")]
 
 
 def test_seeds_are_trained_each_and_columns_of_pairs_take_objectives_of_pairs(tmp_path):

@@ -29,7 +29,7 @@ sensorium_matrix = {
         "evaluator": {"name": "retrieval"},
         "figure": "a->b r@10",
     },
-    "objectives/simclr": {"width": 32, "dim": 8},
+    "objectives/simcse": {"temperature": 0.1},
 }
 
 
