@@ -27,7 +27,7 @@ CELLS, TABLE, VALUES = "cells", "matrix.md", "matrix.json"
 def fill(
     out: Path, only: Sequence[str] = (), budget: Budget | None = None, extensions: Extensions | None = None
 ) -> Matrix:
-    """Train and measure the cells that are asked for and not yet done; write the table of all that are known.
+    """Train and measure the cells that are asked for and not yet done; write the table of all of these settings.
 
     Args:
         out: the folder: `cells/COLUMN/ROW.json`, `matrix.md` and `matrix.json`.
@@ -45,21 +45,23 @@ def fill(
     columns = {name: column for name, column in columns.items() if _installed(name, column)}
     rows = rows_of(ext, columns)
     wanted_rows, wanted_columns = _asked(rows, columns, only)
-    for name in wanted_columns:
-        column, source = columns[name], None
-        for row in wanted_rows:
+    cells: dict[tuple[str, str], Cell] = {}
+    for name, column in columns.items():
+        source: Source | None = None
+        for row in rows:
             if (row.needs.modalities == "many") != (len(column.modalities) > 1):
                 continue
             given = row.options(options)
-            kept = _kept(out, row.name, name)
-            if kept is not None and kept.settings == settings_of(row, column, given, budget):
-                continue
-            source = source or _source(column, ext)
-            cell = run_cell(row, name, column, given, budget, source, ext)
-            _keep(out, cell)
-            log.info("%s on %s: %s", row.name, name, cell.why or f"{cell.trained:.3f} ({cell.untrained:.3f})")
-    pairs = ((row.name, name) for name in columns for row in rows)
-    matrix = Matrix(rows, columns, {pair: cell for pair in pairs if (cell := _kept(out, *pair)) is not None})
+            cell = _kept(out, row.name, name)
+            if cell is None or cell.settings != settings_of(row, column, given, budget):
+                if name not in wanted_columns or row not in wanted_rows:
+                    continue
+                source = source or _source(column, ext)
+                cell = run_cell(row, name, column, given, budget, source, ext)
+                _keep(out, cell)
+                log.info("%s on %s: %s", row.name, name, cell.why or f"{cell.trained:.3f} ({cell.untrained:.3f})")
+            cells[row.name, name] = cell
+    matrix = Matrix(rows, columns, cells)
     _write(out / TABLE, matrix.markdown())
     _write(out / VALUES, json.dumps(matrix.public(), indent=1, ensure_ascii=False) + "\n")
     return matrix

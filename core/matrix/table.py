@@ -17,7 +17,7 @@ BASELINES = ("chance", "hand-made")
 
 @dataclass
 class Matrix:
-    """Every cell that is known, in the order of rows and columns.
+    """Every cell that is known, column by column.
 
     Args:
         rows: all rows.

@@ -98,8 +98,9 @@ def test_a_cell_is_trained_measured_kept_and_not_computed_again(tmp_path, monkey
     assert again.cells == found.cells
     fill(tmp_path, ["simcse", "queue", "vectors"], BUDGET, EXTENSIONS)
     assert asked == [("queue", "vectors")]
-    fill(tmp_path, ["simcse", "vectors"], Budget(13), EXTENSIONS)
+    longer = fill(tmp_path, ["simcse", "vectors"], Budget(13), EXTENSIONS)
     assert asked[1:] == [("simcse", "vectors")]
+    assert list(longer.cells) == [("simcse", "vectors")]  # cells of another budget are not mixed in
 
 
 def test_seeds_are_trained_each_and_columns_of_pairs_take_objectives_of_pairs(tmp_path):
