@@ -63,7 +63,8 @@ class Plan:
         encoders = {name: make() for name, make in self.encoders.items()}
         for name, tower in self.recipe.modalities.items():
             encoders[name].requires_grad_(not tower.frozen)
-        return Learner(encoders, self.objective())
+        classes = next((g.classes for g in self.generators.values() if g.classes is not None), None)
+        return Learner(encoders, self.objective(), classes)
 
 
 def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
@@ -82,27 +83,27 @@ def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
     for name, tower in recipe.modalities.items():
         path = f"modalities.{name}"
         named = tower.modality or Part(name=name)
-        modalities[name] = _maker(registry, "modalities", named, f"{path}.modality")()
-        generators[name] = _maker(registry, "views", tower.views, f"{path}.views", named.name, modalities[name])()
-        make = _maker(registry, "encoders", tower.encoder, f"{path}.encoder", named.name, modalities[name])
+        modalities[name] = maker(registry, "modalities", named, f"{path}.modality")()
+        generators[name] = maker(registry, "views", tower.views, f"{path}.views", named.name, modalities[name])()
+        make = maker(registry, "encoders", tower.encoder, f"{path}.encoder", named.name, modalities[name])
         encoders[name], encoder_classes[name] = make, make.func
     plan = Plan(
         recipe,
         modalities,
         generators,
         encoders,
-        _maker(registry, "objectives", recipe.objective, "objective"),
+        maker(registry, "objectives", recipe.objective, "objective"),
         {
-            name: _maker(registry, "evaluators", part, f"evaluate.evaluators.{name}")
+            name: maker(registry, "evaluators", part, f"evaluate.evaluators.{name}")
             for name, part in recipe.evaluate.evaluators.items()
         },
-        _maker(registry, "sources", recipe.data.source, "data.source") if recipe.data.source else None,
+        maker(registry, "sources", recipe.data.source, "data.source") if recipe.data.source else None,
     )
     _check_fit(plan, encoder_classes, registry)
     return plan
 
 
-def _maker(registry: Registry, kind: str, part: Part, path: str, modality: str | None = None, *given: Any) -> partial:
+def maker(registry: Registry, kind: str, part: Part, path: str, modality: str | None = None, *given: Any) -> partial:
     """Return what makes a part: its class with the modality it belongs to, if any, and its checked options."""
     cls = registry.find(kind, part.name, modality).load()
     options = check_options(cls, part.options, path, skip_first=bool(given), name=part.name)
@@ -150,10 +151,12 @@ def _check_fit(plan: Plan, encoder_classes: dict[str, Callable[..., Encoder]], r
                 f"The objective '{objective}' needs the target '{needs.target}', but modalities.{name}.views "
                 f"'{tower.views.name}' carries {generator.target or 'none'}; generators that would fit: {fitting}."
             )
-        if needs.tokens and not issubclass(encoder_classes[name], TokenEncoder):  # type: ignore[arg-type]
+        tokens = needs.tokens or (needs.target and generator.per_token)
+        if tokens and not issubclass(encoder_classes[name], TokenEncoder):  # type: ignore[arg-type]
+            asking = f"objective '{objective}'" if needs.tokens else f"target '{generator.target}'"
             fitting = _loadable(registry, "encoders", kind, lambda cls: issubclass(cls, TokenEncoder))
             raise RecipeError(
-                f"The objective '{objective}' needs tokens, but modalities.{name}.encoder '{tower.encoder.name}' is "
+                f"The {asking} needs tokens, but modalities.{name}.encoder '{tower.encoder.name}' is "
                 f"no token encoder; encoders that would fit: {fitting}."
             )
 

@@ -90,7 +90,9 @@ class ViewGenerator(ABC):
     target: str | None = None
     """The name of the target that its views carry, when they carry one."""
     classes: int | None = None
-    """How many classes the target tells apart, when it is one class for each record: int64 (B,)."""
+    """How many classes the target tells apart, when it is one class for each record, int64 (B,), or each token."""
+    per_token: bool = False
+    """Whether the target has a class for each token of a token encoder, int64 (B, T), -100 where there is none."""
 
     @abstractmethod
     def __call__(self, batch: Batch, rng: torch.Generator) -> list[View]:
@@ -169,10 +171,15 @@ class TokenEncoder(Encoder):
 
 
 class Encoders(Mapping[str, Encoder]):
-    """The encoders of a learner by modality name; what an objective builds its heads and teachers from."""
+    """The encoders of a learner by modality name; what an objective builds its heads and teachers from.
 
-    def __init__(self, encoders: Mapping[str, Encoder]) -> None:
-        self._encoders = dict(encoders)
+    Args:
+        encoders: modality name -> encoder.
+        classes: how many classes the target of the views tells apart; None when they carry no such target.
+    """
+
+    def __init__(self, encoders: Mapping[str, Encoder], classes: int | None = None) -> None:
+        self._encoders, self.classes = dict(encoders), classes
 
     def __getitem__(self, name: str) -> Encoder:
         return self._encoders[name]

@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.metadata import Distribution, EntryPoint
 from typing import Any, Literal
 
@@ -49,8 +49,8 @@ BUILTINS = {
 ESSENTIAL = "commands"
 """The built-in plugin that cannot be blocked: without it there is no command to say what is wrong."""
 HOOKS = tuple(f"sensorium_register_{kind}" for kind in KINDS)
-ATTRIBUTES = ("sensorium_api", "sensorium_samples", "sensorium_options")
-"""What else a plugin's module may say under the prefix: its contract version, and what the conformance kit needs."""
+ATTRIBUTES = ("sensorium_api", "sensorium_samples", "sensorium_options", "sensorium_matrix")
+"""What else a plugin's module may say under the prefix: its contract version, what conformance kit and matrix need."""
 
 State = Literal["loaded", "blocked", "failed", "conflict", "incompatible"]
 
@@ -121,6 +121,21 @@ class Extensions:
     def third_party(self) -> list[Plugin]:
         """Return the loaded plugins that are not built in."""
         return [p for p in self.plugins if p.state == "loaded" and not p.builtin]
+
+    def declared(self, attribute: str) -> dict[str, Any]:
+        """Return what the modules of all loaded plugins say under one of `ATTRIBUTES` that is a mapping, joined.
+
+        A "module:attribute" string is loaded, and what is callable is called.
+        """
+        found: dict[str, Any] = {}
+        for plugin in self.plugins:
+            if plugin.state == "loaded":
+                for key, value in getattr(plugin.load(), attribute, {}).items():
+                    if isinstance(value, str):
+                        module, _, name = value.partition(":")
+                        value = getattr(import_module(module), name)
+                    found.setdefault(key, value() if callable(value) else value)
+        return found
 
     def find(self, name: str) -> Plugin:
         """Return the plugin of that name, or the one that the distribution of that name brings.

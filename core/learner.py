@@ -63,13 +63,14 @@ class Learner(nn.Module):
     Args:
         encoders: modality name -> encoder.
         objective: built here from the encoders.
+        classes: how many classes the target of the views tells apart, if they carry one.
     """
 
-    def __init__(self, encoders: dict[str, Encoder], objective: Objective) -> None:
+    def __init__(self, encoders: dict[str, Encoder], objective: Objective, classes: int | None = None) -> None:
         super().__init__()
         self.encoders = nn.ModuleDict(encoders)
         self.objective = objective
-        objective.build(Encoders(encoders))
+        objective.build(Encoders(encoders, classes))
 
     def forward(self, views: dict[str, list[View]]) -> Outcome:
         """Return the objective's outcome on the views of one batch."""

@@ -47,6 +47,11 @@ def _installed(package: str) -> bool:
     return top in sys.modules or util.find_spec(top) is not None
 
 
+def missing(packages: Iterable[str]) -> list[str]:
+    """Return those of the import names that are not installed."""
+    return [name for name in packages if not _installed(name)]
+
+
 def one_line(error: BaseException) -> str:
     """Return an error's type and the first line of what it says, without a full stop."""
     lines = str(error).strip().splitlines()
@@ -85,7 +90,7 @@ class Spec:
 
     def missing(self) -> list[str]:
         """Return the required packages that are not installed."""
-        return [name for name in self.requires if not _installed(name)]
+        return missing(self.requires)
 
     def load(self) -> Any:
         """Import the target and return it: a class of the kind's contract, or a command.

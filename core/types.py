@@ -207,8 +207,8 @@ class Needs:
         multicrop: it takes any number of views from `views` upwards.
         modalities: "one" (it receives a list of views) or "many" (it receives modality name -> list of views).
         tokens: its encoders must be token encoders.
-        target: the name of the target that its views must carry; "class" for any that is one class for each record;
-            None for none.
+        target: the name of the target that its views must carry; "class" for any that is one class for each record
+            or each token; None for none.
     """
 
     views: int = 1

@@ -62,6 +62,10 @@ type, is an error that names the path and the nearest valid names.
 A **part** is a registered thing with its options: `{name: simclr, temperature: 0.2}`, or just `simclr`. `sensorium
 list KIND NAME` prints the options of one. `NAME` stands for a name that you choose.
 
+With a key `base`, the name of a shipped recipe or the path of a file (from the folder of the file that names it), a
+recipe says only where it differs: mappings are merged key by key, a part with another `name` takes the base's place
+with its own options alone, and so does whatever else is said, `null` included. A base may have a base.
+
 The resolved recipe, with every default filled in, is printed at the start and stored as `recipe.yaml` in the run
 folder. `sensorium recipes NAME` prints a shipped one.
 """

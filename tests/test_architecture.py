@@ -23,7 +23,7 @@ FLOORS = [
     {"hookspecs", "registry", "extensions", "options", "files"},
     {"recipe", "data", "learner", "optim", "distributed", "checkpoint", "assembly", "scale"},
     {"run", "model", "monitor", "preparation", "trainer", "evaluation", "testing"},
-    {"api", "cli", "__main__"},
+    {"api", "matrix", "cli", "__main__"},
 ]
 """Rooms of core from the ground up: a room imports those of its own floor and of the floors before it."""
 PUBLIC = {"types", "errors", "contracts", "losses", "heads", "collectives"}
@@ -208,3 +208,19 @@ def test_every_option_of_a_built_in_is_typed_and_documented(spec):
     options = options_of(spec.load(), skip=int(spec.kind in ("encoders", "views")))
     assert [option.name for option in options if not option.help] == []
     assert [option.name for option in options if option.type == "Any"] == []
+
+
+def test_an_objective_is_one_short_file_that_names_no_modality():
+    """What a user writes for a new objective: at most 60 lines, shown by the shortest and the median built-in one."""
+    registry = load_extensions({}, []).registry
+    lines = {}
+    for spec in registry.specs("objectives"):
+        path = ROOT.joinpath(*spec.target.partition(":")[0].split(".")[1:]).with_suffix(".py")
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        assert not strings & set(registry.names("modalities")), spec.name
+        lines[spec.name] = len(path.read_text(encoding="utf-8").splitlines())
+    found = sorted(lines.values())
+    assert found[0] <= 40
+    assert found[len(found) // 2] <= 60
+    assert found[-1] <= 100, max(lines, key=lines.get)

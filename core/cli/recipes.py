@@ -25,7 +25,6 @@ def recipes(
             for spec in specs:
                 typer.echo(f"{spec.name:{width}}  {spec.summary}")
         return
-    from sensorium.recipe.reading import parse_yaml, recipe_text
+    from sensorium.recipe.reading import raw_recipe, recipe_text
 
-    text = recipe_text(name, registry)
-    typer.echo(json.dumps(parse_yaml(text, name), indent=2) if as_json else text.rstrip())
+    typer.echo(json.dumps(raw_recipe(name, registry), indent=2) if as_json else recipe_text(name, registry).rstrip())

@@ -21,12 +21,14 @@ from sensorium.losses.redundancy import barlow_twins, vicreg
 from sensorium.losses.regression import negative_cosine
 from sensorium.losses.sigmoid import siglip
 from sensorium.losses.sigreg import random_directions, sigreg
-from sensorium.losses.tokens import perplexity, token_cross_entropy, token_nats
+from sensorium.losses.tokens import class_weights, perplexity, token_cross_entropy, token_nats
+from sensorium.losses.whitening import whitened, whitening_mse
 
 __all__ = [
     "Guide",
     "barlow_twins",
     "centred_softmax",
+    "class_weights",
     "clip",
     "debiased",
     "decoupled",
@@ -58,4 +60,6 @@ __all__ = [
     "token_cross_entropy",
     "token_nats",
     "vicreg",
+    "whitened",
+    "whitening_mse",
 ]

@@ -12,19 +12,24 @@ from torch import Tensor
 from sensorium import collectives
 
 
-def token_cross_entropy(logits_BTV: Tensor, targets_BT: Tensor, mask_BT: Tensor | None = None) -> Tensor:
+def token_cross_entropy(
+    logits_BTV: Tensor, targets_BT: Tensor, mask_BT: Tensor | None = None, weight_V: Tensor | None = None
+) -> Tensor:
     """Mean cross-entropy over tokens, in nats, each token of the joined batch with the same weight.
 
     Args:
         logits_BTV: float, computed with in fp32 (fp64 stays).
         targets_BT: int64 class ids.
         mask_BT: bool, which tokens count; None counts all.
+        weight_V: what the tokens of each class are multiplied with; None is 1. See `class_weights`.
 
     Returns:
         This rank's share: its sum times world over the tokens of all ranks, so that the mean over ranks is the loss of
         the joined batch however its tokens are spread. Zero, with zero gradient, when no token counts.
     """
     nats_BT = token_nats(logits_BTV, targets_BT, mask_BT)
+    if weight_V is not None:
+        nats_BT = nats_BT * weight_V[targets_BT.clamp(min=0)]
     count = nats_BT.numel() if mask_BT is None else mask_BT.sum()
     count = collectives.total(torch.as_tensor(count, device=nats_BT.device))
     return nats_BT.sum() * collectives.world() / count.clamp(min=1)
@@ -41,6 +46,24 @@ def token_nats(logits_BTV: Tensor, targets_BT: Tensor, mask_BT: Tensor | None = 
         targets_BT = targets_BT if mask_BT is None else targets_BT.masked_fill(~mask_BT, -100)
         nats_N = F.cross_entropy(logits_NV, targets_BT.flatten(), ignore_index=-100, reduction="none")
         return nats_N.view(targets_BT.shape)
+
+
+def class_weights(targets_BT: Tensor, classes: int, balance: float) -> Tensor:
+    """Return weights float32 (V,) by which rare classes count more (Zhang et al. 2016, eq. 4), of mean 1 over tokens.
+
+    Proportional to 1 / (balance x share + (1 - balance) / V), where a class's share is that of the joined batch.
+
+    Args:
+        targets_BT: int64 class ids; those below 0 do not count.
+        classes: V.
+        balance: 0 weighs all classes alike, 1 by the inverse of their share; the paper's is 1/2.
+    """
+    flat_N = targets_BT.flatten()
+    counts_V = collectives.total(torch.bincount(flat_N[flat_N >= 0], minlength=classes)).float()
+    shares_V = counts_V / counts_V.sum().clamp(min=1)
+    # A class that is absent has no token to weigh, so that any finite weight will do.
+    weight_V = 1 / (balance * shares_V + (1 - balance) / classes).clamp(min=1e-12)
+    return weight_V / (shares_V * weight_V).sum().clamp(min=1e-12)
 
 
 def perplexity(loss: Tensor) -> Tensor:

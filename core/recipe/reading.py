@@ -19,6 +19,9 @@ from sensorium.errors import RecipeError, nearest
 from sensorium.recipe.schema import Recipe
 from sensorium.registry import Registry
 
+BASE = "base"
+"""The key of a recipe that names another one, whose keys hold where it has none of its own."""
+
 
 class _Loader(yaml.SafeLoader):
     """YAML whose floats are what people mean: 1e-3 is a number."""
@@ -41,7 +44,8 @@ def read_recipe(
 
     Args:
         recipe: a shipped name, a path to a `.yaml` or `.py` file (which defines `recipe`, a mapping or a function
-            that returns one), a mapping, or a Recipe.
+            that returns one), a mapping, or a Recipe. With a key `base`, the name or path of another recipe, it need
+            only say where it differs.
         registry: where shipped names are looked up.
         overrides: `key.sub=value` texts, applied in order.
 
@@ -51,9 +55,9 @@ def read_recipe(
     if isinstance(recipe, Recipe):
         raw, origin = recipe.plain(), "recipe"
     elif isinstance(recipe, Mapping):
-        raw, origin = dict(recipe), "recipe"
+        raw, origin = _on_its_base(dict(recipe), "recipe", registry), "recipe"
     else:
-        raw, origin = _read(str(recipe), registry)
+        raw, origin = raw_recipe(str(recipe), registry), str(recipe)
     for text in overrides:
         raw = override(raw, text)
     return validate(raw, origin)
@@ -65,10 +69,19 @@ def recipe_text(name: str, registry: Registry) -> str:
     return (files(module) / file).read_text(encoding="utf-8")
 
 
-def _read(name: str, registry: Registry) -> tuple[dict[str, Any], str]:
+def raw_recipe(name: str, registry: Registry, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the mapping that a recipe stands for, not yet validated: its own keys over those of its `base`.
+
+    Args:
+        name: a shipped name, or a path to a `.yaml` or `.py` file.
+        registry: where shipped names are looked up.
+        above: the recipes whose base it is.
+
+    Raises:
+        RecipeError: when there is no such recipe, when it is no mapping, or when it is its own base.
+    """
     path = Path(name)
-    looks_like_file = path.suffix in (".yaml", ".yml", ".py") or path.parent != Path(".")
-    if path.is_file() or looks_like_file:
+    if path.is_file() or _is_path(name):
         if not path.is_file():
             raise RecipeError(
                 f"There is no recipe file '{name}': give a path to a .yaml or .py file, or a shipped name."
@@ -78,7 +91,47 @@ def _read(name: str, registry: Registry) -> tuple[dict[str, Any], str]:
         raw = parse_yaml(recipe_text(name, registry), name)
     if not isinstance(raw, dict):
         raise RecipeError(f"{name} holds {type(raw).__name__}, not a mapping of recipe keys.")
-    return raw, name
+    return _on_its_base(raw, name, registry, above)
+
+
+def _is_path(name: str) -> bool:
+    path = Path(name)
+    return path.suffix in (".yaml", ".yml", ".py") or path.parent != Path(".")
+
+
+def _on_its_base(raw: dict[str, Any], name: str, registry: Registry, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return a raw recipe with its key `base`, if it has one, replaced with what that recipe says.
+
+    A path is taken from the folder of the file that names it.
+    """
+    raw = dict(raw)
+    base = raw.pop(BASE, None)
+    if base is None:
+        return raw
+    if not isinstance(base, str):
+        raise RecipeError(f"{name}: '{BASE}' is {base!r}, but it should be a recipe's name or the path of its file.")
+    if _is_path(base) and _is_path(name):
+        base = str(Path(name).parent / base)
+    line = (*above, name)
+    if base in line:
+        raise RecipeError(f"{name}: its base leads back to itself: {' -> '.join((*line, base))}.")
+    return merged(raw_recipe(base, registry, line), raw)
+
+
+def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of a base with a recipe's own over them.
+
+    Mappings are merged key by key, but for a part that the recipe names anew: it has its own options alone. Whatever
+    else the recipe says (a value, a list, null, a bare name) takes the place of what the base says.
+    """
+    new = dict(base)
+    for key, value in own.items():
+        below = {"name": new[key]} if isinstance(new.get(key), str) else new.get(key)
+        same = (
+            isinstance(value, Mapping) and isinstance(below, Mapping) and value.get("name") in (None, below.get("name"))
+        )
+        new[key] = merged(below, value) if same else value  # type: ignore[arg-type]
+    return new
 
 
 def _run_python(path: Path) -> Any:

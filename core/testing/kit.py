@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from typing import Any, Literal
 from unittest import SkipTest
 
@@ -120,8 +119,8 @@ def checks_of(
     plugin = extensions.find(name)
     if plugin.state != "loaded":
         raise PluginError(f"Nothing can be checked: {plugin.sentence}.") from plugin.error
-    samples = declared(extensions, "sensorium_samples") | dict(samples or {})
-    options = declared(extensions, "sensorium_options") | dict(options or {})
+    samples = extensions.declared("sensorium_samples") | dict(samples or {})
+    options = extensions.declared("sensorium_options") | dict(options or {})
     checks = [Check(f"plugin {plugin.name} registers without heavy imports", partial(_registers_lightly, plugin))]
     for kind in KINDS:
         for spec in extensions.registry.specs(kind):
@@ -170,16 +169,3 @@ def _registers_lightly(plugin: Plugin) -> None:
     expect(done.returncode == 0, f"its module cannot be imported by itself: {done.stderr.strip()[-300:]}")
     heavy = done.stdout.split()
     expect(not heavy, f"its module imports {', '.join(heavy)}; name targets as strings and import them there")
-
-
-def declared(extensions: Extensions, attribute: str) -> dict[str, Any]:
-    """Return what the modules of all loaded plugins declare; a "module:attribute" string is loaded."""
-    declared: dict[str, Any] = {}
-    for plugin in extensions.plugins:
-        if plugin.state == "loaded":
-            for key, value in getattr(plugin.load(), attribute, {}).items():
-                if isinstance(value, str):
-                    module, _, name = value.partition(":")
-                    value = getattr(import_module(module), name)
-                declared.setdefault(key, value() if callable(value) else value)
-    return declared

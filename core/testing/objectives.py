@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from sensorium import randomness
-from sensorium.contracts import Encoder, carries
+from sensorium.contracts import Encoder, TokenEncoder, carries
 from sensorium.errors import PluginError, SensoriumError
 from sensorium.learner import Learner
 from sensorium.testing.case import Case, Failure, expect, rng
@@ -127,7 +127,7 @@ def _learner(case: Case) -> Learner:
     needs = case.spec.load().needs
     if needs.target:
         target = _target_case(case)
-        return Learner({target.modality_name: _encoder(target)}, case.build())
+        return Learner({target.modality_name: _encoder(target)}, case.build(), target.generator.classes)
     names = ("first", "second") if needs.modalities == "many" else ("toy",)
     refusals = []
     for toy in (ToyEncoder, ToyWordEncoder):
@@ -158,6 +158,7 @@ def _views(case: Case, rows: int = ROWS, seed: int = 0) -> Views:
 def _target_case(case: Case) -> Case:
     """Return a view generator that carries the target which the objective needs, ready to make views."""
     wanted = case.spec.load().needs.target
+    by_token = None
     for spec in case.registry.specs("views"):
         found = Case(spec, case.registry, case.samples, case.options)
         try:
@@ -165,12 +166,16 @@ def _target_case(case: Case) -> Case:
         except (Failure, PluginError):
             continue
         if carries(found.generator, wanted):
-            return found
-    raise SkipTest(f"no view generator with samples carries the target '{wanted}'")
+            if wanted != "class" or not found.generator.per_token:
+                return found
+            by_token = by_token or found
+    if by_token is None:
+        raise SkipTest(f"no view generator with samples carries the target '{wanted}'")
+    return by_token
 
 
 def _encoder(target: Case) -> Encoder:
-    """Return the first encoder of the modality that can be built and encodes the samples."""
+    """Return the first encoder of the modality that can be built, encodes the samples and has the tokens asked for."""
     for spec in target.registry.specs("encoders"):
         if spec.modality in (None, target.modality_name):
             samples = {target.modality_name: target.raws}
@@ -179,6 +184,8 @@ def _encoder(target: Case) -> Encoder:
                 found.has_what_it_is_tried_on()
                 encoder = found.new_encoder()
                 encoder(found.batch)
+                if target.generator.per_token and not isinstance(encoder, TokenEncoder):
+                    continue
             except (Failure, SensoriumError):
                 continue
             return encoder

@@ -6,6 +6,34 @@ _HOME = "sensorium.modalities.image"
 
 sensorium_samples = {"image": f"{_HOME}.samples:pictures"}
 
+sensorium_matrix = {
+    "columns/image": {
+        "about": "1,918 OpenMoji pictures (CC BY-SA 4.0) at 32 pixels, nine kinds: flag, face, animal and so on",
+        "data": {"source": {"name": "openmoji", "size": 32, "tones": False}, "batch": 64, "test": 0.3, "cache": "ram"},
+        "modalities": {
+            "image": {
+                "modality": {"name": "image", "size": 32},
+                "views": [
+                    "simclr",
+                    {"name": "multicrop", "small_views": 4},
+                    "plain",
+                    "rotation",
+                    "jigsaw",
+                    {"name": "colourisation", "patch": 8},
+                ],
+                "encoders": [
+                    {"name": "cnn", "width": 16},
+                    {"name": "vit", "patch": 8, "width": 96, "depth": 3, "heads": 3},
+                    {"name": "vit", "patch": 8, "width": 96, "depth": 3, "heads": 3, "causal": True},
+                ],
+            }
+        },
+        "evaluator": {"name": "knn", "label": "kind"},
+        "figure": "accuracy",
+        "optimizer": {"lr": 2e-3},
+    }
+}
+
 
 @hookimpl
 def sensorium_register_modalities(register):
@@ -41,6 +69,13 @@ def sensorium_register_views(register):
         "multicrop", f"{home}.multicrop:Multicrop", modality="image", summary="large crops and small ones, as in DINO"
     )
     register("rotation", f"{home}.rotation:Rotation", modality="image", summary="quarter turns, to be told apart")
+    register("jigsaw", f"{home}.jigsaw:Jigsaw", modality="image", summary="shuffled tiles, whose order is to be told")
+    register(
+        "colourisation",
+        f"{home}.colourisation:Colourisation",
+        modality="image",
+        summary="lightness alone; each patch's colour is to be told",
+    )
     register(
         "random-patches",
         f"{home}.patches:RandomPatches",

@@ -17,6 +17,26 @@ sensorium_samples = {
     ]
 }
 
+sensorium_matrix = {
+    "columns/text": {
+        "about": "3,200 names of emoji (Unicode CLDR) in eight languages of one alphabet, which is to be told",
+        "data": {"source": "emoji-names", "batch": 64, "test": 0.3, "cache": "ram"},
+        "modalities": {
+            "text": {
+                "modality": {"name": "text", "tokenizer": "characters", "length": 32},
+                "views": ["noisy", {"name": "noisy", "views": 6}, "plain", "masked", "order"],
+                "encoders": [
+                    {"name": "transformer", "width": 128, "depth": 2, "dropout": 0.1},
+                    {"name": "transformer", "width": 128, "depth": 2, "dropout": 0.1, "causal": True},
+                ],
+            }
+        },
+        "evaluator": {"name": "knn", "label": "language"},
+        "figure": "accuracy",
+        "optimizer": {"lr": 1e-3},
+    }
+}
+
 
 sensorium_options = {
     "encoders/open-clip-text": {"arch": "ViT-S-32-alt", "modality": {"tokenizer": "open_clip:ViT-S-32-alt"}},

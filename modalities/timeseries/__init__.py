@@ -6,6 +6,34 @@ _HOME = "sensorium.modalities.timeseries"
 
 sensorium_samples = {"timeseries": f"{_HOME}.samples:series"}
 
+sensorium_matrix = {
+    "columns/timeseries": {
+        "about": "JapaneseVowels (UEA archive, Kudo et al. 1999, with aeon): 640 series of 12 channels, nine speakers",
+        "data": {"source": {"name": "aeon", "dataset": "JapaneseVowels"}, "batch": 32, "cache": "ram"},
+        "modalities": {
+            "timeseries": {
+                "modality": {"name": "timeseries", "scale": "standard"},
+                "views": [
+                    "augment",
+                    {"name": "augment", "views": 6},
+                    "overlapping-crops",
+                    "plain",
+                    "permutation",
+                ],
+                "encoders": [
+                    {"name": "inception"},
+                    {"name": "patch-transformer", "patch": 2, "depth": 2},
+                    {"name": "patch-transformer", "patch": 2, "depth": 2, "causal": True},
+                    "dilated",
+                ],
+            }
+        },
+        "evaluator": {"name": "knn", "label": "class"},
+        "figure": "accuracy",
+        "requires": ["aeon"],
+    }
+}
+
 
 @hookimpl
 def sensorium_register_modalities(register):

@@ -2,6 +2,8 @@
 
 from sensorium import hookimpl
 
+sensorium_matrix = {"objectives/predict:colour": {"balance": 0.5}}
+
 
 @hookimpl
 def sensorium_register_objectives(register):

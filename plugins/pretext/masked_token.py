@@ -11,7 +11,8 @@ class MaskedToken(Objective):
     """Cross-entropy of the tokens that a view hides (BERT, Devlin et al. 2019, section 3.1, task 1).
 
     Which tokens are hidden, and behind what, is the view generator's choice: its target "tokens" is int64 (B, T), the
-    class ids of hidden tokens and -100 elsewhere.
+    class ids of hidden tokens and -100 elsewhere. Tokens that are no classes (patches) are hidden and restored by the
+    objective 'simmim', which leaves the hiding to no view.
     """
 
     needs = Needs(views=1, tokens=True, target="tokens")

@@ -12,15 +12,16 @@ from sensorium.errors import RecipeError
 
 
 class NextToken(Objective):
-    """Cross-entropy of each token given those before it (Bengio et al. 2003, eq. 1; Radford et al. 2018, eq. 1).
+    """Guess each token from those before it, whatever tokens are.
 
-    It needs an encoder whose tokens see only what stands before them, and whose token targets are class ids.
+    Class ids by cross-entropy (Bengio et al. 2003, eq. 1; Radford et al. 2018, eq. 1), patches by the mean square of
+    the difference (AIM, El-Nouby et al. 2024, section 3.1). Tokens of its encoder must see only what stands before.
     """
 
     needs = Needs(views=1, tokens=True)
 
     def build(self, encoders):
-        """Make the linear head that scores every class."""
+        """Make the linear head that scores every class, or guesses every number of a token."""
         if not getattr(encoders.single, "causal", False):
             raise RecipeError(
                 f"The objective 'next-token' needs a causal encoder, {type(encoders.single).__name__} looks ahead: "
@@ -30,28 +31,30 @@ class NextToken(Objective):
         nn.init.normal_(self.head.weight, std=0.02)
 
     def forward(self, views, encode):
-        """Score each token's successor; a last token, and one before padding, has none."""
-        logits_BTV, targets_BT, mask_BT, features = self.predict(views, encode)
-        loss = losses.token_cross_entropy(logits_BTV, targets_BT, mask_BT)
-        logs = {"bits_per_token": loss.detach() / math.log(2), "perplexity": losses.perplexity(loss)}
+        """Guess each token's successor; a last token, and one before padding, has none."""
+        guesses_BTV, targets_BT, mask_BT, features = self.predict(views, encode)
+        loss = losses.reconstruction(guesses_BTV, targets_BT, mask_BT)
+        logs = {}
+        if not targets_BT.is_floating_point():
+            logs = {"bits_per_token": loss.detach() / math.log(2), "perplexity": losses.perplexity(loss)}
         return Outcome(loss, logs, features={"features": features.pooled.detach()})
 
     def score(self, views, encode):
-        """Return the likelihood of each record, beside that of guessing every class alike."""
+        """Return the likelihood of each record, beside that of guessing every class alike; None without classes."""
         logits_BTV, targets_BT, mask_BT, _ = self.predict(views, encode)
-        tokens_B = torch.ones_like(targets_BT).sum(1) if mask_BT is None else mask_BT.sum(1)
-        nats_B = losses.token_nats(logits_BTV, targets_BT, mask_BT).sum(1)
+        if targets_BT.is_floating_point():
+            return None
+        tokens_B, nats_B = mask_BT.sum(1), losses.token_nats(logits_BTV, targets_BT, mask_BT).sum(1)
         return {"nats": nats_B, "tokens": tokens_B, "uniform": tokens_B * math.log(logits_BTV.shape[-1])}
 
     def predict(self, views, encode):
-        """Return the logits of each token's successor, the successors, which of them count, and the features."""
+        """Return the guess at each token's successor, the successors, which of them count, and the features."""
         (view,) = views
         tokens, targets_BT = encode.tokens(view), encode.targets(view)
-        if targets_BT.is_floating_point():
-            raise RecipeError("The objective 'next-token' predicts class ids; this encoder's token targets are floats.")
         features = encode.kept(view, self.front(tokens))
-        logits_BTV = self.head(features.tokens[:, : targets_BT.shape[1] - 1])
-        return logits_BTV, targets_BT[:, 1:], None if tokens.mask is None else tokens.mask[:, 1:], features
+        guesses_BTV = self.head(features.tokens[:, : targets_BT.shape[1] - 1])
+        real_BT = tokens.x.new_ones(tokens.x.shape[:2], dtype=torch.bool) if tokens.mask is None else tokens.mask
+        return guesses_BTV, targets_BT[:, 1:], real_BT[:, 1:], features
 
     def front(self, tokens):
         """Return all tokens but the last, which nothing follows; a single one stays, as encoders need one."""

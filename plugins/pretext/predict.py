@@ -1,4 +1,4 @@
-"""Prediction of what a view generator did."""
+"""Prediction of what a view generator did, or took away."""
 
 from __future__ import annotations
 
@@ -9,24 +9,32 @@ from sensorium.errors import RecipeError
 
 
 class Predict(Objective):
-    """Cross-entropy of the class that each view carries as its target: a turn, a permutation, an order.
+    """Cross-entropy of the classes that each view carries as its target: a turn, a permutation, an order, colours.
 
-    One objective for every pretext task of classes, such as rotation (Gidaris et al. 2018, eq. 2 and 3) and jigsaw
-    (Noroozi and Favaro 2016). The task is the view generator's; its target is int64 (B,).
+    One objective for every pretext task of classes, such as rotation (Gidaris et al. 2018, eq. 2 and 3), jigsaw
+    (Noroozi and Favaro 2016) and colourisation (Zhang et al. 2016, eq. 2). The task is the view generator's; its target
+    is int64, (B,) for one class of each record or (B, T) for one of each token, -100 where there is none.
 
     Args:
-        classes: how many classes the view generator tells apart; 4 for rotation.
+        classes: how many classes there are; None takes what the view generator tells apart.
         width: hidden width of the head; 0 makes it linear.
+        balance: how much rarer classes count for more, from 0, all alike, to 1, all as if equally frequent; 1/2 is
+            what colourisation had in its paper.
     """
 
     needs = Needs(views=1, target="class")
 
-    def __init__(self, classes: int = 4, width: int = 0) -> None:
+    def __init__(self, classes: int | None = None, width: int = 0, balance: float = 0.0) -> None:
         super().__init__()
-        self.classes, self.width = classes, width
+        if not 0 <= balance <= 1:
+            raise RecipeError(f"The balance of the objective 'predict' lies from 0 to 1, not at {balance}.")
+        self.classes, self.width, self.balance = classes or 0, width, balance
 
     def build(self, encoders):
         """Make the head."""
+        self.classes = self.classes or encoders.classes or 0
+        if not self.classes:
+            raise RecipeError("The objective 'predict' needs views that carry classes, such as 'rotation' or 'order'.")
         dim, width = encoders.single.dim, self.width
         hidden = [nn.Linear(dim, width), nn.ReLU(inplace=True)] if width else []
         self.head = nn.Sequential(*hidden, nn.Linear(width or dim, self.classes))
@@ -34,23 +42,29 @@ class Predict(Objective):
     def forward(self, views, encode):
         """Tell the classes apart."""
         (view,) = views
-        target_B = self.checked(view.target)
         (features,) = encode(views)
-        logits_BV = self.head(features.pooled)
-        loss = losses.token_cross_entropy(logits_BV, target_B)
-        logs = {"accuracy": (logits_BV.detach().argmax(1) == target_B).float().mean()}
+        target = self.checked(view.target, features)
+        logits = self.head(features.pooled if target.ndim == 1 else features.tokens)
+        told, weight = target >= 0, None
+        if self.balance:
+            weight = losses.class_weights(target, self.classes, self.balance)
+        loss = losses.token_cross_entropy(logits, target, told, weight)
+        right = (logits.detach().argmax(-1) == target) & told
+        logs = {"accuracy": right.sum() / told.sum().clamp(min=1)}
         return Outcome(loss, logs, features={"features": features.pooled.detach()})
 
-    def checked(self, target):
-        """Return the target when it is a class for each record, and none is beyond the head's."""
-        if target is None or target.ndim != 1 or target.is_floating_point():
+    def checked(self, target, features):
+        """Return the target when it is a class for each record or token, and none is beyond the head's."""
+        shapes = [tuple(x.shape[:-1]) for x in (features.pooled, features.tokens) if x is not None]
+        if target is None or target.is_floating_point() or tuple(target.shape) not in shapes:
             raise RecipeError(
-                "The objective 'predict' needs views whose target is one class for each record, such as 'rotation'; "
-                f"these carry {'none' if target is None else f'{target.dtype} {tuple(target.shape)}'}."
+                "The objective 'predict' needs views whose target is one class for each record, such as 'rotation', or "
+                f"for each token; these carry {'none' if target is None else f'{target.dtype} {tuple(target.shape)}'}, "
+                f"the encoder gives features for {' or '.join(map(str, shapes))}."
             )
         if (last := int(target.amax())) >= self.classes:
             raise RecipeError(
                 f"The objective 'predict' has classes 0 to {self.classes - 1}, but its views carry class {last}: "
-                "set the objective's classes to how many the view generator has."
+                "leave the objective's classes out, or set it to how many the view generator has."
             )
         return target

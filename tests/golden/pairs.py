@@ -18,7 +18,6 @@ from sensorium.extensions import load_extensions
 from sensorium.learner import Learner, make_views
 from sensorium.options import options_of
 from sensorium.randomness import generator, seed_globals
-from sensorium.testing.kit import declared
 from sensorium.types import RecordBatch
 
 FOLDER = Path(__file__).parent
@@ -48,7 +47,7 @@ def registry():
 
 @cache
 def samples():
-    return declared(load_extensions({}, []), "sensorium_samples")
+    return load_extensions({}, []).declared("sensorium_samples")
 
 
 def objectives():

@@ -25,6 +25,7 @@ OPTIONS = {
     "dinov2": PROTOTYPES,
     "barlow-twins": {"width": 32, "dim": 8},
     "vicreg": {"width": 32, "dim": 8},
+    "w-mse": {"width": 32, "dim": 8},
     "swav": {"prototypes": 12, "width": 32, "dim": 8},
 }
 """Every objective of joint embedding with options that make it small."""

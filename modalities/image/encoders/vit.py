@@ -33,6 +33,7 @@ class ViT(TokenEncoder):
         depth: number of blocks.
         heads: number of attention heads.
         pool: the pooled features are the "mean" of the patches or an extra token, "cls".
+        causal: a patch sees only those before it, which the objective next-token needs (El-Nouby et al. 2024).
         drop_path: stochastic depth of the last block; it grows linearly from 0.
         normalise_targets: reconstruction targets are patches of mean 0 and deviation 1 (He et al. 2022, section 3).
     """
@@ -46,6 +47,7 @@ class ViT(TokenEncoder):
         depth: int | None = None,
         heads: int | None = None,
         pool: Literal["mean", "cls"] = "mean",
+        causal: bool = False,
         drop_path: float = 0.0,
         normalise_targets: bool = True,
     ) -> None:
@@ -54,10 +56,12 @@ class ViT(TokenEncoder):
         self.dim, depth, heads = width or default_width, depth or default_depth, heads or default_heads
         if self.dim % heads or self.dim % 4:
             raise SensoriumError(f"The width of 'vit' is a multiple of 4 and of its {heads} heads; {self.dim} is not.")
+        if causal and pool == "cls":
+            raise SensoriumError("The first token of a causal 'vit' sees itself alone: set pool to mean.")
         self.patch, *grid = patch_grid(modality.size, patch)
         self.grid = tuple(grid)
         self.target_dim = self.patch**2 * modality.channels
-        self.pool, self.normalise_targets = pool, normalise_targets
+        self.pool, self.causal, self.normalise_targets = pool, causal, normalise_targets
         self.normalise = Normalise(modality.channels, MEAN, STD)
         self.embed = PatchEmbed(None, self.patch, modality.channels, self.dim, strict_img_size=False)
         self.cls = nn.Parameter(torch.zeros(1, 1, self.dim)) if pool == "cls" else None
@@ -97,10 +101,19 @@ class ViT(TokenEncoder):
             x_BTD = x_BTD.gather(1, keep[:, :, None].expand(-1, -1, self.dim))
         if self.cls is not None:
             x_BTD = torch.cat([self.cls.expand(len(x_BTD), -1, -1), x_BTD], dim=1)
-        x_BTD = self.norm(self.blocks(x_BTD))
+        sees = self._sight(x_BTD, keep) if self.causal else None
+        for block in self.blocks:
+            x_BTD = block(x_BTD, attn_mask=sees)
+        x_BTD = self.norm(x_BTD)
         if self.cls is not None:
             return Features(x_BTD[:, 0], x_BTD[:, 1:])
         return Features(x_BTD.mean(dim=1), x_BTD)
+
+    def _sight(self, x_BTD: Tensor, keep: Tensor | None) -> Tensor:
+        """Return what attention adds to its scores, (1 or B, 1, T, T): 0 for patches before, -inf for those after."""
+        place_BT = torch.arange(x_BTD.shape[1], device=x_BTD.device)[None] if keep is None else keep
+        after_BTT = place_BT[:, None, :] > place_BT[:, :, None]
+        return torch.zeros_like(after_BTT, dtype=x_BTD.dtype).masked_fill(after_BTT, -torch.inf)[:, None]
 
     def token_targets(self, batch: ImageBatch) -> Tensor:
         """Return the pixels of each patch, float (B, T, P): C x patch x patch, each patch normalised by default."""

@@ -30,6 +30,7 @@ class PatchTransformer(TokenEncoder):
         depth: number of blocks.
         heads: attention heads.
         dropout: on attention and both parts of a block, while training.
+        causal: a patch sees only those before it, which the objective next-token needs.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class PatchTransformer(TokenEncoder):
         depth: int = 4,
         heads: int = 4,
         dropout: float = 0.0,
+        causal: bool = False,
     ) -> None:
         super().__init__()
         if patch < 1:
@@ -50,6 +52,7 @@ class PatchTransformer(TokenEncoder):
                 f"its {heads} heads."
             )
         self.dim, self.patch, self.target_dim = width, patch, patch * modality.channels
+        self.heads, self.causal = heads, causal
         self.embed = nn.Linear(self.target_dim, width)
         block = nn.TransformerEncoderLayer(
             width, heads, 4 * width, dropout, activation="gelu", batch_first=True, norm_first=True
@@ -74,8 +77,16 @@ class PatchTransformer(TokenEncoder):
             x_BTD, mask_BT = x_BTD.gather(1, keep[..., None].expand(-1, -1, self.dim)), mask_BT.gather(1, keep)
         # A row of which no real token is kept attends to all it has: its features are finite, and pooled to zero.
         away_BT = ~mask_BT & mask_BT.any(1, keepdim=True)
-        x_BTD = self.blocks(x_BTD, src_key_padding_mask=away_BT) * mask_BT[..., None]
+        sees = self._sight(x_BTD, keep) if self.causal else None
+        x_BTD = self.blocks(x_BTD, mask=sees, src_key_padding_mask=away_BT) * mask_BT[..., None]
         return Features(pooled(x_BTD, mask_BT, "mean"), x_BTD, mask_BT)
+
+    def _sight(self, x_BTD: Tensor, keep: Tensor | None) -> Tensor:
+        """Return which patches a patch does not see, those after it: bool (T, T), of kept ones (B * heads, T, T)."""
+        if keep is None:
+            place_T = torch.arange(x_BTD.shape[1], device=x_BTD.device)
+            return place_T > place_T[:, None]
+        return (keep[:, None, :] > keep[:, :, None]).repeat_interleave(self.heads, dim=0)
 
     def token_targets(self, batch: SignalBatch) -> Tensor:
         """Return the values of each patch, float (B, T, P): C x patch."""

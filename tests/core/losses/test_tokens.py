@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from sensorium.losses.tokens import perplexity, token_cross_entropy
+from sensorium.losses.tokens import class_weights, perplexity, token_cross_entropy, token_nats
 
 
 def problem(b=3, t=5, v=7, seed=0):
@@ -64,3 +64,31 @@ def test_perplexity_of_chance_is_the_number_of_classes():
     loss = token_cross_entropy(torch.zeros(2, 3, 11, requires_grad=True), torch.zeros(2, 3, dtype=torch.long))
     assert math.isclose(perplexity(loss), 11, rel_tol=1e-5)
     assert not perplexity(loss).requires_grad
+
+
+def test_class_weights_are_the_papers():
+    targets = torch.tensor([[0, 0, 0, 1], [2, 0, -100, -100]])
+    found = class_weights(targets, 4, 0.5)
+    raw = [1 / (0.5 * share + 0.5 / 4) for share in (4 / 6, 1 / 6, 1 / 6, 0.0)]
+    level = sum(share * w for share, w in zip((4 / 6, 1 / 6, 1 / 6, 0.0), raw, strict=True))
+    assert torch.allclose(found, torch.tensor([w / level for w in raw]))
+    told = targets[targets >= 0]
+    assert math.isclose(found[told].mean(), 1.0, rel_tol=1e-6)
+    assert not torch.allclose(found, found.flip(0))  # the mutant: common classes weighed up
+
+
+def test_class_weights_at_their_ends():
+    targets = torch.tensor([0, 0, 0, 1])
+    assert torch.allclose(class_weights(targets, 2, 0.0), torch.ones(2))
+    whole = class_weights(targets, 2, 1.0)
+    assert math.isclose(whole[0] * 3, whole[1], rel_tol=1e-6)
+    assert class_weights(torch.full((3,), -100), 2, 0.5).isfinite().all()
+    assert class_weights(targets, 3, 1.0).isfinite().all()
+
+
+def test_weights_multiply_each_tokens_cost():
+    logits, targets = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0, 1, -100])
+    weight = torch.tensor([1.0, 2.0, 0.0])
+    nats = token_nats(logits, targets)
+    wanted = sum(float(weight[c]) * float(n) for c, n in zip(targets[:5], nats[:5], strict=True)) / 5
+    assert math.isclose(token_cross_entropy(logits, targets, targets >= 0, weight), wanted, rel_tol=1e-6)

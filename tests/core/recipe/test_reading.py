@@ -125,3 +125,47 @@ def test_every_key_has_a_help_text():
     for section in found:
         for name, field in section.model_fields.items():
             assert field.description, f"{section.__name__}.{name} has no help text"
+
+
+def test_a_recipe_with_a_base_says_where_it_differs(registry, tmp_path):
+    base = {**MINIMAL, "name": "mine", "objective": {"name": "simclr", "temperature": 0.1, "width": 64}, "seed": 3}
+    (tmp_path / "mine.py").write_text(f"recipe = {base!r}")
+    (tmp_path / "sub").mkdir()
+    child = tmp_path / "sub" / "child.yaml"
+
+    def read(text):
+        child.write_text("base: ../mine.py\n" + text)
+        return read_recipe(child, registry)
+
+    assert read("objective: {width: 32}").objective.options == {"temperature": 0.1, "width": 32}
+    assert read("objective: {name: simclr, width: 32}").objective.options == {"temperature": 0.1, "width": 32}
+    assert read("objective: {name: byol, width: 32}").objective.options == {"width": 32}  # options of another part go
+    assert read("objective: byol").objective.options == {}
+    assert read("train: {epochs: null, steps: 7}").train.steps == 7
+    tower = read("modalities: {image: {encoder: {name: cnn, width: 8}}}").modalities["image"]
+    assert (tower.views.name, tower.encoder.options) == ("simclr", {"width": 8})
+    assert (read("").name, read("name: ours").name, read("seed: 4").seed) == ("mine", "ours", 4)
+    assert "base" not in read("").plain()
+    assert read_recipe({"base": str(tmp_path / "mine.py"), "seed": 5}, registry).seed == 5
+    assert read_recipe(child, registry, ["objective.temperature=0.3"]).objective.options["temperature"] == 0.3
+
+
+def test_bases_are_followed_to_the_end_and_not_in_circles(registry, tmp_path):
+    for name, text in {
+        "a": "base: b.yaml\nseed: 1",
+        "b": "base: c.yaml\nname: second",
+        "c": "base: simclr-cifar10\nname: third",
+        "loop": "base: pool.yaml",
+        "pool": "base: loop.yaml",
+        "number": "base: 3",
+        "nowhere": "base: simclr-cifar11",
+    }.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    found = read_recipe(tmp_path / "a.yaml", registry)
+    assert (found.seed, found.name, found.data.batch) == (1, "second", 512)
+    with pytest.raises(RecipeError, match=r"base leads back to itself: .*loop\.yaml -> .*pool\.yaml -> .*loop\.yaml"):
+        read_recipe(tmp_path / "loop.yaml", registry)
+    with pytest.raises(RecipeError, match="'base' is 3, but it should be a recipe's name"):
+        read_recipe(tmp_path / "number.yaml", registry)
+    with pytest.raises(PluginError, match="did you mean 'simclr-cifar10'"):
+        read_recipe(tmp_path / "nowhere.yaml", registry)

@@ -76,7 +76,22 @@ def test_an_encoder_that_looks_ahead_is_refused(modality):
         NextToken().build(Encoders({"text": Transformer(modality, width=16, heads=2)}))
 
 
-def test_targets_that_are_no_classes_are_refused(modality, learner):
-    learner.encoders["text"].token_targets = lambda batch: nn.functional.one_hot(batch.ids).float()
-    with pytest.raises(RecipeError, match="class ids"):
-        learner(views_of(modality, TEXTS))
+def test_patches_are_guessed_by_regression(modality, learner):
+    """Tokens whose targets are numbers: the mean square over every transition, and no likelihood."""
+    learner.encoders["text"].token_targets = lambda batch: nn.functional.one_hot(
+        batch.ids, modality.tokenizer.size
+    ).float()
+    views = views_of(modality, TEXTS)
+    outcome = learner(views)
+    total, count = 0.0, 0
+    for text in TEXTS:
+        ids = modality.decode(text)
+        for t in range(1, len(ids)):
+            seen = modality.collate([ids[:t]])
+            guess = learner.objective.head(learner.encoders["text"](seen).tokens[0, -1])
+            wanted = nn.functional.one_hot(torch.as_tensor(int(ids[t])), modality.tokenizer.size)
+            total += float((guess - wanted).square().mean().detach())
+            count += 1
+    assert math.isclose(outcome.loss.detach(), total / count, rel_tol=1e-5)
+    assert outcome.logs == {}
+    assert learner.score(views) is None

@@ -36,7 +36,7 @@ def test_a_record(source):
     assert record.values["text"] == "thumbs up medium skin tone"
     assert record.values["text_de"] == "daumen hoch mittlere hautfarbe"
     assert record.group == "thumbs_up"
-    assert record.labels == {"skin_tone": "medium"}
+    assert record.labels == {"kind": "hand", "skin_tone": "medium"}
     picture = Image.open(BytesIO(record.values["image"]))
     assert picture.size == (48, 48)
     pixels = np.asarray(picture.convert("RGB"))

@@ -95,3 +95,22 @@ def test_presets_and_widths():
         ViT(ImageModality(size=32), width=20, heads=3, depth=1)
     with pytest.raises(SensoriumError, match="tile"):
         ViT(ImageModality(size=32), patch=7, **TINY)
+
+
+@torch.no_grad()
+def test_a_causal_patch_sees_only_those_before_it():
+    torch.manual_seed(0)
+    made = ViT(ImageModality(size=32), patch=8, causal=True, **TINY).eval()
+    changed = ImageBatch(batch().pixels.clone())
+    changed.pixels[:, :, 8:16, 8:16] = 0  # patch 5
+    one, other = made(batch()).tokens, made(changed).tokens
+    torch.testing.assert_close(one[:, :5], other[:, :5])
+    assert not any(torch.allclose(one[:, t], other[:, t], atol=1e-5) for t in range(5, 16))
+    keep = torch.tensor([[6, 2, 5]]).expand(3, -1)  # order is that of places
+    one, other = (made.encode_tokens(made.tokenize(b), keep).tokens for b in (batch(), changed))
+    torch.testing.assert_close(one[:, 1], other[:, 1])
+    assert not any(torch.allclose(one[:, t], other[:, t], atol=1e-5) for t in (0, 2))
+    everywhere = ViT(ImageModality(size=32), patch=8, **TINY).eval()  # the negative control
+    assert not torch.allclose(everywhere(batch()).tokens[:, :5], everywhere(changed).tokens[:, :5], atol=1e-5)
+    with pytest.raises(SensoriumError, match="set pool to mean"):
+        ViT(ImageModality(size=32), patch=8, causal=True, pool="cls", **TINY)

@@ -37,6 +37,8 @@ def registered():
 @pytest.mark.parametrize("channels", [1, 3, 5])
 @pytest.mark.parametrize("canvas", [None, 40])
 def test_every_generator_keeps_the_contract(spec, channels, canvas):
+    if spec.name == "colourisation" and channels != 3:
+        pytest.skip("it needs colours")
     modality = ImageModality(size=32, channels=channels, canvas=canvas)
     generator = spec.load()(modality)
     examples = [modality.decode(x) for x in batch(3, 50, channels).pixels.numpy()]

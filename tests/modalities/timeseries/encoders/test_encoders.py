@@ -155,3 +155,21 @@ def test_layers_of_the_transformer_start_apart():
 def test_impossible_options_are_refused(cls, options):
     with pytest.raises(RecipeError):
         cls(modality(), **options)
+
+
+@torch.no_grad()
+def test_a_causal_patch_sees_only_those_before_it():
+    torch.manual_seed(0)
+    made = PatchTransformer(modality(), causal=True, **SMALL[PatchTransformer]).eval()
+    batch = batch_of([24, 9])
+    changed = batch.replaced(torch.cat([batch.values[..., :8], batch.values[..., 8:12] + 9, batch.values[..., 12:]], 2))
+    one, other = made(batch), made(changed)
+    torch.testing.assert_close(one.tokens[:, :2], other.tokens[:, :2])
+    assert not any(torch.allclose(one.tokens[0, t], other.tokens[0, t], atol=1e-5) for t in range(2, 6))
+    keep = torch.tensor([[3, 1, 2], [1, 0, 2]])  # order is that of places
+    one, other = (made.encode_tokens(made.tokenize(b), keep) for b in (batch, changed))
+    torch.testing.assert_close(one.tokens[0, 1], other.tokens[0, 1])
+    assert not torch.allclose(one.tokens[0, 0], other.tokens[0, 0], atol=1e-5)
+    assert one.tokens.isfinite().all()
+    looking = PatchTransformer(modality(), **SMALL[PatchTransformer]).eval()  # the negative control
+    assert not torch.allclose(looking(batch).tokens[0, :2], looking(changed).tokens[0, :2], atol=1e-5)

@@ -1,0 +1,53 @@
+"""Equal views whose dimensions are made uncorrelated, so that no penalty is needed to keep them apart.
+
+Letters: B this rank's rows, M joined rows of all ranks, D width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sensorium import collectives
+
+FLAT = 1e-8
+"""Variance below which rows count as equal, so that whitening does not magnify their rounding errors."""
+
+
+def whitening_mse(z1_BD: Tensor, z2_BD: Tensor, shrink: float = 1e-3) -> Tensor:
+    """Mean squared distance of whitened, normalised views (W-MSE, Ermolov et al. 2021, eq. 3 to 5).
+
+    Both views are whitened together, by the Cholesky factor of the joined batch's covariance, in double precision: in
+    single precision the factor of a covariance of nearly dependent dimensions is lost. The paper whitens random
+    slices of the batch and averages; here all rows are one slice, which more rows than dimensions allow. Rows of all
+    ranks are joined first, so every rank computes the whole loss; the mean over ranks is that loss.
+
+    Args:
+        z1_BD: this rank's rows of the first view.
+        z2_BD: the same records' rows of the second view.
+        shrink: share of the identity, times the mean variance, that the covariance is mixed with; it alone fills the
+            directions that fewer rows than dimensions leave empty.
+    """
+    with torch.autocast(z1_BD.device.type, enabled=False):
+        z1_MD, z2_MD = collectives.gather(z1_BD.double())[0], collectives.gather(z2_BD.double())[0]
+        both_ND = whitened(torch.cat([z1_MD, z2_MD]), shrink)
+        w1_MD, w2_MD = F.normalize(both_ND, dim=1).chunk(2) if len(both_ND) else (both_ND, both_ND)
+        loss = (w1_MD - w2_MD).square().sum() / max(len(z1_MD), 1)
+        return loss if z1_BD.dtype == torch.float64 else loss.float()
+
+
+def whitened(x_ND: Tensor, shrink: float) -> Tensor:
+    """Return rows of mean 0 whose covariance is the identity, but for the shrinkage; all-equal rows become zero.
+
+    Args:
+        x_ND: float64.
+        shrink: as in `whitening_mse`.
+    """
+    n, d = x_ND.shape
+    centred_ND = x_ND - x_ND.sum(0) / max(n, 1)
+    covariance_DD = centred_ND.T @ centred_ND / max(n - 1, 1)
+    mean_variance = covariance_DD.diagonal().mean() + FLAT
+    eye_DD = torch.eye(d, dtype=x_ND.dtype, device=x_ND.device)
+    factor_DD = torch.linalg.cholesky((1 - shrink) * covariance_DD + shrink * mean_variance * eye_DD)
+    return torch.linalg.solve_triangular(factor_DD, centred_ND.T, upper=False).T

@@ -1,0 +1,174 @@
+"""One cell: an objective trained on a column for a small budget, its features measured beside the first weights'."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from sensorium.api import fit
+from sensorium.contracts import Source
+from sensorium.data.arrays import ArraysSource
+from sensorium.errors import BadSample, Interrupted, SensoriumError
+from sensorium.extensions import Extensions
+from sensorium.matrix.columns import Column
+from sensorium.matrix.fit import Choice, Misfit, RowOf, choices
+
+log = logging.getLogger("sensorium")
+TABLE = "figure"
+"""What the one table of a cell's recipe is called."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What each cell may spend.
+
+    Args:
+        steps: optimizer steps of each training.
+        seeds: trainings of each cell.
+    """
+
+    steps: int = 200
+    seeds: int = 1
+
+
+@dataclass
+class Cell:
+    """What became of one objective on one column.
+
+    Args:
+        row: the row's name.
+        column: the column's name.
+        settings: what the cell depends on; a cell of the same settings is not computed again.
+        why: why there are no figures: the pair has no meaning, or a part refused it; empty where there are.
+        figures: row of the evaluator's table (chance, hand-made, untrained, trained) to one figure for each seed.
+        parts: modality to the names of the views and the encoder that were taken.
+        seconds: how long all trainings and measurements took.
+    """
+
+    row: str
+    column: str
+    settings: dict[str, Any]
+    why: str = ""
+    figures: dict[str, list[float]] = field(default_factory=dict)
+    parts: dict[str, dict[str, str]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def trained(self) -> float:
+        """The mean figure of the trained encoder."""
+        return mean(self.figures["trained"])
+
+    @property
+    def untrained(self) -> float:
+        """The mean figure of the first weights."""
+        return mean(self.figures["untrained"])
+
+    @property
+    def learned(self) -> bool:
+        """Whether training made the features better."""
+        return bool(self.figures) and self.trained > self.untrained
+
+    def public(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+def settings_of(row: RowOf, column: Column, options: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
+    """Return what the figures of a cell depend on, as plain JSON values."""
+    given = {"column": column.model_dump(), "objective": {"name": row.objective, **options}, "budget": asdict(budget)}
+    return json.loads(json.dumps(given))
+
+
+def run_cell(
+    row: RowOf, name: str, column: Column, options: Mapping[str, Any], budget: Budget, source: Source, ext: Extensions
+) -> Cell:
+    """Train and measure one cell, with the first parts of the column that serve the objective.
+
+    Args:
+        row: the row.
+        name: the column's name.
+        column: the column.
+        options: the objective's.
+        budget: what may be spent.
+        source: the column's records.
+        ext: the plugins.
+    """
+    cell = Cell(row.name, name, settings_of(row, column, options, budget))
+    start, refusal = time.perf_counter(), ""
+    try:
+        for choice in choices(row, column, ext.registry):
+            recipe = recipe_of(row, column, choice, options, budget)
+            try:
+                cell.figures = _figures(recipe, column.figure, budget.seeds, source, ext)
+            except Interrupted:
+                raise
+            except SensoriumError as error:  # the next choice may do: a causal encoder, a token for each step
+                refusal = refusal or str(error)
+                continue
+            cell.parts = {m: {"views": c.views.name, "encoder": c.encoder.name} for m, c in choice.items()}
+            break
+        else:
+            cell.why = refusal
+    except Misfit as misfit:
+        cell.why = str(misfit)
+    cell.seconds = round(time.perf_counter() - start, 1)
+    return cell
+
+
+def recipe_of(
+    row: RowOf, column: Column, choice: Mapping[str, Choice], options: Mapping[str, Any], budget: Budget
+) -> dict[str, Any]:
+    """Return the recipe of one cell, its seed aside: everything that it depends on but what it is measured on."""
+    return {
+        "name": f"{row.objective}-matrix",
+        "data": {**column.data, "val": 0.0, "workers": 0},
+        "modalities": {name: chosen.tower() for name, chosen in choice.items()},
+        "objective": {"name": row.objective, **options},
+        "optimizer": column.optimizer,
+        "train": {"steps": budget.steps, "accelerator": "cpu"},
+        "checkpoint": {"every": float(budget.steps), "keep": 1},
+        "evaluate": {"evaluators": {TABLE: column.evaluator.model_dump()}},
+        "log": {"tensorboard": False, "every": budget.steps, "gallery": 1},
+    }
+
+
+def _figures(
+    recipe: dict[str, Any], figure: str, seeds: int, source: Source, ext: Extensions
+) -> dict[str, list[float]]:
+    """Return one figure of every row of the table, seed by seed."""
+    found: dict[str, list[float]] = {}
+    for seed in range(seeds):
+        with tempfile.TemporaryDirectory() as folder:
+            model = fit({**recipe, "seed": seed}, source=source, run_dir=Path(folder) / "run", extensions=ext)
+            assert model.run is not None
+            table = json.loads((model.run.evaluations / f"{TABLE}.json").read_text(encoding="utf-8"))
+        for row, measured in table["rows"].items():
+            if figure in measured["figures"]:
+                found.setdefault(row, []).append(measured["figures"][figure]["mean"])
+    return found
+
+
+def in_memory(source: Source, fields: Sequence[str]) -> ArraysSource:
+    """Return the records of a source, read once; one that cannot be read is left out."""
+    records = []
+    for index in range(len(source)):
+        try:
+            records.append(source[index])
+        except BadSample as reason:
+            log.warning("%s is left out: %s", source.key(index).id, reason)
+    labels = dict.fromkeys(label for record in records for label in record.labels)
+    return ArraysSource(
+        {field: [record.values.get(field) for record in records] for field in fields},
+        {label: [record.labels.get(label) for record in records] for label in labels},
+        [record.id for record in records],
+        [record.split for record in records],
+        [record.group for record in records],
+        root=source.root,
+    )

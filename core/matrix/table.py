@@ -1,0 +1,85 @@
+"""The matrix as a table: rows objectives, columns data, cells trained beside untrained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+from typing import Any
+
+from sensorium.matrix.cells import Cell
+from sensorium.matrix.columns import Column
+from sensorium.matrix.fit import RowOf
+
+BASELINES = ("chance", "hand-made")
+"""Rows of an evaluator's table that hang on the records alone, and stand once at the head of a column."""
+
+
+@dataclass
+class Matrix:
+    """Every cell that is known, column by column.
+
+    Args:
+        rows: all rows.
+        columns: all columns, by name.
+        cells: (row, column) -> the cell.
+    """
+
+    rows: Sequence[RowOf]
+    columns: Mapping[str, Column]
+    cells: Mapping[tuple[str, str], Cell]
+
+    def markdown(self) -> str:
+        """Render as Markdown: one table of single modalities, one of several together."""
+        parts = []
+        for title, many in (("One modality", "one"), ("Several modalities", "many")):
+            rows = [row for row in self.rows if row.needs.modalities == many]
+            columns = [name for name, c in self.columns.items() if (len(c.modalities) > 1) == (many == "many")]
+            if rows and columns:
+                parts.append(self._table(title, rows, columns))
+        return "\n".join(parts)
+
+    def public(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "columns": {name: column.model_dump() for name, column in self.columns.items()},
+            "cells": [cell.public() for cell in self.cells.values()],
+        }
+
+    def _table(self, title: str, rows: Sequence[RowOf], columns: Sequence[str]) -> str:
+        reasons: dict[str, int] = {}
+        head = [f"{name}: {self.columns[name].evaluator.name} {self.columns[name].figure}" for name in columns]
+        lines = [f"## {title}", "", _line(["objective", *head]), _line(["---", *["---:"] * len(columns)])]
+        for baseline in BASELINES:
+            lines.append(_line([f"*{baseline}*", *(self._baseline(baseline, name) for name in columns)]))
+        for row in rows:
+            lines.append(_line([row.name, *(self._cell(row.name, name, reasons) for name in columns)]))
+        shown = [cell for (row, name), cell in self.cells.items() if row in {r.name for r in rows} and name in columns]
+        measured = [cell for cell in shown if cell.figures]
+        better = sum(cell.learned for cell in measured)
+        lines += ["", f"{better} of {len(measured)} trained encoders are better than their first weights."]
+        lines += [f"\n{name}: {self.columns[name].about}" for name in columns]
+        lines += ["", *(f"{number}. {reason.rstrip('.')}." for reason, number in reasons.items()), ""]
+        return "\n".join(lines)
+
+    def _baseline(self, baseline: str, column: str) -> str:
+        found = [c.figures[baseline] for (_, name), c in self.cells.items() if name == column and baseline in c.figures]
+        return _mean(found[0]) if found else ""
+
+    def _cell(self, row: str, column: str, reasons: dict[str, int]) -> str:
+        cell = self.cells.get((row, column))
+        if cell is None:
+            return ""
+        if cell.why:
+            return f"– [{reasons.setdefault(cell.why, len(reasons) + 1)}]"
+        trained, untrained = _mean(cell.figures["trained"]), _mean(cell.figures["untrained"])
+        return f"**{trained}** ({untrained})" if cell.learned else f"{trained} ({untrained})"
+
+
+def _mean(scores: Sequence[float]) -> str:
+    spread = f" ± {stdev(scores):.3f}".replace("0.", ".") if len(scores) > 1 else ""
+    return f"{mean(scores):.3f}".removeprefix("0") + spread
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,133 @@
+"""What a masked autoencoder and a coloriser make of pictures that they were not trained on, as one PNG.
+
+    python docs/benchmarks/reconstructions.py --steps 2000 --out reconstructions.png
+    python docs/benchmarks/reconstructions.py --table cifar10-train.parquet cifar10-test.parquet --steps 2000
+
+Rows of the picture: what goes in, what the encoder sees of it (a quarter of the patches), what the decoder makes of
+the rest, the lightness alone, the colours told from it. Pictures are the first of the test part; no choice was made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+import sensorium
+from sensorium import Batch, View
+from sensorium.data.bad import BadRecords
+from sensorium.data.loader import iterate
+from sensorium.decoder import places_of
+from sensorium.evaluation.measure import Measurement
+from sensorium.learner import make_views
+from sensorium.modalities.image.encoders.normalise import MEAN, STD
+from sensorium.modalities.image.views.lab import colour_bins, from_lab
+from sensorium.model import Model
+
+SIZE, PATCH, COUNT = 32, 4, 12
+TEMPERATURE = 0.38
+"""By which the told colours are sharpened before their mean is taken (Zhang et al. 2016, section 2.3)."""
+ENCODER = (
+    f"modalities.image.encoder={{name: vit, patch: {PATCH}, width: 128, depth: 4, heads: 4, normalise_targets: false}}"
+)
+
+
+def main() -> None:
+    """Train both, draw what they make of the test part."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--table", nargs=2, metavar=("TRAIN", "TEST"), help="tables of pictures; default OpenMoji")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--out", type=Path, default=Path("reconstructions.png"))
+    asked = parser.parse_args()
+    rows: list[Tensor] = []
+    for recipe, draw in (("mae", reconstructed), ("colourisation", coloured)):
+        start = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            model = sensorium.fit(recipe, overrides(recipe, asked), run_dir=Path(folder) / "run")
+            drawn = draw(model, view_of_test(model))
+        print(f"{recipe}: {time.monotonic() - start:.0f} s")
+        rows += drawn if not rows else drawn[1:]
+    grid = torch.cat([torch.cat(list(row.clamp(0, 1)), dim=2) for row in rows], dim=1)
+    pixels = (grid.movedim(0, 2) * 255).round().byte().numpy()
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST).save(asked.out, optimize=True)
+
+
+def overrides(recipe: str, asked: argparse.Namespace) -> list[str]:
+    """Return what differs from the shipped recipe: the pictures, finer patches, the length."""
+    given = [ENCODER, f"train.steps={asked.steps}", "evaluate.evaluators={}", "optimizer.lr=1e-3"]
+    if recipe == "colourisation":
+        given.append(f"modalities.image.views.patch={PATCH}")
+    if asked.table:
+        train, test = asked.table
+        given += [
+            f"data.source={{name: table, splits: {{train: {train}, test: {test}}}, columns: {{image: image}}}}",
+            "data.test=0",
+        ]
+    return given
+
+
+def view_of_test(model: Model) -> tuple[Batch, View]:
+    """Return the first pictures of the test part, and the whole of each as the recipe's generator makes its view."""
+    assert model.run is not None
+    plan = model.plan
+    source = plan.source()
+    positions = Measurement(plan, source, model.run).positions("test")[:COUNT]
+    bad = BadRecords(COUNT, 1.0, model.run.bad_file)
+    (records,) = iterate(source, positions, plan.fields, plan.modalities, batch=COUNT, bad=bad, workers=0)
+    generator = plan.generators["image"]
+    for law in getattr(generator, "large", ()):
+        object.__setattr__(law, "scale", (1.0, 1.0))
+        object.__setattr__(law, "flip", 0.0)
+    ((view,),) = make_views(records, plan.generators, torch.Generator().manual_seed(0)).values()
+    return records.batches["image"], view
+
+
+@torch.no_grad()
+def reconstructed(model: Model, given: tuple[Batch, View]) -> list[Tensor]:
+    """Return the pictures, what the encoder saw, and its patches with the decoder's in place of the hidden ones."""
+    batch, view = given
+    learner = model.learner.eval()
+    encoder, decoder = learner.encoders["image"], learner.objective.decoder
+    tokens = encoder.tokenize(view.batch)
+    t = tokens.x.shape[1]
+    hidden_BT = torch.rand(len(batch), t, generator=torch.Generator().manual_seed(1)).argsort(1) < round(0.75 * t)
+    none = torch.zeros_like(hidden_BT)
+    visible_BK, _ = places_of(~hidden_BT, none)
+    wanted_BM, mask_BM = places_of(hidden_BT, ~hidden_BT)
+    guesses_BMP = decoder(encoder.encode_tokens(tokens, visible_BK), tokens.positions, visible_BK, wanted_BM, mask_BM)
+    patches_BTP = encoder.token_targets(view.batch)
+    seen_BTP = torch.where(hidden_BT[..., None], torch.zeros_like(patches_BTP), patches_BTP)
+    made_BTP = patches_BTP.scatter(1, wanted_BM[..., None].expand_as(guesses_BMP), guesses_BMP)
+    return [batch.unit_pixels(), pictures(seen_BTP), pictures(made_BTP)]
+
+
+def pictures(patches_BTP: Tensor) -> Tensor:
+    """Return the pixels in [0, 1] of patches as the encoder normalises them: float (B, 3, H, W)."""
+    side = SIZE // PATCH
+    x = patches_BTP.unflatten(1, (side, side)).unflatten(3, (3, PATCH, PATCH)).permute(0, 3, 1, 4, 2, 5)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
+    return x.reshape(len(x), 3, SIZE, SIZE) * std + mean
+
+
+@torch.no_grad()
+def coloured(model: Model, given: tuple[Batch, View]) -> list[Tensor]:
+    """Return the pictures, their lightness, and that with the mean of the sharpened colours of each patch."""
+    batch, view = given
+    learner, side = model.learner.eval(), SIZE // PATCH
+    scores_BTQ = learner.objective.head(learner.encoders["image"](view.batch).tokens)
+    ab_BT2 = (scores_BTQ / TEMPERATURE).softmax(-1) @ colour_bins()
+    ab_B2HW = interpolate(ab_BT2.transpose(1, 2).unflatten(2, (side, side)), (SIZE, SIZE), mode="bilinear")
+    lab_B3HW = torch.cat([view.batch.pixels[:, :1] * 100, ab_B2HW], dim=1)
+    return [batch.unit_pixels(), view.batch.pixels, from_lab(lab_B3HW)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""The matrix: what fits what, what a cell is, what is computed again, what the table says."""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+import sensorium.matrix
+from sensorium.assembly import make_plan
+from sensorium.errors import PluginError, RecipeError
+from sensorium.extensions import load_extensions
+from sensorium.matrix import run
+from sensorium.matrix.cells import Budget, Cell, recipe_of
+from sensorium.matrix.columns import declared_columns, declared_options
+from sensorium.matrix.fit import Misfit, choices, rows_of
+from sensorium.matrix.run import fill
+from sensorium.matrix.table import Matrix
+from sensorium.recipe.reading import validate
+from sensorium.registry import missing
+from tests.core.matrix import toy_columns
+
+EXTENSIONS = toy_columns.extensions()
+COLUMNS = declared_columns(EXTENSIONS)
+ROWS = {row.name: row for row in rows_of(EXTENSIONS, COLUMNS)}
+BUDGET = Budget(steps=12)
+
+
+def test_every_objective_has_a_row_and_one_that_solves_tasks_a_row_for_each():
+    objectives = {spec.name for spec in EXTENSIONS.registry.specs("objectives")}
+    assert {row.objective for row in ROWS.values()} == objectives
+    assert "queue" in ROWS  # the toys' own objective: a row without a change to any column
+    tasks = {row.task for row in ROWS.values() if row.objective == "predict"}
+    assert {"signs", "rotation", "jigsaw", "colour", "order"} <= tasks
+    assert "predict" not in ROWS
+
+
+@pytest.mark.parametrize("name", [name for name, column in COLUMNS.items() if not missing(column.requires)])
+def test_every_declared_column_serves_some_objectives_and_its_parts_fit(name):
+    """Every first choice makes a plan: parts exist, their options are right, and they fit; no data is read."""
+    column, options = COLUMNS[name], declared_options(EXTENSIONS)
+    served = []
+    for row in ROWS.values():
+        if (row.needs.modalities == "many") != (len(column.modalities) > 1):
+            continue
+        try:
+            choice = next(choices(row, column, EXTENSIONS.registry))
+        except Misfit:
+            continue
+        recipe = recipe_of(row, column, choice, row.options(options), BUDGET)
+        plan = make_plan(validate(recipe, name), EXTENSIONS)
+        assert plan.source is not None
+        served.append(row.name)
+    assert len(served) >= 2
+
+
+def test_choices_follow_what_an_objective_needs():
+    registry, image = EXTENSIONS.registry, COLUMNS["image"]
+
+    def first(row):
+        return next(choices(ROWS[row], image, registry))["image"]
+
+    assert (first("simclr").views.name, first("simclr").encoder.name) == ("simclr", "cnn")
+    assert first("dino").views.name == "multicrop"  # the mutant: the first that fits, without small crops
+    assert (first("mae").views.name, first("mae").encoder.name) == ("plain", "vit")
+    assert (first("predict:colour").views.name, first("predict:colour").encoder.name) == ("colourisation", "vit")
+    assert first("predict:rotation").encoder.name == "cnn"
+    with pytest.raises(Misfit, match="no views of 'image' carry the target 'tokens'"):
+        first("masked-token")
+    with pytest.raises(Misfit, match="no views of 'image' carry the target 'order'"):
+        first("predict:order")
+    with pytest.raises(Misfit, match="no encoder of 'vectors' shows its tokens"):
+        next(choices(ROWS["ibot"], COLUMNS["vectors"], registry))
+    with pytest.raises(Misfit, match="no view generator of 'vectors' makes 1 view of each record"):
+        next(choices(ROWS["mae"], COLUMNS["vectors"], registry))
+
+
+def test_a_cell_is_trained_measured_kept_and_not_computed_again(tmp_path, monkeypatch):
+    found = fill(tmp_path, ["simcse", "predict:signs", "vectors"], BUDGET, EXTENSIONS)
+    cell = found.cells["simcse", "vectors"]
+    assert set(cell.figures) == {"chance", "hand-made", "untrained", "trained"}
+    assert cell.parts == {"vectors": {"views": "noise", "encoder": "mlp"}}
+    assert cell.settings["objective"] == {"name": "simcse", "temperature": 0.1}
+    assert found.cells["predict:signs", "vectors"].parts["vectors"]["views"] == "signs"
+    written = json.loads((tmp_path / "matrix.json").read_text())
+    assert {c["row"] for c in written["cells"]} == {"simcse", "predict:signs"}
+    assert "| simcse |" in (tmp_path / "matrix.md").read_text()
+
+    asked = []
+
+    def counted(row, name, *rest):
+        asked.append((row.name, name))
+        return Cell(row.name, name, run.settings_of(row, *rest[:3]), why="not computed here")
+
+    monkeypatch.setattr(run, "run_cell", counted)
+    again = fill(tmp_path, ["simcse", "predict:signs", "vectors"], BUDGET, EXTENSIONS)
+    assert asked == []
+    assert again.cells == found.cells
+    fill(tmp_path, ["simcse", "queue", "vectors"], BUDGET, EXTENSIONS)
+    assert asked == [("queue", "vectors")]
+    longer = fill(tmp_path, ["simcse", "vectors"], Budget(13), EXTENSIONS)
+    assert asked[1:] == [("simcse", "vectors")]
+    assert list(longer.cells) == [("simcse", "vectors")]  # cells of another budget are not mixed in
+
+
+def test_seeds_are_trained_each_and_columns_of_pairs_take_objectives_of_pairs(tmp_path):
+    found = fill(tmp_path, ["clip", "simclr", "pairs"], Budget(12, seeds=2), EXTENSIONS)
+    assert list(found.cells) == [("clip", "pairs")]
+    figures = found.cells["clip", "pairs"].figures
+    assert len(figures["trained"]) == len(figures["untrained"]) == 2
+    assert figures["trained"][0] != figures["trained"][1]
+
+
+def test_a_part_that_refuses_is_passed_over_and_its_sentence_kept(tmp_path):
+    found = fill(tmp_path, ["next-token", "ts2vec", "vectors"], BUDGET, EXTENSIONS)
+    assert found.cells["next-token", "vectors"].why == "no view generator of 'vectors' makes 1 view of each record"
+    assert "compares tokens, and this encoder returns none" in found.cells["ts2vec", "vectors"].why
+
+
+def test_names_that_are_no_row_and_no_column_are_told(tmp_path):
+    with pytest.raises(RecipeError, match="neither a row nor a column 'simclar', did you mean 'simclr'"):
+        fill(tmp_path, ["simclar"], BUDGET, EXTENSIONS)
+
+
+def test_a_wrong_declaration_is_told(monkeypatch):
+    monkeypatch.setitem(toy_columns.sensorium_matrix, "columns/vectors", {"about": "nothing else"})
+    with pytest.raises(PluginError, match=r"no column at 'columns/vectors\.data'"):
+        declared_columns(EXTENSIONS)
+    monkeypatch.setitem(toy_columns.sensorium_matrix, "rows/vectors", {})
+    with pytest.raises(PluginError, match="'rows/vectors': its keys begin with 'columns/' or 'objectives/'"):
+        declared_columns(EXTENSIONS)
+
+
+def test_the_table_marks_what_learned_and_says_why_what_has_none():
+    def cell(row, **parts):
+        return Cell(row, "vectors", {}, **parts)
+
+    cells = [
+        cell("simclr", figures={"chance": [0.25], "untrained": [0.5], "trained": [0.75]}),
+        cell("queue", figures={"chance": [0.25], "untrained": [0.5], "trained": [0.5]}),
+        cell("byol", figures={"untrained": [0.5, 0.6], "trained": [0.7, 0.8]}),
+        cell("mae", why="no encoder shows its tokens"),
+        cell("jepa", why="no encoder shows its tokens"),
+    ]
+    rows = [ROWS[c.row] for c in cells] + [ROWS["vicreg"]]
+    text = Matrix(rows, {"vectors": COLUMNS["vectors"]}, {(c.row, "vectors"): c for c in cells}).markdown()
+    assert "| *chance* | .250 |" in text
+    assert "| simclr | **.750** (.500) |" in text
+    assert "| queue | .500 (.500) |" in text  # the mutant: as good as the first weights counts as better
+    assert "| byol | **.750 ± .071** (.550 ± .071) |" in text
+    assert "| mae | – [1] |" in text
+    assert "| jepa | – [1] |" in text
+    assert "1. no encoder shows its tokens." in text
+    assert "| vicreg |  |" in text
+    assert "2 of 3 trained encoders are better" in text
+
+
+def test_the_matrix_names_no_objective_and_no_modality():
+    registry = load_extensions({}, []).registry
+    names = {spec.name for kind in ("objectives", "modalities", "views", "encoders") for spec in registry.specs(kind)}
+    for path in Path(sensorium.matrix.__file__).parent.glob("*.py"):
+        strings = {n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant)}
+        assert not strings & names, path.name

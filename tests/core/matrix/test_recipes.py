@@ -1,0 +1,48 @@
+"""The recipes on bundled pictures are cells of the matrix: the figures of its page are theirs."""
+
+import pytest
+
+from sensorium.assembly import make_plan
+from sensorium.contracts import carries
+from sensorium.extensions import load_extensions
+from sensorium.matrix.cells import Budget, recipe_of
+from sensorium.matrix.columns import declared_columns, declared_options
+from sensorium.matrix.fit import choices, rows_of
+from sensorium.recipe import read_recipe
+from sensorium.recipe.reading import validate
+
+EXTENSIONS = load_extensions({}, [])
+COLUMNS = declared_columns(EXTENSIONS)
+ROWS = {row.name: row for row in rows_of(EXTENSIONS, COLUMNS)}
+CELLS = ("data", "modalities", "objective", "optimizer", "train")
+"""The sections on which figures hang."""
+
+
+def on_pictures():
+    """The recipes that train as the matrix does: on the source of its column, one modality."""
+    recipes = [read_recipe(spec.name, EXTENSIONS.registry) for spec in EXTENSIONS.registry.specs("recipes")]
+    source = COLUMNS["image"].data["source"]
+    return [r for r in recipes if r.data.source.model_dump() == source and len(r.modalities) == 1]
+
+
+@pytest.mark.parametrize("recipe", on_pictures(), ids=lambda recipe: recipe.name)
+def test_a_recipe_is_the_cell_of_its_objective(recipe):
+    (generator,) = make_plan(recipe, EXTENSIONS).generators.values()
+    name = recipe.objective.name
+    row = ROWS[f"{name}:{generator.target}" if carries(generator, "class") else name]
+    choice = next(choices(row, COLUMNS["image"], EXTENSIONS.registry))
+    options = row.options(declared_options(EXTENSIONS))
+    cell = validate(recipe_of(row, COLUMNS["image"], choice, options, Budget()), name)
+
+    def facts(one):
+        plain = one.plain()
+        plain["train"].pop("accelerator")
+        for tower in plain["modalities"].values():
+            tower["field"] = None
+        return {section: plain[section] for section in CELLS}
+
+    assert facts(recipe) == facts(cell)
+
+
+def test_there_is_one_for_each_method_on_pictures():
+    assert len(on_pictures()) >= 20

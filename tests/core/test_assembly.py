@@ -1,0 +1,35 @@
+"""Targets of classes: what they ask of encoders, and how their number reaches an objective."""
+
+import pytest
+
+from sensorium.assembly import make_plan
+from sensorium.errors import RecipeError
+from sensorium.extensions import load_extensions
+from sensorium.recipe import read_recipe
+
+EXTENSIONS = load_extensions({}, [])
+
+
+def plan_of(name, *overrides):
+    return make_plan(read_recipe(name, EXTENSIONS.registry, overrides), EXTENSIONS)
+
+
+def test_a_class_for_each_token_needs_a_token_encoder():
+    with pytest.raises(RecipeError, match=r"The target 'colour' needs tokens, but modalities\.image\.encoder 'cnn'"):
+        plan_of("colourisation", "modalities.image.encoder=cnn")
+    with pytest.raises(RecipeError, match=r"The objective 'mae' needs tokens, but modalities\.image\.encoder 'cnn'"):
+        plan_of("mae", "modalities.image.encoder=cnn")
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "classes"),
+    [
+        ("rotation", "seed=0", 4),
+        ("jigsaw", "seed=0", 100),
+        ("jigsaw", "modalities.image.views.permutations=30", 30),
+        ("jigsaw", "objective.classes=200", 200),
+        ("colourisation", "seed=0", 261),
+    ],
+)
+def test_an_objective_learns_from_the_views_how_many_classes_there_are(name, override, classes):
+    assert plan_of(name, override).learner().objective.head[-1].out_features == classes
