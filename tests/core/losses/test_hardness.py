@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sensorium import losses
-from sensorium.losses.contrastive import unit
+from sensorium.losses.rows import unit
 from sensorium.losses.engine import Side, log_sums
 from sensorium.losses.hardness import Guide
 from tests.core.losses import references

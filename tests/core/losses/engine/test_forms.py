@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sensorium import losses
-from sensorium.losses.contrastive import unit
+from sensorium.losses.rows import unit
 from sensorium.losses.engine import NONE, Side, dense_sums, log_sums, streamed_sums
 from sensorium.losses.engine.kernels import LogSumExp, Softplus
 from sensorium.losses.hardness import Guide
