@@ -25,6 +25,7 @@ def make_views(
         made[name] = generator(records.batches[name], rng) if name in records.batches else []
         for view in made[name]:
             view.modality, view.present = name, records.present[name]
+            view.keys = {key: ids[view.present] for key, ids in records.keys.items()}
     return made
 
 

@@ -28,8 +28,8 @@ class Rows:
     Args:
         rows_MD: any scale; they are normalised here.
         ids_M: int64, the record of each, in the ids of the loss (`groups_B`); None makes them `NOBODY`'s.
-        shared: True for rows that every rank holds alike, such as a queue. False for this rank's own: those of every
-            rank are then negatives, and their gradient flows back.
+        shared: True for rows that every rank holds alike, such as a queue; they take no gradient. False for this
+            rank's own: those of every rank are then negatives, and their gradient flows back.
     """
 
     rows_MD: Tensor
@@ -48,7 +48,8 @@ class Rows:
         count, device = len(self.rows_MD), x.rows.device
         ids_M = torch.full((count,), NOBODY, device=device) if self.ids_M is None else self.ids_M
         sizes = [count] if self.shared else collectives.sizes_of(count, device)
-        return Side(unit(self.rows_MD).to(x.rows.dtype), ids_M), sizes
+        rows_MD = self.rows_MD.detach() if self.shared else self.rows_MD
+        return Side(unit(rows_MD).to(x.rows.dtype), ids_M), sizes
 
 
 @dataclass(frozen=True)

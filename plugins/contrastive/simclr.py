@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sensorium import Needs, Objective, Outcome, heads, losses
+import torch
+
+from sensorium import Needs, NegativePool, Negatives, Objective, Outcome, heads, losses
 
 
 class SimCLR(Objective):
@@ -13,21 +15,49 @@ class SimCLR(Objective):
         width: hidden width of the projection head.
         dim: width of the space in which views are compared.
         layers: linear maps of the projection head.
+        negatives: which negatives there are besides those of the batch, which do not count, and how they weigh; by
+            default all of the batch alike.
     """
 
     needs = Needs(views=2)
 
-    def __init__(self, temperature: float = 0.2, width: int = 2048, dim: int = 128, layers: int = 2) -> None:
+    def __init__(
+        self,
+        temperature: float = 0.2,
+        width: int = 2048,
+        dim: int = 128,
+        layers: int = 2,
+        negatives: Negatives | None = None,
+    ) -> None:
         super().__init__()
         self.temperature, self.width, self.dim, self.layers = temperature, width, dim, layers
+        self.asked_negatives = negatives
 
     def build(self, encoders):
-        """Make the projection head."""
+        """Make the projection head and the pool of negatives."""
         self.project = heads.projection_head(encoders.single.dim, self.width, self.dim, self.layers)
+        self.negatives = NegativePool(self.asked_negatives, encoders, self.dim)
 
     def forward(self, views, encode):
-        """Contrast the two views."""
+        """Contrast the two views, then keep the first where there is a memory for it."""
         f1, f2 = encode(views)
         z1_BD, z2_BD = self.project(f1.pooled), self.project(f2.pooled)
-        loss = losses.nt_xent(z1_BD, z2_BD, self.temperature)
-        return Outcome(loss, features={"features": f1.pooled.detach(), "projection": z1_BD.detach()})
+        name, keys = views[0].modality, views[0].keys
+        pool, ids_B = self.negatives, self.negatives.ids(keys)
+        anchors = torch.cat([z1_BD, z2_BD]), None if ids_B is None else ids_B.repeat(2)
+        loss = losses.hcl(
+            z1_BD,
+            z2_BD,
+            self.temperature,
+            groups_B=ids_B,
+            guide=pool.guide({name: f1.pooled.detach()}),
+            further=pool.further(name, *anchors),
+            **pool.weights(),
+        )
+        if self.training:
+            pool.push(name, z1_BD, keys)
+        return Outcome(loss, pool.logs(), {"features": f1.pooled.detach(), "projection": z1_BD.detach()})
+
+    def after_step(self, progress):
+        """Move along the ramp of the negatives."""
+        self.negatives.after_step(progress)

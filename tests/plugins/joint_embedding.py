@@ -56,7 +56,8 @@ def views_of(name, count=12, seed=0, small=True, noise=0.1, dtype=torch.float32)
             batch = StepBatch(noisy[:, :t], lengths.clamp(max=t))
         else:
             batch = VectorBatch(noisy[:, :, 0] * (torch.arange(8) < 2 * t))
-        views.append(View(batch, modality="a", present=torch.ones(count, dtype=torch.bool)))
+        keys = {"record": torch.arange(count), "group": torch.arange(count)}
+        views.append(View(batch, modality="a", present=torch.ones(count, dtype=torch.bool), keys=keys))
     return {"a": views}
 
 
