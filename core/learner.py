@@ -99,6 +99,18 @@ class Learner(nn.Module):
                 encoder.eval()
         return self
 
+    def hold(self, unlocking: Mapping[str, tuple[float, float]], progress: float) -> None:
+        """Leave the weights of encoders that are not yet free without gradient, so that this step does not move them.
+
+        Between the two shares of the training weights become free one by one, the last of an encoder first (a locked
+        tower that is unlocked, Zhai et al. 2022).
+        """
+        for name, (start, end) in unlocking.items():
+            parameters = list(self.encoders[name].parameters())
+            free = 1.0 if progress >= end else max((progress - start) / max(end - start, 1e-9), 0.0)
+            for parameter in parameters[: len(parameters) - int(free * len(parameters))]:
+                parameter.grad = None
+
     def embed(self, modality: str, batch: Batch, space: str = "embedding") -> Tensor:
         """Return pooled features (B, D) of one canonical batch, or their image in the joint space."""
         pooled = self.encoders[modality](batch).pooled

@@ -63,6 +63,7 @@ def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome
             outcome: Outcome = t.module(views)
             t.fabric.backward(outcome.loss / len(parts))
         losses.append(outcome.loss.detach())
+    t.learner.hold(t.plan.unlocking, step / t.steps)
     if recipe.clip:
         t.fabric.clip_gradients(t.module, t.optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
     t.optimizer.step()

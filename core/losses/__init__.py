@@ -18,6 +18,7 @@ from sensorium.losses.distillation import (
     sinkhorn_knopp,
     swapped_cross_entropy,
 )
+from sensorium.losses.engine import NONE
 from sensorium.losses.further import NOBODY, Further, Mixed, Rows, mix
 from sensorium.losses.hardness import Guide, Hardness, debiased, hcl, hn_nce
 from sensorium.losses.future import future_contrast
@@ -33,6 +34,7 @@ from sensorium.losses.tokens import perplexity, token_cross_entropy, token_nats
 
 __all__ = [
     "NOBODY",
+    "NONE",
     "Further",
     "Guide",
     "Hardness",

@@ -39,11 +39,12 @@ def log_mean_gaps(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, groups_B: T
         return torch.stack(gaps, dim=1)
 
 
-def moved_log(before: Tensor, now: Tensor, rate: float) -> Tensor:
-    """Return log((1 - rate) exp(before) + rate exp(now)); where there was nothing before, `now` itself."""
-    rate_ = torch.tensor(rate, dtype=now.dtype, device=now.device)
-    moved = torch.logaddexp(torch.log1p(-rate_) + before, rate_.log() + now)
-    return torch.where(before > NONE / 2, moved, now)
+def moved_log(before: Tensor, now: Tensor, rate: Tensor | float) -> Tensor:
+    """Return log((1 - rate) exp(before) + rate exp(now)); where one of them is `NONE`, the other."""
+    rate = torch.as_tensor(rate, dtype=now.dtype, device=now.device)
+    moved = torch.logaddexp(torch.log1p(-rate) + before, rate.log() + now)
+    moved = torch.where(before > NONE / 2, moved, now)
+    return torch.where(now > NONE / 2, moved, before)
 
 
 def global_contrast(gaps_B2: Tensor, running_B2: Tensor, temperature: Tensor, rho: float) -> Tensor:

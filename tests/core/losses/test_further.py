@@ -122,9 +122,7 @@ def test_mixtures_are_of_the_hardest_on_the_sphere_and_never_of_the_own_record()
         allowed = [k for k in range(7) if KEPT_IDS[k] != i]
         hardest = sorted(allowed, key=lambda k: -float(cosine(x[i], kept[k])))[:3]
         basis = torch.stack([kept[k] / kept[k].norm() for k in hardest])
-        for s in range(
-            40
-        ):  # on an arc between two of the three: coordinates >= 0, one of them 0
+        for s in range(40):  # on an arc between two of the three: coordinates >= 0, one of them 0
             weights = torch.linalg.lstsq(basis.T, made.rows_NSD[i, s]).solution
             assert weights.min() > -1e-9
             assert (weights.abs() < 1e-9).sum() >= 1
