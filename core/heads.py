@@ -167,11 +167,14 @@ class Placed:
     pooled: dict[str, Tensor]
     wrong: dict[str, Tensor] = field(default_factory=dict)
 
-    def all_rows(self, name: str) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the rows of one modality, and what their records are recognised by."""
-        if name in self.rows:
-            return self.rows[name], self.views[name].keys
-        return self.space.nothing(name)[1], self._no_keys(name)
+    def paired(self, name: str, edges: Sequence[tuple[str, str]]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the rows of one modality that have a partner on one of the edges, and their records' keys."""
+        if name not in self.rows:
+            return self.space.nothing(name)[1], self._no_keys(name)
+        view = self.views[name]
+        partners = [self.views[x if y == name else y] for x, y in edges if name in (x, y) and {x, y} <= set(self.rows)]
+        kept_N = torch.stack([partner.present for partner in partners]).any(0)[view.present]  # type: ignore[arg-type]
+        return self.rows[name][kept_N], {key: ids_N[kept_N] for key, ids_N in view.keys.items()}
 
     def pair(self, x: str, y: str) -> Pair:
         """Return the records that have both modalities, or none of them."""

@@ -40,8 +40,6 @@ class Negatives:
         ramp: between which shares of the training beta and the number of mixtures rise from nothing to what is asked.
     """
 
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
-
     beta: float = 0.0
     alpha: float = 1.0
     prior: float = 0.0

@@ -187,9 +187,8 @@ def one(name: str, source: Source, seed: int, steps: int, figures: Path) -> dict
 
 def report(found: dict[str, list[dict[str, float]]]) -> None:
     """Print what there is so far: means, and deviations over seeds."""
-    print(
-        f"\n| mean and deviation of {len(found[PLAIN])} seeds | {' | '.join(FIGURES)} |\n| --- |{' ---: |' * len(FIGURES)}"
-    )
+    print(f"| mean and deviation of {len(found[PLAIN])} seeds | {' | '.join(FIGURES)} |")
+    print(f"| --- |{' ---: |' * len(FIGURES)}")
     for name, runs in found.items():
         columns = [[run[figure] for run in runs] for figure in FIGURES]
         cells = [f"{statistics.mean(c):.3f} ± {statistics.stdev(c) if len(c) > 1 else 0:.3f}" for c in columns]

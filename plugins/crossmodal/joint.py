@@ -47,10 +47,10 @@ class JointObjective(Objective):
         }
 
     def remember(self, placed: heads.Placed) -> None:
-        """Keep this step's rows, where there is a memory for them."""
-        if self.training:
+        """Keep this step's rows that have a partner, where there is a memory for them."""
+        if self.training and self.negatives.memories:
             for name in self.project:
-                self.negatives.push(name, *placed.all_rows(name))
+                self.negatives.push(name, *placed.paired(name, self.edges))
 
     def after_step(self, progress):
         """Move along the ramp of the negatives."""
