@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from sensorium import Needs, Objective, Outcome, SensoriumError, heads, losses
+from sensorium import Needs, Objective, Outcome, heads, losses
 
 
 class SupervisedContrastive(Objective):
     """Contrast in which both views of all records of one label are positives (Khosla et al. 2020, eq. 2).
 
     A record without the label has its own two views as positives, and is a negative of all others: with few labels it
-    is semi-supervised, with none it is `simclr`.
+    is semi-supervised, with none it is `simclr`. The log "labelled" is the share of records that have it.
 
     Args:
         label: the label of the source's records; "group" takes their groups in its place.
@@ -36,10 +36,10 @@ class SupervisedContrastive(Objective):
 
     def forward(self, views, encode):
         """Contrast all rows of both views."""
-        if self.key not in (keys := views[0].keys):
-            labels = ", ".join(name.removeprefix("label:") for name in keys if name != "record")
-            raise SensoriumError(f"No record of a batch has the {self.key.replace(':', ' ')}; there are: {labels}.")
+        own_B = views[0].keys["record"]
+        labels_B = views[0].keys.get(self.key, own_B)  # a batch of which no record has the label does not know it
         f1, f2 = encode(views)
         z1_BD, z2_BD = self.project(f1.pooled), self.project(f2.pooled)
-        loss = losses.supervised_contrastive(torch.cat([z1_BD, z2_BD]), keys[self.key].repeat(2), self.temperature)
-        return Outcome(loss, features={"features": f1.pooled.detach(), "projection": z1_BD.detach()})
+        loss = losses.supervised_contrastive(torch.cat([z1_BD, z2_BD]), labels_B.repeat(2), self.temperature)
+        logs = {"labelled": (labels_B != own_B).float().mean()}
+        return Outcome(loss, logs, {"features": f1.pooled.detach(), "projection": z1_BD.detach()})
