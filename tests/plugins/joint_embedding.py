@@ -14,7 +14,7 @@ from tests.toys import MLP, VectorBatch, VectorModality
 PROTOTYPES = {"prototypes": 24, "width": 32, "bottleneck": 8}
 OPTIONS = {
     "simclr": {"width": 32, "dim": 8},
-    "supervised-contrastive": {"width": 32, "dim": 8},
+    "supervised-contrastive": {"width": 32, "dim": 8, "temperature": 0.2},
     "moco": {"width": 32, "dim": 8, "queue": 40},
     "moco-v3": {"width": 32, "dim": 8},
     "nnclr": {"width": 32, "dim": 8, "queue": 40},

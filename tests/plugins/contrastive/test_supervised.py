@@ -24,7 +24,7 @@ def rows(model, views):
 )
 def test_records_of_one_label_are_positives(option, labels):
     model, views = learner_of("supervised-contrastive", label=option).eval(), given()
-    expected = losses.supervised_contrastive(rows(model, views), torch.tensor(labels).repeat(2), 0.1)
+    expected = losses.supervised_contrastive(rows(model, views), torch.tensor(labels).repeat(2), 0.2)
     assert torch.allclose(model(views).loss, expected, rtol=1e-6)
 
 
@@ -32,6 +32,6 @@ def test_without_the_label_it_is_simclr_and_says_so():
     model, views = learner_of("supervised-contrastive", label="species").eval(), given()
     z1, z2 = rows(model, views).chunk(2)
     outcome = model(views)
-    assert torch.allclose(outcome.loss, losses.nt_xent(z1, z2, 0.1), rtol=1e-5)
+    assert torch.allclose(outcome.loss, losses.nt_xent(z1, z2, 0.2), rtol=1e-5)
     assert outcome.logs["labelled"] == 0
     assert learner_of("supervised-contrastive", label="kind").eval()(views).logs["labelled"] == 11 / 12
