@@ -38,6 +38,7 @@ class Negatives:
         mixed: how many negatives are mixed for each row from the hardest in memory (Kalantidis et al. 2020).
         hardest: how many of them are mixed.
         ramp: between which shares of the training beta and the number of mixtures rise from nothing to what is asked.
+            The memory counts from the first on: rows of a model that still moves fast do harm.
     """
 
     beta: float = 0.0
@@ -107,6 +108,7 @@ class NegativePool(nn.Module):
         asked: the options; None for plain contrast within the batch.
         names: of the sides that have a memory: modalities.
         dim: width of the space in which rows are compared.
+        waits: whether the memory counts from the beginning of the ramp only; False where it is all there is.
 
     Raises:
         RecipeError: when there are mixtures to be made, and no memory to make them of.
@@ -114,8 +116,9 @@ class NegativePool(nn.Module):
 
     strength: Tensor
 
-    def __init__(self, asked: Negatives | None, names: Iterable[str], dim: int) -> None:
+    def __init__(self, asked: Negatives | None, names: Iterable[str], dim: int, waits: bool = True) -> None:
         super().__init__()
+        self._waits = waits
         self.asked = asked or Negatives()
         if self.asked.mixed and not self.asked.memory:
             raise RecipeError("In negatives, mixed needs rows to mix: set memory, to some thousands.")
@@ -148,7 +151,7 @@ class NegativePool(nn.Module):
             wrong_MD: this rank's rows of wrong forms of records, with gradient; None when no rank has any.
         """
         negatives: list[Rows | Mixed] = [] if wrong_MD is None else [Rows(wrong_MD, shared=False)]
-        if name not in self.memories or ids_N is None:
+        if name not in self.memories or ids_N is None or (self._waits and not self._now):
             return negatives
         memory: Memory = self.memories[name]  # type: ignore[assignment]
         kept = Rows(memory.rows, memory.ids)

@@ -48,7 +48,7 @@ class MoCo(Objective):
             nn.Linear(encoders.single.dim, self.width), nn.ReLU(inplace=True), nn.Linear(self.width, self.dim)
         )
         self.teacher = Teacher(encoders, project=self.project)
-        self.negatives = NegativePool(self.asked_negatives, encoders, self.dim)
+        self.negatives = NegativePool(self.asked_negatives, encoders, self.dim, waits=False)
 
     @property
     def queue(self) -> Memory:

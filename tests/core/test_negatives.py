@@ -78,6 +78,9 @@ def test_hardness_and_mixtures_come_in_along_the_ramp_and_a_run_resumes_on_it():
         mixed = [part.rows_NSD.shape[1] for part in pool.further("a", rows(), ids) if isinstance(part, Mixed)]
         found.append((round(pool.weights()["beta"], 5), sum(mixed)))
     assert found == [(0.0, 0), (0.0, 0), (1.0, 5), (2.0, 10), (2.0, 10)]
+    pool.after_step(0.2)
+    assert pool.further("a", rows(), ids) == []  # the memory waits too, unless it is all there is
+    assert len(NegativePool(asked, ["a"], 3, waits=False).further("a", rows(), ids)) == 1
     pool.after_step(0.4)
     again = NegativePool(asked, ["a"], 3)
     again.load_state_dict(pool.state_dict())
