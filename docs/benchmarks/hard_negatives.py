@@ -45,6 +45,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "groups are no negatives": {"negatives": {"same": "group"}},
     "groups are positives": {"positives": "group"},
     "memory of 1,024": {"negatives": {"memory": 1024}},
+    "memory of 1,024 from half-way": {"negatives": {"memory": 1024, "ramp": [0.5, 0.5]}},
     "memory and 48 mixtures (MoCHi)": {"negatives": {"memory": 1024, "mixed": 48}},
     "wrong captions (NegCLIP)": {},
     "neighbours in one batch": {},
