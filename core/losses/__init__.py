@@ -20,8 +20,8 @@ from sensorium.losses.distillation import (
 )
 from sensorium.losses.engine import NONE
 from sensorium.losses.further import NOBODY, Further, Mixed, Rows, mix
-from sensorium.losses.hardness import Guide, Hardness, debiased, hcl, hn_nce
 from sensorium.losses.future import future_contrast
+from sensorium.losses.hardness import Guide, Hardness, debiased, hcl, hn_nce
 from sensorium.losses.hierarchical import hierarchical_contrast
 from sensorium.losses.masked import masked_regression, reconstruction
 from sensorium.losses.queue import nearest_rows, queue_contrast
