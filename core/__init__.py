@@ -40,6 +40,9 @@ _HOME = {
     "SensoriumError": "sensorium.errors",
     "losses": "sensorium.losses",
     "heads": "sensorium.heads",
+    "Negatives": "sensorium.negatives",
+    "NegativePool": "sensorium.negatives",
+    "Memory": "sensorium.negatives",
     "Decoder": "sensorium.decoder",
     "at_places": "sensorium.decoder",
     "places_of": "sensorium.decoder",
@@ -71,6 +74,7 @@ if TYPE_CHECKING:
     from sensorium.decoder import Decoder, at_places, places_of
     from sensorium.errors import BadSample, SensoriumError
     from sensorium.hookspecs import hookimpl
+    from sensorium.negatives import Memory, NegativePool, Negatives
     from sensorium.recipe import Recipe
     from sensorium.teacher import Teacher, cosine_ramp
     from sensorium.types import Batch, Features, Needs, Outcome, Record, Scale, View

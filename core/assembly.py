@@ -57,6 +57,11 @@ class Plan:
         """Modality name -> the source's field that holds its raw values."""
         return {name: tower.field or name for name, tower in self.recipe.modalities.items()}
 
+    @property
+    def unlocking(self) -> dict[str, tuple[float, float]]:
+        """Modality name -> the shares of the training between which its encoder is freed, for those held at first."""
+        return {name: tower.unlock for name, tower in self.recipe.modalities.items() if tower.unlock}
+
     def learner(self) -> Learner:
         """Return a learner with its first weights, which depend on the recipe's seed alone."""
         seed_globals(self.recipe.seed, "weights")
@@ -144,6 +149,12 @@ def _check_fit(plan: Plan, encoder_classes: dict[str, Callable[..., Encoder]], r
             raise RecipeError(
                 f"The objective '{objective}' needs {wanted} of each record, but modalities.{name}.views "
                 f"'{tower.views.name}' makes {generator.views}; generators that would fit: {fitting}."
+            )
+        if generator.wrong and not needs.wrong:
+            fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.wrong)
+            raise RecipeError(
+                f"The views '{tower.views.name}' of modalities.{name} are in part wrong on purpose, for which the "
+                f"objective '{objective}' has no use; objectives that have: {fitting}."
             )
         if needs.target and not carries(generator, needs.target):
             fitting = _loadable(registry, "views", kind, lambda cls: carries(cls, needs.target))

@@ -87,6 +87,8 @@ class ViewGenerator(ABC):
 
     views: int = 1
     """How many views it returns."""
+    wrong: int = 0
+    """How many further views it returns after those, each marked `wrong`: negatives of their own records."""
     target: str | None = None
     """The name of the target that its views carry, when they carry one."""
     classes: int | None = None
@@ -96,7 +98,7 @@ class ViewGenerator(ABC):
 
     @abstractmethod
     def __call__(self, batch: Batch, rng: torch.Generator) -> list[View]:
-        """Return `views` views of the batch.
+        """Return `views` views of the batch, and after them `wrong` wrong ones.
 
         Parameters are drawn per example from `rng`, a generator on the batch's device; the input is never written
         to, and no global randomness is used.

@@ -25,6 +25,7 @@ def make_views(
         made[name] = generator(records.batches[name], rng) if name in records.batches else []
         for view in made[name]:
             view.modality, view.present = name, records.present[name]
+            view.keys = {key: ids[view.present] for key, ids in records.keys.items()}
     return made
 
 
@@ -98,6 +99,18 @@ class Learner(nn.Module):
             if not any(p.requires_grad for p in encoder.parameters()):
                 encoder.eval()
         return self
+
+    def hold(self, unlocking: Mapping[str, tuple[float, float]], progress: float) -> None:
+        """Leave the weights of encoders that are not yet free without gradient, so that this step does not move them.
+
+        Between the two shares of the training weights become free one by one, the last of an encoder first (a locked
+        tower that is unlocked, Zhai et al. 2022).
+        """
+        for name, (start, end) in unlocking.items():
+            parameters = list(self.encoders[name].parameters())
+            free = 1.0 if progress >= end else max((progress - start) / max(end - start, 1e-9), 0.0)
+            for parameter in parameters[: len(parameters) - int(free * len(parameters))]:
+                parameter.grad = None
 
     def embed(self, modality: str, batch: Batch, space: str = "embedding") -> Tensor:
         """Return pooled features (B, D) of one canonical batch, or their image in the joint space."""

@@ -11,7 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -121,6 +121,8 @@ def check_options(
 
 
 def _coerced(option: Option, value: Any, path: str) -> Any:
+    if isinstance(value, Mapping) and (group := _group(option.annotation)) is not None:
+        return group(**check_options(group, value, f"{path}.{option.name}"))
     adapter = TypeAdapter(option.annotation, config=ConfigDict(arbitrary_types_allowed=True))
     try:
         text = json.dumps(value)
@@ -132,6 +134,12 @@ def _coerced(option: Option, value: Any, path: str) -> Any:
     except ValidationError as error:
         told = f": {option.help.rstrip('.')}" if option.help else ""
         raise RecipeError(f"{path}.{option.name} = {value!r} is not {_phrase(option.annotation)}{told}.") from error
+
+
+def _group(annotation: Any) -> type | None:
+    """Return the dataclass whose fields are the options of an option, when it has such."""
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return next((part for part in parts if isinstance(part, type) and is_dataclass(part)), None)
 
 
 def _phrase(annotation: Any) -> str:

@@ -203,6 +203,7 @@ def prepare(
         bad=BadRecords(len(positions), recipe.data.max_bad, run.bad_file),
         stages=plan.generators,
         require="any",
+        neighbours=recipe.data.neighbours,
     )
     restore_modalities(plan, run, lambda name: _raws(plan, source, positions, name))
     learner = plan.learner()

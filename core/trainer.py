@@ -74,6 +74,7 @@ def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome
             outcome: Outcome = t.module(views)
             t.fabric.backward(outcome.loss / len(parts))
         losses.append(outcome.loss.detach())
+    t.learner.hold(t.plan.unlocking, step / t.steps)
     loss, clip = torch.stack(losses).mean(), recipe.clip or math.inf
     norm = t.fabric.clip_gradients(t.module, t.optimizer, max_norm=clip, error_if_nonfinite=False)
     if not t.guard.admits(loss, norm):

@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, Literal, Self
 
 import torch
@@ -110,11 +111,13 @@ class RecordBatch:
         ids: the B record ids, in order.
         batches: modality name to a batch of the records that have it, in record order.
         present: modality name to a bool mask (B,): which records have it.
+        keys: what records are recognised by, int64 (B,) by name (see `keys_of`).
     """
 
     ids: list[str]
     batches: dict[str, Batch]
     present: dict[str, Tensor]
+    keys: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -125,6 +128,7 @@ class RecordBatch:
             self.ids,
             {name: batch.to(device, non_blocking) for name, batch in self.batches.items()},
             {name: mask.to(device, non_blocking=non_blocking) for name, mask in self.present.items()},
+            {name: key.to(device, non_blocking=non_blocking) for name, key in self.keys.items()},
         )
 
     def pin_memory(self) -> RecordBatch:
@@ -133,7 +137,33 @@ class RecordBatch:
             self.ids,
             {name: batch.pin_memory() for name, batch in self.batches.items()},
             {name: mask.pin_memory() for name, mask in self.present.items()},
+            {name: key.pin_memory() for name, key in self.keys.items()},
         )
+
+
+def keys_of(records: Sequence[Record]) -> dict[str, Tensor]:
+    """Return what objectives recognise records by: int64 (B,) by name, the same in every process and every epoch.
+
+    "record" is the record's own; "group" is the same for records of one group; "label:NAME" for records of one label.
+    Keys are 63-bit hashes, never negative. A record without the group or the label has its own key there.
+    """
+
+    def key(*parts: object) -> int:
+        text = "\0".join(map(str, parts)).encode()
+        return int.from_bytes(blake2b(text, digest_size=8).digest(), "big") >> 1
+
+    def of_label(record: Record, name: str) -> int:
+        value = record.labels.get(name)
+        absent = value is None or value != value  # nan is not itself
+        return key("record", record.id) if absent else key("label", name, value)
+
+    keys = {
+        "record": [key("record", record.id) for record in records],
+        "group": [key("record", r.id) if r.group is None else key("group", r.group) for r in records],
+    }
+    for name in sorted({name for record in records for name in record.labels}):
+        keys[f"label:{name}"] = [of_label(record, name) for record in records]
+    return {name: torch.tensor(column) for name, column in keys.items()}
 
 
 @dataclass
@@ -146,6 +176,8 @@ class View:
         info: further tensors with rows along the first axis (positions, masks), by name.
         modality: name of the modality; the learner fills it in.
         present: bool (B,): which records of the record batch the rows stand for; the learner fills it in.
+        keys: what the rows' records are recognised by (see `keys_of`); the learner fills it in.
+        wrong: the rows are changed so that they no longer belong to their records, or are other records': negatives.
     """
 
     batch: Batch
@@ -153,6 +185,8 @@ class View:
     info: dict[str, Tensor] = field(default_factory=dict)
     modality: str = ""
     present: Tensor | None = None
+    keys: dict[str, Tensor] = field(default_factory=dict)
+    wrong: bool = False
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -209,6 +243,7 @@ class Needs:
         tokens: its encoders must be token encoders.
         target: the name of the target that its views must carry; "class" for any that is one class for each record
             or each token; None for none.
+        wrong: it can use views that are wrong on purpose, as negatives.
     """
 
     views: int = 1
@@ -216,6 +251,7 @@ class Needs:
     modalities: Literal["one", "many"] = "one"
     tokens: bool = False
     target: str | None = None
+    wrong: bool = False
 
 
 @dataclass(frozen=True)

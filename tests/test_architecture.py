@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 TREES = {"core": "sensorium", "modalities": "sensorium.modalities", "plugins": "sensorium.plugins"}
 FLOORS = [
     {"types", "errors"},
-    {"contracts", "losses", "heads", "decoder", "teacher", "collectives", "randomness"},
+    {"contracts", "losses", "heads", "decoder", "negatives", "teacher", "collectives", "randomness"},
     {"hookspecs", "registry", "extensions", "options", "files"},
     {"recipe", "data", "learner", "optim", "distributed", "checkpoint", "assembly", "scale"},
     {"run", "model", "monitor", "preparation", "trainer", "evaluation", "testing"},
@@ -28,8 +28,11 @@ FLOORS = [
 """Rooms of core from the ground up: a room imports those of its own floor and of the floors before it."""
 PUBLIC = {"types", "errors", "contracts", "losses", "heads", "collectives"}
 """What modalities and plugins may import, beside the names of `sensorium` itself."""
-SHARED = {"modalities": ("sensorium.modalities.signal",)}
-"""What several parts of a tree share: time series and sound are signals."""
+SHARED = {
+    "modalities": ("sensorium.modalities.signal",),
+    "plugins/hardnegative": ("sensorium.plugins.contrastive", "sensorium.plugins.crossmodal"),
+}
+"""What several parts of a tree share: time series and sound are signals; methods of hard negatives are settings."""
 HEAVY = {"torch", "numpy", "PIL", "sklearn", "transformers", "timm"}
 CLEAN = "import sys; sys.modules.update({name: None for name in %r}); "
 """Makes an import of any of these names fail."""
@@ -111,7 +114,7 @@ def test_modalities_and_plugins_import_public_names_and_themselves_only():
         tree, home, *_ = path.relative_to(ROOT).parts
         if tree == "core":
             continue
-        own = (f"{TREES[tree]}.{home.removesuffix('.py')}", *SHARED.get(tree, ()))
+        own = (f"{TREES[tree]}.{home.removesuffix('.py')}", *SHARED.get(tree, ()), *SHARED.get(f"{tree}/{home}", ()))
         for name in imports(path):
             public = room(name) in PUBLIC | {None} and not name.startswith(tuple(TREES.values())[1:])
             if not (public or name.startswith(own)):

@@ -34,6 +34,7 @@ class Cache:
         self._device = torch.device(device)
         self._ids: list[str | None] = [None] * count
         self._rows: dict[str, Tensor] = {}
+        self._keys: dict[str, Tensor] = {}
         parts: dict[str, list[Batch]] = {}
         sizes: dict[str, int] = {}
         for number, (places, made) in enumerate(chunks):
@@ -42,6 +43,8 @@ class Cache:
             kept = torch.from_numpy(places[made.kept])
             for place, id in zip(kept.tolist(), made.records.ids, strict=True):
                 self._ids[place] = id
+            for name, keys in made.records.keys.items():
+                self._keys.setdefault(name, torch.full((count,), -1))[kept] = keys
             for name, batch in made.records.batches.items():
                 rows = self._rows.setdefault(name, torch.full((count,), -1))
                 start = sizes.get(name, 0)
@@ -50,6 +53,8 @@ class Cache:
                 parts.setdefault(name, []).append(batch)
             if number == 0:
                 _check_room(made.records, count)
+        for keys in self._keys.values():  # of a label that a record's whole chunk lacks: the record's own
+            keys.copy_(torch.where(keys < 0, self._keys["record"], keys))
         self._usable = torch.tensor([id is not None for id in self._ids])
         self._all = {name: bool((rows >= 0)[self._usable].all()) for name, rows in self._rows.items()}
         self._batches = {name: self._join(name, parts.pop(name)) for name in list(parts)}
@@ -84,7 +89,8 @@ class Cache:
             if len(rows_B):
                 batches[name] = self._batches[name].select(rows_B.to(self._device))
         present = {name: mask.to(self._device) for name, mask in present.items()}
-        return RecordBatch([self._ids[i] for i in index.tolist()], batches, present)
+        keys = {name: keys[index].to(self._device) for name, keys in self._keys.items()}
+        return RecordBatch([self._ids[i] for i in index.tolist()], batches, present, keys)
 
 
 def _check_room(first: RecordBatch, count: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from sensorium.contracts import Modality, Source, ViewGenerator
 from sensorium.errors import BadSample, DataError, PluginError, SensoriumError, nearest
 from sensorium.randomness import generator
-from sensorium.types import Batch, RecordBatch
+from sensorium.types import Batch, Record, RecordBatch, keys_of
 
 
 @dataclass
@@ -95,26 +95,27 @@ class Decoder(torch.utils.data.Dataset):
 
     def _decode(self, epoch: int, positions: np.ndarray) -> Decoded:
         made = Decoded()
-        ids: list[str] = []
+        records: list[Record] = []
         rows: list[dict[str, Any]] = []
         for place, position in enumerate(positions):
             try:
-                id, examples = self._examples(epoch, int(position))
+                record, examples = self._examples(epoch, int(position))
             except BadSample as error:
                 made.bad.append((self.source.key(int(position)).id, str(error)))
                 continue
             if len(examples) == len(self.fields) or (examples and not self.every):
-                ids.append(id)
+                records.append(record)
                 rows.append(examples)
                 made.kept.append(place)
         if rows:
+            ids = [record.id for record in records]
             present = {name: torch.tensor([name in row for row in rows]) for name in self.fields}
             batches = {name: self._collate(name, ids, rows) for name, mask_B in present.items() if bool(mask_B.any())}
-            made.records = RecordBatch(ids, batches, present)
+            made.records = RecordBatch(ids, batches, present, keys_of(records))
         return made
 
-    def _examples(self, epoch: int, position: int) -> tuple[str, dict[str, Any]]:
-        """Return the id of a record and its example in every modality it has."""
+    def _examples(self, epoch: int, position: int) -> tuple[Record, dict[str, Any]]:
+        """Return a record without its values, and its example in every modality it has."""
         try:
             record = self.source[position]
         except (BadSample, SensoriumError):
@@ -140,7 +141,7 @@ class Decoder(torch.utils.data.Dataset):
             except Exception as error:
                 raise _defect(f"The modality '{name}' failed to decode", record.id, error) from error
             examples[name] = example
-        return record.id, examples
+        return replace(record, values={}), examples
 
     def _collate(self, name: str, ids: list[str], rows: list[dict[str, Any]]) -> Batch:
         chosen = [id for id, row in zip(ids, rows, strict=True) if name in row]

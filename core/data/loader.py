@@ -19,6 +19,7 @@ from sensorium.contracts import Modality, Source, ViewGenerator
 from sensorium.data.bad import BadRecords
 from sensorium.data.cache import Cache
 from sensorium.data.decoding import Decoded, Decoder, overrides_stage
+from sensorium.data.neighbours import neighbours_of
 from sensorium.data.order import EpochOrder
 from sensorium.errors import DataError
 from sensorium.randomness import generator
@@ -48,6 +49,7 @@ class Loader:
         accumulate: micro-batches in a step.
         stages: modality name -> view generator; one that overrides `stage` changes examples before collation.
         require: whether a record needs "all" modalities or "any" of them to be used.
+        neighbours: a file of mined pairs; what is paired there comes in one batch (see `neighbours_of`).
 
     Raises:
         DataError: when the source lacks a field, no record has what is needed, a batch is larger than the data or
@@ -72,6 +74,7 @@ class Loader:
         accumulate: int = 1,
         stages: Mapping[str, ViewGenerator] | None = None,
         require: Literal["all", "any"] = "any",
+        neighbours: str | None = None,
     ) -> None:
         if cache != "off":
             for name, views in (stages or {}).items():
@@ -87,7 +90,9 @@ class Loader:
             )
         self._decoder = Decoder(source, fields, modalities, stages, seed, every=require == "all")
         self._positions = self._decoder.usable(np.asarray(positions, dtype=np.int64))
-        self.order = EpochOrder(len(self._positions), batch, seed)
+        ids = [source.key(int(position)).id for position in self._positions] if neighbours else []
+        near = neighbours_of(neighbours, ids) if neighbours else None
+        self.order = EpochOrder(len(self._positions), batch, seed, near)
         self.bad = bad
         self._workers, self._device = worker_count(workers), torch.device(device)
         self._rank, self._world, self._accumulate = rank, world, accumulate

@@ -1,6 +1,13 @@
 """Losses: pure functions on tensors, fp32 whatever the autocast, exact under distribution."""
 
-from sensorium.losses.contrastive import clip, info_nce, nt_xent, one_sided, supervised_contrastive
+from sensorium.losses.contrastive import (
+    clip,
+    info_nce,
+    many_positives,
+    nt_xent,
+    one_sided,
+    supervised_contrastive,
+)
 from sensorium.losses.decoupled import decoupled
 from sensorium.losses.distillation import (
     centred_softmax,
@@ -11,21 +18,30 @@ from sensorium.losses.distillation import (
     sinkhorn_knopp,
     swapped_cross_entropy,
 )
+from sensorium.losses.engine import NONE
+from sensorium.losses.further import NOBODY, Further, Mixed, Rows, mix
 from sensorium.losses.future import future_contrast
-from sensorium.losses.hardness import Guide, debiased, hcl, hn_nce
+from sensorium.losses.hardness import Guide, Hardness, debiased, hcl, hn_nce
 from sensorium.losses.health import effective_rank, spread
 from sensorium.losses.hierarchical import hierarchical_contrast
 from sensorium.losses.masked import masked_regression, reconstruction
 from sensorium.losses.queue import nearest_rows, queue_contrast
 from sensorium.losses.redundancy import barlow_twins, vicreg
 from sensorium.losses.regression import negative_cosine
+from sensorium.losses.running import global_contrast, log_mean_gaps, moved_log
 from sensorium.losses.sigmoid import siglip
 from sensorium.losses.sigreg import random_directions, sigreg
 from sensorium.losses.tokens import class_weights, perplexity, token_cross_entropy, token_nats
 from sensorium.losses.whitening import whitened, whitening_mse
 
 __all__ = [
+    "NOBODY",
+    "NONE",
+    "Further",
     "Guide",
+    "Hardness",
+    "Mixed",
+    "Rows",
     "barlow_twins",
     "centred_softmax",
     "class_weights",
@@ -35,14 +51,19 @@ __all__ = [
     "effective_rank",
     "entropy",
     "future_contrast",
+    "global_contrast",
     "hcl",
     "hierarchical_contrast",
     "hn_nce",
     "info_nce",
     "koleo",
+    "log_mean_gaps",
+    "many_positives",
     "masked_cross_entropy",
     "masked_regression",
+    "mix",
     "moved_centre",
+    "moved_log",
     "nearest_rows",
     "negative_cosine",
     "nt_xent",

@@ -15,38 +15,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from sensorium import collectives
 from sensorium.losses.engine import Side, log_sums, softplus
-
-
-class _Unit(torch.autograd.Function):
-    """Rows over their length. Saves the result, not the rows, and its backward makes one tensor of their size."""
-
-    @staticmethod
-    def forward(ctx, x_ND):
-        length_N1 = torch.linalg.vector_norm(x_ND, dim=-1, keepdim=True)
-        inverse_N1 = torch.where(length_N1 > 1e-12, length_N1.reciprocal(), 0.0)
-        unit_ND = x_ND * inverse_N1
-        ctx.save_for_backward(unit_ND, inverse_N1)
-        return unit_ND
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad_ND):
-        unit_ND, inverse_N1 = ctx.saved_tensors
-        return (unit_ND * -cosines(unit_ND, grad_ND)[..., None]).add_(grad_ND).mul_(inverse_N1)
-
-
-def unit(x_ND: Tensor) -> Tensor:
-    """Return rows of length one, in fp32 (fp64 stays); a zero row stays zero, and has no gradient."""
-    return _Unit.apply(x_ND if x_ND.dtype == torch.float64 else x_ND.float())
-
-
-def cosines(x_BD: Tensor, y_BD: Tensor) -> Tensor:
-    """Return (B,), the cosine of each unit row with the unit row that belongs to it."""
-    return torch.linalg.vecdot(x_BD, y_BD)
+from sensorium.losses.rows import cosines, unit
 
 
 def positions(sizes: list[int], device: torch.device) -> Tensor:
@@ -162,13 +134,43 @@ def supervised_contrastive(z_ND: Tensor, labels_N: Tensor, temperature: Tensor |
         sizes = collectives.sizes_of(len(z_ND), z_ND.device)
         z = Side(z_ND, ids=positions(sizes, z_ND.device))
         sums_N1, _ = log_sums(z, z, sizes, 1 / temperature)
-        # The cosines with all positives of a row sum to that with the sum of its label's rows, less its own.
-        joined_MD, first = collectives.gather(z_ND)
-        labels, which_M = collectives.gather(labels_N)[0].unique(return_inverse=True)
-        which_N = which_M[first : first + len(z_ND)]
-        totals = joined_MD.new_zeros(len(labels), z_ND.shape[1]).index_add(0, which_M, joined_MD)
-        others_M = which_M.bincount(minlength=len(labels))[which_M] - 1
-        others_N = others_M[first : first + len(z_ND)]
-        attraction_N = cosines(z_ND, totals[which_N] - z_ND) / others_N.clamp(min=1)
+        totals_ND, members_N = _of_groups(z_ND, labels_N)
+        others_N = members_N - 1
+        attraction_N = cosines(z_ND, totals_ND - z_ND) / others_N.clamp(min=1)
         each_N = torch.where(others_N > 0, sums_N1[:, 0] - attraction_N / temperature, 0.0)
-        return share(each_N.sum(), int((others_M > 0).sum()))
+        return share(each_N.sum(), int(collectives.total((others_N > 0).sum())))
+
+
+def many_positives(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, groups_B: Tensor) -> Tensor:
+    """CLIP's loss where a record's group are all its positives (Yang et al. 2022, eq. 2 and 3).
+
+    With a group for each record it is `clip`.
+
+    Args:
+        x_BD: this rank's rows of one modality, any scale; they are normalised here.
+        y_BD: the rows that belong to them, of the other.
+        scale: exp of the learned log-scale; a scalar tensor receives its exact gradient.
+        groups_B: int64 ids, the same on every rank.
+
+    Returns:
+        This rank's share of the mean over all 2M rows; the mean over ranks is the loss of the joined batch.
+    """
+    with torch.autocast(x_BD.device.type, enabled=False):
+        x_BD, y_BD = unit(x_BD), unit(y_BD)
+        sizes = collectives.sizes_of(len(x_BD), x_BD.device)
+        nobody_B = torch.full_like(groups_B, -1)  # no id is on both sides: every pair counts
+        sums = log_sums(Side(x_BD, torch.zeros_like(groups_B)), Side(y_BD, nobody_B), sizes, scale, columns=True)
+        summed = x_BD.new_zeros(())
+        for rows_BD, others_BD, sums_B1 in zip((x_BD, y_BD), (y_BD, x_BD), sums, strict=True):
+            totals_BD, members_B = _of_groups(others_BD, groups_B)
+            summed = summed + (sums_B1[:, 0] - scale * cosines(rows_BD, totals_BD) / members_B).sum()
+        return share(summed, 2 * sum(sizes))
+
+
+def _of_groups(rows_ND: Tensor, groups_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Return, for each of this rank's rows, the sum (N, D) of its group's rows on every rank, and their number (N,)."""
+    joined_MD, first = collectives.gather(rows_ND)
+    groups, which_M = collectives.gather(groups_N)[0].unique(return_inverse=True)
+    which_N = which_M[first : first + len(rows_ND)]
+    totals = joined_MD.new_zeros(len(groups), rows_ND.shape[1]).index_add(0, which_M, joined_MD)
+    return totals[which_N], which_M.bincount(minlength=len(groups))[which_N]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sensorium import collectives
-from sensorium.losses.contrastive import unit
+from sensorium.losses.rows import unit
 
 
 def decoupled(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float) -> Tensor:

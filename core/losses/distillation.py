@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sensorium import collectives
-from sensorium.losses.contrastive import unit
+from sensorium.losses.rows import unit
 
 
 def swapped_cross_entropy(scores: Sequence[Tensor], targets: Sequence[Tensor], temperature: Tensor | float) -> Tensor:

@@ -5,6 +5,8 @@ summing to the number of its negatives n. Their weighted sum then needs sums ove
 
     log sum_j w_j exp(logit_j) = log n + LSE_j((1 + beta) logit_j) - LSE_j(beta logit_j)
 
+so that negatives from anywhere (the batch, a queue, mixtures) join by adding their sums, before any weight is taken.
+
 Letters: B this rank's records, M joined records of all ranks, N rows of any kind, K sums, D width, G width of a guide.
 """
 
@@ -17,8 +19,10 @@ import torch
 from torch import Tensor
 
 from sensorium import collectives
-from sensorium.losses.contrastive import cosines, positions, share, unit
+from sensorium.losses.contrastive import positions, share
 from sensorium.losses.engine import NONE, Side, log_sums, softplus
+from sensorium.losses.further import Further
+from sensorium.losses.rows import cosines, unit
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,50 @@ class Guide:
     margin: float = 0.0
 
 
-def hcl(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float, beta: float = 1.0, prior: float = 0.1) -> Tensor:
+@dataclass(frozen=True)
+class Hardness:
+    """How the negatives of a row weigh.
+
+    Args:
+        beta: how much harder negatives weigh more; 0 weighs all alike.
+        alpha: weight of the own pair in the denominator, 0 or more; 0 takes it out.
+        prior: the share of negatives that are of the anchor's own class, in [0, 1); they are discounted.
+    """
+
+    beta: float = 0.0
+    alpha: float = 1.0
+    prior: float = 0.0
+
+    @property
+    def tilts(self) -> tuple[float, ...]:
+        """The tilts of the sums that `costs` needs."""
+        if self.beta:
+            return (1 + self.beta, self.beta, 0.0)
+        return (1.0, 0.0) if self.prior else (1.0,)
+
+    def costs(self, sums_NK: Tensor, own_N: Tensor, scale: Tensor | float) -> Tensor:
+        """Return (N,), the cross-entropy of each row, of the sums over its negatives and its own logit."""
+        hard_N = sums_NK[:, 0]
+        if self.beta:
+            hard_N = sums_NK[:, 2] + hard_N - sums_NK[:, 1]
+        if self.prior:
+            hard_N = _discounted(hard_N, own_N, sums_NK[:, -1], self.prior, scale)
+        if self.alpha:
+            return math.log(self.alpha) + softplus(hard_N - own_N - math.log(self.alpha))
+        return torch.where(hard_N > NONE / 2, hard_N - own_N, 0.0)
+
+
+def hcl(
+    z1_BD: Tensor,
+    z2_BD: Tensor,
+    temperature: Tensor | float,
+    beta: float = 1.0,
+    prior: float = 0.1,
+    alpha: float = 1.0,
+    groups_B: Tensor | None = None,
+    guide: Guide | None = None,
+    further: Further = (),
+) -> Tensor:
     """NT-Xent with hard negatives weighted up and the false among them discounted (Robinson et al. 2021, eq. 4).
 
     With beta 0 it is `debiased`; with prior 0 as well it is `nt_xent`.
@@ -48,24 +95,29 @@ def hcl(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float, beta: float =
         z1_BD: this rank's rows of the first view, any scale; they are normalised here.
         z2_BD: the same records' rows of the second view.
         temperature: what cosines are divided by.
-        beta: how much harder negatives weigh more; 0 weighs all alike.
-        prior: the share of negatives that are of the anchor's own class, in [0, 1).
+        beta: see `Hardness`.
+        prior: likewise; about one over the number of classes.
+        alpha: likewise.
+        groups_B: int64 ids, the same on every rank; records of one id are no negatives of each other. None makes
+            every record a group of its own.
+        guide: leaves out the negatives that another model finds too alike; its rows are those of the two views.
+        further: negatives of every row besides those of the batch.
 
     Returns:
-        This rank's share of the mean over all 2M rows; the mean over ranks is the loss of the joined batch. A single
-        record has no negative and costs nothing.
+        This rank's share of the mean over all 2M rows; the mean over ranks is the loss of the joined batch. A row
+        without a negative costs nothing.
     """
     with torch.autocast(z1_BD.device.type, enabled=False):
         z1_BD, z2_BD = unit(z1_BD), unit(z2_BD)
         sizes = collectives.sizes_of(len(z1_BD), z1_BD.device)
-        z = Side(torch.cat([z1_BD, z2_BD]), positions(sizes, z1_BD.device).repeat(2))
+        ids_B = positions(sizes, z1_BD.device) if groups_B is None else groups_B
+        sides = _guided(Side(z1_BD, ids_B), Side(z2_BD, ids_B), guide)
+        z = Side(*(None if a is None or b is None else torch.cat([a, b]) for a, b in zip(*sides, strict=True)))  # type: ignore[arg-type]
         own_N = (cosines(z1_BD, z2_BD) / temperature).repeat(2)
-        hard_N = _hard(log_sums(z, z, [2 * size for size in sizes], 1 / temperature, _tilts(beta))[0], beta)
-        negatives = 2 * sum(sizes) - 2
-        if negatives <= 0:
-            return share(0.0 * (hard_N.clamp(min=0).sum() + own_N.sum()), 2 * sum(sizes))
-        pushed_N = _debias(hard_N, own_N, negatives, prior, math.log(negatives) - 1 / temperature)
-        return share(softplus(pushed_N - own_N).sum(), 2 * sum(sizes))
+        hardness = Hardness(beta, alpha, prior)
+        sums_NK = log_sums(z, z, [2 * size for size in sizes], 1 / temperature, hardness.tilts)[0]
+        sums_NK = joined(sums_NK, z, further, 1 / temperature, hardness)
+        return share(hardness.costs(sums_NK, own_N, 1 / temperature).sum(), 2 * sum(sizes))
 
 
 def debiased(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float, prior: float = 0.1) -> Tensor:
@@ -91,6 +143,9 @@ def hn_nce(
     beta: float = 0.25,
     groups_B: Tensor | None = None,
     guide: Guide | None = None,
+    prior: float = 0.0,
+    further_x: Further = (),
+    further_y: Further = (),
 ) -> Tensor:
     """Symmetric InfoNCE with hard negatives weighted up (Radenovic et al. 2023, eq. 5 and 6).
 
@@ -100,11 +155,14 @@ def hn_nce(
         x_BD: this rank's rows of one modality, any scale; they are normalised here.
         y_BD: the rows that belong to them, of the other.
         scale: exp of the learned log-scale; a scalar tensor receives its exact gradient.
-        alpha: weight of the own pair in the denominator, 0 or more.
-        beta: how much harder negatives weigh more; 0 weighs all alike.
+        alpha: see `Hardness`.
+        beta: likewise.
         groups_B: int64 ids, the same on every rank; records of one id are no negatives of each other. None makes
             every record a group of its own.
         guide: leaves out the negatives that another model finds too alike.
+        prior: see `Hardness`.
+        further_x: negatives of the rows of `x` besides those of the batch: rows of the other modality.
+        further_y: negatives of the rows of `y`.
 
     Returns:
         This rank's share of the mean over all 2M rows; the mean over ranks is the loss of the joined batch. With
@@ -114,46 +172,35 @@ def hn_nce(
         x_BD, y_BD = unit(x_BD), unit(y_BD)
         sizes = collectives.sizes_of(len(x_BD), x_BD.device)
         ids_B = positions(sizes, x_BD.device) if groups_B is None else groups_B
-        x, y = Side(x_BD, ids_B), Side(y_BD, ids_B)
-        if guide is not None:
-            x, y = _guided(x, y, guide)
-        own_B = scale * cosines(x_BD, y_BD)
-        sums = log_sums(x, y, sizes, scale, _tilts(beta), columns=True)
-        summed = sum(_against_own(_hard(sums_BK, beta), own_B, alpha).sum() for sums_BK in sums)
-        return share(summed, 2 * sum(sizes))
+        x, y = _guided(Side(x_BD, ids_B), Side(y_BD, ids_B), guide)
+        own_B, hardness = scale * cosines(x_BD, y_BD), Hardness(beta, alpha, prior)
+        x_BK, y_BK = log_sums(x, y, sizes, scale, hardness.tilts, columns=True)
+        costs_B = hardness.costs(joined(x_BK, x, further_x, scale, hardness), own_B, scale)
+        costs_B = costs_B + hardness.costs(joined(y_BK, y, further_y, scale, hardness), own_B, scale)
+        return share(costs_B.sum(), 2 * sum(sizes))
 
 
-def _tilts(beta: float) -> tuple[float, ...]:
-    """Return the tilts of the sums that `_hard` needs."""
-    return (1 + beta, beta, 0.0) if beta else (1.0,)
+def joined(sums_NK: Tensor, x: Side, further: Further, scale: Tensor | float, hardness: Hardness) -> Tensor:
+    """Return sums over the negatives of the batch and further ones together."""
+    for negatives in further:
+        sums_NK = torch.logaddexp(sums_NK, negatives.log_sums(x, scale, hardness.tilts))
+    return sums_NK
 
 
-def _hard(sums_NK: Tensor, beta: float) -> Tensor:
-    """Return (N,), the log of the weighted sum of exp(logit) over each row's negatives; `NONE` without any."""
-    if not beta:
-        return sums_NK[:, 0]
-    tilted_N, weights_N, count_N = sums_NK.unbind(1)
-    return count_N + tilted_N - weights_N
+def _discounted(hard_N: Tensor, own_N: Tensor, count_N: Tensor, prior: float, scale: Tensor | float) -> Tensor:
+    """Return log of (exp(hard) - prior * n * exp(own)) / (1 - prior), held at log(n) - scale from below.
 
-
-def _against_own(hard_N: Tensor, own_N: Tensor, alpha: float) -> Tensor:
-    """Return log(alpha exp(own) + exp(hard)) - own, for each row."""
-    if alpha:
-        return math.log(alpha) + softplus(hard_N - own_N - math.log(alpha))
-    return torch.where(hard_N > NONE / 2, hard_N - own_N, 0.0)
-
-
-def _debias(hard_N: Tensor, own_N: Tensor, negatives: int, prior: float, floor: Tensor | float) -> Tensor:
-    """Return log of (exp(hard) - prior * negatives * exp(own)) / (1 - prior), held at `floor` from below."""
-    if not prior:
-        return hard_N
-    gap_N = math.log(prior * negatives) + own_N - hard_N
+    `count_N` is log n. A row without negatives stays at `NONE`.
+    """
+    gap_N = math.log(prior) + count_N + own_N - hard_N
     left_N = hard_N + torch.log(-torch.expm1(torch.where(gap_N < 0, gap_N, -1.0))) - math.log1p(-prior)
-    floor_N = torch.as_tensor(floor, dtype=own_N.dtype, device=own_N.device).expand_as(own_N)
+    floor_N = torch.where(count_N > NONE / 2, count_N - scale, NONE)
     return torch.where((gap_N < 0) & (left_N > floor_N), left_N, floor_N)
 
 
-def _guided(x: Side, y: Side, guide: Guide) -> tuple[Side, Side]:
+def _guided(x: Side, y: Side, guide: Guide | None) -> tuple[Side, Side]:
+    if guide is None:
+        return x, y
     gx_BG, gy_BG = unit(guide.x_BG.detach()).to(x.rows.dtype), unit(guide.y_BG.detach()).to(x.rows.dtype)
     limit_B = cosines(gx_BG, gy_BG) - guide.margin
     return x._replace(guide=gx_BG, limit=limit_B), y._replace(guide=gy_BG, limit=limit_B)

@@ -6,33 +6,49 @@ Letters: B this rank's rows, M rows in the queue (the same on every rank), D wid
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sensorium import collectives
-from sensorium.losses.contrastive import unit
+from sensorium.losses.contrastive import share
+from sensorium.losses.engine import NONE, Side
+from sensorium.losses.further import NOBODY, Further
+from sensorium.losses.hardness import Hardness, joined
+from sensorium.losses.rows import cosines, unit
 
 
-def queue_contrast(queries_BD: Tensor, keys_BD: Tensor, queue_MD: Tensor, temperature: Tensor | float) -> Tensor:
-    """InfoNCE of each query choosing its key among the queue's rows (He et al. 2020, eq. 1).
+def queue_contrast(
+    queries_BD: Tensor,
+    keys_BD: Tensor,
+    negatives: Further,
+    temperature: Tensor | float,
+    beta: float = 0.0,
+    prior: float = 0.0,
+    alpha: float = 1.0,
+    ids_B: Tensor | None = None,
+) -> Tensor:
+    """InfoNCE of each query choosing its key among rows that are no keys of this batch (He et al. 2020, eq. 1).
 
     Args:
         queries_BD: this rank's rows, any scale.
         keys_BD: the key of each query, any scale; the gradient stops here.
-        queue_MD: earlier keys, the negatives; they carry no gradient.
+        negatives: what it could be taken for: the rows of a queue, and mixtures of them.
         temperature: what cosines are divided by.
+        beta: see `Hardness`.
+        prior: likewise.
+        alpha: likewise.
+        ids_B: int64, the record of each query, whose earlier keys are no negatives; None when there are none.
 
     Returns:
         This rank's share; the mean over ranks is the loss of the joined batch.
     """
     with torch.autocast(queries_BD.device.type, enabled=False):
-        queries_BD, keys_BD, queue_MD = unit(queries_BD), unit(keys_BD.detach()), unit(queue_MD.detach())
-        own_B1 = (queries_BD * keys_BD).sum(1, keepdim=True)
-        logits_BN = torch.cat([own_B1, queries_BD @ queue_MD.T], dim=1) / temperature
-        first_B = torch.zeros(len(queries_BD), dtype=torch.int64, device=queries_BD.device)
-        summed = F.cross_entropy(logits_BN, first_B, reduction="sum")
-        count = sum(collectives.sizes_of(len(queries_BD), queries_BD.device))
-        return summed * collectives.world() / max(count, 1)
+        queries_BD, keys_BD = unit(queries_BD), unit(keys_BD.detach())
+        ids_B = torch.full((len(queries_BD),), NOBODY - 1, device=queries_BD.device) if ids_B is None else ids_B
+        hardness = Hardness(beta, alpha, prior)
+        none_BK = queries_BD.new_full((len(queries_BD), len(hardness.tilts)), NONE)
+        sums_BK = joined(none_BK, Side(queries_BD, ids_B), negatives, 1 / temperature, hardness)
+        costs_B = hardness.costs(sums_BK, cosines(queries_BD, keys_BD) / temperature, 1 / temperature)
+        return share(costs_B.sum(), sum(collectives.sizes_of(len(queries_BD), queries_BD.device)))
 
 
 @torch.no_grad()

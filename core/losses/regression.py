@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sensorium import collectives
-from sensorium.losses.contrastive import unit
+from sensorium.losses.rows import unit
 
 
 def negative_cosine(predictions_BD: Tensor, targets_BD: Tensor) -> Tensor:

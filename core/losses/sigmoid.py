@@ -9,12 +9,20 @@ import torch
 from torch import Tensor
 
 from sensorium import collectives
-from sensorium.losses.contrastive import cosines, positions, share, unit
+from sensorium.losses.contrastive import positions, share
 from sensorium.losses.engine import Side, softplus, softplus_sums
+from sensorium.losses.further import Further
+from sensorium.losses.rows import cosines, unit
 
 
 def siglip(
-    x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, bias: Tensor | float, groups_B: Tensor | None = None
+    x_BD: Tensor,
+    y_BD: Tensor,
+    scale: Tensor | float,
+    bias: Tensor | float,
+    groups_B: Tensor | None = None,
+    further_x: Further = (),
+    further_y: Further = (),
 ) -> Tensor:
     """Sigmoid loss of all pairs: the given ones belong together, all others do not (Zhai et al. 2023, algorithm 1).
 
@@ -25,6 +33,8 @@ def siglip(
         bias: what is added to every logit; likewise. The paper starts at -10, where strangers cost next to nothing.
         groups_B: int64 ids, the same on every rank; records of one id are no negatives of each other. None makes
             every record a group of its own.
+        further_x: negatives of the rows of `x` besides those of the batch: rows of the other modality.
+        further_y: negatives of the rows of `y`.
 
     Returns:
         This rank's share of the sum over all pairs, divided by the number of records (not of pairs); the mean over
@@ -34,6 +44,10 @@ def siglip(
         x_BD, y_BD = unit(x_BD), unit(y_BD)
         sizes = collectives.sizes_of(len(x_BD), x_BD.device)
         ids_B = positions(sizes, x_BD.device) if groups_B is None else groups_B
-        strangers_B = softplus_sums(Side(x_BD, ids_B), Side(y_BD, ids_B), sizes, scale, bias)
+        x, y = Side(x_BD, ids_B), Side(y_BD, ids_B)
+        strangers_B = softplus_sums(x, y, sizes, scale, bias)
+        for side, further in ((x, further_x), (y, further_y)):
+            for negatives in further:
+                strangers_B = strangers_B + negatives.softplus_sums(side, scale, bias)
         own_B = softplus(-(scale * cosines(x_BD, y_BD) + bias))
         return share(strangers_B.sum() + own_B.sum(), sum(sizes))

@@ -38,6 +38,9 @@ class Data(Section):
     """Where records come from and how they are fed."""
 
     source: Part | None = Field(None, description="the source of records; None when `fit` is handed one")
+    neighbours: str | None = Field(
+        None, description="a Parquet file that `sensorium mine` wrote: records and their negatives come in one batch"
+    )
     batch: PositiveInt = Field(256, description="records of one optimizer step, over all devices and accumulated parts")
     val: float = Field(0.1, ge=0, lt=1, description="share of records kept for evaluation during training")
     test: float = Field(0.1, ge=0, lt=1, description="share of records kept for the final evaluation")
@@ -63,6 +66,16 @@ class Tower(Section):
     views: Part = Field(description="the view generator and its options")
     encoder: Part = Field(description="the encoder and its options")
     frozen: bool = Field(False, description="keep the encoder's weights as they start")
+    unlock: tuple[float, float] | None = Field(
+        None,
+        description="shares of the training between which the encoder's weights, held at first, are freed, last first",
+    )
+
+    @model_validator(mode="after")
+    def _unlocks_what_is_free(self) -> Self:
+        if self.unlock is not None and (self.frozen or not 0 <= self.unlock[0] <= self.unlock[1] <= 1):
+            raise ValueError("unlock is two shares of the training, the smaller first, and goes without frozen")
+        return self
 
 
 class Optimizer(Section):

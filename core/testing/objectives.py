@@ -199,6 +199,7 @@ def _rows(view: View, index: Tensor) -> View:
         batch=view.batch.select(index),
         target=None if view.target is None else view.target[index],
         info={name: value[index] for name, value in view.info.items()},
+        keys={name: value[index] for name, value in view.keys.items()},
     )
 
 

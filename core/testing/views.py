@@ -18,7 +18,13 @@ def makes_the_declared_number_of_views(case: Case) -> None:
     """`views` says how many views a call returns; each has the rows of its input."""
     views = case.views()
     expect(all(isinstance(view, View) for view in views), "it returns something else than View objects")
-    expect(len(views) == case.generator.views, f"it declares {case.generator.views} views and returns {len(views)}")
+    declared = [False] * case.generator.views + [True] * case.generator.wrong
+    found = [view.wrong for view in views]
+    expect(
+        found == declared,
+        f"it declares {declared.count(False)} views and {declared.count(True)} wrong ones, and "
+        f"returns {found.count(False)} and {found.count(True)}, or in another order",
+    )
     for number, view in enumerate(views):
         expect(
             isinstance(view.batch, type(case.batch)),

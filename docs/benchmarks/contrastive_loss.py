@@ -1,10 +1,12 @@
 """What a contrastive loss costs on a processor: this library, its own dense form, open_clip, pytorch-metric-learning.
 
-    python docs/benchmarks/contrastive_loss.py --rows 4096 8192 16384 --width 256 --threads 2 --turns 3
+    python docs/benchmarks/contrastive_loss.py --rows 4096 8192 16384 --width 256 --turns 3
 
 Forward and backward of CLIP's loss and of NT-Xent, on the same unit rows, in fp32. Every case is a process of its own
 that imports everything first and then warms up on few rows; "extra memory" is how far its peak rises above what it
-held when the rows had been made (Linux). Contenders take turns; the best time and the largest memory of each count.
+held when the rows had been made (Linux). Seconds are the processor's, which other work does not lengthen; with more
+than one thread they count idle waiting too, so one thread is the default. Contenders take turns; the best time and the
+largest memory of each count.
 Libraries that are not installed are reported as such.
 """
 
@@ -103,10 +105,10 @@ def step(loss: Loss, rows: int, width: int, scale: float) -> dict[str, float]:
     x.requires_grad_(), y.requires_grad_()
     knob = torch.tensor(scale, requires_grad=True)
     gc.collect()
-    before, start = _status("VmRSS"), time.perf_counter()
+    before, start = _status("VmRSS"), time.process_time()
     value = loss(x, y, knob)
     value.backward()
-    return {"seconds": time.perf_counter() - start, "extra": _status("VmHWM") - before, "loss": value.item()}
+    return {"seconds": time.process_time() - start, "extra": _status("VmHWM") - before, "loss": value.item()}
 
 
 def _status(field: str) -> int:

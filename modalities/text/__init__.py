@@ -87,6 +87,12 @@ def sensorium_register_views(register):
     register("deletion", f"{home}:Deletion", modality="text", summary="tokens left out at random")
     register("reorder", f"{home}:Reorder", modality="text", summary="tokens shuffled within a short distance")
     register("order", f"{home}:Order", modality="text", summary="segments in another order, to be told")
+    register(
+        "hard-captions",
+        "sensorium.modalities.text.captions:HardCaptions",
+        modality="text",
+        summary="the text, and wrong forms of it: words exchanged, or taken from another",
+    )
     register("noisy", f"{home}:Noisy", modality="text", summary="tokens left out, then shuffled nearby; two views")
 
 

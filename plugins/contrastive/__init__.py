@@ -18,6 +18,11 @@ sensorium_matrix = {
 def sensorium_register_objectives(register):
     """Register the contrastive objectives."""
     register("simclr", f"{_HOME}.simclr:SimCLR", summary="contrast two views of each record")
+    register(
+        "supervised-contrastive",
+        f"{_HOME}.supervised:SupervisedContrastive",
+        summary="contrast in which all records of one label are positives",
+    )
     register("simcse", f"{_HOME}.simcse:SimCSE", summary="contrast a record with itself under another dropout mask")
     register("moco", f"{_HOME}.moco:MoCo", summary="contrast with a slow teacher's keys, those of earlier batches too")
     register("moco-v3", f"{_HOME}.moco_v3:MoCoV3", summary="contrast predictions with a slow teacher's keys")

@@ -12,6 +12,9 @@ class Decoupled(SimCLR):
     Not to be confused with debiased contrastive learning, which is called DCL too.
     """
 
-    def contrast(self, z1_BD, z2_BD):
+    def __init__(self, temperature: float = 0.2, width: int = 2048, dim: int = 128, layers: int = 2) -> None:
+        super().__init__(temperature, width, dim, layers)
+
+    def contrast(self, z1_BD, z2_BD, **negatives):
         """Return the loss between the projections of two views."""
         return losses.decoupled(z1_BD, z2_BD, self.temperature)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
-from sensorium import Needs, Objective, Outcome, Scale, Teacher, View, losses
-from sensorium.plugins.contrastive.queue import Queue
+from sensorium import Memory, Needs, NegativePool, Negatives, Objective, Outcome, Scale, Teacher, View, losses
 
 
 class MoCo(Objective):
@@ -18,10 +19,11 @@ class MoCo(Objective):
     Args:
         temperature: what cosines are divided by.
         momentum: of the teacher.
-        queue: how many earlier keys to contrast with.
+        queue: how many earlier keys to contrast with, of other records.
         parts: how many random parts the keys of a batch are encoded in, each of at least two records.
         width: hidden width of the projection head.
         dim: width of the space in which views are compared.
+        negatives: which of them do not count, how they weigh, and what is mixed of them; their memory is the queue.
     """
 
     needs = Needs(views=2)
@@ -35,10 +37,11 @@ class MoCo(Objective):
         parts: int = 4,
         width: int = 2048,
         dim: int = 128,
+        negatives: Negatives | None = None,
     ) -> None:
         super().__init__()
-        self.temperature, self.momentum, self.size, self.parts = temperature, momentum, queue, parts
-        self.width, self.dim = width, dim
+        self.temperature, self.momentum, self.parts, self.width, self.dim = temperature, momentum, parts, width, dim
+        self.asked_negatives = replace(negatives or Negatives(), memory=queue)
 
     def build(self, encoders):
         """Make the projection head, the teacher and the queue."""
@@ -46,7 +49,13 @@ class MoCo(Objective):
             nn.Linear(encoders.single.dim, self.width), nn.ReLU(inplace=True), nn.Linear(self.width, self.dim)
         )
         self.teacher = Teacher(encoders, project=self.project)
-        self.queue = Queue(self.size, self.dim)
+        self.negatives = NegativePool(self.asked_negatives, encoders, self.dim, waits=False)
+
+    @property
+    def queue(self) -> Memory:
+        """The earlier keys."""
+        (memory,) = self.negatives.memories.values()
+        return memory  # type: ignore[return-value]
 
     def forward(self, views, encode):
         """Contrast the first view with keys of the second, then queue those."""
@@ -54,12 +63,14 @@ class MoCo(Objective):
         (features,) = encode([first])
         q_BD = self.project(features.pooled)
         k_BD = self.keys(second, encode.using(self.teacher.encoders))
-        loss = losses.queue_contrast(q_BD, k_BD, self.queue.rows, self.temperature)
+        name, ids_B, weights = first.modality, self.negatives.ids(first.keys), self.negatives.weights()
+        negatives = self.negatives.further(name, q_BD, ids_B)
+        loss = losses.queue_contrast(q_BD, k_BD, negatives, self.temperature, ids_B=ids_B, **weights)
         if self.training:
-            self.queue.push(k_BD)
+            self.negatives.push(name, k_BD, first.keys)
         return Outcome(
             loss,
-            logs={"queue_filled": self.queue.filled},
+            logs=self.negatives.logs(),
             features={"features": features.pooled.detach(), "projection": q_BD.detach()},
         )
 
@@ -72,5 +83,6 @@ class MoCo(Objective):
         return self.teacher.heads["project"](torch.cat(encoded))[order_B.argsort()]
 
     def after_step(self, progress):
-        """Move the teacher."""
+        """Move the teacher, and along the ramp of the negatives."""
         self.teacher.update(self.momentum)
+        self.negatives.after_step(progress)

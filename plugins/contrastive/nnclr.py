@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sensorium import Needs, Objective, Outcome, heads, losses
-from sensorium.plugins.contrastive.queue import Queue
+from sensorium import Memory, Needs, Objective, Outcome, heads, losses
 
 
 class NNCLR(Objective):
@@ -27,7 +26,7 @@ class NNCLR(Objective):
         """Make the heads and the queue."""
         self.project = heads.projection_head(encoders.single.dim, self.width, self.dim, layers=3)
         self.predict = heads.prediction_head(self.dim, self.width, self.dim)
-        self.queue = Queue(self.size, self.dim)
+        self.queue = Memory(self.size, self.dim)
 
     def forward(self, views, encode):
         """Contrast each view's neighbour with the other view, then queue the first view."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sensorium import Needs, Objective, Outcome, heads, losses
+import torch
+
+from sensorium import Needs, NegativePool, Negatives, Objective, Outcome, heads, losses
 
 
 class SimCLR(Objective):
@@ -13,25 +15,46 @@ class SimCLR(Objective):
         width: hidden width of the projection head.
         dim: width of the space in which views are compared.
         layers: linear maps of the projection head.
+        negatives: which negatives there are besides those of the batch, which do not count, and how they weigh; by
+            default all of the batch alike.
     """
 
     needs = Needs(views=2)
 
-    def __init__(self, temperature: float = 0.2, width: int = 2048, dim: int = 128, layers: int = 2) -> None:
+    def __init__(
+        self,
+        temperature: float = 0.2,
+        width: int = 2048,
+        dim: int = 128,
+        layers: int = 2,
+        negatives: Negatives | None = None,
+    ) -> None:
         super().__init__()
         self.temperature, self.width, self.dim, self.layers = temperature, width, dim, layers
+        self.asked_negatives = negatives
 
     def build(self, encoders):
-        """Make the projection head."""
+        """Make the projection head and the pool of negatives."""
         self.project = heads.projection_head(encoders.single.dim, self.width, self.dim, self.layers)
+        self.negatives = NegativePool(self.asked_negatives, encoders, self.dim)
 
     def forward(self, views, encode):
-        """Contrast the two views."""
+        """Contrast the two views, then keep the first where there is a memory for it."""
         f1, f2 = encode(views)
         z1_BD, z2_BD = self.project(f1.pooled), self.project(f2.pooled)
-        features = {"features": f1.pooled.detach(), "projection": z1_BD.detach()}
-        return Outcome(self.contrast(z1_BD, z2_BD), features=features)
+        name, keys = views[0].modality, views[0].keys
+        pool, ids_B = self.negatives, self.negatives.ids(keys)
+        anchors = torch.cat([z1_BD, z2_BD]), None if ids_B is None else ids_B.repeat(2)
+        guide, further = pool.guide({name: f1.pooled.detach()}), pool.further(name, *anchors)
+        loss = self.contrast(z1_BD, z2_BD, groups_B=ids_B, guide=guide, further=further, **pool.weights())
+        if self.training:
+            pool.push(name, z1_BD, keys)
+        return Outcome(loss, pool.logs(), {"features": f1.pooled.detach(), "projection": z1_BD.detach()})
 
-    def contrast(self, z1_BD, z2_BD):
+    def contrast(self, z1_BD, z2_BD, **negatives):
         """Return the loss between the projections of two views."""
-        return losses.nt_xent(z1_BD, z2_BD, self.temperature)
+        return losses.hcl(z1_BD, z2_BD, self.temperature, **negatives)
+
+    def after_step(self, progress):
+        """Move along the ramp of the negatives."""
+        self.negatives.after_step(progress)

@@ -15,3 +15,8 @@ def sensorium_register_objectives(register):
     register(
         "siglip", "sensorium.plugins.crossmodal.siglip:SigLIP", summary="align two modalities, every pair by itself"
     )
+    register(
+        "fastclip",
+        "sensorium.plugins.crossmodal.fastclip:FastCLIP",
+        summary="align pairs in small batches: normalisers run over the steps",
+    )

@@ -3,48 +3,60 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import nn
 
-from sensorium import Needs, Objective, Outcome, heads, losses
+from sensorium import Negatives, Outcome, heads, losses
+from sensorium.errors import RecipeError
+from sensorium.plugins.crossmodal.joint import JointObjective
 
 
-class CLIP(Objective):
+class CLIP(JointObjective):
     """Symmetric InfoNCE between two modalities (Radford et al. 2021, figure 3).
 
     Records that lack one of the two are left out of the loss.
 
     Args:
-        dim: width of the joint space.
         temperature: where the learned temperature starts.
         max_scale: the scale, one over the temperature, is held at or below this.
+        positives: what a record looks for: the "record" itself, or all of its "group" (Yang et al. 2022).
     """
 
-    needs = Needs(views=1, modalities="many")
-
-    def __init__(self, dim: int = 256, temperature: float = 0.07, max_scale: float = 100.0) -> None:
-        super().__init__()
-        self.dim, self.max_log_scale = dim, math.log(max_scale)
+    def __init__(
+        self,
+        dim: int = 256,
+        temperature: float = 0.07,
+        max_scale: float = 100.0,
+        positives: Literal["record", "group"] = "record",
+        negatives: Negatives | None = None,
+    ) -> None:
+        super().__init__(dim, negatives)
+        if positives == "group" and negatives is not None:
+            raise RecipeError("In 'clip', positives: group takes no negatives of its own: leave one of the two out.")
+        self.positives, self.max_log_scale = positives, math.log(max_scale)
         self.log_scale = nn.Parameter(torch.tensor([math.log(1 / temperature)]))  # (1,): FSDP shards no scalars
 
     def build(self, encoders):
         """Make a linear map to the joint space for each of the two modalities."""
-        self.edge = heads.the_two(encoders, "clip")
-        self.project = heads.JointSpace(encoders, self.dim)
-
-    def embed(self, modality, pooled):
-        """Map features of one modality to the joint space."""
-        return self.project[modality](pooled)
+        self.build_space(encoders, [heads.the_two(encoders, "clip")])
 
     def forward(self, views, encode):
         """Contrast the records that have both modalities."""
-        ((x_ND, y_ND),) = self.project.pairs(views, encode, [self.edge])
-        scale = self.log_scale.exp().squeeze()
-        logs = {"scale": scale.detach(), "pairs": torch.tensor(float(len(x_ND)))}
-        features = {name: z.detach() for name, z in zip(self.edge, (x_ND, y_ND), strict=True)}
-        return Outcome(losses.clip(x_ND, y_ND, scale), logs, features)
+        placed, (edge,) = self.project.place(views, encode, self.edges), self.edges
+        pair, scale = placed.pair(*edge), self.log_scale.exp().squeeze()
+        if self.positives == "group":
+            loss = losses.many_positives(pair.x, pair.y, scale, pair.keys["group"])
+        else:
+            guide, further = self.negatives.guide(pair.pooled), self.further(placed, edge, pair)
+            loss = losses.hn_nce(pair.x, pair.y, scale, guide=guide, **self.negatives.weights(), **further)
+        self.remember(placed)
+        logs = {"scale": scale.detach(), "pairs": torch.tensor(float(len(pair.x))), **self.negatives.logs()}
+        features = {name: z.detach() for name, z in zip(edge, pair[:2], strict=True)}
+        return Outcome(loss, logs, features)
 
     def after_step(self, progress):
         """Hold the learned scale at or below its bound, outside the graph, so that its gradient never vanishes."""
+        super().after_step(progress)
         self.log_scale.data.clamp_(0.0, self.max_log_scale)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import combinations
+from collections.abc import Mapping, Sequence
+from itertools import combinations, pairwise
 
 from torch import Tensor
 
+from sensorium import Encoder
 from sensorium.errors import RecipeError
 
 
@@ -14,7 +15,7 @@ def edges_of(asked: str | Sequence[Sequence[str]], names: Sequence[str]) -> list
     """Return the edges among modalities.
 
     Args:
-        asked: "all" pairs; "star", the first modality with each other; or a list of pairs.
+        asked: "all" pairs; "star", the first modality with each other; "chain", each with the next; or a list of pairs.
         names: the modalities, in the order of the recipe.
 
     Raises:
@@ -24,8 +25,10 @@ def edges_of(asked: str | Sequence[Sequence[str]], names: Sequence[str]) -> list
         return list(combinations(names, 2))
     if asked == "star":
         return [(names[0], other) for other in names[1:]]
+    if asked == "chain":
+        return list(pairwise(names))
     if isinstance(asked, str):
-        raise RecipeError(f"The option edges = {asked!r} of 'align' must be all, star or a list of pairs.")
+        raise RecipeError(f"The option edges = {asked!r} of 'align' must be all, star, chain or a list of pairs.")
     edges: list[tuple[str, str]] = []
     for pair in asked:
         if len(set(pair)) != 2 or len(pair) != 2 or not set(pair) <= set(names):
@@ -55,3 +58,15 @@ def by_edge(edges: Sequence[tuple[str, str]], **figures_E: Tensor) -> dict[str, 
     """Return figures of all edges as scalars to log, named "figure/one-other"."""
     named = ["-".join(edge) for edge in edges]
     return {f"{name}/{edge}": v for name, x_E in figures_E.items() for edge, v in zip(named, x_E.detach(), strict=True)}
+
+
+def anchored(name: str, encoders: Mapping[str, Encoder]) -> int:
+    """Freeze the encoder of the anchor, and return its width.
+
+    Raises:
+        RecipeError: when there is no such modality.
+    """
+    if name not in encoders:
+        raise RecipeError(f"The anchor '{name}' of 'align' is none of the modalities {', '.join(encoders)}.")
+    encoders[name].requires_grad_(False)
+    return encoders[name].dim

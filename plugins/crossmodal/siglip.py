@@ -7,42 +7,44 @@ import math
 import torch
 from torch import nn
 
-from sensorium import Needs, Objective, Outcome, heads, losses
+from sensorium import Negatives, Outcome, heads, losses
+from sensorium.errors import RecipeError
+from sensorium.plugins.crossmodal.joint import JointObjective
 
 
-class SigLIP(Objective):
+class SigLIP(JointObjective):
     """Sigmoid loss of all pairs of two modalities (Zhai et al. 2023, algorithm 1).
 
     Every pair is a question of its own, so that the loss means the same at every batch size. Records that lack one of
-    the two are left out.
+    the two are left out. Of `negatives`, groups, memory, mixtures and ramp apply: pairs that do not compete need no
+    weights.
 
     Args:
-        dim: width of the joint space.
         temperature: where the learned temperature starts.
         bias: where the learned bias of logits starts; small batches bear one nearer to zero, -2.7 at some hundreds.
     """
 
-    needs = Needs(views=1, modalities="many")
-
-    def __init__(self, dim: int = 256, temperature: float = 0.1, bias: float = -10.0) -> None:
-        super().__init__()
-        self.dim = dim
+    def __init__(
+        self, dim: int = 256, temperature: float = 0.1, bias: float = -10.0, negatives: Negatives | None = None
+    ) -> None:
+        super().__init__(dim, negatives)
+        if negatives and (negatives.beta, negatives.alpha, negatives.prior, negatives.guide) != (0.0, 1.0, 0.0, None):
+            raise RecipeError(
+                "In 'siglip', pairs do not compete: of negatives, leave beta, alpha, prior and guide out."
+            )
         self.log_scale = nn.Parameter(torch.tensor([math.log(1 / temperature)]))  # (1,): FSDP shards no scalars
         self.bias = nn.Parameter(torch.tensor([bias]))
 
     def build(self, encoders):
         """Make a linear map to the joint space for each of the two modalities."""
-        self.edge = heads.the_two(encoders, "siglip")
-        self.project = heads.JointSpace(encoders, self.dim)
-
-    def embed(self, modality, pooled):
-        """Map features of one modality to the joint space."""
-        return self.project[modality](pooled)
+        self.build_space(encoders, [heads.the_two(encoders, "siglip")])
 
     def forward(self, views, encode):
         """Ask of every pair of records that have both modalities whether they are one."""
-        ((x_ND, y_ND),) = self.project.pairs(views, encode, [self.edge])
-        scale = self.log_scale.exp().squeeze()
-        logs = {"scale": scale.detach(), "bias": self.bias.detach().squeeze(), "pairs": torch.tensor(float(len(x_ND)))}
-        features = {name: z.detach() for name, z in zip(self.edge, (x_ND, y_ND), strict=True)}
-        return Outcome(losses.siglip(x_ND, y_ND, scale, self.bias.squeeze()), logs, features)
+        placed, (edge,) = self.project.place(views, encode, self.edges), self.edges
+        pair, scale, bias = placed.pair(*edge), self.log_scale.exp().squeeze(), self.bias.squeeze()
+        loss = losses.siglip(pair.x, pair.y, scale, bias, **self.further(placed, edge, pair))
+        self.remember(placed)
+        logs = {"scale": scale.detach(), "bias": bias.detach(), "pairs": torch.tensor(float(len(pair.x)))}
+        features = {name: z.detach() for name, z in zip(edge, pair[:2], strict=True)}
+        return Outcome(loss, logs | self.negatives.logs(), features)

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from sensorium import Batch, Features
+from sensorium import Batch, Features, Record
+from sensorium.types import keys_of
 from tests.toys import VectorBatch
 
 
@@ -45,3 +46,20 @@ def test_features_split_with_what_they_have():
     assert first.pooled.flatten().tolist() == [0, 1]
     assert second.tokens.shape == (3, 2, 3)
     assert Features(torch.zeros(3, 2)).split([1, 2])[1].mask is None
+
+
+def test_keys_are_equal_where_records_groups_and_labels_are():
+    records = [
+        Record("a", {}, {"kind": 1, "tone": float("nan")}, group="g"),
+        Record("b", {}, {"kind": 1}, group="g"),
+        Record("c", {}, {"kind": 2, "tone": "dark"}),
+    ]
+    keys = keys_of(records)
+    assert set(keys) == {"record", "group", "label:kind", "label:tone"}
+    assert len(set(keys["record"].tolist())) == 3
+    assert keys["group"][0] == keys["group"][1] != keys["group"][2]
+    assert keys["group"][2] == keys["record"][2]  # a group of its own
+    assert keys["label:kind"][0] == keys["label:kind"][1] != keys["label:kind"][2]
+    assert torch.equal(keys["label:tone"][:2], keys["record"][:2])  # no label: nobody's like but its own
+    assert all((column >= 0).all() for column in keys.values())
+    assert torch.equal(keys_of(records[2:])["label:tone"], keys["label:tone"][2:])  # the same in another batch

@@ -28,11 +28,36 @@ LOSSES = {
     "hn_nce masked": lambda d, s: losses.hn_nce(
         d["x"], d["y"], s, groups_B=d["labels"], guide=Guide(d["gx"], d["gy"], 0.1)
     ),
+    "many_positives": lambda d, s: losses.many_positives(d["x"], d["y"], s, d["labels"]),
+    "everything at once": lambda d, s: losses.hn_nce(
+        d["x"], d["y"], s, 0.7, 0.5, d["labels"], Guide(d["gx"], d["gy"], 0.1), 0.02, further(d), further(d)
+    ),
+    "hcl with everything": lambda d, s: losses.hcl(
+        d["x"], d["y"], 1 / s, 0.5, 0.02, 0.7, d["labels"], Guide(d["gx"], d["gy"], 0.1), further(d)
+    ),
+    "queue_contrast": lambda d, s: losses.queue_contrast(
+        d["x"] + 0 * d["y"], d["gx"], [shared()], 1 / s, 0.5, ids_B=d["labels"]
+    ),
+    "global contrast": lambda d, s: losses.global_contrast(
+        losses.log_mean_gaps(d["x"], d["y"], s), torch.stack([d["gx"][:, 0], d["gy"][:, 0]], 1), 1 / s, 2.0
+    ),
+    "siglip further": lambda d, s: losses.siglip(d["x"], d["y"], s, -s, d["labels"], further(d), further(d)),
     "siglip": lambda d, s: losses.siglip(d["x"], d["y"], s, s - 5),
     "siglip groups": lambda d, s: losses.siglip(d["x"], d["y"], s, -s, d["labels"]),
     "one rank's rows alone": lambda d, s: alone(d["x"], d["y"], s),
 }
 MUTANT = "one rank's rows alone"
+
+
+def shared():
+    """What every rank holds alike: a memory."""
+    rng = torch.Generator().manual_seed(5)
+    return losses.Rows(torch.randn(7, 6, generator=rng, dtype=torch.float64), torch.arange(7) - 1)
+
+
+def further(d):
+    """A memory, and a wrong form of each record, which its rank alone holds."""
+    return [shared(), losses.Rows(d["x"] * d["y"], shared=False)]
 
 
 def alone(x, y, scale):

@@ -39,7 +39,7 @@ LOSSES = {
     "barlow_twins": lambda x, y, *_: losses.barlow_twins(x, y, 0.1),
     "vicreg": lambda x, y, *_: losses.vicreg(0.1 * x, y),
     "whitening_mse": lambda x, y, *_: losses.whitening_mse(x, y, 0.05),
-    "queue_contrast": lambda x, y, *_: losses.queue_contrast(x, y, queue(), 0.2),
+    "queue_contrast": lambda x, y, *_: losses.queue_contrast(x, y, [losses.Rows(queue())], 0.2),
     "nearest": lambda x, y, *_: losses.info_nce(losses.nearest_rows(x, queue()), y, 0.2),
     "decoupled": lambda x, y, *_: losses.decoupled(x, y, 0.2),
     "koleo": lambda x, y, *_: losses.koleo(x),

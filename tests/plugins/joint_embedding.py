@@ -14,6 +14,7 @@ from tests.toys import MLP, VectorBatch, VectorModality
 PROTOTYPES = {"prototypes": 24, "width": 32, "bottleneck": 8}
 OPTIONS = {
     "simclr": {"width": 32, "dim": 8},
+    "supervised-contrastive": {"width": 32, "dim": 8, "temperature": 0.2},
     "moco": {"width": 32, "dim": 8, "queue": 40},
     "moco-v3": {"width": 32, "dim": 8},
     "nnclr": {"width": 32, "dim": 8, "queue": 40},
@@ -57,7 +58,8 @@ def views_of(name, count=12, seed=0, small=True, noise=0.1, dtype=torch.float32)
             batch = StepBatch(noisy[:, :t], lengths.clamp(max=t))
         else:
             batch = VectorBatch(noisy[:, :, 0] * (torch.arange(8) < 2 * t))
-        views.append(View(batch, modality="a", present=torch.ones(count, dtype=torch.bool)))
+        keys = {"record": torch.arange(count), "group": torch.arange(count)}
+        views.append(View(batch, modality="a", present=torch.ones(count, dtype=torch.bool), keys=keys))
     return {"a": views}
 
 

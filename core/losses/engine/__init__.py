@@ -38,7 +38,8 @@ def log_sums(
     Args:
         x: this rank's N rows of one side; the same object as `y` when rows are contrasted with themselves.
         y: this rank's M rows of the other.
-        sizes: how many rows of `y` each rank has.
+        sizes: how many rows of `y` each rank has. One number under several ranks says that every rank holds the same
+            rows of `y`, as it does a queue: they are met where they are, and no rank hears of another.
         scale: what cosines are multiplied with; a scalar tensor receives its exact gradient.
         tilts: what logits are multiplied with besides; the sum of tilt 0 is the number of pairs.
         columns: also sum for each row of `y`, over the rows of `x` of every rank; one pass over pairs gives both.
@@ -48,8 +49,7 @@ def log_sums(
         A row whose pairs are all left out has `NONE`, with zero gradient.
     """
     scale = torch.as_tensor(scale, dtype=x.rows.dtype, device=x.rows.device)
-    kernel = LogSumExp(tilts, bound=abs(float(scale.detach())))
-    return _sums(kernel, x, y, sizes, scale, None, columns)
+    return _sums(LogSumExp(tilts), x, y, sizes, scale, None, columns)
 
 
 def softplus_sums(x: Side, y: Side, sizes: Sequence[int], scale: Tensor | float, bias: Tensor | float) -> Tensor:

@@ -15,7 +15,7 @@ def dense_sums(
     kernel: Kernel, x: Side, y: Side, sizes: Sequence[int], scale: Tensor, bias: Tensor | None, columns: bool
 ) -> tuple[Tensor, Tensor]:
     """Return the sums (N, K) of the rows of `x`, and (M, K) of those of `y`, or (M, 0) without `columns`."""
-    all_y = _gathered(y)
+    all_y = _gathered(y) if len(sizes) > 1 else y
     logits_NM = _logits(x, all_y, scale, bias)
     out = left_out(x, all_y)
     rows_NK = kernel.whole(logits_NM, out[0])

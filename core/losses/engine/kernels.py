@@ -35,6 +35,10 @@ class Kernel(ABC):
     width: int
     start: float
 
+    def bounded(self, scale: Tensor) -> Kernel:
+        """Return the kernel for tiles of cosines times a scale; asked once, by the streamed form alone."""
+        return self
+
     @abstractmethod
     def whole(self, logits_NM: Tensor, out_NM: Tensor | None) -> Tensor:
         """Return the sums (N, K) of all rows, differentiable; `out_NM` says which pairs are left out."""
@@ -60,13 +64,17 @@ class LogSumExp(Kernel):
 
     Args:
         tilts: what logits are multiplied with.
-        bound: the logits lie between minus this and this.
+        bound: the logits of tiles lie between minus this and this.
     """
 
     start = NONE
 
-    def __init__(self, tilts: tuple[float, ...], bound: float) -> None:
+    def __init__(self, tilts: tuple[float, ...], bound: float = math.inf) -> None:
         self.tilts, self.bound, self.width = tilts, bound, len(tilts)
+
+    def bounded(self, scale):
+        """Return the kernel for logits that the scale bounds, since cosines lie between -1 and 1."""
+        return LogSumExp(self.tilts, abs(float(scale.detach()))) if self.bound == math.inf else self
 
     def whole(self, logits_NM, out_NM):
         """Return the sums (N, K), each relative to its own largest logit."""

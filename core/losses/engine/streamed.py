@@ -36,7 +36,7 @@ def streamed_sums(
     Rows contrasted with themselves (`x` is `y`) are a symmetric matrix: of this rank's own, half the tiles are made.
     """
     mirrored = x is y and not columns
-    return _Streamed.apply(kernel, tuple(sizes), columns, mirrored, scale, bias, *x, *y)
+    return _Streamed.apply(kernel.bounded(scale), tuple(sizes), columns, mirrored, scale, bias, *x, *y)
 
 
 class _Streamed(torch.autograd.Function):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -18,6 +20,7 @@ from sensorium.data.folder import FolderSource
 from sensorium.data.loader import iterate, worker_count
 from sensorium.data.table import TableSource
 from sensorium.errors import DataError, PluginError
+from sensorium.types import keys_of
 from tests.core.data.toys import (
     BrokenModality,
     FileModality,
@@ -70,6 +73,25 @@ def test_batches_do_not_depend_on_who_reads_them(patchy, options):
     (plain, bad), (other, other_bad) = run(), run(**options)
     assert same(plain, other)
     assert bad == other_bad == {"20", "21"}
+
+
+def test_a_cache_keeps_what_records_are_recognised_by(monkeypatch):
+    monkeypatch.setattr("sensorium.data.loader.CHUNK", 4)  # most chunks hold no record with the label
+    source = ArraysSource({"x": numbers()}, labels={"kind": [i if i == 3 else None for i in range(40)]})
+    batches = flat(loader(source, cache="ram").batches(0, 5))
+    assert sum(len(batch) for batch in batches) == 40
+    for batch in batches:
+        expected = keys_of([source.key(int(id)) for id in batch.ids])
+        assert torch.equal(batch.keys["record"], expected["record"])
+        assert torch.equal(batch.keys["label:kind"], expected.get("label:kind", expected["record"]))
+
+
+def test_neighbours_come_in_one_batch(source, tmp_path):
+    pairs = {"query": [str(i) for i in range(40)], "negative": [str(i ^ 1) for i in range(40)]}
+    pq.write_table(pa.table(pairs), tmp_path / "mined.parquet")
+    for batch in flat(loader(source, neighbours=str(tmp_path / "mined.parquet")).batches(0, 10)):
+        ids = set(map(int, batch.ids))
+        assert sum(id ^ 1 in ids for id in ids) >= len(ids) - 2  # a batch may end between two
 
 
 @pytest.mark.parametrize("workers", [1, 2])

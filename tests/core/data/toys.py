@@ -96,6 +96,8 @@ def same(a, b) -> bool:
         and all(torch.equal(x.batches[n].values, y.batches[n].values) for n in x.batches)
         and x.present.keys() == y.present.keys()
         and all(torch.equal(x.present[n], y.present[n]) for n in x.present)
+        and x.keys.keys() == y.keys.keys()
+        and all(torch.equal(x.keys[n], y.keys[n]) for n in x.keys)
         for x, y in zip(a, b, strict=True)
     )
 

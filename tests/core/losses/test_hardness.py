@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from sensorium import losses
-from sensorium.losses.contrastive import unit
 from sensorium.losses.engine import Side, log_sums
 from sensorium.losses.hardness import Guide
+from sensorium.losses.rows import unit
 from tests.core.losses import references
 
 TILE = "sensorium.losses.engine.streamed.CPU_TILE"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sensorium import losses
-from sensorium.losses.contrastive import unit
+from sensorium.losses.rows import unit
 from tests.core.losses import references
 
 TILE = "sensorium.losses.engine.streamed.CPU_TILE"
@@ -67,3 +67,36 @@ def test_a_loss_that_is_nearly_zero_keeps_its_digits():
     found = losses.clip(x.float(), y.float(), 90.0)
     assert 1e-5 < exact < 1e-2
     assert abs(found - exact) < 1e-4 * exact
+
+
+def many(x, y, scale, groups):
+    """Yang et al. 2022, equations 2 and 3, by loops."""
+    each = []
+    for a, b in ((x, y), (y, x)):
+        for i in range(len(a)):
+            logits = torch.stack([scale * references.cosine(a[i], b[j]) for j in range(len(b))])
+            own = torch.stack([logits[j] for j in range(len(b)) if groups[j] == groups[i]])
+            each.append(logits.logsumexp(0) - own.mean())
+    return torch.stack(each).mean()
+
+
+@pytest.mark.parametrize("tile", [64, 3])
+def test_many_positives_is_the_papers(tile, monkeypatch):
+    monkeypatch.setattr(TILE, tile)
+    x, y, scale = rows(), rows(seed=1), torch.tensor(5.0, dtype=torch.float64)
+    assert torch.allclose(losses.many_positives(x, y, scale, LABELS), many(x, y, scale, LABELS), rtol=1e-12)
+    alone = losses.many_positives(x, y, scale, torch.arange(8))
+    assert torch.allclose(alone, losses.clip(x, y, scale), rtol=1e-12)
+    assert not torch.allclose(losses.many_positives(x, y, scale, LABELS), alone, rtol=1e-3)
+    knob = scale.requires_grad_()
+    check = (x.requires_grad_(), y.requires_grad_(), knob)
+    assert torch.autograd.gradcheck(lambda a, b, s: losses.many_positives(a, b, s, LABELS), check, fast_mode=True)
+
+
+@pytest.mark.parametrize("x", [torch.ones(4, 3), torch.zeros(4, 3), torch.ones(1, 3)])
+def test_many_positives_stays_finite(x):
+    x = x.clone().requires_grad_()
+    loss = losses.many_positives(x, x, 100.0, torch.zeros(len(x), dtype=torch.int64))
+    loss.backward()
+    assert loss.isfinite()
+    assert x.grad.isfinite().all()

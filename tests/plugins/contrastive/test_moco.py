@@ -1,8 +1,8 @@
 import torch
 
 from sensorium.learner import _Encode
-from sensorium.losses import queue_contrast
-from sensorium.plugins.contrastive.queue import Queue
+from sensorium.losses import Rows, queue_contrast
+from sensorium.negatives import Memory
 from sensorium.randomness import seed_globals
 from tests.plugins.joint_embedding import learner_of, views_of
 
@@ -12,7 +12,7 @@ def taught(learner):
 
 
 def test_the_queue_drops_the_oldest():
-    queue = Queue(5, 2)
+    queue = Memory(5, 2)
     random = queue.rows.clone()
     assert torch.allclose(random.norm(dim=1), torch.ones(5))
 
@@ -36,9 +36,9 @@ def test_is_equation_1_against_the_queue_as_it_was_before_the_step():
     learner.eval()
     q = objective.project(encoder(first.batch).pooled)
     k = objective.keys(second, taught(learner))
-    expected = queue_contrast(q, k, objective.queue.rows, 0.2)
+    expected = queue_contrast(q, k, [Rows(objective.queue.rows)], 0.2)
     assert torch.allclose(learner(views).loss, expected)
-    objective.queue.push(k)
+    objective.queue.push(k, first.keys["record"] + 100)
     assert not torch.allclose(learner(views).loss, expected, rtol=1e-3)
 
 
@@ -70,7 +70,7 @@ def test_training_queues_keys_that_carry_no_gradient():
     learner = learner_of("moco")
     before = learner.objective.queue.rows.clone()
     outcome = learner(views_of("moco", count=12))
-    assert outcome.logs["queue_filled"] == 12 / 40
+    assert outcome.logs["memory/a"] == 12 / 40
     assert not learner.objective.queue.rows.requires_grad
     assert torch.equal(learner.objective.queue.rows[12:], before[12:])
     outcome.loss.backward()  # the loss still knows the queue that it was made with

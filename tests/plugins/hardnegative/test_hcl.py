@@ -29,5 +29,6 @@ def test_without_hardness_and_prior_it_is_simclr():
     simclr = learner(SimCLR(0.2, width=16, dim=8), ["a"])
     ours.load_state_dict(simclr.state_dict())
     assert torch.allclose(ours(views()).loss, simclr(views()).loss, rtol=1e-12)
-    ours.objective.beta = 2.0
-    assert ours(views()).loss > 1.01 * simclr(views()).loss
+    harder = learner(HCL(0.2, beta=2.0, prior=0.0, width=16, dim=8), ["a"])
+    harder.load_state_dict(simclr.state_dict())
+    assert harder(views()).loss > 1.01 * simclr(views()).loss

@@ -27,7 +27,7 @@ def test_without_hardness_it_is_clip():
 
 
 def test_it_takes_two_modalities_and_holds_its_scale():
-    with pytest.raises(SensoriumError, match="'hn-clip' aligns two modalities"):
+    with pytest.raises(SensoriumError, match="'clip' aligns two modalities"):
         learner(HNCLIP())
     objective = learner(HNCLIP(max_scale=20.0), ("a", "b")).objective
     objective.log_scale.data += 9

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from sensorium import losses
-from sensorium.losses.contrastive import unit
 from sensorium.losses.engine import NONE, Side, dense_sums, log_sums, streamed_sums
 from sensorium.losses.engine.kernels import LogSumExp, Softplus
 from sensorium.losses.hardness import Guide
+from sensorium.losses.rows import unit
 
 TILE = "sensorium.losses.engine.streamed.CPU_TILE"
 LABELS = torch.arange(23) % 5
@@ -174,3 +174,12 @@ def test_a_slope_without_its_columns_is_caught(kernel):
     else:
         kernel.slope = lambda logits, out, own, other: slope(logits, out, own._replace(grads=own.grads * 0 + 1), other)
     assert not torch.allclose(gradient(streamed_sums), exact, rtol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["clip", "hcl", "hn_nce", "siglip"])
+def test_the_dense_form_is_one_graph(name):
+    """Nothing is asked of the device: the whole loss compiles without a break."""
+    x, y = rows(dtype=torch.float32)
+    knob = torch.tensor(5.0)
+    compiled = torch.compile(LOSSES[name], fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x, y, knob), LOSSES[name](x, y, knob))

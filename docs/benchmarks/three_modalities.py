@@ -1,0 +1,144 @@
+"""OpenMoji pictures with names in two languages: what holes in the data cost, and what aligns without being paired.
+
+    python docs/benchmarks/three_modalities.py --steps 200
+
+Half of all values are taken out at random. `align` on every pair that is left, against `align` on the records that are
+still complete, same towers and steps; then `align` on picture-English and English-German alone, asked for
+picture-German. Retrieval on whole test records, which no training saw; right is the record itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from sensorium import Record, Source, fit
+from sensorium.data.splits import assign_parts
+from sensorium.evaluation.measure import Measurement
+from sensorium.evaluation.retrieval import Retrieval
+from sensorium.plugins.samples.openmoji import OpenMojiSource
+from sensorium.randomness import share_of
+
+FIELDS = ("image", "text", "text_de")
+ROWS = (
+    "half missing, every pair left",
+    "half missing, complete records",
+    "nothing missing",
+    "image-text and text-text_de",
+)
+
+
+class Held(Source):
+    """Records in memory."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._records = list(records)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """A picture and two names."""
+        return FIELDS
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def key(self, index: int) -> Record:
+        """Return the record itself."""
+        return self._records[index]
+
+    def __getitem__(self, index: int) -> Record:
+        return self._records[index]
+
+
+def with_holes(record: Record) -> Record:
+    """Return a record each of whose values is missing with probability one half, by its id."""
+    return replace(record, values={f: v for f, v in record.values.items() if share_of("holes", f, record.id) < 0.5})
+
+
+def sources(row: str) -> Held:
+    """Return the records of a row; those of the test part are whole."""
+    given = OpenMojiSource(languages=["en", "de"], size=32)
+    records = [given[i] for i in range(len(given))]
+    parts = assign_parts(given, {"val": 0.0, "test": 0.1}, 0)
+    made = []
+    for part, positions in parts.items():
+        for position in positions:
+            record = replace(records[position], split=part)
+            record = replace(record, values={f: v for f, v in record.values.items() if v is not None})
+            if part == "test":
+                made += [record] if len(record.values) == len(FIELDS) else []
+                continue
+            kept = with_holes(record) if "half" in row else record
+            if kept.values and ("complete" not in row or len(kept.values) == len(FIELDS)):
+                made.append(kept)
+    return Held(made)
+
+
+def recipe(row: str, seed: int, steps: int) -> dict[str, Any]:
+    """Return the recipe of a row."""
+    text = {
+        "modality": {"name": "text", "vocab": 1000, "length": 16},
+        "views": "plain",
+        "encoder": {"name": "transformer", "width": 96, "depth": 2, "heads": 3},
+    }
+    image = {
+        "modality": {"name": "image", "size": 32},
+        "views": "plain",
+        "encoder": {"name": "cnn", "width": 24, "depth": 4},
+    }
+    edges = [["image", "text"], ["text", "text_de"]] if "and" in row else "all"
+    return {
+        "name": "three-modalities",
+        "seed": seed,
+        "data": {"batch": 128, "cache": "ram", "workers": 0, "val": 0.0},
+        "modalities": {"image": image, "text": text, "text_de": text},
+        "objective": {"name": "align", "dim": 128, "edges": edges},
+        "optimizer": {"lr": 1e-3, "weight_decay": 0.1, "warmup": 0.1},
+        "train": {"steps": steps, "accelerator": "cpu"},
+        "checkpoint": {"every": 1000},
+        "log": {"every": steps},
+    }
+
+
+def one(row: str, seed: int, steps: int) -> dict[str, float]:
+    """Train one row, and return recall of the first ten for every pair, both directions."""
+    source = sources(row)
+    with tempfile.TemporaryDirectory() as folder:
+        model = fit(recipe(row, seed, steps), source=source, run_dir=Path(folder) / "run")
+        table = Measurement(model.plan, source, model.run).table(model, "test", "embedding")
+    figures: dict[str, float] = {"records": float(len(source) - len(table))}
+    for pair in combinations(FIELDS, 2):
+        for query, target in (pair, pair[::-1]):
+            found = Retrieval(query, target, positives="record").measure(table)
+            figures[f"{query}->{target}"] = found[f"{query}->{target} r@10"]
+    return figures
+
+
+def main() -> None:
+    """Print a table; what a folder of figures holds already is not trained again."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--figures", type=Path, default=Path("three-modalities"))
+    options = parser.parse_args()
+    options.figures.mkdir(exist_ok=True)
+    heading = False
+    for row in ROWS:
+        file = options.figures / f"{options.seed} {row}.json"
+        if not file.exists():
+            file.write_text(json.dumps(one(row, options.seed, options.steps)))
+        figures = json.loads(file.read_text())
+        if not heading:
+            print(f"| r@10 | {' | '.join(figures)} |\n| --- |{' ---: |' * len(figures)}")
+            heading = True
+        print(f"| {row} | {' | '.join(f'{value:.3f}' for value in figures.values())} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

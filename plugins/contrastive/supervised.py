@@ -1,0 +1,45 @@
+"""Supervised contrast."""
+
+from __future__ import annotations
+
+import torch
+
+from sensorium import Needs, Objective, Outcome, heads, losses
+
+
+class SupervisedContrastive(Objective):
+    """Contrast in which both views of all records of one label are positives (Khosla et al. 2020, eq. 2).
+
+    A record without the label has its own two views as positives, and is a negative of all others: with few labels it
+    is semi-supervised, with none it is `simclr`. The log "labelled" is the share of records that have it.
+
+    Args:
+        label: the label of the source's records; "group" takes their groups in its place.
+        temperature: what cosines are divided by.
+        width: hidden width of the projection head.
+        dim: width of the space in which views are compared.
+        layers: linear maps of the projection head.
+    """
+
+    needs = Needs(views=2)
+
+    def __init__(
+        self, label: str = "group", temperature: float = 0.1, width: int = 2048, dim: int = 128, layers: int = 2
+    ) -> None:
+        super().__init__()
+        self.key = label if label == "group" else f"label:{label}"
+        self.temperature, self.width, self.dim, self.layers = temperature, width, dim, layers
+
+    def build(self, encoders):
+        """Make the projection head."""
+        self.project = heads.projection_head(encoders.single.dim, self.width, self.dim, self.layers)
+
+    def forward(self, views, encode):
+        """Contrast all rows of both views."""
+        own_B = views[0].keys["record"]
+        labels_B = views[0].keys.get(self.key, own_B)  # a batch of which no record has the label does not know it
+        f1, f2 = encode(views)
+        z1_BD, z2_BD = self.project(f1.pooled), self.project(f2.pooled)
+        loss = losses.supervised_contrastive(torch.cat([z1_BD, z2_BD]), labels_B.repeat(2), self.temperature)
+        logs = {"labelled": (labels_B != own_B).float().mean()}
+        return Outcome(loss, logs, {"features": f1.pooled.detach(), "projection": z1_BD.detach()})

@@ -1,0 +1,166 @@
+"""CLIP and its negatives on toy towers, alone and between ranks."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from sensorium import losses
+from sensorium.errors import RecipeError
+from sensorium.losses import Guide, Rows
+from sensorium.negatives import Negatives
+from sensorium.plugins.crossmodal.align import Align
+from sensorium.plugins.crossmodal.clip import CLIP
+from sensorium.plugins.crossmodal.fastclip import FastCLIP
+from sensorium.plugins.crossmodal.siglip import SigLIP
+from tests import toys
+from tests.distributed.ranks import on_ranks
+from tests.plugins.crossmodal.test_align import PRESENT, joint, learner, views
+
+PAIR = {name: PRESENT[name] for name in ("a", "b")}
+BOTH = PRESENT["a"] & PRESENT["b"]
+GROUPS = torch.arange(8) // 2
+
+
+def known(present=PAIR, rows=slice(0, 8), wrong=()):
+    """Views whose records have keys, and wrong forms of some modalities."""
+    made = views(rows, present)
+    for name, found in made.items():
+        mask = present[name][rows]
+        for view in found:
+            view.keys = {"record": torch.arange(8)[rows][mask], "group": GROUPS[rows][mask]}
+        if name in wrong and found:
+            found.append(replace(found[0], batch=toys.VectorBatch(found[0].batch.values.flip(1)), wrong=True))
+    return made
+
+
+def placed(model, given):
+    x, y = (joint(model, given, name)[BOTH] for name in ("a", "b"))
+    return x, y, model.objective.log_scale.exp().squeeze()
+
+
+def test_wrong_forms_are_negatives_of_the_other_side_alone():
+    model, given = learner(CLIP(), ("a", "b")), known(wrong=["b"])
+    x, y, scale = placed(model, given)
+    wrong = model.objective.project["b"](model.encoders["b"].net(given["b"][1].batch.values))
+    expected = losses.hn_nce(x, y, scale, beta=0.0, further_x=[Rows(wrong, shared=False)])
+    outcome = model(given)
+    assert torch.allclose(outcome.loss, expected, rtol=1e-12)
+    assert outcome.loss > 1.01 * losses.clip(x, y, scale)
+
+
+def test_memory_guide_and_weights_are_those_of_the_options():
+    asked = Negatives(beta=0.5, alpha=0.7, prior=0.01, memory=32, guide="a", margin=0.5)
+    model = learner(CLIP(negatives=asked), ("a", "b"))
+    model(known())  # fills the memories
+    given = known()
+    kept = {name: Rows(m.rows.clone(), m.ids.clone()) for name, m in model.objective.negatives.memories.items()}
+    assert kept["a"].ids_M[:6].tolist() == [*BOTH.nonzero().flatten().tolist(), losses.NOBODY]  # who has a partner
+    x, y, scale = placed(model, given)
+    features = model.encoders["a"].net(given["a"][0].batch.values)[BOTH[PRESENT["a"]]]
+    expected = losses.hn_nce(
+        x, y, scale, 0.7, 0.5, torch.arange(8)[BOTH], Guide(features, features, 0.5), 0.01, [kept["b"]], [kept["a"]]
+    )
+    assert torch.allclose(model(given).loss, expected, rtol=1e-9)
+
+
+def test_evaluation_keeps_nothing():
+    model = learner(CLIP(negatives=Negatives(memory=32)), ("a", "b")).eval()
+    model(known())
+    assert model.objective.negatives.logs()["memory/a"] == 0
+
+
+def test_a_group_can_be_what_a_record_looks_for():
+    model, given = learner(CLIP(positives="group"), ("a", "b")), known()
+    x, y, scale = placed(model, given)
+    expected = losses.many_positives(x, y, scale, GROUPS[BOTH])
+    assert torch.allclose(model(given).loss, expected, rtol=1e-12)
+    with pytest.raises(RecipeError, match="leave one of the two out"):
+        CLIP(positives="group", negatives=Negatives(beta=1.0))
+
+
+def test_siglip_has_a_memory_too_and_refuses_weights():
+    model = learner(SigLIP(negatives=Negatives(memory=16)), ("a", "b"))
+    plain = learner(SigLIP(), ("a", "b"))
+    plain.load_state_dict(model.state_dict(), strict=False)
+    assert model(known()).loss > plain(known()).loss
+    with pytest.raises(RecipeError, match="do not compete"):
+        SigLIP(negatives=Negatives(beta=1.0))
+
+
+def test_fastclip_follows_each_record_over_the_steps():
+    model = learner(FastCLIP(slots=100), ("a", "b"))
+    objective = model.objective
+    first = model(known())
+    kept = objective.running_S2[:8].clone()
+    assert (kept[BOTH] > losses.NONE / 2).all()
+    assert (kept[~BOTH] < losses.NONE / 2).all()  # and nobody else's slot is touched
+    gaps = losses.log_mean_gaps(
+        joint(model, known(), "a")[BOTH], joint(model, known(), "b")[BOTH], 1 / objective.log_temperature.exp()[0]
+    )
+    assert torch.allclose(kept[BOTH], gaps.to(kept.dtype), rtol=1e-5)  # at rate 1 what runs is the batch's
+    objective.after_step(1.0)
+    assert torch.isclose(objective.rate_now, torch.tensor(0.2, dtype=objective.rate_now.dtype))
+    objective.running_S2[:8] += 2.0
+    second = model(known())
+    moved = losses.moved_log(kept[BOTH] + 2, gaps.detach(), 0.2)
+    assert torch.allclose(objective.running_S2[:8][BOTH].double(), moved, rtol=1e-5)
+    assert second.loss > first.loss
+    objective.log_temperature.data -= 9
+    objective.after_step(1.0)
+    assert torch.isclose(objective.log_temperature.exp(), torch.tensor(0.01).double()).all()
+
+
+def test_a_frozen_anchor_is_the_space_and_stays_it():
+    model = learner(Align(edges="star", anchor="a"))
+    given = known(PRESENT)
+    before = model.encoders["a"].net.weight.clone()
+    outcome = model(given)
+    outcome.loss.backward()
+    assert model.encoders["a"].net.weight.grad is None
+    assert all(model.objective.project[name].weight.grad.abs().sum() > 0 for name in "bc")
+    rows_a = model.encoders["a"].net(given["a"][0].batch.values)
+    assert torch.equal(model.objective.embed("a", rows_a), rows_a)
+    assert torch.equal(model.encoders["a"].net.weight, before)
+    with pytest.raises(RecipeError, match="'d' of 'align' is none of"):
+        learner(Align(anchor="d"))
+
+
+FIRST_HALF = torch.arange(8) < 4
+CASES = {
+    "wrong forms on rank 0 alone": (Negatives(memory=12), 4, PAIR | {"b": BOTH & FIRST_HALF}),
+    "everything": (Negatives(beta=0.5, prior=0.01, memory=12, guide="a", margin=0.5), 5, PAIR),
+    "no pair on rank 1": (Negatives(memory=12, guide="b"), 4, {n: mask & FIRST_HALF for n, mask in PAIR.items()}),
+    "siglip": (lambda: SigLIP(bias=-2.0, negatives=Negatives(memory=12)), 2, PAIR),
+    "groups": (lambda: CLIP(positives="group"), 3, PAIR),
+    "fastclip": (lambda: FastCLIP(slots=50), 3, PAIR),
+    "anchor": (lambda: Align(edges="chain", anchor="a", negatives=Negatives(memory=12)), 3, PRESENT),
+}
+"""The objective, or CLIP's negatives; where the records are cut between two ranks; and who has what."""
+
+
+def two_steps(rank, world):
+    found = {}
+    for name, (given, cut, present) in CASES.items():
+        clip = isinstance(given, Negatives)
+        rows = slice(0, 8) if world == 1 else (slice(0, cut), slice(cut, 8))[rank]
+        model = learner(CLIP(negatives=given) if clip else given(), tuple(present))
+        running = DistributedDataParallel(model) if world > 1 else model
+        for _ in range(2):  # the second meets the memory that the first has filled
+            model.zero_grad()
+            outcome = running(known(present, rows, wrong=["b"] if clip or name == "siglip" else []))
+            outcome.loss.backward()
+        found[name] = {n: p.grad for n, p in model.named_parameters() if p.requires_grad}
+        found[name] |= {n: b.clone() for n, b in model.named_buffers()} | {"loss": outcome.loss.detach()}
+    return found
+
+
+def test_ranks_agree_with_one_process(tmp_path):
+    first, second = on_ranks(2, two_steps, tmp_path)
+    for case, whole in two_steps(0, 1).items():
+        mean = (first[case].pop("loss") + second[case].pop("loss")) / 2
+        assert torch.allclose(mean, whole.pop("loss"), rtol=1e-9), case
+        for name, value in whole.items():
+            for rank in (first, second):
+                assert torch.allclose(rank[case][name], value, rtol=1e-7, atol=1e-10), (case, name)
