@@ -135,6 +135,11 @@ def _check_fit(plan: Plan, encoder_classes: dict[str, Callable[..., Encoder]], r
             f"The objective '{objective}' aligns modalities, but the recipe has only '{names}'; "
             f"for one, there are: {fitting}."
         )
+    if needs.tokens and recipe.train.gradient_cache:
+        raise RecipeError(
+            f"train.gradient_cache keeps one vector of each record, but the objective '{objective}' learns from "
+            "tokens: leave it off."
+        )
     for name, tower in recipe.modalities.items():
         generator, kind = plan.generators[name], (tower.modality or Part(name=name)).name
         if generator.views < needs.views or (generator.views > needs.views and not needs.multicrop):

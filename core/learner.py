@@ -5,7 +5,7 @@ DDP, FSDP and a checkpoint each see one module; teachers and queues live inside 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -71,11 +71,19 @@ class Learner(nn.Module):
         self.objective = objective
         objective.build(Encoders(encoders))
 
-    def forward(self, views: dict[str, list[View]]) -> Outcome:
-        """Return the objective's outcome on the views of one batch."""
-        outcome = self.objective(self._asked(views), _Encode(self.encoders))
-        if not all(views.values()):
-            # A modality that this rank's records lack must still take part in the reduction of gradients.
+    def forward(
+        self, views: dict[str, list[View]], instead: Callable[[Objective, Any, Encode], Outcome] | None = None
+    ) -> Outcome:
+        """Return the objective's outcome on the views of one batch.
+
+        Args:
+            views: modality name -> its views.
+            instead: is called with objective, views and encoders in place of the objective (see `gradient_cache`).
+        """
+        asked, encode = self._asked(views), _Encode(self.encoders)
+        outcome = instead(self.objective, asked, encode) if instead else self.objective(asked, encode)
+        if instead or not all(views.values()):
+            # What this rank's records do not pass through must still take part in the reduction of gradients.
             outcome.loss = outcome.loss + 0.0 * sum(p.sum() for p in self.parameters() if p.requires_grad)
         return outcome
 

@@ -21,7 +21,7 @@ FLOORS = [
     {"types", "errors"},
     {"contracts", "losses", "heads", "decoder", "teacher", "collectives", "randomness"},
     {"hookspecs", "registry", "extensions", "options", "files"},
-    {"recipe", "data", "learner", "optim", "distributed", "checkpoint", "assembly"},
+    {"recipe", "data", "learner", "gradient_cache", "optim", "distributed", "checkpoint", "assembly"},
     {"run", "model", "monitor", "preparation", "trainer", "evaluation", "testing"},
     {"api", "cli", "__main__"},
 ]

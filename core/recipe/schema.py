@@ -96,6 +96,11 @@ class Train(Section):
     accumulate: PositiveInt = Field(
         1, description="parts that one batch is cut into; contrastive losses then see one part's negatives"
     )
+    gradient_cache: bool = Field(
+        False,
+        description="with accumulate: one loss over all parts, so that negatives are those of the whole batch; "
+        "every part is encoded twice",
+    )
     clip: PositiveFloat | None = Field(1.0, description="largest norm of the gradient; None leaves it")
     ema: float | None = Field(
         None, gt=0, lt=1, description="decay of averaged weights, which evaluation and export then use"
@@ -106,6 +111,14 @@ class Train(Section):
     def _one_length(self) -> Self:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give exactly one of epochs and steps")
+        return self
+
+    @model_validator(mode="after")
+    def _cache_has_parts(self) -> Self:
+        if self.gradient_cache and self.accumulate == 1:
+            raise ValueError("gradient_cache joins the parts of a batch: set accumulate to 2 or more")
+        if self.gradient_cache and self.compile:
+            raise ValueError("gradient_cache runs encoders twice by hand, which compile cannot follow: leave one off")
         return self
 
 
