@@ -48,13 +48,14 @@ _HOME = {
     "fit": "sensorium.api",
     "load": "sensorium.api",
     "evaluate": "sensorium.api",
+    "mine": "sensorium.api",
     "Recipe": "sensorium.recipe",
 }
 __all__ = ["API_VERSION", "__version__", *_HOME]
 
 if TYPE_CHECKING:
     from sensorium import heads, losses
-    from sensorium.api import evaluate, fit, load
+    from sensorium.api import evaluate, fit, load, mine
     from sensorium.contracts import (
         Encoder,
         Encoders,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,12 +15,15 @@ from sensorium import collectives
 from sensorium.assembly import Plan, make_plan
 from sensorium.checkpoint import Checkpoints, weights_of
 from sensorium.contracts import Source
+from sensorium.data.mined import MinedSource
 from sensorium.distributed import build_fabric, launching_rank
 from sensorium.errors import Interrupted, RecipeError, RunError
+from sensorium.evaluation.columns import pair
 from sensorium.evaluation.measure import Measurement
 from sensorium.evaluation.tables import Table
 from sensorium.extensions import Extensions, load_extensions
 from sensorium.files import write_atomically
+from sensorium.mining import Mined, Rules, draw_mined, mine_table
 from sensorium.model import Model
 from sensorium.preparation import prepare
 from sensorium.recipe import Recipe, read_recipe
@@ -87,8 +91,10 @@ def fit(
 
 
 def _train(plan: Plan, source: Source | None, run: Run, fabric: Any, resume: bool) -> Model:
-    source = source if source is not None else plan.source()  # type: ignore[misc]
+    source = _source(plan, source)
     measurement = Measurement(plan, source, run)
+    if isinstance(source, MinedSource):
+        source.keep_within(measurement.parts["train"])
     training = prepare(plan, source, measurement.parts["train"], run, fabric, resume, measurement.on_val)
     try:
         train(training)
@@ -212,6 +218,70 @@ def evaluate(
     return measurement.on_test(model, *seeds)
 
 
+def mine(
+    run: str | Path,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    query: str | None = None,
+    target: str | None = None,
+    part: str = "train",
+    count: int = 5,
+    ranks: tuple[int, int] = (1, 100),
+    margin: float = 0.05,
+    choose: Literal["hardest", "random"] = "hardest",
+    index: Literal["auto", "torch", "faiss"] = "auto",
+    checkpoint: str = "final",
+    source: Source | None = None,
+    extensions: Extensions | None = None,
+) -> Mined:
+    """Mine hard negatives with a run's model; a recipe takes the file as `data.negatives`.
+
+    Args:
+        run: the run folder.
+        out: the Parquet file to write (see `sensorium.data.mined`), with a contact sheet beside it, .png for .parquet,
+            when both modalities draw; None writes nothing.
+        overrides: `key.sub=value` texts applied to the run's recipe, such as `data.source.path=...`.
+        query: modality that asks; None, with target None too, takes the first two, or the only one for both.
+        target: modality that is searched for negatives.
+        part: "train", "val", "test" or "all"; a training accepts negatives out of its train part alone.
+        count: the most negatives of a query.
+        ranks: first and last rank taken, 1 being the nearest of all that is neither positive nor a duplicate.
+        margin: a negative's cosine is at most the least of the query's positives', minus this share of it.
+        choose: "hardest", or "random" among those that ranks and margin leave.
+        index: what searches, exactly in any case: "torch", "faiss", or "auto" for FAISS without a GPU.
+        checkpoint: as in `load`.
+        source: records in place of those that `data.source` names.
+        extensions: plugins, when not those that are installed.
+
+    Raises:
+        SensoriumError: when nothing can be mined, in one sentence.
+    """
+    model, measurement = _opened(run, overrides, checkpoint, source, extensions, {})
+    rules = Rules(count, tuple(ranks), margin, choose, model.plan.recipe.seed)
+    table = measurement.table(model, part, "embedding")
+    if query is None and target is None and len(model.modalities) == 1:
+        query = target = model.modalities[0]
+    if query is None or query != target:
+        query, target = pair(table, query, target)
+    mined = mine_table(table, query, target, rules, measurement.values(table.ids, {query, target}), index)
+    mined.about = {
+        "run": str(run),
+        "checkpoint": checkpoint,
+        "part": part,
+        "query": query,
+        "target": target,
+        "field": model.plan.fields[target],
+        "rules": asdict(rules),
+    }
+    if out is not None:
+        mined.write(Path(out))
+        sheet = draw_mined(mined, table, measurement)
+        if sheet is not None:
+            write_atomically(Path(out).with_suffix(".png"), lambda path: sheet.save(path, format="PNG"))
+    return mined
+
+
 def _opened(
     run: str | Path,
     overrides: Sequence[str],
@@ -229,8 +299,13 @@ def _opened(
     plan = make_plan(read_recipe(plain, extensions.registry), extensions)
     for name, modality in plan.modalities.items():
         modality.load_state(model.plan.modalities[name].state())
-    if source is None:
-        if plan.source is None:
-            raise RecipeError("The run was given its source by hand: hand the same again with source=...")
-        source = plan.source()
-    return Model(plan, model.learner, model.run), Measurement(plan, source, model.run)
+    if source is None and plan.source is None:
+        raise RecipeError("The run was given its source by hand: hand the same again with source=...")
+    return Model(plan, model.learner, model.run), Measurement(plan, _source(plan, source), model.run)
+
+
+def _source(plan: Plan, given: Source | None) -> Source:
+    """Return the source that is given, or else the recipe's, with the mined negatives that the recipe asks for."""
+    source = given if given is not None else plan.source()  # type: ignore[misc]
+    negatives = plan.recipe.data.negatives
+    return source if negatives is None else MinedSource(source, negatives.path, negatives.count)

@@ -60,8 +60,10 @@ class Plan:
     def learner(self) -> Learner:
         """Return a learner with its first weights, which depend on the recipe's seed alone."""
         seed_globals(self.recipe.seed, "weights")
-        encoders = {name: make() for name, make in self.encoders.items()}
-        for name, tower in self.recipe.modalities.items():
+        towers = self.recipe.modalities
+        own = {name: make() for name, make in self.encoders.items() if towers[name].shares is None}
+        encoders = {name: own[tower.shares or name] for name, tower in towers.items()}
+        for name, tower in towers.items():
             encoders[name].requires_grad_(not tower.frozen)
         return Learner(encoders, self.objective())
 
@@ -79,12 +81,15 @@ def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
     generators: dict[str, ViewGenerator] = {}
     encoders: dict[str, Callable[[], Encoder]] = {}
     encoder_classes: dict[str, Callable[..., Encoder]] = {}
+    kinds = {name: tower.modality or Part(name=name) for name, tower in recipe.modalities.items()}
     for name, tower in recipe.modalities.items():
-        path = f"modalities.{name}"
-        named = tower.modality or Part(name=name)
-        modalities[name] = _maker(registry, "modalities", named, f"{path}.modality")()
-        generators[name] = _maker(registry, "views", tower.views, f"{path}.views", named.name, modalities[name])()
-        make = _maker(registry, "encoders", tower.encoder, f"{path}.encoder", named.name, modalities[name])
+        if tower.shares is None:
+            modalities[name] = _maker(registry, "modalities", kinds[name], f"modalities.{name}.modality")()
+    modalities = {name: modalities[tower.shares or name] for name, tower in recipe.modalities.items()}
+    for name, tower in recipe.modalities.items():
+        path, kind, modality = f"modalities.{name}", kinds[name].name, modalities[name]
+        generators[name] = _maker(registry, "views", tower.views, f"{path}.views", kind, modality)()
+        make = _maker(registry, "encoders", tower.encoder, f"{path}.encoder", kind, modality)
         encoders[name], encoder_classes[name] = make, make.func
     plan = Plan(
         recipe,

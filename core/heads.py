@@ -96,13 +96,16 @@ def _hidden(dim: int, width: int, layers: int) -> tuple[list[nn.Module], int]:
 class JointSpace(nn.ModuleDict):
     """A linear map for each modality into the one space where records of several modalities are compared.
 
+    Modalities that share their encoder share the map too.
+
     Args:
         encoders: modality name -> encoder.
         dim: width D of the space.
     """
 
     def __init__(self, encoders: Mapping[str, Encoder], dim: int) -> None:
-        super().__init__({name: nn.Linear(encoder.dim, dim, bias=False) for name, encoder in encoders.items()})
+        maps = {encoder: nn.Linear(encoder.dim, dim, bias=False) for encoder in encoders.values()}
+        super().__init__({name: maps[encoder] for name, encoder in encoders.items()})
 
     def pairs(
         self, views: Mapping[str, list[View]], encode: Encode, edges: Sequence[tuple[str, str]]

@@ -59,4 +59,6 @@ def test_two_ranks_are_one_process_with_the_joined_batch(name, k, ranks):
     plain(learner, *data(name), 1)
     for key, whole in gradients(learner).items():
         for rank in ranks:
-            torch.testing.assert_close(rank[name, k][key], whole, rtol=1e-9, atol=1e-10, msg=lambda m, k=key: f"{k}: {m}")
+            torch.testing.assert_close(
+                rank[name, k][key], whole, rtol=1e-9, atol=1e-10, msg=lambda m, k=key: f"{k}: {m}"
+            )

@@ -37,7 +37,7 @@ def test_ranks_agree_under_ddp_and_fsdp_and_resume_bit_equal(tmp_path):
     ddp = recipe(**parts)
     whole = digest(run(recipe=ddp, run_dir=str(tmp_path / "ddp")))
     assert run(recipe=ddp, run_dir=str(tmp_path / "run"), term_at=3).returncode == 143
-    assert digest(run(recipe=ddp, resume=str(tmp_path / "run")))  == whole
+    assert digest(run(recipe=ddp, resume=str(tmp_path / "run"))) == whole
     fsdp = run(recipe=recipe(**parts, strategy="fsdp"), run_dir=str(tmp_path / "fsdp"))
     assert fsdp.returncode == 0, fsdp.stderr
     replicated, sharded = weights(tmp_path / "ddp"), weights(tmp_path / "fsdp")
