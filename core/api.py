@@ -14,13 +14,13 @@ import numpy as np
 from sensorium import collectives
 from sensorium.assembly import Plan, make_plan
 from sensorium.checkpoint import Checkpoints, weights_of
-from sensorium.contracts import Source
-from sensorium.data.mined import MinedSource
+from sensorium.contracts import Encoder, Modality, Source
 from sensorium.distributed import build_fabric, launching_rank
 from sensorium.errors import Interrupted, RecipeError, RunError
 from sensorium.evaluation.columns import pair
 from sensorium.evaluation.measure import Measurement
 from sensorium.evaluation.tables import Table
+from sensorium.exporters.encoders import read_encoder
 from sensorium.extensions import Extensions, load_extensions
 from sensorium.files import write_atomically
 from sensorium.mining import Mined, Rules, draw_mined, mine_table
@@ -91,10 +91,8 @@ def fit(
 
 
 def _train(plan: Plan, source: Source | None, run: Run, fabric: Any, resume: bool) -> Model:
-    source = _source(plan, source)
+    source = source if source is not None else plan.source()  # type: ignore[misc]
     measurement = Measurement(plan, source, run)
-    if isinstance(source, MinedSource):
-        source.keep_within(measurement.parts["train"])
     training = prepare(plan, source, measurement.parts["train"], run, fabric, resume, measurement.on_val)
     try:
         train(training)
@@ -282,6 +280,54 @@ def mine(
     return mined
 
 
+def export(
+    run: str | Path,
+    folder: str | Path,
+    format: str = "encoders",
+    *,
+    checkpoint: str = "final",
+    extensions: Extensions | None = None,
+) -> str:
+    """Write what a run learned as files that others read.
+
+    Args:
+        run: the run folder.
+        folder: the folder to write, new or empty.
+        format: the name of an exporter; `sensorium list exporters` shows them.
+        checkpoint: as in `load`.
+        extensions: plugins, when not those that are installed.
+
+    Returns:
+        The lines of Python that load what was written.
+
+    Raises:
+        SensoriumError: when the folder is not empty, or the run cannot be written so.
+    """
+    extensions = extensions or load_extensions()
+    exporter = extensions.registry.find("exporters", format).load()()
+    out = Path(folder)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"{folder} exists and is not an empty folder: choose another.")
+    out.mkdir(parents=True, exist_ok=True)
+    return exporter.export(load(run, checkpoint, extensions), out)
+
+
+def load_encoder(
+    folder: str | Path, name: str | None = None, extensions: Extensions | None = None
+) -> tuple[Modality, Encoder]:
+    """Return a modality and its encoder, out of what `export` wrote in the format "encoders".
+
+    Args:
+        folder: the folder.
+        name: the modality's name; None takes the only one.
+        extensions: plugins, when not those that are installed.
+
+    Raises:
+        RunError: when the folder holds no such encoder.
+    """
+    return read_encoder(Path(folder), name, extensions or load_extensions())
+
+
 def _opened(
     run: str | Path,
     overrides: Sequence[str],
@@ -299,13 +345,8 @@ def _opened(
     plan = make_plan(read_recipe(plain, extensions.registry), extensions)
     for name, modality in plan.modalities.items():
         modality.load_state(model.plan.modalities[name].state())
-    if source is None and plan.source is None:
-        raise RecipeError("The run was given its source by hand: hand the same again with source=...")
-    return Model(plan, model.learner, model.run), Measurement(plan, _source(plan, source), model.run)
-
-
-def _source(plan: Plan, given: Source | None) -> Source:
-    """Return the source that is given, or else the recipe's, with the mined negatives that the recipe asks for."""
-    source = given if given is not None else plan.source()  # type: ignore[misc]
-    negatives = plan.recipe.data.negatives
-    return source if negatives is None else MinedSource(source, negatives.path, negatives.count)
+    if source is None:
+        if plan.source is None:
+            raise RecipeError("The run was given its source by hand: hand the same again with source=...")
+        source = plan.source()
+    return Model(plan, model.learner, model.run), Measurement(plan, source, model.run)

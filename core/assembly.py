@@ -6,7 +6,7 @@ afterwards, by `Plan.learner`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,7 +26,7 @@ from sensorium.extensions import Extensions
 from sensorium.learner import Learner
 from sensorium.options import check_options
 from sensorium.randomness import seed_globals
-from sensorium.recipe.schema import Part, Recipe
+from sensorium.recipe.schema import Part, Recipe, Tower
 from sensorium.registry import Registry
 
 
@@ -60,10 +60,8 @@ class Plan:
     def learner(self) -> Learner:
         """Return a learner with its first weights, which depend on the recipe's seed alone."""
         seed_globals(self.recipe.seed, "weights")
-        towers = self.recipe.modalities
-        own = {name: make() for name, make in self.encoders.items() if towers[name].shares is None}
-        encoders = {name: own[tower.shares or name] for name, tower in towers.items()}
-        for name, tower in towers.items():
+        encoders = {name: make() for name, make in self.encoders.items()}
+        for name, tower in self.recipe.modalities.items():
             encoders[name].requires_grad_(not tower.frozen)
         return Learner(encoders, self.objective())
 
@@ -81,15 +79,12 @@ def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
     generators: dict[str, ViewGenerator] = {}
     encoders: dict[str, Callable[[], Encoder]] = {}
     encoder_classes: dict[str, Callable[..., Encoder]] = {}
-    kinds = {name: tower.modality or Part(name=name) for name, tower in recipe.modalities.items()}
     for name, tower in recipe.modalities.items():
-        if tower.shares is None:
-            modalities[name] = _maker(registry, "modalities", kinds[name], f"modalities.{name}.modality")()
-    modalities = {name: modalities[tower.shares or name] for name, tower in recipe.modalities.items()}
-    for name, tower in recipe.modalities.items():
-        path, kind, modality = f"modalities.{name}", kinds[name].name, modalities[name]
-        generators[name] = _maker(registry, "views", tower.views, f"{path}.views", kind, modality)()
-        make = _maker(registry, "encoders", tower.encoder, f"{path}.encoder", kind, modality)
+        path = f"modalities.{name}"
+        named = tower.modality or Part(name=name)
+        modalities[name] = _maker(registry, "modalities", named, f"{path}.modality")()
+        generators[name] = _maker(registry, "views", tower.views, f"{path}.views", named.name, modalities[name])()
+        make = _maker(registry, "encoders", tower.encoder, f"{path}.encoder", named.name, modalities[name])
         encoders[name], encoder_classes[name] = make, make.func
     plan = Plan(
         recipe,
@@ -105,6 +100,14 @@ def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
     )
     _check_fit(plan, encoder_classes, registry)
     return plan
+
+
+def make_tower(name: str, tower: Tower, registry: Registry, state: Mapping[str, Any]) -> tuple[Modality, Encoder]:
+    """Return the modality of a tower, restored to what it learned, and the encoder with its first weights."""
+    kind = tower.modality or Part(name=name)
+    modality = _maker(registry, "modalities", kind, f"modalities.{name}.modality")()
+    modality.load_state(state)
+    return modality, _maker(registry, "encoders", tower.encoder, f"modalities.{name}.encoder", kind.name, modality)()
 
 
 def _maker(registry: Registry, kind: str, part: Part, path: str, modality: str | None = None, *given: Any) -> partial:
@@ -140,6 +143,9 @@ def _check_fit(plan: Plan, encoder_classes: dict[str, Callable[..., Encoder]], r
             f"The objective '{objective}' aligns modalities, but the recipe has only '{names}'; "
             f"for one, there are: {fitting}."
         )
+    if recipe.data.negatives and not needs.wrong:
+        fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.wrong)
+        raise RecipeError(f"The objective '{objective}' makes no use of data.negatives; objectives that do: {fitting}.")
     if needs.tokens and recipe.train.gradient_cache:
         raise RecipeError(
             f"train.gradient_cache keeps one vector of each record, but the objective '{objective}' learns from "

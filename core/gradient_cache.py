@@ -13,7 +13,7 @@ part at a time, as it does under plain accumulation.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -98,7 +98,7 @@ class GradientCache:
         *seed: object,
     ) -> None:
         self.parts, self.encoders, self.seed = list(views), encoders, seed
-        self.views = {name: _join([r.present[name] for r in records], [v[name] for v in views]) for name in views[0]}
+        self.views = {name: _join([len(r) for r in records], [v[name] for v in views]) for name in views[0]}
         self.calls: list[_Call] = []
 
     def loss(self, objective: Objective, views: Any, encode: Encode) -> Outcome:
@@ -198,15 +198,19 @@ class _Carry(torch.autograd.Function):
         return None, *ctx.gradients
 
 
-def _join(present: Sequence[Tensor], views: Sequence[list[View]]) -> list[View]:
-    """Return the views of one modality over all parts; a part may have none."""
-    there = {part: of_part for part, of_part in enumerate(views) if of_part}
+def _join(sizes: Sequence[int], views: Sequence[list[View]]) -> list[View]:
+    """Return the views of one modality over all parts, of that many records each; a part may lack the last of them."""
     joined = []
-    for same in zip(*there.values(), strict=True):
-        parts = dict(zip(there, (view.batch for view in same), strict=True))
+    for number in range(max(map(len, views))):
+        there = {part: of_part[number] for part, of_part in enumerate(views) if number < len(of_part)}
+        same = list(there.values())
+        absent = {part: torch.zeros(size, dtype=torch.bool) for part, size in enumerate(sizes) if part not in there}
+        device = same[0].batch.device
+        present = [absent[part].to(device) if part in absent else there[part].present for part in range(len(sizes))]
         target = None if same[0].target is None else torch.cat([view.target for view in same])
         info = {name: torch.cat([view.info[name] for view in same]) for name in same[0].info}
-        joined.append(View(PartedBatch(parts), target, info, same[0].modality, torch.cat(list(present))))
+        batch = PartedBatch({part: view.batch for part, view in there.items()})
+        joined.append(replace(same[0], batch=batch, target=target, info=info, present=torch.cat(present)))
     return joined
 
 

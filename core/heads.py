@@ -96,7 +96,7 @@ def _hidden(dim: int, width: int, layers: int) -> tuple[list[nn.Module], int]:
 class JointSpace(nn.ModuleDict):
     """A linear map for each modality into the one space where records of several modalities are compared.
 
-    Modalities that share their encoder share the map too.
+    A map between spaces of one width starts as the identity, so that towers which already agree still do.
 
     Args:
         encoders: modality name -> encoder.
@@ -104,8 +104,10 @@ class JointSpace(nn.ModuleDict):
     """
 
     def __init__(self, encoders: Mapping[str, Encoder], dim: int) -> None:
-        maps = {encoder: nn.Linear(encoder.dim, dim, bias=False) for encoder in encoders.values()}
-        super().__init__({name: maps[encoder] for name, encoder in encoders.items()})
+        super().__init__({name: nn.Linear(encoder.dim, dim, bias=False) for name, encoder in encoders.items()})
+        for linear in self.values():
+            if linear.in_features == dim:
+                nn.init.eye_(linear.weight)
 
     def pairs(
         self, views: Mapping[str, list[View]], encode: Encode, edges: Sequence[tuple[str, str]]

@@ -17,14 +17,30 @@ from sensorium.types import Batch, Features, Outcome, RecordBatch, View
 
 
 def make_views(
-    records: RecordBatch, generators: dict[str, ViewGenerator], rng: torch.Generator
+    records: RecordBatch,
+    generators: Mapping[str, ViewGenerator],
+    rng: torch.Generator,
+    negatives: Mapping[str, str] | None = None,
 ) -> dict[str, list[View]]:
-    """Return the views of every modality of a batch, each marked with its modality and the records it stands for."""
+    """Return the views of every modality of a batch, each marked with its modality and the records it stands for.
+
+    Args:
+        records: the batch.
+        generators: modality name -> view generator.
+        rng: on the batch's device.
+        negatives: name of a further batch -> the modality of its values, which are wrong for the records that have
+            them; one view of it joins the modality's own, marked as wrong.
+    """
     made: dict[str, list[View]] = {}
     for name, generator in generators.items():
         made[name] = generator(records.batches[name], rng) if name in records.batches else []
         for view in made[name]:
             view.modality, view.present = name, records.present[name]
+    for batch, name in (negatives or {}).items():
+        if batch in records.batches:
+            view = generators[name](records.batches[batch], rng)[0]
+            view.modality, view.present, view.wrong = name, records.present[batch], True
+            made[name].append(view)
     return made
 
 

@@ -62,7 +62,8 @@ def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome
         losses.append(outcome.loss.detach())
     for i, records in enumerate(parts):
         seed_globals(seed, "step", step, rank, i)
-        views = make_views(records, t.plan.generators, generator(seed, "views", step, rank, i, device=t.device))
+        rng = generator(seed, "views", step, rank, i, device=t.device)
+        views = make_views(records, t.plan.generators, rng, t.negatives)
         with t.fabric.no_backward_sync(t.module, enabled=i < len(parts) - 1):
             outcome = t.module(views)
             t.fabric.backward(outcome.loss / len(parts))
@@ -81,7 +82,8 @@ def backward_joined(t: Training, step: int, parts: list[RecordBatch]) -> Outcome
     """Find the gradient of one loss over all parts, holding the activations of one; returns its outcome."""
     names = t.recipe.seed, "step", step, t.fabric.global_rank
     rngs = [generator(t.recipe.seed, "views", *names[2:], i, device=t.device) for i in range(len(parts))]
-    views = [make_views(records, t.plan.generators, rng) for records, rng in zip(parts, rngs, strict=True)]
+    made = zip(parts, rngs, strict=True)
+    views = [make_views(records, t.plan.generators, rng, t.negatives) for records, rng in made]
     cache = GradientCache(parts, views, t.learner.encoders, *names)
     with t.fabric.no_backward_sync(t.module):
         outcome: Outcome = t.module(cache.views, cache.loss)

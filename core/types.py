@@ -145,6 +145,7 @@ class View:
         info: further tensors with rows along the first axis (positions, masks), by name.
         modality: name of the modality; the learner fills it in.
         present: bool (B,): which records of the record batch the rows stand for; the learner fills it in.
+        wrong: the rows are changed so that they no longer belong to their records, or are other records': negatives.
     """
 
     batch: Batch
@@ -152,6 +153,7 @@ class View:
     info: dict[str, Tensor] = field(default_factory=dict)
     modality: str = ""
     present: Tensor | None = None
+    wrong: bool = False
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -206,6 +208,7 @@ class Needs:
         tokens: its encoders must be token encoders.
         target: the name of the target that its views must carry; "class" for any that is one class for each record;
             None for none.
+        wrong: it can use views that are wrong on purpose, as negatives.
     """
 
     views: int = 1
@@ -213,3 +216,4 @@ class Needs:
     modalities: Literal["one", "many"] = "one"
     tokens: bool = False
     target: str | None = None
+    wrong: bool = False

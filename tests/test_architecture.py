@@ -22,14 +22,14 @@ FLOORS = [
     {"contracts", "losses", "heads", "decoder", "teacher", "collectives", "randomness"},
     {"hookspecs", "registry", "extensions", "options", "files"},
     {"recipe", "data", "learner", "gradient_cache", "optim", "distributed", "checkpoint", "assembly"},
-    {"run", "model", "monitor", "preparation", "trainer", "evaluation", "mining", "testing"},
+    {"run", "model", "monitor", "preparation", "trainer", "evaluation", "mining", "exporters", "testing"},
     {"api", "cli", "__main__"},
 ]
 """Rooms of core from the ground up: a room imports those of its own floor and of the floors before it."""
 PUBLIC = {"types", "errors", "contracts", "losses", "heads", "collectives"}
 """What modalities and plugins may import, beside the names of `sensorium` itself."""
-SHARED = {"modalities": ("sensorium.modalities.signal",)}
-"""What several parts of a tree share: time series and sound are signals."""
+SHARED = {"modalities": ("sensorium.modalities.signal", "sensorium.modalities.open_clip")}
+"""What several parts of a tree share: time series and sound are signals, open_clip has towers of two modalities."""
 HEAVY = {"torch", "numpy", "PIL", "sklearn", "transformers", "timm"}
 CLEAN = "import sys; sys.modules.update({name: None for name in %r}); "
 """Makes an import of any of these names fail."""

@@ -13,6 +13,7 @@ def sensorium_register_commands(register):
     register("evaluate", "sensorium.cli.evaluate:evaluate", summary="Measure a run on labelled or paired records.")
     register("embed", "sensorium.cli.embed:embed", summary="Write the features of records to a file.")
     register("mine", "sensorium.cli.mine:mine", summary="Find hard negatives with a run's model.")
+    register("export", "sensorium.cli.export:export", summary="Write what a run learned as files that others read.")
     register("recipes", "sensorium.cli.recipes:recipes", summary="List the recipes, or print one whole.")
     register("list", "sensorium.cli.list:list_kind", summary="List what is registered, or the options of one thing.")
     register("plugins", "sensorium.cli.plugins:plugins", summary="List the plugins and their states.")

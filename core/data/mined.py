@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ class MinedSource(Source):
         if unknown := [name for name in (*queries, *negatives) if name not in places]:
             raise DataError(
                 f"The negatives of '{path}' were mined in other records: the source has none with the id "
-                f"'{unknown[0]}' ({len(unknown)} such); mine again with this source, or set data.negatives to null."
+                f"'{unknown[0]}' ({len(unknown)} such); mine again with this source."
             )
         self._negatives = np.full((len(source), count), -1, np.int64)
         filled = np.zeros(len(source), np.int64)
@@ -90,6 +91,23 @@ class MinedSource(Source):
                 f"'{self._source.key(int(used[row, column])).id}': mine the train part under the same split "
                 "(data.val, data.test, data.split_seed)."
             )
+
+    def negatives(self, fields: Mapping[str, str]) -> dict[str, str]:
+        """Return the fields of negatives, each with the modality whose values they hold.
+
+        Args:
+            fields: modality name -> the field that it reads.
+
+        Raises:
+            DataError: when no modality reads the field that was mined.
+        """
+        for modality, name in fields.items():
+            if name == self._field:
+                return dict.fromkeys(self._names, modality)
+        raise DataError(
+            f"The negatives of '{self._path}' are values of the field '{self._field}', which no modality of the recipe "
+            f"reads; they read {', '.join(fields.values())}."
+        )
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -16,11 +16,6 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _part(given: Any) -> Any:
-    """Return a part, given as a name or a mapping, as a mapping."""
-    return {"name": given} if isinstance(given, str) else given
-
-
 class Part(BaseModel):
     """A registered thing by name, with its options; a bare string is a name without options."""
 
@@ -31,7 +26,7 @@ class Part(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _from_name(cls, value: Any) -> Any:
-        return _part(value)
+        return {"name": value} if isinstance(value, str) else value
 
     @property
     def options(self) -> dict[str, Any]:
@@ -40,7 +35,7 @@ class Part(BaseModel):
 
 
 class Negatives(Section):
-    """Mined negatives, which come to each record as further fields F_negative_1, F_negative_2 and so on."""
+    """Mined negatives, which the objective meets as wrong values of the modality they were mined in."""
 
     path: str = Field(description="the Parquet file that `sensorium mine` wrote")
     count: PositiveInt = Field(1, description="negatives of each record, hardest first")
@@ -81,9 +76,6 @@ class Tower(Section):
     views: Part = Field(description="the view generator and its options")
     encoder: Part = Field(description="the encoder and its options")
     frozen: bool = Field(False, description="keep the encoder's weights as they start")
-    shares: str | None = Field(
-        None, description="the tower whose modality, views and encoder, weights included, this one takes over"
-    )
 
 
 class Optimizer(Section):
@@ -204,29 +196,6 @@ class Recipe(Section):
     checkpoint: Checkpoints = Field(Checkpoints(), description="what is kept on the way")
     evaluate: Evaluate = Field(Evaluate(), description="what is measured")
     log: Log = Field(Log(), description="what is written on the way")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _share_towers(cls, value: Any) -> Any:
-        """Fill in what a tower takes over from the one that it shares."""
-        towers = value.get("modalities") if isinstance(value, dict) else None
-        if not isinstance(towers, dict) or not all(isinstance(tower, dict) for tower in towers.values()):
-            return value
-        filled = dict(towers)
-        for name, tower in towers.items():
-            if (other := tower.get("shares")) is None:
-                continue
-            if other not in towers or other == name or towers[other].get("shares") is not None:
-                raise ValueError(f"modalities.{name}.shares names '{other}', which is no tower of its own")
-            taken = {"modality": other, **{k: v for k, v in towers[other].items() if k != "field" and v is not None}}
-            own = {key: part for key, part in tower.items() if part is not None}
-            shared = ("modality", "encoder", "frozen")
-            if unlike := [key for key in shared if key in own and _part(own[key]) != _part(taken.get(key, False))]:
-                raise ValueError(
-                    f"modalities.{name} shares '{other}', so it has no {unlike[0]} of its own: leave it out"
-                )
-            filled[name] = {**taken, **own}
-        return {**value, "modalities": filled}
 
     @model_validator(mode="after")
     def _best_is_measured(self) -> Self:

@@ -151,6 +151,21 @@ def test_records_may_lack_modalities(k):
     assert alike(gradients(learner), gradients(twin), 1e-10)
 
 
+def test_wrong_views_that_a_part_lacks_are_joined():
+    values, masks = records(["a", "b", "b_negative_1"])
+    masks["b_negative_1"][:6] = False  # the whole of the first part
+    made = parts_of(values, masks, 4)
+    generators = {name: Noise(None, views=1, strength=0.0) for name in ("a", "b")}
+    views = [make_views(part, generators, torch.Generator(), {"b_negative_1": "b"}) for part in made]
+    assert [len(of_part["b"]) for of_part in views] == [1, 2, 2, 2]
+    own, wrong = GradientCache(made, views, nn.ModuleDict(), 0).views["b"]
+    assert (own.wrong, wrong.wrong) == (False, True)
+    assert len(own) == ROWS
+    assert torch.equal(wrong.present, masks["b_negative_1"])
+    assert wrong.batch.rows(1).start == 0
+    assert len(wrong) == ROWS - 6
+
+
 def test_a_modality_that_no_record_has_gets_zero():
     values, masks = records(["a", "b", "c"])
     masks["c"][:] = False

@@ -1,6 +1,7 @@
 """Mined negatives are those of a plain loop over all pairs; what may be a positive is never among them."""
 
 import json
+from importlib.metadata import EntryPoint
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -9,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sensorium
-from sensorium import mining
+from sensorium import Needs, hookimpl, mining
 from sensorium.contracts import FeatureTable
 from sensorium.data.mined import SCHEMA
-from sensorium.errors import SensoriumError
+from sensorium.errors import RecipeError, SensoriumError
+from sensorium.extensions import load_extensions
 from sensorium.mining import Rules, mine_table
+from sensorium.plugins.crossmodal.clip import CLIP
 from tests import toys
 
 EVERYTHING = Rules(count=10_000, ranks=(1, 10_000), margin=0.0)
@@ -183,19 +186,44 @@ def test_a_run_is_mined_into_a_file_that_a_recipe_takes(run, tmp_path):
     assert told["statistics"] == mined.statistics
     assert (tmp_path / "negatives.png").stat().st_size > 1000
 
-    towers = toys.pair_recipe()["modalities"] | {"hard": {"field": "b_negative_1", "shares": "b"}}
-    recipe = toys.pair_recipe(evaluate={"evaluators": {}}) | {
-        "modalities": towers,
-        "objective": {"name": "align", "edges": [["a", "b"], ["a", "hard"]], "dim": 8},
-    }
-    recipe["data"] = recipe["data"] | {"negatives": str(out)}
-    model = sensorium.fit(recipe, source=source, run_dir=tmp_path / "trained", extensions=toys.extensions())
-    assert model.learner.encoders["hard"] is model.learner.encoders["b"]
-    assert model.learner.objective.project["hard"] is model.learner.objective.project["b"]
-    opened = sensorium.load(tmp_path / "trained", extensions=toys.extensions())
-    same = opened.embed(b=["1 2 3 4 5 6 7 8"], hard=["1 2 3 4 5 6 7 8"])
-    assert (same["b"] == same["hard"]).all()
-    assert opened.learner.encoders["hard"] is opened.learner.encoders["b"]
+    recipe = toys.pair_recipe(evaluate={"evaluators": {}}) | {"objective": "with-wrong"}
+    recipe["data"] = recipe["data"] | {"negatives": {"path": str(out), "count": 2}}
+    extensions = load_extensions({}, [EntryPoint("toys", "tests.toys", "sensorium"), WITH_WRONG])
+    met.clear()
+    sensorium.fit(recipe, source=source, run_dir=tmp_path / "trained", extensions=extensions)
+    rows = {source.key(i).id: i for i in range(len(source))}
+    wanted = {tuple(source[rows[n]].values["b"].split()) for n in mined.negatives}
+    mean = json.loads((tmp_path / "trained" / "modalities" / "b.json").read_text())["mean"]
+    seen = {tuple(f"{value + mean:.5f}" for value in row) for row in met}
+    assert len(seen) > 50
+    assert len(seen - wanted) < 0.1 * len(seen)  # but for the last digit of some
+    with pytest.raises(RecipeError, match=r"'clip' makes no use of data\.negatives; objectives that do"):
+        sensorium.fit(recipe | {"objective": "clip"}, source=source, extensions=toys.extensions())
+
+
+met = []
+
+
+class WithWrong(CLIP):
+    """CLIP that remembers the wrong rows it is given."""
+
+    needs = Needs(views=1, modalities="many", wrong=True)
+
+    def forward(self, views, encode):
+        wrong = [view for view in views["b"] if view.wrong]
+        assert not any(view.wrong for view in views["a"])
+        assert [view.modality for view in wrong] == ["b", "b"]
+        assert all(len(view) == int(view.present.sum()) for view in wrong)
+        met.extend(row for view in wrong for row in view.batch.values.tolist())
+        return super().forward({name: of_name[:1] for name, of_name in views.items()}, encode)
+
+
+@hookimpl
+def sensorium_register_objectives(register):
+    register("with-wrong", "tests.core.test_mining:WithWrong", summary="meet wrong rows")
+
+
+WITH_WRONG = EntryPoint("with-wrong", "tests.core.test_mining", "sensorium")
 
 
 def test_records_of_one_modality_are_mined_among_themselves(tmp_path):

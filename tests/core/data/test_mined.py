@@ -33,6 +33,13 @@ def test_records_carry_the_values_of_their_negatives_hardest_first(source, path)
     assert MinedSource(source, path).fields[2:] == ("b_negative_1",)
 
 
+def test_negatives_are_values_of_the_modality_that_reads_their_field(source, path):
+    mined = MinedSource(source, path, 2)
+    assert mined.negatives({"x": "a", "y": "b"}) == {"b_negative_1": "y", "b_negative_2": "y"}
+    with pytest.raises(DataError, match="which no modality of the recipe reads"):
+        mined.negatives({"x": "a"})
+
+
 def test_no_negative_comes_from_outside_the_train_part(source, path):
     MinedSource(source, path, 2).keep_within(np.array([0, 1, 3]))
     with pytest.raises(DataError, match=r"1 negatives of .* lie outside the train part, the first is '3'"):
