@@ -50,6 +50,7 @@ _HOME = {
     "load": "sensorium.api",
     "evaluate": "sensorium.api",
     "mine": "sensorium.api",
+    "search": "sensorium.api",
     "export": "sensorium.api",
     "load_encoder": "sensorium.api",
     "Recipe": "sensorium.recipe",
@@ -58,7 +59,7 @@ __all__ = ["API_VERSION", "__version__", *_HOME]
 
 if TYPE_CHECKING:
     from sensorium import heads, losses
-    from sensorium.api import evaluate, export, fit, load, load_encoder, mine
+    from sensorium.api import evaluate, export, fit, load, load_encoder, mine, search
     from sensorium.contracts import (
         Encoder,
         Encoders,

@@ -17,8 +17,10 @@ from sensorium.checkpoint import Checkpoints, weights_of
 from sensorium.contracts import Encoder, Modality, Source
 from sensorium.distributed import build_fabric, launching_rank
 from sensorium.errors import Interrupted, RecipeError, RunError
+from sensorium.errors import nearest as nearest_name
 from sensorium.evaluation.columns import pair
 from sensorium.evaluation.measure import Measurement
+from sensorium.evaluation.similarity import nearest
 from sensorium.evaluation.tables import Table
 from sensorium.exporters.encoders import read_encoder
 from sensorium.extensions import Extensions, load_extensions
@@ -214,6 +216,62 @@ def evaluate(
         if not seed.alike(model):
             raise RunError(f"The runs {first} and {other} differ in more than their seed: evaluate them one by one.")
     return measurement.on_test(model, *seeds)
+
+
+def search(
+    run: str | Path,
+    query: Any,
+    overrides: Sequence[str] = (),
+    *,
+    by: str | None = None,
+    target: str | None = None,
+    part: str = "all",
+    count: int = 10,
+    checkpoint: str = "final",
+    source: Source | None = None,
+    extensions: Extensions | None = None,
+) -> list[tuple[str, float]]:
+    """Find the records that lie nearest to a raw value in the space where the objective compares.
+
+    Args:
+        run: the run folder.
+        query: a raw value: a text, the path of a file, an array.
+        overrides: `key.sub=value` texts applied to the run's recipe, such as `data.source.path=...`.
+        by: the modality that the query is of; None takes the first that reads files when it is the path of one, and
+            otherwise the first that does not.
+        target: the modality that is searched; None takes the first other one, or the only one.
+        part: "train", "val", "test" or "all".
+        count: how many records to find.
+        checkpoint: as in `load`.
+        source: records in place of those that `data.source` names.
+        extensions: plugins, when not those that are installed.
+
+    Returns:
+        Ids and cosines, nearest first.
+
+    Raises:
+        SensoriumError: when the model has no such modality, or no record has the target.
+    """
+    model, measurement = _opened(run, overrides, checkpoint, source, extensions, {})
+    names = model.modalities
+    if by is None:
+        is_file = isinstance(query, str | Path) and Path(query).is_file()
+        by = next((name for name in names if model.plan.modalities[name].files == is_file), names[0])
+    target = target or next((name for name in names if name != by), by)
+    for name in (by, target):
+        if name not in names:
+            raise RunError(f"The run has no modality '{name}'{nearest_name(name, names)}; it has {', '.join(names)}.")
+    table = measurement.table(model, part, "embedding")
+    rows = np.flatnonzero(table.present[target])
+    if not len(rows):
+        raise RunError(f"No record of the part '{part}' has '{target}': there is nothing to search.")
+    query_1D = model.embed(**{by: [query]})[by]
+    if query_1D.shape[1] != table.features[target].shape[1]:
+        raise RunError(
+            f"'{by}' and '{target}' share no space in which to be compared: name others by --by and --target."
+        )
+    scores, places = nearest(query_1D, table.features[target][rows], count)
+    return [(table.ids[rows[place]], float(score)) for place, score in zip(places[0], scores[0], strict=True)]
 
 
 def mine(

@@ -12,6 +12,8 @@ def sensorium_register_commands(register):
     register("train", "sensorium.cli.train:train", summary="Train what a recipe describes.")
     register("evaluate", "sensorium.cli.evaluate:evaluate", summary="Measure a run on labelled or paired records.")
     register("embed", "sensorium.cli.embed:embed", summary="Write the features of records to a file.")
+    register("search", "sensorium.cli.search:search", summary="Find the records nearest to a text or a file.")
+    register("compare", "sensorium.cli.compare:compare", summary="Show the figures of runs side by side.")
     register("mine", "sensorium.cli.mine:mine", summary="Find hard negatives with a run's model.")
     register("export", "sensorium.cli.export:export", summary="Write what a run learned as files that others read.")
     register("recipes", "sensorium.cli.recipes:recipes", summary="List the recipes, or print one whole.")
