@@ -13,7 +13,7 @@ part at a time, as it does under plain accumulation.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from typing import Any
 
@@ -208,10 +208,17 @@ def _join(sizes: Sequence[int], views: Sequence[list[View]]) -> list[View]:
         device = same[0].batch.device
         present = [absent[part].to(device) if part in absent else there[part].present for part in range(len(sizes))]
         target = None if same[0].target is None else torch.cat([view.target for view in same])
-        info = {name: torch.cat([view.info[name] for view in same]) for name in same[0].info}
+        mappings = [f.name for f in fields(View) if isinstance(getattr(same[0], f.name), dict)]
+        rows = {name: _cat([getattr(view, name) for view in same]) for name in mappings}
         batch = PartedBatch({part: view.batch for part, view in there.items()})
-        joined.append(replace(same[0], batch=batch, target=target, info=info, present=torch.cat(present)))
+        joined.append(replace(same[0], batch=batch, target=target, present=torch.cat(present), **rows))
     return joined
+
+
+def _cat(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Join the rows of what all parts have."""
+    shared = [name for name in parts[0] if all(name in part for part in parts)]
+    return {name: torch.cat([part[name] for part in parts]) for name in shared}
 
 
 def _parts_of(view: View) -> PartedBatch:
