@@ -197,8 +197,8 @@ def test_a_run_is_mined_into_a_file_that_a_recipe_takes(run, tmp_path):
     seen = {tuple(f"{value + mean:.5f}" for value in row) for row in met}
     assert len(seen) > 50
     assert len(seen - wanted) < 0.1 * len(seen)  # but for the last digit of some
-    with pytest.raises(RecipeError, match=r"'clip' makes no use of data\.negatives; objectives that do"):
-        sensorium.fit(recipe | {"objective": "clip"}, source=source, extensions=toys.extensions())
+    with pytest.raises(RecipeError, match=r"'without-wrong' makes no use of data\.negatives; objectives that do"):
+        sensorium.fit(recipe | {"objective": "without-wrong"}, source=source, extensions=extensions)
 
 
 met = []
@@ -218,9 +218,16 @@ class WithWrong(CLIP):
         return super().forward({name: of_name[:1] for name, of_name in views.items()}, encode)
 
 
+class WithoutWrong(CLIP):
+    """CLIP that has no use for wrong rows."""
+
+    needs = Needs(views=1, modalities="many")
+
+
 @hookimpl
 def sensorium_register_objectives(register):
     register("with-wrong", "tests.core.test_mining:WithWrong", summary="meet wrong rows")
+    register("without-wrong", "tests.core.test_mining:WithoutWrong", summary="meet none")
 
 
 WITH_WRONG = EntryPoint("with-wrong", "tests.core.test_mining", "sensorium")
