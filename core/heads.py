@@ -104,10 +104,11 @@ class JointSpace(nn.ModuleDict):
     """
 
     def __init__(self, encoders: Mapping[str, Encoder], dim: int) -> None:
-        super().__init__({name: nn.Linear(encoder.dim, dim, bias=False) for name, encoder in encoders.items()})
-        for linear in self.values():
+        maps = {name: nn.Linear(encoder.dim, dim, bias=False) for name, encoder in encoders.items()}
+        for linear in maps.values():
             if linear.in_features == dim:
                 nn.init.eye_(linear.weight)
+        super().__init__(maps)
 
     def pairs(
         self, views: Mapping[str, list[View]], encode: Encode, edges: Sequence[tuple[str, str]]

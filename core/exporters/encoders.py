@@ -55,7 +55,7 @@ def read_encoder(folder: Path, name: str | None, extensions: Extensions) -> tupl
         ) from error
     if name is None and len(described) == 1:
         (name,) = described
-    if name not in described:
+    if name is None or name not in described:
         wanted = "Name the encoder to load" if name is None else f"{folder} has no encoder '{name}'"
         raise RunError(f"{wanted}{nearest(name or '', described)}; there are: {', '.join(described)}.")
     modality, encoder = make_tower(
