@@ -36,6 +36,7 @@ _HOME = {
     "Objective": "sensorium.contracts",
     "Source": "sensorium.contracts",
     "Evaluator": "sensorium.contracts",
+    "Exporter": "sensorium.contracts",
     "BadSample": "sensorium.errors",
     "SensoriumError": "sensorium.errors",
     "losses": "sensorium.losses",
@@ -53,17 +54,22 @@ _HOME = {
     "load": "sensorium.api",
     "evaluate": "sensorium.api",
     "replay": "sensorium.api",
+    "mine": "sensorium.api",
+    "search": "sensorium.api",
+    "export": "sensorium.api",
+    "load_encoder": "sensorium.api",
     "Recipe": "sensorium.recipe",
 }
 __all__ = ["API_VERSION", "__version__", *_HOME]
 
 if TYPE_CHECKING:
     from sensorium import heads, losses
-    from sensorium.api import evaluate, fit, load, replay
+    from sensorium.api import evaluate, export, fit, load, load_encoder, mine, replay, search
     from sensorium.contracts import (
         Encoder,
         Encoders,
         Evaluator,
+        Exporter,
         Modality,
         Objective,
         Source,

@@ -5,21 +5,27 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from sensorium import collectives
 from sensorium.assembly import Plan, make_plan
 from sensorium.checkpoint import Checkpoints, weights_of
-from sensorium.contracts import Source
+from sensorium.contracts import Encoder, Modality, Source
 from sensorium.distributed import build_fabric, launching_rank
 from sensorium.errors import Interrupted, RecipeError, RunError
+from sensorium.errors import nearest as nearest_name
+from sensorium.evaluation.columns import pair
 from sensorium.evaluation.measure import Measurement
+from sensorium.evaluation.similarity import nearest
 from sensorium.evaluation.tables import Table
+from sensorium.exporters.encoders import read_encoder
 from sensorium.extensions import Extensions, load_extensions
 from sensorium.files import write_atomically
+from sensorium.mining import Mined, Rules, draw_mined, mine_table
 from sensorium.model import Model
 from sensorium.monitor.replay import Replayed, replay_step
 from sensorium.preparation import prepare
@@ -238,6 +244,174 @@ def evaluate(
         if not seed.alike(model):
             raise RunError(f"The runs {first} and {other} differ in more than their seed: evaluate them one by one.")
     return measurement.on_test(model, *seeds)
+
+
+def search(
+    run: str | Path,
+    query: Any,
+    overrides: Sequence[str] = (),
+    *,
+    by: str | None = None,
+    target: str | None = None,
+    part: str = "all",
+    count: int = 10,
+    checkpoint: str = "final",
+    source: Source | None = None,
+    extensions: Extensions | None = None,
+) -> list[tuple[str, float]]:
+    """Find the records that lie nearest to a raw value in the space where the objective compares.
+
+    Args:
+        run: the run folder.
+        query: a raw value: a text, the path of a file, an array.
+        overrides: `key.sub=value` texts applied to the run's recipe, such as `data.source.path=...`.
+        by: the modality that the query is of; None takes the first that reads files when it is the path of one, and
+            otherwise the first that does not.
+        target: the modality that is searched; None takes the first other one, or the only one.
+        part: "train", "val", "test" or "all".
+        count: how many records to find.
+        checkpoint: as in `load`.
+        source: records in place of those that `data.source` names.
+        extensions: plugins, when not those that are installed.
+
+    Returns:
+        Ids and cosines, nearest first.
+
+    Raises:
+        SensoriumError: when the model has no such modality, or no record has the target.
+    """
+    model, measurement = _opened(run, overrides, checkpoint, source, extensions, {})
+    names = model.modalities
+    if by is None:
+        is_file = isinstance(query, str | Path) and Path(query).is_file()
+        by = next((name for name in names if model.plan.modalities[name].files == is_file), names[0])
+    target = target or next((name for name in names if name != by), by)
+    for name in (by, target):
+        if name not in names:
+            raise RunError(f"The run has no modality '{name}'{nearest_name(name, names)}; it has {', '.join(names)}.")
+    table = measurement.table(model, part, "embedding")
+    rows = np.flatnonzero(table.present[target])
+    if not len(rows):
+        raise RunError(f"No record of the part '{part}' has '{target}': there is nothing to search.")
+    query_1D = model.embed(**{by: [query]})[by]
+    if query_1D.shape[1] != table.features[target].shape[1]:
+        raise RunError(
+            f"'{by}' and '{target}' share no space in which to be compared: name others by --by and --target."
+        )
+    scores, places = nearest(query_1D, table.features[target][rows], count)
+    return [(table.ids[rows[place]], float(score)) for place, score in zip(places[0], scores[0], strict=True)]
+
+
+def mine(
+    run: str | Path,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    query: str | None = None,
+    target: str | None = None,
+    part: str = "train",
+    count: int = 5,
+    ranks: tuple[int, int] = (1, 100),
+    margin: float = 0.05,
+    choose: Literal["hardest", "random"] = "hardest",
+    index: Literal["auto", "torch", "faiss"] = "auto",
+    checkpoint: str = "final",
+    source: Source | None = None,
+    extensions: Extensions | None = None,
+) -> Mined:
+    """Mine hard negatives with a run's model; a recipe takes the file as `data.negatives`.
+
+    Args:
+        run: the run folder.
+        out: the Parquet file to write (see `sensorium.data.mined`), with a contact sheet beside it, .png for .parquet,
+            when both modalities draw; None writes nothing.
+        overrides: `key.sub=value` texts applied to the run's recipe, such as `data.source.path=...`.
+        query: modality that asks; None, with target None too, takes the first two, or the only one for both.
+        target: modality that is searched for negatives.
+        part: "train", "val", "test" or "all"; a training accepts negatives out of its train part alone.
+        count: the most negatives of a query.
+        ranks: first and last rank taken, 1 being the nearest of all that is neither positive nor a duplicate.
+        margin: a negative's cosine is at most the least of the query's positives', minus this share of it.
+        choose: "hardest", or "random" among those that ranks and margin leave.
+        index: what searches, exactly in any case: "torch", "faiss", or "auto" for FAISS without a GPU.
+        checkpoint: as in `load`.
+        source: records in place of those that `data.source` names.
+        extensions: plugins, when not those that are installed.
+
+    Raises:
+        SensoriumError: when nothing can be mined, in one sentence.
+    """
+    model, measurement = _opened(run, overrides, checkpoint, source, extensions, {})
+    rules = Rules(count, tuple(ranks), margin, choose, model.plan.recipe.seed)
+    table = measurement.table(model, part, "embedding")
+    if query is None and target is None and len(model.modalities) == 1:
+        query = target = model.modalities[0]
+    if query is None or query != target:
+        query, target = pair(table, query, target)
+    mined = mine_table(table, query, target, rules, measurement.values(table.ids, {query, target}), index)
+    mined.about = {
+        "run": str(run),
+        "checkpoint": checkpoint,
+        "part": part,
+        "query": query,
+        "target": target,
+        "field": model.plan.fields[target],
+        "rules": asdict(rules),
+    }
+    if out is not None:
+        mined.write(Path(out))
+        sheet = draw_mined(mined, table, measurement)
+        if sheet is not None:
+            write_atomically(Path(out).with_suffix(".png"), lambda path: sheet.save(path, format="PNG"))
+    return mined
+
+
+def export(
+    run: str | Path,
+    folder: str | Path,
+    format: str = "encoders",
+    *,
+    checkpoint: str = "final",
+    extensions: Extensions | None = None,
+) -> str:
+    """Write what a run learned as files that others read.
+
+    Args:
+        run: the run folder.
+        folder: the folder to write, new or empty.
+        format: the name of an exporter; `sensorium list exporters` shows them.
+        checkpoint: as in `load`.
+        extensions: plugins, when not those that are installed.
+
+    Returns:
+        The lines of Python that load what was written.
+
+    Raises:
+        SensoriumError: when the folder is not empty, or the run cannot be written so.
+    """
+    extensions = extensions or load_extensions()
+    exporter = extensions.registry.find("exporters", format).load()()
+    out = Path(folder)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"{folder} exists and is not an empty folder: choose another.")
+    out.mkdir(parents=True, exist_ok=True)
+    return exporter.export(load(run, checkpoint, extensions), out)
+
+
+def load_encoder(
+    folder: str | Path, name: str | None = None, extensions: Extensions | None = None
+) -> tuple[Modality, Encoder]:
+    """Return a modality and its encoder, out of what `export` wrote in the format "encoders".
+
+    Args:
+        folder: the folder.
+        name: the modality's name; None takes the only one.
+        extensions: plugins, when not those that are installed.
+
+    Raises:
+        RunError: when the folder holds no such encoder.
+    """
+    return read_encoder(Path(folder), name, extensions or load_extensions())
 
 
 def _opened(

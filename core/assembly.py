@@ -6,7 +6,7 @@ afterwards, by `Plan.learner`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,7 +26,7 @@ from sensorium.extensions import Extensions
 from sensorium.learner import Learner
 from sensorium.options import check_options
 from sensorium.randomness import seed_globals
-from sensorium.recipe.schema import Part, Recipe
+from sensorium.recipe.schema import Part, Recipe, Tower
 from sensorium.registry import Registry
 
 
@@ -108,6 +108,14 @@ def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
     return plan
 
 
+def make_tower(name: str, tower: Tower, registry: Registry, state: Mapping[str, Any]) -> tuple[Modality, Encoder]:
+    """Return the modality of a tower, restored to what it learned, and the encoder with its first weights."""
+    kind = tower.modality or Part(name=name)
+    modality = maker(registry, "modalities", kind, f"modalities.{name}.modality")()
+    modality.load_state(state)
+    return modality, maker(registry, "encoders", tower.encoder, f"modalities.{name}.encoder", kind.name, modality)()
+
+
 def maker(registry: Registry, kind: str, part: Part, path: str, modality: str | None = None, *given: Any) -> partial:
     """Return what makes a part: its class with the modality it belongs to, if any, and its checked options."""
     cls = registry.find(kind, part.name, modality).load()
@@ -140,6 +148,14 @@ def _check_fit(plan: Plan, encoder_classes: dict[str, Callable[..., Encoder]], r
         raise RecipeError(
             f"The objective '{objective}' aligns modalities, but the recipe has only '{names}'; "
             f"for one, there are: {fitting}."
+        )
+    if recipe.data.negatives and not needs.wrong:
+        fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.wrong)
+        raise RecipeError(f"The objective '{objective}' makes no use of data.negatives; objectives that do: {fitting}.")
+    if needs.tokens and recipe.train.gradient_cache:
+        raise RecipeError(
+            f"train.gradient_cache keeps one vector of each record, but the objective '{objective}' learns from "
+            "tokens: leave it off."
         )
     for name, tower in recipe.modalities.items():
         generator, kind = plan.generators[name], (tower.modality or Part(name=name)).name

@@ -98,6 +98,8 @@ def _hidden(dim: int, width: int, layers: int) -> tuple[list[nn.Module], int]:
 class JointSpace(nn.ModuleDict):
     """A linear map for each modality into the one space where records of several modalities are compared.
 
+    A map between spaces of one width starts as the identity, so that towers which already agree still do.
+
     Args:
         encoders: modality name -> encoder.
         dim: width D of the space.
@@ -106,6 +108,9 @@ class JointSpace(nn.ModuleDict):
 
     def __init__(self, encoders: Mapping[str, Encoder], dim: int, anchor: str | None = None) -> None:
         maps = {n: nn.Identity() if n == anchor else nn.Linear(e.dim, dim, bias=False) for n, e in encoders.items()}
+        for linear in maps.values():
+            if isinstance(linear, nn.Linear) and linear.in_features == dim:
+                nn.init.eye_(linear.weight)
         super().__init__(maps)
         self._widths = {name: encoder.dim for name, encoder in encoders.items()}
 

@@ -50,6 +50,11 @@ def sensorium_register_evaluators(register: Register) -> None:
 
 
 @hookspec
+def sensorium_register_exporters(register: Register) -> None:
+    """Register exporters of runs: `register("onnx", "package.onnx:ONNX", summary="...")`."""
+
+
+@hookspec
 def sensorium_register_recipes(register: Register) -> None:
     """Register recipes: `register("image-text", "package.recipes:image-text.yaml", summary="...")`.
 
@@ -59,7 +64,7 @@ def sensorium_register_recipes(register: Register) -> None:
 
 @hookspec
 def sensorium_register_commands(register: Register) -> None:
-    """Register commands of the `sensorium` program: `register("mine", "package.mine:command", summary="...")`.
+    """Register commands of the `sensorium` program: `register("serve", "package.serve:command", summary="...")`.
 
     The target is a function with typer annotations; its name on the command line is the registered name.
     """

@@ -5,7 +5,7 @@ DDP, FSDP and a checkpoint each see one module; teachers and queues live inside 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -17,15 +17,32 @@ from sensorium.types import Batch, Features, Outcome, RecordBatch, View
 
 
 def make_views(
-    records: RecordBatch, generators: dict[str, ViewGenerator], rng: torch.Generator
+    records: RecordBatch,
+    generators: Mapping[str, ViewGenerator],
+    rng: torch.Generator,
+    negatives: Mapping[str, str] | None = None,
 ) -> dict[str, list[View]]:
-    """Return the views of every modality of a batch, each marked with its modality and the records it stands for."""
+    """Return the views of every modality of a batch, each marked with its modality and the records it stands for.
+
+    Args:
+        records: the batch.
+        generators: modality name -> view generator.
+        rng: on the batch's device.
+        negatives: name of a further batch -> the modality of its values, which are wrong for the records that have
+            them; one view of it joins the modality's own, marked as wrong.
+    """
     made: dict[str, list[View]] = {}
     for name, generator in generators.items():
         made[name] = generator(records.batches[name], rng) if name in records.batches else []
         for view in made[name]:
             view.modality, view.present = name, records.present[name]
             view.keys = {key: ids[view.present] for key, ids in records.keys.items()}
+    for batch, name in (negatives or {}).items():
+        if batch in records.batches:
+            view = generators[name](records.batches[batch], rng)[0]
+            view.modality, view.present, view.wrong = name, records.present[batch], True
+            view.keys = {key: ids[view.present] for key, ids in records.keys.items()}
+            made[name].append(view)
     return made
 
 
@@ -73,11 +90,19 @@ class Learner(nn.Module):
         self.objective = objective
         objective.build(Encoders(encoders, classes))
 
-    def forward(self, views: dict[str, list[View]]) -> Outcome:
-        """Return the objective's outcome on the views of one batch."""
-        outcome = self.objective(self._asked(views), _Encode(self.encoders))
-        if not all(views.values()):
-            # A modality that this rank's records lack must still take part in the reduction of gradients.
+    def forward(
+        self, views: dict[str, list[View]], instead: Callable[[Objective, Any, Encode], Outcome] | None = None
+    ) -> Outcome:
+        """Return the objective's outcome on the views of one batch.
+
+        Args:
+            views: modality name -> its views.
+            instead: is called with objective, views and encoders in place of the objective (see `gradient_cache`).
+        """
+        asked, encode = self._asked(views), _Encode(self.encoders)
+        outcome = instead(self.objective, asked, encode) if instead else self.objective(asked, encode)
+        if instead or not all(views.values()):
+            # What this rank's records do not pass through must still take part in the reduction of gradients.
             outcome.loss = outcome.loss + 0.0 * sum(p.sum() for p in self.parameters() if p.requires_grad)
         return outcome
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from sensorium.checkpoint import Checkpoints, restore
 from sensorium.contracts import Source
 from sensorium.data.bad import BadRecords
 from sensorium.data.loader import Loader
+from sensorium.data.mined import MinedSource
 from sensorium.errors import BadSample, RecipeError, RunError
 from sensorium.learner import Learner
 from sensorium.model import Model
@@ -69,6 +70,7 @@ class Training:
     metrics: Metrics | None = None
     line: ProgressLine | None = None
     evaluate: Evaluate | None = None
+    negatives: dict[str, str] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:
@@ -187,11 +189,16 @@ def prepare(
         RunError: when there is nothing to resume from.
     """
     recipe = plan.recipe
+    negatives: dict[str, str] = {}
+    if recipe.data.negatives is not None:
+        source = MinedSource(source, recipe.data.negatives.path, recipe.data.negatives.count)
+        source.keep_within(positions)
+        negatives = source.negatives(plan.fields)
     loader = Loader(
         source,
         positions,
-        plan.fields,
-        plan.modalities,
+        plan.fields | {name: name for name in negatives},
+        plan.modalities | {name: plan.modalities[of] for name, of in negatives.items()},
         seed=recipe.seed,
         batch=recipe.data.batch,
         workers=recipe.data.workers,
@@ -201,7 +208,7 @@ def prepare(
         world=fabric.world_size,
         accumulate=recipe.train.accumulate,
         bad=BadRecords(len(positions), recipe.data.max_bad, run.bad_file),
-        stages=plan.generators,
+        stages=plan.generators | {name: plan.generators[of] for name, of in negatives.items()},
         require="any",
         neighbours=recipe.data.neighbours,
     )
@@ -233,6 +240,7 @@ def prepare(
         steps,
         step,
         evaluate=evaluate,
+        negatives=negatives,
     )
     if resume:
         training.load(state)

@@ -14,7 +14,7 @@ from typing import Any
 
 from sensorium.errors import PluginError, nearest
 
-KINDS = ("modalities", "encoders", "views", "objectives", "sources", "evaluators", "recipes", "commands")
+KINDS = ("modalities", "encoders", "views", "objectives", "sources", "evaluators", "exporters", "recipes", "commands")
 SINGULAR = {
     "modalities": "modality",
     "encoders": "encoder",
@@ -22,6 +22,7 @@ SINGULAR = {
     "objectives": "objective",
     "sources": "source",
     "evaluators": "evaluator",
+    "exporters": "exporter",
     "recipes": "recipe",
     "commands": "command",
 }
@@ -32,6 +33,7 @@ CONTRACTS = {
     "objectives": "Objective",
     "sources": "Source",
     "evaluators": "Evaluator",
+    "exporters": "Exporter",
 }
 """What a class of each kind derives from, in `sensorium.contracts`."""
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sensorium import collectives
 from sensorium.errors import Interrupted
+from sensorium.gradient_cache import GradientCache
 from sensorium.learner import make_views
 from sensorium.optim import rate_at, set_rate
 from sensorium.preparation import Training
@@ -67,11 +68,15 @@ def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome
     set_rate(t.optimizer, rate_at(step, t.steps, t.recipe.optimizer))
     t.guard.remember()
     losses = []
+    if recipe.gradient_cache:
+        outcome, parts = backward_joined(t, step, parts), []
+        losses.append(outcome.loss.detach())
     for i, records in enumerate(parts):
         seed_globals(seed, "step", step, rank, i)
-        views = make_views(records, t.plan.generators, generator(seed, "views", step, rank, i, device=t.device))
+        rng = generator(seed, "views", step, rank, i, device=t.device)
+        views = make_views(records, t.plan.generators, rng, t.negatives)
         with t.fabric.no_backward_sync(t.module, enabled=i < len(parts) - 1):
-            outcome: Outcome = t.module(views)
+            outcome = t.module(views)
             t.fabric.backward(outcome.loss / len(parts))
         losses.append(outcome.loss.detach())
     t.learner.hold(t.plan.unlocking, step / t.steps)
@@ -86,6 +91,22 @@ def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome
     if t.average is not None:
         t.average.update_parameters(t.learner)
     return outcome, loss
+
+
+def backward_joined(t: Training, step: int, parts: list[RecordBatch]) -> Outcome:
+    """Find the gradient of one loss over all parts, holding the activations of one; returns its outcome."""
+    names = t.recipe.seed, "step", step, t.fabric.global_rank
+    rngs = [generator(t.recipe.seed, "views", *names[2:], i, device=t.device) for i in range(len(parts))]
+    made = zip(parts, rngs, strict=True)
+    views = [make_views(records, t.plan.generators, rng, t.negatives) for records, rng in made]
+    cache = GradientCache(parts, views, t.learner.encoders, *names)
+    with t.fabric.no_backward_sync(t.module):
+        outcome: Outcome = t.module(cache.views, cache.loss)
+        t.fabric.backward(outcome.loss)
+    for i, of_part in enumerate(views):
+        with t.fabric.no_backward_sync(t.module, enabled=i < len(parts) - 1):
+            t.fabric.backward(t.module(of_part, cache.replay(i)).loss)
+    return outcome
 
 
 def record(t: Training, outcome: Outcome, losses: list[Tensor]) -> None:

@@ -21,18 +21,19 @@ FLOORS = [
     {"types", "errors"},
     {"contracts", "losses", "heads", "decoder", "negatives", "teacher", "collectives", "randomness"},
     {"hookspecs", "registry", "extensions", "options", "files"},
-    {"recipe", "data", "learner", "optim", "distributed", "checkpoint", "assembly", "scale"},
-    {"run", "model", "monitor", "preparation", "trainer", "evaluation", "testing"},
+    {"recipe", "data", "learner", "gradient_cache", "optim", "distributed", "checkpoint", "assembly", "scale"},
+    {"run", "model", "monitor", "preparation", "trainer", "evaluation", "mining", "exporters", "testing"},
     {"api", "matrix", "cli", "__main__"},
 ]
 """Rooms of core from the ground up: a room imports those of its own floor and of the floors before it."""
 PUBLIC = {"types", "errors", "contracts", "losses", "heads", "collectives"}
 """What modalities and plugins may import, beside the names of `sensorium` itself."""
 SHARED = {
-    "modalities": ("sensorium.modalities.signal",),
+    "modalities": ("sensorium.modalities.signal", "sensorium.modalities.open_clip"),
     "plugins/hardnegative": ("sensorium.plugins.contrastive", "sensorium.plugins.crossmodal"),
 }
-"""What several parts of a tree share: time series and sound are signals; methods of hard negatives are settings."""
+"""What several parts of a tree share: time series and sound are signals, open_clip has towers of two modalities, and
+methods of hard negatives are settings of others."""
 HEAVY = {"torch", "numpy", "PIL", "sklearn", "transformers", "timm"}
 CLEAN = "import sys; sys.modules.update({name: None for name in %r}); "
 """Makes an import of any of these names fail."""

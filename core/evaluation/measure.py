@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import pickle
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import torch
@@ -114,6 +117,11 @@ class Measurement:
     def _key(self, name: str) -> Record:
         return self.source.key(self._positions[name])
 
+    def values(self, ids: Sequence[str], modalities: Iterable[str]) -> dict[str, list[Hashable]]:
+        """Return, for each modality, what tells the raw values of some records apart; None where one is absent."""
+        records = [self.source[self._positions[name]].values for name in ids]
+        return {name: [_identity(values.get(self.plan.fields[name])) for values in records] for name in modalities}
+
     def positions(self, part: str) -> np.ndarray:
         """Return the source positions of a part."""
         if part == "all":
@@ -160,7 +168,7 @@ class Measurement:
             results = [
                 [
                     Found(
-                        self._preview(test.ids[found[column]], target),
+                        self.preview(test.ids[found[column]], target),
                         f"{score:.2f}",
                         test.groups[found[column]] == test.groups[row],
                     )
@@ -168,15 +176,20 @@ class Measurement:
                 ]
                 for i, row in enumerate(chosen)
             ]
-            pictures = [self._preview(test.ids[row], query) for row in chosen]
+            pictures = [self.preview(test.ids[row], query) for row in chosen]
             sheet = contact_sheet(pictures, results, f"{query} -> {target}, {len(found)} to choose from")
             path = self.run.evaluations / f"sheet-{query}-to-{target}.png"
             write_atomically(path, lambda part, sheet=sheet: sheet.save(part, format="PNG"))
 
-    def _preview(self, name: str, modality: str) -> Image.Image:
-        """Draw one record's value of one modality."""
+    def preview(self, name: str, modality: str) -> Image.Image:
+        """Draw a record's value of a modality that draws, by the record's id."""
         decoder = Decoder(self.source, {modality: self.plan.fields[modality]}, self.plan.modalities)
         decoded = decoder[0, np.array([self._positions[name]])]
         assert decoded.records is not None, f"{name} was decoded before"
         part = self.plan.modalities[modality]
         return part.preview(part.examples(decoded.records.batches[modality])[0])
+
+
+def _identity(raw: Any) -> Hashable:
+    """Return what equal raw values share: texts and paths are themselves, others are known by a hash."""
+    return raw if raw is None or isinstance(raw, str) else blake2b(pickle.dumps(raw), digest_size=16).digest()

@@ -12,6 +12,7 @@ def sensorium_register_evaluators(register):
     register("retrieval", f"{home}.retrieval:Retrieval", summary="find one modality's records by another's")
     register("zero-shot", f"{home}.zero_shot:ZeroShot", summary="name classes by prompts, without training")
     register("pairs", f"{home}.pairs:Pairs", summary="rank pairs by similarity as a numeric label does")
+    register("modality-gap", f"{home}.modality_gap:ModalityGap", summary="how far apart modalities lie in their space")
     register("knn", f"{home}.knn:KNN", summary="classify by the nearest training records")
     register("linear", f"{home}.linear:Linear", summary="classify by logistic regression")
     register("svm", f"{home}.svm:SVM", summary="classify by a support vector machine")

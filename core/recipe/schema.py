@@ -34,10 +34,23 @@ class Part(BaseModel):
         return dict(self.model_extra or {})
 
 
+class Negatives(Section):
+    """Mined negatives, which the objective meets as wrong values of the modality they were mined in."""
+
+    path: str = Field(description="the Parquet file that `sensorium mine` wrote")
+    count: PositiveInt = Field(1, description="negatives of each record, hardest first")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+
 class Data(Section):
     """Where records come from and how they are fed."""
 
     source: Part | None = Field(None, description="the source of records; None when `fit` is handed one")
+    negatives: Negatives | None = Field(None, description="mined negatives of the records: a file, or path and count")
     neighbours: str | None = Field(
         None, description="a Parquet file that `sensorium mine` wrote: records and their negatives come in one batch"
     )
@@ -113,6 +126,11 @@ class Train(Section):
     accumulate: PositiveInt = Field(
         1, description="parts that one batch is cut into; contrastive losses then see one part's negatives"
     )
+    gradient_cache: bool = Field(
+        False,
+        description="with accumulate: one loss over all parts, so that negatives are those of the whole batch; "
+        "every part is encoded twice",
+    )
     clip: PositiveFloat | None = Field(1.0, description="largest norm of the gradient; None leaves it")
     ema: float | None = Field(
         None, gt=0, lt=1, description="decay of averaged weights, which evaluation and export then use"
@@ -123,6 +141,14 @@ class Train(Section):
     def _one_length(self) -> Self:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give exactly one of epochs and steps")
+        return self
+
+    @model_validator(mode="after")
+    def _cache_has_parts(self) -> Self:
+        if self.gradient_cache and self.accumulate == 1:
+            raise ValueError("gradient_cache joins the parts of a batch: set accumulate to 2 or more")
+        if self.gradient_cache and self.compile:
+            raise ValueError("gradient_cache runs encoders twice by hand, which compile cannot follow: leave one off")
         return self
 
 

@@ -39,7 +39,7 @@ sensorium_matrix = {
 
 
 sensorium_options = {
-    "encoders/open-clip-text": {"arch": "ViT-S-32-alt", "modality": {"tokenizer": "open_clip:ViT-S-32-alt"}},
+    "encoders/open-clip-text": {"model": "ViT-S-32-alt", "modality": {"tokenizer": "open_clip:ViT-S-32-alt"}},
     "encoders/transformers": f"{_HOME}.samples:tiny_transformer",
     "sources/corpus": f"{_HOME}.samples:corpus",
 }

@@ -29,9 +29,16 @@ def tiny_transformer() -> dict[str, Any]:
         path.mkdir()
         (path / "vocab.txt").write_text("\n".join(WORDS), encoding="utf-8")
         BertTokenizer(str(path / "vocab.txt")).save_pretrained(path)
-        shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+        config = BertConfig(
+            vocab_size=len(WORDS),
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=64,
+        )
         with torch.random.fork_rng([]):
-            BertModel(BertConfig(vocab_size=len(WORDS), max_position_embeddings=64, **shape)).save_pretrained(path)
+            BertModel(config).save_pretrained(path)
     return {"model": str(path), "modality": {"tokenizer": f"transformers:{path}", "length": 32}}
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from sensorium.errors import PluginError, RecipeError, nearest
+from sensorium.modalities.open_clip import configuration
 from sensorium.modalities.text.batch import PAD
 
 MASK, START, END, UNKNOWN = 1, 2, 3, 4
@@ -185,13 +186,7 @@ class OpenClip(Tokenizer):
     def __init__(self, arch: str) -> None:
         import open_clip
 
-        config = open_clip.get_model_config(arch)
-        if config is None:
-            raise RecipeError(
-                f"open_clip knows no architecture '{arch}'{nearest(arch, open_clip.list_models())}; "
-                "`open_clip.list_models()` names them all."
-            )
-        if name := config["text_cfg"].get("hf_tokenizer_name"):
+        if name := configuration(arch)["text_cfg"].get("hf_tokenizer_name"):
             raise RecipeError(f"'{arch}' does not use open_clip's own tokenizer: write 'transformers:{name}'.")
         self._model = open_clip.get_tokenizer(arch)
         self.start, self.end = (self._model.sot_token_id,), (self._model.eot_token_id,)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import open_clip
+from torch import Tensor
 
 from sensorium import Encoder, Features, SensoriumError
-from sensorium.errors import nearest
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders.normalise import Normalise
 from sensorium.modalities.image.modality import ImageModality
+from sensorium.modalities.open_clip import LOCAL, configuration, projected
 
 
 class OpenClipImage(Encoder):
@@ -20,8 +22,9 @@ class OpenClipImage(Encoder):
 
     Args:
         modality: the image modality, of three channels.
-        model: name of the architecture in open_clip, such as ViT-B-32 or RN50.
-        checkpoint: path of a file with weights of the whole model (safetensors or PyTorch).
+        model: name of the architecture in open_clip, such as ViT-B-32 or RN50; or local-dir:PATH, a folder with a
+            configuration and weights, as open_clip and `sensorium export --format open-clip` write it.
+        checkpoint: path of a file with weights of the whole model (safetensors or PyTorch); a folder brings its own.
         mean: mean of the pixels in [0, 1], by colour; default that of the architecture.
         std: their deviation; likewise.
     """
@@ -35,15 +38,16 @@ class OpenClipImage(Encoder):
         std: list[float] | None = None,
     ) -> None:
         super().__init__()
-        if model not in open_clip.list_models():
-            raise SensoriumError(f"open_clip has no model '{model}'{nearest(model, open_clip.list_models())}.")
+        self.model, self.config = model, configuration(model)
         if modality.channels != 3:
             raise SensoriumError(
                 f"The models of open_clip see 3 channels, the modality 'image' has {modality.channels}."
             )
         if checkpoint and not Path(checkpoint).is_file():
             raise SensoriumError(f"There is no file of weights {checkpoint}.")
-        if "hf_model_name" in open_clip.get_model_config(model)["text_cfg"]:
+        if checkpoint and model.startswith(LOCAL):
+            raise SensoriumError(f"'{model}' brings its own weights: leave out checkpoint, or name an architecture.")
+        if "hf_model_name" in self.config["text_cfg"]:
             raise SensoriumError(
                 f"open_clip builds '{model}' only with its text tower from a model hub; choose one with its own, "
                 "such as ViT-B-32."
@@ -58,10 +62,34 @@ class OpenClipImage(Encoder):
             raise SensoriumError(
                 f"The model '{model}' cannot be made{origin} for {height}x{width} pixels: {error or 'no fit'}."
             ) from error
-        config = self.visual.preprocess_cfg
-        self.normalise = Normalise(3, mean or config["mean"], std or config["std"])
-        self.dim = open_clip.get_model_config(model)["embed_dim"]
+        pixels = self.visual.preprocess_cfg
+        self.mean, self.std, self.size = mean or pixels["mean"], std or pixels["std"], modality.size
+        self.normalise = Normalise(3, self.mean, self.std)
+        self.dim = self.config["embed_dim"]
 
     def forward(self, batch: ImageBatch) -> Features:
         """Encode pictures to features."""
         return Features(self.visual(self.normalise(batch)))
+
+    def open_clip(self, head_ED: Tensor) -> dict[str, Any]:
+        """Return this side of a model of open_clip, with a linear map (E, D) behind the tower made part of it."""
+        height, width = self.size
+        size = height if height == width else [height, width]
+        vision = {**self.config["vision_cfg"], "image_size": size}
+        if "timm_model_name" in vision:
+            vision["timm_model_pretrained"] = False
+        return {
+            "side": "vision",
+            "width": head_ED.shape[1],
+            "config": vision,
+            "quick_gelu": bool(self.config.get("quick_gelu", False)),
+            "weights": projected(self.visual, ("proj", "attnpool.c_proj", "head.proj"), head_ED),
+            "preprocess": {
+                "size": size,
+                "mode": "RGB",
+                "mean": list(self.mean),
+                "std": list(self.std),
+                "interpolation": "bilinear",
+                "resize_mode": "shortest",
+            },
+        }

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import open_clip
 import torch.nn.functional as F
 from open_clip.factory import load_state_dict
 from open_clip.model import _build_text_tower
 from torch import Tensor
 
 from sensorium import Encoder, Features
-from sensorium.errors import RecipeError, nearest
+from sensorium.errors import RecipeError
+from sensorium.modalities.open_clip import LOCAL, configuration, projected
 from sensorium.modalities.text.batch import PAD, TextBatch
 
 if TYPE_CHECKING:
@@ -24,30 +25,34 @@ class OpenClipText(Encoder):
     The modality's tokenizer must be "open_clip:ARCH" of the same architecture.
 
     Args:
-        arch: name of the architecture; `open_clip.list_models()` names them all.
-        checkpoint: a local file with weights of the whole model or of the tower; random weights without one.
+        model: name of the architecture; `open_clip.list_models()` names them all; or local-dir:PATH, a folder with a
+            configuration and weights, as open_clip and `sensorium export --format open-clip` write it.
+        checkpoint: a local file with weights of the whole model or of the tower; random weights without one. A folder
+            brings its own.
     """
 
-    def __init__(self, modality: TextModality, arch: str = "ViT-B-32", checkpoint: str | None = None) -> None:
+    def __init__(self, modality: TextModality, model: str = "ViT-B-32", checkpoint: str | None = None) -> None:
         super().__init__()
-        config = open_clip.get_model_config(arch)
-        if config is None:
-            raise RecipeError(f"open_clip knows no architecture '{arch}'{nearest(arch, open_clip.list_models())}.")
+        self.config = config = configuration(model)
         text = config["text_cfg"]
         if name := text.get("hf_model_name"):
-            raise RecipeError(f"The text tower of '{arch}' is '{name}': use the encoder 'transformers' for it.")
+            raise RecipeError(f"The text tower of '{model}' is '{name}': use the encoder 'transformers' for it.")
         self.dim = config["embed_dim"]
         self.tower = _build_text_tower(self.dim, text, config.get("quick_gelu", False))
         if modality.tokenizer.size != self.tower.vocab_size or modality.length > self.tower.context_length:
             raise RecipeError(
-                f"The text tower of '{arch}' reads {self.tower.context_length} tokens of a vocabulary of "
+                f"The text tower of '{model}' reads {self.tower.context_length} tokens of a vocabulary of "
                 f"{self.tower.vocab_size}, the modality gives {modality.length} of {modality.tokenizer.size}: set the "
-                f"tokenizer to 'open_clip:{arch}' and the length to at most {self.tower.context_length}."
+                f"tokenizer to 'open_clip:{model}' and the length to at most {self.tower.context_length}."
             )
+        if model.startswith(LOCAL):
+            if checkpoint is not None:
+                raise RecipeError(f"'{model}' brings its own weights: leave out checkpoint, or name an architecture.")
+            checkpoint = str(Path(model.removeprefix(LOCAL), "open_clip_model.safetensors"))
         if checkpoint is not None:
-            self._load(arch, checkpoint)
+            self._load(model, checkpoint)
 
-    def _load(self, arch: str, checkpoint: str) -> None:
+    def _load(self, model: str, checkpoint: str) -> None:
         """Load the tower out of a checkpoint, whose keys may carry the prefix of a whole model."""
         try:
             weights: dict[str, Tensor] = load_state_dict(checkpoint)
@@ -58,7 +63,7 @@ class OpenClipText(Encoder):
         unlike = [n for n, w in wanted.items() if n not in weights or weights[n].shape != w.shape]
         if unlike:
             raise RecipeError(
-                f"The checkpoint '{checkpoint}' is not one of '{arch}': {len(unlike)} of {len(wanted)} tensors of the "
+                f"The checkpoint '{checkpoint}' is not one of '{model}': {len(unlike)} of {len(wanted)} tensors of the "
                 f"text tower are absent or of another shape, the first is '{unlike[0]}'."
             )
         self.tower.load_state_dict({name: weights[name] for name in wanted})
@@ -67,3 +72,13 @@ class OpenClipText(Encoder):
         """Encode texts to pooled (B, D), padded to the one length that the tower reads."""
         ids_BT = F.pad(batch.ids, (0, self.tower.context_length - batch.ids.shape[1]), value=PAD)
         return Features(self.tower(ids_BT))
+
+    def open_clip(self, head_ED: Tensor) -> dict[str, Any]:
+        """Return this side of a model of open_clip, with a linear map (E, D) behind the tower made part of it."""
+        return {
+            "side": "text",
+            "width": head_ED.shape[1],
+            "config": self.config["text_cfg"],
+            "quick_gelu": bool(self.config.get("quick_gelu", False)),
+            "weights": projected(self.tower, ("text_projection",), head_ED),
+        }

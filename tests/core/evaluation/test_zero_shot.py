@@ -96,3 +96,39 @@ def test_refuses_in_a_sentence():
     evaluator.fit(pictures(["cat", "dog"]))
     with pytest.raises(SensoriumError, match="share no space"):
         evaluator.measure(pictures(["cat"]))
+
+
+def test_gives_the_accuracy_of_open_clip_on_the_same_embeddings():
+    """Its classifier of prompt ensembles, and its way of counting, on random embeddings that are often wrong."""
+    import open_clip
+
+    rng = torch.Generator().manual_seed(0)
+    known: dict[str, torch.Tensor] = {}
+
+    def encode(texts):
+        return torch.stack([known.setdefault(text, torch.randn(8, generator=rng)) for text in texts])
+
+    class Model:
+        def encode_text(self, texts, normalize):
+            return torch.nn.functional.normalize(encode(texts), dim=-1)
+
+    class Texts(list):
+        def to(self, device):
+            return self
+
+    templates, words = ("a {}", "the {}!", "{} or not"), list(WORDS)
+    weights_DC = open_clip.build_zero_shot_classifier(
+        Model(), Texts, words, [lambda c, t=t: t.replace("{}", c) for t in templates], None, "cpu", use_tqdm=False
+    )
+    labels = [words[i] for i in torch.randint(len(words), (300,), generator=rng).tolist()]
+    x = np.stack([(weights_DC[:, words.index(w)] + 0.7 * torch.randn(8, generator=rng)).numpy() for w in labels])
+    order = (torch.from_numpy(x) @ weights_DC).topk(5, dim=1).indices
+    right = order == torch.tensor([words.index(w) for w in labels])[:, None]
+    records = table({"image": x}, {"animal": labels}, prefix="q")
+    evaluator = ZeroShot(query="image", prompts="text", templates=templates)
+    evaluator.prepare(lambda **values: {name: encode(texts) for name, texts in values.items()})
+    evaluator.fit(records)
+    figures = evaluator.measure(records)
+    assert figures["top-1 accuracy"] == pytest.approx(right[:, 0].float().mean().item())
+    assert figures["top-5 accuracy"] == pytest.approx(right.any(1).float().mean().item())
+    assert 0.2 < figures["top-1 accuracy"] < 0.9

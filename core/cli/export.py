@@ -1,0 +1,21 @@
+"""`sensorium export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    run: Annotated[str, typer.Argument(help="The run folder.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write, new or empty.")],
+    format: Annotated[str, typer.Option(help="How; `sensorium list exporters` shows the formats.")] = "encoders",
+    checkpoint: Annotated[str, typer.Option(help="final, best, last, or a step number.")] = "final",
+) -> None:
+    """Write what a run learned as files that others read, and say how to load them."""
+    from sensorium import api
+
+    lines = api.export(run, out, format, checkpoint=checkpoint)
+    typer.echo(f"Wrote {out}. To load it:\n\n{lines}")

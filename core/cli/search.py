@@ -1,0 +1,35 @@
+"""`sensorium search`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+
+def search(
+    run: Annotated[str, typer.Argument(help="The run folder.")],
+    query: Annotated[str, typer.Argument(help="A text, or the path of a file.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="key.sub=value, applied to the run's recipe, such as data.source.path=..."),
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="The modality that the query is of; default: one that fits.")] = None,
+    target: Annotated[str | None, typer.Option(help="The modality that is searched; default: another one.")] = None,
+    part: Annotated[str, typer.Option(help="train, val, test or all.")] = "all",
+    count: Annotated[int, typer.Option(help="How many records to find.")] = 10,
+    checkpoint: Annotated[str, typer.Option(help="final, best, last, or a step number.")] = "final",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Find the records that lie nearest to a text or a file."""
+    from sensorium import api
+    from sensorium.cli.output import show_log
+
+    show_log()
+    found = api.search(run, query, overrides or [], by=by, target=target, part=part, count=count, checkpoint=checkpoint)
+    if as_json:
+        typer.echo(json.dumps([{"id": name, "score": score} for name, score in found], indent=2, ensure_ascii=False))
+    else:
+        for name, score in found:
+            typer.echo(f"{score:.3f}  {name}")

@@ -1,0 +1,1 @@
+"""How what a run learned leaves it as files that others read."""

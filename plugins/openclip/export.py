@@ -1,0 +1,87 @@
+"""The exporter to open_clip."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from safetensors.torch import save_file
+
+from sensorium import Exporter, SensoriumError
+
+CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+"""The names that open_clip looks for."""
+
+
+class OpenClip(Exporter):
+    """Writes a folder from which open_clip makes the model, `local-dir:PATH`, with the same embeddings.
+
+    The run has one encoder that is a vision tower of open_clip and one that is a text tower; each says so by a method
+    `open_clip`. The objective's linear map to the joint space goes into the towers' own last projections. Its scale
+    (`log_scale`) and bias (`bias`) become the model's, where it has them.
+    """
+
+    def export(self, model, folder):
+        """Write the folder."""
+        objective = model.learner.objective
+        sides, seen = {}, set()
+        for name, encoder in model.learner.encoders.items():
+            if not hasattr(encoder, "open_clip") or id(encoder) in seen:
+                continue
+            seen.add(id(encoder))
+            side = encoder.open_clip(_joint_map(objective, name, encoder))
+            if side["side"] in sides:
+                raise SensoriumError(f"The run has two {side['side']} towers of open_clip; its models have one.")
+            sides[side["side"]] = side
+        if len(sides) != 2:
+            kinds = ", ".join(f"{name}: {type(e).__name__}" for name, e in model.learner.encoders.items())
+            raise SensoriumError(
+                "The format open-clip is for runs whose encoders are the two towers of an open_clip architecture "
+                f"(open-clip-image and open-clip-text), not {kinds}; the format 'encoders' takes any."
+            )
+        vision, text = sides["vision"], sides["text"]
+        config = {
+            "embed_dim": vision["width"],
+            "vision_cfg": vision["config"],
+            "text_cfg": text["config"],
+            "custom_text": True,
+        }
+        if vision["quick_gelu"] != text["quick_gelu"]:
+            raise SensoriumError("One tower was made for QuickGELU and the other not; open_clip takes one for both.")
+        if vision["quick_gelu"]:
+            config["quick_gelu"] = True
+        weights = {f"visual.{key}": tensor for key, tensor in vision["weights"].items()}
+        weights |= {f"text.{key}": tensor for key, tensor in text["weights"].items()}
+        for theirs, ours in (("logit_scale", "log_scale"), ("logit_bias", "bias")):
+            if (learned := getattr(objective, ours, None)) is not None:
+                weights[theirs] = learned.detach().squeeze()
+        weights.setdefault("logit_scale", torch.tensor(1 / 0.07).log())
+        if "logit_bias" in weights:
+            config["init_logit_bias"] = float(weights["logit_bias"])
+        told = {"model_cfg": config, "preprocess_cfg": vision["preprocess"]}
+        (folder / CONFIG).write_text(json.dumps(told, indent=1), encoding="utf-8")
+        save_file(
+            {key: tensor.detach().cpu().clone().contiguous() for key, tensor in weights.items()}, folder / WEIGHTS
+        )
+        return (
+            f'model, preprocess = open_clip.create_model_from_pretrained("local-dir:{folder}")\n'
+            f'tokenizer = open_clip.get_tokenizer("local-dir:{folder}")'
+        )
+
+
+@torch.no_grad()
+def _joint_map(objective, name, encoder):
+    """Return the objective's map from features to the joint space as a matrix (E, D).
+
+    Raises:
+        SensoriumError: when it is not linear.
+    """
+    weight = next(encoder.parameters())
+    eye = torch.eye(encoder.dim, device=weight.device, dtype=weight.dtype)
+    head_ED = objective.embed(name, eye)
+    tried = torch.linspace(-1, 2, 3 * encoder.dim, device=weight.device, dtype=weight.dtype).reshape(3, -1)
+    if not torch.allclose(objective.embed(name, tried), tried @ head_ED, rtol=1e-3, atol=1e-3):
+        raise SensoriumError(
+            f"The objective maps '{name}' to the joint space by more than a linear map; open_clip has no place for it."
+        )
+    return head_ED

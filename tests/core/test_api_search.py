@@ -1,0 +1,73 @@
+"""Searching a run, and runs side by side."""
+
+import json
+
+import pytest
+
+import sensorium
+from sensorium.errors import RunError
+from sensorium.evaluation.between import compare_runs
+from tests import toys
+
+RETRIEVAL = {"evaluators": {"retrieval": {"positives": "record"}}}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folders = [tmp_path_factory.mktemp("runs") / name for name in ("one", "two")]
+    for seed, folder in enumerate(folders):
+        recipe = toys.pair_recipe(seed=seed, evaluate=RETRIEVAL) | {"train": {"epochs": 20, "accelerator": "cpu"}}
+        sensorium.fit(recipe, source=toys.vectors(count=200), run_dir=folder, extensions=toys.extensions())
+    return folders
+
+
+def test_a_value_finds_its_partner_first_or_soon(runs):
+    source = toys.vectors(count=200)
+    ranks = []
+    for i in range(20):
+        found = sensorium.search(
+            runs[0], source[i].values["a"], by="a", count=50, source=source, extensions=toys.extensions()
+        )
+        assert len(found) == 50
+        scores = [score for _, score in found]
+        assert scores == sorted(scores, reverse=True)
+        names = [name for name, _ in found]
+        ranks.append(names.index(str(i)) if str(i) in names else 50)
+    assert sorted(ranks)[10] < 10
+
+
+def test_a_value_finds_itself_among_its_own_modality(runs):
+    source = toys.vectors(count=200)
+    found = sensorium.search(
+        runs[0], source[7].values["b"], by="b", target="b", count=1, source=source, extensions=toys.extensions()
+    )
+    assert found == [("7", pytest.approx(1.0, abs=1e-5))]
+
+
+def test_a_modality_that_is_not_there_is_named(runs):
+    with pytest.raises(RunError, match="no modality 'c'"):
+        sensorium.search(runs[0], "1", by="c", source=toys.vectors(count=200), extensions=toys.extensions())
+
+
+def test_runs_stand_side_by_side(runs, tmp_path):
+    table = compare_runs(runs)["retrieval"]
+    assert [row.name for row in table.rows] == ["chance", *map(str, runs)]
+    told = [json.loads((run / "evaluations" / "retrieval.json").read_text()) for run in runs]
+    for row, of_run in zip(table.rows[1:], told, strict=True):
+        assert row.figures["a->b mrr"].mean == of_run["rows"]["trained"]["figures"]["a->b mrr"]["mean"]
+        assert not row.notes
+
+
+def test_runs_on_other_records_say_so(runs, tmp_path):
+    other = tmp_path / "other"
+    recipe = toys.pair_recipe(evaluate=RETRIEVAL)
+    sensorium.fit(recipe, source=toys.vectors(count=100), run_dir=other, extensions=toys.extensions())
+    table = compare_runs([runs[0], other])["retrieval"]
+    assert not table.rows[1].notes
+    assert "figures do not compare" in next(iter(table.rows[2].notes))
+    with pytest.raises(RunError, match="two runs or more"):
+        compare_runs(runs[:1])
+    for path in (other / "evaluations").iterdir():
+        path.unlink()
+    with pytest.raises(RunError, match="no evaluation in common"):
+        compare_runs([runs[0], other])

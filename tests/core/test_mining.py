@@ -1,0 +1,242 @@
+"""Mined negatives are those of a plain loop over all pairs; what may be a positive is never among them."""
+
+import json
+from importlib.metadata import EntryPoint
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sensorium
+from sensorium import Needs, hookimpl, mining
+from sensorium.contracts import FeatureTable
+from sensorium.data.mined import SCHEMA
+from sensorium.errors import RecipeError, SensoriumError
+from sensorium.extensions import load_extensions
+from sensorium.mining import Rules, mine_table
+from sensorium.plugins.crossmodal.clip import CLIP
+from tests import toys
+
+EVERYTHING = Rules(count=10_000, ranks=(1, 10_000), margin=0.0)
+
+
+def table(n=40, seed=0, groups=None, missing=0.0, noise=1.0):
+    rng = np.random.default_rng(seed)
+    a = rng.standard_normal((n, 6)).astype(np.float32)
+    b = (a + noise * rng.standard_normal((n, 6))).astype(np.float32)
+    present = {"a": rng.random(n) >= missing, "b": rng.random(n) >= missing}
+    features = {name: np.where(present[name][:, None], x, np.nan) for name, x in (("a", a), ("b", b))}
+    return FeatureTable([f"r{i}" for i in range(n)], features, present, {}, groups or [f"g{i}" for i in range(n)])
+
+
+def unit(x):
+    return x / np.linalg.norm(x)
+
+
+def by_loop(t, query, target, rules, values=None):
+    """The rules as their sentences say them, one pair at a time."""
+
+    def alike(i, j, modality):
+        x = t.features[modality]
+        known = values and values[modality][i] is not None and values[modality][i] == values[modality][j]
+        return known or np.linalg.norm(unit(x[i]) - unit(x[j])) <= mining.IDENTICAL
+
+    asking, targets = (np.flatnonzero(t.present[name]).tolist() for name in (query, target))
+    found = []
+    for q in asking:
+        positives = [p for p in targets if t.groups[p] == t.groups[q]]
+        if not positives:
+            continue
+        kin = {t.groups[r] for r in asking if alike(q, r, query)}
+        forbidden = [p for p in targets if t.groups[p] in kin]
+        others = [n for n in targets if not any(alike(n, p, target) for p in forbidden)]
+
+        def cosine(j, q=q):
+            return float(unit(t.features[query][q]) @ unit(t.features[target][j]))
+
+        bar = min(cosine(p) for p in positives)
+        bar -= rules.margin * abs(bar)
+        ranked = sorted(others, key=lambda j: -cosine(j))
+        window = [(rank, j) for rank, j in enumerate(ranked, 1) if rules.ranks[0] <= rank <= rules.ranks[1]]
+        kept = [(rank, j) for rank, j in window if cosine(j) <= bar][: rules.count]
+        found += [(t.ids[q], t.ids[j], rank) for rank, j in kept]
+    return found
+
+
+def triples(mined):
+    return list(zip(mined.queries, mined.negatives, mined.ranks.tolist(), strict=True))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 10**6),
+    sizes=st.integers(1, 4),
+    first=st.integers(1, 4),
+    margin=st.sampled_from([0.0, 0.1, 0.5]),
+    missing=st.sampled_from([0.0, 0.4]),
+    pair=st.sampled_from([("a", "b"), ("b", "a"), ("a", "a")]),
+    twins=st.booleans(),
+)
+def test_agrees_with_the_loop(seed, sizes, first, margin, missing, pair, twins):
+    t = table(24, seed, [f"g{i // sizes}" for i in range(24)], missing)
+    values = None
+    if twins:  # some records repeat a value of another group, some an embedding
+        t.features["b"][5] = t.features["b"][20]
+        t.features["a"][7] = t.features["a"][15]
+        t.present["b"][[5, 20]] = t.present["a"][[7, 15]] = True
+        t.features["b"][[5, 20]] = 1.0
+        t.features["a"][[7, 15]] = -1.0
+        own = [i if i in (3, 5, 7, 15, 20, 22) else i % 17 for i in range(24)]  # 17 is of one value with 0, and so on
+        values = {name: [own[i] if t.present[name][i] else None for i in range(24)] for name in ("a", "b")}
+    rules = Rules(count=3, ranks=(first, first + 5), margin=margin)
+    alike = {"r20": "r5", "r15": "r7"} if twins else {}  # which of two equal ones comes first is nobody's business
+    mined, looped = triples(mine_table(t, *pair, rules, values)), by_loop(t, *pair, rules, values)
+    named = [[(q, alike.get(n, n), rank) for q, n, rank in found] for found in (mined, looped)]
+    assert named[0] == named[1]
+
+
+@pytest.mark.parametrize("index", ["torch", "faiss"])
+def test_blocks_and_indices_agree(index, monkeypatch):
+    if index == "faiss":
+        pytest.importorskip("faiss")
+    t = table(300, groups=[f"g{i // 3}" for i in range(300)])
+    whole = mine_table(t, "a", "b", Rules(), index="torch")
+    monkeypatch.setattr(mining, "HELD", 300 * 7)  # seven queries at a time
+    parted = mine_table(t, "a", "b", Rules(), index=index)
+    assert triples(parted) == triples(whole)
+    np.testing.assert_allclose(parted.scores, whole.scores, atol=1e-6)
+    assert parted.statistics.keys() == whole.statistics.keys()
+
+
+def test_a_collapsed_encoder_leaves_nothing_to_mine():
+    t = table(500)
+    t.features["b"][:] = 1.0
+    mined = mine_table(t, "a", "b", EVERYTHING)
+    assert len(mined) == 0
+    assert mined.statistics["queries without a negative"] == 500
+
+
+def test_twins_are_found_however_many_lie_between_them():
+    x = np.random.default_rng(0).standard_normal((2000, 32)).astype(np.float32)
+    x[1700:] = x[np.random.default_rng(1).integers(0, 1000, 300)] * 2  # the same direction
+    x[1600:1650] = x[0]
+    classes = mining._classes(mining.unit_rows(x), None)
+    rows = np.round(x / np.linalg.norm(x, axis=1, keepdims=True), 4)
+    assert len(np.unique(classes)) == len(np.unique(rows, axis=0))
+    assert len(set(classes[1600:1650]) | {classes[0]}) == 1
+
+
+def test_the_margin_holds_against_the_least_positive():
+    t = table(60, groups=[f"g{i // 2}" for i in range(60)])
+    mined = mine_table(t, "a", "b", Rules(count=50, margin=0.2))
+    assert (mined.scores <= mined.positive_scores - 0.2 * np.abs(mined.positive_scores) + 1e-6).all()
+    most = {
+        q: max(float(unit(t.features["a"][i]) @ unit(t.features["b"][j])) for j in (i, i ^ 1))
+        for i, q in enumerate(t.ids)
+    }
+    assert any(score < most[q] - 0.1 for q, score in zip(mined.queries, mined.positive_scores, strict=True))
+
+
+def test_chance_chooses_within_the_rules_and_repeats_itself():
+    t = table(200)
+    rules = Rules(count=3, ranks=(2, 30), choose="random", seed=1)
+    once, again = mine_table(t, "a", "b", rules), mine_table(t, "a", "b", rules)
+    assert triples(once) == triples(again)
+    allowed = set(triples(mine_table(t, "a", "b", Rules(count=100, ranks=(2, 30)))))
+    assert set(triples(once)) <= allowed
+    assert triples(once) != triples(mine_table(t, "a", "b", Rules(count=3, ranks=(2, 30))))
+
+
+def test_what_cannot_be_meant_is_refused():
+    for options, sentence in [
+        ({"count": 0}, "count of at least 1"),
+        ({"ranks": (5, 4)}, "ranks from 1 upwards"),
+        ({"margin": 1.0}, "below 1"),
+        ({"choose": "best"}, "'hardest' or 'random'"),
+    ]:
+        with pytest.raises(SensoriumError, match=sentence):
+            Rules(**options)
+    with pytest.raises(SensoriumError, match="not 'annoy'"):
+        mine_table(table(), "a", "b", Rules(), index="annoy")
+    t = table(4, groups=["w", "x", "y", "z"])
+    t.present["a"][:2], t.present["b"][2:] = False, False
+    with pytest.raises(SensoriumError, match="nothing to mine"):
+        mine_table(t, "a", "b", Rules())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mining") / "run"
+    toys_source = toys.vectors(count=200)
+    sensorium.fit(
+        toys.pair_recipe(evaluate={"evaluators": {}}), source=toys_source, run_dir=folder, extensions=toys.extensions()
+    )
+    return folder
+
+
+def test_a_run_is_mined_into_a_file_that_a_recipe_takes(run, tmp_path):
+    out, source = tmp_path / "negatives.parquet", toys.vectors(count=200)
+    mined = sensorium.mine(run, out, margin=0.0, source=source, extensions=toys.extensions())
+    assert len(mined) > 100
+    assert pq.read_schema(out).equals(SCHEMA)
+    told = json.loads(pq.read_schema(out).metadata[b"sensorium"])
+    assert told["about"]["target"] == told["about"]["field"] == "b"
+    assert told["statistics"] == mined.statistics
+    assert (tmp_path / "negatives.png").stat().st_size > 1000
+
+    recipe = toys.pair_recipe(evaluate={"evaluators": {}}) | {"objective": "with-wrong"}
+    recipe["data"] = recipe["data"] | {"negatives": {"path": str(out), "count": 2}}
+    extensions = load_extensions({}, [EntryPoint("toys", "tests.toys", "sensorium"), WITH_WRONG])
+    met.clear()
+    sensorium.fit(recipe, source=source, run_dir=tmp_path / "trained", extensions=extensions)
+    rows = {source.key(i).id: i for i in range(len(source))}
+    wanted = {tuple(source[rows[n]].values["b"].split()) for n in mined.negatives}
+    mean = json.loads((tmp_path / "trained" / "modalities" / "b.json").read_text())["mean"]
+    seen = {tuple(f"{value + mean:.5f}" for value in row) for row in met}
+    assert len(seen) > 50
+    assert len(seen - wanted) < 0.1 * len(seen)  # but for the last digit of some
+    with pytest.raises(RecipeError, match=r"'without-wrong' makes no use of data\.negatives; objectives that do"):
+        sensorium.fit(recipe | {"objective": "without-wrong"}, source=source, extensions=extensions)
+
+
+met = []
+
+
+class WithWrong(CLIP):
+    """CLIP that remembers the wrong rows it is given."""
+
+    needs = Needs(views=1, modalities="many", wrong=True)
+
+    def forward(self, views, encode):
+        wrong = [view for view in views["b"] if view.wrong]
+        assert not any(view.wrong for view in views["a"])
+        assert [view.modality for view in wrong] == ["b", "b"]
+        assert all(len(view) == int(view.present.sum()) for view in wrong)
+        met.extend(row for view in wrong for row in view.batch.values.tolist())
+        return super().forward({name: of_name[:1] for name, of_name in views.items()}, encode)
+
+
+class WithoutWrong(CLIP):
+    """CLIP that has no use for wrong rows."""
+
+    needs = Needs(views=1, modalities="many")
+
+
+@hookimpl
+def sensorium_register_objectives(register):
+    register("with-wrong", "tests.core.test_mining:WithWrong", summary="meet wrong rows")
+    register("without-wrong", "tests.core.test_mining:WithoutWrong", summary="meet none")
+
+
+WITH_WRONG = EntryPoint("with-wrong", "tests.core.test_mining", "sensorium")
+
+
+def test_records_of_one_modality_are_mined_among_themselves(tmp_path):
+    source = toys.vectors(count=100)
+    sensorium.fit(toys.recipe(), source=source, run_dir=tmp_path / "run", extensions=toys.extensions())
+    mined = sensorium.mine(tmp_path / "run", part="all", source=source, extensions=toys.extensions())
+    assert mined.about["query"] == mined.about["target"] == "a"
+    assert mined.statistics["queries"] == 100
+    assert all(q != n for q, n in zip(mined.queries, mined.negatives, strict=True))

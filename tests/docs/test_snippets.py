@@ -1,0 +1,24 @@
+"""Python that pages show is run as far as no data and no downloaded weights are needed."""
+
+import sensorium
+from sensorium.assembly import make_plan
+from sensorium.extensions import load_extensions
+from sensorium.recipe import read_recipe
+
+from .pages import ROOT, blocks
+
+
+def test_fine_tuning_takes_ten_lines_whose_recipe_is_valid(monkeypatch):
+    block = blocks(ROOT / "docs" / "how-to" / "open-clip.md", "python")[0]
+    assert len([line for line in block.splitlines() if line.strip()]) <= 10
+    registry, plans = (extensions := load_extensions({}, [])).registry, []
+
+    def fit(recipe, overrides, run_dir):
+        plans.append(make_plan(read_recipe(recipe, registry, overrides), extensions))
+
+    monkeypatch.setattr(sensorium, "fit", fit, raising=False)
+    exec(block, {})
+    (plan,) = plans
+    towers = plan.recipe.modalities
+    assert towers["image"].encoder.options["checkpoint"] == towers["text"].encoder.options["checkpoint"]
+    assert plan.recipe.objective.options["dim"] == 512
