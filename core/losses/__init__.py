@@ -15,6 +15,7 @@ from sensorium.losses.future import future_contrast
 from sensorium.losses.hardness import Guide, debiased, hcl, hn_nce
 from sensorium.losses.hierarchical import hierarchical_contrast
 from sensorium.losses.masked import masked_regression, reconstruction
+from sensorium.losses.quantised import code_perplexity, diversity, masked_contrast
 from sensorium.losses.queue import nearest_rows, queue_contrast
 from sensorium.losses.redundancy import barlow_twins, vicreg
 from sensorium.losses.regression import negative_cosine
@@ -27,8 +28,10 @@ __all__ = [
     "barlow_twins",
     "centred_softmax",
     "clip",
+    "code_perplexity",
     "debiased",
     "decoupled",
+    "diversity",
     "entropy",
     "future_contrast",
     "hcl",
@@ -36,6 +39,7 @@ __all__ = [
     "hn_nce",
     "info_nce",
     "koleo",
+    "masked_contrast",
     "masked_cross_entropy",
     "masked_regression",
     "moved_centre",
