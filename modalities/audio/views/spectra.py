@@ -51,9 +51,9 @@ def resized_crop(
     x_BCFT = batch.values.unflatten(1, (-1, bands))
     seen_BCFT = batch.observed.unflatten(1, (-1, bands))
     seen_BCFT = _nearest(_nearest(seen_BCFT, rows_BF, 2), columns_BT, 3)
-    seen_BCFT = seen_BCFT & low_BF[:, None, :, None] & early_BT[:, None, None]
+    seen_BCFT = seen_BCFT & low_BF[:, None, :, None] & (early_BT & batch.steps)[:, None, None]
     x_BCFT = _linear(_linear(x_BCFT, rows_BF, 2), columns_BT, 3).masked_fill(~seen_BCFT, 0.0)
-    return LogMels(x_BCFT.flatten(1, 2), batch.lengths, seen_BCFT.flatten(1, 2) & batch.steps[:, None])
+    return LogMels(x_BCFT.flatten(1, 2), batch.lengths, seen_BCFT.flatten(1, 2))
 
 
 def _places(length_B: Tensor, steps: int, canvas: float, share: Range, rng: torch.Generator) -> tuple[Tensor, Tensor]:
