@@ -121,7 +121,7 @@ class AudioModality(Modality):
         return mels.replaced((mels.values - self._mean) / self._spread)
 
     def _levelled(self, batch: SignalBatch) -> LogMels:
-        mels = self.front(batch)
+        mels = self.front(batch.trimmed())
         if self.level == "train":
             return mels
         mean_BG1 = mels.values.sum(2, keepdim=True) / mels.lengths[:, None, None]

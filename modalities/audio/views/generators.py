@@ -57,6 +57,7 @@ class Waveform(Sounds):
 
     def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
         """Return `views` views, each with its own draws."""
+        batch = batch.trimmed()
         return [View(self.one(batch, rng)) for _ in range(self.views)]
 
     def one(self, batch: SignalBatch, rng: torch.Generator) -> SignalBatch:
@@ -132,6 +133,7 @@ class Spectrogram(Sounds):
 
     def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
         """Return `views` views, each with its own draws."""
+        batch = batch.trimmed()
         mels = None if self.noise else self.modality.log_mels(batch)
         return [View(self.one(self._noisy(batch, rng) if mels is None else mels, rng)) for _ in range(self.views)]
 

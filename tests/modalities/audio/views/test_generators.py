@@ -62,6 +62,15 @@ def test_rows_and_views_have_their_own_draws(cls):
     assert not same(first, second)
 
 
+@pytest.mark.parametrize("cls", [Waveform, Spectrogram])
+def test_padding_that_no_row_needs_costs_nothing(cls):
+    batch = batch_of([700, 90])
+    picked = batch_of([700, 90, 5000]).select(torch.tensor([0, 1]))
+    picked.values[:, :, :700] = batch.values
+    generator = cls(modality())
+    assert same(generator(batch, rng()), generator(picked, rng()))
+
+
 def test_crops_are_seconds():
     made, batch = modality(), batch_of([4000, 300])
     (wave, _), (mels, _) = (cls(made, crop=0.1)(batch, rng()) for cls in (Waveform, Spectrogram))
