@@ -15,6 +15,11 @@ class StepNorm(nn.BatchNorm1d):
     Padding is masked, not left out: gathering the real steps would cost several times as much.
     """
 
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
+
     def forward(self, x: Tensor, steps_BT: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Normalise (B, D, ..., T); padding comes out as zero.
 

@@ -133,15 +133,14 @@ class Spectrogram(Sounds):
 
     def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
         """Return `views` views, each with its own draws."""
-        batch = batch.trimmed()
-        mels = None if self.noise else self.modality.log_mels(batch)
-        return [View(self.one(self._noisy(batch, rng) if mels is None else mels, rng)) for _ in range(self.views)]
+        batch = batch.trimmed() if self.noise else self.modality.log_mels(batch)  # which are then made once for all
+        return [View(self.one(batch, rng)) for _ in range(self.views)]
 
-    def _noisy(self, batch: SignalBatch, rng: torch.Generator) -> LogMels:
-        return self.modality.log_mels(waves.noise(batch, *self.noise, rng))
-
-    def one(self, mels: LogMels, rng: torch.Generator) -> LogMels:
+    def one(self, batch: SignalBatch, rng: torch.Generator) -> LogMels:
         """Return one view's batch."""
+        if self.noise:
+            batch = waves.noise(batch, *self.noise, rng)
+        mels = self.modality.log_mels(batch)
         bands = self.modality.mels
         if self.crop:
             mels = waves.random_crop(mels, self.crop, rng)
