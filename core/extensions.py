@@ -33,6 +33,7 @@ BUILTINS = {
     "evaluators": "sensorium.evaluation.plugin",
     "exporters": "sensorium.exporters.plugin",
     "recipes": "sensorium.recipe.plugin",
+    "audio": "sensorium.modalities.audio",
     "image": "sensorium.modalities.image",
     "text": "sensorium.modalities.text",
     "timeseries": "sensorium.modalities.timeseries",

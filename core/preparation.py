@@ -18,6 +18,7 @@ from sensorium.assembly import Plan
 from sensorium.checkpoint import Checkpoints, restore
 from sensorium.contracts import Source
 from sensorium.data.bad import BadRecords
+from sensorium.data.decoding import raw_value
 from sensorium.data.loader import Loader
 from sensorium.data.mined import MinedSource
 from sensorium.errors import BadSample, RecipeError, RunError
@@ -270,7 +271,7 @@ def _raws(plan: Plan, source: Source, positions: np.ndarray, name: str) -> Itera
     """Iterate over the raw values of one modality; records that cannot be read are left to the loader to count."""
     for position in positions:
         try:
-            raw = source[int(position)].values.get(plan.fields[name])
+            raw = raw_value(source[int(position)], plan.fields[name], plan.modalities[name], source)
         except BadSample:
             continue
         if raw is not None:

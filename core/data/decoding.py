@@ -125,11 +125,9 @@ class Decoder(torch.utils.data.Dataset):
             raise _defect(f"The source {type(self.source).__name__} failed to read", id, error) from error
         examples = {}
         for name, modality in self.modalities.items():
-            raw = record.values.get(self.fields[name])
+            raw = raw_value(record, self.fields[name], modality, self.source)
             if raw is None:
                 continue
-            if modality.files and isinstance(raw, str):
-                raw = os.path.join(self.source.root, raw)
             try:
                 example = modality.decode(raw)
                 if name in self.stages:
@@ -153,6 +151,12 @@ class Decoder(torch.utils.data.Dataset):
             raise _defect(
                 f"The modality '{name}' failed to join {len(chosen)} examples from", chosen[0], error
             ) from error
+
+
+def raw_value(record: Record, field: str, modality: Modality, source: Source) -> Any:
+    """Return what a modality decodes of a record, or None; the name of a file starts from the source's root."""
+    raw = record.values.get(field)
+    return os.path.join(source.root, raw) if modality.files and isinstance(raw, str) else raw
 
 
 def overrides_stage(views: ViewGenerator) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -30,6 +31,8 @@ class FolderSource(Source):
     - When all the folder holds is folders named train, val or test (validation, valid and dev mean val), they are the
       splits, and the rest holds within each.
     - The first folder of a file's path is its label "class"; a file directly in the folder has none.
+    - With a `pattern`, what it finds in a file's name is further labels: `{digit}_{speaker}_{take}` makes of
+      `7_theo_12.wav` the labels digit 7, speaker theo and take 12. A file whose name does not fit has none of them.
     - `x.txt` beside `x.jpg` holds its captions, one a line. A file with several gives one record for each, all of one
       group: "x.jpg", "x.jpg#2", "x.jpg#3". A file without captions is a record without that field.
 
@@ -41,6 +44,8 @@ class FolderSource(Source):
         field: the field that files go to.
         captions: the field that captions go to; None leaves the `.txt` files beside others alone.
         extensions: the endings of files to take, such as [".jpg", ".png"]; default any but .txt and .json.
+        pattern: how files are named, without folders and ending: label names in braces, anything else as it stands.
+        group: the label whose value is a record's group; groups never straddle the split.
     """
 
     def __init__(
@@ -49,6 +54,8 @@ class FolderSource(Source):
         field: str = "image",
         captions: str | None = "text",
         extensions: list[str] | None = None,
+        pattern: str | None = None,
+        group: str | None = None,
     ) -> None:
         folder = Path(path).expanduser()
         if not folder.exists():
@@ -57,6 +64,10 @@ class FolderSource(Source):
             raise DataError(f"'{path}' is a file, not a folder; for the rows of one file use the source 'table'.")
         if captions == field:
             raise DataError(f"Files and captions both go to the field '{field}'; name two different fields.")
+        self._pattern, self._group = _compiled(pattern), group
+        named = {"class"} if self._pattern is None else {"class", *self._pattern.groupindex}
+        if group is not None and group not in named:
+            raise DataError(f"The group '{group}' is no label of the folder's; it has: {', '.join(sorted(named))}.")
         self.root = str(folder)
         self._field = field
         self._endings = None if extensions is None else {"." + e.lower().lstrip(".") for e in extensions}
@@ -66,6 +77,11 @@ class FolderSource(Source):
         if not chosen:
             kinds = "that ends in " + ", ".join(sorted(self._endings)) if self._endings else "but .txt and .json"
             raise DataError(f"The folder '{path}' holds no readable records: there is no visible file {kinds}.")
+        if self._pattern and not any(self._pattern.fullmatch(PurePosixPath(file).stem) for file in chosen):
+            raise DataError(
+                f"No file of the folder '{path}' is named as the pattern '{pattern}' says; the first is "
+                f"'{PurePosixPath(chosen[0]).stem}'."
+            )
         tops = {file.partition("/")[0] if "/" in file else "" for file in files}
         self._split_folders = all(part_name(top) for top in tops)
         self._entries = list(self._index(chosen, set(files)))
@@ -107,8 +123,10 @@ class FolderSource(Source):
         name = entry.path.encode("utf-8", "backslashreplace").decode()
         folders = PurePosixPath(name).parts[1 if self._split_folders else 0 : -1]
         labels = {"class": folders[0]} if folders else {}
+        if self._pattern and (fits := self._pattern.fullmatch(PurePosixPath(name).stem)):
+            labels |= fits.groupdict()
         id = name if entry.number == 1 else f"{name}#{entry.number}"
-        return Record(id, {}, labels, entry.split, name)
+        return Record(id, {}, labels, entry.split, labels.get(self._group, name) if self._group else name)
 
     def __getitem__(self, index: int) -> Record:
         key, entry = self.key(index), self._entries[index]
@@ -134,3 +152,17 @@ def _walk(folder: Path) -> Iterator[str]:
         for name in sorted(files):
             if not name.startswith("."):
                 yield name if within == "." else f"{within}/{name}"
+
+
+def _compiled(pattern: str | None) -> re.Pattern[str] | None:
+    """Return a pattern of names in braces as a regular expression with groups of these names."""
+    if pattern is None:
+        return None
+    pieces = re.split(r"\{(\w+)\}", pattern)
+    names = pieces[1::2]
+    if not names or len(set(names)) < len(names) or any(not name.isidentifier() for name in names):
+        raise DataError(
+            f"The pattern '{pattern}' names no label, or one twice: write '{{digit}}_{{speaker}}_{{take}}'."
+        )
+    parts = [f"(?P<{piece}>.+?)" if i % 2 else re.escape(piece) for i, piece in enumerate(pieces)]
+    return re.compile("".join(parts))

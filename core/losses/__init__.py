@@ -25,6 +25,7 @@ from sensorium.losses.hardness import Guide, Hardness, debiased, hcl, hn_nce
 from sensorium.losses.health import effective_rank, spread
 from sensorium.losses.hierarchical import hierarchical_contrast
 from sensorium.losses.masked import masked_regression, reconstruction
+from sensorium.losses.quantised import code_perplexity, diversity, masked_contrast
 from sensorium.losses.queue import nearest_rows, queue_contrast
 from sensorium.losses.redundancy import barlow_twins, vicreg
 from sensorium.losses.regression import negative_cosine
@@ -46,8 +47,10 @@ __all__ = [
     "centred_softmax",
     "class_weights",
     "clip",
+    "code_perplexity",
     "debiased",
     "decoupled",
+    "diversity",
     "effective_rank",
     "entropy",
     "future_contrast",
@@ -59,6 +62,7 @@ __all__ = [
     "koleo",
     "log_mean_gaps",
     "many_positives",
+    "masked_contrast",
     "masked_cross_entropy",
     "masked_regression",
     "mix",

@@ -68,6 +68,13 @@ class SignalBatch(Batch):
         observed_BCT = self.observed & ~away
         return dataclasses.replace(self, values=self.values.masked_fill(~observed_BCT, 0.0), observed=observed_BCT)
 
+    def trimmed(self) -> Self:
+        """Return the batch without steps that are padding in every row, as rows picked out of a larger batch have."""
+        longest = int(self.lengths.max())
+        if longest == self.values.shape[2]:
+            return self
+        return dataclasses.replace(self, values=self.values[..., :longest], observed=self.observed[..., :longest])
+
     def rows(self) -> list[np.ndarray]:
         """Take the batch apart into examples on the CPU: float32 (C, T_i) each, nan where a value is missing."""
         holed_BCT = self.values.detach().float().masked_fill(~self.observed, float("nan")).cpu().numpy()

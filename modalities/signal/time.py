@@ -5,6 +5,8 @@ Letters: B signals, C channels, T steps of what comes in, S steps of what goes o
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
@@ -17,7 +19,20 @@ def taken(batch: SignalBatch, index_BS: Tensor, lengths_B: Tensor) -> SignalBatc
     index_BCS = index_BS.clamp(0, batch.values.shape[2] - 1)[:, None].expand(-1, batch.values.shape[1], -1)
     observed_BCS = batch.observed.gather(2, index_BCS) & real_B1S
     values_BCS = batch.values.gather(2, index_BCS).masked_fill(~observed_BCS, 0.0)
-    return SignalBatch(values_BCS, lengths_B, observed_BCS)
+    return dataclasses.replace(batch, values=values_BCS, lengths=lengths_B, observed=observed_BCS)
+
+
+def rearranged(batch: SignalBatch, segment_BT: Tensor, order_BS: Tensor) -> SignalBatch:
+    """Put the segments of each signal into another order.
+
+    Args:
+        batch: the signals.
+        segment_BT: int64, which of S segments a step belongs to.
+        order_BS: numbers by whose size segments are ordered.
+    """
+    keys_BT = order_BS.to(torch.float64).gather(1, segment_BT)
+    keys_BT = keys_BT.masked_fill(~batch.steps, torch.inf)  # padding stays last
+    return taken(batch, keys_BT.argsort(dim=1, stable=True), batch.lengths)
 
 
 def cropped(batch: SignalBatch, starts_B: Tensor, lengths_B: Tensor) -> SignalBatch:
@@ -44,7 +59,7 @@ def resampled(batch: SignalBatch, places_BS: Tensor, lengths_B: Tensor) -> Signa
     share_B1S = share_BS[:, None].to(batch.values.dtype)
     observed_BCS = low.observed & (high.observed | (share_B1S == 0))
     values_BCS = torch.lerp(low.values, high.values, share_B1S).masked_fill(~observed_BCS, 0.0)
-    return SignalBatch(values_BCS, lengths_B, observed_BCS)
+    return dataclasses.replace(batch, values=values_BCS, lengths=lengths_B, observed=observed_BCS)
 
 
 def evenly(batch: SignalBatch, steps: int) -> Tensor:

@@ -71,7 +71,8 @@ def sensorium_register_encoders(register):
 def sensorium_register_views(register):
     """Register the view generators."""
     home = f"{_HOME}.views"
-    register("plain", f"{home}.generators:Plain", modality="timeseries", summary="the series itself")
+    signal = "sensorium.modalities.signal.views"
+    register("plain", f"{signal}:Plain", modality="timeseries", summary="the series itself")
     register(
         "augment",
         f"{home}.generators:Augment",
@@ -98,7 +99,7 @@ def sensorium_register_views(register):
     )
     register(
         "permutation",
-        f"{home}.generators:Permutation",
+        f"{signal}:Permutation",
         modality="timeseries",
         summary="shuffled segments, whose order is to be told",
     )

@@ -16,3 +16,8 @@ def sensorium_register_objectives(register):
     register("data2vec", f"{home}.data2vec:Data2Vec", summary="guess a teacher's features of hidden tokens")
     register("mae", f"{home}.mae:MAE", summary="encode the visible tokens alone, reconstruct the hidden ones")
     register("simmim", f"{home}.simmim:SimMIM", summary="put mask tokens in, reconstruct what they hide")
+    register(
+        "wav2vec2",
+        f"{home}.wav2vec2:Wav2Vec2",
+        summary="tell the quantised content of hidden tokens from that of others, as in wav2vec 2.0",
+    )

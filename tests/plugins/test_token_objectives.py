@@ -4,6 +4,10 @@ import pytest
 import torch
 
 from sensorium.learner import Learner, make_views
+from sensorium.modalities.audio.encoders.spectrogram_transformer import SpectrogramTransformer
+from sensorium.modalities.audio.encoders.wav2vec2 import Wav2Vec2 as Waves
+from sensorium.modalities.audio.modality import AudioModality
+from sensorium.modalities.audio.views import signals
 from sensorium.modalities.image.encoders.vit import ViT
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.views import plain, rotation
@@ -13,6 +17,7 @@ from sensorium.modalities.text.modality import TextModality
 from sensorium.plugins.masked.data2vec import Data2Vec
 from sensorium.plugins.masked.mae import MAE
 from sensorium.plugins.masked.simmim import SimMIM
+from sensorium.plugins.masked.wav2vec2 import Wav2Vec2
 from sensorium.plugins.predictive.jepa import JEPA
 from sensorium.plugins.predictive.lejepa import LeJEPA
 from sensorium.plugins.pretext.masked_token import MaskedToken
@@ -30,6 +35,7 @@ OBJECTIVES = {
     "lejepa": lambda: LeJEPA(width=32, dim=8, directions=16, share=0.02),
     "masked-token": MaskedToken,
     "order": lambda: Predict(classes=6),
+    "wav2vec2": lambda: Wav2Vec2(start=0.2, span=2, codes=8, dim=16, negatives=10),
     "rotation": lambda: Predict(classes=4),
 }
 WORDS = {"masked-token": words.Masked, "order": words.Order, "lejepa": words.Deletion}
@@ -49,15 +55,42 @@ def image():
     return modality, modality.collate(pixels), ViT(modality, patch=4, width=32, depth=1, heads=2)
 
 
+def sound(encoder):
+    modality = AudioModality(rate=8000, seconds=None, mels=16, window=16.0, hop=8.0)
+    time = torch.arange(4000) / 8000
+    sounds = [torch.sin(6.28 * (200 + 90 * i) * time * (1 + time))[: 4000 - 300 * i] for i in range(8)]
+    modality.fit(sounds)
+    return modality, modality.collate([modality.decode(s) for s in sounds]), encoder(modality)
+
+
+def spectrogram():
+    return sound(lambda m: SpectrogramTransformer(m, patch=(8, 4), width=32, depth=1, heads=2))
+
+
+def wave():
+    return sound(lambda m: Waves(m, width=32, depth=1, heads=2, features=16))
+
+
+SEGMENTS = {"order": lambda modality: signals.Permutation(modality, segments=3)}
+KINDS = {
+    "text": (text, WORDS, words.Plain),
+    "image": (image, PATCHES, plain.Plain),
+    "spectrogram": (spectrogram, SEGMENTS, signals.Plain),
+    "wave": (wave, SEGMENTS, signals.Plain),
+}
+
+
 @pytest.mark.parametrize(
     ("kind", "name"),
     [("text", n) for n in OBJECTIVES if n != "rotation"]
-    + [("image", n) for n in ("mae", "simmim", "data2vec", "jepa", "rotation")],
+    + [("image", n) for n in ("mae", "simmim", "data2vec", "jepa", "wav2vec2", "rotation")]
+    + [("spectrogram", n) for n in ("mae", "simmim", "data2vec", "jepa", "wav2vec2", "order")]
+    + [("wave", n) for n in ("mae", "data2vec", "jepa", "wav2vec2")],
 )
 def test_a_few_steps_lower_the_loss(kind, name):
     torch.manual_seed(0)
-    modality, batch, encoder = {"text": text, "image": image}[kind]()
-    maker = WORDS.get(name, words.Plain) if kind == "text" else PATCHES.get(name, plain.Plain)
+    modality, batch, encoder = KINDS[kind][0]()
+    maker = KINDS[kind][1].get(name, KINDS[kind][2])
     records = RecordBatch([str(i) for i in range(8)], {kind: batch}, {kind: torch.ones(8, dtype=torch.bool)})
     views = make_views(records, {kind: maker(modality)}, torch.Generator().manual_seed(0))
     found = losses_while_training(Learner({kind: encoder}, OBJECTIVES[name]()), views, 25, 3e-3)

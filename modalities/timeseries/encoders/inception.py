@@ -12,21 +12,12 @@ from torch import Tensor, nn
 from sensorium import Encoder, Features
 from sensorium.errors import RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.modalities.signal.norm import StepNorm
 from sensorium.modalities.signal.time import pooled
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
 
 EVERY = 3
 """Blocks between two shortcuts."""
-
-
-class StepNorm(nn.BatchNorm1d):
-    """Batch norm over the real steps alone."""
-
-    def forward(self, x_BDT: Tensor, steps_BT: Tensor) -> Tensor:  # type: ignore[override]
-        """Normalise (B, D, T); padding comes out as zero."""
-        x_BTD = x_BDT.transpose(1, 2)
-        normed_ND = super().forward(x_BTD[steps_BT])
-        return torch.zeros_like(x_BTD).masked_scatter(steps_BT[..., None], normed_ND).transpose(1, 2)
 
 
 class Block(nn.Module):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sensorium import Features, TokenEncoder, Tokens
 from sensorium.errors import RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.modalities.signal.positions import sine_cosine
 from sensorium.modalities.signal.time import pooled
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
 
@@ -68,7 +69,8 @@ class PatchTransformer(TokenEncoder):
         """Cut series into patches, embedded to (B, T, D); a patch with one real step is real."""
         x_BTD = self.embed(self.token_targets(batch))
         starts_T = self.patch * torch.arange(x_BTD.shape[1], device=batch.device)
-        return Tokens(x_BTD, _sine_cosine(x_BTD), starts_T < batch.lengths[:, None])
+        positions_TD = sine_cosine(x_BTD.shape[1], self.dim, batch.device)
+        return Tokens(x_BTD, positions_TD[None].to(x_BTD.dtype), starts_T < batch.lengths[:, None])
 
     def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
         """Encode patches, or those at `keep` (B, K)."""
@@ -93,11 +95,3 @@ class PatchTransformer(TokenEncoder):
         rest = -batch.values.shape[2] % self.patch
         patches_BCTp = F.pad(batch.values, (0, rest)).unflatten(2, (-1, self.patch))
         return patches_BCTp.transpose(1, 2).flatten(2)
-
-
-def _sine_cosine(x_BTD: Tensor) -> Tensor:
-    """Return positions (1, T, D) for tokens."""
-    _, count, dim = x_BTD.shape
-    frequencies = 10000 ** (-torch.arange(dim // 2, device=x_BTD.device) / (dim // 2))
-    angles = torch.arange(count, device=x_BTD.device)[:, None] * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=1)[None].to(x_BTD.dtype)

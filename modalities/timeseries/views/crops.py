@@ -7,9 +7,9 @@ from torch import Tensor
 
 from sensorium import View, ViewGenerator
 from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.modalities.signal.checks import within
 from sensorium.modalities.signal.time import cropped
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
-from sensorium.modalities.timeseries.views.checks import within
 
 
 class OverlappingCrops(ViewGenerator):

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from itertools import permutations
 from math import inf
 
 import torch
 
 from sensorium import View, ViewGenerator
 from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.modalities.signal.checks import within
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
-from sensorium.modalities.timeseries.views.checks import within
 from sensorium.modalities.timeseries.views.hiding import drop_channels, hidden_steps, hide_steps
-from sensorium.modalities.timeseries.views.moves import permute, rearranged, slice_window, time_warp
+from sensorium.modalities.timeseries.views.moves import permute, slice_window, time_warp
 from sensorium.modalities.timeseries.views.values import jitter, magnitude_warp, mask_frequencies, mix, scaling
-
-
-class Plain(ViewGenerator):
-    """One view: the series itself."""
-
-    def __init__(self, modality: TimeSeriesModality) -> None:
-        pass
-
-    def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
-        """Return the series itself."""
-        return [View(batch)]
 
 
 class WeakStrong(ViewGenerator):
@@ -163,30 +151,3 @@ class HiddenPatches(ViewGenerator):
         away_BT |= one_BT & ~away_BT.any(1, keepdim=True)
         away_BT &= ~(one_BT & (away_BT == real_BT).all(1, keepdim=True))
         return [View(batch, info={"mask": away_BT})]
-
-
-class Permutation(ViewGenerator):
-    """One view whose equal segments are shuffled, to tell in which order they stand.
-
-    Its target "order" is int64 (B,): the number of the order among all of them, in the order of
-    `itertools.permutations`. A series shorter than `segments` has empty segments.
-
-    Args:
-        segments: how many segments, 2 to 5; there are 2, 6, 24 or 120 orders.
-    """
-
-    target, classes = "order", 24
-
-    def __init__(self, modality: TimeSeriesModality, segments: int = 4) -> None:
-        within("permutation", 2, 5, segments=segments)
-        self.orders = torch.tensor(list(permutations(range(segments))))
-        self.classes = len(self.orders)
-
-    def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
-        """Return the shuffled view with its target."""
-        orders_NS = self.orders.to(batch.device)
-        target_B = torch.randint(len(orders_NS), (len(batch),), generator=rng, device=batch.device)
-        steps_T = torch.arange(batch.values.shape[2], device=batch.device)
-        segment_BT = (steps_T * orders_NS.shape[1] // batch.lengths[:, None]).clamp(max=orders_NS.shape[1] - 1)
-        places_BS = orders_NS[target_B].argsort(dim=1)  # where each segment goes
-        return [View(rearranged(batch, segment_BT, places_BS), target=target_B)]

@@ -6,10 +6,9 @@ Letters: B series, C channels, T steps, S segments.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.signal.time import resampled, taken
+from sensorium.modalities.signal.time import rearranged, resampled
 from sensorium.modalities.timeseries.views.curves import random_curves
 
 SLOWEST = 0.1
@@ -46,16 +45,3 @@ def permute(batch: SignalBatch, segments: int, rng: torch.Generator) -> SignalBa
     cuts_BT = cuttable_BT & (rank_BT < count_B1 - 1)
     order_BS = torch.rand(b, segments, generator=rng, device=device)
     return rearranged(batch, cuts_BT.cumsum(1), order_BS)
-
-
-def rearranged(batch: SignalBatch, segment_BT: Tensor, order_BS: Tensor) -> SignalBatch:
-    """Put the segments of each series into another order.
-
-    Args:
-        batch: the series.
-        segment_BT: int64, which of S segments a step belongs to.
-        order_BS: numbers by whose size segments are ordered.
-    """
-    keys_BT = order_BS.to(torch.float64).gather(1, segment_BT)
-    keys_BT = keys_BT.masked_fill(~batch.steps, torch.inf)  # padding stays last
-    return taken(batch, keys_BT.argsort(dim=1, stable=True), batch.lengths)

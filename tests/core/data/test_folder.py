@@ -109,3 +109,24 @@ def test_bad_folders_are_named(tree, tmp_path):
         FolderSource(tree({"a.gif": ""}), extensions=["png", ".JPG"])
     with pytest.raises(DataError, match="both go to the field 'text'"):
         FolderSource(str(tmp_path), field="text")
+
+
+def test_a_pattern_finds_labels_in_names(tree):
+    files = {"7_theo_12.wav": "", "x/0_george_0.wav": "", "notes.wav": ""}
+    source = FolderSource(tree(files), "audio", pattern="{digit}_{speaker}_{take}", group="speaker")
+    assert [(r.labels, r.group) for r in source] == [
+        ({"digit": "7", "speaker": "theo", "take": "12"}, "theo"),
+        ({}, "notes.wav"),
+        ({"class": "x", "digit": "0", "speaker": "george", "take": "0"}, "george"),
+    ]
+
+
+def test_impossible_patterns_are_named(tree):
+    folder = tree({"7.theo.wav": ""})
+    for pattern in ("digits", "{a}_{a}", "{7}"):
+        with pytest.raises(DataError, match="names no label, or one twice"):
+            FolderSource(folder, pattern=pattern)
+    with pytest.raises(DataError, match=r"named as the pattern '\{digit\}_\{speaker\}' says; the first is '7\.theo'"):
+        FolderSource(folder, pattern="{digit}_{speaker}")
+    with pytest.raises(DataError, match="The group 'singer' is no label of the folder's; it has: class, digit, s"):
+        FolderSource(folder, pattern="{digit}.{speaker}", group="singer")

@@ -2,6 +2,7 @@ import numpy as np
 import torch
 
 from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.testing.compare import same
 from tests.modalities.timeseries.series import batch_of, sound
 
 
@@ -44,3 +45,11 @@ def test_hidden_and_replaced_leave_the_batch_alone():
     sound(other)
     assert torch.equal(other.values[batch.observed], values[batch.observed] + 1)
     assert torch.equal(batch.values, values)
+
+
+def test_trimmed_drops_padding_that_no_row_needs():
+    whole = SignalBatch.join([np.ones((2, n), np.float32) for n in (3, 9, 5)])
+    assert whole.trimmed() is whole
+    picked = whole.select(torch.tensor([0, 2])).trimmed()
+    assert picked.values.shape == picked.observed.shape == (2, 2, 5)
+    assert same(picked, SignalBatch.join([np.ones((2, n), np.float32) for n in (3, 5)]))

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from sensorium.errors import RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.modalities.signal.views import Permutation, Plain
 from sensorium.modalities.timeseries.views.crops import OverlappingCrops
-from sensorium.modalities.timeseries.views.generators import Augment, HiddenPatches, Permutation, Plain, WeakStrong
+from sensorium.modalities.timeseries.views.generators import Augment, HiddenPatches, WeakStrong
 from sensorium.testing.compare import same
 from tests.modalities.timeseries.series import batch_of, modality, rng, sound
 

@@ -1,0 +1,108 @@
+"""A transformer over patches of log-mel spectrograms.
+
+Letters: B sounds, C channels, F bands, S frames, T tokens (patches), P values of a patch, D width, K kept tokens.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from sensorium import Features, TokenEncoder, Tokens
+from sensorium.errors import RecipeError
+from sensorium.modalities.audio.modality import AudioModality
+from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.modalities.signal.positions import sine_cosine
+from sensorium.modalities.signal.time import pooled
+
+
+class SpectrogramTransformer(TokenEncoder):
+    """A vision transformer whose patches are cut from a spectrogram (Gong et al. 2021), with sine-cosine positions.
+
+    Tokens stand one moment after the other, the bands of a moment from low to high, so that sounds of any length are
+    welcome; the last patch of a sound may be filled up with zeros. Padding changes no feature.
+
+    Args:
+        modality: the audio modality, fitted.
+        patch: bands and frames of a patch; the bands divide the modality's mels.
+        width: D, width of the tokens, a multiple of 4 and of `heads`.
+        depth: number of blocks.
+        heads: attention heads.
+        drop_path: stochastic depth of the last block; it grows linearly from 0.
+        normalise_targets: reconstruction targets are patches of mean 0 and deviation 1 (He et al. 2022, section 3).
+    """
+
+    def __init__(
+        self,
+        modality: AudioModality,
+        patch: tuple[int, int] = (16, 4),
+        width: int = 192,
+        depth: int = 6,
+        heads: int = 3,
+        drop_path: float = 0.0,
+        normalise_targets: bool = True,
+    ) -> None:
+        super().__init__()
+        if min(patch) < 1 or modality.mels % patch[0]:
+            raise RecipeError(
+                f"Patches of {patch[0]} bands and {patch[1]} frames do not tile {modality.mels} bands; set 'patch' of "
+                "the encoder 'spectrogram-transformer' or the modality's mels."
+            )
+        if width % heads or width % 4:
+            raise RecipeError(
+                f"The width of the encoder 'spectrogram-transformer' is a multiple of 4 and of its {heads} heads; "
+                f"{width} is not."
+            )
+        self.modality, self.patch, self.dim = modality, tuple(patch), width
+        self.rows, self.normalise_targets = modality.mels // patch[0], normalise_targets
+        self.target_dim = modality.channels * patch[0] * patch[1]
+        self.embed = nn.Linear(self.target_dim, width)
+        rates = torch.linspace(0, drop_path, depth).tolist()
+        self.blocks = nn.ModuleList(Block(width, heads, qkv_bias=True, drop_path=rate) for rate in rates)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+
+    def tokenize(self, batch: SignalBatch) -> Tokens:
+        """Cut spectrograms into patches, embedded to (B, T, D); a patch with one real frame is real."""
+        patches_BTP, mask_BT = self._patches(batch)
+        columns = patches_BTP.shape[1] // self.rows
+        times, bands = (sine_cosine(n, self.dim // 2, batch.device) for n in (columns, self.rows))
+        both = torch.cat([times[:, None].expand(-1, self.rows, -1), bands[None].expand(columns, -1, -1)], dim=2)
+        x_BTD = self.embed(patches_BTP)
+        return Tokens(x_BTD, both.flatten(0, 1)[None].to(x_BTD.dtype), mask_BT)
+
+    def _patches(self, batch: SignalBatch) -> tuple[Tensor, Tensor]:
+        """Return the values of each patch, float (B, T, P), and which patches are real."""
+        mels, (high, wide) = self.modality.log_mels(batch), self.patch
+        rest = -mels.values.shape[2] % wide
+        x_BCRhNw = F.pad(mels.values, (0, rest)).unflatten(2, (-1, wide))
+        x_BCRhNw = x_BCRhNw.unflatten(1, (self.modality.channels, self.rows, high))
+        patches_BTP = x_BCRhNw.permute(0, 4, 2, 1, 3, 5).flatten(3).flatten(1, 2)
+        starts_N = wide * torch.arange(x_BCRhNw.shape[4], device=batch.device)
+        mask_BT = (starts_N < mels.lengths[:, None]).repeat_interleave(self.rows, dim=1)
+        return patches_BTP, mask_BT
+
+    def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
+        """Encode patches, or those at `keep` (B, K)."""
+        x_BTD, mask_BT = tokens.x + tokens.positions, tokens.mask
+        if keep is not None:
+            x_BTD, mask_BT = x_BTD.gather(1, keep[..., None].expand(-1, -1, self.dim)), mask_BT.gather(1, keep)
+        # A row of which no real token is kept attends to all it has: its features are finite, and pooled to zero.
+        seen_B11T = (mask_BT | ~mask_BT.any(1, keepdim=True))[:, None, None]
+        for block in self.blocks:
+            x_BTD = block(x_BTD, attn_mask=seen_B11T)
+        x_BTD = self.norm(x_BTD) * mask_BT[..., None]
+        return Features(pooled(x_BTD, mask_BT, "mean"), x_BTD, mask_BT)
+
+    def token_targets(self, batch: SignalBatch) -> Tensor:
+        """Return the log-mels of each patch, float (B, T, P): C x bands x frames, each patch normalised by default."""
+        patches_BTP, _ = self._patches(batch)
+        if not self.normalise_targets:
+            return patches_BTP
+        var_BT1, mean_BT1 = torch.var_mean(patches_BTP, dim=-1, keepdim=True, correction=0)
+        return (patches_BTP - mean_BT1) / (var_BT1 + 1e-6).sqrt()

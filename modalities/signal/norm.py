@@ -1,0 +1,55 @@
+"""Batch norm that knows which steps are real.
+
+Letters: B signals, D channels, T steps.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class StepNorm(nn.BatchNorm1d):
+    """Batch norm over the real steps alone, of maps with any axes between channels and steps.
+
+    Padding is masked, not left out: gathering the real steps would cost several times as much.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
+
+    def forward(self, x: Tensor, steps_BT: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """Normalise (B, D, ..., T); padding comes out as zero.
+
+        Args:
+            x: what is normalised.
+            steps_BT: bool, which steps are real; None when all are, which is quicker.
+        """
+        if steps_BT is None:
+            return super().forward(x.flatten(2)).view_as(x)
+        padding = ~steps_BT.view(len(x), *[1] * (x.ndim - 2), -1)
+        shape = (1, -1, *[1] * (x.ndim - 2))
+        with torch.autocast(x.device.type, enabled=False):
+            wide = x if x.dtype == torch.float64 else x.float()
+            if self.training:
+                mean_D, var_D = self._statistics(wide, padding, steps_BT.sum() * x[0, 0, ..., 0].numel())
+            else:
+                mean_D, var_D = self.running_mean, self.running_var
+            scale_D = self.weight * (var_D + self.eps).rsqrt()
+            normed = torch.addcmul((self.bias - mean_D * scale_D).view(shape), wide, scale_D.view(shape))
+            return normed.masked_fill(padding, 0.0).to(x.dtype)
+
+    def _statistics(self, x: Tensor, padding: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and variance of each channel over `count` real places, and move the running ones towards them."""
+        axes = [0, *range(2, x.ndim)]
+        mean = x.masked_fill(padding, 0.0).sum(axes, keepdim=True) / count
+        var_D = (x - mean).masked_fill(padding, 0.0).square().sum(axes) / count
+        mean_D = mean.flatten()
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean_D.to(self.running_mean.dtype), self.momentum)
+            unbiased_D = var_D * count / (count - 1).clamp(min=1)
+            self.running_var.lerp_(unbiased_D.to(self.running_var.dtype), self.momentum)
+        return mean_D, var_D

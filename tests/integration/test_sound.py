@@ -1,0 +1,80 @@
+"""From a folder of sound files of many kinds to features, and through a stop in the middle."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+import sensorium
+
+SMALL = [
+    "modalities.audio.modality={name: audio, rate: 8000, seconds: 0.4, mels: 16, window: 16.0, hop: 8.0}",
+    "modalities.audio.views={name: spectrogram, noise: [5.0, 30.0], bands: 0.2}",
+    "modalities.audio.encoder={name: conv, width: 4, dim: 8, halve: stride}",
+    "objective={name: byol, width: 16, dim: 8}",
+    "evaluate.evaluators={linear: {label: class}}",
+    "train.epochs=null",
+    "data.batch=8",
+    "data.workers=0",
+    "log.tensorboard=false",
+    "train.accelerator=cpu",
+]
+KINDS = [
+    ("mp3", 44100, 2),
+    ("wav", 22050, 1),
+    ("flac", 48000, 2),
+    ("ogg", 16000, 1),
+    ("mp3", 8000, 1),
+    ("wav", 11025, 6),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two classes of sounds, high and low, in files of mixed kinds, and a text that calls itself one."""
+    root = tmp_path_factory.mktemp("sounds")
+    draw = np.random.default_rng(0)
+    for name, tone in (("low", 200), ("high", 1500)):
+        (root / name).mkdir()
+        for number in range(18):
+            ending, rate, channels = KINDS[number % len(KINDS)]
+            time = np.arange(round(rate * draw.uniform(0.1, 1.0))) / rate
+            wave = 0.4 * np.sin(2 * np.pi * tone * draw.uniform(0.9, 1.1) * time)
+            soundfile.write(root / name / f"{number}.{ending}", np.stack([wave] * channels, 1), rate)
+    (root / "low" / "notes.wav").write_text("no sound at all")
+    return root
+
+
+def trained(folder, run, *changes):
+    return sensorium.fit("byol-a", [f"data.source.path={folder}", "data.max_bad=0.1", *SMALL, *changes], run_dir=run)
+
+
+def test_a_folder_of_mixed_files_trains_and_is_measured(folder, tmp_path):
+    model = trained(folder, tmp_path / "run", "train.steps=6")
+    bad = [json.loads(line) for line in (tmp_path / "run" / "bad-records.jsonl").read_text().splitlines()]
+    assert {entry["id"] for entry in bad} == {"low/notes.wav"}
+    assert all("no sound file" in entry["reason"] for entry in bad)
+    assert (tmp_path / "run" / "views.png").stat().st_size > 1000
+    table = sensorium.evaluate(tmp_path / "run")["linear"]
+    assert {row.name for row in table.rows} == {"chance", "hand-made", "untrained", "trained"}
+    paths = [str(folder / "high" / f"{n}.{KINDS[n][0]}") for n in range(6)]
+    vectors = model.embed(audio=paths, space="features")["audio"]
+    assert vectors.shape == (6, 8)
+    again = sensorium.load(tmp_path / "run").embed(audio=paths, space="features")["audio"]
+    assert torch.equal(vectors, again)
+
+
+@pytest.mark.parametrize("pieces", ["middle", "random"])
+def test_a_resumed_run_is_bit_equal(folder, tmp_path, pieces):
+    changes = [f"modalities.audio.modality.pieces={pieces}", "evaluate.evaluators={}", "checkpoint.every=0.5"]
+    whole = trained(folder, tmp_path / "whole", "train.steps=6", *changes)
+    trained(folder, tmp_path / "cut", "train.steps=6", *changes)
+    _, *later = sorted((tmp_path / "cut" / "checkpoints").iterdir())
+    assert later
+    for checkpoint in later:
+        checkpoint.unlink()
+    resumed = sensorium.fit(resume=tmp_path / "cut").learner.state_dict()
+    for name, weights in whole.learner.state_dict().items():
+        assert torch.equal(weights, resumed[name]), name

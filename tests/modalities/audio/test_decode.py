@@ -1,0 +1,181 @@
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+import torch
+
+from sensorium import BadSample
+from sensorium.modalities.audio import decode
+from sensorium.modalities.audio.decode import read_piece, resampled
+from tests.modalities.audio.sounds import RATE, file, wave
+
+
+def read(raw, seconds=None, **options):
+    return read_piece(raw, RATE, seconds, **options)
+
+
+@pytest.mark.parametrize(
+    ("format", "subtype", "tolerance"),
+    [
+        ("WAV", "PCM_U8", 1e-2),
+        ("WAV", "PCM_16", 1e-4),
+        ("WAV", "PCM_24", 1e-6),
+        ("WAV", "PCM_32", 1e-7),
+        ("WAV", "FLOAT", 0),
+        ("WAV", "DOUBLE", 0),
+        ("FLAC", "PCM_16", 1e-4),
+        ("FLAC", "PCM_24", 1e-6),
+        ("OGG", "VORBIS", 0.1),
+        ("OGG", "OPUS", None),
+        ("MP3", "MPEG_LAYER_III", None),
+    ],
+)
+def test_every_kind_of_file(format, subtype, tolerance, tmp_path):
+    samples = wave(0.3, channels=2)
+    data = file(samples, format=format, subtype=subtype)
+    path = tmp_path / "sound"
+    path.write_bytes(data)
+    for raw in (data, memoryview(data), str(path), path, {"bytes": data, "path": None}, {"path": str(path)}):
+        piece = read(raw)
+        assert piece.samples_CS.dtype == np.float32
+        assert piece.samples_CS.flags.c_contiguous
+        assert piece.rate == RATE
+        assert piece.rest == 0
+        if tolerance is None:  # lossy, and padded at both ends
+            spectrum = np.abs(np.fft.rfft(piece.samples_CS[0][:2000] * np.hanning(2000)))
+            assert abs(spectrum.argmax() * RATE / 2000 - 440) < 8
+        else:
+            np.testing.assert_allclose(piece.samples_CS, samples, atol=tolerance)
+
+
+@pytest.mark.parametrize(("channels", "rate"), [(1, 8000), (2, 44100), (6, 48000), (16, 11025)])
+def test_arrays_of_any_type_and_their_rates(channels, rate):
+    samples = wave(0.05, rate, channels)
+    for array in (samples, torch.from_numpy(samples), samples.astype(np.float64), samples.tolist()):
+        np.testing.assert_allclose(read((array, rate)).samples_CS, samples, atol=1e-7)
+        assert read((array, rate)).rate == rate
+    whole = np.clip(samples * 32768, -32768, 32767).astype(np.int16)
+    np.testing.assert_allclose(read({"array": whole, "sampling_rate": rate}).samples_CS, samples, atol=1e-4)
+    eight = np.rint(samples * 127 + 128).astype(np.uint8)
+    np.testing.assert_allclose(read((eight, rate)).samples_CS, samples, atol=1e-2)
+    assert read(samples).rate == RATE
+    assert read(samples[0]).samples_CS.shape == (1, samples.shape[1])
+
+
+def test_a_piece_is_where_it_was_asked_for():
+    samples = np.arange(1000, dtype=np.float32)[None] / 1000
+    for raw in ((samples, 1000), file(samples, 1000, subtype="FLOAT"), file(samples, 1000, "FLAC", "PCM_24")):
+        for place, start in ((0.0, 0), (0.5, 450), (1.0, 900)):
+            piece = read(raw, 0.1, place=place)
+            np.testing.assert_allclose(piece.samples_CS[0], samples[0, start : start + 100], atol=1e-6)
+            assert piece.rest == pytest.approx(0.9)
+        assert read(raw, 5.0).samples_CS.shape == (1, 1000)
+
+
+def two_hours(path, rate=8000):
+    """Write two hours of 16-bit silence as a sparse file."""
+    size = 2 * 3600 * rate * 2
+    with open(path, "wb") as out:
+        out.write(b"RIFF" + struct.pack("<I", 36 + size) + b"WAVEfmt ")
+        out.write(struct.pack("<IHHIIHH", 16, 1, 1, rate, 2 * rate, 2, 16) + b"data" + struct.pack("<I", size))
+        out.truncate(44 + size)
+    return path
+
+
+def test_two_hours_cost_no_more_than_a_piece(tmp_path):
+    path = two_hours(tmp_path / "long.wav")
+    tracemalloc.start()
+    piece = read(path, 10.0, place=0.9)
+    held = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert piece.samples_CS.shape == (1, 80000)
+    assert piece.rest == 7190
+    assert held < 2e6
+
+
+def test_a_hundredth_of_a_second_and_a_single_sample():
+    assert read(file(wave(0.01))).samples_CS.shape == (1, 80)
+    assert read(file(wave(0))).samples_CS.shape == (1, 1)
+    assert resampled(np.ones((1, 1), np.float32), 48000, 8000).shape == (1, 1)
+
+
+def test_constant_sounds_stay_constant():
+    np.testing.assert_array_equal(read(np.zeros(100)).samples_CS, np.zeros((1, 100)))
+    assert np.abs(resampled(np.full((1, 4000), 0.5, np.float32), 11025, 8000)[0, 200:-200] - 0.5).max() < 1e-3
+
+
+def truncated():
+    data = file(wave(3.0, seed=1), format="FLAC")
+    return data[: len(data) // 2]
+
+
+BAD = [
+    ([0.1, np.nan, 0.2], "sample 1 of channel 0 is nan"),
+    (np.array([[0.0, 0.1], [np.inf, 0.0]]), "sample 0 of channel 1 is inf"),
+    (np.array([1e300]), "is inf"),
+    (np.array([1e6]), "no sound"),
+    (np.zeros(0), "no samples"),
+    (np.zeros((0, 5)), "no channels"),
+    (np.zeros((2, 2, 2)), "numbers along one axis"),
+    (np.array(["a"]), "numbers along one axis"),
+    (np.zeros(3, complex), "numbers along one axis"),
+    ((np.zeros(3), 0), "rate of 0 Hz"),
+    ((np.zeros(3), 2**31), "rate of 2147483648 Hz"),
+    ((np.zeros(3), "fast"), "a sound is a file, an array"),
+    ({"array": None}, "a mapping that stands for a sound"),
+    (b"", "no sound file"),
+    (b"RIFF", "no sound file"),
+    ("/nowhere/at/all.wav", "is no file"),
+    ("/", "is no file"),
+]
+
+
+@pytest.mark.parametrize(("raw", "reason"), BAD, ids=range(len(BAD)))
+def test_what_is_no_sound_is_refused_with_the_reason(raw, reason):
+    with pytest.raises(BadSample, match=reason):
+        read(raw)
+
+
+def test_floats_in_files_are_looked_at_too():
+    samples = wave(0.1)
+    samples[0, 7] = np.nan
+    with pytest.raises(BadSample, match="sample 7 of channel 0 is nan"):
+        read(file(samples, subtype="FLOAT"))
+
+
+def test_a_truncated_file_is_refused():
+    with pytest.raises(BadSample, match=r"ends after|no sound file"):
+        read(truncated())
+    piece = read(truncated(), 0.2, place=0.0)  # what is there can be read
+    assert piece.samples_CS.shape == (1, 1600)
+
+
+@pytest.mark.parametrize("name", ["text.wav", "text.flac", "text.mp3", "text.raw", "text"])
+def test_text_under_another_name_is_refused(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("This is no sound.\n" * 20)
+    with pytest.raises(BadSample, match="no sound file"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("rate", "wanted"),
+    [(44100, 16000), (48000, 8000), (8000, 16000), (44101, 16000), (7999, 8000)],
+)
+def test_resampling_keeps_tone_length_and_loudness(rate, wanted):
+    made = resampled(wave(1.0, rate), rate, wanted)
+    assert made.shape == (1, wanted)
+    assert made.dtype == np.float32
+    spectrum = np.abs(np.fft.rfft(made[0]))
+    assert spectrum.argmax() == 440
+    assert abs(made[0, 500:-500].std() / 0.3536 - 1) < 0.02
+
+
+def test_odd_rates_make_no_giant_filter(monkeypatch):
+    made = []
+    make = decode._resampler.__wrapped__
+    monkeypatch.setattr(decode, "_resampler", lambda *rates: made.append(make(*rates)) or made[-1])
+    for rate in (44101, 191_999, 999_983):
+        resampled(wave(0.01, rate), rate, 16000)
+    assert max(resampler.kernel.numel() for resampler in made) < 2e8

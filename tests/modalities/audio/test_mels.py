@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+import torch
+from torchaudio.transforms import MelSpectrogram
+
+from sensorium.errors import RecipeError
+from sensorium.modalities.audio.mels import QUIET, FrontEnd
+from sensorium.modalities.signal.batch import SignalBatch
+from tests.modalities.audio.sounds import RATE, batch_of, wave
+
+
+def front(**options):
+    return FrontEnd(**{"rate": RATE, "mels": 16, "window": 16.0, "hop": 8.0, "low": 60.0, "high": None, **options})
+
+
+def test_is_torchaudios_mel_spectrogram():
+    made = front()
+    batch = batch_of([640, 640], channels=2)
+    theirs = MelSpectrogram(
+        RATE, n_fft=made.points, win_length=128, hop_length=64, f_min=60, f_max=4000, n_mels=16, center=False
+    )
+    before = (made.points - 64) // 2
+    padded = torch.nn.functional.pad(batch.values, (before, made.points))
+    wanted = (theirs(padded)[..., :10] + QUIET).log().flatten(1, 2)
+    found = made(batch)
+    assert found.lengths.tolist() == [10, 10]
+    torch.testing.assert_close(found.values, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_padding_changes_no_frame():
+    made, lengths = front(), [1000, 333, 64, 65, 1]
+    batch = batch_of(lengths)
+    together = made(batch)
+    assert together.lengths.tolist() == [-(-n // 64) for n in lengths]
+    for row, example in enumerate(batch.rows()):
+        alone = made(SignalBatch.join([example]))
+        count = int(together.lengths[row])
+        torch.testing.assert_close(together.values[row, :, :count], alone.values[0], rtol=1e-5, atol=1e-5)
+        assert (together.values[row, :, count:] == 0).all()
+        assert not together.observed[row, :, count:].any()
+
+
+def test_a_tone_lies_in_its_band_at_its_time():
+    samples = np.zeros((1, 8000), np.float32)
+    samples[:, 4000:] = wave(0.5, tone=1000.0)[:, :4000]
+    values = front()(SignalBatch.join([samples])).values[0]
+    loudest = values[:, 90].argmax()
+    assert values[:, 90].max() > values[:, 20].max() + 5
+    edges = 700 * (10 ** (np.linspace(*(2595 * np.log10(1 + np.array([60, 4000]) / 700)), 18) / 2595) - 1)
+    assert edges[loudest] < 1000 < edges[loudest + 2]
+    assert (values[:, :60] == np.float32(np.log(QUIET))).all()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"hop": 20.0},
+        {"hop": 0.01},
+        {"low": 5000.0},
+        {"low": 500.0, "high": 400.0},
+        {"high": 4001.0},
+        {"mels": 1},
+        {"mels": 500},
+    ],
+)
+@pytest.mark.filterwarnings("ignore:At least one mel filterbank")
+def test_impossible_options_are_refused(options):
+    with pytest.raises(RecipeError):
+        front(**options)
+
+
+def test_autocast_keeps_single_precision():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = front()(batch_of([500]))
+    assert found.values.dtype == torch.float32
+    torch.testing.assert_close(found.values, front()(batch_of([500])).values)

@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+import torch
+
+from sensorium import BadSample
+from sensorium.errors import DataError, RecipeError
+from sensorium.modalities.audio import modality as module
+from sensorium.modalities.audio.modality import AudioModality, Recording
+from sensorium.modalities.audio.views.signals import Plain
+from tests.modalities.audio.sounds import RATE, batch_of, file, modality, rng, wave
+
+
+@pytest.mark.parametrize("channels", [1, 2, 64])
+def test_every_rate_becomes_the_modalitys(channels):
+    made = modality(channels=channels)
+    for rate in (8000, 11025, 44100, 48000):
+        example = made.decode((wave(0.25, rate, channels), rate))
+        assert example.shape == (channels, 2000)
+        assert example.dtype == np.float32
+
+
+def test_channels_are_mixed_or_must_agree():
+    stereo = np.stack([np.full(100, 0.2), np.full(100, 0.6)])
+    np.testing.assert_allclose(modality().decode(stereo), np.full((1, 100), 0.4), rtol=1e-6)
+    np.testing.assert_allclose(modality(channels=2).decode(stereo), stereo, rtol=1e-6)
+    with pytest.raises(BadSample, match="the sound has 2 channels, not 3"):
+        modality(channels=3).decode(stereo)
+    with pytest.raises(BadSample, match="the sound has 1 channels, not 2"):
+        modality(channels=2).decode(stereo[:1])
+
+
+def test_long_sounds_are_cut_to_a_piece():
+    made = modality(seconds=0.5)
+    long = np.arange(16000) / 16000
+    example = made.decode(long)
+    np.testing.assert_allclose(example[0], long[6000:10000], atol=1e-6)
+    assert made.decode((wave(3.0, 44100), 44100)).shape == (1, 4000)
+    assert made.decode(wave(0.1)).shape == (1, 800)
+
+
+def test_random_pieces_are_drawn_in_training_alone():
+    made = modality(seconds=0.5, pieces="random")
+    long = np.arange(16000, dtype=np.float32) / 16000
+    views = Plain(made)
+    recording = made.decode(file(long[None], subtype="FLOAT"))
+    assert isinstance(recording, Recording)
+    drawn = [views.stage(recording, rng(seed)) for seed in range(40)]
+    starts = [round(float(piece[0, 0]) * 16000) for piece in drawn]
+    assert all(piece.shape == (1, 4000) for piece in drawn)
+    assert min(starts) < 1500
+    assert max(starts) > 10500
+    np.testing.assert_array_equal(views.stage(recording, rng(3)), drawn[3])
+    batch = made.collate([recording, made.decode(wave(0.1))])
+    np.testing.assert_allclose(batch.values[0, 0], long[6000:10000])
+    assert batch.lengths.tolist() == [4000, 800]
+    short = made.decode(wave(0.1))
+    assert views.stage(short, rng()) is short
+    assert made.preview(recording).size == (256, 256)
+
+
+def test_without_random_pieces_a_cache_can_serve():
+    from sensorium.data.decoding import overrides_stage
+
+    assert not overrides_stage(Plain(modality()))
+    assert overrides_stage(Plain(modality(seconds=1.0, pieces="random")))
+
+
+def test_the_scale_is_that_of_the_train_part():
+    sounds = [wave(0.3, tone=200 * (i + 1), seed=i) for i in range(6)]
+    made = AudioModality(RATE, seconds=None, mels=16, window=16, hop=8)
+    assert not made.fitted
+    made.fit([*sounds, np.full(10, np.nan)])
+    every = torch.cat([made.front(made.collate([s])).values.flatten() for s in sounds])
+    assert made.state()["mean"] == pytest.approx(float(every.mean()), rel=1e-4)
+    assert made.state()["spread"] == pytest.approx(float(every.std()), rel=1e-3)
+    scaled = torch.cat([made.log_mels(made.collate([s])).values.flatten() for s in sounds])
+    assert abs(float(scaled.mean())) < 1e-3
+    assert abs(float(scaled.std()) - 1) < 1e-2
+    with pytest.raises(DataError, match="no sound that can be read"):
+        made.fit([np.zeros(0)])
+
+
+def test_silence_keeps_its_unit():
+    made = AudioModality(RATE, seconds=None, mels=16, window=16, hop=8)
+    made.fit([np.zeros(800)] * 3)
+    assert made.state()["spread"] == 1.0
+    assert (made.log_mels(made.collate([made.decode(np.zeros(800))])).values.abs() < 1e-4).all()
+
+
+def test_a_large_train_part_is_sampled_evenly():
+    kept = module._some(range(10_000), 1000)
+    assert len(set(kept)) == 1000
+    assert abs(np.mean(kept) - 5000) < 300
+    assert kept == module._some(range(10_000), 1000)
+    assert module._some(range(5), 1000) == list(range(5))
+
+
+def test_level_of_the_record_takes_the_microphone_out():
+    plain, levelled = modality(), modality(level="record")
+    sound = wave(0.5)
+    for made, same in ((plain, False), (levelled, True)):
+        soft, loud = (made.log_mels(made.collate([g * sound])).values for g in (0.2, 1.0))
+        assert torch.allclose(soft, loud, atol=0.02) == same
+    values = levelled.log_mels(levelled.collate([sound])).values * 3 - 5
+    assert values.mean(2).abs().max() < 1e-4
+
+
+def test_handmade_features_are_mean_and_deviation_of_real_frames():
+    made = modality()
+    batch = batch_of([900, 200])
+    mels = made.log_mels(batch)
+    features = made.handmade(batch)
+    assert features.shape == (2, 32)
+    for row, length in enumerate(mels.lengths.tolist()):
+        real = mels.values[row, :, :length].double()
+        wanted = torch.cat([real.mean(1), real.std(1, correction=0)])
+        np.testing.assert_allclose(features[row], wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_log_mels_are_not_made_twice():
+    made = modality()
+    mels = made.log_mels(batch_of([500]))
+    assert made.log_mels(mels) is mels
+
+
+def test_previews_show_waveforms_and_hidden_bands():
+    made = modality(channels=2)
+    batch = batch_of([900, 100], channels=2)
+    mels = made.log_mels(batch).hidden(torch.arange(32)[:, None] < 8)
+    for examples in (made.examples(batch), made.examples(mels)):
+        for example in examples:
+            picture = made.preview(example)
+            assert (picture.mode, picture.size) == ("RGB", (256, 256))
+            assert len(picture.getcolors(2**16)) > 4
+    assert (150, 150, 150) in {colour for _, colour in made.preview(made.examples(mels)[0]).getcolors(2**16)}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"channels": 0}, {"rate": 10}, {"seconds": 0.0}, {"seconds": None, "pieces": "random"}, {"mels": 1}],
+)
+def test_impossible_options_are_refused(options):
+    with pytest.raises(RecipeError):
+        modality(**options)

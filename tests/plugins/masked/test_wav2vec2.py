@@ -1,0 +1,169 @@
+"""wav2vec 2.0: which tokens are hidden, what they are told from, and the quantiser between."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sensorium import Tokens
+from sensorium.errors import RecipeError
+from sensorium.plugins.masked.masking import distractors, hide_spans
+from sensorium.plugins.masked.quantiser import Quantiser
+from sensorium.plugins.masked.wav2vec2 import Wav2Vec2
+from tests.plugins.toy_token_modality import Sequences, learner_of, losses_while_training, sequences, view_of
+
+SMALL = {"start": 0.2, "span": 3, "codes": 8, "dim": 16, "negatives": 10}
+
+
+def tokens_of(lengths):
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    return Tokens(torch.zeros(*mask.shape, 4), torch.zeros(1, mask.shape[1], 4), mask)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=5),
+    start=st.sampled_from([0.01, 0.2, 0.9]),
+    span=st.sampled_from([1, 3, 10]),
+    seed=st.integers(0, 99),
+)
+def test_spans_hide_something_and_leave_something(lengths, start, span, seed):
+    torch.manual_seed(seed)
+    tokens = tokens_of(lengths)
+    hidden = hide_spans(view_of(sequences()), tokens, start, span)
+    assert not (hidden & ~tokens.mask).any()
+    for row, length in zip(hidden, lengths, strict=True):
+        assert (0 < row.sum() < length) if length > 1 else not row.any()
+
+
+def test_spans_are_as_long_and_as_many_as_asked():
+    torch.manual_seed(0)
+    hidden = hide_spans(view_of(sequences()), tokens_of([1000] * 20), 0.065, 10)
+    assert abs(hidden.float().mean() - (1 - (1 - 0.065) ** 10)) < 0.02
+    edges = torch.nn.functional.pad(hidden.int(), (1, 1)).diff(dim=1)
+    starts, ends = (edges == 1).nonzero()[:, 1], (edges == -1).nonzero()[:, 1]
+    assert ((ends - starts >= 10) | (ends == 1000)).all()
+
+
+def test_the_views_own_mask_is_taken():
+    batch = sequences()
+    own = torch.rand(batch.mask.shape) < 0.5
+    hidden = hide_spans(view_of(batch, info={"mask": own}), tokens_of([12, 7, 2, 1, 5]), 0.1, 3)
+    assert torch.equal(hidden, own & batch.mask)
+
+
+def test_distractors_are_other_hidden_tokens_of_the_record():
+    torch.manual_seed(0)
+    mask = torch.tensor([[True, False, True, True, False], [False, True, False, False, False], [False] * 5])
+    places, told = distractors(mask, 500)
+    assert told.tolist() == [[True, False, True, True, False], [False] * 5, [False] * 5]
+    for token in (0, 2, 3):
+        drawn = set(places[0, token].tolist())
+        assert drawn == {0, 2, 3} - {token}
+        assert abs((places[0, token] == min(drawn)).float().mean() - 0.5) < 0.1
+    assert ((places >= 0) & (places < 5)).all()
+
+
+def test_the_quantiser_picks_whole_codes_and_learns_through_the_noise():
+    torch.manual_seed(0)
+    made = Quantiser(6, groups=2, codes=5, out=8)
+    x = torch.randn(7, 6, requires_grad=True)
+    targets, probabilities, codes = made(x, torch.tensor(1.0))
+    picked = torch.cat([made.vectors[g][codes[:, g]] for g in range(2)], dim=1)
+    torch.testing.assert_close(targets, made.project(picked))
+    torch.testing.assert_close(probabilities.sum(-1), torch.ones(7, 2))
+    targets.square().sum().backward()
+    assert x.grad.abs().sum() > 0
+    assert made.score.weight.grad.abs().sum() > 0
+    made.eval()
+    best = made.score(x).unflatten(-1, (2, 5)).argmax(-1)
+    assert torch.equal(made(x, torch.tensor(1.0))[2], best)
+    torch.manual_seed(1)
+    assert torch.equal(made(x, torch.tensor(1.0))[2], best)
+
+
+def test_hot_noise_picks_other_codes_than_the_best():
+    torch.manual_seed(0)
+    made = Quantiser(6, 1, 5, 8)
+    x = 3 * torch.randn(2000, 6)
+    best = made.score(x).argmax(-1)
+    share = (made(x, torch.tensor(2.0))[2][:, 0] == best).float().mean()
+    wanted = made.score(x).softmax(-1).gather(1, best[:, None]).mean()  # noise of Gumbel's law draws from the softmax
+    assert abs(share - wanted) < 0.03
+
+
+@pytest.mark.parametrize("lengths", [(12, 7, 2, 1, 5), (1,), (2, 1)])
+def test_one_step_reaches_every_parameter(lengths):
+    learner = learner_of(Wav2Vec2(**SMALL)).train()
+    outcome = learner({"toy": [view_of(sequences(lengths))]})
+    outcome.loss.backward()
+    assert outcome.loss.isfinite()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in learner.parameters())
+
+
+def test_training_lowers_the_loss_and_logs_the_codes():
+    learner = learner_of(Wav2Vec2(**SMALL))
+    views = {"toy": [view_of(sequences((12, 7, 2, 1, 5) * 3))]}
+    found = losses_while_training(learner, views, 30)
+    assert found[-1] < 0.5 * found[0]
+    logs = learner(views).logs
+    assert 1 <= logs["code_perplexity"] <= 8
+    assert not any(value.requires_grad for value in logs.values())
+
+
+def test_padding_has_no_part():
+    batch = sequences()
+    other = Sequences(torch.where(batch.mask[..., None], batch.x, -7e3), batch.mask)
+    outcomes = []
+    for each in (batch, other):
+        learner = learner_of(Wav2Vec2(**SMALL)).train()
+        torch.manual_seed(3)
+        outcomes.append(learner({"toy": [view_of(each)]}).loss)
+    torch.testing.assert_close(*outcomes)
+
+
+def test_targets_come_from_before_the_context_and_guesses_do_not_see_them():
+    """Changing what is hidden changes the targets; the guesses stay, whatever stood there."""
+    learner = learner_of(Wav2Vec2(**SMALL)).eval()
+    batch = sequences((12,))
+    hidden = torch.zeros(1, 12, dtype=torch.bool)
+    hidden[0, 3:7] = True
+    changed = Sequences(torch.where(hidden[..., None], batch.x.flip(1), batch.x), batch.mask)
+    seen = []
+    learner.objective.head.register_forward_hook(lambda _, given, made: seen.append(made.detach()))
+    codes = []
+    learner.objective.quantiser.register_forward_hook(lambda _, given, made: codes.append(given[0].detach()))
+    for each in (batch, changed):
+        torch.manual_seed(0)
+        learner({"toy": [view_of(each, info={"mask": hidden})]})
+    torch.testing.assert_close(*seen)
+    assert not torch.allclose(*codes)
+
+
+def test_the_noise_cools_and_is_state():
+    learner = learner_of(Wav2Vec2(hot=2.0, cold=0.5, **SMALL))
+    found = []
+    for progress in (0.0, 0.5, 1.0):
+        learner.objective.after_step(progress)
+        found.append(float(learner.objective.noise))
+    assert found == pytest.approx([2.0, 1.0, 0.5])
+    other = learner_of(Wav2Vec2(**SMALL), seed=1)
+    other.load_state_dict(learner.state_dict())
+    assert other.objective.noise == 0.5
+
+
+def test_half_precision_stays_near():
+    losses = []
+    for enabled in (False, True):
+        learner = learner_of(Wav2Vec2(**SMALL)).eval()
+        torch.manual_seed(0)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            losses.append(learner({"toy": [view_of(sequences())]}).loss)
+    assert losses[1].dtype == torch.float32
+    torch.testing.assert_close(*losses, rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("options", [{"start": 0.0}, {"span": 0}, {"negatives": 0}, {"groups": 3}, {"codes": 1}])
+def test_impossible_options_are_refused(options):
+    with pytest.raises(RecipeError):
+        learner_of(Wav2Vec2(**options))
