@@ -45,9 +45,9 @@ class Attention(nn.Module):
             mine_N = chosen_B[graph_N].nonzero()[:, 0]
             turn_N = (chosen_B.cumsum(0) - 1)[graph_N[mine_N]]
             padded_MTC, mask_MT = padded(three_NC[mine_N], turn_N, sizes_B[chosen_B])
-            heads = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in padded_MTC.chunk(3, dim=2))
+            q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in padded_MTC.chunk(3, dim=2))
             seen = None if mask_MT.all() else mask_MT[:, None, None, :]
-            heard_MTH = F.scaled_dot_product_attention(*heads, attn_mask=seen).transpose(1, 2).flatten(2)
+            heard_MTH = F.scaled_dot_product_attention(q, k, v, seen).transpose(1, 2).flatten(2)
             out_NH = out_NH.index_copy(0, mine_N, heard_MTH[mask_MT])
         return self.leave(out_NH)
 

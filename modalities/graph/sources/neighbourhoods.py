@@ -8,7 +8,7 @@ Letters: N nodes, E edges, F columns of classes, V columns of numbers, M nodes o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,7 +81,7 @@ class NodeSource(Source):
         edges_2E: np.ndarray,
         classes_NF: np.ndarray,
         values_NV: np.ndarray,
-        labels: dict[str, Sequence[Any]],
+        labels: Mapping[str, Sequence[Any]],
         splits: Sequence[str | None] | None,
         ids: Sequence[str] | None,
         fanout: tuple[int, ...],

@@ -62,21 +62,22 @@ class GraphTables(GraphSource):
         if heads and len(names) < heads.rows:
             raise DataError(f"'{graphs}' lists a graph twice.")
         edge_rows = _rows_of(owners[links], names, edges)
-        node_rows = _rows_of(owners[dots], names, nodes) if dots else None
+        node_rows = _rows_of(owners[dots], names, nodes) if dots else []
         ends_2E = np.stack([links.texts(source), links.texts(target)])
-        called_N = dots.texts(node) if dots else None
+        called_N = dots.texts(node) if dots else np.zeros(0, object)
         made = []
         for i, name in enumerate(names):
             mine_2e = ends_2E[:, edge_rows[i]]
             carried = links.carried("edge_attr", "edge_values", edge_rows[i])
-            known = np.unique(mine_2e) if called_N is None else called_N[node_rows[i]]
+            known = called_N[node_rows[i]] if dots else np.unique(mine_2e)
             if dots:
                 carried |= dots.carried("x", "values", node_rows[i])
             made.append(Named(name, Graph(numbered(mine_2e, known, edges), **carried, nodes=len(known))))
-        for row, one in enumerate(made if heads else ()):
-            found = {label: heads.cell(label, row) for label in labels or ()}
-            one.labels = {label: value for label, value in found.items() if value is not None}
-            one.split = heads.cell(split, row) if split else None
+        if heads:
+            for row, one in enumerate(made):
+                found = {label: heads.cell(label, row) for label in labels or ()}
+                one.labels = {label: value for label, value in found.items() if value is not None}
+                one.split = heads.cell(split, row) if split else None
         super().__init__(made, field, f"'{edges}'")
 
 

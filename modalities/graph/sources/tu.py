@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def graphs_of(name: str, read: Read) -> list[Named]:
         ("edge_values", "edge_attributes", np.float64),
     ):
         columns[part] = _cut(name, kind, read(kind, dtype), *rows[kind[:4]], count)
-    ends = _cut(name, "A", place_N[edges_E2], order_E, edge_graph_E, count)
+    ends = _cut(name, "A", place_N[edges_E2], order_E, edge_graph_E, count) or []
     sizes = np.bincount(graph_N, minlength=count).tolist()
     labels = _labels(name, read, count)
     made = []
@@ -117,11 +118,11 @@ def _labels(name: str, read: Read, count: int) -> list[dict[str, int | float]]:
 def _opened(path: Path) -> tuple[str, Read]:
     """Return the name of the data set in a folder or zip file, and what reads its files."""
     if path.is_dir():
-        files = {file.name: file.read_bytes for file in path.rglob("*.txt")}
+        files: dict[str, Callable[[], bytes]] = {file.name: file.read_bytes for file in path.rglob("*.txt")}
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             whole = {Path(n).name: archive.read(n) for n in archive.namelist() if n.endswith(".txt")}
-        files = {name: lambda content=content: content for name, content in whole.items()}
+        files = {name: partial(bytes, content) for name, content in whole.items()}
     else:
         raise DataError(f"'{path}' is neither a folder nor a zip file of a TU data set.")
     names = [name.removesuffix("_A.txt") for name in files if name.endswith("_A.txt")]
