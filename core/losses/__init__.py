@@ -24,7 +24,8 @@ from sensorium.losses.future import future_contrast
 from sensorium.losses.hardness import Guide, Hardness, debiased, hcl, hn_nce
 from sensorium.losses.health import effective_rank, spread
 from sensorium.losses.hierarchical import hierarchical_contrast
-from sensorium.losses.masked import masked_regression, reconstruction
+from sensorium.losses.infomax import jensen_shannon, summary, told_apart
+from sensorium.losses.masked import masked_regression, reconstruction, scaled_cosine
 from sensorium.losses.quantised import code_perplexity, diversity, masked_contrast
 from sensorium.losses.queue import nearest_rows, queue_contrast
 from sensorium.losses.redundancy import barlow_twins, vicreg
@@ -59,6 +60,7 @@ __all__ = [
     "hierarchical_contrast",
     "hn_nce",
     "info_nce",
+    "jensen_shannon",
     "koleo",
     "log_mean_gaps",
     "many_positives",
@@ -76,14 +78,17 @@ __all__ = [
     "queue_contrast",
     "random_directions",
     "reconstruction",
+    "scaled_cosine",
     "siglip",
     "sigreg",
     "sinkhorn_knopp",
     "spread",
+    "summary",
     "supervised_contrastive",
     "swapped_cross_entropy",
     "token_cross_entropy",
     "token_nats",
+    "told_apart",
     "vicreg",
     "whitened",
     "whitening_mse",
