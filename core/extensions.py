@@ -32,6 +32,7 @@ BUILTINS = {
     "sources": "sensorium.data.plugin",
     "evaluators": "sensorium.evaluation.plugin",
     "recipes": "sensorium.recipe.plugin",
+    "graph": "sensorium.modalities.graph",
     "image": "sensorium.modalities.image",
     "text": "sensorium.modalities.text",
     "timeseries": "sensorium.modalities.timeseries",

@@ -28,8 +28,8 @@ FLOORS = [
 """Rooms of core from the ground up: a room imports those of its own floor and of the floors before it."""
 PUBLIC = {"types", "errors", "contracts", "losses", "heads", "collectives"}
 """What modalities and plugins may import, beside the names of `sensorium` itself."""
-SHARED = {"modalities": ("sensorium.modalities.signal",)}
-"""What several parts of a tree share: time series and sound are signals."""
+SHARED = {"modalities": ("sensorium.modalities.signal", "sensorium.modalities.graph")}
+"""What several parts of a tree share: time series and sound are signals, molecules are graphs."""
 HEAVY = {"torch", "numpy", "PIL", "sklearn", "transformers", "timm"}
 CLEAN = "import sys; sys.modules.update({name: None for name in %r}); "
 """Makes an import of any of these names fail."""

@@ -1,0 +1,1 @@
+"""The encoders of graphs, of molecules too."""

@@ -1,0 +1,1 @@
+"""The view generators of graphs, of molecules too."""
