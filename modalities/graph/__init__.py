@@ -6,13 +6,24 @@ Molecules are graphs too: their plugin registers `ENCODERS` and `VIEWS` for its 
 from sensorium import hookimpl
 
 _HOME = "sensorium.modalities.graph"
+_GENERATORS = f"{_HOME}.views.generators"
 
 ENCODERS = {
     "gin": (f"{_HOME}.encoders.gin:GIN", "graph isomorphism network"),
 }
 """Encoders of `GraphBatch`, by name: where they are, and one line on them. Their modality has a `schema`."""
 VIEWS = {
-    "plain": (f"{_HOME}.views.plain:Plain", "the graph itself"),
+    "plain": (f"{_GENERATORS}:Plain", "the graph itself"),
+    "augment": (f"{_GENERATORS}:Augment", "one of four changes, drawn for each graph, as in GraphCL"),
+    "node-drop": (f"{_GENERATORS}:NodeDrop", "graphs without some of their nodes"),
+    "edges": (f"{_GENERATORS}:Edges", "graphs without some edges, and with some new ones"),
+    "feature-mask": (f"{_GENERATORS}:FeatureMask", "what some nodes carry, or some columns, hidden"),
+    "edges-and-features": (f"{_GENERATORS}:EdgesAndFeatures", "edges and columns left out, as in GRACE and BGRL"),
+    "walk": (f"{_GENERATORS}:Walk", "what random walks from one node meet"),
+    "hops": (f"{_GENERATORS}:Hops", "what lies around one node"),
+    "diffusion": (f"{_GENERATORS}:Diffusion", "the graph, and its nodes joined by PageRank, as in MVGRL"),
+    "attribute-mask": (f"{_GENERATORS}:AttributeMask", "what some nodes are, hidden and to be told"),
+    "shuffled": (f"{_GENERATORS}:Shuffled", "the graph, and one whose nodes swapped what they carry, as in DGI"),
 }
 """View generators of `GraphBatch`, likewise."""
 

@@ -136,7 +136,9 @@ class GraphEncoder(TokenEncoder):
 
 def _kept(tokens: GraphTokens, keep_BK: Tensor) -> GraphTokens:
     """Return the edges between kept nodes, whose ends count real kept nodes alone, in the order of `keep_BK`."""
-    assert tokens.mask is not None and tokens.sizes is not None and tokens.edge_index is not None
+    assert tokens.mask is not None
+    assert tokens.sizes is not None
+    assert tokens.edge_index is not None
     real_BK = tokens.mask.gather(1, keep_BK)
     before_B1 = (tokens.sizes.cumsum(0) - tokens.sizes)[:, None]
     place_N = tokens.edge_index.new_full((int(tokens.sizes.sum()),), -1)

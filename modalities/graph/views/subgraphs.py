@@ -1,0 +1,120 @@
+"""Connected pieces of graphs, and neighbours by diffusion.
+
+Letters as in `sensorium.modalities.graph.batch`; W walkers, K nodes that are diffused from at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from sensorium.modalities.graph.batch import GraphBatch, Schema
+from sensorium.modalities.graph.views.change import Change, counts, induced, lowest, rand, unchanged
+
+NODES_A_WALKER = 16
+"""A large piece is walked by several walkers from one node on, each of whom is to find so many nodes."""
+BLOCK = 64
+"""Of each graph so many nodes are diffused from at once."""
+
+
+def both_ways(batch: GraphBatch) -> Tensor:
+    """Return the edges and their way back, int64 (2, 2E)."""
+    return torch.cat([batch.edge_index, batch.edge_index.flip(0)], dim=1)
+
+
+def roots(batch: GraphBatch, rng: torch.Generator, rooted: bool) -> Tensor:
+    """Return a node of each graph, int64 (B,): its first where graphs are rooted, else a random one."""
+    if rooted:
+        return batch.firsts
+    return batch.firsts + (rand(len(batch), rng) * batch.sizes).long()
+
+
+def walk(batch: GraphBatch, share: float, steps: int, rng: torch.Generator, rooted: bool) -> Change:
+    """Keep the nodes that random walks from one node meet, until they are a share of the graph or `steps` are made.
+
+    Walkers start at one node and go along edges either way, so that what they meet hangs together.
+    """
+    wanted_B = counts(share, batch.sizes, rng).clamp(min=1)
+    edges_2E = both_ways(batch)
+    edges_2E = edges_2E[:, edges_2E[0].argsort()]
+    degree_N = edges_2E[0].bincount(minlength=len(batch.x))
+    first_N = degree_N.cumsum(0) - degree_N
+    graph_W = torch.arange(len(batch), device=batch.device).repeat_interleave(-(-wanted_B // NODES_A_WALKER))
+    at_W = roots(batch, rng, rooted)[graph_W]
+    met_N = torch.full((len(batch.x),), steps + 1, device=batch.device)
+    met_N[at_W] = 0
+    for step in range(1, steps + 1):
+        found_B = torch.zeros_like(batch.sizes).index_add(0, batch.graph, (met_N <= steps).long())
+        if (found_B >= wanted_B).all():
+            break
+        choice_W = (rand(len(at_W), rng) * degree_N[at_W]).long()
+        next_W = (
+            edges_2E[1][(first_N[at_W] + choice_W).clamp(max=max(edges_2E.shape[1] - 1, 0))]
+            if edges_2E.numel()
+            else at_W
+        )
+        at_W = torch.where(degree_N[at_W] > 0, next_W, at_W)
+        met_N[at_W] = met_N[at_W].clamp(max=step)
+    # Of those met in the last round some may be too many; whoever was met earlier led there, so the rest still hangs.
+    key_N = (met_N + rand(len(met_N), rng)) / (steps + 2)
+    return induced(batch, lowest(key_N, batch.graph, batch.sizes, wanted_B) & (met_N <= steps))
+
+
+def hops(batch: GraphBatch, count: int, rng: torch.Generator, rooted: bool) -> Change:
+    """Keep the nodes that lie at most `count` edges, taken either way, from one node."""
+    keep_N = torch.zeros(len(batch.x), dtype=torch.bool, device=batch.device)
+    keep_N[roots(batch, rng, rooted)] = True
+    source_E, sink_E = both_ways(batch)
+    for _ in range(count):
+        keep_N = keep_N.index_put((sink_E[keep_N[source_E]],), keep_N.new_ones(()))
+    return induced(batch, keep_N)
+
+
+def diffuse(batch: GraphBatch, schema: Schema, restart: float, neighbours: int, steps: int) -> Change:
+    """Give each node, in place of its edges, edges to the nodes that its personalised PageRank ranks highest.
+
+    The mass is S = restart x sum over k of (1 - restart)^k T^k with T = D^-1/2 (A + I) D^-1/2 (Klicpera et al. 2019,
+    eq. 3), summed to `steps`; edges count both ways. New edges carry nothing: their classes are hidden.
+    """
+    found = [
+        _diffused(batch, start, restart, neighbours, steps)
+        for start in range(0, int(batch.sizes.max()) if len(batch) else 0, BLOCK)
+    ]
+    edges_2E = torch.cat(found, dim=1) if found else batch.edge_index[:, :0]
+    edges_2E = edges_2E[:, batch.graph[edges_2E[0]].argsort(stable=True)]
+    classes_F = torch.tensor(schema.edges, dtype=torch.int64, device=batch.device)
+    changed = replace(
+        batch,
+        edge_index=edges_2E,
+        edge_attr=classes_F.expand(edges_2E.shape[1], -1),
+        edge_values=batch.edge_values.new_zeros(edges_2E.shape[1], schema.edge_values),
+        edge_sizes=batch.graph[edges_2E[0]].bincount(minlength=len(batch)),
+    )
+    left = unchanged(batch)
+    return replace(left, batch=changed, edges_E=torch.zeros_like(left.edges_E))
+
+
+def _diffused(batch: GraphBatch, start: int, restart: float, neighbours: int, steps: int) -> Tensor:
+    """Return the new edges into the nodes from place `start` on of every graph, `BLOCK` of them: int64 (2, M)."""
+    there_N = (batch.places >= start) & (batch.places < start + BLOCK)
+    sink_M = there_N.nonzero()[:, 0]
+    column_M = batch.places[sink_M] - start
+    loops_N = torch.arange(len(batch.x), device=batch.device)
+    source_E, sink_E = torch.cat([both_ways(batch).unique(dim=1), torch.stack([loops_N, loops_N])], dim=1)
+    root_N = source_E.bincount(minlength=len(batch.x)).float().rsqrt()
+    share_E1 = (root_N[source_E] * root_N[sink_E])[:, None]
+    mass_NK = torch.zeros(len(batch.x), BLOCK, device=batch.device)
+    mass_NK[sink_M, column_M] = 1.0
+    sum_NK = restart * mass_NK
+    for _ in range(steps):
+        mass_NK = (1 - restart) * torch.zeros_like(mass_NK).index_add(0, sink_E, share_E1 * mass_NK[source_E])
+        sum_NK = sum_NK + restart * mass_NK
+    sum_NK[sink_M, column_M] = 0.0  # no node is its own neighbour
+    mass_BTK, _ = batch.padded(sum_NK)
+    top = mass_BTK.topk(min(neighbours, mass_BTK.shape[1]), dim=1)
+    graph_MK, place_MK = batch.graph[sink_M][:, None], top.indices[batch.graph[sink_M], :, column_M]
+    source_MK = batch.firsts[graph_MK] + place_MK
+    real_MK = top.values[batch.graph[sink_M], :, column_M] > 0
+    return torch.stack([source_MK[real_MK], sink_M[:, None].expand_as(source_MK)[real_MK]])
