@@ -9,7 +9,11 @@ _HOME = "sensorium.modalities.graph"
 _GENERATORS = f"{_HOME}.views.generators"
 
 ENCODERS = {
-    "gin": (f"{_HOME}.encoders.gin:GIN", "graph isomorphism network"),
+    "gin": (f"{_HOME}.encoders.gin:GIN", "graph isomorphism network, edges bare"),
+    "gine": (f"{_HOME}.encoders.gin:GINE", "graph isomorphism network that hears what edges carry"),
+    "gcn": (f"{_HOME}.encoders.gcn:GCN", "graph convolutional network, edges bare"),
+    "gat": (f"{_HOME}.encoders.gat:GAT", "graph attention network"),
+    "gps": (f"{_HOME}.encoders.gps:GPS", "graph transformer: neighbours and attention side by side"),
 }
 """Encoders of `GraphBatch`, by name: where they are, and one line on them. Their modality has a `schema`."""
 VIEWS = {

@@ -82,7 +82,7 @@ class GraphEncoder(TokenEncoder):
         super().__init__()
         if depth < 1:
             raise RecipeError(f"An encoder of graphs has at least one layer, not {depth}.")
-        self.schema, self.jump, self.dropout = modality.schema, jump, dropout
+        self.schema, self.width, self.jump, self.dropout = modality.schema, width, jump, dropout
         self.dim = width * depth if jump == "cat" else width
         self.target_dim = self.schema.nodes[0] if self.schema.nodes else self.schema.values
         self.embed = Embed(self.schema.nodes, self.schema.values, self.dim)
@@ -110,7 +110,7 @@ class GraphEncoder(TokenEncoder):
         """Encode nodes, or those at `keep` (B, K) with the edges between them."""
         assert isinstance(tokens, GraphTokens), "tokens of graphs know their edges"
         assert tokens.mask is not None
-        x_BTD, mask_BT, tokens = tokens.x + tokens.positions, tokens.mask, tokens
+        x_BTD, mask_BT = tokens.x + tokens.positions, tokens.mask
         if keep is not None:
             tokens = _kept(tokens, keep)
             x_BTD, mask_BT = x_BTD.gather(1, keep[..., None].expand(-1, -1, self.dim)), mask_BT.gather(1, keep)
@@ -129,9 +129,36 @@ class GraphEncoder(TokenEncoder):
             return torch.cat(layers, dim=1)
         return layers[-1] if self.jump == "last" else torch.stack(layers).amax(0)
 
+    def token_mixer(self) -> nn.Module:
+        """Return a new module, tokens -> (B, T, D), in which tokens hear from their neighbours once."""
+        return TokenMixer(self)
+
     def token_targets(self, batch: GraphBatch) -> Tensor:
         """Return the first class of each node, int64 (B, T), or else its numbers, float (B, T, V)."""
         return batch.padded(batch.x[:, 0] if self.schema.nodes else batch.values)[0]
+
+
+class TokenMixer(nn.Module):
+    """One more layer of an encoder's kind, for objectives that decode tokens from their neighbours'.
+
+    Args:
+        encoder: whose layer it is.
+    """
+
+    def __init__(self, encoder: GraphEncoder) -> None:
+        super().__init__()
+        self.enter = nn.Linear(encoder.dim, encoder.width)
+        self.layer = encoder.layer(encoder.width)
+        self.leave = nn.Linear(encoder.width, encoder.dim)
+
+    def forward(self, tokens: GraphTokens) -> Tensor:
+        """Return the tokens (B, T, D) after one layer; padding is zero."""
+        mask_BT = tokens.mask
+        assert mask_BT is not None
+        graph_N = torch.arange(len(mask_BT), device=mask_BT.device).repeat_interleave(mask_BT.sum(1))
+        x_NH = self.layer(self.enter(tokens.x[mask_BT]), tokens.edge_index, tokens.edge_ED, graph_N)
+        x_ND = self.leave(x_NH)
+        return x_ND.new_zeros(tokens.x.shape).masked_scatter(mask_BT[..., None], x_ND)
 
 
 def _kept(tokens: GraphTokens, keep_BK: Tensor) -> GraphTokens:

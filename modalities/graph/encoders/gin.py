@@ -38,7 +38,6 @@ class GIN(GraphEncoder):
     It does not hear what edges carry; `gine` does.
 
     Args:
-        modality: a modality of graphs, fitted.
         width: width of the nodes between layers.
         depth: number of layers.
         pool: what stands for the whole graph: the "sum", "mean" or "max" of its nodes, their mean by learned
@@ -71,7 +70,16 @@ class GIN(GraphEncoder):
 class GINE(GIN):
     """The same network, hearing what edges carry (Hu et al. 2020, section 5.1).
 
-    Args: as `gin`.
+    Args:
+        width: width of the nodes between layers.
+        depth: number of layers.
+        pool: what stands for the whole graph: the "sum", "mean" or "max" of its nodes, their mean by learned
+            "attention", or its "first" node.
+        jump: what stands for a node: its "last" layer, all layers side by side ("cat") or their "max".
+        dropout: between layers, while training.
+        positions: what tells nodes apart beside what they carry: "none", the chances that a "walk" of 1 to `steps`
+            steps comes back, or the first `steps` eigenvectors of the "laplacian".
+        steps: how many of them.
     """
 
     reads_edges = True

@@ -1,0 +1,56 @@
+"""Graph convolutional networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch_geometric.nn import GCNConv
+
+from sensorium.modalities.graph.encoders.base import GraphEncoder, Jump, NodeNorm, PositionKind
+from sensorium.modalities.graph.encoders.pool import Pooling
+
+
+class Layer(nn.Module):
+    """A mean of a node and its neighbours, each weighed by the roots of both degrees, then batch norm and PReLU."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv, self.norm, self.act = GCNConv(width, width), NodeNorm(width), nn.PReLU()
+
+    def forward(self, x_NH: Tensor, edge_index: Tensor, edge_EH: Tensor | None, graph_N: Tensor) -> Tensor:
+        """Return the nodes after one layer."""
+        return self.act(self.norm(self.conv(x_NH, edge_index)))
+
+
+class GCN(GraphEncoder):
+    """Graph convolutional network (Kipf and Welling 2017, eq. 2), as DGI and BGRL train it. Edges are bare to it.
+
+    Args:
+        width: width of the nodes between layers.
+        depth: number of layers.
+        pool: what stands for the whole graph: the "sum", "mean" or "max" of its nodes, their mean by learned
+            "attention", or its "first" node.
+        jump: what stands for a node: its "last" layer, all layers side by side ("cat") or their "max".
+        dropout: between layers, while training.
+        positions: what tells nodes apart beside what they carry: "none", the chances that a "walk" of 1 to `steps`
+            steps comes back, or the first `steps` eigenvectors of the "laplacian".
+        steps: how many of them.
+    """
+
+    def __init__(
+        self,
+        modality: Any,
+        width: int = 128,
+        depth: int = 2,
+        pool: Pooling = "mean",
+        jump: Jump = "last",
+        dropout: float = 0.0,
+        positions: PositionKind = "none",
+        steps: int = 16,
+    ) -> None:
+        super().__init__(modality, width, depth, pool, jump, dropout, positions, steps)
+
+    def layer(self, width: int) -> nn.Module:
+        """Return a layer."""
+        return Layer(width)
