@@ -40,6 +40,7 @@ BUILTINS = {
     "crossmodal": "sensorium.plugins.crossmodal",
     "hardnegative": "sensorium.plugins.hardnegative",
     "distillation": "sensorium.plugins.distillation",
+    "infomax": "sensorium.plugins.infomax",
     "masked": "sensorium.plugins.masked",
     "predictive": "sensorium.plugins.predictive",
     "pretext": "sensorium.plugins.pretext",

@@ -13,7 +13,8 @@ from sensorium.losses.distillation import (
 )
 from sensorium.losses.hardness import Guide, debiased, hcl, hn_nce
 from sensorium.losses.hierarchical import hierarchical_contrast
-from sensorium.losses.masked import masked_regression, reconstruction
+from sensorium.losses.infomax import jensen_shannon, summary, told_apart
+from sensorium.losses.masked import masked_regression, reconstruction, scaled_cosine
 from sensorium.losses.queue import nearest_rows, queue_contrast
 from sensorium.losses.redundancy import barlow_twins, vicreg
 from sensorium.losses.regression import negative_cosine
@@ -33,6 +34,7 @@ __all__ = [
     "hierarchical_contrast",
     "hn_nce",
     "info_nce",
+    "jensen_shannon",
     "koleo",
     "masked_cross_entropy",
     "masked_regression",
@@ -45,12 +47,15 @@ __all__ = [
     "queue_contrast",
     "random_directions",
     "reconstruction",
+    "scaled_cosine",
     "siglip",
     "sigreg",
     "sinkhorn_knopp",
+    "summary",
     "supervised_contrastive",
     "swapped_cross_entropy",
     "token_cross_entropy",
     "token_nats",
+    "told_apart",
     "vicreg",
 ]

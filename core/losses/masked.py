@@ -1,6 +1,6 @@
 """Losses of guessed tokens: each guess against its target, those of every rank counted alike.
 
-Letters: B rows, T tokens, P width of a target, V classes.
+Letters: B rows, T tokens, N guessed tokens, P or D width of a target, V classes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sensorium import collectives
+from sensorium.losses.contrastive import cosines, unit
 from sensorium.losses.tokens import token_cross_entropy
 
 Penalty = Literal["l2", "l1", "smooth-l1"]
@@ -45,6 +46,24 @@ def masked_regression(
             each_BTP = F.smooth_l1_loss(guesses_BTP, targets_BTP, reduction="none", beta=beta)
         summed = each_BTP.mean(-1).masked_fill(~mask_BT, 0.0).sum()
         return summed * collectives.world() / collectives.total(mask_BT.sum()).clamp(min=1)
+
+
+def scaled_cosine(guesses_BTP: Tensor, targets_BTP: Tensor, mask_BT: Tensor, power: float = 2.0) -> Tensor:
+    """Mean of (1 - cosine) ** power over the guessed tokens (GraphMAE, Hou et al. 2022, eq. 2).
+
+    Args:
+        guesses_BTP: float, computed with in fp32 (fp64 stays).
+        targets_BTP: float; no gradient flows into them.
+        mask_BT: bool, True at the tokens that were guessed.
+        power: above 1 it makes light of tokens that are guessed well.
+
+    Returns:
+        This rank's share; the mean over ranks is the loss of the joined batch. A target of length zero has cosine 0.
+    """
+    with torch.autocast(guesses_BTP.device.type, enabled=False):
+        guesses_ND, targets_ND = unit(guesses_BTP[mask_BT]), unit(targets_BTP.detach()[mask_BT])
+        away_N = (1 - cosines(guesses_ND, targets_ND.to(guesses_ND.dtype))).clamp(min=0)
+        return away_N.pow(power).sum() * collectives.world() / collectives.total(mask_BT.sum()).clamp(min=1)
 
 
 def reconstruction(guesses_BTP: Tensor, targets: Tensor, mask_BT: Tensor, penalty: Penalty = "l2") -> Tensor:

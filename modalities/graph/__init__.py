@@ -25,6 +25,7 @@ VIEWS = {
     "edges-and-features": (f"{_GENERATORS}:EdgesAndFeatures", "edges and columns left out, as in GRACE and BGRL"),
     "walk": (f"{_GENERATORS}:Walk", "what random walks from one node meet"),
     "hops": (f"{_GENERATORS}:Hops", "what lies around one node"),
+    "surroundings": (f"{_GENERATORS}:Surroundings", "what lies near a node, and what lies around that"),
     "diffusion": (f"{_GENERATORS}:Diffusion", "the graph, and its nodes joined by PageRank, as in MVGRL"),
     "attribute-mask": (f"{_GENERATORS}:AttributeMask", "what some nodes are, hidden and to be told"),
     "shuffled": (f"{_GENERATORS}:Shuffled", "the graph, and one whose nodes swapped what they carry, as in DGI"),

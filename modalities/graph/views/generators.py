@@ -23,7 +23,7 @@ from sensorium.modalities.graph.views.change import (
     unchanged,
 )
 from sensorium.modalities.graph.views.change import counts as counted
-from sensorium.modalities.graph.views.subgraphs import diffuse, hops, walk
+from sensorium.modalities.graph.views.subgraphs import diffuse, hops, surroundings, walk
 
 STEPS = 512
 """The most steps of a random walk; who lives on an island has met it all long before."""
@@ -180,6 +180,38 @@ class Hops(Changed):
     def change(self, batch, rng):
         """Keep what lies around a node."""
         return hops(batch, self.hops, rng, self.schema.rooted)
+
+
+class Surroundings(Changed):
+    """Two views: what lies near a node of each graph, and what lies around that, for `context-prediction`.
+
+    Hu et al. 2020, section 3.1.1. `info["anchors"]`, bool (B, T of the view), names the node itself in the first view,
+    and in the second those nodes that lie in both.
+
+    Args:
+        near: how many edges away from the node the first view reaches; the authors have as many as layers.
+        ring: from how many edges away to how many the second reaches, from no further than the first ends.
+    """
+
+    def __init__(self, modality: Any, near: int = 3, ring: tuple[int, int] = (2, 5)) -> None:
+        super().__init__(modality)
+        if not 0 <= ring[0] <= near <= ring[1]:
+            raise RecipeError(
+                f"The views 'surroundings' need 0 <= ring start <= near <= ring end, not {ring[0]}, {near}, {ring[1]}."
+            )
+        self.near, self.ring = near, ring
+
+    def change(self, batch, rng):
+        """Return what lies near a node."""
+        return surroundings(batch, self.near, self.ring, rng, self.schema.rooted)[0][0]
+
+    def __call__(self, batch, rng):
+        """Return what lies near a node and what lies around."""
+        made = surroundings(batch, self.near, self.ring, rng, self.schema.rooted)
+        return [
+            View(change.batch, info=change.info(batch) | {"anchors": change.batch.padded(anchor_N)[0]})
+            for change, anchor_N in made
+        ]
 
 
 class Diffusion(Changed):

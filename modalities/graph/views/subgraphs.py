@@ -62,14 +62,43 @@ def walk(batch: GraphBatch, share: float, steps: int, rng: torch.Generator, root
     return induced(batch, lowest(key_N, batch.graph, batch.sizes, wanted_B) & (met_N <= steps))
 
 
+def distances(batch: GraphBatch, roots_B: Tensor, most: int) -> Tensor:
+    """Return how many edges, taken either way, lie between a node and its graph's root: int64 (N,).
+
+    What lies further away than `most`, or on another island, has `most` + 1.
+    """
+    away_N = torch.full((len(batch.x),), most + 1, device=batch.device)
+    away_N[roots_B] = 0
+    source_E, sink_E = both_ways(batch)
+    for step in range(1, most + 1):
+        near_E = away_N[source_E] == step - 1
+        away_N[sink_E[near_E]] = away_N[sink_E[near_E]].clamp(max=step)
+    return away_N
+
+
 def hops(batch: GraphBatch, count: int, rng: torch.Generator, rooted: bool) -> Change:
     """Keep the nodes that lie at most `count` edges, taken either way, from one node."""
-    keep_N = torch.zeros(len(batch.x), dtype=torch.bool, device=batch.device)
-    keep_N[roots(batch, rng, rooted)] = True
-    source_E, sink_E = both_ways(batch)
-    for _ in range(count):
-        keep_N = keep_N.index_put((sink_E[keep_N[source_E]],), keep_N.new_ones(()))
-    return induced(batch, keep_N)
+    return induced(batch, distances(batch, roots(batch, rng, rooted), count) <= count)
+
+
+def surroundings(
+    batch: GraphBatch, near: int, ring: tuple[int, int], rng: torch.Generator, rooted: bool
+) -> list[tuple[Change, Tensor]]:
+    """Return what lies near one node and what lies around that, each with the nodes that stand for it.
+
+    Near are nodes at most `near` edges away, for whom the one node stands; around are those from `ring[0]` to
+    `ring[1]` edges away, for whom those stand that are near too. In a graph that does not reach so far the ring starts
+    at its most distant nodes.
+    """
+    roots_B = roots(batch, rng, rooted)
+    away_N = distances(batch, roots_B, ring[1])
+    there_N = away_N <= ring[1]
+    furthest_B = torch.zeros_like(batch.sizes).scatter_reduce(0, batch.graph, away_N.where(there_N, 0), "amax")
+    from_N = furthest_B.clamp(max=ring[0])[batch.graph]
+    root_N = torch.zeros_like(there_N)
+    root_N[roots_B] = True
+    inner_N, outer_N = away_N <= near, there_N & (away_N >= from_N)
+    return [(induced(batch, inner_N), root_N[inner_N]), (induced(batch, outer_N), (away_N <= near)[outer_N])]
 
 
 def diffuse(batch: GraphBatch, schema: Schema, restart: float, neighbours: int, steps: int) -> Change:

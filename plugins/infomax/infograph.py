@@ -1,0 +1,39 @@
+"""InfoGraph."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from sensorium import Needs, Objective, Outcome, losses
+
+
+class Forward(nn.Module):
+    """Three linear maps with ReLU, and one around them (the discriminators of Sun et al. 2020, section 3.3)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        maps = [module for _ in range(3) for module in (nn.Linear(dim, dim), nn.ReLU())]
+        self.block, self.around = nn.Sequential(*maps), nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (..., D)."""
+        return self.block(x) + self.around(x)
+
+
+class InfoGraph(Objective):
+    """Tell a record's tokens from those of other records by the whole (Sun et al. 2020, eq. 4).
+
+    Needs an encoder with tokens: nodes of graphs, patches, words alike.
+    """
+
+    needs = Needs(views=1, tokens=True)
+
+    def build(self, encoders):
+        """Make a network for tokens and one for records."""
+        self.local, self.whole = Forward(encoders.single.dim), Forward(encoders.single.dim)
+
+    def forward(self, views, encode):
+        """Score every token with every record."""
+        (features,) = encode(views)
+        loss = losses.jensen_shannon(self.local(features.tokens), self.whole(features.pooled), features.mask)
+        return Outcome(loss, features={"features": features.pooled.detach()})
