@@ -53,3 +53,10 @@ def sensorium_register_views(register):
     """Register the view generators."""
     for name, (target, summary) in VIEWS.items():
         register(name, target, summary=summary, modality="graph")
+
+
+@hookimpl
+def sensorium_register_sources(register):
+    """Register the sources."""
+    home = f"{_HOME}.sources"
+    register("tu", f"{home}.tu:TU", summary="data sets in the format of the TU collection: a folder or a zip file")

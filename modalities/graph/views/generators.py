@@ -182,7 +182,7 @@ class Hops(Changed):
         return hops(batch, self.hops, rng, self.schema.rooted)
 
 
-class Surroundings(Changed):
+class Surroundings(ViewGenerator):
     """Two views: what lies near a node of each graph, and what lies around that, for `context-prediction`.
 
     Hu et al. 2020, section 3.1.1. `info["anchors"]`, bool (B, T of the view), names the node itself in the first view,
@@ -193,21 +193,18 @@ class Surroundings(Changed):
         ring: from how many edges away to how many the second reaches, from no further than the first ends.
     """
 
+    views = 2
+
     def __init__(self, modality: Any, near: int = 3, ring: tuple[int, int] = (2, 5)) -> None:
-        super().__init__(modality)
         if not 0 <= ring[0] <= near <= ring[1]:
             raise RecipeError(
                 f"The views 'surroundings' need 0 <= ring start <= near <= ring end, not {ring[0]}, {near}, {ring[1]}."
             )
-        self.near, self.ring = near, ring
+        self.modality, self.near, self.ring = modality, near, ring
 
-    def change(self, batch, rng):
-        """Return what lies near a node."""
-        return surroundings(batch, self.near, self.ring, rng, self.schema.rooted)[0][0]
-
-    def __call__(self, batch, rng):
+    def __call__(self, batch: GraphBatch, rng: torch.Generator) -> list[View]:
         """Return what lies near a node and what lies around."""
-        made = surroundings(batch, self.near, self.ring, rng, self.schema.rooted)
+        made = surroundings(batch, self.near, self.ring, rng, self.modality.schema.rooted)
         return [
             View(change.batch, info=change.info(batch) | {"anchors": change.batch.padded(anchor_N)[0]})
             for change, anchor_N in made

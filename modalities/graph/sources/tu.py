@@ -1,0 +1,145 @@
+"""Data sets in the format of the TU Dortmund collection (Morris et al. 2020).
+
+Plain text: NAME_A.txt has a line "from, to" for each edge, nodes counted from 1 over all graphs; line n of
+NAME_graph_indicator.txt is the graph of node n. NAME_graph_labels, _graph_attributes, _node_labels, _node_attributes,
+_edge_labels and _edge_attributes may be there too.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sensorium.errors import DataError
+from sensorium.modalities.graph.batch import Graph
+from sensorium.modalities.graph.sources.collection import GraphSource, Named
+
+Read = Callable[[str, type], "np.ndarray | None"]
+
+
+class TU(GraphSource):
+    """A TU data set: a folder of its raw text files, or the zip file that it is given away as.
+
+    Records are named "NAME/number" and carry the label "class"; numbers to regress on are labels "target", or
+    "target-0" and so on where there are several. Node and edge labels are classes, their attributes numbers.
+
+    Args:
+        path: the folder or the zip file.
+        attributes: take the numbers of nodes and edges too; most published figures take the classes alone.
+        field: the name under which records carry their graph.
+    """
+
+    def __init__(self, path: str, attributes: bool = True, field: str = "graph") -> None:
+        name, every = _opened(Path(path).expanduser())
+
+        def read(part: str, dtype: type) -> np.ndarray | None:
+            bare = part in ("node_attributes", "edge_attributes") and not attributes
+            return None if bare else every(part, dtype)
+
+        super().__init__(graphs_of(name, read), field, f"'{path}'")
+
+
+def graphs_of(name: str, read: Read) -> list[Named]:
+    """Return the graphs of a data set.
+
+    Args:
+        name: of the data set.
+        read: `read(part, type)` gives the columns of a file (rows, columns), None when it is not there.
+    """
+    edges_E2, owner_N1 = read("A", np.int64), read("graph_indicator", np.int64)
+    if edges_E2 is None or owner_N1 is None:
+        raise DataError(
+            f"The data set '{name}' lacks its file {name}_{'A' if edges_E2 is None else 'graph_indicator'}.txt."
+        )
+    edges_E2 = edges_E2.reshape(-1, 2) - 1
+    names, graph_N = np.unique(owner_N1[:, 0], return_inverse=True)
+    nodes, count = len(graph_N), len(names)
+    if edges_E2.size and (edges_E2.min() < 0 or edges_E2.max() >= nodes):
+        raise DataError(f"An edge of {name}_A.txt leads to a node that {name}_graph_indicator.txt does not list.")
+    if edges_E2.size and (graph_N[edges_E2[:, 0]] != graph_N[edges_E2[:, 1]]).any():
+        raise DataError(f"An edge of {name}_A.txt leads from one graph to another.")
+    order_N = np.argsort(graph_N, kind="stable")
+    place_N = np.empty(nodes, np.int64)
+    firsts = np.searchsorted(graph_N[order_N], np.arange(count))
+    place_N[order_N] = np.arange(nodes) - firsts[graph_N[order_N]]
+    edge_graph_E = graph_N[edges_E2[:, 0]]
+    order_E = np.argsort(edge_graph_E, kind="stable")
+    rows = {"node": (order_N, graph_N), "edge": (order_E, edge_graph_E)}
+    columns = {}
+    for part, kind, dtype in (
+        ("x", "node_labels", np.int64),
+        ("values", "node_attributes", np.float64),
+        ("edge_attr", "edge_labels", np.int64),
+        ("edge_values", "edge_attributes", np.float64),
+    ):
+        columns[part] = _cut(name, kind, read(kind, dtype), *rows[kind[:4]], count)
+    ends = _cut(name, "A", place_N[edges_E2], order_E, edge_graph_E, count)
+    sizes = np.bincount(graph_N, minlength=count).tolist()
+    labels = _labels(name, read, count)
+    made = []
+    for i in range(count):
+        parts = {part: None if cut is None else torch.from_numpy(cut[i]) for part, cut in columns.items()}
+        graph = Graph(torch.from_numpy(np.ascontiguousarray(ends[i].T)), **parts, nodes=sizes[i])
+        made.append(Named(f"{name}/{i}", graph, labels[i]))
+    return made
+
+
+def _cut(name: str, kind: str, rows, order, group, count) -> list[np.ndarray] | None:
+    """Return rows graph by graph."""
+    if rows is None:
+        return None
+    if len(rows) != len(order):
+        raise DataError(f"{name}_{kind}.txt has {len(rows)} lines for {len(order)} {kind[:4]}s.")
+    return np.split(rows[order], np.cumsum(np.bincount(group, minlength=count))[:-1])
+
+
+def _labels(name: str, read: Read, count: int) -> list[dict[str, int | float]]:
+    """Return the labels of each graph."""
+    classes, targets = read("graph_labels", np.int64), read("graph_attributes", np.float64)
+    for kind, rows in (("graph_labels", classes), ("graph_attributes", targets)):
+        if rows is not None and len(rows) != count:
+            raise DataError(f"{name}_{kind}.txt has {len(rows)} lines for {count} graphs.")
+    labels: list[dict[str, int | float]] = [{} for _ in range(count)]
+    for i, label in enumerate(labels):
+        if classes is not None:
+            label["class"] = int(classes[i, 0])
+        if targets is not None:
+            single = targets.shape[1] == 1
+            label |= {"target" if single else f"target-{k}": float(value) for k, value in enumerate(targets[i])}
+    return labels
+
+
+def _opened(path: Path) -> tuple[str, Read]:
+    """Return the name of the data set in a folder or zip file, and what reads its files."""
+    if path.is_dir():
+        files = {file.name: file.read_bytes for file in path.rglob("*.txt")}
+    elif zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            whole = {Path(n).name: archive.read(n) for n in archive.namelist() if n.endswith(".txt")}
+        files = {name: lambda content=content: content for name, content in whole.items()}
+    else:
+        raise DataError(f"'{path}' is neither a folder nor a zip file of a TU data set.")
+    names = [name.removesuffix("_A.txt") for name in files if name.endswith("_A.txt")]
+    if len(names) != 1:
+        raise DataError(f"'{path}' holds {len(names)} files NAME_A.txt; a TU data set has one.")
+
+    def read(part: str, dtype: type) -> np.ndarray | None:
+        name = f"{names[0]}_{part}.txt"
+        if name not in files:
+            return None
+        try:
+            text = files[name]().decode("utf-8")
+            return (
+                np.loadtxt(io.StringIO(text), dtype, delimiter=",", ndmin=2)
+                if text.strip()
+                else np.zeros((0, 1), dtype)
+            )
+        except ValueError as error:
+            raise DataError(f"{name} in '{path}' cannot be read: {error}.") from error
+
+    return names[0], read
