@@ -60,3 +60,17 @@ def sensorium_register_sources(register):
     """Register the sources."""
     home = f"{_HOME}.sources"
     register("tu", f"{home}.tu:TU", summary="data sets in the format of the TU collection: a folder or a zip file")
+    register(
+        "graph-tables", f"{home}.tables:GraphTables", summary="many graphs out of tables of edges, nodes and graphs"
+    )
+    register(
+        "nodes", f"{home}.neighbourhoods:Nodes", summary="the nodes of one large graph, each with its neighbourhood"
+    )
+    register(
+        "karate", f"{home}.neighbourhoods:Karate", summary="the karate club's members, each with its neighbourhood"
+    )
+    register(
+        "stochastic-blocks",
+        f"{home}.neighbourhoods:StochasticBlocks",
+        summary="nodes of a made graph of classes, each with its neighbourhood",
+    )
