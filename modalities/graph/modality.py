@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from sensorium import BadSample, Modality
 from sensorium.errors import DataError, RecipeError
@@ -172,13 +173,19 @@ class GraphModality(Modality):
         return list(batch.graphs())
 
     def handmade(self, batch: GraphBatch) -> np.ndarray:
-        """Return Weisfeiler-Lehman counts of three rounds, hashed, beside mean and deviation of the nodes' numbers."""
-        counts_BD = weisfeiler_lehman(batch)
+        """Return what the graphs say of themselves.
+
+        Weisfeiler-Lehman counts of three rounds, hashed, beside mean and deviation of the nodes' numbers. Of rooted
+        graphs, what the first node carries: the raw features that a single node is told by.
+        """
+        if self.rooted:
+            parts = [one_hot(batch.x[batch.firsts, i], size) for i, size in enumerate(self.schema.nodes)]
+            return torch.cat([*parts, batch.values[batch.firsts]], dim=1).float().cpu().numpy()
         values_BTV, mask_BT = batch.padded(batch.values)
         mean_BV = values_BTV.sum(1) / batch.sizes[:, None]
         away_BTV = (values_BTV - mean_BV[:, None]).masked_fill(~mask_BT[..., None], 0.0)
         spread_BV = (away_BTV.square().sum(1) / batch.sizes[:, None]).sqrt()
-        return torch.cat([counts_BD, mean_BV, spread_BV], dim=1).float().cpu().numpy()
+        return torch.cat([weisfeiler_lehman(batch), mean_BV, spread_BV], dim=1).float().cpu().numpy()
 
 
 def _ids(raw_NF: Tensor, columns: list[Tensor]) -> Tensor:

@@ -66,7 +66,7 @@ def test_gradients_are_those_of_the_values():
 
 
 def test_mutants_are_caught():
-    """Known ways to be wrong: both signs turned (as in a library that climbs), padding counted, own pairs among others."""
+    """Known ways to be wrong: both signs turned, padding counted, own pairs among the others."""
     tokens, pooled, mask = rows()
     good, bad = tokens * 0 + 4 * pooled[:, None], tokens * 0 - 4 * pooled[:, None]
     assert losses.jensen_shannon(good, pooled, mask) < losses.jensen_shannon(bad, pooled, mask)
