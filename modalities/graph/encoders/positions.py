@@ -105,9 +105,9 @@ def _eigenvectors(edges_2E: np.ndarray, nodes: int, count: int) -> np.ndarray:
     if nodes <= max(DENSE, count + 2):
         vectors_NS = np.linalg.eigh(laplacian.toarray())[1][:, 1 : count + 1]
     else:
-        # The smallest eigenvalues of L are the largest of 2 - L, which Lanczos finds without a factorisation.
-        found, vectors_NS = eigsh(2 * eye_array(nodes) - laplacian, count + 1, which="LA", v0=np.ones(nodes), tol=1e-4)
-        vectors_NS = vectors_NS[:, np.argsort(-found)][:, 1:]
+        first_N = np.random.default_rng(0).standard_normal(nodes)
+        found, vectors_NS = eigsh(laplacian.tocsc(), count + 1, sigma=-1e-3, which="LM", v0=first_N)
+        vectors_NS = vectors_NS[:, np.argsort(found)][:, 1:]
     peaks_S = vectors_NS[np.abs(vectors_NS).argmax(0), np.arange(vectors_NS.shape[1])]
     out_NS[:, : vectors_NS.shape[1]] = vectors_NS * np.sign(peaks_S) * np.sqrt(nodes)
     return out_NS

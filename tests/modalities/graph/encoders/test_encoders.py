@@ -1,0 +1,187 @@
+import pytest
+import torch
+
+from sensorium.errors import RecipeError
+from sensorium.modalities.graph.batch import GraphBatch
+from sensorium.modalities.graph.encoders.gat import GAT
+from sensorium.modalities.graph.encoders.gcn import GCN
+from sensorium.modalities.graph.encoders.gin import GIN, GINE
+from sensorium.modalities.graph.encoders.gps import GPS, Attention
+from sensorium.modalities.graph.encoders.pool import Pool
+from sensorium.modalities.graph.encoders.positions import eigenvectors, returns
+from tests.modalities.graph.graphs import fitted, ring, sample_batch
+
+ENCODERS = {
+    "gin": lambda m, **o: GIN(m, width=8, depth=2, **o),
+    "gine": lambda m, **o: GINE(m, width=8, depth=2, **o),
+    "gcn": lambda m, **o: GCN(m, width=8, **o),
+    "gat": lambda m, **o: GAT(m, width=8, heads=2, depth=2, **o),
+    "gps": lambda m, **o: GPS(m, width=8, heads=2, depth=2, **o),
+}
+EDGE_BLIND = ("gin", "gcn")
+
+
+def made(name, seed=0, modality=None, **options):
+    torch.manual_seed(seed)
+    return ENCODERS[name](modality or fitted(), **options).eval()
+
+
+def turned(batch, order):
+    """The nodes of one graph in another order."""
+    place = order.argsort()
+    edges = torch.randperm(batch.edge_index.shape[1], generator=torch.Generator().manual_seed(1))
+    return GraphBatch(
+        batch.x[order],
+        batch.values[order],
+        place[batch.edge_index][:, edges],
+        batch.edge_attr[edges],
+        batch.edge_values[edges],
+        batch.sizes,
+        batch.edge_sizes,
+    )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("pool", ["sum", "mean", "max", "attention"])
+@pytest.mark.parametrize("name", ENCODERS)
+def test_the_order_of_nodes_does_not_matter(name, pool):
+    encoder, batch = made(name, pool=pool, positions="walk"), sample_batch().select(torch.tensor([5]))
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(0))
+    one, other = encoder(batch), encoder(turned(batch, order))
+    torch.testing.assert_close(one.pooled, other.pooled, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(one.tokens[:, order], other.tokens, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ENCODERS)
+def test_kept_nodes_are_their_subgraph(name):
+    """Encoding some nodes is encoding the graph of these nodes alone."""
+    encoder, batch = made(name, positions="none"), sample_batch().select(torch.tensor([5, 4]))
+    keep = torch.tensor([[7, 1, 3, 0, 2], [8, 5, 2, 1, 0]])
+    kept = encoder.encode_tokens(encoder.tokenize(batch), keep)
+    keep_N = torch.zeros(len(batch.x), dtype=torch.bool)
+    keep_N[(keep + batch.firsts[:, None]).flatten()] = True
+    alone = encoder(batch.subgraph(keep_N))
+    torch.testing.assert_close(kept.pooled, alone.pooled, rtol=1e-4, atol=1e-5)
+    order = keep.argsort(dim=1)
+    torch.testing.assert_close(
+        kept.tokens.gather(1, order[..., None].expand(-1, -1, encoder.dim)), alone.tokens, rtol=1e-4, atol=1e-5
+    )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ENCODERS)
+def test_edges_are_heard_where_the_summary_says_so(name):
+    encoder, batch = made(name), sample_batch()
+    other = GraphBatch(**{**batch.tensors(), "edge_attr": (batch.edge_attr + 1) % 3})
+    same = torch.allclose(encoder(batch).pooled, encoder(other).pooled)
+    assert same == (name in EDGE_BLIND)
+
+
+@pytest.mark.parametrize("jump", ["last", "cat", "max"])
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_single_node_trains(name, jump):
+    encoder = made(name, jump=jump).train()
+    features = encoder(sample_batch().select(torch.tensor([1])))
+    features.pooled.sum().backward()
+    assert features.pooled.isfinite().all()
+    assert features.pooled.shape == (1, encoder.dim)
+    assert all(p.grad is None or p.grad.isfinite().all() for p in encoder.parameters())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_large_graph_among_small_ones(name):
+    modality = fitted([ring(9)])
+    graphs = [modality.decode(ring(size)) for size in (5, 10_000, 1, 2)]
+    encoder = made(name, modality=modality, positions="none")
+    together = encoder(modality.collate(graphs)).pooled
+    assert together.isfinite().all()
+    torch.testing.assert_close(together[:1], encoder(modality.collate(graphs[:1])).pooled, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_no_graphs_have_no_features():
+    assert made("gin")(sample_batch().select(torch.zeros(0, dtype=torch.int64))).pooled.shape == (0, 16)
+
+
+def test_pooling_is_what_it_is_called():
+    x = torch.tensor([[1.0, -2.0], [3.0, -4.0], [5.0, -7.0]])
+    graph = torch.tensor([0, 0, 2])
+    expected = {
+        "sum": [[4, -6], [0, 0], [5, -7]],
+        "mean": [[2, -3], [0, 0], [5, -7]],
+        "max": [[3, -2], [0, 0], [5, -7]],
+        "first": [[1, -2], [0, 0], [5, -7]],
+    }
+    for how, values in expected.items():
+        assert Pool(how, 2)(x, graph, 3).tolist() == values, how
+    attention = Pool("attention", 2)
+    torch.nn.init.zeros_(attention.gate.weight)
+    torch.testing.assert_close(attention(x, graph, 3), torch.tensor(expected["mean"], dtype=torch.float))
+
+
+def dense(graph):
+    links = torch.zeros(len(graph), len(graph), dtype=torch.float64)
+    for a, b in graph.edge_index.T.tolist():
+        links[a, b] += 1
+    return links
+
+
+def test_returns_are_the_diagonal_of_the_walk():
+    modality = fitted([ring(4)])
+    batch = modality.collate([modality.decode(ring(size)) for size in (5, 1, 150, 64, 65)])
+    found = returns(batch, 6)
+    for rows, graph in zip(found.split(batch.sizes.tolist()), batch.graphs(), strict=True):
+        links = dense(graph)
+        step = links / links.sum(1, keepdim=True).clamp(min=1)
+        power, columns = torch.eye(len(graph)).double(), []
+        for _ in range(6):
+            power = power @ step
+            columns.append(power.diagonal())
+        torch.testing.assert_close(rows.double(), torch.stack(columns, 1), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [3, 30, 600])
+def test_eigenvectors_solve_the_laplacian(size):
+    path = ring(size)
+    path.edge_index = torch.stack([torch.arange(size - 1), torch.arange(1, size)])
+    modality = fitted([path])
+    graph = modality.decode(path)
+    found = eigenvectors(modality.collate([graph]), 4).double()
+    links = dense(graph)
+    root = links.sum(1).rsqrt()
+    laplacian = torch.eye(size).double() - root[:, None] * links * root
+    for k in range(min(4, size - 1)):
+        vector = found[:, k] / found[:, k].norm()
+        value = vector @ laplacian @ vector
+        assert (laplacian @ vector - value * vector).norm() < 1e-2
+        exact = torch.linalg.eigvalsh(laplacian)[k + 1]
+        assert abs(value - exact) < 1e-4
+    assert not found[:, size - 1 :].any()
+
+
+def test_laplacian_signs_are_drawn_while_training_alone():
+    encoder, batch = made("gps", positions="laplacian"), sample_batch()
+    torch.testing.assert_close(encoder(batch).pooled, encoder(batch).pooled)
+    encoder.train()
+    torch.manual_seed(0)
+    assert not torch.allclose(encoder(batch).pooled, encoder(batch).pooled)
+
+
+def test_attention_in_groups_is_attention():
+    torch.manual_seed(0)
+    layer, sizes = Attention(8, 2), [3, 40, 1, 7]
+    x, graph = torch.randn(sum(sizes), 8), torch.arange(4).repeat_interleave(torch.tensor(sizes))
+    whole = layer(x, graph)
+    for i in range(4):
+        torch.testing.assert_close(whole[graph == i], layer(x[graph == i], torch.zeros(sizes[i], dtype=torch.int64)))
+
+
+def test_options_that_make_no_sense_are_refused():
+    with pytest.raises(RecipeError, match="heads do not divide"):
+        GPS(fitted(), width=10, heads=4)
+    with pytest.raises(RecipeError, match="at least one layer"):
+        GIN(fitted(), depth=0)
+    with pytest.raises(RecipeError, match="at least one step"):
+        GIN(fitted(), positions="walk", steps=0)

@@ -1,0 +1,72 @@
+import pytest
+import torch
+
+from sensorium import losses
+from sensorium.learner import Learner
+from sensorium.modalities.graph.encoders.gcn import GCN
+from sensorium.modalities.graph.encoders.gin import GIN
+from sensorium.modalities.graph.views import generators as views
+from sensorium.plugins.infomax.context_prediction import ContextPrediction
+from sensorium.plugins.infomax.dgi import DGI
+from sensorium.plugins.infomax.infograph import InfoGraph
+from sensorium.types import View
+from tests.modalities.graph.graphs import fitted, sample_batch
+from tests.plugins.toy_token_modality import learner_of, sequences, view_of
+
+
+def graph_views(generator):
+    modality = fitted()
+    made = generator(modality)(sample_batch(modality), torch.Generator().manual_seed(0))
+    for view in made:
+        view.modality, view.present = "graph", torch.ones(6, dtype=torch.bool)
+    return modality, made
+
+
+def test_dgi_is_the_papers():
+    """Velickovic et al. 2019, section 3: bilinear scores against the sigmoid of the mean."""
+    modality, made = graph_views(views.Shuffled)
+    torch.manual_seed(0)
+    learner = Learner({"graph": GCN(modality, width=8)}, DGI()).eval()
+    real, other = (learner.encoders["graph"](view.batch).pooled for view in made)
+    s, w = torch.sigmoid(real.mean(0)), learner.objective.weigh.weight
+    total = 0.0
+    for i in range(6):
+        total -= torch.log(torch.sigmoid(real[i] @ w @ s)) + torch.log(1 - torch.sigmoid(other[i] @ w @ s))
+    torch.testing.assert_close(learner({"graph": made}).loss, total / 6, rtol=1e-4, atol=1e-5)
+
+
+def test_dgi_takes_the_second_view_for_the_corruption():
+    modality, made = graph_views(views.Shuffled)
+    torch.manual_seed(0)
+    learner = Learner({"graph": GCN(modality, width=8)}, DGI()).eval()
+    assert learner({"graph": made}).loss != learner({"graph": made[::-1]}).loss
+
+
+def test_infograph_scores_tokens_with_records():
+    learner = learner_of(InfoGraph())
+    learner.eval()
+    view = view_of(sequences())
+    features = learner.encoders["toy"](view.batch)
+    local, whole = learner.objective.local(features.tokens), learner.objective.whole(features.pooled)
+    torch.testing.assert_close(learner({"toy": [view]}).loss, losses.jensen_shannon(local, whole, features.mask))
+
+
+def test_context_prediction_reads_surroundings_by_an_encoder_of_its_own():
+    modality, made = graph_views(views.Surroundings)
+    torch.manual_seed(0)
+    learner = Learner({"graph": GIN(modality, width=8, depth=2)}, ContextPrediction())
+    learner({"graph": made}).loss.backward()
+    for encoder in (learner.encoders["graph"], learner.objective.around["graph"]):
+        assert all(p.grad is not None for p in encoder.layers.parameters())
+        assert any(p.grad.abs().sum() > 0 for p in encoder.layers.parameters())
+
+
+@pytest.mark.parametrize("anchors", [None, [[True, False], [True, True]]])
+def test_anchors_stand_for_a_view(anchors):
+    class Found:
+        tokens = torch.tensor([[[1.0], [3.0]], [[5.0], [9.0]]])
+        pooled = torch.tensor([[100.0], [200.0]])
+
+    info = {} if anchors is None else {"anchors": torch.tensor(anchors)}
+    found = ContextPrediction().anchored(View(sample_batch(), info=info), Found)
+    assert found.tolist() == ([[100.0], [200.0]] if anchors is None else [[1.0], [7.0]])
