@@ -80,7 +80,7 @@ def models_of(path: Path, seed: int, changes: list[str]) -> tuple[Model, Model]:
         return Model(trained.plan, trained.plan.learner()), trained
 
 
-def measure(path: Path, seeds: int, overrides: list[str]) -> str:
+def measure(path: Path, seeds: range, overrides: list[str]) -> str:
     """Train and measure everything on one data set; return its table."""
     source = TU(str(path), attributes=False)
     raws = [source[i].values["graph"] for i in range(len(source))]
@@ -92,12 +92,12 @@ def measure(path: Path, seeds: int, overrides: list[str]) -> str:
         rows.setdefault(name, []).append(scores_of(features(), source, seed, not name.startswith("hand-made")))
         minutes[name] = minutes.get(name, 0.0) + (time.perf_counter() - start) / 60
 
-    for seed in range(seeds):
+    for seed in seeds:
         for name, features_ND in counts_of(source).items():
             add(name, lambda features_ND=features_ND: features_ND, seed)
         for name, changes in OBJECTIVES.items():
             first, trained = models_of(path, seed, [*changes, *overrides])
-            if len(rows.get("untrained GIN", [])) <= seed:
+            if len(rows.get("untrained GIN", [])) <= seed - seeds.start:
                 add(
                     "untrained GIN",
                     lambda first=first: first.embed(space="features", graph=raws)["graph"].numpy(),
@@ -106,8 +106,8 @@ def measure(path: Path, seeds: int, overrides: list[str]) -> str:
             add(name, lambda trained=trained: trained.embed(space="features", graph=raws)["graph"].numpy(), seed)
     classes = [source.key(i).labels["class"] for i in range(len(source))]
     chance = max(classes.count(one) for one in set(classes)) / len(classes)
-    folds = blake2b(b"".join(folds_of(source, seed).tobytes() for seed in range(seeds)), digest_size=6).hexdigest()
-    lines = [f"## {path.stem}", "", f"{len(source)} graphs, {seeds} seeds, folds {folds}", ""]
+    folds = blake2b(b"".join(folds_of(source, seed).tobytes() for seed in seeds), digest_size=6).hexdigest()
+    lines = [f"## {path.stem}", "", f"{len(source)} graphs, {len(seeds)} seeds, folds {folds}", ""]
     lines += ["| | accuracy ± over seeds (folds ± within a seed) | minutes of measuring |", "| --- | ---: | ---: |"]
     lines += [f"| chance (largest class) | {chance:.3f} | |"]
     lines += [f"| {name} | {Figure(scores)} | {minutes[name]:.1f} |" for name, scores in rows.items()]
@@ -119,10 +119,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("paths", nargs="+", type=Path, help="zip files or folders of TU data sets")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--set", nargs="*", default=[], help="key=value changes to the recipe graphcl-tu")
     asked = parser.parse_args()
     for path in asked.paths:
-        print(measure(path, asked.seeds, asked.set), flush=True)
+        print(measure(path, range(asked.first, asked.first + asked.seeds), asked.set), flush=True)
 
 
 if __name__ == "__main__":

@@ -218,8 +218,9 @@ def padded(rows_N: Tensor, group_N: Tensor, sizes_B: Tensor) -> tuple[Tensor, Te
     """
     t = int(sizes_B.max()) if len(sizes_B) else 0
     place_N = torch.arange(len(group_N), device=group_N.device) - (sizes_B.cumsum(0) - sizes_B)[group_N]
-    out = rows_N.new_zeros(len(sizes_B), t, *rows_N.shape[1:])
-    return out.index_put((group_N, place_N), rows_N), torch.arange(t, device=group_N.device) < sizes_B[:, None]
+    out = rows_N.new_zeros(len(sizes_B) * t, *rows_N.shape[1:])
+    out[group_N * t + place_N] = rows_N
+    return out.unflatten(0, (len(sizes_B), t)), torch.arange(t, device=group_N.device) < sizes_B[:, None]
 
 
 def _rows(parts: Sequence[Tensor | None], counts: Sequence[int], dtype: torch.dtype) -> Tensor:

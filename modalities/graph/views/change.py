@@ -33,11 +33,9 @@ class Change:
 
     def info(self, before: GraphBatch) -> dict[str, Tensor]:
         """Return the three masks graph by graph: "nodes" and "hidden" bool (B, T), "edges" bool (B, most edges)."""
-        return {
-            "nodes": before.padded(self.nodes_N)[0],
-            "edges": padded(self.edges_E, before.edge_graph, before.edge_sizes)[0],
-            "hidden": before.padded(self.hidden_N)[0],
-        }
+        nodes_BT, hidden_BT = before.padded(torch.stack([self.nodes_N, self.hidden_N], dim=1))[0].unbind(2)
+        edges_BE, _ = padded(self.edges_E, before.edge_graph, before.edge_sizes)
+        return {"nodes": nodes_BT, "edges": edges_BE, "hidden": hidden_BT}
 
 
 def unchanged(batch: GraphBatch) -> Change:
