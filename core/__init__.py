@@ -48,13 +48,15 @@ _HOME = {
     "fit": "sensorium.api",
     "load": "sensorium.api",
     "evaluate": "sensorium.api",
+    "finetune": "sensorium.api",
+    "load_predictor": "sensorium.api",
     "Recipe": "sensorium.recipe",
 }
 __all__ = ["API_VERSION", "__version__", *_HOME]
 
 if TYPE_CHECKING:
     from sensorium import heads, losses
-    from sensorium.api import evaluate, fit, load
+    from sensorium.api import evaluate, finetune, fit, load, load_predictor
     from sensorium.contracts import (
         Encoder,
         Encoders,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,6 +22,8 @@ from sensorium.evaluation.measure import Measurement
 from sensorium.evaluation.tables import Table
 from sensorium.extensions import Extensions, load_extensions
 from sensorium.files import write_atomically
+from sensorium.finetuning.finetuning import Finetuning, Start
+from sensorium.finetuning.predictor import Predictor
 from sensorium.model import Model
 from sensorium.preparation import prepare
 from sensorium.recipe import Recipe, read_recipe
@@ -140,8 +144,8 @@ def embed_source(
     Returns:
         How many records were embedded.
     """
-    model, measurement = _opened(run, overrides, checkpoint, source, extensions, {})
-    table = measurement.table(model, part, space)
+    model, plan, source = _opened(run, overrides, checkpoint, source, extensions, {})
+    table = Measurement(plan, source, Run.open(run)).table(model, part, space)
     write_atomically(Path(out), lambda path: _write_npz(path, table.ids, table.features))
     return len(table)
 
@@ -204,12 +208,70 @@ def evaluate(
         raise RecipeError(
             "The recipe names no evaluator: choose one with --with; `sensorium list evaluators` shows them."
         )
-    model, measurement = _opened(first, overrides, checkpoint, source, extensions, chosen)
+    model, plan, source = _opened(first, overrides, checkpoint, source, extensions, chosen)
     seeds = [load(other, checkpoint, extensions) for other in others]
     for other, seed in zip(others, seeds, strict=True):
         if not seed.alike(model):
             raise RunError(f"The runs {first} and {other} differ in more than their seed: evaluate them one by one.")
-    return measurement.on_test(model, *seeds)
+    return Measurement(plan, source, Run.open(first)).on_test(model, *seeds)
+
+
+def finetune(
+    run: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    start: Literal["both", "trained", "scratch"] = "both",
+    run_dir: str | Path | None = None,
+    checkpoint: str = "final",
+    source: Source | None = None,
+    extensions: Extensions | None = None,
+) -> Finetuned:
+    """Train a run's encoder, and a small head on it, on labels, as `finetune` of the recipe says.
+
+    It learns from the train part, takes the epoch that did best on the val part, and reports on the test part.
+
+    Args:
+        run: the run folder.
+        overrides: `key.sub=value` texts applied to the run's recipe, such as `data.source.path=...` and
+            `finetune.labels=[class]`.
+        start: "trained" for the run's encoder, "scratch" for its first weights, "both" to compare them.
+        run_dir: the folder to write; default `finetune-DATE-TIME` in the run folder.
+        checkpoint: as in `load`.
+        source: records in place of those that `data.source` names.
+        extensions: plugins, when not those that are installed.
+
+    Returns:
+        The table, what predicts (the first seed's encoder and head), and the run folder, which `load` opens too.
+    """
+    extensions = extensions or load_extensions()
+    model, plan, source = _opened(run, overrides, checkpoint, source, extensions, {})
+    folder = Path(run_dir) if run_dir else Path(run) / f"finetune-{time.strftime('%Y%m%d-%H%M%S')}"
+    written = Run.create(folder, plan.recipe, extensions)
+    for name, modality in plan.modalities.items():
+        written.keep_state(name, modality.state())
+    one = plan.recipe.train.model_copy(update={"devices": 1, "nodes": 1, "strategy": "auto"})
+    starts: list[Start] = ["scratch", "trained"] if start == "both" else [start]
+    table, predictor = Finetuning(plan, model, source, written, build_fabric(one)).run_all(starts)
+    written.update(state="finished")
+    return Finetuned(table, predictor, written)
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """What fine-tuning gives: a table, what predicts, and the folder that holds both."""
+
+    table: Table
+    predictor: Predictor
+    run: Run
+
+
+def load_predictor(run: str | Path, extensions: Extensions | None = None) -> Predictor:
+    """Return what predicts, out of a folder that `finetune` wrote.
+
+    Raises:
+        RunError: when there is none.
+    """
+    return Predictor.open(run, extensions or load_extensions())
 
 
 def _opened(
@@ -219,8 +281,8 @@ def _opened(
     source: Source | None,
     extensions: Extensions | None,
     evaluators: Mapping[str, Any],
-) -> tuple[Model, Measurement]:
-    """Return a run's model, and what measures it on the run's source (or another) with the given evaluators."""
+) -> tuple[Model, Plan, Source]:
+    """Return a run's model, and the changed recipe's parts, with the given evaluators, and source."""
     extensions = extensions or load_extensions()
     model = load(run, checkpoint, extensions)
     assert model.run is not None
@@ -233,4 +295,4 @@ def _opened(
         if plan.source is None:
             raise RecipeError("The run was given its source by hand: hand the same again with source=...")
         source = plan.source()
-    return Model(plan, model.learner, model.run), Measurement(plan, source, model.run)
+    return Model(plan, model.learner, model.run), plan, source

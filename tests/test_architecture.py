@@ -22,7 +22,7 @@ FLOORS = [
     {"contracts", "losses", "heads", "decoder", "teacher", "collectives", "randomness"},
     {"hookspecs", "registry", "extensions", "options", "files"},
     {"recipe", "data", "learner", "optim", "distributed", "checkpoint", "assembly"},
-    {"run", "model", "monitor", "preparation", "trainer", "evaluation", "testing"},
+    {"run", "model", "monitor", "preparation", "trainer", "evaluation", "finetuning", "testing"},
     {"api", "cli", "__main__"},
 ]
 """Rooms of core from the ground up: a room imports those of its own floor and of the floors before it."""

@@ -11,6 +11,7 @@ def sensorium_register_commands(register):
     """Register the commands."""
     register("train", "sensorium.cli.train:train", summary="Train what a recipe describes.")
     register("evaluate", "sensorium.cli.evaluate:evaluate", summary="Measure a run on labelled or paired records.")
+    register("finetune", "sensorium.cli.finetune:finetune", summary="Train a run's encoder and a head on labels.")
     register("embed", "sensorium.cli.embed:embed", summary="Write the features of records to a file.")
     register("recipes", "sensorium.cli.recipes:recipes", summary="List the recipes, or print one whole.")
     register("list", "sensorium.cli.list:list_kind", summary="List what is registered, or the options of one thing.")

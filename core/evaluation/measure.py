@@ -91,12 +91,12 @@ class Measurement:
             space: "features", "embedding" or "scores".
         """
         if space == "scores":
-            return score_table(self._batches(part), model.score, self._key)
+            return score_table(self.batches(part), model.score, self.key)
 
         def embed(name: str, batch: Batch) -> Tensor:
             return model.encode(name, batch, space)
 
-        return feature_table(self._batches(part), embed, self._key, model.modalities)
+        return feature_table(self.batches(part), embed, self.key, model.modalities)
 
     def _subject(self, model: Model, train: str, test: str) -> Subject:
         asked = spaces(self.plan.evaluators)
@@ -105,10 +105,11 @@ class Measurement:
     def _handmade(self) -> Subject | None:
         if "features" not in spaces(self.plan.evaluators):
             return None
-        tables = [handmade_table(self._batches(p), self.plan.modalities, self._key) for p in ("train", "test")]
+        tables = [handmade_table(self.batches(p), self.plan.modalities, self.key) for p in ("train", "test")]
         return None if None in tables else Subject({"features": (tables[0], tables[1])})  # type: ignore[dict-item]
 
-    def _key(self, name: str) -> Record:
+    def key(self, name: str) -> Record:
+        """Return the record of an id, without its values."""
         return self.source.key(self._positions[name])
 
     def positions(self, part: str) -> np.ndarray:
@@ -121,7 +122,7 @@ class Measurement:
             return np.array(sorted(order[:most]), dtype=np.int64)
         return self.parts[part]
 
-    def _batches(self, part: str) -> Iterable[RecordBatch]:
+    def batches(self, part: str) -> Iterable[RecordBatch]:
         """Return an ordered pass over a part; where the recipe caches, it is decoded once."""
         if self.plan.recipe.data.cache == "off":
             return self._decode(part)
