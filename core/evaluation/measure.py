@@ -44,7 +44,8 @@ class Measurement:
         self.plan, self.source, self.run = plan, source, run
         data = plan.recipe.data
         self.parts = assign_parts(source, {"val": data.val, "test": data.test}, data.split_seed)
-        self._positions = {source.key(i).id: i for i in range(len(source))}
+        self._positions: dict[str, int] = {}
+        self._indexed: set[str] = set()
         self._kept: dict[str, list[RecordBatch]] = {}
 
     def on_val(self, model: Model) -> dict[str, float]:
@@ -124,6 +125,9 @@ class Measurement:
 
     def batches(self, part: str) -> Iterable[RecordBatch]:
         """Return an ordered pass over a part; where the recipe caches, it is decoded once."""
+        if part not in self._indexed:
+            self._indexed.add(part)
+            self._positions.update((self.source.key(int(i)).id, int(i)) for i in self.positions(part))
         if self.plan.recipe.data.cache == "off":
             return self._decode(part)
         if part not in self._kept:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
-
-import numpy as np
 
 from sensorium import BadSample, Record, Source
 from sensorium.errors import DataError
 from sensorium.modalities.molecule.scaffolds import scaffold_of, scaffold_split
 from sensorium.modalities.molecule.sources.cells import Cells, open_cells
 
-PARTS = ("train", "val", "test")
 SCAFFOLD = "scaffold"
 
 
@@ -55,7 +54,7 @@ class MoleculeFiles(Source):
         others = list(dict.fromkeys([*self._labels.values(), *(c for c in (id, self._split) if c is not None)]))
         self._files = [open_cells(file, column, others, header) for file in files]
         self._names = [file.name for file in files]
-        self._ends = np.cumsum([len(cells) for cells in self._files])
+        self._ends = list(accumulate(len(cells) for cells in self._files))
         if not len(self):
             raise DataError(f"'{files[0]}'{' and the others hold' if len(files) > 1 else ' holds'} no molecules.")
         self._scaffolds: Sequence[str | None] | None = None
@@ -69,12 +68,12 @@ class MoleculeFiles(Source):
         return (self._field,)
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return self._ends[-1]
 
     def _at(self, index: int) -> tuple[int, Cells, int]:
         """Return which file a record is in, and where."""
-        file = int(np.searchsorted(self._ends, index, side="right"))
-        return file, self._files[file], index - (int(self._ends[file - 1]) if file else 0)
+        file = bisect_right(self._ends, index)
+        return file, self._files[file], index - (self._ends[file - 1] if file else 0)
 
     def _value(self, index: int) -> str | None:
         _, cells, row = self._at(index)
