@@ -11,6 +11,10 @@ from sensorium import BadSample
 Fragments = Literal["keep", "largest", "skip", "error"]
 
 
+class InParts(BadSample):
+    """A value of several unconnected parts, where only one was wanted."""
+
+
 def parse(raw: Any, fragments: Fragments = "keep") -> Chem.Mol:
     """Return a sanitised molecule of at least one atom.
 
@@ -21,7 +25,7 @@ def parse(raw: Any, fragments: Fragments = "keep") -> Chem.Mol:
             "largest" its part of most heavy atoms (the first of equals), "skip" and "error" refuse it.
 
     Raises:
-        BadSample: with the reason.
+        BadSample: with the reason; `InParts` when that is its parts.
     """
     mol = raw if isinstance(raw, Chem.Mol) else _read(raw)
     if not mol.GetNumAtoms():
@@ -32,7 +36,7 @@ def parse(raw: Any, fragments: Fragments = "keep") -> Chem.Mol:
     if len(parts) == 1:
         return mol
     if fragments != "largest":
-        raise BadSample(f"it has {len(parts)} unconnected parts")
+        raise InParts(f"it has {len(parts)} unconnected parts")
     whole = Chem.GetMolFrags(mol, asMols=True)
     return max(whole, key=lambda part: part.GetNumHeavyAtoms())
 
