@@ -17,7 +17,7 @@ from sensorium.errors import SensoriumError
 from sensorium.finetuning.tasks import Task
 from sensorium.optim import build_optimizer, rate_at, set_rate
 from sensorium.randomness import seed_globals
-from sensorium.recipe.schema import Finetune
+from sensorium.recipe.schema import Finetune, Optimizer
 from sensorium.types import Batch
 
 
@@ -98,7 +98,9 @@ def tune(
         tuned.head: options.optimizer,
     }
     module: Any = fabric.setup_module(tuned)
-    optimizers = [(fabric.setup_optimizers(build_optimizer(part, rate)), rate) for part, rate in rates.items()]
+    optimizers: list[tuple[Any, Optimizer]] = [
+        (fabric.setup_optimizers(build_optimizer(part, rate)), rate) for part, rate in rates.items()
+    ]
     steps = options.epochs * loader.steps_per_epoch
     sign = -1.0 if task.figure.endswith("↓") else 1.0
     chosen, weights = Choice(0, -sign * float("inf")), {}

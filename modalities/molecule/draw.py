@@ -17,7 +17,7 @@ def draw(mol: Chem.Mol) -> Image.Image:
     flat = Chem.Mol(mol)
     rdDepictor.Compute2DCoords(flat)
     canvas = rdMolDraw2D.MolDraw2DCairo(SIZE, SIZE)
-    canvas.drawOptions().prepareMolsBeforeDrawing = False  # a cut ring cannot be kekulised
+    canvas.drawOptions().prepareMolsBeforeDrawing = False  # type: ignore[assignment] # a cut ring cannot be kekulised
     canvas.DrawMolecule(flat)
     canvas.FinishDrawing()
     return Image.open(io.BytesIO(canvas.GetDrawingText())).convert("RGB")

@@ -14,6 +14,8 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Chem import BondStereo, BondType, HybridizationType
 
+from sensorium.modalities.molecule.motifs import motifs_of
+
 CHARGE, ISOTOPE = 8, 16
 """Charges from -8 to 8 are told apart; isotopes by how many nucleons they have beyond the commonest, -15 to 15."""
 HYBRIDISATIONS = (
@@ -49,9 +51,12 @@ BOND_SIZES = {
     "ring": 2,
 }
 """Columns of a bond's features, and how many values each can take."""
+MOTIFS = "between motifs"
+"""The fifth column of bonds, of two values, where motifs are asked for: whether BRICS would cut the bond."""
 
 _TABLE = Chem.GetPeriodicTable()
 _COMMONEST = [0, *(_TABLE.GetMostCommonIsotope(number) for number in range(1, ATOM_SIZES["element"]))]
+_DUMMY = np.array([CHARGE if name == "charge" else 0 for name in ATOM_SIZES])
 _HYBRIDISATION = {kind: number for number, kind in enumerate(HYBRIDISATIONS, start=1)}
 _CENTRE = {name: number for number, name in enumerate(CENTRES, start=1)}
 _BOND = {kind: number for number, kind in enumerate(BONDS, start=1)}
@@ -65,7 +70,7 @@ class Features:
     Args:
         atoms: int64 (N, F), columns as in `ATOM_SIZES`.
         ends: int64 (E, 2), the two atoms of each bond.
-        bonds: int64 (E, G), columns as in `BOND_SIZES`.
+        bonds: int64 (E, G), columns as in `BOND_SIZES`, and `MOTIFS` where it is asked for.
     """
 
     atoms: np.ndarray
@@ -73,11 +78,14 @@ class Features:
     bonds: np.ndarray
 
 
-def featurise(mol: Chem.Mol) -> Features:
-    """Return the features of a sanitised molecule of at least one atom."""
+def featurise(mol: Chem.Mol, motifs: bool = False) -> Features:
+    """Return the features of a sanitised molecule of at least one atom, with or without the column `MOTIFS`."""
     atoms = np.array([_atom(atom) for atom in mol.GetAtoms()], np.int64)
     bonds = [_bond(bond) for bond in mol.GetBonds()]
     rows = np.array(bonds, np.int64).reshape(len(bonds), 2 + len(BOND_SIZES))
+    if motifs:
+        ends_2E = motifs_of(mol)[rows[:, :2]].T
+        rows = np.column_stack([rows, ends_2E[0] != ends_2E[1]])
     return Features(atoms, rows[:, :2], rows[:, 2:])
 
 
@@ -117,10 +125,11 @@ def rebuild(features: Features) -> Chem.Mol:
     """Return the molecule that features describe, without stereo; not sanitised, so that any subgraph is one.
 
     Hydrogens, charges, isotopes and radicals are as told, so a whole molecule has the fingerprint and the canonical
-    SMILES (stereo aside) of the one that was featurised.
+    SMILES (stereo aside) of the one that was featurised. A feature that a view has hidden is as in a dummy atom.
     """
     mol = Chem.RWMol()
-    columns = dict(zip(ATOM_SIZES, features.atoms.T.tolist(), strict=True))
+    hidden_NF = features.atoms >= np.array(list(ATOM_SIZES.values()))
+    columns = dict(zip(ATOM_SIZES, np.where(hidden_NF, _DUMMY, features.atoms).T.tolist(), strict=True))
     for number, charge, hydrogens, aromatic, radicals, isotope in zip(
         *(columns[name] for name in ("element", "charge", "hydrogens", "aromatic", "radicals", "isotope")), strict=True
     ):
@@ -134,7 +143,7 @@ def rebuild(features: Features) -> Chem.Mol:
             atom.SetIsotope(_COMMONEST[number] + isotope - ISOTOPE)
         mol.AddAtom(atom)
     for (begin, end), row in zip(features.ends.tolist(), features.bonds.tolist(), strict=True):
-        kind = BONDS[row[0] - 1] if row[0] else BondType.UNSPECIFIED
+        kind = BONDS[row[0] - 1] if 0 < row[0] <= len(BONDS) else BondType.UNSPECIFIED
         mol.AddBond(begin, end, kind)
         mol.GetBondBetweenAtoms(begin, end).SetIsAromatic(kind == BondType.AROMATIC)
     made = mol.GetMol()

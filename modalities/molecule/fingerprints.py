@@ -7,18 +7,15 @@ from typing import Literal
 
 import numpy as np
 from rdkit import Chem
-from rdkit.Chem import Crippen, Descriptors
 from rdkit.Chem import rdMolDescriptors as calc
 from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 
 BITS = 2048
 DESCRIPTORS = {
-    "weight": Descriptors.MolWt,
+    "mass": calc.CalcExactMolWt,
     "heavy atoms": Chem.Mol.GetNumHeavyAtoms,
     "hetero atoms": calc.CalcNumHeteroatoms,
     "charge": Chem.GetFormalCharge,
-    "logP": Crippen.MolLogP,
-    "molar refractivity": Crippen.MolMR,
     "polar surface": calc.CalcTPSA,
     "surface": calc.CalcLabuteASA,
     "donors": calc.CalcNumHBD,
@@ -38,7 +35,7 @@ DESCRIPTORS = {
     "kappa2": calc.CalcKappa2,
     "kappa3": calc.CalcKappa3,
 }
-"""Descriptors of one number each; after them come surface by logP (12 bins) and by refractivity (10 bins)."""
+"""Descriptors of one number each; after them come logP and refractivity, and surface by each (12 and 10 bins)."""
 _MORGAN = GetMorganGenerator(radius=2, fpSize=BITS)
 Kind = Literal["ecfp4", "descriptors", "both"]
 
@@ -51,7 +48,8 @@ def ecfp4(mol: Chem.Mol) -> np.ndarray:
 def descriptors(mol: Chem.Mol) -> np.ndarray:
     """Return float64 (46,): `DESCRIPTORS` and surfaces; a descriptor that has no value for the molecule is 0."""
     plain = [float(describe(mol)) for describe in DESCRIPTORS.values()]
-    return np.nan_to_num([*plain, *calc.SlogP_VSA_(mol), *calc.SMR_VSA_(mol)], posinf=0.0, neginf=0.0)
+    crippen = calc.CalcCrippenDescriptors(mol)
+    return np.nan_to_num([*plain, *crippen, *calc.SlogP_VSA_(mol), *calc.SMR_VSA_(mol)], posinf=0.0, neginf=0.0)
 
 
 def handmade(mols: Sequence[Chem.Mol], kind: Kind) -> np.ndarray:

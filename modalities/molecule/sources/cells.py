@@ -166,7 +166,7 @@ class Blocks(Cells):
 
     def __init__(self, path: Path) -> None:
         self._path, self._bytes = path, _bytes_of(path)
-        ends = [match.end() for match in re.finditer(rb"^\$\$\$\$[^\n]*\n?", self._bytes, re.MULTILINE)]  # type: ignore[type-var]
+        ends = [match.end() for match in re.finditer(rb"^\$\$\$\$[^\n]*\n?", self._bytes, re.MULTILINE)]  # type: ignore[call-overload]
         tail = self._bytes[ends[-1] if ends else 0 :].tobytes()
         if tail.strip():
             ends.append(len(self._bytes))
