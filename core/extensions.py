@@ -33,6 +33,7 @@ BUILTINS = {
     "evaluators": "sensorium.evaluation.plugin",
     "recipes": "sensorium.recipe.plugin",
     "graph": "sensorium.modalities.graph",
+    "molecule": "sensorium.modalities.molecule",
     "image": "sensorium.modalities.image",
     "text": "sensorium.modalities.text",
     "timeseries": "sensorium.modalities.timeseries",
