@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ from rdkit.Chem import rdMolDescriptors as calc
 from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 
 BITS = 2048
-DESCRIPTORS = {
+DESCRIPTORS: dict[str, Callable[[Chem.Mol], float]] = {
     "mass": calc.CalcExactMolWt,
     "heavy atoms": Chem.Mol.GetNumHeavyAtoms,
     "hetero atoms": calc.CalcNumHeteroatoms,
