@@ -81,7 +81,9 @@ def main() -> None:
         start = time.perf_counter()
         run_dir = runs / f"tuned-{name}-{time.time_ns()}"
         table = sensorium.finetune(pretrained[0], [*changes, *tuning], run_dir=run_dir).table
-        print(line(name, "fine-tuned", figure, table), f"({(time.perf_counter() - start) / 60:.1f} minutes)", flush=True)
+        print(
+            line(name, "fine-tuned", figure, table), f"({(time.perf_counter() - start) / 60:.1f} minutes)", flush=True
+        )
 
 
 def pretrain(run: Path, smiles: Path, seed: int, overrides: list[str]) -> Path:

@@ -13,6 +13,8 @@ from torch import Tensor
 from sensorium import View, ViewGenerator
 from sensorium.errors import RecipeError
 from sensorium.modalities.graph.batch import GraphBatch
+from sensorium.modalities.graph.views.change import Change, induced, rand
+from sensorium.modalities.graph.views.generators import Changed
 from sensorium.modalities.molecule.features import BOND_SIZES
 from sensorium.modalities.molecule.modality import MoleculeModality
 
@@ -20,57 +22,41 @@ COLUMN = len(BOND_SIZES)
 """The column of bonds that says whether they lead from motif to motif."""
 
 
-class _MotifViews(ViewGenerator):
-    """Views by motif, which the modality must find."""
-
-    def __init__(self, modality: MoleculeModality) -> None:
-        if not modality.motifs:
-            raise RecipeError(
-                "Views by motif need the modality's motifs: set modalities.molecule.modality.motifs=true."
-            )
+def _check_motifs(modality: MoleculeModality) -> None:
+    if not modality.motifs:
+        raise RecipeError("Views by motif need the modality's motifs: set modalities.molecule.modality.motifs=true.")
 
 
-class KeepMotifs(_MotifViews):
-    """Some motifs of each molecule, whole, with the bonds between them: no ring is ever cut.
+class KeepMotifs(Changed):
+    """Two views, each some motifs of the molecule, whole, with the bonds between them: no ring is ever cut.
 
-    Motifs are taken in random order until their atoms are `keep` of all. As in the subgraphs of iMolCLR
-    (Wang et al. 2022), which fall apart at BRICS bonds. Each view says which atoms it kept.
+    Motifs are taken in random order until their atoms are `keep` of all, so that a molecule of one motif stays whole:
+    the subgraphs of iMolCLR (Wang et al. 2022) fall apart at the same BRICS bonds.
 
     Args:
         modality: must find motifs.
-        keep: share of the atoms that a view has at least; a molecule of one motif stays whole.
-        views: how many.
+        keep: share of the atoms that a view has at least.
     """
 
-    views = 2
-
-    def __init__(self, modality: MoleculeModality, keep: float = 0.75, views: int = 2) -> None:
+    def __init__(self, modality: MoleculeModality, keep: float = 0.5) -> None:
         super().__init__(modality)
+        _check_motifs(modality)
         if not 0 < keep <= 1:
             raise RecipeError(f"A view keeps a share of the atoms above 0 and at most 1, not {keep}.")
-        self.keep, self.views = keep, views
+        self.keep = keep
 
-    def __call__(self, batch: GraphBatch, rng: torch.Generator) -> list[View]:
-        """Return views, each with "kept": bool (N,), which atoms of the batch it has."""
+    def change(self, batch: GraphBatch, rng: torch.Generator) -> Change:
+        """Leave out motifs."""
         motif_N = motifs_in(batch)
-        made = []
-        for _ in range(self.views):
-            kept_N = self._kept(batch, motif_N, rng)
-            made.append(View(batch.subgraph(kept_N), info={"kept": kept_N}))
-        return made
-
-    def _kept(self, batch: GraphBatch, motif_N: Tensor, rng: torch.Generator) -> Tensor:
         size_M, graph_M = motif_N.bincount(), _graph_of(motif_N, batch)
-        drawn_M = torch.rand(len(size_M), generator=rng, device=batch.device, dtype=torch.float64)
-        order_M = (graph_M + drawn_M).argsort()  # molecule by molecule, its motifs in random order
-        before_M = size_M[order_M].cumsum(0) - size_M[order_M]
-        within_M = before_M - batch.firsts[graph_M[order_M]]
+        order_M = (graph_M + rand(len(size_M), rng).clamp(max=1 - 1e-9)).argsort()  # by molecule, then at random
+        before_M = size_M[order_M].cumsum(0) - size_M[order_M] - batch.firsts[graph_M[order_M]]
         kept_M = torch.empty_like(size_M, dtype=torch.bool)
-        kept_M[order_M] = within_M < self.keep * batch.sizes[graph_M[order_M]]
-        return kept_M[motif_N]
+        kept_M[order_M] = before_M < self.keep * batch.sizes[graph_M[order_M]]
+        return induced(batch, kept_M[motif_N])
 
 
-class CountMotifs(_MotifViews):
+class CountMotifs(ViewGenerator):
     """The molecule, without being told which bonds lead from motif to motif; the target is how many motifs it has.
 
     Args:
@@ -78,12 +64,11 @@ class CountMotifs(_MotifViews):
         classes: how many counts are told apart: 1, 2 and so on, the last for itself and all above.
     """
 
-    views = 1
     target = "motifs"
-    classes: int
+    classes = 12
 
     def __init__(self, modality: MoleculeModality, classes: int = 12) -> None:
-        super().__init__(modality)
+        _check_motifs(modality)
         if classes < 2:
             raise RecipeError(f"At least two counts of motifs are told apart, not {classes}.")
         self.classes = classes
