@@ -1,6 +1,6 @@
 """MoleculeNet after pretraining on MOSES: frozen and fine-tuned figures on the deterministic scaffold split.
 
-    python docs/benchmarks/moleculenet.py FOLDER --molecules 40000 --seeds 3
+    python docs/benchmarks/moleculenet.py FOLDER --molecules 40000 --seeds 5
 
 FOLDER holds moses-train.csv.gz, bace.csv, tox21.csv.gz, esol.csv and freesolv.csv. Pretrains by the recipe
 `molecules-moses`, once for each seed, on a sample of MOSES; measures the frozen features of all runs together, beside
@@ -32,7 +32,7 @@ SETS = {
 }
 """Name -> file, label columns, kind of task, figure."""
 EPOCHS = {"BACE": 40, "Tox21": 15, "ESOL": 60, "FreeSolv": 80}
-FROZEN = {"multitask": "multitask", "regress": "ridge"}
+FROZEN = {"multitask": "multitask", "regress": "forest"}
 
 
 def sample(path: Path, count: int, out: Path) -> None:
@@ -61,9 +61,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--molecules", type=int, default=40_000)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     parser.add_argument("--runs", type=Path, help="where runs are kept, and found when they are there")
+    parser.add_argument("--trees", type=int, default=500, help="of every random forest")
+    parser.add_argument("--tuning", nargs="+", default=[], help="key=value changes for fine-tuning")
     parser.add_argument("overrides", nargs="*", help="key=value changes to the recipe")
     asked = parser.parse_args()
     runs = asked.runs or Path(tempfile.mkdtemp())
@@ -75,9 +77,13 @@ def main() -> None:
     for name in asked.sets:
         _, _, task, figure = SETS[name]
         changes = data(asked.folder, name)
-        table = sensorium.evaluate(pretrained, [FROZEN[task]], changes)[FROZEN[task]]
+        frozen = FROZEN[task]
+        options = {"multitask": "{}", "forest": f"{{trees: {asked.trees}}}"}[frozen]
+        tables = sensorium.evaluate(pretrained, None, [*changes, f"evaluate.evaluators={{{frozen}: {options}}}"])
+        table = tables[frozen]
         print(line(name, "frozen", figure, table), flush=True)
         tuning = [f"finetune.task={task}", f"finetune.epochs={EPOCHS[name]}", f"finetune.seeds={asked.seeds}"]
+        tuning += [f"finetune.trees={asked.trees}", *asked.tuning]
         start = time.perf_counter()
         run_dir = runs / f"tuned-{name}-{time.time_ns()}"
         table = sensorium.finetune(pretrained[0], [*changes, *tuning], run_dir=run_dir).table
