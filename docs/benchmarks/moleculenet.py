@@ -66,14 +66,14 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, help="where runs are kept, and found when they are there")
     parser.add_argument("--trees", type=int, default=500, help="of every random forest")
     parser.add_argument("--tuning", nargs="+", default=[], help="key=value changes for fine-tuning")
-    parser.add_argument("overrides", nargs="*", help="key=value changes to the recipe")
+    parser.add_argument("--pretraining", nargs="+", default=[], help="key=value changes to the recipe")
     asked = parser.parse_args()
     runs = asked.runs or Path(tempfile.mkdtemp())
     smiles = runs / "moses.smi"
     if not smiles.exists():
         runs.mkdir(parents=True, exist_ok=True)
         sample(asked.folder / "moses-train.csv.gz", asked.molecules, smiles)
-    pretrained = [pretrain(runs / f"seed{seed}", smiles, seed, asked.overrides) for seed in range(asked.seeds)]
+    pretrained = [pretrain(runs / f"seed{seed}", smiles, seed, asked.pretraining) for seed in range(asked.seeds)]
     for name in asked.sets:
         _, _, task, figure = SETS[name]
         changes = data(asked.folder, name)

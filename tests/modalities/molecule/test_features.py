@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from rdkit import Chem
@@ -118,3 +121,11 @@ def test_the_order_of_atoms_moves_rows_and_nothing_else():
         for f, e in ((moved, order[moved.ends].T), (featurise(made), featurise(made).ends.T))
     ]
     assert np.array_equal(*rows)
+
+
+def test_the_page_tells_every_column_and_its_size():
+    page = (Path(__file__).parents[3] / "docs/how-to/my-own-smiles.md").read_text(encoding="utf-8")
+    atoms, bonds = (page.partition(f"| of {what} |")[2].partition("\n\n")[0] for what in ("an atom", "a bond"))
+    for part, sizes in ((atoms, ATOM_SIZES), (bonds, BOND_SIZES)):
+        rows = re.findall(r"^\| (\w+) \| (\d+) \|", part, flags=re.MULTILINE)
+        assert [(name, int(size)) for name, size in rows] == list(sizes.items())
