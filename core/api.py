@@ -209,7 +209,7 @@ def evaluate(
             "The recipe names no evaluator: choose one with --with; `sensorium list evaluators` shows them."
         )
     model, plan, source = _opened(first, overrides, checkpoint, source, extensions, chosen)
-    seeds = [load(other, checkpoint, extensions) for other in others]
+    seeds = [_opened(other, overrides, checkpoint, source, extensions, chosen)[0] for other in others]
     for other, seed in zip(others, seeds, strict=True):
         if not seed.alike(model):
             raise RunError(f"The runs {first} and {other} differ in more than their seed: evaluate them one by one.")

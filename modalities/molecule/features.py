@@ -80,8 +80,9 @@ class Features:
 
 def featurise(mol: Chem.Mol, motifs: bool = False) -> Features:
     """Return the features of a sanitised molecule of at least one atom, with or without the column `MOTIFS`."""
-    atoms = np.array([_atom(atom) for atom in mol.GetAtoms()], np.int64)
-    bonds = [_bond(bond) for bond in mol.GetBonds()]
+    # By number: rdkit's own sequences of atoms and bonds cost as much again as what is read of them.
+    atoms = np.array([_atom(mol.GetAtomWithIdx(i)) for i in range(mol.GetNumAtoms())], np.int64)
+    bonds = [_bond(mol.GetBondWithIdx(i)) for i in range(mol.GetNumBonds())]
     rows = np.array(bonds, np.int64).reshape(len(bonds), 2 + len(BOND_SIZES))
     if motifs:
         ends_2E = motifs_of(mol)[rows[:, :2]].T

@@ -61,11 +61,11 @@ class MoleculeModality(Modality):
             DataError: when it is none, or has several parts, and the options say that this stops.
         """
         features = featurise(self._mol(raw), self.motifs)
-        ends_2E = torch.from_numpy(features.ends.T.copy())
+        both_ways = np.stack([features.ends, features.ends[:, ::-1]], axis=1).reshape(-1, 2)
         return Graph(
-            torch.stack([ends_2E, ends_2E.flip(0)], dim=2).flatten(1),
+            torch.from_numpy(both_ways.T.copy()),
             torch.from_numpy(features.atoms),
-            edge_attr=torch.from_numpy(features.bonds).repeat_interleave(2, dim=0),
+            edge_attr=torch.from_numpy(features.bonds.repeat(2, axis=0)),
         )
 
     def _mol(self, raw: Any) -> Chem.Mol:
