@@ -58,13 +58,26 @@ _HOME = {
     "search": "sensorium.api",
     "export": "sensorium.api",
     "load_encoder": "sensorium.api",
+    "finetune": "sensorium.api",
+    "load_predictor": "sensorium.api",
     "Recipe": "sensorium.recipe",
 }
 __all__ = ["API_VERSION", "__version__", *_HOME]
 
 if TYPE_CHECKING:
     from sensorium import heads, losses
-    from sensorium.api import evaluate, export, fit, load, load_encoder, mine, replay, search
+    from sensorium.api import (
+        evaluate,
+        export,
+        finetune,
+        fit,
+        load,
+        load_encoder,
+        load_predictor,
+        mine,
+        replay,
+        search,
+    )
     from sensorium.contracts import (
         Encoder,
         Encoders,

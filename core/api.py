@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,8 @@ from sensorium.evaluation.tables import Table
 from sensorium.exporters.encoders import read_encoder
 from sensorium.extensions import Extensions, load_extensions
 from sensorium.files import write_atomically
+from sensorium.finetuning.finetuning import Finetuning, Start
+from sensorium.finetuning.predictor import Predictor
 from sensorium.mining import Mined, Rules, draw_mined, mine_table
 from sensorium.model import Model
 from sensorium.monitor.replay import Replayed, replay_step
@@ -153,8 +156,8 @@ def embed_source(
     Returns:
         How many records were embedded.
     """
-    model, measurement = _opened(run, overrides, checkpoint, source, extensions, {})
-    table = measurement.table(model, part, space)
+    model, plan, source = _opened(run, overrides, checkpoint, source, extensions, {})
+    table = Measurement(plan, source, Run.open(run)).table(model, part, space)
     write_atomically(Path(out), lambda path: _write_npz(path, table.ids, table.features))
     return len(table)
 
@@ -238,12 +241,70 @@ def evaluate(
         raise RecipeError(
             "The recipe names no evaluator: choose one with --with; `sensorium list evaluators` shows them."
         )
-    model, measurement = _opened(first, overrides, checkpoint, source, extensions, chosen)
-    seeds = [load(other, checkpoint, extensions) for other in others]
+    model, plan, source = _opened(first, overrides, checkpoint, source, extensions, chosen)
+    seeds = [_opened(other, overrides, checkpoint, source, extensions, chosen)[0] for other in others]
     for other, seed in zip(others, seeds, strict=True):
         if not seed.alike(model):
             raise RunError(f"The runs {first} and {other} differ in more than their seed: evaluate them one by one.")
-    return measurement.on_test(model, *seeds)
+    return Measurement(plan, source, Run.open(first)).on_test(model, *seeds)
+
+
+def finetune(
+    run: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    start: Literal["both", "trained", "scratch"] = "both",
+    run_dir: str | Path | None = None,
+    checkpoint: str = "final",
+    source: Source | None = None,
+    extensions: Extensions | None = None,
+) -> Finetuned:
+    """Train a run's encoder, and a small head on it, on labels, as `finetune` of the recipe says.
+
+    It learns from the train part, takes the epoch that did best on the val part, and reports on the test part.
+
+    Args:
+        run: the run folder.
+        overrides: `key.sub=value` texts applied to the run's recipe, such as `data.source.path=...` and
+            `finetune.labels=[class]`.
+        start: "trained" for the run's encoder, "scratch" for its first weights, "both" to compare them.
+        run_dir: the folder to write; default `finetune-DATE-TIME` in the run folder.
+        checkpoint: as in `load`.
+        source: records in place of those that `data.source` names.
+        extensions: plugins, when not those that are installed.
+
+    Returns:
+        The table, what predicts (the first seed's encoder and head), and the run folder, which `load` opens too.
+    """
+    extensions = extensions or load_extensions()
+    model, plan, source = _opened(run, overrides, checkpoint, source, extensions, {})
+    folder = Path(run_dir) if run_dir else Path(run) / f"finetune-{time.strftime('%Y%m%d-%H%M%S')}"
+    written = Run.create(folder, plan.recipe, extensions)
+    for name, modality in plan.modalities.items():
+        written.keep_state(name, modality.state())
+    one = plan.recipe.train.model_copy(update={"devices": 1, "nodes": 1, "strategy": "auto"})
+    starts: list[Start] = ["scratch", "trained"] if start == "both" else [start]
+    table, predictor = Finetuning(plan, model, source, written, build_fabric(one)).run_all(starts)
+    written.update(state="finished")
+    return Finetuned(table, predictor, written)
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """What fine-tuning gives: a table, what predicts, and the folder that holds both."""
+
+    table: Table
+    predictor: Predictor
+    run: Run
+
+
+def load_predictor(run: str | Path, extensions: Extensions | None = None) -> Predictor:
+    """Return what predicts, out of a folder that `finetune` wrote.
+
+    Raises:
+        RunError: when there is none.
+    """
+    return Predictor.open(run, extensions or load_extensions())
 
 
 def search(
@@ -280,7 +341,8 @@ def search(
     Raises:
         SensoriumError: when the model has no such modality, or no record has the target.
     """
-    model, measurement = _opened(run, overrides, checkpoint, source, extensions, {})
+    model, plan, source = _opened(run, overrides, checkpoint, source, extensions, {})
+    measurement = Measurement(plan, source, Run.open(run))
     names = model.modalities
     if by is None:
         is_file = isinstance(query, str | Path) and Path(query).is_file()
@@ -341,7 +403,8 @@ def mine(
     Raises:
         SensoriumError: when nothing can be mined, in one sentence.
     """
-    model, measurement = _opened(run, overrides, checkpoint, source, extensions, {})
+    model, plan, source = _opened(run, overrides, checkpoint, source, extensions, {})
+    measurement = Measurement(plan, source, Run.open(run))
     rules = Rules(count, tuple(ranks), margin, choose, model.plan.recipe.seed)
     table = measurement.table(model, part, "embedding")
     if query is None and target is None and len(model.modalities) == 1:
@@ -421,8 +484,8 @@ def _opened(
     source: Source | None,
     extensions: Extensions | None,
     evaluators: Mapping[str, Any],
-) -> tuple[Model, Measurement]:
-    """Return a run's model, and what measures it on the run's source (or another) with the given evaluators."""
+) -> tuple[Model, Plan, Source]:
+    """Return a run's model, and the changed recipe's parts, with the given evaluators, and source."""
     extensions = extensions or load_extensions()
     model = load(run, checkpoint, extensions)
     assert model.run is not None
@@ -431,7 +494,7 @@ def _opened(
     plan = make_plan(read_recipe(plain, extensions.registry), extensions)
     for name, modality in plan.modalities.items():
         modality.load_state(model.plan.modalities[name].state())
-    return Model(plan, model.learner, model.run), Measurement(plan, _source_of(plan, source), model.run)
+    return Model(plan, model.learner, model.run), plan, _source_of(plan, source)
 
 
 def _source_of(plan: Plan, source: Source | None) -> Source:

@@ -35,6 +35,7 @@ BUILTINS = {
     "recipes": "sensorium.recipe.plugin",
     "audio": "sensorium.modalities.audio",
     "graph": "sensorium.modalities.graph",
+    "molecule": "sensorium.modalities.molecule",
     "image": "sensorium.modalities.image",
     "text": "sensorium.modalities.text",
     "timeseries": "sensorium.modalities.timeseries",

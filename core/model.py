@@ -54,7 +54,9 @@ class Model:
 
     def alike(self, other: Model) -> bool:
         """Whether two models come of one recipe, seeds aside, and of modalities that learned the same."""
-        recipes = [{**model.plan.recipe.plain(), "seed": 0, "evaluate": None} for model in (self, other)]
+        recipes = [
+            {**model.plan.recipe.plain(), "seed": 0, "evaluate": None, "finetune": None} for model in (self, other)
+        ]
         states = [{n: m.state() for n, m in model.plan.modalities.items()} for model in (self, other)]
         return recipes[0] == recipes[1] and states[0] == states[1]
 

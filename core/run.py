@@ -10,8 +10,9 @@ bad-records.jsonl      records that could not be decoded, with the reason
 nonfinite/             steps.jsonl: steps without a finite loss and gradient; what came before the last of them
 modalities/NAME.json   what each modality learned from the train part
 checkpoints/           step-NNNNNNNNN.ckpt, the last few and the best; best.json
-model/                 the exported model: model.safetensors and config.json
+model/                 the exported model: model.safetensors and config.json; after fine-tuning its head.* too
 evaluations/           tables as NAME.json and NAME.md, contact sheets as PNG
+finetune-DATE-TIME/    a run folder of its own, of the tuned encoder
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ def sensorium_register_commands(register):
     register("train", "sensorium.cli.train:train", summary="Train what a recipe describes.")
     register("evaluate", "sensorium.cli.evaluate:evaluate", summary="Measure a run on labelled or paired records.")
     register("matrix", "sensorium.cli.matrix:matrix", summary="Try every objective on every kind of data.")
+    register("finetune", "sensorium.cli.finetune:finetune", summary="Train a run's encoder and a head on labels.")
     register("embed", "sensorium.cli.embed:embed", summary="Write the features of records to a file.")
     register("replay", "sensorium.cli.replay:replay", summary="Show where a step without a finite loss went wrong.")
     register("search", "sensorium.cli.search:search", summary="Find the records nearest to a text or a file.")

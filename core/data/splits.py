@@ -9,6 +9,7 @@ import numpy as np
 from sensorium.contracts import Source
 from sensorium.errors import DataError, RecipeError
 from sensorium.randomness import share_of
+from sensorium.types import Record
 
 PARTS = ("train", "val", "test")
 ALIASES = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
@@ -52,36 +53,51 @@ def assign_parts(source: Source, shares: Mapping[str, float], seed: int) -> dict
     """
     if not set(shares) <= {"val", "test"} or min(shares.values(), default=0.0) < 0 or sum(shares.values()) >= 1:
         raise RecipeError(f"data.val and data.test are shares, at least 0 and together below 1, not {dict(shares)}.")
-    keys = [source.key(i) for i in range(len(source))]
-    if (twice := first_duplicate(key.id for key in keys)) is not None:
-        raise DataError(f"Two records have the id '{twice}'; ids must be unique in their source.")
+    known = _known_parts(source)
+    named = set(known.values())
+    cut = {part: shares.get(part, 0.0) for part in ("test", "val") if part not in named}
+
+    def part_of(key: Record) -> int:
+        group = _group(key)
+        part = known.get(group, "train")
+        drawn = _draw(share_of(seed, "split", group), cut) if part == "train" and any(cut.values()) else part
+        return PARTS.index(drawn)
+
+    parts_N = np.fromiter((part_of(source.key(i)) for i in range(len(source))), np.int8, len(source))
+    if not (parts_N == PARTS.index("train")).any():
+        raise DataError(f"None of the {len(source)} records is left for training; check the splits and their shares.")
+    return {part: np.flatnonzero(parts_N == number) for number, part in enumerate(PARTS)}
+
+
+def _known_parts(source: Source) -> dict[str, str]:
+    """Return the part of every group of which a record names one; refuse ids that occur twice.
+
+    Records pass one by one, and of an id a hash is kept alone: a source of millions costs little memory.
+    """
     known: dict[str, str] = {}
-    for key in keys:
+    hashes_N = np.empty(len(source), np.int64)
+    for i in range(len(source)):
+        key = source.key(i)
+        hashes_N[i] = hash(key.id)
         if key.split is None:
             continue
         if key.split not in PARTS:
             raise DataError(f"The record '{key.id}' has the split '{key.split}'; it must be train, val or test.")
-        group = key.id if key.group is None else key.group
+        group = _group(key)
         if known.setdefault(group, key.split) != key.split:
             raise DataError(
                 f"The group '{group}' has records in {known[group]} and in {key.split} (one is '{key.id}'); "
                 "records of one group must share a split."
             )
-    named = set(known.values())
-    cut = {part: shares.get(part, 0.0) for part in ("test", "val") if part not in named}
-    positions: dict[str, list[int]] = {part: [] for part in PARTS}
-    drawn: dict[str, str] = {}
-    for i, key in enumerate(keys):
-        group = key.id if key.group is None else key.group
-        part = known.get(group, "train")
-        if part == "train" and any(cut.values()):
-            if group not in drawn:
-                drawn[group] = _draw(share_of(seed, "split", group), cut)
-            part = drawn[group]
-        positions[part].append(i)
-    if not positions["train"]:
-        raise DataError(f"None of the {len(keys)} records is left for training; check the splits and their shares.")
-    return {part: np.array(found, dtype=np.int64) for part, found in positions.items()}
+    hashes, counts = np.unique(hashes_N, return_counts=True)
+    suspects = np.flatnonzero(np.isin(hashes_N, hashes[counts > 1]))
+    if (twice := first_duplicate(source.key(int(i)).id for i in suspects)) is not None:
+        raise DataError(f"Two records have the id '{twice}'; ids must be unique in their source.")
+    return known
+
+
+def _group(key: Record) -> str:
+    return key.id if key.group is None else key.group
 
 
 def _draw(share: float, cut: Mapping[str, float]) -> str:

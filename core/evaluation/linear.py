@@ -9,11 +9,11 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.folds import deal, select
 from sensorium.evaluation.probes import Classifier
+from sensorium.evaluation.scaling import Scaler
 
 PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
 RULE = "C by accuracy on a stratified fifth of the train part, then fitted to all of it"
@@ -73,7 +73,7 @@ def fit_logistic(
     """
 
     def fitted(penalty: float, rows: np.ndarray | slice) -> Pipeline:
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=steps))
+        model = make_pipeline(Scaler(), LogisticRegression(C=penalty, max_iter=steps))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # told in the notes
             return model.fit(x_ND[rows], y_N[rows])

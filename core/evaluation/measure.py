@@ -47,7 +47,8 @@ class Measurement:
         self.plan, self.source, self.run = plan, source, run
         data = plan.recipe.data
         self.parts = assign_parts(source, {"val": data.val, "test": data.test}, data.split_seed)
-        self._positions = {source.key(i).id: i for i in range(len(source))}
+        self._positions: dict[str, int] = {}
+        self._indexed: set[str] = set()
         self._kept: dict[str, list[RecordBatch]] = {}
 
     def on_val(self, model: Model) -> dict[str, float]:
@@ -97,12 +98,12 @@ class Measurement:
             space: "features", "embedding" or "scores".
         """
         if space == "scores":
-            return score_table(self._batches(part), model.score, self._key)
+            return score_table(self.batches(part), model.score, self.key)
 
         def embed(name: str, batch: Batch) -> Tensor:
             return model.encode(name, batch, space)
 
-        return feature_table(self._batches(part), embed, self._key, model.modalities)
+        return feature_table(self.batches(part), embed, self.key, model.modalities)
 
     def _subject(self, model: Model, train: str, test: str) -> Subject:
         asked = spaces(self.plan.evaluators)
@@ -111,10 +112,11 @@ class Measurement:
     def _handmade(self) -> Subject | None:
         if "features" not in spaces(self.plan.evaluators):
             return None
-        tables = [handmade_table(self._batches(p), self.plan.modalities, self._key) for p in ("train", "test")]
+        tables = [handmade_table(self.batches(p), self.plan.modalities, self.key) for p in ("train", "test")]
         return None if None in tables else Subject({"features": (tables[0], tables[1])})  # type: ignore[dict-item]
 
-    def _key(self, name: str) -> Record:
+    def key(self, name: str) -> Record:
+        """Return the record of an id, without its values."""
         return self.source.key(self._positions[name])
 
     def values(self, ids: Sequence[str], modalities: Iterable[str]) -> dict[str, list[Hashable]]:
@@ -132,8 +134,11 @@ class Measurement:
             return np.array(sorted(order[:most]), dtype=np.int64)
         return self.parts[part]
 
-    def _batches(self, part: str) -> Iterable[RecordBatch]:
+    def batches(self, part: str) -> Iterable[RecordBatch]:
         """Return an ordered pass over a part; where the recipe caches, it is decoded once."""
+        if part not in self._indexed:
+            self._indexed.add(part)
+            self._positions.update((self.source.key(int(i)).id, int(i)) for i in self.positions(part))
         if self.plan.recipe.data.cache == "off":
             return self._decode(part)
         if part not in self._kept:

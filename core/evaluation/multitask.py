@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import Pipeline
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
@@ -40,13 +41,14 @@ class Multitask(Evaluator):
     ) -> None:
         self.labels, self.modality, self.protocol = labels, modality, protocol
         self.penalties, self.steps = penalties, steps
+        self.models: dict[str, Pipeline] = {}
         self.left_out: list[str] = []
 
     def fit(self, train: FeatureTable) -> None:
         """Fit one model for each task that has both classes."""
         modality = choose("modality", self.modality, list(train.features))
         self.tasks = [choose("label", task, list(train.labels)) for task in self.labels or train.labels]
-        self.models: dict[str, tuple[Any, Any]] = {}
+        self.positive: dict[str, Any] = {}
         for task in self.tasks:
             rows = _known(train, modality, task)
             values = train.labels[task][rows]
@@ -56,21 +58,27 @@ class Multitask(Evaluator):
                     f"The label '{task}' has {len(classes)} classes: a task has two; name the tasks by 'labels'."
                 )
             if len(classes) == 2:
+                self.positive[task] = classes[1]
                 y_N = (values == classes[1]).astype(np.int64)
-                groups = [train.groups[row] for row in rows]
-                x_ND = train.features[modality][rows]
-                model, _ = fit_logistic(x_ND, y_N, groups, self.penalties, self.steps, self.seed)
-                self.models[task] = model, classes[1]
+                self.learn(task, train.features[modality][rows], y_N, [train.groups[row] for row in rows])
+
+    def learn(self, task: str, x_ND: np.ndarray, y_N: np.ndarray, groups: list[str]) -> None:
+        """Fit the model of one task."""
+        self.models[task], _ = fit_logistic(x_ND, y_N, groups, self.penalties, self.steps, self.seed)
+
+    def scores(self, task: str, x_ND: np.ndarray) -> np.ndarray:
+        """Return for each row a number that is the larger the likelier the positive class."""
+        return self.models[task].decision_function(x_ND)
 
     def measure(self, test: FeatureTable) -> dict[str, float]:
         """Return the mean area over the tasks that count, from 0 to 1."""
         modality = choose("modality", self.modality, list(test.features))
         areas = []
-        for task, (model, positive) in self.models.items():
+        for task, positive in self.positive.items():
             rows = _known(test, modality, task)
             y_N = (test.labels[task][rows] == positive).astype(np.int64)
             if len(set(y_N.tolist())) == 2:
-                areas.append(roc_auc_score(y_N, model.decision_function(test.features[modality][rows])))
+                areas.append(roc_auc_score(y_N, self.scores(task, test.features[modality][rows])))
         if not areas:
             raise SensoriumError(
                 f"None of the {len(self.tasks)} tasks has both classes in the train part and in the test part."

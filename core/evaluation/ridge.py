@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from sklearn import linear_model
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.folds import deal, select
 from sensorium.evaluation.probes import Regressor
+from sensorium.evaluation.scaling import Scaler
 
 
 class Ridge(Regressor):
@@ -42,7 +42,7 @@ class Ridge(Regressor):
         x_ND = x_ND.astype(np.float64)
 
         def fitted(penalty: float, rows: np.ndarray | slice) -> Pipeline:
-            return make_pipeline(StandardScaler(), linear_model.Ridge(alpha=penalty)).fit(x_ND[rows], y_N[rows])
+            return make_pipeline(Scaler(), linear_model.Ridge(alpha=penalty)).fit(x_ND[rows], y_N[rows])
 
         def score(penalty: float, learn: np.ndarray, held: np.ndarray) -> float:
             if not len(learn):

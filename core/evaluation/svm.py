@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.folds import deal, select
 from sensorium.evaluation.probes import Classifier
+from sensorium.evaluation.scaling import Scaler
 
 
 class SVM(Classifier):
@@ -46,7 +46,7 @@ class SVM(Classifier):
         """Choose the penalty and fit."""
 
         def fitted(penalty: float, rows: np.ndarray | slice) -> Pipeline:
-            steps = [StandardScaler()] if self.standardise else []
+            steps = [Scaler()] if self.standardise else []
             return make_pipeline(*steps, SVC(C=penalty)).fit(x_ND[rows], y_N[rows])
 
         def score(penalty: float, learn: np.ndarray, held: np.ndarray) -> float:

@@ -209,6 +209,28 @@ class Monitor(Section):
     )
 
 
+class Finetune(Section):
+    """How `sensorium finetune` trains an encoder, and a small head on it, on labels."""
+
+    task: Literal["classify", "multitask", "regress"] = Field(
+        "classify",
+        description="one of several classes; yes or no in many label columns, any missing; or a number",
+    )
+    labels: list[str] | None = Field(
+        None, description="label columns to predict: one, or many for multitask; None takes the only one, or all"
+    )
+    modality: str | None = Field(None, description="whose encoder is tuned; None takes the only one")
+    epochs: PositiveInt = Field(50, description="passes over the train part")
+    batch: PositiveInt = Field(32, description="records of one step")
+    freeze: NonNegativeInt = Field(0, description="epochs at the start in which the head alone learns")
+    width: NonNegativeInt = Field(0, description="hidden width of the head; 0 makes it linear")
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of the head's inputs that are dropped")
+    optimizer: Optimizer = Field(Optimizer(), description="how weights move; its lr is the head's")
+    encoder_lr: PositiveFloat = Field(1e-4, description="the peak learning rate of the encoder")
+    seeds: PositiveInt = Field(3, description="how often it is done, with another head and another order")
+    trees: PositiveInt = Field(500, description="trees of the random forest on hand-made features, for comparison")
+
+
 class Log(Section):
     """What is written on the way."""
 
@@ -234,6 +256,7 @@ class Recipe(Section):
     checkpoint: Checkpoints = Field(Checkpoints(), description="what is kept on the way")
     evaluate: Evaluate = Field(Evaluate(), description="what is measured")
     monitor: Monitor = Field(Monitor(), description="what is watched on the way")
+    finetune: Finetune = Field(Finetune(), description="how `sensorium finetune` trains on labels")
     log: Log = Field(Log(), description="what is written on the way")
 
     @model_validator(mode="after")

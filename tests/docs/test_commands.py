@@ -42,13 +42,15 @@ def test_every_command_line_is_understood(page, extensions):
         elif name == "train":
             make_plan(read_recipe(given["recipe"], extensions.registry, overrides), extensions)
             runs[given["run_dir"]] = (given["recipe"], overrides)
-        elif name in ("evaluate", "embed"):
-            for run in [given["run"]] if name == "embed" else [w for w in given["arguments"] if "=" not in w]:
+        elif name in ("evaluate", "embed", "finetune"):
+            for run in [given["run"]] if name != "evaluate" else [w for w in given["arguments"] if "=" not in w]:
                 recipe, before = runs[run]
                 raw = read_recipe(recipe, extensions.registry, [*before, *overrides]).plain()
                 for table in given.get("evaluators") or ():
                     raw["evaluate"]["evaluators"].setdefault(table, table)
                 make_plan(read_recipe(raw, extensions.registry), extensions)
+                if given.get("run_dir"):
+                    runs[given["run_dir"]] = (recipe, [*before, *overrides])
 
 
 @pytest.mark.parametrize("page", SHOWING, ids=name_of)

@@ -54,6 +54,11 @@ def test_seeds_are_measured_together(tmp_path):
         assert all(len(figure.scores) == 2 for figure in table.row(row).figures.values())
     assert len(next(iter(table.row("hand-made").figures.values())).scores) == 1
 
+    changed = ["data.test=0.3", "evaluate.evaluators.knn.k=3"]
+    (table,) = sensorium.evaluate(runs, None, changed, source=source, extensions=extensions).values()
+    assert len(table.row("trained").figures["accuracy"].scores) == 2
+    assert table.counts[1] > 20
+
     other = toys.recipe(optimizer={"lr": 0.5}, evaluate={"evaluators": {"knn": {"k": 5}}})
     sensorium.fit(other, source=source, run_dir=tmp_path / "other", extensions=extensions)
     with pytest.raises(RunError, match="differ in more than their seed"):

@@ -37,8 +37,7 @@ def test_equals_the_share_of_ordered_pairs():
     train, test = parts(0, "r"), parts(1, "t")
     evaluator = Multitask(labels=["noise"], penalties=(1.0,))
     evaluator.fit(train)
-    model, _ = evaluator.models["noise"]
-    wanted = area(model.decision_function(test.features["a"]), test.labels["noise"])
+    wanted = area(evaluator.models["noise"].decision_function(test.features["a"]), test.labels["noise"])
     assert evaluator.measure(test)["roc-auc"] == pytest.approx(wanted)
 
 

@@ -1,0 +1,54 @@
+"""Molecules: SMILES and mol blocks as graphs of atoms and bonds."""
+
+from sensorium import hookimpl
+from sensorium.modalities.graph import ENCODERS, VIEWS
+
+_HOME = "sensorium.modalities.molecule"
+_NEEDS = {"requires": ["rdkit"], "extra": "molecules"}
+
+sensorium_samples = {"molecule": f"{_HOME}.samples:molecules"}
+sensorium_options = {"modalities/molecule": {"motifs": True}}
+
+
+@hookimpl
+def sensorium_register_modalities(register):
+    """Register the modality."""
+    register(
+        "molecule", f"{_HOME}.modality:MoleculeModality", summary="molecules as graphs of atoms and bonds", **_NEEDS
+    )
+
+
+@hookimpl
+def sensorium_register_encoders(register):
+    """Register the encoders of graphs."""
+    for name, (target, summary) in ENCODERS.items():
+        register(name, target, summary=summary, modality="molecule")
+
+
+@hookimpl
+def sensorium_register_views(register):
+    """Register the view generators of graphs, and those that know of motifs."""
+    for name, (target, summary) in VIEWS.items():
+        register(name, target, summary=summary, modality="molecule")
+    home = f"{_HOME}.views"
+    register("keep-motifs", f"{home}:KeepMotifs", summary="some BRICS motifs, whole", modality="molecule", **_NEEDS)
+    register(
+        "count-motifs",
+        f"{home}:CountMotifs",
+        summary="how many BRICS motifs there are, to be told",
+        modality="molecule",
+        **_NEEDS,
+    )
+
+
+@hookimpl
+def sensorium_register_sources(register):
+    """Register the sources."""
+    home = f"{_HOME}.sources"
+    register(
+        "molecules",
+        f"{home}.files:MoleculeFiles",
+        summary="SMILES and mol blocks in .smi, .csv, .parquet, .sdf",
+        **_NEEDS,
+    )
+    register("rdkit-samples", f"{home}.samples:RdkitSamples", summary="the molecules that rdkit brings along", **_NEEDS)

@@ -1,0 +1,58 @@
+"""Hand-made features of molecules: ECFP4 and descriptors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+from rdkit import Chem
+from rdkit.Chem import rdMolDescriptors as calc
+from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
+
+BITS = 2048
+DESCRIPTORS: dict[str, Callable[[Chem.Mol], float]] = {
+    "mass": calc.CalcExactMolWt,
+    "heavy atoms": Chem.Mol.GetNumHeavyAtoms,
+    "hetero atoms": calc.CalcNumHeteroatoms,
+    "charge": Chem.GetFormalCharge,
+    "polar surface": calc.CalcTPSA,
+    "surface": calc.CalcLabuteASA,
+    "donors": calc.CalcNumHBD,
+    "acceptors": calc.CalcNumHBA,
+    "rotatable bonds": calc.CalcNumRotatableBonds,
+    "amide bonds": calc.CalcNumAmideBonds,
+    "sp3 carbons": calc.CalcFractionCSP3,
+    "rings": calc.CalcNumRings,
+    "aromatic rings": calc.CalcNumAromaticRings,
+    "saturated rings": calc.CalcNumSaturatedRings,
+    "heterocycles": calc.CalcNumHeterocycles,
+    "spiro atoms": calc.CalcNumSpiroAtoms,
+    "bridgeheads": calc.CalcNumBridgeheadAtoms,
+    "chi0v": calc.CalcChi0v,
+    "chi1v": calc.CalcChi1v,
+    "kappa1": calc.CalcKappa1,
+    "kappa2": calc.CalcKappa2,
+    "kappa3": calc.CalcKappa3,
+}
+"""Descriptors of one number each; after them come logP and refractivity, and surface by each (12 and 10 bins)."""
+_MORGAN = GetMorganGenerator(radius=2, fpSize=BITS)
+Kind = Literal["ecfp4", "descriptors", "both"]
+
+
+def ecfp4(mol: Chem.Mol) -> np.ndarray:
+    """Return the circular fingerprint of radius 2, uint8 (2048,) of zeros and ones (Rogers and Hahn 2010)."""
+    return _MORGAN.GetFingerprintAsNumPy(mol)
+
+
+def descriptors(mol: Chem.Mol) -> np.ndarray:
+    """Return float64 (46,): `DESCRIPTORS` and surfaces; a descriptor that has no value for the molecule is 0."""
+    plain = [float(describe(mol)) for describe in DESCRIPTORS.values()]
+    crippen = calc.CalcCrippenDescriptors(mol)
+    return np.nan_to_num([*plain, *crippen, *calc.SlogP_VSA_(mol), *calc.SMR_VSA_(mol)], posinf=0.0, neginf=0.0)
+
+
+def handmade(mols: Sequence[Chem.Mol], kind: Kind) -> np.ndarray:
+    """Return hand-made features of sanitised molecules, float32 (B, D)."""
+    makers = {"ecfp4": [ecfp4], "descriptors": [descriptors], "both": [ecfp4, descriptors]}[kind]
+    return np.array([np.concatenate([make(mol) for make in makers]) for mol in mols], np.float32)

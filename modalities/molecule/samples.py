@@ -1,0 +1,14 @@
+"""A few molecules that the conformance kit tries every part of the modality on."""
+
+
+def molecules() -> list[str]:
+    """Return SMILES: drug-like molecules, a salt, a single atom, a stereo centre and a double bond, a metal."""
+    return [
+        "CC(=O)Oc1ccccc1C(=O)O",
+        "C[C@H](N)C(=O)O",
+        "C/C=C/C(=O)NCCc1ccc(O)cc1",
+        "C[NH3+].[Cl-]",
+        "C",
+        "N[Pt](N)(Cl)Cl",
+        "Cn1cnc2c1c(=O)n(C)c(=O)n2C",
+    ]

@@ -1,0 +1,1 @@
+"""Where molecules come from: lines, columns and blocks of files."""

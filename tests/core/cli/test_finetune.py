@@ -1,0 +1,64 @@
+"""`sensorium finetune`: what is typed reaches the function, what comes back is printed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from sensorium import api
+from sensorium.cli.main import main
+from sensorium.evaluation.tables import Figure, Row, Table
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the function was called with."""
+    calls = []
+    table = Table("finetune", [Row("fine-tuned", {"accuracy": Figure([[0.5]])})], "p", "s", "abc", (8, 2))
+
+    def finetune(run, overrides, **options):
+        calls.append((run, overrides, options))
+        return SimpleNamespace(table=table, run=SimpleNamespace(folder=Path("out")))
+
+    monkeypatch.setattr(api, "finetune", finetune)
+    return calls
+
+
+def call(*arguments):
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    return left.value.code
+
+
+def test_a_plain_call_compares_both_starts(asked, capsys):
+    assert call("finetune", "runs/x") == 0
+    assert asked == [("runs/x", [], {"start": "both", "run_dir": None, "checkpoint": "final"})]
+    out = capsys.readouterr().out
+    assert "0.500" in out
+    assert "The fine-tuned model is in out." in out
+
+
+def test_options_and_overrides_are_handed_on(asked, capsys):
+    words = [
+        "finetune",
+        "runs/x",
+        "finetune.epochs=3",
+        "--from",
+        "scratch",
+        "--run-dir",
+        "o",
+        "--checkpoint",
+        "best",
+        "--json",
+    ]
+    assert call(*words) == 0
+    assert asked == [("runs/x", ["finetune.epochs=3"], {"start": "scratch", "run_dir": "o", "checkpoint": "best"})]
+    assert json.loads(capsys.readouterr().out)["split"] == "abc"
+
+
+def test_another_start_is_refused(asked, capsys):
+    assert call("finetune", "runs/x", "--from", "nowhere") == 2
+    assert asked == []

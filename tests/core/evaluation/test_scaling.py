@@ -1,0 +1,32 @@
+"""Features at one scale."""
+
+import numpy as np
+import pytest
+from sklearn.preprocessing import StandardScaler
+
+from sensorium.evaluation.ridge import Ridge
+from sensorium.evaluation.scaling import Scaler
+
+from .tables_of_records import table
+
+
+def test_features_that_move_are_scaled_as_ever():
+    x_ND = np.random.default_rng(0).normal(size=(50, 4)) * [1, 10, 1e-3, 5] + 3
+    np.testing.assert_array_equal(Scaler().fit_transform(x_ND), StandardScaler().fit_transform(x_ND))
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-10])
+def test_a_dead_unit_that_wakes_up_moves_no_answer_far(noise):
+    """Negative control: scikit-learn's scaler lets it count a billion deviations."""
+    rng = np.random.default_rng(1)
+    x_ND = rng.normal(size=(60, 3))
+    x_ND[:, 2] = noise * rng.normal(size=60)
+    awake_ND = rng.normal(size=(20, 3))
+    awake_ND[:, 2] = 0.1
+    assert np.abs(Scaler().fit(x_ND).transform(awake_ND)).max() < 10
+    if noise:
+        assert np.abs(StandardScaler().fit(x_ND).transform(awake_ND)).max() > 1e6
+    ridge = Ridge(penalties=(0.01,))
+    ridge.fit(table({"a": x_ND}, {"y": x_ND[:, 0].tolist()}))
+    figures = ridge.measure(table({"a": awake_ND}, {"y": awake_ND[:, 0].tolist()}, prefix="t"))
+    assert figures["rmse ↓"] < 0.1

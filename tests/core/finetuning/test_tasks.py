@@ -1,0 +1,99 @@
+"""Labels as targets, answers as a loss, answers as figures."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from sensorium import SensoriumError
+from sensorium.finetuning.tasks import Classify, Regress, YesOrNo, task_of
+from sensorium.recipe.schema import Finetune
+from tests.core.evaluation.tables_of_records import table
+
+NAN = math.nan
+MAKERS = [lambda: Classify("y", "a", "given"), lambda: YesOrNo(["y"], "a"), lambda: Regress("y", "a", "given")]
+
+
+def labelled(answers, **labels):
+    return table({"a": np.array(answers, np.float32)}, labels, prefix=str(len(answers)))
+
+
+def fitted(task, **labels):
+    task.fit(labelled(np.zeros((len(next(iter(labels.values()))), 1)), **labels))
+    return task
+
+
+def test_classes_are_numbered_by_name_and_those_outside_train_are_no_target():
+    task = fitted(Classify("kind", "a", "given"), kind=["dog", "cat", None, "dog"])
+    assert task.width == 2
+    assert [task.target({"kind": name})[0] for name in ("cat", "dog")] == [0, 1]
+    assert all(math.isnan(task.target(labels)[0]) for labels in ({"kind": "fox"}, {"kind": None}, {}))
+    answers = torch.tensor([[2.0, 0.0], [0.0, 1.0], [5.0, 5.0]])
+    wanted = -(torch.log_softmax(answers, 1)[0, 0] + torch.log_softmax(answers, 1)[1, 1]) / 2
+    assert torch.allclose(task.loss(answers, torch.tensor([[0.0], [1.0], [NAN]])), wanted)
+    assert task.measure(labelled([[2, 0], [0, 1], [1, 0]], kind=["cat", "dog", "fox"]))["accuracy"] == pytest.approx(
+        2 / 3
+    )
+    assert task.plain(np.array([0.0, 0.0], np.float32)) == {"cat": 0.5, "dog": 0.5}
+
+
+def test_yes_or_no_columns_count_where_they_are_known():
+    columns = {"p": [0, 1, 1, None], "q": ["no", None, "yes", "no"], "one": [1, 1, 1, 1]}
+    task = fitted(YesOrNo(None, "a"), **columns)
+    assert task.width == 3
+    assert task.target({"p": 1, "q": "no"})[:2] == [1, 0]
+    assert math.isnan(task.target({"p": 1, "one": 1})[2]), "the train part has one class"
+    answers = torch.tensor([[0.3, -1.0, 9.0], [2.0, 0.5, 9.0]])
+    targets = torch.tensor([[1.0, NAN, NAN], [0.0, 1.0, NAN]])
+    plain = [
+        -math.log(1 / (1 + math.exp(-0.3))),
+        -math.log(1 - 1 / (1 + math.exp(-2))),
+        -math.log(1 / (1 + math.exp(-0.5))),
+    ]
+    assert task.loss(answers, targets).item() == pytest.approx(sum(plain) / 3, rel=1e-5)
+    answers = np.random.default_rng(0).normal(size=(6, 3))
+    y, q = [0, 1, 0, 1, 1, 0], ["yes", None, "no", None, "yes", "no"]
+    got = task.measure(labelled(answers, p=y, q=q, one=[1] * 6))["roc-auc"]
+    known = [0, 2, 4, 5]
+    areas = [roc_auc_score(y, answers[:, 0]), roc_auc_score([1, 0, 1, 0], answers[known, 1])]
+    assert got == pytest.approx(np.mean(areas))
+
+
+def test_a_number_is_learned_in_deviations_and_answered_as_it_is():
+    task = fitted(Regress("size", "a", "given"), size=[10.0, 30.0, None])
+    assert (task.mean, task.deviation) == (20.0, 10.0)
+    assert task.target({"size": 40}) == [2.0]
+    assert math.isnan(task.target({})[0])
+    assert task.loss(torch.tensor([[1.0], [7.0]]), torch.tensor([[2.0], [NAN]])).item() == 1.0
+    assert task.measure(labelled([[1.0], [-1.0]], size=[30.0, 12.0]))["rmse ↓"] == pytest.approx(math.sqrt(2))
+    assert task.plain(np.array([0.5], np.float32)) == 25.0
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_batch_without_labels_costs_nothing_and_has_a_gradient(make):
+    task = fitted(make(), y=[0, 1, 1])
+    answers = torch.randn(3, task.width, requires_grad=True)
+    loss = task.loss(answers, torch.full((3, 1), NAN))
+    loss.backward()
+    assert loss.item() == 0
+    assert answers.grad.abs().sum() == 0
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_what_was_learned_is_restored(make):
+    task, other = fitted(make(), y=[3, 5, 5]), make()
+    other.load_state(task.state())
+    answers = np.array([0.5, -1.0][: task.width], np.float32)
+    assert other.plain(answers) == task.plain(answers)
+    assert other.target({"y": 5}) == task.target({"y": 5})
+
+
+def test_a_task_about_one_label_is_told_which():
+    with pytest.raises(SensoriumError, match=r"about one label, but there are 2 \(p, q\): set finetune.labels"):
+        task_of(Finetune(), "a", ["p", "q"])
+    assert isinstance(task_of(Finetune(task="multitask"), "a", ["p", "q"]), YesOrNo)
+    assert task_of(Finetune(task="regress", labels=["q"]), "a", ["p", "q"]).label == "q"

@@ -1,0 +1,131 @@
+"""The feature tables, against rdkit and against the molecule rebuilt out of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rdkit import Chem
+
+from sensorium.modalities.molecule.features import ATOM_SIZES, BOND_SIZES, featurise, rebuild
+from sensorium.modalities.molecule.fingerprints import ecfp4
+from sensorium.modalities.molecule.parse import parse
+from sensorium.modalities.molecule.sources.samples import RdkitSamples
+
+from .molecules import ODD, mol
+
+
+def atom(smiles, place, column):
+    return int(featurise(mol(smiles)).atoms[place, list(ATOM_SIZES).index(column)])
+
+
+def bond(smiles, place, column):
+    return int(featurise(mol(smiles)).bonds[place, list(BOND_SIZES).index(column)])
+
+
+@pytest.mark.parametrize(
+    ("smiles", "place", "column", "value"),
+    [
+        ("CO", 1, "element", 8),
+        ("*C", 0, "element", 0),
+        ("CC(C)C", 1, "degree", 3),
+        ("C[NH3+]", 1, "charge", 9),
+        ("C[O-]", 1, "charge", 7),
+        ("CC", 0, "hydrogens", 3),
+        ("[2H]C", 1, "hydrogens", 3),
+        ("C#C", 0, "hybridisation", 2),
+        ("c1ccccc1", 0, "aromatic", 1),
+        ("C1CC1C", 3, "ring", 0),
+        ("C1CC1C", 0, "ring", 1),
+        ("C[C@H](N)C(=O)O", 1, "centre", 2),
+        ("C[C@@H](N)C(=O)O", 1, "centre", 1),
+        ("CC(N)C(=O)O", 1, "centre", 0),
+        ("C[CH2]", 1, "radicals", 1),
+        ("[2H]C", 0, "isotope", 17),
+        ("[14CH4]", 0, "isotope", 18),
+        ("[12CH4]", 0, "isotope", 16),
+        ("C", 0, "isotope", 0),
+    ],
+)
+def test_a_column_of_an_atom(smiles, place, column, value):
+    assert atom(smiles, place, column) == value
+
+
+@pytest.mark.parametrize(
+    ("smiles", "place", "column", "value"),
+    [
+        ("CC", 0, "type", 1),
+        ("C=C", 0, "type", 2),
+        ("C#C", 0, "type", 3),
+        ("c1ccccc1", 0, "type", 4),
+        ("[NH3]->[Cu+2]", 0, "type", 5),
+        ("C/C=C/C", 1, "stereo", 1),
+        ("C/C=C\\C", 1, "stereo", 2),
+        ("CC=CC", 1, "stereo", 0),
+        ("C=CC=C", 1, "conjugated", 1),
+        ("C1CC1", 0, "ring", 1),
+    ],
+)
+def test_a_column_of_a_bond(smiles, place, column, value):
+    assert bond(smiles, place, column) == value
+
+
+@pytest.mark.parametrize("smiles", ODD.values(), ids=ODD.keys())
+def test_every_value_is_within_its_table(smiles):
+    features = featurise(parse(smiles))
+    assert features.atoms.min() >= 0
+    assert (features.atoms < np.array(list(ATOM_SIZES.values()))).all()
+    assert features.bonds.shape == (len(features.ends), len(BOND_SIZES))
+    assert (features.bonds >= 0).all()
+    assert (features.bonds < np.array(list(BOND_SIZES.values()))).all()
+    assert (features.ends < len(features.atoms)).all()
+
+
+def test_values_beyond_a_table_stay_at_its_end():
+    assert atom("[C+12]", 0, "charge") == ATOM_SIZES["charge"] - 1
+    assert atom("[CH3][99C]", 1, "isotope") == ATOM_SIZES["isotope"] - 1
+
+
+def unmarked(made):
+    plain = Chem.Mol(made)
+    Chem.RemoveStereochemistry(plain)
+    return Chem.MolToSmiles(plain)
+
+
+@pytest.mark.parametrize("smiles", ODD.values(), ids=ODD.keys())
+def test_an_odd_molecule_is_rebuilt(smiles):
+    made = parse(smiles)
+    assert Chem.MolToSmiles(rebuild(featurise(made))) == unmarked(made)
+
+
+@pytest.mark.parametrize("dataset", ["nci", "wehi"])
+def test_real_molecules_are_rebuilt(dataset):
+    """The features lose nothing that a fingerprint or a SMILES without stereo tells."""
+    source = RdkitSamples(dataset)
+    for index in range(0, len(source), 25):
+        made = parse(source[index].values["molecule"])
+        again = rebuild(featurise(made))
+        assert Chem.MolToSmiles(again) == unmarked(made)
+        assert np.array_equal(ecfp4(again), ecfp4(made))
+
+
+def test_the_order_of_atoms_moves_rows_and_nothing_else():
+    made = mol("C[C@H](N)C(=O)O.C/C=C/C")
+    order = np.random.default_rng(0).permutation(made.GetNumAtoms())
+    moved = featurise(Chem.RenumberAtoms(made, order.tolist()))
+    assert np.array_equal(moved.atoms, featurise(made).atoms[order])
+    rows = [
+        np.sort(np.column_stack([np.sort(np.column_stack(e), axis=1), f.bonds]), axis=0)
+        for f, e in ((moved, order[moved.ends].T), (featurise(made), featurise(made).ends.T))
+    ]
+    assert np.array_equal(*rows)
+
+
+def test_the_page_tells_every_column_and_its_size():
+    page = (Path(__file__).parents[3] / "docs/how-to/my-own-smiles.md").read_text(encoding="utf-8")
+    atoms, bonds = (page.partition(f"| of {what} |")[2].partition("\n\n")[0] for what in ("an atom", "a bond"))
+    for part, sizes in ((atoms, ATOM_SIZES), (bonds, BOND_SIZES)):
+        rows = re.findall(r"^\| (\w+) \| (\d+) \|", part, flags=re.MULTILINE)
+        assert [(name, int(size)) for name, size in rows] == list(sizes.items())

@@ -1,0 +1,32 @@
+"""Hand-made features."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rdkit.Chem import AllChem, Descriptors
+
+from sensorium.modalities.molecule.fingerprints import BITS, DESCRIPTORS, descriptors, ecfp4, handmade
+from sensorium.modalities.molecule.parse import parse
+
+from .molecules import ODD, mol
+
+
+def test_ecfp4_is_the_morgan_fingerprint_of_radius_two():
+    made = mol("CC(=O)Oc1ccccc1C(=O)O")
+    generator = AllChem.GetMorganGenerator(radius=2, fpSize=BITS)
+    assert set(np.flatnonzero(ecfp4(made))) == set(generator.GetFingerprint(made).GetOnBits())
+
+
+def test_descriptors_are_rdkits():
+    made = mol("CC(=O)Oc1ccccc1C(=O)O")
+    found = dict(zip(DESCRIPTORS, descriptors(made), strict=False))
+    assert found["mass"] == pytest.approx(Descriptors.ExactMolWt(made))
+    assert (found["heavy atoms"], found["rings"], found["donors"]) == (13, 1, 1)
+
+
+@pytest.mark.parametrize("smiles", ODD.values(), ids=ODD.keys())
+def test_odd_molecules_have_finite_features(smiles):
+    widths = {kind: handmade([parse(smiles)], kind) for kind in ("ecfp4", "descriptors", "both")}
+    assert [x.shape[1] for x in widths.values()] == [2048, 46, 2094]
+    assert all(np.isfinite(x).all() and x.dtype == np.float32 for x in widths.values())
