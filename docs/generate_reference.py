@@ -125,11 +125,18 @@ def _words(annotation: Any) -> str:
     if origin in (list, tuple):
         return f"list of {_words(inner[0])}s"
     if hasattr(annotation, "__metadata__"):  # Annotated: PositiveInt and the like
-        bound = {"Gt": "> 0", "Ge": ">= 0"}[type(annotation.__metadata__[0]).__name__]
-        return f"{_words(annotation.__origin__)} {bound}"
+        given = annotation.__metadata__[0]
+        bounds = " and ".join(map(_bound, given.metadata if isinstance(given, FieldInfo) else [given]))
+        return f"{_words(annotation.__origin__)} {bounds}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "part" if annotation is Part else "section"
     return {int: "integer", float: "number", bool: "true or false", str: "string", type(None): "null"}[annotation]
+
+
+def _bound(limit: Any) -> str:
+    """Return a limit in signs: "> 0", ">= 0", "< 1", "<= 1"."""
+    name, sign = {"Gt": ("gt", ">"), "Ge": ("ge", ">="), "Lt": ("lt", "<"), "Le": ("le", "<=")}[type(limit).__name__]
+    return f"{sign} {getattr(limit, name):g}"
 
 
 def _default(field: FieldInfo) -> str:
@@ -282,7 +289,8 @@ def _module(module: Any) -> str:
     public = getattr(module, "__all__", None) or [key for key in own if not key.startswith("_")]
     lines = [f"\n### `{name}`\n\n{inspect.getdoc(module)}\n\n"]
     for key in public:
-        lines.append(f"- `{name}.{key}{_arguments(getattr(module, key))}`: {_first_sentence(getattr(module, key))}\n")
+        if callable(thing := getattr(module, key)):
+            lines.append(f"- `{name}.{key}{_arguments(thing)}`: {_first_sentence(thing)}\n")
     return "".join(lines)
 
 

@@ -72,7 +72,7 @@ class IBOT(DINO):
             features.append(encode.kept(view, replace(tokens, x=x_BTD)))
             masks.append(mask_BT)
         with torch.no_grad():
-            taught = encode.using(self.teacher.encoders)(large)
+            taught = [encode.using(self.teacher.encoders)([view])[0] for view in large]  # each as long as its mask
         by_view, logs, scores_BK = self.match([*features, *encode(small)], taught)
         by_token = self.match_tokens(features, taught, masks)
         logs = logs | {"view_loss": by_view.detach(), "token_loss": by_token.detach()}

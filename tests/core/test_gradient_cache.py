@@ -57,7 +57,8 @@ def parts_of(values, masks, k):
     for rows in cuts:
         present = {name: mask[rows] for name, mask in masks.items()}
         batches = {name: VectorBatch(values[name][rows][present[name]]) for name in values if present[name].any()}
-        made.append(RecordBatch([str(int(r)) for r in rows], batches, present))
+        keys = {"record": rows, "group": rows}
+        made.append(RecordBatch([str(int(r)) for r in rows], batches, present, keys))
     return made
 
 

@@ -21,6 +21,7 @@ def part_of(name, start, stop):
             mask = torch.rand(12, 8, generator=torch.Generator().manual_seed(number)) < 0.4
             view.info["mask"] = mask[rows]
         view.batch, view.present = view.batch.select(rows), view.present[rows]
+        view.keys = {name: ids[rows] for name, ids in view.keys.items()}
     return {"a": views}
 
 

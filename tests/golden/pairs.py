@@ -18,7 +18,7 @@ from sensorium.extensions import load_extensions
 from sensorium.learner import Learner, make_views
 from sensorium.options import options_of
 from sensorium.randomness import generator, seed_globals
-from sensorium.types import RecordBatch
+from sensorium.types import Record, RecordBatch, keys_of
 
 FOLDER = Path(__file__).parent
 STEPS, BATCH, RATE = 10, 8, 1e-3
@@ -103,7 +103,11 @@ def learner_and_views(objective, names, causal=False):
 
     def shown(views):
         enough = views.views == needs.views or (needs.multicrop and views.views > needs.views)
-        return enough and (carries(views, needs.target) if needs.target else views.target is None)
+        return (
+            enough
+            and not (views.wrong or views.per_token)
+            and (carries(views, needs.target) if needs.target else views.target is None)
+        )
 
     def encodes(encoder):
         return isinstance(encoder, TokenEncoder) or not needs.tokens
@@ -124,7 +128,8 @@ def learner_and_views(objective, names, causal=False):
         """Return the views of a step on some of the records."""
         batches = {n: copy.deepcopy(fitted(n)[1].select(torch.tensor(rows))) for n in names}
         everything = torch.ones(len(rows), dtype=torch.bool)
-        records = RecordBatch([str(i) for i in rows], batches, dict.fromkeys(names, everything))
+        named = [Record(str(i), {}) for i in rows]
+        records = RecordBatch([r.id for r in named], batches, dict.fromkeys(names, everything), keys_of(named))
         return make_views(records, generators, generator("golden", "views", step))
 
     return learner, views

@@ -106,7 +106,7 @@ def test_a_counter_that_is_no_buffer_is_noticed():
     learner, views = made("moco")
     learner.objective.count = 0
     push = learner.objective.queue.push
-    learner.objective.queue.push = lambda rows: (push(rows), setattr(learner.objective, "count", 1))
+    learner.objective.queue.push = lambda rows, ids: (push(rows, ids), setattr(learner.objective, "count", 1))
     before = plain(learner.objective)
     trained(learner, views, 0, 1, optimizer_of(learner))
     assert plain(learner.objective) != before

@@ -498,7 +498,7 @@ def test_what_is_sound_passes(kind, cls):
         ("views", IgnoresSeed, "is seedable", "return different views"),
         ("views", DrawsGlobally, "uses no global randomness", "draws from a global generator"),
         ("views", DrawsGlobally, "is seedable", "return different views"),
-        ("views", Miscounts, "makes the declared number of views", "declares 3 views and returns 2"),
+        ("views", Miscounts, "makes the declared number of views", "declares 3 views and 0 wrong ones, and returns 2"),
         ("views", DropsRow, "makes the declared number of views", "has 2 rows, its input 3"),
         ("views", Widens, "stays on the device and in single precision", "torch.float64"),
         ("views", LacksTarget, "carries the declared target", "lacks the declared target 'rotation'"),
