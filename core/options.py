@@ -42,8 +42,8 @@ class Option:
 
     @property
     def type(self) -> str:
-        """The type as Python writes it."""
-        return inspect.formatannotation(self.annotation)
+        """The type as Python writes it, without the modules that its names are from."""
+        return re.sub(r"(?<!['\w.])(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])", "", inspect.formatannotation(self.annotation))
 
     def public(self) -> dict[str, Any]:
         """Return what listings show."""
