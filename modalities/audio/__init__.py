@@ -6,6 +6,26 @@ _HOME = "sensorium.modalities.audio"
 _NEEDS = {"requires": ["soundfile"], "extra": "audio"}
 
 sensorium_samples = {"audio": f"{_HOME}.samples:sounds"}
+sensorium_matrix = {
+    "columns/audio": {
+        "about": "640 computed notes of eight made-up instruments, any pitch: no wheel brings labelled recordings",
+        "data": {"source": "notes", "batch": 64, "test": 0.3, "cache": "ram"},
+        "modalities": {
+            "audio": {
+                "modality": {"name": "audio", "rate": 8000, "seconds": 0.6, "mels": 32, "hop": 20.0},
+                "views": ["spectrogram", {"name": "spectrogram", "views": 6}, "plain", "permutation"],
+                "encoders": [
+                    {"name": "conv", "width": 32},
+                    {"name": "spectrogram-transformer", "width": 96, "depth": 2, "heads": 3},
+                ],
+            }
+        },
+        "evaluator": {"name": "knn", "label": "instrument"},
+        "figure": "accuracy",
+        "optimizer": {"lr": 1e-3},
+        "requires": ["soundfile"],
+    }
+}
 
 
 @hookimpl

@@ -33,6 +33,32 @@ VIEWS = {
 """View generators of `GraphBatch`, likewise."""
 
 sensorium_samples = {"graph": f"{_HOME}.samples:graphs"}
+sensorium_matrix = {
+    "columns/graph": {
+        "about": "neighbourhoods of 2,000 nodes of a computed graph of ten blocks, which are to be told",
+        "data": {
+            "source": {"name": "stochastic-blocks", "nodes": 2000},
+            "batch": 64,
+            "test": 0.3,
+            "cache": "ram",
+        },
+        "modalities": {
+            "graph": {
+                "views": [
+                    "augment",
+                    "plain",
+                    "attribute-mask",
+                    "shuffled",
+                    "surroundings",
+                ],
+                "encoders": [{"name": "gin", "width": 64}, {"name": "gat", "width": 64}],
+            }
+        },
+        "evaluator": {"name": "knn", "label": "class"},
+        "figure": "accuracy",
+        "optimizer": {"lr": 1e-3},
+    }
+}
 
 
 @hookimpl

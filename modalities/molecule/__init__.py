@@ -7,6 +7,23 @@ _HOME = "sensorium.modalities.molecule"
 _NEEDS = {"requires": ["rdkit"], "extra": "molecules"}
 
 sensorium_samples = {"molecule": f"{_HOME}.samples:molecules"}
+sensorium_matrix = {
+    "columns/molecule": {
+        "about": "4,999 molecules of the NCI (with rdkit, BSD-3-Clause), whose polar surface area is to be told",
+        "data": {"source": "rdkit-samples", "batch": 64, "test": 0.3, "cache": "ram", "max_bad": 0.02},
+        "modalities": {
+            "molecule": {
+                "modality": {"name": "molecule", "motifs": True},
+                "views": ["augment", "plain", "attribute-mask", "shuffled", "surroundings", "count-motifs"],
+                "encoders": [{"name": "gine", "width": 64}, {"name": "gin", "width": 64}],
+            }
+        },
+        "evaluator": {"name": "ridge", "label": "tpsa"},
+        "figure": "r2",
+        "optimizer": {"lr": 1e-3},
+        "requires": ["rdkit"],
+    }
+}
 sensorium_options = {"modalities/molecule": {"motifs": True}}
 
 
