@@ -35,6 +35,10 @@ class Perplexity(Evaluator):
         return self._figures(test, "uniform")
 
     def _figures(self, test: FeatureTable, column: str) -> dict[str, float]:
+        if not {column, "tokens"} <= test.features.keys():
+            raise SensoriumError(
+                "'perplexity' needs what records cost under a model; these are features of another kind."
+            )
         nats, tokens = (float(test.features[name].astype(np.float64).sum()) for name in (column, "tokens"))
         if not tokens:
             raise SensoriumError("The test part has no token to predict: its records hold one token each, or none.")

@@ -63,9 +63,9 @@ def copes_with_absent_records(case: Case) -> None:
 
 def is_finite_in_bfloat16(case: Case) -> None:
     """Under autocast to bfloat16 the loss is computed in single precision and is finite."""
-    learner = _learner(case)
+    learner, views = _learner(case), _views(case)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        outcome = _run(learner, _views(case))
+        outcome = _run(learner, views)
     expect(outcome.loss.dtype == torch.float32, f"under autocast the loss is {outcome.loss.dtype}")
     outcome.loss.backward()
 

@@ -95,7 +95,7 @@ def planted_embed(**raws: Sequence[object]) -> dict[str, Tensor]:
 
 def planted_tables() -> Iterator[tuple[str, FeatureTable, FeatureTable]]:
     """Iterate over planted relations: what is planted, a train table and a test table."""
-    for what in ("two classes", "a number", "pairs", "graded pairs"):
+    for what in ("two classes", "a number", "pairs", "graded pairs", "likelihoods"):
         rng = np.random.default_rng(0)
         yield what, _planted(what, 160, "train", rng), _planted(what, 80, "test", rng)
 
@@ -107,9 +107,16 @@ def _planted(what: str, count: int, part: str, rng: np.random.Generator) -> Feat
         kind = rng.permutation(np.arange(count) % 2)
         x_ND[:, 0] += 2 * LEVEL * kind - LEVEL
         labels["planted"] = np.array(CLASSES, dtype=object)[kind]
+    elif what == "likelihoods":
+        tokens_N1 = rng.integers(3, 9, (count, 1)).astype(np.float32)
+        features = {"nats": 1.0 * tokens_N1, "tokens": tokens_N1, "uniform": 2.0 * tokens_N1}
     elif what == "a number":
         labels["planted"] = np.round(x_ND[:, 0] - x_ND[:, 1]).astype(np.float64)
     else:
+        if what == "pairs":
+            kind = rng.permutation(np.arange(count) % 2)
+            x_ND[:, 0] += 2 * LEVEL * kind - LEVEL
+            labels["planted"] = np.array(CLASSES, dtype=object)[kind]
         noise = np.linspace(0.05, 3, count)[:, None] if what == "graded pairs" else 0.05
         features["second"] = (x_ND + noise * rng.normal(size=x_ND.shape)).astype(np.float32)
         if what == "graded pairs":

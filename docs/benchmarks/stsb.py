@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--encoder", help="folder of a pretrained transformers model to measure as it is")
     parser.add_argument("overrides", nargs="*", help="key=value changes to the recipe simcse")
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     parts = {part: read(asked.folder / f"stsb-en-{part}.csv") for part in ("train", "dev", "test")}
     sentences = list(dict.fromkeys(s for a, b, _ in parts["train"] for s in (a, b)))
     source = ArraysSource({"text": sentences}, splits=["train"] * len(sentences))

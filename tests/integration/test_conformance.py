@@ -1,0 +1,23 @@
+"""Every built-in plugin holds to the contracts: the kit's own checks, run on what is shipped."""
+
+import pytest
+
+from sensorium.extensions import BUILTINS, load_extensions
+from sensorium.testing import check_plugin
+
+EXTENSIONS = load_extensions({}, [])
+KINDS = ("modalities", "encoders", "views", "objectives", "sources", "evaluators")
+CHECKED = sorted({spec.plugin for kind in KINDS for spec in EXTENSIONS.registry.specs(kind)})
+READ_FILES = {"arrays", "folder", "graph-tables", "molecules", "nodes", "series", "series-table", "table", "tu"}
+"""Sources that need files, or values, of their users' making; their own tests make some."""
+
+
+def test_parts_are_brought_by_built_in_plugins():
+    assert set(CHECKED) <= set(BUILTINS)
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_built_in_plugins_conform(name):
+    failed = {row.name: row.reason for row in check_plugin(name, EXTENSIONS) if row.status == "failed"}
+    unmade = tuple(f"source {source} " for source in READ_FILES)
+    assert {check: reason for check, reason in failed.items() if not check.startswith(unmade)} == {}
