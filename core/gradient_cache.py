@@ -98,7 +98,15 @@ class GradientCache:
         *seed: object,
     ) -> None:
         self.parts, self.encoders, self.seed = list(views), encoders, seed
-        self.views = {name: _join([len(r) for r in records], [v[name] for v in views]) for name in views[0]}
+        sizes = [len(r) for r in records]
+        self.views = {
+            name: [
+                joined
+                for wrong in (False, True)
+                for joined in _join(sizes, [[view for view in v[name] if view.wrong == wrong] for v in views])
+            ]
+            for name in views[0]
+        }
         self.calls: list[_Call] = []
 
     def loss(self, objective: Objective, views: Any, encode: Encode) -> Outcome:
@@ -162,9 +170,10 @@ class _Caching(Encode):
         rows: list[list[Tensor]] = [[] for _ in views]
         with torch.no_grad():
             for part in range(len(self._cache.parts)):
-                if call.parted(part):
-                    for of_view, f in zip(rows, self._cache.encode(self._encode, call, number, part), strict=True):
-                        of_view.append(f.pooled)
+                there = [of_view for of_view, view in zip(rows, views, strict=True) if part in _parts_of(view).parts]
+                encoded = self._cache.encode(self._encode, call, number, part) if there else []
+                for of_view, f in zip(there, encoded, strict=True):
+                    of_view.append(f.pooled)
         call.pooled = [torch.cat(of_view).requires_grad_(trains) for of_view in rows]
         self._cache.calls.append(call)
         return call.pooled

@@ -85,7 +85,8 @@ def main() -> None:
             rows["SimCSE"].append(of_model(model, parts["test"], "features"))
             dev.append(of_model(model, parts["dev"], "features"))
     if asked.encoder:
-        rows["/".join(Path(asked.encoder).parts[-2:])] = [of_model(pretrained(asked.encoder), parts["test"], "features")]
+        name = "/".join(Path(asked.encoder).parts[-2:])
+        rows[name] = [of_model(pretrained(asked.encoder), parts["test"], "features")]
     print("| | Spearman, test |\n| --- | ---: |")
     for name, values in rows.items():
         spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""

@@ -167,6 +167,37 @@ def test_wrong_views_that_a_part_lacks_are_joined():
     assert len(wrong) == ROWS - 6
 
 
+@pytest.mark.parametrize("without", [slice(0, 6), slice(6, 12)])
+def test_wrong_views_that_a_part_lacks_have_the_gradient_of_the_whole_batch(without):
+    values, masks = records(["a", "b", "b_negative_1"])
+    masks["b_negative_1"][without] = False  # the whole of one part
+    learner = learner_of(CLIP(dim=4), ["a", "b"])
+    twin = copy.deepcopy(learner)
+    generators = {name: Noise(None, views=1, strength=0.0) for name in ("a", "b")}
+
+    def views_in(made):
+        return [make_views(part, generators, torch.Generator(), {"b_negative_1": "b"}) for part in made]
+
+    twin(views_in(parts_of(values, masks, 1))[0]).loss.backward()
+    made = parts_of(values, masks, 4)
+    views = views_in(made)
+    cache = GradientCache(made, views, learner.encoders, 0, "step", 0, 0)
+    learner(cache.views, cache.loss).loss.backward()
+    for i, of_part in enumerate(views):
+        learner(of_part, cache.replay(i)).loss.backward()
+    assert alike(gradients(learner), gradients(twin), 1e-10)
+    assert not alike_without_wrong(twin, values, masks)
+
+
+def alike_without_wrong(twin, values, masks):
+    """The negative control: whether a loss that knows no wrong rows has the same gradient."""
+    found = gradients(twin)
+    twin.zero_grad()
+    (own,) = views_of(parts_of({n: values[n] for n in "ab"}, {n: masks[n] for n in "ab"}, 1), 1)
+    twin(own).loss.backward()
+    return all(torch.allclose(g, found[name]) for name, g in gradients(twin).items())
+
+
 def test_a_modality_that_no_record_has_gets_zero():
     values, masks = records(["a", "b", "c"])
     masks["c"][:] = False
