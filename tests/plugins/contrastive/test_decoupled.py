@@ -9,5 +9,6 @@ def test_is_the_decoupled_loss_of_projections():
     with torch.no_grad():
         z = [learner.objective.project(learner.encoders["a"](v.batch).pooled) for v in views["a"]]
         loss = learner(views).loss
-    assert torch.allclose(loss, losses.decoupled(*z, 0.2))
-    assert not torch.allclose(loss, losses.nt_xent(*z, 0.2), rtol=1e-3)
+    temperature = learner.objective.temperature
+    assert torch.allclose(loss, losses.decoupled(*z, temperature))
+    assert not torch.allclose(loss, losses.nt_xent(*z, temperature), rtol=1e-3)
