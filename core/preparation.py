@@ -190,28 +190,16 @@ def prepare(
         RunError: when there is nothing to resume from.
     """
     recipe = plan.recipe
-    negatives: dict[str, str] = {}
-    if recipe.data.negatives is not None:
-        source = MinedSource(source, recipe.data.negatives.path, recipe.data.negatives.count)
-        source.keep_within(positions)
-        negatives = source.negatives(plan.fields)
-    loader = Loader(
+    loader, negatives = feed(
+        plan,
         source,
         positions,
-        plan.fields | {name: name for name in negatives},
-        plan.modalities | {name: plan.modalities[of] for name, of in negatives.items()},
-        seed=recipe.seed,
-        batch=recipe.data.batch,
+        bad=BadRecords(len(positions), recipe.data.max_bad, run.bad_file),
         workers=recipe.data.workers,
         cache=recipe.data.cache,
         device=fabric.device,
         rank=fabric.global_rank,
         world=fabric.world_size,
-        accumulate=recipe.train.accumulate,
-        bad=BadRecords(len(positions), recipe.data.max_bad, run.bad_file),
-        stages=plan.generators | {name: plan.generators[of] for name, of in negatives.items()},
-        require="any",
-        neighbours=recipe.data.neighbours,
     )
     restore_modalities(plan, run, lambda name: _raws(plan, source, positions, name))
     learner = plan.learner()
@@ -251,6 +239,39 @@ def prepare(
         if not resume:
             _draw_first_batch(training)
     return training
+
+
+def feed(plan: Plan, source: Source, positions: np.ndarray, **place: Any) -> tuple[Loader, dict[str, str]]:
+    """Return what feeds the steps of a run on one rank: the same records wherever, and however often, it is made.
+
+    Args:
+        plan: the parts of the recipe.
+        source: where records come from.
+        positions: which of its records are the train part.
+        place: what `Loader` is told of the process that it feeds, and of its bad records.
+
+    Returns:
+        The loader, and the fields of mined negatives, each with the modality whose values they hold.
+    """
+    recipe, negatives = plan.recipe, dict[str, str]()
+    if recipe.data.negatives is not None:
+        source = MinedSource(source, recipe.data.negatives.path, recipe.data.negatives.count)
+        source.keep_within(positions)
+        negatives = source.negatives(plan.fields)
+    loader = Loader(
+        source,
+        positions,
+        plan.fields | {name: name for name in negatives},
+        plan.modalities | {name: plan.modalities[of] for name, of in negatives.items()},
+        seed=recipe.seed,
+        batch=recipe.data.batch,
+        accumulate=recipe.train.accumulate,
+        stages=plan.generators | {name: plan.generators[of] for name, of in negatives.items()},
+        require="any",
+        neighbours=recipe.data.neighbours,
+        **place,
+    )
+    return loader, negatives
 
 
 def restore_modalities(plan: Plan, run: Run, raws_of: Callable[[str], Iterator[Any]]) -> None:

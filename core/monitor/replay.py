@@ -16,12 +16,12 @@ from sensorium.assembly import Plan
 from sensorium.checkpoint import Checkpoints
 from sensorium.contracts import Source
 from sensorium.data.bad import BadRecords
-from sensorium.data.loader import Loader
 from sensorium.distributed import build_fabric
 from sensorium.errors import RunError
 from sensorium.learner import Learner, make_views
 from sensorium.model import Model
 from sensorium.monitor.nonfinite import read_notes
+from sensorium.preparation import feed
 from sensorium.randomness import generator, seed_globals
 from sensorium.run import Run
 from sensorium.types import Features, Outcome, RecordBatch, View
@@ -93,12 +93,15 @@ def replay_step(plan: Plan, source: Source, positions: np.ndarray, run: Run) -> 
     learner.train()
     found = []
     for rank in range(ranks):
-        loader = _loader(plan, source, positions, fabric.device, rank, ranks)
+        bad = BadRecords(len(positions), 1.0)
+        loader, negatives = feed(
+            plan, source, positions, bad=bad, workers=0, device=fabric.device, rank=rank, world=ranks
+        )
         before = [buffer.clone() for buffer in learner.buffers()]
         for i, records in enumerate(next(loader.batches(step, step + 1))):
             seed_globals(plan.recipe.seed, "step", step, rank, i)
             rng = generator(plan.recipe.seed, "views", step, rank, i, device=fabric.device)
-            views = make_views(records, plan.generators, rng)
+            views = make_views(records, plan.generators, rng, negatives)
             learner.zero_grad(set_to_none=True)
             with _first_to_fail(learner) as failed:
                 outcome: Outcome = module(views)
@@ -117,26 +120,6 @@ def replay_step(plan: Plan, source: Source, positions: np.ndarray, run: Run) -> 
         for buffer, kept in zip(learner.buffers(), before, strict=True):
             buffer.data.copy_(kept)
     return found
-
-
-def _loader(plan: Plan, source: Source, positions: np.ndarray, device: torch.device, rank: int, ranks: int) -> Loader:
-    recipe = plan.recipe
-    return Loader(
-        source,
-        positions,
-        plan.fields,
-        plan.modalities,
-        seed=recipe.seed,
-        batch=recipe.data.batch,
-        workers=0,
-        device=device,
-        rank=rank,
-        world=ranks,
-        accumulate=recipe.train.accumulate,
-        bad=BadRecords(len(positions), 1.0),
-        stages=plan.generators,
-        require="any",
-    )
 
 
 @contextmanager
@@ -176,9 +159,10 @@ def _floats(output: Any) -> Iterator[Tensor]:
 def _suspects(records: RecordBatch, views: dict[str, list[View]]) -> list[str]:
     """Return the ids of records that have a view with a value that is not finite."""
     suspect_B = torch.zeros(len(records), dtype=torch.bool)
-    for name, made in views.items():
-        rows = records.present[name].cpu().nonzero().flatten()
+    for made in views.values():
         for view in made:
+            assert view.present is not None, "make_views says which records a view is of"
+            rows = view.present.cpu().nonzero().flatten()
             for tensor in view.batch.tensors().values():
                 if tensor.is_floating_point() and len(tensor) == len(rows):
                     suspect_B[rows[~tensor.flatten(1).isfinite().all(1).cpu()]] = True
