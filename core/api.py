@@ -156,8 +156,8 @@ def embed_source(
     Returns:
         How many records were embedded.
     """
-    model, plan, source = _opened(run, overrides, checkpoint, source, extensions, {})
-    table = Measurement(plan, source, Run.open(run)).table(model, part, space)
+    model, measurement = _measured(run, overrides, checkpoint, source, extensions)
+    table = measurement.table(model, part, space)
     write_atomically(Path(out), lambda path: _write_npz(path, table.ids, table.features))
     return len(table)
 
@@ -341,8 +341,7 @@ def search(
     Raises:
         SensoriumError: when the model has no such modality, or no record has the target.
     """
-    model, plan, source = _opened(run, overrides, checkpoint, source, extensions, {})
-    measurement = Measurement(plan, source, Run.open(run))
+    model, measurement = _measured(run, overrides, checkpoint, source, extensions)
     names = model.modalities
     if by is None:
         is_file = isinstance(query, str | Path) and Path(query).is_file()
@@ -403,8 +402,7 @@ def mine(
     Raises:
         SensoriumError: when nothing can be mined, in one sentence.
     """
-    model, plan, source = _opened(run, overrides, checkpoint, source, extensions, {})
-    measurement = Measurement(plan, source, Run.open(run))
+    model, measurement = _measured(run, overrides, checkpoint, source, extensions)
     rules = Rules(count, tuple(ranks), margin, choose, model.plan.recipe.seed)
     table = measurement.table(model, part, "embedding")
     if query is None and target is None and len(model.modalities) == 1:
@@ -475,6 +473,18 @@ def load_encoder(
         RunError: when the folder holds no such encoder.
     """
     return read_encoder(Path(folder), name, extensions or load_extensions())
+
+
+def _measured(
+    run: str | Path,
+    overrides: Sequence[str],
+    checkpoint: str,
+    source: Source | None,
+    extensions: Extensions | None,
+) -> tuple[Model, Measurement]:
+    """Return a run's model, and what embeds the records of its source, or of another one."""
+    model, plan, source = _opened(run, overrides, checkpoint, source, extensions, {})
+    return model, Measurement(plan, source, Run.open(run))
 
 
 def _opened(

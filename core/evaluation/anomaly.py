@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import average_precision_score, f1_score
 from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import StandardScaler
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.columns import choose, labelled, missing
+from sensorium.evaluation.scaling import Scaler
 
 
 class Anomaly(Evaluator):
@@ -66,7 +66,7 @@ class Anomaly(Evaluator):
             raise SensoriumError(
                 f"The train part has {len(x_ND)} normal records (label 0, or none), too few to say what is far."
             )
-        self.scale = StandardScaler().fit(x_ND[:known])
+        self.scale = Scaler().fit(x_ND[:known])
         self.index = NearestNeighbors(n_neighbors=self.neighbours).fit(self.scale.transform(x_ND[:known]))
         held_N = self.scores(x_ND[known:])
         self.threshold = float(held_N.mean() + self.deviations * held_N.std())

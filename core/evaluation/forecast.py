@@ -17,6 +17,7 @@ from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.columns import choose, missing, records
 from sensorium.evaluation.folds import select
+from sensorium.evaluation.scaling import Scaler
 
 HORIZON = re.compile(r"ahead (\d+)")
 
@@ -61,7 +62,7 @@ class Forecast(Evaluator):
         y_NL = self.scale.transform(y_NL)
 
         def fitted(penalty: float, rows: np.ndarray | slice) -> Pipeline:
-            return make_pipeline(StandardScaler(), linear_model.Ridge(alpha=penalty)).fit(x_ND[rows], y_NL[rows])
+            return make_pipeline(Scaler(), linear_model.Ridge(alpha=penalty)).fit(x_ND[rows], y_NL[rows])
 
         def score(penalty: float, learn: np.ndarray, held: np.ndarray) -> float:
             return -float(np.mean((fitted(penalty, learn).predict(x_ND[held]) - y_NL[held]) ** 2))

@@ -115,13 +115,17 @@ class Measurement:
         tables = [handmade_table(self.batches(p), self.plan.modalities, self.key) for p in ("train", "test")]
         return None if None in tables else Subject({"features": (tables[0], tables[1])})  # type: ignore[dict-item]
 
+    def position(self, name: str) -> int:
+        """Return where the source has the record of an id, once `batches` passed over a part that holds it."""
+        return self._positions[name]
+
     def key(self, name: str) -> Record:
         """Return the record of an id, without its values."""
-        return self.source.key(self._positions[name])
+        return self.source.key(self.position(name))
 
     def values(self, ids: Sequence[str], modalities: Iterable[str]) -> dict[str, list[Hashable]]:
         """Return, for each modality, what tells the raw values of some records apart; None where one is absent."""
-        records = [self.source[self._positions[name]].values for name in ids]
+        records = [self.source[self.position(name)].values for name in ids]
         return {name: [_identity(values.get(self.plan.fields[name])) for values in records] for name in modalities}
 
     def positions(self, part: str) -> np.ndarray:
@@ -189,7 +193,7 @@ class Measurement:
     def preview(self, name: str, modality: str) -> Image.Image:
         """Draw a record's value of a modality that draws, by the record's id."""
         decoder = Decoder(self.source, {modality: self.plan.fields[modality]}, self.plan.modalities)
-        decoded = decoder[0, np.array([self._positions[name]])]
+        decoded = decoder[0, np.array([self.position(name)])]
         assert decoded.records is not None, f"{name} was decoded before"
         part = self.plan.modalities[modality]
         return part.preview(part.examples(decoded.records.batches[modality])[0])

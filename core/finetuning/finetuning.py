@@ -139,8 +139,8 @@ class Finetuning:
 
     def _loader(self, seed: int) -> Loader:
         """Feed the records of the train part that have a label."""
-        position_of = {self.source.key(int(i)).id: int(i) for i in self.measurement.parts["train"]}
-        known = np.array([position_of[id] for id, row in self.targets.items() if not all(map(missing, row))], np.int64)
+        labelled = [id for id, row in self.targets.items() if not all(map(missing, row))]
+        known = np.array([self.measurement.position(id) for id in labelled], np.int64)
         data = self.plan.recipe.data
         return Loader(
             self.source,

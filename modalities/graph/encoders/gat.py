@@ -33,15 +33,7 @@ class GAT(GraphEncoder):
 
     Args:
         width: width of the nodes between layers; `heads` divide it.
-        depth: number of layers.
         heads: attention heads.
-        pool: what stands for the whole graph: the "sum", "mean" or "max" of its nodes, their mean by learned
-            "attention", or its "first" node.
-        jump: what stands for a node: its "last" layer, all layers side by side ("cat") or their "max".
-        dropout: between layers, while training.
-        positions: what tells nodes apart beside what they carry: "none", the chances that a "walk" of 1 to `steps`
-            steps comes back, or the first `steps` eigenvectors of the "laplacian".
-        steps: how many of them.
     """
 
     reads_edges = True

@@ -24,19 +24,7 @@ class Layer(nn.Module):
 
 
 class GCN(GraphEncoder):
-    """Graph convolutional network (Kipf and Welling 2017, eq. 2), as DGI and BGRL train it. Edges are bare to it.
-
-    Args:
-        width: width of the nodes between layers.
-        depth: number of layers.
-        pool: what stands for the whole graph: the "sum", "mean" or "max" of its nodes, their mean by learned
-            "attention", or its "first" node.
-        jump: what stands for a node: its "last" layer, all layers side by side ("cat") or their "max".
-        dropout: between layers, while training.
-        positions: what tells nodes apart beside what they carry: "none", the chances that a "walk" of 1 to `steps`
-            steps comes back, or the first `steps` eigenvectors of the "laplacian".
-        steps: how many of them.
-    """
+    """Graph convolutional network (Kipf and Welling 2017, eq. 2), as DGI and BGRL train it. Edges are bare to it."""
 
     def __init__(
         self,

@@ -36,17 +36,6 @@ class GIN(GraphEncoder):
     """Graph isomorphism network (Xu et al. 2019, eq. 4.1), as in InfoGraph and GraphCL: all layers side by side.
 
     It does not hear what edges carry; `gine` does.
-
-    Args:
-        width: width of the nodes between layers.
-        depth: number of layers.
-        pool: what stands for the whole graph: the "sum", "mean" or "max" of its nodes, their mean by learned
-            "attention", or its "first" node.
-        jump: what stands for a node: its "last" layer, all layers side by side ("cat") or their "max".
-        dropout: between layers, while training.
-        positions: what tells nodes apart beside what they carry: "none", the chances that a "walk" of 1 to `steps`
-            steps comes back, or the first `steps` eigenvectors of the "laplacian".
-        steps: how many of them.
     """
 
     def __init__(
@@ -68,18 +57,6 @@ class GIN(GraphEncoder):
 
 
 class GINE(GIN):
-    """The same network, hearing what edges carry (Hu et al. 2020, section 5.1).
-
-    Args:
-        width: width of the nodes between layers.
-        depth: number of layers.
-        pool: what stands for the whole graph: the "sum", "mean" or "max" of its nodes, their mean by learned
-            "attention", or its "first" node.
-        jump: what stands for a node: its "last" layer, all layers side by side ("cat") or their "max".
-        dropout: between layers, while training.
-        positions: what tells nodes apart beside what they carry: "none", the chances that a "walk" of 1 to `steps`
-            steps comes back, or the first `steps` eigenvectors of the "laplacian".
-        steps: how many of them.
-    """
+    """The same network, hearing what edges carry (Hu et al. 2020, section 5.1)."""
 
     reads_edges = True
