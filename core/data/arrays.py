@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sensorium.contracts import Source
 from sensorium.data.splits import first_duplicate, part_name
-from sensorium.errors import DataError
+from sensorium.errors import BadSample, DataError
 from sensorium.types import Record
+
+log = logging.getLogger("sensorium")
 
 
 class ArraysSource(Source):
@@ -80,3 +83,27 @@ class ArraysSource(Source):
     def __getitem__(self, index: int) -> Record:
         key = self.key(index)
         return Record(key.id, {n: v[index] for n, v in self._values.items()}, key.labels, key.split, key.group)
+
+    @classmethod
+    def of_records(cls, records: Sequence[Record], fields: Sequence[str], root: str = ".") -> ArraysSource:
+        """Return records as a source; of their values those of the given fields."""
+        labels = dict.fromkeys(label for record in records for label in record.labels)
+        return cls(
+            {field: [record.values.get(field) for record in records] for field in fields},
+            {label: [record.labels.get(label) for record in records] for label in labels},
+            [record.id for record in records],
+            [record.split for record in records],
+            [record.group for record in records],
+            root=root,
+        )
+
+
+def in_memory(source: Source, fields: Sequence[str]) -> ArraysSource:
+    """Return the records of a source, read once; one that cannot be read is left out."""
+    records = []
+    for index in range(len(source)):
+        try:
+            records.append(source[index])
+        except BadSample as reason:
+            log.warning("%s is left out: %s", source.key(index).id, reason)
+    return ArraysSource.of_records(records, fields, source.root)

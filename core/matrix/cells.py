@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import mean
@@ -14,13 +13,11 @@ from typing import Any
 
 from sensorium.api import fit
 from sensorium.contracts import Source
-from sensorium.data.arrays import ArraysSource
-from sensorium.errors import BadSample, Interrupted, SensoriumError
+from sensorium.errors import Interrupted, SensoriumError
 from sensorium.extensions import Extensions
 from sensorium.matrix.columns import Column
 from sensorium.matrix.fit import Choice, Misfit, RowOf, choices
 
-log = logging.getLogger("sensorium")
 TABLE = "figure"
 """What the one table of a cell's recipe is called."""
 
@@ -153,22 +150,3 @@ def _figures(
             if figure in measured["figures"]:
                 found.setdefault(row, []).append(measured["figures"][figure]["mean"])
     return found
-
-
-def in_memory(source: Source, fields: Sequence[str]) -> ArraysSource:
-    """Return the records of a source, read once; one that cannot be read is left out."""
-    records = []
-    for index in range(len(source)):
-        try:
-            records.append(source[index])
-        except BadSample as reason:
-            log.warning("%s is left out: %s", source.key(index).id, reason)
-    labels = dict.fromkeys(label for record in records for label in record.labels)
-    return ArraysSource(
-        {field: [record.values.get(field) for record in records] for field in fields},
-        {label: [record.labels.get(label) for record in records] for label in labels},
-        [record.id for record in records],
-        [record.split for record in records],
-        [record.group for record in records],
-        root=source.root,
-    )

@@ -10,10 +10,11 @@ from typing import Any
 
 from sensorium.assembly import maker
 from sensorium.contracts import Source
+from sensorium.data.arrays import in_memory
 from sensorium.errors import RecipeError, nearest
 from sensorium.extensions import Extensions, load_extensions
 from sensorium.files import write_atomically
-from sensorium.matrix.cells import Budget, Cell, in_memory, run_cell, settings_of
+from sensorium.matrix.cells import Budget, Cell, run_cell, settings_of
 from sensorium.matrix.columns import Column, declared_columns, declared_options
 from sensorium.matrix.fit import RowOf, rows_of
 from sensorium.matrix.table import Matrix

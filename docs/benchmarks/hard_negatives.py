@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 import torch
 from open_clip.loss import ClipLoss
 
-from sensorium import Record, Source, fit
+from sensorium import Source, fit
 from sensorium.api import make_plan
+from sensorium.data.arrays import in_memory
 from sensorium.data.bad import BadRecords
 from sensorium.data.loader import Loader
 from sensorium.evaluation.measure import Measurement
@@ -51,28 +52,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "neighbours in one batch": {},
 }
 """Row to the options of `clip` beside the plain ones."""
-
-
-class Held(Source):
-    """The records of a source, read once."""
-
-    def __init__(self, source: Source) -> None:
-        self._records, self._fields = [source[i] for i in range(len(source))], source.fields
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """Those of the source."""
-        return self._fields
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def key(self, index: int) -> Record:
-        """Return the record itself."""
-        return self._records[index]
-
-    def __getitem__(self, index: int) -> Record:
-        return self._records[index]
 
 
 def recipe(kind: str, seed: int, steps: int, neighbours: Path | None = None) -> dict[str, Any]:
@@ -162,7 +141,7 @@ def main() -> None:
     parser.add_argument("--figures", type=Path, default=Path("hard-negatives"))
     options = parser.parse_args()
     options.figures.mkdir(exist_ok=True)
-    source = Held(OpenMojiSource(size=32))
+    source = in_memory(OpenMojiSource(size=32), ["image", "text"])
     found: dict[str, list[dict[str, float]]] = {name: [] for name in (PLAIN, *options.kinds)}
     for seed in options.seeds:
         for name, runs in found.items():

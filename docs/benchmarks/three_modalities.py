@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from sensorium import Record, Source, fit
+from sensorium import Record, fit
+from sensorium.data.arrays import ArraysSource
 from sensorium.data.splits import assign_parts
 from sensorium.evaluation.measure import Measurement
 from sensorium.evaluation.retrieval import Retrieval
@@ -34,34 +34,12 @@ ROWS = (
 )
 
 
-class Held(Source):
-    """Records in memory."""
-
-    def __init__(self, records: Sequence[Record]) -> None:
-        self._records = list(records)
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """A picture and two names."""
-        return FIELDS
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def key(self, index: int) -> Record:
-        """Return the record itself."""
-        return self._records[index]
-
-    def __getitem__(self, index: int) -> Record:
-        return self._records[index]
-
-
 def with_holes(record: Record) -> Record:
     """Return a record each of whose values is missing with probability one half, by its id."""
     return replace(record, values={f: v for f, v in record.values.items() if share_of("holes", f, record.id) < 0.5})
 
 
-def sources(row: str) -> Held:
+def sources(row: str) -> ArraysSource:
     """Return the records of a row; those of the test part are whole."""
     given = OpenMojiSource(languages=["en", "de"], size=32)
     records = [given[i] for i in range(len(given))]
@@ -77,7 +55,7 @@ def sources(row: str) -> Held:
             kept = with_holes(record) if "half" in row else record
             if kept.values and ("complete" not in row or len(kept.values) == len(FIELDS)):
                 made.append(kept)
-    return Held(made)
+    return ArraysSource.of_records(made, FIELDS)
 
 
 def recipe(row: str, seed: int, steps: int) -> dict[str, Any]:

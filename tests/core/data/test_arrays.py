@@ -3,6 +3,7 @@ import pytest
 
 from sensorium.data.arrays import ArraysSource
 from sensorium.errors import DataError
+from sensorium.types import Record
 
 
 def test_records_of_arrays_and_lists():
@@ -37,3 +38,14 @@ def test_records_of_arrays_and_lists():
 def test_bad_arrays_are_named(arguments, sentence):
     with pytest.raises(DataError, match=sentence):
         ArraysSource(**arguments)
+
+
+def test_records_of_any_source_can_be_held():
+    given = [
+        Record("a", {"x": 1.0, "y": "left out"}, {"kind": "one"}, "train", "g"),
+        Record("b", {"y": "left out"}, {}, "test"),
+    ]
+    held = ArraysSource.of_records(given, ["x"], root="here")
+    assert (held.fields, held.root, len(held)) == (("x",), "here", 2)
+    assert held[0] == Record("a", {"x": 1.0}, {"kind": "one"}, "train", "g")
+    assert held[1] == Record("b", {"x": None}, {}, "test")
