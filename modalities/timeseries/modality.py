@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,11 +14,13 @@ from sensorium.errors import DataError, RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.plot import plot
 from sensorium.modalities.signal.time import evenly
+from sensorium.modalities.timeseries.catch22 import catch22, require
 from sensorium.modalities.timeseries.decode import Layout, decode
 from sensorium.modalities.timeseries.scale import LEARNERS, How, Learner
 
 HANDMADE = 128
 """Steps that a series is brought to for the hand-made features."""
+Kind = Literal["series", "catch22", "both"]
 
 
 class TimeSeriesModality(Modality):
@@ -34,6 +36,8 @@ class TimeSeriesModality(Modality):
         scale: "standard" (mean 0 and deviation 1 over the train part), "robust" (median 0, by the distance of the
             quartiles) or "none".
         layout: which axis comes first in arrays of two axes, "channels-first" (C, T) or "time-first" (T, C).
+        handmade: the hand-made features of tables: "series" (each channel at 128 even steps, and six figures of it),
+            "catch22" (22 characteristics of each channel, by the extra of that name) or "both".
     """
 
     files = True
@@ -44,12 +48,16 @@ class TimeSeriesModality(Modality):
         length: int | None = None,
         scale: How = "standard",
         layout: Layout = "channels-first",
+        handmade: Kind = "series",
     ) -> None:
         if channels is not None and channels < 1:
             raise RecipeError(f"The modality 'timeseries' needs at least one channel, not {channels}.")
         if length is not None and length < 1:
             raise RecipeError(f"The modality 'timeseries' keeps at least one step, its length cannot be {length}.")
+        if handmade != "series":
+            require()
         self.channels, self.length, self.scale, self.layout = channels, length, scale, layout
+        self.kind = handmade
         self._centre_C1: np.ndarray | None = None
         self._spread_C1: np.ndarray | None = None
         if channels is not None and scale == "none":
@@ -140,17 +148,23 @@ class TimeSeriesModality(Modality):
         return batch.rows()
 
     def handmade(self, batch: SignalBatch) -> np.ndarray:
-        """Return each channel at 128 even steps, with its mean, deviation, range, roughness and observed share."""
-        seen_BCT, x_BCT = batch.observed, batch.values.double()
-        count_BC = seen_BCT.sum(2)
-        some_BC = count_BC.clamp(min=1)
-        mean_BC = x_BCT.sum(2) / some_BC
-        squares_BC = (x_BCT - mean_BC[..., None]).masked_fill(~seen_BCT, 0.0).square().sum(2)
-        low_BC = x_BCT.masked_fill(~seen_BCT, torch.inf).amin(2).nan_to_num(posinf=0.0)
-        high_BC = x_BCT.masked_fill(~seen_BCT, -torch.inf).amax(2).nan_to_num(neginf=0.0)
-        both_BCT = seen_BCT[..., 1:] & seen_BCT[..., :-1]
-        rough_BC = x_BCT.diff(dim=2).abs().masked_fill(~both_BCT, 0.0).sum(2) / both_BCT.sum(2).clamp(min=1)
-        share_BC = count_BC / batch.lengths[:, None]
-        figures_BC6 = torch.stack([mean_BC, (squares_BC / some_BC).sqrt(), low_BC, high_BC, rough_BC, share_BC], dim=-1)
-        shape_BCS = evenly(batch, HANDMADE).double()
-        return torch.cat([shape_BCS, figures_BC6], dim=2).flatten(1).float().cpu().numpy()
+        """Return the features that the option `handmade` names, float32 (B, D)."""
+        makers = {"series": [_series], "catch22": [catch22], "both": [_series, catch22]}[self.kind]
+        return np.concatenate([make(batch) for make in makers], axis=1)
+
+
+def _series(batch: SignalBatch) -> np.ndarray:
+    """Return each channel at 128 even steps, with its mean, deviation, range, roughness and observed share."""
+    seen_BCT, x_BCT = batch.observed, batch.values.double()
+    count_BC = seen_BCT.sum(2)
+    some_BC = count_BC.clamp(min=1)
+    mean_BC = x_BCT.sum(2) / some_BC
+    squares_BC = (x_BCT - mean_BC[..., None]).masked_fill(~seen_BCT, 0.0).square().sum(2)
+    low_BC = x_BCT.masked_fill(~seen_BCT, torch.inf).amin(2).nan_to_num(posinf=0.0)
+    high_BC = x_BCT.masked_fill(~seen_BCT, -torch.inf).amax(2).nan_to_num(neginf=0.0)
+    both_BCT = seen_BCT[..., 1:] & seen_BCT[..., :-1]
+    rough_BC = x_BCT.diff(dim=2).abs().masked_fill(~both_BCT, 0.0).sum(2) / both_BCT.sum(2).clamp(min=1)
+    share_BC = count_BC / batch.lengths[:, None]
+    figures_BC6 = torch.stack([mean_BC, (squares_BC / some_BC).sqrt(), low_BC, high_BC, rough_BC, share_BC], dim=-1)
+    shape_BCS = evenly(batch, HANDMADE).double()
+    return torch.cat([shape_BCS, figures_BC6], dim=2).flatten(1).float().cpu().numpy()
