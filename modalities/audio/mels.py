@@ -16,6 +16,8 @@ from sensorium.modalities.signal.batch import SignalBatch
 
 QUIET = 1e-6
 """What is added to the power of a band before its logarithm, so that silence has one."""
+PIECE = 2**21
+"""Numbers of a spectrum that a CPU makes at once: more would leave its cache, and get fresh memory every time."""
 
 
 class FrontEnd:
@@ -66,16 +68,17 @@ class FrontEnd:
         before = (self.points - self.hop) // 2
         after = (frames - 1) * self.hop + self.points - before - batch.values.shape[2]
         padded_BCS = F.pad(batch.values.float(), (before, after))
+        numbers = frames * (self.points // 2 + 1) * batch.values.shape[1]
+        rows = max(1, PIECE // numbers) if batch.device.type == "cpu" else len(batch)
         # Spectra have no half precision worth the name: their range is that of squares.
         with torch.autocast(batch.device.type, enabled=False):
-            power_BCFT = self._power(padded_BCS)
-            mels_BCFT = (self._bands.to(batch.device).T @ power_BCFT + QUIET).log()
+            mels_BCFT = torch.cat([self._mels(piece_BCS) for piece_BCS in padded_BCS.split(rows)])
         lengths_B = (batch.lengths + self.hop - 1) // self.hop
         real_B1T = (torch.arange(frames, device=batch.device) < lengths_B[:, None])[:, None]
         values_BGT = mels_BCFT.flatten(1, 2).masked_fill(~real_B1T, 0.0)
         return LogMels(values_BGT, lengths_B, real_B1T.expand_as(values_BGT).contiguous())
 
-    def _power(self, padded_BCS: Tensor) -> Tensor:
+    def _mels(self, padded_BCS: Tensor) -> Tensor:
         spectrum_NFT = torch.stft(
             padded_BCS.flatten(0, 1),
             self.points,
@@ -85,4 +88,5 @@ class FrontEnd:
             center=False,
             return_complex=True,
         )
-        return spectrum_NFT.abs().square().unflatten(0, padded_BCS.shape[:2])
+        mels_NFT = self._bands.to(padded_BCS.device).T @ spectrum_NFT.abs().square()
+        return (mels_NFT + QUIET).log().unflatten(0, padded_BCS.shape[:2])

@@ -40,6 +40,14 @@ def test_padding_changes_no_frame():
         assert not together.observed[row, :, count:].any()
 
 
+@pytest.mark.parametrize("numbers", [1, 3000])  # a sound at a time, and a few
+def test_pieces_of_a_batch_change_nothing(numbers, monkeypatch):
+    batch = batch_of([640, 333, 64, 1, 500, 2], channels=2)
+    whole = front()(batch)
+    monkeypatch.setattr("sensorium.modalities.audio.mels.PIECE", numbers)
+    torch.testing.assert_close(front()(batch).values, whole.values, rtol=1e-6, atol=1e-6)
+
+
 def test_a_tone_lies_in_its_band_at_its_time():
     samples = np.zeros((1, 8000), np.float32)
     samples[:, 4000:] = wave(0.5, tone=1000.0)[:, :4000]
