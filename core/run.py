@@ -72,12 +72,14 @@ class Run:
             recipe: stored whole.
             extensions: plugin names and versions are stored.
 
+        A folder in which a training failed before anything was learned, by a mistake in the data say, is used again.
+
         Raises:
-            RunError: when the folder holds something already, or cannot be made.
+            RunError: when the folder holds something else already, or cannot be made.
         """
         chosen = Path(folder or f"runs/{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}")
         try:
-            if chosen.exists() and (not chosen.is_dir() or any(chosen.iterdir())):
+            if chosen.exists() and not cls(chosen).unused():
                 raise RunError(
                     f"The run folder {chosen} exists and is not empty: choose another with --run-dir, "
                     f"or continue it with --resume {chosen}."
@@ -104,6 +106,14 @@ class Run:
         if not run.recipe_file.is_file():
             raise RunError(f"{folder} is no run folder: it has no recipe.yaml.")
         return run
+
+    def unused(self) -> bool:
+        """Return whether the folder is empty, or holds no more than what a training writes before it reads data."""
+        if not self.folder.is_dir():
+            return False
+        held = set(self.folder.iterdir())
+        begun = {self.recipe_file, self.status_file, self.log_file}
+        return not held or (held <= begun and self.status().get("state") == "failed")
 
     def status(self) -> dict[str, Any]:
         """Return what `run.json` says."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import sensorium
-from sensorium.errors import RunError
+from sensorium.errors import DataError, RunError
 from tests import toys
 
 
@@ -40,6 +40,19 @@ def test_a_run_folder_that_exists_is_left_alone(tmp_path):
         sensorium.fit(toys.recipe(), source=toys.vectors(), run_dir=tmp_path, extensions=toys.extensions())
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_run_that_failed_before_it_learned_may_be_tried_again(tmp_path):
+    run, extensions = tmp_path / "run", toys.extensions()
+    gone = [f"data.source={{name: table, path: {tmp_path}/gone.csv, columns: {{a: a, b: b}}}}"]
+    with pytest.raises(DataError, match=r"gone\.csv"):
+        sensorium.fit(toys.recipe(), gone, run_dir=run, extensions=extensions)
+    recipe = toys.recipe(seed=7)
+    model = sensorium.fit(recipe, source=toys.vectors(), run_dir=run, extensions=extensions)
+    assert "seed: 7" in model.run.recipe_file.read_text()
+    assert model.run.status()["state"] == "finished"
+    with pytest.raises(RunError, match="exists and is not empty"):  # what was learned is left alone
+        sensorium.fit(recipe, source=toys.vectors(), run_dir=run, extensions=extensions)
 
 
 def test_seeds_are_measured_together(tmp_path):
