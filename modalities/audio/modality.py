@@ -134,17 +134,20 @@ class AudioModality(Modality):
             DataError: when none of them can be read.
         """
         count, total, squares = 0, 0.0, 0.0
+        first: BadSample | None = None
         for raw in _some(raws, LISTENED):
             try:
                 example = self.decode(raw)
-            except BadSample:  # counted, and named, when it is decoded
+            except BadSample as reason:  # counted, and named, when it is decoded
+                first = first or reason
                 continue
             values_GT = self._levelled(self.collate([example])).values.double()
             count += values_GT.numel()
             total += float(values_GT.sum())
             squares += float(values_GT.square().sum())
         if not count:
-            raise DataError("The train part holds no sound that can be read; look at its records.")
+            why = f"; the first one: {first}" if first else ""
+            raise DataError(f"The train part holds no sound that can be read{why}.")
         self._mean = total / count
         # Sounds that are all alike, such as silence, keep their unit.
         variance = squares / count - self._mean**2

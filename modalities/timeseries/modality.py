@@ -98,10 +98,12 @@ class TimeSeriesModality(Modality):
         """
         learners: dict[int, Learner] = {}
         counts: dict[int, int] = {}
+        first: BadSample | None = None
         for raw in raws:
             try:
                 values_CT = self._read(raw)
-            except BadSample:  # counted, and named, when it is decoded
+            except BadSample as reason:  # counted, and named, when it is decoded
+                first = first or reason
                 continue
             channels = len(values_CT)
             if channels not in learners:
@@ -109,7 +111,8 @@ class TimeSeriesModality(Modality):
             learners[channels].add(values_CT)
             counts[channels] += 1
         if not counts:
-            raise DataError("The train part holds no series that can be read; look at its records.")
+            why = f"; the first one: {first}" if first else ""
+            raise DataError(f"The train part holds no series that can be read{why}.")
         chosen = max(counts, key=counts.__getitem__) if self.channels is None else self.channels
         if 2 * counts.get(chosen, 0) <= sum(counts.values()):
             found = ", ".join(f"{count} of {channels} channels" for channels, count in sorted(counts.items())[:5])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,17 @@ class Columns:
         """The names of the columns."""
         return self._table.column_names
 
+    def require(self, names: Iterable[str | None]) -> None:
+        """Raise a DataError for the first of some columns, None aside, that is not there."""
+        for name in names:
+            if name is not None:
+                self._column(name)
+
     def _column(self, name: str) -> pa.ChunkedArray:
         if name not in self.names:
+            suggestion = nearest(name, self.names)
             raise DataError(
-                f"{self.title} has no column '{name}'{nearest(name, self.names)}; its columns are: "
+                f"{self.title} has no column '{name}'{suggestion}{' Its' if suggestion else '; its'} columns are: "
                 f"{', '.join(self.names)}."
             )
         return self._table[name]
@@ -79,9 +87,9 @@ class Columns:
         known = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal, pa.types.is_null)
         if not any(is_kind(kind) for is_kind in known):
             raise DataError(
-                f"The column '{name}' of {self.title} holds {self._example(column)}, which is no number: leave it out "
-                "of the values with data.source.channels, or say what a decimal point looks like with "
-                "data.source.decimal."
+                f"The column '{name}' of {self.title} holds {_fault(column, float)}, which is no number: name the "
+                "columns of values with data.source.channels, those to be predicted with data.source.labels, or say "
+                "what a decimal point looks like with data.source.decimal."
             )
         return pc.cast(column, pa.float64()).to_numpy()
 
@@ -108,19 +116,28 @@ class Columns:
                 raise DataError(f"Row {row} of {self.title} has the time stamp {stamps_N[row - 1]} in '{name}'.")
             return stamps_N, 1.0
         raise DataError(
-            f"The column '{name}' of {self.title} holds {self._example(column)}, which is no time stamp: write dates "
+            f"The column '{name}' of {self.title} holds {_fault(column, _stamp)}, which is no time stamp: write dates "
             "as 2024-01-31 23:59:00, or as numbers."
         )
 
-    def _example(self, column: pa.ChunkedArray) -> str:
-        """Return a cell that is at fault: the first that is no number."""
-        for cell in column.to_pylist():
-            try:
-                float(cell)
-            except (TypeError, ValueError):
-                if cell is not None:
-                    return repr(cell)
-        return f"cells of type {column.type}"
+
+def _fault(column: pa.ChunkedArray, understand: Callable[[Any], object]) -> str:
+    """Return the first cell of a column that is not understood, with its row."""
+    for row, cell in enumerate(column.to_pylist(), start=1):
+        try:
+            understand(cell)
+        except (TypeError, ValueError):
+            if cell is not None:
+                return f"'{cell}' (row {row})"
+    return f"cells of type {column.type}"
+
+
+def _stamp(cell: Any) -> object:
+    """Understand a cell as a date or a number."""
+    try:
+        return datetime.fromisoformat(cell)
+    except ValueError:
+        return float(cell)
 
 
 def _read(path: Path, texts: Sequence[str], delimiter: str, decimal: str) -> pa.Table:

@@ -87,6 +87,9 @@ class SeriesTable(RecordingSource):
         windows = Windows(window, stride, by_time, gap, ahead, label_at)
         files = [Path(one).expanduser() for one in ([path] if isinstance(path, str) else path)]
         table = Columns(files, [c for c in (id, channel, split, group) if c is not None], delimiter, decimal)
+        table.require(
+            [id, time, channel, value, split, group, *(labels or ()), *((channel is None and channels) or ())]
+        )
         if channel is None:
             used = {id, time, split, group, *(labels or ())}
             readings = _wide(table, [c for c in table.names if c not in used] if channels is None else channels)
