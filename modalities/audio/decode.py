@@ -26,6 +26,8 @@ SLOWEST, FASTEST = 100, 1_000_000
 """Rates in Hz between which a file is believed."""
 FINEST = 640
 """The largest denominator of a ratio of rates; with it a tone is off by less than one part in 800,000."""
+LEAD = 2 * 1152
+"""Frames that an MP3 is read ahead of a piece: the first ones after a leap lack what came before, and are wrong."""
 LOUDEST = 1e4
 """Samples beyond so many times full scale are no sound; their squares would leave single precision."""
 
@@ -106,8 +108,9 @@ def _of_file(raw: Any, seconds: float | None, place: float) -> tuple[np.ndarray,
     try:
         with soundfile.SoundFile(_readable(raw)) as file:
             start, count = _cut(file.frames, file.samplerate, seconds, place)
-            file.seek(start)
-            samples_SC = file.read(count, dtype="float32", always_2d=True)
+            lead = min(start, LEAD) if file.format == "MP3" else 0
+            file.seek(start - lead)
+            samples_SC = file.read(lead + count, dtype="float32", always_2d=True)[lead:]
             # The header of an MP3 only estimates how many frames there are.
             if not len(samples_SC) or (len(samples_SC) < count and file.format != "MP3"):
                 raise BadSample(f"the sound ends after {start + len(samples_SC)} of {file.frames} frames")
@@ -118,13 +121,18 @@ def _of_file(raw: Any, seconds: float | None, place: float) -> tuple[np.ndarray,
 
 
 def _readable(raw: Any) -> Any:
-    """Return what soundfile opens: a path that exists, or a file in memory."""
+    """Return what soundfile opens: the path of a file that is not empty, or a file in memory."""
+    readable: Any
     if isinstance(raw, bytes | bytearray | memoryview):
-        return BytesIO(raw)
-    path = os.fspath(raw)
-    if not os.path.isfile(path):
-        raise BadSample(f"{path!r} is no file")
-    return path
+        size, readable = memoryview(raw).nbytes, BytesIO(raw)
+    else:
+        readable = os.fspath(raw)
+        if not os.path.isfile(readable):
+            raise BadSample(f"{readable!r} is no file")
+        size = os.path.getsize(readable)
+    if not size:
+        raise BadSample("it is no sound file: it is empty")
+    return readable
 
 
 def _of_array(raw: Any, rate: int, seconds: float | None, place: float) -> tuple[np.ndarray, int, int]:
