@@ -100,6 +100,7 @@ def fit(
 def _train(plan: Plan, source: Source | None, run: Run, fabric: Any, resume: bool) -> Model:
     source = source if source is not None else plan.source()  # type: ignore[misc]
     measurement = Measurement(plan, source, run)
+    measurement.require_parts(val=plan.recipe.evaluate.every is not None)
     found = resolve(plan, scale_of(plan, len(measurement.parts["train"])))
     if found and fabric.is_global_zero:
         log.info("auto: %s", ", ".join(f"{path} = {value:g}" for path, value in found.items()))

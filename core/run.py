@@ -68,7 +68,7 @@ class Run:
         """Start a run folder.
 
         Args:
-            folder: where; None chooses `runs/NAME-DATE-TIME`.
+            folder: where; None chooses `runs/NAME-DATE-TIME`, with a number behind it for the second in one second.
             recipe: stored whole.
             extensions: plugin names and versions are stored.
 
@@ -77,7 +77,7 @@ class Run:
         Raises:
             RunError: when the folder holds something else already, or cannot be made.
         """
-        chosen = Path(folder or f"runs/{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        chosen = Path(folder) if folder else _dated(Path("runs"), recipe.name)
         try:
             if chosen.exists() and not cls(chosen).unused():
                 raise RunError(
@@ -147,6 +147,16 @@ class Run:
         if log.level == logging.NOTSET:
             log.setLevel(logging.INFO)
         return handler
+
+
+def _dated(parent: Path, name: str) -> Path:
+    """Return a folder in `parent` that is not there yet, named by the time."""
+    first = parent / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    chosen, number = first, 1
+    while chosen.exists():
+        number += 1
+        chosen = first.with_name(f"{first.name}-{number}")
+    return chosen
 
 
 def _now() -> str:

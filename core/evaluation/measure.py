@@ -51,13 +51,27 @@ class Measurement:
         self._indexed: set[str] = set()
         self._kept: dict[str, list[RecordBatch]] = {}
 
+    def require_parts(self, val: bool = False) -> None:
+        """Raise a DataError when there is something to measure and no test part, or no val part where one is asked for.
+
+        A training asks before it begins, since it ends in a measurement.
+        """
+        if not self.plan.evaluators:
+            return
+        if val and not len(self.parts["val"]):
+            raise DataError("There is no val part to evaluate on during training: set data.val above 0.")
+        if not len(self.parts["test"]):
+            raise DataError(
+                "There is no test part to evaluate on: data.test is 0, or so small a share of few groups that it got "
+                "none. Set data.test higher, or give the records a split of their own; to train without figures, set "
+                "evaluate.evaluators={}."
+            )
+
     def on_val(self, model: Model) -> dict[str, float]:
         """Return the figures of a model on the val part, learned from (a sample of) the train part.
 
         The test part is not looked at.
         """
-        if not len(self.parts["val"]):
-            raise DataError("There is no val part to evaluate on during training: set data.val above 0.")
         tables = compare(self.plan.evaluators, {"trained": [self._subject(model, "probe", "val")]})
         return {
             f"{name}/{figure}": value.mean
@@ -72,11 +86,7 @@ class Measurement:
         """
         if not self.plan.evaluators:
             return {}
-        if not len(self.parts["test"]):
-            raise DataError(
-                "There is no test part to evaluate on: data.test is 0, or so small a share of few groups that it got "
-                "none. Set data.test higher, or give the records a split of their own."
-            )
+        self.require_parts()
         firsts = [Model(model.plan, model.plan.learner()).to(model.device) for model in models]
         trained = [self._subject(model, "train", "test") for model in models]
         rows = {"untrained": [self._subject(first, "train", "test") for first in firsts], "trained": trained}

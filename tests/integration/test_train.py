@@ -5,6 +5,8 @@ import torch
 
 import sensorium
 from sensorium.errors import DataError, RunError
+from sensorium.recipe import read_recipe
+from sensorium.run import Run
 from tests import toys
 
 
@@ -53,6 +55,26 @@ def test_a_run_that_failed_before_it_learned_may_be_tried_again(tmp_path):
     assert model.run.status()["state"] == "finished"
     with pytest.raises(RunError, match="exists and is not empty"):  # what was learned is left alone
         sensorium.fit(recipe, source=toys.vectors(), run_dir=run, extensions=extensions)
+
+
+def test_runs_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sensorium.run.time.strftime", lambda form: "20261125-120000")
+    extensions = toys.extensions()
+    recipe = read_recipe(toys.recipe(), extensions.registry)
+    folders = [Run.create(None, recipe, extensions).folder.as_posix() for _ in range(3)]
+    assert folders == [f"runs/{recipe.name}-20261125-120000{end}" for end in ("", "-2", "-3")]
+
+
+@pytest.mark.parametrize(("part", "changes"), [("test", ["data.test=0"]), ("val", ["data.val=0", "evaluate.every=1"])])
+def test_a_part_that_is_missing_is_told_before_the_training(tmp_path, part, changes):
+    recipe, extensions = toys.recipe(evaluate={"evaluators": {"knn": {"k": 5}}}), toys.extensions()
+    with pytest.raises(DataError, match=f"There is no {part} part"):
+        sensorium.fit(recipe, changes, source=toys.vectors(), run_dir=tmp_path / "run", extensions=extensions)
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+    if part == "test":  # who wants no figures may train without
+        changes = [*changes, "evaluate.evaluators={}"]
+        sensorium.fit(recipe, changes, source=toys.vectors(), run_dir=tmp_path / "run", extensions=extensions)
 
 
 def test_seeds_are_measured_together(tmp_path):
