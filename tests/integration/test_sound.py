@@ -66,6 +66,57 @@ def test_a_folder_of_mixed_files_trains_and_is_measured(folder, tmp_path):
     assert torch.equal(vectors, again)
 
 
+POOR = {
+    "a_hundredth_of_a_second": (800, 1, "PCM_16"),
+    "one_sample": (1, 1, "PCM_16"),
+    "eight_bits": (4000, 2, "PCM_U8"),
+    "twenty_four_bits": (4000, 1, "PCM_24"),
+    "floats": (4000, 1, "FLOAT"),
+    "sixty_four_channels": (4000, 64, "PCM_16"),
+}
+
+
+def test_bad_sounds_are_named_and_poor_ones_are_no_harm(tmp_path):
+    folder, draw = tmp_path / "sounds", np.random.default_rng(0)
+    folder.mkdir()
+
+    def write(name, samples, subtype="PCM_16", rate=8000):
+        soundfile.write(folder / name, samples, rate, subtype)
+
+    for number in range(6):
+        write(f"good_{number}.wav", 0.1 * draw.standard_normal(4000))
+    for name, (samples, channels, subtype) in POOR.items():
+        write(f"{name}.wav", 0.1 * draw.standard_normal((samples, channels)), subtype, rate=80000)
+    write("constant.wav", np.full(4000, 0.5))
+    write("silent.wav", np.zeros(4000))
+    write("nan.wav", np.full(4000, np.nan), "FLOAT")
+    write("infinite.wav", np.full(4000, np.inf), "FLOAT")
+    write("no_samples.wav", np.zeros(0))
+    write("cut.flac", 0.1 * draw.standard_normal(40000))
+    (folder / "cut.flac").write_bytes((folder / "cut.flac").read_bytes()[:20000])
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "words.wav").write_text("no sound at all")
+
+    changes = [
+        "train.steps=6",
+        "data.max_bad=0.7",
+        "data.batch=4",
+        "data.val=0",
+        "data.test=0",
+        "evaluate.evaluators={}",
+    ]
+    model = trained(folder, tmp_path / "run", *changes)
+    bad = [json.loads(line) for line in (tmp_path / "run" / "bad-records.jsonl").read_text().splitlines()]
+    reasons = {entry["id"]: entry["reason"] for entry in bad}
+    assert reasons.keys() == {"nan.wav", "infinite.wav", "no_samples.wav", "cut.flac", "empty.wav", "words.wav"}
+    for name, words in (("nan.wav", "is nan"), ("infinite.wav", "is inf"), ("empty.wav", "is empty")):
+        assert words in reasons[name]
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert np.isfinite(losses).all()
+    names = [*POOR, "constant", "silent"]
+    assert model.embed(audio=[str(folder / f"{name}.wav") for name in names])["audio"].isfinite().all()
+
+
 @pytest.mark.parametrize("pieces", ["middle", "random"])
 def test_a_resumed_run_is_bit_equal(folder, tmp_path, pieces):
     changes = [f"modalities.audio.modality.pieces={pieces}", "evaluate.evaluators={}", "checkpoint.every=0.5"]

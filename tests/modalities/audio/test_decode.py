@@ -129,6 +129,8 @@ def truncated():
 BAD = [
     ([0.1, np.nan, 0.2], "sample 1 of channel 0 is nan"),
     (np.array([[0.0, 0.1], [np.inf, 0.0]]), "sample 0 of channel 1 is inf"),
+    (np.full((2, 9), np.nan), "sample 0 of channel 0 is nan"),
+    (np.full(9, -np.inf), "sample 0 of channel 0 is -inf"),
     (np.array([1e300]), "is inf"),
     (np.array([1e6]), "no sound"),
     (np.zeros(0), "no samples"),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sensorium import BadSample
 from sensorium.errors import DataError, RecipeError
 from sensorium.modalities.timeseries.sources.table import SeriesTable
 
@@ -166,6 +167,19 @@ def test_windows_carry_the_labels_of_their_steps(write):
 def test_what_cannot_be_read_is_told(write, text, options, reason):
     with pytest.raises(DataError, match=reason):
         SeriesTable(write(text), **options)
+
+
+@pytest.mark.parametrize(("cell", "reason"), [("inf", "infinite"), ("nan", "every value"), ("", "every value")])
+def test_a_recording_without_a_finite_value_is_a_bad_sample(write, cell, reason):
+    from sensorium.modalities.timeseries.modality import TimeSeriesModality
+
+    rows = [f"good,{t},{t}\n" for t in range(9)] + [f"bad,{t},{cell}\n" for t in range(9)]
+    found = series(SeriesTable(write("id,t,x\n" + "".join(rows)), id="id", time="t"))
+    modality = TimeSeriesModality()
+    modality.fit(found.values())
+    assert np.isfinite(modality.decode(found["good"])).all()
+    with pytest.raises(BadSample, match=reason):
+        modality.decode(found["bad"])
 
 
 def test_absent_and_foreign_files_are_told(tmp_path, write):
