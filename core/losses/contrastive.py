@@ -27,6 +27,11 @@ def positions(sizes: list[int], device: torch.device) -> Tensor:
     return torch.arange(first, first + sizes[collectives.rank()], device=device)
 
 
+def in_order(rows_ND: Tensor) -> Tensor:
+    """Return int64 (N,), each row's own position: the n-th rows of two sides belong together."""
+    return torch.arange(len(rows_ND), device=rows_ND.device)
+
+
 def share(summed: Tensor, rows: int | Tensor) -> Tensor:
     """Return a sum over this rank's rows as its share of the mean over `rows` joined rows; of no row, zero."""
     return summed * collectives.world() / max(rows, 1)
@@ -45,12 +50,10 @@ def clip(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float) -> Tensor:
         any pair on any rank it is zero, with zero gradient.
     """
     with torch.autocast(x_BD.device.type, enabled=False):
-        x_BD, y_BD = unit(x_BD), unit(y_BD)
         sizes = collectives.sizes_of(len(x_BD), x_BD.device)
         ids_B = positions(sizes, x_BD.device)
-        sums = log_sums(Side(x_BD, ids_B), Side(y_BD, ids_B), sizes, scale, columns=True)
-        own_B = scale * cosines(x_BD, y_BD)
-        summed = sum(softplus(sums_B1[:, 0] - own_B).sum() for sums_B1 in sums)
+        sums = log_sums(Side(x_BD, ids_B), Side(y_BD, ids_B), sizes, scale, columns=True, own_N=in_order(x_BD))
+        summed = sum(softplus(sums_B1[:, 0] - sums.own).sum() for sums_B1 in (sums.rows, sums.columns))
         return share(summed, 2 * sum(sizes))
 
 
@@ -66,13 +69,12 @@ def nt_xent(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float) -> Tensor
         This rank's share; the mean over ranks is the loss of the joined batch.
     """
     with torch.autocast(z1_BD.device.type, enabled=False):
-        z1_BD, z2_BD = unit(z1_BD), unit(z2_BD)
+        z_ND = torch.cat([z1_BD, z2_BD])
         sizes = collectives.sizes_of(len(z1_BD), z1_BD.device)
         records_N = positions(sizes, z1_BD.device).repeat(2)  # a record's two rows are no negatives of each other
-        z = Side(torch.cat([z1_BD, z2_BD]), records_N)
-        sums_N1, _ = log_sums(z, z, [2 * size for size in sizes], 1 / temperature)
-        own_N = (cosines(z1_BD, z2_BD) / temperature).repeat(2)
-        return share(softplus(sums_N1[:, 0] - own_N).sum(), 2 * sum(sizes))
+        z, other_N = Side(z_ND, records_N), in_order(z_ND).roll(len(z1_BD))
+        sums = log_sums(z, z, [2 * size for size in sizes], 1 / temperature, own_N=other_N)
+        return share(softplus(sums.rows[:, 0] - sums.own).sum(), 2 * sum(sizes))
 
 
 def info_nce(anchors_BD: Tensor, keys_BD: Tensor, temperature: Tensor | float) -> Tensor:
@@ -86,8 +88,7 @@ def info_nce(anchors_BD: Tensor, keys_BD: Tensor, temperature: Tensor | float) -
     Returns:
         This rank's share; the mean over ranks is the loss of the joined batch.
     """
-    own_B = torch.arange(len(anchors_BD), device=anchors_BD.device)
-    return one_sided(anchors_BD, keys_BD, own_B, 1 / temperature)
+    return one_sided(anchors_BD, keys_BD, in_order(anchors_BD), 1 / temperature)
 
 
 def one_sided(anchors_BD: Tensor, keys_ND: Tensor, positives_B: Tensor, scale: Tensor | float) -> Tensor:
@@ -106,12 +107,11 @@ def one_sided(anchors_BD: Tensor, keys_ND: Tensor, positives_B: Tensor, scale: T
         This rank's share of the mean over all anchors; the mean over ranks is the loss of the joined batch.
     """
     with torch.autocast(anchors_BD.device.type, enabled=False):
-        anchors_BD, keys_ND = unit(anchors_BD), unit(keys_ND)
         sizes, anchors = (collectives.sizes_of(len(t), t.device) for t in (keys_ND, anchors_BD))
         keys_N = positions(sizes, keys_ND.device)
-        sums_B1, _ = log_sums(Side(anchors_BD, keys_N[positives_B]), Side(keys_ND, keys_N), sizes, scale)
-        own_B = scale * cosines(anchors_BD, keys_ND[positives_B])
-        return share(softplus(sums_B1[:, 0] - own_B).sum(), sum(anchors))
+        x, y = Side(anchors_BD, keys_N[positives_B]), Side(keys_ND, keys_N)
+        sums = log_sums(x, y, sizes, scale, own_N=positives_B)
+        return share(softplus(sums.rows[:, 0] - sums.own).sum(), sum(anchors))
 
 
 def supervised_contrastive(z_ND: Tensor, labels_N: Tensor, temperature: Tensor | float) -> Tensor:
@@ -130,10 +130,9 @@ def supervised_contrastive(z_ND: Tensor, labels_N: Tensor, temperature: Tensor |
         loss of the joined batch.
     """
     with torch.autocast(z_ND.device.type, enabled=False):
-        z_ND = unit(z_ND)
         sizes = collectives.sizes_of(len(z_ND), z_ND.device)
         z = Side(z_ND, ids=positions(sizes, z_ND.device))
-        sums_N1, _ = log_sums(z, z, sizes, 1 / temperature)
+        sums_N1, z_ND = log_sums(z, z, sizes, 1 / temperature).rows, unit(z_ND)
         totals_ND, members_N = _of_groups(z_ND, labels_N)
         others_N = members_N - 1
         attraction_N = cosines(z_ND, totals_ND - z_ND) / others_N.clamp(min=1)
@@ -156,12 +155,12 @@ def many_positives(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, groups_B: 
         This rank's share of the mean over all 2M rows; the mean over ranks is the loss of the joined batch.
     """
     with torch.autocast(x_BD.device.type, enabled=False):
-        x_BD, y_BD = unit(x_BD), unit(y_BD)
         sizes = collectives.sizes_of(len(x_BD), x_BD.device)
         nobody_B = torch.full_like(groups_B, -1)  # no id is on both sides: every pair counts
         sums = log_sums(Side(x_BD, torch.zeros_like(groups_B)), Side(y_BD, nobody_B), sizes, scale, columns=True)
+        x_BD, y_BD = unit(x_BD), unit(y_BD)
         summed = x_BD.new_zeros(())
-        for rows_BD, others_BD, sums_B1 in zip((x_BD, y_BD), (y_BD, x_BD), sums, strict=True):
+        for rows_BD, others_BD, sums_B1 in ((x_BD, y_BD, sums.rows), (y_BD, x_BD, sums.columns)):
             totals_BD, members_B = _of_groups(others_BD, groups_B)
             summed = summed + (sums_B1[:, 0] - scale * cosines(rows_BD, totals_BD) / members_B).sum()
         return share(summed, 2 * sum(sizes))

@@ -38,18 +38,18 @@ class Rows:
 
     def log_sums(self, x: Side, scale: Tensor | float, tilts: tuple[float, ...]) -> Tensor:
         """Return (N, K), the log-sum-exp of each anchor's tilted logits with these rows."""
-        return log_sums(x, *self._side(x), scale, tilts)[0]
+        return log_sums(x, *self._side(x), scale, tilts).rows
 
     def softplus_sums(self, x: Side, scale: Tensor | float, bias: Tensor | float) -> Tensor:
         """Return (N,), the sum of softplus(logit) over these rows."""
-        return softplus_sums(x, *self._side(x), scale, bias)
+        return softplus_sums(x, *self._side(x), scale, bias).rows[:, 0]
 
     def _side(self, x: Side) -> tuple[Side, list[int]]:
         count, device = len(self.rows_MD), x.rows.device
         ids_M = torch.full((count,), NOBODY, device=device) if self.ids_M is None else self.ids_M
         sizes = [count] if self.shared else collectives.sizes_of(count, device)
         rows_MD = self.rows_MD.detach() if self.shared else self.rows_MD
-        return Side(unit(rows_MD).to(x.rows.dtype), ids_M), sizes
+        return Side(rows_MD, ids_M), sizes
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ class Mixed:
         return softplus(scale * self._cosines(x) + bias).masked_fill(~self.real_NS, 0.0).sum(1)
 
     def _cosines(self, x: Side) -> Tensor:
-        return (self.rows_NSD.to(x.rows.dtype) @ x.rows[:, :, None]).squeeze(2)
+        x_ND = unit(x.rows)
+        return (self.rows_NSD.to(x_ND.dtype) @ x_ND[:, :, None]).squeeze(2)
 
 
 Further = Sequence[Rows | Mixed]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from sensorium import collectives
-from sensorium.losses.contrastive import positions, share
+from sensorium.losses.contrastive import in_order, positions, share
 from sensorium.losses.engine import NONE, Side, log_sums, softplus
 from sensorium.losses.further import Further
 from sensorium.losses.rows import cosines, unit
@@ -108,16 +108,17 @@ def hcl(
         without a negative costs nothing.
     """
     with torch.autocast(z1_BD.device.type, enabled=False):
-        z1_BD, z2_BD = unit(z1_BD), unit(z2_BD)
+        z_ND = torch.cat([z1_BD, z2_BD])
         sizes = collectives.sizes_of(len(z1_BD), z1_BD.device)
         ids_B = positions(sizes, z1_BD.device) if groups_B is None else groups_B
-        sides = _guided(Side(z1_BD, ids_B), Side(z2_BD, ids_B), guide)
-        z = Side(*(None if a is None or b is None else torch.cat([a, b]) for a, b in zip(*sides, strict=True)))  # type: ignore[arg-type]
-        own_N = (cosines(z1_BD, z2_BD) / temperature).repeat(2)
+        z, other_N = Side(z_ND, ids_B.repeat(2)), in_order(z_ND).roll(len(z1_BD))
+        if guide is not None:
+            gx_BG, gy_BG, limit_B = _guiding(guide)
+            z = z._replace(guide=torch.cat([gx_BG, gy_BG]), limit=limit_B.repeat(2))
         hardness = Hardness(beta, alpha, prior)
-        sums_NK = log_sums(z, z, [2 * size for size in sizes], 1 / temperature, hardness.tilts)[0]
-        sums_NK = joined(sums_NK, z, further, 1 / temperature, hardness)
-        return share(hardness.costs(sums_NK, own_N, 1 / temperature).sum(), 2 * sum(sizes))
+        sums = log_sums(z, z, [2 * size for size in sizes], 1 / temperature, hardness.tilts, own_N=other_N)
+        sums_NK = joined(sums.rows, z, further, 1 / temperature, hardness)
+        return share(hardness.costs(sums_NK, sums.own, 1 / temperature).sum(), 2 * sum(sizes))
 
 
 def debiased(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float, prior: float = 0.1) -> Tensor:
@@ -169,14 +170,15 @@ def hn_nce(
         alpha 0 a row without a negative costs nothing.
     """
     with torch.autocast(x_BD.device.type, enabled=False):
-        x_BD, y_BD = unit(x_BD), unit(y_BD)
         sizes = collectives.sizes_of(len(x_BD), x_BD.device)
         ids_B = positions(sizes, x_BD.device) if groups_B is None else groups_B
-        x, y = _guided(Side(x_BD, ids_B), Side(y_BD, ids_B), guide)
-        own_B, hardness = scale * cosines(x_BD, y_BD), Hardness(beta, alpha, prior)
-        x_BK, y_BK = log_sums(x, y, sizes, scale, hardness.tilts, columns=True)
-        costs_B = hardness.costs(joined(x_BK, x, further_x, scale, hardness), own_B, scale)
-        costs_B = costs_B + hardness.costs(joined(y_BK, y, further_y, scale, hardness), own_B, scale)
+        x, y, hardness = Side(x_BD, ids_B), Side(y_BD, ids_B), Hardness(beta, alpha, prior)
+        if guide is not None:
+            gx_BG, gy_BG, limit_B = _guiding(guide)
+            x, y = x._replace(guide=gx_BG, limit=limit_B), y._replace(guide=gy_BG, limit=limit_B)
+        sums = log_sums(x, y, sizes, scale, hardness.tilts, columns=True, own_N=in_order(x_BD))
+        costs_B = hardness.costs(joined(sums.rows, x, further_x, scale, hardness), sums.own, scale)
+        costs_B = costs_B + hardness.costs(joined(sums.columns, y, further_y, scale, hardness), sums.own, scale)
         return share(costs_B.sum(), 2 * sum(sizes))
 
 
@@ -198,9 +200,7 @@ def _discounted(hard_N: Tensor, own_N: Tensor, count_N: Tensor, prior: float, sc
     return torch.where((gap_N < 0) & (left_N > floor_N), left_N, floor_N)
 
 
-def _guided(x: Side, y: Side, guide: Guide | None) -> tuple[Side, Side]:
-    if guide is None:
-        return x, y
-    gx_BG, gy_BG = unit(guide.x_BG.detach()).to(x.rows.dtype), unit(guide.y_BG.detach()).to(x.rows.dtype)
-    limit_B = cosines(gx_BG, gy_BG) - guide.margin
-    return x._replace(guide=gx_BG, limit=limit_B), y._replace(guide=gy_BG, limit=limit_B)
+def _guiding(guide: Guide) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the guide's unit rows (B, G) of both sides, and the cosine (B,) above which a record is too alike."""
+    gx_BG, gy_BG = unit(guide.x_BG.detach()), unit(guide.y_BG.detach())
+    return gx_BG, gy_BG, cosines(gx_BG, gy_BG) - guide.margin

@@ -42,12 +42,12 @@ def queue_contrast(
         This rank's share; the mean over ranks is the loss of the joined batch.
     """
     with torch.autocast(queries_BD.device.type, enabled=False):
-        queries_BD, keys_BD = unit(queries_BD), unit(keys_BD.detach())
+        own_B = cosines(unit(queries_BD), unit(keys_BD.detach())) / temperature
         ids_B = torch.full((len(queries_BD),), NOBODY - 1, device=queries_BD.device) if ids_B is None else ids_B
         hardness = Hardness(beta, alpha, prior)
-        none_BK = queries_BD.new_full((len(queries_BD), len(hardness.tilts)), NONE)
+        none_BK = own_B.new_full((len(queries_BD), len(hardness.tilts)), NONE)
         sums_BK = joined(none_BK, Side(queries_BD, ids_B), negatives, 1 / temperature, hardness)
-        costs_B = hardness.costs(sums_BK, cosines(queries_BD, keys_BD) / temperature, 1 / temperature)
+        costs_B = hardness.costs(sums_BK, own_B, 1 / temperature)
         return share(costs_B.sum(), sum(collectives.sizes_of(len(queries_BD), queries_BD.device)))
 
 

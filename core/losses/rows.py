@@ -9,23 +9,37 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+RUN = 2048
+"""How many rows are seen to at once where nothing of the size of all of them is to be made."""
+
 
 class _Unit(torch.autograd.Function):
     """Rows over their length. Saves the result, not the rows, and its backward makes one tensor of their size."""
 
     @staticmethod
     def forward(ctx, x_ND):
-        length_N1 = torch.linalg.vector_norm(x_ND, dim=-1, keepdim=True)
-        inverse_N1 = torch.where(length_N1 > 1e-12, length_N1.reciprocal(), 0.0)
-        unit_ND = x_ND * inverse_N1
+        unit_ND, inverse_N1 = over_length(x_ND)
         ctx.save_for_backward(unit_ND, inverse_N1)
         return unit_ND
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_ND):
-        unit_ND, inverse_N1 = ctx.saved_tensors
-        return (unit_ND * -cosines(unit_ND, grad_ND)[..., None]).add_(grad_ND).mul_(inverse_N1)
+        return through_length_(grad_ND.clone(), *ctx.saved_tensors)
+
+
+def over_length(x_ND: Tensor) -> tuple[Tensor, Tensor]:
+    """Return unit rows, and one over each row's length (N, 1); 0 for a zero row. For who writes its own backward."""
+    length_N1 = torch.linalg.vector_norm(x_ND, dim=-1, keepdim=True)
+    inverse_N1 = torch.where(length_N1 > 1e-12, length_N1.reciprocal(), 0.0)
+    return x_ND * inverse_N1, inverse_N1
+
+
+def through_length_(grad_ND: Tensor, unit_ND: Tensor, inverse_N1: Tensor) -> Tensor:
+    """Turn, in place, the gradient of unit rows into that of the rows they were made of."""
+    for grad_RD, unit_RD, inverse_R1 in zip(*(t.split(RUN) for t in (grad_ND, unit_ND, inverse_N1)), strict=True):
+        grad_RD.sub_(unit_RD * cosines(unit_RD, grad_RD)[..., None]).mul_(inverse_R1)
+    return grad_ND
 
 
 def unit(x_ND: Tensor) -> Tensor:

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from sensorium import collectives
-from sensorium.losses.contrastive import positions, share
+from sensorium.losses.contrastive import in_order, positions, share
 from sensorium.losses.engine import NONE, Side, log_sums
-from sensorium.losses.rows import cosines, unit
 
 
 def log_mean_gaps(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, groups_B: Tensor | None = None) -> Tensor:
@@ -30,12 +29,14 @@ def log_mean_gaps(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, groups_B: T
         The logs, differentiable; `NONE` for a row without a negative.
     """
     with torch.autocast(x_BD.device.type, enabled=False):
-        x_BD, y_BD = unit(x_BD), unit(y_BD)
         sizes = collectives.sizes_of(len(x_BD), x_BD.device)
         ids_B = positions(sizes, x_BD.device) if groups_B is None else groups_B
-        sums = log_sums(Side(x_BD, ids_B), Side(y_BD, ids_B), sizes, scale, (1.0, 0.0), columns=True)
-        own_B = scale * cosines(x_BD, y_BD)
-        gaps = [torch.where(s_B2[:, 1] > NONE / 2, s_B2[:, 0] - s_B2[:, 1] - own_B, NONE) for s_B2 in sums]
+        x, y = Side(x_BD, ids_B), Side(y_BD, ids_B)
+        sums = log_sums(x, y, sizes, scale, (1.0, 0.0), columns=True, own_N=in_order(x_BD))
+        gaps = [
+            torch.where(s_B2[:, 1] > NONE / 2, s_B2[:, 0] - s_B2[:, 1] - sums.own, NONE)
+            for s_B2 in (sums.rows, sums.columns)
+        ]
         return torch.stack(gaps, dim=1)
 
 

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from sensorium import collectives
-from sensorium.losses.contrastive import positions, share
+from sensorium.losses.contrastive import in_order, positions, share
 from sensorium.losses.engine import Side, softplus, softplus_sums
 from sensorium.losses.further import Further
-from sensorium.losses.rows import cosines, unit
 
 
 def siglip(
@@ -41,13 +40,12 @@ def siglip(
         ranks is the loss of the joined batch.
     """
     with torch.autocast(x_BD.device.type, enabled=False):
-        x_BD, y_BD = unit(x_BD), unit(y_BD)
         sizes = collectives.sizes_of(len(x_BD), x_BD.device)
         ids_B = positions(sizes, x_BD.device) if groups_B is None else groups_B
         x, y = Side(x_BD, ids_B), Side(y_BD, ids_B)
-        strangers_B = softplus_sums(x, y, sizes, scale, bias)
+        sums = softplus_sums(x, y, sizes, scale, bias, own_N=in_order(x_BD))
+        strangers_B = sums.rows[:, 0]
         for side, further in ((x, further_x), (y, further_y)):
             for negatives in further:
                 strangers_B = strangers_B + negatives.softplus_sums(side, scale, bias)
-        own_B = softplus(-(scale * cosines(x_BD, y_BD) + bias))
-        return share(strangers_B.sum() + own_B.sum(), sum(sizes))
+        return share(strangers_B.sum() + softplus(-sums.own).sum(), sum(sizes))

@@ -2,10 +2,13 @@
 
 Every contrastive loss is a function of few sums over pairs: of the log-sum-exp of the logits in each row and each
 column (InfoNCE, NT-Xent, supervised contrast, and their hard negatives, whose weights are sums of tilted logits), or
-of their softplus (SigLIP). Positives are O(B) and stay with the loss. The engine computes the sums, in two forms
-that agree: `dense` holds the matrix and is autograd's; `streamed` holds one tile of it at a time, saves the rows and
-the sums alone, and between ranks passes blocks round a ring. Where one tile would hold all joined rows of `y` the form
-is dense, else streamed.
+of their softplus (SigLIP). Own pairs are O(B): the engine gives their logits, and what is made of them stays with the
+loss. The engine computes all this in two forms that agree: `dense` holds the matrix and is autograd's; `streamed`
+holds one tile of it at a time, and between ranks passes blocks round a ring. Where one tile would hold all joined rows
+of `y` the form is dense, else streamed.
+
+Rows come as they are, and are normalised here. So the streamed form saves unit rows and sums, makes the gradients that
+it returns, and needs nothing else of their size.
 
 Letters: N this rank's rows of one side, M of the other, K tilts, D width, G width of a guide.
 """
@@ -19,10 +22,10 @@ from torch import Tensor
 
 from sensorium.losses.engine.dense import dense_sums
 from sensorium.losses.engine.kernels import NONE, Kernel, LogSumExp, Softplus, softplus
-from sensorium.losses.engine.sides import Side
+from sensorium.losses.engine.sides import PairSums, Side
 from sensorium.losses.engine.streamed import streamed_sums, tile_edge
 
-__all__ = ["NONE", "Side", "dense_sums", "log_sums", "softplus", "softplus_sums", "streamed_sums"]
+__all__ = ["NONE", "PairSums", "Side", "dense_sums", "log_sums", "softplus", "softplus_sums", "streamed_sums"]
 
 
 def log_sums(
@@ -32,7 +35,8 @@ def log_sums(
     scale: Tensor | float,
     tilts: tuple[float, ...] = (1.0,),
     columns: bool = False,
-) -> tuple[Tensor, Tensor]:
+    own_N: Tensor | None = None,
+) -> PairSums:
     """Return, for each row and each tilt t, the log of the sum over its pairs of exp(t * scale * cosine).
 
     Args:
@@ -43,17 +47,24 @@ def log_sums(
         scale: what cosines are multiplied with; a scalar tensor receives its exact gradient.
         tilts: what logits are multiplied with besides; the sum of tilt 0 is the number of pairs.
         columns: also sum for each row of `y`, over the rows of `x` of every rank; one pass over pairs gives both.
+        own_N: int64, which of this rank's rows of `y` each row of `x` belongs to; None when no logit is asked for.
 
     Returns:
-        Sums (N, K) over the rows of `y` of every rank, and (M, K) for those of `y`, or (M, 0) without `columns`.
-        A row whose pairs are all left out has `NONE`, with zero gradient.
+        Sums over the rows of `y` of every rank, for those of `y` with `columns`, and the logits of own pairs. A row
+        whose pairs are all left out has `NONE`, with zero gradient.
     """
-    scale = torch.as_tensor(scale, dtype=x.rows.dtype, device=x.rows.device)
-    return _sums(LogSumExp(tilts), x, y, sizes, scale, None, columns)
+    return _sums(LogSumExp(tilts), x, y, sizes, scale, None, columns, own_N)
 
 
-def softplus_sums(x: Side, y: Side, sizes: Sequence[int], scale: Tensor | float, bias: Tensor | float) -> Tensor:
-    """Return (N,), for each row of `x`, the sum over its pairs of log(1 + exp(scale * cosine + bias)).
+def softplus_sums(
+    x: Side,
+    y: Side,
+    sizes: Sequence[int],
+    scale: Tensor | float,
+    bias: Tensor | float,
+    own_N: Tensor | None = None,
+) -> PairSums:
+    """Return, for each row of `x`, the sum (N, 1) over its pairs of log(1 + exp(scale * cosine + bias)).
 
     Args:
         x: this rank's N rows of one side.
@@ -61,13 +72,25 @@ def softplus_sums(x: Side, y: Side, sizes: Sequence[int], scale: Tensor | float,
         sizes: how many rows of `y` each rank has.
         scale: what cosines are multiplied with; a scalar tensor receives its exact gradient.
         bias: what is added to every logit; likewise.
+        own_N: see `log_sums`.
     """
-    scale, bias = (torch.as_tensor(t, dtype=x.rows.dtype, device=x.rows.device) for t in (scale, bias))
-    return _sums(Softplus(), x, y, sizes, scale, bias, columns=False)[0].squeeze(1)
+    return _sums(Softplus(), x, y, sizes, scale, bias, False, own_N)
 
 
 def _sums(
-    kernel: Kernel, x: Side, y: Side, sizes: Sequence[int], scale: Tensor, bias: Tensor | None, columns: bool
-) -> tuple[Tensor, Tensor]:
+    kernel: Kernel,
+    x: Side,
+    y: Side,
+    sizes: Sequence[int],
+    scale: Tensor | float,
+    bias: Tensor | float | None,
+    columns: bool,
+    own_N: Tensor | None,
+) -> PairSums:
+    rows_ND = x.rows if x.rows.dtype == torch.float64 else x.rows.float()
+    itself, x = x is y, x._replace(rows=rows_ND)
+    y = x if itself else y._replace(rows=y.rows.to(rows_ND.dtype))
+    scale = torch.as_tensor(scale, dtype=rows_ND.dtype, device=rows_ND.device)
+    bias = None if bias is None else torch.as_tensor(bias, dtype=rows_ND.dtype, device=rows_ND.device)
     form = dense_sums if sum(sizes) <= tile_edge(x.rows.device) else streamed_sums
-    return form(kernel, x, y, sizes, scale, bias, columns)
+    return form(kernel, x, y, sizes, scale, bias, columns, own_N)

@@ -8,23 +8,38 @@ from torch import Tensor
 
 from sensorium import collectives
 from sensorium.losses.engine.kernels import Kernel
-from sensorium.losses.engine.sides import Side, left_out
+from sensorium.losses.engine.sides import PairSums, Side, left_out
+from sensorium.losses.rows import cosines, unit
 
 
 def dense_sums(
-    kernel: Kernel, x: Side, y: Side, sizes: Sequence[int], scale: Tensor, bias: Tensor | None, columns: bool
-) -> tuple[Tensor, Tensor]:
-    """Return the sums (N, K) of the rows of `x`, and (M, K) of those of `y`, or (M, 0) without `columns`."""
+    kernel: Kernel,
+    x: Side,
+    y: Side,
+    sizes: Sequence[int],
+    scale: Tensor,
+    bias: Tensor | None,
+    columns: bool,
+    own_N: Tensor | None = None,
+) -> PairSums:
+    """Return the sums of the rows of `x`, those of `y` with `columns`, and the logits of own pairs with `own_N`."""
+    itself, x = x is y, x._replace(rows=unit(x.rows))
+    y = x if itself else y._replace(rows=unit(y.rows))
     all_y = _gathered(y) if len(sizes) > 1 else y
     logits_NM = _logits(x, all_y, scale, bias)
     out = left_out(x, all_y)
     rows_NK = kernel.whole(logits_NM, out[0])
+    own_logits = x.rows.new_zeros(0) if own_N is None else scale * cosines(x.rows, y.rows[own_N])
+    if own_N is not None and bias is not None:
+        own_logits = own_logits + bias
     if not columns:
-        return rows_NK, y.rows.new_zeros(len(y.rows), 0)
-    if len(sizes) == 1:  # one process: the columns of the same matrix
-        return rows_NK, kernel.whole(logits_NM.T, None if out[1] is None else out[1].T)
-    all_x = _gathered(x)
-    return rows_NK, kernel.whole(_logits(y, all_x, scale, bias), left_out(y, all_x)[0])
+        cols_MK = y.rows.new_zeros(len(y.rows), 0)
+    elif len(sizes) == 1:  # one process: the columns of the same matrix
+        cols_MK = kernel.whole(logits_NM.T, None if out[1] is None else out[1].T)
+    else:
+        all_x = _gathered(x)
+        cols_MK = kernel.whole(_logits(y, all_x, scale, bias), left_out(y, all_x)[0])
+    return PairSums(rows_NK, cols_MK, own_logits)
 
 
 def _logits(x: Side, y: Side, scale: Tensor, bias: Tensor | None) -> Tensor:

@@ -12,7 +12,7 @@ class Side(NamedTuple):
     """Rows of one side, and what says which pairs are left out of their sums.
 
     Args:
-        rows: float (N, D), unit rows.
+        rows: float (N, D), any scale; the engine normalises them.
         ids: int64 (N,): a pair of equal ids is left out of the sums of both sides.
         guide: float (N, G), unit rows that a guide made of the same records. Two sides have guides, or none.
         limit: float (N,): a pair whose guide cosine is above a row's limit is left out of that row's sums.
@@ -26,6 +26,20 @@ class Side(NamedTuple):
     def cut(self, part: slice) -> Side:
         """Return some of the rows."""
         return Side(*(None if t is None else t[part] for t in self))  # type: ignore[arg-type]
+
+
+class PairSums(NamedTuple):
+    """What the engine says of the pairs of two sides.
+
+    Args:
+        rows: float (N, K), the sums of the rows of `x`.
+        columns: float (M, K), those of the rows of `y`; (M, 0) when not asked for.
+        own: float (N,), the logit of each row of `x` with the row it belongs to; (0,) when not asked for.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    own: Tensor
 
 
 def left_out(x: Side, y: Side, may_meet: bool = True) -> tuple[Tensor | None, Tensor | None]:

@@ -1,6 +1,6 @@
 """The streamed form: one tile of the matrix of pairs at a time, blocks of rows passed round the ranks.
 
-Forward keeps the sums, and saves nothing but them and the rows; backward computes every tile again. Each pair of rows
+Forward keeps the sums, and saves nothing but them and unit rows; backward computes every tile again. Each pair of rows
 is met once, on the rank of its `x`, for rows and columns both. What belongs to a block of `y` (its columns' sums, its
 gradient) travels with it and comes home after a full turn.
 """
@@ -16,7 +16,8 @@ from torch.autograd.function import once_differentiable
 
 from sensorium.losses.engine.kernels import Kernel, Masks, Sums
 from sensorium.losses.engine.ring import Ring
-from sensorium.losses.engine.sides import Side, left_out, meet, spans
+from sensorium.losses.engine.sides import PairSums, Side, left_out, meet, spans
+from sensorium.losses.rows import cosines, over_length, through_length_
 
 CPU_TILE, GPU_TILE = 512, 4096
 """Rows and columns of a tile. On a processor the tile, 1 MB in fp32, stays in the second-level cache."""
@@ -29,20 +30,30 @@ def tile_edge(device: torch.device) -> int:
 
 
 def streamed_sums(
-    kernel: Kernel, x: Side, y: Side, sizes: Sequence[int], scale: Tensor, bias: Tensor | None, columns: bool
-) -> tuple[Tensor, Tensor]:
-    """Return the sums (N, K) of the rows of `x`, and (M, K) of those of `y`, or (M, 0) without `columns`.
+    kernel: Kernel,
+    x: Side,
+    y: Side,
+    sizes: Sequence[int],
+    scale: Tensor,
+    bias: Tensor | None,
+    columns: bool,
+    own_N: Tensor | None = None,
+) -> PairSums:
+    """Return the sums of the rows of `x`, those of `y` with `columns`, and the logits of own pairs with `own_N`.
 
     Rows contrasted with themselves (`x` is `y`) are a symmetric matrix: of this rank's own, half the tiles are made.
     """
     mirrored = x is y and not columns
-    return _Streamed.apply(kernel.bounded(scale), tuple(sizes), columns, mirrored, scale, bias, *x, *y)
+    options = kernel.bounded(scale), tuple(sizes), columns, mirrored
+    return PairSums(*_Streamed.apply(*options, scale, bias, own_N, *x, *y))
 
 
 class _Streamed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, kernel, sizes, columns, mirrored, scale, bias, *tensors):
+    def forward(ctx, kernel, sizes, columns, mirrored, scale, bias, own_N, *tensors):
         x, y = Side(*tensors[:PARTS]), Side(*tensors[PARTS:])
+        units = [over_length(side.rows) for side in ((x,) if mirrored else (x, y))]
+        x, y = x._replace(rows=units[0][0]), y._replace(rows=units[-1][0])
         ring, block = Ring(sizes), y
         rows_NK = _filled(x.rows, kernel.width, kernel.start)
         cols_MK = _filled(y.rows, kernel.width if columns else 0, kernel.start)
@@ -59,19 +70,22 @@ class _Streamed(torch.autograd.Function):
                 if columns:
                     cols_MK = ring.hand_on(step, cols_MK)
                 block = Side(*coming.wait()) if coming else block
+            own_logits = _own_logits(x, y, own_N, scale, bias)
         ctx.kernel, ctx.sizes, ctx.columns, ctx.mirrored = kernel, sizes, columns, mirrored
-        ctx.save_for_backward(scale, bias, rows_NK, cols_MK, *tensors)
-        return rows_NK, cols_MK
+        ctx.save_for_backward(scale, bias, own_N, rows_NK, cols_MK, units[0][1], units[-1][1], *x, *y)
+        return rows_NK, cols_MK, own_logits
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_rows_NK, grad_cols_MK):
-        scale, bias, rows_NK, cols_MK, *tensors = ctx.saved_tensors
+    def backward(ctx, grad_rows_NK, grad_cols_MK, grad_own):
+        scale, bias, own_N, rows_NK, cols_MK, over_x_N1, over_y_M1, *tensors = ctx.saved_tensors
         x, y = Side(*tensors[:PARTS]), Side(*tensors[PARTS:])
         ring, block, columns = Ring(ctx.sizes), y, Sums(cols_MK, grad_cols_MK)
         rows = Sums(rows_NK, grad_rows_NK)
-        dx_ND, dy_MD = torch.zeros_like(x.rows), torch.zeros_like(y.rows)
-        dbias = None if bias is None else torch.zeros_like(bias)
+        together = ctx.mirrored and len(ctx.sizes) == 1  # one side, met at home: its two gradients are one tensor
+        dx_ND = torch.zeros_like(x.rows)
+        dy_MD = dx_ND if together else torch.zeros_like(y.rows)
+        dbias = None if bias is None else grad_own.sum()
         with torch.autocast(x.rows.device.type, enabled=False):
             for step in ring.steps:
                 coming = ring.start(step, *block, *columns) if ring.turns(step) else None
@@ -89,13 +103,33 @@ class _Streamed(torch.autograd.Function):
                 if coming:
                     came = coming.wait()
                     block, columns = Side(*came[:PARTS]), Sums(*came[PARTS:])
+            for i, own_R in _own_pairs(x, own_N):
+                dx_ND[i].addcmul_(y.rows[own_R], grad_own[i, None])
+                dy_MD.index_add_(0, own_R, x.rows[i] * grad_own[i, None])
             dscale = torch.dot(x.rows.flatten(), dx_ND.flatten())  # the sum of slope times cosine
-            others = (None,) * (PARTS - 1)
-            return None, None, None, None, dscale, dbias, dx_ND.mul_(scale), *others, dy_MD.mul_(scale), *others
+            through_length_(dx_ND.mul_(scale), x.rows, over_x_N1)
+            if not together:
+                through_length_(dy_MD.mul_(scale), y.rows, over_y_M1)
+        none, dy = (None,) * (PARTS - 1), None if together else dy_MD
+        return *(None,) * 4, dscale / (1 + together), dbias, None, dx_ND, *none, dy, *none
 
 
 def _filled(like_ND: Tensor, width: int, value: float) -> Tensor:
     return like_ND.new_full((len(like_ND), width), value)
+
+
+def _own_pairs(x: Side, own_N: Tensor | None) -> Iterator[tuple[slice, Tensor]]:
+    """Iterate over runs of rows of `x`: where they are, and which rows of `y` they belong to."""
+    edge, count = tile_edge(x.rows.device), 0 if own_N is None else len(own_N)
+    for top in range(0, count, edge):
+        i = slice(top, min(top + edge, count))
+        yield i, own_N[i]  # type: ignore[index]
+
+
+def _own_logits(x: Side, y: Side, own_N: Tensor | None, scale: Tensor, bias: Tensor | None) -> Tensor:
+    runs = [cosines(x.rows[i], y.rows[own_R]) for i, own_R in _own_pairs(x, own_N)]
+    logits = scale * torch.cat(runs) if runs else x.rows.new_zeros(0)
+    return logits if bias is None else logits + bias
 
 
 class Tile(NamedTuple):

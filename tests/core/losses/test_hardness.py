@@ -69,7 +69,7 @@ def test_weights_of_a_row_sum_to_the_number_of_its_negatives(scale):
     """The slope of a row's hard sum at equal negatives is its weights' share; their sum over a row is n."""
     x, y = (unit(t) for t in pairs(9))
     ids, beta = torch.arange(9), 0.5
-    sums = log_sums(Side(x, ids), Side(y, ids), [9], scale, (1 + beta, beta, 0.0))[0]
+    sums = log_sums(Side(x, ids), Side(y, ids), [9], scale, (1 + beta, beta, 0.0)).rows
     logits = (scale * x @ y.T).fill_diagonal_(float("-inf"))
     weights = (sums[:, 2:] + beta * logits - sums[:, 1:2]).exp()
     assert torch.allclose(weights.sum(1), scalar(8.0).expand(9), rtol=1e-9)

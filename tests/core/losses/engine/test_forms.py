@@ -87,10 +87,10 @@ def test_streamed_gradients_are_those_of_the_value(name, monkeypatch):
     assert torch.autograd.gradcheck(LOSSES[name], (x, y, knob), fast_mode=True)
 
 
-def saved_bytes(name, n, monkeypatch):
+def saved_bytes(name, n, d=6):
     """Return how many bytes of distinct memory autograd keeps for the backward of a loss of n pairs."""
     kept = {}
-    x, y = (t.requires_grad_() for t in rows(n, dtype=torch.float32))
+    x, y = (t.requires_grad_() for t in rows(n, d, dtype=torch.float32))
     knob = torch.tensor(14.0, requires_grad=True)
 
     def keep(t):
@@ -106,12 +106,48 @@ def saved_bytes(name, n, monkeypatch):
 @pytest.mark.parametrize("name", ["clip", "nt_xent", "info_nce", "debiased", "hcl", "hn_nce", "siglip"])
 def test_what_is_saved_grows_with_rows_not_with_pairs(name, monkeypatch):
     def growth(first, second):
-        return saved_bytes(name, second, monkeypatch) / saved_bytes(name, first, monkeypatch)
+        return saved_bytes(name, second) / saved_bytes(name, first)
 
     monkeypatch.setattr(TILE, 4096)
     assert growth(100, 400) > 8  # dense: the matrix
     monkeypatch.setattr(TILE, 32)
     assert growth(100, 400) < 4.2
+
+
+@pytest.mark.parametrize("name", ["clip", "nt_xent", "info_nce", "debiased", "hcl", "hn_nce", "siglip"])
+def test_of_the_size_of_rows_only_unit_rows_are_saved(name, monkeypatch):
+    n, d = 100, 1000
+    monkeypatch.setattr(TILE, 32)
+    assert 2.0 <= saved_bytes(name, n, d) / (4 * n * d) < 2.1
+
+
+@pytest.mark.parametrize("own", [[0, 0, 3, 1, 3], [4, 3, 2, 1, 0]], ids=["shared", "turned"])
+@pytest.mark.parametrize("itself", [False, True])
+def test_the_logits_of_own_pairs_are_those_of_the_rows_that_belong_together(own, itself, monkeypatch):
+    monkeypatch.setattr(TILE, 2)
+    own_N, weights_N = torch.tensor(own), torch.arange(1.0, 6.0, dtype=torch.float64)
+
+    def gradients(logits_of):
+        x, y = (t.requires_grad_() for t in rows(5))
+        scale, bias = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (3.0, -2.0))
+        logits_N = logits_of(x, x if itself else y, scale, bias)
+        made = torch.autograd.grad((weights_N * logits_N).sum(), (x, y, scale, bias), allow_unused=True)
+        return [logits_N, *(g for g in made if g is not None)]
+
+    def by_engine(x, y, scale, bias, form=streamed_sums, own_N=own_N):
+        one = Side(x, torch.arange(5))
+        other = one if itself else Side(y, torch.arange(5))
+        return form(Softplus(), one, other, [5], scale, bias, False, own_N).own
+
+    def plainly(x, y, scale, bias):
+        cosine = torch.nn.functional.cosine_similarity
+        return torch.stack([scale * cosine(x[n], y[m], dim=0) + bias for n, m in enumerate(own)])
+
+    expected = gradients(plainly)
+    for form in (streamed_sums, dense_sums):
+        torch.testing.assert_close(gradients(lambda *given, form=form: by_engine(*given, form)), expected)
+    with pytest.raises(AssertionError):  # a mutant: the rows next to them
+        torch.testing.assert_close(gradients(lambda *given: by_engine(*given, own_N=(own_N + 1) % 5)), expected)
 
 
 def test_a_row_whose_pairs_are_all_left_out_has_no_sum_and_no_gradient(monkeypatch):
@@ -122,12 +158,12 @@ def test_a_row_whose_pairs_are_all_left_out_has_no_sum_and_no_gradient(monkeypat
         monkeypatch.setattr(TILE, tile)
         for scale in (1.0, 100.0, 1e4):  # the last is past what one exponential can span
             leaf = x.clone().requires_grad_()
-            sums = log_sums(Side(leaf, torch.full((23,), -1)), Side(y, torch.full((23,), -1)), [23], scale)[0]
+            sums = log_sums(Side(leaf, torch.full((23,), -1)), Side(y, torch.full((23,), -1)), [23], scale).rows
             assert (sums < NONE / 2).all()
             sums.sum().backward()
             assert (leaf.grad == 0).all()
             # One row alone: the columns see everything else.
-            rows_N1, columns_N1 = log_sums(Side(x, ids), Side(y, ids * 0 - 1), [23], scale, columns=True)
+            rows_N1, columns_N1, _ = log_sums(Side(x, ids), Side(y, ids * 0 - 1), [23], scale, columns=True)
             assert ((rows_N1[:, 0] < NONE / 2) == (ids == -1)).all()
             assert columns_N1.isfinite().all()
             assert (columns_N1 > NONE / 2).all()
@@ -140,7 +176,7 @@ def test_the_sum_of_tilt_zero_counts_pairs(monkeypatch):
         monkeypatch.setattr(TILE, tile)
         counts = log_sums(Side(x, ids), Side(y, ids), [23], 7.0, (1.5, 0.5, 0.0), columns=True)
         expected = 23.0 - (ids[:, None] == ids).sum(1)
-        for side in counts:
+        for side in (counts.rows, counts.columns):
             assert torch.allclose(side[:, 2].exp(), expected.double())
 
 
