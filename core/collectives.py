@@ -24,19 +24,24 @@ def rank() -> int:
 
 def sizes_of(count: int, device: torch.device) -> list[int]:
     """Return every rank's `count`."""
+    return [size for (size,) in _told([count], device)]
+
+
+def _told(numbers: list[int], device: torch.device) -> list[list[int]]:
+    """Return every rank's whole numbers, as many on each, in rank order."""
     if world() == 1:
-        return [count]
-    mine = torch.tensor([count], device=device)
-    counts = [torch.empty_like(mine) for _ in range(world())]
-    dist.all_gather(counts, mine)
-    return [int(c) for c in torch.cat(counts)]
+        return [numbers]
+    mine = torch.tensor(numbers, device=device)
+    told = [torch.empty_like(mine) for _ in range(world())]
+    dist.all_gather(told, mine)
+    return torch.stack(told).tolist()
 
 
 class _Gather(torch.autograd.Function):
     """Concatenate rows of all ranks; backward sums every rank's gradient of this rank's rows."""
 
     @staticmethod
-    def forward(ctx, x_ND: Tensor, sizes: list[int]) -> Tensor:
+    def forward(ctx, x_ND: Tensor, sizes: tuple[int, ...]) -> Tensor:
         ctx.sizes = sizes
         most = max(sizes)
         padded = x_ND.new_zeros(most, *x_ND.shape[1:])
@@ -53,18 +58,30 @@ class _Gather(torch.autograd.Function):
 
 
 def gather(x_ND: Tensor) -> tuple[Tensor, int]:
-    """Join the rows of all ranks, uneven counts included.
+    """Join the rows of all ranks. This is the whole policy; there is no option, and no other way to join rows.
+
+    | ranks | rows that want gradient | joined rows | gradient of a rank's own rows |
+    | --- | --- | --- | --- |
+    | one | any | the very rows | as if nothing were joined |
+    | several | of every rank | of all, in rank order | the sum over ranks of what each rank's loss gives them |
+    | several | of some ranks | the same | the same; the other ranks take part, and their rows get none |
+    | several | of no rank | the same | none, and the joined rows carry none |
+
+    The counts of ranks may be uneven, and zero. A loss that is this rank's share (see above) thus has the gradient of
+    the joined batch after DDP's mean: a factor of one, for whatever number of ranks.
 
     Args:
-        x_ND: any tensor with this rank's N rows first.
+        x_ND: any tensor with this rank's N rows first; all else of its shape is the same on every rank.
 
     Returns:
-        The joined rows, in rank order, and the position of this rank's first row among them. Gradient of the joined
-        rows flows back to the rank that made each (summed over ranks).
+        The joined rows, and the position of this rank's first row among them.
     """
     if world() == 1:
         return x_ND, 0
-    sizes = sizes_of(x_ND.shape[0], x_ND.device)
+    wants = x_ND.requires_grad and torch.is_grad_enabled()
+    sizes, wanted = zip(*_told([x_ND.shape[0], int(wants)], x_ND.device), strict=True)
+    if any(wanted) and not wants:
+        x_ND = x_ND.detach().requires_grad_()  # backward is a meeting: who stayed away would keep the others waiting
     return _Gather.apply(x_ND, sizes), sum(sizes[: rank()])
 
 
