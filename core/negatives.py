@@ -106,12 +106,12 @@ class NegativePool(nn.Module):
 
     Args:
         asked: the options; None for plain contrast within the batch.
-        names: of the sides that have a memory: modalities.
+        names: the modalities: sides that have a memory, and of which one may be the guide.
         dim: width of the space in which rows are compared.
         waits: whether the memory counts from the beginning of the ramp only; False where it is all there is.
 
     Raises:
-        RecipeError: when there are mixtures to be made, and no memory to make them of.
+        RecipeError: when there are mixtures to be made, and no memory to make them of; when the guide is no modality.
     """
 
     strength: Tensor
@@ -122,6 +122,11 @@ class NegativePool(nn.Module):
         self.asked = asked or Negatives()
         if self.asked.mixed and not self.asked.memory:
             raise RecipeError("In negatives, mixed needs rows to mix: set memory, to some thousands.")
+        names = list(names)
+        if self.asked.guide is not None and self.asked.guide not in names:
+            raise RecipeError(
+                f"In negatives, the guide '{self.asked.guide}' is none of the modalities {', '.join(names)}."
+            )
         kept = names if self.asked.memory else ()
         self.memories = nn.ModuleDict({name: Memory(self.asked.memory, dim) for name in kept})
         self.register_buffer("strength", torch.tensor(float(self.asked.ramp[1] == 0)))

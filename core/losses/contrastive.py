@@ -140,7 +140,7 @@ def supervised_contrastive(z_ND: Tensor, labels_N: Tensor, temperature: Tensor |
         return share(each_N.sum(), int(collectives.total((others_N > 0).sum())))
 
 
-def many_positives(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, groups_B: Tensor) -> Tensor:
+def many_positives(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, groups_B: Tensor, both: bool = True) -> Tensor:
     """CLIP's loss where a record's group are all its positives (Yang et al. 2022, eq. 2 and 3).
 
     With a group for each record it is `clip`.
@@ -150,20 +150,23 @@ def many_positives(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, groups_B: 
         y_BD: the rows that belong to them, of the other.
         scale: exp of the learned log-scale; a scalar tensor receives its exact gradient.
         groups_B: int64 ids, the same on every rank.
+        both: False when rows of `x` look for those of `y`, and those of `y` for nothing.
 
     Returns:
-        This rank's share of the mean over all 2M rows; the mean over ranks is the loss of the joined batch.
+        This rank's share of the mean over all 2M rows, or the M that look for one; the mean over ranks is the loss of
+        the joined batch.
     """
     with torch.autocast(x_BD.device.type, enabled=False):
         sizes = collectives.sizes_of(len(x_BD), x_BD.device)
         nobody_B = torch.full_like(groups_B, -1)  # no id is on both sides: every pair counts
-        sums = log_sums(Side(x_BD, torch.zeros_like(groups_B)), Side(y_BD, nobody_B), sizes, scale, columns=True)
+        sums = log_sums(Side(x_BD, torch.zeros_like(groups_B)), Side(y_BD, nobody_B), sizes, scale, columns=both)
         x_BD, y_BD = unit(x_BD), unit(y_BD)
         summed = x_BD.new_zeros(())
-        for rows_BD, others_BD, sums_B1 in ((x_BD, y_BD, sums.rows), (y_BD, x_BD, sums.columns)):
+        directions = [(x_BD, y_BD, sums.rows), (y_BD, x_BD, sums.columns)]
+        for rows_BD, others_BD, sums_B1 in directions[: 1 + both]:
             totals_BD, members_B = _of_groups(others_BD, groups_B)
             summed = summed + (sums_B1[:, 0] - scale * cosines(rows_BD, totals_BD) / members_B).sum()
-        return share(summed, 2 * sum(sizes))
+        return share(summed, (1 + both) * sum(sizes))
 
 
 def _of_groups(rows_ND: Tensor, groups_N: Tensor) -> tuple[Tensor, Tensor]:

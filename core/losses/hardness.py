@@ -147,6 +147,7 @@ def hn_nce(
     prior: float = 0.0,
     further_x: Further = (),
     further_y: Further = (),
+    both: bool = True,
 ) -> Tensor:
     """Symmetric InfoNCE with hard negatives weighted up (Radenovic et al. 2023, eq. 5 and 6).
 
@@ -164,10 +165,11 @@ def hn_nce(
         prior: see `Hardness`.
         further_x: negatives of the rows of `x` besides those of the batch: rows of the other modality.
         further_y: negatives of the rows of `y`.
+        both: False when rows of `x` look for those of `y`, and those of `y` for nothing.
 
     Returns:
-        This rank's share of the mean over all 2M rows; the mean over ranks is the loss of the joined batch. With
-        alpha 0 a row without a negative costs nothing.
+        This rank's share of the mean over all 2M rows, or the M that look for one; the mean over ranks is the loss of
+        the joined batch. With alpha 0 a row without a negative costs nothing.
     """
     with torch.autocast(x_BD.device.type, enabled=False):
         sizes = collectives.sizes_of(len(x_BD), x_BD.device)
@@ -176,10 +178,11 @@ def hn_nce(
         if guide is not None:
             gx_BG, gy_BG, limit_B = _guiding(guide)
             x, y = x._replace(guide=gx_BG, limit=limit_B), y._replace(guide=gy_BG, limit=limit_B)
-        sums = log_sums(x, y, sizes, scale, hardness.tilts, columns=True, own_N=in_order(x_BD))
+        sums = log_sums(x, y, sizes, scale, hardness.tilts, columns=both, own_N=in_order(x_BD))
         costs_B = hardness.costs(joined(sums.rows, x, further_x, scale, hardness), sums.own, scale)
-        costs_B = costs_B + hardness.costs(joined(sums.columns, y, further_y, scale, hardness), sums.own, scale)
-        return share(costs_B.sum(), 2 * sum(sizes))
+        if both:
+            costs_B = costs_B + hardness.costs(joined(sums.columns, y, further_y, scale, hardness), sums.own, scale)
+        return share(costs_B.sum(), (1 + both) * sum(sizes))
 
 
 def joined(sums_NK: Tensor, x: Side, further: Further, scale: Tensor | float, hardness: Hardness) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from sensorium import Memory, Needs, NegativePool, Negatives, Objective, Outcome, Scale, Teacher, View, losses
+from sensorium.errors import RecipeError
 
 
 class MoCo(Objective):
@@ -41,6 +42,10 @@ class MoCo(Objective):
     ) -> None:
         super().__init__()
         self.temperature, self.momentum, self.parts, self.width, self.dim = temperature, momentum, parts, width, dim
+        if negatives and negatives.guide:
+            raise RecipeError(
+                "In 'moco', no guide knows the keys of earlier batches: of negatives, leave guide out."
+            )
         self.asked_negatives = replace(negatives or Negatives(), memory=queue)
 
     def build(self, encoders):

@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from sensorium import Negatives, Outcome, collectives, losses
+from sensorium import Negatives, Outcome, collectives
 from sensorium.plugins.crossmodal.edges import anchored, by_edge, edges_of, weights_of
-from sensorium.plugins.crossmodal.joint import JointObjective
+from sensorium.plugins.crossmodal.joint import Direction, JointObjective
 
 
 class Align(JointObjective):
@@ -26,6 +26,8 @@ class Align(JointObjective):
         max_scale: the scales, one over the temperature, are held at or below this.
         anchor: a modality whose features are the joint space as they are, and stay it: its encoder is frozen, and
             `dim` is its width.
+        direction: which modality of each edge looks for the other: "both", the "first" that the edge names alone, or
+            the "second" alone. One that does not look is looked for, and learns by that.
     """
 
     def __init__(
@@ -37,9 +39,10 @@ class Align(JointObjective):
         max_scale: float = 100.0,
         anchor: str | None = None,
         negatives: Negatives | None = None,
+        direction: Direction = "both",
     ) -> None:
         super().__init__(dim, negatives)
-        self.asked, self.weights, self.anchor = edges, weights, anchor
+        self.asked, self.weights, self.anchor, self.direction = edges, weights, anchor, direction
         self.first_log_scale, self.max_log_scale = math.log(1 / temperature), math.log(max_scale)
 
     def build(self, encoders):
@@ -56,8 +59,7 @@ class Align(JointObjective):
         each, counts, features = [], [], dict[str, Tensor]()
         for edge, scale in zip(self.edges, scales_E, strict=True):
             pair = placed.pair(*edge)
-            guide, further = self.negatives.guide(pair.pooled), self.further(placed, edge, pair)
-            each.append(losses.hn_nce(pair.x, pair.y, scale, guide=guide, **self.negatives.weights(), **further))
+            each.append(self.contrast(placed, edge, pair, scale, self.direction))
             counts.append(float(len(pair.x)))
             features |= {name: z.detach() for name, z in zip(edge, pair[:2], strict=True)}
         self.remember(placed)

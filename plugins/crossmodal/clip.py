@@ -10,7 +10,7 @@ from torch import nn
 
 from sensorium import Negatives, Outcome, heads, losses
 from sensorium.errors import RecipeError
-from sensorium.plugins.crossmodal.joint import JointObjective
+from sensorium.plugins.crossmodal.joint import Direction, JointObjective
 
 
 class CLIP(JointObjective):
@@ -22,6 +22,8 @@ class CLIP(JointObjective):
         temperature: where the learned temperature starts.
         max_scale: the scale, one over the temperature, is held at or below this.
         positives: what a record looks for: the "record" itself, or all of its "group" (Yang et al. 2022).
+        direction: which of the two modalities, in the recipe's order, looks for the other: "both", the "first" alone,
+            or the "second" alone. One that does not look is looked for, and learns by that.
     """
 
     def __init__(
@@ -31,11 +33,12 @@ class CLIP(JointObjective):
         max_scale: float = 100.0,
         positives: Literal["record", "group"] = "record",
         negatives: Negatives | None = None,
+        direction: Direction = "both",
     ) -> None:
         super().__init__(dim, negatives)
         if positives == "group" and negatives is not None:
             raise RecipeError("In 'clip', positives: group takes no negatives of its own: leave one of the two out.")
-        self.positives, self.max_log_scale = positives, math.log(max_scale)
+        self.positives, self.direction, self.max_log_scale = positives, direction, math.log(max_scale)
         self.log_scale = nn.Parameter(torch.tensor([math.log(1 / temperature)]))  # (1,): FSDP shards no scalars
 
     def build(self, encoders):
@@ -47,10 +50,10 @@ class CLIP(JointObjective):
         placed, (edge,) = self.project.place(views, encode, self.edges), self.edges
         pair, scale = placed.pair(*edge), self.log_scale.exp().squeeze()
         if self.positives == "group":
-            loss = losses.many_positives(pair.x, pair.y, scale, pair.keys["group"])
+            x_BD, y_BD = (pair.y, pair.x) if self.direction == "second" else (pair.x, pair.y)
+            loss = losses.many_positives(x_BD, y_BD, scale, pair.keys["group"], both=self.direction == "both")
         else:
-            guide, further = self.negatives.guide(pair.pooled), self.further(placed, edge, pair)
-            loss = losses.hn_nce(pair.x, pair.y, scale, guide=guide, **self.negatives.weights(), **further)
+            loss = self.contrast(placed, edge, pair, scale, self.direction)
         self.remember(placed)
         logs = {"scale": scale.detach(), "pairs": torch.tensor(float(len(pair.x))), **self.negatives.logs()}
         features = {name: z.detach() for name, z in zip(edge, pair[:2], strict=True)}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from sensorium import Encoders, Needs, NegativePool, Negatives, Objective, collectives, heads
+from sensorium import Encoders, Needs, NegativePool, Negatives, Objective, collectives, heads, losses
+
+Direction = Literal["both", "first", "second"]
+"""Which modality of a pair, in the recipe's order, looks for the other: each, or one alone."""
 
 
 class JointObjective(Objective):
@@ -45,6 +48,18 @@ class JointObjective(Objective):
             "further_x": self.negatives.further(y, pair.x, ids_N, self._wrong(placed, y, device)),
             "further_y": self.negatives.further(x, pair.y, ids_N, self._wrong(placed, x, device)),
         }
+
+    def contrast(
+        self, placed: heads.Placed, edge: tuple[str, str], pair: heads.Pair, scale: Tensor, direction: Direction
+    ) -> Tensor:
+        """Return the contrast of an edge's pairs, with all that is asked of their negatives."""
+        guide, further = self.negatives.guide(pair.pooled), self.further(placed, edge, pair)
+        x_BD, y_BD = pair.x, pair.y
+        if direction == "second":
+            x_BD, y_BD = y_BD, x_BD
+            further |= {"further_x": further["further_y"], "further_y": further["further_x"]}
+        weights, both = self.negatives.weights(), direction == "both"
+        return losses.hn_nce(x_BD, y_BD, scale, guide=guide, both=both, **weights, **further)
 
     def remember(self, placed: heads.Placed) -> None:
         """Keep this step's rows that have a partner, where there is a memory for them."""

@@ -16,8 +16,12 @@ class SigLIP(JointObjective):
     """Sigmoid loss of all pairs of two modalities (Zhai et al. 2023, algorithm 1).
 
     Every pair is a question of its own, so that the loss means the same at every batch size. Records that lack one of
-    the two are left out. Of `negatives`, groups, memory, mixtures and ramp apply: pairs that do not compete need no
-    weights.
+    the two are left out.
+
+    Of `negatives`, groups, memory, mixtures and ramp apply. Weights do not: `beta`, `alpha` and `prior` share out what
+    a row's negatives have together, and here they have nothing together. The slope of a negative is its own sigmoid,
+    near one where it is hard and near nothing where it is easy, whatever the others are: `temperature` and `bias` say
+    where it turns. Nor is there a `guide`: whether a pair is asked about would depend on which side asks.
 
     Args:
         temperature: where the learned temperature starts.

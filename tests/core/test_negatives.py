@@ -66,6 +66,8 @@ def test_a_guide_is_the_features_of_the_modality_that_is_named():
     assert guide.y_BG is features
     assert guide.margin == 0.2
     assert pool.guide({"b": features}) is None  # an edge without that modality
+    with pytest.raises(RecipeError, match="the guide 'c' is none of the modalities a, b"):
+        NegativePool(Negatives(guide="c"), ["a", "b"], 3)
 
 
 def test_hardness_and_mixtures_come_in_along_the_ramp_and_a_run_resumes_on_it():

@@ -29,6 +29,10 @@ LOSSES = {
         d["x"], d["y"], s, groups_B=d["labels"], guide=Guide(d["gx"], d["gy"], 0.1)
     ),
     "many_positives": lambda d, s: losses.many_positives(d["x"], d["y"], s, d["labels"]),
+    "one direction": lambda d, s: losses.hn_nce(
+        d["x"], d["y"], s, 0.7, 0.5, d["labels"], Guide(d["gx"], d["gy"], 0.1), 0.02, further(d), both=False
+    ),
+    "many_positives of one direction": lambda d, s: losses.many_positives(d["x"], d["y"], s, d["labels"], both=False),
     "everything at once": lambda d, s: losses.hn_nce(
         d["x"], d["y"], s, 0.7, 0.5, d["labels"], Guide(d["gx"], d["gy"], 0.1), 0.02, further(d), further(d)
     ),

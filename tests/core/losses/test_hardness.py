@@ -34,6 +34,20 @@ def test_hn_nce_is_the_papers(alpha, beta, scale):
     assert torch.allclose(found, swapped, rtol=1e-12)
 
 
+@pytest.mark.parametrize("tile", [64, 3])
+def test_one_direction_is_half_of_both(tile, monkeypatch):
+    monkeypatch.setattr(TILE, tile)
+    x, y = pairs(near=0.5)
+    further = [losses.Rows(*pairs(4, seed=1)[:1])], [losses.Rows(*pairs(6, seed=2)[:1])]
+    guides = Guide(*pairs(seed=3), 0.1), Guide(*reversed(pairs(seed=3)), 0.1)
+    both = losses.hn_nce(x, y, 5.0, 0.7, 0.5, None, guides[0], 0.02, *further)
+    one = losses.hn_nce(x, y, 5.0, 0.7, 0.5, None, guides[0], 0.02, further[0], both=False)
+    other = losses.hn_nce(y, x, 5.0, 0.7, 0.5, None, guides[1], 0.02, further[1], both=False)
+    assert torch.allclose(both, (one + other) / 2, rtol=1e-12)
+    assert not torch.allclose(one, other, rtol=1e-2)
+    assert torch.allclose(losses.hn_nce(x, y, 5.0, beta=0.0, both=False), losses.info_nce(x, y, 0.2), rtol=1e-12)
+
+
 @pytest.mark.parametrize(("beta", "prior"), [(0.0, 0.0), (0.0, 0.1), (1.0, 0.0), (1.0, 0.1), (2.0, 0.02)])
 @pytest.mark.parametrize("temperature", [0.3, 1.0])
 def test_hcl_is_the_papers(beta, prior, temperature):

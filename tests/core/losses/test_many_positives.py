@@ -100,3 +100,15 @@ def test_many_positives_stays_finite(x):
     loss.backward()
     assert loss.isfinite()
     assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("tile", [64, 3])
+def test_many_positives_of_one_direction_are_half_of_both(tile, monkeypatch):
+    monkeypatch.setattr(TILE, tile)
+    x, y = rows(), rows(seed=1)
+    both = losses.many_positives(x, y, 5.0, LABELS)
+    one, other = (losses.many_positives(*pair, 5.0, LABELS, both=False) for pair in ((x, y), (y, x)))
+    assert torch.allclose(both, (one + other) / 2, rtol=1e-12)
+    assert not torch.allclose(one, other, rtol=1e-2)
+    alone = losses.many_positives(x, y, 5.0, torch.arange(8), both=False)
+    assert torch.allclose(alone, losses.info_nce(x, y, 0.2), rtol=1e-12)

@@ -1,8 +1,11 @@
+import pytest
 import torch
 
+from sensorium.errors import RecipeError
 from sensorium.learner import _Encode
 from sensorium.losses import Rows, queue_contrast
-from sensorium.negatives import Memory
+from sensorium.negatives import Memory, Negatives
+from sensorium.plugins.contrastive.moco import MoCo
 from sensorium.randomness import seed_globals
 from tests.plugins.joint_embedding import learner_of, views_of
 
@@ -75,3 +78,8 @@ def test_training_queues_keys_that_carry_no_gradient():
     assert torch.equal(learner.objective.queue.rows[12:], before[12:])
     outcome.loss.backward()  # the loss still knows the queue that it was made with
     learner(views_of("moco", count=3))  # fewer records than parts
+
+
+def test_a_guide_is_refused_since_it_knows_no_earlier_keys():
+    with pytest.raises(RecipeError, match="leave guide out"):
+        MoCo(negatives=Negatives(guide="a"))

@@ -80,6 +80,32 @@ def test_a_group_can_be_what_a_record_looks_for():
         CLIP(positives="group", negatives=Negatives(beta=1.0))
 
 
+@pytest.mark.parametrize("positives", ["record", "group"])
+def test_one_modality_can_look_alone(positives):
+    given, found = known(wrong=["b"]), {}
+    for direction in ("first", "second", "both"):
+        model = learner(CLIP(positives=positives, direction=direction), ("a", "b"))
+        found[direction] = model(given).loss
+    assert torch.allclose(found["both"], (found["first"] + found["second"]) / 2, rtol=1e-12)
+    x, y, scale = placed(model, given)
+    if positives == "record":  # wrong forms of b are met by the rows of a alone
+        assert torch.allclose(found["second"], losses.info_nce(y, x, 1 / scale), rtol=1e-12)
+        assert found["first"] > 1.01 * losses.info_nce(x, y, 1 / scale)
+    else:
+        expected = losses.many_positives(y, x, scale, GROUPS[BOTH], both=False)
+        assert torch.allclose(found["second"], expected, rtol=1e-12)
+
+
+def test_every_edge_can_have_one_direction():
+    given, found = known(PRESENT), {}
+    for direction in ("first", "second", "both"):
+        found[direction] = learner(Align(direction=direction))(given).logs
+    for edge in ("a-b", "a-c", "b-c"):
+        one, other, both = (found[direction][f"loss/{edge}"] for direction in ("first", "second", "both"))
+        assert torch.allclose(both, (one + other) / 2, rtol=1e-12)
+        assert one != other
+
+
 def test_siglip_has_a_memory_too_and_refuses_weights():
     model = learner(SigLIP(negatives=Negatives(memory=16)), ("a", "b"))
     plain = learner(SigLIP(), ("a", "b"))
@@ -135,6 +161,7 @@ CASES = {
     "siglip": (lambda: SigLIP(bias=-2.0, negatives=Negatives(memory=12)), 2, PAIR),
     "groups": (lambda: CLIP(positives="group"), 3, PAIR),
     "fastclip": (lambda: FastCLIP(slots=50), 3, PAIR),
+    "second alone": (lambda: CLIP(direction="second", negatives=Negatives(memory=12, guide="a")), 5, PAIR),
     "anchor": (lambda: Align(edges="chain", anchor="a", negatives=Negatives(memory=12)), 3, PRESENT),
 }
 """The objective, or CLIP's negatives; where the records are cut between two ranks; and who has what."""
