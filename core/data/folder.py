@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -12,6 +12,9 @@ from sensorium.contracts import Source
 from sensorium.data.splits import part_name
 from sensorium.errors import BadSample, DataError
 from sensorium.types import Record
+
+BRACED = re.compile(r"\{(\w+)\}")
+"""The name of a label in braces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class FolderSource(Source):
       `7_theo_12.wav` the labels digit 7, speaker theo and take 12. A file whose name does not fit has none of them.
     - `x.txt` beside `x.jpg` holds its captions, one a line. A file with several gives one record for each, all of one
       group: "x.jpg", "x.jpg#2", "x.jpg#3". A file without captions is a record without that field.
+    - With a `template`, a file without captions has one made of its labels: "a photo of a {class}".
 
     A record's value is the file's path relative to the folder; the value of a `.txt` file, for which `extensions`
     must ask, is its text.
@@ -46,6 +50,8 @@ class FolderSource(Source):
         extensions: the endings of files to take, such as [".jpg", ".png"]; default any but .txt and .json.
         pattern: how files are named, without folders and ending: label names in braces, anything else as it stands.
         group: the label whose value is a record's group; groups never straddle the split.
+        classes: label name to the names that its numbers 0, 1, 2 ... stand for.
+        template: the caption of a file without one, with label names in braces; a file that lacks a label gets none.
     """
 
     def __init__(
@@ -56,6 +62,8 @@ class FolderSource(Source):
         extensions: list[str] | None = None,
         pattern: str | None = None,
         group: str | None = None,
+        classes: dict[str, list[str]] | None = None,
+        template: str | None = None,
     ) -> None:
         folder = Path(path).expanduser()
         if not folder.exists():
@@ -66,8 +74,14 @@ class FolderSource(Source):
             raise DataError(f"Files and captions both go to the field '{field}'; name two different fields.")
         self._pattern, self._group = _compiled(pattern), group
         named = {"class"} if self._pattern is None else {"class", *self._pattern.groupindex}
-        if group is not None and group not in named:
-            raise DataError(f"The group '{group}' is no label of the folder's; it has: {', '.join(sorted(named))}.")
+        asked = {"group": [group] if group else [], "classes": classes or {}, "template": _braced(template or "")}
+        for option, names in asked.items():
+            if unknown := next((name for name in names if name not in named), None):
+                known = ", ".join(sorted(named))
+                raise DataError(f"The {option} '{unknown}' is no label of the folder's; it has: {known}.")
+        if template is not None and not (captions and asked["template"]):
+            raise DataError("A template needs a field, data.source.captions, and a label in braces: 'a {class}'.")
+        self._classes, self._template = classes or {}, template
         self.root = str(folder)
         self._field = field
         self._endings = None if extensions is None else {"." + e.lower().lstrip(".") for e in extensions}
@@ -85,7 +99,7 @@ class FolderSource(Source):
         tops = {file.partition("/")[0] if "/" in file else "" for file in files}
         self._split_folders = all(part_name(top) for top in tops)
         self._entries = list(self._index(chosen, set(files)))
-        self._captioned = any(entry.caption or entry.flaw for entry in self._entries)
+        self._captioned = any(entry.caption or entry.flaw for entry in self._entries) or template is not None
 
     def _takes(self, ending: str) -> bool:
         return ending not in (".txt", ".json") if self._endings is None else ending in self._endings
@@ -125,6 +139,7 @@ class FolderSource(Source):
         labels = {"class": folders[0]} if folders else {}
         if self._pattern and (fits := self._pattern.fullmatch(PurePosixPath(name).stem)):
             labels |= fits.groupdict()
+        labels |= {label: self._name(label, labels[label], name) for label in self._classes if label in labels}
         id = name if entry.number == 1 else f"{name}#{entry.number}"
         return Record(id, {}, labels, entry.split, labels.get(self._group, name) if self._group else name)
 
@@ -133,9 +148,24 @@ class FolderSource(Source):
         if entry.flaw:
             raise BadSample(entry.flaw)
         values = {self._field: self._text(entry.path) if entry.path.lower().endswith(".txt") else entry.path}
-        if self._captions is not None and entry.caption is not None:
-            values[self._captions] = entry.caption
+        caption = self._made_of(key.labels) if entry.caption is None else entry.caption
+        if self._captions is not None and caption is not None:
+            values[self._captions] = caption
         return Record(key.id, values, key.labels, key.split, key.group)
+
+    def _name(self, label: str, number: str, file: str) -> str:
+        names = self._classes[label]
+        if not number.isdecimal() or int(number) >= len(names):
+            raise DataError(
+                f"The label '{label}' of '{file}' has the value '{number}', "
+                f"but data.source.classes names {len(names)} classes, 0 to {len(names) - 1}."
+            )
+        return names[int(number)]
+
+    def _made_of(self, labels: Mapping[str, str]) -> str | None:
+        if self._template is None or not all(name in labels for name in _braced(self._template)):
+            return None
+        return BRACED.sub(lambda found: labels[found[1]], self._template)
 
     def _text(self, path: str) -> str:
         try:
@@ -154,11 +184,15 @@ def _walk(folder: Path) -> Iterator[str]:
                 yield name if within == "." else f"{within}/{name}"
 
 
+def _braced(template: str) -> list[str]:
+    return BRACED.findall(template)
+
+
 def _compiled(pattern: str | None) -> re.Pattern[str] | None:
     """Return a pattern of names in braces as a regular expression with groups of these names."""
     if pattern is None:
         return None
-    pieces = re.split(r"\{(\w+)\}", pattern)
+    pieces = BRACED.split(pattern)
     names = pieces[1::2]
     if not names or len(set(names)) < len(names) or any(not name.isidentifier() for name in names):
         raise DataError(

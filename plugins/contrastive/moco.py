@@ -43,9 +43,7 @@ class MoCo(Objective):
         super().__init__()
         self.temperature, self.momentum, self.parts, self.width, self.dim = temperature, momentum, parts, width, dim
         if negatives and negatives.guide:
-            raise RecipeError(
-                "In 'moco', no guide knows the keys of earlier batches: of negatives, leave guide out."
-            )
+            raise RecipeError("In 'moco', no guide knows the keys of earlier batches: of negatives, leave guide out.")
         self.asked_negatives = replace(negatives or Negatives(), memory=queue)
 
     def build(self, encoders):

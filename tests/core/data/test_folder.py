@@ -130,3 +130,41 @@ def test_impossible_patterns_are_named(tree):
         FolderSource(folder, pattern="{digit}_{speaker}")
     with pytest.raises(DataError, match="The group 'singer' is no label of the folder's; it has: class, digit, s"):
         FolderSource(folder, pattern="{digit}.{speaker}", group="singer")
+
+
+DIGITS = {"digit": ["zero", "one", "two"]}
+
+
+def test_a_template_makes_captions_of_labels(tree):
+    files = {"2_theo.wav": "", "0_lucas.wav": "", "0_lucas.txt": "nought", "music.wav": ""}
+    source = FolderSource(
+        tree(files), "audio", pattern="{digit}_{speaker}", classes=DIGITS, template="{speaker} says {digit}"
+    )
+    assert source.fields == ("audio", "text")
+    assert {r.id: r.values.get("text") for r in source} == {
+        "0_lucas.wav": "nought",
+        "2_theo.wav": "theo says two",
+        "music.wav": None,
+    }
+    assert [r.labels.get("digit") for r in source] == ["zero", "two", None]
+
+
+def test_a_template_of_class_folders(tree):
+    source = FolderSource(tree({"cat/a.jpg": "", "b.jpg": ""}), template="a photo of a {class}")
+    assert [r.values.get("text") for r in source] == [None, "a photo of a cat"]
+
+
+def test_impossible_templates_and_classes_are_named(tree):
+    folder = tree({"2_theo.wav": "", "3_theo.wav": "", "x_theo.wav": ""})
+    for options in ({"template": "a thing"}, {"template": "{class}", "captions": None}):
+        with pytest.raises(DataError, match=r"needs a field, data\.source\.captions, and a label in braces"):
+            FolderSource(folder, **options)
+    with pytest.raises(DataError, match="The template 'digit' is no label of the folder's; it has: class"):
+        FolderSource(folder, template="{digit}")
+    with pytest.raises(DataError, match="The classes 'digit' is no label"):
+        FolderSource(folder, classes=DIGITS)
+    source = FolderSource(folder, pattern="{digit}_{speaker}", classes=DIGITS)
+    assert source.key(0).labels["digit"] == "two"
+    for position, value in ((1, "3"), (2, "x")):
+        with pytest.raises(DataError, match=f"has the value '{value}', but .* names 3 classes, 0 to 2"):
+            source.key(position)
