@@ -10,12 +10,18 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
 
 from sensorium import collectives
 from sensorium.errors import RunError
@@ -121,16 +127,23 @@ def restore(state: dict[str, Any], learner: nn.Module, optimizer: torch.optim.Op
     Raises:
         RunError: when the checkpoint was written by another architecture.
     """
-    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    strict = StateDictOptions(full_state_dict=True, cpu_offload=True)
     try:
-        set_state_dict(
-            learner,
-            optimizer,
-            model_state_dict=state["learner"],
-            optim_state_dict=state["optimizer"],
-            options=options,
-        )
+        set_model_state_dict(learner, state["learner"], options=strict)
+        set_optimizer_state_dict(learner, optimizer, state["optimizer"], options=replace(strict, strict=False))
     except (RuntimeError, KeyError) as error:
         raise RunError(
             f"The checkpoint of step {state['step']} does not fit this recipe: {str(error).splitlines()[0]}"
         ) from error
+    _forget_unmoved(state, learner, optimizer)
+
+
+def _forget_unmoved(state: dict[str, Any], learner: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Take moments from weights that no step had moved, such as those of a locked tower: loading gave them some."""
+    moved, known = state["optimizer"]["state"].keys(), state["learner"].keys()
+    names: dict[nn.Parameter, set[str]] = {}
+    for name, parameter in learner.named_parameters(remove_duplicate=False):
+        names.setdefault(parameter, set()).add(name)
+    for parameter, of_it in names.items():
+        if of_it <= known and not of_it & moved:
+            optimizer.state.pop(parameter, None)

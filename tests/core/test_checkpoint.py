@@ -84,6 +84,22 @@ def test_another_architecture_is_refused(trained, tmp_path):
         restore(checkpoints.latest(), other, torch.optim.AdamW(other.parameters()))
 
 
+def test_a_weight_that_no_step_has_moved_comes_back_without_moments(tmp_path):
+    model = nn.ModuleDict({"still": nn.Linear(2, 2), "moving": nn.Linear(2, 2)})
+    optimizer = torch.optim.AdamW(model.parameters())
+    model["moving"](torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(1, model, optimizer, {})
+    again = nn.ModuleDict({"still": nn.Linear(2, 2), "moving": nn.Linear(2, 2)})
+    resumed = torch.optim.AdamW(again.parameters())
+    restore(checkpoints.latest(), again, resumed)
+    assert set(resumed.state) == set(again["moving"].parameters())
+    for new, old in zip(again["moving"].parameters(), model["moving"].parameters(), strict=True):
+        assert all(torch.equal(resumed.state[new][key], kept) for key, kept in optimizer.state[old].items())
+
+
 def test_averaged_weights_are_what_evaluation_uses():
     state = {"learner": {"w": 1}, "extra": {"average": {"module.w": 2, "n_averaged": 5}}}
     assert weights_of(state) == {"w": 2}

@@ -74,6 +74,42 @@ def test_without_the_checkpointed_queue_the_bits_differ(uninterrupted, tmp_path)
     assert digest(run(recipe=queue_recipe(), resume=str(tmp_path / "run"))) != uninterrupted
 
 
+def memory_recipe():
+    """Two towers with everything that negatives keep: rows of earlier batches on both sides, their ids, the ramp."""
+    return toys.pair_recipe(
+        train={"epochs": 4, "accelerator": "cpu"},
+        checkpoint={"every": 0.5, "keep": 2},
+    ) | {
+        "objective": {
+            "name": "clip",
+            "dim": 8,
+            "negatives": {"memory": 48, "mixed": 6, "hardest": 8, "beta": 0.5, "ramp": [0.1, 0.9]},
+        }
+    }
+
+
+@pytest.fixture(scope="module")
+def uninterrupted_memory(tmp_path_factory):
+    return digest(run(recipe=memory_recipe(), run_dir=str(tmp_path_factory.mktemp("memory") / "run")))
+
+
+def test_the_memory_of_negatives_resumes_bit_equal(uninterrupted_memory, tmp_path):
+    assert run(recipe=memory_recipe(), run_dir=str(tmp_path / "run"), kill_at=7).returncode == -9
+    assert digest(run(recipe=memory_recipe(), resume=str(tmp_path / "run"))) == uninterrupted_memory
+
+
+@pytest.mark.parametrize("lost", ["memories.a.rows", "memories.b.ids", "strength"])
+def test_a_memory_that_is_not_brought_back_shows_in_the_weights(uninterrupted_memory, tmp_path, lost):
+    """Negative controls: each thing that negatives keep matters to the comparison above."""
+    run(recipe=memory_recipe(), run_dir=str(tmp_path / "run"), kill_at=7)
+    for path in (tmp_path / "run" / "checkpoints").glob("*.ckpt"):
+        state = torch.load(path, weights_only=True)
+        kept = state["learner"][f"objective.negatives.{lost}"]
+        kept.copy_(torch.ones_like(kept) if kept.ndim == 2 else torch.zeros_like(kept))
+        torch.save(state, path)
+    assert digest(run(recipe=memory_recipe(), resume=str(tmp_path / "run"))) != uninterrupted_memory
+
+
 def weights(folder):
     return load_file(folder / "model" / "model.safetensors")
 

@@ -1,0 +1,134 @@
+"""`sensorium search`, `export` and `compare`, on runs of two languages, from what is typed to what is printed."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+import torch
+
+import sensorium
+from sensorium.cli.main import main
+
+WORDS = ["red", "green", "blue", "round", "square", "small", "large", "old", "new", "warm", "cold", "soft"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two runs that differ in their seed."""
+    folder = tmp_path_factory.mktemp("use")
+    pairs = [(f"{one} {other}", f"{other[::-1]} {one[::-1]}") for one in WORDS for other in WORDS]
+    with (folder / "pairs.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "said", "mirrored"), *((f"p{n}", *pair) for n, pair in enumerate(pairs))])
+    tower = {
+        "modality": {"name": "text", "vocab": 300, "length": 24},
+        "views": "plain",
+        "encoder": {"name": "transformer", "width": 32, "depth": 1, "heads": 2},
+    }
+    for seed in (0, 1):
+        recipe = {
+            "name": "mirrors",
+            "seed": seed,
+            "data": {"source": {"name": "table", "path": str(folder / "pairs.csv"), "id": "id"}, "batch": 48},
+            "modalities": {"said": tower, "mirrored": tower},
+            "objective": {"name": "clip", "dim": 16},
+            "optimizer": {"lr": 0.005},
+            "train": {"epochs": 8, "accelerator": "cpu"},
+            "log": {"tensorboard": False},
+            "evaluate": {"evaluators": {"retrieval": {"positives": "record"}}},
+        }
+        recipe["data"] |= {"workers": 0, "val": 0.0, "test": 0.2}
+        sensorium.fit(recipe, run_dir=folder / f"run-{seed}")
+    return [folder / f"run-{seed}" for seed in (0, 1)]
+
+
+@pytest.fixture
+def call(capsys):
+    """Run the program: exit code, stdout and stderr."""
+
+    def run(*words):
+        with pytest.raises(SystemExit) as left:
+            main([str(word) for word in words])
+        return left.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_search_prints_ids_and_cosines_nearest_first(runs, call):
+    code, out, _ = call("search", runs[0], "red green", "--count", 5)
+    found = [line.split() for line in out.splitlines()]
+    assert code == 0
+    assert len(found) == 5
+    scores = [float(score) for score, _ in found]
+    assert scores == sorted(scores, reverse=True)
+    assert [name for _, name in found] == [n for n, _ in sensorium.search(runs[0], "red green", count=5)]
+
+
+def test_search_takes_modalities_part_and_json(runs, call):
+    words = ["--by", "said", "--target", "said", "--part", "all", "--count", 1, "--json"]
+    code, out, _ = call("search", runs[0], "green red", *words)
+    (found,) = json.loads(out)
+    assert code == 0
+    assert found == {"id": f"p{WORDS.index('green') * len(WORDS)}", "score": pytest.approx(1.0, abs=1e-4)}
+    everywhere, on_test = (
+        len(json.loads(call("search", runs[0], "red", "--part", part, "--count", 1000, "--json")[1]))
+        for part in ("all", "test")
+    )
+    assert everywhere == len(WORDS) ** 2
+    assert 0 < on_test < everywhere / 2
+
+
+def test_search_applies_overrides_to_the_recipe(runs, call, tmp_path):
+    (tmp_path / "few.csv").write_text("id,said,mirrored\nonly,red green,neerg der\n")
+    code, out, _ = call("search", runs[0], "blue", f"data.source.path={tmp_path / 'few.csv'}", "data.test=0")
+    assert code == 0
+    assert [line.split()[1] for line in out.splitlines()] == ["only"]
+
+
+def test_search_names_what_is_not_there(runs, call):
+    code, out, err = call("search", runs[0], "red", "--target", "mirored")
+    assert code != 0
+    assert out == ""
+    assert "no modality 'mirored', did you mean 'mirrored'?" in err
+
+
+def test_export_writes_what_it_says_how_to_load(runs, call, tmp_path):
+    code, out, _ = call("export", runs[0], tmp_path / "out")
+    assert code == 0
+    first, _, lines = out.partition("\n\n")
+    assert first == f"Wrote {tmp_path / 'out'}. To load it:"
+    names = {"sensorium": sensorium, "values": ["red green"]}
+    with torch.no_grad():
+        exec(lines, names)
+    wanted = sensorium.load(runs[0]).embed(space="features", said=names["values"])["said"]
+    torch.testing.assert_close(names["features"], wanted)
+
+
+def test_export_refuses_a_full_folder_and_a_format_that_is_not_there(runs, call, tmp_path):
+    (tmp_path / "mine.txt").write_text("kept")
+    code, _, err = call("export", runs[0], tmp_path)
+    assert code != 0
+    assert "not an empty folder" in err
+    code, _, err = call("export", runs[0], tmp_path / "new", "--format", "encoder")
+    assert code != 0
+    assert "did you mean 'encoders'" in err
+
+
+def test_compare_shows_every_run_beside_chance(runs, call):
+    code, out, _ = call("compare", *runs, "--json")
+    told = json.loads(out)["retrieval"]["rows"]
+    assert code == 0
+    assert list(told) == ["chance", *map(str, runs)]
+    for run in runs:
+        kept = json.loads((run / "evaluations" / "retrieval.json").read_text())["rows"]["trained"]
+        assert told[str(run)]["figures"] == kept["figures"]
+    code, out, _ = call("compare", *runs)
+    assert code == 0
+    assert "retrieval" in out
+
+
+def test_compare_needs_two_runs(runs, call):
+    code, _, err = call("compare", runs[0])
+    assert code != 0
+    assert "two runs or more" in err
