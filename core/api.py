@@ -16,7 +16,7 @@ from sensorium import collectives
 from sensorium.assembly import Plan, make_plan
 from sensorium.checkpoint import Checkpoints, weights_of
 from sensorium.contracts import Encoder, Modality, Source
-from sensorium.distributed import build_fabric, launching_rank
+from sensorium.distributed import build_fabric, launch, launching_rank
 from sensorium.errors import Interrupted, RecipeError, RunError
 from sensorium.errors import nearest as nearest_name
 from sensorium.evaluation.columns import pair
@@ -77,7 +77,7 @@ def fit(
     fabric = build_fabric(resolved.train)
     if run is None and launching_rank() == 0:
         run = Run.create(run_dir, resolved, extensions)
-    fabric.launch()
+    launch(fabric)
     run = Run(collectives.broadcast(run.folder if run else None))  # type: ignore[arg-type]
     handler = run.log_to_file() if fabric.is_global_zero else None
     try:

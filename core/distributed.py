@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy
 from torch import nn
@@ -56,6 +58,21 @@ def build_fabric(train: Train) -> Fabric:
         strategy=strategy,
         precision=precision_of(train, accelerator),
     )
+
+
+def launch(fabric: Fabric) -> None:
+    """Start the other processes, and leave the group of all of them when this one exits.
+
+    Fabric sees to NCCL's group only. That of gloo has threads, beside which a process that ends may abort.
+    """
+    fabric.launch()
+    if dist.is_available() and dist.is_initialized():
+        atexit.register(_leave)
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def precision_of(train: Train, accelerator: str) -> Any:

@@ -16,7 +16,7 @@ from sensorium.assembly import Plan
 from sensorium.checkpoint import Checkpoints
 from sensorium.contracts import Source
 from sensorium.data.bad import BadRecords
-from sensorium.distributed import build_fabric
+from sensorium.distributed import build_fabric, launch
 from sensorium.errors import RunError
 from sensorium.learner import Learner, make_views
 from sensorium.model import Model
@@ -87,7 +87,7 @@ def replay_step(plan: Plan, source: Source, positions: np.ndarray, run: Run) -> 
     step, ranks = notes[-1]["step"], len(notes[-1]["ids"])
     state = Checkpoints(run.nonfinite, keep=1).read(str(step))
     fabric = build_fabric(plan.recipe.train.model_copy(update={"devices": 1, "nodes": 1, "strategy": "auto"}))
-    fabric.launch()
+    launch(fabric)
     learner = Model.untrained(plan, run.kept_state).load_weights(state["learner"], f"step {step}").learner
     module = fabric.setup_module(learner)
     learner.train()

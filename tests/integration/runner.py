@@ -6,6 +6,7 @@ what `toys.vectors` takes: `missing`, `endless`.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ import signal
 import sys
 
 import torch
+import torch.distributed as dist
 
 import sensorium
 from sensorium import trainer
@@ -28,7 +30,13 @@ def digest(learner: torch.nn.Module) -> str:
     return found.hexdigest()
 
 
+def tell_group() -> None:
+    """Say whether the process leaves while it still belongs to a group."""
+    print("still in a group" if dist.is_initialized() else "in no group", flush=True)
+
+
 def main(asked: dict) -> None:
+    atexit.register(tell_group)  # handlers run last to first
     take_step = trainer.take_step
 
     def interrupted(t, step, parts):

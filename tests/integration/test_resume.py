@@ -21,6 +21,8 @@ def run(launcher=(), **asked):
 
 def digest(done):
     assert done.returncode == 0, done.stderr
+    assert "in no group" in done.stdout
+    assert "still in a group" not in done.stdout
     return next(line for line in done.stdout.splitlines() if line.startswith("digest"))
 
 
