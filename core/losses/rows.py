@@ -5,6 +5,8 @@ Letters: B and N rows, D width.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -28,6 +30,11 @@ class _Unit(torch.autograd.Function):
         return through_length_(grad_ND.clone(), *ctx.saved_tensors)
 
 
+def runs(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Iterate over runs of rows, of several tensors that have as many rows each; a run is a view."""
+    return zip(*(tensor.split(RUN) for tensor in tensors), strict=True)
+
+
 def over_length(x_ND: Tensor) -> tuple[Tensor, Tensor]:
     """Return unit rows, and one over each row's length (N, 1); 0 for a zero row. For who writes its own backward."""
     length_N1 = torch.linalg.vector_norm(x_ND, dim=-1, keepdim=True)
@@ -37,7 +44,7 @@ def over_length(x_ND: Tensor) -> tuple[Tensor, Tensor]:
 
 def through_length_(grad_ND: Tensor, unit_ND: Tensor, inverse_N1: Tensor) -> Tensor:
     """Turn, in place, the gradient of unit rows into that of the rows they were made of."""
-    for grad_RD, unit_RD, inverse_R1 in zip(*(t.split(RUN) for t in (grad_ND, unit_ND, inverse_N1)), strict=True):
+    for grad_RD, unit_RD, inverse_R1 in runs(grad_ND, unit_ND, inverse_N1):
         grad_RD.sub_(unit_RD * cosines(unit_RD, grad_RD)[..., None]).mul_(inverse_R1)
     return grad_ND
 

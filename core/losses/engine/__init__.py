@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sensorium.losses.engine.dense import dense_sums
 from sensorium.losses.engine.kernels import NONE, Kernel, LogSumExp, Softplus, softplus
-from sensorium.losses.engine.sides import PairSums, Side
+from sensorium.losses.engine.sides import PairSums, Side, changed
 from sensorium.losses.engine.streamed import streamed_sums, tile_edge
 
 __all__ = ["NONE", "PairSums", "Side", "dense_sums", "log_sums", "softplus", "softplus_sums", "streamed_sums"]
@@ -87,10 +87,9 @@ def _sums(
     columns: bool,
     own_N: Tensor | None,
 ) -> PairSums:
-    rows_ND = x.rows if x.rows.dtype == torch.float64 else x.rows.float()
-    itself, x = x is y, x._replace(rows=rows_ND)
-    y = x if itself else y._replace(rows=y.rows.to(rows_ND.dtype))
-    scale = torch.as_tensor(scale, dtype=rows_ND.dtype, device=rows_ND.device)
-    bias = None if bias is None else torch.as_tensor(bias, dtype=rows_ND.dtype, device=rows_ND.device)
-    form = dense_sums if sum(sizes) <= tile_edge(x.rows.device) else streamed_sums
+    device, dtype = x.rows.device, torch.float64 if x.rows.dtype == torch.float64 else torch.float32
+    x, y = changed(x, y, lambda rows_ND: rows_ND.to(dtype))
+    scale = torch.as_tensor(scale, dtype=dtype, device=device)
+    bias = None if bias is None else torch.as_tensor(bias, dtype=dtype, device=device)
+    form = dense_sums if sum(sizes) <= tile_edge(device) else streamed_sums
     return form(kernel, x, y, sizes, scale, bias, columns, own_N)

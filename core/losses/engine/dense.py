@@ -8,8 +8,8 @@ from torch import Tensor
 
 from sensorium import collectives
 from sensorium.losses.engine.kernels import Kernel
-from sensorium.losses.engine.sides import PairSums, Side, left_out
-from sensorium.losses.rows import cosines, unit
+from sensorium.losses.engine.sides import PairSums, Side, changed, left_out, own_logits
+from sensorium.losses.rows import unit
 
 
 def dense_sums(
@@ -23,15 +23,11 @@ def dense_sums(
     own_N: Tensor | None = None,
 ) -> PairSums:
     """Return the sums of the rows of `x`, those of `y` with `columns`, and the logits of own pairs with `own_N`."""
-    itself, x = x is y, x._replace(rows=unit(x.rows))
-    y = x if itself else y._replace(rows=unit(y.rows))
+    x, y = changed(x, y, unit)
     all_y = _gathered(y) if len(sizes) > 1 else y
     logits_NM = _logits(x, all_y, scale, bias)
     out = left_out(x, all_y)
     rows_NK = kernel.whole(logits_NM, out[0])
-    own_logits = x.rows.new_zeros(0) if own_N is None else scale * cosines(x.rows, y.rows[own_N])
-    if own_N is not None and bias is not None:
-        own_logits = own_logits + bias
     if not columns:
         cols_MK = y.rows.new_zeros(len(y.rows), 0)
     elif len(sizes) == 1:  # one process: the columns of the same matrix
@@ -39,7 +35,7 @@ def dense_sums(
     else:
         all_x = _gathered(x)
         cols_MK = kernel.whole(_logits(y, all_x, scale, bias), left_out(y, all_x)[0])
-    return PairSums(rows_NK, cols_MK, own_logits)
+    return PairSums(rows_NK, cols_MK, own_logits(x, y, own_N, scale, bias))
 
 
 def _logits(x: Side, y: Side, scale: Tensor, bias: Tensor | None) -> Tensor:

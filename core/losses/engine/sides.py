@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from sensorium.losses.rows import cosines, runs
 
 
 class Side(NamedTuple):
@@ -40,6 +43,20 @@ class PairSums(NamedTuple):
     rows: Tensor
     columns: Tensor
     own: Tensor
+
+
+def changed(x: Side, y: Side, change: Callable[[Tensor], Tensor]) -> tuple[Side, Side]:
+    """Return both sides with other rows; a side contrasted with itself is changed once, and stays one side."""
+    new_x = x._replace(rows=change(x.rows))
+    return new_x, new_x if x is y else y._replace(rows=change(y.rows))
+
+
+def own_logits(x: Side, y: Side, own_N: Tensor | None, scale: Tensor, bias: Tensor | None) -> Tensor:
+    """Return (N,), the logit of each unit row of `x` with the one of `y` that `own_N` says; (0,) without it."""
+    if own_N is None:
+        return x.rows.new_zeros(0)
+    logits_N = scale * torch.cat([cosines(x_RD, y.rows[own_R]) for x_RD, own_R in runs(x.rows, own_N)])
+    return logits_N if bias is None else logits_N + bias
 
 
 def left_out(x: Side, y: Side, may_meet: bool = True) -> tuple[Tensor | None, Tensor | None]:

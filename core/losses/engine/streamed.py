@@ -16,8 +16,8 @@ from torch.autograd.function import once_differentiable
 
 from sensorium.losses.engine.kernels import Kernel, Masks, Sums
 from sensorium.losses.engine.ring import Ring
-from sensorium.losses.engine.sides import PairSums, Side, left_out, meet, spans
-from sensorium.losses.rows import cosines, over_length, through_length_
+from sensorium.losses.engine.sides import PairSums, Side, left_out, meet, own_logits, spans
+from sensorium.losses.rows import over_length, runs, through_length_
 
 CPU_TILE, GPU_TILE = 512, 4096
 """Rows and columns of a tile. On a processor the tile, 1 MB in fp32, stays in the second-level cache."""
@@ -70,10 +70,10 @@ class _Streamed(torch.autograd.Function):
                 if columns:
                     cols_MK = ring.hand_on(step, cols_MK)
                 block = Side(*coming.wait()) if coming else block
-            own_logits = _own_logits(x, y, own_N, scale, bias)
+            own = own_logits(x, y, own_N, scale, bias)
         ctx.kernel, ctx.sizes, ctx.columns, ctx.mirrored = kernel, sizes, columns, mirrored
         ctx.save_for_backward(scale, bias, own_N, rows_NK, cols_MK, units[0][1], units[-1][1], *x, *y)
-        return rows_NK, cols_MK, own_logits
+        return rows_NK, cols_MK, own
 
     @staticmethod
     @once_differentiable
@@ -103,9 +103,10 @@ class _Streamed(torch.autograd.Function):
                 if coming:
                     came = coming.wait()
                     block, columns = Side(*came[:PARTS]), Sums(*came[PARTS:])
-            for i, own_R in _own_pairs(x, own_N):
-                dx_ND[i].addcmul_(y.rows[own_R], grad_own[i, None])
-                dy_MD.index_add_(0, own_R, x.rows[i] * grad_own[i, None])
+            if own_N is not None:
+                for dx_RD, x_RD, own_R, grad_R1 in runs(dx_ND, x.rows, own_N, grad_own[:, None]):
+                    dx_RD.addcmul_(y.rows[own_R], grad_R1)
+                    dy_MD.index_add_(0, own_R, x_RD * grad_R1)
             dscale = torch.dot(x.rows.flatten(), dx_ND.flatten())  # the sum of slope times cosine
             through_length_(dx_ND.mul_(scale), x.rows, over_x_N1)
             if not together:
@@ -116,20 +117,6 @@ class _Streamed(torch.autograd.Function):
 
 def _filled(like_ND: Tensor, width: int, value: float) -> Tensor:
     return like_ND.new_full((len(like_ND), width), value)
-
-
-def _own_pairs(x: Side, own_N: Tensor | None) -> Iterator[tuple[slice, Tensor]]:
-    """Iterate over runs of rows of `x`: where they are, and which rows of `y` they belong to."""
-    edge, count = tile_edge(x.rows.device), 0 if own_N is None else len(own_N)
-    for top in range(0, count, edge):
-        i = slice(top, min(top + edge, count))
-        yield i, own_N[i]  # type: ignore[index]
-
-
-def _own_logits(x: Side, y: Side, own_N: Tensor | None, scale: Tensor, bias: Tensor | None) -> Tensor:
-    runs = [cosines(x.rows[i], y.rows[own_R]) for i, own_R in _own_pairs(x, own_N)]
-    logits = scale * torch.cat(runs) if runs else x.rows.new_zeros(0)
-    return logits if bias is None else logits + bias
 
 
 class Tile(NamedTuple):
