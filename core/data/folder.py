@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from sensorium.contracts import Source
+from sensorium.data.classes import class_name
 from sensorium.data.splits import part_name
 from sensorium.errors import BadSample, DataError
 from sensorium.types import Record
@@ -74,14 +75,18 @@ class FolderSource(Source):
             raise DataError(f"Files and captions both go to the field '{field}'; name two different fields.")
         self._pattern, self._group = _compiled(pattern), group
         named = {"class"} if self._pattern is None else {"class", *self._pattern.groupindex}
-        asked = {"group": [group] if group else [], "classes": classes or {}, "template": _braced(template or "")}
+        asked = {
+            "group": [group] if group else [],
+            "classes": classes or {},
+            "template": BRACED.findall(template or ""),
+        }
         for option, names in asked.items():
             if unknown := next((name for name in names if name not in named), None):
                 known = ", ".join(sorted(named))
                 raise DataError(f"The {option} '{unknown}' is no label of the folder's; it has: {known}.")
         if template is not None and not (captions and asked["template"]):
             raise DataError("A template needs a field, data.source.captions, and a label in braces: 'a {class}'.")
-        self._classes, self._template = classes or {}, template
+        self._classes, self._template, self._in_template = classes or {}, template, asked["template"]
         self.root = str(folder)
         self._field = field
         self._endings = None if extensions is None else {"." + e.lower().lstrip(".") for e in extensions}
@@ -153,17 +158,12 @@ class FolderSource(Source):
             values[self._captions] = caption
         return Record(key.id, values, key.labels, key.split, key.group)
 
-    def _name(self, label: str, number: str, file: str) -> str:
-        names = self._classes[label]
-        if not number.isdecimal() or int(number) >= len(names):
-            raise DataError(
-                f"The label '{label}' of '{file}' has the value '{number}', "
-                f"but data.source.classes names {len(names)} classes, 0 to {len(names) - 1}."
-            )
-        return names[int(number)]
+    def _name(self, label: str, value: str, file: str) -> str:
+        number = int(value) if value.isdecimal() else None
+        return class_name(self._classes[label], number, value, label, file)
 
     def _made_of(self, labels: Mapping[str, str]) -> str | None:
-        if self._template is None or not all(name in labels for name in _braced(self._template)):
+        if self._template is None or not all(name in labels for name in self._in_template):
             return None
         return BRACED.sub(lambda found: labels[found[1]], self._template)
 
@@ -182,10 +182,6 @@ def _walk(folder: Path) -> Iterator[str]:
         for name in sorted(files):
             if not name.startswith("."):
                 yield name if within == "." else f"{within}/{name}"
-
-
-def _braced(template: str) -> list[str]:
-    return BRACED.findall(template)
 
 
 def _compiled(pattern: str | None) -> re.Pattern[str] | None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sensorium.contracts import Source
+from sensorium.data.classes import class_name
 from sensorium.data.readers import Reader
 from sensorium.data.splits import first_duplicate, part_name
 from sensorium.errors import DataError
@@ -99,14 +100,7 @@ class TableSource(Source):
         cells = column.to_pylist()
         if name not in classes:
             return [None if cell == "" else cell for cell in cells]
-        names = classes[name]
-        for cell in cells:
-            if cell is not None and not (isinstance(cell, int) and 0 <= cell < len(names)):
-                raise DataError(
-                    f"The label '{name}' of '{self._name}' has the value {cell!r}, "
-                    f"but data.source.classes names {len(names)} classes, 0 to {len(names) - 1}."
-                )
-        return [None if cell is None else names[cell] for cell in cells]
+        return [None if c is None else class_name(classes[name], c, c, name, self._name) for c in cells]
 
     @property
     def fields(self) -> tuple[str, ...]:
