@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 
 from sensorium import BadSample, Modality
-from sensorium.errors import DataError, RecipeError
+from sensorium.errors import RecipeError
 from sensorium.modalities.audio.batch import LogMels
 from sensorium.modalities.audio.decode import read_piece, resampled
 from sensorium.modalities.audio.mels import FrontEnd
 from sensorium.modalities.audio.picture import picture
 from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.modalities.signal.fitting import readable
 
 LISTENED = 1000
 """From at most so many sounds of the train part, drawn at random, the scale of log-mels is learned."""
@@ -134,20 +135,11 @@ class AudioModality(Modality):
             DataError: when none of them can be read.
         """
         count, total, squares = 0, 0.0, 0.0
-        first: BadSample | None = None
-        for raw in _some(raws, LISTENED):
-            try:
-                example = self.decode(raw)
-            except BadSample as reason:  # counted, and named, when it is decoded
-                first = first or reason
-                continue
+        for example in readable(_some(raws, LISTENED), self.decode, "sound"):
             values_GT = self._levelled(self.collate([example])).values.double()
             count += values_GT.numel()
             total += float(values_GT.sum())
             squares += float(values_GT.square().sum())
-        if not count:
-            why = f"; the first one: {first}" if first else ""
-            raise DataError(f"The train part holds no sound that can be read{why}.")
         self._mean = total / count
         # Sounds that are all alike, such as silence, keep their unit.
         variance = squares / count - self._mean**2

@@ -12,6 +12,7 @@ from PIL import Image
 from sensorium import BadSample, Modality
 from sensorium.errors import DataError, RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.modalities.signal.fitting import readable
 from sensorium.modalities.signal.plot import plot
 from sensorium.modalities.signal.time import evenly
 from sensorium.modalities.timeseries.catch22 import catch22, require
@@ -98,21 +99,12 @@ class TimeSeriesModality(Modality):
         """
         learners: dict[int, Learner] = {}
         counts: dict[int, int] = {}
-        first: BadSample | None = None
-        for raw in raws:
-            try:
-                values_CT = self._read(raw)
-            except BadSample as reason:  # counted, and named, when it is decoded
-                first = first or reason
-                continue
+        for values_CT in readable(raws, self._read, "series"):
             channels = len(values_CT)
             if channels not in learners:
                 learners[channels], counts[channels] = LEARNERS[self.scale](channels), 0
             learners[channels].add(values_CT)
             counts[channels] += 1
-        if not counts:
-            why = f"; the first one: {first}" if first else ""
-            raise DataError(f"The train part holds no series that can be read{why}.")
         chosen = max(counts, key=counts.__getitem__) if self.channels is None else self.channels
         if 2 * counts.get(chosen, 0) <= sum(counts.values()):
             found = ", ".join(f"{count} of {channels} channels" for channels, count in sorted(counts.items())[:5])
