@@ -66,12 +66,11 @@ def launch(fabric: Fabric) -> None:
     Fabric sees to NCCL's group only. That of gloo has threads, beside which a process that ends may abort.
     """
     fabric.launch()
-    if dist.is_available() and dist.is_initialized():
-        atexit.register(_leave)
+    atexit.register(_leave)
 
 
 def _leave() -> None:
-    if dist.is_initialized():
+    if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
 
 

@@ -71,7 +71,5 @@ def test_molecules_find_their_names(tmp_path):
 
 def test_series_find_their_notes(tmp_path):
     small = "modalities.signal.encoder={name: inception, filters: 4, depth: 3}"
-    chance, trained = figures(
-        "sensor-text", noted(tmp_path), tmp_path / "run", small, "data.test=0.3", "train.steps=60"
-    )
+    chance, trained = figures("sensor-text", noted(tmp_path), tmp_path / "run", small, "data.test=0.3")
     assert trained["signal->text mrr"] > 1.5 * chance["signal->text mrr"]
