@@ -142,6 +142,11 @@ class Encoder(nn.Module, ABC):
 
     dim: int
 
+    @property
+    def token_dim(self) -> int:
+        """The width of its tokens, where it returns any: `dim`, unless pooling sets several vectors side by side."""
+        return self.dim
+
     @abstractmethod
     def forward(self, batch: Batch) -> Features:
         """Encode a batch (B examples) to features with pooled (B, D)."""

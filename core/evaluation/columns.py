@@ -39,6 +39,7 @@ class Labelled:
 
     Args:
         x_ND: float32 features of one modality.
+        rows_N: int64, which rows of the table they are.
         values: N labels, as they were recorded.
         groups: N group names.
         label: name of the label column.
@@ -46,6 +47,7 @@ class Labelled:
     """
 
     x_ND: np.ndarray
+    rows_N: np.ndarray
     values: list[Any]
     groups: list[str]
     label: str
@@ -69,6 +71,7 @@ def labelled(table: FeatureTable, label: str | None, modality: str | None) -> La
         )
     return Labelled(
         table.features[modality][rows],
+        rows,
         [values[row] for row in rows],
         [table.groups[row] for row in rows],
         label,

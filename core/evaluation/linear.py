@@ -31,6 +31,9 @@ class Linear(Classifier):
         protocol: how parts are cut: given, or a mapping such as {name: kfold, folds: 10}.
         penalties: values of C to choose from, the strongest penalty (smallest C) first; a single one is taken as is.
         steps: most L-BFGS steps.
+        within: label column, such as the speaker or the device, whose groups are each standardised by themselves first:
+            what lies in a constant of the group alone is then no feature. A record's answer then depends on the other
+            records of its group in the same part, never on their labels.
     """
 
     selection = RULE
@@ -42,13 +45,16 @@ class Linear(Classifier):
         protocol: str | dict[str, Any] = "given",
         penalties: tuple[float, ...] = PENALTIES,
         steps: int = 200,
+        within: str | None = None,
     ) -> None:
-        super().__init__(label, modality, protocol)
+        super().__init__(label, modality, protocol, within)
         self.penalties, self.steps = penalties, steps
 
     def learn(self, x_ND, y_N, groups):
         """Choose the penalty and fit."""
         self.model, self.chosen = fit_logistic(x_ND, y_N, groups, self.penalties, self.steps, self.seed)
+        if self.within is not None:
+            self.chosen.append(f"features standardised within each {self.within}")
 
     def predict(self, x_ND):
         """Return the likeliest class."""

@@ -17,16 +17,27 @@ from sklearn.metrics import f1_score, recall_score
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.columns import labelled, numbers, records
+from sensorium.evaluation.columns import Labelled, choose, labelled, numbers, records
+from sensorium.evaluation.scaling import standardised_within
 
 
 class Probe(Evaluator):
     """A probe of one modality's features for one label column."""
 
-    def __init__(self, label: str | None, modality: str | None, protocol: str | Mapping[str, Any]) -> None:
-        self.label, self.modality, self.protocol = label, modality, protocol
+    def __init__(
+        self, label: str | None, modality: str | None, protocol: str | Mapping[str, Any], within: str | None = None
+    ) -> None:
+        self.label, self.modality, self.protocol, self.within = label, modality, protocol, within
         self.chosen: list[str] = []
         self.left_out: list[str] = []
+
+    def read(self, table: FeatureTable) -> Labelled:
+        """Return the records of a part that have value and label, in the groups of `within` and standardised there."""
+        part = labelled(table, self.label, self.modality)
+        if self.within is not None:
+            names_N = table.labels[choose("label", self.within, list(table.labels))][part.rows_N]
+            part.x_ND, part.groups = standardised_within(part.x_ND, names_N), [str(name) for name in names_N]
+        return part
 
     @abstractmethod
     def learn(self, x_ND: np.ndarray, y_N: np.ndarray, groups: list[str]) -> None:
@@ -50,7 +61,7 @@ class Classifier(Probe):
 
     def fit(self, train: FeatureTable) -> None:
         """Number the classes and learn them."""
-        part = labelled(train, self.label, self.modality)
+        part = self.read(train)
         self.classes = {value: number for number, value in enumerate(sorted(set(part.values), key=str))}
         if len(self.classes) < 2:
             raise SensoriumError(
@@ -72,7 +83,7 @@ class Classifier(Probe):
         return _class_scores(y_N, np.full_like(y_N, self.commonest))
 
     def _read(self, test: FeatureTable) -> tuple[np.ndarray, np.ndarray]:
-        part = labelled(test, self.label, self.modality)
+        part = self.read(test)
         self.leave_out(part.left_out)
         codes = dict(self.classes)
         y_N = np.array([codes.setdefault(value, len(codes)) for value in part.values])
@@ -92,7 +103,7 @@ class Regressor(Probe):
 
     def fit(self, train: FeatureTable) -> None:
         """Learn the numbers."""
-        part = labelled(train, self.label, self.modality)
+        part = self.read(train)
         y_N = numbers(part)
         self.mean = float(y_N.mean())
         self.learn(part.x_ND, y_N, part.groups)
@@ -108,7 +119,7 @@ class Regressor(Probe):
         return _number_scores(y_N, np.full_like(y_N, self.mean))
 
     def _read(self, test: FeatureTable) -> tuple[np.ndarray, np.ndarray]:
-        part = labelled(test, self.label, self.modality)
+        part = self.read(test)
         self.leave_out(part.left_out)
         return part.x_ND, numbers(part)
 

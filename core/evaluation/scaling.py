@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 NOTHING = 1e-6
@@ -19,3 +20,17 @@ class Scaler(StandardScaler):
         super().fit(X, y, sample_weight)
         self.scale_[self.scale_ < NOTHING * self.scale_.max()] = 1.0
         return self
+
+
+def standardised_within(x_ND: np.ndarray, names_N: np.ndarray) -> np.ndarray:
+    """Bring the features of each group's records to mean 0 and deviation 1, for themselves.
+
+    Args:
+        x_ND: features.
+        names_N: the group of each record; records without one (None) are a group together.
+    """
+    standard_ND = np.empty_like(x_ND)
+    for name in set(names_N.tolist()):
+        rows_N = np.flatnonzero([other == name for other in names_N])
+        standard_ND[rows_N] = Scaler().fit_transform(x_ND[rows_N])
+    return standard_ND

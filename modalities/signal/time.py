@@ -79,3 +79,24 @@ def pooled(tokens_BTD: Tensor, steps_BT: Tensor, how: str) -> Tensor:
         return tokens_BTD.masked_fill(away_BT1, float("-inf")).amax(1)
     summed_BD = tokens_BTD.masked_fill(away_BT1, 0.0).sum(1, dtype=torch.promote_types(tokens_BTD.dtype, torch.float32))
     return (summed_BD / steps_BT.sum(1, keepdim=True).clamp(min=1)).to(tokens_BTD.dtype)
+
+
+def in_parts(tokens_BTD: Tensor, steps_BT: Tensor, parts: int) -> Tensor:
+    """Return the means of P parts of each row's real steps side by side, (B, P * D): each part half over the next.
+
+    A row without real steps has zeros.
+    """
+    weights_BPT = _parts(steps_BT, parts).to(tokens_BTD.dtype)
+    return (weights_BPT @ tokens_BTD.masked_fill(~steps_BT[..., None], 0.0)).flatten(1)
+
+
+def _parts(steps_BT: Tensor, parts: int) -> Tensor:
+    """Return the weights (B, P, T) of each step in each part of its row.
+
+    A weight falls from the middle of a part to nothing at the middles of its neighbours; those of a part sum to one.
+    """
+    places_BT = (steps_BT.cumsum(1) - 0.5) / steps_BT.sum(1, keepdim=True).clamp(min=1)
+    middles_P1 = (torch.arange(parts, device=steps_BT.device)[:, None] + 0.5) / parts
+    weights_BPT = (1 - parts * (places_BT[:, None] - middles_P1).abs()).clamp(min=0) + 1e-6
+    weights_BPT = weights_BPT * steps_BT[:, None]
+    return weights_BPT / weights_BPT.sum(2, keepdim=True).clamp(min=1e-6)

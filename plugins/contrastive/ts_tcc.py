@@ -49,7 +49,7 @@ class TSTCC(Objective):
 
     def build(self, encoders):
         """Make the transformer, the guesses' linear maps and the head of the contextual contrast."""
-        dim, width = encoders.single.dim, self.width
+        dim, width = encoders.single.token_dim, self.width
         self.enter, self.summary = nn.Linear(dim, width), nn.Parameter(torch.randn(1, 1, width) * 0.02)
         block = nn.TransformerEncoderLayer(width, self.heads, 4 * width, 0.0, batch_first=True, norm_first=True)
         self.blocks = nn.TransformerEncoder(block, self.depth, nn.LayerNorm(width), enable_nested_tensor=False)

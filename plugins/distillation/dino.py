@@ -49,13 +49,13 @@ class DINO(Objective):
 
     def build(self, encoders):
         """Make the head and the teacher."""
-        self.head = self.new_head(encoders, self.batch_norm)
+        self.head = self.new_head(encoders.single.dim, self.batch_norm)
         self.teacher = Teacher(encoders, head=self.head)
         self.assign = self.assignment()
 
-    def new_head(self, encoders, batch_norm):
-        """Return a head of the objective's sizes."""
-        return heads.PrototypeHead(encoders.single.dim, self.width, self.bottleneck, self.count, batch_norm)
+    def new_head(self, dim, batch_norm):
+        """Return a head of the objective's sizes for features of a width."""
+        return heads.PrototypeHead(dim, self.width, self.bottleneck, self.count, batch_norm)
 
     def assignment(self):
         """Return what turns a teacher's scores into targets."""

@@ -57,10 +57,14 @@ class DINOv2(IBOT):
         )
         self.koleo, self.batch_norm = koleo, True  # the head of views, which never sees tokens
 
+    shares_head = False
+
     def build(self, encoders):
         """Make two heads, the teacher of both, and the token that stands for hidden ones."""
         super().build(encoders)
-        self.token_head = self.new_head(encoders, batch_norm=False)  # a batch may hide a single token, or none
+        self.token_head = self.new_head(
+            encoders.single.token_dim, batch_norm=False
+        )  # a batch may hide a single token, or none
         self.teacher = Teacher(encoders, head=self.head, token_head=self.token_head)
 
     def assignment(self):

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from sensorium import Needs, Outcome, losses
+from sensorium.errors import RecipeError
 from sensorium.plugins.distillation.dino import DINO
 from sensorium.plugins.distillation.hidden import hidden_tokens
 
@@ -32,6 +33,7 @@ class IBOT(DINO):
     """
 
     needs = Needs(views=2, multicrop=True, tokens=True)
+    shares_head = True
 
     def __init__(
         self,
@@ -57,9 +59,15 @@ class IBOT(DINO):
 
     def build(self, encoders):
         """Make the head, the teacher and the token that stands for hidden ones."""
+        dim, token_dim = encoders.single.dim, encoders.single.token_dim
+        if self.shares_head and dim != token_dim:
+            raise RecipeError(
+                f"The objective 'ibot' has one head for records and their tokens, which are {dim} and {token_dim} wide "
+                "here: choose an encoder that pools tokens to their own width, or the objective 'dinov2'."
+            )
         super().build(encoders)
         self.assign_tokens = self.assignment()
-        self.mask_token = nn.Parameter(0.02 * torch.randn(encoders.single.dim))
+        self.mask_token = nn.Parameter(0.02 * torch.randn(encoders.single.token_dim))
 
     def forward(self, views, encode):
         """Predict the teacher's choices for views from other views, and for hidden tokens from what is seen."""

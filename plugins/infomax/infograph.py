@@ -30,7 +30,7 @@ class InfoGraph(Objective):
 
     def build(self, encoders):
         """Make a network for tokens and one for records."""
-        self.local, self.whole = Forward(encoders.single.dim), Forward(encoders.single.dim)
+        self.local, self.whole = Forward(encoders.single.token_dim), Forward(encoders.single.dim)
 
     def forward(self, views, encode):
         """Score every token with every record."""

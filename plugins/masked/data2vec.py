@@ -31,7 +31,7 @@ class Data2Vec(Objective):
 
     def build(self, encoders):
         """Make the mask token, the head and the teacher."""
-        dim = encoders.single.dim
+        dim = encoders.single.token_dim
         self.mask_token = nn.Parameter(torch.randn(dim) * 0.02)
         self.head = nn.Linear(dim, dim)
         self.teacher = Teacher(encoders)

@@ -39,14 +39,14 @@ class GraphMAE(Objective):
     def build(self, encoders):
         """Make mask tokens, the way from code to decoder, and the decoder."""
         encoder = encoders.single
-        self.mask_token = nn.Parameter(torch.zeros(encoder.dim))
-        self.bridge = nn.Linear(encoder.dim, encoder.dim, bias=False)
+        self.mask_token = nn.Parameter(torch.zeros(encoder.token_dim))
+        self.bridge = nn.Linear(encoder.token_dim, encoder.token_dim, bias=False)
         self.mixer = encoder.token_mixer() if hasattr(encoder, "token_mixer") else None
         if self.mixer is None:
-            self.decoder = Decoder(encoder.dim, encoder.target_dim, self.width, 1, self.heads)
+            self.decoder = Decoder(encoder.token_dim, encoder.target_dim, self.width, 1, self.heads)
         else:
-            self.second_token = nn.Parameter(torch.zeros(encoder.dim))
-            self.head = nn.Linear(encoder.dim, encoder.target_dim)
+            self.second_token = nn.Parameter(torch.zeros(encoder.token_dim))
+            self.head = nn.Linear(encoder.token_dim, encoder.target_dim)
 
     def forward(self, views, encode):
         """Hide tokens, encode all, hide their code, guess them."""

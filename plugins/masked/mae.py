@@ -27,7 +27,7 @@ class MAE(Objective):
 
     def build(self, encoders):
         """Make the decoder."""
-        dim, out = encoders.single.dim, encoders.single.target_dim
+        dim, out = encoders.single.token_dim, encoders.single.target_dim
         self.decoder = Decoder(dim, out, self.width, self.depth, self.heads)
 
     def forward(self, views, encode):

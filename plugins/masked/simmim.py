@@ -27,7 +27,7 @@ class SimMIM(Objective):
 
     def build(self, encoders):
         """Make the mask token and the head."""
-        dim, out = encoders.single.dim, encoders.single.target_dim
+        dim, out = encoders.single.token_dim, encoders.single.target_dim
         self.mask_token = nn.Parameter(torch.randn(dim) * 0.02)
         self.head = nn.Linear(dim, out)
 

@@ -57,7 +57,7 @@ class Wav2Vec2(Objective):
 
     def build(self, encoders):
         """Make the mask token, the quantiser and the head; the noise's temperature is state, and resumed as such."""
-        dim = encoders.single.dim
+        dim = encoders.single.token_dim
         self.mask_token = nn.Parameter(torch.rand(dim))
         self.quantiser = Quantiser(dim, self.groups, self.codes, self.dim)
         self.head = nn.Linear(dim, self.dim)

@@ -46,7 +46,7 @@ class JEPA(Objective):
 
     def build(self, encoders):
         """Make the predictor and the teacher."""
-        dim = encoders.single.dim
+        dim = encoders.single.token_dim
         self.grid = getattr(encoders.single, "grid", None)
         self.predictor = Decoder(dim, dim, self.width, self.depth, self.heads)
         self.teacher = Teacher(encoders)

@@ -19,7 +19,7 @@ class MaskedToken(Objective):
 
     def build(self, encoders):
         """Make the head: BERT's transform, then a linear map that scores every class."""
-        dim, classes = encoders.single.dim, encoders.single.target_dim
+        dim, classes = encoders.single.token_dim, encoders.single.target_dim
         scores = nn.Linear(dim, classes)
         nn.init.normal_(scores.weight, std=0.02)
         self.head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim), scores)

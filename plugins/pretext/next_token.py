@@ -27,7 +27,7 @@ class NextToken(Objective):
                 f"The objective 'next-token' needs a causal encoder, {type(encoders.single).__name__} looks ahead: "
                 "set the encoder's causal to true, or choose an encoder that has that option."
             )
-        self.head = nn.Linear(encoders.single.dim, encoders.single.target_dim, bias=False)
+        self.head = nn.Linear(encoders.single.token_dim, encoders.single.target_dim, bias=False)
         nn.init.normal_(self.head.weight, std=0.02)
 
     def forward(self, views, encode):

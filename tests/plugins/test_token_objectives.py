@@ -14,6 +14,7 @@ from sensorium.modalities.image.views import plain, rotation
 from sensorium.modalities.text import views as words
 from sensorium.modalities.text.encoders.transformer import Transformer
 from sensorium.modalities.text.modality import TextModality
+from sensorium.plugins.infomax.infograph import InfoGraph
 from sensorium.plugins.masked.data2vec import Data2Vec
 from sensorium.plugins.masked.mae import MAE
 from sensorium.plugins.masked.simmim import SimMIM
@@ -36,6 +37,7 @@ OBJECTIVES = {
     "masked-token": MaskedToken,
     "order": lambda: Predict(classes=6),
     "wav2vec2": lambda: Wav2Vec2(start=0.2, span=2, codes=8, dim=16, negatives=10),
+    "infograph": InfoGraph,
     "rotation": lambda: Predict(classes=4),
 }
 WORDS = {"masked-token": words.Masked, "order": words.Order, "lejepa": words.Deletion}
@@ -64,7 +66,8 @@ def sound(encoder):
 
 
 def spectrogram():
-    return sound(lambda m: SpectrogramTransformer(m, patch=(8, 4), width=32, depth=1, heads=2))
+    """Tokens that are pooled to features of twice their width."""
+    return sound(lambda m: SpectrogramTransformer(m, patch=(8, 4), width=32, depth=1, heads=2, parts=2))
 
 
 def wave():

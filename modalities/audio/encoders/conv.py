@@ -17,7 +17,7 @@ from sensorium.errors import RecipeError
 from sensorium.modalities.audio.modality import AudioModality
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.norm import StepNorm
-from sensorium.modalities.signal.time import pooled
+from sensorium.modalities.signal.time import in_parts, pooled
 
 
 class Block(nn.Module):
@@ -79,6 +79,11 @@ class Conv(Encoder):
             nn.Linear(width * bands, dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(dim, dim), nn.ReLU()
         )
 
+    @property
+    def token_dim(self) -> int:
+        """The width of a frame."""
+        return self.dim // self.parts
+
     def forward(self, batch: SignalBatch) -> Features:
         """Encode sounds, or log-mels of them, to features with one token for each 2^depth frames."""
         mels = self.modality.log_mels(batch)
@@ -93,17 +98,4 @@ class Conv(Encoder):
     def _pooled(self, tokens_BND: Tensor, steps_BN: Tensor) -> Tensor:
         if self.parts == 1:
             return pooled(tokens_BND, steps_BN, "mean") + pooled(tokens_BND, steps_BN, "max")
-        weights_BPN = _parts(steps_BN, self.parts).to(tokens_BND.dtype)
-        return (weights_BPN @ tokens_BND.masked_fill(~steps_BN[..., None], 0.0)).flatten(1)
-
-
-def _parts(steps_BN: Tensor, parts: int) -> Tensor:
-    """Return the weights (B, P, N) of each frame in each part of its sound.
-
-    A weight falls from the middle of a part to nothing at the middles of its neighbours; those of a part sum to one.
-    """
-    places_BN = (steps_BN.cumsum(1) - 0.5) / steps_BN.sum(1, keepdim=True)
-    middles_P1 = (torch.arange(parts, device=steps_BN.device)[:, None] + 0.5) / parts
-    weights_BPN = (1 - parts * (places_BN[:, None] - middles_P1).abs()).clamp(min=0) + 1e-6
-    weights_BPN = weights_BPN * steps_BN[:, None]
-    return weights_BPN / weights_BPN.sum(2, keepdim=True)
+        return in_parts(tokens_BND, steps_BN, self.parts)

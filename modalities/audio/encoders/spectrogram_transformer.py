@@ -15,7 +15,7 @@ from sensorium.errors import RecipeError
 from sensorium.modalities.audio.modality import AudioModality
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.positions import sine_cosine
-from sensorium.modalities.signal.time import pooled
+from sensorium.modalities.signal.time import in_parts, pooled
 
 
 class SpectrogramTransformer(TokenEncoder):
@@ -31,6 +31,8 @@ class SpectrogramTransformer(TokenEncoder):
         depth: number of blocks.
         heads: attention heads.
         drop_path: stochastic depth of the last block; it grows linearly from 0.
+        parts: 1 pools a sound by the mean of its tokens. More cut it into so many parts, each half over the next, whose
+            means stand side by side: features that know the order of short sounds.
         normalise_targets: reconstruction targets are patches of mean 0 and deviation 1 (He et al. 2022, section 3).
     """
 
@@ -42,6 +44,7 @@ class SpectrogramTransformer(TokenEncoder):
         depth: int = 6,
         heads: int = 3,
         drop_path: float = 0.0,
+        parts: int = 1,
         normalise_targets: bool = True,
     ) -> None:
         super().__init__()
@@ -55,7 +58,10 @@ class SpectrogramTransformer(TokenEncoder):
                 f"The width of the encoder 'spectrogram-transformer' is a multiple of 4 and of its {heads} heads; "
                 f"{width} is not."
             )
-        self.modality, self.patch, self.dim = modality, tuple(patch), width
+        if parts < 1:
+            raise RecipeError(f"The encoder 'spectrogram-transformer' pools sounds in one part at least, not {parts}.")
+        self.modality, self.patch, self.width, self.parts = modality, tuple(patch), width, parts
+        self.dim = width * parts
         self.rows, self.normalise_targets = modality.mels // patch[0], normalise_targets
         self.target_dim = modality.channels * patch[0] * patch[1]
         self.embed = nn.Linear(self.target_dim, width)
@@ -67,11 +73,16 @@ class SpectrogramTransformer(TokenEncoder):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
 
+    @property
+    def token_dim(self) -> int:
+        """The width of a token."""
+        return self.width
+
     def tokenize(self, batch: SignalBatch) -> Tokens:
         """Cut spectrograms into patches, embedded to (B, T, D); a patch with one real frame is real."""
         patches_BTP, mask_BT = self._patches(batch)
         columns = patches_BTP.shape[1] // self.rows
-        times, bands = (sine_cosine(n, self.dim // 2, batch.device) for n in (columns, self.rows))
+        times, bands = (sine_cosine(n, self.width // 2, batch.device) for n in (columns, self.rows))
         both = torch.cat([times[:, None].expand(-1, self.rows, -1), bands[None].expand(columns, -1, -1)], dim=2)
         x_BTD = self.embed(patches_BTP)
         return Tokens(x_BTD, both.flatten(0, 1)[None].to(x_BTD.dtype), mask_BT)
@@ -91,13 +102,14 @@ class SpectrogramTransformer(TokenEncoder):
         """Encode patches, or those at `keep` (B, K)."""
         x_BTD, mask_BT = tokens.x + tokens.positions, tokens.mask
         if keep is not None:
-            x_BTD, mask_BT = x_BTD.gather(1, keep[..., None].expand(-1, -1, self.dim)), mask_BT.gather(1, keep)
+            x_BTD, mask_BT = x_BTD.gather(1, keep[..., None].expand(-1, -1, self.width)), mask_BT.gather(1, keep)
         # A row of which no real token is kept attends to all it has: its features are finite, and pooled to zero.
         seen_B11T = (mask_BT | ~mask_BT.any(1, keepdim=True))[:, None, None]
         for block in self.blocks:
             x_BTD = block(x_BTD, attn_mask=seen_B11T)
         x_BTD = self.norm(x_BTD) * mask_BT[..., None]
-        return Features(pooled(x_BTD, mask_BT, "mean"), x_BTD, mask_BT)
+        pooled_BD = pooled(x_BTD, mask_BT, "mean") if self.parts == 1 else in_parts(x_BTD, mask_BT, self.parts)
+        return Features(pooled_BD, x_BTD, mask_BT)
 
     def token_targets(self, batch: SignalBatch) -> Tensor:
         """Return the log-mels of each patch, float (B, T, P): C x bands x frames, each patch normalised by default."""

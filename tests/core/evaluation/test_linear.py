@@ -60,3 +60,25 @@ def test_tells_when_steps_ran_out():
     evaluator = Linear(penalties=(10.0,), steps=1)
     evaluator.fit(blobs(60, spread=3))
     assert "logistic regression stopped after 1 steps" in evaluator.notes()
+
+
+def test_within_takes_out_what_belongs_to_a_group():
+    """Speakers whose features lie elsewhere: what was learned on some holds for another, and nobody else matters."""
+
+    def of(speakers, seed, prefix):
+        rng = np.random.default_rng(seed)
+        y = rng.integers(0, 2, 60 * len(speakers))
+        names = np.repeat(speakers, 60)
+        x = rng.normal(size=(len(y), 6)) + np.outer(2 * y, np.eye(6)[0]) + 9 * np.eye(6)[0] * names[:, None]
+        return table({"a": x}, {"y": y.tolist(), "speaker": names.tolist()}, prefix=prefix)
+
+    train, test = of([0, 1, -1, 2, -2], 0, "r"), of([5], 1, "t")
+    found = {}
+    for within in (None, "speaker"):
+        evaluator = Linear(label="y", within=within)
+        evaluator.fit(train)
+        found[within] = evaluator.measure(test)["accuracy"]
+    assert found["speaker"] > 0.75 > 0.65 > found[None]
+    assert "features standardised within each speaker" in evaluator.notes()
+    with pytest.raises(SensoriumError, match="no label 'speakr', did you mean 'speaker'"):
+        Linear(label="y", within="speakr").fit(train)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.signal.time import cropped, evenly, pooled, resampled
+from sensorium.modalities.signal.time import cropped, evenly, in_parts, pooled, resampled
 from tests.modalities.timeseries.series import batch_of, sound
 
 
@@ -56,3 +56,19 @@ def test_the_last_step_is_the_last_real_one():
     tokens, steps = torch.randn(3, 5, 2), torch.arange(5) < torch.tensor([3, 5, 1])[:, None]
     found = pooled(tokens, steps, "last")
     assert torch.equal(found, torch.stack([tokens[0, 2], tokens[1, 4], tokens[2, 0]]))
+
+
+def test_parts_know_the_order_of_real_steps():
+    steps = torch.arange(12) < torch.tensor([12, 6, 1, 0])[:, None]
+    places = torch.arange(12.0).expand(4, -1)[..., None].masked_fill(~steps[..., None], 1e6)  # padding must not count
+    middles = in_parts(places, steps, 3)
+    assert (middles[:2].diff(dim=1) > 0.2 * steps[:2].sum(1, keepdim=True)).all()
+    assert (middles[2:] == 0).all()  # one step at place 0, and none
+    torch.testing.assert_close(in_parts(torch.ones(4, 12, 2), steps, 3)[:3], torch.ones(3, 6))
+    torch.testing.assert_close(in_parts(places, steps, 1)[0, 0], places[0].mean(), atol=0.5, rtol=0)
+    wide = torch.randn(4, 12, 2, dtype=torch.float64)
+    loops = torch.zeros(3, 2, dtype=torch.float64)
+    for part in range(3):
+        shares = [max(0.0, 1 - 3 * abs((t + 0.5) / 6 - (part + 0.5) / 3)) + 1e-6 for t in range(6)]
+        loops[part] = sum(share * wide[1, t] for t, share in enumerate(shares)) / sum(shares)
+    torch.testing.assert_close(in_parts(wide, steps, 3)[1], loops.flatten(), rtol=1e-6, atol=1e-6)

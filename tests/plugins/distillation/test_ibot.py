@@ -1,10 +1,12 @@
 import pytest
 import torch
 
-from sensorium import Tokens, View, losses
+from sensorium import Features, Tokens, View, losses
+from sensorium.errors import RecipeError
+from sensorium.learner import Learner
 from sensorium.plugins.distillation.hidden import hidden_tokens
-from tests.plugins.joint_embedding import learner_of, views_of
-from tests.plugins.toy_tokens import StepBatch
+from tests.plugins.joint_embedding import OPTIONS, learner_of, objective_class, views_of
+from tests.plugins.toy_tokens import StepBatch, StepEncoder
 
 
 def masked_views(count=12, small=True):
@@ -85,3 +87,28 @@ def test_nothing_hidden_leaves_the_loss_of_views(name):
     outcome.loss.backward()
     assert outcome.logs["token_loss"] == 0
     assert all(p.grad is not None for p in learner.parameters() if p.requires_grad)
+
+
+class InHalves(StepEncoder):
+    """Pools the tokens of a record to the means of its halves."""
+
+    def __init__(self):
+        super().__init__()
+        self.width, self.dim = self.dim, 2 * self.dim
+
+    token_dim = property(lambda self: self.width)
+
+    def tokenize(self, batch):
+        tokens = super().tokenize(batch)
+        return Tokens(tokens.x, tokens.positions[..., : self.width], tokens.mask)
+
+    def encode_tokens(self, tokens, keep=None):
+        features = super().encode_tokens(tokens, keep)
+        return Features(features.tokens.unflatten(1, (2, -1)).mean(2).flatten(1), features.tokens, features.mask)
+
+
+def test_a_head_of_tokens_and_records_needs_one_width():
+    with pytest.raises(RecipeError, match=r"which are 24 and 12 wide here: .* 'dinov2'"):
+        Learner({"a": InHalves()}, objective_class("ibot")(**OPTIONS["ibot"]))
+    learner = Learner({"a": InHalves()}, objective_class("dinov2")(**OPTIONS["dinov2"]))
+    assert torch.isfinite(learner(masked_views()).loss)

@@ -2,16 +2,18 @@ import pytest
 import torch
 
 from sensorium.errors import RecipeError
-from sensorium.modalities.audio.encoders.conv import Conv, _parts
+from sensorium.modalities.audio.encoders.conv import Conv
 from sensorium.modalities.audio.encoders.spectrogram_transformer import SpectrogramTransformer
 from sensorium.modalities.audio.encoders.wav2vec2 import Wav2Vec2
 from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.modalities.signal.time import in_parts
 from tests.modalities.audio.sounds import batch_of, modality
 
 KINDS = {
     "conv": (Conv, {"width": 6, "dim": 12, "dropout": 0.0}),
     "conv-stride": (Conv, {"width": 6, "dim": 12, "dropout": 0.0, "halve": "stride", "parts": 3}),
     "transformer": (SpectrogramTransformer, {"patch": (8, 2), "width": 16, "heads": 2, "depth": 2}),
+    "transformer-parts": (SpectrogramTransformer, {"patch": (16, 2), "width": 16, "heads": 2, "depth": 1, "parts": 3}),
     "wav2vec2": (Wav2Vec2, {"width": 16, "heads": 2, "depth": 2, "features": 8}),
 }
 LENGTHS = [3000, 801, 320, 65, 1]
@@ -132,16 +134,12 @@ def test_a_frame_of_wav2vec2_sees_its_window_alone():
     assert (int(seen.min()), int(seen.max())) == (640, 1039)
 
 
-def test_parts_know_the_order():
-    steps = torch.arange(12) < torch.tensor([12, 6, 1])[:, None]
-    weights = _parts(steps, 3)
-    torch.testing.assert_close(weights.sum(2), torch.ones(3, 3))
-    assert (weights[~steps[:, None].expand(-1, 3, -1)] == 0).all()
-    middles = (weights * torch.arange(12)).sum(2) / steps.sum(1, keepdim=True)
-    assert (middles[:2].diff(dim=1) > 0.2).all()
-    encoder = built(KINDS["conv-stride"]).eval()
-    features = encoder(batch_of([3000]))
-    torch.testing.assert_close(features.pooled.view(3, 12), _parts(features.mask, 3)[0] @ features.tokens[0])
+@pytest.mark.parametrize("name", ["conv-stride", "transformer-parts"])
+def test_parts_stand_side_by_side(name):
+    encoder = built(KINDS[name]).eval()
+    features = encoder(batch_of([3000, 1200]))
+    assert features.tokens.shape[2] == encoder.token_dim == encoder.dim // encoder.parts
+    torch.testing.assert_close(features.pooled, in_parts(features.tokens, features.mask, encoder.parts))
 
 
 @pytest.mark.parametrize(
@@ -149,6 +147,7 @@ def test_parts_know_the_order():
     [
         (Conv, {"parts": 0}),
         (Conv, {"depth": 0}),
+        (SpectrogramTransformer, {"parts": 0}),
         (SpectrogramTransformer, {"patch": (5, 2)}),
         (SpectrogramTransformer, {"width": 18}),
         (Wav2Vec2, {"width": 40}),
