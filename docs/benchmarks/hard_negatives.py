@@ -38,6 +38,8 @@ from sensorium.recipe import read_recipe
 from sensorium.run import Run
 
 FIGURES = ["image->text r@1", "image->text r@10", "text->image r@1", "text->image r@10"]
+SPLIT = 1
+"""Split 0 was looked at when a memory was made to wait for the `ramp`."""
 PLAIN = "plain loop, open_clip's loss"
 KINDS: dict[str, dict[str, Any]] = {
     "clip": {},
@@ -59,7 +61,13 @@ def recipe(kind: str, seed: int, steps: int, neighbours: Path | None = None) -> 
     return {
         "name": "hard-negatives",
         "seed": seed,
-        "data": {"batch": 128, "cache": "ram", "workers": 0, "neighbours": neighbours and str(neighbours)},
+        "data": {
+            "batch": 128,
+            "cache": "ram",
+            "workers": 0,
+            "split_seed": SPLIT,
+            "neighbours": neighbours and str(neighbours),
+        },
         "modalities": {
             "image": {
                 "modality": {"name": "image", "size": 32},

@@ -1,6 +1,6 @@
 """OpenMoji pictures with names in two languages: what holes in the data cost, and what aligns without being paired.
 
-    python docs/benchmarks/three_modalities.py --steps 200
+    python docs/benchmarks/three_modalities.py --steps 200 --seeds 0 1 2
 
 Half of all values are taken out at random. `align` on every pair that is left, against `align` on the records that are
 still complete, same towers and steps; then `align` on picture-English and English-German alone, asked for
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import tempfile
 from dataclasses import replace
 from itertools import combinations
@@ -101,21 +102,25 @@ def one(row: str, seed: int, steps: int) -> dict[str, float]:
 def main() -> None:
     """Print a table; what a folder of figures holds already is not trained again."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--figures", type=Path, default=Path("three-modalities"))
     options = parser.parse_args()
     options.figures.mkdir(exist_ok=True)
-    heading = False
-    for row in ROWS:
-        file = options.figures / f"{options.seed} {row}.json"
-        if not file.exists():
-            file.write_text(json.dumps(one(row, options.seed, options.steps)))
-        figures = json.loads(file.read_text())
-        if not heading:
-            print(f"| r@10 | {' | '.join(figures)} |\n| --- |{' ---: |' * len(figures)}")
-            heading = True
-        print(f"| {row} | {' | '.join(f'{value:.3f}' for value in figures.values())} |", flush=True)
+    found: dict[str, list[dict[str, float]]] = {row: [] for row in ROWS}
+    for seed in options.seeds:
+        for row, runs in found.items():
+            file = options.figures / f"{seed} {row}.json"
+            if not file.exists():
+                file.write_text(json.dumps(one(row, seed, options.steps)))
+            runs.append(json.loads(file.read_text()))
+    names = list(found[ROWS[0]][0])
+    print(f"| r@10, mean and deviation of {len(options.seeds)} seeds | {' | '.join(names)} |")
+    print(f"| --- |{' ---: |' * len(names)}")
+    for row, runs in found.items():
+        columns = [[run[name] for run in runs] for name in names]
+        cells = [f"{statistics.mean(c):.3f} ± {statistics.stdev(c) if len(c) > 1 else 0:.3f}" for c in columns]
+        print(f"| {row} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
