@@ -67,6 +67,7 @@ def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome
     seed, rank, recipe = t.recipe.seed, t.fabric.global_rank, t.recipe.train
     set_rate(t.optimizer, rate_at(step, t.steps, t.recipe.optimizer))
     t.guard.remember()
+    t.learner.settle(t.plan.unlocking, step / t.steps)
     losses, single = [], parts
     if recipe.gradient_cache:
         outcome, single = backward_joined(t, step, parts), []

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from torch import nn
 
 from sensorium.assembly import make_plan
 from sensorium.errors import RecipeError
-from sensorium.learner import make_views
+from sensorium.learner import Learner, make_views
 from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.recipe import read_recipe
 from sensorium.types import Record, RecordBatch, keys_of
@@ -43,6 +44,23 @@ def test_a_held_tower_is_freed_from_its_end():
         assert all(p.grad is not None for p in model.encoders["b"].parameters())
         assert model.objective.log_scale.grad is not None
     assert held == {0.0: (True, True), 0.2: (True, True), 0.4: (True, False), 0.5: (True, False), 0.9: (False, False)}
+
+
+def test_layers_that_are_held_are_in_evaluation_mode():
+    encoder = nn.Sequential(
+        nn.Sequential(nn.BatchNorm1d(2), nn.Dropout()), nn.Dropout(), nn.BatchNorm1d(2), nn.Linear(2, 2)
+    )
+    encoder.dim = 2
+    model = Learner({"a": encoder, "b": toys.MLP(toys.VectorModality(2))}, CLIP()).train()
+    modes = {}
+    for progress in (0.1, 0.65, 1.0):
+        model.settle({"a": (0.2, 1.0)}, progress)
+        modes[progress] = [encoder[0][0].training, encoder[0][1].training, encoder[1].training, encoder[2].training]
+        assert all(module.training for module in model.encoders["b"].modules())
+    assert modes == {0.1: [False] * 4, 0.65: [False, False, True, True], 1.0: [True] * 4}
+    model.eval()
+    model.settle({"a": (0.2, 1.0)}, 1.0)
+    assert not any(module.training for module in encoder.modules())
 
 
 def test_a_recipe_holds_a_tower(tmp_path):

@@ -55,6 +55,15 @@ def test_weights_stay_until_the_first_share_and_all_move_after_the_second(states
     assert all(moved(states, "a", STEPS))
 
 
+def test_a_held_tower_keeps_the_statistics_of_its_batch_norm(states):
+    """The first half of the training moves those of the free tower alone, the whole of it those of both."""
+    names = {tower: f"encoders.{tower}.net.1.running_mean" for tower in "ab"}
+    first, middle, last = (states[step] for step in (min(states), STEPS // 2, STEPS))
+    assert torch.equal(first[names["a"]], middle[names["a"]])
+    assert not torch.equal(first[names["b"]], middle[names["b"]])
+    assert not torch.equal(middle[names["a"]], last[names["a"]])
+
+
 def test_the_last_weights_of_the_tower_are_free_first(states):
     found = [moved(states, "a", step) for step in sorted(states)]
     assert all(row == sorted(row) for row in found)
