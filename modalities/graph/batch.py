@@ -138,7 +138,7 @@ class GraphBatch(Batch):
 
     def padded(self, rows_N: Tensor) -> tuple[Tensor, Tensor]:
         """Return what belongs to each node graph by graph: (B, T, ...), zero beyond a graph, and mask bool (B, T)."""
-        return padded(rows_N, self.graph, self.sizes)
+        return padded(rows_N, self.sizes)
 
     def select(self, index: Tensor) -> Self:
         """Return the graphs at `index`: int64 positions (M,), each as often as it is named, or a bool mask (B,)."""
@@ -208,19 +208,17 @@ class GraphBatch(Batch):
             yield Graph(edge_index - first, x, values, edge_attr, edge_values, count)
 
 
-def padded(rows_N: Tensor, group_N: Tensor, sizes_B: Tensor) -> tuple[Tensor, Tensor]:
+def padded(rows_N: Tensor, sizes_B: Tensor) -> tuple[Tensor, Tensor]:
     """Return rows that stand group by group padded: (B, T, ...), zero beyond a group, and mask bool (B, T).
 
     Args:
         rows_N: what is padded, one row for each node (or edge).
-        group_N: int64, the graph of each row, in order.
         sizes_B: int64, how many rows each graph has.
     """
     t = int(sizes_B.max()) if len(sizes_B) else 0
-    place_N = torch.arange(len(group_N), device=group_N.device) - (sizes_B.cumsum(0) - sizes_B)[group_N]
-    out = rows_N.new_zeros(len(sizes_B) * t, *rows_N.shape[1:])
-    out[group_N * t + place_N] = rows_N
-    return out.unflatten(0, (len(sizes_B), t)), torch.arange(t, device=group_N.device) < sizes_B[:, None]
+    mask_BT = torch.arange(t, device=sizes_B.device) < sizes_B[:, None]
+    out = rows_N.new_zeros(len(sizes_B), t, *rows_N.shape[1:])
+    return out.masked_scatter(mask_BT.view(*mask_BT.shape, *[1] * (rows_N.ndim - 1)).expand_as(out), rows_N), mask_BT
 
 
 def _rows(parts: Sequence[Tensor | None], counts: Sequence[int], dtype: torch.dtype) -> Tensor:

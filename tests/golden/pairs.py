@@ -22,6 +22,8 @@ from sensorium.types import Record, RecordBatch, keys_of
 
 FOLDER = Path(__file__).parent
 STEPS, BATCH, RATE = 10, 8, 1e-3
+EPSILON, ROUNDING = 1e-3, 1e-6
+TOLERANCE = {"rel": 2e-3, "abs": 2e-4}
 SMALL = {
     "width": 16,
     "dim": 16,
@@ -135,10 +137,16 @@ def learner_and_views(objective, names, causal=False):
     return learner, views
 
 
-def losses_of(objective, names):
-    """Return the losses of the first steps."""
+def losses_of(objective, names, noise=None):
+    """Return the losses of the first steps; `noise` is the seed of a change of weights of the size of rounding."""
     learner, views = learner_and_views(objective, names)
-    optimizer = torch.optim.AdamW([p for p in learner.parameters() if p.requires_grad], lr=RATE)
+    if noise is not None:
+        rng = torch.Generator().manual_seed(noise)
+        with torch.no_grad():
+            for weight in learner.parameters():
+                weight *= 1 + ROUNDING * torch.randn(weight.shape, generator=rng)
+    # Adam's usual epsilon makes a whole step of a gradient that is nothing but rounding.
+    optimizer = torch.optim.AdamW([p for p in learner.parameters() if p.requires_grad], lr=RATE, eps=EPSILON)
     found = []
     for step in range(STEPS):
         seed_globals("golden", "step", step)

@@ -9,7 +9,20 @@ import json
 
 import torch
 
-from tests.golden.pairs import Unserved, file_of, losses_of, pairs
+from tests.golden.pairs import TOLERANCE, Unserved, file_of, losses_of, pairs
+
+NOISES = 3
+MARGIN = 0.25
+"""The share of the tolerance that a change of the size of rounding may take."""
+
+
+def steady_steps(losses: list[float], changed: list[list[float]]) -> int:
+    """Return how many of the first losses stay where they are under changes of the size of rounding."""
+    close = [
+        all(abs(other - loss) <= MARGIN * max(TOLERANCE["abs"], TOLERANCE["rel"] * abs(loss)) for other in others)
+        for loss, *others in zip(losses, *changed, strict=True)
+    ]
+    return (*close, False).index(False)
 
 
 def main() -> None:
@@ -17,9 +30,15 @@ def main() -> None:
     found: dict[str, dict[str, list[float]]] = {}
     for objective, names in pairs():
         try:
-            found.setdefault(objective, {})["+".join(names)] = losses_of(objective, names)
+            losses = losses_of(objective, names)
+            changed = [losses_of(objective, names, noise) for noise in range(NOISES)]
         except Unserved as reason:
             print(f"{objective} on {'+'.join(names)}: {reason}")
+            continue
+        steady = steady_steps(losses, changed)
+        if steady < len(losses):
+            print(f"{objective} on {'+'.join(names)}: {steady} steps, beyond which rounding decides")
+        found.setdefault(objective, {})["+".join(names)] = losses[:steady]
     for objective, losses in found.items():
         lines = ",\n".join(f"  {json.dumps(names)}: {json.dumps(values)}" for names, values in losses.items())
         file_of(objective).write_text(f"{{\n{lines}\n}}\n")

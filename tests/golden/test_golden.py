@@ -1,16 +1,15 @@
-"""A refactor must not move what an objective computes: its first ten losses on every modality stay what they were.
+"""A refactor must not move what an objective computes: its first losses on every modality stay what they were.
 
-Bits differ between processors, so losses are compared with a tolerance of two in a thousand. A sign, a factor, a
-stopped gradient or a drawn number that comes at another place moves them by far more, as the negative controls show.
+Bits differ between processors, so losses are compared with a tolerance of two in a thousand, ten of them or as many as
+a change of the size of rounding leaves in place. A sign, a factor, a stopped gradient or a drawn number that comes at
+another place moves them by far more, as the negative controls show.
 """
 
 import pytest
 import torch
 
 from sensorium import losses
-from tests.golden.pairs import FOLDER, Unserved, kept, losses_of, objectives, pairs
-
-TOLERANCE = {"rel": 2e-3, "abs": 2e-4}
+from tests.golden.pairs import FOLDER, TOLERANCE, Unserved, kept, losses_of, objectives, pairs
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +32,7 @@ def test_the_first_losses_are_what_they_were(objective, names):
             pytest.skip(str(reason))
         raise
     assert recorded is not None, "there are no recorded losses: run `make golden` and look at what it wrote"
-    assert found == pytest.approx(recorded, **TOLERANCE)
+    assert found[: len(recorded)] == pytest.approx(recorded, **TOLERANCE)
 
 
 def test_no_file_is_left_of_an_objective_that_is_gone():
@@ -51,4 +50,5 @@ def test_no_file_is_left_of_an_objective_that_is_gone():
 )
 def test_a_small_change_is_noticed(objective, loss, mutant, monkeypatch):
     monkeypatch.setattr(losses, loss, mutant(getattr(losses, loss)))
-    assert losses_of(objective, ("image",)) != pytest.approx(kept(objective)["image"], **TOLERANCE)
+    recorded = kept(objective)["image"]
+    assert losses_of(objective, ("image",))[: len(recorded)] != pytest.approx(recorded, **TOLERANCE)

@@ -43,8 +43,7 @@ class Attention(nn.Module):
             chosen_B = torch.zeros_like(sizes_B, dtype=torch.bool)
             chosen_B[graphs_M] = True
             mine_N = chosen_B[graph_N].nonzero()[:, 0]
-            turn_N = (chosen_B.cumsum(0) - 1)[graph_N[mine_N]]
-            padded_MTC, mask_MT = padded(three_NC[mine_N], turn_N, sizes_B[chosen_B])
+            padded_MTC, mask_MT = padded(three_NC[mine_N], sizes_B[chosen_B])
             q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in padded_MTC.chunk(3, dim=2))
             seen = None if mask_MT.all() else mask_MT[:, None, None, :]
             heard_MTH = F.scaled_dot_product_attention(q, k, v, seen).transpose(1, 2).flatten(2)

@@ -34,7 +34,7 @@ class Change:
     def info(self, before: GraphBatch) -> dict[str, Tensor]:
         """Return the three masks graph by graph: "nodes" and "hidden" bool (B, T), "edges" bool (B, most edges)."""
         nodes_BT, hidden_BT = before.padded(torch.stack([self.nodes_N, self.hidden_N], dim=1))[0].unbind(2)
-        edges_BE, _ = padded(self.edges_E, before.edge_graph, before.edge_sizes)
+        edges_BE, _ = padded(self.edges_E, before.edge_sizes)
         return {"nodes": nodes_BT, "edges": edges_BE, "hidden": hidden_BT}
 
 
@@ -65,19 +65,21 @@ def counts(share: float, sizes_B: Tensor, rng: torch.Generator) -> Tensor:
     return (share * sizes_B + rand(len(sizes_B), rng)).floor().long().minimum(sizes_B)
 
 
-def lowest(key_N: Tensor, group_N: Tensor, sizes_B: Tensor, count_B: Tensor) -> Tensor:
+def lowest(key_N: Tensor, sizes_B: Tensor, count_B: Tensor) -> Tensor:
     """Return which rows have one of the `count_B` smallest keys of their group, bool (N,).
 
     Args:
-        key_N: float64 from 0 to 1.
-        group_N: int64, in order.
+        key_N: float64, group by group.
         sizes_B: how many rows each group has.
         count_B: how many of them to choose.
     """
-    order_N = (group_N + key_N.clamp(0, 1 - 1e-9)).argsort()
-    rank_N = torch.empty_like(order_N)
-    rank_N[order_N] = torch.arange(len(order_N), device=order_N.device)
-    return rank_N - (sizes_B.cumsum(0) - sizes_B)[group_N] < count_B[group_N]
+    if 2 * int(count_B.sum()) > len(key_N):  # fewer are left than chosen
+        return ~lowest(-key_N, sizes_B, sizes_B - count_B)
+    key_BT, mask_BT = padded(key_N, sizes_B)
+    most = int(count_B.max()) if len(count_B) else 0
+    found_BM = key_BT.masked_fill(~mask_BT, torch.inf).topk(most, dim=1, largest=False).indices
+    chosen_BM = torch.arange(most, device=key_N.device) < count_B[:, None]
+    return torch.zeros_like(mask_BT).scatter(1, found_BM, chosen_BM)[mask_BT]
 
 
 def induced(batch: GraphBatch, keep_N: Tensor) -> Change:
@@ -91,7 +93,7 @@ def drop_nodes(batch: GraphBatch, share: float, rng: torch.Generator, rooted: bo
     if rooted:
         key_N[batch.firsts] = 0.0
     left_B = (batch.sizes - counts(share, batch.sizes, rng)).clamp(min=1)
-    return induced(batch, lowest(key_N, batch.graph, batch.sizes, left_B))
+    return induced(batch, lowest(key_N, batch.sizes, left_B))
 
 
 def change_edges(batch: GraphBatch, schema: Schema, drop: float, add: float, rng: torch.Generator) -> Change:
@@ -105,7 +107,7 @@ def change_edges(batch: GraphBatch, schema: Schema, drop: float, add: float, rng
     pairs_P, pair_E = (low_E * n + high_E).unique(return_inverse=True)
     graph_P = batch.graph[pairs_P // max(n, 1)]
     sizes_B = graph_P.bincount(minlength=len(batch))
-    gone_P = lowest(rand(len(pairs_P), rng), graph_P, sizes_B, counts(drop, sizes_B, rng))
+    gone_P = lowest(rand(len(pairs_P), rng), sizes_B, counts(drop, sizes_B, rng))
     keep_E = ~gone_P[pair_E]
     ends_2A = _strangers(batch, counts(add, sizes_B, rng), pairs_P, rng)
     made_2E = torch.cat([ends_2A, ends_2A.flip(0)], dim=1)
@@ -141,11 +143,13 @@ def _strangers(batch: GraphBatch, count_B: Tensor, pairs_P: Tensor, rng: torch.G
 
 def hide(batch: GraphBatch, schema: Schema, nodes: float, columns: float, rng: torch.Generator) -> Change:
     """Hide what a share of the nodes of each graph carry, and a share of all columns of each graph."""
-    hidden_N = lowest(rand(len(batch.x), rng), batch.graph, batch.sizes, counts(nodes, batch.sizes, rng))
+    hidden_N = lowest(rand(len(batch.x), rng), batch.sizes, counts(nodes, batch.sizes, rng))
     width = len(schema.nodes) + schema.values
-    luck_BC = rand(len(batch) * width, rng).view(len(batch), width)
-    away_NC = hidden_N[:, None] | (luck_BC < columns)[batch.graph]
-    return replace(unchanged(batch), batch=hidden(batch, schema, away_NC), hidden_N=away_NC.all(1) & hidden_N)
+    luck_BC = rand(len(batch) * width, rng).view(len(batch), width)  # drawn always: shares change no later draw
+    away_NC = hidden_N[:, None].expand(-1, width)
+    if columns:
+        away_NC = away_NC | (luck_BC < columns)[batch.graph]
+    return replace(unchanged(batch), batch=hidden(batch, schema, away_NC), hidden_N=hidden_N)
 
 
 def hidden(batch: GraphBatch, schema: Schema, away_NC: Tensor) -> GraphBatch:

@@ -314,7 +314,7 @@ class AttributeMask(ViewGenerator):
                 "with the objective graphmae or simmim."
             )
         count_B = counted(self.share, batch.sizes, rng).clamp(min=1)
-        hidden_N = lowest(rand(len(batch.x), rng), batch.graph, batch.sizes, count_B)
+        hidden_N = lowest(rand(len(batch.x), rng), batch.sizes, count_B)
         target_BT, _ = batch.padded(torch.where(hidden_N, batch.x[:, 0], -100))
         hidden_BT, real_BT = batch.padded(hidden_N)
         away_NC = hidden_N[:, None].expand(-1, len(schema.nodes) + schema.values)

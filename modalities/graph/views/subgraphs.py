@@ -59,7 +59,7 @@ def walk(batch: GraphBatch, share: float, steps: int, rng: torch.Generator, root
         met_N[at_W] = met_N[at_W].clamp(max=step)
     # Of those met in the last round some may be too many; whoever was met earlier led there, so the rest still hangs.
     key_N = (met_N + rand(len(met_N), rng)) / (steps + 2)
-    return induced(batch, lowest(key_N, batch.graph, batch.sizes, wanted_B) & (met_N <= steps))
+    return induced(batch, lowest(key_N, batch.sizes, wanted_B) & (met_N <= steps))
 
 
 def distances(batch: GraphBatch, roots_B: Tensor, most: int) -> Tensor:
