@@ -7,8 +7,8 @@
 of all recordings, of every speaker, without any label. A linear probe then learns the digits of all speakers but one
 and is measured on that one, for each in turn: on features standardised within each speaker, which the recipe asks for,
 and on features as they are. `--supervised` trains the recipe's encoder and a linear layer instead, on the labels of the
-same speakers for so many epochs, without views. `--speed` prints sounds a second of decoding and of the recipe's views,
-on one thread.
+same speakers for so many epochs, without views. `--speed` prints sounds a second of decoding and of log-mels, on
+one thread.
 """
 
 from __future__ import annotations
@@ -65,14 +65,13 @@ def supervised(plan: Plan, folder: Path, epochs: int, seed: int) -> list[float]:
 
 
 def speed(plan: Plan, folder: Path, seconds: float = 3.0) -> None:
-    """Print sounds a second of decoding files, and of making the recipe's views of a batch."""
-    modality, views = plan.modalities["audio"], plan.generators["audio"]
+    """Print sounds a second of decoding files, and of making the log-mels of a batch."""
+    modality = plan.modalities["audio"]
     files = [str(file) for file in sorted(folder.glob("*.wav"))[:: max(1, len(list(folder.glob("*.wav"))) // 256)]]
     batch = modality.collate([modality.decode(file) for file in files])
-    rng = torch.Generator().manual_seed(0)
     for name, work in (
         ("decoding", lambda: [modality.decode(file) for file in files]),
-        ("the recipe's views, log-mels included", lambda: views(batch, rng)),
+        ("log-mels", lambda: modality.log_mels(batch)),
     ):
         work()
         start, count = time.process_time(), 0
