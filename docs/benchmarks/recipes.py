@@ -1,0 +1,75 @@
+"""Every shipped recipe whose data come with a wheel, as it stands: what its first weights and its training give.
+
+    python docs/benchmarks/recipes.py --figures recipes
+
+One line for each evaluator of a recipe, with the figure named first in its table. What the folder of figures holds
+already is not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import sensorium
+from sensorium.extensions import load_extensions
+from sensorium.recipe import read_recipe
+
+SAMPLES = ("openmoji", "emoji-names", "notes", "aeon", "rdkit-samples", "stochastic-blocks", "karate")
+ROWS = ("chance", "hand-made", "untrained", "trained")
+
+
+def without_files() -> list[str]:
+    """Return the names of the recipes that read no file of the user's."""
+    registry = load_extensions().registry
+    names = [spec.name for spec in registry.specs("recipes")]
+    return [name for name in names if read_recipe(name, registry).data.source.name in SAMPLES]
+
+
+def one(name: str, seed: int) -> dict[str, object]:
+    """Train one recipe, and return its figures and CPU seconds."""
+    start = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        model = sensorium.fit(name, [f"seed={seed}", "log.tensorboard=false"], run_dir=Path(folder) / "run")
+        seconds = time.process_time() - start
+        files = sorted(model.run.evaluations.glob("*.json"))
+        tables = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
+    found = {}
+    for evaluator, table in tables.items():
+        rows = table["rows"]
+        if evaluator == "health" or "trained" not in rows:
+            continue
+        figure = next(iter(rows["trained"]["figures"]))
+        measured = {row: rows[row]["figures"][figure]["mean"] for row in rows if figure in rows[row]["figures"]}
+        found[evaluator] = {"figure": figure, "rows": measured}
+    return {"seconds": seconds, "tables": found}
+
+
+def main() -> None:
+    """Train what is not there yet, and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--recipes", nargs="+", default=without_files(), choices=without_files())
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--figures", type=Path, default=Path("recipes"))
+    asked = parser.parse_args()
+    asked.figures.mkdir(exist_ok=True)
+    print(f"| recipe | figure | {' | '.join(ROWS)} | CPU seconds |")
+    print(f"| --- | --- |{' ---: |' * (len(ROWS) + 1)}")
+    for name in asked.recipes:
+        file = asked.figures / f"{asked.seed} {name}.json"
+        if not file.exists():
+            file.write_text(json.dumps(one(name, asked.seed)))
+        found = json.loads(file.read_text())
+        for evaluator, table in found["tables"].items():
+            cells = [f"{table['rows'][row]:.3f}" if row in table["rows"] else "" for row in ROWS]
+            print(
+                f"| {name} | {evaluator}, {table['figure']} | {' | '.join(cells)} | {found['seconds']:.0f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
