@@ -38,8 +38,6 @@ from sensorium.recipe import read_recipe
 from sensorium.run import Run
 
 FIGURES = ["image->text r@1", "image->text r@10", "text->image r@1", "text->image r@10"]
-SPLIT = 1
-"""Split 0 was looked at when a memory was made to wait for the `ramp`."""
 PLAIN = "plain loop, open_clip's loss"
 KINDS: dict[str, dict[str, Any]] = {
     "clip": {},
@@ -56,7 +54,7 @@ KINDS: dict[str, dict[str, Any]] = {
 """Row to the options of `clip` beside the plain ones."""
 
 
-def recipe(kind: str, seed: int, steps: int, neighbours: Path | None = None) -> dict[str, Any]:
+def recipe(kind: str, seed: int, asked: argparse.Namespace, neighbours: Path | None = None) -> dict[str, Any]:
     """Return the recipe of one row."""
     return {
         "name": "hard-negatives",
@@ -65,7 +63,7 @@ def recipe(kind: str, seed: int, steps: int, neighbours: Path | None = None) -> 
             "batch": 128,
             "cache": "ram",
             "workers": 0,
-            "split_seed": SPLIT,
+            "split_seed": asked.split,
             "neighbours": neighbours and str(neighbours),
         },
         "modalities": {
@@ -82,9 +80,9 @@ def recipe(kind: str, seed: int, steps: int, neighbours: Path | None = None) -> 
         },
         "objective": {"name": "clip", "dim": 128, **KINDS.get(kind, {})},
         "optimizer": {"lr": 1e-3, "weight_decay": 0.1, "warmup": 0.1},
-        "train": {"steps": steps, "accelerator": "cpu"},
+        "train": {"steps": asked.steps, "accelerator": "cpu"},
         "checkpoint": {"every": 1000},
-        "log": {"every": steps},
+        "log": {"every": asked.steps},
     }
 
 
@@ -96,10 +94,10 @@ def measured(model: Model, source: Source, run: Run) -> dict[str, float]:
     ).measure(table)
 
 
-def plain_loop(source: Source, seed: int, steps: int, folder: Path) -> dict[str, float]:
+def plain_loop(source: Source, seed: int, asked: argparse.Namespace, folder: Path) -> dict[str, float]:
     """Train by a loop of one page around `ClipLoss`."""
     extensions = load_extensions()
-    resolved = read_recipe(recipe("clip", seed, steps), extensions.registry)
+    resolved = read_recipe(recipe("clip", seed, asked), extensions.registry)
     plan, run = make_plan(resolved, extensions), Run.create(folder, resolved, extensions)
     positions = Measurement(plan, source, run).parts["train"]
     values = {name: (source[int(i)].values[field] for i in positions) for name, field in plan.fields.items()}
@@ -110,19 +108,19 @@ def plain_loop(source: Source, seed: int, steps: int, folder: Path) -> dict[str,
     loader = Loader(
         source, positions, plan.fields, plan.modalities, seed=seed, batch=128, bad=bad, workers=0, cache="ram"
     )
-    for step, (records,) in enumerate(loader.batches(0, steps)):
+    for step, (records,) in enumerate(loader.batches(0, asked.steps)):
         seed_globals(seed, "step", step, 0, 0)
         views = make_views(records, plan.generators, generator(seed, "views", step, 0, 0))
         rows = [
             torch.nn.functional.normalize(learner.objective.embed(n, learner.encoders[n](v.batch).pooled), dim=1)
             for n, (v,) in views.items()
         ]
-        set_rate(optimizer, rate_at(step, steps, resolved.optimizer))
+        set_rate(optimizer, rate_at(step, asked.steps, resolved.optimizer))
         loss_of(*rows, learner.objective.log_scale.exp().squeeze()).backward()
         torch.nn.utils.clip_grad_norm_(learner.parameters(), resolved.train.clip)
         optimizer.step()
         optimizer.zero_grad()
-        learner.objective.after_step((step + 1) / steps)
+        learner.objective.after_step((step + 1) / asked.steps)
     return measured(Model(plan, learner), source, run)
 
 
@@ -145,6 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--split", type=int, default=0, help="the seed by which records are cut into parts")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
     parser.add_argument("--figures", type=Path, default=Path("hard-negatives"))
     options = parser.parse_args()
@@ -153,21 +152,21 @@ def main() -> None:
     found: dict[str, list[dict[str, float]]] = {name: [] for name in (PLAIN, *options.kinds)}
     for seed in options.seeds:
         for name, runs in found.items():
-            file = options.figures / f"{seed} {name}.json"
+            file = options.figures / f"{options.split} {seed} {name}.json"
             if not file.exists():
-                file.write_text(json.dumps(one(name, source, seed, options.steps, options.figures)))
+                file.write_text(json.dumps(one(name, source, seed, options)))
             runs.append(json.loads(file.read_text()))
     report(found)
 
 
-def one(name: str, source: Source, seed: int, steps: int, figures: Path) -> dict[str, float]:
+def one(name: str, source: Source, seed: int, asked: argparse.Namespace) -> dict[str, float]:
     """Train one row with one seed, and return its figures."""
-    mined = figures / f"{seed} neighbours.parquet"
+    mined = asked.figures / f"{asked.split} {seed} neighbours.parquet"
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "run"
         if name == PLAIN:
-            return plain_loop(source, seed, steps, home)
-        model = fit(recipe(name, seed, steps, mined if "neighbours" in name else None), source=source, run_dir=home)
+            return plain_loop(source, seed, asked, home)
+        model = fit(recipe(name, seed, asked, mined if "neighbours" in name else None), source=source, run_dir=home)
         if name == "clip":
             nearest(model, source, model.run, mined)
         return measured(model, source, model.run)
