@@ -167,3 +167,21 @@ def _of_mapping(raw: Mapping[str, Any]) -> Any:
     if not found:
         raise BadSample('a mapping that stands for a sound has "array" and "sampling_rate", or "bytes", or "path"')
     return found
+
+
+def trimmed(samples_CS: np.ndarray, rate: int, decibels: float) -> np.ndarray:
+    """Return a sound from the first to the last hundredth of a second that is not silence; of silence all.
+
+    Args:
+        samples_CS: float32 (C, S).
+        rate: samples a second.
+        decibels: how far below the loudest hundredth the power of silence lies.
+    """
+    step = max(rate // 100, 1)
+    starts_N = np.arange(0, samples_CS.shape[1], step)
+    lengths_N = np.diff(starts_N, append=samples_CS.shape[1])
+    power_N = np.add.reduceat(np.square(samples_CS, dtype=np.float64).sum(0), starts_N) / lengths_N
+    loud_N = np.flatnonzero(power_N > power_N.max() * 10 ** (-decibels / 10))
+    if not len(loud_N):
+        return samples_CS
+    return samples_CS[:, starts_N[loud_N[0]] : starts_N[loud_N[-1]] + step]
