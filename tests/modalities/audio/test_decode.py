@@ -7,7 +7,7 @@ import torch
 
 from sensorium import BadSample
 from sensorium.modalities.audio import decode
-from sensorium.modalities.audio.decode import read_piece, resampled
+from sensorium.modalities.audio.decode import read_piece, resampled, trimmed
 from tests.modalities.audio.sounds import RATE, file, wave
 
 
@@ -197,3 +197,18 @@ def test_odd_rates_make_no_giant_filter(monkeypatch):
     for rate in (44101, 191_999, 999_983):
         resampled(wave(0.01, rate), rate, 16000)
     assert max(resampler.kernel.numel() for resampler in made) < 2e8
+
+
+def test_silence_at_the_ends_is_trimmed_and_none_within():
+    sound = np.zeros((2, 8000), np.float32)
+    noise = np.random.default_rng(0).normal(size=8000).astype(np.float32)
+    sound[:, 2000:3000], sound[1, 4000:5000] = noise[:1000], noise[:1000]
+    found = trimmed(sound + 1e-3 * noise, 8000, 30.0)
+    np.testing.assert_array_equal(found, (sound + 1e-3 * noise)[:, 2000:5040][:, : found.shape[1]])
+    assert 2960 < found.shape[1] <= 3040
+    assert trimmed(sound + 1e-3 * noise, 8000, 80.0).shape == (2, 8000)  # noise is no silence then
+
+
+@pytest.mark.parametrize("sound", [np.zeros((1, 500)), np.full((1, 500), 0.3), np.ones((1, 1)), np.ones((1, 81))])
+def test_a_sound_that_is_all_alike_is_left_whole(sound):
+    assert trimmed(sound.astype(np.float32), 8000, 30.0).shape == sound.shape

@@ -137,8 +137,22 @@ def test_previews_show_waveforms_and_hidden_bands():
 
 @pytest.mark.parametrize(
     "options",
-    [{"channels": 0}, {"rate": 10}, {"seconds": 0.0}, {"seconds": None, "pieces": "random"}, {"mels": 1}],
+    [
+        {"channels": 0},
+        {"rate": 10},
+        {"seconds": 0.0},
+        {"trim": 0.0},
+        {"seconds": None, "pieces": "random"},
+        {"mels": 1},
+    ],
 )
 def test_impossible_options_are_refused(options):
     with pytest.raises(RecipeError):
         modality(**options)
+
+
+def test_trims_what_it_decodes_where_asked():
+    quiet = np.concatenate([np.zeros(800), np.sin(np.arange(1600) / 5), np.zeros(800)]).astype(np.float32)
+    assert modality(trim=30.0).decode(quiet).shape[1] < modality().decode(quiet).shape[1] == 3200
+    with pytest.raises(RecipeError, match="below the loudest, not -3"):
+        modality(trim=-3.0)
