@@ -28,7 +28,7 @@ from sensorium.assembly import Plan, make_plan
 from sensorium.extensions import load_extensions
 from sensorium.recipe import read_recipe
 
-PROTOCOL = "label: digit, protocol: {name: group, by: speaker}, penalties: [0.001]"
+PROTOCOL = "label: digit, protocol: {name: group, by: speaker}, penalties: [0.01]"
 
 
 def supervised(plan: Plan, folder: Path, epochs: int, seed: int) -> list[float]:
@@ -87,6 +87,7 @@ def main() -> None:
     parser.add_argument("recordings", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--supervised", type=int, default=0, metavar="EPOCHS")
+    parser.add_argument("--runs", type=Path, help="where runs are kept, and found when they are there")
     parser.add_argument("--speed", action="store_true")
     parser.add_argument("--set", nargs="*", default=[], help="key=value changes to the recipe")
     asked = parser.parse_args()
@@ -99,10 +100,12 @@ def main() -> None:
         print(f"supervised: {statistics.mean(means):.3f}, seeds {[round(mean, 3) for mean in means]}")
         return
     with tempfile.TemporaryDirectory() as folder:
-        runs = [f"{folder}/{seed}" for seed in range(asked.seeds)]
+        runs = [(asked.runs or Path(folder)) / str(seed) for seed in range(asked.seeds)]
         for seed, run in enumerate(runs):
+            if run.exists():
+                continue
             start = time.process_time()
-            model = sensorium.fit("spoken-digits", [*changes, f"seed={seed}", "evaluate.evaluators={}"], run_dir=run)
+            sensorium.fit("spoken-digits", [*changes, f"seed={seed}", "evaluate.evaluators={}"], run_dir=run)
             print(f"seed {seed}: {time.process_time() - start:.0f} CPU seconds", flush=True)
         for within in ("speaker", "null"):
             measured = sensorium.evaluate(
@@ -115,7 +118,7 @@ def main() -> None:
                 means = [statistics.mean(folds) for folds in zip(*row.figures["accuracy"].scores, strict=True)]
                 print(f"| {row.name} | {' | '.join(f'{mean:.3f}' for mean in means)} |", flush=True)
         if asked.speed:
-            speed(model.plan, asked.recordings)
+            speed(sensorium.load(runs[0]).plan, asked.recordings)
 
 
 if __name__ == "__main__":
