@@ -107,8 +107,8 @@ def measure(path: Path, seeds: range, rows: list[str], overrides: list[str], fig
             one = json.loads(file.read_text())
             seconds[row] = seconds.get(row, 0.0) + one["seconds"] / len(seeds)
             for name, folds in one["scores"].items():
-                title = row if name == "trained" else "untrained GIN" if name == "untrained" else name
-                if title != "untrained GIN" or row == rows[0]:  # the same first weights in every row
+                title = row if name == "trained" else name
+                if title != "untrained" or row == rows[0]:  # the same first weights in every row
                     found.setdefault(title, []).append(folds)
     classes = [source.key(i).labels["class"] for i in range(len(source))]
     chance = max(classes.count(one) for one in set(classes)) / len(classes)
