@@ -49,21 +49,17 @@ class IBOT(DINO):
         hidden: tuple[float, float] = (0.1, 0.5),
         probability: float = 0.5,
     ) -> None:
-        sizes = {
-            "width": width,
-            "bottleneck": bottleneck,
-            "batch_norm": False,
-        }  # a batch may hide a single token, or none
+        # A batch may hide a single token, or none, so there is no batch norm.
+        sizes = {"width": width, "bottleneck": bottleneck, "batch_norm": False}
         super().__init__(prototypes, large, temperature, teacher_temperature, warmup, momentum, freeze, **sizes)
         self.hidden, self.probability = hidden, probability
 
     def build(self, encoders):
         """Make the head, the teacher and the token that stands for hidden ones."""
-        dim, token_dim = encoders.single.dim, encoders.single.token_dim
-        if self.shares_head and dim != token_dim:
+        if self.shares_head and (dim := encoders.single.dim) != (token_dim := encoders.single.token_dim):
             raise RecipeError(
-                f"The objective 'ibot' has one head for records and their tokens, which are {dim} and {token_dim} wide "
-                "here: choose an encoder that pools tokens to their own width, or the objective 'dinov2'."
+                f"The one head of 'ibot' takes records and tokens, which are {dim} and {token_dim} wide here: choose "
+                "another encoder, or the objective 'dinov2', which has two."
             )
         super().build(encoders)
         self.assign_tokens = self.assignment()
@@ -83,9 +79,9 @@ class IBOT(DINO):
             taught = [encode.using(self.teacher.encoders)([view])[0] for view in large]  # each as long as its mask
         by_view, logs, scores_BK = self.match([*features, *encode(small)], taught)
         by_token = self.match_tokens(features, taught, masks)
-        logs = logs | {"view_loss": by_view.detach(), "token_loss": by_token.detach()}
-        projected = {"features": features[0].pooled.detach(), "projection": scores_BK.detach()}
-        return Outcome(by_view + by_token, logs, projected)
+        logs |= {"view_loss": by_view.detach(), "token_loss": by_token.detach()}
+        shown = {"features": features[0].pooled.detach(), "projection": scores_BK.detach()}
+        return Outcome(by_view + by_token, logs, shown)
 
     def match_tokens(self, features, taught, masks):
         """Return the loss between hidden tokens of the large views and the teacher's, a mean over those views."""

@@ -108,7 +108,7 @@ class InHalves(StepEncoder):
 
 
 def test_a_head_of_tokens_and_records_needs_one_width():
-    with pytest.raises(RecipeError, match=r"which are 24 and 12 wide here: .* 'dinov2'"):
+    with pytest.raises(RecipeError, match=r"are 24 and 12 wide here: .* 'dinov2'"):
         Learner({"a": InHalves()}, objective_class("ibot")(**OPTIONS["ibot"]))
     learner = Learner({"a": InHalves()}, objective_class("dinov2")(**OPTIONS["dinov2"]))
     assert torch.isfinite(learner(masked_views()).loss)
