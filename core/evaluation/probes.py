@@ -17,7 +17,7 @@ from sklearn.metrics import f1_score, recall_score
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.columns import Labelled, choose, labelled, numbers, records
+from sensorium.evaluation.columns import Labelled, choose, labelled, missing, numbers, records
 from sensorium.evaluation.scaling import standardised_within
 
 
@@ -31,12 +31,13 @@ class Probe(Evaluator):
         self.chosen: list[str] = []
         self.left_out: list[str] = []
 
-    def read(self, table: FeatureTable) -> Labelled:
+    def part_of(self, table: FeatureTable) -> Labelled:
         """Return the records of a part that have value and label, in the groups of `within` and standardised there."""
         part = labelled(table, self.label, self.modality)
         if self.within is not None:
-            names_N = table.labels[choose("label", self.within, list(table.labels))][part.rows_N]
-            part.x_ND, part.groups = standardised_within(part.x_ND, names_N), [str(name) for name in names_N]
+            column = table.labels[choose("label", self.within, list(table.labels))][part.rows_N]
+            part.groups = ["none" if missing(name) else f"{self.within} {name}" for name in column]
+            part.x_ND = standardised_within(part.x_ND, part.groups)
         return part
 
     @abstractmethod
@@ -61,7 +62,7 @@ class Classifier(Probe):
 
     def fit(self, train: FeatureTable) -> None:
         """Number the classes and learn them."""
-        part = self.read(train)
+        part = self.part_of(train)
         self.classes = {value: number for number, value in enumerate(sorted(set(part.values), key=str))}
         if len(self.classes) < 2:
             raise SensoriumError(
@@ -83,7 +84,7 @@ class Classifier(Probe):
         return _class_scores(y_N, np.full_like(y_N, self.commonest))
 
     def _read(self, test: FeatureTable) -> tuple[np.ndarray, np.ndarray]:
-        part = self.read(test)
+        part = self.part_of(test)
         self.leave_out(part.left_out)
         codes = dict(self.classes)
         y_N = np.array([codes.setdefault(value, len(codes)) for value in part.values])
@@ -103,7 +104,7 @@ class Regressor(Probe):
 
     def fit(self, train: FeatureTable) -> None:
         """Learn the numbers."""
-        part = self.read(train)
+        part = self.part_of(train)
         y_N = numbers(part)
         self.mean = float(y_N.mean())
         self.learn(part.x_ND, y_N, part.groups)
@@ -119,7 +120,7 @@ class Regressor(Probe):
         return _number_scores(y_N, np.full_like(y_N, self.mean))
 
     def _read(self, test: FeatureTable) -> tuple[np.ndarray, np.ndarray]:
-        part = self.read(test)
+        part = self.part_of(test)
         self.leave_out(part.left_out)
         return part.x_ND, numbers(part)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
@@ -22,15 +24,15 @@ class Scaler(StandardScaler):
         return self
 
 
-def standardised_within(x_ND: np.ndarray, names_N: np.ndarray) -> np.ndarray:
+def standardised_within(x_ND: np.ndarray, groups: Sequence[str]) -> np.ndarray:
     """Bring the features of each group's records to mean 0 and deviation 1, for themselves.
 
     Args:
         x_ND: features.
-        names_N: the group of each record; records without one (None) are a group together.
+        groups: the group of each record.
     """
     standard_ND = np.empty_like(x_ND)
-    for name in set(names_N.tolist()):
-        rows_N = np.flatnonzero([other == name for other in names_N])
-        standard_ND[rows_N] = Scaler().fit_transform(x_ND[rows_N])
+    names, group_N = np.unique(groups, return_inverse=True)
+    for group in range(len(names)):
+        standard_ND[group_N == group] = Scaler().fit_transform(x_ND[group_N == group])
     return standard_ND

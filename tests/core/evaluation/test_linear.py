@@ -80,5 +80,10 @@ def test_within_takes_out_what_belongs_to_a_group():
         found[within] = evaluator.measure(test)["accuracy"]
     assert found["speaker"] > 0.75 > 0.65 > found[None]
     assert "features standardised within each speaker" in evaluator.notes()
+    for part in (train, test):  # records without a speaker are a group together
+        part.labels["speaker"][::3] = None
+        part.labels["speaker"][1::3] = float("nan")
+    evaluator.fit(train)
+    assert 0 <= evaluator.measure(test)["accuracy"] <= 1
     with pytest.raises(SensoriumError, match="no label 'speakr', did you mean 'speaker'"):
         Linear(label="y", within="speakr").fit(train)

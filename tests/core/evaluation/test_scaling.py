@@ -34,8 +34,8 @@ def test_a_dead_unit_that_wakes_up_moves_no_answer_far(noise):
 
 def test_groups_are_standardised_by_themselves():
     rng = np.random.default_rng(2)
-    x_ND, names_N = rng.normal(size=(60, 4)), np.array(["a", None, "b"] * 20, object)
+    x_ND, names_N = rng.normal(size=(60, 4)), np.array(["a", "c", "b"] * 20)
     moved_ND = x_ND * np.where(names_N == "b", 7.0, 1.0)[:, None] + np.where(names_N == "a", 5.0, 0.0)[:, None]
-    found_ND = standardised_within(moved_ND, names_N)
-    np.testing.assert_allclose(found_ND, standardised_within(x_ND, names_N), atol=1e-9)
+    found_ND = standardised_within(moved_ND, names_N.tolist())
+    np.testing.assert_allclose(found_ND, standardised_within(x_ND, names_N.tolist()), atol=1e-9)
     np.testing.assert_allclose(found_ND[::3], StandardScaler().fit_transform(x_ND[::3]), atol=1e-9)
