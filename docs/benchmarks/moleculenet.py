@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     parser.add_argument("--runs", type=Path, help="where runs are kept, and found when they are there")
     parser.add_argument("--trees", type=int, default=500, help="of every random forest")
+    parser.add_argument("--frozen", action="store_true", help="leave fine-tuning out")
     parser.add_argument("--tuning", nargs="+", default=[], help="key=value changes for fine-tuning")
     parser.add_argument("--pretraining", nargs="+", default=[], help="key=value changes to the recipe")
     asked = parser.parse_args()
@@ -82,6 +83,8 @@ def main() -> None:
         tables = sensorium.evaluate(pretrained, None, [*changes, f"evaluate.evaluators={{{frozen}: {options}}}"])
         table = tables[frozen]
         print(line(name, "frozen", figure, table), flush=True)
+        if asked.frozen:
+            continue
         tuning = [f"finetune.task={task}", f"finetune.epochs={EPOCHS[name]}", f"finetune.seeds={asked.seeds}"]
         tuning += [f"finetune.trees={asked.trees}", *asked.tuning]
         start = time.perf_counter()
