@@ -3,6 +3,8 @@
 from sensorium import hookimpl
 
 _HOME = "sensorium.modalities.image"
+_COLOURS = {"strength": 0.3, "grey": 0.0}
+"""Kinds of emoji are told by their colours, which views therefore leave them."""
 
 sensorium_samples = {"image": f"{_HOME}.samples:pictures"}
 
@@ -14,8 +16,14 @@ sensorium_matrix = {
             "image": {
                 "modality": {"name": "image", "size": 32},
                 "views": [
-                    "simclr",
-                    {"name": "multicrop", "small_views": 4},
+                    {"name": "simclr", "scale": (0.4, 1.0), **_COLOURS},
+                    {
+                        "name": "multicrop",
+                        "small_views": 4,
+                        "large_scale": (0.5, 1.0),
+                        "small_scale": (0.2, 0.5),
+                        **_COLOURS,
+                    },
                     "plain",
                     "rotation",
                     "jigsaw",
