@@ -32,7 +32,14 @@ def matrix(
     from sensorium.matrix.run import fill
 
     show_log()
-    quiet = logging.getLogger("sensorium")
-    quiet.addFilter(lambda record: record.module in ("run", "cells") or record.levelno > logging.INFO)
-    found = fill(out, only or (), Budget(steps, seeds))
+    logger = logging.getLogger("sensorium")
+
+    def quiet(record: logging.LogRecord) -> bool:
+        return record.module in ("run", "cells") or record.levelno > logging.INFO
+
+    logger.addFilter(quiet)
+    try:
+        found = fill(out, only or (), Budget(steps, seeds))
+    finally:
+        logger.removeFilter(quiet)
     typer.echo(json.dumps(found.public(), indent=1) if as_json else found.markdown())
