@@ -62,9 +62,8 @@ class DINOv2(IBOT):
     def build(self, encoders):
         """Make two heads, the teacher of both, and the token that stands for hidden ones."""
         super().build(encoders)
-        self.token_head = self.new_head(
-            encoders.single.token_dim, batch_norm=False
-        )  # a batch may hide a single token, or none
+        # A batch may hide a single token, or none, so there is no batch norm.
+        self.token_head = self.new_head(encoders.single.token_dim, batch_norm=False)
         self.teacher = Teacher(encoders, head=self.head, token_head=self.token_head)
 
     def assignment(self):
