@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from sensorium.data.bad import BadRecords
 from sensorium.data.loader import Loader
 from sensorium.evaluation.measure import Measurement
 from sensorium.evaluation.retrieval import Retrieval
+from sensorium.evaluation.tables import Figure
 from sensorium.extensions import load_extensions
 from sensorium.learner import make_views
 from sensorium.model import Model
@@ -178,7 +178,7 @@ def report(found: dict[str, list[dict[str, float]]]) -> None:
     print(f"| --- |{' ---: |' * len(FIGURES)}")
     for name, runs in found.items():
         columns = [[run[figure] for run in runs] for figure in FIGURES]
-        cells = [f"{statistics.mean(c):.3f} ± {statistics.stdev(c) if len(c) > 1 else 0:.3f}" for c in columns]
+        cells = [str(Figure([[value] for value in column])) for column in columns]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 

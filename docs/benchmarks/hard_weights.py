@@ -19,14 +19,13 @@ import sensorium
 from sensorium.evaluation.knn import KNN
 from sensorium.evaluation.linear import Linear
 from sensorium.evaluation.measure import Measurement
+from sensorium.evaluation.tables import Figure
 
-HCL = "objective={{name: hcl, beta: {}, prior: {}, temperature: {}, width: 512, dim: 128}}"
-PLAIN = "objective={{name: simclr, temperature: {}, width: 512, dim: 128}}"
 ROWS = {
-    "plain": lambda temperature: PLAIN.format(temperature),
-    "debiased, prior .1": lambda temperature: HCL.format(0, 0.1, temperature),
-    "beta 1, prior .1": lambda temperature: HCL.format(1, 0.1, temperature),
-    "beta 6, prior .1": lambda temperature: HCL.format(6, 0.1, temperature),
+    "plain": "name: simclr",
+    "debiased, prior .1": "name: hcl, beta: 0, prior: 0.1",
+    "beta 1, prior .1": "name: hcl, beta: 1, prior: 0.1",
+    "beta 6, prior .1": "name: hcl, beta: 6, prior: 0.1",
 }
 FIGURES = {"knn": "kNN-200", "linear": "linear"}
 
@@ -37,7 +36,8 @@ def one(asked: argparse.Namespace, row: str, seed: int) -> dict[str, float]:
         *(f"data.source.splits.{part}={getattr(asked, part)}" for part in ("train", "test")),
         *("modalities.image.encoder={name: cnn, width: 16}", "data.batch=256", "data.cache=ram", "data.workers=0"),
         *("train.epochs=null", f"train.steps={asked.steps}", "train.accelerator=cpu", "evaluate.every=null"),
-        *("optimizer.lr=0.06", f"seed={seed}", "evaluate.evaluators={}", ROWS[row](asked.temperature)),
+        *("optimizer.lr=0.06", f"seed={seed}", "evaluate.evaluators={}"),
+        f"objective={{{ROWS[row]}, temperature: {asked.temperature}, width: 512, dim: 128}}",
     ]
     start = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +73,7 @@ def main() -> None:
                 file.write_text(json.dumps(one(asked, row, seed)))
             runs.append(json.loads(file.read_text()))
         columns = [[run[name] for run in runs] for name in FIGURES]
-        cells = [f"{statistics.mean(c):.3f} ± {statistics.stdev(c) if len(c) > 1 else 0:.3f}" for c in columns]
+        cells = [str(Figure([[value] for value in column])) for column in columns]
         print(f"| {row} | {' | '.join(cells)} | {statistics.mean(r['seconds'] for r in runs):.0f} |", flush=True)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import tempfile
 from dataclasses import replace
 from itertools import combinations
@@ -23,6 +22,7 @@ from sensorium.data.arrays import ArraysSource
 from sensorium.data.splits import assign_parts
 from sensorium.evaluation.measure import Measurement
 from sensorium.evaluation.retrieval import Retrieval
+from sensorium.evaluation.tables import Figure
 from sensorium.plugins.samples.openmoji import OpenMojiSource
 from sensorium.randomness import share_of
 
@@ -119,7 +119,7 @@ def main() -> None:
     print(f"| --- |{' ---: |' * len(names)}")
     for row, runs in found.items():
         columns = [[run[name] for run in runs] for name in names]
-        cells = [f"{statistics.mean(c):.3f} ± {statistics.stdev(c) if len(c) > 1 else 0:.3f}" for c in columns]
+        cells = [str(Figure([[value] for value in column])) for column in columns]
         print(f"| {row} | {' | '.join(cells)} |", flush=True)
 
 
