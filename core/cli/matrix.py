@@ -13,7 +13,9 @@ def matrix(
         list[str] | None,
         typer.Option(help="An objective, a row (predict:rotation) or a column; may be given again. Default: all."),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of each training.")] = 200,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Optimizer steps of each training. Default: what the column asks for.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each cell.")] = 1,
     out: Annotated[Path, typer.Option(help="Where cells and tables are kept; cells that are there stay.")] = Path(
         "matrix"

@@ -6,7 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -27,12 +27,16 @@ class Budget:
     """What each cell may spend.
 
     Args:
-        steps: optimizer steps of each training.
+        steps: optimizer steps of each training; None for as many as the column asks for.
         seeds: trainings of each cell.
     """
 
-    steps: int = 200
+    steps: int | None = None
     seeds: int = 1
+
+    def on(self, column: Column) -> Budget:
+        """Return the budget with the steps of a column where it names none."""
+        return replace(self, steps=self.steps or column.steps)
 
 
 @dataclass
@@ -79,7 +83,11 @@ class Cell:
 
 def settings_of(row: RowOf, column: Column, options: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
     """Return what the figures of a cell depend on, as plain JSON values."""
-    given = {"column": column.model_dump(), "objective": {"name": row.objective, **options}, "budget": asdict(budget)}
+    given = {
+        "column": column.model_dump(),
+        "objective": {"name": row.objective, **options},
+        "budget": asdict(budget.on(column)),
+    }
     return json.loads(json.dumps(given))
 
 
@@ -123,16 +131,17 @@ def recipe_of(
     row: RowOf, column: Column, choice: Mapping[str, Choice], options: Mapping[str, Any], budget: Budget
 ) -> dict[str, Any]:
     """Return the recipe of one cell, its seed aside: everything that it depends on but what it is measured on."""
+    steps = budget.on(column).steps
     return {
         "name": f"{row.objective}-matrix",
         "data": {**column.data, "val": 0.0, "workers": 0},
         "modalities": {name: chosen.tower() for name, chosen in choice.items()},
         "objective": {"name": row.objective, **options},
         "optimizer": column.optimizer,
-        "train": {"steps": budget.steps, "accelerator": "cpu"},
-        "checkpoint": {"every": float(budget.steps), "keep": 1},
+        "train": {"steps": steps, "accelerator": "cpu"},
+        "checkpoint": {"every": steps, "keep": 1},
         "evaluate": {"evaluators": {TABLE: column.evaluator.model_dump()}},
-        "log": {"tensorboard": False, "every": budget.steps, "gallery": 1},
+        "log": {"tensorboard": False, "every": steps, "gallery": 1},
     }
 
 

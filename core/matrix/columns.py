@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, PositiveInt, ValidationError
 
 from sensorium.errors import PluginError
 from sensorium.extensions import Extensions
@@ -37,6 +37,7 @@ class Column(Section):
     evaluator: Part = Field(description="what measures the features")
     figure: str = Field(description="the figure of it that cells show; larger is better")
     optimizer: dict[str, Any] = Field({}, description="the `optimizer` section of the recipes")
+    steps: PositiveInt = Field(300, description="optimizer steps of each training, when the command names none")
     requires: list[str] = Field([], description="import names of optional packages that the data needs")
 
 

@@ -15,8 +15,8 @@ sensorium_matrix = {
                 "modality": {"name": "audio", "rate": 8000, "seconds": 0.6, "mels": 32, "hop": 20.0},
                 "views": ["spectrogram", {"name": "spectrogram", "views": 6}, "plain", "permutation"],
                 "encoders": [
-                    {"name": "conv", "width": 32},
-                    {"name": "spectrogram-transformer", "width": 96, "depth": 2, "heads": 3},
+                    {"name": "conv", "width": 16, "dim": 256},
+                    {"name": "spectrogram-transformer", "width": 64, "depth": 2, "heads": 2},
                 ],
             }
         },

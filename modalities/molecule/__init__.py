@@ -9,8 +9,14 @@ _NEEDS = {"requires": ["rdkit"], "extra": "molecules"}
 sensorium_samples = {"molecule": f"{_HOME}.samples:molecules"}
 sensorium_matrix = {
     "columns/molecule": {
-        "about": "4,999 molecules of the NCI (with rdkit, BSD-3-Clause), whose polar surface area is to be told",
-        "data": {"source": "rdkit-samples", "batch": 64, "test": 0.3, "cache": "ram", "max_bad": 0.02},
+        "about": "4,999 molecules of the NCI (with rdkit, BSD-3-Clause), whose likeness to drugs (QED) is to be told",
+        "data": {
+            "source": {"name": "rdkit-samples", "label": "qed"},
+            "batch": 64,
+            "test": 0.3,
+            "cache": "ram",
+            "max_bad": 0.02,
+        },
         "modalities": {
             "molecule": {
                 "modality": {"name": "molecule", "motifs": True},
@@ -18,7 +24,7 @@ sensorium_matrix = {
                 "encoders": [{"name": "gine", "width": 64}, {"name": "gin", "width": 64}],
             }
         },
-        "evaluator": {"name": "ridge", "label": "tpsa"},
+        "evaluator": {"name": "ridge", "label": "qed"},
         "figure": "r2",
         "optimizer": {"lr": 1e-3},
         "requires": ["rdkit"],

@@ -26,14 +26,15 @@ sensorium_matrix = {
                 "modality": {"name": "text", "tokenizer": "characters", "length": 32},
                 "views": ["noisy", {"name": "noisy", "views": 6}, "plain", "masked", "order"],
                 "encoders": [
-                    {"name": "transformer", "width": 128, "depth": 2, "dropout": 0.1},
-                    {"name": "transformer", "width": 128, "depth": 2, "dropout": 0.1, "causal": True},
+                    {"name": "transformer", "width": 64, "depth": 2, "dropout": 0.0},
+                    {"name": "transformer", "width": 64, "depth": 2, "dropout": 0.0, "causal": True},
                 ],
             }
         },
         "evaluator": {"name": "knn", "label": "language"},
         "figure": "accuracy",
-        "optimizer": {"lr": 1e-3},
+        "optimizer": {"lr": 3e-3},
+        "steps": 1500,
     }
 }
 

@@ -8,8 +8,8 @@ sensorium_samples = {"timeseries": f"{_HOME}.samples:series"}
 
 sensorium_matrix = {
     "columns/timeseries": {
-        "about": "JapaneseVowels (UEA archive, Kudo et al. 1999, with aeon): 640 series of 12 channels, nine speakers",
-        "data": {"source": {"name": "aeon", "dataset": "JapaneseVowels"}, "batch": 32, "cache": "ram"},
+        "about": "OSULeaf (UCR archive, Gandhi 2002, with aeon): 442 outlines of leaves of six trees, the archive's own parts",
+        "data": {"source": {"name": "aeon", "dataset": "OSULeaf"}, "batch": 32, "cache": "ram"},
         "modalities": {
             "timeseries": {
                 "modality": {"name": "timeseries", "scale": "standard"},
@@ -21,10 +21,10 @@ sensorium_matrix = {
                     "permutation",
                 ],
                 "encoders": [
-                    {"name": "inception"},
-                    {"name": "patch-transformer", "patch": 2, "depth": 2},
-                    {"name": "patch-transformer", "patch": 2, "depth": 2, "causal": True},
-                    "dilated",
+                    {"name": "inception", "filters": 8, "depth": 3},
+                    {"name": "patch-transformer", "patch": 8, "width": 64, "depth": 2},
+                    {"name": "patch-transformer", "patch": 8, "width": 64, "depth": 2, "causal": True},
+                    {"name": "dilated", "dim": 128, "width": 32, "depth": 6},
                 ],
             }
         },

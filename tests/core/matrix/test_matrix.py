@@ -11,7 +11,7 @@ from sensorium.assembly import make_plan
 from sensorium.errors import PluginError, RecipeError
 from sensorium.extensions import load_extensions
 from sensorium.matrix import run
-from sensorium.matrix.cells import Budget, Cell, recipe_of
+from sensorium.matrix.cells import Budget, Cell, recipe_of, settings_of
 from sensorium.matrix.columns import declared_columns, declared_options
 from sensorium.matrix.fit import Misfit, choices, rows_of
 from sensorium.matrix.run import fill
@@ -101,6 +101,16 @@ def test_a_cell_is_trained_measured_kept_and_not_computed_again(tmp_path, monkey
     longer = fill(tmp_path, ["simcse", "vectors"], Budget(13), EXTENSIONS)
     assert asked[1:] == [("simcse", "vectors")]
     assert list(longer.cells) == [("simcse", "vectors")]  # cells of another budget are not mixed in
+
+
+def test_a_column_says_how_many_steps_it_is_worth():
+    column = COLUMNS["vectors"]
+    assert (Budget().on(column).steps, Budget(7, 2).on(column)) == (column.steps, Budget(7, 2))
+    row = ROWS["simcse"]
+    slow = column.model_copy(update={"steps": 1500})
+    recipe = recipe_of(row, slow, next(choices(row, slow, EXTENSIONS.registry)), {}, Budget())
+    assert recipe["train"]["steps"] == 1500
+    assert settings_of(row, slow, {}, Budget())["budget"] == {"steps": 1500, "seeds": 1}
 
 
 def test_seeds_are_trained_each_and_columns_of_pairs_take_objectives_of_pairs(tmp_path):

@@ -1,5 +1,7 @@
 """rdkit's own molecules."""
 
+import pytest
+
 from sensorium.modalities.molecule.sources.samples import RdkitSamples
 
 
@@ -10,3 +12,14 @@ def test_both_sets_are_whole_from_the_first_row():
     assert nci.key(0).labels == {"tpsa": 34.14}
     assert wehi[0].id == "WEHI-0039854"
     assert len({wehi.key(i).id for i in range(10000)}) == 10000
+
+
+def test_the_likeness_to_drugs_is_a_label():
+    from rdkit import Chem
+    from rdkit.Chem.QED import qed
+
+    likely = RdkitSamples("nci", label="qed")
+    assert likely.key(0).labels == {"qed": pytest.approx(qed(Chem.MolFromSmiles("CC1=CC(=O)C=CC1=O")))}
+    unreadable = [i for i in range(len(likely)) if not likely.key(i).labels]
+    assert 0 < len(unreadable) < 20 and likely.key(unreadable[0]).id == "NCI-2098"
+    assert all(0 < label < 1 for i in range(len(likely)) for label in likely.key(i).labels.values())
