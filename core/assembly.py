@@ -62,10 +62,16 @@ class Plan:
         """Modality name -> the shares of the training between which its encoder is freed, for those held at first."""
         return {name: tower.unlock for name, tower in self.recipe.modalities.items() if tower.unlock}
 
-    def learner(self) -> Learner:
-        """Return a learner with its first weights, which depend on the recipe's seed alone."""
+    def learner(self, fill: Callable[[dict[str, Encoder]], None] | None = None) -> Learner:
+        """Return a learner with its first weights, which depend on the recipe's seed alone.
+
+        Args:
+            fill: puts other weights into the encoders, before the objective makes teachers of them.
+        """
         seed_globals(self.recipe.seed, "weights")
         encoders = {name: make() for name, make in self.encoders.items()}
+        if fill is not None:
+            fill(encoders)
         for name, tower in self.recipe.modalities.items():
             encoders[name].requires_grad_(not tower.frozen)
         classes = next((g.classes for g in self.generators.values() if g.classes is not None), None)

@@ -34,6 +34,7 @@ from sensorium.options import options_of
 from sensorium.randomness import generator
 from sensorium.recipe.schema import Recipe
 from sensorium.run import Run
+from sensorium.start import Start
 
 log = logging.getLogger("sensorium")
 Evaluate = Callable[[Model], dict[str, float]]
@@ -201,8 +202,9 @@ def prepare(
         rank=fabric.global_rank,
         world=fabric.world_size,
     )
-    restore_modalities(plan, run, lambda name: _raws(plan, source, positions, name))
-    learner = plan.learner()
+    start = Start(recipe.train.start) if recipe.train.start is not None and not resume else None
+    restore_modalities(plan, run, lambda name: _raws(plan, source, positions, name), start)
+    learner = _learner(plan, start)
     module, optimizer, average = _on_device(fabric, learner, recipe)
     learner.train()
     steps = recipe.train.steps or max(round(recipe.train.epochs * loader.steps_per_epoch), 1)
@@ -274,16 +276,23 @@ def feed(plan: Plan, source: Source, positions: np.ndarray, **place: Any) -> tup
     return loader, negatives
 
 
-def restore_modalities(plan: Plan, run: Run, raws_of: Callable[[str], Iterator[Any]]) -> None:
-    """Let modalities learn from the train part on rank 0, once in the life of a run, and share what they learned."""
+def restore_modalities(
+    plan: Plan, run: Run, raws_of: Callable[[str], Iterator[Any]], start: Start | None = None
+) -> None:
+    """Let modalities learn from the train part on rank 0, once in the life of a run, and share what they learned.
+
+    What a modality had learned in the run that this one starts from holds here too.
+    """
     for name, modality in plan.modalities.items():
         state = None
         if collectives.rank() == 0:
             state = run.kept_state(name)
             if state is None:
-                if not modality.fitted:
-                    modality.fit(raws_of(name))
-                state = modality.state()
+                state = start.learned(name) if start is not None else None
+                if state is None:
+                    if not modality.fitted:
+                        modality.fit(raws_of(name))
+                    state = modality.state()
                 run.keep_state(name, state)
         modality.load_state(collectives.broadcast(state))
 
@@ -297,6 +306,15 @@ def _raws(plan: Plan, source: Source, positions: np.ndarray, name: str) -> Itera
             continue
         if raw is not None:
             yield raw
+
+
+def _learner(plan: Plan, start: Start | None) -> Learner:
+    """Return the learner with the weights that training begins with."""
+    if start is None:
+        return plan.learner()
+    learner = plan.learner(start.fill)
+    start.carry_on(learner, plan.recipe.objective.name)
+    return learner
 
 
 def _on_device(fabric: Fabric, learner: Learner, recipe: Recipe) -> tuple[Any, Any, AveragedModel | None]:

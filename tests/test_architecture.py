@@ -22,7 +22,8 @@ FLOORS = [
     {"contracts", "losses", "heads", "decoder", "negatives", "teacher", "collectives", "randomness"},
     {"hookspecs", "registry", "extensions", "options", "files"},
     {"recipe", "data", "learner", "gradient_cache", "optim", "distributed", "checkpoint", "assembly", "scale"},
-    {"run", "model", "monitor", "preparation", "trainer", "evaluation", "finetuning", "mining", "exporters", "testing"},
+    {"run", "model", "monitor", "start", "preparation", "trainer", "evaluation", "finetuning", "mining"}
+    | {"exporters", "testing"},
     {"api", "matrix", "cli", "__main__"},
 ]
 """Rooms of core from the ground up: a room imports those of its own floor and of the floors before it."""

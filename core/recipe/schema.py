@@ -114,6 +114,10 @@ class Train(Section):
 
     epochs: PositiveFloat | None = Field(None, description="passes over the train part; this or `steps`")
     steps: PositiveInt | None = Field(None, description="optimizer steps; this or `epochs`")
+    start: str | None = Field(
+        None,
+        description="another run's folder: its encoders, and the heads of the same objective, are where this begins",
+    )
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="the kind of device")
     devices: PositiveInt | Literal["auto"] = Field(1, description="processes on each node, one a device")
     nodes: PositiveInt = Field(1, description="machines")

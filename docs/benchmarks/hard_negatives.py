@@ -1,25 +1,29 @@
 """OpenMoji retrieval: a plain loop around open_clip's loss, our clip, and our clip with each kind of hard negative.
 
-    python docs/benchmarks/hard_negatives.py --seeds 0 1 2 --steps 200
+    python docs/benchmarks/hard_negatives.py --seeds 0 1 2 --steps 300
+    python docs/benchmarks/hard_negatives.py --seeds 0 1 2 --steps 300 --second
 
 Same towers, first weights, batches, steps and optimizer in all rows; test records are looked at once, after training.
-No base emoji straddles the parts. Right is the record itself. Options are guesses from the papers, not tuned.
+With --second every row is a second training, which begins with the model that `clip` gave the same seed. No base emoji
+straddles the parts. Right is the record itself; the last column asks whether a picture finds its name nearer than a
+wrong form of it. Options are guesses from the papers, not tuned.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import numpy as np
 import torch
 from open_clip.loss import ClipLoss
+from torch.nn.functional import normalize
 
-from sensorium import Source, fit
+from sensorium import Source, fit, load, mine
 from sensorium.api import make_plan
 from sensorium.data.arrays import in_memory
 from sensorium.data.bad import BadRecords
@@ -29,6 +33,7 @@ from sensorium.evaluation.retrieval import Retrieval
 from sensorium.evaluation.tables import Figure
 from sensorium.extensions import load_extensions
 from sensorium.learner import make_views
+from sensorium.modalities.text.captions import HardCaptions
 from sensorium.model import Model
 from sensorium.optim import build_optimizer, rate_at, set_rate
 from sensorium.plugins.samples.openmoji import OpenMojiSource
@@ -37,7 +42,7 @@ from sensorium.randomness import generator, seed_globals
 from sensorium.recipe import read_recipe
 from sensorium.run import Run
 
-FIGURES = ["image->text r@1", "image->text r@10", "text->image r@1", "text->image r@10"]
+FIGURES = ["image->text r@1", "image->text r@10", "text->image r@1", "text->image r@10", "own over wrong"]
 PLAIN = "plain loop, open_clip's loss"
 KINDS: dict[str, dict[str, Any]] = {
     "clip": {},
@@ -50,12 +55,15 @@ KINDS: dict[str, dict[str, Any]] = {
     "memory and 48 mixtures (MoCHi)": {"negatives": {"memory": 1024, "mixed": 48}},
     "wrong captions (NegCLIP)": {},
     "neighbours in one batch": {},
+    "mined names": {},
+    "guide, the names' own features": {"negatives": {"guide": "text"}},
 }
 """Row to the options of `clip` beside the plain ones."""
 
 
-def recipe(kind: str, seed: int, asked: argparse.Namespace, neighbours: Path | None = None) -> dict[str, Any]:
-    """Return the recipe of one row."""
+def recipe(kind: str, seed: int, asked: argparse.Namespace, start: Path | None = None) -> dict[str, Any]:
+    """Return the recipe of one row, which begins with the weights of `start`."""
+    mined = str(mined_file(seed, asked))
     return {
         "name": "hard-negatives",
         "seed": seed,
@@ -64,7 +72,8 @@ def recipe(kind: str, seed: int, asked: argparse.Namespace, neighbours: Path | N
             "cache": "ram",
             "workers": 0,
             "split_seed": asked.split,
-            "neighbours": neighbours and str(neighbours),
+            "neighbours": mined if "neighbours" in kind else None,
+            "negatives": mined if "mined" in kind else None,
         },
         "modalities": {
             "image": {
@@ -80,18 +89,29 @@ def recipe(kind: str, seed: int, asked: argparse.Namespace, neighbours: Path | N
         },
         "objective": {"name": "clip", "dim": 128, **KINDS.get(kind, {})},
         "optimizer": {"lr": 1e-3, "weight_decay": 0.1, "warmup": 0.1},
-        "train": {"steps": asked.steps, "accelerator": "cpu"},
-        "checkpoint": {"every": 1000},
+        "train": {"steps": asked.steps, "accelerator": "cpu", "start": start and str(start)},
+        "checkpoint": {"every": 1000, "keep": 1},
         "log": {"every": asked.steps},
     }
 
 
 def measured(model: Model, source: Source, run: Run) -> dict[str, float]:
     """Return retrieval on the test part."""
-    table = Measurement(model.plan, source, run).table(model, "test", "embedding")
-    return Retrieval("image", "text", positives="record").measure(table) | Retrieval(
-        "text", "image", positives="record"
-    ).measure(table)
+    measurement = Measurement(model.plan, source, run)
+    table = measurement.table(model, "test", "embedding")
+    found = [Retrieval(*sides, positives="record").measure(table) for sides in (("image", "text"), ("text", "image"))]
+    names = [source[int(i)].values["text"] for i in measurement.parts["test"]]
+    return found[0] | found[1] | {"own over wrong": own_over_wrong(model, table.features["image"], names)}
+
+
+def own_over_wrong(model: Model, pictures: np.ndarray, names: list[str]) -> float:
+    """Return how often a picture is nearer to its name than to a wrong form of it, as `hard-captions` makes them."""
+    text = model.plan.modalities["text"]
+    batch = text.collate([text.decode(name) for name in names])
+    views = HardCaptions(text)(batch, generator(0, "wrong forms"))
+    x_BD = normalize(torch.tensor(pictures), dim=1)
+    own_B, wrong_B = ((x_BD * normalize(model.encode("text", view.batch), dim=1)).sum(1) for view in views)
+    return float((own_B > wrong_B).float().mean())
 
 
 def plain_loop(source: Source, seed: int, asked: argparse.Namespace, folder: Path) -> dict[str, float]:
@@ -112,7 +132,7 @@ def plain_loop(source: Source, seed: int, asked: argparse.Namespace, folder: Pat
         seed_globals(seed, "step", step, 0, 0)
         views = make_views(records, plan.generators, generator(seed, "views", step, 0, 0))
         rows = [
-            torch.nn.functional.normalize(learner.objective.embed(n, learner.encoders[n](v.batch).pooled), dim=1)
+            normalize(learner.objective.embed(n, learner.encoders[n](v.batch).pooled), dim=1)
             for n, (v,) in views.items()
         ]
         set_rate(optimizer, rate_at(step, asked.steps, resolved.optimizer))
@@ -124,18 +144,19 @@ def plain_loop(source: Source, seed: int, asked: argparse.Namespace, folder: Pat
     return measured(Model(plan, learner), source, run)
 
 
-def nearest(model: Model, source: Source, run: Run, path: Path, count: int = 3) -> Path:
-    """Write, for each train picture, the records of other groups whose names the model finds nearest."""
-    table = Measurement(model.plan, source, run).table(model, "train", "embedding")
-    x, y = (torch.nn.functional.normalize(torch.tensor(table.features[n]), dim=1) for n in ("image", "text"))
-    groups = torch.tensor([hash(name) for name in table.groups])
-    found = (x @ y.T).masked_fill(groups[:, None] == groups, -2.0).topk(count, dim=1).indices.flatten().tolist()
-    pairs = {
-        "query": [table.ids[row // count] for row in range(len(found))],
-        "negative": [table.ids[row] for row in found],
-    }
-    pq.write_table(pa.table(pairs), path)
-    return path
+def mined_file(seed: int, asked: argparse.Namespace) -> Path:
+    """Return where the names are kept that a seed's `clip` took for right ones in the train part, and were not."""
+    return asked.figures / f"{asked.split} {seed} mined.parquet"
+
+
+def first_run(source: Source, seed: int, asked: argparse.Namespace) -> Path:
+    """Return the run of a seed's `clip`, trained when it is not there yet, its negatives mined."""
+    folder = asked.figures / f"{asked.split} {seed} clip"
+    if not mined_file(seed, asked).exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        fit(recipe("clip", seed, asked), source=source, run_dir=folder)
+        mine(folder, mined_file(seed, asked), query="image", target="text", source=source)
+    return folder
 
 
 def main() -> None:
@@ -144,15 +165,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--split", type=int, default=0, help="the seed by which records are cut into parts")
+    parser.add_argument("--second", action="store_true", help="go on from the model of `clip`")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
     parser.add_argument("--figures", type=Path, default=Path("hard-negatives"))
     options = parser.parse_args()
     options.figures.mkdir(exist_ok=True)
     source = in_memory(OpenMojiSource(size=32), ["image", "text"])
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in (PLAIN, *options.kinds)}
+    rows = options.kinds if options.second else (PLAIN, *options.kinds)
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in rows}
     for seed in options.seeds:
         for name, runs in found.items():
-            file = options.figures / f"{options.split} {seed} {name}.json"
+            file = options.figures / f"{options.split} {seed} {'second ' * options.second}{name}.json"
             if not file.exists():
                 file.write_text(json.dumps(one(name, source, seed, options)))
             runs.append(json.loads(file.read_text()))
@@ -161,20 +184,22 @@ def main() -> None:
 
 def one(name: str, source: Source, seed: int, asked: argparse.Namespace) -> dict[str, float]:
     """Train one row with one seed, and return its figures."""
-    mined = asked.figures / f"{asked.split} {seed} neighbours.parquet"
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "run"
         if name == PLAIN:
             return plain_loop(source, seed, asked, home)
-        model = fit(recipe(name, seed, asked, mined if "neighbours" in name else None), source=source, run_dir=home)
-        if name == "clip":
-            nearest(model, source, model.run, mined)
+        first = first_run(source, seed, asked)
+        if name == "clip" and not asked.second:
+            model = load(first)
+        else:
+            model = fit(recipe(name, seed, asked, first if asked.second else None), source=source, run_dir=home)
         return measured(model, source, model.run)
 
 
 def report(found: dict[str, list[dict[str, float]]]) -> None:
     """Print what there is so far: means, and deviations over seeds."""
-    print(f"| mean and deviation of {len(found[PLAIN])} seeds | {' | '.join(FIGURES)} |")
+    seeds = len(next(iter(found.values())))
+    print(f"| mean and deviation of {seeds} seeds | {' | '.join(FIGURES)} |")
     print(f"| --- |{' ---: |' * len(FIGURES)}")
     for name, runs in found.items():
         columns = [[run[figure] for run in runs] for figure in FIGURES]
