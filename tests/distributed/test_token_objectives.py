@@ -1,17 +1,24 @@
 """Objectives over tokens on two and four ranks: value and gradients are those of the joined batch."""
 
+from contextlib import contextmanager
+from unittest import mock
+
 import pytest
 import torch
 
+from sensorium.learner import Learner
 from sensorium.plugins.infomax.infograph import InfoGraph
 from sensorium.plugins.masked.data2vec import Data2Vec
 from sensorium.plugins.masked.graphmae import GraphMAE
 from sensorium.plugins.masked.mae import MAE
 from sensorium.plugins.masked.simmim import SimMIM
+from sensorium.plugins.masked.wav2vec2 import Wav2Vec2
+from sensorium.plugins.predictive.jepa import JEPA
 from sensorium.plugins.pretext.masked_token import MaskedToken
+from sensorium.plugins.pretext.next_token import NextToken
 from sensorium.plugins.pretext.predict import Predict
 from tests.distributed.ranks import on_ranks
-from tests.plugins.toy_token_modality import CHANNELS, LENGTH, learner_of, sequences, view_of
+from tests.plugins.toy_token_modality import CHANNELS, LENGTH, SequenceEncoder, sequences, view_of
 
 SMALL = {"width": 16, "depth": 1, "heads": 2}
 OBJECTIVES = {
@@ -22,12 +29,15 @@ OBJECTIVES = {
     "infograph": InfoGraph,
     "masked-token": MaskedToken,
     "predict": lambda: Predict(classes=CHANNELS),
+    "next-token": NextToken,
+    "jepa": lambda: JEPA(**SMALL),
+    "wav2vec2": lambda: Wav2Vec2(negatives=6, codes=5, dim=8),
 }
 LENGTHS, CUTS = (12, 7, 2, 9, 5), {1: [5], 2: [4, 1], 4: [2, 1, 1, 1]}
 
 
 def view(name, start, stop):
-    """Some of five records, the tokens that are hidden given; ranks hide from 1 to dozens."""
+    """Some of five records, the tokens that are hidden given; each rank has another number of them."""
     batch, rows = sequences(LENGTHS, dtype=torch.float64), torch.arange(start, stop)
     mask_BT = (torch.rand(5, LENGTH, generator=torch.Generator().manual_seed(1)) < 0.5) & batch.mask
     mask_BT[:, 0], mask_BT[:, 1] = True, False
@@ -40,11 +50,29 @@ def view(name, start, stop):
 
 def results(name, start, stop):
     """Return the loss and the gradients of some of the records."""
-    learner = learner_of(OBJECTIVES[name](), classes=name == "masked-token")
-    learner.double().train()
-    loss = learner({"toy": [view(name, start, stop)]}).loss
+    torch.manual_seed(0)
+    encoder = SequenceEncoder(classes=name == "masked-token")
+    encoder.causal = True  # next-token asks for it; what it costs to look ahead is no question of ranks
+    learner = Learner({"toy": encoder}, OBJECTIVES[name]()).double().train()
+    if name == "wav2vec2":
+        learner.objective.quantiser.eval()  # no Gumbel noise, which is drawn for each hidden token
+    seen = view(name, start, stop)
+    with draws_of(start, stop):
+        loss = learner({"toy": [seen]}).loss
     loss.backward()
     return loss.detach(), {n: p.grad for n, p in learner.named_parameters() if p.requires_grad}
+
+
+@contextmanager
+def draws_of(start, stop):
+    """Let each record have its own draws, whatever rank it is on: blocks of JEPA, distractors of wav2vec 2.0."""
+    draw, rng = torch.rand, torch.Generator().manual_seed(2)
+
+    def rand(*shape, **_):
+        return draw(len(LENGTHS), LENGTH, *shape[2:], generator=rng)[start:stop, : shape[1]]
+
+    with mock.patch.multiple(torch, rand=rand, rand_like=lambda like, **_: rand(*like.shape)):
+        yield
 
 
 def one_rank(rank, world):
