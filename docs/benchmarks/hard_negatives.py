@@ -12,14 +12,15 @@ wrong form of it. Options are guesses from the papers, not tuned.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from kept import kept
 from open_clip.loss import ClipLoss
 from torch.nn.functional import normalize
 
@@ -169,16 +170,13 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
     parser.add_argument("--figures", type=Path, default=Path("hard-negatives"))
     options = parser.parse_args()
-    options.figures.mkdir(exist_ok=True)
     source = in_memory(OpenMojiSource(size=32), ["image", "text"])
     rows = options.kinds if options.second else (PLAIN, *options.kinds)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in rows}
     for seed in options.seeds:
         for name, runs in found.items():
             file = options.figures / f"{options.split} {seed} {'second ' * options.second}{name}.json"
-            if not file.exists():
-                file.write_text(json.dumps(one(name, source, seed, options)))
-            runs.append(json.loads(file.read_text()))
+            runs.append(kept(file, partial(one, name, source, seed, options)))
     report(found)
 
 

@@ -9,11 +9,13 @@ loss differs. Prints kNN-200 and linear accuracy; what the folder of figures hol
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+
+from kept import kept
 
 import sensorium
 from sensorium.evaluation.knn import KNN
@@ -62,16 +64,12 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--figures", type=Path, default=Path("hard-weights"))
     asked = parser.parse_args()
-    asked.figures.mkdir(exist_ok=True)
     print(f"| {len(asked.seeds)} seeds | {' | '.join(FIGURES.values())} | CPU seconds a seed |")
     print("| --- | ---: | ---: | ---: |")
     for row in asked.rows:
         runs = []
         for seed in asked.seeds:
-            file = asked.figures / f"{seed} {row} {asked.temperature}.json"
-            if not file.exists():
-                file.write_text(json.dumps(one(asked, row, seed)))
-            runs.append(json.loads(file.read_text()))
+            runs.append(kept(asked.figures / f"{seed} {row} {asked.temperature}.json", partial(one, asked, row, seed)))
         columns = [[run[name] for run in runs] for name in FIGURES]
         cells = [str(Figure([[value] for value in column])) for column in columns]
         print(f"| {row} | {' | '.join(cells)} | {statistics.mean(r['seconds'] for r in runs):.0f} |", flush=True)

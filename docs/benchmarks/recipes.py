@@ -12,7 +12,10 @@ import argparse
 import json
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+
+from kept import kept
 
 import sensorium
 from sensorium.extensions import load_extensions
@@ -55,14 +58,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--figures", type=Path, default=Path("recipes"))
     asked = parser.parse_args()
-    asked.figures.mkdir(exist_ok=True)
     print(f"| recipe | figure | {' | '.join(ROWS)} | CPU seconds |")
     print(f"| --- | --- |{' ---: |' * (len(ROWS) + 1)}")
     for name in asked.recipes:
-        file = asked.figures / f"{asked.seed} {name}.json"
-        if not file.exists():
-            file.write_text(json.dumps(one(name, asked.seed)))
-        found = json.loads(file.read_text())
+        found = kept(asked.figures / f"{asked.seed} {name}.json", partial(one, name, asked.seed))
         for evaluator, table in found["tables"].items():
             cells = [f"{table['rows'][row]:.3f}" if row in table["rows"] else "" for row in ROWS]
             print(

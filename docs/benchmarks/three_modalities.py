@@ -10,12 +10,14 @@ picture-German. Retrieval on whole test records, which no training saw; right is
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+
+from kept import kept
 
 from sensorium import Record, fit
 from sensorium.data.arrays import ArraysSource
@@ -106,14 +108,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--figures", type=Path, default=Path("three-modalities"))
     options = parser.parse_args()
-    options.figures.mkdir(exist_ok=True)
     found: dict[str, list[dict[str, float]]] = {row: [] for row in ROWS}
     for seed in options.seeds:
         for row, runs in found.items():
-            file = options.figures / f"{seed} {row}.json"
-            if not file.exists():
-                file.write_text(json.dumps(one(row, seed, options.steps)))
-            runs.append(json.loads(file.read_text()))
+            runs.append(kept(options.figures / f"{seed} {row}.json", partial(one, row, seed, options.steps)))
     names = list(found[ROWS[0]][0])
     print(f"| r@10, mean and deviation of {len(options.seeds)} seeds | {' | '.join(names)} |")
     print(f"| --- |{' ---: |' * len(names)}")

@@ -11,14 +11,16 @@ already is not trained again.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from kept import kept
 
 import sensorium
 from sensorium.contracts import FeatureTable, Source
@@ -89,6 +91,16 @@ def trained_scores(path: Path, source: Source, seed: int, changes: list[str]) ->
     return {name: scores_of(x_ND, source, seed, standardise=True) for name, x_ND in features.items()}
 
 
+def scores_and_seconds(path: Path, source: Source, seed: int, row: str, overrides: list[str]) -> dict[str, Any]:
+    """Return the accuracies of one row and seed, and the CPU seconds that they took."""
+    start = time.process_time()
+    if row == "hand-made":
+        scores = {name: scores_of(x, source, seed, standardise=False) for name, x in counts_of(source).items()}
+    else:
+        scores = trained_scores(path, source, seed, [*OBJECTIVES[row], *overrides])
+    return {"scores": scores, "seconds": time.process_time() - start}
+
+
 def measure(path: Path, seeds: range, rows: list[str], overrides: list[str], figures: Path) -> str:
     """Train and measure everything on one data set that is not there yet; return its table."""
     source = TU(str(path), attributes=False)
@@ -96,17 +108,10 @@ def measure(path: Path, seeds: range, rows: list[str], overrides: list[str], fig
     seconds: dict[str, float] = {}
     for seed in seeds:
         for row in ("hand-made", *rows):
-            file = figures / f"{path.stem} {seed} {row}.json"
-            if not file.exists():
-                start = time.process_time()
-                if row == "hand-made":
-                    scores = {n: scores_of(x, source, seed, standardise=False) for n, x in counts_of(source).items()}
-                else:
-                    scores = trained_scores(path, source, seed, [*OBJECTIVES[row], *overrides])
-                file.write_text(json.dumps({"scores": scores, "seconds": time.process_time() - start}))
-            one = json.loads(file.read_text())
-            seconds[row] = seconds.get(row, 0.0) + one["seconds"] / len(seeds)
-            for name, folds in one["scores"].items():
+            one = partial(scores_and_seconds, path, source, seed, row, overrides)
+            measured = kept(figures / f"{path.stem} {seed} {row}.json", one)
+            seconds[row] = seconds.get(row, 0.0) + measured["seconds"] / len(seeds)
+            for name, folds in measured["scores"].items():
                 title = row if name == "trained" else name
                 if title != "untrained" or row == rows[0]:  # the same first weights in every row
                     found.setdefault(title, []).append(folds)
@@ -130,7 +135,6 @@ def main() -> None:
     parser.add_argument("--figures", type=Path, default=Path("tu-figures"))
     parser.add_argument("--set", nargs="*", default=[], help="key=value changes to the recipe graphcl-tu")
     asked = parser.parse_args()
-    asked.figures.mkdir(exist_ok=True)
     seeds = range(asked.first, asked.first + asked.seeds)
     for path in asked.paths:
         print(measure(path, seeds, asked.rows, asked.set, asked.figures), flush=True)
