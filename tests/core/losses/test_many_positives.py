@@ -112,3 +112,19 @@ def test_many_positives_of_one_direction_are_half_of_both(tile, monkeypatch):
     assert not torch.allclose(one, other, rtol=1e-2)
     alone = losses.many_positives(x, y, 5.0, torch.arange(8), both=False)
     assert torch.allclose(alone, losses.info_nce(x, y, 0.2), rtol=1e-12)
+
+
+@pytest.mark.parametrize("tile", [64, 3])
+def test_half_precision_is_computed_in_fp32(tile, monkeypatch):
+    monkeypatch.setattr(TILE, tile)
+    x, y = rows(16, 8), rows(16, 8, seed=1)
+    groups = torch.arange(16) % 5
+    calls = {
+        "many positives": lambda a, b: losses.many_positives(a, b, 14.0, groups),
+        "supervised": lambda a, b: losses.supervised_contrastive(torch.cat([a, b]), groups.repeat(2), 0.1),
+    }
+    for name, loss in calls.items():
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = loss(x.bfloat16(), y.bfloat16())
+        assert found.dtype == torch.float32, name
+        assert torch.allclose(found.double(), loss(x.bfloat16().double(), y.bfloat16().double()), rtol=1e-5), name

@@ -69,3 +69,20 @@ def test_degenerate_rows_stay_finite(kind):
         (gradient,) = torch.autograd.grad(loss, x)
         assert loss.isfinite()
         assert gradient.isfinite().all()
+
+
+def test_gaps_have_the_gradient_of_their_value():
+    knob = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
+    given = (rows().requires_grad_(), rows(seed=1).requires_grad_(), knob)
+    for groups in (None, GROUPS):
+        assert torch.autograd.gradcheck(lambda x, y, s, g=groups: log_mean_gaps(x, y, s, g), given)
+
+
+def test_half_precision_is_computed_in_fp32():
+    x, y = rows(16, 8).bfloat16(), rows(16, 8, seed=1).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        gaps = log_mean_gaps(x, y, 14.0)
+        loss = global_contrast(gaps, gaps.detach(), torch.tensor(0.07), 6.5)
+    exact = log_mean_gaps(x.double(), y.double(), 14.0)
+    assert gaps.dtype == loss.dtype == torch.float32
+    assert torch.allclose(gaps.double(), exact, rtol=1e-4, atol=1e-4)
