@@ -24,7 +24,7 @@ sensorium_matrix = {
         "modalities": {
             "text": {
                 "modality": {"name": "text", "tokenizer": "characters", "length": 32},
-                "views": ["noisy", {"name": "noisy", "views": 6}, "plain", "masked", "order"],
+                "views": ["noisy", {"name": "noisy", "views": 6}, "plain", {"name": "masked", "ratio": 0.4}, "order"],
                 "encoders": [
                     {"name": "transformer", "width": 64, "depth": 2, "dropout": 0.0},
                     {"name": "transformer", "width": 64, "depth": 2, "dropout": 0.0, "causal": True},
