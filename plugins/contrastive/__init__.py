@@ -6,7 +6,7 @@ _HOME = "sensorium.plugins.contrastive"
 
 sensorium_matrix = {
     "objectives/simclr": {"width": 256},
-    "objectives/moco": {"momentum": 0.95, "queue": 512, "width": 256},
+    "objectives/moco": {"queue": 512, "width": 256},
     "objectives/moco-v3": {"momentum": 0.95, "width": 256},
     "objectives/nnclr": {"queue": 512, "width": 256},
     "objectives/decoupled": {"width": 256},

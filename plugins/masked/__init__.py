@@ -4,7 +4,6 @@ from sensorium import hookimpl
 
 sensorium_matrix = {
     "objectives/mae": {"width": 96, "depth": 1},
-    "objectives/data2vec": {"momentum": 0.95},
 }
 """Narrow heads, quick teachers and short queues: what a few hundred steps on a thousand records can use."""
 
