@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sensorium import Needs, Objective, Outcome, Scale, Teacher, cosine_ramp, losses
+from sensorium import Needs, Objective, Outcome, Teacher, cosine_ramp, losses
 from sensorium.plugins.masked.masking import cover, hide, share
 
 
@@ -23,7 +23,6 @@ class Data2Vec(Objective):
     """
 
     needs = Needs(views=1, tokens=True)
-    auto = {"momentum": Scale.momentum}
 
     def __init__(self, ratio: float = 0.6, beta: float = 2.0, momentum: float = 0.996) -> None:
         super().__init__()

@@ -35,6 +35,7 @@ SMALL, CIFAR, IMAGENET = Scale(1200, 64, 600), Scale(45_000, 512, 17_400), Scale
         ("dino", "prototypes", [128, 4096, 65_536]),
         ("swav", "prototypes", [32, 256, 2048]),
         ("byol", "momentum", [1 - 1 / 30, 0.996, 0.996]),
+        ("moco", "momentum", [0.99, 0.996, 0.996]),
     ],
 )
 def test_values_grow_with_the_data(objective, option, values):
@@ -75,7 +76,7 @@ def test_a_run_prints_and_stores_them_and_trains_with_them(tmp_path, caplog):
     with caplog.at_level(logging.INFO, "sensorium"):
         model = sensorium.fit(recipe, source=toys.vectors(), run_dir=tmp_path / "run", extensions=toys.extensions())
     (line,) = [r.getMessage() for r in caplog.records if r.getMessage().startswith("auto:")]
-    assert line == "auto: objective.queue = 64, objective.momentum = 0.9, optimizer.lr = 0.00025"
+    assert line == "auto: objective.queue = 64, objective.momentum = 0.99, optimizer.lr = 0.00025"
     stored = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
     assert stored["objective"]["queue"] == len(model.learner.objective.queue.rows) == 64
     assert stored["optimizer"]["lr"] == 0.00025
