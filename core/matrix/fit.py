@@ -89,6 +89,7 @@ def choices(row: RowOf, column: Column, registry: Registry) -> Iterator[dict[str
 
 def _fitting(row: RowOf, name: str, lane: Lane, registry: Registry) -> list[Choice]:
     needs, modality = row.needs, lane.modality or Part(name=name)
+    kind = "this kind of data" if row.needs.modalities == "one" else f"'{name}'"
     generators = [(part, g) for part, g in _generators(registry, name, lane) if _serves(g, needs)]
     if not needs.target:
         generators = [(part, g) for part, g in generators if g.target is None]
@@ -96,10 +97,10 @@ def _fitting(row: RowOf, name: str, lane: Lane, registry: Registry) -> list[Choi
         wanted = row.task or needs.target
         generators = [(part, g) for part, g in generators if g.target == wanted]
         if not generators:
-            raise Misfit(f"no views of '{name}' carry the target '{wanted}'")
+            raise Misfit(f"No views of {kind} carry the target '{wanted}'.")
     if not generators:
         wanted = f"{needs.views}{' or more' * needs.multicrop} view{'s' * (needs.views > 1)}"
-        raise Misfit(f"no view generator of '{name}' makes {wanted} of each record")
+        raise Misfit(f"No view generator of {kind} makes {wanted} of each record.")
     if needs.multicrop:  # small crops are what such objectives are made for
         generators.sort(key=lambda pair: -pair[1].views)
     encoders = [(part, registry.find("encoders", part.name, modality.name).load()) for part in lane.encoders]
@@ -110,7 +111,7 @@ def _fitting(row: RowOf, name: str, lane: Lane, registry: Registry) -> list[Choi
         if issubclass(encoder, TokenEncoder) or not (needs.tokens or (needs.target and generator.per_token))
     ]
     if not fitting:
-        raise Misfit(f"no encoder of '{name}' shows its tokens")
+        raise Misfit(f"No encoder of {kind} shows its tokens.")
     return fitting
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
@@ -78,7 +79,7 @@ class Matrix:
 
 def _mean(scores: Sequence[float]) -> str:
     spread = f" ± {stdev(scores):.3f}".replace("0.", ".") if len(scores) > 1 else ""
-    return f"{mean(scores):.3f}".removeprefix("0") + spread
+    return re.sub(r"^(-?)0\.", r"\1.", f"{mean(scores):.3f}") + spread
 
 
 def _line(cells: Sequence[str]) -> str:
