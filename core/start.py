@@ -28,7 +28,10 @@ class Start:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.run = Run.open(folder)
+        try:
+            self.run = Run.open(folder)
+        except RunError as error:
+            raise RunError(f"train.start: {error}") from error
         state = Checkpoints(self.run.checkpoints, 1).latest()
         if state is None:
             raise RunError(f"train.start: {folder} has no checkpoint that can be read.")
