@@ -78,8 +78,12 @@ class Matrix:
 
 
 def _mean(scores: Sequence[float]) -> str:
-    spread = f" ± {stdev(scores):.3f}".replace("0.", ".") if len(scores) > 1 else ""
-    return re.sub(r"^(-?)0\.", r"\1.", f"{mean(scores):.3f}") + spread
+    return _short(mean(scores)) + (f" ± {_short(stdev(scores))}" if len(scores) > 1 else "")
+
+
+def _short(number: float) -> str:
+    """Return three decimals, without the zero before the point."""
+    return re.sub(r"^(-?)0\.", r"\1.", f"{number:.3f}")
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -6,7 +6,6 @@ from unittest import mock
 import pytest
 import torch
 
-from sensorium.learner import Learner
 from sensorium.plugins.infomax.infograph import InfoGraph
 from sensorium.plugins.masked.data2vec import Data2Vec
 from sensorium.plugins.masked.graphmae import GraphMAE
@@ -18,7 +17,7 @@ from sensorium.plugins.pretext.masked_token import MaskedToken
 from sensorium.plugins.pretext.next_token import NextToken
 from sensorium.plugins.pretext.predict import Predict
 from tests.distributed.ranks import on_ranks
-from tests.plugins.toy_token_modality import CHANNELS, LENGTH, SequenceEncoder, sequences, view_of
+from tests.plugins.toy_token_modality import CHANNELS, LENGTH, learner_of, sequences, view_of
 
 SMALL = {"width": 16, "depth": 1, "heads": 2}
 OBJECTIVES = {
@@ -50,10 +49,8 @@ def view(name, start, stop):
 
 def results(name, start, stop):
     """Return the loss and the gradients of some of the records."""
-    torch.manual_seed(0)
-    encoder = SequenceEncoder(classes=name == "masked-token")
-    encoder.causal = True  # next-token asks for it; what it costs to look ahead is no question of ranks
-    learner = Learner({"toy": encoder}, OBJECTIVES[name]()).double().train()
+    learner = learner_of(OBJECTIVES[name](), classes=name == "masked-token", causal=name == "next-token")
+    learner.double().train()
     if name == "wav2vec2":
         learner.objective.quantiser.eval()  # no Gumbel noise, which is drawn for each hidden token
     seen = view(name, start, stop)

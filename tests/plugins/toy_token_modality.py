@@ -22,10 +22,16 @@ class Sequences(Batch):
 
 
 class SequenceEncoder(TokenEncoder):
-    """One block of attention over embedded tokens. Targets are the vectors, or which of their channels is largest."""
+    """One block of attention over embedded tokens. Targets are the vectors, or which of their channels is largest.
 
-    def __init__(self, dim: int = 16, classes: bool = False, grid: tuple[int, int] | None = None) -> None:
+    It can be called causal where what it costs to look ahead is not the question.
+    """
+
+    def __init__(
+        self, dim: int = 16, classes: bool = False, grid: tuple[int, int] | None = None, causal: bool = False
+    ) -> None:
         super().__init__()
+        self.causal = causal
         self.dim, self.target_dim, self.classes = dim, CHANNELS, classes
         if grid:
             self.grid = grid
