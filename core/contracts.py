@@ -99,6 +99,8 @@ class ViewGenerator(ABC):
     """How many classes the target tells apart, when it is one class for each record, int64 (B,), or each token."""
     per_token: bool = False
     """Whether the target has a class for each token of a token encoder, int64 (B, T), -100 where there is none."""
+    info: tuple[str, ...] = ()
+    """The entries of `View.info` that its views have and objectives make use of."""
 
     @abstractmethod
     def __call__(self, batch: Batch, rng: torch.Generator) -> list[View]:

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import GetAttrKey, register_pytree_node
 
+from sensorium.errors import RecipeError
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -206,6 +208,19 @@ class Features:
     tokens: Tensor | None = None
     mask: Tensor | None = None
 
+    def shown(self, objective: str) -> Tensor:
+        """Return the tokens (B, T, D), of which an objective takes those of any encoder that returns some.
+
+        Raises:
+            RecipeError: when there are none.
+        """
+        if self.tokens is None:
+            raise RecipeError(
+                f"The objective '{objective}' compares tokens, and here are none: choose an encoder that returns "
+                "them, and leave train.gradient_cache off, which keeps one vector of each record."
+            )
+        return self.tokens
+
     def split(self, sizes: Sequence[int]) -> list[Features]:
         """Cut along the first axis into parts of the given sizes."""
         parts = [self.pooled.split(list(sizes))]
@@ -244,6 +259,7 @@ class Needs:
         target: the name of the target that its views must carry; "class" for any that is one class for each record
             or each token; None for none.
         wrong: it can use views that are wrong on purpose, as negatives.
+        info: the entry of `View.info` that it makes use of where views have it; None for none.
     """
 
     views: int = 1
@@ -252,6 +268,7 @@ class Needs:
     tokens: bool = False
     target: str | None = None
     wrong: bool = False
+    info: str | None = None
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,8 @@ def _fitting(row: RowOf, name: str, lane: Lane, registry: Registry) -> list[Choi
         raise Misfit(f"No view generator of {kind} makes {wanted} of each record.")
     if needs.multicrop:  # small crops are what such objectives are made for
         generators.sort(key=lambda pair: -pair[1].views)
+    if needs.info:
+        generators.sort(key=lambda pair: needs.info not in pair[1].info)
     encoders = [(part, registry.find("encoders", part.name, modality.name).load()) for part in lane.encoders]
     fitting = [
         Choice(modality, lane.field or name, views, part)

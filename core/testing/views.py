@@ -45,6 +45,15 @@ def carries_the_declared_target(case: Case) -> None:
             expect(rows == len(view), f"view {number} has {rows} targets for {len(view)} rows")
 
 
+def has_the_declared_info(case: Case) -> None:
+    """Every view has the entries of `info` that the generator declares, with a row for each of its own."""
+    for number, view in enumerate(case.views()):
+        for name in case.generator.info:
+            expect(name in view.info, f"view {number} lacks the declared info '{name}'")
+            rows = len(view.info[name])
+            expect(rows == len(view), f"view {number} has {rows} rows of info '{name}' for {len(view)} rows")
+
+
 def is_seedable(case: Case) -> None:
     """The same generator state gives the same views, whatever the global generators do."""
     made = []
@@ -105,6 +114,7 @@ def stages_by_its_generator_alone(case: Case) -> None:
 CHECKS = (
     makes_the_declared_number_of_views,
     carries_the_declared_target,
+    has_the_declared_info,
     is_seedable,
     leaves_its_input_untouched,
     uses_no_global_randomness,

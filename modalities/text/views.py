@@ -197,7 +197,7 @@ class Hiding(ViewGenerator):
     chosen places.
     """
 
-    target = "tokens"
+    target, info = "tokens", ("mask",)
     name: str
 
     def __init__(self, modality: TextModality, ratio: float) -> None:

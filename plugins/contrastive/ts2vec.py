@@ -17,7 +17,7 @@ class TS2Vec(Objective):
         temporal_from: the scale from which on tokens of one record are contrasted; each scale joins two tokens.
     """
 
-    needs = Needs(views=2)
+    needs = Needs(views=2, info="aligned")
 
     def __init__(self, alpha: float = 0.5, temporal_from: int = 0) -> None:
         super().__init__()
@@ -43,9 +43,7 @@ class TS2Vec(Objective):
 
     def shared(self, view, features):
         """Return the tokens (B, L, D) of a view that the other view has too, and which of them are real (B, L)."""
-        if features.tokens is None:
-            raise RecipeError("The objective 'ts2vec' compares tokens, and this encoder returns none: choose another.")
-        tokens_BTD, real_BT = features.tokens, features.mask
+        tokens_BTD, real_BT = features.shown("ts2vec"), features.mask
         if real_BT is None:
             real_BT = tokens_BTD.new_ones(tokens_BTD.shape[:2], dtype=bool)
         aligned_BL = view.info.get("aligned")

@@ -32,7 +32,7 @@ class IBOT(DINO):
         probability: with which a large view of a record is masked at random at all.
     """
 
-    needs = Needs(views=2, multicrop=True, tokens=True)
+    needs = Needs(views=2, multicrop=True, tokens=True, info="mask")
     shares_head = True
 
     def __init__(

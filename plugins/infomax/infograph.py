@@ -23,10 +23,12 @@ class Forward(nn.Module):
 class InfoGraph(Objective):
     """Tell a record's tokens from those of other records by the whole (Sun et al. 2020, eq. 4).
 
-    Needs an encoder with tokens: nodes of graphs, patches, words alike.
+    On pictures and signals it is the local form of Deep InfoMax (Hjelm et al. 2019, eq. 8). Any encoder that returns
+    tokens serves, best one whose tokens are local, such as convolutions: where each token has seen the whole record,
+    as in a transformer, it can be told by anything that marks the record.
     """
 
-    needs = Needs(views=1, tokens=True)
+    needs = Needs(views=1)
 
     def build(self, encoders):
         """Make a network for tokens and one for records."""
@@ -35,5 +37,7 @@ class InfoGraph(Objective):
     def forward(self, views, encode):
         """Score every token with every record."""
         (features,) = encode(views)
-        loss = losses.jensen_shannon(self.local(features.tokens), self.whole(features.pooled), features.mask)
+        loss = losses.jensen_shannon(
+            self.local(features.shown("infograph")), self.whole(features.pooled), features.mask
+        )
         return Outcome(loss, features={"features": features.pooled.detach()})

@@ -22,7 +22,7 @@ class Data2Vec(Objective):
         momentum: of the teacher at first; it rises to 1 by half a cosine.
     """
 
-    needs = Needs(views=1, tokens=True)
+    needs = Needs(views=1, tokens=True, info="mask")
 
     def __init__(self, ratio: float = 0.6, beta: float = 2.0, momentum: float = 0.996) -> None:
         super().__init__()

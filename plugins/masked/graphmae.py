@@ -27,7 +27,7 @@ class GraphMAE(Objective):
         heads: its attention heads; they divide `width`.
     """
 
-    needs = Needs(views=1, tokens=True)
+    needs = Needs(views=1, tokens=True, info="mask")
 
     def __init__(
         self, ratio: float = 0.5, replace: float = 0.0, power: float = 2.0, width: int = 128, heads: int = 4

@@ -19,7 +19,7 @@ class MAE(Objective):
         heads: attention heads of the decoder; they divide `width`.
     """
 
-    needs = Needs(views=1, tokens=True)
+    needs = Needs(views=1, tokens=True, info="mask")
 
     def __init__(self, ratio: float = 0.75, width: int = 256, depth: int = 2, heads: int = 4) -> None:
         super().__init__()

@@ -19,7 +19,7 @@ class SimMIM(Objective):
         ratio: share of each record's tokens that is hidden, unless its view says which are (`info["mask"]`).
     """
 
-    needs = Needs(views=1, tokens=True)
+    needs = Needs(views=1, tokens=True, info="mask")
 
     def __init__(self, ratio: float = 0.6) -> None:
         super().__init__()

@@ -193,7 +193,7 @@ class Surroundings(ViewGenerator):
         ring: from how many edges away to how many the second reaches, from no further than the first ends.
     """
 
-    views = 2
+    views, info = 2, ("anchors",)
 
     def __init__(self, modality: Any, near: int = 3, ring: tuple[int, int] = (2, 5)) -> None:
         if not 0 <= ring[0] <= near <= ring[1]:

@@ -62,6 +62,8 @@ def _first(order: Tensor, count: int) -> Tensor:
 
 
 class _HiddenPatches(AugmentedViews):
+    info = ("mask",)
+
     def __init__(
         self,
         modality: ImageModality,

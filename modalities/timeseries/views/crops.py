@@ -26,7 +26,7 @@ class OverlappingCrops(ViewGenerator):
         shortest: the least steps of an overlap, where a series has so many.
     """
 
-    views = 2
+    views, info = 2, ("aligned",)
 
     def __init__(self, modality: TimeSeriesModality, shortest: int = 2) -> None:
         within("overlapping-crops", 1, float("inf"), shortest=shortest)

@@ -137,6 +137,8 @@ class HiddenPatches(ViewGenerator):
         run: mean number of patches in a hidden run; 1 hides each by itself.
     """
 
+    info = ("mask",)
+
     def __init__(self, modality: TimeSeriesModality, patch: int = 8, hide: float = 0.5, run: float = 3.0) -> None:
         within("hidden-patches", 1, inf, patch=patch, run=run)
         within("hidden-patches", 0.01, 0.99, hide=hide)

@@ -65,6 +65,11 @@ def test_choices_follow_what_an_objective_needs():
     assert (first("mae").views.name, first("mae").encoder.name) == ("plain", "vit")
     assert (first("predict:colour").views.name, first("predict:colour").encoder.name) == ("colourisation", "vit")
     assert first("predict:rotation").encoder.name == "cnn"
+    assert first("infograph").encoder.name == "cnn"  # its tokens are local, and no masks are asked of it
+    (graph,) = next(choices(ROWS["context-prediction"], COLUMNS["graph"], registry)).values()
+    assert graph.views.name == "surroundings"  # the mutant: the first two views that fit, without anchors
+    (series,) = next(choices(ROWS["ts2vec"], COLUMNS["timeseries"], registry)).values()
+    assert series.views.name == "overlapping-crops"
     with pytest.raises(Misfit, match="No views of this kind of data carry the target 'tokens'"):
         first("masked-token")
     with pytest.raises(Misfit, match="No views of this kind of data carry the target 'order'"):
@@ -127,7 +132,7 @@ def test_a_part_that_refuses_is_passed_over_and_its_sentence_kept(tmp_path):
         found.cells["next-token", "vectors"].why
         == "No view generator of this kind of data makes 1 view of each record."
     )
-    assert "compares tokens, and this encoder returns none" in found.cells["ts2vec", "vectors"].why
+    assert "The objective 'ts2vec' compares tokens, and here are none" in found.cells["ts2vec", "vectors"].why
 
 
 def test_names_that_are_no_row_and_no_column_are_told(tmp_path):

@@ -2,456 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from unittest import SkipTest
 
-import numpy as np
 import pytest
-import torch
-from torch import Tensor, nn
 
-from sensorium import (
-    BadSample,
-    Batch,
-    Encoder,
-    Evaluator,
-    Features,
-    Modality,
-    Needs,
-    Objective,
-    Outcome,
-    Record,
-    SensoriumError,
-    Source,
-    TokenEncoder,
-    Tokens,
-    View,
-    ViewGenerator,
-    losses,
-)
 from sensorium.registry import Registry, Spec
 from sensorium.testing import Failure, check_plugin, checks_of, yield_checks
+from tests.core.testing import parts
 
-SAMPLES = {"rows": [[1.0, 2.0, 3.0], [0.5, -1.0, 4.0], [2.0, 2.0, -2.0]]}
 
-
-@dataclass
-class Rows(Batch):
-    x: Tensor
-
-
-class Good(Modality):
-    """Rows of three numbers."""
-
-    def __init__(self):
-        self.shift = 0.0
-
-    def decode(self, raw):
-        try:
-            x = torch.as_tensor(raw, dtype=torch.float32)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise BadSample("no numbers") from error
-        if x.shape != (3,):
-            raise BadSample("not three numbers")
-        return x + self.shift
-
-    def collate(self, examples):
-        return Rows(torch.stack(examples))
-
-    def fit(self, raws):
-        self.shift = float(np.mean(list(raws)))
-
-    def state(self):
-        return {"shift": self.shift}
-
-    def load_state(self, state):
-        self.shift = state["shift"]
-
-
-class Forgets(Good):
-    """Does not restore what it learned."""
-
-    def load_state(self, state):
-        pass
-
-
-class Crashes(Good):
-    """Lets other errors out of decode."""
-
-    def decode(self, raw):
-        return torch.tensor(raw, dtype=torch.float32)
-
-
-class Loses(Good):
-    """Drops an example."""
-
-    def collate(self, examples):
-        return super().collate(examples[1:])
-
-
-class Draws(Good):
-    """Decodes at random."""
-
-    def decode(self, raw):
-        return super().decode(raw) + torch.rand(3)
-
-
-class Noise(ViewGenerator):
-    """Two noisy copies."""
-
-    views = 2
-
-    def __init__(self, modality):
-        self.modality = modality
-
-    def __call__(self, batch, rng):
-        return [View(Rows(batch.x + torch.randn(batch.x.shape, generator=rng))) for _ in range(2)]
-
-
-class Mutates(Noise):
-    """Writes into its input."""
-
-    def __call__(self, batch, rng):
-        batch.x.mul_(2)
-        return super().__call__(batch, rng)
-
-
-class IgnoresSeed(Noise):
-    """Keeps a generator of its own."""
-
-    def __call__(self, batch, rng):
-        self.own = getattr(self, "own", None) or torch.Generator().manual_seed(3)
-        return super().__call__(batch, self.own)
-
-
-class DrawsGlobally(Noise):
-    """Draws from torch's global generator."""
-
-    def __call__(self, batch, rng):
-        return [View(Rows(batch.x + torch.randn_like(batch.x))) for _ in range(2)]
-
-
-class Miscounts(Noise):
-    """Declares three views and makes two."""
-
-    views = 3
-
-
-class DropsRow(Noise):
-    """Loses a row."""
-
-    def __call__(self, batch, rng):
-        return [View(Rows(view.batch.x[1:])) for view in super().__call__(batch, rng)]
-
-
-class Widens(Noise):
-    """Returns double precision."""
-
-    def __call__(self, batch, rng):
-        return [View(Rows(view.batch.x.double())) for view in super().__call__(batch, rng)]
-
-
-class LacksTarget(Noise):
-    """Declares a target that it does not carry."""
-
-    target = "rotation"
-
-
-class Staged(Noise):
-    """Writes into the example at its stage."""
-
-    def stage(self, example, rng):
-        return example.add_(1)
-
-
-class MLP(Encoder):
-    """A linear map."""
-
-    def __init__(self, modality):
-        super().__init__()
-        self.dim, self.net = 5, nn.Linear(3, 5)
-
-    def forward(self, batch):
-        return Features(self.net(batch.x))
-
-
-class WrongWidth(MLP):
-    """Declares another width."""
-
-    def __init__(self, modality):
-        super().__init__(modality)
-        self.dim = 6
-
-
-class Restless(MLP):
-    """Drops out in eval mode too."""
-
-    def forward(self, batch):
-        return Features(nn.functional.dropout(self.net(batch.x), 0.5, training=True))
-
-
-class Mixes(MLP):
-    """Lets records see each other."""
-
-    def forward(self, batch):
-        return Features(self.net(batch.x - batch.x.mean(0)))
-
-
-class Hides(MLP):
-    """Keeps state outside its state_dict."""
-
-    def __init__(self, modality):
-        super().__init__(modality)
-        self.scale = torch.rand(1)
-        Hides.count = getattr(Hides, "count", 0) + 1
-        self.scale += Hides.count
-
-    def forward(self, batch):
-        return Features(self.net(batch.x) * self.scale)
-
-
-class Idle(MLP):
-    """Has a parameter that nothing uses."""
-
-    def __init__(self, modality):
-        super().__init__(modality)
-        self.unused = nn.Parameter(torch.zeros(2))
-
-
-class Patches(TokenEncoder):
-    """Each number is a token."""
-
-    def __init__(self, modality):
-        super().__init__()
-        self.dim, self.target_dim = 4, 1
-        self.embed, self.mix = nn.Linear(1, 4), nn.Linear(4, 4)
-
-    def tokenize(self, batch):
-        return Tokens(self.embed(batch.x[..., None]), torch.arange(12.0).view(1, 3, 4))
-
-    def encode_tokens(self, tokens, keep=None):
-        x = tokens.x + tokens.positions
-        if keep is not None:
-            x = x.gather(1, keep[..., None].expand(-1, -1, 4))
-        x = self.mix(x)
-        return Features(x.mean(1), x)
-
-    def token_targets(self, batch):
-        return batch.x[..., None]
-
-
-class WrongTargets(Patches):
-    """Its targets are not as wide as it says."""
-
-    def token_targets(self, batch):
-        return torch.cat([batch.x[..., None]] * 2, -1)
-
-
-class LosesPositions(Patches):
-    """Adds positions after it has chosen the tokens."""
-
-    def encode_tokens(self, tokens, keep=None):
-        x = tokens.x if keep is None else tokens.x.gather(1, keep[..., None].expand(-1, -1, 4))
-        x = self.mix(x + tokens.positions[:, : x.shape[1]])
-        return Features(x.mean(1), x)
-
-
-class Contrast(Objective):
-    """NT-Xent."""
-
-    needs = Needs(views=2)
-    sign = 1.0
-
-    def build(self, encoders):
-        self.project = nn.Linear(encoders.single.dim, 8)
-
-    def forward(self, views, encode):
-        x, y = (self.project(f.pooled) for f in encode(views))
-        return Outcome(self.sign * losses.nt_xent(x, y, 0.2))
-
-
-class WrongSign(Contrast):
-    """Drives views of one record apart."""
-
-    sign = -1.0
-
-
-class Cut(Contrast):
-    """Gives the encoder no gradient."""
-
-    def forward(self, views, encode):
-        x, y = (self.project(f.pooled.detach()) for f in encode(views))
-        return Outcome(losses.nt_xent(x, y, 0.2))
-
-
-class Variance(Contrast):
-    """Divides by the number of records less one."""
-
-    def forward(self, views, encode):
-        x, y = (self.project(f.pooled) for f in encode(views))
-        return Outcome((x - y).square().mean() - (x - x.mean(0)).square().sum(0).div(len(x) - 1).log().mean())
-
-
-class Ordered(Contrast):
-    """Weighs records by their place in the batch."""
-
-    def forward(self, views, encode):
-        x, y = (self.project(f.pooled) for f in encode(views))
-        return Outcome(((x - y).square().mean(1) * torch.arange(1.0, len(x) + 1)).mean())
-
-
-class Leaks(Contrast):
-    """Logs a tensor with its graph."""
-
-    def forward(self, views, encode):
-        outcome = super().forward(views, encode)
-        return Outcome(outcome.loss, {"loss": outcome.loss})
-
-
-class Align(Objective):
-    """CLIP."""
-
-    needs = Needs(modalities="many")
-    sign = 1.0
-
-    def build(self, encoders):
-        self.project = nn.ModuleDict({name: nn.Linear(e.dim, 8) for name, e in encoders.items()})
-
-    def embed(self, modality, pooled):
-        return self.project[modality](pooled)
-
-    def forward(self, views, encode):
-        if not all(views.values()):
-            return Outcome(sum(p.sum() for p in self.parameters()) * 0.0)
-        (a,), (b,) = views.values()
-        both = a.present & b.present
-        x, y = (self.embed(v.modality, encode([v])[0].pooled)[both[v.present]] for v in (a, b))
-        return Outcome(self.sign * losses.clip(x, y, 10.0))
-
-
-class AlignWrongSign(Align):
-    """Drives pairs apart."""
-
-    sign = -1.0
-
-
-class NeedsAll(Align):
-    """Takes every record to have every modality."""
-
-    def forward(self, views, encode):
-        (a,), (b,) = views.values()
-        x, y = (self.embed(v.modality, encode([v])[0].pooled) for v in (a, b))
-        return Outcome(losses.clip(x, y, 10.0))
-
-
-class Words(Objective):
-    """Wants class ids for token targets, and says so."""
-
-    needs = Needs(tokens=True)
-
-    def build(self, encoders):
-        self.head = nn.Linear(encoders.single.dim, encoders.single.target_dim)
-
-    def forward(self, views, encode):
-        targets = encode.targets(views[0])
-        if targets.is_floating_point():
-            raise SensoriumError("It wants class ids.")
-        tokens = encode.kept(views[0], encode.tokens(views[0])).tokens
-        return Outcome(nn.functional.cross_entropy(self.head(tokens).flatten(0, 1).float(), targets.flatten()))
-
-
-class Numbers(Source):
-    """Ten records."""
-
-    fields = ("rows",)
-
-    def __len__(self):
-        return 10
-
-    def key(self, index):
-        if index >= 10:
-            raise IndexError(index)
-        return Record(f"r{index}", {}, {"even": index % 2})
-
-    def __getitem__(self, index):
-        key = self.key(index)
-        return Record(key.id, {"rows": SAMPLES["rows"][0]}, key.labels)
-
-
-class Twice(Numbers):
-    """Uses one id for two records."""
-
-    def key(self, index):
-        key = super().key(index)
-        return Record("r0" if index == 1 else key.id, {}, key.labels)
-
-
-class OtherLabels(Numbers):
-    """Its records have labels that their keys lack."""
-
-    def __getitem__(self, index):
-        return Record(f"r{index}", {}, {"odd": 1})
-
-
-class Undeclared(Numbers):
-    """Gives values under a name that it does not declare."""
-
-    def __getitem__(self, index):
-        key = self.key(index)
-        return Record(key.id, {"secret": 1}, key.labels)
-
-
-class Endless(Numbers):
-    """Knows no end."""
-
-    def key(self, index):
-        return Record(f"r{index}", {}, {"even": index % 2})
-
-
-class Nearest(Evaluator):
-    """Accuracy of the nearest class mean."""
-
-    def fit(self, train):
-        if "planted" not in train.labels or isinstance(train.labels["planted"][0], float):
-            raise SensoriumError("It needs classes.")
-        labels, x = train.labels["planted"], train.features["first"]
-        self.means = {c: x[labels == c].mean(0) for c in sorted(set(labels))}
-
-    def measure(self, test):
-        x = test.features["first"]
-        near = min(self.means, key=str)
-        guess = [min(self.means, key=lambda c: np.linalg.norm(row - self.means[c])) or near for row in x]
-        return {"accuracy": float(np.mean(np.array(guess, object) == test.labels["planted"]))}
-
-    def chance(self, test):
-        return {"accuracy": 0.5}
-
-
-class Guesses(Nearest):
-    """Ignores the features."""
-
-    def measure(self, test):
-        return {"accuracy": 0.5}
-
-
-class Unsteady(Nearest):
-    """Gives other figures each time."""
-
-    def measure(self, test):
-        return {"accuracy": float(np.random.rand() + 0.5)}
-
-
-class Stray(Nearest):
-    """Names chance otherwise."""
-
-    def chance(self, test):
-        return {"acc": 0.5}
-
-
-def failures(kind, cls, samples=SAMPLES, options=None, modality=Good):
+def failures(kind, cls, samples=parts.SAMPLES, options=None, modality=parts.Good):
     """Return what the kit finds wrong with a class: check name, without the thing's, to reason."""
     registry = Registry()
-    home = f"{__name__}:"
+    home = f"{parts.__name__}:"
 
     def spec(kind, name, target, modality=None):
         return Spec(kind, name, home + target.__name__, "made", "p", "d", modality)
@@ -472,15 +35,15 @@ def failures(kind, cls, samples=SAMPLES, options=None, modality=Good):
 @pytest.mark.parametrize(
     ("kind", "cls"),
     [
-        ("modalities", Good),
-        ("views", Noise),
-        ("encoders", MLP),
-        ("encoders", Patches),
-        ("objectives", Contrast),
-        ("objectives", Align),
-        ("objectives", Words),
-        ("sources", Numbers),
-        ("evaluators", Nearest),
+        ("modalities", parts.Good),
+        ("views", parts.Noise),
+        ("encoders", parts.MLP),
+        ("encoders", parts.Patches),
+        ("objectives", parts.Contrast),
+        ("objectives", parts.Align),
+        ("objectives", parts.Words),
+        ("sources", parts.Numbers),
+        ("evaluators", parts.Nearest),
     ],
 )
 def test_what_is_sound_passes(kind, cls):
@@ -490,40 +53,51 @@ def test_what_is_sound_passes(kind, cls):
 @pytest.mark.parametrize(
     ("kind", "cls", "check", "reason"),
     [
-        ("modalities", Forgets, "survives its state", "restored from its state decodes otherwise"),
-        ("modalities", Crashes, "refuses what it cannot decode", "raises TypeError, not BadSample"),
-        ("modalities", Loses, "collates to a batch", "3 examples collate to 2 rows"),
-        ("modalities", Draws, "decodes its samples", "two different examples"),
-        ("views", Mutates, "leaves its input untouched", "writes into the batch"),
-        ("views", IgnoresSeed, "is seedable", "return different views"),
-        ("views", DrawsGlobally, "uses no global randomness", "draws from a global generator"),
-        ("views", DrawsGlobally, "is seedable", "return different views"),
-        ("views", Miscounts, "makes the declared number of views", "declares 3 views and 0 wrong ones, and returns 2"),
-        ("views", DropsRow, "makes the declared number of views", "has 2 rows, its input 3"),
-        ("views", Widens, "stays on the device and in single precision", "torch.float64"),
-        ("views", LacksTarget, "carries the declared target", "lacks the declared target 'rotation'"),
-        ("views", Staged, "stages by its generator alone", "writes into the example"),
-        ("encoders", WrongWidth, "pools to its declared width", "pooled is (3, 5); with dim = 6 it must be (3, 6)"),
-        ("encoders", Restless, "is deterministic in eval mode", "two passes in eval mode differ"),
-        ("encoders", Mixes, "keeps records apart", "record 0 has other features alone"),
-        ("encoders", Hides, "survives its state dict", "keeps state outside it"),
-        ("encoders", Idle, "passes gradient to every parameter", "no gradient reaches unused"),
-        ("encoders", WrongTargets, "shows its tokens", "token_targets are (3, 3, 2), not (3, 3, 1)"),
-        ("encoders", LosesPositions, "encodes kept tokens", "their positions do not travel with them"),
-        ("objectives", WrongSign, "prefers what belongs together", "views of one record have loss"),
-        ("objectives", AlignWrongSign, "prefers what belongs together", "pairs have cosine"),
-        ("objectives", Cut, "sends gradient to every encoder", "no gradient reaches the encoder"),
-        ("objectives", Variance, "copes with one or two records", "the loss is nan"),
-        ("objectives", Ordered, "does not depend on the order of records", "in another order is"),
-        ("objectives", Leaks, "gives a finite loss", "the log 'loss' is no detached scalar"),
-        ("objectives", NeedsAll, "copes with absent records", ""),
-        ("sources", Twice, "names every record once", "the id ['r0'] stands for several"),
-        ("sources", OtherLabels, "gives the records that its keys name", "is not the one that key names"),
-        ("sources", Undeclared, "gives the records that its keys name", "under ['secret']"),
-        ("sources", Endless, "ends", "no IndexError"),
-        ("evaluators", Guesses, "beats chance on planted data", "no figure is better than chance"),
-        ("evaluators", Unsteady, "is deterministic", "give"),
-        ("evaluators", Stray, "reports chance under the same names", "['acc']"),
+        ("modalities", parts.Forgets, "survives its state", "restored from its state decodes otherwise"),
+        ("modalities", parts.Crashes, "refuses what it cannot decode", "raises TypeError, not BadSample"),
+        ("modalities", parts.Loses, "collates to a batch", "3 examples collate to 2 rows"),
+        ("modalities", parts.Draws, "decodes its samples", "two different examples"),
+        ("views", parts.Mutates, "leaves its input untouched", "writes into the batch"),
+        ("views", parts.IgnoresSeed, "is seedable", "return different views"),
+        ("views", parts.DrawsGlobally, "uses no global randomness", "draws from a global generator"),
+        ("views", parts.DrawsGlobally, "is seedable", "return different views"),
+        (
+            "views",
+            parts.Miscounts,
+            "makes the declared number of views",
+            "3 views and 0 wrong ones, and returns 2",
+        ),
+        ("views", parts.DropsRow, "makes the declared number of views", "has 2 rows, its input 3"),
+        ("views", parts.Widens, "stays on the device and in single precision", "torch.float64"),
+        ("views", parts.LacksTarget, "carries the declared target", "lacks the declared target 'rotation'"),
+        ("views", parts.LacksInfo, "has the declared info", "lacks the declared info 'anchors'"),
+        ("views", parts.Staged, "stages by its generator alone", "writes into the example"),
+        (
+            "encoders",
+            parts.WrongWidth,
+            "pools to its declared width",
+            "is (3, 5); with dim = 6 it must be (3, 6)",
+        ),
+        ("encoders", parts.Restless, "is deterministic in eval mode", "two passes in eval mode differ"),
+        ("encoders", parts.Mixes, "keeps records apart", "record 0 has other features alone"),
+        ("encoders", parts.Hides, "survives its state dict", "keeps state outside it"),
+        ("encoders", parts.Idle, "passes gradient to every parameter", "no gradient reaches unused"),
+        ("encoders", parts.WrongTargets, "shows its tokens", "token_targets are (3, 3, 2), not (3, 3, 1)"),
+        ("encoders", parts.LosesPositions, "encodes kept tokens", "their positions do not travel with them"),
+        ("objectives", parts.WrongSign, "prefers what belongs together", "views of one record have loss"),
+        ("objectives", parts.AlignWrongSign, "prefers what belongs together", "pairs have cosine"),
+        ("objectives", parts.Cut, "sends gradient to every encoder", "no gradient reaches the encoder"),
+        ("objectives", parts.Variance, "copes with one or two records", "the loss is nan"),
+        ("objectives", parts.Ordered, "does not depend on the order of records", "in another order is"),
+        ("objectives", parts.Leaks, "gives a finite loss", "the log 'loss' is no detached scalar"),
+        ("objectives", parts.NeedsAll, "copes with absent records", ""),
+        ("sources", parts.Twice, "names every record once", "the id ['r0'] stands for several"),
+        ("sources", parts.OtherLabels, "gives the records that its keys name", "is not the one that key names"),
+        ("sources", parts.Undeclared, "gives the records that its keys name", "under ['secret']"),
+        ("sources", parts.Endless, "ends", "no IndexError"),
+        ("evaluators", parts.Guesses, "beats chance on planted data", "no figure is better than chance"),
+        ("evaluators", parts.Unsteady, "is deterministic", "give"),
+        ("evaluators", parts.Stray, "reports chance under the same names", "['acc']"),
     ],
 )
 def test_each_defect_is_found_by_the_check_that_is_about_it(kind, cls, check, reason):
@@ -532,39 +106,22 @@ def test_each_defect_is_found_by_the_check_that_is_about_it(kind, cls, check, re
     assert reason in found[check]
 
 
-class Undocumented(Noise):
-    """Says nothing of its option."""
-
-    def __init__(self, modality, strength: float = 1.0, other=2): ...
-
-
-class Needy(Numbers):
-    """Cannot be built without a path.
-
-    Args:
-        path: where.
-    """
-
-    def __init__(self, path: str):
-        self.path = path
-
-
 def test_options_must_be_typed_and_documented():
-    assert "no Args line for strength, other" in failures("views", Undocumented)["documents its options"]
+    assert "no Args line for strength, other" in failures("views", parts.Undocumented)["documents its options"]
 
 
 def test_what_lacks_samples_or_options_fails_once_and_says_what_to_give():
-    assert failures("views", Noise, samples={}) == {
+    assert failures("views", parts.Noise, samples={}) == {
         "has what it is tried on": "Failure: there are no raw values to try it on: give them as "
         "sensorium_samples = {'rows': [...]} in the plugin's module"
     }
-    (reason,) = failures("sources", Needy).values()
+    (reason,) = failures("sources", parts.Needy).values()
     assert "sensorium_options = {'sources/rows': {...}}" in reason
-    assert failures("sources", Needy, options={"sources/rows": {"path": "here"}}) == {}
+    assert failures("sources", parts.Needy, options={"sources/rows": {"path": "here"}}) == {}
 
 
 def test_what_lacks_an_optional_package_is_skipped_with_the_reason():
-    spec = Spec("sources", "s", f"{__name__}:Numbers", "made", "p", "d", requires=("no_such_package",))
+    spec = Spec("sources", "s", f"{parts.__name__}:Numbers", "made", "p", "d", requires=("no_such_package",))
     for check in yield_checks(spec, Registry()):
         with pytest.raises(SkipTest, match="no_such_package is not installed"):
             check()
@@ -588,7 +145,7 @@ def test_a_plugin_is_checked_whole_and_its_samples_are_taken_from_its_module(sit
     things = f"""
         from torch import nn
         from sensorium import Encoder, Features
-        from {__name__} import Good
+        from {parts.__name__} import Good
 
         def samples():
             return [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]

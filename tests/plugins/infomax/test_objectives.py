@@ -2,14 +2,18 @@ import pytest
 import torch
 
 from sensorium import losses
+from sensorium.errors import RecipeError
 from sensorium.learner import Learner
 from sensorium.modalities.graph.encoders.gcn import GCN
 from sensorium.modalities.graph.encoders.gin import GIN
 from sensorium.modalities.graph.views import generators as views
+from sensorium.modalities.image.encoders.cnn import CNN
+from sensorium.modalities.image.modality import ImageModality
+from sensorium.modalities.image.samples import pictures
 from sensorium.plugins.infomax.context_prediction import ContextPrediction
 from sensorium.plugins.infomax.dgi import DGI
 from sensorium.plugins.infomax.infograph import InfoGraph
-from sensorium.types import View
+from sensorium.types import Features, View
 from tests.modalities.graph.graphs import fitted, sample_batch
 from tests.plugins.toy_token_modality import learner_of, sequences, view_of
 
@@ -51,6 +55,22 @@ def test_infograph_scores_tokens_with_records():
     torch.testing.assert_close(learner({"toy": [view]}).loss, losses.jensen_shannon(local, whole, features.mask))
 
 
+@pytest.mark.parametrize("make", [InfoGraph, ContextPrediction])
+def test_encoders_that_mask_nothing_serve_where_they_return_tokens(make):
+    """Convolutions: their tokens are local, as in Deep InfoMax."""
+    modality = ImageModality(size=16)
+    learner = Learner({"image": CNN(modality, width=4, depth=2)}, make())
+    batch = modality.collate([modality.decode(picture) for picture in pictures()[:4]])
+    views = [View(batch, modality="image", present=torch.ones(4, dtype=torch.bool))] * learner.objective.needs.views
+    learner({"image": views}).loss.backward()
+    assert all(p.grad.abs().sum() > 0 for p in learner.encoders.parameters())
+
+
+def test_an_encoder_without_tokens_is_refused():
+    with pytest.raises(RecipeError, match=r"'infograph' compares tokens, and here are none.*gradient_cache"):
+        Features(torch.zeros(2, 3)).shown("infograph")
+
+
 def test_context_prediction_reads_surroundings_by_an_encoder_of_its_own():
     modality, made = graph_views(views.Surroundings)
     torch.manual_seed(0)
@@ -63,10 +83,7 @@ def test_context_prediction_reads_surroundings_by_an_encoder_of_its_own():
 
 @pytest.mark.parametrize("anchors", [None, [[True, False], [True, True]]])
 def test_anchors_stand_for_a_view(anchors):
-    class Found:
-        tokens = torch.tensor([[[1.0], [3.0]], [[5.0], [9.0]]])
-        pooled = torch.tensor([[100.0], [200.0]])
-
+    features = Features(torch.tensor([[100.0], [200.0]]), torch.tensor([[[1.0], [3.0]], [[5.0], [9.0]]]))
     info = {} if anchors is None else {"anchors": torch.tensor(anchors)}
-    found = ContextPrediction().anchored(View(sample_batch(), info=info), Found)
+    found = ContextPrediction().anchored(View(sample_batch(), info=info), features)
     assert found.tolist() == ([[100.0], [200.0]] if anchors is None else [[1.0], [7.0]])
