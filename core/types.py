@@ -290,5 +290,5 @@ class Scale:
         return 2 ** int(math.log2(max(min(max(share * self.records, least), most, self.records), 1)))
 
     def momentum(self, most: float = 0.996) -> float:
-        """Return a teacher's momentum at the start: it looks back over a twentieth of the steps, at least ten."""
-        return min(1 - 1 / max(self.steps / 20, 10), most)
+        """Return a teacher's momentum at the start: it looks back over a twentieth of the steps, at least a hundred."""
+        return min(1 - 1 / max(self.steps / 20, 100), most)

@@ -27,6 +27,7 @@ sensorium_matrix = {
         "evaluator": {"name": "ridge", "label": "qed"},
         "figure": "r2",
         "optimizer": {"lr": 1e-3},
+        "steps": 1000,
         "requires": ["rdkit"],
     }
 }

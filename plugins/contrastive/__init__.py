@@ -7,11 +7,11 @@ _HOME = "sensorium.plugins.contrastive"
 sensorium_matrix = {
     "objectives/simclr": {"width": 256},
     "objectives/moco": {"queue": 512, "width": 256},
-    "objectives/moco-v3": {"momentum": 0.95, "width": 256},
+    "objectives/moco-v3": {"width": 256},
     "objectives/nnclr": {"queue": 512, "width": 256},
     "objectives/decoupled": {"width": 256},
 }
-"""Narrow heads, quick teachers and short queues: what a few hundred steps on a thousand records can use."""
+"""Narrow heads and short queues: what a few hundred steps on a thousand records can use."""
 
 
 @hookimpl

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from sensorium import Memory, Needs, NegativePool, Negatives, Objective, Outcome, Teacher, View, losses
+from sensorium import Memory, Needs, NegativePool, Negatives, Objective, Outcome, Scale, Teacher, View, losses
 from sensorium.errors import RecipeError
 
 
@@ -28,10 +28,7 @@ class MoCo(Objective):
     """
 
     needs = Needs(views=2)
-    auto = {
-        "queue": lambda scale: scale.power_of_two(1 / 8, 64, 65_536),
-        "momentum": lambda scale: max(scale.momentum(), 0.99),  # keys of a fast teacher are strangers in the queue
-    }
+    auto = {"queue": lambda scale: scale.power_of_two(1 / 8, 64, 65_536), "momentum": Scale.momentum}
 
     def __init__(
         self,

@@ -4,14 +4,15 @@ from sensorium import hookimpl
 
 _HOME = "sensorium.plugins.distillation"
 
+_HEADS = {"prototypes": 256, "width": 256, "bottleneck": 64}
 sensorium_matrix = {
-    "objectives/byol": {"momentum": 0.95, "width": 256},
+    "objectives/byol": {"width": 256},
     "objectives/simsiam": {"width": 256, "bottleneck": 64},
-    "objectives/dino": {"prototypes": 256, "momentum": 0.95, "width": 256, "bottleneck": 64},
-    "objectives/ibot": {"prototypes": 256, "momentum": 0.95, "width": 256, "bottleneck": 64},
-    "objectives/dinov2": {"prototypes": 256, "momentum": 0.95, "width": 256, "bottleneck": 64},
+    "objectives/dino": _HEADS,
+    "objectives/ibot": _HEADS,
+    "objectives/dinov2": _HEADS,
 }
-"""Narrow heads, quick teachers and short queues: what a few hundred steps on a thousand records can use."""
+"""Narrow heads: what a few hundred steps on a thousand records can use."""
 
 
 @hookimpl

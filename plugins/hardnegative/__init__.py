@@ -5,7 +5,7 @@ from sensorium import hookimpl
 sensorium_matrix = {
     "objectives/hcl": {"width": 256},
 }
-"""Narrow heads, quick teachers and short queues: what a few hundred steps on a thousand records can use."""
+"""Narrow heads: what a few hundred steps on a thousand records can use."""
 
 
 @hookimpl

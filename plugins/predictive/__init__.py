@@ -3,10 +3,10 @@
 from sensorium import hookimpl
 
 sensorium_matrix = {
-    "objectives/jepa": {"width": 96, "depth": 2, "momentum": 0.95},
+    "objectives/jepa": {"width": 96, "depth": 2},
     "objectives/lejepa": {"width": 256},
 }
-"""Narrow heads, quick teachers and short queues: what a few hundred steps on a thousand records can use."""
+"""Narrow heads: what a few hundred steps on a thousand records can use."""
 
 
 @hookimpl

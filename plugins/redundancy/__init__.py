@@ -10,7 +10,7 @@ sensorium_matrix = {
     "objectives/w-mse": {"width": 256, "dim": 32},
     "objectives/swav": {"prototypes": 32, "width": 256},
 }
-"""Narrow heads, quick teachers and short queues: what a few hundred steps on a thousand records can use."""
+"""Narrow heads: what a few hundred steps on a thousand records can use."""
 
 
 @hookimpl

@@ -34,7 +34,7 @@ SMALL, CIFAR, IMAGENET = Scale(1200, 64, 600), Scale(45_000, 512, 17_400), Scale
         ("nnclr", "queue", [128, 4096, 65_536]),
         ("dino", "prototypes", [128, 4096, 65_536]),
         ("swav", "prototypes", [32, 256, 2048]),
-        ("byol", "momentum", [1 - 1 / 30, 0.996, 0.996]),
+        ("byol", "momentum", [0.99, 0.996, 0.996]),
         ("moco", "momentum", [0.99, 0.996, 0.996]),
     ],
 )
