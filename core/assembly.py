@@ -75,7 +75,8 @@ class Plan:
         for name, tower in self.recipe.modalities.items():
             encoders[name].requires_grad_(not tower.frozen)
         classes = next((g.classes for g in self.generators.values() if g.classes is not None), None)
-        return Learner(encoders, self.objective(), classes)
+        views = max(generator.views for generator in self.generators.values())
+        return Learner(encoders, self.objective(), classes, views)
 
 
 def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:

@@ -189,10 +189,11 @@ class Encoders(Mapping[str, Encoder]):
     Args:
         encoders: modality name -> encoder.
         classes: how many classes the target of the views tells apart; None when they carry no such target.
+        views: how many views there are of each record of a modality.
     """
 
-    def __init__(self, encoders: Mapping[str, Encoder], classes: int | None = None) -> None:
-        self._encoders, self.classes = dict(encoders), classes
+    def __init__(self, encoders: Mapping[str, Encoder], classes: int | None = None, views: int = 1) -> None:
+        self._encoders, self.classes, self.views = dict(encoders), classes, views
 
     def __getitem__(self, name: str) -> Encoder:
         return self._encoders[name]

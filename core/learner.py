@@ -82,13 +82,16 @@ class Learner(nn.Module):
         encoders: modality name -> encoder.
         objective: built here from the encoders.
         classes: how many classes the target of the views tells apart, if they carry one.
+        views: how many views there are of each record of a modality.
     """
 
-    def __init__(self, encoders: dict[str, Encoder], objective: Objective, classes: int | None = None) -> None:
+    def __init__(
+        self, encoders: dict[str, Encoder], objective: Objective, classes: int | None = None, views: int = 1
+    ) -> None:
         super().__init__()
         self.encoders = nn.ModuleDict(encoders)
         self.objective = objective
-        objective.build(Encoders(encoders, classes))
+        objective.build(Encoders(encoders, classes, views))
 
     def forward(
         self, views: dict[str, list[View]], instead: Callable[[Objective, Any, Encode], Outcome] | None = None

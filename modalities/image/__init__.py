@@ -26,7 +26,7 @@ sensorium_matrix = {
                     },
                     "plain",
                     "rotation",
-                    "jigsaw",
+                    {"name": "jigsaw", "grey": 0.0, "even": False},
                     {"name": "colourisation", "patch": 8},
                 ],
                 "encoders": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from sensorium import Needs, Objective, Outcome, losses
@@ -9,11 +10,13 @@ from sensorium.errors import RecipeError
 
 
 class Predict(Objective):
-    """Cross-entropy of the classes that each view carries as its target: a turn, a permutation, an order, colours.
+    """Cross-entropy of the classes that views carry as their target: a turn, a permutation, an order, colours.
 
     One objective for every pretext task of classes, such as rotation (Gidaris et al. 2018, eq. 2 and 3), jigsaw
     (Noroozi and Favaro 2016) and colourisation (Zhang et al. 2016, eq. 2). The task is the view generator's; its target
-    is int64, (B,) for one class of each record or (B, T) for one of each token, -100 where there is none.
+    is int64, (B,) for one class of each record or (B, T) for one of each token, -100 where there is none. Where there
+    are several views of a record, such as the tiles of a jigsaw, each is encoded alone and the head sees all of them
+    side by side, in the order of the views.
 
     Args:
         classes: how many classes there are; None takes what the view generator tells apart.
@@ -22,7 +25,7 @@ class Predict(Objective):
             what colourisation had in its paper.
     """
 
-    needs = Needs(views=1, target="class")
+    needs = Needs(views=1, multicrop=True, target="class")
 
     def __init__(self, classes: int | None = None, width: int = 0, balance: float = 0.0) -> None:
         super().__init__()
@@ -35,16 +38,16 @@ class Predict(Objective):
         self.classes = self.classes or encoders.classes or 0
         if not self.classes:
             raise RecipeError("The objective 'predict' needs views that carry classes, such as 'rotation' or 'order'.")
-        dim, width = encoders.single.dim, self.width
+        dim, width = encoders.single.dim * encoders.views, self.width
         hidden = [nn.Linear(dim, width), nn.ReLU(inplace=True)] if width else []
         self.head = nn.Sequential(*hidden, nn.Linear(width or dim, self.classes))
 
     def forward(self, views, encode):
         """Tell the classes apart."""
-        (view,) = views
-        (features,) = encode(views)
-        target = self.checked(view.target, features)
-        logits = self.head(features.pooled if target.ndim == 1 else features.tokens)
+        features, *others = encode(views)
+        seen = [features.pooled, *(other.pooled for other in others)]
+        target = self.checked(views[0].target, features.pooled, None if others else features.tokens)
+        logits = self.head(torch.cat(seen, 1) if target.ndim == 1 else features.tokens)
         told, weight = target >= 0, None
         if self.balance:
             weight = losses.class_weights(target, self.classes, self.balance)
@@ -53,9 +56,9 @@ class Predict(Objective):
         logs = {"accuracy": right.sum() / told.sum().clamp(min=1)}
         return Outcome(loss, logs, features={"features": features.pooled.detach()})
 
-    def checked(self, target, features):
+    def checked(self, target, pooled, tokens):
         """Return the target when it is a class for each record or token, and none is beyond the head's."""
-        shapes = [tuple(x.shape[:-1]) for x in (features.pooled, features.tokens) if x is not None]
+        shapes = [tuple(x.shape[:-1]) for x in (pooled, tokens) if x is not None]
         if target is None or target.is_floating_point() or tuple(target.shape) not in shapes:
             raise RecipeError(
                 "The objective 'predict' needs views whose target is one class for each record, such as 'rotation', or "

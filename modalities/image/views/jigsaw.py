@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import permutations as all_orders
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sensorium import Batch, SensoriumError, View
+from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.views.augment import Augment, AugmentedViews
 from sensorium.modalities.image.views.chance import host
 
-GROUND, DEVIATION, LEAST = 0.5, 0.2, 0.05
-"""The grey between tiles, which is also each tile's mean; a tile's deviation; what is added to that of flat tiles."""
+MEAN, DEVIATION, LEAST = 0.5, 0.2, 0.05
+"""What an evened tile has for mean and deviation, and what is added to the deviation of flat ones."""
 
 
 @cache
@@ -44,22 +46,24 @@ def permutation_set(tiles: int, count: int) -> Tensor:
 
 
 class Jigsaw(AugmentedViews):
-    """One view whose tiles stand in another order (Noroozi and Favaro 2016), put together to one picture again.
+    """A picture's tiles in another order, each a view of its own (Noroozi and Favaro 2016).
 
-    Its target "jigsaw" is int64 (B,), which permutation it is. In the paper tiles go through the network one by one;
-    here they share a picture, so that any encoder and the plain objective serve. What would give the order away without
-    a look at what is drawn is taken out: every tile is cut at a random place of its cell, so that lines do not go on
-    from tile to tile, and a grey gap parts them; every tile has the same mean and deviation, so that a slope of light
-    says nothing; some pictures are grey, so that the colour fringes of a lens do not tell a tile's place.
+    An encoder sees one tile at a time, as in the paper, and `predict` all of them side by side; so features say what a
+    tile shows, not where it stands. The target "jigsaw" is int64 (B,), which permutation it is. What would give the
+    order away without a look at what is drawn is taken out: every tile is cut at a random place of its cell, so that
+    lines do not go on from tile to tile; every tile has the same mean and deviation, so that a slope of light says
+    nothing; some pictures are grey, so that the colour fringes of a lens do not tell a tile's place.
 
     Args:
         modality: the image modality.
         tiles: tiles down and across, 2 or 3.
         permutations: how many orders there are to tell apart, chosen to be far from each other; up to 24 for 2 tiles.
+        size: side of a tile in pixels, which an encoder of patches wants divisible; "auto" leaves pictures their scale.
         gap: share of a cell's side that is cut away around its tile; the paper's is 11 of 75 pixels.
         scale: share of the picture's area that the crop before the cut may have.
         flip: probability that left and right are exchanged before the cut.
         grey: probability that colour is taken out.
+        even: whether tiles are evened out; drawings have no light, and may be told by their colours.
     """
 
     target, classes = "jigsaw", 100
@@ -69,10 +73,12 @@ class Jigsaw(AugmentedViews):
         modality: ImageModality,
         tiles: int = 3,
         permutations: int = 100,
+        size: int | Literal["auto"] = "auto",
         gap: float = 0.15,
         scale: tuple[float, float] = (0.5, 1.0),
         flip: float = 0.5,
         grey: float = 0.3,
+        even: bool = True,
     ) -> None:
         most = {2: 24, 3: 1000}.get(tiles)
         if most is None or not 2 <= permutations <= most:
@@ -82,29 +88,31 @@ class Jigsaw(AugmentedViews):
             )
         if not 0 <= gap < 1:
             raise SensoriumError(f"The gap of the views 'jigsaw' is a share of a cell from 0 to below 1, not {gap}.")
-        super().__init__(modality, [Augment(modality.size, scale, flip=flip, grey=grey)])
-        self.tiles, self.classes = tiles, permutations
-        self.cell = (modality.size[0] // tiles, modality.size[1] // tiles)
-        self.margin = tuple(round(gap * side) for side in self.cell)
-        if min(side - lost for side, lost in zip(self.cell, self.margin, strict=True)) < 1:
+        height, width = (int(side / tiles * (1 - gap)) if size == "auto" else size for side in modality.size)
+        if min(height, width) < 1:
             raise SensoriumError(f"Pictures of {modality.size} are too small for {tiles}x{tiles} tiles.")
+        self.tile, self.cell = (height, width), (round(height / (1 - gap)), round(width / (1 - gap)))
+        cut = Augment((self.cell[0] * tiles, self.cell[1] * tiles), scale, flip=flip, grey=grey)
+        super().__init__(modality, [cut])
+        self.tiles, self.classes, self.views, self.even = tiles, permutations, tiles**2, even
 
     def __call__(self, batch: Batch, rng: torch.Generator) -> list[View]:
-        """Return the shuffled view with its target."""
+        """Return the tiles in their new order, the target with each."""
         rng = host(rng)
-        (view,) = super().__call__(batch, rng)
-        x_BCHW, n = view.batch.pixels, self.tiles**2
+        (whole,) = super().__call__(batch, rng)
+        x_BCHW, n = whole.batch.pixels, self.tiles**2
         orders_PN = permutation_set(self.tiles, self.classes)
         target_B = torch.randint(len(orders_PN), (len(x_BCHW),), generator=rng)
-        jitter = [torch.randint(lost + 1, (len(x_BCHW), n), generator=rng) for lost in self.margin]
-        centred = [torch.tensor(lost // 2).expand(1, n) for lost in self.margin]
-        width = x_BCHW.shape[3]
-        cut_BNp = self.places(jitter, width).to(x_BCHW.device, non_blocking=True)
-        paste_1Np = self.places(centred, width).to(x_BCHW.device, non_blocking=True)
-        order_BN = orders_PN[target_B].to(x_BCHW.device, non_blocking=True)
-        view.batch.pixels = rearranged(x_BCHW, cut_BNp, order_BN, paste_1Np)
-        view.target = target_B.to(x_BCHW.device, non_blocking=True)
-        return [view]
+        lost = [cell - tile for cell, tile in zip(self.cell, self.tile, strict=True)]
+        jitter = [torch.randint(pixels + 1, (len(x_BCHW), n), generator=rng) for pixels in lost]
+        cut_BNp = self.places(jitter, x_BCHW.shape[3]).gather(
+            1, orders_PN[target_B][..., None].expand(-1, -1, self.tile[0] * self.tile[1])
+        )
+        tiles_BNChw = cut_out(x_BCHW, cut_BNp.to(x_BCHW.device, non_blocking=True), self.tile)
+        if self.even:
+            tiles_BNChw = evened(tiles_BNChw)
+        target_B = target_B.to(x_BCHW.device, non_blocking=True)
+        return [View(ImageBatch(x_BChw), target=target_B) for x_BChw in tiles_BNChw.unbind(1)]
 
     def places(self, offsets: list[Tensor], width: int) -> Tensor:
         """Return where the pixels of each tile lie in a flattened picture: int64 (B, N, h * w).
@@ -115,26 +123,19 @@ class Jigsaw(AugmentedViews):
         """
         number_N = torch.arange(self.tiles**2)
         corners = (number_N // self.tiles * self.cell[0], number_N % self.tiles * self.cell[1])
-        h, w = (side - lost for side, lost in zip(self.cell, self.margin, strict=True))
-        rows_BNh = (corners[0] + offsets[0])[..., None] + torch.arange(h)
-        columns_BNw = (corners[1] + offsets[1])[..., None] + torch.arange(w)
+        rows_BNh = (corners[0] + offsets[0])[..., None] + torch.arange(self.tile[0])
+        columns_BNw = (corners[1] + offsets[1])[..., None] + torch.arange(self.tile[1])
         return (rows_BNh[..., None] * width + columns_BNw[..., None, :]).flatten(2)
 
 
-def rearranged(x_BCHW: Tensor, cut_BNp: Tensor, order_BN: Tensor, paste_1Np: Tensor) -> Tensor:
-    """Return pictures of grey ground on which cell i holds tile `order[i]`, evened out.
+def cut_out(x_BCHW: Tensor, places_BNp: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the pixels that lie at each tile's places: (B, N, C, h, w)."""
+    (b, c), n = x_BCHW.shape[:2], places_BNp.shape[1]
+    tiles_BCNp = x_BCHW.flatten(2).gather(2, places_BNp.flatten(1)[:, None].expand(-1, c, -1)).view(b, c, n, -1)
+    return tiles_BCNp.transpose(1, 2).unflatten(3, size).contiguous()
 
-    Args:
-        x_BCHW: float pixels.
-        cut_BNp: where the pixels of each tile lie.
-        order_BN: which tile goes to each cell.
-        paste_1Np: where the pixels of each cell's tile go.
-    """
-    (b, c), (n, p) = x_BCHW.shape[:2], cut_BNp.shape[1:]
-    cut_BNp = cut_BNp.gather(1, order_BN[..., None].expand(-1, -1, p))
-    tiles_BCNp = x_BCHW.flatten(2).gather(2, cut_BNp.flatten(1)[:, None].expand(-1, c, -1)).view(b, c, n, p)
-    variance_B1N1, mean_B1N1 = torch.var_mean(tiles_BCNp, dim=(1, 3), keepdim=True, correction=0)
-    even_BCNp = (tiles_BCNp - mean_B1N1) / (variance_B1N1.sqrt() + LEAST) * DEVIATION + GROUND
-    ground_BCp = torch.full_like(x_BCHW.flatten(2), GROUND)
-    places_BCp = paste_1Np.flatten(1)[:, None].expand(b, c, -1)
-    return ground_BCp.scatter(2, places_BCp, even_BCNp.flatten(2).clamp(0, 1)).view(x_BCHW.shape)
+
+def evened(tiles_BNChw: Tensor) -> Tensor:
+    """Return tiles that all have one mean and one deviation, over their channels together."""
+    variance_BN111, mean_BN111 = torch.var_mean(tiles_BNChw, dim=(2, 3, 4), keepdim=True, correction=0)
+    return ((tiles_BNChw - mean_BN111) / (variance_BN111.sqrt() + LEAST) * DEVIATION + MEAN).clamp(0, 1)

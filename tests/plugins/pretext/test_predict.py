@@ -38,6 +38,21 @@ def test_loss_is_the_mean_over_records(width):
     assert sum(isinstance(m, torch.nn.Linear) for m in learner.objective.head) == 1 + bool(width)
 
 
+def test_several_views_are_encoded_alone_and_told_side_by_side():
+    torch.manual_seed(0)
+    views = [turned(dtype=torch.float64), turned((7,) * 8, dtype=torch.float64)]
+    learner = Learner({"toy": SequenceEncoder()}, Predict(3), views=2).double().eval()
+    encoder, head = learner.encoders["toy"], learner.objective.head
+    seen = torch.cat([encoder(view.batch).pooled for view in views], 1)
+    expected = torch.nn.functional.cross_entropy(head(seen), views[0].target)
+    assert torch.allclose(learner({"toy": views}).loss, expected)
+    assert not torch.allclose(learner({"toy": views[::-1]}).loss, expected)  # the mutant: their sum, without an order
+    for view in views:
+        view.target = torch.zeros(8, 12, dtype=torch.long)
+    with pytest.raises(RecipeError, match=r"gives features for \(8,\)\."):
+        learner({"toy": views})
+
+
 def test_a_few_steps_tell_the_classes_apart():
     learner, view = learner_of(Predict(3)), turned()
     found = losses_while_training(learner, {"toy": [view]}, 40, 1e-2)

@@ -1,4 +1,4 @@
-"""Shuffled tiles: what stands where, what the target says, and what no longer gives the order away."""
+"""Shuffled tiles: which view shows what, what the target says, and what no longer gives the order away."""
 
 import pytest
 import torch
@@ -31,8 +31,9 @@ def cells(x_BCHW, tiles, side):
     return x.permute(0, 2, 3, 1, 4, 5).flatten(1, 2)
 
 
-def evened(tile):
-    return ((tile - tile.mean()) / (tile.std(correction=0) + jigsaw.LEAST) * jigsaw.DEVIATION + 0.5).clamp(0, 1)
+def shown(views):
+    """The tiles in the order of the views: (B, N, C, h, w)."""
+    return torch.stack([view.batch.pixels for view in views], 1)
 
 
 @pytest.mark.parametrize(("tiles", "count"), [(2, 24), (3, 100)])
@@ -54,67 +55,69 @@ def test_fewer_permutations_are_the_first_of_more():
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000), tiles=st.sampled_from([2, 3]))
-def test_without_a_gap_every_cell_holds_the_tile_that_its_target_names(seed, tiles):
+def test_without_a_gap_every_view_is_the_tile_that_the_target_names(seed, tiles):
     side, batch = 30 // tiles, pictures(seed=seed)
-    generator = whole(tiles, permutations=20, gap=0.0)
-    (view,) = generator(batch, rng(seed))
-    before, after = (cells(x, tiles, side) for x in (batch.pixels, view.batch.pixels))
-    for b, target in enumerate(view.target.tolist()):
+    generator = whole(tiles, permutations=20, gap=0.0, even=False)
+    views = generator(batch, rng(seed))
+    assert len(views) == generator.views == tiles**2
+    before, after = cells(batch.pixels, tiles, side), shown(views)
+    assert all(torch.equal(view.target, views[0].target) for view in views)
+    for b, target in enumerate(views[0].target.tolist()):
         order = permutation_set(tiles, 20)[target]
         for place, tile in enumerate(order.tolist()):
-            assert torch.allclose(after[b, place], evened(before[b, tile]), atol=1e-4)
-            if tile != place:  # the mutant: a view that leaves its tiles where they were
-                assert not torch.allclose(after[b, place], evened(before[b, place]), atol=1e-2)
+            assert torch.allclose(after[b, place], before[b, tile], atol=1e-5)
+            if tile != place:  # the mutant: views that leave the tiles where they were
+                assert not torch.allclose(after[b, place], before[b, place], atol=1e-2)
 
 
-def test_the_order_says_which_tile_a_cell_holds_and_not_where_a_tile_goes():
+def test_the_order_says_which_tile_a_view_shows_and_not_where_a_tile_goes():
     cyclic = next(i for i, p in enumerate(permutation_set(3, 100)) if not torch.equal(p, p.argsort()))
     order = permutation_set(3, 100)[cyclic]
     batch = pictures(400)
-    (view,) = whole(permutations=100, gap=0.0)(batch, rng())
-    row = (view.target == cyclic).nonzero()[0, 0]
-    before, after = cells(batch.pixels, 3, 10)[row], cells(view.batch.pixels, 3, 10)[row]
-    right = [torch.allclose(after[i], evened(before[j]), atol=1e-4) for i, j in enumerate(order.tolist())]
-    inverse = [torch.allclose(after[i], evened(before[j]), atol=1e-4) for i, j in enumerate(order.argsort().tolist())]
+    views = whole(permutations=100, gap=0.0, even=False)(batch, rng())
+    row = (views[0].target == cyclic).nonzero()[0, 0]
+    before, after = cells(batch.pixels, 3, 10)[row], shown(views)[row]
+    right = [torch.allclose(after[i], before[j], atol=1e-5) for i, j in enumerate(order.tolist())]
+    inverse = [torch.allclose(after[i], before[j], atol=1e-5) for i, j in enumerate(order.argsort().tolist())]
     assert all(right)
     assert not all(inverse)
 
 
-def test_tiles_are_cut_at_random_places_of_their_cells_and_parted_by_a_grey_gap():
-    across = torch.arange(30.0).expand(30, 30) / 30
-    batch = ImageBatch(torch.stack([across, across, across]).expand(64, 3, 30, 30).contiguous())
+def test_tiles_are_cut_at_random_places_of_their_cells():
     generator = whole(permutations=2, gap=0.4)
-    assert generator.margin == (4, 4)
-    (view,) = generator(batch, rng())
-    grounds = cells(view.batch.pixels, 3, 10)
-    assert (grounds[..., :2] == jigsaw.GROUND).all()
-    assert (grounds[..., -2:] == jigsaw.GROUND).all()
-    assert (grounds[..., 4, 2:-2].std(-1) > 0.01).all()
+    assert (generator.tile, generator.cell) == ((6, 6), (10, 10))
     places = generator.places([torch.randint(5, (64, 9), generator=rng(i)) for i in (0, 1)], 30)
     assert len(places[:, 0, 0].unique()) > 10  # the mutant: one place for all, whose edges go on in the neighbour
     assert (places[:, 0].amax(1) < 10 * 30).all()
+    across = torch.arange(30.0).expand(3, 30, 30) / 30
+    tiles = shown(whole(permutations=2, gap=0.4, even=False)(ImageBatch(across.expand(64, 3, 30, 30)), rng()))
+    assert len((tiles[:, :, 0, 0, 0] * 30).round().unique()) > 12  # of 15 columns at which a tile may begin
+    assert tiles.shape == (64, 9, 3, 6, 6)
 
 
 def test_a_slope_of_light_does_not_tell_a_tiles_place():
     slope = torch.linspace(0, 1, 30).expand(3, 30, 30).contiguous()
     batch = ImageBatch(0.1 * torch.rand(64, 3, 30, 30, generator=rng()) + 0.9 * slope)
-    (view,) = whole(permutations=20)(batch, rng())
-    inside = cells(view.batch.pixels, 3, 10)[..., 1:-1, 1:-1]
-    means = inside.flatten(2).mean(-1)
-    assert (means - 0.5).abs().max() < 0.03
-    assert cells(batch.pixels, 3, 10).flatten(2).mean(-1).std() > 0.2  # the negative control: before, it does
+    even, plain = (shown(whole(permutations=20, even=how)(batch, rng())).flatten(2) for how in (True, False))
+    assert (even.mean(-1) - jigsaw.MEAN).abs().max() < 0.03
+    assert plain.mean(-1).std() > 0.2  # the negative control: as they were, it does
+    tile = cells(batch.pixels, 3, 10)[:, 0, None]
+    expected = (tile - tile.mean((2, 3, 4), True)) / (tile.std((2, 3, 4), correction=0, keepdim=True) + jigsaw.LEAST)
+    assert torch.allclose(jigsaw.evened(tile), (expected * jigsaw.DEVIATION + jigsaw.MEAN).clamp(0, 1), atol=1e-5)
 
 
 def test_every_permutation_is_drawn_alike():
-    (view,) = whole(permutations=4)(pictures(2000), rng())
+    view, *_ = whole(permutations=4)(pictures(2000), rng())
     assert (view.target.bincount(minlength=4) / 2000 - 0.25).abs().max() < 0.04
 
 
-def test_flat_pictures_and_odd_sides_stay_finite():
+def test_flat_pictures_and_odd_sides_stay_finite_and_a_tile_has_the_size_asked_for():
     modality = ImageModality(size=[32, 47])
-    (view,) = Jigsaw(modality)(ImageBatch(torch.zeros(2, 3, 32, 47, dtype=torch.uint8)), rng())
-    assert view.batch.pixels.shape == (2, 3, 32, 47)
-    assert torch.allclose(view.batch.pixels, torch.tensor(0.5))
+    flat = ImageBatch(torch.zeros(2, 3, 32, 47, dtype=torch.uint8))
+    for options, size in (({}, (9, 13)), ({"size": 16}, (16, 16))):
+        tiles = shown(Jigsaw(modality, **options)(flat, rng()))
+        assert tiles.shape == (2, 9, 3, *size)
+        assert torch.allclose(tiles, torch.tensor(0.5))
 
 
 @pytest.mark.parametrize("options", [{"tiles": 4}, {"tiles": 2, "permutations": 25}, {"permutations": 1}, {"gap": 1.0}])
