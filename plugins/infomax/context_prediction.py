@@ -17,7 +17,7 @@ class ContextPrediction(Objective):
     surroundings of all other records, where the authors take those of one of them: the mean is the same.
     """
 
-    needs = Needs(views=2, info="anchors")
+    needs = Needs(views=2, tokens=True, info="anchors")
 
     def build(self, encoders):
         """Make the encoder of surroundings, another one of the same kind."""
@@ -36,6 +36,5 @@ class ContextPrediction(Objective):
         """Return the mean of the tokens that stand for a view, (B, D)."""
         if "anchors" not in view.info:
             return features.pooled
-        tokens_BTD = features.shown("context-prediction")
-        share_BT = view.info["anchors"].to(tokens_BTD.dtype)
-        return torch.einsum("bt,btd->bd", share_BT / share_BT.sum(1, keepdim=True).clamp(min=1), tokens_BTD)
+        share_BT = view.info["anchors"].to(features.tokens.dtype)
+        return torch.einsum("bt,btd->bd", share_BT / share_BT.sum(1, keepdim=True).clamp(min=1), features.tokens)

@@ -55,14 +55,12 @@ def test_infograph_scores_tokens_with_records():
     torch.testing.assert_close(learner({"toy": [view]}).loss, losses.jensen_shannon(local, whole, features.mask))
 
 
-@pytest.mark.parametrize("make", [InfoGraph, ContextPrediction])
-def test_encoders_that_mask_nothing_serve_where_they_return_tokens(make):
+def test_infograph_takes_an_encoder_that_masks_nothing_where_it_returns_tokens():
     """Convolutions: their tokens are local, as in Deep InfoMax."""
     modality = ImageModality(size=16)
-    learner = Learner({"image": CNN(modality, width=4, depth=2)}, make())
-    batch = modality.collate([modality.decode(picture) for picture in pictures()[:4]])
-    views = [View(batch, modality="image", present=torch.ones(4, dtype=torch.bool))] * learner.objective.needs.views
-    learner({"image": views}).loss.backward()
+    learner = Learner({"image": CNN(modality, width=4, depth=2)}, InfoGraph())
+    batch = modality.collate([modality.decode(picture) for picture in pictures()])
+    learner({"image": [View(batch, modality="image", present=torch.ones(4, dtype=torch.bool))]}).loss.backward()
     assert all(p.grad.abs().sum() > 0 for p in learner.encoders.parameters())
 
 
