@@ -33,7 +33,7 @@ sensorium_matrix = {
         },
         "evaluator": {"name": "knn", "label": "language"},
         "figure": "accuracy",
-        "optimizer": {"lr": 3e-3},
+        "optimizer": {"lr": 1e-3},
         "steps": 1500,
     }
 }
