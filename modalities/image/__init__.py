@@ -26,7 +26,7 @@ sensorium_matrix = {
                     },
                     "plain",
                     "rotation",
-                    {"name": "jigsaw", "grey": 0.0, "even": False},
+                    {"name": "jigsaw", "tiles": 2, "permutations": 24, "grey": 0.0, "even": False},
                     {"name": "colourisation", "patch": 8},
                 ],
                 "encoders": [
