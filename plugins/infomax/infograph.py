@@ -23,9 +23,9 @@ class Forward(nn.Module):
 class InfoGraph(Objective):
     """Tell a record's tokens from those of other records by the whole (Sun et al. 2020, eq. 4).
 
-    On pictures and signals it is the local form of Deep InfoMax (Hjelm et al. 2019, section 3.2). Any encoder that returns
-    tokens serves, best one whose tokens are local, such as convolutions: where each token has seen the whole record,
-    as in a transformer, it can be told by anything that marks the record.
+    On pictures and signals it is the local form of Deep InfoMax (Hjelm et al. 2019, section 3.2). Any encoder that
+    returns tokens serves, best one whose tokens are local, such as convolutions: where each token has seen the whole
+    record, as in a transformer, it can be told by anything that marks the record.
     """
 
     needs = Needs(views=1)
