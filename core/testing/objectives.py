@@ -127,7 +127,8 @@ def _learner(case: Case) -> Learner:
     needs = case.spec.load().needs
     if needs.target:
         target = _target_case(case)
-        return Learner({target.modality_name: _encoder(target)}, case.build(), target.generator.classes)
+        told = target.generator.classes, target.generator.views
+        return Learner({target.modality_name: _encoder(target)}, case.build(), *told)
     names = ("first", "second") if needs.modalities == "many" else ("toy",)
     refusals = []
     for toy in (ToyEncoder, ToyWordEncoder):

@@ -25,11 +25,17 @@ def test_a_class_for_each_token_needs_a_token_encoder():
     ("name", "override", "classes"),
     [
         ("rotation", "seed=0", 4),
-        ("jigsaw", "seed=0", 100),
-        ("jigsaw", "modalities.image.views.permutations=30", 30),
+        ("jigsaw", "seed=0", 24),
+        ("jigsaw", "modalities.image.views.permutations=12", 12),
         ("jigsaw", "objective.classes=200", 200),
         ("colourisation", "seed=0", 261),
     ],
 )
 def test_an_objective_learns_from_the_views_how_many_classes_there_are(name, override, classes):
     assert plan_of(name, override).learner().objective.head[-1].out_features == classes
+
+
+def test_an_objective_learns_from_the_views_how_many_there_are():
+    for views, wide in (("{name: jigsaw, tiles: 3}", 9), ("rotation", 1)):
+        learner = plan_of("jigsaw", f"modalities.image.views={views}").learner()
+        assert learner.objective.head[0].in_features == wide * learner.encoders["image"].dim

@@ -120,7 +120,7 @@ def learner_and_views(objective, names, causal=False):
         options["classes"] = generators[names[0]].classes
     seed_globals("golden", objective, *names)
     try:
-        learner = Learner(encoders, cls(**options)).train()
+        learner = Learner(encoders, cls(**options), views=generators[names[0]].views).train()
     except SensoriumError as error:
         if not causal:
             return learner_and_views(objective, names, causal=True)
