@@ -66,7 +66,7 @@ class Jigsaw(AugmentedViews):
         even: whether tiles are evened out; drawings have no light, and may be told by their colours.
     """
 
-    target, classes = "jigsaw", 100
+    views, target, classes = 9, "jigsaw", 100
 
     def __init__(
         self,
