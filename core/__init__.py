@@ -17,7 +17,7 @@ API_VERSION = 1
 """The version of the plugin contract; it moves only when a plugin written for the last one would break."""
 
 _HOME = {
-    "hookimpl": "sensorium.hookspecs",
+    "hookimpl": "sensorium.registration.hookspecs",
     # what travels
     "Batch": "sensorium.types",
     "Record": "sensorium.types",
@@ -36,19 +36,24 @@ _HOME = {
     "Objective": "sensorium.contracts",
     "Source": "sensorium.contracts",
     "Evaluator": "sensorium.contracts",
-    "Exporter": "sensorium.contracts",
+    "Exporter": "sensorium.exporters.base",
     "BadSample": "sensorium.errors",
     "SensoriumError": "sensorium.errors",
+    "collectives": "sensorium.parallel.collectives",
     "losses": "sensorium.losses",
-    "heads": "sensorium.heads",
-    "Negatives": "sensorium.negatives",
-    "NegativePool": "sensorium.negatives",
-    "Memory": "sensorium.negatives",
-    "Decoder": "sensorium.decoder",
-    "at_places": "sensorium.decoder",
-    "places_of": "sensorium.decoder",
-    "Teacher": "sensorium.teacher",
-    "cosine_ramp": "sensorium.teacher",
+    "heads": "sensorium.blocks.heads",
+    "JointSpace": "sensorium.blocks.joint_embedding",
+    "Pair": "sensorium.blocks.joint_embedding",
+    "Placed": "sensorium.blocks.joint_embedding",
+    "the_two": "sensorium.blocks.joint_embedding",
+    "Negatives": "sensorium.blocks.negatives",
+    "NegativePool": "sensorium.blocks.negatives",
+    "Memory": "sensorium.blocks.negatives",
+    "Decoder": "sensorium.blocks.token_decoder",
+    "at_places": "sensorium.blocks.token_decoder",
+    "places_of": "sensorium.blocks.token_decoder",
+    "Teacher": "sensorium.blocks.teacher",
+    "cosine_ramp": "sensorium.blocks.teacher",
     # what a user calls
     "fit": "sensorium.api",
     "load": "sensorium.api",
@@ -62,10 +67,12 @@ _HOME = {
     "load_predictor": "sensorium.api",
     "Recipe": "sensorium.recipe",
 }
+_MODULES = ("collectives", "heads", "losses")
+"""Those of the names that are whole modules."""
 __all__ = ["API_VERSION", "__version__", *_HOME]
 
 if TYPE_CHECKING:
-    from sensorium import heads, losses
+    from sensorium import losses
     from sensorium.api import (
         evaluate,
         export,
@@ -78,11 +85,15 @@ if TYPE_CHECKING:
         replay,
         search,
     )
+    from sensorium.blocks import heads
+    from sensorium.blocks.joint_embedding import JointSpace, Pair, Placed, the_two
+    from sensorium.blocks.negatives import Memory, NegativePool, Negatives
+    from sensorium.blocks.teacher import Teacher, cosine_ramp
+    from sensorium.blocks.token_decoder import Decoder, at_places, places_of
     from sensorium.contracts import (
         Encoder,
         Encoders,
         Evaluator,
-        Exporter,
         Modality,
         Objective,
         Source,
@@ -90,12 +101,11 @@ if TYPE_CHECKING:
         Tokens,
         ViewGenerator,
     )
-    from sensorium.decoder import Decoder, at_places, places_of
     from sensorium.errors import BadSample, SensoriumError
-    from sensorium.hookspecs import hookimpl
-    from sensorium.negatives import Memory, NegativePool, Negatives
+    from sensorium.exporters.base import Exporter
+    from sensorium.parallel import collectives
     from sensorium.recipe import Recipe
-    from sensorium.teacher import Teacher, cosine_ramp
+    from sensorium.registration.hookspecs import hookimpl
     from sensorium.types import Batch, Features, Needs, Outcome, Record, Scale, View
 
 
@@ -103,7 +113,7 @@ def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'sensorium' has no attribute '{name}'")
     home = import_module(_HOME[name])
-    return home if _HOME[name] == f"sensorium.{name}" else getattr(home, name)
+    return home if name in _MODULES else getattr(home, name)
 
 
 def __dir__() -> list[str]:

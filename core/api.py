@@ -12,30 +12,30 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sensorium import collectives
-from sensorium.assembly import Plan, make_plan
-from sensorium.checkpoint import Checkpoints, weights_of
 from sensorium.contracts import Encoder, Modality, Source
-from sensorium.distributed import build_fabric, launch, launching_rank
 from sensorium.errors import Interrupted, RecipeError, RunError
 from sensorium.errors import nearest as nearest_name
-from sensorium.evaluation.columns import pair
-from sensorium.evaluation.measure import Measurement
+from sensorium.evaluation.labels import pair
+from sensorium.evaluation.measurement import Measurement
 from sensorium.evaluation.similarity import nearest
 from sensorium.evaluation.tables import Table
 from sensorium.exporters.encoders import read_encoder
-from sensorium.extensions import Extensions, load_extensions
-from sensorium.files import write_atomically
-from sensorium.finetuning.finetuning import Finetuning, Start
+from sensorium.finetuning.comparison import Finetuning, Start
 from sensorium.finetuning.predictor import Predictor
 from sensorium.mining import Mined, Rules, draw_mined, mine_table
-from sensorium.model import Model
-from sensorium.monitor.replay import Replayed, replay_step
-from sensorium.preparation import prepare
+from sensorium.models.model import Model
+from sensorium.models.plan import Plan, make_plan
+from sensorium.parallel import collectives
 from sensorium.recipe import Recipe, read_recipe
-from sensorium.run import Run
-from sensorium.scale import resolve, scale_of
-from sensorium.trainer import train
+from sensorium.registration.discovery import Extensions, load_extensions
+from sensorium.runs.atomic import write_atomically
+from sensorium.runs.checkpoint import Checkpoints, weights_of
+from sensorium.runs.run import Run
+from sensorium.training.auto import resolve, scale_of
+from sensorium.training.fabric import build_fabric, launch, launching_rank
+from sensorium.training.loop import train
+from sensorium.training.replay import Replayed, replay_step
+from sensorium.training.setup import prepare
 
 log = logging.getLogger("sensorium")
 
@@ -385,8 +385,8 @@ def mine(
 
     Args:
         run: the run folder.
-        out: the Parquet file to write (see `sensorium.data.mined`), with a contact sheet beside it, .png for .parquet,
-            when both modalities draw; None writes nothing.
+        out: the Parquet file to write (see `sensorium.data.mined_negatives`), with a contact sheet beside it,
+            .png for .parquet, when both modalities draw; None writes nothing.
         overrides: `key.sub=value` texts applied to the run's recipe, such as `data.source.path=...`.
         query: modality that asks; None, with target None too, takes the first two, or the only one for both.
         target: modality that is searched for negatives.

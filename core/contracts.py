@@ -19,11 +19,7 @@ from torch import Tensor, nn
 from sensorium.types import Batch, Features, Needs, Outcome, Record, Scale, View
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from PIL.Image import Image
-
-    from sensorium.model import Model
 
 
 class Modality(ABC):
@@ -395,16 +391,3 @@ class Evaluator(ABC):
     def notes(self) -> list[str]:
         """Return, after `measure`, what a reader must know beside the figures: what was chosen, what left out."""
         return []
-
-
-class Exporter(ABC):
-    """Writes what a run learned as files that others read."""
-
-    @abstractmethod
-    def export(self, model: Model, folder: Path) -> str:
-        """Write into an empty folder; returns the lines of Python that load what was written.
-
-        Args:
-            model: its `learner` has encoders, by modality, and the objective; its `plan` the recipe and modalities.
-            folder: where.
-        """

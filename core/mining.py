@@ -19,13 +19,13 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from sensorium.contracts import FeatureTable
-from sensorium.data.mined import SCHEMA
+from sensorium.data.mined_negatives import SCHEMA
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.measure import QUERIES, SHOWN, Measurement
-from sensorium.evaluation.sheet import Found, contact_sheet
+from sensorium.evaluation.contact_sheet import Found, contact_sheet
+from sensorium.evaluation.measurement import QUERIES, SHOWN, Measurement
 from sensorium.evaluation.similarity import HELD, similarities, unit_rows
-from sensorium.files import write_atomically
-from sensorium.randomness import generator, seed_of, share_of
+from sensorium.runs.atomic import write_atomically
+from sensorium.seeding import generator, seed_of, share_of
 
 IDENTICAL = 1e-4
 """Embeddings of length one that are no further apart are of one value: what rounding alone can part."""

@@ -21,15 +21,15 @@ from pydantic.fields import FieldInfo
 import sensorium
 from sensorium import errors
 from sensorium.cli.main import DEFECT
-from sensorium.extensions import load_extensions
 from sensorium.recipe.schema import Part, Recipe
+from sensorium.registration.discovery import load_extensions
 
 REFERENCE = Path(__file__).parent / "reference"
 NAMED = {"evaluators": "NAME", "modalities": "NAME"}
 """Keys of a recipe that hold a mapping of names of the user's own, and what stands for such a name."""
 
 GROUPS = {
-    "What a user calls": ("sensorium.api", "sensorium.model", "sensorium.recipe"),
+    "What a user calls": ("sensorium.api", "sensorium.models.model", "sensorium.recipe"),
     "What travels": ("sensorium.types",),
     "What a plugin writes": ("sensorium.contracts",),
     "What it builds on": (),
@@ -259,7 +259,7 @@ only when a plugin written for the last one would break.
 """
     placed = {home: title for title, homes in GROUPS.items() for home in homes}
     groups: dict[str, list[str]] = {title: [] for title in GROUPS}
-    for home, name in [*public_names(), ("sensorium.model", "Model")]:
+    for home, name in [*public_names(), ("sensorium.models.model", "Model")]:
         groups[placed.get(home, "What it builds on")].append(_thing(home, name))
     return head + "".join(f"\n## {title}\n" + "".join(things) for title, things in groups.items())
 

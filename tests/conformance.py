@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from sensorium.extensions import load_extensions
+from sensorium.registration.discovery import load_extensions
 from sensorium.testing import check_plugin
 
 

@@ -25,7 +25,7 @@ from sensorium import (
     losses,
 )
 from sensorium.data.arrays import ArraysSource
-from sensorium.extensions import load_extensions
+from sensorium.registration.discovery import load_extensions
 
 
 @dataclass

@@ -14,7 +14,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the figures of runs side by side, as their evaluations left them."""
-    from sensorium.evaluation.between import compare_runs
+    from sensorium.evaluation.run_comparison import compare_runs
 
     tables = compare_runs(runs)
     if as_json:

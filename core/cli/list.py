@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from sensorium.errors import PluginError, nearest
-from sensorium.extensions import load_extensions
-from sensorium.registry import KINDS, Registry, Spec
+from sensorium.registration.discovery import load_extensions
+from sensorium.registration.registry import KINDS, Registry, Spec
 
 
 def list_kind(
@@ -57,7 +57,7 @@ def _show_one(spec: Spec, as_json: bool) -> None:
     if spec.kind in ("recipes", "commands"):
         command = f"sensorium recipes {spec.name}" if spec.kind == "recipes" else f"sensorium {spec.name} --help"
         raise PluginError(f"'{spec.name}' has no options of its own to list: run {command}.")
-    from sensorium.options import options_of
+    from sensorium.registration.options import options_of
 
     target = spec.load()
     options = options_of(target, skip=int(spec.kind in ("encoders", "views")))

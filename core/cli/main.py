@@ -11,8 +11,8 @@ from typer.core import TyperCommand, TyperGroup
 
 import sensorium
 from sensorium.errors import SensoriumError
-from sensorium.extensions import load_extensions
-from sensorium.registry import Spec
+from sensorium.registration.discovery import load_extensions
+from sensorium.registration.registry import Spec
 
 DEFECT = 70
 """The exit code of an exception that is no `SensoriumError`: a defect of the program or of a plugin."""

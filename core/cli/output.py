@@ -24,7 +24,7 @@ class _ToStandardError(logging.StreamHandler):
 
 def show_log() -> None:
     """Send the log to standard error: information from rank 0, warnings from every rank."""
-    from sensorium.distributed import launching_rank
+    from sensorium.training.fabric import launching_rank
 
     logger = logging.getLogger("sensorium")
     logger.setLevel(logging.INFO)

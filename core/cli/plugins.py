@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sensorium.extensions import Plugin, fabric_callbacks, load_extensions
+from sensorium.registration.discovery import Plugin, fabric_callbacks, load_extensions
 
 _COLOURS = {"loaded": "green", "blocked": "dim", "failed": "red", "conflict": "red", "incompatible": "red"}
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sensorium.extensions import load_extensions
+from sensorium.registration.discovery import load_extensions
 
 
 def recipes(

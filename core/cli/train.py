@@ -16,7 +16,7 @@ def train(
     """Train as a recipe says, then evaluate; everything lands in one run folder."""
     from sensorium.api import fit
     from sensorium.cli.output import show_log
-    from sensorium.distributed import launching_rank
+    from sensorium.training.fabric import launching_rank
 
     show_log()
     if resume and recipe and "=" in recipe:  # with --resume the recipe is the run's own

@@ -13,7 +13,7 @@ import torch
 
 from sensorium.contracts import Modality, Source, ViewGenerator
 from sensorium.errors import BadSample, DataError, PluginError, SensoriumError, nearest
-from sensorium.randomness import generator
+from sensorium.seeding import generator
 from sensorium.types import Batch, Record, RecordBatch, keys_of
 
 

@@ -16,13 +16,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from sensorium.contracts import Modality, Source, ViewGenerator
-from sensorium.data.bad import BadRecords
 from sensorium.data.cache import Cache
 from sensorium.data.decoding import Decoded, Decoder, overrides_stage
-from sensorium.data.neighbours import neighbours_of
+from sensorium.data.neighbor_batches import neighbours_of
 from sensorium.data.order import EpochOrder
+from sensorium.data.unreadable import BadRecords
 from sensorium.errors import DataError
-from sensorium.randomness import generator
+from sensorium.seeding import generator
 from sensorium.types import RecordBatch
 
 CHUNK = 256

@@ -8,9 +8,9 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from sensorium.data.neighbours import side_by_side
+from sensorium.data.neighbor_batches import side_by_side
 from sensorium.errors import DataError
-from sensorium.randomness import generator
+from sensorium.seeding import generator
 
 
 class EpochOrder:

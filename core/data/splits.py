@@ -8,7 +8,7 @@ import numpy as np
 
 from sensorium.contracts import Source
 from sensorium.errors import DataError, RecipeError
-from sensorium.randomness import share_of
+from sensorium.seeding import share_of
 from sensorium.types import Record
 
 PARTS = ("train", "val", "test")

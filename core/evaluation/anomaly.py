@@ -13,7 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.columns import choose, labelled, missing
+from sensorium.evaluation.labels import choose, labelled, missing
 from sensorium.evaluation.scaling import Scaler
 
 

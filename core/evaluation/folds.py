@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from sensorium.randomness import seed_of
+from sensorium.seeding import seed_of
 
 Candidate = TypeVar("Candidate")
 

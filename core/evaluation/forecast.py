@@ -15,8 +15,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.columns import choose, missing, records
 from sensorium.evaluation.folds import select
+from sensorium.evaluation.labels import choose, missing, records
 from sensorium.evaluation.scaling import Scaler
 
 HORIZON = re.compile(r"ahead (\d+)")

@@ -12,7 +12,7 @@ from sensorium import losses
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.similarity import similarities, unit_rows
-from sensorium.randomness import seed_of
+from sensorium.seeding import seed_of
 
 
 class Health(Evaluator):

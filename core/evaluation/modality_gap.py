@@ -9,9 +9,9 @@ from sklearn.linear_model import LogisticRegression
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.columns import pair
+from sensorium.evaluation.labels import pair
 from sensorium.evaluation.similarity import unit_rows
-from sensorium.randomness import seed_of
+from sensorium.seeding import seed_of
 
 
 class ModalityGap(Evaluator):

@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.columns import choose, missing
+from sensorium.evaluation.labels import choose, missing
 from sensorium.evaluation.linear import PENALTIES, RULE, fit_logistic
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.columns import choose, missing, pair, records
+from sensorium.evaluation.labels import choose, missing, pair, records
 from sensorium.evaluation.probes import spearman
 from sensorium.evaluation.similarity import unit_rows
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.columns import choose, missing
+from sensorium.evaluation.labels import choose, missing
 
 
 class Perplexity(Evaluator):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sensorium.hookspecs import hookimpl
+from sensorium.registration.hookspecs import hookimpl
 
 
 @hookimpl

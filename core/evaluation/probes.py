@@ -17,7 +17,7 @@ from sklearn.metrics import f1_score, recall_score
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.columns import Labelled, choose, labelled, missing, numbers, records
+from sensorium.evaluation.labels import Labelled, choose, labelled, missing, numbers, records
 from sensorium.evaluation.scaling import standardised_within
 
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from sensorium.contracts import FeatureTable
 from sensorium.errors import SensoriumError, nearest
-from sensorium.evaluation.columns import choose, missing
 from sensorium.evaluation.folds import deal
-from sensorium.options import check_options
+from sensorium.evaluation.labels import choose, missing
+from sensorium.registration.options import check_options
 
 Parts = tuple[FeatureTable, FeatureTable]
 

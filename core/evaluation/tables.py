@@ -16,7 +16,7 @@ from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from sensorium.files import write_atomically
+from sensorium.runs.atomic import write_atomically
 
 ABREAST = 4
 """Figures side by side in a terminal; more are printed below."""

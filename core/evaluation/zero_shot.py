@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.columns import labelled, records
+from sensorium.evaluation.labels import labelled, records
 from sensorium.evaluation.similarity import TIE, similarities, unit_rows
 
 

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import load_file, save_file
 
-from sensorium.assembly import make_tower
-from sensorium.contracts import Encoder, Exporter, Modality
+from sensorium.contracts import Encoder, Modality
 from sensorium.errors import RunError, nearest
-from sensorium.extensions import Extensions
+from sensorium.exporters.base import Exporter
+from sensorium.models.plan import make_tower
 from sensorium.recipe.schema import Tower
+from sensorium.registration.discovery import Extensions
 
 if TYPE_CHECKING:
-    from sensorium.model import Model
+    from sensorium.models.model import Model
 
 CONFIG = "encoders.json"
 

@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sensorium.errors import RunError
-from sensorium.extensions import Extensions
-from sensorium.files import write_atomically
+from sensorium.finetuning.loop import Tuned
 from sensorium.finetuning.tasks import Task, task_of
-from sensorium.finetuning.tuning import Tuned
-from sensorium.model import Model
+from sensorium.models.model import Model
 from sensorium.recipe.schema import Finetune
-from sensorium.run import Run
+from sensorium.registration.discovery import Extensions
+from sensorium.runs.atomic import write_atomically
+from sensorium.runs.run import Run
 
 WEIGHTS, CONFIG = "head.safetensors", "head.json"
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sensorium.contracts import Evaluator
 from sensorium.errors import RecipeError
-from sensorium.evaluation.columns import missing
+from sensorium.evaluation.labels import missing
 from sensorium.evaluation.multitask import Multitask
 from sensorium.evaluation.probes import Classifier, Regressor
 from sensorium.recipe.schema import Finetune

@@ -19,10 +19,10 @@ from sensorium.losses.distillation import (
     swapped_cross_entropy,
 )
 from sensorium.losses.engine import NONE
-from sensorium.losses.further import NOBODY, Further, Mixed, Rows, mix
-from sensorium.losses.future import future_contrast
+from sensorium.losses.extra_negatives import NOBODY, Further, Mixed, Rows, mix
+from sensorium.losses.future_prediction import future_contrast
+from sensorium.losses.global_contrastive import global_contrast, log_mean_gaps, moved_log
 from sensorium.losses.hardness import Guide, Hardness, debiased, hcl, hn_nce
-from sensorium.losses.health import effective_rank, spread
 from sensorium.losses.hierarchical import hierarchical_contrast
 from sensorium.losses.infomax import jensen_shannon, summary, told_apart
 from sensorium.losses.masked import masked_regression, reconstruction, scaled_cosine
@@ -30,9 +30,9 @@ from sensorium.losses.quantised import code_perplexity, diversity, masked_contra
 from sensorium.losses.queue import nearest_rows, queue_contrast
 from sensorium.losses.redundancy import barlow_twins, vicreg
 from sensorium.losses.regression import negative_cosine
-from sensorium.losses.running import global_contrast, log_mean_gaps, moved_log
 from sensorium.losses.sigmoid import siglip
 from sensorium.losses.sigreg import random_directions, sigreg
+from sensorium.losses.statistics import effective_rank, spread
 from sensorium.losses.tokens import class_weights, perplexity, token_cross_entropy, token_nats
 from sensorium.losses.whitening import whitened, whitening_mse
 

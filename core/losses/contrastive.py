@@ -16,9 +16,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sensorium import collectives
 from sensorium.losses.engine import Side, log_sums, softplus
-from sensorium.losses.rows import cosines, unit
+from sensorium.losses.unit_vectors import cosines, unit
+from sensorium.parallel import collectives
 
 
 def positions(sizes: list[int], device: torch.device) -> Tensor:

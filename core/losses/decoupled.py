@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sensorium import collectives
-from sensorium.losses.rows import unit
+from sensorium.losses.unit_vectors import unit
+from sensorium.parallel import collectives
 
 
 def decoupled(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float) -> Tensor:

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sensorium import collectives
-from sensorium.losses.rows import unit
+from sensorium.losses.unit_vectors import unit
+from sensorium.parallel import collectives
 
 
 def swapped_cross_entropy(scores: Sequence[Tensor], targets: Sequence[Tensor], temperature: Tensor | float) -> Tensor:

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sensorium import collectives
 from sensorium.losses.contrastive import in_order, positions, share
 from sensorium.losses.engine import NONE, Side, log_sums, softplus
-from sensorium.losses.further import Further
-from sensorium.losses.rows import cosines, unit
+from sensorium.losses.extra_negatives import Further
+from sensorium.losses.unit_vectors import cosines, unit
+from sensorium.parallel import collectives
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sensorium import collectives
+from sensorium.parallel import collectives
 
 
 def hierarchical_contrast(

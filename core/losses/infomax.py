@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Tensor
 
-from sensorium import collectives
 from sensorium.losses.engine import softplus
+from sensorium.parallel import collectives
 
 
 def told_apart(true: Tensor, false: Tensor) -> Tensor:

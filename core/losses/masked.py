@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sensorium import collectives
 from sensorium.losses.contrastive import cosines, unit
 from sensorium.losses.tokens import token_cross_entropy
+from sensorium.parallel import collectives
 
 Penalty = Literal["l2", "l1", "smooth-l1"]
 

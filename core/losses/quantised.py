@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sensorium import collectives
 from sensorium.losses.contrastive import unit
+from sensorium.parallel import collectives
 
 
 def masked_contrast(

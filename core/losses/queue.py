@@ -8,12 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sensorium import collectives
 from sensorium.losses.contrastive import share
 from sensorium.losses.engine import NONE, Side
-from sensorium.losses.further import NOBODY, Further
+from sensorium.losses.extra_negatives import NOBODY, Further
 from sensorium.losses.hardness import Hardness, joined
-from sensorium.losses.rows import cosines, unit
+from sensorium.losses.unit_vectors import cosines, unit
+from sensorium.parallel import collectives
 
 
 def queue_contrast(

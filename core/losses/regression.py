@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sensorium import collectives
-from sensorium.losses.rows import unit
+from sensorium.losses.unit_vectors import unit
+from sensorium.parallel import collectives
 
 
 def negative_cosine(predictions_BD: Tensor, targets_BD: Tensor) -> Tensor:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sensorium import collectives
 from sensorium.losses.contrastive import in_order, positions, share
 from sensorium.losses.engine import Side, softplus, softplus_sums
-from sensorium.losses.further import Further
+from sensorium.losses.extra_negatives import Further
+from sensorium.parallel import collectives
 
 
 def siglip(

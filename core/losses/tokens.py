@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sensorium import collectives
+from sensorium.parallel import collectives
 
 
 def token_cross_entropy(

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sensorium import collectives
+from sensorium.parallel import collectives
 
 FLAT = 1e-8
 """Variance below which rows count as equal, so that whitening does not magnify their rounding errors."""

@@ -14,9 +14,9 @@ from typing import Any
 from sensorium.api import fit
 from sensorium.contracts import Source
 from sensorium.errors import Interrupted, SensoriumError
-from sensorium.extensions import Extensions
 from sensorium.matrix.columns import Column
-from sensorium.matrix.fit import Choice, Misfit, RowOf, choices
+from sensorium.matrix.pairing import Choice, Misfit, RowOf, choices
+from sensorium.registration.discovery import Extensions
 
 TABLE = "figure"
 """What the one table of a cell's recipe is called."""

@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import Field, PositiveInt, ValidationError
 
 from sensorium.errors import PluginError
-from sensorium.extensions import Extensions
 from sensorium.recipe.schema import Part, Section
+from sensorium.registration.discovery import Extensions
 
 COLUMNS, OBJECTIVES = "columns/", "objectives/"
 

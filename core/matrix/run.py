@@ -8,18 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sensorium.assembly import maker
 from sensorium.contracts import Source
 from sensorium.data.arrays import in_memory
 from sensorium.errors import RecipeError, nearest
-from sensorium.extensions import Extensions, load_extensions
-from sensorium.files import write_atomically
 from sensorium.matrix.cells import Budget, Cell, run_cell, settings_of
 from sensorium.matrix.columns import Column, declared_columns, declared_options
-from sensorium.matrix.fit import RowOf, rows_of
+from sensorium.matrix.pairing import RowOf, rows_of
 from sensorium.matrix.table import Matrix
+from sensorium.models.plan import maker
 from sensorium.recipe.schema import Part
-from sensorium.registry import missing
+from sensorium.registration.discovery import Extensions, load_extensions
+from sensorium.registration.registry import missing
+from sensorium.runs.atomic import write_atomically
 
 log = logging.getLogger("sensorium")
 CELLS, TABLE, VALUES = "cells", "matrix.md", "matrix.json"

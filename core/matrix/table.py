@@ -10,7 +10,7 @@ from typing import Any
 
 from sensorium.matrix.cells import Cell
 from sensorium.matrix.columns import Column
-from sensorium.matrix.fit import RowOf
+from sensorium.matrix.pairing import RowOf
 
 BASELINES = ("chance", "hand-made")
 """Rows of an evaluator's table that hang on the records alone, and stand once at the head of a column."""

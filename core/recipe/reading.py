@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from sensorium.errors import RecipeError, nearest
 from sensorium.recipe.schema import Recipe
-from sensorium.registry import Registry
+from sensorium.registration.registry import Registry
 
 BASE = "base"
 """The key of a recipe that names another one, whose keys hold where it has none of its own."""

@@ -1,6 +1,6 @@
 """The fields of a recipe, each with its help text.
 
-Names of parts are resolved, and their options checked, by `sensorium.assembly`.
+Names of parts are resolved, and their options checked, by `sensorium.models.plan`.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ from unittest import SkipTest
 import torch
 from torch import Tensor
 
-from sensorium import randomness
+from sensorium import seeding
 from sensorium.contracts import Encoder, TokenEncoder
-from sensorium.testing.case import Case, expect
+from sensorium.testing.subject import Case, expect
 from sensorium.types import Features
 
 
@@ -30,7 +30,7 @@ def is_deterministic_in_eval_mode(case: Case) -> None:
     encoder = case.new_encoder().eval()
     made = []
     for number in range(2):
-        randomness.seed_globals("is_deterministic", number)
+        seeding.seed_globals("is_deterministic", number)
         made.append(encoder(case.batch).pooled)
     expect(torch.equal(*made), "two passes in eval mode differ")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from unittest import SkipTest
 
-from sensorium import randomness
+from sensorium import seeding
 from sensorium.contracts import FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.testing.case import Case, expect
-from sensorium.testing.toys import planted_embed, planted_tables
+from sensorium.testing.subject import Case, expect
+from sensorium.testing.synthetic import planted_embed, planted_tables
 
 SMALLER_IS_BETTER = re.compile("↓|error|rmse|mse|mae|loss")
 
@@ -49,7 +49,7 @@ def is_deterministic(case: Case) -> None:
 
 def _measure(case: Case, train: FeatureTable, test: FeatureTable, seed: int = 0) -> tuple[Figures, Figures]:
     evaluator = case.build()
-    randomness.seed_globals("evaluator", seed)
+    seeding.seed_globals("evaluator", seed)
     evaluator.prepare(planted_embed)
     evaluator.fit(train)
     return evaluator.measure(test), evaluator.chance(test)

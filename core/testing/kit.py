@@ -12,10 +12,10 @@ from typing import Any, Literal
 from unittest import SkipTest
 
 from sensorium.errors import PluginError
-from sensorium.extensions import Extensions, Plugin, load_extensions
-from sensorium.registry import KINDS, SINGULAR, Registry, Spec
+from sensorium.registration.discovery import Extensions, Plugin, load_extensions
+from sensorium.registration.registry import KINDS, SINGULAR, Registry, Spec
 from sensorium.testing import encoders, evaluators, modalities, objectives, registrations, sources, views
-from sensorium.testing.case import Case, Failure, expect
+from sensorium.testing.subject import Case, Failure, expect
 
 HEAVY = ("torch", "numpy", "PIL", "transformers", "timm", "sklearn", "pandas")
 """What no plugin may import before one of its things is asked for: `sensorium --help` would wait for it."""

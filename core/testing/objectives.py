@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from sensorium import randomness
+from sensorium import seeding
 from sensorium.contracts import Encoder, TokenEncoder, carries
 from sensorium.errors import PluginError, SensoriumError
-from sensorium.learner import Learner
-from sensorium.testing.case import Case, Failure, expect, rng
-from sensorium.testing.toys import ToyEncoder, ToyWordEncoder, toy_records, toy_views
+from sensorium.models.learner import Learner
+from sensorium.testing.subject import Case, Failure, expect, rng
+from sensorium.testing.synthetic import ToyEncoder, ToyWordEncoder, toy_records, toy_views
 from sensorium.types import Outcome, View
 
 Views = dict[str, list[View]]
@@ -114,7 +114,7 @@ def prefers_what_belongs_together(case: Case) -> None:
 
 
 def _run(learner: Learner, views: Views, seed: int = 0) -> Outcome:
-    randomness.seed_globals("objective", seed)
+    seeding.seed_globals("objective", seed)
     outcome = learner(views)
     expect(isinstance(outcome, Outcome), f"forward returns a {type(outcome).__name__}, not an Outcome")
     expect(outcome.loss.ndim == 0, f"the loss has shape {tuple(outcome.loss.shape)}, it must be a scalar")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from sensorium.options import options_of
-from sensorium.registry import CONTRACTS
-from sensorium.testing.case import Case, expect
+from sensorium.registration.options import options_of
+from sensorium.registration.registry import CONTRACTS
+from sensorium.testing.subject import Case, expect
 
 
 def can_be_loaded(case: Case) -> None:

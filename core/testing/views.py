@@ -7,10 +7,10 @@ from unittest import SkipTest
 
 import torch
 
-from sensorium import randomness
+from sensorium import seeding
 from sensorium.contracts import ViewGenerator
-from sensorium.testing.case import Case, expect, rng
-from sensorium.testing.compare import global_random_state, same, tensors_in
+from sensorium.testing.equality import global_random_state, same, tensors_in
+from sensorium.testing.subject import Case, expect, rng
 from sensorium.types import View
 
 
@@ -58,7 +58,7 @@ def is_seedable(case: Case) -> None:
     """The same generator state gives the same views, whatever the global generators do."""
     made = []
     for number in range(2):
-        randomness.seed_globals("is_seedable", number)
+        seeding.seed_globals("is_seedable", number)
         made.append(case.views(seed=1))
     expect(same(*made), "two calls with equally seeded generators return different views")
 
@@ -100,7 +100,7 @@ def takes_a_batch_of_one(case: Case) -> None:
 
 
 def stages_by_its_generator_alone(case: Case) -> None:
-    """The per-example stage is seedable, leaves its example untouched and uses no global randomness."""
+    """The per-example stage is seedable, leaves its example untouched and uses no global seeding."""
     if type(case.generator).stage is ViewGenerator.stage:
         raise SkipTest("it has no stage before collation")
     for example in case.examples():

@@ -18,15 +18,15 @@ import time
 import torch
 
 from sensorium import View
-from sensorium.gradient_cache import GradientCache
-from sensorium.learner import Learner
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders.vit import ViT
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.text.batch import TextBatch
 from sensorium.modalities.text.encoders.transformer import Transformer
 from sensorium.modalities.text.modality import TextModality
+from sensorium.models.learner import Learner
 from sensorium.plugins.crossmodal.clip import CLIP
+from sensorium.training.gradient_cache import GradientCache
 from sensorium.types import RecordBatch
 
 SIZES = {

@@ -27,21 +27,21 @@ from torch.nn.functional import normalize
 from sensorium import Source, fit, load, mine
 from sensorium.api import make_plan
 from sensorium.data.arrays import in_memory
-from sensorium.data.bad import BadRecords
 from sensorium.data.loader import Loader
-from sensorium.evaluation.measure import Measurement
+from sensorium.data.unreadable import BadRecords
+from sensorium.evaluation.measurement import Measurement
 from sensorium.evaluation.retrieval import Retrieval
 from sensorium.evaluation.tables import Figure
-from sensorium.extensions import load_extensions
-from sensorium.learner import make_views
 from sensorium.modalities.text.captions import HardCaptions
-from sensorium.model import Model
-from sensorium.optim import build_optimizer, rate_at, set_rate
+from sensorium.models.learner import make_views
+from sensorium.models.model import Model
 from sensorium.plugins.samples.openmoji import OpenMojiSource
-from sensorium.preparation import restore_modalities
-from sensorium.randomness import generator, seed_globals
 from sensorium.recipe import read_recipe
-from sensorium.run import Run
+from sensorium.registration.discovery import load_extensions
+from sensorium.runs.run import Run
+from sensorium.seeding import generator, seed_globals
+from sensorium.training.optimizers import build_optimizer, rate_at, set_rate
+from sensorium.training.setup import restore_modalities
 
 FIGURES = ["image->text r@1", "image->text r@10", "text->image r@1", "text->image r@10", "own over wrong"]
 PLAIN = "plain loop, open_clip's loss"

@@ -20,7 +20,7 @@ from kept import kept
 import sensorium
 from sensorium.evaluation.knn import KNN
 from sensorium.evaluation.linear import Linear
-from sensorium.evaluation.measure import Measurement
+from sensorium.evaluation.measurement import Measurement
 from sensorium.evaluation.tables import Figure
 
 ROWS = {

@@ -28,8 +28,8 @@ def peak() -> tuple[float, float]:
 
 def one_pass(path: str, start: int, stop: int, workers: int) -> None:
     """Pass over some of the molecules of a file, and print a row."""
-    from sensorium.data.bad import BadRecords
     from sensorium.data.loader import iterate
+    from sensorium.data.unreadable import BadRecords
     from sensorium.modalities.molecule.modality import MoleculeModality
     from sensorium.modalities.molecule.sources.files import MoleculeFiles
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from kept import kept
 
 import sensorium
-from sensorium.extensions import load_extensions
 from sensorium.recipe import read_recipe
+from sensorium.registration.discovery import load_extensions
 
 SAMPLES = ("openmoji", "emoji-names", "notes", "aeon", "rdkit-samples", "stochastic-blocks", "karate")
 ROWS = ("chance", "hand-made", "untrained", "trained")

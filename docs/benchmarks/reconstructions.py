@@ -22,14 +22,14 @@ from torch.nn.functional import interpolate
 
 import sensorium
 from sensorium import Batch, View
-from sensorium.data.bad import BadRecords
+from sensorium.blocks.token_decoder import places_of
 from sensorium.data.loader import iterate
-from sensorium.decoder import places_of
-from sensorium.evaluation.measure import Measurement
-from sensorium.learner import make_views
-from sensorium.modalities.image.encoders.normalise import MEAN, STD
+from sensorium.data.unreadable import BadRecords
+from sensorium.evaluation.measurement import Measurement
+from sensorium.modalities.image.encoders.normalize import MEAN, STD
 from sensorium.modalities.image.views.lab import colour_bins, from_lab
-from sensorium.model import Model
+from sensorium.models.learner import make_views
+from sensorium.models.model import Model
 
 SIZE, PATCH, COUNT = 32, 4, 12
 TEMPERATURE = 0.38

@@ -30,13 +30,13 @@ from scipy.interpolate import CubicSpline
 
 import sensorium
 from sensorium.data.arrays import ArraysSource
-from sensorium.extensions import load_extensions
 from sensorium.modalities.audio.modality import AudioModality
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
 from sensorium.modalities.timeseries.sources.files import SeriesFiles
 from sensorium.modalities.timeseries.sources.table import SeriesTable
 from sensorium.modalities.timeseries.views import moves, values
+from sensorium.registration.discovery import load_extensions
 
 BATCH, CHANNELS, STEPS, RATE = 128, 3, 512, 16000
 SIGMA, KNOTS = 0.2, 6

@@ -24,9 +24,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import sensorium
-from sensorium.assembly import Plan, make_plan
-from sensorium.extensions import load_extensions
+from sensorium.models.plan import Plan, make_plan
 from sensorium.recipe import read_recipe
+from sensorium.registration.discovery import load_extensions
 
 PROTOCOL = "label: digit, protocol: {name: group, by: speaker}, penalties: [0.01]"
 

@@ -22,11 +22,11 @@ from scipy.stats import spearmanr
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 import sensorium
-from sensorium.assembly import make_plan
 from sensorium.data.arrays import ArraysSource
-from sensorium.extensions import load_extensions
-from sensorium.model import Model
+from sensorium.models.model import Model
+from sensorium.models.plan import make_plan
 from sensorium.recipe import read_recipe
+from sensorium.registration.discovery import load_extensions
 
 
 def read(path: Path) -> list[tuple[str, str, float]]:

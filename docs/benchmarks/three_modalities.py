@@ -22,11 +22,11 @@ from kept import kept
 from sensorium import Record, fit
 from sensorium.data.arrays import ArraysSource
 from sensorium.data.splits import assign_parts
-from sensorium.evaluation.measure import Measurement
+from sensorium.evaluation.measurement import Measurement
 from sensorium.evaluation.retrieval import Retrieval
 from sensorium.evaluation.tables import Figure
 from sensorium.plugins.samples.openmoji import OpenMojiSource
-from sensorium.randomness import share_of
+from sensorium.seeding import share_of
 
 FIELDS = ("image", "text", "text_de")
 ROWS = (

@@ -17,15 +17,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sensorium.assembly import make_plan
 from sensorium.data.arrays import ArraysSource
-from sensorium.distributed import build_fabric
-from sensorium.extensions import load_extensions
-from sensorium.learner import make_views
-from sensorium.preparation import Training, prepare
+from sensorium.models.learner import make_views
+from sensorium.models.plan import make_plan
 from sensorium.recipe import read_recipe
-from sensorium.run import Run
-from sensorium.trainer import train
+from sensorium.registration.discovery import load_extensions
+from sensorium.runs.run import Run
+from sensorium.training.fabric import build_fabric
+from sensorium.training.loop import train
+from sensorium.training.setup import prepare
+from sensorium.training.state import Training
 
 
 def training(folder: Path, steps: int, batch: int) -> Training:

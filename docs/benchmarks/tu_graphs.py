@@ -30,7 +30,7 @@ from sensorium.evaluation.tables import Figure
 from sensorium.modalities.graph.modality import GraphModality
 from sensorium.modalities.graph.sources.tu import TU
 from sensorium.modalities.graph.weisfeiler_lehman import weisfeiler_lehman
-from sensorium.model import Model
+from sensorium.models.model import Model
 
 FOLDS = 10
 HCL = "objective={{name: hcl, beta: {}, prior: 0.1, temperature: 0.2, width: 96, dim: 96}}"

@@ -16,7 +16,7 @@ from sensorium.errors import RecipeError
 from sensorium.modalities.audio.batch import LogMels
 from sensorium.modalities.audio.decode import read_piece, resampled, trimmed
 from sensorium.modalities.audio.mels import FrontEnd
-from sensorium.modalities.audio.picture import picture
+from sensorium.modalities.audio.spectrogram_image import picture
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.fitting import readable
 

@@ -80,19 +80,19 @@ def sensorium_register_views(register):
     register("jigsaw", f"{home}.jigsaw:Jigsaw", modality="image", summary="shuffled tiles, whose order is to be told")
     register(
         "colourisation",
-        f"{home}.colourisation:Colourisation",
+        f"{home}.colorization:Colourisation",
         modality="image",
         summary="lightness alone; each patch's colour is to be told",
     )
     register(
         "random-patches",
-        f"{home}.patches:RandomPatches",
+        f"{home}.patch_masks:RandomPatches",
         modality="image",
         summary="a crop with patches hidden at random",
     )
     register(
         "block-patches",
-        f"{home}.patches:BlockPatches",
+        f"{home}.patch_masks:BlockPatches",
         modality="image",
         summary="a crop with rectangles of patches hidden",
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 from sensorium import View, ViewGenerator
 from sensorium.errors import RecipeError
 from sensorium.modalities.graph.batch import GraphBatch
-from sensorium.modalities.graph.views.change import Change, induced, rand
+from sensorium.modalities.graph.views.changes import Change, induced, rand
 from sensorium.modalities.graph.views.generators import Changed
 from sensorium.modalities.molecule.features import BOND_SIZES
 from sensorium.modalities.molecule.modality import MoleculeModality

@@ -17,7 +17,7 @@ from sensorium.modalities.signal.plot import plot
 from sensorium.modalities.signal.time import evenly
 from sensorium.modalities.timeseries.catch22 import catch22, require
 from sensorium.modalities.timeseries.decode import Layout, decode
-from sensorium.modalities.timeseries.scale import LEARNERS, How, Learner
+from sensorium.modalities.timeseries.scaling import LEARNERS, How, Learner
 
 HANDMADE = 128
 """Steps that a series is brought to for the hand-made features."""

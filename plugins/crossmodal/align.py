@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sensorium import Negatives, Outcome, collectives
 from sensorium.plugins.crossmodal.edges import anchored, by_edge, edges_of, weights_of
-from sensorium.plugins.crossmodal.joint import Direction, JointObjective
+from sensorium.plugins.crossmodal.joint_objective import Direction, JointObjective
 
 
 class Align(JointObjective):

@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import nn
 
-from sensorium import Negatives, Outcome, heads, losses
+from sensorium import Negatives, Outcome, losses, the_two
 from sensorium.errors import RecipeError
-from sensorium.plugins.crossmodal.joint import Direction, JointObjective
+from sensorium.plugins.crossmodal.joint_objective import Direction, JointObjective
 
 
 class CLIP(JointObjective):
@@ -43,7 +43,7 @@ class CLIP(JointObjective):
 
     def build(self, encoders):
         """Make a linear map to the joint space for each of the two modalities."""
-        self.build_space(encoders, [heads.the_two(encoders, "clip")])
+        self.build_space(encoders, [the_two(encoders, "clip")])
 
     def forward(self, views, encode):
         """Contrast the records that have both modalities."""

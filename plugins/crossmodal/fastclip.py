@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sensorium import Needs, Outcome, collectives, heads, losses
-from sensorium.plugins.crossmodal.joint import JointObjective
+from sensorium import Needs, Outcome, collectives, losses, the_two
+from sensorium.plugins.crossmodal.joint_objective import JointObjective
 
 
 class FastCLIP(JointObjective):
@@ -50,7 +50,7 @@ class FastCLIP(JointObjective):
 
     def build(self, encoders):
         """Make a linear map to the joint space for each of the two modalities."""
-        self.build_space(encoders, [heads.the_two(encoders, "fastclip")])
+        self.build_space(encoders, [the_two(encoders, "fastclip")])
 
     def forward(self, views, encode):
         """Contrast the records that have both modalities, and move their running means."""

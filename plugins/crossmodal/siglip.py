@@ -7,9 +7,9 @@ import math
 import torch
 from torch import nn
 
-from sensorium import Negatives, Outcome, heads, losses
+from sensorium import Negatives, Outcome, losses, the_two
 from sensorium.errors import RecipeError
-from sensorium.plugins.crossmodal.joint import JointObjective
+from sensorium.plugins.crossmodal.joint_objective import JointObjective
 
 
 class SigLIP(JointObjective):
@@ -41,7 +41,7 @@ class SigLIP(JointObjective):
 
     def build(self, encoders):
         """Make a linear map to the joint space for each of the two modalities."""
-        self.build_space(encoders, [heads.the_two(encoders, "siglip")])
+        self.build_space(encoders, [the_two(encoders, "siglip")])
 
     def forward(self, views, encode):
         """Ask of every pair of records that have both modalities whether they are one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from sensorium import Needs, Objective, Outcome, Scale, Teacher, cosine_ramp, heads, losses
-from sensorium.plugins.distillation.targets import Centred
+from sensorium.plugins.distillation.assignments import Centred
 
 
 class DINO(Objective):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sensorium import Teacher, losses
+from sensorium.plugins.distillation.assignments import Balanced
 from sensorium.plugins.distillation.ibot import IBOT
-from sensorium.plugins.distillation.targets import Balanced
 
 
 class DINOv2(IBOT):

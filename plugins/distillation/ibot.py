@@ -10,7 +10,7 @@ from torch import nn
 from sensorium import Needs, Outcome, losses
 from sensorium.errors import RecipeError
 from sensorium.plugins.distillation.dino import DINO
-from sensorium.plugins.distillation.hidden import hidden_tokens
+from sensorium.plugins.distillation.token_masks import hidden_tokens
 
 
 class IBOT(DINO):

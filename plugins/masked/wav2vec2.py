@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from sensorium import Needs, Objective, Outcome, at_places, losses, places_of
 from sensorium.errors import RecipeError
 from sensorium.plugins.masked.masking import cover, distractors, hide_spans, real
-from sensorium.plugins.masked.quantiser import Quantiser
+from sensorium.plugins.masked.quantizer import Quantiser
 
 
 class Wav2Vec2(Objective):

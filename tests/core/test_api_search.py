@@ -6,7 +6,7 @@ import pytest
 
 import sensorium
 from sensorium.errors import RunError
-from sensorium.evaluation.between import compare_runs
+from sensorium.evaluation.run_comparison import compare_runs
 from tests import toys
 
 RETRIEVAL = {"evaluators": {"retrieval": {"positives": "record"}}}

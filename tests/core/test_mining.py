@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 import sensorium
 from sensorium import Needs, hookimpl, mining
 from sensorium.contracts import FeatureTable
-from sensorium.data.mined import SCHEMA
+from sensorium.data.mined_negatives import SCHEMA
 from sensorium.errors import RecipeError, SensoriumError
-from sensorium.extensions import load_extensions
 from sensorium.mining import Rules, mine_table
 from sensorium.plugins.crossmodal.clip import CLIP
+from sensorium.registration.discovery import load_extensions
 from tests import toys
 
 EVERYTHING = Rules(count=10_000, ranks=(1, 10_000), margin=0.0)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from sensorium.gradient_cache import GradientCache
 from sensorium.plugins.crossmodal.align import Align
 from sensorium.plugins.crossmodal.clip import CLIP
+from sensorium.training.gradient_cache import GradientCache
 from tests.core.test_gradient_cache import gradients, learner_of, parts_of, plain, records, views_of
 from tests.distributed.ranks import on_ranks
 

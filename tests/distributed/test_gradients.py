@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from sensorium.assembly import make_plan
-from sensorium.learner import Learner
+from sensorium.models.learner import Learner
+from sensorium.models.plan import make_plan
 from sensorium.recipe import read_recipe
 from sensorium.types import RecordBatch, View
 from tests import toys

@@ -5,10 +5,10 @@ import re
 import pytest
 import yaml
 
-from sensorium.assembly import make_plan
 from sensorium.cli.main import program
-from sensorium.extensions import load_extensions
+from sensorium.models.plan import make_plan
 from sensorium.recipe import read_recipe
+from sensorium.registration.discovery import load_extensions
 
 from .pages import PAGES, ROOT, blocks, commands, name_of
 

@@ -9,7 +9,7 @@ import pytest
 import sensorium
 from sensorium import errors
 from sensorium.cli.main import program
-from sensorium.run import Run
+from sensorium.runs.run import Run
 
 from .pages import ROOT
 

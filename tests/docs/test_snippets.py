@@ -1,9 +1,9 @@
 """Python that pages show is run as far as no data and no downloaded weights are needed."""
 
 import sensorium
-from sensorium.assembly import make_plan
-from sensorium.extensions import load_extensions
+from sensorium.models.plan import make_plan
 from sensorium.recipe import read_recipe
+from sensorium.registration.discovery import load_extensions
 
 from .pages import ROOT, blocks
 

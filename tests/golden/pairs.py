@@ -14,10 +14,10 @@ import torch
 
 from sensorium.contracts import TokenEncoder, carries
 from sensorium.errors import PluginError, SensoriumError
-from sensorium.extensions import load_extensions
-from sensorium.learner import Learner, make_views
-from sensorium.options import options_of
-from sensorium.randomness import generator, seed_globals
+from sensorium.models.learner import Learner, make_views
+from sensorium.registration.discovery import load_extensions
+from sensorium.registration.options import options_of
+from sensorium.seeding import generator, seed_globals
 from sensorium.types import Record, RecordBatch, keys_of
 
 FOLDER = Path(__file__).parent

@@ -17,8 +17,8 @@ import torch
 import torch.distributed as dist
 
 import sensorium
-from sensorium import trainer
 from sensorium.errors import SensoriumError
+from sensorium.training import loop
 from tests import toys
 
 
@@ -37,7 +37,7 @@ def tell_group() -> None:
 
 def main(asked: dict) -> None:
     atexit.register(tell_group)  # handlers run last to first
-    take_step = trainer.take_step
+    take_step = loop.take_step
 
     def interrupted(t, step, parts):
         if step == asked.get("kill_at"):
@@ -46,7 +46,7 @@ def main(asked: dict) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
         return take_step(t, step, parts)
 
-    trainer.take_step = interrupted
+    loop.take_step = interrupted
     torch.set_num_threads(1)
     try:
         model = sensorium.fit(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sensorium.extensions import BUILTINS, load_extensions
+from sensorium.registration.discovery import BUILTINS, load_extensions
 from tests.conformance import passed
 
 EXTENSIONS = load_extensions({}, [])

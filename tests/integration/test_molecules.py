@@ -7,12 +7,12 @@ import pytest
 import torch
 
 import sensorium
-from sensorium.data.bad import BadRecords
 from sensorium.data.loader import Loader
-from sensorium.extensions import load_extensions
+from sensorium.data.unreadable import BadRecords
 from sensorium.modalities.molecule.modality import MoleculeModality
 from sensorium.modalities.molecule.sources.files import MoleculeFiles
 from sensorium.modalities.molecule.sources.samples import RdkitSamples
+from sensorium.registration.discovery import load_extensions
 
 SMALL = [
     "data.batch=16",

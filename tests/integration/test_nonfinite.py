@@ -11,10 +11,11 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 
 import sensorium
-from sensorium import api, trainer
+from sensorium import api
 from sensorium.cli.main import main
 from sensorium.errors import RecipeError, RunError, TrainingError
-from sensorium.monitor.nonfinite import Guard, read_notes
+from sensorium.training import loop
+from sensorium.training.finite_guard import Guard, read_notes
 from tests import toys
 from tests.integration.test_resume import digest, queue_recipe, run
 
@@ -32,7 +33,7 @@ def notes(folder):
 
 
 def test_the_step_is_undone_counted_and_named(tmp_path, monkeypatch):
-    take_step, undone = trainer.take_step, []
+    take_step, undone = loop.take_step, []
 
     def watched(t, step, parts):
         before = copy.deepcopy((t.learner.state_dict(), t.optimizer.optimizer.state_dict()["state"]))
@@ -44,7 +45,7 @@ def test_the_step_is_undone_counted_and_named(tmp_path, monkeypatch):
             assert all(p.grad is None for p in t.learner.parameters())
         return taken
 
-    monkeypatch.setattr(trainer, "take_step", watched)
+    monkeypatch.setattr(loop, "take_step", watched)
     model = fit(tmp_path / "run")
     assert len(undone) == 3, "once an epoch"
     found = notes(tmp_path / "run")

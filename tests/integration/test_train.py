@@ -6,7 +6,7 @@ import torch
 import sensorium
 from sensorium.errors import DataError, RunError
 from sensorium.recipe import read_recipe
-from sensorium.run import Run
+from sensorium.runs.run import Run
 from tests import toys
 
 
@@ -59,7 +59,7 @@ def test_a_run_that_failed_before_it_learned_may_be_tried_again(tmp_path):
 
 def test_runs_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sensorium.run.time.strftime", lambda form: "20261125-120000")
+    monkeypatch.setattr("sensorium.runs.run.time.strftime", lambda form: "20261125-120000")
     extensions = toys.extensions()
     recipe = read_recipe(toys.recipe(), extensions.registry)
     folders = [Run.create(None, recipe, extensions).folder.as_posix() for _ in range(3)]

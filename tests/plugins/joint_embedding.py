@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from sensorium import View
-from sensorium.extensions import load_extensions
-from sensorium.learner import Learner
-from sensorium.randomness import seed_globals
+from sensorium.models.learner import Learner
+from sensorium.registration.discovery import load_extensions
+from sensorium.seeding import seed_globals
 from tests.plugins.toy_tokens import StepBatch, StepEncoder
 from tests.toys import MLP, VectorBatch, VectorModality
 

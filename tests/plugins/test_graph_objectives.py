@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from sensorium.learner import Learner, make_views
 from sensorium.modalities.graph.encoders.gin import GINE
 from sensorium.modalities.graph.encoders.gps import GPS
 from sensorium.modalities.graph.views import generators as views
+from sensorium.models.learner import Learner, make_views
 from sensorium.plugins.contrastive.simclr import SimCLR
 from sensorium.plugins.distillation.byol import BYOL
 from sensorium.plugins.infomax.context_prediction import ContextPrediction

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from sensorium import Needs
-from sensorium.optim import build_optimizer
-from sensorium.randomness import seed_globals
 from sensorium.recipe.schema import Optimizer
+from sensorium.seeding import seed_globals
+from sensorium.training.optimizers import build_optimizer
 from tests.plugins.joint_embedding import MULTICROP, OPTIONS, TOKENS, learner_of, objective_class, step, views_of
 
 NAMES = list(OPTIONS)

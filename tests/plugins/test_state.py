@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sensorium import Teacher
-from sensorium.optim import build_optimizer
-from sensorium.randomness import seed_globals
 from sensorium.recipe.schema import Optimizer
+from sensorium.seeding import seed_globals
+from sensorium.training.optimizers import build_optimizer
 from tests.distributed.ranks import on_ranks
 from tests.golden.pairs import BATCH, Unserved, learner_and_views, objectives, pairs
 from tests.plugins.joint_embedding import step

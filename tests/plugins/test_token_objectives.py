@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from sensorium.learner import Learner, make_views
 from sensorium.modalities.audio.encoders.spectrogram_transformer import SpectrogramTransformer
 from sensorium.modalities.audio.encoders.wav2vec2 import Wav2Vec2 as Waves
 from sensorium.modalities.audio.modality import AudioModality
@@ -14,6 +13,7 @@ from sensorium.modalities.image.views import plain, rotation
 from sensorium.modalities.text import views as words
 from sensorium.modalities.text.encoders.transformer import Transformer
 from sensorium.modalities.text.modality import TextModality
+from sensorium.models.learner import Learner, make_views
 from sensorium.plugins.infomax.infograph import InfoGraph
 from sensorium.plugins.masked.data2vec import Data2Vec
 from sensorium.plugins.masked.mae import MAE

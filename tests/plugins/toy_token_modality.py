@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sensorium import Batch, Features, TokenEncoder, Tokens, View
-from sensorium.learner import Learner
+from sensorium.models.learner import Learner
 
 CHANNELS, LENGTH = 3, 12
 

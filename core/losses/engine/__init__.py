@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sensorium.losses.engine.dense import dense_sums
 from sensorium.losses.engine.kernels import NONE, Kernel, LogSumExp, Softplus, softplus
-from sensorium.losses.engine.sides import PairSums, Side, changed
+from sensorium.losses.engine.logits import PairSums, Side, changed
 from sensorium.losses.engine.streamed import streamed_sums, tile_edge
 
 __all__ = ["NONE", "PairSums", "Side", "dense_sums", "log_sums", "softplus", "softplus_sums", "streamed_sums"]

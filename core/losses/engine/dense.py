@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from sensorium import collectives
 from sensorium.losses.engine.kernels import Kernel
-from sensorium.losses.engine.sides import PairSums, Side, changed, left_out, own_logits
-from sensorium.losses.rows import unit
+from sensorium.losses.engine.logits import PairSums, Side, changed, left_out, own_logits
+from sensorium.losses.unit_vectors import unit
+from sensorium.parallel import collectives
 
 
 def dense_sums(

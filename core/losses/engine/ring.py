@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch.distributed as dist
 from torch import Tensor
 
-from sensorium import collectives
+from sensorium.parallel import collectives
 
 
 class Passing:

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sensorium.losses.engine.kernels import Kernel, Masks, Sums
+from sensorium.losses.engine.logits import PairSums, Side, left_out, meet, own_logits, spans
 from sensorium.losses.engine.ring import Ring
-from sensorium.losses.engine.sides import PairSums, Side, left_out, meet, own_logits, spans
-from sensorium.losses.rows import over_length, runs, through_length_
+from sensorium.losses.unit_vectors import over_length, runs, through_length_
 
 CPU_TILE, GPU_TILE = 512, 4096
 """Rows and columns of a tile. On a processor the tile, 1 MB in fp32, stays in the second-level cache."""

@@ -16,7 +16,7 @@ from sensorium import Encoder, Features
 from sensorium.errors import RecipeError
 from sensorium.modalities.audio.modality import AudioModality
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.signal.norm import StepNorm
+from sensorium.modalities.signal.step_norm import StepNorm
 from sensorium.modalities.signal.time import in_parts, pooled
 
 

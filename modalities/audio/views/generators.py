@@ -11,7 +11,7 @@ from sensorium.errors import RecipeError
 from sensorium.modalities.audio.batch import LogMels
 from sensorium.modalities.audio.modality import AudioModality
 from sensorium.modalities.audio.views import spectra, waves
-from sensorium.modalities.audio.views.sounds import Sounds
+from sensorium.modalities.audio.views.random_pieces import Sounds
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.checks import within
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sensorium.modalities.audio.modality import AudioModality
-from sensorium.modalities.audio.views.sounds import Sounds
+from sensorium.modalities.audio.views.random_pieces import Sounds
 from sensorium.modalities.signal import views as signal
 
 

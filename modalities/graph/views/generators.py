@@ -11,7 +11,7 @@ import torch
 from sensorium import View, ViewGenerator
 from sensorium.errors import RecipeError
 from sensorium.modalities.graph.batch import GraphBatch, Schema
-from sensorium.modalities.graph.views.change import (
+from sensorium.modalities.graph.views.changes import (
     Change,
     change_edges,
     drop_nodes,
@@ -22,7 +22,7 @@ from sensorium.modalities.graph.views.change import (
     shares,
     unchanged,
 )
-from sensorium.modalities.graph.views.change import counts as counted
+from sensorium.modalities.graph.views.changes import counts as counted
 from sensorium.modalities.graph.views.subgraphs import diffuse, hops, surroundings, walk
 
 STEPS = 512

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sensorium.modalities.graph.batch import GraphBatch, Schema
-from sensorium.modalities.graph.views.change import Change, counts, induced, lowest, rand, unchanged
+from sensorium.modalities.graph.views.changes import Change, counts, induced, lowest, rand, unchanged
 
 NODES_A_WALKER = 16
 """A large piece is walked by several walkers from one node on, each of whom is to find so many nodes."""

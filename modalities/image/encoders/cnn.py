@@ -8,7 +8,7 @@ from torch import nn
 
 from sensorium import Encoder, Features, SensoriumError
 from sensorium.modalities.image.batch import ImageBatch
-from sensorium.modalities.image.encoders.normalise import MEAN, STD, Normalise
+from sensorium.modalities.image.encoders.normalize import MEAN, STD, Normalise
 from sensorium.modalities.image.modality import ImageModality
 
 

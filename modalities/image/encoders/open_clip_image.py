@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sensorium import Encoder, Features, SensoriumError
 from sensorium.modalities.image.batch import ImageBatch
-from sensorium.modalities.image.encoders.normalise import Normalise
+from sensorium.modalities.image.encoders.normalize import Normalise
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.open_clip import LOCAL, configuration, projected
 

@@ -13,7 +13,7 @@ from torch import nn
 from sensorium import Encoder, Features, SensoriumError
 from sensorium.errors import nearest
 from sensorium.modalities.image.batch import ImageBatch
-from sensorium.modalities.image.encoders.normalise import Normalise
+from sensorium.modalities.image.encoders.normalize import Normalise
 from sensorium.modalities.image.modality import ImageModality
 
 SMALL = 64

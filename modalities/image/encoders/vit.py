@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sensorium import Features, SensoriumError, TokenEncoder, Tokens
 from sensorium.modalities.image.batch import ImageBatch
-from sensorium.modalities.image.encoders.normalise import MEAN, STD, Normalise
+from sensorium.modalities.image.encoders.normalize import MEAN, STD, Normalise
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.patches import patch_grid
 

@@ -15,11 +15,11 @@ from sensorium.modalities.image.batch import CropBatch, ImageBatch
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.resize import resize
 from sensorium.modalities.image.views.blur import gaussian_blur
-from sensorium.modalities.image.views.chance import chosen, host, uniform
-from sensorium.modalities.image.views.colour import Jitter, draw_jitter, grey_, jitter_, solarise_
+from sensorium.modalities.image.views.color import Jitter, draw_jitter, grey_, jitter_, solarise_
 from sensorium.modalities.image.views.geometry import crop, random_boxes
-from sensorium.modalities.image.views.lines import Mix
-from sensorium.modalities.image.views.rows import change_
+from sensorium.modalities.image.views.in_place import change_
+from sensorium.modalities.image.views.random_draws import chosen, host, uniform
+from sensorium.modalities.image.views.resampling import Mix
 
 CHUNK = 2**19
 """Values that are changed at once on a CPU, so that they stay in its cache from the crop to the last step."""

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from sensorium.modalities.image.views.lines import Mix
+from sensorium.modalities.image.views.resampling import Mix
 
 
 def gaussian_blur(sigmas_B: Tensor, size: tuple[int, int], widest: float) -> Mix:

@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Tensor
 
-from sensorium.modalities.image.views.chance import uniform
-from sensorium.modalities.image.views.lines import Mix
+from sensorium.modalities.image.views.random_draws import uniform
+from sensorium.modalities.image.views.resampling import Mix
 
 TRIES = 10
 

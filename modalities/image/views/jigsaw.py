@@ -17,7 +17,7 @@ from sensorium import Batch, SensoriumError, View
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.views.augment import Augment, AugmentedViews
-from sensorium.modalities.image.views.chance import host
+from sensorium.modalities.image.views.random_draws import host
 
 MEAN, DEVIATION, LEAST = 0.5, 0.2, 0.05
 """What an evened tile has for mean and deviation, and what is added to the deviation of flat ones."""

@@ -7,8 +7,8 @@ import torch
 from sensorium import Batch, SensoriumError, View
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.views.augment import Augment, AugmentedViews
-from sensorium.modalities.image.views.chance import host
 from sensorium.modalities.image.views.geometry import quarter_turns
+from sensorium.modalities.image.views.random_draws import host
 
 
 class Rotation(AugmentedViews):

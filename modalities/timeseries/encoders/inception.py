@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sensorium import Encoder, Features
 from sensorium.errors import RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.signal.norm import StepNorm
+from sensorium.modalities.signal.step_norm import StepNorm
 from sensorium.modalities.signal.time import pooled
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
 

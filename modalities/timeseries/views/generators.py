@@ -10,9 +10,9 @@ from sensorium import View, ViewGenerator
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.checks import within
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
-from sensorium.modalities.timeseries.views.hiding import drop_channels, hidden_steps, hide_steps
-from sensorium.modalities.timeseries.views.moves import permute, slice_window, time_warp
-from sensorium.modalities.timeseries.views.values import jitter, magnitude_warp, mask_frequencies, mix, scaling
+from sensorium.modalities.timeseries.views.amplitude import jitter, magnitude_warp, mask_frequencies, mix, scaling
+from sensorium.modalities.timeseries.views.masking import drop_channels, hidden_steps, hide_steps
+from sensorium.modalities.timeseries.views.warps import permute, slice_window, time_warp
 
 
 class WeakStrong(ViewGenerator):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sensorium.cli.main import main
-from sensorium.extensions import BUILTINS
+from sensorium.registration.discovery import BUILTINS
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from sensorium import BadSample, Batch
 from sensorium.data.arrays import ArraysSource
-from sensorium.data.bad import BadRecords
 from sensorium.data.folder import FolderSource
 from sensorium.data.loader import iterate, worker_count
 from sensorium.data.table import TableSource
+from sensorium.data.unreadable import BadRecords
 from sensorium.errors import DataError, PluginError
 from sensorium.types import keys_of
 from tests.core.data.toys import (

@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-from sensorium.extensions import load_extensions
+from sensorium.registration.discovery import load_extensions
 
 HEAVY = ("torch", "numpy", "pyarrow", "PIL")
 

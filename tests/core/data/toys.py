@@ -9,8 +9,8 @@ from torch import Tensor
 
 from sensorium import BadSample, Batch, Modality, View, ViewGenerator
 from sensorium.data.arrays import ArraysSource
-from sensorium.data.bad import BadRecords
 from sensorium.data.loader import Loader
+from sensorium.data.unreadable import BadRecords
 
 
 @dataclass

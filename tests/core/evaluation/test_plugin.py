@@ -8,8 +8,8 @@ import sys
 
 from sensorium.contracts import Evaluator
 from sensorium.evaluation import plugin
-from sensorium.options import options_of
-from sensorium.registry import Register
+from sensorium.registration.options import options_of
+from sensorium.registration.registry import Register
 
 
 def registered():
@@ -29,7 +29,7 @@ def test_names_are_file_names_and_every_option_has_help():
 
 def test_registering_imports_nothing_heavy():
     code = (
-        "import sys, sensorium.evaluation.plugin as p; from sensorium.registry import Register;"
+        "import sys, sensorium.evaluation.plugin as p; from sensorium.registration.registry import Register;"
         "p.sensorium_register_evaluators(register=Register('evaluators', 'e', 'd'));"
         "assert not {'torch', 'numpy', 'sklearn', 'PIL'} & set(sys.modules)"
     )

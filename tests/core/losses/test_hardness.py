@@ -8,7 +8,7 @@ import torch
 from sensorium import losses
 from sensorium.losses.engine import Side, log_sums
 from sensorium.losses.hardness import Guide
-from sensorium.losses.rows import unit
+from sensorium.losses.unit_vectors import unit
 from tests.core.losses import references
 
 TILE = "sensorium.losses.engine.streamed.CPU_TILE"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sensorium import losses
-from sensorium.losses.rows import unit
+from sensorium.losses.unit_vectors import unit
 from tests.core.losses import references
 
 TILE = "sensorium.losses.engine.streamed.CPU_TILE"

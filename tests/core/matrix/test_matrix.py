@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 import sensorium.matrix
-from sensorium.assembly import make_plan
 from sensorium.errors import PluginError, RecipeError
-from sensorium.extensions import load_extensions
 from sensorium.matrix import run
 from sensorium.matrix.cells import Budget, Cell, recipe_of, settings_of
 from sensorium.matrix.columns import declared_columns, declared_options
-from sensorium.matrix.fit import Misfit, choices, rows_of
+from sensorium.matrix.pairing import Misfit, choices, rows_of
 from sensorium.matrix.run import fill
 from sensorium.matrix.table import Matrix
+from sensorium.models.plan import make_plan
 from sensorium.recipe.reading import validate
-from sensorium.registry import missing
+from sensorium.registration.discovery import load_extensions
+from sensorium.registration.registry import missing
 from tests.core.matrix import toy_columns
 
 EXTENSIONS = toy_columns.extensions()

@@ -2,14 +2,14 @@
 
 import pytest
 
-from sensorium.assembly import make_plan
 from sensorium.contracts import carries
-from sensorium.extensions import load_extensions
 from sensorium.matrix.cells import Budget, recipe_of
 from sensorium.matrix.columns import declared_columns, declared_options
-from sensorium.matrix.fit import choices, rows_of
+from sensorium.matrix.pairing import choices, rows_of
+from sensorium.models.plan import make_plan
 from sensorium.recipe import read_recipe
 from sensorium.recipe.reading import validate
+from sensorium.registration.discovery import load_extensions
 
 EXTENSIONS = load_extensions({}, [])
 COLUMNS = declared_columns(EXTENSIONS)

@@ -8,7 +8,7 @@ import torch
 
 from sensorium import View, ViewGenerator, hookimpl
 from sensorium.data.arrays import ArraysSource
-from sensorium.extensions import load_extensions
+from sensorium.registration.discovery import load_extensions
 from tests import toys
 
 VECTOR = {"modality": "vector", "field": "a", "views": ["noise", "signs"], "encoders": ["mlp"]}

@@ -3,10 +3,10 @@
 import pytest
 
 from sensorium.errors import PluginError, RecipeError
-from sensorium.extensions import load_extensions
 from sensorium.recipe import Recipe, read_recipe
 from sensorium.recipe.reading import override, parse_yaml
 from sensorium.recipe.schema import Section
+from sensorium.registration.discovery import load_extensions
 
 MINIMAL = {
     "data": {"source": {"name": "folder", "path": "pictures"}},

@@ -6,7 +6,7 @@ from unittest import SkipTest
 
 import pytest
 
-from sensorium.registry import Registry, Spec
+from sensorium.registration.registry import Registry, Spec
 from sensorium.testing import Failure, check_plugin, checks_of, yield_checks
 from tests.core.testing import parts
 

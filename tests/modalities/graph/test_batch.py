@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from sensorium.modalities.graph.batch import Graph, GraphBatch
-from sensorium.testing.compare import same
+from sensorium.testing.equality import same
 from tests.modalities.graph.graphs import batches, consistent, sample_batch
 
 

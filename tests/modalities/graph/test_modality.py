@@ -10,7 +10,7 @@ from sensorium.errors import DataError, RecipeError
 from sensorium.modalities.graph.batch import Graph
 from sensorium.modalities.graph.modality import GraphModality
 from sensorium.modalities.graph.weisfeiler_lehman import weisfeiler_lehman
-from sensorium.testing.compare import same
+from sensorium.testing.equality import same
 from tests.modalities.graph.graphs import fitted, ring, sample_batch
 
 EDGE = torch.tensor([[0], [1]])

@@ -3,7 +3,7 @@
 import pytest
 
 from sensorium.modalities import image
-from sensorium.registry import Register
+from sensorium.registration.registry import Register
 from tests.conformance import heavy_imports
 
 

@@ -97,8 +97,8 @@ def test_what_a_view_leaves_is_drawn():
 
 def test_a_report_of_the_bad_ones_by_id(tmp_path):
     from sensorium.data.arrays import ArraysSource
-    from sensorium.data.bad import BadRecords
     from sensorium.data.loader import iterate
+    from sensorium.data.unreadable import BadRecords
 
     smiles = ["CCO", "C(C", "c1ccccc1", "[Na+].[Cl-]", "CN(C)(C)(C)C", "N"]
     source = ArraysSource({"molecule": smiles}, ids=[f"m{i}" for i in range(6)])

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.testing.compare import same
+from sensorium.testing.equality import same
 from tests.modalities.timeseries.series import batch_of, sound
 
 

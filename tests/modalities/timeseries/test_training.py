@@ -6,10 +6,10 @@ import torch
 
 import sensorium
 from sensorium.data.arrays import ArraysSource
-from sensorium.learner import Learner
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.timeseries.encoders.patch_transformer import PatchTransformer
 from sensorium.modalities.timeseries.views.generators import HiddenPatches
+from sensorium.models.learner import Learner
 from sensorium.plugins.masked.mae import MAE
 from sensorium.plugins.masked.simmim import SimMIM
 from tests.modalities.timeseries.series import modality

@@ -1,12 +1,12 @@
 import pytest
 import torch
 
+from sensorium.blocks.negatives import Memory, Negatives
 from sensorium.errors import RecipeError
-from sensorium.learner import _Encode
 from sensorium.losses import Rows, queue_contrast
-from sensorium.negatives import Memory, Negatives
+from sensorium.models.learner import _Encode
 from sensorium.plugins.contrastive.moco import MoCo
-from sensorium.randomness import seed_globals
+from sensorium.seeding import seed_globals
 from tests.plugins.joint_embedding import learner_of, views_of
 
 

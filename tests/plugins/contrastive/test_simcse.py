@@ -1,11 +1,11 @@
 import torch
 
 from sensorium import View
-from sensorium.learner import Learner
 from sensorium.losses.contrastive import info_nce
 from sensorium.modalities.text.encoders.transformer import Transformer
 from sensorium.modalities.text.modality import TextModality
 from sensorium.modalities.text.views import Dropout
+from sensorium.models.learner import Learner
 from sensorium.plugins.contrastive.simcse import SimCSE
 
 TEXTS = ["a cat sleeps", "two dogs run far away", "rain", "the wind blows over the hill"]

@@ -3,15 +3,15 @@ import torch
 
 from sensorium import View
 from sensorium.errors import RecipeError
-from sensorium.learner import Learner
 from sensorium.losses import hierarchical_contrast
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.timeseries.encoders.dilated import Dilated
 from sensorium.modalities.timeseries.encoders.patch_transformer import PatchTransformer
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
 from sensorium.modalities.timeseries.views.crops import OverlappingCrops
+from sensorium.models.learner import Learner
 from sensorium.plugins.contrastive.ts2vec import TS2Vec
-from sensorium.testing.toys import ToyBatch, ToyEncoder
+from sensorium.testing.synthetic import ToyBatch, ToyEncoder
 
 
 def series(lengths, seed=0):

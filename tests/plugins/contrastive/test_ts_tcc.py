@@ -3,14 +3,14 @@ import torch
 
 from sensorium import View
 from sensorium.errors import RecipeError
-from sensorium.learner import Learner
 from sensorium.losses import future_contrast, nt_xent
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.timeseries.encoders.dilated import Dilated
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
 from sensorium.modalities.timeseries.views.generators import WeakStrong
+from sensorium.models.learner import Learner
 from sensorium.plugins.contrastive.ts_tcc import TSTCC
-from sensorium.testing.toys import ToyBatch, ToyEncoder
+from sensorium.testing.synthetic import ToyBatch, ToyEncoder
 from tests.plugins.toy_tokens import StepBatch, StepEncoder
 
 SMALL = {"ahead": 3, "width": 8, "depth": 1, "heads": 2}

@@ -5,7 +5,7 @@ from torch.nn.parallel import DistributedDataParallel
 from sensorium import losses
 from sensorium.contracts import Encoder
 from sensorium.errors import RecipeError
-from sensorium.learner import Learner
+from sensorium.models.learner import Learner
 from sensorium.plugins.crossmodal.align import Align
 from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.plugins.crossmodal.edges import edges_of

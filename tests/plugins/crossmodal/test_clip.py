@@ -7,9 +7,9 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from sensorium import losses
+from sensorium.blocks.negatives import Negatives
 from sensorium.errors import RecipeError
 from sensorium.losses import Guide, Rows
-from sensorium.negatives import Negatives
 from sensorium.plugins.crossmodal.align import Align
 from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.plugins.crossmodal.fastclip import FastCLIP

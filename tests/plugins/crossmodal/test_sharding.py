@@ -1,6 +1,6 @@
 import pytest
 
-from sensorium.assembly import make_plan
+from sensorium.models.plan import make_plan
 from sensorium.recipe import read_recipe
 from tests import toys
 

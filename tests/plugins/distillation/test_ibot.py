@@ -3,8 +3,8 @@ import torch
 
 from sensorium import Features, Tokens, View, losses
 from sensorium.errors import RecipeError
-from sensorium.learner import Learner
-from sensorium.plugins.distillation.hidden import hidden_tokens
+from sensorium.models.learner import Learner
+from sensorium.plugins.distillation.token_masks import hidden_tokens
 from tests.plugins.joint_embedding import OPTIONS, learner_of, objective_class, views_of
 from tests.plugins.toy_tokens import StepBatch, StepEncoder
 

@@ -3,13 +3,13 @@ import torch
 
 from sensorium import losses
 from sensorium.errors import RecipeError
-from sensorium.learner import Learner
 from sensorium.modalities.graph.encoders.gcn import GCN
 from sensorium.modalities.graph.encoders.gin import GIN
 from sensorium.modalities.graph.views import generators as views
 from sensorium.modalities.image.encoders.cnn import CNN
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.samples import pictures
+from sensorium.models.learner import Learner
 from sensorium.plugins.infomax.context_prediction import ContextPrediction
 from sensorium.plugins.infomax.dgi import DGI
 from sensorium.plugins.infomax.infograph import InfoGraph

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from sensorium.errors import RecipeError
-from sensorium.learner import Learner
 from sensorium.modalities.graph.encoders.gin import GIN
+from sensorium.models.learner import Learner
 from sensorium.plugins.masked.graphmae import GraphMAE
 from sensorium.types import View
 from tests.modalities.graph.graphs import fitted, sample_batch

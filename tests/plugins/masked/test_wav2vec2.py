@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sensorium import Tokens
 from sensorium.errors import RecipeError
 from sensorium.plugins.masked.masking import distractors, hide_spans
-from sensorium.plugins.masked.quantiser import Quantiser
+from sensorium.plugins.masked.quantizer import Quantiser
 from sensorium.plugins.masked.wav2vec2 import Wav2Vec2
 from tests.plugins.toy_token_modality import Sequences, learner_of, losses_while_training, sequences, view_of
 

@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 
 import sensorium
-from sensorium.assembly import make_plan
 from sensorium.errors import SensoriumError
-from sensorium.extensions import load_extensions
-from sensorium.model import Model
+from sensorium.models.model import Model
+from sensorium.models.plan import make_plan
 from sensorium.plugins.openclip.export import OpenClip
 from sensorium.recipe import read_recipe
+from sensorium.registration.discovery import load_extensions
 
 TEXTS = ["a red square", "the blue circle, twice", "x"]
 VIT = {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16}

@@ -6,10 +6,10 @@ from torch import nn
 
 from sensorium import Encoders
 from sensorium.errors import RecipeError
-from sensorium.learner import Learner
 from sensorium.modalities.text.encoders.transformer import Transformer
 from sensorium.modalities.text.modality import TextModality
 from sensorium.modalities.text.views import Plain
+from sensorium.models.learner import Learner
 from sensorium.plugins.pretext.next_token import NextToken
 
 TEXTS = ["abcabcabcabc", "bcabca", "cab"]

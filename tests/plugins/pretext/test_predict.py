@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sensorium.errors import RecipeError
-from sensorium.learner import Learner
+from sensorium.models.learner import Learner
 from sensorium.plugins.pretext.predict import Predict
 from tests.plugins.toy_token_modality import (
     SequenceEncoder,

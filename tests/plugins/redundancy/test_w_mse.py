@@ -1,7 +1,7 @@
 import pytest
 
-from sensorium.optim import build_optimizer
 from sensorium.recipe.schema import Optimizer
+from sensorium.training.optimizers import build_optimizer
 from tests.plugins.joint_embedding import learner_of, step, views_of
 
 

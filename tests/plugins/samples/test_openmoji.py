@@ -11,9 +11,9 @@ pytest.importorskip("resvg_py")
 
 from sensorium.data.splits import assign_parts
 from sensorium.errors import DataError, PluginError
-from sensorium.extensions import load_extensions
 from sensorium.plugins.samples import openmoji
 from sensorium.plugins.samples.openmoji import OpenMojiSource
+from sensorium.registration.discovery import load_extensions
 
 
 @pytest.fixture(scope="module")

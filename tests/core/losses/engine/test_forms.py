@@ -7,7 +7,7 @@ from sensorium import losses
 from sensorium.losses.engine import NONE, Side, dense_sums, log_sums, streamed_sums
 from sensorium.losses.engine.kernels import LogSumExp, Softplus
 from sensorium.losses.hardness import Guide
-from sensorium.losses.rows import unit
+from sensorium.losses.unit_vectors import unit
 
 TILE = "sensorium.losses.engine.streamed.CPU_TILE"
 LABELS = torch.arange(23) % 5
@@ -125,7 +125,7 @@ def test_of_the_size_of_rows_only_unit_rows_are_saved(name, monkeypatch):
 @pytest.mark.parametrize("itself", [False, True])
 def test_the_logits_of_own_pairs_are_those_of_the_rows_that_belong_together(own, itself, monkeypatch):
     monkeypatch.setattr(TILE, 2)
-    monkeypatch.setattr("sensorium.losses.rows.RUN", 2)
+    monkeypatch.setattr("sensorium.losses.unit_vectors.RUN", 2)
     own_N, weights_N = torch.tensor(own), torch.arange(1.0, 6.0, dtype=torch.float64)
 
     def gradients(logits_of):

@@ -9,7 +9,7 @@ from sensorium.errors import RecipeError
 from sensorium.modalities.audio.batch import LogMels
 from sensorium.modalities.audio.views.generators import Spectrogram, Waveform
 from sensorium.modalities.audio.views.signals import Permutation, Plain
-from sensorium.testing.compare import same
+from sensorium.testing.equality import same
 from tests.modalities.audio.sounds import batch_of, modality, rng, sound
 
 OFF = {"crop": None, "mix": 0.0, "canvas": (1.0, 1.0), "frequency": (1.0, 1.0), "time": (1.0, 1.0), "fader": 0.0}

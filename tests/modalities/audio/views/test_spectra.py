@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sensorium.modalities.audio.batch import LogMels
 from sensorium.modalities.audio.views import spectra
-from sensorium.testing.compare import same
+from sensorium.testing.equality import same
 from tests.modalities.audio.sounds import batch_of, rng, sound
 
 BANDS = 8

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium.modalities.audio.views import waves
-from sensorium.testing.compare import same
+from sensorium.testing.equality import same
 from tests.modalities.audio.sounds import batch_of, rng, sound
 
 CHANGES = {

@@ -7,7 +7,7 @@ from sensorium.errors import DataError, RecipeError
 from sensorium.modalities.graph.sources.neighbourhoods import Karate, Neighbours, Nodes, StochasticBlocks
 from sensorium.modalities.graph.sources.tables import GraphTables
 from sensorium.modalities.graph.sources.tu import TU
-from sensorium.testing.compare import same
+from sensorium.testing.equality import same
 from tests.modalities.graph.sources.files import write_edge_tables, write_node_tables, write_tu
 
 

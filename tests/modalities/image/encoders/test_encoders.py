@@ -6,7 +6,7 @@ import torch
 from sensorium import SensoriumError
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders.cnn import CNN
-from sensorium.modalities.image.encoders.normalise import MEAN, STD, Normalise
+from sensorium.modalities.image.encoders.normalize import MEAN, STD, Normalise
 from sensorium.modalities.image.encoders.open_clip_image import OpenClipImage
 from sensorium.modalities.image.encoders.timm import Timm
 from sensorium.modalities.image.encoders.vit import ViT

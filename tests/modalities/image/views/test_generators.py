@@ -11,12 +11,12 @@ from sensorium.modalities.image import sensorium_register_views
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.views.multicrop import Multicrop
-from sensorium.modalities.image.views.patches import BlockPatches, RandomPatches, block_mask
+from sensorium.modalities.image.views.patch_masks import BlockPatches, RandomPatches, block_mask
 from sensorium.modalities.image.views.photo import Photo
 from sensorium.modalities.image.views.plain import Plain
 from sensorium.modalities.image.views.rotation import Rotation
 from sensorium.modalities.image.views.simclr import SimCLR
-from sensorium.registry import Register
+from sensorium.registration.registry import Register
 
 
 def rng(seed: int = 0) -> torch.Generator:

@@ -12,7 +12,7 @@ from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.views import Permutation, Plain
 from sensorium.modalities.timeseries.views.crops import OverlappingCrops
 from sensorium.modalities.timeseries.views.generators import Augment, HiddenPatches, WeakStrong
-from sensorium.testing.compare import same
+from sensorium.testing.equality import same
 from tests.modalities.timeseries.series import batch_of, modality, rng, sound
 
 EVERYTHING = {"segments": 5, "frequencies": 0.3, "channels": 0.3, "hide": 0.2, "mix": 0.3}

@@ -1,0 +1,1 @@
+"""What objectives are built from: heads, joint embedding space, token decoder, EMA teacher, negatives."""

@@ -1,0 +1,188 @@
+"""What contrastive objectives share about negatives: which there are, which do not count, how they weigh, and when.
+
+An objective takes `Negatives` as an option, holds a `NegativePool`, and hands what the pool says to a loss. Each kind
+adds to the others, so that every contrastive objective has all of them in any combination.
+
+Letters: B records, N rows of any kind, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sensorium.errors import RecipeError
+from sensorium.losses import NOBODY, Guide, Mixed, Rows, mix
+from sensorium.parallel import collectives
+
+
+@dataclass(frozen=True)
+class Negatives:
+    """Which negatives a contrastive objective has, which do not count, and how they weigh.
+
+    Args:
+        beta: how much harder negatives weigh more; 0 weighs all alike (Robinson et al. 2021, Radenovic et al. 2023).
+        alpha: weight of the own pair in the denominator; 0 takes it out (decoupled).
+        prior: share of negatives that are of the anchor's own class and are discounted (Chuang et al. 2020).
+        same: records of one "group" are no negatives of each other; "record" leaves out the record alone.
+        guide: a modality whose features, as its encoder gives them, say which records are too alike to be negatives
+            (Solatorio 2024); for an encoder that knows its records already: frozen, or pretrained.
+        margin: how far below 1 the cosine of two records' guiding features is already too alike.
+        memory: how many rows of earlier batches are negatives too, on each side (Wang et al. 2020); it begins with
+            random directions.
+        mixed: how many negatives are mixed for each row from the hardest in memory (Kalantidis et al. 2020).
+        hardest: how many of them are mixed.
+        ramp: between which shares of the training beta and the number of mixtures rise from nothing to what is asked.
+            The memory counts from the first on: rows of a model that still moves fast do harm.
+    """
+
+    beta: float = 0.0
+    alpha: float = 1.0
+    prior: float = 0.0
+    same: Literal["record", "group"] = "record"
+    guide: str | None = None
+    margin: float = 0.1
+    memory: int = 0
+    mixed: int = 0
+    hardest: int = 64
+    ramp: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if self.beta < 0 or self.alpha < 0 or not 0 <= self.prior < 1:
+            raise RecipeError("In negatives, beta and alpha must be 0 or more, and prior at least 0 and below 1.")
+        if not 0 <= self.ramp[0] <= self.ramp[1] <= 1:
+            raise RecipeError("In negatives, ramp must be two shares of the training, 0 to 1, the smaller first.")
+
+
+class Memory(nn.Module):
+    """A first-in-first-out queue of unit rows, the same on every rank; it begins with random directions.
+
+    Args:
+        size: how many rows it holds.
+        dim: their width.
+    """
+
+    rows: Tensor
+    ids: Tensor
+    pushed: Tensor
+
+    def __init__(self, size: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("rows", F.normalize(torch.randn(size, dim), dim=1))
+        self.register_buffer("ids", torch.full((size,), NOBODY))
+        self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def filled(self) -> Tensor:
+        """The share of rows that came from data."""
+        return (self.pushed / len(self.rows)).clamp(max=1)
+
+    @torch.no_grad()
+    def push(self, rows_BD: Tensor, ids_B: Tensor | None = None) -> None:
+        """Put this rank's rows, and those of every other rank, in the place of the oldest.
+
+        Args:
+            rows_BD: any scale.
+            ids_B: int64, the record of each; None when nobody will ask.
+        """
+        new_MD, _ = collectives.gather(F.normalize(rows_BD.detach().to(self.rows.dtype), dim=1))
+        ids_B = self.ids.new_full((len(rows_BD),), NOBODY) if ids_B is None else ids_B
+        ids_M, _ = collectives.gather(ids_B)
+        dropped = max(len(new_MD) - len(self.rows), 0)
+        places_M = (self.pushed + torch.arange(dropped, len(new_MD), device=self.rows.device)) % len(self.rows)
+        # New tensors, not writes into the old ones: the loss just made still needs those for its gradient.
+        self.rows = self.rows.index_copy(0, places_M, new_MD[dropped:])
+        self.ids = self.ids.index_copy(0, places_M, ids_M[dropped:])
+        self.pushed += len(new_MD)
+
+
+class NegativePool(nn.Module):
+    """What an objective holds for its negatives: their options, the memories, and how far the ramp has come.
+
+    Args:
+        asked: the options; None for plain contrast within the batch.
+        names: the modalities: sides that have a memory, and of which one may be the guide.
+        dim: width of the space in which rows are compared.
+        waits: whether the memory counts from the beginning of the ramp only; False where it is all there is.
+
+    Raises:
+        RecipeError: when there are mixtures to be made, and no memory to make them of; when the guide is no modality.
+    """
+
+    strength: Tensor
+
+    def __init__(self, asked: Negatives | None, names: Iterable[str], dim: int, waits: bool = True) -> None:
+        super().__init__()
+        self._waits = waits
+        self.asked = asked or Negatives()
+        if self.asked.mixed and not self.asked.memory:
+            raise RecipeError("In negatives, mixed needs rows to mix: set memory, to some thousands.")
+        names = list(names)
+        if self.asked.guide is not None and self.asked.guide not in names:
+            raise RecipeError(
+                f"In negatives, the guide '{self.asked.guide}' is none of the modalities {', '.join(names)}."
+            )
+        kept = names if self.asked.memory else ()
+        self.memories = nn.ModuleDict({name: Memory(self.asked.memory, dim) for name in kept})
+        self.register_buffer("strength", torch.tensor(float(self.asked.ramp[1] == 0)))
+
+    def weights(self) -> dict[str, float]:
+        """Return the options of `losses.Hardness` at this step."""
+        return {"beta": self.asked.beta * self._now, "alpha": self.asked.alpha, "prior": self.asked.prior}
+
+    def ids(self, keys_B: Mapping[str, Tensor]) -> Tensor | None:
+        """Return int64 (B,): records of one id are no negatives of each other; None when the batch alone tells."""
+        return keys_B[self.asked.same] if self.memories or self.asked.same == "group" else None
+
+    def guide(self, pooled: Mapping[str, Tensor]) -> Guide | None:
+        """Return what leaves out records that are too alike, of the features (B, G) of each modality at hand."""
+        features_BG = pooled.get(self.asked.guide or "")
+        return None if features_BG is None else Guide(features_BG, features_BG, self.asked.margin)
+
+    def further(
+        self, name: str, anchors_ND: Tensor, ids_N: Tensor | None, wrong_MD: Tensor | None = None
+    ) -> list[Rows | Mixed]:
+        """Return the negatives of anchors besides those of the batch.
+
+        Args:
+            name: the modality, whose rows they are.
+            anchors_ND: rows of the other side, any scale.
+            ids_N: their ids.
+            wrong_MD: this rank's rows of wrong forms of records, with gradient; None when no rank has any.
+        """
+        negatives: list[Rows | Mixed] = [] if wrong_MD is None else [Rows(wrong_MD, shared=False)]
+        if name not in self.memories or ids_N is None or (self._waits and not self._now):
+            return negatives
+        memory: Memory = self.memories[name]  # type: ignore[assignment]
+        kept = Rows(memory.rows, memory.ids)
+        negatives.append(kept)
+        if mixed := round(self.asked.mixed * self._now):
+            own = mixed // 3  # a mixture of the anchor itself is the hardest: a third of them
+            negatives.append(mix(anchors_ND, ids_N, kept, self.asked.hardest, mixed - own, own))
+        return negatives
+
+    def push(self, name: str, rows_BD: Tensor, keys_B: Mapping[str, Tensor]) -> None:
+        """Keep a modality's rows of this step for those to come."""
+        if name in self.memories:
+            memory: Memory = self.memories[name]  # type: ignore[assignment]
+            memory.push(rows_BD, keys_B[self.asked.same])
+
+    def logs(self) -> dict[str, Tensor]:
+        """Return what is worth recording."""
+        filled: dict[str, Any] = {f"memory/{name}": memory.filled for name, memory in self.memories.items()}
+        return filled | ({"hardness": self.strength.clone()} if self.asked.ramp[1] else {})
+
+    def after_step(self, progress: float) -> None:
+        """Move along the ramp; `progress` runs from 0 to 1."""
+        start, end = self.asked.ramp
+        if end:
+            self.strength.fill_(min(max((progress - start) / max(end - start, 1e-9), 0.0), 1.0))
+
+    @property
+    def _now(self) -> float:
+        return float(self.strength) if self.asked.ramp[1] else 1.0

@@ -1,0 +1,186 @@
+"""Fine-tuning a run's encoder, beside the same encoder from its first weights and a forest on hand-made features."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from sensorium.contracts import Encoder, FeatureTable, Source
+from sensorium.data.loader import Loader
+from sensorium.data.unreadable import BadRecords
+from sensorium.errors import DataError, RunError
+from sensorium.evaluation.features import feature_table, handmade_table
+from sensorium.evaluation.labels import choose, missing
+from sensorium.evaluation.measurement import Measurement
+from sensorium.evaluation.runner import Subject, compare
+from sensorium.evaluation.tables import Table
+from sensorium.finetuning.baseline import forest_answers
+from sensorium.finetuning.loop import Choice, Tuned, tune
+from sensorium.finetuning.predictor import Predictor
+from sensorium.finetuning.tasks import Task, task_of
+from sensorium.models.model import Model
+from sensorium.models.plan import Plan
+from sensorium.runs.run import Run
+from sensorium.seeding import seed_globals
+from sensorium.training.metrics import Metrics
+from sensorium.types import Batch
+
+log = logging.getLogger("sensorium")
+Start = Literal["scratch", "trained"]
+ROWS: dict[Start, str] = {"scratch": "from scratch", "trained": "fine-tuned"}
+"""Where an encoder starts from -> its line of the table."""
+HANDMADE = "hand-made"
+
+
+class Finetuning:
+    """Trains on the labelled records of a source, and compares.
+
+    Args:
+        plan: the parts of the run's recipe; its modalities are fitted.
+        trained: the run's model.
+        source: where the records come from.
+        run: the folder that is written.
+        fabric: of one process.
+
+    Raises:
+        DataError: when there is no val part to choose the epoch on, or no test part to report on.
+    """
+
+    def __init__(self, plan: Plan, trained: Model, source: Source, run: Run, fabric: Fabric) -> None:
+        self.plan, self.trained, self.source, self.run, self.fabric = plan, trained, source, run, fabric
+        self.options = plan.recipe.finetune
+        self.modality = choose("modality", self.options.modality, list(plan.modalities))
+        self.measurement = Measurement(plan, source, run)
+        for part, use in (("val", "choose the epoch on"), ("test", "report on")):
+            if not len(self.measurement.parts[part]):
+                raise DataError(f"There is no {part} part to {use}: set data.{part} above 0.")
+        self.train = self._records("train", lambda batch: torch.zeros(len(batch), 1))
+        self.task = self._fitted()
+        rows = [self.measurement.key(id) for id in self.train.ids]
+        self.targets = {row.id: self.task.target(row.labels) for row in rows}
+
+    def run_all(self, starts: Sequence[Start]) -> tuple[Table, Predictor]:
+        """Train every seed from every start; return the table, and what the first seed of the last start became."""
+        rows: dict[str, list[Subject]] = {}
+        if answers := self._handmade():
+            rows[HANDMADE] = answers
+        chosen: dict[str, list[Choice]] = {}
+        metrics = Metrics(self.run, self.plan.recipe, 0)
+        for start in starts:
+            name = ROWS[start]
+            for seed in range(self.options.seeds):
+                tuned, choice = self._tune(start, seed, metrics)
+                rows.setdefault(name, []).append(self._subject(tuned.answers))
+                chosen.setdefault(name, []).append(choice)
+                if seed == 0:
+                    first = tuned
+        metrics.close()
+        (table,) = compare({"finetune": self._fitted}, rows).values()
+        for name, choices in chosen.items():
+            table.row(name).notes[f"epoch {', '.join(str(choice.epoch) for choice in choices)}"] += 1
+        table.write(self.run.folder)
+        return table, self._predictor(first)
+
+    def _fitted(self) -> Task:
+        """Return the task, fitted to the train part."""
+        task = task_of(self.options, self.modality, list(self.train.labels))
+        task.fit(self.train)
+        return task
+
+    def _records(self, part: str, answer: Callable[[Batch], Tensor]) -> FeatureTable:
+        """Return what is answered for the records of a part that can be decoded."""
+        batches = self.measurement.batches(part)
+        return feature_table(batches, lambda _, batch: answer(batch), self.measurement.key, [self.modality])
+
+    def _subject(self, answer: Callable[[Batch], Tensor]) -> Subject:
+        """Return answers for the test part; an evaluator learns from the train part's labels alone."""
+        return Subject({"features": (self.train, self._records("test", answer))})
+
+    def _tune(self, start: Start, seed: int, metrics: Metrics) -> tuple[Tuned, Choice]:
+        """Train one seed."""
+        seed_globals(seed, "finetune", "weights")
+        tuned = Tuned(self._encoder(start), self.task.width, self.options)
+        loader = self._loader(seed)
+
+        def on_val(tuned: Tuned) -> dict[str, float]:
+            return self.task.measure(self._records("val", tuned.answers))
+
+        def report(step: int, figures: dict[str, float]) -> None:
+            metrics.write(step, {f"{ROWS[start]} {seed}/{name}": value for name, value in figures.items()})
+
+        choice = tune(
+            tuned, self.task, loader, self.modality, self.targets, on_val, self.options, seed, self.fabric, report
+        )
+        log.info(
+            "%s, seed %d: epoch %d of %d, %s %.4f on the val part",
+            *(ROWS[start], seed, choice.epoch, self.options.epochs, self.task.figure, choice.figure),
+        )
+        return tuned, choice
+
+    def _encoder(self, start: Start) -> Encoder:
+        """Return a new encoder: with its first weights, drawn from the seed, or with those of the run."""
+        encoder = self.plan.encoders[self.modality]()
+        if start == "trained":
+            try:
+                encoder.load_state_dict(self.trained.learner.encoders[self.modality].state_dict())
+            except RuntimeError as error:
+                raise RunError(
+                    f"The run's encoder of '{self.modality}' does not fit the changed recipe: "
+                    f"{str(error).splitlines()[0]}"
+                ) from error
+        return encoder
+
+    def _loader(self, seed: int) -> Loader:
+        """Feed the records of the train part that have a label."""
+        labelled = [id for id, row in self.targets.items() if not all(map(missing, row))]
+        known = np.array([self.measurement.position(id) for id in labelled], np.int64)
+        data = self.plan.recipe.data
+        return Loader(
+            self.source,
+            known,
+            {self.modality: self.plan.fields[self.modality]},
+            self.plan.modalities,
+            seed=seed,
+            batch=min(self.options.batch, len(known)),
+            bad=BadRecords(len(known), data.max_bad, self.run.bad_file),
+            workers=data.workers,
+            cache=data.cache,
+            device=self.fabric.device,
+        )
+
+    def _handmade(self) -> list[Subject]:
+        """Return what forests on hand-made features answer; none when the modality has no such features."""
+        modality = {self.modality: self.plan.modalities[self.modality]}
+        tables = [
+            handmade_table(self.measurement.batches(p), modality, self.measurement.key) for p in ("train", "test")
+        ]
+        train, test = tables
+        if train is None or test is None:
+            return []
+        subjects = []
+        for seed in range(self.options.seeds):
+            answers = copy.copy(test)
+            answers_MK = forest_answers(
+                self.task, train, self.targets, test, self.modality, n_estimators=self.options.trees, random_state=seed
+            )
+            spread_NK = np.full((len(test), self.task.width), np.nan, np.float32)
+            spread_NK[test.present[self.modality]] = answers_MK
+            answers.features = {self.modality: spread_NK}
+            subjects.append(Subject({"features": (self.train, answers)}))
+        return subjects
+
+    def _predictor(self, tuned: Tuned) -> Predictor:
+        """Put a tuned encoder in the place of the run's, and write both model and head."""
+        learner = self.trained.learner
+        learner.encoders[self.modality] = tuned.encoder
+        model = Model(self.plan, learner, self.run).to(self.fabric.device)
+        predictor = Predictor(model, self.modality, tuned, self.task, self.options)
+        predictor.save(self.run)
+        return predictor

@@ -1,0 +1,129 @@
+"""What fits what: the rows of the matrix, and the parts with which an objective can be tried on a column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from sensorium.contracts import TokenEncoder, ViewGenerator, carries
+from sensorium.matrix.columns import Column, Lane
+from sensorium.models.plan import maker
+from sensorium.recipe.schema import Part
+from sensorium.registration.discovery import Extensions
+from sensorium.registration.registry import Registry
+from sensorium.types import Needs
+
+
+@dataclass(frozen=True)
+class RowOf:
+    """One line of the matrix: an objective, and the task where views carry one for it to solve.
+
+    Args:
+        objective: its registered name.
+        needs: what it asks of views and encoders.
+        task: the name of the target, for an objective that takes any target of classes.
+    """
+
+    objective: str
+    needs: Needs
+    task: str | None = None
+
+    @property
+    def name(self) -> str:
+        """How tables and commands call the row."""
+        return f"{self.objective}:{self.task}" if self.task else self.objective
+
+    def options(self, declared: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Return the declared options: the row's, or else the objective's, or else none."""
+        return declared.get(self.name, declared.get(self.objective, {}))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A view generator and an encoder that may be tried together on one modality, and the modality itself."""
+
+    modality: Part
+    field: str
+    views: Part
+    encoder: Part
+
+    def tower(self) -> dict[str, Any]:
+        """Return the modality's section of a recipe."""
+        parts = {name: getattr(self, name).model_dump() for name in ("modality", "views", "encoder")}
+        return {"field": self.field, **parts}
+
+
+class Misfit(Exception):
+    """An objective has no meaning on a column; `str(misfit)` says why."""
+
+
+def rows_of(extensions: Extensions, columns: Mapping[str, Column]) -> list[RowOf]:
+    """Return the rows: every objective, and where it solves tasks, one row for each task of any column's views."""
+    registry = extensions.registry
+    tasks = dict.fromkeys(
+        generator.target
+        for column in columns.values()
+        for name, lane in column.modalities.items()
+        for _, generator in _generators(registry, name, lane)
+        if generator.target is not None and carries(generator, "class")
+    )
+    rows = []
+    for spec in registry.specs("objectives"):
+        needs = spec.load().needs
+        rows += [RowOf(spec.name, needs, task) for task in (tasks if needs.target == "class" else [None])]
+    return rows
+
+
+def choices(row: RowOf, column: Column, registry: Registry) -> Iterator[dict[str, Choice]]:
+    """Iterate over what may be tried, by modality, best first.
+
+    Raises:
+        Misfit: when a modality of the column has no views or no encoder for the objective.
+    """
+    lanes = {name: _fitting(row, name, lane, registry) for name, lane in column.modalities.items()}
+    for combination in product(*lanes.values()):
+        yield dict(zip(lanes, combination, strict=True))
+
+
+def _fitting(row: RowOf, name: str, lane: Lane, registry: Registry) -> list[Choice]:
+    needs, modality = row.needs, lane.modality or Part(name=name)
+    kind = "this kind of data" if row.needs.modalities == "one" else f"'{name}'"
+    generators = [(part, g) for part, g in _generators(registry, name, lane) if _serves(g, needs)]
+    if not needs.target:
+        generators = [(part, g) for part, g in generators if g.target is None]
+    else:
+        wanted = row.task or needs.target
+        generators = [(part, g) for part, g in generators if g.target == wanted]
+        if not generators:
+            raise Misfit(f"No views of {kind} carry the target '{wanted}'.")
+    if not generators:
+        wanted = f"{needs.views}{' or more' * needs.multicrop} view{'s' * (needs.views > 1)}"
+        raise Misfit(f"No view generator of {kind} makes {wanted} of each record.")
+    if needs.multicrop:  # small crops are what such objectives are made for
+        generators.sort(key=lambda pair: -pair[1].views)
+    if needs.info:
+        generators.sort(key=lambda pair: needs.info not in pair[1].info)
+    encoders = [(part, registry.find("encoders", part.name, modality.name).load()) for part in lane.encoders]
+    fitting = [
+        Choice(modality, lane.field or name, views, part)
+        for views, generator in generators
+        for part, encoder in encoders
+        if issubclass(encoder, TokenEncoder) or not (needs.tokens or (needs.target and generator.per_token))
+    ]
+    if not fitting:
+        raise Misfit(f"No encoder of {kind} shows its tokens.")
+    return fitting
+
+
+def _serves(generator: ViewGenerator, needs: Needs) -> bool:
+    return generator.views == needs.views or (needs.multicrop and generator.views > needs.views)
+
+
+def _generators(registry: Registry, name: str, lane: Lane) -> Iterator[tuple[Part, ViewGenerator]]:
+    """Iterate over the view generators of a modality, built with their options."""
+    part, where = lane.modality or Part(name=name), f"columns.{name}"
+    modality = maker(registry, "modalities", part, f"{where}.modality")()
+    for views in lane.views:
+        yield views, maker(registry, "views", views, f"{where}.views", part.name, modality)()

@@ -1,0 +1,1 @@
+"""From a recipe's parts to a model: plan, learner, model."""

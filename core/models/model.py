@@ -1,0 +1,181 @@
+"""A model: modalities and a learner, ready to embed raw values; exported to and opened from plain files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sensorium.errors import BadSample, DataError, RunError, nearest
+from sensorium.models.learner import Learner, make_views
+from sensorium.models.plan import Plan, make_plan
+from sensorium.recipe.schema import Recipe
+from sensorium.registration.discovery import Extensions
+from sensorium.runs.atomic import write_atomically
+from sensorium.runs.run import Run
+from sensorium.seeding import generator
+from sensorium.types import Batch, RecordBatch
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+class Model:
+    """What a run learned, or starts from.
+
+    Args:
+        plan: the parts; its modalities are fitted.
+        learner: the weights.
+        run: the run that they come from, if any.
+    """
+
+    def __init__(self, plan: Plan, learner: Learner, run: Run | None = None) -> None:
+        self.plan, self.learner, self.run = plan, learner, run
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The names under which raw values can be embedded."""
+        return tuple(self.plan.modalities)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights live."""
+        return next(self.learner.parameters()).device
+
+    def to(self, device: torch.device | str) -> Model:
+        """Move the weights; returns the model itself."""
+        self.learner.to(device)
+        return self
+
+    def alike(self, other: Model) -> bool:
+        """Whether two models come of one recipe, seeds aside, and of modalities that learned the same."""
+        recipes = [
+            {**model.plan.recipe.plain(), "seed": 0, "evaluate": None, "finetune": None} for model in (self, other)
+        ]
+        states = [{n: m.state() for n, m in model.plan.modalities.items()} for model in (self, other)]
+        return recipes[0] == recipes[1] and states[0] == states[1]
+
+    def embed(self, *, space: str = "embedding", batch: int = 256, **raws: Sequence[Any]) -> dict[str, Tensor]:
+        """Embed raw values of one or more modalities.
+
+        Args:
+            space: "embedding" for the space that the objective compares in, "features" for pooled features.
+            batch: how many values are encoded at once.
+            raws: modality name -> raw values: paths, bytes, arrays, strings.
+
+        Returns:
+            Modality name -> float32 (N, D) on the CPU; rows of the joint space are not normalised.
+
+        Raises:
+            DataError: for a modality that the model does not have, or a value that cannot be decoded.
+        """
+        return {name: self._embed(name, values, space, batch) for name, values in raws.items()}
+
+    def _embed(self, name: str, values: Sequence[Any], space: str, size: int) -> Tensor:
+        if name not in self.modalities:
+            raise DataError(
+                f"The model has no modality '{name}'{nearest(name, self.modalities)}; "
+                f"it has {', '.join(self.modalities)}."
+            )
+        if isinstance(values, str | bytes):
+            raise DataError(f"embed({name}=...) takes a list of values, not one: write {name}=[...].")
+        modality = self.plan.modalities[name]
+        parts = []
+        for start in range(0, len(values), size):
+            examples = []
+            for offset, raw in enumerate(values[start : start + size], start):
+                try:
+                    examples.append(modality.decode(raw))
+                except BadSample as error:
+                    raise DataError(f"Value {offset} of {name} cannot be decoded: {error}.") from error
+            parts.append(self.encode(name, modality.collate(examples), space).cpu())
+        return torch.cat(parts) if parts else torch.empty(0, 0)
+
+    @torch.inference_mode()
+    def encode(self, modality: str, batch: Batch, space: str = "embedding") -> Tensor:
+        """Return float32 (B, D) of one canonical batch, in evaluation mode, on the model's device."""
+        with self._evaluating():
+            return self.learner.embed(modality, batch.to(self.device), space).float()
+
+    @torch.inference_mode()
+    def score(self, records: RecordBatch) -> dict[str, Tensor] | None:
+        """Return what each record of a batch costs under the objective, in evaluation mode; see `Objective.score`."""
+        with self._evaluating():
+            rng = generator("score", device=self.device)
+            return self.learner.score(make_views(records.to(self.device), self.plan.generators, rng))
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Hold the learner in evaluation mode; a model in training goes back to it."""
+        was_training = self.learner.training
+        self.learner.eval()
+        try:
+            yield
+        finally:
+            self.learner.train(was_training)
+
+    def save(self, folder: Path) -> None:
+        """Write `model.safetensors` and `config.json`, from which `Model.open` makes the model again."""
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.learner.state_dict().items()}
+        config = {
+            "recipe": self.plan.recipe.plain(),
+            "modalities": {name: modality.state() for name, modality in self.plan.modalities.items()},
+        }
+        text = json.dumps(config, indent=1, ensure_ascii=False)
+        write_atomically(folder / WEIGHTS, lambda path: save_file(_unshared(weights), path))
+        write_atomically(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
+
+    @classmethod
+    def open(cls, folder: Path, extensions: Extensions) -> Model:
+        """Return the model that `save` wrote.
+
+        Raises:
+            RunError: when the files are not there, or do not fit each other.
+        """
+        try:
+            config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            weights = load_file(folder / WEIGHTS)
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"{folder} holds no readable model ({error}): train the run to its end, or export it."
+            ) from error
+        plan = make_plan(Recipe.model_validate(config["recipe"]), extensions)
+        return cls.untrained(plan, config["modalities"].get).load_weights(weights, str(folder))
+
+    @classmethod
+    def untrained(cls, plan: Plan, state_of: Callable[[str], dict[str, Any] | None]) -> Model:
+        """Return the model with its first weights, its modalities restored to what they learned."""
+        for name, modality in plan.modalities.items():
+            modality.load_state(state_of(name) or {})
+        return cls(plan, plan.learner())
+
+    def load_weights(self, weights: dict[str, Tensor], origin: str) -> Model:
+        """Put weights into the learner; returns the model itself.
+
+        Raises:
+            RunError: when they are of another architecture.
+        """
+        try:
+            self.learner.load_state_dict(weights)
+        except RuntimeError as error:
+            raise RunError(f"The weights of {origin} do not fit its recipe: {_first_lines(error)}") from error
+        return self
+
+
+def _unshared(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights with shared memory taken apart, as safetensors wants them."""
+    seen: set[int] = set()
+    result = {}
+    for name, tensor in weights.items():
+        result[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return result
+
+
+def _first_lines(error: BaseException, lines: int = 2) -> str:
+    return " ".join(line.strip() for line in str(error).splitlines()[:lines])

@@ -1,0 +1,209 @@
+"""From a recipe to the parts it names: looked up, their options checked, their fit to each other proven.
+
+All of this happens before any data is read. What depends on data (a vocabulary, and encoders sized by it) is made
+afterwards, by `Plan.learner`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sensorium.contracts import (
+    Encoder,
+    Evaluator,
+    Modality,
+    Objective,
+    Source,
+    TokenEncoder,
+    ViewGenerator,
+    carries,
+)
+from sensorium.errors import PluginError, RecipeError
+from sensorium.models.learner import Learner
+from sensorium.recipe.schema import Part, Recipe, Tower
+from sensorium.registration.discovery import Extensions
+from sensorium.registration.options import check_options
+from sensorium.registration.registry import Registry
+from sensorium.seeding import seed_globals
+
+
+@dataclass
+class Plan:
+    """The parts that a recipe names, each with checked options.
+
+    Args:
+        recipe: what they were made from.
+        modalities: modality name -> the modality, not yet fitted.
+        generators: modality name -> the view generator.
+        encoders: modality name -> makes the encoder, once the modality is fitted.
+        objective: makes the objective.
+        evaluators: table name -> makes the evaluator.
+        source: makes the source, or None when the recipe names none.
+    """
+
+    recipe: Recipe
+    modalities: dict[str, Modality]
+    generators: dict[str, ViewGenerator]
+    encoders: dict[str, Callable[[], Encoder]]
+    objective: Callable[[], Objective]
+    evaluators: dict[str, Callable[[], Evaluator]]
+    source: Callable[[], Source] | None
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """Modality name -> the source's field that holds its raw values."""
+        return {name: tower.field or name for name, tower in self.recipe.modalities.items()}
+
+    @property
+    def unlocking(self) -> dict[str, tuple[float, float]]:
+        """Modality name -> the shares of the training between which its encoder is freed, for those held at first."""
+        return {name: tower.unlock for name, tower in self.recipe.modalities.items() if tower.unlock}
+
+    def learner(self, fill: Callable[[dict[str, Encoder]], None] | None = None) -> Learner:
+        """Return a learner with its first weights, which depend on the recipe's seed alone.
+
+        Args:
+            fill: puts other weights into the encoders, before the objective makes teachers of them.
+        """
+        seed_globals(self.recipe.seed, "weights")
+        encoders = {name: make() for name, make in self.encoders.items()}
+        if fill is not None:
+            fill(encoders)
+        for name, tower in self.recipe.modalities.items():
+            encoders[name].requires_grad_(not tower.frozen)
+        classes = next((g.classes for g in self.generators.values() if g.classes is not None), None)
+        views = max(generator.views for generator in self.generators.values())
+        return Learner(encoders, self.objective(), classes, views)
+
+
+def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
+    """Look up and check every part of a recipe.
+
+    Raises:
+        PluginError: for a name that is not registered, or a plugin that failed.
+        RecipeError: for options a part does not have, and parts that do not fit each other.
+    """
+    registry = extensions.registry
+    _require_plugins(recipe.plugins, extensions)
+    modalities: dict[str, Modality] = {}
+    generators: dict[str, ViewGenerator] = {}
+    encoders: dict[str, Callable[[], Encoder]] = {}
+    encoder_classes: dict[str, Callable[..., Encoder]] = {}
+    for name, tower in recipe.modalities.items():
+        path = f"modalities.{name}"
+        named = tower.modality or Part(name=name)
+        modalities[name] = maker(registry, "modalities", named, f"{path}.modality")()
+        generators[name] = maker(registry, "views", tower.views, f"{path}.views", named.name, modalities[name])()
+        make = maker(registry, "encoders", tower.encoder, f"{path}.encoder", named.name, modalities[name])
+        encoders[name], encoder_classes[name] = make, make.func
+    plan = Plan(
+        recipe,
+        modalities,
+        generators,
+        encoders,
+        maker(registry, "objectives", recipe.objective, "objective"),
+        {
+            name: maker(registry, "evaluators", part, f"evaluate.evaluators.{name}")
+            for name, part in recipe.evaluate.evaluators.items()
+        },
+        maker(registry, "sources", recipe.data.source, "data.source") if recipe.data.source else None,
+    )
+    _check_fit(plan, encoder_classes, registry)
+    return plan
+
+
+def make_tower(name: str, tower: Tower, registry: Registry, state: Mapping[str, Any]) -> tuple[Modality, Encoder]:
+    """Return the modality of a tower, restored to what it learned, and the encoder with its first weights."""
+    kind = tower.modality or Part(name=name)
+    modality = maker(registry, "modalities", kind, f"modalities.{name}.modality")()
+    modality.load_state(state)
+    return modality, maker(registry, "encoders", tower.encoder, f"modalities.{name}.encoder", kind.name, modality)()
+
+
+def maker(registry: Registry, kind: str, part: Part, path: str, modality: str | None = None, *given: Any) -> partial:
+    """Return what makes a part: its class with the modality it belongs to, if any, and its checked options."""
+    cls = registry.find(kind, part.name, modality).load()
+    options = check_options(cls, part.options, path, skip_first=bool(given), name=part.name)
+    return partial(cls, *given, **options)
+
+
+def _require_plugins(names: Iterable[str], extensions: Extensions) -> None:
+    loaded = {plugin.name for plugin in extensions.plugins if plugin.state == "loaded"}
+    for name in names:
+        if name not in loaded:
+            raise PluginError(
+                f"The recipe needs the plugin '{name}', which is not loaded: install it, or see `sensorium plugins`."
+            )
+
+
+def _check_fit(plan: Plan, encoder_classes: dict[str, Callable[..., Encoder]], registry: Registry) -> None:
+    """Prove that views, encoders and objective serve each other."""
+    recipe, needs = plan.recipe, plan.objective.func.needs  # type: ignore[attr-defined]
+    objective = recipe.objective.name
+    names = ", ".join(recipe.modalities)
+    if needs.modalities == "one" and len(recipe.modalities) != 1:
+        fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.modalities == "many")
+        raise RecipeError(
+            f"The objective '{objective}' takes one modality, but the recipe has {len(recipe.modalities)} ({names}); "
+            f"for several, there are: {fitting}."
+        )
+    if needs.modalities == "many" and len(recipe.modalities) < 2:
+        fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.modalities == "one")
+        raise RecipeError(
+            f"The objective '{objective}' aligns modalities, but the recipe has only '{names}'; "
+            f"for one, there are: {fitting}."
+        )
+    if recipe.data.negatives and not needs.wrong:
+        fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.wrong)
+        raise RecipeError(f"The objective '{objective}' makes no use of data.negatives; objectives that do: {fitting}.")
+    if needs.tokens and recipe.train.gradient_cache:
+        raise RecipeError(
+            f"train.gradient_cache keeps one vector of each record, but the objective '{objective}' learns from "
+            "tokens: leave it off."
+        )
+    for name, tower in recipe.modalities.items():
+        generator, kind = plan.generators[name], (tower.modality or Part(name=name)).name
+        if generator.views < needs.views or (generator.views > needs.views and not needs.multicrop):
+            wanted = f"{needs.views} or more views" if needs.multicrop else f"{needs.views} view(s)"
+            fitting = _loadable(registry, "views", kind, lambda cls: cls.views == needs.views)
+            raise RecipeError(
+                f"The objective '{objective}' needs {wanted} of each record, but modalities.{name}.views "
+                f"'{tower.views.name}' makes {generator.views}; generators that would fit: {fitting}."
+            )
+        if generator.wrong and not needs.wrong:
+            fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.wrong)
+            raise RecipeError(
+                f"The views '{tower.views.name}' of modalities.{name} are in part wrong on purpose, for which the "
+                f"objective '{objective}' has no use; objectives that have: {fitting}."
+            )
+        if needs.target and not carries(generator, needs.target):
+            fitting = _loadable(registry, "views", kind, lambda cls: carries(cls, needs.target))
+            raise RecipeError(
+                f"The objective '{objective}' needs the target '{needs.target}', but modalities.{name}.views "
+                f"'{tower.views.name}' carries {generator.target or 'none'}; generators that would fit: {fitting}."
+            )
+        tokens = needs.tokens or (needs.target and generator.per_token)
+        if tokens and not issubclass(encoder_classes[name], TokenEncoder):  # type: ignore[arg-type]
+            asking = f"objective '{objective}'" if needs.tokens else f"target '{generator.target}'"
+            fitting = _loadable(registry, "encoders", kind, lambda cls: issubclass(cls, TokenEncoder))
+            raise RecipeError(
+                f"The {asking} needs tokens, but modalities.{name}.encoder '{tower.encoder.name}' is "
+                f"no token encoder; encoders that would fit: {fitting}."
+            )
+
+
+def _loadable(registry: Registry, kind: str, modality: str | None, fits: Callable[[Any], bool]) -> str:
+    """Return the names of registered classes that fit, those that cannot be loaded left out."""
+    names = []
+    for spec in registry.specs(kind):
+        if modality is not None and spec.modality not in (None, modality):
+            continue
+        try:
+            if fits(spec.load()):
+                names.append(spec.name)
+        except PluginError:
+            continue
+    return ", ".join(names) or "none"

@@ -1,1 +1,0 @@
-"""What a training shows and keeps of its course: progress, metrics, the gallery of views."""

@@ -1,0 +1,1 @@
+"""What plugins register: hook specifications, the registry of names, options, discovery of plugins."""

@@ -1,0 +1,363 @@
+"""Discovery of plugins: which there are, in what state, and what they registered.
+
+Built-in plugins come in through the same door as installed ones and can be blocked like them. One broken plugin never
+stops the program: its error is kept, shown by `sensorium plugins`, and raised when somebody asks for what it would
+have given.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module, metadata
+from importlib.metadata import Distribution, EntryPoint
+from typing import Any, Literal
+
+import pluggy
+
+import sensorium
+from sensorium.errors import PluginError, nearest
+from sensorium.registration import hookspecs
+from sensorium.registration.registry import KINDS, Absent, Conflict, Register, Registry, Spec, one_line
+
+GROUP = "sensorium"
+FABRIC_GROUPS = ("lightning_fabric.callbacks_factory", "lightning.fabric.callbacks_factory")
+"""By which installed packages add callbacks to every `Fabric`, of `lightning_fabric` and of `lightning`."""
+BUILTINS = {
+    "commands": "sensorium.cli",
+    "sources": "sensorium.data.plugin",
+    "evaluators": "sensorium.evaluation.plugin",
+    "exporters": "sensorium.exporters.plugin",
+    "recipes": "sensorium.recipe.plugin",
+    "audio": "sensorium.modalities.audio",
+    "graph": "sensorium.modalities.graph",
+    "molecule": "sensorium.modalities.molecule",
+    "image": "sensorium.modalities.image",
+    "text": "sensorium.modalities.text",
+    "timeseries": "sensorium.modalities.timeseries",
+    "contrastive": "sensorium.plugins.contrastive",
+    "crossmodal": "sensorium.plugins.crossmodal",
+    "hardnegative": "sensorium.plugins.hardnegative",
+    "distillation": "sensorium.plugins.distillation",
+    "infomax": "sensorium.plugins.infomax",
+    "masked": "sensorium.plugins.masked",
+    "openclip": "sensorium.plugins.openclip",
+    "predictive": "sensorium.plugins.predictive",
+    "pretext": "sensorium.plugins.pretext",
+    "redundancy": "sensorium.plugins.redundancy",
+    "samples": "sensorium.plugins.samples",
+}
+"""The one list in core that names modalities and objectives: built-in plugin name to its module."""
+ESSENTIAL = "commands"
+"""The built-in plugin that cannot be blocked: without it there is no command to say what is wrong."""
+HOOKS = tuple(f"sensorium_register_{kind}" for kind in KINDS)
+ATTRIBUTES = ("sensorium_api", "sensorium_samples", "sensorium_options", "sensorium_matrix")
+"""What else a plugin's module may say under the prefix: its contract version, what conformance kit and matrix need."""
+
+State = Literal["loaded", "blocked", "failed", "conflict", "incompatible"]
+
+
+@dataclass
+class Plugin:
+    """One plugin and how its loading went.
+
+    Args:
+        name: the entry point's name.
+        module: what it points at, "module" or "module:object".
+        distribution: the installed distribution it came with.
+        version: that distribution's version.
+        state: loaded, blocked (by a variable), failed (it raised), conflict (a name is taken) or incompatible
+            (it was written for another plugin contract).
+        reason: why it is not loaded, in one line.
+        seconds: how long its import and registration took.
+        registered: kind to the names it registered.
+        error: what it raised, if it did.
+    """
+
+    name: str
+    module: str
+    distribution: str
+    version: str
+    state: State = "loaded"
+    reason: str = ""
+    seconds: float = 0.0
+    registered: dict[str, list[str]] = field(default_factory=dict)
+    error: BaseException | None = None
+
+    @property
+    def builtin(self) -> bool:
+        """Whether the plugin is part of the sensorium distribution."""
+        return BUILTINS.get(self.name) == self.module
+
+    @property
+    def broken(self) -> bool:
+        """Whether the plugin was to be loaded and could not be."""
+        return self.state not in ("loaded", "blocked")
+
+    @property
+    def sentence(self) -> str:
+        """The plugin and its state, without a full stop."""
+        how = {"blocked": "is blocked by", "failed": "failed:", "conflict": "is in conflict:"}
+        told = f"{how.get(self.state, f'is {self.state}:')} {self.reason}" if self.reason else f"is {self.state}"
+        return f"plugin '{self.name}' ({self.distribution} {self.version}) {told}"
+
+    def load(self) -> Any:
+        """Import the plugin's module, or the object in it that the entry point names."""
+        if not re.fullmatch(r"[\w.]+\s*(:\s*[\w.]+)?", self.module):
+            raise PluginError(f"its entry point {self.module!r} is not 'module' or 'module:object'")
+        return EntryPoint(self.name, self.module, GROUP).load()
+
+    def public(self) -> dict[str, Any]:
+        """Return what listings and runs record."""
+        keys = ("name", "state", "distribution", "version", "module", "reason", "registered")
+        return {key: getattr(self, key) for key in keys} | {"milliseconds": round(self.seconds * 1000, 1)}
+
+
+@dataclass
+class Extensions:
+    """What discovery found: the plugins with their states, and the registry of everything they brought."""
+
+    plugins: list[Plugin]
+    registry: Registry
+
+    def third_party(self) -> list[Plugin]:
+        """Return the loaded plugins that are not built in."""
+        return [p for p in self.plugins if p.state == "loaded" and not p.builtin]
+
+    def declared(self, attribute: str) -> dict[str, Any]:
+        """Return what the modules of all loaded plugins say under one of `ATTRIBUTES` that is a mapping, joined.
+
+        A "module:attribute" string is loaded, and what is callable is called.
+        """
+        found: dict[str, Any] = {}
+        for plugin in self.plugins:
+            if plugin.state == "loaded":
+                for key, value in getattr(plugin.load(), attribute, {}).items():
+                    if isinstance(value, str):
+                        module, _, name = value.partition(":")
+                        value = getattr(import_module(module), name)
+                    found.setdefault(key, value() if callable(value) else value)
+        return found
+
+    def find(self, name: str) -> Plugin:
+        """Return the plugin of that name, or the one that the distribution of that name brings.
+
+        Raises:
+            PluginError: when there is none, with the nearest name.
+        """
+        for plugin in self.plugins:
+            if normalise(name) == normalise(plugin.name):
+                return plugin
+        for plugin in self.plugins:
+            if normalise(name) == normalise(plugin.distribution) and not plugin.builtin:
+                return plugin
+        raise PluginError(_unknown(f"There is no plugin '{name}'", name, self.plugins))
+
+
+def normalise(name: str) -> str:
+    """Return a name as PEP 503 compares names."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def load_extensions(environ: Mapping[str, str] | None = None, found: Iterable[EntryPoint] | None = None) -> Extensions:
+    """Discover, filter and register every plugin.
+
+    Args:
+        environ: where `SENSORIUM_PLUGINS` (allow-list of third-party plugins; empty allows none),
+            `SENSORIUM_DISABLE_PLUGINS` (block-list, built-ins included) and `SENSORIUM_PLUGINS_STRICT` (1 makes any
+            plugin that is not loaded or blocked an error) are read; default `os.environ`.
+        found: entry points to use in place of the installed ones.
+
+    Raises:
+        PluginError: when a variable names no plugin, or under strict loading.
+    """
+    environ = os.environ if environ is None else environ
+    outside = _installed() if found is None else [_plugin(point, point.dist) for point in found]
+    plugins = [Plugin(name, module, "sensorium", sensorium.__version__) for name, module in BUILTINS.items()]
+    # Sorted, so that of two plugins that want one name the same one always comes first.
+    plugins += sorted(outside, key=lambda p: (normalise(p.distribution), p.name, p.module))
+    _block(plugins, environ)
+    registry = Registry()
+    first: dict[str, Plugin] = {}
+    for plugin in plugins:
+        if plugin.state == "loaded":
+            _load(plugin, registry, first)
+        else:
+            registry.miss(Absent(plugin.sentence, plugin.error))
+    if _strict(environ) and (broken := [plugin for plugin in plugins if plugin.broken]):
+        told = "; ".join(plugin.sentence for plugin in broken)
+        raise PluginError(f"SENSORIUM_PLUGINS_STRICT=1 asks for every plugin, but {told}.") from broken[0].error
+    return Extensions(plugins, registry)
+
+
+def fabric_callbacks() -> list[dict[str, str]]:
+    """Return the entry points by which installed distributions add callbacks to every `Fabric`.
+
+    They are no plugins of sensorium and no variable of ours blocks them; listings show them for that reason.
+    """
+    found = []
+    for dist in _distributions():
+        try:
+            points = [point for point in dist.entry_points if point.group in FABRIC_GROUPS]
+        except Exception:  # unreadable metadata; Fabric itself will say so
+            continue
+        name, version = _identity(dist)
+        whose = {"distribution": name, "version": version}
+        found += [{"name": p.name, "target": p.value, "group": p.group} | whose for p in points]
+    return sorted(found, key=lambda entry: (entry["distribution"], entry["name"]))
+
+
+def _distributions() -> Iterator[Distribution]:
+    """Iterate over the installed distributions; of two with one name, over the one that imports would find."""
+    seen: set[str] = set()
+    for dist in metadata.distributions():
+        name = normalise(_identity(dist)[0])
+        if name not in seen:
+            seen.add(name)
+            yield dist
+
+
+def _identity(dist: Distribution | None) -> tuple[str, str]:
+    """Return the name and version of a distribution."""
+    try:
+        return dist.metadata["Name"] or "unknown", dist.version or "?"  # type: ignore[union-attr]
+    except Exception:  # no distribution at all, or one whose metadata cannot be read
+        return "unknown", "?"
+
+
+def _plugin(point: EntryPoint, dist: Distribution | None) -> Plugin:
+    return Plugin(point.name, point.value, *_identity(dist))
+
+
+def _installed() -> list[Plugin]:
+    """Return the plugins of all installed distributions.
+
+    `importlib.metadata.entry_points` would die of one distribution's malformed entry points, whoever they are for.
+    """
+    plugins = []
+    for dist in _distributions():
+        try:
+            plugins += [_plugin(point, dist) for point in dist.entry_points.select(group=GROUP)]
+        except Exception as error:
+            if f"[{GROUP}]" in (dist.read_text("entry_points.txt") or ""):
+                name, version = _identity(dist)
+                reason = "its entry points cannot be read"
+                plugins.append(Plugin(name, "", name, version, "failed", reason, error=error))
+    return plugins
+
+
+def _strict(environ: Mapping[str, str]) -> bool:
+    value = environ.get("SENSORIUM_PLUGINS_STRICT", "0")
+    if value not in ("", "0", "1"):
+        raise PluginError(f"SENSORIUM_PLUGINS_STRICT is '{value}'; it can be 1 (strict) or 0.")
+    return value == "1"
+
+
+def _unknown(what: str, word: str, plugins: list[Plugin]) -> str:
+    names = [p.name for p in plugins]
+    suggestion = nearest(word, dict.fromkeys([*names, *(p.distribution for p in plugins)]))
+    return f"{what}{suggestion}{' There' if suggestion else '; there'} are: {', '.join(names) or 'none'}."
+
+
+def _block(plugins: list[Plugin], environ: Mapping[str, str]) -> None:
+    """Mark the plugins that the variables block; a plugin is named by its entry point or its distribution."""
+
+    def chosen(variable: str, among: list[Plugin]) -> list[Plugin]:
+        picked = []
+        for word in filter(None, (word.strip() for word in environ[variable].split(","))):
+            named = [p for p in among if normalise(word) in (normalise(p.name), normalise(p.distribution))]
+            if not named:
+                raise PluginError(_unknown(f"{variable} names '{word}', which is no plugin it can mean", word, among))
+            picked += named
+        return picked
+
+    def block(plugin: Plugin, variable: str) -> None:
+        plugin.state, plugin.reason = "blocked", variable
+
+    if "SENSORIUM_PLUGINS" in environ:
+        outside = [p for p in plugins if not p.builtin]
+        allowed = chosen("SENSORIUM_PLUGINS", outside)
+        for plugin in outside:
+            if plugin not in allowed:
+                block(plugin, "SENSORIUM_PLUGINS")
+    if "SENSORIUM_DISABLE_PLUGINS" in environ:
+        for plugin in chosen("SENSORIUM_DISABLE_PLUGINS", [p for p in plugins if p.module != BUILTINS[ESSENTIAL]]):
+            block(plugin, "SENSORIUM_DISABLE_PLUGINS")
+
+
+def _load(plugin: Plugin, registry: Registry, first: dict[str, Plugin]) -> None:
+    """Import one plugin and take in what it registers; set its state."""
+    start = time.perf_counter()
+    specs: list[Spec] = []
+    try:
+        if taken := first.get(normalise(plugin.name)):
+            raise Conflict(
+                f"two plugins are named '{taken.name}', one of distribution {taken.distribution} {taken.version}, "
+                f"one of {plugin.distribution} {plugin.version}"
+            )
+        first[normalise(plugin.name)] = plugin
+        module = plugin.load()
+        if reason := _incompatible(module):
+            plugin.state, plugin.reason = "incompatible", reason
+        else:
+            _register(plugin, module, specs)
+            registry.add(specs)
+            for spec in specs:
+                plugin.registered.setdefault(spec.kind, []).append(spec.name)
+    except KeyboardInterrupt:
+        raise
+    except Conflict as error:
+        plugin.state, plugin.reason, plugin.error = "conflict", str(error), error
+    except BaseException as error:  # a module may leave by SystemExit, or by pytest's Skipped
+        plugin.state, plugin.error = "failed", error
+        plugin.reason = str(error).rstrip(".") if isinstance(error, PluginError) else one_line(error)
+    plugin.seconds = time.perf_counter() - start
+    if plugin.broken:
+        registry.miss(Absent(plugin.sentence, plugin.error, tuple(specs)))
+
+
+def _incompatible(module: Any) -> str:
+    """Return why a plugin was not written for this plugin contract, or an empty string."""
+    wanted = getattr(module, "sensorium_api", sensorium.API_VERSION)
+    if not isinstance(wanted, int):
+        raise PluginError(f"its sensorium_api is {wanted!r}, not the number of a plugin contract")
+    if wanted == sensorium.API_VERSION:
+        return ""
+    older = "sensorium" if wanted > sensorium.API_VERSION else "the plugin"
+    return f"it was written for plugin contract {wanted}, this is {sensorium.API_VERSION}: upgrade {older}"
+
+
+def _register(plugin: Plugin, module: Any, specs: list[Spec]) -> None:
+    """Call the hooks of one plugin, and append what they register to `specs`.
+
+    Each plugin has a manager of its own, so that every registration is known by its plugin, no plugin sees another's
+    and no order between plugins can matter.
+    """
+    _check_hooks(module)
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(module, name=plugin.name)
+    for kind, hook in zip(KINDS, HOOKS, strict=True):
+        register = Register(kind, plugin.name, plugin.distribution, specs)
+        getattr(manager.hook, hook)(register=register)
+    if not specs:
+        raise PluginError("it registers nothing")
+
+
+def _check_hooks(module: Any) -> None:
+    """Refuse what pluggy would pass over in silence: a misspelt, an unmarked and an argumentless hook."""
+    for name in dir(module):
+        ours, value = name.startswith(f"{hookspecs.PROJECT}_"), inspect.getattr_static(module, name, None)
+        marked = getattr(value, f"{hookspecs.PROJECT}_impl", None) is not None
+        if name in HOOKS:
+            if not marked:
+                raise PluginError(f"its {name} is not marked with @sensorium.hookimpl")
+            if list(inspect.signature(getattr(module, name)).parameters) != ["register"]:
+                given = inspect.signature(getattr(module, name))
+                raise PluginError(f"its hook {name}{given} must have one argument, 'register'")
+        elif marked or (ours and name not in ATTRIBUTES):
+            raise PluginError(f"its '{name}' is no hook{nearest(name, (*HOOKS, *ATTRIBUTES)).rstrip('?')}")

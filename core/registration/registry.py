@@ -1,0 +1,288 @@
+"""Names to lazy specs: what is registered, by which plugin, and how a name becomes a class.
+
+Nothing here imports torch, nor any module that a spec points at, until `Spec.load` is called.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib import import_module, util
+from typing import Any
+
+from sensorium.errors import PluginError, nearest
+
+KINDS = ("modalities", "encoders", "views", "objectives", "sources", "evaluators", "exporters", "recipes", "commands")
+SINGULAR = {
+    "modalities": "modality",
+    "encoders": "encoder",
+    "views": "view generator",
+    "objectives": "objective",
+    "sources": "source",
+    "evaluators": "evaluator",
+    "exporters": "exporter",
+    "recipes": "recipe",
+    "commands": "command",
+}
+CONTRACTS = {
+    "modalities": "Modality",
+    "encoders": "Encoder",
+    "views": "ViewGenerator",
+    "objectives": "Objective",
+    "sources": "Source",
+    "evaluators": "Evaluator",
+    "exporters": "Exporter",
+}
+"""What a class of each kind derives from, among the public names of `sensorium`."""
+
+
+def a(kind: str) -> str:
+    """Return the singular of a kind with its article: "an objective"."""
+    word = SINGULAR[kind]
+    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
+
+
+def _installed(package: str) -> bool:
+    top = package.partition(".")[0]  # the parent alone: finding a submodule would import its package
+    return top in sys.modules or util.find_spec(top) is not None
+
+
+def missing(packages: Iterable[str]) -> list[str]:
+    """Return those of the import names that are not installed."""
+    return [name for name in packages if not _installed(name)]
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's type and the first line of what it says, without a full stop."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
+
+
+def _serves(target: Any, contract: str) -> bool:
+    return isinstance(target, type) and issubclass(target, getattr(import_module("sensorium"), contract))
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One registration.
+
+    Args:
+        kind: one of `KINDS`.
+        name: the name that recipes and commands use.
+        target: "module:attribute", imported at first use.
+        summary: one line for listings.
+        plugin: name of the plugin that registered it.
+        distribution: the installed distribution that the plugin came with.
+        modality: the modality that an encoder or view generator belongs to; None serves every one.
+        requires: import names of optional packages that the target needs.
+        extra: the extra of `distribution` that installs them.
+    """
+
+    kind: str
+    name: str
+    target: str
+    summary: str
+    plugin: str
+    distribution: str
+    modality: str | None = None
+    requires: tuple[str, ...] = ()
+    extra: str | None = None
+
+    def missing(self) -> list[str]:
+        """Return the required packages that are not installed."""
+        return missing(self.requires)
+
+    def load(self) -> Any:
+        """Import the target and return it: a class of the kind's contract, or a command.
+
+        Raises:
+            PluginError: when a required package is missing, when the target cannot be imported (the target's own
+                error is its cause), or when it is no class of the contract.
+        """
+        what = f"The {SINGULAR[self.kind]} '{self.name}'"
+        if absent := self.missing():
+            install = f"{self.distribution}[{self.extra}]" if self.extra else " ".join(absent)
+            raise PluginError(f"{what} needs {', '.join(absent)}, which is not installed: run pip install '{install}'.")
+        module, _, attribute = self.target.partition(":")
+        try:
+            target = getattr(import_module(module), attribute)
+        except (Exception, SystemExit) as error:
+            raise PluginError(
+                f"{what} of plugin '{self.plugin}' ({self.distribution}) cannot be loaded from {self.target}: "
+                f"{one_line(error)}."
+            ) from error
+        wanted = CONTRACTS.get(self.kind)
+        if wanted and not _serves(target, wanted):
+            raise PluginError(
+                f"{what} of plugin '{self.plugin}' ({self.distribution}) is registered as {self.target}, "
+                f"which is no subclass of sensorium.{wanted}."
+            )
+        return target
+
+    def public(self) -> dict[str, Any]:
+        """Return what listings show."""
+        shown = {
+            "name": self.name,
+            "summary": self.summary,
+            "modality": self.modality,
+            "requires": list(self.requires),
+            "missing": self.missing(),
+            "plugin": self.plugin,
+            "distribution": self.distribution,
+            "target": self.target,
+        }
+        return shown if self.kind in ("encoders", "views") else {k: v for k, v in shown.items() if k != "modality"}
+
+
+class Conflict(Exception):
+    """Two plugins registered one name."""
+
+
+@dataclass
+class Register:
+    """What a hook receives: registers things of one kind in the name of one plugin."""
+
+    kind: str
+    plugin: str
+    distribution: str
+    specs: list[Spec] = field(default_factory=list)
+
+    def __call__(
+        self,
+        name: str,
+        target: str,
+        *,
+        summary: str,
+        modality: str | None = None,
+        requires: tuple[str, ...] | list[str] = (),
+        extra: str | None = None,
+    ) -> None:
+        """Register one thing.
+
+        Args:
+            name: what recipes and commands call it: small letters, digits, "-", "_" and ".".
+            target: "module:attribute", imported at first use; for a recipe "package:file.yaml".
+            summary: one line for listings.
+            modality: the modality that an encoder or view generator belongs to; None serves every one.
+            requires: import names of optional packages that the target needs.
+            extra: the extra of the plugin's distribution that installs them.
+
+        Raises:
+            ValueError: when an argument is not what it must be; the plugin's state is then "failed".
+        """
+        where = f"{SINGULAR[self.kind]} {name!r}"
+        if not (isinstance(name, str) and re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name)):
+            raise ValueError(f"{where}: a name has small letters, digits, '-', '_' and '.' only")
+        if not (isinstance(target, str) and re.fullmatch(r"[\w.]+:[\w.-]+", target)):
+            raise ValueError(f"{where}: the target {target!r} is not 'module:attribute'")
+        if not summary.strip() or "\n" in summary:
+            raise ValueError(f"{where}: the summary must be one line")
+        if modality is not None and self.kind not in ("encoders", "views"):
+            raise ValueError(f"{where}: only encoders and view generators belong to a modality")
+        if isinstance(requires, str):
+            raise ValueError(f"{where}: requires is a list of import names, not the string {requires!r}")
+        self.specs.append(
+            Spec(self.kind, name, target, summary, self.plugin, self.distribution, modality, tuple(requires), extra)
+        )
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A plugin that gives nothing, for whoever asks for what it would have given.
+
+    Args:
+        sentence: the plugin's name and why, without a full stop.
+        error: what it raised, if it did.
+        specs: what it is known to have registered before it failed.
+    """
+
+    sentence: str
+    error: BaseException | None = None
+    specs: tuple[Spec, ...] = ()
+
+
+class Registry:
+    """Every spec that the loaded plugins registered, by kind, modality and name.
+
+    Encoders and view generators of different modalities may share a name; everything else is unique in its kind.
+    """
+
+    def __init__(self) -> None:
+        self._specs: list[Spec] = []
+        self._absent: list[Absent] = []
+
+    def add(self, specs: Iterable[Spec]) -> None:
+        """Add all specs of one plugin, or none of them.
+
+        Raises:
+            Conflict: when a name is taken; the message names both distributions.
+        """
+        new: list[Spec] = []
+        for spec in specs:
+            for taken in (*self._specs, *new):
+                if _same_name(spec, taken):
+                    raise Conflict(
+                        f"the {SINGULAR[spec.kind]} '{spec.name}' is registered by plugin '{taken.plugin}' "
+                        f"({taken.distribution}) and by plugin '{spec.plugin}' ({spec.distribution})"
+                    )
+            new.append(spec)
+        self._specs += new
+
+    def miss(self, absent: Absent) -> None:
+        """Remember a plugin that gives nothing."""
+        self._absent.append(absent)
+
+    def specs(self, kind: str) -> Iterator[Spec]:
+        """Iterate over the specs of one kind, by modality and name."""
+        chosen = [spec for spec in self._specs if spec.kind == kind]
+        return iter(sorted(chosen, key=lambda spec: (spec.modality or "", spec.name)))
+
+    def names(self, kind: str, modality: str | None = None) -> list[str]:
+        """Return the registered names of one kind, each once, of `modality` and of every modality."""
+        return list(dict.fromkeys(s.name for s in self.specs(kind) if modality is None or _for(s, modality)))
+
+    def find(self, kind: str, name: str, modality: str | None = None) -> Spec:
+        """Return the spec of that name; for encoders and views, the one that serves `modality`.
+
+        Without `modality` the name alone must be enough.
+
+        Raises:
+            PluginError: when there is none, with the nearest name and where else the name exists. If a plugin that
+                is not loaded would have given it, or may have, the message says so and its error is the cause.
+        """
+        named = [s for s in self.specs(kind) if s.name == name]
+        fitting = [s for s in named if modality is None or _for(s, modality)]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            belongs = " and ".join(f"'{s.modality}'" for s in fitting)
+            raise PluginError(f"'{name}' is {a(kind)} of several modalities, {belongs}: say for which.")
+        what = SINGULAR[kind] + (f" for modality '{modality}'" if modality else "")
+        for absent in self._absent:
+            for s in absent.specs:
+                if (s.kind, s.name) == (kind, name) and (modality is None or _for(s, modality)):
+                    raise PluginError(f"There is no {what} named '{name}': {absent.sentence}.") from absent.error
+        known = self.names(kind, modality)
+        if named:
+            belongs = ", ".join(f"'{s.modality}'" for s in named)
+            raise PluginError(
+                f"'{name}' is {a(kind)} for modality {belongs}, not for '{modality}'; "
+                f"for '{modality}' there are: {', '.join(known) or 'none'}."
+            )
+        suggestion = nearest(name, known)
+        listed = f"{' Known' if suggestion else '; known'}: {', '.join(known) or 'none'}."
+        blame = f" Its plugin may be missing: {'; '.join(a.sentence for a in self._absent)}." if self._absent else ""
+        cause = next((absent.error for absent in self._absent if absent.error), None)
+        raise PluginError(f"There is no {what} named '{name}'{suggestion}{listed}{blame}") from cause
+
+
+def _for(spec: Spec, modality: str) -> bool:
+    return spec.modality in (None, modality)
+
+
+def _same_name(one: Spec, other: Spec) -> bool:
+    if (one.kind, one.name) != (other.kind, other.name):
+        return False
+    return one.modality is None or other.modality is None or one.modality == other.modality

@@ -1,0 +1,1 @@
+"""What one training writes: the run folder, checkpoints, whole files or none."""

@@ -1,0 +1,149 @@
+"""Checkpoints: one file each, written whole or not at all, read without running code.
+
+A checkpoint holds the learner (teachers and queues included), the optimizer, averaged weights and the number of the
+next step. Every other state of a run (data order, rates, random draws) is a function of that number.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+
+from sensorium.errors import RunError
+from sensorium.parallel import collectives
+from sensorium.runs.atomic import write_atomically
+
+log = logging.getLogger("sensorium")
+_NAME = re.compile(r"step-(\d{9})\.ckpt")
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: where they lie.
+        keep: how many of the last to keep.
+    """
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self.folder, self.keep = folder, keep
+
+    def save(self, step: int, learner: nn.Module, optimizer: torch.optim.Optimizer, extra: dict[str, Any]) -> None:
+        """Write the checkpoint of `step`, the number of steps done; collective under distribution."""
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        weights, moments = get_state_dict(learner, optimizer, options=options)
+        if collectives.rank() == 0:
+            state = {"step": step, "learner": weights, "optimizer": moments, "extra": extra}
+            write_atomically(self.path(step), lambda path: torch.save(state, path))
+            self._prune()
+        collectives.barrier()
+
+    def path(self, step: int) -> Path:
+        """Return where the checkpoint of `step` lies."""
+        return self.folder / f"step-{step:09d}.ckpt"
+
+    def steps(self) -> list[int]:
+        """Return the steps that have a checkpoint, the latest first."""
+        found = (_NAME.fullmatch(path.name) for path in self.folder.glob("step-*.ckpt"))
+        return sorted((int(match[1]) for match in found if match), reverse=True)
+
+    def mark_best(self, step: int, figure: float) -> None:
+        """Remember that the checkpoint of `step` is the best so far; it is kept whatever comes after."""
+        text = json.dumps({"step": step, "figure": figure})
+        write_atomically(self.folder / "best.json", lambda path: path.write_text(text))
+
+    def best(self) -> dict[str, Any] | None:
+        """Return the best step and its figure, when one was marked."""
+        path = self.folder / "best.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def latest(self) -> dict[str, Any] | None:
+        """Return the latest checkpoint that can be read; those that cannot are named and passed over."""
+        return next(self._readable(), None)
+
+    def read(self, which: str) -> dict[str, Any]:
+        """Return the checkpoint named "last", "best" or by its step number.
+
+        Raises:
+            RunError: when there is none of that name.
+        """
+        best = self.best()
+        steps = {str(step): step for step in self.steps()}
+        if best is not None:
+            steps["best"] = best["step"]
+        if which == "last":
+            state = self.latest()
+        else:
+            state = (
+                torch.load(self.path(steps[which]), map_location="cpu", weights_only=True) if which in steps else None
+            )
+        if state is None:
+            raise RunError(f"{self.folder} has no checkpoint '{which}'; it has: {', '.join(steps) or 'none'}.")
+        return state
+
+    def _readable(self) -> Iterator[dict[str, Any]]:
+        for step in self.steps():
+            try:
+                yield torch.load(self.path(step), map_location="cpu", weights_only=True)
+            except Exception as error:
+                log.warning(
+                    "%s cannot be read (%s) and is passed over for the one before.",
+                    self.path(step),
+                    str(error).splitlines()[0] if str(error) else type(error).__name__,
+                )
+
+    def _prune(self) -> None:
+        best = (self.best() or {}).get("step")
+        for step in self.steps()[self.keep :]:
+            if step != best:
+                self.path(step).unlink(missing_ok=True)
+
+
+def weights_of(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the learner's weights of a checkpoint as evaluation uses them: averaged, when the run averages."""
+    average = state["extra"].get("average")
+    if average is None:
+        return state["learner"]
+    return {name.removeprefix("module."): w for name, w in average.items() if name.startswith("module.")}
+
+
+def restore(state: dict[str, Any], learner: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Put a checkpoint's weights and moments into a learner and its optimizer; collective under distribution.
+
+    Raises:
+        RunError: when the checkpoint was written by another architecture.
+    """
+    strict = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    try:
+        set_model_state_dict(learner, state["learner"], options=strict)
+        set_optimizer_state_dict(learner, optimizer, state["optimizer"], options=replace(strict, strict=False))
+    except (RuntimeError, KeyError) as error:
+        raise RunError(
+            f"The checkpoint of step {state['step']} does not fit this recipe: {str(error).splitlines()[0]}"
+        ) from error
+    _forget_unmoved(state, learner, optimizer)
+
+
+def _forget_unmoved(state: dict[str, Any], learner: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Take moments from weights that no step had moved, such as those of a locked tower: loading gave them some."""
+    moved, known = state["optimizer"]["state"].keys(), state["learner"].keys()
+    names: dict[nn.Parameter, set[str]] = {}
+    for name, parameter in learner.named_parameters(remove_duplicate=False):
+        names.setdefault(parameter, set()).add(name)
+    for parameter, of_it in names.items():
+        if of_it <= known and not of_it & moved:
+            optimizer.state.pop(parameter, None)

@@ -1,0 +1,173 @@
+"""The run folder: what one training writes, and where.
+
+recipe.yaml            the resolved recipe, whole
+run.json               state, step, versions, plugins, devices, times
+train.log              what was said on the way
+metrics.jsonl          one line of figures every `log.every` steps, and one for each evaluation
+tensorboard/           the same, as TensorBoard events
+views.png              the views of the first batch
+bad-records.jsonl      records that could not be decoded, with the reason
+nonfinite/             steps.jsonl: steps without a finite loss and gradient; what came before the last of them
+modalities/NAME.json   what each modality learned from the train part
+checkpoints/           step-NNNNNNNNN.ckpt, the last few and the best; best.json
+model/                 the exported model: model.safetensors and config.json; after fine-tuning its head.* too
+evaluations/           tables as NAME.json and NAME.md, contact sheets as PNG
+finetune-DATE-TIME/    a run folder of its own, of the tuned encoder
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import sensorium
+from sensorium.errors import RunError
+from sensorium.recipe.schema import Recipe
+from sensorium.registration.discovery import Extensions
+from sensorium.runs.atomic import write_atomically
+
+log = logging.getLogger("sensorium")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "torchaudio",
+    "torch_geometric",
+    "open_clip_torch",
+    "lightning-fabric",
+    "timm",
+)
+
+
+class Run:
+    """A run folder. Its paths are attributes; `create` starts one, `open` finds one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.recipe_file = folder / "recipe.yaml"
+        self.status_file = folder / "run.json"
+        self.log_file = folder / "train.log"
+        self.metrics_file = folder / "metrics.jsonl"
+        self.tensorboard = folder / "tensorboard"
+        self.gallery_file = folder / "views.png"
+        self.bad_file = folder / "bad-records.jsonl"
+        self.nonfinite = folder / "nonfinite"
+        self.modalities = folder / "modalities"
+        self.checkpoints = folder / "checkpoints"
+        self.model = folder / "model"
+        self.evaluations = folder / "evaluations"
+
+    @classmethod
+    def create(cls, folder: str | Path | None, recipe: Recipe, extensions: Extensions) -> Run:
+        """Start a run folder.
+
+        Args:
+            folder: where; None chooses `runs/NAME-DATE-TIME`, with a number behind it for the second in one second.
+            recipe: stored whole.
+            extensions: plugin names and versions are stored.
+
+        A folder in which a training failed before anything was learned, by a mistake in the data say, is used again.
+
+        Raises:
+            RunError: when the folder holds something else already, or cannot be made.
+        """
+        chosen = Path(folder) if folder else _dated(Path("runs"), recipe.name)
+        try:
+            if chosen.exists() and not cls(chosen).unused():
+                raise RunError(
+                    f"The run folder {chosen} exists and is not empty: choose another with --run-dir, "
+                    f"or continue it with --resume {chosen}."
+                )
+            chosen.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"The run folder {chosen} cannot be made ({error}): choose another with --run-dir."
+            ) from error
+        run = cls(chosen)
+        run.keep_recipe(recipe)
+        plugins = [plugin.public() for plugin in extensions.plugins]
+        run.update(state="created", started=_now(), versions=_versions(), plugins=plugins)
+        return run
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """Return the run in a folder.
+
+        Raises:
+            RunError: when there is none.
+        """
+        run = cls(Path(folder))
+        if not run.recipe_file.is_file():
+            raise RunError(f"{folder} is no run folder: it has no recipe.yaml.")
+        return run
+
+    def unused(self) -> bool:
+        """Return whether the folder is empty, or holds no more than what a training writes before it reads data."""
+        if not self.folder.is_dir():
+            return False
+        held = set(self.folder.iterdir())
+        begun = {self.recipe_file, self.status_file, self.log_file}
+        return not held or (held <= begun and self.status().get("state") == "failed")
+
+    def status(self) -> dict[str, Any]:
+        """Return what `run.json` says."""
+        return json.loads(self.status_file.read_text(encoding="utf-8")) if self.status_file.exists() else {}
+
+    def update(self, **facts: Any) -> None:
+        """Write facts into `run.json`."""
+        text = json.dumps({**self.status(), **facts, "updated": _now()}, indent=2)
+        write_atomically(self.status_file, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def keep_recipe(self, recipe: Recipe) -> None:
+        """Store the resolved recipe, whole."""
+        text = yaml.safe_dump(recipe.plain(), sort_keys=False, allow_unicode=True)
+        write_atomically(self.recipe_file, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def keep_state(self, name: str, state: dict[str, Any]) -> None:
+        """Store what a modality learned."""
+        text = json.dumps(state, ensure_ascii=False)
+        write_atomically(self.modalities / f"{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+    def kept_state(self, name: str) -> dict[str, Any] | None:
+        """Return what a modality learned, or None when nothing is stored."""
+        path = self.modalities / f"{name}.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def log_to_file(self) -> logging.Handler:
+        """Let the log go to `train.log` too; returns the handler, to be removed at the end."""
+        handler = logging.FileHandler(self.log_file, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(handler)
+        if log.level == logging.NOTSET:
+            log.setLevel(logging.INFO)
+        return handler
+
+
+def _dated(parent: Path, name: str) -> Path:
+    """Return a folder in `parent` that is not there yet, named by the time."""
+    first = parent / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    chosen, number = first, 1
+    while chosen.exists():
+        number += 1
+        chosen = first.with_name(f"{first.name}-{number}")
+    return chosen
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def _versions() -> dict[str, str]:
+    found = {"sensorium": sensorium.__version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

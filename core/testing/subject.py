@@ -1,0 +1,132 @@
+"""What a check works on: one registered thing, built, with the raw samples that its modality is tried on."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from sensorium import seeding
+from sensorium.contracts import Encoder, Modality, ViewGenerator
+from sensorium.registration.options import options_of
+from sensorium.registration.registry import Registry, Spec
+from sensorium.types import Batch, View
+
+
+class Failure(AssertionError):
+    """A check that did not hold; `str(failure)` says what was found."""
+
+
+def expect(holds: bool, sentence: str) -> None:
+    """Raise `Failure` with the sentence unless the condition holds."""
+    if not holds:
+        raise Failure(sentence)
+
+
+@dataclass
+class Case:
+    """One registered thing under test.
+
+    Args:
+        spec: its registration.
+        registry: where its modality, and views that carry a target, are found.
+        samples: modality name -> raw values to decode.
+        options: "kind/name" -> constructor options to build it with; what has none is built with its defaults. Under
+            "modality" an encoder or view generator may name options of the modality that it is tried on.
+    """
+
+    spec: Spec
+    registry: Registry
+    samples: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def build(self, spec: Spec | None = None, *first: Any) -> Any:
+        """Return a new instance of a spec's class (default: the one under test), the same one every time."""
+        spec = spec or self.spec
+        seeding.seed_globals("conformance")
+        return spec.load()(*first, **self._options_of(spec))
+
+    def _options_of(self, spec: Spec) -> dict[str, Any]:
+        options = dict(self.options.get(f"{spec.kind}/{spec.name}", {}))
+        options.pop("modality", None)
+        if spec.kind == "modalities":
+            options |= self.options.get(f"{self.spec.kind}/{self.spec.name}", {}).get("modality", {})
+        return options
+
+    def has_what_it_is_tried_on(self) -> None:
+        """There are raw values of its modality, and a value for each option that it cannot be built without."""
+        kind, name = self.spec.kind, self.spec.name
+        if kind in ("modalities", "encoders", "views"):
+            expect(
+                bool(self.modality_name and len(self.samples.get(self.modality_name, ()))),
+                f"there are no raw values to try it on: give them as "
+                f"sensorium_samples = {{'{self.modality_name or 'modality'}': [...]}} in the plugin's module",
+            )
+        options = options_of(self.spec.load(), skip=int(kind in ("encoders", "views")))
+        given = self._options_of(self.spec)
+        asked = [option.name for option in options if option.required and option.name not in given]
+        expect(
+            not asked,
+            f"it cannot be built without {', '.join(asked)}: give them as "
+            f"sensorium_options = {{'{kind}/{name}': {{...}}}} in the plugin's module",
+        )
+
+    @property
+    def modality_name(self) -> str:
+        """The modality that the thing is, belongs to, or (when it serves every one) is tried on."""
+        name = self.spec.name if self.spec.kind == "modalities" else self.spec.modality
+        return name or next(iter(sorted(self.samples)), "")
+
+    @property
+    def raws(self) -> Sequence[Any]:
+        """The raw values of the modality."""
+        return self.samples[self.modality_name]
+
+    def new_modality(self) -> Modality:
+        """Return a new modality that has learned nothing."""
+        return self.build(self.registry.find("modalities", self.modality_name))
+
+    @cached_property
+    def modality(self) -> Modality:
+        """The modality, fitted to the raw values."""
+        modality = self.new_modality()
+        if not modality.fitted:
+            modality.fit(self.raws)
+        return modality
+
+    def examples(self) -> list[Any]:
+        """Return the decoded samples."""
+        return [self.modality.decode(raw) for raw in self.raws]
+
+    # What follows is for the kind that it names.
+
+    @cached_property
+    def generator(self) -> ViewGenerator:
+        """The view generator under test."""
+        return self.build(self.spec, self.modality)
+
+    @cached_property
+    def batch(self) -> Batch:
+        """The samples as one batch; for a view generator, after its per-example stage."""
+        examples = self.examples()
+        if self.spec.kind == "views":
+            staged = (self.generator.stage(e, rng("stage", i)) for i, e in enumerate(examples))
+            examples = list(staged)
+        return self.modality.collate(examples)
+
+    def views(self, seed: int = 0, batch: Batch | None = None) -> list[View]:
+        """Return the generator's views of a copy of the batch."""
+        return self.generator(copy.deepcopy(self.batch if batch is None else batch), rng(seed))
+
+    def new_encoder(self) -> Encoder:
+        """Return a new encoder, the same one every time."""
+        return self.build(self.spec, self.modality)
+
+
+def rng(*names: object) -> torch.Generator:
+    """Return a generator seeded from names."""
+    return seeding.generator("conformance", *names)

@@ -1,0 +1,1 @@
+"""Training: setup, loop, optimizers, and what watches a run."""

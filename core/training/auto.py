@@ -1,0 +1,56 @@
+"""What `auto` stands for in a recipe, once the data are known."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from sensorium.models.plan import Plan
+from sensorium.recipe.schema import Optimizer
+from sensorium.types import Scale
+
+RATES = {"adamw": 1e-3, "sgd": 0.06, "lars": 0.3}
+"""Rule -> the rate for a batch of 256."""
+WARM_STEPS = 100
+
+
+def scale_of(plan: Plan, records: int) -> Scale:
+    """Return the scale of a training on so many records of the train part."""
+    recipe = plan.recipe
+    epoch = max(records // recipe.data.batch, 1)
+    steps = recipe.train.steps or max(round((recipe.train.epochs or 0) * epoch), 1)
+    return Scale(records, recipe.data.batch, steps)
+
+
+def resolve(plan: Plan, scale: Scale) -> dict[str, Any]:
+    """Put a value in the place of every `auto` of a plan; returns them by their path in the recipe.
+
+    An option of the objective that is in its `auto` and that the recipe leaves out is auto too.
+    """
+    recipe, cls = plan.recipe, plan.objective.func  # type: ignore[attr-defined]
+    found: dict[str, Any] = {}
+    given = dict(plan.objective.keywords)  # type: ignore[attr-defined]
+    for name, rule in cls.auto.items():
+        if name not in given:
+            found[f"objective.{name}"] = given[name] = rule(scale)
+    optimizer = {name: value for name, value in _optimizer(recipe.optimizer, scale).items() if value is not None}
+    found |= {f"optimizer.{name}": value for name, value in optimizer.items()}
+    plan.objective = partial(cls, **given)
+    plan.recipe = recipe.model_copy(
+        update={
+            "objective": recipe.objective.model_copy(update=given),
+            "optimizer": recipe.optimizer.model_copy(update=optimizer),
+        }
+    )
+    return found
+
+
+def _optimizer(options: Optimizer, scale: Scale) -> dict[str, float | None]:
+    """Return rate and warm-up where they are auto: linear in the batch, for adamw by its root (Malladi et al. 2022)."""
+    share = scale.batch / 256
+    rate = RATES[options.name] * (share**0.5 if options.name == "adamw" else share)
+    warm = min(max(WARM_STEPS / scale.steps, 0.05), 0.3)
+    return {
+        "lr": float(f"{rate:.3g}") if options.lr == "auto" else None,
+        "warmup": float(f"{warm:.3g}") if options.warmup == "auto" else None,
+    }

@@ -1,0 +1,161 @@
+"""The alarm that goes off when features, teachers or codes no longer tell records apart.
+
+It looks at what an objective shows of a step: `Outcome.features`, and the logs `NAME_entropy` with `NAME_used` (mean
+entropy of the targets or codes, and how many of them are in use) and `NAME_perplexity` of `PERPLEXITIES`. Under
+distribution, figures are those of the joined batch (at most `ROWS` of its rows), so every rank comes to the same end.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sensorium.errors import TrainingError
+from sensorium.losses import effective_rank, spread
+from sensorium.parallel import collectives
+from sensorium.recipe.schema import Monitor
+from sensorium.types import Outcome
+
+log = logging.getLogger("sensorium")
+ROWS = 256
+"""The most rows of a batch that are looked at: their singular values cost about 5 ms on one core."""
+FEWEST = 8
+"""With fewer rows there is no telling a collapse from a small batch."""
+TARGETS = {"teacher_entropy": "prototypes_used", "code_entropy": "codes_used"}
+"""Log of the mean entropy of targets -> log of exp of the entropy of their mean, how many prototypes are in use."""
+PERPLEXITIES = ("prototypes_used", "codes_used", "code_perplexity")
+"""Logs of how many prototypes or codes are in use."""
+REMEDIES = {
+    "teacher_temperature": "lower objective.teacher_temperature",
+    "momentum": "raise objective.momentum, so that the teacher moves more slowly",
+    "variance": "raise objective.variance",
+    "epsilon": "lower objective.epsilon",
+    "diversity": "raise objective.diversity",
+    "temperature": "raise objective.temperature",
+}
+"""What to change by the option that an objective has; the first that it has is named, before optimizer.lr."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One kind of collapse: a figure below its threshold.
+
+    Args:
+        name: what it is called in the log; `{}` stands for what has collapsed.
+        threshold: the key of `monitor` that the figure must not fall below.
+        seen: what that means.
+        cause: what it is likely to come from.
+    """
+
+    name: str
+    threshold: str
+    seen: str
+    cause: str
+
+
+RULES = {
+    "spread": Rule(
+        "collapsed {}",
+        "spread",
+        "different records have the same {}",
+        "nothing in the objective keeps records apart at this rate",
+    ),
+    "rank": Rule("flat {}", "rank", "the {} of all records lie on one line", "one direction pays more than all others"),
+    "information": Rule(
+        "uninformed {}",
+        "information",
+        "the {} are the same for every record",
+        "they have become uniform, or one prototype takes all",
+    ),
+    "used": Rule(
+        "single {}", "codes", "one of the {} takes every record", "the others were never near enough to learn"
+    ),
+}
+"""The last part of a figure's name -> the rule that judges it."""
+
+
+class CollapseAlarm:
+    """Watches the outcomes of steps and says, once for each kind, that a training has collapsed.
+
+    Args:
+        options: how often it looks, and from where on it is alarmed.
+        remedies: options of the objective, for the advice.
+    """
+
+    def __init__(self, options: Monitor, remedies: Collection[str]) -> None:
+        self.options = options
+        known = [told for option, told in REMEDIES.items() if option in remedies]
+        self.advice = f"{known[0]}, or lower optimizer.lr" if known else "lower optimizer.lr"
+        self.figures: dict[str, float] = {}
+        self._in_a_row: dict[str, int] = {}
+        self._said: set[str] = set()
+
+    def look(self, step: int, outcome: Outcome) -> None:
+        """Look at the outcome of step `step`; collective under distribution.
+
+        Raises:
+            TrainingError: when something has collapsed and `monitor.on_collapse` is stop.
+        """
+        self.figures = measure(outcome)
+        low = {key for key, value in self.figures.items() if value < getattr(self.options, _rule(key).threshold)}
+        self._in_a_row = {key: self._in_a_row.get(key, 0) + 1 for key in low}
+        self._said &= low
+        for key in (key for key in self.figures if key in low - self._said):
+            if self._in_a_row[key] >= self.options.patience:
+                self._said.add(key)
+                self._alarm(step, key)
+
+    def read(self) -> dict[str, float]:
+        """Return the figures of the last look, once."""
+        figures, self.figures = self.figures, {}
+        return figures
+
+    def _alarm(self, step: int, key: str) -> None:
+        rule, what = _rule(key), key.split("/")[1]
+        least = getattr(self.options, rule.threshold)
+        told = (
+            f"{rule.name.format(what)} by step {step}: {rule.seen.format(what)} ({key} is {self.figures[key]:.3g}, "
+            f"below monitor.{rule.threshold} = {least:g}), likely because {rule.cause}: {self.advice}"
+        )
+        if self.options.on_collapse == "stop":
+            raise TrainingError(f"{told}; the run stops here, as monitor.on_collapse says.")
+        if collectives.rank() == 0:
+            log.warning("%s.", told)
+
+
+def _rule(key: str) -> Rule:
+    return RULES[key.rpartition("/")[2]]
+
+
+def measure(outcome: Outcome) -> dict[str, float]:
+    """Return the figures of a step by name, "health/WHAT/FIGURE"; collective under distribution."""
+    figures: dict[str, float] = {}
+    for what, rows_ND in sorted(outcome.features.items()):
+        share = -(-ROWS // collectives.world())
+        rows_ND = collectives.gather(rows_ND[:share].detach().float())[0]
+        if len(rows_ND) >= FEWEST:
+            figures[f"health/{what}/spread"] = float(spread(rows_ND))
+            figures[f"health/{what}/rank"] = float(effective_rank(rows_ND))
+    logs = _means({name: outcome.logs[name] for name in (*TARGETS, *PERPLEXITIES) if name in outcome.logs})
+    for entropy, used in TARGETS.items():
+        if entropy in logs and used in logs:
+            what = f"{entropy.removesuffix('_entropy')} targets"
+            figures[f"health/{what}/information"] = math.log(max(logs[used], 1.0)) - logs[entropy]
+    for name in PERPLEXITIES:
+        if name in logs:
+            what = "codes" if name.startswith("code") else "prototypes"
+            figures[f"health/{what}/used"] = logs[name]
+    return figures
+
+
+def _means(logs: dict[str, Tensor]) -> dict[str, float]:
+    """Return scalars as means over ranks."""
+    if not logs:
+        return {}
+    values = torch.stack([value.detach().float().reshape(()) for value in logs.values()])
+    return dict(zip(logs, collectives.mean(values).tolist(), strict=True))

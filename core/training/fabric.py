@@ -1,0 +1,101 @@
+"""Fabric as a recipe asks for it: devices, strategy, precision."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy
+from torch import nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard
+
+from sensorium.errors import RecipeError
+from sensorium.parallel import collectives
+from sensorium.recipe.schema import Train
+
+
+def launching_rank() -> int:
+    """Return the rank this process will have, as its launcher told it; 0 in a process that nobody launched."""
+    for variable in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
+        if variable in os.environ:
+            return int(os.environ[variable])
+    return 0
+
+
+def build_fabric(train: Train) -> Fabric:
+    """Return Fabric for the devices that a recipe names.
+
+    Raises:
+        RecipeError: when a device is not there.
+    """
+    accelerator = _accelerator(train)
+    launched = "TORCHELASTIC_RUN_ID" in os.environ  # torchrun says how many processes there are
+    devices: Any = int(os.environ["LOCAL_WORLD_SIZE"]) if launched else train.devices
+    nodes = int(os.environ["GROUP_WORLD_SIZE"]) if launched else train.nodes
+    if accelerator == "cuda" and isinstance(devices, int) and devices > torch.cuda.device_count():
+        raise RecipeError(
+            f"train.devices is {devices}, but this machine has {torch.cuda.device_count()} CUDA devices: "
+            f"give that many or fewer."
+        )
+    if accelerator == "cpu" and train.precision == "16-mixed":
+        raise RecipeError("train.precision is '16-mixed', which needs a GPU: on a CPU use bf16-mixed or 32-true.")
+    if devices == "auto":
+        devices = torch.cuda.device_count() if accelerator == "cuda" else 1
+    strategy: Any = "auto"
+    if train.strategy == "fsdp":  # by itself, Fabric would shard over nodes only and leave ranks of one node apart
+        strategy = ModelParallelStrategy(_shard, data_parallel_size=devices * nodes, tensor_parallel_size=1)
+    elif devices * nodes > 1 or train.strategy == "ddp":
+        strategy = DDPStrategy(find_unused_parameters=False)
+    return Fabric(
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=nodes,
+        strategy=strategy,
+        precision=precision_of(train, accelerator),
+    )
+
+
+def launch(fabric: Fabric) -> None:
+    """Start the other processes, and leave the group of all of them when this one exits.
+
+    Fabric sees to NCCL's group only. That of gloo has threads, beside which a process that ends may abort.
+    """
+    fabric.launch()
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def precision_of(train: Train, accelerator: str) -> Any:
+    """Return the precision that `auto` stands for on a device."""
+    if train.precision != "auto":
+        return train.precision
+    return "bf16-mixed" if accelerator == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
+
+
+def _accelerator(train: Train) -> str:
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if train.accelerator == "auto":
+        return next(kind for kind, is_there in there.items() if is_there)
+    if not there[train.accelerator]:
+        raise RecipeError(
+            f"train.accelerator is '{train.accelerator}', but this machine has no such device: "
+            f"use {' or '.join(kind for kind, is_there in there.items() if is_there)}, or auto."
+        )
+    return train.accelerator
+
+
+def _shard(learner: nn.Module, mesh: DeviceMesh) -> nn.Module:
+    """Shard the learner's weights over the data-parallel ranks (FSDP2)."""
+    fully_shard(learner, mesh=mesh["data_parallel"])
+    # FSDP leaves buffers to each rank; DDP gives all ranks those of rank 0 before each forward, and so do we.
+    learner.register_forward_pre_hook(lambda module, _: collectives.share_buffers(module))
+    return learner

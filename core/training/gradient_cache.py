@@ -1,0 +1,241 @@
+"""Gradient caching: one loss over a whole batch, at the memory of one part of it (Gao et al. 2021, section 3).
+
+1. Every part is encoded without a graph; the features of all parts are joined.
+2. The objective takes its one loss on them. Its heads and temperatures get their gradient here, once, and the features
+   theirs.
+3. Every part is encoded again, with a graph and the same random draws, and carries its rows of that gradient into the
+   encoders.
+
+What grows with the batch is its inputs and its pooled features; activations are those of one part. Batch norm sees a
+part at a time, as it does under plain accumulation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sensorium.contracts import Encode, Objective, Tokens
+from sensorium.errors import SensoriumError
+from sensorium.seeding import seed_globals
+from sensorium.types import Batch, Features, Outcome, RecordBatch, View
+
+Step = Callable[[Objective, Any, Encode], Outcome]
+"""What a learner does in place of calling its objective on views and encoders."""
+
+
+@dataclass
+class PartedBatch(Batch):
+    """Stands for a batch whose examples stay in its parts.
+
+    Args:
+        parts: number of the part -> its batch; parts without an example are left out.
+    """
+
+    parts: dict[int, Batch]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts.values()))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parts live."""
+        return next(iter(self.parts.values())).device
+
+    def select(self, index: Tensor) -> Batch:  # type: ignore[override]
+        """Return the examples at `index` as a batch like those of the parts."""
+        batches = list(self.parts.values())
+        return type(batches[0]).cat(batches).select(index)
+
+    def rows(self, part: int) -> slice:
+        """Return which of the B rows a part's examples are."""
+        start = sum(len(batch) for number, batch in self.parts.items() if number < part)
+        return slice(start, start + len(self.parts[part]))
+
+
+@dataclass
+class _Call:
+    """One call of encoders by the objective: the V views of one modality, and the features (B, D) it was given of each.
+
+    Of a part that has no example of the modality, a call has no view.
+    """
+
+    views: list[View]
+    encoders: Mapping[str, nn.Module] | nn.ModuleDict
+    pooled: list[Tensor]
+
+    def parted(self, part: int) -> list[View]:
+        """Return the views of one part."""
+        batches = [_parts_of(view).parts for view in self.views]
+        return [View(b[part], modality=v.modality) for v, b in zip(self.views, batches, strict=True) if part in b]
+
+    def gradients(self, part: int) -> list[Tensor | None]:
+        """Return the gradient of each of a part's views."""
+        holders = [(z, _parts_of(v)) for v, z in zip(self.views, self.pooled, strict=True)]
+        return [None if z.grad is None else z.grad[b.rows(part)] for z, b in holders if part in b.parts]
+
+
+class GradientCache:
+    """The passes of one step over the parts of a batch.
+
+    Args:
+        records: the parts.
+        views: the views of each part, by modality.
+        encoders: the learner's, by modality.
+        seed: names that the randomness of the step hangs on.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[RecordBatch],
+        views: Sequence[dict[str, list[View]]],
+        encoders: nn.ModuleDict,
+        *seed: object,
+    ) -> None:
+        self.parts, self.encoders, self.seed = list(views), encoders, seed
+        sizes = [len(r) for r in records]
+        self.views = {
+            name: [
+                joined
+                for wrong in (False, True)
+                for joined in _join(sizes, [[view for view in v[name] if view.wrong == wrong] for v in views])
+            ]
+            for name in views[0]
+        }
+        self.calls: list[_Call] = []
+
+    def loss(self, objective: Objective, views: Any, encode: Encode) -> Outcome:
+        """Take the objective's loss on features of all parts, behind which there is no graph."""
+        before = [buffer.clone() for buffer in self.encoders.buffers()]
+        outcome = objective(views, _Caching(self, encode, self.encoders))
+        for buffer, value in zip(self.encoders.buffers(), before, strict=True):
+            buffer.copy_(value)  # the second pass starts where the first one did; its updates are those that stay
+        return outcome
+
+    def replay(self, part: int) -> Step:
+        """Return what encodes a part again: a loss whose gradient is the part's share in that of the batch."""
+
+        def again(objective: Objective, views: Any, encode: Encode) -> Outcome:
+            features: list[Tensor] = []
+            gradients: list[Tensor] = []
+            for number, call in enumerate(self.calls):
+                found = call.gradients(part)
+                if all(gradient is None for gradient in found):
+                    continue
+                for f, gradient in zip(self.encode(encode, call, number, part), found, strict=True):
+                    if gradient is not None:
+                        features.append(f.pooled)
+                        gradients.append(gradient)
+            return Outcome(_Carry.apply(gradients, *features) if features else torch.zeros(()))
+
+        return again
+
+    def encode(self, encode: Encode, call: _Call, number: int, part: int) -> list[Features]:
+        """Return a part's features in a call; its random draws hang on the step, the part and the call alone."""
+        seed_globals(*self.seed, part, number)
+        through = encode if call.encoders is self.encoders else encode.using(call.encoders)
+        return through(call.parted(part))
+
+
+class _Caching(Encode):
+    """The encoders as the objective sees them in the first pass."""
+
+    def __init__(self, cache: GradientCache, encode: Encode, encoders: Mapping[str, nn.Module] | nn.ModuleDict) -> None:
+        self._cache, self._encode, self._encoders = cache, encode, encoders
+
+    def __call__(self, views: Sequence[View]) -> list[Features]:
+        pooled: list[Tensor] = []
+        for modality, run in groupby(views, key=lambda view: view.modality):
+            group = list(run)
+            trains = torch.is_grad_enabled() and any(p.requires_grad for p in self._encoders[modality].parameters())
+            if all(isinstance(view.batch, PartedBatch) for view in group):
+                pooled += self._joined(group, trains)
+            elif trains:
+                raise SensoriumError(
+                    "With train.gradient_cache an objective encodes the views that it is given, whole; this one makes "
+                    "batches of its own: leave train.gradient_cache off."
+                )
+            else:
+                pooled += [f.pooled for f in self._encode.using(self._encoders)(group)]
+        return [Features(z_BD) for z_BD in pooled]
+
+    def _joined(self, views: list[View], trains: bool) -> list[Tensor]:
+        """Return the features (B, D) of each view over all parts; they ask for a gradient where encoders train."""
+        call, number = _Call(views, self._encoders, []), len(self._cache.calls)
+        rows: list[list[Tensor]] = [[] for _ in views]
+        with torch.no_grad():
+            for part in range(len(self._cache.parts)):
+                there = [of_view for of_view, view in zip(rows, views, strict=True) if part in _parts_of(view).parts]
+                encoded = self._cache.encode(self._encode, call, number, part) if there else []
+                for of_view, f in zip(there, encoded, strict=True):
+                    of_view.append(f.pooled)
+        call.pooled = [torch.cat(of_view).requires_grad_(trains) for of_view in rows]
+        self._cache.calls.append(call)
+        return call.pooled
+
+    def tokens(self, view: View) -> Tokens:
+        raise _pooled_only()
+
+    def kept(self, view: View, tokens: Tokens, keep: Tensor | None = None) -> Features:
+        raise _pooled_only()
+
+    def targets(self, view: View) -> Tensor:
+        raise _pooled_only()
+
+    def using(self, encoders: Mapping[str, nn.Module] | nn.ModuleDict) -> Encode:
+        return _Caching(self._cache, self._encode, encoders)
+
+
+class _Carry(torch.autograd.Function):
+    """Zero; the gradient of features (B, D) each is one that was found before.
+
+    It already has whatever scale the loss was given (that of half precision, say), so that of this pass is passed over.
+    """
+
+    @staticmethod
+    def forward(ctx, gradients: list[Tensor], *features: Tensor) -> Tensor:
+        ctx.gradients = gradients
+        return features[0].new_zeros(())
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        return None, *ctx.gradients
+
+
+def _join(sizes: Sequence[int], views: Sequence[list[View]]) -> list[View]:
+    """Return the views of one modality over all parts, of that many records each; a part may lack the last of them."""
+    joined = []
+    for number in range(max(map(len, views))):
+        there = {part: of_part[number] for part, of_part in enumerate(views) if number < len(of_part)}
+        same = list(there.values())
+        absent = {part: torch.zeros(size, dtype=torch.bool) for part, size in enumerate(sizes) if part not in there}
+        device = same[0].batch.device
+        present = [absent[part].to(device) if part in absent else there[part].present for part in range(len(sizes))]
+        target = None if same[0].target is None else torch.cat([view.target for view in same])
+        mappings = [f.name for f in fields(View) if isinstance(getattr(same[0], f.name), dict)]
+        rows = {name: _cat([getattr(view, name) for view in same]) for name in mappings}
+        batch = PartedBatch({part: view.batch for part, view in there.items()})
+        joined.append(replace(same[0], batch=batch, target=target, present=torch.cat(present), **rows))
+    return joined
+
+
+def _cat(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Join the rows of what all parts have."""
+    shared = [name for name in parts[0] if all(name in part for part in parts)]
+    return {name: torch.cat([part[name] for part in parts]) for name in shared}
+
+
+def _parts_of(view: View) -> PartedBatch:
+    assert isinstance(view.batch, PartedBatch)
+    return view.batch
+
+
+def _pooled_only() -> SensoriumError:
+    return SensoriumError(
+        "train.gradient_cache keeps one vector of each record, and the objective asks for tokens: leave it off."
+    )

@@ -1,0 +1,141 @@
+"""The training loop, on one page. What it drives is made by `sensorium.training.setup`."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from sensorium.errors import Interrupted
+from sensorium.models.learner import make_views
+from sensorium.parallel import collectives
+from sensorium.seeding import generator, seed_globals
+from sensorium.training.gradient_cache import GradientCache
+from sensorium.training.optimizers import rate_at, set_rate
+from sensorium.training.state import Training
+from sensorium.types import Outcome, RecordBatch
+
+log = logging.getLogger("sensorium")
+
+
+def train(t: Training) -> None:
+    """Train to the end.
+
+    Raises:
+        Interrupted: after SIGTERM, when the checkpoint is written.
+        TrainingError: when features collapsed and the run is to stop, or too many steps were undone.
+    """
+    every = t.intervals()
+    losses: list[Tensor] = []
+    with _stop_on_sigterm() as stop:
+        for step, parts in enumerate(t.meter.waiting(t.loader.batches(t.step, t.steps)), t.step):
+            taken = take_step(t, step, parts)
+            t.step = step + 1
+            if taken is not None:
+                outcome, loss = taken
+                losses.append(loss)
+                if every.look(t.step):
+                    t.alarm.look(t.step, outcome)
+            if every.log(t.step) and losses:
+                record(t, outcome, losses)
+                losses.clear()
+            if every.evaluate(t.step):
+                t.evaluate_on_val()
+            stopping = collectives.any_rank(stop.is_set(), t.device)
+            if every.checkpoint(t.step) or stopping:
+                t.save()
+            if stopping:
+                raise Interrupted(
+                    f"The run was asked to stop and wrote the checkpoint of step {t.step} of {t.steps}: "
+                    f"continue it with --resume {t.run.folder}."
+                )
+
+
+def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome, Tensor] | None:
+    """Take optimizer step `step` on the parts of one batch.
+
+    Returns:
+        The last part's outcome and this rank's mean loss; None when the step was undone, its loss or gradient not
+        being finite on some rank.
+    """
+    seed, rank, recipe = t.recipe.seed, t.fabric.global_rank, t.recipe.train
+    set_rate(t.optimizer, rate_at(step, t.steps, t.recipe.optimizer))
+    t.guard.remember()
+    t.learner.settle(t.plan.unlocking, step / t.steps)
+    losses, single = [], parts
+    if recipe.gradient_cache:
+        outcome, single = backward_joined(t, step, parts), []
+        losses.append(outcome.loss.detach())
+    for i, records in enumerate(single):
+        seed_globals(seed, "step", step, rank, i)
+        rng = generator(seed, "views", step, rank, i, device=t.device)
+        views = make_views(records, t.plan.generators, rng, t.negatives)
+        with t.fabric.no_backward_sync(t.module, enabled=i < len(single) - 1):
+            outcome = t.module(views)
+            t.fabric.backward(outcome.loss / len(single))
+        losses.append(outcome.loss.detach())
+    t.learner.hold(t.plan.unlocking, step / t.steps)
+    loss, clip = torch.stack(losses).mean(), recipe.clip or math.inf
+    norm = t.fabric.clip_gradients(t.module, t.optimizer, max_norm=clip, error_if_nonfinite=False)
+    if not t.guard.admits(loss, norm):
+        t.guard.undo(step, loss, norm, [id for records in parts for id in records.ids])
+        return None
+    t.optimizer.step()
+    t.optimizer.zero_grad(set_to_none=True)
+    t.learner.objective.after_step((step + 1) / t.steps)
+    if t.average is not None:
+        t.average.update_parameters(t.learner)
+    return outcome, loss
+
+
+def backward_joined(t: Training, step: int, parts: list[RecordBatch]) -> Outcome:
+    """Find the gradient of one loss over all parts, holding the activations of one; returns its outcome."""
+    names = t.recipe.seed, "step", step, t.fabric.global_rank
+    rngs = [generator(t.recipe.seed, "views", *names[2:], i, device=t.device) for i in range(len(parts))]
+    made = zip(parts, rngs, strict=True)
+    views = [make_views(records, t.plan.generators, rng, t.negatives) for records, rng in made]
+    cache = GradientCache(parts, views, t.learner.encoders, *names)
+    with t.fabric.no_backward_sync(t.module):
+        outcome: Outcome = t.module(cache.views, cache.loss)
+        t.fabric.backward(outcome.loss)
+    for i, of_part in enumerate(views):
+        with t.fabric.no_backward_sync(t.module, enabled=i < len(parts) - 1):
+            t.fabric.backward(t.module(of_part, cache.replay(i)).loss)
+    return outcome
+
+
+def record(t: Training, outcome: Outcome, losses: list[Tensor]) -> None:
+    """Write the figures since the last record, means over steps and ranks."""
+    names = sorted(outcome.logs)
+    values = torch.stack([torch.stack(losses).mean(), *(outcome.logs[n].float().to(t.device) for n in names)])
+    loss, *logs = collectives.mean(values).tolist()
+    figures = {
+        "loss": loss,
+        **dict(zip(names, logs, strict=True)),
+        "lr": rate_at(t.step - 1, t.steps, t.recipe.optimizer),
+        "epoch": t.step / t.loader.steps_per_epoch,
+        "skipped": len(t.guard.noted),
+        **t.alarm.read(),
+        **t.meter.read(),
+    }
+    t.report(figures)
+
+
+@contextmanager
+def _stop_on_sigterm() -> Iterator[threading.Event]:
+    """Turn SIGTERM into an event for the length of a training; signals belong to the main thread."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)

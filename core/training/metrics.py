@@ -1,0 +1,76 @@
+"""Figures of a run: JSON lines, TensorBoard, Weights & Biases."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sensorium.errors import PluginError
+from sensorium.recipe.schema import Recipe
+from sensorium.runs.atomic import write_atomically
+from sensorium.runs.run import Run
+
+
+class Metrics:
+    """Writes figures to every place that a recipe names; one object on rank 0.
+
+    Args:
+        run: where the files lie.
+        recipe: `log.tensorboard` and `log.wandb` choose the places beside `metrics.jsonl`.
+        step: the step to start from; lines of later steps, left by a run that was cut off, are dropped.
+    """
+
+    def __init__(self, run: Run, recipe: Recipe, step: int) -> None:
+        self._drop_after(run, step)
+        self._lines = open(run.metrics_file, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
+        self._board: Any = None
+        self._wandb: Any = None
+        if recipe.log.tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(run.tensorboard), purge_step=step + 1 if step else None)
+        if recipe.log.wandb:
+            try:
+                import wandb
+            except ImportError as error:
+                raise PluginError(
+                    "log.wandb needs wandb, which is not installed: pip install 'sensorium[wandb]'."
+                ) from error
+            self._wandb = wandb.init(
+                project=recipe.log.wandb, name=run.folder.name, dir=run.folder, config=recipe.plain(), resume="allow"
+            )
+
+    def write(self, step: int, figures: Mapping[str, float]) -> None:
+        """Record the figures of one step."""
+        self._lines.write(json.dumps({"step": step, **figures}) + "\n")
+        self._lines.flush()
+        if self._board is not None:
+            for name, value in figures.items():
+                self._board.add_scalar(name, value, step)
+        if self._wandb is not None:
+            self._wandb.log(dict(figures), step=step)
+
+    def close(self) -> None:
+        """Finish the files."""
+        self._lines.close()
+        if self._board is not None:
+            self._board.close()
+        if self._wandb is not None:
+            self._wandb.finish()
+
+    @staticmethod
+    def _drop_after(run: Run, step: int) -> None:
+        if not run.metrics_file.exists():
+            return
+        lines = run.metrics_file.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if _step_of(line) <= step]
+        text = "".join(line + "\n" for line in kept)
+        write_atomically(run.metrics_file, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError):  # a line that was being written when the run was cut off
+        return float("inf")

@@ -1,0 +1,87 @@
+"""Optimizers and the schedule of their rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from sensorium.recipe.schema import Optimizer as Options
+
+
+class LARS(torch.optim.Optimizer):
+    """SGD whose step for each matrix is scaled by the ratio of weight norm to gradient norm (You et al. 2017).
+
+    Args:
+        params: parameters or groups of them.
+        lr: learning rate.
+        momentum: momentum of the scaled gradient.
+        weight_decay: decay added to the gradient; groups without it are not scaled either.
+        trust: what the norm ratio is multiplied with.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict],
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust: float = 0.001,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust})
+
+    @torch.no_grad()
+    def step(self, closure=None):  # type: ignore[override]
+        """Take one step."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                grad = weight.grad.add(weight, alpha=group["weight_decay"])
+                if group["weight_decay"] > 0:
+                    norms = weight.norm(), grad.norm()
+                    ratio = group["trust"] * norms[0] / norms[1]
+                    grad = grad * torch.where((norms[0] > 0) & (norms[1] > 0), ratio, torch.ones_like(ratio))
+                state = self.state[weight]
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(weight)
+                state["momentum_buffer"].mul_(group["momentum"]).add_(grad)
+                weight.sub_(group["lr"] * state["momentum_buffer"])
+
+
+def build_optimizer(module: nn.Module, options: Options) -> torch.optim.Optimizer:
+    """Return the optimizer of a module's trainable parameters; only matrices decay."""
+    weights = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in weights if p.ndim >= 2], "weight_decay": options.weight_decay},
+        {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    rate = float(options.lr)
+    if options.name == "adamw":
+        return torch.optim.AdamW(groups, lr=rate, betas=options.betas, eps=options.eps)
+    if options.name == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=options.momentum)
+    return LARS(groups, lr=rate, momentum=options.momentum)
+
+
+def rate_at(step: int, steps: int, options: Options) -> float:
+    """Return the learning rate of optimizer step `step` (from 0) of `steps`: linear warm-up, then cosine."""
+    peak, warm = (
+        float(options.lr),
+        float(options.warmup) * steps,
+    )  # numbers: `training.auto` resolved `auto`
+    if step < warm:
+        return peak * (step + 1) / (math.floor(warm) + 1)
+    if options.schedule == "constant":
+        return peak
+    done = (step - warm) / max(steps - warm, 1)
+    return peak * (options.final + (1 - options.final) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of every group; a pure function of the step, so a schedule has no state to resume."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate

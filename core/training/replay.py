@@ -1,0 +1,169 @@
+"""Once more, and slowly: the last step of a run that had no finite loss and gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sensorium.contracts import Source
+from sensorium.data.unreadable import BadRecords
+from sensorium.errors import RunError
+from sensorium.models.learner import Learner, make_views
+from sensorium.models.model import Model
+from sensorium.models.plan import Plan
+from sensorium.runs.checkpoint import Checkpoints
+from sensorium.runs.run import Run
+from sensorium.seeding import generator, seed_globals
+from sensorium.training.fabric import build_fabric, launch
+from sensorium.training.feed import feed
+from sensorium.training.finite_guard import read_notes
+from sensorium.types import Features, Outcome, RecordBatch, View
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What came of one part of a step.
+
+    Args:
+        step: the step, from 0.
+        rank: the rank that fed this part in; it is replayed by itself, without the rows of other ranks.
+        loss: its loss.
+        ids: its records.
+        suspects: those of them whose views hold a value that is not finite.
+        module: the first module whose output is not finite, by its name in the learner.
+        weights: the weights whose gradient is not finite.
+    """
+
+    step: int
+    rank: int
+    loss: float
+    ids: list[str]
+    suspects: list[str]
+    module: str | None
+    weights: list[str]
+
+    def public(self) -> dict[str, Any]:
+        """Return what listings show."""
+        return asdict(self) | {"loss": self.loss if math.isfinite(self.loss) else str(self.loss)}
+
+    @property
+    def sentence(self) -> str:
+        """Where the first value that is not finite arose."""
+        where = f"step {self.step}, rank {self.rank}, {len(self.ids)} records: the loss is {self.loss:g}"
+        if self.suspects:
+            return f"{where}; views of these records are not finite themselves: {', '.join(self.suspects)}."
+        if self.module is not None:
+            return f"{where}; the first output that is not finite is that of {self.module or 'the learner'}."
+        if self.weights:
+            return f"{where}; outputs are finite, but not the gradient of {', '.join(self.weights)}."
+        return f"{where}, and so are all gradients: only together with other ranks, or on its own device, they are not."
+
+
+def replay_step(plan: Plan, source: Source, positions: np.ndarray, run: Run) -> list[Replayed]:
+    """Replay the last step that a run undid, from the weights before it, in one process.
+
+    Args:
+        plan: the parts of the run's recipe.
+        source: where its records come from.
+        positions: which of its records are the train part.
+        run: the run.
+
+    Returns:
+        What came of each part of each rank.
+
+    Raises:
+        RunError: when the run undid no step, or what came before it cannot be read.
+    """
+    notes = read_notes(run.nonfinite / "steps.jsonl")
+    if not notes:
+        raise RunError(f"There is nothing to replay: no step of {run.folder} was without a finite loss and gradient.")
+    step, ranks = notes[-1]["step"], len(notes[-1]["ids"])
+    state = Checkpoints(run.nonfinite, keep=1).read(str(step))
+    fabric = build_fabric(plan.recipe.train.model_copy(update={"devices": 1, "nodes": 1, "strategy": "auto"}))
+    launch(fabric)
+    learner = Model.untrained(plan, run.kept_state).load_weights(state["learner"], f"step {step}").learner
+    module = fabric.setup_module(learner)
+    learner.train()
+    found = []
+    for rank in range(ranks):
+        bad = BadRecords(len(positions), 1.0)
+        loader, negatives = feed(
+            plan, source, positions, bad=bad, workers=0, device=fabric.device, rank=rank, world=ranks
+        )
+        before = [buffer.clone() for buffer in learner.buffers()]
+        for i, records in enumerate(next(loader.batches(step, step + 1))):
+            seed_globals(plan.recipe.seed, "step", step, rank, i)
+            rng = generator(plan.recipe.seed, "views", step, rank, i, device=fabric.device)
+            views = make_views(records, plan.generators, rng, negatives)
+            learner.zero_grad(set_to_none=True)
+            with _first_to_fail(learner) as failed:
+                outcome: Outcome = module(views)
+            fabric.backward(outcome.loss)
+            found.append(
+                Replayed(
+                    step,
+                    rank,
+                    float(outcome.loss.detach()),
+                    records.ids,
+                    _suspects(records, views),
+                    failed[0] if failed else None,
+                    [n for n, p in learner.named_parameters() if p.grad is not None and not p.grad.isfinite().all()],
+                )
+            )
+        for buffer, kept in zip(learner.buffers(), before, strict=True):
+            buffer.data.copy_(kept)
+    return found
+
+
+@contextmanager
+def _first_to_fail(learner: Learner) -> Iterator[list[str]]:
+    """Collect the names of modules whose output is not finite, in the order in which they gave it."""
+    failed: list[str] = []
+
+    def watching(name: str) -> Any:
+        def look(module: nn.Module, inputs: Any, output: Any) -> None:
+            if not all(bool(t.isfinite().all()) for t in _floats(output)):
+                failed.append(name)
+
+        return look
+
+    handles = [module.register_forward_hook(watching(name)) for name, module in learner.named_modules()]
+    try:
+        yield failed
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _floats(output: Any) -> Iterator[Tensor]:
+    """Iterate over the floating-point tensors of what a module returned."""
+    if isinstance(output, Features):
+        output = (output.pooled, output.tokens)
+    if isinstance(output, Outcome):
+        output = output.loss
+    if isinstance(output, Tensor):
+        if output.is_floating_point():
+            yield output
+    elif isinstance(output, tuple | list):
+        for part in output:
+            yield from _floats(part)
+
+
+def _suspects(records: RecordBatch, views: dict[str, list[View]]) -> list[str]:
+    """Return the ids of records that have a view with a value that is not finite."""
+    suspect_B = torch.zeros(len(records), dtype=torch.bool)
+    for made in views.values():
+        for view in made:
+            assert view.present is not None, "make_views says which records a view is of"
+            rows = view.present.cpu().nonzero().flatten()
+            for tensor in view.batch.tensors().values():
+                if tensor.is_floating_point() and len(tensor) == len(rows):
+                    suspect_B[rows[~tensor.flatten(1).isfinite().all(1).cpu()]] = True
+    return [id for id, suspect in zip(records.ids, suspect_B.tolist(), strict=True) if suspect]

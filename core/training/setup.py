@@ -1,0 +1,173 @@
+"""Everything that a training holds, made before its first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from sensorium.contracts import Source
+from sensorium.data.decoding import raw_value
+from sensorium.data.unreadable import BadRecords
+from sensorium.errors import BadSample, RecipeError, RunError
+from sensorium.models.learner import Learner
+from sensorium.models.plan import Plan
+from sensorium.parallel import collectives
+from sensorium.recipe.schema import Recipe
+from sensorium.registration.options import options_of
+from sensorium.runs.checkpoint import Checkpoints
+from sensorium.runs.run import Run
+from sensorium.seeding import generator
+from sensorium.training.collapse_alarm import CollapseAlarm
+from sensorium.training.feed import feed
+from sensorium.training.finite_guard import Guard
+from sensorium.training.gallery import draw_gallery
+from sensorium.training.metrics import Metrics
+from sensorium.training.optimizers import build_optimizer
+from sensorium.training.progress import Meter, ProgressLine
+from sensorium.training.state import Evaluate, Training
+from sensorium.training.warm_start import Start
+
+
+def prepare(
+    plan: Plan,
+    source: Source,
+    positions: np.ndarray,
+    run: Run,
+    fabric: Fabric,
+    resume: bool,
+    evaluate: Evaluate | None,
+) -> Training:
+    """Make everything that a training holds, on every rank.
+
+    Args:
+        plan: the parts of the recipe.
+        source: where records come from.
+        positions: which of its records are the train part.
+        run: the run folder.
+        fabric: launched.
+        resume: continue from the latest readable checkpoint.
+        evaluate: measures a model on the val part.
+
+    Raises:
+        RunError: when there is nothing to resume from.
+    """
+    recipe = plan.recipe
+    loader, negatives = feed(
+        plan,
+        source,
+        positions,
+        bad=BadRecords(len(positions), recipe.data.max_bad, run.bad_file),
+        workers=recipe.data.workers,
+        cache=recipe.data.cache,
+        device=fabric.device,
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+    )
+    start = Start(recipe.train.start) if recipe.train.start is not None and not resume else None
+    restore_modalities(plan, run, lambda name: _raws(plan, source, positions, name), start)
+    learner = _learner(plan, start)
+    module, optimizer, average = _on_device(fabric, learner, recipe)
+    learner.train()
+    steps = recipe.train.steps or max(round(recipe.train.epochs * loader.steps_per_epoch), 1)
+    checkpoints = Checkpoints(run.checkpoints, recipe.checkpoint.keep)
+    step = 0
+    if resume:
+        state = checkpoints.latest()
+        if state is None:
+            raise RunError(f"{run.folder} has no checkpoint that can be read: start the run anew in another folder.")
+        step = state["step"]
+    training = Training(
+        plan,
+        run,
+        fabric,
+        learner,
+        module,
+        optimizer,
+        average,
+        loader,
+        checkpoints,
+        Meter(recipe.data.batch),
+        CollapseAlarm(recipe.monitor, [option.name for option in options_of(type(learner.objective))]),
+        Guard(fabric, learner, optimizer.optimizer, run.nonfinite, recipe.monitor.skips, step),
+        steps,
+        step,
+        evaluate=evaluate,
+        negatives=negatives,
+    )
+    if resume:
+        training.load(state)
+    if fabric.is_global_zero:
+        training.metrics = Metrics(run, recipe, training.step)
+        training.line = ProgressLine(steps, training.step)
+        if not resume:
+            _draw_first_batch(training)
+    return training
+
+
+def restore_modalities(
+    plan: Plan, run: Run, raws_of: Callable[[str], Iterator[Any]], start: Start | None = None
+) -> None:
+    """Let modalities learn from the train part on rank 0, once in the life of a run, and share what they learned.
+
+    What a modality had learned in the run that this one starts from holds here too.
+    """
+    for name, modality in plan.modalities.items():
+        state = None
+        if collectives.rank() == 0:
+            state = run.kept_state(name)
+            if state is None:
+                state = start.learned(name) if start is not None else None
+                if state is None:
+                    if not modality.fitted:
+                        modality.fit(raws_of(name))
+                    state = modality.state()
+                run.keep_state(name, state)
+        modality.load_state(collectives.broadcast(state))
+
+
+def _raws(plan: Plan, source: Source, positions: np.ndarray, name: str) -> Iterator[Any]:
+    """Iterate over the raw values of one modality; records that cannot be read are left to the loader to count."""
+    for position in positions:
+        try:
+            raw = raw_value(source[int(position)], plan.fields[name], plan.modalities[name], source)
+        except BadSample:
+            continue
+        if raw is not None:
+            yield raw
+
+
+def _learner(plan: Plan, start: Start | None) -> Learner:
+    """Return the learner with the weights that training begins with."""
+    if start is None:
+        return plan.learner()
+    learner = plan.learner(start.fill)
+    start.carry_on(learner, plan.recipe.objective.name)
+    return learner
+
+
+def _on_device(fabric: Fabric, learner: Learner, recipe: Recipe) -> tuple[Any, Any, AveragedModel | None]:
+    """Move the learner to its device, wrapped for its strategy, and make optimizer and averaged weights."""
+    average = None
+    if recipe.train.ema is not None:
+        if recipe.train.strategy == "fsdp":
+            raise RecipeError(
+                "train.ema keeps a whole copy of the weights, which strategy fsdp shards: use ddp, or no ema."
+            )
+        average = AveragedModel(learner, device=fabric.device, multi_avg_fn=get_ema_multi_avg_fn(recipe.train.ema))
+    compiled: Any = torch.compile(learner) if recipe.train.compile else learner
+    module = fabric.setup_module(compiled)
+    optimizer = fabric.setup_optimizers(build_optimizer(learner, recipe.optimizer))
+    return module, optimizer, average
+
+
+def _draw_first_batch(training: Training) -> None:
+    recipe = training.recipe
+    first = next(iter(training.loader.batches(0, 1)))[0]
+    rng = generator(recipe.seed, "views", 0, 0, 0, device=training.device)
+    picture = draw_gallery(first, training.plan.modalities, training.plan.generators, rng, recipe.log.gallery)
+    picture.save(training.run.gallery_file)

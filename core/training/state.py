@@ -1,0 +1,157 @@
+"""The state of a training on one rank: its parts, which steps are due for what, checkpoints and evaluation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.optim.swa_utils import AveragedModel
+
+from sensorium.data.loader import Loader
+from sensorium.errors import RecipeError
+from sensorium.models.learner import Learner
+from sensorium.models.model import Model
+from sensorium.models.plan import Plan
+from sensorium.parallel import collectives
+from sensorium.recipe.schema import Recipe
+from sensorium.runs.checkpoint import Checkpoints, restore
+from sensorium.runs.run import Run
+from sensorium.training.collapse_alarm import CollapseAlarm
+from sensorium.training.finite_guard import Guard
+from sensorium.training.metrics import Metrics
+from sensorium.training.progress import Meter, ProgressLine
+
+log = logging.getLogger("sensorium")
+Evaluate = Callable[[Model], dict[str, float]]
+"""Measures a model on the val part; returns figures by name."""
+
+
+@dataclass
+class Intervals:
+    """Which steps (counted from 1) are due for what."""
+
+    log: Callable[[int], bool]
+    look: Callable[[int], bool]
+    evaluate: Callable[[int], bool]
+    checkpoint: Callable[[int], bool]
+
+
+@dataclass
+class Training:
+    """The parts of one training on one rank; `sensorium.training.loop` drives it."""
+
+    plan: Plan
+    run: Run
+    fabric: Fabric
+    learner: Learner
+    module: Any
+    optimizer: Any
+    average: AveragedModel | None
+    loader: Loader
+    checkpoints: Checkpoints
+    meter: Meter
+    alarm: CollapseAlarm
+    guard: Guard
+    steps: int
+    step: int = 0
+    metrics: Metrics | None = None
+    line: ProgressLine | None = None
+    evaluate: Evaluate | None = None
+    negatives: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the run."""
+        return self.plan.recipe
+
+    @property
+    def device(self) -> torch.device:
+        """Where this rank computes."""
+        return self.fabric.device
+
+    def intervals(self) -> Intervals:
+        """Return which steps are due for logging, evaluation and a checkpoint; the last step is due for all."""
+        epoch = self.loader.steps_per_epoch
+
+        def due(every: int | None) -> Callable[[int], bool]:
+            return lambda step: every is not None and (step % every == 0 or step == self.steps)
+
+        evaluate = self.recipe.evaluate.every
+        return Intervals(
+            log=due(self.recipe.log.every),
+            look=due(self.recipe.monitor.every),
+            evaluate=due(max(round(evaluate * epoch), 1) if evaluate and self.evaluate else None),
+            checkpoint=due(max(round(self.recipe.checkpoint.every * epoch), 1)),
+        )
+
+    def report(self, figures: dict[str, float]) -> None:
+        """Write and show figures of the current step (rank 0)."""
+        if self.metrics is not None:
+            self.metrics.write(self.step, figures)
+        if self.line is not None and "records_per_second" in figures:
+            self.line.show(self.step, figures)
+
+    def model(self) -> Model | None:
+        """Return the model as evaluation and export see it, on rank 0; collective under distribution."""
+        if self.average is not None:
+            return Model(self.plan, self.average.module) if self.fabric.is_global_zero else None
+        if self.recipe.train.strategy != "fsdp":
+            return Model(self.plan, self.learner) if self.fabric.is_global_zero else None
+        weights = get_model_state_dict(self.learner, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+        if not self.fabric.is_global_zero:
+            return None
+        return Model(self.plan, self.plan.learner()).load_weights(weights, "this run").to(self.device)
+
+    def evaluate_on_val(self) -> None:
+        """Measure the model on the val part, and mark the checkpoint when it is the best so far."""
+        model = self.model()
+        if model is not None and self.evaluate is not None:
+            figures = self.evaluate(model)
+            self.report({f"val/{name}": value for name, value in figures.items()})
+            log.info("step %d · %s", self.step, " · ".join(f"{n} {v:.4f}" for n, v in figures.items()))
+        else:
+            figures = {}
+        self._keep_if_best(collectives.broadcast(figures))
+        self.meter.read()
+
+    def _keep_if_best(self, figures: dict[str, float]) -> None:
+        name = self.recipe.checkpoint.best
+        if name is None:
+            return
+        if name not in figures:
+            raise RecipeError(f"checkpoint.best is '{name}', but the evaluation gives: {', '.join(figures)}.")
+        sign = 1.0 if self.recipe.checkpoint.mode == "max" else -1.0
+        best = self.checkpoints.best()
+        if best is None or sign * figures[name] > sign * best["figure"]:
+            self.save()
+            if self.fabric.is_global_zero:
+                self.checkpoints.mark_best(self.step, figures[name])
+            collectives.barrier()
+
+    def save(self) -> None:
+        """Write a checkpoint of the current step; collective under distribution."""
+        extra: dict[str, Any] = {"precision": self.fabric.strategy.precision.state_dict()}
+        if self.average is not None:
+            extra["average"] = self.average.state_dict()
+        self.checkpoints.save(self.step, self.learner, self.optimizer.optimizer, extra)
+        if self.fabric.is_global_zero:
+            self.run.update(state="running", step=self.step, steps=self.steps)
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from a checkpoint; collective under distribution."""
+        restore(state, self.learner, self.optimizer.optimizer)
+        self.fabric.strategy.precision.load_state_dict(state["extra"]["precision"])
+        if self.average is not None:
+            self.average.load_state_dict(state["extra"]["average"])
+        self.step = state["step"]
+
+    def close(self) -> None:
+        """Finish what is shown and written."""
+        for open_thing in (self.metrics, self.line):
+            if open_thing is not None:
+                open_thing.close()

@@ -1,0 +1,79 @@
+"""What every cross-modal objective is made of: a joint space, and negatives for the pairs in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from sensorium import Encoders, JointSpace, Needs, NegativePool, Negatives, Objective, Pair, Placed, collectives, losses
+
+Direction = Literal["both", "first", "second"]
+"""Which modality of a pair, in the recipe's order, looks for the other: each, or one alone."""
+
+
+class JointObjective(Objective):
+    """Compares pairs of modalities in one space.
+
+    Args:
+        dim: width of the joint space.
+        negatives: which negatives there are besides those of the batch, which do not count, and how they weigh; by
+            default all of the batch alike.
+    """
+
+    needs = Needs(views=1, modalities="many", wrong=True)
+
+    def __init__(self, dim: int, negatives: Negatives | None) -> None:
+        super().__init__()
+        self.dim, self.asked_negatives = dim, negatives
+
+    def build_space(self, encoders: Encoders, edges: Sequence[tuple[str, str]], anchor: str | None = None) -> None:
+        """Make a linear map to the joint space for each modality but a frozen anchor, and the pool of negatives."""
+        self.edges = list(edges)
+        self.project = JointSpace(encoders, self.dim, anchor)
+        self.negatives = NegativePool(self.asked_negatives, encoders, self.dim)
+
+    def embed(self, modality, pooled):
+        """Map features of one modality to the joint space."""
+        return self.project[modality](pooled)
+
+    def further(self, placed: Placed, edge: tuple[str, str], pair: Pair) -> dict[str, Any]:
+        """Return what a loss is to know of an edge's negatives besides the pairs themselves."""
+        ids_N = self.negatives.ids(pair.keys)
+        (x, y), device = edge, pair.x.device
+        return {
+            "groups_B": ids_N,
+            "further_x": self.negatives.further(y, pair.x, ids_N, self._wrong(placed, y, device)),
+            "further_y": self.negatives.further(x, pair.y, ids_N, self._wrong(placed, x, device)),
+        }
+
+    def contrast(
+        self, placed: Placed, edge: tuple[str, str], pair: Pair, scale: Tensor, direction: Direction
+    ) -> Tensor:
+        """Return the contrast of an edge's pairs, with all that is asked of their negatives."""
+        guide, further = self.negatives.guide(pair.pooled), self.further(placed, edge, pair)
+        x_BD, y_BD = pair.x, pair.y
+        if direction == "second":
+            x_BD, y_BD = y_BD, x_BD
+            further |= {"further_x": further["further_y"], "further_y": further["further_x"]}
+        weights, both = self.negatives.weights(), direction == "both"
+        return losses.hn_nce(x_BD, y_BD, scale, guide=guide, both=both, **weights, **further)
+
+    def remember(self, placed: Placed) -> None:
+        """Keep this step's rows that have a partner, where there is a memory for them."""
+        if self.training and self.negatives.memories:
+            for name in self.project:
+                self.negatives.push(name, *placed.paired(name, self.edges))
+
+    def after_step(self, progress):
+        """Move along the ramp of the negatives."""
+        self.negatives.after_step(progress)
+
+    def _wrong(self, placed: Placed, name: str, device: torch.device) -> Tensor | None:
+        """Return this rank's wrong rows of a modality; None when no rank has any."""
+        rows_MD = placed.wrong.get(name)
+        if not collectives.any_rank(rows_MD is not None, device):
+            return None
+        return placed.space.nothing(name)[1] if rows_MD is None else rows_MD

@@ -1,0 +1,109 @@
+"""The pool of negatives: what it says to a loss, when, and that a run resumes with it."""
+
+import pytest
+import torch
+
+from sensorium.blocks.negatives import Memory, NegativePool, Negatives
+from sensorium.errors import RecipeError
+from sensorium.losses import NOBODY, Mixed, Rows
+from sensorium.plugins.crossmodal.clip import CLIP
+from sensorium.registration.options import check_options
+
+KEYS = {"record": torch.arange(4), "group": torch.tensor([0, 0, 1, 1])}
+
+
+def rows(n=4, d=3, seed=0):
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_pool_without_options_is_plain_contrast():
+    pool = NegativePool(None, ["a", "b"], 3)
+    assert pool.weights() == {"beta": 0.0, "alpha": 1.0, "prior": 0.0}
+    assert pool.ids({}) is None
+    assert pool.guide({"a": rows()}) is None
+    assert pool.further("a", rows(), None) == []
+    assert pool.logs() == {}
+    pool.push("a", rows(), {})
+    pool.after_step(0.5)
+    assert set(pool.state_dict()) == {"strength"}
+
+
+def test_a_memory_keeps_rows_with_their_records_and_drops_the_oldest():
+    memory = Memory(5, 3)
+    assert (memory.ids == NOBODY).all()
+    memory.push(2 * rows(4), torch.arange(4))
+    assert torch.allclose(memory.rows[:4], torch.nn.functional.normalize(rows(4), dim=1))
+    memory.push(rows(2, seed=1), torch.tensor([8, 9]))
+    assert memory.ids.tolist() == [9, 1, 2, 3, 8]
+    again = Memory(5, 3)
+    again.load_state_dict(memory.state_dict())
+    for one in (memory, again):
+        one.push(rows(2, seed=2), torch.tensor([10, 11]))
+    assert again.ids.tolist() == memory.ids.tolist() == [9, 10, 11, 3, 8]
+    assert torch.equal(again.rows, memory.rows)
+
+
+def test_each_kind_is_added_to_the_others():
+    pool = NegativePool(Negatives(memory=6, mixed=6, hardest=3, same="group"), ["a"], 3)
+    pool.push("a", rows(), KEYS)
+    ids = pool.ids(KEYS)
+    assert torch.equal(ids, KEYS["group"])
+    wrong, kept, mixed = pool.further("a", rows(seed=1), ids, rows(2, seed=2))
+    assert isinstance(wrong, Rows)
+    assert not wrong.shared
+    assert torch.equal(kept.ids_M[:4], KEYS["group"])
+    assert isinstance(mixed, Mixed)
+    assert mixed.rows_NSD.shape == (4, 6, 3)
+    assert pool.further("b", rows(), ids) == []  # a side without a memory
+    assert torch.equal(pool.logs()["memory/a"], torch.tensor(4 / 6))
+
+
+def test_a_guide_is_the_features_of_the_modality_that_is_named():
+    pool = NegativePool(Negatives(guide="a", margin=0.2), ["a", "b"], 3)
+    features = rows()
+    guide = pool.guide({"a": features, "b": rows(seed=1)})
+    assert guide.x_BG is features
+    assert guide.y_BG is features
+    assert guide.margin == 0.2
+    assert pool.guide({"b": features}) is None  # an edge without that modality
+    with pytest.raises(RecipeError, match="the guide 'c' is none of the modalities a, b"):
+        NegativePool(Negatives(guide="c"), ["a", "b"], 3)
+
+
+def test_hardness_and_mixtures_come_in_along_the_ramp_and_a_run_resumes_on_it():
+    asked = Negatives(beta=2.0, memory=8, mixed=10, ramp=(0.2, 0.6))
+    pool = NegativePool(asked, ["a"], 3)
+    ids = torch.arange(4)
+    found = []
+    for progress in (0.0, 0.2, 0.4, 0.6, 1.0):
+        pool.after_step(progress)
+        mixed = [part.rows_NSD.shape[1] for part in pool.further("a", rows(), ids) if isinstance(part, Mixed)]
+        found.append((round(pool.weights()["beta"], 5), sum(mixed)))
+    assert found == [(0.0, 0), (0.0, 0), (1.0, 5), (2.0, 10), (2.0, 10)]
+    pool.after_step(0.2)
+    assert pool.further("a", rows(), ids) == []  # the memory waits too, unless it is all there is
+    assert len(NegativePool(asked, ["a"], 3, waits=False).further("a", rows(), ids)) == 1
+    pool.after_step(0.4)
+    again = NegativePool(asked, ["a"], 3)
+    again.load_state_dict(pool.state_dict())
+    assert again.weights() == pool.weights()
+
+
+@pytest.mark.parametrize("bad", [{"beta": -1.0}, {"prior": 1.0}, {"alpha": -0.1}, {"ramp": (0.5, 0.2)}])
+def test_what_cannot_be_meant_is_refused(bad):
+    with pytest.raises(RecipeError, match="In negatives"):
+        Negatives(**bad)
+
+
+def test_mixtures_need_a_memory():
+    with pytest.raises(RecipeError, match="set memory"):
+        NegativePool(Negatives(mixed=4), ["a"], 3)
+
+
+def test_a_recipe_gives_them_as_a_mapping():
+    given = check_options(CLIP, {"negatives": {"beta": 0.5, "ramp": [0.0, 0.5]}}, "objective")
+    assert given["negatives"] == Negatives(beta=0.5, ramp=(0.0, 0.5))
+    with pytest.raises(RecipeError, match=r"objective\.negatives\.bet = 0\.5.*did you mean 'beta'"):
+        check_options(CLIP, {"negatives": {"bet": 0.5}}, "objective", name="clip")
+    with pytest.raises(RecipeError, match=r"objective\.negatives\.memory = '9' is not an integer"):
+        check_options(CLIP, {"negatives": {"memory": "9"}}, "objective", name="clip")

@@ -1,0 +1,229 @@
+"""Fine-tuning from end to end, and its guard: no choice sees the test part."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import sensorium
+from sensorium import Record, SensoriumError, Source
+from sensorium.evaluation.measurement import Measurement
+from sensorium.finetuning import tuning
+from sensorium.finetuning.loop import Tuned
+from sensorium.recipe.schema import Finetune
+from tests import toys
+
+QUICK = ["finetune.epochs=6", "finetune.seeds=1", "finetune.labels=[class]", "finetune.trees=5", "data.cache=ram"]
+
+
+class Marked(Source):
+    """Records of the toys with fixed parts, whose labels in some parts are replaced."""
+
+    def __init__(self, lies=(), group=None):
+        self.inner, self.lies, self.group, self.root = toys.vectors(count=160), lies, group, "."
+        self.parts = ["train", "train", "val", "test"] * 40
+
+    @property
+    def fields(self):
+        return self.inner.fields
+
+    def __len__(self):
+        return len(self.inner)
+
+    def key(self, index):
+        key, part = self.inner.key(index), self.parts[index]
+        number = key.labels["class"]
+        labels = {"class": (number + index) % 4 if part in self.lies else number, "size": float(number) + 0.25}
+        labels |= {"even": number % 2, "big": None if index % 5 == 0 else int(number > 2)}
+        return Record(key.id, {}, labels, part, self.group and self.group(index))
+
+    def __getitem__(self, index):
+        key = self.key(index)
+        return Record(key.id, self.inner[index].values, key.labels, key.split, key.group)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "toy"
+    recipe = toys.recipe()
+    sensorium.fit(recipe, source=toys.vectors(), run_dir=folder, extensions=toys.extensions())
+    return folder
+
+
+def tuned(run, tmp_path, *changes, source=None, **options):
+    return sensorium.finetune(
+        run,
+        [*QUICK, *changes],
+        source=source or Marked(),
+        run_dir=tmp_path,
+        extensions=toys.extensions(),
+        **options,
+    )
+
+
+def weights(done):
+    return {n: w.clone() for n, w in done.predictor.tuned.state_dict().items()}
+
+
+def same(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_the_table_and_the_folder_hold_what_they_promise(run, tmp_path):
+    done = tuned(run, tmp_path / "out", "finetune.seeds=2", "finetune.encoder_lr=0.003")
+    assert [row.name for row in done.table.rows] == ["chance", "hand-made", "from scratch", "fine-tuned"]
+    assert len(done.table.row("fine-tuned").figures["accuracy"].scores) == 2
+    assert done.table.row("fine-tuned").figures["accuracy"].mean > done.table.row("chance").figures["accuracy"].mean
+    assert any(note.startswith("epoch ") for note in done.table.row("from scratch").notes)
+    assert "epoch by accuracy on the val part" in done.table.markdown()
+    assert done.table.counts == (80, 40)
+    written = json.loads((tmp_path / "out/evaluations/finetune.json").read_text())
+    assert written["split"] == done.table.split
+    lines = [json.loads(line) for line in (tmp_path / "out/metrics.jsonl").read_text().splitlines()]
+    assert sum("fine-tuned 1/val/accuracy" in line for line in lines) == 6
+    assert done.run.status()["state"] == "finished"
+
+    raws = [toys.vectors(count=160)[i].values["a"] for i in range(3)]
+    again = sensorium.load_predictor(tmp_path / "out", toys.extensions())
+    assert again.predict(raws) == done.predictor.predict(raws)
+    assert all(sum(answer.values()) == pytest.approx(1) for answer in again.predict(raws))
+    plain = sensorium.load(tmp_path / "out", extensions=toys.extensions())
+    before = sensorium.load(run, extensions=toys.extensions())
+    embedded = [model.embed(a=raws, space="features")["a"] for model in (plain, before)]
+    assert not torch.equal(*embedded), "the encoder of the folder is the tuned one"
+
+
+@pytest.mark.parametrize(
+    ("changes", "figure"),
+    [
+        (["finetune.task=regress", "finetune.labels=[size]"], "rmse ↓"),
+        (["finetune.task=multitask", "finetune.labels=[even,big]"], "roc-auc"),
+    ],
+)
+def test_numbers_and_many_columns(run, tmp_path, changes, figure):
+    done = tuned(run, tmp_path / "out", *changes, "finetune.encoder_lr=0.003", "finetune.epochs=15", start="trained")
+    rows = {row.name: row.figures[figure].mean for row in done.table.rows if figure in row.figures}
+    assert set(rows) == {"chance", "hand-made", "fine-tuned"}
+    for name in ("hand-made", "fine-tuned"):
+        assert rows[name] < rows["chance"] if "↓" in figure else rows[name] > rows["chance"]
+    assert sensorium.load_predictor(tmp_path / "out", toys.extensions()).predict(["1 2 3 4 5 6 7 8"])
+
+
+def test_the_same_seed_gives_the_same_bits(run, tmp_path):
+    a, b = (tuned(run, tmp_path / name, start="trained") for name in "ab")
+    assert same(weights(a), weights(b))
+    assert a.table.public() == b.table.public()
+
+
+def test_labels_of_the_test_part_reach_no_weight_and_no_choice(run, tmp_path):
+    """Lies in the test part change nothing but its figures; lies in the val part change the chosen epoch."""
+    told = {
+        lies: tuned(run, tmp_path / "-".join(["x", *lies]), source=Marked(lies)) for lies in ((), ("test",), ("val",))
+    }
+    assert same(weights(told[()]), weights(told["test",]))
+    notes = {lies: [row.notes for row in done.table.rows] for lies, done in told.items()}
+    assert notes[()] == notes["test",]
+    figures = [done.table.row("fine-tuned").figures["accuracy"].mean for done in told.values()]
+    assert figures[0] != figures[1]
+    assert notes[()] != notes["val",]
+
+
+def test_the_guard_notices_a_choice_on_the_test_part(run, tmp_path, monkeypatch):
+    """Negative control of the test above: measured on the test part, the choice follows its labels."""
+    batches = Measurement.batches
+    monkeypatch.setattr(Measurement, "batches", lambda self, part: batches(self, "test" if part == "val" else part))
+    done = [tuned(run, tmp_path / f"leak{len(lies)}", source=Marked(lies)) for lies in ((), ("test",))]
+    epochs = [[dict(row.notes) for row in one.table.rows] for one in done]
+    assert epochs[0] != epochs[1]
+
+
+def test_groups_that_straddle_parts_are_refused(run, tmp_path):
+    with pytest.raises(SensoriumError, match="records of one group must share a split"):
+        tuned(run, tmp_path / "out", source=Marked(group=lambda index: f"group {index // 4}"))
+
+
+def test_a_frozen_encoder_keeps_its_weights_and_statistics(run, tmp_path):
+    done = tuned(run, tmp_path / "out", "finetune.freeze=6", start="trained")
+    trained = sensorium.load(run, extensions=toys.extensions()).learner.encoders["a"].state_dict()
+    assert same(trained, done.predictor.tuned.encoder.state_dict())
+    thawed = tuned(run, tmp_path / "thawed", "finetune.freeze=1", start="trained")
+    assert not same(trained, thawed.predictor.tuned.encoder.state_dict())
+
+
+def test_encoder_and_head_have_rates_of_their_own(run, tmp_path, monkeypatch):
+    seen = {}
+    build = tuning.build_optimizer
+
+    def spied(module, options):
+        seen[type(module).__name__] = options.lr
+        return build(module, options)
+
+    monkeypatch.setattr(tuning, "build_optimizer", spied)
+    tuned(run, tmp_path / "out", "finetune.encoder_lr=0.0002", "finetune.optimizer.lr=0.02", start="scratch")
+    assert seen == {"MLP": 0.0002, "Sequential": 0.02}
+
+
+def test_the_earliest_of_equal_epochs_is_chosen_and_restored(run, tmp_path, monkeypatch):
+    figures = iter([0.2, 0.5, 0.5, 0.1, 0.5, 0.3])
+    kept = []
+
+    def on_val(self, *_):
+        return {"accuracy": next(figures)}
+
+    original = Tuned.answers
+
+    def answers(self, batch):
+        kept.append(self.head[-1].weight.detach().clone())
+        return original(self, batch)
+
+    monkeypatch.setattr("sensorium.finetuning.tasks.Classify.measure", on_val)
+    monkeypatch.setattr(Tuned, "answers", answers)
+    monkeypatch.setattr("sensorium.finetuning.comparison.compare", lambda make, rows: {"t": _Stub()})
+    done = tuned(run, tmp_path / "out", start="scratch")
+    assert done.table.notes == {"epoch 2": 1}
+    assert torch.equal(done.predictor.tuned.head[-1].weight, kept[1])
+
+
+class _Stub:
+    """A table that takes notes."""
+
+    def __init__(self):
+        from collections import Counter
+
+        self.notes = Counter()
+
+    def row(self, name):
+        return self
+
+    def write(self, folder):
+        pass
+
+
+def test_what_cannot_be_done_is_said_in_a_sentence(run, tmp_path):
+    with pytest.raises(SensoriumError, match="There is no val part to choose the epoch on"):
+        tuned(run, tmp_path / "1", "data.val=0", source=toys.vectors())
+    with pytest.raises(SensoriumError, match="There is no test part to report on"):
+        tuned(run, tmp_path / "2", "data.test=0", source=toys.vectors())
+    with pytest.raises(SensoriumError, match=r"no label 'clas'.*did you mean 'class'"):
+        tuned(run, tmp_path / "3", "finetune.labels=[clas]")
+    with pytest.raises(SensoriumError, match="encoder of 'a' does not fit the changed recipe"):
+        tuned(run, tmp_path / "4", "modalities.a.encoder.dim=5", start="trained")
+    with pytest.raises(SensoriumError, match="holds no fine-tuned head"):
+        sensorium.load_predictor(run, toys.extensions())
+    with pytest.raises(SensoriumError, match="exists and is not empty"):
+        tuned(run, run)
+
+
+def test_a_diverging_loss_is_told(run, tmp_path):
+    with pytest.raises(SensoriumError, match="lower finetune"):
+        tuned(run, tmp_path / "out", "finetune.optimizer.lr=1e30", "finetune.task=regress", "finetune.labels=[size]")
+
+
+def test_a_wide_head(run):
+    encoder = sensorium.load(run, extensions=toys.extensions()).learner.encoders["a"]
+    head = Tuned(encoder, 3, Finetune(width=7)).head
+    assert [tuple(w.shape) for w in head.parameters()] == [(7, 16), (7,), (3, 7), (3,)]
+    assert np.prod(Tuned(encoder, 3, Finetune()).head[-1].weight.shape) == 48

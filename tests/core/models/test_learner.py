@@ -1,0 +1,75 @@
+"""Views know their records; towers are held and freed."""
+
+import pytest
+import torch
+from torch import nn
+
+from sensorium.errors import RecipeError
+from sensorium.models.learner import Learner, make_views
+from sensorium.models.plan import make_plan
+from sensorium.plugins.crossmodal.clip import CLIP
+from sensorium.recipe import read_recipe
+from sensorium.types import Record, RecordBatch, keys_of
+from tests import toys
+from tests.plugins.crossmodal.test_align import learner
+
+
+def test_views_carry_the_keys_of_the_records_they_stand_for():
+    present = torch.tensor([True, False, True])
+    keys = keys_of([Record(name, {}) for name in "abc"])
+    records = RecordBatch(list("abc"), {"x": toys.VectorBatch(torch.randn(2, 8))}, {"x": present}, keys)
+    (view,) = make_views(records, {"x": _Same()}, torch.Generator())["x"]
+    assert torch.equal(view.keys["record"], keys["record"][present])
+    assert torch.equal(records.to("cpu").keys["group"], keys["group"])
+
+
+class _Same:
+    """The batch itself."""
+
+    def __call__(self, batch, rng):
+        from sensorium import View
+
+        return [View(batch)]
+
+
+def test_a_held_tower_is_freed_from_its_end():
+    model = learner(CLIP(), ("a", "b"))
+    weight, bias = model.encoders["a"].net.weight, model.encoders["a"].net.bias
+    held = {}
+    for progress in (0.0, 0.2, 0.4, 0.5, 0.9):
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        model.hold({"a": (0.2, 0.6)}, progress)
+        held[progress] = (weight.grad is None, bias.grad is None)
+        assert all(p.grad is not None for p in model.encoders["b"].parameters())
+        assert model.objective.log_scale.grad is not None
+    assert held == {0.0: (True, True), 0.2: (True, True), 0.4: (True, False), 0.5: (True, False), 0.9: (False, False)}
+
+
+def test_layers_that_are_held_are_in_evaluation_mode():
+    encoder = nn.Sequential(
+        nn.Sequential(nn.BatchNorm1d(2), nn.Dropout()), nn.Dropout(), nn.BatchNorm1d(2), nn.Linear(2, 2)
+    )
+    encoder.dim = 2
+    model = Learner({"a": encoder, "b": toys.MLP(toys.VectorModality(2))}, CLIP()).train()
+    modes = {}
+    for progress in (0.1, 0.65, 1.0):
+        model.settle({"a": (0.2, 1.0)}, progress)
+        modes[progress] = [encoder[0][0].training, encoder[0][1].training, encoder[1].training, encoder[2].training]
+        assert all(module.training for module in model.encoders["b"].modules())
+    assert modes == {0.1: [False] * 4, 0.65: [False, False, True, True], 1.0: [True] * 4}
+    model.eval()
+    model.settle({"a": (0.2, 1.0)}, 1.0)
+    assert not any(module.training for module in encoder.modules())
+
+
+def test_a_recipe_holds_a_tower(tmp_path):
+    extensions = toys.extensions()
+    plain = toys.pair_recipe()
+    first = next(iter(plain["modalities"]))
+    plain["modalities"][first]["unlock"] = [0.5, 1.0]
+    plan = make_plan(read_recipe(plain, extensions.registry), extensions)
+    assert plan.unlocking == {first: (0.5, 1.0)}
+    plain["modalities"][first]["frozen"] = True
+    with pytest.raises(RecipeError, match="without frozen"):
+        read_recipe(plain, extensions.registry)

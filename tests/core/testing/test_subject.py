@@ -1,0 +1,66 @@
+"""What a check works on is built from the options that a plugin declares."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from sensorium import Batch, Encoder, Features, Modality
+from sensorium.registration.registry import Registry, Spec
+from sensorium.testing.subject import Case
+
+
+@dataclass
+class Rows(Batch):
+    x: torch.Tensor
+
+
+class Scaled(Modality):
+    """Single numbers.
+
+    Args:
+        scale: what they are multiplied with.
+    """
+
+    def __init__(self, scale: float = 1.0):
+        self.scale = scale
+
+    def decode(self, raw):
+        return torch.tensor([self.scale * raw])
+
+    def collate(self, examples):
+        return Rows(torch.stack(examples))
+
+
+class Linear(Encoder):
+    """A linear map.
+
+    Args:
+        dim: width of the features.
+    """
+
+    def __init__(self, modality: Scaled, dim: int = 2):
+        super().__init__()
+        self.dim, self.scale, self.map = dim, modality.scale, nn.Linear(1, dim)
+
+    def forward(self, batch):
+        return Features(self.map(batch.x))
+
+
+def case(options):
+    registry = Registry()
+    registry.add([Spec("modalities", "scaled", f"{__name__}:Scaled", "", "made", "made")])
+    registry.add([Spec("encoders", "map", f"{__name__}:Linear", "", "made", "made", modality="scaled")])
+    return Case(registry.find("encoders", "map", "scaled"), registry, {"scaled": [1.0, 2.0]}, options)
+
+
+def test_an_encoder_may_name_options_of_the_modality_that_it_is_tried_on():
+    made = case({"modalities/scaled": {"scale": 2.0}, "encoders/map": {"dim": 3, "modality": {"scale": 5.0}}})
+    assert (made.new_encoder().dim, made.new_encoder().scale) == (3, 5.0)
+    assert made.examples()[1].item() == 10.0
+    made.has_what_it_is_tried_on()
+
+
+def test_without_them_the_modalitys_own_options_hold():
+    made = case({"modalities/scaled": {"scale": 2.0}})
+    assert (made.new_encoder().dim, made.new_encoder().scale) == (2, 2.0)

@@ -1,0 +1,149 @@
+"""The alarm is silent on training that works and loud on training that does not."""
+
+import logging
+
+import pytest
+import torch
+
+from sensorium import Outcome, collectives
+from sensorium.errors import TrainingError
+from sensorium.recipe.schema import Monitor
+from sensorium.training.collapse_alarm import ROWS, CollapseAlarm, measure
+from tests.distributed.ranks import on_ranks
+from tests.plugins.joint_embedding import OPTIONS, learner_of, step, views_of
+from tests.plugins.test_joint_embedding import optimizer_of
+
+
+def rows(n=64, d=16, seed=0):
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+def outcome(features, **logs):
+    return Outcome(torch.zeros(()), {n: torch.tensor(float(v)) for n, v in logs.items()}, {"features": features})
+
+
+def alarms(outcomes, caplog, remedies=(), **options):
+    """Look at outcomes one after the other; return what was said."""
+    alarm = CollapseAlarm(Monitor(patience=3, **options), remedies)
+    with caplog.at_level(logging.WARNING, "sensorium"):
+        for number, each in enumerate(outcomes):
+            alarm.look(10 * (number + 1), each)
+    return [record.getMessage() for record in caplog.records]
+
+
+COLLAPSED = {
+    "collapsed features": outcome(torch.ones(64, 16) + 1e-4 * rows()),
+    "flat features": outcome(rows(64, 1) * torch.ones(16) + 1e-4 * rows()),
+    "uninformed teacher targets": outcome(rows(), teacher_entropy=4.852, prototypes_used=128),
+    "single prototypes": outcome(rows(), teacher_entropy=0.0, prototypes_used=1.0),
+    "uninformed code targets": outcome(rows(), code_entropy=2.4, codes_used=11.1),
+    "single codes": outcome(rows(), code_perplexity=1.1),
+}
+
+
+@pytest.mark.parametrize("name", COLLAPSED)
+def test_each_kind_of_collapse_is_named_once_with_what_to_change(name, caplog):
+    said = [line for line in alarms([COLLAPSED[name]] * 6, caplog, ["momentum"]) if line.startswith(name)]
+    (line,) = said
+    assert "by step 30" in line
+    assert "below monitor." in line
+    assert line.endswith("raise objective.momentum, so that the teacher moves more slowly, or lower optimizer.lr.")
+
+
+def test_healthy_outcomes_are_silent(caplog):
+    healthy = outcome(rows(), teacher_entropy=2.0, prototypes_used=40, code_entropy=1.0, codes_used=9)
+    assert alarms([healthy] * 6, caplog) == []
+
+
+def test_a_collapse_must_last(caplog):
+    bad, good = COLLAPSED["collapsed features"], outcome(rows())
+    assert alarms([bad, bad, good, bad, bad, good], caplog) == []
+
+
+def test_it_is_told_again_when_it_comes_back(caplog):
+    bad, good = COLLAPSED["single codes"], outcome(rows(), code_perplexity=9)
+    assert len(alarms([bad] * 4 + [good] + [bad] * 4, caplog)) == 2
+
+
+def test_stop_ends_the_run(caplog):
+    with pytest.raises(TrainingError, match=r"collapsed features by step 30: .*lower optimizer.lr; the run stops here"):
+        alarms([COLLAPSED["collapsed features"]] * 3, caplog, on_collapse="stop")
+
+
+def test_batches_too_small_to_tell_are_not_judged(caplog):
+    assert alarms([outcome(torch.ones(7, 16))] * 6, caplog) == []
+
+
+def test_figures_are_told_once_for_the_metrics():
+    alarm = CollapseAlarm(Monitor(), [])
+    alarm.look(1, outcome(rows()))
+    assert set(alarm.read()) == {"health/features/spread", "health/features/rank"}
+    assert alarm.read() == {}
+
+
+# Real objectives
+
+
+def train(name, steps=100, looks=10, mutate=None, lr=3e-3, **options):
+    """Train an objective on toy records; return what the alarm said."""
+    learner = learner_of(name, **options)
+    if mutate:
+        mutate(learner)
+    optimizer, alarm = optimizer_of(learner, lr), CollapseAlarm(Monitor(on_collapse="stop"), [])
+    views = [views_of(name, 32, seed=number, noise=0.5) for number in range(10)]
+    for number in range(steps):
+        made = step(learner, views[number % 10], optimizer, number, steps)
+        if number % looks == 0:
+            alarm.look(number, made)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_no_objective_trips_it(name):
+    train(name)
+
+
+def without_stop_gradient(learner):
+    """SimSiam as its equation 1 without the stop-gradient, and without the batch norm that hides the collapse."""
+    objective = learner.objective
+
+    def forward(views, encode):
+        z = [f.pooled for f in encode(views)]
+        p = [objective.predict(objective.project[0](x)) for x in z]
+        t = [objective.project[0](x) for x in z]
+        loss = -sum(torch.cosine_similarity(a, b).mean() for a, b in zip(p, t[::-1], strict=True)) / 2
+        return Outcome(loss, features={"features": z[0].detach(), "projection": t[0].detach()})
+
+    objective.forward = forward
+
+
+def test_simsiam_without_stop_gradient_trips_it():
+    with pytest.raises(TrainingError, match=r"(collapsed|flat) projection"):
+        train("simsiam", mutate=without_stop_gradient, steps=400, lr=1e-2)
+
+
+def test_vicreg_with_invariance_alone_trips_it():
+    with pytest.raises(TrainingError, match=r"(collapsed|flat) (features|projection)"):
+        train("vicreg", steps=400, lr=1e-2, variance=0.0, covariance=0.0)
+
+
+# Several ranks
+
+
+def joined(rank, world):
+    x_ND = rows(24)
+    mine = x_ND[:9] if rank == 0 else x_ND[9:]
+    return measure(outcome(mine, teacher_entropy=rank, prototypes_used=10 + rank))
+
+
+def test_figures_are_those_of_the_joined_batch(tmp_path):
+    first, second = on_ranks(2, joined, tmp_path)
+    assert first == second
+    whole = measure(outcome(rows(24), teacher_entropy=0.5, prototypes_used=10.5))
+    assert first == pytest.approx(whole, rel=1e-5)
+
+
+def test_no_more_rows_than_needed_are_looked_at(monkeypatch):
+    seen = []
+    monkeypatch.setattr(collectives, "gather", lambda x: (seen.append(len(x)), (x, 0))[1])
+    measure(outcome(rows(3 * ROWS)))
+    assert seen == [ROWS]

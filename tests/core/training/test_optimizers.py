@@ -1,0 +1,59 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from sensorium.recipe.schema import Optimizer
+from sensorium.training.optimizers import LARS, build_optimizer, rate_at, set_rate
+
+
+def test_the_rate_rises_then_falls_as_a_cosine():
+    options = Optimizer(lr=2.0, warmup=0.1, final=0.1)
+    rates = [rate_at(step, 100, options) for step in range(100)]
+    assert rates[0] == pytest.approx(2.0 / 11)
+    assert rates[:11] == sorted(rates[:11])
+    assert max(rates) == rates[10] == 2.0
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[55] == pytest.approx(2.0 * (0.1 + 0.9 * 0.5), rel=1e-6)
+    assert rates[99] == pytest.approx(0.2, rel=1e-2)
+    assert rate_at(99, 100, Optimizer(lr=2.0, schedule="constant")) == 2.0
+
+
+def test_only_matrices_decay():
+    module = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))
+    module[1].weight.requires_grad_(False)
+    groups = build_optimizer(module, Optimizer(weight_decay=0.3)).param_groups
+    assert [(group["weight_decay"], [tuple(p.shape) for p in group["params"]]) for group in groups] == [
+        (0.3, [(4, 3)]),
+        (0.0, [(4,), (4,)]),
+    ]
+    set_rate(build := build_optimizer(module, Optimizer()), 0.5)
+    assert all(group["lr"] == 0.5 for group in build.param_groups)
+
+
+def test_lars_is_the_papers_step():
+    """You et al. 2017, algorithm 1, by hand, for two steps."""
+    torch.manual_seed(0)
+    weight, bias = nn.Parameter(torch.randn(3, 2)), nn.Parameter(torch.randn(3))
+    groups = [{"params": [weight], "weight_decay": 0.1}, {"params": [bias], "weight_decay": 0.0}]
+    optimizer = LARS(groups, lr=0.5, momentum=0.9, trust=0.01)
+    w, b, vw, vb = weight.detach().clone(), bias.detach().clone(), torch.zeros(3, 2), torch.zeros(3)
+    for _ in range(2):
+        weight.grad, bias.grad = torch.randn(3, 2), torch.randn(3)
+        g = weight.grad + 0.1 * w
+        vw = 0.9 * vw + 0.01 * w.norm() / g.norm() * g
+        vb = 0.9 * vb + bias.grad
+        w, b = w - 0.5 * vw, b - 0.5 * vb
+        optimizer.step()
+    torch.testing.assert_close(weight.detach(), w)
+    torch.testing.assert_close(bias.detach(), b)
+
+
+def test_lars_leaves_a_zero_matrix_able_to_move():
+    weight = nn.Parameter(torch.zeros(2, 2))
+    optimizer = LARS([{"params": [weight], "weight_decay": 0.1}], lr=0.1)
+    weight.grad = torch.ones(2, 2)
+    optimizer.step()
+    assert math.isfinite(weight.sum().item())
+    assert weight.abs().sum() > 0

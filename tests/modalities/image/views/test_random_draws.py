@@ -1,0 +1,47 @@
+"""Where views draw their parameters."""
+
+import torch
+
+from sensorium.modalities.image.views.random_draws import chosen, host, permutations, uniform
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class FarGenerator:
+    """Stands for a generator on another device: it has a state on the host and moves on when drawn from."""
+
+    device = torch.device("meta")
+
+    def __init__(self, state: int) -> None:
+        self.state = torch.tensor([state], dtype=torch.uint8)
+
+    def get_state(self) -> torch.Tensor:
+        return self.state
+
+
+def test_a_cpu_generator_is_used_itself():
+    generator = rng()
+    assert host(generator) is generator
+
+
+def test_a_device_generator_is_continued_and_moved_on(monkeypatch):
+    moved = []
+    monkeypatch.setattr(torch, "rand", lambda *size, generator, device: moved.append(generator))
+    far = FarGenerator(1)
+    seeds = {host(far).initial_seed(), host(FarGenerator(1)).initial_seed(), host(FarGenerator(2)).initial_seed()}
+    assert len(seeds) == 2
+    assert moved[0] is far
+
+
+def test_draws_have_their_laws():
+    assert abs(chosen(10000, 0.3, rng()).float().mean() - 0.3) < 0.02
+    assert not chosen(100, 0.0, rng()).any()
+    assert chosen(100, 1.0, rng()).all()
+    numbers = uniform(1000, -2, 5, rng())
+    assert -2 <= numbers.min() < -1.9
+    assert 4.9 < numbers.max() < 5
+    orders = permutations(500, 4, rng())
+    assert (orders.sort(1).values == torch.arange(4)).all()
+    assert len(orders.unique(dim=0)) == 24
