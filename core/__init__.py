@@ -25,7 +25,7 @@ _HOME = {
     "View": "sensorium.types",
     "Outcome": "sensorium.types",
     "Needs": "sensorium.types",
-    "Scale": "sensorium.types",
+    "TrainingSize": "sensorium.types",
     # what a plugin writes
     "Modality": "sensorium.contracts",
     "Encoder": "sensorium.contracts",
@@ -42,18 +42,18 @@ _HOME = {
     "collectives": "sensorium.parallel.collectives",
     "losses": "sensorium.losses",
     "heads": "sensorium.blocks.heads",
-    "JointSpace": "sensorium.blocks.joint_embedding",
+    "JointEmbedding": "sensorium.blocks.joint_embedding",
     "Pair": "sensorium.blocks.joint_embedding",
-    "Placed": "sensorium.blocks.joint_embedding",
-    "the_two": "sensorium.blocks.joint_embedding",
-    "Negatives": "sensorium.blocks.negatives",
+    "JointBatch": "sensorium.blocks.joint_embedding",
+    "exactly_two": "sensorium.blocks.joint_embedding",
+    "NegativeOptions": "sensorium.blocks.negatives",
     "NegativePool": "sensorium.blocks.negatives",
-    "Memory": "sensorium.blocks.negatives",
-    "Decoder": "sensorium.blocks.token_decoder",
-    "at_places": "sensorium.blocks.token_decoder",
-    "places_of": "sensorium.blocks.token_decoder",
+    "FeatureQueue": "sensorium.blocks.negatives",
+    "TokenDecoder": "sensorium.blocks.token_decoder",
+    "take_tokens": "sensorium.blocks.token_decoder",
+    "token_indices": "sensorium.blocks.token_decoder",
     "Teacher": "sensorium.blocks.teacher",
-    "cosine_ramp": "sensorium.blocks.teacher",
+    "cosine_schedule": "sensorium.blocks.teacher",
     # what a user calls
     "fit": "sensorium.api",
     "load": "sensorium.api",
@@ -86,10 +86,10 @@ if TYPE_CHECKING:
         search,
     )
     from sensorium.blocks import heads
-    from sensorium.blocks.joint_embedding import JointSpace, Pair, Placed, the_two
-    from sensorium.blocks.negatives import Memory, NegativePool, Negatives
-    from sensorium.blocks.teacher import Teacher, cosine_ramp
-    from sensorium.blocks.token_decoder import Decoder, at_places, places_of
+    from sensorium.blocks.joint_embedding import JointBatch, JointEmbedding, Pair, exactly_two
+    from sensorium.blocks.negatives import FeatureQueue, NegativeOptions, NegativePool
+    from sensorium.blocks.teacher import Teacher, cosine_schedule
+    from sensorium.blocks.token_decoder import TokenDecoder, take_tokens, token_indices
     from sensorium.contracts import (
         Encoder,
         Encoders,
@@ -106,7 +106,7 @@ if TYPE_CHECKING:
     from sensorium.parallel import collectives
     from sensorium.recipe import Recipe
     from sensorium.registration.hookspecs import hookimpl
-    from sensorium.types import Batch, Features, Needs, Outcome, Record, Scale, View
+    from sensorium.types import Batch, Features, Needs, Outcome, Record, TrainingSize, View
 
 
 def __getattr__(name: str) -> object:

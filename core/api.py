@@ -13,14 +13,13 @@ from typing import Any, Literal
 import numpy as np
 
 from sensorium.contracts import Encoder, Modality, Source
-from sensorium.errors import Interrupted, RecipeError, RunError
-from sensorium.errors import nearest as nearest_name
+from sensorium.errors import Interrupted, RecipeError, RunError, did_you_mean
 from sensorium.evaluation.labels import pair
 from sensorium.evaluation.measurement import Measurement
-from sensorium.evaluation.similarity import nearest
+from sensorium.evaluation.similarity import nearest_neighbors
 from sensorium.evaluation.tables import Table
 from sensorium.exporters.encoders import read_encoder
-from sensorium.finetuning.comparison import Finetuning, Start
+from sensorium.finetuning.comparison import Finetuning, Initialization
 from sensorium.finetuning.predictor import Predictor
 from sensorium.mining import Mined, Rules, draw_mined, mine_table
 from sensorium.models.model import Model
@@ -31,7 +30,7 @@ from sensorium.registration.discovery import Extensions, load_extensions
 from sensorium.runs.atomic import write_atomically
 from sensorium.runs.checkpoint import Checkpoints, weights_of
 from sensorium.runs.run import Run
-from sensorium.training.auto import resolve, scale_of
+from sensorium.training.auto import resolve, training_size
 from sensorium.training.fabric import build_fabric, launch, launching_rank
 from sensorium.training.loop import train
 from sensorium.training.replay import Replayed, replay_step
@@ -101,7 +100,7 @@ def _train(plan: Plan, source: Source | None, run: Run, fabric: Any, resume: boo
     source = source if source is not None else plan.source()  # type: ignore[misc]
     measurement = Measurement(plan, source, run)
     measurement.require_parts(val=plan.recipe.evaluate.every is not None)
-    found = resolve(plan, scale_of(plan, len(measurement.parts["train"])))
+    found = resolve(plan, training_size(plan, len(measurement.parts["train"])))
     if found and fabric.is_global_zero:
         log.info("auto: %s", ", ".join(f"{path} = {value:g}" for path, value in found.items()))
         if not resume:
@@ -284,7 +283,7 @@ def finetune(
     for name, modality in plan.modalities.items():
         written.keep_state(name, modality.state())
     one = plan.recipe.train.model_copy(update={"devices": 1, "nodes": 1, "strategy": "auto"})
-    starts: list[Start] = ["scratch", "trained"] if start == "both" else [start]
+    starts: list[Initialization] = ["scratch", "trained"] if start == "both" else [start]
     table, predictor = Finetuning(plan, model, source, written, build_fabric(one)).run_all(starts)
     written.update(state="finished")
     return Finetuned(table, predictor, written)
@@ -346,11 +345,11 @@ def search(
     names = model.modalities
     if by is None:
         is_file = isinstance(query, str | Path) and Path(query).is_file()
-        by = next((name for name in names if model.plan.modalities[name].files == is_file), names[0])
+        by = next((name for name in names if model.plan.modalities[name].reads_files == is_file), names[0])
     target = target or next((name for name in names if name != by), by)
     for name in (by, target):
         if name not in names:
-            raise RunError(f"The run has no modality '{name}'{nearest_name(name, names)}; it has {', '.join(names)}.")
+            raise RunError(f"The run has no modality '{name}'{did_you_mean(name, names)}; it has {', '.join(names)}.")
     table = measurement.table(model, part, "embedding")
     rows = np.flatnonzero(table.present[target])
     if not len(rows):
@@ -360,7 +359,7 @@ def search(
         raise RunError(
             f"'{by}' and '{target}' share no space in which to be compared: name others by --by and --target."
         )
-    scores, places = nearest(query_1D, table.features[target][rows], count)
+    scores, places = nearest_neighbors(query_1D, table.features[target][rows], count)
     return [(table.ids[rows[place]], float(score)) for place, score in zip(places[0], scores[0], strict=True)]
 
 

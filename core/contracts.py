@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sensorium.types import Batch, Features, Needs, Outcome, Record, Scale, View
+from sensorium.types import Batch, Features, Needs, Outcome, Record, TrainingSize, View
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,7 +29,7 @@ class Modality(ABC):
     `state`, which the run stores and every later use of the run restores.
     """
 
-    files: ClassVar[bool] = False
+    reads_files: ClassVar[bool] = False
     """True when a string among the raw values names a file, relative to the source's `root`."""
 
     @abstractmethod
@@ -50,7 +50,7 @@ class Modality(ABC):
         """Learn what decoding needs from the raw values of the train part; by default, nothing."""
 
     @property
-    def fitted(self) -> bool:
+    def is_fitted(self) -> bool:
         """Whether `decode` can be called; False asks the trainer to call `fit` first."""
         return True
 
@@ -69,7 +69,7 @@ class Modality(ABC):
         raise NotImplementedError(f"{type(self).__name__} draws no previews.")
 
     @property
-    def draws(self) -> bool:
+    def has_preview(self) -> bool:
         """Whether the modality has previews: both `preview` and `examples`."""
         return type(self).preview is not Modality.preview and type(self).examples is not Modality.examples
 
@@ -77,8 +77,8 @@ class Modality(ABC):
         """Take a batch, on any device, apart into examples that `preview` can draw."""
         raise NotImplementedError(f"{type(self).__name__} takes no batch apart.")
 
-    def handmade(self, batch: Batch) -> np.ndarray | None:
-        """Return hand-made features float32 (B, D) of a batch, the baseline of every table; None when it has none."""
+    def baseline_features(self, batch: Batch) -> np.ndarray | None:
+        """Return baseline features float32 (B, D) of a batch, the baseline of every table; None when it has none."""
         return None
 
 
@@ -87,7 +87,7 @@ class ViewGenerator(ABC):
 
     views: int = 1
     """How many views it returns."""
-    wrong: int = 0
+    negative_views: int = 0
     """How many further views it returns after those, each marked `wrong`: negatives of their own records."""
     target: str | None = None
     """The name of the target that its views carry, when they carry one."""
@@ -115,7 +115,7 @@ class ViewGenerator(ABC):
         return example
 
 
-def carries(generator: ViewGenerator | type[ViewGenerator], target: str) -> bool:
+def has_target(generator: ViewGenerator | type[ViewGenerator], target: str) -> bool:
     """Return whether the views of a generator, or of a class of them, carry the target that an objective names."""
     return generator.target == target or (target == "class" and generator.classes is not None)
 
@@ -215,18 +215,18 @@ class Encode(ABC):
 
     @abstractmethod
     def __call__(self, views: Sequence[View]) -> list[Features]:
-        """Return the features of each view; neighbours of one modality and shape run as one batch."""
+        """Return the features of each view; neighbors of one modality and shape run as one batch."""
 
     @abstractmethod
-    def tokens(self, view: View) -> Tokens:
+    def tokenize(self, view: View) -> Tokens:
         """Return the tokens of a view, before encoding (token encoders only)."""
 
     @abstractmethod
-    def kept(self, view: View, tokens: Tokens, keep: Tensor | None = None) -> Features:
+    def encode_tokens(self, view: View, tokens: Tokens, keep: Tensor | None = None) -> Features:
         """Encode tokens of a view, or the subset `keep` (B, K) of them (token encoders only)."""
 
     @abstractmethod
-    def targets(self, view: View) -> Tensor:
+    def token_targets(self, view: View) -> Tensor:
         """Return the reconstruction targets of a view's tokens: (B, T, P) or class ids (B, T)."""
 
     @abstractmethod
@@ -241,7 +241,7 @@ class Objective(nn.Module, ABC):
     """
 
     needs: ClassVar[Needs] = Needs()
-    auto: ClassVar[Mapping[str, Callable[[Scale], Any]]] = {}
+    auto: ClassVar[Mapping[str, Callable[[TrainingSize], Any]]] = {}
     """Option name -> what it is at a scale of training, when a recipe leaves it out or says `auto`."""
 
     @abstractmethod

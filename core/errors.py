@@ -56,7 +56,7 @@ class BadSample(Exception):
     """One raw value that a modality cannot decode; the record is counted, named in the log and skipped."""
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
+def did_you_mean(word: str, words: Iterable[str]) -> str:
     """Return ", did you mean 'x'?" for the closest of `words`, or an empty string when none is close."""
     found = get_close_matches(word, list(words), n=1, cutoff=0.5)
     return f", did you mean '{found[0]}'?" if found else ""

@@ -25,7 +25,7 @@ from sensorium.evaluation.contact_sheet import Found, contact_sheet
 from sensorium.evaluation.measurement import QUERIES, SHOWN, Measurement
 from sensorium.evaluation.similarity import HELD, similarities, unit_rows
 from sensorium.runs.atomic import write_atomically
-from sensorium.seeding import generator, seed_of, share_of
+from sensorium.seeding import generator, seed_of, uniform_of
 
 IDENTICAL = 1e-4
 """Embeddings of length one that are no further apart are of one value: what rounding alone can part."""
@@ -89,7 +89,7 @@ class Mined:
 
     def examples(self, count: int) -> list[tuple[str, list[int]]]:
         """Return a few queries, the same at every call, each with the positions of its negatives, hardest first."""
-        chosen = sorted(set(self.queries), key=lambda name: share_of("mined", name))[:count]
+        chosen = sorted(set(self.queries), key=lambda name: uniform_of("mined", name))[:count]
         return [(query, [i for i, name in enumerate(self.queries) if name == query]) for query in chosen]
 
     def write(self, path: Path) -> None:
@@ -252,7 +252,7 @@ def _classes(x_ND: Tensor, values: Sequence[Hashable] | None) -> np.ndarray:
 def _twins(x_ND: Tensor) -> list[np.ndarray]:
     """Return pairs of rows (P, 2) no further apart than `IDENTICAL`, enough of them to connect all that are.
 
-    Rows are sorted along one random line, on which twins are neighbours; three further lines part most others before
+    Rows are sorted along one random line, on which twins are neighbors; three further lines part most others before
     the rows themselves are compared.
     """
     lines_N4 = x_ND.double() @ torch.randn(x_ND.shape[1], 4, generator=generator("twins")).double().to(x_ND.device)
@@ -338,7 +338,7 @@ def draw_mined(mined: Mined, table: FeatureTable, measurement: Measurement) -> I
     query, target = mined.about["query"], mined.about["target"]
     towers = measurement.plan.modalities
     examples = mined.examples(QUERIES)
-    if not (examples and towers[query].draws and towers[target].draws):
+    if not (examples and towers[query].has_preview and towers[target].has_preview):
         return None
     partners = set() if query == target else {table.ids[row] for row in np.flatnonzero(table.present[target])}
     rows = []

@@ -19,7 +19,7 @@ def seed_of(*names: object) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
-def share_of(*names: object) -> float:
+def uniform_of(*names: object) -> float:
     """Return a number in [0, 1) that depends on every one of `names`."""
     return seed_of(*names) / 2.0**63
 

@@ -113,7 +113,7 @@ class RecordBatch:
         ids: the B record ids, in order.
         batches: modality name to a batch of the records that have it, in record order.
         present: modality name to a bool mask (B,): which records have it.
-        keys: what records are recognised by, int64 (B,) by name (see `keys_of`).
+        keys: what records are recognized by, int64 (B,) by name (see `record_keys`).
     """
 
     ids: list[str]
@@ -143,8 +143,8 @@ class RecordBatch:
         )
 
 
-def keys_of(records: Sequence[Record]) -> dict[str, Tensor]:
-    """Return what objectives recognise records by: int64 (B,) by name, the same in every process and every epoch.
+def record_keys(records: Sequence[Record]) -> dict[str, Tensor]:
+    """Return what objectives recognize records by: int64 (B,) by name, the same in every process and every epoch.
 
     "record" is the record's own; "group" is the same for records of one group; "label:NAME" for records of one label.
     Keys are 63-bit hashes, never negative. A record without the group or the label has its own key there.
@@ -178,8 +178,8 @@ class View:
         info: further tensors with rows along the first axis (positions, masks), by name.
         modality: name of the modality; the learner fills it in.
         present: bool (B,): which records of the record batch the rows stand for; the learner fills it in.
-        keys: what the rows' records are recognised by (see `keys_of`); the learner fills it in.
-        wrong: the rows are changed so that they no longer belong to their records, or are other records': negatives.
+        keys: what the rows' records are recognized by (see `record_keys`); the learner fills it in.
+        is_negative: the rows are negatives of their own records: corrupted, or other records' values.
     """
 
     batch: Batch
@@ -188,7 +188,7 @@ class View:
     modality: str = ""
     present: Tensor | None = None
     keys: dict[str, Tensor] = field(default_factory=dict)
-    wrong: bool = False
+    is_negative: bool = False
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -208,7 +208,7 @@ class Features:
     tokens: Tensor | None = None
     mask: Tensor | None = None
 
-    def shown(self, objective: str) -> Tensor:
+    def require_tokens(self, objective: str) -> Tensor:
         """Return the tokens (B, T, D), of which an objective takes those of any encoder that returns some.
 
         Raises:
@@ -258,7 +258,7 @@ class Needs:
         tokens: its encoders must be token encoders.
         target: the name of the target that its views must carry; "class" for any that is one class for each record
             or each token; None for none.
-        wrong: it can use views that are wrong on purpose, as negatives.
+        negative_views: it can use views marked `is_negative`.
         info: the entry of `View.info` that it makes use of where views have it; None for none.
     """
 
@@ -267,12 +267,12 @@ class Needs:
     modalities: Literal["one", "many"] = "one"
     tokens: bool = False
     target: str | None = None
-    wrong: bool = False
+    negative_views: bool = False
     info: str | None = None
 
 
 @dataclass(frozen=True)
-class Scale:
+class TrainingSize:
     """How large a training is; what `auto` values of a recipe hang on.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sensorium.errors import RecipeError, nearest
+from sensorium.errors import RecipeError, did_you_mean
 
 LOCAL = "local-dir:"
 """What stands before the path of a folder that holds a configuration and weights."""
@@ -33,7 +33,7 @@ def configuration(model: str) -> dict[str, Any]:
     config = open_clip.get_model_config(model)
     if config is None:
         raise RecipeError(
-            f"open_clip knows no architecture '{model}'{nearest(model, open_clip.list_models())}; "
+            f"open_clip knows no architecture '{model}'{did_you_mean(model, open_clip.list_models())}; "
             "`open_clip.list_models()` names them all."
         )
     return deepcopy(config)

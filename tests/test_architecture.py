@@ -210,8 +210,8 @@ def test_every_built_in_plugin_is_loaded():
 
 @pytest.mark.parametrize("spec", builtin_specs(), ids=lambda s: f"{s.kind}-{s.modality or 'every'}-{s.name}")
 def test_every_option_of_a_built_in_is_typed_and_documented(spec):
-    if spec.missing():
-        pytest.skip(f"needs {', '.join(spec.missing())}")
+    if spec.missing_packages():
+        pytest.skip(f"needs {', '.join(spec.missing_packages())}")
     options = options_of(spec.load(), skip=int(spec.kind in ("encoders", "views")))
     assert [option.name for option in options if not option.help] == []
     assert [option.name for option in options if option.type == "Any"] == []

@@ -58,7 +58,7 @@ class VectorModality(Modality):
         return VectorBatch(torch.from_numpy(np.stack(examples)))
 
     @property
-    def fitted(self):
+    def is_fitted(self):
         return self.mean is not None
 
     def fit(self, raws):
@@ -76,7 +76,7 @@ class VectorModality(Modality):
     def examples(self, batch):
         return list(batch.values.cpu().numpy())
 
-    def handmade(self, batch):
+    def baseline_features(self, batch):
         return batch.values.cpu().numpy()
 
 
@@ -162,9 +162,9 @@ def extensions():
 def vectors(count=96, width=8, seed=0, missing=0.0, endless=()):
     """Pairs of vectors, the second a fixed rotation of the first, in four classes; `endless` ones are infinite."""
     rng = np.random.default_rng(seed)
-    centres = 2 * rng.standard_normal((4, width))
+    centers = 2 * rng.standard_normal((4, width))
     classes = rng.integers(0, 4, count)
-    a = centres[classes] + rng.standard_normal((count, width))
+    a = centers[classes] + rng.standard_normal((count, width))
     b = a @ np.linalg.qr(rng.standard_normal((width, width)))[0]
 
     def written(row):

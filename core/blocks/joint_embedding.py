@@ -14,7 +14,7 @@ from sensorium.errors import SensoriumError
 from sensorium.types import View
 
 
-class JointSpace(nn.ModuleDict):
+class JointEmbedding(nn.ModuleDict):
     """A linear map for each modality into the one space where records of several modalities are compared.
 
     A map between spaces of one width starts as the identity, so that towers which already agree still do.
@@ -33,7 +33,7 @@ class JointSpace(nn.ModuleDict):
         super().__init__(maps)
         self._widths = {name: encoder.dim for name, encoder in encoders.items()}
 
-    def place(self, views: Mapping[str, list[View]], encode: Encode, edges: Sequence[tuple[str, str]]) -> Placed:
+    def place(self, views: Mapping[str, list[View]], encode: Encode, edges: Sequence[tuple[str, str]]) -> JointBatch:
         """Return the rows of every modality in the space.
 
         A modality is encoded once however many edges it has, and not at all when none of them has a pair here. Other
@@ -41,11 +41,13 @@ class JointSpace(nn.ModuleDict):
         """
         live = {name for edge in edges if all(views[end] for end in edge) for name in edge}
         there = [view for name in self if name in live for view in views[name]]
-        placed = Placed(self, {}, {}, {})
+        placed = JointBatch(self, {}, {}, {})
         for view, features in zip(there, encode(there), strict=True):
             name, rows_ND = view.modality, self[view.modality](features.pooled)
-            if view.wrong:
-                placed.wrong[name] = torch.cat([placed.wrong[name], rows_ND]) if name in placed.wrong else rows_ND
+            if view.is_negative:
+                placed.negatives[name] = (
+                    torch.cat([placed.negatives[name], rows_ND]) if name in placed.negatives else rows_ND
+                )
             else:
                 placed.views[name], placed.rows[name], placed.pooled[name] = view, rows_ND, features.pooled.detach()
         return placed
@@ -63,7 +65,7 @@ class Pair(NamedTuple):
     Args:
         x: float (N, D), rows of the one in the joint space.
         y: float (N, D), rows of the other.
-        keys: what the records are recognised by, int64 (N,) by name.
+        keys: what the records are recognized by, int64 (N,) by name.
         pooled: features (N, G) of both modalities, as their encoders give them, detached, by modality.
     """
 
@@ -74,7 +76,7 @@ class Pair(NamedTuple):
 
 
 @dataclass
-class Placed:
+class JointBatch:
     """A batch in the joint space. A modality that no edge needs here has no rows, which other ranks may wait for.
 
     Args:
@@ -82,14 +84,14 @@ class Placed:
         views: modality name -> its view.
         rows: modality name -> its rows (B, D).
         pooled: modality name -> features (B, G), detached.
-        wrong: modality name -> rows of its wrong views.
+        negatives: modality name -> rows of its views that are negatives.
     """
 
-    space: JointSpace
+    space: JointEmbedding
     views: dict[str, View]
     rows: dict[str, Tensor]
     pooled: dict[str, Tensor]
-    wrong: dict[str, Tensor] = field(default_factory=dict)
+    negatives: dict[str, Tensor] = field(default_factory=dict)
 
     def paired(self, name: str, edges: Sequence[tuple[str, str]]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the rows of one modality that have a partner on one of the edges, and their records' keys."""
@@ -119,7 +121,7 @@ class Placed:
         return {"record": none_0, "group": none_0}
 
 
-def the_two(encoders: Mapping[str, Encoder], objective: str) -> tuple[str, str]:
+def exactly_two(encoders: Mapping[str, Encoder], objective: str) -> tuple[str, str]:
     """Return the names of the two modalities that an objective aligns.
 
     Raises:

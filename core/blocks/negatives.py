@@ -1,7 +1,7 @@
 """What contrastive objectives share about negatives: which there are, which do not count, how they weigh, and when.
 
-An objective takes `Negatives` as an option, holds a `NegativePool`, and hands what the pool says to a loss. Each kind
-adds to the others, so that every contrastive objective has all of them in any combination.
+An objective takes `NegativeOptions` as an option, holds a `NegativePool`, and hands what the pool says to a loss.
+Each kind adds to the others, so that every contrastive objective has all of them in any combination.
 
 Letters: B records, N rows of any kind, D width.
 """
@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sensorium.errors import RecipeError
-from sensorium.losses import NOBODY, Guide, Mixed, Rows, mix
+from sensorium.losses import NO_ID, Guide, Mixed, Rows, mix
 from sensorium.parallel import collectives
 
 
 @dataclass(frozen=True)
-class Negatives:
+class NegativeOptions:
     """Which negatives a contrastive objective has, which do not count, and how they weigh.
 
     Args:
@@ -59,7 +59,7 @@ class Negatives:
             raise RecipeError("In negatives, ramp must be two shares of the training, 0 to 1, the smaller first.")
 
 
-class Memory(nn.Module):
+class FeatureQueue(nn.Module):
     """A first-in-first-out queue of unit rows, the same on every rank; it begins with random directions.
 
     Args:
@@ -74,7 +74,7 @@ class Memory(nn.Module):
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
         self.register_buffer("rows", F.normalize(torch.randn(size, dim), dim=1))
-        self.register_buffer("ids", torch.full((size,), NOBODY))
+        self.register_buffer("ids", torch.full((size,), NO_ID))
         self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))
 
     @property
@@ -91,7 +91,7 @@ class Memory(nn.Module):
             ids_B: int64, the record of each; None when nobody will ask.
         """
         new_MD, _ = collectives.gather(F.normalize(rows_BD.detach().to(self.rows.dtype), dim=1))
-        ids_B = self.ids.new_full((len(rows_BD),), NOBODY) if ids_B is None else ids_B
+        ids_B = self.ids.new_full((len(rows_BD),), NO_ID) if ids_B is None else ids_B
         ids_M, _ = collectives.gather(ids_B)
         dropped = max(len(new_MD) - len(self.rows), 0)
         places_M = (self.pushed + torch.arange(dropped, len(new_MD), device=self.rows.device)) % len(self.rows)
@@ -116,10 +116,10 @@ class NegativePool(nn.Module):
 
     strength: Tensor
 
-    def __init__(self, asked: Negatives | None, names: Iterable[str], dim: int, waits: bool = True) -> None:
+    def __init__(self, asked: NegativeOptions | None, names: Iterable[str], dim: int, waits: bool = True) -> None:
         super().__init__()
         self._waits = waits
-        self.asked = asked or Negatives()
+        self.asked = asked or NegativeOptions()
         if self.asked.mixed and not self.asked.memory:
             raise RecipeError("In negatives, mixed needs rows to mix: set memory, to some thousands.")
         names = list(names)
@@ -128,7 +128,7 @@ class NegativePool(nn.Module):
                 f"In negatives, the guide '{self.asked.guide}' is none of the modalities {', '.join(names)}."
             )
         kept = names if self.asked.memory else ()
-        self.memories = nn.ModuleDict({name: Memory(self.asked.memory, dim) for name in kept})
+        self.memories = nn.ModuleDict({name: FeatureQueue(self.asked.memory, dim) for name in kept})
         self.register_buffer("strength", torch.tensor(float(self.asked.ramp[1] == 0)))
 
     def weights(self) -> dict[str, float]:
@@ -158,7 +158,7 @@ class NegativePool(nn.Module):
         negatives: list[Rows | Mixed] = [] if wrong_MD is None else [Rows(wrong_MD, shared=False)]
         if name not in self.memories or ids_N is None or (self._waits and not self._now):
             return negatives
-        memory: Memory = self.memories[name]  # type: ignore[assignment]
+        memory: FeatureQueue = self.memories[name]  # type: ignore[assignment]
         kept = Rows(memory.rows, memory.ids)
         negatives.append(kept)
         if mixed := round(self.asked.mixed * self._now):
@@ -169,7 +169,7 @@ class NegativePool(nn.Module):
     def push(self, name: str, rows_BD: Tensor, keys_B: Mapping[str, Tensor]) -> None:
         """Keep a modality's rows of this step for those to come."""
         if name in self.memories:
-            memory: Memory = self.memories[name]  # type: ignore[assignment]
+            memory: FeatureQueue = self.memories[name]  # type: ignore[assignment]
             memory.push(rows_BD, keys_B[self.asked.same])
 
     def logs(self) -> dict[str, Tensor]:

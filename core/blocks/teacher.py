@@ -46,6 +46,6 @@ class Teacher(nn.Module):
         torch._foreach_lerp_([mine for mine, _ in pairs], [theirs.detach() for _, theirs in pairs], 1 - momentum)
 
 
-def cosine_ramp(start: float, end: float, progress: float) -> float:
+def cosine_schedule(start: float, end: float, progress: float) -> float:
     """Return the value at `progress` (0 to 1) of a half cosine from `start` to `end`."""
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * progress))

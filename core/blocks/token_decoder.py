@@ -12,7 +12,7 @@ from sensorium.errors import RecipeError
 from sensorium.types import Features
 
 
-def places_of(chosen_BT: Tensor, spare_BT: Tensor) -> tuple[Tensor, Tensor]:
+def token_indices(chosen_BT: Tensor, spare_BT: Tensor) -> tuple[Tensor, Tensor]:
     """Return the places of the chosen tokens of each row, rows that choose fewer filled up with spare tokens.
 
     Args:
@@ -31,12 +31,12 @@ def places_of(chosen_BT: Tensor, spare_BT: Tensor) -> tuple[Tensor, Tensor]:
     return places_BK, chosen_BT.gather(1, places_BK)
 
 
-def at_places(x: Tensor, places_BK: Tensor) -> Tensor:
+def take_tokens(x: Tensor, places_BK: Tensor) -> Tensor:
     """Return what stands at these places of each row: (B, K, D) of x (B, T, D), or (B, K) of x (B, T)."""
     return torch.take_along_dim(x, places_BK if x.ndim == 2 else places_BK[..., None], dim=1)
 
 
-class Decoder(nn.Module):
+class TokenDecoder(nn.Module):
     """A narrow transformer that guesses absent tokens from encoded ones: MAE's decoder, I-JEPA's predictor.
 
     The wanted tokens, a learned mask token each, stand behind the encoded ones; all of them see all. Where a token
@@ -81,8 +81,8 @@ class Decoder(nn.Module):
         """
         b, k = shown_BK.shape
         positions_BTW = self.place(positions).expand(b, -1, -1)
-        known_BKW = self.enter(shown.tokens) + at_places(positions_BTW, shown_BK)
-        asked_BMW = self.mask_token + at_places(positions_BTW, wanted_BM)
+        known_BKW = self.enter(shown.tokens) + take_tokens(positions_BTW, shown_BK)
+        asked_BMW = self.mask_token + take_tokens(positions_BTW, wanted_BM)
         mask_BK = torch.ones_like(shown_BK, dtype=torch.bool) if shown.mask is None else shown.mask
         unseen_BN = ~torch.cat([mask_BK, mask_BM], dim=1)
         x_BNW = torch.cat([known_BKW, asked_BMW], dim=1)

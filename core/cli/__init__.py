@@ -10,7 +10,7 @@ from sensorium import hookimpl
 def sensorium_register_commands(register):
     """Register the commands."""
     register("train", "sensorium.cli.train:train", summary="Train what a recipe describes.")
-    register("evaluate", "sensorium.cli.evaluate:evaluate", summary="Measure a run on labelled or paired records.")
+    register("evaluate", "sensorium.cli.evaluate:evaluate", summary="Measure a run on labeled or paired records.")
     register("matrix", "sensorium.cli.matrix:matrix", summary="Try every objective on every kind of data.")
     register("finetune", "sensorium.cli.finetune:finetune", summary="Train a run's encoder and a head on labels.")
     register("embed", "sensorium.cli.embed:embed", summary="Write the features of records to a file.")

@@ -22,7 +22,7 @@ def evaluate(
     checkpoint: Annotated[str, typer.Option(help="final, best, last, or a step number.")] = "final",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure a run on its test part: chance, hand-made features, untrained and trained side by side.
+    """Measure a run on its test part: chance, baseline features, untrained and trained side by side.
 
     Several runs of one recipe with different seeds give means and deviations.
     """

@@ -10,7 +10,7 @@ import typer
 from rich import print as print_rich
 
 
-class Start(StrEnum):
+class Initialization(StrEnum):
     """Where the encoder starts from."""
 
     both = "both"
@@ -24,7 +24,9 @@ def finetune(
         list[str] | None,
         typer.Argument(help="key.sub=value, applied to the run's recipe, such as finetune.labels=[class]."),
     ] = None,
-    start: Annotated[Start, typer.Option("--from", help="The run's encoder, its first weights, or both.")] = Start.both,
+    start: Annotated[
+        Initialization, typer.Option("--from", help="The run's encoder, its first weights, or both.")
+    ] = Initialization.both,
     run_dir: Annotated[
         str | None, typer.Option(help="The folder to write; default finetune-DATE-TIME in the run folder.")
     ] = None,

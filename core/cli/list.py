@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sensorium.errors import PluginError, nearest
+from sensorium.errors import PluginError, did_you_mean
 from sensorium.registration.discovery import load_extensions
 from sensorium.registration.registry import KINDS, Registry, Spec
 
@@ -24,7 +24,7 @@ def list_kind(
 ) -> None:
     """List what is registered, by which plugin, with requirements; with a NAME, show its options."""
     if kind not in KINDS:
-        suggestion = nearest(kind, KINDS)
+        suggestion = did_you_mean(kind, KINDS)
         raise PluginError(
             f"Nothing of kind '{kind}' can be listed{suggestion or ';'} {'T' if suggestion else 't'}here are: "
             f"{', '.join(KINDS)}."
@@ -46,7 +46,7 @@ def _show_all(kind: str, registry: Registry, modality: str | None, as_json: bool
     of_modality = kind in ("encoders", "views")
     table = Table("name", *["modality"] * of_modality, "plugin", "summary", "requires", box=None, header_style="bold")
     for spec in specs:
-        absent = spec.missing()
+        absent = spec.missing_packages()
         needs = ", ".join(f"[red]{r} (missing)[/]" if r in absent else r for r in spec.requires)
         belongs = [spec.modality or "every"] * of_modality
         table.add_row(spec.name, *belongs, spec.plugin, escape(spec.summary), needs)

@@ -66,9 +66,9 @@ def check(
     for row in check_plugin(name):
         rows.append(row)
         if not as_json:
-            colour = {"passed": "green", "failed": "red", "skipped": "yellow"}[row.status]
+            color = {"passed": "green", "failed": "red", "skipped": "yellow"}[row.status]
             reason = f": {escape(row.reason)}" if row.reason else ""
-            console.print(f"[{colour}]{row.status:7}[/] {row.seconds:6.2f} s  {escape(row.name)}{reason}")
+            console.print(f"[{color}]{row.status:7}[/] {row.seconds:6.2f} s  {escape(row.name)}{reason}")
     failed = sum(row.status == "failed" for row in rows)
     if as_json:
         typer.echo(json.dumps([vars(row) for row in rows], indent=2))

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from sensorium.registration.discovery import Plugin, fabric_callbacks, load_extensions
 
-_COLOURS = {"loaded": "green", "blocked": "dim", "failed": "red", "conflict": "red", "incompatible": "red"}
+_COLORS = {"loaded": "green", "blocked": "dim", "failed": "red", "conflict": "red", "incompatible": "red"}
 
 
 def plugins(
@@ -31,7 +31,7 @@ def plugins(
     table = Table("plugin", "state", "distribution", "version", "registers", box=None, header_style="bold")
     table.add_column("ms", justify="right")
     for plugin in found:
-        state = f"[{_COLOURS[plugin.state]}]{plugin.state}[/]"
+        state = f"[{_COLORS[plugin.state]}]{plugin.state}[/]"
         said = escape(_registers(plugin) or plugin.reason)
         milliseconds = f"{plugin.seconds * 1000:.0f}"
         table.add_row(plugin.name, state, plugin.distribution, plugin.version, said, milliseconds)

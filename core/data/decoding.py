@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from sensorium.contracts import Modality, Source, ViewGenerator
-from sensorium.errors import BadSample, DataError, PluginError, SensoriumError, nearest
+from sensorium.errors import BadSample, DataError, PluginError, SensoriumError, did_you_mean
 from sensorium.seeding import generator
-from sensorium.types import Batch, Record, RecordBatch, keys_of
+from sensorium.types import Batch, Record, RecordBatch, record_keys
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Decoded:
         return self if self.records is None else Decoded(self.records.pin_memory(), self.kept, self.bad)
 
 
-class Decoder(torch.utils.data.Dataset):
+class RecordDecoder(torch.utils.data.Dataset):
     """Decodes the records of a source for some modalities; pure, so that any worker gives the same batch.
 
     Args:
@@ -64,7 +64,7 @@ class Decoder(torch.utils.data.Dataset):
             if wanted not in source.fields:
                 raise DataError(
                     f"The modality '{name}' reads the field '{wanted}', which the source does not have"
-                    f"{nearest(wanted, source.fields)}; its fields are: {', '.join(source.fields)}."
+                    f"{did_you_mean(wanted, source.fields)}; its fields are: {', '.join(source.fields)}."
                 )
         self.source, self.fields, self.modalities = source, dict(fields), {n: modalities[n] for n in fields}
         self.stages = {name: views for name, views in (stages or {}).items() if overrides_stage(views)}
@@ -111,7 +111,7 @@ class Decoder(torch.utils.data.Dataset):
             ids = [record.id for record in records]
             present = {name: torch.tensor([name in row for row in rows]) for name in self.fields}
             batches = {name: self._collate(name, ids, rows) for name, mask_B in present.items() if bool(mask_B.any())}
-            made.records = RecordBatch(ids, batches, present, keys_of(records))
+            made.records = RecordBatch(ids, batches, present, record_keys(records))
         return made
 
     def _examples(self, epoch: int, position: int) -> tuple[Record, dict[str, Any]]:
@@ -156,7 +156,7 @@ class Decoder(torch.utils.data.Dataset):
 def raw_value(record: Record, field: str, modality: Modality, source: Source) -> Any:
     """Return what a modality decodes of a record, or None; the name of a file starts from the source's root."""
     raw = record.values.get(field)
-    return os.path.join(source.root, raw) if modality.files and isinstance(raw, str) else raw
+    return os.path.join(source.root, raw) if modality.reads_files and isinstance(raw, str) else raw
 
 
 def overrides_stage(views: ViewGenerator) -> bool:

@@ -17,10 +17,10 @@ from torch.utils.data import DataLoader
 
 from sensorium.contracts import Modality, Source, ViewGenerator
 from sensorium.data.cache import Cache
-from sensorium.data.decoding import Decoded, Decoder, overrides_stage
-from sensorium.data.neighbor_batches import neighbours_of
+from sensorium.data.decoding import Decoded, RecordDecoder, overrides_stage
+from sensorium.data.neighbor_batches import neighbors_of
 from sensorium.data.order import EpochOrder
-from sensorium.data.unreadable import BadRecords
+from sensorium.data.unreadable import UnreadableRecords
 from sensorium.errors import DataError
 from sensorium.seeding import generator
 from sensorium.types import RecordBatch
@@ -49,7 +49,7 @@ class Loader:
         accumulate: micro-batches in a step.
         stages: modality name -> view generator; one that overrides `stage` changes examples before collation.
         require: whether a record needs "all" modalities or "any" of them to be used.
-        neighbours: a file of mined pairs; what is paired there comes in one batch (see `neighbours_of`).
+        neighbors: a file of mined pairs; what is paired there comes in one batch (see `neighbors_of`).
 
     Raises:
         DataError: when the source lacks a field, no record has what is needed, a batch is larger than the data or
@@ -65,7 +65,7 @@ class Loader:
         *,
         seed: int,
         batch: int,
-        bad: BadRecords,
+        bad: UnreadableRecords,
         workers: int | Literal["auto"] = "auto",
         cache: Literal["off", "ram", "device"] = "off",
         device: torch.device | str = "cpu",
@@ -74,7 +74,7 @@ class Loader:
         accumulate: int = 1,
         stages: Mapping[str, ViewGenerator] | None = None,
         require: Literal["all", "any"] = "any",
-        neighbours: str | None = None,
+        neighbors: str | None = None,
     ) -> None:
         if cache != "off":
             for name, views in (stages or {}).items():
@@ -88,10 +88,10 @@ class Loader:
                 f"data.batch is {batch}, fewer than one record for each of {world} ranks times {accumulate} "
                 "micro-batches; raise data.batch or lower the accumulation."
             )
-        self._decoder = Decoder(source, fields, modalities, stages, seed, every=require == "all")
+        self._decoder = RecordDecoder(source, fields, modalities, stages, seed, every=require == "all")
         self._positions = self._decoder.usable(np.asarray(positions, dtype=np.int64))
-        ids = [source.key(int(position)).id for position in self._positions] if neighbours else []
-        near = neighbours_of(neighbours, ids) if neighbours else None
+        ids = [source.key(int(position)).id for position in self._positions] if neighbors else []
+        near = neighbors_of(neighbors, ids) if neighbors else None
         self.order = EpochOrder(len(self._positions), batch, seed, near)
         self.bad = bad
         self._workers, self._device = worker_count(workers), torch.device(device)
@@ -163,7 +163,7 @@ def iterate(
     modalities: Mapping[str, Modality],
     *,
     batch: int,
-    bad: BadRecords,
+    bad: UnreadableRecords,
     workers: int | Literal["auto"] = "auto",
     require: Literal["all", "any"] = "any",
 ) -> Iterator[RecordBatch]:
@@ -171,7 +171,7 @@ def iterate(
 
     Args and errors are those of `Loader`.
     """
-    decoder = Decoder(source, fields, modalities, every=require == "all")
+    decoder = RecordDecoder(source, fields, modalities, every=require == "all")
     positions = decoder.usable(np.asarray(positions, dtype=np.int64))
     work = ((0, positions[at : at + batch]) for at in range(0, len(positions), batch))
     for made in _decoded(decoder, work, worker_count(workers), bad):
@@ -188,10 +188,10 @@ def worker_count(workers: int | Literal["auto"]) -> int:
 
 
 def _decoded(
-    decoder: Decoder,
+    decoder: RecordDecoder,
     work: Iterable[tuple[int, np.ndarray]],
     workers: int,
-    bad: BadRecords,
+    bad: UnreadableRecords,
     pin: bool = False,
 ) -> Iterator[Decoded]:
     """Yield what became of each piece of work, in order; count the bad records and raise what failed.

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from sensorium.errors import DataError
 
 
-def neighbours_of(path: str | Path, ids: Sequence[str]) -> list[np.ndarray]:
-    """Return for each record the places of its neighbours among `ids`, nearest first: int64 (K_i,).
+def neighbors_of(path: str | Path, ids: Sequence[str]) -> list[np.ndarray]:
+    """Return for each record the places of its neighbors among `ids`, nearest first: int64 (K_i,).
 
     Args:
         path: a Parquet file with the columns `query` and `negative`, record ids, as `sensorium mine` writes it; the
@@ -27,7 +27,7 @@ def neighbours_of(path: str | Path, ids: Sequence[str]) -> list[np.ndarray]:
         table = pq.read_table(Path(path).expanduser(), columns=["query", "negative"])
         queries, negatives = table["query"].to_pylist(), table["negative"].to_pylist()
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
-        raise DataError(f"'{path}' holds no neighbours ({error}): `sensorium mine` writes such a file.") from error
+        raise DataError(f"'{path}' holds no neighbors ({error}): `sensorium mine` writes such a file.") from error
     places = {id: place for place, id in enumerate(ids)}
     found: list[list[int]] = [[] for _ in ids]
     for query, negative in zip(queries, negatives, strict=True):
@@ -38,20 +38,20 @@ def neighbours_of(path: str | Path, ids: Sequence[str]) -> list[np.ndarray]:
     return [np.array(row, dtype=np.int64) for row in found]
 
 
-def side_by_side(order_N: np.ndarray, neighbours: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the records of an order, each followed by those of its neighbours that have not come yet: int64 (N,).
+def side_by_side(order_N: np.ndarray, neighbors: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the records of an order, each followed by those of its neighbors that have not come yet: int64 (N,).
 
-    So cut into batches, neighbours meet. Groups stand in an order of chance, which `order_N` alone decides; a record
-    whose neighbours are all taken stands alone.
+    So cut into batches, neighbors meet. Groups stand in an order of chance, which `order_N` alone decides; a record
+    whose neighbors are all taken stands alone.
     """
     taken, made = np.zeros(len(order_N), dtype=bool), []
     for first in order_N:
         if taken[first]:
             continue
-        near = neighbours[first]
+        near = neighbors[first]
         group = [first, *near[~taken[near] & (near != first)]]
         taken[group] = True
         made.append(group)
-    # Who comes late is alone: spread the groups again, lest the last batches of every epoch be without neighbours.
+    # Who comes late is alone: spread the groups again, lest the last batches of every epoch be without neighbors.
     spread = np.argsort([order_N[group[0]] for group in made], kind="stable")
     return np.concatenate([made[i] for i in spread]).astype(np.int64)

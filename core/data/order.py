@@ -23,10 +23,10 @@ class EpochOrder:
         count: how many records there are.
         batch: how many of them one optimizer step sees, over all ranks.
         seed: of the permutations.
-        neighbours: for each record those that are to follow it in every epoch (see `side_by_side`).
+        neighbors: for each record those that are to follow it in every epoch (see `side_by_side`).
     """
 
-    def __init__(self, count: int, batch: int, seed: int, neighbours: Sequence[np.ndarray] | None = None) -> None:
+    def __init__(self, count: int, batch: int, seed: int, neighbors: Sequence[np.ndarray] | None = None) -> None:
         if batch < 1:
             raise DataError(f"data.batch is {batch}; it must be at least 1.")
         if batch > count:
@@ -34,14 +34,14 @@ class EpochOrder:
                 f"data.batch is {batch}, but there are only {count} records to train on; "
                 f"set data.batch to {count} or less."
             )
-        self.count, self.batch, self.seed, self._neighbours = count, batch, seed, neighbours
+        self.count, self.batch, self.seed, self._neighbors = count, batch, seed, neighbors
         self.steps_per_epoch = count // batch
         # Two epochs: the one at hand, and the next one while loader workers run ahead.
         self._permutation = lru_cache(maxsize=2)(self._permute)
 
     def _permute(self, epoch: int) -> np.ndarray:
         order_N = torch.randperm(self.count, generator=generator(self.seed, "order", epoch)).numpy()
-        return order_N if self._neighbours is None else side_by_side(order_N, self._neighbours)
+        return order_N if self._neighbors is None else side_by_side(order_N, self._neighbors)
 
     def epoch(self, step: int) -> int:
         """Return the epoch of a step."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from sensorium.errors import DataError, nearest
+from sensorium.errors import DataError, did_you_mean
 
 FORMATS = {
     ".csv": "csv",
@@ -58,7 +58,8 @@ class Reader:
         for column in wanted:
             if column not in there:
                 raise DataError(
-                    f"'{path}' has no column '{column}'{nearest(column, there)}; its columns are: {', '.join(there)}."
+                    f"'{path}' has no column '{column}'{did_you_mean(column, there)}; "
+                    f"its columns are: {', '.join(there)}."
                 )
             if there.count(column) > 1:
                 raise DataError(f"'{path}' has {there.count(column)} columns named '{column}'; rename all but one.")

@@ -8,7 +8,7 @@ import numpy as np
 
 from sensorium.contracts import Source
 from sensorium.errors import DataError, RecipeError
-from sensorium.seeding import share_of
+from sensorium.seeding import uniform_of
 from sensorium.types import Record
 
 PARTS = ("train", "val", "test")
@@ -60,7 +60,7 @@ def assign_parts(source: Source, shares: Mapping[str, float], seed: int) -> dict
     def part_of(key: Record) -> int:
         group = _group(key)
         part = known.get(group, "train")
-        drawn = _draw(share_of(seed, "split", group), cut) if part == "train" and any(cut.values()) else part
+        drawn = _draw(uniform_of(seed, "split", group), cut) if part == "train" and any(cut.values()) else part
         return PARTS.index(drawn)
 
     parts_N = np.fromiter((part_of(source.key(i)) for i in range(len(source))), np.int8, len(source))

@@ -11,7 +11,7 @@ from sensorium.errors import DataError
 log = logging.getLogger("sensorium")
 
 
-class BadRecords:
+class UnreadableRecords:
     """Counts the records that could not be decoded, each once.
 
     Args:

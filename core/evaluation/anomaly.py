@@ -13,7 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.labels import choose, labelled, missing
+from sensorium.evaluation.labels import choose, is_missing, labeled
 from sensorium.evaluation.scaling import Scaler
 
 
@@ -23,7 +23,7 @@ class Anomaly(Evaluator):
     A record is normal when its label is 0 (or False), or when it has none in the train part; any other label is an
     anomaly. The score is the mean distance to the nearest normal records of the train part's first four fifths; its
     last fifth sets the threshold, some deviations above the mean score there. Records are taken in their order, which
-    is that of time, and neighbours of one group that are anomalies are one event.
+    is that of time, and neighbors of one group that are anomalies are one event.
 
     "F1 adjusted" counts an event as found whole when any of its records is flagged (Xu et al. 2018), which flatters:
     random flags score high on long events. "F1 delay" counts it so when it is flagged within `delay` records of its
@@ -33,7 +33,7 @@ class Anomaly(Evaluator):
         label: label column; None takes the only one.
         modality: modality whose features are measured; None takes the only one.
         protocol: how parts are cut: given, or a mapping such as {name: kfold, folds: 10}.
-        neighbours: how many of the nearest normal records the score is a mean over.
+        neighbors: how many of the nearest normal records the score is a mean over.
         deviations: how far above the mean score of normal records the threshold lies.
         delay: records after an event's first within which it must be found.
     """
@@ -45,29 +45,29 @@ class Anomaly(Evaluator):
         label: str | None = None,
         modality: str | None = None,
         protocol: str | dict[str, Any] = "given",
-        neighbours: int = 3,
+        neighbors: int = 3,
         deviations: float = 4.0,
         delay: int = 7,
     ) -> None:
-        if neighbours < 1 or delay < 0:
-            raise SensoriumError("The evaluator 'anomaly' needs one neighbour and a delay of 0 at least.")
+        if neighbors < 1 or delay < 0:
+            raise SensoriumError("The evaluator 'anomaly' needs one neighbor and a delay of 0 at least.")
         self.label, self.modality, self.protocol = label, modality, protocol
-        self.neighbours, self.deviations, self.delay = neighbours, deviations, delay
+        self.neighbors, self.deviations, self.delay = neighbors, deviations, delay
 
     def fit(self, train: FeatureTable) -> None:
         """Remember normal records, and how far from them others are."""
         modality = choose("modality", self.modality, list(train.features))
         labels = [] if self.label is None and not train.labels else [choose("label", self.label, list(train.labels))]
         values = train.labels[labels[0]].tolist() if labels else [None] * len(train)
-        normal = [r for r, v in enumerate(values) if train.present[modality][r] and (missing(v) or _is_normal(v))]
+        normal = [r for r, v in enumerate(values) if train.present[modality][r] and (is_missing(v) or _is_normal(v))]
         x_ND = train.features[modality][normal]
         known = len(x_ND) * 4 // 5
-        if known < self.neighbours or known == len(x_ND):
+        if known < self.neighbors or known == len(x_ND):
             raise SensoriumError(
                 f"The train part has {len(x_ND)} normal records (label 0, or none), too few to say what is far."
             )
         self.scale = Scaler().fit(x_ND[:known])
-        self.index = NearestNeighbors(n_neighbors=self.neighbours).fit(self.scale.transform(x_ND[:known]))
+        self.index = NearestNeighbors(n_neighbors=self.neighbors).fit(self.scale.transform(x_ND[:known]))
         held_N = self.scores(x_ND[known:])
         self.threshold = float(held_N.mean() + self.deviations * held_N.std())
 
@@ -88,7 +88,7 @@ class Anomaly(Evaluator):
         return {"average precision": float(self._read(test)[0].mean())}
 
     def _read(self, test: FeatureTable) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        part = labelled(test, self.label, self.modality)
+        part = labeled(test, self.label, self.modality)
         truth_N = np.array([not _is_normal(value) for value in part.values])
         if truth_N.all() or not truth_N.any():
             raise SensoriumError("The test part needs normal records (label 0) and anomalies to tell apart.")
@@ -100,7 +100,7 @@ def _is_normal(value: Any) -> bool:
 
 
 def events(truth_N: np.ndarray, groups: list[str]) -> list[slice]:
-    """Return the runs of neighbouring anomalies of one group."""
+    """Return the runs of neighboring anomalies of one group."""
     found, start = [], None
     for row in range(len(truth_N) + 1):
         goes_on = row < len(truth_N) and truth_N[row]

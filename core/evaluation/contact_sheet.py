@@ -82,7 +82,7 @@ def _cell(
     x: int,
     y: int,
     caption: str,
-    colour: tuple[int, int, int],
+    color: tuple[int, int, int],
     font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
 ) -> None:
     """Paste a picture, its proportions kept, into the middle of a cell, and its caption below."""
@@ -92,7 +92,7 @@ def _cell(
     method = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS
     ImageDraw.Draw(sheet).rectangle((x - 1, y - 1, x + CELL, y + CELL), (246, 247, 248), outline=(225, 227, 230))
     sheet.paste(picture.convert("RGB").resize(size, method), (x + (CELL - size[0]) // 2, y + (CELL - size[1]) // 2))
-    ImageDraw.Draw(sheet).text((x, y + CELL + 7), _shortened(caption, font), colour, font)
+    ImageDraw.Draw(sheet).text((x, y + CELL + 7), _shortened(caption, font), color, font)
 
 
 def _shortened(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:

@@ -49,7 +49,7 @@ def feature_table(
     present = {name: np.concatenate(parts) if parts else np.zeros(0, bool) for name, parts in masks.items()}
     return FeatureTable(
         ids,
-        {name: _spread(rows[name], present[name]) for name in modalities},
+        {name: _std(rows[name], present[name]) for name in modalities},
         present,
         _labels(records_of),
         # A group of its own is marked, so that an id can never be taken for the name of another record's group.
@@ -99,20 +99,20 @@ class _Column(Batch):
     values: Tensor
 
 
-def handmade_table(
+def baseline_table(
     batches: Iterable[RecordBatch], modalities: Mapping[str, Modality], keys: Callable[[str], Record]
 ) -> FeatureTable | None:
-    """Make the table of hand-made features; None when no modality has any.
+    """Make the table of baseline features; None when no modality has any.
 
     Args:
         batches: every record of the part once.
-        modalities: name -> modality; those without hand-made features are left out of the table.
+        modalities: name -> modality; those without baseline features are left out of the table.
         keys: returns the record of an id, for its labels and group.
     """
     lacking: set[str] = set()
 
     def embed(name: str, batch: Batch) -> Tensor:
-        x_BD = modalities[name].handmade(batch)
+        x_BD = modalities[name].baseline_features(batch)
         if x_BD is None:
             lacking.add(name)
             return torch.zeros(len(batch), 0)
@@ -139,7 +139,7 @@ def _check_finite(x_ND: np.ndarray, name: str, ids: list[str]) -> None:
         )
 
 
-def _spread(parts: list[np.ndarray], present_N: np.ndarray) -> np.ndarray:
+def _std(parts: list[np.ndarray], present_N: np.ndarray) -> np.ndarray:
     """Put rows where their records are, nan elsewhere; width 0 when no record has the modality."""
     width = parts[0].shape[1] if parts else 0
     x_ND = np.full((len(present_N), width), np.nan, np.float32)

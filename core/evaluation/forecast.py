@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.folds import select
-from sensorium.evaluation.labels import choose, missing, records
+from sensorium.evaluation.labels import choose, is_missing, records
 from sensorium.evaluation.scaling import Scaler
 
 HORIZON = re.compile(r"ahead (\d+)")
@@ -101,7 +101,7 @@ class Forecast(Evaluator):
         columns = [table.labels[choose("label", name, list(table.labels))].tolist() for name in self.names]
         rows, values = [], []
         for row, cells in enumerate(zip(*columns, strict=True)):
-            if table.present[modality][row] and not any(missing(cell) for cell in cells):
+            if table.present[modality][row] and not any(is_missing(cell) for cell in cells):
                 if not all(isinstance(cell, int | float) for cell in cells):
                     raise SensoriumError(f"A value to come of record '{table.ids[row]}' is no number: {cells}.")
                 rows.append(row)
@@ -116,11 +116,11 @@ class Forecast(Evaluator):
 
     def _errors(self, y_NL: np.ndarray, guess_NL: np.ndarray) -> dict[str, float]:
         ahead_L = np.array([int(m[1]) if (m := HORIZON.match(name)) else 1 for name in self.names])
-        figures = {}
+        metrics = {}
         for horizon in self.horizons or (int(ahead_L.max()),):
             if horizon > ahead_L.max() or horizon < 1:
                 raise SensoriumError(f"There are values up to {ahead_L.max()} steps ahead, none up to {horizon}.")
             off = (y_NL - guess_NL)[:, ahead_L <= horizon]
-            figures[f"MSE {horizon} ↓"] = float(np.mean(off**2))
-            figures[f"MAE {horizon} ↓"] = float(np.mean(np.abs(off)))
-        return figures
+            metrics[f"MSE {horizon} ↓"] = float(np.mean(off**2))
+            metrics[f"MAE {horizon} ↓"] = float(np.mean(np.abs(off)))
+        return metrics

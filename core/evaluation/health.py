@@ -16,12 +16,12 @@ from sensorium.seeding import seed_of
 
 
 class Health(Evaluator):
-    """Rank, spread, alignment and uniformity of the test part's features; needs no labels.
+    """Effective rank, standard deviation, alignment and uniformity of the test part's features; needs no labels.
 
     * rankme: exp of the entropy of the singular values' shares (Garrido et al. 2023), from 1 (collapsed) to D.
-    * spread: mean deviation of normalised features times sqrt(D), from 0 (collapsed) to 1 (Chen and He 2021).
+    * std: mean deviation of normalized features times sqrt(D), from 0 (collapsed) to 1 (Chen and He 2021).
     * uniformity: log mean exp(-2 d²) over pairs of records, lower is better; alignment: mean d² of the two sides of
-      one record, for every two modalities of one width (Wang and Isola 2020). Both on normalised features.
+      one record, for every two modalities of one width (Wang and Isola 2020). Both on normalized features.
 
     Args:
         space: features (of the encoders) or embedding (where the objective compares).
@@ -36,19 +36,19 @@ class Health(Evaluator):
 
     def measure(self, test: FeatureTable) -> dict[str, float]:
         """Return the figures of every modality, such as "image rankme"."""
-        figures: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         for name, mask_N in test.present.items():
             if mask_N.sum() >= 2:
-                figures |= {f"{name} {k}": v for k, v in self._single(test.features[name][mask_N]).items()}
-        if not figures:
+                metrics |= {f"{name} {k}": v for k, v in self._single(test.features[name][mask_N]).items()}
+        if not metrics:
             raise SensoriumError("The health of features is measured on two test records at least.")
         for first, second in combinations(test.features, 2):
             both_N = test.present[first] & test.present[second]
             x_ND, y_ND = test.features[first][both_N], test.features[second][both_N]
             if len(x_ND) and x_ND.shape[1] == y_ND.shape[1]:
                 distance_N = (unit_rows(x_ND) - unit_rows(y_ND)).square().sum(1)
-                figures[f"{first}-{second} alignment ↓"] = float(distance_N.mean())
-        return figures
+                metrics[f"{first}-{second} alignment ↓"] = float(distance_N.mean())
+        return metrics
 
     def chance(self, test: FeatureTable) -> dict[str, float]:
         """Return nothing: guessing has no features."""
@@ -58,7 +58,7 @@ class Health(Evaluator):
         unit_ND = unit_rows(x_ND)
         return {
             "rankme": float(losses.effective_rank(torch.as_tensor(x_ND))),
-            "spread": float(losses.spread(unit_ND)),
+            "std": float(losses.normalized_std(unit_ND)),
             "uniformity ↓": self._uniformity(unit_ND),
         }
 

@@ -1,4 +1,4 @@
-"""Nearest neighbours."""
+"""Nearest neighbors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sensorium.evaluation.probes import Classifier
-from sensorium.evaluation.similarity import nearest
+from sensorium.evaluation.similarity import nearest_neighbors
 
 
 class KNN(Classifier):
@@ -19,7 +19,7 @@ class KNN(Classifier):
         label: label column to predict; None takes the only one.
         modality: modality whose features are measured; None takes the only one.
         protocol: how parts are cut: given, or a mapping such as {name: kfold, folds: 10}.
-        k: neighbours that vote; all training records where they are fewer.
+        k: neighbors that vote; all training records where they are fewer.
         temperature: how sharply a vote falls with distance; small lets the nearest decide.
     """
 
@@ -38,11 +38,11 @@ class KNN(Classifier):
         """Keep the training records."""
         self.x_ND, self.y_N = x_ND, y_N
         if len(x_ND) < self.k:
-            self.chosen = [f"only {len(x_ND)} neighbours to vote, k is {self.k}"]
+            self.chosen = [f"only {len(x_ND)} neighbors to vote, k is {self.k}"]
 
     def predict(self, x_ND):
         """Return the class with the heaviest vote."""
-        cosine_BK, rows_BK = nearest(x_ND, self.x_ND, self.k)
+        cosine_BK, rows_BK = nearest_neighbors(x_ND, self.x_ND, self.k)
         weight_BK = np.exp((cosine_BK - cosine_BK[:, :1]) / self.temperature)  # the nearest weighs 1
         votes_BC = np.zeros((len(x_ND), len(self.classes)))
         np.add.at(votes_BC, (np.arange(len(x_ND))[:, None], self.y_N[rows_BK]), weight_BK)

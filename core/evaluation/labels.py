@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from sensorium.contracts import FeatureTable
-from sensorium.errors import SensoriumError, nearest
+from sensorium.errors import SensoriumError, did_you_mean
 
 
-def missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
     """Return whether a label is absent: None or nan."""
     return value is None or (isinstance(value, float) and value != value)
 
@@ -27,14 +27,16 @@ def choose(what: str, wanted: str | None, known: Sequence[str]) -> str:
     if wanted is not None:
         if wanted in known:
             return wanted
-        raise SensoriumError(f"The records carry no {what} '{wanted}'{nearest(wanted, known)}; there are: {listed}.")
+        raise SensoriumError(
+            f"The records carry no {what} '{wanted}'{did_you_mean(wanted, known)}; there are: {listed}."
+        )
     if len(known) != 1:
         raise SensoriumError(f"Name the {what} to evaluate by the option '{what}'; the records carry: {listed}.")
     return known[0]
 
 
 @dataclass
-class Labelled:
+class Labeled:
     """The records of a table that have both a value and a label.
 
     Args:
@@ -54,7 +56,7 @@ class Labelled:
     left_out: int
 
 
-def labelled(table: FeatureTable, label: str | None, modality: str | None) -> Labelled:
+def labeled(table: FeatureTable, label: str | None, modality: str | None) -> Labeled:
     """Return the records that have the modality and the label.
 
     Raises:
@@ -63,13 +65,13 @@ def labelled(table: FeatureTable, label: str | None, modality: str | None) -> La
     modality = choose("modality", modality, list(table.features))
     label = choose("label", label, list(table.labels))
     values = table.labels[label].tolist()
-    rows = np.array([r for r, v in enumerate(values) if table.present[modality][r] and not missing(v)], np.int64)
+    rows = np.array([r for r, v in enumerate(values) if table.present[modality][r] and not is_missing(v)], np.int64)
     if not len(rows):
         raise SensoriumError(
             f"None of the {len(table)} records of a part has both '{modality}' and the label '{label}': "
             "check the source's label columns and the split."
         )
-    return Labelled(
+    return Labeled(
         table.features[modality][rows],
         rows,
         [values[row] for row in rows],
@@ -79,7 +81,7 @@ def labelled(table: FeatureTable, label: str | None, modality: str | None) -> La
     )
 
 
-def numbers(part: Labelled) -> np.ndarray:
+def numbers(part: Labeled) -> np.ndarray:
     """Return the labels as float64 (N,).
 
     Raises:

@@ -20,7 +20,7 @@ RULE = "C by accuracy on a stratified fifth of the train part, then fitted to al
 
 
 class Linear(Classifier):
-    """Classify by logistic regression on standardised features.
+    """Classify by logistic regression on standardized features.
 
     Scale and penalty are learned from the train part: the penalty on a stratified fifth of it that keeps groups
     whole, the final weights on all of it.
@@ -31,7 +31,7 @@ class Linear(Classifier):
         protocol: how parts are cut: given, or a mapping such as {name: kfold, folds: 10}.
         penalties: values of C to choose from, the strongest penalty (smallest C) first; a single one is taken as is.
         steps: most L-BFGS steps.
-        within: label column, such as the speaker or the device, whose groups are each standardised by themselves first:
+        within: label column, such as the speaker or the device, whose groups are each standardized by themselves first:
             what lies in a constant of the group alone is then no feature. A record's answer then depends on the other
             records of its group in the same part, never on their labels.
     """
@@ -54,7 +54,7 @@ class Linear(Classifier):
         """Choose the penalty and fit."""
         self.model, self.chosen = fit_logistic(x_ND, y_N, groups, self.penalties, self.steps, self.seed)
         if self.within is not None:
-            self.chosen.append(f"features standardised within each {self.within}")
+            self.chosen.append(f"features standardized within each {self.within}")
 
     def predict(self, x_ND):
         """Return the likeliest class."""
@@ -64,7 +64,7 @@ class Linear(Classifier):
 def fit_logistic(
     x_ND: np.ndarray, y_N: np.ndarray, groups: list[str], penalties: tuple[float, ...], steps: int, seed: int
 ) -> tuple[Pipeline, list[str]]:
-    """Fit logistic regression on standardised features, its penalty chosen on a fifth of the records.
+    """Fit logistic regression on standardized features, its penalty chosen on a fifth of the records.
 
     Args:
         x_ND: features.

@@ -13,13 +13,13 @@ from PIL import Image
 from torch import Tensor
 
 from sensorium.contracts import FeatureTable, Source
-from sensorium.data.decoding import Decoder
+from sensorium.data.decoding import RecordDecoder
 from sensorium.data.loader import iterate
 from sensorium.data.splits import assign_parts
-from sensorium.data.unreadable import BadRecords
+from sensorium.data.unreadable import UnreadableRecords
 from sensorium.errors import DataError
 from sensorium.evaluation.contact_sheet import Found, contact_sheet
-from sensorium.evaluation.features import feature_table, handmade_table, score_table
+from sensorium.evaluation.features import baseline_table, feature_table, score_table
 from sensorium.evaluation.runner import Subject, compare, spaces
 from sensorium.evaluation.similarity import unit_rows
 from sensorium.evaluation.tables import Table
@@ -27,7 +27,7 @@ from sensorium.models.model import Model
 from sensorium.models.plan import Plan
 from sensorium.runs.atomic import write_atomically
 from sensorium.runs.run import Run
-from sensorium.seeding import share_of
+from sensorium.seeding import uniform_of
 from sensorium.types import Batch, Record, RecordBatch
 
 QUERIES, SHOWN = 8, 6
@@ -74,13 +74,13 @@ class Measurement:
         """
         tables = compare(self.plan.evaluators, {"trained": [self._subject(model, "probe", "val")]})
         return {
-            f"{name}/{figure}": value.mean
+            f"{name}/{metric}": value.mean
             for name, table in tables.items()
-            for figure, value in table.row("trained").figures.items()
+            for metric, value in table.row("trained").metrics.items()
         }
 
     def on_test(self, *models: Model) -> dict[str, Table]:
-        """Measure models, one for each seed, on the test part, beside chance, hand-made features and first weights.
+        """Measure models, one for each seed, on the test part, beside chance, baseline features and first weights.
 
         Writes the tables, and contact sheets of the first model if it has two modalities or more, into the run folder.
         """
@@ -90,8 +90,8 @@ class Measurement:
         firsts = [Model(model.plan, model.plan.learner()).to(model.device) for model in models]
         trained = [self._subject(model, "train", "test") for model in models]
         rows = {"untrained": [self._subject(first, "train", "test") for first in firsts], "trained": trained}
-        if (handmade := self._handmade()) is not None:
-            rows = {"hand-made": [handmade], **rows}
+        if (baseline_features := self._baseline()) is not None:
+            rows = {"baseline": [baseline_features], **rows}
         tables = compare(self.plan.evaluators, rows)
         for table in tables.values():
             table.write(self.run.folder)
@@ -119,10 +119,10 @@ class Measurement:
         asked = spaces(self.plan.evaluators)
         return Subject({s: (self.table(model, train, s), self.table(model, test, s)) for s in asked}, model.embed)
 
-    def _handmade(self) -> Subject | None:
+    def _baseline(self) -> Subject | None:
         if "features" not in spaces(self.plan.evaluators):
             return None
-        tables = [handmade_table(self.batches(p), self.plan.modalities, self.key) for p in ("train", "test")]
+        tables = [baseline_table(self.batches(p), self.plan.modalities, self.key) for p in ("train", "test")]
         return None if None in tables else Subject({"features": (tables[0], tables[1])})  # type: ignore[dict-item]
 
     def position(self, name: str) -> int:
@@ -144,7 +144,7 @@ class Measurement:
             return np.arange(len(self.source))
         if part == "probe":
             train, most = self.parts["train"], self.plan.recipe.evaluate.probe
-            order = sorted(train.tolist(), key=lambda i: share_of("probe", self.source.key(i).id))
+            order = sorted(train.tolist(), key=lambda i: uniform_of("probe", self.source.key(i).id))
             return np.array(sorted(order[:most]), dtype=np.int64)
         return self.parts[part]
 
@@ -167,18 +167,18 @@ class Measurement:
             self.plan.fields,
             self.plan.modalities,
             batch=recipe.evaluate.batch,
-            bad=BadRecords(len(positions), recipe.data.max_bad, self.run.bad_file),
+            bad=UnreadableRecords(len(positions), recipe.data.max_bad, self.run.bad_file),
             workers=recipe.data.workers,
         )
 
     def _draw_sheets(self, test: FeatureTable) -> None:
         """Draw, for the first two modalities both ways, what a few records of the test part find."""
         a, b = list(test.features)[:2]
-        if not (self.plan.modalities[a].draws and self.plan.modalities[b].draws):
+        if not (self.plan.modalities[a].has_preview and self.plan.modalities[b].has_preview):
             return
         for query, target in ((a, b), (b, a)):
             asking = np.flatnonzero(test.present[query] & test.present[target])
-            chosen = sorted(asking.tolist(), key=lambda row: share_of("sheet", test.ids[row]))[:QUERIES]
+            chosen = sorted(asking.tolist(), key=lambda row: uniform_of("sheet", test.ids[row]))[:QUERIES]
             found = np.flatnonzero(test.present[target])
             if not chosen or not len(found):
                 continue
@@ -202,7 +202,7 @@ class Measurement:
 
     def preview(self, name: str, modality: str) -> Image.Image:
         """Draw a record's value of a modality that draws, by the record's id."""
-        decoder = Decoder(self.source, {modality: self.plan.fields[modality]}, self.plan.modalities)
+        decoder = RecordDecoder(self.source, {modality: self.plan.fields[modality]}, self.plan.modalities)
         decoded = decoder[0, np.array([self.position(name)])]
         assert decoded.records is not None, f"{name} was decoded before"
         part = self.plan.modalities[modality]

@@ -17,7 +17,7 @@ from sensorium.seeding import seed_of
 class ModalityGap(Evaluator):
     """The gap between modalities in the joint space (Liang et al. 2022), for every two of one width.
 
-    * gap: distance of the two means of normalised embeddings, 0 to 2 (Liang et al. 2022, section 2).
+    * gap: distance of the two means of normalized embeddings, 0 to 2 (Liang et al. 2022, section 2).
     * separability: how often a linear classifier, fitted on the train part, tells from an embedding of the test part
       which modality it is of; .5 for modalities that mix, 1 for those that lie apart.
 
@@ -36,36 +36,36 @@ class ModalityGap(Evaluator):
         """Fit a classifier for every two modalities."""
         self.classifiers: dict[tuple[str, str], LogisticRegression] = {}
         for first, second in _pairs(train):
-            x_ND, y_N = self._labelled(train, first, second, self.sample)
+            x_ND, y_N = self._labeled(train, first, second, self.sample)
             if len(np.unique(y_N)) == 2:
                 self.classifiers[first, second] = LogisticRegression(C=100.0, max_iter=1000).fit(x_ND, y_N)
 
     def measure(self, test: FeatureTable) -> dict[str, float]:
         """Return gap and separability of every two modalities, such as "image-text gap ↓"."""
-        figures: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         for first, second in _pairs(test):
-            x_ND, y_N = self._labelled(test, first, second)
+            x_ND, y_N = self._labeled(test, first, second)
             if len(np.unique(y_N)) < 2:
                 continue
             means = x_ND[y_N == 0].mean(0) - x_ND[y_N == 1].mean(0)
-            figures[f"{first}-{second} gap ↓"] = float(np.linalg.norm(means))
+            metrics[f"{first}-{second} gap ↓"] = float(np.linalg.norm(means))
             if (classifier := self.classifiers.get((first, second))) is not None:
                 right_N = classifier.predict(x_ND) == y_N
                 # Both modalities weigh alike, however many records have each.
                 share = float(np.mean([right_N[y_N == side].mean() for side in (0, 1)]))
-                figures[f"{first}-{second} separability ↓"] = share
-        if not figures:
+                metrics[f"{first}-{second} separability ↓"] = share
+        if not metrics:
             raise SensoriumError("The modality gap is measured on records of two modalities; the test part has one.")
-        return figures
+        return metrics
 
     def chance(self, test: FeatureTable) -> dict[str, float]:
         """Return the separability of modalities that mix; a gap has no chance."""
         return {f"{first}-{second} separability ↓": 0.5 for first, second in self.classifiers}
 
-    def _labelled(
+    def _labeled(
         self, table: FeatureTable, first: str, second: str, most: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return normalised embeddings of both modalities, and 0 or 1 for which one each is of."""
+        """Return normalized embeddings of both modalities, and 0 or 1 for which one each is of."""
         parts = []
         for name in (first, second):
             x_ND = unit_rows(table.features[name][table.present[name]]).cpu().numpy()

@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.labels import choose, missing
+from sensorium.evaluation.labels import choose, is_missing
 from sensorium.evaluation.linear import PENALTIES, RULE, fit_logistic
 
 
@@ -100,5 +100,5 @@ class Multitask(Evaluator):
 
 def _known(table: FeatureTable, modality: str, task: str) -> np.ndarray:
     """Return the rows that have the modality and the task's label."""
-    known_N = np.array([not missing(value) for value in table.labels[task].tolist()], bool)
+    known_N = np.array([not is_missing(value) for value in table.labels[task].tolist()], bool)
     return np.flatnonzero(table.present[modality] & known_N)

@@ -8,7 +8,7 @@ import numpy as np
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.labels import choose, missing, pair, records
+from sensorium.evaluation.labels import choose, is_missing, pair, records
 from sensorium.evaluation.probes import spearman
 from sensorium.evaluation.similarity import unit_rows
 
@@ -45,7 +45,7 @@ class Pairs(Evaluator):
         label = choose("label", self.label, list(test.labels))
         values = test.labels[label].tolist()
         rows = np.flatnonzero(
-            test.present[first] & test.present[second] & np.array([not missing(v) for v in values], bool)
+            test.present[first] & test.present[second] & np.array([not is_missing(v) for v in values], bool)
         )
         self.left_out = len(test) - len(rows)
         if len(rows) < 2:

@@ -8,7 +8,7 @@ import numpy as np
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.labels import choose, missing
+from sensorium.evaluation.labels import choose, is_missing
 
 
 class Perplexity(Evaluator):
@@ -28,13 +28,13 @@ class Perplexity(Evaluator):
 
     def measure(self, test: FeatureTable) -> dict[str, float]:
         """Return nats per token, perplexity, and bits per unit of the label."""
-        return self._figures(test, "nats")
+        return self._metrics(test, "nats")
 
     def chance(self, test: FeatureTable) -> dict[str, float]:
         """Return the figures of guessing every class alike."""
-        return self._figures(test, "uniform")
+        return self._metrics(test, "uniform")
 
-    def _figures(self, test: FeatureTable, column: str) -> dict[str, float]:
+    def _metrics(self, test: FeatureTable, column: str) -> dict[str, float]:
         if not {column, "tokens"} <= test.features.keys():
             raise SensoriumError(
                 "'perplexity' needs what records cost under a model; these are features of another kind."
@@ -42,10 +42,10 @@ class Perplexity(Evaluator):
         nats, tokens = (float(test.features[name].astype(np.float64).sum()) for name in (column, "tokens"))
         if not tokens:
             raise SensoriumError("The test part has no token to predict: its records hold one token each, or none.")
-        figures = {"nats per token ↓": nats / tokens, "perplexity ↓": math.exp(min(nats / tokens, 700.0))}
+        metrics = {"nats per token ↓": nats / tokens, "perplexity ↓": math.exp(min(nats / tokens, 700.0))}
         if self.per is not None:
             counts = test.labels[choose("label", self.per, list(test.labels))].tolist()
-            if any(missing(count) for count in counts):
+            if any(is_missing(count) for count in counts):
                 raise SensoriumError(f"Some records of the test part lack the label '{self.per}', which bits are per.")
-            figures[f"bits per {self.per.removesuffix('s')} ↓"] = nats / math.log(2) / sum(counts)
-        return figures
+            metrics[f"bits per {self.per.removesuffix('s')} ↓"] = nats / math.log(2) / sum(counts)
+        return metrics

@@ -22,4 +22,4 @@ def sensorium_register_evaluators(register):
     register("forecast", f"{home}.forecast:Forecast", summary="predict the values to come by ridge regression")
     register("anomaly", f"{home}.anomaly:Anomaly", summary="flag records far from normal ones, by record and by event")
     register("perplexity", f"{home}.perplexity:Perplexity", summary="how surprising held-out tokens are, bits per unit")
-    register("health", f"{home}.health:Health", summary="rank, spread, alignment and uniformity")
+    register("health", f"{home}.health:Health", summary="effective rank, std, alignment and uniformity")

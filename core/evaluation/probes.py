@@ -17,8 +17,8 @@ from sklearn.metrics import f1_score, recall_score
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.labels import Labelled, choose, labelled, missing, numbers, records
-from sensorium.evaluation.scaling import standardised_within
+from sensorium.evaluation.labels import Labeled, choose, is_missing, labeled, numbers, records
+from sensorium.evaluation.scaling import standardized_within
 
 
 class Probe(Evaluator):
@@ -31,13 +31,13 @@ class Probe(Evaluator):
         self.chosen: list[str] = []
         self.left_out: list[str] = []
 
-    def part_of(self, table: FeatureTable) -> Labelled:
-        """Return the records of a part that have value and label, in the groups of `within` and standardised there."""
-        part = labelled(table, self.label, self.modality)
+    def part_of(self, table: FeatureTable) -> Labeled:
+        """Return the records of a part that have value and label, in the groups of `within` and standardized there."""
+        part = labeled(table, self.label, self.modality)
         if self.within is not None:
             column = table.labels[choose("label", self.within, list(table.labels))][part.rows_N]
-            part.groups = ["none" if missing(name) else f"{self.within} {name}" for name in column]
-            part.x_ND = standardised_within(part.x_ND, part.groups)
+            part.groups = ["none" if is_missing(name) else f"{self.within} {name}" for name in column]
+            part.x_ND = standardized_within(part.x_ND, part.groups)
         return part
 
     @abstractmethod

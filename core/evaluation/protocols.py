@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from sensorium.contracts import FeatureTable
-from sensorium.errors import SensoriumError, nearest
+from sensorium.errors import SensoriumError, did_you_mean
 from sensorium.evaluation.folds import deal
-from sensorium.evaluation.labels import choose, missing
+from sensorium.evaluation.labels import choose, is_missing
 from sensorium.registration.options import check_options
 
 Parts = tuple[FeatureTable, FeatureTable]
@@ -101,7 +101,7 @@ class Group(Protocol):
         """Yield a pair of parts for each value."""
         joined = train.join(test)
         values = joined.labels[choose("label", self.by, list(joined.labels))].tolist()
-        names = sorted({value for value in values if not missing(value)}, key=str)
+        names = sorted({value for value in values if not is_missing(value)}, key=str)
         if len(names) < 2:
             raise SensoriumError(f"The protocol 'group' leaves out one '{self.by}' at a time, there is {len(names)}.")
         yield 0, [_cut(joined, np.array([value == name for value in values])) for name in names]
@@ -124,7 +124,7 @@ def protocol_of(wanted: str | Mapping[str, Any]) -> Protocol:
     name = options.pop("name", None)
     if name not in PROTOCOLS:
         known = ", ".join(PROTOCOLS)
-        raise SensoriumError(f"There is no protocol '{name}'{nearest(str(name), PROTOCOLS)}; known: {known}.")
+        raise SensoriumError(f"There is no protocol '{name}'{did_you_mean(str(name), PROTOCOLS)}; known: {known}.")
     return PROTOCOLS[name](**check_options(PROTOCOLS[name], options, "protocol", name=name))
 
 
@@ -137,5 +137,5 @@ def _classes(table: FeatureTable, label: str | None) -> list[Any] | None:
     if label is None and len(table.labels) != 1:
         return None
     values = table.labels[choose("label", label, list(table.labels))].tolist()
-    measured = any(isinstance(value, float) and not missing(value) and not value.is_integer() for value in values)
+    measured = any(isinstance(value, float) and not is_missing(value) and not value.is_integer() for value in values)
     return None if measured else values

@@ -52,7 +52,7 @@ class Retrieval(Evaluator):
 
     def measure(self, test: FeatureTable) -> dict[str, float]:
         """Return the figures of each direction, such as "image->text r@10"."""
-        figures: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         self.left_out = []
         for query, target in self._directions(test):
             task = self._task(test, query, target)
@@ -66,17 +66,17 @@ class Retrieval(Evaluator):
             firsts = torch.from_numpy(task.firsts_Q).to(x_QD.device)
             for block, s_BN in similarities(x_QD, y_ND):
                 ranking.add(_ranks(s_BN, right, firsts[block], counts[block]), counts[block])
-            figures |= {f"{query}->{target} {name}": value for name, value in ranking.figures().items()}
-        return figures
+            metrics |= {f"{query}->{target} {name}": value for name, value in ranking.metrics().items()}
+        return metrics
 
     def chance(self, test: FeatureTable) -> dict[str, float]:
         """Return the exact expectation under a random order of the targets (the median of the first rank's law)."""
-        figures: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         for query, target in self._directions(test):
             task = self._task(test, query, target)
             expected = _expected(len(task.targets), task.counts_Q, self.cutoffs)
-            figures |= {f"{query}->{target} {name}": value for name, value in expected.items()}
-        return figures
+            metrics |= {f"{query}->{target} {name}": value for name, value in expected.items()}
+        return metrics
 
     def notes(self) -> list[str]:
         """Return how many queries could not be asked."""
@@ -167,7 +167,7 @@ class _Ranking:
         within = real & (rank <= count[:, None])
         self.precision.append(np.where(within, found / np.maximum(rank, 1), 0).sum(1) / count)
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Return the means over all queries."""
         first = np.concatenate(self.first)
         recall = {f"r@{k}": float(np.mean(first <= k)) for k in self.cutoffs}
@@ -190,18 +190,18 @@ def _expected(targets: int, counts_Q: np.ndarray, cutoffs: tuple[int, ...]) -> d
     a rank holds a right target with probability R/N, and one before it with (R-1)/(N-1).
     """
     n, r = targets, np.arange(1, targets + 1)
-    figures = dict.fromkeys([*(f"r@{k}" for k in cutoffs), "mrr", "ndcg@10", "map@r"], 0.0)
+    metrics = dict.fromkeys([*(f"r@{k}" for k in cutoffs), "mrr", "ndcg@10", "map@r"], 0.0)
     beyond_N = np.zeros(n)  # the share of queries whose first right rank exceeds r
     for right, queries in zip(*np.unique(counts_Q, return_counts=True), strict=True):
         share = queries / len(counts_Q)
         miss_N = np.cumprod(np.maximum(n - right - r + 1, 0) / (n - r + 1))
         beyond_N += share * miss_N
         for k in cutoffs:
-            figures[f"r@{k}"] += share * (1 - miss_N[min(k, n) - 1])
-        figures["mrr"] += share * np.sum((np.concatenate([[1.0], miss_N[:-1]]) - miss_N) / r)
+            metrics[f"r@{k}"] += share * (1 - miss_N[min(k, n) - 1])
+        metrics["mrr"] += share * np.sum((np.concatenate([[1.0], miss_N[:-1]]) - miss_N) / r)
         gain = np.sum(1 / np.log2(r[:10] + 1)) * right / n
-        figures["ndcg@10"] += share * gain / _ideal_gain(np.array([right]))[0]
+        metrics["ndcg@10"] += share * gain / _ideal_gain(np.array([right]))[0]
         earlier = (r[:right] - 1) * (right - 1) / max(n - 1, 1)
-        figures["map@r"] += share * np.sum((1 + earlier) / r[:right]) / n
+        metrics["map@r"] += share * np.sum((1 + earlier) / r[:right]) / n
     median = int(np.argmax(beyond_N <= 0.5 + 1e-12)) + 1
-    return {name: float(value) for name, value in figures.items()} | {"median rank ↓": float(median)}
+    return {name: float(value) for name, value in metrics.items()} | {"median rank ↓": float(median)}

@@ -15,7 +15,7 @@ from sensorium.evaluation.scaling import Scaler
 
 
 class Ridge(Regressor):
-    """Predict a number by ridge regression on standardised features.
+    """Predict a number by ridge regression on standardized features.
 
     Args:
         label: label column to predict; None takes the only one.

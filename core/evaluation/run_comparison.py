@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium.errors import RunError
-from sensorium.evaluation.tables import Figure, Row, Table
+from sensorium.evaluation.tables import Metric, Row, Table
 from sensorium.runs.run import Run
 
 
@@ -52,5 +52,5 @@ def _table(name: str, having: dict[str, Any]) -> Table:
 
 
 def _row(name: str, told: dict[str, Any], row: str) -> Row:
-    figures = told["rows"][row]["figures"]
-    return Row(name, {figure: Figure(values["scores"]) for figure, values in figures.items()})
+    metrics = told["rows"][row]["metrics"]
+    return Row(name, {metric: Metric(values["scores"]) for metric, values in metrics.items()})

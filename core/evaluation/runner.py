@@ -13,7 +13,7 @@ from torch import Tensor
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import PluginError, SensoriumError
 from sensorium.evaluation.protocols import Parts, Protocol, protocol_of
-from sensorium.evaluation.tables import Figure, Row, Table, split_hash
+from sensorium.evaluation.tables import Metric, Row, Table, split_hash
 
 CHANCE = "chance"
 Embed = Callable[..., Mapping[str, Tensor]]
@@ -41,7 +41,7 @@ def compare(
     Args:
         evaluators: name -> factory; one evaluator is made for every subject.
         rows: row name -> its models, one for each seed, in the order in which tables list them. Chance is computed
-            from the last row and put first. A row before the last that the evaluator refuses (hand-made features of
+            from the last row and put first. A row before the last that the evaluator refuses (baseline features of
             two modalities share no space) is listed without figures, with the reason.
 
     Returns:
@@ -123,17 +123,17 @@ def _row(name: str, make: Callable[[], Evaluator], subjects: Sequence[Subject], 
         if subject.embed is not None:
             prepared.prepare(subject.embed)
         for seed, folds in protocol.rounds(*subject.parts[prepared.space], prepared.label):
-            figures, chances = [], []
+            metrics, chances = [], []
             for train, test in folds:
-                figure, guess, notes = _fold(copy.copy(prepared), train, test, seed)
-                figures.append(figure)
+                metric, guess, notes = _fold(copy.copy(prepared), train, test, seed)
+                metrics.append(metric)
                 chances.append(guess)
                 row.notes.update(notes)
-            _append(scores, figures)
+            _append(scores, metrics)
             if number == 0:
                 _append(guesses, chances)
-    row.figures = {key: Figure(values) for key, values in scores.items()}
-    chance.figures = {key: Figure(values) for key, values in guesses.items()}
+    row.metrics = {key: Metric(values) for key, values in scores.items()}
+    chance.metrics = {key: Metric(values) for key, values in guesses.items()}
     return row, chance
 
 
@@ -144,8 +144,8 @@ def _fold(
     check_parts(train, test)
     evaluator.seed = seed
     evaluator.fit(train)
-    figures = evaluator.measure(test)
-    return figures, evaluator.chance(test), evaluator.notes()
+    metrics = evaluator.measure(test)
+    return metrics, evaluator.chance(test), evaluator.notes()
 
 
 def _append(scores: dict[str, list[list[float]]], folds: list[dict[str, float]]) -> None:

@@ -24,7 +24,7 @@ class Scaler(StandardScaler):
         return self
 
 
-def standardised_within(x_ND: np.ndarray, groups: Sequence[str]) -> np.ndarray:
+def standardized_within(x_ND: np.ndarray, groups: Sequence[str]) -> np.ndarray:
     """Bring the features of each group's records to mean 0 and deviation 1, for themselves.
 
     Args:

@@ -40,7 +40,7 @@ def similarities(x_QD: Tensor, y_ND: Tensor) -> Iterator[tuple[slice, Tensor]]:
         yield block, s_BN
 
 
-def nearest(x_QD: np.ndarray | Tensor, y_ND: np.ndarray | Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
+def nearest_neighbors(x_QD: np.ndarray | Tensor, y_ND: np.ndarray | Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Find the k most similar rows of y for every row of x, best first.
 
     Args:

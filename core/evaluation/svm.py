@@ -26,7 +26,7 @@ class SVM(Classifier):
         protocol: how parts are cut: given, or a mapping such as {name: kfold, folds: 10}.
         penalties: values of C to choose from, the strongest penalty (smallest C) first; a single one is taken as is.
         inner: folds of the train part that choose among them.
-        standardise: bring every feature to mean 0 and deviation 1 on the train part.
+        standardize: bring every feature to mean 0 and deviation 1 on the train part.
     """
 
     def __init__(
@@ -36,17 +36,17 @@ class SVM(Classifier):
         protocol: str | dict[str, Any] = "given",
         penalties: tuple[float, ...] = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0),
         inner: int = 5,
-        standardise: bool = True,
+        standardize: bool = True,
     ) -> None:
         super().__init__(label, modality, protocol)
-        self.penalties, self.inner, self.standardise = penalties, inner, standardise
+        self.penalties, self.inner, self.standardize = penalties, inner, standardize
         self.selection = f"C by accuracy over {inner} stratified folds of the train part, then fitted to all of it"
 
     def learn(self, x_ND, y_N, groups):
         """Choose the penalty and fit."""
 
         def fitted(penalty: float, rows: np.ndarray | slice) -> Pipeline:
-            steps = [Scaler()] if self.standardise else []
+            steps = [Scaler()] if self.standardize else []
             return make_pipeline(*steps, SVC(C=penalty)).fit(x_ND[rows], y_N[rows])
 
         def score(penalty: float, learn: np.ndarray, held: np.ndarray) -> float:

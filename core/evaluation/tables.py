@@ -1,4 +1,4 @@
-"""The table of an evaluator: chance, hand-made features, untrained and trained encoder, figure by figure."""
+"""The table of an evaluator: chance, baseline features, untrained and trained encoder, figure by figure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ABREAST = 4
 
 
 @dataclass(frozen=True)
-class Figure:
+class Metric:
     """One figure of one row.
 
     Args:
@@ -64,13 +64,13 @@ class Row:
     """One line of a table.
 
     Args:
-        name: chance, hand-made, untrained, trained, or whatever is compared.
+        name: chance, baseline, untrained, trained, or whatever is compared.
         figures: figure name -> figure; one that does not apply is absent.
         notes: what was chosen and left out, with how often.
     """
 
     name: str
-    figures: dict[str, Figure] = field(default_factory=dict)
+    metrics: dict[str, Metric] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter)
 
 
@@ -95,9 +95,9 @@ class Table:
     counts: tuple[int, int]
 
     @property
-    def figures(self) -> list[str]:
+    def metrics(self) -> list[str]:
         """The names of all figures, in the order in which they were measured."""
-        return list(dict.fromkeys(name for row in reversed(self.rows) for name in row.figures))
+        return list(dict.fromkeys(name for row in reversed(self.rows) for name in row.metrics))
 
     def row(self, name: str) -> Row:
         """Return the line of that name."""
@@ -105,16 +105,16 @@ class Table:
 
     def facts(self) -> list[str]:
         """Return the lines below the figures: deviations, protocol, selection, split, notes."""
-        figures = [figure for row in self.rows for figure in row.figures.values()]
+        metrics = [metric for row in self.rows for metric in row.metrics.values()]
         lines = [
             f"Protocol: {self.protocol}.",
             f"Selection: {self.selection}; no choice sees the test part.",
             f"Split: {self.split} ({self.counts[0]} train, {self.counts[1]} test).",
         ]
-        if any(figure.over_seeds is not None for figure in figures):
-            folds = " of the mean over folds" if any(f.over_folds is not None for f in figures) else ""
+        if any(metric.over_seeds is not None for metric in metrics):
+            folds = " of the mean over folds" if any(f.over_folds is not None for f in metrics) else ""
             lines.insert(0, f"±: sample deviation over seeds{folds}.")
-        if any(figure.over_folds is not None for figure in figures):
+        if any(metric.over_folds is not None for metric in metrics):
             lines.insert(0, "folds ±: sample deviation over the folds of one seed, averaged over seeds.")
         return lines + [f"{row.name}: {'; '.join(_tally(row.notes))}." for row in self.rows if row.notes]
 
@@ -133,9 +133,9 @@ class Table:
 
     def markdown(self) -> str:
         """Render as Markdown."""
-        lines = [f"## {self.evaluator}", "", _line(["", *self.figures])]
-        lines.append(_line(["---"] + ["---:"] * len(self.figures)))
-        lines += [_line(cells) for cells in self._cells(self.figures)]
+        lines = [f"## {self.evaluator}", "", _line(["", *self.metrics])]
+        lines.append(_line(["---"] + ["---:"] * len(self.metrics)))
+        lines += [_line(cells) for cells in self._cells(self.metrics)]
         return "\n".join([*lines, "", *(f"- {line}" for line in self.facts())]) + "\n"
 
     def public(self) -> dict[str, Any]:
@@ -149,7 +149,7 @@ class Table:
             "test": self.counts[1],
             "rows": {
                 row.name: {
-                    "figures": {name: figure.public() for name, figure in row.figures.items()},
+                    "metrics": {name: metric.public() for name, metric in row.metrics.items()},
                     "notes": _tally(row.notes),
                 }
                 for row in self.rows
@@ -166,14 +166,14 @@ class Table:
 
     def _blocks(self) -> list[list[str]]:
         """Return the figures in blocks that fit a terminal; where there are many, a block speaks of one thing."""
-        names = self.figures
+        names = self.metrics
         about = [names]
         if len(names) > ABREAST:
             about = [list(same) for _, same in groupby(names, key=lambda name: name.split()[0])]
         return [same[start : start + ABREAST] for same in about for start in range(0, len(same), ABREAST)]
 
     def _cells(self, names: Sequence[str]) -> list[list[str]]:
-        return [[r.name, *(str(r.figures[n]) if n in r.figures else "–" for n in names)] for r in self.rows]
+        return [[r.name, *(str(r.metrics[n]) if n in r.metrics else "–" for n in names)] for r in self.rows]
 
 
 def split_hash(train: Sequence[str], test: Sequence[str]) -> str:

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.labels import labelled, records
+from sensorium.evaluation.labels import labeled, records
 from sensorium.evaluation.similarity import TIE, similarities, unit_rows
 
 
 class ZeroShot(Evaluator):
     """Classify one modality by prompts of another, without training on labels (Radford et al. 2021).
 
-    A class is the mean of its prompts' normalised embeddings, normalised again; every template is filled with every
+    A class is the mean of its prompts' normalized embeddings, normalized again; every template is filled with every
     name of the class. Classes are those of the train part and of the option `classes`, never of the test part; a
     test record of any other class counts as a miss. Ties count against the record.
 
@@ -60,7 +60,7 @@ class ZeroShot(Evaluator):
         self.saying = self.prompts or next((name for name in known if name != self.asking), None)
         if self.saying is None:
             raise SensoriumError("Zero-shot classification writes prompts in a second modality, the records have one.")
-        seen = labelled(train, self.label, self.asking).values if len(train) else []
+        seen = labeled(train, self.label, self.asking).values if len(train) else []
         self.classes = sorted({*map(str, seen), *self.names})
         if len(self.classes) < 2:
             raise SensoriumError(
@@ -105,7 +105,7 @@ class ZeroShot(Evaluator):
         return [1, 5] if len(self.classes) > 5 else [1]
 
     def _read(self, test: FeatureTable) -> tuple[np.ndarray, np.ndarray]:
-        part = labelled(test, self.label, self.asking)
+        part = labeled(test, self.label, self.asking)
         self.left_out = part.left_out
         if part.x_ND.shape[1] != self.classes_CD.shape[1]:
             raise SensoriumError(

@@ -1,4 +1,4 @@
-"""What a random forest on hand-made features answers: the row that a tuned encoder must beat."""
+"""What a random forest on baseline features answers: the row that a tuned encoder must beat."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def forest_answers(
 
     Args:
         task: fitted to the train part.
-        train: hand-made features of the train part.
+        train: baseline features of the train part.
         targets: record id -> targets, for every record of the train part.
-        test: hand-made features of the records to answer for.
+        test: baseline features of the records to answer for.
         modality: whose features are used.
         forest: `n_estimators` and `random_state`.
     """

@@ -1,4 +1,4 @@
-"""Fine-tuning a run's encoder, beside the same encoder from its first weights and a forest on hand-made features."""
+"""Fine-tuning a run's encoder, beside the same encoder from its first weights and a forest on baseline features."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from torch import Tensor
 
 from sensorium.contracts import Encoder, FeatureTable, Source
 from sensorium.data.loader import Loader
-from sensorium.data.unreadable import BadRecords
+from sensorium.data.unreadable import UnreadableRecords
 from sensorium.errors import DataError, RunError
-from sensorium.evaluation.features import feature_table, handmade_table
-from sensorium.evaluation.labels import choose, missing
+from sensorium.evaluation.features import baseline_table, feature_table
+from sensorium.evaluation.labels import choose, is_missing
 from sensorium.evaluation.measurement import Measurement
 from sensorium.evaluation.runner import Subject, compare
 from sensorium.evaluation.tables import Table
@@ -29,18 +29,18 @@ from sensorium.models.model import Model
 from sensorium.models.plan import Plan
 from sensorium.runs.run import Run
 from sensorium.seeding import seed_globals
-from sensorium.training.metrics import Metrics
+from sensorium.training.metrics import MetricsLog
 from sensorium.types import Batch
 
 log = logging.getLogger("sensorium")
-Start = Literal["scratch", "trained"]
-ROWS: dict[Start, str] = {"scratch": "from scratch", "trained": "fine-tuned"}
+Initialization = Literal["scratch", "trained"]
+ROWS: dict[Initialization, str] = {"scratch": "from scratch", "trained": "fine-tuned"}
 """Where an encoder starts from -> its line of the table."""
-HANDMADE = "hand-made"
+BASELINE = "baseline"
 
 
 class Finetuning:
-    """Trains on the labelled records of a source, and compares.
+    """Trains on the labeled records of a source, and compares.
 
     Args:
         plan: the parts of the run's recipe; its modalities are fitted.
@@ -66,22 +66,22 @@ class Finetuning:
         rows = [self.measurement.key(id) for id in self.train.ids]
         self.targets = {row.id: self.task.target(row.labels) for row in rows}
 
-    def run_all(self, starts: Sequence[Start]) -> tuple[Table, Predictor]:
+    def run_all(self, starts: Sequence[Initialization]) -> tuple[Table, Predictor]:
         """Train every seed from every start; return the table, and what the first seed of the last start became."""
         rows: dict[str, list[Subject]] = {}
-        if answers := self._handmade():
-            rows[HANDMADE] = answers
+        if answers := self._baseline():
+            rows[BASELINE] = answers
         chosen: dict[str, list[Choice]] = {}
-        metrics = Metrics(self.run, self.plan.recipe, 0)
+        metrics_log = MetricsLog(self.run, self.plan.recipe, 0)
         for start in starts:
             name = ROWS[start]
             for seed in range(self.options.seeds):
-                tuned, choice = self._tune(start, seed, metrics)
+                tuned, choice = self._tune(start, seed, metrics_log)
                 rows.setdefault(name, []).append(self._subject(tuned.answers))
                 chosen.setdefault(name, []).append(choice)
                 if seed == 0:
                     first = tuned
-        metrics.close()
+        metrics_log.close()
         (table,) = compare({"finetune": self._fitted}, rows).values()
         for name, choices in chosen.items():
             table.row(name).notes[f"epoch {', '.join(str(choice.epoch) for choice in choices)}"] += 1
@@ -103,7 +103,7 @@ class Finetuning:
         """Return answers for the test part; an evaluator learns from the train part's labels alone."""
         return Subject({"features": (self.train, self._records("test", answer))})
 
-    def _tune(self, start: Start, seed: int, metrics: Metrics) -> tuple[Tuned, Choice]:
+    def _tune(self, start: Initialization, seed: int, metrics_log: MetricsLog) -> tuple[Tuned, Choice]:
         """Train one seed."""
         seed_globals(seed, "finetune", "weights")
         tuned = Tuned(self._encoder(start), self.task.width, self.options)
@@ -112,19 +112,19 @@ class Finetuning:
         def on_val(tuned: Tuned) -> dict[str, float]:
             return self.task.measure(self._records("val", tuned.answers))
 
-        def report(step: int, figures: dict[str, float]) -> None:
-            metrics.write(step, {f"{ROWS[start]} {seed}/{name}": value for name, value in figures.items()})
+        def report(step: int, metrics: dict[str, float]) -> None:
+            metrics_log.write(step, {f"{ROWS[start]} {seed}/{name}": value for name, value in metrics.items()})
 
         choice = tune(
             tuned, self.task, loader, self.modality, self.targets, on_val, self.options, seed, self.fabric, report
         )
         log.info(
             "%s, seed %d: epoch %d of %d, %s %.4f on the val part",
-            *(ROWS[start], seed, choice.epoch, self.options.epochs, self.task.figure, choice.figure),
+            *(ROWS[start], seed, choice.epoch, self.options.epochs, self.task.metric, choice.metric),
         )
         return tuned, choice
 
-    def _encoder(self, start: Start) -> Encoder:
+    def _encoder(self, start: Initialization) -> Encoder:
         """Return a new encoder: with its first weights, drawn from the seed, or with those of the run."""
         encoder = self.plan.encoders[self.modality]()
         if start == "trained":
@@ -139,8 +139,8 @@ class Finetuning:
 
     def _loader(self, seed: int) -> Loader:
         """Feed the records of the train part that have a label."""
-        labelled = [id for id, row in self.targets.items() if not all(map(missing, row))]
-        known = np.array([self.measurement.position(id) for id in labelled], np.int64)
+        labeled = [id for id, row in self.targets.items() if not all(map(is_missing, row))]
+        known = np.array([self.measurement.position(id) for id in labeled], np.int64)
         data = self.plan.recipe.data
         return Loader(
             self.source,
@@ -149,17 +149,17 @@ class Finetuning:
             self.plan.modalities,
             seed=seed,
             batch=min(self.options.batch, len(known)),
-            bad=BadRecords(len(known), data.max_bad, self.run.bad_file),
+            bad=UnreadableRecords(len(known), data.max_bad, self.run.bad_file),
             workers=data.workers,
             cache=data.cache,
             device=self.fabric.device,
         )
 
-    def _handmade(self) -> list[Subject]:
-        """Return what forests on hand-made features answer; none when the modality has no such features."""
+    def _baseline(self) -> list[Subject]:
+        """Return what forests on baseline features answer; none when the modality has no such features."""
         modality = {self.modality: self.plan.modalities[self.modality]}
         tables = [
-            handmade_table(self.measurement.batches(p), modality, self.measurement.key) for p in ("train", "test")
+            baseline_table(self.measurement.batches(p), modality, self.measurement.key) for p in ("train", "test")
         ]
         train, test = tables
         if train is None or test is None:

@@ -17,7 +17,7 @@ from sensorium.errors import SensoriumError
 from sensorium.finetuning.tasks import Task
 from sensorium.recipe.schema import Finetune, Optimizer
 from sensorium.seeding import seed_globals
-from sensorium.training.optimizers import build_optimizer, rate_at, set_rate
+from sensorium.training.optimizers import build_optimizer, lr_at, set_lr
 from sensorium.types import Batch
 
 
@@ -61,7 +61,7 @@ class Choice:
     """The epoch that was chosen, counted from 1, and the figure of the val part that chose it."""
 
     epoch: int
-    figure: float
+    metric: float
 
 
 def tune(
@@ -102,7 +102,7 @@ def tune(
         (fabric.setup_optimizers(build_optimizer(part, rate)), rate) for part, rate in rates.items()
     ]
     steps = options.epochs * loader.steps_per_epoch
-    sign = -1.0 if task.figure.endswith("↓") else 1.0
+    sign = -1.0 if task.metric.endswith("↓") else 1.0
     chosen, weights = Choice(0, -sign * float("inf")), {}
     losses: list[Tensor] = []
     for step, (records,) in enumerate(loader.batches(0, steps)):
@@ -113,7 +113,7 @@ def tune(
         loss = task.loss(module(records.batches[modality]).float(), wanted)
         fabric.backward(loss)
         for optimizer, rate in optimizers:
-            set_rate(optimizer, rate_at(step, steps, rate))
+            set_lr(optimizer, lr_at(step, steps, rate))
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         losses.append(loss.detach())
@@ -124,10 +124,10 @@ def tune(
                     f"The loss became {mean} before step {step + 1}: "
                     "lower finetune.optimizer.lr and finetune.encoder_lr."
                 )
-            figures = on_val(tuned)
-            report(step + 1, {"loss": mean, **{f"val/{name}": value for name, value in figures.items()}})
-            if sign * figures[task.figure] > sign * chosen.figure:
-                chosen = Choice((step + 1) // loader.steps_per_epoch, figures[task.figure])
+            metrics = on_val(tuned)
+            report(step + 1, {"loss": mean, **{f"val/{name}": value for name, value in metrics.items()}})
+            if sign * metrics[task.metric] > sign * chosen.metric:
+                chosen = Choice((step + 1) // loader.steps_per_epoch, metrics[task.metric])
                 weights = copy.deepcopy(tuned.state_dict())
             losses.clear()
     tuned.load_state_dict(weights)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sensorium.contracts import Evaluator
 from sensorium.errors import RecipeError
-from sensorium.evaluation.labels import missing
+from sensorium.evaluation.labels import is_missing
 from sensorium.evaluation.multitask import Multitask
 from sensorium.evaluation.probes import Classifier, Regressor
 from sensorium.recipe.schema import Finetune
@@ -26,7 +26,7 @@ from sensorium.recipe.schema import Finetune
 class Task(Evaluator):
     """Labels as targets, answers as a loss and, as an evaluator, answers as figures."""
 
-    figure: ClassVar[str]
+    metric: ClassVar[str]
     """The figure by which the epoch is chosen."""
 
     @property
@@ -58,7 +58,7 @@ class Task(Evaluator):
 class Classify(Classifier, Task):
     """One of the classes of the train part, by cross-entropy; answers are logits."""
 
-    figure = "accuracy"
+    metric = "accuracy"
 
     def learn(self, x_ND, y_N, groups):
         """Learn nothing: the answers are there."""
@@ -99,7 +99,7 @@ class Classify(Classifier, Task):
 class YesOrNo(Multitask, Task):
     """Yes or no in many label columns, by binary cross-entropy where the label is known; answers are logits."""
 
-    figure = "roc-auc"
+    metric = "roc-auc"
 
     def learn(self, task, x_ND, y_N, groups):
         """Learn nothing: the answers are there."""
@@ -115,7 +115,7 @@ class YesOrNo(Multitask, Task):
 
     def target(self, labels):
         """Return 1 for each positive label, 0 for each other, nan where it, or the other class in train, is missing."""
-        unknown = [task not in self.positive or missing(labels.get(task)) for task in self.tasks]
+        unknown = [task not in self.positive or is_missing(labels.get(task)) for task in self.tasks]
         return [
             np.nan if absent else float(labels[task] == self.positive[task])
             for task, absent in zip(self.tasks, unknown, strict=True)
@@ -143,7 +143,7 @@ class YesOrNo(Multitask, Task):
 class Regress(Regressor, Task):
     """A number, by squared error; answers count deviations of the train part from its mean."""
 
-    figure = "rmse ↓"
+    metric = "rmse ↓"
 
     def learn(self, x_ND, y_N, groups):
         """Learn the scale of the labels: the answers are there."""
@@ -161,7 +161,7 @@ class Regress(Regressor, Task):
     def target(self, labels):
         """Return the number, in deviations of the train part from its mean."""
         value = labels.get(self.label)
-        return [np.nan if missing(value) else float(value - self.mean) / self.deviation]
+        return [np.nan if is_missing(value) else float(value - self.mean) / self.deviation]
 
     def loss(self, answers_BK, targets_BL):
         """Return the mean squared error."""
@@ -202,5 +202,5 @@ def task_of(options: Finetune, modality: str, columns: list[str]) -> Task:
                 f"({', '.join(named)}): set finetune.labels=[NAME], or finetune.task=multitask."
             )
         task = {"classify": Classify, "regress": Regress}[options.task](named[0], modality, "given")
-    task.selection = f"epoch by {task.figure.removesuffix(' ↓')} on the val part"
+    task.selection = f"epoch by {task.metric.removesuffix(' ↓')} on the val part"
     return task

@@ -10,42 +10,43 @@ from sensorium.losses.contrastive import (
 )
 from sensorium.losses.decoupled import decoupled
 from sensorium.losses.distillation import (
-    centred_softmax,
+    centerd_softmax,
     entropy,
     koleo,
     masked_cross_entropy,
-    moved_centre,
+    moved_center,
     sinkhorn_knopp,
     swapped_cross_entropy,
 )
 from sensorium.losses.engine import NONE
-from sensorium.losses.extra_negatives import NOBODY, Further, Mixed, Rows, mix
+from sensorium.losses.extra_negatives import NO_ID, Further, Mixed, Rows, mix
 from sensorium.losses.future_prediction import future_contrast
 from sensorium.losses.global_contrastive import global_contrast, log_mean_gaps, moved_log
 from sensorium.losses.hardness import Guide, Hardness, debiased, hcl, hn_nce
 from sensorium.losses.hierarchical import hierarchical_contrast
-from sensorium.losses.infomax import jensen_shannon, summary, told_apart
+from sensorium.losses.infomax import binary_discrimination, jensen_shannon, summary
 from sensorium.losses.masked import masked_regression, reconstruction, scaled_cosine
-from sensorium.losses.quantised import code_perplexity, diversity, masked_contrast
+from sensorium.losses.quantized import code_perplexity, diversity, masked_contrast
 from sensorium.losses.queue import nearest_rows, queue_contrast
 from sensorium.losses.redundancy import barlow_twins, vicreg
 from sensorium.losses.regression import negative_cosine
 from sensorium.losses.sigmoid import siglip
 from sensorium.losses.sigreg import random_directions, sigreg
-from sensorium.losses.statistics import effective_rank, spread
+from sensorium.losses.statistics import effective_rank, normalized_std
 from sensorium.losses.tokens import class_weights, perplexity, token_cross_entropy, token_nats
 from sensorium.losses.whitening import whitened, whitening_mse
 
 __all__ = [
-    "NOBODY",
     "NONE",
+    "NO_ID",
     "Further",
     "Guide",
     "Hardness",
     "Mixed",
     "Rows",
     "barlow_twins",
-    "centred_softmax",
+    "binary_discrimination",
+    "centerd_softmax",
     "class_weights",
     "clip",
     "code_perplexity",
@@ -68,10 +69,11 @@ __all__ = [
     "masked_cross_entropy",
     "masked_regression",
     "mix",
-    "moved_centre",
+    "moved_center",
     "moved_log",
     "nearest_rows",
     "negative_cosine",
+    "normalized_std",
     "nt_xent",
     "one_sided",
     "perplexity",
@@ -82,13 +84,11 @@ __all__ = [
     "siglip",
     "sigreg",
     "sinkhorn_knopp",
-    "spread",
     "summary",
     "supervised_contrastive",
     "swapped_cross_entropy",
     "token_cross_entropy",
     "token_nats",
-    "told_apart",
     "vicreg",
     "whitened",
     "whitening_mse",

@@ -41,7 +41,7 @@ def clip(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float) -> Tensor:
     """Symmetric InfoNCE between paired rows (Radford et al. 2021, figure 3).
 
     Args:
-        x_BD: this rank's rows of one modality, any scale; they are normalised here.
+        x_BD: this rank's rows of one modality, any scale; they are normalized here.
         y_BD: the rows that belong to them, of the other.
         scale: exp of the learned log-scale; a scalar tensor receives its exact gradient.
 
@@ -61,7 +61,7 @@ def nt_xent(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float) -> Tensor
     """NT-Xent between two views of each record (Chen et al. 2020, eq. 1): 2M rows, self excluded.
 
     Args:
-        z1_BD: this rank's rows of the first view, any scale; they are normalised here.
+        z1_BD: this rank's rows of the first view, any scale; they are normalized here.
         z2_BD: the same records' rows of the second view.
         temperature: what cosines are divided by.
 
@@ -81,7 +81,7 @@ def info_nce(anchors_BD: Tensor, keys_BD: Tensor, temperature: Tensor | float) -
     """One-directional InfoNCE: each anchor finds its own key among the keys of every rank (van den Oord et al. 2018).
 
     Args:
-        anchors_BD: this rank's rows, any scale; they are normalised here.
+        anchors_BD: this rank's rows, any scale; they are normalized here.
         keys_BD: the row that belongs to each of them; the joined batch's other keys are its negatives.
         temperature: what cosines are divided by.
 
@@ -98,7 +98,7 @@ def one_sided(anchors_BD: Tensor, keys_ND: Tensor, positives_B: Tensor, scale: T
     nothing themselves (Yuksekgonul et al. 2023).
 
     Args:
-        anchors_BD: this rank's rows, any scale; they are normalised here.
+        anchors_BD: this rank's rows, any scale; they are normalized here.
         keys_ND: this rank's keys, any number and scale; those of every rank are each anchor's negatives.
         positives_B: int64, which of this rank's keys belongs to each anchor.
         scale: what cosines are multiplied with, one over the temperature.
@@ -121,7 +121,7 @@ def supervised_contrastive(z_ND: Tensor, labels_N: Tensor, temperature: Tensor |
     it is `nt_xent`. A row without a positive is left out of the mean, and stays a negative of the others.
 
     Args:
-        z_ND: this rank's rows, any scale; they are normalised here.
+        z_ND: this rank's rows, any scale; they are normalized here.
         labels_N: int64, the label of each; labels mean the same on every rank.
         temperature: what cosines are divided by.
 
@@ -146,7 +146,7 @@ def many_positives(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, groups_B: 
     With a group for each record it is `clip`.
 
     Args:
-        x_BD: this rank's rows of one modality, any scale; they are normalised here.
+        x_BD: this rank's rows of one modality, any scale; they are normalized here.
         y_BD: the rows that belong to them, of the other.
         scale: exp of the learned log-scale; a scalar tensor receives its exact gradient.
         groups_B: int64 ids, the same on every rank.

@@ -18,7 +18,7 @@ def decoupled(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float) -> Tens
     It may be below zero. A single joined record has none to be repelled by: attraction alone is left.
 
     Args:
-        z1_BD: this rank's rows of the first view, any scale; they are normalised here.
+        z1_BD: this rank's rows of the first view, any scale; they are normalized here.
         z2_BD: the same records' rows of the second view.
         temperature: what cosines are divided by.
 

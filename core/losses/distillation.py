@@ -59,22 +59,22 @@ def masked_cross_entropy(scores_NK: Tensor, targets_NK: Tensor, mask_BT: Tensor,
 
 
 @torch.no_grad()
-def centred_softmax(scores_NK: Tensor, centre_K: Tensor, temperature: Tensor | float) -> Tensor:
-    """Return targets: the softmax of scores less a centre (Caron et al. 2021, section 3.1)."""
+def centerd_softmax(scores_NK: Tensor, center_K: Tensor, temperature: Tensor | float) -> Tensor:
+    """Return targets: the softmax of scores less a center (Caron et al. 2021, section 3.1)."""
     with torch.autocast(scores_NK.device.type, enabled=False):
-        return _log_softmax(scores_NK - centre_K, temperature).exp()
+        return _log_softmax(scores_NK - center_K, temperature).exp()
 
 
 @torch.no_grad()
-def moved_centre(centre_K: Tensor, scores_NK: Tensor, momentum: float = 0.9) -> Tensor:
-    """Return the centre moved towards the mean scores of all ranks' rows (Caron et al. 2021, eq. 4).
+def moved_center(center_K: Tensor, scores_NK: Tensor, momentum: float = 0.9) -> Tensor:
+    """Return the center moved towards the mean scores of all ranks' rows (Caron et al. 2021, eq. 4).
 
     It stays where it is when no rank has a row.
     """
     with torch.autocast(scores_NK.device.type, enabled=False):
-        count = collectives.total(centre_K.new_tensor(float(len(scores_NK))))
-        mean_K = collectives.total(scores_NK.to(centre_K.dtype).sum(0)) / count.clamp(min=1)
-        return centre_K.lerp(torch.where(count > 0, mean_K, centre_K), 1 - momentum)
+        count = collectives.total(center_K.new_tensor(float(len(scores_NK))))
+        mean_K = collectives.total(scores_NK.to(center_K.dtype).sum(0)) / count.clamp(min=1)
+        return center_K.lerp(torch.where(count > 0, mean_K, center_K), 1 - momentum)
 
 
 @torch.no_grad()
@@ -86,7 +86,7 @@ def sinkhorn_knopp(scores_NK: Tensor, temperature: Tensor | float, iterations: i
     Args:
         scores_NK: this rank's rows; ranks may have different numbers of them.
         temperature: the weight of the entropy, SwAV's epsilon and DINOv2's teacher temperature.
-        iterations: how often prototypes and rows are normalised in turn, rows last.
+        iterations: how often prototypes and rows are normalized in turn, rows last.
     """
     with torch.autocast(scores_NK.device.type, enabled=False):
         log_NK = _precise(scores_NK) / temperature
@@ -99,8 +99,8 @@ def sinkhorn_knopp(scores_NK: Tensor, temperature: Tensor | float, iterations: i
 def koleo(x_BD: Tensor) -> Tensor:
     """Kozachenko-Leonenko entropy: minus the mean log distance of each unit row to its nearest (Sablayrolles 2019).
 
-    Neighbours are sought among the joined rows of all ranks. Rows that coincide have no direction to part in: they
-    count at a distance of 1e-8 and receive no gradient. A single row has no neighbour; its loss is zero.
+    Neighbors are sought among the joined rows of all ranks. Rows that coincide have no direction to part in: they
+    count at a distance of 1e-8 and receive no gradient. A single row has no neighbor; its loss is zero.
 
     Args:
         x_BD: this rank's rows, any scale.

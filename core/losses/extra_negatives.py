@@ -17,7 +17,7 @@ from sensorium.losses.engine import NONE, Side, log_sums, softplus, softplus_sum
 from sensorium.losses.unit_vectors import unit
 from sensorium.parallel import collectives
 
-NOBODY = -1
+NO_ID = -1
 """The id of a row that is of no record, or of a wrong form of one: a negative of every anchor."""
 
 
@@ -26,8 +26,8 @@ class Rows:
     """Rows that are negatives of every anchor but those of their own record.
 
     Args:
-        rows_MD: any scale; they are normalised here.
-        ids_M: int64, the record of each, in the ids of the loss (`groups_B`); None makes them `NOBODY`'s.
+        rows_MD: any scale; they are normalized here.
+        ids_M: int64, the record of each, in the ids of the loss (`groups_B`); None makes them `NO_ID`'s.
         shared: True for rows that every rank holds alike, such as a queue; they take no gradient. False for this
             rank's own: those of every rank are then negatives, and their gradient flows back.
     """
@@ -46,7 +46,7 @@ class Rows:
 
     def _side(self, x: Side) -> tuple[Side, list[int]]:
         count, device = len(self.rows_MD), x.rows.device
-        ids_M = torch.full((count,), NOBODY, device=device) if self.ids_M is None else self.ids_M
+        ids_M = torch.full((count,), NO_ID, device=device) if self.ids_M is None else self.ids_M
         sizes = [count] if self.shared else collectives.sizes_of(count, device)
         rows_MD = self.rows_MD.detach() if self.shared else self.rows_MD
         return Side(rows_MD, ids_M), sizes

@@ -1,4 +1,4 @@
-"""Contrast whose normalisers are running means over all records, so that small batches will do.
+"""Contrast whose normalizers are running means over all records, so that small batches will do.
 
 A record's mean over negatives is noisy in a small batch; a mean that runs over the steps is not (Yuan et al. 2022).
 
@@ -19,7 +19,7 @@ def log_mean_gaps(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, groups_B: T
     """Return (B, 2), the log of the mean over negatives of exp(logit - own logit), for rows of `x` and of `y`.
 
     Args:
-        x_BD: this rank's rows of one modality, any scale; they are normalised here.
+        x_BD: this rank's rows of one modality, any scale; they are normalized here.
         y_BD: the rows that belong to them, of the other.
         scale: what cosines are multiplied with, one over the temperature.
         groups_B: int64 ids, the same on every rank; records of one id are no negatives of each other. None makes

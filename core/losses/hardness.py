@@ -92,7 +92,7 @@ def hcl(
     With beta 0 it is `debiased`; with prior 0 as well it is `nt_xent`.
 
     Args:
-        z1_BD: this rank's rows of the first view, any scale; they are normalised here.
+        z1_BD: this rank's rows of the first view, any scale; they are normalized here.
         z2_BD: the same records' rows of the second view.
         temperature: what cosines are divided by.
         beta: see `Hardness`.
@@ -125,7 +125,7 @@ def debiased(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float, prior: f
     """NT-Xent that discounts the negatives that are of the anchor's own class (Chuang et al. 2020, eq. 8, M = 1).
 
     Args:
-        z1_BD: this rank's rows of the first view, any scale; they are normalised here.
+        z1_BD: this rank's rows of the first view, any scale; they are normalized here.
         z2_BD: the same records' rows of the second view.
         temperature: what cosines are divided by.
         prior: the share of negatives that are of the anchor's own class, in [0, 1).
@@ -154,7 +154,7 @@ def hn_nce(
     With alpha 1 and beta 0 it is `clip`; with alpha 0 the own pair leaves the denominator (decoupled).
 
     Args:
-        x_BD: this rank's rows of one modality, any scale; they are normalised here.
+        x_BD: this rank's rows of one modality, any scale; they are normalized here.
         y_BD: the rows that belong to them, of the other.
         scale: exp of the learned log-scale; a scalar tensor receives its exact gradient.
         alpha: see `Hardness`.

@@ -24,7 +24,7 @@ def hierarchical_contrast(
     """Instance and temporal contrast between aligned tokens of two views (Yue et al. 2022, equations 1 to 3).
 
     A token's positive is the same token of the other view. The instance contrast tells it from that token of other
-    rows, in both views; the temporal one from other tokens of its row. Then neighbours are joined by their maximum,
+    rows, in both views; the temporal one from other tokens of its row. Then neighbors are joined by their maximum,
     and again, until one token is left; the loss is the mean over these scales.
 
     Args:

@@ -14,7 +14,7 @@ from sensorium.losses.engine import softplus
 from sensorium.parallel import collectives
 
 
-def told_apart(true: Tensor, false: Tensor) -> Tensor:
+def binary_discrimination(true: Tensor, false: Tensor) -> Tensor:
     """Binary cross-entropy of scores: those of true pairs are to be large, those of false ones small.
 
     DGI's objective (Velickovic et al. 2019, eq. 1, with the sign that makes it a loss). Both kinds weigh the same,
@@ -53,7 +53,7 @@ def jensen_shannon(tokens_BTD: Tensor, pooled_BD: Tensor, mask_BT: Tensor | None
         own_BTM = torch.zeros_like(scores_BTM, dtype=torch.bool)
         own_BTM[ids_B, :, first + ids_B] = True
         own_BTM, other_BTM = own_BTM & real_BT[..., None], ~own_BTM & real_BT[..., None]
-        return told_apart(scores_BTM[own_BTM], scores_BTM[other_BTM]) - 2 * math.log(2)
+        return binary_discrimination(scores_BTM[own_BTM], scores_BTM[other_BTM]) - 2 * math.log(2)
 
 
 def summary(x_BD: Tensor) -> Tensor:

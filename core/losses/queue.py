@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sensorium.losses.contrastive import share
 from sensorium.losses.engine import NONE, Side
-from sensorium.losses.extra_negatives import NOBODY, Further
+from sensorium.losses.extra_negatives import NO_ID, Further
 from sensorium.losses.hardness import Hardness, joined
 from sensorium.losses.unit_vectors import cosines, unit
 from sensorium.parallel import collectives
@@ -43,7 +43,7 @@ def queue_contrast(
     """
     with torch.autocast(queries_BD.device.type, enabled=False):
         own_B = cosines(unit(queries_BD), unit(keys_BD.detach())) / temperature
-        ids_B = torch.full((len(queries_BD),), NOBODY - 1, device=queries_BD.device) if ids_B is None else ids_B
+        ids_B = torch.full((len(queries_BD),), NO_ID - 1, device=queries_BD.device) if ids_B is None else ids_B
         hardness = Hardness(beta, alpha, prior)
         none_BK = own_B.new_full((len(queries_BD), len(hardness.tilts)), NONE)
         sums_BK = joined(none_BK, Side(queries_BD, ids_B), negatives, 1 / temperature, hardness)

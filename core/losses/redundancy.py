@@ -24,7 +24,7 @@ def barlow_twins(z1_BD: Tensor, z2_BD: Tensor, redundancy: float = 0.005) -> Ten
     """
     with torch.autocast(z1_BD.device.type, enabled=False):
         z1_MD, z2_MD = _joined(z1_BD), _joined(z2_BD)
-        correlation_DD = _standardised(z1_MD).T @ _standardised(z2_MD) / max(len(z1_MD), 1)
+        correlation_DD = _standardized(z1_MD).T @ _standardized(z2_MD) / max(len(z1_MD), 1)
         on_diagonal = (correlation_DD.diagonal() - 1).square().sum()
         return on_diagonal + redundancy * _off_diagonal(correlation_DD).square().sum()
 
@@ -49,8 +49,8 @@ def vicreg(
         m, d = max(len(z1_MD), 1), z1_MD.shape[1]
         loss = invariance * (z1_MD - z2_MD).square().sum() / (m * d)
         for z_MD in (z1_MD, z2_MD):
-            centred_MD = z_MD - z_MD.sum(0) / m
-            covariance_DD = centred_MD.T @ centred_MD / max(m - 1, 1)
+            centerd_MD = z_MD - z_MD.sum(0) / m
+            covariance_DD = centerd_MD.T @ centerd_MD / max(m - 1, 1)
             deviation_D = (covariance_DD.diagonal() + 1e-4).sqrt()
             loss = loss + variance * (1 - deviation_D).relu().mean()
             loss = loss + covariance * _off_diagonal(covariance_DD).square().sum() / d
@@ -61,10 +61,10 @@ def _joined(z_BD: Tensor) -> Tensor:
     return collectives.gather(z_BD if z_BD.dtype == torch.float64 else z_BD.float())[0]
 
 
-def _standardised(z_MD: Tensor) -> Tensor:
+def _standardized(z_MD: Tensor) -> Tensor:
     """Return rows whose dimensions have mean 0 and deviation 1 (biased, as batch norm's, with its epsilon)."""
-    centred_MD = z_MD - z_MD.sum(0) / max(len(z_MD), 1)
-    return centred_MD * (centred_MD.square().sum(0) / max(len(z_MD), 1) + 1e-5).rsqrt()
+    centerd_MD = z_MD - z_MD.sum(0) / max(len(z_MD), 1)
+    return centerd_MD * (centerd_MD.square().sum(0) / max(len(z_MD), 1) + 1e-5).rsqrt()
 
 
 def _off_diagonal(x_DD: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ def siglip(
     """Sigmoid loss of all pairs: the given ones belong together, all others do not (Zhai et al. 2023, algorithm 1).
 
     Args:
-        x_BD: this rank's rows of one modality, any scale; they are normalised here.
+        x_BD: this rank's rows of one modality, any scale; they are normalized here.
         y_BD: the rows that belong to them, of the other.
         scale: exp of the learned log-scale; a scalar tensor receives its exact gradient. The paper starts at 10.
         bias: what is added to every logit; likewise. The paper starts at -10, where strangers cost next to nothing.

@@ -12,8 +12,8 @@ from sensorium.losses.contrastive import unit
 
 
 @torch.no_grad()
-def spread(x_ND: Tensor) -> Tensor:
-    """Return the mean deviation of normalised rows times sqrt(D), a scalar: 0 when all are one point (Chen, He 2021).
+def normalized_std(x_ND: Tensor) -> Tensor:
+    """Return the mean deviation of normalized rows times sqrt(D), a scalar: 0 when all are one point (Chen, He 2021).
 
     It is about 1 when they are spread evenly over the sphere.
     """

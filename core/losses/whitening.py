@@ -16,7 +16,7 @@ FLAT = 1e-8
 
 
 def whitening_mse(z1_BD: Tensor, z2_BD: Tensor, shrink: float = 1e-3) -> Tensor:
-    """Mean squared distance of whitened, normalised views (W-MSE, Ermolov et al. 2021, eq. 3 to 5).
+    """Mean squared distance of whitened, normalized views (W-MSE, Ermolov et al. 2021, eq. 3 to 5).
 
     Both views are whitened together, by the Cholesky factor of the joined batch's covariance, in double precision: in
     single precision the factor of a covariance of nearly dependent dimensions is lost. The paper whitens random
@@ -45,9 +45,9 @@ def whitened(x_ND: Tensor, shrink: float) -> Tensor:
         shrink: as in `whitening_mse`.
     """
     n, d = x_ND.shape
-    centred_ND = x_ND - x_ND.sum(0) / max(n, 1)
-    covariance_DD = centred_ND.T @ centred_ND / max(n - 1, 1)
+    centerd_ND = x_ND - x_ND.sum(0) / max(n, 1)
+    covariance_DD = centerd_ND.T @ centerd_ND / max(n - 1, 1)
     mean_variance = covariance_DD.diagonal().mean() + FLAT
     eye_DD = torch.eye(d, dtype=x_ND.dtype, device=x_ND.device)
     factor_DD = torch.linalg.cholesky((1 - shrink) * covariance_DD + shrink * mean_variance * eye_DD)
-    return torch.linalg.solve_triangular(factor_DD, centred_ND.T, upper=False).T
+    return torch.linalg.solve_triangular(factor_DD, centerd_ND.T, upper=False).T

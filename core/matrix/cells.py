@@ -18,7 +18,7 @@ from sensorium.matrix.columns import Column
 from sensorium.matrix.pairing import Choice, Misfit, RowOf, choices
 from sensorium.registration.discovery import Extensions
 
-TABLE = "figure"
+TABLE = "cell"
 """What the one table of a cell's recipe is called."""
 
 
@@ -48,7 +48,7 @@ class Cell:
         column: the column's name.
         settings: what the cell depends on; a cell of the same settings is not computed again.
         why: why there are no figures: the pair has no meaning, or a part refused it; empty where there are.
-        figures: row of the evaluator's table (chance, hand-made, untrained, trained) to one figure for each seed.
+        figures: row of the evaluator's table (chance, baseline, untrained, trained) to one figure for each seed.
         parts: modality to the names of the views and the encoder that were taken.
         seconds: how long all trainings and measurements took.
     """
@@ -57,24 +57,24 @@ class Cell:
     column: str
     settings: dict[str, Any]
     why: str = ""
-    figures: dict[str, list[float]] = field(default_factory=dict)
+    metrics: dict[str, list[float]] = field(default_factory=dict)
     parts: dict[str, dict[str, str]] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
     def trained(self) -> float:
         """The mean figure of the trained encoder."""
-        return mean(self.figures["trained"])
+        return mean(self.metrics["trained"])
 
     @property
     def untrained(self) -> float:
         """The mean figure of the first weights."""
-        return mean(self.figures["untrained"])
+        return mean(self.metrics["untrained"])
 
     @property
     def learned(self) -> bool:
         """Whether training made the features better."""
-        return bool(self.figures) and self.trained > self.untrained
+        return bool(self.metrics) and self.trained > self.untrained
 
     def public(self) -> dict[str, Any]:
         """Return plain values."""
@@ -111,7 +111,7 @@ def run_cell(
         for choice in choices(row, column, ext.registry):
             recipe = recipe_of(row, column, choice, options, budget)
             try:
-                cell.figures = _figures(recipe, column.figure, budget.seeds, source, ext)
+                cell.metrics = _metrics(recipe, column.metric, budget.seeds, source, ext)
             except Interrupted:
                 raise
             except SensoriumError as error:  # the next choice may do: a causal encoder, a token for each step
@@ -145,8 +145,8 @@ def recipe_of(
     }
 
 
-def _figures(
-    recipe: dict[str, Any], figure: str, seeds: int, source: Source, ext: Extensions
+def _metrics(
+    recipe: dict[str, Any], metric: str, seeds: int, source: Source, ext: Extensions
 ) -> dict[str, list[float]]:
     """Return one figure of every row of the table, seed by seed."""
     found: dict[str, list[float]] = {}
@@ -156,6 +156,6 @@ def _figures(
             assert model.run is not None
             table = json.loads((model.run.evaluations / f"{TABLE}.json").read_text(encoding="utf-8"))
         for row, measured in table["rows"].items():
-            if figure in measured["figures"]:
-                found.setdefault(row, []).append(measured["figures"][figure]["mean"])
+            if metric in measured["metrics"]:
+                found.setdefault(row, []).append(measured["metrics"][metric]["mean"])
     return found

@@ -1,6 +1,6 @@
 """What plugins declare for the matrix: `sensorium_matrix` in a plugin's module, "kind/name" to a mapping.
 
-"columns/NAME" is a `Column`: bundled labelled records, and the encoders and views that may be tried on them.
+"columns/NAME" is a `Column`: bundled labeled records, and the encoders and views that may be tried on them.
 "objectives/NAME", or "objectives/NAME:TARGET" for one task of several, holds options that an objective needs there;
 most need none. Neither kind names the other: what fits what is read off the `Needs` of objectives.
 """
@@ -29,13 +29,13 @@ class Lane(Section):
 
 
 class Column(Section):
-    """Labelled records that come with ordinary packages, and how objectives are tried on them."""
+    """Labeled records that come with ordinary packages, and how objectives are tried on them."""
 
-    about: str = Field(description="the data in one sentence: what, how many, whose, under which licence")
+    about: str = Field(description="the data in one sentence: what, how many, whose, under which license")
     data: dict[str, Any] = Field(description="the `data` section of the recipes")
     modalities: dict[str, Lane] = Field(min_length=1, description="name to what may be tried on it")
     evaluator: Part = Field(description="what measures the features")
-    figure: str = Field(description="the figure of it that cells show; larger is better")
+    metric: str = Field(description="the figure of it that cells show; larger is better")
     optimizer: dict[str, Any] = Field({}, description="the `optimizer` section of the recipes")
     steps: PositiveInt = Field(300, description="optimizer steps of each training, when the command names none")
     requires: list[str] = Field([], description="import names of optional packages that the data needs")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from sensorium.contracts import TokenEncoder, ViewGenerator, carries
+from sensorium.contracts import TokenEncoder, ViewGenerator, has_target
 from sensorium.matrix.columns import Column, Lane
 from sensorium.models.plan import maker
 from sensorium.recipe.schema import Part
@@ -67,7 +67,7 @@ def rows_of(extensions: Extensions, columns: Mapping[str, Column]) -> list[RowOf
         for column in columns.values()
         for name, lane in column.modalities.items()
         for _, generator in _generators(registry, name, lane)
-        if generator.target is not None and carries(generator, "class")
+        if generator.target is not None and has_target(generator, "class")
     )
     rows = []
     for spec in registry.specs("objectives"):

@@ -10,7 +10,7 @@ from typing import Any
 
 from sensorium.contracts import Source
 from sensorium.data.arrays import in_memory
-from sensorium.errors import RecipeError, nearest
+from sensorium.errors import RecipeError, did_you_mean
 from sensorium.matrix.cells import Budget, Cell, run_cell, settings_of
 from sensorium.matrix.columns import Column, declared_columns, declared_options
 from sensorium.matrix.pairing import RowOf, rows_of
@@ -18,7 +18,7 @@ from sensorium.matrix.table import Matrix
 from sensorium.models.plan import maker
 from sensorium.recipe.schema import Part
 from sensorium.registration.discovery import Extensions, load_extensions
-from sensorium.registration.registry import missing
+from sensorium.registration.registry import missing_packages
 from sensorium.runs.atomic import write_atomically
 
 log = logging.getLogger("sensorium")
@@ -74,7 +74,7 @@ def _asked(rows: Sequence[RowOf], columns: Mapping[str, Column], only: Iterable[
     known = {row.name for row in rows} | {row.objective for row in rows} | set(columns)
     for name in sorted(named - known):
         raise RecipeError(
-            f"The matrix has neither a row nor a column '{name}'{nearest(name, known)}; it has the columns "
+            f"The matrix has neither a row nor a column '{name}'{did_you_mean(name, known)}; it has the columns "
             f"{', '.join(columns)} and the rows {', '.join(row.name for row in rows)}."
         )
     some_rows = [row for row in rows if named & {row.name, row.objective}]
@@ -84,7 +84,7 @@ def _asked(rows: Sequence[RowOf], columns: Mapping[str, Column], only: Iterable[
 
 def _installed(name: str, column: Column) -> bool:
     """Return whether the data of a column can be read; say so when not."""
-    if absent := missing(column.requires):
+    if absent := missing_packages(column.requires):
         log.warning("The column '%s' is left out: it needs %s, which is not installed.", name, ", ".join(absent))
     return not absent
 

@@ -12,7 +12,7 @@ from sensorium.matrix.cells import Cell
 from sensorium.matrix.columns import Column
 from sensorium.matrix.pairing import RowOf
 
-BASELINES = ("chance", "hand-made")
+BASELINES = ("chance", "baseline")
 """Rows of an evaluator's table that hang on the records alone, and stand once at the head of a column."""
 
 
@@ -49,14 +49,14 @@ class Matrix:
 
     def _table(self, title: str, rows: Sequence[RowOf], columns: Sequence[str]) -> str:
         reasons: dict[str, int] = {}
-        head = [f"{name}: {self.columns[name].evaluator.name} {self.columns[name].figure}" for name in columns]
+        head = [f"{name}: {self.columns[name].evaluator.name} {self.columns[name].metric}" for name in columns]
         lines = [f"## {title}", "", _line(["objective", *head]), _line(["---", *["---:"] * len(columns)])]
         for baseline in BASELINES:
             lines.append(_line([f"*{baseline}*", *(self._baseline(baseline, name) for name in columns)]))
         for row in rows:
             lines.append(_line([row.name, *(self._cell(row.name, name, reasons) for name in columns)]))
         shown = [cell for (row, name), cell in self.cells.items() if row in {r.name for r in rows} and name in columns]
-        measured = [cell for cell in shown if cell.figures]
+        measured = [cell for cell in shown if cell.metrics]
         better = sum(cell.learned for cell in measured)
         lines += ["", f"{better} of {len(measured)} trained encoders are better than their first weights."]
         lines += [f"\n{name}: {self.columns[name].about}" for name in columns]
@@ -64,7 +64,7 @@ class Matrix:
         return "\n".join(lines)
 
     def _baseline(self, baseline: str, column: str) -> str:
-        found = [c.figures[baseline] for (_, name), c in self.cells.items() if name == column and baseline in c.figures]
+        found = [c.metrics[baseline] for (_, name), c in self.cells.items() if name == column and baseline in c.metrics]
         return _mean(found[0]) if found else ""
 
     def _cell(self, row: str, column: str, reasons: dict[str, int]) -> str:
@@ -73,7 +73,7 @@ class Matrix:
             return ""
         if cell.why:
             return f"– [{reasons.setdefault(cell.why, len(reasons) + 1)}]"
-        trained, untrained = _mean(cell.figures["trained"]), _mean(cell.figures["untrained"])
+        trained, untrained = _mean(cell.metrics["trained"]), _mean(cell.metrics["untrained"])
         return f"**{trained}** ({untrained})" if cell.learned else f"{trained} ({untrained})"
 
 

@@ -40,7 +40,7 @@ def make_views(
     for batch, name in (negatives or {}).items():
         if batch in records.batches:
             view = generators[name](records.batches[batch], rng)[0]
-            view.modality, view.present, view.wrong = name, records.present[batch], True
+            view.modality, view.present, view.is_negative = name, records.present[batch], True
             view.keys = {key: ids[view.present] for key, ids in records.keys.items()}
             made[name].append(view)
     return made
@@ -62,13 +62,13 @@ class _Encode(Encode):
             features += encoded.split([len(batch) for batch in batches])
         return features
 
-    def tokens(self, view: View) -> Tokens:
+    def tokenize(self, view: View) -> Tokens:
         return self._encoders[view.modality].tokenize(view.batch)
 
-    def kept(self, view: View, tokens: Tokens, keep: Tensor | None = None) -> Features:
+    def encode_tokens(self, view: View, tokens: Tokens, keep: Tensor | None = None) -> Features:
         return self._encoders[view.modality].encode_tokens(tokens, keep)
 
-    def targets(self, view: View) -> Tensor:
+    def token_targets(self, view: View) -> Tensor:
         return self._encoders[view.modality].token_targets(view.batch)
 
     def using(self, encoders: Mapping[str, nn.Module] | nn.ModuleDict) -> _Encode:

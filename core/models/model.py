@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sensorium.errors import BadSample, DataError, RunError, nearest
+from sensorium.errors import BadSample, DataError, RunError, did_you_mean
 from sensorium.models.learner import Learner, make_views
 from sensorium.models.plan import Plan, make_plan
 from sensorium.recipe.schema import Recipe
@@ -69,7 +69,7 @@ class Model:
             raws: modality name -> raw values: paths, bytes, arrays, strings.
 
         Returns:
-            Modality name -> float32 (N, D) on the CPU; rows of the joint space are not normalised.
+            Modality name -> float32 (N, D) on the CPU; rows of the joint space are not normalized.
 
         Raises:
             DataError: for a modality that the model does not have, or a value that cannot be decoded.
@@ -79,7 +79,7 @@ class Model:
     def _embed(self, name: str, values: Sequence[Any], space: str, size: int) -> Tensor:
         if name not in self.modalities:
             raise DataError(
-                f"The model has no modality '{name}'{nearest(name, self.modalities)}; "
+                f"The model has no modality '{name}'{did_you_mean(name, self.modalities)}; "
                 f"it has {', '.join(self.modalities)}."
             )
         if isinstance(values, str | bytes):

@@ -19,7 +19,7 @@ from sensorium.contracts import (
     Source,
     TokenEncoder,
     ViewGenerator,
-    carries,
+    has_target,
 )
 from sensorium.errors import PluginError, RecipeError
 from sensorium.models.learner import Learner
@@ -156,8 +156,8 @@ def _check_fit(plan: Plan, encoder_classes: dict[str, Callable[..., Encoder]], r
             f"The objective '{objective}' aligns modalities, but the recipe has only '{names}'; "
             f"for one, there are: {fitting}."
         )
-    if recipe.data.negatives and not needs.wrong:
-        fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.wrong)
+    if recipe.data.negatives and not needs.negative_views:
+        fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.negative_views)
         raise RecipeError(f"The objective '{objective}' makes no use of data.negatives; objectives that do: {fitting}.")
     if needs.tokens and recipe.train.gradient_cache:
         raise RecipeError(
@@ -173,14 +173,14 @@ def _check_fit(plan: Plan, encoder_classes: dict[str, Callable[..., Encoder]], r
                 f"The objective '{objective}' needs {wanted} of each record, but modalities.{name}.views "
                 f"'{tower.views.name}' makes {generator.views}; generators that would fit: {fitting}."
             )
-        if generator.wrong and not needs.wrong:
-            fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.wrong)
+        if generator.negative_views and not needs.negative_views:
+            fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.negative_views)
             raise RecipeError(
                 f"The views '{tower.views.name}' of modalities.{name} are in part wrong on purpose, for which the "
                 f"objective '{objective}' has no use; objectives that have: {fitting}."
             )
-        if needs.target and not carries(generator, needs.target):
-            fitting = _loadable(registry, "views", kind, lambda cls: carries(cls, needs.target))
+        if needs.target and not has_target(generator, needs.target):
+            fitting = _loadable(registry, "views", kind, lambda cls: has_target(cls, needs.target))
             raise RecipeError(
                 f"The objective '{objective}' needs the target '{needs.target}', but modalities.{name}.views "
                 f"'{tower.views.name}' carries {generator.target or 'none'}; generators that would fit: {fitting}."

@@ -121,7 +121,7 @@ def broadcast(value: object) -> object:
     return box[0]
 
 
-def everyones(value: object) -> list:
+def all_gather_objects(value: object) -> list:
     """Return every rank's value, any that can be pickled, in rank order."""
     found: list = [value] * world()
     if world() > 1:
@@ -129,7 +129,7 @@ def everyones(value: object) -> list:
     return found
 
 
-def share_buffers(module: nn.Module) -> None:
+def broadcast_buffers(module: nn.Module) -> None:
     """Give every rank the buffers of rank 0."""
     if world() > 1:
         for buffer in module.buffers():

@@ -15,7 +15,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from sensorium.errors import RecipeError, nearest
+from sensorium.errors import RecipeError, did_you_mean
 from sensorium.recipe.schema import Recipe
 from sensorium.registration.registry import Registry
 
@@ -200,7 +200,7 @@ def _sentence(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         known = _keys_at(error["loc"][:-1])
         return (
-            f"there is no key '{path}' (given {value!r}){nearest(str(error['loc'][-1]), known)}; "
+            f"there is no key '{path}' (given {value!r}){did_you_mean(str(error['loc'][-1]), known)}; "
             f"keys there: {', '.join(known)}."
         )
     if error["type"] == "missing":

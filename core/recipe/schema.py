@@ -34,7 +34,7 @@ class Part(BaseModel):
         return dict(self.model_extra or {})
 
 
-class Negatives(Section):
+class MinedNegatives(Section):
     """Mined negatives, which the objective meets as wrong values of the modality they were mined in."""
 
     path: str = Field(description="the Parquet file that `sensorium mine` wrote")
@@ -50,8 +50,10 @@ class Data(Section):
     """Where records come from and how they are fed."""
 
     source: Part | None = Field(None, description="the source of records; None when `fit` is handed one")
-    negatives: Negatives | None = Field(None, description="mined negatives of the records: a file, or path and count")
-    neighbours: str | None = Field(
+    negatives: MinedNegatives | None = Field(
+        None, description="mined negatives of the records: a file, or path and count"
+    )
+    neighbors: str | None = Field(
         None, description="a Parquet file that `sensorium mine` wrote: records and their negatives come in one batch"
     )
     batch: PositiveInt = Field(256, description="records of one optimizer step, over all devices and accumulated parts")
@@ -101,7 +103,7 @@ class Optimizer(Section):
     weight_decay: float = Field(0.05, ge=0, description="decay of matrices; biases, norms and scalars are spared")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd and lars")
     betas: tuple[float, float] = Field((0.9, 0.98), description="moment decays of adamw")
-    eps: PositiveFloat = Field(1e-6, description="the stabiliser of adamw")
+    eps: PositiveFloat = Field(1e-6, description="the stabilizer of adamw")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="how the rate goes after the warm-up")
     warmup: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = Field(
         0.05, description="share of the steps over which the rate rises from zero; auto: 100 steps, .05 to .3 of them"
@@ -200,8 +202,8 @@ class Monitor(Section):
         "warn", description="what happens when they have collapsed: a warning once, or the end of the run"
     )
     patience: PositiveInt = Field(5, description="looks in a row that must find a collapse before anything is said")
-    spread: float = Field(
-        0.03, ge=0, description="least deviation of normalised features times sqrt(D): 0 for a point, 1 for a sphere"
+    std: float = Field(
+        0.03, ge=0, description="least deviation of normalized features times sqrt(D): 0 for a point, 1 for a sphere"
     )
     rank: float = Field(1.3, ge=0, description="least effective rank of features (RankMe), from 1 up to their width")
     information: float = Field(
@@ -232,7 +234,7 @@ class Finetune(Section):
     optimizer: Optimizer = Field(Optimizer(), description="how weights move; its lr is the head's")
     encoder_lr: PositiveFloat = Field(1e-4, description="the peak learning rate of the encoder")
     seeds: PositiveInt = Field(3, description="how often it is done, with another head and another order")
-    trees: PositiveInt = Field(500, description="trees of the random forest on hand-made features, for comparison")
+    trees: PositiveInt = Field(500, description="trees of the random forest on baseline features, for comparison")
 
 
 class Log(Section):

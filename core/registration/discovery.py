@@ -20,7 +20,7 @@ from typing import Any, Literal
 import pluggy
 
 import sensorium
-from sensorium.errors import PluginError, nearest
+from sensorium.errors import PluginError, did_you_mean
 from sensorium.registration import hookspecs
 from sensorium.registration.registry import KINDS, Absent, Conflict, Register, Registry, Spec, one_line
 
@@ -150,15 +150,15 @@ class Extensions:
             PluginError: when there is none, with the nearest name.
         """
         for plugin in self.plugins:
-            if normalise(name) == normalise(plugin.name):
+            if normalize(name) == normalize(plugin.name):
                 return plugin
         for plugin in self.plugins:
-            if normalise(name) == normalise(plugin.distribution) and not plugin.builtin:
+            if normalize(name) == normalize(plugin.distribution) and not plugin.builtin:
                 return plugin
         raise PluginError(_unknown(f"There is no plugin '{name}'", name, self.plugins))
 
 
-def normalise(name: str) -> str:
+def normalize(name: str) -> str:
     """Return a name as PEP 503 compares names."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
@@ -179,7 +179,7 @@ def load_extensions(environ: Mapping[str, str] | None = None, found: Iterable[En
     outside = _installed() if found is None else [_plugin(point, point.dist) for point in found]
     plugins = [Plugin(name, module, "sensorium", sensorium.__version__) for name, module in BUILTINS.items()]
     # Sorted, so that of two plugins that want one name the same one always comes first.
-    plugins += sorted(outside, key=lambda p: (normalise(p.distribution), p.name, p.module))
+    plugins += sorted(outside, key=lambda p: (normalize(p.distribution), p.name, p.module))
     _block(plugins, environ)
     registry = Registry()
     first: dict[str, Plugin] = {}
@@ -215,7 +215,7 @@ def _distributions() -> Iterator[Distribution]:
     """Iterate over the installed distributions; of two with one name, over the one that imports would find."""
     seen: set[str] = set()
     for dist in metadata.distributions():
-        name = normalise(_identity(dist)[0])
+        name = normalize(_identity(dist)[0])
         if name not in seen:
             seen.add(name)
             yield dist
@@ -259,7 +259,7 @@ def _strict(environ: Mapping[str, str]) -> bool:
 
 def _unknown(what: str, word: str, plugins: list[Plugin]) -> str:
     names = [p.name for p in plugins]
-    suggestion = nearest(word, dict.fromkeys([*names, *(p.distribution for p in plugins)]))
+    suggestion = did_you_mean(word, dict.fromkeys([*names, *(p.distribution for p in plugins)]))
     return f"{what}{suggestion}{' There' if suggestion else '; there'} are: {', '.join(names) or 'none'}."
 
 
@@ -269,7 +269,7 @@ def _block(plugins: list[Plugin], environ: Mapping[str, str]) -> None:
     def chosen(variable: str, among: list[Plugin]) -> list[Plugin]:
         picked = []
         for word in filter(None, (word.strip() for word in environ[variable].split(","))):
-            named = [p for p in among if normalise(word) in (normalise(p.name), normalise(p.distribution))]
+            named = [p for p in among if normalize(word) in (normalize(p.name), normalize(p.distribution))]
             if not named:
                 raise PluginError(_unknown(f"{variable} names '{word}', which is no plugin it can mean", word, among))
             picked += named
@@ -294,12 +294,12 @@ def _load(plugin: Plugin, registry: Registry, first: dict[str, Plugin]) -> None:
     start = time.perf_counter()
     specs: list[Spec] = []
     try:
-        if taken := first.get(normalise(plugin.name)):
+        if taken := first.get(normalize(plugin.name)):
             raise Conflict(
                 f"two plugins are named '{taken.name}', one of distribution {taken.distribution} {taken.version}, "
                 f"one of {plugin.distribution} {plugin.version}"
             )
-        first[normalise(plugin.name)] = plugin
+        first[normalize(plugin.name)] = plugin
         module = plugin.load()
         if reason := _incompatible(module):
             plugin.state, plugin.reason = "incompatible", reason
@@ -360,4 +360,4 @@ def _check_hooks(module: Any) -> None:
                 given = inspect.signature(getattr(module, name))
                 raise PluginError(f"its hook {name}{given} must have one argument, 'register'")
         elif marked or (ours and name not in ATTRIBUTES):
-            raise PluginError(f"its '{name}' is no hook{nearest(name, (*HOOKS, *ATTRIBUTES)).rstrip('?')}")
+            raise PluginError(f"its '{name}' is no hook{did_you_mean(name, (*HOOKS, *ATTRIBUTES)).rstrip('?')}")

@@ -17,7 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from sensorium.errors import PluginError, RecipeError, nearest
+from sensorium.errors import PluginError, RecipeError, did_you_mean
 
 _WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "a string", NoneType: "null"}
 
@@ -105,7 +105,7 @@ def check_options(
     listed = f"its options: {', '.join(options)}" if options else "it has none"
     for key, value in given.items():
         if key not in options:
-            suggestion = nearest(key, options)
+            suggestion = did_you_mean(key, options)
             after = f"{suggestion} {listed[0].upper()}{listed[1:]}" if suggestion else f"; {listed}"
             raise RecipeError(f"{path}.{key} = {value!r}: '{name}' has no option '{key}'{after}.")
     for option in options.values():

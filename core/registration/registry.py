@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib import import_module, util
 from typing import Any
 
-from sensorium.errors import PluginError, nearest
+from sensorium.errors import PluginError, did_you_mean
 
 KINDS = ("modalities", "encoders", "views", "objectives", "sources", "evaluators", "exporters", "recipes", "commands")
 SINGULAR = {
@@ -49,7 +49,7 @@ def _installed(package: str) -> bool:
     return top in sys.modules or util.find_spec(top) is not None
 
 
-def missing(packages: Iterable[str]) -> list[str]:
+def missing_packages(packages: Iterable[str]) -> list[str]:
     """Return those of the import names that are not installed."""
     return [name for name in packages if not _installed(name)]
 
@@ -90,9 +90,9 @@ class Spec:
     requires: tuple[str, ...] = ()
     extra: str | None = None
 
-    def missing(self) -> list[str]:
+    def missing_packages(self) -> list[str]:
         """Return the required packages that are not installed."""
-        return missing(self.requires)
+        return missing_packages(self.requires)
 
     def load(self) -> Any:
         """Import the target and return it: a class of the kind's contract, or a command.
@@ -102,7 +102,7 @@ class Spec:
                 error is its cause), or when it is no class of the contract.
         """
         what = f"The {SINGULAR[self.kind]} '{self.name}'"
-        if absent := self.missing():
+        if absent := self.missing_packages():
             install = f"{self.distribution}[{self.extra}]" if self.extra else " ".join(absent)
             raise PluginError(f"{what} needs {', '.join(absent)}, which is not installed: run pip install '{install}'.")
         module, _, attribute = self.target.partition(":")
@@ -128,7 +128,7 @@ class Spec:
             "summary": self.summary,
             "modality": self.modality,
             "requires": list(self.requires),
-            "missing": self.missing(),
+            "missing": self.missing_packages(),
             "plugin": self.plugin,
             "distribution": self.distribution,
             "target": self.target,
@@ -271,7 +271,7 @@ class Registry:
                 f"'{name}' is {a(kind)} for modality {belongs}, not for '{modality}'; "
                 f"for '{modality}' there are: {', '.join(known) or 'none'}."
             )
-        suggestion = nearest(name, known)
+        suggestion = did_you_mean(name, known)
         listed = f"{' Known' if suggestion else '; known'}: {', '.join(known) or 'none'}."
         blame = f" Its plugin may be missing: {'; '.join(a.sentence for a in self._absent)}." if self._absent else ""
         cause = next((absent.error for absent in self._absent if absent.error), None)

@@ -61,9 +61,9 @@ class Checkpoints:
         found = (_NAME.fullmatch(path.name) for path in self.folder.glob("step-*.ckpt"))
         return sorted((int(match[1]) for match in found if match), reverse=True)
 
-    def mark_best(self, step: int, figure: float) -> None:
+    def mark_best(self, step: int, metric: float) -> None:
         """Remember that the checkpoint of `step` is the best so far; it is kept whatever comes after."""
-        text = json.dumps({"step": step, "figure": figure})
+        text = json.dumps({"step": step, "metric": metric})
         write_atomically(self.folder / "best.json", lambda path: path.write_text(text))
 
     def best(self) -> dict[str, Any] | None:

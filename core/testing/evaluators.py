@@ -23,8 +23,8 @@ def beats_chance_on_planted_data(case: Case) -> None:
         raise SkipTest("it knows no chance")
     for _, measured, guessed in found:
         for name, chance in guessed.items():
-            figure = measured[name]
-            if figure < chance if SMALLER_IS_BETTER.search(name.lower()) else figure > chance:
+            metric = measured[name]
+            if metric < chance if SMALLER_IS_BETTER.search(name.lower()) else metric > chance:
                 return
     told = "; ".join(f"{what}: {measured} against {guessed} by chance" for what, measured, guessed in found)
     expect(False, f"no figure is better than chance on {told}")

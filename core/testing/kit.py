@@ -86,7 +86,7 @@ def yield_checks(
         options: "kind/name" -> constructor options; what has none is built with its defaults.
     """
     case = Case(spec, registry, samples or {}, options or {})
-    absent = spec.missing()
+    absent = spec.missing_packages()
     skip = f"{', '.join(absent)} is not installed" if absent else ""
     checks = registrations.checks_for(spec.kind)
     if spec.kind in _BY_KIND:

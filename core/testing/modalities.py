@@ -46,11 +46,11 @@ def survives_its_state(case: Case) -> None:
     """What `fit` learned is plain JSON, and a new modality that loads it decodes the same."""
     learned = case.new_modality()
     learned.fit(case.raws)
-    expect(learned.fitted, "it is not fitted after fit")
+    expect(learned.is_fitted, "it is not fitted after fit")
     state = json.loads(json.dumps(learned.state()))
     restored = case.new_modality()
     restored.load_state(state)
-    expect(restored.fitted, "it is not fitted after load_state")
+    expect(restored.is_fitted, "it is not fitted after load_state")
     for raw in case.raws:
         expect(same(restored.decode(raw), learned.decode(raw)), "a modality restored from its state decodes otherwise")
 
@@ -79,17 +79,17 @@ def previews_its_examples(case: Case) -> None:
         expect(fits, f"a preview is {picture.mode} of {picture.size} pixels, not RGB of at most 256")
 
 
-def has_sound_handmade_features(case: Case) -> None:
-    """Hand-made features, where a modality has them, are finite float32 (B, D)."""
-    features = case.modality.handmade(case.batch)
+def has_sound_baseline_features(case: Case) -> None:
+    """baseline features, where a modality has them, are finite float32 (B, D)."""
+    features = case.modality.baseline_features(case.batch)
     if features is None:
-        raise SkipTest("it has no hand-made features")
+        raise SkipTest("it has no baseline features")
     expect(
         isinstance(features, np.ndarray) and features.dtype == np.float32 and features.ndim == 2,
-        "handmade returns no float32 array (B, D)",
+        "baseline_features returns no float32 array (B, D)",
     )
-    expect(len(features) == len(case.batch), f"handmade returns {len(features)} rows for {len(case.batch)}")
-    expect(bool(np.isfinite(features).all()), "hand-made features are not finite")
+    expect(len(features) == len(case.batch), f"baseline_features returns {len(features)} rows for {len(case.batch)}")
+    expect(bool(np.isfinite(features).all()), "baseline features are not finite")
 
 
 CHECKS = (
@@ -98,5 +98,5 @@ CHECKS = (
     survives_its_state,
     refuses_what_it_cannot_decode,
     previews_its_examples,
-    has_sound_handmade_features,
+    has_sound_baseline_features,
 )

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from sensorium import seeding
-from sensorium.contracts import Encoder, TokenEncoder, carries
+from sensorium.contracts import Encoder, TokenEncoder, has_target
 from sensorium.errors import PluginError, SensoriumError
 from sensorium.models.learner import Learner
 from sensorium.testing.subject import Case, Failure, expect, rng
@@ -166,7 +166,7 @@ def _target_case(case: Case) -> Case:
             found.has_what_it_is_tried_on()
         except (Failure, PluginError):
             continue
-        if carries(found.generator, wanted):
+        if has_target(found.generator, wanted):
             if wanted != "class" or not found.generator.per_token:
                 return found
             by_token = by_token or found

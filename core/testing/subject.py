@@ -94,7 +94,7 @@ class Case:
     def modality(self) -> Modality:
         """The modality, fitted to the raw values."""
         modality = self.new_modality()
-        if not modality.fitted:
+        if not modality.is_fitted:
             modality.fit(self.raws)
         return modality
 

@@ -18,8 +18,8 @@ def makes_the_declared_number_of_views(case: Case) -> None:
     """`views` says how many views a call returns; each has the rows of its input."""
     views = case.views()
     expect(all(isinstance(view, View) for view in views), "it returns something else than View objects")
-    declared = [False] * case.generator.views + [True] * case.generator.wrong
-    found = [view.wrong for view in views]
+    declared = [False] * case.generator.views + [True] * case.generator.negative_views
+    found = [view.is_negative for view in views]
     expect(
         found == declared,
         f"it declares {declared.count(False)} views and {declared.count(True)} wrong ones, and "

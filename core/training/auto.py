@@ -7,22 +7,22 @@ from typing import Any
 
 from sensorium.models.plan import Plan
 from sensorium.recipe.schema import Optimizer
-from sensorium.types import Scale
+from sensorium.types import TrainingSize
 
-RATES = {"adamw": 1e-3, "sgd": 0.06, "lars": 0.3}
+BASE_LRS = {"adamw": 1e-3, "sgd": 0.06, "lars": 0.3}
 """Rule -> the rate for a batch of 256."""
 WARM_STEPS = 100
 
 
-def scale_of(plan: Plan, records: int) -> Scale:
+def training_size(plan: Plan, records: int) -> TrainingSize:
     """Return the scale of a training on so many records of the train part."""
     recipe = plan.recipe
     epoch = max(records // recipe.data.batch, 1)
     steps = recipe.train.steps or max(round((recipe.train.epochs or 0) * epoch), 1)
-    return Scale(records, recipe.data.batch, steps)
+    return TrainingSize(records, recipe.data.batch, steps)
 
 
-def resolve(plan: Plan, scale: Scale) -> dict[str, Any]:
+def resolve(plan: Plan, scale: TrainingSize) -> dict[str, Any]:
     """Put a value in the place of every `auto` of a plan; returns them by their path in the recipe.
 
     An option of the objective that is in its `auto` and that the recipe leaves out is auto too.
@@ -45,10 +45,10 @@ def resolve(plan: Plan, scale: Scale) -> dict[str, Any]:
     return found
 
 
-def _optimizer(options: Optimizer, scale: Scale) -> dict[str, float | None]:
+def _optimizer(options: Optimizer, scale: TrainingSize) -> dict[str, float | None]:
     """Return rate and warm-up where they are auto: linear in the batch, for adamw by its root (Malladi et al. 2022)."""
     share = scale.batch / 256
-    rate = RATES[options.name] * (share**0.5 if options.name == "adamw" else share)
+    rate = BASE_LRS[options.name] * (share**0.5 if options.name == "adamw" else share)
     warm = min(max(WARM_STEPS / scale.steps, 0.05), 0.3)
     return {
         "lr": float(f"{rate:.3g}") if options.lr == "auto" else None,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sensorium.errors import TrainingError
-from sensorium.losses import effective_rank, spread
+from sensorium.losses import effective_rank, normalized_std
 from sensorium.parallel import collectives
 from sensorium.recipe.schema import Monitor
 from sensorium.types import Outcome
@@ -59,9 +59,9 @@ class Rule:
 
 
 RULES = {
-    "spread": Rule(
+    "std": Rule(
         "collapsed {}",
-        "spread",
+        "std",
         "different records have the same {}",
         "nothing in the objective keeps records apart at this rate",
     ),
@@ -91,7 +91,7 @@ class CollapseAlarm:
         self.options = options
         known = [told for option, told in REMEDIES.items() if option in remedies]
         self.advice = f"{known[0]}, or lower optimizer.lr" if known else "lower optimizer.lr"
-        self.figures: dict[str, float] = {}
+        self.metrics: dict[str, float] = {}
         self._in_a_row: dict[str, int] = {}
         self._said: set[str] = set()
 
@@ -101,25 +101,25 @@ class CollapseAlarm:
         Raises:
             TrainingError: when something has collapsed and `monitor.on_collapse` is stop.
         """
-        self.figures = measure(outcome)
-        low = {key for key, value in self.figures.items() if value < getattr(self.options, _rule(key).threshold)}
+        self.metrics = measure(outcome)
+        low = {key for key, value in self.metrics.items() if value < getattr(self.options, _rule(key).threshold)}
         self._in_a_row = {key: self._in_a_row.get(key, 0) + 1 for key in low}
         self._said &= low
-        for key in (key for key in self.figures if key in low - self._said):
+        for key in (key for key in self.metrics if key in low - self._said):
             if self._in_a_row[key] >= self.options.patience:
                 self._said.add(key)
                 self._alarm(step, key)
 
     def read(self) -> dict[str, float]:
         """Return the figures of the last look, once."""
-        figures, self.figures = self.figures, {}
-        return figures
+        metrics, self.metrics = self.metrics, {}
+        return metrics
 
     def _alarm(self, step: int, key: str) -> None:
         rule, what = _rule(key), key.split("/")[1]
         least = getattr(self.options, rule.threshold)
         told = (
-            f"{rule.name.format(what)} by step {step}: {rule.seen.format(what)} ({key} is {self.figures[key]:.3g}, "
+            f"{rule.name.format(what)} by step {step}: {rule.seen.format(what)} ({key} is {self.metrics[key]:.3g}, "
             f"below monitor.{rule.threshold} = {least:g}), likely because {rule.cause}: {self.advice}"
         )
         if self.options.on_collapse == "stop":
@@ -134,23 +134,23 @@ def _rule(key: str) -> Rule:
 
 def measure(outcome: Outcome) -> dict[str, float]:
     """Return the figures of a step by name, "health/WHAT/FIGURE"; collective under distribution."""
-    figures: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for what, rows_ND in sorted(outcome.features.items()):
         share = -(-ROWS // collectives.world())
         rows_ND = collectives.gather(rows_ND[:share].detach().float())[0]
         if len(rows_ND) >= FEWEST:
-            figures[f"health/{what}/spread"] = float(spread(rows_ND))
-            figures[f"health/{what}/rank"] = float(effective_rank(rows_ND))
+            metrics[f"health/{what}/std"] = float(normalized_std(rows_ND))
+            metrics[f"health/{what}/rank"] = float(effective_rank(rows_ND))
     logs = _means({name: outcome.logs[name] for name in (*TARGETS, *PERPLEXITIES) if name in outcome.logs})
     for entropy, used in TARGETS.items():
         if entropy in logs and used in logs:
             what = f"{entropy.removesuffix('_entropy')} targets"
-            figures[f"health/{what}/information"] = math.log(max(logs[used], 1.0)) - logs[entropy]
+            metrics[f"health/{what}/information"] = math.log(max(logs[used], 1.0)) - logs[entropy]
     for name in PERPLEXITIES:
         if name in logs:
             what = "codes" if name.startswith("code") else "prototypes"
-            figures[f"health/{what}/used"] = logs[name]
-    return figures
+            metrics[f"health/{what}/used"] = logs[name]
+    return metrics
 
 
 def _means(logs: dict[str, Tensor]) -> dict[str, float]:

@@ -97,5 +97,5 @@ def _shard(learner: nn.Module, mesh: DeviceMesh) -> nn.Module:
     """Shard the learner's weights over the data-parallel ranks (FSDP2)."""
     fully_shard(learner, mesh=mesh["data_parallel"])
     # FSDP leaves buffers to each rank; DDP gives all ranks those of rank 0 before each forward, and so do we.
-    learner.register_forward_pre_hook(lambda module, _: collectives.share_buffers(module))
+    learner.register_forward_pre_hook(lambda module, _: collectives.broadcast_buffers(module))
     return learner

@@ -39,7 +39,7 @@ def feed(plan: Plan, source: Source, positions: np.ndarray, **place: Any) -> tup
         accumulate=recipe.train.accumulate,
         stages=plan.generators | {name: plan.generators[of] for name, of in negatives.items()},
         require="any",
-        neighbours=recipe.data.neighbours,
+        neighbors=recipe.data.neighbors,
         **place,
     )
     return loader, negatives

@@ -28,7 +28,7 @@ class Guard:
     """Lets a step through only when its loss and gradient are finite on every rank, and undoes any other.
 
     A step that is undone leaves no trace in the learner: weights, moments and teachers were not yet moved, and buffers
-    (queues, centres, running statistics), which a forward pass may move, are put back. It is named in `steps.jsonl`
+    (queues, centers, running statistics), which a forward pass may move, are put back. It is named in `steps.jsonl`
     with the ids of its records, and a checkpoint of what came before it is kept, so that it can be replayed. Where
     fp16 merely lowers its loss scale, the step is undone and not counted.
 
@@ -79,7 +79,7 @@ class Guard:
             "step": step,
             "loss": str(float(collectives.mean(loss))),
             "gradient": str(float(_whole(norm))),
-            "ids": collectives.everyones(list(ids)),
+            "ids": collectives.all_gather_objects(list(ids)),
         }
         self.noted.append(note)
         self.checkpoints.save(step, self.learner, self.optimizer, {})

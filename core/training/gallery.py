@@ -28,7 +28,7 @@ def draw_gallery(
     columns: list[tuple[str, dict[int, Image.Image]]] = []
     views = make_views(records, dict(generators), rng)
     for name, modality in modalities.items():
-        if name not in records.batches or not modality.draws:
+        if name not in records.batches or not modality.has_preview:
             continue
         shown = records.present[name].nonzero().flatten()[:count].tolist()
         batches = [records.batches[name], *(view.batch for view in views[name])]

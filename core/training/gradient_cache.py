@@ -102,8 +102,10 @@ class GradientCache:
         self.views = {
             name: [
                 joined
-                for wrong in (False, True)
-                for joined in _join(sizes, [[view for view in v[name] if view.wrong == wrong] for v in views])
+                for is_negative in (False, True)
+                for joined in _join(
+                    sizes, [[view for view in v[name] if view.is_negative == is_negative] for v in views]
+                )
             ]
             for name in views[0]
         }
@@ -178,13 +180,13 @@ class _Caching(Encode):
         self._cache.calls.append(call)
         return call.pooled
 
-    def tokens(self, view: View) -> Tokens:
+    def tokenize(self, view: View) -> Tokens:
         raise _pooled_only()
 
-    def kept(self, view: View, tokens: Tokens, keep: Tensor | None = None) -> Features:
+    def encode_tokens(self, view: View, tokens: Tokens, keep: Tensor | None = None) -> Features:
         raise _pooled_only()
 
-    def targets(self, view: View) -> Tensor:
+    def token_targets(self, view: View) -> Tensor:
         raise _pooled_only()
 
     def using(self, encoders: Mapping[str, nn.Module] | nn.ModuleDict) -> Encode:

@@ -17,7 +17,7 @@ from sensorium.models.learner import make_views
 from sensorium.parallel import collectives
 from sensorium.seeding import generator, seed_globals
 from sensorium.training.gradient_cache import GradientCache
-from sensorium.training.optimizers import rate_at, set_rate
+from sensorium.training.optimizers import lr_at, set_lr
 from sensorium.training.state import Training
 from sensorium.types import Outcome, RecordBatch
 
@@ -65,7 +65,7 @@ def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome
         being finite on some rank.
     """
     seed, rank, recipe = t.recipe.seed, t.fabric.global_rank, t.recipe.train
-    set_rate(t.optimizer, rate_at(step, t.steps, t.recipe.optimizer))
+    set_lr(t.optimizer, lr_at(step, t.steps, t.recipe.optimizer))
     t.guard.remember()
     t.learner.settle(t.plan.unlocking, step / t.steps)
     losses, single = [], parts
@@ -115,16 +115,16 @@ def record(t: Training, outcome: Outcome, losses: list[Tensor]) -> None:
     names = sorted(outcome.logs)
     values = torch.stack([torch.stack(losses).mean(), *(outcome.logs[n].float().to(t.device) for n in names)])
     loss, *logs = collectives.mean(values).tolist()
-    figures = {
+    metrics = {
         "loss": loss,
         **dict(zip(names, logs, strict=True)),
-        "lr": rate_at(t.step - 1, t.steps, t.recipe.optimizer),
+        "lr": lr_at(t.step - 1, t.steps, t.recipe.optimizer),
         "epoch": t.step / t.loader.steps_per_epoch,
         "skipped": len(t.guard.noted),
         **t.alarm.read(),
         **t.meter.read(),
     }
-    t.report(figures)
+    t.report(metrics)
 
 
 @contextmanager

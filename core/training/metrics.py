@@ -12,7 +12,7 @@ from sensorium.runs.atomic import write_atomically
 from sensorium.runs.run import Run
 
 
-class Metrics:
+class MetricsLog:
     """Writes figures to every place that a recipe names; one object on rank 0.
 
     Args:
@@ -41,15 +41,15 @@ class Metrics:
                 project=recipe.log.wandb, name=run.folder.name, dir=run.folder, config=recipe.plain(), resume="allow"
             )
 
-    def write(self, step: int, figures: Mapping[str, float]) -> None:
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Record the figures of one step."""
-        self._lines.write(json.dumps({"step": step, **figures}) + "\n")
+        self._lines.write(json.dumps({"step": step, **metrics}) + "\n")
         self._lines.flush()
         if self._board is not None:
-            for name, value in figures.items():
+            for name, value in metrics.items():
                 self._board.add_scalar(name, value, step)
         if self._wandb is not None:
-            self._wandb.log(dict(figures), step=step)
+            self._wandb.log(dict(metrics), step=step)
 
     def close(self) -> None:
         """Finish the files."""

@@ -67,7 +67,7 @@ def build_optimizer(module: nn.Module, options: Options) -> torch.optim.Optimize
     return LARS(groups, lr=rate, momentum=options.momentum)
 
 
-def rate_at(step: int, steps: int, options: Options) -> float:
+def lr_at(step: int, steps: int, options: Options) -> float:
     """Return the learning rate of optimizer step `step` (from 0) of `steps`: linear warm-up, then cosine."""
     peak, warm = (
         float(options.lr),
@@ -81,7 +81,7 @@ def rate_at(step: int, steps: int, options: Options) -> float:
     return peak * (options.final + (1 - options.final) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+def set_lr(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Set the learning rate of every group; a pure function of the step, so a schedule has no state to resume."""
     for group in optimizer.param_groups:
         group["lr"] = rate

@@ -44,12 +44,12 @@ class Meter:
     def read(self) -> dict[str, float]:
         """Return the figures since the last reading: `records_per_second`, `data_wait` (a share of the time)."""
         elapsed = max(time.perf_counter() - self._start, 1e-9)
-        figures = {
+        metrics = {
             "records_per_second": self._steps * self.batch / elapsed,
             "data_wait": self._waited / elapsed,
         }
         self._reset()
-        return figures
+        return metrics
 
 
 class ProgressLine:
@@ -72,13 +72,13 @@ class ProgressLine:
             self._bar.start()
             self._task = self._bar.add_task("", total=total, completed=done)
 
-    def show(self, step: int, figures: Mapping[str, float]) -> None:
+    def show(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show the figures after `step` steps."""
         now = time.monotonic()
         left = (now - self._start) / max(step - self.first, 1) * (self.total - step)
         text = (
-            f"loss {figures['loss']:.4f} · {figures['records_per_second']:,.0f} records/s · "
-            f"waiting for data {figures['data_wait']:.0%} · {_clock(left)} left"
+            f"loss {metrics['loss']:.4f} · {metrics['records_per_second']:,.0f} records/s · "
+            f"waiting for data {metrics['data_wait']:.0%} · {_clock(left)} left"
         )
         if self._bar is not None:
             self._bar.update(self._task, completed=step, description=text)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sensorium.contracts import Source
-from sensorium.data.unreadable import BadRecords
+from sensorium.data.unreadable import UnreadableRecords
 from sensorium.errors import RunError
 from sensorium.models.learner import Learner, make_views
 from sensorium.models.model import Model
@@ -93,7 +93,7 @@ def replay_step(plan: Plan, source: Source, positions: np.ndarray, run: Run) -> 
     learner.train()
     found = []
     for rank in range(ranks):
-        bad = BadRecords(len(positions), 1.0)
+        bad = UnreadableRecords(len(positions), 1.0)
         loader, negatives = feed(
             plan, source, positions, bad=bad, workers=0, device=fabric.device, rank=rank, world=ranks
         )

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sensorium.contracts import Source
 from sensorium.data.decoding import raw_value
-from sensorium.data.unreadable import BadRecords
+from sensorium.data.unreadable import UnreadableRecords
 from sensorium.errors import BadSample, RecipeError, RunError
 from sensorium.models.learner import Learner
 from sensorium.models.plan import Plan
@@ -26,11 +26,11 @@ from sensorium.training.collapse_alarm import CollapseAlarm
 from sensorium.training.feed import feed
 from sensorium.training.finite_guard import Guard
 from sensorium.training.gallery import draw_gallery
-from sensorium.training.metrics import Metrics
+from sensorium.training.metrics import MetricsLog
 from sensorium.training.optimizers import build_optimizer
 from sensorium.training.progress import Meter, ProgressLine
 from sensorium.training.state import Evaluate, Training
-from sensorium.training.warm_start import Start
+from sensorium.training.warm_start import WarmStart
 
 
 def prepare(
@@ -61,14 +61,14 @@ def prepare(
         plan,
         source,
         positions,
-        bad=BadRecords(len(positions), recipe.data.max_bad, run.bad_file),
+        bad=UnreadableRecords(len(positions), recipe.data.max_bad, run.bad_file),
         workers=recipe.data.workers,
         cache=recipe.data.cache,
         device=fabric.device,
         rank=fabric.global_rank,
         world=fabric.world_size,
     )
-    start = Start(recipe.train.start) if recipe.train.start is not None and not resume else None
+    start = WarmStart(recipe.train.start) if recipe.train.start is not None and not resume else None
     restore_modalities(plan, run, lambda name: _raws(plan, source, positions, name), start)
     learner = _learner(plan, start)
     module, optimizer, average = _on_device(fabric, learner, recipe)
@@ -102,7 +102,7 @@ def prepare(
     if resume:
         training.load(state)
     if fabric.is_global_zero:
-        training.metrics = Metrics(run, recipe, training.step)
+        training.metrics = MetricsLog(run, recipe, training.step)
         training.line = ProgressLine(steps, training.step)
         if not resume:
             _draw_first_batch(training)
@@ -110,7 +110,7 @@ def prepare(
 
 
 def restore_modalities(
-    plan: Plan, run: Run, raws_of: Callable[[str], Iterator[Any]], start: Start | None = None
+    plan: Plan, run: Run, raws_of: Callable[[str], Iterator[Any]], start: WarmStart | None = None
 ) -> None:
     """Let modalities learn from the train part on rank 0, once in the life of a run, and share what they learned.
 
@@ -123,7 +123,7 @@ def restore_modalities(
             if state is None:
                 state = start.learned(name) if start is not None else None
                 if state is None:
-                    if not modality.fitted:
+                    if not modality.is_fitted:
                         modality.fit(raws_of(name))
                     state = modality.state()
                 run.keep_state(name, state)
@@ -141,7 +141,7 @@ def _raws(plan: Plan, source: Source, positions: np.ndarray, name: str) -> Itera
             yield raw
 
 
-def _learner(plan: Plan, start: Start | None) -> Learner:
+def _learner(plan: Plan, start: WarmStart | None) -> Learner:
     """Return the learner with the weights that training begins with."""
     if start is None:
         return plan.learner()

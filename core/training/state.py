@@ -23,7 +23,7 @@ from sensorium.runs.checkpoint import Checkpoints, restore
 from sensorium.runs.run import Run
 from sensorium.training.collapse_alarm import CollapseAlarm
 from sensorium.training.finite_guard import Guard
-from sensorium.training.metrics import Metrics
+from sensorium.training.metrics import MetricsLog
 from sensorium.training.progress import Meter, ProgressLine
 
 log = logging.getLogger("sensorium")
@@ -59,7 +59,7 @@ class Training:
     guard: Guard
     steps: int
     step: int = 0
-    metrics: Metrics | None = None
+    metrics: MetricsLog | None = None
     line: ProgressLine | None = None
     evaluate: Evaluate | None = None
     negatives: dict[str, str] = field(default_factory=dict)
@@ -89,12 +89,12 @@ class Training:
             checkpoint=due(max(round(self.recipe.checkpoint.every * epoch), 1)),
         )
 
-    def report(self, figures: dict[str, float]) -> None:
+    def report(self, metrics: dict[str, float]) -> None:
         """Write and show figures of the current step (rank 0)."""
         if self.metrics is not None:
-            self.metrics.write(self.step, figures)
-        if self.line is not None and "records_per_second" in figures:
-            self.line.show(self.step, figures)
+            self.metrics.write(self.step, metrics)
+        if self.line is not None and "records_per_second" in metrics:
+            self.line.show(self.step, metrics)
 
     def model(self) -> Model | None:
         """Return the model as evaluation and export see it, on rank 0; collective under distribution."""
@@ -111,26 +111,26 @@ class Training:
         """Measure the model on the val part, and mark the checkpoint when it is the best so far."""
         model = self.model()
         if model is not None and self.evaluate is not None:
-            figures = self.evaluate(model)
-            self.report({f"val/{name}": value for name, value in figures.items()})
-            log.info("step %d · %s", self.step, " · ".join(f"{n} {v:.4f}" for n, v in figures.items()))
+            metrics = self.evaluate(model)
+            self.report({f"val/{name}": value for name, value in metrics.items()})
+            log.info("step %d · %s", self.step, " · ".join(f"{n} {v:.4f}" for n, v in metrics.items()))
         else:
-            figures = {}
-        self._keep_if_best(collectives.broadcast(figures))
+            metrics = {}
+        self._keep_if_best(collectives.broadcast(metrics))
         self.meter.read()
 
-    def _keep_if_best(self, figures: dict[str, float]) -> None:
+    def _keep_if_best(self, metrics: dict[str, float]) -> None:
         name = self.recipe.checkpoint.best
         if name is None:
             return
-        if name not in figures:
-            raise RecipeError(f"checkpoint.best is '{name}', but the evaluation gives: {', '.join(figures)}.")
+        if name not in metrics:
+            raise RecipeError(f"checkpoint.best is '{name}', but the evaluation gives: {', '.join(metrics)}.")
         sign = 1.0 if self.recipe.checkpoint.mode == "max" else -1.0
         best = self.checkpoints.best()
-        if best is None or sign * figures[name] > sign * best["figure"]:
+        if best is None or sign * metrics[name] > sign * best["metric"]:
             self.save()
             if self.fabric.is_global_zero:
-                self.checkpoints.mark_best(self.step, figures[name])
+                self.checkpoints.mark_best(self.step, metrics[name])
             collectives.barrier()
 
     def save(self) -> None:

@@ -17,7 +17,7 @@ from sensorium.runs.run import Run
 ENCODERS, OBJECTIVE = "encoders.", "objective."
 
 
-class Start:
+class WarmStart:
     """What a run takes over from another one, modality by modality, by name.
 
     Args:

@@ -4,7 +4,7 @@
     python docs/benchmarks/cifar10_gpu.py cifar10-train.parquet cifar10-test.parquet --out cifar10-quick --quick
 
 Give the first command again until it says that all is done: a training that its time ran out for is resumed. Then it
-prints one table: kNN with 200 neighbours and the linear probe of the last epoch, means and deviations over seeds.
+prints one table: kNN with 200 neighbors and the linear probe of the last epoch, means and deviations over seeds.
 
 ResNet-18 with the 3x3 stem for small pictures, bfloat16, records decoded once and kept on the device, views made there
 for a whole batch at a time, the learner compiled. `--quick` runs the same script on a CPU, on a small network and the
@@ -126,10 +126,10 @@ def table(asked: argparse.Namespace, runs: dict[tuple[str, int], Path]) -> str:
             lines.append(f"| {objective} | 0 | open | open | open | open |")
             continue
         found = sensorium.evaluate(done, list(TABLES))
-        figures = [str(found[name].row("trained").figures["accuracy"]) for name in TABLES]
-        figures.append(str(found["knn"].row("untrained").figures["accuracy"]))
+        metrics = [str(found[name].row("trained").metrics["accuracy"]) for name in TABLES]
+        metrics.append(str(found["knn"].row("untrained").metrics["accuracy"]))
         minutes = sum(spent.get(folder.name, 0.0) for folder in done) / len(done) / 60
-        lines.append(f"| {objective} | {len(done)} | {' | '.join(figures)} | {minutes:.1f} |")
+        lines.append(f"| {objective} | {len(done)} | {' | '.join(metrics)} | {minutes:.1f} |")
     return "\n".join(lines)
 
 

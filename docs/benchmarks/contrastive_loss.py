@@ -164,8 +164,8 @@ def main() -> None:
                     print(f"| {kind} | {rows} | {name} | not installed | | | |")
                     continue
                 (seconds, extra), (ours, least) = best[name], best["sensorium"]
-                figures = f"{seconds:.2f} | {seconds / ours:.2f} | {extra / 1e6:.0f} | {extra / least:.1f}"
-                print(f"| {kind} | {rows} | {name} | {figures} |", flush=True)
+                metrics = f"{seconds:.2f} | {seconds / ours:.2f} | {extra / 1e6:.0f} | {extra / least:.1f}"
+                print(f"| {kind} | {rows} | {name} | {metrics} |", flush=True)
 
 
 if __name__ == "__main__":

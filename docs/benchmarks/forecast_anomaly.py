@@ -92,12 +92,12 @@ def moving_average(values: dict[str, np.ndarray], odd_N: np.ndarray, window: int
     return {"average precision": float(average_precision_score(truth_N, test))} | found
 
 
-def show(table: Table, row: str, figures: dict[str, float], seconds: float) -> None:
+def show(table: Table, row: str, metrics: dict[str, float], seconds: float) -> None:
     """Print a table with one more row."""
-    names = table.figures
+    names = table.metrics
     print(f"\n| | {' | '.join(names)} |\n|" + " --- |" * (len(names) + 1))
-    cells = {r.name: [str(r.figures[n]) if n in r.figures else "" for n in names] for r in table.rows}
-    cells[row] = [f"{figures[n]:.3f}" for n in names]
+    cells = {r.name: [str(r.metrics[n]) if n in r.metrics else "" for n in names] for r in table.rows}
+    cells[row] = [f"{metrics[n]:.3f}" for n in names]
     for name in (table.rows[0].name, row, *(r.name for r in table.rows[1:])):
         print(f"| {name} | {' | '.join(cells[name])} |")
     print(f"\n{'; '.join(table.facts())}; {seconds:.0f} CPU seconds.", flush=True)

@@ -28,10 +28,10 @@ from sensorium import Source, fit, load, mine
 from sensorium.api import make_plan
 from sensorium.data.arrays import in_memory
 from sensorium.data.loader import Loader
-from sensorium.data.unreadable import BadRecords
+from sensorium.data.unreadable import UnreadableRecords
 from sensorium.evaluation.measurement import Measurement
 from sensorium.evaluation.retrieval import Retrieval
-from sensorium.evaluation.tables import Figure
+from sensorium.evaluation.tables import Metric
 from sensorium.modalities.text.captions import HardCaptions
 from sensorium.models.learner import make_views
 from sensorium.models.model import Model
@@ -40,7 +40,7 @@ from sensorium.recipe import read_recipe
 from sensorium.registration.discovery import load_extensions
 from sensorium.runs.run import Run
 from sensorium.seeding import generator, seed_globals
-from sensorium.training.optimizers import build_optimizer, rate_at, set_rate
+from sensorium.training.optimizers import build_optimizer, lr_at, set_lr
 from sensorium.training.setup import restore_modalities
 
 FIGURES = ["image->text r@1", "image->text r@10", "text->image r@1", "text->image r@10", "own over wrong"]
@@ -55,7 +55,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "memory of 1,024 from half-way": {"negatives": {"memory": 1024, "ramp": [0.5, 0.5]}},
     "memory and 48 mixtures (MoCHi)": {"negatives": {"memory": 1024, "mixed": 48}},
     "wrong captions (NegCLIP)": {},
-    "neighbours in one batch": {},
+    "neighbors in one batch": {},
     "mined names": {},
     "guide, the names' own features": {"negatives": {"guide": "text"}},
 }
@@ -73,7 +73,7 @@ def recipe(kind: str, seed: int, asked: argparse.Namespace, start: Path | None =
             "cache": "ram",
             "workers": 0,
             "split_seed": asked.split,
-            "neighbours": mined if "neighbours" in kind else None,
+            "neighbors": mined if "neighbors" in kind else None,
             "negatives": mined if "mined" in kind else None,
         },
         "modalities": {
@@ -125,7 +125,7 @@ def plain_loop(source: Source, seed: int, asked: argparse.Namespace, folder: Pat
     restore_modalities(plan, run, values.__getitem__)
     learner, loss_of = plan.learner().train(), ClipLoss()
     optimizer = build_optimizer(learner, resolved.optimizer)
-    bad = BadRecords(len(positions), 0.0, run.bad_file)
+    bad = UnreadableRecords(len(positions), 0.0, run.bad_file)
     loader = Loader(
         source, positions, plan.fields, plan.modalities, seed=seed, batch=128, bad=bad, workers=0, cache="ram"
     )
@@ -136,7 +136,7 @@ def plain_loop(source: Source, seed: int, asked: argparse.Namespace, folder: Pat
             normalize(learner.objective.embed(n, learner.encoders[n](v.batch).pooled), dim=1)
             for n, (v,) in views.items()
         ]
-        set_rate(optimizer, rate_at(step, asked.steps, resolved.optimizer))
+        set_lr(optimizer, lr_at(step, asked.steps, resolved.optimizer))
         loss_of(*rows, learner.objective.log_scale.exp().squeeze()).backward()
         torch.nn.utils.clip_grad_norm_(learner.parameters(), resolved.train.clip)
         optimizer.step()
@@ -147,12 +147,12 @@ def plain_loop(source: Source, seed: int, asked: argparse.Namespace, folder: Pat
 
 def mined_file(seed: int, asked: argparse.Namespace) -> Path:
     """Return where the names are kept that a seed's `clip` took for right ones in the train part, and were not."""
-    return asked.figures / f"{asked.split} {seed} mined.parquet"
+    return asked.metrics / f"{asked.split} {seed} mined.parquet"
 
 
 def first_run(source: Source, seed: int, asked: argparse.Namespace) -> Path:
     """Return the run of a seed's `clip`, trained when it is not there yet, its negatives mined."""
-    folder = asked.figures / f"{asked.split} {seed} clip"
+    folder = asked.metrics / f"{asked.split} {seed} clip"
     if not mined_file(seed, asked).exists():
         shutil.rmtree(folder, ignore_errors=True)
         fit(recipe("clip", seed, asked), source=source, run_dir=folder)
@@ -175,7 +175,7 @@ def main() -> None:
     found: dict[str, list[dict[str, float]]] = {name: [] for name in rows}
     for seed in options.seeds:
         for name, runs in found.items():
-            file = options.figures / f"{options.split} {seed} {'second ' * options.second}{name}.json"
+            file = options.metrics / f"{options.split} {seed} {'second ' * options.second}{name}.json"
             runs.append(kept(file, partial(one, name, source, seed, options)))
     report(found)
 
@@ -200,8 +200,8 @@ def report(found: dict[str, list[dict[str, float]]]) -> None:
     print(f"| mean and deviation of {seeds} seeds | {' | '.join(FIGURES)} |")
     print(f"| --- |{' ---: |' * len(FIGURES)}")
     for name, runs in found.items():
-        columns = [[run[figure] for run in runs] for figure in FIGURES]
-        cells = [str(Figure([[value] for value in column])) for column in columns]
+        columns = [[run[metric] for run in runs] for metric in FIGURES]
+        cells = [str(Metric([[value] for value in column])) for column in columns]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 

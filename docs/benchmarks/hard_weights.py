@@ -21,7 +21,7 @@ import sensorium
 from sensorium.evaluation.knn import KNN
 from sensorium.evaluation.linear import Linear
 from sensorium.evaluation.measurement import Measurement
-from sensorium.evaluation.tables import Figure
+from sensorium.evaluation.tables import Metric
 
 ROWS = {
     "plain": "name: simclr",
@@ -69,9 +69,9 @@ def main() -> None:
     for row in asked.rows:
         runs = []
         for seed in asked.seeds:
-            runs.append(kept(asked.figures / f"{seed} {row} {asked.temperature}.json", partial(one, asked, row, seed)))
+            runs.append(kept(asked.metrics / f"{seed} {row} {asked.temperature}.json", partial(one, asked, row, seed)))
         columns = [[run[name] for run in runs] for name in FIGURES]
-        cells = [str(Figure([[value] for value in column])) for column in columns]
+        cells = [str(Metric([[value] for value in column])) for column in columns]
         print(f"| {row} | {' | '.join(cells)} | {statistics.mean(r['seconds'] for r in runs):.0f} |", flush=True)
 
 

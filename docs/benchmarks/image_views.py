@@ -2,7 +2,7 @@
 
     python docs/benchmarks/image_views.py --sizes 32 224 --batch 128 --workers 2 --seconds 5
 
-Every contender makes two views (crop, flip, colour jitter, grey; blur from 64 pixels) of the same pictures, held in
+Every contender makes two views (crop, flip, color jitter, gray; blur from 64 pixels) of the same pictures, held in
 memory in the form it likes best, with its own defaults otherwise. Each worker is a process with one thread. Contenders
 take turns, so that a busy machine slows all of them; the best turn of each counts. Pictures a second are those of all
 workers together; CPU time is what one picture costs, both views, whoever else used the machine, and the last column
@@ -31,9 +31,9 @@ def ours(size: int, batch: int) -> Callable[[], object]:
     """Batched, float32 out."""
     from sensorium.modalities.image.batch import ImageBatch
     from sensorium.modalities.image.modality import ImageModality
-    from sensorium.modalities.image.views.simclr import SimCLR
+    from sensorium.modalities.image.views.simclr import SimCLRViews
 
-    views, rng = SimCLR(ImageModality(size=size)), torch.Generator().manual_seed(0)
+    views, rng = SimCLRViews(ImageModality(size=size)), torch.Generator().manual_seed(0)
     return partial(views, ImageBatch(pictures(size, batch)), rng)
 
 
@@ -86,7 +86,7 @@ CONTENDERS = {"sensorium": ours, "lightly": lightly, "torchvision": torchvision,
 
 
 def pictures(size: int, batch: int) -> torch.Tensor:
-    """Return smooth coloured noise, uint8 (batch, 3, size, size)."""
+    """Return smooth colored noise, uint8 (batch, 3, size, size)."""
     coarse = torch.rand(batch, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     return (torch.nn.functional.interpolate(coarse, size, mode="bilinear") * 255).to(torch.uint8)
 

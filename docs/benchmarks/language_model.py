@@ -22,7 +22,7 @@ WIDTH, DEPTH, HEADS, CONTEXT, BATCH, STEPS, LR = 128, 4, 4, 64, 12, 2000, 1e-3
 
 
 class Block(nn.Module):
-    """Attention and a feed-forward network, each on a normalised residual stream."""
+    """Attention and a feed-forward network, each on a normalized residual stream."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Molecules through the featuriser: molecules/s, and memory against how many there are.
+"""Molecules through the featurizer: molecules/s, and memory against how many there are.
 
     python docs/benchmarks/molecule_stream.py moses-train.csv.gz --records 50000 200000 --workers 2
 
@@ -29,7 +29,7 @@ def peak() -> tuple[float, float]:
 def one_pass(path: str, start: int, stop: int, workers: int) -> None:
     """Pass over some of the molecules of a file, and print a row."""
     from sensorium.data.loader import iterate
-    from sensorium.data.unreadable import BadRecords
+    from sensorium.data.unreadable import UnreadableRecords
     from sensorium.modalities.molecule.modality import MoleculeModality
     from sensorium.modalities.molecule.sources.files import MoleculeFiles
 
@@ -39,7 +39,7 @@ def one_pass(path: str, start: int, stop: int, workers: int) -> None:
     begun, seen = time.perf_counter(), 0
     fields, modalities = {"molecule": "molecule"}, {"molecule": MoleculeModality()}
     for records in iterate(
-        source, positions, fields, modalities, batch=BATCH, bad=BadRecords(len(positions), 0.01), workers=workers
+        source, positions, fields, modalities, batch=BATCH, bad=UnreadableRecords(len(positions), 0.01), workers=workers
     ):
         seen += len(records)
     seconds = time.perf_counter() - begun
@@ -62,7 +62,7 @@ def main() -> None:
     if asked.one:
         one_pass(asked.path, asked.start, asked.records[0], asked.workers)
         return
-    print("| records | featurised | molecules/s | MB before | MB, this process | MB, a worker |")
+    print("| records | featurized | molecules/s | MB before | MB, this process | MB, a worker |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |", flush=True)
     for records in asked.records:
         options = ["--one", "--records", str(records), "--start", str(asked.start), "--workers", str(asked.workers)]

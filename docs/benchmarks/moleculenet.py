@@ -4,7 +4,7 @@
 
 FOLDER holds moses-train.csv.gz, bace.csv, tox21.csv.gz, esol.csv and freesolv.csv. Pretrains by the recipe
 `molecules-moses`, once for each seed, on a sample of MOSES; measures the frozen features of all runs together, beside
-hand-made ones and the untrained encoder; and fine-tunes the first run, beside the same encoder from scratch and a
+baseline ones and the untrained encoder; and fine-tunes the first run, beside the same encoder from scratch and a
 random forest on ECFP4. Penalties and epochs are chosen inside the train part or on the val part.
 """
 
@@ -44,16 +44,16 @@ def sample(path: Path, count: int, out: Path) -> None:
 
 
 def data(folder: Path, name: str) -> list[str]:
-    """Return the overrides that turn a run to a labelled set."""
+    """Return the overrides that turn a run to a labeled set."""
     file, labels, _, _ = SETS[name]
     source = f"{{name: molecules, path: {folder / file}, labels: {labels}, split: scaffold}}"
     return [f"data.source={source}", "data.cache=ram", "data.workers=0", "data.max_bad=0.02"]
 
 
-def line(name: str, how: str, figure: str, table: Table) -> str:
+def line(name: str, how: str, metric: str, table: Table) -> str:
     """Return the rows of a table abreast."""
-    cells = [str(row.figures[figure]) if figure in row.figures else "–" for row in table.rows]
-    return f"| {name}, {how}, {figure} | {' | '.join(cells)} | {table.split} |"
+    cells = [str(row.metrics[metric]) if metric in row.metrics else "–" for row in table.rows]
+    return f"| {name}, {how}, {metric} | {' | '.join(cells)} | {table.split} |"
 
 
 def main() -> None:
@@ -76,13 +76,13 @@ def main() -> None:
         sample(asked.folder / "moses-train.csv.gz", asked.molecules, smiles)
     pretrained = [pretrain(runs / f"seed{seed}", smiles, seed, asked.pretraining) for seed in range(asked.seeds)]
     for name in asked.sets:
-        _, _, task, figure = SETS[name]
+        _, _, task, metric = SETS[name]
         changes = data(asked.folder, name)
         frozen = FROZEN[task]
         options = {"multitask": "{}", "forest": f"{{trees: {asked.trees}}}"}[frozen]
         tables = sensorium.evaluate(pretrained, None, [*changes, f"evaluate.evaluators={{{frozen}: {options}}}"])
         table = tables[frozen]
-        print(line(name, "frozen", figure, table), flush=True)
+        print(line(name, "frozen", metric, table), flush=True)
         if asked.frozen:
             continue
         tuning = [f"finetune.task={task}", f"finetune.epochs={EPOCHS[name]}", f"finetune.seeds={asked.seeds}"]
@@ -91,7 +91,7 @@ def main() -> None:
         run_dir = runs / f"tuned-{name}-{time.time_ns()}"
         table = sensorium.finetune(pretrained[0], [*changes, *tuning], run_dir=run_dir).table
         print(
-            line(name, "fine-tuned", figure, table), f"({(time.perf_counter() - start) / 60:.1f} minutes)", flush=True
+            line(name, "fine-tuned", metric, table), f"({(time.perf_counter() - start) / 60:.1f} minutes)", flush=True
         )
 
 

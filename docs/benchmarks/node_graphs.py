@@ -18,7 +18,7 @@ import torch
 import sensorium
 from sensorium.modalities.graph.batch import GraphBatch
 from sensorium.modalities.graph.modality import GraphModality
-from sensorium.modalities.graph.sources.neighbourhoods import StochasticBlocks
+from sensorium.modalities.graph.sources.neighborhoods import StochasticBlocks
 
 OBJECTIVES = {
     "DGI": [],
@@ -43,7 +43,7 @@ def table(changes: list[str], seeds: int) -> str:
 
 
 def batch_bytes(nodes: int, count: int = 256) -> int:
-    """Return the bytes of a batch of neighbourhoods out of a graph of so many nodes."""
+    """Return the bytes of a batch of neighborhoods out of a graph of so many nodes."""
     source = StochasticBlocks(nodes=nodes)
     modality = GraphModality(rooted=True)
     raws = [source[i].values["graph"] for i in range(count)]

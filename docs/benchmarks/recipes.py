@@ -22,7 +22,7 @@ from sensorium.recipe import read_recipe
 from sensorium.registration.discovery import load_extensions
 
 SAMPLES = ("openmoji", "emoji-names", "notes", "aeon", "rdkit-samples", "stochastic-blocks", "karate")
-ROWS = ("chance", "hand-made", "untrained", "trained")
+ROWS = ("chance", "baseline", "untrained", "trained")
 
 
 def without_files() -> list[str]:
@@ -45,9 +45,9 @@ def one(name: str, seed: int) -> dict[str, object]:
         rows = table["rows"]
         if evaluator == "health" or "trained" not in rows:
             continue
-        figure = next(iter(rows["trained"]["figures"]))
-        measured = {row: rows[row]["figures"][figure]["mean"] for row in rows if figure in rows[row]["figures"]}
-        found[evaluator] = {"figure": figure, "rows": measured}
+        metric = next(iter(rows["trained"]["metrics"]))
+        measured = {row: rows[row]["metrics"][metric]["mean"] for row in rows if metric in rows[row]["metrics"]}
+        found[evaluator] = {"metric": metric, "rows": measured}
     return {"seconds": seconds, "tables": found}
 
 
@@ -61,11 +61,11 @@ def main() -> None:
     print(f"| recipe | figure | {' | '.join(ROWS)} | CPU seconds |")
     print(f"| --- | --- |{' ---: |' * (len(ROWS) + 1)}")
     for name in asked.recipes:
-        found = kept(asked.figures / f"{asked.seed} {name}.json", partial(one, name, asked.seed))
+        found = kept(asked.metrics / f"{asked.seed} {name}.json", partial(one, name, asked.seed))
         for evaluator, table in found["tables"].items():
             cells = [f"{table['rows'][row]:.3f}" if row in table["rows"] else "" for row in ROWS]
             print(
-                f"| {name} | {evaluator}, {table['figure']} | {' | '.join(cells)} | {found['seconds']:.0f} |",
+                f"| {name} | {evaluator}, {table['metric']} | {' | '.join(cells)} | {found['seconds']:.0f} |",
                 flush=True,
             )
 

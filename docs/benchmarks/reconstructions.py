@@ -4,7 +4,7 @@
     python docs/benchmarks/reconstructions.py --table cifar10-train.parquet cifar10-test.parquet --steps 2000
 
 Rows of the picture: what goes in, what the encoder sees of it (a quarter of the patches), what the decoder makes of
-the rest, the lightness alone, the colours told from it. Pictures are the first of the test part; no choice was made.
+the rest, the lightness alone, the colors told from it. Pictures are the first of the test part; no choice was made.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from torch.nn.functional import interpolate
 
 import sensorium
 from sensorium import Batch, View
-from sensorium.blocks.token_decoder import places_of
+from sensorium.blocks.token_decoder import token_indices
 from sensorium.data.loader import iterate
-from sensorium.data.unreadable import BadRecords
+from sensorium.data.unreadable import UnreadableRecords
 from sensorium.evaluation.measurement import Measurement
 from sensorium.modalities.image.encoders.normalize import MEAN, STD
-from sensorium.modalities.image.views.lab import colour_bins, from_lab
+from sensorium.modalities.image.views.lab import color_bins, from_lab
 from sensorium.models.learner import make_views
 from sensorium.models.model import Model
 
 SIZE, PATCH, COUNT = 32, 4, 12
 TEMPERATURE = 0.38
-"""By which the told colours are sharpened before their mean is taken (Zhang et al. 2016, section 2.3)."""
+"""By which the told colors are sharpened before their mean is taken (Zhang et al. 2016, section 2.3)."""
 ENCODER = (
-    f"modalities.image.encoder={{name: vit, patch: {PATCH}, width: 128, depth: 4, heads: 4, normalise_targets: false}}"
+    f"modalities.image.encoder={{name: vit, patch: {PATCH}, width: 128, depth: 4, heads: 4, normalize_targets: false}}"
 )
 
 
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("reconstructions.png"))
     asked = parser.parse_args()
     rows: list[Tensor] = []
-    for recipe, draw in (("mae", reconstructed), ("colourisation", coloured)):
+    for recipe, draw in (("mae", reconstructed), ("colorization", colored)):
         start = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             model = sensorium.fit(recipe, overrides(recipe, asked), run_dir=Path(folder) / "run")
@@ -63,7 +63,7 @@ def main() -> None:
 def overrides(recipe: str, asked: argparse.Namespace) -> list[str]:
     """Return what differs from the shipped recipe: the pictures, finer patches, the length."""
     given = [ENCODER, f"train.steps={asked.steps}", "evaluate.evaluators={}", "optimizer.lr=1e-3"]
-    if recipe == "colourisation":
+    if recipe == "colorization":
         given.append(f"modalities.image.views.patch={PATCH}")
     if asked.table:
         train, test = asked.table
@@ -80,7 +80,7 @@ def view_of_test(model: Model) -> tuple[Batch, View]:
     plan = model.plan
     source = plan.source()
     positions = Measurement(plan, source, model.run).positions("test")[:COUNT]
-    bad = BadRecords(COUNT, 1.0, model.run.bad_file)
+    bad = UnreadableRecords(COUNT, 1.0, model.run.bad_file)
     (records,) = iterate(source, positions, plan.fields, plan.modalities, batch=COUNT, bad=bad, workers=0)
     generator = plan.generators["image"]
     for law in getattr(generator, "large", ()):
@@ -100,8 +100,8 @@ def reconstructed(model: Model, given: tuple[Batch, View]) -> list[Tensor]:
     t = tokens.x.shape[1]
     hidden_BT = torch.rand(len(batch), t, generator=torch.Generator().manual_seed(1)).argsort(1) < round(0.75 * t)
     none = torch.zeros_like(hidden_BT)
-    visible_BK, _ = places_of(~hidden_BT, none)
-    wanted_BM, mask_BM = places_of(hidden_BT, ~hidden_BT)
+    visible_BK, _ = token_indices(~hidden_BT, none)
+    wanted_BM, mask_BM = token_indices(hidden_BT, ~hidden_BT)
     guesses_BMP = decoder(encoder.encode_tokens(tokens, visible_BK), tokens.positions, visible_BK, wanted_BM, mask_BM)
     patches_BTP = encoder.token_targets(view.batch)
     seen_BTP = torch.where(hidden_BT[..., None], torch.zeros_like(patches_BTP), patches_BTP)
@@ -110,7 +110,7 @@ def reconstructed(model: Model, given: tuple[Batch, View]) -> list[Tensor]:
 
 
 def pictures(patches_BTP: Tensor) -> Tensor:
-    """Return the pixels in [0, 1] of patches as the encoder normalises them: float (B, 3, H, W)."""
+    """Return the pixels in [0, 1] of patches as the encoder normalizes them: float (B, 3, H, W)."""
     side = SIZE // PATCH
     x = patches_BTP.unflatten(1, (side, side)).unflatten(3, (3, PATCH, PATCH)).permute(0, 3, 1, 4, 2, 5)
     mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
@@ -118,12 +118,12 @@ def pictures(patches_BTP: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def coloured(model: Model, given: tuple[Batch, View]) -> list[Tensor]:
-    """Return the pictures, their lightness, and that with the mean of the sharpened colours of each patch."""
+def colored(model: Model, given: tuple[Batch, View]) -> list[Tensor]:
+    """Return the pictures, their lightness, and that with the mean of the sharpened colors of each patch."""
     batch, view = given
     learner, side = model.learner.eval(), SIZE // PATCH
     scores_BTQ = learner.objective.head(learner.encoders["image"](view.batch).tokens)
-    ab_BT2 = (scores_BTQ / TEMPERATURE).softmax(-1) @ colour_bins()
+    ab_BT2 = (scores_BTQ / TEMPERATURE).softmax(-1) @ color_bins()
     ab_B2HW = interpolate(ab_BT2.transpose(1, 2).unflatten(2, (side, side)), (SIZE, SIZE), mode="bilinear")
     lab_B3HW = torch.cat([view.batch.pixels[:, :1] * 100, ab_B2HW], dim=1)
     return [batch.unit_pixels(), view.batch.pixels, from_lab(lab_B3HW)]

@@ -5,7 +5,7 @@
 
 `recordings` holds the files of the Free Spoken Digit Dataset, {digit}_{speaker}_{take}.wav. Training sees nine tenths
 of all recordings, of every speaker, without any label. A linear probe then learns the digits of all speakers but one
-and is measured on that one, for each in turn: on features standardised within each speaker, which the recipe asks for,
+and is measured on that one, for each in turn: on features standardized within each speaker, which the recipe asks for,
 and on features as they are. `--supervised` trains the recipe's encoder and a linear layer instead, on the labels of the
 same speakers for so many epochs, without views. `--speed` prints sounds a second of decoding and of log-mels, on
 one thread.
@@ -115,7 +115,7 @@ def main() -> None:
             speakers = sorted({file.stem.split("_")[1] for file in asked.recordings.glob("*.wav")})
             print(f"| within {within} | {' | '.join(speakers)} |\n| --- |{' ---: |' * len(speakers)}")
             for row in measured.rows:
-                means = [statistics.mean(folds) for folds in zip(*row.figures["accuracy"].scores, strict=True)]
+                means = [statistics.mean(folds) for folds in zip(*row.metrics["accuracy"].scores, strict=True)]
                 print(f"| {row.name} | {' | '.join(f'{mean:.3f}' for mean in means)} |", flush=True)
         if asked.speed:
             speed(sensorium.load(runs[0]).plan, asked.recordings)

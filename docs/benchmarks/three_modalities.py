@@ -24,9 +24,9 @@ from sensorium.data.arrays import ArraysSource
 from sensorium.data.splits import assign_parts
 from sensorium.evaluation.measurement import Measurement
 from sensorium.evaluation.retrieval import Retrieval
-from sensorium.evaluation.tables import Figure
+from sensorium.evaluation.tables import Metric
 from sensorium.plugins.samples.openmoji import OpenMojiSource
-from sensorium.seeding import share_of
+from sensorium.seeding import uniform_of
 
 FIELDS = ("image", "text", "text_de")
 ROWS = (
@@ -39,7 +39,7 @@ ROWS = (
 
 def with_holes(record: Record) -> Record:
     """Return a record each of whose values is missing with probability one half, by its id."""
-    return replace(record, values={f: v for f, v in record.values.items() if share_of("holes", f, record.id) < 0.5})
+    return replace(record, values={f: v for f, v in record.values.items() if uniform_of("holes", f, record.id) < 0.5})
 
 
 def sources(row: str) -> ArraysSource:
@@ -93,12 +93,12 @@ def one(row: str, seed: int, steps: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         model = fit(recipe(row, seed, steps), source=source, run_dir=Path(folder) / "run")
         table = Measurement(model.plan, source, model.run).table(model, "test", "embedding")
-    figures: dict[str, float] = {"records": float(len(source) - len(table))}
+    metrics: dict[str, float] = {"records": float(len(source) - len(table))}
     for pair in combinations(FIELDS, 2):
         for query, target in (pair, pair[::-1]):
             found = Retrieval(query, target, positives="record").measure(table)
-            figures[f"{query}->{target}"] = found[f"{query}->{target} r@10"]
-    return figures
+            metrics[f"{query}->{target}"] = found[f"{query}->{target} r@10"]
+    return metrics
 
 
 def main() -> None:
@@ -111,13 +111,13 @@ def main() -> None:
     found: dict[str, list[dict[str, float]]] = {row: [] for row in ROWS}
     for seed in options.seeds:
         for row, runs in found.items():
-            runs.append(kept(options.figures / f"{seed} {row}.json", partial(one, row, seed, options.steps)))
+            runs.append(kept(options.metrics / f"{seed} {row}.json", partial(one, row, seed, options.steps)))
     names = list(found[ROWS[0]][0])
     print(f"| r@10, mean and deviation of {len(options.seeds)} seeds | {' | '.join(names)} |")
     print(f"| --- |{' ---: |' * len(names)}")
     for row, runs in found.items():
         columns = [[run[name] for run in runs] for name in names]
-        cells = [str(Figure([[value] for value in column])) for column in columns]
+        cells = [str(Metric([[value] for value in column])) for column in columns]
         print(f"| {row} | {' | '.join(cells)} |", flush=True)
 
 

@@ -3,7 +3,7 @@
     python docs/benchmarks/tu_graphs.py MUTAG.zip PROTEINS.zip --seeds 5 --figures tu-figures
 
 Node classes alone are read, not numbers. Every row is measured alike: ten stratified folds, the penalty chosen by five
-folds inside each train part, features standardised on it but for counts, which stay counts. A seed trains anew and
+folds inside each train part, features standardized on it but for counts, which stay counts. A seed trains anew and
 deals the folds anew. Prints a table for each data set, with a hash of the folds. What the folder of figures holds
 already is not trained again.
 """
@@ -26,7 +26,7 @@ import sensorium
 from sensorium.contracts import FeatureTable, Source
 from sensorium.evaluation.folds import deal
 from sensorium.evaluation.svm import SVM
-from sensorium.evaluation.tables import Figure
+from sensorium.evaluation.tables import Metric
 from sensorium.modalities.graph.modality import GraphModality
 from sensorium.modalities.graph.sources.tu import TU
 from sensorium.modalities.graph.weisfeiler_lehman import weisfeiler_lehman
@@ -52,7 +52,7 @@ def folds_of(source: Source, seed: int) -> np.ndarray:
     return deal([key.id for key in keys], FOLDS, seed, [key.labels["class"] for key in keys])
 
 
-def scores_of(features_ND: np.ndarray, source: Source, seed: int, standardise: bool) -> list[float]:
+def scores_of(features_ND: np.ndarray, source: Source, seed: int, standardize: bool) -> list[float]:
     """Return the accuracy of each fold."""
     ids = [source.key(i).id for i in range(len(source))]
     classes = np.array([source.key(i).labels["class"] for i in range(len(source))], dtype=object)
@@ -60,7 +60,7 @@ def scores_of(features_ND: np.ndarray, source: Source, seed: int, standardise: b
     table = FeatureTable(ids, {"graph": features_ND.astype(np.float32)}, present, {"class": classes}, ids)
     folds_N, found = folds_of(source, seed), []
     for fold in range(FOLDS):
-        svm = SVM("class", standardise=standardise)
+        svm = SVM("class", standardize=standardize)
         svm.seed = seed
         svm.fit(table.select(np.flatnonzero(folds_N != fold)))
         found.append(svm.measure(table.select(np.flatnonzero(folds_N == fold)))["accuracy"])
@@ -68,15 +68,15 @@ def scores_of(features_ND: np.ndarray, source: Source, seed: int, standardise: b
 
 
 def counts_of(source: Source) -> dict[str, np.ndarray]:
-    """Return the hand-made features of every record."""
+    """Return the baseline features of every record."""
     modality, raws = GraphModality(), [source[i].values["graph"] for i in range(len(source))]
     modality.fit(raws)
     batch = modality.collate([modality.decode(raw) for raw in raws])
     kinds_NC = torch.nn.functional.one_hot(batch.x[:, 0])
     histogram_BC = torch.zeros(len(batch), kinds_NC.shape[1], dtype=torch.int64).index_add(0, batch.graph, kinds_NC)
     return {
-        "hand-made: node classes counted": histogram_BC.numpy(),
-        "hand-made: Weisfeiler-Lehman, 5 rounds": weisfeiler_lehman(batch, rounds=5).numpy(),
+        "baseline: node classes counted": histogram_BC.numpy(),
+        "baseline: Weisfeiler-Lehman, 5 rounds": weisfeiler_lehman(batch, rounds=5).numpy(),
     }
 
 
@@ -88,28 +88,28 @@ def trained_scores(path: Path, source: Source, seed: int, changes: list[str]) ->
         trained = sensorium.fit("graphcl-tu", given, run_dir=Path(folder) / "run")
         models = {"untrained": Model(trained.plan, trained.plan.learner()), "trained": trained}
         features = {name: model.embed(space="features", graph=raws)["graph"].numpy() for name, model in models.items()}
-    return {name: scores_of(x_ND, source, seed, standardise=True) for name, x_ND in features.items()}
+    return {name: scores_of(x_ND, source, seed, standardize=True) for name, x_ND in features.items()}
 
 
 def scores_and_seconds(path: Path, source: Source, seed: int, row: str, overrides: list[str]) -> dict[str, Any]:
     """Return the accuracies of one row and seed, and the CPU seconds that they took."""
     start = time.process_time()
-    if row == "hand-made":
-        scores = {name: scores_of(x, source, seed, standardise=False) for name, x in counts_of(source).items()}
+    if row == "baseline":
+        scores = {name: scores_of(x, source, seed, standardize=False) for name, x in counts_of(source).items()}
     else:
         scores = trained_scores(path, source, seed, [*OBJECTIVES[row], *overrides])
     return {"scores": scores, "seconds": time.process_time() - start}
 
 
-def measure(path: Path, seeds: range, rows: list[str], overrides: list[str], figures: Path) -> str:
+def measure(path: Path, seeds: range, rows: list[str], overrides: list[str], metrics: Path) -> str:
     """Train and measure everything on one data set that is not there yet; return its table."""
     source = TU(str(path), attributes=False)
     found: dict[str, list[list[float]]] = {}
     seconds: dict[str, float] = {}
     for seed in seeds:
-        for row in ("hand-made", *rows):
+        for row in ("baseline", *rows):
             one = partial(scores_and_seconds, path, source, seed, row, overrides)
-            measured = kept(figures / f"{path.stem} {seed} {row}.json", one)
+            measured = kept(metrics / f"{path.stem} {seed} {row}.json", one)
             seconds[row] = seconds.get(row, 0.0) + measured["seconds"] / len(seeds)
             for name, folds in measured["scores"].items():
                 title = row if name == "trained" else name
@@ -121,7 +121,7 @@ def measure(path: Path, seeds: range, rows: list[str], overrides: list[str], fig
     lines = [f"## {path.stem}", "", f"{len(source)} graphs, {len(seeds)} seeds, folds {folds}", ""]
     lines += ["| | accuracy ± over seeds (folds ± within a seed) | CPU seconds a seed |", "| --- | ---: | ---: |"]
     lines += [f"| chance (largest class) | {chance:.3f} | |"]
-    lines += [f"| {n} | {Figure(s)} | {f'{seconds[n]:.0f}' if n in seconds else ''} |" for n, s in found.items()]
+    lines += [f"| {n} | {Metric(s)} | {f'{seconds[n]:.0f}' if n in seconds else ''} |" for n, s in found.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -137,7 +137,7 @@ def main() -> None:
     asked = parser.parse_args()
     seeds = range(asked.first, asked.first + asked.seeds)
     for path in asked.paths:
-        print(measure(path, seeds, asked.rows, asked.set, asked.figures), flush=True)
+        print(measure(path, seeds, asked.rows, asked.set, asked.metrics), flush=True)
 
 
 if __name__ == "__main__":

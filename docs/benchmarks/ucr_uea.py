@@ -4,7 +4,7 @@
     python docs/benchmarks/ucr_uea.py --recipe ts2vec train.steps=200
 
 The sets come with aeon. One recipe serves them all; only the number of steps follows the authors' rule of size: 200
-for train parts of at most 100,000 values, 600 for larger ones. Prints test accuracies of chance, hand-made features,
+for train parts of at most 100,000 values, 600 for larger ones. Prints test accuracies of chance, baseline features,
 the untrained and the trained encoder, and the CPU seconds of one training with its evaluation. With --runs, runs that
 are finished are measured again, not trained again. Nothing is chosen by the test part.
 """
@@ -73,16 +73,16 @@ def main() -> None:
     parser.add_argument("--evaluator", default="svm", help="the recipe's evaluator whose accuracy is taken")
     asked, overrides = parser.parse_known_args()
     rows: dict[str, list[float]] = {}
-    print("| set | chance | hand-made | untrained | trained | published | CPU seconds |\n|" + " --- |" * 7)
+    print("| set | chance | baseline | untrained | trained | published | CPU seconds |\n|" + " --- |" * 7)
     with tempfile.TemporaryDirectory() as scratch:
         for name in asked.sets:
             folders = [(asked.runs or Path(scratch)) / asked.recipe / name / str(s) for s in range(asked.seeds)]
             seconds = [trained(asked.recipe, name, s, folder, overrides) for s, folder in enumerate(folders)]
             table = sensorium.evaluate(folders, [asked.evaluator])[asked.evaluator]
-            figures = {row.name: row.figures["accuracy"] for row in table.rows}
-            for row, figure in figures.items():
-                rows.setdefault(row, []).append(figure.mean)
-            cells = " | ".join(str(figure) for figure in figures.values())
+            metrics = {row.name: row.metrics["accuracy"] for row in table.rows}
+            for row, metric in metrics.items():
+                rows.setdefault(row, []).append(metric.mean)
+            cells = " | ".join(str(metric) for metric in metrics.values())
             published = PUBLISHED[SETS.index(name)]
             print(f"| {name} | {cells} | {published:.3f} | {statistics.mean(seconds):.0f} |", flush=True)
     print("\n| | mean accuracy | mean rank |\n| --- | --- | --- |")

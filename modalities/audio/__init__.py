@@ -8,7 +8,7 @@ _NEEDS = {"requires": ["soundfile"], "extra": "audio"}
 sensorium_samples = {"audio": f"{_HOME}.samples:sounds"}
 sensorium_matrix = {
     "columns/audio": {
-        "about": "640 computed notes of eight made-up instruments, any pitch: no wheel brings labelled recordings",
+        "about": "640 computed notes of eight made-up instruments, any pitch: no wheel brings labeled recordings",
         "data": {"source": "notes", "batch": 64, "test": 0.3, "cache": "ram"},
         "modalities": {
             "audio": {
@@ -21,7 +21,7 @@ sensorium_matrix = {
             }
         },
         "evaluator": {"name": "knn", "label": "instrument"},
-        "figure": "accuracy",
+        "metric": "accuracy",
         "optimizer": {"lr": 1e-3},
         "requires": ["soundfile"],
     }
@@ -59,7 +59,7 @@ def sensorium_register_encoders(register):
     )
     register(
         "wav2vec2",
-        f"{home}.wav2vec2:Wav2Vec2",
+        f"{home}.wav2vec2:Wav2Vec2Encoder",
         modality="audio",
         summary="convolutions and a transformer over samples that shows its tokens, as in wav2vec 2.0",
         **_NEEDS,

@@ -16,7 +16,7 @@ from sensorium.errors import RecipeError
 from sensorium.modalities.audio.batch import LogMels
 from sensorium.modalities.audio.decode import read_piece, resampled, trimmed
 from sensorium.modalities.audio.mels import FrontEnd
-from sensorium.modalities.audio.spectrogram_image import picture
+from sensorium.modalities.audio.spectrogram_image import spectrogram_image
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.fitting import readable
 
@@ -25,7 +25,7 @@ LISTENED = 1000
 
 
 @dataclass(frozen=True)
-class Recording:
+class AudioClip:
     """A sound that is longer than a piece: the piece about its middle, and the raw value that holds the rest."""
 
     middle_CS: np.ndarray
@@ -57,7 +57,7 @@ class AudioModality(Modality):
             30 is usual for speech. None leaves them.
     """
 
-    files = True
+    reads_files = True
 
     def __init__(
         self,
@@ -88,12 +88,12 @@ class AudioModality(Modality):
         self.mels, self.level = mels, level
         self.front = FrontEnd(rate, mels, window, hop, low, high)
         self._mean: float | None = None
-        self._spread: float | None = None
+        self._std: float | None = None
 
-    def decode(self, raw: Any) -> np.ndarray | Recording:
+    def decode(self, raw: Any) -> np.ndarray | AudioClip:
         """Turn a raw value into samples float32 (C, S) at the modality's rate, full scale 1.
 
-        With random pieces a sound longer than one becomes a `Recording`.
+        With random pieces a sound longer than one becomes a `AudioClip`.
 
         Raises:
             BadSample: when the value is no sound, is empty or cut off, holds a sample that is no number, or has another
@@ -101,9 +101,9 @@ class AudioModality(Modality):
         """
         piece = read_piece(raw, self.rate, self.seconds)
         samples_CS = self._own(piece.samples_CS, piece.rate)
-        return Recording(samples_CS, raw) if self.pieces == "random" and piece.rest else samples_CS
+        return AudioClip(samples_CS, raw) if self.pieces == "random" and piece.rest else samples_CS
 
-    def piece(self, recording: Recording, place: float) -> np.ndarray:
+    def piece(self, recording: AudioClip, place: float) -> np.ndarray:
         """Return another piece of a recording, float32 (C, S), from its start (0) to its end (1)."""
         piece = read_piece(recording.raw, self.rate, self.seconds, place)
         return self._own(piece.samples_CS, piece.rate)
@@ -117,16 +117,16 @@ class AudioModality(Modality):
         samples_CS = resampled(samples_CS, rate, self.rate)
         return samples_CS if self.trim is None else trimmed(samples_CS, self.rate, self.trim)
 
-    def collate(self, examples: Sequence[np.ndarray | Recording]) -> SignalBatch:
+    def collate(self, examples: Sequence[np.ndarray | AudioClip]) -> SignalBatch:
         """Pad examples, float32 (C, S_i) each, to the longest of them; of a recording its middle is taken."""
-        return SignalBatch.join([e.middle_CS if isinstance(e, Recording) else e for e in examples])
+        return SignalBatch.join([e.middle_CS if isinstance(e, AudioClip) else e for e in examples])
 
     def log_mels(self, batch: SignalBatch) -> LogMels:
         """Return the scaled log-mel spectrograms (B, C x F, T) of a batch, or the batch if it holds such already."""
         if isinstance(batch, LogMels):
             return batch
         mels = self._levelled(batch)
-        return mels.replaced((mels.values - self._mean) / self._spread)
+        return mels.replaced((mels.values - self._mean) / self._std)
 
     def _levelled(self, batch: SignalBatch) -> LogMels:
         mels = self.front(batch.trimmed())
@@ -150,43 +150,43 @@ class AudioModality(Modality):
         self._mean = total / count
         # Sounds that are all alike, such as silence, keep their unit.
         variance = squares / count - self._mean**2
-        self._spread = variance**0.5 if variance > 1e-9 else 1.0
+        self._std = variance**0.5 if variance > 1e-9 else 1.0
 
     @property
-    def fitted(self) -> bool:
+    def is_fitted(self) -> bool:
         """Whether the scale of log-mels is known."""
         return self._mean is not None
 
     def state(self) -> dict[str, Any]:
         """Return mean and deviation of log-mels."""
-        return {} if self._mean is None else {"mean": self._mean, "spread": self._spread}
+        return {} if self._mean is None else {"mean": self._mean, "std": self._std}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore mean and deviation of log-mels."""
         if state:
-            self._mean, self._spread = float(state["mean"]), float(state["spread"])
+            self._mean, self._std = float(state["mean"]), float(state["std"])
 
-    def preview(self, example: np.ndarray | Recording) -> Image.Image:
+    def preview(self, example: np.ndarray | AudioClip) -> Image.Image:
         """Draw a sound, float32 (C, S), as its waveform over its log-mels; or log-mels (C x F, T), nan where hidden."""
-        if isinstance(example, Recording):
+        if isinstance(example, AudioClip):
             example = example.middle_CS
         if len(example) != self.channels:
-            return picture(None, example)
+            return spectrogram_image(None, example)
         (mels_GT,) = self.log_mels(SignalBatch.join([example])).rows()
-        return picture(example, mels_GT)
+        return spectrogram_image(example, mels_GT)
 
     def examples(self, batch: SignalBatch) -> list[np.ndarray]:
         """Take a batch apart into samples (C, S_i), or log-mels (C x F, T_i) with nan where they are hidden."""
         return batch.rows()
 
-    def handmade(self, batch: SignalBatch) -> np.ndarray:
+    def baseline_features(self, batch: SignalBatch) -> np.ndarray:
         """Return mean and deviation over time of each band of the log-mels, float32 (B, 2 x C x F)."""
         mels = self.log_mels(batch)
         x_BGT, count_BG = mels.values.double(), mels.observed.sum(2).clamp(min=1)
         mean_BG = x_BGT.sum(2) / count_BG
         apart_BGT = (x_BGT - mean_BG[..., None]).masked_fill(~mels.observed, 0.0)
-        spread_BG = (apart_BGT.square().sum(2) / count_BG).sqrt()
-        return torch.cat([mean_BG, spread_BG], dim=1).float().cpu().numpy()
+        std_BG = (apart_BGT.square().sum(2) / count_BG).sqrt()
+        return torch.cat([mean_BG, std_BG], dim=1).float().cpu().numpy()
 
 
 def _some(raws: Iterable[Any], count: int) -> list[Any]:

@@ -14,8 +14,8 @@ FRAMES = 1024
 DARK, LIGHT, HIDDEN = np.array([24, 16, 60]), np.array([255, 226, 160]), (150, 150, 150)
 
 
-def picture(samples_CS: np.ndarray | None, mels_GT: np.ndarray) -> Image.Image:
-    """Draw log-mels (C x F, T), low bands at the bottom, hidden ones grey, and samples (C, S) above if there are any.
+def spectrogram_image(samples_CS: np.ndarray | None, mels_GT: np.ndarray) -> Image.Image:
+    """Draw log-mels (C x F, T), low bands at the bottom, hidden ones gray, and samples (C, S) above if there are any.
 
     Returns an RGB picture of 256 x 256 pixels.
     """

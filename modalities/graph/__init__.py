@@ -13,7 +13,7 @@ ENCODERS = {
     "gine": (f"{_HOME}.encoders.gin:GINE", "graph isomorphism network that hears what edges carry"),
     "gcn": (f"{_HOME}.encoders.gcn:GCN", "graph convolutional network, edges bare"),
     "gat": (f"{_HOME}.encoders.gat:GAT", "graph attention network"),
-    "gps": (f"{_HOME}.encoders.gps:GPS", "graph transformer: neighbours and attention side by side"),
+    "gps": (f"{_HOME}.encoders.gps:GPS", "graph transformer: neighbors and attention side by side"),
 }
 """Encoders of `GraphBatch`, by name: where they are, and one line on them. Their modality has a `schema`."""
 VIEWS = {
@@ -35,7 +35,7 @@ VIEWS = {
 sensorium_samples = {"graph": f"{_HOME}.samples:graphs"}
 sensorium_matrix = {
     "columns/graph": {
-        "about": "neighbourhoods of 2,000 nodes of a computed graph of ten blocks, which are to be told",
+        "about": "neighborhoods of 2,000 nodes of a computed graph of ten blocks, which are to be told",
         "data": {
             "source": {"name": "stochastic-blocks", "nodes": 2000},
             "batch": 64,
@@ -55,7 +55,7 @@ sensorium_matrix = {
             }
         },
         "evaluator": {"name": "knn", "label": "class"},
-        "figure": "accuracy",
+        "metric": "accuracy",
         "optimizer": {"lr": 1e-3},
     }
 }
@@ -89,14 +89,10 @@ def sensorium_register_sources(register):
     register(
         "graph-tables", f"{home}.tables:GraphTables", summary="many graphs out of tables of edges, nodes and graphs"
     )
-    register(
-        "nodes", f"{home}.neighbourhoods:Nodes", summary="the nodes of one large graph, each with its neighbourhood"
-    )
-    register(
-        "karate", f"{home}.neighbourhoods:Karate", summary="the karate club's members, each with its neighbourhood"
-    )
+    register("nodes", f"{home}.neighborhoods:Nodes", summary="the nodes of one large graph, each with its neighborhood")
+    register("karate", f"{home}.neighborhoods:Karate", summary="the karate club's members, each with its neighborhood")
     register(
         "stochastic-blocks",
-        f"{home}.neighbourhoods:StochasticBlocks",
-        summary="nodes of a made graph of classes, each with its neighbourhood",
+        f"{home}.neighborhoods:StochasticBlocks",
+        summary="nodes of a made graph of classes, each with its neighborhood",
     )

@@ -14,11 +14,11 @@ SIDE, EDGE = 256, 14
 MOST = 300
 """Up to so many nodes are drawn: those nearest to the first; a note says how many there are."""
 ROUNDS = 60
-GREY = (150, 150, 150)
+GRAY = (150, 150, 150)
 
 
 def draw(graph: Graph) -> Image.Image:
-    """Draw a graph on a white RGB picture of 256 x 256 pixels, nodes in the colour of their first class."""
+    """Draw a graph on a white RGB picture of 256 x 256 pixels, nodes in the color of their first class."""
     picture = Image.new("RGB", (SIDE, SIDE), "white")
     ink = ImageDraw.Draw(picture)
     net: nx.Graph = nx.Graph()
@@ -27,7 +27,7 @@ def draw(graph: Graph) -> Image.Image:
     if len(graph) > MOST:
         near = [node for _, nodes in zip(range(MOST), nx.bfs_layers(net, 0), strict=False) for node in nodes][:MOST]
         net = net.subgraph(near)
-        ink.text((4, 2), f"{len(near)} of {len(graph)} nodes", fill=GREY)
+        ink.text((4, 2), f"{len(near)} of {len(graph)} nodes", fill=GRAY)
     places = nx.spring_layout(net, seed=0, iterations=ROUNDS)
     xy_N2 = np.array([places[node] for node in net])
     low_2, width_2 = xy_N2.min(0), np.maximum(np.ptp(xy_N2, axis=0), 1e-9)
@@ -35,16 +35,16 @@ def draw(graph: Graph) -> Image.Image:
     for one, other in net.edges:
         if one == other:
             x, y = dots[one]
-            ink.ellipse((x - 5, y - 12, x + 5, y), outline=GREY)
+            ink.ellipse((x - 5, y - 12, x + 5, y), outline=GRAY)
         else:
-            ink.line((*dots[one], *dots[other]), fill=GREY)
+            ink.line((*dots[one], *dots[other]), fill=GRAY)
     radius = 5 if len(net) <= 40 else 3
     for node, dot in dots.items():
-        ink.circle(dot, radius, fill=_colour(graph, node), outline=(60, 60, 60))
+        ink.circle(dot, radius, fill=_color(graph, node), outline=(60, 60, 60))
     return picture
 
 
-def _colour(graph: Graph, node: int) -> tuple[int, ...]:
-    """Return a node's colour: one for each class, far from its neighbours' on the wheel."""
+def _color(graph: Graph, node: int) -> tuple[int, ...]:
+    """Return a node's color: one for each class, far from its neighbors' on the wheel."""
     kind = int(graph.x[node, 0]) if graph.x is not None and graph.x.shape[1] else 0
     return tuple(round(255 * part) for part in colorsys.hsv_to_rgb(kind * 0.618034 % 1, 0.55, 0.9))

@@ -36,7 +36,7 @@ class GraphModality(Modality):
         degree: give nodes their degree as a class, this number and all above it being one; 0 does so only where they
             carry nothing else.
         scale: numbers have "standard" scale (mean 0 and deviation 1 over the train part) or "none".
-        rooted: a graph's first node is what its record stands for: a neighbourhood of it (the source `nodes`).
+        rooted: a graph's first node is what its record stands for: a neighborhood of it (the source `nodes`).
         nodes: the most nodes of a graph; larger ones are no samples. None takes any.
     """
 
@@ -69,11 +69,11 @@ class GraphModality(Modality):
             _same_width(name, len(columns), raw_NF)
             parts[name] = _ids(raw_NF, columns) if columns else None
         for name in NUMBERS:
-            centre_V, spread_V = self._scales[name]
+            center_V, std_V = self._scales[name]
             raw_NV = getattr(graph, name)
-            _same_width(name, len(centre_V), raw_NV)
-            parts[name] = ((raw_NV.double() - centre_V) / spread_V).float() if len(centre_V) else None
-            if len(centre_V) and not parts[name].isfinite().all():  # type: ignore[union-attr]
+            _same_width(name, len(center_V), raw_NV)
+            parts[name] = ((raw_NV.double() - center_V) / std_V).float() if len(center_V) else None
+            if len(center_V) and not parts[name].isfinite().all():  # type: ignore[union-attr]
                 raise BadSample("a number is too large for single precision")
         return Graph(graph.edge_index, **parts, nodes=len(graph))
 
@@ -91,7 +91,7 @@ class GraphModality(Modality):
         return GraphBatch.join(examples)
 
     def fit(self, raws: Iterable[Any]) -> None:
-        """Learn the classes of each column, and centre and spread of each column of numbers, from the train part.
+        """Learn the classes of each column, and mean and std of each column of numbers, from the train part.
 
         Raises:
             DataError: when there is no graph among the raw values, or they do not agree on their columns.
@@ -129,21 +129,21 @@ class GraphModality(Modality):
                 continue
 
     def _scale(self, count_V: Tensor, sum_V: Tensor, squares_V: Tensor) -> tuple[Tensor, Tensor]:
-        """Return centre and spread of columns of numbers; a constant column has spread 1."""
+        """Return mean and standard deviation of columns of numbers; a constant column has 1."""
         if self.scale == "none":
             return torch.zeros(len(sum_V), dtype=torch.float64), torch.ones(len(sum_V), dtype=torch.float64)
         mean_V = sum_V / count_V.clamp(min=1)
         variance_V = squares_V / count_V.clamp(min=1) - mean_V.square()
-        spread_V = variance_V.clamp(min=0).sqrt()
-        return mean_V.double(), torch.where(spread_V > 1e-6 * mean_V.abs() + 1e-12, spread_V, 1.0).double()
+        std_V = variance_V.clamp(min=0).sqrt()
+        return mean_V.double(), torch.where(std_V > 1e-6 * mean_V.abs() + 1e-12, std_V, 1.0).double()
 
     @property
-    def fitted(self) -> bool:
+    def is_fitted(self) -> bool:
         """Whether the columns are known."""
         return self._classes is not None
 
     def state(self) -> dict[str, Any]:
-        """Return the classes of each column, and centre and spread of each column of numbers."""
+        """Return the classes of each column, and mean and standard deviation of each column of numbers."""
         if self._classes is None:
             return {}
         classes = {name: [column.tolist() for column in columns] for name, columns in self._classes.items()}
@@ -165,14 +165,14 @@ class GraphModality(Modality):
         return Schema(nodes, values, edges, edge_values, self.rooted)
 
     def preview(self, example: Graph) -> Image.Image:
-        """Draw a graph on 256 x 256 pixels, neighbours near each other, nodes in the colours of their first class."""
+        """Draw a graph on 256 x 256 pixels, neighbors near each other, nodes in the colors of their first class."""
         return draw(example)
 
     def examples(self, batch: GraphBatch) -> list[Graph]:
         """Take a batch apart into graphs."""
         return list(batch.graphs())
 
-    def handmade(self, batch: GraphBatch) -> np.ndarray:
+    def baseline_features(self, batch: GraphBatch) -> np.ndarray:
         """Return what the graphs say of themselves.
 
         Weisfeiler-Lehman counts of three rounds, hashed, beside mean and deviation of the nodes' numbers. Of rooted
@@ -184,8 +184,8 @@ class GraphModality(Modality):
         values_BTV, mask_BT = batch.padded(batch.values)
         mean_BV = values_BTV.sum(1) / batch.sizes[:, None]
         away_BTV = (values_BTV - mean_BV[:, None]).masked_fill(~mask_BT[..., None], 0.0)
-        spread_BV = (away_BTV.square().sum(1) / batch.sizes[:, None]).sqrt()
-        return torch.cat([weisfeiler_lehman(batch), mean_BV, spread_BV], dim=1).float().cpu().numpy()
+        std_BV = (away_BTV.square().sum(1) / batch.sizes[:, None]).sqrt()
+        return torch.cat([weisfeiler_lehman(batch), mean_BV, std_BV], dim=1).float().cpu().numpy()
 
 
 def _ids(raw_NF: Tensor, columns: list[Tensor]) -> Tensor:

@@ -1,7 +1,7 @@
-"""Counts of the neighbourhoods in a graph, as Weisfeiler and Lehman tell them apart.
+"""Counts of the neighborhoods in a graph, as Weisfeiler and Lehman tell them apart.
 
-A node's colour is at first what it carries. In every round it becomes the colour of its old one and of those of its
-neighbours, however they are ordered. Colours are numbers of 64 bits, so that nothing is fitted and no two are likely
+A node's color is at first what it carries. In every round it becomes the color of its old one and of those of its
+neighbors, however they are ordered. Colors are numbers of 64 bits, so that nothing is fitted and no two are likely
 to meet; their counts are hashed into a fixed number of places (Shervashidze et al. 2011; Weinberger et al. 2009).
 """
 
@@ -16,19 +16,19 @@ ROUNDS, WIDTH = 3, 1024
 
 
 def weisfeiler_lehman(batch: GraphBatch, rounds: int = ROUNDS, width: int = WIDTH) -> Tensor:
-    """Return how often each colour of rounds 0 to `rounds` stands in each graph: float32 (B, width), width 2 ** k.
+    """Return how often each color of rounds 0 to `rounds` stands in each graph: float32 (B, width), width 2 ** k.
 
     Classes of nodes and edges count, numbers do not.
     """
-    colour_N = _folded(batch.x)
+    color_N = _folded(batch.x)
     edge_E = _folded(batch.edge_attr)
     source_E, sink_E = batch.edge_index
     counts = torch.zeros(len(batch) * width, device=batch.device)
     for turn in range(rounds + 1):
         if turn:
-            heard_N = torch.zeros_like(colour_N).index_add(0, sink_E, _mixed(colour_N[source_E] + edge_E))
-            colour_N = _mixed(colour_N * 3 + heard_N * 5 + turn)
-        place_N = (_mixed(colour_N) >> 20) & (width - 1)
+            heard_N = torch.zeros_like(color_N).index_add(0, sink_E, _mixed(color_N[source_E] + edge_E))
+            color_N = _mixed(color_N * 3 + heard_N * 5 + turn)
+        place_N = (_mixed(color_N) >> 20) & (width - 1)
         counts += (batch.graph * width + place_N).bincount(minlength=len(counts))
     return counts.view(len(batch), width)
 

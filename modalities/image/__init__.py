@@ -3,10 +3,10 @@
 from sensorium import hookimpl
 
 _HOME = "sensorium.modalities.image"
-_COLOURS = {"strength": 0.3, "grey": 0.0}
-"""Kinds of emoji are told by their colours, which views therefore leave them."""
+_COLORS = {"strength": 0.3, "gray": 0.0}
+"""Kinds of emoji are told by their colors, which views therefore leave them."""
 
-sensorium_samples = {"image": f"{_HOME}.samples:pictures"}
+sensorium_samples = {"image": f"{_HOME}.samples:images"}
 
 sensorium_matrix = {
     "columns/image": {
@@ -16,18 +16,18 @@ sensorium_matrix = {
             "image": {
                 "modality": {"name": "image", "size": 32},
                 "views": [
-                    {"name": "simclr", "scale": (0.4, 1.0), **_COLOURS},
+                    {"name": "simclr", "scale": (0.4, 1.0), **_COLORS},
                     {
                         "name": "multicrop",
                         "small_views": 4,
                         "large_scale": (0.5, 1.0),
                         "small_scale": (0.2, 0.5),
-                        **_COLOURS,
+                        **_COLORS,
                     },
                     "plain",
                     "rotation",
-                    {"name": "jigsaw", "tiles": 2, "permutations": 24, "grey": 0.0, "even": False},
-                    {"name": "colourisation", "patch": 8},
+                    {"name": "jigsaw", "tiles": 2, "permutations": 24, "gray": 0.0, "even": False},
+                    {"name": "colorization", "patch": 8},
                 ],
                 "encoders": [
                     {"name": "cnn", "width": 16},
@@ -37,7 +37,7 @@ sensorium_matrix = {
             }
         },
         "evaluator": {"name": "knn", "label": "kind"},
-        "figure": "accuracy",
+        "metric": "accuracy",
         "optimizer": {"lr": 2e-3},
     }
 }
@@ -72,17 +72,17 @@ def sensorium_register_views(register):
     home = f"{_HOME}.views"
     register("plain", f"{home}.plain:Plain", modality="image", summary="the picture itself")
     register("photo", f"{home}.photo:Photo", modality="image", summary="one mild crop, for pictures that have a text")
-    register("simclr", f"{home}.simclr:SimCLR", modality="image", summary="crops with colour jitter, grey and blur")
+    register("simclr", f"{home}.simclr:SimCLRViews", modality="image", summary="crops with color jitter, gray and blur")
     register(
         "multicrop", f"{home}.multicrop:Multicrop", modality="image", summary="large crops and small ones, as in DINO"
     )
     register("rotation", f"{home}.rotation:Rotation", modality="image", summary="quarter turns, to be told apart")
     register("jigsaw", f"{home}.jigsaw:Jigsaw", modality="image", summary="shuffled tiles, whose order is to be told")
     register(
-        "colourisation",
-        f"{home}.colorization:Colourisation",
+        "colorization",
+        f"{home}.colorization:Colorization",
         modality="image",
-        summary="lightness alone; each patch's colour is to be told",
+        summary="lightness alone; each patch's color is to be told",
     )
     register(
         "random-patches",

@@ -16,11 +16,11 @@ from PIL import Image, ImageCms, ImageOps
 
 from sensorium import BadSample
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
-def decode(raw: Any, channels: int, background: Colour, enough: int) -> np.ndarray:
+def decode(raw: Any, channels: int, background: Color, enough: int) -> np.ndarray:
     """Return any raw value as an array with `channels` channels, in its own size.
 
     Args:
@@ -48,7 +48,7 @@ def decode(raw: Any, channels: int, background: Colour, enough: int) -> np.ndarr
     raise BadSample(f"a picture is a path, bytes, a PIL picture or an array, not {type(raw).__name__}")
 
 
-def from_pillow(picture: Image.Image, channels: int, background: Colour, enough: int) -> np.ndarray:
+def from_pillow(picture: Image.Image, channels: int, background: Color, enough: int) -> np.ndarray:
     """Return the first frame of a picture, upright, without alpha; raises BadSample when it cannot be read whole."""
     if channels not in (1, 3):
         raise BadSample(f"a picture file has 1 or 3 channels, this modality reads {channels}: give arrays")
@@ -65,7 +65,7 @@ def from_pillow(picture: Image.Image, channels: int, background: Colour, enough:
         raise BadSample(f"the picture cannot be read: {_sentence(error)}") from error
 
 
-def from_array(array: np.ndarray, channels: int, background: Colour) -> np.ndarray:
+def from_array(array: np.ndarray, channels: int, background: Color) -> np.ndarray:
     """Return an array of any layout as uint8 (channels, H, W); raises BadSample when it is no picture."""
     if array.size == 0:
         raise BadSample(f"the array is empty: its shape is {array.shape}")
@@ -99,8 +99,8 @@ def _open(file: BytesIO, what: str) -> Image.Image:
         raise BadSample(f"{what} cannot be read as a picture: {_sentence(error)}") from error
 
 
-def _flatten(picture: Image.Image, background: Colour) -> Image.Image:
-    """Put a transparent picture on the background; bring other colour spaces to what Pillow converts."""
+def _flatten(picture: Image.Image, background: Color) -> Image.Image:
+    """Put a transparent picture on the background; bring other color spaces to what Pillow converts."""
     if picture.has_transparency_data:
         under = Image.new("RGBA", picture.size, background)
         return Image.alpha_composite(under, picture.convert("RGBA"))

@@ -16,25 +16,25 @@ from sensorium.modalities.image.decode import decode
 from sensorium.modalities.image.resize import fit, shrink
 
 PREVIEW = 256
-HANDMADE = 32
+BASELINE = 32
 
 
 class ImageModality(Modality):
     """Pictures: a path, the bytes of a file, a PIL picture or an array becomes uint8 (C, H, W).
 
-    A picture is scaled until its shorter side fits and cut about its centre, so that every example has one size.
+    A picture is scaled until its shorter side fits and cut about its center, so that every example has one size.
     With `canvas` the whole of a large picture reaches the view generator, which cuts its crops on the loader worker;
     whatever no view generator cuts (evaluation, embedding) is still brought to `size` when a batch is made.
 
     Args:
         size: side of the square pictures in pixels, or [height, width].
-        channels: 1 (grey), 3 (colour), or any other number, for arrays that have so many.
-        background: the colour that shows through transparent places: a name or #rrggbb.
+        channels: 1 (gray), 3 (color), or any other number, for arrays that have so many.
+        background: the color that shows through transparent places: a name or #rrggbb.
         canvas: shorter side, in pixels, of the pictures that view generators crop from; pictures that are smaller
             keep their size. None lets them crop from the picture of `size`, which is much faster.
     """
 
-    files = True
+    reads_files = True
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class ImageModality(Modality):
             self.background = ImageColor.getrgb(background)[:3]
         except ValueError:
             raise SensoriumError(
-                f"The background of the modality 'image' is a colour such as white or #808080, not '{background}'."
+                f"The background of the modality 'image' is a color such as white or #808080, not '{background}'."
             ) from None
         self.channels, self.canvas = channels, canvas
 
@@ -85,8 +85,8 @@ class ImageModality(Modality):
             pixels = pixels.float().clamp(0, 1).mul(255).round().to(torch.uint8)
         return list(pixels.cpu().numpy())
 
-    def handmade(self, batch: ImageBatch) -> np.ndarray:
+    def baseline_features(self, batch: ImageBatch) -> np.ndarray:
         """Return the pixels themselves, float32 in [0, 1], pictures scaled down to at most 32 pixels a side."""
         pixels = batch.unit_pixels().float()
-        height, width = (min(side, HANDMADE) for side in pixels.shape[-2:])
+        height, width = (min(side, BASELINE) for side in pixels.shape[-2:])
         return F.adaptive_avg_pool2d(pixels, (height, width)).flatten(1).cpu().numpy()

@@ -9,13 +9,13 @@ from PIL import Image, ImageDraw
 SIZES = ((96, 96), (80, 120), (128, 64), (64, 64))
 
 
-def pictures() -> list[bytes]:
+def images() -> list[bytes]:
     """Return four small drawings in files of several formats, shapes and modes."""
     return [_drawing(i, size) for i, size in enumerate(SIZES)]
 
 
 def _drawing(number: int, size: tuple[int, int]) -> bytes:
-    """Draw a disc on a ground, each drawing with other colours; one is grey, one transparent."""
+    """Draw a disc on a ground, each drawing with other colors; one is gray, one transparent."""
     mode, format = (("RGB", "PNG"), ("RGB", "JPEG"), ("L", "PNG"), ("RGBA", "PNG"))[number]
     picture = Image.linear_gradient("L").resize(size).convert(mode)
     if mode == "RGBA":

@@ -25,7 +25,7 @@ sensorium_matrix = {
             }
         },
         "evaluator": {"name": "ridge", "label": "qed"},
-        "figure": "r2",
+        "metric": "r2",
         "optimizer": {"lr": 1e-3},
         "steps": 1000,
         "requires": ["rdkit"],

@@ -1,7 +1,7 @@
 """The feature tables of atoms and bonds: what each column holds, and how many values it can take.
 
 Every column is a small integer, an index into an embedding. Values beyond a table's end are its last or first value.
-The tables say enough to build the molecule again (`rebuild`), all but the order of neighbours around a stereo centre.
+The tables say enough to build the molecule again (`rebuild`), all but the order of neighbors around a stereo center.
 
 Letters: N atoms, E bonds (each once), F and G columns of atoms and bonds.
 """
@@ -18,7 +18,7 @@ from sensorium.modalities.molecule.motifs import motifs_of
 
 CHARGE, ISOTOPE = 8, 16
 """Charges from -8 to 8 are told apart; isotopes by how many nucleons they have beyond the commonest, -15 to 15."""
-HYBRIDISATIONS = (
+HYBRIDIZATIONS = (
     HybridizationType.S,
     HybridizationType.SP,
     HybridizationType.SP2,
@@ -27,21 +27,21 @@ HYBRIDISATIONS = (
     HybridizationType.SP3D,
     HybridizationType.SP3D2,
 )
-CENTRES = ("R", "S")
+CENTERS = ("R", "S")
 BONDS = (BondType.SINGLE, BondType.DOUBLE, BondType.TRIPLE, BondType.AROMATIC, BondType.DATIVE, BondType.QUADRUPLE)
 STEREOS = (BondStereo.STEREOE, BondStereo.STEREOZ, BondStereo.STEREOANY)
 
 ATOM_SIZES = {
     "element": 119,  # atomic number; 0 is the dummy atom "*"
-    "degree": 12,  # neighbours, hydrogens aside
+    "degree": 12,  # neighbors, hydrogens aside
     "charge": 2 * CHARGE + 1,  # formal charge, 8 stands for 0
     "hydrogens": 9,  # implicit and explicit ones together
-    "hybridisation": len(HYBRIDISATIONS) + 1,  # 0 is any other
+    "hybridization": len(HYBRIDIZATIONS) + 1,  # 0 is any other
     "aromatic": 2,
     "ring": 2,
-    "centre": len(CENTRES) + 1,  # 0 none or unknown, 1 R, 2 S (Cahn-Ingold-Prelog)
+    "center": len(CENTERS) + 1,  # 0 none or unknown, 1 R, 2 S (Cahn-Ingold-Prelog)
     "radicals": 5,  # unpaired electrons
-    "isotope": 2 * ISOTOPE,  # 0 unlabelled, else nucleons beyond the commonest isotope, 16 for none
+    "isotope": 2 * ISOTOPE,  # 0 unlabeled, else nucleons beyond the commonest isotope, 16 for none
 }
 """Columns of an atom's features, and how many values each can take."""
 BOND_SIZES = {
@@ -57,14 +57,14 @@ MOTIFS = "between motifs"
 _TABLE = Chem.GetPeriodicTable()
 _COMMONEST = [0, *(_TABLE.GetMostCommonIsotope(number) for number in range(1, ATOM_SIZES["element"]))]
 _DUMMY = np.array([CHARGE if name == "charge" else 0 for name in ATOM_SIZES])
-_HYBRIDISATION = {kind: number for number, kind in enumerate(HYBRIDISATIONS, start=1)}
-_CENTRE = {name: number for number, name in enumerate(CENTRES, start=1)}
+_HYBRIDIZATION = {kind: number for number, kind in enumerate(HYBRIDIZATIONS, start=1)}
+_CENTER = {name: number for number, name in enumerate(CENTERS, start=1)}
 _BOND = {kind: number for number, kind in enumerate(BONDS, start=1)}
 _STEREO = {kind: number for number, kind in enumerate(STEREOS, start=1)}
 
 
 @dataclass(frozen=True)
-class Features:
+class MoleculeFeatures:
     """The features of one molecule.
 
     Args:
@@ -78,7 +78,7 @@ class Features:
     bonds: np.ndarray
 
 
-def featurise(mol: Chem.Mol, motifs: bool = False) -> Features:
+def featurize(mol: Chem.Mol, motifs: bool = False) -> MoleculeFeatures:
     """Return the features of a sanitised molecule of at least one atom, with or without the column `MOTIFS`."""
     # By number: rdkit's own sequences of atoms and bonds cost as much again as what is read of them.
     atoms = np.array([_atom(mol.GetAtomWithIdx(i)) for i in range(mol.GetNumAtoms())], np.int64)
@@ -87,21 +87,21 @@ def featurise(mol: Chem.Mol, motifs: bool = False) -> Features:
     if motifs:
         ends_2E = motifs_of(mol)[rows[:, :2]].T
         rows = np.column_stack([rows, ends_2E[0] != ends_2E[1]])
-    return Features(atoms, rows[:, :2], rows[:, 2:])
+    return MoleculeFeatures(atoms, rows[:, :2], rows[:, 2:])
 
 
 def _atom(atom: Chem.Atom) -> tuple[int, ...]:
     number, isotope = atom.GetAtomicNum(), atom.GetIsotope()
-    centre = atom.GetProp("_CIPCode") if atom.HasProp("_CIPCode") else ""
+    center = atom.GetProp("_CIPCode") if atom.HasProp("_CIPCode") else ""
     return (
         number,
         min(atom.GetDegree(), ATOM_SIZES["degree"] - 1),
         _within(atom.GetFormalCharge(), CHARGE) + CHARGE,
         min(atom.GetTotalNumHs(), ATOM_SIZES["hydrogens"] - 1),
-        _HYBRIDISATION.get(atom.GetHybridization(), 0),
+        _HYBRIDIZATION.get(atom.GetHybridization(), 0),
         int(atom.GetIsAromatic()),
         int(atom.IsInRing()),
-        _CENTRE.get(centre, 0),
+        _CENTER.get(center, 0),
         min(atom.GetNumRadicalElectrons(), ATOM_SIZES["radicals"] - 1),
         _within(isotope - _COMMONEST[number], ISOTOPE - 1) + ISOTOPE if isotope else 0,
     )
@@ -122,11 +122,11 @@ def _within(value: int, most: int) -> int:
     return max(-most, min(most, value))
 
 
-def rebuild(features: Features) -> Chem.Mol:
+def rebuild(features: MoleculeFeatures) -> Chem.Mol:
     """Return the molecule that features describe, without stereo; not sanitised, so that any subgraph is one.
 
     Hydrogens, charges, isotopes and radicals are as told, so a whole molecule has the fingerprint and the canonical
-    SMILES (stereo aside) of the one that was featurised. A feature that a view has hidden is as in a dummy atom.
+    SMILES (stereo aside) of the one that was featurized. A feature that a view has hidden is as in a dummy atom.
     """
     mol = Chem.RWMol()
     hidden_NF = features.atoms >= np.array(list(ATOM_SIZES.values()))

@@ -1,4 +1,4 @@
-"""Hand-made features of molecules: ECFP4 and descriptors."""
+"""baseline features of molecules: ECFP4 and descriptors."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def descriptors(mol: Chem.Mol) -> np.ndarray:
     return np.nan_to_num([*plain, *crippen, *calc.SlogP_VSA_(mol), *calc.SMR_VSA_(mol)], posinf=0.0, neginf=0.0)
 
 
-def handmade(mols: Sequence[Chem.Mol], kind: Kind) -> np.ndarray:
-    """Return hand-made features of sanitised molecules, float32 (B, D)."""
+def fingerprint_features(mols: Sequence[Chem.Mol], kind: Kind) -> np.ndarray:
+    """Return baseline features of sanitised molecules, float32 (B, D)."""
     makers = {"ecfp4": [ecfp4], "descriptors": [descriptors], "both": [ecfp4, descriptors]}[kind]
     return np.array([np.concatenate([make(mol) for make in makers]) for mol in mols], np.float32)

@@ -14,9 +14,8 @@ from sensorium import BadSample, Modality
 from sensorium.errors import DataError
 from sensorium.modalities.graph.batch import Graph, GraphBatch, Schema
 from sensorium.modalities.molecule.draw import draw
-from sensorium.modalities.molecule.features import ATOM_SIZES, BOND_SIZES, Features, featurise, rebuild
-from sensorium.modalities.molecule.fingerprints import Kind
-from sensorium.modalities.molecule.fingerprints import handmade as make
+from sensorium.modalities.molecule.features import ATOM_SIZES, BOND_SIZES, MoleculeFeatures, featurize, rebuild
+from sensorium.modalities.molecule.fingerprints import Kind, fingerprint_features
 from sensorium.modalities.molecule.parse import Fragments, InParts, parse
 
 
@@ -24,8 +23,8 @@ class MoleculeModality(Modality):
     """Molecules as graphs of atoms and bonds.
 
     A raw value is a SMILES, a mol block or an rdkit molecule; hydrogens that need not be told are folded into their
-    atoms, there are no conformers. An atom has ten features: element, degree, charge, hydrogens, hybridisation, whether
-    aromatic and in a ring, stereo centre (R or S), unpaired electrons and isotope. A bond has four: type, stereo (E or
+    atoms, there are no conformers. An atom has ten features: element, degree, charge, hydrogens, hybridization, whether
+    aromatic and in a ring, stereo center (R or S), unpaired electrons and isotope. A bond has four: type, stereo (E or
     Z), whether conjugated and in a ring. Each is a small integer; `sensorium.modalities.molecule.features` has the
     tables and their sizes. Salts, metals, isotopes and radicals are molecules like others.
 
@@ -36,7 +35,7 @@ class MoleculeModality(Modality):
             most heavy atoms, "skip" leaves it out, "error" stops.
         motifs: give bonds a fifth feature, whether BRICS would cut them into motifs, which views that keep or count
             motifs need; it doubles the work.
-        handmade: the hand-made features of tables: "ecfp4" (2,048 bits), "descriptors" (46 of rdkit's) or "both".
+        baseline: the baseline features of tables: "ecfp4" (2,048 bits), "descriptors" (46 of rdkit's) or "both".
     """
 
     def __init__(
@@ -44,9 +43,9 @@ class MoleculeModality(Modality):
         invalid: Literal["skip", "error"] = "skip",
         fragments: Fragments = "keep",
         motifs: bool = False,
-        handmade: Kind = "ecfp4",
+        baseline: Kind = "ecfp4",
     ) -> None:
-        self.invalid, self.fragments, self.motifs, self.kind = invalid, fragments, motifs, handmade
+        self.invalid, self.fragments, self.motifs, self.kind = invalid, fragments, motifs, baseline
 
     @property
     def schema(self) -> Schema:
@@ -60,7 +59,7 @@ class MoleculeModality(Modality):
             BadSample: with the reason, when the value is no molecule.
             DataError: when it is none, or has several parts, and the options say that this stops.
         """
-        features = featurise(self._mol(raw), self.motifs)
+        features = featurize(self._mol(raw), self.motifs)
         both_ways = np.stack([features.ends, features.ends[:, ::-1]], axis=1).reshape(-1, 2)
         return Graph(
             torch.from_numpy(both_ways.T.copy()),
@@ -92,19 +91,19 @@ class MoleculeModality(Modality):
         """Take a batch apart into molecules."""
         return list(batch.graphs())
 
-    def handmade(self, batch: GraphBatch) -> np.ndarray:
+    def baseline_features(self, batch: GraphBatch) -> np.ndarray:
         """Return ECFP4 or descriptors of whole molecules; both are told by the graph, stereo has no part in them."""
         mols = [rebuild(_features(graph)) for graph in batch.graphs()]
         for mol in mols:
             Chem.SanitizeMol(mol)
-        return make(mols, self.kind)
+        return fingerprint_features(mols, self.kind)
 
 
-def _features(graph: Graph) -> Features:
+def _features(graph: Graph) -> MoleculeFeatures:
     """Return a graph's features with each bond once, the way in which it stands first."""
     assert graph.x is not None
     assert graph.edge_attr is not None
     pairs_E2 = graph.edge_index.T.numpy()
     _, first = np.unique(np.sort(pairs_E2, axis=1), axis=0, return_index=True)
     first.sort()
-    return Features(graph.x.numpy(), pairs_E2[first], graph.edge_attr.numpy()[first])
+    return MoleculeFeatures(graph.x.numpy(), pairs_E2[first], graph.edge_attr.numpy()[first])

@@ -2,7 +2,7 @@
 
 
 def molecules() -> list[str]:
-    """Return SMILES: drug-like molecules, a salt, a single atom, a stereo centre and a double bond, a metal."""
+    """Return SMILES: drug-like molecules, a salt, a single atom, a stereo center and a double bond, a metal."""
     return [
         "CC(=O)Oc1ccccc1C(=O)O",
         "C[C@H](N)C(=O)O",

@@ -98,8 +98,8 @@ def motifs_in(batch: GraphBatch) -> Tensor:
     from_E, to_E = batch.edge_index[:, inside_E]
     label_N = torch.arange(len(batch.x), device=batch.device)
     while True:
-        spread_N = label_N.scatter_reduce(0, to_E, label_N[from_E], "amin")
-        spread_N = spread_N[spread_N]
-        if torch.equal(spread_N, label_N):
+        std_N = label_N.scatter_reduce(0, to_E, label_N[from_E], "amin")
+        std_N = std_N[std_N]
+        if torch.equal(std_N, label_N):
             return label_N.unique(return_inverse=True)[1]
-        label_N = spread_N
+        label_N = std_N

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 SIDE, EDGE = 256, 6
 LANES = 12
-"""Up to so many channels have a lane of their own; more become rows of a colour map."""
+"""Up to so many channels have a lane of their own; more become rows of a color map."""
 POINTS = 2048
 """A curve is drawn through at most so many steps, evenly thinned."""
 GAP, INK = (238, 238, 238), ((31, 119, 180), (214, 90, 30), (44, 140, 60), (150, 60, 160))
@@ -17,7 +17,7 @@ COLD, WARM = np.array([49, 84, 158]), np.array([198, 62, 40])
 
 
 def plot(values_CT: np.ndarray) -> Image.Image:
-    """Draw float (C, T), nan where a value is missing, as an RGB picture of 256 x 256 pixels; gaps are grey."""
+    """Draw float (C, T), nan where a value is missing, as an RGB picture of 256 x 256 pixels; gaps are gray."""
     thin_CT = values_CT[:, :: max(1, values_CT.shape[1] // POINTS)]
     return _lanes(thin_CT) if len(thin_CT) <= LANES else _map(thin_CT)
 

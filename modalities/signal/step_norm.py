@@ -21,10 +21,10 @@ class StepNorm(nn.BatchNorm1d):
     momentum: float
 
     def forward(self, x: Tensor, steps_BT: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        """Normalise (B, D, ..., T); padding comes out as zero.
+        """Normalize (B, D, ..., T); padding comes out as zero.
 
         Args:
-            x: what is normalised.
+            x: what is normalized.
             steps_BT: bool, which steps are real; None when all are, which is quicker.
         """
         if steps_BT is None:

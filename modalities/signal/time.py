@@ -93,7 +93,7 @@ def in_parts(tokens_BTD: Tensor, steps_BT: Tensor, parts: int) -> Tensor:
 def _parts(steps_BT: Tensor, parts: int) -> Tensor:
     """Return the weights (B, P, T) of each step in each part of its row.
 
-    A weight falls from the middle of a part to nothing at the middles of its neighbours; those of a part sum to one.
+    A weight falls from the middle of a part to nothing at the middles of its neighbors; those of a part sum to one.
     """
     places_BT = (steps_BT.cumsum(1) - 0.5) / steps_BT.sum(1, keepdim=True).clamp(min=1)
     middles_P1 = (torch.arange(parts, device=steps_BT.device)[:, None] + 0.5) / parts

@@ -32,7 +32,7 @@ sensorium_matrix = {
             }
         },
         "evaluator": {"name": "knn", "label": "language"},
-        "figure": "accuracy",
+        "metric": "accuracy",
         "optimizer": {"lr": 1e-3},
         "steps": 1500,
     }

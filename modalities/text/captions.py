@@ -31,20 +31,20 @@ class HardCaptions(ViewGenerator):
     way. No wrong form is ever the text itself; one without any token that stands for text stays as it is.
 
     Args:
-        wrong: how many wrong forms of each text.
+        corrupted: how many corrupted captions of each text.
         order: probability that a wrong form is one of order.
     """
 
-    views, wrong = 1, 1
+    views, negative_views = 1, 1
 
-    def __init__(self, modality: TextModality, wrong: int = 1, order: float = 0.5) -> None:
-        self.wrong, self.order = wrong, order
+    def __init__(self, modality: TextModality, corrupted: int = 1, order: float = 0.5) -> None:
+        self.negative_views, self.order = corrupted, order
         self._special = modality.tokenizer.special
         self._plain = [i for i in range(len(self._special) + 2) if i not in self._special][:2]
 
     def __call__(self, batch: TextBatch, rng: torch.Generator) -> list[View]:
         """Return the text and its wrong forms."""
-        return [View(batch), *(View(self.corrupt(batch, rng), wrong=True) for _ in range(self.wrong))]
+        return [View(batch), *(View(self.corrupt(batch, rng), is_negative=True) for _ in range(self.negative_views))]
 
     def corrupt(self, batch: TextBatch, rng: torch.Generator) -> TextBatch:
         """Return one wrong form of each text."""

@@ -21,7 +21,7 @@ class Corpus(Source):
     """Plain text files in UTF-8, cut into windows without loss.
 
     Records hold the text itself and are named "file:offset", with the offset in bytes. The last window of a part may
-    be shorter. Cut in characters, neighbouring windows share one character: every character but a part's first is
+    be shorter. Cut in characters, neighboring windows share one character: every character but a part's first is
     predicted in exactly one window, so that a language model misses no transition. Lines and paragraphs that are
     blank are left out. The label "characters" counts those that a record has a model predict.
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 GLANCE = 32
 """How many characters are looked at for each of `length` tokens; no tokenizer's longest token exceeds it much."""
 
-HANDMADE = 2048
-"""Width of the hand-made features."""
+BASELINE = 2048
+"""Width of the baseline features."""
 
 
 class TextModality(Modality):
@@ -82,9 +82,9 @@ class TextModality(Modality):
         self.tokenizer.fit(every())
 
     @property
-    def fitted(self) -> bool:
+    def is_fitted(self) -> bool:
         """Whether the tokenizer is ready."""
-        return self.tokenizer.fitted
+        return self.tokenizer.is_fitted
 
     def state(self) -> dict[str, Any]:
         """Return what the tokenizer learned."""
@@ -112,12 +112,12 @@ class TextModality(Modality):
         """Take a batch apart into examples, int64 (T_i,) each, on the CPU."""
         return [ids_T[mask_T] for ids_T, mask_T in zip(batch.ids.cpu(), batch.mask.cpu(), strict=True)]
 
-    def handmade(self, batch: TextBatch) -> np.ndarray:
-        """Return log-scaled counts of tokens and of neighbouring pairs, hashed into 2048 places, of length one.
+    def baseline_features(self, batch: TextBatch) -> np.ndarray:
+        """Return log-scaled counts of tokens and of neighboring pairs, hashed into 2048 places, of length one.
 
         The hashing trick (Weinberger et al. 2009) in place of a vocabulary of pairs, so that nothing is fitted.
         """
-        features_BD = np.zeros((len(batch), HANDMADE), dtype=np.float32)
+        features_BD = np.zeros((len(batch), BASELINE), dtype=np.float32)
         for counts_D, ids in zip(features_BD, self.examples(batch), strict=True):
             ids_T = ids[~torch.isin(ids, torch.tensor(self.tokenizer.special))].numpy().astype(np.uint64)
             pairs = ids_T[:-1] * np.uint64(1_000_003) + ids_T[1:] + np.uint64(1 << 40)
@@ -153,7 +153,7 @@ class TextModality(Modality):
 
 def _place(codes_N: np.ndarray) -> np.ndarray:
     """Return where each uint64 code is counted: the top bits of a multiplicative hash (Knuth, 6.4)."""
-    return (codes_N * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - HANDMADE.bit_length() + 1)
+    return (codes_N * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - BASELINE.bit_length() + 1)
 
 
 def _wrapped(text: str, font: Any, width: int) -> Iterator[str]:

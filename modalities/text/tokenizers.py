@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from sensorium.errors import PluginError, RecipeError, nearest
+from sensorium.errors import PluginError, RecipeError, did_you_mean
 from sensorium.modalities.open_clip import configuration
 from sensorium.modalities.text.batch import PAD
 
@@ -47,7 +47,7 @@ class Tokenizer(ABC):
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of some ids; special ones are left out."""
 
-    fitted: bool = True
+    is_fitted: bool = True
     """Whether it is ready; False asks for `fit`."""
 
     def fit(self, texts: Iterable[str]) -> None:
@@ -81,7 +81,7 @@ class BytePairs(Tokenizer):
         self._model: Any = None
 
     @property
-    def fitted(self) -> bool:  # type: ignore[override]
+    def is_fitted(self) -> bool:  # type: ignore[override]
         """Whether the merges are known."""
         return self._model is not None
 
@@ -142,7 +142,7 @@ class Characters(Tokenizer):
         self._ids: dict[str, int] = {}
 
     @property
-    def fitted(self) -> bool:  # type: ignore[override]
+    def is_fitted(self) -> bool:  # type: ignore[override]
         """Whether the characters are known."""
         return bool(self._characters)
 
@@ -271,4 +271,4 @@ def tokenizer(name: str, vocab: int) -> Tokenizer:
     if kind == "transformers" and which:
         return Transformers(which)
     known = ("bpe", "characters", "open_clip", "open_clip:ARCH", "transformers:PATH")
-    raise RecipeError(f"There is no tokenizer '{name}'{nearest(name, known)}; known: {', '.join(known)}.")
+    raise RecipeError(f"There is no tokenizer '{name}'{did_you_mean(name, known)}; known: {', '.join(known)}.")

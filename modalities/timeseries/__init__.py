@@ -29,7 +29,7 @@ sensorium_matrix = {
             }
         },
         "evaluator": {"name": "knn", "label": "class"},
-        "figure": "accuracy",
+        "metric": "accuracy",
         "requires": ["aeon"],
     }
 }

@@ -17,10 +17,10 @@ from sensorium.modalities.signal.plot import plot
 from sensorium.modalities.signal.time import evenly
 from sensorium.modalities.timeseries.catch22 import catch22, require
 from sensorium.modalities.timeseries.decode import Layout, decode
-from sensorium.modalities.timeseries.scaling import LEARNERS, How, Learner
+from sensorium.modalities.timeseries.scaling import ESTIMATORS, How, ScaleEstimator
 
-HANDMADE = 128
-"""Steps that a series is brought to for the hand-made features."""
+BASELINE = 128
+"""Steps that a series is brought to for the baseline features."""
 Kind = Literal["series", "catch22", "both"]
 
 
@@ -29,7 +29,7 @@ class TimeSeriesModality(Modality):
 
     A raw value is an array or list, (T,) or (C, T), or a numpy file. nan, None and masked entries are missing; an
     infinite value, or a series of which nothing is observed, is no sample. Each channel is scaled by what the train
-    part says of it, and a missing value then stands at zero, the channel's centre.
+    part says of it, and a missing value then stands at zero, the channel's center.
 
     Args:
         channels: number of channels; None takes that of the train part. Series of another number are no samples.
@@ -37,11 +37,11 @@ class TimeSeriesModality(Modality):
         scale: "standard" (mean 0 and deviation 1 over the train part), "robust" (median 0, by the distance of the
             quartiles) or "none".
         layout: which axis comes first in arrays of two axes, "channels-first" (C, T) or "time-first" (T, C).
-        handmade: the hand-made features of tables: "series" (each channel at 128 even steps, and six figures of it),
-            "catch22" (22 characteristics of each channel, by the extra of that name) or "both".
+        baseline: the baseline features of tables: "series" (each channel at 128 even steps, and six figures of it),
+            "catch22" (22 characteriztics of each channel, by the extra of that name) or "both".
     """
 
-    files = True
+    reads_files = True
 
     def __init__(
         self,
@@ -49,20 +49,20 @@ class TimeSeriesModality(Modality):
         length: int | None = None,
         scale: How = "standard",
         layout: Layout = "channels-first",
-        handmade: Kind = "series",
+        baseline: Kind = "series",
     ) -> None:
         if channels is not None and channels < 1:
             raise RecipeError(f"The modality 'timeseries' needs at least one channel, not {channels}.")
         if length is not None and length < 1:
             raise RecipeError(f"The modality 'timeseries' keeps at least one step, its length cannot be {length}.")
-        if handmade != "series":
+        if baseline != "series":
             require()
         self.channels, self.length, self.scale, self.layout = channels, length, scale, layout
-        self.kind = handmade
-        self._centre_C1: np.ndarray | None = None
-        self._spread_C1: np.ndarray | None = None
+        self.kind = baseline
+        self._center_C1: np.ndarray | None = None
+        self._std_C1: np.ndarray | None = None
         if channels is not None and scale == "none":
-            self._learned(*LEARNERS[scale](channels).result())
+            self._learned(*ESTIMATORS[scale](channels).result())
 
     def decode(self, raw: Any) -> np.ndarray:
         """Turn a raw value into a scaled series: float32 (C, T), nan where a value is missing.
@@ -75,7 +75,7 @@ class TimeSeriesModality(Modality):
         if len(values_CT) != self.channels:
             raise BadSample(f"the series has {len(values_CT)} channels, not {self.channels}")
         with np.errstate(over="ignore"):
-            scaled_CT = ((values_CT - self._centre_C1) / self._spread_C1).astype(np.float32)
+            scaled_CT = ((values_CT - self._center_C1) / self._std_C1).astype(np.float32)
         if np.isinf(scaled_CT).any():
             raise BadSample("a value is too large for single precision")
         return scaled_CT
@@ -92,17 +92,17 @@ class TimeSeriesModality(Modality):
         return SignalBatch.join(examples)
 
     def fit(self, raws: Iterable[Any]) -> None:
-        """Learn the number of channels, and centre and spread of each, from the train part alone.
+        """Learn the number of channels, and mean and standard deviation of each, from the train part alone.
 
         Raises:
             DataError: when there is no series among the raw values, or they do not agree on the number of channels.
         """
-        learners: dict[int, Learner] = {}
+        learners: dict[int, ScaleEstimator] = {}
         counts: dict[int, int] = {}
         for values_CT in readable(raws, self._read, "series"):
             channels = len(values_CT)
             if channels not in learners:
-                learners[channels], counts[channels] = LEARNERS[self.scale](channels), 0
+                learners[channels], counts[channels] = ESTIMATORS[self.scale](channels), 0
             learners[channels].add(values_CT)
             counts[channels] += 1
         chosen = max(counts, key=counts.__getitem__) if self.channels is None else self.channels
@@ -114,36 +114,36 @@ class TimeSeriesModality(Modality):
             )
         self._learned(*learners[chosen].result())
 
-    def _learned(self, centre_C: np.ndarray, spread_C: np.ndarray) -> None:
-        self.channels = len(centre_C)
-        self._centre_C1, self._spread_C1 = centre_C[:, None], spread_C[:, None]
+    def _learned(self, center_C: np.ndarray, std_C: np.ndarray) -> None:
+        self.channels = len(center_C)
+        self._center_C1, self._std_C1 = center_C[:, None], std_C[:, None]
 
     @property
-    def fitted(self) -> bool:
+    def is_fitted(self) -> bool:
         """Whether the channels and their scale are known."""
-        return self._centre_C1 is not None
+        return self._center_C1 is not None
 
     def state(self) -> dict[str, Any]:
-        """Return centre and spread of each channel."""
-        if self._centre_C1 is None or self._spread_C1 is None:
+        """Return mean and standard deviation of each channel."""
+        if self._center_C1 is None or self._std_C1 is None:
             return {}
-        return {"centre": self._centre_C1[:, 0].tolist(), "spread": self._spread_C1[:, 0].tolist()}
+        return {"center": self._center_C1[:, 0].tolist(), "std": self._std_C1[:, 0].tolist()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Restore centre and spread."""
+        """Restore mean and standard deviation."""
         if state:
-            self._learned(np.array(state["centre"], np.float64), np.array(state["spread"], np.float64))
+            self._learned(np.array(state["center"], np.float64), np.array(state["std"], np.float64))
 
     def preview(self, example: np.ndarray) -> Image.Image:
-        """Plot an example, float32 (C, T), on 256 x 256 pixels; gaps are grey."""
+        """Plot an example, float32 (C, T), on 256 x 256 pixels; gaps are gray."""
         return plot(example)
 
     def examples(self, batch: SignalBatch) -> list[np.ndarray]:
         """Take a batch apart into examples, float32 (C, T_i) each."""
         return batch.rows()
 
-    def handmade(self, batch: SignalBatch) -> np.ndarray:
-        """Return the features that the option `handmade` names, float32 (B, D)."""
+    def baseline_features(self, batch: SignalBatch) -> np.ndarray:
+        """Return the features that the option `baseline` names, float32 (B, D)."""
         makers = {"series": [_series], "catch22": [catch22], "both": [_series, catch22]}[self.kind]
         return np.concatenate([make(batch) for make in makers], axis=1)
 
@@ -161,5 +161,5 @@ def _series(batch: SignalBatch) -> np.ndarray:
     rough_BC = x_BCT.diff(dim=2).abs().masked_fill(~both_BCT, 0.0).sum(2) / both_BCT.sum(2).clamp(min=1)
     share_BC = count_BC / batch.lengths[:, None]
     figures_BC6 = torch.stack([mean_BC, (squares_BC / some_BC).sqrt(), low_BC, high_BC, rough_BC, share_BC], dim=-1)
-    shape_BCS = evenly(batch, HANDMADE).double()
+    shape_BCS = evenly(batch, BASELINE).double()
     return torch.cat([shape_BCS, figures_BC6], dim=2).flatten(1).float().cpu().numpy()

@@ -15,7 +15,7 @@ NORMAL = 1.349
 """Distance of the quartiles of a normal law, in deviations."""
 
 
-class Learner(ABC):
+class ScaleEstimator(ABC):
     """Sees the series of the train part one by one; says what to subtract from a channel and to divide it by."""
 
     @abstractmethod
@@ -24,10 +24,10 @@ class Learner(ABC):
 
     @abstractmethod
     def result(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return centre and spread of each channel, float64 (C,); the spread of a constant channel is 1."""
+        """Return mean and standard deviation of each channel, float64 (C,); that of a constant channel is 1."""
 
 
-class Standard(Learner):
+class Standard(ScaleEstimator):
     """Mean and deviation, by merging those of each series (Chan et al. 1983), which loses no digits to large means."""
 
     def __init__(self, channels: int) -> None:
@@ -51,7 +51,7 @@ class Standard(Learner):
         return self._mean_C, _never_zero(deviation_C, self._mean_C)
 
 
-class Robust(Learner):
+class Robust(ScaleEstimator):
     """Median and distance of the quartiles, in units in which it is the deviation of a normal law."""
 
     def __init__(self, channels: int) -> None:
@@ -77,7 +77,7 @@ class Robust(Learner):
         return median_C, _never_zero((high_C - low_C) / NORMAL, median_C)
 
 
-class Unscaled(Learner):
+class Unscaled(ScaleEstimator):
     """Nothing is learned but the number of channels."""
 
     def __init__(self, channels: int) -> None:
@@ -91,13 +91,13 @@ class Unscaled(Learner):
         return np.zeros(self._channels), np.ones(self._channels)
 
 
-LEARNERS: dict[str, type[Standard] | type[Robust] | type[Unscaled]] = {
+ESTIMATORS: dict[str, type[Standard] | type[Robust] | type[Unscaled]] = {
     "standard": Standard,
     "robust": Robust,
     "none": Unscaled,
 }
 
 
-def _never_zero(spread_C: np.ndarray, centre_C: np.ndarray) -> np.ndarray:
+def _never_zero(std_C: np.ndarray, center_C: np.ndarray) -> np.ndarray:
     """Return 1 for channels that vary by no more than rounding does."""
-    return np.where(spread_C > 1e-9 * np.maximum(np.abs(centre_C), 1e-30), spread_C, 1.0)
+    return np.where(std_C > 1e-9 * np.maximum(np.abs(center_C), 1e-30), std_C, 1.0)

@@ -7,7 +7,18 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from sensorium import Memory, Needs, NegativePool, Negatives, Objective, Outcome, Scale, Teacher, View, losses
+from sensorium import (
+    FeatureQueue,
+    Needs,
+    NegativeOptions,
+    NegativePool,
+    Objective,
+    Outcome,
+    Teacher,
+    TrainingSize,
+    View,
+    losses,
+)
 from sensorium.errors import RecipeError
 
 
@@ -28,7 +39,7 @@ class MoCo(Objective):
     """
 
     needs = Needs(views=2)
-    auto = {"queue": lambda scale: scale.power_of_two(1 / 8, 64, 65_536), "momentum": Scale.momentum}
+    auto = {"queue": lambda scale: scale.power_of_two(1 / 8, 64, 65_536), "momentum": TrainingSize.momentum}
 
     def __init__(
         self,
@@ -38,13 +49,13 @@ class MoCo(Objective):
         parts: int = 4,
         width: int = 2048,
         dim: int = 128,
-        negatives: Negatives | None = None,
+        negatives: NegativeOptions | None = None,
     ) -> None:
         super().__init__()
         self.temperature, self.momentum, self.parts, self.width, self.dim = temperature, momentum, parts, width, dim
         if negatives and negatives.guide:
             raise RecipeError("In 'moco', no guide knows the keys of earlier batches: of negatives, leave guide out.")
-        self.asked_negatives = replace(negatives or Negatives(), memory=queue)
+        self.asked_negatives = replace(negatives or NegativeOptions(), memory=queue)
 
     def build(self, encoders):
         """Make the projection head, the teacher and the queue."""
@@ -55,7 +66,7 @@ class MoCo(Objective):
         self.negatives = NegativePool(self.asked_negatives, encoders, self.dim, waits=False)
 
     @property
-    def queue(self) -> Memory:
+    def queue(self) -> FeatureQueue:
         """The earlier keys."""
         (memory,) = self.negatives.memories.values()
         return memory  # type: ignore[return-value]

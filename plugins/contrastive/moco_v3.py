@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sensorium import Needs, Objective, Outcome, Scale, Teacher, cosine_ramp, heads, losses
+from sensorium import Needs, Objective, Outcome, Teacher, TrainingSize, cosine_schedule, heads, losses
 
 
 class MoCoV3(Objective):
@@ -22,7 +22,7 @@ class MoCoV3(Objective):
     """
 
     needs = Needs(views=2)
-    auto = {"momentum": Scale.momentum}
+    auto = {"momentum": TrainingSize.momentum}
 
     def __init__(
         self, temperature: float = 0.2, momentum: float = 0.99, width: int = 2048, dim: int = 256, layers: int = 3
@@ -49,4 +49,4 @@ class MoCoV3(Objective):
 
     def after_step(self, progress):
         """Move the teacher."""
-        self.teacher.update(cosine_ramp(self.momentum, 1.0, progress))
+        self.teacher.update(cosine_schedule(self.momentum, 1.0, progress))

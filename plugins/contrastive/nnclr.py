@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sensorium import Memory, Needs, Objective, Outcome, heads, losses
+from sensorium import FeatureQueue, Needs, Objective, Outcome, heads, losses
 
 
 class NNCLR(Objective):
@@ -10,7 +10,7 @@ class NNCLR(Objective):
 
     Args:
         temperature: what cosines are divided by.
-        queue: how many earlier projections neighbours are sought among.
+        queue: how many earlier projections neighbors are sought among.
         width: hidden width of projection and prediction head.
         dim: width of the space in which views are compared.
     """
@@ -26,10 +26,10 @@ class NNCLR(Objective):
         """Make the heads and the queue."""
         self.project = heads.projection_head(encoders.single.dim, self.width, self.dim, layers=3)
         self.predict = heads.prediction_head(self.dim, self.width, self.dim)
-        self.queue = Memory(self.size, self.dim)
+        self.queue = FeatureQueue(self.size, self.dim)
 
     def forward(self, views, encode):
-        """Contrast each view's neighbour with the other view, then queue the first view."""
+        """Contrast each view's neighbor with the other view, then queue the first view."""
         f1, f2 = encode(views)
         z1_BD, z2_BD = self.project(f1.pooled), self.project(f2.pooled)
         n1_BD, n2_BD = (losses.nearest_rows(z_BD, self.queue.rows) for z_BD in (z1_BD, z2_BD))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sensorium import Needs, NegativePool, Negatives, Objective, Outcome, heads, losses
+from sensorium import Needs, NegativeOptions, NegativePool, Objective, Outcome, heads, losses
 
 
 class SimCLR(Objective):
@@ -27,7 +27,7 @@ class SimCLR(Objective):
         width: int = 2048,
         dim: int = 128,
         layers: int = 2,
-        negatives: Negatives | None = None,
+        negatives: NegativeOptions | None = None,
     ) -> None:
         super().__init__()
         self.temperature, self.width, self.dim, self.layers = temperature, width, dim, layers

@@ -11,7 +11,7 @@ class SupervisedContrastive(Objective):
     """Contrast in which both views of all records of one label are positives (Khosla et al. 2020, eq. 2).
 
     A record without the label has its own two views as positives, and is a negative of all others: with few labels it
-    is semi-supervised, with none it is `simclr`. The log "labelled" is the share of records that have it.
+    is semi-supervised, with none it is `simclr`. The log "labeled" is the share of records that have it.
 
     Args:
         label: the label of the source's records; "group" takes their groups in its place.
@@ -41,5 +41,5 @@ class SupervisedContrastive(Objective):
         f1, f2 = encode(views)
         z1_BD, z2_BD = self.project(f1.pooled), self.project(f2.pooled)
         loss = losses.supervised_contrastive(torch.cat([z1_BD, z2_BD]), labels_B.repeat(2), self.temperature)
-        logs = {"labelled": (labels_B != own_B).float().mean()}
+        logs = {"labeled": (labels_B != own_B).float().mean()}
         return Outcome(loss, logs, {"features": f1.pooled.detach(), "projection": z1_BD.detach()})

@@ -43,7 +43,7 @@ class TS2Vec(Objective):
 
     def shared(self, view, features):
         """Return the tokens (B, L, D) of a view that the other view has too, and which of them are real (B, L)."""
-        tokens_BTD, real_BT = features.shown("ts2vec"), features.mask
+        tokens_BTD, real_BT = features.require_tokens("ts2vec"), features.mask
         if real_BT is None:
             real_BT = tokens_BTD.new_ones(tokens_BTD.shape[:2], dtype=bool)
         aligned_BL = view.info.get("aligned")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from sensorium import Needs, Objective, Outcome, at_places, heads, losses
+from sensorium import Needs, Objective, Outcome, heads, losses, take_tokens
 from sensorium.errors import RecipeError
 
 
@@ -73,7 +73,7 @@ class TSTCC(Objective):
         future_BK = future_BK.where(there_BK, 0)
         c1_BW, c2_BW = self.context(z1_BTD, past_BT), self.context(z2_BTD, past_BT)
         temporal = sum(
-            losses.future_contrast(self.guess(c_BW).unflatten(1, (self.ahead, -1)), at_places(z, future_BK), there_BK)
+            losses.future_contrast(self.guess(c_BW).unflatten(1, (self.ahead, -1)), take_tokens(z, future_BK), there_BK)
             for c_BW, z in ((c1_BW, z2_BTD), (c2_BW, z1_BTD))
         )
         contextual = losses.nt_xent(self.project(c1_BW), self.project(c2_BW), self.temperature)

@@ -18,5 +18,5 @@ def sensorium_register_objectives(register):
     register(
         "fastclip",
         "sensorium.plugins.crossmodal.fastclip:FastCLIP",
-        summary="align pairs in small batches: normalisers run over the steps",
+        summary="align pairs in small batches: normalizers run over the steps",
     )

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from sensorium import Negatives, Outcome, collectives
+from sensorium import NegativeOptions, Outcome, collectives
 from sensorium.plugins.crossmodal.edges import anchored, by_edge, edges_of, weights_of
 from sensorium.plugins.crossmodal.joint_objective import Direction, JointObjective
 
@@ -38,7 +38,7 @@ class Align(JointObjective):
         temperature: float = 0.07,
         max_scale: float = 100.0,
         anchor: str | None = None,
-        negatives: Negatives | None = None,
+        negatives: NegativeOptions | None = None,
         direction: Direction = "both",
     ) -> None:
         super().__init__(dim, negatives)

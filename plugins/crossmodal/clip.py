@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from sensorium import Negatives, Outcome, losses, the_two
+from sensorium import NegativeOptions, Outcome, exactly_two, losses
 from sensorium.errors import RecipeError
 from sensorium.plugins.crossmodal.joint_objective import Direction, JointObjective
 
@@ -32,7 +32,7 @@ class CLIP(JointObjective):
         temperature: float = 0.07,
         max_scale: float = 100.0,
         positives: Literal["record", "group"] = "record",
-        negatives: Negatives | None = None,
+        negatives: NegativeOptions | None = None,
         direction: Direction = "both",
     ) -> None:
         super().__init__(dim, negatives)
@@ -43,7 +43,7 @@ class CLIP(JointObjective):
 
     def build(self, encoders):
         """Make a linear map to the joint space for each of the two modalities."""
-        self.build_space(encoders, [the_two(encoders, "clip")])
+        self.build_space(encoders, [exactly_two(encoders, "clip")])
 
     def forward(self, views, encode):
         """Contrast the records that have both modalities."""

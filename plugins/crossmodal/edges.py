@@ -54,10 +54,10 @@ def weights_of(asked: Sequence[float] | None, edges: Sequence[tuple[str, str]]) 
     return weights
 
 
-def by_edge(edges: Sequence[tuple[str, str]], **figures_E: Tensor) -> dict[str, Tensor]:
+def by_edge(edges: Sequence[tuple[str, str]], **metrics_E: Tensor) -> dict[str, Tensor]:
     """Return figures of all edges as scalars to log, named "figure/one-other"."""
     named = ["-".join(edge) for edge in edges]
-    return {f"{name}/{edge}": v for name, x_E in figures_E.items() for edge, v in zip(named, x_E.detach(), strict=True)}
+    return {f"{name}/{edge}": v for name, x_E in metrics_E.items() for edge, v in zip(named, x_E.detach(), strict=True)}
 
 
 def anchored(name: str, encoders: Mapping[str, Encoder]) -> int:

@@ -7,12 +7,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sensorium import Needs, Outcome, collectives, losses, the_two
+from sensorium import Needs, Outcome, collectives, exactly_two, losses
 from sensorium.plugins.crossmodal.joint_objective import JointObjective
 
 
 class FastCLIP(JointObjective):
-    """CLIP for small batches: each record's normaliser is a running mean over the steps (Wei et al. 2024, RGCL-g).
+    """CLIP for small batches: each record's normalizer is a running mean over the steps (Wei et al. 2024, RGCL-g).
 
     In a small batch the mean over a record's negatives is noisy, and CLIP's loss is biased by it. Here each record has
     a slot, by its id, that keeps the mean over the batches it has been in. Records that lack one of the two modalities
@@ -50,7 +50,7 @@ class FastCLIP(JointObjective):
 
     def build(self, encoders):
         """Make a linear map to the joint space for each of the two modalities."""
-        self.build_space(encoders, [the_two(encoders, "fastclip")])
+        self.build_space(encoders, [exactly_two(encoders, "fastclip")])
 
     def forward(self, views, encode):
         """Contrast the records that have both modalities, and move their running means."""

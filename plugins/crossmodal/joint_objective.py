@@ -8,7 +8,18 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from sensorium import Encoders, JointSpace, Needs, NegativePool, Negatives, Objective, Pair, Placed, collectives, losses
+from sensorium import (
+    Encoders,
+    JointBatch,
+    JointEmbedding,
+    Needs,
+    NegativeOptions,
+    NegativePool,
+    Objective,
+    Pair,
+    collectives,
+    losses,
+)
 
 Direction = Literal["both", "first", "second"]
 """Which modality of a pair, in the recipe's order, looks for the other: each, or one alone."""
@@ -23,34 +34,34 @@ class JointObjective(Objective):
             default all of the batch alike.
     """
 
-    needs = Needs(views=1, modalities="many", wrong=True)
+    needs = Needs(views=1, modalities="many", negative_views=True)
 
-    def __init__(self, dim: int, negatives: Negatives | None) -> None:
+    def __init__(self, dim: int, negatives: NegativeOptions | None) -> None:
         super().__init__()
         self.dim, self.asked_negatives = dim, negatives
 
     def build_space(self, encoders: Encoders, edges: Sequence[tuple[str, str]], anchor: str | None = None) -> None:
         """Make a linear map to the joint space for each modality but a frozen anchor, and the pool of negatives."""
         self.edges = list(edges)
-        self.project = JointSpace(encoders, self.dim, anchor)
+        self.project = JointEmbedding(encoders, self.dim, anchor)
         self.negatives = NegativePool(self.asked_negatives, encoders, self.dim)
 
     def embed(self, modality, pooled):
         """Map features of one modality to the joint space."""
         return self.project[modality](pooled)
 
-    def further(self, placed: Placed, edge: tuple[str, str], pair: Pair) -> dict[str, Any]:
+    def further(self, placed: JointBatch, edge: tuple[str, str], pair: Pair) -> dict[str, Any]:
         """Return what a loss is to know of an edge's negatives besides the pairs themselves."""
         ids_N = self.negatives.ids(pair.keys)
         (x, y), device = edge, pair.x.device
         return {
             "groups_B": ids_N,
-            "further_x": self.negatives.further(y, pair.x, ids_N, self._wrong(placed, y, device)),
-            "further_y": self.negatives.further(x, pair.y, ids_N, self._wrong(placed, x, device)),
+            "further_x": self.negatives.further(y, pair.x, ids_N, self._negative_rows(placed, y, device)),
+            "further_y": self.negatives.further(x, pair.y, ids_N, self._negative_rows(placed, x, device)),
         }
 
     def contrast(
-        self, placed: Placed, edge: tuple[str, str], pair: Pair, scale: Tensor, direction: Direction
+        self, placed: JointBatch, edge: tuple[str, str], pair: Pair, scale: Tensor, direction: Direction
     ) -> Tensor:
         """Return the contrast of an edge's pairs, with all that is asked of their negatives."""
         guide, further = self.negatives.guide(pair.pooled), self.further(placed, edge, pair)
@@ -61,7 +72,7 @@ class JointObjective(Objective):
         weights, both = self.negatives.weights(), direction == "both"
         return losses.hn_nce(x_BD, y_BD, scale, guide=guide, both=both, **weights, **further)
 
-    def remember(self, placed: Placed) -> None:
+    def remember(self, placed: JointBatch) -> None:
         """Keep this step's rows that have a partner, where there is a memory for them."""
         if self.training and self.negatives.memories:
             for name in self.project:
@@ -71,9 +82,9 @@ class JointObjective(Objective):
         """Move along the ramp of the negatives."""
         self.negatives.after_step(progress)
 
-    def _wrong(self, placed: Placed, name: str, device: torch.device) -> Tensor | None:
-        """Return this rank's wrong rows of a modality; None when no rank has any."""
-        rows_MD = placed.wrong.get(name)
+    def _negative_rows(self, placed: JointBatch, name: str, device: torch.device) -> Tensor | None:
+        """Return this rank's rows of a modality that are negatives; None when no rank has any."""
+        rows_MD = placed.negatives.get(name)
         if not collectives.any_rank(rows_MD is not None, device):
             return None
         return placed.space.nothing(name)[1] if rows_MD is None else rows_MD

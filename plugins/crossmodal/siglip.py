@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from sensorium import Negatives, Outcome, losses, the_two
+from sensorium import NegativeOptions, Outcome, exactly_two, losses
 from sensorium.errors import RecipeError
 from sensorium.plugins.crossmodal.joint_objective import JointObjective
 
@@ -29,7 +29,7 @@ class SigLIP(JointObjective):
     """
 
     def __init__(
-        self, dim: int = 256, temperature: float = 0.1, bias: float = -10.0, negatives: Negatives | None = None
+        self, dim: int = 256, temperature: float = 0.1, bias: float = -10.0, negatives: NegativeOptions | None = None
     ) -> None:
         super().__init__(dim, negatives)
         if negatives and (negatives.beta, negatives.alpha, negatives.prior, negatives.guide) != (0.0, 1.0, 0.0, None):
@@ -41,7 +41,7 @@ class SigLIP(JointObjective):
 
     def build(self, encoders):
         """Make a linear map to the joint space for each of the two modalities."""
-        self.build_space(encoders, [the_two(encoders, "siglip")])
+        self.build_space(encoders, [exactly_two(encoders, "siglip")])
 
     def forward(self, views, encode):
         """Ask of every pair of records that have both modalities whether they are one."""

@@ -8,24 +8,24 @@ from torch import Tensor, nn
 from sensorium import losses
 
 
-class Centred(nn.Module):
+class Centerd(nn.Module):
     """The softmax of scores less their running mean, in which no prototype stays ahead (Caron et al. 2021).
 
     Args:
         count: K, how many prototypes there are.
     """
 
-    centre: Tensor
+    center: Tensor
 
     def __init__(self, count: int) -> None:
         super().__init__()
-        self.register_buffer("centre", torch.zeros(count))
+        self.register_buffer("center", torch.zeros(count))
 
     def forward(self, scores_NK: Tensor, temperature: Tensor | float) -> Tensor:
-        """Return targets (N, K); in training the centre moves after them."""
-        targets_NK = losses.centred_softmax(scores_NK, self.centre, temperature)
+        """Return targets (N, K); in training the center moves after them."""
+        targets_NK = losses.centerd_softmax(scores_NK, self.center, temperature)
         if self.training:
-            self.centre = losses.moved_centre(self.centre, scores_NK)
+            self.center = losses.moved_center(self.center, scores_NK)
         return targets_NK
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sensorium import Needs, Objective, Outcome, Scale, Teacher, cosine_ramp, heads, losses
+from sensorium import Needs, Objective, Outcome, Teacher, TrainingSize, cosine_schedule, heads, losses
 
 
 class BYOL(Objective):
@@ -17,7 +17,7 @@ class BYOL(Objective):
     """
 
     needs = Needs(views=2)
-    auto = {"momentum": Scale.momentum}
+    auto = {"momentum": TrainingSize.momentum}
 
     def __init__(self, momentum: float = 0.99, width: int = 2048, dim: int = 256) -> None:
         super().__init__()
@@ -42,4 +42,4 @@ class BYOL(Objective):
 
     def after_step(self, progress):
         """Move the teacher."""
-        self.teacher.update(cosine_ramp(self.momentum, 1.0, progress))
+        self.teacher.update(cosine_schedule(self.momentum, 1.0, progress))

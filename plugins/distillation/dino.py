@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from sensorium import Needs, Objective, Outcome, Scale, Teacher, cosine_ramp, heads, losses
-from sensorium.plugins.distillation.assignments import Centred
+from sensorium import Needs, Objective, Outcome, Teacher, TrainingSize, cosine_schedule, heads, losses
+from sensorium.plugins.distillation.assignments import Centerd
 
 
 class DINO(Objective):
@@ -26,7 +26,7 @@ class DINO(Objective):
     """
 
     needs = Needs(views=2, multicrop=True)
-    auto = {"prototypes": lambda scale: scale.power_of_two(1 / 8, 64, 65_536), "momentum": Scale.momentum}
+    auto = {"prototypes": lambda scale: scale.power_of_two(1 / 8, 64, 65_536), "momentum": TrainingSize.momentum}
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class DINO(Objective):
 
     def assignment(self):
         """Return what turns a teacher's scores into targets."""
-        return Centred(self.count)
+        return Centerd(self.count)
 
     def forward(self, views, encode):
         """Predict the teacher's choices for the large views from every other view."""
@@ -86,5 +86,5 @@ class DINO(Objective):
 
     def after_step(self, progress):
         """Move the teacher, and remember how far the training is."""
-        self.teacher.update(cosine_ramp(self.momentum, 1.0, progress))
+        self.teacher.update(cosine_schedule(self.momentum, 1.0, progress))
         self.progress.fill_(progress)

@@ -70,10 +70,10 @@ class IBOT(DINO):
         large, small = views[: self.large], views[self.large :]
         features, masks = [], []
         for view in large:
-            tokens = encode.tokens(view)
+            tokens = encode.tokenize(view)
             mask_BT = hidden_tokens(view, tokens, self.hidden, self.probability)
             x_BTD = torch.where(mask_BT[..., None], self.mask_token.to(tokens.x.dtype), tokens.x)
-            features.append(encode.kept(view, replace(tokens, x=x_BTD)))
+            features.append(encode.encode_tokens(view, replace(tokens, x=x_BTD)))
             masks.append(mask_BT)
         with torch.no_grad():
             taught = [encode.using(self.teacher.encoders)([view])[0] for view in large]  # each as long as its mask

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sensorium import Negatives
+from sensorium import NegativeOptions
 from sensorium.plugins.contrastive.simclr import SimCLR
 
 
@@ -26,4 +26,4 @@ class HCL(SimCLR):
         dim: int = 128,
         layers: int = 2,
     ) -> None:
-        super().__init__(temperature, width, dim, layers, Negatives(beta=beta, prior=prior))
+        super().__init__(temperature, width, dim, layers, NegativeOptions(beta=beta, prior=prior))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sensorium import Negatives
+from sensorium import NegativeOptions
 from sensorium.plugins.crossmodal.clip import CLIP
 
 
@@ -24,4 +24,4 @@ class HNCLIP(CLIP):
         temperature: float = 0.07,
         max_scale: float = 100.0,
     ) -> None:
-        super().__init__(dim, temperature, max_scale, negatives=Negatives(beta=beta, alpha=alpha))
+        super().__init__(dim, temperature, max_scale, negatives=NegativeOptions(beta=beta, alpha=alpha))

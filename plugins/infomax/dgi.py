@@ -10,7 +10,7 @@ from sensorium import Needs, Objective, Outcome, losses
 class DGI(Objective):
     """Tell records from corrupted ones by a summary of all that are real (Velickovic et al. 2019, eq. 1).
 
-    Records are the nodes of one large graph, each with its neighbourhood: the summary is that of the batch, as where
+    Records are the nodes of one large graph, each with its neighborhood: the summary is that of the batch, as where
     graphs are sampled (section 4.2). The second view is the corruption, and carries the target "real", 0.
     """
 
@@ -25,4 +25,4 @@ class DGI(Objective):
         real, corrupted = encode(views)
         toward_D = self.weigh(losses.summary(real.pooled).to(real.pooled.dtype))
         scores = [features.pooled @ toward_D for features in (real, corrupted)]
-        return Outcome(losses.told_apart(*scores), features={"features": real.pooled.detach()})
+        return Outcome(losses.binary_discrimination(*scores), features={"features": real.pooled.detach()})

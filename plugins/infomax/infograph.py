@@ -38,6 +38,6 @@ class InfoGraph(Objective):
         """Score every token with every record."""
         (features,) = encode(views)
         loss = losses.jensen_shannon(
-            self.local(features.shown("infograph")), self.whole(features.pooled), features.mask
+            self.local(features.require_tokens("infograph")), self.whole(features.pooled), features.mask
         )
         return Outcome(loss, features={"features": features.pooled.detach()})

@@ -21,5 +21,5 @@ def sensorium_register_objectives(register):
     register(
         "wav2vec2",
         f"{home}.wav2vec2:Wav2Vec2",
-        summary="tell the quantised content of hidden tokens from that of others, as in wav2vec 2.0",
+        summary="tell the quantized content of hidden tokens from that of others, as in wav2vec 2.0",
     )

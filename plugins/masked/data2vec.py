@@ -6,15 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sensorium import Needs, Objective, Outcome, Teacher, cosine_ramp, losses
+from sensorium import Needs, Objective, Outcome, Teacher, cosine_schedule, losses
 from sensorium.plugins.masked.masking import cover, hide, share
 
 
 class Data2Vec(Objective):
     """A student that sees mask tokens guesses a teacher's features of what they hide (Baevski et al. 2022, eq. 2).
 
-    Smooth L1 on hidden tokens only. The paper's targets are the mean of the teacher's top layers, each normalised; an
-    encoder shows its last tokens alone, so here the targets are these, each token normalised.
+    Smooth L1 on hidden tokens only. The paper's targets are the mean of the teacher's top layers, each normalized; an
+    encoder shows its last tokens alone, so here the targets are these, each token normalized.
 
     Args:
         ratio: share of each record's tokens that is hidden, unless its view says which are (`info["mask"]`).
@@ -38,9 +38,9 @@ class Data2Vec(Objective):
     def forward(self, views, encode):
         """Hide tokens from the student, guess what the teacher makes of them."""
         (view,) = views
-        tokens = encode.tokens(view)
+        tokens = encode.tokenize(view)
         hidden_BT = hide(view, tokens, self.ratio)
-        features = encode.kept(view, cover(tokens, hidden_BT, self.mask_token))
+        features = encode.encode_tokens(view, cover(tokens, hidden_BT, self.mask_token))
         with torch.no_grad():
             (seen,) = encode.using(self.teacher.encoders)([view])
             targets_BTD = F.layer_norm(seen.tokens, seen.tokens.shape[-1:])
@@ -50,4 +50,4 @@ class Data2Vec(Objective):
 
     def after_step(self, progress):
         """Move the teacher."""
-        self.teacher.update(cosine_ramp(self.momentum, 1.0, progress))
+        self.teacher.update(cosine_schedule(self.momentum, 1.0, progress))

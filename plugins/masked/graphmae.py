@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sensorium import Decoder, Needs, Objective, Outcome, at_places, losses, places_of
+from sensorium import Needs, Objective, Outcome, TokenDecoder, losses, take_tokens, token_indices
 from sensorium.plugins.masked.masking import cover, hide, real, share
 
 
@@ -16,7 +16,7 @@ class GraphMAE(Objective):
     """Guess hidden tokens from a code that is hidden a second time, by the cosine (Hou et al. 2022, section 3.2).
 
     The encoder sees mask tokens; their code is covered again before it is decoded. An encoder whose tokens have
-    neighbours gives the decoder, one layer of its kind (`token_mixer`); for any other it is a transformer that sees
+    neighbors gives the decoder, one layer of its kind (`token_mixer`); for any other it is a transformer that sees
     the other tokens. Classes are guessed as vectors with a single 1.
 
     Args:
@@ -43,7 +43,7 @@ class GraphMAE(Objective):
         self.bridge = nn.Linear(encoder.token_dim, encoder.token_dim, bias=False)
         self.mixer = encoder.token_mixer() if hasattr(encoder, "token_mixer") else None
         if self.mixer is None:
-            self.decoder = Decoder(encoder.token_dim, encoder.target_dim, self.width, 1, self.heads)
+            self.decoder = TokenDecoder(encoder.token_dim, encoder.target_dim, self.width, 1, self.heads)
         else:
             self.second_token = nn.Parameter(torch.zeros(encoder.token_dim))
             self.head = nn.Linear(encoder.token_dim, encoder.target_dim)
@@ -51,10 +51,10 @@ class GraphMAE(Objective):
     def forward(self, views, encode):
         """Hide tokens, encode all, hide their code, guess them."""
         (view,) = views
-        tokens, targets = encode.tokens(view), encode.targets(view)
+        tokens, targets = encode.tokenize(view), encode.token_targets(view)
         hidden_BT, real_BT = hide(view, tokens, self.ratio), real(tokens)
         seen = cover(tokens, hidden_BT, self.mask_token)
-        features = encode.kept(view, self.swapped(seen, tokens, hidden_BT, real_BT))
+        features = encode.encode_tokens(view, self.swapped(seen, tokens, hidden_BT, real_BT))
         code_BTD = self.bridge(features.tokens)
         if self.mixer is not None:
             covered = cover(replace(tokens, x=code_BTD), hidden_BT, self.second_token)
@@ -77,8 +77,8 @@ class GraphMAE(Objective):
 
     def decoded(self, features, code_BTD, tokens, targets, hidden_BT, real_BT):
         """Return what a transformer guesses from the visible tokens, with the targets and which of them count."""
-        visible_BK, _ = places_of(real_BT & ~hidden_BT, ~real_BT)
-        wanted_BM, mask_BM = places_of(hidden_BT, ~hidden_BT)
-        kept = replace(features, tokens=at_places(code_BTD, visible_BK), mask=at_places(real_BT, visible_BK))
+        visible_BK, _ = token_indices(real_BT & ~hidden_BT, ~real_BT)
+        wanted_BM, mask_BM = token_indices(hidden_BT, ~hidden_BT)
+        kept = replace(features, tokens=take_tokens(code_BTD, visible_BK), mask=take_tokens(real_BT, visible_BK))
         guesses_BMP = self.decoder(kept, tokens.positions, visible_BK, wanted_BM, mask_BM)
-        return guesses_BMP, at_places(targets, wanted_BM), mask_BM
+        return guesses_BMP, take_tokens(targets, wanted_BM), mask_BM

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sensorium import Decoder, Needs, Objective, Outcome, at_places, losses, places_of
+from sensorium import Needs, Objective, Outcome, TokenDecoder, losses, take_tokens, token_indices
 from sensorium.plugins.masked.masking import hide, real, share
 
 
@@ -10,7 +10,7 @@ class MAE(Objective):
     """Masked autoencoder: the encoder sees the visible tokens alone, a light decoder guesses the hidden ones.
 
     He et al. 2022, section 3. The loss is on hidden tokens only: the mean square against targets that are floats (each
-    patch normalised by the encoder, as the paper has it), cross-entropy against class ids.
+    patch normalized by the encoder, as the paper has it), cross-entropy against class ids.
 
     Args:
         ratio: share of each record's tokens that is hidden, unless its view says which are (`info["mask"]`).
@@ -28,16 +28,16 @@ class MAE(Objective):
     def build(self, encoders):
         """Make the decoder."""
         dim, out = encoders.single.token_dim, encoders.single.target_dim
-        self.decoder = Decoder(dim, out, self.width, self.depth, self.heads)
+        self.decoder = TokenDecoder(dim, out, self.width, self.depth, self.heads)
 
     def forward(self, views, encode):
         """Hide tokens, encode the others, guess the hidden ones."""
         (view,) = views
-        tokens = encode.tokens(view)
+        tokens = encode.tokenize(view)
         hidden_BT, real_BT = hide(view, tokens, self.ratio), real(tokens)
-        visible_BK, _ = places_of(real_BT & ~hidden_BT, ~real_BT)
-        wanted_BM, mask_BM = places_of(hidden_BT, ~hidden_BT)
-        features = encode.kept(view, tokens, visible_BK)
+        visible_BK, _ = token_indices(real_BT & ~hidden_BT, ~real_BT)
+        wanted_BM, mask_BM = token_indices(hidden_BT, ~hidden_BT)
+        features = encode.encode_tokens(view, tokens, visible_BK)
         guesses_BMP = self.decoder(features, tokens.positions, visible_BK, wanted_BM, mask_BM)
-        loss = losses.reconstruction(guesses_BMP, at_places(encode.targets(view), wanted_BM), mask_BM)
+        loss = losses.reconstruction(guesses_BMP, take_tokens(encode.token_targets(view), wanted_BM), mask_BM)
         return Outcome(loss, features={"features": features.pooled.detach()})

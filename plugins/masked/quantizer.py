@@ -1,4 +1,4 @@
-"""A product quantiser whose codes are learned through Gumbel noise.
+"""A product quantizer whose codes are learned through Gumbel noise.
 
 Letters: N rows, D width of a row, G groups, V codes of a group, P width of a target.
 """
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sensorium.errors import RecipeError
 
 
-class Quantiser(nn.Module):
+class Quantizer(nn.Module):
     """Picks a code out of each of G groups; the picked vectors side by side, through a linear map, are the target.
 
     Baevski et al. 2020, section 2 (Jang et al. 2017). While training a code is picked by scores with Gumbel noise, and
@@ -28,7 +28,7 @@ class Quantiser(nn.Module):
         super().__init__()
         if groups < 1 or codes < 2 or out % groups:
             raise RecipeError(
-                f"The quantiser of 'wav2vec2' needs two codes at least, and groups that divide its dim, not {groups} "
+                f"The quantizer of 'wav2vec2' needs two codes at least, and groups that divide its dim, not {groups} "
                 f"groups of {codes} codes for a dim of {out}."
             )
         self.groups, self.codes = groups, codes

@@ -34,8 +34,8 @@ class SimMIM(Objective):
     def forward(self, views, encode):
         """Hide tokens, encode all, reconstruct the hidden ones."""
         (view,) = views
-        tokens = encode.tokens(view)
+        tokens = encode.tokenize(view)
         hidden_BT = hide(view, tokens, self.ratio)
-        features = encode.kept(view, cover(tokens, hidden_BT, self.mask_token))
-        loss = losses.reconstruction(self.head(features.tokens), encode.targets(view), hidden_BT, "l1")
+        features = encode.encode_tokens(view, cover(tokens, hidden_BT, self.mask_token))
+        loss = losses.reconstruction(self.head(features.tokens), encode.token_targets(view), hidden_BT, "l1")
         return Outcome(loss, features={"features": features.pooled.detach()})

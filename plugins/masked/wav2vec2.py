@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sensorium import Needs, Objective, Outcome, at_places, losses, places_of
+from sensorium import Needs, Objective, Outcome, losses, take_tokens, token_indices
 from sensorium.errors import RecipeError
 from sensorium.plugins.masked.masking import cover, distractors, hide_spans, real
-from sensorium.plugins.masked.quantizer import Quantiser
+from sensorium.plugins.masked.quantizer import Quantizer
 
 
 class Wav2Vec2(Objective):
-    """Tell the quantised content of a hidden token from that of other hidden tokens (Baevski et al. 2020, section 3.2).
+    """Tell the quantized content of a hidden token from that of other hidden tokens (Baevski et al. 2020, section 3.2).
 
-    Runs of tokens are hidden. What stands at a place is quantised before the encoder's context has seen it; from the
+    Runs of tokens are hidden. What stands at a place is quantized before the encoder's context has seen it; from the
     context its code is told from those of distractors, drawn from the hidden tokens of the same record. A second loss
     keeps all codes in use. The penalty on the size of features in the authors' code is left out.
 
@@ -23,7 +23,7 @@ class Wav2Vec2(Objective):
         span: tokens of a run.
         negatives: distractors of each hidden token.
         temperature: what cosines are divided by.
-        groups: of the quantiser.
+        groups: of the quantizer.
         codes: in each group.
         dim: width of the space of targets, which `groups` divide.
         diversity: weight of the loss that keeps codes in use.
@@ -56,22 +56,22 @@ class Wav2Vec2(Objective):
         self.hot, self.cold = hot, cold
 
     def build(self, encoders):
-        """Make the mask token, the quantiser and the head; the noise's temperature is state, and resumed as such."""
+        """Make the mask token, the quantizer and the head; the noise's temperature is state, and resumed as such."""
         dim = encoders.single.token_dim
         self.mask_token = nn.Parameter(torch.rand(dim))
-        self.quantiser = Quantiser(dim, self.groups, self.codes, self.dim)
+        self.quantizer = Quantizer(dim, self.groups, self.codes, self.dim)
         self.head = nn.Linear(dim, self.dim)
         self.register_buffer("noise", torch.tensor(self.hot))
 
     def forward(self, views, encode):
         """Hide runs of tokens, guess their codes from the context."""
         (view,) = views
-        tokens = encode.tokens(view)
+        tokens = encode.tokenize(view)
         hidden_BT = hide_spans(view, tokens, self.start, self.span)
-        features = encode.kept(view, cover(tokens, hidden_BT, self.mask_token))
-        places_BM, mask_BM = places_of(hidden_BT, ~real(tokens))
-        content_BMD, guesses_BMD = at_places(tokens.x, places_BM), self.head(at_places(features.tokens, places_BM))
-        targets, probabilities, codes = self.quantiser(content_BMD[mask_BM], self.noise)
+        features = encode.encode_tokens(view, cover(tokens, hidden_BT, self.mask_token))
+        places_BM, mask_BM = token_indices(hidden_BT, ~real(tokens))
+        content_BMD, guesses_BMD = take_tokens(tokens.x, places_BM), self.head(take_tokens(features.tokens, places_BM))
+        targets, probabilities, codes = self.quantizer(content_BMD[mask_BM], self.noise)
         targets_BMP, codes_BMG = _laid_out(targets, mask_BM), _laid_out(codes, mask_BM)
         others_BMK, told_BM = distractors(mask_BM, self.negatives)
         contrast = losses.masked_contrast(guesses_BMD, targets_BMP, codes_BMG, others_BMK, told_BM, self.temperature)

@@ -5,7 +5,18 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from sensorium import Decoder, Needs, Objective, Outcome, Scale, Teacher, at_places, cosine_ramp, losses, places_of
+from sensorium import (
+    Needs,
+    Objective,
+    Outcome,
+    Teacher,
+    TokenDecoder,
+    TrainingSize,
+    cosine_schedule,
+    losses,
+    take_tokens,
+    token_indices,
+)
 from sensorium.plugins.predictive.blocks import draw_context_and_targets, on_grid
 
 
@@ -13,7 +24,7 @@ class JEPA(Objective):
     """From a context's tokens, guess a teacher's features of the blocks cut out of it (I-JEPA, Assran et al. 2023).
 
     Blocks are rectangles on an encoder's `grid`, else runs of tokens. The teacher sees the whole record; its tokens,
-    each normalised, are guessed by a narrow transformer, block by block. Smooth L1, as in the authors' code.
+    each normalized, are guessed by a narrow transformer, block by block. Smooth L1, as in the authors' code.
 
     Args:
         blocks: how many blocks are guessed.
@@ -27,7 +38,7 @@ class JEPA(Objective):
     """
 
     needs = Needs(views=1, tokens=True)
-    auto = {"momentum": Scale.momentum}
+    auto = {"momentum": TrainingSize.momentum}
 
     def __init__(
         self,
@@ -48,27 +59,27 @@ class JEPA(Objective):
         """Make the predictor and the teacher."""
         dim = encoders.single.token_dim
         self.grid = getattr(encoders.single, "grid", None)
-        self.predictor = Decoder(dim, dim, self.width, self.depth, self.heads)
+        self.predictor = TokenDecoder(dim, dim, self.width, self.depth, self.heads)
         self.teacher = Teacher(encoders)
 
     def forward(self, views, encode):
         """Encode the context, guess what the teacher makes of the blocks."""
         (view,) = views
-        tokens = encode.tokens(view)
+        tokens = encode.tokenize(view)
         real_BHW = on_grid(tokens, self.grid)
         shares = self.context, self.target, self.aspect
         context_BT, targets_NBT = draw_context_and_targets(real_BHW, self.blocks, *shares)
-        shown_BK, _ = places_of(context_BT, ~real_BHW.flatten(1))
-        features = encode.kept(view, tokens, shown_BK)
+        shown_BK, _ = token_indices(context_BT, ~real_BHW.flatten(1))
+        features = encode.encode_tokens(view, tokens, shown_BK)
         with torch.no_grad():
             (seen,) = encode.using(self.teacher.encoders)([view])
             answers_BTD = F.layer_norm(seen.tokens, seen.tokens.shape[-1:])
-        asked = [places_of(block_BT, ~block_BT) for block_BT in targets_NBT]
+        asked = [token_indices(block_BT, ~block_BT) for block_BT in targets_NBT]
         guesses_BMD = torch.cat([self.predictor(features, tokens.positions, shown_BK, *each) for each in asked], dim=1)
         wanted_BM, mask_BM = (torch.cat(parts, dim=1) for parts in zip(*asked, strict=True))
-        loss = losses.masked_regression(guesses_BMD, at_places(answers_BTD, wanted_BM), mask_BM, "smooth-l1")
+        loss = losses.masked_regression(guesses_BMD, take_tokens(answers_BTD, wanted_BM), mask_BM, "smooth-l1")
         return Outcome(loss, features={"features": features.pooled.detach()})
 
     def after_step(self, progress):
         """Move the teacher."""
-        self.teacher.update(cosine_ramp(self.momentum, 1.0, progress))
+        self.teacher.update(cosine_schedule(self.momentum, 1.0, progress))

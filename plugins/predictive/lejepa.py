@@ -46,9 +46,9 @@ class LeJEPA(Objective):
         """Compare views with the mean of the large ones, and each with the Gaussian."""
         features = encode(views)
         z_BVD = self.project(torch.cat([f.pooled for f in features])).unflatten(0, (len(views), -1)).transpose(0, 1)
-        centre_B1D = z_BVD[:, : self.large].mean(1, keepdim=True)
+        center_B1D = z_BVD[:, : self.large].mean(1, keepdim=True)
         every_BV = torch.ones_like(z_BVD[..., 0], dtype=torch.bool)
-        prediction = losses.masked_regression(z_BVD, centre_B1D.expand_as(z_BVD), every_BV)
+        prediction = losses.masked_regression(z_BVD, center_B1D.expand_as(z_BVD), every_BV)
         directions_DS = losses.random_directions(self.dim, self.directions, z_BVD.device)
         gaussian = torch.stack([losses.sigreg(z_BD, directions_DS) for z_BD in z_BVD.unbind(1)]).mean()
         loss = (1 - self.share) * prediction + self.share * gaussian

@@ -2,7 +2,7 @@
 
 from sensorium import hookimpl
 
-sensorium_matrix = {"objectives/predict:colour": {"balance": 0.5}, "objectives/predict:jigsaw": {"width": 256}}
+sensorium_matrix = {"objectives/predict:color": {"balance": 0.5}, "objectives/predict:jigsaw": {"width": 256}}
 
 
 @hookimpl

@@ -50,8 +50,8 @@ class NextToken(Objective):
     def predict(self, views, encode):
         """Return the guess at each token's successor, the successors, which of them count, and the features."""
         (view,) = views
-        tokens, targets_BT = encode.tokens(view), encode.targets(view)
-        features = encode.kept(view, self.front(tokens))
+        tokens, targets_BT = encode.tokenize(view), encode.token_targets(view)
+        features = encode.encode_tokens(view, self.front(tokens))
         guesses_BTV = self.head(features.tokens[:, : targets_BT.shape[1] - 1])
         real_BT = tokens.x.new_ones(tokens.x.shape[:2], dtype=torch.bool) if tokens.mask is None else tokens.mask
         return guesses_BTV, targets_BT[:, 1:], real_BT[:, 1:], features

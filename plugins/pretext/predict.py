@@ -10,10 +10,10 @@ from sensorium.errors import RecipeError
 
 
 class Predict(Objective):
-    """Cross-entropy of the classes that views carry as their target: a turn, a permutation, an order, colours.
+    """Cross-entropy of the classes that views carry as their target: a turn, a permutation, an order, colors.
 
     One objective for every pretext task of classes, such as rotation (Gidaris et al. 2018, eq. 2 and 3), jigsaw
-    (Noroozi and Favaro 2016) and colourisation (Zhang et al. 2016, eq. 2). The task is the view generator's; its target
+    (Noroozi and Favaro 2016) and colorization (Zhang et al. 2016, eq. 2). The task is the view generator's; its target
     is int64, (B,) for one class of each record or (B, T) for one of each token, -100 where there is none. Where there
     are several views of a record, such as the tiles of a jigsaw, each is encoded alone and the head sees all of them
     side by side, in the order of the views.
@@ -22,7 +22,7 @@ class Predict(Objective):
         classes: how many classes there are; None takes what the view generator tells apart.
         width: hidden width of the head; 0 makes it linear.
         balance: how much rarer classes count for more, from 0, all alike, to 1, all as if equally frequent; 1/2 is
-            what colourisation had in its paper.
+            what colorization had in its paper.
     """
 
     needs = Needs(views=1, multicrop=True, target="class")

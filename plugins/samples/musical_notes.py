@@ -1,4 +1,4 @@
-"""Notes of made-up instruments: no wheel brings labelled recordings, so these are computed."""
+"""Notes of made-up instruments: no wheel brings labeled recordings, so these are computed."""
 
 from __future__ import annotations
 

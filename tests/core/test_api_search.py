@@ -54,7 +54,7 @@ def test_runs_stand_side_by_side(runs, tmp_path):
     assert [row.name for row in table.rows] == ["chance", *map(str, runs)]
     told = [json.loads((run / "evaluations" / "retrieval.json").read_text()) for run in runs]
     for row, of_run in zip(table.rows[1:], told, strict=True):
-        assert row.figures["a->b mrr"].mean == of_run["rows"]["trained"]["figures"]["a->b mrr"]["mean"]
+        assert row.metrics["a->b mrr"].mean == of_run["rows"]["trained"]["metrics"]["a->b mrr"]["mean"]
         assert not row.notes
 
 

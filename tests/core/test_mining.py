@@ -207,11 +207,11 @@ met = []
 class WithWrong(CLIP):
     """CLIP that remembers the wrong rows it is given."""
 
-    needs = Needs(views=1, modalities="many", wrong=True)
+    needs = Needs(views=1, modalities="many", negative_views=True)
 
     def forward(self, views, encode):
-        wrong = [view for view in views["b"] if view.wrong]
-        assert not any(view.wrong for view in views["a"])
+        wrong = [view for view in views["b"] if view.is_negative]
+        assert not any(view.is_negative for view in views["a"])
         assert [view.modality for view in wrong] == ["b", "b"]
         assert all(len(view) == int(view.present.sum()) for view in wrong)
         met.extend(row for view in wrong for row in view.batch.values.tolist())

@@ -3,7 +3,7 @@ import random
 import numpy as np
 import torch
 
-from sensorium.seeding import generator, seed_globals, seed_of, share_of
+from sensorium.seeding import generator, seed_globals, seed_of, uniform_of
 
 
 def test_seeds_are_the_same_everywhere_and_depend_on_every_name():
@@ -14,7 +14,7 @@ def test_seeds_are_the_same_everywhere_and_depend_on_every_name():
 
 
 def test_shares_are_even():
-    shares = np.array([share_of("split", i) for i in range(4000)])
+    shares = np.array([uniform_of("split", i) for i in range(4000)])
     assert shares.min() >= 0
     assert shares.max() < 1
     assert np.histogram(shares, bins=10, range=(0, 1))[0].min() > 320

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from sensorium import Batch, Features, Record
-from sensorium.types import keys_of
+from sensorium.types import record_keys
 from tests.toys import VectorBatch
 
 
@@ -54,7 +54,7 @@ def test_keys_are_equal_where_records_groups_and_labels_are():
         Record("b", {}, {"kind": 1}, group="g"),
         Record("c", {}, {"kind": 2, "tone": "dark"}),
     ]
-    keys = keys_of(records)
+    keys = record_keys(records)
     assert set(keys) == {"record", "group", "label:kind", "label:tone"}
     assert len(set(keys["record"].tolist())) == 3
     assert keys["group"][0] == keys["group"][1] != keys["group"][2]
@@ -62,4 +62,4 @@ def test_keys_are_equal_where_records_groups_and_labels_are():
     assert keys["label:kind"][0] == keys["label:kind"][1] != keys["label:kind"][2]
     assert torch.equal(keys["label:tone"][:2], keys["record"][:2])  # no label: nobody's like but its own
     assert all((column >= 0).all() for column in keys.values())
-    assert torch.equal(keys_of(records[2:])["label:tone"], keys["label:tone"][2:])  # the same in another batch
+    assert torch.equal(record_keys(records[2:])["label:tone"], keys["label:tone"][2:])  # the same in another batch

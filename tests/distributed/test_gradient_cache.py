@@ -1,4 +1,4 @@
-"""Gradient caching on two ranks: one synchronised step has the gradient of the joined batch in one process."""
+"""Gradient caching on two ranks: one synchronized step has the gradient of the joined batch in one process."""
 
 import contextlib
 

@@ -19,8 +19,10 @@ def problem(count):
 
 LOSSES = {
     "jensen_shannon": lambda tokens, pooled, mask, _: losses.jensen_shannon(tokens, pooled, mask),
-    "told_apart": lambda tokens, pooled, mask, _: losses.told_apart(tokens[mask], pooled),
-    "summary": lambda tokens, pooled, mask, _: losses.told_apart(pooled @ losses.summary(pooled), tokens[mask]),
+    "discrimination": lambda tokens, pooled, mask, _: losses.binary_discrimination(tokens[mask], pooled),
+    "summary": lambda tokens, pooled, mask, _: losses.binary_discrimination(
+        pooled @ losses.summary(pooled), tokens[mask]
+    ),
     "scaled_cosine": lambda tokens, pooled, mask, targets: (
         losses.scaled_cosine(tokens, targets, mask) + 0 * pooled.sum()
     ),

@@ -1,4 +1,4 @@
-"""Objectives on two ranks: gradients are those of the joined batch, and queues and centres the same on both."""
+"""Objectives on two ranks: gradients are those of the joined batch, and queues and centers the same on both."""
 
 import pytest
 import torch

@@ -52,7 +52,7 @@ def results(name, start, stop):
     learner = learner_of(OBJECTIVES[name](), classes=name == "masked-token", causal=name == "next-token")
     learner.double().train()
     if name == "wav2vec2":
-        learner.objective.quantiser.eval()  # no Gumbel noise, which is drawn for each hidden token
+        learner.objective.quantizer.eval()  # no Gumbel noise, which is drawn for each hidden token
     seen = view(name, start, stop)
     with draws_of(start, stop):
         loss = learner({"toy": [seen]}).loss

@@ -28,9 +28,9 @@ def by_sinkhorn(x, y, tokens, hidden):
     return losses.swapped_cross_entropy([x, y, x + y], codes, 0.1)
 
 
-def by_centre(x, y, tokens, hidden):
-    centre = losses.moved_centre(torch.zeros(6, dtype=torch.float64), torch.cat([x, y]))
-    targets = [losses.centred_softmax(z, centre, 0.07) for z in (x, y)]
+def by_center(x, y, tokens, hidden):
+    center = losses.moved_center(torch.zeros(6, dtype=torch.float64), torch.cat([x, y]))
+    targets = [losses.centerd_softmax(z, center, 0.07) for z in (x, y)]
     return losses.swapped_cross_entropy([x, y], targets, 0.1)
 
 
@@ -44,7 +44,7 @@ LOSSES = {
     "decoupled": lambda x, y, *_: losses.decoupled(x, y, 0.2),
     "koleo": lambda x, y, *_: losses.koleo(x),
     "sinkhorn": by_sinkhorn,
-    "centre": by_centre,
+    "center": by_center,
     "masked": lambda x, y, tokens, hidden: losses.masked_cross_entropy(
         tokens[hidden], tokens[hidden].detach().softmax(1), hidden, 0.3
     ),

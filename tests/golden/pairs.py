@@ -12,13 +12,13 @@ from pathlib import Path
 
 import torch
 
-from sensorium.contracts import TokenEncoder, carries
+from sensorium.contracts import TokenEncoder, has_target
 from sensorium.errors import PluginError, SensoriumError
 from sensorium.models.learner import Learner, make_views
 from sensorium.registration.discovery import load_extensions
 from sensorium.registration.options import options_of
 from sensorium.seeding import generator, seed_globals
-from sensorium.types import Record, RecordBatch, keys_of
+from sensorium.types import Record, RecordBatch, record_keys
 
 FOLDER = Path(__file__).parent
 STEPS, BATCH, RATE = 10, 8, 1e-3
@@ -58,7 +58,9 @@ def objectives():
 
 def modalities():
     """Return the modalities that can be tried here; objectives of many modalities take all pairs with the first."""
-    return [spec.name for spec in registry().specs("modalities") if not spec.missing() and spec.name in samples()]
+    return [
+        spec.name for spec in registry().specs("modalities") if not spec.missing_packages() and spec.name in samples()
+    ]
 
 
 def small(cls, skip=0):
@@ -72,7 +74,7 @@ def fitted(name):
     """Return a modality that knows its samples, and eight of them as a batch."""
     modality = registry().find("modalities", name).load()(**({"size": 16} if name == "image" else {}))
     raws = list(samples()[name])
-    if not modality.fitted:
+    if not modality.is_fitted:
         modality.fit(raws)
     return modality, modality.collate([modality.decode(raws[i % len(raws)]) for i in range(BATCH)])
 
@@ -81,7 +83,7 @@ def built(kind, name, fits, **wanted):
     """Return the first part of a modality, small and built without a word but `wanted` ones, that fits."""
     modality, _ = fitted(name)
     for spec in registry().specs(kind):
-        if spec.modality != name or spec.missing():
+        if spec.modality != name or spec.missing_packages():
             continue
         options = options_of(spec.load(), skip=1)
         sized = small(spec.load(), skip=1)
@@ -107,8 +109,8 @@ def learner_and_views(objective, names, causal=False):
         enough = views.views == needs.views or (needs.multicrop and views.views > needs.views)
         return (
             enough
-            and not (views.wrong or views.per_token)
-            and (carries(views, needs.target) if needs.target else views.target is None)
+            and not (views.negative_views or views.per_token)
+            and (has_target(views, needs.target) if needs.target else views.target is None)
         )
 
     def encodes(encoder):
@@ -131,7 +133,7 @@ def learner_and_views(objective, names, causal=False):
         batches = {n: copy.deepcopy(fitted(n)[1].select(torch.tensor(rows))) for n in names}
         everything = torch.ones(len(rows), dtype=torch.bool)
         named = [Record(str(i), {}) for i in rows]
-        records = RecordBatch([r.id for r in named], batches, dict.fromkeys(names, everything), keys_of(named))
+        records = RecordBatch([r.id for r in named], batches, dict.fromkeys(names, everything), record_keys(named))
         return make_views(records, generators, generator("golden", "views", step))
 
     return learner, views

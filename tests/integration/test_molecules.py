@@ -8,7 +8,7 @@ import torch
 
 import sensorium
 from sensorium.data.loader import Loader
-from sensorium.data.unreadable import BadRecords
+from sensorium.data.unreadable import UnreadableRecords
 from sensorium.modalities.molecule.modality import MoleculeModality
 from sensorium.modalities.molecule.sources.files import MoleculeFiles
 from sensorium.modalities.molecule.sources.samples import RdkitSamples
@@ -29,7 +29,7 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """SMILES with names, three of them bad, and a labelled table."""
+    """SMILES with names, three of them bad, and a labeled table."""
     folder = tmp_path_factory.mktemp("molecules")
     source = RdkitSamples("nci")
     records = [source[i] for i in range(0, 480, 4)]
@@ -48,13 +48,13 @@ def test_pretraining_then_fine_tuning(files, tmp_path):
     assert (tmp_path / "run/views.png").stat().st_size > 0
     assert model.embed(molecule=["CCO", "c1ccccc1"], space="features")["molecule"].shape == (2, 8)
 
-    labelled = f"data.source={{name: molecules, path: {files / 'some.csv'}, labels: [tpsa], split: scaffold}}"
+    labeled = f"data.source={{name: molecules, path: {files / 'some.csv'}, labels: [tpsa], split: scaffold}}"
     tuning = ["finetune.task=regress", "finetune.epochs=8", "finetune.seeds=1", "finetune.trees=10", "data.cache=ram"]
     tuning += ["finetune.encoder_lr=0.01", "finetune.optimizer.lr=0.01"]
-    done = sensorium.finetune(tmp_path / "run", [labelled, *tuning], run_dir=tmp_path / "tuned", extensions=extensions)
-    rmse = {row.name: row.figures["rmse ↓"].mean for row in done.table.rows}
-    assert list(rmse) == ["chance", "hand-made", "from scratch", "fine-tuned"]
-    assert max(rmse["hand-made"], rmse["fine-tuned"]) < rmse["chance"]
+    done = sensorium.finetune(tmp_path / "run", [labeled, *tuning], run_dir=tmp_path / "tuned", extensions=extensions)
+    rmse = {row.name: row.metrics["rmse ↓"].mean for row in done.table.rows}
+    assert list(rmse) == ["chance", "baseline", "from scratch", "fine-tuned"]
+    assert max(rmse["baseline"], rmse["fine-tuned"]) < rmse["chance"]
     assert done.table.counts[1] > 5
     assert isinstance(sensorium.load_predictor(tmp_path / "tuned", extensions).predict(["CCO"])[0], float)
 
@@ -71,7 +71,7 @@ def test_an_interrupted_stream_goes_on_where_it_was(files, tmp_path):
             {"molecule": MoleculeModality()},
             seed=3,
             batch=20,
-            bad=BadRecords(len(source), 0.1, tmp_path / "bad.jsonl"),
+            bad=UnreadableRecords(len(source), 0.1, tmp_path / "bad.jsonl"),
             workers=workers,
         )
         return [records for (records,) in loader.batches(start, stop)]

@@ -100,10 +100,10 @@ def test_replay_names_the_record_and_changes_nothing(tmp_path):
     assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
 
 
-def test_replay_meets_the_records_of_the_step_where_neighbours_are_paired(tmp_path):
+def test_replay_meets_the_records_of_the_step_where_neighbors_are_paired(tmp_path):
     pairs = {"query": [str(i) for i in range(40)], "negative": [str(39 - i) for i in range(40)]}
     pq.write_table(pa.table(pairs), tmp_path / "near.parquet")
-    fit(tmp_path / "run", toys.recipe(data=toys.recipe()["data"] | {"neighbours": str(tmp_path / "near.parquet")}))
+    fit(tmp_path / "run", toys.recipe(data=toys.recipe()["data"] | {"neighbors": str(tmp_path / "near.parquet")}))
     (part,) = sensorium.replay(tmp_path / "run", source=toys.vectors(endless=[BAD]), extensions=toys.extensions())
     assert part.ids == notes(tmp_path / "run")[-1]["ids"][0]
     assert part.suspects == [str(BAD)]

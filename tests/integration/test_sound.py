@@ -58,7 +58,7 @@ def test_a_folder_of_mixed_files_trains_and_is_measured(folder, tmp_path):
     assert all("no sound file" in entry["reason"] for entry in bad)
     assert (tmp_path / "run" / "views.png").stat().st_size > 1000
     table = sensorium.evaluate(tmp_path / "run")["linear"]
-    assert {row.name for row in table.rows} == {"chance", "hand-made", "untrained", "trained"}
+    assert {row.name for row in table.rows} == {"chance", "baseline", "untrained", "trained"}
     paths = [str(folder / "high" / f"{n}.{KINDS[n][0]}") for n in range(6)]
     vectors = model.embed(audio=paths, space="features")["audio"]
     assert vectors.shape == (6, 8)

@@ -48,28 +48,28 @@ def noted(folder):
     return folder / "notes.parquet"
 
 
-def figures(recipe, path, run, *changes):
+def metrics(recipe, path, run, *changes):
     """Train, and return the figures of chance and of what was trained."""
     sensorium.fit(recipe, [f"data.source.path={path}", *QUICK, *STEPS, SMALL_TEXT, *changes], run_dir=run)
     (table,) = sensorium.evaluate(run).values()
-    rows = {row.name: {name: figure.mean for name, figure in row.figures.items()} for row in table.rows}
+    rows = {row.name: {name: metric.mean for name, metric in row.metrics.items()} for row in table.rows}
     return rows["chance"], rows["trained"]
 
 
 def test_spoken_words_are_told_by_their_texts(tmp_path):
     small = "modalities.audio.encoder={name: conv, width: 4, dim: 16, halve: stride}"
-    chance, trained = figures("audio-text", spoken(tmp_path / "sounds"), tmp_path / "run", small, "data.test=0.4")
+    chance, trained = metrics("audio-text", spoken(tmp_path / "sounds"), tmp_path / "run", small, "data.test=0.4")
     assert chance["top-1 accuracy"] == pytest.approx(0.25)
     assert trained["top-1 accuracy"] > 0.6
 
 
 def test_molecules_find_their_names(tmp_path):
     small = "modalities.molecule.encoder={name: gine, width: 32, depth: 3, pool: mean}"
-    chance, trained = figures("molecule-text", named(tmp_path), tmp_path / "run", small)
+    chance, trained = metrics("molecule-text", named(tmp_path), tmp_path / "run", small)
     assert trained["molecule->text mrr"] > 1.5 * chance["molecule->text mrr"]
 
 
 def test_series_find_their_notes(tmp_path):
     small = "modalities.signal.encoder={name: inception, filters: 4, depth: 3}"
-    chance, trained = figures("sensor-text", noted(tmp_path), tmp_path / "run", small, "data.test=0.3")
+    chance, trained = metrics("sensor-text", noted(tmp_path), tmp_path / "run", small, "data.test=0.3")
     assert trained["signal->text mrr"] > 1.5 * chance["signal->text mrr"]

@@ -84,14 +84,14 @@ def test_seeds_are_measured_together(tmp_path):
         sensorium.fit(recipe, source=source, run_dir=tmp_path / f"seed{seed}", extensions=extensions)
     runs = [tmp_path / "seed0", tmp_path / "seed1"]
     (table,) = sensorium.evaluate(runs, source=source, extensions=extensions).values()
-    assert [row.name for row in table.rows] == ["chance", "hand-made", "untrained", "trained"]
+    assert [row.name for row in table.rows] == ["chance", "baseline", "untrained", "trained"]
     for row in ("untrained", "trained"):
-        assert all(len(figure.scores) == 2 for figure in table.row(row).figures.values())
-    assert len(next(iter(table.row("hand-made").figures.values())).scores) == 1
+        assert all(len(metric.scores) == 2 for metric in table.row(row).metrics.values())
+    assert len(next(iter(table.row("baseline").metrics.values())).scores) == 1
 
     changed = ["data.test=0.3", "evaluate.evaluators.knn.k=3"]
     (table,) = sensorium.evaluate(runs, None, changed, source=source, extensions=extensions).values()
-    assert len(table.row("trained").figures["accuracy"].scores) == 2
+    assert len(table.row("trained").metrics["accuracy"].scores) == 2
     assert table.counts[1] > 20
 
     other = toys.recipe(optimizer={"lr": 0.5}, evaluate={"evaluators": {"knn": {"k": 5}}})

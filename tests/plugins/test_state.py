@@ -1,4 +1,4 @@
-"""What any registered objective remembers beyond its weights: teachers, queues, centres, progress.
+"""What any registered objective remembers beyond its weights: teachers, queues, centers, progress.
 
 Found in the registry: a new objective is tried as soon as it is registered, on the first modality that serves it.
 """

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sensorium.modalities.audio.encoders.spectrogram_transformer import SpectrogramTransformer
-from sensorium.modalities.audio.encoders.wav2vec2 import Wav2Vec2 as Waves
+from sensorium.modalities.audio.encoders.wav2vec2 import Wav2Vec2Encoder as Waves
 from sensorium.modalities.audio.modality import AudioModality
 from sensorium.modalities.audio.views import signals
 from sensorium.modalities.image.encoders.vit import ViT

@@ -7,7 +7,7 @@ loss. The engine computes all this in two forms that agree: `dense` holds the ma
 holds one tile of it at a time, and between ranks passes blocks round a ring. Where one tile would hold all joined rows
 of `y` the form is dense, else streamed.
 
-Rows come as they are, and are normalised here. So the streamed form saves unit rows and sums, makes the gradients that
+Rows come as they are, and are normalized here. So the streamed form saves unit rows and sums, makes the gradients that
 it returns, and needs nothing else of their size.
 
 Letters: N this rank's rows of one side, M of the other, K tilts, D width, G width of a guide.

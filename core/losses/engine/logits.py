@@ -15,7 +15,7 @@ class Side(NamedTuple):
     """Rows of one side, and what says which pairs are left out of their sums.
 
     Args:
-        rows: float (N, D), any scale; the engine normalises them.
+        rows: float (N, D), any scale; the engine normalizes them.
         ids: int64 (N,): a pair of equal ids is left out of the sums of both sides.
         guide: float (N, G), unit rows that a guide made of the same records. Two sides have guides, or none.
         limit: float (N,): a pair whose guide cosine is above a row's limit is left out of that row's sums.

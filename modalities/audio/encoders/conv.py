@@ -42,7 +42,7 @@ class Conv(Encoder):
     """BYOL-A's network (Niizumi et al. 2021, table I), for sounds of any length.
 
     Blocks of a convolution, batch norm, ReLU and max pool; then for every frame that is left two linear maps over all
-    its bands, and pooling over time. The batch norm in front of the first block is the paper's normalisation of views.
+    its bands, and pooling over time. The batch norm in front of the first block is the paper's normalization of views.
     Padding changes no feature.
 
     Args:

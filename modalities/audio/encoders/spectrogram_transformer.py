@@ -33,7 +33,7 @@ class SpectrogramTransformer(TokenEncoder):
         drop_path: stochastic depth of the last block; it grows linearly from 0.
         parts: 1 pools a sound by the mean of its tokens. More cut it into so many parts, each half over the next, whose
             means stand side by side: features that know the order of short sounds.
-        normalise_targets: reconstruction targets are patches of mean 0 and deviation 1 (He et al. 2022, section 3).
+        normalize_targets: reconstruction targets are patches of mean 0 and deviation 1 (He et al. 2022, section 3).
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class SpectrogramTransformer(TokenEncoder):
         heads: int = 3,
         drop_path: float = 0.0,
         parts: int = 1,
-        normalise_targets: bool = True,
+        normalize_targets: bool = True,
     ) -> None:
         super().__init__()
         if min(patch) < 1 or modality.mels % patch[0]:
@@ -62,7 +62,7 @@ class SpectrogramTransformer(TokenEncoder):
             raise RecipeError(f"The encoder 'spectrogram-transformer' pools sounds in one part at least, not {parts}.")
         self.modality, self.patch, self.width, self.parts = modality, tuple(patch), width, parts
         self.dim = width * parts
-        self.rows, self.normalise_targets = modality.mels // patch[0], normalise_targets
+        self.rows, self.normalize_targets = modality.mels // patch[0], normalize_targets
         self.target_dim = modality.channels * patch[0] * patch[1]
         self.embed = nn.Linear(self.target_dim, width)
         rates = torch.linspace(0, drop_path, depth).tolist()
@@ -112,9 +112,9 @@ class SpectrogramTransformer(TokenEncoder):
         return Features(pooled_BD, x_BTD, mask_BT)
 
     def token_targets(self, batch: SignalBatch) -> Tensor:
-        """Return the log-mels of each patch, float (B, T, P): C x bands x frames, each patch normalised by default."""
+        """Return the log-mels of each patch, float (B, T, P): C x bands x frames, each patch normalized by default."""
         patches_BTP, _ = self._patches(batch)
-        if not self.normalise_targets:
+        if not self.normalize_targets:
             return patches_BTP
         var_BT1, mean_BT1 = torch.var_mean(patches_BTP, dim=-1, keepdim=True, correction=0)
         return (patches_BTP - mean_BT1) / (var_BT1 + 1e-6).sqrt()

@@ -22,7 +22,7 @@ LAYERS = [(10, 5), *[(3, 2)] * 4, (2, 2), (2, 2)]
 """Kernel and stride of the convolutions: a frame of 400 samples every 320, 20 ms at 16 kHz (Baevski et al. 2020)."""
 
 
-class Wav2Vec2(TokenEncoder):
+class Wav2Vec2Encoder(TokenEncoder):
     """Convolutions over the samples, then a transformer over their frames (wav2vec 2.0, Baevski et al. 2020).
 
     Each sound is brought to mean 0 and deviation 1. Convolutions are followed by layer norm, not by the group norm of

@@ -16,7 +16,7 @@ from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.checks import within
 
 KNOTS = 6
-"""Values that an equaliser's curve goes through."""
+"""Values that an equalizer's curve goes through."""
 
 
 class Waveform(Sounds):
@@ -92,7 +92,7 @@ class Spectrogram(Sounds):
             and the vocal tract. Both 1, on a canvas of 1, leave it.
         time: its width, from and to; likewise the speed.
         fader: the most by which a line raises or lowers the level at either end; 0 leaves it.
-        equaliser: deviation of a curve along frequency that is added to the level; 0 adds none.
+        equalizer: deviation of a curve along frequency that is added to the level; 0 adds none.
         bands: the largest share of the bands that is hidden; 0 hides none.
         frames: the largest share of the frames that is hidden; 0 hides none.
     """
@@ -110,20 +110,20 @@ class Spectrogram(Sounds):
         frequency: tuple[float, float] = (0.6, 1.5),
         time: tuple[float, float] = (0.6, 1.5),
         fader: float = 1.0,
-        equaliser: float = 0.0,
+        equalizer: float = 0.0,
         bands: float = 0.0,
         frames: float = 0.0,
     ) -> None:
         super().__init__(modality)
         within("spectrogram", 1, inf, views=views)
         within("spectrogram", 0, 0.99, mix=mix, bands=bands, frames=frames)
-        within("spectrogram", 0, inf, fader=fader, equaliser=equaliser)
+        within("spectrogram", 0, inf, fader=fader, equalizer=equalizer)
         _positive("spectrogram", crop)
         if min(canvas) < 1:
             raise RecipeError(f"The option 'canvas' of the views 'spectrogram' is at least 1 both ways, not {canvas}.")
         if min(*frequency, *time) <= 0:
             raise RecipeError("The options 'frequency' and 'time' of the views 'spectrogram' must be above 0.")
-        self.views, self.mix, self.fader, self.equaliser = views, mix, fader, equaliser
+        self.views, self.mix, self.fader, self.equalizer = views, mix, fader, equalizer
         self.bands, self.frames, self.canvas = bands, frames, canvas
         self.noise = _range("spectrogram", "noise", noise)
         self.frequency = _range("spectrogram", "frequency", frequency)
@@ -150,8 +150,8 @@ class Spectrogram(Sounds):
             mels = spectra.resized_crop(mels, bands, self.canvas, self.frequency, self.time, rng)
         if self.fader:
             mels = spectra.fader(mels, self.fader, rng)
-        if self.equaliser:
-            mels = spectra.equalise(mels, bands, self.equaliser, KNOTS, rng)
+        if self.equalizer:
+            mels = spectra.equalize(mels, bands, self.equalizer, KNOTS, rng)
         if self.bands:
             mels = spectra.mask_bands(mels, bands, self.bands, rng)
         if self.frames:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from sensorium import ViewGenerator
-from sensorium.modalities.audio.modality import AudioModality, Recording
+from sensorium.modalities.audio.modality import AudioClip, AudioModality
 
 
 class Sounds(ViewGenerator):
@@ -21,8 +21,8 @@ class Sounds(ViewGenerator):
         if modality.pieces == "random":
             self.stage = self.random_piece  # type: ignore[method-assign]  # without a stage a cache can feed it
 
-    def random_piece(self, example: np.ndarray | Recording, rng: torch.Generator) -> np.ndarray:
+    def random_piece(self, example: np.ndarray | AudioClip, rng: torch.Generator) -> np.ndarray:
         """Return a random piece of a recording; a sound that is no longer than a piece stays as it is."""
-        if not isinstance(example, Recording):
+        if not isinstance(example, AudioClip):
             return example
         return self.modality.piece(example, float(torch.rand((), generator=rng)))

@@ -99,7 +99,7 @@ def fader(batch: LogMels, most: float, rng: torch.Generator) -> LogMels:
     return batch.replaced(batch.values + line_BT[:, None])
 
 
-def equalise(batch: LogMels, bands: int, sigma: float, knots: int, rng: torch.Generator) -> LogMels:
+def equalize(batch: LogMels, bands: int, sigma: float, knots: int, rng: torch.Generator) -> LogMels:
     """Change the level along frequency by a line through `knots` values from N(0, sigma), as another room would."""
     knots_B1K = sigma * torch.randn(len(batch), 1, knots, generator=rng, device=batch.device)
     curve_B1F = F.interpolate(knots_B1K, bands, mode="linear", align_corners=True)
@@ -108,14 +108,14 @@ def equalise(batch: LogMels, bands: int, sigma: float, knots: int, rng: torch.Ge
 
 
 def mask_bands(batch: LogMels, bands: int, share: float, rng: torch.Generator) -> LogMels:
-    """Hide neighbouring bands, up to `share` of all of them (SpecAugment, Park et al. 2019)."""
+    """Hide neighboring bands, up to `share` of all of them (SpecAugment, Park et al. 2019)."""
     whole_B1 = torch.full_like(batch.lengths, bands)[:, None]
     away_BF = _stripe(whole_B1, bands, share, rng)
     return batch.hidden(away_BF.repeat(1, batch.values.shape[1] // bands)[..., None])
 
 
 def mask_frames(batch: LogMels, share: float, rng: torch.Generator) -> LogMels:
-    """Hide neighbouring frames, up to `share` of a sound's (SpecAugment, Park et al. 2019)."""
+    """Hide neighboring frames, up to `share` of a sound's (SpecAugment, Park et al. 2019)."""
     return batch.hidden(_stripe(batch.lengths[:, None], batch.values.shape[2], share, rng)[:, None])
 
 

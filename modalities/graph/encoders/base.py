@@ -40,17 +40,17 @@ class GraphTokens(Tokens):
 
 
 class NodeNorm(nn.BatchNorm1d):
-    """Batch norm over nodes; a single node, which has no deviation, is normalised by running statistics."""
+    """Batch norm over nodes; a single node, which has no deviation, is normalized by running statistics."""
 
     def forward(self, x_ND: Tensor) -> Tensor:
-        """Normalise (N, D)."""
+        """Normalize (N, D)."""
         if self.training and len(x_ND) < 2:
             return F.batch_norm(x_ND, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
         return super().forward(x_ND)
 
 
 class GraphEncoder(TokenEncoder):
-    """Layers that each let a node hear from its neighbours. Subclasses say what a layer is (`layer`).
+    """Layers that each let a node hear from its neighbors. Subclasses say what a layer is (`layer`).
 
     A node is a token. Where only some are kept, these hear from each other alone. A token's target is its first class,
     or else its numbers.
@@ -130,7 +130,7 @@ class GraphEncoder(TokenEncoder):
         return layers[-1] if self.jump == "last" else torch.stack(layers).amax(0)
 
     def token_mixer(self) -> nn.Module:
-        """Return a new module, tokens -> (B, T, D), in which tokens hear from their neighbours once."""
+        """Return a new module, tokens -> (B, T, D), in which tokens hear from their neighbors once."""
         return TokenMixer(self)
 
     def token_targets(self, batch: GraphBatch) -> Tensor:
@@ -139,7 +139,7 @@ class GraphEncoder(TokenEncoder):
 
 
 class TokenMixer(nn.Module):
-    """One more layer of an encoder's kind, for objectives that decode tokens from their neighbours'.
+    """One more layer of an encoder's kind, for objectives that decode tokens from their neighbors'.
 
     Args:
         encoder: whose layer it is.

@@ -14,7 +14,7 @@ from sensorium.modalities.graph.encoders.pool import Pooling
 
 
 class Layer(nn.Module):
-    """A node hears from itself and its neighbours, each weighed by attention; ELU, added to what came in, batch norm.
+    """A node hears from itself and its neighbors, each weighed by attention; ELU, added to what came in, batch norm.
 
     What edges carry takes part in the attention; a node's edge to itself carries the mean of those that lead to it.
     """

@@ -12,7 +12,7 @@ from sensorium.modalities.graph.encoders.pool import Pooling
 
 
 class Layer(nn.Module):
-    """A mean of a node and its neighbours, each weighed by the roots of both degrees, then batch norm and PReLU."""
+    """A mean of a node and its neighbors, each weighed by the roots of both degrees, then batch norm and PReLU."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

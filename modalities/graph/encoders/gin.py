@@ -17,7 +17,7 @@ def perceptron(width: int, hidden: int) -> nn.Sequential:
 
 
 class Layer(nn.Module):
-    """A node and the sum of its neighbours through a perceptron, then ReLU and batch norm."""
+    """A node and the sum of its neighbors through a perceptron, then ReLU and batch norm."""
 
     def __init__(self, width: int, edges: bool) -> None:
         super().__init__()

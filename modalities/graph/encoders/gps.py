@@ -1,4 +1,4 @@
-"""A transformer whose nodes hear from their neighbours and from all nodes of their graph.
+"""A transformer whose nodes hear from their neighbors and from all nodes of their graph.
 
 Letters as in `sensorium.modalities.graph.batch`; H width of the nodes between layers.
 """
@@ -67,7 +67,7 @@ def _alike(sizes_B: Tensor) -> Iterator[Tensor]:
 
 
 class Layer(nn.Module):
-    """Neighbours and attention side by side, then a perceptron, each added to what came in, all before layer norm."""
+    """Neighbors and attention side by side, then a perceptron, each added to what came in, all before layer norm."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()

@@ -84,7 +84,7 @@ def returns(batch: GraphBatch, steps: int) -> Tensor:
 
 
 def eigenvectors(batch: GraphBatch, count: int) -> Tensor:
-    """Return the eigenvectors of each graph's normalised Laplacian after the first, smallest eigenvalue first.
+    """Return the eigenvectors of each graph's normalized Laplacian after the first, smallest eigenvalue first.
 
     float (N, S), each of mean square 1 and of a sign that its largest entry decides; zero where a graph has too few
     nodes (Dwivedi et al. 2020). Edges count both ways.

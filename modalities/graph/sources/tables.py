@@ -15,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import torch
 
-from sensorium.errors import DataError, nearest
+from sensorium.errors import DataError, did_you_mean
 from sensorium.modalities.graph.batch import Graph
 from sensorium.modalities.graph.sources.collection import GraphSource, Named
 
@@ -100,7 +100,7 @@ class Columns:
         for name in used:
             if name not in self._table.column_names:
                 raise DataError(
-                    f"'{path}' has no column '{name}'{nearest(name, self._table.column_names)}; "
+                    f"'{path}' has no column '{name}'{did_you_mean(name, self._table.column_names)}; "
                     f"its columns are: {', '.join(self._table.column_names)}."
                 )
         self._path, self.rows = path, self._table.num_rows

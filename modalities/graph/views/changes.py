@@ -1,7 +1,7 @@
 """What is done to the graphs of a batch, each by draws of its own, and what is kept of them.
 
 No graph loses its last node, nor, where the modality is rooted, its first. Letters as in
-`sensorium.modalities.graph.batch`; P pairs of neighbours, however many edges lead from one to the other.
+`sensorium.modalities.graph.batch`; P pairs of neighbors, however many edges lead from one to the other.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def drop_nodes(batch: GraphBatch, share: float, rng: torch.Generator, rooted: bo
 
 
 def change_edges(batch: GraphBatch, schema: Schema, drop: float, add: float, rng: torch.Generator) -> Change:
-    """Leave out a share of the pairs of neighbours of each graph, and join as many others as another share.
+    """Leave out a share of the pairs of neighbors of each graph, and join as many others as another share.
 
     What leads from one node to another leaves with what leads back. New edges lead both ways; what they carry is
     hidden.
@@ -130,7 +130,7 @@ def change_edges(batch: GraphBatch, schema: Schema, drop: float, add: float, rng
 
 
 def _strangers(batch: GraphBatch, count_B: Tensor, pairs_P: Tensor, rng: torch.Generator) -> Tensor:
-    """Draw pairs of two nodes of one graph, int64 (2, A); those that are neighbours already are left out."""
+    """Draw pairs of two nodes of one graph, int64 (2, A); those that are neighbors already are left out."""
     graph_A = torch.arange(len(batch), device=batch.device).repeat_interleave(count_B.where(batch.sizes > 1, 0))
     sizes_A = batch.sizes[graph_A]
     one_A = (rand(len(graph_A), rng) * sizes_A).long()

@@ -90,8 +90,8 @@ class Edges(Changed):
     carry is hidden.
 
     Args:
-        drop: share of each graph's pairs of neighbours that are parted.
-        add: as many strangers become neighbours, as a share of the pairs of neighbours; some draws find neighbours.
+        drop: share of each graph's pairs of neighbors that are parted.
+        add: as many strangers become neighbors, as a share of the pairs of neighbors; some draws find neighbors.
     """
 
     def __init__(self, modality: Any, drop: float = 0.1, add: float = 0.1) -> None:
@@ -130,7 +130,7 @@ class EdgesAndFeatures(Changed):
     Zhu et al. 2020, section 3.2; Thakoor et al. 2022, section 3.1.
 
     Args:
-        edges: share of each graph's pairs of neighbours that are parted.
+        edges: share of each graph's pairs of neighbors that are parted.
         columns: chance of a column to be hidden in all nodes of a graph.
         nodes: share of each graph's nodes that lose all they carry.
     """
@@ -218,22 +218,22 @@ class Diffusion(Changed):
 
     Args:
         restart: chance that a walk starts anew.
-        neighbours: how many edges lead to a node.
+        neighbors: how many edges lead to a node.
         steps: terms of the sum; what is beyond them weighs (1 - restart) ** steps.
     """
 
-    def __init__(self, modality: Any, restart: float = 0.2, neighbours: int = 8, steps: int = 16) -> None:
+    def __init__(self, modality: Any, restart: float = 0.2, neighbors: int = 8, steps: int = 16) -> None:
         super().__init__(modality)
-        if not 0 < restart < 1 or neighbours < 1 or steps < 1:
+        if not 0 < restart < 1 or neighbors < 1 or steps < 1:
             raise RecipeError(
-                f"The views 'diffusion' take a restart between 0 and 1 and at least one neighbour and step, not "
-                f"{restart}, {neighbours} and {steps}."
+                f"The views 'diffusion' take a restart between 0 and 1 and at least one neighbor and step, not "
+                f"{restart}, {neighbors} and {steps}."
             )
-        self.restart, self.neighbours, self.steps = restart, neighbours, steps
+        self.restart, self.neighbors, self.steps = restart, neighbors, steps
 
     def change(self, batch, rng):
         """Diffuse."""
-        return diffuse(batch, self.schema, self.restart, self.neighbours, self.steps)
+        return diffuse(batch, self.schema, self.restart, self.neighbors, self.steps)
 
     def __call__(self, batch, rng):
         """Return the graphs themselves and diffused."""
@@ -325,7 +325,7 @@ class AttributeMask(ViewGenerator):
 class Shuffled(ViewGenerator):
     """Two views: the graphs, and the same edges between nodes that have swapped what they carry (DGI).
 
-    Velickovic et al. 2019, section 3.4. Nodes of all graphs of the batch are shuffled, so that a node's neighbourhood
+    Velickovic et al. 2019, section 3.4. Nodes of all graphs of the batch are shuffled, so that a node's neighborhood
     is no longer its own. The target "real" is 1 in the first view and 0 in the second.
 
     Args:

@@ -1,4 +1,4 @@
-"""Connected pieces of graphs, and neighbours by diffusion.
+"""Connected pieces of graphs, and neighbors by diffusion.
 
 Letters as in `sensorium.modalities.graph.batch`; W walkers, K nodes that are diffused from at once.
 """
@@ -101,14 +101,14 @@ def surroundings(
     return [(induced(batch, inner_N), root_N[inner_N]), (induced(batch, outer_N), (away_N <= near)[outer_N])]
 
 
-def diffuse(batch: GraphBatch, schema: Schema, restart: float, neighbours: int, steps: int) -> Change:
+def diffuse(batch: GraphBatch, schema: Schema, restart: float, neighbors: int, steps: int) -> Change:
     """Give each node, in place of its edges, edges to the nodes that its personalised PageRank ranks highest.
 
     The mass is S = restart x sum over k of (1 - restart)^k T^k with T = D^-1/2 (A + I) D^-1/2 (Klicpera et al. 2019,
     eq. 3), summed to `steps`; edges count both ways. New edges carry nothing: their classes are hidden.
     """
     found = [
-        _diffused(batch, start, restart, neighbours, steps)
+        _diffused(batch, start, restart, neighbors, steps)
         for start in range(0, int(batch.sizes.max()) if len(batch) else 0, BLOCK)
     ]
     edges_2E = torch.cat(found, dim=1) if found else batch.edge_index[:, :0]
@@ -125,7 +125,7 @@ def diffuse(batch: GraphBatch, schema: Schema, restart: float, neighbours: int, 
     return replace(left, batch=changed, edges_E=torch.zeros_like(left.edges_E))
 
 
-def _diffused(batch: GraphBatch, start: int, restart: float, neighbours: int, steps: int) -> Tensor:
+def _diffused(batch: GraphBatch, start: int, restart: float, neighbors: int, steps: int) -> Tensor:
     """Return the new edges into the nodes from place `start` on of every graph, `BLOCK` of them: int64 (2, M)."""
     there_N = (batch.places >= start) & (batch.places < start + BLOCK)
     sink_M = there_N.nonzero()[:, 0]
@@ -140,9 +140,9 @@ def _diffused(batch: GraphBatch, start: int, restart: float, neighbours: int, st
     for _ in range(steps):
         mass_NK = (1 - restart) * torch.zeros_like(mass_NK).index_add(0, sink_E, share_E1 * mass_NK[source_E])
         sum_NK = sum_NK + restart * mass_NK
-    sum_NK[sink_M, column_M] = 0.0  # no node is its own neighbour
+    sum_NK[sink_M, column_M] = 0.0  # no node is its own neighbor
     mass_BTK, _ = batch.padded(sum_NK)
-    top = mass_BTK.topk(min(neighbours, mass_BTK.shape[1]), dim=1)
+    top = mass_BTK.topk(min(neighbors, mass_BTK.shape[1]), dim=1)
     graph_MK, place_MK = batch.graph[sink_M][:, None], top.indices[batch.graph[sink_M], :, column_M]
     source_MK = batch.firsts[graph_MK] + place_MK
     real_MK = top.values[batch.graph[sink_M], :, column_M] > 0

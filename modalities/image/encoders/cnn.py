@@ -8,7 +8,7 @@ from torch import nn
 
 from sensorium import Encoder, Features, SensoriumError
 from sensorium.modalities.image.batch import ImageBatch
-from sensorium.modalities.image.encoders.normalize import MEAN, STD, Normalise
+from sensorium.modalities.image.encoders.normalize import MEAN, STD, Normalize
 from sensorium.modalities.image.modality import ImageModality
 
 
@@ -28,14 +28,14 @@ class CNN(Encoder):
         super().__init__()
         if width < 1 or depth < 1:
             raise SensoriumError("The encoder 'cnn' needs a width and a depth of at least 1.")
-        self.normalise = Normalise(modality.channels, MEAN, STD)
+        self.normalize = Normalize(modality.channels, MEAN, STD)
         widths = [modality.channels, *(width * 2**i for i in range(depth))]
         self.blocks = nn.Sequential(*map(_block, widths, widths[1:]))
         self.dim = widths[-1]
 
     def forward(self, batch: ImageBatch) -> Features:
         """Encode pictures to features."""
-        map_BDHW = self.blocks(self.normalise(batch))
+        map_BDHW = self.blocks(self.normalize(batch))
         return Features(map_BDHW.mean(dim=(2, 3)), map_BDHW.flatten(2).transpose(1, 2))
 
 

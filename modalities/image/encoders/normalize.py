@@ -11,10 +11,10 @@ from sensorium import SensoriumError
 from sensorium.modalities.image.batch import ImageBatch
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's photographs, by colour."""
+"""Of ImageNet's photographs, by color."""
 
 
-class Normalise(nn.Module):
+class Normalize(nn.Module):
     """Takes the mean from every channel and divides by its deviation.
 
     Args:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sensorium import Encoder, Features, SensoriumError
 from sensorium.modalities.image.batch import ImageBatch
-from sensorium.modalities.image.encoders.normalize import Normalise
+from sensorium.modalities.image.encoders.normalize import Normalize
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.open_clip import LOCAL, configuration, projected
 
@@ -25,7 +25,7 @@ class OpenClipImage(Encoder):
         model: name of the architecture in open_clip, such as ViT-B-32 or RN50; or local-dir:PATH, a folder with a
             configuration and weights, as open_clip and `sensorium export --format open-clip` write it.
         checkpoint: path of a file with weights of the whole model (safetensors or PyTorch); a folder brings its own.
-        mean: mean of the pixels in [0, 1], by colour; default that of the architecture.
+        mean: mean of the pixels in [0, 1], by color; default that of the architecture.
         std: their deviation; likewise.
     """
 
@@ -64,12 +64,12 @@ class OpenClipImage(Encoder):
             ) from error
         pixels = self.visual.preprocess_cfg
         self.mean, self.std, self.size = mean or pixels["mean"], std or pixels["std"], modality.size
-        self.normalise = Normalise(3, self.mean, self.std)
+        self.normalize = Normalize(3, self.mean, self.std)
         self.dim = self.config["embed_dim"]
 
     def forward(self, batch: ImageBatch) -> Features:
         """Encode pictures to features."""
-        return Features(self.visual(self.normalise(batch)))
+        return Features(self.visual(self.normalize(batch)))
 
     def open_clip(self, head_ED: Tensor) -> dict[str, Any]:
         """Return this side of a model of open_clip, with a linear map (E, D) behind the tower made part of it."""

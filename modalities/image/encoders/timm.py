@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from sensorium import Encoder, Features, SensoriumError
-from sensorium.errors import nearest
+from sensorium.errors import did_you_mean
 from sensorium.modalities.image.batch import ImageBatch
-from sensorium.modalities.image.encoders.normalize import Normalise
+from sensorium.modalities.image.encoders.normalize import Normalize
 from sensorium.modalities.image.modality import ImageModality
 
 SMALL = 64
@@ -52,7 +52,7 @@ class Timm(Encoder):
     ) -> None:
         super().__init__()
         if not timm.is_model(model):
-            raise SensoriumError(f"timm has no model '{model}'{nearest(model, timm.list_models())}.")
+            raise SensoriumError(f"timm has no model '{model}'{did_you_mean(model, timm.list_models())}.")
         if pretrained and stem == "small":
             raise SensoriumError("Weights from a file need the stem they were trained with: set stem to standard.")
         self.model = _create(model, modality, pretrained, drop_path)
@@ -62,12 +62,12 @@ class Timm(Encoder):
             elif stem == "small":
                 raise SensoriumError(f"Only ResNets have a small stem, '{model}' is none: leave the option stem out.")
         config = self.model.pretrained_cfg
-        self.normalise = Normalise(modality.channels, mean or config["mean"], std or config["std"])
+        self.normalize = Normalize(modality.channels, mean or config["mean"], std or config["std"])
         self.dim = getattr(self.model, "head_hidden_size", None) or self.model.num_features
 
     def forward(self, batch: ImageBatch) -> Features:
         """Encode pictures to features."""
-        x = self.model.forward_features(self.normalise(batch))
+        x = self.model.forward_features(self.normalize(batch))
         pooled = self.model.forward_head(x, pre_logits=True)
         return Features(pooled.flatten(1), self._tokens(x))
 

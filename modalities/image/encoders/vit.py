@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sensorium import Features, SensoriumError, TokenEncoder, Tokens
 from sensorium.modalities.image.batch import ImageBatch
-from sensorium.modalities.image.encoders.normalize import MEAN, STD, Normalise
+from sensorium.modalities.image.encoders.normalize import MEAN, STD, Normalize
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.patches import patch_grid
 
@@ -35,7 +35,7 @@ class ViT(TokenEncoder):
         pool: the pooled features are the "mean" of the patches or an extra token, "cls".
         causal: a patch sees only those before it, which the objective next-token needs (El-Nouby et al. 2024).
         drop_path: stochastic depth of the last block; it grows linearly from 0.
-        normalise_targets: reconstruction targets are patches of mean 0 and deviation 1 (He et al. 2022, section 3).
+        normalize_targets: reconstruction targets are patches of mean 0 and deviation 1 (He et al. 2022, section 3).
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class ViT(TokenEncoder):
         pool: Literal["mean", "cls"] = "mean",
         causal: bool = False,
         drop_path: float = 0.0,
-        normalise_targets: bool = True,
+        normalize_targets: bool = True,
     ) -> None:
         super().__init__()
         default_width, default_depth, default_heads = PRESETS[preset]
@@ -61,17 +61,17 @@ class ViT(TokenEncoder):
         self.patch, *grid = patch_grid(modality.size, patch)
         self.grid = tuple(grid)
         self.target_dim = self.patch**2 * modality.channels
-        self.pool, self.causal, self.normalise_targets = pool, causal, normalise_targets
-        self.normalise = Normalise(modality.channels, MEAN, STD)
+        self.pool, self.causal, self.normalize_targets = pool, causal, normalize_targets
+        self.normalize = Normalize(modality.channels, MEAN, STD)
         self.embed = PatchEmbed(None, self.patch, modality.channels, self.dim, strict_img_size=False)
         self.cls = nn.Parameter(torch.zeros(1, 1, self.dim)) if pool == "cls" else None
         rates = torch.linspace(0, drop_path, depth).tolist()
         self.blocks = nn.Sequential(*(Block(self.dim, heads, qkv_bias=True, drop_path=rate) for rate in rates))
         self.norm = nn.LayerNorm(self.dim, eps=1e-6)
         self.register_buffer("positions", sine_cosine(self.grid, self.grid, self.dim), persistent=False)
-        self._initialise()
+        self._initialize()
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -92,7 +92,7 @@ class ViT(TokenEncoder):
         grid = (height // self.patch, width // self.patch)
         same = grid == self.grid
         positions = self.positions if same else sine_cosine(grid, self.grid, self.dim).to(self.positions)
-        return Tokens(self.embed(self.normalise(batch)), positions)
+        return Tokens(self.embed(self.normalize(batch)), positions)
 
     def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
         """Encode patches, or those at `keep` (B, K)."""
@@ -116,11 +116,11 @@ class ViT(TokenEncoder):
         return torch.zeros_like(after_BTT, dtype=x_BTD.dtype).masked_fill(after_BTT, -torch.inf)[:, None]
 
     def token_targets(self, batch: ImageBatch) -> Tensor:
-        """Return the pixels of each patch, float (B, T, P): C x patch x patch, each patch normalised by default."""
-        pixels, p = self.normalise(batch), self.patch
+        """Return the pixels of each patch, float (B, T, P): C x patch x patch, each patch normalized by default."""
+        pixels, p = self.normalize(batch), self.patch
         patches_BCHWpp = pixels.unfold(2, p, p).unfold(3, p, p)
         targets_BTP = patches_BCHWpp.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
-        if not self.normalise_targets:
+        if not self.normalize_targets:
             return targets_BTP
         var, mean = torch.var_mean(targets_BTP, dim=-1, keepdim=True)
         return (targets_BTP - mean) / (var + 1e-6).sqrt()

@@ -15,7 +15,7 @@ from sensorium.modalities.image.batch import CropBatch, ImageBatch
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.resize import resize
 from sensorium.modalities.image.views.blur import gaussian_blur
-from sensorium.modalities.image.views.color import Jitter, draw_jitter, grey_, jitter_, solarise_
+from sensorium.modalities.image.views.color import Jitter, draw_jitter, gray_, jitter_, solarize_
 from sensorium.modalities.image.views.geometry import crop, random_boxes
 from sensorium.modalities.image.views.in_place import change_
 from sensorium.modalities.image.views.random_draws import chosen, host, uniform
@@ -31,10 +31,10 @@ class Draw:
 
     crop: Mix
     jitter: Jitter | None
-    greyed: Tensor
+    grayed: Tensor
     blurred: Tensor
     blur: Mix | None
-    solarised: Tensor
+    solarized: Tensor
 
     def __getitem__(self, rows: slice | Tensor) -> Draw:
         columns = (getattr(self, f.name) for f in dataclasses.fields(self))
@@ -43,7 +43,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Augment:
-    """The law of one view: crop, flip, colour jitter, grey, blur and solarisation, in this order.
+    """The law of one view: crop, flip, color jitter, gray, blur and solarization, in this order.
 
     Args:
         size: (height, width) of the view.
@@ -52,10 +52,10 @@ class Augment:
         flip: probability that left and right are exchanged.
         ranges: how far brightness, contrast, saturation and hue are jittered.
         jitter: probability of the jitter.
-        grey: probability that colour is taken out.
+        gray: probability that color is taken out.
         blur: probability of a Gaussian blur.
         sigma: range of its width in pixels.
-        solarise: probability that bright values are inverted.
+        solarize: probability that bright values are inverted.
 
     Raises:
         SensoriumError: when a probability or a range is none.
@@ -67,13 +67,13 @@ class Augment:
     flip: float = 0.5
     ranges: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     jitter: float = 0.0
-    grey: float = 0.0
+    gray: float = 0.0
     blur: float = 0.0
     sigma: tuple[float, float] = (0.1, 2.0)
-    solarise: float = 0.0
+    solarize: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("flip", "jitter", "grey", "blur", "solarise"):
+        for name in ("flip", "jitter", "gray", "blur", "solarize"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SensoriumError(f"The option '{name}' of image views is a probability, not {getattr(self, name)}.")
         for name, most in (("scale", 1.0), ("ratio", float("inf")), ("sigma", float("inf"))):
@@ -84,7 +84,7 @@ class Augment:
                     f"{' and up to 1' if most == 1 else ''}, not [{low}, {high}]."
                 )
         if min(self.ranges) < 0 or self.ranges[3] > 0.5:
-            raise SensoriumError(f"Colours jitter by ranges from 0, the hue by at most .5, not by {self.ranges}.")
+            raise SensoriumError(f"Colors jitter by ranges from 0, the hue by at most .5, not by {self.ranges}.")
 
     def draw(self, pixels_BCHW: Tensor, rng: torch.Generator, cropped: bool = False) -> Draw:
         """Draw from a CPU generator what is to happen to pixels, of which only shape and device matter."""
@@ -99,10 +99,10 @@ class Augment:
         return Draw(
             crop=crop(boxes, flips, (height, width), self.size),
             jitter=draw_jitter(n, self.ranges, self.jitter, channels, rng) if jitters else None,
-            greyed=chosen(n, self.grey, rng),
+            grayed=chosen(n, self.gray, rng),
             blurred=chosen(n, self.blur, rng),
             blur=gaussian_blur(sigmas, self.size, self.sigma[1]) if self.blur > 0 else None,
-            solarised=chosen(n, self.solarise, rng),
+            solarized=chosen(n, self.solarize, rng),
         )
 
     def __call__(self, pixels_BCHW: Tensor, rng: torch.Generator, cropped: bool = False) -> Tensor:
@@ -125,11 +125,11 @@ class Augment:
             x.mul_(1 / 255)
         if draw.jitter is not None:
             x = jitter_(x, draw.jitter)
-        grey_(x, draw.greyed.nonzero()[:, 0])
+        gray_(x, draw.grayed.nonzero()[:, 0])
         if draw.blur is not None:
             rows = draw.blurred.nonzero()[:, 0]
             change_(x, rows, draw.blur[rows.to(x.device, non_blocking=True)])
-        return solarise_(x, draw.solarised.nonzero()[:, 0])
+        return solarize_(x, draw.solarized.nonzero()[:, 0])
 
 
 class AugmentedViews(ViewGenerator):

@@ -1,6 +1,6 @@
-"""Brightness, contrast, saturation, hue, grey and solarisation of a batch, each row by its own parameters.
+"""Brightness, contrast, saturation, hue, gray and solarization of a batch, each row by its own parameters.
 
-Pixels are float (B, C, H, W) in [0, 1]. Saturation, hue and grey are ideas about red, green and blue: pictures with
+Pixels are float (B, C, H, W) in [0, 1]. Saturation, hue and gray are ideas about red, green and blue: pictures with
 another number of channels pass them unchanged. The formulas, and the clamp to [0, 1] after each, are torchvision's.
 """
 
@@ -25,9 +25,9 @@ NEVER = 4
 
 @dataclass(frozen=True)
 class Jitter:
-    """Drawn parameters of a colour jitter, on the CPU.
+    """Drawn parameters of a color jitter, on the CPU.
 
-    Brightness, contrast and saturation are each a linear map of the colours of a pixel, contrast with a constant, the
+    Brightness, contrast and saturation are each a linear map of the colors of a pixel, contrast with a constant, the
     picture's mean light: three blends, in the order in which they were drawn, and the hue before one of them or last.
 
     Args:
@@ -89,7 +89,7 @@ def draw_jitter(
 
 
 def jitter_(x_BCHW: Tensor, jitter: Jitter) -> Tensor:
-    """Change colours; the pixels given are used up. Returns the new ones.
+    """Change colors; the pixels given are used up. Returns the new ones.
 
     Rows of any order are welcome. Least is done where those that have their hue turned at the same place stand side
     by side, and those that nothing happens to come last.
@@ -111,7 +111,7 @@ def jitter_(x_BCHW: Tensor, jitter: Jitter) -> Tensor:
 
 
 def blend(x_BCHW: Tensor, maps_BCC: Tensor, means_B: Tensor) -> Tensor:
-    """Return the pixels after a linear map of their colours and a share of the picture's mean light, within [0, 1]."""
+    """Return the pixels after a linear map of their colors and a share of the picture's mean light, within [0, 1]."""
     weights_C = light_weights(x_BCHW.shape[1]).to(x_BCHW)
     added_B = x_BCHW.mean(dim=(2, 3)) @ weights_C * means_B
     return torch.baddbmm(added_B[:, None, None], maps_BCC, x_BCHW.flatten(2)).clamp_(0, 1).view_as(x_BCHW)
@@ -140,24 +140,24 @@ def shift_hue_(x_B3HW: Tensor, turns_B: Tensor) -> Tensor:
     low, span = torch.minimum(red, green), torch.maximum(red, green)
     low, span = torch.minimum(low, blue, out=low), torch.maximum(span, blue, out=span)
     span.sub_(low)
-    hue = (green + blue).sub_(red).sub_(low).div_(span + 1e-12).add_(1)  # of a grey pixel any will do
+    hue = (green + blue).sub_(red).sub_(low).div_(span + 1e-12).add_(1)  # of a gray pixel any will do
     hue.copysign_(green - blue)
-    # A colour is high within a sixth of its own hue, low beyond two sixths, even between. From -3 to 3 as the hue is,
-    # so is the way from each colour to it, and their sum lies less than a circle from 0.
+    # A color is high within a sixth of its own hue, low beyond two sixths, even between. From -3 to 3 as the hue is,
+    # so is the way from each color to it, and their sum lies less than a circle from 0.
     own = torch.tensor([0.0, 2.0, 4.0], device=x_B3HW.device, dtype=x_B3HW.dtype)
     way = (6 * turns_B.to(own)[:, None] - own + 3).remainder_(6).sub_(3)[:, :, None, None]
     distance = torch.add(hue, way, out=x_B3HW).abs_().sub_(3).abs_()  # from the opposite hue
     return distance.sub_(1).clamp_(0, 1).mul_(span).add_(low)
 
 
-def grey_(x_BCHW: Tensor, rows: Tensor) -> Tensor:
-    """Take the colour out of the pictures at `rows` (int64, on the CPU), in place. Returns the pixels."""
+def gray_(x_BCHW: Tensor, rows: Tensor) -> Tensor:
+    """Take the color out of the pictures at `rows` (int64, on the CPU), in place. Returns the pixels."""
     if x_BCHW.shape[1] != 3:
         return x_BCHW
     return change_(x_BCHW, rows, lambda part: luminance(part).expand_as(part))
 
 
-def solarise_(x_BCHW: Tensor, rows: Tensor, threshold: float = 0.5) -> Tensor:
+def solarize_(x_BCHW: Tensor, rows: Tensor, threshold: float = 0.5) -> Tensor:
     """Invert the values from `threshold` up of the pictures at `rows` (int64, on the CPU), in place. Returns them."""
 
     def invert(part: Tensor) -> Tensor:  # crops and blurs may pass 1 by a rounding error

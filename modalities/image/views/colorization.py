@@ -1,4 +1,4 @@
-"""A picture without its colours, which are to be told."""
+"""A picture without its colors, which are to be told."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from sensorium import Batch, SensoriumError, View
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.patches import patch_grid
 from sensorium.modalities.image.views.augment import Augment, AugmentedViews
-from sensorium.modalities.image.views.lab import colour_bins, nearest_bin, to_lab
+from sensorium.modalities.image.views.lab import color_bins, nearest_bin, to_lab
 
 
-class Colourisation(AugmentedViews):
-    """One view of lightness alone; the colour of every patch is to be told (Zhang et al. 2016, section 2).
+class Colorization(AugmentedViews):
+    """One view of lightness alone; the color of every patch is to be told (Zhang et al. 2016, section 2).
 
-    The view holds L* of CIE L*a*b*, alike in all three channels. Its target "colour" is int64 (B, T), for each patch of
-    the encoder the bin of its mean (a*, b*), 10 units a side; the paper's network, too, tells colours at a quarter of
-    the picture's side. Most of what pictures show is nearly grey: the objective's `balance` weighs rare colours up.
+    The view holds L* of CIE L*a*b*, alike in all three channels. Its target "color" is int64 (B, T), for each patch of
+    the encoder the bin of its mean (a*, b*), 10 units a side; the paper's network, too, tells colors at a quarter of
+    the picture's side. Most of what pictures show is nearly gray: the objective's `balance` weighs rare colors up.
 
     Args:
         modality: the image modality, of three channels.
@@ -28,7 +28,7 @@ class Colourisation(AugmentedViews):
         flip: probability that left and right are exchanged.
     """
 
-    target, per_token = "colour", True
+    target, per_token = "color", True
 
     def __init__(
         self,
@@ -39,14 +39,14 @@ class Colourisation(AugmentedViews):
     ) -> None:
         if modality.channels != 3:
             raise SensoriumError(
-                f"The views 'colourisation' need pictures in colour, not of {modality.channels} channels."
+                f"The views 'colorization' need pictures in color, not of {modality.channels} channels."
             )
         super().__init__(modality, [Augment(modality.size, scale, flip=flip)])
         self.patch, *_ = patch_grid(modality.size, patch)
-        self.classes = len(colour_bins())
+        self.classes = len(color_bins())
 
     def __call__(self, batch: Batch, rng: torch.Generator) -> list[View]:
-        """Return the view in grey, with the colours as its target."""
+        """Return the view in gray, with the colors as its target."""
         (view,) = super().__call__(batch, rng)
         lab_B3HW = to_lab(view.batch.pixels)
         view.target = nearest_bin(F.avg_pool2d(lab_B3HW[:, 1:], self.patch)).flatten(1)

@@ -82,11 +82,11 @@ def _triangles(start_B11: Tensor, length_B11: Tensor, side: int, out: int) -> tu
     """
     scale = length_B11 / out
     support = scale.clamp(min=1)
-    centres = start_B11 + (torch.arange(out, device=scale.device)[:, None] + 0.5) * scale - 0.5
+    centers = start_B11 + (torch.arange(out, device=scale.device)[:, None] + 0.5) * scale - 0.5
     longest = math.ceil(2 * max(1.0, side / out))
-    lines = (centres - support).floor() + torch.arange(1, longest + 1, device=scale.device)
+    lines = (centers - support).floor() + torch.arange(1, longest + 1, device=scale.device)
     inside = (lines >= start_B11) & (lines < start_B11 + length_B11)
-    weights = (1 - (lines - centres).abs() / support).clamp(min=0) * inside
+    weights = (1 - (lines - centers).abs() / support).clamp(min=0) * inside
     return lines.long().clamp(0, side - 1), weights / weights.sum(dim=2, keepdim=True)
 
 

@@ -28,7 +28,7 @@ def permutation_set(tiles: int, count: int) -> Tensor:
     """Return permutations that are far from each other: int64 (P, tiles * tiles), the same in every process.
 
     Greedy (Noroozi and Favaro 2016, algorithm 1): each is the one with the largest Hamming distance from those before
-    it. The paper maximises the mean distance; here the least distance comes first and the mean decides among equals.
+    it. The paper maximizes the mean distance; here the least distance comes first and the mean decides among equals.
     """
     places = tiles * tiles
     orders_NM = np.ascontiguousarray(np.array(list(all_orders(range(places))), dtype=np.uint8).T)
@@ -52,7 +52,7 @@ class Jigsaw(AugmentedViews):
     tile shows, not where it stands. The target "jigsaw" is int64 (B,), which permutation it is. What would give the
     order away without a look at what is drawn is taken out: every tile is cut at a random place of its cell, so that
     lines do not go on from tile to tile; every tile has the same mean and deviation, so that a slope of light says
-    nothing; some pictures are grey, so that the colour fringes of a lens do not tell a tile's place.
+    nothing; some pictures are gray, so that the color fringes of a lens do not tell a tile's place.
 
     Args:
         modality: the image modality.
@@ -62,8 +62,8 @@ class Jigsaw(AugmentedViews):
         gap: share of a cell's side that is cut away around its tile; the paper's is 11 of 75 pixels.
         scale: share of the picture's area that the crop before the cut may have.
         flip: probability that left and right are exchanged before the cut.
-        grey: probability that colour is taken out.
-        even: whether tiles are evened out; drawings have no light, and may be told by their colours.
+        gray: probability that color is taken out.
+        even: whether tiles are evened out; drawings have no light, and may be told by their colors.
     """
 
     views, target, classes = 9, "jigsaw", 100
@@ -77,7 +77,7 @@ class Jigsaw(AugmentedViews):
         gap: float = 0.15,
         scale: tuple[float, float] = (0.5, 1.0),
         flip: float = 0.5,
-        grey: float = 0.3,
+        gray: float = 0.3,
         even: bool = True,
     ) -> None:
         most = {2: 24, 3: 1000}.get(tiles)
@@ -92,7 +92,7 @@ class Jigsaw(AugmentedViews):
         if min(height, width) < 1:
             raise SensoriumError(f"Pictures of {modality.size} are too small for {tiles}x{tiles} tiles.")
         self.tile, self.cell = (height, width), (round(height / (1 - gap)), round(width / (1 - gap)))
-        cut = Augment((self.cell[0] * tiles, self.cell[1] * tiles), scale, flip=flip, grey=grey)
+        cut = Augment((self.cell[0] * tiles, self.cell[1] * tiles), scale, flip=flip, gray=gray)
         super().__init__(modality, [cut])
         self.tiles, self.classes, self.views, self.even = tiles, permutations, tiles**2, even
 

@@ -1,4 +1,4 @@
-"""Colours as people see them: CIE L*a*b* of sRGB, and the bins of its colour plane.
+"""Colors as people see them: CIE L*a*b* of sRGB, and the bins of its color plane.
 
 Letters: B pictures, H and W height and width, Q bins.
 """
@@ -19,7 +19,7 @@ TO_XYZ = (
 )
 """From linear red, green and blue (IEC 61966-2-1)."""
 STEP = 10
-"""Side of a bin of the colour plane."""
+"""Side of a bin of the color plane."""
 
 
 def to_lab(x_B3HW: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def to_lab(x_B3HW: Tensor) -> Tensor:
 
 
 def from_lab(lab_B3HW: Tensor) -> Tensor:
-    """Return sRGB pixels of L*, a* and b*, colours that sRGB lacks cut to [0, 1]."""
+    """Return sRGB pixels of L*, a* and b*, colors that sRGB lacks cut to [0, 1]."""
     light, a, b = lab_B3HW.unbind(1)
     y = (light + 16) / 116
     f_B3HW = torch.stack([y + a / 500, y, y - b / 200], dim=1)
@@ -46,19 +46,19 @@ def from_lab(lab_B3HW: Tensor) -> Tensor:
 
 
 @cache
-def colour_bins() -> Tensor:
-    """Return the centres of the bins of (a*, b*), 10 units a side, that hold a colour of sRGB: float32 (Q, 2).
+def color_bins() -> Tensor:
+    """Return the centers of the bins of (a*, b*), 10 units a side, that hold a color of sRGB: float32 (Q, 2).
 
-    A bin counts when one of 64 x 64 x 64 evenly spaced colours falls into it. The paper's own table has 313 bins.
+    A bin counts when one of 64 x 64 x 64 evenly spaced colors falls into it. The paper's own table has 313 bins.
     """
     side = torch.linspace(0, 1, 64, dtype=torch.float64)
-    colours_3MMM = torch.stack(torch.meshgrid(side, side, side, indexing="ij"))
-    ab_2N = to_lab(colours_3MMM.flatten(2)[None])[0, 1:].flatten(1)
+    colors_3MMM = torch.stack(torch.meshgrid(side, side, side, indexing="ij"))
+    ab_2N = to_lab(colors_3MMM.flatten(2)[None])[0, 1:].flatten(1)
     return torch.unique((ab_2N / STEP).round().T.long(), dim=0).float() * STEP
 
 
 def nearest_bin(ab_B2HW: Tensor) -> Tensor:
-    """Return the number of the bin whose centre is nearest: int64 (B, H, W)."""
+    """Return the number of the bin whose center is nearest: int64 (B, H, W)."""
     rows_N2 = ab_B2HW.movedim(1, -1).flatten(0, -2).float()
-    bins_Q2 = colour_bins().to(rows_N2.device)
+    bins_Q2 = color_bins().to(rows_N2.device)
     return torch.cdist(rows_N2, bins_Q2).argmin(1).view(ab_B2HW.shape[0], *ab_B2HW.shape[2:])

@@ -12,7 +12,7 @@ from sensorium.modalities.image.views.augment import Augment, AugmentedViews
 class Multicrop(AugmentedViews):
     """Large crops of the whole picture, then small crops of parts of it (Caron et al. 2021, section 3.1, appendix C).
 
-    The first large crop is always blurred; the others seldom, but they may be solarised; small ones are blurred half
+    The first large crop is always blurred; the others seldom, but they may be solarized; small ones are blurred half
     the time.
 
     Args:
@@ -23,9 +23,9 @@ class Multicrop(AugmentedViews):
         large_scale: share of the picture's area that a large crop may have.
         small_scale: share that a small crop may have.
         flip: probability that left and right are exchanged.
-        strength: of the colour jitter: brightness and contrast by .4 of it, saturation by .2, the hue by .1.
-        jitter: probability of the colour jitter.
-        grey: probability that colour is taken out.
+        strength: of the color jitter: brightness and contrast by .4 of it, saturation by .2, the hue by .1.
+        jitter: probability of the color jitter.
+        gray: probability that color is taken out.
         sigma: range of the blur's width in pixels.
     """
 
@@ -40,7 +40,7 @@ class Multicrop(AugmentedViews):
         flip: float = 0.5,
         strength: float = 1.0,
         jitter: float = 0.8,
-        grey: float = 0.2,
+        gray: float = 0.2,
         sigma: tuple[float, float] = (0.1, 2.0),
     ) -> None:
         if large_views < 1 or small_views < 0:
@@ -48,11 +48,11 @@ class Multicrop(AugmentedViews):
         height, width = modality.size
         small = (height // 2, width // 2) if small_size == "auto" else (small_size, small_size)
 
-        def law(size: tuple[int, int], scale: tuple[float, float], blur: float, solarise: float) -> Augment:
+        def law(size: tuple[int, int], scale: tuple[float, float], blur: float, solarize: float) -> Augment:
             ranges = (0.4 * strength, 0.4 * strength, 0.2 * strength, 0.1 * strength)
-            return Augment(size, scale, (3 / 4, 4 / 3), flip, ranges, jitter, grey, blur, sigma, solarise)
+            return Augment(size, scale, (3 / 4, 4 / 3), flip, ranges, jitter, gray, blur, sigma, solarize)
 
-        first = law(modality.size, large_scale, blur=1.0, solarise=0.0)
-        others = law(modality.size, large_scale, blur=0.1, solarise=0.2)
-        part = law(small, small_scale, blur=0.5, solarise=0.0)
+        first = law(modality.size, large_scale, blur=1.0, solarize=0.0)
+        others = law(modality.size, large_scale, blur=0.1, solarize=0.2)
+        part = law(small, small_scale, blur=0.5, solarize=0.0)
         super().__init__(modality, [first, *[others] * (large_views - 1)], [part] * small_views)

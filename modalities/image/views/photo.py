@@ -7,7 +7,7 @@ from sensorium.modalities.image.views.augment import Augment, AugmentedViews
 
 
 class Photo(AugmentedViews):
-    """One view: a crop of most of the picture (Radford et al. 2021, section 2.4), its colours as they are.
+    """One view: a crop of most of the picture (Radford et al. 2021, section 2.4), its colors as they are.
 
     Args:
         modality: the image modality.

@@ -11,8 +11,8 @@ BLUR_FROM = 64
 """The side from which on pictures are blurred by default; smaller ones lose their content (Chen et al., B.9)."""
 
 
-class SimCLR(AugmentedViews):
-    """Random crops with flips, colour jitter, grey and blur (Chen et al. 2020, appendix A).
+class SimCLRViews(AugmentedViews):
+    """Random crops with flips, color jitter, gray and blur (Chen et al. 2020, appendix A).
 
     Args:
         modality: the image modality.
@@ -20,12 +20,12 @@ class SimCLR(AugmentedViews):
         scale: share of the picture's area that a crop may have.
         ratio: aspect, width over height, that a crop may have.
         flip: probability that left and right are exchanged.
-        strength: of the colour jitter: brightness, contrast and saturation by .8 of it, the hue by .2 of it.
-        jitter: probability of the colour jitter.
-        grey: probability that colour is taken out.
+        strength: of the color jitter: brightness, contrast and saturation by .8 of it, the hue by .2 of it.
+        jitter: probability of the color jitter.
+        gray: probability that color is taken out.
         blur: probability of a Gaussian blur; "auto" is .5, and 0 for pictures below 64 pixels.
         sigma: range of the blur's width in pixels.
-        solarise: probability that bright values are inverted.
+        solarize: probability that bright values are inverted.
     """
 
     def __init__(
@@ -37,13 +37,13 @@ class SimCLR(AugmentedViews):
         flip: float = 0.5,
         strength: float = 1.0,
         jitter: float = 0.8,
-        grey: float = 0.2,
+        gray: float = 0.2,
         blur: float | Literal["auto"] = "auto",
         sigma: tuple[float, float] = (0.1, 2.0),
-        solarise: float = 0.0,
+        solarize: float = 0.0,
     ) -> None:
         if blur == "auto":
             blur = 0.5 if min(modality.size) >= BLUR_FROM else 0.0
         ranges = (0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength)
-        law = Augment(modality.size, scale, ratio, flip, ranges, jitter, grey, blur, sigma, solarise)
+        law = Augment(modality.size, scale, ratio, flip, ranges, jitter, gray, blur, sigma, solarize)
         super().__init__(modality, [law] * views)

@@ -18,7 +18,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from sensorium import BadSample
-from sensorium.errors import DataError, nearest
+from sensorium.errors import DataError, did_you_mean
 
 
 class Cells(ABC):
@@ -127,7 +127,7 @@ class Columns(Cells):
         """Refuse a column that is not there."""
         if column not in self._known:
             raise DataError(
-                f"'{self._path}' has no column '{column}'{nearest(column, self._known)}; its columns are: "
+                f"'{self._path}' has no column '{column}'{did_you_mean(column, self._known)}; its columns are: "
                 f"{', '.join(self._known)}."
             )
 

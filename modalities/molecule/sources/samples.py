@@ -3,7 +3,7 @@
 "nci" are the first 4,999 of the open database of the National Cancer Institute (https://cactus.nci.nih.gov), with polar
 surface areas by P. Ertl's tpsa.c; "wehi" are 10,000 screening compounds of the Walter and Eliza Hall Institute, which
 Saubern, Guha and Baell published with their PAINS filters (Mol. Inform. 30, 847, 2011). rdkit distributes both under
-its BSD licence; whoever publishes figures names them.
+its BSD license; whoever publishes figures names them.
 """
 
 from __future__ import annotations

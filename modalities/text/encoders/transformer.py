@@ -38,7 +38,7 @@ def pool(tokens_BTD: Tensor, mask_BT: Tensor | None, how: Pool) -> Tensor:
 
 
 class Block(nn.Module):
-    """Self-attention and a two-layer network, each on normalised input and added to what came in."""
+    """Self-attention and a two-layer network, each on normalized input and added to what came in."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Block(nn.Module):
 class Transformer(TokenEncoder):
     """Pre-norm transformer with learned positions (GPT-2, Radford et al. 2019; BERT-like when not causal).
 
-    Padding changes no feature, nor does the length of a neighbour in the batch. A token's target is its id, so
+    Padding changes no feature, nor does the length of a neighbor in the batch. A token's target is its id, so
     `target_dim` is the size of the vocabulary.
 
     Args:
@@ -99,9 +99,9 @@ class Transformer(TokenEncoder):
         self.positions = nn.Parameter(torch.empty(modality.length, width))
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
-        self._initialise()
+        self._initialize()
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         """Draw weights as GPT-2 does: a deviation of .02, smaller for what is added to the stream."""
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):

@@ -32,7 +32,7 @@ class Block(nn.Module):
         self.norm = StepNorm(filters * (len(kernels) + 1))
 
     def forward(self, x_BDT: Tensor, steps_BT: Tensor) -> Tensor:
-        """Return the normalised steps, before the activation."""
+        """Return the normalized steps, before the activation."""
         narrow_BDT = self.bottleneck(x_BDT)
         beyond_BDT = x_BDT.masked_fill(~steps_BT[:, None], float("-inf"))
         peaks_BDT = F.max_pool1d(beyond_BDT, 3, stride=1, padding=1).masked_fill(~steps_BT[:, None], 0.0)
@@ -43,7 +43,7 @@ class Block(nn.Module):
 class Inception(Encoder):
     """InceptionTime's network (Ismail Fawaz et al. 2020), without its classifier.
 
-    A missing value counts as zero, the channel's centre. Padding changes no feature.
+    A missing value counts as zero, the channel's center. Padding changes no feature.
 
     Args:
         modality: the time series modality, fitted.

@@ -18,11 +18,11 @@ from sensorium.modalities.timeseries.modality import TimeSeriesModality
 
 
 class PatchTransformer(TokenEncoder):
-    """A pre-norm transformer whose tokens are patches of neighbouring steps, all channels together (Nie et al. 2023).
+    """A pre-norm transformer whose tokens are patches of neighboring steps, all channels together (Nie et al. 2023).
 
     Positions are sines and cosines (Vaswani et al. 2017), so series of any length are welcome; the last patch of a
     series may be filled up with zeros. A token's target is its values, in which a missing one counts as zero, the
-    channel's centre. Padding changes no feature.
+    channel's center. Padding changes no feature.
 
     Args:
         modality: the time series modality, fitted.

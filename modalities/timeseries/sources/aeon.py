@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from sensorium.errors import DataError, nearest
+from sensorium.errors import DataError, did_you_mean
 from sensorium.modalities.timeseries.sources.files import recordings_of
 from sensorium.modalities.timeseries.sources.recordings import RecordingSource, Windows
 
@@ -29,7 +29,7 @@ class Aeon(RecordingSource):
         folder, names = datasets()
         if dataset not in names:
             raise DataError(
-                f"aeon brings along no data set '{dataset}'{nearest(dataset, names)}; "
+                f"aeon brings along no data set '{dataset}'{did_you_mean(dataset, names)}; "
                 f"its data sets are: {', '.join(names)}."
             )
         files = [folder / dataset / f"{dataset}_{part}.ts" for part in ("TRAIN", "TEST")]

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from sensorium.errors import DataError, nearest
+from sensorium.errors import DataError, did_you_mean
 
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 """How many of a date's units make a second."""
@@ -65,7 +65,7 @@ class Columns:
 
     def _column(self, name: str) -> pa.ChunkedArray:
         if name not in self.names:
-            suggestion = nearest(name, self.names)
+            suggestion = did_you_mean(name, self.names)
             raise DataError(
                 f"{self.title} has no column '{name}'{suggestion}{' Its' if suggestion else '; its'} columns are: "
                 f"{', '.join(self.names)}."

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sensorium.errors import DataError, RecipeError, nearest
+from sensorium.errors import DataError, RecipeError, did_you_mean
 from sensorium.modalities.timeseries.sources.columns import Columns
 from sensorium.modalities.timeseries.sources.recordings import PARTS, LabelAt, Recording, RecordingSource, Windows
 
@@ -178,8 +178,8 @@ def _long(table: Columns, channel: str, value: str | None, channels: Sequence[st
     for wanted in channels or ():
         if wanted not in known:
             raise DataError(
-                f"The column '{channel}' of {table.title} names no channel '{wanted}'{nearest(wanted, known)}; its "
-                f"channels are: {', '.join(known)}."
+                f"The column '{channel}' of {table.title} names no channel '{wanted}'{did_you_mean(wanted, known)}; "
+                f"its channels are: {', '.join(known)}."
             )
     of_N, read_N = np.array(names), ~np.isnan(values_N)
     return [(name, np.flatnonzero((of_N == name) & read_N), values_N) for name in channels or known]

@@ -127,7 +127,7 @@ class Augment(ViewGenerator):
 class HiddenPatches(ViewGenerator):
     """One view, the series itself, that says which of its patches a masked objective is to hide: runs of them.
 
-    Runs cannot be filled in from their neighbours alone (Zerveas et al. 2021, section 3.2). The view carries
+    Runs cannot be filled in from their neighbors alone (Zerveas et al. 2021, section 3.2). The view carries
     `info["mask"]`, bool (B, patches): True where the patch is hidden, of all channels. Of a series with two patches at
     least, one is hidden and one stays.
 

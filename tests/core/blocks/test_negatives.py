@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from sensorium.blocks.negatives import Memory, NegativePool, Negatives
+from sensorium.blocks.negatives import FeatureQueue, NegativeOptions, NegativePool
 from sensorium.errors import RecipeError
-from sensorium.losses import NOBODY, Mixed, Rows
+from sensorium.losses import NO_ID, Mixed, Rows
 from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.registration.options import check_options
 
@@ -29,13 +29,13 @@ def test_a_pool_without_options_is_plain_contrast():
 
 
 def test_a_memory_keeps_rows_with_their_records_and_drops_the_oldest():
-    memory = Memory(5, 3)
-    assert (memory.ids == NOBODY).all()
+    memory = FeatureQueue(5, 3)
+    assert (memory.ids == NO_ID).all()
     memory.push(2 * rows(4), torch.arange(4))
     assert torch.allclose(memory.rows[:4], torch.nn.functional.normalize(rows(4), dim=1))
     memory.push(rows(2, seed=1), torch.tensor([8, 9]))
     assert memory.ids.tolist() == [9, 1, 2, 3, 8]
-    again = Memory(5, 3)
+    again = FeatureQueue(5, 3)
     again.load_state_dict(memory.state_dict())
     for one in (memory, again):
         one.push(rows(2, seed=2), torch.tensor([10, 11]))
@@ -44,7 +44,7 @@ def test_a_memory_keeps_rows_with_their_records_and_drops_the_oldest():
 
 
 def test_each_kind_is_added_to_the_others():
-    pool = NegativePool(Negatives(memory=6, mixed=6, hardest=3, same="group"), ["a"], 3)
+    pool = NegativePool(NegativeOptions(memory=6, mixed=6, hardest=3, same="group"), ["a"], 3)
     pool.push("a", rows(), KEYS)
     ids = pool.ids(KEYS)
     assert torch.equal(ids, KEYS["group"])
@@ -59,7 +59,7 @@ def test_each_kind_is_added_to_the_others():
 
 
 def test_a_guide_is_the_features_of_the_modality_that_is_named():
-    pool = NegativePool(Negatives(guide="a", margin=0.2), ["a", "b"], 3)
+    pool = NegativePool(NegativeOptions(guide="a", margin=0.2), ["a", "b"], 3)
     features = rows()
     guide = pool.guide({"a": features, "b": rows(seed=1)})
     assert guide.x_BG is features
@@ -67,11 +67,11 @@ def test_a_guide_is_the_features_of_the_modality_that_is_named():
     assert guide.margin == 0.2
     assert pool.guide({"b": features}) is None  # an edge without that modality
     with pytest.raises(RecipeError, match="the guide 'c' is none of the modalities a, b"):
-        NegativePool(Negatives(guide="c"), ["a", "b"], 3)
+        NegativePool(NegativeOptions(guide="c"), ["a", "b"], 3)
 
 
 def test_hardness_and_mixtures_come_in_along_the_ramp_and_a_run_resumes_on_it():
-    asked = Negatives(beta=2.0, memory=8, mixed=10, ramp=(0.2, 0.6))
+    asked = NegativeOptions(beta=2.0, memory=8, mixed=10, ramp=(0.2, 0.6))
     pool = NegativePool(asked, ["a"], 3)
     ids = torch.arange(4)
     found = []
@@ -92,17 +92,17 @@ def test_hardness_and_mixtures_come_in_along_the_ramp_and_a_run_resumes_on_it():
 @pytest.mark.parametrize("bad", [{"beta": -1.0}, {"prior": 1.0}, {"alpha": -0.1}, {"ramp": (0.5, 0.2)}])
 def test_what_cannot_be_meant_is_refused(bad):
     with pytest.raises(RecipeError, match="In negatives"):
-        Negatives(**bad)
+        NegativeOptions(**bad)
 
 
 def test_mixtures_need_a_memory():
     with pytest.raises(RecipeError, match="set memory"):
-        NegativePool(Negatives(mixed=4), ["a"], 3)
+        NegativePool(NegativeOptions(mixed=4), ["a"], 3)
 
 
 def test_a_recipe_gives_them_as_a_mapping():
     given = check_options(CLIP, {"negatives": {"beta": 0.5, "ramp": [0.0, 0.5]}}, "objective")
-    assert given["negatives"] == Negatives(beta=0.5, ramp=(0.0, 0.5))
+    assert given["negatives"] == NegativeOptions(beta=0.5, ramp=(0.0, 0.5))
     with pytest.raises(RecipeError, match=r"objective\.negatives\.bet = 0\.5.*did you mean 'beta'"):
         check_options(CLIP, {"negatives": {"bet": 0.5}}, "objective", name="clip")
     with pytest.raises(RecipeError, match=r"objective\.negatives\.memory = '9' is not an integer"):

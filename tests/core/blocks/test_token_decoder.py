@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium.blocks.token_decoder import Decoder, at_places, places_of
+from sensorium.blocks.token_decoder import TokenDecoder, take_tokens, token_indices
 from sensorium.errors import RecipeError
 from sensorium.types import Features
 
@@ -15,7 +15,7 @@ def masks(rows):
 
 def test_rows_that_choose_fewer_are_filled_with_spare_tokens():
     chosen, spare = masks(["cc.c.", "c..ss", ".cc.s"])
-    places, mask = places_of(chosen, spare)
+    places, mask = token_indices(chosen, spare)
     assert [sorted(row) for row in places.tolist()] == [[0, 1, 3], [0, 3, 4], [1, 2, 4]]
     assert torch.equal(mask, chosen.gather(1, places))
     assert mask.sum(1).tolist() == [3, 1, 2]
@@ -26,7 +26,7 @@ def test_what_is_neither_is_never_shown_and_the_rest_is_trimmed_at_random():
     found = set()
     for seed in range(40):
         torch.manual_seed(seed)
-        places, mask = places_of(chosen, spare)
+        places, mask = token_indices(chosen, spare)
         assert places.shape == (2, 2)
         assert mask.tolist()[0] == [True, True]
         assert sorted(places[1].tolist()) == [0, 5]
@@ -39,7 +39,7 @@ def test_what_is_neither_is_never_shown_and_the_rest_is_trimmed_at_random():
 def test_laws_of_places(rows, seed):
     chosen, spare = masks(rows)
     torch.manual_seed(seed)
-    places, mask = places_of(chosen, spare)
+    places, mask = token_indices(chosen, spare)
     for row, kept, real in zip(rows, places.tolist(), mask.tolist(), strict=True):
         assert len(set(kept)) == len(kept)
         assert [row[place] for place in kept] == ["c" if is_real else "s" for is_real in real]
@@ -52,14 +52,14 @@ def test_laws_of_places(rows, seed):
 def test_what_stands_at_places():
     x = torch.arange(24).view(2, 4, 3)
     places = torch.tensor([[3, 0], [1, 1]])
-    assert torch.equal(at_places(x, places), torch.stack([x[0, [3, 0]], x[1, [1, 1]]]))
-    assert torch.equal(at_places(x[..., 0], places), torch.stack([x[0, [3, 0], 0], x[1, [1, 1], 0]]))
+    assert torch.equal(take_tokens(x, places), torch.stack([x[0, [3, 0]], x[1, [1, 1]]]))
+    assert torch.equal(take_tokens(x[..., 0], places), torch.stack([x[0, [3, 0], 0], x[1, [1, 1], 0]]))
 
 
 @pytest.fixture
 def parts():
     torch.manual_seed(0)
-    decoder = Decoder(6, 5, width=8, depth=2, heads=2).double()
+    decoder = TokenDecoder(6, 5, width=8, depth=2, heads=2).double()
     positions, tokens = torch.randn(1, 7, 6).double(), torch.randn(2, 3, 6).double()
     shown, wanted = torch.tensor([[0, 2, 4], [6, 1, 0]]), torch.tensor([[1, 3], [2, 3]])
     return decoder, Features(tokens[:, 0], tokens), positions, shown, wanted, torch.ones(2, 2, dtype=torch.bool)
@@ -98,4 +98,4 @@ def test_nothing_wanted_leaves_every_gradient_zero(parts):
 
 def test_heads_must_divide_the_width():
     with pytest.raises(RecipeError, match="width 10 cannot have 4 heads"):
-        Decoder(6, 5, width=10, depth=1, heads=4)
+        TokenDecoder(6, 5, width=10, depth=1, heads=4)

@@ -122,7 +122,7 @@ def test_compare_shows_every_run_beside_chance(runs, call):
     assert list(told) == ["chance", *map(str, runs)]
     for run in runs:
         kept = json.loads((run / "evaluations" / "retrieval.json").read_text())["rows"]["trained"]
-        assert told[str(run)]["figures"] == kept["figures"]
+        assert told[str(run)]["metrics"] == kept["metrics"]
     code, out, _ = call("compare", *runs)
     assert code == 0
     assert "retrieval" in out

@@ -18,9 +18,9 @@ from sensorium.data.arrays import ArraysSource
 from sensorium.data.folder import FolderSource
 from sensorium.data.loader import iterate, worker_count
 from sensorium.data.table import TableSource
-from sensorium.data.unreadable import BadRecords
+from sensorium.data.unreadable import UnreadableRecords
 from sensorium.errors import DataError, PluginError
-from sensorium.types import keys_of
+from sensorium.types import record_keys
 from tests.core.data.toys import (
     BrokenModality,
     FileModality,
@@ -75,21 +75,21 @@ def test_batches_do_not_depend_on_who_reads_them(patchy, options):
     assert bad == other_bad == {"20", "21"}
 
 
-def test_a_cache_keeps_what_records_are_recognised_by(monkeypatch):
+def test_a_cache_keeps_what_records_are_recognized_by(monkeypatch):
     monkeypatch.setattr("sensorium.data.loader.CHUNK", 4)  # most chunks hold no record with the label
     source = ArraysSource({"x": numbers()}, labels={"kind": [i if i == 3 else None for i in range(40)]})
     batches = flat(loader(source, cache="ram").batches(0, 5))
     assert sum(len(batch) for batch in batches) == 40
     for batch in batches:
-        expected = keys_of([source.key(int(id)) for id in batch.ids])
+        expected = record_keys([source.key(int(id)) for id in batch.ids])
         assert torch.equal(batch.keys["record"], expected["record"])
         assert torch.equal(batch.keys["label:kind"], expected.get("label:kind", expected["record"]))
 
 
-def test_neighbours_come_in_one_batch(source, tmp_path):
+def test_neighbors_come_in_one_batch(source, tmp_path):
     pairs = {"query": [str(i) for i in range(40)], "negative": [str(i ^ 1) for i in range(40)]}
     pq.write_table(pa.table(pairs), tmp_path / "mined.parquet")
-    for batch in flat(loader(source, neighbours=str(tmp_path / "mined.parquet")).batches(0, 10)):
+    for batch in flat(loader(source, neighbors=str(tmp_path / "mined.parquet")).batches(0, 10)):
         ids = set(map(int, batch.ids))
         assert sum(id ^ 1 in ids for id in ids) >= len(ids) - 2  # a batch may end between two
 
@@ -240,9 +240,9 @@ def test_files_are_found_below_the_root(tmp_path):
 
 
 class PictureModality(VectorModality):
-    """The mean colour of a picture file."""
+    """The mean color of a picture file."""
 
-    files = True
+    reads_files = True
 
     def decode(self, raw):
         try:
@@ -364,7 +364,7 @@ def test_bad_arguments_are_named(source):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_iterate_passes_once_in_order(patchy, workers):
-    bad = BadRecords(40, 1.0)
+    bad = UnreadableRecords(40, 1.0)
     modalities = {"x": VectorModality()}
     batches = list(iterate(patchy, range(2, 40), {"x": "x"}, modalities, batch=9, bad=bad, workers=workers))
     assert [len(b) for b in batches] == [7, 9, 8, 9, 2]

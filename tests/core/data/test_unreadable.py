@@ -2,12 +2,12 @@ import json
 
 import pytest
 
-from sensorium.data.unreadable import BadRecords
+from sensorium.data.unreadable import UnreadableRecords
 from sensorium.errors import DataError
 
 
 def test_each_record_counts_once_and_is_written_and_logged(tmp_path, caplog):
-    bad = BadRecords(10, 0.5, tmp_path / "bad-records.jsonl")
+    bad = UnreadableRecords(10, 0.5, tmp_path / "bad-records.jsonl")
     bad.add("ü.jpg", "file is truncated")
     bad.add("ü.jpg", "file is truncated")
     lines = (tmp_path / "bad-records.jsonl").read_text(encoding="utf-8").splitlines()
@@ -18,13 +18,13 @@ def test_each_record_counts_once_and_is_written_and_logged(tmp_path, caplog):
 
 def test_a_resumed_run_does_not_repeat_lines(tmp_path):
     for _ in range(2):
-        BadRecords(10, 0.5, tmp_path / "bad.jsonl").add("a", "empty")
+        UnreadableRecords(10, 0.5, tmp_path / "bad.jsonl").add("a", "empty")
     assert len((tmp_path / "bad.jsonl").read_text().splitlines()) == 1
 
 
 def test_the_share_is_allowed_and_one_more_is_not(tmp_path):
     path = tmp_path / "bad-records.jsonl"
-    bad = BadRecords(400, 0.01, path)
+    bad = UnreadableRecords(400, 0.01, path)
     for i in range(4):
         bad.add(f"{i}.jpg", "file is truncated")
     with pytest.raises(DataError) as caught:
@@ -36,5 +36,5 @@ def test_the_share_is_allowed_and_one_more_is_not(tmp_path):
 
 
 def test_no_file_without_bad_records(tmp_path):
-    BadRecords(4, 0.0, tmp_path / "bad.jsonl")
+    UnreadableRecords(4, 0.0, tmp_path / "bad.jsonl")
     assert not (tmp_path / "bad.jsonl").exists()

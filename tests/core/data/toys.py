@@ -10,7 +10,7 @@ from torch import Tensor
 from sensorium import BadSample, Batch, Modality, View, ViewGenerator
 from sensorium.data.arrays import ArraysSource
 from sensorium.data.loader import Loader
-from sensorium.data.unreadable import BadRecords
+from sensorium.data.unreadable import UnreadableRecords
 
 
 @dataclass
@@ -37,7 +37,7 @@ class VectorModality(Modality):
 class FileModality(VectorModality):
     """Vectors out of files."""
 
-    files = True
+    reads_files = True
 
     def decode(self, raw):
         with open(raw, "rb") as file:
@@ -82,7 +82,7 @@ def loader(
     fields = {"x": "x"} if fields is None else fields
     modalities = {name: VectorModality() for name in fields} if modalities is None else modalities
     positions = range(len(source)) if positions is None else positions
-    options = {"seed": 3, "batch": 8, "workers": 0, "bad": BadRecords(len(source), max_bad), **options}
+    options = {"seed": 3, "batch": 8, "workers": 0, "bad": UnreadableRecords(len(source), max_bad), **options}
     return Loader(source, positions, fields, modalities, **options)
 
 

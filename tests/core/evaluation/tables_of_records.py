@@ -30,10 +30,10 @@ def table(
 
 
 def blobs(count: int, classes: int = 3, seed: int = 0, spread: float = 1.0, prefix: str = "r", width: int = 8):
-    """Features around one centre a class, labels "c0", "c1", ...; centres do not depend on the seed."""
+    """Features around one center a class, labels "c0", "c1", ...; centers do not depend on the seed."""
     rng = np.random.default_rng(seed)
-    centres = np.random.default_rng(99).normal(size=(classes, width)) * 2
+    centers = np.random.default_rng(99).normal(size=(classes, width)) * 2
     y = rng.integers(0, classes, count)
     y[:classes] = np.arange(classes)
-    x = centres[y] + rng.normal(size=(count, width)) * spread
+    x = centers[y] + rng.normal(size=(count, width)) * spread
     return table({"signal": x}, {"kind": [f"c{i}" for i in y]}, prefix=prefix)

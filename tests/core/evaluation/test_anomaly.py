@@ -84,5 +84,5 @@ def test_what_cannot_be_measured_is_told():
     evaluator.fit(train)
     with pytest.raises(SensoriumError, match="tell apart"):
         evaluator.measure(test.select(np.arange(10)))
-    with pytest.raises(SensoriumError, match="neighbour"):
-        Anomaly(neighbours=0)
+    with pytest.raises(SensoriumError, match="neighbor"):
+        Anomaly(neighbors=0)

@@ -10,12 +10,12 @@ from sensorium import SensoriumError
 from sensorium.evaluation.contact_sheet import CELL, HIT, Found, contact_sheet
 
 
-def picture(colour, size=(64, 64)) -> Image.Image:
-    return Image.new("RGB", size, colour)
+def picture(color, size=(64, 64)) -> Image.Image:
+    return Image.new("RGB", size, color)
 
 
-def count(sheet: Image.Image, colour) -> int:
-    return int((np.asarray(sheet) == np.array(colour)).all(axis=2).sum())
+def count(sheet: Image.Image, color) -> int:
+    return int((np.asarray(sheet) == np.array(color)).all(axis=2).sum())
 
 
 def found(hit: bool) -> Found:

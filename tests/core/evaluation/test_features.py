@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sensorium import Batch, Record, SensoriumError
-from sensorium.evaluation.features import feature_table, handmade_table
+from sensorium.evaluation.features import baseline_table, feature_table
 from sensorium.types import RecordBatch
 
 
@@ -75,15 +75,15 @@ class Plain:
     def __init__(self, features: bool) -> None:
         self.features = features
 
-    def handmade(self, batch):
+    def baseline_features(self, batch):
         return batch.x.numpy() * 10 if self.features else None
 
 
 def test_hand_made_features_where_there_are_any():
-    table = handmade_table(BATCHES, {"a": Plain(True), "b": Plain(False)}, RECORDS.__getitem__)
+    table = baseline_table(BATCHES, {"a": Plain(True), "b": Plain(False)}, RECORDS.__getitem__)
     assert list(table.features) == list(table.present) == ["a"]
     assert table.features["a"][:2].tolist() == [[10.0], [20.0]]
-    assert handmade_table(BATCHES, {"a": Plain(False), "b": Plain(False)}, RECORDS.__getitem__) is None
+    assert baseline_table(BATCHES, {"a": Plain(False), "b": Plain(False)}, RECORDS.__getitem__) is None
 
 
 def test_select_and_join_are_each_others_inverse():

@@ -34,11 +34,11 @@ def test_hangs_on_the_seed_and_not_on_the_order():
 
 def test_chooses_the_best_mean_and_the_first_of_equals():
     folds_N = np.array([0, 1, 0, 1])
-    figures = {"a": [0.5, 0.5], "b": [1.0, 0.0], "c": [0.2, 0.9]}
+    metrics = {"a": [0.5, 0.5], "b": [1.0, 0.0], "c": [0.2, 0.9]}
 
     def score(candidate, learn, held):
         assert not set(learn) & set(held)
-        return figures[candidate][folds_N[held[0]]]
+        return metrics[candidate][folds_N[held[0]]]
 
     assert select(["a", "b", "c"], score, folds_N, held=[0, 1]) == "c"
     assert select(["a", "b"], score, folds_N, held=[0, 1]) == "a"

@@ -1,4 +1,4 @@
-"""The vote of neighbours against loops."""
+"""The vote of neighbors against loops."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from sensorium import SensoriumError
 from sensorium.evaluation import similarity
 from sensorium.evaluation.knn import KNN
-from sensorium.evaluation.similarity import nearest
+from sensorium.evaluation.similarity import nearest_neighbors
 from tests.core.evaluation.tables_of_records import blobs, table
 
 
@@ -84,7 +84,7 @@ def test_refuses_in_a_sentence():
 
 def test_nearest_orders_by_cosine_whatever_the_length():
     x = np.array([[2.0, 0]])
-    scores, rows = nearest(x, np.array([[0.1, 0.1], [9, 0.5], [-3, 0]]), k=9)
+    scores, rows = nearest_neighbors(x, np.array([[0.1, 0.1], [9, 0.5], [-3, 0]]), k=9)
     assert rows.tolist() == [[1, 0, 2]]
     assert scores[0, 2] == pytest.approx(-1)
-    assert nearest(x[:0], x, 3)[1].shape == (0, 1)
+    assert nearest_neighbors(x[:0], x, 3)[1].shape == (0, 1)

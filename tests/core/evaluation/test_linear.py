@@ -1,4 +1,4 @@
-"""Logistic regression: standardisation, choice of the penalty, degenerate inputs."""
+"""Logistic regression: standardization, choice of the penalty, degenerate inputs."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_within_takes_out_what_belongs_to_a_group():
         evaluator.fit(train)
         found[within] = evaluator.measure(test)["accuracy"]
     assert found["speaker"] > 0.75 > 0.65 > found[None]
-    assert "features standardised within each speaker" in evaluator.notes()
+    assert "features standardized within each speaker" in evaluator.notes()
     for part in (train, test):  # records without a speaker are a group together
         part.labels["speaker"][::3] = None
         part.labels["speaker"][1::3] = float("nan")

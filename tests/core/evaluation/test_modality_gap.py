@@ -23,15 +23,15 @@ def measured(**options):
 
 
 def test_modalities_that_mix_have_no_gap_and_cannot_be_told_apart():
-    figures, _ = measured()
-    assert figures["a-b gap ↓"] < 0.15
-    assert 0.4 < figures["a-b separability ↓"] < 0.6
+    metrics, _ = measured()
+    assert metrics["a-b gap ↓"] < 0.15
+    assert 0.4 < metrics["a-b separability ↓"] < 0.6
 
 
 def test_modalities_that_lie_apart_are_told_apart():
-    figures, gap = measured(shift=10.0)
-    assert figures["a-b gap ↓"] > 0.8
-    assert figures["a-b separability ↓"] > 0.99
+    metrics, gap = measured(shift=10.0)
+    assert metrics["a-b gap ↓"] > 0.8
+    assert metrics["a-b separability ↓"] > 0.99
     assert gap.chance(table(1)) == {"a-b separability ↓": 0.5}
 
 
@@ -54,8 +54,8 @@ def test_separability_is_no_matter_of_how_many_records_have_each():
 
 
 def test_every_pair_is_measured_and_one_modality_is_refused():
-    figures, _ = measured(third=True)
-    assert {name.split()[0] for name in figures} == {"a-b", "a-c", "b-c"}
+    metrics, _ = measured(third=True)
+    assert {name.split()[0] for name in metrics} == {"a-b", "a-c", "b-c"}
     alone = table(0)
     del alone.features["b"], alone.present["b"]
     with pytest.raises(SensoriumError, match="needs two"):

@@ -79,16 +79,16 @@ def test_counts_the_queries_it_leaves_out():
 
 def test_a_collapsed_encoder_ranks_last():
     ones = np.ones((20, 6)) + np.random.default_rng(0).normal(size=(20, 6)) * 1e-8
-    figures = Retrieval("a", "b").measure(table({"a": ones, "b": ones}))
-    assert figures["a->b median rank ↓"] == 20
-    assert figures["a->b r@10"] == 0
+    metrics = Retrieval("a", "b").measure(table({"a": ones, "b": ones}))
+    assert metrics["a->b median rank ↓"] == 20
+    assert metrics["a->b r@10"] == 0
 
 
 def test_zero_rows_are_similar_to_nothing():
     x = np.eye(5)
     x[0] = 0
-    figures = Retrieval("a", "b").measure(table({"a": x, "b": np.eye(5)}))
-    assert figures["a->b r@1"] == pytest.approx(0.8)
+    metrics = Retrieval("a", "b").measure(table({"a": x, "b": np.eye(5)}))
+    assert metrics["a->b r@1"] == pytest.approx(0.8)
 
 
 def test_huge_features_do_not_overflow():

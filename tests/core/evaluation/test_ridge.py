@@ -20,10 +20,10 @@ def planted(seed: int, prefix: str, noise: float = 0.1, count: int = 200):
 def test_finds_a_planted_line():
     evaluator = Ridge()
     evaluator.fit(planted(0, "r"))
-    figures = evaluator.measure(planted(1, "t"))
-    assert figures["r2"] > 0.999
-    assert figures["rmse ↓"] == pytest.approx(0.1, rel=0.2)
-    assert figures["spearman"] > 0.999
+    metrics = evaluator.measure(planted(1, "t"))
+    assert metrics["r2"] > 0.999
+    assert metrics["rmse ↓"] == pytest.approx(0.1, rel=0.2)
+    assert metrics["spearman"] > 0.999
 
 
 def test_chance_is_the_mean_of_the_train_part():

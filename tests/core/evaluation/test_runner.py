@@ -29,12 +29,12 @@ def test_rows_stand_in_order_below_chance():
     assert list(tables) == ["knn", "linear"]
     for result in tables.values():
         assert [row.name for row in result.rows] == ["chance", "untrained", "trained"]
-        figures = {row.name: row.figures["accuracy"] for row in result.rows}
-        assert figures["trained"].mean > 0.9 > figures["untrained"].mean
-        assert figures["chance"].mean < 0.5
-        assert len(figures["trained"].scores) == 3
-        assert figures["untrained"].over_seeds is None
-        assert figures["trained"].over_seeds is not None
+        metrics = {row.name: row.metrics["accuracy"] for row in result.rows}
+        assert metrics["trained"].mean > 0.9 > metrics["untrained"].mean
+        assert metrics["chance"].mean < 0.5
+        assert len(metrics["trained"].scores) == 3
+        assert metrics["untrained"].over_seeds is None
+        assert metrics["trained"].over_seeds is not None
     assert "C by accuracy" in tables["linear"].selection
     assert tables["knn"].counts == (90, 60)
 
@@ -42,10 +42,10 @@ def test_rows_stand_in_order_below_chance():
 def test_cross_validation_reports_both_deviations():
     rows = {"trained": [subject(2.0), subject(2.0, 1)]}
     result = compare({"knn": lambda: KNN(protocol={"name": "kfold", "folds": 3, "repeats": 2})}, rows)["knn"]
-    figure = result.row("trained").figures["accuracy"]
-    assert np.shape(figure.scores) == (4, 3)  # two models, two dealings each
-    assert figure.over_seeds > 0
-    assert figure.over_folds > 0
+    metric = result.row("trained").metrics["accuracy"]
+    assert np.shape(metric.scores) == (4, 3)  # two models, two dealings each
+    assert metric.over_seeds > 0
+    assert metric.over_folds > 0
 
 
 def test_repetitions_differ_by_the_seed_alone():
@@ -53,13 +53,13 @@ def test_repetitions_differ_by_the_seed_alone():
     parts = [table({"a": x + i}, {"y": (x[:, 0] + i).tolist()}, prefix=p) for i, p in ((0, "r"), (0.1, "t"))]
     make = {"forest": lambda: Forest(trees=5, protocol={"name": "given", "repeats": 3})}
     rows = {"trained": [Subject({"features": tuple(parts)})]}
-    scores = compare(make, rows)["forest"].row("trained").figures["rmse ↓"].scores
+    scores = compare(make, rows)["forest"].row("trained").metrics["rmse ↓"].scores
     assert len({tuple(folds) for folds in scores}) == 3
     assert compare(make, rows)["forest"].public() == compare(make, rows)["forest"].public()
 
 
 def test_a_row_without_the_space_is_left_out():
-    rows = {"hand-made": [subject(1.0)], "trained": [subject(1.0, space="embedding")]}
+    rows = {"baseline": [subject(1.0)], "trained": [subject(1.0, space="embedding")]}
 
     class Embedded(KNN):
         space = "embedding"
@@ -67,7 +67,7 @@ def test_a_row_without_the_space_is_left_out():
     assert [row.name for row in compare({"knn": Embedded}, rows)["knn"].rows] == ["chance", "trained"]
     assert spaces({"knn": KNN, "other": Embedded}) == {"features", "embedding"}
     with pytest.raises(SensoriumError, match="'knn' measures the space 'embedding', which no row"):
-        compare({"knn": Embedded}, {"hand-made": [subject(1.0)]})
+        compare({"knn": Embedded}, {"baseline": [subject(1.0)]})
 
 
 def test_a_row_that_is_refused_says_why_but_never_the_last():
@@ -77,11 +77,11 @@ def test_a_row_that_is_refused_says_why_but_never_the_last():
         both = table({"a": x, "b": x[:, :width]}, {"score": list(range(6))})
         return Subject({"features": (both.select(np.arange(0)), both)})
 
-    result = compare({"pairs": Pairs}, {"hand-made": [pairs_of(2)], "trained": [pairs_of(3)]})["pairs"]
-    assert result.row("hand-made").figures == {}
-    assert "left out, 'a' (3 wide) and 'b' (2 wide) share no space" in next(iter(result.row("hand-made").notes))
+    result = compare({"pairs": Pairs}, {"baseline": [pairs_of(2)], "trained": [pairs_of(3)]})["pairs"]
+    assert result.row("baseline").metrics == {}
+    assert "left out, 'a' (3 wide) and 'b' (2 wide) share no space" in next(iter(result.row("baseline").notes))
     with pytest.raises(SensoriumError, match="share no space"):
-        compare({"pairs": Pairs}, {"hand-made": [pairs_of(3)], "trained": [pairs_of(2)]})
+        compare({"pairs": Pairs}, {"baseline": [pairs_of(3)], "trained": [pairs_of(2)]})
 
 
 def test_prompts_are_prepared_once_for_each_model():
@@ -188,4 +188,4 @@ def test_retrieval_needs_no_train_part():
     x = np.random.default_rng(0).normal(size=(9, 4))
     both = table({"a": x, "b": x})
     rows = {"trained": [Subject({"embedding": (both.select(np.arange(0)), both)})]}
-    assert compare({"retrieval": Retrieval}, rows)["retrieval"].row("trained").figures["b->a r@1"].mean == 1.0
+    assert compare({"retrieval": Retrieval}, rows)["retrieval"].row("trained").metrics["b->a r@1"].mean == 1.0

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from sensorium.evaluation.tables import Figure, Row, Table, split_hash
+from sensorium.evaluation.tables import Metric, Row, Table, split_hash
 
-FOLDED = Figure([[0.8, 0.9, 1.0], [0.7, 0.7, 0.7]])
+FOLDED = Metric([[0.8, 0.9, 1.0], [0.7, 0.7, 0.7]])
 
 
 @pytest.fixture
 def table() -> Table:
     rows = [
-        Row("chance", {"accuracy": Figure([[0.1]])}),
-        Row("trained", {"accuracy": FOLDED, "p|q": Figure([[123.456]])}, Counter({"C = 1": 4, "C = 10": 2})),
+        Row("chance", {"accuracy": Metric([[0.1]])}),
+        Row("trained", {"accuracy": FOLDED, "p|q": Metric([[123.456]])}, Counter({"C = 1": 4, "C = 10": 2})),
     ]
     return Table("probe", rows, "3 folds", "C inside train", split_hash(["a"], ["b"]), (1, 1))
 
@@ -28,8 +28,8 @@ def test_both_deviations_are_kept_apart():
     assert FOLDED.over_seeds == pytest.approx(np.std([0.9, 0.7], ddof=1))
     assert FOLDED.over_folds == pytest.approx(np.mean([0.1, 0.0]))
     assert str(FOLDED) == "0.800 ± 0.141 (folds ± 0.050)"
-    assert str(Figure([[0.5]])) == "0.500"
-    assert str(Figure([[0.4], [0.6]])) == "0.500 ± 0.141"
+    assert str(Metric([[0.5]])) == "0.500"
+    assert str(Metric([[0.4], [0.6]])) == "0.500 ± 0.141"
 
 
 def test_markdown_is_a_table_with_its_facts(table):
@@ -51,12 +51,12 @@ def test_markdown_is_a_table_with_its_facts(table):
 
 
 def test_a_terminal_of_80_columns_shows_every_figure_and_every_row(table):
-    table.rows[1].figures = {f"image->text figure {i}": Figure([[i / 16], [i / 8]]) for i in range(14)}
-    table.rows[0].figures = {}
+    table.rows[1].metrics = {f"image->text figure {i}": Metric([[i / 16], [i / 8]]) for i in range(14)}
+    table.rows[0].metrics = {}
     console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(table)
     text = console.export_text()
-    assert all(str(figure) in text for figure in table.rows[1].figures.values())
+    assert all(str(metric) in text for metric in table.rows[1].metrics.values())
     assert "…" not in text
     assert text.count("chance") == 4  # four blocks of at most four figures
     assert max(map(len, text.splitlines())) <= 80
@@ -67,7 +67,7 @@ def test_files_hold_every_score(table, tmp_path):
     assert [p.relative_to(tmp_path).as_posix() for p in paths] == ["evaluations/probe.json", "evaluations/probe.md"]
     stored = json.loads(paths[0].read_text(encoding="utf-8"))
     assert stored == table.public()
-    assert stored["rows"]["trained"]["figures"]["accuracy"]["scores"] == FOLDED.scores
+    assert stored["rows"]["trained"]["metrics"]["accuracy"]["scores"] == FOLDED.scores
     assert paths[1].read_text(encoding="utf-8") == table.markdown()
 
 

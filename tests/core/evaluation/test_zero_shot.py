@@ -54,8 +54,8 @@ def test_top_five_and_unknown_classes():
     evaluator = ZeroShot(prompts="text")
     evaluator.prepare(embed())
     evaluator.fit(pictures(list(WORDS)))
-    figures = evaluator.measure(pictures(["cat", "dog"], ["cat", "whale"], prefix="t"))
-    assert figures == {"top-1 accuracy": 0.5, "top-5 accuracy": 0.5}
+    metrics = evaluator.measure(pictures(["cat", "dog"], ["cat", "whale"], prefix="t"))
+    assert metrics == {"top-1 accuracy": 0.5, "top-5 accuracy": 0.5}
 
 
 def test_numbered_labels_are_named_by_the_option_without_a_train_part():
@@ -128,7 +128,7 @@ def test_gives_the_accuracy_of_open_clip_on_the_same_embeddings():
     evaluator = ZeroShot(query="image", prompts="text", templates=templates)
     evaluator.prepare(lambda **values: {name: encode(texts) for name, texts in values.items()})
     evaluator.fit(records)
-    figures = evaluator.measure(records)
-    assert figures["top-1 accuracy"] == pytest.approx(right[:, 0].float().mean().item())
-    assert figures["top-5 accuracy"] == pytest.approx(right.any(1).float().mean().item())
-    assert 0.2 < figures["top-1 accuracy"] < 0.9
+    metrics = evaluator.measure(records)
+    assert metrics["top-1 accuracy"] == pytest.approx(right[:, 0].float().mean().item())
+    assert metrics["top-5 accuracy"] == pytest.approx(right.any(1).float().mean().item())
+    assert 0.2 < metrics["top-1 accuracy"] < 0.9

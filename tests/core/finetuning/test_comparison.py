@@ -74,9 +74,9 @@ def same(a, b):
 
 def test_the_table_and_the_folder_hold_what_they_promise(run, tmp_path):
     done = tuned(run, tmp_path / "out", "finetune.seeds=2", "finetune.encoder_lr=0.003")
-    assert [row.name for row in done.table.rows] == ["chance", "hand-made", "from scratch", "fine-tuned"]
-    assert len(done.table.row("fine-tuned").figures["accuracy"].scores) == 2
-    assert done.table.row("fine-tuned").figures["accuracy"].mean > done.table.row("chance").figures["accuracy"].mean
+    assert [row.name for row in done.table.rows] == ["chance", "baseline", "from scratch", "fine-tuned"]
+    assert len(done.table.row("fine-tuned").metrics["accuracy"].scores) == 2
+    assert done.table.row("fine-tuned").metrics["accuracy"].mean > done.table.row("chance").metrics["accuracy"].mean
     assert any(note.startswith("epoch ") for note in done.table.row("from scratch").notes)
     assert "epoch by accuracy on the val part" in done.table.markdown()
     assert done.table.counts == (80, 40)
@@ -97,18 +97,18 @@ def test_the_table_and_the_folder_hold_what_they_promise(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "figure"),
+    ("changes", "metric"),
     [
         (["finetune.task=regress", "finetune.labels=[size]"], "rmse ↓"),
         (["finetune.task=multitask", "finetune.labels=[even,big]"], "roc-auc"),
     ],
 )
-def test_numbers_and_many_columns(run, tmp_path, changes, figure):
+def test_numbers_and_many_columns(run, tmp_path, changes, metric):
     done = tuned(run, tmp_path / "out", *changes, "finetune.encoder_lr=0.003", "finetune.epochs=15", start="trained")
-    rows = {row.name: row.figures[figure].mean for row in done.table.rows if figure in row.figures}
-    assert set(rows) == {"chance", "hand-made", "fine-tuned"}
-    for name in ("hand-made", "fine-tuned"):
-        assert rows[name] < rows["chance"] if "↓" in figure else rows[name] > rows["chance"]
+    rows = {row.name: row.metrics[metric].mean for row in done.table.rows if metric in row.metrics}
+    assert set(rows) == {"chance", "baseline", "fine-tuned"}
+    for name in ("baseline", "fine-tuned"):
+        assert rows[name] < rows["chance"] if "↓" in metric else rows[name] > rows["chance"]
     assert sensorium.load_predictor(tmp_path / "out", toys.extensions()).predict(["1 2 3 4 5 6 7 8"])
 
 
@@ -126,8 +126,8 @@ def test_labels_of_the_test_part_reach_no_weight_and_no_choice(run, tmp_path):
     assert same(weights(told[()]), weights(told["test",]))
     notes = {lies: [row.notes for row in done.table.rows] for lies, done in told.items()}
     assert notes[()] == notes["test",]
-    figures = [done.table.row("fine-tuned").figures["accuracy"].mean for done in told.values()]
-    assert figures[0] != figures[1]
+    metrics = [done.table.row("fine-tuned").metrics["accuracy"].mean for done in told.values()]
+    assert metrics[0] != metrics[1]
     assert notes[()] != notes["val",]
 
 
@@ -167,11 +167,11 @@ def test_encoder_and_head_have_rates_of_their_own(run, tmp_path, monkeypatch):
 
 
 def test_the_earliest_of_equal_epochs_is_chosen_and_restored(run, tmp_path, monkeypatch):
-    figures = iter([0.2, 0.5, 0.5, 0.1, 0.5, 0.3])
+    metrics = iter([0.2, 0.5, 0.5, 0.1, 0.5, 0.3])
     kept = []
 
     def on_val(self, *_):
-        return {"accuracy": next(figures)}
+        return {"accuracy": next(metrics)}
 
     original = Tuned.answers
 

@@ -18,12 +18,12 @@ NAN = math.nan
 MAKERS = [lambda: Classify("y", "a", "given"), lambda: YesOrNo(["y"], "a"), lambda: Regress("y", "a", "given")]
 
 
-def labelled(answers, **labels):
+def labeled(answers, **labels):
     return table({"a": np.array(answers, np.float32)}, labels, prefix=str(len(answers)))
 
 
 def fitted(task, **labels):
-    task.fit(labelled(np.zeros((len(next(iter(labels.values()))), 1)), **labels))
+    task.fit(labeled(np.zeros((len(next(iter(labels.values()))), 1)), **labels))
     return task
 
 
@@ -35,7 +35,7 @@ def test_classes_are_numbered_by_name_and_those_outside_train_are_no_target():
     answers = torch.tensor([[2.0, 0.0], [0.0, 1.0], [5.0, 5.0]])
     wanted = -(torch.log_softmax(answers, 1)[0, 0] + torch.log_softmax(answers, 1)[1, 1]) / 2
     assert torch.allclose(task.loss(answers, torch.tensor([[0.0], [1.0], [NAN]])), wanted)
-    assert task.measure(labelled([[2, 0], [0, 1], [1, 0]], kind=["cat", "dog", "fox"]))["accuracy"] == pytest.approx(
+    assert task.measure(labeled([[2, 0], [0, 1], [1, 0]], kind=["cat", "dog", "fox"]))["accuracy"] == pytest.approx(
         2 / 3
     )
     assert task.plain(np.array([0.0, 0.0], np.float32)) == {"cat": 0.5, "dog": 0.5}
@@ -57,7 +57,7 @@ def test_yes_or_no_columns_count_where_they_are_known():
     assert task.loss(answers, targets).item() == pytest.approx(sum(plain) / 3, rel=1e-5)
     answers = np.random.default_rng(0).normal(size=(6, 3))
     y, q = [0, 1, 0, 1, 1, 0], ["yes", None, "no", None, "yes", "no"]
-    got = task.measure(labelled(answers, p=y, q=q, one=[1] * 6))["roc-auc"]
+    got = task.measure(labeled(answers, p=y, q=q, one=[1] * 6))["roc-auc"]
     known = [0, 2, 4, 5]
     areas = [roc_auc_score(y, answers[:, 0]), roc_auc_score([1, 0, 1, 0], answers[known, 1])]
     assert got == pytest.approx(np.mean(areas))
@@ -69,7 +69,7 @@ def test_a_number_is_learned_in_deviations_and_answered_as_it_is():
     assert task.target({"size": 40}) == [2.0]
     assert math.isnan(task.target({})[0])
     assert task.loss(torch.tensor([[1.0], [7.0]]), torch.tensor([[2.0], [NAN]])).item() == 1.0
-    assert task.measure(labelled([[1.0], [-1.0]], size=[30.0, 12.0]))["rmse ↓"] == pytest.approx(math.sqrt(2))
+    assert task.measure(labeled([[1.0], [-1.0]], size=[30.0, 12.0]))["rmse ↓"] == pytest.approx(math.sqrt(2))
     assert task.plain(np.array([0.5], np.float32)) == 25.0
 
 

@@ -33,7 +33,7 @@ def test_gradients_are_those_of_the_value():
 
 
 def test_mutants_are_caught():
-    """Known ways to be wrong: one direction only, self-similarity kept."""
+    """Mutants: one direction only, self-similarity kept."""
     x, y = pairs()
     s = torch.tensor(5.0, dtype=torch.float64)
     one_way = torch.nn.functional.cross_entropy(

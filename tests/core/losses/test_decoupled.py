@@ -28,7 +28,7 @@ def test_is_the_papers(temperature):
 
 
 def test_mutants_are_caught():
-    """Known ways to be wrong: the positive kept (NT-Xent), each direction's own view alone as negatives."""
+    """Mutants: the positive kept (NT-Xent), each direction's own view alone as negatives."""
     z1, z2 = pairs()
     expected = reference(z1, z2, 0.5)
     assert not math.isclose(nt_xent(z1, z2, 0.5), expected, rel_tol=1e-3)

@@ -46,7 +46,7 @@ def test_swapped_cross_entropy_is_the_papers(views):
 
 
 def test_mutants_are_caught(views):
-    """Known ways to be wrong: a view's own target kept, the roles of teacher and student exchanged."""
+    """Mutants: a view's own target kept, the roles of teacher and student exchanged."""
     scores, targets = views
     found = losses.swapped_cross_entropy(scores[:2], targets, 0.1)
     own = sum(-(t * (s / 0.1).log_softmax(1)).sum(1).mean() for t in targets for s in scores[:2]) / 4
@@ -70,26 +70,26 @@ def test_nothing_hidden_is_zero_with_zero_gradient():
     assert loss == 0
 
 
-def test_centred_softmax_and_its_centre():
+def test_centerd_softmax_and_its_center():
     """Caron et al. 2021, section 3.1 and equation 4."""
-    scores, centre = draw(5, 4), draw(4, seed=1)
-    found = losses.centred_softmax(scores, centre, 0.07)
+    scores, center = draw(5, 4), draw(4, seed=1)
+    found = losses.centerd_softmax(scores, center, 0.07)
     for n in range(5):
-        assert found[n].tolist() == pytest.approx(softmax(scores[n] - centre, 0.07), rel=1e-10)
-    moved = losses.moved_centre(centre, scores, 0.9)
+        assert found[n].tolist() == pytest.approx(softmax(scores[n] - center, 0.07), rel=1e-10)
+    moved = losses.moved_center(center, scores, 0.9)
     for k in range(4):
-        assert math.isclose(moved[k], 0.9 * centre[k] + 0.1 * sum(scores[:, k].tolist()) / 5, rel_tol=1e-12)
-    assert torch.equal(losses.moved_centre(centre, scores[:0]), centre)
+        assert math.isclose(moved[k], 0.9 * center[k] + 0.1 * sum(scores[:, k].tolist()) / 5, rel_tol=1e-12)
+    assert torch.equal(losses.moved_center(center, scores[:0]), center)
 
 
-def test_centring_lets_no_prototype_stay_ahead():
+def test_centering_lets_no_prototype_stay_ahead():
     scores = draw(64, 8)
     scores[:, 2] += 20
-    centre = torch.zeros(8, dtype=torch.float64)
+    center = torch.zeros(8, dtype=torch.float64)
     for _ in range(80):
-        centre = losses.moved_centre(centre, scores)
-    assert losses.centred_softmax(scores, 0 * centre, 0.1)[:, 2].mean() > 0.99
-    assert losses.centred_softmax(scores, centre, 0.1)[:, 2].mean() < 0.3
+        center = losses.moved_center(center, scores)
+    assert losses.centerd_softmax(scores, 0 * center, 0.1)[:, 2].mean() > 0.99
+    assert losses.centerd_softmax(scores, center, 0.1)[:, 2].mean() < 0.3
 
 
 def sinkhorn(scores, epsilon, iterations):
@@ -154,11 +154,11 @@ def test_gradients_are_those_of_the_values():
 
 def test_targets_carry_no_gradient():
     scores = draw(3, 4).requires_grad_()
-    centre = torch.zeros(4, dtype=torch.float64)
+    center = torch.zeros(4, dtype=torch.float64)
     made = [
         losses.sinkhorn_knopp(scores, 0.1),
-        losses.centred_softmax(scores, centre, 0.1),
-        losses.moved_centre(centre, scores),
+        losses.centerd_softmax(scores, center, 0.1),
+        losses.moved_center(center, scores),
         losses.entropy(scores.softmax(1)),
     ]
     assert not any(t.requires_grad for t in made)

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from sensorium import losses
-from sensorium.losses import NOBODY, Guide, Hardness, Mixed, Rows, mix
+from sensorium.losses import NO_ID, Guide, Hardness, Mixed, Rows, mix
 from sensorium.losses.engine import NONE, Side
 from tests.core.losses.references import cosine, hard_weights
 
 TILE = "sensorium.losses.engine.streamed.CPU_TILE"
 IDS = torch.arange(5)
-KEPT_IDS = torch.tensor([3, NOBODY, 0, 0, 9, NOBODY, 2])
+KEPT_IDS = torch.tensor([3, NO_ID, 0, 0, 9, NO_ID, 2])
 OPTIONS = [(0.0, 1.0, 0.0), (0.5, 1.0, 0.0), (0.0, 1.0, 0.02), (0.7, 0.4, 0.02), (0.5, 0.0, 0.0)]
 """beta, alpha, prior"""
 

@@ -1,4 +1,4 @@
-"""Running normalisers, against plain loops."""
+"""Running normalizers, against plain loops."""
 
 import pytest
 import torch

@@ -158,7 +158,7 @@ def test_everything_stays_finite(kind, tile, monkeypatch):
 
 
 def test_mutants_are_caught():
-    """Known ways to be wrong: weights that average to one over *all* columns, detached weights, a forgotten sum."""
+    """Mutants: weights that average to one over *all* columns, detached weights, a forgotten sum."""
     x, y = pairs()
     right = references.hn_nce(x, y, scalar(5.0), 1.0, 0.5)
     logits = 5.0 * unit(x) @ unit(y).T

@@ -101,7 +101,7 @@ def test_the_gradient_is_that_of_the_value(lengths):
 
 
 def test_mutants_are_caught():
-    """Known ways to be wrong: cosines for dot products, mean for maximum pooling, one direction, self kept."""
+    """Mutants: cosines for dot products, mean for maximum pooling, one direction, self kept."""
     z1, z2 = tokens()
     right = reference(z1, z2)
     unit = [torch.nn.functional.normalize(z, dim=-1) for z in (z1, z2)]

@@ -49,7 +49,7 @@ def test_jensen_shannon_is_the_papers():
 def test_told_apart_is_the_papers():
     rng = torch.Generator().manual_seed(0)
     true, false = (torch.randn(n, generator=rng, dtype=torch.float64) for n in (5, 9))
-    assert math.isclose(losses.told_apart(true, false), dgi_by_loops(true, false), rel_tol=1e-12)
+    assert math.isclose(losses.binary_discrimination(true, false), dgi_by_loops(true, false), rel_tol=1e-12)
 
 
 def test_a_summary_is_the_sigmoid_of_the_mean():
@@ -61,23 +61,23 @@ def test_gradients_are_those_of_the_values():
     tokens, pooled, mask = rows(3)
     tokens, pooled = tokens.requires_grad_(), pooled.requires_grad_()
     assert torch.autograd.gradcheck(lambda a, b: losses.jensen_shannon(a, b, mask), (tokens, pooled))
-    assert torch.autograd.gradcheck(lambda a, b: losses.told_apart(a, b), (tokens[..., 0], pooled[:, 0]))
+    assert torch.autograd.gradcheck(lambda a, b: losses.binary_discrimination(a, b), (tokens[..., 0], pooled[:, 0]))
     assert torch.autograd.gradcheck(losses.summary, pooled)
 
 
 def test_mutants_are_caught():
-    """Known ways to be wrong: both signs turned, padding counted, own pairs among the others."""
+    """Mutants: both signs turned, padding counted, own pairs among the others."""
     tokens, pooled, mask = rows()
     good, bad = tokens * 0 + 4 * pooled[:, None], tokens * 0 - 4 * pooled[:, None]
     assert losses.jensen_shannon(good, pooled, mask) < losses.jensen_shannon(bad, pooled, mask)
-    assert losses.told_apart(torch.tensor([3.0]), torch.tensor([-3.0])) < 0.1
-    assert losses.told_apart(torch.tensor([-3.0]), torch.tensor([3.0])) > 6
+    assert losses.binary_discrimination(torch.tensor([3.0]), torch.tensor([-3.0])) < 0.1
+    assert losses.binary_discrimination(torch.tensor([-3.0]), torch.tensor([3.0])) > 6
     filled = torch.where(mask[..., None], tokens, 1e3)
     assert losses.jensen_shannon(filled, pooled, mask) == losses.jensen_shannon(tokens, pooled, mask)
     assert losses.jensen_shannon(filled, pooled) != losses.jensen_shannon(tokens, pooled)
     scores = torch.einsum("itd,jd->itj", tokens, pooled)
     own = torch.eye(5, dtype=torch.bool)[:, None].expand_as(scores)
-    wrong = losses.told_apart(scores[own], scores.flatten()) - 2 * math.log(2)
+    wrong = losses.binary_discrimination(scores[own], scores.flatten()) - 2 * math.log(2)
     assert wrong != pytest.approx(float(losses.jensen_shannon(tokens, pooled)))
 
 
@@ -100,7 +100,7 @@ def test_degenerate_rows_stay_finite(kind):
         "large": (1e4 * tokens, 1e4 * pooled, mask),
     }[kind]
     parts = [part.clone().requires_grad_() for part in parts[:2]] + [parts[2]]
-    loss = losses.jensen_shannon(*parts) + losses.told_apart(parts[0][..., 0], parts[1][:, 0])
+    loss = losses.jensen_shannon(*parts) + losses.binary_discrimination(parts[0][..., 0], parts[1][:, 0])
     loss = loss + losses.summary(parts[1]).sum()
     loss.backward()
     assert loss.isfinite()

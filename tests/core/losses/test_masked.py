@@ -46,7 +46,7 @@ def test_is_the_papers(penalty, beta):
 
 
 def test_mutants_are_caught():
-    """Known ways to be wrong: all tokens counted, visible ones counted, rows weighed alike, P not divided by."""
+    """Mutants: all tokens counted, visible ones counted, rows weighed alike, P not divided by."""
     guesses, targets, mask = problem()
     right = reference(guesses, targets, mask, "l2")
     everything = torch.ones_like(mask)

@@ -71,7 +71,7 @@ def test_gradients_are_those_of_the_values():
 
 
 def test_mutants_are_caught():
-    """Known ways to be wrong: both views by joint statistics, the diagonal left in, no centring, biased covariances."""
+    """Mutants: both views by joint statistics, the diagonal left in, no centering, biased covariances."""
     z1, z2 = rows()
     joint = torch.cat([z1, z2])
     mixed = [(z - joint.mean(0)) / joint.std(0, unbiased=False) for z in (z1, z2)]

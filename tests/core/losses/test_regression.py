@@ -36,7 +36,7 @@ def test_gradient_is_that_of_the_value_and_stops_at_the_target():
 
 
 def test_mutants_are_caught():
-    """Known ways to be wrong: the sign, the target trained, rows of another order."""
+    """Mutants: the sign, the target trained, rows of another order."""
     p, t = rows()
     assert losses.negative_cosine(p, p) < losses.negative_cosine(p, t)
     assert losses.negative_cosine(p, t) != pytest.approx(float(losses.negative_cosine(p, t.roll(1, 0))))

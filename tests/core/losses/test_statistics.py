@@ -17,7 +17,7 @@ def test_are_the_papers():
     assert losses.effective_rank(x) == pytest.approx(float((-(share * share.log()).sum()).exp()), rel=1e-6)
     unit = torch.stack([row / row.norm() for row in x])
     deviations = [(unit[:, j] - unit[:, j].mean()).square().mean().sqrt() for j in range(6)]
-    assert losses.spread(x) == pytest.approx(float(sum(deviations) / 6 * 6**0.5), rel=1e-5)
+    assert losses.normalized_std(x) == pytest.approx(float(sum(deviations) / 6 * 6**0.5), rel=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(400, 10), (10, 400)])
@@ -27,23 +27,23 @@ def test_orthogonal_rows_have_full_rank(shape):
 
 
 def test_both_ends():
-    assert losses.spread(rows(4096, 32)) == pytest.approx(1, abs=0.02)
-    assert losses.spread(torch.ones(50, 8)) == pytest.approx(0, abs=1e-6)
+    assert losses.normalized_std(rows(4096, 32)) == pytest.approx(1, abs=0.02)
+    assert losses.normalized_std(torch.ones(50, 8)) == pytest.approx(0, abs=1e-6)
     assert losses.effective_rank(torch.ones(50, 8)) == pytest.approx(1, abs=1e-3)
     line = rows(50, 1) * torch.ones(8)  # both directions of one line: a rank of one, but no point
     assert losses.effective_rank(line) == pytest.approx(1, abs=1e-3)
-    assert losses.spread(line) > 0.5
+    assert losses.normalized_std(line) > 0.5
 
 
 def test_zero_rows_and_rows_that_are_not_finite():
     assert losses.effective_rank(torch.zeros(5, 3)) == 0
-    assert losses.spread(torch.zeros(5, 3)) == 0
+    assert losses.normalized_std(torch.zeros(5, 3)) == 0
     assert losses.effective_rank(torch.full((5, 3), float("nan"))).isnan()
 
 
 def test_scale_does_not_matter_and_half_precision_stays_near():
     x = rows()
-    for figure in (losses.spread, losses.effective_rank):
-        assert figure(1000 * x) == pytest.approx(float(figure(x)), rel=1e-4)
+    for metric in (losses.normalized_std, losses.effective_rank):
+        assert metric(1000 * x) == pytest.approx(float(metric(x)), rel=1e-4)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert figure(x.bfloat16()) == pytest.approx(float(figure(x)), rel=0.02)
+            assert metric(x.bfloat16()) == pytest.approx(float(metric(x)), rel=0.02)

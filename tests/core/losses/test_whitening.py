@@ -31,12 +31,12 @@ def w_mse(z1, z2, shrink):
     x = z1.tolist() + z2.tolist()
     n, d = len(x), len(x[0])
     mean = [sum(row[j] for row in x) / n for j in range(d)]
-    centred = [[row[j] - mean[j] for j in range(d)] for row in x]
-    c = [[sum(row[i] * row[j] for row in centred) / (n - 1) for j in range(d)] for i in range(d)]
+    centerd = [[row[j] - mean[j] for j in range(d)] for row in x]
+    c = [[sum(row[i] * row[j] for row in centerd) / (n - 1) for j in range(d)] for i in range(d)]
     level = sum(c[i][i] for i in range(d)) / d + 1e-8
     low = cholesky([[(1 - shrink) * c[i][j] + shrink * level * (i == j) for j in range(d)] for i in range(d)])
     made = []
-    for row in centred:
+    for row in centerd:
         w = []
         for i in range(d):
             w.append((row[i] - sum(low[i][k] * w[k] for k in range(i))) / low[i][i])
@@ -71,7 +71,7 @@ def test_neither_a_scale_nor_an_offset_matters():
 
 
 def test_mutants_are_caught():
-    """Known ways to be wrong: each view whitened by itself, no normalisation, no whitening, the factor's transpose."""
+    """Mutants: each view whitened by itself, no normalization, no whitening, the factor's transpose."""
     z1, z2 = rows()
     right = w_mse(z1, z2, 1e-3)
     apart = [torch.nn.functional.normalize(losses.whitened(z, 1e-3), dim=1) for z in (z1, z2)]

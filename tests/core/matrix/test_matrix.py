@@ -17,7 +17,7 @@ from sensorium.matrix.table import Matrix
 from sensorium.models.plan import make_plan
 from sensorium.recipe.reading import validate
 from sensorium.registration.discovery import load_extensions
-from sensorium.registration.registry import missing
+from sensorium.registration.registry import missing_packages
 from tests.core.matrix import toy_columns
 
 EXTENSIONS = toy_columns.extensions()
@@ -31,11 +31,11 @@ def test_every_objective_has_a_row_and_one_that_solves_tasks_a_row_for_each():
     assert {row.objective for row in ROWS.values()} == objectives
     assert "queue" in ROWS  # the toys' own objective: a row without a change to any column
     tasks = {row.task for row in ROWS.values() if row.objective == "predict"}
-    assert {"signs", "rotation", "jigsaw", "colour", "order"} <= tasks
+    assert {"signs", "rotation", "jigsaw", "color", "order"} <= tasks
     assert "predict" not in ROWS
 
 
-@pytest.mark.parametrize("name", [name for name, column in COLUMNS.items() if not missing(column.requires)])
+@pytest.mark.parametrize("name", [name for name, column in COLUMNS.items() if not missing_packages(column.requires)])
 def test_every_declared_column_serves_some_objectives_and_its_parts_fit(name):
     """Every first choice makes a plan: parts exist, their options are right, and they fit; no data is read."""
     column, options = COLUMNS[name], declared_options(EXTENSIONS)
@@ -63,7 +63,7 @@ def test_choices_follow_what_an_objective_needs():
     assert (first("simclr").views.name, first("simclr").encoder.name) == ("simclr", "cnn")
     assert first("dino").views.name == "multicrop"  # the mutant: the first that fits, without small crops
     assert (first("mae").views.name, first("mae").encoder.name) == ("plain", "vit")
-    assert (first("predict:colour").views.name, first("predict:colour").encoder.name) == ("colourisation", "vit")
+    assert (first("predict:color").views.name, first("predict:color").encoder.name) == ("colorization", "vit")
     assert first("predict:rotation").encoder.name == "cnn"
     assert first("infograph").encoder.name == "cnn"  # its tokens are local, and no masks are asked of it
     (graph,) = next(choices(ROWS["context-prediction"], COLUMNS["graph"], registry)).values()
@@ -83,7 +83,7 @@ def test_choices_follow_what_an_objective_needs():
 def test_a_cell_is_trained_measured_kept_and_not_computed_again(tmp_path, monkeypatch):
     found = fill(tmp_path, ["simcse", "predict:signs", "vectors"], BUDGET, EXTENSIONS)
     cell = found.cells["simcse", "vectors"]
-    assert set(cell.figures) == {"chance", "hand-made", "untrained", "trained"}
+    assert set(cell.metrics) == {"chance", "baseline", "untrained", "trained"}
     assert cell.parts == {"vectors": {"views": "noise", "encoder": "mlp"}}
     assert cell.settings["objective"] == {"name": "simcse", "temperature": 0.1}
     assert found.cells["predict:signs", "vectors"].parts["vectors"]["views"] == "signs"
@@ -121,9 +121,9 @@ def test_a_column_says_how_many_steps_it_is_worth():
 def test_seeds_are_trained_each_and_columns_of_pairs_take_objectives_of_pairs(tmp_path):
     found = fill(tmp_path, ["clip", "simclr", "pairs"], Budget(12, seeds=2), EXTENSIONS)
     assert list(found.cells) == [("clip", "pairs")]
-    figures = found.cells["clip", "pairs"].figures
-    assert len(figures["trained"]) == len(figures["untrained"]) == 2
-    assert figures["trained"][0] != figures["trained"][1]
+    metrics = found.cells["clip", "pairs"].metrics
+    assert len(metrics["trained"]) == len(metrics["untrained"]) == 2
+    assert metrics["trained"][0] != metrics["trained"][1]
 
 
 def test_a_part_that_refuses_is_passed_over_and_its_sentence_kept(tmp_path):
@@ -154,9 +154,9 @@ def test_the_table_marks_what_learned_and_says_why_what_has_none():
         return Cell(row, "vectors", {}, **parts)
 
     cells = [
-        cell("simclr", figures={"chance": [-0.25], "untrained": [0.5], "trained": [0.75]}),
-        cell("queue", figures={"chance": [0.25], "untrained": [0.5], "trained": [0.5]}),
-        cell("byol", figures={"untrained": [0.5, 0.6], "trained": [0.7, 0.8]}),
+        cell("simclr", metrics={"chance": [-0.25], "untrained": [0.5], "trained": [0.75]}),
+        cell("queue", metrics={"chance": [0.25], "untrained": [0.5], "trained": [0.5]}),
+        cell("byol", metrics={"untrained": [0.5, 0.6], "trained": [0.7, 0.8]}),
         cell("mae", why="no encoder shows its tokens"),
         cell("jepa", why="no encoder shows its tokens"),
     ]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sensorium.contracts import carries
+from sensorium.contracts import has_target
 from sensorium.matrix.cells import Budget, recipe_of
 from sensorium.matrix.columns import declared_columns, declared_options
 from sensorium.matrix.pairing import choices, rows_of
@@ -30,7 +30,7 @@ def on_pictures():
 def test_a_recipe_is_the_cell_of_its_objective(recipe):
     (generator,) = make_plan(recipe, EXTENSIONS).generators.values()
     name = recipe.objective.name
-    row = ROWS[f"{name}:{generator.target}" if carries(generator, "class") else name]
+    row = ROWS[f"{name}:{generator.target}" if has_target(generator, "class") else name]
     choice = next(choices(row, COLUMNS["image"], EXTENSIONS.registry))
     options = row.options(declared_options(EXTENSIONS))
     cell = validate(recipe_of(row, COLUMNS["image"], choice, options, Budget(recipe.train.steps)), name)

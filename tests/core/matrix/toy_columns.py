@@ -18,7 +18,7 @@ sensorium_matrix = {
         "data": {"source": "toy-vectors", "batch": 16, "test": 0.3, "max_bad": 0.05},
         "modalities": {"vectors": VECTOR},
         "evaluator": {"name": "knn", "label": "class", "k": 5},
-        "figure": "accuracy",
+        "metric": "accuracy",
     },
     "columns/pairs": {
         "about": "the same, with their rotated twins",
@@ -27,7 +27,7 @@ sensorium_matrix = {
             name: {"modality": "vector", "views": [{"name": "noise", "views": 1}], "encoders": ["mlp"]} for name in "ab"
         },
         "evaluator": {"name": "retrieval"},
-        "figure": "a->b r@10",
+        "metric": "a->b r@10",
     },
     "objectives/simcse": {"temperature": 0.1},
 }

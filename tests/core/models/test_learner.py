@@ -9,14 +9,14 @@ from sensorium.models.learner import Learner, make_views
 from sensorium.models.plan import make_plan
 from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.recipe import read_recipe
-from sensorium.types import Record, RecordBatch, keys_of
+from sensorium.types import Record, RecordBatch, record_keys
 from tests import toys
 from tests.plugins.crossmodal.test_align import learner
 
 
 def test_views_carry_the_keys_of_the_records_they_stand_for():
     present = torch.tensor([True, False, True])
-    keys = keys_of([Record(name, {}) for name in "abc"])
+    keys = record_keys([Record(name, {}) for name in "abc"])
     records = RecordBatch(list("abc"), {"x": toys.VectorBatch(torch.randn(2, 8))}, {"x": present}, keys)
     (view,) = make_views(records, {"x": _Same()}, torch.Generator())["x"]
     assert torch.equal(view.keys["record"], keys["record"][present])

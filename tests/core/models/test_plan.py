@@ -15,8 +15,8 @@ def plan_of(name, *overrides):
 
 
 def test_a_class_for_each_token_needs_a_token_encoder():
-    with pytest.raises(RecipeError, match=r"The target 'colour' needs tokens, but modalities\.image\.encoder 'cnn'"):
-        plan_of("colourisation", "modalities.image.encoder=cnn")
+    with pytest.raises(RecipeError, match=r"The target 'color' needs tokens, but modalities\.image\.encoder 'cnn'"):
+        plan_of("colorization", "modalities.image.encoder=cnn")
     with pytest.raises(RecipeError, match=r"The objective 'mae' needs tokens, but modalities\.image\.encoder 'cnn'"):
         plan_of("mae", "modalities.image.encoder=cnn")
 
@@ -28,7 +28,7 @@ def test_a_class_for_each_token_needs_a_token_encoder():
         ("jigsaw", "seed=0", 24),
         ("jigsaw", "modalities.image.views.permutations=12", 12),
         ("jigsaw", "objective.classes=200", 200),
-        ("colourisation", "seed=0", 261),
+        ("colorization", "seed=0", 261),
     ],
 )
 def test_an_objective_learns_from_the_views_how_many_classes_there_are(name, override, classes):

@@ -105,7 +105,7 @@ def test_a_register_collects_what_one_plugin_says():
 
 def test_a_missing_requirement_is_told_before_anything_is_imported():
     wants = spec(target="no.such.module:X", requires=("no_such_package", "json"), extra="molecules")
-    assert wants.missing() == ["no_such_package"]
+    assert wants.missing_packages() == ["no_such_package"]
     with pytest.raises(PluginError, match=r"needs no_such_package, which is not installed: run pip install 'd\[mol"):
         wants.load()
     with pytest.raises(PluginError, match="run pip install 'no_such_package'"):
@@ -114,7 +114,7 @@ def test_a_missing_requirement_is_told_before_anything_is_imported():
 
 def test_a_submodule_is_looked_for_without_importing_its_package():
     sys.modules.pop("wsgiref", None)
-    assert spec(requires=("wsgiref.simple_server",)).missing() == []
+    assert spec(requires=("wsgiref.simple_server",)).missing_packages() == []
     assert "wsgiref" not in sys.modules
 
 

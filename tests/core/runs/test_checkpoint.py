@@ -41,7 +41,7 @@ def test_the_last_k_and_the_best_are_kept(trained, tmp_path):
         if step == 2:
             checkpoints.mark_best(2, 0.7)
     assert checkpoints.steps() == [5, 4, 2]
-    assert checkpoints.best() == {"step": 2, "figure": 0.7}
+    assert checkpoints.best() == {"step": 2, "metric": 0.7}
     assert checkpoints.read("best")["step"] == 2
     assert checkpoints.read("4")["step"] == 4
     with pytest.raises(RunError, match="no checkpoint '9'; it has: 5, 4, 2"):

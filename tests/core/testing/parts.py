@@ -355,10 +355,10 @@ class Words(Objective):
         self.head = nn.Linear(encoders.single.dim, encoders.single.target_dim)
 
     def forward(self, views, encode):
-        targets = encode.targets(views[0])
+        targets = encode.token_targets(views[0])
         if targets.is_floating_point():
             raise SensoriumError("It wants class ids.")
-        tokens = encode.kept(views[0], encode.tokens(views[0])).tokens
+        tokens = encode.encode_tokens(views[0], encode.tokenize(views[0])).tokens
         return Outcome(nn.functional.cross_entropy(self.head(tokens).flatten(0, 1).float(), targets.flatten()))
 
 

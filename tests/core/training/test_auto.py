@@ -11,7 +11,7 @@ from sensorium.models.plan import make_plan
 from sensorium.recipe import read_recipe
 from sensorium.registration.options import options_of
 from sensorium.training.auto import resolve
-from sensorium.types import Scale
+from sensorium.types import TrainingSize
 from tests import toys
 
 
@@ -24,7 +24,11 @@ def found(objective, scale, **optimizer):
     return values, plan
 
 
-SMALL, CIFAR, IMAGENET = Scale(1200, 64, 600), Scale(45_000, 512, 17_400), Scale(1_281_167, 4096, 93_900)
+SMALL, CIFAR, IMAGENET = (
+    TrainingSize(1200, 64, 600),
+    TrainingSize(45_000, 512, 17_400),
+    TrainingSize(1_281_167, 4096, 93_900),
+)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +49,7 @@ def test_values_grow_with_the_data(objective, option, values):
 
 @pytest.mark.parametrize("records", [1, 3, 40, 100, 1000])
 def test_a_queue_never_holds_more_than_there_is(records):
-    assert 1 <= found("moco", Scale(records, 1, 10))[0]["objective.queue"] <= records
+    assert 1 <= found("moco", TrainingSize(records, 1, 10))[0]["objective.queue"] <= records
 
 
 def test_what_a_recipe_says_wins_and_auto_may_be_said():
@@ -60,15 +64,17 @@ def test_what_a_recipe_says_wins_and_auto_may_be_said():
     ("rule", "batch", "rate"), [("adamw", 256, 1e-3), ("adamw", 64, 5e-4), ("sgd", 512, 0.12), ("lars", 64, 0.075)]
 )
 def test_the_rate_follows_the_batch_by_its_rule(rule, batch, rate):
-    values, plan = found("simclr", Scale(10_000, batch, 1000), name=rule, lr="auto", warmup="auto")
+    values, plan = found("simclr", TrainingSize(10_000, batch, 1000), name=rule, lr="auto", warmup="auto")
     assert values["optimizer.lr"] == plan.recipe.optimizer.lr == pytest.approx(rate)
     assert values["optimizer.warmup"] == pytest.approx(0.1)
-    assert found("simclr", Scale(10_000, batch, 1000), name=rule)[0] == {}, "a number is left alone"
+    assert found("simclr", TrainingSize(10_000, batch, 1000), name=rule)[0] == {}, "a number is left alone"
 
 
 @pytest.mark.parametrize(("steps", "share"), [(100, 0.3), (500, 0.2), (100_000, 0.05)])
 def test_the_warm_up_is_a_hundred_steps_within_bounds(steps, share):
-    assert found("simclr", Scale(10_000, 256, steps), warmup="auto")[0]["optimizer.warmup"] == pytest.approx(share)
+    assert found("simclr", TrainingSize(10_000, 256, steps), warmup="auto")[0]["optimizer.warmup"] == pytest.approx(
+        share
+    )
 
 
 def test_a_run_prints_and_stores_them_and_trains_with_them(tmp_path, caplog):

@@ -77,7 +77,7 @@ def test_batches_too_small_to_tell_are_not_judged(caplog):
 def test_figures_are_told_once_for_the_metrics():
     alarm = CollapseAlarm(Monitor(), [])
     alarm.look(1, outcome(rows()))
-    assert set(alarm.read()) == {"health/features/spread", "health/features/rank"}
+    assert set(alarm.read()) == {"health/features/std", "health/features/rank"}
     assert alarm.read() == {}
 
 

@@ -160,7 +160,7 @@ def test_wrong_views_that_a_part_lacks_are_joined():
     views = [make_views(part, generators, torch.Generator(), {"b_negative_1": "b"}) for part in made]
     assert [len(of_part["b"]) for of_part in views] == [1, 2, 2, 2]
     own, wrong = GradientCache(made, views, nn.ModuleDict(), 0).views["b"]
-    assert (own.wrong, wrong.wrong) == (False, True)
+    assert (own.is_negative, wrong.is_negative) == (False, True)
     assert len(own) == ROWS
     assert torch.equal(wrong.present, masks["b_negative_1"])
     assert wrong.batch.rows(1).start == 0
@@ -305,7 +305,7 @@ class Wilful(Objective):
     def forward(self, views, encode):
         (view,) = views["a"]
         if self.asks:
-            encode.tokens(view)
+            encode.tokenize(view)
         half = View(view.batch.select(torch.arange(4)), modality="a")
         return Outcome(losses.nt_xent(encode([half])[0].pooled, encode([half])[0].pooled, 0.5))
 

@@ -2,7 +2,7 @@ import json
 
 from sensorium.recipe import Recipe
 from sensorium.runs.run import Run
-from sensorium.training.metrics import Metrics
+from sensorium.training.metrics import MetricsLog
 from sensorium.training.progress import Meter
 from tests import toys
 
@@ -15,7 +15,7 @@ def test_a_resumed_run_drops_what_it_will_write_again(tmp_path):
     run = Run(tmp_path)
     lines = [json.dumps({"step": step, "loss": 1.0}) for step in (10, 20, 30)]
     run.metrics_file.write_text("\n".join(lines) + '\n{"step": 40, "lo')
-    metrics = Metrics(run, recipe(tensorboard=False), step=20)
+    metrics = MetricsLog(run, recipe(tensorboard=False), step=20)
     metrics.write(30, {"loss": 0.5})
     metrics.close()
     found = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
@@ -26,7 +26,7 @@ def test_tensorboard_gets_the_same_figures(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = Run(tmp_path)
-    metrics = Metrics(run, recipe(tensorboard=True), step=0)
+    metrics = MetricsLog(run, recipe(tensorboard=True), step=0)
     metrics.write(1, {"loss": 2.0})
     metrics.write(2, {"loss": 1.5})
     metrics.close()
@@ -46,7 +46,7 @@ def test_the_meter_tells_waiting_from_work():
     meter = Meter(batch=8)
     for _ in meter.waiting(slow()):
         time.sleep(0.02)
-    figures = meter.read()
-    assert 0.2 < figures["data_wait"] < 0.8
-    assert 0 < figures["records_per_second"] < 8 / 0.04 * 1.05  # a busy machine is slower, never faster
+    metrics = meter.read()
+    assert 0.2 < metrics["data_wait"] < 0.8
+    assert 0 < metrics["records_per_second"] < 8 / 0.04 * 1.05  # a busy machine is slower, never faster
     assert meter.read()["records_per_second"] == 0

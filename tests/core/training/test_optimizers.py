@@ -5,19 +5,19 @@ import torch
 from torch import nn
 
 from sensorium.recipe.schema import Optimizer
-from sensorium.training.optimizers import LARS, build_optimizer, rate_at, set_rate
+from sensorium.training.optimizers import LARS, build_optimizer, lr_at, set_lr
 
 
 def test_the_rate_rises_then_falls_as_a_cosine():
     options = Optimizer(lr=2.0, warmup=0.1, final=0.1)
-    rates = [rate_at(step, 100, options) for step in range(100)]
+    rates = [lr_at(step, 100, options) for step in range(100)]
     assert rates[0] == pytest.approx(2.0 / 11)
     assert rates[:11] == sorted(rates[:11])
     assert max(rates) == rates[10] == 2.0
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[55] == pytest.approx(2.0 * (0.1 + 0.9 * 0.5), rel=1e-6)
     assert rates[99] == pytest.approx(0.2, rel=1e-2)
-    assert rate_at(99, 100, Optimizer(lr=2.0, schedule="constant")) == 2.0
+    assert lr_at(99, 100, Optimizer(lr=2.0, schedule="constant")) == 2.0
 
 
 def test_only_matrices_decay():
@@ -28,7 +28,7 @@ def test_only_matrices_decay():
         (0.3, [(4, 3)]),
         (0.0, [(4,), (4,)]),
     ]
-    set_rate(build := build_optimizer(module, Optimizer()), 0.5)
+    set_lr(build := build_optimizer(module, Optimizer()), 0.5)
     assert all(group["lr"] == 0.5 for group in build.param_groups)
 
 

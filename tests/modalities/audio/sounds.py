@@ -19,7 +19,7 @@ def rng(seed: int = 0) -> torch.Generator:
 def modality(**options) -> AudioModality:
     """A small modality at 8 kHz whose log-mels are scaled by fixed numbers."""
     made = AudioModality(**{"rate": RATE, "mels": 16, "window": 16.0, "hop": 8.0, "seconds": None, **options})
-    made.load_state({"mean": -5.0, "spread": 3.0})
+    made.load_state({"mean": -5.0, "std": 3.0})
     return made
 
 

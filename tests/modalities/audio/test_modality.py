@@ -5,7 +5,7 @@ import torch
 from sensorium import BadSample
 from sensorium.errors import DataError, RecipeError
 from sensorium.modalities.audio import modality as module
-from sensorium.modalities.audio.modality import AudioModality, Recording
+from sensorium.modalities.audio.modality import AudioClip, AudioModality
 from sensorium.modalities.audio.views.signals import Plain
 from tests.modalities.audio.sounds import RATE, batch_of, file, modality, rng, wave
 
@@ -43,7 +43,7 @@ def test_random_pieces_are_drawn_in_training_alone():
     long = np.arange(16000, dtype=np.float32) / 16000
     views = Plain(made)
     recording = made.decode(file(long[None], subtype="FLOAT"))
-    assert isinstance(recording, Recording)
+    assert isinstance(recording, AudioClip)
     drawn = [views.stage(recording, rng(seed)) for seed in range(40)]
     starts = [round(float(piece[0, 0]) * 16000) for piece in drawn]
     assert all(piece.shape == (1, 4000) for piece in drawn)
@@ -68,11 +68,11 @@ def test_without_random_pieces_a_cache_can_serve():
 def test_the_scale_is_that_of_the_train_part():
     sounds = [wave(0.3, tone=200 * (i + 1), seed=i) for i in range(6)]
     made = AudioModality(RATE, seconds=None, mels=16, window=16, hop=8)
-    assert not made.fitted
+    assert not made.is_fitted
     made.fit([*sounds, np.full(10, np.nan)])
     every = torch.cat([made.front(made.collate([s])).values.flatten() for s in sounds])
     assert made.state()["mean"] == pytest.approx(float(every.mean()), rel=1e-4)
-    assert made.state()["spread"] == pytest.approx(float(every.std()), rel=1e-3)
+    assert made.state()["std"] == pytest.approx(float(every.std()), rel=1e-3)
     scaled = torch.cat([made.log_mels(made.collate([s])).values.flatten() for s in sounds])
     assert abs(float(scaled.mean())) < 1e-3
     assert abs(float(scaled.std()) - 1) < 1e-2
@@ -83,7 +83,7 @@ def test_the_scale_is_that_of_the_train_part():
 def test_silence_keeps_its_unit():
     made = AudioModality(RATE, seconds=None, mels=16, window=16, hop=8)
     made.fit([np.zeros(800)] * 3)
-    assert made.state()["spread"] == 1.0
+    assert made.state()["std"] == 1.0
     assert (made.log_mels(made.collate([made.decode(np.zeros(800))])).values.abs() < 1e-4).all()
 
 
@@ -105,11 +105,11 @@ def test_level_of_the_record_takes_the_microphone_out():
     assert values.mean(2).abs().max() < 1e-4
 
 
-def test_handmade_features_are_mean_and_deviation_of_real_frames():
+def test_baseline_features_features_are_mean_and_deviation_of_real_frames():
     made = modality()
     batch = batch_of([900, 200])
     mels = made.log_mels(batch)
-    features = made.handmade(batch)
+    features = made.baseline_features(batch)
     assert features.shape == (2, 32)
     for row, length in enumerate(mels.lengths.tolist()):
         real = mels.values[row, :, :length].double()
@@ -129,10 +129,10 @@ def test_previews_show_waveforms_and_hidden_bands():
     mels = made.log_mels(batch).hidden(torch.arange(32)[:, None] < 8)
     for examples in (made.examples(batch), made.examples(mels)):
         for example in examples:
-            picture = made.preview(example)
-            assert (picture.mode, picture.size) == ("RGB", (256, 256))
-            assert len(picture.getcolors(2**16)) > 4
-    assert (150, 150, 150) in {colour for _, colour in made.preview(made.examples(mels)[0]).getcolors(2**16)}
+            spectrogram_image = made.preview(example)
+            assert (spectrogram_image.mode, spectrogram_image.size) == ("RGB", (256, 256))
+            assert len(spectrogram_image.getcolors(2**16)) > 4
+    assert (150, 150, 150) in {color for _, color in made.preview(made.examples(mels)[0]).getcolors(2**16)}
 
 
 @pytest.mark.parametrize(

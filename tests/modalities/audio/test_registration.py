@@ -14,7 +14,7 @@ RANDOM = {
     "modalities/audio": {"seconds": 0.2, "pieces": "random", "channels": 1, "mels": 32, "level": "record"},
     "encoders/conv": {"width": 8, "dim": 16, "halve": "stride", "parts": 3},
     "views/waveform": {"shift": 0.3, "crop": 0.1},
-    "views/spectrogram": {"noise": (0.0, 20.0), "equaliser": 0.5, "bands": 0.3, "frames": 0.3, "canvas": (1.2, 1.2)},
+    "views/spectrogram": {"noise": (0.0, 20.0), "equalizer": 0.5, "bands": 0.3, "frames": 0.3, "canvas": (1.2, 1.2)},
 }
 
 

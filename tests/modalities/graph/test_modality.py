@@ -115,15 +115,15 @@ def test_large_graphs_can_be_refused():
 
 
 def wl_by_loops(graph, rounds):
-    """How often each colour stands in a graph, colours being nested tuples (Shervashidze et al. 2011, algorithm 2)."""
-    colours = [tuple(row.tolist()) for row in graph.x]
-    found = [*colours]
+    """How often each color stands in a graph, colors being nested tuples (Shervashidze et al. 2011, algorithm 2)."""
+    colors = [tuple(row.tolist()) for row in graph.x]
+    found = [*colors]
     for _ in range(rounds):
-        heard = [[] for _ in colours]
+        heard = [[] for _ in colors]
         for (a, b), edge in zip(graph.edge_index.T.tolist(), graph.edge_attr.tolist(), strict=True):
-            heard[b].append((colours[a], tuple(edge)))
-        colours = [(own, tuple(sorted(near, key=repr))) for own, near in zip(colours, heard, strict=True)]
-        found += colours
+            heard[b].append((colors[a], tuple(edge)))
+        colors = [(own, tuple(sorted(near, key=repr))) for own, near in zip(colors, heard, strict=True)]
+        found += colors
     return found
 
 
@@ -133,7 +133,7 @@ def test_weisfeiler_lehman_tells_apart_what_loops_tell_apart():
     by_loops = [wl_by_loops(graph, 2) for graph in batch.graphs()]
     assert counts.sum(1).tolist() == [len(found) for found in by_loops]
     assert [int((row > 0).sum()) for row in counts] == [len(set(found)) for found in by_loops]
-    assert int((counts.sum(0) > 0).sum()) == len({colour for found in by_loops for colour in found})
+    assert int((counts.sum(0) > 0).sum()) == len({color for found in by_loops for color in found})
 
 
 def test_weisfeiler_lehman_does_not_depend_on_the_order_of_nodes():

@@ -26,7 +26,7 @@ def decode(raw, size=8, **options) -> np.ndarray:
     return example
 
 
-def colour_of(example: np.ndarray) -> tuple[int, ...]:
+def color_of(example: np.ndarray) -> tuple[int, ...]:
     return tuple(int(c) for c in np.median(example.reshape(len(example), -1), axis=1))
 
 
@@ -52,7 +52,7 @@ def test_every_mode_of_pillow_becomes_uint8_rgb(mode):
         picture = Image.new("HSV", (9, 7), (0, 0, 255))
     else:
         picture = Image.new("RGB", (9, 7), WHITE).convert(mode)
-    assert min(colour_of(decode(picture))) >= 254
+    assert min(color_of(decode(picture))) >= 254
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "TGA", "ICO", "JPEG2000"])
@@ -81,56 +81,56 @@ def test_orientation_of_exif_is_applied():
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise by a quarter
     example = decode(encoded(picture, "JPEG", exif=exif, quality=95))
-    assert colour_of(example[:, :3])[1] < 60  # red on top
-    assert colour_of(example[:, 5:])[1] > 200
+    assert color_of(example[:, :3])[1] < 60  # red on top
+    assert color_of(example[:, 5:])[1] > 200
 
 
 @pytest.mark.parametrize("background", ["white", "#102030"])
 def test_alpha_shows_the_background(background):
     clear = Image.new("RGBA", (6, 6), (0, 0, 0, 0))
     expected = WHITE if background == "white" else (16, 32, 48)
-    assert colour_of(decode(clear, background=background)) == expected
-    assert colour_of(decode(np.asarray(clear), background=background)) == expected
+    assert color_of(decode(clear, background=background)) == expected
+    assert color_of(decode(np.asarray(clear), background=background)) == expected
 
 
 def test_transparent_palette_shows_the_background():
     picture = Image.new("P", (6, 6), 1)
     picture.putpalette([0, 0, 0, *RED])
-    assert colour_of(decode(encoded(picture, "PNG", transparency=1))) == WHITE
-    assert colour_of(decode(encoded(picture, "PNG"))) == RED
+    assert color_of(decode(encoded(picture, "PNG", transparency=1))) == WHITE
+    assert color_of(decode(encoded(picture, "PNG"))) == RED
 
 
 def test_first_frame_of_an_animation_is_taken():
-    frames = [Image.new("RGB", (6, 6), colour) for colour in (RED, WHITE)]
+    frames = [Image.new("RGB", (6, 6), color) for color in (RED, WHITE)]
     raw = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert colour_of(decode(raw)) == RED
+    assert color_of(decode(raw)) == RED
 
 
 def test_sixteen_bits_are_scaled_not_cut():
     deep = np.full((5, 5), 257 * 100, np.uint16)
-    assert colour_of(decode(deep)) == (100, 100, 100)
-    assert colour_of(decode(encoded(Image.fromarray(deep)))) == (100, 100, 100)
+    assert color_of(decode(deep)) == (100, 100, 100)
+    assert color_of(decode(encoded(Image.fromarray(deep)))) == (100, 100, 100)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20000, 10), (10, 20000), (3, 2)])
 def test_extreme_shapes_are_read(size):
-    assert colour_of(decode(encoded(Image.new("RGB", size, RED)))) == RED
+    assert color_of(decode(encoded(Image.new("RGB", size, RED)))) == RED
 
 
 def test_arrays_of_any_layout_agree():
-    colour = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    expected = colour.transpose(2, 0, 1)
-    for array in (colour, expected, colour.astype(np.int64), colour.astype(np.uint16) * 257, colour / 255.0):
+    color = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    expected = color.transpose(2, 0, 1)
+    for array in (color, expected, color.astype(np.int64), color.astype(np.uint16) * 257, color / 255.0):
         np.testing.assert_array_equal(decode(array), expected)
-    grey = colour[..., 0]
-    for array in (grey, grey[None], grey[..., None]):
-        np.testing.assert_array_equal(decode(array), np.stack([grey] * 3))
+    gray = color[..., 0]
+    for array in (gray, gray[None], gray[..., None]):
+        np.testing.assert_array_equal(decode(array), np.stack([gray] * 3))
     assert decode(np.ones((8, 8), bool)).min() == 255
 
 
-def test_colour_becomes_grey_the_same_way_from_arrays_and_pictures():
-    colour = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    one, other = decode(colour, channels=1), decode(Image.fromarray(colour), channels=1)
+def test_color_becomes_gray_the_same_way_from_arrays_and_pictures():
+    color = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    one, other = decode(color, channels=1), decode(Image.fromarray(color), channels=1)
     np.testing.assert_allclose(one.astype(int), other.astype(int), atol=1)
 
 

@@ -1,4 +1,4 @@
-"""The image modality: batches, previews, hand-made features."""
+"""The image modality: batches, previews, baseline features."""
 
 import numpy as np
 import pytest
@@ -47,17 +47,17 @@ def test_examples_of_float_views_are_rounded_back():
     assert modality.examples(ImageBatch(view.pixels.bfloat16()))[0].dtype == np.uint8
 
 
-def test_handmade_features_are_pixels():
+def test_baseline_features_features_are_pixels():
     modality = ImageModality(size=8)
     pixels = torch.from_numpy(picture(8, 8))[None]
-    np.testing.assert_allclose(modality.handmade(ImageBatch(pixels)), pixels.flatten(1) / 255, atol=1e-6)
-    large = ImageModality(size=100).handmade(ImageBatch(torch.from_numpy(picture(100, 100))[None]))
+    np.testing.assert_allclose(modality.baseline_features(ImageBatch(pixels)), pixels.flatten(1) / 255, atol=1e-6)
+    large = ImageModality(size=100).baseline_features(ImageBatch(torch.from_numpy(picture(100, 100))[None]))
     assert large.shape == (1, 3 * 32 * 32)
     assert large.dtype == np.float32
 
 
 @pytest.mark.parametrize(
-    "options", [{"size": 0}, {"size": [8]}, {"channels": 0}, {"background": "nocolour"}, {"size": 64, "canvas": 32}]
+    "options", [{"size": 0}, {"size": [8]}, {"channels": 0}, {"background": "nocolor"}, {"size": 64, "canvas": 32}]
 )
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(SensoriumError):

@@ -22,13 +22,13 @@ def test_fit_gives_the_size_and_shrink_never_enlarges(height, width, out_height,
     assert min(shrunk.shape[1:]) == min(out_height, height, width)
 
 
-def test_a_single_column_keeps_its_colour():
+def test_a_single_column_keeps_its_color():
     for height, width in ((2, 1), (2, 3), (1, 4), (7, 6)):
         for out_height in (1, 3, 8):
             assert (resize(np.full((3, height, width), 77, np.uint8), out_height, 1) == 77).all()
 
 
-def test_fit_takes_the_centre():
+def test_fit_takes_the_center():
     pixels = np.zeros((1, 4, 12), np.uint8)
     pixels[:, :, 4:8] = 255
     assert (fit(pixels, (4, 4)) == 255).all()

@@ -1,4 +1,4 @@
-"""Molecules for tests, among them whatever troubles a featuriser."""
+"""Molecules for tests, among them whatever troubles a featurizer."""
 
 from rdkit import Chem
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from sensorium.modalities.molecule.features import ATOM_SIZES, BOND_SIZES, featurise, rebuild
+from sensorium.modalities.molecule.features import ATOM_SIZES, BOND_SIZES, featurize, rebuild
 from sensorium.modalities.molecule.fingerprints import ecfp4
 from sensorium.modalities.molecule.parse import parse
 from sensorium.modalities.molecule.sources.samples import RdkitSamples
@@ -18,11 +18,11 @@ from .molecules import ODD, mol
 
 
 def atom(smiles, place, column):
-    return int(featurise(mol(smiles)).atoms[place, list(ATOM_SIZES).index(column)])
+    return int(featurize(mol(smiles)).atoms[place, list(ATOM_SIZES).index(column)])
 
 
 def bond(smiles, place, column):
-    return int(featurise(mol(smiles)).bonds[place, list(BOND_SIZES).index(column)])
+    return int(featurize(mol(smiles)).bonds[place, list(BOND_SIZES).index(column)])
 
 
 @pytest.mark.parametrize(
@@ -35,13 +35,13 @@ def bond(smiles, place, column):
         ("C[O-]", 1, "charge", 7),
         ("CC", 0, "hydrogens", 3),
         ("[2H]C", 1, "hydrogens", 3),
-        ("C#C", 0, "hybridisation", 2),
+        ("C#C", 0, "hybridization", 2),
         ("c1ccccc1", 0, "aromatic", 1),
         ("C1CC1C", 3, "ring", 0),
         ("C1CC1C", 0, "ring", 1),
-        ("C[C@H](N)C(=O)O", 1, "centre", 2),
-        ("C[C@@H](N)C(=O)O", 1, "centre", 1),
-        ("CC(N)C(=O)O", 1, "centre", 0),
+        ("C[C@H](N)C(=O)O", 1, "center", 2),
+        ("C[C@@H](N)C(=O)O", 1, "center", 1),
+        ("CC(N)C(=O)O", 1, "center", 0),
         ("C[CH2]", 1, "radicals", 1),
         ("[2H]C", 0, "isotope", 17),
         ("[14CH4]", 0, "isotope", 18),
@@ -74,7 +74,7 @@ def test_a_column_of_a_bond(smiles, place, column, value):
 
 @pytest.mark.parametrize("smiles", ODD.values(), ids=ODD.keys())
 def test_every_value_is_within_its_table(smiles):
-    features = featurise(parse(smiles))
+    features = featurize(parse(smiles))
     assert features.atoms.min() >= 0
     assert (features.atoms < np.array(list(ATOM_SIZES.values()))).all()
     assert features.bonds.shape == (len(features.ends), len(BOND_SIZES))
@@ -97,7 +97,7 @@ def unmarked(made):
 @pytest.mark.parametrize("smiles", ODD.values(), ids=ODD.keys())
 def test_an_odd_molecule_is_rebuilt(smiles):
     made = parse(smiles)
-    assert Chem.MolToSmiles(rebuild(featurise(made))) == unmarked(made)
+    assert Chem.MolToSmiles(rebuild(featurize(made))) == unmarked(made)
 
 
 @pytest.mark.parametrize("dataset", ["nci", "wehi"])
@@ -106,7 +106,7 @@ def test_real_molecules_are_rebuilt(dataset):
     source = RdkitSamples(dataset)
     for index in range(0, len(source), 25):
         made = parse(source[index].values["molecule"])
-        again = rebuild(featurise(made))
+        again = rebuild(featurize(made))
         assert Chem.MolToSmiles(again) == unmarked(made)
         assert np.array_equal(ecfp4(again), ecfp4(made))
 
@@ -114,11 +114,11 @@ def test_real_molecules_are_rebuilt(dataset):
 def test_the_order_of_atoms_moves_rows_and_nothing_else():
     made = mol("C[C@H](N)C(=O)O.C/C=C/C")
     order = np.random.default_rng(0).permutation(made.GetNumAtoms())
-    moved = featurise(Chem.RenumberAtoms(made, order.tolist()))
-    assert np.array_equal(moved.atoms, featurise(made).atoms[order])
+    moved = featurize(Chem.RenumberAtoms(made, order.tolist()))
+    assert np.array_equal(moved.atoms, featurize(made).atoms[order])
     rows = [
         np.sort(np.column_stack([np.sort(np.column_stack(e), axis=1), f.bonds]), axis=0)
-        for f, e in ((moved, order[moved.ends].T), (featurise(made), featurise(made).ends.T))
+        for f, e in ((moved, order[moved.ends].T), (featurize(made), featurize(made).ends.T))
     ]
     assert np.array_equal(*rows)
 

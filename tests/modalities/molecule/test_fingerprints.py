@@ -1,4 +1,4 @@
-"""Hand-made features."""
+"""baseline features."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rdkit.Chem import AllChem, Descriptors
 
-from sensorium.modalities.molecule.fingerprints import BITS, DESCRIPTORS, descriptors, ecfp4, handmade
+from sensorium.modalities.molecule.fingerprints import BITS, DESCRIPTORS, descriptors, ecfp4, fingerprint_features
 from sensorium.modalities.molecule.parse import parse
 
 from .molecules import ODD, mol
@@ -27,6 +27,6 @@ def test_descriptors_are_rdkits():
 
 @pytest.mark.parametrize("smiles", ODD.values(), ids=ODD.keys())
 def test_odd_molecules_have_finite_features(smiles):
-    widths = {kind: handmade([parse(smiles)], kind) for kind in ("ecfp4", "descriptors", "both")}
+    widths = {kind: fingerprint_features([parse(smiles)], kind) for kind in ("ecfp4", "descriptors", "both")}
     assert [x.shape[1] for x in widths.values()] == [2048, 46, 2094]
     assert all(np.isfinite(x).all() and x.dtype == np.float32 for x in widths.values())

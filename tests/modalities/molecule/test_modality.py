@@ -10,7 +10,7 @@ from rdkit import Chem
 from sensorium import BadSample
 from sensorium.errors import DataError
 from sensorium.modalities.molecule.features import ATOM_SIZES, BOND_SIZES
-from sensorium.modalities.molecule.fingerprints import handmade
+from sensorium.modalities.molecule.fingerprints import fingerprint_features
 from sensorium.modalities.molecule.modality import MoleculeModality
 from sensorium.modalities.molecule.parse import parse
 
@@ -46,9 +46,9 @@ def test_every_feature_is_within_the_schema(motifs):
 
 @pytest.mark.parametrize("kind", ["ecfp4", "descriptors", "both"])
 def test_hand_made_features_of_a_batch_are_those_of_its_molecules(kind):
-    modality, batch = batch_of(*ODD.values(), motifs=True, handmade=kind)
-    wanted = handmade([parse(smiles) for smiles in ODD.values()], kind)
-    np.testing.assert_allclose(modality.handmade(batch), wanted, rtol=1e-5)
+    modality, batch = batch_of(*ODD.values(), motifs=True, baseline=kind)
+    wanted = fingerprint_features([parse(smiles) for smiles in ODD.values()], kind)
+    np.testing.assert_allclose(modality.baseline_features(batch), wanted, rtol=1e-5)
 
 
 def test_what_is_no_molecule_is_skipped_or_stops():
@@ -98,11 +98,11 @@ def test_what_a_view_leaves_is_drawn():
 def test_a_report_of_the_bad_ones_by_id(tmp_path):
     from sensorium.data.arrays import ArraysSource
     from sensorium.data.loader import iterate
-    from sensorium.data.unreadable import BadRecords
+    from sensorium.data.unreadable import UnreadableRecords
 
     smiles = ["CCO", "C(C", "c1ccccc1", "[Na+].[Cl-]", "CN(C)(C)(C)C", "N"]
     source = ArraysSource({"molecule": smiles}, ids=[f"m{i}" for i in range(6)])
-    bad = BadRecords(6, 0.5, tmp_path / "bad.jsonl")
+    bad = UnreadableRecords(6, 0.5, tmp_path / "bad.jsonl")
     modality = {"molecule": MoleculeModality(fragments="skip")}
     ids = [
         i

@@ -24,11 +24,11 @@ def test_a_value_between_gaps_is_seen():
 
 
 @pytest.mark.parametrize("channels", [2, 20])
-def test_gaps_are_grey_where_they_are(channels):
+def test_gaps_are_gray_where_they_are(channels):
     values = np.tile(np.sin(np.arange(60) / 5), (channels, 1))
     whole = np.asarray(plot(values))
     assert not (whole == GAP).all(-1).any()
     values[:, 30:] = np.nan
-    grey = (np.asarray(plot(values)) == GAP).all(-1)
-    assert grey[:, 140:250].mean() > 0.9
-    assert not grey[:, :120].any()
+    gray = (np.asarray(plot(values)) == GAP).all(-1)
+    assert gray[:, 140:250].mean() > 0.9
+    assert not gray[:, :120].any()

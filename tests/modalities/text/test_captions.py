@@ -25,17 +25,17 @@ texts = st.lists(st.lists(st.integers(FIRST, 12), min_size=1, max_size=7), min_s
 @given(texts, st.integers(0, 2**31), st.sampled_from([0.0, 0.5, 1.0]))
 def test_a_wrong_form_differs_in_one_token_or_in_the_places_of_two(modality, given_texts, seed, order):
     special = modality.tokenizer.special
-    batch, generator = batch_of(modality.tokenizer, given_texts), HardCaptions(modality, wrong=2, order=order)
+    batch, generator = batch_of(modality.tokenizer, given_texts), HardCaptions(modality, corrupted=2, order=order)
     before, state = batch.ids.clone(), torch.get_rng_state()
     plain, *wrong = generator(batch, rng(seed))
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(batch.ids, before)
-    assert (generator.views, generator.wrong, len(wrong)) == (1, 2, 2)
-    assert not plain.wrong
+    assert (generator.views, generator.negative_views, len(wrong)) == (1, 2, 2)
+    assert not plain.is_negative
     assert torch.equal(plain.batch.ids, batch.ids)
     again = generator(batch, rng(seed))[1:]
     for view, same in zip(wrong, again, strict=True):
-        assert view.wrong
+        assert view.is_negative
         assert torch.equal(view.batch.ids, same.batch.ids)
         assert torch.equal(view.batch.mask, batch.mask)
         changed = view.batch.ids != batch.ids

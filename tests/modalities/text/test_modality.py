@@ -7,7 +7,7 @@ import torch
 
 from sensorium import BadSample
 from sensorium.errors import DataError, RecipeError
-from sensorium.modalities.text.modality import GLANCE, HANDMADE, TextModality, _place
+from sensorium.modalities.text.modality import BASELINE, GLANCE, TextModality, _place
 
 
 def text_of(modality, example):
@@ -56,7 +56,7 @@ def test_long_texts_are_cut_and_keep_their_end(modality):
 @pytest.mark.parametrize("line", ["x" * 1_000_000, "word " * 200_000, "🎉" * 250_000])
 def test_a_line_of_a_megabyte_is_fast(name, line, sentences):
     modality = TextModality(name, vocab=300, length=77)
-    if not modality.fitted:
+    if not modality.is_fitted:
         modality.fit(sentences)
     start = time.perf_counter()
     assert len(modality.decode(line)) == 77
@@ -85,7 +85,7 @@ def test_whitespace_is_a_text_to_characters_alone(sentences):
 
 def test_fit_passes_over_bad_values_and_needs_a_text(sentences):
     modality = TextModality(vocab=300)
-    assert not modality.fitted
+    assert not modality.is_fitted
     with pytest.raises(DataError, match="no text"):
         modality.fit(iter([None, "", b"\xff"]))
     modality.fit(iter([None, *sentences, b"\xff"]))
@@ -112,12 +112,12 @@ def test_any_text_previews(modality, text):
     assert modality.preview(modality.decode(text)).size == (256, 256)
 
 
-def test_handmade_counts_tokens_and_pairs(modality, batch, sentences):
-    features = modality.handmade(batch)
-    assert features.shape == (len(sentences), HANDMADE)
+def test_baseline_features_counts_tokens_and_pairs(modality, batch, sentences):
+    features = modality.baseline_features(batch)
+    assert features.shape == (len(sentences), BASELINE)
     assert features.dtype == np.float32
     assert np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
-    counts = np.zeros(HANDMADE)
+    counts = np.zeros(BASELINE)
     ids = modality.tokenizer.encode(sentences[0])
     for code in [*ids, *(a * 1_000_003 + b + 2**40 for a, b in pairwise(ids))]:
         counts[_place(np.array([code], dtype=np.uint64))] += 1
@@ -125,8 +125,8 @@ def test_handmade_counts_tokens_and_pairs(modality, batch, sentences):
     assert np.allclose(features[0], wanted / np.linalg.norm(wanted), atol=1e-5)
 
 
-def test_handmade_sees_order_but_no_padding(modality):
+def test_baseline_features_sees_order_but_no_padding(modality):
     one, other = (modality.decode(t) for t in ("the cat sees the dog", "the dog sees the cat"))
-    together = modality.handmade(modality.collate([one, other, modality.decode("word " * 20)]))
-    assert np.array_equal(together[:1], modality.handmade(modality.collate([one])))
+    together = modality.baseline_features(modality.collate([one, other, modality.decode("word " * 20)]))
+    assert np.array_equal(together[:1], modality.baseline_features(modality.collate([one])))
     assert 0.3 < together[0] @ together[1] < 0.999

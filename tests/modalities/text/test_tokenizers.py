@@ -63,10 +63,10 @@ def test_training_is_deterministic_in_every_process(pairs, sentences):
 @pytest.mark.parametrize("kind", [BytePairs, Characters])
 def test_state_is_json_and_restores(kind, sentences):
     learned, other = kind(300), kind(300)
-    assert not learned.fitted
+    assert not learned.is_fitted
     learned.fit(sentences)
     other.load_state(json.loads(json.dumps(learned.state())))
-    assert other.fitted
+    assert other.is_fitted
     assert other.size == learned.size
     assert other.encode("the cat é") == learned.encode("the cat é")
 

@@ -20,7 +20,7 @@ installed = pytest.mark.skipif(
 NAN = np.nan
 
 
-def figures(*series):
+def metrics(*series):
     """catch22 of series of one channel."""
     return catch22(SignalBatch.join([np.atleast_2d(np.asarray(x, np.float32)) for x in series]))
 
@@ -43,8 +43,8 @@ def test_gaps_are_bridged_by_straight_lines(gaps, line):
 def test_without_the_library_the_extra_is_named(kind, monkeypatch):
     monkeypatch.setattr("sensorium.modalities.timeseries.catch22.find_spec", lambda name: None)
     with pytest.raises(PluginError, match=r"pip install 'sensorium\[catch22\]'"):
-        TimeSeriesModality(handmade=kind)
-    TimeSeriesModality(handmade="series")  # asks for nothing
+        TimeSeriesModality(baseline=kind)
+    TimeSeriesModality(baseline="series")  # asks for nothing
 
 
 @installed
@@ -60,27 +60,27 @@ def test_each_channel_is_what_the_library_says_of_it_alone():
 
 
 @installed
-def test_characteristics_know_a_rhythm_from_noise_and_not_the_scale():
+def test_characteriztics_know_a_rhythm_from_noise_and_not_the_scale():
     time = np.arange(200)
     wave, noise = np.sin(time / 5), np.random.default_rng(0).standard_normal(200)
-    first, louder, other = figures(wave, 100 + 7 * wave, noise)
-    np.testing.assert_allclose(first, louder, rtol=0.05, atol=1e-3)  # catch22 standardises a series itself
+    first, louder, other = metrics(wave, 100 + 7 * wave, noise)
+    np.testing.assert_allclose(first, louder, rtol=0.05, atol=1e-3)  # catch22 standardizes a series itself
     assert np.abs(first - other).max() > 1
 
 
 @installed
-def test_missing_values_padding_and_neighbours_change_nothing():
+def test_missing_values_padding_and_neighbors_change_nothing():
     gaps, line, long = [1, NAN, 3, 4, NAN, 8], [1, 2, 3, 4, 6, 8], list(range(40))
-    together = figures(gaps, line, long)
+    together = metrics(gaps, line, long)
     np.testing.assert_array_equal(together[0], together[1])
-    np.testing.assert_array_equal(together, np.concatenate([figures(x) for x in (gaps, line, long)]))
+    np.testing.assert_array_equal(together, np.concatenate([metrics(x) for x in (gaps, line, long)]))
 
 
 @installed
 @pytest.mark.parametrize("channels", [1, 64])
 @pytest.mark.parametrize("series", [[5.0] * 30, [5.0], [1.0, 2.0], [NAN] * 9, [NAN, 4.0, NAN]])
-def test_constant_short_and_empty_channels_have_finite_characteristics(channels, series):
-    found = figures(np.tile(series, (channels, 1)))
+def test_constant_short_and_empty_channels_have_finite_characteriztics(channels, series):
+    found = metrics(np.tile(series, (channels, 1)))
     assert found.shape == (1, 22 * channels)
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
@@ -89,14 +89,14 @@ def test_constant_short_and_empty_channels_have_finite_characteristics(channels,
 @installed
 @settings(max_examples=100, deadline=None)
 @given(x_T=arrays(np.float32, st.integers(1, 60), elements=st.floats(-(2.0**100), 2.0**100, width=32) | st.just(NAN)))
-def test_whatever_a_series_holds_its_characteristics_are_finite(x_T):
-    assert np.isfinite(figures(x_T)).all()
+def test_whatever_a_series_holds_its_characteriztics_are_finite(x_T):
+    assert np.isfinite(metrics(x_T)).all()
 
 
 @installed
 def test_the_option_chooses():
     batch = batch_of([30, 12], missing=0.2)
-    parts = [modality(handmade=kind).handmade(batch) for kind in ("series", "catch22", "both")]
+    parts = [modality(baseline=kind).baseline_features(batch) for kind in ("series", "catch22", "both")]
     assert [part.shape for part in parts] == [(2, 3 * 134), (2, 3 * 22), (2, 3 * 156)]
     np.testing.assert_array_equal(parts[2], np.concatenate(parts[:2], axis=1))
 
@@ -108,7 +108,7 @@ def test_a_recipe_asks_for_them(tmp_path):
     series = np.concatenate([rhythm, draw.standard_normal((24, 60))])[:, None]
     source = ArraysSource({"timeseries": series}, labels={"kind": ["rhythm"] * 24 + ["noise"] * 24})
     changes = [
-        "modalities.timeseries.modality={name: timeseries, handmade: catch22}",
+        "modalities.timeseries.modality={name: timeseries, baseline: catch22}",
         "modalities.timeseries.encoder={name: dilated, depth: 1, width: 4, dim: 4}",
         "evaluate.evaluators={knn: {label: kind}}",
         "data.test=0.4",
@@ -118,4 +118,4 @@ def test_a_recipe_asks_for_them(tmp_path):
     run = tmp_path / "run"
     sensorium.fit("ts2vec", changes, source=source, run_dir=run)
     rows = {row.name: row for row in sensorium.evaluate([run], ["knn"], source=source)["knn"].rows}
-    assert rows["hand-made"].figures["accuracy"].mean > 0.9
+    assert rows["baseline"].metrics["accuracy"].mean > 0.9

@@ -17,7 +17,7 @@ def recordings(channels=2, count=12, seed=0):
 def test_the_train_part_alone_scales_and_its_state_restores(scale):
     train, other = recordings(), 100 * recordings(seed=1)[0]
     modality = TimeSeriesModality(scale=scale)
-    assert not modality.fitted
+    assert not modality.is_fitted
     assert modality.state() == {}
     modality.fit(train)
     again = TimeSeriesModality(scale=scale)
@@ -44,7 +44,7 @@ def test_bad_values_teach_nothing():
 def test_an_empty_state_keeps_what_the_options_say():
     modality = TimeSeriesModality(channels=3, scale="none")
     modality.load_state({})
-    assert modality.fitted
+    assert modality.is_fitted
 
 
 @pytest.mark.parametrize("channels", [1, 64])
@@ -56,7 +56,7 @@ def test_few_and_many_channels_and_a_single_step(channels, length):
     modality.fit(raws)
     batch = modality.collate([modality.decode(raw) for raw in raws])
     assert batch.values.shape == (3, channels, length)
-    assert modality.handmade(batch).shape == (3, channels * 134)
+    assert modality.baseline_features(batch).shape == (3, channels * 134)
     assert modality.preview(modality.decode(raws[0])).size == (256, 256)
 
 
@@ -124,11 +124,11 @@ def test_impossible_options_are_refused(options):
         TimeSeriesModality(**options)
 
 
-def test_handmade_sees_neither_padding_nor_gaps():
+def test_baseline_features_sees_neither_padding_nor_gaps():
     modality = TimeSeriesModality(channels=1, scale="none")
     raws = [[1.0, np.nan, 4.0, 2.0], list(range(9)), [7.0]]
-    together = modality.handmade(modality.collate([modality.decode(raw) for raw in raws]))
-    alone = [modality.handmade(modality.collate([modality.decode(raw)])) for raw in raws]
+    together = modality.baseline_features(modality.collate([modality.decode(raw) for raw in raws]))
+    alone = [modality.baseline_features(modality.collate([modality.decode(raw)])) for raw in raws]
     np.testing.assert_allclose(together, np.concatenate(alone), atol=1e-6)
     mean, deviation, low, high, rough, share = together[0, -6:]
     np.testing.assert_allclose([mean, deviation, low, high], [7 / 3, np.std([1, 4, 2]), 1, 4], rtol=1e-6)

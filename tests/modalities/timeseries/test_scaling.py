@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sensorium.modalities.timeseries import scale
-from sensorium.modalities.timeseries.scaling import LEARNERS, Robust, Standard
+from sensorium.modalities.timeseries.scaling import ESTIMATORS, Robust, Standard
 
 
 def series(count=20, channels=3):
@@ -14,7 +14,7 @@ def series(count=20, channels=3):
 
 
 def learned(how, made):
-    learner = LEARNERS[how](len(made[0]))
+    learner = ESTIMATORS[how](len(made[0]))
     for one in made:
         learner.add(one)
     return learner.result()
@@ -23,17 +23,17 @@ def learned(how, made):
 def test_standard_is_mean_and_deviation_of_all_that_is_observed():
     made = series()
     whole = np.concatenate(made, axis=1)
-    centre, spread = learned("standard", made)
-    np.testing.assert_allclose(centre, np.nanmean(whole, 1), rtol=1e-12)
+    center, spread = learned("standard", made)
+    np.testing.assert_allclose(center, np.nanmean(whole, 1), rtol=1e-12)
     np.testing.assert_allclose(spread, np.nanstd(whole, 1), rtol=1e-9)
 
 
 def test_robust_is_median_and_quartiles():
     made = series()
     whole = np.concatenate(made, axis=1)
-    centre, spread = learned("robust", made)
+    center, spread = learned("robust", made)
     low, median, high = np.nanquantile(whole, (0.25, 0.5, 0.75), axis=1)
-    np.testing.assert_allclose(centre, median)
+    np.testing.assert_allclose(center, median)
     np.testing.assert_allclose(spread, (high - low) / 1.349)
 
 
@@ -43,28 +43,28 @@ def test_robust_stays_bounded_and_near(monkeypatch):
     for _ in range(200):
         learner.add(5 + 2 * rng.standard_normal((1, 100)))
     assert sum(map(len, learner._kept[0])) <= 500
-    centre, spread = learner.result()
-    assert abs(centre[0] - 5) < 0.3
+    center, spread = learner.result()
+    assert abs(center[0] - 5) < 0.3
     assert abs(spread[0] - 2) < 0.4
 
 
 @pytest.mark.parametrize("how", ["standard", "robust"])
 @pytest.mark.parametrize("value", [0.0, 1 / 3, 1e6 + 0.1, -1e-7])
 def test_a_constant_channel_is_not_blown_up(how, value):
-    centre, spread = learned(how, [np.full((1, n), value) for n in (7, 3, 1)])
+    center, spread = learned(how, [np.full((1, n), value) for n in (7, 3, 1)])
     assert spread[0] == 1
-    assert centre[0] == pytest.approx(value)
+    assert center[0] == pytest.approx(value)
 
 
 def test_an_unobserved_channel_stays_as_it_is():
     made = np.full((2, 5), np.nan)
     made[0] = 1
     for how in ("standard", "robust"):
-        centre, spread = learned(how, [made])
-        assert (centre[1], spread[1]) == (0, 1)
+        center, spread = learned(how, [made])
+        assert (center[1], spread[1]) == (0, 1)
 
 
 def test_order_does_not_matter():
     made = series()
     np.testing.assert_allclose(learned("standard", made)[1], learned("standard", made[::-1])[1], rtol=1e-9)
-    assert isinstance(LEARNERS["standard"](1), Standard)
+    assert isinstance(ESTIMATORS["standard"](1), Standard)

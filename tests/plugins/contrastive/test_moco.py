@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sensorium.blocks.negatives import Memory, Negatives
+from sensorium.blocks.negatives import FeatureQueue, NegativeOptions
 from sensorium.errors import RecipeError
 from sensorium.losses import Rows, queue_contrast
 from sensorium.models.learner import _Encode
@@ -15,7 +15,7 @@ def taught(learner):
 
 
 def test_the_queue_drops_the_oldest():
-    queue = Memory(5, 2)
+    queue = FeatureQueue(5, 2)
     random = queue.rows.clone()
     assert torch.allclose(random.norm(dim=1), torch.ones(5))
 
@@ -82,4 +82,4 @@ def test_training_queues_keys_that_carry_no_gradient():
 
 def test_a_guide_is_refused_since_it_knows_no_earlier_keys():
     with pytest.raises(RecipeError, match="leave guide out"):
-        MoCo(negatives=Negatives(guide="a"))
+        MoCo(negatives=NegativeOptions(guide="a"))

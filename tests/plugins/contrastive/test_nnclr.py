@@ -14,7 +14,7 @@ def test_is_equation_3_both_ways():
         near = [nearest_rows(x, objective.queue.rows) for x in z]
         loss = learner(views).loss
     assert torch.allclose(loss, (info_nce(near[0], p[1], 0.1) + info_nce(near[1], p[0], 0.1)) / 2)
-    # Mutants: the view itself in place of its neighbour, the prediction of the same view.
+    # Mutants: the view itself in place of its neighbor, the prediction of the same view.
     assert not torch.allclose(loss, (info_nce(z[0], p[1], 0.1) + info_nce(z[1], p[0], 0.1)) / 2, rtol=1e-3)
     assert not torch.allclose(loss, (info_nce(near[0], p[0], 0.1) + info_nce(near[1], p[1], 0.1)) / 2, rtol=1e-3)
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from sensorium import losses
-from sensorium.types import Record, keys_of
+from sensorium.types import Record, record_keys
 from tests.plugins.joint_embedding import learner_of, views_of
 
 RECORDS = [Record(str(i), {}, {"kind": None if i == 11 else i % 3}, group=f"g{i // 4}") for i in range(12)]
@@ -11,7 +11,7 @@ RECORDS = [Record(str(i), {}, {"kind": None if i == 11 else i % 3}, group=f"g{i 
 def given():
     views = views_of("simclr")
     for view in views["a"]:
-        view.keys = keys_of(RECORDS)
+        view.keys = record_keys(RECORDS)
     return views
 
 
@@ -33,5 +33,5 @@ def test_without_the_label_it_is_simclr_and_says_so():
     z1, z2 = rows(model, views).chunk(2)
     outcome = model(views)
     assert torch.allclose(outcome.loss, losses.nt_xent(z1, z2, 0.2), rtol=1e-5)
-    assert outcome.logs["labelled"] == 0
-    assert learner_of("supervised-contrastive", label="kind").eval()(views).logs["labelled"] == 11 / 12
+    assert outcome.logs["labeled"] == 0
+    assert learner_of("supervised-contrastive", label="kind").eval()(views).logs["labeled"] == 11 / 12

@@ -7,7 +7,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from sensorium import losses
-from sensorium.blocks.negatives import Negatives
+from sensorium.blocks.negatives import NegativeOptions
 from sensorium.errors import RecipeError
 from sensorium.losses import Guide, Rows
 from sensorium.plugins.crossmodal.align import Align
@@ -31,7 +31,7 @@ def known(present=PAIR, rows=slice(0, 8), wrong=()):
         for view in found:
             view.keys = {"record": torch.arange(8)[rows][mask], "group": GROUPS[rows][mask]}
         if name in wrong and found:
-            found.append(replace(found[0], batch=toys.VectorBatch(found[0].batch.values.flip(1)), wrong=True))
+            found.append(replace(found[0], batch=toys.VectorBatch(found[0].batch.values.flip(1)), is_negative=True))
     return made
 
 
@@ -51,12 +51,12 @@ def test_wrong_forms_are_negatives_of_the_other_side_alone():
 
 
 def test_memory_guide_and_weights_are_those_of_the_options():
-    asked = Negatives(beta=0.5, alpha=0.7, prior=0.01, memory=32, guide="a", margin=0.5)
+    asked = NegativeOptions(beta=0.5, alpha=0.7, prior=0.01, memory=32, guide="a", margin=0.5)
     model = learner(CLIP(negatives=asked), ("a", "b"))
     model(known())  # fills the memories
     given = known()
     kept = {name: Rows(m.rows.clone(), m.ids.clone()) for name, m in model.objective.negatives.memories.items()}
-    assert kept["a"].ids_M[:6].tolist() == [*BOTH.nonzero().flatten().tolist(), losses.NOBODY]  # who has a partner
+    assert kept["a"].ids_M[:6].tolist() == [*BOTH.nonzero().flatten().tolist(), losses.NO_ID]  # who has a partner
     x, y, scale = placed(model, given)
     features = model.encoders["a"].net(given["a"][0].batch.values)[BOTH[PRESENT["a"]]]
     expected = losses.hn_nce(
@@ -66,7 +66,7 @@ def test_memory_guide_and_weights_are_those_of_the_options():
 
 
 def test_evaluation_keeps_nothing():
-    model = learner(CLIP(negatives=Negatives(memory=32)), ("a", "b")).eval()
+    model = learner(CLIP(negatives=NegativeOptions(memory=32)), ("a", "b")).eval()
     model(known())
     assert model.objective.negatives.logs()["memory/a"] == 0
 
@@ -77,7 +77,7 @@ def test_a_group_can_be_what_a_record_looks_for():
     expected = losses.many_positives(x, y, scale, GROUPS[BOTH])
     assert torch.allclose(model(given).loss, expected, rtol=1e-12)
     with pytest.raises(RecipeError, match="leave one of the two out"):
-        CLIP(positives="group", negatives=Negatives(beta=1.0))
+        CLIP(positives="group", negatives=NegativeOptions(beta=1.0))
 
 
 @pytest.mark.parametrize("positives", ["record", "group"])
@@ -107,12 +107,12 @@ def test_every_edge_can_have_one_direction():
 
 
 def test_siglip_has_a_memory_too_and_refuses_weights():
-    model = learner(SigLIP(negatives=Negatives(memory=16)), ("a", "b"))
+    model = learner(SigLIP(negatives=NegativeOptions(memory=16)), ("a", "b"))
     plain = learner(SigLIP(), ("a", "b"))
     plain.load_state_dict(model.state_dict(), strict=False)
     assert model(known()).loss > plain(known()).loss
     with pytest.raises(RecipeError, match="do not compete"):
-        SigLIP(negatives=Negatives(beta=1.0))
+        SigLIP(negatives=NegativeOptions(beta=1.0))
 
 
 def test_fastclip_follows_each_record_over_the_steps():
@@ -155,14 +155,14 @@ def test_a_frozen_anchor_is_the_space_and_stays_it():
 
 FIRST_HALF = torch.arange(8) < 4
 CASES = {
-    "wrong forms on rank 0 alone": (Negatives(memory=12), 4, PAIR | {"b": BOTH & FIRST_HALF}),
-    "everything": (Negatives(beta=0.5, prior=0.01, memory=12, guide="a", margin=0.5), 5, PAIR),
-    "no pair on rank 1": (Negatives(memory=12, guide="b"), 4, {n: mask & FIRST_HALF for n, mask in PAIR.items()}),
-    "siglip": (lambda: SigLIP(bias=-2.0, negatives=Negatives(memory=12)), 2, PAIR),
+    "wrong forms on rank 0 alone": (NegativeOptions(memory=12), 4, PAIR | {"b": BOTH & FIRST_HALF}),
+    "everything": (NegativeOptions(beta=0.5, prior=0.01, memory=12, guide="a", margin=0.5), 5, PAIR),
+    "no pair on rank 1": (NegativeOptions(memory=12, guide="b"), 4, {n: mask & FIRST_HALF for n, mask in PAIR.items()}),
+    "siglip": (lambda: SigLIP(bias=-2.0, negatives=NegativeOptions(memory=12)), 2, PAIR),
     "groups": (lambda: CLIP(positives="group"), 3, PAIR),
     "fastclip": (lambda: FastCLIP(slots=50), 3, PAIR),
-    "second alone": (lambda: CLIP(direction="second", negatives=Negatives(memory=12, guide="a")), 5, PAIR),
-    "anchor": (lambda: Align(edges="chain", anchor="a", negatives=Negatives(memory=12)), 3, PRESENT),
+    "second alone": (lambda: CLIP(direction="second", negatives=NegativeOptions(memory=12, guide="a")), 5, PAIR),
+    "anchor": (lambda: Align(edges="chain", anchor="a", negatives=NegativeOptions(memory=12)), 3, PRESENT),
 }
 """The objective, or CLIP's negatives; where the records are cut between two ranks; and who has what."""
 
@@ -170,7 +170,7 @@ CASES = {
 def two_steps(rank, world):
     found = {}
     for name, (given, cut, present) in CASES.items():
-        clip = isinstance(given, Negatives)
+        clip = isinstance(given, NegativeOptions)
         rows = slice(0, 8) if world == 1 else (slice(0, cut), slice(cut, 8))[rank]
         model = learner(CLIP(negatives=given) if clip else given(), tuple(present))
         running = DistributedDataParallel(model) if world > 1 else model

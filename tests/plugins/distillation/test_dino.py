@@ -11,36 +11,36 @@ def apart(name="dino", **options):
     with torch.no_grad():
         for p in learner.objective.teacher.parameters():
             p.add_(0.1 * torch.randn_like(p))
-        learner.objective.assign.centre.normal_(std=0.01)
+        learner.objective.assign.center.normal_(std=0.01)
     return learner
 
 
-def test_is_equation_3_with_a_centred_teacher_of_large_views():
+def test_is_equation_3_with_a_centerd_teacher_of_large_views():
     learner, views = apart().eval(), views_of("dino")
     objective, teacher = learner.objective, learner.objective.teacher
     with torch.no_grad():
         scores = [objective.head(learner.encoders["a"](v.batch).pooled) for v in views["a"]]
         taught = [teacher.heads["head"](teacher.encoders["a"](v.batch).pooled) for v in views["a"]]
-        targets = [losses.centred_softmax(t, objective.assign.centre, 0.04) for t in taught]
+        targets = [losses.centerd_softmax(t, objective.assign.center, 0.04) for t in taught]
         loss = learner(views).loss
         assert torch.allclose(loss, losses.swapped_cross_entropy(scores, targets[:2], 0.1), rtol=1e-5)
-        # Mutants: a teacher that sees small views, one without a centre.
+        # Mutants: a teacher that sees small views, one without a center.
         assert not torch.allclose(loss, losses.swapped_cross_entropy(scores, targets, 0.1), rtol=1e-4)
-        bare = [losses.centred_softmax(t, 0 * objective.assign.centre, 0.04) for t in taught[:2]]
+        bare = [losses.centerd_softmax(t, 0 * objective.assign.center, 0.04) for t in taught[:2]]
         assert not torch.allclose(loss, losses.swapped_cross_entropy(scores, bare, 0.1), rtol=1e-4)
 
 
-def test_the_centre_moves_after_its_use_and_in_training_alone():
+def test_the_center_moves_after_its_use_and_in_training_alone():
     learner, views = learner_of("dino"), views_of("dino")
     assign = learner.objective.assign
     scores = torch.randn(6, 24)
-    expected = losses.centred_softmax(scores, assign.centre, 0.04)
+    expected = losses.centerd_softmax(scores, assign.center, 0.04)
     assert torch.equal(assign(scores, 0.04), expected)
-    assert torch.allclose(assign.centre, 0.1 * scores.mean(0))
+    assert torch.allclose(assign.center, 0.1 * scores.mean(0))
     learner.eval()
-    before = assign.centre.clone()
+    before = assign.center.clone()
     learner(views)
-    assert torch.equal(assign.centre, before)
+    assert torch.equal(assign.center, before)
 
 
 def test_prototypes_stay_as_they_are_at_first():
@@ -66,7 +66,7 @@ def test_a_collapsed_teacher_shows_in_the_logs():
     learner, views = learner_of("dino").eval(), views_of("dino")
     spread = learner(views).logs
     with torch.no_grad():
-        learner.objective.assign.centre[0] = -100  # every row chooses the first prototype
+        learner.objective.assign.center[0] = -100  # every row chooses the first prototype
     collapsed = learner(views).logs
     assert collapsed["prototypes_used"] == pytest.approx(1, abs=1e-3)
     assert collapsed["teacher_entropy"] < 1e-3 < spread["teacher_entropy"]

@@ -42,4 +42,4 @@ def test_tokens_have_a_head_of_their_own():
         student.project[0].weight.add_(1)
     objective.after_step(0.0)
     assert torch.allclose(teacher.project[0].weight, before + 0.01, atol=1e-5)
-    assert not any("centre" in name for name, _ in learner.named_buffers())
+    assert not any("center" in name for name, _ in learner.named_buffers())

@@ -66,7 +66,7 @@ def test_infograph_takes_an_encoder_that_masks_nothing_where_it_returns_tokens()
 
 def test_an_encoder_without_tokens_is_refused():
     with pytest.raises(RecipeError, match=r"'infograph' compares tokens, and here are none.*gradient_cache"):
-        Features(torch.zeros(2, 3)).shown("infograph")
+        Features(torch.zeros(2, 3)).require_tokens("infograph")
 
 
 def test_context_prediction_reads_surroundings_by_an_encoder_of_its_own():

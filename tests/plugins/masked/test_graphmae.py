@@ -59,7 +59,7 @@ def test_hidden_tokens_may_show_others(replace):
 
 
 @pytest.mark.parametrize("classes", [True, False])
-def test_tokens_without_neighbours_are_decoded_by_a_transformer(classes):
+def test_tokens_without_neighbors_are_decoded_by_a_transformer(classes):
     made = learner_of(GraphMAE(width=16, heads=2), classes=classes)
     outcome = made({"toy": [view_of(sequences())]})
     outcome.loss.backward()

@@ -1,4 +1,4 @@
-"""wav2vec 2.0: which tokens are hidden, what they are told from, and the quantiser between."""
+"""wav2vec 2.0: which tokens are hidden, what they are told from, and the quantizer between."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sensorium import Tokens
 from sensorium.errors import RecipeError
 from sensorium.plugins.masked.masking import distractors, hide_spans
-from sensorium.plugins.masked.quantizer import Quantiser
+from sensorium.plugins.masked.quantizer import Quantizer
 from sensorium.plugins.masked.wav2vec2 import Wav2Vec2
 from tests.plugins.toy_token_modality import Sequences, learner_of, losses_while_training, sequences, view_of
 
@@ -64,9 +64,9 @@ def test_distractors_are_other_hidden_tokens_of_the_record():
     assert ((places >= 0) & (places < 5)).all()
 
 
-def test_the_quantiser_picks_whole_codes_and_learns_through_the_noise():
+def test_the_quantizer_picks_whole_codes_and_learns_through_the_noise():
     torch.manual_seed(0)
-    made = Quantiser(6, groups=2, codes=5, out=8)
+    made = Quantizer(6, groups=2, codes=5, out=8)
     x = torch.randn(7, 6, requires_grad=True)
     targets, probabilities, codes = made(x, torch.tensor(1.0))
     picked = torch.cat([made.vectors[g][codes[:, g]] for g in range(2)], dim=1)
@@ -84,7 +84,7 @@ def test_the_quantiser_picks_whole_codes_and_learns_through_the_noise():
 
 def test_hot_noise_picks_other_codes_than_the_best():
     torch.manual_seed(0)
-    made = Quantiser(6, 1, 5, 8)
+    made = Quantizer(6, 1, 5, 8)
     x = 3 * torch.randn(2000, 6)
     best = made.score(x).argmax(-1)
     share = (made(x, torch.tensor(2.0))[2][:, 0] == best).float().mean()
@@ -132,7 +132,7 @@ def test_targets_come_from_before_the_context_and_guesses_do_not_see_them():
     seen = []
     learner.objective.head.register_forward_hook(lambda _, given, made: seen.append(made.detach()))
     codes = []
-    learner.objective.quantiser.register_forward_hook(lambda _, given, made: codes.append(given[0].detach()))
+    learner.objective.quantizer.register_forward_hook(lambda _, given, made: codes.append(given[0].detach()))
     for each in (batch, changed):
         torch.manual_seed(0)
         learner({"toy": [view_of(each, info={"mask": hidden})]})

@@ -29,9 +29,9 @@ def test_is_the_papers_algorithm_2():
     z = [learner.objective.project(learner.encoders["toy"](v.batch).pooled).detach() for v in views["toy"]]
     prediction, count = 0.0, 0
     for b in range(8):
-        centre = (z[0][b] + z[1][b]) / 2
+        center = (z[0][b] + z[1][b]) / 2
         for view in z:
-            prediction += float((view[b] - centre).square().sum())
+            prediction += float((view[b] - center).square().sum())
             count += 4
     gaussian = sum(sigreg_reference(view, directions) for view in z) / len(z)
     assert math.isclose(outcome.logs["prediction"], prediction / count, rel_tol=1e-9)

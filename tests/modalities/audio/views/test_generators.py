@@ -13,7 +13,7 @@ from sensorium.testing.equality import same
 from tests.modalities.audio.sounds import batch_of, modality, rng, sound
 
 OFF = {"crop": None, "mix": 0.0, "canvas": (1.0, 1.0), "frequency": (1.0, 1.0), "time": (1.0, 1.0), "fader": 0.0}
-EVERYTHING = {"noise": (0.0, 20.0), "equaliser": 0.5, "bands": 0.3, "frames": 0.3, "crop": 0.02}
+EVERYTHING = {"noise": (0.0, 20.0), "equalizer": 0.5, "bands": 0.3, "frames": 0.3, "crop": 0.02}
 MADE = [
     (Plain, {}, 1),
     (Permutation, {}, 1),

@@ -15,7 +15,7 @@ CHANGES = {
     "mix": lambda b, r: spectra.mix(b, 0.4, r),
     "resized_crop": lambda b, r: spectra.resized_crop(b, BANDS, (1.0, 1.5), (0.6, 1.5), (0.6, 1.5), r),
     "fader": lambda b, r: spectra.fader(b, 1.0, r),
-    "equalise": lambda b, r: spectra.equalise(b, BANDS, 0.5, 6, r),
+    "equalize": lambda b, r: spectra.equalize(b, BANDS, 0.5, 6, r),
     "mask_bands": lambda b, r: spectra.mask_bands(b, BANDS, 0.5, r),
     "mask_frames": lambda b, r: spectra.mask_frames(b, 0.5, r),
 }
@@ -104,13 +104,13 @@ def test_a_crop_is_a_linear_map_of_both_axes():
     assert 0.05 < 1 - made.observed.float().mean() < 0.5
 
 
-def test_the_fader_is_a_line_and_the_equaliser_a_curve():
+def test_the_fader_is_a_line_and_the_equalizer_a_curve():
     batch = mels_of([10]).select(torch.tensor([0] * 50))
     line = spectra.fader(batch, 1.0, rng()).values - batch.values
     assert line.std(1).max() < 1e-5
     assert line.diff(dim=2).std(2).max() < 1e-5
     assert 0.9 < line.abs().max() <= 1.0 + 1e-5
-    curve = spectra.equalise(batch, BANDS, 0.5, 3, rng()).values - batch.values
+    curve = spectra.equalize(batch, BANDS, 0.5, 3, rng()).values - batch.values
     assert curve.std(2).max() < 1e-5
     assert abs(curve[:, 0, 0].std() - 0.5) < 0.15
 

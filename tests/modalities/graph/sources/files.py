@@ -26,7 +26,7 @@ def write_edge_tables(tmp):
     """Two graphs and one without edges; the options of their source."""
     (tmp / "edges.csv").write_text("graph,source,target,kind,weight\na,1,2,x,0.5\na,2,3,y,1.5\nb,p,q,x,2.5\n")
     (tmp / "nodes.csv").write_text(
-        "graph,node,colour,size\na,1,red,1.0\na,2,blue,2.0\na,3,red,3.0\nb,p,red,4.0\nb,q,red,5.0\nc,z,blue,6.0\n"
+        "graph,node,color,size\na,1,red,1.0\na,2,blue,2.0\na,3,red,3.0\nb,p,red,4.0\nb,q,red,5.0\nc,z,blue,6.0\n"
     )
     (tmp / "graphs.csv").write_text("graph,kind,part\na,u,train\nb,v,test\nc,,train\n")
     parts = {name: str(tmp / f"{name}.csv") for name in ("edges", "nodes", "graphs")}

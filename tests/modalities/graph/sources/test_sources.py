@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sensorium.errors import DataError, RecipeError
-from sensorium.modalities.graph.sources.neighbourhoods import Karate, Neighbours, Nodes, StochasticBlocks
+from sensorium.modalities.graph.sources.neighborhoods import Karate, Neighbors, Nodes, StochasticBlocks
 from sensorium.modalities.graph.sources.tables import GraphTables
 from sensorium.modalities.graph.sources.tu import TU
 from sensorium.testing.equality import same
@@ -98,8 +98,8 @@ def test_tables_that_disagree_are_refused(tmp_path):
         GraphTables(**options)
 
 
-def test_a_neighbourhood_is_all_that_is_near_where_the_fanout_lets_it_in():
-    path = Neighbours(np.array([[0, 1, 2, 3, 4], [1, 2, 3, 4, 5]]), 7)
+def test_a_neighborhood_is_all_that_is_near_where_the_fanout_lets_it_in():
+    path = Neighbors(np.array([[0, 1, 2, 3, 4], [1, 2, 3, 4, 5]]), 7)
     nodes, edges = path.sample(2, (5, 5), seed=0)
     assert nodes[0] == 2
     assert sorted(nodes.tolist()) == [0, 1, 2, 3, 4]
@@ -109,7 +109,7 @@ def test_a_neighbourhood_is_all_that_is_near_where_the_fanout_lets_it_in():
 
 
 def test_a_hub_costs_no_more_than_its_fanout():
-    star = Neighbours(np.stack([np.zeros(1000, np.int64), np.arange(1, 1001)]), 1001)
+    star = Neighbors(np.stack([np.zeros(1000, np.int64), np.arange(1, 1001)]), 1001)
     for node in (0, 5):
         nodes, edges = star.sample(node, (4, 4), seed=1)
         assert len(nodes) <= 1 + 4 + 16
@@ -130,10 +130,10 @@ def test_nodes_are_records_with_themselves_first(tmp_path):
         Nodes(**write_node_tables(tmp_path), fanout=(0,))
 
 
-def test_blocks_have_the_neighbours_that_they_are_said_to_have():
+def test_blocks_have_the_neighbors_that_they_are_said_to_have():
     source = StochasticBlocks(nodes=3000, classes=3, inside=6, outside=3, fanout=(99,))
     classes = np.array([source.key(i).labels["class"] for i in range(3000)])
-    near = [source._neighbours.sample(i, (99,), 0)[0] for i in range(300)]
+    near = [source._neighbors.sample(i, (99,), 0)[0] for i in range(300)]
     inside = np.mean([(classes[nodes[1:]] == classes[nodes[0]]).sum() for nodes in near])
     outside = np.mean([(classes[nodes[1:]] != classes[nodes[0]]).sum() for nodes in near])
     assert abs(inside - 6) < 0.5

@@ -32,7 +32,7 @@ def rings(*sizes):
 
 
 def pairs_of(batch):
-    """The pairs of neighbours, self-loops included."""
+    """The pairs of neighbors, self-loops included."""
     return {tuple(sorted(pair)) for pair in batch.edge_index.T.tolist()}
 
 
@@ -120,7 +120,7 @@ def test_what_a_walk_meets_hangs_together(batch, share, seed):
 
 
 def test_a_walk_leaves_its_start():
-    """GraphCL's walk threw away what it met, so that it saw the start's neighbours alone."""
+    """GraphCL's walk threw away what it met, so that it saw the start's neighbors alone."""
     batch, _ = rings(40, 100, 3, 1)
     part = walk(batch, 0.5, 512, rng(), False).batch
     assert part.sizes.tolist()[:2] == [20, 50]

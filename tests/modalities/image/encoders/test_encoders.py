@@ -6,7 +6,7 @@ import torch
 from sensorium import SensoriumError
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders.cnn import CNN
-from sensorium.modalities.image.encoders.normalize import MEAN, STD, Normalise
+from sensorium.modalities.image.encoders.normalize import MEAN, STD, Normalize
 from sensorium.modalities.image.encoders.open_clip_image import OpenClipImage
 from sensorium.modalities.image.encoders.timm import Timm
 from sensorium.modalities.image.encoders.vit import ViT
@@ -64,16 +64,16 @@ def test_uint8_and_float_pixels_are_the_same_picture(name):
     torch.testing.assert_close(encoder(as_float).pooled, encoder(batch()).pooled)
 
 
-def test_pixels_are_normalised_by_channel():
-    normalise = Normalise(3, MEAN, STD)
+def test_pixels_are_normalized_by_channel():
+    normalize = Normalize(3, MEAN, STD)
     mean = torch.tensor(MEAN)[None, :, None, None].expand(2, 3, 4, 4)
     std = torch.tensor(STD)[None, :, None, None]
-    torch.testing.assert_close(normalise(ImageBatch(mean)), torch.zeros(2, 3, 4, 4))
-    torch.testing.assert_close(normalise(ImageBatch(mean + std)), torch.ones(2, 3, 4, 4))
-    assert Normalise(5, MEAN, STD).mean.shape == (5, 1, 1)
-    assert not normalise.state_dict()
+    torch.testing.assert_close(normalize(ImageBatch(mean)), torch.zeros(2, 3, 4, 4))
+    torch.testing.assert_close(normalize(ImageBatch(mean + std)), torch.ones(2, 3, 4, 4))
+    assert Normalize(5, MEAN, STD).mean.shape == (5, 1, 1)
+    assert not normalize.state_dict()
     with pytest.raises(SensoriumError, match="'mean' has 2 values"):
-        Normalise(3, (0.5, 0.5), STD)
+        Normalize(3, (0.5, 0.5), STD)
 
 
 def test_half_precision_follows_the_module():

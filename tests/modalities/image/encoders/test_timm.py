@@ -53,8 +53,8 @@ def test_unknown_models_are_named_with_the_nearest():
 
 
 def test_the_means_of_the_model_are_used_unless_told():
-    assert Timm(ImageModality(size=32), "resnet10t").normalise.mean.flatten().tolist() == pytest.approx(
+    assert Timm(ImageModality(size=32), "resnet10t").normalize.mean.flatten().tolist() == pytest.approx(
         [0.485, 0.456, 0.406]
     )
     told = Timm(ImageModality(size=32), "resnet10t", mean=[0.1, 0.2, 0.3], std=[1.0, 1.0, 1.0])
-    assert told.normalise.mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
+    assert told.normalize.mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])

@@ -55,14 +55,14 @@ def test_hidden_tokens_are_not_seen(encoder):
 @pytest.mark.parametrize("size", [32, [32, 16]])
 def test_targets_are_the_pixels_of_the_tokens(size):
     modality = ImageModality(size=size)
-    raw = ViT(modality, patch=8, normalise_targets=False, **TINY)
-    pictures = batch(2, *modality.size)
-    targets = raw.token_targets(pictures)
+    raw = ViT(modality, patch=8, normalize_targets=False, **TINY)
+    images = batch(2, *modality.size)
+    targets = raw.token_targets(images)
     assert targets.shape == (2, raw.grid[0] * raw.grid[1], raw.target_dim)
     across = raw.grid[1]
-    patch = raw.normalise(pictures)[:, :, 8:16, 8:16]
+    patch = raw.normalize(images)[:, :, 8:16, 8:16]
     torch.testing.assert_close(targets[:, across + 1], patch.flatten(1))
-    even = ViT(modality, patch=8, **TINY).token_targets(pictures)
+    even = ViT(modality, patch=8, **TINY).token_targets(images)
     torch.testing.assert_close(even.mean(-1), torch.zeros(even.shape[:2]), atol=1e-5, rtol=0)
     torch.testing.assert_close(even.var(-1), torch.ones(even.shape[:2]), atol=1e-3, rtol=0)
 

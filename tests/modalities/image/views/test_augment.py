@@ -16,9 +16,9 @@ from sensorium.modalities.image.views.augment import Augment, AugmentedViews
 EVERYTHING = {
     "ranges": (0.8, 0.8, 0.8, 0.2),
     "jitter": 0.8,
-    "grey": 0.3,
+    "gray": 0.3,
     "blur": 0.5,
-    "solarise": 0.3,
+    "solarize": 0.3,
 }
 STILL = {"scale": (1.0, 1.0), "ratio": (1.0, 1.0), "flip": 0.0}
 

@@ -1,4 +1,4 @@
-"""Colour changes against torchvision's: the law of the factors and the pixels of given ones."""
+"""Color changes against torchvision's: the law of the factors and the pixels of given ones."""
 
 import itertools
 
@@ -20,10 +20,10 @@ from sensorium.modalities.image.views.color import (
     SATURATION,
     compose,
     draw_jitter,
-    grey_,
+    gray_,
     jitter_,
     shift_hue_,
-    solarise_,
+    solarize_,
 )
 
 THEIRS = {
@@ -38,8 +38,8 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def pictures(n: int, channels: int = 3, side: int = 9, seed: int = 0) -> torch.Tensor:
-    """Noise, with a row each of black, white, grey and full colours, where formulas divide by nothing."""
+def images(n: int, channels: int = 3, side: int = 9, seed: int = 0) -> torch.Tensor:
+    """Noise, with a row each of black, white, gray and full colors, where formulas divide by nothing."""
     pixels = torch.rand(n, channels, side, side, generator=rng(seed))
     pixels[:, :, 0], pixels[:, :, 1], pixels[:, :, 2] = 0, 1, 0.5
     pixels[:, 0, 3], pixels[:, 1:, 3] = 1, 0
@@ -52,7 +52,7 @@ def test_every_order_gives_torchvisions_pixels(channels):
     n = len(orders)
     factors = torch.rand(n, 4, generator=rng(1)) * 1.6 + 0.2
     factors[:, HUE] = torch.rand(n, generator=rng(2)) - 0.5
-    pixels = pictures(n, channels)
+    pixels = images(n, channels)
     ours = jitter_(pixels.clone(), compose(orders, factors, channels))
     for row in range(n):
         expected = pixels[row]
@@ -64,7 +64,7 @@ def test_every_order_gives_torchvisions_pixels(channels):
 @settings(max_examples=20, deadline=None)
 @given(st.floats(-0.5, 0.5, width=32), st.integers(0, 999))
 def test_hue_is_torchvisions(turn, seed):
-    pixels = pictures(2, seed=seed)
+    pixels = images(2, seed=seed)
     torch.testing.assert_close(
         shift_hue_(pixels.clone(), torch.full((2,), turn)), tv.adjust_hue(pixels, turn), atol=2e-5, rtol=0
     )
@@ -77,11 +77,11 @@ def test_turned_hues_stay_in_range():
 
 
 def test_other_channel_counts_change_in_light_alone():
-    pixels = pictures(4, channels=5)
+    pixels = images(4, channels=5)
     order = torch.arange(4).expand(4, 4)
     inert = torch.tensor([1.0, 1.0, 0.3, 0.4]).expand(4, 4)
     torch.testing.assert_close(jitter_(pixels.clone(), compose(order, inert, channels=5)), pixels)
-    assert torch.equal(grey_(pixels.clone(), torch.arange(4)), pixels)
+    assert torch.equal(gray_(pixels.clone(), torch.arange(4)), pixels)
     darker = jitter_(pixels.clone(), compose(order, torch.tensor([0.5, 1.0, 1.0, 0.0]).expand(4, 4), channels=5))
     torch.testing.assert_close(darker, pixels * 0.5)
     flat = jitter_(pixels.clone(), compose(order, torch.tensor([1.0, 0.0, 1.0, 0.0]).expand(4, 4), channels=5))
@@ -89,7 +89,7 @@ def test_other_channel_counts_change_in_light_alone():
 
 
 def test_neutral_factors_change_no_bit():
-    pixels = pictures(4)
+    pixels = images(4)
     neutral = torch.tensor([1.0, 1.0, 1.0, 0.0]).expand(4, 4)
     assert torch.equal(jitter_(pixels.clone(), compose(torch.arange(4).expand(4, 4), neutral)), pixels)
     never = draw_jitter(4, (0.8, 0.8, 0.8, 0.2), 0.0, 3, rng())
@@ -104,7 +104,7 @@ def test_factors_follow_torchvisions_law():
     n = 6000
     drawn = draw_jitter(n, ranges, 1.0, 3, rng())
     hue = drawn.turns.numpy()
-    # Of the three maps of a picture one has a mean beside it, one mixes colours, and one is plainly a factor.
+    # Of the three maps of a picture one has a mean beside it, one mixes colors, and one is plainly a factor.
     contrast = 1 - drawn.means.sum(1).numpy()
     saturation = 1 - drawn.maps[..., 0, 1].sum(1).numpy() / LUMA[1]
     brightness = drawn.maps[..., 0, 0].sub(drawn.maps[..., 1, 0]).prod(1).numpy() / (contrast * saturation)
@@ -121,18 +121,18 @@ def test_jitter_happens_with_its_probability():
 
 
 def test_the_order_of_rows_makes_no_difference():
-    pixels, drawn = pictures(24), draw_jitter(24, (0.8, 0.8, 0.8, 0.2), 0.7, 3, rng())
+    pixels, drawn = images(24), draw_jitter(24, (0.8, 0.8, 0.8, 0.2), 0.7, 3, rng())
     order = drawn.place.argsort(stable=True)
     ordered = jitter_(pixels[order], drawn[order])
     torch.testing.assert_close(jitter_(pixels.clone(), drawn)[order], ordered, atol=1e-6, rtol=0)
 
 
-def test_grey_and_solarise_change_the_named_rows_alone():
-    pixels = pictures(4)
+def test_gray_and_solarize_change_the_named_rows_alone():
+    pixels = images(4)
     rows = torch.tensor([1, 3])
-    grey = grey_(pixels.clone(), rows)
-    torch.testing.assert_close(grey[rows], tv.rgb_to_grayscale(pixels[rows], num_output_channels=3))
-    assert torch.equal(grey[[0, 2]], pixels[[0, 2]])
-    solar = solarise_(pixels.clone(), rows)
+    gray = gray_(pixels.clone(), rows)
+    torch.testing.assert_close(gray[rows], tv.rgb_to_grayscale(pixels[rows], num_output_channels=3))
+    assert torch.equal(gray[[0, 2]], pixels[[0, 2]])
+    solar = solarize_(pixels.clone(), rows)
     torch.testing.assert_close(solar[rows], tv.solarize(pixels[rows], 0.5))
     assert torch.equal(solar[[0, 2]], pixels[[0, 2]])

@@ -1,4 +1,4 @@
-"""Lightness in, colours as the target."""
+"""Lightness in, colors as the target."""
 
 import pytest
 import torch
@@ -6,8 +6,8 @@ import torch
 from sensorium import SensoriumError
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.modality import ImageModality
-from sensorium.modalities.image.views.colorization import Colourisation
-from sensorium.modalities.image.views.lab import colour_bins, to_lab
+from sensorium.modalities.image.views.colorization import Colorization
+from sensorium.modalities.image.views.lab import color_bins, to_lab
 
 
 def rng(seed=0):
@@ -16,29 +16,29 @@ def rng(seed=0):
 
 def whole(**options):
     """A generator that neither crops nor flips."""
-    return Colourisation(ImageModality(size=16), scale=(1.0, 1.0), flip=0.0, **options)
+    return Colorization(ImageModality(size=16), scale=(1.0, 1.0), flip=0.0, **options)
 
 
 def quarters():
-    """Pictures of four plain quarters: red, green, blue and grey."""
+    """Pictures of four plain quarters: red, green, blue and gray."""
     x = torch.zeros(2, 3, 16, 16)
     x[:, 0, :8, :8] = x[:, 1, :8, 8:] = x[:, 2, 8:, :8] = 1
     x[:, :, 8:, 8:] = 0.5
     return ImageBatch(x)
 
 
-def test_each_patchs_target_is_the_bin_of_its_colour_row_by_row():
+def test_each_patchs_target_is_the_bin_of_its_color_row_by_row():
     (view,) = whole(patch=8)(quarters(), rng())
     assert view.target.shape == (2, 4)
     assert view.target.dtype == torch.int64
-    bins = colour_bins()[view.target[0]]
+    bins = color_bins()[view.target[0]]
     wanted = torch.tensor([[80.0, 70], [-90, 80], [80, -110], [0, 0]])
     assert torch.equal(bins, wanted)
-    across = colour_bins()[view.target[0].view(2, 2).T.flatten()]  # the mutant: column by column
+    across = color_bins()[view.target[0].view(2, 2).T.flatten()]  # the mutant: column by column
     assert not torch.equal(across, wanted)
 
 
-def test_the_view_is_lightness_and_nothing_of_the_colour():
+def test_the_view_is_lightness_and_nothing_of_the_color():
     batch = quarters()
     (view,) = whole(patch=8)(batch, rng())
     x = view.batch.pixels
@@ -46,14 +46,14 @@ def test_the_view_is_lightness_and_nothing_of_the_colour():
     assert torch.equal(x[:, 0], x[:, 2])
     assert torch.allclose(x[:, 0], to_lab(batch.pixels)[:, 0] / 100)
     swapped = ImageBatch(batch.pixels.clone())
-    swapped.pixels[:, :, :8, :8] = to_grey(swapped.pixels[:, :, :8, :8])
+    swapped.pixels[:, :, :8, :8] = to_gray(swapped.pixels[:, :, :8, :8])
     (same,) = whole(patch=8)(swapped, rng())
-    assert torch.allclose(same.batch.pixels, x, atol=2e-3)  # another colour as light: the same view
+    assert torch.allclose(same.batch.pixels, x, atol=2e-3)  # another color as light: the same view
     assert not torch.equal(same.target, view.target)  # and another target
 
 
-def to_grey(x):
-    """The grey that is as light."""
+def to_gray(x):
+    """The gray that is as light."""
     light = to_lab(x)[:, :1]
     linear = ((light + 16) / 116) ** 3
     return torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055).expand_as(x)
@@ -61,7 +61,7 @@ def to_grey(x):
 
 def test_what_it_declares():
     generator = whole()
-    assert generator.target == "colour"
+    assert generator.target == "color"
     assert generator.per_token
     assert generator.classes == 261
     (view,) = generator(ImageBatch(torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8, generator=rng())), rng())
@@ -69,6 +69,6 @@ def test_what_it_declares():
     assert 0 <= view.target.min() <= view.target.max() < 261
 
 
-def test_pictures_without_colour_are_refused():
-    with pytest.raises(SensoriumError, match="in colour, not of 1"):
-        Colourisation(ImageModality(size=16, channels=1))
+def test_pictures_without_color_are_refused():
+    with pytest.raises(SensoriumError, match="in color, not of 1"):
+        Colorization(ImageModality(size=16, channels=1))

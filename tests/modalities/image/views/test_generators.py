@@ -15,7 +15,7 @@ from sensorium.modalities.image.views.patch_masks import BlockPatches, RandomPat
 from sensorium.modalities.image.views.photo import Photo
 from sensorium.modalities.image.views.plain import Plain
 from sensorium.modalities.image.views.rotation import Rotation
-from sensorium.modalities.image.views.simclr import SimCLR
+from sensorium.modalities.image.views.simclr import SimCLRViews
 from sensorium.registration.registry import Register
 
 
@@ -37,8 +37,8 @@ def registered():
 @pytest.mark.parametrize("channels", [1, 3, 5])
 @pytest.mark.parametrize("canvas", [None, 40])
 def test_every_generator_keeps_the_contract(spec, channels, canvas):
-    if spec.name == "colourisation" and channels != 3:
-        pytest.skip("it needs colours")
+    if spec.name == "colorization" and channels != 3:
+        pytest.skip("it needs colors")
     modality = ImageModality(size=32, channels=channels, canvas=canvas)
     generator = spec.load()(modality)
     examples = [modality.decode(x) for x in batch(3, 50, channels).pixels.numpy()]
@@ -62,17 +62,17 @@ def test_plain_is_the_picture_itself():
     assert torch.equal(view.batch.pixels, given.pixels)
 
 
-def test_photo_neither_flips_nor_changes_colours():
+def test_photo_neither_flips_nor_changes_colors():
     given = ImageBatch(torch.arange(32, dtype=torch.uint8).mul(8).expand(8, 3, 32, 32).contiguous())
     (view,) = Photo(ImageModality(size=32))(given, rng())
     assert (view.batch.pixels.diff(dim=-1) >= -1e-5).all()
 
 
 def test_simclr_blurs_from_64_pixels_and_makes_views_that_differ():
-    assert SimCLR(ImageModality(size=32)).large[0].blur == 0
-    assert SimCLR(ImageModality(size=64)).large[0].blur == 0.5
-    assert SimCLR(ImageModality(size=32), blur=0.2).large[0].blur == 0.2
-    one, other, third = SimCLR(ImageModality(size=32), views=3)(batch(), rng())
+    assert SimCLRViews(ImageModality(size=32)).large[0].blur == 0
+    assert SimCLRViews(ImageModality(size=64)).large[0].blur == 0.5
+    assert SimCLRViews(ImageModality(size=32), blur=0.2).large[0].blur == 0.2
+    one, other, third = SimCLRViews(ImageModality(size=32), views=3)(batch(), rng())
     assert not torch.equal(one.batch.pixels, other.batch.pixels)
     assert not torch.equal(other.batch.pixels, third.batch.pixels)
 
@@ -90,14 +90,14 @@ def test_simclr_has_the_statistics_of_torchvisions_pipeline():
         ]
     )
     expected = torch.stack([theirs(one) for _ in range(1200)])
-    views = SimCLR(ImageModality(size=32))(ImageBatch(one.expand(4000, -1, -1, -1)), rng())
+    views = SimCLRViews(ImageModality(size=32))(ImageBatch(one.expand(4000, -1, -1, -1)), rng())
     ours = torch.cat([view.batch.pixels for view in views])
-    for figure in (
+    for metric in (
         lambda x: x.mean((1, 2, 3)),
         lambda x: x.std((1, 2, 3)),
         lambda x: (x[:, 0] - x[:, 2]).abs().mean((1, 2)),
     ):
-        mine, their = figure(ours), figure(expected)
+        mine, their = metric(ours), metric(expected)
         spread = their.std() / len(their) ** 0.5
         assert abs(mine.mean() - their.mean()) < 4.5 * spread
         assert abs(mine.std() / their.std() - 1) < 0.1
@@ -107,7 +107,7 @@ def test_multicrop_gives_large_views_then_small_ones():
     views = Multicrop(ImageModality(size=32), small_views=3)(batch(), rng())
     assert [view.batch.pixels.shape[-1] for view in views] == [32, 32, 16, 16, 16]
     generator = Multicrop(ImageModality(size=32), large_views=3, small_views=0)
-    assert [(law.blur, law.solarise) for law in generator.large] == [(1.0, 0.0), (0.1, 0.2), (0.1, 0.2)]
+    assert [(law.blur, law.solarize) for law in generator.large] == [(1.0, 0.0), (0.1, 0.2), (0.1, 0.2)]
     assert len(generator(batch(), rng())) == generator.views == 3
 
 
@@ -143,11 +143,11 @@ def test_block_patches_hang_together():
     blocks = block_mask(200, side, side, hidden, rng()).view(200, side, side).float()
     alone = torch.rand(200, side * side, generator=rng()).argsort(1).argsort(1).lt(hidden).view(200, side, side).float()
 
-    def neighbours(mask: torch.Tensor) -> torch.Tensor:
+    def neighbors(mask: torch.Tensor) -> torch.Tensor:
         return (mask[:, 1:] * mask[:, :-1]).sum()
 
     assert (blocks.sum((1, 2)) == hidden).all()
-    assert neighbours(blocks) > 1.5 * neighbours(alone)
+    assert neighbors(blocks) > 1.5 * neighbors(alone)
 
 
 @pytest.mark.parametrize("hidden", [0.0, 1.0])

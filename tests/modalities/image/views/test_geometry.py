@@ -29,15 +29,15 @@ def test_boxes_follow_torchvisions_law(height, width, scale):
     theirs = [reference.make_params(blank) for _ in range(2500)]
     theirs = np.array([[p["top"], p["left"], p["height"], p["width"]] for p in theirs])
     ours = random_boxes(6000, height, width, scale, RATIO, rng()).numpy()
-    figures = {
+    metrics = {
         "top": lambda b: b[:, 0],
         "left": lambda b: b[:, 1],
         "area": lambda b: b[:, 2] * b[:, 3],
         "aspect": lambda b: b[:, 3] / b[:, 2],
         "room above": lambda b: b[:, 0] / np.maximum(height - b[:, 2], 1),
     }
-    for name, figure in figures.items():
-        assert ks_2samp(figure(ours), figure(theirs)).pvalue > 1e-3, name
+    for name, metric in metrics.items():
+        assert ks_2samp(metric(ours), metric(theirs)).pvalue > 1e-3, name
 
 
 @settings(max_examples=40, deadline=None)

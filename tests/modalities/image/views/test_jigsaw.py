@@ -17,11 +17,11 @@ def rng(seed=0):
 
 
 def whole(tiles=3, side=30, **options):
-    """A generator that neither crops nor flips nor takes colour out."""
-    return Jigsaw(ImageModality(size=side), tiles, scale=(1.0, 1.0), flip=0.0, grey=0.0, **options)
+    """A generator that neither crops nor flips nor takes color out."""
+    return Jigsaw(ImageModality(size=side), tiles, scale=(1.0, 1.0), flip=0.0, gray=0.0, **options)
 
 
-def pictures(n=5, side=30, seed=0):
+def images(n=5, side=30, seed=0):
     return ImageBatch(torch.rand(n, 3, side, side, generator=rng(seed)))
 
 
@@ -56,7 +56,7 @@ def test_fewer_permutations_are_the_first_of_more():
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000), tiles=st.sampled_from([2, 3]))
 def test_without_a_gap_every_view_is_the_tile_that_the_target_names(seed, tiles):
-    side, batch = 30 // tiles, pictures(seed=seed)
+    side, batch = 30 // tiles, images(seed=seed)
     generator = whole(tiles, permutations=20, gap=0.0, even=False)
     views = generator(batch, rng(seed))
     assert len(views) == generator.views == tiles**2
@@ -73,7 +73,7 @@ def test_without_a_gap_every_view_is_the_tile_that_the_target_names(seed, tiles)
 def test_the_order_says_which_tile_a_view_shows_and_not_where_a_tile_goes():
     cyclic = next(i for i, p in enumerate(permutation_set(3, 100)) if not torch.equal(p, p.argsort()))
     order = permutation_set(3, 100)[cyclic]
-    batch = pictures(400)
+    batch = images(400)
     views = whole(permutations=100, gap=0.0, even=False)(batch, rng())
     row = (views[0].target == cyclic).nonzero()[0, 0]
     before, after = cells(batch.pixels, 3, 10)[row], shown(views)[row]
@@ -87,7 +87,7 @@ def test_tiles_are_cut_at_random_places_of_their_cells():
     generator = whole(permutations=2, gap=0.4)
     assert (generator.tile, generator.cell) == ((6, 6), (10, 10))
     places = generator.places([torch.randint(5, (64, 9), generator=rng(i)) for i in (0, 1)], 30)
-    assert len(places[:, 0, 0].unique()) > 10  # the mutant: one place for all, whose edges go on in the neighbour
+    assert len(places[:, 0, 0].unique()) > 10  # the mutant: one place for all, whose edges go on in the neighbor
     assert (places[:, 0].amax(1) < 10 * 30).all()
     across = torch.arange(30.0).expand(3, 30, 30) / 30
     tiles = shown(whole(permutations=2, gap=0.4, even=False)(ImageBatch(across.expand(64, 3, 30, 30)), rng()))
@@ -107,7 +107,7 @@ def test_a_slope_of_light_does_not_tell_a_tiles_place():
 
 
 def test_every_permutation_is_drawn_alike():
-    view, *_ = whole(permutations=4)(pictures(2000), rng())
+    view, *_ = whole(permutations=4)(images(2000), rng())
     assert (view.target.bincount(minlength=4) / 2000 - 0.25).abs().max() < 0.04
 
 

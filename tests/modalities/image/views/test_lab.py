@@ -1,15 +1,15 @@
-"""CIE L*a*b* against published values, and the bins of its colour plane."""
+"""CIE L*a*b* against published values, and the bins of its color plane."""
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium.modalities.image.views.lab import colour_bins, from_lab, nearest_bin, to_lab
+from sensorium.modalities.image.views.lab import color_bins, from_lab, nearest_bin, to_lab
 
 
 @pytest.mark.parametrize(
-    ("rgb", "lab"),  # Lindbloom, CIE colour calculator, sRGB and D65
+    ("rgb", "lab"),  # Lindbloom, CIE color calculator, sRGB and D65
     [
         ((1, 1, 1), (100, 0, 0)),
         ((0, 0, 0), (0, 0, 0)),
@@ -19,7 +19,7 @@ from sensorium.modalities.image.views.lab import colour_bins, from_lab, nearest_
         ((0.5, 0.5, 0.5), (53.39, 0, 0)),
     ],
 )
-def test_colours_are_the_published_ones(rgb, lab):
+def test_colors_are_the_published_ones(rgb, lab):
     found = to_lab(torch.tensor(rgb, dtype=torch.float64).view(1, 3, 1, 1)).flatten()
     assert torch.allclose(found, torch.tensor(lab, dtype=torch.float64), atol=0.02)
 
@@ -31,19 +31,19 @@ def test_there_and_back(seed):
     assert torch.allclose(from_lab(to_lab(x)), x, atol=1e-9)
 
 
-def test_greys_have_no_colour_and_light_grows_with_them():
-    grey = torch.linspace(0, 1, 50).expand(1, 3, 1, 50)
-    light, a, b = to_lab(grey)[0, :, 0]
+def test_grays_have_no_color_and_light_grows_with_them():
+    gray = torch.linspace(0, 1, 50).expand(1, 3, 1, 50)
+    light, a, b = to_lab(gray)[0, :, 0]
     assert (light.diff() > 0).all()
     assert max(a.abs().max(), b.abs().max()) < 0.02
 
 
-def test_bins_hold_every_colour_that_a_screen_shows():
-    bins = colour_bins()
+def test_bins_hold_every_color_that_a_screen_shows():
+    bins = color_bins()
     assert len(bins) == 261
     assert len(bins.unique(dim=0)) == 261
     x = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     ab = to_lab(x)[:, 1:]
-    centre = bins[nearest_bin(ab)].movedim(-1, 1)
-    assert (centre - ab).abs().max() <= 5.01  # half a bin: each colour lies in the bin that it is given
+    center = bins[nearest_bin(ab)].movedim(-1, 1)
+    assert (center - ab).abs().max() <= 5.01  # half a bin: each color lies in the bin that it is given
     assert torch.equal(bins[nearest_bin(torch.zeros(1, 2, 1, 1))].flatten(), torch.zeros(2))

@@ -23,7 +23,7 @@ def encoder(request):
 
 
 @torch.no_grad()
-def test_neither_padding_nor_neighbours_change_a_feature(encoder):
+def test_neither_padding_nor_neighbors_change_a_feature(encoder):
     batch = batch_of([30, 9, 1, 17], missing=0.2)
     together = encoder(batch)
     for row, length in enumerate((30, 9, 1, 17)):

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from sensorium.losses.quantised import code_perplexity, diversity, masked_contrast
+from sensorium.losses.quantized import code_perplexity, diversity, masked_contrast
 
 B, M, K, D, V = 3, 5, 4, 6, 3
 
@@ -57,7 +57,7 @@ def test_contrast_is_the_papers(temperature):
 
 
 def test_mutants_of_the_contrast_are_caught():
-    """Known ways to be wrong: filling counted, equal codes kept as negatives, records weighed alike, a wrong sign."""
+    """Mutants: filling counted, equal codes kept as negatives, records weighed alike, a wrong sign."""
     guesses, targets, codes, distractors, mask = problem()
     right = reference(*problem(), 0.1)
     apart = torch.arange(B * M).view(B, M, 1)

@@ -2,8 +2,8 @@
 
 import torch
 
-from sensorium.losses.quantised import code_perplexity, diversity, masked_contrast
-from tests.core.losses.test_quantised import problem
+from sensorium.losses.quantized import code_perplexity, diversity, masked_contrast
+from tests.core.losses.test_quantized import problem
 from tests.distributed.ranks import on_ranks
 
 CUTS = [(2, 1), (1, 2), (3, 0)]

@@ -1,9 +1,9 @@
 """The nodes of one large graph as records, each with a sample of what lies around it.
 
 A record's graph has its node first, and as many others as the fan-out lets in: what a batch costs does not depend on
-how many nodes the large graph has. A node's neighbourhood is drawn once for all, from the seed and its place.
+how many nodes the large graph has. A node's neighborhood is drawn once for all, from the seed and its place.
 
-Letters: N nodes, E edges, F columns of classes, V columns of numbers, M nodes of a neighbourhood.
+Letters: N nodes, E edges, F columns of classes, V columns of numbers, M nodes of a neighborhood.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sensorium.modalities.graph.batch import Graph
 from sensorium.modalities.graph.sources.tables import Columns, numbered
 
 
-class Neighbours:
+class Neighbors:
     """The edges of a large graph by the node that they leave, taken either way.
 
     Args:
@@ -37,7 +37,7 @@ class Neighbours:
         """Return the nodes near one (M,), that one first, and the sampled edges between their places, (2, e).
 
         Args:
-            node: whose neighbourhood it is.
+            node: whose neighborhood it is.
             fanout: for each step away, how many edges of each node are followed; of a node with more, as many draws.
             seed: of the draws, beside the node.
         """
@@ -73,7 +73,7 @@ class NodeSource(Source):
         fanout: edges followed at each step away from a node.
         records: how many nodes, drawn by the seed, are records; None is all of them. The graph keeps all.
         seed: of the draws.
-        field: the name under which records carry their neighbourhood.
+        field: the name under which records carry their neighborhood.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class NodeSource(Source):
             raise DataError("The graph has no nodes.")
         if not fanout or min(fanout) < 1:
             raise RecipeError(f"A fan-out follows at least one edge at each of its steps, not {list(fanout)}.")
-        self._neighbours = Neighbours(edges_2E, nodes)
+        self._neighbors = Neighbors(edges_2E, nodes)
         self._classes_NF, self._values_NV = classes_NF, values_NV
         self._labels, self._splits, self._ids = labels, splits, ids
         self._fanout, self._seed, self._field = fanout, seed, field
@@ -103,14 +103,14 @@ class NodeSource(Source):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The name under which records carry their neighbourhood."""
+        """The name under which records carry their neighborhood."""
         return (self._field,)
 
     def __len__(self) -> int:
         return len(self._nodes)
 
     def key(self, index: int) -> Record:
-        """Return the record at `index` without its neighbourhood."""
+        """Return the record at `index` without its neighborhood."""
         node = int(self._nodes[index])
         labels = {name: column[node] for name, column in self._labels.items() if column[node] is not None}
         split = None if self._splits is None else self._splits[node]
@@ -118,7 +118,7 @@ class NodeSource(Source):
 
     def __getitem__(self, index: int) -> Record:
         key = self.key(index)
-        near_M, edges_2e = self._neighbours.sample(int(self._nodes[index]), self._fanout, self._seed)
+        near_M, edges_2e = self._neighbors.sample(int(self._nodes[index]), self._fanout, self._seed)
         classes, values = self._classes_NF[near_M], self._values_NV[near_M]
         graph = Graph(
             torch.from_numpy(edges_2e),
@@ -132,7 +132,7 @@ class NodeSource(Source):
 class Nodes(NodeSource):
     """The nodes of one large graph out of a table of edges and a table of nodes (CSV or Parquet).
 
-    Each record is a node with a sample of its neighbourhood, itself first: give the modality `rooted: true`, and the
+    Each record is a node with a sample of its neighborhood, itself first: give the modality `rooted: true`, and the
     encoder `pool: first`. Columns of nodes that have no other use are what they carry: integers and text are classes,
     other numbers numbers.
 
@@ -148,7 +148,7 @@ class Nodes(NodeSource):
         fanout: edges followed at each step away from a node; as many steps as the encoder has layers are enough.
         records: how many nodes, drawn by the seed, are records; None is all of them. The graph keeps all.
         seed: of the draws.
-        field: the name under which records carry their neighbourhood.
+        field: the name under which records carry their neighborhood.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class Karate(NodeSource):
         dims: numbers that a member's name is turned into.
         fanout: edges followed at each step away from a member.
         seed: of the draws.
-        field: the name under which records carry their neighbourhood.
+        field: the name under which records carry their neighborhood.
     """
 
     def __init__(self, dims: int = 16, fanout: tuple[int, ...] = (20, 20), seed: int = 0, field: str = "graph") -> None:
@@ -203,19 +203,19 @@ class StochasticBlocks(NodeSource):
     """A made graph: nodes of a class know each other more often than strangers, and carry noisy hints of their class.
 
     The label "class" is the block (Holland et al. 1983). Numbers that a node carries are normal with deviation 1
-    around a centre of its class, whose own deviation is `signal`.
+    around a center of its class, whose own deviation is `signal`.
 
     Args:
         nodes: how many there are.
         classes: how many blocks of equal size.
-        inside: mean number of a node's neighbours of its own class.
-        outside: mean number of its neighbours of all other classes.
+        inside: mean number of a node's neighbors of its own class.
+        outside: mean number of its neighbors of all other classes.
         dims: numbers that a node carries.
-        signal: how far apart the centres of classes are.
+        signal: how far apart the centers of classes are.
         fanout: edges followed at each step away from a node.
         records: how many nodes, drawn by the seed, are records; None is all of them. The graph keeps all.
         seed: of the graph and of the draws.
-        field: the name under which records carry their neighbourhood.
+        field: the name under which records carry their neighborhood.
     """
 
     def __init__(
@@ -242,8 +242,8 @@ class StochasticBlocks(NodeSource):
         start = rng.integers(0, nodes, far)
         end = rng.integers(0, nodes // classes, far) * classes + (block_N[start] + step) % classes
         edges_2E = np.stack([np.concatenate([one, start]), np.concatenate([other, end])])
-        centres_CV = signal * rng.standard_normal((classes, dims))
-        values_NV = centres_CV[block_N] + rng.standard_normal((nodes, dims))
+        centers_CV = signal * rng.standard_normal((classes, dims))
+        values_NV = centers_CV[block_N] + rng.standard_normal((nodes, dims))
         nothing = np.zeros((nodes, 0), np.int64)
         labels = {"class": block_N.tolist()}
         edges_2E = edges_2E[:, edges_2E[0] != edges_2E[1]]

@@ -1,4 +1,4 @@
-"""Losses of quantised targets: tell a hidden token's code from those of others, and keep all codes in use.
+"""Losses of quantized targets: tell a hidden token's code from those of others, and keep all codes in use.
 
 Letters: B records, M hidden tokens of a record, K distractors, N rows of any kind, G groups of codes, V codes of a
 group, D width.
