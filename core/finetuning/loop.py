@@ -107,7 +107,7 @@ def tune(
     losses: list[Tensor] = []
     for step, (records,) in enumerate(loader.batches(0, steps)):
         if step % loader.steps_per_epoch == 0:
-            tuned.freeze(step // loader.steps_per_epoch < options.freeze)
+            tuned.freeze(step // loader.steps_per_epoch < options.freeze_epochs)
         seed_globals(seed, "finetune", step)
         wanted = torch.tensor([targets[id] for id in records.ids], dtype=torch.float32, device=fabric.device)
         loss = task.loss(module(records.batches[modality]).float(), wanted)

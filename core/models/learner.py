@@ -128,29 +128,29 @@ class Learner(nn.Module):
                 encoder.eval()
         return self
 
-    def settle(self, unlocking: Mapping[str, tuple[float, float]], progress: float) -> None:
+    def freeze_statistics(self, unfreezing: Mapping[str, tuple[float, float]], progress: float) -> None:
         """Put those modules of encoders into evaluation mode all of whose weights `hold` will not let move.
 
         A locked tower then drops nothing out, and keeps the statistics of its batch norms.
         """
-        for name in unlocking:
-            encoder, held = self.encoders[name].train(self.training), self._held(name, unlocking[name], progress)
+        for name in unfreezing:
+            encoder, frozen = self.encoders[name].train(self.training), self._frozen(name, unfreezing[name], progress)
             for module in encoder.modules():
                 own = {id(parameter) for parameter in module.parameters()}
-                if own and own <= held.keys():
+                if own and own <= frozen.keys():
                     module.eval()
 
-    def hold(self, unlocking: Mapping[str, tuple[float, float]], progress: float) -> None:
+    def drop_frozen_gradients(self, unfreezing: Mapping[str, tuple[float, float]], progress: float) -> None:
         """Leave the weights of encoders that are not yet free without gradient, so that this step does not move them.
 
         Between the two shares of the training weights become free one by one, the last of an encoder first (a locked
         tower that is unlocked, Zhai et al. 2022).
         """
-        for name in unlocking:
-            for parameter in self._held(name, unlocking[name], progress).values():
+        for name in unfreezing:
+            for parameter in self._frozen(name, unfreezing[name], progress).values():
                 parameter.grad = None
 
-    def _held(self, name: str, shares: tuple[float, float], progress: float) -> dict[int, nn.Parameter]:
+    def _frozen(self, name: str, shares: tuple[float, float], progress: float) -> dict[int, nn.Parameter]:
         """Return the weights of an encoder that are not yet free, by identity."""
         (start, end), parameters = shares, list(self.encoders[name].parameters())
         free = 1.0 if progress >= end else max((progress - start) / max(end - start, 1e-9), 0.0)

@@ -58,9 +58,9 @@ class Plan:
         return {name: tower.field or name for name, tower in self.recipe.modalities.items()}
 
     @property
-    def unlocking(self) -> dict[str, tuple[float, float]]:
+    def unfreezing(self) -> dict[str, tuple[float, float]]:
         """Modality name -> the shares of the training between which its encoder is freed, for those held at first."""
-        return {name: tower.unlock for name, tower in self.recipe.modalities.items() if tower.unlock}
+        return {name: tower.unfreeze for name, tower in self.recipe.modalities.items() if tower.unfreeze}
 
     def learner(self, fill: Callable[[dict[str, Encoder]], None] | None = None) -> Learner:
         """Return a learner with its first weights, which depend on the recipe's seed alone.

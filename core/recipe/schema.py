@@ -81,15 +81,15 @@ class Tower(Section):
     views: Part = Field(description="the view generator and its options")
     encoder: Part = Field(description="the encoder and its options")
     frozen: bool = Field(False, description="keep the encoder's weights as they start")
-    unlock: tuple[float, float] | None = Field(
+    unfreeze: tuple[float, float] | None = Field(
         None,
         description="shares of the training between which the encoder's weights, held at first, are freed, last first",
     )
 
     @model_validator(mode="after")
-    def _unlocks_what_is_free(self) -> Self:
-        if self.unlock is not None and (self.frozen or not 0 <= self.unlock[0] <= self.unlock[1] <= 1):
-            raise ValueError("unlock is two shares of the training, the smaller first, and goes without frozen")
+    def _unfreezes_a_trainable_encoder(self) -> Self:
+        if self.unfreeze is not None and (self.frozen or not 0 <= self.unfreeze[0] <= self.unfreeze[1] <= 1):
+            raise ValueError("unfreeze is two fractions of the training, the smaller first, and goes without frozen")
         return self
 
 
@@ -108,7 +108,9 @@ class Optimizer(Section):
     warmup: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = Field(
         0.05, description="share of the steps over which the rate rises from zero; auto: 100 steps, .05 to .3 of them"
     )
-    final: float = Field(0.0, ge=0, le=1, description="the last rate of the cosine, as a share of the peak")
+    min_lr_ratio: float = Field(
+        0.0, ge=0, le=1, description="the last learning rate of the cosine, as a fraction of the peak"
+    )
 
 
 class Train(Section):
@@ -116,7 +118,7 @@ class Train(Section):
 
     epochs: PositiveFloat | None = Field(None, description="passes over the train part; this or `steps`")
     steps: PositiveInt | None = Field(None, description="optimizer steps; this or `epochs`")
-    start: str | None = Field(
+    warm_start: str | None = Field(
         None,
         description="another run's folder: its encoders, and the heads of the same objective, are where this begins",
     )
@@ -137,7 +139,7 @@ class Train(Section):
         description="with accumulate: one loss over all parts, so that negatives are those of the whole batch; "
         "every part is encoded twice",
     )
-    clip: PositiveFloat | None = Field(1.0, description="largest norm of the gradient; None leaves it")
+    grad_clip: PositiveFloat | None = Field(1.0, description="the gradient is clipped to this norm; None leaves it")
     ema: float | None = Field(
         None, gt=0, lt=1, description="decay of averaged weights, which evaluation and export then use"
     )
@@ -228,7 +230,7 @@ class Finetune(Section):
     modality: str | None = Field(None, description="whose encoder is tuned; None takes the only one")
     epochs: PositiveInt = Field(50, description="passes over the train part")
     batch: PositiveInt = Field(32, description="records of one step")
-    freeze: NonNegativeInt = Field(0, description="epochs at the start in which the head alone learns")
+    freeze_epochs: NonNegativeInt = Field(0, description="epochs at the start in which the head alone learns")
     width: NonNegativeInt = Field(0, description="hidden width of the head; 0 makes it linear")
     dropout: float = Field(0.1, ge=0, lt=1, description="share of the head's inputs that are dropped")
     optimizer: Optimizer = Field(Optimizer(), description="how weights move; its lr is the head's")

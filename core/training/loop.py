@@ -67,7 +67,7 @@ def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome
     seed, rank, recipe = t.recipe.seed, t.fabric.global_rank, t.recipe.train
     set_lr(t.optimizer, lr_at(step, t.steps, t.recipe.optimizer))
     t.guard.remember()
-    t.learner.settle(t.plan.unlocking, step / t.steps)
+    t.learner.freeze_statistics(t.plan.unfreezing, step / t.steps)
     losses, single = [], parts
     if recipe.gradient_cache:
         outcome, single = backward_joined(t, step, parts), []
@@ -80,8 +80,8 @@ def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome
             outcome = t.module(views)
             t.fabric.backward(outcome.loss / len(single))
         losses.append(outcome.loss.detach())
-    t.learner.hold(t.plan.unlocking, step / t.steps)
-    loss, clip = torch.stack(losses).mean(), recipe.clip or math.inf
+    t.learner.drop_frozen_gradients(t.plan.unfreezing, step / t.steps)
+    loss, clip = torch.stack(losses).mean(), recipe.grad_clip or math.inf
     norm = t.fabric.clip_gradients(t.module, t.optimizer, max_norm=clip, error_if_nonfinite=False)
     if not t.guard.admits(loss, norm):
         t.guard.undo(step, loss, norm, [id for records in parts for id in records.ids])

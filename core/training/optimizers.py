@@ -78,7 +78,7 @@ def lr_at(step: int, steps: int, options: Options) -> float:
     if options.schedule == "constant":
         return peak
     done = (step - warm) / max(steps - warm, 1)
-    return peak * (options.final + (1 - options.final) * 0.5 * (1 + math.cos(math.pi * done)))
+    return peak * (options.min_lr_ratio + (1 - options.min_lr_ratio) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 def set_lr(optimizer: torch.optim.Optimizer, rate: float) -> None:

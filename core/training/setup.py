@@ -68,7 +68,7 @@ def prepare(
         rank=fabric.global_rank,
         world=fabric.world_size,
     )
-    start = WarmStart(recipe.train.start) if recipe.train.start is not None and not resume else None
+    start = WarmStart(recipe.train.warm_start) if recipe.train.warm_start is not None and not resume else None
     restore_modalities(plan, run, lambda name: _raws(plan, source, positions, name), start)
     learner = _learner(plan, start)
     module, optimizer, average = _on_device(fabric, learner, recipe)

@@ -1,4 +1,4 @@
-"""Beginning where another run ended: `train.start`."""
+"""Beginning where another run ended: `train.warm_start`."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class WarmStart:
         try:
             self.run = Run.open(folder)
         except RunError as error:
-            raise RunError(f"train.start: {error}") from error
+            raise RunError(f"train.warm_start: {error}") from error
         state = Checkpoints(self.run.checkpoints, 1).latest()
         if state is None:
-            raise RunError(f"train.start: {folder} has no checkpoint that can be read.")
+            raise RunError(f"train.warm_start: {folder} has no checkpoint that can be read.")
         self._weights: dict[str, Tensor] = weights_of(state)
         self._objective = yaml.safe_load(self.run.recipe_file.read_text(encoding="utf-8"))["objective"]["name"]
 
@@ -50,7 +50,7 @@ class WarmStart:
         """
         found = {name: self._under(f"{ENCODERS}{name}.") for name in encoders}
         if not any(found.values()):
-            raise RunError(f"train.start: {self.run.folder} has none of the modalities {', '.join(encoders)}.")
+            raise RunError(f"train.warm_start: {self.run.folder} has none of the modalities {', '.join(encoders)}.")
         for name, weights in found.items():
             if not weights:
                 continue
@@ -58,7 +58,7 @@ class WarmStart:
                 encoders[name].load_state_dict(weights)
             except RuntimeError as error:
                 raise RunError(
-                    f"train.start: the encoder of '{name}' in {self.run.folder} is another one than this recipe's: "
+                    f"train.warm_start: the encoder of '{name}' in {self.run.folder} differs from this recipe's: "
                     f"{' '.join(str(error).split())}"
                 ) from error
 

@@ -90,7 +90,7 @@ def recipe(kind: str, seed: int, asked: argparse.Namespace, start: Path | None =
         },
         "objective": {"name": "clip", "dim": 128, **KINDS.get(kind, {})},
         "optimizer": {"lr": 1e-3, "weight_decay": 0.1, "warmup": 0.1},
-        "train": {"steps": asked.steps, "accelerator": "cpu", "start": start and str(start)},
+        "train": {"steps": asked.steps, "accelerator": "cpu", "warm_start": start and str(start)},
         "checkpoint": {"every": 1000, "keep": 1},
         "log": {"every": asked.steps},
     }
@@ -138,7 +138,7 @@ def plain_loop(source: Source, seed: int, asked: argparse.Namespace, folder: Pat
         ]
         set_lr(optimizer, lr_at(step, asked.steps, resolved.optimizer))
         loss_of(*rows, learner.objective.log_scale.exp().squeeze()).backward()
-        torch.nn.utils.clip_grad_norm_(learner.parameters(), resolved.train.clip)
+        torch.nn.utils.clip_grad_norm_(learner.parameters(), resolved.train.grad_clip)
         optimizer.step()
         optimizer.zero_grad()
         learner.objective.after_step((step + 1) / asked.steps)

@@ -38,7 +38,7 @@ def training(folder: Path, steps: int, batch: int) -> Training:
             "image": {"modality": {"name": "image", "size": 32}, "views": "simclr", "encoder": {"name": "cnn"}},
         },
         "objective": {"name": "simclr", "width": 256, "dim": 64},
-        "train": {"steps": steps, "accelerator": "cpu", "clip": None},
+        "train": {"steps": steps, "accelerator": "cpu", "grad_clip": None},
         "checkpoint": {"every": 1000},
         "log": {"tensorboard": False},
     }

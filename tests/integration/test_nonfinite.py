@@ -140,7 +140,7 @@ def half_precision(scale):
 def test_an_overflow_of_the_loss_scale_is_no_defect(tmp_path, monkeypatch, clip):
     fabric, scaler = half_precision(2.0**24)
     monkeypatch.setattr(api, "build_fabric", fabric)
-    recipe = toys.recipe(train={"epochs": 6, "accelerator": "cpu", "clip": clip})
+    recipe = toys.recipe(train={"epochs": 6, "accelerator": "cpu", "grad_clip": clip})
     model = sensorium.fit(recipe, source=toys.vectors(), run_dir=tmp_path / "run", extensions=toys.extensions())
     assert 1 < scaler.get_scale() < 2.0**24, "the scale was lowered until gradients were finite"
     assert not (tmp_path / "run" / "nonfinite").exists()

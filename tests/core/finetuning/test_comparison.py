@@ -11,7 +11,7 @@ import torch
 import sensorium
 from sensorium import Record, SensoriumError, Source
 from sensorium.evaluation.measurement import Measurement
-from sensorium.finetuning import tuning
+from sensorium.finetuning import loop as tuning
 from sensorium.finetuning.loop import Tuned
 from sensorium.recipe.schema import Finetune
 from tests import toys
@@ -146,10 +146,10 @@ def test_groups_that_straddle_parts_are_refused(run, tmp_path):
 
 
 def test_a_frozen_encoder_keeps_its_weights_and_statistics(run, tmp_path):
-    done = tuned(run, tmp_path / "out", "finetune.freeze=6", start="trained")
+    done = tuned(run, tmp_path / "out", "finetune.freeze_epochs=6", start="trained")
     trained = sensorium.load(run, extensions=toys.extensions()).learner.encoders["a"].state_dict()
     assert same(trained, done.predictor.tuned.encoder.state_dict())
-    thawed = tuned(run, tmp_path / "thawed", "finetune.freeze=1", start="trained")
+    thawed = tuned(run, tmp_path / "thawed", "finetune.freeze_epochs=1", start="trained")
     assert not same(trained, thawed.predictor.tuned.encoder.state_dict())
 
 

@@ -32,14 +32,14 @@ class _Same:
         return [View(batch)]
 
 
-def test_a_held_tower_is_freed_from_its_end():
+def test_a_frozen_tower_is_unfrozen_from_its_last_layer():
     model = learner(CLIP(), ("a", "b"))
     weight, bias = model.encoders["a"].net.weight, model.encoders["a"].net.bias
     held = {}
     for progress in (0.0, 0.2, 0.4, 0.5, 0.9):
         for parameter in model.parameters():
             parameter.grad = torch.ones_like(parameter)
-        model.hold({"a": (0.2, 0.6)}, progress)
+        model.drop_frozen_gradients({"a": (0.2, 0.6)}, progress)
         held[progress] = (weight.grad is None, bias.grad is None)
         assert all(p.grad is not None for p in model.encoders["b"].parameters())
         assert model.objective.log_scale.grad is not None
@@ -54,12 +54,12 @@ def test_layers_that_are_held_are_in_evaluation_mode():
     model = Learner({"a": encoder, "b": toys.MLP(toys.VectorModality(2))}, CLIP()).train()
     modes = {}
     for progress in (0.1, 0.65, 1.0):
-        model.settle({"a": (0.2, 1.0)}, progress)
+        model.freeze_statistics({"a": (0.2, 1.0)}, progress)
         modes[progress] = [encoder[0][0].training, encoder[0][1].training, encoder[1].training, encoder[2].training]
         assert all(module.training for module in model.encoders["b"].modules())
     assert modes == {0.1: [False] * 4, 0.65: [False, False, True, True], 1.0: [True] * 4}
     model.eval()
-    model.settle({"a": (0.2, 1.0)}, 1.0)
+    model.freeze_statistics({"a": (0.2, 1.0)}, 1.0)
     assert not any(module.training for module in encoder.modules())
 
 
@@ -67,9 +67,9 @@ def test_a_recipe_holds_a_tower(tmp_path):
     extensions = toys.extensions()
     plain = toys.pair_recipe()
     first = next(iter(plain["modalities"]))
-    plain["modalities"][first]["unlock"] = [0.5, 1.0]
+    plain["modalities"][first]["unfreeze"] = [0.5, 1.0]
     plan = make_plan(read_recipe(plain, extensions.registry), extensions)
-    assert plan.unlocking == {first: (0.5, 1.0)}
+    assert plan.unfreezing == {first: (0.5, 1.0)}
     plain["modalities"][first]["frozen"] = True
     with pytest.raises(RecipeError, match="without frozen"):
         read_recipe(plain, extensions.registry)

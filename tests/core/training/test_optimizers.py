@@ -9,7 +9,7 @@ from sensorium.training.optimizers import LARS, build_optimizer, lr_at, set_lr
 
 
 def test_the_rate_rises_then_falls_as_a_cosine():
-    options = Optimizer(lr=2.0, warmup=0.1, final=0.1)
+    options = Optimizer(lr=2.0, warmup=0.1, min_lr_ratio=0.1)
     rates = [lr_at(step, 100, options) for step in range(100)]
     assert rates[0] == pytest.approx(2.0 / 11)
     assert rates[:11] == sorted(rates[:11])

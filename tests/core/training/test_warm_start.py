@@ -20,7 +20,7 @@ def trained(folder, recipe, source=None, **train):
 
 
 def goes_on(folder, first, recipe, source=None, **train):
-    return trained(folder, recipe | {"optimizer": STILL}, source, start=str(first), epochs=1, **train)
+    return trained(folder, recipe | {"optimizer": STILL}, source, warm_start=str(first), epochs=1, **train)
 
 
 def equal(one, other, prefix=""):
@@ -48,7 +48,7 @@ def test_encoders_heads_and_what_modalities_learned_go_on(first, tmp_path):
 
 
 def test_training_does_move_what_it_starts_from(first, tmp_path):
-    second = trained(tmp_path / "second", toys.recipe(), start=str(first.run.folder))
+    second = trained(tmp_path / "second", toys.recipe(), warm_start=str(first.run.folder))
     assert not equal(first, second, "encoders.")
 
 
@@ -80,7 +80,7 @@ def test_a_modality_that_is_new_begins_anew_and_a_frozen_one_stays(first, tmp_pa
     recipe = toys.pair_recipe()
     a, b = recipe["modalities"].values()
     towers = {"a": toys.recipe()["modalities"]["a"] | {"views": a["views"], "frozen": True}, "b": b}
-    second = trained(tmp_path / "second", recipe | {"modalities": towers}, start=str(first.run.folder))
+    second = trained(tmp_path / "second", recipe | {"modalities": towers}, warm_start=str(first.run.folder))
     assert equal(first, second, "encoders.a.")
     alone = trained(tmp_path / "alone", recipe | {"modalities": towers})
     assert not equal(first, alone, "encoders.a.")
@@ -99,15 +99,15 @@ def test_a_run_goes_on_without_the_run_that_it_started_from(first, tmp_path):
 def test_what_cannot_be_taken_over_is_said(first, tmp_path):
     wide = toys.recipe()
     wide["modalities"]["a"] = wide["modalities"]["a"] | {"encoder": {"name": "mlp", "dim": 12}}
-    with pytest.raises(RunError, match=r"train\.start: the encoder of 'a' in .* is another one than this recipe's"):
+    with pytest.raises(RunError, match=r"train\.warm_start: the encoder of 'a' in .* differs from this recipe's"):
         goes_on(tmp_path / "wide", first.run.folder, wide)
     renamed = toys.recipe()
     renamed["modalities"] = {"z": renamed["modalities"]["a"]}
-    with pytest.raises(RunError, match=r"train\.start: .* has none of the modalities z\."):
+    with pytest.raises(RunError, match=r"train\.warm_start: .* has none of the modalities z\."):
         goes_on(tmp_path / "renamed", first.run.folder, renamed)
-    with pytest.raises(RunError, match=r"train\.start: .* is no run folder"):
+    with pytest.raises(RunError, match=r"train\.warm_start: .* is no run folder"):
         goes_on(tmp_path / "nowhere", tmp_path / "missing", toys.recipe())
     (tmp_path / "empty").mkdir()
     shutil.copy(first.run.recipe_file, tmp_path / "empty")
-    with pytest.raises(RunError, match=r"train\.start: .* has no checkpoint that can be read"):
+    with pytest.raises(RunError, match=r"train\.warm_start: .* has no checkpoint that can be read"):
         goes_on(tmp_path / "unread", tmp_path / "empty", toys.recipe())

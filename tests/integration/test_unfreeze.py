@@ -1,4 +1,4 @@
-"""A tower that is unlocked along the training: when which of its weights move, and through a stop in the middle."""
+"""A tower that is unfrozen along the training: when which of its weights move, and through a stop in the middle."""
 
 import pytest
 import torch
@@ -11,13 +11,13 @@ LAYERS = ["net.0.weight", "net.0.bias", "net.1.weight", "net.1.bias", "net.4.wei
 """The weights of the toy encoder in order, first to last."""
 
 
-def trained(folder, unlock, **changes):
+def trained(folder, unfreeze, **changes):
     recipe = toys.pair_recipe(
         train={"steps": STEPS, "epochs": None, "accelerator": "cpu"},
         checkpoint={"every": 0.25, "keep": 100},
         optimizer={"lr": 0.01, "weight_decay": 0.1, "warmup": 0.0},
     )
-    recipe["modalities"]["a"]["unlock"] = unlock
+    recipe["modalities"]["a"]["unfreeze"] = unfreeze
     sensorium.fit(recipe, source=toys.vectors(), run_dir=folder, extensions=toys.extensions(), **changes)
     return checkpoints(folder)
 
@@ -30,7 +30,7 @@ def checkpoints(folder):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return tmp_path_factory.mktemp("unlock") / "run"
+    return tmp_path_factory.mktemp("unfreeze") / "run"
 
 
 @pytest.fixture(scope="module")
@@ -77,17 +77,17 @@ def test_the_other_tower_trains_from_the_start(states):
     assert all(moved(states, "b", second))
 
 
-def test_a_resumed_run_unlocks_where_it_was(states, run, tmp_path):
+def test_a_resumed_run_unfreezes_where_it_was(states, run, tmp_path):
     trained(tmp_path / "cut", [0.5, 0.75])
     for file in sorted((tmp_path / "cut" / "checkpoints").glob("step-*.ckpt")):
-        if int(file.stem.partition("-")[2]) > 10:  # in the middle of being unlocked
+        if int(file.stem.partition("-")[2]) > 10:  # in the middle of being unfrozen
             file.unlink()
     sensorium.fit(resume=tmp_path / "cut", source=toys.vectors(), extensions=toys.extensions())
     resumed = checkpoints(tmp_path / "cut")[STEPS]
     assert all(torch.equal(resumed[name], tensor) for name, tensor in states[STEPS].items())
 
 
-def test_without_unlocking_the_tower_moves_at_once(tmp_path):
+def test_without_unfreezing_the_tower_moves_at_once(tmp_path):
     """The negative control: what holds the weights above is the option."""
     states = trained(tmp_path / "free", None)
     assert all(moved(states, "a", sorted(states)[1]))
