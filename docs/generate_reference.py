@@ -273,7 +273,7 @@ def _thing(home: str, name: str) -> str:
     module = import_module(home)
     if name == "hookimpl":
         return "\n### `hookimpl`\n\nMarks a function as the implementation of a hook; see [Hooks](hooks.md).\n"
-    if home == f"sensorium.{name}":
+    if name in sensorium._MODULES:
         return _module(module)
     thing = getattr(module, name)
     origin = "" if name in sensorium.__all__ else f"From `{home}`."

@@ -25,17 +25,16 @@ from sensorium.errors import RecipeError
 class MoCo(Objective):
     """InfoNCE of the first view with a teacher's key of the second, against a queue (He et al. 2020, Chen et al. 2020).
 
-    The teacher encodes the keys of a batch in random parts, so that batch norm's statistics do not tell a query which
-    key is its own (He et al. 2020, section 3.3, "shuffling BN", within a rank).
+    The teacher encodes the keys of a batch in random parts, as shuffling BN does (section 3.3), within a rank.
 
     Args:
         temperature: what cosines are divided by.
         momentum: of the teacher.
-        queue: how many earlier keys to contrast with, of other records.
-        parts: how many random parts the keys of a batch are encoded in, each of at least two records.
+        queue: number of earlier keys to contrast with.
+        parts: number of random parts in which a batch's keys are encoded, of two records or more each.
         width: hidden width of the projection head.
-        dim: width of the space in which views are compared.
-        negatives: which of them do not count, how they weigh, and what is mixed of them; their memory is the queue.
+        dim: output width of the projection head.
+        negatives: weights and mixtures of negatives; their memory is the queue.
     """
 
     needs = Needs(views=2)
@@ -82,11 +81,8 @@ class MoCo(Objective):
         loss = losses.queue_contrast(q_BD, k_BD, negatives, self.temperature, ids_B=ids_B, **weights)
         if self.training:
             self.negatives.push(name, k_BD, first.keys)
-        return Outcome(
-            loss,
-            logs=self.negatives.logs(),
-            features={"features": features.pooled.detach(), "projection": q_BD.detach()},
-        )
+        watched = {"features": features.pooled.detach(), "projection": q_BD.detach()}
+        return Outcome(loss, self.negatives.logs(), watched)
 
     @torch.no_grad()
     def keys(self, view, encode):

@@ -9,7 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 from sensorium.plugins.crossmodal.align import Align
 from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.training.gradient_cache import GradientCache
-from tests.core.test_gradient_cache import gradients, learner_of, parts_of, plain, records, views_of
+from tests.core.training.test_gradient_cache import gradients, learner_of, parts_of, plain, records, views_of
 from tests.distributed.ranks import on_ranks
 
 ROWS, CUTS, PARTS = 22, [0, 13, 22], (2, 4)

@@ -22,7 +22,7 @@ from sensorium.types import Record, RecordBatch, record_keys
 
 FOLDER = Path(__file__).parent
 STEPS, BATCH, RATE = 10, 8, 1e-3
-EPSILON, ROUNDING = 1e-3, 1e-6
+EPSILON, ROUNDING, EPS = 1e-3, 1e-6, 1e-7
 TOLERANCE = {"rel": 2e-3, "abs": 2e-4}
 SMALL = {
     "width": 16,
@@ -100,8 +100,19 @@ def built(kind, name, fits, **wanted):
     raise Unserved(f"no {kind} of {name}")
 
 
-def learner_and_views(objective, names, causal=False):
-    """Return a learner, and what makes the views of a step; raises Unserved where the pair has no meaning."""
+def rounded(batches, rng):
+    """Change the floating-point values of batches in place, as another processor's rounding would."""
+    for batch in batches:
+        for x in vars(batch).values():
+            if isinstance(x, torch.Tensor) and x.is_floating_point() and x.numel():
+                x += EPS * x.nan_to_num().abs().max() * torch.randn(x.shape, generator=rng)
+
+
+def learner_and_views(objective, names, causal=False, noise=None):
+    """Return a learner, and what makes the views of a step; raises Unserved where the pair has no meaning.
+
+    With a `noise`, the seed of a change of the size of rounding, raw values are changed before views are made.
+    """
     cls = registry().find("objectives", objective).load()
     needs, options = cls.needs, small(cls)
 
@@ -125,12 +136,14 @@ def learner_and_views(objective, names, causal=False):
         learner = Learner(encoders, cls(**options), views=generators[names[0]].views).train()
     except SensoriumError as error:
         if not causal:
-            return learner_and_views(objective, names, causal=True)
+            return learner_and_views(objective, names, causal=True, noise=noise)
         raise Unserved(str(error)) from error
 
     def views(step, rows=range(BATCH)):
         """Return the views of a step on some of the records."""
         batches = {n: copy.deepcopy(fitted(n)[1].select(torch.tensor(rows))) for n in names}
+        if noise is not None:
+            rounded(batches.values(), generator("golden", "rounding", noise, step))
         everything = torch.ones(len(rows), dtype=torch.bool)
         named = [Record(str(i), {}) for i in rows]
         records = RecordBatch([r.id for r in named], batches, dict.fromkeys(names, everything), record_keys(named))
@@ -140,8 +153,8 @@ def learner_and_views(objective, names, causal=False):
 
 
 def losses_of(objective, names, noise=None):
-    """Return the losses of the first steps; `noise` is the seed of a change of weights of the size of rounding."""
-    learner, views = learner_and_views(objective, names)
+    """Return the losses of the first steps; `noise` seeds a change of weights and inputs of the size of rounding."""
+    learner, views = learner_and_views(objective, names, noise=noise)
     if noise is not None:
         rng = torch.Generator().manual_seed(noise)
         with torch.no_grad():

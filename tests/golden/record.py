@@ -17,12 +17,12 @@ MARGIN = 0.25
 
 
 def steady_steps(losses: list[float], changed: list[list[float]]) -> int:
-    """Return how many of the first losses stay where they are under changes of the size of rounding."""
+    """Return how many of the first losses stay where they are under changes of the size of rounding, at least one."""
     close = [
         all(abs(other - loss) <= MARGIN * max(TOLERANCE["abs"], TOLERANCE["rel"] * abs(loss)) for other in others)
         for loss, *others in zip(losses, *changed, strict=True)
     ]
-    return (*close, False).index(False)
+    return max((*close, False).index(False), 1)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sensorium.losses import rows
+from sensorium.losses import unit_vectors as rows
 
 
 @pytest.mark.parametrize("run", [2048, 4])

@@ -11,7 +11,7 @@ from sensorium.recipe import read_recipe
 from sensorium.registration import discovery, hookspecs
 from sensorium.registration.registry import KINDS, Register, Registry
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 HOOKS = (DOCS / "reference" / "hooks.md").read_text(encoding="utf-8")
 
 
@@ -63,7 +63,9 @@ def test_the_reference_has_every_variable():
 
 
 def test_the_how_to_shows_what_the_template_writes():
-    template = (Path(discovery.__file__).parent / "cli" / "templates" / "modality.py.tmpl").read_text(encoding="utf-8")
+    template = (Path(discovery.__file__).parents[1] / "cli" / "templates" / "modality.py.tmpl").read_text(
+        encoding="utf-8"
+    )
     guide = (DOCS / "how-to" / "write-a-plugin.md").read_text(encoding="utf-8")
     views = re.search(r"class Noise.+?(?=```)", guide, flags=re.DOTALL)[0]
     shown = [line.strip() for line in views.splitlines() if line.strip()]

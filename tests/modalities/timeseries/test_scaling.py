@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sensorium.modalities.timeseries import scale
+from sensorium.modalities.timeseries import scaling as scale
 from sensorium.modalities.timeseries.scaling import ESTIMATORS, Robust, Standard
 
 

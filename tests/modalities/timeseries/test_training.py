@@ -9,7 +9,7 @@ from sensorium.data.arrays import ArraysSource
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.timeseries.encoders.patch_transformer import PatchTransformer
 from sensorium.modalities.timeseries.views.generators import HiddenPatches
-from sensorium.models.learner import ScaleEstimator
+from sensorium.models.learner import Learner
 from sensorium.plugins.masked.mae import MAE
 from sensorium.plugins.masked.simmim import SimMIM
 from tests.modalities.timeseries.series import modality
@@ -50,6 +50,6 @@ def test_masked_values_are_predicted_where_runs_of_patches_are_hidden(objective)
     (view,) = HiddenPatches(modality(1), patch=4, hide=0.4)(batch, torch.Generator().manual_seed(0))
     view.modality, view.present = "series", torch.ones(8, dtype=torch.bool)
     encoder = PatchTransformer(modality(1), patch=4, width=32, depth=2, heads=2)
-    learner = ScaleEstimator({"series": encoder}, objective())
+    learner = Learner({"series": encoder}, objective())
     found = losses_while_training(learner, {"series": [view]}, steps=40)
     assert found[-1] < 0.7 * found[0]

@@ -8,7 +8,7 @@ from sensorium.modalities.graph.encoders.gin import GIN
 from sensorium.modalities.graph.views import generators as views
 from sensorium.modalities.image.encoders.cnn import CNN
 from sensorium.modalities.image.modality import ImageModality
-from sensorium.modalities.image.samples import pictures
+from sensorium.modalities.image.samples import images
 from sensorium.models.learner import Learner
 from sensorium.plugins.infomax.context_prediction import ContextPrediction
 from sensorium.plugins.infomax.dgi import DGI
@@ -59,7 +59,7 @@ def test_infograph_takes_an_encoder_that_masks_nothing_where_it_returns_tokens()
     """Convolutions: their tokens are local, as in Deep InfoMax."""
     modality = ImageModality(size=16)
     learner = Learner({"image": CNN(modality, width=4, depth=2)}, InfoGraph())
-    batch = modality.collate([modality.decode(picture) for picture in pictures()])
+    batch = modality.collate([modality.decode(picture) for picture in images()])
     learner({"image": [View(batch, modality="image", present=torch.ones(4, dtype=torch.bool))]}).loss.backward()
     assert all(p.grad.abs().sum() > 0 for p in learner.encoders.parameters())
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium.modalities.graph.batch import GraphBatch
-from sensorium.modalities.graph.views import change as made
+from sensorium.modalities.graph.views import changes as made
 from sensorium.modalities.graph.views.subgraphs import diffuse, distances, hops, surroundings, walk
 from tests.modalities.graph.graphs import batches, consistent, fitted, ring, sample_batch
 
