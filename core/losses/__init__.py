@@ -10,7 +10,7 @@ from sensorium.losses.contrastive import (
 )
 from sensorium.losses.decoupled import decoupled
 from sensorium.losses.distillation import (
-    centerd_softmax,
+    centered_softmax,
     entropy,
     koleo,
     masked_cross_entropy,
@@ -46,7 +46,7 @@ __all__ = [
     "Rows",
     "barlow_twins",
     "binary_discrimination",
-    "centerd_softmax",
+    "centered_softmax",
     "class_weights",
     "clip",
     "code_perplexity",

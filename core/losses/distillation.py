@@ -59,7 +59,7 @@ def masked_cross_entropy(scores_NK: Tensor, targets_NK: Tensor, mask_BT: Tensor,
 
 
 @torch.no_grad()
-def centerd_softmax(scores_NK: Tensor, center_K: Tensor, temperature: Tensor | float) -> Tensor:
+def centered_softmax(scores_NK: Tensor, center_K: Tensor, temperature: Tensor | float) -> Tensor:
     """Return targets: the softmax of scores less a center (Caron et al. 2021, section 3.1)."""
     with torch.autocast(scores_NK.device.type, enabled=False):
         return _log_softmax(scores_NK - center_K, temperature).exp()

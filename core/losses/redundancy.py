@@ -49,8 +49,8 @@ def vicreg(
         m, d = max(len(z1_MD), 1), z1_MD.shape[1]
         loss = invariance * (z1_MD - z2_MD).square().sum() / (m * d)
         for z_MD in (z1_MD, z2_MD):
-            centerd_MD = z_MD - z_MD.sum(0) / m
-            covariance_DD = centerd_MD.T @ centerd_MD / max(m - 1, 1)
+            centered_MD = z_MD - z_MD.sum(0) / m
+            covariance_DD = centered_MD.T @ centered_MD / max(m - 1, 1)
             deviation_D = (covariance_DD.diagonal() + 1e-4).sqrt()
             loss = loss + variance * (1 - deviation_D).relu().mean()
             loss = loss + covariance * _off_diagonal(covariance_DD).square().sum() / d
@@ -63,8 +63,8 @@ def _joined(z_BD: Tensor) -> Tensor:
 
 def _standardized(z_MD: Tensor) -> Tensor:
     """Return rows whose dimensions have mean 0 and deviation 1 (biased, as batch norm's, with its epsilon)."""
-    centerd_MD = z_MD - z_MD.sum(0) / max(len(z_MD), 1)
-    return centerd_MD * (centerd_MD.square().sum(0) / max(len(z_MD), 1) + 1e-5).rsqrt()
+    centered_MD = z_MD - z_MD.sum(0) / max(len(z_MD), 1)
+    return centered_MD * (centered_MD.square().sum(0) / max(len(z_MD), 1) + 1e-5).rsqrt()
 
 
 def _off_diagonal(x_DD: Tensor) -> Tensor:

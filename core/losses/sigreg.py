@@ -25,7 +25,7 @@ def sigreg(z_ND: Tensor, directions_DS: Tensor, limit: float = 5.0, points: int 
     """Mean Epps-Pulley statistic of the rows along each direction (Balestriero and LeCun 2025, algorithm 1).
 
     Along a direction it is M times the integral over t of |f(t) - exp(-t^2 / 2)|^2 exp(-t^2 / 2), where f is the
-    characteriztic function of the joined batch's rows; by the trapezoidal rule on [-limit, limit].
+    characteristic function of the joined batch's rows; by the trapezoidal rule on [-limit, limit].
 
     Args:
         z_ND: this rank's rows, computed with in fp32 (fp64 stays).

@@ -45,9 +45,9 @@ def whitened(x_ND: Tensor, shrink: float) -> Tensor:
         shrink: as in `whitening_mse`.
     """
     n, d = x_ND.shape
-    centerd_ND = x_ND - x_ND.sum(0) / max(n, 1)
-    covariance_DD = centerd_ND.T @ centerd_ND / max(n - 1, 1)
+    centered_ND = x_ND - x_ND.sum(0) / max(n, 1)
+    covariance_DD = centered_ND.T @ centered_ND / max(n - 1, 1)
     mean_variance = covariance_DD.diagonal().mean() + FLAT
     eye_DD = torch.eye(d, dtype=x_ND.dtype, device=x_ND.device)
     factor_DD = torch.linalg.cholesky((1 - shrink) * covariance_DD + shrink * mean_variance * eye_DD)
-    return torch.linalg.solve_triangular(factor_DD, centerd_ND.T, upper=False).T
+    return torch.linalg.solve_triangular(factor_DD, centered_ND.T, upper=False).T

@@ -1,4 +1,4 @@
-"""The 22 canonical characteriztics of a time series (Lubba et al. 2019), by their authors' library.
+"""The 22 canonical characteristics of a time series (Lubba et al. 2019), by their authors' library.
 
 `pycatch22` is licensed under the GPL, version 3 or later: an extra of its own, imported only where it is asked for.
 """
@@ -27,10 +27,10 @@ def require() -> None:
 
 
 def catch22(batch: SignalBatch) -> np.ndarray:
-    """Return the characteriztics of each channel side by side, float32 (B, 22 x C), finite.
+    """Return the characteristics of each channel side by side, float32 (B, 22 x C), finite.
 
     Between observed values the series goes in straight lines, before the first and after the last it stays at them; a
-    channel of which nothing is observed counts as constant. A characteriztic that a short or constant series does not
+    channel of which nothing is observed counts as constant. A characteristic that a short or constant series does not
     have is the fixed value that the library gives it.
     """
     from pycatch22 import catch22_all

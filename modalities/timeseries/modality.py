@@ -38,7 +38,7 @@ class TimeSeriesModality(Modality):
             quartiles) or "none".
         layout: which axis comes first in arrays of two axes, "channels-first" (C, T) or "time-first" (T, C).
         baseline: the baseline features of tables: "series" (each channel at 128 even steps, and six figures of it),
-            "catch22" (22 characteriztics of each channel, by the extra of that name) or "both".
+            "catch22" (22 characteristics of each channel, by the extra of that name) or "both".
     """
 
     reads_files = True

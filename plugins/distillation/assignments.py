@@ -23,7 +23,7 @@ class Centerd(nn.Module):
 
     def forward(self, scores_NK: Tensor, temperature: Tensor | float) -> Tensor:
         """Return targets (N, K); in training the center moves after them."""
-        targets_NK = losses.centerd_softmax(scores_NK, self.center, temperature)
+        targets_NK = losses.centered_softmax(scores_NK, self.center, temperature)
         if self.training:
             self.center = losses.moved_center(self.center, scores_NK)
         return targets_NK

@@ -30,7 +30,7 @@ def by_sinkhorn(x, y, tokens, hidden):
 
 def by_center(x, y, tokens, hidden):
     center = losses.moved_center(torch.zeros(6, dtype=torch.float64), torch.cat([x, y]))
-    targets = [losses.centerd_softmax(z, center, 0.07) for z in (x, y)]
+    targets = [losses.centered_softmax(z, center, 0.07) for z in (x, y)]
     return losses.swapped_cross_entropy([x, y], targets, 0.1)
 
 

@@ -70,10 +70,10 @@ def test_nothing_hidden_is_zero_with_zero_gradient():
     assert loss == 0
 
 
-def test_centerd_softmax_and_its_center():
+def test_centered_softmax_and_its_center():
     """Caron et al. 2021, section 3.1 and equation 4."""
     scores, center = draw(5, 4), draw(4, seed=1)
-    found = losses.centerd_softmax(scores, center, 0.07)
+    found = losses.centered_softmax(scores, center, 0.07)
     for n in range(5):
         assert found[n].tolist() == pytest.approx(softmax(scores[n] - center, 0.07), rel=1e-10)
     moved = losses.moved_center(center, scores, 0.9)
@@ -88,8 +88,8 @@ def test_centering_lets_no_prototype_stay_ahead():
     center = torch.zeros(8, dtype=torch.float64)
     for _ in range(80):
         center = losses.moved_center(center, scores)
-    assert losses.centerd_softmax(scores, 0 * center, 0.1)[:, 2].mean() > 0.99
-    assert losses.centerd_softmax(scores, center, 0.1)[:, 2].mean() < 0.3
+    assert losses.centered_softmax(scores, 0 * center, 0.1)[:, 2].mean() > 0.99
+    assert losses.centered_softmax(scores, center, 0.1)[:, 2].mean() < 0.3
 
 
 def sinkhorn(scores, epsilon, iterations):
@@ -157,7 +157,7 @@ def test_targets_carry_no_gradient():
     center = torch.zeros(4, dtype=torch.float64)
     made = [
         losses.sinkhorn_knopp(scores, 0.1),
-        losses.centerd_softmax(scores, center, 0.1),
+        losses.centered_softmax(scores, center, 0.1),
         losses.moved_center(center, scores),
         losses.entropy(scores.softmax(1)),
     ]

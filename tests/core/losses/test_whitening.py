@@ -31,12 +31,12 @@ def w_mse(z1, z2, shrink):
     x = z1.tolist() + z2.tolist()
     n, d = len(x), len(x[0])
     mean = [sum(row[j] for row in x) / n for j in range(d)]
-    centerd = [[row[j] - mean[j] for j in range(d)] for row in x]
-    c = [[sum(row[i] * row[j] for row in centerd) / (n - 1) for j in range(d)] for i in range(d)]
+    centered = [[row[j] - mean[j] for j in range(d)] for row in x]
+    c = [[sum(row[i] * row[j] for row in centered) / (n - 1) for j in range(d)] for i in range(d)]
     level = sum(c[i][i] for i in range(d)) / d + 1e-8
     low = cholesky([[(1 - shrink) * c[i][j] + shrink * level * (i == j) for j in range(d)] for i in range(d)])
     made = []
-    for row in centerd:
+    for row in centered:
         w = []
         for i in range(d):
             w.append((row[i] - sum(low[i][k] * w[k] for k in range(i))) / low[i][i])

@@ -60,7 +60,7 @@ def test_each_channel_is_what_the_library_says_of_it_alone():
 
 
 @installed
-def test_characteriztics_know_a_rhythm_from_noise_and_not_the_scale():
+def test_characteristics_know_a_rhythm_from_noise_and_not_the_scale():
     time = np.arange(200)
     wave, noise = np.sin(time / 5), np.random.default_rng(0).standard_normal(200)
     first, louder, other = metrics(wave, 100 + 7 * wave, noise)
@@ -79,7 +79,7 @@ def test_missing_values_padding_and_neighbors_change_nothing():
 @installed
 @pytest.mark.parametrize("channels", [1, 64])
 @pytest.mark.parametrize("series", [[5.0] * 30, [5.0], [1.0, 2.0], [NAN] * 9, [NAN, 4.0, NAN]])
-def test_constant_short_and_empty_channels_have_finite_characteriztics(channels, series):
+def test_constant_short_and_empty_channels_have_finite_characteristics(channels, series):
     found = metrics(np.tile(series, (channels, 1)))
     assert found.shape == (1, 22 * channels)
     assert found.dtype == np.float32
@@ -89,7 +89,7 @@ def test_constant_short_and_empty_channels_have_finite_characteriztics(channels,
 @installed
 @settings(max_examples=100, deadline=None)
 @given(x_T=arrays(np.float32, st.integers(1, 60), elements=st.floats(-(2.0**100), 2.0**100, width=32) | st.just(NAN)))
-def test_whatever_a_series_holds_its_characteriztics_are_finite(x_T):
+def test_whatever_a_series_holds_its_characteristics_are_finite(x_T):
     assert np.isfinite(metrics(x_T)).all()
 
 

@@ -15,18 +15,18 @@ def apart(name="dino", **options):
     return learner
 
 
-def test_is_equation_3_with_a_centerd_teacher_of_large_views():
+def test_is_equation_3_with_a_centered_teacher_of_large_views():
     learner, views = apart().eval(), views_of("dino")
     objective, teacher = learner.objective, learner.objective.teacher
     with torch.no_grad():
         scores = [objective.head(learner.encoders["a"](v.batch).pooled) for v in views["a"]]
         taught = [teacher.heads["head"](teacher.encoders["a"](v.batch).pooled) for v in views["a"]]
-        targets = [losses.centerd_softmax(t, objective.assign.center, 0.04) for t in taught]
+        targets = [losses.centered_softmax(t, objective.assign.center, 0.04) for t in taught]
         loss = learner(views).loss
         assert torch.allclose(loss, losses.swapped_cross_entropy(scores, targets[:2], 0.1), rtol=1e-5)
         # Mutants: a teacher that sees small views, one without a center.
         assert not torch.allclose(loss, losses.swapped_cross_entropy(scores, targets, 0.1), rtol=1e-4)
-        bare = [losses.centerd_softmax(t, 0 * objective.assign.center, 0.04) for t in taught[:2]]
+        bare = [losses.centered_softmax(t, 0 * objective.assign.center, 0.04) for t in taught[:2]]
         assert not torch.allclose(loss, losses.swapped_cross_entropy(scores, bare, 0.1), rtol=1e-4)
 
 
@@ -34,7 +34,7 @@ def test_the_center_moves_after_its_use_and_in_training_alone():
     learner, views = learner_of("dino"), views_of("dino")
     assign = learner.objective.assign
     scores = torch.randn(6, 24)
-    expected = losses.centerd_softmax(scores, assign.center, 0.04)
+    expected = losses.centered_softmax(scores, assign.center, 0.04)
     assert torch.equal(assign(scores, 0.04), expected)
     assert torch.allclose(assign.center, 0.1 * scores.mean(0))
     learner.eval()

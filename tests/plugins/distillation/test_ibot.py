@@ -56,8 +56,8 @@ def test_is_equations_2_and_3_of_a_student_that_does_not_see_and_a_teacher_that_
             student = encoder.encode_tokens(Tokens(seen, tokens.positions, tokens.mask))
             whole = teacher.encoders["a"](view.batch)
             students.append(objective.head(student.pooled))
-            taught.append(losses.centerd_softmax(teacher.heads["head"](whole.pooled), torch.zeros(24), 0.04))
-            target = losses.centerd_softmax(teacher.heads["head"](whole.tokens[mask]), torch.zeros(24), 0.04)
+            taught.append(losses.centered_softmax(teacher.heads["head"](whole.pooled), torch.zeros(24), 0.04))
+            target = losses.centered_softmax(teacher.heads["head"](whole.tokens[mask]), torch.zeros(24), 0.04)
             by_token += losses.masked_cross_entropy(objective.head(student.tokens[mask]), target, mask, 0.1) / 2
         students += [objective.head(encoder(view.batch).pooled) for view in views["a"][2:]]
         by_view = losses.swapped_cross_entropy(students, taught, 0.1)

@@ -45,8 +45,8 @@ def reference(learner, batch, context, targets):
             real = torch.ones(1, len(places), dtype=torch.bool)
             guesses = own.predictor(seen, tokens.positions, shown[None], places[None], real)[0]
             for guess, answer in zip(guesses, answers[places], strict=True):
-                centerd = answer - answer.mean()
-                size = (guess - centerd / (centerd.square().mean() + 1e-5).sqrt()).abs()
+                centered = answer - answer.mean()
+                size = (guess - centered / (centered.square().mean() + 1e-5).sqrt()).abs()
                 sizes.append(torch.where(size < 1, size**2 / 2, size - 0.5).mean())
     return torch.stack(sizes).mean()
 
