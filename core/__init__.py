@@ -39,6 +39,7 @@ _HOME = {
     "Exporter": "sensorium.exporters.base",
     "BadSample": "sensorium.errors",
     "SensoriumError": "sensorium.errors",
+    "check_range": "sensorium.errors",
     "collectives": "sensorium.parallel.collectives",
     "losses": "sensorium.losses",
     "heads": "sensorium.blocks.heads",
@@ -101,7 +102,7 @@ if TYPE_CHECKING:
         Tokens,
         ViewGenerator,
     )
-    from sensorium.errors import BadSample, SensoriumError
+    from sensorium.errors import BadSample, SensoriumError, check_range
     from sensorium.exporters.base import Exporter
     from sensorium.parallel import collectives
     from sensorium.recipe import Recipe

@@ -6,7 +6,8 @@ Every error that a user can cause is a `SensoriumError`; the command line prints
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -60,3 +61,33 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     """Return ", did you mean 'x'?" for the closest of `words`, or an empty string when none is close."""
     found = get_close_matches(word, list(words), n=1, cutoff=0.5)
     return f", did you mean '{found[0]}'?" if found else ""
+
+
+def check_range(owner: str, interval: str, /, **options: float | Sequence[float] | None) -> None:
+    """Check that options lie in an interval; of a sequence every number, and None always does.
+
+    Args:
+        owner: whose options they are, such as "objective 'predict'" or "views 'waveform'".
+        interval: in mathematical notation, such as "[0, 1)", "(0, inf)" or "[1, inf)".
+        options: their values by name.
+
+    Raises:
+        RecipeError: one sentence with the option, the interval and the value.
+    """
+    low, high = (float(bound) for bound in interval[1:-1].split(","))
+    for name, value in options.items():
+        for number in value if isinstance(value, Sequence) else [] if value is None else [value]:
+            above = number > low if interval[0] == "(" else number >= low
+            below = number < high if interval[-1] == ")" else number <= high
+            if not (above and below):  # written so that nan fails too
+                raise RecipeError(
+                    f"The option '{name}' of the {owner} must be {_interval_in_words(interval, low, high)}, not {value}."
+                )
+
+
+def _interval_in_words(interval: str, low: float, high: float) -> str:
+    if interval[0] + interval[-1] == "[]":
+        return f"between {low:g} and {high:g}"
+    lower = f"{'above' if interval[0] == '(' else 'at least'} {low:g}"
+    upper = f"{'below' if interval[-1] == ')' else 'at most'} {high:g}"
+    return " and ".join([lower] * (low > -math.inf) + [upper] * (high < math.inf))
