@@ -80,12 +80,11 @@ def check_range(owner: str, interval: str, /, **options: float | Sequence[float]
             above = number > low if interval[0] == "(" else number >= low
             below = number < high if interval[-1] == ")" else number <= high
             if not (above and below):  # written so that nan fails too
-                raise RecipeError(
-                    f"The option '{name}' of the {owner} must be {_interval_in_words(interval, low, high)}, not {value}."
-                )
+                wanted = _in_words(interval, low, high)
+                raise RecipeError(f"The option '{name}' of the {owner} must be {wanted}, not {value}.")
 
 
-def _interval_in_words(interval: str, low: float, high: float) -> str:
+def _in_words(interval: str, low: float, high: float) -> str:
     if interval[0] + interval[-1] == "[]":
         return f"between {low:g} and {high:g}"
     lower = f"{'above' if interval[0] == '(' else 'at least'} {low:g}"

@@ -29,4 +29,4 @@ def test_an_option_outside_its_interval_is_named(interval, value, phrase):
 
 def test_options_inside_their_interval_pass():
     check_range("views 'mask'", "[0, 1]", ratio=0, p=1.0, span=(0.0, 0.5), rest=None)
-    check_range("views 'mask'", "[1, inf)", steps=10**9, most=math.inf)
+    check_range("views 'mask'", "[1, inf)", steps=10**9)
