@@ -193,11 +193,11 @@ class Hiding(ViewGenerator):
 
     Of the chosen tokens 80 % become the mask token, 10 % a random one, 10 % stay (BERT, Devlin et al. 2019, section
     3.1). In each text round(ratio x its tokens) are chosen, and at least one. The view's target is int64 (B, T): the
-    ids at chosen places and -100, which cross-entropy leaves out, elsewhere; `info["mask"]` is bool (B, T), True at
+    ids at chosen places and -100, which cross-entropy leaves out, elsewhere; `info["masked"]` is bool (B, T), True at
     chosen places.
     """
 
-    target, info = "tokens", ("mask",)
+    target, info = "tokens", ("masked",)
     name: str
 
     def __init__(self, modality: TextModality, ratio: float) -> None:
@@ -222,7 +222,7 @@ class Hiding(ViewGenerator):
         hidden_BT = torch.where(lot_BT < 0.8, self._tokenizer.mask, batch.ids)
         hidden_BT = torch.where(lot_BT >= 0.9, self._random(batch, rng), hidden_BT)
         view = TextBatch(torch.where(chosen_BT, hidden_BT, batch.ids), batch.mask.clone())
-        return [View(view, target=batch.ids.masked_fill(~chosen_BT, -100), info={"mask": chosen_BT})]
+        return [View(view, target=batch.ids.masked_fill(~chosen_BT, -100), info={"masked": chosen_BT})]
 
     def _random(self, batch: TextBatch, rng: torch.Generator) -> Tensor:
         """Return random ids (B, T), none of them special."""

@@ -10,7 +10,7 @@ from sensorium.plugins.distillation.ibot import IBOT
 class DINOv2(IBOT):
     """iBOT with a head of tokens' own, balanced targets and features kept apart (Oquab et al. 2023, section 4).
 
-    Large views that carry a mask in `info["mask"]` have those tokens hidden; of others, random ones.
+    Large views that carry a mask in `info["masked"]` have those tokens hidden; of others, random ones.
 
     Args:
         prototypes: how many each of the two heads has.

@@ -16,7 +16,7 @@ from sensorium.plugins.distillation.token_masks import hidden_tokens
 class IBOT(DINO):
     """DINO, and the teacher's choice for every token that is hidden from the student (Zhou et al. 2022, eq. 2 and 3).
 
-    Large views that carry a mask in `info["mask"]` have those tokens hidden; of others, random ones.
+    Large views that carry a mask in `info["masked"]` have those tokens hidden; of others, random ones.
 
     Args:
         prototypes: how many; views and tokens share them and the head.
@@ -32,7 +32,7 @@ class IBOT(DINO):
         probability: with which a large view of a record is masked at random at all.
     """
 
-    needs = Needs(views=2, multicrop=True, tokens=True, info="mask")
+    needs = Needs(views=2, multicrop=True, tokens=True, info="masked")
     shares_head = True
 
     def __init__(

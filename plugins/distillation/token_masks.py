@@ -9,7 +9,7 @@ from sensorium import Tokens, View
 
 
 def hidden_tokens(view: View, tokens: Tokens, share: tuple[float, float], probability: float) -> Tensor:
-    """Return the mask that the view carries as `info["mask"]`, or a random one; only real tokens are hidden.
+    """Return the mask that the view carries as `info["masked"]`, or a random one; only real tokens are hidden.
 
     Args:
         view: B records.
@@ -23,8 +23,8 @@ def hidden_tokens(view: View, tokens: Tokens, share: tuple[float, float], probab
     b, t = tokens.x.shape[:2]
     device = tokens.x.device
     real_BT = torch.ones(b, t, dtype=torch.bool, device=device) if tokens.mask is None else tokens.mask
-    if "mask" in view.info:
-        return view.info["mask"] & real_BT
+    if "masked" in view.info:
+        return view.info["masked"] & real_BT
     least, greatest = share
     share_B1 = least + (greatest - least) * torch.rand(b, 1, device=device)
     share_B1 = share_B1 * (torch.rand(b, 1, device=device) < probability)

@@ -17,12 +17,12 @@ class Data2Vec(Objective):
     encoder shows its last tokens alone, so here the targets are these, each token normalized.
 
     Args:
-        ratio: share of each record's tokens that is hidden, unless its view says which are (`info["mask"]`).
+        ratio: share of each record's tokens that is hidden, unless its view says which are (`info["masked"]`).
         beta: where the loss turns from a square to a line; the paper has 2 for images and 4 for text.
         momentum: of the teacher at first; it rises to 1 by half a cosine.
     """
 
-    needs = Needs(views=1, tokens=True, info="mask")
+    needs = Needs(views=1, tokens=True, info="masked")
 
     def __init__(self, ratio: float = 0.6, beta: float = 2.0, momentum: float = 0.996) -> None:
         super().__init__()

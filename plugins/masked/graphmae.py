@@ -20,14 +20,14 @@ class GraphMAE(Objective):
     the other tokens. Classes are guessed as vectors with a single 1.
 
     Args:
-        ratio: share of each record's tokens that is hidden, unless its view says which are (`info["mask"]`).
+        ratio: share of each record's tokens that is hidden, unless its view says which are (`info["masked"]`).
         replace: share of the hidden tokens that show another token of the batch instead of the mask token.
         power: of one less the cosine; 1 to 3.
         width: of a transformer as decoder.
         heads: its attention heads; they divide `width`.
     """
 
-    needs = Needs(views=1, tokens=True, info="mask")
+    needs = Needs(views=1, tokens=True, info="masked")
 
     def __init__(
         self, ratio: float = 0.5, replace: float = 0.0, power: float = 2.0, width: int = 128, heads: int = 4

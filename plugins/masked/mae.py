@@ -13,13 +13,13 @@ class MAE(Objective):
     patch normalized by the encoder, as the paper has it), cross-entropy against class ids.
 
     Args:
-        ratio: share of each record's tokens that is hidden, unless its view says which are (`info["mask"]`).
+        ratio: share of each record's tokens that is hidden, unless its view says which are (`info["masked"]`).
         width: width of the decoder's tokens.
         depth: blocks of the decoder.
         heads: attention heads of the decoder; they divide `width`.
     """
 
-    needs = Needs(views=1, tokens=True, info="mask")
+    needs = Needs(views=1, tokens=True, info="masked")
 
     def __init__(self, ratio: float = 0.75, width: int = 256, depth: int = 2, heads: int = 4) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ def real(tokens: Tokens) -> Tensor:
 
 
 def hide(view: View, tokens: Tokens, ratio: float) -> Tensor:
-    """Return the tokens to hide, bool (B, T): those of the view's own `info["mask"]`, or else random ones.
+    """Return the tokens to hide, bool (B, T): those of the view's own `info["masked"]`, or else random ones.
 
     Random are round(ratio x its real tokens) of each row, every set of them equally likely. At least one is hidden and
     one visible where a row has two; a row of one token hides none. Draws from torch's global generator.
@@ -41,13 +41,13 @@ def hide(view: View, tokens: Tokens, ratio: float) -> Tensor:
         RecipeError: when the view's hidden tokens are already replaced, so that nobody could say what they were.
     """
     real_BT = real(tokens)
-    if "mask" in view.info:
+    if "masked" in view.info:
         if view.target is not None:
             raise RecipeError(
                 "The views have already replaced the tokens that they hide, and carry them as their target, which is "
                 "for the objective 'masked-token': choose views that leave tokens as they are, such as 'plain'."
             )
-        return view.info["mask"] & real_BT
+        return view.info["masked"] & real_BT
     count_B = real_BT.sum(1)
     hidden_B = (ratio * count_B).round().clamp(min=1).minimum(count_B - 1)
     luck_BT = torch.rand_like(real_BT, dtype=torch.float).masked_fill(~real_BT, torch.inf)
@@ -55,13 +55,13 @@ def hide(view: View, tokens: Tokens, ratio: float) -> Tensor:
 
 
 def hide_spans(view: View, tokens: Tokens, start: float, span: int) -> Tensor:
-    """Return runs of tokens to hide, bool (B, T): those of the view's own `info["mask"]`, or else random ones.
+    """Return runs of tokens to hide, bool (B, T): those of the view's own `info["masked"]`, or else random ones.
 
     Every real token starts a run of `span` with probability `start`; runs overlap and end with the record (Baevski et
     al. 2020, section 3.1). At least one run is hidden, and one token visible, where a row has two tokens; a row of one
     hides none. Draws from torch's global generator.
     """
-    if "mask" in view.info:
+    if "masked" in view.info:
         return hide(view, tokens, start)
     real_BT = real(tokens)
     luck_BT = torch.rand_like(real_BT, dtype=torch.float).masked_fill(~real_BT, torch.inf)

@@ -16,10 +16,10 @@ class SimMIM(Objective):
     are floats (eq. 1), cross-entropy against class ids.
 
     Args:
-        ratio: share of each record's tokens that is hidden, unless its view says which are (`info["mask"]`).
+        ratio: share of each record's tokens that is hidden, unless its view says which are (`info["masked"]`).
     """
 
-    needs = Needs(views=1, tokens=True, info="mask")
+    needs = Needs(views=1, tokens=True, info="masked")
 
     def __init__(self, ratio: float = 0.6) -> None:
         super().__init__()

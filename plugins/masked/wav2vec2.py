@@ -31,7 +31,7 @@ class Wav2Vec2(Objective):
         cold: that temperature at the end.
     """
 
-    needs = Needs(views=1, tokens=True, info="mask")
+    needs = Needs(views=1, tokens=True, info="masked")
 
     def __init__(
         self,

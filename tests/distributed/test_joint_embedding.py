@@ -19,7 +19,7 @@ def part_of(name, start, stop):
     for number, view in enumerate(views):
         if name in TOKENS and number < 2:
             mask = torch.rand(12, 8, generator=torch.Generator().manual_seed(number)) < 0.4
-            view.info["mask"] = mask[rows]
+            view.info["masked"] = mask[rows]
         view.batch, view.present = view.batch.select(rows), view.present[rows]
         view.keys = {name: ids[rows] for name, ids in view.keys.items()}
     return {"a": views}

@@ -44,7 +44,7 @@ def view(name, start, stop):
         return view_of(batch.select(rows), target=batch.x.argmax(2).masked_fill(~mask_BT, -100)[rows])
     if name == "predict":
         return view_of(batch.select(rows), target=torch.arange(5)[rows] % CHANNELS)
-    return view_of(batch.select(rows), info={"mask": mask_BT[rows]})
+    return view_of(batch.select(rows), info={"masked": mask_BT[rows]})
 
 
 def results(name, start, stop):

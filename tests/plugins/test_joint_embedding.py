@@ -25,7 +25,7 @@ def optimizer_of(learner, lr=3e-3):
 @pytest.mark.parametrize("name", NAMES)
 def test_says_what_it_needs(name):
     needs = objective_class(name).needs
-    masks = "mask" if name in TOKENS else None
+    masks = "masked" if name in TOKENS else None
     assert needs == Needs(views=2, multicrop=name in MULTICROP, tokens=name in TOKENS, info=masks)
 
 

@@ -32,10 +32,10 @@ class Change:
     hidden_N: Tensor
 
     def info(self, before: GraphBatch) -> dict[str, Tensor]:
-        """Return the three masks graph by graph: "nodes" and "hidden" bool (B, T), "edges" bool (B, most edges)."""
+        """Return the masks by graph: "nodes" and "masked_attributes" bool (B, T), "edges" bool (B, most edges)."""
         nodes_BT, hidden_BT = before.padded(torch.stack([self.nodes_N, self.hidden_N], dim=1))[0].unbind(2)
         edges_BE, _ = padded(self.edges_E, before.edge_sizes)
-        return {"nodes": nodes_BT, "edges": edges_BE, "hidden": hidden_BT}
+        return {"nodes": nodes_BT, "edges": edges_BE, "masked_attributes": hidden_BT}
 
 
 def unchanged(batch: GraphBatch) -> Change:

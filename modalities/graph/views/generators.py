@@ -43,7 +43,7 @@ class Plain(ViewGenerator):
 class Changed(ViewGenerator):
     """Two views, each changed by draws of its own.
 
-    Their `info` says what is left of the graphs: "nodes" and "hidden" bool (B, T), "edges" bool (B, most edges).
+    Their `info` has bool masks: kept "nodes" and "masked_attributes" (B, T), kept "edges" (B, most edges).
     """
 
     views = 2
@@ -293,7 +293,7 @@ class AttributeMask(ViewGenerator):
     """One view in which some nodes' classes are hidden, to be told: attribute masking, for `masked-token`.
 
     Hu et al. 2020, section 3.1.2. The target "tokens", int64 (B, T), has the first class of hidden nodes and -100
-    elsewhere; `info["hidden"]` bool (B, T) names them. At least one node of each graph is hidden.
+    elsewhere; `info["masked_attributes"]` bool (B, T) names them. At least one node of each graph is hidden.
 
     Args:
         share: of each graph's nodes that are hidden.
@@ -319,7 +319,7 @@ class AttributeMask(ViewGenerator):
         hidden_BT, real_BT = batch.padded(hidden_N)
         away_NC = hidden_N[:, None].expand(-1, len(schema.nodes) + schema.values)
         view = hidden(batch, schema, away_NC)
-        return [View(view, target_BT.masked_fill(~real_BT, -100), {"hidden": hidden_BT})]
+        return [View(view, target_BT.masked_fill(~real_BT, -100), {"masked_attributes": hidden_BT})]
 
 
 class Shuffled(ViewGenerator):

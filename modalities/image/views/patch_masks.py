@@ -1,6 +1,6 @@
 """Views with patches hidden, for masked objectives.
 
-`View.info["mask"]` is bool (B, T), True where a patch is hidden, in the encoder's order: row by row. Every row hides
+`View.info["masked"]` is bool (B, T), True where a patch is hidden, in the encoder's order: row by row. Every row hides
 equally many, so that the kept ones form a batch.
 """
 
@@ -62,7 +62,7 @@ def _first(order: Tensor, count: int) -> Tensor:
 
 
 class _HiddenPatches(AugmentedViews):
-    info = ("mask",)
+    info = ("masked",)
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class _HiddenPatches(AugmentedViews):
         """Return one view with its mask."""
         rng = host(rng)
         (view,) = super().__call__(batch, rng)
-        view.info["mask"] = self.mask(len(batch), rng).to(batch.device, non_blocking=True)
+        view.info["masked"] = self.mask(len(batch), rng).to(batch.device, non_blocking=True)
         return [view]
 
     @abstractmethod

@@ -128,7 +128,7 @@ class HiddenPatches(ViewGenerator):
     """One view, the series itself, that says which of its patches a masked objective is to hide: runs of them.
 
     Runs cannot be filled in from their neighbors alone (Zerveas et al. 2021, section 3.2). The view carries
-    `info["mask"]`, bool (B, patches): True where the patch is hidden, of all channels. Of a series with two patches at
+    `info["masked"]`, bool (B, patches): True where the patch is hidden, of all channels. Of a series with two patches at
     least, one is hidden and one stays.
 
     Args:
@@ -137,7 +137,7 @@ class HiddenPatches(ViewGenerator):
         run: mean number of patches in a hidden run; 1 hides each by itself.
     """
 
-    info = ("mask",)
+    info = ("masked",)
 
     def __init__(self, modality: TimeSeriesModality, patch: int = 8, hide: float = 0.5, run: float = 3.0) -> None:
         within("hidden-patches", 1, inf, patch=patch, run=run)
@@ -152,4 +152,4 @@ class HiddenPatches(ViewGenerator):
         one_BT = luck_BT == luck_BT.amax(1, keepdim=True)
         away_BT |= one_BT & ~away_BT.any(1, keepdim=True)
         away_BT &= ~(one_BT & (away_BT == real_BT).all(1, keepdim=True))
-        return [View(batch, info={"mask": away_BT})]
+        return [View(batch, info={"masked": away_BT})]

@@ -66,7 +66,7 @@ def test_plain_and_dropout_are_the_text_itself(modality, batch):
 def test_the_ratio_of_hidden_tokens_is_exact(modality, lengths, seed, ratio, maker):
     batch = texts(modality.tokenizer, lengths)
     (view,) = maker(modality, ratio=ratio)(batch, rng(seed))
-    chosen_BT = view.info["mask"]
+    chosen_BT = view.info["masked"]
     free_BT = free(batch, modality.tokenizer.special)
     assert not (chosen_BT & ~free_BT).any()
     wanted_B = (ratio * free_BT.sum(1)).round().clamp(min=1)
@@ -79,7 +79,7 @@ def test_the_ratio_of_hidden_tokens_is_exact(modality, lengths, seed, ratio, mak
 def test_hidden_tokens_follow_the_80_10_10_law(modality):
     batch = TextBatch(torch.full((200, 200), 7), torch.ones(200, 200, dtype=torch.bool))
     (view,) = Masked(modality, ratio=0.5)(batch, rng())
-    found = view.batch.ids[view.info["mask"]]
+    found = view.batch.ids[view.info["masked"]]
     assert abs((found == modality.tokenizer.mask).float().mean() - 0.8) < 0.015
     assert abs((found == 7).float().mean() - 0.1) < 0.015
     strangers = found[(found != 7) & (found != modality.tokenizer.mask)]
@@ -104,7 +104,7 @@ def test_spans_are_runs_and_masked_are_not(modality):
 
     def mean_run(generator):
         (view,) = generator(batch, rng())
-        lengths = [n for row in view.info["mask"] for n in runs(row)]
+        lengths = [n for row in view.info["masked"] for n in runs(row)]
         return sum(lengths) / len(lengths)
 
     assert mean_run(Masked(modality)) < 1.3
@@ -159,7 +159,7 @@ def test_special_tokens_within_a_text_stay_in_place(modality):
         (view, _) = Reorder(modality)(batch, rng(seed))
         assert torch.equal(view.batch.ids == special, ids == special)
         (view,) = Spans(modality, ratio=0.9)(batch, rng(seed))
-        assert not view.info["mask"][ids == special].any()
+        assert not view.info["masked"][ids == special].any()
 
 
 def test_noisy_loses_and_moves(modality):

@@ -13,7 +13,7 @@ def masked_views(count=12, small=True):
     """Views whose large ones carry masks."""
     views = views_of("ibot", count, small=small)
     for number, view in enumerate(views["a"][:2]):
-        view.info["mask"] = torch.rand(count, 8, generator=torch.Generator().manual_seed(number)) < 0.4
+        view.info["masked"] = torch.rand(count, 8, generator=torch.Generator().manual_seed(number)) < 0.4
     return views
 
 
@@ -38,7 +38,7 @@ def test_random_masks_hide_the_asked_share_of_real_tokens():
 
 def test_a_views_own_mask_is_taken_but_padding_is_never_hidden():
     view, tokens = tokens_of([8, 3])
-    view.info["mask"] = torch.ones(2, 8, dtype=torch.bool)
+    view.info["masked"] = torch.ones(2, 8, dtype=torch.bool)
     assert hidden_tokens(view, tokens, (0.1, 0.5), 0.5).sum(1).tolist() == [8, 3]
 
 
@@ -51,7 +51,7 @@ def test_is_equations_2_and_3_of_a_student_that_does_not_see_and_a_teacher_that_
         students, taught, by_token = [], [], 0.0
         for view in views["a"][:2]:
             tokens = encoder.tokenize(view.batch)
-            mask = view.info["mask"] & tokens.mask
+            mask = view.info["masked"] & tokens.mask
             seen = torch.where(mask[..., None], objective.mask_token, tokens.x)
             student = encoder.encode_tokens(Tokens(seen, tokens.positions, tokens.mask))
             whole = teacher.encoders["a"](view.batch)
@@ -76,8 +76,8 @@ def test_hidden_tokens_reach_the_loss_through_the_teacher_alone():
     for view in views["a"]:
         gradient = view.batch.x.grad.abs().sum(2)
         real = torch.arange(8) < view.batch.lengths[:, None]
-        assert gradient[view.info["mask"]].eq(0).all()
-        assert gradient[~view.info["mask"] & real].gt(0).all()
+        assert gradient[view.info["masked"]].eq(0).all()
+        assert gradient[~view.info["masked"] & real].gt(0).all()
 
 
 @pytest.mark.parametrize("name", ["ibot", "dinov2"])

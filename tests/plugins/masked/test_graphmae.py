@@ -17,7 +17,7 @@ def learner():
 
 def loss_of(made, batch, hidden):
     torch.manual_seed(0)
-    view = View(batch, info={"mask": hidden}, modality="graph", present=torch.ones(len(batch), dtype=torch.bool))
+    view = View(batch, info={"masked": hidden}, modality="graph", present=torch.ones(len(batch), dtype=torch.bool))
     return made.eval()({"graph": [view]}).loss
 
 

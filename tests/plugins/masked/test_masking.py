@@ -40,12 +40,12 @@ def test_a_views_own_mask_is_taken_and_padding_is_never_hidden():
     batch = sequences(LENGTHS)
     own = torch.zeros(5, 12, dtype=torch.bool)
     own[:, ::2] = True
-    assert torch.equal(hide(view_of(batch, info={"mask": own}), tokens_of(batch), 0.5), own & batch.mask)
+    assert torch.equal(hide(view_of(batch, info={"masked": own}), tokens_of(batch), 0.5), own & batch.mask)
 
 
 def test_views_that_have_replaced_tokens_already_are_refused():
     batch = sequences(LENGTHS)
-    view = view_of(batch, info={"mask": batch.mask}, target=torch.zeros(5, 12))
+    view = view_of(batch, info={"masked": batch.mask}, target=torch.zeros(5, 12))
     with pytest.raises(RecipeError, match="for the objective 'masked-token'"):
         hide(view, tokens_of(batch), 0.5)
 

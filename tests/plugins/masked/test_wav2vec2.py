@@ -48,7 +48,7 @@ def test_spans_are_as_long_and_as_many_as_asked():
 def test_the_views_own_mask_is_taken():
     batch = sequences()
     own = torch.rand(batch.mask.shape) < 0.5
-    hidden = hide_spans(view_of(batch, info={"mask": own}), tokens_of([12, 7, 2, 1, 5]), 0.1, 3)
+    hidden = hide_spans(view_of(batch, info={"masked": own}), tokens_of([12, 7, 2, 1, 5]), 0.1, 3)
     assert torch.equal(hidden, own & batch.mask)
 
 
@@ -135,7 +135,7 @@ def test_targets_come_from_before_the_context_and_guesses_do_not_see_them():
     learner.objective.quantizer.register_forward_hook(lambda _, given, made: codes.append(given[0].detach()))
     for each in (batch, changed):
         torch.manual_seed(0)
-        learner({"toy": [view_of(each, info={"mask": hidden})]})
+        learner({"toy": [view_of(each, info={"masked": hidden})]})
     torch.testing.assert_close(*seen)
     assert not torch.allclose(*codes)
 

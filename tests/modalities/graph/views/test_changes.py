@@ -46,7 +46,7 @@ def test_no_graph_is_lost_and_the_info_says_what_is_kept(batch, name, share, see
     info = change.info(batch)
     assert torch.equal(info["nodes"].sum(1), change.batch.sizes)
     kept = torch.cat([row[:size] for row, size in zip(info["nodes"], batch.sizes.tolist(), strict=True)])
-    hidden = torch.cat([row[:size] for row, size in zip(info["hidden"], batch.sizes.tolist(), strict=True)])
+    hidden = torch.cat([row[:size] for row, size in zip(info["masked_attributes"], batch.sizes.tolist(), strict=True)])
     if name == "hide":
         assert (change.batch.x[hidden] == torch.tensor(SCHEMA.nodes)).all()
     else:

@@ -19,13 +19,13 @@ def test_augment_draws_a_kind_for_every_graph():
         consistent(view.batch)
         assert len(view) == 300
     lost_B = ~one.info["nodes"].all(1)
-    hidden_B = one.info["hidden"].any(1)
+    hidden_B = one.info["masked_attributes"].any(1)
     parted_B = ~one.info["edges"].all(1) & ~lost_B
     kinds = torch.stack([lost_B, hidden_B, parted_B])
     assert kinds.sum(0).max() == 1
     for share, wanted in zip(kinds.float().mean(1).tolist(), (0.5, 0.25, 0.25), strict=True):
         assert abs(share - wanted) < 0.1
-    assert not torch.equal(one.info["hidden"], other.info["hidden"])
+    assert not torch.equal(one.info["masked_attributes"], other.info["masked_attributes"])
 
 
 def test_augment_puts_graphs_back_in_order():
@@ -39,7 +39,7 @@ def test_attribute_mask_tells_what_it_hides():
     modality = fitted()
     batch = sample_batch(modality)
     (view,) = views.AttributeMask(modality, 0.3)(batch, rng())
-    hidden_BT = view.info["hidden"]
+    hidden_BT = view.info["masked_attributes"]
     assert hidden_BT.any(1).all()
     assert torch.equal(view.target != -100, hidden_BT)
     assert torch.equal(view.target[hidden_BT], batch.padded(batch.x[:, 0])[0][hidden_BT])

@@ -126,7 +126,7 @@ def test_rotation_turns_by_its_target():
 def test_masks_hide_equally_many_patches(kind):
     generator = kind(ImageModality(size=[32, 16]), hidden=0.5, patch=4)
     (view,) = generator(ImageBatch(batch(20).pixels[..., :16]), rng())
-    mask = view.info["mask"]
+    mask = view.info["masked"]
     assert mask.dtype == torch.bool
     assert mask.shape == (20, 32)
     assert (mask.sum(1) == 16).all()
@@ -135,7 +135,7 @@ def test_masks_hide_equally_many_patches(kind):
 
 def test_random_patches_are_hidden_equally_often():
     (view,) = RandomPatches(ImageModality(size=32), hidden=0.25)(batch(4000), rng())
-    assert (view.info["mask"].float().mean(0) - 0.25).abs().max() < 0.04
+    assert (view.info["masked"].float().mean(0) - 0.25).abs().max() < 0.04
 
 
 def test_block_patches_hang_together():

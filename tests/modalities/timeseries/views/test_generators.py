@@ -104,7 +104,7 @@ def test_the_target_names_the_order(segments):
 def test_some_patches_are_hidden_and_some_stay(lengths, hide, run, seed):
     batch = batch_of(lengths)
     (view,) = HiddenPatches(modality(), 4, hide, run)(batch, rng(seed))
-    mask, real = view.info["mask"], batch.steps[:, ::4]
+    mask, real = view.info["masked"], batch.steps[:, ::4]
     assert mask.shape == real.shape
     assert not (mask & ~real).any()
     several = real.sum(1) > 1
@@ -114,7 +114,7 @@ def test_some_patches_are_hidden_and_some_stay(lengths, hide, run, seed):
 
 def test_hidden_patches_come_in_runs_of_their_share():
     (view,) = HiddenPatches(modality(), 1, 0.4, 5.0)(batch_of([1000] * 20), rng())
-    mask = view.info["mask"].int()
+    mask = view.info["masked"].int()
     assert abs(mask.float().mean() - 0.4) < 0.03
     starts = (mask.diff(dim=1) == 1).sum()
     assert abs(mask.sum() / starts - 5) < 0.5
@@ -127,7 +127,7 @@ def channel_0_everywhere(batch):
 
 def nothing_hidden(view):
     """A mutant of masks, as found elsewhere: zeros, so that a masked objective has nothing to learn from."""
-    return torch.zeros_like(view.info["mask"])
+    return torch.zeros_like(view.info["masked"])
 
 
 def test_mutants_are_caught():
@@ -137,7 +137,7 @@ def test_mutants_are_caught():
     torch.testing.assert_close(view.batch.values.sort(2).values, ordered)
     assert not torch.allclose(channel_0_everywhere(view.batch).values.sort(2).values, ordered)
     (view,) = HiddenPatches(modality(), 4)(batch, rng())
-    assert view.info["mask"].any(1).all()
+    assert view.info["masked"].any(1).all()
     assert not nothing_hidden(view).any(1).all()
 
 
