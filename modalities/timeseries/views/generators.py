@@ -128,8 +128,8 @@ class HiddenPatches(ViewGenerator):
     """One view, the series itself, that says which of its patches a masked objective is to hide: runs of them.
 
     Runs cannot be filled in from their neighbors alone (Zerveas et al. 2021, section 3.2). The view carries
-    `info["masked"]`, bool (B, patches): True where the patch is hidden, of all channels. Of a series with two patches at
-    least, one is hidden and one stays.
+    `info["masked"]`, bool (B, patches): True where the patch is masked, in all channels. Of a series with at least two
+    patches, one is masked and one stays.
 
     Args:
         patch: steps of a patch, that of the encoder.
