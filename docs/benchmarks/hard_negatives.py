@@ -25,7 +25,7 @@ from open_clip.loss import ClipLoss
 from torch.nn.functional import normalize
 
 from sensorium import Source, fit, load, mine
-from sensorium.api import make_plan
+from sensorium.models.plan import make_plan
 from sensorium.data.arrays import in_memory
 from sensorium.data.loader import Loader
 from sensorium.data.unreadable import UnreadableRecords

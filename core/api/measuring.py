@@ -1,0 +1,131 @@
+"""Measuring a run: evaluation, fine-tuning, the replay of a non-finite step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sensorium.api.models import open_run, source_of
+from sensorium.contracts import Source
+from sensorium.errors import RecipeError, RunError
+from sensorium.evaluation.measurement import Measurement
+from sensorium.evaluation.tables import Table
+from sensorium.finetuning.comparison import Finetuning, Initialization
+from sensorium.finetuning.predictor import Predictor
+from sensorium.models.plan import make_plan
+from sensorium.recipe import read_recipe
+from sensorium.registration.discovery import Extensions, load_extensions
+from sensorium.runs.run import Run
+from sensorium.training.fabric import build_fabric
+from sensorium.training.replay import Replayed, replay_step
+
+
+def evaluate(
+    runs: str | Path | Sequence[str | Path],
+    evaluators: Sequence[str] | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    checkpoint: str = "final",
+    source: Source | None = None,
+    extensions: Extensions | None = None,
+) -> dict[str, Table]:
+    """Measure a run on its test part, or several runs of one recipe that differ in their seed.
+
+    Args:
+        runs: the run folder, or several; figures are then means and deviations over them.
+        evaluators: names of tables of the recipe, or of registered evaluators; default all tables of the recipe.
+        overrides: `key.sub=value` texts applied to the run's recipe, such as `evaluate.evaluators.knn.k=5`.
+        checkpoint: as in `load`.
+        source: records in place of those that `data.source` names.
+        extensions: plugins, when not those that are installed.
+
+    Returns:
+        Table name -> the table, which is also written to `evaluations` in the (first) run's folder.
+    """
+    extensions = extensions or load_extensions()
+    first, *others = [runs] if isinstance(runs, str | Path) else runs
+    named = read_recipe(Run.open(first).recipe_file, extensions.registry, overrides).plain()["evaluate"]["evaluators"]
+    chosen = named if evaluators is None else {name: named.get(name, {"name": name}) for name in evaluators}
+    if not chosen:
+        raise RecipeError(
+            "The recipe names no evaluator: choose one with --with; `sensorium list evaluators` shows them."
+        )
+    model, plan, source = open_run(first, overrides, checkpoint, source, extensions, chosen)
+    seeds = [open_run(other, overrides, checkpoint, source, extensions, chosen)[0] for other in others]
+    for other, seed in zip(others, seeds, strict=True):
+        if not seed.alike(model):
+            raise RunError(f"The runs {first} and {other} differ in more than their seed: evaluate them one by one.")
+    return Measurement(plan, source, Run.open(first)).on_test(model, *seeds)
+
+
+def finetune(
+    run: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    start: Literal["both", "trained", "scratch"] = "both",
+    run_dir: str | Path | None = None,
+    checkpoint: str = "final",
+    source: Source | None = None,
+    extensions: Extensions | None = None,
+) -> Finetuned:
+    """Train a run's encoder, and a small head on it, on labels, as `finetune` of the recipe says.
+
+    It learns from the train part, takes the epoch that did best on the val part, and reports on the test part.
+
+    Args:
+        run: the run folder.
+        overrides: `key.sub=value` texts applied to the run's recipe, such as `data.source.path=...` and
+            `finetune.labels=[class]`.
+        start: "trained" for the run's encoder, "scratch" for its first weights, "both" to compare them.
+        run_dir: the folder to write; default `finetune-DATE-TIME` in the run folder.
+        checkpoint: as in `load`.
+        source: records in place of those that `data.source` names.
+        extensions: plugins, when not those that are installed.
+
+    Returns:
+        The table, what predicts (the first seed's encoder and head), and the run folder, which `load` opens too.
+    """
+    extensions = extensions or load_extensions()
+    model, plan, source = open_run(run, overrides, checkpoint, source, extensions, {})
+    folder = Path(run_dir) if run_dir else Path(run) / f"finetune-{time.strftime('%Y%m%d-%H%M%S')}"
+    written = Run.create(folder, plan.recipe, extensions)
+    for name, modality in plan.modalities.items():
+        written.keep_state(name, modality.state())
+    one = plan.recipe.train.model_copy(update={"devices": 1, "nodes": 1, "strategy": "auto"})
+    starts: list[Initialization] = ["scratch", "trained"] if start == "both" else [start]
+    table, predictor = Finetuning(plan, model, source, written, build_fabric(one)).run_all(starts)
+    written.update(state="finished")
+    return Finetuned(table, predictor, written)
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """What fine-tuning gives: a table, what predicts, and the folder that holds both."""
+
+    table: Table
+    predictor: Predictor
+    run: Run
+
+
+def replay(run: str | Path, *, source: Source | None = None, extensions: Extensions | None = None) -> list[Replayed]:
+    """Replay the last step of a run whose loss or gradient was not finite, and say where that arose.
+
+    Args:
+        run: the run folder; nothing in it is changed.
+        source: records in place of those that `data.source` names.
+        extensions: plugins, when not those that are installed.
+
+    Returns:
+        What came of each part of the step on each rank; every part is replayed by itself, on one device.
+
+    Raises:
+        RunError: when every step of the run was finite.
+    """
+    extensions = extensions or load_extensions()
+    opened = Run.open(run)
+    plan = make_plan(read_recipe(opened.recipe_file, extensions.registry), extensions)
+    source = source_of(plan, source)
+    return replay_step(plan, source, Measurement(plan, source, opened).parts["train"], opened)

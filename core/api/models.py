@@ -1,0 +1,127 @@
+"""Opening what a run learned: its model, its encoders, its predictor; writing it for other libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sensorium.contracts import Encoder, Modality, Source
+from sensorium.errors import RecipeError, RunError
+from sensorium.exporters.encoders import read_encoder
+from sensorium.finetuning.predictor import Predictor
+from sensorium.models.model import Model
+from sensorium.models.plan import Plan, make_plan
+from sensorium.recipe import read_recipe
+from sensorium.registration.discovery import Extensions, load_extensions
+from sensorium.runs.checkpoint import Checkpoints, weights_of
+from sensorium.runs.run import Run
+
+
+def load(run: str | Path, checkpoint: str = "final", extensions: Extensions | None = None) -> Model:
+    """Return the model of a run.
+
+    Args:
+        run: the run folder.
+        checkpoint: "final" for the exported model, "best" or "last" for a checkpoint, or a step number.
+        extensions: plugins, when not those that are installed.
+
+    Raises:
+        RunError: when the run holds no such model.
+    """
+    extensions = extensions or load_extensions()
+    opened = Run.open(run)
+    if checkpoint == "final":
+        model = Model.open(opened.model, extensions)
+    else:
+        plan = make_plan(read_recipe(opened.recipe_file, extensions.registry), extensions)
+        state = Checkpoints(opened.checkpoints, plan.recipe.checkpoint.keep).read(checkpoint)
+        model = Model.untrained(plan, opened.kept_state).load_weights(weights_of(state), f"checkpoint {checkpoint}")
+    model.run = opened
+    return model
+
+
+def export(
+    run: str | Path,
+    folder: str | Path,
+    format: str = "encoders",
+    *,
+    checkpoint: str = "final",
+    extensions: Extensions | None = None,
+) -> str:
+    """Write what a run learned as files that others read.
+
+    Args:
+        run: the run folder.
+        folder: the folder to write, new or empty.
+        format: the name of an exporter; `sensorium list exporters` shows them.
+        checkpoint: as in `load`.
+        extensions: plugins, when not those that are installed.
+
+    Returns:
+        The lines of Python that load what was written.
+
+    Raises:
+        SensoriumError: when the folder is not empty, or the run cannot be written so.
+    """
+    extensions = extensions or load_extensions()
+    exporter = extensions.registry.find("exporters", format).load()()
+    out = Path(folder)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"{folder} exists and is not an empty folder: choose another.")
+    out.mkdir(parents=True, exist_ok=True)
+    return exporter.export(load(run, checkpoint, extensions), out)
+
+
+def load_encoder(
+    folder: str | Path, name: str | None = None, extensions: Extensions | None = None
+) -> tuple[Modality, Encoder]:
+    """Return a modality and its encoder, out of what `export` wrote in the format "encoders".
+
+    Args:
+        folder: the folder.
+        name: the modality's name; None takes the only one.
+        extensions: plugins, when not those that are installed.
+
+    Raises:
+        RunError: when the folder holds no such encoder.
+    """
+    return read_encoder(Path(folder), name, extensions or load_extensions())
+
+
+def load_predictor(run: str | Path, extensions: Extensions | None = None) -> Predictor:
+    """Return what predicts, out of a folder that `finetune` wrote.
+
+    Raises:
+        RunError: when there is none.
+    """
+    return Predictor.open(run, extensions or load_extensions())
+
+
+def open_run(
+    run: str | Path,
+    overrides: Sequence[str],
+    checkpoint: str,
+    source: Source | None,
+    extensions: Extensions | None,
+    evaluators: Mapping[str, Any],
+) -> tuple[Model, Plan, Source]:
+    """Return a run's model, and the changed recipe's parts, with the given evaluators, and source."""
+    extensions = extensions or load_extensions()
+    model = load(run, checkpoint, extensions)
+    assert model.run is not None
+    plain = read_recipe(model.run.recipe_file, extensions.registry, overrides).plain()
+    plain["evaluate"]["evaluators"] = dict(evaluators)
+    plan = make_plan(read_recipe(plain, extensions.registry), extensions)
+    for name, modality in plan.modalities.items():
+        modality.load_state(model.plan.modalities[name].state())
+    return Model(plan, model.learner, model.run), plan, source_of(plan, source)
+
+
+def source_of(plan: Plan, source: Source | None) -> Source:
+    """Return the source that was handed in, or else the one that a run's recipe names."""
+    if source is not None:
+        return source
+    if plan.source is None:
+        raise RecipeError("The run was given its source by hand: hand the same again with source=...")
+    return plan.source()

@@ -1,0 +1,116 @@
+"""Training a recipe."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sensorium.contracts import Source
+from sensorium.errors import Interrupted, RecipeError
+from sensorium.evaluation.measurement import Measurement
+from sensorium.models.model import Model
+from sensorium.models.plan import Plan, make_plan
+from sensorium.parallel import collectives
+from sensorium.recipe import Recipe, read_recipe
+from sensorium.registration.discovery import Extensions, load_extensions
+from sensorium.runs.run import Run
+from sensorium.training.auto import resolve, training_size
+from sensorium.training.fabric import build_fabric, launch, launching_rank
+from sensorium.training.loop import train
+from sensorium.training.setup import prepare
+
+log = logging.getLogger("sensorium")
+
+
+def fit(
+    recipe: Recipe | Mapping[str, Any] | str | Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    source: Source | None = None,
+    run_dir: str | Path | None = None,
+    resume: str | Path | None = None,
+    extensions: Extensions | None = None,
+) -> Model:
+    """Train as a recipe says, evaluate, and return the model.
+
+    Args:
+        recipe: a shipped name, a path to a YAML or Python file, a mapping or a Recipe; None when resuming.
+        overrides: `key.sub=value` texts.
+        source: records in place of those that `data.source` names.
+        run_dir: the run folder; default `runs/NAME-DATE-TIME`.
+        resume: the folder of a run to continue, with its own recipe.
+        extensions: plugins, when not those that are installed.
+
+    Returns:
+        The trained model; `model.run` is its run folder.
+
+    Raises:
+        SensoriumError: whatever the user can mend, in one sentence.
+        Interrupted: after SIGTERM, when a checkpoint is written.
+    """
+    extensions = extensions or load_extensions()
+    run = Run.open(resume) if resume else None
+    if recipe is None and run is None:
+        raise RecipeError("Give a recipe to train, or a run to resume.")
+    resolved = read_recipe(run.recipe_file if run else recipe, extensions.registry, overrides)  # type: ignore[arg-type]
+    plan = make_plan(resolved, extensions)
+    if plan.source is None and source is None:
+        raise RecipeError("The recipe names no source: set data.source, or hand one to fit(source=...).")
+    fabric = build_fabric(resolved.train)
+    if run is None and launching_rank() == 0:
+        run = Run.create(run_dir, resolved, extensions)
+    launch(fabric)
+    run = Run(collectives.broadcast(run.folder if run else None))  # type: ignore[arg-type]
+    handler = run.log_to_file() if fabric.is_global_zero else None
+    try:
+        if fabric.is_global_zero:
+            announce(resolved, run, extensions, fabric.world_size, str(fabric.device))
+        return _train(plan, source, run, fabric, bool(resume))
+    except BaseException as error:
+        if fabric.is_global_zero:
+            log.error("%s", error, extra={"told_by_program": True})
+            run.update(state="interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed")
+        elif isinstance(error, Interrupted):
+            sys.exit(0)  # a launcher kills rank 0, before it is done, when another rank leaves with an error
+        raise
+    finally:
+        if handler is not None:
+            logging.getLogger("sensorium").removeHandler(handler)
+            handler.close()
+
+
+def _train(plan: Plan, source: Source | None, run: Run, fabric: Any, resume: bool) -> Model:
+    source = source if source is not None else plan.source()  # type: ignore[misc]
+    measurement = Measurement(plan, source, run)
+    measurement.require_parts(val=plan.recipe.evaluate.every is not None)
+    found = resolve(plan, training_size(plan, len(measurement.parts["train"])))
+    if found and fabric.is_global_zero:
+        log.info("auto: %s", ", ".join(f"{path} = {value:g}" for path, value in found.items()))
+        if not resume:
+            run.keep_recipe(plan.recipe)
+    training = prepare(plan, source, measurement.parts["train"], run, fabric, resume, measurement.on_val)
+    try:
+        train(training)
+        model = training.model()
+    finally:
+        training.close()
+    if model is not None:
+        model.save(run.model)
+        run.update(state="finished", step=training.step, steps=training.steps)
+        for table in measurement.on_test(model).values():
+            log.info("\n%s", table.markdown())
+    collectives.barrier()
+    model = model or Model(plan, training.learner)
+    model.run = run
+    return model
+
+
+def announce(recipe: Recipe, run: Run, extensions: Extensions, world: int, device: str) -> None:
+    """Say, before anything is read, what will be done: the resolved recipe, the plugins from outside, the place."""
+    log.info("recipe, as resolved:\n%s", run.recipe_file.read_text(encoding="utf-8").rstrip())
+    for plugin in extensions.third_party():
+        log.info("plugin %s (%s %s)", plugin.name, plugin.distribution, plugin.version)
+    log.info("%d process(es) on %s · run folder %s", world, device, run.folder)
