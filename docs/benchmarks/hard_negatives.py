@@ -25,7 +25,6 @@ from open_clip.loss import ClipLoss
 from torch.nn.functional import normalize
 
 from sensorium import Source, fit, load, mine
-from sensorium.models.plan import make_plan
 from sensorium.data.arrays import in_memory
 from sensorium.data.loader import Loader
 from sensorium.data.unreadable import UnreadableRecords
@@ -35,6 +34,7 @@ from sensorium.evaluation.tables import Metric
 from sensorium.modalities.text.captions import HardCaptions
 from sensorium.models.learner import make_views
 from sensorium.models.model import Model
+from sensorium.models.plan import make_plan
 from sensorium.plugins.samples.openmoji import OpenMojiSource
 from sensorium.recipe import read_recipe
 from sensorium.registration.discovery import load_extensions
