@@ -33,10 +33,9 @@ PUBLIC = {"types", "errors", "contracts", "losses"}
 """What modalities and plugins may import, beside the names of `sensorium` itself."""
 SHARED = {
     "modalities": ("sensorium.modalities.signal", "sensorium.modalities.graph", "sensorium.modalities.open_clip"),
-    "plugins/hardnegative": ("sensorium.plugins.contrastive", "sensorium.plugins.crossmodal"),
 }
-"""What several parts of a tree share: time series and sound are signals, molecules are graphs, open_clip has towers of
-two modalities, and methods of hard negatives are settings of others."""
+"""What several parts of a tree share: time series and audio are signals, molecules are graphs, open_clip has towers of
+two modalities."""
 HEAVY = {"torch", "numpy", "PIL", "sklearn", "transformers", "timm"}
 CLEAN = "import sys; sys.modules.update({name: None for name in %r}); "
 """Makes an import of any of these names fail."""

@@ -2,7 +2,8 @@
 
 "columns/NAME" is a `Column`: bundled labeled records, and the encoders and views that may be tried on them.
 "objectives/NAME", or "objectives/NAME:TARGET" for one task of several, holds options that an objective needs there;
-most need none. Neither kind names the other: what fits what is read off the `Needs` of objectives.
+most need none. With the objective's `name` among its options, as in a recipe, it is a further row called NAME. Neither
+kind names the other: what fits what is read off the `Needs` of objectives.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from sensorium.contracts import TokenEncoder, ViewGenerator, has_target
-from sensorium.matrix.columns import Column, Lane
+from sensorium.matrix.columns import Column, Lane, declared_options
 from sensorium.models.plan import maker
 from sensorium.recipe.schema import Part
 from sensorium.registration.discovery import Extensions
@@ -24,20 +24,28 @@ class RowOf:
         objective: its registered name.
         needs: what it asks of views and encoders.
         task: the name of the target, for an objective that takes any target of classes.
+        variant: the name of the row, for declared options of an objective that has a row of its own besides.
     """
 
     objective: str
     needs: Needs
     task: str | None = None
+    variant: str | None = None
 
     @property
     def name(self) -> str:
         """How tables and commands call the row."""
-        return f"{self.objective}:{self.task}" if self.task else self.objective
+        return self.variant or (f"{self.objective}:{self.task}" if self.task else self.objective)
+
+    @property
+    def names(self) -> set[str]:
+        """The names that ask for it: its own, and that of an objective whose tasks are rows."""
+        return {self.name} if self.variant else {self.name, self.objective}
 
     def options(self, declared: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
         """Return the declared options: the row's, or else the objective's, or else none."""
-        return declared.get(self.name, declared.get(self.objective, {}))
+        options = declared.get(self.name, declared.get(self.objective, {}))
+        return {name: value for name, value in options.items() if name != "name"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,7 @@ class Misfit(Exception):
 
 
 def rows_of(extensions: Extensions, columns: Mapping[str, Column]) -> list[RowOf]:
-    """Return the rows: every objective, and where it solves tasks, one row for each task of any column's views."""
+    """Return the rows: every objective, or each task of it that any column's views carry, and every declared variant."""
     registry = extensions.registry
     tasks = dict.fromkeys(
         generator.target
@@ -73,7 +81,10 @@ def rows_of(extensions: Extensions, columns: Mapping[str, Column]) -> list[RowOf
     for spec in registry.specs("objectives"):
         needs = spec.load().needs
         rows += [RowOf(spec.name, needs, task) for task in (tasks if needs.target == "class" else [None])]
-    return rows
+    for name, options in declared_options(extensions).items():
+        if objective := options.get("name"):
+            rows.append(RowOf(objective, registry.find("objectives", objective).load().needs, variant=name))
+    return sorted(rows, key=lambda row: row.variant or row.objective)
 
 
 def choices(row: RowOf, column: Column, registry: Registry) -> Iterator[dict[str, Choice]]:

@@ -71,13 +71,13 @@ def fill(
 def _asked(rows: Sequence[RowOf], columns: Mapping[str, Column], only: Iterable[str]) -> tuple[list[RowOf], list[str]]:
     """Return the rows and the columns that are asked for."""
     named = set(only)
-    known = {row.name for row in rows} | {row.objective for row in rows} | set(columns)
+    known = set(columns).union(*(row.names for row in rows))
     for name in sorted(named - known):
         raise RecipeError(
             f"The matrix has neither a row nor a column '{name}'{did_you_mean(name, known)}; it has the columns "
             f"{', '.join(columns)} and the rows {', '.join(row.name for row in rows)}."
         )
-    some_rows = [row for row in rows if named & {row.name, row.objective}]
+    some_rows = [row for row in rows if named & row.names]
     some_columns = [name for name in columns if name in named]
     return some_rows or list(rows), some_columns or list(columns)
 

@@ -41,7 +41,6 @@ BUILTINS = {
     "timeseries": "sensorium.modalities.timeseries",
     "contrastive": "sensorium.plugins.contrastive",
     "crossmodal": "sensorium.plugins.crossmodal",
-    "hardnegative": "sensorium.plugins.hardnegative",
     "distillation": "sensorium.plugins.distillation",
     "infomax": "sensorium.plugins.infomax",
     "masked": "sensorium.plugins.masked",

@@ -25,9 +25,9 @@ from sensorium.evaluation.tables import Metric
 
 ROWS = {
     "plain": "name: simclr",
-    "debiased, prior .1": "name: hcl, beta: 0, prior: 0.1",
-    "beta 1, prior .1": "name: hcl, beta: 1, prior: 0.1",
-    "beta 6, prior .1": "name: hcl, beta: 6, prior: 0.1",
+    "debiased, prior .1": "name: simclr, negatives: {prior: 0.1}",
+    "beta 1, prior .1": "name: simclr, negatives: {beta: 1, prior: 0.1}",
+    "beta 6, prior .1": "name: simclr, negatives: {beta: 6, prior: 0.1}",
 }
 FIGURES = {"knn": "kNN-200", "linear": "linear"}
 

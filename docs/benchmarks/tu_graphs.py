@@ -33,7 +33,7 @@ from sensorium.modalities.graph.weisfeiler_lehman import weisfeiler_lehman
 from sensorium.models.model import Model
 
 FOLDS = 10
-HCL = "objective={{name: hcl, beta: {}, prior: 0.1, temperature: 0.2, width: 96, dim: 96}}"
+HCL = "objective={{name: simclr, negatives: {{beta: {}, prior: 0.1}}, temperature: 0.2, width: 96, dim: 96}}"
 OBJECTIVES: dict[str, list[str]] = {
     "GraphCL (simclr)": [],
     "debiased (hcl, beta 0)": [HCL.format(0)],

@@ -9,7 +9,8 @@ sensorium_matrix = {
     "objectives/moco": {"queue": 512, "width": 256},
     "objectives/moco-v3": {"width": 256},
     "objectives/nnclr": {"queue": 512, "width": 256},
-    "objectives/decoupled": {"width": 256},
+    "objectives/decoupled": {"name": "simclr", "width": 256, "negatives": {"alpha": 0.0}},
+    "objectives/hcl": {"name": "simclr", "width": 256, "temperature": 0.5, "negatives": {"beta": 1.0, "prior": 0.1}},
 }
 """Narrow heads and short queues: what a few hundred steps on a thousand records can use."""
 
@@ -27,6 +28,5 @@ def sensorium_register_objectives(register):
     register("moco", f"{_HOME}.moco:MoCo", summary="contrast with a slow teacher's keys, those of earlier batches too")
     register("moco-v3", f"{_HOME}.moco_v3:MoCoV3", summary="contrast predictions with a slow teacher's keys")
     register("nnclr", f"{_HOME}.nnclr:NNCLR", summary="contrast the nearest earlier record with the other view")
-    register("decoupled", f"{_HOME}.decoupled:Decoupled", summary="contrast whose positives leave the denominator")
     register("ts2vec", f"{_HOME}.ts2vec:TS2Vec", summary="contrast aligned tokens of two views, scale after scale")
     register("ts-tcc", f"{_HOME}.ts_tcc:TSTCC", summary="guess one view's next tokens from the other's past")

@@ -2,6 +2,9 @@
 
 from sensorium import hookimpl
 
+sensorium_matrix = {"objectives/hn-clip": {"name": "clip", "negatives": {"beta": 0.25}}}
+"""A row of the matrix beside those of the objectives."""
+
 
 @hookimpl
 def sensorium_register_objectives(register):

@@ -18,7 +18,6 @@ OPTIONS = {
     "moco": {"width": 32, "dim": 8, "queue": 40},
     "moco-v3": {"width": 32, "dim": 8},
     "nnclr": {"width": 32, "dim": 8, "queue": 40},
-    "decoupled": {"temperature": 0.1, "width": 32, "dim": 8},
     "byol": {"width": 32, "dim": 8},
     "simsiam": {"width": 32, "bottleneck": 8},
     "dino": PROTOTYPES,

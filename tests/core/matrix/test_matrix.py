@@ -35,6 +35,15 @@ def test_every_objective_has_a_row_and_one_that_solves_tasks_a_row_for_each():
     assert "predict" not in ROWS
 
 
+def test_declared_options_that_name_an_objective_are_a_row_of_their_own():
+    options = declared_options(EXTENSIONS)
+    row = ROWS["hn-clip"]
+    assert (row.objective, row.options(options)) == ("clip", {"negatives": {"beta": 0.25}})
+    assert ROWS["clip"].options(options) == {}
+    assert settings_of(row, COLUMNS["pairs"], row.options(options), BUDGET)["objective"]["name"] == "clip"
+    assert list(ROWS) == sorted(ROWS, key=lambda name: name.partition(":")[0])
+
+
 @pytest.mark.parametrize("name", [name for name, column in COLUMNS.items() if not missing_packages(column.requires)])
 def test_every_declared_column_serves_some_objectives_and_its_parts_fit(name):
     """Every first choice makes a plan: parts exist, their options are right, and they fit; no data is read."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sensorium import Encoder, Features, Objective, Outcome, View, losses
+from sensorium import Encoder, Features, NegativeOptions, Objective, Outcome, View, losses
 from sensorium.errors import RecipeError, SensoriumError
 from sensorium.models.learner import Learner, make_views
 from sensorium.plugins.contrastive.moco import MoCo
@@ -14,7 +14,6 @@ from sensorium.plugins.contrastive.simclr import SimCLR
 from sensorium.plugins.crossmodal.align import Align
 from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.plugins.crossmodal.siglip import SigLIP
-from sensorium.plugins.hardnegative.hn_clip import HNCLIP
 from sensorium.recipe.schema import Train
 from sensorium.training.gradient_cache import GradientCache
 from sensorium.types import Needs, RecordBatch
@@ -100,7 +99,7 @@ def alike(one, other, tolerance):
 OBJECTIVES = {
     "clip": (lambda: CLIP(dim=4), ["a", "b"], 1),
     "siglip": (lambda: SigLIP(dim=4), ["a", "b"], 1),
-    "hn-clip": (lambda: HNCLIP(dim=4, beta=0.5), ["a", "b"], 1),
+    "hn-clip": (lambda: CLIP(dim=4, negatives=NegativeOptions(beta=0.5)), ["a", "b"], 1),
     "align": (lambda: Align(dim=4), ["a", "b", "c"], 1),
     "simclr": (lambda: SimCLR(width=7, dim=4), ["a"], 2),
 }

@@ -62,7 +62,7 @@ def test_a_teacher_is_made_of_the_weights_that_are_taken_over(first, tmp_path):
 
 
 def test_heads_of_another_objective_stay_as_they_are_made(first, tmp_path):
-    other = toys.recipe(objective={"name": "decoupled", "width": 32, "dim": 8})
+    other = toys.recipe(objective={"name": "supervised-contrastive", "width": 32, "dim": 8})
     second = goes_on(tmp_path / "second", first.run.folder, other)
     assert equal(first, second, "encoders.")
     assert not equal(first, second, "objective.")

@@ -14,6 +14,9 @@ from sensorium.plugins.crossmodal.align import Align
 from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.plugins.crossmodal.fastclip import FastCLIP
 from sensorium.plugins.crossmodal.siglip import SigLIP
+from sensorium.recipe import read_recipe
+from sensorium.registration.discovery import load_extensions
+from sensorium.registration.options import check_options
 from tests import toys
 from tests.distributed.ranks import on_ranks
 from tests.plugins.crossmodal.test_align import PRESENT, joint, learner, views
@@ -191,3 +194,13 @@ def test_ranks_agree_with_one_process(tmp_path):
         for name, value in whole.items():
             for rank in (first, second):
                 assert torch.allclose(rank[case][name], value, rtol=1e-7, atol=1e-10), (case, name)
+
+
+def test_the_recipe_hn_clip_has_the_loss_of_its_paper():
+    extensions = load_extensions({}, [])
+    options = read_recipe("hn-clip", extensions.registry).objective.model_dump()
+    assert options.pop("name") == "clip"
+    model, given = learner(CLIP(**check_options(CLIP, options, "objective")), ("a", "b")), views(present=PAIR)
+    x, y, scale = placed(model, given)
+    assert torch.allclose(model(given).loss, losses.hn_nce(x, y, scale, alpha=1.0, beta=0.25), rtol=1e-12)
+    assert not torch.allclose(model(given).loss, losses.clip(x, y, scale), rtol=1e-2)
