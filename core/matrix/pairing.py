@@ -68,7 +68,7 @@ class Misfit(Exception):
 
 
 def rows_of(extensions: Extensions, columns: Mapping[str, Column]) -> list[RowOf]:
-    """Return the rows: every objective, or each task of it that any column's views carry, and every declared variant."""
+    """Return the rows: every objective, or each task that views of a column carry for it, and every variant."""
     registry = extensions.registry
     tasks = dict.fromkeys(
         generator.target

@@ -28,7 +28,10 @@ def recipe_options(name):
     ],
 )
 def test_a_recipe_of_simclr_has_the_loss_of_its_paper(name, loss):
-    learner, views = learner_of("simclr", **recipe_options(name)).double().eval(), views_of("simclr", dtype=torch.double)
+    learner, views = (
+        learner_of("simclr", **recipe_options(name)).double().eval(),
+        views_of("simclr", dtype=torch.double),
+    )
     with torch.no_grad():
         z1, z2 = (learner.objective.project(learner.encoders["a"](v.batch).pooled) for v in views["a"])
         found = learner(views).loss
