@@ -51,7 +51,7 @@ _HOME = {
     "NegativePool": "sensorium.blocks.negatives",
     "FeatureQueue": "sensorium.blocks.negatives",
     "TokenDecoder": "sensorium.blocks.token_decoder",
-    "take_tokens": "sensorium.blocks.token_decoder",
+    "take_tokens": "sensorium.types",
     "token_indices": "sensorium.blocks.token_decoder",
     "Teacher": "sensorium.blocks.teacher",
     "cosine_schedule": "sensorium.blocks.teacher",
@@ -90,7 +90,7 @@ if TYPE_CHECKING:
     from sensorium.blocks.joint_embedding import JointBatch, JointEmbedding, Pair, exactly_two
     from sensorium.blocks.negatives import FeatureQueue, NegativeOptions, NegativePool
     from sensorium.blocks.teacher import Teacher, cosine_schedule
-    from sensorium.blocks.token_decoder import TokenDecoder, take_tokens, token_indices
+    from sensorium.blocks.token_decoder import TokenDecoder, token_indices
     from sensorium.contracts import (
         Encoder,
         Encoders,
@@ -107,7 +107,7 @@ if TYPE_CHECKING:
     from sensorium.parallel import collectives
     from sensorium.recipe import Recipe
     from sensorium.registration.hookspecs import hookimpl
-    from sensorium.types import Batch, Features, Needs, Outcome, Record, TrainingSize, View
+    from sensorium.types import Batch, Features, Needs, Outcome, Record, TrainingSize, View, take_tokens
 
 
 def __getattr__(name: str) -> object:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sensorium.types import Batch, Features, Needs, Outcome, Record, TrainingSize, View
+from sensorium.types import Batch, Features, Needs, Outcome, Record, TrainingSize, View, take_tokens, valid_tokens
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -122,17 +122,26 @@ def has_target(generator: ViewGenerator | type[ViewGenerator], target: str) -> b
 
 @dataclass
 class Tokens:
-    """An encoder's input cut into tokens, before the encoder has looked at them.
+    """An encoder's input as tokens: the embedding layer's output, before any other layer.
 
     Args:
         x: float (B, T, D), embedded tokens *without* position.
-        positions: float (B, T, D) or (1, T, D), what the encoder adds to say where a token stands.
-        mask: bool (B, T), True where a token is real; None when all are.
+        positions: float (B, T, D) or (1, T, D), position embeddings, which the encoder adds.
+        mask: bool (B, T), padding mask: True where a token is valid; None when all are.
     """
 
     x: Tensor
     positions: Tensor
     mask: Tensor | None = None
+
+    def valid(self) -> Tensor:
+        """Return which tokens are valid, bool (B, T)."""
+        return valid_tokens(self.x, self.mask)
+
+    def take(self, index_BK: Tensor) -> Self:
+        """Return the tokens at `index_BK`, int64 (B, K), alone, with their positions."""
+        parts = {"x": self.x, "positions": self.positions} | ({} if self.mask is None else {"mask": self.mask})
+        return replace(self, **{name: take_tokens(part, index_BK) for name, part in parts.items()})
 
 
 class Encoder(nn.Module, ABC):

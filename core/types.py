@@ -194,6 +194,16 @@ class View:
         return len(self.batch)
 
 
+def valid_tokens(x_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
+    """Return which tokens of x are valid, bool (B, T): those of the padding mask, all of them without one."""
+    return torch.ones(x_BTD.shape[:2], dtype=torch.bool, device=x_BTD.device) if mask_BT is None else mask_BT
+
+
+def take_tokens(x: Tensor, index_BK: Tensor) -> Tensor:
+    """Return the tokens at `index_BK` of each record: (B, K, D) of x (B, T, D) or (1, T, D), (B, K) of x (B, T)."""
+    return torch.take_along_dim(x, index_BK if x.ndim == 2 else index_BK[..., None], dim=1)
+
+
 @dataclass
 class Features:
     """What an encoder makes of a batch.
@@ -201,12 +211,22 @@ class Features:
     Args:
         pooled: float (B, D), one vector for each example.
         tokens: float (B, T, D) for encoders that have them, else None.
-        mask: bool (B, T), True where a token is real; None when all are.
+        mask: bool (B, T), True where a token is valid, not padding; None when all are.
     """
 
     pooled: Tensor
     tokens: Tensor | None = None
     mask: Tensor | None = None
+
+    def valid(self) -> Tensor:
+        """Return which tokens are valid, bool (B, T)."""
+        assert self.tokens is not None, "features without tokens have no padding mask"
+        return valid_tokens(self.tokens, self.mask)
+
+    def take(self, index_BK: Tensor) -> Features:
+        """Return the same features with the tokens at `index_BK`, int64 (B, K), alone."""
+        tokens, mask = (None if t is None else take_tokens(t, index_BK) for t in (self.tokens, self.mask))
+        return Features(self.pooled, tokens, mask)
 
     def require_tokens(self, objective: str) -> Tensor:
         """Return the tokens (B, T, D), of which an objective takes those of any encoder that returns some.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sensorium.errors import RecipeError
-from sensorium.types import Features
+from sensorium.types import Features, take_tokens
 
 
 def token_indices(chosen_BT: Tensor, spare_BT: Tensor) -> tuple[Tensor, Tensor]:
@@ -29,11 +29,6 @@ def token_indices(chosen_BT: Tensor, spare_BT: Tensor) -> tuple[Tensor, Tensor]:
     turn_BT = luck_BT + torch.where(chosen_BT, 0.0, torch.where(spare_BT, 1.0, 2.0))
     places_BK = turn_BT.argsort(dim=1)[:, :k]
     return places_BK, chosen_BT.gather(1, places_BK)
-
-
-def take_tokens(x: Tensor, places_BK: Tensor) -> Tensor:
-    """Return what stands at these places of each row: (B, K, D) of x (B, T, D), or (B, K) of x (B, T)."""
-    return torch.take_along_dim(x, places_BK if x.ndim == 2 else places_BK[..., None], dim=1)
 
 
 class TokenDecoder(nn.Module):
@@ -83,8 +78,7 @@ class TokenDecoder(nn.Module):
         positions_BTW = self.place(positions).expand(b, -1, -1)
         known_BKW = self.enter(shown.tokens) + take_tokens(positions_BTW, shown_BK)
         asked_BMW = self.mask_token + take_tokens(positions_BTW, wanted_BM)
-        mask_BK = torch.ones_like(shown_BK, dtype=torch.bool) if shown.mask is None else shown.mask
-        unseen_BN = ~torch.cat([mask_BK, mask_BM], dim=1)
+        unseen_BN = ~torch.cat([shown.valid(), mask_BM], dim=1)
         x_BNW = torch.cat([known_BKW, asked_BMW], dim=1)
         for block in self.blocks:
             x_BNW = block(x_BNW, src_key_padding_mask=unseen_BN)

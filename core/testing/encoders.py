@@ -108,10 +108,10 @@ def encodes_kept_tokens(case: Case) -> None:
     kept, turned = encoder.encode_tokens(tokens, keep), encoder.encode_tokens(tokens, keep.flip(1))
     shape = tuple(kept.tokens.shape)
     expect(shape == (b, k, d), f"{k} kept tokens encode to {shape}, not {(b, k, d)}")
-    real = kept.mask if kept.mask is not None else torch.ones(b, k, dtype=torch.bool)
-    expect(tuple(real.shape) == (b, k), f"the mask of {k} kept tokens is {tuple(real.shape)}")
+    valid = kept.valid()
+    expect(tuple(valid.shape) == (b, k), f"the mask of {k} kept tokens is {tuple(valid.shape)}")
     expect(
-        _close(kept.tokens[real], turned.tokens.flip(1)[real]),
+        _close(kept.tokens[valid], turned.tokens.flip(1)[valid]),
         "kept tokens depend on the order of keep: their positions do not travel with them",
     )
 

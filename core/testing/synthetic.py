@@ -41,9 +41,8 @@ class ToyEncoder(TokenEncoder):
 
     def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
         """Encode all tokens, or the kept ones."""
+        tokens = tokens if keep is None else tokens.take(keep)
         x_BTD = tokens.x + tokens.positions
-        if keep is not None:
-            x_BTD = x_BTD.gather(1, keep[..., None].expand(-1, -1, self.dim))
         x_BTD = x_BTD + self.mix(x_BTD)
         return Features(x_BTD.mean(1), x_BTD)
 

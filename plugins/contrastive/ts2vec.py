@@ -42,18 +42,15 @@ class TS2Vec(Objective):
         return Outcome(loss, features={"features": features[0].pooled.detach()})
 
     def shared(self, view, features):
-        """Return the tokens (B, L, D) of a view that the other view has too, and which of them are real (B, L)."""
-        tokens_BTD, real_BT = features.require_tokens("ts2vec"), features.mask
-        if real_BT is None:
-            real_BT = tokens_BTD.new_ones(tokens_BTD.shape[:2], dtype=bool)
+        """Return the tokens (B, L, D) of a view that the other view has too, and which of them are valid (B, L)."""
+        tokens_BTD = features.require_tokens("ts2vec")
         aligned_BL = view.info.get("aligned")
         if aligned_BL is None:
-            return tokens_BTD, real_BT
+            return tokens_BTD, features.valid()
         if int(aligned_BL.max()) >= tokens_BTD.shape[1]:
             raise RecipeError(
                 f"The views given to 'ts2vec' have steps beyond the encoder's {tokens_BTD.shape[1]} tokens: choose an "
                 "encoder with a token for each step."
             )
-        index_BL = aligned_BL.clamp(min=0)
-        tokens_BLD = tokens_BTD.gather(1, index_BL[..., None].expand(-1, -1, tokens_BTD.shape[2]))
-        return tokens_BLD, real_BT.gather(1, index_BL) & (aligned_BL >= 0)
+        shared = features.take(aligned_BL.clamp(min=0))
+        return shared.tokens, shared.valid() & (aligned_BL >= 0)

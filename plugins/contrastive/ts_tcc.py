@@ -85,10 +85,7 @@ class TSTCC(Objective):
         """Return the tokens (B, T, D) of a view and which are real (B, T), the first ones of each record."""
         if features.tokens is None:
             raise RecipeError("The objective 'ts-tcc' guesses tokens, and this encoder returns none: choose another.")
-        real_BT = features.mask
-        return features.tokens, torch.ones_like(
-            features.tokens[..., 0], dtype=torch.bool
-        ) if real_BT is None else real_BT
+        return features.tokens, features.valid()
 
     def context(self, z_BTD, past_BT):
         """Sum up the past: (B, W), what a summary token has seen of it."""

@@ -22,7 +22,7 @@ def hidden_tokens(view: View, tokens: Tokens, share: tuple[float, float], probab
     """
     b, t = tokens.x.shape[:2]
     device = tokens.x.device
-    real_BT = torch.ones(b, t, dtype=torch.bool, device=device) if tokens.mask is None else tokens.mask
+    real_BT = tokens.valid()
     if "masked" in view.info:
         return view.info["masked"] & real_BT
     least, greatest = share

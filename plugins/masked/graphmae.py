@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sensorium import Needs, Objective, Outcome, TokenDecoder, losses, take_tokens, token_indices
-from sensorium.plugins.masked.masking import cover, hide, real, share
+from sensorium.plugins.masked.masking import cover, hide, share
 
 
 class GraphMAE(Objective):
@@ -52,33 +52,33 @@ class GraphMAE(Objective):
         """Hide tokens, encode all, hide their code, guess them."""
         (view,) = views
         tokens, targets = encode.tokenize(view), encode.token_targets(view)
-        hidden_BT, real_BT = hide(view, tokens, self.ratio), real(tokens)
+        hidden_BT, valid_BT = hide(view, tokens, self.ratio), tokens.valid()
         seen = cover(tokens, hidden_BT, self.mask_token)
-        features = encode.encode_tokens(view, self.swapped(seen, tokens, hidden_BT, real_BT))
+        features = encode.encode_tokens(view, self.swapped(seen, tokens, hidden_BT, valid_BT))
         code_BTD = self.bridge(features.tokens)
         if self.mixer is not None:
             covered = cover(replace(tokens, x=code_BTD), hidden_BT, self.second_token)
             guesses_BTP = self.head(self.mixer(covered))
         else:
-            guesses_BTP, targets, hidden_BT = self.decoded(features, code_BTD, tokens, targets, hidden_BT, real_BT)
+            guesses_BTP, targets, hidden_BT = self.decoded(features, code_BTD, tokens, targets, hidden_BT, valid_BT)
         if not targets.is_floating_point():
             targets = F.one_hot(targets, guesses_BTP.shape[-1]).float()
         loss = losses.scaled_cosine(guesses_BTP, targets, hidden_BT, self.power)
         return Outcome(loss, features={"features": features.pooled.detach()})
 
-    def swapped(self, seen, tokens, hidden_BT, real_BT):
+    def swapped(self, seen, tokens, hidden_BT, valid_BT):
         """Return the tokens as seen, some of the hidden ones showing a random token of the batch."""
         if not self.replace:
             return seen
         luck_BT = torch.rand(hidden_BT.shape, device=hidden_BT.device) < self.replace
-        others_ND = tokens.x[real_BT]
+        others_ND = tokens.x[valid_BT]
         drawn_BT = torch.randint(len(others_ND), hidden_BT.shape, device=hidden_BT.device)
         return replace(seen, x=torch.where((hidden_BT & luck_BT)[..., None], others_ND[drawn_BT], seen.x))
 
-    def decoded(self, features, code_BTD, tokens, targets, hidden_BT, real_BT):
+    def decoded(self, features, code_BTD, tokens, targets, hidden_BT, valid_BT):
         """Return what a transformer guesses from the visible tokens, with the targets and which of them count."""
-        visible_BK, _ = token_indices(real_BT & ~hidden_BT, ~real_BT)
+        visible_BK, _ = token_indices(valid_BT & ~hidden_BT, ~valid_BT)
         wanted_BM, mask_BM = token_indices(hidden_BT, ~hidden_BT)
-        kept = replace(features, tokens=take_tokens(code_BTD, visible_BK), mask=take_tokens(real_BT, visible_BK))
+        kept = replace(features, tokens=code_BTD).take(visible_BK)
         guesses_BMP = self.decoder(kept, tokens.positions, visible_BK, wanted_BM, mask_BM)
         return guesses_BMP, take_tokens(targets, wanted_BM), mask_BM

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sensorium import Needs, Objective, Outcome, TokenDecoder, losses, take_tokens, token_indices
-from sensorium.plugins.masked.masking import hide, real, share
+from sensorium.plugins.masked.masking import hide, share
 
 
 class MAE(Objective):
@@ -34,8 +34,8 @@ class MAE(Objective):
         """Hide tokens, encode the others, guess the hidden ones."""
         (view,) = views
         tokens = encode.tokenize(view)
-        hidden_BT, real_BT = hide(view, tokens, self.ratio), real(tokens)
-        visible_BK, _ = token_indices(real_BT & ~hidden_BT, ~real_BT)
+        hidden_BT, valid_BT = hide(view, tokens, self.ratio), tokens.valid()
+        visible_BK, _ = token_indices(valid_BT & ~hidden_BT, ~valid_BT)
         wanted_BM, mask_BM = token_indices(hidden_BT, ~hidden_BT)
         features = encode.encode_tokens(view, tokens, visible_BK)
         guesses_BMP = self.decoder(features, tokens.positions, visible_BK, wanted_BM, mask_BM)

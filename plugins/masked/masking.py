@@ -26,11 +26,6 @@ def share(ratio: float, of: str) -> float:
     return ratio
 
 
-def real(tokens: Tokens) -> Tensor:
-    """Return which tokens are no padding, bool (B, T)."""
-    return torch.ones_like(tokens.x[..., 0], dtype=torch.bool) if tokens.mask is None else tokens.mask
-
-
 def hide(view: View, tokens: Tokens, ratio: float) -> Tensor:
     """Return the tokens to hide, bool (B, T): those of the view's own `info["masked"]`, or else random ones.
 
@@ -40,17 +35,17 @@ def hide(view: View, tokens: Tokens, ratio: float) -> Tensor:
     Raises:
         RecipeError: when the view's hidden tokens are already replaced, so that nobody could say what they were.
     """
-    real_BT = real(tokens)
+    valid_BT = tokens.valid()
     if "masked" in view.info:
         if view.target is not None:
             raise RecipeError(
                 "The views have already replaced the tokens that they hide, and carry them as their target, which is "
                 "for the objective 'masked-token': choose views that leave tokens as they are, such as 'plain'."
             )
-        return view.info["masked"] & real_BT
-    count_B = real_BT.sum(1)
+        return view.info["masked"] & valid_BT
+    count_B = valid_BT.sum(1)
     hidden_B = (ratio * count_B).round().clamp(min=1).minimum(count_B - 1)
-    luck_BT = torch.rand_like(real_BT, dtype=torch.float).masked_fill(~real_BT, torch.inf)
+    luck_BT = torch.rand_like(valid_BT, dtype=torch.float).masked_fill(~valid_BT, torch.inf)
     return luck_BT.argsort(dim=1).argsort(dim=1) < hidden_B[:, None]
 
 
@@ -63,13 +58,13 @@ def hide_spans(view: View, tokens: Tokens, start: float, span: int) -> Tensor:
     """
     if "masked" in view.info:
         return hide(view, tokens, start)
-    real_BT = real(tokens)
-    luck_BT = torch.rand_like(real_BT, dtype=torch.float).masked_fill(~real_BT, torch.inf)
+    valid_BT = tokens.valid()
+    luck_BT = torch.rand_like(valid_BT, dtype=torch.float).masked_fill(~valid_BT, torch.inf)
     starts_BT = (luck_BT < start) | (luck_BT == luck_BT.amin(1, keepdim=True))
     begun_BT = F.pad(starts_BT.float(), (span - 1, 0))
-    hidden_BT = (F.max_pool1d(begun_BT[:, None], span, stride=1)[:, 0] > 0) & real_BT
-    spared_BT = luck_BT == luck_BT.masked_fill(~real_BT, -torch.inf).amax(1, keepdim=True)
-    full_B1 = (hidden_BT | ~real_BT).all(1, keepdim=True)
+    hidden_BT = (F.max_pool1d(begun_BT[:, None], span, stride=1)[:, 0] > 0) & valid_BT
+    spared_BT = luck_BT == luck_BT.masked_fill(~valid_BT, -torch.inf).amax(1, keepdim=True)
+    full_B1 = (hidden_BT | ~valid_BT).all(1, keepdim=True)
     return hidden_BT & ~(full_B1 & spared_BT)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from sensorium import Needs, Objective, Outcome, losses, take_tokens, token_indices
 from sensorium.errors import RecipeError
-from sensorium.plugins.masked.masking import cover, distractors, hide_spans, real
+from sensorium.plugins.masked.masking import cover, distractors, hide_spans
 from sensorium.plugins.masked.quantizer import Quantizer
 
 
@@ -69,7 +69,7 @@ class Wav2Vec2(Objective):
         tokens = encode.tokenize(view)
         hidden_BT = hide_spans(view, tokens, self.start, self.span)
         features = encode.encode_tokens(view, cover(tokens, hidden_BT, self.mask_token))
-        places_BM, mask_BM = token_indices(hidden_BT, ~real(tokens))
+        places_BM, mask_BM = token_indices(hidden_BT, ~tokens.valid())
         content_BMD, guesses_BMD = take_tokens(tokens.x, places_BM), self.head(take_tokens(features.tokens, places_BM))
         targets, probabilities, codes = self.quantizer(content_BMD[mask_BM], self.noise)
         targets_BMP, codes_BMG = _laid_out(targets, mask_BM), _laid_out(codes, mask_BM)

@@ -30,8 +30,7 @@ def on_grid(tokens: Tokens, grid: tuple[int, int] | None) -> Tensor:
             f"The objective 'jepa' draws blocks on the encoder's grid of {h}x{w}, but its views have {t} tokens: "
             "choose views of the size that the encoder is made for."
         )
-    real_BT = tokens.x.new_ones(b, t, dtype=torch.bool) if tokens.mask is None else tokens.mask
-    return real_BT.view(b, h, w)
+    return tokens.valid().view(b, h, w)
 
 
 def draw_block(real_BHW: Tensor, share: Range, aspect: Range) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import nn
 
 from sensorium import Needs, Objective, Outcome, Tokens, losses
@@ -53,8 +52,7 @@ class NextToken(Objective):
         tokens, targets_BT = encode.tokenize(view), encode.token_targets(view)
         features = encode.encode_tokens(view, self.front(tokens))
         guesses_BTV = self.head(features.tokens[:, : targets_BT.shape[1] - 1])
-        real_BT = tokens.x.new_ones(tokens.x.shape[:2], dtype=torch.bool) if tokens.mask is None else tokens.mask
-        return guesses_BTV, targets_BT[:, 1:], real_BT[:, 1:], features
+        return guesses_BTV, targets_BT[:, 1:], tokens.valid()[:, 1:], features
 
     def front(self, tokens):
         """Return all tokens but the last, which nothing follows; a single one stays, as encoders need one."""

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from sensorium import Batch, Features, Record
+from sensorium import Batch, Features, Record, Tokens, take_tokens
 from sensorium.types import record_keys
 from tests.toys import VectorBatch
 
@@ -46,6 +46,31 @@ def test_features_split_with_what_they_have():
     assert first.pooled.flatten().tolist() == [0, 1]
     assert second.tokens.shape == (3, 2, 3)
     assert Features(torch.zeros(3, 2)).split([1, 2])[1].mask is None
+
+
+def test_tokens_at_an_index():
+    x, index = torch.arange(24).view(2, 4, 3), torch.tensor([[3, 0], [1, 1]])
+    expected = torch.stack([x[0, [3, 0]], x[1, [1, 1]]])
+    assert torch.equal(take_tokens(x, index), expected)
+    assert torch.equal(take_tokens(x[..., 0], index), expected[..., 0])
+    mask = torch.tensor([[True, True, True, False], [True, True, False, False]])
+    features = Features(torch.zeros(2, 3), x, mask).take(index)
+    assert torch.equal(features.tokens, expected)
+    assert features.mask.tolist() == [[False, True], [True, True]]
+    tokens = Tokens(x, torch.arange(12).view(1, 4, 3), mask).take(index)
+    assert torch.equal(tokens.x, expected)
+    assert tokens.mask.tolist() == [[False, True], [True, True]]
+    assert torch.equal(tokens.positions, torch.arange(12).view(4, 3)[index])
+
+
+def test_tokens_are_valid_without_a_mask():
+    x, mask = torch.zeros(2, 4, 3), torch.tensor([[True, False, False, False], [True, True, False, False]])
+    assert Tokens(x, x).valid().all()
+    assert Tokens(x, x).valid().shape == (2, 4)
+    assert Tokens(x, x).take(torch.tensor([[0], [1]])).mask is None
+    assert Features(x[:, 0], x).valid().dtype == torch.bool
+    assert torch.equal(Tokens(x, x, mask).valid(), mask)
+    assert torch.equal(Features(x[:, 0], x, mask).valid(), mask)
 
 
 def test_keys_are_equal_where_records_groups_and_labels_are():

@@ -43,10 +43,8 @@ class SequenceEncoder(TokenEncoder):
         return Tokens(self.embed(batch.x), self.positions[None, : batch.x.shape[1]], batch.mask)
 
     def encode_tokens(self, tokens, keep=None):
+        tokens = tokens if keep is None else tokens.take(keep)
         x, mask = tokens.x + tokens.positions, tokens.mask
-        if keep is not None:
-            x = x.gather(1, keep[..., None].expand(-1, -1, self.dim))
-            mask = None if mask is None else mask.gather(1, keep)
         x = self.block(x, src_key_padding_mask=None if mask is None else ~mask)
         if mask is None:
             return Features(x.mean(1), x)

@@ -100,9 +100,8 @@ class SpectrogramTransformer(TokenEncoder):
 
     def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
         """Encode patches, or those at `keep` (B, K)."""
-        x_BTD, mask_BT = tokens.x + tokens.positions, tokens.mask
-        if keep is not None:
-            x_BTD, mask_BT = x_BTD.gather(1, keep[..., None].expand(-1, -1, self.width)), mask_BT.gather(1, keep)
+        tokens = tokens if keep is None else tokens.take(keep)
+        x_BTD, mask_BT = tokens.x + tokens.positions, tokens.valid()
         # A row of which no real token is kept attends to all it has: its features are finite, and pooled to zero.
         seen_B11T = (mask_BT | ~mask_BT.any(1, keepdim=True))[:, None, None]
         for block in self.blocks:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchaudio.models import wav2vec2_model
 
-from sensorium import Features, TokenEncoder, Tokens
+from sensorium import Features, TokenEncoder, Tokens, take_tokens
 from sensorium.errors import RecipeError
 from sensorium.modalities.audio.batch import LogMels
 from sensorium.modalities.audio.modality import AudioModality
@@ -109,7 +109,7 @@ class Wav2Vec2Encoder(TokenEncoder):
         x_BTD = (tokens.x + tokens.positions).masked_fill(~shown_BT[..., None], 0.0)
         x_BTD = x_BTD + self.transformer.pos_conv_embed(x_BTD)
         if keep is not None:
-            x_BTD, mask_BT = x_BTD.gather(1, keep[..., None].expand(-1, -1, self.dim)), mask_BT.gather(1, keep)
+            x_BTD, mask_BT = take_tokens(x_BTD, keep), take_tokens(mask_BT, keep)
         # A row of which no real token is kept attends to all it has: its features are finite, and pooled to zero.
         seen_BT = mask_BT | ~mask_BT.any(1, keepdim=True)
         seen_B1TT = seen_BT[:, None, None].expand(-1, 1, seen_BT.shape[1], -1)

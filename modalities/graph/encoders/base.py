@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,21 @@ class GraphTokens(Tokens):
     edge_index: Tensor | None = None
     edge_ED: Tensor | None = None
     sizes: Tensor | None = None
+
+    def take(self, index_BK: Tensor) -> Self:
+        """Return the nodes at `index_BK` alone, with the edges between them."""
+        assert self.sizes is not None
+        assert self.edge_index is not None
+        kept = super().take(index_BK)
+        valid_BK = kept.valid()
+        first_B1 = (self.sizes.cumsum(0) - self.sizes)[:, None]
+        # Edges count the valid kept nodes of the batch, in the order of `index_BK`; -1 for a node that is not kept.
+        new_N = self.edge_index.new_full((int(self.sizes.sum()),), -1)
+        new_N[(index_BK + first_B1)[valid_BK]] = torch.arange(int(valid_BK.sum()), device=index_BK.device)
+        edge_index = new_N[self.edge_index]
+        kept_E = (edge_index >= 0).all(0)
+        edge_ED = None if self.edge_ED is None else self.edge_ED[kept_E]
+        return replace(kept, edge_index=edge_index[:, kept_E], edge_ED=edge_ED, sizes=valid_BK.sum(1))
 
 
 class NodeNorm(nn.BatchNorm1d):
@@ -109,11 +124,8 @@ class GraphEncoder(TokenEncoder):
     def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
         """Encode nodes, or those at `keep` (B, K) with the edges between them."""
         assert isinstance(tokens, GraphTokens), "tokens of graphs know their edges"
-        assert tokens.mask is not None
-        x_BTD, mask_BT = tokens.x + tokens.positions, tokens.mask
-        if keep is not None:
-            tokens = _kept(tokens, keep)
-            x_BTD, mask_BT = x_BTD.gather(1, keep[..., None].expand(-1, -1, self.dim)), mask_BT.gather(1, keep)
+        tokens = tokens if keep is None else tokens.take(keep)
+        x_BTD, mask_BT = tokens.x + tokens.positions, tokens.valid()
         graph_N = torch.arange(len(mask_BT), device=mask_BT.device).repeat_interleave(mask_BT.sum(1))
         nodes_ND = self.pass_messages(self.enter(x_BTD[mask_BT]), tokens, graph_N)
         tokens_BTD = nodes_ND.new_zeros(x_BTD.shape).masked_scatter(mask_BT[..., None], nodes_ND)
@@ -153,24 +165,8 @@ class TokenMixer(nn.Module):
 
     def forward(self, tokens: GraphTokens) -> Tensor:
         """Return the tokens (B, T, D) after one layer; padding is zero."""
-        mask_BT = tokens.mask
-        assert mask_BT is not None
+        mask_BT = tokens.valid()
         graph_N = torch.arange(len(mask_BT), device=mask_BT.device).repeat_interleave(mask_BT.sum(1))
         x_NH = self.layer(self.enter(tokens.x[mask_BT]), tokens.edge_index, tokens.edge_ED, graph_N)
         x_ND = self.leave(x_NH)
         return x_ND.new_zeros(tokens.x.shape).masked_scatter(mask_BT[..., None], x_ND)
-
-
-def _kept(tokens: GraphTokens, keep_BK: Tensor) -> GraphTokens:
-    """Return the edges between kept nodes, whose ends count real kept nodes alone, in the order of `keep_BK`."""
-    assert tokens.mask is not None
-    assert tokens.sizes is not None
-    assert tokens.edge_index is not None
-    real_BK = tokens.mask.gather(1, keep_BK)
-    before_B1 = (tokens.sizes.cumsum(0) - tokens.sizes)[:, None]
-    place_N = tokens.edge_index.new_full((int(tokens.sizes.sum()),), -1)
-    place_N[(keep_BK + before_B1)[real_BK]] = torch.arange(int(real_BK.sum()), device=keep_BK.device)
-    ends_2E = place_N[tokens.edge_index]
-    there_E = (ends_2E >= 0).all(0)
-    edge_ED = None if tokens.edge_ED is None else tokens.edge_ED[there_E]
-    return replace(tokens, edge_index=ends_2E[:, there_E], edge_ED=edge_ED)

@@ -96,9 +96,8 @@ class ViT(TokenEncoder):
 
     def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
         """Encode patches, or those at `keep` (B, K)."""
+        tokens = tokens if keep is None else tokens.take(keep)
         x_BTD = tokens.x + tokens.positions
-        if keep is not None:
-            x_BTD = x_BTD.gather(1, keep[:, :, None].expand(-1, -1, self.dim))
         if self.cls is not None:
             x_BTD = torch.cat([self.cls.expand(len(x_BTD), -1, -1), x_BTD], dim=1)
         sees = self._sight(x_BTD, keep) if self.causal else None

@@ -117,10 +117,8 @@ class Transformer(TokenEncoder):
 
     def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
         """Encode tokens, or those at `keep` (B, K); a causal encoder's order is that of their places."""
+        tokens = tokens if keep is None else tokens.take(keep)
         x_BTD, mask_BT = tokens.x + tokens.positions, tokens.mask
-        if keep is not None:
-            x_BTD = x_BTD.gather(1, keep[..., None].expand(-1, -1, x_BTD.shape[-1]))
-            mask_BT = mask_BT.gather(1, keep) if mask_BT is not None else None
         x_BTD = F.dropout(x_BTD, self.dropout, self.training) if self.dropout else x_BTD
         causal, sees = self._sight(mask_BT, keep)
         for block in self.blocks:

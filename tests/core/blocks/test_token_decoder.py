@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium.blocks.token_decoder import TokenDecoder, take_tokens, token_indices
+from sensorium.blocks.token_decoder import TokenDecoder, token_indices
 from sensorium.errors import RecipeError
 from sensorium.types import Features
 
@@ -47,13 +47,6 @@ def test_laws_of_places(rows, seed):
         assert sum(real) == min(wanted, len(kept))
     most = max(row.count("c") for row in rows)
     assert places.shape[1] == min(most, *(row.count("c") + row.count("s") for row in rows))
-
-
-def test_what_stands_at_places():
-    x = torch.arange(24).view(2, 4, 3)
-    places = torch.tensor([[3, 0], [1, 1]])
-    assert torch.equal(take_tokens(x, places), torch.stack([x[0, [3, 0]], x[1, [1, 1]]]))
-    assert torch.equal(take_tokens(x[..., 0], places), torch.stack([x[0, [3, 0], 0], x[1, [1, 1], 0]]))
 
 
 @pytest.fixture
