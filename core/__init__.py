@@ -24,6 +24,7 @@ _HOME = {
     "Features": "sensorium.types",
     "View": "sensorium.types",
     "Outcome": "sensorium.types",
+    "Assignments": "sensorium.types",
     "Needs": "sensorium.types",
     "TrainingSize": "sensorium.types",
     # what a plugin writes
@@ -107,7 +108,17 @@ if TYPE_CHECKING:
     from sensorium.parallel import collectives
     from sensorium.recipe import Recipe
     from sensorium.registration.hookspecs import hookimpl
-    from sensorium.types import Batch, Features, Needs, Outcome, Record, TrainingSize, View, take_tokens
+    from sensorium.types import (
+        Assignments,
+        Batch,
+        Features,
+        Needs,
+        Outcome,
+        Record,
+        TrainingSize,
+        View,
+        take_tokens,
+    )
 
 
 def __getattr__(name: str) -> object:

@@ -148,11 +148,22 @@ class Encoder(nn.Module, ABC):
     """A module that turns a canonical batch into features. `dim` is D, the width of what it returns."""
 
     dim: int
+    libraries: tuple[str, ...] = ()
+    """Libraries of which it is a tower that their exporters can write, such as "open_clip"."""
 
     @property
     def token_dim(self) -> int:
         """The width of its tokens, where it returns any: `dim`, unless pooling sets several vectors side by side."""
         return self.dim
+
+    def tower_of(self, library: str, head_ED: Tensor) -> Mapping[str, Any]:
+        """Return the encoder as a tower of a model of one of its `libraries`, as the exporter to it asks for.
+
+        Args:
+            library: one of `libraries`.
+            head_ED: a linear map (E, D) behind the encoder, E = `dim`, to be folded into the tower's last projection.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is no tower of {library}.")
 
     @abstractmethod
     def forward(self, batch: Batch) -> Features:
@@ -160,10 +171,14 @@ class Encoder(nn.Module, ABC):
 
 
 class TokenEncoder(Encoder):
-    """An encoder that shows its tokens: masked, predictive and self-distilling objectives are written against it."""
+    """An encoder that exposes its tokens: masked, predictive and self-distilling objectives are written against it."""
 
     target_dim: int
     """P, the width of one token's reconstruction target."""
+    is_causal: bool = False
+    """Whether a token attends to itself and the tokens before it only."""
+    grid: tuple[int, int] | None = None
+    """Rows and columns of its tokens, where they lie on a grid, row by row; None where they are a sequence or a set."""
 
     @abstractmethod
     def tokenize(self, batch: Batch) -> Tokens:
@@ -178,6 +193,13 @@ class TokenEncoder(Encoder):
             keep: int64 (B, K), the positions of the tokens to encode; None encodes all T. The returned features
                 have K tokens, in the order of `keep`.
         """
+
+    def token_mixer(self) -> nn.Module | None:
+        """Return a new module (tokens -> float (B, T, D)) that mixes tokens along the structure of the input once.
+
+        A graph encoder returns one layer of its own kind. None: the structure of tokens is their positions alone.
+        """
+        return None
 
     @abstractmethod
     def token_targets(self, batch: Batch) -> Tensor:
@@ -251,7 +273,9 @@ class Objective(nn.Module, ABC):
 
     needs: ClassVar[Needs] = Needs()
     auto: ClassVar[Mapping[str, Callable[[TrainingSize], Any]]] = {}
-    """Option name -> what it is at a scale of training, when a recipe leaves it out or says `auto`."""
+    """Option name -> its value for a size of training, when a recipe leaves it out or says `auto`."""
+    remedy: ClassVar[str | None] = None
+    """What to change first when features collapse, as the collapse alarm says it: "raise objective.momentum"."""
 
     @abstractmethod
     def build(self, encoders: Encoders) -> None:
@@ -274,6 +298,13 @@ class Objective(nn.Module, ABC):
         "uniform" (B,): what a model that knows nothing would pay.
         """
         return None
+
+    def logit_parameters(self) -> dict[str, Tensor]:
+        """Return the learned parameters that turn cosines of pairs into logits, as exporters write them.
+
+        "log_scale", scalar: log of the factor of cosines; "bias", scalar: what is added. Empty where there are none.
+        """
+        return {}
 
     def embed(self, modality: str, pooled: Tensor) -> Tensor:
         """Map pooled features (B, D) of one modality to the space in which the objective compares; default, as is."""

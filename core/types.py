@@ -176,9 +176,9 @@ class View:
         batch: the made batch; its rows are the rows of the batch it was made from.
         target: what a pretext task predicts, one entry a row, or None.
         info: further tensors with rows along the first axis (positions, masks), by name.
-        modality: name of the modality; the learner fills it in.
-        present: bool (B,): which records of the record batch the rows stand for; the learner fills it in.
-        keys: what the rows' records are recognized by (see `record_keys`); the learner fills it in.
+        modality: name of the modality; "" until the learner knows it.
+        present: bool (B,): which records of the record batch the rows stand for; None until the learner knows.
+        keys: what the rows' records are recognized by (see `record_keys`); empty until the learner knows.
         is_negative: the rows are negatives of their own records: corrupted, or other records' values.
     """
 
@@ -250,6 +250,19 @@ class Features:
 
 
 @dataclass
+class Assignments:
+    """How records are assigned to prototypes or codes, softly or hard, over the joined batch of all ranks.
+
+    Args:
+        used: scalar, 1 to K: exp of the entropy of the mean assignment, how many of K prototypes or codes are in use.
+        entropy: scalar, in nats: mean entropy of one assignment; None for hard ones.
+    """
+
+    used: Tensor
+    entropy: Tensor | None = None
+
+
+@dataclass
 class Outcome:
     """What an objective makes of one step.
 
@@ -257,14 +270,15 @@ class Outcome:
         loss: scalar. Under distribution it is this rank's share, scaled so that the mean over ranks is the loss of
             the joined batch; the mean of gradients that DDP takes is then the gradient of the joined batch.
         logs: scalars to record, detached; they are averaged over ranks.
-        features: detached (N, D) rows, by name, that the collapse alarm watches; the same names on every rank. It
-            watches the logs "teacher_entropy" with "prototypes_used", "code_entropy" with "codes_used", and
-            "code_perplexity" too.
+        features: detached (N, D) rows, by name, that the collapse alarm watches; the same names on every rank.
+        assignments: what the collapse alarm watches of prototypes or codes, by name ("prototypes", "codes"); the same
+            names on every rank.
     """
 
     loss: Tensor
     logs: dict[str, Tensor] = field(default_factory=dict)
     features: dict[str, Tensor] = field(default_factory=dict)
+    assignments: dict[str, Assignments] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

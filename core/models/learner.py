@@ -6,6 +6,7 @@ DDP, FSDP and a checkpoint each see one module; teachers and queues live inside 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -33,17 +34,19 @@ def make_views(
     """
     made: dict[str, list[View]] = {}
     for name, generator in generators.items():
-        made[name] = generator(records.batches[name], rng) if name in records.batches else []
-        for view in made[name]:
-            view.modality, view.present = name, records.present[name]
-            view.keys = {key: ids[view.present] for key, ids in records.keys.items()}
+        views = generator(records.batches[name], rng) if name in records.batches else []
+        made[name] = [_marked(view, name, records.present[name], records) for view in views]
     for batch, name in (negatives or {}).items():
         if batch in records.batches:
-            view = generators[name](records.batches[batch], rng)[0]
-            view.modality, view.present, view.is_negative = name, records.present[batch], True
-            view.keys = {key: ids[view.present] for key, ids in records.keys.items()}
-            made[name].append(view)
+            view = replace(generators[name](records.batches[batch], rng)[0], is_negative=True)
+            made[name].append(_marked(view, name, records.present[batch], records))
     return made
+
+
+def _marked(view: View, modality: str, present_B: Tensor, records: RecordBatch) -> View:
+    """Return a view that knows its modality, and the records that its rows stand for."""
+    keys = {key: ids_B[present_B] for key, ids_B in records.keys.items()}
+    return replace(view, modality=modality, present=present_B, keys=keys)
 
 
 class _Encode(Encode):
@@ -106,7 +109,8 @@ class Learner(nn.Module):
         outcome = instead(self.objective, asked, encode) if instead else self.objective(asked, encode)
         if instead or not all(views.values()):
             # What this rank's records do not pass through must still take part in the reduction of gradients.
-            outcome.loss = outcome.loss + 0.0 * sum(p.sum() for p in self.parameters() if p.requires_grad)
+            nothing = 0.0 * sum(p.sum() for p in self.parameters() if p.requires_grad)
+            return replace(outcome, loss=outcome.loss + nothing)
         return outcome
 
     def _asked(self, views: dict[str, list[View]]) -> dict[str, list[View]] | list[View]:

@@ -7,9 +7,8 @@ afterwards, by `Plan.learner`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
 from sensorium.contracts import (
     Encoder,
@@ -29,6 +28,31 @@ from sensorium.registration.options import check_options
 from sensorium.registration.registry import Registry
 from sensorium.seeding import seed_globals
 
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Maker(Generic[T]):
+    """Makes a part of a recipe: its class, with checked options.
+
+    Args:
+        cls: the class.
+        options: keyword arguments of its constructor.
+        modality: the modality that an encoder or a view generator belongs to, its first argument; None for others.
+    """
+
+    cls: type[T]
+    options: Mapping[str, Any]
+    modality: Modality | None = None
+
+    def __call__(self) -> T:
+        """Return a new part."""
+        return self.cls(*(() if self.modality is None else (self.modality,)), **self.options)
+
+    def with_options(self, **options: Any) -> Maker[T]:
+        """Return what makes the same part with these options in place of its own of the same names."""
+        return replace(self, options={**self.options, **options})
+
 
 @dataclass
 class Plan:
@@ -47,10 +71,10 @@ class Plan:
     recipe: Recipe
     modalities: dict[str, Modality]
     generators: dict[str, ViewGenerator]
-    encoders: dict[str, Callable[[], Encoder]]
-    objective: Callable[[], Objective]
-    evaluators: dict[str, Callable[[], Evaluator]]
-    source: Callable[[], Source] | None
+    encoders: dict[str, Maker[Encoder]]
+    objective: Maker[Objective]
+    evaluators: dict[str, Maker[Evaluator]]
+    source: Maker[Source] | None
 
     @property
     def fields(self) -> dict[str, str]:
@@ -90,15 +114,13 @@ def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
     _require_plugins(recipe.plugins, extensions)
     modalities: dict[str, Modality] = {}
     generators: dict[str, ViewGenerator] = {}
-    encoders: dict[str, Callable[[], Encoder]] = {}
-    encoder_classes: dict[str, Callable[..., Encoder]] = {}
+    encoders: dict[str, Maker[Encoder]] = {}
     for name, tower in recipe.modalities.items():
         path = f"modalities.{name}"
         named = tower.modality or Part(name=name)
         modalities[name] = maker(registry, "modalities", named, f"{path}.modality")()
         generators[name] = maker(registry, "views", tower.views, f"{path}.views", named.name, modalities[name])()
-        make = maker(registry, "encoders", tower.encoder, f"{path}.encoder", named.name, modalities[name])
-        encoders[name], encoder_classes[name] = make, make.func
+        encoders[name] = maker(registry, "encoders", tower.encoder, f"{path}.encoder", named.name, modalities[name])
     plan = Plan(
         recipe,
         modalities,
@@ -111,7 +133,7 @@ def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
         },
         maker(registry, "sources", recipe.data.source, "data.source") if recipe.data.source else None,
     )
-    _check_fit(plan, encoder_classes, registry)
+    _check_fit(plan, registry)
     return plan
 
 
@@ -123,11 +145,21 @@ def make_tower(name: str, tower: Tower, registry: Registry, state: Mapping[str, 
     return modality, maker(registry, "encoders", tower.encoder, f"modalities.{name}.encoder", kind.name, modality)()
 
 
-def maker(registry: Registry, kind: str, part: Part, path: str, modality: str | None = None, *given: Any) -> partial:
-    """Return what makes a part: its class with the modality it belongs to, if any, and its checked options."""
-    cls = registry.find(kind, part.name, modality).load()
-    options = check_options(cls, part.options, path, skip_first=bool(given), name=part.name)
-    return partial(cls, *given, **options)
+def maker(
+    registry: Registry, kind: str, part: Part, path: str, family: str | None = None, modality: Modality | None = None
+) -> Maker[Any]:
+    """Return what makes a part, its options checked.
+
+    Args:
+        registry: where its class is looked up.
+        kind: of the part, such as "encoders".
+        part: its name and options.
+        path: where it stands in the recipe, for errors.
+        family: the registered modality that an encoder or a view generator must serve.
+        modality: that modality itself.
+    """
+    cls = registry.find(kind, part.name, family).load()
+    return Maker(cls, check_options(cls, part.options, path, skip_first=modality is not None, name=part.name), modality)
 
 
 def _require_plugins(names: Iterable[str], extensions: Extensions) -> None:
@@ -139,9 +171,9 @@ def _require_plugins(names: Iterable[str], extensions: Extensions) -> None:
             )
 
 
-def _check_fit(plan: Plan, encoder_classes: dict[str, Callable[..., Encoder]], registry: Registry) -> None:
+def _check_fit(plan: Plan, registry: Registry) -> None:
     """Prove that views, encoders and objective serve each other."""
-    recipe, needs = plan.recipe, plan.objective.func.needs  # type: ignore[attr-defined]
+    recipe, needs = plan.recipe, plan.objective.cls.needs
     objective = recipe.objective.name
     names = ", ".join(recipe.modalities)
     if needs.modalities == "one" and len(recipe.modalities) != 1:
@@ -186,7 +218,7 @@ def _check_fit(plan: Plan, encoder_classes: dict[str, Callable[..., Encoder]], r
                 f"'{tower.views.name}' carries {generator.target or 'none'}; generators that would fit: {fitting}."
             )
         tokens = needs.tokens or (needs.target and generator.per_token)
-        if tokens and not issubclass(encoder_classes[name], TokenEncoder):  # type: ignore[arg-type]
+        if tokens and not issubclass(plan.encoders[name].cls, TokenEncoder):
             asking = f"objective '{objective}'" if needs.tokens else f"target '{generator.target}'"
             fitting = _loadable(registry, "encoders", kind, lambda cls: issubclass(cls, TokenEncoder))
             raise RecipeError(

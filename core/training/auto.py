@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from sensorium.models.plan import Plan
@@ -27,15 +26,15 @@ def resolve(plan: Plan, scale: TrainingSize) -> dict[str, Any]:
 
     An option of the objective that is in its `auto` and that the recipe leaves out is auto too.
     """
-    recipe, cls = plan.recipe, plan.objective.func  # type: ignore[attr-defined]
+    recipe, cls = plan.recipe, plan.objective.cls
     found: dict[str, Any] = {}
-    given = dict(plan.objective.keywords)  # type: ignore[attr-defined]
+    given = dict(plan.objective.options)
     for name, rule in cls.auto.items():
         if name not in given:
             found[f"objective.{name}"] = given[name] = rule(scale)
     optimizer = {name: value for name, value in _optimizer(recipe.optimizer, scale).items() if value is not None}
     found |= {f"optimizer.{name}": value for name, value in optimizer.items()}
-    plan.objective = partial(cls, **given)
+    plan.objective = plan.objective.with_options(**given)
     plan.recipe = recipe.model_copy(
         update={
             "objective": recipe.objective.model_copy(update=given),

@@ -1,15 +1,14 @@
-"""The alarm that goes off when features, teachers or codes no longer tell records apart.
+"""The collapse alarm: warns when features, prototypes or codes no longer distinguish records.
 
-It looks at what an objective shows of a step: `Outcome.features`, and the logs `NAME_entropy` with `NAME_used` (mean
-entropy of the targets or codes, and how many of them are in use) and `NAME_perplexity` of `PERPLEXITIES`. Under
-distribution, figures are those of the joined batch (at most `ROWS` of its rows), so every rank comes to the same end.
+It watches `Outcome.features` and `Outcome.assignments`. Under distribution, metrics are those of the joined batch (at
+most `ROWS` of its rows), so that every rank comes to the same conclusion.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,19 +25,6 @@ ROWS = 256
 """The most rows of a batch that are looked at: their singular values cost about 5 ms on one core."""
 FEWEST = 8
 """With fewer rows there is no telling a collapse from a small batch."""
-TARGETS = {"teacher_entropy": "prototypes_used", "code_entropy": "codes_used"}
-"""Log of the mean entropy of targets -> log of exp of the entropy of their mean, how many prototypes are in use."""
-PERPLEXITIES = ("prototypes_used", "codes_used", "code_perplexity")
-"""Logs of how many prototypes or codes are in use."""
-REMEDIES = {
-    "teacher_temperature": "lower objective.teacher_temperature",
-    "momentum": "raise objective.momentum, so that the teacher moves more slowly",
-    "variance": "raise objective.variance",
-    "epsilon": "lower objective.epsilon",
-    "diversity": "raise objective.diversity",
-    "temperature": "raise objective.temperature",
-}
-"""What to change by the option that an objective has; the first that it has is named, before optimizer.lr."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +55,8 @@ RULES = {
     "information": Rule(
         "uninformed {}",
         "information",
-        "the {} are the same for every record",
-        "they have become uniform, or one prototype takes all",
+        "every record has the same assignment to {}",
+        "assignments have become uniform, or one of the {} takes all records",
     ),
     "used": Rule(
         "single {}", "codes", "one of the {} takes every record", "the others were never near enough to learn"
@@ -84,13 +70,12 @@ class CollapseAlarm:
 
     Args:
         options: how often it looks, and from where on it is alarmed.
-        remedies: options of the objective, for the advice.
+        remedy: what to change first, as the objective says it.
     """
 
-    def __init__(self, options: Monitor, remedies: Collection[str]) -> None:
+    def __init__(self, options: Monitor, remedy: str | None = None) -> None:
         self.options = options
-        known = [told for option, told in REMEDIES.items() if option in remedies]
-        self.advice = f"{known[0]}, or lower optimizer.lr" if known else "lower optimizer.lr"
+        self.advice = f"{remedy}, or lower optimizer.lr" if remedy else "lower optimizer.lr"
         self.metrics: dict[str, float] = {}
         self._in_a_row: dict[str, int] = {}
         self._said: set[str] = set()
@@ -120,7 +105,7 @@ class CollapseAlarm:
         least = getattr(self.options, rule.threshold)
         told = (
             f"{rule.name.format(what)} by step {step}: {rule.seen.format(what)} ({key} is {self.metrics[key]:.3g}, "
-            f"below monitor.{rule.threshold} = {least:g}), likely because {rule.cause}: {self.advice}"
+            f"below monitor.{rule.threshold} = {least:g}), likely because {rule.cause.format(what)}: {self.advice}"
         )
         if self.options.on_collapse == "stop":
             raise TrainingError(f"{told}; the run stops here, as monitor.on_collapse says.")
@@ -141,21 +126,14 @@ def measure(outcome: Outcome) -> dict[str, float]:
         if len(rows_ND) >= FEWEST:
             metrics[f"health/{what}/std"] = float(normalized_std(rows_ND))
             metrics[f"health/{what}/rank"] = float(effective_rank(rows_ND))
-    logs = _means({name: outcome.logs[name] for name in (*TARGETS, *PERPLEXITIES) if name in outcome.logs})
-    for entropy, used in TARGETS.items():
-        if entropy in logs and used in logs:
-            what = f"{entropy.removesuffix('_entropy')} targets"
-            metrics[f"health/{what}/information"] = math.log(max(logs[used], 1.0)) - logs[entropy]
-    for name in PERPLEXITIES:
-        if name in logs:
-            what = "codes" if name.startswith("code") else "prototypes"
-            metrics[f"health/{what}/used"] = logs[name]
+    for what, a in sorted(outcome.assignments.items()):
+        used, *entropy = _means([a.used] if a.entropy is None else [a.used, a.entropy])
+        if entropy:
+            metrics[f"health/{what}/information"] = math.log(max(used, 1.0)) - entropy[0]
+        metrics[f"health/{what}/used"] = used
     return metrics
 
 
-def _means(logs: dict[str, Tensor]) -> dict[str, float]:
+def _means(scalars: Sequence[Tensor]) -> list[float]:
     """Return scalars as means over ranks."""
-    if not logs:
-        return {}
-    values = torch.stack([value.detach().float().reshape(()) for value in logs.values()])
-    return dict(zip(logs, collectives.mean(values).tolist(), strict=True))
+    return collectives.mean(torch.stack([value.detach().float().reshape(()) for value in scalars])).tolist()

@@ -18,7 +18,6 @@ from sensorium.models.learner import Learner
 from sensorium.models.plan import Plan
 from sensorium.parallel import collectives
 from sensorium.recipe.schema import Recipe
-from sensorium.registration.options import options_of
 from sensorium.runs.checkpoint import Checkpoints
 from sensorium.runs.run import Run
 from sensorium.seeding import generator
@@ -92,7 +91,7 @@ def prepare(
         loader,
         checkpoints,
         Meter(recipe.data.batch),
-        CollapseAlarm(recipe.monitor, [option.name for option in options_of(type(learner.objective))]),
+        CollapseAlarm(recipe.monitor, learner.objective.remedy),
         Guard(fabric, learner, optimizer.optimizer, run.nonfinite, recipe.monitor.skips, step),
         steps,
         step,

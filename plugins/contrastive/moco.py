@@ -38,6 +38,7 @@ class MoCo(Objective):
     """
 
     needs = Needs(views=2)
+    remedy = "raise objective.momentum, so that the teacher moves more slowly"
     auto = {"queue": lambda scale: scale.power_of_two(1 / 8, 64, 65_536), "momentum": TrainingSize.momentum}
 
     def __init__(

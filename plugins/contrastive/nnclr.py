@@ -16,6 +16,7 @@ class NNCLR(Objective):
     """
 
     needs = Needs(views=2)
+    remedy = "raise objective.temperature"
     auto = {"queue": lambda scale: scale.power_of_two(1 / 8, 64, 65_536)}
 
     def __init__(self, temperature: float = 0.1, queue: int = 4096, width: int = 2048, dim: int = 256) -> None:

@@ -20,6 +20,7 @@ class SimCLR(Objective):
     """
 
     needs = Needs(views=2)
+    remedy = "raise objective.temperature"
 
     def __init__(
         self,

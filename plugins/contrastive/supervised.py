@@ -22,6 +22,7 @@ class SupervisedContrastive(Objective):
     """
 
     needs = Needs(views=2)
+    remedy = "raise objective.temperature"
 
     def __init__(
         self, label: str = "group", temperature: float = 0.1, width: int = 2048, dim: int = 128, layers: int = 2

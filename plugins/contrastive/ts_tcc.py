@@ -30,6 +30,7 @@ class TSTCC(Objective):
     """
 
     needs = Needs(views=2)
+    remedy = "raise objective.temperature"
 
     def __init__(
         self,

@@ -59,6 +59,10 @@ class CLIP(JointObjective):
         features = {name: z.detach() for name, z in zip(edge, pair[:2], strict=True)}
         return Outcome(loss, logs, features)
 
+    def logit_parameters(self):
+        """Return the log of the learned scale, a scalar."""
+        return {"log_scale": self.log_scale.detach().squeeze()}
+
     def after_step(self, progress):
         """Hold the learned scale at or below its bound, outside the graph, so that its gradient never vanishes."""
         super().after_step(progress)

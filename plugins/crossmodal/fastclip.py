@@ -71,6 +71,10 @@ class FastCLIP(JointObjective):
             self.running_S2 = self.running_S2.index_copy(0, slots_M, moved_M2.to(self.running_S2.dtype))
         return moved_B2
 
+    def logit_parameters(self):
+        """Return the log of the scale, a scalar: minus that of the learned temperature."""
+        return {"log_scale": -self.log_temperature.detach().squeeze()}
+
     def after_step(self, progress):
         """Hold the temperature at or above its bound, and lower the rate."""
         self.log_temperature.data.clamp_(self.least_log, 0.0)

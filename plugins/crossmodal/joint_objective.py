@@ -35,6 +35,7 @@ class JointObjective(Objective):
     """
 
     needs = Needs(views=1, modalities="many", negative_views=True)
+    remedy = "raise objective.temperature"
 
     def __init__(self, dim: int, negatives: NegativeOptions | None) -> None:
         super().__init__()

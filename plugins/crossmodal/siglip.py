@@ -52,3 +52,7 @@ class SigLIP(JointObjective):
         logs = {"scale": scale.detach(), "bias": bias.detach(), "pairs": torch.tensor(float(len(pair.x)))}
         features = {name: z.detach() for name, z in zip(edge, pair[:2], strict=True)}
         return Outcome(loss, logs | self.negatives.logs(), features)
+
+    def logit_parameters(self):
+        """Return the log of the learned scale and the bias, as scalars."""
+        return {"log_scale": self.log_scale.detach().squeeze(), "bias": self.bias.detach().squeeze()}

@@ -17,6 +17,7 @@ class BYOL(Objective):
     """
 
     needs = Needs(views=2)
+    remedy = "raise objective.momentum, so that the teacher moves more slowly"
     auto = {"momentum": TrainingSize.momentum}
 
     def __init__(self, momentum: float = 0.99, width: int = 2048, dim: int = 256) -> None:

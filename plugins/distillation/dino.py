@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sensorium import Needs, Objective, Outcome, Teacher, TrainingSize, cosine_schedule, heads, losses
+from sensorium import Assignments, Needs, Objective, Outcome, Teacher, TrainingSize, cosine_schedule, heads, losses
 from sensorium.plugins.distillation.assignments import Centerd
 
 
@@ -26,6 +26,7 @@ class DINO(Objective):
     """
 
     needs = Needs(views=2, multicrop=True)
+    remedy = "lower objective.teacher_temperature"
     auto = {"prototypes": lambda scale: scale.power_of_two(1 / 8, 64, 65_536), "momentum": TrainingSize.momentum}
 
     def __init__(
@@ -67,7 +68,12 @@ class DINO(Objective):
         with torch.no_grad():
             taught = encode.using(self.teacher.encoders)(views[: self.large])
         loss, logs, scores_BK = self.match(features, taught)
-        return Outcome(loss, logs, {"features": features[0].pooled.detach(), "projection": scores_BK.detach()})
+        watched = {"features": features[0].pooled.detach(), "projection": scores_BK.detach()}
+        return Outcome(loss, logs, watched, self.assignments(logs))
+
+    def assignments(self, logs):
+        """Return what the collapse alarm watches of the prototypes, out of the logs of `match`."""
+        return {"prototypes": Assignments(logs["prototypes_used"], logs["teacher_entropy"])}
 
     def match(self, features, taught):
         """Return the loss between pooled features of all views and a teacher's, logs, and the first view's scores."""

@@ -81,7 +81,7 @@ class IBOT(DINO):
         by_token = self.match_tokens(features, taught, masks)
         logs |= {"view_loss": by_view.detach(), "token_loss": by_token.detach()}
         shown = {"features": features[0].pooled.detach(), "projection": scores_BK.detach()}
-        return Outcome(by_view + by_token, logs, shown)
+        return Outcome(by_view + by_token, logs, shown, self.assignments(logs))
 
     def match_tokens(self, features, taught, masks):
         """Return the loss between hidden tokens of the large views and the teacher's, a mean over those views."""

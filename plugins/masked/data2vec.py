@@ -23,6 +23,7 @@ class Data2Vec(Objective):
     """
 
     needs = Needs(views=1, tokens=True, info="masked")
+    remedy = "raise objective.momentum, so that the teacher moves more slowly"
 
     def __init__(self, ratio: float = 0.6, beta: float = 2.0, momentum: float = 0.996) -> None:
         super().__init__()

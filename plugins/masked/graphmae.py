@@ -41,7 +41,7 @@ class GraphMAE(Objective):
         encoder = encoders.single
         self.mask_token = nn.Parameter(torch.zeros(encoder.token_dim))
         self.bridge = nn.Linear(encoder.token_dim, encoder.token_dim, bias=False)
-        self.mixer = encoder.token_mixer() if hasattr(encoder, "token_mixer") else None
+        self.mixer = encoder.token_mixer()
         if self.mixer is None:
             self.decoder = TokenDecoder(encoder.token_dim, encoder.target_dim, self.width, 1, self.heads)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sensorium import Needs, Objective, Outcome, losses, take_tokens, token_indices
+from sensorium import Assignments, Needs, Objective, Outcome, losses, take_tokens, token_indices
 from sensorium.errors import RecipeError
 from sensorium.plugins.masked.masking import cover, distractors, hide_spans
 from sensorium.plugins.masked.quantizer import Quantizer
@@ -32,6 +32,7 @@ class Wav2Vec2(Objective):
     """
 
     needs = Needs(views=1, tokens=True, info="masked")
+    remedy = "raise objective.diversity"
 
     def __init__(
         self,
@@ -78,7 +79,8 @@ class Wav2Vec2(Objective):
         spread = losses.diversity(probabilities)
         logs = {"contrast": contrast.detach(), "diversity": spread.detach()}
         logs["code_perplexity"] = losses.code_perplexity(codes, self.codes)
-        return Outcome(contrast + self.diversity * spread, logs, {"features": features.pooled.detach()})
+        codes = {"codes": Assignments(logs["code_perplexity"])}
+        return Outcome(contrast + self.diversity * spread, logs, {"features": features.pooled.detach()}, codes)
 
     def after_step(self, progress):
         """Cool the noise."""

@@ -16,9 +16,9 @@ CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 class OpenClip(Exporter):
     """Writes a folder from which open_clip makes the model, `local-dir:PATH`, with the same embeddings.
 
-    The run has one encoder that is a vision tower of open_clip and one that is a text tower; each says so by a method
-    `open_clip`. The objective's linear map to the joint space goes into the towers' own last projections. Its scale
-    (`log_scale`) and bias (`bias`) become the model's, where it has them.
+    The run has one encoder that is a vision tower of open_clip and one that is a text tower; each declares it
+    in `libraries`. The objective's linear map to the joint space is folded into the towers' last projections. Its
+    `logit_parameters` become the model's.
     """
 
     def export(self, model, folder):
@@ -26,10 +26,10 @@ class OpenClip(Exporter):
         objective = model.learner.objective
         sides, seen = {}, set()
         for name, encoder in model.learner.encoders.items():
-            if not hasattr(encoder, "open_clip") or id(encoder) in seen:
+            if "open_clip" not in encoder.libraries or id(encoder) in seen:
                 continue
             seen.add(id(encoder))
-            side = encoder.open_clip(_joint_map(objective, name, encoder))
+            side = encoder.tower_of("open_clip", _joint_map(objective, name, encoder))
             if side["side"] in sides:
                 raise SensoriumError(f"The run has two {side['side']} towers of open_clip; its models have one.")
             sides[side["side"]] = side
@@ -52,9 +52,10 @@ class OpenClip(Exporter):
             config["quick_gelu"] = True
         weights = {f"visual.{key}": tensor for key, tensor in vision["weights"].items()}
         weights |= {f"text.{key}": tensor for key, tensor in text["weights"].items()}
+        learned = objective.logit_parameters()
         for theirs, ours in (("logit_scale", "log_scale"), ("logit_bias", "bias")):
-            if (learned := getattr(objective, ours, None)) is not None:
-                weights[theirs] = learned.detach().squeeze()
+            if ours in learned:
+                weights[theirs] = learned[ours]
         weights.setdefault("logit_scale", torch.tensor(1 / 0.07).log())
         if "logit_bias" in weights:
             config["init_logit_bias"] = float(weights["logit_bias"])

@@ -38,6 +38,7 @@ class JEPA(Objective):
     """
 
     needs = Needs(views=1, tokens=True)
+    remedy = "raise objective.momentum, so that the teacher moves more slowly"
     auto = {"momentum": TrainingSize.momentum}
 
     def __init__(
@@ -58,7 +59,7 @@ class JEPA(Objective):
     def build(self, encoders):
         """Make the predictor and the teacher."""
         dim = encoders.single.token_dim
-        self.grid = getattr(encoders.single, "grid", None)
+        self.grid = encoders.single.grid
         self.predictor = TokenDecoder(dim, dim, self.width, self.depth, self.heads)
         self.teacher = Teacher(encoders)
 

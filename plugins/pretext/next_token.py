@@ -21,7 +21,7 @@ class NextToken(Objective):
 
     def build(self, encoders):
         """Make the linear head that scores every class, or guesses every number of a token."""
-        if not getattr(encoders.single, "causal", False):
+        if not encoders.single.is_causal:
             raise RecipeError(
                 f"The objective 'next-token' needs a causal encoder, {type(encoders.single).__name__} looks ahead: "
                 "set the encoder's causal to true, or choose an encoder that has that option."

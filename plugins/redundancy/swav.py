@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sensorium import Needs, Objective, Outcome, heads, losses
+from sensorium import Assignments, Needs, Objective, Outcome, heads, losses
 
 
 class SwAV(Objective):
@@ -22,6 +22,7 @@ class SwAV(Objective):
     """
 
     needs = Needs(views=2, multicrop=True)
+    remedy = "lower objective.epsilon"
     auto = {"prototypes": lambda scale: min(scale.power_of_two(1 / 8, 16, 4096), max(scale.batch // 2, 2))}
 
     def __init__(
@@ -54,12 +55,10 @@ class SwAV(Objective):
         codes = [losses.sinkhorn_knopp(s_BK, self.epsilon, self.iterations) for s_BK in scores[: self.large]]
         loss = losses.swapped_cross_entropy(scores, codes, self.temperature)
         codes_NK = torch.cat(codes)
-        used = losses.entropy(codes_NK.mean(0, keepdim=True)).exp()
-        return Outcome(
-            loss,
-            logs={"code_entropy": losses.entropy(codes_NK), "codes_used": used},
-            features={"features": features[0].pooled.detach(), "projection": projected[0].detach()},
-        )
+        codes = Assignments(losses.entropy(codes_NK.mean(0, keepdim=True)).exp(), losses.entropy(codes_NK))
+        logs = {"code_entropy": codes.entropy, "codes_used": codes.used}
+        watched = {"features": features[0].pooled.detach(), "projection": projected[0].detach()}
+        return Outcome(loss, logs, watched, {"codes": codes})
 
     def after_step(self, progress):
         """Remember how far the training is."""

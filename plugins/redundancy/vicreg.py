@@ -18,6 +18,7 @@ class VICReg(Objective):
     """
 
     needs = Needs(views=2)
+    remedy = "raise objective.variance"
 
     def __init__(
         self,

@@ -29,6 +29,8 @@ class OpenClipImage(Encoder):
         std: their deviation; likewise.
     """
 
+    libraries = ("open_clip",)
+
     def __init__(
         self,
         modality: ImageModality,
@@ -71,8 +73,8 @@ class OpenClipImage(Encoder):
         """Encode pictures to features."""
         return Features(self.visual(self.normalize(batch)))
 
-    def open_clip(self, head_ED: Tensor) -> dict[str, Any]:
-        """Return this side of a model of open_clip, with a linear map (E, D) behind the tower made part of it."""
+    def tower_of(self, library: str, head_ED: Tensor) -> dict[str, Any]:
+        """Return this side of a model of open_clip, with a linear map (E, D) behind the tower folded into it."""
         height, width = self.size
         size = height if height == width else [height, width]
         vision = {**self.config["vision_cfg"], "image_size": size}

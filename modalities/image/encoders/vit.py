@@ -61,7 +61,7 @@ class ViT(TokenEncoder):
         self.patch, *grid = patch_grid(modality.size, patch)
         self.grid = tuple(grid)
         self.target_dim = self.patch**2 * modality.channels
-        self.pool, self.causal, self.normalize_targets = pool, causal, normalize_targets
+        self.pool, self.is_causal, self.normalize_targets = pool, causal, normalize_targets
         self.normalize = Normalize(modality.channels, MEAN, STD)
         self.embed = PatchEmbed(None, self.patch, modality.channels, self.dim, strict_img_size=False)
         self.cls = nn.Parameter(torch.zeros(1, 1, self.dim)) if pool == "cls" else None
@@ -100,7 +100,7 @@ class ViT(TokenEncoder):
         x_BTD = tokens.x + tokens.positions
         if self.cls is not None:
             x_BTD = torch.cat([self.cls.expand(len(x_BTD), -1, -1), x_BTD], dim=1)
-        sees = self._sight(x_BTD, keep) if self.causal else None
+        sees = self._sight(x_BTD, keep) if self.is_causal else None
         for block in self.blocks:
             x_BTD = block(x_BTD, attn_mask=sees)
         x_BTD = self.norm(x_BTD)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from sensorium import Batch, SensoriumError, View
+from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.patches import patch_grid
 from sensorium.modalities.image.views.augment import Augment, AugmentedViews
@@ -49,6 +50,6 @@ class Colorization(AugmentedViews):
         """Return the view in gray, with the colors as its target."""
         (view,) = super().__call__(batch, rng)
         lab_B3HW = to_lab(view.batch.pixels)
-        view.target = nearest_bin(F.avg_pool2d(lab_B3HW[:, 1:], self.patch)).flatten(1)
-        view.batch.pixels = (lab_B3HW[:, :1] / 100).clamp(0, 1).expand(-1, 3, -1, -1).contiguous()
-        return [view]
+        bins_BT = nearest_bin(F.avg_pool2d(lab_B3HW[:, 1:], self.patch)).flatten(1)
+        gray_B3HW = (lab_B3HW[:, :1] / 100).clamp(0, 1).expand(-1, 3, -1, -1).contiguous()
+        return [View(ImageBatch(gray_B3HW), bins_BT)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from sensorium import Batch, SensoriumError, View
+from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.views.augment import Augment, AugmentedViews
 from sensorium.modalities.image.views.geometry import quarter_turns
@@ -43,6 +44,4 @@ class Rotation(AugmentedViews):
         rng = host(rng)
         (view,) = super().__call__(batch, rng)
         turns = torch.randint(4, (len(batch),), generator=rng).to(batch.device, non_blocking=True)
-        view.batch.pixels = quarter_turns(view.batch.pixels, turns)
-        view.target = turns
-        return [view]
+        return [View(ImageBatch(quarter_turns(view.batch.pixels, turns)), turns)]

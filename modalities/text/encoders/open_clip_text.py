@@ -31,6 +31,8 @@ class OpenClipText(Encoder):
             brings its own.
     """
 
+    libraries = ("open_clip",)
+
     def __init__(self, modality: TextModality, model: str = "ViT-B-32", checkpoint: str | None = None) -> None:
         super().__init__()
         self.config = config = configuration(model)
@@ -73,8 +75,8 @@ class OpenClipText(Encoder):
         ids_BT = F.pad(batch.ids, (0, self.tower.context_length - batch.ids.shape[1]), value=PAD)
         return Features(self.tower(ids_BT))
 
-    def open_clip(self, head_ED: Tensor) -> dict[str, Any]:
-        """Return this side of a model of open_clip, with a linear map (E, D) behind the tower made part of it."""
+    def tower_of(self, library: str, head_ED: Tensor) -> dict[str, Any]:
+        """Return this side of a model of open_clip, with a linear map (E, D) behind the tower folded into it."""
         return {
             "side": "text",
             "width": head_ED.shape[1],

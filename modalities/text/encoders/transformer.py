@@ -94,7 +94,7 @@ class Transformer(TokenEncoder):
         if causal and pool == "first":
             raise RecipeError("The first token of a causal transformer sees itself alone: set pool to end or mean.")
         self.dim, self.target_dim = width, modality.tokenizer.size
-        self.causal, self.pool, self.dropout = causal, pool, dropout
+        self.is_causal, self.pool, self.dropout = causal, pool, dropout
         self.embed = nn.Embedding(self.target_dim, width)
         self.positions = nn.Parameter(torch.empty(modality.length, width))
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(depth))
@@ -130,10 +130,10 @@ class Transformer(TokenEncoder):
 
     def _sight(self, mask_BT: Tensor | None, keep: Tensor | None) -> tuple[bool, Tensor | None]:
         """Return whether attention is plainly causal, and else which tokens see which."""
-        if self.causal and keep is None:
+        if self.is_causal and keep is None:
             return True, None  # padding stands last, where no real token looks
         sees = mask_BT[:, None, None, :] if mask_BT is not None else None
-        if self.causal and keep is not None:
+        if self.is_causal and keep is not None:
             before = keep[:, None, :, None] >= keep[:, None, None, :]
             sees = before if sees is None else before & sees
         return False, sees

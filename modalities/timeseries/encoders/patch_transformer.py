@@ -53,7 +53,7 @@ class PatchTransformer(TokenEncoder):
                 f"its {heads} heads."
             )
         self.dim, self.patch, self.target_dim = width, patch, patch * modality.channels
-        self.heads, self.causal = heads, causal
+        self.heads, self.is_causal = heads, causal
         self.embed = nn.Linear(self.target_dim, width)
         block = nn.TransformerEncoderLayer(
             width, heads, 4 * width, dropout, activation="gelu", batch_first=True, norm_first=True
@@ -78,7 +78,7 @@ class PatchTransformer(TokenEncoder):
         x_BTD, mask_BT = tokens.x + tokens.positions, tokens.valid()
         # A row of which no real token is kept attends to all it has: its features are finite, and pooled to zero.
         away_BT = ~mask_BT & mask_BT.any(1, keepdim=True)
-        sees = self._sight(x_BTD, keep) if self.causal else None
+        sees = self._sight(x_BTD, keep) if self.is_causal else None
         x_BTD = self.blocks(x_BTD, mask=sees, src_key_padding_mask=away_BT) * mask_BT[..., None]
         return Features(pooled(x_BTD, mask_BT, "mean"), x_BTD, mask_BT)
 

@@ -20,7 +20,7 @@ def found(objective, scale, **optimizer):
     recipe = toys.recipe(objective=objective, optimizer=optimizer)
     plan = make_plan(read_recipe(recipe, extensions.registry), extensions)
     values = resolve(plan, scale)
-    assert plan.recipe.objective.options.items() >= dict(plan.objective.keywords).items()
+    assert plan.recipe.objective.options.items() >= dict(plan.objective.options).items()
     return values, plan
 
 

@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from sensorium import Outcome, collectives
+from sensorium import Assignments, Outcome, collectives
 from sensorium.errors import TrainingError
 from sensorium.recipe.schema import Monitor
 from sensorium.training.collapse_alarm import ROWS, CollapseAlarm, measure
@@ -13,18 +13,25 @@ from tests.distributed.ranks import on_ranks
 from tests.plugins.joint_embedding import OPTIONS, learner_of, step, views_of
 from tests.plugins.test_joint_embedding import optimizer_of
 
+REMEDY = "raise objective.momentum, so that the teacher moves more slowly"
+
 
 def rows(n=64, d=16, seed=0):
     return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
 
 
-def outcome(features, **logs):
-    return Outcome(torch.zeros(()), {n: torch.tensor(float(v)) for n, v in logs.items()}, {"features": features})
+def outcome(features, **assignments):
+    """An outcome with assignments by name, each how many are in use and the entropy of one assignment."""
+    watched = {
+        name: Assignments(*(None if value is None else torch.tensor(float(value)) for value in values))
+        for name, values in assignments.items()
+    }
+    return Outcome(torch.zeros(()), features={"features": features}, assignments=watched)
 
 
-def alarms(outcomes, caplog, remedies=(), **options):
-    """Look at outcomes one after the other; return what was said."""
-    alarm = CollapseAlarm(Monitor(patience=3, **options), remedies)
+def alarms(outcomes, caplog, remedy=None, **options):
+    """Look at outcomes one after the other; return the warnings."""
+    alarm = CollapseAlarm(Monitor(patience=3, **options), remedy)
     with caplog.at_level(logging.WARNING, "sensorium"):
         for number, each in enumerate(outcomes):
             alarm.look(10 * (number + 1), each)
@@ -34,24 +41,24 @@ def alarms(outcomes, caplog, remedies=(), **options):
 COLLAPSED = {
     "collapsed features": outcome(torch.ones(64, 16) + 1e-4 * rows()),
     "flat features": outcome(rows(64, 1) * torch.ones(16) + 1e-4 * rows()),
-    "uninformed teacher targets": outcome(rows(), teacher_entropy=4.852, prototypes_used=128),
-    "single prototypes": outcome(rows(), teacher_entropy=0.0, prototypes_used=1.0),
-    "uninformed code targets": outcome(rows(), code_entropy=2.4, codes_used=11.1),
-    "single codes": outcome(rows(), code_perplexity=1.1),
+    "uninformed prototypes": outcome(rows(), prototypes=(128, 4.852)),
+    "single prototypes": outcome(rows(), prototypes=(1.0, 0.0)),
+    "uninformed codes": outcome(rows(), codes=(11.1, 2.4)),
+    "single codes": outcome(rows(), codes=(1.1, None)),
 }
 
 
 @pytest.mark.parametrize("name", COLLAPSED)
 def test_each_kind_of_collapse_is_named_once_with_what_to_change(name, caplog):
-    said = [line for line in alarms([COLLAPSED[name]] * 6, caplog, ["momentum"]) if line.startswith(name)]
+    said = [line for line in alarms([COLLAPSED[name]] * 6, caplog, REMEDY) if line.startswith(name)]
     (line,) = said
     assert "by step 30" in line
     assert "below monitor." in line
-    assert line.endswith("raise objective.momentum, so that the teacher moves more slowly, or lower optimizer.lr.")
+    assert line.endswith(f"{REMEDY}, or lower optimizer.lr.")
 
 
 def test_healthy_outcomes_are_silent(caplog):
-    healthy = outcome(rows(), teacher_entropy=2.0, prototypes_used=40, code_entropy=1.0, codes_used=9)
+    healthy = outcome(rows(), prototypes=(40, 2.0), codes=(9, 1.0))
     assert alarms([healthy] * 6, caplog) == []
 
 
@@ -61,7 +68,7 @@ def test_a_collapse_must_last(caplog):
 
 
 def test_it_is_told_again_when_it_comes_back(caplog):
-    bad, good = COLLAPSED["single codes"], outcome(rows(), code_perplexity=9)
+    bad, good = COLLAPSED["single codes"], outcome(rows(), codes=(9, None))
     assert len(alarms([bad] * 4 + [good] + [bad] * 4, caplog)) == 2
 
 
@@ -75,7 +82,7 @@ def test_batches_too_small_to_tell_are_not_judged(caplog):
 
 
 def test_figures_are_told_once_for_the_metrics():
-    alarm = CollapseAlarm(Monitor(), [])
+    alarm = CollapseAlarm(Monitor())
     alarm.look(1, outcome(rows()))
     assert set(alarm.read()) == {"health/features/std", "health/features/rank"}
     assert alarm.read() == {}
@@ -89,7 +96,7 @@ def train(name, steps=100, looks=10, mutate=None, lr=3e-3, **options):
     learner = learner_of(name, **options)
     if mutate:
         mutate(learner)
-    optimizer, alarm = optimizer_of(learner, lr), CollapseAlarm(Monitor(on_collapse="stop"), [])
+    optimizer, alarm = optimizer_of(learner, lr), CollapseAlarm(Monitor(on_collapse="stop"))
     views = [views_of(name, 32, seed=number, noise=0.5) for number in range(10)]
     for number in range(steps):
         made = step(learner, views[number % 10], optimizer, number, steps)
@@ -132,13 +139,13 @@ def test_vicreg_with_invariance_alone_trips_it():
 def joined(rank, world):
     x_ND = rows(24)
     mine = x_ND[:9] if rank == 0 else x_ND[9:]
-    return measure(outcome(mine, teacher_entropy=rank, prototypes_used=10 + rank))
+    return measure(outcome(mine, prototypes=(10 + rank, rank)))
 
 
 def test_figures_are_those_of_the_joined_batch(tmp_path):
     first, second = on_ranks(2, joined, tmp_path)
     assert first == second
-    whole = measure(outcome(rows(24), teacher_entropy=0.5, prototypes_used=10.5))
+    whole = measure(outcome(rows(24), prototypes=(10.5, 0.5)))
     assert first == pytest.approx(whole, rel=1e-5)
 
 

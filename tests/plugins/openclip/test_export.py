@@ -15,6 +15,7 @@ from sensorium.models.plan import make_plan
 from sensorium.plugins.openclip.export import OpenClip
 from sensorium.recipe import read_recipe
 from sensorium.registration.discovery import load_extensions
+from sensorium.testing.synthetic import ToyEncoder
 
 TEXTS = ["a red square", "the blue circle, twice", "x"]
 VIT = {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16}
@@ -113,7 +114,7 @@ def test_what_open_clip_cannot_hold_is_refused(tmp_path):
     with pytest.raises(SensoriumError, match="QuickGELU"):
         OpenClip().export(model_of("tiny-quick", "tiny-vit"), tmp_path)
     model = model_of()
-    model.learner.encoders["text"] = torch.nn.Linear(3, 3)
+    model.learner.encoders["text"] = ToyEncoder(3, 3)
     with pytest.raises(SensoriumError, match="the two towers of an open_clip architecture"):
         OpenClip().export(model, tmp_path)
 
