@@ -38,6 +38,8 @@ _HOME = {
     "Source": "sensorium.contracts",
     "Evaluator": "sensorium.contracts",
     "Exporter": "sensorium.exporters.base",
+    "Table": "sensorium.data.readers",
+    "TableReader": "sensorium.data.readers",
     "BadSample": "sensorium.errors",
     "SensoriumError": "sensorium.errors",
     "check_range": "sensorium.errors",
@@ -103,6 +105,7 @@ if TYPE_CHECKING:
         Tokens,
         ViewGenerator,
     )
+    from sensorium.data.readers import Table, TableReader
     from sensorium.errors import BadSample, SensoriumError, check_range
     from sensorium.exporters.base import Exporter
     from sensorium.parallel import collectives

@@ -21,6 +21,6 @@ def class_name(names: list[str], number: object, value: object, label: str, plac
     if isinstance(number, int) and 0 <= number < len(names):
         return names[number]
     raise DataError(
-        f"The label '{label}' of '{place}' has the value {value!r}, "
+        f"The label '{label}' of {place} has the value {value!r}, "
         f"but data.source.classes names {len(names)} classes, 0 to {len(names) - 1}."
     )

@@ -160,7 +160,7 @@ class FolderSource(Source):
 
     def _name(self, label: str, value: str, file: str) -> str:
         number = int(value) if value.isdecimal() else None
-        return class_name(self._classes[label], number, value, label, file)
+        return class_name(self._classes[label], number, value, label, f"'{file}'")
 
     def _made_of(self, labels: Mapping[str, str]) -> str | None:
         if self._template is None or not all(name in labels for name in self._in_template):

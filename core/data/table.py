@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from sensorium.contracts import Source
 from sensorium.data.classes import class_name
-from sensorium.data.readers import Reader
+from sensorium.data.readers import Format, Table, TableReader
 from sensorium.data.splits import first_duplicate, part_name
 from sensorium.errors import DataError
 from sensorium.types import Record
@@ -49,63 +49,33 @@ class TableSource(Source):
         split: str | None = None,
         group: str | None = None,
         classes: dict[str, list[str]] | None = None,
-        format: Literal["csv", "tsv", "jsonl", "parquet"] | None = None,
+        format: Format | None = None,
         delimiter: str | None = None,
         header: list[str] | None = None,
         root: str | None = None,
     ) -> None:
         files = _files(path, splits)
-        reader = Reader(format, delimiter, tuple(header) if header else None)
+        reader = TableReader(format, delimiter, header=header or None, na_values=("",))
         label_columns = dict(labels) if isinstance(labels, dict) else {name: name for name in labels or ()}
         keys = [name for name in (id, split, group) if name is not None]
         if columns is None:
             used = {*keys, *label_columns.values()}
-            columns = {name: name for name in reader.names(files[0][1]) if name not in used}
+            columns = {name: name for name in reader.column_names(files[0][1]) if name not in used}
         self.root = str(files[0][1].parent) if root is None else root
-        self._name = str(files[0][1]) if len(files) == 1 else f"{files[0][1]} and {len(files) - 1} more"
-        table, parts = _join(reader, files, [*columns.values(), *keys], list(label_columns.values()))
-        if not table.num_rows:
-            raise DataError(f"'{self._name}' has no rows.")
-        self._cells = {field: table[column] for field, column in columns.items()}
-        self._ids = self._read_ids(table, id, parts)
-        self._splits = self._read_splits(table, split) if split is not None else parts
-        self._groups = None if group is None else _texts(table[group])
-        self._labels = {n: self._read_label(table[c], n, classes or {}) for n, c in label_columns.items()}
-
-    def _read_ids(self, table: pa.Table, column: str | None, parts: list[str | None]) -> list[str]:
-        if column is None:
-            return [str(row) if part is None else f"{part}/{row}" for row, part in enumerate(parts)]
-        ids: list[str] = []
-        for row, name in enumerate(_texts(table[column]), start=1):
-            if name is None:
-                raise DataError(f"Row {row} of '{self._name}' has an empty id in column '{column}'.")
-            ids.append(name)
-        if (twice := first_duplicate(ids)) is not None:
-            raise DataError(
-                f"The id '{twice}' occurs twice in column '{column}' of '{self._name}'; ids must be unique."
-            )
-        return ids
-
-    def _read_splits(self, table: pa.Table, column: str) -> list[str | None]:
-        words = _texts(table[column])
-        parts = {word: part_name(word) for word in dict.fromkeys(words) if word is not None}
-        for word, part in parts.items():
-            if part is None:
-                raise DataError(
-                    f"The column '{column}' of '{self._name}' holds the split '{word}'; it must be train, val or test."
-                )
-        return [None if word is None else parts[word] for word in words]
-
-    def _read_label(self, column: pa.ChunkedArray, name: str, classes: dict[str, list[str]]) -> list[Any]:
-        cells = column.to_pylist()
-        if name not in classes:
-            return [None if cell == "" else cell for cell in cells]
-        return [None if c is None else class_name(classes[name], c, c, name, self._name) for c in cells]
+        table = reader.read([file for _, file in files], [*columns.values(), *keys], list(label_columns.values()))
+        if not len(table):
+            raise DataError(f"{table.title} has no rows.")
+        parts = [part for (part, _), rows in zip(files, table.rows, strict=True) for _ in range(rows)]
+        self._columns = {field: table.arrow(column) for field, column in columns.items()}
+        self._ids = _ids(table, id, parts)
+        self._splits = parts if split is None else _splits(table, split)
+        self._groups = None if group is None else table.texts(group)
+        self._labels = {name: _label(table, column, name, classes or {}) for name, column in label_columns.items()}
 
     @property
     def fields(self) -> tuple[str, ...]:
         """The names that columns of values go by."""
-        return tuple(self._cells)
+        return tuple(self._columns)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -118,12 +88,12 @@ class TableSource(Source):
 
     def __getitem__(self, index: int) -> Record:
         key = self.key(index)
-        values = {field: _value(column[index].as_py()) for field, column in self._cells.items()}
+        values = {field: _value(column[index].as_py()) for field, column in self._columns.items()}
         return Record(key.id, values, key.labels, key.split, key.group)
 
     def present(self, field: str) -> np.ndarray:
         """Return which records have a value in `field`: bool (N,)."""
-        column = self._cells[field]
+        column = self._columns[field]
         if pa.types.is_struct(column.type) and {"bytes", "path"} <= {f.name for f in column.type}:
             parts = [pc.struct_field(column, name) for name in ("bytes", "path")]
             filled = pc.and_(pc.is_valid(column), pc.or_(*(_filled(part) for part in parts)))
@@ -151,23 +121,31 @@ def _files(path: str | list[str] | None, splits: dict[str, str | list[str]] | No
     return files
 
 
-def _join(
-    reader: Reader, files: list[tuple[str | None, Path]], texts: list[str], others: list[str]
-) -> tuple[pa.Table, list[str | None]]:
-    """Read all files as one table, and which split each row comes from."""
-    tables, parts = [], []
-    for part, file in files:
-        tables.append(reader.read(file, texts, others))
-        parts += [part] * tables[-1].num_rows
-    try:
-        return pa.concat_tables(tables, promote_options="permissive"), parts
-    except pa.ArrowException as error:
-        raise DataError(f"The files of the table have columns of different types: {error}.") from error
+def _ids(table: Table, column: str | None, parts: list[str | None]) -> list[str]:
+    if column is None:
+        return [str(row) if part is None else f"{part}/{row}" for row, part in enumerate(parts)]
+    ids = table.identifiers(column)
+    if (twice := first_duplicate(ids)) is not None:
+        raise DataError(f"The id '{twice}' occurs twice in column '{column}' of {table.title}; ids must be unique.")
+    return ids
 
 
-def _texts(column: pa.ChunkedArray) -> list[str | None]:
-    """Return the cells of a column as text, empty ones as None."""
-    return [None if cell in (None, "") else str(cell) for cell in column.to_pylist()]
+def _splits(table: Table, column: str) -> list[str | None]:
+    words = table.texts(column)
+    parts = {word: part_name(word) for word in dict.fromkeys(words) if word is not None}
+    for word, part in parts.items():
+        if part is None:
+            raise DataError(
+                f"The column '{column}' of {table.title} holds the split '{word}'; it must be train, val or test."
+            )
+    return [None if word is None else parts[word] for word in words]
+
+
+def _label(table: Table, column: str, name: str, classes: dict[str, list[str]]) -> list[Any]:
+    cells = table.cells(column)
+    if name not in classes:
+        return cells
+    return [None if cell is None else class_name(classes[name], cell, cell, name, table.title) for cell in cells]
 
 
 def _value(cell: Any) -> Any:
