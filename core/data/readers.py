@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -28,11 +28,6 @@ FORMATS: dict[str, Format] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-
-
-def extension(path: Path) -> str:
-    """Return the extension of a file in lower case, `.gz` on top of it taken off."""
-    return Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
 
 
 class Table:
@@ -148,6 +143,14 @@ class TableReader:
     header: Sequence[str] | None = None
     na_values: Sequence[str] | None = None
 
+    EXTENSIONS: ClassVar = tuple(FORMATS)
+    """Of the files that are tables."""
+
+    @staticmethod
+    def extension(path: Path) -> str:
+        """Return the extension of a file in lower case, `.gz` on top of it taken off."""
+        return Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
+
     def column_names(self, path: Path) -> list[str]:
         """Return the names of the columns of a file."""
         return self._guard(path, "names")
@@ -195,9 +198,9 @@ class TableReader:
     def _format(self, path: Path) -> Format:
         if self.format is not None:
             return self.format
-        if extension(path) not in FORMATS:
+        if self.extension(path) not in FORMATS:
             raise DataError(f"'{path}' ends in none of {', '.join(FORMATS)}; name its format with data.source.format.")
-        return FORMATS[extension(path)]
+        return FORMATS[self.extension(path)]
 
     def _delimited_options(self, path: Path) -> dict:
         tab = self._format(path) == "tsv"

@@ -22,37 +22,40 @@ def scaffold_of(raw: str | None) -> str | None:
         return None
 
 
-def scaffold_split(scaffolds: Iterable[str | None], shares: tuple[float, float]) -> list[str | None]:
-    """Return the part of each record; nothing in it is random.
+def scaffold_split(scaffolds: Iterable[str | None], fractions: tuple[float, float]) -> list[str | None]:
+    """Return the part of each record, a deterministic function of the scaffolds.
 
-    Scaffolds are taken by falling count, those of equal count by falling place of their first record. Each goes whole
-    to train if it fits into train's share, else to val if it fits into the shares of train and val, else to test.
+    Scaffolds are sorted by descending size, those of equal size by the descending index of their first record. Each
+    goes whole to train if it fits into train's fraction, else to val if it fits into those of train and val, else to
+    test.
 
     Args:
         scaffolds: the scaffold of each record; records without one (None) have no part and do not count.
-        shares: of val and of test; the rest is train.
+        fractions: of val and of test; the rest is train.
 
     Raises:
-        RecipeError: when the shares are not shares.
+        RecipeError: when the fractions are negative, or leave nothing to train.
     """
-    val, test = shares
-    if min(shares) < 0 or val + test >= 1:
-        raise RecipeError(f"data.source.shares are those of val and test, together below 1, not {list(shares)}.")
+    val, test = fractions
+    if min(fractions) < 0 or val + test >= 1:
+        raise RecipeError(
+            f"data.source.fractions are those of val and test, at least 0 and together below 1, not {list(fractions)}."
+        )
     found = list(scaffolds)
     groups: dict[str, list[int]] = {}
-    for place, scaffold in enumerate(found):
+    for index, scaffold in enumerate(found):
         if scaffold is not None:
-            groups.setdefault(scaffold, []).append(place)
+            groups.setdefault(scaffold, []).append(index)
     count = sum(map(len, groups.values()))
-    trained, held = 0, 0  # records of train, and of train and val together
+    train_size, train_val_size = 0, 0
     parts: list[str | None] = [None] * len(found)
     for members in sorted(groups.values(), key=lambda group: (len(group), group[0]), reverse=True):
-        if trained + len(members) <= (1 - val - test) * count:
-            part, trained, held = "train", trained + len(members), held + len(members)
-        elif held + len(members) <= (1 - test) * count:
-            part, held = "val", held + len(members)
+        if train_size + len(members) <= (1 - val - test) * count:
+            part, train_size, train_val_size = "train", train_size + len(members), train_val_size + len(members)
+        elif train_val_size + len(members) <= (1 - test) * count:
+            part, train_val_size = "val", train_val_size + len(members)
         else:
             part = "test"
-        for place in members:
-            parts[place] = part
+        for index in members:
+            parts[index] = part
     return parts

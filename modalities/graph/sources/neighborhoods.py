@@ -9,7 +9,7 @@ Letters: N nodes, E edges, F columns of classes, V columns of numbers, M nodes o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ import torch
 from sensorium import Record, Source
 from sensorium.errors import DataError, RecipeError
 from sensorium.modalities.graph.batch import Graph
-from sensorium.modalities.graph.sources.tables import Columns, numbered
+from sensorium.modalities.graph.sources.tables import FeatureTable, numbered
 
 
 class Neighbors:
@@ -130,7 +130,7 @@ class NodeSource(Source):
 
 
 class Nodes(NodeSource):
-    """The nodes of one large graph out of a table of edges and a table of nodes (CSV or Parquet).
+    """The nodes of one large graph out of a table of edges and a table of nodes (CSV, TSV, JSON lines, Parquet).
 
     Each record is a node with a sample of its neighborhood, itself first: give the modality `rooted: true`, and the
     encoder `pool: first`. Columns of nodes that have no other use are what they carry: integers and text are classes,
@@ -145,6 +145,7 @@ class Nodes(NodeSource):
         labels: columns of nodes that evaluators predict.
         split: the column of nodes that says train, val or test.
         ignore: columns of nodes that are left out.
+        format: the tables' format; default by their extension.
         fanout: edges followed at each step away from a node; as many steps as the encoder has layers are enough.
         records: how many nodes, drawn by the seed, are records; None is all of them. The graph keeps all.
         seed: of the draws.
@@ -161,18 +162,20 @@ class Nodes(NodeSource):
         labels: list[str] | None = None,
         split: str | None = None,
         ignore: list[str] | None = None,
+        format: Literal["csv", "tsv", "jsonl", "parquet"] | None = None,
         fanout: tuple[int, ...] = (10, 10),
         records: int | None = None,
         seed: int = 0,
         field: str = "graph",
     ) -> None:
-        links = Columns(edges, [source, target])
-        dots = Columns(nodes, [node, *(labels or []), *([split] if split else [])], ignore)
-        names = dots.texts(node)
-        edges_2E = numbered(np.stack([links.texts(source), links.texts(target)]), names, edges).numpy()
-        columns = {label: dots.column(label) for label in labels or ()}
-        splits = dots.column(split) if split else None
-        parts = (dots.classes_NF, dots.values_NV, columns, splits, names.tolist())
+        used = [node, *(labels or []), *([split] if split else [])]
+        edge_table = FeatureTable(edges, [source, target], format=format)
+        node_table = FeatureTable(nodes, used, ignore, format)
+        names = node_table.texts(node)
+        edges_2E = numbered(np.stack([edge_table.texts(source), edge_table.texts(target)]), names, edges).numpy()
+        columns = {label: node_table.table.cells(label) for label in labels or ()}
+        splits = node_table.table.cells(split) if split else None
+        parts = (node_table.classes_NF, node_table.values_NV, columns, splits, names.tolist())
         super().__init__(edges_2E, *parts, fanout, records, seed, field)
 
 

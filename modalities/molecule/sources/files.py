@@ -10,13 +10,13 @@ from pathlib import Path
 from sensorium import BadSample, Record, Source
 from sensorium.errors import DataError
 from sensorium.modalities.molecule.scaffolds import scaffold_of, scaffold_split
-from sensorium.modalities.molecule.sources.cells import Cells, open_cells
+from sensorium.modalities.molecule.sources.formats import MoleculeFile, open_molecules
 
 SCAFFOLD = "scaffold"
 
 
 class MoleculeFiles(Source):
-    """Molecules out of .smi, .csv, .tsv, .parquet and .sdf files, each with or without .gz on top.
+    """Molecules out of .smi, .csv, .tsv, .jsonl, .parquet and .sdf files; `.gz` on top of text formats is understood.
 
     A record's value is a SMILES, or a mol block. Lines of .smi files and blocks of .sdf files have a "name"; the
     properties of .sdf blocks are columns like those of a table. A file is never turned into Python objects as a whole,
@@ -27,11 +27,11 @@ class MoleculeFiles(Source):
         column: the column of SMILES; None takes the one that is called so, in small or capital letters.
         labels: the columns that evaluators predict: a list, or label name to column name.
         id: the column of unique names; default the record's number (after its file, when there are several).
-        split: the column that says train, val or test; or "scaffold" for MoleculeNet's split, in which molecules of
-            one Bemis-Murcko scaffold share a part, the commonest scaffolds are trained on, and nothing is random.
-        shares: the shares of val and test in a scaffold split.
+        split: the column that says train, val or test; or "scaffold" for MoleculeNet's deterministic scaffold split:
+            molecules of one Bemis-Murcko scaffold share a part, the most frequent scaffolds are the train part.
+        fractions: the fractions of val and test in a scaffold split.
         header: the column names of a .csv or .tsv file without a heading row.
-        field: the name under which records carry their molecule.
+        field: the field of the molecules.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class MoleculeFiles(Source):
         labels: list[str] | dict[str, str] | None = None,
         id: str | None = None,
         split: str | None = None,
-        shares: tuple[float, float] = (0.1, 0.1),
+        fractions: tuple[float, float] = (0.1, 0.1),
         header: list[str] | None = None,
         field: str = "molecule",
     ) -> None:
@@ -52,15 +52,15 @@ class MoleculeFiles(Source):
         self._id, self._field = id, field
         self._split = None if split == SCAFFOLD else split
         others = list(dict.fromkeys([*self._labels.values(), *(c for c in (id, self._split) if c is not None)]))
-        self._files = [open_cells(file, column, others, header) for file in files]
+        self._files = [open_molecules(file, column, others, header) for file in files]
         self._names = [file.name for file in files]
-        self._ends = list(accumulate(len(cells) for cells in self._files))
+        self._ends = list(accumulate(len(file) for file in self._files))
         if not len(self):
             raise DataError(f"'{files[0]}'{' and the others hold' if len(files) > 1 else ' holds'} no molecules.")
         self._scaffolds: Sequence[str | None] | None = None
         if split == SCAFFOLD:
             self._scaffolds = [scaffold_of(self._value(index)) for index in range(len(self))]
-            self._parts = scaffold_split(self._scaffolds, shares)
+            self._parts = scaffold_split(self._scaffolds, fractions)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -70,30 +70,30 @@ class MoleculeFiles(Source):
     def __len__(self) -> int:
         return self._ends[-1]
 
-    def _at(self, index: int) -> tuple[int, Cells, int]:
+    def _at(self, index: int) -> tuple[int, MoleculeFile, int]:
         """Return which file a record is in, and where."""
         file = bisect_right(self._ends, index)
         return file, self._files[file], index - (self._ends[file - 1] if file else 0)
 
     def _value(self, index: int) -> str | None:
-        _, cells, row = self._at(index)
+        _, molecules, row = self._at(index)
         try:
-            return cells.value(row)
+            return molecules.molecule(row)
         except BadSample:
             return None
 
     def key(self, index: int) -> Record:
         """Return the record at `index` without its molecule."""
-        file, cells, row = self._at(index)
-        name = cells.cell(row, self._id) if self._id is not None else None
+        file, molecules, row = self._at(index)
+        name = molecules.cell(row, self._id) if self._id is not None else None
         if self._id is not None and name is None:
             raise DataError(f"Record {row} of '{self._names[file]}' has an empty id in column '{self._id}'.")
-        labels = {label: cells.cell(row, column) for label, column in self._labels.items()}
+        labels = {label: molecules.cell(row, column) for label, column in self._labels.items()}
         split, group = None, None
         if self._scaffolds is not None:
             split, group = self._parts[index], self._scaffolds[index]
         elif self._split is not None:
-            split = cells.cell(row, self._split)
+            split = molecules.cell(row, self._split)
         return Record(
             str(name) if name is not None else f"{self._names[file]}/{row}" if len(self._files) > 1 else str(row),
             {},
@@ -104,5 +104,5 @@ class MoleculeFiles(Source):
 
     def __getitem__(self, index: int) -> Record:
         key = self.key(index)
-        _, cells, row = self._at(index)
-        return Record(key.id, {self._field: cells.value(row)}, key.labels, key.split, key.group)
+        _, molecules, row = self._at(index)
+        return Record(key.id, {self._field: molecules.molecule(row)}, key.labels, key.split, key.group)

@@ -24,10 +24,10 @@ def read(path: Path) -> list[Series]:
     Raises:
         DataError: when the file is not there, has another ending, or cannot be read; the message names the line.
     """
-    reader = READERS.get(path.suffix.lower())
+    reader = FORMATS.get(path.suffix.lower())
     if reader is None:
         raise DataError(
-            f"'{path}' ends in none of {', '.join(READERS)}; for tables of readings use the source 'series-table'."
+            f"'{path}' ends in none of {', '.join(FORMATS)}; for tables use the source 'series-table'."
         )
     try:
         return list(reader(path))
@@ -147,4 +147,4 @@ def _npz(path: Path) -> Iterator[Series]:
         yield values_CT[:, : None if lengths_N is None else int(lengths_N[row])], label
 
 
-READERS: dict[str, Callable[[Path], Iterator[Series]]] = {".ts": _ts, ".tsv": _tsv, ".arff": _arff, ".npz": _npz}
+FORMATS: dict[str, Callable[[Path], Iterator[Series]]] = {".ts": _ts, ".tsv": _tsv, ".arff": _arff, ".npz": _npz}

@@ -1,58 +1,68 @@
-"""Sensor readings in tables as a source.
+"""Tables of time series as a source: one row for each time step (wide) or for each value (long).
 
-Letters: N rows of the table, M rows of them, C channels, T steps of one recording.
+Letters: N rows of the table, M rows of one recording, C channels, T time steps of one recording.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from sensorium import Table, TableReader
 from sensorium.errors import DataError, RecipeError, did_you_mean
-from sensorium.modalities.timeseries.sources.columns import Columns
+from sensorium.modalities.timeseries.sources.formats import FORMATS
 from sensorium.modalities.timeseries.sources.recordings import PARTS, LabelAt, Recording, RecordingSource, Windows
+from sensorium.modalities.timeseries.sources.timestamps import timestamps
 
-Repeats = Literal["error", "mean", "first", "last"]
-Readings = tuple[str, np.ndarray, np.ndarray]
-"""A channel: its name, the rows int64 (M,) that it was read in, and the column float64 (N,) of its values."""
+Duplicates = Literal["error", "mean", "first", "last"]
 
-SPARSEST = 1000
-"""Steps for each reading beyond which `step` is taken for a mistake."""
+MAX_GAP = 1000
+"""Time steps for each row beyond which `step` is taken for a mistake."""
+
+
+class Channel(NamedTuple):
+    """One channel: its name, the rows int64 (M,) that hold a value of it, and the column float64 (N,) of its values."""
+
+    name: str
+    rows_M: np.ndarray
+    values_N: np.ndarray
 
 
 class SeriesTable(RecordingSource):
-    """Readings out of CSV or Parquet files, wide (a column for each channel) or long (a row for each value).
+    """Time series out of CSV, TSV, JSON-lines or Parquet files.
 
-    Rows of one `id` are one recording, put in the order of their time stamps. An empty or "nan" cell is a missing
-    value, and so is a channel that was not read at a moment at which another one was.
+    A wide table has a row for each time step and a column for each channel; a long one has a row for each value.
+    Rows of one `id` are one recording, sorted by their time stamps. An empty or "nan" cell is a missing value, and so
+    is a channel without a row at a time step of another one.
 
     Args:
-        path: the file (.csv, .csv.gz, .parquet), or a list of files of the same columns.
+        path: the file, or a list of files with the same columns.
         id: the column that names the recording; None takes all rows as one recording.
         time: the column of time stamps, numbers or dates; None, in the wide form, takes rows in their order.
         channels: wide: the columns of values; None takes every column that has no other use. Long: the names to take
             from the column `channel`, in this order; None takes all, sorted.
         channel: long: the column that names the channel of a row; None is the wide form.
         value: long: the column of values.
-        step: time between steps (in seconds where stamps are dates): readings are put on this grid, and moments
-            without a reading are missing. None makes every time stamp a step, however far from the next.
-        repeats: what several readings of one channel at one moment are: an "error", or their "mean", the "first" or
-            the "last" of them in the file.
-        labels: columns that evaluators predict; a record has the value among its steps that `label_at` says.
+        step: sampling period, > 0, in seconds where time stamps are dates: values are put on this grid, and a time
+            step without one is missing. None makes every time stamp a step, however far from the next.
+        duplicates: values of one channel at one time step: an "error", or their "mean", the "first" or the "last" of
+            them in the file.
+        labels: columns that evaluators predict; `label_at` says which of a record's steps gives the value.
         split: the column that says train, val or test, the same in all rows of a recording.
         group: the column whose equal cells keep recordings in one split, the same in all rows of a recording.
-        delimiter: what separates the cells of a CSV file.
-        decimal: what a decimal point looks like in a CSV file.
+        format: the files' format; default by their extension.
+        delimiter: the character between the cells of a CSV file; default ",".
+        decimal: the decimal point of a CSV or TSV file.
         window: steps in a record; None keeps recordings whole. A shorter recording is one shorter record.
         stride: steps from one window to the next; None is `window`, so that windows do not overlap.
-        by_time: shares of each recording's time, at its end, that are val and test; None splits by whole recordings.
+        by_time: fractions of each recording's time, at its end, that are val and test; None splits by whole recordings.
         gap: steps between two parts in time that belong to neither; None is one window.
         ahead: steps after a window whose values are its labels "ahead 1", "ahead 2", ..., for the evaluator 'forecast'.
-        label_at: which label a window has, where steps have their own: the "most" frequent one, or that of the "last".
-        field: the name under which records carry their series.
+        label_at: a window's label, where steps have their own: the "most" frequent one, or that of the "last" step.
+        field: the field of the time series.
     """
 
     def __init__(
@@ -64,11 +74,12 @@ class SeriesTable(RecordingSource):
         channel: str | None = None,
         value: str | None = None,
         step: float | None = None,
-        repeats: Repeats = "error",
+        duplicates: Duplicates = "error",
         labels: list[str] | None = None,
         split: str | None = None,
         group: str | None = None,
-        delimiter: str = ",",
+        format: Literal["csv", "tsv", "jsonl", "parquet"] | None = None,
+        delimiter: str | None = None,
         decimal: str = ".",
         window: int | None = None,
         stride: int | None = None,
@@ -86,28 +97,33 @@ class SeriesTable(RecordingSource):
             raise RecipeError("data.source.step is a time above 0 between steps, and needs data.source.time.")
         windows = Windows(window, stride, by_time, gap, ahead, label_at)
         files = [Path(one).expanduser() for one in ([path] if isinstance(path, str) else path)]
-        table = Columns(files, [c for c in (id, channel, split, group) if c is not None], delimiter, decimal)
-        table.require(
-            [id, time, channel, value, split, group, *(labels or ()), *((channel is None and channels) or ())]
-        )
-        if channel is None:
+        if not files:
+            raise DataError("The source 'series-table' got an empty list of files.")
+        if format is None and (whole := [file for file in files if file.suffix.lower() in FORMATS.keys() - {".tsv"}]):
+            raise DataError(f"'{whole[0]}' holds whole series, not a table: read it with the source 'series'.")
+        reader = TableReader(format, delimiter, decimal)
+        columns = [value] if value is not None else channels
+        if columns is None:
             used = {id, time, split, group, *(labels or ())}
-            readings = _wide(table, [c for c in table.names if c not in used] if channels is None else channels)
-        else:
-            readings = _long(table, channel, value, channels)
-        moments = Moments(table, id, time, step)
-        constant = {name: _constant(table, column, moments) for name, column in (("split", split), ("group", group))}
+            columns = [name for name in reader.column_names(files[0]) if name not in used]
+        text = [column for column in (id, channel, split, group) if column is not None]
+        table = reader.read(files, text, [*([time] if time else []), *(labels or ()), *columns])
+        if not len(table):
+            raise DataError(f"{table.title} has no rows.")
+        found = _wide(table, columns) if channel is None else _long(table, channel, columns[0], channels)
+        index = TimeIndex(table, files[0], id, time, step)
+        constants = {name: _constants(table, column, index) for name, column in (("split", split), ("group", group))}
         cells = {name: table.cells(name) for name in labels or ()}
-        values = _values(readings, moments, repeats)
+        values = _values(found, index, duplicates)
         recordings = [
             Recording(
                 name,
                 values_CT,
-                {label: _at_steps(column, rows_M, moments) for label, column in cells.items()},
-                constant["split"][number],
-                constant["group"][number],
+                {label: _labels_by_step(column, rows_M, index) for label, column in cells.items()},
+                constants["split"][number],
+                constants["group"][number],
             )
-            for number, (name, rows_M, values_CT) in enumerate(zip(moments.names, moments.rows, values, strict=True))
+            for number, (name, rows_M, values_CT) in enumerate(zip(index.names, index.rows, values, strict=True))
         ]
         for recording in recordings:
             if recording.split not in (None, *PARTS):
@@ -118,126 +134,130 @@ class SeriesTable(RecordingSource):
         super().__init__(recordings, field, windows, table.title)
 
 
-class Moments:
-    """Which recording, and which step of it, each row of a table belongs to.
+class TimeIndex:
+    """The recording, and the time step of it, that each row of a table belongs to.
 
     Attributes:
         names: the recordings, in the order in which they come in the table.
         rows: of each recording, int64 (M,), in the order of the table.
-        steps: of each recording, how many steps it has.
-        step_N: int64, the step that a row is a reading of.
+        lengths: of each recording, its number of time steps.
+        recording_N: int64, the number of a row's recording.
+        step_N: int64, the time step of a row.
     """
 
-    def __init__(self, table: Columns, id: str | None, time: str | None, step: float | None) -> None:
+    def __init__(self, table: Table, file: Path, id: str | None, time: str | None, step: float | None) -> None:
         self.table, self.time = table, time
-        ids = [table.stem] * len(table) if id is None else table.texts(id)
-        if None in ids:
-            raise DataError(f"Row {ids.index(None) + 1} of {table.title} has an empty id in column '{id}'.")
+        ids = [file.name.partition(".")[0]] * len(table) if id is None else table.identifiers(id)
         numbers = {name: number for number, name in enumerate(dict.fromkeys(ids))}
-        self.names = [str(name) for name in numbers]
-        self.of_N = np.array([numbers[name] for name in ids])
-        self.rows = parted(np.arange(len(ids)), self.of_N, len(self.names))
-        self.steps: list[int] = []
+        self.names = list(numbers)
+        self.recording_N = np.array([numbers[name] for name in ids])
+        self.rows = rows_by_recording(np.arange(len(ids)), self.recording_N, len(self.names))
+        self.lengths: list[int] = []
         self.step_N = np.empty(len(ids), np.int64)
-        stamps_N, per_second = (np.arange(len(ids)), 1.0) if time is None else table.stamps(time)
+        stamps_N, per_second = (np.arange(len(ids)), 1.0) if time is None else timestamps(table, time)
         for name, rows_M in zip(self.names, self.rows, strict=True):
             stamps_M = stamps_N[rows_M]
             if step is None:
                 _, self.step_N[rows_M] = np.unique(stamps_M, return_inverse=True)
             else:
                 self.step_N[rows_M] = np.rint((stamps_M - stamps_M.min()) / (step * per_second))
-            self.steps.append(int(self.step_N[rows_M].max()) + 1)
-            if self.steps[-1] > SPARSEST * len(rows_M):
+            self.lengths.append(int(self.step_N[rows_M].max()) + 1)
+            if self.lengths[-1] > MAX_GAP * len(rows_M):
                 raise DataError(
-                    f"A data.source.step of {step} makes {self.steps[-1]} steps of the {len(rows_M)} readings of "
+                    f"A data.source.step of {step} makes {self.lengths[-1]} time steps of the {len(rows_M)} rows of "
                     f"recording '{name}' in {table.title}: is it in seconds, or in the unit of numbers?"
                 )
 
 
-def parted(rows_M: np.ndarray, of_N: np.ndarray, count: int) -> list[np.ndarray]:
+def rows_by_recording(rows_M: np.ndarray, recording_N: np.ndarray, count: int) -> list[np.ndarray]:
     """Return rows by the recording they belong to, each list in the order of the table."""
-    ordered_M = rows_M[np.argsort(of_N[rows_M], kind="stable")]
-    return np.split(ordered_M, np.searchsorted(of_N[ordered_M], np.arange(1, count)))
+    ordered_M = rows_M[np.argsort(recording_N[rows_M], kind="stable")]
+    return np.split(ordered_M, np.searchsorted(recording_N[ordered_M], np.arange(1, count)))
 
 
-def _wide(table: Columns, channels: Sequence[str]) -> list[Readings]:
-    """Return the readings of columns of values."""
+def _numbers(table: Table, name: str) -> np.ndarray:
+    return table.numbers(
+        name,
+        ": name the columns of values with data.source.channels, those to be predicted with data.source.labels, or "
+        "the decimal point with data.source.decimal",
+    )
+
+
+def _wide(table: Table, channels: Sequence[str]) -> list[Channel]:
+    """Return the channels of a wide table."""
     if not channels:
         raise DataError(f"{table.title} has no column of values left: name them with data.source.channels.")
-    columns = {name: table.numbers(name) for name in channels}
-    return [(name, np.flatnonzero(~np.isnan(values_N)), values_N) for name, values_N in columns.items()]
+    columns = {name: _numbers(table, name) for name in channels}
+    return [Channel(name, np.flatnonzero(~np.isnan(values_N)), values_N) for name, values_N in columns.items()]
 
 
-def _long(table: Columns, channel: str, value: str | None, channels: Sequence[str] | None) -> list[Readings]:
-    """Return the readings of a column of values, by the channel that another column names."""
-    assert value is not None, "checked by the source"
-    names, values_N = table.texts(channel), table.numbers(value)
-    if None in names:
-        raise DataError(f"Row {names.index(None) + 1} of {table.title} names no channel in column '{channel}'.")
-    known = sorted(set(map(str, names)))
+def _long(table: Table, channel: str, value: str, channels: Sequence[str] | None) -> list[Channel]:
+    """Return the channels of a long table."""
+    names, values_N = table.identifiers(channel, "channel name"), _numbers(table, value)
+    known = sorted(set(names))
     for wanted in channels or ():
         if wanted not in known:
             raise DataError(
                 f"The column '{channel}' of {table.title} names no channel '{wanted}'{did_you_mean(wanted, known)}; "
                 f"its channels are: {', '.join(known)}."
             )
-    of_N, read_N = np.array(names), ~np.isnan(values_N)
-    return [(name, np.flatnonzero((of_N == name) & read_N), values_N) for name in channels or known]
+    name_N, observed_N = np.array(names), ~np.isnan(values_N)
+    return [Channel(name, np.flatnonzero((name_N == name) & observed_N), values_N) for name in channels or known]
 
 
-def _values(readings: Sequence[Readings], moments: Moments, repeats: Repeats) -> list[np.ndarray]:
-    """Return the values of each recording, float32 (C, T), nan where there is no reading."""
-    values = [np.full((len(readings), steps), np.nan, np.float32) for steps in moments.steps]
-    for channel, (name, rows_M, column_N) in enumerate(readings):
-        for number, of_one_M in enumerate(parted(rows_M, moments.of_N, len(values))):
-            values[number][channel] = _placed(of_one_M, column_N, moments, number, name, repeats)
+def _values(channels: Sequence[Channel], index: TimeIndex, duplicates: Duplicates) -> list[np.ndarray]:
+    """Return the values of each recording, float32 (C, T), nan where one is missing."""
+    values = [np.full((len(channels), length), np.nan, np.float32) for length in index.lengths]
+    for row, channel in enumerate(channels):
+        for number, rows_M in enumerate(rows_by_recording(channel.rows_M, index.recording_N, len(values))):
+            values[number][row] = _channel_values(channel, rows_M, index, number, duplicates)
     return values
 
 
-def _placed(
-    rows_M: np.ndarray, column_N: np.ndarray, moments: Moments, number: int, channel: str, repeats: Repeats
+def _channel_values(
+    channel: Channel, rows_M: np.ndarray, index: TimeIndex, number: int, duplicates: Duplicates
 ) -> np.ndarray:
-    """Return the readings of one channel of one recording at their steps: float64 (T,)."""
-    steps_M, count = moments.step_N[rows_M], moments.steps[number]
-    times_T = np.bincount(steps_M, minlength=count)
-    if repeats == "error" and (times_T > 1).any():
-        step = int(np.argmax(times_T > 1))
+    """Return the values of one channel of one recording by time step: float64 (T,)."""
+    steps_M, values_M, length = index.step_N[rows_M], channel.values_N[rows_M], index.lengths[number]
+    count_T = np.bincount(steps_M, minlength=length)
+    if duplicates == "error" and (count_T > 1).any():
+        step = int(np.argmax(count_T > 1))
         first, second, *_ = rows_M[steps_M == step]
         raise DataError(
-            f"The recording '{moments.names[number]}' of {moments.table.title} has {times_T[step]} readings of "
-            f"'{channel}' at one moment, rows {first + 1} and {second + 1}: mend the column '{moments.time}', or set "
-            "data.source.repeats to mean, first or last."
+            f"The recording '{index.names[number]}' of {index.table.title} has {count_T[step]} values of "
+            f"'{channel.name}' at one time step, rows {first + 1} and {second + 1}: correct the column "
+            f"'{index.time}', or set data.source.duplicates to mean, first or last."
         )
-    if repeats == "mean":
-        summed_T = np.bincount(steps_M, weights=column_N[rows_M], minlength=count)
-        return np.where(times_T > 0, summed_T / np.maximum(times_T, 1), np.nan)
-    placed_T = np.full(count, np.nan)
-    in_turn_M = rows_M[::-1] if repeats == "first" else rows_M  # whatever comes last stays
-    placed_T[moments.step_N[in_turn_M]] = column_N[in_turn_M]
-    return placed_T
+    if duplicates == "mean":
+        sum_T = np.bincount(steps_M, weights=values_M, minlength=length)
+        return np.where(count_T > 0, sum_T / np.maximum(count_T, 1), np.nan)
+    values_T = np.full(length, np.nan)
+    order = slice(None, None, -1 if duplicates == "first" else 1)  # of duplicates, the last one written stays
+    values_T[steps_M[order]] = values_M[order]
+    return values_T
 
 
-def _at_steps(cells: Sequence[Any], rows_M: np.ndarray, moments: Moments) -> list[Any]:
-    """Return the label of each step of a recording: that of its first row which has one, or None."""
+def _labels_by_step(cells: Sequence[Any], rows_M: np.ndarray, index: TimeIndex) -> list[Any]:
+    """Return the label of each time step of a recording: that of its first row which has one, or None."""
     found: dict[int, Any] = {}
     for row in rows_M.tolist():
         if cells[row] is not None:
-            found.setdefault(int(moments.step_N[row]), cells[row])
-    return [found.get(step) for step in range(int(moments.step_N[rows_M].max()) + 1)]
+            found.setdefault(int(index.step_N[row]), cells[row])
+    return [found.get(step) for step in range(int(index.step_N[rows_M].max()) + 1)]
 
 
-def _constant(table: Columns, column: str | None, moments: Moments) -> list[str | None]:
+def _constants(table: Table, column: str | None, index: TimeIndex) -> list[str | None]:
     """Return the one cell that all rows of each recording have in a column."""
     if column is None:
-        return [None] * len(moments.names)
+        return [None] * len(index.names)
     cells = table.texts(column)
     found = []
-    for name, rows_M in zip(moments.names, moments.rows, strict=True):
-        words = dict.fromkeys(cells[row] for row in rows_M.tolist())
-        if len(words) > 1:
+    for name, rows_M in zip(index.names, index.rows, strict=True):
+        distinct = dict.fromkeys(cells[row] for row in rows_M.tolist())
+        if len(distinct) > 1:
             raise DataError(
                 f"The rows of recording '{name}' of {table.title} differ in column '{column}' "
-                f"({', '.join(map(str, words))[:80]}); a recording has one."
+                f"({', '.join(map(str, distinct))[:80]}); a recording has one."
             )
-        found.append(next(iter(words)))
+        found.append(next(iter(distinct)))
     return found

@@ -39,7 +39,7 @@ def test_scaffolds_stay_whole_and_the_rest_counts_for_nothing(scaffolds, unread)
     assert parts == scaffold_split([*scaffolds, *[None] * unread], (0.1, 0.2))
 
 
-@pytest.mark.parametrize("shares", [(0.5, 0.5), (-0.1, 0.2)])
-def test_shares_must_be_shares(shares):
-    with pytest.raises(RecipeError, match=r"data.source.shares"):
-        scaffold_split(["a"], shares)
+@pytest.mark.parametrize("fractions", [(0.5, 0.5), (-0.1, 0.2)])
+def test_fractions_out_of_range_are_refused(fractions):
+    with pytest.raises(RecipeError, match=r"data.source.fractions"):
+        scaffold_split(["a"], fractions)

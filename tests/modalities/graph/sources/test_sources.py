@@ -88,8 +88,12 @@ def test_tables_that_disagree_are_refused(tmp_path):
     options = write_edge_tables(tmp_path)
     with pytest.raises(DataError, match="no column 'from'"):
         GraphTables(**options, source="from")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="does not exist"):
         GraphTables(str(tmp_path / "none.csv"))
+    broken = write_edge_tables(tmp_path)
+    (tmp_path / "nodes.csv").write_text("graph,node,size\na,1,2.0\na,2,\n")
+    with pytest.raises(DataError, match=r"column 'size' has empty cells, the first in row 2 of '.*nodes\.csv'"):
+        GraphTables(**broken)
     (tmp_path / "nodes.csv").write_text("graph,node\na,1\na,2\nb,p\nb,q\nd,1\n")
     with pytest.raises(DataError, match="a row of the graph 'd'"):
         GraphTables(**options)

@@ -1,5 +1,6 @@
 import datetime as dt
 import gzip
+import json
 
 import numpy as np
 import pyarrow as pa
@@ -75,6 +76,23 @@ def test_parquet_and_gzip_and_several_files(write, tmp_path):
     check(series(SeriesTable([str(tmp_path / "a.csv.gz"), second], id="id", time="time", channels=["x", "y"])))
 
 
+def test_every_format_of_tables(write):
+    check(series(SeriesTable(write(WIDE.replace(",", "\t"), "t.tsv"), id="id", time="time", channels=["x", "y"])))
+    check(series(SeriesTable(write(WIDE, "t.txt"), id="id", time="time", channels=["x", "y"], format="csv")))
+    rows = [line.split(",") for line in WIDE.splitlines()[1:]]
+    lines = [
+        json.dumps({"id": id, "time": int(time), "x": int(x) if x else None, "y": int(y) if y else None})
+        for id, time, x, y, _ in rows
+    ]
+    check(series(SeriesTable(write("\n".join(lines), "t.jsonl"), id="id", time="time")))
+
+
+def test_errors_of_several_files_name_the_file(write):
+    paths = [write("t,x\n1,1\n2,2\n", "a.csv"), write("t,x\n3,3\n,4\n", "b.csv")]
+    with pytest.raises(DataError, match=r"Row 2 of '.*b\.csv' has no time stamp"):
+        SeriesTable(paths, time="t")
+
+
 def test_without_id_and_time_rows_are_one_recording_in_their_order(write):
     source = SeriesTable(write("x,y\n3,1\n1,2\n2,\n", "log.csv"))
     check(series(source), {"log": [[3, 1, 2], [1, 2, np.nan]]})
@@ -97,17 +115,17 @@ def test_unsorted_stamps_are_put_in_order(tmp_path_factory, order, form):
 REPEATED = "id,time,x\na,1,5\na,2,1\na,2,3\na,2,8\nb,2,7\n"
 
 
-@pytest.mark.parametrize(("repeats", "wanted"), [("first", 1), ("last", 8), ("mean", 4)])
-def test_repeated_stamps_follow_the_policy(write, repeats, wanted):
-    found = series(SeriesTable(write(REPEATED), id="id", time="time", repeats=repeats))
+@pytest.mark.parametrize(("duplicates", "wanted"), [("first", 1), ("last", 8), ("mean", 4)])
+def test_duplicate_time_stamps_follow_the_policy(write, duplicates, wanted):
+    found = series(SeriesTable(write(REPEATED), id="id", time="time", duplicates=duplicates))
     assert found["a"].tolist() == [[5, wanted]]
     assert found["b"].tolist() == [[7]]
 
 
-def test_repeated_stamps_are_told_with_their_recording(write):
-    with pytest.raises(DataError, match=r"recording 'a'.* 3 readings of 'x'.*rows 2 and 3.*repeats"):
+def test_duplicate_time_stamps_are_named_with_their_recording(write):
+    with pytest.raises(DataError, match=r"recording 'a'.* 3 values of 'x'.*rows 2 and 3.*duplicates"):
         SeriesTable(write(REPEATED), id="id", time="time")
-    # Readings of different channels at one moment are one step.
+    # Values of different channels at one time stamp are one step.
     check(series(SeriesTable(write("time,x,y\n1,2,\n1,,3\n"), time="time")), {"t": [[2], [3]]})
 
 
@@ -143,12 +161,12 @@ def test_windows_carry_the_labels_of_their_steps(write):
         ("id,x\n", {}, "no rows"),
         ("id,x\na,1\n,2\n", {"id": "id"}, "Row 2 .*empty id"),
         ("t,x\n1,1\n,2\n", {"time": "t"}, "Row 2 .*no time stamp"),
-        ("t,x\nnoon,1\n", {"time": "t"}, r"'noon' \(row 1\), which is no time stamp"),
-        ("t,x\n2026-03-01 00:00:10,1\nnoon,1\n", {"time": "t"}, r"'noon' \(row 2\), which is no time stamp"),
-        ("t,x\n7,1\nnoon,1\n", {"time": "t"}, r"'noon' \(row 2\), which is no time stamp"),
+        ("t,x\nnoon,1\n", {"time": "t"}, r"'noon' \(row 1 of '.*t\.csv'\), which is no time stamp"),
+        ("t,x\n2026-03-01 00:00:10,1\nnoon,1\n", {"time": "t"}, r"'noon' \(row 2 of '.*t\.csv'\), which is no time stamp"),
+        ("t,x\n7,1\nnoon,1\n", {"time": "t"}, r"'noon' \(row 2 of '.*t\.csv'\), which is no time stamp"),
         ("t,x\n1.5,1\ninf,1\n", {"time": "t"}, "time stamp inf"),
-        ("t,x\n1,3\n1,broken\n", {"time": "t"}, r"'broken' \(row 2\), which is no number.*data\.source\.labels"),
-        ("t,x\n2026-03-01,1\n", {}, r"'2026-03-01' \(row 1\), which is no number"),
+        ("t,x\n1,3\n1,broken\n", {"time": "t"}, r"'broken' \(row 2 of '.*t\.csv'\), which is no number.*data\.source\.labels"),
+        ("t,x\n2026-03-01,1\n", {}, r"'2026-03-01' \(row 1 of '.*t\.csv'\), which is no number"),
         ("t,x\n1,2\n", {"time": "time"}, "no column 'time'"),
         ("machine,state,x\na,good,1\n", {"id": "machin"}, r"no column 'machin', did you mean 'machine'\? Its columns"),
         (
@@ -156,15 +174,15 @@ def test_windows_carry_the_labels_of_their_steps(write):
             {"id": "machine", "labels": ["stat"]},
             "no column 'stat', did you mean 'state'",
         ),
-        ("t,t\n1,2\n", {"time": "t"}, "several columns named 't'"),
+        ("t,t\n1,2\n", {"time": "t"}, "2 columns named 't'"),
         ("t,x\n1,2\n", {"time": "t", "channels": ["y"]}, "no column 'y'"),
         ("t\n1\n", {"time": "t"}, "no column of values"),
         (LONG, {"time": "when", "channel": "what", "value": "much", "channels": ["z"]}, "no channel 'z'"),
-        ("t,c,v\n1,,2\n", {"time": "t", "channel": "c", "value": "v"}, "Row 1 .*names no channel"),
+        ("t,c,v\n1,,2\n", {"time": "t", "channel": "c", "value": "v"}, "Row 1 .*empty channel name"),
         ("t,x\n1\n", {}, "cannot be read"),
     ],
 )
-def test_what_cannot_be_read_is_told(write, text, options, reason):
+def test_unreadable_tables_are_refused(write, text, options, reason):
     with pytest.raises(DataError, match=reason):
         SeriesTable(write(text), **options)
 
@@ -182,11 +200,13 @@ def test_a_recording_without_a_finite_value_is_a_bad_sample(write, cell, reason)
         modality.decode(found["bad"])
 
 
-def test_absent_and_foreign_files_are_told(tmp_path, write):
-    with pytest.raises(DataError, match="no file"):
+def test_missing_and_foreign_files_are_refused(tmp_path, write):
+    with pytest.raises(DataError, match="does not exist"):
         SeriesTable(str(tmp_path / "absent.csv"))
-    with pytest.raises(DataError, match=r"neither \.csv"):
+    with pytest.raises(DataError, match=r"ends in none of \.csv.*data\.source\.format"):
         SeriesTable(write("x", "t.txt"))
+    with pytest.raises(DataError, match=r"holds whole series.*the source 'series'"):
+        SeriesTable(write("@data\n", "t.ts"))
     with pytest.raises(DataError, match="empty list"):
         SeriesTable([])
 
