@@ -9,7 +9,7 @@ Letters: N nodes, E edges, F columns of classes, V columns of numbers, M nodes o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ import torch
 from sensorium import Record, Source
 from sensorium.errors import DataError, RecipeError
 from sensorium.modalities.graph.batch import Graph
-from sensorium.modalities.graph.sources.tables import FeatureTable, numbered
+from sensorium.modalities.graph.sources.tables import FeatureTable, Format, numbered
 
 
 class Neighbors:
@@ -162,7 +162,7 @@ class Nodes(NodeSource):
         labels: list[str] | None = None,
         split: str | None = None,
         ignore: list[str] | None = None,
-        format: Literal["csv", "tsv", "jsonl", "parquet"] | None = None,
+        format: Format | None = None,
         fanout: tuple[int, ...] = (10, 10),
         records: int | None = None,
         seed: int = 0,

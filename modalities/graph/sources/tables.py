@@ -18,6 +18,8 @@ from sensorium.errors import DataError
 from sensorium.modalities.graph.batch import Graph
 from sensorium.modalities.graph.sources.collection import GraphSource, Named
 
+Format = Literal["csv", "tsv", "jsonl", "parquet"]
+
 
 class GraphTables(GraphSource):
     """Many graphs out of a table of edges and, if there are any, tables of nodes and of graphs.
@@ -51,7 +53,7 @@ class GraphTables(GraphSource):
         node: str = "node",
         labels: list[str] | None = None,
         split: str | None = None,
-        format: Literal["csv", "tsv", "jsonl", "parquet"] | None = None,
+        format: Format | None = None,
         field: str = "graph",
     ) -> None:
         used = [graph, *(labels or []), *([split] if split else [])]
@@ -101,7 +103,7 @@ class FeatureTable:
     """
 
     def __init__(
-        self, path: str, used: list[str], ignored: list[str] | None = None, format: Literal["csv", "tsv", "jsonl", "parquet"] | None = None
+        self, path: str, used: list[str], ignored: list[str] | None = None, format: Format | None = None
     ) -> None:
         file, reader = Path(path).expanduser(), TableReader(format)
         features = [name for name in reader.column_names(file) if name not in (*used, *(ignored or []))]

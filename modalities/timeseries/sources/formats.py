@@ -26,9 +26,7 @@ def read(path: Path) -> list[Series]:
     """
     reader = FORMATS.get(path.suffix.lower())
     if reader is None:
-        raise DataError(
-            f"'{path}' ends in none of {', '.join(FORMATS)}; for tables use the source 'series-table'."
-        )
+        raise DataError(f"'{path}' ends in none of {', '.join(FORMATS)}; for tables use the source 'series-table'.")
     try:
         return list(reader(path))
     except (OSError, ValueError, BadZipFile) as error:
