@@ -347,6 +347,7 @@ class FeatureTable:
         present: modality name -> bool array (N,).
         labels: label name -> object array (N,) of numbers or strings, None or nan where a record has none.
         groups: N group names; records of one group are each other's positives and never straddle two parts.
+        positions: int64 (N,), where the source has the records; None for records of no source.
     """
 
     ids: list[str]
@@ -354,6 +355,7 @@ class FeatureTable:
     present: dict[str, np.ndarray]
     labels: dict[str, np.ndarray]
     groups: list[str]
+    positions: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -366,6 +368,7 @@ class FeatureTable:
             {name: mask_N[rows] for name, mask_N in self.present.items()},
             {name: y_N[rows] for name, y_N in self.labels.items()},
             [self.groups[row] for row in rows],
+            None if self.positions is None else self.positions[rows],
         )
 
     def join(self, other: FeatureTable) -> FeatureTable:
@@ -379,12 +382,16 @@ class FeatureTable:
             shapes = {n: x.shape[1:] for t in (self, other) for n, x in getattr(t, column).items() if x.size}
             return {n: np.concatenate([rows(t, n, shape) for t in (self, other)]) for n, shape in shapes.items()}
 
+        positions = None
+        if self.positions is not None and other.positions is not None:
+            positions = np.concatenate([self.positions, other.positions])
         return FeatureTable(
             self.ids + other.ids,
             both("features", np.nan, np.float32),
             both("present", False, bool),
             both("labels", None, object),
             self.groups + other.groups,
+            positions,
         )
 
 

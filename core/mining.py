@@ -340,16 +340,16 @@ def draw_mined(mined: Mined, table: FeatureTable, measurement: Measurement) -> I
     examples = mined.examples(QUERIES)
     if not (examples and towers[query].has_preview and towers[target].has_preview):
         return None
+    assert table.positions is not None, "a measurement says where the source has its records"
+    positions = dict(zip(table.ids, table.positions.tolist(), strict=True))
     partners = set() if query == target else {table.ids[row] for row in np.flatnonzero(table.present[target])}
     rows = []
     for name, places in examples:
-        found = [
-            Found(measurement.preview(mined.negatives[i], target), f"{mined.ranks[i]}: {mined.scores[i]:.2f}", False)
-            for i in places[:SHOWN]
-        ]
+        ranked = [(mined.negatives[i], f"{mined.ranks[i]}: {mined.scores[i]:.2f}") for i in places[:SHOWN]]
+        found = [Found(measurement.preview(positions[id], target), caption, False) for id, caption in ranked]
         if name in partners:
             own = f"least positive: {mined.positive_scores[places[0]]:.2f}"
-            found = [Found(measurement.preview(name, target), own, True), *found]
+            found = [Found(measurement.preview(positions[name], target), own, True), *found]
         rows.append(found)
-    pictures = [measurement.preview(name, query) for name, _ in examples]
+    pictures = [measurement.preview(positions[name], query) for name, _ in examples]
     return contact_sheet(pictures, rows, f"hard negatives, {query} -> {target}")

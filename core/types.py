@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import GetAttrKey, register_pytree_node
@@ -105,41 +106,60 @@ class Batch:
         return (type(self), *((n, tuple(t.shape[1:]), t.dtype) for n, t in self.tensors().items()))
 
 
+class Negatives(NamedTuple):
+    """Values of one modality that are negatives of the records of a batch.
+
+    Args:
+        batch: a value for each record that has such a negative, in record order.
+        present: bool (B,), which records have one.
+    """
+
+    batch: Batch
+    present: Tensor
+
+
 @dataclass
 class RecordBatch:
     """One batch of records: for every modality the batch of those that have it.
 
     Args:
         ids: the B record ids, in order.
-        batches: modality name to a batch of the records that have it, in record order.
-        present: modality name to a bool mask (B,): which records have it.
+        batches: modality name -> a batch of the records that have it, in record order.
+        present: modality name -> bool (B,), which records have it.
         keys: what records are recognized by, int64 (B,) by name (see `record_keys`).
+        positions: int64 (B,), on the host: where the source has the records; None for records of no source.
+        negatives: modality name -> the mined negatives of the records, hardest first.
     """
 
     ids: list[str]
     batches: dict[str, Batch]
     present: dict[str, Tensor]
     keys: dict[str, Tensor] = field(default_factory=dict)
+    positions: np.ndarray | None = None
+    negatives: dict[str, list[Negatives]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> RecordBatch:
         """Return the batch on `device`."""
-        return RecordBatch(
-            self.ids,
-            {name: batch.to(device, non_blocking) for name, batch in self.batches.items()},
-            {name: mask.to(device, non_blocking=non_blocking) for name, mask in self.present.items()},
-            {name: key.to(device, non_blocking=non_blocking) for name, key in self.keys.items()},
-        )
+        return self._each(lambda part: part.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> RecordBatch:
         """Return the batch in page-locked memory."""
-        return RecordBatch(
-            self.ids,
-            {name: batch.pin_memory() for name, batch in self.batches.items()},
-            {name: mask.pin_memory() for name, mask in self.present.items()},
-            {name: key.pin_memory() for name, key in self.keys.items()},
+        return self._each(lambda part: part.pin_memory())
+
+    def _each(self, change: Callable[[Any], Any]) -> RecordBatch:
+        """Return the batch with every part of it, a batch or a tensor, changed."""
+        return replace(
+            self,
+            batches={name: change(batch) for name, batch in self.batches.items()},
+            present={name: change(mask_B) for name, mask_B in self.present.items()},
+            keys={name: change(ids_B) for name, ids_B in self.keys.items()},
+            negatives={
+                name: [Negatives(change(batch), change(mask_B)) for batch, mask_B in ranks]
+                for name, ranks in self.negatives.items()
+            },
         )
 
 

@@ -161,7 +161,7 @@ def mine(
         query = target = model.modalities[0]
     if query is None or query != target:
         query, target = pair(table, query, target)
-    mined = mine_table(table, query, target, rules, measurement.values(table.ids, {query, target}), index)
+    mined = mine_table(table, query, target, rules, measurement.values(table.positions, {query, target}), index)
     mined.about = {
         "run": str(run),
         "checkpoint": checkpoint,

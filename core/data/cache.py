@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from sensorium.data.decoding import Decoded
 from sensorium.errors import DataError
-from sensorium.types import Batch, RecordBatch
+from sensorium.types import Batch, Negatives, RecordBatch
 
 
 class Cache:
@@ -33,10 +33,11 @@ class Cache:
     ) -> None:
         self._device = torch.device(device)
         self._ids: list[str | None] = [None] * count
-        self._rows: dict[str, Tensor] = {}
+        self._positions = np.full(count, -1, np.int64)
+        self._rows: dict[_Part, Tensor] = {}
         self._keys: dict[str, Tensor] = {}
-        parts: dict[str, list[Batch]] = {}
-        sizes: dict[str, int] = {}
+        parts: dict[_Part, list[Batch]] = {}
+        sizes: dict[_Part, int] = {}
         for number, (places, made) in enumerate(chunks):
             if made.records is None:
                 continue
@@ -45,19 +46,20 @@ class Cache:
                 self._ids[place] = id
             for name, keys in made.records.keys.items():
                 self._keys.setdefault(name, torch.full((count,), -1))[kept] = keys
-            for name, batch in made.records.batches.items():
-                rows = self._rows.setdefault(name, torch.full((count,), -1))
-                start = sizes.get(name, 0)
-                sizes[name] = start + len(batch)
-                rows[kept[made.records.present[name]]] = torch.arange(start, sizes[name])
-                parts.setdefault(name, []).append(batch)
+            self._positions[kept] = made.records.positions
+            for part, batch, present in _parts_of(made.records):
+                rows = self._rows.setdefault(part, torch.full((count,), -1))
+                start = sizes.get(part, 0)
+                sizes[part] = start + len(batch)
+                rows[kept[present]] = torch.arange(start, sizes[part])
+                parts.setdefault(part, []).append(batch)
             if number == 0:
                 _check_room(made.records, count)
         for keys in self._keys.values():  # of a label that a record's whole chunk lacks: the record's own
             keys.copy_(torch.where(keys < 0, self._keys["record"], keys))
         self._usable = torch.tensor([id is not None for id in self._ids])
-        self._all = {name: bool((rows >= 0)[self._usable].all()) for name, rows in self._rows.items()}
-        self._batches = {name: self._join(name, parts.pop(name)) for name in list(parts)}
+        self._all = {part: bool((rows >= 0)[self._usable].all()) for part, rows in self._rows.items()}
+        self._batches = {part: self._join(part[0], parts.pop(part)) for part in list(parts)}
 
     def _join(self, name: str, batches: list[Batch]) -> Batch:
         if len({batch.shape_key() for batch in batches}) > 1:
@@ -80,17 +82,40 @@ class Cache:
             index = index[usable]
         if not len(index):
             return None
-        batches, present = {}, {}
-        for name, rows in self._rows.items():
-            rows_B = rows[index]
-            present[name] = torch.ones(len(index), dtype=torch.bool) if self._all[name] else rows_B >= 0
-            if not self._all[name]:
-                rows_B = rows_B[present[name]]
+        batches: dict[str, Batch] = {}
+        present: dict[str, Tensor] = {}
+        negatives: dict[str, list[Negatives]] = {}
+        for part, rows in sorted(self._rows.items(), key=lambda item: item[0][1]):
+            (name, rank), rows_B = part, rows[index]
+            present_B = torch.ones(len(index), dtype=torch.bool) if self._all[part] else rows_B >= 0
+            if not self._all[part]:
+                rows_B = rows_B[present_B]
+            present_B = present_B.to(self._device)
+            if rank == _OWN:
+                present[name] = present_B
             if len(rows_B):
-                batches[name] = self._batches[name].select(rows_B.to(self._device))
-        present = {name: mask.to(self._device) for name, mask in present.items()}
+                batch = self._batches[part].select(rows_B.to(self._device))
+                if rank == _OWN:
+                    batches[name] = batch
+                else:
+                    negatives.setdefault(name, []).append(Negatives(batch, present_B))
         keys = {name: keys[index].to(self._device) for name, keys in self._keys.items()}
-        return RecordBatch([self._ids[i] for i in index.tolist()], batches, present, keys)
+        ids = [self._ids[i] for i in index.tolist()]
+        return RecordBatch(ids, batches, present, keys, self._positions[index.numpy()], negatives)  # type: ignore[arg-type]
+
+
+_Part = tuple[str, int]
+"""A modality, and `_OWN` for the values of the records themselves or the rank of their mined negatives."""
+_OWN = -1
+
+
+def _parts_of(records: RecordBatch) -> Iterator[tuple[_Part, Batch, Tensor]]:
+    """Iterate over the batches of a batch of records, each with which records (B,) have a value in it."""
+    for name, batch in records.batches.items():
+        yield (name, _OWN), batch, records.present[name]
+    for name, ranks in records.negatives.items():
+        for rank, (batch, present) in enumerate(ranks):
+            yield (name, rank), batch, present
 
 
 def _check_room(first: RecordBatch, count: int) -> None:

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from sensorium.contracts import Modality, Source, ViewGenerator
+from sensorium.data.mined_negatives import MinedNegatives
 from sensorium.errors import BadSample, DataError, PluginError, SensoriumError, did_you_mean
 from sensorium.seeding import generator
-from sensorium.types import Batch, Record, RecordBatch, record_keys
+from sensorium.types import Batch, Negatives, Record, RecordBatch, record_keys
 
 
 @dataclass
@@ -49,6 +50,7 @@ class RecordDecoder(torch.utils.data.Dataset):
         stages: modality name -> view generator whose `stage` runs on every example.
         seed: of the stages.
         every: whether a record must have all modalities to be used; otherwise one of them is enough.
+        negatives: mined negatives of the records, decoded beside them as the modality that they are values of.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class RecordDecoder(torch.utils.data.Dataset):
         stages: Mapping[str, ViewGenerator] | None = None,
         seed: int = 0,
         every: bool = False,
+        negatives: MinedNegatives | None = None,
     ) -> None:
         for name, wanted in fields.items():
             if wanted not in source.fields:
@@ -68,7 +71,8 @@ class RecordDecoder(torch.utils.data.Dataset):
                 )
         self.source, self.fields, self.modalities = source, dict(fields), {n: modalities[n] for n in fields}
         self.stages = {name: views for name, views in (stages or {}).items() if overrides_stage(views)}
-        self.seed, self.every = seed, every
+        self.seed, self.every, self.negatives = seed, every, negatives
+        self._mined = negatives.modality(fields) if negatives is not None else ""
 
     def usable(self, positions: np.ndarray) -> np.ndarray:
         """Return the positions whose records have what is needed, as far as the source knows without reading them."""
@@ -97,22 +101,43 @@ class RecordDecoder(torch.utils.data.Dataset):
         made = Decoded()
         records: list[Record] = []
         rows: list[dict[str, Any]] = []
+        mined: list[list[Any]] = []
         for place, position in enumerate(positions):
             try:
                 record, examples = self._examples(epoch, int(position))
+                negatives = self._negatives(epoch, record, int(position)) if examples else []
             except BadSample as error:
                 made.bad.append((self.source.key(int(position)).id, str(error)))
                 continue
             if len(examples) == len(self.fields) or (examples and not self.every):
                 records.append(record)
                 rows.append(examples)
+                mined.append(negatives)
                 made.kept.append(place)
         if rows:
             ids = [record.id for record in records]
             present = {name: torch.tensor([name in row for row in rows]) for name in self.fields}
             batches = {name: self._collate(name, ids, rows) for name, mask_B in present.items() if bool(mask_B.any())}
-            made.records = RecordBatch(ids, batches, present, record_keys(records))
+            ranks = self._collate_negatives(ids, mined)
+            made.records = RecordBatch(ids, batches, present, record_keys(records), positions[made.kept], ranks)
         return made
+
+    def _negatives(self, epoch: int, record: Record, position: int) -> list[Any]:
+        """Return an example of each mined negative of a record, hardest first."""
+        if self.negatives is None:
+            return []
+        others = (self.source[at] for at in self.negatives.of(position))
+        raws = (raw_value(other, self.negatives.field, self.modalities[self._mined], self.source) for other in others)
+        return [self._example(self._mined, raw, epoch, record) for raw in raws if raw is not None]
+
+    def _collate_negatives(self, ids: list[str], mined: list[list[Any]]) -> dict[str, list[Negatives]]:
+        """Return the negatives of a batch of records, rank after rank."""
+        ranks = []
+        for rank in range(max(map(len, mined))):
+            rows = [{self._mined: examples[rank]} if rank < len(examples) else {} for examples in mined]
+            present_B = torch.tensor([bool(row) for row in rows])
+            ranks.append(Negatives(self._collate(self._mined, ids, rows), present_B))
+        return {self._mined: ranks} if ranks else {}
 
     def _examples(self, epoch: int, position: int) -> tuple[Record, dict[str, Any]]:
         """Return a record without its values, and its example in every modality it has."""
@@ -128,18 +153,22 @@ class RecordDecoder(torch.utils.data.Dataset):
             raw = raw_value(record, self.fields[name], modality, self.source)
             if raw is None:
                 continue
-            try:
-                example = modality.decode(raw)
-                if name in self.stages:
-                    example = self.stages[name].stage(example, generator(self.seed, epoch, record.id))
-            except (BadSample, SensoriumError):
-                raise
-            except (FileNotFoundError, PermissionError) as error:
-                raise BadSample(f"'{error.filename or raw}' cannot be read: {error.strerror or error}") from error
-            except Exception as error:
-                raise _defect(f"The modality '{name}' failed to decode", record.id, error) from error
-            examples[name] = example
+            examples[name] = self._example(name, raw, epoch, record)
         return replace(record, values={}), examples
+
+    def _example(self, name: str, raw: Any, epoch: int, record: Record) -> Any:
+        """Return a raw value as an example of a modality, changed by the stage of its views."""
+        try:
+            example = self.modalities[name].decode(raw)
+            if name in self.stages:
+                example = self.stages[name].stage(example, generator(self.seed, epoch, record.id))
+        except (BadSample, SensoriumError):
+            raise
+        except (FileNotFoundError, PermissionError) as error:
+            raise BadSample(f"'{error.filename or raw}' cannot be read: {error.strerror or error}") from error
+        except Exception as error:
+            raise _defect(f"The modality '{name}' failed to decode", record.id, error) from error
+        return example
 
     def _collate(self, name: str, ids: list[str], rows: list[dict[str, Any]]) -> Batch:
         chosen = [id for id, row in zip(ids, rows, strict=True) if name in row]

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from sensorium.contracts import Modality, Source, ViewGenerator
 from sensorium.data.cache import Cache
 from sensorium.data.decoding import Decoded, RecordDecoder, overrides_stage
+from sensorium.data.mined_negatives import MinedNegatives
 from sensorium.data.neighbor_batches import neighbors_of
 from sensorium.data.order import EpochOrder
 from sensorium.data.unreadable import UnreadableRecords
@@ -49,6 +50,7 @@ class Loader:
         accumulate: micro-batches in a step.
         stages: modality name -> view generator; one that overrides `stage` changes examples before collation.
         require: whether a record needs "all" modalities or "any" of them to be used.
+        negatives: mined negatives of the records, delivered beside them.
         neighbors: a file of mined pairs; what is paired there comes in one batch (see `neighbors_of`).
 
     Raises:
@@ -74,6 +76,7 @@ class Loader:
         accumulate: int = 1,
         stages: Mapping[str, ViewGenerator] | None = None,
         require: Literal["all", "any"] = "any",
+        negatives: MinedNegatives | None = None,
         neighbors: str | None = None,
     ) -> None:
         if cache != "off":
@@ -88,7 +91,7 @@ class Loader:
                 f"data.batch is {batch}, fewer than one record for each of {world} ranks times {accumulate} "
                 "micro-batches; raise data.batch or lower the accumulation."
             )
-        self._decoder = RecordDecoder(source, fields, modalities, stages, seed, every=require == "all")
+        self._decoder = RecordDecoder(source, fields, modalities, stages, seed, require == "all", negatives)
         self._positions = self._decoder.usable(np.asarray(positions, dtype=np.int64))
         ids = [source.key(int(position)).id for position in self._positions] if neighbors else []
         near = neighbors_of(neighbors, ids) if neighbors else None

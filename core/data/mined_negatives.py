@@ -1,4 +1,4 @@
-"""Mined negatives: the file between `sensorium mine` and a training, and the source that brings them to it."""
+"""Mined negatives: the file between `sensorium mine` and a training, and what a training reads of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 
 from sensorium.contracts import Source
 from sensorium.errors import DataError
-from sensorium.types import Record
 
 SCHEMA = pa.schema(
     [
@@ -32,20 +31,19 @@ rules) and `statistics`.
 """
 
 
-class MinedSource(Source):
-    """A source whose records also carry raw values of their mined negatives, each in a field of its own.
-
-    With F the field that negatives were mined in, the fields are F_negative_1, F_negative_2 and so on, hardest first.
-    A record that has fewer lacks the further ones.
+class MinedNegatives:
+    """The negatives of a source's records, as `sensorium mine` found them.
 
     Args:
         source: the records that negatives were mined in.
         path: the Parquet file that `sensorium mine` wrote.
-        count: how many negatives of a record to bring.
+        count: the most negatives of a record, the hardest.
+
+    Raises:
+        DataError: when the file holds no negatives of these records.
     """
 
     def __init__(self, source: Source, path: str, count: int = 1) -> None:
-        self.root, self._source = source.root, source
         try:
             table = pq.read_table(Path(path).expanduser())
             about = json.loads((table.schema.metadata or {})[b"sensorium"])["about"]
@@ -54,16 +52,15 @@ class MinedSource(Source):
             raise DataError(
                 f"'{path}' holds no mined negatives ({error}): `sensorium mine` writes such a file."
             ) from error
-        self._field = about["field"]
-        if self._field not in source.fields:
+        self.field: str = about["field"]
+        if self.field not in source.fields:
             raise DataError(
-                f"The negatives of '{path}' are values of the field '{self._field}', which the source does not have; "
+                f"The negatives of '{path}' are values of the field '{self.field}', which the source does not have; "
                 f"its fields are: {', '.join(source.fields)}."
             )
-        self._names = [f"{self._field}_negative_{i + 1}" for i in range(count)]
-        self._path = path
-        places = {source.key(i).id: i for i in range(len(source))}
-        if unknown := [name for name in (*queries, *negatives) if name not in places]:
+        self._path, self._source = path, source
+        positions = {source.key(i).id: i for i in range(len(source))}
+        if unknown := [name for name in (*queries, *negatives) if name not in positions]:
             raise DataError(
                 f"The negatives of '{path}' were mined in other records: the source has none with the id "
                 f"'{unknown[0]}' ({len(unknown)} such); mine again with this source."
@@ -71,9 +68,9 @@ class MinedSource(Source):
         self._negatives = np.full((len(source), count), -1, np.int64)
         filled = np.zeros(len(source), np.int64)
         for query, negative in zip(queries, negatives, strict=True):
-            row = places[query]
+            row = positions[query]
             if filled[row] < count:
-                self._negatives[row, filled[row]] = places[negative]
+                self._negatives[row, filled[row]] = positions[negative]
                 filled[row] += 1
 
     def keep_within(self, positions: np.ndarray) -> None:
@@ -92,8 +89,12 @@ class MinedSource(Source):
                 "(data.val, data.test, data.split_seed)."
             )
 
-    def negatives(self, fields: Mapping[str, str]) -> dict[str, str]:
-        """Return the fields of negatives, each with the modality whose values they hold.
+    def of(self, position: int) -> list[int]:
+        """Return where the source has the negatives of the record at a position, hardest first."""
+        return [at for at in self._negatives[position].tolist() if at >= 0]
+
+    def modality(self, fields: Mapping[str, str]) -> str:
+        """Return the modality whose values the negatives are.
 
         Args:
             fields: modality name -> the field that it reads.
@@ -101,34 +102,10 @@ class MinedSource(Source):
         Raises:
             DataError: when no modality reads the field that was mined.
         """
-        for modality, name in fields.items():
-            if name == self._field:
-                return dict.fromkeys(self._names, modality)
+        for name, field in fields.items():
+            if field == self.field:
+                return name
         raise DataError(
-            f"The negatives of '{self._path}' are values of the field '{self._field}', which no modality of the recipe "
+            f"The negatives of '{self._path}' are values of the field '{self.field}', which no modality of the recipe "
             f"reads; they read {', '.join(fields.values())}."
         )
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The fields of the records, and those of their negatives."""
-        return (*self._source.fields, *self._names)
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def key(self, index: int) -> Record:
-        """Return the record at `index` without its values."""
-        return self._source.key(index)
-
-    def __getitem__(self, index: int) -> Record:
-        record = self._source[index]
-        found = zip(self._names, self._negatives[index], strict=True)
-        values = {name: self._source[int(at)].values.get(self._field) for name, at in found if at >= 0}
-        return Record(record.id, {**record.values, **values}, record.labels, record.split, record.group)
-
-    def present(self, field: str) -> np.ndarray | None:
-        """Return which records have a value in `field`: bool (N,)."""
-        if field not in self._names:
-            return self._source.present(field)
-        return self._negatives[:, self._names.index(field)] >= 0

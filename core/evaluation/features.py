@@ -17,7 +17,7 @@ from sensorium.types import Batch, Record, RecordBatch
 def feature_table(
     batches: Iterable[RecordBatch],
     embed: Callable[[str, Batch], Tensor],
-    keys: Callable[[str], Record],
+    keys: Callable[[int], Record],
     modalities: Sequence[str],
 ) -> FeatureTable:
     """Embed an ordered pass over the records of one part.
@@ -26,17 +26,19 @@ def feature_table(
         batches: every record of the part once, already where `embed` wants them.
         embed: `embed(modality, batch)` returns float (B, D) rows for a batch of B examples; it is called without
             gradient, and the modules behind it must be in evaluation mode.
-        keys: returns the record of an id, for its labels and group; its values are not looked at.
+        keys: returns the record at a position of the source, for its labels and group; its values are not read.
         modalities: the names to embed; others of a batch are left alone.
 
     Raises:
         SensoriumError: when a feature is not finite, with the record's id.
     """
     ids: list[str] = []
+    positions: list[np.ndarray] = []
     rows: dict[str, list[np.ndarray]] = {name: [] for name in modalities}
     masks: dict[str, list[np.ndarray]] = {name: [] for name in modalities}
     for records in batches:
         ids += records.ids
+        positions.append(_positions(records))
         for name in modalities:
             mask_B = _mask(records, name)
             masks[name].append(mask_B)
@@ -45,29 +47,31 @@ def feature_table(
                     x_ND = embed(name, records.batches[name]).float().cpu().numpy()
                 _check_finite(x_ND, name, [i for i, has in zip(records.ids, mask_B, strict=True) if has])
                 rows[name].append(x_ND)
-    records_of = [keys(i) for i in ids]
+    positions_N = np.concatenate([np.zeros(0, np.int64), *positions])
+    records_of = [keys(int(position)) for position in positions_N]
     present = {name: np.concatenate(parts) if parts else np.zeros(0, bool) for name, parts in masks.items()}
     return FeatureTable(
         ids,
-        {name: _std(rows[name], present[name]) for name in modalities},
+        {name: _scattered(rows[name], present[name]) for name in modalities},
         present,
         _labels(records_of),
         # A group of its own is marked, so that an id can never be taken for the name of another record's group.
         [f"record {r.id}" if r.group is None else f"group {r.group}" for r in records_of],
+        positions_N,
     )
 
 
 def score_table(
     batches: Iterable[RecordBatch],
     score: Callable[[RecordBatch], dict[str, Tensor] | None],
-    keys: Callable[[str], Record],
+    keys: Callable[[int], Record],
 ) -> FeatureTable:
     """Score an ordered pass over the records of one part.
 
     Args:
         batches: every record of the part once.
         score: what each record of a batch costs, by name, each (B,).
-        keys: returns the record of an id, for its labels and group.
+        keys: returns the record at a position of the source, for its labels and group.
 
     Raises:
         SensoriumError: when the objective gives no scores.
@@ -83,9 +87,8 @@ def score_table(
                 )
             names.update(dict.fromkeys(scores))
             kept = {name: _Column(values[:, None].float()) for name, values in scores.items()}
-            yield RecordBatch(
-                records.ids, dict(kept), {name: torch.ones(len(records), dtype=torch.bool) for name in kept}
-            )
+            present = {name: torch.ones(len(records), dtype=torch.bool) for name in kept}
+            yield RecordBatch(records.ids, dict(kept), present, positions=records.positions)
 
     names: dict[str, None] = {}
     scored = list(as_modalities())
@@ -100,14 +103,14 @@ class _Column(Batch):
 
 
 def baseline_table(
-    batches: Iterable[RecordBatch], modalities: Mapping[str, Modality], keys: Callable[[str], Record]
+    batches: Iterable[RecordBatch], modalities: Mapping[str, Modality], keys: Callable[[int], Record]
 ) -> FeatureTable | None:
     """Make the table of baseline features; None when no modality has any.
 
     Args:
         batches: every record of the part once.
         modalities: name -> modality; those without baseline features are left out of the table.
-        keys: returns the record of an id, for its labels and group.
+        keys: returns the record at a position of the source, for its labels and group.
     """
     lacking: set[str] = set()
 
@@ -122,6 +125,11 @@ def baseline_table(
     for name in lacking:
         del table.features[name], table.present[name]
     return table if table.features else None
+
+
+def _positions(records: RecordBatch) -> np.ndarray:
+    assert records.positions is not None, "the loader says where the source has its records"
+    return records.positions
 
 
 def _mask(records: RecordBatch, name: str) -> np.ndarray:
@@ -139,7 +147,7 @@ def _check_finite(x_ND: np.ndarray, name: str, ids: list[str]) -> None:
         )
 
 
-def _std(parts: list[np.ndarray], present_N: np.ndarray) -> np.ndarray:
+def _scattered(parts: list[np.ndarray], present_N: np.ndarray) -> np.ndarray:
     """Put rows where their records are, nan elsewhere; width 0 when no record has the modality."""
     width = parts[0].shape[1] if parts else 0
     x_ND = np.full((len(present_N), width), np.nan, np.float32)

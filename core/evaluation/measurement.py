@@ -28,7 +28,7 @@ from sensorium.models.plan import Plan
 from sensorium.runs.atomic import write_atomically
 from sensorium.runs.run import Run
 from sensorium.seeding import uniform_of
-from sensorium.types import Batch, Record, RecordBatch
+from sensorium.types import Batch, RecordBatch
 
 QUERIES, SHOWN = 8, 6
 """Rows and columns of a contact sheet."""
@@ -47,8 +47,6 @@ class Measurement:
         self.plan, self.source, self.run = plan, source, run
         data = plan.recipe.data
         self.parts = assign_parts(source, {"val": data.val, "test": data.test}, data.split_seed)
-        self._positions: dict[str, int] = {}
-        self._indexed: set[str] = set()
         self._kept: dict[str, list[RecordBatch]] = {}
 
     def require_parts(self, val: bool = False) -> None:
@@ -108,12 +106,12 @@ class Measurement:
             space: "features", "embedding" or "scores".
         """
         if space == "scores":
-            return score_table(self.batches(part), model.score, self.key)
+            return score_table(self.batches(part), model.score, self.source.key)
 
         def embed(name: str, batch: Batch) -> Tensor:
             return model.encode(name, batch, space)
 
-        return feature_table(self.batches(part), embed, self.key, model.modalities)
+        return feature_table(self.batches(part), embed, self.source.key, model.modalities)
 
     def _subject(self, model: Model, train: str, test: str) -> Subject:
         asked = spaces(self.plan.evaluators)
@@ -122,20 +120,12 @@ class Measurement:
     def _baseline(self) -> Subject | None:
         if "features" not in spaces(self.plan.evaluators):
             return None
-        tables = [baseline_table(self.batches(p), self.plan.modalities, self.key) for p in ("train", "test")]
+        tables = [baseline_table(self.batches(p), self.plan.modalities, self.source.key) for p in ("train", "test")]
         return None if None in tables else Subject({"features": (tables[0], tables[1])})  # type: ignore[dict-item]
 
-    def position(self, name: str) -> int:
-        """Return where the source has the record of an id, once `batches` passed over a part that holds it."""
-        return self._positions[name]
-
-    def key(self, name: str) -> Record:
-        """Return the record of an id, without its values."""
-        return self.source.key(self.position(name))
-
-    def values(self, ids: Sequence[str], modalities: Iterable[str]) -> dict[str, list[Hashable]]:
+    def values(self, positions: Sequence[int] | np.ndarray, modalities: Iterable[str]) -> dict[str, list[Hashable]]:
         """Return, for each modality, what tells the raw values of some records apart; None where one is absent."""
-        records = [self.source[self.position(name)].values for name in ids]
+        records = [self.source[int(position)].values for position in positions]
         return {name: [_identity(values.get(self.plan.fields[name])) for values in records] for name in modalities}
 
     def positions(self, part: str) -> np.ndarray:
@@ -150,9 +140,6 @@ class Measurement:
 
     def batches(self, part: str) -> Iterable[RecordBatch]:
         """Return an ordered pass over a part; where the recipe caches, it is decoded once."""
-        if part not in self._indexed:
-            self._indexed.add(part)
-            self._positions.update((self.source.key(int(i)).id, int(i)) for i in self.positions(part))
         if self.plan.recipe.data.cache == "off":
             return self._decode(part)
         if part not in self._kept:
@@ -174,6 +161,8 @@ class Measurement:
     def _draw_sheets(self, test: FeatureTable) -> None:
         """Draw, for the first two modalities both ways, what a few records of the test part find."""
         a, b = list(test.features)[:2]
+        assert test.positions is not None, "a measurement says where the source has its records"
+        positions = test.positions.tolist()
         if not (self.plan.modalities[a].has_preview and self.plan.modalities[b].has_preview):
             return
         for query, target in ((a, b), (b, a)):
@@ -187,7 +176,7 @@ class Measurement:
             results = [
                 [
                     Found(
-                        self.preview(test.ids[found[column]], target),
+                        self.preview(positions[found[column]], target),
                         f"{score:.2f}",
                         test.groups[found[column]] == test.groups[row],
                     )
@@ -195,16 +184,16 @@ class Measurement:
                 ]
                 for i, row in enumerate(chosen)
             ]
-            pictures = [self.preview(test.ids[row], query) for row in chosen]
+            pictures = [self.preview(positions[row], query) for row in chosen]
             sheet = contact_sheet(pictures, results, f"{query} -> {target}, {len(found)} to choose from")
             path = self.run.evaluations / f"sheet-{query}-to-{target}.png"
             write_atomically(path, lambda part, sheet=sheet: sheet.save(part, format="PNG"))
 
-    def preview(self, name: str, modality: str) -> Image.Image:
-        """Draw a record's value of a modality that draws, by the record's id."""
+    def preview(self, position: int, modality: str) -> Image.Image:
+        """Draw a record's value of a modality that draws, by where the source has the record."""
         decoder = RecordDecoder(self.source, {modality: self.plan.fields[modality]}, self.plan.modalities)
-        decoded = decoder[0, np.array([self.position(name)])]
-        assert decoded.records is not None, f"{name} was decoded before"
+        decoded = decoder[0, np.array([position])]
+        assert decoded.records is not None, "it was decoded before"
         part = self.plan.modalities[modality]
         return part.preview(part.examples(decoded.records.batches[modality])[0])
 

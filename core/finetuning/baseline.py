@@ -10,7 +10,7 @@ from sensorium.finetuning.tasks import Regress, Task
 
 
 def forest_answers(
-    task: Task, train: FeatureTable, targets: dict[str, list[float]], test: FeatureTable, modality: str, **forest: int
+    task: Task, train: FeatureTable, targets: dict[int, list[float]], test: FeatureTable, modality: str, **forest: int
 ) -> np.ndarray:
     """Return answers float32 (M, K) for the M records of the test part that have the modality.
 
@@ -19,13 +19,13 @@ def forest_answers(
     Args:
         task: fitted to the train part.
         train: baseline features of the train part.
-        targets: record id -> targets, for every record of the train part.
+        targets: position in the source -> targets, for every record of the train part.
         test: baseline features of the records to answer for.
         modality: whose features are used.
         forest: `n_estimators` and `random_state`.
     """
     x_ND, asked_MD = train.features[modality], test.features[modality][test.present[modality]]
-    y_NL = np.array([targets[id] for id in train.ids])
+    y_NL = np.array([targets[int(position)] for position in train.positions])
     y_NL[~train.present[modality]] = np.nan
     answers_MK = np.zeros((len(asked_MD), task.width), np.float32)
     for column, y_N in enumerate(y_NL.T):

@@ -63,8 +63,8 @@ class Finetuning:
                 raise DataError(f"There is no {part} part to {use}: set data.{part} above 0.")
         self.train = self._records("train", lambda batch: torch.zeros(len(batch), 1))
         self.task = self._fitted()
-        rows = [self.measurement.key(id) for id in self.train.ids]
-        self.targets = {row.id: self.task.target(row.labels) for row in rows}
+        keys = {int(position): source.key(int(position)) for position in self.train.positions}
+        self.targets = {position: self.task.target(key.labels) for position, key in keys.items()}
 
     def run_all(self, starts: Sequence[Initialization]) -> tuple[Table, Predictor]:
         """Train every seed from every start; return the table, and what the first seed of the last start became."""
@@ -97,7 +97,7 @@ class Finetuning:
     def _records(self, part: str, answer: Callable[[Batch], Tensor]) -> FeatureTable:
         """Return what is answered for the records of a part that can be decoded."""
         batches = self.measurement.batches(part)
-        return feature_table(batches, lambda _, batch: answer(batch), self.measurement.key, [self.modality])
+        return feature_table(batches, lambda _, batch: answer(batch), self.source.key, [self.modality])
 
     def _subject(self, answer: Callable[[Batch], Tensor]) -> Subject:
         """Return answers for the test part; an evaluator learns from the train part's labels alone."""
@@ -139,8 +139,8 @@ class Finetuning:
 
     def _loader(self, seed: int) -> Loader:
         """Feed the records of the train part that have a label."""
-        labeled = [id for id, row in self.targets.items() if not all(map(is_missing, row))]
-        known = np.array([self.measurement.position(id) for id in labeled], np.int64)
+        labeled = [position for position, row in self.targets.items() if not all(map(is_missing, row))]
+        known = np.array(labeled, np.int64)
         data = self.plan.recipe.data
         return Loader(
             self.source,
@@ -158,9 +158,7 @@ class Finetuning:
     def _baseline(self) -> list[Subject]:
         """Return what forests on baseline features answer; none when the modality has no such features."""
         modality = {self.modality: self.plan.modalities[self.modality]}
-        tables = [
-            baseline_table(self.measurement.batches(p), modality, self.measurement.key) for p in ("train", "test")
-        ]
+        tables = [baseline_table(self.measurement.batches(p), modality, self.source.key) for p in ("train", "test")]
         train, test = tables
         if train is None or test is None:
             return []

@@ -69,7 +69,7 @@ def tune(
     task: Task,
     loader: Loader,
     modality: str,
-    targets: Mapping[str, Sequence[float]],
+    targets: Mapping[int, Sequence[float]],
     on_val: Callable[[Tuned], Mapping[str, float]],
     options: Finetune,
     seed: int,
@@ -83,7 +83,7 @@ def tune(
         task: fitted to the train part.
         loader: feeds the train part.
         modality: whose batches the encoder takes.
-        targets: record id -> targets, for every record of the train part.
+        targets: position in the source -> targets, for every record of the train part.
         on_val: measures on the val part.
         options: the recipe's `finetune`.
         seed: of dropout, whatever draws at random.
@@ -109,7 +109,8 @@ def tune(
         if step % loader.steps_per_epoch == 0:
             tuned.freeze(step // loader.steps_per_epoch < options.freeze_epochs)
         seed_globals(seed, "finetune", step)
-        wanted = torch.tensor([targets[id] for id in records.ids], dtype=torch.float32, device=fabric.device)
+        wanted_BL = [targets[position] for position in records.positions.tolist()]
+        wanted = torch.tensor(wanted_BL, dtype=torch.float32, device=fabric.device)
         loss = task.loss(module(records.batches[modality]).float(), wanted)
         fabric.backward(loss)
         for optimizer, rate in optimizers:

@@ -18,28 +18,25 @@ from sensorium.types import Batch, Features, Outcome, RecordBatch, View
 
 
 def make_views(
-    records: RecordBatch,
-    generators: Mapping[str, ViewGenerator],
-    rng: torch.Generator,
-    negatives: Mapping[str, str] | None = None,
+    records: RecordBatch, generators: Mapping[str, ViewGenerator], rng: torch.Generator
 ) -> dict[str, list[View]]:
-    """Return the views of every modality of a batch, each marked with its modality and the records it stands for.
+    """Return the views of every modality of a batch, each with its modality and the records it stands for.
+
+    Behind a modality's own views stands one view of each rank of its mined negatives, marked as negatives.
 
     Args:
         records: the batch.
         generators: modality name -> view generator.
         rng: on the batch's device.
-        negatives: name of a further batch -> the modality of its values, which are wrong for the records that have
-            them; one view of it joins the modality's own, marked as wrong.
     """
     made: dict[str, list[View]] = {}
     for name, generator in generators.items():
         views = generator(records.batches[name], rng) if name in records.batches else []
         made[name] = [_marked(view, name, records.present[name], records) for view in views]
-    for batch, name in (negatives or {}).items():
-        if batch in records.batches:
-            view = replace(generators[name](records.batches[batch], rng)[0], is_negative=True)
-            made[name].append(_marked(view, name, records.present[batch], records))
+    for name, ranks in records.negatives.items():
+        for batch, present_B in ranks:
+            view = replace(generators[name](batch, rng)[0], is_negative=True)
+            made[name].append(_marked(view, name, present_B, records))
     return made
 
 

@@ -8,38 +8,34 @@ import numpy as np
 
 from sensorium.contracts import Source
 from sensorium.data.loader import Loader
-from sensorium.data.mined_negatives import MinedSource
+from sensorium.data.mined_negatives import MinedNegatives
 from sensorium.models.plan import Plan
 
 
-def feed(plan: Plan, source: Source, positions: np.ndarray, **place: Any) -> tuple[Loader, dict[str, str]]:
+def feed(plan: Plan, source: Source, positions: np.ndarray, **place: Any) -> Loader:
     """Return what feeds the steps of a run on one rank: the same records wherever, and however often, it is made.
 
     Args:
         plan: the parts of the recipe.
         source: where records come from.
         positions: which of its records are the train part.
-        place: what `Loader` is told of the process that it feeds, and of its bad records.
-
-    Returns:
-        The loader, and the fields of mined negatives, each with the modality whose values they hold.
+        place: what `Loader` needs to know of the process that it feeds, and of its unreadable records.
     """
-    recipe, negatives = plan.recipe, dict[str, str]()
+    recipe, negatives = plan.recipe, None
     if recipe.data.negatives is not None:
-        source = MinedSource(source, recipe.data.negatives.path, recipe.data.negatives.count)
-        source.keep_within(positions)
-        negatives = source.negatives(plan.fields)
-    loader = Loader(
+        negatives = MinedNegatives(source, recipe.data.negatives.path, recipe.data.negatives.count)
+        negatives.keep_within(positions)
+    return Loader(
         source,
         positions,
-        plan.fields | {name: name for name in negatives},
-        plan.modalities | {name: plan.modalities[of] for name, of in negatives.items()},
+        plan.fields,
+        plan.modalities,
         seed=recipe.seed,
         batch=recipe.data.batch,
         accumulate=recipe.train.accumulate,
-        stages=plan.generators | {name: plan.generators[of] for name, of in negatives.items()},
+        stages=plan.generators,
         require="any",
+        negatives=negatives,
         neighbors=recipe.data.neighbors,
         **place,
     )
-    return loader, negatives

@@ -75,7 +75,7 @@ def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome
     for i, records in enumerate(single):
         seed_globals(seed, "step", step, rank, i)
         rng = generator(seed, "views", step, rank, i, device=t.device)
-        views = make_views(records, t.plan.generators, rng, t.negatives)
+        views = make_views(records, t.plan.generators, rng)
         with t.fabric.no_backward_sync(t.module, enabled=i < len(single) - 1):
             outcome = t.module(views)
             t.fabric.backward(outcome.loss / len(single))
@@ -99,7 +99,7 @@ def backward_joined(t: Training, step: int, parts: list[RecordBatch]) -> Outcome
     names = t.recipe.seed, "step", step, t.fabric.global_rank
     rngs = [generator(t.recipe.seed, "views", *names[2:], i, device=t.device) for i in range(len(parts))]
     made = zip(parts, rngs, strict=True)
-    views = [make_views(records, t.plan.generators, rng, t.negatives) for records, rng in made]
+    views = [make_views(records, t.plan.generators, rng) for records, rng in made]
     cache = GradientCache(parts, views, t.learner.encoders, *names)
     with t.fabric.no_backward_sync(t.module):
         outcome: Outcome = t.module(cache.views, cache.loss)

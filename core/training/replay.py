@@ -94,14 +94,12 @@ def replay_step(plan: Plan, source: Source, positions: np.ndarray, run: Run) -> 
     found = []
     for rank in range(ranks):
         bad = UnreadableRecords(len(positions), 1.0)
-        loader, negatives = feed(
-            plan, source, positions, bad=bad, workers=0, device=fabric.device, rank=rank, world=ranks
-        )
+        loader = feed(plan, source, positions, bad=bad, workers=0, device=fabric.device, rank=rank, world=ranks)
         before = [buffer.clone() for buffer in learner.buffers()]
         for i, records in enumerate(next(loader.batches(step, step + 1))):
             seed_globals(plan.recipe.seed, "step", step, rank, i)
             rng = generator(plan.recipe.seed, "views", step, rank, i, device=fabric.device)
-            views = make_views(records, plan.generators, rng, negatives)
+            views = make_views(records, plan.generators, rng)
             learner.zero_grad(set_to_none=True)
             with _first_to_fail(learner) as failed:
                 outcome: Outcome = module(views)

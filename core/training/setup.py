@@ -56,7 +56,7 @@ def prepare(
         RunError: when there is nothing to resume from.
     """
     recipe = plan.recipe
-    loader, negatives = feed(
+    loader = feed(
         plan,
         source,
         positions,
@@ -96,7 +96,6 @@ def prepare(
         steps,
         step,
         evaluate=evaluate,
-        negatives=negatives,
     )
     if resume:
         training.load(state)

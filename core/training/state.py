@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -62,7 +62,6 @@ class Training:
     metrics: MetricsLog | None = None
     line: ProgressLine | None = None
     evaluate: Evaluate | None = None
-    negatives: dict[str, str] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:

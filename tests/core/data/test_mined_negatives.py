@@ -1,10 +1,17 @@
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
+import torch
 
+from sensorium import Batch, Modality, View, ViewGenerator
 from sensorium.data.arrays import ArraysSource
-from sensorium.data.mined_negatives import MinedSource
+from sensorium.data.cache import Cache
+from sensorium.data.decoding import RecordDecoder
+from sensorium.data.mined_negatives import MinedNegatives
 from sensorium.errors import DataError
 from sensorium.mining import Mined
+from sensorium.models.learner import make_views
 
 
 @pytest.fixture
@@ -20,37 +27,90 @@ def path(tmp_path):
     return str(tmp_path / "mined.parquet")
 
 
-def test_records_carry_the_values_of_their_negatives_hardest_first(source, path):
-    mined = MinedSource(source, path, 2)
-    assert mined.fields == ("a", "b", "b_negative_1", "b_negative_2")
-    assert mined[0].values == {"a": "p", "b": "p'", "b_negative_1": "q'", "b_negative_2": "s'"}
-    assert mined[1].values == {"a": "q", "b": "q'", "b_negative_1": "p'"}
-    assert mined[2].values == {"a": "r", "b": None}
-    assert mined.present("b_negative_2").tolist() == [True, False, False, False]
-    assert mined.present("a") is source.present("a")
-    assert [mined.key(i) for i in range(4)] == [source.key(i) for i in range(4)]
-    assert len(MinedSource(source, path)) == 4
-    assert MinedSource(source, path).fields[2:] == ("b_negative_1",)
+def test_a_record_has_its_negatives_hardest_first(source, path):
+    mined = MinedNegatives(source, path, 2)
+    assert mined.field == "b"
+    assert [mined.of(i) for i in range(4)] == [[1, 3], [0], [], []]
+    assert [MinedNegatives(source, path).of(i) for i in range(4)] == [[1], [0], [], []]
+
+
+def test_negatives_travel_beside_their_records(source, path):
+    words = {"b": Words(), "a": Words()}
+    decoder = RecordDecoder(source, {"a": "a", "b": "b"}, words, negatives=MinedNegatives(source, path, 2))
+    records = decoder[0, np.array([3, 0, 1])].records
+    assert records.positions.tolist() == [3, 0, 1]
+    assert set(records.batches) == {"a", "b"}
+    first, second = records.negatives["b"]
+    assert first.present.tolist() == [False, True, True]
+    assert first.batch.codes.tolist() == [ord("q"), ord("p")]
+    assert second.present.tolist() == [False, True, False]
+    assert second.batch.codes.tolist() == [ord("s")]
+    alone = decoder[0, np.array([2])].records
+    assert alone.negatives == {}
+    views = make_views(records, {name: Plain() for name in words}, torch.Generator())
+    assert [view.is_negative for view in views["b"]] == [False, True, True]
+    assert torch.equal(views["b"][1].keys["record"], records.keys["record"][1:])
+    moved = records.to("cpu").pin_memory() if torch.cuda.is_available() else records.to("cpu")
+    assert torch.equal(moved.negatives["b"][0].batch.codes, first.batch.codes)
+
+
+def test_a_cache_hands_out_the_same(source, path):
+    fields, words = {"a": "a", "b": "b"}, {"a": Words(), "b": Words()}
+    decoder = RecordDecoder(source, fields, words, negatives=MinedNegatives(source, path, 2))
+    chunks = [np.array([0, 1]), np.array([2, 3])]
+    cache = Cache(((rows, decoder[0, rows]) for rows in chunks), 4)
+    for rows in (np.array([3, 0, 1]), np.array([2]), np.array([1, 3])):
+        kept, made = cache.take(rows), decoder[0, rows].records
+        assert kept.ids == made.ids
+        assert kept.positions.tolist() == made.positions.tolist()
+        found = {
+            name: [(n.batch.codes.tolist(), n.present.tolist()) for n in kept.negatives[name]]
+            for name in kept.negatives
+        }
+        assert found == {
+            name: [(n.batch.codes.tolist(), n.present.tolist()) for n in made.negatives[name]]
+            for name in made.negatives
+        }
+
+
+@dataclass
+class Codes(Batch):
+    codes: torch.Tensor
+
+
+class Words(Modality):
+    """The code of a word's first letter."""
+
+    def decode(self, raw):
+        return ord(raw[0])
+
+    def collate(self, examples):
+        return Codes(torch.tensor(examples))
+
+
+class Plain(ViewGenerator):
+    def __call__(self, batch, rng):
+        return [View(batch)]
 
 
 def test_negatives_are_values_of_the_modality_that_reads_their_field(source, path):
-    mined = MinedSource(source, path, 2)
-    assert mined.negatives({"x": "a", "y": "b"}) == {"b_negative_1": "y", "b_negative_2": "y"}
+    mined = MinedNegatives(source, path, 2)
+    assert mined.modality({"x": "a", "y": "b"}) == "y"
     with pytest.raises(DataError, match="which no modality of the recipe reads"):
-        mined.negatives({"x": "a"})
+        mined.modality({"x": "a"})
 
 
 def test_no_negative_comes_from_outside_the_train_part(source, path):
-    MinedSource(source, path, 2).keep_within(np.array([0, 1, 3]))
+    MinedNegatives(source, path, 2).keep_within(np.array([0, 1, 3]))
     with pytest.raises(DataError, match=r"1 negatives of .* lie outside the train part, the first is '3'"):
-        MinedSource(source, path, 2).keep_within(np.array([0, 1, 2]))
-    MinedSource(source, path, 1).keep_within(np.array([0, 1, 2]))  # the second one is not used
+        MinedNegatives(source, path, 2).keep_within(np.array([0, 1, 2]))
+    MinedNegatives(source, path, 1).keep_within(np.array([0, 1, 2]))  # the second one is not used
 
 
 def test_what_does_not_belong_together_is_refused(source, path, tmp_path):
     with pytest.raises(DataError, match="holds no mined negatives"):
-        MinedSource(source, str(tmp_path / "absent.parquet"))
+        MinedNegatives(source, str(tmp_path / "absent.parquet"))
     with pytest.raises(DataError, match="the field 'b', which the source does not have"):
-        MinedSource(ArraysSource({"a": list("pqrs")}), path)
+        MinedNegatives(ArraysSource({"a": list("pqrs")}), path)
     with pytest.raises(DataError, match=r"none with the id '3' \(1 such"):
-        MinedSource(ArraysSource({"b": list("pqr")}), path)
+        MinedNegatives(ArraysSource({"b": list("pqr")}), path)

@@ -19,18 +19,24 @@ class Numbers(Batch):
     x: Tensor
 
 
-RECORDS = {
-    "p": Record("p", {}, {"kind": "cat", "size": np.float64(1.5)}, group="pets"),
-    "q": Record("q", {}, {"kind": "dog"}),
-    "s": Record("s", {}, {"kind": "cat"}, group="q"),
-}
+RECORDS = [
+    Record("p", {}, {"kind": "cat", "size": np.float64(1.5)}, group="pets"),
+    Record("q", {}, {"kind": "dog"}),
+    Record("s", {}, {"kind": "cat"}, group="q"),
+]
 BATCHES = [
     RecordBatch(
         ["p", "q"],
         {"a": Numbers(torch.tensor([[1.0], [2.0]])), "b": Numbers(torch.tensor([[5.0]]))},
         {"a": torch.tensor([True, True]), "b": torch.tensor([False, True])},
+        positions=np.array([0, 1]),
     ),
-    RecordBatch(["s"], {"b": Numbers(torch.tensor([[6.0]]))}, {"a": torch.tensor([False]), "b": torch.tensor([True])}),
+    RecordBatch(
+        ["s"],
+        {"b": Numbers(torch.tensor([[6.0]]))},
+        {"a": torch.tensor([False]), "b": torch.tensor([True])},
+        positions=np.array([2]),
+    ),
 ]
 
 

@@ -16,7 +16,7 @@ from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.plugins.crossmodal.siglip import SigLIP
 from sensorium.recipe.schema import Train
 from sensorium.training.gradient_cache import GradientCache
-from sensorium.types import Needs, RecordBatch
+from sensorium.types import Needs, Negatives, RecordBatch
 from tests.toys import Noise, VectorBatch
 
 WIDTH, ROWS = 6, 22
@@ -57,7 +57,11 @@ def parts_of(values, masks, k):
         present = {name: mask[rows] for name, mask in masks.items()}
         batches = {name: VectorBatch(values[name][rows][present[name]]) for name in values if present[name].any()}
         keys = {"record": rows, "group": rows}
-        made.append(RecordBatch([str(int(r)) for r in rows], batches, present, keys))
+        negatives = {}
+        for name in [name for name in present if name.endswith("_negative_1")]:
+            of, batch, mask = name.removesuffix("_negative_1"), batches.pop(name, None), present.pop(name)
+            negatives |= {} if batch is None else {of: [Negatives(batch, mask)]}
+        made.append(RecordBatch([str(int(r)) for r in rows], batches, present, keys, negatives=negatives))
     return made
 
 
@@ -156,7 +160,7 @@ def test_wrong_views_that_a_part_lacks_are_joined():
     masks["b_negative_1"][:6] = False  # the whole of the first part
     made = parts_of(values, masks, 4)
     generators = {name: Noise(None, views=1, strength=0.0) for name in ("a", "b")}
-    views = [make_views(part, generators, torch.Generator(), {"b_negative_1": "b"}) for part in made]
+    views = [make_views(part, generators, torch.Generator()) for part in made]
     assert [len(of_part["b"]) for of_part in views] == [1, 2, 2, 2]
     own, wrong = GradientCache(made, views, nn.ModuleDict(), 0).views["b"]
     assert (own.is_negative, wrong.is_negative) == (False, True)
@@ -175,7 +179,7 @@ def test_wrong_views_that_a_part_lacks_have_the_gradient_of_the_whole_batch(with
     generators = {name: Noise(None, views=1, strength=0.0) for name in ("a", "b")}
 
     def views_in(made):
-        return [make_views(part, generators, torch.Generator(), {"b_negative_1": "b"}) for part in made]
+        return [make_views(part, generators, torch.Generator()) for part in made]
 
     twin(views_in(parts_of(values, masks, 1))[0]).loss.backward()
     made = parts_of(values, masks, 4)
