@@ -76,7 +76,7 @@ def read_piece(raw: Any, rate: int, seconds: float | None, place: float = 0.5) -
     return Piece(samples_CS, rate, left / rate)
 
 
-def resampled(samples_CS: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+def resample(samples_CS: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     """Return samples at another rate, float32 (C, round(S x wanted / rate)), at least one of each channel."""
     if rate == wanted:
         return samples_CS

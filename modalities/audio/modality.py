@@ -14,11 +14,11 @@ from PIL import Image
 from sensorium import BadSample, Modality
 from sensorium.errors import RecipeError
 from sensorium.modalities.audio.batch import LogMels
-from sensorium.modalities.audio.decode import read_piece, resampled, trimmed
+from sensorium.modalities.audio.decode import read_piece, resample, trimmed
 from sensorium.modalities.audio.mels import FrontEnd
 from sensorium.modalities.audio.spectrogram_image import spectrogram_image
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.signal.fitting import readable
+from sensorium.modalities.signal.fitting import readable_examples
 
 LISTENED = 1000
 """From at most so many sounds of the train part, drawn at random, the scale of log-mels is learned."""
@@ -114,7 +114,7 @@ class AudioModality(Modality):
             samples_CS = samples_CS.mean(0, keepdims=True)
         if len(samples_CS) != self.channels:
             raise BadSample(f"the sound has {len(samples_CS)} channels, not {self.channels}")
-        samples_CS = resampled(samples_CS, rate, self.rate)
+        samples_CS = resample(samples_CS, rate, self.rate)
         return samples_CS if self.trim is None else trimmed(samples_CS, self.rate, self.trim)
 
     def collate(self, examples: Sequence[np.ndarray | AudioClip]) -> SignalBatch:
@@ -126,14 +126,14 @@ class AudioModality(Modality):
         if isinstance(batch, LogMels):
             return batch
         mels = self._levelled(batch)
-        return mels.replaced((mels.values - self._mean) / self._std)
+        return mels.with_values((mels.values - self._mean) / self._std)
 
     def _levelled(self, batch: SignalBatch) -> LogMels:
-        mels = self.front(batch.trimmed())
+        mels = self.front(batch.trim_padding())
         if self.level == "train":
             return mels
         mean_BG1 = mels.values.sum(2, keepdim=True) / mels.lengths[:, None, None]
-        return mels.replaced(mels.values - mean_BG1)
+        return mels.with_values(mels.values - mean_BG1)
 
     def fit(self, raws: Iterable[Any]) -> None:
         """Learn mean and deviation of log-mels from the train part alone, or from 1,000 sounds of it.
@@ -142,7 +142,7 @@ class AudioModality(Modality):
             DataError: when none of them can be read.
         """
         count, total, squares = 0, 0.0, 0.0
-        for example in readable(_some(raws, LISTENED), self.decode, "sound"):
+        for example in readable_examples(_some(raws, LISTENED), self.decode, "sound"):
             values_GT = self._levelled(self.collate([example])).values.double()
             count += values_GT.numel()
             total += float(values_GT.sum())
@@ -172,12 +172,12 @@ class AudioModality(Modality):
             example = example.middle_CS
         if len(example) != self.channels:
             return spectrogram_image(None, example)
-        (mels_GT,) = self.log_mels(SignalBatch.join([example])).rows()
+        (mels_GT,) = self.log_mels(SignalBatch.join([example])).unpad()
         return spectrogram_image(example, mels_GT)
 
     def examples(self, batch: SignalBatch) -> list[np.ndarray]:
         """Take a batch apart into samples (C, S_i), or log-mels (C x F, T_i) with nan where they are hidden."""
-        return batch.rows()
+        return batch.unpad()
 
     def baseline_features(self, batch: SignalBatch) -> np.ndarray:
         """Return mean and deviation over time of each band of the log-mels, float32 (B, 2 x C x F)."""

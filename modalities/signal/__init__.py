@@ -1,4 +1,4 @@
-"""What sampled signals share, be they sensor series or sound: their batch, steps, resampling and pictures.
+"""What time series and audio share: batches of sampled signals, cropping and resampling, pooling, plots.
 
 No plugin: it registers nothing, and modalities build on it.
 """

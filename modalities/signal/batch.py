@@ -17,11 +17,11 @@ from sensorium import Batch
 
 @dataclass
 class SignalBatch(Batch):
-    """B signals of C channels and at most T steps.
+    """B signals of C channels and at most T time steps, padded at the end.
 
     Args:
         values: float32 (B, C, T), finite; zero where nothing was observed.
-        lengths: int64 (B,), how many steps of a row are real; they stand first.
+        lengths: int64 (B,), how many steps of a row are valid; they come first.
         observed: bool (B, C, T), True where a value was measured: False where it is missing, and on padding.
     """
 
@@ -42,7 +42,7 @@ class SignalBatch(Batch):
 
     @classmethod
     def cat(cls, batches: Sequence[Self]) -> Self:
-        """Join batches along their examples, the shorter ones padded to the longest."""
+        """Concatenate batches along their examples, the shorter ones padded to the longest."""
         longest = max(batch.values.shape[2] for batch in batches)
         return cls(
             torch.cat([F.pad(b.values, (0, longest - b.values.shape[2])) for b in batches]),
@@ -51,31 +51,31 @@ class SignalBatch(Batch):
         )
 
     def shape_key(self) -> Hashable:
-        """Return the type and the number of channels: signals of any length can be joined."""
+        """Return the type and the number of channels: signals of any length can be concatenated."""
         return type(self), self.values.shape[1]
 
     @property
-    def steps(self) -> Tensor:
-        """Which steps are real: bool (B, T)."""
+    def valid(self) -> Tensor:
+        """The padding mask, bool (B, T): True where a step is valid."""
         return torch.arange(self.values.shape[2], device=self.device) < self.lengths[:, None]
 
-    def replaced(self, values_BCT: Tensor) -> Self:
-        """Return the batch with other values at the same steps; they become zero where nothing was observed."""
+    def with_values(self, values_BCT: Tensor) -> Self:
+        """Return the batch with other values, which become zero where nothing was observed."""
         return dataclasses.replace(self, values=values_BCT.masked_fill(~self.observed, 0.0))
 
-    def hidden(self, away: Tensor) -> Self:
-        """Return the batch without the values at `away`, a bool mask that broadcasts to (B, C, T)."""
-        observed_BCT = self.observed & ~away
+    def masked(self, mask: Tensor) -> Self:
+        """Return the batch without the values at `mask`, bool that broadcasts to (B, C, T): they count as missing."""
+        observed_BCT = self.observed & ~mask
         return dataclasses.replace(self, values=self.values.masked_fill(~observed_BCT, 0.0), observed=observed_BCT)
 
-    def trimmed(self) -> Self:
-        """Return the batch without steps that are padding in every row, as rows picked out of a larger batch have."""
+    def trim_padding(self) -> Self:
+        """Return the batch without steps that are padding in every row, as rows selected from a larger batch have."""
         longest = int(self.lengths.max())
         if longest == self.values.shape[2]:
             return self
         return dataclasses.replace(self, values=self.values[..., :longest], observed=self.observed[..., :longest])
 
-    def rows(self) -> list[np.ndarray]:
-        """Take the batch apart into examples on the CPU: float32 (C, T_i) each, nan where a value is missing."""
-        holed_BCT = self.values.detach().float().masked_fill(~self.observed, float("nan")).cpu().numpy()
-        return [row_CT[:, :length] for row_CT, length in zip(holed_BCT, self.lengths.tolist(), strict=True)]
+    def unpad(self) -> list[np.ndarray]:
+        """Return the examples on the CPU, without padding: float32 (C, T_i) each, nan where a value is missing."""
+        values_BCT = self.values.detach().float().masked_fill(~self.observed, float("nan")).cpu().numpy()
+        return [row_CT[:, :length] for row_CT, length in zip(values_BCT, self.lengths.tolist(), strict=True)]

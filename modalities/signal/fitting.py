@@ -1,4 +1,4 @@
-"""What modalities of signals learn from: the raw values of the train part that can be read."""
+"""The readable part of a stream of raw values, for modalities that are fitted to the train part."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from sensorium.errors import DataError
 Example = TypeVar("Example")
 
 
-def readable(raws: Iterable[Any], read: Callable[[Any], Example], kind: str) -> Iterator[Example]:
-    """Iterate over what `read` makes of raw values; those it refuses are counted, and named, when they are decoded.
+def readable_examples(raws: Iterable[Any], read: Callable[[Any], Example], kind: str) -> Iterator[Example]:
+    """Yield what `read` makes of raw values, and skip unreadable ones: decoding counts and names them.
 
     Args:
         raws: raw values of the train part.
         read: raises BadSample for what it cannot read.
-        kind: what a value is, for the error: "sound", say.
+        kind: what a value is, for the error, such as "audio clip".
 
     Raises:
-        DataError: at the end, when nothing could be read; it tells why the first could not.
+        DataError: at the end, when nothing could be read; it gives the reason for the first one.
     """
     found, first = False, None
     for raw in raws:

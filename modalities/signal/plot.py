@@ -1,4 +1,4 @@
-"""A signal as a small picture."""
+"""A signal as a small plot."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 SIDE, EDGE = 256, 6
-LANES = 12
-"""Up to so many channels have a lane of their own; more become rows of a color map."""
+LINES = 12
+"""Up to so many channels are line plots one below the other; more are the rows of a heat map."""
 POINTS = 2048
-"""A curve is drawn through at most so many steps, evenly thinned."""
+"""A line is drawn through at most so many steps, evenly subsampled."""
 GAP, INK = (238, 238, 238), ((31, 119, 180), (214, 90, 30), (44, 140, 60), (150, 60, 160))
 COLD, WARM = np.array([49, 84, 158]), np.array([198, 62, 40])
 
 
 def plot(values_CT: np.ndarray) -> Image.Image:
-    """Draw float (C, T), nan where a value is missing, as an RGB picture of 256 x 256 pixels; gaps are gray."""
+    """Draw float (C, T), nan where a value is missing, as an RGB image of 256 x 256 pixels; gaps are gray."""
     thin_CT = values_CT[:, :: max(1, values_CT.shape[1] // POINTS)]
-    return _lanes(thin_CT) if len(thin_CT) <= LANES else _map(thin_CT)
+    return _line_plots(thin_CT) if len(thin_CT) <= LINES else _heat_map(thin_CT)
 
 
-def _lanes(values_CT: np.ndarray) -> Image.Image:
-    picture = Image.new("RGB", (SIDE, SIDE), "white")
-    draw = ImageDraw.Draw(picture)
+def _line_plots(values_CT: np.ndarray) -> Image.Image:
+    image = Image.new("RGB", (SIDE, SIDE), "white")
+    draw = ImageDraw.Draw(image)
     height = (SIDE - EDGE) / len(values_CT)
     count = values_CT.shape[1]
-    places_T = EDGE + (SIDE - 2 * EDGE) * ((np.arange(count) + 0.5) / count)
+    x_T = EDGE + (SIDE - 2 * EDGE) * ((np.arange(count) + 0.5) / count)
     half = (SIDE - 2 * EDGE) / count / 2
-    for lane, x_T in enumerate(values_CT):
-        top, ink = EDGE + lane * height, INK[lane % len(INK)]
+    for row, values_T in enumerate(values_CT):
+        top, ink = EDGE + row * height, INK[row % len(INK)]
         bottom = top + height - EDGE
-        missing_T = np.isnan(x_T)
-        for place in places_T[missing_T]:
-            draw.rectangle((place - half, top, place + half, bottom), fill=GAP)
-        y_T = bottom - (bottom - top) * _unit(x_T[None])[0]
-        points = [None if gone else (x, y) for x, y, gone in zip(places_T, y_T, missing_T, strict=True)]
+        missing_T = np.isnan(values_T)
+        for x in x_T[missing_T]:
+            draw.rectangle((x - half, top, x + half, bottom), fill=GAP)
+        y_T = bottom - (bottom - top) * _unit(values_T[None])[0]
+        points = [None if missing else (x, y) for x, y, missing in zip(x_T, y_T, missing_T, strict=True)]
         for a, b in pairwise(points):
             if a and b:
                 draw.line((*a, *b), fill=ink)
         for before, point, after in zip([None, *points], points, [*points[1:], None], strict=False):
             if point and not (before or after):  # a value between two gaps has no line
                 draw.circle(point, 1.5, fill=ink)
-    return picture
+    return image
 
 
-def _map(values_CT: np.ndarray) -> Image.Image:
-    share_CT1 = np.nan_to_num(_unit(values_CT))[..., None]
-    pixels_CT3 = np.where(np.isnan(values_CT)[..., None], GAP, (1 - share_CT1) * COLD + share_CT1 * WARM)
+def _heat_map(values_CT: np.ndarray) -> Image.Image:
+    unit_CT1 = np.nan_to_num(_unit(values_CT))[..., None]
+    pixels_CT3 = np.where(np.isnan(values_CT)[..., None], GAP, (1 - unit_CT1) * COLD + unit_CT1 * WARM)
     return Image.fromarray(pixels_CT3.astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.NEAREST)
 
 

@@ -1,4 +1,4 @@
-"""Views that serve every kind of signal."""
+"""View generators of every kind of signal."""
 
 from __future__ import annotations
 
@@ -6,37 +6,36 @@ from itertools import permutations
 
 import torch
 
-from sensorium import Modality, View, ViewGenerator
+from sensorium import Modality, View, ViewGenerator, check_range
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.signal.checks import within
-from sensorium.modalities.signal.time import rearranged
+from sensorium.modalities.signal.time_axis import permute_segments
 
 
 class Plain(ViewGenerator):
-    """One view: the signal itself."""
+    """The signal itself: one view, without augmentation."""
 
     def __init__(self, modality: Modality) -> None:
         pass
 
     def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
-        """Return the signal itself."""
+        """Return the unchanged batch."""
         return [View(batch)]
 
 
 class Permutation(ViewGenerator):
-    """One view whose equal segments are shuffled, to tell in which order they stand.
+    """Segment permutation: one view whose equal segments are shuffled, for a pretext task that predicts the order.
 
-    Its target "order" is int64 (B,): the number of the order among all of them, in the order of
-    `itertools.permutations`. A signal shorter than `segments` has empty segments.
+    Its target "order" is int64 (B,): the index of the permutation in the order of `itertools.permutations`. A signal
+    shorter than `segments` has empty segments.
 
     Args:
-        segments: how many segments, 2 to 5; there are 2, 6, 24 or 120 orders.
+        segments: number of segments, 2 to 5; there are 2, 6, 24 or 120 classes.
     """
 
     target, classes = "order", 24
 
     def __init__(self, modality: Modality, segments: int = 4) -> None:
-        within("permutation", 2, 5, segments=segments)
+        check_range("views 'permutation'", "[2, 5]", segments=segments)
         self.orders = torch.tensor(list(permutations(range(segments))))
         self.classes = len(self.orders)
 
@@ -46,5 +45,5 @@ class Permutation(ViewGenerator):
         target_B = torch.randint(len(orders_NS), (len(batch),), generator=rng, device=batch.device)
         steps_T = torch.arange(batch.values.shape[2], device=batch.device)
         segment_BT = (steps_T * orders_NS.shape[1] // batch.lengths[:, None]).clamp(max=orders_NS.shape[1] - 1)
-        places_BS = orders_NS[target_B].argsort(dim=1)  # where each segment goes
-        return [View(rearranged(batch, segment_BT, places_BS), target=target_B)]
+        rank_BS = orders_NS[target_B].argsort(dim=1)  # the new position of each segment
+        return [View(permute_segments(batch, segment_BT, rank_BS), target=target_B)]

@@ -35,7 +35,7 @@ def catch22(batch: SignalBatch) -> np.ndarray:
     """
     from pycatch22 import catch22_all
 
-    rows = [[catch22_all(filled(x_T))["values"] for x_T in x_CT] for x_CT in batch.rows()]
+    rows = [[catch22_all(filled(x_T))["values"] for x_T in x_CT] for x_CT in batch.unpad()]
     return np.array(rows, np.float32).reshape(len(rows), -1)
 
 

@@ -12,9 +12,9 @@ from PIL import Image
 from sensorium import BadSample, Modality
 from sensorium.errors import DataError, RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.signal.fitting import readable
+from sensorium.modalities.signal.fitting import readable_examples
 from sensorium.modalities.signal.plot import plot
-from sensorium.modalities.signal.time import evenly
+from sensorium.modalities.signal.time_axis import resize
 from sensorium.modalities.timeseries.catch22 import catch22, require
 from sensorium.modalities.timeseries.decode import Layout, decode
 from sensorium.modalities.timeseries.scaling import ESTIMATORS, How, ScaleEstimator
@@ -99,7 +99,7 @@ class TimeSeriesModality(Modality):
         """
         learners: dict[int, ScaleEstimator] = {}
         counts: dict[int, int] = {}
-        for values_CT in readable(raws, self._read, "series"):
+        for values_CT in readable_examples(raws, self._read, "series"):
             channels = len(values_CT)
             if channels not in learners:
                 learners[channels], counts[channels] = ESTIMATORS[self.scale](channels), 0
@@ -140,7 +140,7 @@ class TimeSeriesModality(Modality):
 
     def examples(self, batch: SignalBatch) -> list[np.ndarray]:
         """Take a batch apart into examples, float32 (C, T_i) each."""
-        return batch.rows()
+        return batch.unpad()
 
     def baseline_features(self, batch: SignalBatch) -> np.ndarray:
         """Return the features that the option `baseline` names, float32 (B, D)."""
@@ -161,5 +161,5 @@ def _series(batch: SignalBatch) -> np.ndarray:
     rough_BC = x_BCT.diff(dim=2).abs().masked_fill(~both_BCT, 0.0).sum(2) / both_BCT.sum(2).clamp(min=1)
     share_BC = count_BC / batch.lengths[:, None]
     figures_BC6 = torch.stack([mean_BC, (squares_BC / some_BC).sqrt(), low_BC, high_BC, rough_BC, share_BC], dim=-1)
-    shape_BCS = evenly(batch, BASELINE).double()
+    shape_BCS = resize(batch, BASELINE).double()
     return torch.cat([shape_BCS, figures_BC6], dim=2).flatten(1).float().cpu().numpy()

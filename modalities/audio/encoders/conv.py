@@ -16,8 +16,8 @@ from sensorium import Encoder, Features
 from sensorium.errors import RecipeError
 from sensorium.modalities.audio.modality import AudioModality
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.signal.step_norm import StepNorm
-from sensorium.modalities.signal.time import in_parts, pooled
+from sensorium.modalities.signal.masked_batch_norm import MaskedBatchNorm
+from sensorium.modalities.signal.pooling import pool_parts, pool_tokens
 
 
 class Block(nn.Module):
@@ -27,7 +27,7 @@ class Block(nn.Module):
         super().__init__()
         self.pools = halve == "pool"
         self.conv = nn.Conv2d(width, out, 3, stride=1 if self.pools else 2, padding=1, bias=False)
-        self.norm = StepNorm(out)
+        self.norm = MaskedBatchNorm(out)
 
     def forward(self, x_BWFT: Tensor, steps_BT: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return the map at half its size, rounded up, and which of its frames are real."""
@@ -71,7 +71,7 @@ class Conv(Encoder):
         if min(width, depth, dim, parts) < 1:
             raise RecipeError("Width, depth, dim and parts of the encoder 'conv' are at least 1.")
         self.modality, self.parts, self.dim = modality, parts, dim * parts
-        self.norm = StepNorm(modality.channels)
+        self.norm = MaskedBatchNorm(modality.channels)
         widths = [modality.channels, *[width] * depth]
         self.blocks = nn.ModuleList(Block(a, b, halve) for a, b in pairwise(widths))
         bands = -(-modality.mels // 2**depth)
@@ -87,7 +87,7 @@ class Conv(Encoder):
     def forward(self, batch: SignalBatch) -> Features:
         """Encode sounds, or log-mels of them, to features with one token for each 2^depth frames."""
         mels = self.modality.log_mels(batch)
-        steps_BT = None if bool(mels.steps.all()) else mels.steps
+        steps_BT = None if bool(mels.valid.all()) else mels.valid
         x_BWFT = self.norm(mels.values.unflatten(1, (self.modality.channels, -1)), steps_BT)
         for block in self.blocks:
             x_BWFT, steps_BT = block(x_BWFT, steps_BT)
@@ -97,5 +97,5 @@ class Conv(Encoder):
 
     def _pooled(self, tokens_BND: Tensor, steps_BN: Tensor) -> Tensor:
         if self.parts == 1:
-            return pooled(tokens_BND, steps_BN, "mean") + pooled(tokens_BND, steps_BN, "max")
-        return in_parts(tokens_BND, steps_BN, self.parts)
+            return pool_tokens(tokens_BND, steps_BN, "mean") + pool_tokens(tokens_BND, steps_BN, "max")
+        return pool_parts(tokens_BND, steps_BN, self.parts)

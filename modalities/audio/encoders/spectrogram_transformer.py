@@ -14,8 +14,8 @@ from sensorium import Features, TokenEncoder, Tokens
 from sensorium.errors import RecipeError
 from sensorium.modalities.audio.modality import AudioModality
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.signal.positions import sine_cosine
-from sensorium.modalities.signal.time import in_parts, pooled
+from sensorium.modalities.signal.pooling import pool_parts, pool_tokens
+from sensorium.modalities.signal.positions import sinusoidal_positions
 
 
 class SpectrogramTransformer(TokenEncoder):
@@ -82,7 +82,7 @@ class SpectrogramTransformer(TokenEncoder):
         """Cut spectrograms into patches, embedded to (B, T, D); a patch with one real frame is real."""
         patches_BTP, mask_BT = self._patches(batch)
         columns = patches_BTP.shape[1] // self.rows
-        times, bands = (sine_cosine(n, self.width // 2, batch.device) for n in (columns, self.rows))
+        times, bands = (sinusoidal_positions(n, self.width // 2, batch.device) for n in (columns, self.rows))
         both = torch.cat([times[:, None].expand(-1, self.rows, -1), bands[None].expand(columns, -1, -1)], dim=2)
         x_BTD = self.embed(patches_BTP)
         return Tokens(x_BTD, both.flatten(0, 1)[None].to(x_BTD.dtype), mask_BT)
@@ -107,7 +107,7 @@ class SpectrogramTransformer(TokenEncoder):
         for block in self.blocks:
             x_BTD = block(x_BTD, attn_mask=seen_B11T)
         x_BTD = self.norm(x_BTD) * mask_BT[..., None]
-        pooled_BD = pooled(x_BTD, mask_BT, "mean") if self.parts == 1 else in_parts(x_BTD, mask_BT, self.parts)
+        pooled_BD = pool_tokens(x_BTD, mask_BT, "mean") if self.parts == 1 else pool_parts(x_BTD, mask_BT, self.parts)
         return Features(pooled_BD, x_BTD, mask_BT)
 
     def token_targets(self, batch: SignalBatch) -> Tensor:

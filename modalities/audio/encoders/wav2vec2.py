@@ -15,8 +15,8 @@ from sensorium.errors import RecipeError
 from sensorium.modalities.audio.batch import LogMels
 from sensorium.modalities.audio.modality import AudioModality
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.signal.positions import sine_cosine
-from sensorium.modalities.signal.time import pooled
+from sensorium.modalities.signal.pooling import pool_tokens
+from sensorium.modalities.signal.positions import sinusoidal_positions
 
 LAYERS = [(10, 5), *[(3, 2)] * 4, (2, 2), (2, 2)]
 """Kernel and stride of the convolutions: a frame of 400 samples every 320, 20 ms at 16 kHz (Baevski et al. 2020)."""
@@ -84,7 +84,7 @@ class Wav2Vec2Encoder(TokenEncoder):
         """Run the convolutions: one token (B, T, D) for every window of samples, all of them of one sound."""
         x_BS = self._waves(batch)
         x_BTD = self.project(self.convolutions(x_BS, None)[0])
-        positions_TD = sine_cosine(x_BTD.shape[1], self.dim, batch.device)
+        positions_TD = sinusoidal_positions(x_BTD.shape[1], self.dim, batch.device)
         return Tokens(x_BTD, positions_TD[None].to(x_BTD.dtype), self._mask(batch, x_BTD.shape[1]))
 
     def _mask(self, batch: SignalBatch, count: int) -> Tensor:
@@ -96,7 +96,7 @@ class Wav2Vec2Encoder(TokenEncoder):
         """Return sounds of mean 0 and deviation 1, float (B, S), long enough for a window."""
         if isinstance(batch, LogMels):
             raise RecipeError("The encoder 'wav2vec2' hears waveforms: choose the views 'waveform' or 'plain'.")
-        x_BS, real_BS = batch.values[:, 0], batch.steps
+        x_BS, real_BS = batch.values[:, 0], batch.valid
         count_B1 = batch.lengths[:, None]
         apart_BS = (x_BS - x_BS.sum(1, keepdim=True) / count_B1).masked_fill(~real_BS, 0.0)
         x_BS = apart_BS / (apart_BS.square().sum(1, keepdim=True) / count_B1 + 1e-7).sqrt()
@@ -117,7 +117,7 @@ class Wav2Vec2Encoder(TokenEncoder):
         for layer in self.transformer.layers:
             x_BTD, _ = layer(x_BTD, seen_B1TT)
         x_BTD = self.norm(x_BTD) * mask_BT[..., None]
-        return Features(pooled(x_BTD, mask_BT, "mean"), x_BTD, mask_BT)
+        return Features(pool_tokens(x_BTD, mask_BT, "mean"), x_BTD, mask_BT)
 
     def token_targets(self, batch: SignalBatch) -> Tensor:
         """Return the samples in the middle of each window, float (B, T, P): as many as from one to the next."""

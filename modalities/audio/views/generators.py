@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from math import inf
-
 import torch
 
-from sensorium import View
+from sensorium import View, check_range
 from sensorium.errors import RecipeError
 from sensorium.modalities.audio.batch import LogMels
 from sensorium.modalities.audio.modality import AudioModality
 from sensorium.modalities.audio.views import spectra, waves
 from sensorium.modalities.audio.views.random_pieces import Sounds
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.signal.checks import within
 
 KNOTS = 6
 """Values that an equalizer's curve goes through."""
@@ -47,9 +44,9 @@ class Waveform(Sounds):
         noise: tuple[float, float] | None = (5.0, 30.0),
     ) -> None:
         super().__init__(modality)
-        within("waveform", 1, inf, views=views)
-        within("waveform", 0, 1, shift=shift, polarity=polarity)
-        within("waveform", 0, inf, gain=gain)
+        check_range("views 'waveform'", "[1, inf)", views=views)
+        check_range("views 'waveform'", "[0, 1]", shift=shift, polarity=polarity)
+        check_range("views 'waveform'", "[0, inf)", gain=gain)
         _positive("waveform", crop)
         self.views, self.shift, self.polarity, self.gain = views, shift, polarity, gain
         self.noise = _range("waveform", "noise", noise)
@@ -57,7 +54,7 @@ class Waveform(Sounds):
 
     def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
         """Return `views` views, each with its own draws."""
-        batch = batch.trimmed()
+        batch = batch.trim_padding()
         return [View(self.one(batch, rng)) for _ in range(self.views)]
 
     def one(self, batch: SignalBatch, rng: torch.Generator) -> SignalBatch:
@@ -115,9 +112,9 @@ class Spectrogram(Sounds):
         frames: float = 0.0,
     ) -> None:
         super().__init__(modality)
-        within("spectrogram", 1, inf, views=views)
-        within("spectrogram", 0, 0.99, mix=mix, bands=bands, frames=frames)
-        within("spectrogram", 0, inf, fader=fader, equalizer=equalizer)
+        check_range("views 'spectrogram'", "[1, inf)", views=views)
+        check_range("views 'spectrogram'", "[0, 0.99]", mix=mix, bands=bands, frames=frames)
+        check_range("views 'spectrogram'", "[0, inf)", fader=fader, equalizer=equalizer)
         _positive("spectrogram", crop)
         if min(canvas) < 1:
             raise RecipeError(f"The option 'canvas' of the views 'spectrogram' is at least 1 both ways, not {canvas}.")
@@ -133,7 +130,9 @@ class Spectrogram(Sounds):
 
     def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
         """Return `views` views, each with its own draws."""
-        batch = batch.trimmed() if self.noise else self.modality.log_mels(batch)  # which are then made once for all
+        batch = (
+            batch.trim_padding() if self.noise else self.modality.log_mels(batch)
+        )  # which are then made once for all
         return [View(self.one(batch, rng)) for _ in range(self.views)]
 
     def one(self, batch: SignalBatch, rng: torch.Generator) -> LogMels:

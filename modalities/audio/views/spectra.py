@@ -26,7 +26,7 @@ def mix(batch: LogMels, ratio: float, rng: torch.Generator) -> LogMels:
     other_B = (torch.arange(b, device=batch.device) + offsets_B) % b
     weight_B11 = ratio * torch.rand(b, 1, 1, generator=rng, device=batch.device)
     both_BGT = torch.logaddexp(batch.values + (-weight_B11).log1p(), batch.values[other_B] + weight_B11.log())
-    return batch.replaced(torch.where(batch.observed[other_B], both_BGT, batch.values))
+    return batch.with_values(torch.where(batch.observed[other_B], both_BGT, batch.values))
 
 
 def resized_crop(
@@ -51,7 +51,7 @@ def resized_crop(
     x_BCFT = batch.values.unflatten(1, (-1, bands))
     seen_BCFT = batch.observed.unflatten(1, (-1, bands))
     seen_BCFT = _nearest(_nearest(seen_BCFT, rows_BF, 2), columns_BT, 3)
-    seen_BCFT = seen_BCFT & low_BF[:, None, :, None] & (early_BT & batch.steps)[:, None, None]
+    seen_BCFT = seen_BCFT & low_BF[:, None, :, None] & (early_BT & batch.valid)[:, None, None]
     x_BCFT = _linear(_linear(x_BCFT, rows_BF, 2), columns_BT, 3).masked_fill(~seen_BCFT, 0.0)
     return LogMels(x_BCFT.flatten(1, 2), batch.lengths, seen_BCFT.flatten(1, 2))
 
@@ -96,7 +96,7 @@ def fader(batch: LogMels, most: float, rng: torch.Generator) -> LogMels:
     start_B1, end_B1 = most * (2 * torch.rand(2, len(batch), 1, generator=rng, device=batch.device) - 1)
     steps_T = torch.arange(batch.values.shape[2], device=batch.device)
     line_BT = torch.lerp(start_B1, end_B1, steps_T / (batch.lengths - 1).clamp(min=1)[:, None])
-    return batch.replaced(batch.values + line_BT[:, None])
+    return batch.with_values(batch.values + line_BT[:, None])
 
 
 def equalize(batch: LogMels, bands: int, sigma: float, knots: int, rng: torch.Generator) -> LogMels:
@@ -104,19 +104,19 @@ def equalize(batch: LogMels, bands: int, sigma: float, knots: int, rng: torch.Ge
     knots_B1K = sigma * torch.randn(len(batch), 1, knots, generator=rng, device=batch.device)
     curve_B1F = F.interpolate(knots_B1K, bands, mode="linear", align_corners=True)
     curve_BG1 = curve_B1F.expand(-1, batch.values.shape[1] // bands, -1).flatten(1)[..., None]
-    return batch.replaced(batch.values + curve_BG1)
+    return batch.with_values(batch.values + curve_BG1)
 
 
 def mask_bands(batch: LogMels, bands: int, share: float, rng: torch.Generator) -> LogMels:
     """Hide neighboring bands, up to `share` of all of them (SpecAugment, Park et al. 2019)."""
     whole_B1 = torch.full_like(batch.lengths, bands)[:, None]
     away_BF = _stripe(whole_B1, bands, share, rng)
-    return batch.hidden(away_BF.repeat(1, batch.values.shape[1] // bands)[..., None])
+    return batch.masked(away_BF.repeat(1, batch.values.shape[1] // bands)[..., None])
 
 
 def mask_frames(batch: LogMels, share: float, rng: torch.Generator) -> LogMels:
     """Hide neighboring frames, up to `share` of a sound's (SpecAugment, Park et al. 2019)."""
-    return batch.hidden(_stripe(batch.lengths[:, None], batch.values.shape[2], share, rng)[:, None])
+    return batch.masked(_stripe(batch.lengths[:, None], batch.values.shape[2], share, rng)[:, None])
 
 
 def _stripe(length_B1: Tensor, steps: int, share: float, rng: torch.Generator) -> Tensor:

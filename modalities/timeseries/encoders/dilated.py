@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sensorium import Encoder, Features
 from sensorium.errors import RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.signal.time import pooled
+from sensorium.modalities.signal.pooling import pool_tokens
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
 
 
@@ -88,7 +88,7 @@ class Dilated(Encoder):
 
     def forward(self, batch: SignalBatch) -> Features:
         """Encode series to features with one token for each step."""
-        steps_BT = batch.steps
+        steps_BT = batch.valid
         real_B1T = steps_BT[:, None]
         seen_B1T = batch.observed.any(1, keepdim=True)
         if self.training and self.hide:
@@ -97,4 +97,4 @@ class Dilated(Encoder):
         for block in self.blocks:
             x_BDT = block(x_BDT, real_B1T)
         tokens_BTD = self.dropout(x_BDT.transpose(1, 2))
-        return Features(pooled(tokens_BTD, steps_BT, self.pool), tokens_BTD, steps_BT)
+        return Features(pool_tokens(tokens_BTD, steps_BT, self.pool), tokens_BTD, steps_BT)

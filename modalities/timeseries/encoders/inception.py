@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from sensorium import Encoder, Features
 from sensorium.errors import RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.signal.step_norm import StepNorm
-from sensorium.modalities.signal.time import pooled
+from sensorium.modalities.signal.masked_batch_norm import MaskedBatchNorm
+from sensorium.modalities.signal.pooling import pool_tokens
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
 
 EVERY = 3
@@ -29,7 +29,7 @@ class Block(nn.Module):
         narrow = filters if width > 1 else 1
         self.paths = nn.ModuleList(nn.Conv1d(narrow, filters, k, padding=k // 2, bias=False) for k in kernels)
         self.pooled = nn.Conv1d(width, filters, 1, bias=False)
-        self.norm = StepNorm(filters * (len(kernels) + 1))
+        self.norm = MaskedBatchNorm(filters * (len(kernels) + 1))
 
     def forward(self, x_BDT: Tensor, steps_BT: Tensor) -> Tensor:
         """Return the normalized steps, before the activation."""
@@ -67,11 +67,11 @@ class Inception(Encoder):
         self.blocks = nn.ModuleList(Block(width, filters, tuple(kernels)) for width in widths)
         starts = widths[: depth // EVERY * EVERY : EVERY]
         self.skips = nn.ModuleList(nn.Conv1d(width, self.dim, 1, bias=False) for width in starts)
-        self.norms = nn.ModuleList(StepNorm(self.dim) for _ in starts)
+        self.norms = nn.ModuleList(MaskedBatchNorm(self.dim) for _ in starts)
 
     def forward(self, batch: SignalBatch) -> Features:
         """Encode series to features with one token for each step."""
-        steps_BT = batch.steps
+        steps_BT = batch.valid
         x_BDT = kept_BDT = batch.values
         for i, block in enumerate(self.blocks):
             x_BDT = block(x_BDT, steps_BT)
@@ -81,4 +81,4 @@ class Inception(Encoder):
             else:
                 x_BDT = F.relu(x_BDT)
         tokens_BTD = x_BDT.transpose(1, 2)
-        return Features(pooled(tokens_BTD, steps_BT, "mean"), tokens_BTD, steps_BT)
+        return Features(pool_tokens(tokens_BTD, steps_BT, "mean"), tokens_BTD, steps_BT)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from sensorium import Features, TokenEncoder, Tokens
 from sensorium.errors import RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.signal.positions import sine_cosine
-from sensorium.modalities.signal.time import pooled
+from sensorium.modalities.signal.pooling import pool_tokens
+from sensorium.modalities.signal.positions import sinusoidal_positions
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
 
 
@@ -69,7 +69,7 @@ class PatchTransformer(TokenEncoder):
         """Cut series into patches, embedded to (B, T, D); a patch with one real step is real."""
         x_BTD = self.embed(self.token_targets(batch))
         starts_T = self.patch * torch.arange(x_BTD.shape[1], device=batch.device)
-        positions_TD = sine_cosine(x_BTD.shape[1], self.dim, batch.device)
+        positions_TD = sinusoidal_positions(x_BTD.shape[1], self.dim, batch.device)
         return Tokens(x_BTD, positions_TD[None].to(x_BTD.dtype), starts_T < batch.lengths[:, None])
 
     def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
@@ -80,7 +80,7 @@ class PatchTransformer(TokenEncoder):
         away_BT = ~mask_BT & mask_BT.any(1, keepdim=True)
         sees = self._sight(x_BTD, keep) if self.is_causal else None
         x_BTD = self.blocks(x_BTD, mask=sees, src_key_padding_mask=away_BT) * mask_BT[..., None]
-        return Features(pooled(x_BTD, mask_BT, "mean"), x_BTD, mask_BT)
+        return Features(pool_tokens(x_BTD, mask_BT, "mean"), x_BTD, mask_BT)
 
     def _sight(self, x_BTD: Tensor, keep: Tensor | None) -> Tensor:
         """Return which patches a patch does not see, those after it: bool (T, T), of kept ones (B * heads, T, T)."""

@@ -17,7 +17,7 @@ from sensorium.modalities.timeseries.views.curves import random_curves
 def jitter(batch: SignalBatch, sigma: float, rng: torch.Generator) -> SignalBatch:
     """Add noise from N(0, sigma) to every value (Um et al. 2017)."""
     noise_BCT = torch.randn(batch.values.shape, generator=rng, device=batch.device)
-    return batch.replaced(batch.values + sigma * noise_BCT)
+    return batch.with_values(batch.values + sigma * noise_BCT)
 
 
 def scaling(
@@ -26,12 +26,12 @@ def scaling(
     """Multiply by factors from N(mean, sigma), one for each series (Um et al. 2017) or each of its steps (TS-TCC)."""
     size = (len(batch), 1, batch.values.shape[2] if per == "step" else 1)
     factors = mean + sigma * torch.randn(size, generator=rng, device=batch.device)
-    return batch.replaced(batch.values * factors)
+    return batch.with_values(batch.values * factors)
 
 
 def magnitude_warp(batch: SignalBatch, sigma: float, knots: int, rng: torch.Generator) -> SignalBatch:
     """Multiply by a smooth curve through knots from N(1, sigma) (Um et al. 2017)."""
-    return batch.replaced(batch.values * random_curves(batch, sigma, knots, rng)[:, None])
+    return batch.with_values(batch.values * random_curves(batch, sigma, knots, rng)[:, None])
 
 
 def mask_frequencies(batch: SignalBatch, share: float, rng: torch.Generator) -> SignalBatch:
@@ -44,7 +44,7 @@ def mask_frequencies(batch: SignalBatch, share: float, rng: torch.Generator) -> 
     number_F = torch.arange(bands + 1, device=batch.device)
     away_BF = (number_F >= start_B1) & (number_F < start_B1 + width_B1)
     values_BCT = torch.fft.irfft(spectrum_BCF.masked_fill(away_BF[:, None], 0), n=batch.values.shape[2])
-    return batch.replaced(values_BCT)
+    return batch.with_values(values_BCT)
 
 
 def mix(batch: SignalBatch, share: float, rng: torch.Generator) -> SignalBatch:
@@ -57,4 +57,4 @@ def mix(batch: SignalBatch, share: float, rng: torch.Generator) -> SignalBatch:
     other = batch.select((torch.arange(count, device=batch.device) + away_B) % count)
     weight_B11 = share * torch.rand(count, 1, 1, generator=rng, device=batch.device)
     blended_BCT = torch.lerp(batch.values, other.values, weight_B11)
-    return batch.replaced(torch.where(other.observed, blended_BCT, batch.values))
+    return batch.with_values(torch.where(other.observed, blended_BCT, batch.values))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sensorium import View, ViewGenerator
+from sensorium import View, ViewGenerator, check_range
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.signal.checks import within
-from sensorium.modalities.signal.time import cropped
+from sensorium.modalities.signal.time_axis import crop
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
 
 
@@ -29,14 +28,14 @@ class OverlappingCrops(ViewGenerator):
     views, info = 2, ("aligned",)
 
     def __init__(self, modality: TimeSeriesModality, shortest: int = 2) -> None:
-        within("overlapping-crops", 1, float("inf"), shortest=shortest)
+        check_range("views 'overlapping-crops'", "[1, inf)", shortest=shortest)
         self.shortest = shortest
 
     def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
         """Return the two crops."""
         starts_B, overlap_B, before_B, after_B = self.draw(batch.lengths, rng)
-        first = cropped(batch, starts_B, before_B + overlap_B)
-        second = cropped(batch, starts_B + before_B, overlap_B + after_B)
+        first = crop(batch, starts_B, before_B + overlap_B)
+        second = crop(batch, starts_B + before_B, overlap_B + after_B)
         shared_L = torch.arange(int(overlap_B.max()), device=batch.device)
         there_BL = shared_L < overlap_B[:, None]
         return [

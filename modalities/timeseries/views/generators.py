@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from math import inf
-
 import torch
 
-from sensorium import View, ViewGenerator
+from sensorium import View, ViewGenerator, check_range
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.signal.checks import within
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
 from sensorium.modalities.timeseries.views.amplitude import jitter, magnitude_warp, mask_frequencies, mix, scaling
 from sensorium.modalities.timeseries.views.masking import drop_channels, hidden_steps, hide_steps
@@ -32,8 +29,8 @@ class WeakStrong(ViewGenerator):
     def __init__(
         self, modality: TimeSeriesModality, scaling: float = 1.1, jitter: float = 0.8, segments: int = 8
     ) -> None:
-        within("weak-strong", 0, inf, scaling=scaling, jitter=jitter)
-        within("weak-strong", 1, inf, segments=segments)
+        check_range("views 'weak-strong'", "[0, inf)", scaling=scaling, jitter=jitter)
+        check_range("views 'weak-strong'", "[1, inf)", segments=segments)
         self.scaling, self.jitter, self.segments = scaling, jitter, segments
 
     def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
@@ -85,11 +82,18 @@ class Augment(ViewGenerator):
         run: float = 3.0,
         mix: float = 0.0,
     ) -> None:
-        within("augment", 0, inf, time_warp=time_warp, magnitude_warp=magnitude_warp, scaling=scaling, jitter=jitter)
-        within("augment", 0, 1, window=window, frequencies=frequencies, channels=channels, mix=mix)
-        within("augment", 0, 0.99, hide=hide)
-        within("augment", 1, inf, views=views, segments=segments, run=run)
-        within("augment", 2, inf, knots=knots)
+        check_range(
+            "views 'augment'",
+            "[0, inf)",
+            time_warp=time_warp,
+            magnitude_warp=magnitude_warp,
+            scaling=scaling,
+            jitter=jitter,
+        )
+        check_range("views 'augment'", "[0, 1]", window=window, frequencies=frequencies, channels=channels, mix=mix)
+        check_range("views 'augment'", "[0, 0.99]", hide=hide)
+        check_range("views 'augment'", "[1, inf)", views=views, segments=segments, run=run)
+        check_range("views 'augment'", "[2, inf)", knots=knots)
         self.views, self.window, self.time_warp, self.segments = views, window, time_warp, segments
         self.magnitude_warp, self.knots, self.scaling, self.jitter = magnitude_warp, knots, scaling, jitter
         self.frequencies, self.channels, self.hide, self.run = frequencies, channels, hide, run
@@ -140,13 +144,13 @@ class HiddenPatches(ViewGenerator):
     info = ("masked",)
 
     def __init__(self, modality: TimeSeriesModality, patch: int = 8, hide: float = 0.5, run: float = 3.0) -> None:
-        within("hidden-patches", 1, inf, patch=patch, run=run)
-        within("hidden-patches", 0.01, 0.99, hide=hide)
+        check_range("views 'hidden-patches'", "[1, inf)", patch=patch, run=run)
+        check_range("views 'hidden-patches'", "[0.01, 0.99]", hide=hide)
         self.patch, self.hide, self.run = patch, hide, run
 
     def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
         """Return the series with its mask."""
-        real_BT = batch.steps[:, :: self.patch]
+        real_BT = batch.valid[:, :: self.patch]
         away_BT = hidden_steps(real_BT, self.hide, self.run, rng) & real_BT
         luck_BT = torch.rand(real_BT.shape, generator=rng, device=batch.device).masked_fill(~real_BT, -1.0)
         one_BT = luck_BT == luck_BT.amax(1, keepdim=True)

@@ -18,7 +18,7 @@ def drop_channels(batch: SignalBatch, p: float, rng: torch.Generator) -> SignalB
     lot_BC = torch.rand(batch.values.shape[:2], generator=rng, device=batch.device)
     lot_BC = lot_BC.masked_fill(~batch.observed.any(2), -1.0)
     away_BC = (lot_BC < p) & (lot_BC < lot_BC.amax(1, keepdim=True))
-    return batch.hidden(away_BC[..., None])
+    return batch.masked(away_BC[..., None])
 
 
 def hide_steps(batch: SignalBatch, share: float, run: float, rng: torch.Generator) -> SignalBatch:
@@ -28,12 +28,12 @@ def hide_steps(batch: SignalBatch, share: float, run: float, rng: torch.Generato
     mean length, and runs between them the one that the share asks for (a two-state Markov chain, Zerveas et al. 2021,
     section 3.2).
     """
-    away_BT = hidden_steps(batch.steps, share, run, rng)
+    away_BT = hidden_steps(batch.valid, share, run, rng)
     seen_BT = batch.observed.any(1)
     lot_BT = torch.rand(seen_BT.shape, generator=rng, device=batch.device).masked_fill(~seen_BT, -1.0)
     spared_BT = lot_BT == lot_BT.amax(1, keepdim=True)
     bare_B1 = ~(seen_BT & ~away_BT).any(1, keepdim=True)
-    return batch.hidden((away_BT & ~(bare_B1 & spared_BT))[:, None])
+    return batch.masked((away_BT & ~(bare_B1 & spared_BT))[:, None])
 
 
 def hidden_steps(steps_BT: Tensor, share: float, run: float, rng: torch.Generator) -> Tensor:

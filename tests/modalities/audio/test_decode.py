@@ -7,7 +7,7 @@ import torch
 
 from sensorium import BadSample
 from sensorium.modalities.audio import decode
-from sensorium.modalities.audio.decode import read_piece, resampled, trimmed
+from sensorium.modalities.audio.decode import read_piece, resample, trimmed
 from tests.modalities.audio.sounds import RATE, file, wave
 
 
@@ -113,12 +113,12 @@ def test_two_hours_cost_no_more_than_a_piece(tmp_path):
 def test_a_hundredth_of_a_second_and_a_single_sample():
     assert read(file(wave(0.01))).samples_CS.shape == (1, 80)
     assert read(file(wave(0))).samples_CS.shape == (1, 1)
-    assert resampled(np.ones((1, 1), np.float32), 48000, 8000).shape == (1, 1)
+    assert resample(np.ones((1, 1), np.float32), 48000, 8000).shape == (1, 1)
 
 
 def test_constant_sounds_stay_constant():
     np.testing.assert_array_equal(read(np.zeros(100)).samples_CS, np.zeros((1, 100)))
-    assert np.abs(resampled(np.full((1, 4000), 0.5, np.float32), 11025, 8000)[0, 200:-200] - 0.5).max() < 1e-3
+    assert np.abs(resample(np.full((1, 4000), 0.5, np.float32), 11025, 8000)[0, 200:-200] - 0.5).max() < 1e-3
 
 
 def truncated():
@@ -182,7 +182,7 @@ def test_text_under_another_name_is_refused(tmp_path, name):
     [(44100, 16000), (48000, 8000), (8000, 16000), (44101, 16000), (7999, 8000)],
 )
 def test_resampling_keeps_tone_length_and_loudness(rate, wanted):
-    made = resampled(wave(1.0, rate), rate, wanted)
+    made = resample(wave(1.0, rate), rate, wanted)
     assert made.shape == (1, wanted)
     assert made.dtype == np.float32
     spectrum = np.abs(np.fft.rfft(made[0]))
@@ -195,7 +195,7 @@ def test_odd_rates_make_no_giant_filter(monkeypatch):
     make = decode._resampler.__wrapped__
     monkeypatch.setattr(decode, "_resampler", lambda *rates: made.append(make(*rates)) or made[-1])
     for rate in (44101, 191_999, 999_983):
-        resampled(wave(0.01, rate), rate, 16000)
+        resample(wave(0.01, rate), rate, 16000)
     assert max(resampler.kernel.numel() for resampler in made) < 2e8
 
 

@@ -32,7 +32,7 @@ def test_padding_changes_no_frame():
     batch = batch_of(lengths)
     together = made(batch)
     assert together.lengths.tolist() == [-(-n // 64) for n in lengths]
-    for row, example in enumerate(batch.rows()):
+    for row, example in enumerate(batch.unpad()):
         alone = made(SignalBatch.join([example]))
         count = int(together.lengths[row])
         torch.testing.assert_close(together.values[row, :, :count], alone.values[0], rtol=1e-5, atol=1e-5)

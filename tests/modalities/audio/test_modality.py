@@ -126,7 +126,7 @@ def test_log_mels_are_not_made_twice():
 def test_previews_show_waveforms_and_hidden_bands():
     made = modality(channels=2)
     batch = batch_of([900, 100], channels=2)
-    mels = made.log_mels(batch).hidden(torch.arange(32)[:, None] < 8)
+    mels = made.log_mels(batch).masked(torch.arange(32)[:, None] < 8)
     for examples in (made.examples(batch), made.examples(mels)):
         for example in examples:
             spectrogram_image = made.preview(example)

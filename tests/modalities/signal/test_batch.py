@@ -11,16 +11,16 @@ def test_join_pads_and_keeps_what_is_missing_apart():
     sound(batch)
     assert batch.values.tolist() == [[[1, 0, 3]], [[4, 0, 0]]]
     assert batch.observed.tolist() == [[[True, False, True]], [[True, False, False]]]
-    assert batch.steps.tolist() == [[True, True, True], [True, False, False]]
+    assert batch.valid.tolist() == [[True, True, True], [True, False, False]]
     assert batch.lengths.tolist() == [3, 1]
 
 
 def test_rows_are_the_examples():
     batch = batch_of([7, 1, 5], missing=0.3)
-    again = SignalBatch.join(batch.rows())
+    again = SignalBatch.join(batch.unpad())
     assert torch.equal(again.values, batch.values)
     assert torch.equal(again.observed, batch.observed)
-    assert [row.shape for row in batch.rows()] == [(3, 7), (3, 1), (3, 5)]
+    assert [row.shape for row in batch.unpad()] == [(3, 7), (3, 1), (3, 5)]
 
 
 def test_cat_pads_to_the_longest():
@@ -30,18 +30,18 @@ def test_cat_pads_to_the_longest():
         sound(joined)
         assert joined.values.shape == (3, 3, 9)
         assert joined.lengths.tolist() == [n for part in parts for n in part.lengths.tolist()]
-        assert [len(r.T) for r in joined.rows()] == joined.lengths.tolist()
+        assert [len(r.T) for r in joined.unpad()] == joined.lengths.tolist()
     assert long.shape_key() == short.shape_key() != batch_of([3], channels=2).shape_key()
 
 
 def test_hidden_and_replaced_leave_the_batch_alone():
     batch = batch_of([6, 4], missing=0.2)
     values = batch.values.clone()
-    hidden = batch.hidden(torch.arange(6) < 3)
+    hidden = batch.masked(torch.arange(6) < 3)
     sound(hidden)
     assert not hidden.observed[..., :3].any()
     assert torch.equal(hidden.observed[..., 3:], batch.observed[..., 3:])
-    other = batch.replaced(batch.values + 1)
+    other = batch.with_values(batch.values + 1)
     sound(other)
     assert torch.equal(other.values[batch.observed], values[batch.observed] + 1)
     assert torch.equal(batch.values, values)
@@ -49,7 +49,7 @@ def test_hidden_and_replaced_leave_the_batch_alone():
 
 def test_trimmed_drops_padding_that_no_row_needs():
     whole = SignalBatch.join([np.ones((2, n), np.float32) for n in (3, 9, 5)])
-    assert whole.trimmed() is whole
-    picked = whole.select(torch.tensor([0, 2])).trimmed()
+    assert whole.trim_padding() is whole
+    picked = whole.select(torch.tensor([0, 2])).trim_padding()
     assert picked.values.shape == picked.observed.shape == (2, 2, 5)
     assert same(picked, SignalBatch.join([np.ones((2, n), np.float32) for n in (3, 5)]))

@@ -30,7 +30,7 @@ def sound(batch: SignalBatch) -> None:
     """What every batch of signals holds to."""
     assert batch.values.isfinite().all()
     assert (batch.values[~batch.observed] == 0).all()
-    assert not (batch.observed & ~batch.steps[:, None]).any()
+    assert not (batch.observed & ~batch.valid[:, None]).any()
     assert (batch.lengths >= 1).all()
     assert batch.values.shape == batch.observed.shape
     assert batch.values.dtype == torch.float32

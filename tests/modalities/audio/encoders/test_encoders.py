@@ -6,7 +6,7 @@ from sensorium.modalities.audio.encoders.conv import Conv
 from sensorium.modalities.audio.encoders.spectrogram_transformer import SpectrogramTransformer
 from sensorium.modalities.audio.encoders.wav2vec2 import Wav2Vec2Encoder
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.signal.time import in_parts
+from sensorium.modalities.signal.pooling import pool_parts
 from tests.modalities.audio.sounds import batch_of, modality
 
 KINDS = {
@@ -37,7 +37,7 @@ def test_neither_padding_nor_neighbors_change_a_feature(kind):
             buffer.add_(0.1)
     batch = batch_of(LENGTHS)
     together = encoder(batch)
-    for row, example in enumerate(batch.rows()):
+    for row, example in enumerate(batch.unpad()):
         alone = encoder(SignalBatch.join([example]))
         torch.testing.assert_close(alone.pooled[0], together.pooled[row], rtol=1e-3, atol=1e-4)
         count = int(together.mask[row].sum())
@@ -65,11 +65,11 @@ def test_any_number_of_channels_and_a_single_sample(kind, channels):
 
 def test_autocast_silence_and_hidden_sounds_stay_finite(kind):
     batch = batch_of([900, 400])
-    batch = batch.replaced(batch.values * torch.tensor([0.0, 1.0])[:, None, None])
+    batch = batch.with_values(batch.values * torch.tensor([0.0, 1.0])[:, None, None])
     encoder = built(kind).train()
     if kind[0] is not Wav2Vec2Encoder:
         mels = encoder.modality.log_mels(batch)
-        batch = mels.hidden(torch.tensor([True, False])[:, None, None])  # nothing of the first is left
+        batch = mels.masked(torch.tensor([True, False])[:, None, None])  # nothing of the first is left
     with torch.autocast("cpu", dtype=torch.bfloat16):
         features = encoder(batch)
     assert features.pooled.isfinite().all()
@@ -139,7 +139,7 @@ def test_parts_stand_side_by_side(name):
     encoder = built(KINDS[name]).eval()
     features = encoder(batch_of([3000, 1200]))
     assert features.tokens.shape[2] == encoder.token_dim == encoder.dim // encoder.parts
-    torch.testing.assert_close(features.pooled, in_parts(features.tokens, features.mask, encoder.parts))
+    torch.testing.assert_close(features.pooled, pool_parts(features.tokens, features.mask, encoder.parts))
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_a_crop_is_a_linear_map_of_both_axes():
     batch = mels_of([frames]).select(torch.tensor([0] * 200))
     plane = torch.arange(BANDS)[:, None] * 100.0 + torch.arange(frames)
     made = spectra.resized_crop(
-        batch.replaced(plane.expand(200, -1, -1).clone()), BANDS, (1, 1.5), (0.5, 0.8), (0.6, 1.5), rng()
+        batch.with_values(plane.expand(200, -1, -1).clone()), BANDS, (1, 1.5), (0.5, 0.8), (0.6, 1.5), rng()
     )
     for values, seen in zip(made.values, made.observed, strict=True):
         rows, columns = seen.any(1), seen.any(0)

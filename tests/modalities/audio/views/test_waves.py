@@ -35,7 +35,7 @@ def test_changes_are_sound_and_seeded(name, samples, channels, seed):
 @pytest.mark.parametrize("name", [n for n in CHANGES if n != "noise"])
 def test_channels_stay_together_and_rows_have_their_own_draws(name):
     one = batch_of([100])
-    stereo = one.replaced(one.values).select(torch.tensor([0] * 30))
+    stereo = one.with_values(one.values).select(torch.tensor([0] * 30))
     stereo.values, stereo.observed = stereo.values.expand(-1, 2, -1), stereo.observed.expand(-1, 2, -1)
     made = CHANGES[name](stereo, rng())
     assert torch.equal(made.values[:, 0], made.values[:, 1])
@@ -60,7 +60,7 @@ def test_noise_has_the_ratio_of_powers(decibels):
 
 def test_silence_stays_silent():
     batch = batch_of([50])
-    silent = batch.replaced(0 * batch.values)
+    silent = batch.with_values(0 * batch.values)
     assert (waves.noise(silent, 0.0, 10.0, rng()).values == 0).all()
 
 
@@ -74,7 +74,7 @@ def test_gain_is_within_its_range_both_ways():
 def test_crops_lie_everywhere_and_shifts_go_round():
     steps = torch.arange(40.0)
     batch = batch_of([40]).select(torch.tensor([0] * 300))
-    batch = batch.replaced(steps.expand(300, 1, 40).clone())
+    batch = batch.with_values(steps.expand(300, 1, 40).clone())
     crops = waves.random_crop(batch, 10, rng()).values[:, 0]
     assert set(crops[:, 0].tolist()) == set(range(31))
     assert torch.equal(crops - crops[:, :1], torch.arange(10.0).expand(300, 10))

@@ -27,7 +27,7 @@ def test_neither_padding_nor_neighbors_change_a_feature(encoder):
     batch = batch_of([30, 9, 1, 17], missing=0.2)
     together = encoder(batch)
     for row, length in enumerate((30, 9, 1, 17)):
-        alone = encoder(SignalBatch.join([batch.rows()[row]]))
+        alone = encoder(SignalBatch.join([batch.unpad()[row]]))
         torch.testing.assert_close(alone.pooled[0], together.pooled[row], rtol=1e-4, atol=1e-5)
         count = int(together.mask[row].sum())
         assert count == (-(-length // encoder.patch) if isinstance(encoder, PatchTransformer) else length)
@@ -52,7 +52,7 @@ def test_any_number_of_channels_and_a_single_step(encoder, channels):
 
 def test_autocast_and_missing_series_stay_finite(encoder):
     batch = batch_of([12, 7], missing=0.5)
-    batch = batch.hidden(torch.tensor([True, False])[:, None, None])  # nothing of the first row is left
+    batch = batch.masked(torch.tensor([True, False])[:, None, None])  # nothing of the first row is left
     with torch.autocast("cpu", dtype=torch.bfloat16):
         features = encoder.train()(batch)
     assert features.pooled.isfinite().all()
@@ -104,7 +104,7 @@ def test_dilated_is_hidden_where_nothing_is_observed():
     given = []
     made.blocks[0].register_forward_pre_hook(lambda _, x: given.append(x[0]))
     batch = batch_of([10])
-    batch = batch.hidden(
+    batch = batch.masked(
         (torch.arange(10) == 4) | ((torch.arange(10) == 6) & torch.tensor([True, False, False])[:, None])
     )
     made(batch)
@@ -129,7 +129,9 @@ def test_kept_patches_alone_are_seen():
     made = PatchTransformer(modality(), **SMALL[PatchTransformer]).eval()
     batch = batch_of([16])
     keep = torch.tensor([[2, 0]])
-    changed = batch.replaced(torch.cat([batch.values[..., :4], batch.values[..., 4:8] + 9, batch.values[..., 8:]], 2))
+    changed = batch.with_values(
+        torch.cat([batch.values[..., :4], batch.values[..., 4:8] + 9, batch.values[..., 8:]], 2)
+    )
     one, other = (made.encode_tokens(made.tokenize(b), keep) for b in (batch, changed))
     torch.testing.assert_close(one.tokens, other.tokens)
     whole = made(batch)
@@ -162,7 +164,9 @@ def test_a_causal_patch_sees_only_those_before_it():
     torch.manual_seed(0)
     made = PatchTransformer(modality(), causal=True, **SMALL[PatchTransformer]).eval()
     batch = batch_of([24, 9])
-    changed = batch.replaced(torch.cat([batch.values[..., :8], batch.values[..., 8:12] + 9, batch.values[..., 12:]], 2))
+    changed = batch.with_values(
+        torch.cat([batch.values[..., :8], batch.values[..., 8:12] + 9, batch.values[..., 12:]], 2)
+    )
     one, other = made(batch), made(changed)
     torch.testing.assert_close(one.tokens[:, :2], other.tokens[:, :2])
     assert not any(torch.allclose(one.tokens[0, t], other.tokens[0, t], atol=1e-5) for t in range(2, 6))

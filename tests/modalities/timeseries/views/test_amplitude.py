@@ -29,7 +29,7 @@ def test_scaling_is_one_factor_for_all_channels(per):
 
 def test_magnitude_warp_is_smooth_and_shared_by_channels():
     batch = batch_of([80])
-    batch = batch.replaced(batch.values.abs() + 1)
+    batch = batch.with_values(batch.values.abs() + 1)
     curve = (magnitude_warp(batch, 0.2, 5, rng()).values / batch.values)[0]
     torch.testing.assert_close(curve, curve[:1].expand_as(curve))
     knots = curve[0, [0, -1]].tolist()

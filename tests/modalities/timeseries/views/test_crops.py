@@ -21,7 +21,7 @@ def test_aligned_steps_show_the_same_and_the_crops_are_pieces(lengths, shortest,
     seen = []
     for view in views:
         sound(view.batch)
-        for row in view.batch.rows():
+        for row in view.batch.unpad():
             assert (np.diff(row[0]) == 1).all()
         aligned = view.info["aligned"]
         real = aligned >= 0
@@ -32,7 +32,7 @@ def test_aligned_steps_show_the_same_and_the_crops_are_pieces(lengths, shortest,
         assert torch.equal(real, torch.arange(real.shape[1]) < shared[:, None])
     assert torch.equal(*seen)
     first, second = (view.batch for view in views)
-    for i, (one, other) in enumerate(zip(first.rows(), second.rows(), strict=True)):
+    for i, (one, other) in enumerate(zip(first.unpad(), second.unpad(), strict=True)):
         both = np.intersect1d(one, other)
         assert len(both) == (views[0].info["aligned"][i] >= 0).sum()  # all that overlaps is aligned
         assert one[0, 0] <= other[0, 0]

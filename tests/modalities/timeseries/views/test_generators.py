@@ -104,7 +104,7 @@ def test_the_target_names_the_order(segments):
 def test_some_patches_are_hidden_and_some_stay(lengths, hide, run, seed):
     batch = batch_of(lengths)
     (view,) = HiddenPatches(modality(), 4, hide, run)(batch, rng(seed))
-    mask, real = view.info["masked"], batch.steps[:, ::4]
+    mask, real = view.info["masked"], batch.valid[:, ::4]
     assert mask.shape == real.shape
     assert not (mask & ~real).any()
     several = real.sum(1) > 1
@@ -122,7 +122,7 @@ def test_hidden_patches_come_in_runs_of_their_share():
 
 def channel_0_everywhere(batch):
     """A mutant of permutation, as found elsewhere: all channels get what the first one has."""
-    return batch.replaced(batch.values[:, :1].expand_as(batch.values).clone())
+    return batch.with_values(batch.values[:, :1].expand_as(batch.values).clone())
 
 
 def nothing_hidden(view):

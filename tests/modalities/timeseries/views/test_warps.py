@@ -25,7 +25,7 @@ def test_permutation_moves_every_channel_alike_and_loses_nothing(lengths, channe
     moved = permute(batch, segments, rng(seed))
     sound(moved)
     assert moved.lengths.tolist() == lengths
-    for row, length in zip(moved.rows(), lengths, strict=True):
+    for row, length in zip(moved.unpad(), lengths, strict=True):
         steps = row - 1000 * np.arange(channels)[:, None]  # each channel holds its own values, at the same steps
         assert (steps == steps[0]).all()
         assert sorted(steps[0]) == list(range(length))
@@ -42,7 +42,7 @@ def test_every_number_of_segments_occurs_and_order_changes():
 
 def test_missing_values_move_with_their_steps():
     batch = numbered([20])
-    batch = batch.hidden(torch.arange(20) % 3 == 0)
+    batch = batch.masked(torch.arange(20) % 3 == 0)
     moved = permute(batch, 6, rng())
     sound(moved)
     assert sorted(moved.values[moved.observed].tolist()) == sorted(batch.values[batch.observed].tolist())
@@ -54,7 +54,7 @@ def test_warped_time_runs_forwards_from_end_to_end_for_all_channels(lengths, sig
     batch = numbered(lengths)
     warped = time_warp(batch, sigma, 5, rng(seed))
     sound(warped)
-    for row, length in zip(warped.rows(), lengths, strict=True):
+    for row, length in zip(warped.unpad(), lengths, strict=True):
         clock = row - 1000 * np.arange(3)[:, None]
         assert np.allclose(clock, clock[0], atol=1e-2)
         assert clock[0, 0] == 0
@@ -65,7 +65,7 @@ def test_warped_time_runs_forwards_from_end_to_end_for_all_channels(lengths, sig
 def test_warps_are_the_integral_of_their_speed():
     batch = numbered([200], 1)
     torch.testing.assert_close(time_warp(batch, 0.0, 5, rng()).values, batch.values)
-    speeds = np.diff(time_warp(batch, 0.3, 5, rng(3)).rows()[0][0])
+    speeds = np.diff(time_warp(batch, 0.3, 5, rng(3)).unpad()[0][0])
     assert speeds.std() > 0.05
     assert np.abs(np.diff(speeds)).max() < 0.05
     assert speeds.min() >= SLOWEST / 3
@@ -76,7 +76,7 @@ def test_warps_are_the_integral_of_their_speed():
 def test_slices_are_stretched_pieces(lengths, share, seed):
     cut = slice_window(numbered(lengths), share, rng(seed))
     sound(cut)
-    for row, length in zip(cut.rows(), lengths, strict=True):
+    for row, length in zip(cut.unpad(), lengths, strict=True):
         clock = row - 1000 * np.arange(3)[:, None]
         assert np.allclose(clock, clock[0], atol=1e-2)
         assert clock.min() >= -1e-3

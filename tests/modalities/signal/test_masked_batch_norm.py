@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from sensorium.modalities.signal.step_norm import StepNorm
+from sensorium.modalities.signal.masked_batch_norm import MaskedBatchNorm
 
 
 def problem(shape, seed=0):
@@ -22,7 +22,7 @@ def real(x, steps):
 @pytest.mark.parametrize("shape", [(), (4,)])
 def test_is_batch_norm_of_the_real_steps(shape):
     torch.manual_seed(0)
-    ours, theirs = StepNorm(3), nn.BatchNorm1d(3)
+    ours, theirs = MaskedBatchNorm(3), nn.BatchNorm1d(3)
     for norm in (ours, theirs):
         nn.init.constant_(norm.weight, 1.5)
         nn.init.constant_(norm.bias, -0.3)
@@ -45,18 +45,18 @@ def test_is_batch_norm_of_the_real_steps(shape):
 @pytest.mark.parametrize("training", [True, False])
 def test_padding_comes_out_as_zero(training):
     x, steps = problem((4,))
-    found = StepNorm(3).train(training)(x, steps)
+    found = MaskedBatchNorm(3).train(training)(x, steps)
     assert (found.masked_select(~steps.view(4, 1, 1, 7)) == 0).all()
 
 
 def test_without_padding_both_ways_agree():
     x, steps = problem((4,))
     x = x.clamp(max=9)
-    torch.testing.assert_close(StepNorm(3)(x), StepNorm(3)(x, steps | True), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(MaskedBatchNorm(3)(x), MaskedBatchNorm(3)(x, steps | True), rtol=1e-4, atol=1e-5)
 
 
 def test_half_precision_and_a_single_step_stay_finite():
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = StepNorm(3)(torch.randn(1, 3, 1).bfloat16(), torch.ones(1, 1, dtype=torch.bool))
+        found = MaskedBatchNorm(3)(torch.randn(1, 3, 1).bfloat16(), torch.ones(1, 1, dtype=torch.bool))
     assert found.dtype == torch.bfloat16
     assert found.isfinite().all()

@@ -1,4 +1,4 @@
-"""Batch norm that knows which steps are real.
+"""Batch normalization with a padding mask.
 
 Letters: B signals, D channels, T steps.
 """
@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 
-class StepNorm(nn.BatchNorm1d):
-    """Batch norm over the real steps alone, of maps with any axes between channels and steps.
+class MaskedBatchNorm(nn.BatchNorm1d):
+    """Batch normalization over valid steps only, of maps with any axes between channels and steps.
 
-    Padding is masked, not left out: gathering the real steps would cost several times as much.
+    Padding is masked: gathering the valid steps would cost several times as much.
     """
 
     running_mean: Tensor
@@ -20,21 +20,21 @@ class StepNorm(nn.BatchNorm1d):
     num_batches_tracked: Tensor
     momentum: float
 
-    def forward(self, x: Tensor, steps_BT: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, valid_BT: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Normalize (B, D, ..., T); padding comes out as zero.
 
         Args:
-            x: what is normalized.
-            steps_BT: bool, which steps are real; None when all are, which is quicker.
+            x: the input.
+            valid_BT: bool, the padding mask; None when all steps are valid, which is faster.
         """
-        if steps_BT is None:
+        if valid_BT is None:
             return super().forward(x.flatten(2)).view_as(x)
-        padding = ~steps_BT.view(len(x), *[1] * (x.ndim - 2), -1)
+        padding = ~valid_BT.view(len(x), *[1] * (x.ndim - 2), -1)
         shape = (1, -1, *[1] * (x.ndim - 2))
         with torch.autocast(x.device.type, enabled=False):
             wide = x if x.dtype == torch.float64 else x.float()
             if self.training:
-                mean_D, var_D = self._statistics(wide, padding, steps_BT.sum() * x[0, 0, ..., 0].numel())
+                mean_D, var_D = self._statistics(wide, padding, valid_BT.sum() * x[0, 0, ..., 0].numel())
             else:
                 mean_D, var_D = self.running_mean, self.running_var
             scale_D = self.weight * (var_D + self.eps).rsqrt()
@@ -42,7 +42,7 @@ class StepNorm(nn.BatchNorm1d):
             return normed.masked_fill(padding, 0.0).to(x.dtype)
 
     def _statistics(self, x: Tensor, padding: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and variance of each channel over `count` real places, and move the running ones towards them."""
+        """Return mean and variance of each channel over `count` valid positions, and update the running ones."""
         axes = [0, *range(2, x.ndim)]
         mean = x.masked_fill(padding, 0.0).sum(axes, keepdim=True) / count
         var_D = (x - mean).masked_fill(padding, 0.0).square().sum(axes) / count
