@@ -46,6 +46,7 @@ _HOME = {
     "collectives": "sensorium.parallel.collectives",
     "losses": "sensorium.losses",
     "heads": "sensorium.blocks.heads",
+    "masking": "sensorium.blocks.masking",
     "JointEmbedding": "sensorium.blocks.joint_embedding",
     "Pair": "sensorium.blocks.joint_embedding",
     "JointBatch": "sensorium.blocks.joint_embedding",
@@ -71,7 +72,7 @@ _HOME = {
     "load_predictor": "sensorium.api",
     "Recipe": "sensorium.recipe",
 }
-_MODULES = ("collectives", "heads", "losses")
+_MODULES = ("collectives", "heads", "losses", "masking")
 """Those of the names that are whole modules."""
 __all__ = ["API_VERSION", "__version__", *_HOME]
 
@@ -89,7 +90,7 @@ if TYPE_CHECKING:
         replay,
         search,
     )
-    from sensorium.blocks import heads
+    from sensorium.blocks import heads, masking
     from sensorium.blocks.joint_embedding import JointBatch, JointEmbedding, Pair, exactly_two
     from sensorium.blocks.negatives import FeatureQueue, NegativeOptions, NegativePool
     from sensorium.blocks.teacher import Teacher, cosine_schedule

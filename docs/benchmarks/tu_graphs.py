@@ -41,7 +41,7 @@ OBJECTIVES: dict[str, list[str]] = {
     "hcl, beta 6": [HCL.format(6)],
     "vicreg": ["objective={name: vicreg, width: 96, dim: 96}"],
     "infograph": ["objective={name: infograph}", "modalities.graph.views=plain"],
-    "graphmae": ["objective={name: graphmae, ratio: 0.5}", "modalities.graph.views=plain"],
+    "graphmae": ["objective={name: graphmae, mask_ratio: 0.5}", "modalities.graph.views=plain"],
 }
 """What each row changes in the recipe graphcl-tu."""
 

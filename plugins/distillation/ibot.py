@@ -7,10 +7,9 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from sensorium import Needs, Outcome, losses
+from sensorium import Needs, Outcome, losses, masking
 from sensorium.errors import RecipeError
 from sensorium.plugins.distillation.dino import DINO
-from sensorium.plugins.distillation.token_masks import hidden_tokens
 
 
 class IBOT(DINO):
@@ -71,7 +70,7 @@ class IBOT(DINO):
         features, masks = [], []
         for view in large:
             tokens = encode.tokenize(view)
-            mask_BT = hidden_tokens(view, tokens, self.hidden, self.probability)
+            mask_BT = masking.random_ratio_mask(view, tokens, self.hidden, self.probability)
             x_BTD = torch.where(mask_BT[..., None], self.mask_token.to(tokens.x.dtype), tokens.x)
             features.append(encode.encode_tokens(view, replace(tokens, x=x_BTD)))
             masks.append(mask_BT)

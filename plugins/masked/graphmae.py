@@ -8,77 +8,78 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sensorium import Needs, Objective, Outcome, TokenDecoder, losses, take_tokens, token_indices
-from sensorium.plugins.masked.masking import cover, hide, share
+from sensorium import Needs, Objective, Outcome, TokenDecoder, losses, masking, take_tokens, token_indices
+from sensorium.errors import check_range
 
 
 class GraphMAE(Objective):
-    """Guess hidden tokens from a code that is hidden a second time, by the cosine (Hou et al. 2022, section 3.2).
+    """GraphMAE: masked graph autoencoder with re-masking and a scaled cosine error (Hou et al. 2022, section 3.2).
 
-    The encoder sees mask tokens; their code is covered again before it is decoded. An encoder whose tokens have
-    neighbors gives the decoder, one layer of its kind (`token_mixer`); for any other it is a transformer that sees
-    the other tokens. Classes are guessed as vectors with a single 1.
+    The encoder sees mask tokens; its code of the masked tokens is masked again before it is decoded. The decoder is one
+    layer of the encoder's kind where it has one (`token_mixer`, of graph encoders), else a transformer on the visible
+    tokens. Class ids are reconstructed as one-hot vectors.
 
     Args:
-        ratio: share of each record's tokens that is hidden, unless its view says which are (`info["masked"]`).
-        replace: share of the hidden tokens that show another token of the batch instead of the mask token.
-        power: of one less the cosine; 1 to 3.
-        width: of a transformer as decoder.
-        heads: its attention heads; they divide `width`.
+        mask_ratio: fraction of each record's tokens that is masked, in (0, 1); the mask of a view comes first.
+        replace_ratio: fraction of the masked tokens that become another token of the batch, not the mask token, 0 to 1.
+        gamma: exponent of the scaled cosine error, >= 1; 1 to 3 is usual.
+        width: width of a transformer decoder.
+        heads: attention heads of a transformer decoder; they divide `width`.
     """
 
     needs = Needs(views=1, tokens=True, info="masked")
 
     def __init__(
-        self, ratio: float = 0.5, replace: float = 0.0, power: float = 2.0, width: int = 128, heads: int = 4
+        self, mask_ratio: float = 0.5, replace_ratio: float = 0.0, gamma: float = 2.0, width: int = 128, heads: int = 4
     ) -> None:
         super().__init__()
-        self.ratio, self.replace, self.power = share(ratio, "graphmae"), replace, power
+        check_range("objective 'graphmae'", "(0, 1)", mask_ratio=mask_ratio)
+        self.mask_ratio, self.replace_ratio, self.gamma = mask_ratio, replace_ratio, gamma
         self.width, self.heads = width, heads
 
     def build(self, encoders):
-        """Make mask tokens, the way from code to decoder, and the decoder."""
+        """Make the mask tokens, the map from code to decoder, and the decoder."""
         encoder = encoders.single
         self.mask_token = nn.Parameter(torch.zeros(encoder.token_dim))
-        self.bridge = nn.Linear(encoder.token_dim, encoder.token_dim, bias=False)
+        self.encoder_to_decoder = nn.Linear(encoder.token_dim, encoder.token_dim, bias=False)
         self.mixer = encoder.token_mixer()
         if self.mixer is None:
             self.decoder = TokenDecoder(encoder.token_dim, encoder.target_dim, self.width, 1, self.heads)
         else:
-            self.second_token = nn.Parameter(torch.zeros(encoder.token_dim))
+            self.remask_token = nn.Parameter(torch.zeros(encoder.token_dim))
             self.head = nn.Linear(encoder.token_dim, encoder.target_dim)
 
     def forward(self, views, encode):
-        """Hide tokens, encode all, hide their code, guess them."""
+        """Encode masked tokens, mask their code again, reconstruct them."""
         (view,) = views
         tokens, targets = encode.tokenize(view), encode.token_targets(view)
-        hidden_BT, valid_BT = hide(view, tokens, self.ratio), tokens.valid()
-        seen = cover(tokens, hidden_BT, self.mask_token)
-        features = encode.encode_tokens(view, self.swapped(seen, tokens, hidden_BT, valid_BT))
-        code_BTD = self.bridge(features.tokens)
+        masked_BT, valid_BT = masking.random_mask(view, tokens, self.mask_ratio), tokens.valid()
+        corrupted = masking.replace_masked(tokens, masked_BT, self.mask_token)
+        features = encode.encode_tokens(view, self.with_replacements(corrupted, tokens, masked_BT, valid_BT))
+        code_BTD = self.encoder_to_decoder(features.tokens)
         if self.mixer is not None:
-            covered = cover(replace(tokens, x=code_BTD), hidden_BT, self.second_token)
-            guesses_BTP = self.head(self.mixer(covered))
+            remasked = masking.replace_masked(replace(tokens, x=code_BTD), masked_BT, self.remask_token)
+            predictions_BTP = self.head(self.mixer(remasked))
         else:
-            guesses_BTP, targets, hidden_BT = self.decoded(features, code_BTD, tokens, targets, hidden_BT, valid_BT)
+            predictions_BTP, targets, masked_BT = self.decoded(features, code_BTD, tokens, targets, masked_BT, valid_BT)
         if not targets.is_floating_point():
-            targets = F.one_hot(targets, guesses_BTP.shape[-1]).float()
-        loss = losses.scaled_cosine(guesses_BTP, targets, hidden_BT, self.power)
+            targets = F.one_hot(targets, predictions_BTP.shape[-1]).float()
+        loss = losses.scaled_cosine(predictions_BTP, targets, masked_BT, self.gamma)
         return Outcome(loss, features={"features": features.pooled.detach()})
 
-    def swapped(self, seen, tokens, hidden_BT, valid_BT):
-        """Return the tokens as seen, some of the hidden ones showing a random token of the batch."""
-        if not self.replace:
-            return seen
-        luck_BT = torch.rand(hidden_BT.shape, device=hidden_BT.device) < self.replace
+    def with_replacements(self, corrupted, tokens, masked_BT, valid_BT):
+        """Return the corrupted tokens, some of the masked ones replaced with a random token of the batch."""
+        if not self.replace_ratio:
+            return corrupted
+        replaced_BT = torch.rand(masked_BT.shape, device=masked_BT.device) < self.replace_ratio
         others_ND = tokens.x[valid_BT]
-        drawn_BT = torch.randint(len(others_ND), hidden_BT.shape, device=hidden_BT.device)
-        return replace(seen, x=torch.where((hidden_BT & luck_BT)[..., None], others_ND[drawn_BT], seen.x))
+        index_BT = torch.randint(len(others_ND), masked_BT.shape, device=masked_BT.device)
+        return replace(corrupted, x=torch.where((masked_BT & replaced_BT)[..., None], others_ND[index_BT], corrupted.x))
 
-    def decoded(self, features, code_BTD, tokens, targets, hidden_BT, valid_BT):
-        """Return what a transformer guesses from the visible tokens, with the targets and which of them count."""
-        visible_BK, _ = token_indices(valid_BT & ~hidden_BT, ~valid_BT)
-        wanted_BM, mask_BM = token_indices(hidden_BT, ~hidden_BT)
-        kept = replace(features, tokens=code_BTD).take(visible_BK)
-        guesses_BMP = self.decoder(kept, tokens.positions, visible_BK, wanted_BM, mask_BM)
-        return guesses_BMP, take_tokens(targets, wanted_BM), mask_BM
+    def decoded(self, features, code_BTD, tokens, targets, masked_BT, valid_BT):
+        """Return a transformer's predictions from the visible tokens, with the targets and which of them count."""
+        visible_BK, _ = token_indices(valid_BT & ~masked_BT, ~valid_BT)
+        masked_BM, mask_BM = token_indices(masked_BT, ~masked_BT)
+        visible = replace(features, tokens=code_BTD).take(visible_BK)
+        predictions_BMP = self.decoder(visible, tokens.positions, visible_BK, masked_BM, mask_BM)
+        return predictions_BMP, take_tokens(targets, masked_BM), mask_BM

@@ -5,25 +5,26 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from sensorium import Needs, Objective, Outcome, losses
-from sensorium.plugins.masked.masking import cover, hide, share
+from sensorium import Needs, Objective, Outcome, losses, masking
+from sensorium.errors import check_range
 
 
 class SimMIM(Objective):
-    """Mask tokens stand in for hidden tokens, and a linear head reconstructs what they hide (Xie et al. 2022).
+    """SimMIM: a simple framework for masked image modeling (Xie et al. 2022), on tokens of any kind.
 
-    The whole sequence is encoded. The loss is on hidden tokens only: the mean size of the difference from targets that
-    are floats (eq. 1), cross-entropy against class ids.
+    The encoder sees all tokens, masked ones replaced with a learned mask token; a linear head reconstructs the masked
+    ones. The loss is over masked tokens: L1 for float targets (eq. 1), cross-entropy for class ids.
 
     Args:
-        ratio: share of each record's tokens that is hidden, unless its view says which are (`info["masked"]`).
+        mask_ratio: fraction of each record's tokens that is masked, in (0, 1); the mask of a view comes first.
     """
 
     needs = Needs(views=1, tokens=True, info="masked")
 
-    def __init__(self, ratio: float = 0.6) -> None:
+    def __init__(self, mask_ratio: float = 0.6) -> None:
         super().__init__()
-        self.ratio = share(ratio, "simmim")
+        check_range("objective 'simmim'", "(0, 1)", mask_ratio=mask_ratio)
+        self.mask_ratio = mask_ratio
 
     def build(self, encoders):
         """Make the mask token and the head."""
@@ -32,10 +33,10 @@ class SimMIM(Objective):
         self.head = nn.Linear(dim, out)
 
     def forward(self, views, encode):
-        """Hide tokens, encode all, reconstruct the hidden ones."""
+        """Encode all tokens, reconstruct the masked ones."""
         (view,) = views
         tokens = encode.tokenize(view)
-        hidden_BT = hide(view, tokens, self.ratio)
-        features = encode.encode_tokens(view, cover(tokens, hidden_BT, self.mask_token))
-        loss = losses.reconstruction(self.head(features.tokens), encode.token_targets(view), hidden_BT, "l1")
+        masked_BT = masking.random_mask(view, tokens, self.mask_ratio)
+        features = encode.encode_tokens(view, masking.replace_masked(tokens, masked_BT, self.mask_token))
+        loss = losses.reconstruction(self.head(features.tokens), encode.token_targets(view), masked_BT, "l1")
         return Outcome(loss, features={"features": features.pooled.detach()})

@@ -5,30 +5,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sensorium import Assignments, Needs, Objective, Outcome, losses, take_tokens, token_indices
-from sensorium.errors import RecipeError
-from sensorium.plugins.masked.masking import cover, distractors, hide_spans
+from sensorium import Assignments, Needs, Objective, Outcome, losses, masking, take_tokens, token_indices
+from sensorium.errors import check_range
 from sensorium.plugins.masked.quantizer import Quantizer
 
 
 class Wav2Vec2(Objective):
-    """Tell the quantized content of a hidden token from that of other hidden tokens (Baevski et al. 2020, section 3.2).
+    """wav2vec 2.0 (Baevski et al. 2020, section 3.2): contrast a masked token's quantized target with distractors.
 
-    Runs of tokens are hidden. What stands at a place is quantized before the encoder's context has seen it; from the
-    context its code is told from those of distractors, drawn from the hidden tokens of the same record. A second loss
-    keeps all codes in use. The penalty on the size of features in the authors' code is left out.
+    Spans of tokens are masked. Targets are the tokens before the encoder, quantized; the encoder's output at a masked
+    token is contrasted with its target and with distractors, targets of other masked tokens of the record. A diversity
+    loss keeps all codebook entries in use. The penalty on the features' norm in the authors' code is left out.
 
     Args:
-        start: share of a record's tokens at which a hidden run starts; with runs of 10 it hides about half.
-        span: tokens of a run.
-        negatives: distractors of each hidden token.
-        temperature: what cosines are divided by.
-        groups: of the quantizer.
-        codes: in each group.
-        dim: width of the space of targets, which `groups` divide.
-        diversity: weight of the loss that keeps codes in use.
-        hot: temperature of the Gumbel noise at first; it falls geometrically.
-        cold: that temperature at the end.
+        mask_probability: probability that a token starts a masked span, in (0, 1); .065 with spans of 10 masks half.
+        mask_length: tokens of a masked span, >= 1.
+        distractors: number of distractors of each masked token, >= 1.
+        temperature: softmax temperature, > 0.
+        codebooks: number of codebooks of the quantizer; they divide `dim`.
+        codebook_size: entries of each codebook, >= 2.
+        dim: width of the space of targets.
+        diversity: weight of the diversity loss, >= 0.
+        gumbel_temperature: temperature of the Gumbel softmax at the start and at the end; it decays geometrically.
     """
 
     needs = Needs(views=1, tokens=True, info="masked")
@@ -36,57 +34,86 @@ class Wav2Vec2(Objective):
 
     def __init__(
         self,
-        start: float = 0.065,
-        span: int = 10,
-        negatives: int = 100,
+        mask_probability: float = 0.065,
+        mask_length: int = 10,
+        distractors: int = 100,
         temperature: float = 0.1,
-        groups: int = 2,
-        codes: int = 320,
+        codebooks: int = 2,
+        codebook_size: int = 320,
         dim: int = 256,
         diversity: float = 0.1,
-        hot: float = 2.0,
-        cold: float = 0.5,
+        gumbel_temperature: tuple[float, float] = (2.0, 0.5),
     ) -> None:
         super().__init__()
-        if not 0 < start < 1 or min(span, negatives) < 1:
-            raise RecipeError(
-                "The objective 'wav2vec2' needs a start between 0 and 1, and one span and negative at least."
-            )
-        self.start, self.span, self.negatives, self.temperature = start, span, negatives, temperature
-        self.groups, self.codes, self.dim, self.diversity = groups, codes, dim, diversity
-        self.hot, self.cold = hot, cold
+        check_range("objective 'wav2vec2'", "(0, 1)", mask_probability=mask_probability)
+        check_range("objective 'wav2vec2'", "[1, inf)", mask_length=mask_length, distractors=distractors)
+        self.mask_probability, self.mask_length, self.distractors = mask_probability, mask_length, distractors
+        self.temperature, self.codebooks, self.codebook_size = temperature, codebooks, codebook_size
+        self.dim, self.diversity, self.gumbel_temperature = dim, diversity, gumbel_temperature
 
     def build(self, encoders):
-        """Make the mask token, the quantizer and the head; the noise's temperature is state, and resumed as such."""
+        """Make the mask token, the quantizer and the head; the Gumbel temperature is a buffer, and resumed as such."""
         dim = encoders.single.token_dim
         self.mask_token = nn.Parameter(torch.rand(dim))
-        self.quantizer = Quantizer(dim, self.groups, self.codes, self.dim)
+        self.quantizer = Quantizer(dim, self.codebooks, self.codebook_size, self.dim)
         self.head = nn.Linear(dim, self.dim)
-        self.register_buffer("noise", torch.tensor(self.hot))
+        self.register_buffer("gumbel_now", torch.tensor(self.gumbel_temperature[0]))
 
     def forward(self, views, encode):
-        """Hide runs of tokens, guess their codes from the context."""
+        """Mask spans of tokens, contrast the predictions with quantized targets."""
         (view,) = views
         tokens = encode.tokenize(view)
-        hidden_BT = hide_spans(view, tokens, self.start, self.span)
-        features = encode.encode_tokens(view, cover(tokens, hidden_BT, self.mask_token))
-        places_BM, mask_BM = token_indices(hidden_BT, ~tokens.valid())
-        content_BMD, guesses_BMD = take_tokens(tokens.x, places_BM), self.head(take_tokens(features.tokens, places_BM))
-        targets, probabilities, codes = self.quantizer(content_BMD[mask_BM], self.noise)
-        targets_BMP, codes_BMG = _laid_out(targets, mask_BM), _laid_out(codes, mask_BM)
-        others_BMK, told_BM = distractors(mask_BM, self.negatives)
-        contrast = losses.masked_contrast(guesses_BMD, targets_BMP, codes_BMG, others_BMK, told_BM, self.temperature)
-        spread = losses.diversity(probabilities)
-        logs = {"contrast": contrast.detach(), "diversity": spread.detach()}
-        logs["code_perplexity"] = losses.code_perplexity(codes, self.codes)
-        codes = {"codes": Assignments(logs["code_perplexity"])}
-        return Outcome(contrast + self.diversity * spread, logs, {"features": features.pooled.detach()}, codes)
+        masked_BT = masking.span_mask(view, tokens, self.mask_probability, self.mask_length)
+        features = encode.encode_tokens(view, masking.replace_masked(tokens, masked_BT, self.mask_token))
+        index_BM, mask_BM = token_indices(masked_BT, ~tokens.valid())
+        inputs_BMD, predictions_BMD = tokens.take(index_BM).x, self.head(take_tokens(features.tokens, index_BM))
+        targets_NP, probabilities, codes_NG = self.quantizer(inputs_BMD[mask_BM], self.gumbel_now)
+        targets_BMP, codes_BMG = _scattered(targets_NP, mask_BM), _scattered(codes_NG, mask_BM)
+        distractors_BMK, counted_BM = sample_distractors(mask_BM, self.distractors)
+        contrast = losses.masked_contrast(
+            predictions_BMD, targets_BMP, codes_BMG, distractors_BMK, counted_BM, self.temperature
+        )
+        diversity = losses.diversity(probabilities)
+        perplexity = losses.code_perplexity(codes_NG, self.codebook_size)
+        logs = {"contrast": contrast.detach(), "diversity": diversity.detach(), "code_perplexity": perplexity}
+        return Outcome(
+            contrast + self.diversity * diversity,
+            logs,
+            {"features": features.pooled.detach()},
+            {"codes": Assignments(perplexity)},
+        )
 
     def after_step(self, progress):
-        """Cool the noise."""
-        self.noise.fill_(self.hot * (self.cold / self.hot) ** progress)
+        """Lower the Gumbel temperature."""
+        start, end = self.gumbel_temperature
+        self.gumbel_now.fill_(start * (end / start) ** progress)
 
 
-def _laid_out(rows: Tensor, mask_BM: Tensor) -> Tensor:
-    """Return rows (N, D) at the N places of the mask, zeros elsewhere: (B, M, D)."""
-    return rows.new_zeros(*mask_BM.shape, rows.shape[1]).masked_scatter(mask_BM[..., None], rows)
+def sample_distractors(mask_BM: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Draw, for each masked token, others of its record, with replacement: indices int64 (B, M, K) among its M.
+
+    Draws from torch's global generator.
+
+    Args:
+        mask_BM: bool, which of the M are masked tokens, not filling.
+        count: K.
+
+    Returns:
+        The indices, and which tokens have distractors, bool (B, M): masked ones that are not the only one of their
+        record. Indices of the others mean nothing.
+    """
+    masked_B1 = mask_BM.sum(1, keepdim=True)
+    order_BM = mask_BM.to(torch.int8).argsort(dim=1, descending=True, stable=True)  # masked ones first
+    rank_BM = mask_BM.cumsum(1) - 1
+    others_B11 = (masked_B1 - 1).clamp(min=1)[..., None]
+    noise_BMK = torch.rand(*mask_BM.shape, count, device=mask_BM.device)
+    pick_BMK = (noise_BMK * others_B11).long().minimum(others_B11 - 1)
+    pick_BMK = pick_BMK + (pick_BMK >= rank_BM[..., None])  # skip the token itself
+    pick_BMK = pick_BMK.clamp(0, mask_BM.shape[1] - 1)
+    index_BMK = order_BM[:, None].expand(-1, mask_BM.shape[1], -1).gather(2, pick_BMK)
+    return index_BMK, mask_BM & (masked_B1 > 1)
+
+
+def _scattered(x_ND: Tensor, mask_BM: Tensor) -> Tensor:
+    """Return the N rows of x at the N True entries of the mask, zeros elsewhere: (B, M, D)."""
+    return x_ND.new_zeros(*mask_BM.shape, x_ND.shape[1]).masked_scatter(mask_BM[..., None], x_ND)

@@ -1,4 +1,4 @@
-"""JEPA."""
+"""I-JEPA."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from sensorium import (
     TrainingSize,
     cosine_schedule,
     losses,
+    masking,
     take_tokens,
     token_indices,
 )
-from sensorium.plugins.predictive.blocks import draw_context_and_targets, on_grid
 
 
 class JEPA(Objective):
-    """From a context's tokens, guess a teacher's features of the blocks cut out of it (I-JEPA, Assran et al. 2023).
+    """I-JEPA: joint-embedding predictive architecture (Assran et al. 2023), on tokens of any kind.
 
-    Blocks are rectangles on an encoder's `grid`, else runs of tokens. The teacher sees the whole record; its tokens,
-    each normalized, are guessed by a narrow transformer, block by block. Smooth L1, as in the authors' code.
+    From the tokens of a context block a narrow transformer predicts an EMA teacher's features of target blocks, one
+    block at a time; the teacher sees the whole record, and its features are normalized. Blocks are rectangles on an
+    encoder's `grid`, else spans of tokens. The loss is smooth L1, as in the authors' code.
 
     Args:
-        blocks: how many blocks are guessed.
-        target: share of the tokens that a block covers, from and to.
-        aspect: of a block, from and to, height over width, both as shares of the grid's.
-        context: share of the tokens that the context covers before the blocks are cut out, from and to.
-        width: width of the predictor's tokens.
-        depth: blocks of the predictor.
+        target_blocks: number of target blocks, >= 1.
+        target_scale: fraction of the tokens that a target block covers, from and to.
+        target_aspect_ratio: height over width of a target block, each relative to the grid's, from and to.
+        context_scale: fraction of the tokens that the context covers before targets are removed, from and to.
+        width: width of the predictor.
+        depth: number of predictor blocks.
         heads: attention heads of the predictor; they divide `width`.
-        momentum: of the teacher at first; it rises to 1 by half a cosine.
+        momentum: of the EMA teacher at the start, in [0, 1); it rises to 1 along a half cosine.
     """
 
     needs = Needs(views=1, tokens=True)
@@ -43,18 +44,19 @@ class JEPA(Objective):
 
     def __init__(
         self,
-        blocks: int = 4,
-        target: tuple[float, float] = (0.15, 0.2),
-        aspect: tuple[float, float] = (0.75, 1.5),
-        context: tuple[float, float] = (0.85, 1.0),
+        target_blocks: int = 4,
+        target_scale: tuple[float, float] = (0.15, 0.2),
+        target_aspect_ratio: tuple[float, float] = (0.75, 1.5),
+        context_scale: tuple[float, float] = (0.85, 1.0),
         width: int = 192,
         depth: int = 4,
         heads: int = 4,
         momentum: float = 0.996,
     ) -> None:
         super().__init__()
-        self.blocks, self.target, self.aspect, self.context = blocks, target, aspect, context
-        self.width, self.depth, self.heads, self.momentum = width, depth, heads, momentum
+        self.target_blocks, self.target_scale, self.context_scale = target_blocks, target_scale, context_scale
+        self.target_aspect_ratio, self.momentum = target_aspect_ratio, momentum
+        self.width, self.depth, self.heads = width, depth, heads
 
     def build(self, encoders):
         """Make the predictor and the teacher."""
@@ -64,23 +66,26 @@ class JEPA(Objective):
         self.teacher = Teacher(encoders)
 
     def forward(self, views, encode):
-        """Encode the context, guess what the teacher makes of the blocks."""
+        """Encode the context, predict the teacher's features of the target blocks."""
         (view,) = views
         tokens = encode.tokenize(view)
-        real_BHW = on_grid(tokens, self.grid)
-        shares = self.context, self.target, self.aspect
-        context_BT, targets_NBT = draw_context_and_targets(real_BHW, self.blocks, *shares)
-        shown_BK, _ = token_indices(context_BT, ~real_BHW.flatten(1))
-        features = encode.encode_tokens(view, tokens, shown_BK)
+        valid_BHW = masking.valid_on_grid(tokens, self.grid)
+        context_BT, targets_NBT = masking.context_and_targets(
+            valid_BHW, self.target_blocks, self.context_scale, self.target_scale, self.target_aspect_ratio
+        )
+        context_BK, _ = token_indices(context_BT, ~valid_BHW.flatten(1))
+        features = encode.encode_tokens(view, tokens, context_BK)
         with torch.no_grad():
-            (seen,) = encode.using(self.teacher.encoders)([view])
-            answers_BTD = F.layer_norm(seen.tokens, seen.tokens.shape[-1:])
-        asked = [token_indices(block_BT, ~block_BT) for block_BT in targets_NBT]
-        guesses_BMD = torch.cat([self.predictor(features, tokens.positions, shown_BK, *each) for each in asked], dim=1)
-        wanted_BM, mask_BM = (torch.cat(parts, dim=1) for parts in zip(*asked, strict=True))
-        loss = losses.masked_regression(guesses_BMD, take_tokens(answers_BTD, wanted_BM), mask_BM, "smooth-l1")
+            (taught,) = encode.using(self.teacher.encoders)([view])
+            targets_BTD = F.layer_norm(taught.tokens, taught.tokens.shape[-1:])
+        blocks = [token_indices(block_BT, ~block_BT) for block_BT in targets_NBT]
+        predictions_BMD = torch.cat(
+            [self.predictor(features, tokens.positions, context_BK, *block) for block in blocks], dim=1
+        )
+        index_BM, mask_BM = (torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True))
+        loss = losses.masked_regression(predictions_BMD, take_tokens(targets_BTD, index_BM), mask_BM, "smooth-l1")
         return Outcome(loss, features={"features": features.pooled.detach()})
 
     def after_step(self, progress):
-        """Move the teacher."""
+        """Update the teacher."""
         self.teacher.update(cosine_schedule(self.momentum, 1.0, progress))

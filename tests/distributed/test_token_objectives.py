@@ -30,7 +30,7 @@ OBJECTIVES = {
     "predict": lambda: Predict(classes=CHANNELS),
     "next-token": NextToken,
     "jepa": lambda: JEPA(**SMALL),
-    "wav2vec2": lambda: Wav2Vec2(negatives=6, codes=5, dim=8),
+    "wav2vec2": lambda: Wav2Vec2(distractors=6, codebook_size=5, dim=8),
 }
 LENGTHS, CUTS = (12, 7, 2, 9, 5), {1: [5], 2: [4, 1], 4: [2, 1, 1, 1]}
 

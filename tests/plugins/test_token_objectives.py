@@ -36,7 +36,7 @@ OBJECTIVES = {
     "lejepa": lambda: LeJEPA(width=32, dim=8, directions=16, share=0.02),
     "masked-token": MaskedToken,
     "order": lambda: Predict(classes=6),
-    "wav2vec2": lambda: Wav2Vec2(start=0.2, span=2, codes=8, dim=16, negatives=10),
+    "wav2vec2": lambda: Wav2Vec2(mask_probability=0.2, mask_length=2, codebook_size=8, dim=16, distractors=10),
     "infograph": InfoGraph,
     "rotation": lambda: Predict(classes=4),
 }

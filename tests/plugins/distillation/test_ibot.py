@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from sensorium import Features, Tokens, View, losses
+from sensorium.blocks.masking import random_ratio_mask
 from sensorium.errors import RecipeError
 from sensorium.models.learner import Learner
-from sensorium.plugins.distillation.token_masks import hidden_tokens
 from tests.plugins.joint_embedding import OPTIONS, learner_of, objective_class, views_of
 from tests.plugins.toy_tokens import StepBatch, StepEncoder
 
@@ -25,21 +25,21 @@ def tokens_of(lengths, t=8):
 
 def test_random_masks_hide_the_asked_share_of_real_tokens():
     view, tokens = tokens_of([20, 10] * 200, t=20)
-    mask = hidden_tokens(view, tokens, (0.5, 0.5), 1.0)
+    mask = random_ratio_mask(view, tokens, (0.5, 0.5), 1.0)
     assert mask.sum(1).tolist() == [10, 5] * 200
     assert not (mask & ~tokens.mask).any()
     assert (mask[::2].float().mean(0) - 0.5).abs().max() < 0.15  # every place alike
-    some = hidden_tokens(view, tokens, (0.1, 0.5), 0.5).sum(1)[::2]
+    some = random_ratio_mask(view, tokens, (0.1, 0.5), 0.5).sum(1)[::2]
     assert 0.35 < (some > 0).float().mean() < 0.65
     assert some[some > 0].min() >= 2
     assert some.max() <= 10
-    assert not hidden_tokens(view, tokens, (0.1, 0.5), 0.0).any()
+    assert not random_ratio_mask(view, tokens, (0.1, 0.5), 0.0).any()
 
 
 def test_a_views_own_mask_is_taken_but_padding_is_never_hidden():
     view, tokens = tokens_of([8, 3])
     view.info["masked"] = torch.ones(2, 8, dtype=torch.bool)
-    assert hidden_tokens(view, tokens, (0.1, 0.5), 0.5).sum(1).tolist() == [8, 3]
+    assert random_ratio_mask(view, tokens, (0.1, 0.5), 0.5).sum(1).tolist() == [8, 3]
 
 
 def test_is_equations_2_and_3_of_a_student_that_does_not_see_and_a_teacher_that_does():

@@ -15,46 +15,46 @@ def learner():
     return Learner({"graph": GIN(fitted(), width=8, depth=2)}, GraphMAE())
 
 
-def loss_of(made, batch, hidden):
+def loss_of(made, batch, masked):
     torch.manual_seed(0)
-    view = View(batch, info={"masked": hidden}, modality="graph", present=torch.ones(len(batch), dtype=torch.bool))
+    view = View(batch, info={"masked": masked}, modality="graph", present=torch.ones(len(batch), dtype=torch.bool))
     return made.eval()({"graph": [view]}).loss
 
 
-def test_what_is_hidden_is_seen_by_nobody():
-    """Neither the encoder nor the decoder sees a hidden node: another class there changes the target alone."""
+def test_masked_nodes_are_seen_by_neither_encoder_nor_decoder():
+    """Another class of a masked node changes the target alone."""
     made, batch = learner(), sample_batch()
-    real = batch.padded(batch.x)[1]
-    hidden = real & (torch.arange(real.shape[1]) == 0)
+    valid = batch.padded(batch.x)[1]
+    masked = valid & (torch.arange(valid.shape[1]) == 0)
     other = sample_batch()
     other.x = batch.x.clone()
     other.x[batch.firsts, 1] = (batch.x[batch.firsts, 1] + 1) % 4  # the second column is no target
-    assert torch.equal(loss_of(made, batch, hidden), loss_of(made, other, hidden))
+    assert torch.equal(loss_of(made, batch, masked), loss_of(made, other, masked))
     other.x = batch.x.clone()
     other.x[batch.firsts + 1 - (batch.sizes == 1).long(), 1] = 3
-    assert not torch.equal(loss_of(made, batch, hidden), loss_of(made, other, hidden))
+    assert not torch.equal(loss_of(made, batch, masked), loss_of(made, other, masked))
 
 
-def test_the_code_is_hidden_too():
-    """The mutant: without the second cover, what the encoder says of a hidden node reaches its guess."""
+def test_the_code_is_masked_too():
+    """The mutant: without the second mask, the code of a masked node reaches its prediction."""
     made = learner().eval()
     seen = []
     made.objective.mixer.register_forward_pre_hook(lambda _, given: seen.append(given[0].x))
     batch = sample_batch()
-    real = batch.padded(batch.x)[1]
-    hidden = real & (torch.arange(real.shape[1]) == 0)
-    loss_of(made, batch, hidden)
-    assert (seen[0][hidden] == made.objective.second_token).all()
-    assert not (seen[0][real & ~hidden] == made.objective.second_token).all(1).any()
+    valid = batch.padded(batch.x)[1]
+    masked = valid & (torch.arange(valid.shape[1]) == 0)
+    loss_of(made, batch, masked)
+    assert (seen[0][masked] == made.objective.remask_token).all()
+    assert not (seen[0][valid & ~masked] == made.objective.remask_token).all(1).any()
 
 
 @pytest.mark.parametrize("replace", [0.0, 1.0])
-def test_hidden_tokens_may_show_others(replace):
+def test_masked_tokens_may_be_replaced_with_others(replace):
     torch.manual_seed(0)
-    made = Learner({"graph": GIN(fitted(), width=8, depth=2)}, GraphMAE(replace=replace))
+    made = Learner({"graph": GIN(fitted(), width=8, depth=2)}, GraphMAE(replace_ratio=replace))
     batch = sample_batch()
-    real = batch.padded(batch.x)[1]
-    loss_of(made, batch, real & (torch.arange(real.shape[1]) == 0)).backward()
+    valid = batch.padded(batch.x)[1]
+    loss_of(made, batch, valid & (torch.arange(valid.shape[1]) == 0)).backward()
     assert (made.objective.mask_token.grad.abs().sum() > 0) == (replace == 0)
 
 
@@ -67,6 +67,6 @@ def test_tokens_without_neighbors_are_decoded_by_a_transformer(classes):
     assert all(p.grad is not None for p in made.parameters())
 
 
-def test_a_ratio_of_all_is_refused():
-    with pytest.raises(RecipeError, match="between 0 and 1"):
-        GraphMAE(ratio=1.0)
+def test_a_mask_ratio_of_1_is_refused():
+    with pytest.raises(RecipeError, match="option 'mask_ratio' of the objective 'graphmae'"):
+        GraphMAE(mask_ratio=1.0)

@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sensorium import losses
-from sensorium.plugins.masked import masking
+from sensorium import losses, masking
+from sensorium.errors import RecipeError
 from sensorium.plugins.masked.data2vec import Data2Vec
 from sensorium.plugins.masked.mae import MAE
 from sensorium.plugins.masked.simmim import SimMIM
@@ -16,37 +16,37 @@ from tests.plugins.toy_token_modality import Sequences, learner_of, losses_while
 
 MAKERS = {
     "mae": lambda: MAE(width=16, depth=1, heads=2),
-    "simmim": lambda: SimMIM(ratio=0.5),
-    "data2vec": lambda: Data2Vec(ratio=0.5, momentum=0.9),
+    "simmim": lambda: SimMIM(mask_ratio=0.5),
+    "data2vec": lambda: Data2Vec(mask_ratio=0.5, momentum=0.9),
 }
 each = pytest.mark.parametrize("name", MAKERS)
 kinds = pytest.mark.parametrize("classes", [False, True])
 
 
-def cost(name, guess, target):
-    """What one guessed token costs, by the papers."""
+def cost(name, prediction, target):
+    """The loss of one masked token, by the papers."""
     if not target.is_floating_point():
-        return F.cross_entropy(guess, target)
-    size = (guess - target).abs()
+        return F.cross_entropy(prediction, target)
+    size = (prediction - target).abs()
     if name == "mae":
         return size.square().mean()
     return size.mean() if name == "simmim" else torch.where(size <= 2, size**2 / 4, size - 1).mean()
 
 
-def guesses_of_row(name, learner, row, hidden):
-    """Return every guess of one record without padding, and every target."""
+def predictions_of_row(name, learner, row, masked):
+    """Return the predictions of one record without padding, and their targets."""
     encoder, objective = learner.encoders["toy"], learner.objective
-    tokens, (places,), (visible,) = encoder.tokenize(row), hidden.nonzero().T, (~hidden).nonzero().T
+    tokens, (index,), (visible,) = encoder.tokenize(row), masked.nonzero().T, (~masked).nonzero().T
     if name == "mae":
         seen = encoder.encode_tokens(tokens, visible[None])
-        real = torch.ones(1, len(places), dtype=torch.bool)
-        found = objective.decoder(seen, tokens.positions, visible[None], places[None], real)[0]
-        return found, encoder.token_targets(row)[0][places]
-    tokens.x = torch.where(hidden[None, :, None], objective.mask_token, tokens.x)
-    found = objective.head(encoder.encode_tokens(tokens).tokens[0, places])
+        valid = torch.ones(1, len(index), dtype=torch.bool)
+        found = objective.decoder(seen, tokens.positions, visible[None], index[None], valid)[0]
+        return found, encoder.token_targets(row)[0][index]
+    tokens.x = torch.where(masked[None, :, None], objective.mask_token, tokens.x)
+    found = objective.head(encoder.encode_tokens(tokens).tokens[0, index])
     if name == "simmim":
-        return found, encoder.token_targets(row)[0][places]
-    target = learner.objective.teacher.encoders["toy"](row).tokens[0, places]
+        return found, encoder.token_targets(row)[0][index]
+    target = learner.objective.teacher.encoders["toy"](row).tokens[0, index]
     mean, std = (
         target.mean(1, keepdim=True),
         (target - target.mean(1, keepdim=True)).square().mean(1, keepdim=True).add(1e-5).sqrt(),
@@ -54,13 +54,13 @@ def guesses_of_row(name, learner, row, hidden):
     return found, (target - mean) / std
 
 
-def reference(name, learner, batch, hidden):
-    """The mean over all guessed tokens, each record encoded alone and without padding."""
+def reference(name, learner, batch, masked):
+    """The mean over all masked tokens, each record encoded alone and without padding."""
     costs = []
     for b in range(len(batch)):
         n = int(batch.mask[b].sum())
-        found, targets = guesses_of_row(name, learner, Sequences(batch.x[b : b + 1, :n]), hidden[b, :n])
-        costs += [cost(name, guess, target) for guess, target in zip(found, targets, strict=True)]
+        found, targets = predictions_of_row(name, learner, Sequences(batch.x[b : b + 1, :n]), masked[b, :n])
+        costs += [cost(name, prediction, target) for prediction, target in zip(found, targets, strict=True)]
     return torch.stack(costs).mean()
 
 
@@ -78,13 +78,13 @@ def double(name, **encoder):
 def test_is_the_papers_on_rows_of_any_length(name, classes, monkeypatch):
     learner, batch = double(name, classes=classes), sequences(dtype=torch.float64)
     view = view_of(batch)
-    hidden = masking.hide(view, learner.encoders["toy"].tokenize(batch), 0.5)
-    monkeypatch.setattr(f"sensorium.plugins.masked.{name}.hide", lambda *_: hidden)
+    masked = masking.random_mask(view, learner.encoders["toy"].tokenize(batch), 0.5)
+    monkeypatch.setattr("sensorium.blocks.masking.random_mask", lambda *_: masked)
     found = learner({"toy": [view]}).loss
-    assert torch.allclose(found, reference(name, learner, batch, hidden), rtol=1e-9)
+    assert torch.allclose(found, reference(name, learner, batch, masked), rtol=1e-9)
     parameters = [p for p in learner.parameters() if p.requires_grad]
     ours = torch.autograd.grad(found, parameters)
-    theirs = torch.autograd.grad(reference(name, learner, batch, hidden), parameters)
+    theirs = torch.autograd.grad(reference(name, learner, batch, masked), parameters)
     for one, other in zip(ours, theirs, strict=True):
         assert torch.allclose(one, other, rtol=1e-6, atol=1e-10)
 
@@ -95,31 +95,31 @@ def test_mutants_are_caught(name, mutant, monkeypatch):
     """A loss that counts visible tokens or padding is another number."""
     learner, batch = double(name), sequences(dtype=torch.float64)
     view = view_of(batch)
-    hidden = masking.hide(view, learner.encoders["toy"].tokenize(batch), 0.5)
-    monkeypatch.setattr(f"sensorium.plugins.masked.{name}.hide", lambda *_: hidden)
+    masked = masking.random_mask(view, learner.encoders["toy"].tokenize(batch), 0.5)
+    monkeypatch.setattr("sensorium.blocks.masking.random_mask", lambda *_: masked)
     which = "masked_regression" if name == "data2vec" else "reconstruction"
     right = getattr(losses, which)
     monkeypatch.setattr(losses, which, lambda x, y, mask, *more: right(x, y, mutant(mask), *more))
-    assert not torch.allclose(learner({"toy": [view]}).loss, reference(name, learner, batch, hidden), rtol=1e-3)
+    assert not torch.allclose(learner({"toy": [view]}).loss, reference(name, learner, batch, masked), rtol=1e-3)
 
 
 @each
-def test_what_is_hidden_is_not_seen(name, monkeypatch):
-    """Another vector at hidden places changes no guess, only what it is compared with."""
+def test_masked_tokens_are_not_seen(name, monkeypatch):
+    """Other content of masked tokens changes the targets and no prediction."""
     learner, batch = double(name), sequences(dtype=torch.float64)
-    hidden = masking.hide(view_of(batch), learner.encoders["toy"].tokenize(batch), 0.5)
-    monkeypatch.setattr(f"sensorium.plugins.masked.{name}.hide", lambda *_: hidden)
+    masked = masking.random_mask(view_of(batch), learner.encoders["toy"].tokenize(batch), 0.5)
+    monkeypatch.setattr("sensorium.blocks.masking.random_mask", lambda *_: masked)
     found = []
     for extra in (0.0, 5.0):
         torch.manual_seed(0)
-        other = Sequences(torch.where(hidden[..., None], batch.x + extra, batch.x), batch.mask)
+        other = Sequences(torch.where(masked[..., None], batch.x + extra, batch.x), batch.mask)
         found.append(learner({"toy": [view_of(other)]}))
     assert torch.equal(found[0].features["features"], found[1].features["features"])
     assert not torch.allclose(found[0].loss, found[1].loss)
 
 
 @each
-def test_rows_of_one_token_hide_nothing_and_two_hide_one(name):
+def test_records_of_one_token_have_none_masked_and_those_of_two_have_one(name):
     learner = learner_of(MAKERS[name]())
     outcome = learner({"toy": [view_of(sequences((1, 1)))]})
     outcome.loss.backward()
@@ -194,7 +194,7 @@ def test_the_teacher_follows_and_is_not_trained(monkeypatch):
 
 
 def test_mae_hands_the_encoder_the_visible_tokens_alone(monkeypatch):
-    learner, batch = learner_of(MAE(ratio=0.75, width=16, depth=1, heads=2)), sequences((12, 12), padded=False)
+    learner, batch = learner_of(MAE(mask_ratio=0.75, width=16, depth=1, heads=2)), sequences((12, 12), padded=False)
     seen = []
     encode = learner.encoders["toy"].encode_tokens
     monkeypatch.setattr(
@@ -203,3 +203,11 @@ def test_mae_hands_the_encoder_the_visible_tokens_alone(monkeypatch):
     outcome = learner({"toy": [view_of(batch)]})
     assert [tuple(keep.shape) for keep in seen] == [(2, 3)]
     assert outcome.features["features"].shape == (2, 16)
+
+
+@each
+@pytest.mark.parametrize("ratio", [0.0, 1.0, 1.5])
+def test_a_mask_ratio_is_between_0_and_1(name, ratio):
+    cls = {"mae": MAE, "simmim": SimMIM, "data2vec": Data2Vec}[name]
+    with pytest.raises(RecipeError, match=f"option 'mask_ratio' of the objective '{name}' must be"):
+        cls(mask_ratio=ratio)

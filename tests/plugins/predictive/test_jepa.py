@@ -4,9 +4,8 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from sensorium import losses
+from sensorium import losses, masking
 from sensorium.errors import RecipeError
-from sensorium.plugins.predictive.blocks import draw_context_and_targets, on_grid
 from sensorium.plugins.predictive.jepa import JEPA
 from tests.plugins.toy_token_modality import Sequences, learner_of, losses_while_training, sequences, view_of
 
@@ -28,25 +27,25 @@ def double(**encoder):
 
 def drawn(learner, batch):
     tokens = learner.encoders["toy"].tokenize(batch)
-    return draw_context_and_targets(on_grid(tokens, None), 4, (0.85, 1.0), (0.15, 0.2), (0.75, 1.5))
+    return masking.context_and_targets(masking.valid_on_grid(tokens, None), 4, (0.85, 1.0), (0.15, 0.2), (0.75, 1.5))
 
 
 def reference(learner, batch, context, targets):
     """Assran et al. 2023, section 3: every block of every record by itself, without padding."""
-    encoder, own, sizes = learner.encoders["toy"], learner.objective, []
+    encoder, objective, sizes = learner.encoders["toy"], learner.objective, []
     for b in range(len(batch)):
         n = int(batch.mask[b].sum())
-        row, (shown,) = Sequences(batch.x[b : b + 1, :n]), context[b].nonzero().T
+        row, (visible,) = Sequences(batch.x[b : b + 1, :n]), context[b].nonzero().T
         tokens = encoder.tokenize(row)
-        seen = encoder.encode_tokens(tokens, shown[None])
-        answers = own.teacher.encoders["toy"](row).tokens[0].detach()
+        seen = encoder.encode_tokens(tokens, visible[None])
+        targets_TD = objective.teacher.encoders["toy"](row).tokens[0].detach()
         for block in targets[:, b]:
-            (places,) = block.nonzero().T
-            real = torch.ones(1, len(places), dtype=torch.bool)
-            guesses = own.predictor(seen, tokens.positions, shown[None], places[None], real)[0]
-            for guess, answer in zip(guesses, answers[places], strict=True):
-                centered = answer - answer.mean()
-                size = (guess - centered / (centered.square().mean() + 1e-5).sqrt()).abs()
+            (index,) = block.nonzero().T
+            valid = torch.ones(1, len(index), dtype=torch.bool)
+            predictions = objective.predictor(seen, tokens.positions, visible[None], index[None], valid)[0]
+            for prediction, target in zip(predictions, targets_TD[index], strict=True):
+                centered = target - target.mean()
+                size = (prediction - centered / (centered.square().mean() + 1e-5).sqrt()).abs()
                 sizes.append(torch.where(size < 1, size**2 / 2, size - 0.5).mean())
     return torch.stack(sizes).mean()
 
@@ -54,7 +53,7 @@ def reference(learner, batch, context, targets):
 def test_is_the_papers_on_rows_of_any_length(monkeypatch):
     learner, batch = double(), sequences(LENGTHS, dtype=torch.float64)
     made = drawn(learner, batch)
-    monkeypatch.setattr(f"{MODULE}.draw_context_and_targets", lambda *_: made)
+    monkeypatch.setattr("sensorium.blocks.masking.context_and_targets", lambda *_: made)
     found, right = learner({"toy": [view_of(batch)]}).loss, reference(learner, batch, *made)
     assert torch.allclose(found, right, rtol=1e-9)
     parameters = [p for p in learner.parameters() if p.requires_grad]
@@ -66,14 +65,14 @@ def test_is_the_papers_on_rows_of_any_length(monkeypatch):
     assert not torch.allclose(learner({"toy": [view_of(batch)]}).loss, right, rtol=1e-3)
 
 
-def test_blocks_are_hidden_from_the_context_and_seen_by_the_teacher(monkeypatch):
+def test_targets_are_masked_for_the_student_and_visible_to_the_teacher(monkeypatch):
     learner, batch = double(), sequences(LENGTHS, dtype=torch.float64)
     made = drawn(learner, batch)
-    monkeypatch.setattr(f"{MODULE}.draw_context_and_targets", lambda *_: made)
-    asked, found = made[1].any(0)[..., None], []
+    monkeypatch.setattr("sensorium.blocks.masking.context_and_targets", lambda *_: made)
+    masked, found = made[1].any(0)[..., None], []
     for extra in (0.0, 5.0):
         torch.manual_seed(0)
-        other = Sequences(torch.where(asked, batch.x + extra * torch.randn(3), batch.x), batch.mask)
+        other = Sequences(torch.where(masked, batch.x + extra * torch.randn(3), batch.x), batch.mask)
         found.append(learner({"toy": [view_of(other)]}))
     assert torch.equal(found[0].features["features"], found[1].features["features"])
     assert not torch.allclose(found[0].loss, found[1].loss)

@@ -1,0 +1,170 @@
+"""Token masks: which tokens are masked, which blocks are predicted.
+
+One rule of randomness. An objective draws here from torch's global generators, which the training loop seeds from (seed,
+step, rank, part); a view generator draws from the generator that it is handed, and puts its mask in
+`View.info["masked"]`. An objective uses the mask of a view that has one, and draws nothing.
+
+Masks are bool, True where a token is masked. Tokens on a grid lie row by row; a sequence is a grid of one row. Letters:
+B records, T tokens, D width, N target blocks, H and W height and width of the grid.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sensorium.contracts import Tokens
+from sensorium.errors import RecipeError
+from sensorium.types import View
+
+Range = tuple[float, float]
+
+
+def view_mask(view: View, tokens: Tokens) -> Tensor | None:
+    """Return the mask of the view, valid tokens only, (B, T); None where the view has none.
+
+    Raises:
+        RecipeError: when the view has replaced its masked tokens already, so that their content is lost.
+    """
+    if "masked" not in view.info:
+        return None
+    if view.target is not None:
+        raise RecipeError(
+            "The views have replaced their masked tokens already, and carry them as their target, which is for the "
+            "objective 'masked-token': choose views that leave tokens as they are, such as 'plain'."
+        )
+    return view.info["masked"] & tokens.valid()
+
+
+def random_mask(view: View, tokens: Tokens, ratio: float) -> Tensor:
+    """Return the mask of the view, or one drawn uniformly among all of the same ratio (He et al. 2022, section 3).
+
+    Of each record round(ratio x its valid tokens) are masked, but at least one is masked and one visible where it has
+    two tokens; a record of one token has none masked.
+    """
+    if (masked_BT := view_mask(view, tokens)) is not None:
+        return masked_BT
+    valid_BT = tokens.valid()
+    count_B = valid_BT.sum(1)
+    masked_B = (ratio * count_B).round().clamp(min=1).minimum(count_B - 1)
+    noise_BT = torch.rand_like(valid_BT, dtype=torch.float).masked_fill(~valid_BT, torch.inf)
+    return noise_BT.argsort(dim=1).argsort(dim=1) < masked_B[:, None]
+
+
+def random_ratio_mask(view: View, tokens: Tokens, ratio: Range, probability: float) -> Tensor:
+    """Return the mask of the view, or a random one whose ratio is drawn for each record (Zhou et al. 2022, section 3.1).
+
+    Args:
+        view: B records.
+        tokens: their T tokens.
+        ratio: least and greatest ratio of masked to valid tokens of a record, drawn uniformly.
+        probability: that a record is masked at all.
+    """
+    if (masked_BT := view_mask(view, tokens)) is not None:
+        return masked_BT
+    valid_BT, (low, high) = tokens.valid(), ratio
+    (b, t), device = valid_BT.shape, valid_BT.device
+    ratio_B1 = low + (high - low) * torch.rand(b, 1, device=device)
+    ratio_B1 = ratio_B1 * (torch.rand(b, 1, device=device) < probability)
+    # Padding comes last in the random order, so that ratios are of valid tokens.
+    order_BT = torch.rand(b, t, device=device).masked_fill(~valid_BT, 2.0).argsort(1).argsort(1)
+    return (order_BT < (ratio_B1 * valid_BT.sum(1, keepdim=True)).round()) & valid_BT
+
+
+def span_mask(view: View, tokens: Tokens, probability: float, length: int) -> Tensor:
+    """Return the mask of the view, or random spans of masked tokens (Baevski et al. 2020, section 3.1).
+
+    Every valid token starts a span of `length` tokens with `probability`; spans may overlap and end with the record. At
+    least one span is masked and one token visible where a record has two tokens; a record of one has none masked.
+    """
+    if (masked_BT := view_mask(view, tokens)) is not None:
+        return masked_BT
+    valid_BT = tokens.valid()
+    noise_BT = torch.rand_like(valid_BT, dtype=torch.float).masked_fill(~valid_BT, torch.inf)
+    starts_BT = (noise_BT < probability) | (noise_BT == noise_BT.amin(1, keepdim=True))
+    padded_BT = F.pad(starts_BT.float(), (length - 1, 0))
+    masked_BT = (F.max_pool1d(padded_BT[:, None], length, stride=1)[:, 0] > 0) & valid_BT
+    last_BT = noise_BT == noise_BT.masked_fill(~valid_BT, -torch.inf).amax(1, keepdim=True)
+    full_B1 = (masked_BT | ~valid_BT).all(1, keepdim=True)
+    return masked_BT & ~(full_B1 & last_BT)
+
+
+def replace_masked(tokens: Tokens, masked_BT: Tensor, mask_token_D: Tensor) -> Tokens:
+    """Return the tokens, masked ones replaced with the mask token; positions stay."""
+    return replace(tokens, x=torch.where(masked_BT[..., None], mask_token_D.to(tokens.x.dtype), tokens.x))
+
+
+def valid_on_grid(tokens: Tokens, grid: tuple[int, int] | None) -> Tensor:
+    """Return which tokens are valid, (B, H, W), on the encoder's grid; without a grid they are a sequence.
+
+    Raises:
+        RecipeError: when the tokens do not fill the grid.
+    """
+    b, t, _ = tokens.x.shape
+    h, w = grid or (1, t)
+    if h * w != t:
+        raise RecipeError(
+            f"Block masks are drawn on the encoder's grid of {h}x{w}, but its views have {t} tokens: choose views of "
+            "the size that the encoder is made for."
+        )
+    return tokens.valid().view(b, h, w)
+
+
+def block_mask(valid_BHW: Tensor, scale: Range, aspect_ratio: Range) -> Tensor:
+    """Draw one rectangle of tokens for each record, within the part of the grid where its tokens are valid.
+
+    Args:
+        valid_BHW: which tokens are valid.
+        scale: least and greatest fraction of that part that the rectangle covers, drawn uniformly.
+        aspect_ratio: least and greatest height over width, both relative to that part, drawn uniformly.
+
+    Returns:
+        (B, H, W), at least one token of each record that has any.
+    """
+    rows_BH, columns_BW = valid_BHW.any(2), valid_BHW.any(1)
+    h_B1, w_B1 = rows_BH.sum(1, keepdim=True), columns_BW.sum(1, keepdim=True)
+    scale_B1, aspect_B1 = _uniform(h_B1, *scale), _uniform(h_B1, *aspect_ratio)
+    height_B1 = (h_B1 * (scale_B1 * aspect_B1).sqrt()).round().clamp(min=1).minimum(h_B1)
+    width_B1 = (scale_B1 * h_B1 * w_B1 / height_B1).round().clamp(min=1).minimum(w_B1)
+    inside = []
+    for used_BN, length_B1, size_B1 in ((rows_BH, h_B1, height_B1), (columns_BW, w_B1, width_B1)):
+        start_B1 = (_uniform(size_B1, 0, 1) * (length_B1 - size_B1 + 1)).floor()
+        index_BN = used_BN.cumsum(1) - 1
+        inside.append(used_BN & (index_BN >= start_B1) & (index_BN < start_B1 + size_B1))
+    return inside[0][:, :, None] & inside[1][:, None, :] & valid_BHW
+
+
+def context_and_targets(
+    valid_BHW: Tensor, count: int, context_scale: Range, target_scale: Range, aspect_ratio: Range
+) -> tuple[Tensor, Tensor]:
+    """Draw the context block and `count` target blocks (I-JEPA, Assran et al. 2023, section 3).
+
+    The context is a block of aspect ratio 1 without the tokens of any target. Where targets cover all of it, one random
+    token of it is context and in no target.
+
+    Args:
+        valid_BHW: which tokens are valid.
+        count: N, number of target blocks.
+        context_scale: fraction of the tokens that the context block covers, from and to.
+        target_scale: fraction that each target covers, from and to.
+        aspect_ratio: of targets, from and to (see `block_mask`).
+
+    Returns:
+        context (B, T), at least one token of every record; targets (N, B, T), in one of them at least one token of
+        every record whose context block has two.
+    """
+    targets_NBT = torch.stack([block_mask(valid_BHW, target_scale, aspect_ratio).flatten(1) for _ in range(count)])
+    block_BT = block_mask(valid_BHW, context_scale, (1.0, 1.0)).flatten(1)
+    context_BT = block_BT & ~targets_NBT.any(0)
+    noise_BT = torch.rand_like(block_BT, dtype=torch.float).masked_fill(~block_BT, -math.inf)
+    first_BT = block_BT & (noise_BT == noise_BT.amax(1, keepdim=True))
+    rescued_BT = first_BT & ~context_BT.any(1, keepdim=True)
+    return context_BT | rescued_BT, targets_NBT & ~rescued_BT
+
+
+def _uniform(like: Tensor, low: float, high: float) -> Tensor:
+    return torch.rand_like(like, dtype=torch.float) * (high - low) + low

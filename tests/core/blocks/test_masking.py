@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from sensorium import Tokens
+from sensorium.blocks.masking import random_mask, replace_masked
+from sensorium.errors import RecipeError
+from tests.plugins.toy_token_modality import sequences, view_of
+
+LENGTHS = (12, 7, 2, 1, 5)
+
+
+def tokens_of(batch):
+    return Tokens(batch.x, torch.zeros(1, 12, 3), batch.mask)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "masked"), [(0.75, [9, 5, 1, 0, 4]), (0.01, [1, 1, 1, 0, 1]), (0.99, [11, 6, 1, 0, 4])]
+)
+def test_the_mask_ratio_is_of_valid_tokens(ratio, masked):
+    batch = sequences(LENGTHS)
+    mask = random_mask(view_of(batch), tokens_of(batch), ratio)
+    assert mask.sum(1).tolist() == masked
+    assert not (mask & ~batch.mask).any()
+
+
+def test_every_token_is_masked_equally_often_and_records_independently():
+    torch.manual_seed(0)
+    batch = sequences((6,) * 2000, padded=False)
+    mask = random_mask(view_of(batch), tokens_of(batch), 0.5)
+    assert mask.sum(1).eq(3).all()
+    assert (mask.float().mean(0) - 0.5).abs().max() < 0.05
+    both = (mask[:, 0] & mask[:, 1]).float().mean()
+    assert abs(both - 0.2) < 0.04  # 3/6 x 2/5
+    torch.manual_seed(0)
+    assert torch.equal(mask, random_mask(view_of(batch), tokens_of(batch), 0.5))
+
+
+def test_the_mask_of_a_view_is_used_and_padding_is_never_masked():
+    batch = sequences(LENGTHS)
+    given = torch.zeros(5, 12, dtype=torch.bool)
+    given[:, ::2] = True
+    assert torch.equal(random_mask(view_of(batch, info={"masked": given}), tokens_of(batch), 0.5), given & batch.mask)
+
+
+def test_views_that_have_replaced_tokens_already_are_refused():
+    batch = sequences(LENGTHS)
+    view = view_of(batch, info={"masked": batch.mask}, target=torch.zeros(5, 12))
+    with pytest.raises(RecipeError, match="for the objective 'masked-token'"):
+        random_mask(view, tokens_of(batch), 0.5)
+
+
+def test_replace_masked_leaves_visible_tokens():
+    batch = sequences(LENGTHS)
+    tokens = tokens_of(batch)
+    before, masked = tokens.x.clone(), random_mask(view_of(batch), tokens, 0.5)
+    replaced = replace_masked(tokens, masked, torch.full((3,), 7.0))
+    assert replaced.x[masked].eq(7).all()
+    assert torch.equal(replaced.x[~masked], before[~masked])
+    assert torch.equal(tokens.x, before)
+    assert replaced.positions is tokens.positions
+    assert replaced.mask is tokens.mask
