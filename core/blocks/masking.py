@@ -1,7 +1,7 @@
 """Token masks: which tokens are masked, which blocks are predicted.
 
-One rule of randomness. An objective draws here from torch's global generators, which the training loop seeds from (seed,
-step, rank, part); a view generator draws from the generator that it is handed, and puts its mask in
+One rule of randomness. An objective draws here from torch's global generators, which the training loop seeds from
+(seed, step, rank, part); a view generator draws from the generator that it is handed, and puts its mask in
 `View.info["masked"]`. An objective uses the mask of a view that has one, and draws nothing.
 
 Masks are bool, True where a token is masked. Tokens on a grid lie row by row; a sequence is a grid of one row. Letters:
@@ -56,7 +56,7 @@ def random_mask(view: View, tokens: Tokens, ratio: float) -> Tensor:
 
 
 def random_ratio_mask(view: View, tokens: Tokens, ratio: Range, probability: float) -> Tensor:
-    """Return the mask of the view, or a random one whose ratio is drawn for each record (Zhou et al. 2022, section 3.1).
+    """Return the mask of the view, or one whose ratio is drawn for each record (iBOT, Zhou et al. 2022, section 3.1).
 
     Args:
         view: B records.

@@ -13,9 +13,9 @@ from sensorium.errors import check_range
 class Data2Vec(Objective):
     """data2vec (Baevski et al. 2022): predict an EMA teacher's features of masked tokens.
 
-    The student sees mask tokens, the teacher the whole record; the loss is smooth L1 over masked tokens (eq. 2). Targets
-    are the teacher's last tokens, each normalized; the paper's are the mean of its top layers, which encoders here do
-    not return.
+    The student sees mask tokens, the teacher the whole record; the loss is smooth L1 over masked tokens (eq. 2).
+    Targets are the teacher's last tokens, each normalized; the paper's are the mean of its top layers, which encoders
+    here do not return.
 
     Args:
         mask_ratio: fraction of each record's tokens that is masked, in (0, 1); the mask of a view comes first.

@@ -9,8 +9,8 @@ from sensorium.errors import check_range
 class MAE(Objective):
     """MAE: masked autoencoder (He et al. 2022).
 
-    The encoder sees the visible tokens alone; a light transformer decoder reconstructs the masked ones. The loss is over
-    masked tokens: mean squared error for float targets (each patch normalized by the encoder, as in the paper),
+    The encoder sees the visible tokens alone; a light transformer decoder reconstructs the masked ones. The loss is
+    over masked tokens: mean squared error for float targets (each patch normalized by the encoder, as in the paper),
     cross-entropy for class ids.
 
     Args:
