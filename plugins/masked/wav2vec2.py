@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from sensorium import Assignments, Needs, Objective, Outcome, losses, masking, take_tokens, token_indices
 from sensorium.errors import check_range
+from sensorium.plugins.masked.distractors import sample_distractors
 from sensorium.plugins.masked.quantizer import Quantizer
 
 
@@ -87,31 +88,6 @@ class Wav2Vec2(Objective):
         """Lower the Gumbel temperature."""
         start, end = self.gumbel_temperature
         self.gumbel_now.fill_(start * (end / start) ** progress)
-
-
-def sample_distractors(mask_BM: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Draw, for each masked token, others of its record, with replacement: indices int64 (B, M, K) among its M.
-
-    Draws from torch's global generator.
-
-    Args:
-        mask_BM: bool, which of the M are masked tokens, not filling.
-        count: K.
-
-    Returns:
-        The indices, and which tokens have distractors, bool (B, M): masked ones that are not the only one of their
-        record. Indices of the others mean nothing.
-    """
-    masked_B1 = mask_BM.sum(1, keepdim=True)
-    order_BM = mask_BM.to(torch.int8).argsort(dim=1, descending=True, stable=True)  # masked ones first
-    rank_BM = mask_BM.cumsum(1) - 1
-    others_B11 = (masked_B1 - 1).clamp(min=1)[..., None]
-    noise_BMK = torch.rand(*mask_BM.shape, count, device=mask_BM.device)
-    pick_BMK = (noise_BMK * others_B11).long().minimum(others_B11 - 1)
-    pick_BMK = pick_BMK + (pick_BMK >= rank_BM[..., None])  # skip the token itself
-    pick_BMK = pick_BMK.clamp(0, mask_BM.shape[1] - 1)
-    index_BMK = order_BM[:, None].expand(-1, mask_BM.shape[1], -1).gather(2, pick_BMK)
-    return index_BMK, mask_BM & (masked_B1 > 1)
 
 
 def _scattered(x_ND: Tensor, mask_BM: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from sensorium import Tokens
 from sensorium.blocks.masking import span_mask
 from sensorium.errors import RecipeError
+from sensorium.plugins.masked.distractors import sample_distractors
 from sensorium.plugins.masked.quantizer import Quantizer
-from sensorium.plugins.masked.wav2vec2 import Wav2Vec2, sample_distractors
+from sensorium.plugins.masked.wav2vec2 import Wav2Vec2
 from tests.plugins.toy_token_modality import Sequences, learner_of, losses_while_training, sequences, view_of
 
 SMALL = {"mask_probability": 0.2, "mask_length": 3, "codebook_size": 8, "dim": 16, "distractors": 10}
