@@ -62,11 +62,11 @@ class Modality(ABC):
         """Restore what `state` returned."""
 
     def preview(self, example: Any) -> Image:
-        """Draw one example for a report: an RGB picture of at most 256 pixels a side.
+        """Draw one example for a report: an RGB image of at most 256 pixels a side.
 
         Any example that `decode` returns, or one row of a batch as `examples` gives it, can be drawn.
         """
-        raise NotImplementedError(f"{type(self).__name__} draws no previews.")
+        raise NotImplementedError(f"{type(self).__name__} has no previews.")
 
     @property
     def has_preview(self) -> bool:
@@ -74,49 +74,49 @@ class Modality(ABC):
         return type(self).preview is not Modality.preview and type(self).examples is not Modality.examples
 
     def examples(self, batch: Batch) -> list[Any]:
-        """Take a batch, on any device, apart into examples that `preview` can draw."""
-        raise NotImplementedError(f"{type(self).__name__} takes no batch apart.")
+        """Split a batch, on any device, into examples that `preview` can draw."""
+        raise NotImplementedError(f"{type(self).__name__} cannot split a batch into examples.")
 
     def baseline_features(self, batch: Batch) -> np.ndarray | None:
-        """Return baseline features float32 (B, D) of a batch, the baseline of every table; None when it has none."""
+        """Return baseline features float32 (B, D) of a batch, for the baseline row of tables; None for none."""
         return None
 
 
 class ViewGenerator(ABC):
-    """Makes views of a batch, on the device where the batch lives."""
+    """Makes views of a batch, batched, on the batch's device."""
 
     views: int = 1
-    """How many views it returns."""
+    """Number of views it returns, negative views aside."""
     negative_views: int = 0
-    """How many further views it returns after those, each marked `wrong`: negatives of their own records."""
+    """Number of further views after those, marked `is_negative`: corrupted, negatives of their own records."""
     target: str | None = None
-    """The name of the target that its views carry, when they carry one."""
+    """Name of the target of its views; None for views without a target."""
     classes: int | None = None
-    """How many classes the target tells apart, when it is one class for each record, int64 (B,), or each token."""
+    """Number of classes of the target, when it is a class of each record, int64 (B,), or of each token; else None."""
     per_token: bool = False
-    """Whether the target has a class for each token of a token encoder, int64 (B, T), -100 where there is none."""
+    """Whether the target is a class of each token of a token encoder, int64 (B, T), -100 (ignored index) for none."""
     info: tuple[str, ...] = ()
-    """The entries of `View.info` that its views have and objectives make use of."""
+    """Entries of `View.info` that its views have and objectives use."""
 
     @abstractmethod
     def __call__(self, batch: Batch, rng: torch.Generator) -> list[View]:
-        """Return `views` views of the batch, and after them `wrong` wrong ones.
+        """Return `views` views of the batch, and `negative_views` negative ones after them.
 
-        Parameters are drawn per example from `rng`, a generator on the batch's device; the input is never written
-        to, and no global randomness is used.
+        Parameters are drawn per example from `rng`, a generator on the batch's device; the input is not
+        modified, and no global generator is used.
         """
 
     def stage(self, example: Any, rng: torch.Generator) -> Any:
         """Change one decoded example before collation, on the loader worker; by default, not at all.
 
-        For what must run before examples share a shape, such as a crop out of a large photograph. `rng` is a CPU
+        For what must run before examples have one shape, such as a crop of a large photograph. `rng` is a CPU
         generator seeded from (seed, epoch, record id). A generator that overrides it cannot be fed from a cache.
         """
         return example
 
 
 def has_target(generator: ViewGenerator | type[ViewGenerator], target: str) -> bool:
-    """Return whether the views of a generator, or of a class of them, carry the target that an objective names."""
+    """Return whether the views of a generator, or of a class of generators, have the target that an objective needs."""
     return generator.target == target or (target == "class" and generator.classes is not None)
 
 
@@ -145,7 +145,7 @@ class Tokens:
 
 
 class Encoder(nn.Module, ABC):
-    """A module that turns a canonical batch into features. `dim` is D, the width of what it returns."""
+    """A module that turns a canonical batch into features. `dim` is D, the width of its pooled features."""
 
     dim: int
     libraries: tuple[str, ...] = ()
@@ -153,7 +153,7 @@ class Encoder(nn.Module, ABC):
 
     @property
     def token_dim(self) -> int:
-        """The width of its tokens, where it returns any: `dim`, unless pooling sets several vectors side by side."""
+        """Width of its tokens, where it returns any: `dim`, unless pooling concatenates several vectors."""
         return self.dim
 
     def tower_of(self, library: str, head_ED: Tensor) -> Mapping[str, Any]:
@@ -182,15 +182,15 @@ class TokenEncoder(Encoder):
 
     @abstractmethod
     def tokenize(self, batch: Batch) -> Tokens:
-        """Cut a batch into T tokens each, embedded to (B, T, D)."""
+        """Split a batch into T tokens each, embedded to (B, T, D)."""
 
     @abstractmethod
     def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
         """Encode tokens, or the kept subset of them.
 
         Args:
-            tokens: what `tokenize` returned, possibly with `x` replaced at masked places.
-            keep: int64 (B, K), the positions of the tokens to encode; None encodes all T. The returned features
+            tokens: what `tokenize` returned, possibly with `x` replaced at masked tokens.
+            keep: int64 (B, K), indices of the tokens to encode; None encodes all T. The returned features
                 have K tokens, in the order of `keep`.
         """
 
@@ -203,7 +203,7 @@ class TokenEncoder(Encoder):
 
     @abstractmethod
     def token_targets(self, batch: Batch) -> Tensor:
-        """Return what a token's reconstruction is compared with: float (B, T, P), or int64 (B, T) class ids."""
+        """Return the reconstruction targets of tokens: float (B, T, P), or int64 (B, T) class ids."""
 
     def forward(self, batch: Batch) -> Features:
         """Encode every token of a batch."""
@@ -215,8 +215,8 @@ class Encoders(Mapping[str, Encoder]):
 
     Args:
         encoders: modality name -> encoder.
-        classes: how many classes the target of the views tells apart; None when they carry no such target.
-        views: how many views there are of each record of a modality.
+        classes: number of classes of the views' target; None for views without a class target.
+        views: number of views of each record.
     """
 
     def __init__(self, encoders: Mapping[str, Encoder], classes: int | None = None, views: int = 1) -> None:
@@ -239,14 +239,14 @@ class Encoders(Mapping[str, Encoder]):
 
 
 class Encode(ABC):
-    """What runs the encoders for an objective; each call picks the encoder of the view's modality.
+    """Runs the encoders for an objective; each call picks the encoder of the view's modality.
 
     A teacher is a copy of the encoders: `encode.using(teacher)` gives the same calls through the copies.
     """
 
     @abstractmethod
     def __call__(self, views: Sequence[View]) -> list[Features]:
-        """Return the features of each view; neighbors of one modality and shape run as one batch."""
+        """Return the features of each view; adjacent views of one modality and shape are encoded as one batch."""
 
     @abstractmethod
     def tokenize(self, view: View) -> Tokens:
@@ -292,10 +292,10 @@ class Objective(nn.Module, ABC):
         """
 
     def score(self, views: Any, encode: Encode) -> dict[str, Tensor] | None:
-        """Return what each of B held-out records costs under the model, or None when that has no meaning.
+        """Return the likelihood of each of B held-out records, or None for objectives that define none.
 
-        "nats" (B,): the negative log-likelihood of the record; "tokens" (B,): how many tokens it is spread over;
-        "uniform" (B,): what a model that knows nothing would pay.
+        "nats" (B,): the negative log-likelihood of the record; "tokens" (B,): its number of tokens; "uniform"
+        (B,): its negative log-likelihood under a uniform distribution.
         """
         return None
 
@@ -317,7 +317,7 @@ class Objective(nn.Module, ABC):
 class Source(ABC, Sequence[Record]):
     """Where records come from: a sequence of them, read lazily.
 
-    `source[i]` may read a file; it raises `BadSample` when that one record cannot be read. `keys` must be cheap.
+    `source[i]` may read a file; it raises `BadSample` when that one record cannot be read. `key` must be cheap.
     """
 
     root: str = "."
@@ -326,20 +326,20 @@ class Source(ABC, Sequence[Record]):
     @property
     @abstractmethod
     def fields(self) -> tuple[str, ...]:
-        """The names under which records may carry raw values."""
+        """Names of the fields in which records may have raw values."""
 
     @abstractmethod
     def key(self, index: int) -> Record:
         """Return the record at `index` without its values: id, labels, split and group only."""
 
     def present(self, field: str) -> np.ndarray | None:
-        """Return which of the N records have a value in a field, bool (N,), or None when only reading would tell."""
+        """Return which of the N records have a value in a field, bool (N,), or None when only decoding shows it."""
         return None
 
 
 @dataclass
 class FeatureTable:
-    """Frozen features of one part of the records, as evaluators see them.
+    """Frozen features of one part of the records, as evaluators receive them.
 
     Args:
         ids: N record ids, each once.
@@ -408,14 +408,14 @@ class Evaluator(ABC):
     protocol: str | Mapping[str, Any] = "given"
     """How the parts are cut: "given", or a protocol with options, `{"name": "kfold", "folds": 10}`."""
     label: str | None = None
-    """The label column that it predicts, whose classes folds share out evenly; None takes the only one."""
+    """The label column that it predicts, by whose classes folds are stratified; None takes the only one."""
     selection: str = "nothing is selected"
     """The rule by which it chooses its own settings, as tables print it."""
     seed: int = 0
-    """What its randomness hangs on; set before `fit`, another one for every repetition of a protocol."""
+    """Seed of its random draws; set before `fit`, another one for each repetition of a protocol."""
 
     def prepare(self, embed: Callable[..., Mapping[str, Tensor]]) -> None:
-        """Take the means to embed raw values of the evaluator's own (class prompts); called once for each model.
+        """Receive what embeds raw values of the evaluator's own (class prompts); called once for each model.
 
         `embed(text=["a photo of a cat"])` gives modality name -> (N, D), in the joint space.
         """
@@ -426,15 +426,15 @@ class Evaluator(ABC):
 
     @abstractmethod
     def measure(self, test: FeatureTable) -> dict[str, float]:
-        """Return the figures of the test part, by name; larger is better unless the name ends in " ↓"."""
+        """Return the metrics of the test part, by name; larger is better unless the name ends in " ↓"."""
 
     @abstractmethod
     def chance(self, test: FeatureTable) -> dict[str, float]:
-        """Return what guessing would score, under the same names; figures that guessing has no part in are left out.
+        """Return the metrics at chance level, under the same names; metrics that have no chance level are left out.
 
-        Called after `fit`: the best constant guess may depend on the train part.
+        Called after `fit`: the best constant prediction may depend on the train part.
         """
 
     def notes(self) -> list[str]:
-        """Return, after `measure`, what a reader must know beside the figures: what was chosen, what left out."""
+        """Return, after `measure`, what a reader must know beside the metrics: what was selected, what excluded."""
         return []

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 
 
 class SensoriumError(Exception):
-    """Something that the user can mend; `str(error)` is the sentence that says how."""
+    """An error that the user can correct; `str(error)` is one sentence that says how."""
 
     code = 1
 

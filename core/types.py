@@ -1,4 +1,4 @@
-"""What travels between the parts: records, batches, views, features, outcomes.
+"""What is passed between the parts: records, batches, views, features, outcomes.
 
 Letters in shapes, here and everywhere: B records in a batch, T tokens or time steps, C channels, H and W height and
 width, D features, N rows of any kind.
@@ -26,10 +26,10 @@ class Record:
     """One example as its source gives it.
 
     Args:
-        id: stable name of the record, unique in its source; randomness and splits hang on it.
+        id: stable name of the record, unique in its source; random draws and splits are functions of it.
         values: one raw value per field; a field that is absent or None is a missing modality.
         labels: what evaluators predict: name to number or string.
-        split: "train", "val" or "test" when the source knows; None lets the recipe's shares decide.
+        split: "train", "val" or "test" when the source knows; None lets the recipe's fractions decide.
         group: records of one group never straddle a split, and count as each other's positives in retrieval;
             None makes the record a group of its own.
     """
@@ -79,7 +79,7 @@ class Batch:
 
     @property
     def device(self) -> torch.device:
-        """Where the batch lives."""
+        """The device of the batch."""
         return next(iter(self.tensors().values())).device
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
@@ -102,7 +102,7 @@ class Batch:
         return dataclasses.replace(batches[0], **columns)
 
     def shape_key(self) -> Hashable:
-        """Return what two batches must share for `cat` to join them, so that one forward can serve both."""
+        """Return a key that is equal for batches that `cat` can join, so that one forward encodes both."""
         return (type(self), *((n, tuple(t.shape[1:]), t.dtype) for n, t in self.tensors().items()))
 
 
@@ -287,7 +287,7 @@ class Outcome:
     """What an objective makes of one step.
 
     Args:
-        loss: scalar. Under distribution it is this rank's share, scaled so that the mean over ranks is the loss of
+        loss: scalar. With several ranks, it is this rank's share, scaled so that the mean over ranks is the loss of
             the joined batch; the mean of gradients that DDP takes is then the gradient of the joined batch.
         logs: scalars to record, detached; they are averaged over ranks.
         features: detached (N, D) rows, by name, that the collapse alarm watches; the same names on every rank.
@@ -310,7 +310,7 @@ class Needs:
         multicrop: it takes any number of views from `views` upwards.
         modalities: "one" (it receives a list of views) or "many" (it receives modality name -> list of views).
         tokens: its encoders must be token encoders.
-        target: the name of the target that its views must carry; "class" for any that is one class for each record
+        target: the name of the target that its views must have; "class" for any that is one class for each record
             or each token; None for none.
         negative_views: it can use views marked `is_negative`.
         info: the entry of `View.info` that it makes use of where views have it; None for none.
@@ -327,7 +327,7 @@ class Needs:
 
 @dataclass(frozen=True)
 class TrainingSize:
-    """How large a training is; what `auto` values of a recipe hang on.
+    """The size of a training, of which `auto` values of a recipe are functions.
 
     Args:
         records: records of the train part.
@@ -339,10 +339,10 @@ class TrainingSize:
     batch: int
     steps: int
 
-    def power_of_two(self, share: float, least: int, most: int) -> int:
-        """Return the largest power of two within a share of the records, kept between two others and within them."""
-        return 2 ** int(math.log2(max(min(max(share * self.records, least), most, self.records), 1)))
+    def power_of_two(self, fraction: float, least: int, most: int) -> int:
+        """Return the largest power of two up to a fraction of the records, within `least`, `most` and their number."""
+        return 2 ** int(math.log2(max(min(max(fraction * self.records, least), most, self.records), 1)))
 
     def momentum(self, most: float = 0.996) -> float:
-        """Return a teacher's momentum at the start: it looks back over a twentieth of the steps, at least a hundred."""
+        """Return the initial momentum of an EMA teacher: its time constant is 1/20 of the steps, at least 100."""
         return min(1 - 1 / max(self.steps / 20, 100), most)

@@ -6,7 +6,8 @@ import ast
 import os
 import subprocess
 import sys
-from functools import cache
+from functools import cache, partial
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -54,12 +55,10 @@ def name_of(path):
 
 @cache
 def imports(path):
-    """Return the sensorium modules that a file imports, wherever in it, type checking aside."""
+    """Return the sensorium modules that a file imports, wherever in it, for type checking too."""
     found = set()
 
     def visit(node):
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
-            return
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         if isinstance(node, ast.ImportFrom):
@@ -94,6 +93,27 @@ def test_core_imports_downwards_only():
             if other and level[other] > level[own]:
                 wrong.append(f"{path.relative_to(ROOT)} ({own}) imports {name}")
     assert wrong == []
+
+
+def test_rooms_and_modules_of_core_import_each_other_in_no_circle():
+    modules = {name_of(path): path for path in sorted((ROOT / "core").rglob("*.py"))}
+    modules.pop("sensorium")  # its names are loaded at first use
+    edges = {
+        name: {other for other in map(partial(module_of, modules), imports(path)) if other not in (None, name)}
+        for name, path in modules.items()
+    }
+    rooms = {}
+    for name, others in edges.items():
+        rooms.setdefault(room(name), set()).update(map(room, others))
+    for graph in (edges, {name: others - {name} for name, others in rooms.items()}):
+        TopologicalSorter(graph).prepare()  # raises CycleError with the circle
+
+
+def module_of(modules, name):
+    """Return the module that "sensorium.room.module.Name" is in, or None for a name of the package itself."""
+    while name and name not in modules:
+        name = name.rpartition(".")[0]
+    return name or None
 
 
 def test_core_names_no_modality_and_no_plugin_but_in_the_list_of_built_ins():

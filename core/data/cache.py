@@ -20,8 +20,8 @@ class Cache:
     """Decoded records in memory.
 
     Args:
-        chunks: the decoded records, chunk by chunk, each with the places of all records that it covers.
-        count: how many places there are.
+        chunks: the decoded records, chunk by chunk, each with the rows of all records that it covers.
+        count: number of rows.
         device: where the records are kept.
 
     Raises:
@@ -38,12 +38,12 @@ class Cache:
         self._keys: dict[str, Tensor] = {}
         parts: dict[_Part, list[Batch]] = {}
         sizes: dict[_Part, int] = {}
-        for number, (places, made) in enumerate(chunks):
+        for number, (covered, made) in enumerate(chunks):
             if made.records is None:
                 continue
-            kept = torch.from_numpy(places[made.kept])
-            for place, id in zip(kept.tolist(), made.records.ids, strict=True):
-                self._ids[place] = id
+            kept = torch.from_numpy(covered[made.kept])
+            for row, id in zip(kept.tolist(), made.records.ids, strict=True):
+                self._ids[row] = id
             for name, keys in made.records.keys.items():
                 self._keys.setdefault(name, torch.full((count,), -1))[kept] = keys
             self._positions[kept] = made.records.positions
@@ -64,7 +64,7 @@ class Cache:
     def _join(self, name: str, batches: list[Batch]) -> Batch:
         if len({batch.shape_key() for batch in batches}) > 1:
             raise DataError(
-                f"The modality '{name}' makes batches of different shapes, which no cache holds; set data.cache: off."
+                f"The modality '{name}' makes batches of different shapes, which cannot be cached; set data.cache: off."
             )
         joined = type(batches[0]).cat(batches)
         try:
@@ -74,9 +74,9 @@ class Cache:
                 f"The records of modality '{name}' do not fit on {self._device}; set data.cache to ram or off."
             ) from error
 
-    def take(self, places: np.ndarray) -> RecordBatch | None:
-        """Return the batch of the usable records at `places`, in order, or None when there is none."""
-        index = torch.from_numpy(places)
+    def take(self, rows: np.ndarray) -> RecordBatch | None:
+        """Return the batch of the usable records among `rows`, in order, or None when there is none."""
+        index = torch.from_numpy(rows)
         usable = self._usable[index]
         if not bool(usable.all()):
             index = index[usable]
@@ -85,8 +85,8 @@ class Cache:
         batches: dict[str, Batch] = {}
         present: dict[str, Tensor] = {}
         negatives: dict[str, list[Negatives]] = {}
-        for part, rows in sorted(self._rows.items(), key=lambda item: item[0][1]):
-            (name, rank), rows_B = part, rows[index]
+        for part, row_of in sorted(self._rows.items(), key=lambda item: item[0][1]):
+            (name, rank), rows_B = part, row_of[index]
             present_B = torch.ones(len(index), dtype=torch.bool) if self._all[part] else rows_B >= 0
             if not self._all[part]:
                 rows_B = rows_B[present_B]
@@ -119,9 +119,9 @@ def _parts_of(records: RecordBatch) -> Iterator[tuple[_Part, Batch, Tensor]]:
 
 
 def _check_room(first: RecordBatch, count: int) -> None:
-    """Stop before the machine swaps: what the first chunk takes foretells the whole."""
-    held = sum(t.numel() * t.element_size() for t in tree_leaves(first.batches) if isinstance(t, Tensor))
-    needed = held / len(first) * count
+    """Stop before the machine swaps: the whole is estimated from the first chunk."""
+    size = sum(t.numel() * t.element_size() for t in tree_leaves(first.batches) if isinstance(t, Tensor))
+    needed = size / len(first) * count
     free = _free_memory()
     if needed > free:
         raise DataError(
@@ -131,7 +131,7 @@ def _check_room(first: RecordBatch, count: int) -> None:
 
 
 def _free_memory() -> float:
-    """Return the bytes that programs can still have; without bound where the system does not say."""
-    told = Path("/proc/meminfo")
-    found = re.search(r"MemAvailable:\s*(\d+) kB", told.read_text()) if told.exists() else None
+    """Return the available memory in bytes; infinity where the system does not report it."""
+    meminfo = Path("/proc/meminfo")
+    found = re.search(r"MemAvailable:\s*(\d+) kB", meminfo.read_text()) if meminfo.exists() else None
     return int(found[1]) * 1024 if found else float("inf")

@@ -1,4 +1,4 @@
-"""From positions to a batch of records: reading, decoding, staging and collating, on whatever process runs it."""
+"""From positions to a batch of records: reading, decoding, staging and collating, in any process."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from sensorium.types import Batch, Negatives, Record, RecordBatch, record_keys
 
 @dataclass
 class Decoded:
-    """What became of the records at some positions.
+    """The outcome of decoding the records at some positions.
 
     Args:
         records: the batch of the usable ones, or None when there is none.
-        kept: which of the positions they stand at: int64 places (B,) in the list of positions.
+        kept: which of the positions they are at: B indices into the list of positions.
         bad: id and reason of each record that could not be decoded.
-        failure: what stopped the decoding; it is handed over, not raised, because a loader worker that raises
-            buries the sentence in its own traceback.
+        failure: what stopped the decoding; it is returned, not raised, because a loader worker that raises
+            hides the sentence in its own traceback.
     """
 
     records: RecordBatch | None = None
@@ -45,7 +45,7 @@ class RecordDecoder(torch.utils.data.Dataset):
 
     Args:
         source: where the records come from.
-        fields: modality name -> the source's field that holds its raw values.
+        fields: modality name -> the source's field with its raw values.
         modalities: modality name -> modality.
         stages: modality name -> view generator whose `stage` runs on every example.
         seed: of the stages.
@@ -102,7 +102,7 @@ class RecordDecoder(torch.utils.data.Dataset):
         records: list[Record] = []
         rows: list[dict[str, Any]] = []
         mined: list[list[Any]] = []
-        for place, position in enumerate(positions):
+        for row, position in enumerate(positions):
             try:
                 record, examples = self._examples(epoch, int(position))
                 negatives = self._negatives(epoch, record, int(position)) if examples else []
@@ -113,7 +113,7 @@ class RecordDecoder(torch.utils.data.Dataset):
                 records.append(record)
                 rows.append(examples)
                 mined.append(negatives)
-                made.kept.append(place)
+                made.kept.append(row)
         if rows:
             ids = [record.id for record in records]
             present = {name: torch.tensor([name in row for row in rows]) for name in self.fields}

@@ -1,4 +1,4 @@
-"""The loader: batches of records for the steps of a training, the same whatever reads them.
+"""The loader: batches of records for the steps of a training, the same for any number of workers.
 
 A batch depends on (seed, step) alone, never on the number of workers, on a cache or on where a run was resumed.
 """
@@ -36,11 +36,11 @@ class Loader:
     Args:
         source: where the records come from.
         positions: which of its records to train on: int64 (N,).
-        fields: modality name -> the source's field that holds its raw values.
+        fields: modality name -> the source's field with its raw values.
         modalities: modality name -> modality.
         seed: of the order and the stages.
         batch: records of one optimizer step, over all ranks.
-        bad: counts the records that cannot be decoded, and stops when they are too many.
+        bad: counts unreadable records, and stops when they are too many.
         workers: processes that decode; "auto" is one for every core of this rank, at most 8. 0 decodes in this one.
         cache: "off" decodes again in every epoch; "ram" and "device" decode once and keep the result, in this
             process's memory or on its device.
@@ -108,7 +108,7 @@ class Loader:
         return self.order.steps_per_epoch
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Fill the cache, if there is to be one; `batches` does so too when nobody did.
+        """Fill the cache, if there is to be one; otherwise `batches` fills it.
 
         Args:
             progress: called with the number of records decoded so far, and of all.
@@ -117,15 +117,15 @@ class Loader:
             return
         count = len(self._positions)
         chunks = np.split(np.arange(count), range(CHUNK, count, CHUNK))
-        work = ((0, self._positions[places]) for places in chunks)
+        work = ((0, self._positions[rows]) for rows in chunks)
         made = zip(chunks, _decoded(self._decoder, work, self._workers, self.bad), strict=True)
-        self._cache = Cache(_told(made, count, progress), count, "cpu" if self._kind == "ram" else self._device)
+        self._cache = Cache(_reported(made, count, progress), count, "cpu" if self._kind == "ram" else self._device)
 
     def batches(self, start: int, stop: int) -> Iterator[list[RecordBatch]]:
         """Yield, for every step from `start` to before `stop`, this rank's micro-batches on the device.
 
         Raises:
-            DataError: when too many records are bad, or none that this rank feeds into a micro-batch can be used.
+            DataError: when too many records are unreadable, or all of a micro-batch of this rank.
             PluginError: when a source or modality fails on a record in any way but `BadSample`.
         """
         self.prepare()
@@ -136,25 +136,25 @@ class Loader:
     def _micro_batches(self, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the epoch of every micro-batch of this rank, and which of the training's records it takes."""
         for step in range(start, stop):
-            for places in self.order.micro_batches(step, self._rank, self._world, self._accumulate):
-                yield self.order.epoch(step), places
+            for rows in self.order.micro_batches(step, self._rank, self._world, self._accumulate):
+                yield self.order.epoch(step), rows
 
     def _from_source(self, start: int, stop: int) -> Iterator[RecordBatch | None]:
-        work = ((epoch, self._positions[places]) for epoch, places in self._micro_batches(start, stop))
+        work = ((epoch, self._positions[rows]) for epoch, rows in self._micro_batches(start, stop))
         pin = self._device.type == "cuda"
         return (made.records for made in _decoded(self._decoder, work, self._workers, self.bad, pin))
 
     def _from_cache(self, cache: Cache, start: int, stop: int) -> Iterator[RecordBatch | None]:
         pin = self._kind == "ram" and self._device.type == "cuda"
-        for _, places in self._micro_batches(start, stop):
-            records = cache.take(places)
+        for _, rows in self._micro_batches(start, stop):
+            records = cache.take(rows)
             yield records.pin_memory() if pin and records is not None else records
 
     def _deliver(self, records: RecordBatch | None, step: int) -> RecordBatch:
         if records is None:
             raise DataError(
                 f"None of the records that rank {self._rank} feeds into step {step} can be used "
-                f"({len(self.bad)} bad records so far); mend the data or raise data.batch."
+                f"({len(self.bad)} unreadable records so far); repair the data or raise data.batch."
             )
         return records.to(self._device, non_blocking=True)
 
@@ -197,7 +197,7 @@ def _decoded(
     bad: UnreadableRecords,
     pin: bool = False,
 ) -> Iterator[Decoded]:
-    """Yield what became of each piece of work, in order; count the bad records and raise what failed.
+    """Yield the outcome of each piece of work, in order; count unreadable records and raise failures.
 
     One set of workers serves all of the work. A private generator keeps torch's global one out of it.
     """
@@ -235,14 +235,14 @@ def _next(made: Iterator[Decoded]) -> Decoded | None:
         ) from error
 
 
-def _told(
+def _reported(
     chunks: Iterable[tuple[np.ndarray, Decoded]], count: int, progress: Callable[[int, int], None] | None
 ) -> Iterator[tuple[np.ndarray, Decoded]]:
-    """Pass chunks on and tell `progress` of each."""
-    for places, made in chunks:
-        yield places, made
+    """Pass chunks on and report each to `progress`."""
+    for rows, made in chunks:
+        yield rows, made
         if progress is not None:
-            progress(int(places[-1]) + 1, count)
+            progress(int(rows[-1]) + 1, count)
 
 
 def _as_is(decoded: Any) -> Any:
@@ -250,19 +250,19 @@ def _as_is(decoded: Any) -> Any:
 
 
 def _start_worker(worker: int) -> None:
-    """Keep a worker to one thread, and let the training alone answer Ctrl-C and SIGTERM.
+    """Keep a worker to one thread, and leave Ctrl-C and SIGTERM to the training process.
 
     Both reach every process of a group at once. A worker that died of them would break the step after which the
-    training means to write its checkpoint; so a worker ends when the training tells it to, and by nobody else.
+    training means to write its checkpoint; so a worker ends when the training process signals it, not otherwise.
     """
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_end_when_told, daemon=True).start()
+        threading.Thread(target=_exit_on_signal, daemon=True).start()
 
 
-def _end_when_told() -> None:
+def _exit_on_signal() -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
         pass
     os._exit(0)

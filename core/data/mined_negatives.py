@@ -40,7 +40,7 @@ class MinedNegatives:
         count: the most negatives of a record, the hardest.
 
     Raises:
-        DataError: when the file holds no negatives of these records.
+        DataError: when the file has no negatives of these records.
     """
 
     def __init__(self, source: Source, path: str, count: int = 1) -> None:
@@ -50,7 +50,7 @@ class MinedNegatives:
             queries, negatives = table["query"].to_pylist(), table["negative"].to_pylist()
         except (OSError, KeyError, ValueError, pa.ArrowException) as error:
             raise DataError(
-                f"'{path}' holds no mined negatives ({error}): `sensorium mine` writes such a file."
+                f"'{path}' has no mined negatives ({error}): `sensorium mine` writes such a file."
             ) from error
         self.field: str = about["field"]
         if self.field not in source.fields:

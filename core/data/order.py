@@ -14,14 +14,14 @@ from sensorium.seeding import generator
 
 
 class EpochOrder:
-    """Maps a step to its records. It has no state: resuming is starting at a later step.
+    """Maps a step to its records. It has no state: a resumed run starts at a later step.
 
     Every epoch is a permutation of all records from (seed, epoch), cut into whole batches; the rest, fewer records
-    than a batch, waits for the next epoch.
+    than a batch, is dropped until the next epoch.
 
     Args:
-        count: how many records there are.
-        batch: how many of them one optimizer step sees, over all ranks.
+        count: number of records.
+        batch: number of records of one optimizer step, over all ranks.
         seed: of the permutations.
         neighbors: for each record those that are to follow it in every epoch (see `side_by_side`).
     """

@@ -1,4 +1,4 @@
-"""Records that cannot be decoded: counted, named and, beyond a share, too many."""
+"""Unreadable records: counted, named and, beyond a fraction, too many."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class UnreadableRecords:
 
     Args:
         total: how many records there are.
-        max_share: the share of them that may be bad (`data.max_bad`).
+        max_bad: the fraction of them that may be unreadable (`data.max_bad`).
         path: a JSON-lines file that names each with its reason, written when there is one; None writes none. What
             an earlier part of the run wrote into it is kept and not repeated.
     """
 
-    def __init__(self, total: int, max_share: float, path: Path | str | None = None) -> None:
-        self.total, self.max_share = total, max_share
+    def __init__(self, total: int, max_bad: float, path: Path | str | None = None) -> None:
+        self.total, self.max_bad = total, max_bad
         self.path = None if path is None else Path(path)
         self.reasons: dict[str, str] = {}
         self._written = self._read()
@@ -36,10 +36,10 @@ class UnreadableRecords:
         return len(self.reasons)
 
     def add(self, id: str, reason: str) -> None:
-        """Count one bad record.
+        """Count one unreadable record.
 
         Raises:
-            DataError: when the bad ones are now more than `max_share` of all.
+            DataError: when more than a fraction `max_bad` of all are unreadable.
         """
         if id in self.reasons:
             return
@@ -49,7 +49,7 @@ class UnreadableRecords:
             line = json.dumps({"id": id, "reason": reason}, ensure_ascii=False)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
-        if len(self) > self.max_share * self.total:
+        if len(self) > self.max_bad * self.total:
             raise DataError(self._sentence())
 
     def _sentence(self) -> str:
@@ -57,10 +57,10 @@ class UnreadableRecords:
         where = f"; see {self.path}" if self.path is not None else ""
         return (
             f"{len(self)} of {self.total} records could not be decoded ({percent(len(self) / self.total)}), more "
-            f"than data.max_bad = {percent(self.max_share)} allows; the first is '{first}': {reason}{where}."
+            f"than data.max_bad = {percent(self.max_bad)} allows; the first is '{first}': {reason}{where}."
         )
 
 
-def percent(share: float) -> str:
-    """Write a share as people do: 0.03 is "3 %"."""
-    return f"{100 * share:.3g} %"
+def percent(fraction: float) -> str:
+    """Write a fraction in percent: 0.03 is "3 %"."""
+    return f"{100 * fraction:.3g} %"

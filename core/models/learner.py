@@ -1,6 +1,6 @@
-"""The learner: the one root module that holds encoders and objective.
+"""The learner: the one root module of encoders and objective.
 
-DDP, FSDP and a checkpoint each see one module; teachers and queues live inside the objective and so inside it too.
+DDP, FSDP and a checkpoint each see one module; teachers and queues are submodules of the objective.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class Learner(nn.Module):
     Args:
         encoders: modality name -> encoder.
         objective: built here from the encoders.
-        classes: how many classes the target of the views tells apart, if they carry one.
-        views: how many views there are of each record of a modality.
+        classes: number of classes of the views' target, if they have one.
+        views: number of views of each record.
     """
 
     def __init__(
@@ -100,12 +100,12 @@ class Learner(nn.Module):
 
         Args:
             views: modality name -> its views.
-            instead: is called with objective, views and encoders in place of the objective (see `gradient_cache`).
+            instead: called with objective, views and encoders instead of the objective (see `gradient_cache`).
         """
         asked, encode = self._asked(views), _Encode(self.encoders)
         outcome = instead(self.objective, asked, encode) if instead else self.objective(asked, encode)
         if instead or not all(views.values()):
-            # What this rank's records do not pass through must still take part in the reduction of gradients.
+            # Parameters that this rank's records did not use must still take part in the all-reduce of gradients.
             nothing = 0.0 * sum(p.sum() for p in self.parameters() if p.requires_grad)
             return replace(outcome, loss=outcome.loss + nothing)
         return outcome
@@ -118,7 +118,7 @@ class Learner(nn.Module):
         return single
 
     def score(self, views: dict[str, list[View]]) -> dict[str, Tensor] | None:
-        """Return what each record of a batch costs under the objective, or None when that has no meaning."""
+        """Return the likelihood of each record of a batch; see `Objective.score`."""
         return self.objective.score(self._asked(views), _Encode(self.encoders))
 
     def train(self, mode: bool = True) -> Learner:
@@ -130,9 +130,9 @@ class Learner(nn.Module):
         return self
 
     def freeze_statistics(self, unfreezing: Mapping[str, tuple[float, float]], progress: float) -> None:
-        """Put those modules of encoders into evaluation mode all of whose weights `hold` will not let move.
+        """Put modules of encoders whose weights are all still frozen into evaluation mode.
 
-        A locked tower then drops nothing out, and keeps the statistics of its batch norms.
+        A frozen tower then has no dropout, and keeps the running statistics of its batch norms.
         """
         for name in unfreezing:
             encoder, frozen = self.encoders[name].train(self.training), self._frozen(name, unfreezing[name], progress)
@@ -142,18 +142,18 @@ class Learner(nn.Module):
                     module.eval()
 
     def drop_frozen_gradients(self, unfreezing: Mapping[str, tuple[float, float]], progress: float) -> None:
-        """Leave the weights of encoders that are not yet free without gradient, so that this step does not move them.
+        """Drop the gradients of encoder weights that are still frozen, so that this step does not change them.
 
-        Between the two shares of the training weights become free one by one, the last of an encoder first (a locked
-        tower that is unlocked, Zhai et al. 2022).
+        Between the two fractions of the training, weights are unfrozen one by one, the last of an encoder first (as
+        locked towers are unlocked in Zhai et al. 2022).
         """
         for name in unfreezing:
             for parameter in self._frozen(name, unfreezing[name], progress).values():
                 parameter.grad = None
 
-    def _frozen(self, name: str, shares: tuple[float, float], progress: float) -> dict[int, nn.Parameter]:
-        """Return the weights of an encoder that are not yet free, by identity."""
-        (start, end), parameters = shares, list(self.encoders[name].parameters())
+    def _frozen(self, name: str, fractions: tuple[float, float], progress: float) -> dict[int, nn.Parameter]:
+        """Return the weights of an encoder that are still frozen, by identity."""
+        (start, end), parameters = fractions, list(self.encoders[name].parameters())
         free = 1.0 if progress >= end else max((progress - start) / max(end - start, 1e-9), 0.0)
         return {id(parameter): parameter for parameter in parameters[: len(parameters) - int(free * len(parameters))]}
 

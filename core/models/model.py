@@ -26,7 +26,7 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 class Model:
-    """What a run learned, or starts from.
+    """The parts of a run with their weights, ready to embed raw values.
 
     Args:
         plan: the parts; its modalities are fitted.
@@ -44,7 +44,7 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights live."""
+        """The device of the weights."""
         return next(self.learner.parameters()).device
 
     def to(self, device: torch.device | str) -> Model:
@@ -53,7 +53,7 @@ class Model:
         return self
 
     def alike(self, other: Model) -> bool:
-        """Whether two models come of one recipe, seeds aside, and of modalities that learned the same."""
+        """Whether two models come from one recipe, seeds aside, and from modalities with equal states."""
         recipes = [
             {**model.plan.recipe.plain(), "seed": 0, "evaluate": None, "finetune": None} for model in (self, other)
         ]
@@ -111,7 +111,7 @@ class Model:
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
-        """Hold the learner in evaluation mode; a model in training goes back to it."""
+        """Put the learner into evaluation mode; a model in training mode returns to it."""
         was_training = self.learner.training
         self.learner.eval()
         try:
@@ -142,7 +142,7 @@ class Model:
             weights = load_file(folder / WEIGHTS)
         except (OSError, ValueError) as error:
             raise RunError(
-                f"{folder} holds no readable model ({error}): train the run to its end, or export it."
+                f"{folder} has no readable model ({error}): train the run to its end, or export it."
             ) from error
         plan = make_plan(Recipe.model_validate(config["recipe"]), extensions)
         return cls.untrained(plan, config["modalities"].get).load_weights(weights, str(folder))
@@ -168,7 +168,7 @@ class Model:
 
 
 def _unshared(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights with shared memory taken apart, as safetensors wants them."""
+    """Return the weights with shared memory cloned, as safetensors requires."""
     seen: set[int] = set()
     result = {}
     for name, tensor in weights.items():

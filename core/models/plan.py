@@ -1,4 +1,4 @@
-"""From a recipe to the parts it names: looked up, their options checked, their fit to each other proven.
+"""From a recipe to the parts it names: looked up, their options checked, their compatibility checked.
 
 All of this happens before any data is read. What depends on data (a vocabulary, and encoders sized by it) is made
 afterwards, by `Plan.learner`.
@@ -50,7 +50,7 @@ class Maker(Generic[T]):
         return self.cls(*(() if self.modality is None else (self.modality,)), **self.options)
 
     def with_options(self, **options: Any) -> Maker[T]:
-        """Return what makes the same part with these options in place of its own of the same names."""
+        """Return what makes the same part with some options replaced."""
         return replace(self, options={**self.options, **options})
 
 
@@ -78,19 +78,19 @@ class Plan:
 
     @property
     def fields(self) -> dict[str, str]:
-        """Modality name -> the source's field that holds its raw values."""
+        """Modality name -> the source's field with its raw values."""
         return {name: tower.field or name for name, tower in self.recipe.modalities.items()}
 
     @property
     def unfreezing(self) -> dict[str, tuple[float, float]]:
-        """Modality name -> the shares of the training between which its encoder is freed, for those held at first."""
+        """Modality name -> the fractions of the training between which its encoder is unfrozen, if it starts frozen."""
         return {name: tower.unfreeze for name, tower in self.recipe.modalities.items() if tower.unfreeze}
 
     def learner(self, fill: Callable[[dict[str, Encoder]], None] | None = None) -> Learner:
         """Return a learner with its first weights, which depend on the recipe's seed alone.
 
         Args:
-            fill: puts other weights into the encoders, before the objective makes teachers of them.
+            fill: loads other weights into the encoders, before the objective copies them as teachers.
         """
         seed_globals(self.recipe.seed, "weights")
         encoders = {name: make() for name, make in self.encoders.items()}
@@ -172,7 +172,7 @@ def _require_plugins(names: Iterable[str], extensions: Extensions) -> None:
 
 
 def _check_fit(plan: Plan, registry: Registry) -> None:
-    """Prove that views, encoders and objective serve each other."""
+    """Check that views, encoders and objective are compatible."""
     recipe, needs = plan.recipe, plan.objective.cls.needs
     objective = recipe.objective.name
     names = ", ".join(recipe.modalities)
@@ -208,14 +208,14 @@ def _check_fit(plan: Plan, registry: Registry) -> None:
         if generator.negative_views and not needs.negative_views:
             fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.negative_views)
             raise RecipeError(
-                f"The views '{tower.views.name}' of modalities.{name} are in part wrong on purpose, for which the "
-                f"objective '{objective}' has no use; objectives that have: {fitting}."
+                f"The views '{tower.views.name}' of modalities.{name} include negatives, which the "
+                f"objective '{objective}' does not use; objectives that do: {fitting}."
             )
         if needs.target and not has_target(generator, needs.target):
             fitting = _loadable(registry, "views", kind, lambda cls: has_target(cls, needs.target))
             raise RecipeError(
                 f"The objective '{objective}' needs the target '{needs.target}', but modalities.{name}.views "
-                f"'{tower.views.name}' carries {generator.target or 'none'}; generators that would fit: {fitting}."
+                f"'{tower.views.name}' has {generator.target or 'none'}; generators that would fit: {fitting}."
             )
         tokens = needs.tokens or (needs.target and generator.per_token)
         if tokens and not issubclass(plan.encoders[name].cls, TokenEncoder):

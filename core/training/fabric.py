@@ -20,7 +20,7 @@ from sensorium.recipe.schema import Train
 
 
 def launching_rank() -> int:
-    """Return the rank this process will have, as its launcher told it; 0 in a process that nobody launched."""
+    """Return the rank that the launcher gave this process; 0 without a launcher."""
     for variable in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
         if variable in os.environ:
             return int(os.environ[variable])
@@ -34,7 +34,7 @@ def build_fabric(train: Train) -> Fabric:
         RecipeError: when a device is not there.
     """
     accelerator = _accelerator(train)
-    launched = "TORCHELASTIC_RUN_ID" in os.environ  # torchrun says how many processes there are
+    launched = "TORCHELASTIC_RUN_ID" in os.environ  # torchrun sets the number of processes
     devices: Any = int(os.environ["LOCAL_WORLD_SIZE"]) if launched else train.devices
     nodes = int(os.environ["GROUP_WORLD_SIZE"]) if launched else train.nodes
     if accelerator == "cuda" and isinstance(devices, int) and devices > torch.cuda.device_count():

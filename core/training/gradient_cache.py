@@ -1,12 +1,12 @@
 """Gradient caching: one loss over a whole batch, at the memory of one part of it (Gao et al. 2021, section 3).
 
 1. Every part is encoded without a graph; the features of all parts are joined.
-2. The objective takes its one loss on them. Its heads and temperatures get their gradient here, once, and the features
-   theirs.
-3. Every part is encoded again, with a graph and the same random draws, and carries its rows of that gradient into the
-   encoders.
+2. The objective computes its one loss on them. Its heads and temperatures get their gradients here, once, and so do
+   the features.
+3. Every part is encoded again, with a graph and the same random draws, and its rows of that gradient are backpropagated
+   into the encoders.
 
-What grows with the batch is its inputs and its pooled features; activations are those of one part. Batch norm sees a
+Only inputs and pooled features grow with the batch; activations are those of one part. Batch norm sees a
 part at a time, as it does under plain accumulation.
 """
 
@@ -26,7 +26,7 @@ from sensorium.seeding import seed_globals
 from sensorium.types import Batch, Features, Outcome, RecordBatch, View
 
 Step = Callable[[Objective, Any, Encode], Outcome]
-"""What a learner does in place of calling its objective on views and encoders."""
+"""Called by a learner instead of its objective, with objective, views and encoders."""
 
 
 @dataclass
@@ -44,7 +44,7 @@ class PartedBatch(Batch):
 
     @property
     def device(self) -> torch.device:
-        """Where the parts live."""
+        """The device of the parts."""
         return next(iter(self.parts.values())).device
 
     def select(self, index: Tensor) -> Batch:  # type: ignore[override]
@@ -87,7 +87,7 @@ class GradientCache:
         records: the parts.
         views: the views of each part, by modality.
         encoders: the learner's, by modality.
-        seed: names that the randomness of the step hangs on.
+        seed: names from which the random draws of the step are seeded.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class GradientCache:
         self.calls: list[_Call] = []
 
     def loss(self, objective: Objective, views: Any, encode: Encode) -> Outcome:
-        """Take the objective's loss on features of all parts, behind which there is no graph."""
+        """Compute the objective's loss on features of all parts, which have no graph behind them."""
         before = [buffer.clone() for buffer in self.encoders.buffers()]
         outcome = objective(views, _Caching(self, encode, self.encoders))
         for buffer, value in zip(self.encoders.buffers(), before, strict=True):
@@ -120,7 +120,7 @@ class GradientCache:
         return outcome
 
     def replay(self, part: int) -> Step:
-        """Return what encodes a part again: a loss whose gradient is the part's share in that of the batch."""
+        """Return what encodes a part again: a loss whose gradient is the part's contribution to the batch's."""
 
         def again(objective: Objective, views: Any, encode: Encode) -> Outcome:
             features: list[Tensor] = []
@@ -138,7 +138,7 @@ class GradientCache:
         return again
 
     def encode(self, encode: Encode, call: _Call, number: int, part: int) -> list[Features]:
-        """Return a part's features in a call; its random draws hang on the step, the part and the call alone."""
+        """Return a part's features in a call; its random draws are functions of step, part and call alone."""
         seed_globals(*self.seed, part, number)
         through = encode if call.encoders is self.encoders else encode.using(call.encoders)
         return through(call.parted(part))
@@ -194,9 +194,9 @@ class _Caching(Encode):
 
 
 class _Carry(torch.autograd.Function):
-    """Zero; the gradient of features (B, D) each is one that was found before.
+    """Returns zero; its gradient for each of the features (B, D) is one computed before.
 
-    It already has whatever scale the loss was given (that of half precision, say), so that of this pass is passed over.
+    That gradient already includes the loss scale (of half precision), so the incoming gradient is ignored.
     """
 
     @staticmethod

@@ -95,7 +95,7 @@ def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome
 
 
 def backward_joined(t: Training, step: int, parts: list[RecordBatch]) -> Outcome:
-    """Find the gradient of one loss over all parts, holding the activations of one; returns its outcome."""
+    """Compute the gradient of one loss over all parts at the memory of one (gradient caching); returns its outcome."""
     names = t.recipe.seed, "step", step, t.fabric.global_rank
     rngs = [generator(t.recipe.seed, "views", *names[2:], i, device=t.device) for i in range(len(parts))]
     made = zip(parts, rngs, strict=True)
@@ -111,7 +111,7 @@ def backward_joined(t: Training, step: int, parts: list[RecordBatch]) -> Outcome
 
 
 def record(t: Training, outcome: Outcome, losses: list[Tensor]) -> None:
-    """Write the figures since the last record, means over steps and ranks."""
+    """Write the metrics since the last record, means over steps and ranks."""
     names = sorted(outcome.logs)
     values = torch.stack([torch.stack(losses).mean(), *(outcome.logs[n].float().to(t.device) for n in names)])
     loss, *logs = collectives.mean(values).tolist()

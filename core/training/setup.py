@@ -1,4 +1,4 @@
-"""Everything that a training holds, made before its first step."""
+"""Set-up of a training: everything that it needs before its first step."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def prepare(
     resume: bool,
     evaluate: Evaluate | None,
 ) -> Training:
-    """Make everything that a training holds, on every rank.
+    """Make everything that a training needs, on every rank.
 
     Args:
         plan: the parts of the recipe.
@@ -110,9 +110,9 @@ def prepare(
 def restore_modalities(
     plan: Plan, run: Run, raws_of: Callable[[str], Iterator[Any]], start: WarmStart | None = None
 ) -> None:
-    """Let modalities learn from the train part on rank 0, once in the life of a run, and share what they learned.
+    """Fit modalities to the train part on rank 0, once in a run, and broadcast their states.
 
-    What a modality had learned in the run that this one starts from holds here too.
+    With a warm start, a modality takes over its state from the other run.
     """
     for name, modality in plan.modalities.items():
         state = None
@@ -167,5 +167,5 @@ def _draw_first_batch(training: Training) -> None:
     recipe = training.recipe
     first = next(iter(training.loader.batches(0, 1)))[0]
     rng = generator(recipe.seed, "views", 0, 0, 0, device=training.device)
-    picture = draw_gallery(first, training.plan.modalities, training.plan.generators, rng, recipe.log.gallery)
-    picture.save(training.run.gallery_file)
+    gallery = draw_gallery(first, training.plan.modalities, training.plan.generators, rng, recipe.log.gallery)
+    gallery.save(training.run.gallery_file)

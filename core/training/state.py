@@ -28,7 +28,7 @@ from sensorium.training.progress import Meter, ProgressLine
 
 log = logging.getLogger("sensorium")
 Evaluate = Callable[[Model], dict[str, float]]
-"""Measures a model on the val part; returns figures by name."""
+"""Measures a model on the val part; returns metrics by name."""
 
 
 @dataclass
@@ -89,7 +89,7 @@ class Training:
         )
 
     def report(self, metrics: dict[str, float]) -> None:
-        """Write and show figures of the current step (rank 0)."""
+        """Write and show metrics of the current step (rank 0)."""
         if self.metrics is not None:
             self.metrics.write(self.step, metrics)
         if self.line is not None and "records_per_second" in metrics:

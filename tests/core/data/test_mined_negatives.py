@@ -108,7 +108,7 @@ def test_no_negative_comes_from_outside_the_train_part(source, path):
 
 
 def test_what_does_not_belong_together_is_refused(source, path, tmp_path):
-    with pytest.raises(DataError, match="holds no mined negatives"):
+    with pytest.raises(DataError, match="has no mined negatives"):
         MinedNegatives(source, str(tmp_path / "absent.parquet"))
     with pytest.raises(DataError, match="the field 'b', which the source does not have"):
         MinedNegatives(ArraysSource({"a": list("pqrs")}), path)

@@ -55,5 +55,5 @@ def test_pairs_are_read_by_id(tmp_path):
     with pytest.raises(DataError, match="None of the 4 pairs"):
         neighbors_of(path, ["u", "v"])
     (tmp_path / "other.parquet").write_text("no table")
-    with pytest.raises(DataError, match="holds no neighbors"):
+    with pytest.raises(DataError, match="has no neighbors"):
         neighbors_of(tmp_path / "other.parquet", ["a"])
