@@ -1,0 +1,1 @@
+"""Writes the pages of `docs/` that describe code, out of that code: `python -m docs.generate`."""

@@ -1,0 +1,117 @@
+"""The page of every recipe key."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Iterator
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from docs.generate.markdown import cell
+from sensorium.recipe.schema import Part, Recipe
+
+NAMED = {"evaluators": "NAME", "modalities": "NAME"}
+"""Keys of a recipe that hold a mapping of names of the user's own, and what stands for such a name."""
+
+
+def recipe_page() -> str:
+    """Return the page of every recipe key."""
+    return (
+        """# Recipe keys
+
+A recipe is YAML, a Python file that defines `recipe`, or a mapping given to `sensorium.fit`. Every key below can be
+set on the command line as `key.sub=value`; the value is read as YAML. A key that does not exist, or a value of another
+type, is an error that names the path and the nearest valid names.
+
+A **part** is a registered thing with its options: `{name: simclr, temperature: 0.2}`, or just `simclr`. `sensorium
+list KIND NAME` prints the options of one. `NAME` stands for a name that you choose.
+
+With a key `base`, the name of a shipped recipe or the path of a file (from the folder of the file that names it), a
+recipe says only where it differs: mappings are merged key by key, a part with another `name` takes the base's place
+with its own options alone, and so does whatever else is said, `null` included. A base may have a base.
+
+The resolved recipe, with every default filled in, is printed at the start and stored as `recipe.yaml` in the run
+folder. `sensorium recipes NAME` prints a shipped one.
+"""
+        + "".join(_section(Recipe, ""))
+    ).rstrip() + "\n"
+
+
+def recipe_keys(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Yield the path and the field of every key of a recipe, sections before their keys."""
+    for name, field in model.model_fields.items():
+        path = f"{prefix}{name}"
+        yield path, field
+        below = _below(field.annotation)
+        if below is not None:
+            yield from recipe_keys(below, f"{path}.{NAMED[name]}." if name in NAMED else f"{path}.")
+
+
+def _section(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    title, about = (f"`{prefix.rstrip('.')}`", inspect.cleandoc(model.__doc__ or "")) if prefix else ("Top level", "")
+    yield f"\n## {title}\n\n{about}\n\n" if about else f"\n## {title}\n\n"
+    yield "| key | type | default | meaning |\n| --- | --- | --- | --- |\n"
+    for name, field in model.model_fields.items():
+        yield f"| `{prefix}{name}` | {_type(field)} | {_default(field)} | {cell(field.description or '')} |\n"
+    for name, field in model.model_fields.items():
+        below = _below(field.annotation)
+        if below is not None:
+            yield from _section(below, f"{prefix}{name}.{NAMED[name]}." if name in NAMED else f"{prefix}{name}.")
+
+
+def _below(annotation: Any) -> type[BaseModel] | None:
+    """Return the section that an annotation leads to; a part is a value, since its keys are its own."""
+    for choice in (annotation, *get_args(annotation)):
+        if isinstance(choice, type) and issubclass(choice, BaseModel) and choice is not Part:
+            return choice
+    return None
+
+
+def _type(field: FieldInfo) -> str:
+    bounds = {"Gt": "> {0}", "Ge": ">= {0}", "Lt": "< {0}", "Le": "<= {0}"}
+    found = [
+        bounds[type(m).__name__].format(getattr(m, type(m).__name__.lower()))
+        for m in field.metadata
+        if type(m).__name__ in bounds
+    ]
+    return ", ".join([_words(field.annotation), *found])
+
+
+def _words(annotation: Any) -> str:
+    """Return a type in words: "integer, > 0 or `auto`"."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_words(choice) for choice in inner)
+    if origin is Literal:
+        return ", ".join(f"`{choice}`" for choice in inner)
+    if origin is dict:
+        return f"mapping of {_words(inner[1])}s"
+    if origin in (list, tuple):
+        return f"list of {_words(inner[0])}s"
+    if hasattr(annotation, "__metadata__"):  # Annotated: PositiveInt and the like
+        given = annotation.__metadata__[0]
+        bounds = " and ".join(map(_bound, given.metadata if isinstance(given, FieldInfo) else [given]))
+        return f"{_words(annotation.__origin__)} {bounds}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "part" if annotation is Part else "section"
+    return {int: "integer", float: "number", bool: "true or false", str: "string", type(None): "null"}[annotation]
+
+
+def _bound(limit: Any) -> str:
+    """Return a limit in signs: "> 0", ">= 0", "< 1", "<= 1"."""
+    name, sign = {"Gt": ("gt", ">"), "Ge": ("ge", ">="), "Lt": ("lt", "<"), "Le": ("le", "<=")}[type(limit).__name__]
+    return f"{sign} {getattr(limit, name):g}"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.default
+    if isinstance(value, BaseModel):
+        return "as below"
+    if value is None or isinstance(value, bool):
+        return f"`{str(value).lower()}`".replace("none", "null")
+    return f"`{list(value) if isinstance(value, tuple) else value}`"
