@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN = .venv/bin
 
-.PHONY: demo test test-slow check golden format lint types docs dist clean
+.PHONY: demo quick test test-slow check golden reference reference-images format lint types docs dist clean
 
 .venv/demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -17,6 +17,10 @@ BIN = .venv/bin
 demo: .venv/demo ## train the image-text recipe on OpenMoji, evaluate it, say where the run is
 	$(BIN)/sensorium train image-text
 
+quick: .venv/dev ## what to run between edits: lint, and the tests that take under two minutes on two cores
+	$(BIN)/ruff check --quiet .
+	$(BIN)/python -m pytest $(QUICK)
+
 test: .venv/dev ## the fast tests
 	$(BIN)/python -m pytest
 
@@ -27,6 +31,12 @@ check: format lint types test docs ## everything that must hold before a change 
 
 golden: .venv/dev ## record the first losses of every objective on every modality anew; look at the difference
 	$(BIN)/python -m tests.golden.record
+
+reference: .venv/dev ## write the generated pages of docs/ anew
+	$(BIN)/python -m docs.generate
+
+reference-images: .venv/dev ## the same, with the images of what each view generator does
+	$(BIN)/python -m docs.generate --images
 
 format: .venv/dev
 	$(BIN)/ruff format --check .

@@ -52,9 +52,12 @@ def api_pages() -> dict[str, str]:
     listed: dict[str, list[tuple[str, str]]] = {name: [] for name in PAGES}
     for home, name in all_names():
         page = _page_of(home)
-        heading, text = name, _entry(home, name)
-        written[page].append(text)
-        listed[page].append((heading, _summary(home, name)))
+        written[page].append(_entry(home, name))
+        listed[page].append((name, _summary(home, name)))
+        if name in sensorium._MODULES:
+            module = import_module(home)
+            within = [(f"{name}.{key}", getattr(module, key)) for key in _names(module)]
+            listed[page] += [(title, first_sentence(thing)) for title, thing in within if callable(thing)]
     out = {"api.md": _index(listed)}
     for name, (title, summary) in PAGES.items():
         out[f"api/{name}.md"] = f"# {title}\n\n{summary} [All names](../api.md).\n" + "".join(written[name])
@@ -105,7 +108,9 @@ def _thing(home: str, name: str) -> Any:
 
 
 def _summary(home: str, name: str) -> str:
-    return "marks a function as the implementation of a hook" if name == "hookimpl" else first_sentence(_thing(home, name))
+    return (
+        "marks a function as the implementation of a hook" if name == "hookimpl" else first_sentence(_thing(home, name))
+    )
 
 
 def _entry(home: str, name: str) -> str:
@@ -122,15 +127,19 @@ def _entry(home: str, name: str) -> str:
 
 def _module(name: str, module: Any) -> str:
     """Return a section for a public module, and one for each function and class in it."""
-    own = (key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__)
-    names = getattr(module, "__all__", None) or [key for key in own if not key.startswith("_")]
     out = _section("##", name, docstring(module))
-    for key in names:
+    for key in _names(module):
         thing = getattr(module, key)
         if callable(thing):
             members = "".join(_members(thing, "####")).strip() if inspect.isclass(thing) else ""
             out += _section("###", f"{name}.{key}", _call(thing), docstring(thing), members)
     return out
+
+
+def _names(module: Any) -> list[str]:
+    """Return the public names that a module says it has, or else those that are made in it."""
+    own = (key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__)
+    return getattr(module, "__all__", None) or [key for key in own if not key.startswith("_")]
 
 
 def _section(level: str, name: str, *blocks: str) -> str:

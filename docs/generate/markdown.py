@@ -60,13 +60,15 @@ def docstring(thing: Any) -> str:
 def signature(thing: Callable[..., Any], name: str) -> str:
     """Return a call with its annotations as a fenced block; an empty string where there is nothing to give."""
     parameters = _parameters(thing)
-    if not parameters:
-        return ""
     try:
         returns = inspect.signature(thing).return_annotation
     except ValueError:
         returns = inspect.Signature.empty
-    back = "" if returns in (inspect.Signature.empty, None, "None") or inspect.isclass(thing) else f" -> {_kind(returns)}"
+    back = (
+        "" if returns in (inspect.Signature.empty, None, "None") or inspect.isclass(thing) else f" -> {_kind(returns)}"
+    )
+    if not (parameters or back):
+        return ""
     written = list(_written(parameters))
     line = f"{name}({', '.join(written)}){back}"
     if len(line) > 100:
@@ -78,13 +80,13 @@ def option_table(options: list[Option]) -> str:
     """Return the table of a registered class's options."""
     rows = []
     for option in options:
-        default = "required" if option.required else "`auto`" if option.default == "auto" else code_cell(_text(option))
+        default = "required" if option.required else "`auto`" if option.default == "auto" else _text(option)
         rows.append((f"`{option.name}`", code_cell(option.type), default, cell(option.help)))
     return table(("option", "type", "default", "meaning"), rows)
 
 
 def _text(option: Option) -> str:
-    return repr(option.default)
+    return code_cell(repr(option.default))
 
 
 def _doc(thing: Any) -> str:

@@ -32,7 +32,9 @@ def cells() -> list[Cell]:
         if parts and parts[0] == "objective":
             columns = [(name, metric) for name, _, metric in (part.partition(": ") for part in parts[1:])]
         elif parts and columns and not parts[0].startswith(("*", "-")):
-            found += [_cell(parts[0], *column, value, reasons) for column, value in zip(columns, parts[1:], strict=True)]
+            found += [
+                _cell(parts[0], *column, value, reasons) for column, value in zip(columns, parts[1:], strict=True)
+            ]
     return found
 
 

@@ -6,10 +6,11 @@ import inspect
 import re
 import tomllib
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from docs.generate import matrix_rows
 from docs.generate.markdown import about, cell, option_table, table
@@ -17,7 +18,7 @@ from sensorium import losses
 from sensorium.recipe import read_recipe
 from sensorium.recipe.schema import Recipe
 from sensorium.registration.discovery import Extensions, load_extensions
-from sensorium.registration.options import Option, _group, options_of
+from sensorium.registration.options import Option, options_of
 from sensorium.registration.registry import Spec
 
 WORDS = tomllib.loads((Path(__file__).parent / "objectives.toml").read_text(encoding="utf-8"))
@@ -37,6 +38,11 @@ def shipped() -> dict[str, tuple[Spec, Recipe]]:
     """Return the shipped recipes by name, with their registrations."""
     registry = load_extensions({}, []).registry
     return {spec.name: (spec, read_recipe(spec.name, registry)) for spec in registry.specs("recipes")}
+
+
+def modality_names(recipe: Recipe) -> list[str]:
+    """Return the registered names of a recipe's modalities, each once."""
+    return list(dict.fromkeys(t.modality.name if t.modality else key for key, t in recipe.modalities.items()))
 
 
 def _index(extensions: Extensions, specs: list[Spec]) -> str:
@@ -65,7 +71,8 @@ def _page(extensions: Extensions, spec: Spec) -> str:
         ("In the matrix", _matrix(spec.name)),
         ("When to take another", words.get("otherwise", "").strip()),
     ]
-    head = f"# {spec.name}\n\n{about(target)}\n\nPlugin `{spec.plugin}`, class `{target.__module__}.{target.__qualname__}`.\n"
+    where = f"Plugin `{spec.plugin}`, class `{target.__module__}.{target.__qualname__}`."
+    head = f"# {spec.name}\n\n{about(target)}\n\n{where}\n"
     return head + "".join(f"\n## {title}\n\n{text.rstrip()}\n" for title, text in sections if text)
 
 
@@ -91,7 +98,7 @@ def _sources(target: type) -> Iterator[str]:
 def _needs(target: Any, options: list[Option]) -> str:
     needs = target.needs
     views = NUMBERS.get(needs.views, f"{needs.views} views")
-    views += " or more (multi-crop)" if needs.multicrop else ""
+    views += " or more" if needs.multicrop else ""
     if needs.negative_views:
         views += "; views of negatives (`data.negatives`, corrupted captions) are used where there are some"
     modalities = "one" if needs.modalities == "one" else "two or more, paired"
@@ -118,8 +125,7 @@ def _options(options: list[Option]) -> str:
         return "It has no options."
     out = option_table(options)
     for option in options:
-        group = _group(option.annotation)
-        if group is not None:
+        for group in filter(is_dataclass, get_args(option.annotation) or (option.annotation,)):
             out += f"\n### Options of `{option.name}`\n\n{option_table(options_of(group))}"
     return out
 
@@ -132,7 +138,7 @@ def _recipes(name: str) -> str:
             rows.append(
                 (
                     f"`{recipe}`",
-                    ", ".join(f"[{t.modality.name}](../modalities/{t.modality.name}.md)" for t in towers),
+                    ", ".join(f"[{name}](../modalities/{name}.md)" for name in modality_names(content)),
                     ", ".join(f"`{t.views.name}`" for t in towers),
                     ", ".join(f"`{t.encoder.name}`" for t in towers),
                     cell(spec.summary),
@@ -140,27 +146,28 @@ def _recipes(name: str) -> str:
             )
     if not rows:
         return ""
-    command = f"```sh\nsensorium train {rows[0][0].strip('`')}\n```"
+    names = [row[0].strip("`") for row in rows]
+    command = f"```sh\nsensorium train {name if name in names else names[0]}\n```"
     return f"{command}\n\n{table(('recipe', 'modalities', 'views', 'encoders', 'summary'), rows)}"
 
 
 def _matrix(name: str) -> str:
-    found = [c for c in matrix_rows.cells() if c.row == name or c.row.startswith(f"{name}:")]
+    declared = load_extensions({}, []).declared("sensorium_matrix")
+    named = {key.partition("/")[2] for key, options in declared.items() if options.get("name") == name}
+    found = [c for c in matrix_rows.cells() if c.row.partition(":")[0] == name or c.row in named]
     if not found:
         return ""
-    several = len({c.row for c in found}) > 1
-    rows = [
-        (*([c.row] if several else []), _column(c.column), cell(c.metric), c.trained, c.untrained or "–", cell(c.reason))
-        for c in found
-    ]
-    noted = any(c.reason for c in found)
-    head = (*(["row"] if several else []), "data", "metric", "trained", "first weights", "why not")
-    right = (len(head) - 3, len(head) - 2)
-    if not noted:
-        head, rows = head[:-1], [row[:-1] for row in rows]
+    names = list(dict.fromkeys(c.row for c in found))
+    rows: dict[str, list[str]] = {}
+    for c in found:
+        value = f"{c.trained} ({c.untrained})" if not c.reason else "–"
+        rows.setdefault(c.column, [_column(c.column), cell(c.metric)]).append(value)
+    reasons = dict.fromkeys(c.reason for c in found if c.reason and len(names) == 1)
     return (
-        "The trained encoder beside its own first weights, a few hundred steps from scratch; bold where training helped "
-        f"([conditions](../benchmarks/matrix.md)).\n\n{table(head, rows, right)}"
+        "Metric of the trained encoder and, in brackets, of its own first weights, after a few hundred steps from "
+        "scratch;\nbold where training helped. [Data and conditions](../benchmarks/matrix.md).\n\n"
+        f"{table(('data', 'metric', *names), rows.values(), tuple(range(2, 2 + len(names))))}"
+        + "".join(f"\n– {reason}\n" for reason in reasons)
     )
 
 

@@ -12,7 +12,7 @@ from sensorium.registration.discovery import load_extensions
 
 from .pages import PAGES, ROOT, blocks, commands, name_of
 
-SHOWING = [page for page in PAGES if page.name == "README.md" or "how-to" in page.parts]
+SHOWING = [page for page in PAGES if page.name == "README.md" or {"how-to", "get-started"} & set(page.parts)]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,112 @@
+"""Draws the images of the modality pages: a few bundled records, and what each view generator makes of them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from sensorium.contracts import Modality, Source, ViewGenerator
+from sensorium.errors import BadSample
+from sensorium.models.learner import make_views
+from sensorium.models.plan import maker
+from sensorium.recipe.schema import Part
+from sensorium.registration.discovery import Extensions, load_extensions
+from sensorium.registration.registry import Spec
+from sensorium.training.gallery import CELL, HEADING, MARGIN, draw_gallery
+from sensorium.types import RecordBatch
+
+WORDS = tomllib.loads((Path(__file__).parent / "modalities.toml").read_text(encoding="utf-8"))
+IMAGES = Path(__file__).parents[1] / "assets" / "views"
+COLORS, MASKED, SEED = 64, (170, 170, 170), 3
+"""Colors of an image's palette, which keeps files small; that of masked tokens; what views are drawn from."""
+
+
+def draw_all() -> None:
+    """Draw an image of every view generator of every modality that has a sample."""
+    extensions = load_extensions({}, [])
+    registry = extensions.registry
+    for name, words in WORDS.items():
+        modality, raws = _sample(extensions, name, words["sample"])
+        for spec in registry.specs("views"):
+            if spec.modality != name:
+                continue
+            options = words.get("views", {}).get(spec.name, {})
+            generator = maker(registry, "views", Part(name=spec.name, **options), spec.name, name, modality)()
+            path = path_of(spec)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            records = _records(name, modality, generator, raws)
+            sheet = draw_gallery(records, {name: modality}, {name: generator}, _rng(), len(raws))
+            if "token_axes" in words["sample"]:
+                (views,) = make_views(records, {name: generator}, _rng()).values()
+                _shade(sheet, [view.info.get("masked") for view in views], words["sample"]["token_axes"])
+            sheet.quantize(COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def path_of(spec: Spec) -> Path:
+    """Return where the image of a view generator is."""
+    return IMAGES / str(spec.modality) / f"{spec.name}.png"
+
+
+def _sample(extensions: Extensions, name: str, sample: dict[str, Any]) -> tuple[Modality, list[Any]]:
+    """Return the modality, fitted to all records, and the raw values that are drawn.
+
+    Records are those of a source, or the values on which the conformance kit tries the modality.
+    """
+    registry = extensions.registry
+    modality = maker(registry, "modalities", Part(**{"name": name, **sample["modality"]}), "modality")()
+    if "source" in sample:
+        raws = _Field(maker(registry, "sources", Part(**sample["source"]), "source")(), name)
+    else:
+        raws = extensions.declared("sensorium_samples")[name]
+    if not modality.is_fitted:
+        modality.fit(raw for raw in raws if raw is not None)
+    return modality, [raws[row] for row in sample["rows"]]
+
+
+class _Field(Sequence[Any]):
+    """The values of a source's field that a modality is named after, or of its first; None where there is none."""
+
+    def __init__(self, source: Source, name: str) -> None:
+        self.source, self.field = source, name if name in source.fields else source.fields[0]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, row: Any) -> Any:
+        if row >= len(self):
+            raise IndexError(row)
+        try:
+            return self.source[row].values.get(self.field)
+        except BadSample:
+            return None
+
+
+def _records(name: str, modality: Modality, generator: ViewGenerator, raws: list[Any]) -> RecordBatch:
+    staged = [generator.stage(modality.decode(raw), torch.Generator().manual_seed(i)) for i, raw in enumerate(raws)]
+    present = torch.ones(len(raws), dtype=torch.bool)
+    keys = {"record": torch.arange(len(raws))}
+    return RecordBatch([str(i) for i in range(len(raws))], {name: modality.collate(staged)}, {name: present}, keys)
+
+
+def _rng() -> torch.Generator:
+    return torch.Generator().manual_seed(SEED)
+
+
+def _shade(sheet: Image.Image, masks: list[Tensor | None], axes: int) -> None:
+    """Draw the masked tokens of each view gray: tokens of a square grid, or along one axis."""
+    draw, step = ImageDraw.Draw(sheet), CELL + MARGIN
+    for column, mask_BT in enumerate(masks, start=1):
+        for row, mask_T in enumerate([] if mask_BT is None else mask_BT.tolist()):
+            across = round(len(mask_T) ** (1 / axes))
+            width, height = CELL / across, CELL / across if axes == 2 else CELL
+            for token, masked in enumerate(mask_T):
+                if masked:
+                    x = MARGIN + column * step + token % across * width
+                    y = HEADING + row * step + token // across * height
+                    draw.rectangle((x, y, x + width - 1, y + height - 1), fill=MASKED)
