@@ -1,4 +1,4 @@
-"""What the two modalities that open_clip knows ask of it: configurations by name, and projections."""
+"""What image and text towers of open_clip share: configurations by name, and merging of projections."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from sensorium.errors import RecipeError, did_you_mean
 
 LOCAL = "local-dir:"
-"""What stands before the path of a folder that holds a configuration and weights."""
+"""Prefix of the path of a folder with a configuration and weights."""
 
 
 def configuration(model: str) -> dict[str, Any]:
-    """Return the configuration of an architecture: by its name, or out of the folder of "local-dir:PATH".
+    """Return the configuration of an architecture, by its name or from the folder of "local-dir:PATH".
 
     Raises:
-        RecipeError: when open_clip knows no such name, or the folder holds no configuration.
+        RecipeError: when open_clip has no such architecture, or the folder no configuration.
     """
     import open_clip
 
@@ -29,27 +29,27 @@ def configuration(model: str) -> dict[str, Any]:
         try:
             return json.loads(path.read_text(encoding="utf-8"))["model_cfg"]
         except (OSError, ValueError, KeyError) as error:
-            raise RecipeError(f"The folder of '{model}' holds no configuration of open_clip: {error}.") from error
+            raise RecipeError(f"The folder of '{model}' has no open_clip configuration: {error}.") from error
     config = open_clip.get_model_config(model)
     if config is None:
         raise RecipeError(
-            f"open_clip knows no architecture '{model}'{did_you_mean(model, open_clip.list_models())}; "
-            "`open_clip.list_models()` names them all."
+            f"open_clip has no architecture '{model}'{did_you_mean(model, open_clip.list_models())}; "
+            "`open_clip.list_models()` lists them."
         )
     return deepcopy(config)
 
 
 @torch.no_grad()
-def projected(tower: nn.Module, names: tuple[str, ...], head_ED: Tensor) -> dict[str, Tensor]:
-    """Return a tower's weights with a linear map (E, D) behind its last projection made one with that.
+def merge_projection(tower: nn.Module, names: tuple[str, ...], head_ED: Tensor) -> dict[str, Tensor]:
+    """Return a tower's weights with a linear map (E, D) merged into its last projection.
 
     Args:
         tower: the tower.
-        names: where the projection may be: a matrix (W, E), or a linear module.
-        head_ED: the map.
+        names: possible names of the projection: a matrix (W, E), or a linear module.
+        head_ED: the linear map.
 
     Raises:
-        RecipeError: when the tower ends in no such projection.
+        RecipeError: when the tower has no such projection.
     """
     weights = dict(tower.state_dict())
     for name in names:
@@ -61,4 +61,6 @@ def projected(tower: nn.Module, names: tuple[str, ...], head_ED: Tensor) -> dict
             if f"{name}.bias" in weights:
                 weights[f"{name}.bias"] = weights[f"{name}.bias"] @ head_ED
             return weights
-    raise RecipeError(f"A tower {type(tower).__name__} ends in no linear projection, so no map can go into it.")
+    raise RecipeError(
+        f"The tower {type(tower).__name__} has no final linear projection, so the head cannot be merged into it."
+    )

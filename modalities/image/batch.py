@@ -12,30 +12,30 @@ from sensorium import Batch
 
 @dataclass
 class ImageBatch(Batch):
-    """Pictures of one size.
+    """Images of one size.
 
     Args:
-        pixels: (B, C, H, W), uint8 in the canonical form, float in [0, 1] after views that change pixels.
+        pixels: (B, C, H, W), uint8 in the canonical form, float in [0, 1] after augmentation.
     """
 
     pixels: Tensor
 
     def unit_pixels(self) -> Tensor:
-        """Return the pixels as float in [0, 1], whichever form they have."""
+        """Return the pixels as float in [0, 1], of either form."""
         return unit_pixels(self.pixels)
 
 
 @dataclass
 class CropBatch(Batch):
-    """Crops that a view generator's `stage` took out of large pictures on the loader worker; it alone reads them.
+    """Crops that a view generator's `stage` cut out of large images on the loader worker, for that generator alone.
 
     Args:
-        large: uint8 (B, V, C, H, W), the crops of the first V views.
-        small: uint8 (B, L, C, h, w), the crops of the L views that are smaller, or None.
+        global_crops: uint8 (B, V, C, H, W), the crops of the first V views.
+        local_crops: uint8 (B, L, C, h, w), the smaller crops of the L local views, or None.
     """
 
-    large: Tensor
-    small: Tensor | None = None
+    global_crops: Tensor
+    local_crops: Tensor | None = None
 
 
 def unit_pixels(pixels: Tensor) -> Tensor:

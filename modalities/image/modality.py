@@ -13,25 +13,26 @@ from PIL import Image, ImageColor
 from sensorium import Modality, SensoriumError
 from sensorium.modalities.image.batch import CropBatch, ImageBatch
 from sensorium.modalities.image.decode import decode
-from sensorium.modalities.image.resize import fit, shrink
+from sensorium.modalities.image.resize import center_crop_resize, downscale
 
 PREVIEW = 256
 BASELINE = 32
 
 
 class ImageModality(Modality):
-    """Pictures: a path, the bytes of a file, a PIL picture or an array becomes uint8 (C, H, W).
+    """Images: every format that Pillow reads, and arrays, as uint8 (C, H, W).
 
-    A picture is scaled until its shorter side fits and cut about its center, so that every example has one size.
-    With `canvas` the whole of a large picture reaches the view generator, which cuts its crops on the loader worker;
-    whatever no view generator cuts (evaluation, embedding) is still brought to `size` when a batch is made.
+    A raw value is a path, the bytes of a file, a PIL image, an array (H, W), (H, W, C) or (C, H, W), or a mapping with
+    "bytes" or "path" (Hugging Face datasets). EXIF orientation is applied. Images are resized and center-cropped to
+    `size`. With a `canvas`, view generators crop from the larger image, on the loader worker; evaluation and embedding
+    still see the center crop of `size`.
 
     Args:
-        size: side of the square pictures in pixels, or [height, width].
-        channels: 1 (gray), 3 (color), or any other number, for arrays that have so many.
-        background: the color that shows through transparent places: a name or #rrggbb.
-        canvas: shorter side, in pixels, of the pictures that view generators crop from; pictures that are smaller
-            keep their size. None lets them crop from the picture of `size`, which is much faster.
+        size: side of the square images in pixels, or [height, width].
+        channels: 1 (grayscale), 3 (RGB), or the number of channels of arrays.
+        background: the color behind transparent pixels: a name or #rrggbb.
+        canvas: shorter side, in pixels, of the images that view generators crop from; smaller images keep their size.
+            None lets them crop from the image of `size`, which is much faster.
     """
 
     reads_files = True
@@ -59,34 +60,38 @@ class ImageModality(Modality):
         self.channels, self.canvas = channels, canvas
 
     def decode(self, raw: Any) -> np.ndarray:
-        """Return a picture as uint8 (C, H, W): of `size`, or with a `canvas` of that shorter side or smaller."""
-        pixels = decode(raw, self.channels, self.background, enough=self.canvas or max(self.size))
-        return shrink(pixels, self.canvas) if self.canvas else fit(pixels, self.size)
+        """Return an image as uint8 (C, H, W): of `size`, or, with a `canvas`, of at most that shorter side.
+
+        Raises:
+            BadSample: with the reason, when the value is not an image.
+        """
+        pixels = decode(raw, self.channels, self.background, min_side=self.canvas or max(self.size))
+        return downscale(pixels, self.canvas) if self.canvas else center_crop_resize(pixels, self.size)
 
     def collate(self, examples: Sequence[Any]) -> ImageBatch | CropBatch:
-        """Stack pictures; those not of `size` are brought to it. Crops that a `stage` cut stay crops."""
+        """Stack images, center-cropped and resized to `size`; crops of a `stage` are stacked as they are."""
         if isinstance(examples[0], CropBatch):
             return CropBatch.cat(examples)
-        return ImageBatch(torch.from_numpy(np.stack([fit(pixels, self.size) for pixels in examples])))
+        return ImageBatch(torch.from_numpy(np.stack([center_crop_resize(pixels, self.size) for pixels in examples])))
 
     def preview(self, example: np.ndarray | torch.Tensor) -> Image.Image:
-        """Draw a picture in RGB, at most 256 pixels a side; of channels other than 1 and 3 the mean is drawn."""
+        """Return an RGB image of at most 256 pixels a side; other than 1 or 3 channels are averaged."""
         pixels = np.asarray(example)
         if len(pixels) not in (1, 3):
             pixels = np.rint(pixels.mean(0, keepdims=True)).astype(np.uint8)
-        picture = Image.fromarray(np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0).copy())
-        picture.thumbnail((PREVIEW, PREVIEW))
-        return picture
+        image = Image.fromarray(np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0).copy())
+        image.thumbnail((PREVIEW, PREVIEW))
+        return image
 
     def examples(self, batch: ImageBatch | CropBatch) -> list[np.ndarray]:
-        """Take a batch apart into uint8 arrays (C, H, W); of crops made before collation, the first of each picture."""
-        pixels = (batch.large[:, 0] if isinstance(batch, CropBatch) else batch.pixels).detach()
+        """Return the images of a batch as uint8 arrays (C, H, W); of staged crops the first of each image."""
+        pixels = (batch.global_crops[:, 0] if isinstance(batch, CropBatch) else batch.pixels).detach()
         if pixels.is_floating_point():
             pixels = pixels.float().clamp(0, 1).mul(255).round().to(torch.uint8)
         return list(pixels.cpu().numpy())
 
     def baseline_features(self, batch: ImageBatch) -> np.ndarray:
-        """Return the pixels themselves, float32 in [0, 1], pictures scaled down to at most 32 pixels a side."""
+        """Return raw pixels, float32 in [0, 1], of images downscaled to at most 32 pixels a side."""
         pixels = batch.unit_pixels().float()
         height, width = (min(side, BASELINE) for side in pixels.shape[-2:])
         return F.adaptive_avg_pool2d(pixels, (height, width)).flatten(1).cpu().numpy()

@@ -1,4 +1,4 @@
-"""Scaling and cutting single pictures, uint8 (C, H, W), on a loader worker."""
+"""Resizing and center-cropping of single images, uint8 (C, H, W), on a loader worker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 
 def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return a picture in another size: bilinear, antialiased where it becomes smaller."""
+    """Return an image of another size: bilinear, antialiased when downscaling."""
     if pixels.shape[1:] == (height, width):
         return pixels
     source = torch.tensor(pixels)[None]
@@ -18,10 +18,10 @@ def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     return F.interpolate(source, (height, width), mode="bilinear", antialias=True)[0].numpy()
 
 
-def fit(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return the largest central part of the right shape, scaled to `size` = (height, width)."""
+def center_crop_resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return the largest centered crop of the aspect ratio of `size` = (height, width), resized to it."""
     height, width = pixels.shape[1:]
-    # Cutting comes first: a strip of 20,000 x 10 pixels would become huge before it was cut.
+    # Cropping comes first: a strip of 20,000 x 10 pixels would be huge if it were resized first.
     scale = min(height / size[0], width / size[1])
     inner_height = min(max(round(size[0] * scale), 1), height)
     inner_width = min(max(round(size[1] * scale), 1), width)
@@ -29,8 +29,8 @@ def fit(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return resize(pixels[:, top : top + inner_height, left : left + inner_width], *size)
 
 
-def shrink(pixels: np.ndarray, shorter: int) -> np.ndarray:
-    """Return the whole picture with its shorter side brought down to `shorter`; a smaller picture stays as it is."""
+def downscale(pixels: np.ndarray, shorter: int) -> np.ndarray:
+    """Return the image with its shorter side reduced to `shorter`; a smaller image is not changed."""
     height, width = pixels.shape[1:]
     scale = min(shorter / min(height, width), 1.0)
     return resize(pixels, max(round(height * scale), 1), max(round(width * scale), 1))

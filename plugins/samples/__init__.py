@@ -9,7 +9,7 @@ sensorium_matrix = {
         "modalities": {
             "image": {
                 "modality": {"name": "image", "size": 32},
-                "views": ["photo"],
+                "views": ["random-resized-crop"],
                 "encoders": [{"name": "cnn", "width": 16}],
             },
             "text": {

@@ -12,7 +12,7 @@ from sensorium.cli.main import main
 TOWERS = {
     "image": {
         "modality": {"name": "image", "size": 16},
-        "views": "photo",
+        "views": "random-resized-crop",
         "encoder": {"name": "cnn", "width": 8, "depth": 2},
     },
     "text": {

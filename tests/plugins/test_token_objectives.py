@@ -41,7 +41,7 @@ OBJECTIVES = {
     "rotation": lambda: Predict(classes=4),
 }
 WORDS = {"masked-token": words.Masked, "order": words.Order, "lejepa": words.Deletion}
-PATCHES = {"rotation": rotation.Rotation}
+PATCHES = {"rotation": rotation.RotationViews}
 
 
 def text():
@@ -77,7 +77,7 @@ def wave():
 SEGMENTS = {"order": lambda modality: signals.Permutation(modality, segments=3)}
 KINDS = {
     "text": (text, WORDS, words.Plain),
-    "image": (image, PATCHES, plain.Plain),
+    "image": (image, PATCHES, plain.PlainViews),
     "spectrogram": (spectrogram, SEGMENTS, signals.Plain),
     "wave": (wave, SEGMENTS, signals.Plain),
 }

@@ -1,1 +1,1 @@
-"""The encoders of the image modality; each normalizes pixels itself."""
+"""The encoders of the image modality; each normalizes its input pixels."""

@@ -13,28 +13,28 @@ from sensorium.modalities.image.modality import ImageModality
 
 
 class CNN(Encoder):
-    """Strided 3x3 convolutions with batch norm: trains in minutes on a CPU, on pictures of 32 to 96 pixels.
+    """Small convolutional network: strided 3x3 convolutions with batch norm and ReLU, for images of 32 to 96 pixels.
 
-    Each block halves the picture and doubles the channels, so every block costs about the same. The features are the
-    mean over the last map; its places are the tokens.
+    Each block halves the resolution and doubles the channels. The pooled features are the global average of the last
+    feature map; its positions are the tokens. It trains in minutes on a CPU.
 
     Args:
         modality: the image modality.
-        width: channels after the first block.
-        depth: number of blocks; the features have width * 2 ** (depth - 1) dimensions.
+        width: channels of the first block, >= 1.
+        depth: number of blocks, >= 1; the features have width * 2 ** (depth - 1) dimensions.
     """
 
     def __init__(self, modality: ImageModality, width: int = 32, depth: int = 4) -> None:
         super().__init__()
         if width < 1 or depth < 1:
-            raise SensoriumError("The encoder 'cnn' needs a width and a depth of at least 1.")
+            raise SensoriumError("The encoder 'cnn' needs width >= 1 and depth >= 1.")
         self.normalize = Normalize(modality.channels, MEAN, STD)
         widths = [modality.channels, *(width * 2**i for i in range(depth))]
         self.blocks = nn.Sequential(*map(_block, widths, widths[1:]))
         self.dim = widths[-1]
 
     def forward(self, batch: ImageBatch) -> Features:
-        """Encode pictures to features."""
+        """Encode images to features."""
         map_BDHW = self.blocks(self.normalize(batch))
         return Features(map_BDHW.mean(dim=(2, 3)), map_BDHW.flatten(2).transpose(1, 2))
 

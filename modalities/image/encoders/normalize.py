@@ -1,4 +1,4 @@
-"""Pixels as networks want them."""
+"""Normalization of pixels by channel mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from sensorium import SensoriumError
 from sensorium.modalities.image.batch import ImageBatch
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's photographs, by color."""
+"""Those of ImageNet, by channel."""
 
 
 class Normalize(nn.Module):
-    """Takes the mean from every channel and divides by its deviation.
+    """Subtracts the mean of every channel and divides by its standard deviation.
 
     Args:
         channels: number of channels.
-        mean: one value a channel, of pixels in [0, 1]. Three values given for another number of channels are averaged.
+        mean: one value per channel, of pixels in [0, 1]; three values for another number of channels are averaged.
         std: likewise.
     """
 
@@ -35,9 +35,9 @@ class Normalize(nn.Module):
         if len(column) == 3 and channels != 3:
             column = column.mean().repeat(channels)
         if len(column) != channels:
-            raise SensoriumError(f"The option '{name}' has {len(column)} values for pictures of {channels} channels.")
+            raise SensoriumError(f"The option '{name}' has {len(column)} values for images of {channels} channels.")
         return column[:, None, None]
 
     def forward(self, batch: ImageBatch) -> Tensor:
-        """Return float (B, C, H, W) of about mean 0 and deviation 1, of uint8 or float pixels."""
+        """Return float (B, C, H, W) of about mean 0 and standard deviation 1, of uint8 or float pixels."""
         return (batch.unit_pixels().to(self.mean.dtype) - self.mean) / self.std

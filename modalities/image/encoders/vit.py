@@ -1,4 +1,4 @@
-"""A vision transformer that shows its tokens."""
+"""Vision transformer with tokens."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ PRESETS = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12), "
 
 
 class ViT(TokenEncoder):
-    """A vision transformer (Dosovitskiy et al. 2021) with fixed sine-cosine positions (He et al. 2022).
+    """Vision transformer (ViT, Dosovitskiy et al. 2021) with fixed 2-D sine-cosine positions (He et al. 2022).
 
-    Its tokens are patches, row by row. Pictures of another size than the modality's (small crops) are welcome as long
-    as patches tile them: their positions are stretched over the same area.
+    Its tokens are patches, row by row. Images of another size than the modality's (local crops) are accepted when
+    patches tile them: their positional embeddings are interpolated over the same area.
 
     Args:
         modality: the image modality.
-        preset: "tiny", "small", "base" or "large": width, depth and heads; each can be set by itself.
-        patch: side of a patch in pixels; "auto" is an eighth of the picture's shorter side.
+        preset: "tiny", "small", "base" or "large": default width, depth and heads, each of which can be set.
+        patch: side of a patch in pixels; "auto" is an eighth of the image's shorter side.
         width: D, width of the tokens, a multiple of 4 and of `heads`.
         depth: number of blocks.
         heads: number of attention heads.
-        pool: the pooled features are the "mean" of the patches or an extra token, "cls".
-        causal: a patch sees only those before it, which the objective next-token needs (El-Nouby et al. 2024).
-        drop_path: stochastic depth of the last block; it grows linearly from 0.
-        normalize_targets: reconstruction targets are patches of mean 0 and deviation 1 (He et al. 2022, section 3).
+        pool: pooled features: "mean" of the patch tokens, or the "cls" token.
+        causal: causal attention over patches, for the objective next-token (AIM, El-Nouby et al. 2024).
+        drop_path: stochastic depth rate of the last block, in [0, 1); it grows linearly from 0.
+        normalize_targets: normalize the pixels of each target patch to mean 0, variance 1 (He et al. 2022, section 3).
     """
 
     def __init__(
@@ -55,9 +55,11 @@ class ViT(TokenEncoder):
         default_width, default_depth, default_heads = PRESETS[preset]
         self.dim, depth, heads = width or default_width, depth or default_depth, heads or default_heads
         if self.dim % heads or self.dim % 4:
-            raise SensoriumError(f"The width of 'vit' is a multiple of 4 and of its {heads} heads; {self.dim} is not.")
+            raise SensoriumError(
+                f"The width of 'vit' must be a multiple of 4 and of its {heads} heads; {self.dim} is not."
+            )
         if causal and pool == "cls":
-            raise SensoriumError("The first token of a causal 'vit' sees itself alone: set pool to mean.")
+            raise SensoriumError("The cls token of a causal 'vit' attends to itself alone: set pool to mean.")
         self.patch, *grid = patch_grid(modality.size, patch)
         self.grid = tuple(grid)
         self.target_dim = self.patch**2 * modality.channels
@@ -82,7 +84,7 @@ class ViT(TokenEncoder):
             nn.init.normal_(self.cls, std=0.02)
 
     def tokenize(self, batch: ImageBatch) -> Tokens:
-        """Cut pictures into patches, embedded to (B, T, D)."""
+        """Split images into patches and embed them to (B, T, D)."""
         height, width = batch.pixels.shape[-2:]
         if height % self.patch or width % self.patch:
             raise SensoriumError(
@@ -100,18 +102,18 @@ class ViT(TokenEncoder):
         x_BTD = tokens.x + tokens.positions
         if self.cls is not None:
             x_BTD = torch.cat([self.cls.expand(len(x_BTD), -1, -1), x_BTD], dim=1)
-        sees = self._sight(x_BTD, keep) if self.is_causal else None
+        attn_mask = self._causal_mask(x_BTD, keep) if self.is_causal else None
         for block in self.blocks:
-            x_BTD = block(x_BTD, attn_mask=sees)
+            x_BTD = block(x_BTD, attn_mask=attn_mask)
         x_BTD = self.norm(x_BTD)
         if self.cls is not None:
             return Features(x_BTD[:, 0], x_BTD[:, 1:])
         return Features(x_BTD.mean(dim=1), x_BTD)
 
-    def _sight(self, x_BTD: Tensor, keep: Tensor | None) -> Tensor:
-        """Return what attention adds to its scores, (1 or B, 1, T, T): 0 for patches before, -inf for those after."""
-        place_BT = torch.arange(x_BTD.shape[1], device=x_BTD.device)[None] if keep is None else keep
-        after_BTT = place_BT[:, None, :] > place_BT[:, :, None]
+    def _causal_mask(self, x_BTD: Tensor, keep: Tensor | None) -> Tensor:
+        """Return the additive attention mask, (1 or B, 1, T, T): 0 up to a patch itself, -inf after it."""
+        index_BT = torch.arange(x_BTD.shape[1], device=x_BTD.device)[None] if keep is None else keep
+        after_BTT = index_BT[:, None, :] > index_BT[:, :, None]
         return torch.zeros_like(after_BTT, dtype=x_BTD.dtype).masked_fill(after_BTT, -torch.inf)[:, None]
 
     def token_targets(self, batch: ImageBatch) -> Tensor:
@@ -126,12 +128,12 @@ class ViT(TokenEncoder):
 
 
 def sine_cosine(grid: tuple[int, int], base: tuple[int, int], dim: int) -> Tensor:
-    """Return 2-D sine-cosine positions float (1, T, D) of a grid laid over the area of `base` (Vaswani et al. 2017)."""
+    """Return 2-D sine-cosine positions, float (1, T, D), of a grid over the area of `base` (Vaswani et al. 2017)."""
     frequencies = 10000 ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
     axes = []
     for count, full in zip(grid, base, strict=True):
-        places = (torch.arange(count, dtype=torch.float64) + 0.5) * full / count - 0.5
-        angles = places[:, None] * frequencies
+        positions = (torch.arange(count, dtype=torch.float64) + 0.5) * full / count - 0.5
+        angles = positions[:, None] * frequencies
         axes.append(torch.cat([angles.sin(), angles.cos()], dim=1))
     rows, columns = axes
     both = torch.cat([rows[:, None].expand(-1, grid[1], -1), columns[None].expand(grid[0], -1, -1)], dim=2)

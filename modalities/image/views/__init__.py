@@ -1,1 +1,1 @@
-"""The view generators of the image modality, and the tensor code they are made of."""
+"""View generators of images, and the batched augmentations that they are made of."""

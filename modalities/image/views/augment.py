@@ -1,4 +1,4 @@
-"""The law of one view, and the base of the generators whose views each follow one."""
+"""The augmentation policy of one view, and the base of the generators whose views each have a policy."""
 
 from __future__ import annotations
 
@@ -15,50 +15,52 @@ from sensorium.modalities.image.batch import CropBatch, ImageBatch
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.resize import resize
 from sensorium.modalities.image.views.blur import gaussian_blur
-from sensorium.modalities.image.views.color import Jitter, draw_jitter, gray_, jitter_, solarize_
-from sensorium.modalities.image.views.geometry import crop, random_boxes
-from sensorium.modalities.image.views.in_place import change_
-from sensorium.modalities.image.views.random_draws import chosen, host, uniform
-from sensorium.modalities.image.views.resampling import Mix
+from sensorium.modalities.image.views.color import ColorJitter, draw_color_jitter, grayscale_, jitter_colors_, solarize_
+from sensorium.modalities.image.views.geometry import draw_boxes, resized_crop
+from sensorium.modalities.image.views.random_draws import bernoulli, host_generator, uniform
+from sensorium.modalities.image.views.resampling import Resampling
+from sensorium.modalities.image.views.row_updates import update_rows_
 
 CHUNK = 2**19
-"""Values that are changed at once on a CPU, so that they stay in its cache from the crop to the last step."""
+"""Values that are augmented at once on a CPU, so that they stay in its cache from the crop to the last operation."""
 
 
 @dataclass(frozen=True)
-class Draw:
-    """What happens to a whole batch, one row a picture: which pixels to mix on their device, the rest on the CPU."""
+class AugmentationParams:
+    """The drawn parameters of a batch, one row an image: resampling on the pixels' device, the rest on the CPU."""
 
-    crop: Mix
-    jitter: Jitter | None
-    grayed: Tensor
+    crop: Resampling
+    jitter: ColorJitter | None
+    gray: Tensor
     blurred: Tensor
-    blur: Mix | None
-    solarized: Tensor
+    blur: Resampling | None
+    solarize: Tensor
 
-    def __getitem__(self, rows: slice | Tensor) -> Draw:
+    def __getitem__(self, rows: slice | Tensor) -> AugmentationParams:
         columns = (getattr(self, f.name) for f in dataclasses.fields(self))
-        return Draw(*(None if column is None else column[rows] for column in columns))  # type: ignore[arg-type]
+        return AugmentationParams(*(None if column is None else column[rows] for column in columns))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
-class Augment:
-    """The law of one view: crop, flip, color jitter, gray, blur and solarization, in this order.
+class Augmentation:
+    """The augmentation policy of one view.
+
+    Random resized crop, horizontal flip, color jitter, grayscale, Gaussian blur and solarization, in this order.
 
     Args:
         size: (height, width) of the view.
-        scale: share of the picture's area that a crop may have.
-        ratio: aspect, width over height, that a crop may have.
-        flip: probability that left and right are exchanged.
-        ranges: how far brightness, contrast, saturation and hue are jittered.
-        jitter: probability of the jitter.
-        gray: probability that color is taken out.
+        scale: range of a crop's area, as a fraction of the image's area, in (0, 1].
+        ratio: range of a crop's aspect ratio, width over height, > 0.
+        flip: probability of a horizontal flip.
+        ranges: color jitter ranges of brightness, contrast, saturation and hue, as those of torchvision.
+        jitter: probability of the color jitter.
+        gray: probability of the conversion to grayscale.
         blur: probability of a Gaussian blur.
-        sigma: range of its width in pixels.
-        solarize: probability that bright values are inverted.
+        sigma: range of the standard deviation of the blur, in pixels.
+        solarize: probability of solarization.
 
     Raises:
-        SensoriumError: when a probability or a range is none.
+        SensoriumError: when a probability or a range is not valid.
     """
 
     size: tuple[int, int]
@@ -75,7 +77,9 @@ class Augment:
     def __post_init__(self) -> None:
         for name in ("flip", "jitter", "gray", "blur", "solarize"):
             if not 0 <= getattr(self, name) <= 1:
-                raise SensoriumError(f"The option '{name}' of image views is a probability, not {getattr(self, name)}.")
+                raise SensoriumError(
+                    f"The option '{name}' of image views is a probability in [0, 1], not {getattr(self, name)}."
+                )
         for name, most in (("scale", 1.0), ("ratio", float("inf")), ("sigma", float("inf"))):
             low, high = getattr(self, name)
             if not 0 < low <= high <= most:
@@ -84,91 +88,99 @@ class Augment:
                     f"{' and up to 1' if most == 1 else ''}, not [{low}, {high}]."
                 )
         if min(self.ranges) < 0 or self.ranges[3] > 0.5:
-            raise SensoriumError(f"Colors jitter by ranges from 0, the hue by at most .5, not by {self.ranges}.")
+            raise SensoriumError(f"Color jitter ranges are at least 0, that of the hue at most .5, not {self.ranges}.")
 
-    def draw(self, pixels_BCHW: Tensor, rng: torch.Generator, cropped: bool = False) -> Draw:
-        """Draw from a CPU generator what is to happen to pixels, of which only shape and device matter."""
+    def draw(self, pixels_BCHW: Tensor, rng: torch.Generator, cropped: bool = False) -> AugmentationParams:
+        """Draw the parameters of a batch from a CPU generator; of the pixels only shape and device matter."""
         n, channels, height, width = pixels_BCHW.shape
         if cropped:
             boxes = torch.tensor([[0, 0, height, width]]).expand(n, -1)
         else:
-            boxes = random_boxes(n, height, width, self.scale, self.ratio, rng)
-        boxes, flips = boxes.to(pixels_BCHW.device), chosen(n, self.flip, rng).to(pixels_BCHW.device)
+            boxes = draw_boxes(n, height, width, self.scale, self.ratio, rng)
+        boxes, flips = boxes.to(pixels_BCHW.device), bernoulli(n, self.flip, rng).to(pixels_BCHW.device)
         sigmas = uniform(n, *self.sigma, rng).float().to(pixels_BCHW.device)
         jitters = self.jitter > 0 and any(self.ranges)
-        return Draw(
-            crop=crop(boxes, flips, (height, width), self.size),
-            jitter=draw_jitter(n, self.ranges, self.jitter, channels, rng) if jitters else None,
-            grayed=chosen(n, self.gray, rng),
-            blurred=chosen(n, self.blur, rng),
+        return AugmentationParams(
+            crop=resized_crop(boxes, flips, (height, width), self.size),
+            jitter=draw_color_jitter(n, self.ranges, self.jitter, channels, rng) if jitters else None,
+            gray=bernoulli(n, self.gray, rng),
+            blurred=bernoulli(n, self.blur, rng),
             blur=gaussian_blur(sigmas, self.size, self.sigma[1]) if self.blur > 0 else None,
-            solarized=chosen(n, self.solarize, rng),
+            solarize=bernoulli(n, self.solarize, rng),
         )
 
     def __call__(self, pixels_BCHW: Tensor, rng: torch.Generator, cropped: bool = False) -> Tensor:
-        """Return one view, float (B, C, *size) in [0, 1], of uint8 or float pixels; `cropped` ones are cut already."""
+        """Return one view, float (B, C, *size) in [0, 1], of uint8 or float pixels, which may be `cropped` already."""
         n, channels = pixels_BCHW.shape[:2]
-        draw = self.draw(pixels_BCHW, rng, cropped)
-        order = torch.arange(n) if draw.jitter is None else draw.jitter.place.argsort(stable=True)
+        params = self.draw(pixels_BCHW, rng, cropped)
+        order = torch.arange(n) if params.jitter is None else params.jitter.hue_step.argsort(stable=True)
         step = max(1, CHUNK // (channels * self.size[0] * self.size[1])) if pixels_BCHW.device.type == "cpu" else n
         dtype = pixels_BCHW.dtype if pixels_BCHW.is_floating_point() else torch.float32
         view = torch.empty(n, channels, *self.size, dtype=dtype, device=pixels_BCHW.device)
-        for rows in order.split(step):  # pictures of one treatment side by side
-            at = rows.to(view.device, non_blocking=True)
-            view.index_copy_(0, at, self.apply(pixels_BCHW.index_select(0, at), draw[rows]))
+        for rows in order.split(step):  # images whose operations have the same order are adjacent
+            index = rows.to(view.device, non_blocking=True)
+            view.index_copy_(0, index, self.apply(pixels_BCHW.index_select(0, index), params[rows]))
         return view
 
-    def apply(self, pixels_BCHW: Tensor, draw: Draw) -> Tensor:
-        """Return the view that was drawn; what happens to a row depends on its own parameters alone."""
-        x = draw.crop(pixels_BCHW)
+    def apply(self, pixels_BCHW: Tensor, params: AugmentationParams) -> Tensor:
+        """Return the view with the given parameters; each row depends on its own parameters alone."""
+        x = params.crop(pixels_BCHW)
         if not pixels_BCHW.is_floating_point():
             x.mul_(1 / 255)
-        if draw.jitter is not None:
-            x = jitter_(x, draw.jitter)
-        gray_(x, draw.grayed.nonzero()[:, 0])
-        if draw.blur is not None:
-            rows = draw.blurred.nonzero()[:, 0]
-            change_(x, rows, draw.blur[rows.to(x.device, non_blocking=True)])
-        return solarize_(x, draw.solarized.nonzero()[:, 0])
+        if params.jitter is not None:
+            x = jitter_colors_(x, params.jitter)
+        grayscale_(x, params.gray.nonzero()[:, 0])
+        if params.blur is not None:
+            rows = params.blurred.nonzero()[:, 0]
+            update_rows_(x, rows, params.blur[rows.to(x.device, non_blocking=True)])
+        return solarize_(x, params.solarize.nonzero()[:, 0])
 
 
 class AugmentedViews(ViewGenerator):
-    """Views that each follow one `Augment`.
+    """Views that each have an `Augmentation`.
 
-    When the modality keeps a canvas, crops are cut by a `stage` on the loader worker; else on the batch's device.
+    When the modality has a canvas, a `stage` on the loader worker cuts the crops; else the batch's device does.
 
     Args:
         modality: the image modality.
-        large: the laws of the first views, all of one size.
-        small: the laws of further views, of another size.
+        global_policies: the policies of the first views, all of one size.
+        local_policies: the policies of the local views, of another size.
     """
 
-    def __init__(self, modality: ImageModality, large: Sequence[Augment], small: Sequence[Augment] = ()) -> None:
-        self.modality, self.large, self.small = modality, tuple(large), tuple(small)
-        self.views = len(self.large) + len(self.small)
+    def __init__(
+        self,
+        modality: ImageModality,
+        global_policies: Sequence[Augmentation],
+        local_policies: Sequence[Augmentation] = (),
+    ) -> None:
+        self.modality = modality
+        self.global_policies, self.local_policies = tuple(global_policies), tuple(local_policies)
+        self.views = len(self.global_policies) + len(self.local_policies)
         if modality.canvas is not None:
-            self.stage = self.cut  # type: ignore[method-assign]  # a generator without a stage of its own can be fed from a cache
+            self.stage = self.cut_crops  # type: ignore[method-assign]  # a generator without a stage can use a cache
 
     def __call__(self, batch: Batch, rng: torch.Generator) -> list[View]:
-        """Return the views, large ones first."""
-        laws, rng = (*self.large, *self.small), host(rng)
+        """Return the views, global ones first."""
+        policies, rng = (*self.global_policies, *self.local_policies), host_generator(rng)
         if isinstance(batch, CropBatch):
-            crops = [*batch.large.unbind(1), *(batch.small.unbind(1) if batch.small is not None else ())]
-            made = [law(pixels, rng, cropped=True) for law, pixels in zip(laws, crops, strict=True)]
+            local_crops = batch.local_crops.unbind(1) if batch.local_crops is not None else ()
+            crops = [*batch.global_crops.unbind(1), *local_crops]
+            views = [policy(pixels, rng, cropped=True) for policy, pixels in zip(policies, crops, strict=True)]
         else:
-            made = [law(batch.pixels, rng) for law in laws]
-        return [View(ImageBatch(pixels)) for pixels in made]
+            views = [policy(batch.pixels, rng) for policy in policies]
+        return [View(ImageBatch(pixels)) for pixels in views]
 
-    def cut(self, example: np.ndarray, rng: torch.Generator) -> CropBatch:
-        """Cut every view's crop out of one large picture: the `stage` of a modality with a canvas."""
-        return CropBatch(_cut(example, self.large, rng), _cut(example, self.small, rng) if self.small else None)
+    def cut_crops(self, example: np.ndarray, rng: torch.Generator) -> CropBatch:
+        """Cut every view's crop out of one large image: the `stage` of a modality with a canvas."""
+        global_crops = _cut(example, self.global_policies, rng)
+        return CropBatch(global_crops, _cut(example, self.local_policies, rng) if self.local_policies else None)
 
 
-def _cut(example: np.ndarray, laws: Sequence[Augment], rng: torch.Generator) -> Tensor:
-    """Return one crop for each law, uint8 (1, V, C, h, w)."""
+def _cut(example: np.ndarray, policies: Sequence[Augmentation], rng: torch.Generator) -> Tensor:
+    """Return one crop for each policy, uint8 (1, V, C, h, w)."""
     crops = []
-    for law in laws:
-        (box,) = random_boxes(1, *example.shape[1:], law.scale, law.ratio, rng).tolist()
+    for policy in policies:
+        (box,) = draw_boxes(1, *example.shape[1:], policy.scale, policy.ratio, rng).tolist()
         top, left, height, width = box
-        crops.append(resize(example[:, top : top + height, left : left + width], *law.size))
+        crops.append(resize(example[:, top : top + height, left : left + width], *policy.size))
     return torch.from_numpy(np.stack(crops))[None]

@@ -1,4 +1,4 @@
-"""A picture without its colors, which are to be told."""
+"""Colorization: the lightness of an image as input, the color of each patch as target."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from sensorium import Batch, SensoriumError, View
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.patches import patch_grid
-from sensorium.modalities.image.views.augment import Augment, AugmentedViews
+from sensorium.modalities.image.views.augment import Augmentation, AugmentedViews
 from sensorium.modalities.image.views.lab import color_bins, nearest_bin, to_lab
 
 
-class Colorization(AugmentedViews):
-    """One view of lightness alone; the color of every patch is to be told (Zhang et al. 2016, section 2).
+class ColorizationViews(AugmentedViews):
+    """One grayscale view; the target is the color of every patch (colorization, Zhang et al. 2016, section 2).
 
-    The view holds L* of CIE L*a*b*, alike in all three channels. Its target "color" is int64 (B, T), for each patch of
-    the encoder the bin of its mean (a*, b*), 10 units a side; the paper's network, too, tells colors at a quarter of
-    the picture's side. Most of what pictures show is nearly gray: the objective's `balance` weighs rare colors up.
+    The view has L* of CIE L*a*b* in all three channels. Its target "color" is int64 (B, T): for each patch of the
+    encoder, the bin of its mean (a*, b*), 10 units a side; the paper, too, predicts colors at a quarter of the image's
+    resolution. Most patches are nearly gray: the objective's `balance` rebalances classes toward rare colors.
 
     Args:
         modality: the image modality, of three channels.
-        patch: side of a patch in pixels, as the encoder has it; "auto" is an eighth of the picture's shorter side.
-        scale: share of the picture's area that the crop may have.
-        flip: probability that left and right are exchanged.
+        patch: side of a patch in pixels, as the encoder has it; "auto" is an eighth of the image's shorter side.
+        scale: range of the crop's area, as a fraction of the image's area, in (0, 1].
+        flip: probability of a horizontal flip.
     """
 
     target, per_token = "color", True
@@ -39,15 +39,13 @@ class Colorization(AugmentedViews):
         flip: float = 0.5,
     ) -> None:
         if modality.channels != 3:
-            raise SensoriumError(
-                f"The views 'colorization' need pictures in color, not of {modality.channels} channels."
-            )
-        super().__init__(modality, [Augment(modality.size, scale, flip=flip)])
+            raise SensoriumError(f"The views 'colorization' need color images, not {modality.channels} channels.")
+        super().__init__(modality, [Augmentation(modality.size, scale, flip=flip)])
         self.patch, *_ = patch_grid(modality.size, patch)
         self.classes = len(color_bins())
 
     def __call__(self, batch: Batch, rng: torch.Generator) -> list[View]:
-        """Return the view in gray, with the colors as its target."""
+        """Return the grayscale view, with the colors as its target."""
         (view,) = super().__call__(batch, rng)
         lab_B3HW = to_lab(view.batch.pixels)
         bins_BT = nearest_bin(F.avg_pool2d(lab_B3HW[:, 1:], self.patch)).flatten(1)

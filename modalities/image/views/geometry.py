@@ -1,4 +1,4 @@
-"""Crops, flips and quarter turns of a batch, each row by its own parameters.
+"""Random resized crops, flips and rotations of a batch, each image with its own parameters.
 
 Pixels are float (B, C, H, W); a box is (top, left, height, width) in whole pixels.
 """
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from sensorium.modalities.image.views.random_draws import uniform
-from sensorium.modalities.image.views.resampling import Mix
+from sensorium.modalities.image.views.resampling import Resampling
 
 TRIES = 10
 
 
-def random_boxes(
+def draw_boxes(
     n: int,
     height: int,
     width: int,
@@ -24,10 +24,10 @@ def random_boxes(
     ratio: tuple[float, float],
     rng: torch.Generator,
 ) -> Tensor:
-    """Draw n boxes by the law of torchvision's `RandomResizedCrop` (Szegedy et al. 2015).
+    """Draw n boxes from the distribution of torchvision's `RandomResizedCrop` (Szegedy et al. 2015).
 
-    Area is uniform over `scale`, aspect log-uniform over `ratio`; of ten tries the first that fits is taken, and the
-    largest central box of an allowed aspect when none fits.
+    The area is uniform over `scale`, the aspect ratio log-uniform over `ratio`. The first of ten tries that fits is
+    taken; when none fits, the largest centered box of an allowed aspect ratio.
 
     Returns:
         int64 (n, 4) on the CPU.
@@ -42,12 +42,12 @@ def random_boxes(
     top = (uniform(n, 0, 1, rng) * (height - h + 1)).floor()
     left = (uniform(n, 0, 1, rng) * (width - w + 1)).floor()
     drawn = torch.stack([top, left, h, w], dim=1).long()
-    central = torch.tensor(central_box(height, width, ratio))
-    return torch.where(fits.any(dim=1, keepdim=True), drawn, central)
+    centered = torch.tensor(center_box(height, width, ratio))
+    return torch.where(fits.any(dim=1, keepdim=True), drawn, centered)
 
 
-def central_box(height: int, width: int, ratio: tuple[float, float]) -> tuple[int, int, int, int]:
-    """Return the largest central box whose aspect lies in `ratio`; the whole picture where its own does."""
+def center_box(height: int, width: int, ratio: tuple[float, float]) -> tuple[int, int, int, int]:
+    """Return the largest centered box whose aspect ratio lies in `ratio`; the whole image where its own does."""
     h, w = height, width
     if width / height < ratio[0]:
         h = round(width / ratio[0])
@@ -56,42 +56,42 @@ def central_box(height: int, width: int, ratio: tuple[float, float]) -> tuple[in
     return (height - h) // 2, (width - w) // 2, h, w
 
 
-def crop(boxes_B4: Tensor, flips_B: Tensor, full: tuple[int, int], size: tuple[int, int]) -> Mix:
-    """Return what cuts a box out of each picture, scales it to `size` and mirrors it where `flips_B` says so.
+def resized_crop(boxes_B4: Tensor, flips_B: Tensor, full: tuple[int, int], size: tuple[int, int]) -> Resampling:
+    """Return the resampling that crops a box out of each image, resizes it to `size` and flips it where `flips_B`.
 
-    Bilinear and antialiased, as torchvision's `resized_crop(antialias=True)`: nothing outside the box is seen.
+    Bilinear and antialiased, as torchvision's `resized_crop(antialias=True)`: no pixel outside the box is read.
 
     Args:
         boxes_B4: int64, one box a row, on the pixels' device.
-        flips_B: bool, left and right exchanged, on the pixels' device.
-        full: (height, width) of the pictures.
+        flips_B: bool, True for a horizontal flip, on the pixels' device.
+        full: (height, width) of the images.
         size: (height, width) of the result.
     """
     top, left, height, width = boxes_B4.float()[:, :, None, None].unbind(1)
-    columns, weights = _triangles(left, width, full[1], size[1])
+    columns, weights = _triangle_filter(left, width, full[1], size[1])
     columns, weights = (torch.where(flips_B[:, None, None], x.flip(1), x) for x in (columns, weights))
-    return Mix(*_triangles(top, height, full[0], size[0]), columns, weights)
+    return Resampling(*_triangle_filter(top, height, full[0], size[0]), columns, weights)
 
 
-def _triangles(start_B11: Tensor, length_B11: Tensor, side: int, out: int) -> tuple[Tensor, Tensor]:
-    """Return which of `side` lines make each of `out` that share a box, and their weights: triangles, cut at the box.
+def _triangle_filter(start_B11: Tensor, length_B11: Tensor, side: int, out: int) -> tuple[Tensor, Tensor]:
+    """Return the input rows of each of `out` output rows of a box, and their weights: triangles, cut at the box.
 
     Returns:
-        lines: int64 (B, out, K), K as many as the longest box may need.
+        rows: int64 (B, out, K), K as many as the longest possible box needs.
         weights: float (B, out, K).
     """
     scale = length_B11 / out
     support = scale.clamp(min=1)
     centers = start_B11 + (torch.arange(out, device=scale.device)[:, None] + 0.5) * scale - 0.5
     longest = math.ceil(2 * max(1.0, side / out))
-    lines = (centers - support).floor() + torch.arange(1, longest + 1, device=scale.device)
-    inside = (lines >= start_B11) & (lines < start_B11 + length_B11)
-    weights = (1 - (lines - centers).abs() / support).clamp(min=0) * inside
-    return lines.long().clamp(0, side - 1), weights / weights.sum(dim=2, keepdim=True)
+    rows = (centers - support).floor() + torch.arange(1, longest + 1, device=scale.device)
+    inside = (rows >= start_B11) & (rows < start_B11 + length_B11)
+    weights = (1 - (rows - centers).abs() / support).clamp(min=0) * inside
+    return rows.long().clamp(0, side - 1), weights / weights.sum(dim=2, keepdim=True)
 
 
-def quarter_turns(pixels_BCHH: Tensor, turns_B: Tensor) -> Tensor:
-    """Turn each square picture counter-clockwise by 0, 1, 2 or 3 quarters."""
+def rotate_quarters(pixels_BCHH: Tensor, turns_B: Tensor) -> Tensor:
+    """Rotate each square image counter-clockwise by 0, 1, 2 or 3 quarter turns."""
     turns = turns_B[:, None, None, None]
     half = torch.where(turns >= 2, pixels_BCHH.rot90(2, (-2, -1)), pixels_BCHH)
     return torch.where(turns % 2 == 1, half.rot90(1, (-2, -1)), half)

@@ -1,6 +1,6 @@
-"""Colors as people see them: CIE L*a*b* of sRGB, and the bins of its color plane.
+"""CIE L*a*b*, a perceptually uniform color space, and the bins of its (a*, b*) plane.
 
-Letters: B pictures, H and W height and width, Q bins.
+Letters: B images, H and W height and width, Q bins.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 WHITE = (0.95047, 1.0, 1.08883)
-"""X, Y and Z of the white of sRGB, D65."""
+"""X, Y and Z of the white point of sRGB, D65."""
 TO_XYZ = (
     (0.4124564, 0.3575761, 0.1804375),
     (0.2126729, 0.7151522, 0.0721750),
     (0.0193339, 0.1191920, 0.9503041),
 )
-"""From linear red, green and blue (IEC 61966-2-1)."""
+"""From linear sRGB to XYZ (IEC 61966-2-1)."""
 STEP = 10
-"""Side of a bin of the color plane."""
+"""Side of a bin of the (a*, b*) plane."""
 
 
 def to_lab(x_B3HW: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def to_lab(x_B3HW: Tensor) -> Tensor:
 
 
 def from_lab(lab_B3HW: Tensor) -> Tensor:
-    """Return sRGB pixels of L*, a* and b*, colors that sRGB lacks cut to [0, 1]."""
+    """Return sRGB pixels of L*, a* and b*; colors outside sRGB are clipped to [0, 1]."""
     light, a, b = lab_B3HW.unbind(1)
     y = (light + 16) / 116
     f_B3HW = torch.stack([y + a / 500, y, y - b / 200], dim=1)
@@ -47,9 +47,9 @@ def from_lab(lab_B3HW: Tensor) -> Tensor:
 
 @cache
 def color_bins() -> Tensor:
-    """Return the centers of the bins of (a*, b*), 10 units a side, that hold a color of sRGB: float32 (Q, 2).
+    """Return the centers of the (a*, b*) bins, 10 units a side, that are in gamut of sRGB: float32 (Q, 2).
 
-    A bin counts when one of 64 x 64 x 64 evenly spaced colors falls into it. The paper's own table has 313 bins.
+    A bin is in gamut when one of 64 x 64 x 64 evenly spaced colors falls into it; the paper's table has 313 bins.
     """
     side = torch.linspace(0, 1, 64, dtype=torch.float64)
     colors_3MMM = torch.stack(torch.meshgrid(side, side, side, indexing="ij"))
@@ -58,7 +58,7 @@ def color_bins() -> Tensor:
 
 
 def nearest_bin(ab_B2HW: Tensor) -> Tensor:
-    """Return the number of the bin whose center is nearest: int64 (B, H, W)."""
+    """Return the index of the bin with the nearest center: int64 (B, H, W)."""
     rows_N2 = ab_B2HW.movedim(1, -1).flatten(0, -2).float()
     bins_Q2 = color_bins().to(rows_N2.device)
     return torch.cdist(rows_N2, bins_Q2).argmin(1).view(ab_B2HW.shape[0], *ab_B2HW.shape[2:])

@@ -1,4 +1,4 @@
-"""The views of DINO: a few large crops, many small ones."""
+"""Multi-crop: a few global crops and many local crops, as in SwAV and DINO."""
 
 from __future__ import annotations
 
@@ -6,53 +6,56 @@ from typing import Literal
 
 from sensorium import SensoriumError
 from sensorium.modalities.image.modality import ImageModality
-from sensorium.modalities.image.views.augment import Augment, AugmentedViews
+from sensorium.modalities.image.views.augment import Augmentation, AugmentedViews
 
 
-class Multicrop(AugmentedViews):
-    """Large crops of the whole picture, then small crops of parts of it (Caron et al. 2021, section 3.1, appendix C).
+class MultiCropViews(AugmentedViews):
+    """Global and local crops with color jitter, grayscale, blur and solarization, as in DINO (Caron et al. 2021).
 
-    The first large crop is always blurred; the others seldom, but they may be solarized; small ones are blurred half
-    the time.
+    Section 3.1 and appendix C. The first global crop is always blurred; the others with probability .1, and solarized
+    with probability .2; local crops are blurred with probability .5.
 
     Args:
         modality: the image modality.
-        large_views: how many large crops, of the modality's size.
-        small_views: how many small crops.
-        small_size: side of the small crops in pixels; "auto" is half the modality's size.
-        large_scale: share of the picture's area that a large crop may have.
-        small_scale: share that a small crop may have.
-        flip: probability that left and right are exchanged.
-        strength: of the color jitter: brightness and contrast by .4 of it, saturation by .2, the hue by .1.
+        global_views: number of global crops, of the modality's size, >= 1.
+        local_views: number of local crops, >= 0.
+        local_size: side of the local crops in pixels; "auto" is half the modality's size.
+        global_scale: range of a global crop's area, as a fraction of the image's area, in (0, 1].
+        local_scale: range of a local crop's area, likewise.
+        flip: probability of a horizontal flip.
+        strength: color jitter strength, >= 0: brightness and contrast by .4 of it, saturation by .2, hue by .1.
         jitter: probability of the color jitter.
-        gray: probability that color is taken out.
-        sigma: range of the blur's width in pixels.
+        gray: probability of the conversion to grayscale.
+        sigma: range of the standard deviation of the Gaussian blur, in pixels.
     """
 
     def __init__(
         self,
         modality: ImageModality,
-        large_views: int = 2,
-        small_views: int = 6,
-        small_size: int | Literal["auto"] = "auto",
-        large_scale: tuple[float, float] = (0.4, 1.0),
-        small_scale: tuple[float, float] = (0.05, 0.4),
+        global_views: int = 2,
+        local_views: int = 6,
+        local_size: int | Literal["auto"] = "auto",
+        global_scale: tuple[float, float] = (0.4, 1.0),
+        local_scale: tuple[float, float] = (0.05, 0.4),
         flip: float = 0.5,
         strength: float = 1.0,
         jitter: float = 0.8,
         gray: float = 0.2,
         sigma: tuple[float, float] = (0.1, 2.0),
     ) -> None:
-        if large_views < 1 or small_views < 0:
-            raise SensoriumError("The views 'multicrop' need at least one large crop.")
+        if global_views < 1 or local_views < 0:
+            raise SensoriumError(
+                f"The views 'multicrop' need global_views >= 1 and local_views >= 0, not {global_views} and "
+                f"{local_views}."
+            )
         height, width = modality.size
-        small = (height // 2, width // 2) if small_size == "auto" else (small_size, small_size)
+        small = (height // 2, width // 2) if local_size == "auto" else (local_size, local_size)
 
-        def law(size: tuple[int, int], scale: tuple[float, float], blur: float, solarize: float) -> Augment:
+        def policy(size: tuple[int, int], scale: tuple[float, float], blur: float, solarize: float) -> Augmentation:
             ranges = (0.4 * strength, 0.4 * strength, 0.2 * strength, 0.1 * strength)
-            return Augment(size, scale, (3 / 4, 4 / 3), flip, ranges, jitter, gray, blur, sigma, solarize)
+            return Augmentation(size, scale, (3 / 4, 4 / 3), flip, ranges, jitter, gray, blur, sigma, solarize)
 
-        first = law(modality.size, large_scale, blur=1.0, solarize=0.0)
-        others = law(modality.size, large_scale, blur=0.1, solarize=0.2)
-        part = law(small, small_scale, blur=0.5, solarize=0.0)
-        super().__init__(modality, [first, *[others] * (large_views - 1)], [part] * small_views)
+        first = policy(modality.size, global_scale, blur=1.0, solarize=0.0)
+        others = policy(modality.size, global_scale, blur=0.1, solarize=0.2)
+        local = policy(small, local_scale, blur=0.5, solarize=0.0)
+        super().__init__(modality, [first, *[others] * (global_views - 1)], [local] * local_views)

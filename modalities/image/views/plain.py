@@ -1,4 +1,4 @@
-"""The picture itself."""
+"""The image without augmentation."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.modality import ImageModality
 
 
-class Plain(ViewGenerator):
-    """One view: the picture itself, untouched.
+class PlainViews(ViewGenerator):
+    """One view: the image without augmentation.
 
     Args:
         modality: the image modality.

@@ -1,4 +1,4 @@
-"""Quarter turns, to be told apart."""
+"""Rotation prediction: an image rotated by a multiple of 90 degrees."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import torch
 from sensorium import Batch, SensoriumError, View
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.modality import ImageModality
-from sensorium.modalities.image.views.augment import Augment, AugmentedViews
-from sensorium.modalities.image.views.geometry import quarter_turns
-from sensorium.modalities.image.views.random_draws import host
+from sensorium.modalities.image.views.augment import Augmentation, AugmentedViews
+from sensorium.modalities.image.views.geometry import rotate_quarters
+from sensorium.modalities.image.views.random_draws import host_generator
 
 
-class Rotation(AugmentedViews):
-    """One view, turned counter-clockwise by 0, 90, 180 or 270 degrees (Gidaris et al. 2018).
+class RotationViews(AugmentedViews):
+    """One view, rotated counter-clockwise by 0, 90, 180 or 270 degrees (RotNet, Gidaris et al. 2018).
 
     Its target "rotation" is int64 (B,), the number of quarter turns.
 
     Args:
-        modality: the image modality, of square pictures.
-        scale: share of the picture's area that the crop before the turn may have.
-        ratio: aspect, width over height, that the crop may have.
-        flip: probability that left and right are exchanged before the turn.
+        modality: the image modality, of square images.
+        scale: range of the area of the crop before the rotation, as a fraction of the image's area, in (0, 1].
+        ratio: range of that crop's aspect ratio, width over height, > 0.
+        flip: probability of a horizontal flip before the rotation.
     """
 
     target, classes = "rotation", 4
@@ -35,13 +35,13 @@ class Rotation(AugmentedViews):
     ) -> None:
         if modality.size[0] != modality.size[1]:
             raise SensoriumError(
-                f"The views 'rotation' need square pictures, not {modality.size[0]}x{modality.size[1]}."
+                f"The views 'rotation' need square images, not {modality.size[0]}x{modality.size[1]}; set one 'size'."
             )
-        super().__init__(modality, [Augment(modality.size, scale, ratio, flip)])
+        super().__init__(modality, [Augmentation(modality.size, scale, ratio, flip)])
 
     def __call__(self, batch: Batch, rng: torch.Generator) -> list[View]:
-        """Return the turned view with its target."""
-        rng = host(rng)
+        """Return the rotated view with its target."""
+        rng = host_generator(rng)
         (view,) = super().__call__(batch, rng)
         turns = torch.randint(4, (len(batch),), generator=rng).to(batch.device, non_blocking=True)
-        return [View(ImageBatch(quarter_turns(view.batch.pixels, turns)), turns)]
+        return [View(ImageBatch(rotate_quarters(view.batch.pixels, turns)), turns)]

@@ -1,31 +1,33 @@
-"""The views of SimCLR."""
+"""The augmentation policy of SimCLR."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from sensorium.modalities.image.modality import ImageModality
-from sensorium.modalities.image.views.augment import Augment, AugmentedViews
+from sensorium.modalities.image.views.augment import Augmentation, AugmentedViews
 
 BLUR_FROM = 64
-"""The side from which on pictures are blurred by default; smaller ones lose their content (Chen et al., B.9)."""
+"""Shorter side from which images are blurred by default; smaller ones lose their content (Chen et al. 2020, B.9)."""
 
 
 class SimCLRViews(AugmentedViews):
-    """Random crops with flips, color jitter, gray and blur (Chen et al. 2020, appendix A).
+    """Random resized crop, horizontal flip, color jitter, grayscale and blur, as in SimCLR (Chen et al. 2020).
+
+    Appendix A. Every view has the same policy and its own draws.
 
     Args:
         modality: the image modality.
-        views: how many views.
-        scale: share of the picture's area that a crop may have.
-        ratio: aspect, width over height, that a crop may have.
-        flip: probability that left and right are exchanged.
-        strength: of the color jitter: brightness, contrast and saturation by .8 of it, the hue by .2 of it.
+        views: number of views.
+        scale: range of a crop's area, as a fraction of the image's area, in (0, 1].
+        ratio: range of a crop's aspect ratio, width over height, > 0.
+        flip: probability of a horizontal flip.
+        strength: color jitter strength, >= 0: brightness, contrast and saturation by .8 of it, hue by .2 of it.
         jitter: probability of the color jitter.
-        gray: probability that color is taken out.
-        blur: probability of a Gaussian blur; "auto" is .5, and 0 for pictures below 64 pixels.
-        sigma: range of the blur's width in pixels.
-        solarize: probability that bright values are inverted.
+        gray: probability of the conversion to grayscale.
+        blur: probability of a Gaussian blur; "auto" is .5, and 0 for images below 64 pixels.
+        sigma: range of the standard deviation of the blur, in pixels.
+        solarize: probability of solarization.
     """
 
     def __init__(
@@ -45,5 +47,5 @@ class SimCLRViews(AugmentedViews):
         if blur == "auto":
             blur = 0.5 if min(modality.size) >= BLUR_FROM else 0.0
         ranges = (0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength)
-        law = Augment(modality.size, scale, ratio, flip, ranges, jitter, gray, blur, sigma, solarize)
-        super().__init__(modality, [law] * views)
+        policy = Augmentation(modality.size, scale, ratio, flip, ranges, jitter, gray, blur, sigma, solarize)
+        super().__init__(modality, [policy] * views)

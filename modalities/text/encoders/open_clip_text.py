@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sensorium import Encoder, Features
 from sensorium.errors import RecipeError
-from sensorium.modalities.open_clip import LOCAL, configuration, projected
+from sensorium.modalities.open_clip import LOCAL, configuration, merge_projection
 from sensorium.modalities.text.batch import PAD, TextBatch
 
 if TYPE_CHECKING:
@@ -82,5 +82,5 @@ class OpenClipText(Encoder):
             "width": head_ED.shape[1],
             "config": self.config["text_cfg"],
             "quick_gelu": bool(self.config.get("quick_gelu", False)),
-            "weights": projected(self.tower, ("text_projection",), head_ED),
+            "weights": merge_projection(self.tower, ("text_projection",), head_ED),
         }

@@ -36,6 +36,6 @@ def test_an_objective_learns_from_the_views_how_many_classes_there_are(name, ove
 
 
 def test_an_objective_learns_from_the_views_how_many_there_are():
-    for views, wide in (("{name: jigsaw, tiles: 3}", 9), ("rotation", 1)):
+    for views, wide in (("{name: jigsaw, grid: 3}", 9), ("rotation", 1)):
         learner = plan_of("jigsaw", f"modalities.image.views={views}").learner()
         assert learner.objective.head[0].in_features == wide * learner.encoders["image"].dim

@@ -1,4 +1,4 @@
-"""Raw values of every kind, good and bad."""
+"""Raw values of every kind, valid and corrupt."""
 
 import warnings
 from io import BytesIO
@@ -13,9 +13,9 @@ from sensorium.modalities.image.modality import ImageModality
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 
 
-def encoded(picture: Image.Image, format: str = "PNG", **options) -> bytes:
+def encoded(image: Image.Image, format: str = "PNG", **options) -> bytes:
     file = BytesIO()
-    picture.save(file, format, **options)
+    image.save(file, format, **options)
     return file.getvalue()
 
 
@@ -39,20 +39,20 @@ def gradient() -> Image.Image:
 @pytest.mark.parametrize(
     "mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "I;16"]
 )
-def test_every_mode_of_pillow_becomes_uint8_rgb(mode):
+def test_every_mode_of_pillow_decodes_to_uint8_rgb(mode):
     if mode in ("I", "I;16"):
-        picture = Image.fromarray(np.full((9, 7), 65535, np.uint16 if mode == "I;16" else np.int32))
+        image = Image.fromarray(np.full((9, 7), 65535, np.uint16 if mode == "I;16" else np.int32))
     elif mode == "F":
-        picture = Image.fromarray(np.ones((9, 7), np.float32))
+        image = Image.fromarray(np.ones((9, 7), np.float32))
     elif mode == "LAB":
-        picture = Image.new("LAB", (9, 7), (255, 128, 128))
+        image = Image.new("LAB", (9, 7), (255, 128, 128))
     elif mode == "PA":
-        picture = Image.new("RGBA", (9, 7), (*WHITE, 255)).convert("PA")
+        image = Image.new("RGBA", (9, 7), (*WHITE, 255)).convert("PA")
     elif mode == "HSV":
-        picture = Image.new("HSV", (9, 7), (0, 0, 255))
+        image = Image.new("HSV", (9, 7), (0, 0, 255))
     else:
-        picture = Image.new("RGB", (9, 7), WHITE).convert(mode)
-    assert min(color_of(decode(picture))) >= 254
+        image = Image.new("RGB", (9, 7), WHITE).convert(mode)
+    assert min(color_of(decode(image))) >= 254
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "TGA", "ICO", "JPEG2000"])
@@ -61,8 +61,8 @@ def test_files_of_many_formats_are_read(format, gradient):
     np.testing.assert_allclose(decode(encoded(gradient, format)).astype(int), expected.astype(int), atol=30)
 
 
-def test_paths_strings_and_mappings_name_the_same_picture(tmp_path, gradient):
-    data, path = encoded(gradient), tmp_path / "a picture.png"
+def test_paths_bytes_and_mappings_give_the_same_image(tmp_path, gradient):
+    data, path = encoded(gradient), tmp_path / "an image.png"
     path.write_bytes(data)
     for raw in (
         path,
@@ -76,11 +76,11 @@ def test_paths_strings_and_mappings_name_the_same_picture(tmp_path, gradient):
 
 
 def test_orientation_of_exif_is_applied():
-    picture = Image.new("RGB", (16, 8), WHITE)
-    picture.paste(RED, (0, 0, 8, 8))  # the left half
+    image = Image.new("RGB", (16, 8), WHITE)
+    image.paste(RED, (0, 0, 8, 8))  # the left half
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise by a quarter
-    example = decode(encoded(picture, "JPEG", exif=exif, quality=95))
+    example = decode(encoded(image, "JPEG", exif=exif, quality=95))
     assert color_of(example[:, :3])[1] < 60  # red on top
     assert color_of(example[:, 5:])[1] > 200
 
@@ -94,10 +94,10 @@ def test_alpha_shows_the_background(background):
 
 
 def test_transparent_palette_shows_the_background():
-    picture = Image.new("P", (6, 6), 1)
-    picture.putpalette([0, 0, 0, *RED])
-    assert color_of(decode(encoded(picture, "PNG", transparency=1))) == WHITE
-    assert color_of(decode(encoded(picture, "PNG"))) == RED
+    image = Image.new("P", (6, 6), 1)
+    image.putpalette([0, 0, 0, *RED])
+    assert color_of(decode(encoded(image, "PNG", transparency=1))) == WHITE
+    assert color_of(decode(encoded(image, "PNG"))) == RED
 
 
 def test_first_frame_of_an_animation_is_taken():
@@ -128,7 +128,7 @@ def test_arrays_of_any_layout_agree():
     assert decode(np.ones((8, 8), bool)).min() == 255
 
 
-def test_color_becomes_gray_the_same_way_from_arrays_and_pictures():
+def test_arrays_and_pil_images_convert_to_grayscale_alike():
     color = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     one, other = decode(color, channels=1), decode(Image.fromarray(color), channels=1)
     np.testing.assert_allclose(one.astype(int), other.astype(int), atol=1)
@@ -145,23 +145,23 @@ def test_many_channels_come_from_arrays_alone(gradient):
     ("raw", "reason"),
     [
         (b"", "empty"),
-        (b"no picture at all", "no known format"),
+        (b"not an image", "no known format"),
         (b"\x89PNG\r\n\x1a\n" + bytes(40), "cannot be read"),
         (7, "not int"),
         (None, "not NoneType"),
         ({"bytes": None, "path": None}, "not NoneType"),
         ("", "no file"),
         (np.zeros((0, 4, 3), np.uint8), "empty"),
-        (np.zeros((9, 9, 2), np.uint8), "no axis of channels"),
+        (np.zeros((9, 9, 2), np.uint8), "no channel axis"),
         (np.zeros((3, 9, 3), np.uint8), "first or last"),
-        (np.zeros((2, 4, 4, 3), np.uint8), "no picture"),
-        (np.full((4, 4), 16.0), "lie in"),
-        (np.full((4, 4), np.nan), "lie in"),
-        (np.full((4, 4), -1), "lie in"),
-        (np.array([["a", "b"]]), "no picture"),
+        (np.zeros((2, 4, 4, 3), np.uint8), "is not an image"),
+        (np.full((4, 4), 16.0), "must lie in"),
+        (np.full((4, 4), np.nan), "must lie in"),
+        (np.full((4, 4), -1), "must lie in"),
+        (np.array([["a", "b"]]), "is not an image"),
     ],
 )
-def test_bad_values_are_bad_samples_with_a_reason(raw, reason):
+def test_invalid_values_raise_bad_samples_with_a_reason(raw, reason):
     with pytest.raises(BadSample, match=reason):
         decode(raw)
 
@@ -174,7 +174,7 @@ def test_truncated_files_are_bad_samples(format):
         decode(data[: len(data) // 2])
 
 
-def test_bad_files_are_named(tmp_path):
+def test_corrupt_files_are_named(tmp_path):
     missing, empty, wrong = tmp_path / "none.png", tmp_path / "empty.png", tmp_path / "text.png"
     empty.write_bytes(b"")
     wrong.write_text("hello")
@@ -191,9 +191,9 @@ def test_decompression_bombs_are_bad_samples(monkeypatch):
 
 
 def test_a_large_jpeg_is_decoded_at_reduced_scale():
-    picture = Image.new("RGB", (800, 640), RED)
-    example = ImageModality(size=32, canvas=64).decode(encoded(picture, "JPEG"))
+    image = Image.new("RGB", (800, 640), RED)
+    example = ImageModality(size=32, canvas=64).decode(encoded(image, "JPEG"))
     assert example.shape == (3, 64, 80)
-    opened = Image.open(BytesIO(encoded(picture, "JPEG")))
+    opened = Image.open(BytesIO(encoded(image, "JPEG")))
     opened.draft(None, (64, 64))
     assert opened.size[0] < 800

@@ -10,30 +10,30 @@ from sensorium.modalities.image.batch import CropBatch, ImageBatch
 from sensorium.modalities.image.modality import ImageModality
 
 
-def picture(height: int, width: int, channels: int = 3) -> np.ndarray:
+def image(height: int, width: int, channels: int = 3) -> np.ndarray:
     return np.random.default_rng(height * width).integers(0, 256, (channels, height, width), dtype=np.uint8)
 
 
-def test_collate_brings_every_example_to_the_size():
+def test_collate_resizes_every_example():
     modality = ImageModality(size=[8, 12], canvas=16)
-    batch = modality.collate([picture(16, 30), picture(40, 16), picture(8, 12)])
+    batch = modality.collate([image(16, 30), image(40, 16), image(8, 12)])
     assert batch.pixels.shape == (3, 3, 8, 12)
     assert batch.pixels.dtype == torch.uint8
-    np.testing.assert_array_equal(batch.pixels[2], picture(8, 12))
+    np.testing.assert_array_equal(batch.pixels[2], image(8, 12))
 
 
-def test_collate_joins_staged_crops():
+def test_collate_stacks_staged_crops():
     crops = [CropBatch(torch.full((1, 2, 3, 8, 8), i, dtype=torch.uint8)) for i in range(3)]
     batch = ImageModality(size=8, canvas=16).collate(crops)
-    assert batch.large.shape == (3, 2, 3, 8, 8)
-    assert batch.large[:, 0, 0, 0, 0].tolist() == [0, 1, 2]
+    assert batch.global_crops.shape == (3, 2, 3, 8, 8)
+    assert batch.global_crops[:, 0, 0, 0, 0].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
-def test_previews_are_small_rgb_pictures(channels):
+def test_previews_are_small_rgb_images(channels):
     modality = ImageModality(size=300, channels=channels)
-    batch = modality.collate([picture(300, 300, channels)])
-    for example in (picture(300, 300, channels), *modality.examples(batch)):
+    batch = modality.collate([image(300, 300, channels)])
+    for example in (image(300, 300, channels), *modality.examples(batch)):
         preview = modality.preview(example)
         assert preview.mode == "RGB"
         assert max(preview.size) <= 256
@@ -41,17 +41,17 @@ def test_previews_are_small_rgb_pictures(channels):
 
 def test_examples_of_float_views_are_rounded_back():
     modality = ImageModality(size=8)
-    pixels = torch.from_numpy(picture(8, 8))[None]
+    pixels = torch.from_numpy(image(8, 8))[None]
     view = ImageBatch(pixels.float() / 255)
     np.testing.assert_array_equal(modality.examples(view)[0], pixels[0])
     assert modality.examples(ImageBatch(view.pixels.bfloat16()))[0].dtype == np.uint8
 
 
-def test_baseline_features_features_are_pixels():
+def test_baseline_features_are_raw_pixels():
     modality = ImageModality(size=8)
-    pixels = torch.from_numpy(picture(8, 8))[None]
+    pixels = torch.from_numpy(image(8, 8))[None]
     np.testing.assert_allclose(modality.baseline_features(ImageBatch(pixels)), pixels.flatten(1) / 255, atol=1e-6)
-    large = ImageModality(size=100).baseline_features(ImageBatch(torch.from_numpy(picture(100, 100))[None]))
+    large = ImageModality(size=100).baseline_features(ImageBatch(torch.from_numpy(image(100, 100))[None]))
     assert large.shape == (1, 3 * 32 * 32)
     assert large.dtype == np.float32
 
@@ -59,12 +59,12 @@ def test_baseline_features_features_are_pixels():
 @pytest.mark.parametrize(
     "options", [{"size": 0}, {"size": [8]}, {"channels": 0}, {"background": "nocolor"}, {"size": 64, "canvas": 32}]
 )
-def test_options_that_make_no_sense_are_refused(options):
+def test_invalid_options_are_refused(options):
     with pytest.raises(SensoriumError):
         ImageModality(**options)
 
 
-def test_a_canvas_keeps_the_whole_picture_and_never_enlarges():
+def test_a_canvas_keeps_the_whole_image_and_never_enlarges():
     modality = ImageModality(size=8, canvas=16)
     assert modality.decode(Image.new("RGB", (64, 32))).shape == (3, 16, 32)
     assert modality.decode(Image.new("RGB", (12, 10))).shape == (3, 10, 12)

@@ -1,4 +1,4 @@
-"""What holds for every encoder of the image modality."""
+"""Properties of every encoder of the image modality."""
 
 import pytest
 import torch
@@ -46,7 +46,7 @@ def test_features_have_the_declared_width_and_gradients_flow(name, channels):
 
 @pytest.mark.parametrize("name", MAKERS)
 @torch.no_grad()
-def test_eval_repeats_itself_row_by_row_and_survives_its_state_dict(name):
+def test_eval_is_deterministic_per_row_and_restored_from_its_state_dict(name):
     encoder, other = (MAKERS[name](ImageModality(size=32)) for _ in range(2))
     other.load_state_dict(encoder.state_dict())
     encoder.eval(), other.eval()
@@ -58,7 +58,7 @@ def test_eval_repeats_itself_row_by_row_and_survives_its_state_dict(name):
 
 @pytest.mark.parametrize("name", MAKERS)
 @torch.no_grad()
-def test_uint8_and_float_pixels_are_the_same_picture(name):
+def test_uint8_and_float_pixels_give_the_same_features(name):
     encoder = MAKERS[name](ImageModality(size=32)).eval()
     as_float = ImageBatch(batch().unit_pixels())
     torch.testing.assert_close(encoder(as_float).pooled, encoder(batch()).pooled)
@@ -99,7 +99,7 @@ def test_open_clip_tower_is_built_for_the_size(monkeypatch, tmp_path):
     torch.save(open_clip.create_model("test-tower", force_image_size=32).state_dict(), weights)
     one, other = (OpenClipImage(ImageModality(size=32), "test-tower", checkpoint=str(weights)).eval() for _ in range(2))
     torch.testing.assert_close(one(batch()).pooled, other(batch()).pooled)
-    with pytest.raises(SensoriumError, match="no file"):
+    with pytest.raises(SensoriumError, match="no checkpoint"):
         OpenClipImage(ImageModality(size=32), "test-tower", checkpoint=str(tmp_path / "none.pt"))
     with pytest.raises(SensoriumError, match="did you mean 'test-tower'"):
         OpenClipImage(ImageModality(size=32), "test-towr")

@@ -1,4 +1,4 @@
-"""Models of timm: stems, sizes, weights from a file."""
+"""Models of timm: stems, sizes, checkpoints."""
 
 import pytest
 import timm
@@ -10,7 +10,7 @@ from sensorium.modalities.image.encoders.timm import Timm
 from sensorium.modalities.image.modality import ImageModality
 
 
-def test_small_pictures_get_a_small_stem():
+def test_small_images_get_a_small_stem():
     small, large = Timm(ImageModality(size=32), "resnet10t"), Timm(ImageModality(size=96), "resnet10t")
     assert isinstance(small.model.maxpool, torch.nn.Identity)
     assert small.model.conv1[0].stride == (1, 1)
@@ -23,36 +23,36 @@ def test_small_pictures_get_a_small_stem():
 
 def test_only_resnets_have_a_small_stem():
     Timm(ImageModality(size=32), "test_vit")  # auto leaves it
-    with pytest.raises(SensoriumError, match="none"):
+    with pytest.raises(SensoriumError, match="is not one"):
         Timm(ImageModality(size=32), "test_vit", stem="small")
 
 
-def test_a_transformer_takes_smaller_crops_too():
+def test_a_transformer_takes_local_crops():
     encoder = Timm(ImageModality(size=64), "test_vit").eval()
     for side in (64, 32):
         features = encoder(ImageBatch(torch.rand(2, 3, side, side)))
         assert features.tokens.shape == (2, (side // 16) ** 2, encoder.dim)
 
 
-def test_weights_come_from_a_file(tmp_path):
+def test_weights_come_from_a_checkpoint(tmp_path):
     donor = timm.create_model("resnet10t", num_classes=1000)
     path = tmp_path / "weights.pt"
     torch.save(donor.state_dict(), path)
-    encoder = Timm(ImageModality(size=32), "resnet10t", pretrained=str(path))
+    encoder = Timm(ImageModality(size=32), "resnet10t", checkpoint=str(path))
     assert torch.equal(encoder.model.layer1[0].conv1.weight, donor.layer1[0].conv1.weight)
     assert not isinstance(encoder.model.maxpool, torch.nn.Identity)
     with pytest.raises(SensoriumError, match="stem"):
-        Timm(ImageModality(size=32), "resnet10t", pretrained=str(path), stem="small")
-    with pytest.raises(SensoriumError, match="no file"):
-        Timm(ImageModality(size=32), "resnet10t", pretrained=str(tmp_path / "none.pt"))
+        Timm(ImageModality(size=32), "resnet10t", checkpoint=str(path), stem="small")
+    with pytest.raises(SensoriumError, match="no checkpoint"):
+        Timm(ImageModality(size=32), "resnet10t", checkpoint=str(tmp_path / "none.pt"))
 
 
-def test_unknown_models_are_named_with_the_nearest():
+def test_unknown_models_get_a_suggestion():
     with pytest.raises(SensoriumError, match="did you mean 'resnet18'"):
         Timm(ImageModality(size=32), "resnet_18")
 
 
-def test_the_means_of_the_model_are_used_unless_told():
+def test_the_mean_of_the_model_is_the_default():
     assert Timm(ImageModality(size=32), "resnet10t").normalize.mean.flatten().tolist() == pytest.approx(
         [0.485, 0.456, 0.406]
     )

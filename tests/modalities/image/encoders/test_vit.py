@@ -31,7 +31,7 @@ def test_forward_encodes_all_tokens(encoder):
 
 
 @torch.no_grad()
-def test_kept_tokens_carry_their_positions(encoder):
+def test_kept_tokens_keep_their_positions(encoder):
     tokens = encoder.tokenize(batch())
     whole = encoder.encode_tokens(tokens)
     order = torch.stack([torch.randperm(16) for _ in range(3)])
@@ -44,7 +44,7 @@ def test_kept_tokens_carry_their_positions(encoder):
 
 
 @torch.no_grad()
-def test_hidden_tokens_are_not_seen(encoder):
+def test_masked_tokens_have_no_influence(encoder):
     keep = torch.arange(8).expand(3, 8)
     changed = ImageBatch(batch().pixels.clone())
     changed.pixels[:, :, 16:] = 0  # the lower half: patches 8 to 15
@@ -76,7 +76,7 @@ def test_token_order_is_that_of_the_targets():
     assert odd.nonzero().flatten().tolist() == [7]
 
 
-def test_smaller_crops_are_stretched_over_the_same_area(encoder):
+def test_positions_of_local_crops_cover_the_same_area(encoder):
     features = encoder(batch(2, 16, 16))
     assert features.tokens.shape == (2, 4, encoder.dim)
     coarse, fine = sine_cosine((2, 2), (4, 4), 16), sine_cosine((4, 4), (4, 4), 16)
@@ -98,7 +98,7 @@ def test_presets_and_widths():
 
 
 @torch.no_grad()
-def test_a_causal_patch_sees_only_those_before_it():
+def test_causal_attention_sees_no_later_patch():
     torch.manual_seed(0)
     made = ViT(ImageModality(size=32), patch=8, causal=True, **TINY).eval()
     changed = ImageBatch(batch().pixels.clone())

@@ -1,4 +1,4 @@
-"""Lightness in, colors as the target."""
+"""Colorization: grayscale views, and the colors as targets."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from sensorium import SensoriumError
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.modality import ImageModality
-from sensorium.modalities.image.views.colorization import Colorization
+from sensorium.modalities.image.views.colorization import ColorizationViews
 from sensorium.modalities.image.views.lab import color_bins, to_lab
 
 
@@ -16,11 +16,11 @@ def rng(seed=0):
 
 def whole(**options):
     """A generator that neither crops nor flips."""
-    return Colorization(ImageModality(size=16), scale=(1.0, 1.0), flip=0.0, **options)
+    return ColorizationViews(ImageModality(size=16), scale=(1.0, 1.0), flip=0.0, **options)
 
 
 def quarters():
-    """Pictures of four plain quarters: red, green, blue and gray."""
+    """Images of four uniform quarters: red, green, blue and gray."""
     x = torch.zeros(2, 3, 16, 16)
     x[:, 0, :8, :8] = x[:, 1, :8, 8:] = x[:, 2, 8:, :8] = 1
     x[:, :, 8:, 8:] = 0.5
@@ -38,7 +38,7 @@ def test_each_patchs_target_is_the_bin_of_its_color_row_by_row():
     assert not torch.equal(across, wanted)
 
 
-def test_the_view_is_lightness_and_nothing_of_the_color():
+def test_the_view_is_lightness_alone():
     batch = quarters()
     (view,) = whole(patch=8)(batch, rng())
     x = view.batch.pixels
@@ -48,18 +48,18 @@ def test_the_view_is_lightness_and_nothing_of_the_color():
     swapped = ImageBatch(batch.pixels.clone())
     swapped.pixels[:, :, :8, :8] = to_gray(swapped.pixels[:, :, :8, :8])
     (same,) = whole(patch=8)(swapped, rng())
-    assert torch.allclose(same.batch.pixels, x, atol=2e-3)  # another color as light: the same view
+    assert torch.allclose(same.batch.pixels, x, atol=2e-3)  # another color of the same lightness: the same view
     assert not torch.equal(same.target, view.target)  # and another target
 
 
 def to_gray(x):
-    """The gray that is as light."""
+    """The gray of the same lightness."""
     light = to_lab(x)[:, :1]
     linear = ((light + 16) / 116) ** 3
     return torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055).expand_as(x)
 
 
-def test_what_it_declares():
+def test_declared_target_and_classes():
     generator = whole()
     assert generator.target == "color"
     assert generator.per_token
@@ -69,6 +69,6 @@ def test_what_it_declares():
     assert 0 <= view.target.min() <= view.target.max() < 261
 
 
-def test_pictures_without_color_are_refused():
-    with pytest.raises(SensoriumError, match="in color, not of 1"):
-        Colorization(ImageModality(size=16, channels=1))
+def test_grayscale_images_are_refused():
+    with pytest.raises(SensoriumError, match="color images, not 1 channels"):
+        ColorizationViews(ImageModality(size=16, channels=1))

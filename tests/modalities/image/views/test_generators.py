@@ -1,6 +1,4 @@
-"""The registered view generators: how many views, of which size, with which targets and masks."""
-
-import inspect
+"""The registered view generators: number of views, sizes, targets and masks."""
 
 import pytest
 import torch
@@ -10,12 +8,13 @@ from sensorium import SensoriumError
 from sensorium.modalities.image import sensorium_register_views
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.modality import ImageModality
-from sensorium.modalities.image.views.multicrop import Multicrop
-from sensorium.modalities.image.views.patch_masks import BlockPatches, RandomPatches, block_mask
-from sensorium.modalities.image.views.photo import Photo
-from sensorium.modalities.image.views.plain import Plain
-from sensorium.modalities.image.views.rotation import Rotation
+from sensorium.modalities.image.views.multicrop import MultiCropViews
+from sensorium.modalities.image.views.patch_masks import BlockPatchMaskViews, RandomPatchMaskViews, block_mask
+from sensorium.modalities.image.views.plain import PlainViews
+from sensorium.modalities.image.views.random_resized_crop import RandomResizedCropViews
+from sensorium.modalities.image.views.rotation import RotationViews
 from sensorium.modalities.image.views.simclr import SimCLRViews
+from sensorium.registration.options import options_of
 from sensorium.registration.registry import Register
 
 
@@ -38,7 +37,7 @@ def registered():
 @pytest.mark.parametrize("canvas", [None, 40])
 def test_every_generator_keeps_the_contract(spec, channels, canvas):
     if spec.name == "colorization" and channels != 3:
-        pytest.skip("it needs colors")
+        pytest.skip("it needs RGB")
     modality = ImageModality(size=32, channels=channels, canvas=canvas)
     generator = spec.load()(modality)
     examples = [modality.decode(x) for x in batch(3, 50, channels).pixels.numpy()]
@@ -52,26 +51,25 @@ def test_every_generator_keeps_the_contract(spec, channels, canvas):
         assert torch.equal(view.batch.pixels, same.batch.pixels)
         assert (view.target is not None) == (generator.target is not None)
     assert all(torch.equal(x, kept[name]) for name, x in given.tensors().items())
-    options = list(inspect.signature(spec.load()).parameters)[1:]
-    assert all(f"{option}:" in spec.load().__doc__ for option in options)
+    assert all(option.help for option in options_of(spec.load(), skip=1))
 
 
-def test_plain_is_the_picture_itself():
+def test_plain_is_the_image_itself():
     given = batch()
-    (view,) = Plain(ImageModality(size=32))(given, rng())
+    (view,) = PlainViews(ImageModality(size=32))(given, rng())
     assert torch.equal(view.batch.pixels, given.pixels)
 
 
-def test_photo_neither_flips_nor_changes_colors():
+def test_random_resized_crop_neither_flips_nor_changes_colors():
     given = ImageBatch(torch.arange(32, dtype=torch.uint8).mul(8).expand(8, 3, 32, 32).contiguous())
-    (view,) = Photo(ImageModality(size=32))(given, rng())
+    (view,) = RandomResizedCropViews(ImageModality(size=32))(given, rng())
     assert (view.batch.pixels.diff(dim=-1) >= -1e-5).all()
 
 
 def test_simclr_blurs_from_64_pixels_and_makes_views_that_differ():
-    assert SimCLRViews(ImageModality(size=32)).large[0].blur == 0
-    assert SimCLRViews(ImageModality(size=64)).large[0].blur == 0.5
-    assert SimCLRViews(ImageModality(size=32), blur=0.2).large[0].blur == 0.2
+    assert SimCLRViews(ImageModality(size=32)).global_policies[0].blur == 0
+    assert SimCLRViews(ImageModality(size=64)).global_policies[0].blur == 0.5
+    assert SimCLRViews(ImageModality(size=32), blur=0.2).global_policies[0].blur == 0.2
     one, other, third = SimCLRViews(ImageModality(size=32), views=3)(batch(), rng())
     assert not torch.equal(one.batch.pixels, other.batch.pixels)
     assert not torch.equal(other.batch.pixels, third.batch.pixels)
@@ -98,33 +96,37 @@ def test_simclr_has_the_statistics_of_torchvisions_pipeline():
         lambda x: (x[:, 0] - x[:, 2]).abs().mean((1, 2)),
     ):
         mine, their = metric(ours), metric(expected)
-        spread = their.std() / len(their) ** 0.5
-        assert abs(mine.mean() - their.mean()) < 4.5 * spread
+        error = their.std() / len(their) ** 0.5
+        assert abs(mine.mean() - their.mean()) < 4.5 * error
         assert abs(mine.std() / their.std() - 1) < 0.1
 
 
-def test_multicrop_gives_large_views_then_small_ones():
-    views = Multicrop(ImageModality(size=32), small_views=3)(batch(), rng())
+def test_multicrop_gives_global_views_then_local_ones():
+    views = MultiCropViews(ImageModality(size=32), local_views=3)(batch(), rng())
     assert [view.batch.pixels.shape[-1] for view in views] == [32, 32, 16, 16, 16]
-    generator = Multicrop(ImageModality(size=32), large_views=3, small_views=0)
-    assert [(law.blur, law.solarize) for law in generator.large] == [(1.0, 0.0), (0.1, 0.2), (0.1, 0.2)]
+    generator = MultiCropViews(ImageModality(size=32), global_views=3, local_views=0)
+    assert [(policy.blur, policy.solarize) for policy in generator.global_policies] == [
+        (1.0, 0.0),
+        (0.1, 0.2),
+        (0.1, 0.2),
+    ]
     assert len(generator(batch(), rng())) == generator.views == 3
 
 
-def test_rotation_turns_by_its_target():
+def test_rotation_is_by_its_target():
     given = batch(40)
-    generator = Rotation(ImageModality(size=32), scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0)
+    generator = RotationViews(ImageModality(size=32), scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0)
     (view,) = generator(given, rng())
     assert sorted(view.target.unique().tolist()) == [0, 1, 2, 3]
-    for made, picture, turns in zip(view.batch.pixels, given.pixels / 255, view.target.tolist(), strict=True):
-        torch.testing.assert_close(made, picture.rot90(turns, (-2, -1)), atol=1e-5, rtol=0)
+    for made, image, turns in zip(view.batch.pixels, given.pixels / 255, view.target.tolist(), strict=True):
+        torch.testing.assert_close(made, image.rot90(turns, (-2, -1)), atol=1e-5, rtol=0)
     with pytest.raises(SensoriumError, match="square"):
-        Rotation(ImageModality(size=[32, 16]))
+        RotationViews(ImageModality(size=[32, 16]))
 
 
-@pytest.mark.parametrize("kind", [RandomPatches, BlockPatches])
-def test_masks_hide_equally_many_patches(kind):
-    generator = kind(ImageModality(size=[32, 16]), hidden=0.5, patch=4)
+@pytest.mark.parametrize("kind", [RandomPatchMaskViews, BlockPatchMaskViews])
+def test_every_row_has_equally_many_masked_patches(kind):
+    generator = kind(ImageModality(size=[32, 16]), mask_ratio=0.5, patch=4)
     (view,) = generator(ImageBatch(batch(20).pixels[..., :16]), rng())
     mask = view.info["masked"]
     assert mask.dtype == torch.bool
@@ -133,24 +135,24 @@ def test_masks_hide_equally_many_patches(kind):
     assert len(mask.unique(dim=0)) > 10
 
 
-def test_random_patches_are_hidden_equally_often():
-    (view,) = RandomPatches(ImageModality(size=32), hidden=0.25)(batch(4000), rng())
+def test_random_masks_are_uniform_over_patches():
+    (view,) = RandomPatchMaskViews(ImageModality(size=32), mask_ratio=0.25)(batch(4000), rng())
     assert (view.info["masked"].float().mean(0) - 0.25).abs().max() < 0.04
 
 
-def test_block_patches_hang_together():
-    side, hidden = 14, 80
-    blocks = block_mask(200, side, side, hidden, rng()).view(200, side, side).float()
-    alone = torch.rand(200, side * side, generator=rng()).argsort(1).argsort(1).lt(hidden).view(200, side, side).float()
+def test_block_masks_are_contiguous():
+    side, masked = 14, 80
+    blocks = block_mask(200, side, side, masked, rng()).view(200, side, side).float()
+    alone = torch.rand(200, side * side, generator=rng()).argsort(1).argsort(1).lt(masked).view(200, side, side).float()
 
     def neighbors(mask: torch.Tensor) -> torch.Tensor:
         return (mask[:, 1:] * mask[:, :-1]).sum()
 
-    assert (blocks.sum((1, 2)) == hidden).all()
+    assert (blocks.sum((1, 2)) == masked).all()
     assert neighbors(blocks) > 1.5 * neighbors(alone)
 
 
-@pytest.mark.parametrize("hidden", [0.0, 1.0])
-def test_masks_leave_something_to_see_and_to_guess(hidden):
-    with pytest.raises(SensoriumError):
-        RandomPatches(ImageModality(size=32), hidden=hidden)
+@pytest.mark.parametrize("mask_ratio", [0.0, 1.0])
+def test_masks_leave_visible_and_masked_patches(mask_ratio):
+    with pytest.raises(SensoriumError, match="mask_ratio"):
+        RandomPatchMaskViews(ImageModality(size=32), mask_ratio=mask_ratio)

@@ -1,4 +1,4 @@
-"""Crops against torchvision's: the law of the boxes and the pixels of a box."""
+"""Random resized crops against torchvision: the distribution of boxes and the pixels of a box."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from scipy.stats import ks_2samp
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
 
-from sensorium.modalities.image.views.geometry import central_box, crop, quarter_turns, random_boxes
+from sensorium.modalities.image.views.geometry import center_box, draw_boxes, resized_crop, rotate_quarters
 
 RATIO = (3 / 4, 4 / 3)
 
@@ -22,13 +22,13 @@ def rng(seed: int = 0) -> torch.Generator:
     ("height", "width", "scale"),
     [(64, 64, (0.08, 1.0)), (48, 96, (0.2, 1.0)), (40, 120, (0.5, 1.0)), (33, 17, (0.05, 0.4))],
 )
-def test_boxes_follow_torchvisions_law(height, width, scale):
+def test_boxes_have_torchvisions_distribution(height, width, scale):
     torch.manual_seed(0)
     reference = v2.RandomResizedCrop(8, scale=scale, ratio=RATIO)
     blank = [torch.empty(1, height, width)]
     theirs = [reference.make_params(blank) for _ in range(2500)]
     theirs = np.array([[p["top"], p["left"], p["height"], p["width"]] for p in theirs])
-    ours = random_boxes(6000, height, width, scale, RATIO, rng()).numpy()
+    ours = draw_boxes(6000, height, width, scale, RATIO, rng()).numpy()
     metrics = {
         "top": lambda b: b[:, 0],
         "left": lambda b: b[:, 1],
@@ -42,8 +42,8 @@ def test_boxes_follow_torchvisions_law(height, width, scale):
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 50), st.integers(1, 50), st.floats(0.01, 1), st.floats(0.01, 1), st.integers(0, 99))
-def test_boxes_lie_in_the_picture(height, width, one, other, seed):
-    boxes = random_boxes(20, height, width, (min(one, other), max(one, other)), RATIO, rng(seed))
+def test_boxes_lie_in_the_image(height, width, one, other, seed):
+    boxes = draw_boxes(20, height, width, (min(one, other), max(one, other)), RATIO, rng(seed))
     top, left, h, w = boxes.unbind(1)
     assert (top >= 0).all()
     assert (left >= 0).all()
@@ -54,12 +54,12 @@ def test_boxes_lie_in_the_picture(height, width, one, other, seed):
 
 
 @pytest.mark.parametrize(("height", "width"), [(10, 100), (100, 10), (30, 30)])
-def test_central_box_is_torchvisions_fallback(height, width):
+def test_center_box_is_torchvisions_fallback(height, width):
     reference = v2.RandomResizedCrop(8, scale=(4.0, 4.0), ratio=RATIO)  # an area that never fits
     p = reference.make_params([torch.empty(1, height, width)])
-    assert central_box(height, width, RATIO) == (p["top"], p["left"], p["height"], p["width"])
-    drawn = random_boxes(3, height, width, (4.0, 4.0), RATIO, rng())
-    assert drawn.tolist() == [list(central_box(height, width, RATIO))] * 3
+    assert center_box(height, width, RATIO) == (p["top"], p["left"], p["height"], p["width"])
+    drawn = draw_boxes(3, height, width, (4.0, 4.0), RATIO, rng())
+    assert drawn.tolist() == [list(center_box(height, width, RATIO))] * 3
 
 
 # Results are 2 pixels wide or more: torch 2.14 antialiases one column to one column wrongly.
@@ -72,25 +72,25 @@ def test_central_box_is_torchvisions_fallback(height, width):
     st.sampled_from([1, 3, 5]),
     st.integers(0, 99),
 )
-def test_crops_are_torchvisions_resized_crop(height, width, out_height, out_width, channels, seed):
+def test_crops_equal_torchvisions_resized_crop(height, width, out_height, out_width, channels, seed):
     pixels = torch.rand(3, channels, height, width, generator=rng(seed))
-    boxes = random_boxes(3, height, width, (0.05, 1.0), RATIO, rng(seed))
+    boxes = draw_boxes(3, height, width, (0.05, 1.0), RATIO, rng(seed))
     flips = torch.tensor([False, True, False])
-    ours = crop(boxes, flips, (height, width), (out_height, out_width))(pixels)
+    ours = resized_crop(boxes, flips, (height, width), (out_height, out_width))(pixels)
     for row, box in enumerate(boxes.tolist()):
         expected = tv.resized_crop(pixels[row], *box, size=[out_height, out_width], antialias=True)
         expected = tv.horizontal_flip(expected) if flips[row] else expected
         torch.testing.assert_close(ours[row], expected, atol=3e-5, rtol=0)
 
 
-def test_a_crop_of_everything_is_the_picture():
+def test_a_crop_of_the_whole_image_is_the_identity():
     pixels = torch.rand(2, 3, 31, 17)
-    whole = crop(torch.tensor([[0, 0, 31, 17]] * 2), torch.tensor([False, True]), (31, 17), (31, 17))
+    whole = resized_crop(torch.tensor([[0, 0, 31, 17]] * 2), torch.tensor([False, True]), (31, 17), (31, 17))
     assert torch.equal(whole(pixels), torch.stack([pixels[0], pixels[1].flip(-1)]))
 
 
-def test_turns_are_those_of_the_rows():
+def test_each_row_has_its_own_rotation():
     pixels = torch.rand(4, 2, 5, 5)
-    turned = quarter_turns(pixels, torch.arange(4))
+    turned = rotate_quarters(pixels, torch.arange(4))
     for k in range(4):
         assert torch.equal(turned[k], pixels[k].rot90(k, (-2, -1)))

@@ -1,4 +1,4 @@
-"""CIE L*a*b* against published values, and the bins of its color plane."""
+"""CIE L*a*b* against published values, and the bins of its (a*, b*) plane."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def test_colors_are_the_published_ones(rgb, lab):
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000))
-def test_there_and_back(seed):
+def test_round_trip(seed):
     x = torch.rand(2, 3, 5, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     assert torch.allclose(from_lab(to_lab(x)), x, atol=1e-9)
 
@@ -38,7 +38,7 @@ def test_grays_have_no_color_and_light_grows_with_them():
     assert max(a.abs().max(), b.abs().max()) < 0.02
 
 
-def test_bins_hold_every_color_that_a_screen_shows():
+def test_bins_cover_the_gamut_of_srgb():
     bins = color_bins()
     assert len(bins) == 261
     assert len(bins.unique(dim=0)) == 261

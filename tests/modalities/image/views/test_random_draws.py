@@ -1,8 +1,8 @@
-"""Where views draw their parameters."""
+"""Random draws of augmentation parameters."""
 
 import torch
 
-from sensorium.modalities.image.views.random_draws import chosen, host, permutations, uniform
+from sensorium.modalities.image.views.random_draws import bernoulli, host_generator, permutations, uniform
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -10,7 +10,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 class FarGenerator:
-    """Stands for a generator on another device: it has a state on the host and moves on when drawn from."""
+    """Emulates a generator on another device: its state is on the host, and it advances when drawn from."""
 
     device = torch.device("meta")
 
@@ -21,24 +21,28 @@ class FarGenerator:
         return self.state
 
 
-def test_a_cpu_generator_is_used_itself():
+def test_a_cpu_generator_is_returned_as_it_is():
     generator = rng()
-    assert host(generator) is generator
+    assert host_generator(generator) is generator
 
 
-def test_a_device_generator_is_continued_and_moved_on(monkeypatch):
+def test_a_device_generator_seeds_the_host_generator_and_advances(monkeypatch):
     moved = []
     monkeypatch.setattr(torch, "rand", lambda *size, generator, device: moved.append(generator))
     far = FarGenerator(1)
-    seeds = {host(far).initial_seed(), host(FarGenerator(1)).initial_seed(), host(FarGenerator(2)).initial_seed()}
+    seeds = {
+        host_generator(far).initial_seed(),
+        host_generator(FarGenerator(1)).initial_seed(),
+        host_generator(FarGenerator(2)).initial_seed(),
+    }
     assert len(seeds) == 2
     assert moved[0] is far
 
 
-def test_draws_have_their_laws():
-    assert abs(chosen(10000, 0.3, rng()).float().mean() - 0.3) < 0.02
-    assert not chosen(100, 0.0, rng()).any()
-    assert chosen(100, 1.0, rng()).all()
+def test_draws_have_their_distributions():
+    assert abs(bernoulli(10000, 0.3, rng()).float().mean() - 0.3) < 0.02
+    assert not bernoulli(100, 0.0, rng()).any()
+    assert bernoulli(100, 1.0, rng()).all()
     numbers = uniform(1000, -2, 5, rng())
     assert -2 <= numbers.min() < -1.9
     assert 4.9 < numbers.max() < 5
