@@ -21,9 +21,9 @@ from torch import Tensor
 from sensorium.contracts import FeatureTable
 from sensorium.data.mined_negatives import SCHEMA
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.contact_sheet import Found, contact_sheet
-from sensorium.evaluation.measurement import QUERIES, SHOWN, Measurement
-from sensorium.evaluation.similarity import HELD, similarities, unit_rows
+from sensorium.evaluation.contact_sheet import RetrievedImage, contact_sheet
+from sensorium.evaluation.run_evaluation import SHEET_QUERIES, SHEET_TARGETS, RunEvaluation
+from sensorium.evaluation.similarity import MAX_SIMILARITIES, l2_normalize, similarity_blocks
 from sensorium.runs.atomic import write_atomically
 from sensorium.seeding import generator, seed_of, uniform_of
 
@@ -32,7 +32,7 @@ IDENTICAL = 1e-4
 
 
 @dataclass(frozen=True)
-class Rules:
+class MiningOptions:
     """What counts as a hard negative.
 
     Args:
@@ -63,7 +63,7 @@ class Rules:
 
 
 @dataclass
-class Mined:
+class MiningResult:
     """What was mined: M negatives of Q queries.
 
     Args:
@@ -100,14 +100,14 @@ class Mined:
         write_atomically(path, lambda part: pq.write_table(table, part))
 
 
-def mine_table(
+def mine_negatives(
     table: FeatureTable,
     query: str,
     target: str,
-    rules: Rules,
+    rules: MiningOptions,
     values: dict[str, Sequence[Hashable]] | None = None,
     index: Literal["auto", "torch", "faiss"] = "auto",
-) -> Mined:
+) -> MiningResult:
     """Find hard negatives among the records of a table, exactly and in bounded memory.
 
     Positives of a query are the targets of its group. Never a negative: a positive; what has the value, or the
@@ -133,7 +133,7 @@ def mine_table(
     asking, left_out = asking[~without], int(without.sum())
     if not len(asking):
         raise SensoriumError(f"No record has '{query}' and, in its group, '{target}': there is nothing to mine.")
-    x_QD, y_ND = unit_rows(table.features[query][asking]), unit_rows(table.features[target][targets])
+    x_QD, y_ND = l2_normalize(table.features[query][asking]), l2_normalize(table.features[target][targets])
     forbidden = _Forbidden(
         _classes(x_QD, _rows(values, query, asking)),
         _classes(y_ND, _rows(values, target, targets)),
@@ -198,7 +198,7 @@ class _Forbidden:
 
 def _torch(x_BD: Tensor, y_ND: Tensor, k: int, forbidden: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, ...]:
     """Return scores and positions (B, k) of the best allowed targets, best first; minus infinity where none is left."""
-    ((_, s_BN),) = similarities(x_BD, y_ND)
+    ((_, s_BN),) = similarity_blocks(x_BD, y_ND)
     rows, columns = (torch.from_numpy(f).to(s_BN.device) for f in forbidden)
     s_BN[rows, columns] = -torch.inf
     best = s_BN.topk(min(k, s_BN.shape[1]), dim=1)
@@ -233,7 +233,7 @@ def _faiss(y_ND: Tensor, index: str) -> Any:
 
 def _blocks(queries: int, targets: int) -> list[slice]:
     """Return the blocks of queries whose similarities with all targets are held at once."""
-    rows = max(1, HELD // max(1, targets))
+    rows = max(1, MAX_SIMILARITIES // max(1, targets))
     return [slice(start, min(start + rows, queries)) for start in range(0, queries, rows)]
 
 
@@ -278,7 +278,7 @@ def _twins(x_ND: Tensor) -> list[np.ndarray]:
 class _Found:
     """Gathers the negatives of block after block, and what there is to say of them all."""
 
-    def __init__(self, rules: Rules, ids: list[str]) -> None:
+    def __init__(self, rules: MiningOptions, ids: list[str]) -> None:
         self.rules, self.ids = rules, ids
         self.rows: list[np.ndarray] = []
         self.columns: list[np.ndarray] = []
@@ -308,7 +308,7 @@ class _Found:
             self.scores.append(scores_BK[row, places])
         self.least.append(least_B)
 
-    def mined(self, targets: list[str], left_out: int) -> Mined:
+    def mined(self, targets: list[str], left_out: int) -> MiningResult:
         """Return everything that was found."""
         rows, columns = np.concatenate(self.rows), np.concatenate(self.columns)
         least_Q, scores = np.concatenate(self.least), np.concatenate(self.scores).astype(np.float32)
@@ -323,7 +323,7 @@ class _Found:
             "mean cosine of the least positive": float(least_Q.mean()),
             "mean cosine of negatives": float(scores.mean()) if len(scores) else float("nan"),
         }
-        return Mined(
+        return MiningResult(
             [self.ids[row] for row in rows],
             [targets[column] for column in columns],
             np.concatenate(self.ranks).astype(np.int32),
@@ -333,23 +333,23 @@ class _Found:
         )
 
 
-def draw_mined(mined: Mined, table: FeatureTable, measurement: Measurement) -> Image.Image | None:
+def draw_negatives(mined: MiningResult, table: FeatureTable, evaluation: RunEvaluation) -> Image.Image | None:
     """Draw a few queries with their partners (framed in green) and their negatives; None when a modality draws not."""
     query, target = mined.about["query"], mined.about["target"]
-    towers = measurement.plan.modalities
-    examples = mined.examples(QUERIES)
+    towers = evaluation.plan.modalities
+    examples = mined.examples(SHEET_QUERIES)
     if not (examples and towers[query].has_preview and towers[target].has_preview):
         return None
-    assert table.positions is not None, "a measurement says where the source has its records"
+    assert table.positions is not None, "batches of a source have positions"
     positions = dict(zip(table.ids, table.positions.tolist(), strict=True))
     partners = set() if query == target else {table.ids[row] for row in np.flatnonzero(table.present[target])}
     rows = []
     for name, places in examples:
-        ranked = [(mined.negatives[i], f"{mined.ranks[i]}: {mined.scores[i]:.2f}") for i in places[:SHOWN]]
-        found = [Found(measurement.preview(positions[id], target), caption, False) for id, caption in ranked]
+        ranked = [(mined.negatives[i], f"{mined.ranks[i]}: {mined.scores[i]:.2f}") for i in places[:SHEET_TARGETS]]
+        found = [RetrievedImage(evaluation.preview(positions[id], target), caption, False) for id, caption in ranked]
         if name in partners:
             own = f"least positive: {mined.positive_scores[places[0]]:.2f}"
-            found = [Found(measurement.preview(positions[name], target), own, True), *found]
+            found = [RetrievedImage(evaluation.preview(positions[name], target), own, True), *found]
         rows.append(found)
-    pictures = [measurement.preview(positions[name], query) for name, _ in examples]
+    pictures = [evaluation.preview(positions[name], query) for name, _ in examples]
     return contact_sheet(pictures, rows, f"hard negatives, {query} -> {target}")

@@ -11,9 +11,9 @@ from typing import Literal
 from sensorium.api.models import open_run, source_of
 from sensorium.contracts import Source
 from sensorium.errors import RecipeError, RunError
-from sensorium.evaluation.measurement import Measurement
-from sensorium.evaluation.tables import Table
-from sensorium.finetuning.comparison import Finetuning, Initialization
+from sensorium.evaluation.run_evaluation import RunEvaluation
+from sensorium.evaluation.tables import ResultsTable
+from sensorium.finetuning.finetuner import Finetuner, Initialization
 from sensorium.finetuning.predictor import Predictor
 from sensorium.models.plan import make_plan
 from sensorium.recipe import read_recipe
@@ -31,7 +31,7 @@ def evaluate(
     checkpoint: str = "final",
     source: Source | None = None,
     extensions: Extensions | None = None,
-) -> dict[str, Table]:
+) -> dict[str, ResultsTable]:
     """Measure a run on its test part, or several runs of one recipe that differ in their seed.
 
     Args:
@@ -58,7 +58,7 @@ def evaluate(
     for other, seed in zip(others, seeds, strict=True):
         if not seed.alike(model):
             raise RunError(f"The runs {first} and {other} differ in more than their seed: evaluate them one by one.")
-    return Measurement(plan, source, Run.open(first)).on_test(model, *seeds)
+    return RunEvaluation(plan, source, Run.open(first)).on_test(model, *seeds)
 
 
 def finetune(
@@ -96,7 +96,7 @@ def finetune(
         written.keep_state(name, modality.state())
     one = plan.recipe.train.model_copy(update={"devices": 1, "nodes": 1, "strategy": "auto"})
     starts: list[Initialization] = ["scratch", "trained"] if start == "both" else [start]
-    table, predictor = Finetuning(plan, model, source, written, build_fabric(one)).run_all(starts)
+    table, predictor = Finetuner(plan, model, source, written, build_fabric(one)).run_all(starts)
     written.update(state="finished")
     return Finetuned(table, predictor, written)
 
@@ -105,7 +105,7 @@ def finetune(
 class Finetuned:
     """What fine-tuning gives: a table, what predicts, and the folder that holds both."""
 
-    table: Table
+    table: ResultsTable
     predictor: Predictor
     run: Run
 
@@ -128,4 +128,4 @@ def replay(run: str | Path, *, source: Source | None = None, extensions: Extensi
     opened = Run.open(run)
     plan = make_plan(read_recipe(opened.recipe_file, extensions.registry), extensions)
     source = source_of(plan, source)
-    return replay_step(plan, source, Measurement(plan, source, opened).parts["train"], opened)
+    return replay_step(plan, source, RunEvaluation(plan, source, opened).parts["train"], opened)

@@ -12,10 +12,10 @@ import numpy as np
 from sensorium.api.models import open_run
 from sensorium.contracts import Source
 from sensorium.errors import RunError, did_you_mean
-from sensorium.evaluation.labels import pair
-from sensorium.evaluation.measurement import Measurement
+from sensorium.evaluation.labels import modality_pair
+from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.similarity import nearest_neighbors
-from sensorium.mining import Mined, Rules, draw_mined, mine_table
+from sensorium.mining import MiningOptions, MiningResult, draw_negatives, mine_negatives
 from sensorium.models.model import Model
 from sensorium.registration.discovery import Extensions
 from sensorium.runs.atomic import write_atomically
@@ -48,8 +48,8 @@ def embed_source(
     Returns:
         How many records were embedded.
     """
-    model, measurement = _measured(run, overrides, checkpoint, source, extensions)
-    table = measurement.table(model, part, space)
+    model, evaluation = _measured(run, overrides, checkpoint, source, extensions)
+    table = evaluation.table(model, part, space)
     write_atomically(Path(out), lambda path: _write_npz(path, table.ids, table.features))
     return len(table)
 
@@ -93,7 +93,7 @@ def search(
     Raises:
         SensoriumError: when the model has no such modality, or no record has the target.
     """
-    model, measurement = _measured(run, overrides, checkpoint, source, extensions)
+    model, evaluation = _measured(run, overrides, checkpoint, source, extensions)
     names = model.modalities
     if by is None:
         is_file = isinstance(query, str | Path) and Path(query).is_file()
@@ -102,7 +102,7 @@ def search(
     for name in (by, target):
         if name not in names:
             raise RunError(f"The run has no modality '{name}'{did_you_mean(name, names)}; it has {', '.join(names)}.")
-    table = measurement.table(model, part, "embedding")
+    table = evaluation.table(model, part, "embedding")
     rows = np.flatnonzero(table.present[target])
     if not len(rows):
         raise RunError(f"No record of the part '{part}' has '{target}': there is nothing to search.")
@@ -131,7 +131,7 @@ def mine(
     checkpoint: str = "final",
     source: Source | None = None,
     extensions: Extensions | None = None,
-) -> Mined:
+) -> MiningResult:
     """Mine hard negatives with a run's model; a recipe takes the file as `data.negatives`.
 
     Args:
@@ -154,14 +154,14 @@ def mine(
     Raises:
         SensoriumError: when nothing can be mined, in one sentence.
     """
-    model, measurement = _measured(run, overrides, checkpoint, source, extensions)
-    rules = Rules(count, tuple(ranks), margin, choose, model.plan.recipe.seed)
-    table = measurement.table(model, part, "embedding")
+    model, evaluation = _measured(run, overrides, checkpoint, source, extensions)
+    rules = MiningOptions(count, tuple(ranks), margin, choose, model.plan.recipe.seed)
+    table = evaluation.table(model, part, "embedding")
     if query is None and target is None and len(model.modalities) == 1:
         query = target = model.modalities[0]
     if query is None or query != target:
-        query, target = pair(table, query, target)
-    mined = mine_table(table, query, target, rules, measurement.values(table.positions, {query, target}), index)
+        query, target = modality_pair(table, query, target)
+    mined = mine_negatives(table, query, target, rules, evaluation.values(table.positions, {query, target}), index)
     mined.about = {
         "run": str(run),
         "checkpoint": checkpoint,
@@ -173,7 +173,7 @@ def mine(
     }
     if out is not None:
         mined.write(Path(out))
-        sheet = draw_mined(mined, table, measurement)
+        sheet = draw_negatives(mined, table, evaluation)
         if sheet is not None:
             write_atomically(Path(out).with_suffix(".png"), lambda path: sheet.save(path, format="PNG"))
     return mined
@@ -185,7 +185,7 @@ def _measured(
     checkpoint: str,
     source: Source | None,
     extensions: Extensions | None,
-) -> tuple[Model, Measurement]:
+) -> tuple[Model, RunEvaluation]:
     """Return a run's model, and what embeds the records of its source, or of another one."""
     model, plan, source = open_run(run, overrides, checkpoint, source, extensions, {})
-    return model, Measurement(plan, source, Run.open(run))
+    return model, RunEvaluation(plan, source, Run.open(run))

@@ -10,7 +10,7 @@ from typing import Any
 
 from sensorium.contracts import Source
 from sensorium.errors import Interrupted, RecipeError
-from sensorium.evaluation.measurement import Measurement
+from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan, make_plan
 from sensorium.parallel import collectives
@@ -84,14 +84,14 @@ def fit(
 
 def _train(plan: Plan, source: Source | None, run: Run, fabric: Any, resume: bool) -> Model:
     source = source if source is not None else plan.source()  # type: ignore[misc]
-    measurement = Measurement(plan, source, run)
-    measurement.require_parts(val=plan.recipe.evaluate.every is not None)
-    found = resolve(plan, training_size(plan, len(measurement.parts["train"])))
+    evaluation = RunEvaluation(plan, source, run)
+    evaluation.require_parts(val=plan.recipe.evaluate.every is not None)
+    found = resolve(plan, training_size(plan, len(evaluation.parts["train"])))
     if found and fabric.is_global_zero:
         log.info("auto: %s", ", ".join(f"{path} = {value:g}" for path, value in found.items()))
         if not resume:
             run.keep_recipe(plan.recipe)
-    training = prepare(plan, source, measurement.parts["train"], run, fabric, resume, measurement.on_val)
+    training = prepare(plan, source, evaluation.parts["train"], run, fabric, resume, evaluation.on_val)
     try:
         train(training)
         model = training.model()
@@ -100,7 +100,7 @@ def _train(plan: Plan, source: Source | None, run: Run, fabric: Any, resume: boo
     if model is not None:
         model.save(run.model)
         run.update(state="finished", step=training.step, steps=training.steps)
-        for table in measurement.on_test(model).values():
+        for table in evaluation.on_test(model).values():
             log.info("\n%s", table.markdown())
     collectives.barrier()
     model = model or Model(plan, training.learner)

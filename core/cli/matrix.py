@@ -31,17 +31,17 @@ def matrix(
 
     from sensorium.cli.output import show_log
     from sensorium.matrix.cells import Budget
-    from sensorium.matrix.run import fill
+    from sensorium.matrix.runner import run_matrix
 
     show_log()
     logger = logging.getLogger("sensorium")
 
     def quiet(record: logging.LogRecord) -> bool:
-        return record.module in ("run", "cells") or record.levelno > logging.INFO
+        return record.module in ("runner", "cells") or record.levelno > logging.INFO
 
     logger.addFilter(quiet)
     try:
-        found = fill(out, only or (), Budget(steps, seeds))
+        found = run_matrix(out, only or (), Budget(steps, seeds))
     finally:
         logger.removeFilter(quiet)
     typer.echo(json.dumps(found.public(), indent=1) if as_json else found.markdown())

@@ -1,4 +1,4 @@
-"""Measuring what a run learned: evaluators on frozen features, protocols, tables, contact sheets.
+"""Evaluation of frozen features: evaluators, protocols, result tables, contact sheets.
 
-An evaluator is blind to modalities: it sees a `FeatureTable` and nothing else.
+An evaluator is independent of modalities: it receives `FeatureTable`s and nothing else.
 """

@@ -1,6 +1,6 @@
-"""Anomalies as records far from all that are normal.
+"""Anomaly detection by distance to normal records.
 
-Letters: N records, M normal records to compare with, D features.
+Letters: N records, D features.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ from sklearn.neighbors import NearestNeighbors
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.labels import choose, is_missing, labeled
+from sensorium.evaluation.labels import choose_column, is_missing, labeled
 from sensorium.evaluation.scaling import Scaler
 
 
 class Anomaly(Evaluator):
-    """Flag records whose features lie far from those of normal records.
+    """Anomaly detection by the mean distance to the nearest normal records (kNN).
 
-    A record is normal when its label is 0 (or False), or when it has none in the train part; any other label is an
-    anomaly. The score is the mean distance to the nearest normal records of the train part's first four fifths; its
-    last fifth sets the threshold, some deviations above the mean score there. Records are taken in their order, which
-    is that of time, and neighbors of one group that are anomalies are one event.
+    A record is normal if its label is 0 (or False), or if it has no label in the train part; any other label is an
+    anomaly. The anomaly score is the mean distance to the nearest records among the first 80 % of the normal train
+    records; the remaining 20 % set the threshold: mean + `threshold_std` * std of their scores. Records are read in
+    temporal order, and consecutive anomalies of one group form one event.
 
-    "F1 adjusted" counts an event as found whole when any of its records is flagged (Xu et al. 2018), which flatters:
-    random flags score high on long events. "F1 delay" counts it so when it is flagged within `delay` records of its
-    start, and as missed whole otherwise (Ren et al. 2019, as in TS2Vec).
+    "F1 point-adjusted" counts an event as detected if any of its records is flagged (point adjustment, Xu et al. 2018);
+    it is optimistic, since random flags score high on long events. "F1 delay" counts it only if a record is flagged
+    within `delay` records of the start, and as missed otherwise (Ren et al. 2019, as in TS2Vec).
 
     Args:
         label: label column; None takes the only one.
         modality: modality whose features are measured; None takes the only one.
-        protocol: how parts are cut: given, or a mapping such as {name: kfold, folds: 10}.
-        neighbors: how many of the nearest normal records the score is a mean over.
-        deviations: how far above the mean score of normal records the threshold lies.
-        delay: records after an event's first within which it must be found.
+        protocol: evaluation protocol: given, or a mapping such as {name: kfold, folds: 10}.
+        neighbors: number of nearest normal records that the score averages over, >= 1.
+        threshold_std: distance of the threshold from the mean normal score, in standard deviations; 4 as in TS2Vec.
+        delay: number of records after the start of an event within which it must be flagged, >= 0; 7 as in TS2Vec.
     """
 
-    selection = "the threshold by scores of the last fifth of the normal train records"
+    selection = "threshold by the scores of the last 20 % of the normal train records"
 
     def __init__(
         self,
@@ -46,52 +46,53 @@ class Anomaly(Evaluator):
         modality: str | None = None,
         protocol: str | dict[str, Any] = "given",
         neighbors: int = 3,
-        deviations: float = 4.0,
+        threshold_std: float = 4.0,
         delay: int = 7,
     ) -> None:
         if neighbors < 1 or delay < 0:
-            raise SensoriumError("The evaluator 'anomaly' needs one neighbor and a delay of 0 at least.")
+            raise SensoriumError("The evaluator 'anomaly' needs neighbors >= 1 and delay >= 0.")
         self.label, self.modality, self.protocol = label, modality, protocol
-        self.neighbors, self.deviations, self.delay = neighbors, deviations, delay
+        self.neighbors, self.threshold_std, self.delay = neighbors, threshold_std, delay
 
     def fit(self, train: FeatureTable) -> None:
-        """Remember normal records, and how far from them others are."""
-        modality = choose("modality", self.modality, list(train.features))
-        labels = [] if self.label is None and not train.labels else [choose("label", self.label, list(train.labels))]
-        values = train.labels[labels[0]].tolist() if labels else [None] * len(train)
+        """Index the normal records and set the threshold."""
+        modality = choose_column("modality", self.modality, list(train.features))
+        values = [None] * len(train)
+        if self.label is not None or train.labels:
+            values = train.labels[choose_column("label", self.label, list(train.labels))].tolist()
         normal = [r for r, v in enumerate(values) if train.present[modality][r] and (is_missing(v) or _is_normal(v))]
         x_ND = train.features[modality][normal]
-        known = len(x_ND) * 4 // 5
-        if known < self.neighbors or known == len(x_ND):
+        indexed = len(x_ND) * 4 // 5
+        if indexed < self.neighbors or indexed == len(x_ND):
             raise SensoriumError(
-                f"The train part has {len(x_ND)} normal records (label 0, or none), too few to say what is far."
+                f"The train part has {len(x_ND)} normal records (label 0, or none), too few to set a threshold."
             )
-        self.scale = Scaler().fit(x_ND[:known])
-        self.index = NearestNeighbors(n_neighbors=self.neighbors).fit(self.scale.transform(x_ND[:known]))
-        held_N = self.scores(x_ND[known:])
-        self.threshold = float(held_N.mean() + self.deviations * held_N.std())
+        self.scaler = Scaler().fit(x_ND[:indexed])
+        self.index = NearestNeighbors(n_neighbors=self.neighbors).fit(self.scaler.transform(x_ND[:indexed]))
+        normal_scores_N = self.scores(x_ND[indexed:])
+        self.threshold = float(normal_scores_N.mean() + self.threshold_std * normal_scores_N.std())
 
     def scores(self, x_ND: np.ndarray) -> np.ndarray:
-        """Return how far features are from normal ones, float (N,)."""
-        return self.index.kneighbors(self.scale.transform(x_ND))[0].mean(1)
+        """Return anomaly scores, float (N,)."""
+        return self.index.kneighbors(self.scaler.transform(x_ND))[0].mean(1)
 
     def measure(self, test: FeatureTable) -> dict[str, float]:
-        """Return average precision, which needs no threshold, and F1 by record, with adjustment, and with delay."""
+        """Return average precision, and F1 at the threshold: pointwise, point-adjusted and with delay."""
         truth_N, x_ND, groups = self._read(test)
         scores_N = self.scores(x_ND)
         return {"average precision": float(average_precision_score(truth_N, scores_N))} | f1_scores(
-            truth_N, scores_N > self.threshold, events(truth_N, groups), self.delay
+            truth_N, scores_N > self.threshold, anomaly_events(truth_N, groups), self.delay
         )
 
     def chance(self, test: FeatureTable) -> dict[str, float]:
-        """Return the average precision of random scores: the share of anomalies."""
+        """Return the average precision of random scores: the fraction of anomalies."""
         return {"average precision": float(self._read(test)[0].mean())}
 
     def _read(self, test: FeatureTable) -> tuple[np.ndarray, np.ndarray, list[str]]:
         part = labeled(test, self.label, self.modality)
         truth_N = np.array([not _is_normal(value) for value in part.values])
         if truth_N.all() or not truth_N.any():
-            raise SensoriumError("The test part needs normal records (label 0) and anomalies to tell apart.")
+            raise SensoriumError("The test part needs both normal records (label 0) and anomalies.")
         return truth_N, part.x_ND, part.groups
 
 
@@ -99,24 +100,24 @@ def _is_normal(value: Any) -> bool:
     return isinstance(value, int | float) and value == 0
 
 
-def events(truth_N: np.ndarray, groups: list[str]) -> list[slice]:
-    """Return the runs of neighboring anomalies of one group."""
-    found, start = [], None
+def anomaly_events(truth_N: np.ndarray, groups: list[str]) -> list[slice]:
+    """Return the events: runs of consecutive anomalies of one group."""
+    events, start = [], None
     for row in range(len(truth_N) + 1):
-        goes_on = row < len(truth_N) and truth_N[row]
-        if start is not None and (not goes_on or groups[row] != groups[start]):
-            found.append(slice(start, row))
+        is_anomaly = row < len(truth_N) and truth_N[row]
+        if start is not None and (not is_anomaly or groups[row] != groups[start]):
+            events.append(slice(start, row))
             start = None
-        if goes_on and start is None:
+        if is_anomaly and start is None:
             start = row
-    return found
+    return events
 
 
-def f1_scores(truth_N: np.ndarray, flagged_N: np.ndarray, found: list[slice], delay: int) -> dict[str, float]:
-    """Return F1 of flags as they are, with whole events found by any flag, and by one within the delay."""
+def f1_scores(truth_N: np.ndarray, flagged_N: np.ndarray, events: list[slice], delay: int) -> dict[str, float]:
+    """Return F1 of the flags: pointwise, point-adjusted, and with detection within `delay` records."""
     adjusted_N, delayed_N = flagged_N.copy(), flagged_N.copy()
-    for event in found:
+    for event in events:
         adjusted_N[event] = flagged_N[event].any()
         delayed_N[event] = flagged_N[event][: delay + 1].any()
-    named = {"F1": flagged_N, "F1 adjusted": adjusted_N, "F1 delay": delayed_N}
+    named = {"F1": flagged_N, "F1 point-adjusted": adjusted_N, "F1 delay": delayed_N}
     return {name: float(f1_score(truth_N, flags_N, zero_division=0)) for name, flags_N in named.items()}

@@ -1,4 +1,4 @@
-"""Contact sheets: queries and what was found for them, as one picture to look at."""
+"""Contact sheets: queries and their retrieved targets in one image."""
 
 from __future__ import annotations
 
@@ -17,42 +17,45 @@ PAPER, INK, FAINT, HIT = (255, 255, 255), (32, 33, 36), (128, 132, 138), (24, 15
 
 
 @dataclass(frozen=True)
-class Found:
-    """One target that was found for a query.
+class RetrievedImage:
+    """A retrieved target.
 
     Args:
-        picture: its preview.
+        image: its preview.
         caption: one short line below it, such as the cosine.
-        hit: whether it is right, and so framed in green.
+        is_positive: whether it is a positive of the query, and so framed in green.
     """
 
-    picture: Image.Image
+    image: Image.Image
     caption: str
-    hit: bool
+    is_positive: bool
 
 
 def contact_sheet(
-    queries: Sequence[Image.Image], results: Sequence[Sequence[Found]], title: str, captions: Sequence[str] = ()
+    queries: Sequence[Image.Image],
+    results: Sequence[Sequence[RetrievedImage]],
+    title: str,
+    captions: Sequence[str] = (),
 ) -> Image.Image:
-    """Draw one row for each query: its preview, then what was found, best first; right targets framed in green.
+    """Draw one row for each query: its preview, then the retrieved targets, best first; positives framed in green.
 
     Args:
         queries: previews of Q queries, of any modality.
-        results: Q lists of what was found, best first.
+        results: Q lists of retrieved targets, best first.
         title: the heading.
         captions: one short line below each query; none by default.
 
     Returns:
-        An RGB picture; its size depends on the number of queries and of results.
+        An RGB image; its size depends on the number of queries and of results.
 
     Raises:
         SensoriumError: without a query, or when the lists differ in length.
     """
     if not queries or len(queries) != len(results) or len(captions) not in (0, len(queries)):
         raise SensoriumError(
-            f"A contact sheet needs as many lists of results as queries, not {len(results)} for {len(queries)}."
+            f"A contact sheet needs one list of results for each query, not {len(results)} for {len(queries)}."
         )
-    most = max(len(found) for found in results)
+    most = max(len(retrieved) for retrieved in results)
     heading, small = ImageFont.load_default(22), ImageFont.load_default(13)
     top = MARGIN + 60
     line = CELL + 40
@@ -64,13 +67,13 @@ def contact_sheet(
     draw.text((MARGIN, top - 22), "query", FAINT, small)
     draw.text((x_found, top - 22), "found, best first", FAINT, small)
     draw.line((x_found - 1.5 * GAP, top, x_found - 1.5 * GAP, top + len(queries) * line - 24), (225, 227, 230))
-    for number, (query, found) in enumerate(zip(queries, results, strict=True)):
+    for number, (query, retrieved) in enumerate(zip(queries, results, strict=True)):
         y = top + number * line
         _cell(sheet, query, MARGIN, y, captions[number] if captions else "", INK, small)
-        for rank, target in enumerate(found):
+        for rank, target in enumerate(retrieved):
             x = x_found + rank * (CELL + GAP)
-            _cell(sheet, target.picture, x, y, target.caption, HIT if target.hit else FAINT, small)
-            if target.hit:
+            _cell(sheet, target.image, x, y, target.caption, HIT if target.is_positive else FAINT, small)
+            if target.is_positive:
                 box = (x - FRAME, y - FRAME, x + CELL + FRAME - 1, y + CELL + FRAME - 1)
                 draw.rounded_rectangle(box, radius=FRAME, outline=HIT, width=FRAME)
     return sheet
@@ -78,20 +81,20 @@ def contact_sheet(
 
 def _cell(
     sheet: Image.Image,
-    picture: Image.Image,
+    image: Image.Image,
     x: int,
     y: int,
     caption: str,
     color: tuple[int, int, int],
     font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
 ) -> None:
-    """Paste a picture, its proportions kept, into the middle of a cell, and its caption below."""
-    scale = CELL / max(picture.size)
-    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    # Small pictures keep their pixels: an 8 x 8 digit is not blurred.
+    """Paste an image, its aspect ratio kept, into the middle of a cell, and its caption below."""
+    scale = CELL / max(image.size)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    # Small images keep their pixels: an 8 x 8 digit is not blurred.
     method = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS
     ImageDraw.Draw(sheet).rectangle((x - 1, y - 1, x + CELL, y + CELL), (246, 247, 248), outline=(225, 227, 230))
-    sheet.paste(picture.convert("RGB").resize(size, method), (x + (CELL - size[0]) // 2, y + (CELL - size[1]) // 2))
+    sheet.paste(image.convert("RGB").resize(size, method), (x + (CELL - size[0]) // 2, y + (CELL - size[1]) // 2))
     ImageDraw.Draw(sheet).text((x, y + CELL + 7), _shortened(caption, font), color, font)
 
 

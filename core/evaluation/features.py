@@ -1,4 +1,4 @@
-"""From batches of records to feature tables."""
+"""Feature tables of records: embeddings, likelihoods, baseline features."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def feature_table(
     """Embed an ordered pass over the records of one part.
 
     Args:
-        batches: every record of the part once, already where `embed` wants them.
+        batches: every record of the part once, on the device of `embed`.
         embed: `embed(modality, batch)` returns float (B, D) rows for a batch of B examples; it is called without
-            gradient, and the modules behind it must be in evaluation mode.
+            gradient, and its modules must be in eval mode.
         keys: returns the record at a position of the source, for its labels and group; its values are not read.
-        modalities: the names to embed; others of a batch are left alone.
+        modalities: the names to embed; others of a batch are ignored.
 
     Raises:
         SensoriumError: when a feature is not finite, with the record's id.
@@ -52,10 +52,10 @@ def feature_table(
     present = {name: np.concatenate(parts) if parts else np.zeros(0, bool) for name, parts in masks.items()}
     return FeatureTable(
         ids,
-        {name: _scattered(rows[name], present[name]) for name in modalities},
+        {name: _scatter(rows[name], present[name]) for name in modalities},
         present,
         _labels(records_of),
-        # A group of its own is marked, so that an id can never be taken for the name of another record's group.
+        # The prefix keeps an id from being the name of another record's group.
         [f"record {r.id}" if r.group is None else f"group {r.group}" for r in records_of],
         positions_N,
     )
@@ -70,7 +70,7 @@ def score_table(
 
     Args:
         batches: every record of the part once.
-        score: what each record of a batch costs, by name, each (B,).
+        score: returns the scores of each record of a batch by name, such as "nats", each (B,).
         keys: returns the record at a position of the source, for its labels and group.
 
     Raises:
@@ -82,13 +82,13 @@ def score_table(
             scores = score(records)
             if scores is None:
                 raise SensoriumError(
-                    "The objective of this run gives records no likelihood, which the space 'scores' consists of: "
-                    "leave this evaluator out, or train an objective that predicts tokens."
+                    "The objective of this run gives no likelihood of records, which the space 'scores' consists of: "
+                    "remove this evaluator, or train an objective that predicts tokens."
                 )
             names.update(dict.fromkeys(scores))
-            kept = {name: _Column(values[:, None].float()) for name, values in scores.items()}
-            present = {name: torch.ones(len(records), dtype=torch.bool) for name in kept}
-            yield RecordBatch(records.ids, dict(kept), present, positions=records.positions)
+            columns = {name: _ScoreBatch(values[:, None].float()) for name, values in scores.items()}
+            present = {name: torch.ones(len(records), dtype=torch.bool) for name in columns}
+            yield RecordBatch(records.ids, dict(columns), present, positions=records.positions)
 
     names: dict[str, None] = {}
     scored = list(as_modalities())
@@ -96,7 +96,7 @@ def score_table(
 
 
 @dataclass
-class _Column(Batch):
+class _ScoreBatch(Batch):
     """float32 (B, 1): one score of each record."""
 
     values: Tensor
@@ -105,11 +105,11 @@ class _Column(Batch):
 def baseline_table(
     batches: Iterable[RecordBatch], modalities: Mapping[str, Modality], keys: Callable[[int], Record]
 ) -> FeatureTable | None:
-    """Make the table of baseline features; None when no modality has any.
+    """Return the table of baseline features; None when no modality has any.
 
     Args:
         batches: every record of the part once.
-        modalities: name -> modality; those without baseline features are left out of the table.
+        modalities: name -> modality; those without baseline features are absent from the table.
         keys: returns the record at a position of the source, for its labels and group.
     """
     lacking: set[str] = set()
@@ -139,16 +139,16 @@ def _mask(records: RecordBatch, name: str) -> np.ndarray:
 
 
 def _check_finite(x_ND: np.ndarray, name: str, ids: list[str]) -> None:
-    bad_N = ~np.isfinite(x_ND).all(axis=1)
-    if bad_N.any():
+    nonfinite_N = ~np.isfinite(x_ND).all(axis=1)
+    if nonfinite_N.any():
         raise SensoriumError(
-            f"The features of '{name}' are not finite for {bad_N.sum()} of {len(ids)} records of a batch, the first "
-            f"is '{ids[int(bad_N.argmax())]}': the training has diverged."
+            f"The features of '{name}' are not finite for {nonfinite_N.sum()} of {len(ids)} records of a batch, the "
+            f"first is '{ids[int(nonfinite_N.argmax())]}': the training has diverged."
         )
 
 
-def _scattered(parts: list[np.ndarray], present_N: np.ndarray) -> np.ndarray:
-    """Put rows where their records are, nan elsewhere; width 0 when no record has the modality."""
+def _scatter(parts: list[np.ndarray], present_N: np.ndarray) -> np.ndarray:
+    """Return rows at the indices of their records, nan elsewhere; width 0 when no record has the modality."""
     width = parts[0].shape[1] if parts else 0
     x_ND = np.full((len(present_N), width), np.nan, np.float32)
     if parts:

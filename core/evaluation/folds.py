@@ -1,4 +1,4 @@
-"""Dealing records into folds: whole groups, classes shared out evenly, a function of the seed."""
+"""Cross-validation folds: stratified by class, groups kept together, a deterministic function of the seed."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from sensorium.seeding import seed_of
 Candidate = TypeVar("Candidate")
 
 
-def deal(groups: Sequence[str], folds: int, seed: int, classes: Sequence[Any] | None = None) -> np.ndarray:
-    """Deal records into folds.
+def assign_folds(groups: Sequence[str], folds: int, seed: int, classes: Sequence[Any] | None = None) -> np.ndarray:
+    """Assign records to folds.
 
-    Groups are shuffled, put in order of their (first record's) class and dealt out one by one, so that folds hold
-    equally many groups of each class, to within one. Without classes they are dealt as shuffled.
+    Groups are shuffled, sorted by class (that of their first record) and assigned round-robin, so that the numbers of
+    groups of a class in two folds differ by one at most. Without classes the assignment is not stratified.
 
     Args:
-        groups: N group names; records of one group land in one fold.
-        folds: how many.
+        groups: N group names; the records of a group are assigned to one fold.
+        folds: number of folds.
         seed: of the shuffle.
-        classes: N classes, of any one kind or several.
+        classes: N classes, of any type.
 
     Returns:
         The fold of each record, int64 (N,).
@@ -37,22 +37,22 @@ def deal(groups: Sequence[str], folds: int, seed: int, classes: Sequence[Any] | 
     return folds_of_groups[codes_N]
 
 
-def select(
+def select_by_validation(
     candidates: Sequence[Candidate],
     score: Callable[[Candidate, np.ndarray, np.ndarray], float],
     folds_N: np.ndarray,
-    held: Sequence[int],
+    validation_folds: Sequence[int],
 ) -> Candidate:
-    """Choose the candidate with the best mean score on held-out folds of the train part; the first of equals.
+    """Return the candidate with the best mean score over validation folds of the train part; the first of equals.
 
     Args:
-        candidates: what to choose from; a single one is chosen without being scored.
-        score: `score(candidate, learn_rows, held_rows)`, larger is better.
+        candidates: hyperparameter values; a single one is returned without being scored.
+        score: `score(candidate, train_rows, validation_rows)`, larger is better.
         folds_N: the fold of each train record.
-        held: the folds to hold out, one after the other.
+        validation_folds: the folds to validate on; each time, all others are trained on.
     """
     if len(candidates) == 1:
         return candidates[0]
-    splits = [(np.flatnonzero(folds_N != fold), np.flatnonzero(folds_N == fold)) for fold in held]
+    splits = [(np.flatnonzero(folds_N != fold), np.flatnonzero(folds_N == fold)) for fold in validation_folds]
     means = [np.mean([score(candidate, *split) for split in splits]) for candidate in candidates]
     return candidates[int(np.argmax(means))]

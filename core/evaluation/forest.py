@@ -1,4 +1,4 @@
-"""Random forests."""
+"""Random forest regression."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sensorium.evaluation.probes import Regressor
 
 
 class Forest(Regressor):
-    """Predict a number by a random forest (Breiman 2001).
+    """Random forest regression of a numeric label (Breiman 2001).
 
     Args:
         label: label column to predict; None takes the only one.
         modality: modality whose features are measured; None takes the only one.
-        protocol: how parts are cut: {name: given, repeats: 5} grows five forests, or a mapping such as
+        protocol: evaluation protocol: {name: given, repeats: 5} fits five forests, or a mapping such as
             {name: kfold, folds: 10}.
-        trees: how many trees.
+        trees: number of trees, >= 1.
     """
 
     def __init__(
@@ -32,9 +32,9 @@ class Forest(Regressor):
         self.trees = trees
 
     def learn(self, x_ND, y_N, groups):
-        """Grow the trees."""
+        """Fit the trees."""
         self.model = RandomForestRegressor(self.trees, random_state=self.seed, n_jobs=-1).fit(x_ND, y_N)
 
     def predict(self, x_ND):
-        """Return the mean answer of the trees, summed in their order: threads would round it one way or the other."""
+        """Return the mean prediction of the trees, summed in a fixed order: threads would change the rounding."""
         return np.mean([tree.predict(x_ND) for tree in self.model.estimators_], axis=0)

@@ -1,4 +1,4 @@
-"""Nearest neighbors."""
+"""k-nearest-neighbor classification (kNN)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from sensorium.evaluation.similarity import nearest_neighbors
 
 
 class KNN(Classifier):
-    """Classify by a vote of the nearest training records, weighted by exp(cosine / temperature).
+    """Weighted k-nearest-neighbor classification, each vote weighted by exp(cosine / temperature).
 
-    The vote of Wu et al. 2018 (instance discrimination), as DINO and lightly take it.
+    The kNN classifier of instance discrimination (Wu et al. 2018), as in DINO and lightly.
 
     Args:
         label: label column to predict; None takes the only one.
         modality: modality whose features are measured; None takes the only one.
-        protocol: how parts are cut: given, or a mapping such as {name: kfold, folds: 10}.
-        k: neighbors that vote; all training records where they are fewer.
-        temperature: how sharply a vote falls with distance; small lets the nearest decide.
+        protocol: evaluation protocol: given, or a mapping such as {name: kfold, folds: 10}.
+        k: number of neighbors that vote, >= 1; all training records if there are fewer.
+        temperature: temperature of the vote's weights, > 0; 0.07 as in Wu et al. 2018.
     """
 
     def __init__(
@@ -35,15 +35,15 @@ class KNN(Classifier):
         self.k, self.temperature = k, temperature
 
     def learn(self, x_ND, y_N, groups):
-        """Keep the training records."""
+        """Store the training records."""
         self.x_ND, self.y_N = x_ND, y_N
         if len(x_ND) < self.k:
-            self.chosen = [f"only {len(x_ND)} neighbors to vote, k is {self.k}"]
+            self.chosen = [f"only {len(x_ND)} training records, fewer than k = {self.k}"]
 
     def predict(self, x_ND):
-        """Return the class with the heaviest vote."""
+        """Return the class with the largest sum of weights."""
         cosine_BK, rows_BK = nearest_neighbors(x_ND, self.x_ND, self.k)
-        weight_BK = np.exp((cosine_BK - cosine_BK[:, :1]) / self.temperature)  # the nearest weighs 1
+        weight_BK = np.exp((cosine_BK - cosine_BK[:, :1]) / self.temperature)  # the nearest has weight 1
         votes_BC = np.zeros((len(x_ND), len(self.classes)))
         np.add.at(votes_BC, (np.arange(len(x_ND))[:, None], self.y_N[rows_BK]), weight_BK)
         return votes_BC.argmax(axis=1)

@@ -1,4 +1,4 @@
-"""Reading a feature table: which modality, which label, and which records have them."""
+"""Reading a feature table: which modality, which label column, and which records have both."""
 
 from __future__ import annotations
 
@@ -13,25 +13,23 @@ from sensorium.errors import SensoriumError, did_you_mean
 
 
 def is_missing(value: Any) -> bool:
-    """Return whether a label is absent: None or nan."""
+    """Return whether a label is missing: None or nan."""
     return value is None or (isinstance(value, float) and value != value)
 
 
-def choose(what: str, wanted: str | None, known: Sequence[str]) -> str:
-    """Return the wanted column, or the only one when none is named.
+def choose_column(what: str, name: str | None, known: Sequence[str]) -> str:
+    """Return the named column, or the only one if no name is given.
 
     Raises:
-        SensoriumError: when it is unknown, or unnamed among several or none.
+        SensoriumError: when it is unknown, or no name is given and there is not exactly one.
     """
     listed = ", ".join(known) or "none"
-    if wanted is not None:
-        if wanted in known:
-            return wanted
-        raise SensoriumError(
-            f"The records carry no {what} '{wanted}'{did_you_mean(wanted, known)}; there are: {listed}."
-        )
+    if name is not None:
+        if name in known:
+            return name
+        raise SensoriumError(f"The records have no {what} '{name}'{did_you_mean(name, known)}; there are: {listed}.")
     if len(known) != 1:
-        raise SensoriumError(f"Name the {what} to evaluate by the option '{what}'; the records carry: {listed}.")
+        raise SensoriumError(f"Name the {what} to evaluate by the option '{what}'; the records have: {listed}.")
     return known[0]
 
 
@@ -41,11 +39,11 @@ class Labeled:
 
     Args:
         x_ND: float32 features of one modality.
-        rows_N: int64, which rows of the table they are.
-        values: N labels, as they were recorded.
+        rows_N: int64, their rows in the table.
+        values: N labels, as recorded.
         groups: N group names.
         label: name of the label column.
-        left_out: how many records of the table lack the value or the label.
+        excluded: how many records of the table lack the value or the label.
     """
 
     x_ND: np.ndarray
@@ -53,7 +51,7 @@ class Labeled:
     values: list[Any]
     groups: list[str]
     label: str
-    left_out: int
+    excluded: int
 
 
 def labeled(table: FeatureTable, label: str | None, modality: str | None) -> Labeled:
@@ -62,13 +60,13 @@ def labeled(table: FeatureTable, label: str | None, modality: str | None) -> Lab
     Raises:
         SensoriumError: when there is no such column, or no such record.
     """
-    modality = choose("modality", modality, list(table.features))
-    label = choose("label", label, list(table.labels))
+    modality = choose_column("modality", modality, list(table.features))
+    label = choose_column("label", label, list(table.labels))
     values = table.labels[label].tolist()
     rows = np.array([r for r, v in enumerate(values) if table.present[modality][r] and not is_missing(v)], np.int64)
     if not len(rows):
         raise SensoriumError(
-            f"None of the {len(table)} records of a part has both '{modality}' and the label '{label}': "
+            f"None of the {len(table)} records of the part has both '{modality}' and the label '{label}': "
             "check the source's label columns and the split."
         )
     return Labeled(
@@ -81,43 +79,43 @@ def labeled(table: FeatureTable, label: str | None, modality: str | None) -> Lab
     )
 
 
-def numbers(part: Labeled) -> np.ndarray:
+def numeric_labels(part: Labeled) -> np.ndarray:
     """Return the labels as float64 (N,).
 
     Raises:
-        SensoriumError: when one of them is no number.
+        SensoriumError: when one of them is not a number.
     """
     for value in part.values:
         if not isinstance(value, (int, float)):
             raise SensoriumError(
-                f"The label '{part.label}' holds {value!r}, which is no number: measure it by a classifier."
+                f"The label '{part.label}' has the value {value!r}, which is not a number: use a classifier for it."
             )
     return np.array(part.values, np.float64)
 
 
-def pair(table: FeatureTable, first: str | None, second: str | None) -> tuple[str, str]:
-    """Return the names of two modalities: those named, or else the first two of the table.
+def modality_pair(table: FeatureTable, first: str | None, second: str | None) -> tuple[str, str]:
+    """Return the names of two modalities: those given, or else the first two of the table.
 
     Raises:
-        SensoriumError: when only one is named or present, or the two lie in spaces of different width.
+        SensoriumError: when only one is given or present, or the widths of their embeddings differ.
     """
     known = list(table.features)
     if first is None and second is None:
         if len(known) < 2:
-            raise SensoriumError(f"Comparing two modalities needs two, the records have: {', '.join(known) or 'none'}.")
+            raise SensoriumError(f"Two modalities are needed, but the records have: {', '.join(known) or 'none'}.")
         first, second = known[:2]
     elif first is None or second is None or first == second:
         raise SensoriumError("Name two different modalities, or none to take the first two of the recipe.")
-    first, second = choose("modality", first, known), choose("modality", second, known)
+    first, second = choose_column("modality", first, known), choose_column("modality", second, known)
     widths = table.features[first].shape[1], table.features[second].shape[1]
     if widths[0] != widths[1]:
         raise SensoriumError(
-            f"'{first}' ({widths[0]} wide) and '{second}' ({widths[1]} wide) share no space in which to be compared: "
+            f"'{first}' (width {widths[0]}) and '{second}' (width {widths[1]}) have no joint embedding space: "
             "train them together by a cross-modal objective."
         )
     return first, second
 
 
-def records(count: int) -> str:
+def count_records(count: int) -> str:
     """Return "1 record" or "n records"."""
     return f"{count} record" + "s" * (count != 1)

@@ -1,4 +1,4 @@
-"""How far apart two modalities lie in the space that they share."""
+"""Modality gap in the joint embedding space."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from sklearn.linear_model import LogisticRegression
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.labels import pair
-from sensorium.evaluation.similarity import unit_rows
+from sensorium.evaluation.labels import modality_pair
+from sensorium.evaluation.similarity import l2_normalize
 from sensorium.seeding import seed_of
 
 
 class ModalityGap(Evaluator):
-    """The gap between modalities in the joint space (Liang et al. 2022), for every two of one width.
+    """Modality gap in the joint embedding space (Liang et al. 2022), for every pair of modalities.
 
-    * gap: distance of the two means of normalized embeddings, 0 to 2 (Liang et al. 2022, section 2).
-    * separability: how often a linear classifier, fitted on the train part, tells from an embedding of the test part
-      which modality it is of; .5 for modalities that mix, 1 for those that lie apart.
+    * gap: Euclidean distance of the mean normalized embeddings, 0 to 2 (Liang et al. 2022, section 2).
+    * separability: balanced accuracy of a linear classifier of the modality, fitted on the train part and measured on
+      the test part; 0.5 where the modalities overlap, 1 where they are separated.
 
-    A gap is no fault by itself: retrieval of one modality does not feel it, a search over several at once does.
+    A gap is not harmful by itself: it does not affect retrieval of one modality, but retrieval over several at once.
 
     Args:
-        sample: most embeddings of each modality that the classifier is fitted on, drawn by the seed.
+        max_records: largest number of embeddings of each modality to fit the classifier on, sampled by the seed.
     """
 
     space = "embedding"
 
-    def __init__(self, sample: int = 5_000) -> None:
-        self.sample = sample
+    def __init__(self, max_records: int = 5_000) -> None:
+        self.max_records = max_records
 
     def fit(self, train: FeatureTable) -> None:
-        """Fit a classifier for every two modalities."""
+        """Fit a classifier for every pair of modalities."""
         self.classifiers: dict[tuple[str, str], LogisticRegression] = {}
         for first, second in _pairs(train):
-            x_ND, y_N = self._labeled(train, first, second, self.sample)
+            x_ND, y_N = self._labeled(train, first, second, self.max_records)
             if len(np.unique(y_N)) == 2:
                 self.classifiers[first, second] = LogisticRegression(C=100.0, max_iter=1000).fit(x_ND, y_N)
 
     def measure(self, test: FeatureTable) -> dict[str, float]:
-        """Return gap and separability of every two modalities, such as "image-text gap ↓"."""
+        """Return gap and separability of every pair of modalities, such as "image-text gap ↓"."""
         metrics: dict[str, float] = {}
         for first, second in _pairs(test):
             x_ND, y_N = self._labeled(test, first, second)
@@ -50,25 +50,24 @@ class ModalityGap(Evaluator):
             means = x_ND[y_N == 0].mean(0) - x_ND[y_N == 1].mean(0)
             metrics[f"{first}-{second} gap ↓"] = float(np.linalg.norm(means))
             if (classifier := self.classifiers.get((first, second))) is not None:
-                right_N = classifier.predict(x_ND) == y_N
-                # Both modalities weigh alike, however many records have each.
-                share = float(np.mean([right_N[y_N == side].mean() for side in (0, 1)]))
-                metrics[f"{first}-{second} separability ↓"] = share
+                correct_N = classifier.predict(x_ND) == y_N
+                balanced = float(np.mean([correct_N[y_N == side].mean() for side in (0, 1)]))
+                metrics[f"{first}-{second} separability ↓"] = balanced
         if not metrics:
-            raise SensoriumError("The modality gap is measured on records of two modalities; the test part has one.")
+            raise SensoriumError("The modality gap needs records of two modalities, but the test part has one.")
         return metrics
 
     def chance(self, test: FeatureTable) -> dict[str, float]:
-        """Return the separability of modalities that mix; a gap has no chance."""
+        """Return the separability of overlapping modalities; the gap has no chance level."""
         return {f"{first}-{second} separability ↓": 0.5 for first, second in self.classifiers}
 
     def _labeled(
         self, table: FeatureTable, first: str, second: str, most: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return normalized embeddings of both modalities, and 0 or 1 for which one each is of."""
+        """Return normalized embeddings of both modalities, and the modality of each, 0 or 1."""
         parts = []
         for name in (first, second):
-            x_ND = unit_rows(table.features[name][table.present[name]]).cpu().numpy()
+            x_ND = l2_normalize(table.features[name][table.present[name]]).cpu().numpy()
             if most is not None and len(x_ND) > most:
                 draw = np.random.default_rng(seed_of("modality-gap", self.seed, name))
                 x_ND = x_ND[draw.permutation(len(x_ND))[:most]]
@@ -77,13 +76,13 @@ class ModalityGap(Evaluator):
 
 
 def _pairs(table: FeatureTable) -> list[tuple[str, str]]:
-    """Return every two modalities that share a space.
+    """Return every pair of modalities with embeddings of one width.
 
     Raises:
-        SensoriumError: when there is but one modality, or no two share a space.
+        SensoriumError: when there is no such pair.
     """
     widths = {name: x_ND.shape[1] for name, x_ND in table.features.items() if table.present[name].any()}
-    found = [(a, b) for a, b in combinations(widths, 2) if widths[a] == widths[b]]
-    if not found:
-        pair(table, None, None)  # says what is wrong
-    return found
+    pairs = [(a, b) for a, b in combinations(widths, 2) if widths[a] == widths[b]]
+    if not pairs:
+        modality_pair(table, None, None)  # raises the error that explains it
+    return pairs

@@ -1,4 +1,4 @@
-"""Many yes-or-no tasks."""
+"""Multitask binary classification."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from sklearn.pipeline import Pipeline
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.labels import choose, is_missing
-from sensorium.evaluation.linear import PENALTIES, RULE, fit_logistic
+from sensorium.evaluation.labels import choose_column, is_missing
+from sensorium.evaluation.linear import CS, SELECTION, fit_logistic
 
 
 class Multitask(Evaluator):
-    """Area under the ROC curve, averaged over label columns of which any may be missing for any record.
+    """Mean ROC-AUC over binary tasks, one for each label column; any label may be missing.
 
-    The measure of MoleculeNet: one logistic regression a column, on the records that have it. Only tasks with both
-    classes in the train part and in the test part count.
+    The metric of MoleculeNet, with a linear probe: one logistic regression for each task, on the records that have its
+    label. A task counts if both classes occur in the train part and in the test part.
 
     Args:
-        labels: the label columns, each with two values (0/1, -1/1, no/yes: the later in order is the positive one);
-            None takes all.
+        labels: label columns, each with two values (0/1, -1/1, no/yes: the larger is the positive class); None takes
+            all.
         modality: modality whose features are measured; None takes the only one.
-        protocol: how parts are cut: given, or a mapping such as {name: kfold, folds: 10}.
-        penalties: values of C to choose from, the strongest penalty (smallest C) first; a single one is taken as is.
-        steps: most L-BFGS steps.
+        protocol: evaluation protocol: given, or a mapping such as {name: kfold, folds: 10}.
+        Cs: inverse regularization strengths to choose from, > 0, smallest first; a single one is used as it is.
+        max_iter: largest number of L-BFGS iterations, > 0.
     """
 
-    selection = RULE + ", each task for itself"
+    selection = SELECTION + ", for each task"
 
     def __init__(
         self,
         labels: list[str] | None = None,
         modality: str | None = None,
         protocol: str | dict[str, Any] = "given",
-        penalties: tuple[float, ...] = PENALTIES,
-        steps: int = 200,
+        Cs: tuple[float, ...] = CS,
+        max_iter: int = 200,
     ) -> None:
         self.labels, self.modality, self.protocol = labels, modality, protocol
-        self.penalties, self.steps = penalties, steps
+        self.Cs, self.max_iter = Cs, max_iter
         self.models: dict[str, Pipeline] = {}
-        self.left_out: list[str] = []
+        self.task_counts: list[str] = []
 
     def fit(self, train: FeatureTable) -> None:
         """Fit one model for each task that has both classes."""
-        modality = choose("modality", self.modality, list(train.features))
-        self.tasks = [choose("label", task, list(train.labels)) for task in self.labels or train.labels]
+        modality = choose_column("modality", self.modality, list(train.features))
+        self.tasks = [choose_column("label", task, list(train.labels)) for task in self.labels or train.labels]
         self.positive: dict[str, Any] = {}
         for task in self.tasks:
             rows = _known(train, modality, task)
@@ -55,7 +55,7 @@ class Multitask(Evaluator):
             classes = sorted(set(values.tolist()))
             if len(classes) > 2:
                 raise SensoriumError(
-                    f"The label '{task}' has {len(classes)} classes: a task has two; name the tasks by 'labels'."
+                    f"The label '{task}' has {len(classes)} classes, a task has two: name the tasks by 'labels'."
                 )
             if len(classes) == 2:
                 self.positive[task] = classes[1]
@@ -64,15 +64,15 @@ class Multitask(Evaluator):
 
     def learn(self, task: str, x_ND: np.ndarray, y_N: np.ndarray, groups: list[str]) -> None:
         """Fit the model of one task."""
-        self.models[task], _ = fit_logistic(x_ND, y_N, groups, self.penalties, self.steps, self.seed)
+        self.models[task], _ = fit_logistic(x_ND, y_N, groups, self.Cs, self.max_iter, self.seed)
 
     def scores(self, task: str, x_ND: np.ndarray) -> np.ndarray:
-        """Return for each row a number that is the larger the likelier the positive class."""
+        """Return the decision function of a task for each row: the larger, the more probable the positive class."""
         return self.models[task].decision_function(x_ND)
 
     def measure(self, test: FeatureTable) -> dict[str, float]:
-        """Return the mean area over the tasks that count, from 0 to 1."""
-        modality = choose("modality", self.modality, list(test.features))
+        """Return the mean ROC-AUC over the tasks that count."""
+        modality = choose_column("modality", self.modality, list(test.features))
         areas = []
         for task, positive in self.positive.items():
             rows = _known(test, modality, task)
@@ -84,18 +84,18 @@ class Multitask(Evaluator):
                 f"None of the {len(self.tasks)} tasks has both classes in the train part and in the test part."
             )
         unmeasured = len(self.tasks) - len(areas)
-        self.left_out = [f"{len(areas)} tasks"]
+        self.task_counts = [f"{len(areas)} tasks"]
         if unmeasured:
-            self.left_out.append(f"{unmeasured} more with one class only in a part left out")
-        return {"roc-auc": float(np.mean(areas))}
+            self.task_counts.append(f"{unmeasured} tasks with only one class in a part excluded")
+        return {"ROC-AUC": float(np.mean(areas))}
 
     def chance(self, test: FeatureTable) -> dict[str, float]:
-        """Return the area of a random ranking."""
-        return {"roc-auc": 0.5}
+        """Return the ROC-AUC of random scores."""
+        return {"ROC-AUC": 0.5}
 
     def notes(self) -> list[str]:
         """Return how many tasks counted."""
-        return self.left_out
+        return self.task_counts
 
 
 def _known(table: FeatureTable, modality: str, task: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Similarity of pairs."""
+"""Semantic similarity of pairs."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import numpy as np
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.labels import choose, is_missing, pair, records
+from sensorium.evaluation.labels import choose_column, count_records, is_missing, modality_pair
 from sensorium.evaluation.probes import spearman
-from sensorium.evaluation.similarity import unit_rows
+from sensorium.evaluation.similarity import l2_normalize
 
 
 class Pairs(Evaluator):
-    """Rank pairs by the cosine of their two sides, against a numeric label.
+    """Spearman correlation of the cosine similarity of pairs with a numeric label.
 
-    The measure of semantic textual similarity (STS-B): Spearman's correlation over all pairs of the test part, ties
-    at their mean rank; 0 where all cosines are equal.
+    The metric of semantic textual similarity (STS-B), over all pairs of the test part; ties have their mean rank, and
+    equal cosines give 0.
 
     Args:
         label: numeric label column; None takes the only one.
         first: modality of one side; None takes the first of the recipe.
         second: modality of the other side; None takes the second of the recipe.
-        space: features (of the encoders) or embedding (where the objective compares).
+        space: features (of the encoders) or embedding (of the objective).
     """
 
     def __init__(
@@ -34,37 +34,39 @@ class Pairs(Evaluator):
         space: Literal["features", "embedding"] = "features",
     ) -> None:
         self.label, self.first, self.second, self.space = label, first, second, space
-        self.left_out = 0
+        self.excluded = 0
 
     def fit(self, train: FeatureTable) -> None:
         """Learn nothing."""
 
     def measure(self, test: FeatureTable) -> dict[str, float]:
         """Return the rank correlation."""
-        first, second = pair(test, self.first, self.second)
-        label = choose("label", self.label, list(test.labels))
+        first, second = modality_pair(test, self.first, self.second)
+        label = choose_column("label", self.label, list(test.labels))
         values = test.labels[label].tolist()
         rows = np.flatnonzero(
             test.present[first] & test.present[second] & np.array([not is_missing(v) for v in values], bool)
         )
-        self.left_out = len(test) - len(rows)
+        self.excluded = len(test) - len(rows)
         if len(rows) < 2:
             raise SensoriumError(
-                f"{records(len(rows)).capitalize()} with '{first}', '{second}' and the label '{label}': "
-                "a ranking needs two at least."
+                f"{count_records(len(rows)).capitalize()} with '{first}', '{second}' and the label '{label}': "
+                "a rank correlation needs two or more."
             )
-        wanted_N = [values[row] for row in rows]
-        if word := next((v for v in wanted_N if not isinstance(v, (int, float))), None):
-            raise SensoriumError(f"The label '{label}' holds {word!r}, which is no number: pairs are ranked by one.")
-        a_ND, b_ND = unit_rows(test.features[first][rows]), unit_rows(test.features[second][rows])
+        labels_N = [values[row] for row in rows]
+        if word := next((v for v in labels_N if not isinstance(v, (int, float))), None):
+            raise SensoriumError(
+                f"The label '{label}' has the value {word!r}, which is not a number: 'pairs' needs a numeric label."
+            )
+        a_ND, b_ND = l2_normalize(test.features[first][rows]), l2_normalize(test.features[second][rows])
         cosine_N = (a_ND * b_ND).sum(1).cpu().numpy()
-        return {f"{first}-{second} spearman": spearman(cosine_N, np.array(wanted_N, np.float64))}
+        return {f"{first}-{second} spearman": spearman(cosine_N, np.array(labels_N, np.float64))}
 
     def chance(self, test: FeatureTable) -> dict[str, float]:
-        """Return the expectation of a random ranking."""
-        first, second = pair(test, self.first, self.second)
+        """Return the expected correlation of a random ranking."""
+        first, second = modality_pair(test, self.first, self.second)
         return {f"{first}-{second} spearman": 0.0}
 
     def notes(self) -> list[str]:
-        """Return how many pairs could not be measured."""
-        return [f"{records(self.left_out)} without label or one of the sides left out"] if self.left_out else []
+        """Return how many pairs were excluded."""
+        return [f"{count_records(self.excluded)} without label or one of the sides excluded"] if self.excluded else []

@@ -1,6 +1,6 @@
-"""What classifiers and regressors on frozen features share: reading the parts, scoring, chance.
+"""Base classes of classifiers and regressors on frozen features: reading the parts, metrics, chance.
 
-A probe learns in `learn` and answers in `predict`, which is given features alone: no choice can depend on a label
+A probe is fitted in `learn` and predicts in `predict`, which receives features alone: no choice can depend on a label
 of the test part.
 """
 
@@ -17,81 +17,85 @@ from sklearn.metrics import f1_score, recall_score
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.labels import Labeled, choose, is_missing, labeled, numbers, records
-from sensorium.evaluation.scaling import standardized_within
+from sensorium.evaluation.labels import Labeled, choose_column, count_records, is_missing, labeled, numeric_labels
+from sensorium.evaluation.scaling import standardize_by_group
 
 
 class Probe(Evaluator):
-    """A probe of one modality's features for one label column."""
+    """Probes the features of one modality for one label column."""
 
     def __init__(
-        self, label: str | None, modality: str | None, protocol: str | Mapping[str, Any], within: str | None = None
+        self,
+        label: str | None,
+        modality: str | None,
+        protocol: str | Mapping[str, Any],
+        standardize_by: str | None = None,
     ) -> None:
-        self.label, self.modality, self.protocol, self.within = label, modality, protocol, within
+        self.label, self.modality, self.protocol, self.standardize_by = label, modality, protocol, standardize_by
         self.chosen: list[str] = []
-        self.left_out: list[str] = []
+        self.excluded: list[str] = []
 
     def part_of(self, table: FeatureTable) -> Labeled:
-        """Return the records of a part that have value and label, in the groups of `within` and standardized there."""
+        """Return the records of a part with value and label, standardized within the groups of `standardize_by`."""
         part = labeled(table, self.label, self.modality)
-        if self.within is not None:
-            column = table.labels[choose("label", self.within, list(table.labels))][part.rows_N]
-            part.groups = ["none" if is_missing(name) else f"{self.within} {name}" for name in column]
-            part.x_ND = standardized_within(part.x_ND, part.groups)
+        if self.standardize_by is not None:
+            column = table.labels[choose_column("label", self.standardize_by, list(table.labels))][part.rows_N]
+            part.groups = ["none" if is_missing(name) else f"{self.standardize_by} {name}" for name in column]
+            part.x_ND = standardize_by_group(part.x_ND, part.groups)
         return part
 
     @abstractmethod
     def learn(self, x_ND: np.ndarray, y_N: np.ndarray, groups: list[str]) -> None:
-        """Fit to the train part; what was chosen goes to `chosen`, as notes."""
+        """Fit to the train part; notes on the chosen hyperparameters go to `chosen`."""
 
     @abstractmethod
     def predict(self, x_ND: np.ndarray) -> np.ndarray:
-        """Return one answer for each row."""
+        """Return one prediction for each row."""
 
     def notes(self) -> list[str]:
-        """Return what was chosen and how many test records could not be measured."""
-        return self.chosen + self.left_out
+        """Return the chosen hyperparameters and how many test records were excluded."""
+        return self.chosen + self.excluded
 
-    def leave_out(self, count: int) -> None:
-        """Remember how many test records lack the modality or the label."""
-        self.left_out = [f"{records(count)} without label or value left out"] if count else []
+    def note_excluded(self, count: int) -> None:
+        """Note how many test records lack the modality or the label."""
+        self.excluded = [f"{count_records(count)} without label or value excluded"] if count else []
 
 
 class Classifier(Probe):
-    """Predicts a class. Classes are those of the train part; a test record of any other class counts as a miss."""
+    """Predicts a class of the train part; a test record of any other class counts as an error."""
 
     def fit(self, train: FeatureTable) -> None:
-        """Number the classes and learn them."""
+        """Number the classes and fit."""
         part = self.part_of(train)
         self.classes = {value: number for number, value in enumerate(sorted(set(part.values), key=str))}
         if len(self.classes) < 2:
             raise SensoriumError(
                 f"The label '{part.label}' has one class in the train part, {part.values[0]!r}: "
-                "there is nothing to tell apart."
+                "a classifier needs two or more."
             )
         y_N = np.array([self.classes[value] for value in part.values])
-        self.commonest = int(np.bincount(y_N).argmax())
+        self.majority = int(np.bincount(y_N).argmax())
         self.learn(part.x_ND, y_N, part.groups)
 
     def measure(self, test: FeatureTable) -> dict[str, float]:
-        """Return accuracy, balanced accuracy (mean recall of the classes) and macro-F1."""
+        """Return accuracy, balanced accuracy (mean recall over classes) and macro-F1."""
         x_ND, y_N = self._read(test)
-        return _class_scores(y_N, self.predict(x_ND))
+        return _classification_metrics(y_N, self.predict(x_ND))
 
     def chance(self, test: FeatureTable) -> dict[str, float]:
-        """Return what naming the train part's commonest class every time scores."""
+        """Return the metrics of always predicting the majority class of the train part."""
         _, y_N = self._read(test)
-        return _class_scores(y_N, np.full_like(y_N, self.commonest))
+        return _classification_metrics(y_N, np.full_like(y_N, self.majority))
 
     def _read(self, test: FeatureTable) -> tuple[np.ndarray, np.ndarray]:
         part = self.part_of(test)
-        self.leave_out(part.left_out)
+        self.note_excluded(part.excluded)
         codes = dict(self.classes)
         y_N = np.array([codes.setdefault(value, len(codes)) for value in part.values])
         return part.x_ND, y_N
 
 
-def _class_scores(y_N: np.ndarray, predicted_N: np.ndarray) -> dict[str, float]:
+def _classification_metrics(y_N: np.ndarray, predicted_N: np.ndarray) -> dict[str, float]:
     return {
         "accuracy": float(np.mean(y_N == predicted_N)),
         "balanced accuracy": float(recall_score(y_N, predicted_N, labels=np.unique(y_N), average="macro")),
@@ -100,44 +104,44 @@ def _class_scores(y_N: np.ndarray, predicted_N: np.ndarray) -> dict[str, float]:
 
 
 class Regressor(Probe):
-    """Predicts a number."""
+    """Predicts a numeric label."""
 
     def fit(self, train: FeatureTable) -> None:
-        """Learn the numbers."""
+        """Read the numbers and fit."""
         part = self.part_of(train)
-        y_N = numbers(part)
+        y_N = numeric_labels(part)
         self.mean = float(y_N.mean())
         self.learn(part.x_ND, y_N, part.groups)
 
     def measure(self, test: FeatureTable) -> dict[str, float]:
-        """Return root mean squared error, R² and Spearman's rank correlation."""
+        """Return root mean squared error, R² and Spearman's rank correlation coefficient."""
         x_ND, y_N = self._read(test)
-        return _number_scores(y_N, self.predict(x_ND))
+        return _regression_metrics(y_N, self.predict(x_ND))
 
     def chance(self, test: FeatureTable) -> dict[str, float]:
-        """Return what answering the train part's mean every time scores."""
+        """Return the metrics of always predicting the mean of the train part."""
         _, y_N = self._read(test)
-        return _number_scores(y_N, np.full_like(y_N, self.mean))
+        return _regression_metrics(y_N, np.full_like(y_N, self.mean))
 
     def _read(self, test: FeatureTable) -> tuple[np.ndarray, np.ndarray]:
         part = self.part_of(test)
-        self.leave_out(part.left_out)
-        return part.x_ND, numbers(part)
+        self.note_excluded(part.excluded)
+        return part.x_ND, numeric_labels(part)
 
 
-def _number_scores(y_N: np.ndarray, predicted_N: np.ndarray) -> dict[str, float]:
-    error, spread = np.mean((y_N - predicted_N) ** 2), np.var(y_N)
-    if spread == 0:
-        raise SensoriumError("Every test record has the same number as its label: there is nothing to predict.")
+def _regression_metrics(y_N: np.ndarray, predicted_N: np.ndarray) -> dict[str, float]:
+    error, variance = np.mean((y_N - predicted_N) ** 2), np.var(y_N)
+    if variance == 0:
+        raise SensoriumError("All test records have the same numeric label: there is nothing to predict.")
     return {
-        "rmse ↓": float(np.sqrt(error)),
-        "r2": float(1 - error / spread),
+        "RMSE ↓": float(np.sqrt(error)),
+        "R2": float(1 - error / variance),
         "spearman": spearman(y_N, predicted_N),
     }
 
 
 def spearman(a_N: np.ndarray, b_N: np.ndarray) -> float:
-    """Return the rank correlation, ties at their mean rank; 0 where one side is constant and so ranks nothing."""
+    """Return Spearman's rank correlation, ties at their mean rank; 0 if one side is constant."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantInputWarning)
         return float(np.nan_to_num(spearmanr(a_N, b_N).statistic))

@@ -1,6 +1,6 @@
-"""Which records are learned from and which are measured: the given split, folds, or one group left out.
+"""Evaluation protocols: the given split, k-fold cross-validation, or leave-one-group-out.
 
-A protocol turns the two parts of a run into pairs of parts; the evaluator is fitted and measured on each pair.
+A protocol turns the two parts of a run into (train, test) pairs; the evaluator is fitted and measured on each pair.
 """
 
 from __future__ import annotations
@@ -13,36 +13,36 @@ import numpy as np
 
 from sensorium.contracts import FeatureTable
 from sensorium.errors import SensoriumError, did_you_mean
-from sensorium.evaluation.folds import deal
-from sensorium.evaluation.labels import choose, is_missing
+from sensorium.evaluation.folds import assign_folds
+from sensorium.evaluation.labels import choose_column, is_missing
 from sensorium.registration.options import check_options
 
 Parts = tuple[FeatureTable, FeatureTable]
 
 
 class Protocol(ABC):
-    """Cuts records into pairs of (train, test) parts."""
+    """Splits records into (train, test) pairs."""
 
     @abstractmethod
     def rounds(self, train: FeatureTable, test: FeatureTable, label: str | None) -> Iterator[tuple[int, list[Parts]]]:
-        """Yield a seed and the folds of one repetition, as often as the protocol repeats.
+        """Yield a seed and the folds of each repetition.
 
         Args:
             train: the run's train part.
             test: the run's test part.
-            label: the label column whose classes folds share out evenly, None for the only one.
+            label: the label column that folds are stratified by; None for the only one.
         """
 
     @abstractmethod
     def describe(self) -> str:
-        """Return the protocol in words, for tables."""
+        """Return a description for result tables."""
 
 
 class Given(Protocol):
     """The split of the run.
 
     Args:
-        repeats: how often an evaluator with randomness of its own is fitted, with another seed each time.
+        repeats: number of fits, each with another seed, for an evaluator that draws at random.
     """
 
     def __init__(self, repeats: int = 1) -> None:
@@ -54,71 +54,74 @@ class Given(Protocol):
             yield seed, [(train, test)]
 
     def describe(self):
-        """Return the protocol in words."""
+        """Return a description for result tables."""
         return "the given split" + (f", {self.repeats} repetitions" if self.repeats > 1 else "")
 
 
 class KFold(Protocol):
-    """Cross-validation over the joined parts; groups stay whole, classes are shared out evenly.
+    """Stratified k-fold cross-validation over the union of both parts; groups are kept together.
 
     Args:
-        folds: how many parts take their turn as the test part.
-        repeats: how often the records are dealt anew.
+        folds: number of folds, >= 2; each is the test part once.
+        repeats: number of repetitions, each with another assignment to folds.
     """
 
     def __init__(self, folds: int = 10, repeats: int = 5) -> None:
         if folds < 2:
-            raise SensoriumError(f"The protocol 'kfold' needs two folds at least, not {folds}.")
+            raise SensoriumError(f"The protocol 'kfold' needs folds >= 2, not {folds}.")
         self.folds, self.repeats = folds, repeats
 
     def rounds(self, train, test, label):
-        """Yield the folds of every dealing."""
+        """Yield the folds of every repetition."""
         joined = train.join(test)
         if len(set(joined.groups)) < self.folds:
             raise SensoriumError(
-                f"{self.folds} folds need as many records (or groups) at least, there are {len(set(joined.groups))}."
+                f"{self.folds} folds need at least as many records (or groups), but there are "
+                f"{len(set(joined.groups))}."
             )
         for seed in range(self.repeats):
-            folds_N = deal(joined.groups, self.folds, seed, _classes(joined, label))
-            yield seed, [_cut(joined, folds_N == fold) for fold in range(self.folds)]
+            folds_N = assign_folds(joined.groups, self.folds, seed, _classes(joined, label))
+            yield seed, [_split(joined, folds_N == fold) for fold in range(self.folds)]
 
     def describe(self):
-        """Return the protocol in words."""
-        return f"{self.folds} stratified folds over all records, {self.repeats} dealings"
+        """Return a description for result tables."""
+        return f"{self.folds} stratified folds over all records, {self.repeats} repetitions"
 
 
-class Group(Protocol):
-    """One value of a label column left out at a time: the speaker, the recording session, the numbered fold.
+class LeaveOneGroupOut(Protocol):
+    """Leave-one-group-out cross-validation: each value of a label column (a speaker, a session) is the test part once.
 
     Args:
-        by: the label column. Records without it are always learned from.
+        by: the label column. Records without it are in every train part.
     """
 
     def __init__(self, by: str) -> None:
         self.by = by
 
     def rounds(self, train, test, label):
-        """Yield a pair of parts for each value."""
+        """Yield one fold for each value."""
         joined = train.join(test)
-        values = joined.labels[choose("label", self.by, list(joined.labels))].tolist()
+        values = joined.labels[choose_column("label", self.by, list(joined.labels))].tolist()
         names = sorted({value for value in values if not is_missing(value)}, key=str)
         if len(names) < 2:
-            raise SensoriumError(f"The protocol 'group' leaves out one '{self.by}' at a time, there is {len(names)}.")
-        yield 0, [_cut(joined, np.array([value == name for value in values])) for name in names]
+            raise SensoriumError(
+                f"The protocol 'leave-one-group-out' needs two values of '{self.by}' or more, there is {len(names)}."
+            )
+        yield 0, [_split(joined, np.array([value == name for value in values])) for name in names]
 
     def describe(self):
-        """Return the protocol in words."""
-        return f"one '{self.by}' left out at a time"
+        """Return a description for result tables."""
+        return f"leave one '{self.by}' out"
 
 
-PROTOCOLS: dict[str, type[Protocol]] = {"given": Given, "kfold": KFold, "group": Group}
+PROTOCOLS: dict[str, type[Protocol]] = {"given": Given, "kfold": KFold, "leave-one-group-out": LeaveOneGroupOut}
 
 
-def protocol_of(wanted: str | Mapping[str, Any]) -> Protocol:
+def make_protocol(wanted: str | Mapping[str, Any]) -> Protocol:
     """Build a protocol from its name, or from a mapping of `name` and options.
 
     Raises:
-        SensoriumError: when the name or an option is unknown, or a needed option is absent.
+        SensoriumError: when the name or an option is unknown, or a required option is missing.
     """
     options = {"name": wanted} if isinstance(wanted, str) else dict(wanted)
     name = options.pop("name", None)
@@ -128,14 +131,14 @@ def protocol_of(wanted: str | Mapping[str, Any]) -> Protocol:
     return PROTOCOLS[name](**check_options(PROTOCOLS[name], options, "protocol", name=name))
 
 
-def _cut(table: FeatureTable, held_N: np.ndarray) -> Parts:
-    return table.select(np.flatnonzero(~held_N)), table.select(np.flatnonzero(held_N))
+def _split(table: FeatureTable, is_test_N: np.ndarray) -> Parts:
+    return table.select(np.flatnonzero(~is_test_N)), table.select(np.flatnonzero(is_test_N))
 
 
 def _classes(table: FeatureTable, label: str | None) -> list[Any] | None:
-    """Return the classes to share out; None when there is not one label column, or it holds measured numbers."""
+    """Return the classes to stratify by; None without a single label column, or if its values are continuous."""
     if label is None and len(table.labels) != 1:
         return None
-    values = table.labels[choose("label", label, list(table.labels))].tolist()
-    measured = any(isinstance(value, float) and not is_missing(value) and not value.is_integer() for value in values)
-    return None if measured else values
+    values = table.labels[choose_column("label", label, list(table.labels))].tolist()
+    continuous = any(isinstance(value, float) and not is_missing(value) and not value.is_integer() for value in values)
+    return None if continuous else values

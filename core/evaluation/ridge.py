@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,53 +10,71 @@ from sklearn import linear_model
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.folds import deal, select
+from sensorium.evaluation.folds import assign_folds, select_by_validation
 from sensorium.evaluation.probes import Regressor
 from sensorium.evaluation.scaling import Scaler
 
 
 class Ridge(Regressor):
-    """Predict a number by ridge regression on standardized features.
+    """Ridge regression of a numeric label on standardized features.
 
     Args:
         label: label column to predict; None takes the only one.
         modality: modality whose features are measured; None takes the only one.
-        protocol: how parts are cut: given, or a mapping such as {name: kfold, folds: 10}.
-        penalties: values of alpha to choose from, the strongest penalty (largest alpha) first; a single one is taken
-            as is.
+        protocol: evaluation protocol: given, or a mapping such as {name: kfold, folds: 10}.
+        alphas: regularization strengths to choose from, > 0, largest first; a single one is used as it is.
     """
 
-    selection = "alpha by squared error on a fifth of the train part, then fitted to all of it"
+    selection = "alpha by squared error on 20 % of the train part, then refitted on all of it"
 
     def __init__(
         self,
         label: str | None = None,
         modality: str | None = None,
         protocol: str | dict[str, Any] = "given",
-        penalties: tuple[float, ...] = (1e4, 1e3, 1e2, 10.0, 1.0, 0.1, 0.01),
+        alphas: tuple[float, ...] = (1e4, 1e3, 1e2, 10.0, 1.0, 0.1, 0.01),
     ) -> None:
         super().__init__(label, modality, protocol)
-        self.penalties = penalties
+        self.alphas = alphas
 
     def learn(self, x_ND, y_N, groups):
-        """Choose the penalty and fit."""
-        x_ND = x_ND.astype(np.float64)
-
-        def fitted(penalty: float, rows: np.ndarray | slice) -> Pipeline:
-            return make_pipeline(Scaler(), linear_model.Ridge(alpha=penalty)).fit(x_ND[rows], y_N[rows])
-
-        def score(penalty: float, learn: np.ndarray, held: np.ndarray) -> float:
-            if not len(learn):
-                raise SensoriumError(
-                    f"The train part ({len(y_N)} records) is too small to choose a penalty on a fifth of it: "
-                    "give one, such as penalties=[1.0]."
-                )
-            return -float(np.mean((fitted(penalty, learn).predict(x_ND[held]) - y_N[held]) ** 2))
-
-        penalty = select(self.penalties, score, deal(groups, 5, self.seed), held=[0])
-        self.model = fitted(penalty, slice(None))
-        self.chosen = [f"alpha = {penalty:g}"]
+        """Choose alpha and fit."""
+        self.model, alpha = fit_ridge(
+            x_ND.astype(np.float64), y_N, self.alphas, assign_folds(groups, 5, self.seed), validation_fold=0
+        )
+        self.chosen = [f"alpha = {alpha:g}"]
 
     def predict(self, x_ND):
-        """Return the number."""
+        """Return the predicted values."""
         return self.model.predict(x_ND.astype(np.float64))
+
+
+def fit_ridge(
+    x_ND: np.ndarray, y: np.ndarray, alphas: Sequence[float], folds_N: np.ndarray, validation_fold: int
+) -> tuple[Pipeline, float]:
+    """Fit ridge regression on standardized features, with alpha chosen by squared error on one fold.
+
+    Args:
+        x_ND: features, float64.
+        y: targets, (N,) or (N, L).
+        alphas: regularization strengths to choose from.
+        folds_N: the fold of each record.
+        validation_fold: the fold on which alpha is chosen.
+
+    Returns:
+        The model, fitted to all records, and alpha.
+    """
+
+    def fit(alpha: float, rows: np.ndarray | slice) -> Pipeline:
+        return make_pipeline(Scaler(), linear_model.Ridge(alpha=alpha)).fit(x_ND[rows], y[rows])
+
+    def score(alpha: float, train: np.ndarray, val: np.ndarray) -> float:
+        if not len(train):
+            raise SensoriumError(
+                f"The train part ({len(y)} records) is too small to choose alpha on 20 % of it: "
+                "give one value, such as alphas=[1.0]."
+            )
+        return -float(np.mean((fit(alpha, train).predict(x_ND[val]) - y[val]) ** 2))
+
+    alpha = select_by_validation(alphas, score, folds_N, validation_folds=[validation_fold])
+    return fit(alpha, slice(None)), alpha

@@ -1,4 +1,4 @@
-"""Tables of several runs side by side, out of what their evaluations wrote."""
+"""Result tables of several runs side by side, read from the files of their evaluations."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from sensorium.errors import RunError
-from sensorium.evaluation.tables import Metric, Row, Table
+from sensorium.evaluation.tables import Metric, ResultsRow, ResultsTable
 from sensorium.runs.run import Run
 
 
-def compare_runs(folders: Sequence[str | Path]) -> dict[str, Table]:
-    """Return a table for each evaluator that two of the runs at least were measured by: chance, then a row for each.
+def compare_runs(folders: Sequence[str | Path]) -> dict[str, ResultsTable]:
+    """Return a table for each evaluator that two or more of the runs have: chance, then one row for each run.
 
-    Runs that were measured on other records than the first say so in a note; their figures do not compare.
+    A run measured on other records than the first has a note: its metrics are not comparable.
 
     Raises:
-        RunError: for less than two runs, a folder that is no run, or runs that have no evaluator in common.
+        RunError: for fewer than two runs, a folder that is not a run, or runs without an evaluator in common.
     """
     if len(folders) < 2:
         raise RunError("Name two runs or more to compare.")
-    written = {str(folder): _written(Run.open(folder)) for folder in folders}
+    written = {str(folder): _read_tables(Run.open(folder)) for folder in folders}
     tables = {}
     for name in dict.fromkeys(name for of_run in written.values() for name in of_run):
         having = {folder: of_run[name] for folder, of_run in written.items() if name in of_run}
@@ -37,20 +37,22 @@ def compare_runs(folders: Sequence[str | Path]) -> dict[str, Table]:
     return tables
 
 
-def _written(run: Run) -> dict[str, Any]:
+def _read_tables(run: Run) -> dict[str, Any]:
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(run.evaluations.glob("*.json"))}
 
 
-def _table(name: str, having: dict[str, Any]) -> Table:
+def _table(name: str, having: dict[str, Any]) -> ResultsTable:
     first = next(iter(having.values()))
     rows = [_row("chance", first, "chance")] if "chance" in first["rows"] else []
-    for folder, told in having.items():
-        rows.append(_row(folder, told, "trained"))
-        if told["split"] != first["split"]:
-            rows[-1].notes = Counter([f"measured on other records (split {told['split']}): its figures do not compare"])
-    return Table(name, rows, first["protocol"], first["selection"], first["split"], (first["train"], first["test"]))
+    for folder, table in having.items():
+        rows.append(_row(folder, table, "trained"))
+        if table["split"] != first["split"]:
+            rows[-1].notes = Counter([f"measured on other records (split {table['split']}): not comparable"])
+    return ResultsTable(
+        name, rows, first["protocol"], first["selection"], first["split"], (first["train"], first["test"])
+    )
 
 
-def _row(name: str, told: dict[str, Any], row: str) -> Row:
-    metrics = told["rows"][row]["metrics"]
-    return Row(name, {metric: Metric(values["scores"]) for metric, values in metrics.items()})
+def _row(name: str, table: dict[str, Any], row: str) -> ResultsRow:
+    metrics = table["rows"][row]["metrics"]
+    return ResultsRow(name, {metric: Metric(values["scores"]) for metric, values in metrics.items()})

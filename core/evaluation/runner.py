@@ -1,4 +1,4 @@
-"""Runs evaluators over the rows of their tables, and keeps the test part from whatever is chosen."""
+"""Runs evaluators on models, and keeps the test part out of every choice."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from torch import Tensor
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import PluginError, SensoriumError
-from sensorium.evaluation.protocols import Parts, Protocol, protocol_of
-from sensorium.evaluation.tables import Metric, Row, Table, split_hash
+from sensorium.evaluation.protocols import Parts, Protocol, make_protocol
+from sensorium.evaluation.tables import Metric, ResultsRow, ResultsTable, split_hash
 
 CHANCE = "chance"
 Embed = Callable[..., Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
-class Subject:
-    """One model, of one seed, as evaluators see it.
+class ModelFeatures:
+    """The features of one model, of one seed.
 
     Args:
-        parts: space ("features", "embedding") -> its train and test tables. A space that a model lacks is absent, and
-            the model's row is then left out of the tables of that space.
-        embed: what an evaluator embeds values of its own with, `embed(text=[...])` -> modality name -> (N, D).
+        parts: space ("features", "embedding") -> its train and test tables. A space that a model lacks is absent; the
+            tables of that space then have no row of the model.
+        embed: embeds raw values, such as prompts: `embed(text=[...])` -> modality name -> (N, D).
     """
 
     parts: Mapping[str, Parts]
     embed: Embed | None = None
 
 
-def compare(
-    evaluators: Mapping[str, Callable[[], Evaluator]], rows: Mapping[str, Sequence[Subject]]
-) -> dict[str, Table]:
-    """Measure every row by every evaluator.
+def evaluate_models(
+    evaluators: Mapping[str, Callable[[], Evaluator]], rows: Mapping[str, Sequence[ModelFeatures]]
+) -> dict[str, ResultsTable]:
+    """Measure the models of every row by every evaluator.
 
     Args:
-        evaluators: name -> factory; one evaluator is made for every subject.
-        rows: row name -> its models, one for each seed, in the order in which tables list them. Chance is computed
-            from the last row and put first. A row before the last that the evaluator refuses (baseline features of
-            two modalities share no space) is listed without figures, with the reason.
+        evaluators: name -> factory; one evaluator is made for every model.
+        rows: row name -> its models, one for each seed, in the order of the table. Chance is computed from the last row
+            and listed first. A row before the last that an evaluator refuses (baseline features of two modalities have
+            no joint space) is listed without metrics, with the reason.
 
     Returns:
-        A table for each evaluator.
+        Evaluator name -> table.
 
     Raises:
         SensoriumError: when two parts share a record or a group, or an evaluator cannot measure the records.
@@ -54,51 +54,50 @@ def compare(
 
 
 def spaces(evaluators: Mapping[str, Callable[[], Evaluator]]) -> set[str]:
-    """Return the spaces that the evaluators ask for, so that no other need be embedded."""
+    """Return the spaces that the evaluators need, so that no other is embedded."""
     return {make().space for make in evaluators.values()}
 
 
 def check_parts(train: FeatureTable, test: FeatureTable) -> None:
-    """Refuse parts that share a record or a group, or that hold a record twice.
+    """Raise an error for parts that overlap in a record or a group, or that contain a record twice.
 
     Raises:
         SensoriumError: with the first of them.
     """
     for part, ids in (("train", train.ids), ("test", test.ids)):
         if len(set(ids)) < len(ids):
-            twice = next(i for i, count in Counter(ids).items() if count > 1)
-            raise SensoriumError(f"The {part} part holds the record '{twice}' more than once.")
-    for what, ours, theirs in (("record", train.ids, test.ids), ("group", train.groups, test.groups)):
-        if shared := set(ours) & set(theirs):
+            duplicate = next(i for i, count in Counter(ids).items() if count > 1)
+            raise SensoriumError(f"The {part} part contains the record '{duplicate}' more than once.")
+    for what, of_train, of_test in (("record", train.ids, test.ids), ("group", train.groups, test.groups)):
+        if overlap := set(of_train) & set(of_test):
             raise SensoriumError(
-                f"The train and the test part share {len(shared)} {what}{'s' * (len(shared) > 1)}, the first is "
-                f"'{min(shared)}': figures of such a split are no measure. Mend the source's split or its groups."
+                f"The train and the test part share {len(overlap)} {what}{'s' * (len(overlap) > 1)}, the first is "
+                f"'{min(overlap)}': metrics would leak train data. Correct the source's split or its groups."
             )
 
 
-def _table(name: str, make: Callable[[], Evaluator], rows: Mapping[str, Sequence[Subject]]) -> Table:
+def _table(name: str, make: Callable[[], Evaluator], rows: Mapping[str, Sequence[ModelFeatures]]) -> ResultsTable:
     evaluator = make()
     _check_fit(name, evaluator)
-    protocol = protocol_of(evaluator.protocol)
-    measured = {r: [s for s in subjects if evaluator.space in s.parts] for r, subjects in rows.items()}
-    measured = {row: subjects for row, subjects in measured.items() if subjects}
+    protocol = make_protocol(evaluator.protocol)
+    measured = {r: [m for m in models if evaluator.space in m.parts] for r, models in rows.items()}
+    measured = {row: models for row, models in measured.items() if models}
     if not measured:
-        raise SensoriumError(
-            f"The evaluator '{name}' measures the space '{evaluator.space}', which no row of the comparison has."
-        )
-    train, test = _same_split(name, [s.parts[evaluator.space] for group in measured.values() for s in group])
+        raise SensoriumError(f"The evaluator '{name}' measures the space '{evaluator.space}', which no row has.")
+    train, test = _same_split(name, [m.parts[evaluator.space] for models in measured.values() for m in models])
     last = next(reversed(measured))
-    lines = []
-    for row, subjects in measured.items():
+    results = []
+    for row, models in measured.items():
         try:
-            lines.append(_row(row, make, subjects, protocol))
+            results.append(_row(row, make, models, protocol))
         except SensoriumError as refusal:
             if row == last:
                 raise
-            lines.append((Row(row, notes=Counter([f"left out, {str(refusal).rstrip('.')}"])), Row(CHANCE)))
-    return Table(
+            note = f"not measured: {str(refusal).rstrip('.')}"
+            results.append((ResultsRow(row, notes=Counter([note])), ResultsRow(CHANCE)))
+    return ResultsTable(
         name,
-        [lines[-1][1], *(line for line, _ in lines)],
+        [results[-1][1], *(row for row, _ in results)],
         protocol.describe(),
         evaluator.selection,
         split_hash(train.ids, test.ids),
@@ -107,40 +106,42 @@ def _table(name: str, make: Callable[[], Evaluator], rows: Mapping[str, Sequence
 
 
 def _same_split(name: str, parts: Sequence[Parts]) -> Parts:
-    """Return the last pair of parts, once it is known that all hold the same records."""
+    """Return the last pair of parts, after checking that all contain the same records."""
     if len({split_hash(train.ids, test.ids) for train, test in parts}) > 1:
-        raise SensoriumError(f"The rows that '{name}' would compare were made from different records or splits.")
+        raise SensoriumError(f"The rows of '{name}' come from different records or splits: they cannot be compared.")
     return parts[-1]
 
 
-def _row(name: str, make: Callable[[], Evaluator], subjects: Sequence[Subject], protocol: Protocol) -> tuple[Row, Row]:
-    """Return the row of one set of models, and the chance that belongs to it."""
-    row, chance = Row(name), Row(CHANCE)
+def _row(
+    name: str, make: Callable[[], Evaluator], models: Sequence[ModelFeatures], protocol: Protocol
+) -> tuple[ResultsRow, ResultsRow]:
+    """Return the row of one set of models, and its row of chance."""
+    row, chance = ResultsRow(name), ResultsRow(CHANCE)
     scores: dict[str, list[list[float]]] = {}
-    guesses: dict[str, list[list[float]]] = {}
-    for number, subject in enumerate(subjects):
+    chance_scores: dict[str, list[list[float]]] = {}
+    for number, model in enumerate(models):
         prepared = make()
-        if subject.embed is not None:
-            prepared.prepare(subject.embed)
-        for seed, folds in protocol.rounds(*subject.parts[prepared.space], prepared.label):
-            metrics, chances = [], []
+        if model.embed is not None:
+            prepared.prepare(model.embed)
+        for seed, folds in protocol.rounds(*model.parts[prepared.space], prepared.label):
+            of_folds, chance_of_folds = [], []
             for train, test in folds:
-                metric, guess, notes = _fold(copy.copy(prepared), train, test, seed)
-                metrics.append(metric)
-                chances.append(guess)
+                metrics, chance_metrics, notes = _fold(copy.copy(prepared), train, test, seed)
+                of_folds.append(metrics)
+                chance_of_folds.append(chance_metrics)
                 row.notes.update(notes)
-            _append(scores, metrics)
+            _append(scores, of_folds)
             if number == 0:
-                _append(guesses, chances)
+                _append(chance_scores, chance_of_folds)
     row.metrics = {key: Metric(values) for key, values in scores.items()}
-    chance.metrics = {key: Metric(values) for key, values in guesses.items()}
+    chance.metrics = {key: Metric(values) for key, values in chance_scores.items()}
     return row, chance
 
 
 def _fold(
     evaluator: Evaluator, train: FeatureTable, test: FeatureTable, seed: int
 ) -> tuple[dict[str, float], dict[str, float], list[str]]:
-    """Fit on the train part, which is all that `fit` can reach, then measure on the test part."""
+    """Fit on the train part, the only one that `fit` receives, then measure on the test part."""
     check_parts(train, test)
     evaluator.seed = seed
     evaluator.fit(train)
@@ -149,17 +150,19 @@ def _fold(
 
 
 def _append(scores: dict[str, list[list[float]]], folds: list[dict[str, float]]) -> None:
-    """Add one seed's folds, figure by figure; a fold in which a figure does not apply has no score of it."""
+    """Add one seed's folds, metric by metric; a fold to which a metric does not apply has no score of it."""
     for key in dict.fromkeys(key for fold in folds for key in fold):
         scores.setdefault(key, []).append([fold[key] for fold in folds if key in fold])
 
 
 def _check_fit(name: str, evaluator: Evaluator) -> None:
-    """Refuse an evaluator whose `fit` asks for more than one table."""
+    """Raise an error if `fit` of an evaluator takes more than one table."""
     kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-    asked = [p.name for p in signature(evaluator.fit).parameters.values() if p.kind in kinds and p.default is p.empty]
-    if len(asked) != 1:
+    required = [
+        p.name for p in signature(evaluator.fit).parameters.values() if p.kind in kinds and p.default is p.empty
+    ]
+    if len(required) != 1:
         raise PluginError(
-            f"The evaluator '{name}' asks for ({', '.join(asked)}) in 'fit', which receives the train part alone: "
-            "what belongs to the test part is measured in 'measure'."
+            f"'fit' of the evaluator '{name}' takes ({', '.join(required)}), but it receives the train part alone: "
+            "use the test part in 'measure'."
         )

@@ -1,4 +1,4 @@
-"""Features brought to mean 0 and deviation 1."""
+"""Standardization of features: mean 0, standard deviation 1."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
-NOTHING = 1e-6
-"""A deviation that is this small beside the largest is rounding, not signal."""
+MIN_RELATIVE_STD = 1e-6
+"""A feature whose std is a smaller fraction of the largest one is constant up to rounding."""
 
 
 class Scaler(StandardScaler):
-    """scikit-learn's, for which a feature that hardly moves on the train part is constant, and stays as it is.
+    """scikit-learn's StandardScaler, except that a feature that is constant up to rounding is not scaled.
 
-    A dead unit that differs by rounding alone there would else be blown up, and so would its first real answer.
+    Scaling would amplify the rounding noise of a dead unit, and its first nonzero activation on test records.
     """
 
     def fit(self, X, y=None, sample_weight=None):
-        """Learn mean and deviation of every feature."""
+        """Compute mean and std of every feature."""
         super().fit(X, y, sample_weight)
-        self.scale_[self.scale_ < NOTHING * self.scale_.max()] = 1.0
+        self.scale_[self.scale_ < MIN_RELATIVE_STD * self.scale_.max()] = 1.0
         return self
 
 
-def standardized_within(x_ND: np.ndarray, groups: Sequence[str]) -> np.ndarray:
-    """Bring the features of each group's records to mean 0 and deviation 1, for themselves.
+def standardize_by_group(x_ND: np.ndarray, groups: Sequence[str]) -> np.ndarray:
+    """Standardize the features of each group separately.
 
     Args:
         x_ND: features.

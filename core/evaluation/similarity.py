@@ -1,6 +1,6 @@
-"""Cosine similarity, exact and in bounded memory.
+"""Cosine similarity and exact nearest neighbors, in bounded memory.
 
-Everything here runs on the GPU when there is one, in full fp32 whatever precision training asked of products.
+Everything here runs on the GPU if there is one, in full fp32 whatever matmul precision the training has set.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 TIE = 1e-6
-"""Cosines that differ by no more are ties: fp32 products of equal vectors may differ in their last bits."""
-HELD = 2**23
-"""How many similarities are held at once: 32 MB of fp32."""
+"""Cosines that differ by no more are ties: fp32 products of equal vectors may differ by rounding."""
+MAX_SIMILARITIES = 2**23
+"""How many similarities are in memory at once: 32 MB of fp32."""
 
 
-def unit_rows(x_ND: np.ndarray | Tensor) -> Tensor:
-    """Return rows of length one, fp32 (N, D); a row of zeros stays one, similar to nothing."""
+def l2_normalize(x_ND: np.ndarray | Tensor) -> Tensor:
+    """Return L2-normalized rows, fp32 (N, D); a row of zeros stays zero."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     x_ND = torch.as_tensor(x_ND).to(device, torch.float32)
     largest_N1 = x_ND.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
     return F.normalize(x_ND / largest_N1, dim=1)  # divided first, so that squares cannot overflow
 
 
-def similarities(x_QD: Tensor, y_ND: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Iterate over blocks of `x_QD @ y_ND.T`: which rows of x, and their similarities (rows, N)."""
-    rows = max(1, HELD // max(1, len(y_ND)))
+def similarity_blocks(x_QD: Tensor, y_ND: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Iterate over blocks of `x_QD @ y_ND.T`: the rows of x, and their similarities (rows, N)."""
+    rows = max(1, MAX_SIMILARITIES // max(1, len(y_ND)))
     for start in range(0, len(x_QD), rows):
         block = slice(start, min(start + rows, len(x_QD)))
         precision = torch.get_float32_matmul_precision()
@@ -41,20 +41,20 @@ def similarities(x_QD: Tensor, y_ND: Tensor) -> Iterator[tuple[slice, Tensor]]:
 
 
 def nearest_neighbors(x_QD: np.ndarray | Tensor, y_ND: np.ndarray | Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Find the k most similar rows of y for every row of x, best first.
+    """Return the k nearest rows of y for every row of x by cosine, nearest first.
 
     Args:
         x_QD: Q queries.
         y_ND: N targets.
-        k: how many to find; all N when there are fewer.
+        k: number of neighbors; all N if there are fewer.
 
     Returns:
-        Cosines float32 (Q, k) and row numbers int64 (Q, k).
+        Cosines float32 (Q, k) and row indices int64 (Q, k).
     """
-    x_QD, y_ND = unit_rows(x_QD), unit_rows(y_ND)
+    x_QD, y_ND = l2_normalize(x_QD), l2_normalize(y_ND)
     k = min(k, len(y_ND))
     scores, rows = [], []
-    for _, s_BN in similarities(x_QD, y_ND):
+    for _, s_BN in similarity_blocks(x_QD, y_ND):
         top = s_BN.topk(k, dim=1)
         scores.append(top.values.cpu())
         rows.append(top.indices.cpu())

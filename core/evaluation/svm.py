@@ -1,4 +1,4 @@
-"""Support vector machines."""
+"""Support vector machine (SVM)."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import SVC
 
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.folds import deal, select
+from sensorium.evaluation.folds import assign_folds, select_by_validation
 from sensorium.evaluation.probes import Classifier
 from sensorium.evaluation.scaling import Scaler
 
 
 class SVM(Classifier):
-    """Classify by a support vector machine with a radial kernel, its penalty chosen by cross-validation inside train.
+    """Support vector machine with an RBF kernel, C chosen by cross-validation inside the train part.
 
-    The measure of graph and time-series embeddings (InfoGraph, GraphCL, TS2Vec); published graph figures take
-    protocol {name: kfold, folds: 10, repeats: 5}. The kernel's width is scikit-learn's "scale".
+    The standard evaluation of graph and time-series embeddings (InfoGraph, GraphCL, TS2Vec); published graph results
+    use protocol {name: kfold, folds: 10, repeats: 5}. The kernel's gamma is scikit-learn's "scale".
 
     Args:
         label: label column to predict; None takes the only one.
         modality: modality whose features are measured; None takes the only one.
-        protocol: how parts are cut: given, or a mapping such as {name: kfold, folds: 10}.
-        penalties: values of C to choose from, the strongest penalty (smallest C) first; a single one is taken as is.
-        inner: folds of the train part that choose among them.
-        standardize: bring every feature to mean 0 and deviation 1 on the train part.
+        protocol: evaluation protocol: given, or a mapping such as {name: kfold, folds: 10}.
+        Cs: inverse regularization strengths to choose from, > 0, smallest first; a single one is used as it is.
+        inner_folds: number of cross-validation folds of the train part that choose C, >= 2.
+        standardize: scale every feature to mean 0 and std 1 on the train part.
     """
 
     def __init__(
@@ -34,33 +34,35 @@ class SVM(Classifier):
         label: str | None = None,
         modality: str | None = None,
         protocol: str | dict[str, Any] = "given",
-        penalties: tuple[float, ...] = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0),
-        inner: int = 5,
+        Cs: tuple[float, ...] = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0),
+        inner_folds: int = 5,
         standardize: bool = True,
     ) -> None:
         super().__init__(label, modality, protocol)
-        self.penalties, self.inner, self.standardize = penalties, inner, standardize
-        self.selection = f"C by accuracy over {inner} stratified folds of the train part, then fitted to all of it"
+        self.Cs, self.inner_folds, self.standardize = Cs, inner_folds, standardize
+        self.selection = (
+            f"C by accuracy over {inner_folds} stratified folds of the train part, then refitted on all of it"
+        )
 
     def learn(self, x_ND, y_N, groups):
-        """Choose the penalty and fit."""
+        """Choose C and fit."""
 
-        def fitted(penalty: float, rows: np.ndarray | slice) -> Pipeline:
+        def fit(C: float, rows: np.ndarray | slice) -> Pipeline:
             steps = [Scaler()] if self.standardize else []
-            return make_pipeline(*steps, SVC(C=penalty)).fit(x_ND[rows], y_N[rows])
+            return make_pipeline(*steps, SVC(C=C)).fit(x_ND[rows], y_N[rows])
 
-        def score(penalty: float, learn: np.ndarray, held: np.ndarray) -> float:
-            if len(set(y_N[learn])) < 2 or not len(held):
+        def score(C: float, train: np.ndarray, val: np.ndarray) -> float:
+            if len(set(y_N[train])) < 2 or not len(val):
                 raise SensoriumError(
-                    f"The train part ({len(y_N)} records) is too small to choose a penalty over {self.inner} folds: "
-                    "give one, such as penalties=[1.0]."
+                    f"The train part ({len(y_N)} records) is too small to choose C over {self.inner_folds} folds: "
+                    "give one value, such as Cs=[1.0]."
                 )
-            return fitted(penalty, learn).score(x_ND[held], y_N[held])
+            return fit(C, train).score(x_ND[val], y_N[val])
 
-        folds_N = deal(groups, self.inner, self.seed, y_N)
-        penalty = select(self.penalties, score, folds_N, held=range(self.inner))
-        self.model = fitted(penalty, slice(None))
-        self.chosen = [f"C = {penalty:g}"]
+        folds_N = assign_folds(groups, self.inner_folds, self.seed, y_N)
+        C = select_by_validation(self.Cs, score, folds_N, validation_folds=range(self.inner_folds))
+        self.model = fit(C, slice(None))
+        self.chosen = [f"C = {C:g}"]
 
     def predict(self, x_ND):
         """Return the class."""

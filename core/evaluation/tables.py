@@ -1,10 +1,9 @@
-"""The table of an evaluator: chance, baseline features, untrained and trained encoder, figure by figure."""
+"""The result table of an evaluator: metrics of chance, baseline features, the untrained and the trained encoder."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import groupby
@@ -13,21 +12,21 @@ from typing import Any
 
 import numpy as np
 from rich.console import Group
-from rich.table import Table as RichTable
+from rich.table import Table
 from rich.text import Text
 
-from sensorium.runs.atomic import write_atomically
+from sensorium.runs.atomic import write_json, write_text
 
-ABREAST = 4
-"""Figures side by side in a terminal; more are printed below."""
+METRICS_PER_BLOCK = 4
+"""Metrics side by side in a terminal; further ones are printed below."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure of one row.
+    """One metric of one row.
 
     Args:
-        scores: one list for each seed (of a training, of a dealing into folds), with the score of each of its folds.
+        scores: one list for each seed (of a training, of an assignment to folds), with the score of each of its folds.
     """
 
     scores: list[list[float]]
@@ -38,35 +37,35 @@ class Metric:
         return float(np.mean([np.mean(folds) for folds in self.scores]))
 
     @property
-    def over_seeds(self) -> float | None:
-        """Sample deviation over seeds of the mean over folds; None with one seed."""
+    def std_over_seeds(self) -> float | None:
+        """Sample standard deviation over seeds of the mean over folds; None with one seed."""
         return float(np.std([np.mean(folds) for folds in self.scores], ddof=1)) if len(self.scores) > 1 else None
 
     @property
-    def over_folds(self) -> float | None:
-        """Sample deviation over the folds of one seed, averaged over seeds; None without folds."""
+    def std_over_folds(self) -> float | None:
+        """Sample standard deviation over the folds of one seed, averaged over seeds; None without folds."""
         folded = [float(np.std(folds, ddof=1)) for folds in self.scores if len(folds) > 1]
         return float(np.mean(folded)) if folded else None
 
     def __str__(self) -> str:
-        seeds = f" ± {_short(self.over_seeds)}" if self.over_seeds is not None else ""
-        folds = f" (folds ± {_short(self.over_folds)})" if self.over_folds is not None else ""
+        seeds = f" ± {_short(self.std_over_seeds)}" if self.std_over_seeds is not None else ""
+        folds = f" (folds ± {_short(self.std_over_folds)})" if self.std_over_folds is not None else ""
         return _short(self.mean) + seeds + folds
 
     def public(self) -> dict[str, Any]:
         """Return plain values, every score included."""
-        names = ("mean", "over_seeds", "over_folds", "scores")
+        names = ("mean", "std_over_seeds", "std_over_folds", "scores")
         return {name: getattr(self, name) for name in names}
 
 
 @dataclass
-class Row:
-    """One line of a table.
+class ResultsRow:
+    """One row of a result table.
 
     Args:
         name: chance, baseline, untrained, trained, or whatever is compared.
-        figures: figure name -> figure; one that does not apply is absent.
-        notes: what was chosen and left out, with how often.
+        metrics: metric name -> metric; one that does not apply is absent.
+        notes: note on chosen hyperparameters and excluded records -> number of fits it applies to.
     """
 
     name: str
@@ -75,20 +74,20 @@ class Row:
 
 
 @dataclass
-class Table:
-    """What one evaluator measured.
+class ResultsTable:
+    """The results of one evaluator.
 
     Args:
         evaluator: its name.
-        rows: the lines, from chance upwards.
-        protocol: how parts were cut, in words.
-        selection: the rule by which settings were chosen, in words.
-        split: hash of which records were train and which test.
-        counts: how many records each part holds.
+        rows: chance first, the trained encoder last.
+        protocol: description of the protocol.
+        selection: description of how hyperparameters were chosen.
+        split: hash of the ids of the train and of the test records.
+        counts: number of train and of test records.
     """
 
     evaluator: str
-    rows: list[Row]
+    rows: list[ResultsRow]
     protocol: str
     selection: str
     split: str
@@ -96,47 +95,45 @@ class Table:
 
     @property
     def metrics(self) -> list[str]:
-        """The names of all figures, in the order in which they were measured."""
+        """The names of all metrics, in the order in which they were measured."""
         return list(dict.fromkeys(name for row in reversed(self.rows) for name in row.metrics))
 
-    def row(self, name: str) -> Row:
-        """Return the line of that name."""
+    def row(self, name: str) -> ResultsRow:
+        """Return the row of that name."""
         return next(row for row in self.rows if row.name == name)
 
-    def facts(self) -> list[str]:
-        """Return the lines below the figures: deviations, protocol, selection, split, notes."""
+    def footnotes(self) -> list[str]:
+        """Return the lines below the metrics: standard deviations, protocol, selection, split, notes."""
         metrics = [metric for row in self.rows for metric in row.metrics.values()]
         lines = [
             f"Protocol: {self.protocol}.",
-            f"Selection: {self.selection}; no choice sees the test part.",
+            f"Selection: {self.selection}; never on the test part.",
             f"Split: {self.split} ({self.counts[0]} train, {self.counts[1]} test).",
         ]
-        if any(metric.over_seeds is not None for metric in metrics):
-            folds = " of the mean over folds" if any(f.over_folds is not None for f in metrics) else ""
-            lines.insert(0, f"±: sample deviation over seeds{folds}.")
-        if any(metric.over_folds is not None for metric in metrics):
-            lines.insert(0, "folds ±: sample deviation over the folds of one seed, averaged over seeds.")
+        if any(metric.std_over_seeds is not None for metric in metrics):
+            folds = " of the mean over folds" if any(f.std_over_folds is not None for f in metrics) else ""
+            lines.insert(0, f"±: sample standard deviation over seeds{folds}.")
+        if any(metric.std_over_folds is not None for metric in metrics):
+            lines.insert(0, "folds ±: sample standard deviation over the folds of one seed, averaged over seeds.")
         return lines + [f"{row.name}: {'; '.join(_tally(row.notes))}." for row in self.rows if row.notes]
 
     def __rich__(self) -> Group:
-        """Render for a terminal, a few figures abreast."""
-        blocks: list[RichTable] = []
+        """Render for a terminal, a few metrics side by side."""
+        blocks: list[Table] = []
         for names in self._blocks():
-            grid = RichTable(title=None if blocks else self.evaluator, title_justify="left")
+            grid = Table(title=None if blocks else self.evaluator, title_justify="left")
             grid.add_column("")
             for name in names:
                 grid.add_column(Text(name), justify="right")
             for cells in self._cells(names):
                 grid.add_row(*(Text(cell) for cell in cells))
             blocks.append(grid)
-        return Group(*blocks, *(Text(line, style="dim") for line in self.facts()))
+        return Group(*blocks, *(Text(line, style="dim") for line in self.footnotes()))
 
     def markdown(self) -> str:
         """Render as Markdown."""
-        lines = [f"## {self.evaluator}", "", _line(["", *self.metrics])]
-        lines.append(_line(["---"] + ["---:"] * len(self.metrics)))
-        lines += [_line(cells) for cells in self._cells(self.metrics)]
-        return "\n".join([*lines, "", *(f"- {line}" for line in self.facts())]) + "\n"
+        lines = [f"## {self.evaluator}", "", *markdown_table(["", *self.metrics], self._cells(self.metrics)), ""]
+        return "\n".join([*lines, *(f"- {line}" for line in self.footnotes())]) + "\n"
 
     def public(self) -> dict[str, Any]:
         """Return plain values for JSON: every score of every seed and fold."""
@@ -158,40 +155,42 @@ class Table:
 
     def write(self, run: Path) -> list[Path]:
         """Write `evaluations/NAME.json` and `.md` into a run folder; return their paths."""
-        stem, plain = run / "evaluations" / self.evaluator, json.dumps(self.public(), indent=2, ensure_ascii=False)
-        texts = {stem.with_name(f"{stem.name}.json"): plain + "\n", stem.with_name(f"{stem.name}.md"): self.markdown()}
-        for path, text in texts.items():
-            write_atomically(path, lambda part, text=text: part.write_text(text, encoding="utf-8"))
-        return list(texts)
+        folder = run / "evaluations"
+        plain, text = folder / f"{self.evaluator}.json", folder / f"{self.evaluator}.md"
+        write_json(plain, self.public(), indent=2)
+        write_text(text, self.markdown())
+        return [plain, text]
 
     def _blocks(self) -> list[list[str]]:
-        """Return the figures in blocks that fit a terminal; where there are many, a block speaks of one thing."""
-        names = self.metrics
-        about = [names]
-        if len(names) > ABREAST:
-            about = [list(same) for _, same in groupby(names, key=lambda name: name.split()[0])]
-        return [same[start : start + ABREAST] for same in about for start in range(0, len(same), ABREAST)]
+        """Return the metrics in blocks that fit a terminal; if there are many, grouped by the first word."""
+        names, most = self.metrics, METRICS_PER_BLOCK
+        groups = [names]
+        if len(names) > most:
+            groups = [list(same) for _, same in groupby(names, key=lambda name: name.split()[0])]
+        return [group[start : start + most] for group in groups for start in range(0, len(group), most)]
 
     def _cells(self, names: Sequence[str]) -> list[list[str]]:
         return [[r.name, *(str(r.metrics[n]) if n in r.metrics else "–" for n in names)] for r in self.rows]
 
 
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table, all columns but the first aligned right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in lines]
+
+
 def split_hash(train: Sequence[str], test: Sequence[str]) -> str:
-    """Return 12 hexadecimal digits that depend on which ids are train and which test, not on their order."""
+    """Return a hash (12 hexadecimal digits) of the sets of train and of test ids."""
     text = "\x1e".join("\x1f".join(sorted(ids)) for ids in (train, test))
     return blake2b(text.encode(), digest_size=6).hexdigest()
 
 
 def _short(value: float) -> str:
-    """Return a number with four figures that count: three decimals below ten."""
+    """Return a number with four significant digits: three decimals below ten."""
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
 def _tally(notes: Counter[str]) -> list[str]:
-    """Return notes, with how often each was made where not all were made equally often."""
+    """Return the notes, with their counts unless these are all equal."""
     same = len(set(notes.values())) == 1
     return [note if same else f"{note} (×{count})" for note, count in notes.items()]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -6,10 +6,10 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 from sensorium.contracts import FeatureTable
-from sensorium.finetuning.tasks import Regress, Task
+from sensorium.finetuning.tasks import Regression, Task
 
 
-def forest_answers(
+def forest_outputs(
     task: Task, train: FeatureTable, targets: dict[int, list[float]], test: FeatureTable, modality: str, **forest: int
 ) -> np.ndarray:
     """Return answers float32 (M, K) for the M records of the test part that have the modality.
@@ -32,7 +32,7 @@ def forest_answers(
         known_N = ~np.isnan(y_N)
         if not known_N.any():
             continue
-        if isinstance(task, Regress):
+        if isinstance(task, Regression):
             model = RandomForestRegressor(n_jobs=-1, **forest).fit(x_ND[known_N], y_N[known_N])
             answers_MK[:, column] = np.mean([tree.predict(asked_MD) for tree in model.estimators_], axis=0)
             continue

@@ -21,7 +21,7 @@ from sensorium.training.optimizers import build_optimizer, lr_at, set_lr
 from sensorium.types import Batch
 
 
-class Tuned(nn.Module):
+class EncoderWithHead(nn.Module):
     """An encoder with a head that answers.
 
     Args:
@@ -57,25 +57,25 @@ class Tuned(nn.Module):
 
 
 @dataclass(frozen=True)
-class Choice:
+class BestEpoch:
     """The epoch that was chosen, counted from 1, and the figure of the val part that chose it."""
 
     epoch: int
     metric: float
 
 
-def tune(
-    tuned: Tuned,
+def train_model(
+    tuned: EncoderWithHead,
     task: Task,
     loader: Loader,
     modality: str,
     targets: Mapping[int, Sequence[float]],
-    on_val: Callable[[Tuned], Mapping[str, float]],
+    on_val: Callable[[EncoderWithHead], Mapping[str, float]],
     options: Finetune,
     seed: int,
     fabric: Fabric,
     report: Callable[[int, dict[str, float]], None],
-) -> Choice:
+) -> BestEpoch:
     """Train to the last epoch, then go back to the epoch that did best on the val part, the first of equals.
 
     Args:
@@ -103,7 +103,7 @@ def tune(
     ]
     steps = options.epochs * loader.steps_per_epoch
     sign = -1.0 if task.metric.endswith("↓") else 1.0
-    chosen, weights = Choice(0, -sign * float("inf")), {}
+    chosen, weights = BestEpoch(0, -sign * float("inf")), {}
     losses: list[Tensor] = []
     for step, (records,) in enumerate(loader.batches(0, steps)):
         if step % loader.steps_per_epoch == 0:
@@ -128,7 +128,7 @@ def tune(
             metrics = on_val(tuned)
             report(step + 1, {"loss": mean, **{f"val/{name}": value for name, value in metrics.items()}})
             if sign * metrics[task.metric] > sign * chosen.metric:
-                chosen = Choice((step + 1) // loader.steps_per_epoch, metrics[task.metric])
+                chosen = BestEpoch((step + 1) // loader.steps_per_epoch, metrics[task.metric])
                 weights = copy.deepcopy(tuned.state_dict())
             losses.clear()
     tuned.load_state_dict(weights)

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sensorium.errors import RunError
-from sensorium.finetuning.loop import Tuned
-from sensorium.finetuning.tasks import Task, task_of
+from sensorium.finetuning.loop import EncoderWithHead
+from sensorium.finetuning.tasks import Task, make_task
 from sensorium.models.model import Model
 from sensorium.recipe.schema import Finetune
 from sensorium.registration.discovery import Extensions
@@ -33,7 +33,7 @@ class Predictor:
         options: how the head was made.
     """
 
-    def __init__(self, model: Model, modality: str, head: Tuned, task: Task, options: Finetune) -> None:
+    def __init__(self, model: Model, modality: str, head: EncoderWithHead, task: Task, options: Finetune) -> None:
         self.model, self.modality, self.tuned, self.task, self.options = model, modality, head, task, options
 
     @torch.inference_mode()
@@ -75,8 +75,8 @@ class Predictor:
         except (OSError, ValueError) as error:
             raise RunError(f"{folder} holds no fine-tuned head ({error}): make one by `sensorium finetune`.") from error
         modality, options = config["modality"], Finetune.model_validate(config["options"])
-        task = task_of(options, modality, config["task"]["labels"])
+        task = make_task(options, modality, config["task"]["labels"])
         task.load_state(config["task"])
-        tuned = Tuned(model.learner.encoders[modality], task.width, options)  # type: ignore[arg-type]
+        tuned = EncoderWithHead(model.learner.encoders[modality], task.width, options)  # type: ignore[arg-type]
         tuned.head.load_state_dict(weights)
         return cls(model, modality, tuned, task, options)

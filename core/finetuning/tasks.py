@@ -55,7 +55,7 @@ class Task(Evaluator):
         """Restore what `state` returned."""
 
 
-class Classify(Classifier, Task):
+class Classification(Classifier, Task):
     """One of the classes of the train part, by cross-entropy; answers are logits."""
 
     metric = "accuracy"
@@ -96,10 +96,10 @@ class Classify(Classifier, Task):
         self.classes = {value: number for number, value in enumerate(state["classes"])}
 
 
-class YesOrNo(Multitask, Task):
+class MultitaskClassification(Multitask, Task):
     """Yes or no in many label columns, by binary cross-entropy where the label is known; answers are logits."""
 
-    metric = "roc-auc"
+    metric = "ROC-AUC"
 
     def learn(self, task, x_ND, y_N, groups):
         """Learn nothing: the answers are there."""
@@ -140,10 +140,10 @@ class YesOrNo(Multitask, Task):
         self.tasks, self.positive = list(state["labels"]), dict(state["positive"])
 
 
-class Regress(Regressor, Task):
+class Regression(Regressor, Task):
     """A number, by squared error; answers count deviations of the train part from its mean."""
 
-    metric = "rmse ↓"
+    metric = "RMSE ↓"
 
     def learn(self, x_ND, y_N, groups):
         """Learn the scale of the labels: the answers are there."""
@@ -181,7 +181,7 @@ class Regress(Regressor, Task):
         self.mean, self.deviation = state["mean"], state["deviation"]
 
 
-def task_of(options: Finetune, modality: str, columns: list[str]) -> Task:
+def make_task(options: Finetune, modality: str, columns: list[str]) -> Task:
     """Return the task that a recipe names, not yet fitted.
 
     Args:
@@ -193,7 +193,7 @@ def task_of(options: Finetune, modality: str, columns: list[str]) -> Task:
         RecipeError: when it does not name exactly one label column and the task is about one.
     """
     if options.task == "multitask":
-        task: Task = YesOrNo(options.labels, modality)
+        task: Task = MultitaskClassification(options.labels, modality)
     else:
         named = columns if options.labels is None else options.labels
         if len(named) != 1:
@@ -201,6 +201,6 @@ def task_of(options: Finetune, modality: str, columns: list[str]) -> Task:
                 f"finetune.task is '{options.task}', which is about one label, but there are {len(named)} "
                 f"({', '.join(named)}): set finetune.labels=[NAME], or finetune.task=multitask."
             )
-        task = {"classify": Classify, "regress": Regress}[options.task](named[0], modality, "given")
+        task = {"classify": Classification, "regress": Regression}[options.task](named[0], modality, "given")
     task.selection = f"epoch by {task.metric.removesuffix(' ↓')} on the val part"
     return task

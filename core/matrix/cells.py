@@ -14,8 +14,8 @@ from typing import Any
 from sensorium.api import fit
 from sensorium.contracts import Source
 from sensorium.errors import Interrupted, SensoriumError
-from sensorium.matrix.columns import Column
-from sensorium.matrix.pairing import Choice, Misfit, RowOf, choices
+from sensorium.matrix.columns import DatasetColumn
+from sensorium.matrix.compatibility import Incompatible, ObjectiveRow, TowerCandidate, tower_candidates
 from sensorium.registration.discovery import Extensions
 
 TABLE = "cell"
@@ -34,7 +34,7 @@ class Budget:
     steps: int | None = None
     seeds: int = 1
 
-    def on(self, column: Column) -> Budget:
+    def on(self, column: DatasetColumn) -> Budget:
         """Return the budget with the steps of a column where it names none."""
         return replace(self, steps=self.steps or column.steps)
 
@@ -56,7 +56,7 @@ class Cell:
     row: str
     column: str
     settings: dict[str, Any]
-    why: str = ""
+    reason: str = ""
     metrics: dict[str, list[float]] = field(default_factory=dict)
     parts: dict[str, dict[str, str]] = field(default_factory=dict)
     seconds: float = 0.0
@@ -72,7 +72,7 @@ class Cell:
         return mean(self.metrics["untrained"])
 
     @property
-    def learned(self) -> bool:
+    def improved(self) -> bool:
         """Whether training made the features better."""
         return bool(self.metrics) and self.trained > self.untrained
 
@@ -81,7 +81,9 @@ class Cell:
         return asdict(self)
 
 
-def settings_of(row: RowOf, column: Column, options: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
+def cell_settings(
+    row: ObjectiveRow, column: DatasetColumn, options: Mapping[str, Any], budget: Budget
+) -> dict[str, Any]:
     """Return what the figures of a cell depend on, as plain JSON values."""
     given = {
         "column": column.model_dump(),
@@ -92,7 +94,13 @@ def settings_of(row: RowOf, column: Column, options: Mapping[str, Any], budget: 
 
 
 def run_cell(
-    row: RowOf, name: str, column: Column, options: Mapping[str, Any], budget: Budget, source: Source, ext: Extensions
+    row: ObjectiveRow,
+    name: str,
+    column: DatasetColumn,
+    options: Mapping[str, Any],
+    budget: Budget,
+    source: Source,
+    ext: Extensions,
 ) -> Cell:
     """Train and measure one cell, with the first parts of the column that serve the objective.
 
@@ -105,11 +113,11 @@ def run_cell(
         source: the column's records.
         ext: the plugins.
     """
-    cell = Cell(row.name, name, settings_of(row, column, options, budget))
+    cell = Cell(row.name, name, cell_settings(row, column, options, budget))
     start, refusal = time.perf_counter(), ""
     try:
-        for choice in choices(row, column, ext.registry):
-            recipe = recipe_of(row, column, choice, options, budget)
+        for choice in tower_candidates(row, column, ext.registry):
+            recipe = cell_recipe(row, column, choice, options, budget)
             try:
                 cell.metrics = _metrics(recipe, column.metric, budget.seeds, source, ext)
             except Interrupted:
@@ -120,15 +128,19 @@ def run_cell(
             cell.parts = {m: {"views": c.views.name, "encoder": c.encoder.name} for m, c in choice.items()}
             break
         else:
-            cell.why = refusal
-    except Misfit as misfit:
-        cell.why = str(misfit)
+            cell.reason = refusal
+    except Incompatible as misfit:
+        cell.reason = str(misfit)
     cell.seconds = round(time.perf_counter() - start, 1)
     return cell
 
 
-def recipe_of(
-    row: RowOf, column: Column, choice: Mapping[str, Choice], options: Mapping[str, Any], budget: Budget
+def cell_recipe(
+    row: ObjectiveRow,
+    column: DatasetColumn,
+    choice: Mapping[str, TowerCandidate],
+    options: Mapping[str, Any],
+    budget: Budget,
 ) -> dict[str, Any]:
     """Return the recipe of one cell, its seed aside: everything that it depends on but what it is measured on."""
     steps = budget.on(column).steps

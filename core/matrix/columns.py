@@ -1,6 +1,6 @@
 """What plugins declare for the matrix: `sensorium_matrix` in a plugin's module, "kind/name" to a mapping.
 
-"columns/NAME" is a `Column`: bundled labeled records, and the encoders and views that may be tried on them.
+"columns/NAME" is a `DatasetColumn`: bundled labeled records, and the encoders and views that may be tried on them.
 "objectives/NAME", or "objectives/NAME:TARGET" for one task of several, holds options that an objective needs there;
 most need none. With the objective's `name` among its options, as in a recipe, it is a further row called NAME. Neither
 kind names the other: what fits what is read off the `Needs` of objectives.
@@ -20,7 +20,7 @@ from sensorium.registration.discovery import Extensions
 COLUMNS, OBJECTIVES = "columns/", "objectives/"
 
 
-class Lane(Section):
+class ModalityCandidates(Section):
     """One modality of a column, with what may be tried on it in order of preference."""
 
     modality: Part | None = Field(None, description="the modality and its options; default: named as the key")
@@ -29,12 +29,12 @@ class Lane(Section):
     encoders: list[Part] = Field(min_length=1, description="encoders; the first that fits an objective is taken")
 
 
-class Column(Section):
+class DatasetColumn(Section):
     """Labeled records that come with ordinary packages, and how objectives are tried on them."""
 
     about: str = Field(description="the data in one sentence: what, how many, whose, under which license")
     data: dict[str, Any] = Field(description="the `data` section of the recipes")
-    modalities: dict[str, Lane] = Field(min_length=1, description="name to what may be tried on it")
+    modalities: dict[str, ModalityCandidates] = Field(min_length=1, description="name to what may be tried on it")
     evaluator: Part = Field(description="what measures the features")
     metric: str = Field(description="the figure of it that cells show; larger is better")
     optimizer: dict[str, Any] = Field({}, description="the `optimizer` section of the recipes")
@@ -42,7 +42,7 @@ class Column(Section):
     requires: list[str] = Field([], description="import names of optional packages that the data needs")
 
 
-def declared_columns(extensions: Extensions) -> dict[str, Column]:
+def declared_columns(extensions: Extensions) -> dict[str, DatasetColumn]:
     """Return the columns that the loaded plugins declare, by name.
 
     Raises:
@@ -64,9 +64,9 @@ def _declared(extensions: Extensions, prefix: str) -> dict[str, Any]:
     return {key.removeprefix(prefix): given for key, given in declared.items() if key.startswith(prefix)}
 
 
-def _column(name: str, given: Any) -> Column:
+def _column(name: str, given: Any) -> DatasetColumn:
     try:
-        return Column.model_validate(given)
+        return DatasetColumn.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(key) for key in (f"columns/{name}", *first["loc"]))

@@ -9,8 +9,8 @@ from statistics import mean, stdev
 from typing import Any
 
 from sensorium.matrix.cells import Cell
-from sensorium.matrix.columns import Column
-from sensorium.matrix.pairing import RowOf
+from sensorium.matrix.columns import DatasetColumn
+from sensorium.matrix.compatibility import ObjectiveRow
 
 BASELINES = ("chance", "baseline")
 """Rows of an evaluator's table that hang on the records alone, and stand once at the head of a column."""
@@ -26,8 +26,8 @@ class Matrix:
         cells: (row, column) -> the cell.
     """
 
-    rows: Sequence[RowOf]
-    columns: Mapping[str, Column]
+    rows: Sequence[ObjectiveRow]
+    columns: Mapping[str, DatasetColumn]
     cells: Mapping[tuple[str, str], Cell]
 
     def markdown(self) -> str:
@@ -47,7 +47,7 @@ class Matrix:
             "cells": [cell.public() for cell in self.cells.values()],
         }
 
-    def _table(self, title: str, rows: Sequence[RowOf], columns: Sequence[str]) -> str:
+    def _table(self, title: str, rows: Sequence[ObjectiveRow], columns: Sequence[str]) -> str:
         reasons: dict[str, int] = {}
         head = [f"{name}: {self.columns[name].evaluator.name} {self.columns[name].metric}" for name in columns]
         lines = [f"## {title}", "", _line(["objective", *head]), _line(["---", *["---:"] * len(columns)])]
@@ -57,7 +57,7 @@ class Matrix:
             lines.append(_line([row.name, *(self._cell(row.name, name, reasons) for name in columns)]))
         shown = [cell for (row, name), cell in self.cells.items() if row in {r.name for r in rows} and name in columns]
         measured = [cell for cell in shown if cell.metrics]
-        better = sum(cell.learned for cell in measured)
+        better = sum(cell.improved for cell in measured)
         lines += ["", f"{better} of {len(measured)} trained encoders are better than their first weights."]
         lines += [f"\n{name}: {self.columns[name].about}" for name in columns]
         lines += ["", *(f"{number}. {reason.rstrip('.')}." for reason, number in reasons.items()), ""]
@@ -71,10 +71,10 @@ class Matrix:
         cell = self.cells.get((row, column))
         if cell is None:
             return ""
-        if cell.why:
-            return f"– [{reasons.setdefault(cell.why, len(reasons) + 1)}]"
+        if cell.reason:
+            return f"– [{reasons.setdefault(cell.reason, len(reasons) + 1)}]"
         trained, untrained = _mean(cell.metrics["trained"]), _mean(cell.metrics["untrained"])
-        return f"**{trained}** ({untrained})" if cell.learned else f"{trained} ({untrained})"
+        return f"**{trained}** ({untrained})" if cell.improved else f"{trained} ({untrained})"
 
 
 def _mean(scores: Sequence[float]) -> str:

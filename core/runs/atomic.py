@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from sensorium.errors import RunError
 
@@ -28,3 +30,13 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             f"{path} could not be written ({error}): free some space, or choose another folder with --run-dir; "
             f"what was written before is intact."
         ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, as UTF-8."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any, indent: int = 1) -> None:
+    """Write a JSON file atomically."""
+    write_text(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")

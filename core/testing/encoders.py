@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sensorium import seeding
 from sensorium.contracts import Encoder, TokenEncoder
-from sensorium.testing.subject import Case, expect
+from sensorium.testing.case import Case, expect
 from sensorium.types import Features
 
 

@@ -8,7 +8,7 @@ from unittest import SkipTest
 from sensorium import seeding
 from sensorium.contracts import FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.testing.subject import Case, expect
+from sensorium.testing.case import Case, expect
 from sensorium.testing.synthetic import planted_embed, planted_tables
 
 SMALLER_IS_BETTER = re.compile("↓|error|rmse|mse|mae|loss")

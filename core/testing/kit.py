@@ -15,7 +15,7 @@ from sensorium.errors import PluginError
 from sensorium.registration.discovery import Extensions, Plugin, load_extensions
 from sensorium.registration.registry import KINDS, SINGULAR, Registry, Spec
 from sensorium.testing import encoders, evaluators, modalities, objectives, registrations, sources, views
-from sensorium.testing.subject import Case, Failure, expect
+from sensorium.testing.case import Case, Failure, expect
 
 HEAVY = ("torch", "numpy", "PIL", "transformers", "timm", "sklearn", "pandas")
 """What no plugin may import before one of its things is asked for: `sensorium --help` would wait for it."""
@@ -55,7 +55,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Row:
+class CheckResult:
     """The result of one check.
 
     Args:
@@ -134,7 +134,7 @@ def check_plugin(
     extensions: Extensions | None = None,
     samples: Mapping[str, Sequence[Any]] | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Iterator[Row]:
+) -> Iterator[CheckResult]:
     """Run the checks of one plugin and yield their results; see `checks_of` for the arguments."""
     for check in checks_of(name, extensions, samples, options):
         start = time.perf_counter()
@@ -148,7 +148,7 @@ def check_plugin(
             status, reason = "failed", str(failure)
         except Exception as error:
             status, reason = "failed", f"{type(error).__name__}: {error}"
-        yield Row(check.name, status, reason, time.perf_counter() - start)
+        yield CheckResult(check.name, status, reason, time.perf_counter() - start)
 
 
 def _holds(check: Callable[[], None]) -> bool:

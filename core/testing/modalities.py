@@ -12,8 +12,8 @@ from PIL.Image import Image
 
 from sensorium.contracts import Modality
 from sensorium.errors import BadSample
+from sensorium.testing.case import Case, expect
 from sensorium.testing.equality import global_random_state, same
-from sensorium.testing.subject import Case, expect
 from sensorium.types import Batch
 
 GARBAGE: tuple[object, ...] = (b"\x00no such thing\xff", b"", "\x00no such file\x00", -1, object(), [], {})

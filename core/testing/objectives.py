@@ -14,7 +14,7 @@ from sensorium import seeding
 from sensorium.contracts import Encoder, TokenEncoder, has_target
 from sensorium.errors import PluginError, SensoriumError
 from sensorium.models.learner import Learner
-from sensorium.testing.subject import Case, Failure, expect, rng
+from sensorium.testing.case import Case, Failure, expect, rng
 from sensorium.testing.synthetic import ToyEncoder, ToyWordEncoder, toy_records, toy_views
 from sensorium.types import Outcome, View
 

@@ -6,7 +6,7 @@ from importlib.resources import files
 
 from sensorium.registration.options import options_of
 from sensorium.registration.registry import CONTRACTS
-from sensorium.testing.subject import Case, expect
+from sensorium.testing.case import Case, expect
 
 
 def can_be_loaded(case: Case) -> None:

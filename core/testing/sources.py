@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sensorium.contracts import Source
 from sensorium.errors import BadSample
-from sensorium.testing.subject import Case, expect
+from sensorium.testing.case import Case, expect
 from sensorium.types import Record
 
 MOST = 64

@@ -9,8 +9,8 @@ import torch
 
 from sensorium import seeding
 from sensorium.contracts import ViewGenerator
+from sensorium.testing.case import Case, expect, rng
 from sensorium.testing.equality import global_random_state, same, tensors_in
-from sensorium.testing.subject import Case, expect, rng
 from sensorium.types import View
 
 

@@ -21,8 +21,8 @@ from sklearn.metrics import average_precision_score
 
 import sensorium
 from sensorium import Source
-from sensorium.evaluation.anomaly import events, f1_scores
-from sensorium.evaluation.tables import Table
+from sensorium.evaluation.anomaly import anomaly_events, f1_scores
+from sensorium.evaluation.tables import ResultsTable
 from sensorium.modalities.timeseries.sources.aeon import datasets
 from sensorium.modalities.timeseries.sources.recordings import Recording, RecordingSource, Windows
 from sensorium.modalities.timeseries.sources.table import SeriesTable
@@ -54,7 +54,7 @@ def bleeding() -> tuple[RecordingSource, dict[str, np.ndarray], np.ndarray]:
     return source, values, np.array(odd["test"], bool)
 
 
-def learned(source: Source, evaluator: str, seeds: int, steps: int) -> Table:
+def learned(source: Source, evaluator: str, seeds: int, steps: int) -> ResultsTable:
     """Train with every seed and measure."""
     with tempfile.TemporaryDirectory() as scratch:
         folders = [Path(scratch) / str(seed) for seed in range(seeds)]
@@ -88,11 +88,11 @@ def moving_average(values: dict[str, np.ndarray], odd_N: np.ndarray, window: int
     normal, test, truth_N = scores(values["train"]), scores(values["test"]), odd_N[window - 1 :]
     held = normal[len(normal) * 4 // 5 :]
     flagged_N = test > held.mean() + 4 * held.std()
-    found = f1_scores(truth_N, flagged_N, events(truth_N, ["test"] * len(truth_N)), 7)
+    found = f1_scores(truth_N, flagged_N, anomaly_events(truth_N, ["test"] * len(truth_N)), 7)
     return {"average precision": float(average_precision_score(truth_N, test))} | found
 
 
-def show(table: Table, row: str, metrics: dict[str, float], seconds: float) -> None:
+def show(table: ResultsTable, row: str, metrics: dict[str, float], seconds: float) -> None:
     """Print a table with one more row."""
     names = table.metrics
     print(f"\n| | {' | '.join(names)} |\n|" + " --- |" * (len(names) + 1))
@@ -100,7 +100,7 @@ def show(table: Table, row: str, metrics: dict[str, float], seconds: float) -> N
     cells[row] = [f"{metrics[n]:.3f}" for n in names]
     for name in (table.rows[0].name, row, *(r.name for r in table.rows[1:])):
         print(f"| {name} | {' | '.join(cells[name])} |")
-    print(f"\n{'; '.join(table.facts())}; {seconds:.0f} CPU seconds.", flush=True)
+    print(f"\n{'; '.join(table.footnotes())}; {seconds:.0f} CPU seconds.", flush=True)
 
 
 def main() -> None:

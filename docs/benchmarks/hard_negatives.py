@@ -28,8 +28,8 @@ from sensorium import Source, fit, load, mine
 from sensorium.data.arrays import in_memory
 from sensorium.data.loader import Loader
 from sensorium.data.unreadable import UnreadableRecords
-from sensorium.evaluation.measurement import Measurement
 from sensorium.evaluation.retrieval import Retrieval
+from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.tables import Metric
 from sensorium.modalities.text.captions import HardCaptions
 from sensorium.models.learner import make_views
@@ -43,7 +43,7 @@ from sensorium.seeding import generator, seed_globals
 from sensorium.training.optimizers import build_optimizer, lr_at, set_lr
 from sensorium.training.setup import restore_modalities
 
-FIGURES = ["image->text r@1", "image->text r@10", "text->image r@1", "text->image r@10", "own over wrong"]
+FIGURES = ["image->text R@1", "image->text R@10", "text->image R@1", "text->image R@10", "own over wrong"]
 PLAIN = "plain loop, open_clip's loss"
 KINDS: dict[str, dict[str, Any]] = {
     "clip": {},
@@ -98,10 +98,10 @@ def recipe(kind: str, seed: int, asked: argparse.Namespace, start: Path | None =
 
 def measured(model: Model, source: Source, run: Run) -> dict[str, float]:
     """Return retrieval on the test part."""
-    measurement = Measurement(model.plan, source, run)
-    table = measurement.table(model, "test", "embedding")
+    evaluation = RunEvaluation(model.plan, source, run)
+    table = evaluation.table(model, "test", "embedding")
     found = [Retrieval(*sides, positives="record").measure(table) for sides in (("image", "text"), ("text", "image"))]
-    names = [source[int(i)].values["text"] for i in measurement.parts["test"]]
+    names = [source[int(i)].values["text"] for i in evaluation.parts["test"]]
     return found[0] | found[1] | {"own over wrong": own_over_wrong(model, table.features["image"], names)}
 
 
@@ -120,7 +120,7 @@ def plain_loop(source: Source, seed: int, asked: argparse.Namespace, folder: Pat
     extensions = load_extensions()
     resolved = read_recipe(recipe("clip", seed, asked), extensions.registry)
     plan, run = make_plan(resolved, extensions), Run.create(folder, resolved, extensions)
-    positions = Measurement(plan, source, run).parts["train"]
+    positions = RunEvaluation(plan, source, run).parts["train"]
     values = {name: (source[int(i)].values[field] for i in positions) for name, field in plan.fields.items()}
     restore_modalities(plan, run, values.__getitem__)
     learner, loss_of = plan.learner().train(), ClipLoss()

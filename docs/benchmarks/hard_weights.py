@@ -20,7 +20,7 @@ from kept import kept
 import sensorium
 from sensorium.evaluation.knn import KNN
 from sensorium.evaluation.linear import Linear
-from sensorium.evaluation.measurement import Measurement
+from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.tables import Metric
 
 ROWS = {
@@ -44,10 +44,10 @@ def one(asked: argparse.Namespace, row: str, seed: int) -> dict[str, float]:
     start = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         model = sensorium.fit("simclr-cifar10", changes, run_dir=Path(folder) / "run")
-        measurement = Measurement(model.plan, model.plan.source(), model.run)
-        train, test = (measurement.table(model, part, "features") for part in ("train", "test"))
+        evaluation = RunEvaluation(model.plan, model.plan.source(), model.run)
+        train, test = (evaluation.table(model, part, "features") for part in ("train", "test"))
     found = {}
-    for name, evaluator in (("knn", KNN(label="label", k=200)), ("linear", Linear(label="label", penalties=(0.1,)))):
+    for name, evaluator in (("knn", KNN(label="label", k=200)), ("linear", Linear(label="label", Cs=(0.1,)))):
         evaluator.fit(train)
         found[name] = evaluator.measure(test)["accuracy"]
     return found | {"seconds": time.process_time() - start}

@@ -18,17 +18,17 @@ import time
 from pathlib import Path
 
 import sensorium
-from sensorium.evaluation.tables import Table
+from sensorium.evaluation.tables import ResultsTable
 
 TOX21 = (
     *("NR-AR", "NR-AR-LBD", "NR-AhR", "NR-Aromatase", "NR-ER", "NR-ER-LBD"),
     *("NR-PPAR-gamma", "SR-ARE", "SR-ATAD5", "SR-HSE", "SR-MMP", "SR-p53"),
 )
 SETS = {
-    "BACE": ("bace.csv", ["Class"], "multitask", "roc-auc"),
-    "Tox21": ("tox21.csv.gz", list(TOX21), "multitask", "roc-auc"),
-    "ESOL": ("esol.csv", ["measured log solubility in mols per litre"], "regress", "rmse ↓"),
-    "FreeSolv": ("freesolv.csv", ["expt"], "regress", "rmse ↓"),
+    "BACE": ("bace.csv", ["Class"], "multitask", "ROC-AUC"),
+    "Tox21": ("tox21.csv.gz", list(TOX21), "multitask", "ROC-AUC"),
+    "ESOL": ("esol.csv", ["measured log solubility in mols per litre"], "regress", "RMSE ↓"),
+    "FreeSolv": ("freesolv.csv", ["expt"], "regress", "RMSE ↓"),
 }
 """Name -> file, label columns, kind of task, figure."""
 EPOCHS = {"BACE": 40, "Tox21": 15, "ESOL": 60, "FreeSolv": 80}
@@ -50,7 +50,7 @@ def data(folder: Path, name: str) -> list[str]:
     return [f"data.source={source}", "data.cache=ram", "data.workers=0", "data.max_bad=0.02"]
 
 
-def line(name: str, how: str, metric: str, table: Table) -> str:
+def line(name: str, how: str, metric: str, table: ResultsTable) -> str:
     """Return the rows of a table abreast."""
     cells = [str(row.metrics[metric]) if metric in row.metrics else "–" for row in table.rows]
     return f"| {name}, {how}, {metric} | {' | '.join(cells)} | {table.split} |"

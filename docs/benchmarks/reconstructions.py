@@ -25,7 +25,7 @@ from sensorium import Batch, View
 from sensorium.blocks.token_decoder import token_indices
 from sensorium.data.loader import iterate
 from sensorium.data.unreadable import UnreadableRecords
-from sensorium.evaluation.measurement import Measurement
+from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.modalities.image.encoders.normalize import MEAN, STD
 from sensorium.modalities.image.views.lab import color_bins, from_lab
 from sensorium.models.learner import make_views
@@ -79,7 +79,7 @@ def view_of_test(model: Model) -> tuple[Batch, View]:
     assert model.run is not None
     plan = model.plan
     source = plan.source()
-    positions = Measurement(plan, source, model.run).positions("test")[:COUNT]
+    positions = RunEvaluation(plan, source, model.run).positions("test")[:COUNT]
     bad = UnreadableRecords(COUNT, 1.0, model.run.bad_file)
     (records,) = iterate(source, positions, plan.fields, plan.modalities, batch=COUNT, bad=bad, workers=0)
     generator = plan.generators["image"]

@@ -28,7 +28,7 @@ from sensorium.models.plan import Plan, make_plan
 from sensorium.recipe import read_recipe
 from sensorium.registration.discovery import load_extensions
 
-PROTOCOL = "label: digit, protocol: {name: group, by: speaker}, penalties: [0.01]"
+PROTOCOL = "label: digit, protocol: {name: leave-one-group-out, by: speaker}, Cs: [0.01]"
 
 
 def supervised(plan: Plan, folder: Path, epochs: int, seed: int) -> list[float]:
@@ -107,13 +107,13 @@ def main() -> None:
             start = time.process_time()
             sensorium.fit("spoken-digits", [*changes, f"seed={seed}", "evaluate.evaluators={}"], run_dir=run)
             print(f"seed {seed}: {time.process_time() - start:.0f} CPU seconds", flush=True)
-        for within in ("speaker", "null"):
+        for column in ("speaker", "null"):
             measured = sensorium.evaluate(
-                runs, None, [f"evaluate.evaluators={{linear: {{{PROTOCOL}, within: {within}}}}}"]
+                runs, None, [f"evaluate.evaluators={{linear: {{{PROTOCOL}, standardize_by: {column}}}}}"]
             )["linear"]
             print(measured.markdown())
             speakers = sorted({file.stem.split("_")[1] for file in asked.recordings.glob("*.wav")})
-            print(f"| within {within} | {' | '.join(speakers)} |\n| --- |{' ---: |' * len(speakers)}")
+            print(f"| standardize_by {column} | {' | '.join(speakers)} |\n| --- |{' ---: |' * len(speakers)}")
             for row in measured.rows:
                 means = [statistics.mean(folds) for folds in zip(*row.metrics["accuracy"].scores, strict=True)]
                 print(f"| {row.name} | {' | '.join(f'{mean:.3f}' for mean in means)} |", flush=True)

@@ -22,8 +22,8 @@ from kept import kept
 from sensorium import Record, fit
 from sensorium.data.arrays import ArraysSource
 from sensorium.data.splits import assign_parts
-from sensorium.evaluation.measurement import Measurement
 from sensorium.evaluation.retrieval import Retrieval
+from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.tables import Metric
 from sensorium.plugins.samples.openmoji import OpenMojiSource
 from sensorium.seeding import uniform_of
@@ -92,12 +92,12 @@ def one(row: str, seed: int, steps: int) -> dict[str, float]:
     source = sources(row)
     with tempfile.TemporaryDirectory() as folder:
         model = fit(recipe(row, seed, steps), source=source, run_dir=Path(folder) / "run")
-        table = Measurement(model.plan, source, model.run).table(model, "test", "embedding")
+        table = RunEvaluation(model.plan, source, model.run).table(model, "test", "embedding")
     metrics: dict[str, float] = {"records": float(len(source) - len(table))}
     for pair in combinations(FIELDS, 2):
         for query, target in (pair, pair[::-1]):
             found = Retrieval(query, target, positives="record").measure(table)
-            metrics[f"{query}->{target}"] = found[f"{query}->{target} r@10"]
+            metrics[f"{query}->{target}"] = found[f"{query}->{target} R@10"]
     return metrics
 
 
@@ -113,7 +113,7 @@ def main() -> None:
         for row, runs in found.items():
             runs.append(kept(options.metrics / f"{seed} {row}.json", partial(one, row, seed, options.steps)))
     names = list(found[ROWS[0]][0])
-    print(f"| r@10, mean and deviation of {len(options.seeds)} seeds | {' | '.join(names)} |")
+    print(f"| R@10, mean and deviation of {len(options.seeds)} seeds | {' | '.join(names)} |")
     print(f"| --- |{' ---: |' * len(names)}")
     for row, runs in found.items():
         columns = [[run[name] for run in runs] for name in names]

@@ -24,7 +24,7 @@ from kept import kept
 
 import sensorium
 from sensorium.contracts import FeatureTable, Source
-from sensorium.evaluation.folds import deal
+from sensorium.evaluation.folds import assign_folds
 from sensorium.evaluation.svm import SVM
 from sensorium.evaluation.tables import Metric
 from sensorium.modalities.graph.modality import GraphModality
@@ -49,7 +49,7 @@ OBJECTIVES: dict[str, list[str]] = {
 def folds_of(source: Source, seed: int) -> np.ndarray:
     """Return the fold of every record."""
     keys = [source.key(i) for i in range(len(source))]
-    return deal([key.id for key in keys], FOLDS, seed, [key.labels["class"] for key in keys])
+    return assign_folds([key.id for key in keys], FOLDS, seed, [key.labels["class"] for key in keys])
 
 
 def scores_of(features_ND: np.ndarray, source: Source, seed: int, standardize: bool) -> list[float]:

@@ -25,7 +25,7 @@ sensorium_matrix = {
             }
         },
         "evaluator": {"name": "ridge", "label": "qed"},
-        "metric": "r2",
+        "metric": "R2",
         "optimizer": {"lr": 1e-3},
         "steps": 1000,
         "requires": ["rdkit"],

@@ -19,7 +19,7 @@ sensorium_matrix = {
             },
         },
         "evaluator": {"name": "retrieval", "positives": "record"},
-        "metric": "image->text r@10",
+        "metric": "image->text R@10",
         "optimizer": {"lr": 1e-3, "weight_decay": 0.1},
     }
 }

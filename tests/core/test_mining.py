@@ -14,12 +14,12 @@ from sensorium import Needs, hookimpl, mining
 from sensorium.contracts import FeatureTable
 from sensorium.data.mined_negatives import SCHEMA
 from sensorium.errors import RecipeError, SensoriumError
-from sensorium.mining import Rules, mine_table
+from sensorium.mining import MiningOptions, mine_negatives
 from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.registration.discovery import load_extensions
 from tests import toys
 
-EVERYTHING = Rules(count=10_000, ranks=(1, 10_000), margin=0.0)
+EVERYTHING = MiningOptions(count=10_000, ranks=(1, 10_000), margin=0.0)
 
 
 def table(n=40, seed=0, groups=None, missing=0.0, noise=1.0):
@@ -90,9 +90,9 @@ def test_agrees_with_the_loop(seed, sizes, first, margin, missing, pair, twins):
         t.features["a"][[7, 15]] = -1.0
         own = [i if i in (3, 5, 7, 15, 20, 22) else i % 17 for i in range(24)]  # 17 is of one value with 0, and so on
         values = {name: [own[i] if t.present[name][i] else None for i in range(24)] for name in ("a", "b")}
-    rules = Rules(count=3, ranks=(first, first + 5), margin=margin)
+    rules = MiningOptions(count=3, ranks=(first, first + 5), margin=margin)
     alike = {"r20": "r5", "r15": "r7"} if twins else {}  # which of two equal ones comes first is nobody's business
-    mined, looped = triples(mine_table(t, *pair, rules, values)), by_loop(t, *pair, rules, values)
+    mined, looped = triples(mine_negatives(t, *pair, rules, values)), by_loop(t, *pair, rules, values)
     named = [[(q, alike.get(n, n), rank) for q, n, rank in found] for found in (mined, looped)]
     assert named[0] == named[1]
 
@@ -102,9 +102,9 @@ def test_blocks_and_indices_agree(index, monkeypatch):
     if index == "faiss":
         pytest.importorskip("faiss")
     t = table(300, groups=[f"g{i // 3}" for i in range(300)])
-    whole = mine_table(t, "a", "b", Rules(), index="torch")
-    monkeypatch.setattr(mining, "HELD", 300 * 7)  # seven queries at a time
-    parted = mine_table(t, "a", "b", Rules(), index=index)
+    whole = mine_negatives(t, "a", "b", MiningOptions(), index="torch")
+    monkeypatch.setattr(mining, "MAX_SIMILARITIES", 300 * 7)  # seven queries at a time
+    parted = mine_negatives(t, "a", "b", MiningOptions(), index=index)
     assert triples(parted) == triples(whole)
     np.testing.assert_allclose(parted.scores, whole.scores, atol=1e-6)
     assert parted.statistics.keys() == whole.statistics.keys()
@@ -113,7 +113,7 @@ def test_blocks_and_indices_agree(index, monkeypatch):
 def test_a_collapsed_encoder_leaves_nothing_to_mine():
     t = table(500)
     t.features["b"][:] = 1.0
-    mined = mine_table(t, "a", "b", EVERYTHING)
+    mined = mine_negatives(t, "a", "b", EVERYTHING)
     assert len(mined) == 0
     assert mined.statistics["queries without a negative"] == 500
 
@@ -122,7 +122,7 @@ def test_twins_are_found_however_many_lie_between_them():
     x = np.random.default_rng(0).standard_normal((2000, 32)).astype(np.float32)
     x[1700:] = x[np.random.default_rng(1).integers(0, 1000, 300)] * 2  # the same direction
     x[1600:1650] = x[0]
-    classes = mining._classes(mining.unit_rows(x), None)
+    classes = mining._classes(mining.l2_normalize(x), None)
     rows = np.round(x / np.linalg.norm(x, axis=1, keepdims=True), 4)
     assert len(np.unique(classes)) == len(np.unique(rows, axis=0))
     assert len(set(classes[1600:1650]) | {classes[0]}) == 1
@@ -130,7 +130,7 @@ def test_twins_are_found_however_many_lie_between_them():
 
 def test_the_margin_holds_against_the_least_positive():
     t = table(60, groups=[f"g{i // 2}" for i in range(60)])
-    mined = mine_table(t, "a", "b", Rules(count=50, margin=0.2))
+    mined = mine_negatives(t, "a", "b", MiningOptions(count=50, margin=0.2))
     assert (mined.scores <= mined.positive_scores - 0.2 * np.abs(mined.positive_scores) + 1e-6).all()
     most = {
         q: max(float(unit(t.features["a"][i]) @ unit(t.features["b"][j])) for j in (i, i ^ 1))
@@ -141,12 +141,12 @@ def test_the_margin_holds_against_the_least_positive():
 
 def test_chance_chooses_within_the_rules_and_repeats_itself():
     t = table(200)
-    rules = Rules(count=3, ranks=(2, 30), choose="random", seed=1)
-    once, again = mine_table(t, "a", "b", rules), mine_table(t, "a", "b", rules)
+    rules = MiningOptions(count=3, ranks=(2, 30), choose="random", seed=1)
+    once, again = mine_negatives(t, "a", "b", rules), mine_negatives(t, "a", "b", rules)
     assert triples(once) == triples(again)
-    allowed = set(triples(mine_table(t, "a", "b", Rules(count=100, ranks=(2, 30)))))
+    allowed = set(triples(mine_negatives(t, "a", "b", MiningOptions(count=100, ranks=(2, 30)))))
     assert set(triples(once)) <= allowed
-    assert triples(once) != triples(mine_table(t, "a", "b", Rules(count=3, ranks=(2, 30))))
+    assert triples(once) != triples(mine_negatives(t, "a", "b", MiningOptions(count=3, ranks=(2, 30))))
 
 
 def test_what_cannot_be_meant_is_refused():
@@ -157,13 +157,13 @@ def test_what_cannot_be_meant_is_refused():
         ({"choose": "best"}, "'hardest' or 'random'"),
     ]:
         with pytest.raises(SensoriumError, match=sentence):
-            Rules(**options)
+            MiningOptions(**options)
     with pytest.raises(SensoriumError, match="not 'annoy'"):
-        mine_table(table(), "a", "b", Rules(), index="annoy")
+        mine_negatives(table(), "a", "b", MiningOptions(), index="annoy")
     t = table(4, groups=["w", "x", "y", "z"])
     t.present["a"][:2], t.present["b"][2:] = False, False
     with pytest.raises(SensoriumError, match="nothing to mine"):
-        mine_table(t, "a", "b", Rules())
+        mine_negatives(t, "a", "b", MiningOptions())
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ def test_pretraining_then_fine_tuning(files, tmp_path):
     tuning = ["finetune.task=regress", "finetune.epochs=8", "finetune.seeds=1", "finetune.trees=10", "data.cache=ram"]
     tuning += ["finetune.encoder_lr=0.01", "finetune.optimizer.lr=0.01"]
     done = sensorium.finetune(tmp_path / "run", [labeled, *tuning], run_dir=tmp_path / "tuned", extensions=extensions)
-    rmse = {row.name: row.metrics["rmse ↓"].mean for row in done.table.rows}
+    rmse = {row.name: row.metrics["RMSE ↓"].mean for row in done.table.rows}
     assert list(rmse) == ["chance", "baseline", "from scratch", "fine-tuned"]
     assert max(rmse["baseline"], rmse["fine-tuned"]) < rmse["chance"]
     assert done.table.counts[1] > 5

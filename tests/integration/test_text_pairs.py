@@ -66,10 +66,10 @@ def test_spoken_words_are_told_by_their_texts(tmp_path):
 def test_molecules_find_their_names(tmp_path):
     small = "modalities.molecule.encoder={name: gine, width: 32, depth: 3, pool: mean}"
     chance, trained = metrics("molecule-text", named(tmp_path), tmp_path / "run", small)
-    assert trained["molecule->text mrr"] > 1.5 * chance["molecule->text mrr"]
+    assert trained["molecule->text MRR"] > 1.5 * chance["molecule->text MRR"]
 
 
 def test_series_find_their_notes(tmp_path):
     small = "modalities.signal.encoder={name: inception, filters: 4, depth: 3}"
     chance, trained = metrics("sensor-text", noted(tmp_path), tmp_path / "run", small, "data.test=0.3")
-    assert trained["signal->text mrr"] > 1.5 * chance["signal->text mrr"]
+    assert trained["signal->text MRR"] > 1.5 * chance["signal->text MRR"]

@@ -22,7 +22,7 @@ def test_a_run_leaves_what_its_contract_says(tmp_path):
     assert {p["name"] for p in status["plugins"]} >= {"toys", "crossmodal"}
     lines = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
     assert lines[0]["loss"] > lines[-2]["loss"]
-    assert any("val/retrieval/a->b r@10" in line for line in lines)
+    assert any("val/retrieval/a->b R@10" in line for line in lines)
     assert {"data_wait", "records_per_second", "lr", "epoch"} <= set(lines[0])
     for path in (run.gallery_file, run.log_file, run.modalities / "a.json", run.model / "model.safetensors"):
         assert path.stat().st_size > 0

@@ -10,14 +10,14 @@ import pytest
 
 from sensorium import api
 from sensorium.cli.main import main
-from sensorium.evaluation.tables import Metric, Row, Table
+from sensorium.evaluation.tables import Metric, ResultsRow, ResultsTable
 
 
 @pytest.fixture
 def asked(monkeypatch):
     """What the function was called with."""
     calls = []
-    table = Table("finetune", [Row("fine-tuned", {"accuracy": Metric([[0.5]])})], "p", "s", "abc", (8, 2))
+    table = ResultsTable("finetune", [ResultsRow("fine-tuned", {"accuracy": Metric([[0.5]])})], "p", "s", "abc", (8, 2))
 
     def finetune(run, overrides, **options):
         calls.append((run, overrides, options))

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sensorium.cli.main import main
-from sensorium.matrix import run
+from sensorium.matrix import runner
 from sensorium.matrix.cells import Budget
 from sensorium.matrix.table import Matrix
 
@@ -18,7 +18,7 @@ def left(*arguments):
 
 def test_options_reach_the_matrix(monkeypatch, tmp_path, capsys):
     asked = []
-    monkeypatch.setattr(run, "fill", lambda *given: asked.append(given) or Matrix([], {}, {}))
+    monkeypatch.setattr(runner, "run_matrix", lambda *given: asked.append(given) or Matrix([], {}, {}))
     assert (
         left("matrix", "--only", "simclr", "--only", "image", "--steps", "7", "--seeds", "2", "--out", str(tmp_path))
         == 0

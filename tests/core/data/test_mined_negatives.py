@@ -10,7 +10,7 @@ from sensorium.data.cache import Cache
 from sensorium.data.decoding import RecordDecoder
 from sensorium.data.mined_negatives import MinedNegatives
 from sensorium.errors import DataError
-from sensorium.mining import Mined
+from sensorium.mining import MiningResult
 from sensorium.models.learner import make_views
 
 
@@ -22,7 +22,7 @@ def source():
 @pytest.fixture
 def path(tmp_path):
     queries, negatives = ["0", "0", "1"], ["1", "3", "0"]
-    mined = Mined(queries, negatives, np.array([1, 2, 1]), np.full(3, 0.5), np.full(3, 0.9), {}, {"field": "b"})
+    mined = MiningResult(queries, negatives, np.array([1, 2, 1]), np.full(3, 0.5), np.full(3, 0.9), {}, {"field": "b"})
     mined.write(tmp_path / "mined.parquet")
     return str(tmp_path / "mined.parquet")
 

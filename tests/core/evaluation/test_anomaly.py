@@ -1,4 +1,4 @@
-"""Anomalies: events, the three ways to count them, the threshold from normal train records alone."""
+"""Anomalies: anomaly_events, the three ways to count them, the threshold from normal train records alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sensorium import SensoriumError
-from sensorium.evaluation.anomaly import Anomaly, events, f1_scores
+from sensorium.evaluation.anomaly import Anomaly, anomaly_events, f1_scores
 from tests.core.evaluation.tables_of_records import table
 
 TRUTH = np.array([0, 1, 1, 1, 0, 0, 1, 1, 0], bool)
@@ -17,9 +17,9 @@ def flags(*rows):
 
 
 def test_events_are_runs_that_end_with_their_group():
-    assert events(TRUTH, ["g"] * 9) == [slice(1, 4), slice(6, 8)]
-    assert events(TRUTH, ["g"] * 2 + ["h"] * 7) == [slice(1, 2), slice(2, 4), slice(6, 8)]
-    assert events(np.ones(3, bool), ["g"] * 3) == [slice(0, 3)]
+    assert anomaly_events(TRUTH, ["g"] * 9) == [slice(1, 4), slice(6, 8)]
+    assert anomaly_events(TRUTH, ["g"] * 2 + ["h"] * 7) == [slice(1, 2), slice(2, 4), slice(6, 8)]
+    assert anomaly_events(np.ones(3, bool), ["g"] * 3) == [slice(0, 3)]
 
 
 def f1(hits, false, missed):
@@ -37,8 +37,8 @@ def f1(hits, false, missed):
     ],
 )
 def test_events_are_found_whole_or_in_time(flagged, delay, plain, adjusted, delayed):
-    found = f1_scores(TRUTH, flags(*flagged), events(TRUTH, ["g"] * 9), delay)
-    assert found == pytest.approx({"F1": plain, "F1 adjusted": adjusted, "F1 delay": delayed})
+    found = f1_scores(TRUTH, flags(*flagged), anomaly_events(TRUTH, ["g"] * 9), delay)
+    assert found == pytest.approx({"F1": plain, "F1 point-adjusted": adjusted, "F1 delay": delayed})
 
 
 def parts(away=20.0):
@@ -82,7 +82,7 @@ def test_what_cannot_be_measured_is_told():
         Anomaly().fit(train.select(np.arange(3)))
     evaluator = Anomaly()
     evaluator.fit(train)
-    with pytest.raises(SensoriumError, match="tell apart"):
+    with pytest.raises(SensoriumError, match="both normal records"):
         evaluator.measure(test.select(np.arange(10)))
     with pytest.raises(SensoriumError, match="neighbor"):
         Anomaly(neighbors=0)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from sensorium import SensoriumError
-from sensorium.evaluation.contact_sheet import CELL, HIT, Found, contact_sheet
+from sensorium.evaluation.contact_sheet import CELL, HIT, RetrievedImage, contact_sheet
 
 
 def picture(color, size=(64, 64)) -> Image.Image:
@@ -18,8 +18,8 @@ def count(sheet: Image.Image, color) -> int:
     return int((np.asarray(sheet) == np.array(color)).all(axis=2).sum())
 
 
-def found(hit: bool) -> Found:
-    return Found(picture((0, 0, 200)), "0.50", hit)
+def found(hit: bool) -> RetrievedImage:
+    return RetrievedImage(picture((0, 0, 200)), "0.50", hit)
 
 
 def test_every_picture_is_drawn_and_hits_are_framed():

@@ -53,13 +53,13 @@ def test_records_without_all_values_are_left_out_and_told():
     evaluator = Forecast()
     evaluator.fit(train)
     evaluator.measure(test)
-    assert "5 records without all values to come left out" in evaluator.notes()
+    assert "5 records without all future values excluded" in evaluator.notes()
 
 
 def test_what_cannot_be_measured_is_told():
-    with pytest.raises(SensoriumError, match="no number"):
+    with pytest.raises(SensoriumError, match="is not a number"):
         Forecast().fit(table({"a": np.zeros((6, 2))}, {"ahead 1": ["x"] * 6}))
-    with pytest.raises(SensoriumError, match="option ahead"):
+    with pytest.raises(SensoriumError, match="option 'ahead'"):
         Forecast().fit(table({"a": np.zeros((6, 2))}, {"ahead 1": [None] * 6}))
     with pytest.raises(SensoriumError, match="five"):
         Forecast().fit(table({"a": np.zeros((2, 2))}, {"ahead 1": [1.0, 2.0]}))

@@ -21,7 +21,7 @@ def measured(seed: int) -> dict[str, float]:
 
 
 def test_learns_what_a_line_cannot():
-    assert measured(0)["r2"] > 0.9
+    assert measured(0)["R2"] > 0.9
 
 
 def test_hangs_on_its_seed_alone():

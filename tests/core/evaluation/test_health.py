@@ -12,7 +12,7 @@ from tests.core.evaluation.tables_of_records import table
 
 
 def test_equals_the_definitions(monkeypatch):
-    monkeypatch.setattr(similarity, "HELD", 90)
+    monkeypatch.setattr(similarity, "MAX_SIMILARITIES", 90)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(2, 40, 6))
     metrics = Health().measure(table({"a": x, "b": y}))
@@ -22,7 +22,7 @@ def test_equals_the_definitions(monkeypatch):
     potentials = [
         np.exp(-2 * np.sum((p - q) ** 2)) for i, p in enumerate(unit_x) for j, q in enumerate(unit_x) if i != j
     ]
-    assert metrics["a rankme"] == pytest.approx(np.exp(-np.sum(share * np.log(share))), rel=1e-4)
+    assert metrics["a RankMe"] == pytest.approx(np.exp(-np.sum(share * np.log(share))), rel=1e-4)
     assert metrics["a std"] == pytest.approx(unit_x.std(0).mean() * 6**0.5, rel=1e-4)
     assert metrics["a uniformity ↓"] == pytest.approx(np.log(np.mean(potentials)), rel=1e-4)
     assert metrics["a-b alignment ↓"] == pytest.approx(np.mean(np.sum((unit_x - unit_y) ** 2, 1)), rel=1e-4)
@@ -31,7 +31,7 @@ def test_equals_the_definitions(monkeypatch):
 def test_collapse_is_seen():
     x = np.ones((50, 8))
     metrics = Health().measure(table({"a": x}))
-    assert metrics["a rankme"] == pytest.approx(1, abs=1e-3)
+    assert metrics["a RankMe"] == pytest.approx(1, abs=1e-3)
     assert metrics["a std"] == pytest.approx(0, abs=1e-6)
     assert metrics["a uniformity ↓"] == pytest.approx(0, abs=1e-5)
 
@@ -40,7 +40,7 @@ def test_absent_values_and_other_widths():
     x = np.random.default_rng(0).normal(size=(10, 4))
     present = {"b": np.arange(10) < 1}
     metrics = Health().measure(table({"a": x, "b": x, "c": x[:, :2]}, present=present))
-    assert "b rankme" not in metrics
+    assert "b RankMe" not in metrics
     assert metrics["a-b alignment ↓"] == pytest.approx(0, abs=1e-6)
     assert "a-c alignment ↓" not in metrics
     with pytest.raises(SensoriumError, match="two test records"):
@@ -49,6 +49,6 @@ def test_absent_values_and_other_widths():
 
 def test_a_sample_estimates_uniformity():
     records = table({"a": np.random.default_rng(0).normal(size=(900, 4))})
-    whole, part = Health().measure(records), Health(sample=400).measure(records)
+    whole, part = Health().measure(records), Health(max_records=400).measure(records)
     assert part["a uniformity ↓"] == pytest.approx(whole["a uniformity ↓"], abs=0.1)
-    assert part == Health(sample=400).measure(records)
+    assert part == Health(max_records=400).measure(records)

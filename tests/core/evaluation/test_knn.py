@@ -27,7 +27,7 @@ def by_loops(x_train, y_train, x_test, k, temperature):
 @pytest.mark.parametrize("held", [2**23, 100])
 @pytest.mark.parametrize("k", [1, 7, 500])
 def test_equals_loops(k, held, monkeypatch):
-    monkeypatch.setattr(similarity, "HELD", held)
+    monkeypatch.setattr(similarity, "MAX_SIMILARITIES", held)
     train, test = blobs(80, spread=3, seed=1), blobs(60, spread=3, seed=2, prefix="t")
     evaluator = KNN(k=k)
     evaluator.fit(train)
@@ -55,7 +55,7 @@ def test_absent_labels_and_values_are_left_out_and_counted():
     evaluator = KNN(k=1)
     evaluator.fit(train)
     assert evaluator.measure(test)["accuracy"] == 1.0
-    assert "2 records without label or value left out" in evaluator.notes()
+    assert "2 records without label or value excluded" in evaluator.notes()
 
 
 def test_numbers_serve_as_classes_and_an_unseen_class_is_a_miss():
@@ -78,7 +78,7 @@ def test_refuses_in_a_sentence():
         KNN().fit(table({"a": x}, {"y": [None] * 3}))
     with pytest.raises(SensoriumError, match="no label 'kin', did you mean 'kind'"):
         KNN(label="kin").fit(blobs(5))
-    with pytest.raises(SensoriumError, match="by the option 'label'; the records carry: y, z"):
+    with pytest.raises(SensoriumError, match="by the option 'label'; the records have: y, z"):
         KNN().fit(table({"a": x}, {"y": "pqp", "z": "pqp"}))
 
 

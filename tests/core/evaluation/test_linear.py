@@ -18,7 +18,7 @@ def test_equals_scikit_learn_on_train_statistics():
     model = LogisticRegression(C=0.1, max_iter=200)
     model.fit(scaler.transform(train.features["signal"]), train.labels["kind"].astype(str))
     wanted = model.score(scaler.transform(test.features["signal"]), test.labels["kind"].astype(str))
-    evaluator = Linear(penalties=(0.1,))
+    evaluator = Linear(Cs=(0.1,))
     evaluator.fit(train)
     assert evaluator.measure(test)["accuracy"] == pytest.approx(wanted)
 
@@ -30,7 +30,7 @@ def test_groups_are_never_on_both_sides_of_the_choice():
     chosen = {"whole": set(), "torn": set()}
     for seed in range(4):
         for name, groups in (("whole", np.repeat(np.arange(40), 4)), ("torn", np.arange(160))):
-            evaluator = Linear(penalties=(1e-6, 10.0))
+            evaluator = Linear(Cs=(1e-6, 10.0))
             evaluator.seed = seed
             evaluator.fit(table({"a": x}, {"y": y.tolist()}, groups=[f"g{g}" for g in groups]))
             chosen[name] |= set(evaluator.notes())
@@ -49,17 +49,17 @@ def test_constant_features_do_no_harm():
 
 def test_too_small_to_choose_says_what_to_do():
     tiny = table({"a": np.eye(2)}, {"y": ["p", "q"]})
-    with pytest.raises(SensoriumError, match=r"too small to choose a penalty .* penalties=\[1.0\]"):
+    with pytest.raises(SensoriumError, match=r"too small to choose C .* Cs=\[1.0\]"):
         Linear().fit(tiny)
-    evaluator = Linear(penalties=(1.0,))
+    evaluator = Linear(Cs=(1.0,))
     evaluator.fit(tiny)
     assert evaluator.measure(tiny)["accuracy"] == 1.0
 
 
-def test_tells_when_steps_ran_out():
-    evaluator = Linear(penalties=(10.0,), steps=1)
+def test_notes_when_the_iterations_ran_out():
+    evaluator = Linear(Cs=(10.0,), max_iter=1)
     evaluator.fit(blobs(60, spread=3))
-    assert "logistic regression stopped after 1 steps" in evaluator.notes()
+    assert "logistic regression stopped after 1 iterations" in evaluator.notes()
 
 
 def test_within_takes_out_what_belongs_to_a_group():
@@ -74,10 +74,10 @@ def test_within_takes_out_what_belongs_to_a_group():
 
     train, test = of([0, 1, -1, 2, -2], 0, "r"), of([5], 1, "t")
     found = {}
-    for within in (None, "speaker"):
-        evaluator = Linear(label="y", within=within)
+    for column in (None, "speaker"):
+        evaluator = Linear(label="y", standardize_by=column)
         evaluator.fit(train)
-        found[within] = evaluator.measure(test)["accuracy"]
+        found[column] = evaluator.measure(test)["accuracy"]
     assert found["speaker"] > 0.75 > 0.65 > found[None]
     assert "features standardized within each speaker" in evaluator.notes()
     for part in (train, test):  # records without a speaker are a group together
@@ -86,4 +86,4 @@ def test_within_takes_out_what_belongs_to_a_group():
     evaluator.fit(train)
     assert 0 <= evaluator.measure(test)["accuracy"] <= 1
     with pytest.raises(SensoriumError, match="no label 'speakr', did you mean 'speaker'"):
-        Linear(label="y", within="speakr").fit(train)
+        Linear(label="y", standardize_by="speakr").fit(train)

@@ -58,15 +58,15 @@ def test_every_pair_is_measured_and_one_modality_is_refused():
     assert {name.split()[0] for name in metrics} == {"a-b", "a-c", "b-c"}
     alone = table(0)
     del alone.features["b"], alone.present["b"]
-    with pytest.raises(SensoriumError, match="needs two"):
+    with pytest.raises(SensoriumError, match="Two modalities are needed"):
         ModalityGap().fit(alone)
     uneven = table(0)
     uneven.features["b"] = uneven.features["b"][:, :4]
-    with pytest.raises(SensoriumError, match="share no space"):
+    with pytest.raises(SensoriumError, match="no joint embedding space"):
         ModalityGap().fit(uneven)
 
 
 def test_a_sample_is_enough_to_fit():
-    gap = ModalityGap(sample=50)
+    gap = ModalityGap(max_records=50)
     gap.fit(table(0, shift=10.0))
     assert gap.measure(table(1, shift=10.0))["a-b separability ↓"] > 0.95

@@ -35,10 +35,10 @@ def area(scores, truth):
 
 def test_equals_the_share_of_ordered_pairs():
     train, test = parts(0, "r"), parts(1, "t")
-    evaluator = Multitask(labels=["noise"], penalties=(1.0,))
+    evaluator = Multitask(labels=["noise"], Cs=(1.0,))
     evaluator.fit(train)
     wanted = area(evaluator.models["noise"].decision_function(test.features["a"]), test.labels["noise"])
-    assert evaluator.measure(test)["roc-auc"] == pytest.approx(wanted)
+    assert evaluator.measure(test)["ROC-AUC"] == pytest.approx(wanted)
 
 
 def test_only_tasks_with_both_classes_count():
@@ -46,14 +46,14 @@ def test_only_tasks_with_both_classes_count():
     evaluator.fit(parts(0, "r"))
     test = parts(1, "t")
     test.labels["noise"][:] = 1
-    assert evaluator.measure(test)["roc-auc"] > 0.98
-    assert evaluator.notes() == ["2 tasks", "3 more with one class only in a part left out"]
-    assert evaluator.chance(test) == {"roc-auc": 0.5}
+    assert evaluator.measure(test)["ROC-AUC"] > 0.98
+    assert evaluator.notes() == ["2 tasks", "3 tasks with only one class in a part excluded"]
+    assert evaluator.chance(test) == {"ROC-AUC": 0.5}
 
 
 def test_refuses_classes_and_empty_tasks():
     x = np.random.default_rng(0).normal(size=(6, 2))
-    with pytest.raises(SensoriumError, match="has 3 classes: a task has two"):
+    with pytest.raises(SensoriumError, match="has 3 classes, a task has two"):
         Multitask().fit(table({"a": x}, {"y": list("pqrpqr")}))
     evaluator = Multitask()
     evaluator.fit(table({"a": x}, {"y": [1] * 6}))

@@ -31,7 +31,7 @@ def test_planted_similarity_and_what_is_left_out():
     records = table({"a": x, "b": y}, {"score": score}, present={"b": np.arange(9) != 3})
     evaluator = Pairs()
     assert evaluator.measure(records) == {"a-b spearman": pytest.approx(1.0)}
-    assert evaluator.notes() == ["2 records without label or one of the sides left out"]
+    assert evaluator.notes() == ["2 records without label or one of the sides excluded"]
     assert evaluator.chance(records) == {"a-b spearman": 0.0}
 
 
@@ -43,7 +43,7 @@ def test_a_collapsed_encoder_ranks_nothing():
 
 def test_refuses_words_and_single_pairs():
     x = np.eye(2)
-    with pytest.raises(SensoriumError, match="'good', which is no number"):
+    with pytest.raises(SensoriumError, match="'good', which is not a number"):
         Pairs().measure(table({"a": x, "b": x}, {"s": ["good", "bad"]}))
     with pytest.raises(SensoriumError, match="1 record with"):
         Pairs().measure(table({"a": x, "b": x}, {"s": [1, None]}))

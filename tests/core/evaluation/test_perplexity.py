@@ -21,7 +21,7 @@ def table(nats, tokens, uniform, characters):
 
 
 def test_every_token_counts_alike_however_records_are_cut():
-    found = Perplexity(per="characters").measure(table([2.0, 10.0], [1, 9], [1, 9], [2, 18]))
+    found = Perplexity(unit="characters").measure(table([2.0, 10.0], [1, 9], [1, 9], [2, 18]))
     assert found["nats per token ↓"] == pytest.approx(1.2)
     assert found["perplexity ↓"] == pytest.approx(math.exp(1.2))
     assert found["bits per character ↓"] == pytest.approx(12 / math.log(2) / 20)
@@ -37,6 +37,6 @@ def test_what_cannot_be_measured_is_said():
     with pytest.raises(SensoriumError, match="no token to predict"):
         Perplexity().measure(table([0.0], [0], [0.0], [1]))
     with pytest.raises(SensoriumError, match="'letters'"):
-        Perplexity(per="letters").measure(table([1.0], [1], [1.0], [1]))
+        Perplexity(unit="letters").measure(table([1.0], [1], [1.0], [1]))
     with pytest.raises(SensoriumError, match="lack the label 'characters'"):
-        Perplexity(per="characters").measure(table([1.0, 1.0], [1, 1], [1.0, 1.0], [1, None]))
+        Perplexity(unit="characters").measure(table([1.0, 1.0], [1, 1], [1.0, 1.0], [1, None]))

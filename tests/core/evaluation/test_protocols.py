@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sensorium import SensoriumError
-from sensorium.evaluation.protocols import protocol_of
+from sensorium.evaluation.protocols import make_protocol
 from tests.core.evaluation.tables_of_records import blobs, table
 
 
@@ -17,14 +17,14 @@ def speakers(prefix: str):
 
 def test_given_hands_on_the_parts_once_for_each_repetition():
     train, test = blobs(10), blobs(10, prefix="t")
-    rounds = list(protocol_of({"name": "given", "repeats": 3}).rounds(train, test, None))
+    rounds = list(make_protocol({"name": "given", "repeats": 3}).rounds(train, test, None))
     assert [seed for seed, _ in rounds] == [0, 1, 2]
     assert all(folds == [(train, test)] for _, folds in rounds)
 
 
 def test_folds_measure_every_record_once_in_every_dealing():
     train, test = blobs(31), blobs(20, prefix="t")
-    protocol = protocol_of({"name": "kfold", "folds": 4, "repeats": 2})
+    protocol = make_protocol({"name": "kfold", "folds": 4, "repeats": 2})
     dealings = []
     for _, folds in protocol.rounds(train, test, None):
         held = [name for _, part in folds for name in part.ids]
@@ -37,7 +37,9 @@ def test_folds_measure_every_record_once_in_every_dealing():
 
 
 def test_one_value_is_left_out_at_a_time():
-    ((_, folds),) = protocol_of({"name": "group", "by": "speaker"}).rounds(speakers("r"), speakers("t"), "digit")
+    ((_, folds),) = make_protocol({"name": "leave-one-group-out", "by": "speaker"}).rounds(
+        speakers("r"), speakers("t"), "digit"
+    )
     assert len(folds) == 6
     for train, test in folds:
         assert len(set(test.labels["speaker"])) == 1
@@ -48,14 +50,14 @@ def test_one_value_is_left_out_at_a_time():
 def test_a_label_that_one_part_lacks_is_missing_in_its_records():
     train, test = speakers("r"), speakers("t")
     del test.labels["speaker"]
-    ((_, folds),) = protocol_of({"name": "group", "by": "speaker"}).rounds(train, test, "digit")
+    ((_, folds),) = make_protocol({"name": "leave-one-group-out", "by": "speaker"}).rounds(train, test, "digit")
     assert all(len(a) == 22 and len(b) == 2 for a, b in folds)
 
 
 def test_numbers_that_were_measured_are_not_classes():
     numbers = table({"a": np.zeros((40, 1))}, {"y": np.linspace(0, 1, 40).tolist()})
     empty = numbers.select(np.arange(0))
-    (_, one), (_, other) = protocol_of({"name": "kfold", "folds": 2, "repeats": 2}).rounds(numbers, empty, None)
+    (_, one), (_, other) = make_protocol({"name": "kfold", "folds": 2, "repeats": 2}).rounds(numbers, empty, None)
     assert one[0][1].ids != other[0][1].ids
 
 
@@ -64,19 +66,23 @@ def test_numbers_that_were_measured_are_not_classes():
     [
         ("kfodl", "no protocol 'kfodl', did you mean 'kfold'"),
         ({"name": "kfold", "fold": 3}, "has no option 'fold'"),
-        ({"name": "group"}, "protocol.by is missing"),
-        ({"name": "kfold", "folds": 1}, "two folds at least"),
+        ({"name": "leave-one-group-out"}, "protocol.by is missing"),
+        ({"name": "kfold", "folds": 1}, "folds >= 2"),
         ({"folds": 3}, "no protocol 'None'"),
     ],
 )
 def test_refuses_what_it_does_not_know(wanted, sentence):
     with pytest.raises(SensoriumError, match=sentence):
-        protocol_of(wanted)
+        make_protocol(wanted)
 
 
 def test_refuses_more_folds_than_records():
-    with pytest.raises(SensoriumError, match="10 folds need as many records"):
-        list(protocol_of("kfold").rounds(blobs(4), blobs(3, prefix="t"), None))
+    with pytest.raises(SensoriumError, match="10 folds need at least as many records"):
+        list(make_protocol("kfold").rounds(blobs(4), blobs(3, prefix="t"), None))
     same = table({"a": np.eye(2)}, {"speaker": ["x", "x"]})
     with pytest.raises(SensoriumError, match="there is 1"):
-        list(protocol_of({"name": "group", "by": "speaker"}).rounds(same, same.select(np.arange(0)), None))
+        list(
+            make_protocol({"name": "leave-one-group-out", "by": "speaker"}).rounds(
+                same, same.select(np.arange(0)), None
+            )
+        )

@@ -17,10 +17,10 @@ def figures_of_order(order: list[bool], cutoffs=(1, 5, 10)) -> dict[str, float]:
     """The figures of one query, read off the list of which ranked targets are right."""
     ranks = [r for r, right in enumerate(order, 1) if right]
     ideal = sum(1 / math.log2(i + 1) for i in range(1, min(len(ranks), 10) + 1))
-    return {f"r@{k}": float(ranks[0] <= k) for k in cutoffs} | {
-        "mrr": 1 / ranks[0],
-        "ndcg@10": sum(1 / math.log2(r + 1) for r in ranks if r <= 10) / ideal,
-        "map@r": sum(i / r for i, r in enumerate(ranks, 1) if r <= len(ranks)) / len(ranks),
+    return {f"R@{k}": float(ranks[0] <= k) for k in cutoffs} | {
+        "MRR": 1 / ranks[0],
+        "nDCG@10": sum(1 / math.log2(r + 1) for r in ranks if r <= 10) / ideal,
+        "MAP@R": sum(i / r for i, r in enumerate(ranks, 1) if r <= len(ranks)) / len(ranks),
         "median rank ↓": float(ranks[0]),
     }
 
@@ -60,7 +60,7 @@ def random_records(seed: int, count: int = 37, groups: int = 12, levels: int | N
 @pytest.mark.parametrize("held", [2**23, 50])
 @pytest.mark.parametrize("seed", range(4))
 def test_equals_loops_many_to_many_with_ties_and_absent_values(seed, held, levels, monkeypatch):
-    monkeypatch.setattr(similarity, "HELD", held)  # 50: a row or two at a time
+    monkeypatch.setattr(similarity, "MAX_SIMILARITIES", held)  # 50: a row or two at a time
     records = random_records(seed, levels=levels)
     evaluator = Retrieval()
     wanted = by_loops(records, "a", "b") | by_loops(records, "b", "a")
@@ -71,9 +71,9 @@ def test_counts_the_queries_it_leaves_out():
     x = np.eye(4)
     present = {"b": np.array([True, True, False, False])}
     evaluator = Retrieval("a", "b")
-    assert evaluator.measure(table({"a": x, "b": x}, present=present))["a->b r@1"] == 1.0
-    assert evaluator.notes() == ["a->b: 2 queries without any right target left out"]
-    assert evaluator.measure(table({"a": x, "b": x}))["a->b r@1"] == 1.0
+    assert evaluator.measure(table({"a": x, "b": x}, present=present))["a->b R@1"] == 1.0
+    assert evaluator.notes() == ["a->b: 2 queries without a positive excluded"]
+    assert evaluator.measure(table({"a": x, "b": x}))["a->b R@1"] == 1.0
     assert evaluator.notes() == []
 
 
@@ -81,19 +81,19 @@ def test_a_collapsed_encoder_ranks_last():
     ones = np.ones((20, 6)) + np.random.default_rng(0).normal(size=(20, 6)) * 1e-8
     metrics = Retrieval("a", "b").measure(table({"a": ones, "b": ones}))
     assert metrics["a->b median rank ↓"] == 20
-    assert metrics["a->b r@10"] == 0
+    assert metrics["a->b R@10"] == 0
 
 
 def test_zero_rows_are_similar_to_nothing():
     x = np.eye(5)
     x[0] = 0
     metrics = Retrieval("a", "b").measure(table({"a": x, "b": np.eye(5)}))
-    assert metrics["a->b r@1"] == pytest.approx(0.8)
+    assert metrics["a->b R@1"] == pytest.approx(0.8)
 
 
 def test_huge_features_do_not_overflow():
     x = np.random.default_rng(0).normal(size=(30, 4))
-    assert Retrieval("a", "b").measure(table({"a": x * 1e30, "b": x * 1e-30}))["a->b r@1"] == 1.0
+    assert Retrieval("a", "b").measure(table({"a": x * 1e30, "b": x * 1e-30}))["a->b R@1"] == 1.0
 
 
 @pytest.mark.parametrize("counts", [[1] * 7, [2, 2, 5], [13], [1, 3, 3, 12]])
@@ -104,7 +104,7 @@ def test_chance_equals_simulation(counts):
         right = counts[rng.integers(len(counts))]
         draws.append(figures_of_order(list(rng.permutation([True] * right + [False] * (13 - right)))))
     wanted = _expected(13, np.array(counts), (1, 5, 10))
-    for name in ("r@1", "r@5", "r@10", "mrr", "ndcg@10", "map@r"):
+    for name in ("R@1", "R@5", "R@10", "MRR", "nDCG@10", "MAP@R"):
         values = [draw[name] for draw in draws]
         assert np.mean(values) == pytest.approx(wanted[name], abs=4.5 * np.std(values) / 6000**0.5 + 1e-9), name
     assert abs(np.median([draw["median rank ↓"] for draw in draws]) - wanted["median rank ↓"]) <= 1
@@ -112,9 +112,9 @@ def test_chance_equals_simulation(counts):
 
 def test_chance_of_one_right_target_is_textbook():
     chance = _expected(1000, np.ones(5, int), (1, 5, 10))
-    assert chance["r@1"] == pytest.approx(0.001)
-    assert chance["r@10"] == pytest.approx(0.01)
-    assert chance["mrr"] == pytest.approx(sum(1 / r for r in range(1, 1001)) / 1000)
+    assert chance["R@1"] == pytest.approx(0.001)
+    assert chance["R@10"] == pytest.approx(0.01)
+    assert chance["MRR"] == pytest.approx(sum(1 / r for r in range(1, 1001)) / 1000)
     assert chance["median rank ↓"] == 500
 
 
@@ -124,21 +124,21 @@ def test_random_features_score_chance_and_a_planted_signal_beats_it():
     noise, signal = table({"a": x, "b": rng.normal(size=x.shape)}), table({"a": x, "b": x + rng.normal(size=x.shape)})
     evaluator = Retrieval()
     chance = evaluator.chance(noise)
-    assert evaluator.measure(noise)["a->b r@10"] == pytest.approx(chance["a->b r@10"], abs=0.03)
-    assert evaluator.measure(signal)["b->a r@10"] > 10 * chance["b->a r@10"]
+    assert evaluator.measure(noise)["a->b R@10"] == pytest.approx(chance["a->b R@10"], abs=0.03)
+    assert evaluator.measure(signal)["b->a R@10"] > 10 * chance["b->a R@10"]
     assert set(chance) == set(evaluator.measure(signal))
 
 
 def test_refuses_what_it_cannot_compare():
     x = np.eye(3)
-    with pytest.raises(SensoriumError, match="needs two"):
+    with pytest.raises(SensoriumError, match="Two modalities are needed"):
         Retrieval().measure(table({"a": x}))
-    with pytest.raises(SensoriumError, match="share no space"):
+    with pytest.raises(SensoriumError, match="no joint embedding space"):
         Retrieval().measure(table({"a": x, "b": x[:, :2]}))
     with pytest.raises(SensoriumError, match="different modalities"):
         Retrieval("a").measure(table({"a": x, "b": x}))
     with pytest.raises(SensoriumError, match="no modality 'imag', did you mean 'image'"):
         Retrieval("imag", "text").measure(table({"image": x, "text": x}))
     apart = {"a": np.array([True, False, False]), "b": np.array([False, True, True])}
-    with pytest.raises(SensoriumError, match="nothing to find"):
+    with pytest.raises(SensoriumError, match="no query has a positive"):
         Retrieval().measure(table({"a": x, "b": x}, present=apart))

@@ -21,8 +21,8 @@ def test_finds_a_planted_line():
     evaluator = Ridge()
     evaluator.fit(planted(0, "r"))
     metrics = evaluator.measure(planted(1, "t"))
-    assert metrics["r2"] > 0.999
-    assert metrics["rmse ↓"] == pytest.approx(0.1, rel=0.2)
+    assert metrics["R2"] > 0.999
+    assert metrics["RMSE ↓"] == pytest.approx(0.1, rel=0.2)
     assert metrics["spearman"] > 0.999
 
 
@@ -32,8 +32,8 @@ def test_chance_is_the_mean_of_the_train_part():
     evaluator.fit(train)
     y_train, y_test = (np.array(t.labels["y"].tolist()) for t in (train, test))
     chance = evaluator.chance(test)
-    assert chance["rmse ↓"] == pytest.approx(np.sqrt(np.mean((y_test - y_train.mean()) ** 2)))
-    assert chance["r2"] <= 0
+    assert chance["RMSE ↓"] == pytest.approx(np.sqrt(np.mean((y_test - y_train.mean()) ** 2)))
+    assert chance["R2"] <= 0
     assert chance["spearman"] == 0
 
 
@@ -48,9 +48,9 @@ def test_the_penalty_follows_the_noise():
 
 def test_words_and_constants_are_refused():
     x = np.random.default_rng(0).normal(size=(10, 2))
-    with pytest.raises(SensoriumError, match="'y' holds 'p', which is no number"):
+    with pytest.raises(SensoriumError, match="'y' has the value 'p', which is not a number"):
         Ridge().fit(table({"a": x}, {"y": ["p"] * 10}))
     evaluator = Ridge()
     evaluator.fit(table({"a": x}, {"y": list(range(10))}))
-    with pytest.raises(SensoriumError, match="same number"):
+    with pytest.raises(SensoriumError, match="same numeric label"):
         evaluator.measure(table({"a": x}, {"y": [1] * 10}))

@@ -13,19 +13,19 @@ from sensorium.evaluation.knn import KNN
 from sensorium.evaluation.linear import Linear
 from sensorium.evaluation.pairs import Pairs
 from sensorium.evaluation.retrieval import Retrieval
-from sensorium.evaluation.runner import Subject, check_parts, compare, spaces
+from sensorium.evaluation.runner import ModelFeatures, check_parts, evaluate_models, spaces
 from sensorium.evaluation.svm import SVM
 from tests.core.evaluation.tables_of_records import blobs, table
 
 
-def subject(spread: float, seed: int = 0, space: str = "features") -> Subject:
+def subject(spread: float, seed: int = 0, space: str = "features") -> ModelFeatures:
     train, test = blobs(90, spread=spread, seed=seed), blobs(60, spread=spread, seed=seed + 50, prefix="t")
-    return Subject({space: (train, test)})
+    return ModelFeatures({space: (train, test)})
 
 
 def test_rows_stand_in_order_below_chance():
     rows = {"untrained": [subject(1e4)], "trained": [subject(0.5, seed) for seed in range(3)]}
-    tables = compare({"knn": KNN, "linear": Linear}, rows)
+    tables = evaluate_models({"knn": KNN, "linear": Linear}, rows)
     assert list(tables) == ["knn", "linear"]
     for result in tables.values():
         assert [row.name for row in result.rows] == ["chance", "untrained", "trained"]
@@ -33,29 +33,29 @@ def test_rows_stand_in_order_below_chance():
         assert metrics["trained"].mean > 0.9 > metrics["untrained"].mean
         assert metrics["chance"].mean < 0.5
         assert len(metrics["trained"].scores) == 3
-        assert metrics["untrained"].over_seeds is None
-        assert metrics["trained"].over_seeds is not None
+        assert metrics["untrained"].std_over_seeds is None
+        assert metrics["trained"].std_over_seeds is not None
     assert "C by accuracy" in tables["linear"].selection
     assert tables["knn"].counts == (90, 60)
 
 
 def test_cross_validation_reports_both_deviations():
     rows = {"trained": [subject(2.0), subject(2.0, 1)]}
-    result = compare({"knn": lambda: KNN(protocol={"name": "kfold", "folds": 3, "repeats": 2})}, rows)["knn"]
+    result = evaluate_models({"knn": lambda: KNN(protocol={"name": "kfold", "folds": 3, "repeats": 2})}, rows)["knn"]
     metric = result.row("trained").metrics["accuracy"]
     assert np.shape(metric.scores) == (4, 3)  # two models, two dealings each
-    assert metric.over_seeds > 0
-    assert metric.over_folds > 0
+    assert metric.std_over_seeds > 0
+    assert metric.std_over_folds > 0
 
 
 def test_repetitions_differ_by_the_seed_alone():
     x = np.random.default_rng(0).normal(size=(60, 3))
     parts = [table({"a": x + i}, {"y": (x[:, 0] + i).tolist()}, prefix=p) for i, p in ((0, "r"), (0.1, "t"))]
     make = {"forest": lambda: Forest(trees=5, protocol={"name": "given", "repeats": 3})}
-    rows = {"trained": [Subject({"features": tuple(parts)})]}
-    scores = compare(make, rows)["forest"].row("trained").metrics["rmse ↓"].scores
+    rows = {"trained": [ModelFeatures({"features": tuple(parts)})]}
+    scores = evaluate_models(make, rows)["forest"].row("trained").metrics["RMSE ↓"].scores
     assert len({tuple(folds) for folds in scores}) == 3
-    assert compare(make, rows)["forest"].public() == compare(make, rows)["forest"].public()
+    assert evaluate_models(make, rows)["forest"].public() == evaluate_models(make, rows)["forest"].public()
 
 
 def test_a_row_without_the_space_is_left_out():
@@ -64,24 +64,25 @@ def test_a_row_without_the_space_is_left_out():
     class Embedded(KNN):
         space = "embedding"
 
-    assert [row.name for row in compare({"knn": Embedded}, rows)["knn"].rows] == ["chance", "trained"]
+    assert [row.name for row in evaluate_models({"knn": Embedded}, rows)["knn"].rows] == ["chance", "trained"]
     assert spaces({"knn": KNN, "other": Embedded}) == {"features", "embedding"}
     with pytest.raises(SensoriumError, match="'knn' measures the space 'embedding', which no row"):
-        compare({"knn": Embedded}, {"baseline": [subject(1.0)]})
+        evaluate_models({"knn": Embedded}, {"baseline": [subject(1.0)]})
 
 
 def test_a_row_that_is_refused_says_why_but_never_the_last():
     x = np.random.default_rng(0).normal(size=(6, 3))
 
-    def pairs_of(width: int) -> Subject:
+    def pairs_of(width: int) -> ModelFeatures:
         both = table({"a": x, "b": x[:, :width]}, {"score": list(range(6))})
-        return Subject({"features": (both.select(np.arange(0)), both)})
+        return ModelFeatures({"features": (both.select(np.arange(0)), both)})
 
-    result = compare({"pairs": Pairs}, {"baseline": [pairs_of(2)], "trained": [pairs_of(3)]})["pairs"]
+    result = evaluate_models({"pairs": Pairs}, {"baseline": [pairs_of(2)], "trained": [pairs_of(3)]})["pairs"]
     assert result.row("baseline").metrics == {}
-    assert "left out, 'a' (3 wide) and 'b' (2 wide) share no space" in next(iter(result.row("baseline").notes))
-    with pytest.raises(SensoriumError, match="share no space"):
-        compare({"pairs": Pairs}, {"baseline": [pairs_of(3)], "trained": [pairs_of(2)]})
+    (note,) = result.row("baseline").notes
+    assert "not measured: 'a' (width 3) and 'b' (width 2) have no joint embedding space" in note
+    with pytest.raises(SensoriumError, match="no joint embedding space"):
+        evaluate_models({"pairs": Pairs}, {"baseline": [pairs_of(3)], "trained": [pairs_of(2)]})
 
 
 def test_prompts_are_prepared_once_for_each_model():
@@ -92,8 +93,8 @@ def test_prompts_are_prepared_once_for_each_model():
             prepared.append(embed)
 
     one, two = subject(1.0), subject(1.0, 1)
-    rows = {"trained": [Subject(one.parts, embed=dict), Subject(two.parts, embed=list)]}
-    compare({"asking": lambda: Asking(protocol={"name": "kfold", "folds": 2, "repeats": 3})}, rows)
+    rows = {"trained": [ModelFeatures(one.parts, embed=dict), ModelFeatures(two.parts, embed=list)]}
+    evaluate_models({"asking": lambda: Asking(protocol={"name": "kfold", "folds": 2, "repeats": 3})}, rows)
     assert prepared == [dict, list]
 
 
@@ -112,7 +113,10 @@ def leaky(**changes) -> tuple:
     [
         ({"ids": lambda train, test: [train.ids[3], *test.ids[1:]]}, "share 1 record, the first is 'r3'"),
         ({"groups": lambda train, test: train.groups[:2] + test.groups[2:]}, "share 2 groups, the first is 'alone r0'"),
-        ({"ids": lambda train, test: [test.ids[1], *test.ids[1:]]}, "test part holds the record 't1' more than once"),
+        (
+            {"ids": lambda train, test: [test.ids[1], *test.ids[1:]]},
+            "contains the record 't1' more than once",
+        ),
     ],
 )
 @pytest.mark.parametrize("make", [KNN, lambda: KNN(protocol={"name": "kfold", "folds": 2})])
@@ -120,23 +124,23 @@ def test_parts_that_share_records_are_refused(changes, sentence, make):
     train, test = leaky(**changes)
     with pytest.raises(SensoriumError, match=sentence):
         check_parts(train, test)
-    rows = {"trained": [Subject({"features": (train, test)})]}
+    rows = {"trained": [ModelFeatures({"features": (train, test)})]}
     if make is KNN:
         with pytest.raises(SensoriumError, match=sentence):
-            compare({"knn": make}, rows)
+            evaluate_models({"knn": make}, rows)
     elif "ids" in changes:  # folds over the joined records: groups stay whole, records twice are still refused
         with pytest.raises(SensoriumError, match=r"more than once|share"):
-            compare({"knn": make}, rows)
+            evaluate_models({"knn": make}, rows)
     else:
-        compare({"knn": make}, rows)
+        evaluate_models({"knn": make}, rows)
 
 
 def test_a_group_that_crosses_left_out_values_is_refused():
     labels = {"y": ["p", "q"] * 4, "speaker": list("aabbccdd")}
     torn = table({"a": np.random.default_rng(0).normal(size=(8, 2))}, labels, groups=list("11122233"))
-    make = {"knn": lambda: KNN(label="y", protocol={"name": "group", "by": "speaker"})}
+    make = {"knn": lambda: KNN(label="y", protocol={"name": "leave-one-group-out", "by": "speaker"})}
     with pytest.raises(SensoriumError, match="share 1 group"):
-        compare(make, {"trained": [Subject({"features": (torn, torn.select(np.arange(0)))})]})
+        evaluate_models(make, {"trained": [ModelFeatures({"features": (torn, torn.select(np.arange(0)))})]})
 
 
 def test_an_evaluator_that_asks_for_the_test_part_is_refused():
@@ -144,8 +148,8 @@ def test_an_evaluator_that_asks_for_the_test_part_is_refused():
         def fit(self, train, test):
             super().fit(train.join(test))
 
-    with pytest.raises(SensoriumError, match=r"asks for \(train, test\) in 'fit', which receives the train part alone"):
-        compare({"peeking": Peeking}, {"trained": [subject(1.0)]})
+    with pytest.raises(SensoriumError, match=r"takes \(train, test\), but it receives the train part alone"):
+        evaluate_models({"peeking": Peeking}, {"trained": [subject(1.0)]})
 
 
 def test_no_fold_remembers_another():
@@ -162,13 +166,13 @@ def test_no_fold_remembers_another():
             self.seen = test
             return super().measure(test)
 
-    compare({"hoarding": lambda: Hoarding(protocol={"name": "kfold", "folds": 3})}, {"trained": [subject(1.0)]})
+    evaluate_models({"hoarding": lambda: Hoarding(protocol={"name": "kfold", "folds": 3})}, {"trained": [subject(1.0)]})
 
 
 def test_rows_of_other_records_are_refused():
-    other = Subject({"features": (blobs(90), blobs(60, prefix="u"))})
+    other = ModelFeatures({"features": (blobs(90), blobs(60, prefix="u"))})
     with pytest.raises(SensoriumError, match="different records or splits"):
-        compare({"knn": KNN}, {"untrained": [other], "trained": [subject(1.0)]})
+        evaluate_models({"knn": KNN}, {"untrained": [other], "trained": [subject(1.0)]})
 
 
 @pytest.mark.parametrize("make", [KNN, Linear, SVM])
@@ -187,5 +191,5 @@ def test_no_choice_or_answer_depends_on_a_test_label(make):
 def test_retrieval_needs_no_train_part():
     x = np.random.default_rng(0).normal(size=(9, 4))
     both = table({"a": x, "b": x})
-    rows = {"trained": [Subject({"embedding": (both.select(np.arange(0)), both)})]}
-    assert compare({"retrieval": Retrieval}, rows)["retrieval"].row("trained").metrics["b->a r@1"].mean == 1.0
+    rows = {"trained": [ModelFeatures({"embedding": (both.select(np.arange(0)), both)})]}
+    assert evaluate_models({"retrieval": Retrieval}, rows)["retrieval"].row("trained").metrics["b->a R@1"].mean == 1.0

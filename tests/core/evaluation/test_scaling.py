@@ -5,7 +5,7 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 
 from sensorium.evaluation.ridge import Ridge
-from sensorium.evaluation.scaling import Scaler, standardized_within
+from sensorium.evaluation.scaling import Scaler, standardize_by_group
 
 from .tables_of_records import table
 
@@ -26,16 +26,16 @@ def test_a_dead_unit_that_wakes_up_moves_no_answer_far(noise):
     assert np.abs(Scaler().fit(x_ND).transform(awake_ND)).max() < 10
     if noise:
         assert np.abs(StandardScaler().fit(x_ND).transform(awake_ND)).max() > 1e6
-    ridge = Ridge(penalties=(0.01,))
+    ridge = Ridge(alphas=(0.01,))
     ridge.fit(table({"a": x_ND}, {"y": x_ND[:, 0].tolist()}))
     metrics = ridge.measure(table({"a": awake_ND}, {"y": awake_ND[:, 0].tolist()}, prefix="t"))
-    assert metrics["rmse ↓"] < 0.1
+    assert metrics["RMSE ↓"] < 0.1
 
 
 def test_groups_are_standardized_by_themselves():
     rng = np.random.default_rng(2)
     x_ND, names_N = rng.normal(size=(60, 4)), np.array(["a", "c", "b"] * 20)
     moved_ND = x_ND * np.where(names_N == "b", 7.0, 1.0)[:, None] + np.where(names_N == "a", 5.0, 0.0)[:, None]
-    found_ND = standardized_within(moved_ND, names_N.tolist())
-    np.testing.assert_allclose(found_ND, standardized_within(x_ND, names_N.tolist()), atol=1e-9)
+    found_ND = standardize_by_group(moved_ND, names_N.tolist())
+    np.testing.assert_allclose(found_ND, standardize_by_group(x_ND, names_N.tolist()), atol=1e-9)
     np.testing.assert_allclose(found_ND[::3], StandardScaler().fit_transform(x_ND[::3]), atol=1e-9)

@@ -30,12 +30,12 @@ def test_tells_rings_apart():
 def test_raw_features_equal_scikit_learn():
     train, test = blobs(80, spread=3), blobs(80, spread=3, seed=4, prefix="t")
     model = SVC(C=1.0).fit(train.features["signal"], train.labels["kind"].astype(str))
-    evaluator = SVM(penalties=(1.0,), standardize=False)
+    evaluator = SVM(Cs=(1.0,), standardize=False)
     evaluator.fit(train)
     wanted = model.score(test.features["signal"], test.labels["kind"].astype(str))
     assert evaluator.measure(test)["accuracy"] == pytest.approx(wanted)
 
 
 def test_too_small_to_choose_says_what_to_do():
-    with pytest.raises(SensoriumError, match="too small to choose a penalty over 5 folds"):
+    with pytest.raises(SensoriumError, match="too small to choose C over 5 folds"):
         SVM().fit(table({"a": np.eye(3)}, {"y": ["p", "q", "p"]}))

@@ -9,24 +9,24 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from sensorium.evaluation.tables import Metric, Row, Table, split_hash
+from sensorium.evaluation.tables import Metric, ResultsRow, ResultsTable, split_hash
 
 FOLDED = Metric([[0.8, 0.9, 1.0], [0.7, 0.7, 0.7]])
 
 
 @pytest.fixture
-def table() -> Table:
+def table() -> ResultsTable:
     rows = [
-        Row("chance", {"accuracy": Metric([[0.1]])}),
-        Row("trained", {"accuracy": FOLDED, "p|q": Metric([[123.456]])}, Counter({"C = 1": 4, "C = 10": 2})),
+        ResultsRow("chance", {"accuracy": Metric([[0.1]])}),
+        ResultsRow("trained", {"accuracy": FOLDED, "p|q": Metric([[123.456]])}, Counter({"C = 1": 4, "C = 10": 2})),
     ]
-    return Table("probe", rows, "3 folds", "C inside train", split_hash(["a"], ["b"]), (1, 1))
+    return ResultsTable("probe", rows, "3 folds", "C inside train", split_hash(["a"], ["b"]), (1, 1))
 
 
 def test_both_deviations_are_kept_apart():
     assert FOLDED.mean == pytest.approx(0.8)
-    assert FOLDED.over_seeds == pytest.approx(np.std([0.9, 0.7], ddof=1))
-    assert FOLDED.over_folds == pytest.approx(np.mean([0.1, 0.0]))
+    assert FOLDED.std_over_seeds == pytest.approx(np.std([0.9, 0.7], ddof=1))
+    assert FOLDED.std_over_folds == pytest.approx(np.mean([0.1, 0.0]))
     assert str(FOLDED) == "0.800 ± 0.141 (folds ± 0.050)"
     assert str(Metric([[0.5]])) == "0.500"
     assert str(Metric([[0.4], [0.6]])) == "0.500 ± 0.141"
@@ -41,10 +41,10 @@ def test_markdown_is_a_table_with_its_facts(table):
         "| chance | 0.100 | – |",
         "| trained | 0.800 ± 0.141 (folds ± 0.050) | 123.5 |",
         "",
-        "- folds ±: sample deviation over the folds of one seed, averaged over seeds.",
-        "- ±: sample deviation over seeds of the mean over folds.",
+        "- folds ±: sample standard deviation over the folds of one seed, averaged over seeds.",
+        "- ±: sample standard deviation over seeds of the mean over folds.",
         "- Protocol: 3 folds.",
-        "- Selection: C inside train; no choice sees the test part.",
+        "- Selection: C inside train; never on the test part.",
         f"- Split: {split_hash(['a'], ['b'])} (1 train, 1 test).",
         "- trained: C = 1 (×4); C = 10 (×2).",
     ]

@@ -79,22 +79,22 @@ def test_modalities_are_by_default_the_first_and_the_next():
     evaluator.prepare(embed())
     evaluator.fit(both)
     assert evaluator.measure(both) == {"top-1 accuracy": 1.0}
-    with pytest.raises(SensoriumError, match="in a second modality"):
+    with pytest.raises(SensoriumError, match="needs a second modality for prompts"):
         evaluator.fit(pictures(["cat", "dog"]))
 
 
 def test_refuses_in_a_sentence():
-    with pytest.raises(SensoriumError, match=r"needs a \{\} for the class name"):
+    with pytest.raises(SensoriumError, match=r"needs \{\} in place of the class name"):
         ZeroShot(prompts="text", templates=("a photo",))
-    with pytest.raises(SensoriumError, match="can embed prompts"):
+    with pytest.raises(SensoriumError, match="model that embeds prompts"):
         ZeroShot(prompts="text").fit(pictures(["cat", "dog"]))
     evaluator = ZeroShot(prompts="text")
     evaluator.prepare(embed())
-    with pytest.raises(SensoriumError, match="two classes at least"):
+    with pytest.raises(SensoriumError, match="two classes or more"):
         evaluator.fit(pictures(["cat"]))
     evaluator.prepare(lambda text: {"text": torch.eye(2)})
     evaluator.fit(pictures(["cat", "dog"]))
-    with pytest.raises(SensoriumError, match="share no space"):
+    with pytest.raises(SensoriumError, match="no joint embedding space"):
         evaluator.measure(pictures(["cat"]))
 
 

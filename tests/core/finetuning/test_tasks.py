@@ -10,12 +10,16 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from sensorium import SensoriumError
-from sensorium.finetuning.tasks import Classify, Regress, YesOrNo, task_of
+from sensorium.finetuning.tasks import Classification, MultitaskClassification, Regression, make_task
 from sensorium.recipe.schema import Finetune
 from tests.core.evaluation.tables_of_records import table
 
 NAN = math.nan
-MAKERS = [lambda: Classify("y", "a", "given"), lambda: YesOrNo(["y"], "a"), lambda: Regress("y", "a", "given")]
+MAKERS = [
+    lambda: Classification("y", "a", "given"),
+    lambda: MultitaskClassification(["y"], "a"),
+    lambda: Regression("y", "a", "given"),
+]
 
 
 def labeled(answers, **labels):
@@ -28,7 +32,7 @@ def fitted(task, **labels):
 
 
 def test_classes_are_numbered_by_name_and_those_outside_train_are_no_target():
-    task = fitted(Classify("kind", "a", "given"), kind=["dog", "cat", None, "dog"])
+    task = fitted(Classification("kind", "a", "given"), kind=["dog", "cat", None, "dog"])
     assert task.width == 2
     assert [task.target({"kind": name})[0] for name in ("cat", "dog")] == [0, 1]
     assert all(math.isnan(task.target(labels)[0]) for labels in ({"kind": "fox"}, {"kind": None}, {}))
@@ -43,7 +47,7 @@ def test_classes_are_numbered_by_name_and_those_outside_train_are_no_target():
 
 def test_yes_or_no_columns_count_where_they_are_known():
     columns = {"p": [0, 1, 1, None], "q": ["no", None, "yes", "no"], "one": [1, 1, 1, 1]}
-    task = fitted(YesOrNo(None, "a"), **columns)
+    task = fitted(MultitaskClassification(None, "a"), **columns)
     assert task.width == 3
     assert task.target({"p": 1, "q": "no"})[:2] == [1, 0]
     assert math.isnan(task.target({"p": 1, "one": 1})[2]), "the train part has one class"
@@ -57,19 +61,19 @@ def test_yes_or_no_columns_count_where_they_are_known():
     assert task.loss(answers, targets).item() == pytest.approx(sum(plain) / 3, rel=1e-5)
     answers = np.random.default_rng(0).normal(size=(6, 3))
     y, q = [0, 1, 0, 1, 1, 0], ["yes", None, "no", None, "yes", "no"]
-    got = task.measure(labeled(answers, p=y, q=q, one=[1] * 6))["roc-auc"]
+    got = task.measure(labeled(answers, p=y, q=q, one=[1] * 6))["ROC-AUC"]
     known = [0, 2, 4, 5]
     areas = [roc_auc_score(y, answers[:, 0]), roc_auc_score([1, 0, 1, 0], answers[known, 1])]
     assert got == pytest.approx(np.mean(areas))
 
 
 def test_a_number_is_learned_in_deviations_and_answered_as_it_is():
-    task = fitted(Regress("size", "a", "given"), size=[10.0, 30.0, None])
+    task = fitted(Regression("size", "a", "given"), size=[10.0, 30.0, None])
     assert (task.mean, task.deviation) == (20.0, 10.0)
     assert task.target({"size": 40}) == [2.0]
     assert math.isnan(task.target({})[0])
     assert task.loss(torch.tensor([[1.0], [7.0]]), torch.tensor([[2.0], [NAN]])).item() == 1.0
-    assert task.measure(labeled([[1.0], [-1.0]], size=[30.0, 12.0]))["rmse ↓"] == pytest.approx(math.sqrt(2))
+    assert task.measure(labeled([[1.0], [-1.0]], size=[30.0, 12.0]))["RMSE ↓"] == pytest.approx(math.sqrt(2))
     assert task.plain(np.array([0.5], np.float32)) == 25.0
 
 
@@ -94,6 +98,6 @@ def test_what_was_learned_is_restored(make):
 
 def test_a_task_about_one_label_is_told_which():
     with pytest.raises(SensoriumError, match=r"about one label, but there are 2 \(p, q\): set finetune.labels"):
-        task_of(Finetune(), "a", ["p", "q"])
-    assert isinstance(task_of(Finetune(task="multitask"), "a", ["p", "q"]), YesOrNo)
-    assert task_of(Finetune(task="regress", labels=["q"]), "a", ["p", "q"]).label == "q"
+        make_task(Finetune(), "a", ["p", "q"])
+    assert isinstance(make_task(Finetune(task="multitask"), "a", ["p", "q"]), MultitaskClassification)
+    assert make_task(Finetune(task="regress", labels=["q"]), "a", ["p", "q"]).label == "q"

@@ -8,11 +8,11 @@ import pytest
 
 import sensorium.matrix
 from sensorium.errors import PluginError, RecipeError
-from sensorium.matrix import run
-from sensorium.matrix.cells import Budget, Cell, recipe_of, settings_of
+from sensorium.matrix import runner
+from sensorium.matrix.cells import Budget, Cell, cell_recipe, cell_settings
 from sensorium.matrix.columns import declared_columns, declared_options
-from sensorium.matrix.pairing import Misfit, choices, rows_of
-from sensorium.matrix.run import fill
+from sensorium.matrix.compatibility import Incompatible, objective_rows, tower_candidates
+from sensorium.matrix.runner import run_matrix
 from sensorium.matrix.table import Matrix
 from sensorium.models.plan import make_plan
 from sensorium.recipe.reading import validate
@@ -22,7 +22,7 @@ from tests.core.matrix import toy_columns
 
 EXTENSIONS = toy_columns.extensions()
 COLUMNS = declared_columns(EXTENSIONS)
-ROWS = {row.name: row for row in rows_of(EXTENSIONS, COLUMNS)}
+ROWS = {row.name: row for row in objective_rows(EXTENSIONS, COLUMNS)}
 BUDGET = Budget(steps=12)
 
 
@@ -40,7 +40,7 @@ def test_declared_options_that_name_an_objective_are_a_row_of_their_own():
     row = ROWS["hn-clip"]
     assert (row.objective, row.options(options)) == ("clip", {"negatives": {"beta": 0.25}})
     assert ROWS["clip"].options(options) == {}
-    assert settings_of(row, COLUMNS["pairs"], row.options(options), BUDGET)["objective"]["name"] == "clip"
+    assert cell_settings(row, COLUMNS["pairs"], row.options(options), BUDGET)["objective"]["name"] == "clip"
     assert list(ROWS) == sorted(ROWS, key=lambda name: name.partition(":")[0])
 
 
@@ -53,10 +53,10 @@ def test_every_declared_column_serves_some_objectives_and_its_parts_fit(name):
         if (row.needs.modalities == "many") != (len(column.modalities) > 1):
             continue
         try:
-            choice = next(choices(row, column, EXTENSIONS.registry))
-        except Misfit:
+            choice = next(tower_candidates(row, column, EXTENSIONS.registry))
+        except Incompatible:
             continue
-        recipe = recipe_of(row, column, choice, row.options(options), BUDGET)
+        recipe = cell_recipe(row, column, choice, row.options(options), BUDGET)
         plan = make_plan(validate(recipe, name), EXTENSIONS)
         assert plan.source is not None
         served.append(row.name)
@@ -67,7 +67,7 @@ def test_choices_follow_what_an_objective_needs():
     registry, image = EXTENSIONS.registry, COLUMNS["image"]
 
     def first(row):
-        return next(choices(ROWS[row], image, registry))["image"]
+        return next(tower_candidates(ROWS[row], image, registry))["image"]
 
     assert (first("simclr").views.name, first("simclr").encoder.name) == ("simclr", "cnn")
     assert first("dino").views.name == "multicrop"  # the mutant: the first that fits, without small crops
@@ -75,22 +75,22 @@ def test_choices_follow_what_an_objective_needs():
     assert (first("predict:color").views.name, first("predict:color").encoder.name) == ("colorization", "vit")
     assert first("predict:rotation").encoder.name == "cnn"
     assert first("infograph").encoder.name == "cnn"  # its tokens are local, and no masks are asked of it
-    (graph,) = next(choices(ROWS["context-prediction"], COLUMNS["graph"], registry)).values()
+    (graph,) = next(tower_candidates(ROWS["context-prediction"], COLUMNS["graph"], registry)).values()
     assert graph.views.name == "surroundings"  # the mutant: the first two views that fit, without anchors
-    (series,) = next(choices(ROWS["ts2vec"], COLUMNS["timeseries"], registry)).values()
+    (series,) = next(tower_candidates(ROWS["ts2vec"], COLUMNS["timeseries"], registry)).values()
     assert series.views.name == "overlapping-crops"
-    with pytest.raises(Misfit, match="No views of this kind of data carry the target 'tokens'"):
+    with pytest.raises(Incompatible, match="No views of this kind of data carry the target 'tokens'"):
         first("masked-token")
-    with pytest.raises(Misfit, match="No views of this kind of data carry the target 'order'"):
+    with pytest.raises(Incompatible, match="No views of this kind of data carry the target 'order'"):
         first("predict:order")
-    with pytest.raises(Misfit, match="No encoder of this kind of data shows its tokens"):
-        next(choices(ROWS["ibot"], COLUMNS["vectors"], registry))
-    with pytest.raises(Misfit, match="No view generator of this kind of data makes 1 view of each record"):
-        next(choices(ROWS["mae"], COLUMNS["vectors"], registry))
+    with pytest.raises(Incompatible, match="No encoder of this kind of data shows its tokens"):
+        next(tower_candidates(ROWS["ibot"], COLUMNS["vectors"], registry))
+    with pytest.raises(Incompatible, match="No view generator of this kind of data makes 1 view of each record"):
+        next(tower_candidates(ROWS["mae"], COLUMNS["vectors"], registry))
 
 
 def test_a_cell_is_trained_measured_kept_and_not_computed_again(tmp_path, monkeypatch):
-    found = fill(tmp_path, ["simcse", "predict:signs", "vectors"], BUDGET, EXTENSIONS)
+    found = run_matrix(tmp_path, ["simcse", "predict:signs", "vectors"], BUDGET, EXTENSIONS)
     cell = found.cells["simcse", "vectors"]
     assert set(cell.metrics) == {"chance", "baseline", "untrained", "trained"}
     assert cell.parts == {"vectors": {"views": "noise", "encoder": "mlp"}}
@@ -104,15 +104,15 @@ def test_a_cell_is_trained_measured_kept_and_not_computed_again(tmp_path, monkey
 
     def counted(row, name, *rest):
         asked.append((row.name, name))
-        return Cell(row.name, name, run.settings_of(row, *rest[:3]), why="not computed here")
+        return Cell(row.name, name, runner.cell_settings(row, *rest[:3]), reason="not computed here")
 
-    monkeypatch.setattr(run, "run_cell", counted)
-    again = fill(tmp_path, ["simcse", "predict:signs", "vectors"], BUDGET, EXTENSIONS)
+    monkeypatch.setattr(runner, "run_cell", counted)
+    again = run_matrix(tmp_path, ["simcse", "predict:signs", "vectors"], BUDGET, EXTENSIONS)
     assert asked == []
     assert again.cells == found.cells
-    fill(tmp_path, ["simcse", "queue", "vectors"], BUDGET, EXTENSIONS)
+    run_matrix(tmp_path, ["simcse", "queue", "vectors"], BUDGET, EXTENSIONS)
     assert asked == [("queue", "vectors")]
-    longer = fill(tmp_path, ["simcse", "vectors"], Budget(13), EXTENSIONS)
+    longer = run_matrix(tmp_path, ["simcse", "vectors"], Budget(13), EXTENSIONS)
     assert asked[1:] == [("simcse", "vectors")]
     assert list(longer.cells) == [("simcse", "vectors")]  # cells of another budget are not mixed in
 
@@ -122,13 +122,13 @@ def test_a_column_says_how_many_steps_it_is_worth():
     assert (Budget().on(column).steps, Budget(7, 2).on(column)) == (column.steps, Budget(7, 2))
     row = ROWS["simcse"]
     slow = column.model_copy(update={"steps": 1500})
-    recipe = recipe_of(row, slow, next(choices(row, slow, EXTENSIONS.registry)), {}, Budget())
+    recipe = cell_recipe(row, slow, next(tower_candidates(row, slow, EXTENSIONS.registry)), {}, Budget())
     assert recipe["train"]["steps"] == 1500
-    assert settings_of(row, slow, {}, Budget())["budget"] == {"steps": 1500, "seeds": 1}
+    assert cell_settings(row, slow, {}, Budget())["budget"] == {"steps": 1500, "seeds": 1}
 
 
 def test_seeds_are_trained_each_and_columns_of_pairs_take_objectives_of_pairs(tmp_path):
-    found = fill(tmp_path, ["clip", "simclr", "pairs"], Budget(12, seeds=2), EXTENSIONS)
+    found = run_matrix(tmp_path, ["clip", "simclr", "pairs"], Budget(12, seeds=2), EXTENSIONS)
     assert list(found.cells) == [("clip", "pairs")]
     metrics = found.cells["clip", "pairs"].metrics
     assert len(metrics["trained"]) == len(metrics["untrained"]) == 2
@@ -136,17 +136,17 @@ def test_seeds_are_trained_each_and_columns_of_pairs_take_objectives_of_pairs(tm
 
 
 def test_a_part_that_refuses_is_passed_over_and_its_sentence_kept(tmp_path):
-    found = fill(tmp_path, ["next-token", "ts2vec", "vectors"], BUDGET, EXTENSIONS)
+    found = run_matrix(tmp_path, ["next-token", "ts2vec", "vectors"], BUDGET, EXTENSIONS)
     assert (
-        found.cells["next-token", "vectors"].why
+        found.cells["next-token", "vectors"].reason
         == "No view generator of this kind of data makes 1 view of each record."
     )
-    assert "The objective 'ts2vec' compares tokens, and here are none" in found.cells["ts2vec", "vectors"].why
+    assert "The objective 'ts2vec' compares tokens, and here are none" in found.cells["ts2vec", "vectors"].reason
 
 
 def test_names_that_are_no_row_and_no_column_are_told(tmp_path):
     with pytest.raises(RecipeError, match="neither a row nor a column 'simclar', did you mean 'simclr'"):
-        fill(tmp_path, ["simclar"], BUDGET, EXTENSIONS)
+        run_matrix(tmp_path, ["simclar"], BUDGET, EXTENSIONS)
 
 
 def test_a_wrong_declaration_is_told(monkeypatch):
@@ -166,8 +166,8 @@ def test_the_table_marks_what_learned_and_says_why_what_has_none():
         cell("simclr", metrics={"chance": [-0.25], "untrained": [0.5], "trained": [0.75]}),
         cell("queue", metrics={"chance": [0.25], "untrained": [0.5], "trained": [0.5]}),
         cell("byol", metrics={"untrained": [0.5, 0.6], "trained": [0.7, 0.8]}),
-        cell("mae", why="no encoder shows its tokens"),
-        cell("jepa", why="no encoder shows its tokens"),
+        cell("mae", reason="no encoder shows its tokens"),
+        cell("jepa", reason="no encoder shows its tokens"),
     ]
     rows = [ROWS[c.row] for c in cells] + [ROWS["vicreg"]]
     text = Matrix(rows, {"vectors": COLUMNS["vectors"]}, {(c.row, "vectors"): c for c in cells}).markdown()

@@ -3,9 +3,9 @@
 import pytest
 
 from sensorium.contracts import has_target
-from sensorium.matrix.cells import Budget, recipe_of
+from sensorium.matrix.cells import Budget, cell_recipe
 from sensorium.matrix.columns import declared_columns, declared_options
-from sensorium.matrix.pairing import choices, rows_of
+from sensorium.matrix.compatibility import objective_rows, tower_candidates
 from sensorium.models.plan import make_plan
 from sensorium.recipe import read_recipe
 from sensorium.recipe.reading import validate
@@ -13,7 +13,7 @@ from sensorium.registration.discovery import load_extensions
 
 EXTENSIONS = load_extensions({}, [])
 COLUMNS = declared_columns(EXTENSIONS)
-ROWS = {row.name: row for row in rows_of(EXTENSIONS, COLUMNS)}
+ROWS = {row.name: row for row in objective_rows(EXTENSIONS, COLUMNS)}
 CELLS = ("data", "modalities", "objective", "optimizer", "train")
 """The sections on which figures hang."""
 
@@ -31,9 +31,9 @@ def test_a_recipe_is_the_cell_of_its_objective(recipe):
     (generator,) = make_plan(recipe, EXTENSIONS).generators.values()
     name = recipe.objective.name
     row = ROWS.get(recipe.name) or ROWS[f"{name}:{generator.target}" if has_target(generator, "class") else name]
-    choice = next(choices(row, COLUMNS["image"], EXTENSIONS.registry))
+    choice = next(tower_candidates(row, COLUMNS["image"], EXTENSIONS.registry))
     options = row.options(declared_options(EXTENSIONS))
-    cell = validate(recipe_of(row, COLUMNS["image"], choice, options, Budget(recipe.train.steps)), name)
+    cell = validate(cell_recipe(row, COLUMNS["image"], choice, options, Budget(recipe.train.steps)), name)
 
     def facts(one):
         plain = one.plain()

@@ -27,7 +27,7 @@ sensorium_matrix = {
             name: {"modality": "vector", "views": [{"name": "noise", "views": 1}], "encoders": ["mlp"]} for name in "ab"
         },
         "evaluator": {"name": "retrieval"},
-        "metric": "a->b r@10",
+        "metric": "a->b R@10",
     },
     "objectives/simcse": {"temperature": 0.1},
 }

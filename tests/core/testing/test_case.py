@@ -7,7 +7,7 @@ from torch import nn
 
 from sensorium import Batch, Encoder, Features, Modality
 from sensorium.registration.registry import Registry, Spec
-from sensorium.testing.subject import Case
+from sensorium.testing.case import Case
 
 
 @dataclass

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from sensorium.contracts import TokenEncoder, ViewGenerator, has_target
-from sensorium.matrix.columns import Column, Lane, declared_options
+from sensorium.matrix.columns import DatasetColumn, ModalityCandidates, declared_options
 from sensorium.models.plan import maker
 from sensorium.recipe.schema import Part
 from sensorium.registration.discovery import Extensions
@@ -17,7 +17,7 @@ from sensorium.types import Needs
 
 
 @dataclass(frozen=True)
-class RowOf:
+class ObjectiveRow:
     """One line of the matrix: an objective, and the task where views carry one for it to solve.
 
     Args:
@@ -49,7 +49,7 @@ class RowOf:
 
 
 @dataclass(frozen=True)
-class Choice:
+class TowerCandidate:
     """A view generator and an encoder that may be tried together on one modality, and the modality itself."""
 
     modality: Part
@@ -63,68 +63,70 @@ class Choice:
         return {"field": self.field, **parts}
 
 
-class Misfit(Exception):
+class Incompatible(Exception):
     """An objective has no meaning on a column; `str(misfit)` says why."""
 
 
-def rows_of(extensions: Extensions, columns: Mapping[str, Column]) -> list[RowOf]:
+def objective_rows(extensions: Extensions, columns: Mapping[str, DatasetColumn]) -> list[ObjectiveRow]:
     """Return the rows: every objective, or each task that views of a column carry for it, and every variant."""
     registry = extensions.registry
     tasks = dict.fromkeys(
         generator.target
         for column in columns.values()
-        for name, lane in column.modalities.items()
-        for _, generator in _generators(registry, name, lane)
+        for name, candidates in column.modalities.items()
+        for _, generator in _generators(registry, name, candidates)
         if generator.target is not None and has_target(generator, "class")
     )
     rows = []
     for spec in registry.specs("objectives"):
         needs = spec.load().needs
-        rows += [RowOf(spec.name, needs, task) for task in (tasks if needs.target == "class" else [None])]
+        rows += [ObjectiveRow(spec.name, needs, task) for task in (tasks if needs.target == "class" else [None])]
     for name, options in declared_options(extensions).items():
         if objective := options.get("name"):
-            rows.append(RowOf(objective, registry.find("objectives", objective).load().needs, variant=name))
+            rows.append(ObjectiveRow(objective, registry.find("objectives", objective).load().needs, variant=name))
     return sorted(rows, key=lambda row: row.variant or row.objective)
 
 
-def choices(row: RowOf, column: Column, registry: Registry) -> Iterator[dict[str, Choice]]:
+def tower_candidates(
+    row: ObjectiveRow, column: DatasetColumn, registry: Registry
+) -> Iterator[dict[str, TowerCandidate]]:
     """Iterate over what may be tried, by modality, best first.
 
     Raises:
-        Misfit: when a modality of the column has no views or no encoder for the objective.
+        Incompatible: when a modality of the column has no views or no encoder for the objective.
     """
-    lanes = {name: _fitting(row, name, lane, registry) for name, lane in column.modalities.items()}
-    for combination in product(*lanes.values()):
-        yield dict(zip(lanes, combination, strict=True))
+    candidates = {name: _fitting(row, name, candidates, registry) for name, candidates in column.modalities.items()}
+    for combination in product(*candidates.values()):
+        yield dict(zip(candidates, combination, strict=True))
 
 
-def _fitting(row: RowOf, name: str, lane: Lane, registry: Registry) -> list[Choice]:
-    needs, modality = row.needs, lane.modality or Part(name=name)
+def _fitting(row: ObjectiveRow, name: str, candidates: ModalityCandidates, registry: Registry) -> list[TowerCandidate]:
+    needs, modality = row.needs, candidates.modality or Part(name=name)
     kind = "this kind of data" if row.needs.modalities == "one" else f"'{name}'"
-    generators = [(part, g) for part, g in _generators(registry, name, lane) if _serves(g, needs)]
+    generators = [(part, g) for part, g in _generators(registry, name, candidates) if _serves(g, needs)]
     if not needs.target:
         generators = [(part, g) for part, g in generators if g.target is None]
     else:
         wanted = row.task or needs.target
         generators = [(part, g) for part, g in generators if g.target == wanted]
         if not generators:
-            raise Misfit(f"No views of {kind} carry the target '{wanted}'.")
+            raise Incompatible(f"No views of {kind} carry the target '{wanted}'.")
     if not generators:
         wanted = f"{needs.views}{' or more' * needs.multicrop} view{'s' * (needs.views > 1)}"
-        raise Misfit(f"No view generator of {kind} makes {wanted} of each record.")
+        raise Incompatible(f"No view generator of {kind} makes {wanted} of each record.")
     if needs.multicrop:  # small crops are what such objectives are made for
         generators.sort(key=lambda pair: -pair[1].views)
     if needs.info:
         generators.sort(key=lambda pair: needs.info not in pair[1].info)
-    encoders = [(part, registry.find("encoders", part.name, modality.name).load()) for part in lane.encoders]
+    encoders = [(part, registry.find("encoders", part.name, modality.name).load()) for part in candidates.encoders]
     fitting = [
-        Choice(modality, lane.field or name, views, part)
+        TowerCandidate(modality, candidates.field or name, views, part)
         for views, generator in generators
         for part, encoder in encoders
         if issubclass(encoder, TokenEncoder) or not (needs.tokens or (needs.target and generator.per_token))
     ]
     if not fitting:
-        raise Misfit(f"No encoder of {kind} shows its tokens.")
+        raise Incompatible(f"No encoder of {kind} shows its tokens.")
     return fitting
 
 
@@ -132,9 +134,9 @@ def _serves(generator: ViewGenerator, needs: Needs) -> bool:
     return generator.views == needs.views or (needs.multicrop and generator.views > needs.views)
 
 
-def _generators(registry: Registry, name: str, lane: Lane) -> Iterator[tuple[Part, ViewGenerator]]:
+def _generators(registry: Registry, name: str, candidates: ModalityCandidates) -> Iterator[tuple[Part, ViewGenerator]]:
     """Iterate over the view generators of a modality, built with their options."""
-    part, where = lane.modality or Part(name=name), f"columns.{name}"
+    part, where = candidates.modality or Part(name=name), f"columns.{name}"
     modality = maker(registry, "modalities", part, f"{where}.modality")()
-    for views in lane.views:
+    for views in candidates.views:
         yield views, maker(registry, "views", views, f"{where}.views", part.name, modality)()

@@ -17,14 +17,14 @@ from sensorium.data.loader import Loader
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.errors import DataError, RunError
 from sensorium.evaluation.features import baseline_table, feature_table
-from sensorium.evaluation.labels import choose, is_missing
-from sensorium.evaluation.measurement import Measurement
-from sensorium.evaluation.runner import Subject, compare
-from sensorium.evaluation.tables import Table
-from sensorium.finetuning.baseline import forest_answers
-from sensorium.finetuning.loop import Choice, Tuned, tune
+from sensorium.evaluation.labels import choose_column, is_missing
+from sensorium.evaluation.run_evaluation import RunEvaluation
+from sensorium.evaluation.runner import ModelFeatures, evaluate_models
+from sensorium.evaluation.tables import ResultsTable
+from sensorium.finetuning.baseline import forest_outputs
+from sensorium.finetuning.loop import BestEpoch, EncoderWithHead, train_model
 from sensorium.finetuning.predictor import Predictor
-from sensorium.finetuning.tasks import Task, task_of
+from sensorium.finetuning.tasks import Task, make_task
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan
 from sensorium.runs.run import Run
@@ -39,7 +39,7 @@ ROWS: dict[Initialization, str] = {"scratch": "from scratch", "trained": "fine-t
 BASELINE = "baseline"
 
 
-class Finetuning:
+class Finetuner:
     """Trains on the labeled records of a source, and compares.
 
     Args:
@@ -56,22 +56,22 @@ class Finetuning:
     def __init__(self, plan: Plan, trained: Model, source: Source, run: Run, fabric: Fabric) -> None:
         self.plan, self.trained, self.source, self.run, self.fabric = plan, trained, source, run, fabric
         self.options = plan.recipe.finetune
-        self.modality = choose("modality", self.options.modality, list(plan.modalities))
-        self.measurement = Measurement(plan, source, run)
+        self.modality = choose_column("modality", self.options.modality, list(plan.modalities))
+        self.evaluation = RunEvaluation(plan, source, run)
         for part, use in (("val", "choose the epoch on"), ("test", "report on")):
-            if not len(self.measurement.parts[part]):
+            if not len(self.evaluation.parts[part]):
                 raise DataError(f"There is no {part} part to {use}: set data.{part} above 0.")
         self.train = self._records("train", lambda batch: torch.zeros(len(batch), 1))
         self.task = self._fitted()
         keys = {int(position): source.key(int(position)) for position in self.train.positions}
         self.targets = {position: self.task.target(key.labels) for position, key in keys.items()}
 
-    def run_all(self, starts: Sequence[Initialization]) -> tuple[Table, Predictor]:
+    def run_all(self, starts: Sequence[Initialization]) -> tuple[ResultsTable, Predictor]:
         """Train every seed from every start; return the table, and what the first seed of the last start became."""
-        rows: dict[str, list[Subject]] = {}
+        rows: dict[str, list[ModelFeatures]] = {}
         if answers := self._baseline():
             rows[BASELINE] = answers
-        chosen: dict[str, list[Choice]] = {}
+        chosen: dict[str, list[BestEpoch]] = {}
         metrics_log = MetricsLog(self.run, self.plan.recipe, 0)
         for start in starts:
             name = ROWS[start]
@@ -82,7 +82,7 @@ class Finetuning:
                 if seed == 0:
                     first = tuned
         metrics_log.close()
-        (table,) = compare({"finetune": self._fitted}, rows).values()
+        (table,) = evaluate_models({"finetune": self._fitted}, rows).values()
         for name, choices in chosen.items():
             table.row(name).notes[f"epoch {', '.join(str(choice.epoch) for choice in choices)}"] += 1
         table.write(self.run.folder)
@@ -90,32 +90,32 @@ class Finetuning:
 
     def _fitted(self) -> Task:
         """Return the task, fitted to the train part."""
-        task = task_of(self.options, self.modality, list(self.train.labels))
+        task = make_task(self.options, self.modality, list(self.train.labels))
         task.fit(self.train)
         return task
 
     def _records(self, part: str, answer: Callable[[Batch], Tensor]) -> FeatureTable:
         """Return what is answered for the records of a part that can be decoded."""
-        batches = self.measurement.batches(part)
+        batches = self.evaluation.batches(part)
         return feature_table(batches, lambda _, batch: answer(batch), self.source.key, [self.modality])
 
-    def _subject(self, answer: Callable[[Batch], Tensor]) -> Subject:
+    def _subject(self, answer: Callable[[Batch], Tensor]) -> ModelFeatures:
         """Return answers for the test part; an evaluator learns from the train part's labels alone."""
-        return Subject({"features": (self.train, self._records("test", answer))})
+        return ModelFeatures({"features": (self.train, self._records("test", answer))})
 
-    def _tune(self, start: Initialization, seed: int, metrics_log: MetricsLog) -> tuple[Tuned, Choice]:
+    def _tune(self, start: Initialization, seed: int, metrics_log: MetricsLog) -> tuple[EncoderWithHead, BestEpoch]:
         """Train one seed."""
         seed_globals(seed, "finetune", "weights")
-        tuned = Tuned(self._encoder(start), self.task.width, self.options)
+        tuned = EncoderWithHead(self._encoder(start), self.task.width, self.options)
         loader = self._loader(seed)
 
-        def on_val(tuned: Tuned) -> dict[str, float]:
+        def on_val(tuned: EncoderWithHead) -> dict[str, float]:
             return self.task.measure(self._records("val", tuned.answers))
 
         def report(step: int, metrics: dict[str, float]) -> None:
             metrics_log.write(step, {f"{ROWS[start]} {seed}/{name}": value for name, value in metrics.items()})
 
-        choice = tune(
+        choice = train_model(
             tuned, self.task, loader, self.modality, self.targets, on_val, self.options, seed, self.fabric, report
         )
         log.info(
@@ -155,26 +155,26 @@ class Finetuning:
             device=self.fabric.device,
         )
 
-    def _baseline(self) -> list[Subject]:
+    def _baseline(self) -> list[ModelFeatures]:
         """Return what forests on baseline features answer; none when the modality has no such features."""
         modality = {self.modality: self.plan.modalities[self.modality]}
-        tables = [baseline_table(self.measurement.batches(p), modality, self.source.key) for p in ("train", "test")]
+        tables = [baseline_table(self.evaluation.batches(p), modality, self.source.key) for p in ("train", "test")]
         train, test = tables
         if train is None or test is None:
             return []
         subjects = []
         for seed in range(self.options.seeds):
             answers = copy.copy(test)
-            answers_MK = forest_answers(
+            answers_MK = forest_outputs(
                 self.task, train, self.targets, test, self.modality, n_estimators=self.options.trees, random_state=seed
             )
             spread_NK = np.full((len(test), self.task.width), np.nan, np.float32)
             spread_NK[test.present[self.modality]] = answers_MK
             answers.features = {self.modality: spread_NK}
-            subjects.append(Subject({"features": (self.train, answers)}))
+            subjects.append(ModelFeatures({"features": (self.train, answers)}))
         return subjects
 
-    def _predictor(self, tuned: Tuned) -> Predictor:
+    def _predictor(self, tuned: EncoderWithHead) -> Predictor:
         """Put a tuned encoder in the place of the run's, and write both model and head."""
         learner = self.trained.learner
         learner.encoders[self.modality] = tuned.encoder

@@ -1,4 +1,4 @@
-"""Measures a run: its records embedded by every row of a table, its evaluators run over them, its sheets drawn."""
+"""Evaluation of a run: embeds its records, runs its evaluators, writes result tables and contact sheets."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from sensorium.data.loader import iterate
 from sensorium.data.splits import assign_parts
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.errors import DataError
-from sensorium.evaluation.contact_sheet import Found, contact_sheet
+from sensorium.evaluation.contact_sheet import RetrievedImage, contact_sheet
 from sensorium.evaluation.features import baseline_table, feature_table, score_table
-from sensorium.evaluation.runner import Subject, compare, spaces
-from sensorium.evaluation.similarity import unit_rows
-from sensorium.evaluation.tables import Table
+from sensorium.evaluation.runner import ModelFeatures, evaluate_models, spaces
+from sensorium.evaluation.similarity import l2_normalize
+from sensorium.evaluation.tables import ResultsTable
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan
 from sensorium.runs.atomic import write_atomically
@@ -30,29 +30,29 @@ from sensorium.runs.run import Run
 from sensorium.seeding import uniform_of
 from sensorium.types import Batch, RecordBatch
 
-QUERIES, SHOWN = 8, 6
+SHEET_QUERIES, SHEET_TARGETS = 8, 6
 """Rows and columns of a contact sheet."""
 
 
-class Measurement:
-    """Measures models on the records of one run.
+class RunEvaluation:
+    """Evaluates models on the records of one run.
 
     Args:
-        plan: the parts of the run's recipe; its modalities may be fitted later, before the first measurement.
+        plan: the parts of the run's recipe; its modalities may be fitted later, before the first evaluation.
         source: where the records come from.
-        run: where tables and sheets are written.
+        run: where tables and contact sheets are written.
     """
 
     def __init__(self, plan: Plan, source: Source, run: Run) -> None:
         self.plan, self.source, self.run = plan, source, run
         data = plan.recipe.data
         self.parts = assign_parts(source, {"val": data.val, "test": data.test}, data.split_seed)
-        self._kept: dict[str, list[RecordBatch]] = {}
+        self._cached: dict[str, list[RecordBatch]] = {}
 
     def require_parts(self, val: bool = False) -> None:
-        """Raise a DataError when there is something to measure and no test part, or no val part where one is asked for.
+        """Raise a DataError if the recipe has evaluators but there is no test part, or no val part although `val`.
 
-        A training asks before it begins, since it ends in a measurement.
+        A training calls this before it begins, since it ends with an evaluation.
         """
         if not self.plan.evaluators:
             return
@@ -60,37 +60,37 @@ class Measurement:
             raise DataError("There is no val part to evaluate on during training: set data.val above 0.")
         if not len(self.parts["test"]):
             raise DataError(
-                "There is no test part to evaluate on: data.test is 0, or so small a share of few groups that it got "
-                "none. Set data.test higher, or give the records a split of their own; to train without figures, set "
+                "There is no test part to evaluate on: data.test is 0, or so small a fraction of few groups that it "
+                "is empty. Increase data.test, or give the records a split; to train without evaluation, set "
                 "evaluate.evaluators={}."
             )
 
     def on_val(self, model: Model) -> dict[str, float]:
-        """Return the figures of a model on the val part, learned from (a sample of) the train part.
+        """Return the metrics of a model on the val part, with evaluators fitted on (a sample of) the train part.
 
-        The test part is not looked at.
+        The test part is not read.
         """
-        tables = compare(self.plan.evaluators, {"trained": [self._subject(model, "probe", "val")]})
+        tables = evaluate_models(self.plan.evaluators, {"trained": [self._features_of(model, "probe", "val")]})
         return {
             f"{name}/{metric}": value.mean
             for name, table in tables.items()
             for metric, value in table.row("trained").metrics.items()
         }
 
-    def on_test(self, *models: Model) -> dict[str, Table]:
-        """Measure models, one for each seed, on the test part, beside chance, baseline features and first weights.
+    def on_test(self, *models: Model) -> dict[str, ResultsTable]:
+        """Evaluate models, one for each seed, on the test part, with rows of chance, baseline features and untrained.
 
         Writes the tables, and contact sheets of the first model if it has two modalities or more, into the run folder.
         """
         if not self.plan.evaluators:
             return {}
         self.require_parts()
-        firsts = [Model(model.plan, model.plan.learner()).to(model.device) for model in models]
-        trained = [self._subject(model, "train", "test") for model in models]
-        rows = {"untrained": [self._subject(first, "train", "test") for first in firsts], "trained": trained}
+        untrained = [Model(model.plan, model.plan.learner()).to(model.device) for model in models]
+        trained = [self._features_of(model, "train", "test") for model in models]
+        rows = {"untrained": [self._features_of(first, "train", "test") for first in untrained], "trained": trained}
         if (baseline_features := self._baseline()) is not None:
             rows = {"baseline": [baseline_features], **rows}
-        tables = compare(self.plan.evaluators, rows)
+        tables = evaluate_models(self.plan.evaluators, rows)
         for table in tables.values():
             table.write(self.run.folder)
         if "embedding" in trained[0].parts and len(models[0].modalities) > 1:
@@ -101,7 +101,7 @@ class Measurement:
         """Return the features of every record of a part.
 
         Args:
-            model: what encodes them.
+            model: the model that encodes them.
             part: "train", "val", "test", "all", or "probe" for a sample of train.
             space: "features", "embedding" or "scores".
         """
@@ -113,23 +113,24 @@ class Measurement:
 
         return feature_table(self.batches(part), embed, self.source.key, model.modalities)
 
-    def _subject(self, model: Model, train: str, test: str) -> Subject:
-        asked = spaces(self.plan.evaluators)
-        return Subject({s: (self.table(model, train, s), self.table(model, test, s)) for s in asked}, model.embed)
+    def _features_of(self, model: Model, train: str, test: str) -> ModelFeatures:
+        needed = spaces(self.plan.evaluators)
+        parts = {space: (self.table(model, train, space), self.table(model, test, space)) for space in needed}
+        return ModelFeatures(parts, model.embed)
 
-    def _baseline(self) -> Subject | None:
+    def _baseline(self) -> ModelFeatures | None:
         if "features" not in spaces(self.plan.evaluators):
             return None
         tables = [baseline_table(self.batches(p), self.plan.modalities, self.source.key) for p in ("train", "test")]
-        return None if None in tables else Subject({"features": (tables[0], tables[1])})  # type: ignore[dict-item]
+        return None if None in tables else ModelFeatures({"features": (tables[0], tables[1])})  # type: ignore[dict-item]
 
     def values(self, positions: Sequence[int] | np.ndarray, modalities: Iterable[str]) -> dict[str, list[Hashable]]:
-        """Return, for each modality, what tells the raw values of some records apart; None where one is absent."""
+        """Return, for each modality, a key for each record, equal for equal raw values; None if absent."""
         records = [self.source[int(position)].values for position in positions]
         return {name: [_identity(values.get(self.plan.fields[name])) for values in records] for name in modalities}
 
     def positions(self, part: str) -> np.ndarray:
-        """Return the source positions of a part."""
+        """Return the indices in the source of the records of a part."""
         if part == "all":
             return np.arange(len(self.source))
         if part == "probe":
@@ -139,12 +140,12 @@ class Measurement:
         return self.parts[part]
 
     def batches(self, part: str) -> Iterable[RecordBatch]:
-        """Return an ordered pass over a part; where the recipe caches, it is decoded once."""
+        """Return an ordered pass over a part; if the recipe has a cache, it is decoded once."""
         if self.plan.recipe.data.cache == "off":
             return self._decode(part)
-        if part not in self._kept:
-            self._kept[part] = list(self._decode(part))
-        return self._kept[part]
+        if part not in self._cached:
+            self._cached[part] = list(self._decode(part))
+        return self._cached[part]
 
     def _decode(self, part: str) -> Iterator[RecordBatch]:
         recipe, positions = self.plan.recipe, self.positions(part)
@@ -159,38 +160,38 @@ class Measurement:
         )
 
     def _draw_sheets(self, test: FeatureTable) -> None:
-        """Draw, for the first two modalities both ways, what a few records of the test part find."""
+        """Draw retrieval between the first two modalities, in both directions, for a few records of the test part."""
         a, b = list(test.features)[:2]
-        assert test.positions is not None, "a measurement says where the source has its records"
+        assert test.positions is not None, "batches of a source have positions"
         positions = test.positions.tolist()
         if not (self.plan.modalities[a].has_preview and self.plan.modalities[b].has_preview):
             return
         for query, target in ((a, b), (b, a)):
-            asking = np.flatnonzero(test.present[query] & test.present[target])
-            chosen = sorted(asking.tolist(), key=lambda row: uniform_of("sheet", test.ids[row]))[:QUERIES]
-            found = np.flatnonzero(test.present[target])
-            if not chosen or not len(found):
+            both = np.flatnonzero(test.present[query] & test.present[target])
+            queries = sorted(both.tolist(), key=lambda row: uniform_of("sheet", test.ids[row]))[:SHEET_QUERIES]
+            targets = np.flatnonzero(test.present[target])
+            if not queries or not len(targets):
                 continue
-            cosines = unit_rows(test.features[query][chosen]) @ unit_rows(test.features[target][found]).T
-            best = torch.topk(cosines, min(SHOWN, len(found)))
+            cosines = l2_normalize(test.features[query][queries]) @ l2_normalize(test.features[target][targets]).T
+            best = torch.topk(cosines, min(SHEET_TARGETS, len(targets)))
             results = [
                 [
-                    Found(
-                        self.preview(positions[found[column]], target),
+                    RetrievedImage(
+                        self.preview(positions[targets[column]], target),
                         f"{score:.2f}",
-                        test.groups[found[column]] == test.groups[row],
+                        test.groups[targets[column]] == test.groups[row],
                     )
                     for score, column in zip(best.values[i].tolist(), best.indices[i].tolist(), strict=True)
                 ]
-                for i, row in enumerate(chosen)
+                for i, row in enumerate(queries)
             ]
-            pictures = [self.preview(positions[row], query) for row in chosen]
-            sheet = contact_sheet(pictures, results, f"{query} -> {target}, {len(found)} to choose from")
+            previews = [self.preview(positions[row], query) for row in queries]
+            sheet = contact_sheet(previews, results, f"{query} -> {target}, {len(targets)} targets")
             path = self.run.evaluations / f"sheet-{query}-to-{target}.png"
             write_atomically(path, lambda part, sheet=sheet: sheet.save(part, format="PNG"))
 
     def preview(self, position: int, modality: str) -> Image.Image:
-        """Draw a record's value of a modality that draws, by where the source has the record."""
+        """Return the preview of a record's value of a modality, by the record's position in the source."""
         decoder = RecordDecoder(self.source, {modality: self.plan.fields[modality]}, self.plan.modalities)
         decoded = decoder[0, np.array([position])]
         assert decoded.records is not None, "it was decoded before"
@@ -199,5 +200,5 @@ class Measurement:
 
 
 def _identity(raw: Any) -> Hashable:
-    """Return what equal raw values share: texts and paths are themselves, others are known by a hash."""
+    """Return an identity of a raw value: a text or path itself, a hash of anything else."""
     return raw if raw is None or isinstance(raw, str) else blake2b(pickle.dumps(raw), digest_size=16).digest()

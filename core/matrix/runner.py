@@ -11,9 +11,9 @@ from typing import Any
 from sensorium.contracts import Source
 from sensorium.data.arrays import in_memory
 from sensorium.errors import RecipeError, did_you_mean
-from sensorium.matrix.cells import Budget, Cell, run_cell, settings_of
-from sensorium.matrix.columns import Column, declared_columns, declared_options
-from sensorium.matrix.pairing import RowOf, rows_of
+from sensorium.matrix.cells import Budget, Cell, cell_settings, run_cell
+from sensorium.matrix.columns import DatasetColumn, declared_columns, declared_options
+from sensorium.matrix.compatibility import ObjectiveRow, objective_rows
 from sensorium.matrix.table import Matrix
 from sensorium.models.plan import maker
 from sensorium.recipe.schema import Part
@@ -25,7 +25,7 @@ log = logging.getLogger("sensorium")
 CELLS, TABLE, VALUES = "cells", "matrix.md", "matrix.json"
 
 
-def fill(
+def run_matrix(
     out: Path, only: Sequence[str] = (), budget: Budget | None = None, extensions: Extensions | None = None
 ) -> Matrix:
     """Train and measure the cells that are asked for and not yet done; write the table of all of these settings.
@@ -44,7 +44,7 @@ def fill(
     budget, ext = budget or Budget(), extensions or load_extensions()
     columns, options = declared_columns(ext), declared_options(ext)
     columns = {name: column for name, column in columns.items() if _installed(name, column)}
-    rows = rows_of(ext, columns)
+    rows = objective_rows(ext, columns)
     wanted_rows, wanted_columns = _asked(rows, columns, only)
     cells: dict[tuple[str, str], Cell] = {}
     for name, column in columns.items():
@@ -54,13 +54,13 @@ def fill(
                 continue
             given = row.options(options)
             cell = _kept(out, row.name, name)
-            if cell is None or cell.settings != settings_of(row, column, given, budget):
+            if cell is None or cell.settings != cell_settings(row, column, given, budget):
                 if name not in wanted_columns or row not in wanted_rows:
                     continue
                 source = source or _source(column, ext)
                 cell = run_cell(row, name, column, given, budget, source, ext)
                 _keep(out, cell)
-                log.info("%s on %s: %s", row.name, name, cell.why or f"{cell.trained:.3f} ({cell.untrained:.3f})")
+                log.info("%s on %s: %s", row.name, name, cell.reason or f"{cell.trained:.3f} ({cell.untrained:.3f})")
             cells[row.name, name] = cell
     matrix = Matrix(rows, columns, cells)
     _write(out / TABLE, matrix.markdown())
@@ -68,7 +68,9 @@ def fill(
     return matrix
 
 
-def _asked(rows: Sequence[RowOf], columns: Mapping[str, Column], only: Iterable[str]) -> tuple[list[RowOf], list[str]]:
+def _asked(
+    rows: Sequence[ObjectiveRow], columns: Mapping[str, DatasetColumn], only: Iterable[str]
+) -> tuple[list[ObjectiveRow], list[str]]:
     """Return the rows and the columns that are asked for."""
     named = set(only)
     known = set(columns).union(*(row.names for row in rows))
@@ -82,17 +84,17 @@ def _asked(rows: Sequence[RowOf], columns: Mapping[str, Column], only: Iterable[
     return some_rows or list(rows), some_columns or list(columns)
 
 
-def _installed(name: str, column: Column) -> bool:
+def _installed(name: str, column: DatasetColumn) -> bool:
     """Return whether the data of a column can be read; say so when not."""
     if absent := missing_packages(column.requires):
         log.warning("The column '%s' is left out: it needs %s, which is not installed.", name, ", ".join(absent))
     return not absent
 
 
-def _source(column: Column, ext: Extensions) -> Source:
+def _source(column: DatasetColumn, ext: Extensions) -> Source:
     part = Part.model_validate(column.data["source"])
     source = maker(ext.registry, "sources", part, "data.source")()
-    return in_memory(source, [lane.field or name for name, lane in column.modalities.items()])
+    return in_memory(source, [candidates.field or name for name, candidates in column.modalities.items()])
 
 
 def _path(out: Path, row: str, column: str) -> Path:

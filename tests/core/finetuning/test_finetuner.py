@@ -10,9 +10,9 @@ import torch
 
 import sensorium
 from sensorium import Record, SensoriumError, Source
-from sensorium.evaluation.measurement import Measurement
+from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.finetuning import loop as tuning
-from sensorium.finetuning.loop import Tuned
+from sensorium.finetuning.loop import EncoderWithHead
 from sensorium.recipe.schema import Finetune
 from tests import toys
 
@@ -99,8 +99,8 @@ def test_the_table_and_the_folder_hold_what_they_promise(run, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "metric"),
     [
-        (["finetune.task=regress", "finetune.labels=[size]"], "rmse ↓"),
-        (["finetune.task=multitask", "finetune.labels=[even,big]"], "roc-auc"),
+        (["finetune.task=regress", "finetune.labels=[size]"], "RMSE ↓"),
+        (["finetune.task=multitask", "finetune.labels=[even,big]"], "ROC-AUC"),
     ],
 )
 def test_numbers_and_many_columns(run, tmp_path, changes, metric):
@@ -133,8 +133,8 @@ def test_labels_of_the_test_part_reach_no_weight_and_no_choice(run, tmp_path):
 
 def test_the_guard_notices_a_choice_on_the_test_part(run, tmp_path, monkeypatch):
     """Negative control of the test above: measured on the test part, the choice follows its labels."""
-    batches = Measurement.batches
-    monkeypatch.setattr(Measurement, "batches", lambda self, part: batches(self, "test" if part == "val" else part))
+    batches = RunEvaluation.batches
+    monkeypatch.setattr(RunEvaluation, "batches", lambda self, part: batches(self, "test" if part == "val" else part))
     done = [tuned(run, tmp_path / f"leak{len(lies)}", source=Marked(lies)) for lies in ((), ("test",))]
     epochs = [[dict(row.notes) for row in one.table.rows] for one in done]
     assert epochs[0] != epochs[1]
@@ -173,15 +173,15 @@ def test_the_earliest_of_equal_epochs_is_chosen_and_restored(run, tmp_path, monk
     def on_val(self, *_):
         return {"accuracy": next(metrics)}
 
-    original = Tuned.answers
+    original = EncoderWithHead.answers
 
     def answers(self, batch):
         kept.append(self.head[-1].weight.detach().clone())
         return original(self, batch)
 
-    monkeypatch.setattr("sensorium.finetuning.tasks.Classify.measure", on_val)
-    monkeypatch.setattr(Tuned, "answers", answers)
-    monkeypatch.setattr("sensorium.finetuning.comparison.compare", lambda make, rows: {"t": _Stub()})
+    monkeypatch.setattr("sensorium.finetuning.tasks.Classification.measure", on_val)
+    monkeypatch.setattr(EncoderWithHead, "answers", answers)
+    monkeypatch.setattr("sensorium.finetuning.finetuner.compare", lambda make, rows: {"t": _Stub()})
     done = tuned(run, tmp_path / "out", start="scratch")
     assert done.table.notes == {"epoch 2": 1}
     assert torch.equal(done.predictor.tuned.head[-1].weight, kept[1])
@@ -224,6 +224,6 @@ def test_a_diverging_loss_is_told(run, tmp_path):
 
 def test_a_wide_head(run):
     encoder = sensorium.load(run, extensions=toys.extensions()).learner.encoders["a"]
-    head = Tuned(encoder, 3, Finetune(width=7)).head
+    head = EncoderWithHead(encoder, 3, Finetune(width=7)).head
     assert [tuple(w.shape) for w in head.parameters()] == [(7, 16), (7,), (3, 7), (3,)]
-    assert np.prod(Tuned(encoder, 3, Finetune()).head[-1].weight.shape) == 48
+    assert np.prod(EncoderWithHead(encoder, 3, Finetune()).head[-1].weight.shape) == 48
