@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sensorium.errors import RecipeError
-from sensorium.losses import NO_ID, Guide, Mixed, Rows, mix
+from sensorium.losses import NO_ID, Guide, MixedNegatives, NegativeRows, mix_negatives
 from sensorium.parallel import collectives
 
 
@@ -44,18 +44,18 @@ class NegativeOptions:
     beta: float = 0.0
     alpha: float = 1.0
     prior: float = 0.0
-    same: Literal["record", "group"] = "record"
+    exclude: Literal["record", "group"] = "record"
     guide: str | None = None
     margin: float = 0.1
     memory: int = 0
     mixed: int = 0
     hardest: int = 64
-    ramp: tuple[float, float] = (0.0, 0.0)
+    warmup: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         if self.beta < 0 or self.alpha < 0 or not 0 <= self.prior < 1:
             raise RecipeError("In negatives, beta and alpha must be 0 or more, and prior at least 0 and below 1.")
-        if not 0 <= self.ramp[0] <= self.ramp[1] <= 1:
+        if not 0 <= self.warmup[0] <= self.warmup[1] <= 1:
             raise RecipeError("In negatives, ramp must be two shares of the training, 0 to 1, the smaller first.")
 
 
@@ -90,9 +90,9 @@ class FeatureQueue(nn.Module):
             rows_BD: any scale.
             ids_B: int64, the record of each; None when nobody will ask.
         """
-        new_MD, _ = collectives.gather(F.normalize(rows_BD.detach().to(self.rows.dtype), dim=1))
+        new_MD, _ = collectives.all_gather(F.normalize(rows_BD.detach().to(self.rows.dtype), dim=1))
         ids_B = self.ids.new_full((len(rows_BD),), NO_ID) if ids_B is None else ids_B
-        ids_M, _ = collectives.gather(ids_B)
+        ids_M, _ = collectives.all_gather(ids_B)
         dropped = max(len(new_MD) - len(self.rows), 0)
         places_M = (self.pushed + torch.arange(dropped, len(new_MD), device=self.rows.device)) % len(self.rows)
         # New tensors, not writes into the old ones: the loss just made still needs those for its gradient.
@@ -114,39 +114,41 @@ class NegativePool(nn.Module):
         RecipeError: when there are mixtures to be made, and no memory to make them of; when the guide is no modality.
     """
 
-    strength: Tensor
+    warmup: Tensor
 
-    def __init__(self, asked: NegativeOptions | None, names: Iterable[str], dim: int, waits: bool = True) -> None:
+    def __init__(
+        self, options: NegativeOptions | None, names: Iterable[str], dim: int, memory_after_warmup: bool = True
+    ) -> None:
         super().__init__()
-        self._waits = waits
-        self.asked = asked or NegativeOptions()
-        if self.asked.mixed and not self.asked.memory:
+        self._waits = memory_after_warmup
+        self.options = options or NegativeOptions()
+        if self.options.mixed and not self.options.memory:
             raise RecipeError("In negatives, mixed needs rows to mix: set memory, to some thousands.")
         names = list(names)
-        if self.asked.guide is not None and self.asked.guide not in names:
+        if self.options.guide is not None and self.options.guide not in names:
             raise RecipeError(
-                f"In negatives, the guide '{self.asked.guide}' is none of the modalities {', '.join(names)}."
+                f"In negatives, the guide '{self.options.guide}' is none of the modalities {', '.join(names)}."
             )
-        kept = names if self.asked.memory else ()
-        self.memories = nn.ModuleDict({name: FeatureQueue(self.asked.memory, dim) for name in kept})
-        self.register_buffer("strength", torch.tensor(float(self.asked.ramp[1] == 0)))
+        kept = names if self.options.memory else ()
+        self.memories = nn.ModuleDict({name: FeatureQueue(self.options.memory, dim) for name in kept})
+        self.register_buffer("warmup", torch.tensor(float(self.options.warmup[1] == 0)))
 
     def weights(self) -> dict[str, float]:
-        """Return the options of `losses.Hardness` at this step."""
-        return {"beta": self.asked.beta * self._now, "alpha": self.asked.alpha, "prior": self.asked.prior}
+        """Return the options of `losses.NegativeWeighting` at this step."""
+        return {"beta": self.options.beta * self._now, "alpha": self.options.alpha, "prior": self.options.prior}
 
     def ids(self, keys_B: Mapping[str, Tensor]) -> Tensor | None:
         """Return int64 (B,): records of one id are no negatives of each other; None when the batch alone tells."""
-        return keys_B[self.asked.same] if self.memories or self.asked.same == "group" else None
+        return keys_B[self.options.exclude] if self.memories or self.options.exclude == "group" else None
 
     def guide(self, pooled: Mapping[str, Tensor]) -> Guide | None:
         """Return what leaves out records that are too alike, of the features (B, G) of each modality at hand."""
-        features_BG = pooled.get(self.asked.guide or "")
-        return None if features_BG is None else Guide(features_BG, features_BG, self.asked.margin)
+        features_BG = pooled.get(self.options.guide or "")
+        return None if features_BG is None else Guide(features_BG, features_BG, self.options.margin)
 
-    def further(
+    def extra_negatives(
         self, name: str, anchors_ND: Tensor, ids_N: Tensor | None, wrong_MD: Tensor | None = None
-    ) -> list[Rows | Mixed]:
+    ) -> list[NegativeRows | MixedNegatives]:
         """Return the negatives of anchors besides those of the batch.
 
         Args:
@@ -155,34 +157,36 @@ class NegativePool(nn.Module):
             ids_N: their ids.
             wrong_MD: this rank's rows of wrong forms of records, with gradient; None when no rank has any.
         """
-        negatives: list[Rows | Mixed] = [] if wrong_MD is None else [Rows(wrong_MD, shared=False)]
+        negatives: list[NegativeRows | MixedNegatives] = (
+            [] if wrong_MD is None else [NegativeRows(wrong_MD, shared=False)]
+        )
         if name not in self.memories or ids_N is None or (self._waits and not self._now):
             return negatives
         memory: FeatureQueue = self.memories[name]  # type: ignore[assignment]
-        kept = Rows(memory.rows, memory.ids)
+        kept = NegativeRows(memory.rows, memory.ids)
         negatives.append(kept)
-        if mixed := round(self.asked.mixed * self._now):
+        if mixed := round(self.options.mixed * self._now):
             own = mixed // 3  # a mixture of the anchor itself is the hardest: a third of them
-            negatives.append(mix(anchors_ND, ids_N, kept, self.asked.hardest, mixed - own, own))
+            negatives.append(mix_negatives(anchors_ND, ids_N, kept, self.options.hardest, mixed - own, own))
         return negatives
 
     def push(self, name: str, rows_BD: Tensor, keys_B: Mapping[str, Tensor]) -> None:
         """Keep a modality's rows of this step for those to come."""
         if name in self.memories:
             memory: FeatureQueue = self.memories[name]  # type: ignore[assignment]
-            memory.push(rows_BD, keys_B[self.asked.same])
+            memory.push(rows_BD, keys_B[self.options.exclude])
 
     def logs(self) -> dict[str, Tensor]:
         """Return what is worth recording."""
         filled: dict[str, Any] = {f"memory/{name}": memory.filled for name, memory in self.memories.items()}
-        return filled | ({"hardness": self.strength.clone()} if self.asked.ramp[1] else {})
+        return filled | ({"hardness": self.warmup.clone()} if self.options.warmup[1] else {})
 
     def after_step(self, progress: float) -> None:
         """Move along the ramp; `progress` runs from 0 to 1."""
-        start, end = self.asked.ramp
+        start, end = self.options.warmup
         if end:
-            self.strength.fill_(min(max((progress - start) / max(end - start, 1e-9), 0.0), 1.0))
+            self.warmup.fill_(min(max((progress - start) / max(end - start, 1e-9), 0.0), 1.0))
 
     @property
     def _now(self) -> float:
-        return float(self.strength) if self.asked.ramp[1] else 1.0
+        return float(self.warmup) if self.options.warmup[1] else 1.0

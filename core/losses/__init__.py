@@ -3,31 +3,30 @@
 from sensorium.losses.contrastive import (
     clip,
     info_nce,
-    many_positives,
     nt_xent,
-    one_sided,
     supervised_contrastive,
+    unicl,
 )
-from sensorium.losses.decoupled import decoupled
+from sensorium.losses.decoupled import decoupled_contrastive
 from sensorium.losses.distillation import (
     centered_softmax,
     entropy,
     koleo,
     masked_cross_entropy,
-    moved_center,
     sinkhorn_knopp,
     swapped_cross_entropy,
+    update_center,
 )
-from sensorium.losses.engine import NONE
-from sensorium.losses.extra_negatives import NO_ID, Further, Mixed, Rows, mix
-from sensorium.losses.future_prediction import future_contrast
-from sensorium.losses.global_contrastive import global_contrast, log_mean_gaps, moved_log
-from sensorium.losses.hardness import Guide, Hardness, debiased, hcl, hn_nce
-from sensorium.losses.hierarchical import hierarchical_contrast
-from sensorium.losses.infomax import binary_discrimination, jensen_shannon, summary
-from sensorium.losses.masked import masked_regression, reconstruction, scaled_cosine
-from sensorium.losses.quantized import code_perplexity, diversity, masked_contrast
-from sensorium.losses.queue import nearest_rows, queue_contrast
+from sensorium.losses.engine import LOG_ZERO
+from sensorium.losses.extra_negatives import NO_ID, ExtraNegatives, MixedNegatives, NegativeRows, mix_negatives
+from sensorium.losses.future_prediction import future_info_nce
+from sensorium.losses.global_contrastive import global_contrastive, log_ema, log_normalizers
+from sensorium.losses.hardness import Guide, NegativeWeighting, debiased, hcl, hn_nce
+from sensorium.losses.hierarchical import hierarchical_contrastive
+from sensorium.losses.infomax import binary_discrimination, dgi_summary, jensen_shannon
+from sensorium.losses.masked import masked_regression, reconstruction, scaled_cosine_error
+from sensorium.losses.quantized import code_perplexity, diversity, masked_contrastive
+from sensorium.losses.queue import nearest_in_queue, queue_info_nce
 from sensorium.losses.redundancy import barlow_twins, vicreg
 from sensorium.losses.regression import negative_cosine
 from sensorium.losses.sigmoid import siglip
@@ -37,13 +36,13 @@ from sensorium.losses.tokens import class_weights, perplexity, token_cross_entro
 from sensorium.losses.whitening import whitened, whitening_mse
 
 __all__ = [
-    "NONE",
+    "LOG_ZERO",
     "NO_ID",
-    "Further",
+    "ExtraNegatives",
     "Guide",
-    "Hardness",
-    "Mixed",
-    "Rows",
+    "MixedNegatives",
+    "NegativeRows",
+    "NegativeWeighting",
     "barlow_twins",
     "binary_discrimination",
     "centered_softmax",
@@ -51,44 +50,43 @@ __all__ = [
     "clip",
     "code_perplexity",
     "debiased",
-    "decoupled",
+    "decoupled_contrastive",
+    "dgi_summary",
     "diversity",
     "effective_rank",
     "entropy",
-    "future_contrast",
-    "global_contrast",
+    "future_info_nce",
+    "global_contrastive",
     "hcl",
-    "hierarchical_contrast",
+    "hierarchical_contrastive",
     "hn_nce",
     "info_nce",
     "jensen_shannon",
     "koleo",
-    "log_mean_gaps",
-    "many_positives",
-    "masked_contrast",
+    "log_ema",
+    "log_normalizers",
+    "masked_contrastive",
     "masked_cross_entropy",
     "masked_regression",
-    "mix",
-    "moved_center",
-    "moved_log",
-    "nearest_rows",
+    "mix_negatives",
+    "nearest_in_queue",
     "negative_cosine",
     "normalized_std",
     "nt_xent",
-    "one_sided",
     "perplexity",
-    "queue_contrast",
+    "queue_info_nce",
     "random_directions",
     "reconstruction",
-    "scaled_cosine",
+    "scaled_cosine_error",
     "siglip",
     "sigreg",
     "sinkhorn_knopp",
-    "summary",
     "supervised_contrastive",
     "swapped_cross_entropy",
     "token_cross_entropy",
     "token_nats",
+    "unicl",
+    "update_center",
     "vicreg",
     "whitened",
     "whitening_mse",

@@ -16,25 +16,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sensorium.losses.engine import Side, log_sums, softplus
-from sensorium.losses.unit_vectors import cosines, unit
+from sensorium.losses.engine import Embeddings, log_sum_exp, softplus
+from sensorium.losses.precision import outside_autocast
+from sensorium.losses.unit_vectors import cosines, normalize_rows
 from sensorium.parallel import collectives
 
 
-def positions(sizes: list[int], device: torch.device) -> Tensor:
+def global_index(sizes: list[int], device: torch.device) -> Tensor:
     """Return int64 (B,): where this rank's rows stand among the joined rows of all ranks, `sizes` of each."""
     first = sum(sizes[: collectives.rank()])
     return torch.arange(first, first + sizes[collectives.rank()], device=device)
 
 
-def in_order(rows_ND: Tensor) -> Tensor:
+def own_index(rows_ND: Tensor) -> Tensor:
     """Return int64 (N,), each row's own position: the n-th rows of two sides belong together."""
     return torch.arange(len(rows_ND), device=rows_ND.device)
-
-
-def share(summed: Tensor, rows: int | Tensor) -> Tensor:
-    """Return a sum over this rank's rows as its share of the mean over `rows` joined rows; of no row, zero."""
-    return summed * collectives.world() / max(rows, 1)
 
 
 def clip(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float) -> Tensor:
@@ -49,12 +45,14 @@ def clip(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float) -> Tensor:
         This rank's share of the mean over all 2M rows: the mean over ranks is the loss of the joined batch. Without
         any pair on any rank it is zero, with zero gradient.
     """
-    with torch.autocast(x_BD.device.type, enabled=False):
-        sizes = collectives.sizes_of(len(x_BD), x_BD.device)
-        ids_B = positions(sizes, x_BD.device)
-        sums = log_sums(Side(x_BD, ids_B), Side(y_BD, ids_B), sizes, scale, columns=True, own_N=in_order(x_BD))
+    with outside_autocast(x_BD):
+        sizes = collectives.rank_sizes(len(x_BD), x_BD.device)
+        ids_B = global_index(sizes, x_BD.device)
+        sums = log_sum_exp(
+            Embeddings(x_BD, ids_B), Embeddings(y_BD, ids_B), sizes, scale, columns=True, positive_N=own_index(x_BD)
+        )
         summed = sum(softplus(sums_B1[:, 0] - sums.own).sum() for sums_B1 in (sums.rows, sums.columns))
-        return share(summed, 2 * sum(sizes))
+        return collectives.share(summed, 2 * sum(sizes))
 
 
 def nt_xent(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float) -> Tensor:
@@ -68,50 +66,39 @@ def nt_xent(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float) -> Tensor
     Returns:
         This rank's share; the mean over ranks is the loss of the joined batch.
     """
-    with torch.autocast(z1_BD.device.type, enabled=False):
+    with outside_autocast(z1_BD):
         z_ND = torch.cat([z1_BD, z2_BD])
-        sizes = collectives.sizes_of(len(z1_BD), z1_BD.device)
-        records_N = positions(sizes, z1_BD.device).repeat(2)  # a record's two rows are no negatives of each other
-        z, other_N = Side(z_ND, records_N), in_order(z_ND).roll(len(z1_BD))
-        sums = log_sums(z, z, [2 * size for size in sizes], 1 / temperature, own_N=other_N)
-        return share(softplus(sums.rows[:, 0] - sums.own).sum(), 2 * sum(sizes))
+        sizes = collectives.rank_sizes(len(z1_BD), z1_BD.device)
+        records_N = global_index(sizes, z1_BD.device).repeat(2)  # a record's two rows are no negatives of each other
+        z, other_N = Embeddings(z_ND, records_N), own_index(z_ND).roll(len(z1_BD))
+        sums = log_sum_exp(z, z, [2 * size for size in sizes], 1 / temperature, positive_N=other_N)
+        return collectives.share(softplus(sums.rows[:, 0] - sums.own).sum(), 2 * sum(sizes))
 
 
-def info_nce(anchors_BD: Tensor, keys_BD: Tensor, temperature: Tensor | float) -> Tensor:
-    """One-directional InfoNCE: each anchor finds its own key among the keys of every rank (van den Oord et al. 2018).
+def info_nce(
+    anchors_BD: Tensor, keys_ND: Tensor, temperature: Tensor | float, positive_B: Tensor | None = None
+) -> Tensor:
+    """InfoNCE from anchors to the keys of every rank (van den Oord et al. 2018, eq. 4).
 
-    Args:
-        anchors_BD: this rank's rows, any scale; they are normalized here.
-        keys_BD: the row that belongs to each of them; the joined batch's other keys are its negatives.
-        temperature: what cosines are divided by.
-
-    Returns:
-        This rank's share; the mean over ranks is the loss of the joined batch.
-    """
-    return one_sided(anchors_BD, keys_BD, in_order(anchors_BD), 1 / temperature)
-
-
-def one_sided(anchors_BD: Tensor, keys_ND: Tensor, positives_B: Tensor, scale: Tensor | float) -> Tensor:
-    """InfoNCE from anchors to keys of which there may be more than anchors.
-
-    Keys that are nobody's positive, such as captions changed to be wrong, are negatives of every anchor and look for
-    nothing themselves (Yuksekgonul et al. 2023).
+    Keys that are no anchor's positive, such as corrupted captions, are negatives of every anchor (NegCLIP,
+    Yuksekgonul et al. 2023).
 
     Args:
-        anchors_BD: this rank's rows, any scale; they are normalized here.
-        keys_ND: this rank's keys, any number and scale; those of every rank are each anchor's negatives.
-        positives_B: int64, which of this rank's keys belongs to each anchor.
-        scale: what cosines are multiplied with, one over the temperature.
+        anchors_BD: this rank's anchors, any scale; they are normalized here.
+        keys_ND: this rank's keys, any scale; the keys of every rank but its positive are an anchor's negatives.
+        temperature: softmax temperature, > 0, which divides cosines.
+        positive_B: int64, index of each anchor's positive among this rank's keys; None pairs them in order.
 
     Returns:
         This rank's share of the mean over all anchors; the mean over ranks is the loss of the joined batch.
     """
-    with torch.autocast(anchors_BD.device.type, enabled=False):
-        sizes, anchors = (collectives.sizes_of(len(t), t.device) for t in (keys_ND, anchors_BD))
-        keys_N = positions(sizes, keys_ND.device)
-        x, y = Side(anchors_BD, keys_N[positives_B]), Side(keys_ND, keys_N)
-        sums = log_sums(x, y, sizes, scale, own_N=positives_B)
-        return share(softplus(sums.rows[:, 0] - sums.own).sum(), sum(anchors))
+    with outside_autocast(anchors_BD):
+        positive_B = own_index(anchors_BD) if positive_B is None else positive_B
+        sizes, anchors = (collectives.rank_sizes(len(t), t.device) for t in (keys_ND, anchors_BD))
+        keys_N = global_index(sizes, keys_ND.device)
+        x, y = Embeddings(anchors_BD, keys_N[positive_B]), Embeddings(keys_ND, keys_N)
+        sums = log_sum_exp(x, y, sizes, 1 / temperature, positive_N=positive_B)
+        return collectives.share(softplus(sums.rows[:, 0] - sums.own).sum(), sum(anchors))
 
 
 def supervised_contrastive(z_ND: Tensor, labels_N: Tensor, temperature: Tensor | float) -> Tensor:
@@ -129,18 +116,18 @@ def supervised_contrastive(z_ND: Tensor, labels_N: Tensor, temperature: Tensor |
         This rank's share of the mean over the rows of every rank that have a positive; the mean over ranks is the
         loss of the joined batch.
     """
-    with torch.autocast(z_ND.device.type, enabled=False):
-        sizes = collectives.sizes_of(len(z_ND), z_ND.device)
-        z = Side(z_ND, ids=positions(sizes, z_ND.device))
-        sums_N1, z_ND = log_sums(z, z, sizes, 1 / temperature).rows, unit(z_ND)
+    with outside_autocast(z_ND):
+        sizes = collectives.rank_sizes(len(z_ND), z_ND.device)
+        z = Embeddings(z_ND, ids=global_index(sizes, z_ND.device))
+        sums_N1, z_ND = log_sum_exp(z, z, sizes, 1 / temperature).rows, normalize_rows(z_ND)
         totals_ND, members_N = _of_groups(z_ND, labels_N)
         others_N = members_N - 1
         attraction_N = cosines(z_ND, totals_ND - z_ND) / others_N.clamp(min=1)
         each_N = torch.where(others_N > 0, sums_N1[:, 0] - attraction_N / temperature, 0.0)
-        return share(each_N.sum(), int(collectives.total((others_N > 0).sum())))
+        return collectives.share(each_N.sum(), int(collectives.all_reduce_sum((others_N > 0).sum())))
 
 
-def many_positives(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, groups_B: Tensor, both: bool = True) -> Tensor:
+def unicl(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, groups_B: Tensor, both: bool = True) -> Tensor:
     """CLIP's loss where a record's group are all its positives (Yang et al. 2022, eq. 2 and 3).
 
     With a group for each record it is `clip`.
@@ -156,23 +143,25 @@ def many_positives(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, groups_B: 
         This rank's share of the mean over all 2M rows, or the M that look for one; the mean over ranks is the loss of
         the joined batch.
     """
-    with torch.autocast(x_BD.device.type, enabled=False):
-        sizes = collectives.sizes_of(len(x_BD), x_BD.device)
+    with outside_autocast(x_BD):
+        sizes = collectives.rank_sizes(len(x_BD), x_BD.device)
         nobody_B = torch.full_like(groups_B, -1)  # no id is on both sides: every pair counts
-        sums = log_sums(Side(x_BD, torch.zeros_like(groups_B)), Side(y_BD, nobody_B), sizes, scale, columns=both)
-        x_BD, y_BD = unit(x_BD), unit(y_BD)
+        sums = log_sum_exp(
+            Embeddings(x_BD, torch.zeros_like(groups_B)), Embeddings(y_BD, nobody_B), sizes, scale, columns=both
+        )
+        x_BD, y_BD = normalize_rows(x_BD), normalize_rows(y_BD)
         summed = x_BD.new_zeros(())
         directions = [(x_BD, y_BD, sums.rows), (y_BD, x_BD, sums.columns)]
         for rows_BD, others_BD, sums_B1 in directions[: 1 + both]:
             totals_BD, members_B = _of_groups(others_BD, groups_B)
             summed = summed + (sums_B1[:, 0] - scale * cosines(rows_BD, totals_BD) / members_B).sum()
-        return share(summed, (1 + both) * sum(sizes))
+        return collectives.share(summed, (1 + both) * sum(sizes))
 
 
 def _of_groups(rows_ND: Tensor, groups_N: Tensor) -> tuple[Tensor, Tensor]:
     """Return, for each of this rank's rows, the sum (N, D) of its group's rows on every rank, and their number (N,)."""
-    joined_MD, first = collectives.gather(rows_ND)
-    groups, which_M = collectives.gather(groups_N)[0].unique(return_inverse=True)
+    joined_MD, first = collectives.all_gather(rows_ND)
+    groups, which_M = collectives.all_gather(groups_N)[0].unique(return_inverse=True)
     which_N = which_M[first : first + len(rows_ND)]
     totals = joined_MD.new_zeros(len(groups), rows_ND.shape[1]).index_add(0, which_M, joined_MD)
     return totals[which_N], which_M.bincount(minlength=len(groups))[which_N]

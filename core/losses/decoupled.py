@@ -8,11 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sensorium.losses.unit_vectors import unit
+from sensorium.losses.precision import outside_autocast
+from sensorium.losses.unit_vectors import normalize_rows
 from sensorium.parallel import collectives
 
 
-def decoupled(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float) -> Tensor:
+def decoupled_contrastive(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float) -> Tensor:
     """NT-Xent whose denominator holds the rows of *other* records only (Yeh et al. 2021, eq. 6).
 
     It may be below zero. A single joined record has none to be repelled by: attraction alone is left.
@@ -25,10 +26,10 @@ def decoupled(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float) -> Tens
     Returns:
         This rank's share of the mean over all 2M rows; the mean over ranks is the loss of the joined batch.
     """
-    with torch.autocast(z1_BD.device.type, enabled=False):
-        z1_BD, z2_BD = unit(z1_BD), unit(z2_BD)
-        z1_MD, first = collectives.gather(z1_BD)
-        z2_MD, _ = collectives.gather(z2_BD)
+    with outside_autocast(z1_BD):
+        z1_BD, z2_BD = normalize_rows(z1_BD), normalize_rows(z2_BD)
+        z1_MD, first = collectives.all_gather(z1_BD)
+        z2_MD, _ = collectives.all_gather(z2_BD)
         m = len(z1_MD)
         summed = -2 * (z1_BD * z2_BD).sum() / temperature
         if m > 1:
@@ -38,4 +39,4 @@ def decoupled(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float) -> Tens
             summed = summed + logits_NM.scatter(1, own_N2, float("-inf")).logsumexp(1).sum()
         else:
             summed = summed + 0.0 * (z1_MD.sum() + z2_MD.sum())  # every rank takes part in the gather's backward
-        return summed * collectives.world() / max(2 * m, 1)
+        return collectives.share(summed, 2 * m)

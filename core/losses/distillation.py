@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sensorium.losses.unit_vectors import unit
+from sensorium.losses.precision import at_least_fp32, outside_autocast
+from sensorium.losses.unit_vectors import normalize_rows
 from sensorium.parallel import collectives
 
 
@@ -31,11 +32,11 @@ def swapped_cross_entropy(scores: Sequence[Tensor], targets: Sequence[Tensor], t
     Returns:
         This rank's share; the mean over ranks is the loss of the joined batch.
     """
-    with torch.autocast(scores[0].device.type, enabled=False):
+    with outside_autocast(scores[0]):
         logs = [_log_softmax(s_BK, temperature) for s_BK in scores]
         pairs = [(t_BK, log_BK) for i, t_BK in enumerate(targets) for j, log_BK in enumerate(logs) if i != j]
         summed = sum(-(t_BK.to(log_BK.dtype) * log_BK).sum() for t_BK, log_BK in pairs)
-        return summed * collectives.world() / max(_joined_count(scores[0]) * len(pairs), 1)
+        return collectives.share(summed, collectives.count_rows(scores[0]) * len(pairs))
 
 
 def masked_cross_entropy(scores_NK: Tensor, targets_NK: Tensor, mask_BT: Tensor, temperature: Tensor | float) -> Tensor:
@@ -51,29 +52,29 @@ def masked_cross_entropy(scores_NK: Tensor, targets_NK: Tensor, mask_BT: Tensor,
         This rank's share of the mean over examples of each one's mean over its hidden tokens; an example without any
         counts as zero, as in the authors' code.
     """
-    with torch.autocast(scores_NK.device.type, enabled=False):
+    with outside_autocast(scores_NK):
         log_NK = _log_softmax(scores_NK, temperature)
         hidden_BT = mask_BT.sum(1, keepdim=True).clamp(min=1).expand(mask_BT.shape)
         each_N = -(targets_NK.to(log_NK.dtype) * log_NK).sum(-1) / hidden_BT[mask_BT]
-        return each_N.sum() * collectives.world() / max(_joined_count(mask_BT), 1)
+        return collectives.share(each_N.sum(), collectives.count_rows(mask_BT))
 
 
 @torch.no_grad()
 def centered_softmax(scores_NK: Tensor, center_K: Tensor, temperature: Tensor | float) -> Tensor:
     """Return targets: the softmax of scores less a center (Caron et al. 2021, section 3.1)."""
-    with torch.autocast(scores_NK.device.type, enabled=False):
+    with outside_autocast(scores_NK):
         return _log_softmax(scores_NK - center_K, temperature).exp()
 
 
 @torch.no_grad()
-def moved_center(center_K: Tensor, scores_NK: Tensor, momentum: float = 0.9) -> Tensor:
+def update_center(center_K: Tensor, scores_NK: Tensor, momentum: float = 0.9) -> Tensor:
     """Return the center moved towards the mean scores of all ranks' rows (Caron et al. 2021, eq. 4).
 
     It stays where it is when no rank has a row.
     """
-    with torch.autocast(scores_NK.device.type, enabled=False):
-        count = collectives.total(center_K.new_tensor(float(len(scores_NK))))
-        mean_K = collectives.total(scores_NK.to(center_K.dtype).sum(0)) / count.clamp(min=1)
+    with outside_autocast(scores_NK):
+        count = collectives.all_reduce_sum(center_K.new_tensor(float(len(scores_NK))))
+        mean_K = collectives.all_reduce_sum(scores_NK.to(center_K.dtype).sum(0)) / count.clamp(min=1)
         return center_K.lerp(torch.where(count > 0, mean_K, center_K), 1 - momentum)
 
 
@@ -88,10 +89,10 @@ def sinkhorn_knopp(scores_NK: Tensor, temperature: Tensor | float, iterations: i
         temperature: the weight of the entropy, SwAV's epsilon and DINOv2's teacher temperature.
         iterations: how often prototypes and rows are normalized in turn, rows last.
     """
-    with torch.autocast(scores_NK.device.type, enabled=False):
-        log_NK = _precise(scores_NK) / temperature
+    with outside_autocast(scores_NK):
+        log_NK = at_least_fp32(scores_NK) / temperature
         for _ in range(iterations):
-            every_WK, _ = collectives.gather(log_NK.logsumexp(0, keepdim=True))
+            every_WK, _ = collectives.all_gather(log_NK.logsumexp(0, keepdim=True))
             log_NK = (log_NK - every_WK.logsumexp(0)).log_softmax(-1)
         return log_NK.exp()
 
@@ -108,16 +109,16 @@ def koleo(x_BD: Tensor) -> Tensor:
     Returns:
         This rank's share; the mean over ranks is the loss of the joined batch.
     """
-    with torch.autocast(x_BD.device.type, enabled=False):
-        x_BD = unit(x_BD)
-        x_MD, first = collectives.gather(x_BD)
+    with outside_autocast(x_BD):
+        x_BD = normalize_rows(x_BD)
+        x_MD, first = collectives.all_gather(x_BD)
         m = len(x_MD)
         if m < 2:
             return 0.0 * x_MD.sum()
         selves_B = first + torch.arange(len(x_BD), device=x_BD.device)
         similarity_BM = (x_BD.detach() @ x_MD.detach().T).scatter(1, selves_B[:, None], float("-inf"))
         squares_B = (x_BD - x_MD[similarity_BM.argmax(1)]).square().sum(1)
-        return -0.5 * squares_B.clamp(min=1e-16).log().sum() * collectives.world() / m
+        return collectives.share(-0.5 * squares_B.clamp(min=1e-16).log().sum(), m)
 
 
 @torch.no_grad()
@@ -126,13 +127,5 @@ def entropy(targets_NK: Tensor) -> Tensor:
     return torch.special.entr(targets_NK).sum() / max(len(targets_NK), 1)
 
 
-def _precise(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
-
-
 def _log_softmax(scores_NK: Tensor, temperature: Tensor | float) -> Tensor:
-    return (_precise(scores_NK) / temperature).log_softmax(-1)
-
-
-def _joined_count(rows: Tensor) -> int:
-    return sum(collectives.sizes_of(len(rows), rows.device))
+    return (at_least_fp32(scores_NK) / temperature).log_softmax(-1)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sensorium.losses.precision import outside_autocast
 from sensorium.parallel import collectives
 
 
-def future_contrast(guesses_BKD: Tensor, futures_BKD: Tensor, mask_BK: Tensor | None = None) -> Tensor:
+def future_info_nce(guesses_BKD: Tensor, futures_BKD: Tensor, mask_BK: Tensor | None = None) -> Tensor:
     """InfoNCE of each guess choosing its record's future among all records' (Eldele et al. 2021, equations 3 and 4).
 
     A guess k steps ahead is compared with what each record is k steps ahead of its own present.
@@ -28,11 +29,11 @@ def future_contrast(guesses_BKD: Tensor, futures_BKD: Tensor, mask_BK: Tensor | 
     """
     if mask_BK is None:
         mask_BK = torch.ones(guesses_BKD.shape[:2], dtype=torch.bool, device=guesses_BKD.device)
-    with torch.autocast(guesses_BKD.device.type, enabled=False):
+    with outside_autocast(guesses_BKD):
         if guesses_BKD.dtype != torch.float64:
             guesses_BKD, futures_BKD = guesses_BKD.float(), futures_BKD.float()
-        futures_MKD, first = collectives.gather(futures_BKD)
-        mask_MK = collectives.gather(mask_BK.to(torch.uint8))[0].bool()
+        futures_MKD, first = collectives.all_gather(futures_BKD)
+        mask_MK = collectives.all_gather(mask_BK.to(torch.uint8))[0].bool()
         counted_MK = mask_MK & (mask_MK.sum(0) > 1)
         scores_BKM = torch.einsum("bkd,mkd->bkm", guesses_BKD, futures_MKD)
         # The least finite number in place of -inf: a step that nobody has then has a finite gradient.
@@ -41,4 +42,4 @@ def future_contrast(guesses_BKD: Tensor, futures_BKD: Tensor, mask_BK: Tensor | 
         own_BK1 = own_B[:, None, None].expand(-1, mask_BK.shape[1], 1)
         nats_BK = scores_BKM.logsumexp(2) - scores_BKM.gather(2, own_BK1)[..., 0]
         summed = torch.where(counted_MK[own_B], nats_BK, 0.0).sum()
-        return summed * collectives.world() / counted_MK.sum().clamp(min=1)
+        return collectives.share(summed, counted_MK.sum())

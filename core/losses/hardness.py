@@ -18,10 +18,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sensorium.losses.contrastive import in_order, positions, share
-from sensorium.losses.engine import NONE, Side, log_sums, softplus
-from sensorium.losses.extra_negatives import Further
-from sensorium.losses.unit_vectors import cosines, unit
+from sensorium.losses.contrastive import global_index, own_index
+from sensorium.losses.engine import LOG_ZERO, Embeddings, log_sum_exp, softplus
+from sensorium.losses.extra_negatives import ExtraNegatives
+from sensorium.losses.precision import outside_autocast
+from sensorium.losses.unit_vectors import cosines, normalize_rows
 from sensorium.parallel import collectives
 
 
@@ -44,7 +45,7 @@ class Guide:
 
 
 @dataclass(frozen=True)
-class Hardness:
+class NegativeWeighting:
     """How the negatives of a row weigh.
 
     Args:
@@ -64,16 +65,16 @@ class Hardness:
             return (1 + self.beta, self.beta, 0.0)
         return (1.0, 0.0) if self.prior else (1.0,)
 
-    def costs(self, sums_NK: Tensor, own_N: Tensor, scale: Tensor | float) -> Tensor:
+    def costs(self, sums_NK: Tensor, positive_N: Tensor, scale: Tensor | float) -> Tensor:
         """Return (N,), the cross-entropy of each row, of the sums over its negatives and its own logit."""
         hard_N = sums_NK[:, 0]
         if self.beta:
             hard_N = sums_NK[:, 2] + hard_N - sums_NK[:, 1]
         if self.prior:
-            hard_N = _discounted(hard_N, own_N, sums_NK[:, -1], self.prior, scale)
+            hard_N = _discounted(hard_N, positive_N, sums_NK[:, -1], self.prior, scale)
         if self.alpha:
-            return math.log(self.alpha) + softplus(hard_N - own_N - math.log(self.alpha))
-        return torch.where(hard_N > NONE / 2, hard_N - own_N, 0.0)
+            return math.log(self.alpha) + softplus(hard_N - positive_N - math.log(self.alpha))
+        return torch.where(hard_N > LOG_ZERO / 2, hard_N - positive_N, 0.0)
 
 
 def hcl(
@@ -85,7 +86,7 @@ def hcl(
     alpha: float = 1.0,
     groups_B: Tensor | None = None,
     guide: Guide | None = None,
-    further: Further = (),
+    extra_negatives: ExtraNegatives = (),
 ) -> Tensor:
     """NT-Xent with hard negatives weighted up and the false among them discounted (Robinson et al. 2021, eq. 4).
 
@@ -95,7 +96,7 @@ def hcl(
         z1_BD: this rank's rows of the first view, any scale; they are normalized here.
         z2_BD: the same records' rows of the second view.
         temperature: what cosines are divided by.
-        beta: see `Hardness`.
+        beta: see `NegativeWeighting`.
         prior: likewise; about one over the number of classes.
         alpha: likewise.
         groups_B: int64 ids, the same on every rank; records of one id are no negatives of each other. None makes
@@ -107,18 +108,18 @@ def hcl(
         This rank's share of the mean over all 2M rows; the mean over ranks is the loss of the joined batch. A row
         without a negative costs nothing.
     """
-    with torch.autocast(z1_BD.device.type, enabled=False):
+    with outside_autocast(z1_BD):
         z_ND = torch.cat([z1_BD, z2_BD])
-        sizes = collectives.sizes_of(len(z1_BD), z1_BD.device)
-        ids_B = positions(sizes, z1_BD.device) if groups_B is None else groups_B
-        z, other_N = Side(z_ND, ids_B.repeat(2)), in_order(z_ND).roll(len(z1_BD))
+        sizes = collectives.rank_sizes(len(z1_BD), z1_BD.device)
+        ids_B = global_index(sizes, z1_BD.device) if groups_B is None else groups_B
+        z, other_N = Embeddings(z_ND, ids_B.repeat(2)), own_index(z_ND).roll(len(z1_BD))
         if guide is not None:
             gx_BG, gy_BG, limit_B = _guiding(guide)
             z = z._replace(guide=torch.cat([gx_BG, gy_BG]), limit=limit_B.repeat(2))
-        hardness = Hardness(beta, alpha, prior)
-        sums = log_sums(z, z, [2 * size for size in sizes], 1 / temperature, hardness.tilts, own_N=other_N)
-        sums_NK = joined(sums.rows, z, further, 1 / temperature, hardness)
-        return share(hardness.costs(sums_NK, sums.own, 1 / temperature).sum(), 2 * sum(sizes))
+        hardness = NegativeWeighting(beta, alpha, prior)
+        sums = log_sum_exp(z, z, [2 * size for size in sizes], 1 / temperature, hardness.tilts, positive_N=other_N)
+        sums_NK = joined(sums.rows, z, extra_negatives, 1 / temperature, hardness)
+        return collectives.share(hardness.costs(sums_NK, sums.own, 1 / temperature).sum(), 2 * sum(sizes))
 
 
 def debiased(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float, prior: float = 0.1) -> Tensor:
@@ -145,8 +146,8 @@ def hn_nce(
     groups_B: Tensor | None = None,
     guide: Guide | None = None,
     prior: float = 0.0,
-    further_x: Further = (),
-    further_y: Further = (),
+    extra_negatives_x: ExtraNegatives = (),
+    extra_negatives_y: ExtraNegatives = (),
     both: bool = True,
 ) -> Tensor:
     """Symmetric InfoNCE with hard negatives weighted up (Radenovic et al. 2023, eq. 5 and 6).
@@ -157,12 +158,12 @@ def hn_nce(
         x_BD: this rank's rows of one modality, any scale; they are normalized here.
         y_BD: the rows that belong to them, of the other.
         scale: exp of the learned log-scale; a scalar tensor receives its exact gradient.
-        alpha: see `Hardness`.
+        alpha: see `NegativeWeighting`.
         beta: likewise.
         groups_B: int64 ids, the same on every rank; records of one id are no negatives of each other. None makes
             every record a group of its own.
         guide: leaves out the negatives that another model finds too alike.
-        prior: see `Hardness`.
+        prior: see `NegativeWeighting`.
         further_x: negatives of the rows of `x` besides those of the batch: rows of the other modality.
         further_y: negatives of the rows of `y`.
         both: False when rows of `x` look for those of `y`, and those of `y` for nothing.
@@ -171,39 +172,43 @@ def hn_nce(
         This rank's share of the mean over all 2M rows, or the M that look for one; the mean over ranks is the loss of
         the joined batch. With alpha 0 a row without a negative costs nothing.
     """
-    with torch.autocast(x_BD.device.type, enabled=False):
-        sizes = collectives.sizes_of(len(x_BD), x_BD.device)
-        ids_B = positions(sizes, x_BD.device) if groups_B is None else groups_B
-        x, y, hardness = Side(x_BD, ids_B), Side(y_BD, ids_B), Hardness(beta, alpha, prior)
+    with outside_autocast(x_BD):
+        sizes = collectives.rank_sizes(len(x_BD), x_BD.device)
+        ids_B = global_index(sizes, x_BD.device) if groups_B is None else groups_B
+        x, y, hardness = Embeddings(x_BD, ids_B), Embeddings(y_BD, ids_B), NegativeWeighting(beta, alpha, prior)
         if guide is not None:
             gx_BG, gy_BG, limit_B = _guiding(guide)
             x, y = x._replace(guide=gx_BG, limit=limit_B), y._replace(guide=gy_BG, limit=limit_B)
-        sums = log_sums(x, y, sizes, scale, hardness.tilts, columns=both, own_N=in_order(x_BD))
-        costs_B = hardness.costs(joined(sums.rows, x, further_x, scale, hardness), sums.own, scale)
+        sums = log_sum_exp(x, y, sizes, scale, hardness.tilts, columns=both, positive_N=own_index(x_BD))
+        costs_B = hardness.costs(joined(sums.rows, x, extra_negatives_x, scale, hardness), sums.own, scale)
         if both:
-            costs_B = costs_B + hardness.costs(joined(sums.columns, y, further_y, scale, hardness), sums.own, scale)
-        return share(costs_B.sum(), (1 + both) * sum(sizes))
+            costs_B = costs_B + hardness.costs(
+                joined(sums.columns, y, extra_negatives_y, scale, hardness), sums.own, scale
+            )
+        return collectives.share(costs_B.sum(), (1 + both) * sum(sizes))
 
 
-def joined(sums_NK: Tensor, x: Side, further: Further, scale: Tensor | float, hardness: Hardness) -> Tensor:
+def joined(
+    sums_NK: Tensor, x: Embeddings, extra_negatives: ExtraNegatives, scale: Tensor | float, hardness: NegativeWeighting
+) -> Tensor:
     """Return sums over the negatives of the batch and further ones together."""
-    for negatives in further:
-        sums_NK = torch.logaddexp(sums_NK, negatives.log_sums(x, scale, hardness.tilts))
+    for negatives in extra_negatives:
+        sums_NK = torch.logaddexp(sums_NK, negatives.log_sum_exp(x, scale, hardness.tilts))
     return sums_NK
 
 
-def _discounted(hard_N: Tensor, own_N: Tensor, count_N: Tensor, prior: float, scale: Tensor | float) -> Tensor:
+def _discounted(hard_N: Tensor, positive_N: Tensor, count_N: Tensor, prior: float, scale: Tensor | float) -> Tensor:
     """Return log of (exp(hard) - prior * n * exp(own)) / (1 - prior), held at log(n) - scale from below.
 
-    `count_N` is log n. A row without negatives stays at `NONE`.
+    `count_N` is log n. A row without negatives stays at `LOG_ZERO`.
     """
-    gap_N = math.log(prior) + count_N + own_N - hard_N
+    gap_N = math.log(prior) + count_N + positive_N - hard_N
     left_N = hard_N + torch.log(-torch.expm1(torch.where(gap_N < 0, gap_N, -1.0))) - math.log1p(-prior)
-    floor_N = torch.where(count_N > NONE / 2, count_N - scale, NONE)
+    floor_N = torch.where(count_N > LOG_ZERO / 2, count_N - scale, LOG_ZERO)
     return torch.where((gap_N < 0) & (left_N > floor_N), left_N, floor_N)
 
 
 def _guiding(guide: Guide) -> tuple[Tensor, Tensor, Tensor]:
     """Return the guide's unit rows (B, G) of both sides, and the cosine (B,) above which a record is too alike."""
-    gx_BG, gy_BG = unit(guide.x_BG.detach()), unit(guide.y_BG.detach())
+    gx_BG, gy_BG = normalize_rows(guide.x_BG.detach()), normalize_rows(guide.y_BG.detach())
     return gx_BG, gy_BG, cosines(gx_BG, gy_BG) - guide.margin

@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from sensorium.losses.precision import at_least_fp32, outside_autocast
 from sensorium.parallel import collectives
 
 
-def hierarchical_contrast(
+def hierarchical_contrastive(
     z1_BTD: Tensor,
     z2_BTD: Tensor,
     mask_BT: Tensor | None = None,
@@ -41,7 +42,7 @@ def hierarchical_contrast(
     """
     if mask_BT is None:
         mask_BT = torch.ones(z1_BTD.shape[:2], dtype=torch.bool, device=z1_BTD.device)
-    with torch.autocast(z1_BTD.device.type, enabled=False):
+    with outside_autocast(z1_BTD):
         z_M2TD, mask_MT, first = _joined(z1_BTD, z2_BTD, mask_BT)
         mine = slice(first, first + len(z1_BTD))
         whole = bool(mask_MT.all())  # then no key need be masked, at any scale
@@ -53,19 +54,19 @@ def hierarchical_contrast(
                 loss = loss + (1 - alpha) * _temporal(z_M2TD[mine], mask_MT, mine, whole)
             scales += 1
             z_M2TD, mask_MT = _coarser(z_M2TD, mask_MT)
-        return loss * collectives.world() / max(scales, 1)
+        return collectives.share(loss, scales)
 
 
 def _joined(z1_BTD: Tensor, z2_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor, int]:
     """Return both views (M, 2, T, D) and the mask (M, T) of all ranks, and the place of this rank's first row."""
     z_B2TD = torch.stack([z1_BTD, z2_BTD], dim=1)
-    z_B2TD = z_B2TD if z_B2TD.dtype == torch.float64 else z_B2TD.float()
-    longest = max(collectives.sizes_of(mask_BT.shape[1], mask_BT.device))
+    z_B2TD = at_least_fp32(z_B2TD)
+    longest = max(collectives.rank_sizes(mask_BT.shape[1], mask_BT.device))
     if longest > mask_BT.shape[1]:
         z_B2TD = F.pad(z_B2TD, (0, 0, 0, longest - mask_BT.shape[1]))
         mask_BT = F.pad(mask_BT, (0, longest - mask_BT.shape[1]), value=False)
-    z_M2TD, first = collectives.gather(z_B2TD)
-    mask_MT, _ = collectives.gather(mask_BT.to(torch.uint8))
+    z_M2TD, first = collectives.all_gather(z_B2TD)
+    mask_MT, _ = collectives.all_gather(mask_BT.to(torch.uint8))
     return z_M2TD, mask_MT.bool(), first
 
 

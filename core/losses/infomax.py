@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sensorium.losses.engine import softplus
+from sensorium.losses.precision import at_least_fp32, outside_autocast
 from sensorium.parallel import collectives
 
 
@@ -27,8 +28,8 @@ def binary_discrimination(true: Tensor, false: Tensor) -> Tensor:
     Returns:
         This rank's share; the mean over ranks is the loss of the joined batch.
     """
-    with torch.autocast(true.device.type, enabled=False):
-        return _mean(softplus(-_wide(true))) + _mean(softplus(_wide(false)))
+    with outside_autocast(true):
+        return _mean(softplus(-at_least_fp32(true))) + _mean(softplus(at_least_fp32(false)))
 
 
 def jensen_shannon(tokens_BTD: Tensor, pooled_BD: Tensor, mask_BT: Tensor | None = None) -> Tensor:
@@ -45,9 +46,9 @@ def jensen_shannon(tokens_BTD: Tensor, pooled_BD: Tensor, mask_BT: Tensor | None
     Returns:
         This rank's share. A single record has no other: its tokens are then scored with their own alone.
     """
-    with torch.autocast(tokens_BTD.device.type, enabled=False):
-        pooled_MD, first = collectives.gather(_wide(pooled_BD))
-        scores_BTM = _wide(tokens_BTD) @ pooled_MD.T
+    with outside_autocast(tokens_BTD):
+        pooled_MD, first = collectives.all_gather(at_least_fp32(pooled_BD))
+        scores_BTM = at_least_fp32(tokens_BTD) @ pooled_MD.T
         real_BT = torch.ones_like(scores_BTM[..., 0], dtype=torch.bool) if mask_BT is None else mask_BT
         ids_B = torch.arange(len(scores_BTM), device=scores_BTM.device)
         own_BTM = torch.zeros_like(scores_BTM, dtype=torch.bool)
@@ -56,19 +57,15 @@ def jensen_shannon(tokens_BTD: Tensor, pooled_BD: Tensor, mask_BT: Tensor | None
         return binary_discrimination(scores_BTM[own_BTM], scores_BTM[other_BTM]) - 2 * math.log(2)
 
 
-def summary(x_BD: Tensor) -> Tensor:
+def dgi_summary(x_BD: Tensor) -> Tensor:
     """Return the sigmoid of the mean of the rows of all ranks, (D,): DGI's summary (eq. 3), with its gradient."""
-    with torch.autocast(x_BD.device.type, enabled=False):
-        sums_WD, _ = collectives.gather(_wide(x_BD).sum(0, keepdim=True))
-        count = collectives.total(torch.tensor(len(x_BD), device=x_BD.device))
+    with outside_autocast(x_BD):
+        sums_WD, _ = collectives.all_gather(at_least_fp32(x_BD).sum(0, keepdim=True))
+        count = collectives.all_reduce_sum(torch.tensor(len(x_BD), device=x_BD.device))
         return (sums_WD.sum(0) / count.clamp(min=1)).sigmoid()
-
-
-def _wide(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
 
 
 def _mean(x: Tensor) -> Tensor:
     """Return this rank's share of the mean over the entries of all ranks; of none, zero."""
-    count = collectives.total(torch.tensor(x.numel(), device=x.device))
-    return x.sum() * collectives.world() / count.clamp(min=1)
+    count = collectives.all_reduce_sum(torch.tensor(x.numel(), device=x.device))
+    return collectives.share(x.sum(), count)

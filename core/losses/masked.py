@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sensorium.losses.contrastive import cosines, unit
+from sensorium.losses.precision import at_least_fp32, outside_autocast
 from sensorium.losses.tokens import token_cross_entropy
+from sensorium.losses.unit_vectors import cosines, normalize_rows
 from sensorium.parallel import collectives
 
 Penalty = Literal["l2", "l1", "smooth-l1"]
@@ -35,8 +35,8 @@ def masked_regression(
         This rank's share: its sum times world over the guessed tokens of all ranks, so that the mean over ranks is the
         loss of the joined batch however its tokens are spread. Zero, with zero gradient, when none was guessed.
     """
-    with torch.autocast(guesses_BTP.device.type, enabled=False):
-        guesses_BTP = guesses_BTP if guesses_BTP.dtype == torch.float64 else guesses_BTP.float()
+    with outside_autocast(guesses_BTP):
+        guesses_BTP = at_least_fp32(guesses_BTP)
         targets_BTP = targets_BTP.to(guesses_BTP.dtype)
         if penalty == "l2":
             each_BTP = F.mse_loss(guesses_BTP, targets_BTP, reduction="none")
@@ -45,10 +45,10 @@ def masked_regression(
         else:
             each_BTP = F.smooth_l1_loss(guesses_BTP, targets_BTP, reduction="none", beta=beta)
         summed = each_BTP.mean(-1).masked_fill(~mask_BT, 0.0).sum()
-        return summed * collectives.world() / collectives.total(mask_BT.sum()).clamp(min=1)
+        return collectives.share(summed, collectives.all_reduce_sum(mask_BT.sum()))
 
 
-def scaled_cosine(guesses_BTP: Tensor, targets_BTP: Tensor, mask_BT: Tensor, power: float = 2.0) -> Tensor:
+def scaled_cosine_error(guesses_BTP: Tensor, targets_BTP: Tensor, mask_BT: Tensor, power: float = 2.0) -> Tensor:
     """Mean of (1 - cosine) ** power over the guessed tokens (GraphMAE, Hou et al. 2022, eq. 2).
 
     Args:
@@ -60,10 +60,10 @@ def scaled_cosine(guesses_BTP: Tensor, targets_BTP: Tensor, mask_BT: Tensor, pow
     Returns:
         This rank's share; the mean over ranks is the loss of the joined batch. A target of length zero has cosine 0.
     """
-    with torch.autocast(guesses_BTP.device.type, enabled=False):
-        guesses_ND, targets_ND = unit(guesses_BTP[mask_BT]), unit(targets_BTP.detach()[mask_BT])
+    with outside_autocast(guesses_BTP):
+        guesses_ND, targets_ND = normalize_rows(guesses_BTP[mask_BT]), normalize_rows(targets_BTP.detach()[mask_BT])
         away_N = (1 - cosines(guesses_ND, targets_ND.to(guesses_ND.dtype))).clamp(min=0)
-        return away_N.pow(power).sum() * collectives.world() / collectives.total(mask_BT.sum()).clamp(min=1)
+        return collectives.share(away_N.pow(power).sum(), collectives.all_reduce_sum(mask_BT.sum()))
 
 
 def reconstruction(guesses_BTP: Tensor, targets: Tensor, mask_BT: Tensor, penalty: Penalty = "l2") -> Tensor:

@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sensorium.losses.contrastive import unit
+from sensorium.losses.precision import at_least_fp32, outside_autocast
+from sensorium.losses.unit_vectors import normalize_rows
 from sensorium.parallel import collectives
 
 
-def masked_contrast(
+def masked_contrastive(
     guesses_BMD: Tensor,
     targets_BMD: Tensor,
     codes_BMG: Tensor,
@@ -38,8 +39,8 @@ def masked_contrast(
         This rank's share of the mean over the hidden tokens of all ranks, each with the same weight: the mean over
         ranks is the loss of the joined batch. Zero, with zero gradient, when no token counts.
     """
-    with torch.autocast(guesses_BMD.device.type, enabled=False):
-        guesses_BMD, targets_BMD = unit(guesses_BMD), unit(targets_BMD)
+    with outside_autocast(guesses_BMD):
+        guesses_BMD, targets_BMD = normalize_rows(guesses_BMD), normalize_rows(targets_BMD)
         cosines_BMM = guesses_BMD @ targets_BMD.to(guesses_BMD.dtype).mT
         codes_BMKG = codes_BMG.gather(1, distractors_BMK.flatten(1)[..., None].expand(-1, -1, codes_BMG.shape[2]))
         same_BMK = (codes_BMKG.view(*distractors_BMK.shape, codes_BMG.shape[2]) == codes_BMG[:, :, None]).all(-1)
@@ -48,7 +49,7 @@ def masked_contrast(
         logits_BMK = logits_BMK.masked_fill(same_BMK, float("-inf"))
         each_BM = torch.cat([own_BM[..., None], logits_BMK], dim=2).logsumexp(2) - own_BM
         summed = each_BM.masked_fill(~mask_BM, 0.0).sum()
-        return summed * collectives.world() / collectives.total(mask_BM.sum()).clamp(min=1)
+        return collectives.share(summed, collectives.all_reduce_sum(mask_BM.sum()))
 
 
 def diversity(probabilities_NGV: Tensor) -> Tensor:
@@ -63,10 +64,10 @@ def diversity(probabilities_NGV: Tensor) -> Tensor:
         The loss of the joined rows of all ranks, the same on each; its mean over ranks is itself, and the mean of
         gradients that of the joined rows. Zero, with zero gradient, when no rank has a row.
     """
-    with torch.autocast(probabilities_NGV.device.type, enabled=False):
-        precise = probabilities_NGV if probabilities_NGV.dtype == torch.float64 else probabilities_NGV.float()
-        sums_WGV, _ = collectives.gather(precise.sum(0, keepdim=True))
-        count = collectives.total(torch.tensor(float(len(precise)), device=precise.device))
+    with outside_autocast(probabilities_NGV):
+        precise = at_least_fp32(probabilities_NGV)
+        sums_WGV, _ = collectives.all_gather(precise.sum(0, keepdim=True))
+        count = collectives.all_reduce_sum(torch.tensor(float(len(precise)), device=precise.device))
         mean_GV = sums_WGV.sum(0) / count.clamp(min=1)
         used = _exp_entropy(mean_GV)
         return (count > 0) * (1 - used.sum() / mean_GV.numel())
@@ -80,7 +81,7 @@ def code_perplexity(codes_NG: Tensor, count: int) -> Tensor:
         codes_NG: int64, the code of each row in each group.
         count: V, codes of a group.
     """
-    used_GV = collectives.total(F.one_hot(codes_NG, count).sum(0).float())
+    used_GV = collectives.all_reduce_sum(F.one_hot(codes_NG, count).sum(0).float())
     return _exp_entropy(used_GV / used_GV.sum(1, keepdim=True).clamp(min=1)).mean()
 
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sensorium.losses.contrastive import share
-from sensorium.losses.engine import NONE, Side
-from sensorium.losses.extra_negatives import NO_ID, Further
-from sensorium.losses.hardness import Hardness, joined
-from sensorium.losses.unit_vectors import cosines, unit
+from sensorium.losses.engine import LOG_ZERO, Embeddings
+from sensorium.losses.extra_negatives import NO_ID, ExtraNegatives
+from sensorium.losses.hardness import NegativeWeighting, joined
+from sensorium.losses.precision import outside_autocast
+from sensorium.losses.unit_vectors import cosines, normalize_rows
 from sensorium.parallel import collectives
 
 
-def queue_contrast(
+def queue_info_nce(
     queries_BD: Tensor,
     keys_BD: Tensor,
-    negatives: Further,
+    negatives: ExtraNegatives,
     temperature: Tensor | float,
     beta: float = 0.0,
     prior: float = 0.0,
@@ -33,7 +33,7 @@ def queue_contrast(
         keys_BD: the key of each query, any scale; the gradient stops here.
         negatives: what it could be taken for: the rows of a queue, and mixtures of them.
         temperature: what cosines are divided by.
-        beta: see `Hardness`.
+        beta: see `NegativeWeighting`.
         prior: likewise.
         alpha: likewise.
         ids_B: int64, the record of each query, whose earlier keys are no negatives; None when there are none.
@@ -41,18 +41,18 @@ def queue_contrast(
     Returns:
         This rank's share; the mean over ranks is the loss of the joined batch.
     """
-    with torch.autocast(queries_BD.device.type, enabled=False):
-        own_B = cosines(unit(queries_BD), unit(keys_BD.detach())) / temperature
+    with outside_autocast(queries_BD):
+        own_B = cosines(normalize_rows(queries_BD), normalize_rows(keys_BD.detach())) / temperature
         ids_B = torch.full((len(queries_BD),), NO_ID - 1, device=queries_BD.device) if ids_B is None else ids_B
-        hardness = Hardness(beta, alpha, prior)
-        none_BK = own_B.new_full((len(queries_BD), len(hardness.tilts)), NONE)
-        sums_BK = joined(none_BK, Side(queries_BD, ids_B), negatives, 1 / temperature, hardness)
+        hardness = NegativeWeighting(beta, alpha, prior)
+        none_BK = own_B.new_full((len(queries_BD), len(hardness.tilts)), LOG_ZERO)
+        sums_BK = joined(none_BK, Embeddings(queries_BD, ids_B), negatives, 1 / temperature, hardness)
         costs_B = hardness.costs(sums_BK, own_B, 1 / temperature)
-        return share(costs_B.sum(), sum(collectives.sizes_of(len(queries_BD), queries_BD.device)))
+        return collectives.share(costs_B.sum(), collectives.count_rows(queries_BD))
 
 
 @torch.no_grad()
-def nearest_rows(x_BD: Tensor, queue_MD: Tensor) -> Tensor:
+def nearest_in_queue(x_BD: Tensor, queue_MD: Tensor) -> Tensor:
     """Return for each row the queue's row of highest cosine with it (Dwibedi et al. 2021, eq. 2)."""
-    with torch.autocast(x_BD.device.type, enabled=False):
-        return queue_MD[(unit(x_BD) @ unit(queue_MD).T).argmax(1)]
+    with outside_autocast(x_BD):
+        return queue_MD[(normalize_rows(x_BD) @ normalize_rows(queue_MD).T).argmax(1)]

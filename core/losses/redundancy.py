@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sensorium.losses.precision import at_least_fp32, outside_autocast
 from sensorium.parallel import collectives
 
 
@@ -22,7 +23,7 @@ def barlow_twins(z1_BD: Tensor, z2_BD: Tensor, redundancy: float = 0.005) -> Ten
         z2_BD: the same records' rows of the second view.
         redundancy: weight of the squares off the diagonal.
     """
-    with torch.autocast(z1_BD.device.type, enabled=False):
+    with outside_autocast(z1_BD):
         z1_MD, z2_MD = _joined(z1_BD), _joined(z2_BD)
         correlation_DD = _standardized(z1_MD).T @ _standardized(z2_MD) / max(len(z1_MD), 1)
         on_diagonal = (correlation_DD.diagonal() - 1).square().sum()
@@ -44,7 +45,7 @@ def vicreg(
         variance: weight of the hinge that keeps each dimension's deviation at 1 or above, summed over views.
         covariance: weight of the squared covariances between dimensions, over D, summed over views.
     """
-    with torch.autocast(z1_BD.device.type, enabled=False):
+    with outside_autocast(z1_BD):
         z1_MD, z2_MD = _joined(z1_BD), _joined(z2_BD)
         m, d = max(len(z1_MD), 1), z1_MD.shape[1]
         loss = invariance * (z1_MD - z2_MD).square().sum() / (m * d)
@@ -58,7 +59,7 @@ def vicreg(
 
 
 def _joined(z_BD: Tensor) -> Tensor:
-    return collectives.gather(z_BD if z_BD.dtype == torch.float64 else z_BD.float())[0]
+    return collectives.all_gather(at_least_fp32(z_BD))[0]
 
 
 def _standardized(z_MD: Tensor) -> Tensor:

@@ -5,10 +5,10 @@ Letters: B this rank's rows, D width.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from sensorium.losses.unit_vectors import unit
+from sensorium.losses.precision import outside_autocast
+from sensorium.losses.unit_vectors import normalize_rows
 from sensorium.parallel import collectives
 
 
@@ -24,7 +24,6 @@ def negative_cosine(predictions_BD: Tensor, targets_BD: Tensor) -> Tensor:
     Returns:
         This rank's share; the mean over ranks is the loss of the joined batch.
     """
-    with torch.autocast(predictions_BD.device.type, enabled=False):
-        summed = -(unit(predictions_BD) * unit(targets_BD.detach())).sum()
-        count = sum(collectives.sizes_of(len(predictions_BD), predictions_BD.device))
-        return summed * collectives.world() / max(count, 1)
+    with outside_autocast(predictions_BD):
+        summed = -(normalize_rows(predictions_BD) * normalize_rows(targets_BD.detach())).sum()
+        return collectives.share(summed, collectives.count_rows(predictions_BD))

@@ -5,12 +5,12 @@ Letters: B this rank's pairs, D width.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from sensorium.losses.contrastive import in_order, positions, share
-from sensorium.losses.engine import Side, softplus, softplus_sums
-from sensorium.losses.extra_negatives import Further
+from sensorium.losses.contrastive import global_index, own_index
+from sensorium.losses.engine import Embeddings, softplus, softplus_sums
+from sensorium.losses.extra_negatives import ExtraNegatives
+from sensorium.losses.precision import outside_autocast
 from sensorium.parallel import collectives
 
 
@@ -20,8 +20,8 @@ def siglip(
     scale: Tensor | float,
     bias: Tensor | float,
     groups_B: Tensor | None = None,
-    further_x: Further = (),
-    further_y: Further = (),
+    extra_negatives_x: ExtraNegatives = (),
+    extra_negatives_y: ExtraNegatives = (),
 ) -> Tensor:
     """Sigmoid loss of all pairs: the given ones belong together, all others do not (Zhai et al. 2023, algorithm 1).
 
@@ -39,13 +39,13 @@ def siglip(
         This rank's share of the sum over all pairs, divided by the number of records (not of pairs); the mean over
         ranks is the loss of the joined batch.
     """
-    with torch.autocast(x_BD.device.type, enabled=False):
-        sizes = collectives.sizes_of(len(x_BD), x_BD.device)
-        ids_B = positions(sizes, x_BD.device) if groups_B is None else groups_B
-        x, y = Side(x_BD, ids_B), Side(y_BD, ids_B)
-        sums = softplus_sums(x, y, sizes, scale, bias, own_N=in_order(x_BD))
+    with outside_autocast(x_BD):
+        sizes = collectives.rank_sizes(len(x_BD), x_BD.device)
+        ids_B = global_index(sizes, x_BD.device) if groups_B is None else groups_B
+        x, y = Embeddings(x_BD, ids_B), Embeddings(y_BD, ids_B)
+        sums = softplus_sums(x, y, sizes, scale, bias, positive_N=own_index(x_BD))
         strangers_B = sums.rows[:, 0]
-        for side, further in ((x, further_x), (y, further_y)):
-            for negatives in further:
+        for side, extra_negatives in ((x, extra_negatives_x), (y, extra_negatives_y)):
+            for negatives in extra_negatives:
                 strangers_B = strangers_B + negatives.softplus_sums(side, scale, bias)
-        return share(strangers_B.sum() + softplus(-sums.own).sum(), sum(sizes))
+        return collectives.share(strangers_B.sum() + softplus(-sums.own).sum(), sum(sizes))

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sensorium.losses.precision import at_least_fp32, outside_autocast
 from sensorium.parallel import collectives
 
 
@@ -18,7 +19,7 @@ def random_directions(dim: int, count: int, device: torch.device) -> Tensor:
     Rank 0 draws them from torch's global generator; the others take part and receive them.
     """
     columns_DS = F.normalize(torch.randn(dim, count, device=device), dim=0)
-    return collectives.total(columns_DS if collectives.rank() == 0 else torch.zeros_like(columns_DS))
+    return collectives.all_reduce_sum(columns_DS if collectives.rank() == 0 else torch.zeros_like(columns_DS))
 
 
 def sigreg(z_ND: Tensor, directions_DS: Tensor, limit: float = 5.0, points: int = 17) -> Tensor:
@@ -37,8 +38,8 @@ def sigreg(z_ND: Tensor, directions_DS: Tensor, limit: float = 5.0, points: int 
         The statistic of the joined batch, the same on every rank, with the joined batch's gradient after the mean over
         ranks. About 1.06 for rows of the Gaussian, however many; it grows with M for others. Zero without rows.
     """
-    with torch.autocast(z_ND.device.type, enabled=False):
-        z_ND = z_ND if z_ND.dtype == torch.float64 else z_ND.float()
+    with outside_autocast(z_ND):
+        z_ND = at_least_fp32(z_ND)
         # The integrand is even in t: the points from 0 on are enough, those inside counted twice.
         t_K = torch.linspace(0, limit, points // 2 + 1, dtype=z_ND.dtype, device=z_ND.device)
         gauss_K = (-t_K.square() / 2).exp()
@@ -46,7 +47,7 @@ def sigreg(z_ND: Tensor, directions_DS: Tensor, limit: float = 5.0, points: int 
         weight_K[0], weight_K[-1] = weight_K[0] / 2, weight_K[-1] / 2
         angle_NSK = (z_ND @ directions_DS.to(z_ND.dtype)).unsqueeze(-1) * t_K
         sums_2SK = torch.stack([angle_NSK.cos().sum(0), angle_NSK.sin().sum(0)])
-        sums_2SK = collectives.gather(sums_2SK[None])[0].sum(0)
-        m = sum(collectives.sizes_of(len(z_ND), z_ND.device))
+        sums_2SK = collectives.all_gather(sums_2SK[None])[0].sum(0)
+        m = collectives.count_rows(z_ND)
         cos_SK, sin_SK = sums_2SK / max(m, 1)
         return m * (((cos_SK - gauss_K).square() + sin_SK.square()) @ weight_K).mean()

@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sensorium.losses.contrastive import unit
+from sensorium.losses.precision import outside_autocast
+from sensorium.losses.unit_vectors import normalize_rows
 
 
 @torch.no_grad()
@@ -17,8 +18,8 @@ def normalized_std(x_ND: Tensor) -> Tensor:
 
     It is about 1 when they are spread evenly over the sphere.
     """
-    with torch.autocast(x_ND.device.type, enabled=False):
-        unit_ND = unit(x_ND)
+    with outside_autocast(x_ND):
+        unit_ND = normalize_rows(x_ND)
         return unit_ND.std(dim=0, correction=0).mean() * unit_ND.shape[1] ** 0.5
 
 

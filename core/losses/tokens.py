@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sensorium.losses.precision import at_least_fp32, outside_autocast
 from sensorium.parallel import collectives
 
 
@@ -31,8 +32,8 @@ def token_cross_entropy(
     if weight_V is not None:
         nats_BT = nats_BT * weight_V[targets_BT.clamp(min=0)]
     count = nats_BT.numel() if mask_BT is None else mask_BT.sum()
-    count = collectives.total(torch.as_tensor(count, device=nats_BT.device))
-    return nats_BT.sum() * collectives.world() / count.clamp(min=1)
+    count = collectives.all_reduce_sum(torch.as_tensor(count, device=nats_BT.device))
+    return collectives.share(nats_BT.sum(), count)
 
 
 def token_nats(logits_BTV: Tensor, targets_BT: Tensor, mask_BT: Tensor | None = None) -> Tensor:
@@ -40,9 +41,9 @@ def token_nats(logits_BTV: Tensor, targets_BT: Tensor, mask_BT: Tensor | None = 
 
     Args: as `token_cross_entropy`.
     """
-    with torch.autocast(logits_BTV.device.type, enabled=False):
+    with outside_autocast(logits_BTV):
         logits_NV = logits_BTV.flatten(0, -2)
-        logits_NV = logits_NV if logits_NV.dtype == torch.float64 else logits_NV.float()
+        logits_NV = at_least_fp32(logits_NV)
         targets_BT = targets_BT if mask_BT is None else targets_BT.masked_fill(~mask_BT, -100)
         nats_N = F.cross_entropy(logits_NV, targets_BT.flatten(), ignore_index=-100, reduction="none")
         return nats_N.view(targets_BT.shape)
@@ -59,7 +60,7 @@ def class_weights(targets_BT: Tensor, classes: int, balance: float) -> Tensor:
         balance: 0 weighs all classes alike, 1 by the inverse of their share; the paper's is 1/2.
     """
     flat_N = targets_BT.flatten()
-    counts_V = collectives.total(torch.bincount(flat_N[flat_N >= 0], minlength=classes)).float()
+    counts_V = collectives.all_reduce_sum(torch.bincount(flat_N[flat_N >= 0], minlength=classes)).float()
     shares_V = counts_V / counts_V.sum().clamp(min=1)
     # A class that is absent has no token to weigh, so that any finite weight will do.
     weight_V = 1 / (balance * shares_V + (1 - balance) / classes).clamp(min=1e-12)
@@ -68,4 +69,4 @@ def class_weights(targets_BT: Tensor, classes: int, balance: float) -> Tensor:
 
 def perplexity(loss: Tensor) -> Tensor:
     """Return exp of a mean cross-entropy in nats, the same on every rank, from this rank's share of it; no gradient."""
-    return collectives.mean(loss.detach()).exp()
+    return collectives.all_reduce_mean(loss.detach()).exp()

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-RUN = 2048
+from sensorium.losses.precision import at_least_fp32
+
+CHUNK = 2048
 """How many rows are seen to at once where nothing of the size of all of them is to be made."""
 
 
@@ -20,38 +22,38 @@ class _Unit(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x_ND):
-        unit_ND, inverse_N1 = over_length(x_ND)
+        unit_ND, inverse_N1 = normalize_with_inverse(x_ND)
         ctx.save_for_backward(unit_ND, inverse_N1)
         return unit_ND
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_ND):
-        return through_length_(grad_ND.clone(), *ctx.saved_tensors)
+        return normalize_backward_(grad_ND.clone(), *ctx.saved_tensors)
 
 
-def runs(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+def row_chunks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Iterate over runs of rows, of several tensors that have as many rows each; a run is a view."""
-    return zip(*(tensor.split(RUN) for tensor in tensors), strict=True)
+    return zip(*(tensor.split(CHUNK) for tensor in tensors), strict=True)
 
 
-def over_length(x_ND: Tensor) -> tuple[Tensor, Tensor]:
+def normalize_with_inverse(x_ND: Tensor) -> tuple[Tensor, Tensor]:
     """Return unit rows, and one over each row's length (N, 1); 0 for a zero row. For who writes its own backward."""
     length_N1 = torch.linalg.vector_norm(x_ND, dim=-1, keepdim=True)
     inverse_N1 = torch.where(length_N1 > 1e-12, length_N1.reciprocal(), 0.0)
     return x_ND * inverse_N1, inverse_N1
 
 
-def through_length_(grad_ND: Tensor, unit_ND: Tensor, inverse_N1: Tensor) -> Tensor:
+def normalize_backward_(grad_ND: Tensor, unit_ND: Tensor, inverse_N1: Tensor) -> Tensor:
     """Turn, in place, the gradient of unit rows into that of the rows they were made of."""
-    for grad_RD, unit_RD, inverse_R1 in runs(grad_ND, unit_ND, inverse_N1):
+    for grad_RD, unit_RD, inverse_R1 in row_chunks(grad_ND, unit_ND, inverse_N1):
         grad_RD.sub_(unit_RD * cosines(unit_RD, grad_RD)[..., None]).mul_(inverse_R1)
     return grad_ND
 
 
-def unit(x_ND: Tensor) -> Tensor:
+def normalize_rows(x_ND: Tensor) -> Tensor:
     """Return rows of length one, in fp32 (fp64 stays); a zero row stays zero, and has no gradient."""
-    return _Unit.apply(x_ND if x_ND.dtype == torch.float64 else x_ND.float())
+    return _Unit.apply(at_least_fp32(x_ND))
 
 
 def cosines(x_BD: Tensor, y_BD: Tensor) -> Tensor:

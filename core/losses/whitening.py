@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sensorium.losses.precision import at_least_fp32, outside_autocast
 from sensorium.parallel import collectives
 
 FLAT = 1e-8
@@ -29,12 +30,12 @@ def whitening_mse(z1_BD: Tensor, z2_BD: Tensor, shrink: float = 1e-3) -> Tensor:
         shrink: share of the identity, times the mean variance, that the covariance is mixed with; it alone fills the
             directions that fewer rows than dimensions leave empty.
     """
-    with torch.autocast(z1_BD.device.type, enabled=False):
-        z1_MD, z2_MD = collectives.gather(z1_BD.double())[0], collectives.gather(z2_BD.double())[0]
+    with outside_autocast(z1_BD):
+        z1_MD, z2_MD = collectives.all_gather(z1_BD.double())[0], collectives.all_gather(z2_BD.double())[0]
         both_ND = whitened(torch.cat([z1_MD, z2_MD]), shrink)
         w1_MD, w2_MD = F.normalize(both_ND, dim=1).chunk(2) if len(both_ND) else (both_ND, both_ND)
         loss = (w1_MD - w2_MD).square().sum() / max(len(z1_MD), 1)
-        return loss if z1_BD.dtype == torch.float64 else loss.float()
+        return loss.to(at_least_fp32(z1_BD).dtype)
 
 
 def whitened(x_ND: Tensor, shrink: float) -> Tensor:

@@ -1,8 +1,8 @@
-"""What ranks say to each other, with gradients where gradients belong.
+"""Collective operations, with gradients where gradients belong. Every rank must call each of them.
 
-The one rule of exactness: a rank's loss is its *share*, its rows' sum times world over the joined rows, and what it
-gathers carries gradient back to the rank that made it. The mean over ranks that DDP takes is then the loss, and the
-gradient, of the joined batch. Without a process group every function is the identity of one rank.
+The one rule of exactness: a rank's loss is its *share* (`share`), and what it gathers carries gradient back to the
+rank that made it (`all_gather`). The mean over ranks that DDP takes is then the loss, and the gradient, of the joined
+batch. Without a process group every function is the identity of one rank.
 """
 
 from __future__ import annotations
@@ -12,32 +12,48 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 
-def world() -> int:
+def world_size() -> int:
     """Return the number of ranks."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
     """Return this process's rank."""
-    return dist.get_rank() if world() > 1 else 0
+    return dist.get_rank() if world_size() > 1 else 0
 
 
-def sizes_of(count: int, device: torch.device) -> list[int]:
-    """Return every rank's `count`."""
-    return [size for (size,) in _told([count], device)]
+def share(summed: Tensor, count: int | Tensor) -> Tensor:
+    """Scale this rank's sum so that the mean over ranks is the mean of the joined batch: its share of the loss.
+
+    Args:
+        summed: sum over this rank's terms.
+        count: number of terms of all ranks; where it is 0 the share is zero, with zero gradient.
+    """
+    count = max(count, 1) if isinstance(count, int) else count.clamp(min=1)
+    return summed * world_size() / count
 
 
-def _told(numbers: list[int], device: torch.device) -> list[list[int]]:
-    """Return every rank's whole numbers, as many on each, in rank order."""
-    if world() == 1:
+def rank_sizes(count: int, device: torch.device) -> list[int]:
+    """Return every rank's `count`, in rank order."""
+    return [size for (size,) in _all_gather_ints([count], device)]
+
+
+def count_rows(x: Tensor) -> int:
+    """Return the number of rows (first axis) of `x` on all ranks together."""
+    return sum(rank_sizes(len(x), x.device))
+
+
+def _all_gather_ints(numbers: list[int], device: torch.device) -> list[list[int]]:
+    """Return every rank's integers, as many on each, in rank order."""
+    if world_size() == 1:
         return [numbers]
     mine = torch.tensor(numbers, device=device)
-    told = [torch.empty_like(mine) for _ in range(world())]
-    dist.all_gather(told, mine)
-    return torch.stack(told).tolist()
+    gathered = [torch.empty_like(mine) for _ in range(world_size())]
+    dist.all_gather(gathered, mine)
+    return torch.stack(gathered).tolist()
 
 
-class _Gather(torch.autograd.Function):
+class _AllGather(torch.autograd.Function):
     """Concatenate rows of all ranks; backward sums every rank's gradient of this rank's rows."""
 
     @staticmethod
@@ -57,18 +73,18 @@ class _Gather(torch.autograd.Function):
         return grad.split(ctx.sizes)[rank()], None
 
 
-def gather(x_ND: Tensor) -> tuple[Tensor, int]:
-    """Join the rows of all ranks. This is the whole policy; there is no option, and no other way to join rows.
+def all_gather(x_ND: Tensor) -> tuple[Tensor, int]:
+    """Join the rows of all ranks, with gradient. There is no option, and no other way to join rows.
 
-    | ranks | rows that want gradient | joined rows | gradient of a rank's own rows |
+    | ranks | rows that require grad | joined rows | gradient of a rank's rows |
     | --- | --- | --- | --- |
     | one | any | the very rows | as if nothing were joined |
     | several | of every rank | of all, in rank order | the sum over ranks of what each rank's loss gives them |
     | several | of some ranks | the same | the same; the other ranks take part, and their rows get none |
-    | several | of no rank | the same | none, and the joined rows carry none |
+    | several | of no rank | the same | none, and the joined rows require no grad |
 
-    The counts of ranks may be uneven, and zero. A loss that is this rank's share (see above) thus has the gradient of
-    the joined batch after DDP's mean: a factor of one, for whatever number of ranks.
+    The counts of ranks may be uneven, and zero. A loss that is this rank's share (see `share`) thus has the gradient
+    of the joined batch after DDP's mean: a factor of one, for whatever number of ranks.
 
     Args:
         x_ND: any tensor with this rank's N rows first; all else of its shape is the same on every rank.
@@ -76,45 +92,45 @@ def gather(x_ND: Tensor) -> tuple[Tensor, int]:
     Returns:
         The joined rows, and the position of this rank's first row among them.
     """
-    if world() == 1:
+    if world_size() == 1:
         return x_ND, 0
-    wants = x_ND.requires_grad and torch.is_grad_enabled()
-    sizes, wanted = zip(*_told([x_ND.shape[0], int(wants)], x_ND.device), strict=True)
-    if any(wanted) and not wants:
-        x_ND = x_ND.detach().requires_grad_()  # backward is a meeting: who stayed away would keep the others waiting
-    return _Gather.apply(x_ND, sizes), sum(sizes[: rank()])
+    requires_grad = x_ND.requires_grad and torch.is_grad_enabled()
+    sizes, required = zip(*_all_gather_ints([x_ND.shape[0], int(requires_grad)], x_ND.device), strict=True)
+    if any(required) and not requires_grad:
+        x_ND = x_ND.detach().requires_grad_()  # backward is a collective operation: a rank that skips it deadlocks
+    return _AllGather.apply(x_ND, sizes), sum(sizes[: rank()])
 
 
-def total(value: Tensor) -> Tensor:
-    """Return the sum over ranks of a tensor that carries no gradient."""
-    if world() == 1:
+def all_reduce_sum(value: Tensor) -> Tensor:
+    """Return the sum over ranks of a tensor, without gradient."""
+    if world_size() == 1:
         return value
     value = value.detach().clone()
     dist.all_reduce(value)
     return value
 
 
-def mean(value: Tensor) -> Tensor:
-    """Return the mean over ranks of a tensor that carries no gradient."""
-    return total(value) / world()
+def all_reduce_mean(value: Tensor) -> Tensor:
+    """Return the mean over ranks of a tensor, without gradient."""
+    return all_reduce_sum(value) / world_size()
 
 
 def barrier() -> None:
     """Wait until every rank is here."""
-    if world() > 1:
+    if world_size() > 1:
         dist.barrier()
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:
     """Return whether the flag is set on any rank, the same answer on all."""
-    if world() == 1:
+    if world_size() == 1:
         return flag
-    return bool(total(torch.tensor(float(flag), device=device)) > 0)
+    return bool(all_reduce_sum(torch.tensor(float(flag), device=device)) > 0)
 
 
 def broadcast(value: object) -> object:
     """Return rank 0's value, any that can be pickled, on every rank."""
-    if world() == 1:
+    if world_size() == 1:
         return value
     box = [value]
     dist.broadcast_object_list(box, src=0)
@@ -123,14 +139,14 @@ def broadcast(value: object) -> object:
 
 def all_gather_objects(value: object) -> list:
     """Return every rank's value, any that can be pickled, in rank order."""
-    found: list = [value] * world()
-    if world() > 1:
+    found: list = [value] * world_size()
+    if world_size() > 1:
         dist.all_gather_object(found, value)
     return found
 
 
 def broadcast_buffers(module: nn.Module) -> None:
     """Give every rank the buffers of rank 0."""
-    if world() > 1:
+    if world_size() > 1:
         for buffer in module.buffers():
             dist.broadcast(buffer, src=0)

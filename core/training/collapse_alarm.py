@@ -121,8 +121,8 @@ def measure(outcome: Outcome) -> dict[str, float]:
     """Return the figures of a step by name, "health/WHAT/FIGURE"; collective under distribution."""
     metrics: dict[str, float] = {}
     for what, rows_ND in sorted(outcome.features.items()):
-        share = -(-ROWS // collectives.world())
-        rows_ND = collectives.gather(rows_ND[:share].detach().float())[0]
+        share = -(-ROWS // collectives.world_size())
+        rows_ND = collectives.all_gather(rows_ND[:share].detach().float())[0]
         if len(rows_ND) >= FEWEST:
             metrics[f"health/{what}/std"] = float(normalized_std(rows_ND))
             metrics[f"health/{what}/rank"] = float(effective_rank(rows_ND))
@@ -136,4 +136,4 @@ def measure(outcome: Outcome) -> dict[str, float]:
 
 def _means(scalars: Sequence[Tensor]) -> list[float]:
     """Return scalars as means over ranks."""
-    return collectives.mean(torch.stack([value.detach().float().reshape(()) for value in scalars])).tolist()
+    return collectives.all_reduce_mean(torch.stack([value.detach().float().reshape(()) for value in scalars])).tolist()

@@ -77,7 +77,7 @@ class Guard:
     def _count(self, step: int, loss: Tensor, norm: Tensor, ids: Sequence[str]) -> None:
         note: dict[str, Any] = {
             "step": step,
-            "loss": str(float(collectives.mean(loss))),
+            "loss": str(float(collectives.all_reduce_mean(loss))),
             "gradient": str(float(_whole(norm))),
             "ids": collectives.all_gather_objects(list(ids)),
         }

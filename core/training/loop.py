@@ -114,7 +114,7 @@ def record(t: Training, outcome: Outcome, losses: list[Tensor]) -> None:
     """Write the metrics since the last record, means over steps and ranks."""
     names = sorted(outcome.logs)
     values = torch.stack([torch.stack(losses).mean(), *(outcome.logs[n].float().to(t.device) for n in names)])
-    loss, *logs = collectives.mean(values).tolist()
+    loss, *logs = collectives.all_reduce_mean(values).tolist()
     metrics = {
         "loss": loss,
         **dict(zip(names, logs, strict=True)),

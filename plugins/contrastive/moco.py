@@ -55,7 +55,7 @@ class MoCo(Objective):
         self.temperature, self.momentum, self.parts, self.width, self.dim = temperature, momentum, parts, width, dim
         if negatives and negatives.guide:
             raise RecipeError("In 'moco', no guide knows the keys of earlier batches: of negatives, leave guide out.")
-        self.asked_negatives = replace(negatives or NegativeOptions(), memory=queue)
+        self.negative_options = replace(negatives or NegativeOptions(), memory=queue)
 
     def build(self, encoders):
         """Make the projection head, the teacher and the queue."""
@@ -63,7 +63,7 @@ class MoCo(Objective):
             nn.Linear(encoders.single.dim, self.width), nn.ReLU(inplace=True), nn.Linear(self.width, self.dim)
         )
         self.teacher = Teacher(encoders, project=self.project)
-        self.negatives = NegativePool(self.asked_negatives, encoders, self.dim, waits=False)
+        self.negatives = NegativePool(self.negative_options, encoders, self.dim, memory_after_warmup=False)
 
     @property
     def queue(self) -> FeatureQueue:
@@ -78,8 +78,8 @@ class MoCo(Objective):
         q_BD = self.project(features.pooled)
         k_BD = self.keys(second, encode.using(self.teacher.encoders))
         name, ids_B, weights = first.modality, self.negatives.ids(first.keys), self.negatives.weights()
-        negatives = self.negatives.further(name, q_BD, ids_B)
-        loss = losses.queue_contrast(q_BD, k_BD, negatives, self.temperature, ids_B=ids_B, **weights)
+        negatives = self.negatives.extra_negatives(name, q_BD, ids_B)
+        loss = losses.queue_info_nce(q_BD, k_BD, negatives, self.temperature, ids_B=ids_B, **weights)
         if self.training:
             self.negatives.push(name, k_BD, first.keys)
         watched = {"features": features.pooled.detach(), "projection": q_BD.detach()}

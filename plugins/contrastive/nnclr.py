@@ -33,7 +33,7 @@ class NNCLR(Objective):
         """Contrast each view's neighbor with the other view, then queue the first view."""
         f1, f2 = encode(views)
         z1_BD, z2_BD = self.project(f1.pooled), self.project(f2.pooled)
-        n1_BD, n2_BD = (losses.nearest_rows(z_BD, self.queue.rows) for z_BD in (z1_BD, z2_BD))
+        n1_BD, n2_BD = (losses.nearest_in_queue(z_BD, self.queue.rows) for z_BD in (z1_BD, z2_BD))
         one = losses.info_nce(n1_BD, self.predict(z2_BD), self.temperature)
         other = losses.info_nce(n2_BD, self.predict(z1_BD), self.temperature)
         if self.training:

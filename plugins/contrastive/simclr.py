@@ -32,12 +32,12 @@ class SimCLR(Objective):
     ) -> None:
         super().__init__()
         self.temperature, self.width, self.dim, self.layers = temperature, width, dim, layers
-        self.asked_negatives = negatives
+        self.negative_options = negatives
 
     def build(self, encoders):
         """Make the projection head and the pool of negatives."""
         self.project = heads.projection_head(encoders.single.dim, self.width, self.dim, self.layers)
-        self.negatives = NegativePool(self.asked_negatives, encoders, self.dim)
+        self.negatives = NegativePool(self.negative_options, encoders, self.dim)
 
     def forward(self, views, encode):
         """Contrast the two views, then keep the first where there is a memory for it."""
@@ -46,8 +46,10 @@ class SimCLR(Objective):
         name, keys = views[0].modality, views[0].keys
         pool, ids_B = self.negatives, self.negatives.ids(keys)
         anchors = torch.cat([z1_BD, z2_BD]), None if ids_B is None else ids_B.repeat(2)
-        guide, further = pool.guide({name: f1.pooled.detach()}), pool.further(name, *anchors)
-        loss = self.contrast(z1_BD, z2_BD, groups_B=ids_B, guide=guide, further=further, **pool.weights())
+        guide, extra_negatives = pool.guide({name: f1.pooled.detach()}), pool.extra_negatives(name, *anchors)
+        loss = self.contrast(
+            z1_BD, z2_BD, groups_B=ids_B, guide=guide, extra_negatives=extra_negatives, **pool.weights()
+        )
         if self.training:
             pool.push(name, z1_BD, keys)
         return Outcome(loss, pool.logs(), {"features": f1.pooled.detach(), "projection": z1_BD.detach()})

@@ -38,7 +38,7 @@ class TS2Vec(Objective):
                 f"The views given to 'ts2vec' share {z1_BTD.shape[1]} and {z2_BTD.shape[1]} tokens: choose views that "
                 "say which of their steps overlap, such as overlapping-crops."
             )
-        loss = losses.hierarchical_contrast(z1_BTD, z2_BTD, mask_BT & also_BT, self.alpha, self.temporal_from)
+        loss = losses.hierarchical_contrastive(z1_BTD, z2_BTD, mask_BT & also_BT, self.alpha, self.temporal_from)
         return Outcome(loss, features={"features": features[0].pooled.detach()})
 
     def shared(self, view, features):

@@ -74,7 +74,7 @@ class TSTCC(Objective):
         future_BK = future_BK.where(there_BK, 0)
         c1_BW, c2_BW = self.context(z1_BTD, past_BT), self.context(z2_BTD, past_BT)
         temporal = sum(
-            losses.future_contrast(self.guess(c_BW).unflatten(1, (self.ahead, -1)), take_tokens(z, future_BK), there_BK)
+            losses.future_info_nce(self.guess(c_BW).unflatten(1, (self.ahead, -1)), take_tokens(z, future_BK), there_BK)
             for c_BW, z in ((c1_BW, z2_BTD), (c2_BW, z1_BTD))
         )
         contextual = losses.nt_xent(self.project(c1_BW), self.project(c2_BW), self.temperature)

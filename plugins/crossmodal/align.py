@@ -64,7 +64,7 @@ class Align(JointObjective):
             features |= {name: z.detach() for name, z in zip(edge, pair[:2], strict=True)}
         self.remember(placed)
         each_E, counts_E = torch.stack(each), scales_E.new_tensor(counts)
-        weights_E = self.weights_E * (collectives.total(counts_E) > 0)
+        weights_E = self.weights_E * (collectives.all_reduce_sum(counts_E) > 0)
         logs = by_edge(self.edges, loss=each_E, scale=scales_E, pairs=counts_E) | self.negatives.logs()
         return Outcome((each_E * weights_E).sum() / weights_E.sum().clamp(min=1e-9), logs, features)
 

@@ -51,7 +51,7 @@ class CLIP(JointObjective):
         pair, scale = placed.pair(*edge), self.log_scale.exp().squeeze()
         if self.positives == "group":
             x_BD, y_BD = (pair.y, pair.x) if self.direction == "second" else (pair.x, pair.y)
-            loss = losses.many_positives(x_BD, y_BD, scale, pair.keys["group"], both=self.direction == "both")
+            loss = losses.unicl(x_BD, y_BD, scale, pair.keys["group"], both=self.direction == "both")
         else:
             loss = self.contrast(placed, edge, pair, scale, self.direction)
         self.remember(placed)

@@ -45,7 +45,7 @@ class FastCLIP(JointObjective):
         self.rho, self.rate, self.decay = rho, rate, decay
         self.least_log = math.log(least)
         self.log_temperature = nn.Parameter(torch.tensor([math.log(temperature)]))  # (1,): FSDP shards no scalars
-        self.register_buffer("running_S2", torch.full((slots, 2), losses.NONE))
+        self.register_buffer("running_S2", torch.full((slots, 2), losses.LOG_ZERO))
         self.register_buffer("rate_now", torch.ones(()))
 
     def build(self, encoders):
@@ -56,18 +56,18 @@ class FastCLIP(JointObjective):
         """Contrast the records that have both modalities, and move their running means."""
         (edge,) = self.edges
         pair, temperature = self.project.place(views, encode, self.edges).pair(*edge), self.log_temperature.exp()[0]
-        gaps_B2 = losses.log_mean_gaps(pair.x, pair.y, 1 / temperature)
+        gaps_B2 = losses.log_normalizers(pair.x, pair.y, 1 / temperature)
         running_B2 = self.moved(pair.keys["record"] % len(self.running_S2), gaps_B2.detach())
-        loss = losses.global_contrast(gaps_B2, running_B2, temperature, self.rho)
+        loss = losses.global_contrastive(gaps_B2, running_B2, temperature, self.rho)
         logs = {"temperature": temperature.detach(), "pairs": torch.tensor(float(len(pair.x)))}
         return Outcome(loss, logs, {name: z.detach() for name, z in zip(edge, pair[:2], strict=True)})
 
     @torch.no_grad()
     def moved(self, slots_B: Tensor, gaps_B2: Tensor) -> Tensor:
         """Return the records' running means (B, 2) with this step's in them; in training all ranks keep them."""
-        moved_B2 = losses.moved_log(self.running_S2[slots_B].to(gaps_B2.dtype), gaps_B2, self.rate_now)
+        moved_B2 = losses.log_ema(self.running_S2[slots_B].to(gaps_B2.dtype), gaps_B2, self.rate_now)
         if self.training:
-            slots_M, moved_M2 = collectives.gather(slots_B)[0], collectives.gather(moved_B2)[0]
+            slots_M, moved_M2 = collectives.all_gather(slots_B)[0], collectives.all_gather(moved_B2)[0]
             self.running_S2 = self.running_S2.index_copy(0, slots_M, moved_M2.to(self.running_S2.dtype))
         return moved_B2
 

@@ -39,39 +39,39 @@ class JointObjective(Objective):
 
     def __init__(self, dim: int, negatives: NegativeOptions | None) -> None:
         super().__init__()
-        self.dim, self.asked_negatives = dim, negatives
+        self.dim, self.negative_options = dim, negatives
 
     def build_space(self, encoders: Encoders, edges: Sequence[tuple[str, str]], anchor: str | None = None) -> None:
         """Make a linear map to the joint space for each modality but a frozen anchor, and the pool of negatives."""
         self.edges = list(edges)
         self.project = JointEmbedding(encoders, self.dim, anchor)
-        self.negatives = NegativePool(self.asked_negatives, encoders, self.dim)
+        self.negatives = NegativePool(self.negative_options, encoders, self.dim)
 
     def embed(self, modality, pooled):
         """Map features of one modality to the joint space."""
         return self.project[modality](pooled)
 
-    def further(self, placed: JointBatch, edge: tuple[str, str], pair: Pair) -> dict[str, Any]:
+    def extra_negatives(self, placed: JointBatch, edge: tuple[str, str], pair: Pair) -> dict[str, Any]:
         """Return what a loss is to know of an edge's negatives besides the pairs themselves."""
         ids_N = self.negatives.ids(pair.keys)
         (x, y), device = edge, pair.x.device
         return {
             "groups_B": ids_N,
-            "further_x": self.negatives.further(y, pair.x, ids_N, self._negative_rows(placed, y, device)),
-            "further_y": self.negatives.further(x, pair.y, ids_N, self._negative_rows(placed, x, device)),
+            "further_x": self.negatives.extra_negatives(y, pair.x, ids_N, self._negative_rows(placed, y, device)),
+            "further_y": self.negatives.extra_negatives(x, pair.y, ids_N, self._negative_rows(placed, x, device)),
         }
 
     def contrast(
         self, placed: JointBatch, edge: tuple[str, str], pair: Pair, scale: Tensor, direction: Direction
     ) -> Tensor:
         """Return the contrast of an edge's pairs, with all that is asked of their negatives."""
-        guide, further = self.negatives.guide(pair.pooled), self.further(placed, edge, pair)
+        guide, extra_negatives = self.negatives.guide(pair.pooled), self.extra_negatives(placed, edge, pair)
         x_BD, y_BD = pair.x, pair.y
         if direction == "second":
             x_BD, y_BD = y_BD, x_BD
-            further |= {"further_x": further["further_y"], "further_y": further["further_x"]}
+            extra_negatives |= {"further_x": extra_negatives["further_y"], "further_y": extra_negatives["further_x"]}
         weights, both = self.negatives.weights(), direction == "both"
-        return losses.hn_nce(x_BD, y_BD, scale, guide=guide, both=both, **weights, **further)
+        return losses.hn_nce(x_BD, y_BD, scale, guide=guide, both=both, **weights, **extra_negatives)
 
     def remember(self, placed: JointBatch) -> None:
         """Keep this step's rows that have a partner, where there is a memory for them."""

@@ -47,7 +47,7 @@ class SigLIP(JointObjective):
         """Ask of every pair of records that have both modalities whether they are one."""
         placed, (edge,) = self.project.place(views, encode, self.edges), self.edges
         pair, scale, bias = placed.pair(*edge), self.log_scale.exp().squeeze(), self.bias.squeeze()
-        loss = losses.siglip(pair.x, pair.y, scale, bias, **self.further(placed, edge, pair))
+        loss = losses.siglip(pair.x, pair.y, scale, bias, **self.extra_negatives(placed, edge, pair))
         self.remember(placed)
         logs = {"scale": scale.detach(), "bias": bias.detach(), "pairs": torch.tensor(float(len(pair.x)))}
         features = {name: z.detach() for name, z in zip(edge, pair[:2], strict=True)}

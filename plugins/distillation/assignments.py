@@ -25,7 +25,7 @@ class Centerd(nn.Module):
         """Return targets (N, K); in training the center moves after them."""
         targets_NK = losses.centered_softmax(scores_NK, self.center, temperature)
         if self.training:
-            self.center = losses.moved_center(self.center, scores_NK)
+            self.center = losses.update_center(self.center, scores_NK)
         return targets_NK
 
 

@@ -23,6 +23,6 @@ class DGI(Objective):
     def forward(self, views, encode):
         """Score real and corrupted records against the summary."""
         real, corrupted = encode(views)
-        toward_D = self.weigh(losses.summary(real.pooled).to(real.pooled.dtype))
+        toward_D = self.weigh(losses.dgi_summary(real.pooled).to(real.pooled.dtype))
         scores = [features.pooled @ toward_D for features in (real, corrupted)]
         return Outcome(losses.binary_discrimination(*scores), features={"features": real.pooled.detach()})

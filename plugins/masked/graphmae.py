@@ -64,7 +64,7 @@ class GraphMAE(Objective):
             predictions_BTP, targets, masked_BT = self.decoded(features, code_BTD, tokens, targets, masked_BT, valid_BT)
         if not targets.is_floating_point():
             targets = F.one_hot(targets, predictions_BTP.shape[-1]).float()
-        loss = losses.scaled_cosine(predictions_BTP, targets, masked_BT, self.gamma)
+        loss = losses.scaled_cosine_error(predictions_BTP, targets, masked_BT, self.gamma)
         return Outcome(loss, features={"features": features.pooled.detach()})
 
     def with_replacements(self, corrupted, tokens, masked_BT, valid_BT):

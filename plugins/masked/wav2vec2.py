@@ -71,7 +71,7 @@ class Wav2Vec2(Objective):
         targets_NP, probabilities, codes_NG = self.quantizer(inputs_BMD[mask_BM], self.gumbel_now)
         targets_BMP, codes_BMG = _scattered(targets_NP, mask_BM), _scattered(codes_NG, mask_BM)
         distractors_BMK, counted_BM = sample_distractors(mask_BM, self.distractors)
-        contrast = losses.masked_contrast(
+        contrast = losses.masked_contrastive(
             predictions_BMD, targets_BMP, codes_BMG, distractors_BMK, counted_BM, self.temperature
         )
         diversity = losses.diversity(probabilities)

@@ -18,8 +18,8 @@ LOSSES = {
     "clip": lambda d, s: losses.clip(d["x"], d["y"], s),
     "nt_xent": lambda d, s: losses.nt_xent(d["x"], d["y"], 1 / s),
     "info_nce": lambda d, s: losses.info_nce(d["x"], d["y"], 1 / s),
-    "one_sided": lambda d, s: losses.one_sided(
-        d["x"], torch.cat([d["y"], d["x"] + d["y"]]), torch.arange(len(d["x"])), s
+    "info_nce, more keys": lambda d, s: losses.info_nce(
+        d["x"], torch.cat([d["y"], d["x"] + d["y"]]), 1 / s, torch.arange(len(d["x"]))
     ),
     "supervised_contrastive": lambda d, s: losses.supervised_contrastive(d["x"] + 0 * d["y"], d["labels"], 1 / s),
     "debiased": lambda d, s: losses.debiased(d["x"], d["y"], 1 / s, prior=0.02),
@@ -28,24 +28,35 @@ LOSSES = {
     "hn_nce masked": lambda d, s: losses.hn_nce(
         d["x"], d["y"], s, groups_B=d["labels"], guide=Guide(d["gx"], d["gy"], 0.1)
     ),
-    "many_positives": lambda d, s: losses.many_positives(d["x"], d["y"], s, d["labels"]),
+    "many_positives": lambda d, s: losses.unicl(d["x"], d["y"], s, d["labels"]),
     "one direction": lambda d, s: losses.hn_nce(
-        d["x"], d["y"], s, 0.7, 0.5, d["labels"], Guide(d["gx"], d["gy"], 0.1), 0.02, further(d), both=False
+        d["x"], d["y"], s, 0.7, 0.5, d["labels"], Guide(d["gx"], d["gy"], 0.1), 0.02, extra_negatives(d), both=False
     ),
-    "many_positives of one direction": lambda d, s: losses.many_positives(d["x"], d["y"], s, d["labels"], both=False),
+    "many_positives of one direction": lambda d, s: losses.unicl(d["x"], d["y"], s, d["labels"], both=False),
     "everything at once": lambda d, s: losses.hn_nce(
-        d["x"], d["y"], s, 0.7, 0.5, d["labels"], Guide(d["gx"], d["gy"], 0.1), 0.02, further(d), further(d)
+        d["x"],
+        d["y"],
+        s,
+        0.7,
+        0.5,
+        d["labels"],
+        Guide(d["gx"], d["gy"], 0.1),
+        0.02,
+        extra_negatives(d),
+        extra_negatives(d),
     ),
     "hcl with everything": lambda d, s: losses.hcl(
-        d["x"], d["y"], 1 / s, 0.5, 0.02, 0.7, d["labels"], Guide(d["gx"], d["gy"], 0.1), further(d)
+        d["x"], d["y"], 1 / s, 0.5, 0.02, 0.7, d["labels"], Guide(d["gx"], d["gy"], 0.1), extra_negatives(d)
     ),
-    "queue_contrast": lambda d, s: losses.queue_contrast(
+    "queue_contrast": lambda d, s: losses.queue_info_nce(
         d["x"] + 0 * d["y"], d["gx"], [shared()], 1 / s, 0.5, ids_B=d["labels"]
     ),
-    "global contrast": lambda d, s: losses.global_contrast(
-        losses.log_mean_gaps(d["x"], d["y"], s), torch.stack([d["gx"][:, 0], d["gy"][:, 0]], 1), 1 / s, 2.0
+    "global contrast": lambda d, s: losses.global_contrastive(
+        losses.log_normalizers(d["x"], d["y"], s), torch.stack([d["gx"][:, 0], d["gy"][:, 0]], 1), 1 / s, 2.0
     ),
-    "siglip further": lambda d, s: losses.siglip(d["x"], d["y"], s, -s, d["labels"], further(d), further(d)),
+    "siglip further": lambda d, s: losses.siglip(
+        d["x"], d["y"], s, -s, d["labels"], extra_negatives(d), extra_negatives(d)
+    ),
     "siglip": lambda d, s: losses.siglip(d["x"], d["y"], s, s - 5),
     "siglip groups": lambda d, s: losses.siglip(d["x"], d["y"], s, -s, d["labels"]),
     "one rank's rows alone": lambda d, s: alone(d["x"], d["y"], s),
@@ -56,12 +67,12 @@ MUTANT = "one rank's rows alone"
 def shared():
     """What every rank holds alike: a memory."""
     rng = torch.Generator().manual_seed(5)
-    return losses.Rows(torch.randn(7, 6, generator=rng, dtype=torch.float64), torch.arange(7) - 1)
+    return losses.NegativeRows(torch.randn(7, 6, generator=rng, dtype=torch.float64), torch.arange(7) - 1)
 
 
-def further(d):
+def extra_negatives(d):
     """A memory, and a wrong form of each record, which its rank alone holds."""
-    return [shared(), losses.Rows(d["x"] * d["y"], shared=False)]
+    return [shared(), losses.NegativeRows(d["x"] * d["y"], shared=False)]
 
 
 def alone(x, y, scale):

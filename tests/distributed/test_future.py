@@ -2,7 +2,7 @@
 
 import torch
 
-from sensorium.losses import future_contrast
+from sensorium.losses import future_info_nce
 from tests.distributed.ranks import on_ranks
 
 SIZES = [[3, 2], [1, 4], [5, 0]]
@@ -16,7 +16,7 @@ def problem():
 
 def loss_of(guesses, futures, mask):
     guesses, futures = guesses.clone().requires_grad_(), futures.clone().requires_grad_()
-    loss = future_contrast(guesses, futures, mask)
+    loss = future_info_nce(guesses, futures, mask)
     loss.backward()
     return loss.detach(), guesses.grad, futures.grad
 

@@ -54,7 +54,7 @@ def share(own_ND, joined_MD, world):
 
 def without_gradient(x_ND):
     """A mutant: what a plain all-gather gives, gradient of this rank's own use alone."""
-    joined_MD, first = collectives.gather(x_ND.detach())
+    joined_MD, first = collectives.all_gather(x_ND.detach())
     return torch.cat([joined_MD[:first], x_ND, joined_MD[first + len(x_ND) :]]), first
 
 
@@ -69,7 +69,7 @@ def one_cell(rank, world, counts, who, gather):
 
 
 def one_rank(rank, world):
-    given = {(*cell, "right"): (*cell, collectives.gather) for cell in cells(world)}
+    given = {(*cell, "right"): (*cell, collectives.all_gather) for cell in cells(world)}
     given[EVEN, "every", "mutant"] = (EVEN, "every", without_gradient)
     return {key: one_cell(rank, world, *cell) for key, cell in given.items()}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sensorium.losses import hierarchical_contrast
+from sensorium.losses import hierarchical_contrastive
 from tests.distributed.ranks import on_ranks
 
 LENGTHS = [6, 3, 5, 1, 2]
@@ -19,7 +19,7 @@ def problem():
 
 def loss_of(z1, z2, mask):
     z1, z2 = z1.clone().requires_grad_(), z2.clone().requires_grad_()
-    loss = hierarchical_contrast(z1, z2, mask)
+    loss = hierarchical_contrastive(z1, z2, mask)
     loss.backward()
     return loss.detach(), z1.grad, z2.grad
 

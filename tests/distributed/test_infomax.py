@@ -21,10 +21,10 @@ LOSSES = {
     "jensen_shannon": lambda tokens, pooled, mask, _: losses.jensen_shannon(tokens, pooled, mask),
     "discrimination": lambda tokens, pooled, mask, _: losses.binary_discrimination(tokens[mask], pooled),
     "summary": lambda tokens, pooled, mask, _: losses.binary_discrimination(
-        pooled @ losses.summary(pooled), tokens[mask]
+        pooled @ losses.dgi_summary(pooled), tokens[mask]
     ),
     "scaled_cosine": lambda tokens, pooled, mask, targets: (
-        losses.scaled_cosine(tokens, targets, mask) + 0 * pooled.sum()
+        losses.scaled_cosine_error(tokens, targets, mask) + 0 * pooled.sum()
     ),
 }
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from sensorium.losses.quantized import code_perplexity, diversity, masked_contrast
+from sensorium.losses.quantized import code_perplexity, diversity, masked_contrastive
 from tests.core.losses.test_quantized import problem
 from tests.distributed.ranks import on_ranks
 
@@ -14,7 +14,7 @@ def found_on(rows):
     """Return value and gradients of each loss on these records."""
     guesses, targets, codes, distractors, mask = (x[rows] for x in problem())
     guesses, targets = guesses.clone().requires_grad_(), targets.clone().requires_grad_()
-    contrast = masked_contrast(guesses, targets, codes, distractors, mask, 0.1)
+    contrast = masked_contrastive(guesses, targets, codes, distractors, mask, 0.1)
     contrast.backward()
     scores = problem()[0][rows].clone().requires_grad_()
     spread = diversity(scores[mask].unflatten(-1, (2, 3)).softmax(-1))

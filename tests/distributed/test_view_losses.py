@@ -29,7 +29,7 @@ def by_sinkhorn(x, y, tokens, hidden):
 
 
 def by_center(x, y, tokens, hidden):
-    center = losses.moved_center(torch.zeros(6, dtype=torch.float64), torch.cat([x, y]))
+    center = losses.update_center(torch.zeros(6, dtype=torch.float64), torch.cat([x, y]))
     targets = [losses.centered_softmax(z, center, 0.07) for z in (x, y)]
     return losses.swapped_cross_entropy([x, y], targets, 0.1)
 
@@ -39,9 +39,9 @@ LOSSES = {
     "barlow_twins": lambda x, y, *_: losses.barlow_twins(x, y, 0.1),
     "vicreg": lambda x, y, *_: losses.vicreg(0.1 * x, y),
     "whitening_mse": lambda x, y, *_: losses.whitening_mse(x, y, 0.05),
-    "queue_contrast": lambda x, y, *_: losses.queue_contrast(x, y, [losses.Rows(queue())], 0.2),
-    "nearest": lambda x, y, *_: losses.info_nce(losses.nearest_rows(x, queue()), y, 0.2),
-    "decoupled": lambda x, y, *_: losses.decoupled(x, y, 0.2),
+    "queue_contrast": lambda x, y, *_: losses.queue_info_nce(x, y, [losses.NegativeRows(queue())], 0.2),
+    "nearest": lambda x, y, *_: losses.info_nce(losses.nearest_in_queue(x, queue()), y, 0.2),
+    "decoupled": lambda x, y, *_: losses.decoupled_contrastive(x, y, 0.2),
     "koleo": lambda x, y, *_: losses.koleo(x),
     "sinkhorn": by_sinkhorn,
     "center": by_center,

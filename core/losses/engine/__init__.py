@@ -21,21 +21,31 @@ import torch
 from torch import Tensor
 
 from sensorium.losses.engine.dense import dense_sums
-from sensorium.losses.engine.kernels import NONE, Kernel, LogSumExp, Softplus, softplus
-from sensorium.losses.engine.logits import PairSums, Side, changed
+from sensorium.losses.engine.kernels import LOG_ZERO, Kernel, LogSumExp, Softplus, softplus
+from sensorium.losses.engine.logits import Embeddings, PairSums, map_rows
 from sensorium.losses.engine.streamed import streamed_sums, tile_edge
+from sensorium.losses.precision import at_least_fp32
 
-__all__ = ["NONE", "PairSums", "Side", "dense_sums", "log_sums", "softplus", "softplus_sums", "streamed_sums"]
+__all__ = [
+    "LOG_ZERO",
+    "Embeddings",
+    "PairSums",
+    "dense_sums",
+    "log_sum_exp",
+    "softplus",
+    "softplus_sums",
+    "streamed_sums",
+]
 
 
-def log_sums(
-    x: Side,
-    y: Side,
+def log_sum_exp(
+    x: Embeddings,
+    y: Embeddings,
     sizes: Sequence[int],
     scale: Tensor | float,
     tilts: tuple[float, ...] = (1.0,),
     columns: bool = False,
-    own_N: Tensor | None = None,
+    positive_N: Tensor | None = None,
 ) -> PairSums:
     """Return, for each row and each tilt t, the log of the sum over its pairs of exp(t * scale * cosine).
 
@@ -51,18 +61,18 @@ def log_sums(
 
     Returns:
         Sums over the rows of `y` of every rank, for those of `y` with `columns`, and the logits of own pairs. A row
-        whose pairs are all left out has `NONE`, with zero gradient.
+        whose pairs are all left out has `LOG_ZERO`, with zero gradient.
     """
-    return _sums(LogSumExp(tilts), x, y, sizes, scale, None, columns, own_N)
+    return _sums(LogSumExp(tilts), x, y, sizes, scale, None, columns, positive_N)
 
 
 def softplus_sums(
-    x: Side,
-    y: Side,
+    x: Embeddings,
+    y: Embeddings,
     sizes: Sequence[int],
     scale: Tensor | float,
     bias: Tensor | float,
-    own_N: Tensor | None = None,
+    positive_N: Tensor | None = None,
 ) -> PairSums:
     """Return, for each row of `x`, the sum (N, 1) over its pairs of log(1 + exp(scale * cosine + bias)).
 
@@ -72,24 +82,24 @@ def softplus_sums(
         sizes: how many rows of `y` each rank has.
         scale: what cosines are multiplied with; a scalar tensor receives its exact gradient.
         bias: what is added to every logit; likewise.
-        own_N: see `log_sums`.
+        own_N: see `log_sum_exp`.
     """
-    return _sums(Softplus(), x, y, sizes, scale, bias, False, own_N)
+    return _sums(Softplus(), x, y, sizes, scale, bias, False, positive_N)
 
 
 def _sums(
     kernel: Kernel,
-    x: Side,
-    y: Side,
+    x: Embeddings,
+    y: Embeddings,
     sizes: Sequence[int],
     scale: Tensor | float,
     bias: Tensor | float | None,
     columns: bool,
-    own_N: Tensor | None,
+    positive_N: Tensor | None,
 ) -> PairSums:
-    device, dtype = x.rows.device, torch.float64 if x.rows.dtype == torch.float64 else torch.float32
-    x, y = changed(x, y, lambda rows_ND: rows_ND.to(dtype))
+    device, dtype = x.rows.device, at_least_fp32(x.rows).dtype
+    x, y = map_rows(x, y, lambda rows_ND: rows_ND.to(dtype))
     scale = torch.as_tensor(scale, dtype=dtype, device=device)
     bias = None if bias is None else torch.as_tensor(bias, dtype=dtype, device=device)
     form = dense_sums if sum(sizes) <= tile_edge(device) else streamed_sums
-    return form(kernel, x, y, sizes, scale, bias, columns, own_N)
+    return form(kernel, x, y, sizes, scale, bias, columns, positive_N)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-NONE = -1e30
+LOG_ZERO = -1e30
 """The log of the sum of no pair: finite, so that nothing turns nan, and far below any logit."""
 
 Masks = tuple[Tensor | None, Tensor | None]
@@ -67,7 +67,7 @@ class LogSumExp(Kernel):
         bound: the logits of tiles lie between minus this and this.
     """
 
-    start = NONE
+    start = LOG_ZERO
 
     def __init__(self, tilts: tuple[float, ...], bound: float = math.inf) -> None:
         self.tilts, self.bound, self.width = tilts, bound, len(tilts)
@@ -81,7 +81,7 @@ class LogSumExp(Kernel):
         sums = []
         for tilt in self.tilts:
             tilted_NM = tilt * logits_NM
-            sums.append(_fill(tilted_NM, out_NM, NONE).logsumexp(1))
+            sums.append(_fill(tilted_NM, out_NM, LOG_ZERO).logsumexp(1))
         return torch.stack(sums, dim=1)
 
     def tile(self, logits_RC, out, columns):
@@ -95,7 +95,7 @@ class LogSumExp(Kernel):
                 parts = _both(tilted_RC.sub_(top).exp_(), out, columns)
                 sums = [_log(part.sum(dim), top) for dim, part in zip(dims, parts, strict=True)]
             else:
-                sums = [_fill(tilted_RC, o, NONE).logsumexp(dim) for dim, o in zip(dims, out, strict=False)]
+                sums = [_fill(tilted_RC, o, LOG_ZERO).logsumexp(dim) for dim, o in zip(dims, out, strict=False)]
             rows.append(sums[0])
             cols += sums[1:]
         return torch.stack(rows, dim=1), torch.stack(cols, dim=1) if columns else None
@@ -182,9 +182,9 @@ def _both(e_RC: Tensor, out: Masks, columns: bool) -> list[Tensor]:
 
 
 def _log(summed: Tensor, top: float) -> Tensor:
-    return torch.where(summed > 0, summed.log() + top, NONE)
+    return torch.where(summed > 0, summed.log() + top, LOG_ZERO)
 
 
 def _weight(values: Tensor, grads: Tensor, top: float) -> Tensor:
     """Return what an exponential relative to `top` is multiplied with to be its share of the sum's gradient."""
-    return grads * torch.where(values > NONE / 2, top - values, -math.inf).exp()
+    return grads * torch.where(values > LOG_ZERO / 2, top - values, -math.inf).exp()

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sensorium.losses.unit_vectors import cosines, runs
+from sensorium.losses.unit_vectors import cosines, row_chunks
 
 
-class Side(NamedTuple):
+class Embeddings(NamedTuple):
     """Rows of one side, and what says which pairs are left out of their sums.
 
     Args:
@@ -26,9 +26,9 @@ class Side(NamedTuple):
     guide: Tensor | None = None
     limit: Tensor | None = None
 
-    def cut(self, part: slice) -> Side:
+    def cut(self, part: slice) -> Embeddings:
         """Return some of the rows."""
-        return Side(*(None if t is None else t[part] for t in self))  # type: ignore[arg-type]
+        return Embeddings(*(None if t is None else t[part] for t in self))  # type: ignore[arg-type]
 
 
 class PairSums(NamedTuple):
@@ -45,21 +45,23 @@ class PairSums(NamedTuple):
     own: Tensor
 
 
-def changed(x: Side, y: Side, change: Callable[[Tensor], Tensor]) -> tuple[Side, Side]:
+def map_rows(x: Embeddings, y: Embeddings, change: Callable[[Tensor], Tensor]) -> tuple[Embeddings, Embeddings]:
     """Return both sides with other rows; a side contrasted with itself is changed once, and stays one side."""
     new_x = x._replace(rows=change(x.rows))
     return new_x, new_x if x is y else y._replace(rows=change(y.rows))
 
 
-def own_logits(x: Side, y: Side, own_N: Tensor | None, scale: Tensor, bias: Tensor | None) -> Tensor:
-    """Return (N,), the logit of each unit row of `x` with the one of `y` that `own_N` says; (0,) without it."""
-    if own_N is None:
+def positive_logits(
+    x: Embeddings, y: Embeddings, positive_N: Tensor | None, scale: Tensor, bias: Tensor | None
+) -> Tensor:
+    """Return (N,), the logit of each unit row of `x` with the one of `y` that `positive_N` says; (0,) without it."""
+    if positive_N is None:
         return x.rows.new_zeros(0)
-    logits_N = scale * torch.cat([cosines(x_RD, y.rows[own_R]) for x_RD, own_R in runs(x.rows, own_N)])
+    logits_N = scale * torch.cat([cosines(x_RD, y.rows[own_R]) for x_RD, own_R in row_chunks(x.rows, positive_N)])
     return logits_N if bias is None else logits_N + bias
 
 
-def left_out(x: Side, y: Side, may_meet: bool = True) -> tuple[Tensor | None, Tensor | None]:
+def excluded_pairs(x: Embeddings, y: Embeddings, ids_may_match: bool = True) -> tuple[Tensor | None, Tensor | None]:
     """Return which pairs (N, M) are left out of the sums of `x` and of `y`: bool, or None for not one.
 
     Args:
@@ -67,7 +69,7 @@ def left_out(x: Side, y: Side, may_meet: bool = True) -> tuple[Tensor | None, Te
         y: some rows of the other.
         may_meet: False when it is known that no id is on both.
     """
-    same_NM = x.ids[:, None] == y.ids if may_meet else None
+    same_NM = x.ids[:, None] == y.ids if ids_may_match else None
     if x.guide is None or y.guide is None or x.limit is None or y.limit is None:
         return same_NM, same_NM
     alike_NM = x.guide @ y.guide.T
@@ -75,13 +77,13 @@ def left_out(x: Side, y: Side, may_meet: bool = True) -> tuple[Tensor | None, Te
     return masks if same_NM is None else (masks[0] | same_NM, masks[1] | same_NM)
 
 
-def spans(ids_N: Tensor, edge: int) -> list[tuple[int, int]]:
+def id_ranges(ids_N: Tensor, edge: int) -> list[tuple[int, int]]:
     """Return the lowest and the highest id of every run of `edge` rows, asked of the device but once."""
-    runs = ids_N.split(edge) if len(ids_N) else ()
-    ends = [torch.stack([run.min(), run.max()]) for run in runs]
+    chunks = ids_N.split(edge) if len(ids_N) else ()
+    ends = [torch.stack([chunk.min(), chunk.max()]) for chunk in chunks]
     return [(low, high) for low, high in torch.stack(ends).tolist()] if ends else []
 
 
-def meet(a: tuple[int, int], b: tuple[int, int]) -> bool:
+def ranges_overlap(a: tuple[int, int], b: tuple[int, int]) -> bool:
     """Return whether an id may be in both of two spans."""
     return a[0] <= b[1] and b[0] <= a[1]

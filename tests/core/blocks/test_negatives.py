@@ -5,7 +5,7 @@ import torch
 
 from sensorium.blocks.negatives import FeatureQueue, NegativeOptions, NegativePool
 from sensorium.errors import RecipeError
-from sensorium.losses import NO_ID, Mixed, Rows
+from sensorium.losses import NO_ID, MixedNegatives, NegativeRows
 from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.registration.options import check_options
 
@@ -21,7 +21,7 @@ def test_a_pool_without_options_is_plain_contrast():
     assert pool.weights() == {"beta": 0.0, "alpha": 1.0, "prior": 0.0}
     assert pool.ids({}) is None
     assert pool.guide({"a": rows()}) is None
-    assert pool.further("a", rows(), None) == []
+    assert pool.extra_negatives("a", rows(), None) == []
     assert pool.logs() == {}
     pool.push("a", rows(), {})
     pool.after_step(0.5)
@@ -44,17 +44,17 @@ def test_a_memory_keeps_rows_with_their_records_and_drops_the_oldest():
 
 
 def test_each_kind_is_added_to_the_others():
-    pool = NegativePool(NegativeOptions(memory=6, mixed=6, hardest=3, same="group"), ["a"], 3)
+    pool = NegativePool(NegativeOptions(memory=6, mixed=6, hardest=3, exclude="group"), ["a"], 3)
     pool.push("a", rows(), KEYS)
     ids = pool.ids(KEYS)
     assert torch.equal(ids, KEYS["group"])
-    wrong, kept, mixed = pool.further("a", rows(seed=1), ids, rows(2, seed=2))
-    assert isinstance(wrong, Rows)
+    wrong, kept, mixed = pool.extra_negatives("a", rows(seed=1), ids, rows(2, seed=2))
+    assert isinstance(wrong, NegativeRows)
     assert not wrong.shared
     assert torch.equal(kept.ids_M[:4], KEYS["group"])
-    assert isinstance(mixed, Mixed)
+    assert isinstance(mixed, MixedNegatives)
     assert mixed.rows_NSD.shape == (4, 6, 3)
-    assert pool.further("b", rows(), ids) == []  # a side without a memory
+    assert pool.extra_negatives("b", rows(), ids) == []  # a side without a memory
     assert torch.equal(pool.logs()["memory/a"], torch.tensor(4 / 6))
 
 
@@ -71,20 +71,24 @@ def test_a_guide_is_the_features_of_the_modality_that_is_named():
 
 
 def test_hardness_and_mixtures_come_in_along_the_ramp_and_a_run_resumes_on_it():
-    asked = NegativeOptions(beta=2.0, memory=8, mixed=10, ramp=(0.2, 0.6))
-    pool = NegativePool(asked, ["a"], 3)
+    options = NegativeOptions(beta=2.0, memory=8, mixed=10, warmup=(0.2, 0.6))
+    pool = NegativePool(options, ["a"], 3)
     ids = torch.arange(4)
     found = []
     for progress in (0.0, 0.2, 0.4, 0.6, 1.0):
         pool.after_step(progress)
-        mixed = [part.rows_NSD.shape[1] for part in pool.further("a", rows(), ids) if isinstance(part, Mixed)]
+        mixed = [
+            part.rows_NSD.shape[1]
+            for part in pool.extra_negatives("a", rows(), ids)
+            if isinstance(part, MixedNegatives)
+        ]
         found.append((round(pool.weights()["beta"], 5), sum(mixed)))
     assert found == [(0.0, 0), (0.0, 0), (1.0, 5), (2.0, 10), (2.0, 10)]
     pool.after_step(0.2)
-    assert pool.further("a", rows(), ids) == []  # the memory waits too, unless it is all there is
-    assert len(NegativePool(asked, ["a"], 3, waits=False).further("a", rows(), ids)) == 1
+    assert pool.extra_negatives("a", rows(), ids) == []  # the memory waits too, unless it is all there is
+    assert len(NegativePool(options, ["a"], 3, memory_after_warmup=False).extra_negatives("a", rows(), ids)) == 1
     pool.after_step(0.4)
-    again = NegativePool(asked, ["a"], 3)
+    again = NegativePool(options, ["a"], 3)
     again.load_state_dict(pool.state_dict())
     assert again.weights() == pool.weights()
 
@@ -102,7 +106,7 @@ def test_mixtures_need_a_memory():
 
 def test_a_recipe_gives_them_as_a_mapping():
     given = check_options(CLIP, {"negatives": {"beta": 0.5, "ramp": [0.0, 0.5]}}, "objective")
-    assert given["negatives"] == NegativeOptions(beta=0.5, ramp=(0.0, 0.5))
+    assert given["negatives"] == NegativeOptions(beta=0.5, warmup=(0.0, 0.5))
     with pytest.raises(RecipeError, match=r"objective\.negatives\.bet = 0\.5.*did you mean 'beta'"):
         check_options(CLIP, {"negatives": {"bet": 0.5}}, "objective", name="clip")
     with pytest.raises(RecipeError, match=r"objective\.negatives\.memory = '9' is not an integer"):

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from sensorium.losses import decoupled, nt_xent
+from sensorium.losses import decoupled_contrastive, nt_xent
 from tests.core.losses.references import cosine
 
 
@@ -24,7 +24,7 @@ def reference(z1, z2, temperature):
 @pytest.mark.parametrize("temperature", [0.1, 0.5, 1.0])
 def test_is_the_papers(temperature):
     z1, z2 = pairs()
-    assert math.isclose(decoupled(z1, z2, temperature), reference(z1, z2, temperature), rel_tol=1e-12)
+    assert math.isclose(decoupled_contrastive(z1, z2, temperature), reference(z1, z2, temperature), rel_tol=1e-12)
 
 
 def test_mutants_are_caught():
@@ -40,14 +40,14 @@ def test_mutants_are_caught():
 
 def test_gradient_is_that_of_the_value():
     z1, z2 = (x.requires_grad_() for x in pairs(4, 3))
-    assert torch.autograd.gradcheck(lambda a, b: decoupled(a, b, 0.3), (z1, z2))
+    assert torch.autograd.gradcheck(lambda a, b: decoupled_contrastive(a, b, 0.3), (z1, z2))
 
 
 def test_the_pull_of_a_close_positive_does_not_fade():
     """Why it was made: NT-Xent's gradient vanishes as a pair closes among few strangers, this one's does not."""
     z1 = torch.eye(2, dtype=torch.float64)
     pulls = []
-    for loss in (decoupled, nt_xent):
+    for loss in (decoupled_contrastive, nt_xent):
         z2 = (z1 + 0.1).requires_grad_()
         loss(z1, z2, 0.1).backward()
         pulls.append(z2.grad.norm())
@@ -63,7 +63,7 @@ def test_degenerate_rows_stay_finite(kind, temperature):
     if kind in ("zero", "equal"):
         z1 = z2 = torch.full((4, 5), float(kind == "equal"))
     z1, z2 = z1.clone().requires_grad_(), z2.clone().requires_grad_()
-    loss = decoupled(z1, z2, temperature)
+    loss = decoupled_contrastive(z1, z2, temperature)
     loss.backward()
     assert loss.isfinite()
     assert z1.grad.isfinite().all()
@@ -72,6 +72,6 @@ def test_degenerate_rows_stay_finite(kind, temperature):
 def test_half_precision_is_computed_in_fp32():
     z1, z2 = pairs(64, 32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = decoupled(z1.bfloat16(), z2.bfloat16(), 0.1)
+        found = decoupled_contrastive(z1.bfloat16(), z2.bfloat16(), 0.1)
     assert found.dtype == torch.float32
-    assert math.isclose(found, decoupled(z1, z2, 0.1), rel_tol=0.01)
+    assert math.isclose(found, decoupled_contrastive(z1, z2, 0.1), rel_tol=0.01)

@@ -76,10 +76,10 @@ def test_centered_softmax_and_its_center():
     found = losses.centered_softmax(scores, center, 0.07)
     for n in range(5):
         assert found[n].tolist() == pytest.approx(softmax(scores[n] - center, 0.07), rel=1e-10)
-    moved = losses.moved_center(center, scores, 0.9)
+    moved = losses.update_center(center, scores, 0.9)
     for k in range(4):
         assert math.isclose(moved[k], 0.9 * center[k] + 0.1 * sum(scores[:, k].tolist()) / 5, rel_tol=1e-12)
-    assert torch.equal(losses.moved_center(center, scores[:0]), center)
+    assert torch.equal(losses.update_center(center, scores[:0]), center)
 
 
 def test_centering_lets_no_prototype_stay_ahead():
@@ -87,7 +87,7 @@ def test_centering_lets_no_prototype_stay_ahead():
     scores[:, 2] += 20
     center = torch.zeros(8, dtype=torch.float64)
     for _ in range(80):
-        center = losses.moved_center(center, scores)
+        center = losses.update_center(center, scores)
     assert losses.centered_softmax(scores, 0 * center, 0.1)[:, 2].mean() > 0.99
     assert losses.centered_softmax(scores, center, 0.1)[:, 2].mean() < 0.3
 
@@ -158,7 +158,7 @@ def test_targets_carry_no_gradient():
     made = [
         losses.sinkhorn_knopp(scores, 0.1),
         losses.centered_softmax(scores, center, 0.1),
-        losses.moved_center(center, scores),
+        losses.update_center(center, scores),
         losses.entropy(scores.softmax(1)),
     ]
     assert not any(t.requires_grad for t in made)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from sensorium import losses
-from sensorium.losses import NO_ID, Guide, Hardness, Mixed, Rows, mix
-from sensorium.losses.engine import NONE, Side
+from sensorium.losses import NO_ID, Guide, MixedNegatives, NegativeRows, NegativeWeighting, mix_negatives
+from sensorium.losses.engine import LOG_ZERO, Embeddings
 from tests.core.losses.references import cosine, hard_weights
 
 TILE = "sensorium.losses.engine.streamed.CPU_TILE"
@@ -29,12 +29,12 @@ def cost(own, negatives, hardness, scale):
     return (hardness.alpha * own.exp() + hard).log() - own
 
 
-def looped(anchors, positives, others, further, hardness, scale):
+def looped(anchors, positives, others, extra_negatives, hardness, scale):
     """Every anchor against the other rows, and those further rows that are not its own."""
     each = []
     for i, (a, p) in enumerate(zip(anchors, positives, strict=True)):
         negatives = [scale * cosine(a, o) for j, o in enumerate(others) if j % len(IDS) != i % len(IDS)]
-        negatives += [scale * cosine(a, r) for r, id in further if id != i % len(IDS)]
+        negatives += [scale * cosine(a, r) for r, id in extra_negatives if id != i % len(IDS)]
         each.append(cost(scale * cosine(a, p), torch.stack(negatives), hardness, scale))
     return torch.stack(each).mean()
 
@@ -47,12 +47,18 @@ def test_a_memory_on_both_sides_joins_the_batch(options, tile, monkeypatch):
     beta, alpha, prior = options
     memory = zip(kept, KEPT_IDS.tolist(), strict=True)
     memory = list(memory)
-    expected = looped(x, y, y, memory, Hardness(*options), scale) + looped(y, x, x, memory, Hardness(*options), scale)
-    further = [Rows(kept, KEPT_IDS)]
-    found = losses.hn_nce(x, y, scale, alpha, beta, IDS, prior=prior, further_x=further, further_y=further)
+    expected = looped(x, y, y, memory, NegativeWeighting(*options), scale) + looped(
+        y, x, x, memory, NegativeWeighting(*options), scale
+    )
+    extra_negatives = [NegativeRows(kept, KEPT_IDS)]
+    found = losses.hn_nce(
+        x, y, scale, alpha, beta, IDS, prior=prior, extra_negatives_x=extra_negatives, extra_negatives_y=extra_negatives
+    )
     assert torch.allclose(found, expected / 2, rtol=1e-10)
-    everything = [Rows(kept)]  # a mutant that forgets whose rows they are
-    wrong = losses.hn_nce(x, y, scale, alpha, beta, IDS, prior=prior, further_x=everything, further_y=everything)
+    everything = [NegativeRows(kept)]  # a mutant that forgets whose rows they are
+    wrong = losses.hn_nce(
+        x, y, scale, alpha, beta, IDS, prior=prior, extra_negatives_x=everything, extra_negatives_y=everything
+    )
     assert not torch.allclose(wrong, found, rtol=1e-3)
 
 
@@ -62,8 +68,8 @@ def test_nt_xent_with_a_memory(options):
     beta, alpha, prior = options
     z, partners = torch.cat([x, y]), torch.cat([y, x])
     memory = list(zip(kept, KEPT_IDS.tolist(), strict=True))
-    found = losses.hcl(x, y, 1 / scale, beta, prior, alpha, IDS, further=[Rows(kept, KEPT_IDS)])
-    assert torch.allclose(found, looped(z, partners, z, memory, Hardness(*options), scale), rtol=1e-10)
+    found = losses.hcl(x, y, 1 / scale, beta, prior, alpha, IDS, extra_negatives=[NegativeRows(kept, KEPT_IDS)])
+    assert torch.allclose(found, looped(z, partners, z, memory, NegativeWeighting(*options), scale), rtol=1e-10)
 
 
 @pytest.mark.parametrize("options", OPTIONS)
@@ -71,8 +77,8 @@ def test_queue_contrast_weighs_like_the_others(options):
     q, k, kept = rows(), rows(seed=1), rows(7, seed=2)
     beta, alpha, prior = options
     memory = list(zip(kept, KEPT_IDS.tolist(), strict=True))
-    found = losses.queue_contrast(q, k, [Rows(kept, KEPT_IDS)], 0.5, beta, prior, alpha, IDS)
-    assert torch.allclose(found, looped(q, k, [], memory, Hardness(*options), 2.0), rtol=1e-10)
+    found = losses.queue_info_nce(q, k, [NegativeRows(kept, KEPT_IDS)], 0.5, beta, prior, alpha, IDS)
+    assert torch.allclose(found, looped(q, k, [], memory, NegativeWeighting(*options), 2.0), rtol=1e-10)
 
 
 def test_siglip_asks_of_further_rows_too():
@@ -85,8 +91,8 @@ def test_siglip_asks_of_further_rows_too():
         for r, id in zip(kept, KEPT_IDS.tolist(), strict=True)
         if id != i
     )
-    further = [Rows(kept, KEPT_IDS)]
-    found = losses.siglip(x, y, scale, bias, IDS, further, further)
+    extra_negatives = [NegativeRows(kept, KEPT_IDS)]
+    found = losses.siglip(x, y, scale, bias, IDS, extra_negatives, extra_negatives)
     assert torch.allclose(found, losses.siglip(x, y, scale, bias, IDS) + extra / 5, rtol=1e-10)
 
 
@@ -95,29 +101,31 @@ def test_gradient_flows_into_a_ranks_own_rows_and_not_into_shared_ones():
     knob = torch.tensor(4.0, dtype=torch.float64, requires_grad=True)
 
     def loss(x, y, more, knob):
-        return losses.hn_nce(x, y, knob, beta=0.5, further_x=[Rows(more, shared=False)])
+        return losses.hn_nce(x, y, knob, beta=0.5, extra_negatives_x=[NegativeRows(more, shared=False)])
 
     assert torch.autograd.gradcheck(loss, (x, y, more, knob))
     assert torch.autograd.grad(loss(x, y, more, knob), more)[0].abs().max() > 0
-    assert torch.autograd.grad(losses.hn_nce(x, y, knob, further_x=[Rows(more)]), more, allow_unused=True) == (None,)
+    assert torch.autograd.grad(
+        losses.hn_nce(x, y, knob, extra_negatives_x=[NegativeRows(more)]), more, allow_unused=True
+    ) == (None,)
 
 
-def test_one_sided_is_rows_against_more_columns():
-    """Captions changed to be wrong, as columns of the pictures' rows alone (NegCLIP)."""
+def test_corrupted_captions_are_further_keys_of_images():
+    """Corrupted captions are negatives of images alone (NegCLIP)."""
     x, y, wrong = rows(), rows(seed=1), rows(5, seed=2)
-    found = losses.hn_nce(x, y, 4.0, beta=0.0, further_x=[Rows(wrong, shared=False)])
-    rows_loss = losses.one_sided(x, torch.cat([y, wrong]), IDS, 4.0)
-    columns_loss = losses.one_sided(y, x, IDS, 4.0)
+    found = losses.hn_nce(x, y, 4.0, beta=0.0, extra_negatives_x=[NegativeRows(wrong, shared=False)])
+    rows_loss = losses.info_nce(x, torch.cat([y, wrong]), 1 / 4.0, IDS)
+    columns_loss = losses.info_nce(y, x, 1 / 4.0, IDS)
     assert torch.allclose(found, (rows_loss + columns_loss) / 2, rtol=1e-12)
 
 
 def test_mixtures_are_of_the_hardest_on_the_sphere_and_never_of_the_own_record():
     torch.manual_seed(0)
     x, kept = rows(), rows(7, seed=2)
-    made = mix(x, IDS, Rows(kept, KEPT_IDS), hardest=3, pairs=40, own=20)
+    made = mix_negatives(x, IDS, NegativeRows(kept, KEPT_IDS), hardest=3, pairs=40, own=20)
     assert made.rows_NSD.shape == (5, 60, 4)
     assert torch.allclose(made.rows_NSD.norm(dim=2), torch.ones(5, 60).double())
-    assert made.real_NS.all()
+    assert made.valid_NS.all()
     for i in range(5):
         allowed = [k for k in range(7) if KEPT_IDS[k] != i]
         hardest = sorted(allowed, key=lambda k: -float(cosine(x[i], kept[k])))[:3]
@@ -135,20 +143,20 @@ def test_mixtures_are_of_the_hardest_on_the_sphere_and_never_of_the_own_record()
 
 def test_what_is_mixed_of_the_own_record_does_not_count():
     x, own = rows(), torch.zeros(3, dtype=torch.int64)
-    made = mix(x, IDS, Rows(rows(3, seed=3), own), hardest=3, pairs=2, own=2)
-    assert not made.real_NS[0].any()
-    assert made.real_NS[1:].all()
-    side = Side(x / x.norm(dim=1, keepdim=True), IDS)
-    sums = made.log_sums(side, 5.0, (1.0, 0.0))
-    assert (sums[0] < NONE / 2).all()
+    made = mix_negatives(x, IDS, NegativeRows(rows(3, seed=3), own), hardest=3, pairs=2, own=2)
+    assert not made.valid_NS[0].any()
+    assert made.valid_NS[1:].all()
+    side = Embeddings(x / x.norm(dim=1, keepdim=True), IDS)
+    sums = made.log_sum_exp(side, 5.0, (1.0, 0.0))
+    assert (sums[0] < LOG_ZERO / 2).all()
     assert torch.allclose(sums[1:, 1], torch.tensor(4.0).double().log())
     assert made.softplus_sums(side, 5.0, 0.0)[0] == 0
 
 
 def test_mixtures_join_as_negatives_of_one_row():
     x, y = rows(), rows(seed=1)
-    made = Mixed(torch.nn.functional.normalize(rows(10, seed=4), dim=1).view(5, 2, 4), torch.ones(5, 2).bool())
-    found = losses.hn_nce(x, y, 3.0, beta=0.0, further_x=[made])
+    made = MixedNegatives(torch.nn.functional.normalize(rows(10, seed=4), dim=1).view(5, 2, 4), torch.ones(5, 2).bool())
+    found = losses.hn_nce(x, y, 3.0, beta=0.0, extra_negatives_x=[made])
     each = []
     for i in range(5):
         logits = [3 * cosine(x[i], y[j]) for j in range(5)] + [3 * cosine(x[i], made.rows_NSD[i, s]) for s in (0, 1)]
@@ -163,12 +171,14 @@ def test_everything_together_stays_finite(kind, tile, monkeypatch):
     monkeypatch.setattr(TILE, tile)
     x = {"equal": torch.ones(8, 4), "zero": torch.zeros(8, 4), "one": torch.randn(1, 4)}[kind].requires_grad_()
     ids = torch.zeros(len(x), dtype=torch.int64)  # every row of the batch, and of the memory, is of one record
-    kept = Rows(torch.ones(6, 4), torch.zeros(6, dtype=torch.int64))
-    further = [kept, mix(x, ids, kept, 4, 2, 1)]
+    kept = NegativeRows(torch.ones(6, 4), torch.zeros(6, dtype=torch.int64))
+    extra_negatives = [kept, mix_negatives(x, ids, kept, 4, 2, 1)]
     for temperature in (0.01, 1.0):
         for beta, alpha, prior in [*OPTIONS, (2.0, 1.0, 0.9)]:
-            loss = losses.hn_nce(x, x, 1 / temperature, alpha, beta, ids, Guide(x, x), prior, further, further)
-            loss = loss + losses.hcl(x, x, temperature, beta, prior, alpha, ids, Guide(x, x), further=[kept])
+            loss = losses.hn_nce(
+                x, x, 1 / temperature, alpha, beta, ids, Guide(x, x), prior, extra_negatives, extra_negatives
+            )
+            loss = loss + losses.hcl(x, x, temperature, beta, prior, alpha, ids, Guide(x, x), extra_negatives=[kept])
             (gradient,) = torch.autograd.grad(loss, x)
             assert loss.isfinite()
             assert gradient.isfinite().all()

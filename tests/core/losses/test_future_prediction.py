@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from sensorium.losses import future_contrast
+from sensorium.losses import future_info_nce
 
 
 def rows(b=5, k=3, d=4, dtype=torch.float64):
@@ -34,17 +34,17 @@ def reference(guesses, futures, mask=None, own=lambda i: i, over="futures"):
 def test_is_the_papers(counts):
     guesses, futures = rows()
     mask = None if counts is None else first(counts)
-    found = future_contrast(guesses, futures, mask)
+    found = future_info_nce(guesses, futures, mask)
     torch.testing.assert_close(found, reference(guesses, futures, mask), rtol=1e-12, atol=1e-12)
 
 
 def test_mutants_are_caught():
     """Another record's future as the positive; futures that choose among guesses; steps told from each other."""
     guesses, futures = rows()
-    found = future_contrast(guesses, futures)
+    found = future_info_nce(guesses, futures)
     assert not torch.allclose(reference(guesses, futures, own=lambda i: (i + 1) % 5), found, rtol=1e-3)
     assert not torch.allclose(reference(guesses, futures, over="guesses"), found, rtol=1e-3)
-    assert not torch.allclose(future_contrast(guesses, futures.roll(1, 1)), found, rtol=1e-3)
+    assert not torch.allclose(future_info_nce(guesses, futures.roll(1, 1)), found, rtol=1e-3)
 
 
 def test_what_is_not_there_is_not_looked_at():
@@ -52,7 +52,7 @@ def test_what_is_not_there_is_not_looked_at():
     mask = first([3, 0, 1, 2, 3])
     noise = 1e3 * ~mask[..., None]
     torch.testing.assert_close(
-        future_contrast(guesses - noise, futures + noise, mask), future_contrast(guesses, futures, mask)
+        future_info_nce(guesses - noise, futures + noise, mask), future_info_nce(guesses, futures, mask)
     )
 
 
@@ -60,8 +60,8 @@ def test_what_is_not_there_is_not_looked_at():
 def test_the_gradient_is_that_of_the_value(counts):
     guesses, futures = (x.requires_grad_() for x in rows(3, 3, 2))
     mask = first(counts)
-    assert torch.autograd.gradcheck(lambda a, b: future_contrast(a, b, mask), (guesses, futures))
-    future_contrast(guesses, futures, mask).backward()
+    assert torch.autograd.gradcheck(lambda a, b: future_info_nce(a, b, mask), (guesses, futures))
+    future_info_nce(guesses, futures, mask).backward()
     assert (futures.grad[~mask] == 0).all()
 
 
@@ -69,7 +69,7 @@ def test_the_gradient_is_that_of_the_value(counts):
 @pytest.mark.parametrize("size", [0.0, 1.0, 100.0])
 def test_few_and_equal_rows_stay_finite(count, size):
     guesses, futures = (torch.full((count, 3, 8), size).requires_grad_() for _ in range(2))
-    loss = future_contrast(guesses, futures)
+    loss = future_info_nce(guesses, futures)
     loss.backward()
     assert loss.item() == pytest.approx(math.log(count) if count else 0.0, abs=1e-2)  # fp32 rounds scores of 80,000
     assert guesses.grad.isfinite().all()
@@ -79,6 +79,6 @@ def test_half_precision_is_near_and_computed_in_fp32():
     guesses, futures = rows(8, 3, 16)
     exact = reference(guesses, futures)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = future_contrast(guesses.bfloat16(), futures.bfloat16())
+        found = future_info_nce(guesses.bfloat16(), futures.bfloat16())
     assert found.dtype == torch.float32
     assert abs(found - exact) < 0.02 * exact

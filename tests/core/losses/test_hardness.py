@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from sensorium import losses
-from sensorium.losses.engine import Side, log_sums
+from sensorium.losses.engine import Embeddings, log_sum_exp
 from sensorium.losses.hardness import Guide
-from sensorium.losses.unit_vectors import unit
+from sensorium.losses.unit_vectors import normalize_rows
 from tests.core.losses import references
 
 TILE = "sensorium.losses.engine.streamed.CPU_TILE"
@@ -38,11 +38,11 @@ def test_hn_nce_is_the_papers(alpha, beta, scale):
 def test_one_direction_is_half_of_both(tile, monkeypatch):
     monkeypatch.setattr(TILE, tile)
     x, y = pairs(near=0.5)
-    further = [losses.Rows(*pairs(4, seed=1)[:1])], [losses.Rows(*pairs(6, seed=2)[:1])]
+    extra_negatives = [losses.NegativeRows(*pairs(4, seed=1)[:1])], [losses.NegativeRows(*pairs(6, seed=2)[:1])]
     guides = Guide(*pairs(seed=3), 0.1), Guide(*reversed(pairs(seed=3)), 0.1)
-    both = losses.hn_nce(x, y, 5.0, 0.7, 0.5, None, guides[0], 0.02, *further)
-    one = losses.hn_nce(x, y, 5.0, 0.7, 0.5, None, guides[0], 0.02, further[0], both=False)
-    other = losses.hn_nce(y, x, 5.0, 0.7, 0.5, None, guides[1], 0.02, further[1], both=False)
+    both = losses.hn_nce(x, y, 5.0, 0.7, 0.5, None, guides[0], 0.02, *extra_negatives)
+    one = losses.hn_nce(x, y, 5.0, 0.7, 0.5, None, guides[0], 0.02, extra_negatives[0], both=False)
+    other = losses.hn_nce(y, x, 5.0, 0.7, 0.5, None, guides[1], 0.02, extra_negatives[1], both=False)
     assert torch.allclose(both, (one + other) / 2, rtol=1e-12)
     assert not torch.allclose(one, other, rtol=1e-2)
     assert torch.allclose(losses.hn_nce(x, y, 5.0, beta=0.0, both=False), losses.info_nce(x, y, 0.2), rtol=1e-12)
@@ -81,9 +81,9 @@ def test_the_ends_of_the_knobs():
 @pytest.mark.parametrize("scale", [5.0, 100.0])
 def test_weights_of_a_row_sum_to_the_number_of_its_negatives(scale):
     """The slope of a row's hard sum at equal negatives is its weights' share; their sum over a row is n."""
-    x, y = (unit(t) for t in pairs(9))
+    x, y = (normalize_rows(t) for t in pairs(9))
     ids, beta = torch.arange(9), 0.5
-    sums = log_sums(Side(x, ids), Side(y, ids), [9], scale, (1 + beta, beta, 0.0)).rows
+    sums = log_sum_exp(Embeddings(x, ids), Embeddings(y, ids), [9], scale, (1 + beta, beta, 0.0)).rows
     logits = (scale * x @ y.T).fill_diagonal_(float("-inf"))
     weights = (sums[:, 2:] + beta * logits - sums[:, 1:2]).exp()
     assert torch.allclose(weights.sum(1), scalar(8.0).expand(9), rtol=1e-9)
@@ -161,7 +161,7 @@ def test_mutants_are_caught():
     """Mutants: weights that average to one over *all* columns, detached weights, a forgotten sum."""
     x, y = pairs()
     right = references.hn_nce(x, y, scalar(5.0), 1.0, 0.5)
-    logits = 5.0 * unit(x) @ unit(y).T
+    logits = 5.0 * normalize_rows(x) @ normalize_rows(y).T
     off = ~torch.eye(7, dtype=torch.bool)
     each = []
     for one in (logits, logits.T):
@@ -172,7 +172,7 @@ def test_mutants_are_caught():
     z = x.clone().requires_grad_()
     losses.hcl(z, y, 0.5, 1.0, 0.0).backward()
     w = x.clone().requires_grad_()
-    zs = unit(torch.cat([w, y])) @ unit(torch.cat([w, y])).T / 0.5
+    zs = normalize_rows(torch.cat([w, y])) @ normalize_rows(torch.cat([w, y])).T / 0.5
     pairs_of = torch.arange(14) % 7
     strange = pairs_of[:, None] != pairs_of
     tilt = torch.where(strange, zs, float("-inf")).softmax(1).detach() * 12

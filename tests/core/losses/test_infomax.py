@@ -54,7 +54,7 @@ def test_told_apart_is_the_papers():
 
 def test_a_summary_is_the_sigmoid_of_the_mean():
     pooled = rows()[1]
-    torch.testing.assert_close(losses.summary(pooled), torch.sigmoid(sum(pooled) / 5))
+    torch.testing.assert_close(losses.dgi_summary(pooled), torch.sigmoid(sum(pooled) / 5))
 
 
 def test_gradients_are_those_of_the_values():
@@ -62,7 +62,7 @@ def test_gradients_are_those_of_the_values():
     tokens, pooled = tokens.requires_grad_(), pooled.requires_grad_()
     assert torch.autograd.gradcheck(lambda a, b: losses.jensen_shannon(a, b, mask), (tokens, pooled))
     assert torch.autograd.gradcheck(lambda a, b: losses.binary_discrimination(a, b), (tokens[..., 0], pooled[:, 0]))
-    assert torch.autograd.gradcheck(losses.summary, pooled)
+    assert torch.autograd.gradcheck(losses.dgi_summary, pooled)
 
 
 def test_mutants_are_caught():
@@ -101,7 +101,7 @@ def test_degenerate_rows_stay_finite(kind):
     }[kind]
     parts = [part.clone().requires_grad_() for part in parts[:2]] + [parts[2]]
     loss = losses.jensen_shannon(*parts) + losses.binary_discrimination(parts[0][..., 0], parts[1][:, 0])
-    loss = loss + losses.summary(parts[1]).sum()
+    loss = loss + losses.dgi_summary(parts[1]).sum()
     loss.backward()
     assert loss.isfinite()
     assert all(part.grad.isfinite().all() for part in parts[:2])

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from sensorium.losses.quantized import code_perplexity, diversity, masked_contrast
+from sensorium.losses.quantized import code_perplexity, diversity, masked_contrastive
 
 B, M, K, D, V = 3, 5, 4, 6, 3
 
@@ -51,7 +51,7 @@ def used(probabilities):
 
 @pytest.mark.parametrize("temperature", [0.1, 1.0])
 def test_contrast_is_the_papers(temperature):
-    found = masked_contrast(*problem(), temperature)
+    found = masked_contrastive(*problem(), temperature)
     assert found.dtype == torch.float64
     assert math.isclose(found, reference(*problem(), temperature), rel_tol=1e-12)
 
@@ -63,10 +63,10 @@ def test_mutants_of_the_contrast_are_caught():
     apart = torch.arange(B * M).view(B, M, 1)
     rows = [reference(*(x[i : i + 1] for x in problem()), 0.1) for i in range(2)]
     for wrong in (
-        masked_contrast(guesses, targets, codes, distractors, torch.ones_like(mask), 0.1),
-        masked_contrast(guesses, targets, apart, distractors, mask, 0.1),
+        masked_contrastive(guesses, targets, codes, distractors, torch.ones_like(mask), 0.1),
+        masked_contrastive(guesses, targets, apart, distractors, mask, 0.1),
         sum(rows) / 2,
-        masked_contrast(-guesses, targets, codes, distractors, mask, 0.1),
+        masked_contrastive(-guesses, targets, codes, distractors, mask, 0.1),
         right * mask.sum() / mask.numel(),
     ):
         assert not math.isclose(wrong, right, rel_tol=1e-3)
@@ -76,16 +76,19 @@ def test_gradient_of_the_contrast_stays_off_filling():
     guesses, targets, codes, distractors, mask = problem()
     guesses, targets = guesses.requires_grad_(), targets.requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda x, y: masked_contrast(x, y, codes, distractors, mask, 0.3), (guesses, targets)
+        lambda x, y: masked_contrastive(x, y, codes, distractors, mask, 0.3), (guesses, targets)
     )
-    masked_contrast(guesses, targets, codes, distractors, mask, 0.3).backward()
+    masked_contrastive(guesses, targets, codes, distractors, mask, 0.3).backward()
     assert guesses.grad[~mask].eq(0).all()
     assert targets.grad[~mask].eq(0).all()
 
 
 def test_scale_does_not_matter():
     guesses, targets, *rest = problem()
-    one, other = masked_contrast(guesses, targets, *rest, 0.1), masked_contrast(9 * guesses, targets / 7, *rest, 0.1)
+    one, other = (
+        masked_contrastive(guesses, targets, *rest, 0.1),
+        masked_contrastive(9 * guesses, targets / 7, *rest, 0.1),
+    )
     assert math.isclose(one, other, rel_tol=1e-12)
 
 
@@ -99,7 +102,7 @@ def test_degenerate_tokens_are_finite(temperature):
         (guesses, targets[:1, :1].expand_as(targets), torch.zeros_like(codes), mask),
     ):
         x, y = x.clone().requires_grad_(), y.clone().requires_grad_()
-        loss = masked_contrast(x, y, c, distractors, m, temperature)
+        loss = masked_contrastive(x, y, c, distractors, m, temperature)
         loss.backward()
         assert loss.isfinite()
         assert x.grad.isfinite().all()
@@ -111,7 +114,7 @@ def test_half_precision_is_computed_in_fp32():
     guesses, targets, *rest = problem()
     guesses, targets = guesses.to(torch.bfloat16), targets.to(torch.bfloat16)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = masked_contrast(guesses, targets, *rest, 0.1)
+        found = masked_contrastive(guesses, targets, *rest, 0.1)
     assert found.dtype == torch.float32
     assert math.isclose(found, reference(guesses.double(), targets.double(), *rest, 0.1), rel_tol=1e-5)
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from sensorium.losses import Rows, nearest_rows, queue_contrast
+from sensorium.losses import NegativeRows, nearest_in_queue, queue_info_nce
 from tests.core.losses.references import cosine
 
 
@@ -26,15 +26,17 @@ def reference(q, k, queue, temperature):
 def test_is_the_papers(temperature):
     q, k, queue = rows()
     expected = reference(q, k, queue, temperature)
-    assert math.isclose(queue_contrast(q, k, [Rows(queue)], temperature), expected, rel_tol=1e-12)
+    assert math.isclose(queue_info_nce(q, k, [NegativeRows(queue)], temperature), expected, rel_tol=1e-12)
     # Mutants: the batch's other keys as negatives too; the positive beside the queue's own copy of it.
-    assert not math.isclose(queue_contrast(q, k, [Rows(torch.cat([queue, k]))], temperature), expected, rel_tol=1e-3)
+    assert not math.isclose(
+        queue_info_nce(q, k, [NegativeRows(torch.cat([queue, k]))], temperature), expected, rel_tol=1e-3
+    )
 
 
 def test_gradient_is_that_of_the_value_and_reaches_queries_alone():
     q, k, queue = (x.requires_grad_() for x in rows(3, 4, 3))
-    assert torch.autograd.gradcheck(lambda a: queue_contrast(a, k, [Rows(queue)], 0.3), q)
-    queue_contrast(q, k, [Rows(queue)], 0.3).backward()
+    assert torch.autograd.gradcheck(lambda a: queue_info_nce(a, k, [NegativeRows(queue)], 0.3), q)
+    queue_info_nce(q, k, [NegativeRows(queue)], 0.3).backward()
     assert k.grad is None
     assert queue.grad is None
 
@@ -42,11 +44,11 @@ def test_gradient_is_that_of_the_value_and_reaches_queries_alone():
 def test_the_nearest_row_is_that_of_highest_cosine():
     q, _, queue = rows()
     scaled = queue * torch.linspace(0.1, 10, 9, dtype=torch.float64)[:, None]  # length must not matter
-    found = nearest_rows(q, scaled)
+    found = nearest_in_queue(q, scaled)
     for i in range(len(q)):
         best = max(range(9), key=lambda j: float(cosine(q[i], queue[j])))
         assert torch.equal(found[i], scaled[best])
-    assert not nearest_rows(q.requires_grad_(), queue).requires_grad
+    assert not nearest_in_queue(q.requires_grad_(), queue).requires_grad
 
 
 @pytest.mark.parametrize("temperature", [0.01, 1.0])
@@ -55,7 +57,7 @@ def test_degenerate_rows_stay_finite(kind, temperature):
     q, k, queue = rows(dtype=torch.float32)
     q, k = {"none": (q[:0], k[:0]), "one": (q[:1], k[:1]), "zero": (0 * q, 0 * k), "equal": (q, q)}[kind]
     q = q.clone().requires_grad_()
-    loss = queue_contrast(q, k, [Rows(queue)], temperature)
+    loss = queue_info_nce(q, k, [NegativeRows(queue)], temperature)
     loss.backward()
     assert loss.isfinite()
     assert q.grad.isfinite().all()
@@ -64,6 +66,6 @@ def test_degenerate_rows_stay_finite(kind, temperature):
 def test_half_precision_is_computed_in_fp32():
     q, k, queue = rows(64, 64, 32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = queue_contrast(q.bfloat16(), k.bfloat16(), [Rows(queue.float())], 0.1)
+        found = queue_info_nce(q.bfloat16(), k.bfloat16(), [NegativeRows(queue.float())], 0.1)
     assert found.dtype == torch.float32
-    assert math.isclose(found, queue_contrast(q, k, [Rows(queue)], 0.1), rel_tol=0.01)
+    assert math.isclose(found, queue_info_nce(q, k, [NegativeRows(queue)], 0.1), rel_tol=0.01)

@@ -15,8 +15,8 @@ def test_are_the_papers():
     share = torch.linalg.svdvals(x.double())
     share = share / share.sum()
     assert losses.effective_rank(x) == pytest.approx(float((-(share * share.log()).sum()).exp()), rel=1e-6)
-    unit = torch.stack([row / row.norm() for row in x])
-    deviations = [(unit[:, j] - unit[:, j].mean()).square().mean().sqrt() for j in range(6)]
+    normalize_rows = torch.stack([row / row.norm() for row in x])
+    deviations = [(normalize_rows[:, j] - normalize_rows[:, j].mean()).square().mean().sqrt() for j in range(6)]
     assert losses.normalized_std(x) == pytest.approx(float(sum(deviations) / 6 * 6**0.5), rel=1e-5)
 
 

@@ -55,7 +55,7 @@ def test_a_queue_never_holds_more_than_there_is(records):
 def test_what_a_recipe_says_wins_and_auto_may_be_said():
     values, plan = found({"name": "moco", "queue": 100, "momentum": "auto"}, SMALL)
     assert set(values) == {"objective.momentum"}
-    assert plan.objective().asked_negatives.memory == 100
+    assert plan.objective().negative_options.memory == 100
     with pytest.raises(RecipeError, match=r"objective.width = 'auto' is not an integer"):
         found({"name": "moco", "width": "auto"}, SMALL)
 

@@ -3,7 +3,7 @@ import torch
 
 from sensorium.blocks.negatives import FeatureQueue, NegativeOptions
 from sensorium.errors import RecipeError
-from sensorium.losses import Rows, queue_contrast
+from sensorium.losses import NegativeRows, queue_info_nce
 from sensorium.models.learner import _Encode
 from sensorium.plugins.contrastive.moco import MoCo
 from sensorium.seeding import seed_globals
@@ -39,7 +39,7 @@ def test_is_equation_1_against_the_queue_as_it_was_before_the_step():
     learner.eval()
     q = objective.project(encoder(first.batch).pooled)
     k = objective.keys(second, taught(learner))
-    expected = queue_contrast(q, k, [Rows(objective.queue.rows)], 0.2)
+    expected = queue_info_nce(q, k, [NegativeRows(objective.queue.rows)], 0.2)
     assert torch.allclose(learner(views).loss, expected)
     objective.queue.push(k, first.keys["record"] + 100)
     assert not torch.allclose(learner(views).loss, expected, rtol=1e-3)

@@ -1,7 +1,7 @@
 import torch
 import torch.nn.functional as F
 
-from sensorium.losses import info_nce, nearest_rows
+from sensorium.losses import info_nce, nearest_in_queue
 from tests.plugins.joint_embedding import learner_of, views_of
 
 
@@ -11,7 +11,7 @@ def test_is_equation_3_both_ways():
     with torch.no_grad():
         z = [objective.project(encoder(v.batch).pooled) for v in views["a"]]
         p = [objective.predict(x) for x in z]
-        near = [nearest_rows(x, objective.queue.rows) for x in z]
+        near = [nearest_in_queue(x, objective.queue.rows) for x in z]
         loss = learner(views).loss
     assert torch.allclose(loss, (info_nce(near[0], p[1], 0.1) + info_nce(near[1], p[0], 0.1)) / 2)
     # Mutants: the view itself in place of its neighbor, the prediction of the same view.

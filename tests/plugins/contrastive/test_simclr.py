@@ -24,7 +24,7 @@ def recipe_options(name):
     [
         ("simclr", lambda z1, z2: losses.nt_xent(z1, z2, 0.2)),
         ("hcl", lambda z1, z2: losses.hcl(z1, z2, 0.5, beta=1.0, prior=0.1)),
-        ("decoupled", lambda z1, z2: losses.decoupled(z1, z2, 0.2)),
+        ("decoupled", lambda z1, z2: losses.decoupled_contrastive(z1, z2, 0.2)),
     ],
 )
 def test_a_recipe_of_simclr_has_the_loss_of_its_paper(name, loss):

@@ -3,7 +3,7 @@ import torch
 
 from sensorium import View
 from sensorium.errors import RecipeError
-from sensorium.losses import hierarchical_contrast
+from sensorium.losses import hierarchical_contrastive
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.timeseries.encoders.dilated import Dilated
 from sensorium.modalities.timeseries.encoders.patch_transformer import PatchTransformer
@@ -53,7 +53,7 @@ def test_loss_is_the_contrast_of_what_overlaps(lengths):
         for row, count in enumerate(shared.tolist()):  # the end of the first, the start of the second
             end = int(first.batch.lengths[row])
             one[row, :count], other[row, :count] = z1[row, end - count : end], z2[row, :count]
-        wanted = hierarchical_contrast(one, other, torch.arange(one.shape[1]) < shared[:, None])
+        wanted = hierarchical_contrastive(one, other, torch.arange(one.shape[1]) < shared[:, None])
         torch.testing.assert_close(learner(views).loss, wanted)
 
 
@@ -78,7 +78,7 @@ def test_views_without_alignment_are_taken_token_by_token():
     x = torch.randn(4, 8, 4)
     views = [View(ToyBatch(x), modality="toy"), View(ToyBatch(x + 0.1), modality="toy")]
     z1, z2 = (learner.encoders["toy"](view.batch).tokens for view in views)
-    torch.testing.assert_close(learner({"toy": views}).loss, hierarchical_contrast(z1, z2, alpha=0.3))
+    torch.testing.assert_close(learner({"toy": views}).loss, hierarchical_contrastive(z1, z2, alpha=0.3))
 
 
 def test_what_cannot_serve_it_is_told():

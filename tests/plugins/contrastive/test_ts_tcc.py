@@ -3,7 +3,7 @@ import torch
 
 from sensorium import View
 from sensorium.errors import RecipeError
-from sensorium.losses import future_contrast, nt_xent
+from sensorium.losses import future_info_nce, nt_xent
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.timeseries.encoders.dilated import Dilated
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
@@ -46,7 +46,7 @@ def test_loss_is_made_of_its_parts():
                     rows[k], there[i, k] = z[v][i, now + 1 + k], True
             futures[v].append(rows)
     c1, c2 = (torch.stack(c) for c in contexts)
-    temporal = sum(future_contrast(torch.stack(guesses[v]), torch.stack(futures[1 - v]), there) for v in range(2))
+    temporal = sum(future_info_nce(torch.stack(guesses[v]), torch.stack(futures[1 - v]), there) for v in range(2))
     wanted = temporal + 0.7 * nt_xent(objective.project(c1), objective.project(c2), 0.2)
     torch.testing.assert_close(outcome.loss, wanted)
     torch.testing.assert_close(outcome.logs["temporal"], temporal.detach())

@@ -9,7 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 from sensorium import losses
 from sensorium.blocks.negatives import NegativeOptions
 from sensorium.errors import RecipeError
-from sensorium.losses import Guide, Rows
+from sensorium.losses import Guide, NegativeRows
 from sensorium.plugins.crossmodal.align import Align
 from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.plugins.crossmodal.fastclip import FastCLIP
@@ -47,7 +47,7 @@ def test_wrong_forms_are_negatives_of_the_other_side_alone():
     model, given = learner(CLIP(), ("a", "b")), known(wrong=["b"])
     x, y, scale = placed(model, given)
     wrong = model.objective.project["b"](model.encoders["b"].net(given["b"][1].batch.values))
-    expected = losses.hn_nce(x, y, scale, beta=0.0, further_x=[Rows(wrong, shared=False)])
+    expected = losses.hn_nce(x, y, scale, beta=0.0, extra_negatives_x=[NegativeRows(wrong, shared=False)])
     outcome = model(given)
     assert torch.allclose(outcome.loss, expected, rtol=1e-12)
     assert outcome.loss > 1.01 * losses.clip(x, y, scale)
@@ -58,7 +58,7 @@ def test_memory_guide_and_weights_are_those_of_the_options():
     model = learner(CLIP(negatives=asked), ("a", "b"))
     model(known())  # fills the memories
     given = known()
-    kept = {name: Rows(m.rows.clone(), m.ids.clone()) for name, m in model.objective.negatives.memories.items()}
+    kept = {name: NegativeRows(m.rows.clone(), m.ids.clone()) for name, m in model.objective.negatives.memories.items()}
     assert kept["a"].ids_M[:6].tolist() == [*BOTH.nonzero().flatten().tolist(), losses.NO_ID]  # who has a partner
     x, y, scale = placed(model, given)
     features = model.encoders["a"].net(given["a"][0].batch.values)[BOTH[PRESENT["a"]]]
@@ -77,7 +77,7 @@ def test_evaluation_keeps_nothing():
 def test_a_group_can_be_what_a_record_looks_for():
     model, given = learner(CLIP(positives="group"), ("a", "b")), known()
     x, y, scale = placed(model, given)
-    expected = losses.many_positives(x, y, scale, GROUPS[BOTH])
+    expected = losses.unicl(x, y, scale, GROUPS[BOTH])
     assert torch.allclose(model(given).loss, expected, rtol=1e-12)
     with pytest.raises(RecipeError, match="leave one of the two out"):
         CLIP(positives="group", negatives=NegativeOptions(beta=1.0))
@@ -95,7 +95,7 @@ def test_one_modality_can_look_alone(positives):
         assert torch.allclose(found["second"], losses.info_nce(y, x, 1 / scale), rtol=1e-12)
         assert found["first"] > 1.01 * losses.info_nce(x, y, 1 / scale)
     else:
-        expected = losses.many_positives(y, x, scale, GROUPS[BOTH], both=False)
+        expected = losses.unicl(y, x, scale, GROUPS[BOTH], both=False)
         assert torch.allclose(found["second"], expected, rtol=1e-12)
 
 
@@ -123,9 +123,9 @@ def test_fastclip_follows_each_record_over_the_steps():
     objective = model.objective
     first = model(known())
     kept = objective.running_S2[:8].clone()
-    assert (kept[BOTH] > losses.NONE / 2).all()
-    assert (kept[~BOTH] < losses.NONE / 2).all()  # and nobody else's slot is touched
-    gaps = losses.log_mean_gaps(
+    assert (kept[BOTH] > losses.LOG_ZERO / 2).all()
+    assert (kept[~BOTH] < losses.LOG_ZERO / 2).all()  # and nobody else's slot is touched
+    gaps = losses.log_normalizers(
         joint(model, known(), "a")[BOTH], joint(model, known(), "b")[BOTH], 1 / objective.log_temperature.exp()[0]
     )
     assert torch.allclose(kept[BOTH], gaps.to(kept.dtype), rtol=1e-5)  # at rate 1 what runs is the batch's
@@ -133,7 +133,7 @@ def test_fastclip_follows_each_record_over_the_steps():
     assert torch.isclose(objective.rate_now, torch.tensor(0.2, dtype=objective.rate_now.dtype))
     objective.running_S2[:8] += 2.0
     second = model(known())
-    moved = losses.moved_log(kept[BOTH] + 2, gaps.detach(), 0.2)
+    moved = losses.log_ema(kept[BOTH] + 2, gaps.detach(), 0.2)
     assert torch.allclose(objective.running_S2[:8][BOTH].double(), moved, rtol=1e-5)
     assert second.loss > first.loss
     objective.log_temperature.data -= 9

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from sensorium import losses
-from sensorium.losses.engine import NONE, Side, dense_sums, log_sums, streamed_sums
+from sensorium.losses.engine import LOG_ZERO, Embeddings, dense_sums, log_sum_exp, streamed_sums
 from sensorium.losses.engine.kernels import LogSumExp, Softplus
 from sensorium.losses.hardness import Guide
-from sensorium.losses.unit_vectors import unit
+from sensorium.losses.unit_vectors import normalize_rows
 
 TILE = "sensorium.losses.engine.streamed.CPU_TILE"
 LABELS = torch.arange(23) % 5
@@ -28,7 +28,7 @@ LOSSES = {
     "clip": lambda x, y, s: losses.clip(x, y, s),
     "nt_xent": lambda x, y, s: losses.nt_xent(x, y, 1 / s),
     "info_nce": lambda x, y, s: losses.info_nce(x, y, 1 / s),
-    "one_sided": lambda x, y, s: losses.one_sided(x[:9], y, torch.arange(9) * 2, s),
+    "info_nce, more keys": lambda x, y, s: losses.info_nce(x[:9], y, 1 / s, torch.arange(9) * 2),
     "supervised_contrastive": lambda x, y, s: losses.supervised_contrastive(x + 0 * y, LABELS, 1 / s),
     "debiased": lambda x, y, s: losses.debiased(x, y, 1 / s, prior=0.01),
     "hcl": lambda x, y, s: losses.hcl(x, y, 1 / s, beta=2.0, prior=0.01),
@@ -125,8 +125,8 @@ def test_of_the_size_of_rows_only_unit_rows_are_saved(name, monkeypatch):
 @pytest.mark.parametrize("itself", [False, True])
 def test_the_logits_of_own_pairs_are_those_of_the_rows_that_belong_together(own, itself, monkeypatch):
     monkeypatch.setattr(TILE, 2)
-    monkeypatch.setattr("sensorium.losses.unit_vectors.RUN", 2)
-    own_N, weights_N = torch.tensor(own), torch.arange(1.0, 6.0, dtype=torch.float64)
+    monkeypatch.setattr("sensorium.losses.unit_vectors.CHUNK", 2)
+    positive_N, weights_N = torch.tensor(own), torch.arange(1.0, 6.0, dtype=torch.float64)
 
     def gradients(logits_of):
         x, y = (t.requires_grad_() for t in rows(5))
@@ -135,10 +135,10 @@ def test_the_logits_of_own_pairs_are_those_of_the_rows_that_belong_together(own,
         made = torch.autograd.grad((weights_N * logits_N).sum(), (x, y, scale, bias), allow_unused=True)
         return [logits_N, *(g for g in made if g is not None)]
 
-    def by_engine(x, y, scale, bias, form=streamed_sums, own_N=own_N):
-        one = Side(x, torch.arange(5))
-        other = one if itself else Side(y, torch.arange(5))
-        return form(Softplus(), one, other, [5], scale, bias, False, own_N).own
+    def by_engine(x, y, scale, bias, form=streamed_sums, positive_N=positive_N):
+        one = Embeddings(x, torch.arange(5))
+        other = one if itself else Embeddings(y, torch.arange(5))
+        return form(Softplus(), one, other, [5], scale, bias, False, positive_N).own
 
     def plainly(x, y, scale, bias):
         cosine = torch.nn.functional.cosine_similarity
@@ -148,34 +148,40 @@ def test_the_logits_of_own_pairs_are_those_of_the_rows_that_belong_together(own,
     for form in (streamed_sums, dense_sums):
         torch.testing.assert_close(gradients(lambda *given, form=form: by_engine(*given, form)), expected)
     with pytest.raises(AssertionError):  # a mutant: the rows next to them
-        torch.testing.assert_close(gradients(lambda *given: by_engine(*given, own_N=(own_N + 1) % 5)), expected)
+        torch.testing.assert_close(
+            gradients(lambda *given: by_engine(*given, positive_N=(positive_N + 1) % 5)), expected
+        )
 
 
 def test_a_row_whose_pairs_are_all_left_out_has_no_sum_and_no_gradient(monkeypatch):
-    x, y = (unit(t) for t in rows())
+    x, y = (normalize_rows(t) for t in rows())
     ids = torch.arange(23)
     ids[3] = -1
     for tile in (64, 4):
         monkeypatch.setattr(TILE, tile)
         for scale in (1.0, 100.0, 1e4):  # the last is past what one exponential can span
             leaf = x.clone().requires_grad_()
-            sums = log_sums(Side(leaf, torch.full((23,), -1)), Side(y, torch.full((23,), -1)), [23], scale).rows
-            assert (sums < NONE / 2).all()
+            sums = log_sum_exp(
+                Embeddings(leaf, torch.full((23,), -1)), Embeddings(y, torch.full((23,), -1)), [23], scale
+            ).rows
+            assert (sums < LOG_ZERO / 2).all()
             sums.sum().backward()
             assert (leaf.grad == 0).all()
             # One row alone: the columns see everything else.
-            rows_N1, columns_N1, _ = log_sums(Side(x, ids), Side(y, ids * 0 - 1), [23], scale, columns=True)
-            assert ((rows_N1[:, 0] < NONE / 2) == (ids == -1)).all()
+            rows_N1, columns_N1, _ = log_sum_exp(
+                Embeddings(x, ids), Embeddings(y, ids * 0 - 1), [23], scale, columns=True
+            )
+            assert ((rows_N1[:, 0] < LOG_ZERO / 2) == (ids == -1)).all()
             assert columns_N1.isfinite().all()
-            assert (columns_N1 > NONE / 2).all()
+            assert (columns_N1 > LOG_ZERO / 2).all()
 
 
 def test_the_sum_of_tilt_zero_counts_pairs(monkeypatch):
-    x, y = (unit(t) for t in rows())
+    x, y = (normalize_rows(t) for t in rows())
     ids = torch.arange(23) % 4
     for tile in (64, 5):
         monkeypatch.setattr(TILE, tile)
-        counts = log_sums(Side(x, ids), Side(y, ids), [23], 7.0, (1.5, 0.5, 0.0), columns=True)
+        counts = log_sum_exp(Embeddings(x, ids), Embeddings(y, ids), [23], 7.0, (1.5, 0.5, 0.0), columns=True)
         expected = 23.0 - (ids[:, None] == ids).sum(1)
         for side in (counts.rows, counts.columns):
             assert torch.allclose(side[:, 2].exp(), expected.double())
@@ -192,13 +198,15 @@ def test_autocast_changes_nothing(name, monkeypatch):
 @pytest.mark.parametrize("kernel", [LogSumExp((1.0,), bound=10.0), LogSumExp((1.0,), bound=1e3), Softplus()])
 def test_a_slope_without_its_columns_is_caught(kernel):
     """A mutant: a kernel that forgets a direction, or the gradient that comes in, disagrees with the dense form."""
-    x, y = (unit(t) for t in rows())
+    x, y = (normalize_rows(t) for t in rows())
     columns = isinstance(kernel, LogSumExp)
     ids, none = torch.arange(23), None
 
     def gradient(form):
         leaf = x.clone().requires_grad_()
-        sums = form(kernel, Side(leaf, ids), Side(y, ids), [23], torch.tensor(10.0, dtype=x.dtype), none, columns)
+        sums = form(
+            kernel, Embeddings(leaf, ids), Embeddings(y, ids), [23], torch.tensor(10.0, dtype=x.dtype), none, columns
+        )
         weight = torch.linspace(1, 2, 23, dtype=x.dtype)[:, None]
         sum((weight * s).sum() for s in sums).backward()
         return leaf.grad

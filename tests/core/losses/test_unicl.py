@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sensorium import losses
-from sensorium.losses.unit_vectors import unit
+from sensorium.losses.unit_vectors import normalize_rows
 from tests.core.losses import references
 
 TILE = "sensorium.losses.engine.streamed.CPU_TILE"
@@ -49,14 +49,14 @@ def test_rows_without_a_positive_cost_nothing():
     assert torch.allclose(losses.supervised_contrastive(equal, torch.zeros(4), 0.01), torch.tensor(3.0).log())
 
 
-def test_one_sided_sees_keys_that_are_nobodys():
+def test_info_nce_has_keys_that_are_no_positive_as_negatives():
     anchors, keys = rows(3), rows(8, seed=1)
     positives = torch.tensor([5, 0, 5])
-    logits = 7.0 * unit(anchors) @ unit(keys).T
+    logits = 7.0 * normalize_rows(anchors) @ normalize_rows(keys).T
     expected = torch.nn.functional.cross_entropy(logits, positives)
-    assert torch.allclose(losses.one_sided(anchors, keys, positives, 7.0), expected, rtol=1e-12)
-    fewer = losses.one_sided(anchors, keys[:6], positives, 7.0)
-    assert fewer < 0.98 * expected  # a mutant that drops the keys of nobody costs less
+    assert torch.allclose(losses.info_nce(anchors, keys, 1 / 7.0, positives), expected, rtol=1e-12)
+    fewer = losses.info_nce(anchors, keys[:6], 1 / 7.0, positives)
+    assert fewer < 0.98 * expected  # without the keys that are no positive the loss is smaller
 
 
 def test_a_loss_that_is_nearly_zero_keeps_its_digits():
@@ -84,19 +84,19 @@ def many(x, y, scale, groups):
 def test_many_positives_is_the_papers(tile, monkeypatch):
     monkeypatch.setattr(TILE, tile)
     x, y, scale = rows(), rows(seed=1), torch.tensor(5.0, dtype=torch.float64)
-    assert torch.allclose(losses.many_positives(x, y, scale, LABELS), many(x, y, scale, LABELS), rtol=1e-12)
-    alone = losses.many_positives(x, y, scale, torch.arange(8))
+    assert torch.allclose(losses.unicl(x, y, scale, LABELS), many(x, y, scale, LABELS), rtol=1e-12)
+    alone = losses.unicl(x, y, scale, torch.arange(8))
     assert torch.allclose(alone, losses.clip(x, y, scale), rtol=1e-12)
-    assert not torch.allclose(losses.many_positives(x, y, scale, LABELS), alone, rtol=1e-3)
+    assert not torch.allclose(losses.unicl(x, y, scale, LABELS), alone, rtol=1e-3)
     knob = scale.requires_grad_()
     check = (x.requires_grad_(), y.requires_grad_(), knob)
-    assert torch.autograd.gradcheck(lambda a, b, s: losses.many_positives(a, b, s, LABELS), check, fast_mode=True)
+    assert torch.autograd.gradcheck(lambda a, b, s: losses.unicl(a, b, s, LABELS), check, fast_mode=True)
 
 
 @pytest.mark.parametrize("x", [torch.ones(4, 3), torch.zeros(4, 3), torch.ones(1, 3)])
 def test_many_positives_stays_finite(x):
     x = x.clone().requires_grad_()
-    loss = losses.many_positives(x, x, 100.0, torch.zeros(len(x), dtype=torch.int64))
+    loss = losses.unicl(x, x, 100.0, torch.zeros(len(x), dtype=torch.int64))
     loss.backward()
     assert loss.isfinite()
     assert x.grad.isfinite().all()
@@ -106,11 +106,11 @@ def test_many_positives_stays_finite(x):
 def test_many_positives_of_one_direction_are_half_of_both(tile, monkeypatch):
     monkeypatch.setattr(TILE, tile)
     x, y = rows(), rows(seed=1)
-    both = losses.many_positives(x, y, 5.0, LABELS)
-    one, other = (losses.many_positives(*pair, 5.0, LABELS, both=False) for pair in ((x, y), (y, x)))
+    both = losses.unicl(x, y, 5.0, LABELS)
+    one, other = (losses.unicl(*pair, 5.0, LABELS, both=False) for pair in ((x, y), (y, x)))
     assert torch.allclose(both, (one + other) / 2, rtol=1e-12)
     assert not torch.allclose(one, other, rtol=1e-2)
-    alone = losses.many_positives(x, y, 5.0, torch.arange(8), both=False)
+    alone = losses.unicl(x, y, 5.0, torch.arange(8), both=False)
     assert torch.allclose(alone, losses.info_nce(x, y, 0.2), rtol=1e-12)
 
 
@@ -120,7 +120,7 @@ def test_half_precision_is_computed_in_fp32(tile, monkeypatch):
     x, y = rows(16, 8), rows(16, 8, seed=1)
     groups = torch.arange(16) % 5
     calls = {
-        "many positives": lambda a, b: losses.many_positives(a, b, 14.0, groups),
+        "many positives": lambda a, b: losses.unicl(a, b, 14.0, groups),
         "supervised": lambda a, b: losses.supervised_contrastive(torch.cat([a, b]), groups.repeat(2), 0.1),
     }
     for name, loss in calls.items():

@@ -18,14 +18,14 @@ def test_is_the_papers(power):
     """Hou et al. 2022, equation 2."""
     x, y, mask = tokens()
     each = [(1 - float(cosine(x[i, t], y[i, t]))) ** power for i in range(3) for t in range(4) if mask[i, t]]
-    assert math.isclose(losses.scaled_cosine(x, y, mask, power), sum(each) / len(each), rel_tol=1e-12)
+    assert math.isclose(losses.scaled_cosine_error(x, y, mask, power), sum(each) / len(each), rel_tol=1e-12)
 
 
 def test_gradient_is_that_of_the_value_and_stops_at_the_target():
     x, y, mask = tokens()
     x, y = x.requires_grad_(), y.requires_grad_()
-    assert torch.autograd.gradcheck(lambda a: losses.scaled_cosine(a, y, mask), x)
-    losses.scaled_cosine(x, y, mask).backward()
+    assert torch.autograd.gradcheck(lambda a: losses.scaled_cosine_error(a, y, mask), x)
+    losses.scaled_cosine_error(x, y, mask).backward()
     assert y.grad is None
     assert not x.grad[~mask].any()
 
@@ -33,11 +33,11 @@ def test_gradient_is_that_of_the_value_and_stops_at_the_target():
 def test_mutants_are_caught():
     """Mutants: the power outside the mean, 1 + cosine, tokens that were not guessed counted."""
     x, y, mask = tokens()
-    right = float(losses.scaled_cosine(x, y, mask))
-    assert right != pytest.approx(float(losses.scaled_cosine(x, y, mask, 1.0)) ** 2)
-    assert right != pytest.approx(float(losses.scaled_cosine(-x, y, mask)))
-    assert right != pytest.approx(float(losses.scaled_cosine(x, y, torch.ones_like(mask))))
-    assert float(losses.scaled_cosine(7 * y, y, mask)) == pytest.approx(0)
+    right = float(losses.scaled_cosine_error(x, y, mask))
+    assert right != pytest.approx(float(losses.scaled_cosine_error(x, y, mask, 1.0)) ** 2)
+    assert right != pytest.approx(float(losses.scaled_cosine_error(-x, y, mask)))
+    assert right != pytest.approx(float(losses.scaled_cosine_error(x, y, torch.ones_like(mask))))
+    assert float(losses.scaled_cosine_error(7 * y, y, mask)) == pytest.approx(0)
 
 
 @pytest.mark.parametrize("kind", ["none", "zero", "equal", "one"])
@@ -50,7 +50,7 @@ def test_degenerate_rows_stay_finite(kind):
         "one": (x[:1, :1], y[:1, :1], mask[:1, :1]),
     }[kind]
     x = x.clone().requires_grad_()
-    loss = losses.scaled_cosine(x, y, mask, 1.5)
+    loss = losses.scaled_cosine_error(x, y, mask, 1.5)
     loss.backward()
     assert loss.isfinite()
     assert x.grad.isfinite().all()
@@ -59,6 +59,6 @@ def test_degenerate_rows_stay_finite(kind):
 def test_half_precision_is_computed_in_fp32():
     x, y, mask = tokens(torch.float32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = losses.scaled_cosine(x.bfloat16(), y.bfloat16(), mask)
+        found = losses.scaled_cosine_error(x.bfloat16(), y.bfloat16(), mask)
     assert found.dtype == torch.float32
-    assert abs(found - losses.scaled_cosine(x, y, mask)) < 0.02
+    assert abs(found - losses.scaled_cosine_error(x, y, mask)) < 0.02
