@@ -1,7 +1,8 @@
 """The options of a registered class: read from its constructor's signature and its docstring, checked against both.
 
-A recipe's options are the keyword arguments of a constructor. Their types are its annotations, their help text is the
-`Args:` section of the class docstring; there is no second place to declare them.
+A recipe's options are the keyword arguments of a constructor, and of its base's where it passes `**options` on. Their
+types are its annotations, their help text is the `Args:` section of the class docstring; there is no second place to
+declare them.
 """
 
 from __future__ import annotations
@@ -61,19 +62,18 @@ def options_of(target: Callable[..., Any], skip: int | tuple[str, ...] = 0) -> l
     Raises:
         PluginError: when an annotation cannot be evaluated.
     """
-    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    parameters = [p for p in inspect.signature(target).parameters.values() if p.kind not in kinds]
-    filled = [p.name for p in parameters[:skip]] if isinstance(skip, int) else skip
+    parameters = _parameters(target)
+    filled = list(parameters)[:skip] if isinstance(skip, int) else skip
     told, auto = _documented(target), getattr(target, "auto", {})
     return [
         Option(
             name=p.name,
-            annotation=_annotation(target, p),
+            annotation=_annotation(maker, p),
             required=p.default is p.empty,
             default=None if p.default is p.empty else "auto" if p.name in auto else p.default,
             help=told.get(p.name, ""),
         )
-        for p in parameters
+        for maker, p in parameters.values()
         if p.name not in filled
     ]
 
@@ -151,6 +151,23 @@ def _phrase(annotation: Any) -> str:
         values = [repr(value) for value in get_args(annotation)]
         return values[0] if len(values) == 1 else f"{', '.join(values[:-1])} or {values[-1]}"
     return _WORDS.get(annotation) or f"of type {inspect.formatannotation(annotation)}"
+
+
+def _parameters(target: Callable[..., Any]) -> dict[str, tuple[Callable[..., Any], inspect.Parameter]]:
+    """Return the parameters of a constructor by name, each with the class that declares it.
+
+    A constructor that takes `**options` passes them to its base: the parameters of the base's constructor follow.
+    """
+    found: dict[str, tuple[Callable[..., Any], inspect.Parameter]] = {}
+    makers = [one for one in inspect.getmro(target)[1:] if "__init__" in vars(one)] if isinstance(target, type) else []
+    for maker in (target, *makers):
+        parameters = inspect.signature(maker).parameters.values()
+        for p in parameters:
+            if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+                found.setdefault(p.name, (maker, p))
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return found
 
 
 def _annotation(target: Callable[..., Any], parameter: inspect.Parameter) -> Any:

@@ -50,6 +50,20 @@ class Made(Base):
     ) -> None: ...
 
 
+class Passing(Base):
+    """A class that passes options to its base.
+
+    Args:
+        depth: number of layers.
+    """
+
+    def __init__(self, depth: int = 2, **options: Any) -> None: ...
+
+
+class Inheriting(Passing):
+    """A class without a constructor of its own."""
+
+
 class Needy:
     """Args of its own.
 
@@ -89,6 +103,15 @@ def test_options_come_from_signature_and_docstring():
     assert options_of(Needy)[0] == Option("path", str, True, None, "the folder")
     assert options_of(Plain) == [Option("width", int, False, 3, "how wide.")]
     assert [o.name for o in options_of(Made, skip=("modality", "dim"))][:2] == ["temperature", "layers"]
+
+
+@pytest.mark.parametrize("target", [Passing, Inheriting])
+def test_options_passed_to_a_base_are_options_too(target):
+    assert [(o.name, o.default, o.help) for o in options_of(target)] == [
+        ("depth", 2, "number of layers."),
+        ("dim", 4, "width of the joint space."),
+    ]
+    assert check_options(target, {"dim": 8}, "objective") == {"dim": 8}
 
 
 def test_a_type_that_cannot_be_evaluated_is_an_error_unless_skipped():
