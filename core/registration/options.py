@@ -159,8 +159,10 @@ def _parameters(target: Callable[..., Any]) -> dict[str, tuple[Callable[..., Any
     A constructor that takes `**options` passes them to its base: the parameters of the base's constructor follow.
     """
     found: dict[str, tuple[Callable[..., Any], inspect.Parameter]] = {}
-    makers = [one for one in inspect.getmro(target)[1:] if "__init__" in vars(one)] if isinstance(target, type) else []
-    for maker in (target, *makers):
+    makers: list[Callable[..., Any]] = [target]
+    if isinstance(target, type):
+        makers += [base for base in inspect.getmro(target)[1:] if "__init__" in vars(base)]
+    for maker in makers:
         parameters = inspect.signature(maker).parameters.values()
         for p in parameters:
             if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD):

@@ -26,7 +26,7 @@ from sensorium.modalities.graph.batch import Graph
 from sensorium.modalities.graph.modality import GraphModality
 from sensorium.modalities.graph.views import generators
 
-SHARE = 0.2
+RATIO = 0.2
 
 
 def graphs(count: int) -> list[Graph]:
@@ -47,17 +47,17 @@ def of_pyg(data: list[Data]) -> dict[str, Callable[[], object]]:
     """Return PyTorch Geometric's functions, twice for each graph."""
 
     def nodes(graph: Data) -> Data:
-        edge_index, _, kept_N = dropout_node(graph.edge_index, SHARE, graph.num_nodes, relabel_nodes=True)
+        edge_index, _, kept_N = dropout_node(graph.edge_index, RATIO, graph.num_nodes, relabel_nodes=True)
         return Data(x=graph.x[kept_N], edge_index=edge_index)
 
     def edges(graph: Data) -> Data:
-        kept, _ = dropout_edge(graph.edge_index, SHARE, force_undirected=True)
-        return Data(x=graph.x, edge_index=add_random_edge(kept, SHARE, True, graph.num_nodes)[0])
+        kept, _ = dropout_edge(graph.edge_index, RATIO, force_undirected=True)
+        return Data(x=graph.x, edge_index=add_random_edge(kept, RATIO, True, graph.num_nodes)[0])
 
     def features(graph: Data) -> Data:
-        return Data(x=mask_feature(graph.x, SHARE, "row")[0], edge_index=graph.edge_index)
+        return Data(x=mask_feature(graph.x, RATIO, "row")[0], edge_index=graph.edge_index)
 
-    changes = {"node-drop": nodes, "edges": edges, "feature-mask": features}
+    changes = {"node-dropping": nodes, "edge-perturbation": edges, "feature-masking": features}
     return {
         name: lambda change=change: [change(graph) for _ in range(2) for graph in data]
         for name, change in changes.items()
@@ -75,7 +75,7 @@ def of_pygcl(data: list[Data]) -> dict[str, dict[str, Callable[[], object]]]:
         sys.modules.setdefault(name, stand_in)
     from GCL import augmentors
 
-    made = {"node-drop": augmentors.NodeDropping(SHARE), "feature-mask": augmentors.FeatureMasking(SHARE)}
+    made = {"node-dropping": augmentors.NodeDropping(RATIO), "feature-masking": augmentors.FeatureMasking(RATIO)}
     joined = Batch.from_data_list(data)
     return {
         f"PyGCL, {how}": {
@@ -100,12 +100,12 @@ def main() -> None:
     data = [Data(x=graph.values, edge_index=graph.edge_index) for graph in made]
     rng = torch.Generator().manual_seed(0)
     ours = {
-        "node-drop": generators.NodeDrop(modality, SHARE),
-        "edges": generators.Edges(modality, SHARE, SHARE),
-        "feature-mask": generators.FeatureMask(modality, SHARE),
-        "walk": generators.Walk(modality, 1 - SHARE),
-        "diffusion": generators.Diffusion(modality),
-        "augment": generators.Augment(modality, share=SHARE),
+        "node-dropping": generators.NodeDropping(modality, RATIO),
+        "edge-perturbation": generators.EdgePerturbation(modality, RATIO, RATIO),
+        "feature-masking": generators.FeatureMasking(modality, RATIO),
+        "subgraph": generators.Subgraph(modality, 1 - RATIO),
+        "ppr-diffusion": generators.PPRDiffusion(modality),
+        "augment": generators.Augment(modality, ratio=RATIO),
     }
     ways: dict[str, dict[str, Callable[[], object]]] = {
         "ours": {name: lambda generator=generator: generator(batch, rng) for name, generator in ours.items()},

@@ -22,7 +22,7 @@ from sensorium.modalities.graph.sources.neighborhoods import StochasticBlocks
 
 OBJECTIVES = {
     "DGI": [],
-    "BGRL": ["objective={name: byol, width: 128, dim: 64}", "modalities.graph.views=edges-and-features"],
+    "BGRL": ["objective={name: byol, width: 128, dim: 64}", "modalities.graph.views=grace"],
 }
 BLOCKS = ["train.epochs=5", "evaluate.evaluators={linear: {label: class}}"]
 KARATE = [

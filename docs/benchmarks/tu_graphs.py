@@ -73,7 +73,9 @@ def counts_of(source: Source) -> dict[str, np.ndarray]:
     modality.fit(raws)
     batch = modality.collate([modality.decode(raw) for raw in raws])
     kinds_NC = torch.nn.functional.one_hot(batch.x[:, 0])
-    histogram_BC = torch.zeros(len(batch), kinds_NC.shape[1], dtype=torch.int64).index_add(0, batch.graph, kinds_NC)
+    histogram_BC = torch.zeros(len(batch), kinds_NC.shape[1], dtype=torch.int64).index_add(
+        0, batch.graph_index, kinds_NC
+    )
     return {
         "baseline: node classes counted": histogram_BC.numpy(),
         "baseline: Weisfeiler-Lehman, 5 rounds": weisfeiler_lehman(batch, rounds=5).numpy(),

@@ -1,4 +1,4 @@
-"""Graphs: of any size, with classes and numbers on nodes and edges.
+"""Graphs of any size, with categorical and numeric features of nodes and edges.
 
 Molecules are graphs too: their plugin registers `ENCODERS` and `VIEWS` for its own modality.
 """
@@ -9,33 +9,39 @@ _HOME = "sensorium.modalities.graph"
 _GENERATORS = f"{_HOME}.views.generators"
 
 ENCODERS = {
-    "gin": (f"{_HOME}.encoders.gin:GIN", "graph isomorphism network, edges bare"),
-    "gine": (f"{_HOME}.encoders.gin:GINE", "graph isomorphism network that hears what edges carry"),
-    "gcn": (f"{_HOME}.encoders.gcn:GCN", "graph convolutional network, edges bare"),
-    "gat": (f"{_HOME}.encoders.gat:GAT", "graph attention network"),
-    "gps": (f"{_HOME}.encoders.gps:GPS", "graph transformer: neighbors and attention side by side"),
+    "gin": (f"{_HOME}.encoders.gin:GIN", "graph isomorphism network (GIN), without edge features"),
+    "gine": (f"{_HOME}.encoders.gin:GINE", "graph isomorphism network with edge features (GINE)"),
+    "gcn": (f"{_HOME}.encoders.gcn:GCN", "graph convolutional network (GCN), without edge features"),
+    "gat": (f"{_HOME}.encoders.gat:GAT", "graph attention network (GAT), with edge features"),
+    "gps": (
+        f"{_HOME}.encoders.gps:GPS",
+        "GPS graph transformer: message passing and global attention, with edge features",
+    ),
 }
-"""Encoders of `GraphBatch`, by name: where they are, and one line on them. Their modality has a `schema`."""
+"""Encoders of `GraphBatch` by name: target and summary. Their modality has a `schema`."""
 VIEWS = {
-    "plain": (f"{_GENERATORS}:Plain", "the graph itself"),
-    "augment": (f"{_GENERATORS}:Augment", "one of four changes, drawn for each graph, as in GraphCL"),
-    "node-drop": (f"{_GENERATORS}:NodeDrop", "graphs without some of their nodes"),
-    "edges": (f"{_GENERATORS}:Edges", "graphs without some edges, and with some new ones"),
-    "feature-mask": (f"{_GENERATORS}:FeatureMask", "what some nodes carry, or some columns, hidden"),
-    "edges-and-features": (f"{_GENERATORS}:EdgesAndFeatures", "edges and columns left out, as in GRACE and BGRL"),
-    "walk": (f"{_GENERATORS}:Walk", "what random walks from one node meet"),
-    "hops": (f"{_GENERATORS}:Hops", "what lies around one node"),
-    "surroundings": (f"{_GENERATORS}:Surroundings", "what lies near a node, and what lies around that"),
-    "diffusion": (f"{_GENERATORS}:Diffusion", "the graph, and its nodes joined by PageRank, as in MVGRL"),
-    "attribute-mask": (f"{_GENERATORS}:AttributeMask", "what some nodes are, hidden and to be told"),
-    "shuffled": (f"{_GENERATORS}:Shuffled", "the graph, and one whose nodes swapped what they carry, as in DGI"),
+    "plain": (f"{_GENERATORS}:Plain", "the graph without augmentation"),
+    "augment": (f"{_GENERATORS}:Augment", "one of GraphCL's four augmentations, drawn for each graph"),
+    "node-dropping": (f"{_GENERATORS}:NodeDropping", "node dropping (GraphCL)"),
+    "edge-perturbation": (f"{_GENERATORS}:EdgePerturbation", "edges dropped and added (GraphCL)"),
+    "feature-masking": (f"{_GENERATORS}:FeatureMasking", "masked node features (GraphCL, GRACE)"),
+    "grace": (f"{_GENERATORS}:Grace", "edge dropping and feature masking, as in GRACE and BGRL"),
+    "subgraph": (f"{_GENERATORS}:Subgraph", "random-walk subgraph (GraphCL)"),
+    "ego-net": (f"{_GENERATORS}:EgoNet", "k-hop neighborhood of one node"),
+    "context-graph": (f"{_GENERATORS}:ContextGraph", "k-hop neighborhood and its context graph (context prediction)"),
+    "ppr-diffusion": (f"{_GENERATORS}:PPRDiffusion", "the graph and its personalized PageRank diffusion (MVGRL)"),
+    "attribute-masking": (f"{_GENERATORS}:AttributeMasking", "masked nodes whose category is the target"),
+    "feature-shuffling": (
+        f"{_GENERATORS}:FeatureShuffling",
+        "the graph, and the same with permuted node features (DGI)",
+    ),
 }
 """View generators of `GraphBatch`, likewise."""
 
 sensorium_samples = {"graph": f"{_HOME}.samples:graphs"}
 sensorium_matrix = {
     "columns/graph": {
-        "about": "neighborhoods of 2,000 nodes of a computed graph of ten blocks, which are to be told",
+        "about": "neighborhoods of 2,000 nodes of a stochastic block model; the label is one of ten blocks",
         "data": {
             "source": {"name": "stochastic-blocks", "nodes": 2000},
             "batch": 64,
@@ -47,9 +53,9 @@ sensorium_matrix = {
                 "views": [
                     "augment",
                     "plain",
-                    "attribute-mask",
-                    "shuffled",
-                    "surroundings",
+                    "attribute-masking",
+                    "feature-shuffling",
+                    "context-graph",
                 ],
                 "encoders": [{"name": "gin", "width": 64}, {"name": "gat", "width": 64}],
             }
@@ -64,7 +70,11 @@ sensorium_matrix = {
 @hookimpl
 def sensorium_register_modalities(register):
     """Register the modality."""
-    register("graph", f"{_HOME}.modality:GraphModality", summary="graphs with classes and numbers on nodes and edges")
+    register(
+        "graph",
+        f"{_HOME}.modality:GraphModality",
+        summary="graphs with categorical and numeric features of nodes and edges",
+    )
 
 
 @hookimpl
@@ -85,14 +95,24 @@ def sensorium_register_views(register):
 def sensorium_register_sources(register):
     """Register the sources."""
     home = f"{_HOME}.sources"
-    register("tu", f"{home}.tu:TU", summary="data sets in the format of the TU collection: a folder or a zip file")
     register(
-        "graph-tables", f"{home}.tables:GraphTables", summary="many graphs out of tables of edges, nodes and graphs"
+        "tu",
+        f"{home}.tu:TU",
+        summary="data sets in the format of the TU collection (TUDataset): a folder or a zip file",
     )
-    register("nodes", f"{home}.neighborhoods:Nodes", summary="the nodes of one large graph, each with its neighborhood")
-    register("karate", f"{home}.neighborhoods:Karate", summary="the karate club's members, each with its neighborhood")
+    register("graph-tables", f"{home}.tables:GraphTables", summary="many graphs from tables of edges, nodes and graphs")
+    register(
+        "nodes",
+        f"{home}.neighborhoods:Nodes",
+        summary="the nodes of one large graph, each with its sampled neighborhood",
+    )
+    register(
+        "karate",
+        f"{home}.neighborhoods:Karate",
+        summary="the nodes of Zachary's karate club, each with its neighborhood",
+    )
     register(
         "stochastic-blocks",
         f"{home}.neighborhoods:StochasticBlocks",
-        summary="nodes of a made graph of classes, each with its neighborhood",
+        summary="the nodes of a stochastic block model, each with its sampled neighborhood",
     )

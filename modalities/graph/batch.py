@@ -1,7 +1,7 @@
-"""Graphs: one of them, a batch of them, and what their nodes and edges carry.
+"""A graph, a batch of graphs, and the schema of their node and edge features.
 
 Letters, here and in the rest of the modality: B graphs, N nodes of all graphs together, E edges of all graphs
-together, T nodes of the largest graph, F columns of classes, V columns of numbers, D width of features.
+together, T nodes of the largest graph, F categorical features, V numeric features, D width of embeddings.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ from sensorium import Batch
 
 @dataclass(frozen=True)
 class Schema:
-    """What the nodes and edges of a modality's graphs carry; encoders and views are made for it.
+    """The node and edge features of a modality's graphs; encoders and views are built from it.
 
-    Class ids of a column run from 0 to its size - 1; the size itself stands for a class that a view has hidden.
+    Category ids of a feature run from 0 to its number of categories - 1; the number itself is the mask category.
 
     Args:
-        nodes: how many classes each column of `x` has.
-        values: how many columns of numbers nodes have.
-        edges: how many classes each column of `edge_attr` has.
-        edge_values: how many columns of numbers edges have.
-        rooted: whether a graph's first node is what its record stands for, so that no view leaves it out.
+        node_categories: number of categories of each categorical node feature (column of `x`).
+        node_values: number of numeric node features.
+        edge_categories: number of categories of each categorical edge feature (column of `edge_attr`).
+        edge_values: number of numeric edge features.
+        rooted: whether a graph is the neighborhood of its first node, the root, which every view keeps.
     """
 
-    nodes: tuple[int, ...] = ()
-    values: int = 0
-    edges: tuple[int, ...] = ()
+    node_categories: tuple[int, ...] = ()
+    node_values: int = 0
+    edge_categories: tuple[int, ...] = ()
     edge_values: int = 0
     rooted: bool = False
 
 
 @dataclass
 class Graph:
-    """One graph of n nodes and e directed edges; an undirected edge is there both ways.
+    """One graph of n nodes and e directed edges; an undirected edge is stored in both directions.
 
     Args:
-        edge_index: int64 (2, e), from which node to which.
-        x: int64 (n, F), the classes of every node; None is no column.
-        values: float32 (n, V), the numbers of every node; None is no column.
-        edge_attr: int64 (e, F), the classes of every edge; None is no column.
-        edge_values: float32 (e, V), the numbers of every edge; None is no column.
-        nodes: n, for graphs whose nodes carry nothing; default the rows of `x` or `values`.
+        edge_index: int64 (2, e), source and target node of each edge.
+        x: int64 (n, F), categorical node features, or None.
+        values: float32 (n, V), numeric node features, or None.
+        edge_attr: int64 (e, F), categorical edge features, or None.
+        edge_values: float32 (e, V), numeric edge features, or None.
+        nodes: n, for graphs without node features; default the rows of `x` or `values`.
     """
 
     edge_index: Tensor
@@ -68,18 +68,18 @@ class Graph:
 
 @dataclass
 class GraphBatch(Batch):
-    """B graphs as one graph of N nodes and E edges that falls apart into them, as in PyTorch Geometric.
+    """B graphs as one disconnected graph of N nodes and E edges, as in PyTorch Geometric.
 
-    Nodes stand in the order of their graphs, and so do edges. A kind of column that there is none of has width 0.
+    Nodes and edges are ordered by graph. Features that the graphs lack have width 0.
 
     Args:
-        x: int64 (N, F), the classes of every node.
-        values: float32 (N, V), the numbers of every node.
-        edge_index: int64 (2, E), from which node to which; both are of one graph.
-        edge_attr: int64 (E, F), the classes of every edge.
-        edge_values: float32 (E, V), the numbers of every edge.
-        sizes: int64 (B,), how many nodes each graph has.
-        edge_sizes: int64 (B,), how many edges each graph has.
+        x: int64 (N, F), categorical node features.
+        values: float32 (N, V), numeric node features.
+        edge_index: int64 (2, E), source and target node of each edge, numbered over the batch.
+        edge_attr: int64 (E, F), categorical edge features.
+        edge_values: float32 (E, V), numeric edge features.
+        sizes: int64 (B,), number of nodes of each graph.
+        edge_sizes: int64 (B,), number of edges of each graph.
     """
 
     x: Tensor
@@ -92,10 +92,10 @@ class GraphBatch(Batch):
 
     @classmethod
     def join(cls, graphs: Sequence[Graph]) -> Self:
-        """Join graphs that carry the same columns."""
+        """Join graphs that have the same features."""
         sizes_B = torch.tensor([len(graph) for graph in graphs], dtype=torch.int64)
-        firsts = (sizes_B.cumsum(0) - sizes_B).tolist()
-        edges_2E = torch.cat([g.edge_index + first for g, first in zip(graphs, firsts, strict=True)], dim=1)
+        offsets = (sizes_B.cumsum(0) - sizes_B).tolist()
+        edges_2E = torch.cat([g.edge_index + offset for g, offset in zip(graphs, offsets, strict=True)], dim=1)
         counts = [g.edge_index.shape[1] for g in graphs]
         return cls(
             _rows([g.x for g in graphs], sizes_B.tolist(), torch.int64),
@@ -113,37 +113,37 @@ class GraphBatch(Batch):
 
     @property
     def device(self) -> torch.device:
-        """Where the batch lives."""
+        """The device of the batch."""
         return self.sizes.device
 
     @cached_property
-    def graph(self) -> Tensor:
-        """Which graph a node is of: int64 (N,)."""
+    def graph_index(self) -> Tensor:
+        """The graph of each node, int64 (N,): PyTorch Geometric's `batch`."""
         return torch.arange(len(self), device=self.device).repeat_interleave(self.sizes)
 
     @property
-    def firsts(self) -> Tensor:
-        """Where the nodes of each graph start: int64 (B,)."""
+    def first_node(self) -> Tensor:
+        """The index of each graph's first node, int64 (B,): PyTorch Geometric's `ptr`."""
         return self.sizes.cumsum(0) - self.sizes
 
     @property
-    def places(self) -> Tensor:
-        """Where a node stands in its graph: int64 (N,)."""
-        return torch.arange(len(self.graph), device=self.device) - self.firsts[self.graph]
+    def local_index(self) -> Tensor:
+        """The index of each node within its graph, int64 (N,)."""
+        return torch.arange(len(self.graph_index), device=self.device) - self.first_node[self.graph_index]
 
     @cached_property
-    def edge_graph(self) -> Tensor:
-        """Which graph an edge is of: int64 (E,)."""
+    def edge_graph_index(self) -> Tensor:
+        """The graph of each edge, int64 (E,)."""
         return torch.arange(len(self), device=self.device).repeat_interleave(self.edge_sizes)
 
     def padded(self, rows_N: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what belongs to each node graph by graph: (B, T, ...), zero beyond a graph, and mask bool (B, T)."""
+        """Return rows of nodes padded to (B, T, ...) with zeros, and their mask bool (B, T), True where valid."""
         return padded(rows_N, self.sizes)
 
     def select(self, index: Tensor) -> Self:
-        """Return the graphs at `index`: int64 positions (M,), each as often as it is named, or a bool mask (B,)."""
+        """Return the graphs at `index`: int64 indices (M,), repeats allowed, or a bool mask (B,)."""
         index_M = index.nonzero()[:, 0] if index.dtype == torch.bool else index
-        sizes_M, edge_sizes_M, firsts_M = self.sizes[index_M], self.edge_sizes[index_M], self.firsts[index_M]
+        sizes_M, edge_sizes_M, firsts_M = self.sizes[index_M], self.edge_sizes[index_M], self.first_node[index_M]
         nodes_N = _runs(firsts_M, sizes_M)
         edges_E = _runs((self.edge_sizes.cumsum(0) - self.edge_sizes)[index_M], edge_sizes_M)
         shift_M = sizes_M.cumsum(0) - sizes_M - firsts_M
@@ -158,17 +158,17 @@ class GraphBatch(Batch):
         )
 
     def subgraph(self, keep_N: Tensor) -> Self:
-        """Return the nodes at `keep_N`, a bool mask (N,), with the edges between them."""
+        """Return the subgraph induced by the nodes of `keep_N`, a bool mask (N,)."""
         keep_E = keep_N[self.edge_index].all(0)
-        place_N = keep_N.cumsum(0) - 1
+        index_N = keep_N.cumsum(0) - 1
         return type(self)(
             self.x[keep_N],
             self.values[keep_N],
-            place_N[self.edge_index[:, keep_E]],
+            index_N[self.edge_index[:, keep_E]],
             self.edge_attr[keep_E],
             self.edge_values[keep_E],
-            self.graph[keep_N].bincount(minlength=len(self)),
-            self.edge_graph[keep_E].bincount(minlength=len(self)),
+            self.graph_index[keep_N].bincount(minlength=len(self)),
+            self.edge_graph_index[keep_E].bincount(minlength=len(self)),
         )
 
     @classmethod
@@ -186,17 +186,17 @@ class GraphBatch(Batch):
         )
 
     def shape_key(self) -> Hashable:
-        """Return the type and the columns: graphs of any size can be joined."""
+        """Return the type and the numbers of features: graphs of any size can be joined."""
         columns = (self.x, self.values, self.edge_attr, self.edge_values)
         return (type(self), *(column.shape[1] for column in columns))
 
     def graphs(self) -> Iterator[Graph]:
-        """Take the batch apart into graphs on the CPU."""
+        """Iterate over the graphs of the batch, on the CPU."""
         on_cpu = self.to("cpu")
         nodes, edges = on_cpu.sizes.tolist(), on_cpu.edge_sizes.tolist()
         parts = zip(
             on_cpu.edge_index.split(edges, dim=1),
-            on_cpu.firsts.tolist(),
+            on_cpu.first_node.tolist(),
             on_cpu.x.split(nodes),
             on_cpu.values.split(nodes),
             on_cpu.edge_attr.split(edges),
@@ -209,11 +209,11 @@ class GraphBatch(Batch):
 
 
 def padded(rows_N: Tensor, sizes_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Return rows that stand group by group padded: (B, T, ...), zero beyond a group, and mask bool (B, T).
+    """Return rows grouped by graph padded to (B, T, ...) with zeros, and their mask bool (B, T), True where valid.
 
     Args:
-        rows_N: what is padded, one row for each node (or edge).
-        sizes_B: int64, how many rows each graph has.
+        rows_N: one row for each node (or edge), ordered by graph.
+        sizes_B: int64, number of rows of each graph.
     """
     t = int(sizes_B.max()) if len(sizes_B) else 0
     mask_BT = torch.arange(t, device=sizes_B.device) < sizes_B[:, None]
@@ -222,12 +222,12 @@ def padded(rows_N: Tensor, sizes_B: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _rows(parts: Sequence[Tensor | None], counts: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """Join columns of several graphs; None has no column."""
+    """Concatenate the rows of several graphs; None has width 0."""
     return torch.cat([torch.zeros(n, 0, dtype=dtype) if p is None else p for p, n in zip(parts, counts, strict=True)])
 
 
 def _runs(starts_M: Tensor, lengths_M: Tensor) -> Tensor:
-    """Return, one after the other, the positions of runs that start and are as long as said."""
+    """Return the concatenated indices of runs: `starts_M[i]` to `starts_M[i] + lengths_M[i] - 1`."""
     before_M = lengths_M.cumsum(0) - lengths_M
     count = int(lengths_M.sum())
     return torch.arange(count, device=starts_M.device) + (starts_M - before_M).repeat_interleave(lengths_M)

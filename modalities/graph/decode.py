@@ -15,13 +15,13 @@ from sensorium.modalities.graph.batch import Graph
 
 
 def as_graph(raw: Any) -> Graph:
-    """Return a raw value as a graph: int64 classes and float64 numbers, as they came.
+    """Return a raw value as a graph with its raw features: int64 categorical and float64 numeric.
 
     Args:
-        raw: a `Graph`, PyTorch Geometric's `Data`, or a mapping of its names.
+        raw: a `Graph`, PyTorch Geometric's `Data`, or a mapping with its keys.
 
     Raises:
-        BadSample: when it is none, has no node, an edge to a node that is not there, or numbers that are not finite.
+        BadSample: when it is not a graph, has no node, an edge to a missing node, or non-finite features.
     """
     named = _named(raw)
     edges_2E = _array("edge_index", named["edge_index"])
@@ -29,11 +29,11 @@ def as_graph(raw: Any) -> Graph:
         edges_2E = torch.zeros(2, 0, dtype=torch.int64)
     if edges_2E.ndim != 2 or len(edges_2E) != 2 or edges_2E.is_floating_point():
         raise BadSample(f"edge_index is {edges_2E.dtype} {tuple(edges_2E.shape)}, not integers (2, e)")
-    x, values = _sorted_out(named, "x", "values")
-    edge_attr, edge_values = _sorted_out(named, "edge_attr", "edge_values")
-    count = _nodes(named.get("num_nodes"), x if x is not None else values, edges_2E)
+    x, values = _by_dtype(named, "x", "values")
+    edge_attr, edge_values = _by_dtype(named, "edge_attr", "edge_values")
+    count = _num_nodes(named.get("num_nodes"), x if x is not None else values, edges_2E)
     if edges_2E.numel() and not 0 <= int(edges_2E.min()) <= int(edges_2E.max()) < count:
-        raise BadSample(f"an edge leads to a node that is not there: nodes are numbered from 0 to {count - 1}")
+        raise BadSample(f"edge_index names a missing node: node indices are from 0 to {count - 1}")
     graph = Graph(edges_2E.long(), x, values, edge_attr, edge_values, count)
     for name, rows in (
         ("x", count),
@@ -49,38 +49,38 @@ def as_graph(raw: Any) -> Graph:
     return graph
 
 
-def both_ways(graph: Graph) -> Graph:
-    """Return the graph with the way back of every edge that lacks it; a self-loop is its own."""
+def to_undirected(graph: Graph) -> Graph:
+    """Return the graph with missing reverse edges added; a self-loop is its own reverse."""
     if not graph.edge_index.numel():
         return graph
     n = len(graph)
-    there_E, back_E = graph.edge_index[0] * n + graph.edge_index[1], graph.edge_index[1] * n + graph.edge_index[0]
-    lacks_E = ~torch.isin(back_E, there_E)
-    if not lacks_E.any():
+    code_E, reverse_E = graph.edge_index[0] * n + graph.edge_index[1], graph.edge_index[1] * n + graph.edge_index[0]
+    missing_E = ~torch.isin(reverse_E, code_E)
+    if not missing_E.any():
         return graph
     edges = {
-        name: torch.cat([part, part[lacks_E]])
+        name: torch.cat([part, part[missing_E]])
         for name in ("edge_attr", "edge_values")
         if (part := getattr(graph, name)) is not None
     }
-    edge_index = torch.cat([graph.edge_index, graph.edge_index[:, lacks_E].flip(0)], dim=1)
+    edge_index = torch.cat([graph.edge_index, graph.edge_index[:, missing_E].flip(0)], dim=1)
     return dataclasses.replace(graph, edge_index=edge_index, **edges)
 
 
 def with_degree(graph: Graph, most: int) -> Graph:
-    """Return the graph with one more column of classes: how many edges leave a node, `most` and more being one."""
+    """Return the graph with the out-degree as one more categorical feature, clipped at `most`."""
     degree_N1 = graph.edge_index[0].bincount(minlength=len(graph)).clamp(max=most)[:, None]
     return dataclasses.replace(graph, x=degree_N1 if graph.x is None else torch.cat([graph.x, degree_N1], dim=1))
 
 
 def _named(raw: Any) -> Mapping[str, Any]:
-    """Return the parts of a raw value by the names of PyTorch Geometric."""
+    """Return the parts of a raw value by PyTorch Geometric's names."""
     if isinstance(raw, Graph):
         return {f.name: getattr(raw, f.name) for f in dataclasses.fields(raw)} | {"num_nodes": raw.nodes}
     found = raw if isinstance(raw, Mapping) else raw.to_dict() if hasattr(raw, "to_dict") else None
     if found is None or found.get("edge_index") is None:
         raise BadSample(f"a graph is a Graph, Data or mapping with edge_index, not {type(raw).__name__}")
-    # Data counts its nodes itself, where they carry nothing that says so.
+    # Data infers num_nodes from its edges where nodes have no features.
     return dict(found) | ({} if isinstance(raw, Mapping) else {"num_nodes": raw.num_nodes})
 
 
@@ -89,36 +89,36 @@ def _array(name: str, value: Any) -> Tensor:
     try:
         tensor = torch.as_tensor(value if isinstance(value, Tensor) else np.asarray(value))
     except (TypeError, ValueError, RuntimeError) as error:
-        raise BadSample(f"{name} is no array of numbers") from error
+        raise BadSample(f"{name} is not an array of numbers") from error
     return tensor.double() if tensor.is_floating_point() else tensor.long()
 
 
-def _sorted_out(named: Mapping[str, Any], classes: str, numbers: str) -> tuple[Tensor | None, Tensor | None]:
-    """Return the columns of classes and the columns of numbers; PyTorch Geometric has both under one name."""
+def _by_dtype(named: Mapping[str, Any], categorical: str, numeric: str) -> tuple[Tensor | None, Tensor | None]:
+    """Return the categorical and the numeric features; PyTorch Geometric has both under one name."""
     parts: dict[bool, list[Tensor]] = {True: [], False: []}
-    for name in (classes, numbers):
+    for name in (categorical, numeric):
         if named.get(name) is None:
             continue
         found = _array(name, named[name])
         found = found[:, None] if found.ndim == 1 else found
         if found.ndim != 2:
-            raise BadSample(f"{name} has {found.ndim} axes, not rows and columns")
-        floats = found.is_floating_point() or name == numbers
+            raise BadSample(f"{name} has {found.ndim} axes, not two")
+        floats = found.is_floating_point() or name == numeric
         if floats and not found.isfinite().all():
-            raise BadSample(f"{name} holds numbers that are not finite")
+            raise BadSample(f"{name} has non-finite values")
         if found.shape[1]:
             parts[floats].append(found.double() if floats else found)
     if any(len({len(part) for part in kind}) > 1 for kind in parts.values()):
-        raise BadSample(f"{classes} and {numbers} have unequally many rows")
+        raise BadSample(f"{categorical} and {numeric} have different numbers of rows")
     return tuple(torch.cat(kind, dim=1) if kind else None for kind in (parts[False], parts[True]))  # type: ignore[return-value]
 
 
-def _nodes(said: Any, rows: Tensor | None, edges_2E: Tensor) -> int:
-    """Return how many nodes there are: as said, or the rows of what they carry, or what edges lead to."""
+def _num_nodes(given: Any, rows: Tensor | None, edges_2E: Tensor) -> int:
+    """Return the number of nodes: the rows of their features, or as given, or inferred from the edges."""
     if rows is not None:
         count = len(rows)
-    elif said is not None:
-        count = int(said)
+    elif given is not None:
+        count = int(given)
     else:
         count = int(edges_2E.max()) + 1 if edges_2E.numel() else 0
     if count < 1:

@@ -1,4 +1,4 @@
-"""A few graphs that the conformance kit tries every part of the modality on."""
+"""Sample graphs on which the conformance kit runs every part of the modality."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from sensorium.modalities.graph.batch import Graph
 
 
 def graphs() -> list[Graph]:
-    """Return graphs with classes and numbers on nodes and edges.
+    """Return graphs with categorical and numeric node and edge features.
 
-    Among them are a single node without edges, self-loops, edges that are there twice, one of two pieces, and one
-    whose edges lead one way.
+    Among them are a single node without edges, self-loops, duplicate edges, a disconnected graph and a directed one.
     """
     rng = torch.Generator().manual_seed(0)
     ring = torch.arange(6)
@@ -23,12 +22,12 @@ def graphs() -> list[Graph]:
         torch.tensor([[0, 1, 2, 3, 0, 5, 6, 7], [1, 2, 3, 4, 5, 6, 7, 8]]),
         torch.randint(0, 12, (2, 40), generator=rng),
     ]
-    made = []
+    found = []
     for edge_index, nodes in zip(edges, (6, 1, 3, 5, 9, 12), strict=True):
         x = torch.randint(0, 4, (nodes, 2), generator=rng)
         values = torch.randn(nodes, 3, generator=rng)
         count = edge_index.shape[1]
-        made.append(
+        found.append(
             Graph(
                 edge_index,
                 x,
@@ -37,4 +36,4 @@ def graphs() -> list[Graph]:
                 torch.rand(count, 1, generator=rng),
             )
         )
-    return made
+    return found

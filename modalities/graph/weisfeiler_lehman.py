@@ -1,8 +1,8 @@
-"""Counts of the neighborhoods in a graph, as Weisfeiler and Lehman tell them apart.
+"""Weisfeiler-Lehman subtree features (Shervashidze et al. 2011), hashed (Weinberger et al. 2009).
 
-A node's color is at first what it carries. In every round it becomes the color of its old one and of those of its
-neighbors, however they are ordered. Colors are numbers of 64 bits, so that nothing is fitted and no two are likely
-to meet; their counts are hashed into a fixed number of places (Shervashidze et al. 2011; Weinberger et al. 2009).
+A node's first color is its categorical features. Each iteration maps its color and the multiset of its neighbors'
+colors to a new one. Colors are hashes of 64 bits, so that nothing is fitted and collisions are unlikely; their counts
+are hashed into a fixed number of bins.
 """
 
 from __future__ import annotations
@@ -12,37 +12,37 @@ from torch import Tensor
 
 from sensorium.modalities.graph.batch import GraphBatch
 
-ROUNDS, WIDTH = 3, 1024
+ITERATIONS, WIDTH = 3, 1024
 
 
-def weisfeiler_lehman(batch: GraphBatch, rounds: int = ROUNDS, width: int = WIDTH) -> Tensor:
-    """Return how often each color of rounds 0 to `rounds` stands in each graph: float32 (B, width), width 2 ** k.
+def weisfeiler_lehman(batch: GraphBatch, iterations: int = ITERATIONS, width: int = WIDTH) -> Tensor:
+    """Return counts of the colors of all iterations in each graph: float32 (B, width), width a power of 2.
 
-    Classes of nodes and edges count, numbers do not.
+    Categorical node and edge features count, numeric ones do not.
     """
-    color_N = _folded(batch.x)
-    edge_E = _folded(batch.edge_attr)
-    source_E, sink_E = batch.edge_index
+    color_N = _hash_rows(batch.x)
+    edge_E = _hash_rows(batch.edge_attr)
+    source_E, target_E = batch.edge_index
     counts = torch.zeros(len(batch) * width, device=batch.device)
-    for turn in range(rounds + 1):
-        if turn:
-            heard_N = torch.zeros_like(color_N).index_add(0, sink_E, _mixed(color_N[source_E] + edge_E))
-            color_N = _mixed(color_N * 3 + heard_N * 5 + turn)
-        place_N = (_mixed(color_N) >> 20) & (width - 1)
-        counts += (batch.graph * width + place_N).bincount(minlength=len(counts))
+    for iteration in range(iterations + 1):
+        if iteration:
+            message_N = torch.zeros_like(color_N).index_add(0, target_E, _mix(color_N[source_E] + edge_E))
+            color_N = _mix(color_N * 3 + message_N * 5 + iteration)
+        bin_N = (_mix(color_N) >> 20) & (width - 1)
+        counts += (batch.graph_index * width + bin_N).bincount(minlength=len(counts))
     return counts.view(len(batch), width)
 
 
-def _folded(classes_NF: Tensor) -> Tensor:
-    """Return one number of 64 bits for each row of classes."""
-    code_N = torch.ones(len(classes_NF), dtype=torch.int64, device=classes_NF.device)
-    for column_N in classes_NF.T:
-        code_N = _mixed(code_N + column_N)
+def _hash_rows(categories_NF: Tensor) -> Tensor:
+    """Return a hash of 64 bits of each row of category ids."""
+    code_N = torch.ones(len(categories_NF), dtype=torch.int64, device=categories_NF.device)
+    for column_N in categories_NF.T:
+        code_N = _mix(code_N + column_N)
     return code_N
 
 
-def _mixed(code_N: Tensor) -> Tensor:
-    """Return numbers of 64 bits whose every bit hangs on all of the given ones (the finaliser of MurmurHash3)."""
+def _mix(code_N: Tensor) -> Tensor:
+    """Return hashes of 64 bits (the finalizer of MurmurHash3)."""
     for shift, factor in ((33, -0xAE502812AA7333), (33, -0x3B314601E57A13AD), (33, 1)):
         code_N = code_N ^ ((code_N >> shift) & ((1 << 64 - shift) - 1))
         code_N = code_N * factor

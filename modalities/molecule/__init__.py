@@ -9,7 +9,7 @@ _NEEDS = {"requires": ["rdkit"], "extra": "molecules"}
 sensorium_samples = {"molecule": f"{_HOME}.samples:molecules"}
 sensorium_matrix = {
     "columns/molecule": {
-        "about": "4,999 molecules of the NCI (with rdkit, BSD-3-Clause), whose likeness to drugs (QED) is to be told",
+        "about": "4,999 NCI molecules (from RDKit, BSD-3-Clause); the label is the drug-likeness QED",
         "data": {
             "source": {"name": "rdkit-samples", "label": "qed"},
             "batch": 64,
@@ -20,7 +20,7 @@ sensorium_matrix = {
         "modalities": {
             "molecule": {
                 "modality": {"name": "molecule", "motifs": True},
-                "views": ["augment", "plain", "attribute-mask", "shuffled", "surroundings", "count-motifs"],
+                "views": ["augment", "plain", "attribute-masking", "feature-shuffling", "context-graph", "motif-count"],
                 "encoders": [{"name": "gine", "width": 64}, {"name": "gin", "width": 64}],
             }
         },
@@ -51,15 +51,21 @@ def sensorium_register_encoders(register):
 
 @hookimpl
 def sensorium_register_views(register):
-    """Register the view generators of graphs, and those that know of motifs."""
+    """Register the view generators of graphs, and those of BRICS motifs."""
     for name, (target, summary) in VIEWS.items():
         register(name, target, summary=summary, modality="molecule")
     home = f"{_HOME}.views"
-    register("keep-motifs", f"{home}:KeepMotifs", summary="some BRICS motifs, whole", modality="molecule", **_NEEDS)
     register(
-        "count-motifs",
-        f"{home}:CountMotifs",
-        summary="how many BRICS motifs there are, to be told",
+        "motif-subgraph",
+        f"{home}:MotifSubgraph",
+        summary="subgraphs of whole BRICS motifs, no ring cut",
+        modality="molecule",
+        **_NEEDS,
+    )
+    register(
+        "motif-count",
+        f"{home}:MotifCount",
+        summary="the molecule; the target is its number of BRICS motifs",
         modality="molecule",
         **_NEEDS,
     )
@@ -75,4 +81,9 @@ def sensorium_register_sources(register):
         summary="SMILES and mol blocks in .smi, .csv, .parquet, .sdf",
         **_NEEDS,
     )
-    register("rdkit-samples", f"{home}.samples:RdkitSamples", summary="the molecules that rdkit brings along", **_NEEDS)
+    register(
+        "rdkit-samples",
+        f"{home}.samples:RdkitSamples",
+        summary="the molecules bundled with RDKit (NCI, WEHI)",
+        **_NEEDS,
+    )

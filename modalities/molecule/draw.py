@@ -1,4 +1,4 @@
-"""Pictures of molecules, of whole ones and of what views leave of them."""
+"""Drawings of molecules and of their augmented views."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ SIZE = 256
 
 
 def draw(mol: Chem.Mol) -> Image.Image:
-    """Return an RGB picture of 256 x 256 pixels; the molecule need not be sanitised, only its rings be found."""
+    """Return an RGB image of 256 x 256 pixels; the molecule needs ring info but no sanitization."""
     flat = Chem.Mol(mol)
     rdDepictor.Compute2DCoords(flat)
     canvas = rdMolDraw2D.MolDraw2DCairo(SIZE, SIZE)
-    canvas.drawOptions().prepareMolsBeforeDrawing = False  # type: ignore[assignment] # a cut ring cannot be kekulised
+    canvas.drawOptions().prepareMolsBeforeDrawing = False  # type: ignore[assignment] # a cut ring cannot be kekulized
     canvas.DrawMolecule(flat)
     canvas.FinishDrawing()
     return Image.open(io.BytesIO(canvas.GetDrawingText())).convert("RGB")

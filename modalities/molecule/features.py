@@ -1,9 +1,9 @@
-"""The feature tables of atoms and bonds: what each column holds, and how many values it can take.
+"""Atom and bond features: the categorical features of a molecular graph and their numbers of categories.
 
-Every column is a small integer, an index into an embedding. Values beyond a table's end are its last or first value.
-The tables say enough to build the molecule again (`rebuild`), all but the order of neighbors around a stereo center.
+Values outside a feature's range are clipped. The features determine the molecule (`to_mol`), except for the order of
+neighbors around a stereocenter.
 
-Letters: N atoms, E bonds (each once), F and G columns of atoms and bonds.
+Letters: N atoms, E bonds (each once), F atom features, G bond features.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Chem import BondStereo, BondType, HybridizationType
 
-from sensorium.modalities.molecule.motifs import motifs_of
+from sensorium.modalities.molecule.motifs import brics_motifs
 
 CHARGE, ISOTOPE = 8, 16
-"""Charges from -8 to 8 are told apart; isotopes by how many nucleons they have beyond the commonest, -15 to 15."""
+"""Formal charges are clipped to -8 to 8, isotopes to -15 to 15 nucleons more than the most common isotope."""
 HYBRIDIZATIONS = (
     HybridizationType.S,
     HybridizationType.SP,
@@ -27,50 +27,47 @@ HYBRIDIZATIONS = (
     HybridizationType.SP3D,
     HybridizationType.SP3D2,
 )
-CENTERS = ("R", "S")
+CHIRALITIES = ("R", "S")
 BONDS = (BondType.SINGLE, BondType.DOUBLE, BondType.TRIPLE, BondType.AROMATIC, BondType.DATIVE, BondType.QUADRUPLE)
 STEREOS = (BondStereo.STEREOE, BondStereo.STEREOZ, BondStereo.STEREOANY)
 
 ATOM_SIZES = {
     "element": 119,  # atomic number; 0 is the dummy atom "*"
-    "degree": 12,  # neighbors, hydrogens aside
-    "charge": 2 * CHARGE + 1,  # formal charge, 8 stands for 0
-    "hydrogens": 9,  # implicit and explicit ones together
+    "degree": 12,  # number of neighbors without hydrogens
+    "charge": 2 * CHARGE + 1,  # formal charge, category 8 is 0
+    "hydrogens": 9,  # implicit and explicit
     "hybridization": len(HYBRIDIZATIONS) + 1,  # 0 is any other
     "aromatic": 2,
     "ring": 2,
-    "center": len(CENTERS) + 1,  # 0 none or unknown, 1 R, 2 S (Cahn-Ingold-Prelog)
+    "chirality": len(CHIRALITIES) + 1,  # 0 none or unknown, 1 R, 2 S (Cahn-Ingold-Prelog)
     "radicals": 5,  # unpaired electrons
-    "isotope": 2 * ISOTOPE,  # 0 unlabeled, else nucleons beyond the commonest isotope, 16 for none
+    "isotope": 2 * ISOTOPE,  # 0 unspecified, else nucleons more than the most common isotope, 16 is none
 }
-"""Columns of an atom's features, and how many values each can take."""
+"""Atom features and their numbers of categories."""
 BOND_SIZES = {
     "type": len(BONDS) + 1,  # 0 is any other, then single, double, triple, aromatic, dative, quadruple
-    "stereo": len(STEREOS) + 1,  # 0 none, 1 E, 2 Z, 3 said to be unknown
+    "stereo": len(STEREOS) + 1,  # 0 none, 1 E, 2 Z, 3 any
     "conjugated": 2,
     "ring": 2,
 }
-"""Columns of a bond's features, and how many values each can take."""
-MOTIFS = "between motifs"
-"""The fifth column of bonds, of two values, where motifs are asked for: whether BRICS would cut the bond."""
-
+"""Bond features and their numbers of categories."""
 _TABLE = Chem.GetPeriodicTable()
-_COMMONEST = [0, *(_TABLE.GetMostCommonIsotope(number) for number in range(1, ATOM_SIZES["element"]))]
+_MOST_COMMON = [0, *(_TABLE.GetMostCommonIsotope(number) for number in range(1, ATOM_SIZES["element"]))]
 _DUMMY = np.array([CHARGE if name == "charge" else 0 for name in ATOM_SIZES])
 _HYBRIDIZATION = {kind: number for number, kind in enumerate(HYBRIDIZATIONS, start=1)}
-_CENTER = {name: number for number, name in enumerate(CENTERS, start=1)}
+_CHIRALITY = {name: number for number, name in enumerate(CHIRALITIES, start=1)}
 _BOND = {kind: number for number, kind in enumerate(BONDS, start=1)}
 _STEREO = {kind: number for number, kind in enumerate(STEREOS, start=1)}
 
 
 @dataclass(frozen=True)
 class MoleculeFeatures:
-    """The features of one molecule.
+    """The atom and bond features of one molecule.
 
     Args:
-        atoms: int64 (N, F), columns as in `ATOM_SIZES`.
-        ends: int64 (E, 2), the two atoms of each bond.
-        bonds: int64 (E, G), columns as in `BOND_SIZES`, and `MOTIFS` where it is asked for.
+        atoms: int64 (N, F), as in `ATOM_SIZES`.
+        ends: int64 (E, 2), begin and end atom of each bond.
+        bonds: int64 (E, G), as in `BOND_SIZES`; with motifs, whether it is a BRICS bond is one more.
     """
 
     atoms: np.ndarray
@@ -79,20 +76,20 @@ class MoleculeFeatures:
 
 
 def featurize(mol: Chem.Mol, motifs: bool = False) -> MoleculeFeatures:
-    """Return the features of a sanitised molecule of at least one atom, with or without the column `MOTIFS`."""
-    # By number: rdkit's own sequences of atoms and bonds cost as much again as what is read of them.
+    """Return the features of a sanitized molecule of at least one atom; `motifs` marks its BRICS bonds."""
+    # By index: iterating over GetAtoms() and GetBonds() takes as long again as reading the features.
     atoms = np.array([_atom(mol.GetAtomWithIdx(i)) for i in range(mol.GetNumAtoms())], np.int64)
     bonds = [_bond(mol.GetBondWithIdx(i)) for i in range(mol.GetNumBonds())]
     rows = np.array(bonds, np.int64).reshape(len(bonds), 2 + len(BOND_SIZES))
     if motifs:
-        ends_2E = motifs_of(mol)[rows[:, :2]].T
+        ends_2E = brics_motifs(mol)[rows[:, :2]].T
         rows = np.column_stack([rows, ends_2E[0] != ends_2E[1]])
     return MoleculeFeatures(atoms, rows[:, :2], rows[:, 2:])
 
 
 def _atom(atom: Chem.Atom) -> tuple[int, ...]:
     number, isotope = atom.GetAtomicNum(), atom.GetIsotope()
-    center = atom.GetProp("_CIPCode") if atom.HasProp("_CIPCode") else ""
+    chirality = atom.GetProp("_CIPCode") if atom.HasProp("_CIPCode") else ""
     return (
         number,
         min(atom.GetDegree(), ATOM_SIZES["degree"] - 1),
@@ -101,9 +98,9 @@ def _atom(atom: Chem.Atom) -> tuple[int, ...]:
         _HYBRIDIZATION.get(atom.GetHybridization(), 0),
         int(atom.GetIsAromatic()),
         int(atom.IsInRing()),
-        _CENTER.get(center, 0),
+        _CHIRALITY.get(chirality, 0),
         min(atom.GetNumRadicalElectrons(), ATOM_SIZES["radicals"] - 1),
-        _within(isotope - _COMMONEST[number], ISOTOPE - 1) + ISOTOPE if isotope else 0,
+        _within(isotope - _MOST_COMMON[number], ISOTOPE - 1) + ISOTOPE if isotope else 0,
     )
 
 
@@ -122,15 +119,15 @@ def _within(value: int, most: int) -> int:
     return max(-most, min(most, value))
 
 
-def rebuild(features: MoleculeFeatures) -> Chem.Mol:
-    """Return the molecule that features describe, without stereo; not sanitised, so that any subgraph is one.
+def to_mol(features: MoleculeFeatures) -> Chem.Mol:
+    """Return the molecule of some features, without stereochemistry and not sanitized, so that any subgraph is valid.
 
-    Hydrogens, charges, isotopes and radicals are as told, so a whole molecule has the fingerprint and the canonical
-    SMILES (stereo aside) of the one that was featurized. A feature that a view has hidden is as in a dummy atom.
+    Hydrogens, charges, isotopes and radicals are set explicitly, so a whole molecule has the fingerprint and the
+    canonical SMILES (without stereochemistry) of the original. A masked feature is that of a dummy atom.
     """
     mol = Chem.RWMol()
-    hidden_NF = features.atoms >= np.array(list(ATOM_SIZES.values()))
-    columns = dict(zip(ATOM_SIZES, np.where(hidden_NF, _DUMMY, features.atoms).T.tolist(), strict=True))
+    masked_NF = features.atoms >= np.array(list(ATOM_SIZES.values()))
+    columns = dict(zip(ATOM_SIZES, np.where(masked_NF, _DUMMY, features.atoms).T.tolist(), strict=True))
     for number, charge, hydrogens, aromatic, radicals, isotope in zip(
         *(columns[name] for name in ("element", "charge", "hydrogens", "aromatic", "radicals", "isotope")), strict=True
     ):
@@ -141,13 +138,13 @@ def rebuild(features: MoleculeFeatures) -> Chem.Mol:
         atom.SetIsAromatic(bool(aromatic))
         atom.SetNumRadicalElectrons(radicals)
         if isotope:
-            atom.SetIsotope(_COMMONEST[number] + isotope - ISOTOPE)
+            atom.SetIsotope(_MOST_COMMON[number] + isotope - ISOTOPE)
         mol.AddAtom(atom)
     for (begin, end), row in zip(features.ends.tolist(), features.bonds.tolist(), strict=True):
         kind = BONDS[row[0] - 1] if 0 < row[0] <= len(BONDS) else BondType.UNSPECIFIED
         mol.AddBond(begin, end, kind)
         mol.GetBondBetweenAtoms(begin, end).SetIsAromatic(kind == BondType.AROMATIC)
-    made = mol.GetMol()
-    made.UpdatePropertyCache(strict=False)
-    Chem.FastFindRings(made)
-    return made
+    built = mol.GetMol()
+    built.UpdatePropertyCache(strict=False)
+    Chem.FastFindRings(built)
+    return built

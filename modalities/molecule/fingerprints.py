@@ -1,4 +1,4 @@
-"""baseline features of molecules: ECFP4 and descriptors."""
+"""Baseline features of molecules: ECFP4 fingerprints and RDKit descriptors."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ DESCRIPTORS: dict[str, Callable[[Chem.Mol], float]] = {
     "kappa2": calc.CalcKappa2,
     "kappa3": calc.CalcKappa3,
 }
-"""Descriptors of one number each; after them come logP and refractivity, and surface by each (12 and 10 bins)."""
+"""Scalar descriptors; Crippen logP and molar refractivity, and the SlogP_VSA and SMR_VSA bins, come after them."""
 _MORGAN = GetMorganGenerator(radius=2, fpSize=BITS)
 Kind = Literal["ecfp4", "descriptors", "both"]
 
 
 def ecfp4(mol: Chem.Mol) -> np.ndarray:
-    """Return the circular fingerprint of radius 2, uint8 (2048,) of zeros and ones (Rogers and Hahn 2010)."""
+    """Return ECFP4, the Morgan fingerprint of radius 2, as uint8 bits (2048,) (Rogers and Hahn 2010)."""
     return _MORGAN.GetFingerprintAsNumPy(mol)
 
 
 def descriptors(mol: Chem.Mol) -> np.ndarray:
-    """Return float64 (46,): `DESCRIPTORS` and surfaces; a descriptor that has no value for the molecule is 0."""
-    plain = [float(describe(mol)) for describe in DESCRIPTORS.values()]
+    """Return RDKit descriptors, float64 (46,); one that is undefined for the molecule is 0."""
+    scalars = [float(describe(mol)) for describe in DESCRIPTORS.values()]
     crippen = calc.CalcCrippenDescriptors(mol)
-    return np.nan_to_num([*plain, *crippen, *calc.SlogP_VSA_(mol), *calc.SMR_VSA_(mol)], posinf=0.0, neginf=0.0)
+    return np.nan_to_num([*scalars, *crippen, *calc.SlogP_VSA_(mol), *calc.SMR_VSA_(mol)], posinf=0.0, neginf=0.0)
 
 
 def fingerprint_features(mols: Sequence[Chem.Mol], kind: Kind) -> np.ndarray:
-    """Return baseline features of sanitised molecules, float32 (B, D)."""
+    """Return baseline features of sanitized molecules, float32 (B, D)."""
     makers = {"ecfp4": [ecfp4], "descriptors": [descriptors], "both": [ecfp4, descriptors]}[kind]
     return np.array([np.concatenate([make(mol) for make in makers]) for mol in mols], np.float32)

@@ -1,4 +1,4 @@
-"""From a raw value to a molecule, or to the reason why there is none."""
+"""Parse SMILES and mol blocks to sanitized molecules."""
 
 from __future__ import annotations
 
@@ -11,34 +11,33 @@ from sensorium import BadSample
 Fragments = Literal["keep", "largest", "skip", "error"]
 
 
-class InParts(BadSample):
-    """A value of several unconnected parts, where only one was wanted."""
+class SeveralFragments(BadSample):
+    """A molecule of several disconnected fragments, where one is required."""
 
 
 def parse(raw: Any, fragments: Fragments = "keep") -> Chem.Mol:
-    """Return a sanitised molecule of at least one atom.
+    """Return a sanitized molecule of at least one atom.
 
     Args:
-        raw: a SMILES (what follows its first blank is a name and is passed over), a mol block, either as bytes, or an
-            rdkit molecule.
-        fragments: what becomes of a value of several unconnected parts, such as a salt: "keep" takes it whole,
-            "largest" its part of most heavy atoms (the first of equals), "skip" and "error" refuse it.
+        raw: a SMILES (text after its first blank is a name and is ignored), a mol block, either as bytes, or an RDKit
+            molecule.
+        fragments: how to treat several disconnected fragments, such as a salt: "keep" keeps all, "largest" keeps the
+            fragment of most heavy atoms (the first of equals), "skip" and "error" raise.
 
     Raises:
-        BadSample: with the reason; `InParts` when that is its parts.
+        BadSample: with the reason; `SeveralFragments` when that is the fragments.
     """
     mol = raw if isinstance(raw, Chem.Mol) else _read(raw)
     if not mol.GetNumAtoms():
         raise BadSample("it has no atoms")
     if fragments == "keep":
         return mol
-    parts = Chem.GetMolFrags(mol)
-    if len(parts) == 1:
+    found = Chem.GetMolFrags(mol)
+    if len(found) == 1:
         return mol
     if fragments != "largest":
-        raise InParts(f"it has {len(parts)} unconnected parts")
-    whole = Chem.GetMolFrags(mol, asMols=True)
-    return max(whole, key=lambda part: part.GetNumHeavyAtoms())
+        raise SeveralFragments(f"it has {len(found)} disconnected fragments")
+    return max(Chem.GetMolFrags(mol, asMols=True), key=lambda fragment: fragment.GetNumHeavyAtoms())
 
 
 def _read(raw: Any) -> Chem.Mol:
@@ -54,7 +53,7 @@ def _read(raw: Any) -> Chem.Mol:
     if not text.strip():
         raise BadSample("it is empty")
     read = Chem.MolFromMolBlock if block else Chem.MolFromSmiles
-    with rdBase.BlockLogs():  # for this one value: what rdkit would write becomes the reason
+    with rdBase.BlockLogs():  # RDKit's log becomes the reason
         mol = read(text)
         if mol is None:
             raise BadSample(_reason(read(text, sanitize=False), "mol block" if block else f"SMILES: '{text[:60]}'"))
@@ -62,8 +61,8 @@ def _read(raw: Any) -> Chem.Mol:
 
 
 def _reason(unchecked: Chem.Mol | None, what: str) -> str:
-    """Say why rdkit refused a value, given what it reads when it checks nothing."""
+    """Return why RDKit rejects a value, from the molecule that it parses without sanitization."""
     if unchecked is None:
-        return f"it is no {what}"
+        return f"it is not a {what}"
     problems = [problem.Message() for problem in Chem.DetectChemistryProblems(unchecked)]
-    return "; ".join(problems[:3]) or f"it is no valid {what}"
+    return "; ".join(problems[:3]) or f"it is not a valid {what}"

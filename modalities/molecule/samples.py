@@ -1,8 +1,8 @@
-"""A few molecules that the conformance kit tries every part of the modality on."""
+"""Sample molecules on which the conformance kit runs every part of the modality."""
 
 
 def molecules() -> list[str]:
-    """Return SMILES: drug-like molecules, a salt, a single atom, a stereo center and a double bond, a metal."""
+    """Return SMILES: drug-like molecules, a salt, a single atom, a stereocenter, a stereo double bond, a metal."""
     return [
         "CC(=O)Oc1ccccc1C(=O)O",
         "C[C@H](N)C(=O)O",

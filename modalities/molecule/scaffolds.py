@@ -1,4 +1,4 @@
-"""The scaffold split of MoleculeNet: molecules of one Bemis-Murcko scaffold share a part (Wu et al. 2018)."""
+"""MoleculeNet's scaffold split: molecules of one Bemis-Murcko scaffold are in the same part (Wu et al. 2018)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sensorium.errors import RecipeError
 from sensorium.modalities.molecule.parse import parse
 
 RINGLESS = "no ring"
-"""The scaffold of every molecule without rings."""
+"""The scaffold of all acyclic molecules."""
 
 
 def scaffold_of(raw: str | None) -> str | None:
-    """Return the SMILES of a molecule's ring systems and linkers, stereo aside; None for what is no molecule."""
+    """Return the SMILES of a molecule's Bemis-Murcko scaffold without stereochemistry; None for an invalid molecule."""
     try:
         return None if raw is None else MurckoScaffoldSmiles(mol=parse(raw)) or RINGLESS
     except BadSample:

@@ -1,4 +1,4 @@
-"""Views of molecules that know their BRICS motifs.
+"""Views of molecules by their BRICS motifs.
 
 Letters: B molecules, N atoms and E directed bonds of all of them, M motifs of all of them.
 """
@@ -13,93 +13,94 @@ from torch import Tensor
 from sensorium import View, ViewGenerator
 from sensorium.errors import RecipeError
 from sensorium.modalities.graph.batch import GraphBatch
-from sensorium.modalities.graph.views.changes import Change, induced, rand
-from sensorium.modalities.graph.views.generators import Changed
+from sensorium.modalities.graph.views.augmentations import Augmented, induced_subgraph, rand
+from sensorium.modalities.graph.views.generators import GraphAugmentation
 from sensorium.modalities.molecule.features import BOND_SIZES
 from sensorium.modalities.molecule.modality import MoleculeModality
 
-COLUMN = len(BOND_SIZES)
-"""The column of bonds that says whether they lead from motif to motif."""
+BRICS_BOND = len(BOND_SIZES)
+"""Index of the bond feature that marks BRICS bonds."""
 
 
-def _check_motifs(modality: MoleculeModality) -> None:
+def _require_motifs(modality: MoleculeModality, views: str) -> None:
     if not modality.motifs:
-        raise RecipeError("Views by motif need the modality's motifs: set modalities.molecule.modality.motifs=true.")
+        raise RecipeError(
+            f"The views '{views}' need the motifs of the modality: set modalities.molecule.modality.motifs=true."
+        )
 
 
-class KeepMotifs(Changed):
-    """Two views, each some motifs of the molecule, whole, with the bonds between them: no ring is ever cut.
+class MotifSubgraph(GraphAugmentation):
+    """Motif subgraph: two views, each induced by some whole BRICS motifs, so that no ring is cut.
 
-    Motifs are taken in random order until their atoms are `keep` of all, so that a molecule of one motif stays whole:
-    the subgraphs of iMolCLR (Wang et al. 2022) fall apart at the same BRICS bonds.
+    Motifs are drawn in random order until they have the fraction `ratio` of the atoms; a molecule of one motif stays
+    whole. iMolCLR (Wang et al. 2022) cuts molecules at the same BRICS bonds.
 
     Args:
-        modality: must find motifs.
-        keep: share of the atoms that a view has at least.
+        modality: with motifs.
+        ratio: smallest fraction of the atoms that a view keeps, above 0 and at most 1.
     """
 
-    def __init__(self, modality: MoleculeModality, keep: float = 0.5) -> None:
+    def __init__(self, modality: MoleculeModality, ratio: float = 0.5) -> None:
         super().__init__(modality)
-        _check_motifs(modality)
-        if not 0 < keep <= 1:
-            raise RecipeError(f"A view keeps a share of the atoms above 0 and at most 1, not {keep}.")
-        self.keep = keep
+        _require_motifs(modality, "motif-subgraph")
+        if not 0 < ratio <= 1:
+            raise RecipeError(f"The option ratio of the views 'motif-subgraph' is above 0 and at most 1, not {ratio}.")
+        self.ratio = ratio
 
-    def change(self, batch: GraphBatch, rng: torch.Generator) -> Change:
-        """Leave out motifs."""
-        motif_N = motifs_in(batch)
-        size_M, graph_M = motif_N.bincount(), _graph_of(motif_N, batch)
+    def augment(self, batch: GraphBatch, rng: torch.Generator) -> Augmented:
+        """Drop motifs."""
+        motif_N = motifs_of_batch(batch)
+        size_M, graph_M = motif_N.bincount(), _graph_of_motifs(motif_N, batch)
         order_M = (graph_M + rand(len(size_M), rng).clamp(max=1 - 1e-9)).argsort()  # by molecule, then at random
-        before_M = size_M[order_M].cumsum(0) - size_M[order_M] - batch.firsts[graph_M[order_M]]
+        before_M = size_M[order_M].cumsum(0) - size_M[order_M] - batch.first_node[graph_M[order_M]]
         kept_M = torch.empty_like(size_M, dtype=torch.bool)
-        kept_M[order_M] = before_M < self.keep * batch.sizes[graph_M[order_M]]
-        return induced(batch, kept_M[motif_N])
+        kept_M[order_M] = before_M < self.ratio * batch.sizes[graph_M[order_M]]
+        return induced_subgraph(batch, kept_M[motif_N])
 
 
-class CountMotifs(ViewGenerator):
-    """The molecule, without being told which bonds lead from motif to motif; the target is how many motifs it has.
+class MotifCount(ViewGenerator):
+    """Motif counting: the molecule with its BRICS bonds unmarked; the target is its number of motifs.
 
     Args:
-        modality: must find motifs.
-        classes: how many counts are told apart: 1, 2 and so on, the last for itself and all above.
+        modality: with motifs.
+        classes: number of target classes, >= 2: 1, 2, ... motifs; the last class has all larger counts.
     """
 
     target = "motifs"
     classes = 12
 
     def __init__(self, modality: MoleculeModality, classes: int = 12) -> None:
-        _check_motifs(modality)
+        _require_motifs(modality, "motif-count")
         if classes < 2:
-            raise RecipeError(f"At least two counts of motifs are told apart, not {classes}.")
+            raise RecipeError(f"The option classes of the views 'motif-count' is 2 or more, not {classes}.")
         self.classes = classes
 
     def __call__(self, batch: GraphBatch, rng: torch.Generator) -> list[View]:
         """Return one view whose target is a class int64 (B,), one less than the number of motifs."""
-        motif_N = motifs_in(batch)
-        count_B = _graph_of(motif_N, batch).bincount(minlength=len(batch))
+        motif_N = motifs_of_batch(batch)
+        count_B = _graph_of_motifs(motif_N, batch).bincount(minlength=len(batch))
         edge_attr = batch.edge_attr.clone()
-        edge_attr[:, COLUMN] = 2  # hidden
+        edge_attr[:, BRICS_BOND] = 2  # masked
         return [View(dataclasses.replace(batch, edge_attr=edge_attr), target=(count_B - 1).clamp(max=self.classes - 1))]
 
 
-def _graph_of(motif_N: Tensor, batch: GraphBatch) -> Tensor:
-    """Return which molecule each motif is of: int64 (M,)."""
+def _graph_of_motifs(motif_N: Tensor, batch: GraphBatch) -> Tensor:
+    """Return the molecule of each motif: int64 (M,)."""
     count = int(motif_N.max()) + 1
-    return torch.empty(count, dtype=torch.int64, device=batch.device).scatter(0, motif_N, batch.graph)
+    return torch.empty(count, dtype=torch.int64, device=batch.device).scatter(0, motif_N, batch.graph_index)
 
 
-def motifs_in(batch: GraphBatch) -> Tensor:
+def motifs_of_batch(batch: GraphBatch) -> Tensor:
     """Return the motif of each atom, int64 (N,), numbered over the whole batch, molecule by molecule.
 
-    A motif is what hangs together when the bonds between motifs are taken away. Labels spread along the bonds left,
-    and jump to the label of their label, until none changes.
+    Motifs are the connected components without BRICS bonds, found by label propagation with pointer jumping.
     """
-    inside_E = batch.edge_attr[:, COLUMN] == 0
-    from_E, to_E = batch.edge_index[:, inside_E]
+    within_E = batch.edge_attr[:, BRICS_BOND] == 0
+    source_E, target_E = batch.edge_index[:, within_E]
     label_N = torch.arange(len(batch.x), device=batch.device)
     while True:
-        std_N = label_N.scatter_reduce(0, to_E, label_N[from_E], "amin")
-        std_N = std_N[std_N]
-        if torch.equal(std_N, label_N):
+        lowest_N = label_N.scatter_reduce(0, target_E, label_N[source_E], "amin")
+        lowest_N = lowest_N[lowest_N]
+        if torch.equal(lowest_N, label_N):
             return label_N.unique(return_inverse=True)[1]
-        label_N = std_N
+        label_N = lowest_N

@@ -25,16 +25,16 @@ from tests.plugins.toy_token_modality import losses_while_training
 SMALL = {"width": 32, "heads": 2}
 OBJECTIVES = {
     "simclr": (lambda: SimCLR(width=32, dim=16), views.Augment),
-    "byol": (lambda: BYOL(width=32, dim=16), views.EdgesAndFeatures),
+    "byol": (lambda: BYOL(width=32, dim=16), views.Grace),
     "infograph": (InfoGraph, views.Plain),
-    "dgi": (DGI, views.Shuffled),
-    "context-prediction": (ContextPrediction, views.Surroundings),
+    "dgi": (DGI, views.FeatureShuffling),
+    "context-prediction": (ContextPrediction, views.ContextGraph),
     "graphmae": (GraphMAE, views.Plain),
     "mae": (lambda: MAE(depth=1, **SMALL), views.Plain),
     "simmim": (SimMIM, views.Plain),
     "data2vec": (lambda: Data2Vec(momentum=1.0), views.Plain),
     "jepa": (lambda: JEPA(depth=1, momentum=1.0, **SMALL), views.Plain),
-    "masked-token": (MaskedToken, views.AttributeMask),
+    "masked-token": (MaskedToken, views.AttributeMasking),
 }
 
 
@@ -48,6 +48,6 @@ def test_a_few_steps_lower_the_loss(name, encoder):
     batch = modality.collate([modality.decode(raw) for raw in raws])
     records = RecordBatch([str(i) for i in range(8)], {"graph": batch}, {"graph": torch.ones(8, dtype=torch.bool)})
     made = make_views(records, {"graph": generator(modality)}, torch.Generator().manual_seed(0))
-    network = encoder(modality, width=16, depth=2, positions="walk", steps=4)
+    network = encoder(modality, width=16, depth=2, positional_encoding="random-walk", pe_dim=4)
     found = losses_while_training(Learner({"graph": network}, make()), made, 25, 3e-3)
     assert found[-1] < 0.9 * found[0] if found[0] > 0 else found[-1] < found[0]

@@ -1,6 +1,6 @@
-"""What all encoders of graphs share: nodes as tokens, layers that pass messages along edges, pooling.
+"""What all graph encoders share: nodes as tokens, message-passing layers, pooling.
 
-Letters as in `sensorium.modalities.graph.batch`; K kept tokens, H width between layers.
+Letters as in `sensorium.modalities.graph.batch`; K kept tokens, H width of the hidden node features.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from torch import Tensor, nn
 from sensorium import Features, TokenEncoder, Tokens
 from sensorium.errors import RecipeError
 from sensorium.modalities.graph.batch import GraphBatch
-from sensorium.modalities.graph.encoders.embed import Embed
+from sensorium.modalities.graph.encoders.embed import FeatureEmbedding
 from sensorium.modalities.graph.encoders.pool import Pool, Pooling
-from sensorium.modalities.graph.encoders.positions import Positions
+from sensorium.modalities.graph.encoders.positional_encoding import PositionalEncoding, PositionalEncodingKind
 
-Jump = Literal["last", "cat", "max"]
-PositionKind = Literal["none", "walk", "laplacian"]
+JumpingKnowledge = Literal["last", "cat", "max"]
 
 
 @dataclass
@@ -29,9 +28,9 @@ class GraphTokens(Tokens):
     """Nodes as tokens, with the edges between them.
 
     Args:
-        edge_index: int64 (2, E), from which node to which, counted over the whole batch.
-        edge_ED: float (E, H), what each edge carries, embedded.
-        sizes: int64 (B,), how many nodes each graph has.
+        edge_index: int64 (2, E), source and target node of each edge, numbered over the whole batch.
+        edge_ED: float (E, H), embedded edge features.
+        sizes: int64 (B,), number of nodes of each graph.
     """
 
     edge_index: Tensor | None = None
@@ -39,13 +38,13 @@ class GraphTokens(Tokens):
     sizes: Tensor | None = None
 
     def take(self, index_BK: Tensor) -> Self:
-        """Return the nodes at `index_BK` alone, with the edges between them."""
+        """Return the nodes at `index_BK` and the edges between them."""
         assert self.sizes is not None
         assert self.edge_index is not None
         kept = super().take(index_BK)
         valid_BK = kept.valid()
         first_B1 = (self.sizes.cumsum(0) - self.sizes)[:, None]
-        # Edges count the valid kept nodes of the batch, in the order of `index_BK`; -1 for a node that is not kept.
+        # The new index of each node among the valid kept ones, in the order of `index_BK`; -1 for a dropped node.
         new_N = self.edge_index.new_full((int(self.sizes.sum()),), -1)
         new_N[(index_BK + first_B1)[valid_BK]] = torch.arange(int(valid_BK.sum()), device=index_BK.device)
         edge_index = new_N[self.edge_index]
@@ -55,7 +54,7 @@ class GraphTokens(Tokens):
 
 
 class NodeNorm(nn.BatchNorm1d):
-    """Batch norm over nodes; a single node, which has no deviation, is normalized by running statistics."""
+    """Batch norm over nodes; a single node, which has no variance, is normalized by the running statistics."""
 
     def forward(self, x_ND: Tensor) -> Tensor:
         """Normalize (N, D)."""
@@ -65,93 +64,96 @@ class NodeNorm(nn.BatchNorm1d):
 
 
 class GraphEncoder(TokenEncoder):
-    """Layers that each let a node hear from its neighbors. Subclasses say what a layer is (`layer`).
+    """Message-passing network: a stack of layers, jumping knowledge, graph pooling. Subclasses give the `layer`.
 
-    A node is a token. Where only some are kept, these hear from each other alone. A token's target is its first class,
-    or else its numbers.
+    A node is a token. Where only some nodes are kept, messages pass along the edges between them alone. A token's
+    target is its first categorical feature, or else its numeric features.
 
     Args:
-        modality: a modality with a `schema`, fitted.
-        width: H, width of the nodes between layers.
-        depth: number of layers.
-        pool: what stands for the whole graph: the "sum", "mean" or "max" of its nodes, their mean by learned
-            "attention", or its "first" node.
-        jump: what stands for a node: its "last" layer, all layers side by side ("cat") or their "max".
-        dropout: between layers, while training.
-        positions: what tells nodes apart beside what they carry: "none", the chances that a "walk" of 1 to `steps`
-            steps comes back, or the first `steps` eigenvectors of the "laplacian", of random sign while training.
-        steps: how many of them.
+        modality: a fitted modality with a `schema`.
+        width: hidden width of the node features.
+        depth: number of message-passing layers, >= 1.
+        pool: graph pooling (readout): "sum", "mean" or "max" over the nodes, "attention" (mean weighted by a learned
+            gate), or the "first" node, which is the root of a k-hop neighborhood.
+        jk: jumping knowledge (Xu et al. 2018): node features of the "last" layer, of all layers concatenated ("cat"),
+            or their element-wise "max".
+        dropout: dropout probability after each layer.
+        positional_encoding: "none", "random-walk" (return probabilities after 1 to `pe_dim` steps, Dwivedi et al.
+            2022), or "laplacian" (the first `pe_dim` eigenvectors, of random sign in training, Dwivedi et al. 2020).
+        pe_dim: number of random-walk steps or of eigenvectors, >= 1.
     """
 
     def __init__(
         self,
         modality: Any,
-        width: int,
-        depth: int,
-        pool: Pooling,
-        jump: Jump,
-        dropout: float,
-        positions: PositionKind,
-        steps: int,
+        width: int = 64,
+        depth: int = 3,
+        pool: Pooling = "mean",
+        jk: JumpingKnowledge = "last",
+        dropout: float = 0.0,
+        positional_encoding: PositionalEncodingKind = "none",
+        pe_dim: int = 16,
     ) -> None:
         super().__init__()
         if depth < 1:
-            raise RecipeError(f"An encoder of graphs has at least one layer, not {depth}.")
-        self.schema, self.width, self.jump, self.dropout = modality.schema, width, jump, dropout
-        self.dim = width * depth if jump == "cat" else width
-        self.target_dim = self.schema.nodes[0] if self.schema.nodes else self.schema.values
-        self.embed = Embed(self.schema.nodes, self.schema.values, self.dim)
-        self.embed_edges = Embed(self.schema.edges, self.schema.edge_values, width) if self.reads_edges else None
-        self.positions = Positions(positions, steps, self.dim)
-        self.enter = nn.Linear(self.dim, width) if self.dim != width else nn.Identity()
+            raise RecipeError(f"A graph encoder needs depth >= 1, not {depth}.")
+        self.schema, self.width, self.jk, self.dropout = modality.schema, width, jk, dropout
+        self.dim = width * depth if jk == "cat" else width
+        self.target_dim = self.schema.node_categories[0] if self.schema.node_categories else self.schema.node_values
+        self.embed = FeatureEmbedding(self.schema.node_categories, self.schema.node_values, self.dim)
+        self.embed_edges = (
+            FeatureEmbedding(self.schema.edge_categories, self.schema.edge_values, width) if self.reads_edges else None
+        )
+        self.positional_encoding = PositionalEncoding(positional_encoding, pe_dim, self.dim)
+        self.input = nn.Linear(self.dim, width) if self.dim != width else nn.Identity()
         self.layers = nn.ModuleList(self.layer(width) for _ in range(depth))
         self.pool = Pool(pool, self.dim)
 
     reads_edges: bool = False
-    """Whether layers hear what edges carry."""
+    """Whether messages depend on the edge features."""
 
     @abstractmethod
     def layer(self, width: int) -> nn.Module:
         """Return a new layer: (x (N, H), edge_index (2, E), edges (E, H) or None, graph (N,)) -> (N, H)."""
 
     def tokenize(self, batch: GraphBatch) -> GraphTokens:
-        """Embed nodes to (B, T, D), with the edges between them."""
+        """Embed the nodes to (B, T, D), and the edges between them."""
         x_BTD, mask_BT = batch.padded(self.embed(batch.x, batch.values))
         edge_ED = None if self.embed_edges is None else self.embed_edges(batch.edge_attr, batch.edge_values)
-        positions_BTD = self.positions(batch, x_BTD)
+        positions_BTD = self.positional_encoding(batch, x_BTD)
         return GraphTokens(x_BTD, positions_BTD, mask_BT, batch.edge_index, edge_ED, batch.sizes)
 
     def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
-        """Encode nodes, or those at `keep` (B, K) with the edges between them."""
-        assert isinstance(tokens, GraphTokens), "tokens of graphs know their edges"
+        """Encode all nodes, or the subgraph induced by those at `keep` (B, K)."""
+        assert isinstance(tokens, GraphTokens), "graph tokens have edges"
         tokens = tokens if keep is None else tokens.take(keep)
         x_BTD, mask_BT = tokens.x + tokens.positions, tokens.valid()
         graph_N = torch.arange(len(mask_BT), device=mask_BT.device).repeat_interleave(mask_BT.sum(1))
-        nodes_ND = self.pass_messages(self.enter(x_BTD[mask_BT]), tokens, graph_N)
+        nodes_ND = self.pass_messages(self.input(x_BTD[mask_BT]), tokens, graph_N)
         tokens_BTD = nodes_ND.new_zeros(x_BTD.shape).masked_scatter(mask_BT[..., None], nodes_ND)
         return Features(self.pool(nodes_ND, graph_N, len(mask_BT)), tokens_BTD, mask_BT)
 
     def pass_messages(self, x_NH: Tensor, tokens: GraphTokens, graph_N: Tensor) -> Tensor:
-        """Return the features (N, D) of real nodes after all layers."""
+        """Return the features (N, D) of the valid nodes after all layers."""
         layers = []
         for layer in self.layers:
             x_NH = F.dropout(layer(x_NH, tokens.edge_index, tokens.edge_ED, graph_N), self.dropout, self.training)
             layers.append(x_NH)
-        if self.jump == "cat":
+        if self.jk == "cat":
             return torch.cat(layers, dim=1)
-        return layers[-1] if self.jump == "last" else torch.stack(layers).amax(0)
+        return layers[-1] if self.jk == "last" else torch.stack(layers).amax(0)
 
     def token_mixer(self) -> nn.Module:
-        """Return a new module, tokens -> (B, T, D), in which tokens hear from their neighbors once."""
+        """Return a new module, tokens -> (B, T, D), of one message-passing layer."""
         return TokenMixer(self)
 
     def token_targets(self, batch: GraphBatch) -> Tensor:
-        """Return the first class of each node, int64 (B, T), or else its numbers, float (B, T, V)."""
-        return batch.padded(batch.x[:, 0] if self.schema.nodes else batch.values)[0]
+        """Return the first category of each node, int64 (B, T), or else its numeric features, float (B, T, V)."""
+        return batch.padded(batch.x[:, 0] if self.schema.node_categories else batch.values)[0]
 
 
 class TokenMixer(nn.Module):
-    """One more layer of an encoder's kind, for objectives that decode tokens from their neighbors'.
+    """One message-passing layer of an encoder's kind, the decoder of GraphMAE (Hou et al. 2022).
 
     Args:
         encoder: whose layer it is.
@@ -159,14 +161,14 @@ class TokenMixer(nn.Module):
 
     def __init__(self, encoder: GraphEncoder) -> None:
         super().__init__()
-        self.enter = nn.Linear(encoder.dim, encoder.width)
+        self.input = nn.Linear(encoder.dim, encoder.width)
         self.layer = encoder.layer(encoder.width)
-        self.leave = nn.Linear(encoder.width, encoder.dim)
+        self.output = nn.Linear(encoder.width, encoder.dim)
 
     def forward(self, tokens: GraphTokens) -> Tensor:
         """Return the tokens (B, T, D) after one layer; padding is zero."""
         mask_BT = tokens.valid()
         graph_N = torch.arange(len(mask_BT), device=mask_BT.device).repeat_interleave(mask_BT.sum(1))
-        x_NH = self.layer(self.enter(tokens.x[mask_BT]), tokens.edge_index, tokens.edge_ED, graph_N)
-        x_ND = self.leave(x_NH)
+        x_NH = self.layer(self.input(tokens.x[mask_BT]), tokens.edge_index, tokens.edge_ED, graph_N)
+        x_ND = self.output(x_NH)
         return x_ND.new_zeros(tokens.x.shape).masked_scatter(mask_BT[..., None], x_ND)

@@ -1,4 +1,4 @@
-"""What nodes and edges carry, as vectors."""
+"""Embeddings of node and edge features."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import torch
 from torch import Tensor, nn
 
 
-class Embed(nn.Module):
-    """One vector for each row of classes and numbers: the sum of an embedding of each column and a linear map.
+class FeatureEmbedding(nn.Module):
+    """The sum of an embedding of each categorical feature and a linear map of the numeric features.
 
     Args:
-        sizes: how many classes each column has; one more row of each embedding stands for a hidden class.
-        values: how many columns of numbers there are.
-        width: of the vectors.
+        categories: number of categories of each categorical feature; one more row of each embedding is the mask.
+        values: number of numeric features.
+        width: of the embedding.
     """
 
-    def __init__(self, sizes: tuple[int, ...], values: int, width: int) -> None:
+    def __init__(self, categories: tuple[int, ...], values: int, width: int) -> None:
         super().__init__()
-        self.classes = nn.ModuleList(nn.Embedding(size + 1, width) for size in sizes)
+        self.categories = nn.ModuleList(nn.Embedding(size + 1, width) for size in categories)
         self.values = nn.Linear(values, width, bias=False) if values else None
         self.bias = nn.Parameter(torch.zeros(width))
 
-    def forward(self, classes_NF: Tensor, values_NV: Tensor) -> Tensor:
+    def forward(self, categories_NF: Tensor, values_NV: Tensor) -> Tensor:
         """Return (N, width)."""
-        x_ND = self.bias.expand(len(classes_NF), -1)
-        for embed, column_N in zip(self.classes, classes_NF.T, strict=True):
+        x_ND = self.bias.expand(len(categories_NF), -1)
+        for embed, column_N in zip(self.categories, categories_NF.T, strict=True):
             x_ND = x_ND + embed(column_N)
         return x_ND if self.values is None else x_ND + self.values(values_NV)

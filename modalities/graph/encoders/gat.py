@@ -1,4 +1,4 @@
-"""Graph attention networks."""
+"""Graph attention network."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from torch import Tensor, nn
 from torch_geometric.nn import GATConv
 
 from sensorium.errors import RecipeError
-from sensorium.modalities.graph.encoders.base import GraphEncoder, Jump, NodeNorm, PositionKind
-from sensorium.modalities.graph.encoders.pool import Pooling
+from sensorium.modalities.graph.encoders.base import GraphEncoder, NodeNorm
 
 
-class Layer(nn.Module):
-    """A node hears from itself and its neighbors, each weighed by attention; ELU, added to what came in, batch norm.
+class GATLayer(nn.Module):
+    """Graph attention over neighbors and self, ELU, residual connection, batch norm.
 
-    What edges carry takes part in the attention; a node's edge to itself carries the mean of those that lead to it.
+    Edge features enter the attention; the edge features of a self-loop are the mean over the node's incoming edges.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -24,37 +23,26 @@ class Layer(nn.Module):
         self.conv, self.norm = GATConv(width, width // heads, heads, edge_dim=width, fill_value="mean"), NodeNorm(width)
 
     def forward(self, x_NH: Tensor, edge_index: Tensor, edge_EH: Tensor | None, graph_N: Tensor) -> Tensor:
-        """Return the nodes after one layer."""
+        """Return the node features after one layer."""
         return self.norm(x_NH + F.elu(self.conv(x_NH, edge_index, edge_EH)))
 
 
 class GAT(GraphEncoder):
-    """Graph attention network (Velickovic et al. 2018, eq. 1 to 5) that hears what edges carry.
+    """Graph attention network with edge features (GAT, Velickovic et al. 2018, eq. 1 to 5).
 
     Args:
-        width: width of the nodes between layers; `heads` divide it.
-        heads: attention heads.
+        width: hidden width of the node features, divisible by `heads`.
+        heads: number of attention heads.
     """
 
     reads_edges = True
 
-    def __init__(
-        self,
-        modality: Any,
-        width: int = 64,
-        depth: int = 3,
-        heads: int = 4,
-        pool: Pooling = "mean",
-        jump: Jump = "last",
-        dropout: float = 0.0,
-        positions: PositionKind = "none",
-        steps: int = 16,
-    ) -> None:
+    def __init__(self, modality: Any, width: int = 64, heads: int = 4, **options: Any) -> None:
         if width % heads:
-            raise RecipeError(f"The encoder 'gat' has a width of {width}, which {heads} heads do not divide.")
+            raise RecipeError(f"The encoder 'gat' has a width of {width}, which is not divisible by its {heads} heads.")
         self.heads = heads
-        super().__init__(modality, width, depth, pool, jump, dropout, positions, steps)
+        super().__init__(modality, width, **options)
 
     def layer(self, width: int) -> nn.Module:
         """Return a layer."""
-        return Layer(width, self.heads)
+        return GATLayer(width, self.heads)

@@ -1,4 +1,4 @@
-"""Graph convolutional networks."""
+"""Graph convolutional network."""
 
 from __future__ import annotations
 
@@ -7,38 +7,30 @@ from typing import Any
 from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 
-from sensorium.modalities.graph.encoders.base import GraphEncoder, Jump, NodeNorm, PositionKind
-from sensorium.modalities.graph.encoders.pool import Pooling
+from sensorium.modalities.graph.encoders.base import GraphEncoder, NodeNorm
 
 
-class Layer(nn.Module):
-    """A mean of a node and its neighbors, each weighed by the roots of both degrees, then batch norm and PReLU."""
+class GCNLayer(nn.Module):
+    """Graph convolution with symmetric normalization and self-loops, batch norm, PReLU."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv, self.norm, self.act = GCNConv(width, width), NodeNorm(width), nn.PReLU()
 
     def forward(self, x_NH: Tensor, edge_index: Tensor, edge_EH: Tensor | None, graph_N: Tensor) -> Tensor:
-        """Return the nodes after one layer."""
+        """Return the node features after one layer."""
         return self.act(self.norm(self.conv(x_NH, edge_index)))
 
 
 class GCN(GraphEncoder):
-    """Graph convolutional network (Kipf and Welling 2017, eq. 2), as DGI and BGRL train it. Edges are bare to it."""
+    """Graph convolutional network (GCN, Kipf and Welling 2017, eq. 2), the encoder of DGI and BGRL.
 
-    def __init__(
-        self,
-        modality: Any,
-        width: int = 128,
-        depth: int = 2,
-        pool: Pooling = "mean",
-        jump: Jump = "last",
-        dropout: float = 0.0,
-        positions: PositionKind = "none",
-        steps: int = 16,
-    ) -> None:
-        super().__init__(modality, width, depth, pool, jump, dropout, positions, steps)
+    It ignores edge features.
+    """
+
+    def __init__(self, modality: Any, width: int = 128, depth: int = 2, **options: Any) -> None:
+        super().__init__(modality, width, depth, **options)
 
     def layer(self, width: int) -> nn.Module:
         """Return a layer."""
-        return Layer(width)
+        return GCNLayer(width)

@@ -1,4 +1,4 @@
-"""From the nodes of each graph to one vector.
+"""Graph pooling: from node features to one vector per graph.
 
 Letters as in `sensorium.modalities.graph.batch`.
 """
@@ -15,13 +15,13 @@ Pooling = Literal["sum", "mean", "max", "attention", "first"]
 
 
 class Pool(nn.Module):
-    """The sum, mean or maximum of a graph's nodes, a mean that weighs them by learned attention, or its first node.
+    """Sum, mean or max over a graph's nodes, a mean weighted by a learned gate, or the first node.
 
-    A graph without nodes, of which an objective shows none, is pooled to zero.
+    A graph without visible nodes is pooled to zero.
 
     Args:
-        how: which of them.
-        dim: D, width of the nodes' features.
+        how: kind of pooling.
+        dim: D, width of the node features.
     """
 
     def __init__(self, how: Pooling, dim: int) -> None:
@@ -33,9 +33,9 @@ class Pool(nn.Module):
         """Return (count, D).
 
         Args:
-            x_ND: features of the nodes.
-            graph_N: int64, which graph a node is of, in order.
-            count: B, how many graphs there are.
+            x_ND: node features.
+            graph_N: int64, graph of each node, ascending.
+            count: B, number of graphs.
         """
         out_BD = x_ND.new_zeros(count, x_ND.shape[1])
         if self.how == "max":

@@ -1,4 +1,4 @@
-"""Graphs in memory as records."""
+"""A source of graphs in memory."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sensorium.modalities.graph.batch import Graph
 
 
 @dataclass
-class Named:
-    """One graph as its file gives it.
+class GraphRecord:
+    """One graph of a data set.
 
     Args:
-        id: unique among the graphs of a source.
-        graph: classes and numbers as they came.
-        labels: what evaluators predict.
+        id: unique in its source.
+        graph: with its raw features.
+        labels: targets of evaluators, by name.
         split: "train", "val", "test" or None.
     """
 
@@ -32,19 +32,19 @@ class GraphSource(Source):
     """Graphs in memory.
 
     Args:
-        graphs: what is given, in order.
-        name: the field under which records carry them.
-        of: where they are from, for errors.
+        graphs: the records, in order.
+        name: field name of the graph in the records.
+        of: where the graphs are from, for errors.
     """
 
-    def __init__(self, graphs: Sequence[Named], name: str, of: str) -> None:
+    def __init__(self, graphs: Sequence[GraphRecord], name: str, of: str) -> None:
         if not graphs:
-            raise DataError(f"There are no graphs in {of}.")
+            raise DataError(f"{of} has no graphs.")
         self._graphs, self._field = graphs, name
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The name under which records carry their graph."""
+        """The field name of the graph."""
         return (self._field,)
 
     def __len__(self) -> int:

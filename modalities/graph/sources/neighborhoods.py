@@ -1,9 +1,9 @@
-"""The nodes of one large graph as records, each with a sample of what lies around it.
+"""The nodes of one large graph as records, each with its sampled k-hop neighborhood (GraphSAGE, Hamilton et al. 2017).
 
-A record's graph has its node first, and as many others as the fan-out lets in: what a batch costs does not depend on
-how many nodes the large graph has. A node's neighborhood is drawn once for all, from the seed and its place.
+A record's graph has its node, the root, first. The fan-out bounds its size, so the cost of a batch does not depend on
+the size of the large graph. A node's neighborhood is sampled once, seeded from the seed and the node's index.
 
-Letters: N nodes, E edges, F columns of classes, V columns of numbers, M nodes of a neighborhood.
+Letters: N nodes, E edges, F categorical features, V numeric features, M nodes of a neighborhood.
 """
 
 from __future__ import annotations
@@ -21,65 +21,65 @@ from sensorium.modalities.graph.sources.tables import FeatureTable, Format, numb
 
 
 class Neighbors:
-    """The edges of a large graph by the node that they leave, taken either way.
+    """The undirected adjacency lists of a large graph (CSR).
 
     Args:
-        edges_2E: int64, from which node to which; the way back is added.
+        edges_2E: int64, source and target of each edge; reverse edges are added.
         nodes: N.
     """
 
     def __init__(self, edges_2E: np.ndarray, nodes: int) -> None:
         both = np.unique(np.concatenate([edges_2E, edges_2E[::-1]], axis=1), axis=1) if edges_2E.size else edges_2E
         self.starts_N = np.searchsorted(both[0], np.arange(nodes + 1))
-        self.ends_E = both[1].copy()
+        self.targets_E = both[1].copy()
 
     def sample(self, node: int, fanout: Sequence[int], seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the nodes near one (M,), that one first, and the sampled edges between their places, (2, e).
+        """Return the nodes of a sampled neighborhood (M,), the root first, and its edges in local indices, (2, e).
 
         Args:
-            node: whose neighborhood it is.
-            fanout: for each step away, how many edges of each node are followed; of a node with more, as many draws.
-            seed: of the draws, beside the node.
+            node: the root.
+            fanout: for each hop, the number of neighbors sampled per node, with replacement where it has more.
+            seed: of the sampling, together with the node.
         """
         rng = np.random.default_rng((seed, node))
-        found_M, edge_M = np.array([node]), np.zeros((2, 0), np.int64)
+        found_M, edges_2e = np.array([node]), np.zeros((2, 0), np.int64)
         reached = found_M
         for most in fanout:
             starts, degrees = self.starts_N[reached], self.starts_N[reached + 1] - self.starts_N[reached]
             taken = np.minimum(degrees, most)
             source = np.repeat(reached, taken)
-            turn = np.arange(len(source)) - np.repeat(np.cumsum(taken) - taken, taken)
+            offset = np.arange(len(source)) - np.repeat(np.cumsum(taken) - taken, taken)
             drawn = (rng.random(len(source)) * np.repeat(degrees, taken)).astype(np.int64)
-            offset = np.where(np.repeat(degrees <= most, taken), turn, drawn)
-            sink = self.ends_E[np.repeat(starts, taken) + offset]
-            edge_M = np.concatenate([edge_M, np.stack([source, sink])], axis=1)
-            reached = np.setdiff1d(sink, found_M)
+            neighbor = np.where(np.repeat(degrees <= most, taken), offset, drawn)
+            target = self.targets_E[np.repeat(starts, taken) + neighbor]
+            edges_2e = np.concatenate([edges_2e, np.stack([source, target])], axis=1)
+            reached = np.setdiff1d(target, found_M)
             found_M = np.concatenate([found_M, reached])
         order = np.argsort(found_M)
-        places = order[np.searchsorted(found_M[order], edge_M)]
-        return found_M, np.unique(np.concatenate([places, places[::-1]], axis=1), axis=1)
+        local_2e = order[np.searchsorted(found_M[order], edges_2e)]
+        return found_M, np.unique(np.concatenate([local_2e, local_2e[::-1]], axis=1), axis=1)
 
 
 class NodeSource(Source):
     """The nodes of a graph in memory as records.
 
     Args:
-        edges_2E: int64, from which node to which.
-        classes_NF: int64, the classes of every node.
-        values_NV: float, the numbers of every node.
-        labels: label name to a value for each node, None where it has none.
-        splits: the part of each node, None where the recipe's shares decide; None for no node.
-        ids: the name of each node; None is its place.
-        fanout: edges followed at each step away from a node.
-        records: how many nodes, drawn by the seed, are records; None is all of them. The graph keeps all.
-        seed: of the draws.
-        field: the name under which records carry their neighborhood.
+        edges_2E: int64, source and target of each edge.
+        categories_NF: int64, categorical node features.
+        values_NV: float, numeric node features.
+        labels: label name to a value per node, None where it is missing.
+        splits: the part of each node, None where the recipe's split decides; None for no node.
+        ids: the record id of each node; None is its index.
+        fanout: number of neighbors sampled per node at each hop.
+        records: number of nodes that become records, sampled by the seed; None is all. The graph keeps all nodes.
+        seed: of the sampling.
+        field: field name of the neighborhood in the records.
     """
 
     def __init__(
         self,
         edges_2E: np.ndarray,
-        classes_NF: np.ndarray,
+        categories_NF: np.ndarray,
         values_NV: np.ndarray,
         labels: Mapping[str, Sequence[Any]],
         splits: Sequence[str | None] | None,
@@ -89,21 +89,21 @@ class NodeSource(Source):
         seed: int,
         field: str,
     ) -> None:
-        nodes = len(classes_NF)
+        nodes = len(categories_NF)
         if not nodes:
             raise DataError("The graph has no nodes.")
         if not fanout or min(fanout) < 1:
-            raise RecipeError(f"A fan-out follows at least one edge at each of its steps, not {list(fanout)}.")
+            raise RecipeError(f"data.source.fanout samples at least one neighbor at each hop, not {list(fanout)}.")
         self._neighbors = Neighbors(edges_2E, nodes)
-        self._classes_NF, self._values_NV = classes_NF, values_NV
+        self._categories_NF, self._values_NV = categories_NF, values_NV
         self._labels, self._splits, self._ids = labels, splits, ids
         self._fanout, self._seed, self._field = fanout, seed, field
-        few = records is not None and records < nodes
-        self._nodes = np.sort(np.random.default_rng(seed).permutation(nodes)[:records]) if few else np.arange(nodes)
+        sampled = records is not None and records < nodes
+        self._nodes = np.sort(np.random.default_rng(seed).permutation(nodes)[:records]) if sampled else np.arange(nodes)
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The name under which records carry their neighborhood."""
+        """The field name of the neighborhood."""
         return (self._field,)
 
     def __len__(self) -> int:
@@ -118,38 +118,38 @@ class NodeSource(Source):
 
     def __getitem__(self, index: int) -> Record:
         key = self.key(index)
-        near_M, edges_2e = self._neighbors.sample(int(self._nodes[index]), self._fanout, self._seed)
-        classes, values = self._classes_NF[near_M], self._values_NV[near_M]
+        nodes_M, edges_2e = self._neighbors.sample(int(self._nodes[index]), self._fanout, self._seed)
+        categories, values = self._categories_NF[nodes_M], self._values_NV[nodes_M]
         graph = Graph(
             torch.from_numpy(edges_2e),
-            torch.from_numpy(classes) if classes.shape[1] else None,
+            torch.from_numpy(categories) if categories.shape[1] else None,
             torch.from_numpy(values) if values.shape[1] else None,
-            nodes=len(near_M),
+            nodes=len(nodes_M),
         )
         return Record(key.id, {self._field: graph}, key.labels, key.split)
 
 
 class Nodes(NodeSource):
-    """The nodes of one large graph out of a table of edges and a table of nodes (CSV, TSV, JSON lines, Parquet).
+    """The nodes of one large graph, from a table of edges and a table of nodes.
 
-    Each record is a node with a sample of its neighborhood, itself first: give the modality `rooted: true`, and the
-    encoder `pool: first`. Columns of nodes that have no other use are what they carry: integers and text are classes,
-    other numbers numbers.
+    Tables are CSV, TSV, JSON-lines or Parquet files. Each record is a node with its sampled neighborhood, the node
+    first: give the modality `rooted: true`, and the encoder `pool: first`. Node columns without another use are node
+    features: integers and text are categorical, other numbers numeric.
 
     Args:
-        edges: the table with a row for each edge.
-        nodes: the table with a row for each node.
-        source: the column of edges that names the node an edge leaves.
-        target: the column of edges that names the node it leads to.
-        node: the column of nodes that names the node.
-        labels: columns of nodes that evaluators predict.
-        split: the column of nodes that says train, val or test.
-        ignore: columns of nodes that are left out.
-        format: the tables' format; default by their extension.
-        fanout: edges followed at each step away from a node; as many steps as the encoder has layers are enough.
-        records: how many nodes, drawn by the seed, are records; None is all of them. The graph keeps all.
-        seed: of the draws.
-        field: the name under which records carry their neighborhood.
+        edges: path of the table with one row per edge.
+        nodes: path of the table with one row per node.
+        source: column of the edge table, the id of an edge's source node.
+        target: column of the edge table, the id of an edge's target node.
+        node: column of the node table, the node id.
+        labels: columns of the node table that become labels.
+        split: column of the node table with "train", "val" or "test".
+        ignore: columns of the node table that are left out.
+        format: format of the tables; None goes by the file extension.
+        fanout: number of neighbors sampled per node at each hop; as many hops as the encoder has layers are enough.
+        records: number of nodes that become records, sampled by the seed; None is all. The graph keeps all nodes.
+        seed: of the sampling.
+        field: field name of the neighborhood in the records.
     """
 
     def __init__(
@@ -180,16 +180,16 @@ class Nodes(NodeSource):
 
 
 class Karate(NodeSource):
-    """Zachary's karate club (1977), as PyTorch Geometric brings it: 34 members, their friendships, four communities.
+    """Zachary's karate club (1977) from PyTorch Geometric: 34 nodes, undirected friendships, four communities.
 
-    Members carry nothing but their name, of which the first of `dims` random signs stand in: raw features say nothing
-    of a member's friends. The label "community" is that of modularity-based clustering (Kipf and Welling 2017).
+    Node features are random signs, which carry no information on the edges. The label "community" is from
+    modularity-based clustering (Kipf and Welling 2017).
 
     Args:
-        dims: numbers that a member's name is turned into.
-        fanout: edges followed at each step away from a member.
-        seed: of the draws.
-        field: the name under which records carry their neighborhood.
+        dims: number of random numeric features of a node.
+        fanout: number of neighbors sampled per node at each hop.
+        seed: of the features and of the sampling.
+        field: field name of the neighborhood in the records.
     """
 
     def __init__(self, dims: int = 16, fanout: tuple[int, ...] = (20, 20), seed: int = 0, field: str = "graph") -> None:
@@ -198,27 +198,27 @@ class Karate(NodeSource):
         data = KarateClub()[0]
         values = np.sign(np.random.default_rng(seed).standard_normal((data.num_nodes, dims)))
         labels = {"community": data.y.tolist()}
-        nothing = np.zeros((data.num_nodes, 0), np.int64)
-        super().__init__(data.edge_index.numpy(), nothing, values, labels, None, None, fanout, None, seed, field)
+        no_categories = np.zeros((data.num_nodes, 0), np.int64)
+        super().__init__(data.edge_index.numpy(), no_categories, values, labels, None, None, fanout, None, seed, field)
 
 
 class StochasticBlocks(NodeSource):
-    """A made graph: nodes of a class know each other more often than strangers, and carry noisy hints of their class.
+    """Stochastic block model (Holland et al. 1983): a synthetic graph of classes with noisy node features.
 
-    The label "class" is the block (Holland et al. 1983). Numbers that a node carries are normal with deviation 1
-    around a center of its class, whose own deviation is `signal`.
+    The label "class" is the block. Node features are normal with standard deviation 1 around a class center; the
+    centers are normal with standard deviation `signal`.
 
     Args:
-        nodes: how many there are.
-        classes: how many blocks of equal size.
-        inside: mean number of a node's neighbors of its own class.
-        outside: mean number of its neighbors of all other classes.
-        dims: numbers that a node carries.
-        signal: how far apart the centers of classes are.
-        fanout: edges followed at each step away from a node.
-        records: how many nodes, drawn by the seed, are records; None is all of them. The graph keeps all.
-        seed: of the graph and of the draws.
-        field: the name under which records carry their neighborhood.
+        nodes: number of nodes.
+        classes: number of blocks of equal size, 2 to `nodes`.
+        inside: expected number of neighbors of the same class.
+        outside: expected number of neighbors of other classes.
+        dims: number of numeric node features.
+        signal: standard deviation of the class centers; larger makes classes easier to separate.
+        fanout: number of neighbors sampled per node at each hop.
+        records: number of nodes that become records, sampled by the seed; None is all. The graph keeps all nodes.
+        seed: of the graph and of the sampling.
+        field: field name of the neighborhood in the records.
     """
 
     def __init__(
@@ -235,19 +235,19 @@ class StochasticBlocks(NodeSource):
         field: str = "graph",
     ) -> None:
         if not 1 < classes <= nodes:
-            raise RecipeError(f"Blocks are two at least, and none is empty, not {classes} of {nodes} nodes.")
+            raise RecipeError(f"data.source.classes is from 2 to the number of nodes, {nodes}, not {classes}.")
         rng = np.random.default_rng(seed)
         block_N = np.arange(nodes) % classes
-        near, far = (rng.poisson(nodes * mean / 2) for mean in (inside, outside))
-        one = rng.integers(0, nodes, near)
-        other = rng.integers(0, nodes // classes, near) * classes + block_N[one]
-        step = rng.integers(1, classes, far)  # to another block, each alike
-        start = rng.integers(0, nodes, far)
-        end = rng.integers(0, nodes // classes, far) * classes + (block_N[start] + step) % classes
-        edges_2E = np.stack([np.concatenate([one, start]), np.concatenate([other, end])])
+        inside_edges, outside_edges = (rng.poisson(nodes * mean / 2) for mean in (inside, outside))
+        source = rng.integers(0, nodes, inside_edges)
+        target = rng.integers(0, nodes // classes, inside_edges) * classes + block_N[source]
+        shift = rng.integers(1, classes, outside_edges)  # to another block, with equal probability
+        start = rng.integers(0, nodes, outside_edges)
+        end = rng.integers(0, nodes // classes, outside_edges) * classes + (block_N[start] + shift) % classes
+        edges_2E = np.stack([np.concatenate([source, start]), np.concatenate([target, end])])
         centers_CV = signal * rng.standard_normal((classes, dims))
         values_NV = centers_CV[block_N] + rng.standard_normal((nodes, dims))
-        nothing = np.zeros((nodes, 0), np.int64)
+        no_categories = np.zeros((nodes, 0), np.int64)
         labels = {"class": block_N.tolist()}
         edges_2E = edges_2E[:, edges_2E[0] != edges_2E[1]]
-        super().__init__(edges_2E, nothing, values_NV, labels, None, None, fanout, records, seed, field)
+        super().__init__(edges_2E, no_categories, values_NV, labels, None, None, fanout, records, seed, field)

@@ -16,7 +16,7 @@ import torch
 from sensorium import TableReader
 from sensorium.errors import DataError
 from sensorium.modalities.graph.batch import Graph
-from sensorium.modalities.graph.sources.collection import GraphSource, Named
+from sensorium.modalities.graph.sources.collection import GraphRecord, GraphSource
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
 
@@ -77,7 +77,7 @@ class GraphTables(GraphSource):
             known = node_N[node_rows[i]] if node_table else np.unique(ends_2e)
             if node_table:
                 features |= node_table.features("x", "values", node_rows[i])
-            found.append(Named(name, Graph(numbered(ends_2e, known, edges), **features, nodes=len(known))))
+            found.append(GraphRecord(name, Graph(numbered(ends_2e, known, edges), **features, nodes=len(known))))
         if graph_table:
             for row, one in enumerate(found):
                 cells = {label: graph_table.table.cell(label, row) for label in labels or ()}

@@ -1,8 +1,8 @@
-"""Data sets in the format of the TU Dortmund collection (Morris et al. 2020).
+"""Data sets in the format of the TU Dortmund collection (TUDataset, Morris et al. 2020).
 
-Plain text: NAME_A.txt has a line "from, to" for each edge, nodes counted from 1 over all graphs; line n of
+Plain text: NAME_A.txt has a line "source, target" for each edge, nodes numbered from 1 over all graphs; line n of
 NAME_graph_indicator.txt is the graph of node n. NAME_graph_labels, _graph_attributes, _node_labels, _node_attributes,
-_edge_labels and _edge_attributes may be there too.
+_edge_labels and _edge_attributes are optional.
 """
 
 from __future__ import annotations
@@ -18,39 +18,40 @@ import torch
 
 from sensorium.errors import DataError
 from sensorium.modalities.graph.batch import Graph
-from sensorium.modalities.graph.sources.collection import GraphSource, Named
+from sensorium.modalities.graph.sources.collection import GraphRecord, GraphSource
 
 Read = Callable[[str, type], "np.ndarray | None"]
 
 
 class TU(GraphSource):
-    """A TU data set: a folder of its raw text files, or the zip file that it is given away as.
+    """TUDataset: a folder of the raw text files of a TU data set, or the zip file in which it is distributed.
 
-    Records are named "NAME/number" and carry the label "class"; numbers to regress on are labels "target", or
-    "target-0" and so on where there are several. Node and edge labels are classes, their attributes numbers.
+    Record ids are "NAME/number". Graph labels are the label "class"; graph attributes are the regression label
+    "target", or "target-0", "target-1" and so on where there are several. Node and edge labels are categorical
+    features, node and edge attributes numeric features.
 
     Args:
         path: the folder or the zip file.
-        attributes: take the numbers of nodes and edges too; most published figures take the classes alone.
-        field: the name under which records carry their graph.
+        attributes: read node and edge attributes too; most published results use the labels alone.
+        field: field name of the graph in the records.
     """
 
     def __init__(self, path: str, attributes: bool = True, field: str = "graph") -> None:
-        name, every = _opened(Path(path).expanduser())
+        name, read_file = _opened(Path(path).expanduser())
 
         def read(part: str, dtype: type) -> np.ndarray | None:
-            bare = part in ("node_attributes", "edge_attributes") and not attributes
-            return None if bare else every(part, dtype)
+            skipped = part in ("node_attributes", "edge_attributes") and not attributes
+            return None if skipped else read_file(part, dtype)
 
         super().__init__(graphs_of(name, read), field, f"'{path}'")
 
 
-def graphs_of(name: str, read: Read) -> list[Named]:
+def graphs_of(name: str, read: Read) -> list[GraphRecord]:
     """Return the graphs of a data set.
 
     Args:
         name: of the data set.
-        read: `read(part, type)` gives the columns of a file (rows, columns), None when it is not there.
+        read: `read(part, type)` returns the array (rows, columns) of a file, None where there is none.
     """
     edges_E2, owner_N1 = read("A", np.int64), read("graph_indicator", np.int64)
     if edges_E2 is None or owner_N1 is None:
@@ -61,13 +62,13 @@ def graphs_of(name: str, read: Read) -> list[Named]:
     names, graph_N = np.unique(owner_N1[:, 0], return_inverse=True)
     nodes, count = len(graph_N), len(names)
     if edges_E2.size and (edges_E2.min() < 0 or edges_E2.max() >= nodes):
-        raise DataError(f"An edge of {name}_A.txt leads to a node that {name}_graph_indicator.txt does not list.")
+        raise DataError(f"An edge of {name}_A.txt names a node that {name}_graph_indicator.txt does not list.")
     if edges_E2.size and (graph_N[edges_E2[:, 0]] != graph_N[edges_E2[:, 1]]).any():
-        raise DataError(f"An edge of {name}_A.txt leads from one graph to another.")
+        raise DataError(f"An edge of {name}_A.txt joins nodes of different graphs.")
     order_N = np.argsort(graph_N, kind="stable")
-    place_N = np.empty(nodes, np.int64)
-    firsts = np.searchsorted(graph_N[order_N], np.arange(count))
-    place_N[order_N] = np.arange(nodes) - firsts[graph_N[order_N]]
+    local_N = np.empty(nodes, np.int64)
+    first_B = np.searchsorted(graph_N[order_N], np.arange(count))
+    local_N[order_N] = np.arange(nodes) - first_B[graph_N[order_N]]
     edge_graph_E = graph_N[edges_E2[:, 0]]
     order_E = np.argsort(edge_graph_E, kind="stable")
     rows = {"node": (order_N, graph_N), "edge": (order_E, edge_graph_E)}
@@ -79,19 +80,19 @@ def graphs_of(name: str, read: Read) -> list[Named]:
         ("edge_values", "edge_attributes", np.float64),
     ):
         columns[part] = _cut(name, kind, read(kind, dtype), *rows[kind[:4]], count)
-    ends = _cut(name, "A", place_N[edges_E2], order_E, edge_graph_E, count) or []
+    edges = _cut(name, "A", local_N[edges_E2], order_E, edge_graph_E, count) or []
     sizes = np.bincount(graph_N, minlength=count).tolist()
     labels = _labels(name, read, count)
-    made = []
+    records = []
     for i in range(count):
         parts = {part: None if cut is None else torch.from_numpy(cut[i]) for part, cut in columns.items()}
-        graph = Graph(torch.from_numpy(np.ascontiguousarray(ends[i].T)), **parts, nodes=sizes[i])
-        made.append(Named(f"{name}/{i}", graph, labels[i]))
-    return made
+        graph = Graph(torch.from_numpy(np.ascontiguousarray(edges[i].T)), **parts, nodes=sizes[i])
+        records.append(GraphRecord(f"{name}/{i}", graph, labels[i]))
+    return records
 
 
 def _cut(name: str, kind: str, rows, order, group, count) -> list[np.ndarray] | None:
-    """Return rows graph by graph."""
+    """Split rows by graph."""
     if rows is None:
         return None
     if len(rows) != len(order):
@@ -116,7 +117,7 @@ def _labels(name: str, read: Read, count: int) -> list[dict[str, int | float]]:
 
 
 def _opened(path: Path) -> tuple[str, Read]:
-    """Return the name of the data set in a folder or zip file, and what reads its files."""
+    """Return the name of the data set in a folder or zip file, and the function that reads its files."""
     if path.is_dir():
         files: dict[str, Callable[[], bytes]] = {file.name: file.read_bytes for file in path.rglob("*.txt")}
     elif zipfile.is_zipfile(path):

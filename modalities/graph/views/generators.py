@@ -11,26 +11,31 @@ import torch
 from sensorium import View, ViewGenerator
 from sensorium.errors import RecipeError
 from sensorium.modalities.graph.batch import GraphBatch, Schema
-from sensorium.modalities.graph.views.changes import (
-    Change,
-    change_edges,
+from sensorium.modalities.graph.views.augmentations import (
+    Augmented,
+    check_fractions,
     drop_nodes,
-    hidden,
-    hide,
-    lowest,
+    mask_features,
+    perturb_edges,
     rand,
-    shares,
+    sample_counts,
+    smallest,
     unchanged,
+    with_masked_features,
 )
-from sensorium.modalities.graph.views.changes import counts as counted
-from sensorium.modalities.graph.views.subgraphs import diffuse, hops, surroundings, walk
+from sensorium.modalities.graph.views.subgraphs import (
+    ego_net,
+    neighborhood_and_context,
+    ppr_diffusion,
+    random_walk_subgraph,
+)
 
 STEPS = 512
-"""The most steps of a random walk; who lives on an island has met it all long before."""
+"""Most steps of a random walk; one in a small connected component has visited it all long before."""
 
 
 class Plain(ViewGenerator):
-    """One view: the graph itself, for objectives that hide tokens themselves."""
+    """One view: the graph without augmentation, for objectives that draw their own masks."""
 
     def __init__(self, modality: Any) -> None:
         pass
@@ -40,10 +45,10 @@ class Plain(ViewGenerator):
         return [View(batch)]
 
 
-class Changed(ViewGenerator):
-    """Two views, each changed by draws of its own.
+class GraphAugmentation(ViewGenerator):
+    """Two views, each augmented by draws of its own.
 
-    Their `info` has bool masks: kept "nodes" and "masked_attributes" (B, T), kept "edges" (B, most edges).
+    Their `info` says what is kept: "kept_nodes" and "masked_nodes" bool (B, T), "kept_edges" bool (B, most edges).
     """
 
     views = 2
@@ -53,294 +58,300 @@ class Changed(ViewGenerator):
 
     @property
     def schema(self) -> Schema:
-        """What the graphs carry; known once the modality is fitted."""
+        """The features of the graphs; known once the modality is fitted."""
         return self.modality.schema
 
     @abstractmethod
-    def change(self, batch: GraphBatch, rng: torch.Generator) -> Change:
-        """Return one changed batch and what is left."""
+    def augment(self, batch: GraphBatch, rng: torch.Generator) -> Augmented:
+        """Return one augmented batch, and what is kept of the graphs."""
 
     def __call__(self, batch: GraphBatch, rng: torch.Generator) -> list[View]:
         """Return the views."""
-        changes = [self.change(batch, rng) for _ in range(self.views)]
-        return [View(change.batch, info=change.info(batch)) for change in changes]
+        augmented = [self.augment(batch, rng) for _ in range(self.views)]
+        return [View(one.batch, info=one.info(batch)) for one in augmented]
 
 
-class NodeDrop(Changed):
-    """Two views, each without some nodes and their edges (GraphCL, You et al. 2020, table 1).
+class NodeDropping(GraphAugmentation):
+    """Node dropping: two views, each without a fraction of the nodes and their edges (GraphCL, You et al. 2020).
 
     Args:
-        share: of each graph's nodes that leave; one node always stays.
+        ratio: fraction of each graph's nodes that is dropped, 0 to 1; one node always stays. GraphCL has 0.2.
     """
 
-    def __init__(self, modality: Any, share: float = 0.1) -> None:
+    def __init__(self, modality: Any, ratio: float = 0.1) -> None:
         super().__init__(modality)
-        shares("node-drop", share=share)
-        self.share = share
+        check_fractions("node-dropping", ratio=ratio)
+        self.ratio = ratio
 
-    def change(self, batch, rng):
-        """Leave out nodes."""
-        return drop_nodes(batch, self.share, rng, self.schema.rooted)
+    def augment(self, batch, rng):
+        """Drop nodes."""
+        return drop_nodes(batch, self.ratio, rng, self.schema.rooted)
 
 
-class Edges(Changed):
-    """Two views, each without some edges and with some new ones (GraphCL's edge perturbation, table 1).
+class EdgePerturbation(GraphAugmentation):
+    """Edge perturbation: two views, each with some edges dropped and others added (GraphCL, You et al. 2020).
 
-    What leads from one node to another leaves together with what leads back; new edges lead both ways, and what they
-    carry is hidden.
+    Both directions of an edge are dropped together; new edges have both directions and masked features.
 
     Args:
-        drop: share of each graph's pairs of neighbors that are parted.
-        add: as many strangers become neighbors, as a share of the pairs of neighbors; some draws find neighbors.
+        drop_ratio: fraction of each graph's undirected edges that is dropped, 0 to 1.
+        add_ratio: number of edges added, as a fraction of the undirected edges, 0 to 1; draws that hit an existing
+            edge add none.
     """
 
-    def __init__(self, modality: Any, drop: float = 0.1, add: float = 0.1) -> None:
+    def __init__(self, modality: Any, drop_ratio: float = 0.1, add_ratio: float = 0.1) -> None:
         super().__init__(modality)
-        shares("edges", drop=drop, add=add)
-        self.drop, self.add = drop, add
+        check_fractions("edge-perturbation", drop_ratio=drop_ratio, add_ratio=add_ratio)
+        self.drop_ratio, self.add_ratio = drop_ratio, add_ratio
 
-    def change(self, batch, rng):
-        """Change edges."""
-        return change_edges(batch, self.schema, self.drop, self.add, rng)
+    def augment(self, batch, rng):
+        """Perturb edges."""
+        return perturb_edges(batch, self.schema, self.drop_ratio, self.add_ratio, rng)
 
 
-class FeatureMask(Changed):
-    """Two views, each without what some nodes carry, and without some columns (GraphCL, table 1; GRACE, 3.2.2).
+class FeatureMasking(GraphAugmentation):
+    """Feature masking: two views, each with masked node features (GraphCL, You et al. 2020; GRACE, Zhu et al. 2020).
 
-    Hidden classes are a class of their own, hidden numbers are zero.
+    A masked categorical feature has the mask category, a masked numeric feature is 0.
 
     Args:
-        nodes: share of each graph's nodes that lose all they carry.
-        columns: chance of a column to be hidden in all nodes of a graph.
+        mask_ratio: fraction of each graph's nodes whose features are all masked, 0 to 1 (GraphCL's attribute masking).
+        feature_p: probability that a feature is masked in all nodes of a graph, 0 to 1 (GRACE, section 3.2.2).
     """
 
-    def __init__(self, modality: Any, nodes: float = 0.1, columns: float = 0.0) -> None:
+    def __init__(self, modality: Any, mask_ratio: float = 0.1, feature_p: float = 0.0) -> None:
         super().__init__(modality)
-        shares("feature-mask", nodes=nodes, columns=columns)
-        self.nodes, self.columns = nodes, columns
+        check_fractions("feature-masking", mask_ratio=mask_ratio, feature_p=feature_p)
+        self.mask_ratio, self.feature_p = mask_ratio, feature_p
 
-    def change(self, batch, rng):
-        """Hide what nodes carry."""
-        return hide(batch, self.schema, self.nodes, self.columns, rng)
+    def augment(self, batch, rng):
+        """Mask node features."""
+        return mask_features(batch, self.schema, self.mask_ratio, self.feature_p, rng)
 
 
-class EdgesAndFeatures(Changed):
-    """Two views, each without some edges and some columns, all nodes kept: GRACE's and BGRL's, for single nodes.
+class Grace(GraphAugmentation):
+    """Edge dropping and feature masking, the augmentations of GRACE and BGRL for node-level learning.
 
-    Zhu et al. 2020, section 3.2; Thakoor et al. 2022, section 3.1.
+    Zhu et al. 2020, section 3.2; Thakoor et al. 2022, section 3.1. Two views; all nodes are kept.
 
     Args:
-        edges: share of each graph's pairs of neighbors that are parted.
-        columns: chance of a column to be hidden in all nodes of a graph.
-        nodes: share of each graph's nodes that lose all they carry.
+        drop_ratio: fraction of each graph's undirected edges that is dropped, 0 to 1.
+        feature_p: probability that a feature is masked in all nodes of a graph, 0 to 1.
+        mask_ratio: fraction of each graph's nodes whose features are all masked, 0 to 1.
     """
 
-    def __init__(self, modality: Any, edges: float = 0.5, columns: float = 0.1, nodes: float = 0.0) -> None:
+    def __init__(self, modality: Any, drop_ratio: float = 0.5, feature_p: float = 0.1, mask_ratio: float = 0.0) -> None:
         super().__init__(modality)
-        shares("edges-and-features", edges=edges, columns=columns, nodes=nodes)
-        self.edges, self.columns, self.nodes = edges, columns, nodes
+        check_fractions("grace", drop_ratio=drop_ratio, feature_p=feature_p, mask_ratio=mask_ratio)
+        self.drop_ratio, self.feature_p, self.mask_ratio = drop_ratio, feature_p, mask_ratio
 
-    def change(self, batch, rng):
-        """Leave out edges, then hide what nodes carry."""
-        parted = change_edges(batch, self.schema, self.edges, 0.0, rng)
-        masked = hide(parted.batch, self.schema, self.nodes, self.columns, rng)
-        return replace(parted, batch=masked.batch, hidden_N=masked.hidden_N)
+    def augment(self, batch, rng):
+        """Drop edges, then mask node features."""
+        dropped = perturb_edges(batch, self.schema, self.drop_ratio, 0.0, rng)
+        masked = mask_features(dropped.batch, self.schema, self.mask_ratio, self.feature_p, rng)
+        return replace(dropped, batch=masked.batch, masked_N=masked.masked_N)
 
 
-class Walk(Changed):
-    """Two views, each the nodes that random walks from one node meet, with the edges between them (GraphCL, table 1).
+class Subgraph(GraphAugmentation):
+    """Random-walk subgraph: two views, each induced by the nodes that random walks visit (GraphCL, You et al. 2020).
 
     Args:
-        share: of each graph's nodes that are kept, where so many can be reached.
+        ratio: fraction of each graph's nodes that is kept, 0 to 1, where as many can be reached.
     """
 
-    def __init__(self, modality: Any, share: float = 0.8) -> None:
+    def __init__(self, modality: Any, ratio: float = 0.8) -> None:
         super().__init__(modality)
-        shares("walk", share=share)
-        self.share = share
+        check_fractions("subgraph", ratio=ratio)
+        self.ratio = ratio
 
-    def change(self, batch, rng):
-        """Walk."""
-        return walk(batch, self.share, STEPS, rng, self.schema.rooted)
+    def augment(self, batch, rng):
+        """Sample a random-walk subgraph."""
+        return random_walk_subgraph(batch, self.ratio, STEPS, rng, self.schema.rooted)
 
 
-class Hops(Changed):
-    """Two views, each what lies around one node, which is another one in either view.
+class EgoNet(GraphAugmentation):
+    """Ego-net: two views, each the k-hop neighborhood of a node, drawn anew for each view.
 
     Args:
-        hops: how many edges away a node may lie.
+        hops: k, distance in edges up to which nodes are kept, >= 0.
     """
 
     def __init__(self, modality: Any, hops: int = 3) -> None:
         super().__init__(modality)
         if hops < 0:
-            raise RecipeError(f"The views 'hops' reach 0 or more edges, not {hops}.")
+            raise RecipeError(f"The option hops of the views 'ego-net' is 0 or more, not {hops}.")
         self.hops = hops
 
-    def change(self, batch, rng):
-        """Keep what lies around a node."""
-        return hops(batch, self.hops, rng, self.schema.rooted)
+    def augment(self, batch, rng):
+        """Sample a k-hop neighborhood."""
+        return ego_net(batch, self.hops, rng, self.schema.rooted)
 
 
-class Surroundings(ViewGenerator):
-    """Two views: what lies near a node of each graph, and what lies around that, for `context-prediction`.
+class ContextGraph(ViewGenerator):
+    """Two views: the k-hop neighborhood of a node, and its context graph, for `context-prediction`.
 
-    Hu et al. 2020, section 3.1.1. `info["anchors"]`, bool (B, T of the view), names the node itself in the first view,
-    and in the second those nodes that lie in both.
+    Hu et al. 2020, section 3.1.1. `info["anchors"]`, bool (B, T of the view), marks the node itself in the first view
+    and the context anchor nodes, which both views share, in the second.
 
     Args:
-        near: how many edges away from the node the first view reaches; the authors have as many as layers.
-        ring: from how many edges away to how many the second reaches, from no further than the first ends.
+        hops: K, radius of the neighborhood in edges; usually the number of encoder layers.
+        r1: distance in edges at which the context graph starts, 0 <= r1 <= hops.
+        r2: distance in edges at which the context graph ends, r2 >= hops.
     """
 
     views, info = 2, ("anchors",)
 
-    def __init__(self, modality: Any, near: int = 3, ring: tuple[int, int] = (2, 5)) -> None:
-        if not 0 <= ring[0] <= near <= ring[1]:
+    def __init__(self, modality: Any, hops: int = 3, r1: int = 2, r2: int = 5) -> None:
+        if not 0 <= r1 <= hops <= r2:
             raise RecipeError(
-                f"The views 'surroundings' need 0 <= ring start <= near <= ring end, not {ring[0]}, {near}, {ring[1]}."
+                f"The views 'context-graph' need 0 <= r1 <= hops <= r2, not r1 = {r1}, hops = {hops}, r2 = {r2}."
             )
-        self.modality, self.near, self.ring = modality, near, ring
+        self.modality, self.hops, self.r1, self.r2 = modality, hops, r1, r2
 
     def __call__(self, batch: GraphBatch, rng: torch.Generator) -> list[View]:
-        """Return what lies near a node and what lies around."""
-        made = surroundings(batch, self.near, self.ring, rng, self.modality.schema.rooted)
+        """Return the neighborhoods and the context graphs."""
+        rooted = self.modality.schema.rooted
         return [
-            View(change.batch, info=change.info(batch) | {"anchors": change.batch.padded(anchor_N)[0]})
-            for change, anchor_N in made
+            View(one.batch, info=one.info(batch) | {"anchors": one.batch.padded(anchor_N)[0]})
+            for one, anchor_N in neighborhood_and_context(batch, self.hops, self.r1, self.r2, rng, rooted)
         ]
 
 
-class Diffusion(Changed):
-    """Two views: the graph itself, and each node joined to those that its PageRank ranks highest (MVGRL).
+class PPRDiffusion(GraphAugmentation):
+    """PPR diffusion: two views, the graph and its diffusion by personalized PageRank (MVGRL).
 
-    Hassani and Khasahmadi 2020, section 3.1, made sparse as Klicpera et al. 2019 do. Nothing is drawn.
+    Hassani and Khasahmadi 2020, section 3.1, sparsified as graph diffusion convolution (GDC, Klicpera et al. 2019)
+    does. Nothing is drawn.
 
     Args:
-        restart: chance that a walk starts anew.
-        neighbors: how many edges lead to a node.
-        steps: terms of the sum; what is beyond them weighs (1 - restart) ** steps.
+        alpha: teleport (restart) probability, between 0 and 1; 0.2 is MVGRL's.
+        top_k: number of edges kept into each node, >= 1.
+        steps: number of terms of the power series, >= 1; the truncated rest has weight (1 - alpha) ** steps.
     """
 
-    def __init__(self, modality: Any, restart: float = 0.2, neighbors: int = 8, steps: int = 16) -> None:
+    def __init__(self, modality: Any, alpha: float = 0.2, top_k: int = 8, steps: int = 16) -> None:
         super().__init__(modality)
-        if not 0 < restart < 1 or neighbors < 1 or steps < 1:
+        if not 0 < alpha < 1 or top_k < 1 or steps < 1:
             raise RecipeError(
-                f"The views 'diffusion' take a restart between 0 and 1 and at least one neighbor and step, not "
-                f"{restart}, {neighbors} and {steps}."
+                f"The views 'ppr-diffusion' need 0 < alpha < 1, top_k >= 1 and steps >= 1, not alpha = {alpha}, "
+                f"top_k = {top_k}, steps = {steps}."
             )
-        self.restart, self.neighbors, self.steps = restart, neighbors, steps
+        self.alpha, self.top_k, self.steps = alpha, top_k, steps
 
-    def change(self, batch, rng):
+    def augment(self, batch, rng):
         """Diffuse."""
-        return diffuse(batch, self.schema, self.restart, self.neighbors, self.steps)
+        return ppr_diffusion(batch, self.schema, self.alpha, self.top_k, self.steps)
 
     def __call__(self, batch, rng):
         """Return the graphs themselves and diffused."""
-        changes = [unchanged(batch), self.change(batch, rng)]
-        return [View(change.batch, info=change.info(batch)) for change in changes]
+        return [View(one.batch, info=one.info(batch)) for one in (unchanged(batch), self.augment(batch, rng))]
 
 
-class Augment(Changed):
-    """Two views, each of a kind that is drawn for every graph: GraphCL's random choice among its four.
+class Augment(GraphAugmentation):
+    """GraphCL's augmentation policy: two views, each of a kind drawn at random for every graph.
 
-    You et al. 2020, table 1 and section 5. Kinds are "node-drop", "edges", "feature-mask", "walk" and "none".
+    You et al. 2020, table 1 and section 5. Kinds are "node-dropping", "edge-perturbation", "feature-masking",
+    "subgraph" and "none".
 
     Args:
-        kinds: what is drawn among, each equally likely.
-        share: of nodes dropped, of edges parted and added, of nodes masked; a walk keeps the rest.
+        kinds: the kinds to draw from, with equal probability.
+        ratio: fraction of nodes dropped, of edges dropped and added, and of nodes masked, 0 to 1; a subgraph keeps
+            1 - ratio of the nodes. GraphCL has 0.2.
     """
 
     def __init__(
         self,
         modality: Any,
-        kinds: tuple[str, ...] = ("node-drop", "edges", "feature-mask", "walk"),
-        share: float = 0.2,
+        kinds: tuple[str, ...] = ("node-dropping", "edge-perturbation", "feature-masking", "subgraph"),
+        ratio: float = 0.2,
     ) -> None:
         super().__init__(modality)
-        shares("augment", share=share)
+        check_fractions("augment", ratio=ratio)
         known = {
-            "node-drop": NodeDrop(modality, share),
-            "edges": Edges(modality, share, share),
-            "feature-mask": FeatureMask(modality, share),
-            "walk": Walk(modality, 1 - share),
+            "node-dropping": NodeDropping(modality, ratio),
+            "edge-perturbation": EdgePerturbation(modality, ratio, ratio),
+            "feature-masking": FeatureMasking(modality, ratio),
+            "subgraph": Subgraph(modality, 1 - ratio),
         }
         unknown = [kind for kind in kinds if kind not in (*known, "none")]
         if unknown or not kinds:
-            raise RecipeError(f"The views 'augment' draw among {', '.join(known)} and none, not {', '.join(unknown)}.")
-        self.changers = [known.get(kind) for kind in kinds]
+            raise RecipeError(
+                f"The option kinds of the views 'augment' takes {', '.join(known)} and none, not "
+                f"{', '.join(unknown) or 'an empty list'}."
+            )
+        self.augmentations = [known.get(kind) for kind in kinds]
 
-    def change(self, batch, rng):
-        """Change each graph in the way that is drawn for it."""
-        kind_B = (rand(len(batch), rng) * len(self.changers)).long()
+    def augment(self, batch, rng):
+        """Augment each graph by the kind that is drawn for it."""
+        kind_B = (rand(len(batch), rng) * len(self.augmentations)).long()
         order, parts, whole = [], [], unchanged(batch)
-        for kind, changer in enumerate(self.changers):
+        for kind, augmentation in enumerate(self.augmentations):
             chosen_B = kind_B == kind
             rows = chosen_B.nonzero()[:, 0]
             if not len(rows):
                 continue
             part = batch.select(rows)
-            change = unchanged(part) if changer is None else changer.change(part, rng)
-            whole.nodes_N[chosen_B[batch.graph]] = change.nodes_N
-            whole.hidden_N[chosen_B[batch.graph]] = change.hidden_N
-            whole.edges_E[chosen_B[batch.edge_graph]] = change.edges_E
+            augmented = unchanged(part) if augmentation is None else augmentation.augment(part, rng)
+            whole.kept_N[chosen_B[batch.graph_index]] = augmented.kept_N
+            whole.masked_N[chosen_B[batch.graph_index]] = augmented.masked_N
+            whole.kept_E[chosen_B[batch.edge_graph_index]] = augmented.kept_E
             order.append(rows)
-            parts.append(change.batch)
+            parts.append(augmented.batch)
         return replace(whole, batch=type(batch).cat(parts).select(torch.cat(order).argsort())) if parts else whole
 
 
-class AttributeMask(ViewGenerator):
-    """One view in which some nodes' classes are hidden, to be told: attribute masking, for `masked-token`.
+class AttributeMasking(ViewGenerator):
+    """Attribute masking: one view with masked nodes whose category is to be predicted, for `masked-token`.
 
-    Hu et al. 2020, section 3.1.2. The target "tokens", int64 (B, T), has the first class of hidden nodes and -100
-    elsewhere; `info["masked_attributes"]` bool (B, T) names them. At least one node of each graph is hidden.
+    Hu et al. 2020, section 3.1.2. The target "tokens", int64 (B, T), is the first category of masked nodes and -100
+    elsewhere; `info["masked_nodes"]` bool (B, T) marks them. At least one node of each graph is masked.
 
     Args:
-        share: of each graph's nodes that are hidden.
+        mask_ratio: fraction of each graph's nodes that is masked, 0 to 1; 0.15 is the paper's.
     """
 
     target = "tokens"
 
-    def __init__(self, modality: Any, share: float = 0.15) -> None:
-        shares("attribute-mask", share=share)
-        self.modality, self.share = modality, share
+    def __init__(self, modality: Any, mask_ratio: float = 0.15) -> None:
+        check_fractions("attribute-masking", mask_ratio=mask_ratio)
+        self.modality, self.mask_ratio = modality, mask_ratio
 
     def __call__(self, batch: GraphBatch, rng: torch.Generator) -> list[View]:
-        """Hide classes."""
+        """Mask node features."""
         schema: Schema = self.modality.schema
-        if not schema.nodes:
+        if not schema.node_categories:
             raise RecipeError(
-                "The views 'attribute-mask' hide classes, but these nodes carry numbers alone: choose views 'plain' "
-                "with the objective graphmae or simmim."
+                "The views 'attribute-masking' need categorical node features, but these nodes have only numeric ones: "
+                "choose views 'plain' with the objective graphmae or simmim."
             )
-        count_B = counted(self.share, batch.sizes, rng).clamp(min=1)
-        hidden_N = lowest(rand(len(batch.x), rng), batch.sizes, count_B)
-        target_BT, _ = batch.padded(torch.where(hidden_N, batch.x[:, 0], -100))
-        hidden_BT, real_BT = batch.padded(hidden_N)
-        away_NC = hidden_N[:, None].expand(-1, len(schema.nodes) + schema.values)
-        view = hidden(batch, schema, away_NC)
-        return [View(view, target_BT.masked_fill(~real_BT, -100), {"masked_attributes": hidden_BT})]
+        count_B = sample_counts(self.mask_ratio, batch.sizes, rng).clamp(min=1)
+        masked_N = smallest(rand(len(batch.x), rng), batch.sizes, count_B)
+        target_BT, _ = batch.padded(torch.where(masked_N, batch.x[:, 0], -100))
+        masked_BT, valid_BT = batch.padded(masked_N)
+        masked_NC = masked_N[:, None].expand(-1, len(schema.node_categories) + schema.node_values)
+        view = with_masked_features(batch, schema, masked_NC)
+        return [View(view, target_BT.masked_fill(~valid_BT, -100), {"masked_nodes": masked_BT})]
 
 
-class Shuffled(ViewGenerator):
-    """Two views: the graphs, and the same edges between nodes that have swapped what they carry (DGI).
+class FeatureShuffling(ViewGenerator):
+    """Feature shuffling, the corruption function of DGI: two views, the graphs and their corruption.
 
-    Velickovic et al. 2019, section 3.4. Nodes of all graphs of the batch are shuffled, so that a node's neighborhood
-    is no longer its own. The target "real" is 1 in the first view and 0 in the second.
+    Velickovic et al. 2019, section 3.4. The corruption keeps the edges and permutes the node features over all graphs
+    of the batch. The target "real" is 1 in the first view and 0 in the second.
 
     Args:
-        within: shuffle the nodes of each graph among themselves.
+        within_graph: permute the node features within each graph instead.
     """
 
     views, target = 2, "real"
 
-    def __init__(self, modality: Any, within: bool = False) -> None:
-        self.within = within
+    def __init__(self, modality: Any, within_graph: bool = False) -> None:
+        self.within_graph = within_graph
 
     def __call__(self, batch: GraphBatch, rng: torch.Generator) -> list[View]:
         """Return the graphs and their corruption."""
-        luck_N = rand(len(batch.x), rng)
-        order_N = (batch.graph + luck_N if self.within else luck_N).argsort()
-        other = replace(batch, x=batch.x[order_N], values=batch.values[order_N])
+        draw_N = rand(len(batch.x), rng)
+        order_N = (batch.graph_index + draw_N if self.within_graph else draw_N).argsort()
+        corrupted = replace(batch, x=batch.x[order_N], values=batch.values[order_N])
         real_B = torch.ones_like(batch.sizes)
-        return [View(batch, real_B), View(other, 1 - real_B)]
+        return [View(batch, real_B), View(corrupted, 1 - real_B)]

@@ -1,6 +1,6 @@
-"""Connected pieces of graphs, and neighbors by diffusion.
+"""Random-walk subgraphs, k-hop neighborhoods and personalized PageRank diffusion.
 
-Letters as in `sensorium.modalities.graph.batch`; W walkers, K nodes that are diffused from at once.
+Letters as in `sensorium.modalities.graph.batch`; W random walks, K nodes whose PageRank is computed at once.
 """
 
 from __future__ import annotations
@@ -11,139 +11,151 @@ import torch
 from torch import Tensor
 
 from sensorium.modalities.graph.batch import GraphBatch, Schema
-from sensorium.modalities.graph.views.changes import Change, counts, induced, lowest, rand, unchanged
+from sensorium.modalities.graph.views.augmentations import (
+    Augmented,
+    induced_subgraph,
+    rand,
+    sample_counts,
+    smallest,
+    unchanged,
+)
 
-NODES_A_WALKER = 16
-"""A large piece is walked by several walkers from one node on, each of whom is to find so many nodes."""
+NODES_PER_WALK = 16
+"""A large subgraph is found by several random walks from its start node, one for so many of its nodes."""
 BLOCK = 64
-"""Of each graph so many nodes are diffused from at once."""
+"""Number of nodes per graph whose PageRank is computed at once."""
 
 
-def both_ways(batch: GraphBatch) -> Tensor:
-    """Return the edges and their way back, int64 (2, 2E)."""
+def undirected_edges(batch: GraphBatch) -> Tensor:
+    """Return the edges in both directions, int64 (2, 2E)."""
     return torch.cat([batch.edge_index, batch.edge_index.flip(0)], dim=1)
 
 
-def roots(batch: GraphBatch, rng: torch.Generator, rooted: bool) -> Tensor:
-    """Return a node of each graph, int64 (B,): its first where graphs are rooted, else a random one."""
+def sample_roots(batch: GraphBatch, rng: torch.Generator, rooted: bool) -> Tensor:
+    """Return one node of each graph, int64 (B,): its first where graphs are rooted, else a random one."""
     if rooted:
-        return batch.firsts
-    return batch.firsts + (rand(len(batch), rng) * batch.sizes).long()
+        return batch.first_node
+    return batch.first_node + (rand(len(batch), rng) * batch.sizes).long()
 
 
-def walk(batch: GraphBatch, share: float, steps: int, rng: torch.Generator, rooted: bool) -> Change:
-    """Keep the nodes that random walks from one node meet, until they are a share of the graph or `steps` are made.
+def random_walk_subgraph(batch: GraphBatch, ratio: float, steps: int, rng: torch.Generator, rooted: bool) -> Augmented:
+    """Keep the nodes that random walks from one node visit, until they are a fraction of the graph or `steps` are done.
 
-    Walkers start at one node and go along edges either way, so that what they meet hangs together.
+    All walks start at the same node and follow edges in both directions, so that the subgraph is connected.
     """
-    wanted_B = counts(share, batch.sizes, rng).clamp(min=1)
-    edges_2E = both_ways(batch)
+    count_B = sample_counts(ratio, batch.sizes, rng).clamp(min=1)
+    edges_2E = undirected_edges(batch)
     edges_2E = edges_2E[:, edges_2E[0].argsort()]
     degree_N = edges_2E[0].bincount(minlength=len(batch.x))
     first_N = degree_N.cumsum(0) - degree_N
-    graph_W = torch.arange(len(batch), device=batch.device).repeat_interleave(-(-wanted_B // NODES_A_WALKER))
-    at_W = roots(batch, rng, rooted)[graph_W]
-    met_N = torch.full((len(batch.x),), steps + 1, device=batch.device)
-    met_N[at_W] = 0
+    graph_W = torch.arange(len(batch), device=batch.device).repeat_interleave(-(-count_B // NODES_PER_WALK))
+    node_W = sample_roots(batch, rng, rooted)[graph_W]
+    visited_N = torch.full((len(batch.x),), steps + 1, device=batch.device)
+    visited_N[node_W] = 0
     for step in range(1, steps + 1):
-        found_B = torch.zeros_like(batch.sizes).index_add(0, batch.graph, (met_N <= steps).long())
-        if (found_B >= wanted_B).all():
+        found_B = torch.zeros_like(batch.sizes).index_add(0, batch.graph_index, (visited_N <= steps).long())
+        if (found_B >= count_B).all():
             break
-        choice_W = (rand(len(at_W), rng) * degree_N[at_W]).long()
+        choice_W = (rand(len(node_W), rng) * degree_N[node_W]).long()
         next_W = (
-            edges_2E[1][(first_N[at_W] + choice_W).clamp(max=max(edges_2E.shape[1] - 1, 0))]
+            edges_2E[1][(first_N[node_W] + choice_W).clamp(max=max(edges_2E.shape[1] - 1, 0))]
             if edges_2E.numel()
-            else at_W
+            else node_W
         )
-        at_W = torch.where(degree_N[at_W] > 0, next_W, at_W)
-        met_N[at_W] = met_N[at_W].clamp(max=step)
-    # Of those met in the last round some may be too many; whoever was met earlier led there, so the rest still hangs.
-    key_N = (met_N + rand(len(met_N), rng)) / (steps + 2)
-    return induced(batch, lowest(key_N, batch.sizes, wanted_B) & (met_N <= steps))
+        node_W = torch.where(degree_N[node_W] > 0, next_W, node_W)
+        visited_N[node_W] = visited_N[node_W].clamp(max=step)
+    # The last step may visit too many nodes; the path to each goes through earlier ones, so any choice is connected.
+    key_N = (visited_N + rand(len(visited_N), rng)) / (steps + 2)
+    return induced_subgraph(batch, smallest(key_N, batch.sizes, count_B) & (visited_N <= steps))
 
 
-def distances(batch: GraphBatch, roots_B: Tensor, most: int) -> Tensor:
-    """Return how many edges, taken either way, lie between a node and its graph's root: int64 (N,).
+def hop_distances(batch: GraphBatch, roots_B: Tensor, most: int) -> Tensor:
+    """Return the undirected shortest-path distance of each node from its graph's root, int64 (N,).
 
-    What lies further away than `most`, or on another island, has `most` + 1.
+    A node further away than `most`, or not reachable, has distance `most` + 1.
     """
-    away_N = torch.full((len(batch.x),), most + 1, device=batch.device)
-    away_N[roots_B] = 0
-    source_E, sink_E = both_ways(batch)
+    distance_N = torch.full((len(batch.x),), most + 1, device=batch.device)
+    distance_N[roots_B] = 0
+    source_E, target_E = undirected_edges(batch)
     for step in range(1, most + 1):
-        near_E = away_N[source_E] == step - 1
-        away_N[sink_E[near_E]] = away_N[sink_E[near_E]].clamp(max=step)
-    return away_N
+        reached_N = target_E[distance_N[source_E] == step - 1]
+        distance_N[reached_N] = distance_N[reached_N].clamp(max=step)
+    return distance_N
 
 
-def hops(batch: GraphBatch, count: int, rng: torch.Generator, rooted: bool) -> Change:
-    """Keep the nodes that lie at most `count` edges, taken either way, from one node."""
-    return induced(batch, distances(batch, roots(batch, rng, rooted), count) <= count)
+def ego_net(batch: GraphBatch, hops: int, rng: torch.Generator, rooted: bool) -> Augmented:
+    """Keep the `hops`-hop neighborhood of one node of each graph."""
+    return induced_subgraph(batch, hop_distances(batch, sample_roots(batch, rng, rooted), hops) <= hops)
 
 
-def surroundings(
-    batch: GraphBatch, near: int, ring: tuple[int, int], rng: torch.Generator, rooted: bool
-) -> list[tuple[Change, Tensor]]:
-    """Return what lies near one node and what lies around that, each with the nodes that stand for it.
+def neighborhood_and_context(
+    batch: GraphBatch, hops: int, r1: int, r2: int, rng: torch.Generator, rooted: bool
+) -> list[tuple[Augmented, Tensor]]:
+    """Return the `hops`-hop neighborhood of one node and its context graph, each with the mask of its anchors.
 
-    Near are nodes at most `near` edges away, for whom the one node stands; around are those from `ring[0]` to
-    `ring[1]` edges away, for whom those stand that are near too. In a graph that does not reach so far the ring starts
-    at its most distant nodes.
+    The context graph has the nodes from `r1` to `r2` hops away. The anchor of the neighborhood is the node itself,
+    those of the context graph are the nodes that both share. In a graph that does not reach to `r1` the context starts
+    at the most distant nodes.
     """
-    roots_B = roots(batch, rng, rooted)
-    away_N = distances(batch, roots_B, ring[1])
-    there_N = away_N <= ring[1]
-    furthest_B = torch.zeros_like(batch.sizes).scatter_reduce(0, batch.graph, away_N.where(there_N, 0), "amax")
-    from_N = furthest_B.clamp(max=ring[0])[batch.graph]
-    root_N = torch.zeros_like(there_N)
+    roots_B = sample_roots(batch, rng, rooted)
+    distance_N = hop_distances(batch, roots_B, r2)
+    reached_N = distance_N <= r2
+    furthest_B = torch.zeros_like(batch.sizes).scatter_reduce(
+        0, batch.graph_index, distance_N.where(reached_N, 0), "amax"
+    )
+    start_N = furthest_B.clamp(max=r1)[batch.graph_index]
+    root_N = torch.zeros_like(reached_N)
     root_N[roots_B] = True
-    inner_N, outer_N = away_N <= near, there_N & (away_N >= from_N)
-    return [(induced(batch, inner_N), root_N[inner_N]), (induced(batch, outer_N), (away_N <= near)[outer_N])]
+    inner_N, context_N = distance_N <= hops, reached_N & (distance_N >= start_N)
+    return [
+        (induced_subgraph(batch, inner_N), root_N[inner_N]),
+        (induced_subgraph(batch, context_N), inner_N[context_N]),
+    ]
 
 
-def diffuse(batch: GraphBatch, schema: Schema, restart: float, neighbors: int, steps: int) -> Change:
-    """Give each node, in place of its edges, edges to the nodes that its personalised PageRank ranks highest.
+def ppr_diffusion(batch: GraphBatch, schema: Schema, alpha: float, top_k: int, steps: int) -> Augmented:
+    """Replace the edges of each graph by edges from the `top_k` nodes of highest personalized PageRank to each node.
 
-    The mass is S = restart x sum over k of (1 - restart)^k T^k with T = D^-1/2 (A + I) D^-1/2 (Klicpera et al. 2019,
-    eq. 3), summed to `steps`; edges count both ways. New edges carry nothing: their classes are hidden.
+    The diffusion matrix is S = alpha x sum over k of (1 - alpha)^k T^k with T = D^-1/2 (A + I) D^-1/2 (Klicpera et al.
+    2019, eq. 3), summed to k = `steps`; A is undirected. The new edges have masked features.
     """
-    found = [
-        _diffused(batch, start, restart, neighbors, steps)
+    blocks = [
+        _ppr_edges(batch, start, alpha, top_k, steps)
         for start in range(0, int(batch.sizes.max()) if len(batch) else 0, BLOCK)
     ]
-    edges_2E = torch.cat(found, dim=1) if found else batch.edge_index[:, :0]
-    edges_2E = edges_2E[:, batch.graph[edges_2E[0]].argsort(stable=True)]
-    classes_F = torch.tensor(schema.edges, dtype=torch.int64, device=batch.device)
-    changed = replace(
+    edges_2E = torch.cat(blocks, dim=1) if blocks else batch.edge_index[:, :0]
+    edges_2E = edges_2E[:, batch.graph_index[edges_2E[0]].argsort(stable=True)]
+    mask_F = torch.tensor(schema.edge_categories, dtype=torch.int64, device=batch.device)
+    diffused = replace(
         batch,
         edge_index=edges_2E,
-        edge_attr=classes_F.expand(edges_2E.shape[1], -1),
+        edge_attr=mask_F.expand(edges_2E.shape[1], -1),
         edge_values=batch.edge_values.new_zeros(edges_2E.shape[1], schema.edge_values),
-        edge_sizes=batch.graph[edges_2E[0]].bincount(minlength=len(batch)),
+        edge_sizes=batch.graph_index[edges_2E[0]].bincount(minlength=len(batch)),
     )
-    left = unchanged(batch)
-    return replace(left, batch=changed, edges_E=torch.zeros_like(left.edges_E))
+    original = unchanged(batch)
+    return replace(original, batch=diffused, kept_E=torch.zeros_like(original.kept_E))
 
 
-def _diffused(batch: GraphBatch, start: int, restart: float, neighbors: int, steps: int) -> Tensor:
-    """Return the new edges into the nodes from place `start` on of every graph, `BLOCK` of them: int64 (2, M)."""
-    there_N = (batch.places >= start) & (batch.places < start + BLOCK)
-    sink_M = there_N.nonzero()[:, 0]
-    column_M = batch.places[sink_M] - start
+def _ppr_edges(batch: GraphBatch, start: int, alpha: float, top_k: int, steps: int) -> Tensor:
+    """Return the new edges into the `BLOCK` nodes of every graph from local index `start` on: int64 (2, M)."""
+    chosen_N = (batch.local_index >= start) & (batch.local_index < start + BLOCK)
+    target_M = chosen_N.nonzero()[:, 0]
+    column_M = batch.local_index[target_M] - start
     loops_N = torch.arange(len(batch.x), device=batch.device)
-    source_E, sink_E = torch.cat([both_ways(batch).unique(dim=1), torch.stack([loops_N, loops_N])], dim=1)
-    root_N = source_E.bincount(minlength=len(batch.x)).float().rsqrt()
-    share_E1 = (root_N[source_E] * root_N[sink_E])[:, None]
-    mass_NK = torch.zeros(len(batch.x), BLOCK, device=batch.device)
-    mass_NK[sink_M, column_M] = 1.0
-    sum_NK = restart * mass_NK
+    source_E, target_E = torch.cat([undirected_edges(batch).unique(dim=1), torch.stack([loops_N, loops_N])], dim=1)
+    scale_N = source_E.bincount(minlength=len(batch.x)).float().rsqrt()
+    transition_E1 = (scale_N[source_E] * scale_N[target_E])[:, None]
+    p_NK = torch.zeros(len(batch.x), BLOCK, device=batch.device)
+    p_NK[target_M, column_M] = 1.0
+    ppr_NK = alpha * p_NK
     for _ in range(steps):
-        mass_NK = (1 - restart) * torch.zeros_like(mass_NK).index_add(0, sink_E, share_E1 * mass_NK[source_E])
-        sum_NK = sum_NK + restart * mass_NK
-    sum_NK[sink_M, column_M] = 0.0  # no node is its own neighbor
-    mass_BTK, _ = batch.padded(sum_NK)
-    top = mass_BTK.topk(min(neighbors, mass_BTK.shape[1]), dim=1)
-    graph_MK, place_MK = batch.graph[sink_M][:, None], top.indices[batch.graph[sink_M], :, column_M]
-    source_MK = batch.firsts[graph_MK] + place_MK
-    real_MK = top.values[batch.graph[sink_M], :, column_M] > 0
-    return torch.stack([source_MK[real_MK], sink_M[:, None].expand_as(source_MK)[real_MK]])
+        p_NK = (1 - alpha) * torch.zeros_like(p_NK).index_add(0, target_E, transition_E1 * p_NK[source_E])
+        ppr_NK = ppr_NK + alpha * p_NK
+    ppr_NK[target_M, column_M] = 0.0  # no self-loops
+    ppr_BTK, _ = batch.padded(ppr_NK)
+    top = ppr_BTK.topk(min(top_k, ppr_BTK.shape[1]), dim=1)
+    graph_M = batch.graph_index[target_M]
+    source_MK = batch.first_node[graph_M][:, None] + top.indices[graph_M, :, column_M]
+    valid_MK = top.values[graph_M, :, column_M] > 0
+    return torch.stack([source_MK[valid_MK], target_M[:, None].expand_as(source_MK)[valid_MK]])

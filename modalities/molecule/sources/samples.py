@@ -1,9 +1,9 @@
-"""The molecules that the wheel of rdkit brings along.
+"""The molecules bundled with RDKit.
 
-"nci" are the first 4,999 of the open database of the National Cancer Institute (https://cactus.nci.nih.gov), with polar
-surface areas by P. Ertl's tpsa.c; "wehi" are 10,000 screening compounds of the Walter and Eliza Hall Institute, which
-Saubern, Guha and Baell published with their PAINS filters (Mol. Inform. 30, 847, 2011). rdkit distributes both under
-its BSD license; whoever publishes figures names them.
+"nci" is the first 4,999 molecules of the open database of the National Cancer Institute (https://cactus.nci.nih.gov),
+with polar surface areas by P. Ertl's tpsa.c; "wehi" is 10,000 screening compounds of the Walter and Eliza Hall
+Institute, published by Saubern, Guha and Baell with their PAINS filters (Mol. Inform. 30, 847, 2011). RDKit distributes
+both under its BSD license; cite them where you publish results.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ FILES = {"nci": "NCI/first_5k.tpsa.csv", "wehi": "Pains/test_data/wehi_mols.csv"
 
 
 class RdkitSamples(Source):
-    """Molecules of rdkit's own data: 4,999 of the NCI, or 10,000 of the WEHI.
+    """Molecules bundled with RDKit: 4,999 of the NCI, or 10,000 of the WEHI.
 
     Args:
         dataset: "nci" or "wehi".
-        field: the name under which records carry their SMILES.
-        label: "tpsa", the polar surface area in square ångström, which the NCI's alone have; or "qed", the likeness to
-            drugs, 0 to 1, which rdkit computes (Bickerton et al. 2012; about a millisecond for each, when the source is
-            made). Molecules that cannot be read have none.
+        field: field name of the SMILES in the records.
+        label: "tpsa", the topological polar surface area in square ångström (NCI only); or "qed", the quantitative
+            estimate of drug-likeness, 0 to 1 (Bickerton et al. 2012), which RDKit computes in about a millisecond per
+            molecule when the source is built. Invalid molecules have none.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class RdkitSamples(Source):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The molecule."""
+        """The field name of the molecule."""
         return (self._field,)
 
     def __len__(self) -> int:
@@ -60,12 +60,12 @@ def _records(dataset: str, field: str, label: str) -> Iterator[Record]:
     with Path(RDConfig.RDDataDir, FILES[dataset]).open(encoding="utf-8", newline="") as file:
         rows = csv.reader(line for line in file if not line.startswith("#"))
         for number, (smiles, other) in enumerate(rows, start=1):
-            labels = _likeness(smiles) if label == "qed" else {"tpsa": float(other)} if dataset == "nci" else {}
+            labels = _qed_label(smiles) if label == "qed" else {"tpsa": float(other)} if dataset == "nci" else {}
             yield Record(f"NCI-{number}" if dataset == "nci" else other, {field: smiles}, labels)
 
 
-def _likeness(smiles: str) -> dict[str, float]:
-    """Return the label "qed" of a molecule; nothing for what is none."""
+def _qed_label(smiles: str) -> dict[str, float]:
+    """Return the label "qed" of a molecule; empty for an invalid one."""
     try:
         return {"qed": float(qed(parse(smiles)))}
     except BadSample:

@@ -76,7 +76,7 @@ def test_choices_follow_what_an_objective_needs():
     assert first("predict:rotation").encoder.name == "cnn"
     assert first("infograph").encoder.name == "cnn"  # its tokens are local, and no masks are asked of it
     (graph,) = next(tower_candidates(ROWS["context-prediction"], COLUMNS["graph"], registry)).values()
-    assert graph.views.name == "surroundings"  # the mutant: the first two views that fit, without anchors
+    assert graph.views.name == "context-graph"  # the mutant: the first two views that fit, without anchors
     (series,) = next(tower_candidates(ROWS["ts2vec"], COLUMNS["timeseries"], registry)).values()
     assert series.views.name == "overlapping-crops"
     with pytest.raises(Incompatible, match="No views of this kind of data carry the target 'tokens'"):

@@ -56,10 +56,10 @@ def batches(draw, most=12):
 
 def consistent(batch):
     """Assert that a batch is what it says: nodes and edges in order of their graphs, no edge between two graphs."""
-    assert int(batch.sizes.sum()) == len(batch.x) == len(batch.values) == len(batch.graph)
+    assert int(batch.sizes.sum()) == len(batch.x) == len(batch.values) == len(batch.graph_index)
     assert int(batch.edge_sizes.sum()) == batch.edge_index.shape[1] == len(batch.edge_attr) == len(batch.edge_values)
     if batch.edge_index.numel():
         assert 0 <= int(batch.edge_index.min()) <= int(batch.edge_index.max()) < len(batch.x)
-    source, sink = batch.graph[batch.edge_index]
+    source, sink = batch.graph_index[batch.edge_index]
     assert torch.equal(source, sink)
-    assert torch.equal(source, batch.edge_graph)
+    assert torch.equal(source, batch.edge_graph_index)

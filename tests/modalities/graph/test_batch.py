@@ -56,7 +56,7 @@ def test_is_a_pytree_that_moves_and_travels():
     assert batch.to("meta").device.type == "meta"
     assert batch.to("meta").shape_key() == batch.shape_key()
     assert same(pickle.loads(pickle.dumps(batch)), batch)
-    batch.graph  # noqa: B018  what is computed once is no part of a batch
+    batch.graph_index  # noqa: B018  what is computed once is no part of a batch
     assert same(copy.deepcopy(batch), batch)
 
 

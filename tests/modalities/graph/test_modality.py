@@ -16,20 +16,20 @@ from tests.modalities.graph.graphs import fitted, ring, sample_batch
 EDGE = torch.tensor([[0], [1]])
 
 
-def test_classes_are_those_of_the_train_part_and_others_are_class_0():
+def test_categories_are_those_of_the_train_part_and_others_are_0():
     modality = fitted([Graph(EDGE, torch.tensor([[7], [-2]])), Graph(EDGE, torch.tensor([[7], [30]]))])
-    assert modality.schema.nodes == (4,)
+    assert modality.schema.node_categories == (4,)
     assert modality.decode(Graph(EDGE, torch.tensor([[30], [8]]))).x.tolist() == [[3], [0]]
 
 
-def test_numbers_are_scaled_by_the_train_part():
+def test_numeric_features_are_scaled_by_the_train_part():
     values = torch.tensor([[1.0, 5.0], [3.0, 5.0]])
     modality = fitted([Graph(EDGE, values=values)])
     assert modality.decode(Graph(EDGE, values=values)).values.tolist() == [[-1.0, 0.0], [1.0, 0.0]]
     assert same(fitted([Graph(EDGE, values=values)], scale="none").decode(Graph(EDGE, values=values)).values, values)
 
 
-def test_an_edge_that_lacks_its_way_back_gets_it_unless_edges_are_directed():
+def test_missing_reverse_edges_are_added_unless_directed():
     graph = Graph(
         torch.tensor([[0, 1, 1, 2], [1, 0, 2, 2]]),
         torch.tensor([[1], [1], [1]]),
@@ -41,65 +41,65 @@ def test_an_edge_that_lacks_its_way_back_gets_it_unless_edges_are_directed():
     assert fitted([graph], directed=True).decode(graph).edge_index.shape == (2, 4)
 
 
-def test_edges_that_are_there_twice_stay():
+def test_duplicate_edges_are_kept():
     graph = Graph(torch.tensor([[0, 0, 1, 1], [1, 1, 0, 0]]), torch.tensor([[1], [1]]))
     assert fitted([graph]).decode(graph).edge_index.shape == (2, 4)
 
 
-def test_nodes_that_carry_nothing_have_their_degree():
+def test_nodes_without_features_get_their_degree():
     star = {"edge_index": [[0, 0, 0], [1, 2, 3]]}
     modality = fitted([star])
     assert modality.decode(star).x[:, 0].tolist() == [2, 1, 1, 1]
-    assert modality.schema.nodes == (3,)
+    assert modality.schema.node_categories == (3,)
 
 
-def test_data_of_pytorch_geometric_is_a_graph():
+def test_pytorch_geometric_data_is_read():
     data = Data(x=torch.rand(3, 2), edge_index=torch.tensor([[0, 1], [1, 0]]), edge_attr=torch.tensor([4, 5]))
     found = fitted([data]).decode(data)
     assert found.values.shape == (3, 2)
     assert found.edge_attr.tolist() == [[1], [2]]
-    bare = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), num_nodes=5)
-    assert len(fitted([bare]).decode(bare)) == 5
+    featureless = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), num_nodes=5)
+    assert len(fitted([featureless]).decode(featureless)) == 5
 
 
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
         ({"edge_index": np.zeros((2, 0), int)}, "no node"),
-        ({"edge_index": [[0], [3]], "x": [1, 1]}, "not there"),
-        ({"edge_index": [[0], [-1]], "x": [1, 1]}, "not there"),
+        ({"edge_index": [[0], [3]], "x": [1, 1]}, "missing node"),
+        ({"edge_index": [[0], [-1]], "x": [1, 1]}, "missing node"),
         ({"edge_index": [[0.5], [1]], "x": [1, 1]}, "not integers"),
         ({"edge_index": [[0, 1]], "x": [1, 1]}, "not integers"),
-        ({"edge_index": [[0], [1]], "x": [1.0, float("nan")]}, "not finite"),
+        ({"edge_index": [[0], [1]], "x": [1.0, float("nan")]}, "non-finite"),
         ({"edge_index": [[0], [1]], "x": [1, 1], "edge_attr": [1, 2]}, "rows"),
         ({"edge_index": [[0], [1]], "x": [[[1]], [[1]]]}, "axes"),
         ({"edge_index": [[0], [1]], "x": [1.5, 1.0]}, "columns of x"),
-        ({"edge_index": "no", "x": [1, 1]}, "no array"),
+        ({"edge_index": "no", "x": [1, 1]}, "not an array"),
         ("C1=CC", "not str"),
         (None, "not NoneType"),
     ],
 )
-def test_bad_graphs_are_refused_with_the_reason(raw, reason):
+def test_invalid_graphs_are_unreadable(raw, reason):
     modality = fitted([Graph(EDGE, torch.tensor([[1], [1]]))])
     with pytest.raises(BadSample, match=reason):
         modality.decode(raw)
 
 
-def test_numbers_beyond_single_precision_are_refused():
+def test_numeric_features_that_overflow_float32_are_unreadable():
     modality = fitted([Graph(EDGE, values=torch.rand(2, 1))])
-    with pytest.raises(BadSample, match="too large"):
+    with pytest.raises(BadSample, match="overflows float32"):
         modality.decode({"edge_index": EDGE, "values": np.array([[1e300], [0.0]])})
 
 
-def test_fitting_needs_graphs_that_agree():
-    with pytest.raises(DataError, match="no graph"):
+def test_fit_needs_readable_graphs_of_the_same_features():
+    with pytest.raises(DataError, match="no readable graph"):
         GraphModality().fit([b"", "x", {"edge_index": np.zeros((2, 0), int)}])
-    with pytest.raises(DataError, match="do not agree on x"):
+    with pytest.raises(DataError, match="different numbers of columns of x: 1 and 2"):
         GraphModality().fit(
             [Graph(EDGE, torch.ones(2, 1, dtype=torch.int64)), Graph(EDGE, torch.ones(2, 2, dtype=torch.int64))]
         )
-    with pytest.raises(RecipeError, match="degree"):
-        GraphModality(degree=-1)
+    with pytest.raises(RecipeError, match="max_degree"):
+        GraphModality(max_degree=-1)
 
 
 def test_state_is_json_and_restores():
@@ -109,34 +109,34 @@ def test_state_is_json_and_restores():
     assert same(other.state(), modality.state())
 
 
-def test_large_graphs_can_be_refused():
-    with pytest.raises(BadSample, match="5 nodes, the most is 4"):
-        fitted([ring(4)], nodes=4).decode(ring(5))
+def test_max_nodes():
+    with pytest.raises(BadSample, match="5 nodes, more than max_nodes = 4"):
+        fitted([ring(4)], max_nodes=4).decode(ring(5))
 
 
-def wl_by_loops(graph, rounds):
-    """How often each color stands in a graph, colors being nested tuples (Shervashidze et al. 2011, algorithm 2)."""
+def wl_by_loops(graph, iterations):
+    """The colors of all iterations as nested tuples (Shervashidze et al. 2011, algorithm 2)."""
     colors = [tuple(row.tolist()) for row in graph.x]
     found = [*colors]
-    for _ in range(rounds):
-        heard = [[] for _ in colors]
+    for _ in range(iterations):
+        messages = [[] for _ in colors]
         for (a, b), edge in zip(graph.edge_index.T.tolist(), graph.edge_attr.tolist(), strict=True):
-            heard[b].append((colors[a], tuple(edge)))
-        colors = [(own, tuple(sorted(near, key=repr))) for own, near in zip(colors, heard, strict=True)]
+            messages[b].append((colors[a], tuple(edge)))
+        colors = [(color, tuple(sorted(received, key=repr))) for color, received in zip(colors, messages, strict=True)]
         found += colors
     return found
 
 
-def test_weisfeiler_lehman_tells_apart_what_loops_tell_apart():
+def test_weisfeiler_lehman_equals_a_reference_by_loops():
     batch = sample_batch()
-    counts = weisfeiler_lehman(batch, rounds=2, width=1 << 20)
+    counts = weisfeiler_lehman(batch, iterations=2, width=1 << 20)
     by_loops = [wl_by_loops(graph, 2) for graph in batch.graphs()]
     assert counts.sum(1).tolist() == [len(found) for found in by_loops]
     assert [int((row > 0).sum()) for row in counts] == [len(set(found)) for found in by_loops]
     assert int((counts.sum(0) > 0).sum()) == len({color for found in by_loops for color in found})
 
 
-def test_weisfeiler_lehman_does_not_depend_on_the_order_of_nodes():
+def test_weisfeiler_lehman_is_invariant_to_node_order():
     one, other = ring(7), ring(7)
     order = torch.randperm(7, generator=torch.Generator().manual_seed(0))
     other.x, other.edge_index = one.x[order], order.argsort()[one.edge_index]
@@ -149,5 +149,5 @@ def test_weisfeiler_lehman_does_not_depend_on_the_order_of_nodes():
 
 
 def test_a_graph_of_thousands_is_drawn():
-    picture = fitted([ring(5)]).preview(ring(2000))
-    assert (picture.mode, picture.size) == ("RGB", (256, 256))
+    image = fitted([ring(5)]).preview(ring(2000))
+    assert (image.mode, image.size) == ("RGB", (256, 256))

@@ -1,4 +1,4 @@
-"""Molecules for tests, among them whatever troubles a featurizer."""
+"""Molecules for tests, among them unusual ones that are hard to featurize."""
 
 from rdkit import Chem
 

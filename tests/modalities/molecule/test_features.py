@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from sensorium.modalities.molecule.features import ATOM_SIZES, BOND_SIZES, featurize, rebuild
+from sensorium.modalities.molecule.features import ATOM_SIZES, BOND_SIZES, featurize, to_mol
 from sensorium.modalities.molecule.fingerprints import ecfp4
 from sensorium.modalities.molecule.parse import parse
 from sensorium.modalities.molecule.sources.samples import RdkitSamples
@@ -17,16 +17,16 @@ from sensorium.modalities.molecule.sources.samples import RdkitSamples
 from .molecules import ODD, mol
 
 
-def atom(smiles, place, column):
-    return int(featurize(mol(smiles)).atoms[place, list(ATOM_SIZES).index(column)])
+def atom(smiles, index, column):
+    return int(featurize(mol(smiles)).atoms[index, list(ATOM_SIZES).index(column)])
 
 
-def bond(smiles, place, column):
-    return int(featurize(mol(smiles)).bonds[place, list(BOND_SIZES).index(column)])
+def bond(smiles, index, column):
+    return int(featurize(mol(smiles)).bonds[index, list(BOND_SIZES).index(column)])
 
 
 @pytest.mark.parametrize(
-    ("smiles", "place", "column", "value"),
+    ("smiles", "index", "column", "value"),
     [
         ("CO", 1, "element", 8),
         ("*C", 0, "element", 0),
@@ -39,9 +39,9 @@ def bond(smiles, place, column):
         ("c1ccccc1", 0, "aromatic", 1),
         ("C1CC1C", 3, "ring", 0),
         ("C1CC1C", 0, "ring", 1),
-        ("C[C@H](N)C(=O)O", 1, "center", 2),
-        ("C[C@@H](N)C(=O)O", 1, "center", 1),
-        ("CC(N)C(=O)O", 1, "center", 0),
+        ("C[C@H](N)C(=O)O", 1, "chirality", 2),
+        ("C[C@@H](N)C(=O)O", 1, "chirality", 1),
+        ("CC(N)C(=O)O", 1, "chirality", 0),
         ("C[CH2]", 1, "radicals", 1),
         ("[2H]C", 0, "isotope", 17),
         ("[14CH4]", 0, "isotope", 18),
@@ -49,12 +49,12 @@ def bond(smiles, place, column):
         ("C", 0, "isotope", 0),
     ],
 )
-def test_a_column_of_an_atom(smiles, place, column, value):
-    assert atom(smiles, place, column) == value
+def test_an_atom_feature(smiles, index, column, value):
+    assert atom(smiles, index, column) == value
 
 
 @pytest.mark.parametrize(
-    ("smiles", "place", "column", "value"),
+    ("smiles", "index", "column", "value"),
     [
         ("CC", 0, "type", 1),
         ("C=C", 0, "type", 2),
@@ -68,12 +68,12 @@ def test_a_column_of_an_atom(smiles, place, column, value):
         ("C1CC1", 0, "ring", 1),
     ],
 )
-def test_a_column_of_a_bond(smiles, place, column, value):
-    assert bond(smiles, place, column) == value
+def test_a_bond_feature(smiles, index, column, value):
+    assert bond(smiles, index, column) == value
 
 
 @pytest.mark.parametrize("smiles", ODD.values(), ids=ODD.keys())
-def test_every_value_is_within_its_table(smiles):
+def test_every_feature_is_within_its_range(smiles):
     features = featurize(parse(smiles))
     assert features.atoms.min() >= 0
     assert (features.atoms < np.array(list(ATOM_SIZES.values()))).all()
@@ -83,7 +83,7 @@ def test_every_value_is_within_its_table(smiles):
     assert (features.ends < len(features.atoms)).all()
 
 
-def test_values_beyond_a_table_stay_at_its_end():
+def test_values_outside_the_range_are_clipped():
     assert atom("[C+12]", 0, "charge") == ATOM_SIZES["charge"] - 1
     assert atom("[CH3][99C]", 1, "isotope") == ATOM_SIZES["isotope"] - 1
 
@@ -95,23 +95,23 @@ def unmarked(made):
 
 
 @pytest.mark.parametrize("smiles", ODD.values(), ids=ODD.keys())
-def test_an_odd_molecule_is_rebuilt(smiles):
+def test_an_unusual_molecule_survives_the_round_trip(smiles):
     made = parse(smiles)
-    assert Chem.MolToSmiles(rebuild(featurize(made))) == unmarked(made)
+    assert Chem.MolToSmiles(to_mol(featurize(made))) == unmarked(made)
 
 
 @pytest.mark.parametrize("dataset", ["nci", "wehi"])
-def test_real_molecules_are_rebuilt(dataset):
+def test_real_molecules_survive_the_round_trip(dataset):
     """The features lose nothing that a fingerprint or a SMILES without stereo tells."""
     source = RdkitSamples(dataset)
     for index in range(0, len(source), 25):
         made = parse(source[index].values["molecule"])
-        again = rebuild(featurize(made))
+        again = to_mol(featurize(made))
         assert Chem.MolToSmiles(again) == unmarked(made)
         assert np.array_equal(ecfp4(again), ecfp4(made))
 
 
-def test_the_order_of_atoms_moves_rows_and_nothing_else():
+def test_features_are_equivariant_to_atom_order():
     made = mol("C[C@H](N)C(=O)O.C/C=C/C")
     order = np.random.default_rng(0).permutation(made.GetNumAtoms())
     moved = featurize(Chem.RenumberAtoms(made, order.tolist()))
@@ -123,9 +123,9 @@ def test_the_order_of_atoms_moves_rows_and_nothing_else():
     assert np.array_equal(*rows)
 
 
-def test_the_page_tells_every_column_and_its_size():
-    page = (Path(__file__).parents[3] / "docs/how-to/my-own-smiles.md").read_text(encoding="utf-8")
-    atoms, bonds = (page.partition(f"| of {what} |")[2].partition("\n\n")[0] for what in ("an atom", "a bond"))
+def test_the_docs_list_every_feature_and_its_size():
+    page = (Path(__file__).parents[3] / "docs/how-to/my-own-molecules.md").read_text(encoding="utf-8")
+    atoms, bonds = (page.partition(f"| {what} feature |")[2].partition("\n\n")[0] for what in ("atom", "bond"))
     for part, sizes in ((atoms, ATOM_SIZES), (bonds, BOND_SIZES)):
         rows = re.findall(r"^\| (\w+) \| (\d+) \|", part, flags=re.MULTILINE)
         assert [(name, int(size)) for name, size in rows] == list(sizes.items())

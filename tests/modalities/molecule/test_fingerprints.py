@@ -1,4 +1,4 @@
-"""baseline features."""
+"""Baseline features."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .molecules import ODD, mol
 
 
 def test_ecfp4_is_the_morgan_fingerprint_of_radius_two():
-    made = mol("CC(=O)Oc1ccccc1C(=O)O")
+    molecule = mol("CC(=O)Oc1ccccc1C(=O)O")
     generator = AllChem.GetMorganGenerator(radius=2, fpSize=BITS)
-    assert set(np.flatnonzero(ecfp4(made))) == set(generator.GetFingerprint(made).GetOnBits())
+    assert set(np.flatnonzero(ecfp4(molecule))) == set(generator.GetFingerprint(molecule).GetOnBits())
 
 
 def test_descriptors_are_rdkits():
-    made = mol("CC(=O)Oc1ccccc1C(=O)O")
-    found = dict(zip(DESCRIPTORS, descriptors(made), strict=False))
-    assert found["mass"] == pytest.approx(Descriptors.ExactMolWt(made))
+    molecule = mol("CC(=O)Oc1ccccc1C(=O)O")
+    found = dict(zip(DESCRIPTORS, descriptors(molecule), strict=False))
+    assert found["mass"] == pytest.approx(Descriptors.ExactMolWt(molecule))
     assert (found["heavy atoms"], found["rings"], found["donors"]) == (13, 1, 1)
 
 

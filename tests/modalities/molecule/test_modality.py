@@ -24,7 +24,7 @@ def batch_of(*smiles, **options):
     return modality, modality.collate([modality.decode(one) for one in smiles])
 
 
-def test_a_bond_leads_both_ways_with_one_set_of_features():
+def test_a_bond_is_two_directed_edges_of_the_same_features():
     graph = MoleculeModality().decode("C=CO")
     assert graph.edge_index.tolist() == [[0, 1, 1, 2], [1, 0, 2, 1]]
     assert torch.equal(graph.edge_attr[0::2], graph.edge_attr[1::2])
@@ -36,22 +36,22 @@ def test_a_bond_leads_both_ways_with_one_set_of_features():
 def test_every_feature_is_within_the_schema(motifs):
     modality, batch = batch_of(*ODD.values(), motifs=motifs)
     schema = modality.schema
-    assert schema.nodes == tuple(ATOM_SIZES.values())
-    assert len(schema.edges) == len(BOND_SIZES) + motifs
-    for rows, sizes in ((batch.x, schema.nodes), (batch.edge_attr, schema.edges)):
+    assert schema.node_categories == tuple(ATOM_SIZES.values())
+    assert len(schema.edge_categories) == len(BOND_SIZES) + motifs
+    for rows, sizes in ((batch.x, schema.node_categories), (batch.edge_attr, schema.edge_categories)):
         assert rows.shape[1] == len(sizes)
         assert (rows >= 0).all()
         assert (rows < torch.tensor(sizes)).all()
 
 
 @pytest.mark.parametrize("kind", ["ecfp4", "descriptors", "both"])
-def test_hand_made_features_of_a_batch_are_those_of_its_molecules(kind):
+def test_baseline_features_of_a_batch_are_those_of_its_molecules(kind):
     modality, batch = batch_of(*ODD.values(), motifs=True, baseline=kind)
     wanted = fingerprint_features([parse(smiles) for smiles in ODD.values()], kind)
     np.testing.assert_allclose(modality.baseline_features(batch), wanted, rtol=1e-5)
 
 
-def test_what_is_no_molecule_is_skipped_or_stops():
+def test_invalid_molecules_are_skipped_or_stop():
     for raw in ("", "C(C", "CN(C)(C)(C)C", None):
         with pytest.raises(BadSample):
             MoleculeModality().decode(raw)
@@ -59,11 +59,11 @@ def test_what_is_no_molecule_is_skipped_or_stops():
             MoleculeModality(invalid="error").decode(raw)
 
 
-def test_what_has_parts_is_kept_cut_skipped_or_stops():
+def test_fragments_are_kept_selected_skipped_or_stop():
     salt = "[Na+].CC(=O)[O-]"
     assert len(MoleculeModality().decode(salt)) == 5
     assert MoleculeModality(fragments="largest").decode(salt).x[:, 0].tolist() == [6, 6, 8, 8]
-    with pytest.raises(BadSample, match="2 unconnected parts"):
+    with pytest.raises(BadSample, match="2 disconnected fragments"):
         MoleculeModality(fragments="skip", invalid="error").decode(salt)
     with pytest.raises(DataError, match="set the modality's fragments to skip"):
         MoleculeModality(fragments="error").decode(salt)
@@ -74,17 +74,17 @@ def test_what_has_parts_is_kept_cut_skipped_or_stops():
 @pytest.mark.parametrize("smiles", ODD.values(), ids=ODD.keys())
 def test_every_molecule_is_drawn(smiles):
     modality, batch = batch_of(smiles)
-    picture = modality.preview(modality.examples(batch)[0])
-    assert picture.size == (256, 256)
-    assert np.asarray(picture).std() > 0
+    image = modality.preview(modality.examples(batch)[0])
+    assert image.size == (256, 256)
+    assert np.asarray(image).std() > 0
 
 
-def test_what_a_view_leaves_is_drawn():
-    """A cut ring, atoms whose features are hidden, nothing but one atom."""
+def test_a_view_is_drawn():
+    """A cut ring, atoms with masked features, a single atom."""
     modality, batch = batch_of(ASPIRIN)
-    hidden = batch.x.clone()
-    hidden[4:6] = torch.tensor(list(ATOM_SIZES.values()))
-    batch.x = hidden
+    masked = batch.x.clone()
+    masked[4:6] = torch.tensor(list(ATOM_SIZES.values()))
+    batch.x = masked
     batch.edge_attr = torch.where(
         torch.arange(len(batch.edge_attr))[:, None] < 4, torch.tensor(list(BOND_SIZES.values())), batch.edge_attr
     )
@@ -95,7 +95,7 @@ def test_what_a_view_leaves_is_drawn():
         assert np.asarray(modality.preview(example)).std() > 0
 
 
-def test_a_report_of_the_bad_ones_by_id(tmp_path):
+def test_unreadable_molecules_are_reported_by_id(tmp_path):
     from sensorium.data.arrays import ArraysSource
     from sensorium.data.loader import iterate
     from sensorium.data.unreadable import UnreadableRecords
@@ -111,11 +111,11 @@ def test_a_report_of_the_bad_ones_by_id(tmp_path):
     ]
     assert ids == ["m0", "m2", "m5"]
     assert list(bad.reasons) == ["m1", "m3", "m4"]
-    assert "2 unconnected parts" in bad.reasons["m3"]
+    assert "2 disconnected fragments" in bad.reasons["m3"]
     assert "valence" in bad.reasons["m4"]
 
 
-def test_a_block_and_its_smiles_are_one_molecule():
+def test_a_mol_block_and_its_smiles_are_the_same_graph():
     block = Chem.MolToMolBlock(Chem.MolFromSmiles(ASPIRIN))
     one, other = (MoleculeModality().decode(raw) for raw in (block, ASPIRIN))
     assert torch.equal(one.x, other.x)

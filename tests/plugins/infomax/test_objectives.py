@@ -28,7 +28,7 @@ def graph_views(generator):
 
 def test_dgi_is_the_papers():
     """Velickovic et al. 2019, section 3: bilinear scores against the sigmoid of the mean."""
-    modality, made = graph_views(views.Shuffled)
+    modality, made = graph_views(views.FeatureShuffling)
     torch.manual_seed(0)
     learner = Learner({"graph": GCN(modality, width=8)}, DGI()).eval()
     real, other = (learner.encoders["graph"](view.batch).pooled for view in made)
@@ -40,7 +40,7 @@ def test_dgi_is_the_papers():
 
 
 def test_dgi_takes_the_second_view_for_the_corruption():
-    modality, made = graph_views(views.Shuffled)
+    modality, made = graph_views(views.FeatureShuffling)
     torch.manual_seed(0)
     learner = Learner({"graph": GCN(modality, width=8)}, DGI()).eval()
     assert learner({"graph": made}).loss != learner({"graph": made[::-1]}).loss
@@ -70,7 +70,7 @@ def test_an_encoder_without_tokens_is_refused():
 
 
 def test_context_prediction_reads_surroundings_by_an_encoder_of_its_own():
-    modality, made = graph_views(views.Surroundings)
+    modality, made = graph_views(views.ContextGraph)
     torch.manual_seed(0)
     learner = Learner({"graph": GIN(modality, width=8, depth=2)}, ContextPrediction())
     learner({"graph": made}).loss.backward()

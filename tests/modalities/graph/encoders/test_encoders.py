@@ -6,9 +6,9 @@ from sensorium.modalities.graph.batch import GraphBatch
 from sensorium.modalities.graph.encoders.gat import GAT
 from sensorium.modalities.graph.encoders.gcn import GCN
 from sensorium.modalities.graph.encoders.gin import GIN, GINE
-from sensorium.modalities.graph.encoders.gps import GPS, Attention
+from sensorium.modalities.graph.encoders.gps import GPS, GlobalAttention
 from sensorium.modalities.graph.encoders.pool import Pool
-from sensorium.modalities.graph.encoders.positions import eigenvectors, returns
+from sensorium.modalities.graph.encoders.positional_encoding import laplacian_eigenvectors, random_walk_encoding
 from tests.modalities.graph.graphs import fitted, ring, sample_batch
 
 ENCODERS = {
@@ -18,7 +18,7 @@ ENCODERS = {
     "gat": lambda m, **o: GAT(m, width=8, heads=2, depth=2, **o),
     "gps": lambda m, **o: GPS(m, width=8, heads=2, depth=2, **o),
 }
-EDGE_BLIND = ("gin", "gcn")
+WITHOUT_EDGES = ("gin", "gcn")
 
 
 def made(name, seed=0, modality=None, **options):
@@ -26,14 +26,14 @@ def made(name, seed=0, modality=None, **options):
     return ENCODERS[name](modality or fitted(), **options).eval()
 
 
-def turned(batch, order):
-    """The nodes of one graph in another order."""
-    place = order.argsort()
+def permuted(batch, order):
+    """A batch of one graph with its nodes permuted."""
+    index = order.argsort()
     edges = torch.randperm(batch.edge_index.shape[1], generator=torch.Generator().manual_seed(1))
     return GraphBatch(
         batch.x[order],
         batch.values[order],
-        place[batch.edge_index][:, edges],
+        index[batch.edge_index][:, edges],
         batch.edge_attr[edges],
         batch.edge_values[edges],
         batch.sizes,
@@ -44,23 +44,23 @@ def turned(batch, order):
 @torch.no_grad()
 @pytest.mark.parametrize("pool", ["sum", "mean", "max", "attention"])
 @pytest.mark.parametrize("name", ENCODERS)
-def test_the_order_of_nodes_does_not_matter(name, pool):
-    encoder, batch = made(name, pool=pool, positions="walk"), sample_batch().select(torch.tensor([5]))
+def test_encoders_are_equivariant_to_node_order(name, pool):
+    encoder, batch = made(name, pool=pool, positional_encoding="random-walk"), sample_batch().select(torch.tensor([5]))
     order = torch.randperm(12, generator=torch.Generator().manual_seed(0))
-    one, other = encoder(batch), encoder(turned(batch, order))
+    one, other = encoder(batch), encoder(permuted(batch, order))
     torch.testing.assert_close(one.pooled, other.pooled, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(one.tokens[:, order], other.tokens, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ENCODERS)
-def test_kept_nodes_are_their_subgraph(name):
-    """Encoding some nodes is encoding the graph of these nodes alone."""
-    encoder, batch = made(name, positions="none"), sample_batch().select(torch.tensor([5, 4]))
+def test_kept_nodes_are_encoded_as_their_induced_subgraph(name):
+    """Encoding kept nodes is encoding the subgraph that they induce."""
+    encoder, batch = made(name, positional_encoding="none"), sample_batch().select(torch.tensor([5, 4]))
     keep = torch.tensor([[7, 1, 3, 0, 2], [8, 5, 2, 1, 0]])
     kept = encoder.encode_tokens(encoder.tokenize(batch), keep)
     keep_N = torch.zeros(len(batch.x), dtype=torch.bool)
-    keep_N[(keep + batch.firsts[:, None]).flatten()] = True
+    keep_N[(keep + batch.first_node[:, None]).flatten()] = True
     alone = encoder(batch.subgraph(keep_N))
     torch.testing.assert_close(kept.pooled, alone.pooled, rtol=1e-4, atol=1e-5)
     order = keep.argsort(dim=1)
@@ -71,17 +71,17 @@ def test_kept_nodes_are_their_subgraph(name):
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ENCODERS)
-def test_edges_are_heard_where_the_summary_says_so(name):
+def test_edge_features_matter_to_the_encoders_that_read_them(name):
     encoder, batch = made(name), sample_batch()
     other = GraphBatch(**{**batch.tensors(), "edge_attr": (batch.edge_attr + 1) % 3})
     same = torch.allclose(encoder(batch).pooled, encoder(other).pooled)
-    assert same == (name in EDGE_BLIND)
+    assert same == (name in WITHOUT_EDGES)
 
 
-@pytest.mark.parametrize("jump", ["last", "cat", "max"])
+@pytest.mark.parametrize("jk", ["last", "cat", "max"])
 @pytest.mark.parametrize("name", ENCODERS)
-def test_a_single_node_trains(name, jump):
-    encoder = made(name, jump=jump).train()
+def test_a_single_node_trains(name, jk):
+    encoder = made(name, jk=jk).train()
     features = encoder(sample_batch().select(torch.tensor([1])))
     features.pooled.sum().backward()
     assert features.pooled.isfinite().all()
@@ -94,18 +94,18 @@ def test_a_single_node_trains(name, jump):
 def test_a_large_graph_among_small_ones(name):
     modality = fitted([ring(9)])
     graphs = [modality.decode(ring(size)) for size in (5, 10_000, 1, 2)]
-    encoder = made(name, modality=modality, positions="none")
+    encoder = made(name, modality=modality, positional_encoding="none")
     together = encoder(modality.collate(graphs)).pooled
     assert together.isfinite().all()
     torch.testing.assert_close(together[:1], encoder(modality.collate(graphs[:1])).pooled, rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()
-def test_no_graphs_have_no_features():
+def test_an_empty_batch_has_no_features():
     assert made("gin")(sample_batch().select(torch.zeros(0, dtype=torch.int64))).pooled.shape == (0, 16)
 
 
-def test_pooling_is_what_it_is_called():
+def test_pooling():
     x = torch.tensor([[1.0, -2.0], [3.0, -4.0], [5.0, -7.0]])
     graph = torch.tensor([0, 0, 2])
     expected = {
@@ -122,19 +122,19 @@ def test_pooling_is_what_it_is_called():
 
 
 def dense(graph):
-    links = torch.zeros(len(graph), len(graph), dtype=torch.float64)
+    adjacency = torch.zeros(len(graph), len(graph), dtype=torch.float64)
     for a, b in graph.edge_index.T.tolist():
-        links[a, b] += 1
-    return links
+        adjacency[a, b] += 1
+    return adjacency
 
 
-def test_returns_are_the_diagonal_of_the_walk():
+def test_random_walk_encoding_is_the_diagonal_of_the_powers():
     modality = fitted([ring(4)])
     batch = modality.collate([modality.decode(ring(size)) for size in (5, 1, 150, 64, 65)])
-    found = returns(batch, 6)
+    found = random_walk_encoding(batch, 6)
     for rows, graph in zip(found.split(batch.sizes.tolist()), batch.graphs(), strict=True):
-        links = dense(graph)
-        step = links / links.sum(1, keepdim=True).clamp(min=1)
+        adjacency = dense(graph)
+        step = adjacency / adjacency.sum(1, keepdim=True).clamp(min=1)
         power, columns = torch.eye(len(graph)).double(), []
         for _ in range(6):
             power = power @ step
@@ -148,10 +148,10 @@ def test_eigenvectors_solve_the_laplacian(size):
     path.edge_index = torch.stack([torch.arange(size - 1), torch.arange(1, size)])
     modality = fitted([path])
     graph = modality.decode(path)
-    found = eigenvectors(modality.collate([graph]), 4).double()
-    links = dense(graph)
-    root = links.sum(1).rsqrt()
-    laplacian = torch.eye(size).double() - root[:, None] * links * root
+    found = laplacian_eigenvectors(modality.collate([graph]), 4).double()
+    adjacency = dense(graph)
+    root = adjacency.sum(1).rsqrt()
+    laplacian = torch.eye(size).double() - root[:, None] * adjacency * root
     for k in range(min(4, size - 1)):
         vector = found[:, k] / found[:, k].norm()
         value = vector @ laplacian @ vector
@@ -161,27 +161,27 @@ def test_eigenvectors_solve_the_laplacian(size):
     assert not found[:, size - 1 :].any()
 
 
-def test_laplacian_signs_are_drawn_while_training_alone():
-    encoder, batch = made("gps", positions="laplacian"), sample_batch()
+def test_laplacian_signs_are_random_in_training_only():
+    encoder, batch = made("gps", positional_encoding="laplacian"), sample_batch()
     torch.testing.assert_close(encoder(batch).pooled, encoder(batch).pooled)
     encoder.train()
     torch.manual_seed(0)
     assert not torch.allclose(encoder(batch).pooled, encoder(batch).pooled)
 
 
-def test_attention_in_groups_is_attention():
+def test_global_attention_in_groups_is_exact():
     torch.manual_seed(0)
-    layer, sizes = Attention(8, 2), [3, 40, 1, 7]
+    layer, sizes = GlobalAttention(8, 2), [3, 40, 1, 7]
     x, graph = torch.randn(sum(sizes), 8), torch.arange(4).repeat_interleave(torch.tensor(sizes))
     whole = layer(x, graph)
     for i in range(4):
         torch.testing.assert_close(whole[graph == i], layer(x[graph == i], torch.zeros(sizes[i], dtype=torch.int64)))
 
 
-def test_options_that_make_no_sense_are_refused():
-    with pytest.raises(RecipeError, match="heads do not divide"):
+def test_invalid_options_are_refused():
+    with pytest.raises(RecipeError, match="not divisible by its 4 heads"):
         GPS(fitted(), width=10, heads=4)
-    with pytest.raises(RecipeError, match="at least one layer"):
+    with pytest.raises(RecipeError, match="depth >= 1"):
         GIN(fitted(), depth=0)
-    with pytest.raises(RecipeError, match="at least one step"):
-        GIN(fitted(), positions="walk", steps=0)
+    with pytest.raises(RecipeError, match="pe_dim >= 1"):
+        GIN(fitted(), positional_encoding="random-walk", pe_dim=0)

@@ -44,7 +44,7 @@ def test_tu_without_edges_or_attributes(tmp_path):
     ("changes", "sentence"),
     [
         ({"graph_indicator": None}, "lacks its file TINY_graph_indicator.txt"),
-        ({"A": "1, 3\n"}, "from one graph to another"),
+        ({"A": "1, 3\n"}, "joins nodes of different graphs"),
         ({"A": "1, 9\n"}, "does not list"),
         ({"A": "0, 1\n"}, "does not list"),
         ({"node_labels": "1\n2\n"}, "2 lines for 6 nodes"),
@@ -130,7 +130,7 @@ def test_nodes_are_records_with_themselves_first(tmp_path):
     few = Nodes(**write_node_tables(tmp_path), fanout=(2,), records=2)
     assert len(few) == 2
     assert few[0].id in {f"n{i}" for i in range(6)}
-    with pytest.raises(RecipeError, match="fan-out"):
+    with pytest.raises(RecipeError, match="at least one neighbor"):
         Nodes(**write_node_tables(tmp_path), fanout=(0,))
 
 

@@ -14,85 +14,87 @@ def rng(seed=0):
 def test_augment_draws_a_kind_for_every_graph():
     modality = fitted([ring(10)])
     batch = modality.collate([modality.decode(ring(10)) for _ in range(300)])
-    one, other = views.Augment(modality, share=0.5)(batch, rng())
+    one, other = views.Augment(modality, ratio=0.5)(batch, rng())
     for view in (one, other):
         consistent(view.batch)
         assert len(view) == 300
-    lost_B = ~one.info["nodes"].all(1)
-    hidden_B = one.info["masked_attributes"].any(1)
-    parted_B = ~one.info["edges"].all(1) & ~lost_B
-    kinds = torch.stack([lost_B, hidden_B, parted_B])
+    dropped_B = ~one.info["kept_nodes"].all(1)
+    masked_B = one.info["masked_nodes"].any(1)
+    perturbed_B = ~one.info["kept_edges"].all(1) & ~dropped_B
+    kinds = torch.stack([dropped_B, masked_B, perturbed_B])
     assert kinds.sum(0).max() == 1
-    for share, wanted in zip(kinds.float().mean(1).tolist(), (0.5, 0.25, 0.25), strict=True):
-        assert abs(share - wanted) < 0.1
-    assert not torch.equal(one.info["masked_attributes"], other.info["masked_attributes"])
+    for fraction, expected in zip(kinds.float().mean(1).tolist(), (0.5, 0.25, 0.25), strict=True):
+        assert abs(fraction - expected) < 0.1
+    assert not torch.equal(one.info["masked_nodes"], other.info["masked_nodes"])
 
 
 def test_augment_puts_graphs_back_in_order():
     modality = fitted([ring(20)])
     batch = modality.collate([modality.decode(ring(size)) for size in range(3, 20)])
-    for view in views.Augment(modality, kinds=("feature-mask", "edges", "none"), share=0.3)(batch, rng()):
+    for view in views.Augment(modality, kinds=("feature-masking", "edge-perturbation", "none"), ratio=0.3)(
+        batch, rng()
+    ):
         assert torch.equal(view.batch.sizes, batch.sizes)
 
 
-def test_attribute_mask_tells_what_it_hides():
+def test_attribute_masking_masks_its_targets():
     modality = fitted()
     batch = sample_batch(modality)
-    (view,) = views.AttributeMask(modality, 0.3)(batch, rng())
-    hidden_BT = view.info["masked_attributes"]
-    assert hidden_BT.any(1).all()
-    assert torch.equal(view.target != -100, hidden_BT)
-    assert torch.equal(view.target[hidden_BT], batch.padded(batch.x[:, 0])[0][hidden_BT])
-    assert (view.batch.padded(view.batch.x)[0][hidden_BT] == torch.tensor(modality.schema.nodes)).all()
-    assert not view.batch.padded(view.batch.values)[0][hidden_BT].any()
+    (view,) = views.AttributeMasking(modality, 0.3)(batch, rng())
+    masked_BT = view.info["masked_nodes"]
+    assert masked_BT.any(1).all()
+    assert torch.equal(view.target != -100, masked_BT)
+    assert torch.equal(view.target[masked_BT], batch.padded(batch.x[:, 0])[0][masked_BT])
+    assert (view.batch.padded(view.batch.x)[0][masked_BT] == torch.tensor(modality.schema.node_categories)).all()
+    assert not view.batch.padded(view.batch.values)[0][masked_BT].any()
 
 
-def test_attribute_mask_needs_classes():
+def test_attribute_masking_needs_categorical_features():
     modality = fitted([Graph(torch.tensor([[0], [1]]), values=torch.rand(2, 1))])
     batch = modality.collate([modality.decode(Graph(torch.tensor([[0], [1]]), values=torch.rand(2, 1)))])
-    with pytest.raises(RecipeError, match="numbers alone"):
-        views.AttributeMask(modality)(batch, rng())
+    with pytest.raises(RecipeError, match="need categorical node features"):
+        views.AttributeMasking(modality)(batch, rng())
 
 
-@pytest.mark.parametrize("within", [True, False])
-def test_shuffled_nodes_swap_what_they_carry(within):
+@pytest.mark.parametrize("within_graph", [True, False])
+def test_feature_shuffling_permutes_node_features(within_graph):
     modality = fitted()
     batch = sample_batch(modality)
-    real, other = views.Shuffled(modality, within)(batch, rng())
-    assert (real.target.tolist(), other.target.tolist()) == ([1] * 6, [0] * 6)
-    assert torch.equal(other.batch.edge_index, batch.edge_index)
-    assert not torch.equal(other.batch.values, batch.values)
-    assert torch.equal(other.batch.values.sort(0).values, batch.values.sort(0).values)
-    sums = [torch.zeros(6, 3).index_add(0, b.graph, b.values) for b in (batch, other.batch)]
-    assert torch.allclose(*sums, atol=1e-5) == within
+    real, corrupted = views.FeatureShuffling(modality, within_graph)(batch, rng())
+    assert (real.target.tolist(), corrupted.target.tolist()) == ([1] * 6, [0] * 6)
+    assert torch.equal(corrupted.batch.edge_index, batch.edge_index)
+    assert not torch.equal(corrupted.batch.values, batch.values)
+    assert torch.equal(corrupted.batch.values.sort(0).values, batch.values.sort(0).values)
+    sums = [torch.zeros(6, 3).index_add(0, b.graph_index, b.values) for b in (batch, corrupted.batch)]
+    assert torch.allclose(*sums, atol=1e-5) == within_graph
 
 
-def test_edges_and_features_keep_every_node():
+def test_grace_keeps_every_node():
     modality = fitted()
     batch = sample_batch(modality)
-    for view in views.EdgesAndFeatures(modality)(batch, rng()):
-        assert view.info["nodes"].sum(1).tolist() == batch.sizes.tolist()
+    for view in views.Grace(modality)(batch, rng()):
+        assert view.info["kept_nodes"].sum(1).tolist() == batch.sizes.tolist()
         assert view.batch.edge_index.shape[1] < batch.edge_index.shape[1]
 
 
-def test_diffusion_leaves_the_first_view_alone():
+def test_the_first_view_of_ppr_diffusion_is_the_graph():
     modality = fitted()
     batch = sample_batch(modality)
-    one, other = views.Diffusion(modality)(batch, rng())
+    one, other = views.PPRDiffusion(modality)(batch, rng())
     assert one.batch is batch
-    assert not other.info["edges"].any()
+    assert not other.info["kept_edges"].any()
 
 
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda m: views.NodeDrop(m, 1.5), "share from 0 to 1"),
-        (lambda m: views.Augment(m, kinds=("walk", "fly")), "not fly"),
-        (lambda m: views.Hops(m, -1), "0 or more"),
-        (lambda m: views.Diffusion(m, restart=0.0), "restart"),
-        (lambda m: views.Surroundings(m, near=2, ring=(3, 5)), "ring start"),
+        (lambda m: views.NodeDropping(m, 1.5), "from 0 to 1"),
+        (lambda m: views.Augment(m, kinds=("subgraph", "unknown")), "not unknown"),
+        (lambda m: views.EgoNet(m, -1), "0 or more"),
+        (lambda m: views.PPRDiffusion(m, alpha=0.0), "alpha"),
+        (lambda m: views.ContextGraph(m, hops=2, r1=3, r2=5), "r1 <= hops"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(make, sentence):
+def test_invalid_options_are_refused(make, sentence):
     with pytest.raises(RecipeError, match=sentence):
         make(fitted())

@@ -98,7 +98,7 @@ def test_a_broken_block_among_good_ones(tmp_path, name, last):
     assert [source.key(i).labels for i in range(3)] == [{"size": 3, "kind": "alcohol"}, {}, {"size": 6.5}]
     assert Chem.MolToSmiles(parse(source[0].values["molecule"])) == "CCO"
     assert Chem.MolToSmiles(parse(source[2].values["molecule"])) == "c1ccccc1"
-    with pytest.raises(BadSample, match="no mol block"):
+    with pytest.raises(BadSample, match="not a mol block"):
         parse(source[1].values["molecule"])
 
 

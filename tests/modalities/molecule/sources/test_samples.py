@@ -14,7 +14,7 @@ def test_both_sets_are_whole_from_the_first_row():
     assert len({wehi.key(i).id for i in range(10000)}) == 10000
 
 
-def test_the_likeness_to_drugs_is_a_label():
+def test_qed_is_a_label():
     from rdkit import Chem
     from rdkit.Chem.QED import qed
 

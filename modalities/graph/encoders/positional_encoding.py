@@ -1,0 +1,118 @@
+"""Positional encodings of nodes: random walk and Laplacian eigenvectors.
+
+Letters as in `sensorium.modalities.graph.batch`; S width of an encoding, K start nodes of random walks.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy.sparse import coo_array, eye_array
+from scipy.sparse.linalg import eigsh
+from torch import Tensor, nn
+
+from sensorium.errors import RecipeError
+from sensorium.modalities.graph.batch import GraphBatch
+
+BLOCK = 64
+"""Number of start nodes per graph whose random walks are computed at once."""
+DENSE = 400
+"""Graphs of at most this many nodes have their Laplacian decomposed as a dense matrix."""
+
+PositionalEncodingKind = Literal["none", "random-walk", "laplacian"]
+
+
+class PositionalEncoding(nn.Module):
+    """A linear map of a positional encoding; "none" has no parameters and returns zeros.
+
+    Args:
+        kind: "none", "random-walk" or "laplacian".
+        steps: S, number of random-walk steps or of eigenvectors.
+        dim: D, width of the tokens.
+    """
+
+    def __init__(self, kind: PositionalEncodingKind, steps: int, dim: int) -> None:
+        super().__init__()
+        if steps < 1:
+            raise RecipeError(f"A positional encoding of nodes needs pe_dim >= 1, not {steps}.")
+        self.kind, self.steps = kind, steps
+        self.map = nn.Linear(steps, dim, bias=False) if kind != "none" else None
+
+    def forward(self, batch: GraphBatch, x_BTD: Tensor) -> Tensor:
+        """Return positional encodings (B, T, D), or (1, T, D) of zeros."""
+        if self.map is None:
+            return torch.zeros_like(x_BTD[:1])
+        encoding = random_walk_encoding if self.kind == "random-walk" else laplacian_eigenvectors
+        pe_NS = encoding(batch, self.steps)
+        if self.kind == "laplacian" and self.training:
+            sign_BS = torch.randint(0, 2, (len(batch), self.steps), device=batch.device) * 2 - 1
+            pe_NS = pe_NS * sign_BS[batch.graph_index]
+        return batch.padded(self.map(pe_NS.to(x_BTD.dtype)))[0]
+
+
+def random_walk_encoding(batch: GraphBatch, steps: int) -> Tensor:
+    """Return the probability that a random walk is back at its node after 1 to `steps` steps, float (N, S).
+
+    Dwivedi et al. 2022. Walks start at the k-th nodes of all graphs at once, so that one large graph among small ones
+    costs no more than by itself.
+    """
+    out_NS = torch.zeros(len(batch.x), steps, device=batch.device)
+    for start in range(0, int(batch.sizes.max()) if len(batch) else 0, BLOCK):
+        large_B = batch.sizes > start
+        part = batch if large_B.all() else batch.select(large_B)
+        start_N = (part.local_index >= start) & (part.local_index < start + BLOCK)
+        column_M = part.local_index[start_N] - start
+        p_NK = torch.zeros(len(part.x), BLOCK, device=batch.device)
+        p_NK[start_N, column_M] = 1.0
+        transition_E = _transition_probabilities(part)
+        rows_N = large_B[batch.graph_index] & (batch.local_index >= start) & (batch.local_index < start + BLOCK)
+        columns = []
+        for _ in range(steps):
+            p_NK = _random_walk_step(part, p_NK, transition_E)
+            columns.append(p_NK[start_N, column_M])
+        out_NS[rows_N] = torch.stack(columns, dim=1)
+    return out_NS
+
+
+def _transition_probabilities(batch: GraphBatch) -> Tensor:
+    """Return the probability that a random walk takes each edge from its source node: float (E,), 1 / out-degree."""
+    degree_N = batch.edge_index[0].bincount(minlength=len(batch.x))
+    return degree_N[batch.edge_index[0]].float().reciprocal()
+
+
+def _random_walk_step(batch: GraphBatch, p_NK: Tensor, transition_E: Tensor) -> Tensor:
+    """Return the probabilities over nodes of K random walks one step later."""
+    source_E, target_E = batch.edge_index
+    return torch.zeros_like(p_NK).index_add(0, target_E, p_NK[source_E] * transition_E[:, None])
+
+
+def laplacian_eigenvectors(batch: GraphBatch, count: int) -> Tensor:
+    """Return the eigenvectors of each graph's normalized Laplacian, smallest eigenvalue first, the first left out.
+
+    float (N, S), each of mean square 1 and with its largest entry positive; zero where a graph has too few nodes
+    (Dwivedi et al. 2020). Edges are taken as undirected.
+    """
+    found = [_eigenvectors(g.edge_index.numpy(), len(g), count) for g in batch.graphs()]
+    return torch.from_numpy(np.concatenate(found)).float().to(batch.device)
+
+
+def _eigenvectors(edges_2E: np.ndarray, nodes: int, count: int) -> np.ndarray:
+    out_NS = np.zeros((nodes, count))
+    if nodes < 2:
+        return out_NS
+    adjacency = coo_array((np.ones(edges_2E.shape[1]), edges_2E), (nodes, nodes)).tocsr()
+    adjacency = adjacency + adjacency.T
+    adjacency.data[:] = 1.0
+    scale_N = 1 / np.sqrt(np.maximum(adjacency.sum(1), 1))
+    laplacian = eye_array(nodes) - adjacency * scale_N[:, None] * scale_N
+    if nodes <= max(DENSE, count + 2):
+        vectors_NS = np.linalg.eigh(laplacian.toarray())[1][:, 1 : count + 1]
+    else:
+        start_N = np.random.default_rng(0).standard_normal(nodes)
+        values_S, vectors_NS = eigsh(laplacian.tocsc(), count + 1, sigma=-1e-3, which="LM", v0=start_N)
+        vectors_NS = vectors_NS[:, np.argsort(values_S)][:, 1:]
+    peaks_S = vectors_NS[np.abs(vectors_NS).argmax(0), np.arange(vectors_NS.shape[1])]
+    out_NS[:, : vectors_NS.shape[1]] = vectors_NS * np.sign(peaks_S) * np.sqrt(nodes)
+    return out_NS
