@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sensorium.errors import RecipeError
+from sensorium.errors import RecipeError, check_range
 from sensorium.losses import NO_ID, Guide, MixedNegatives, NegativeRows, mix_negatives
 from sensorium.parallel import collectives
 
@@ -53,10 +53,11 @@ class NegativeOptions:
     warmup: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
-        if self.beta < 0 or self.alpha < 0 or not 0 <= self.prior < 1:
-            raise RecipeError("In negatives, beta and alpha must be 0 or more, and prior at least 0 and below 1.")
-        if not 0 <= self.warmup[0] <= self.warmup[1] <= 1:
-            raise RecipeError("In negatives, ramp must be two shares of the training, 0 to 1, the smaller first.")
+        check_range("negatives", "[0, inf)", beta=self.beta, alpha=self.alpha)
+        check_range("negatives", "[0, 1)", prior=self.prior)
+        check_range("negatives", "[0, 1]", warmup=self.warmup)
+        if self.warmup[0] > self.warmup[1]:
+            raise RecipeError(f"The option 'warmup' of the negatives must begin before it ends, not {self.warmup}.")
 
 
 class FeatureQueue(nn.Module):
@@ -179,7 +180,7 @@ class NegativePool(nn.Module):
     def logs(self) -> dict[str, Tensor]:
         """Return what is worth recording."""
         filled: dict[str, Any] = {f"memory/{name}": memory.filled for name, memory in self.memories.items()}
-        return filled | ({"hardness": self.warmup.clone()} if self.options.warmup[1] else {})
+        return filled | ({"negatives_warmup": self.warmup.clone()} if self.options.warmup[1] else {})
 
     def after_step(self, progress: float) -> None:
         """Move along the ramp; `progress` runs from 0 to 1."""

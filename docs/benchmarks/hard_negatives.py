@@ -48,11 +48,11 @@ PLAIN = "plain loop, open_clip's loss"
 KINDS: dict[str, dict[str, Any]] = {
     "clip": {},
     "beta .25 (HN-NCE)": {"negatives": {"beta": 0.25}},
-    "beta to .5 over the first half": {"negatives": {"beta": 0.5, "ramp": [0.0, 0.5]}},
+    "beta to .5 over the first half": {"negatives": {"beta": 0.5, "warmup": [0.0, 0.5]}},
     "groups are no negatives": {"negatives": {"same": "group"}},
     "groups are positives": {"positives": "group"},
     "memory of 1,024": {"negatives": {"memory": 1024}},
-    "memory of 1,024 from half-way": {"negatives": {"memory": 1024, "ramp": [0.5, 0.5]}},
+    "memory of 1,024 from half-way": {"negatives": {"memory": 1024, "warmup": [0.5, 0.5]}},
     "memory and 48 mixtures (MoCHi)": {"negatives": {"memory": 1024, "mixed": 48}},
     "wrong captions (NegCLIP)": {},
     "neighbors in one batch": {},

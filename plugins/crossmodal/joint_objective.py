@@ -57,8 +57,12 @@ class JointObjective(Objective):
         (x, y), device = edge, pair.x.device
         return {
             "groups_B": ids_N,
-            "further_x": self.negatives.extra_negatives(y, pair.x, ids_N, self._negative_rows(placed, y, device)),
-            "further_y": self.negatives.extra_negatives(x, pair.y, ids_N, self._negative_rows(placed, x, device)),
+            "extra_negatives_x": self.negatives.extra_negatives(
+                y, pair.x, ids_N, self._negative_rows(placed, y, device)
+            ),
+            "extra_negatives_y": self.negatives.extra_negatives(
+                x, pair.y, ids_N, self._negative_rows(placed, x, device)
+            ),
         }
 
     def contrast(
@@ -69,7 +73,10 @@ class JointObjective(Objective):
         x_BD, y_BD = pair.x, pair.y
         if direction == "second":
             x_BD, y_BD = y_BD, x_BD
-            extra_negatives |= {"further_x": extra_negatives["further_y"], "further_y": extra_negatives["further_x"]}
+            extra_negatives |= {
+                "extra_negatives_x": extra_negatives["extra_negatives_y"],
+                "extra_negatives_y": extra_negatives["extra_negatives_x"],
+            }
         weights, both = self.negatives.weights(), direction == "both"
         return losses.hn_nce(x_BD, y_BD, scale, guide=guide, both=both, **weights, **extra_negatives)
 

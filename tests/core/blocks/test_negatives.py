@@ -25,7 +25,7 @@ def test_a_pool_without_options_is_plain_contrast():
     assert pool.logs() == {}
     pool.push("a", rows(), {})
     pool.after_step(0.5)
-    assert set(pool.state_dict()) == {"strength"}
+    assert set(pool.state_dict()) == {"warmup"}
 
 
 def test_a_memory_keeps_rows_with_their_records_and_drops_the_oldest():
@@ -70,7 +70,7 @@ def test_a_guide_is_the_features_of_the_modality_that_is_named():
         NegativePool(NegativeOptions(guide="c"), ["a", "b"], 3)
 
 
-def test_hardness_and_mixtures_come_in_along_the_ramp_and_a_run_resumes_on_it():
+def test_hardness_and_mixtures_come_in_during_the_warmup_and_a_run_resumes_on_it():
     options = NegativeOptions(beta=2.0, memory=8, mixed=10, warmup=(0.2, 0.6))
     pool = NegativePool(options, ["a"], 3)
     ids = torch.arange(4)
@@ -93,9 +93,9 @@ def test_hardness_and_mixtures_come_in_along_the_ramp_and_a_run_resumes_on_it():
     assert again.weights() == pool.weights()
 
 
-@pytest.mark.parametrize("bad", [{"beta": -1.0}, {"prior": 1.0}, {"alpha": -0.1}, {"ramp": (0.5, 0.2)}])
-def test_what_cannot_be_meant_is_refused(bad):
-    with pytest.raises(RecipeError, match="In negatives"):
+@pytest.mark.parametrize("bad", [{"beta": -1.0}, {"prior": 1.0}, {"alpha": -0.1}, {"warmup": (0.5, 0.2)}])
+def test_options_out_of_range_are_refused(bad):
+    with pytest.raises(RecipeError, match="of the negatives"):
         NegativeOptions(**bad)
 
 
@@ -105,7 +105,7 @@ def test_mixtures_need_a_memory():
 
 
 def test_a_recipe_gives_them_as_a_mapping():
-    given = check_options(CLIP, {"negatives": {"beta": 0.5, "ramp": [0.0, 0.5]}}, "objective")
+    given = check_options(CLIP, {"negatives": {"beta": 0.5, "warmup": [0.0, 0.5]}}, "objective")
     assert given["negatives"] == NegativeOptions(beta=0.5, warmup=(0.0, 0.5))
     with pytest.raises(RecipeError, match=r"objective\.negatives\.bet = 0\.5.*did you mean 'beta'"):
         check_options(CLIP, {"negatives": {"bet": 0.5}}, "objective", name="clip")

@@ -6,7 +6,7 @@ from sensorium.losses import unit_vectors as rows
 
 @pytest.mark.parametrize("run", [2048, 4])
 def test_unit_rows_and_their_gradient_are_those_of_a_division_by_the_length(run, monkeypatch):
-    monkeypatch.setattr(rows, "RUN", run)  # the second divides nothing
+    monkeypatch.setattr(rows, "CHUNK", run)  # the second divides nothing
     x_ND, weights_ND = torch.randn(2, 11, 5, dtype=torch.float64)
     found, expected = (x_ND.clone().requires_grad_() for _ in range(2))
     plain_ND = expected / expected.pow(2).sum(1, keepdim=True).sqrt()
