@@ -7,6 +7,7 @@ Every error that a user can cause is a `SensoriumError`; the command line prints
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
@@ -48,9 +49,13 @@ class TrainingError(SensoriumError):
 
 
 class Interrupted(SensoriumError):
-    """The run was asked to stop (SIGTERM), wrote a checkpoint and can be resumed."""
+    """The training was asked to stop by SIGTERM (143) or Ctrl-C (130); the sentence says how to resume it."""
 
     code = 143
+
+    def __init__(self, sentence: str, by: int = signal.SIGTERM) -> None:
+        super().__init__(sentence)
+        self.code = 128 + by
 
 
 class BadSample(Exception):

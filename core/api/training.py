@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning_fabric import Fabric
+
+from sensorium.api.announcement import announce, announce_records
 from sensorium.contracts import Source
 from sensorium.errors import Interrupted, RecipeError
 from sensorium.evaluation.run_evaluation import RunEvaluation
@@ -15,7 +19,9 @@ from sensorium.models.model import Model
 from sensorium.models.plan import Plan, make_plan
 from sensorium.parallel import collectives
 from sensorium.recipe import Recipe, read_recipe
+from sensorium.recipe.reading import changes
 from sensorium.registration.discovery import Extensions, load_extensions
+from sensorium.runs.checkpoint import Checkpoints
 from sensorium.runs.run import Run
 from sensorium.training.auto import resolve, training_size
 from sensorium.training.fabric import build_fabric, launch, launching_rank
@@ -49,7 +55,7 @@ def fit(
 
     Raises:
         SensoriumError: whatever the user can mend, in one sentence.
-        Interrupted: after SIGTERM, when a checkpoint is written.
+        Interrupted: after SIGTERM or Ctrl-C; after a first one in the loop, when a checkpoint is written.
     """
     extensions = extensions or load_extensions()
     run = Run.open(resume) if resume else None
@@ -67,14 +73,15 @@ def fit(
     handler = run.log_to_file() if fabric.is_global_zero else None
     try:
         if fabric.is_global_zero:
-            announce(resolved, run, extensions, fabric.world_size, str(fabric.device))
+            named = (resolved.name, overrides) if resume else changes(resolved, recipe, extensions.registry, overrides)  # type: ignore[arg-type]
+            announce(plan, *named, extensions, fabric, run, bool(resume))
         return _train(plan, source, run, fabric, bool(resume))
+    except KeyboardInterrupt:
+        error = _interrupted(run)
+        _note_end(error, run, fabric)
+        raise error from None
     except BaseException as error:
-        if fabric.is_global_zero:
-            log.error("%s", error, extra={"told_by_program": True})
-            run.update(state="interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed")
-        elif isinstance(error, Interrupted):
-            sys.exit(0)  # a launcher kills rank 0, before it is done, when another rank leaves with an error
+        _note_end(error, run, fabric)
         raise
     finally:
         if handler is not None:
@@ -82,14 +89,15 @@ def fit(
             handler.close()
 
 
-def _train(plan: Plan, source: Source | None, run: Run, fabric: Any, resume: bool) -> Model:
+def _train(plan: Plan, source: Source | None, run: Run, fabric: Fabric, resume: bool) -> Model:
     source = source if source is not None else plan.source()  # type: ignore[misc]
     evaluation = RunEvaluation(plan, source, run)
     evaluation.require_parts(val=plan.recipe.evaluate.every is not None)
-    found = resolve(plan, training_size(plan, len(evaluation.parts["train"])))
-    if found and fabric.is_global_zero:
-        log.info("auto: %s", ", ".join(f"{path} = {value:g}" for path, value in found.items()))
-        if not resume:
+    size = training_size(plan, len(evaluation.parts["train"]))
+    auto = resolve(plan, size)
+    if fabric.is_global_zero:
+        announce_records({part: len(rows) for part, rows in evaluation.parts.items()}, auto)
+        if auto and not resume:
             run.keep_recipe(plan.recipe)
     training = prepare(plan, source, evaluation.parts["train"], run, fabric, resume, evaluation.on_val)
     try:
@@ -101,16 +109,34 @@ def _train(plan: Plan, source: Source | None, run: Run, fabric: Any, resume: boo
         model.save(run.model)
         run.update(state="finished", step=training.step, steps=training.steps)
         for table in evaluation.on_test(model).values():
-            log.info("\n%s", table.markdown())
+            log.info("\n%s", table.markdown(), extra={"table": table})
     collectives.barrier()
     model = model or Model(plan, training.learner)
     model.run = run
     return model
 
 
-def announce(recipe: Recipe, run: Run, extensions: Extensions, world: int, device: str) -> None:
-    """Say, before anything is read, what will be done: the resolved recipe, the plugins from outside, the place."""
-    log.info("recipe, as resolved:\n%s", run.recipe_file.read_text(encoding="utf-8").rstrip())
-    for plugin in extensions.third_party():
-        log.info("plugin %s (%s %s)", plugin.name, plugin.distribution, plugin.version)
-    log.info("%d process(es) on %s · run folder %s", world, device, run.folder)
+def _note_end(error: BaseException, run: Run, fabric: Fabric) -> None:
+    """Write into the run folder how a training ended; ranks other than 0 leave quietly when it was interrupted."""
+    interrupted = isinstance(error, Interrupted)
+    if fabric.is_global_zero:
+        log.error("%s", error, extra={"shown_by_program": True})
+        if run.status().get("state") != "finished":
+            run.update(state="interrupted" if interrupted else "failed")
+    elif interrupted:
+        sys.exit(0)  # a launcher kills rank 0, before it is done, when another rank leaves with an error
+
+
+def _interrupted(run: Run) -> Interrupted:
+    """Return what a training that was stopped at once, without a checkpoint of its own, tells of the way on."""
+    status = run.status()
+    if status.get("state") == "finished":
+        told = f"The training is finished, its evaluation was stopped: measure with `sensorium evaluate {run.folder}`."
+    elif steps := Checkpoints(run.checkpoints, 1).steps():
+        told = (
+            f"The training stopped at once; its last checkpoint is of step {steps[0]}: "
+            f"continue with `sensorium train --resume {run.folder}`."
+        )
+    else:
+        told = "The training stopped before its first checkpoint: there is nothing to resume."
+    return Interrupted(told, signal.SIGINT)

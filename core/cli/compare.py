@@ -6,7 +6,6 @@ import json
 from typing import Annotated
 
 import typer
-from rich import print as print_rich
 
 
 def compare(
@@ -14,11 +13,11 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the figures of runs side by side, as their evaluations left them."""
+    from sensorium.cli.tables import print_tables
     from sensorium.evaluation.run_comparison import compare_runs
 
     tables = compare_runs(runs)
     if as_json:
         typer.echo(json.dumps({name: table.public() for name, table in tables.items()}, indent=2))
     else:
-        for table in tables.values():
-            print_rich(table)
+        print_tables(tables.values())

@@ -6,7 +6,6 @@ import json
 from typing import Annotated
 
 import typer
-from rich import print as print_rich
 
 from sensorium.errors import RunError
 
@@ -28,6 +27,7 @@ def evaluate(
     """
     from sensorium.api import evaluate as measure
     from sensorium.cli.output import show_log
+    from sensorium.cli.tables import print_tables
 
     show_log()
     runs = [word for word in arguments if "=" not in word]
@@ -37,5 +37,4 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps({name: table.public() for name, table in tables.items()}, indent=2))
     else:
-        for table in tables.values():
-            print_rich(table)
+        print_tables(tables.values())

@@ -7,7 +7,6 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich import print as print_rich
 
 
 class Initialization(StrEnum):
@@ -39,11 +38,12 @@ def finetune(
     """
     from sensorium.api import finetune as tune
     from sensorium.cli.output import show_log
+    from sensorium.cli.tables import print_tables
 
     show_log()
     done = tune(run, overrides or [], start=start.value, run_dir=run_dir, checkpoint=checkpoint)
     if as_json:
         typer.echo(json.dumps(done.table.public(), indent=2))
         return
-    print_rich(done.table)
+    print_tables([done.table])
     typer.echo(f"The fine-tuned model is in {done.run.folder}.")

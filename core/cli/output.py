@@ -1,4 +1,4 @@
-"""What commands share in speaking to a person."""
+"""The log as a person sees it: on standard error, next to the progress bar."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import logging
 import sys
 from typing import TextIO
 
+from rich.console import Console
+
 
 class _ToStandardError(logging.StreamHandler):
-    """Writes to whatever standard error is at the time; what the program tells by itself is left to it."""
+    """Writes to the current standard error and draws tables; leaves out what the program prints itself."""
 
     @property
     def stream(self) -> TextIO:  # type: ignore[override]
@@ -19,7 +21,16 @@ class _ToStandardError(logging.StreamHandler):
         pass
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not getattr(record, "told_by_program", False)
+        return not getattr(record, "shown_by_program", False)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        table = getattr(record, "table", None)
+        if table is None:
+            super().emit(record)
+            return
+        from sensorium.cli.tables import print_tables
+
+        print_tables([table], Console(file=self.stream))
 
 
 def show_log() -> None:

@@ -6,21 +6,46 @@ from typing import Annotated
 
 import typer
 
+from sensorium.errors import RecipeError
+
 
 def train(
-    recipe: Annotated[str | None, typer.Argument(help="A shipped name (see `sensorium recipes`) or a file.")] = None,
-    overrides: Annotated[list[str] | None, typer.Argument(help="key.sub=value, as many as you like.")] = None,
-    run_dir: Annotated[str | None, typer.Option(help="The run folder; default runs/NAME-DATE-TIME.")] = None,
+    recipe: Annotated[
+        str | None, typer.Argument(help="The name of a shipped recipe (see `sensorium recipes`) or a file.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the recipe: key.sub=value, any number of them.")
+    ] = None,
+    run_dir: Annotated[str | None, typer.Option(help="The run folder. Default: runs/NAME-DATE-TIME.")] = None,
     resume: Annotated[str | None, typer.Option(help="Continue this run, with its own recipe.")] = None,
+    print_recipe: Annotated[bool, typer.Option("--print-recipe", help="Print the resolved recipe and exit.")] = False,
 ) -> None:
-    """Train as a recipe says, then evaluate; everything lands in one run folder."""
+    """Train as a recipe says, then evaluate; everything is written to one run folder.
+
+    Ctrl-C and SIGTERM finish the step, write a checkpoint and exit; `--resume RUN` continues. A second Ctrl-C exits at
+    once.
+    """
+    if resume and recipe and "=" in recipe:  # with --resume the recipe is the run's own
+        overrides, recipe = [recipe, *(overrides or [])], None
+    if print_recipe:
+        _print_recipe(recipe, overrides or [], resume)
+        return
     from sensorium.api import fit
     from sensorium.cli.output import show_log
     from sensorium.training.fabric import launching_rank
 
     show_log()
-    if resume and recipe and "=" in recipe:  # with --resume the recipe is the run's own
-        overrides, recipe = [recipe, *(overrides or [])], None
     model = fit(recipe, overrides or [], run_dir=run_dir, resume=resume)
     if model.run is not None and launching_rank() == 0:
         typer.echo(f"The run is in {model.run.folder}.")
+
+
+def _print_recipe(recipe: str | None, overrides: list[str], resume: str | None) -> None:
+    from sensorium.recipe.reading import read_recipe, to_yaml
+    from sensorium.registration.discovery import load_extensions
+    from sensorium.runs.run import Run
+
+    given = Run.open(resume).recipe_file if resume else recipe
+    if given is None:
+        raise RecipeError("Name a recipe to print, or a run with --resume.")
+    typer.echo(to_yaml(read_recipe(given, load_extensions().registry, overrides)).rstrip())

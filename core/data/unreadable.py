@@ -18,19 +18,25 @@ class UnreadableRecords:
         total: how many records there are.
         max_bad: the fraction of them that may be unreadable (`data.max_bad`).
         path: a JSON-lines file that names each with its reason, written when there is one; None writes none. What
-            an earlier part of the run wrote into it is kept and not repeated.
+            stands in it, from another loader, another rank or before a resume, is neither logged nor written again.
     """
 
     def __init__(self, total: int, max_bad: float, path: Path | str | None = None) -> None:
         self.total, self.max_bad = total, max_bad
         self.path = None if path is None else Path(path)
         self.reasons: dict[str, str] = {}
-        self._written = self._read()
+        self._written: set[str] = set()
+        self._offset = 0
 
-    def _read(self) -> set[str]:
-        if self.path is None or not self.path.exists():
-            return set()
-        return {json.loads(line)["id"] for line in self.path.read_text(encoding="utf-8").splitlines() if line}
+    def _is_written(self, id: str) -> bool:
+        """Return whether the file names a record, after reading what was added to it since the last look."""
+        if self.path is not None and self.path.exists():
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
+                lines = file.read().rpartition(b"\n")[0]
+            self._offset += len(lines) + bool(lines)
+            self._written.update(json.loads(line)["id"] for line in lines.splitlines() if line)
+        return id in self._written
 
     def __len__(self) -> int:
         return len(self.reasons)
@@ -44,11 +50,12 @@ class UnreadableRecords:
         if id in self.reasons:
             return
         self.reasons[id] = reason
-        log.warning("skipped record '%s': %s", id, reason)
-        if self.path is not None and id not in self._written:
-            line = json.dumps({"id": id, "reason": reason}, ensure_ascii=False)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+        if not self._is_written(id):
+            log.warning("skipped record '%s': %s", id, reason)
+            if self.path is not None:
+                line = json.dumps({"id": id, "reason": reason}, ensure_ascii=False)
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(line + "\n")
         if len(self) > self.max_bad * self.total:
             raise DataError(self._sentence())
 

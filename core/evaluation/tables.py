@@ -6,19 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
 from sensorium.runs.atomic import write_json, write_text
-
-METRICS_PER_BLOCK = 4
-"""Metrics side by side in a terminal; further ones are printed below."""
 
 
 @dataclass(frozen=True)
@@ -117,19 +110,6 @@ class ResultsTable:
             lines.insert(0, "folds ±: sample standard deviation over the folds of one seed, averaged over seeds.")
         return lines + [f"{row.name}: {'; '.join(_tally(row.notes))}." for row in self.rows if row.notes]
 
-    def __rich__(self) -> Group:
-        """Render for a terminal, a few metrics side by side."""
-        blocks: list[Table] = []
-        for names in self._blocks():
-            grid = Table(title=None if blocks else self.evaluator, title_justify="left")
-            grid.add_column("")
-            for name in names:
-                grid.add_column(Text(name), justify="right")
-            for cells in self._cells(names):
-                grid.add_row(*(Text(cell) for cell in cells))
-            blocks.append(grid)
-        return Group(*blocks, *(Text(line, style="dim") for line in self.footnotes()))
-
     def markdown(self) -> str:
         """Render as Markdown."""
         lines = [f"## {self.evaluator}", "", *markdown_table(["", *self.metrics], self._cells(self.metrics)), ""]
@@ -160,14 +140,6 @@ class ResultsTable:
         write_json(plain, self.public(), indent=2)
         write_text(text, self.markdown())
         return [plain, text]
-
-    def _blocks(self) -> list[list[str]]:
-        """Return the metrics in blocks that fit a terminal; if there are many, grouped by the first word."""
-        names, most = self.metrics, METRICS_PER_BLOCK
-        groups = [names]
-        if len(names) > most:
-            groups = [list(same) for _, same in groupby(names, key=lambda name: name.split()[0])]
-        return [group[start : start + most] for group in groups for start in range(0, len(group), most)]
 
     def _cells(self, names: Sequence[str]) -> list[list[str]]:
         return [[r.name, *(str(r.metrics[n]) if n in r.metrics else "–" for n in names)] for r in self.rows]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import runpy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
@@ -61,6 +61,63 @@ def read_recipe(
     for text in overrides:
         raw = override(raw, text)
     return validate(raw, origin)
+
+
+def changes(
+    resolved: Recipe, given: Recipe | Mapping[str, Any] | str | Path, registry: Registry, overrides: Sequence[str]
+) -> tuple[str, list[str]]:
+    """Return the shipped recipe that a recipe is, or is based on, and where it differs from it.
+
+    Args:
+        resolved: what `read_recipe` made of the other arguments.
+        given: the recipe that was asked for.
+        registry: where shipped names are looked up.
+        overrides: what was applied to it.
+
+    Returns:
+        The name of the shipped recipe (or, where there is none, the file's or the recipe's own), and the differences
+        as `key.sub=value` (or, where there is none, the overrides).
+    """
+    base = _shipped_base(resolved, given, registry)
+    if base is None:
+        return (str(given) if isinstance(given, str | Path) else resolved.name), list(overrides)
+    theirs = dict(_leaves(read_recipe(base, registry).plain()))
+    ours = {path: value for path, value in _leaves(resolved.plain()) if path != "name"}
+    differ = (path for path, value in ours.items() if path not in theirs or theirs[path] != value)
+    return base, [f"{path}={_inline(ours[path])}" for path in differ]
+
+
+def _shipped_base(resolved: Recipe, given: Recipe | Mapping[str, Any] | str | Path, registry: Registry) -> str | None:
+    """Return the first registered recipe along the key `base`, or the one of the same name."""
+    while isinstance(given, str | Path) and Path(given).suffix in (".yaml", ".yml"):
+        path = Path(given)
+        given = parse_yaml(path.read_text(encoding="utf-8"), str(path)).get(BASE)
+        if isinstance(given, str) and _is_path(given):
+            given = path.parent / given
+    named = given.get(BASE) if isinstance(given, Mapping) else given
+    shipped = {spec.name for spec in registry.specs("recipes")}
+    return next((name for name in (named, resolved.name) if isinstance(name, str) and name in shipped), None)
+
+
+def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Iterate over the keys, `key.sub`, and values of nested mappings."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _inline(value: Any) -> str:
+    """Return a value as one line of YAML."""
+    return (
+        yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6).removesuffix("\n...\n").strip()
+    )
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """Return a recipe, whole, as YAML."""
+    return yaml.safe_dump(recipe.plain(), sort_keys=False, allow_unicode=True)
 
 
 def recipe_text(name: str, registry: Registry) -> str:

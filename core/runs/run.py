@@ -25,10 +25,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import sensorium
 from sensorium.errors import RunError
+from sensorium.recipe.reading import to_yaml
 from sensorium.recipe.schema import Recipe
 from sensorium.registration.discovery import Extensions
 from sensorium.runs.atomic import write_atomically
@@ -126,7 +125,7 @@ class Run:
 
     def keep_recipe(self, recipe: Recipe) -> None:
         """Store the resolved recipe, whole."""
-        text = yaml.safe_dump(recipe.plain(), sort_keys=False, allow_unicode=True)
+        text = to_yaml(recipe)
         write_atomically(self.recipe_file, lambda path: path.write_text(text, encoding="utf-8"))
 
     def keep_state(self, name: str, state: dict[str, Any]) -> None:

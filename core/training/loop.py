@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor
@@ -28,12 +28,13 @@ def train(t: Training) -> None:
     """Train to the end.
 
     Raises:
-        Interrupted: after SIGTERM, when the checkpoint is written.
+        Interrupted: after SIGTERM or Ctrl-C, when the checkpoint is written.
+        KeyboardInterrupt: after a second Ctrl-C, at once.
         TrainingError: when features collapsed and the run is to stop, or too many steps were undone.
     """
     every = t.intervals()
     losses: list[Tensor] = []
-    with _stop_on_sigterm() as stop:
+    with _stop_on_signal() as stop:
         for step, parts in enumerate(t.meter.waiting(t.loader.batches(t.step, t.steps)), t.step):
             taken = take_step(t, step, parts)
             t.step = step + 1
@@ -47,13 +48,14 @@ def train(t: Training) -> None:
                 losses.clear()
             if every.evaluate(t.step):
                 t.evaluate_on_val()
-            stopping = collectives.any_rank(stop.is_set(), t.device)
+            stopping = collectives.any_rank(stop.signal is not None, t.device)
             if every.checkpoint(t.step) or stopping:
                 t.save()
             if stopping:
                 raise Interrupted(
-                    f"The run was asked to stop and wrote the checkpoint of step {t.step} of {t.steps}: "
-                    f"continue it with --resume {t.run.folder}."
+                    f"The training stopped with a checkpoint at step {t.step} of {t.steps}: "
+                    f"continue with `sensorium train --resume {t.run.folder}`.",
+                    stop.signal or signal.SIGTERM,
                 )
 
 
@@ -127,15 +129,33 @@ def record(t: Training, outcome: Outcome, losses: list[Tensor]) -> None:
     t.report(metrics)
 
 
+class StopRequest:
+    """What SIGTERM or Ctrl-C asks of a training: to finish its step, write a checkpoint and leave.
+
+    A second Ctrl-C does not wait for that: it raises KeyboardInterrupt.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def receive(self, number: int, frame: object) -> None:
+        """Note a signal; this is its handler."""
+        if self.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = number
+        if number == signal.SIGINT and collectives.rank() == 0:
+            with suppress(RuntimeError):  # the signal may have come in the middle of another line of the log
+                log.warning("Ctrl-C: the training stops after this step, with a checkpoint. Again: it stops at once.")
+
+
 @contextmanager
-def _stop_on_sigterm() -> Iterator[threading.Event]:
-    """Turn SIGTERM into an event for the length of a training; signals belong to the main thread."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+def _stop_on_signal() -> Iterator[StopRequest]:
+    """Turn SIGTERM and Ctrl-C into a request for the length of a training; signals belong to the main thread."""
+    stop, before = StopRequest(), {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, stop.receive) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

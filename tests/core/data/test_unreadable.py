@@ -22,6 +22,16 @@ def test_a_resumed_run_does_not_repeat_lines(tmp_path):
     assert len((tmp_path / "bad.jsonl").read_text().splitlines()) == 1
 
 
+def test_loaders_of_one_run_log_a_record_once(tmp_path, caplog):
+    train, val = (UnreadableRecords(10, 0.5, tmp_path / "bad.jsonl") for _ in range(2))
+    for bad in (train, val, UnreadableRecords(10, 0.5, tmp_path / "bad.jsonl")):
+        bad.add("a", "empty")
+        bad.add("b", "empty")
+        assert len(bad) == 2
+    assert len(caplog.records) == 2
+    assert len((tmp_path / "bad.jsonl").read_text().splitlines()) == 2
+
+
 def test_the_share_is_allowed_and_one_more_is_not(tmp_path):
     path = tmp_path / "bad-records.jsonl"
     bad = UnreadableRecords(400, 0.01, path)

@@ -1,0 +1,67 @@
+"""The five lines that a training starts with."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lightning_fabric import Fabric
+
+from sensorium.models.plan import Plan
+from sensorium.recipe.schema import Part, Tower
+from sensorium.registration.discovery import Extensions
+from sensorium.runs.run import Run
+from sensorium.training.fabric import precision_of
+
+log = logging.getLogger("sensorium")
+MOST = 6
+"""How many changed keys are listed; `recipe.yaml` in the run folder has all."""
+
+
+def announce(
+    plan: Plan, name: str, changed: Sequence[str], extensions: Extensions, fabric: Fabric, run: Run, resume: bool
+) -> None:
+    """Log what is known before any data is read: recipe, parts, device and run folder.
+
+    Args:
+        plan: the parts of the recipe.
+        name: what the recipe is called.
+        changed: where it differs from the recipe of that name, as `key.sub=value`.
+        extensions: plugins from outside are named.
+        fabric: launched.
+        run: the run folder.
+        resume: whether the run is continued.
+    """
+    more = f" and {len(changed) - MOST} more" if len(changed) > MOST else ""
+    _line("recipe", name + (f", with {' '.join(changed[:MOST])}{more}" if changed else ""))
+    _line("parts", _parts(plan, extensions))
+    train, world = plan.recipe.train, fabric.world_size
+    strategy = f" ({train.strategy if train.strategy != 'auto' else 'ddp'})" if world > 1 else ""
+    processes = f"{world} process{'es' if world > 1 else ''}{strategy}"
+    _line("device", f"{fabric.device.type}, {processes}, {precision_of(train, fabric.device.type)}")
+    _line("run folder", f"{run.folder}{', resumed' if resume else ''}")
+
+
+def announce_records(sizes: Mapping[str, int], auto: Mapping[str, Any]) -> None:
+    """Log how many records each part of the split has, and which values (by recipe key) stand for `auto`."""
+    records = ", ".join(f"{size:,} {part}" for part, size in sizes.items())
+    chosen = ", ".join(f"{path}={value:.4g}" for path, value in auto.items())
+    _line("records", records + (f"; auto: {chosen}" if chosen else ""))
+
+
+def _parts(plan: Plan, extensions: Extensions) -> str:
+    towers = [_tower(name, tower) for name, tower in plan.recipe.modalities.items()]
+    outside = [f"{plugin.name} ({plugin.distribution} {plugin.version})" for plugin in extensions.third_party()]
+    plugins = [f"plugins {', '.join(outside)}"] if outside else []
+    return "; ".join([*towers, f"objective {plan.recipe.objective.name}", *plugins])
+
+
+def _tower(name: str, tower: Tower) -> str:
+    modality = (tower.modality or Part(name=name)).name
+    kind = "" if modality == name else f" ({modality})"
+    return f"{name}{kind}: views {tower.views.name}, encoder {tower.encoder.name}{', frozen' if tower.frozen else ''}"
+
+
+def _line(title: str, text: str) -> None:
+    log.info("%-11s %s", title, text)
