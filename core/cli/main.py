@@ -10,12 +10,17 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import sensorium
-from sensorium.errors import SensoriumError
+from sensorium.cli.interrupt import CODE, handled
+from sensorium.errors import Interrupted, SensoriumError
 from sensorium.registration.discovery import load_extensions
 from sensorium.registration.registry import Spec
 
 DEFECT = 70
 """The exit code of an exception that is no `SensoriumError`: a defect of the program or of a plugin."""
+
+
+class _Stopped(Exception):
+    """KeyboardInterrupt on its way through click, which has an answer of its own to it."""
 
 
 class LazyCommand(TyperCommand):
@@ -44,11 +49,11 @@ class Program(TyperGroup):
         return name, command.load() if isinstance(command, LazyCommand) else command, rest
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
+        """Run the command; Ctrl-C is left to `main`, where click would say "Aborted!"."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
+        except KeyboardInterrupt as error:
+            raise _Stopped from error
 
 
 def _root(
@@ -75,24 +80,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program and leave by `SystemExit`.
 
     An error of the user's is one sentence on stderr and its own exit code; any other exception is one sentence and
-    exit code 70. `--debug`, anywhere on the line, shows the traceback too.
+    exit code 70; Ctrl-C is one sentence and exit code 130. `--debug`, anywhere on the line, shows the traceback too.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     end = given.index("--") if "--" in given else len(given)
     debug = "--debug" in given[:end]
-    try:
-        program().main([word for word in given[:end] if word != "--debug"] + given[end:], prog_name="sensorium")
-    except SensoriumError as error:
-        _report(error, f"Error: {error}", debug)
-        sys.exit(error.code)
-    except Exception as error:
-        said = " ".join(str(error).split()).rstrip(".")
-        again = "" if debug else "; run again with --debug for the traceback"
-        _report(error, f"Error: an unexpected {type(error).__name__}{': ' if said else ''}{said}{again}.", debug)
-        sys.exit(DEFECT)
+    with handled() as interruption:
+        try:
+            program().main([word for word in given[:end] if word != "--debug"] + given[end:], prog_name="sensorium")
+        except SensoriumError as error:
+            _report(error, str(error) if isinstance(error, Interrupted) else f"Error: {error}", debug)
+            sys.exit(error.code)
+        except (KeyboardInterrupt, _Stopped) as error:
+            _report(error, "Stopped by Ctrl-C.", debug)
+            sys.exit(CODE)
+        except Exception as error:
+            if interruption.received:  # raised inside an extension module, say, that turns it into an error of its own
+                _report(error, "Stopped by Ctrl-C.", debug)
+                sys.exit(CODE)
+            said = " ".join(str(error).split()).rstrip(".")
+            again = "" if debug else "; run again with --debug for the traceback"
+            _report(error, f"Error: an unexpected {type(error).__name__}{': ' if said else ''}{said}{again}.", debug)
+            sys.exit(DEFECT)
 
 
-def _report(error: Exception, sentence: str, debug: bool) -> None:
+def _report(error: BaseException, sentence: str, debug: bool) -> None:
     if debug:
         import traceback
 
