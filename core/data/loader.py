@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -211,7 +212,8 @@ def _decoded(
         worker_init_fn=_start_worker,
         generator=generator("loader"),
     )
-    made = iter(loader)
+    with _ctrl_c_held_back():
+        made = iter(loader)
     try:
         while (decoded := _next(made)) is not None:
             for id, reason in decoded.bad:
@@ -221,6 +223,19 @@ def _decoded(
             yield decoded
     finally:
         del made  # ends the workers now, even where a traceback keeps this frame
+
+
+@contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Hold Ctrl-C back from the workers that are started meanwhile, until each of them ignores it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _next(made: Iterator[Decoded]) -> Decoded | None:
