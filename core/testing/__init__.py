@@ -1,4 +1,4 @@
-"""The conformance kit: what every modality, encoder, view generator, objective, source and evaluator must hold to.
+"""The conformance kit: contract tests for modalities, encoders, view generators, objectives, sources and evaluators.
 
 A plugin's own tests run it in three lines:
 

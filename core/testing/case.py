@@ -1,4 +1,4 @@
-"""What a check works on: one registered thing, built, with the raw samples that its modality is tried on."""
+"""The test case of a check: one registration, with the raw samples and options to build and run it."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from sensorium.types import Batch, View
 
 
 class Failure(AssertionError):
-    """A check that did not hold; `str(failure)` says what was found."""
+    """A failed check; `str(failure)` is the reason."""
 
 
-def expect(holds: bool, sentence: str) -> None:
-    """Raise `Failure` with the sentence unless the condition holds."""
-    if not holds:
-        raise Failure(sentence)
+def expect(condition: bool, reason: str) -> None:
+    """Raise `Failure` with the reason unless the condition is true."""
+    if not condition:
+        raise Failure(reason)
 
 
 @dataclass
 class Case:
-    """One registered thing under test.
+    """One registration under test.
 
     Args:
-        spec: its registration.
-        registry: where its modality, and views that carry a target, are found.
+        spec: the registration.
+        registry: has its modality, and view generators with a target.
         samples: modality name -> raw values to decode.
-        options: "kind/name" -> constructor options to build it with; what has none is built with its defaults. Under
-            "modality" an encoder or view generator may name options of the modality that it is tried on.
+        options: "kind/name" -> constructor options; without an entry the defaults are used. The key "modality" of an
+            encoder or view generator gives the options of the modality that it is tested on.
     """
 
     spec: Spec
@@ -45,7 +45,7 @@ class Case:
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def build(self, spec: Spec | None = None, *first: Any) -> Any:
-        """Return a new instance of a spec's class (default: the one under test), the same one every time."""
+        """Return a new instance of a spec's class (default: the one under test), with the same weights every time."""
         spec = spec or self.spec
         seeding.seed_globals("conformance")
         return spec.load()(*first, **self._options_of(spec))
@@ -57,27 +57,27 @@ class Case:
             options |= self.options.get(f"{self.spec.kind}/{self.spec.name}", {}).get("modality", {})
         return options
 
-    def has_what_it_is_tried_on(self) -> None:
-        """There are raw values of its modality, and a value for each option that it cannot be built without."""
+    def has_samples_and_options(self) -> None:
+        """There are raw values of its modality, and a value for each required option."""
         kind, name = self.spec.kind, self.spec.name
         if kind in ("modalities", "encoders", "views"):
             expect(
                 bool(self.modality_name and len(self.samples.get(self.modality_name, ()))),
-                f"there are no raw values to try it on: give them as "
+                f"there are no raw values to test it on: give them as "
                 f"sensorium_samples = {{'{self.modality_name or 'modality'}': [...]}} in the plugin's module",
             )
         options = options_of(self.spec.load(), skip=int(kind in ("encoders", "views")))
         given = self._options_of(self.spec)
-        asked = [option.name for option in options if option.required and option.name not in given]
+        missing = [option.name for option in options if option.required and option.name not in given]
         expect(
-            not asked,
-            f"it cannot be built without {', '.join(asked)}: give them as "
+            not missing,
+            f"it requires the options {', '.join(missing)}: give them as "
             f"sensorium_options = {{'{kind}/{name}': {{...}}}} in the plugin's module",
         )
 
     @property
     def modality_name(self) -> str:
-        """The modality that the thing is, belongs to, or (when it serves every one) is tried on."""
+        """The modality that it is, belongs to, or (if it serves all modalities) is tested on."""
         name = self.spec.name if self.spec.kind == "modalities" else self.spec.modality
         return name or next(iter(sorted(self.samples)), "")
 
@@ -87,7 +87,7 @@ class Case:
         return self.samples[self.modality_name]
 
     def new_modality(self) -> Modality:
-        """Return a new modality that has learned nothing."""
+        """Return a new modality, not fitted."""
         return self.build(self.registry.find("modalities", self.modality_name))
 
     @cached_property
@@ -102,7 +102,7 @@ class Case:
         """Return the decoded samples."""
         return [self.modality.decode(raw) for raw in self.raws]
 
-    # What follows is for the kind that it names.
+    # What follows is for view generators and encoders.
 
     @cached_property
     def generator(self) -> ViewGenerator:
@@ -123,7 +123,7 @@ class Case:
         return self.generator(copy.deepcopy(self.batch if batch is None else batch), rng(seed))
 
     def new_encoder(self) -> Encoder:
-        """Return a new encoder, the same one every time."""
+        """Return a new encoder, with the same weights every time."""
         return self.build(self.spec, self.modality)
 
 

@@ -1,4 +1,4 @@
-"""What every encoder holds to."""
+"""Checks of encoders."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from sensorium.testing.case import Case, expect
 from sensorium.types import Features
 
 
-def pools_to_its_declared_width(case: Case) -> None:
-    """`forward` returns features whose `pooled` is a finite float (B, dim)."""
+def returns_pooled_features_of_its_declared_dim(case: Case) -> None:
+    """`forward` returns `Features` with `pooled` finite float (B, dim)."""
     encoder = case.new_encoder().eval()
     features, shape = encoder(case.batch), (len(case.batch), encoder.dim)
     expect(isinstance(features, Features), f"it returns a {type(features).__name__}, not Features")
     found = tuple(features.pooled.shape)
     expect(found == shape, f"pooled is {found}; with dim = {encoder.dim} it must be {shape}")
-    expect(features.pooled.is_floating_point(), f"pooled is {features.pooled.dtype}, not a float")
+    expect(features.pooled.is_floating_point(), f"pooled has dtype {features.pooled.dtype}, not a float")
     expect(bool(features.pooled.isfinite().all()), "pooled is not finite")
 
 
 @torch.no_grad()
 def is_deterministic_in_eval_mode(case: Case) -> None:
-    """In eval mode the same batch has the same features, whatever the global generators do."""
+    """In eval mode the same batch has the same features, whatever the state of the global generators."""
     encoder = case.new_encoder().eval()
     made = []
     for number in range(2):
         seeding.seed_globals("is_deterministic", number)
         made.append(encoder(case.batch).pooled)
-    expect(torch.equal(*made), "two passes in eval mode differ")
+    expect(torch.equal(*made), "two forward passes in eval mode differ")
 
 
 @torch.no_grad()
-def keeps_records_apart(case: Case) -> None:
-    """In eval mode a record's features do not depend on the rest of its batch."""
+def encodes_each_record_independently(case: Case) -> None:
+    """In eval mode the features of a record do not depend on the other records of its batch."""
     encoder = case.new_encoder().eval()
     together = encoder(case.batch).pooled
     for row in range(len(case.batch)):
@@ -46,34 +46,34 @@ def keeps_records_apart(case: Case) -> None:
 
 
 @torch.no_grad()
-def survives_its_state_dict(case: Case) -> None:
-    """A new encoder that loads another's state_dict gives the same features."""
+def restores_from_its_state_dict(case: Case) -> None:
+    """A new encoder that loads the state_dict of another returns the same features."""
     encoder, other = case.new_encoder().eval(), case.new_encoder().eval()
     for parameter in encoder.parameters():
         parameter.add_(0.01)
     other.load_state_dict(encoder.state_dict())
     expect(
         _close(encoder(case.batch).pooled, other(case.batch).pooled),
-        "an encoder that loads the state_dict of another gives other features: it keeps state outside it",
+        "an encoder that loads the state_dict of another returns other features: it has state outside the state_dict",
     )
 
 
-def passes_gradient_to_every_parameter(case: Case) -> None:
-    """Every parameter that is to be trained takes part in the features; DDP stops at one that does not."""
+def propagates_gradient_to_every_parameter(case: Case) -> None:
+    """Every trainable parameter contributes to the features; DDP raises an error for one that does not."""
     encoder = case.new_encoder().train()
     features = encoder(case.batch)
     parts = [features.pooled] + ([features.tokens] if features.tokens is not None else [])
     loss = sum((part.float() * torch.linspace(-1, 1, part.shape[-1])).pow(2).sum() for part in parts)
     loss.backward()
     trained = {name: p for name, p in encoder.named_parameters() if p.requires_grad}
-    idle = [name for name, p in trained.items() if p.grad is None]
-    expect(not idle, f"no gradient reaches {', '.join(idle[:3])}{' and others' if len(idle) > 3 else ''}")
+    unused = [name for name, p in trained.items() if p.grad is None]
+    expect(not unused, f"no gradient reaches {', '.join(unused[:3])}{' and others' if len(unused) > 3 else ''}")
     expect(not trained or any(bool(p.grad.abs().sum() > 0) for p in trained.values()), "every gradient is zero")
 
 
 @torch.no_grad()
-def shows_its_tokens(case: Case) -> None:
-    """A token encoder cuts, keeps and targets tokens in the shapes of the contract."""
+def returns_tokens_of_the_declared_shapes(case: Case) -> None:
+    """A token encoder returns tokens, positions, mask and token targets in the shapes of the contract."""
     encoder = _token_encoder(case)
     tokens = encoder.tokenize(case.batch)
     b, t, d = tokens.x.shape
@@ -87,22 +87,22 @@ def shows_its_tokens(case: Case) -> None:
             tokens.mask.dtype == torch.bool and tokens.mask.shape == (b, t),
             f"mask is {tokens.mask.dtype} {tuple(tokens.mask.shape)}, not bool {(b, t)}",
         )
-        expect(bool(tokens.mask.any(1).all()), "a record has no real token")
+        expect(bool(tokens.mask.any(1).all()), "a record has no valid token")
     targets = encoder.token_targets(case.batch)
     wanted = (b, t, encoder.target_dim) if targets.is_floating_point() else (b, t)
     expect(tuple(targets.shape) == wanted, f"token_targets are {tuple(targets.shape)}, not {wanted}")
 
 
 @torch.no_grad()
-def encodes_kept_tokens(case: Case) -> None:
-    """`encode_tokens` returns the kept tokens in the order of `keep`, and all of them without it."""
+def encodes_a_subset_of_tokens(case: Case) -> None:
+    """`encode_tokens` returns the tokens of `keep` in its order, or all tokens without it."""
     encoder = _token_encoder(case)
     tokens = encoder.tokenize(case.batch)
     b, t, d = tokens.x.shape
     whole = encoder.encode_tokens(tokens)
     expect(whole.tokens is not None, "encode_tokens returns no tokens")
     expect(tuple(whole.tokens.shape) == (b, t, d), f"all tokens encode to {tuple(whole.tokens.shape)}, not {(b, t, d)}")
-    expect(_close(whole.pooled, encoder(case.batch).pooled), "encoding all tokens is not what forward does")
+    expect(_close(whole.pooled, encoder(case.batch).pooled), "encoding all tokens differs from forward")
     k = (t + 1) // 2
     keep = torch.arange(k).expand(b, k)
     kept, turned = encoder.encode_tokens(tokens, keep), encoder.encode_tokens(tokens, keep.flip(1))
@@ -112,14 +112,14 @@ def encodes_kept_tokens(case: Case) -> None:
     expect(tuple(valid.shape) == (b, k), f"the mask of {k} kept tokens is {tuple(valid.shape)}")
     expect(
         _close(kept.tokens[valid], turned.tokens.flip(1)[valid]),
-        "kept tokens depend on the order of keep: their positions do not travel with them",
+        "kept tokens depend on the order of keep: they do not keep their position embeddings",
     )
 
 
 def _token_encoder(case: Case) -> TokenEncoder:
     encoder: Encoder = case.new_encoder().eval()
     if not isinstance(encoder, TokenEncoder):
-        raise SkipTest("it is no token encoder")
+        raise SkipTest("it is not a token encoder")
     return encoder
 
 
@@ -128,11 +128,11 @@ def _close(one: Tensor, other: Tensor) -> bool:
 
 
 CHECKS = (
-    pools_to_its_declared_width,
+    returns_pooled_features_of_its_declared_dim,
     is_deterministic_in_eval_mode,
-    keeps_records_apart,
-    survives_its_state_dict,
-    passes_gradient_to_every_parameter,
-    shows_its_tokens,
-    encodes_kept_tokens,
+    encodes_each_record_independently,
+    restores_from_its_state_dict,
+    propagates_gradient_to_every_parameter,
+    returns_tokens_of_the_declared_shapes,
+    encodes_a_subset_of_tokens,
 )

@@ -1,4 +1,4 @@
-"""Equality of anything that a plugin may hand out: tensors, arrays, pictures, batches, and containers of them."""
+"""Equality of anything that a plugin may return: tensors, arrays, images, batches, and containers of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are equal in type, shape and every entry; nan equals nan."""
+    """Return whether two values are equal in type, shape and every entry; nan equals nan."""
     if type(one) is not type(other):
         return False
     if isinstance(one, Tensor):
@@ -31,10 +31,10 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _parts(value: Any) -> dict[str, Any] | None:
-    """Return what an object is made of, or None for one that compares itself."""
+    """Return the parts of an object by name, or None for one with its own equality."""
     if hasattr(value, "to_dict"):  # graph data, data frames
         return dict(value.to_dict())
-    if hasattr(value, "tobytes"):  # pictures
+    if hasattr(value, "tobytes"):  # images
         return {"bytes": value.tobytes(), "size": getattr(value, "size", None)}
     if dataclasses.is_dataclass(value):
         return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}

@@ -1,4 +1,4 @@
-"""The kit: the checks of a registration, and of a whole plugin."""
+"""The conformance kit: the checks of a registration, and of a whole plugin."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sensorium.testing import encoders, evaluators, modalities, objectives, regi
 from sensorium.testing.case import Case, Failure, expect
 
 HEAVY = ("torch", "numpy", "PIL", "transformers", "timm", "sklearn", "pandas")
-"""What no plugin may import before one of its things is asked for: `sensorium --help` would wait for it."""
+"""Packages that a plugin's module may not import, since every command imports the module."""
 
 _BY_KIND = {
     "modalities": modalities.CHECKS,
@@ -32,12 +32,12 @@ _BY_KIND = {
 
 @dataclass(frozen=True)
 class Check:
-    """One named check; calling it raises what was found wrong, or `unittest.SkipTest` where it does not apply.
+    """One named check; calling it raises an error if it fails, or `unittest.SkipTest` if it does not apply.
 
     Args:
-        name: what is checked, and that it holds: "encoder rings/mlp pools to its declared width".
+        name: subject and expectation, such as "encoder rings/mlp returns pooled features of its declared dim".
         run: the check.
-        skip: why it cannot be run here, such as a missing optional package; empty when it can.
+        skip: why it cannot run, such as a missing optional package; empty if it can.
     """
 
     name: str
@@ -60,9 +60,9 @@ class CheckResult:
 
     Args:
         name: the check's name.
-        status: passed, failed, or skipped where the check does not apply or an optional package is missing.
+        status: passed, failed, or skipped if the check does not apply or an optional package is missing.
         reason: why it failed or was skipped.
-        seconds: how long it took.
+        seconds: wall-clock time.
     """
 
     name: str
@@ -82,16 +82,16 @@ def yield_checks(
     Args:
         spec: the registration.
         registry: everything that is registered.
-        samples: modality name -> raw values that it, its encoders and its view generators are tried on.
-        options: "kind/name" -> constructor options; what has none is built with its defaults.
+        samples: modality name -> raw values to test it, its encoders and its view generators on.
+        options: "kind/name" -> constructor options; without an entry the defaults are used.
     """
     case = Case(spec, registry, samples or {}, options or {})
     absent = spec.missing_packages()
     skip = f"{', '.join(absent)} is not installed" if absent else ""
     checks = registrations.checks_for(spec.kind)
     if spec.kind in _BY_KIND:
-        ready = absent or _holds(case.has_what_it_is_tried_on)
-        checks += _BY_KIND[spec.kind] if ready else (Case.has_what_it_is_tried_on,)
+        ready = absent or _passes(case.has_samples_and_options)
+        checks += _BY_KIND[spec.kind] if ready else (Case.has_samples_and_options,)
     belongs = f"{spec.modality}/" if spec.modality else ""
     for check in checks:
         name = f"{SINGULAR[spec.kind]} {belongs}{spec.name} {check.__name__.replace('_', ' ')}"
@@ -108,9 +108,9 @@ def checks_of(
 
     Args:
         name: the plugin's entry point or distribution.
-        extensions: where it is found; default, what is installed.
-        samples: modality name -> raw values, beside the `sensorium_samples` of the loaded plugins' modules.
-        options: "kind/name" -> constructor options, beside their `sensorium_options`.
+        extensions: the plugins to search; default, the installed ones.
+        samples: modality name -> raw values, added to the `sensorium_samples` of the loaded plugins' modules.
+        options: "kind/name" -> constructor options, added to their `sensorium_options`.
 
     Raises:
         PluginError: when there is no such plugin, or it is not loaded.
@@ -151,7 +151,7 @@ def check_plugin(
         yield CheckResult(check.name, status, reason, time.perf_counter() - start)
 
 
-def _holds(check: Callable[[], None]) -> bool:
+def _passes(check: Callable[[], None]) -> bool:
     try:
         check()
     except (Failure, PluginError):

@@ -1,4 +1,4 @@
-"""What every objective holds to, whatever the modality: tried on toy encoders and toy records."""
+"""Checks of objectives, on toy encoders and toy records."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ ROWS = 8
 STEPS = 30
 
 
-def gives_a_finite_loss(case: Case) -> None:
-    """The loss is a finite scalar with a gradient; logs are scalars and features rows, both detached."""
+def returns_a_finite_loss(case: Case) -> None:
+    """The loss is a finite scalar with a gradient; logs are detached scalars, features detached rows (N, D)."""
     outcome = _run(_learner(case), _views(case))
     expect(outcome.loss.requires_grad, "the loss has no gradient")
     for name, value in outcome.logs.items():
-        expect(value.numel() == 1 and not value.requires_grad, f"the log '{name}' is no detached scalar")
+        expect(value.numel() == 1 and not value.requires_grad, f"the log '{name}' is not a detached scalar")
     for name, rows in outcome.features.items():
-        expect(rows.ndim == 2 and not rows.requires_grad, f"the features '{name}' are no detached rows (N, D)")
+        expect(rows.ndim == 2 and not rows.requires_grad, f"the features '{name}' are not detached rows (N, D)")
 
 
-def sends_gradient_to_every_encoder(case: Case) -> None:
-    """Every encoder learns from the loss."""
+def propagates_gradient_to_every_encoder(case: Case) -> None:
+    """The loss has a finite, nonzero gradient for every encoder."""
     learner = _learner(case)
     _run(learner, _views(case)).loss.backward()
     for name, encoder in learner.encoders.items():
@@ -43,14 +43,14 @@ def sends_gradient_to_every_encoder(case: Case) -> None:
         expect(all(bool(g.isfinite().all()) for g in gradients), f"the gradient of '{name}' is not finite")
 
 
-def copes_with_one_or_two_records(case: Case) -> None:
-    """Batches of two train; a batch of one has a finite loss in eval mode, where batch norm needs no second."""
+def handles_batches_of_one_and_two(case: Case) -> None:
+    """A batch of two can be trained on; a batch of one has a finite loss in eval mode (batch norm needs two)."""
     _run(_learner(case), _views(case, rows=2)).loss.backward()
     _run(_learner(case).eval(), _views(case, rows=1))
 
 
-def copes_with_absent_records(case: Case) -> None:
-    """An objective of many modalities takes records that lack one, and a batch in which none has it."""
+def handles_missing_modalities(case: Case) -> None:
+    """An objective of several modalities accepts records that lack one, and a batch in which no record has it."""
     if case.spec.load().needs.modalities != "many":
         raise SkipTest("it takes one modality")
     whole = _views(case)
@@ -61,8 +61,8 @@ def copes_with_absent_records(case: Case) -> None:
         _run(_learner(case), views).loss.backward()
 
 
-def is_finite_in_bfloat16(case: Case) -> None:
-    """Under autocast to bfloat16 the loss is computed in single precision and is finite."""
+def is_finite_under_bfloat16_autocast(case: Case) -> None:
+    """Under autocast to bfloat16 the loss is float32 and finite."""
     learner, views = _learner(case), _views(case)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         outcome = _run(learner, views)
@@ -70,7 +70,7 @@ def is_finite_in_bfloat16(case: Case) -> None:
     outcome.loss.backward()
 
 
-def does_not_depend_on_the_order_of_records(case: Case) -> None:
+def is_invariant_to_record_order(case: Case) -> None:
     """Records in another order have the same loss, unless the objective draws at random."""
     views = _views(case)
     learner = _learner(case)
@@ -78,15 +78,15 @@ def does_not_depend_on_the_order_of_records(case: Case) -> None:
     if once != again:
         raise SkipTest("it draws at random")
     order = torch.randperm(ROWS, generator=rng("order"))
-    turned = {name: [_rows(view, order) for view in made] for name, made in views.items()}
-    loss = float(_run(copy.deepcopy(learner), turned).loss.detach())
+    permuted = {name: [_rows(view, order) for view in made] for name, made in views.items()}
+    loss = float(_run(copy.deepcopy(learner), permuted).loss.detach())
     expect(
         abs(loss - once) <= 1e-4 * max(1.0, abs(once)), f"the loss of records in another order is {loss}, not {once}"
     )
 
 
-def prefers_what_belongs_together(case: Case) -> None:
-    """After a few steps, views (or modalities) of one record are closer than those of different records."""
+def prefers_positive_pairs(case: Case) -> None:
+    """After a few steps, positive pairs (views or modalities of one record) are closer than negative pairs."""
     needs = case.spec.load().needs
     many = needs.modalities == "many"
     if needs.target or not (many or needs.views > 1):
@@ -100,16 +100,20 @@ def prefers_what_belongs_together(case: Case) -> None:
         learner.objective.after_step((step + 1) / STEPS)
     views = _views(case, rows=4 * ROWS, seed=STEPS)
     if many:
-        apart = _mean_cosine(learner, views, shift=1)
-        together = _mean_cosine(learner, views, shift=0)
-        expect(together > apart, f"after {STEPS} steps, pairs have cosine {together:.3f}, strangers {apart:.3f}")
+        negative = _mean_cosine(learner, views, shift=1)
+        positive = _mean_cosine(learner, views, shift=0)
+        expect(
+            positive > negative,
+            f"after {STEPS} steps, positive pairs have cosine {positive:.3f}, negative pairs {negative:.3f}",
+        )
         return
     order = torch.arange(4 * ROWS).roll(1)
     (name, made), *_ = views.items()
-    strangers = {name: [made[0], *(_rows(view, order) for view in made[1:])]}
-    together, apart = (float(_run(copy.deepcopy(learner), v).loss.detach()) for v in (views, strangers))
+    shuffled = {name: [made[0], *(_rows(view, order) for view in made[1:])]}
+    positive, negative = (float(_run(copy.deepcopy(learner), v).loss.detach()) for v in (views, shuffled))
     expect(
-        together < apart, f"after {STEPS} steps, views of one record have loss {together:.4f}, of strangers {apart:.4f}"
+        positive < negative,
+        f"after {STEPS} steps, positive pairs have loss {positive:.4f}, negative pairs {negative:.4f}",
     )
 
 
@@ -123,12 +127,12 @@ def _run(learner: Learner, views: Views, seed: int = 0) -> Outcome:
 
 
 def _learner(case: Case) -> Learner:
-    """Return a learner of toy encoders that the objective takes."""
+    """Return a learner of toy encoders that the objective accepts."""
     needs = case.spec.load().needs
     if needs.target:
         target = _target_case(case)
-        told = target.generator.classes, target.generator.views
-        return Learner({target.modality_name: _encoder(target)}, case.build(), *told)
+        generator = target.generator
+        return Learner({target.modality_name: _encoder(target)}, case.build(), generator.classes, generator.views)
     names = ("first", "second") if needs.modalities == "many" else ("toy",)
     refusals = []
     for toy in (ToyEncoder, ToyWordEncoder):
@@ -157,32 +161,32 @@ def _views(case: Case, rows: int = ROWS, seed: int = 0) -> Views:
 
 
 def _target_case(case: Case) -> Case:
-    """Return a view generator that carries the target which the objective needs, ready to make views."""
-    wanted = case.spec.load().needs.target
+    """Return the case of a view generator with the target that the objective needs."""
+    needed = case.spec.load().needs.target
     by_token = None
     for spec in case.registry.specs("views"):
         found = Case(spec, case.registry, case.samples, case.options)
         try:
-            found.has_what_it_is_tried_on()
+            found.has_samples_and_options()
         except (Failure, PluginError):
             continue
-        if has_target(found.generator, wanted):
-            if wanted != "class" or not found.generator.per_token:
+        if has_target(found.generator, needed):
+            if needed != "class" or not found.generator.per_token:
                 return found
             by_token = by_token or found
     if by_token is None:
-        raise SkipTest(f"no view generator with samples carries the target '{wanted}'")
+        raise SkipTest(f"no view generator with samples has the target '{needed}'")
     return by_token
 
 
 def _encoder(target: Case) -> Encoder:
-    """Return the first encoder of the modality that can be built, encodes the samples and has the tokens asked for."""
+    """Return the first encoder of the modality that encodes the samples, and their tokens for a target per token."""
     for spec in target.registry.specs("encoders"):
         if spec.modality in (None, target.modality_name):
             samples = {target.modality_name: target.raws}
             found = Case(spec, target.registry, samples, target.options)
             try:
-                found.has_what_it_is_tried_on()
+                found.has_samples_and_options()
                 encoder = found.new_encoder()
                 encoder(found.batch)
                 if target.generator.per_token and not isinstance(encoder, TokenEncoder):
@@ -194,7 +198,7 @@ def _encoder(target: Case) -> Encoder:
 
 
 def _rows(view: View, index: Tensor) -> View:
-    """Return a view's rows at `index`, with what stands beside them."""
+    """Return the rows of a view at `index`, with their targets, info and keys."""
     return replace(
         view,
         batch=view.batch.select(index),
@@ -211,11 +215,11 @@ def _mean_cosine(learner: Learner, views: Views, shift: int) -> float:
 
 
 CHECKS = (
-    gives_a_finite_loss,
-    sends_gradient_to_every_encoder,
-    copes_with_one_or_two_records,
-    copes_with_absent_records,
-    is_finite_in_bfloat16,
-    does_not_depend_on_the_order_of_records,
-    prefers_what_belongs_together,
+    returns_a_finite_loss,
+    propagates_gradient_to_every_encoder,
+    handles_batches_of_one_and_two,
+    handles_missing_modalities,
+    is_finite_under_bfloat16_autocast,
+    is_invariant_to_record_order,
+    prefers_positive_pairs,
 )

@@ -1,4 +1,4 @@
-"""What every registration holds to, whatever its kind."""
+"""Checks of every registration, whatever its kind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sensorium.testing.case import Case, expect
 
 
 def can_be_loaded(case: Case) -> None:
-    """Its target exists and is what its kind asks for."""
+    """Its target exists and is of the class that its kind requires."""
     if case.spec.kind == "recipes":
         package, _, file = case.spec.target.partition(":")
         expect((files(package) / file).is_file(), f"there is no file {file} in {package}")
@@ -19,16 +19,16 @@ def can_be_loaded(case: Case) -> None:
 
 
 def documents_its_options(case: Case) -> None:
-    """Every option is typed, and has a line in the `Args:` section of the class docstring."""
+    """Every option has a type, and an entry in the `Args:` section of the class docstring."""
     options = options_of(case.spec.load(), skip=int(case.spec.kind in ("encoders", "views")))
-    bare = [option.name for option in options if not option.help]
-    expect(not bare, f"the docstring has no Args line for {', '.join(bare)}")
+    undocumented = [option.name for option in options if not option.help]
+    expect(not undocumented, f"the docstring has no Args entry for {', '.join(undocumented)}")
     untyped = [option.name for option in options if option.type == "Any"]
-    expect(not untyped, f"the constructor gives no type for {', '.join(untyped)}")
+    expect(not untyped, f"the constructor has no type annotation for {', '.join(untyped)}")
 
 
 def belongs_to_a_registered_modality(case: Case) -> None:
-    """The modality that it names is registered."""
+    """Its modality is registered."""
     if case.spec.modality is not None:
         case.registry.find("modalities", case.spec.modality)
 

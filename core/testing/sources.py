@@ -1,4 +1,4 @@
-"""What every source holds to."""
+"""Checks of sources."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from sensorium.errors import BadSample
 from sensorium.testing.case import Case, expect
 from sensorium.types import Record
 
-MOST = 64
-"""How many records are read whole; identities are compared for all."""
+MAX_RECORDS = 64
+"""How many records are read with their values; keys are compared for all."""
 
 
-def names_every_record_once(case: Case) -> None:
-    """It has records, each with an id of its own."""
+def has_unique_record_ids(case: Case) -> None:
+    """It has records, each with a unique id."""
     source: Source = case.build()
     ids = [source.key(index).id for index in range(len(source))]
     expect(len(ids) > 0, "it has no records")
-    expect(all(isinstance(one, str) and one for one in ids), "an id is no string, or empty")
-    twice = sorted({one for one in ids if ids.count(one) > 1})[:1] if len(set(ids)) < len(ids) else []
-    expect(not twice, f"the id {twice} stands for several records")
+    expect(all(isinstance(one, str) and one for one in ids), "an id is empty, or not a string")
+    duplicates = sorted({one for one in ids if ids.count(one) > 1})[:1] if len(set(ids)) < len(ids) else []
+    expect(not duplicates, f"several records have the id {duplicates}")
 
 
-def gives_the_records_that_its_keys_name(case: Case) -> None:
-    """`source[i]` is `source.key(i)` with values, under declared fields, each time the same."""
+def returns_records_that_match_their_keys(case: Case) -> None:
+    """`source[i]` is `source.key(i)` with values, under the declared fields."""
     source: Source = case.build()
-    for index in range(min(len(source), MOST)):
+    for index in range(min(len(source), MAX_RECORDS)):
         key = source.key(index)
-        expect(not key.values, f"key({index}) carries values; it must be cheap")
+        expect(not key.values, f"key({index}) has values; it must be cheap")
         try:
             record = source[index]
         except BadSample:
             continue
         expect(isinstance(record, Record), f"record {index} is a {type(record).__name__}, not a Record")
-        expect(replace(record, values={}) == replace(key, values={}), f"record {index} is not the one that key names")
+        expect(replace(record, values={}) == replace(key, values={}), f"record {index} does not match its key")
         unknown = sorted(set(record.values) - set(source.fields))
-        expect(not unknown, f"record {index} has values under {unknown}, which fields does not declare")
+        expect(not unknown, f"record {index} has values under {unknown}, which are not declared in fields")
 
 
-def ends(case: Case) -> None:
-    """Reading past the last record raises `IndexError`, so that a loop over it stops."""
+def raises_index_error_past_the_end(case: Case) -> None:
+    """Reading past the last record raises `IndexError`, so that iteration ends."""
     source: Source = case.build()
     for read in (source.__getitem__, source.key):
         try:
@@ -51,20 +51,20 @@ def ends(case: Case) -> None:
         expect(False, "reading past the last record raises no IndexError")
 
 
-def travels_to_workers(case: Case) -> None:
-    """It survives pickling, as a loader's workers need."""
+def can_be_pickled(case: Case) -> None:
+    """It can be pickled, as the loader's workers require."""
     source: Source = case.build()
     copied = pickle.loads(pickle.dumps(source))
     expect(
-        [copied.key(i) for i in range(min(len(copied), MOST))]
-        == [source.key(i) for i in range(min(len(source), MOST))],
-        "a copy made by pickling names other records",
+        [copied.key(i) for i in range(min(len(copied), MAX_RECORDS))]
+        == [source.key(i) for i in range(min(len(source), MAX_RECORDS))],
+        "an unpickled copy has other records",
     )
 
 
 CHECKS = (
-    names_every_record_once,
-    gives_the_records_that_its_keys_name,
-    ends,
-    travels_to_workers,
+    has_unique_record_ids,
+    returns_records_that_match_their_keys,
+    raises_index_error_past_the_end,
+    can_be_pickled,
 )

@@ -1,4 +1,4 @@
-"""Small parts with known structure, for checks of what works on any modality: objectives and evaluators.
+"""Toy encoders and synthetic data with known structure, for checks of objectives and evaluators.
 
 Letters: B records, T tokens, C channels, D features.
 """
@@ -18,13 +18,13 @@ from sensorium.types import Batch, Features, View
 
 @dataclass
 class ToyBatch(Batch):
-    """Float records (B, T, C), every token real."""
+    """Float records (B, T, C), every token valid."""
 
     x: Tensor
 
 
 class ToyEncoder(TokenEncoder):
-    """A token-wise network whose pooled features are the mean of its tokens; no token sees another."""
+    """Token-wise MLP with mean pooling; no token depends on another."""
 
     causal = True
 
@@ -52,15 +52,15 @@ class ToyEncoder(TokenEncoder):
 
 
 class ToyWordEncoder(ToyEncoder):
-    """The same, whose token targets are class ids: which channel of a token is the largest."""
+    """The same with class ids as token targets: the index of a token's largest channel."""
 
     def token_targets(self, batch: ToyBatch) -> Tensor:
-        """Return the position of each token's largest channel, int64 (B, T)."""
+        """Return the index of each token's largest channel, int64 (B, T)."""
         return batch.x.argmax(-1)
 
 
 def toy_records(count: int, rng: torch.Generator, tokens: int = 8, channels: int = 4) -> Tensor:
-    """Return (count, T, C) records, each around a level of its own."""
+    """Return (count, T, C) records, each with a random mean."""
     level = torch.randn(count, 1, channels, generator=rng)
     return 2 * level + 0.5 * torch.randn(count, tokens, channels, generator=rng)
 
@@ -71,18 +71,18 @@ def toy_views(x_BTC: Tensor, count: int, rng: torch.Generator, modality: str, sh
     for number in range(count + short):
         part = x_BTC if number < count else x_BTC[:, : x_BTC.shape[1] // 2]
         batch = ToyBatch(part + 0.1 * torch.randn(part.shape, generator=rng))
-        present, own = torch.ones(len(x_BTC), dtype=torch.bool), torch.arange(len(x_BTC))
-        views.append(View(batch, modality=modality, present=present, keys={"record": own, "group": own}))
+        present, record = torch.ones(len(x_BTC), dtype=torch.bool), torch.arange(len(x_BTC))
+        views.append(View(batch, modality=modality, present=present, keys={"record": record, "group": record}))
     return views
 
 
 CLASSES = ("planted-a", "planted-b")
 LEVEL = 3.0
-"""Records of the first class lie around -LEVEL along the first axis, those of the second around +LEVEL."""
+"""The mean of the first class along the first axis is -LEVEL, that of the second +LEVEL."""
 
 
-def planted_embed(**raws: Sequence[object]) -> dict[str, Tensor]:
-    """Return (N, 16) of raw values: a value that names a planted class lies where the class does."""
+def synthetic_embed(**raws: Sequence[object]) -> dict[str, Tensor]:
+    """Return embeddings (N, 16) of raw values: a value that names a planted class has the mean of the class."""
 
     def row(value: object) -> Tensor:
         x_D = torch.full((16,), 0.1)
@@ -92,8 +92,8 @@ def planted_embed(**raws: Sequence[object]) -> dict[str, Tensor]:
     return {name: torch.stack([row(value) for value in values]) for name, values in raws.items()}
 
 
-def planted_tables() -> Iterator[tuple[str, FeatureTable, FeatureTable]]:
-    """Iterate over planted relations: what is planted, a train table and a test table."""
+def synthetic_tables() -> Iterator[tuple[str, FeatureTable, FeatureTable]]:
+    """Iterate over planted relations: a description, a train table and a test table."""
     for what in ("two classes", "a number", "pairs", "graded pairs", "likelihoods"):
         rng = np.random.default_rng(0)
         yield what, _planted(what, 160, "train", rng), _planted(what, 80, "test", rng)

@@ -1,4 +1,4 @@
-"""What every view generator holds to."""
+"""Checks of view generators."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from sensorium.testing.equality import global_random_state, same, tensors_in
 from sensorium.types import View
 
 
-def makes_the_declared_number_of_views(case: Case) -> None:
-    """`views` says how many views a call returns; each has the rows of its input."""
+def returns_the_declared_number_of_views(case: Case) -> None:
+    """A call returns `views` views, then `negative_views` negative ones, all with the rows of its input."""
     views = case.views()
-    expect(all(isinstance(view, View) for view in views), "it returns something else than View objects")
+    expect(all(isinstance(view, View) for view in views), "it does not return View objects")
     declared = [False] * case.generator.views + [True] * case.generator.negative_views
     found = [view.is_negative for view in views]
     expect(
         found == declared,
-        f"it declares {declared.count(False)} views and {declared.count(True)} wrong ones, and "
+        f"it declares {declared.count(False)} views and {declared.count(True)} negative ones, but "
         f"returns {found.count(False)} and {found.count(True)}, or in another order",
     )
     for number, view in enumerate(views):
         expect(
             isinstance(view.batch, type(case.batch)),
-            f"view {number} holds a {type(view.batch).__name__}, not a {type(case.batch).__name__}",
+            f"view {number} has a {type(view.batch).__name__}, not a {type(case.batch).__name__}",
         )
         rows = len(view)
         expect(rows == len(case.batch), f"view {number} has {rows} rows, its input {len(case.batch)}")
 
 
-def carries_the_declared_target(case: Case) -> None:
-    """A generator with a `target` gives each view one entry a row, and one without gives none."""
+def returns_the_declared_target(case: Case) -> None:
+    """A generator with a `target` gives each view one target for each row, and one without gives none."""
     for number, view in enumerate(case.views()):
         if case.generator.target is None:
             expect(view.target is None, f"view {number} has a target, but the generator declares none")
@@ -45,8 +45,8 @@ def carries_the_declared_target(case: Case) -> None:
             expect(rows == len(view), f"view {number} has {rows} targets for {len(view)} rows")
 
 
-def has_the_declared_info(case: Case) -> None:
-    """Every view has the entries of `info` that the generator declares, with a row for each of its own."""
+def returns_the_declared_info(case: Case) -> None:
+    """Every view has the entries of `info` that the generator declares, with one row for each of its rows."""
     for number, view in enumerate(case.views()):
         for name in case.generator.info:
             expect(name in view.info, f"view {number} lacks the declared info '{name}'")
@@ -54,71 +54,74 @@ def has_the_declared_info(case: Case) -> None:
             expect(rows == len(view), f"view {number} has {rows} rows of info '{name}' for {len(view)} rows")
 
 
-def is_seedable(case: Case) -> None:
-    """The same generator state gives the same views, whatever the global generators do."""
+def is_deterministic_given_its_generator(case: Case) -> None:
+    """The same generator state gives the same views, whatever the state of the global generators."""
     made = []
     for number in range(2):
         seeding.seed_globals("is_seedable", number)
         made.append(case.views(seed=1))
-    expect(same(*made), "two calls with equally seeded generators return different views")
+    expect(same(*made), "two calls with the same generator state return different views")
 
 
-def leaves_its_input_untouched(case: Case) -> None:
-    """The batch that it is given is the same afterwards, in every bit."""
+def does_not_modify_its_input(case: Case) -> None:
+    """Its input batch is bit-equal after the call."""
     batch = copy.deepcopy(case.batch)
     case.generator(batch, rng(0))
-    expect(same(batch, case.batch), "it writes into the batch it is given")
+    expect(same(batch, case.batch), "it modifies its input batch")
 
 
 def uses_no_global_randomness(case: Case) -> None:
-    """The global generators of torch, numpy and Python are left where they were."""
+    """The states of the global generators of torch, numpy and Python do not change."""
     case.generator, case.batch  # noqa: B018  built before the state is read
     before = global_random_state()
     case.views()
     expect(same(global_random_state(), before), "it draws from a global generator")
 
 
-def stays_on_the_device_and_in_single_precision(case: Case) -> None:
-    """Views live where their batch lives; floats are finite, and none is wider than those that came in."""
+def preserves_device_and_precision(case: Case) -> None:
+    """Views are on the device of their batch; floats are finite, and of no higher precision than the input."""
     widest = max((t.dtype.itemsize for t in tensors_in(case.batch) if t.is_floating_point()), default=4)
     for number, view in enumerate(case.views()):
         for tensor in tensors_in((view.batch, view.target, view.info)):
-            expect(tensor.device == case.batch.device, f"view {number} lives on {tensor.device}")
-            expect(not tensor.requires_grad, f"view {number} asks for a gradient")
+            expect(
+                tensor.device == case.batch.device,
+                f"view {number} is on {tensor.device}, not on the device of its batch",
+            )
+            expect(not tensor.requires_grad, f"view {number} requires a gradient")
             if tensor.is_floating_point():
-                expect(tensor.dtype.itemsize <= max(widest, 4), f"view {number} holds {tensor.dtype}")
+                expect(tensor.dtype.itemsize <= max(widest, 4), f"view {number} has dtype {tensor.dtype}")
     given = all(bool(torch.isfinite(t).all()) for t in tensors_in(case.batch) if t.is_floating_point())
     for number, view in enumerate(case.views()):
         floats = (t for t in tensors_in(view.batch) if t.is_floating_point())
         expect(not given or all(bool(torch.isfinite(t).all()) for t in floats), f"view {number} is not finite")
 
 
-def takes_a_batch_of_one(case: Case) -> None:
-    """A batch with one record has views with one row."""
+def accepts_a_batch_of_one(case: Case) -> None:
+    """A batch of one record gives views of one row."""
     one = case.batch.select(torch.tensor([0]))
-    expect(all(len(view) == 1 for view in case.views(batch=one)), "a batch of one record gives views of other sizes")
+    expect(all(len(view) == 1 for view in case.views(batch=one)), "a batch of one record gives views of another size")
 
 
-def stages_by_its_generator_alone(case: Case) -> None:
-    """The per-example stage is seedable, leaves its example untouched and uses no global seeding."""
+def stages_deterministically_given_its_generator(case: Case) -> None:
+    """The per-example stage is deterministic, does not modify its example and uses no global randomness."""
     if type(case.generator).stage is ViewGenerator.stage:
-        raise SkipTest("it has no stage before collation")
+        raise SkipTest("it has no per-example stage")
     for example in case.examples():
         kept, before = copy.deepcopy(example), global_random_state()
         one, other = case.generator.stage(example, rng(1)), case.generator.stage(example, rng(1))
-        expect(same(one, other), "two calls of stage with equally seeded generators differ")
-        expect(same(example, kept), "stage writes into the example it is given")
+        expect(same(one, other), "two calls of stage with the same generator state differ")
+        expect(same(example, kept), "stage modifies its input example")
         expect(same(global_random_state(), before), "stage draws from a global generator")
 
 
 CHECKS = (
-    makes_the_declared_number_of_views,
-    carries_the_declared_target,
-    has_the_declared_info,
-    is_seedable,
-    leaves_its_input_untouched,
+    returns_the_declared_number_of_views,
+    returns_the_declared_target,
+    returns_the_declared_info,
+    is_deterministic_given_its_generator,
+    does_not_modify_its_input,
     uses_no_global_randomness,
-    stays_on_the_device_and_in_single_precision,
-    takes_a_batch_of_one,
-    stages_by_its_generator_alone,
+    preserves_device_and_precision,
+    accepts_a_batch_of_one,
+    stages_deterministically_given_its_generator,
 )

@@ -181,7 +181,7 @@ def test_the_earliest_of_equal_epochs_is_chosen_and_restored(run, tmp_path, monk
 
     monkeypatch.setattr("sensorium.finetuning.tasks.Classification.measure", on_val)
     monkeypatch.setattr(EncoderWithHead, "answers", answers)
-    monkeypatch.setattr("sensorium.finetuning.finetuner.compare", lambda make, rows: {"t": _Stub()})
+    monkeypatch.setattr("sensorium.finetuning.finetuner.evaluate_models", lambda make, rows: {"t": _Stub()})
     done = tuned(run, tmp_path / "out", start="scratch")
     assert done.table.notes == {"epoch 2": 1}
     assert torch.equal(done.predictor.tuned.head[-1].weight, kept[1])

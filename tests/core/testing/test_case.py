@@ -58,7 +58,7 @@ def test_an_encoder_may_name_options_of_the_modality_that_it_is_tried_on():
     made = case({"modalities/scaled": {"scale": 2.0}, "encoders/map": {"dim": 3, "modality": {"scale": 5.0}}})
     assert (made.new_encoder().dim, made.new_encoder().scale) == (3, 5.0)
     assert made.examples()[1].item() == 10.0
-    made.has_what_it_is_tried_on()
+    made.has_samples_and_options()
 
 
 def test_without_them_the_modalitys_own_options_hold():

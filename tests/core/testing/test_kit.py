@@ -53,51 +53,56 @@ def test_what_is_sound_passes(kind, cls):
 @pytest.mark.parametrize(
     ("kind", "cls", "check", "reason"),
     [
-        ("modalities", parts.Forgets, "survives its state", "restored from its state decodes otherwise"),
-        ("modalities", parts.Crashes, "refuses what it cannot decode", "raises TypeError, not BadSample"),
+        ("modalities", parts.Forgets, "restores from its state", "restored from its state decodes otherwise"),
+        ("modalities", parts.Crashes, "rejects undecodable values", "raises TypeError, not BadSample"),
         ("modalities", parts.Loses, "collates to a batch", "3 examples collate to 2 rows"),
-        ("modalities", parts.Draws, "decodes its samples", "two different examples"),
-        ("views", parts.Mutates, "leaves its input untouched", "writes into the batch"),
-        ("views", parts.IgnoresSeed, "is seedable", "return different views"),
+        ("modalities", parts.Draws, "decodes deterministically", "two different examples"),
+        ("views", parts.Mutates, "does not modify its input", "modifies its input batch"),
+        ("views", parts.IgnoresSeed, "is deterministic given its generator", "return different views"),
         ("views", parts.DrawsGlobally, "uses no global randomness", "draws from a global generator"),
-        ("views", parts.DrawsGlobally, "is seedable", "return different views"),
+        ("views", parts.DrawsGlobally, "is deterministic given its generator", "return different views"),
         (
             "views",
             parts.Miscounts,
-            "makes the declared number of views",
-            "3 views and 0 wrong ones, and returns 2",
+            "returns the declared number of views",
+            "3 views and 0 negative ones, but returns 2",
         ),
-        ("views", parts.DropsRow, "makes the declared number of views", "has 2 rows, its input 3"),
-        ("views", parts.Widens, "stays on the device and in single precision", "torch.float64"),
-        ("views", parts.LacksTarget, "carries the declared target", "lacks the declared target 'rotation'"),
-        ("views", parts.LacksInfo, "has the declared info", "lacks the declared info 'anchors'"),
-        ("views", parts.Staged, "stages by its generator alone", "writes into the example"),
+        ("views", parts.DropsRow, "returns the declared number of views", "has 2 rows, its input 3"),
+        ("views", parts.Widens, "preserves device and precision", "torch.float64"),
+        ("views", parts.LacksTarget, "returns the declared target", "lacks the declared target 'rotation'"),
+        ("views", parts.LacksInfo, "returns the declared info", "lacks the declared info 'anchors'"),
+        ("views", parts.Staged, "stages deterministically given its generator", "modifies its input example"),
         (
             "encoders",
             parts.WrongWidth,
-            "pools to its declared width",
+            "returns pooled features of its declared dim",
             "is (3, 5); with dim = 6 it must be (3, 6)",
         ),
-        ("encoders", parts.Restless, "is deterministic in eval mode", "two passes in eval mode differ"),
-        ("encoders", parts.Mixes, "keeps records apart", "record 0 has other features alone"),
-        ("encoders", parts.Hides, "survives its state dict", "keeps state outside it"),
-        ("encoders", parts.Idle, "passes gradient to every parameter", "no gradient reaches unused"),
-        ("encoders", parts.WrongTargets, "shows its tokens", "token_targets are (3, 3, 2), not (3, 3, 1)"),
-        ("encoders", parts.LosesPositions, "encodes kept tokens", "their positions do not travel with them"),
-        ("objectives", parts.WrongSign, "prefers what belongs together", "views of one record have loss"),
-        ("objectives", parts.AlignWrongSign, "prefers what belongs together", "pairs have cosine"),
-        ("objectives", parts.Cut, "sends gradient to every encoder", "no gradient reaches the encoder"),
-        ("objectives", parts.Variance, "copes with one or two records", "the loss is nan"),
-        ("objectives", parts.Ordered, "does not depend on the order of records", "in another order is"),
-        ("objectives", parts.Leaks, "gives a finite loss", "the log 'loss' is no detached scalar"),
-        ("objectives", parts.NeedsAll, "copes with absent records", ""),
-        ("sources", parts.Twice, "names every record once", "the id ['r0'] stands for several"),
-        ("sources", parts.OtherLabels, "gives the records that its keys name", "is not the one that key names"),
-        ("sources", parts.Undeclared, "gives the records that its keys name", "under ['secret']"),
-        ("sources", parts.Endless, "ends", "no IndexError"),
-        ("evaluators", parts.Guesses, "beats chance on planted data", "no figure is better than chance"),
+        ("encoders", parts.Restless, "is deterministic in eval mode", "two forward passes in eval mode differ"),
+        ("encoders", parts.Mixes, "encodes each record independently", "record 0 has other features alone"),
+        ("encoders", parts.Hides, "restores from its state dict", "has state outside the state_dict"),
+        ("encoders", parts.Idle, "propagates gradient to every parameter", "no gradient reaches unused"),
+        (
+            "encoders",
+            parts.WrongTargets,
+            "returns tokens of the declared shapes",
+            "token_targets are (3, 3, 2)",
+        ),
+        ("encoders", parts.LosesPositions, "encodes a subset of tokens", "they do not keep their position embeddings"),
+        ("objectives", parts.WrongSign, "prefers positive pairs", "positive pairs have loss"),
+        ("objectives", parts.AlignWrongSign, "prefers positive pairs", "positive pairs have cosine"),
+        ("objectives", parts.Cut, "propagates gradient to every encoder", "no gradient reaches the encoder"),
+        ("objectives", parts.Variance, "handles batches of one and two", "the loss is nan"),
+        ("objectives", parts.Ordered, "is invariant to record order", "in another order is"),
+        ("objectives", parts.Leaks, "returns a finite loss", "the log 'loss' is not a detached scalar"),
+        ("objectives", parts.NeedsAll, "handles missing modalities", ""),
+        ("sources", parts.Twice, "has unique record ids", "several records have the id ['r0']"),
+        ("sources", parts.OtherLabels, "returns records that match their keys", "does not match its key"),
+        ("sources", parts.Undeclared, "returns records that match their keys", "under ['secret']"),
+        ("sources", parts.Endless, "raises index error past the end", "no IndexError"),
+        ("evaluators", parts.Guesses, "beats chance on synthetic data", "no metric is better than chance"),
         ("evaluators", parts.Unsteady, "is deterministic", "give"),
-        ("evaluators", parts.Stray, "reports chance under the same names", "['acc']"),
+        ("evaluators", parts.Stray, "reports chance for measured metrics", "['acc']"),
     ],
 )
 def test_each_defect_is_found_by_the_check_that_is_about_it(kind, cls, check, reason):
@@ -107,12 +112,12 @@ def test_each_defect_is_found_by_the_check_that_is_about_it(kind, cls, check, re
 
 
 def test_options_must_be_typed_and_documented():
-    assert "no Args line for strength, other" in failures("views", parts.Undocumented)["documents its options"]
+    assert "no Args entry for strength, other" in failures("views", parts.Undocumented)["documents its options"]
 
 
 def test_what_lacks_samples_or_options_fails_once_and_says_what_to_give():
     assert failures("views", parts.Noise, samples={}) == {
-        "has what it is tried on": "Failure: there are no raw values to try it on: give them as "
+        "has samples and options": "Failure: there are no raw values to test it on: give them as "
         "sensorium_samples = {'rows': [...]} in the plugin's module"
     }
     (reason,) = failures("sources", parts.Needy).values()
@@ -167,8 +172,8 @@ def test_a_plugin_is_checked_whole_and_its_samples_are_taken_from_its_module(sit
     site.install("made-up", "made", body, things=things)
     rows = {row.name: row for row in check_plugin("made")}
     assert rows["plugin made registers without heavy imports"].status == "passed"
-    assert rows["modality rows decodes its samples"].status == "passed"
-    assert rows["encoder rows/mlp pools to its declared width"].status == "passed"
+    assert rows["modality rows decodes deterministically"].status == "passed"
+    assert rows["encoder rows/mlp returns pooled features of its declared dim"].status == "passed"
     assert rows["modality rows previews its examples"].status == "skipped"
     lost = rows["encoder nothing/lost belongs to a registered modality"]
     assert (lost.status, "no modality named 'nothing'" in lost.reason) == ("failed", True)
