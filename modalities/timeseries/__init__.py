@@ -1,4 +1,4 @@
-"""Time series: what sensors record, of one or many channels, of any length, with gaps."""
+"""The time series modality: one or many channels, any length, missing values."""
 
 from sensorium import hookimpl
 
@@ -39,7 +39,9 @@ sensorium_matrix = {
 def sensorium_register_modalities(register):
     """Register the modality."""
     register(
-        "timeseries", f"{_HOME}.modality:TimeSeriesModality", summary="sensor series of any length, with missing values"
+        "timeseries",
+        f"{_HOME}.modality:TimeSeriesModality",
+        summary="time series of any length, univariate or multivariate, with missing values",
     )
 
 
@@ -51,19 +53,19 @@ def sensorium_register_encoders(register):
         "dilated",
         f"{home}.dilated:Dilated",
         modality="timeseries",
-        summary="dilated convolutions, a token for each step, as in TS2Vec",
+        summary="dilated CNN of TS2Vec, a token for each time step",
     )
     register(
         "inception",
         f"{home}.inception:Inception",
         modality="timeseries",
-        summary="convolutions of several lengths side by side, as in InceptionTime",
+        summary="InceptionTime: parallel convolutions of several kernel sizes",
     )
     register(
         "patch-transformer",
         f"{home}.patch_transformer:PatchTransformer",
         modality="timeseries",
-        summary="a transformer over patches that shows its tokens",
+        summary="patch transformer, as PatchTST; a token encoder",
     )
 
 
@@ -72,36 +74,36 @@ def sensorium_register_views(register):
     """Register the view generators."""
     home = f"{_HOME}.views"
     signal = "sensorium.modalities.signal.views"
-    register("plain", f"{signal}:Plain", modality="timeseries", summary="the series itself")
+    register("plain", f"{signal}:Plain", modality="timeseries", summary="the series itself, without augmentation")
     register(
         "augment",
-        f"{home}.generators:Augment",
+        f"{home}.augment:Augment",
         modality="timeseries",
-        summary="cut, warped, scaled, noisy and partly hidden views, each strength an option",
+        summary="mixup, window slicing, warping, permutation, scaling, jitter, masking; each strength an option",
     )
     register(
         "weak-strong",
-        f"{home}.generators:WeakStrong",
+        f"{home}.augment:WeakStrong",
         modality="timeseries",
-        summary="a scaled view, and a shuffled and noisy one, as in TS-TCC",
+        summary="weak (scaling) and strong (permutation and jitter) augmentation of TS-TCC",
     )
     register(
         "overlapping-crops",
         f"{home}.crops:OverlappingCrops",
         modality="timeseries",
-        summary="two crops that share some steps, as in TS2Vec",
+        summary="two overlapping random crops, as in TS2Vec",
     )
     register(
-        "hidden-patches",
-        f"{home}.generators:HiddenPatches",
+        "span-patch-mask",
+        f"{home}.masking:SpanPatchMask",
         modality="timeseries",
-        summary="the series itself, and which runs of its patches are to be hidden",
+        summary="the series itself, with spans of masked patches for a masked objective",
     )
     register(
         "permutation",
         f"{signal}:Permutation",
         modality="timeseries",
-        summary="shuffled segments, whose order is to be told",
+        summary="shuffled segments, whose permutation is the target to predict",
     )
 
 
@@ -110,11 +112,15 @@ def sensorium_register_sources(register):
     """Register the sources."""
     home = f"{_HOME}.sources"
     register("series", f"{home}.files:SeriesFiles", summary="files of whole series: .ts, UCR .tsv, .arff and .npz")
-    register("series-table", f"{home}.table:SeriesTable", summary="sensor readings in CSV or Parquet, wide or long")
+    register(
+        "series-table",
+        f"{home}.table:SeriesTable",
+        summary="tables of time series, wide or long: CSV, TSV, JSONL or Parquet",
+    )
     register(
         "aeon",
         f"{home}.aeon:Aeon",
-        summary="UCR and UEA data sets with fixed splits, which aeon brings along",
+        summary="UCR and UEA data sets with fixed splits, bundled with aeon",
         requires=["aeon"],
         extra="series",
     )

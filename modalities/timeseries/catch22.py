@@ -13,12 +13,8 @@ from sensorium.errors import PluginError
 from sensorium.modalities.signal.batch import SignalBatch
 
 
-def require() -> None:
-    """Look for the library, before any data is read.
-
-    Raises:
-        PluginError: when it is not installed.
-    """
+def require_pycatch22() -> None:
+    """Raise PluginError when the library is not installed, before any data is read."""
     if find_spec("pycatch22") is None:
         raise PluginError(
             "The baseline features catch22 of the modality 'timeseries' need pycatch22 (GPL-3.0), which is not "
@@ -27,21 +23,20 @@ def require() -> None:
 
 
 def catch22(batch: SignalBatch) -> np.ndarray:
-    """Return the characteristics of each channel side by side, float32 (B, 22 x C), finite.
+    """Return the characteristics of each channel, concatenated: float32 (B, 22 x C), finite.
 
-    Between observed values the series goes in straight lines, before the first and after the last it stays at them; a
-    channel of which nothing is observed counts as constant. A characteristic that a short or constant series does not
-    have is the fixed value that the library gives it.
+    Gaps are filled by linear interpolation, at the ends by the nearest value; a channel without an observed value
+    counts as constant. A characteristic that is undefined for a short or constant series has the library's default.
     """
     from pycatch22 import catch22_all
 
-    rows = [[catch22_all(filled(x_T))["values"] for x_T in x_CT] for x_CT in batch.unpad()]
+    rows = [[catch22_all(interpolate(x_T))["values"] for x_T in x_CT] for x_CT in batch.unpad()]
     return np.array(rows, np.float32).reshape(len(rows), -1)
 
 
-def filled(x_T: np.ndarray) -> np.ndarray:
-    """Return a series without gaps, float64 (T,), by linear interpolation; zeros when it is nothing but gaps."""
-    seen_T = ~np.isnan(x_T)
-    if not seen_T.any():
+def interpolate(x_T: np.ndarray) -> np.ndarray:
+    """Fill gaps by linear interpolation: float64 (T,); zeros when no value is observed."""
+    observed_T = ~np.isnan(x_T)
+    if not observed_T.any():
         return np.zeros(len(x_T))
-    return np.interp(np.arange(len(x_T)), np.flatnonzero(seen_T), x_T[seen_T])
+    return np.interp(np.arange(len(x_T)), np.flatnonzero(observed_T), x_T[observed_T])

@@ -1,7 +1,4 @@
-"""From a raw value to an array: arrays, lists, and files of numpy.
-
-What is returned here is float64 (C, T), nan where a value is missing.
-"""
+"""Decoding of raw values: arrays, lists and numpy files to float64 (C, T), nan where a value is missing."""
 
 from __future__ import annotations
 
@@ -17,19 +14,19 @@ from sensorium import BadSample
 
 Layout = Literal["channels-first", "time-first"]
 NPY, ZIP = b"\x93NUMPY", b"PK"
-"""What files of numpy start with."""
+"""The first bytes of numpy files."""
 
 
 def decode(raw: Any, layout: Layout) -> np.ndarray:
-    """Return any raw value as a series.
+    """Decode a raw value to a series.
 
     Args:
         raw: an array, a tensor or a list, (T,), (C, T) or by `layout` (T, C); the bytes of, or the path to, a `.npy`
             file or an `.npz` file with one array. nan, None and masked entries are missing values.
-        layout: which axis of an array of two axes comes first.
+        layout: which axis of a two-dimensional array comes first.
 
     Raises:
-        BadSample: when the value is no series, has no steps, holds an infinite value, or nothing but missing ones.
+        BadSample: when the value is no series, has no steps, holds an infinite value, or only missing ones.
     """
     if isinstance(raw, str | os.PathLike):
         raw = _bytes_of(raw)

@@ -1,4 +1,4 @@
-"""A few series that the conformance kit tries every part of the modality on."""
+"""Sample series that the conformance kit runs every part of the modality on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What scaling learns of the train part, channel by channel, in one pass and in bounded memory."""
+"""Streaming estimators of the center and scale of each channel, in one pass and bounded memory."""
 
 from __future__ import annotations
 
@@ -7,97 +7,97 @@ from typing import Literal
 
 import numpy as np
 
-How = Literal["standard", "robust", "none"]
+Scaling = Literal["standard", "robust", "none"]
 
-KEPT = 2**18
-"""The most values of a channel that quartiles are taken from; beyond, every second, fourth ... one is kept."""
-NORMAL = 1.349
-"""Distance of the quartiles of a normal law, in deviations."""
+MAX_KEPT = 2**18
+"""Maximum number of values of a channel that quartiles are taken from; beyond it, every 2nd, 4th ... is kept."""
+NORMAL_IQR = 1.349
+"""Interquartile range of the normal distribution, in standard deviations."""
 
 
 class ScaleEstimator(ABC):
-    """Sees the series of the train part one by one; says what to subtract from a channel and to divide it by."""
+    """Estimates the center and scale of each channel from the series of the train part, one by one."""
 
     @abstractmethod
-    def add(self, values_CT: np.ndarray) -> None:
-        """Take in one series, float64 with nan where a value is missing."""
+    def update(self, values_CT: np.ndarray) -> None:
+        """Update with one series, float64 (C, T) with nan where a value is missing."""
 
     @abstractmethod
-    def result(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and standard deviation of each channel, float64 (C,); that of a constant channel is 1."""
+    def estimate(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return center and scale of each channel, float64 (C,); the scale of a constant channel is 1."""
 
 
-class Standard(ScaleEstimator):
-    """Mean and deviation, by merging those of each series (Chan et al. 1983), which loses no digits to large means."""
+class StandardEstimator(ScaleEstimator):
+    """Mean and standard deviation, merged over series; numerically stable for large means (Chan et al. 1983)."""
 
     def __init__(self, channels: int) -> None:
         self._count_C, self._mean_C, self._squares_C = np.zeros((3, channels))
 
-    def add(self, values_CT):
+    def update(self, values_CT):
         """Merge one series."""
-        seen_CT = ~np.isnan(values_CT)
-        count_C = seen_CT.sum(1)
+        observed_CT = ~np.isnan(values_CT)
+        count_C = observed_CT.sum(1)
         total_C = np.maximum(self._count_C + count_C, 1)
-        mean_C = values_CT.sum(1, where=seen_CT) / np.maximum(count_C, 1)
-        squares_C = np.square(values_CT - mean_C[:, None]).sum(1, where=seen_CT)
-        apart_C = mean_C - self._mean_C
-        self._squares_C += squares_C + np.square(apart_C) * self._count_C * count_C / total_C
-        self._mean_C = self._mean_C + apart_C * count_C / total_C
+        mean_C = values_CT.sum(1, where=observed_CT) / np.maximum(count_C, 1)
+        squares_C = np.square(values_CT - mean_C[:, None]).sum(1, where=observed_CT)
+        delta_C = mean_C - self._mean_C
+        self._squares_C += squares_C + np.square(delta_C) * self._count_C * count_C / total_C
+        self._mean_C = self._mean_C + delta_C * count_C / total_C
         self._count_C = self._count_C + count_C
 
-    def result(self):
-        """Return mean and deviation."""
-        deviation_C = np.sqrt(self._squares_C / np.maximum(self._count_C, 1))
-        return self._mean_C, _never_zero(deviation_C, self._mean_C)
+    def estimate(self):
+        """Return mean and standard deviation."""
+        std_C = np.sqrt(self._squares_C / np.maximum(self._count_C, 1))
+        return self._mean_C, _nonzero_scale(std_C, self._mean_C)
 
 
-class Robust(ScaleEstimator):
-    """Median and distance of the quartiles, in units in which it is the deviation of a normal law."""
+class RobustEstimator(ScaleEstimator):
+    """Median and interquartile range, scaled to the standard deviation of a normal distribution."""
 
     def __init__(self, channels: int) -> None:
         self._kept: list[list[np.ndarray]] = [[] for _ in range(channels)]
         self._every = [1] * channels
 
-    def add(self, values_CT):
+    def update(self, values_CT):
         """Keep values of one series."""
         for channel, values_T in enumerate(values_CT):
             kept = self._kept[channel]
             kept.append(values_T[~np.isnan(values_T)][:: self._every[channel]])
-            while sum(map(len, kept)) > KEPT:
+            while sum(map(len, kept)) > MAX_KEPT:
                 kept[:] = [np.concatenate(kept)[::2]]
                 self._every[channel] *= 2
 
-    def result(self):
-        """Return median and scaled distance of the quartiles."""
-        found_C3 = np.zeros((len(self._kept), 3))
-        for row_3, kept in zip(found_C3, self._kept, strict=True):
+    def estimate(self):
+        """Return median and scaled interquartile range."""
+        quartiles_C3 = np.zeros((len(self._kept), 3))
+        for row_3, kept in zip(quartiles_C3, self._kept, strict=True):
             if sum(map(len, kept)):
                 row_3[:] = np.quantile(np.concatenate(kept), (0.25, 0.5, 0.75))
-        low_C, median_C, high_C = found_C3.T
-        return median_C, _never_zero((high_C - low_C) / NORMAL, median_C)
+        low_C, median_C, high_C = quartiles_C3.T
+        return median_C, _nonzero_scale((high_C - low_C) / NORMAL_IQR, median_C)
 
 
-class Unscaled(ScaleEstimator):
-    """Nothing is learned but the number of channels."""
+class IdentityEstimator(ScaleEstimator):
+    """Center 0 and scale 1."""
 
     def __init__(self, channels: int) -> None:
         self._channels = channels
 
-    def add(self, values_CT):
-        """Take no notice of one series."""
+    def update(self, values_CT):
+        """Ignore the series."""
 
-    def result(self):
+    def estimate(self):
         """Return zeros and ones."""
         return np.zeros(self._channels), np.ones(self._channels)
 
 
-ESTIMATORS: dict[str, type[Standard] | type[Robust] | type[Unscaled]] = {
-    "standard": Standard,
-    "robust": Robust,
-    "none": Unscaled,
+ESTIMATORS: dict[str, type[StandardEstimator] | type[RobustEstimator] | type[IdentityEstimator]] = {
+    "standard": StandardEstimator,
+    "robust": RobustEstimator,
+    "none": IdentityEstimator,
 }
 
 
-def _never_zero(std_C: np.ndarray, center_C: np.ndarray) -> np.ndarray:
-    """Return 1 for channels that vary by no more than rounding does."""
+def _nonzero_scale(std_C: np.ndarray, center_C: np.ndarray) -> np.ndarray:
+    """Return the scale, 1 for channels that vary by no more than rounding errors."""
     return np.where(std_C > 1e-9 * np.maximum(np.abs(center_C), 1e-30), std_C, 1.0)

@@ -1,6 +1,6 @@
-"""Convolutions of several lengths side by side.
+"""InceptionTime: parallel convolutions of several kernel sizes.
 
-Letters: B series, C channels, T steps, D width.
+Letters: B series, C channels, T time steps, D width.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ from sensorium.modalities.signal.masked_batch_norm import MaskedBatchNorm
 from sensorium.modalities.signal.pooling import pool_tokens
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
 
-EVERY = 3
-"""Blocks between two shortcuts."""
+SPAN = 3
+"""Modules that a residual connection spans."""
 
 
 class Block(nn.Module):
-    """A bottleneck, convolutions of several lengths beside a pooled path, and batch norm."""
+    """Inception module: a bottleneck, parallel convolutions beside a max-pooling branch, and batch norm."""
 
     def __init__(self, width: int, filters: int, kernels: tuple[int, ...]) -> None:
         super().__init__()
         self.bottleneck = nn.Conv1d(width, filters, 1, bias=False) if width > 1 else nn.Identity()
-        narrow = filters if width > 1 else 1
-        self.paths = nn.ModuleList(nn.Conv1d(narrow, filters, k, padding=k // 2, bias=False) for k in kernels)
+        inner = filters if width > 1 else 1
+        self.branches = nn.ModuleList(nn.Conv1d(inner, filters, k, padding=k // 2, bias=False) for k in kernels)
         self.pooled = nn.Conv1d(width, filters, 1, bias=False)
         self.norm = MaskedBatchNorm(filters * (len(kernels) + 1))
 
-    def forward(self, x_BDT: Tensor, steps_BT: Tensor) -> Tensor:
+    def forward(self, x_BDT: Tensor, valid_BT: Tensor) -> Tensor:
         """Return the normalized steps, before the activation."""
-        narrow_BDT = self.bottleneck(x_BDT)
-        beyond_BDT = x_BDT.masked_fill(~steps_BT[:, None], float("-inf"))
-        peaks_BDT = F.max_pool1d(beyond_BDT, 3, stride=1, padding=1).masked_fill(~steps_BT[:, None], 0.0)
-        paths = [*(path(narrow_BDT) for path in self.paths), self.pooled(peaks_BDT)]
-        return self.norm(torch.cat(paths, dim=1), steps_BT)
+        bottleneck_BDT = self.bottleneck(x_BDT)
+        padded_BDT = x_BDT.masked_fill(~valid_BT[:, None], float("-inf"))
+        peaks_BDT = F.max_pool1d(padded_BDT, 3, stride=1, padding=1).masked_fill(~valid_BT[:, None], 0.0)
+        branches = [*(branch(bottleneck_BDT) for branch in self.branches), self.pooled(peaks_BDT)]
+        return self.norm(torch.cat(branches, dim=1), valid_BT)
 
 
 class Inception(Encoder):
-    """InceptionTime's network (Ismail Fawaz et al. 2020), without its classifier.
+    """InceptionTime network without its classifier (Ismail Fawaz et al. 2020).
 
     A missing value counts as zero, the channel's center. Padding changes no feature.
 
     Args:
         modality: the time series modality, fitted.
-        filters: of each path; the features have `filters` times one more than the number of kernels dimensions.
-        depth: number of blocks; a shortcut leads around every third.
-        kernels: steps that the convolutions of a block see, odd numbers.
+        filters: filters of each branch; the width of the features is `filters` x (number of kernels + 1).
+        depth: number of inception modules; a residual connection spans every three.
+        kernels: kernel sizes of the parallel convolutions in steps, odd.
     """
 
     def __init__(
@@ -61,24 +61,24 @@ class Inception(Encoder):
     ) -> None:
         super().__init__()
         if not kernels or any(kernel % 2 == 0 for kernel in kernels):
-            raise RecipeError(f"The kernels of the encoder 'inception' are odd numbers of steps, not {list(kernels)}.")
+            raise RecipeError(f"The kernel sizes of the encoder 'inception' are odd not {list(kernels)}.")
         self.dim = filters * (len(kernels) + 1)
         widths = [modality.channels, *[self.dim] * (depth - 1)]
         self.blocks = nn.ModuleList(Block(width, filters, tuple(kernels)) for width in widths)
-        starts = widths[: depth // EVERY * EVERY : EVERY]
+        starts = widths[: depth // SPAN * SPAN : SPAN]
         self.skips = nn.ModuleList(nn.Conv1d(width, self.dim, 1, bias=False) for width in starts)
         self.norms = nn.ModuleList(MaskedBatchNorm(self.dim) for _ in starts)
 
     def forward(self, batch: SignalBatch) -> Features:
         """Encode series to features with one token for each step."""
-        steps_BT = batch.valid
-        x_BDT = kept_BDT = batch.values
+        valid_BT = batch.valid
+        x_BDT = residual_BDT = batch.values
         for i, block in enumerate(self.blocks):
-            x_BDT = block(x_BDT, steps_BT)
-            if i % EVERY == EVERY - 1:
-                skip, norm = self.skips[i // EVERY], self.norms[i // EVERY]
-                x_BDT = kept_BDT = F.relu(F.relu(x_BDT) + norm(skip(kept_BDT), steps_BT))
+            x_BDT = block(x_BDT, valid_BT)
+            if i % SPAN == SPAN - 1:
+                skip, norm = self.skips[i // SPAN], self.norms[i // SPAN]
+                x_BDT = residual_BDT = F.relu(F.relu(x_BDT) + norm(skip(residual_BDT), valid_BT))
             else:
                 x_BDT = F.relu(x_BDT)
         tokens_BTD = x_BDT.transpose(1, 2)
-        return Features(pool_tokens(tokens_BTD, steps_BT, "mean"), tokens_BTD, steps_BT)
+        return Features(pool_tokens(tokens_BTD, valid_BT, "mean"), tokens_BTD, valid_BT)

@@ -1,6 +1,6 @@
-"""A transformer over patches of a series.
+"""Patch transformer for time series.
 
-Letters: B series, C channels, S steps, T tokens (patches), P values of a patch, D width, K kept tokens.
+Letters: B series, C channels, S time steps, T tokens (patches), P values of a patch, D width, K kept tokens.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from sensorium.modalities.timeseries.modality import TimeSeriesModality
 
 
 class PatchTransformer(TokenEncoder):
-    """A pre-norm transformer whose tokens are patches of neighboring steps, all channels together (Nie et al. 2023).
+    """Patch transformer, as PatchTST but with all channels in one token (Nie et al. 2023); pre-norm.
 
-    Positions are sines and cosines (Vaswani et al. 2017), so series of any length are welcome; the last patch of a
-    series may be filled up with zeros. A token's target is its values, in which a missing one counts as zero, the
-    channel's center. Padding changes no feature.
+    Sinusoidal position embeddings (Vaswani et al. 2017) allow series of any length; the last patch is zero-padded. A
+    token's target is its values, in which a missing one counts as zero, the channel's center. Padding changes no
+    feature.
 
     Args:
         modality: the time series modality, fitted.
-        patch: steps in a patch.
-        width: width of the features, an even number that `heads` divide.
-        depth: number of blocks.
-        heads: attention heads.
-        dropout: on attention and both parts of a block, while training.
-        causal: a patch sees only those before it, which the objective next-token needs.
+        patch: patch length in steps.
+        width: embedding width, even and divisible by `heads`.
+        depth: number of transformer blocks.
+        heads: number of attention heads.
+        dropout: dropout in attention and MLP while training, 0 to 1.
+        causal: causal attention: a patch attends to itself and the ones before it, as the objective next-token needs.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class PatchTransformer(TokenEncoder):
             width, heads, 4 * width, dropout, activation="gelu", batch_first=True, norm_first=True
         )
         self.blocks = nn.TransformerEncoder(block, depth, nn.LayerNorm(width), enable_nested_tensor=False)
-        for layer in self.blocks.layers:  # copies of one block: draw the weights of each anew
+        for layer in self.blocks.layers:  # copies of one block: initialize each independently
             for module in layer.modules():
                 if isinstance(module, nn.Linear):
                     nn.init.trunc_normal_(module.weight, std=0.02)
             nn.init.trunc_normal_(layer.self_attn.in_proj_weight, std=0.02)
 
     def tokenize(self, batch: SignalBatch) -> Tokens:
-        """Cut series into patches, embedded to (B, T, D); a patch with one real step is real."""
+        """Cut series into patches, embedded to (B, T, D); a patch with one valid step is valid."""
         x_BTD = self.embed(self.token_targets(batch))
         starts_T = self.patch * torch.arange(x_BTD.shape[1], device=batch.device)
         positions_TD = sinusoidal_positions(x_BTD.shape[1], self.dim, batch.device)
@@ -75,22 +75,22 @@ class PatchTransformer(TokenEncoder):
     def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
         """Encode patches, or those at `keep` (B, K)."""
         tokens = tokens if keep is None else tokens.take(keep)
-        x_BTD, mask_BT = tokens.x + tokens.positions, tokens.valid()
-        # A row of which no real token is kept attends to all it has: its features are finite, and pooled to zero.
-        away_BT = ~mask_BT & mask_BT.any(1, keepdim=True)
-        sees = self._sight(x_BTD, keep) if self.is_causal else None
-        x_BTD = self.blocks(x_BTD, mask=sees, src_key_padding_mask=away_BT) * mask_BT[..., None]
-        return Features(pool_tokens(x_BTD, mask_BT, "mean"), x_BTD, mask_BT)
+        x_BTD, valid_BT = tokens.x + tokens.positions, tokens.valid()
+        # A row of which no valid token is kept attends to all its tokens: its features are finite, and pooled to zero.
+        padding_BT = ~valid_BT & valid_BT.any(1, keepdim=True)
+        causal_mask = self._causal_mask(x_BTD, keep) if self.is_causal else None
+        x_BTD = self.blocks(x_BTD, mask=causal_mask, src_key_padding_mask=padding_BT) * valid_BT[..., None]
+        return Features(pool_tokens(x_BTD, valid_BT, "mean"), x_BTD, valid_BT)
 
-    def _sight(self, x_BTD: Tensor, keep: Tensor | None) -> Tensor:
-        """Return which patches a patch does not see, those after it: bool (T, T), of kept ones (B * heads, T, T)."""
+    def _causal_mask(self, x_BTD: Tensor, keep: Tensor | None) -> Tensor:
+        """Return the causal attention mask, True where not allowed: bool (T, T), of kept ones (B * heads, T, T)."""
         if keep is None:
-            place_T = torch.arange(x_BTD.shape[1], device=x_BTD.device)
-            return place_T > place_T[:, None]
+            index_T = torch.arange(x_BTD.shape[1], device=x_BTD.device)
+            return index_T > index_T[:, None]
         return (keep[:, None, :] > keep[:, :, None]).repeat_interleave(self.heads, dim=0)
 
     def token_targets(self, batch: SignalBatch) -> Tensor:
         """Return the values of each patch, float (B, T, P): C x patch."""
-        rest = -batch.values.shape[2] % self.patch
-        patches_BCTp = F.pad(batch.values, (0, rest)).unflatten(2, (-1, self.patch))
+        padding = -batch.values.shape[2] % self.patch
+        patches_BCTp = F.pad(batch.values, (0, padding)).unflatten(2, (-1, self.patch))
         return patches_BCTp.transpose(1, 2).flatten(2)

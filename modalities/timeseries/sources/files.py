@@ -7,11 +7,11 @@ from pathlib import Path
 
 from sensorium.errors import DataError
 from sensorium.modalities.timeseries.sources.formats import read
-from sensorium.modalities.timeseries.sources.recordings import LabelAt, Recording, RecordingSource, Windows
+from sensorium.modalities.timeseries.sources.recordings import LabelAt, Recording, RecordingSource, SlidingWindow
 
 
 class SeriesFiles(RecordingSource):
-    """Series out of .ts (sktime and aeon), .tsv (UCR), .arff (Weka) and .npz files.
+    """Time series out of .ts (sktime and aeon), .tsv (UCR), .arff (Weka) and .npz files.
 
     A file whose name ends in _TRAIN, _VAL or _TEST holds that split, as in the UCR and UEA archives. Records are named
     "file/row" and carry the label "class", or "target" where it is a number. An .npz file holds "x" (N, C, T) or
@@ -19,13 +19,13 @@ class SeriesFiles(RecordingSource):
 
     Args:
         path: the file, or a list of files.
-        window: steps in a record; None keeps series whole. A shorter series is one shorter record.
+        window: time steps in a record; None keeps series whole. A shorter series is one shorter record.
         stride: steps from one window to the next; None is `window`, so that windows do not overlap.
-        by_time: shares of each series' time, at its end, that are val and test; None splits by whole series.
+        by_time: fractions of each series' time, at its end, that are val and test; None splits by whole series.
         gap: steps between two parts in time that belong to neither; None is one window.
         ahead: steps after a window whose values are its labels "ahead 1", "ahead 2", ..., for the evaluator 'forecast'.
-        label_at: which label a window has, where steps have their own: the "most" frequent one, or that of the "last".
-        field: the name under which records carry their series.
+        label_at: a window's label, where steps have their own: the "most" frequent one, or that of the "last" step.
+        field: the field of the time series.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class SeriesFiles(RecordingSource):
         label_at: LabelAt = "most",
         field: str = "timeseries",
     ) -> None:
-        windows = Windows(window, stride, by_time, gap, ahead, label_at)
+        windows = SlidingWindow(window, stride, by_time, gap, ahead, label_at)
         files = [Path(one).expanduser().absolute() for one in ([path] if isinstance(path, str) else path)]
         if not files:
             raise DataError("The source 'series' got an empty list of files.")

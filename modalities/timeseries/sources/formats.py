@@ -1,7 +1,7 @@
 """Files of whole series: .ts (sktime and aeon), .tsv (UCR), .arff (Weka) and .npz (numpy).
 
-Each reader returns pairs of values, float32 (C, T) with nan where one is missing, and a label: a class name, a number
-for regression sets, or None.
+Each reader yields pairs of values, float32 (C, T) with nan where one is missing, and a label: a class name, a number
+for regression, or None.
 """
 
 from __future__ import annotations
@@ -69,12 +69,12 @@ def _ts(path: Path) -> Iterator[Series]:
     else:
         raise DataError(f"'{path}' has no line '@data': it is no .ts file.")
 
-    def says(key: str) -> bool:
+    def is_true(key: str) -> bool:
         return bool(header.get(key)) and header[key][0].lower() == "true"
 
-    if says("@timestamps"):
-        raise DataError(f"'{path}' holds time stamps; write it as CSV and use the source 'series-table'.")
-    classes, target = says("@classlabel"), says("@targetlabel")
+    if is_true("@timestamps"):
+        raise DataError(f"'{path}' has time stamps; convert it to CSV and use the source 'series-table'.")
+    classes, target = is_true("@classlabel"), is_true("@targetlabel")
     for number, line in lines:
         parts = line.split(":")
         label: Label = None
@@ -90,8 +90,8 @@ def _tsv(path: Path) -> Iterator[Series]:
     for number, line in _lines(path):
         label, *cells = line.split("\t")
         values_T = _numbers(cells, path, number)
-        seen = np.flatnonzero(~np.isnan(values_T))
-        yield values_T[None, : seen[-1] + 1 if len(seen) else 0], label  # shorter series are filled up with nan
+        observed = np.flatnonzero(~np.isnan(values_T))
+        yield values_T[None, : observed[-1] + 1 if len(observed) else 0], label  # shorter series are padded with nan
 
 
 def _arff(path: Path) -> Iterator[Series]:

@@ -1,4 +1,4 @@
-"""Recordings in memory as records: whole, or cut into windows that never leak from one split to another."""
+"""Recordings in memory as records: whole, or as sliding windows without leakage between splits."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LabelAt = Literal["most", "last"]
 
 @dataclass
 class Recording:
-    """One series as its file gives it.
+    """One time series of a file, unscaled.
 
     Args:
         id: unique among the recordings of a source.
         values_CT: float32 (C, T), nan where a value is missing.
-        labels: label name to one value, or to a sequence of T values that a window takes its most frequent one of.
+        labels: label name to one value, or to a sequence of T values, one for each time step.
         split: "train", "val", "test" or None.
-        group: recordings of one group never straddle a split.
+        group: recordings of one group share a split.
     """
 
     id: str
@@ -36,15 +36,15 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Windows:
-    """How recordings are cut.
+class SlidingWindow:
+    """Sliding windows over recordings.
 
     Args:
-        window: steps in a record; None keeps recordings whole. A shorter recording is one shorter record.
+        window: time steps in a record; None keeps recordings whole. A shorter recording is one shorter record.
         stride: steps from one window to the next; None is `window`, so that windows do not overlap. The last window
             ends with the recording, and may overlap more than the others.
-        by_time: the shares of each recording's time, at its end, that are its val and its test part; None leaves
-            splits to whole recordings.
+        by_time: the fractions of each recording's time, at its end, that are its val and its test part; None splits
+            by whole recordings.
         gap: steps between two parts that belong to neither; None is one window.
         ahead: steps after a window whose values are its labels "ahead 1", "ahead 2", ... ("ahead 1, channel 0" where
             there are several channels); they belong to the window's own part.
@@ -72,11 +72,11 @@ class Windows:
             raise RecipeError("data.source.gap lies between parts of a recording: set data.source.by_time too.")
         if self.by_time is not None and (min(self.by_time) < 0 or sum(self.by_time) >= 1):
             raise RecipeError(
-                f"data.source.by_time holds the shares of val and test, at least 0 and together below 1, not "
+                f"data.source.by_time holds the fractions of val and test, at least 0 and together below 1, not "
                 f"{list(self.by_time)}."
             )
 
-    def cut(self, length: int) -> Iterator[tuple[int, int, str | None]]:
+    def spans(self, length: int) -> Iterator[tuple[int, int, str | None]]:
         """Yield the windows of a recording: first step, the step after the last, and the split, or None."""
         if self.window is None:
             yield 0, length, None
@@ -91,7 +91,7 @@ class Windows:
             yield last, stop, part
 
     def _parts(self, length: int) -> Iterator[tuple[int, int, str | None]]:
-        """Yield the stretches of time that windows must not leave; empty ones are left out."""
+        """Yield the parts of the time axis, which windows do not cross; empty ones are skipped."""
         if self.by_time is None:
             yield 0, length, None
             return
@@ -107,21 +107,20 @@ class Windows:
 class RecordingSource(Source):
     """Recordings, or windows of them, under one field.
 
-    A window is named "recording:first step". Windows of one recording are one group, and so share a split, unless
+    A window is named "recording:first step". SlidingWindow of one recording are one group, and so share a split, unless
     they are split by time.
 
     Args:
-        recordings: what is cut.
-        field: the name under which records carry their series.
-        windows: how recordings are cut.
-        name: what errors call the source.
+        recordings: the time series.
+        field: the field of the time series.
+        windows: the windows that recordings are cut into.
+        name: the source, for errors.
 
     Raises:
-        DataError: when there is nothing to read, two recordings have one id, or the windows of a single recording
-            cannot be split.
+        DataError: when there is no recording, two have one id, or the windows of a single recording cannot be split.
     """
 
-    def __init__(self, recordings: Sequence[Recording], field: str, windows: Windows, name: str) -> None:
+    def __init__(self, recordings: Sequence[Recording], field: str, windows: SlidingWindow, name: str) -> None:
         if not recordings:
             raise DataError(f"There is no series in {name}.")
         if twice := [id for id, count in Counter(r.id for r in recordings).items() if count > 1]:
@@ -136,15 +135,15 @@ class RecordingSource(Source):
         groups = {r.id if r.group is None else r.group for r in recordings}
         if windows.window is not None and windows.by_time is None and split is None and len(groups) == 1:
             raise DataError(
-                f"All windows of {name} belong to one recording, which cannot be dealt to train, val and test: set "
-                "data.source.by_time to the shares of val and test at its end, such as [0.1, 0.2]."
+                f"All windows of {name} belong to one recording, which cannot be split into train, val and test: "
+                "set data.source.by_time to the fractions of val and test at its end, such as [0.1, 0.2]."
             )
-        self._cuts = [
-            (number, *cut) for number, r in enumerate(recordings) for cut in windows.cut(r.values_CT.shape[1])
+        self._spans = [
+            (number, *span) for number, r in enumerate(recordings) for span in windows.spans(r.values_CT.shape[1])
         ]
-        if not self._cuts:
+        if not self._spans:
             raise DataError(
-                f"No series of {name} is longer than the {windows.ahead} steps ahead of a window: look less far ahead."
+                f"No series of {name} is longer than the {windows.ahead} steps after a window: lower data.source.ahead."
             )
 
     @property
@@ -153,11 +152,11 @@ class RecordingSource(Source):
         return (self._field,)
 
     def __len__(self) -> int:
-        return len(self._cuts)
+        return len(self._spans)
 
     def key(self, index: int) -> Record:
         """Return the record at `index` without its series."""
-        number, start, stop, part = self._cuts[index]
+        number, start, stop, part = self._spans[index]
         r = self._recordings[number]
         first = stop - 1 if self._windows.label_at == "last" and self._windows.window is not None else start
         labels = {name: _label(value, first, stop) for name, value in r.labels.items()}
@@ -170,7 +169,7 @@ class RecordingSource(Source):
 
     def __getitem__(self, index: int) -> Record:  # type: ignore[override]
         key = self.key(index)
-        number, start, stop, _ = self._cuts[index]
+        number, start, stop, _ = self._spans[index]
         values_CT = self._recordings[number].values_CT[:, start:stop]
         return Record(key.id, {self._field: values_CT}, key.labels, key.split, key.group)
 
@@ -179,12 +178,12 @@ def _label(value: Any, start: int, stop: int) -> Any:
     """Return a label's value over some steps: the most frequent one, the earliest of equals; None when it has none."""
     if isinstance(value, str) or not isinstance(value, Sequence):
         return value
-    counts = Counter(one for one in value[start:stop] if one is not None)
+    counts = Counter(label for label in value[start:stop] if label is not None)
     return counts.most_common(1)[0][0] if counts else None
 
 
 def _ahead(values_CT: np.ndarray) -> dict[str, float | None]:
-    """Return values to come as labels; one that is missing is None."""
+    """Return the values after a window as labels; a missing one is None."""
     several = len(values_CT) > 1
     return {
         f"ahead {step}, channel {channel}" if several else f"ahead {step}": None if np.isnan(value) else float(value)

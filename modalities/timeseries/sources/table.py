@@ -14,7 +14,7 @@ import numpy as np
 from sensorium import Table, TableReader
 from sensorium.errors import DataError, RecipeError, did_you_mean
 from sensorium.modalities.timeseries.sources.formats import FORMATS
-from sensorium.modalities.timeseries.sources.recordings import PARTS, LabelAt, Recording, RecordingSource, Windows
+from sensorium.modalities.timeseries.sources.recordings import PARTS, LabelAt, Recording, RecordingSource, SlidingWindow
 from sensorium.modalities.timeseries.sources.timestamps import timestamps
 
 Duplicates = Literal["error", "mean", "first", "last"]
@@ -95,7 +95,7 @@ class SeriesTable(RecordingSource):
             )
         if step is not None and (time is None or step <= 0):
             raise RecipeError("data.source.step is a time above 0 between steps, and needs data.source.time.")
-        windows = Windows(window, stride, by_time, gap, ahead, label_at)
+        windows = SlidingWindow(window, stride, by_time, gap, ahead, label_at)
         files = [Path(one).expanduser() for one in ([path] if isinstance(path, str) else path)]
         if not files:
             raise DataError("The source 'series-table' got an empty list of files.")

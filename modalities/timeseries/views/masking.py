@@ -1,6 +1,6 @@
-"""Values taken away: what is hidden counts as missing.
+"""Masking: of channels, of time steps, and of patches for masked objectives. Masked values count as missing.
 
-Letters: B series, C channels, T steps.
+Letters: B series, C channels, T time steps or patches.
 """
 
 from __future__ import annotations
@@ -10,48 +10,83 @@ import math
 import torch
 from torch import Tensor
 
+from sensorium import View, ViewGenerator, check_range
 from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.modalities.timeseries.modality import TimeSeriesModality
+
+
+class SpanPatchMask(ViewGenerator):
+    """Span masking of patches for masked objectives: one view, the series itself (Zerveas et al. 2021, section 3.2).
+
+    A span cannot be interpolated from its neighbors alone. The view carries `info["masked"]`, bool (B, patches): True
+    where the patch is masked, in all channels. Of a series with at least two patches, at least one is masked and one
+    visible.
+
+    Args:
+        patch: steps of a patch, as in the encoder, >= 1.
+        mask_ratio: fraction of the patches that is masked, .01 to .99; the paper's is .15.
+        span: mean number of patches in a masked span, >= 1; 1 masks each patch independently.
+    """
+
+    info = ("masked",)
+
+    def __init__(
+        self, modality: TimeSeriesModality, patch: int = 8, mask_ratio: float = 0.5, span: float = 3.0
+    ) -> None:
+        check_range("views 'span-patch-mask'", "[1, inf)", patch=patch, span=span)
+        check_range("views 'span-patch-mask'", "[0.01, 0.99]", mask_ratio=mask_ratio)
+        self.patch, self.mask_ratio, self.span = patch, mask_ratio, span
+
+    def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
+        """Return the series with its mask."""
+        valid_BT = batch.valid[:, :: self.patch]
+        masked_BT = draw_spans(valid_BT, self.mask_ratio, self.span, rng) & valid_BT
+        draw_BT = torch.rand(valid_BT.shape, generator=rng, device=batch.device).masked_fill(~valid_BT, -1.0)
+        chosen_BT = draw_BT == draw_BT.amax(1, keepdim=True)
+        masked_BT |= chosen_BT & ~masked_BT.any(1, keepdim=True)
+        masked_BT &= ~(chosen_BT & (masked_BT == valid_BT).all(1, keepdim=True))
+        return [View(batch, info={"masked": masked_BT})]
 
 
 def drop_channels(batch: SignalBatch, p: float, rng: torch.Generator) -> SignalBatch:
-    """Hide each channel with probability `p`; a channel that is observed always stays."""
-    lot_BC = torch.rand(batch.values.shape[:2], generator=rng, device=batch.device)
-    lot_BC = lot_BC.masked_fill(~batch.observed.any(2), -1.0)
-    away_BC = (lot_BC < p) & (lot_BC < lot_BC.amax(1, keepdim=True))
-    return batch.masked(away_BC[..., None])
+    """Channel dropout: mask each channel with probability `p`; one observed channel always stays."""
+    draw_BC = torch.rand(batch.values.shape[:2], generator=rng, device=batch.device)
+    draw_BC = draw_BC.masked_fill(~batch.observed.any(2), -1.0)
+    masked_BC = (draw_BC < p) & (draw_BC < draw_BC.amax(1, keepdim=True))
+    return batch.masked(masked_BC[..., None])
 
 
-def hide_steps(batch: SignalBatch, share: float, run: float, rng: torch.Generator) -> SignalBatch:
-    """Hide a share of the steps, in all channels; a step that is observed always stays.
+def mask_steps(batch: SignalBatch, ratio: float, span: float, rng: torch.Generator) -> SignalBatch:
+    """Mask a fraction of the time steps, in all channels; one observed step always stays.
 
-    With a `run` of 1 each step is hidden by itself (a binomial mask, TS2Vec); with a larger one hidden runs have that
-    mean length, and runs between them the one that the share asks for (a two-state Markov chain, Zerveas et al. 2021,
+    A `span` of 1 masks each step independently (the binomial mask of TS2Vec). With a larger one masked spans have that
+    mean length, and visible spans the one that the ratio implies: a two-state Markov chain (Zerveas et al. 2021,
     section 3.2).
     """
-    away_BT = hidden_steps(batch.valid, share, run, rng)
-    seen_BT = batch.observed.any(1)
-    lot_BT = torch.rand(seen_BT.shape, generator=rng, device=batch.device).masked_fill(~seen_BT, -1.0)
-    spared_BT = lot_BT == lot_BT.amax(1, keepdim=True)
-    bare_B1 = ~(seen_BT & ~away_BT).any(1, keepdim=True)
-    return batch.masked((away_BT & ~(bare_B1 & spared_BT))[:, None])
+    masked_BT = draw_spans(batch.valid, ratio, span, rng)
+    observed_BT = batch.observed.any(1)
+    draw_BT = torch.rand(observed_BT.shape, generator=rng, device=batch.device).masked_fill(~observed_BT, -1.0)
+    chosen_BT = draw_BT == draw_BT.amax(1, keepdim=True)
+    empty_B1 = ~(observed_BT & ~masked_BT).any(1, keepdim=True)
+    return batch.masked((masked_BT & ~(empty_B1 & chosen_BT))[:, None])
 
 
-def hidden_steps(steps_BT: Tensor, share: float, run: float, rng: torch.Generator) -> Tensor:
-    """Draw which steps are hidden, bool like `steps_BT`: each by itself with a `run` of 1, or else in runs."""
-    if run == 1:
-        return torch.rand(steps_BT.shape, generator=rng, device=steps_BT.device) < share
-    return _runs(steps_BT, share, run, rng)
+def draw_spans(valid_BT: Tensor, ratio: float, span: float, rng: torch.Generator) -> Tensor:
+    """Draw which steps are masked, bool like `valid_BT`: independently with a `span` of 1, or else in spans."""
+    if span == 1:
+        return torch.rand(valid_BT.shape, generator=rng, device=valid_BT.device) < ratio
+    return _markov_spans(valid_BT, ratio, span, rng)
 
 
-def _runs(steps_BT: Tensor, share: float, run: float, rng: torch.Generator) -> Tensor:
-    """Lay hidden and open runs of geometric lengths one after the other until the row is full."""
-    (b, t), device = steps_BT.shape, steps_BT.device
-    lot_BT = 1 - torch.rand(b, t, generator=rng, device=device, dtype=torch.float64)
-    first_B1 = torch.rand(b, 1, generator=rng, device=device) < share
-    hidden_BT = first_B1 ^ (torch.arange(t, device=device) % 2 == 1)
-    # A geometric law of mean m is 1 + floor(log u / log(1 - 1/m)); a mean of at most 1 is always 1.
-    on, off = (math.log(1 - 1 / mean) if mean > 1 else -math.inf for mean in (run, run * (1 - share) / share))
-    lengths_BT = 1 + (lot_BT.log() / torch.where(hidden_BT, on, off)).floor()
+def _markov_spans(valid_BT: Tensor, ratio: float, span: float, rng: torch.Generator) -> Tensor:
+    """Alternate masked and visible spans of geometric lengths until the row is full."""
+    (b, t), device = valid_BT.shape, valid_BT.device
+    draw_BT = 1 - torch.rand(b, t, generator=rng, device=device, dtype=torch.float64)
+    first_B1 = torch.rand(b, 1, generator=rng, device=device) < ratio
+    masked_BT = first_B1 ^ (torch.arange(t, device=device) % 2 == 1)  # of the spans, not yet of the steps
+    # A geometric variable of mean m is 1 + floor(log u / log(1 - 1/m)); a mean of at most 1 is always 1.
+    on, off = (math.log(1 - 1 / mean) if mean > 1 else -math.inf for mean in (span, span * (1 - ratio) / ratio))
+    lengths_BT = 1 + (draw_BT.log() / torch.where(masked_BT, on, off)).floor()
     ends_BT = lengths_BT.cumsum(1)
-    places_BT = torch.arange(t, device=device, dtype=torch.float64).expand(b, t).contiguous()
-    return hidden_BT.gather(1, torch.searchsorted(ends_BT, places_BT, right=True).clamp(max=t - 1))
+    steps_BT = torch.arange(t, device=device, dtype=torch.float64).expand(b, t).contiguous()
+    return masked_BT.gather(1, torch.searchsorted(ends_BT, steps_BT, right=True).clamp(max=t - 1))

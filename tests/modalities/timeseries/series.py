@@ -12,7 +12,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def batch_of(lengths, channels=3, missing=0.0, seed=0) -> SignalBatch:
-    """Random series of the given lengths, a share of whose values is missing; each row keeps one at least."""
+    """Random series of the given lengths, a fraction of whose values is missing; each row keeps at least one."""
     draw = np.random.default_rng(seed)
     examples = [draw.standard_normal((channels, length)).astype(np.float32) for length in lengths]
     for example in examples:
@@ -26,8 +26,8 @@ def modality(channels=3, **options) -> TimeSeriesModality:
     return TimeSeriesModality(channels=channels, scale="none", **options)
 
 
-def sound(batch: SignalBatch) -> None:
-    """What every batch of signals holds to."""
+def check_batch(batch: SignalBatch) -> None:
+    """The invariants of every batch of signals."""
     assert batch.values.isfinite().all()
     assert (batch.values[~batch.observed] == 0).all()
     assert not (batch.observed & ~batch.valid[:, None]).any()

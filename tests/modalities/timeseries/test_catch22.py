@@ -10,7 +10,7 @@ import sensorium
 from sensorium.data.arrays import ArraysSource
 from sensorium.errors import PluginError
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.timeseries.catch22 import catch22, filled
+from sensorium.modalities.timeseries.catch22 import catch22, interpolate
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
 from tests.modalities.timeseries.series import batch_of, modality
 
@@ -36,7 +36,7 @@ def metrics(*series):
     ],
 )
 def test_gaps_are_bridged_by_straight_lines(gaps, line):
-    assert filled(np.array(gaps)).tolist() == line
+    assert interpolate(np.array(gaps)).tolist() == line
 
 
 @pytest.mark.parametrize("kind", ["catch22", "both"])

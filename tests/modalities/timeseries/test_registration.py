@@ -15,7 +15,7 @@ def options(tmp):
         "encoders/dilated": {"dim": 16, "width": 8, "depth": 3},
         "encoders/inception": {"filters": 4},
         "encoders/patch-transformer": {"width": 16, "depth": 2},
-        "views/augment": {"segments": 4, "frequencies": 0.2, "channels": 0.5, "hide": 0.3},
+        "views/augment": {"segments": 4, "frequency_mask": 0.2, "channel_dropout": 0.5, "mask_ratio": 0.3},
     }
 
 

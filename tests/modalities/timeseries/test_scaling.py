@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sensorium.modalities.timeseries import scaling as scale
-from sensorium.modalities.timeseries.scaling import ESTIMATORS, Robust, Standard
+from sensorium.modalities.timeseries.scaling import ESTIMATORS, RobustEstimator, StandardEstimator
 
 
 def series(count=20, channels=3):
@@ -13,58 +13,58 @@ def series(count=20, channels=3):
     return made
 
 
-def learned(how, made):
-    learner = ESTIMATORS[how](len(made[0]))
-    for one in made:
-        learner.add(one)
-    return learner.result()
+def estimated(scaling, series):
+    estimator = ESTIMATORS[scaling](len(series[0]))
+    for one in series:
+        estimator.update(one)
+    return estimator.estimate()
 
 
-def test_standard_is_mean_and_deviation_of_all_that_is_observed():
+def test_standard_is_mean_and_std_of_all_observed_values():
     made = series()
     whole = np.concatenate(made, axis=1)
-    center, spread = learned("standard", made)
+    center, std = estimated("standard", made)
     np.testing.assert_allclose(center, np.nanmean(whole, 1), rtol=1e-12)
-    np.testing.assert_allclose(spread, np.nanstd(whole, 1), rtol=1e-9)
+    np.testing.assert_allclose(std, np.nanstd(whole, 1), rtol=1e-9)
 
 
-def test_robust_is_median_and_quartiles():
+def test_robust_is_median_and_interquartile_range():
     made = series()
     whole = np.concatenate(made, axis=1)
-    center, spread = learned("robust", made)
+    center, std = estimated("robust", made)
     low, median, high = np.nanquantile(whole, (0.25, 0.5, 0.75), axis=1)
     np.testing.assert_allclose(center, median)
-    np.testing.assert_allclose(spread, (high - low) / 1.349)
+    np.testing.assert_allclose(std, (high - low) / 1.349)
 
 
-def test_robust_stays_bounded_and_near(monkeypatch):
-    monkeypatch.setattr(scale, "KEPT", 500)
-    learner, rng = Robust(1), np.random.default_rng(0)
+def test_robust_estimates_are_close_in_bounded_memory(monkeypatch):
+    monkeypatch.setattr(scale, "MAX_KEPT", 500)
+    estimator, rng = RobustEstimator(1), np.random.default_rng(0)
     for _ in range(200):
-        learner.add(5 + 2 * rng.standard_normal((1, 100)))
-    assert sum(map(len, learner._kept[0])) <= 500
-    center, spread = learner.result()
+        estimator.update(5 + 2 * rng.standard_normal((1, 100)))
+    assert sum(map(len, estimator._kept[0])) <= 500
+    center, std = estimator.estimate()
     assert abs(center[0] - 5) < 0.3
-    assert abs(spread[0] - 2) < 0.4
+    assert abs(std[0] - 2) < 0.4
 
 
-@pytest.mark.parametrize("how", ["standard", "robust"])
+@pytest.mark.parametrize("scaling", ["standard", "robust"])
 @pytest.mark.parametrize("value", [0.0, 1 / 3, 1e6 + 0.1, -1e-7])
-def test_a_constant_channel_is_not_blown_up(how, value):
-    center, spread = learned(how, [np.full((1, n), value) for n in (7, 3, 1)])
-    assert spread[0] == 1
+def test_the_scale_of_a_constant_channel_is_one(scaling, value):
+    center, std = estimated(scaling, [np.full((1, n), value) for n in (7, 3, 1)])
+    assert std[0] == 1
     assert center[0] == pytest.approx(value)
 
 
-def test_an_unobserved_channel_stays_as_it_is():
+def test_an_unobserved_channel_is_not_scaled():
     made = np.full((2, 5), np.nan)
     made[0] = 1
-    for how in ("standard", "robust"):
-        center, spread = learned(how, [made])
-        assert (center[1], spread[1]) == (0, 1)
+    for scaling in ("standard", "robust"):
+        center, std = estimated(scaling, [made])
+        assert (center[1], std[1]) == (0, 1)
 
 
 def test_order_does_not_matter():
     made = series()
-    np.testing.assert_allclose(learned("standard", made)[1], learned("standard", made[::-1])[1], rtol=1e-9)
-    assert isinstance(ESTIMATORS["standard"](1), Standard)
+    np.testing.assert_allclose(estimated("standard", made)[1], estimated("standard", made[::-1])[1], rtol=1e-9)
+    assert isinstance(ESTIMATORS["standard"](1), StandardEstimator)

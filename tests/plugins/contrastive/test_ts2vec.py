@@ -43,7 +43,7 @@ def views_of(batch, seed=3):
 
 @pytest.mark.parametrize("lengths", [(24, 24, 24), (24, 7, 1)])
 def test_loss_is_the_contrast_of_what_overlaps(lengths):
-    learner, views = setting(lengths, hide=0.0, dropout=0.0)
+    learner, views = setting(lengths, mask_ratio=0.0, dropout=0.0)
     first, second = views["series"]
     with torch.no_grad():
         z1, z2 = (learner.encoders["series"](view.batch).tokens for view in (first, second))
@@ -58,7 +58,7 @@ def test_loss_is_the_contrast_of_what_overlaps(lengths):
 
 
 def test_training_tells_series_and_moments_apart():
-    learner, _ = setting(hide=0.1)
+    learner, _ = setting(mask_ratio=0.1)
     learner.train()
     optimizer = torch.optim.AdamW(learner.parameters(), lr=3e-3)
     batch, found = series((24, 24, 24, 24)), []

@@ -7,7 +7,7 @@ from sensorium.losses import future_info_nce, nt_xent
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.timeseries.encoders.dilated import Dilated
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
-from sensorium.modalities.timeseries.views.generators import WeakStrong
+from sensorium.modalities.timeseries.views.augment import WeakStrong
 from sensorium.models.learner import Learner
 from sensorium.plugins.contrastive.ts_tcc import TSTCC
 from sensorium.testing.synthetic import ToyBatch, ToyEncoder

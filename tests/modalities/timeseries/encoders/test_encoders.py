@@ -4,13 +4,13 @@ import torch.nn.functional as F
 
 from sensorium.errors import RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.timeseries.encoders.dilated import Dilated, Taps
+from sensorium.modalities.timeseries.encoders.dilated import Dilated, SameConv1d
 from sensorium.modalities.timeseries.encoders.inception import Inception
 from sensorium.modalities.timeseries.encoders.patch_transformer import PatchTransformer
 from tests.modalities.timeseries.series import batch_of, modality
 
 SMALL = {
-    Dilated: {"dim": 12, "width": 8, "depth": 4, "hide": 0.0, "dropout": 0.0},
+    Dilated: {"dim": 12, "width": 8, "depth": 4, "mask_ratio": 0.0, "dropout": 0.0},
     Inception: {"filters": 3, "depth": 4, "kernels": (9, 5)},
     PatchTransformer: {"patch": 4, "width": 16, "depth": 2},
 }
@@ -62,7 +62,7 @@ def test_autocast_and_missing_series_stay_finite(encoder):
 
 def test_dilated_sees_as_far_as_it_says():
     torch.manual_seed(0)
-    made = Dilated(modality(1), dim=4, width=4, depth=3, hide=0.0).eval()
+    made = Dilated(modality(1), dim=4, width=4, depth=3, mask_ratio=0.0).eval()
     values = torch.zeros(1, 1, 200, requires_grad=True)
     batch = SignalBatch(values, torch.tensor([200]), torch.ones(1, 1, 200, dtype=torch.bool))
     made(batch).tokens[0, 100].square().sum().backward()
@@ -74,7 +74,7 @@ def test_dilated_sees_as_far_as_it_says():
 @pytest.mark.parametrize("length", [1, 4, 5, 9, 40])
 def test_taps_left_out_would_have_seen_nothing(length):
     torch.manual_seed(0)
-    made = Taps(3, 2, 5, dilation=4)
+    made = SameConv1d(3, 2, 5, dilation=4)
     x = torch.randn(2, 3, length)
     wanted = F.conv1d(x, made.weight, made.bias, padding=8, dilation=4)
     torch.testing.assert_close(made(x), wanted)
@@ -85,7 +85,7 @@ def test_taps_left_out_would_have_seen_nothing(length):
 
 def test_dilated_hides_steps_while_training_only():
     torch.manual_seed(0)
-    made = Dilated(modality(), **SMALL[Dilated] | {"hide": 0.5})
+    made = Dilated(modality(), **SMALL[Dilated] | {"mask_ratio": 0.5})
     batch = batch_of([40])
     assert not torch.equal(made(batch).pooled, made(batch).pooled)
     made.eval()

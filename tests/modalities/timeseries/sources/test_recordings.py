@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sensorium.data.splits import assign_parts
 from sensorium.errors import DataError, RecipeError
-from sensorium.modalities.timeseries.sources.recordings import Recording, RecordingSource, Windows
+from sensorium.modalities.timeseries.sources.recordings import Recording, RecordingSource, SlidingWindow
 
 
 def recordings(lengths, **more):
@@ -17,11 +17,11 @@ def recordings(lengths, **more):
 @settings(max_examples=150, deadline=None)
 @given(length=st.integers(1, 80), window=st.integers(1, 20), stride=st.integers(1, 25))
 def test_windows_cover_what_strides_allow_and_end_with_the_recording(length, window, stride):
-    cuts = list(Windows(window, stride).cut(length))
-    assert all(stop - start == min(window, length) and split is None for start, stop, split in cuts)
-    assert cuts[0][0] == 0
-    assert cuts[-1][1] == length
-    starts = [start for start, _, _ in cuts]
+    spans = list(SlidingWindow(window, stride).spans(length))
+    assert all(stop - start == min(window, length) and split is None for start, stop, split in spans)
+    assert spans[0][0] == 0
+    assert spans[-1][1] == length
+    starts = [start for start, _, _ in spans]
     assert starts == sorted(set(starts))
     assert all(b - a <= stride for a, b in pairwise(starts))
     assert starts[:-1] == [i * stride for i in range(len(starts) - 1)]
@@ -32,12 +32,12 @@ def test_windows_cover_what_strides_allow_and_end_with_the_recording(length, win
     length=st.integers(1, 200),
     window=st.integers(1, 20),
     stride=st.integers(1, 25),
-    shares=st.tuples(st.floats(0, 0.45), st.floats(0, 0.45)),
+    fractions=st.tuples(st.floats(0, 0.45), st.floats(0, 0.45)),
     gap=st.one_of(st.none(), st.integers(0, 10)),
 )
-def test_parts_in_time_share_no_step_and_stand_apart(length, window, stride, shares, gap):
-    cuts = list(Windows(window, stride, shares, gap).cut(length))
-    seen = {part: {step for a, b, p in cuts if p == part for step in range(a, b)} for part in ("train", "val", "test")}
+def test_parts_in_time_share_no_step_and_stand_apart(length, window, stride, fractions, gap):
+    spans = list(SlidingWindow(window, stride, fractions, gap).spans(length))
+    seen = {part: {step for a, b, p in spans if p == part for step in range(a, b)} for part in ("train", "val", "test")}
     order = [part for part in ("train", "val", "test") if seen[part]]
     for before, after in pairwise(order):
         assert min(seen[after]) - max(seen[before]) > (window if gap is None else gap)
@@ -45,7 +45,7 @@ def test_parts_in_time_share_no_step_and_stand_apart(length, window, stride, sha
 
 
 def test_windows_of_one_recording_never_straddle():
-    source = RecordingSource(recordings([50] * 20), "timeseries", Windows(10, 5), "a test")
+    source = RecordingSource(recordings([50] * 20), "timeseries", SlidingWindow(10, 5), "a test")
     parts = assign_parts(source, {"val": 0.3, "test": 0.3}, seed=0)
     owners = {part: {source.key(int(i)).id.partition(":")[0] for i in found} for part, found in parts.items()}
     assert all(owners.values())
@@ -58,16 +58,16 @@ def test_windows_of_one_recording_never_straddle():
 def test_groups_outlive_recordings():
     made = recordings([20, 20, 20])
     made[0].group = made[2].group = "g"
-    source = RecordingSource(made, "x", Windows(10), "a test")
+    source = RecordingSource(made, "x", SlidingWindow(10), "a test")
     assert {source.key(i).group for i in range(len(source))} == {"g", "r1"}
-    whole = RecordingSource(made, "x", Windows(), "a test")
+    whole = RecordingSource(made, "x", SlidingWindow(), "a test")
     assert [whole.key(i).group for i in range(3)] == ["g", None, "g"]
 
 
 def test_a_single_recording_is_split_by_time_or_refused():
     with pytest.raises(DataError, match="by_time"):
-        RecordingSource(recordings([100]), "x", Windows(10), "a test")
-    source = RecordingSource(recordings([100]), "x", Windows(10, 2, (0.2, 0.2)), "a test")
+        RecordingSource(recordings([100]), "x", SlidingWindow(10), "a test")
+    source = RecordingSource(recordings([100]), "x", SlidingWindow(10, 2, (0.2, 0.2)), "a test")
     parts = assign_parts(source, {"val": 0.1, "test": 0.1}, seed=0)
     steps = {part: np.concatenate([source[int(i)].values["x"][0] for i in found]) for part, found in parts.items()}
     assert steps["train"].max() < 60
@@ -78,19 +78,19 @@ def test_a_single_recording_is_split_by_time_or_refused():
 
 def test_a_window_takes_the_most_frequent_label():
     labels = {"state": ["a"] * 4 + ["b"] * 3 + [None] * 3, "who": "me"}
-    source = RecordingSource(recordings([10, 10], labels=labels), "x", Windows(5), "a test")
+    source = RecordingSource(recordings([10, 10], labels=labels), "x", SlidingWindow(5), "a test")
     assert [source.key(i).labels for i in range(2)] == [{"state": "a", "who": "me"}, {"state": "b", "who": "me"}]
-    last = RecordingSource(recordings([10, 10], labels=labels), "x", Windows(3), "a test")
+    last = RecordingSource(recordings([10, 10], labels=labels), "x", SlidingWindow(3), "a test")
     assert last.key(3).labels == {"who": "me"}
 
 
 def test_what_cannot_be_cut_is_told():
     with pytest.raises(DataError, match="no series"):
-        RecordingSource([], "x", Windows(), "a test")
+        RecordingSource([], "x", SlidingWindow(), "a test")
     with pytest.raises(DataError, match="Two series"):
-        RecordingSource(recordings([3]) * 2, "x", Windows(), "a test")
+        RecordingSource(recordings([3]) * 2, "x", SlidingWindow(), "a test")
     with pytest.raises(DataError, match="split of its own"):
-        RecordingSource(recordings([30], split="train"), "x", Windows(5, by_time=(0.1, 0.1)), "a test")
+        RecordingSource(recordings([30], split="train"), "x", SlidingWindow(5, by_time=(0.1, 0.1)), "a test")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_what_cannot_be_cut_is_told():
 )
 def test_options_that_do_not_fit_are_refused(options):
     with pytest.raises(RecipeError):
-        Windows(**options)
+        SlidingWindow(**options)
 
 
 @settings(max_examples=100, deadline=None)
@@ -117,33 +117,33 @@ def test_options_that_do_not_fit_are_refused(options):
     window=st.integers(1, 12),
     stride=st.integers(1, 15),
     ahead=st.integers(1, 6),
-    shares=st.tuples(st.floats(0, 0.45), st.floats(0, 0.45)),
+    fractions=st.tuples(st.floats(0, 0.45), st.floats(0, 0.45)),
 )
-def test_values_ahead_belong_to_the_part_of_their_window(length, window, stride, ahead, shares):
-    cuts = list(Windows(window, stride, shares, 0, ahead).cut(length))
-    ends = {"train": round((1 - sum(shares)) * length), "val": round((1 - shares[1]) * length), "test": length}
-    assert all(stop + ahead <= ends[part] for _, stop, part in cuts)
-    assert all(0 < stop - start <= window for start, stop, _ in cuts)
+def test_values_ahead_belong_to_the_part_of_their_window(length, window, stride, ahead, fractions):
+    spans = list(SlidingWindow(window, stride, fractions, 0, ahead).spans(length))
+    ends = {"train": round((1 - sum(fractions)) * length), "val": round((1 - fractions[1]) * length), "test": length}
+    assert all(stop + ahead <= ends[part] for _, stop, part in spans)
+    assert all(0 < stop - start <= window for start, stop, _ in spans)
 
 
 def test_values_ahead_are_labels():
     series = np.arange(20, dtype=np.float32)[None]
     series[0, 12] = np.nan
-    windows = Windows(5, 5, (0.0, 0.0), ahead=3)
+    windows = SlidingWindow(5, 5, (0.0, 0.0), ahead=3)
     source = RecordingSource([Recording("r", series)], "x", windows, "a test")
     assert source.key(0).labels == {"ahead 1": 5.0, "ahead 2": 6.0, "ahead 3": 7.0}
     assert source.key(1).labels == {"ahead 1": 10.0, "ahead 2": 11.0}  # a missing value is no label
     assert source.key(len(source) - 1).labels == {"ahead 1": 17.0, "ahead 2": 18.0, "ahead 3": 19.0}
     both = RecordingSource([Recording("r", np.concatenate([series, -series]))], "x", windows, "a test")
     assert both.key(0).labels["ahead 2, channel 1"] == -6
-    with pytest.raises(DataError, match="less far"):
-        RecordingSource(recordings([3, 2]), "x", Windows(1, ahead=3), "a test")
+    with pytest.raises(DataError, match=r"lower data\.source\.ahead"):
+        RecordingSource(recordings([3, 2]), "x", SlidingWindow(1, ahead=3), "a test")
 
 
 def test_a_window_may_take_the_label_of_its_last_step():
     made = [Recording(f"r{i}", np.zeros((1, 6), np.float32), {"odd": [0, 0, 1, 0, 0, 1], "kind": "a"}) for i in (0, 1)]
-    source = RecordingSource(made, "x", Windows(3, label_at="last"), "a test")
+    source = RecordingSource(made, "x", SlidingWindow(3, label_at="last"), "a test")
     assert [source.key(i).labels["odd"] for i in range(2)] == [1, 1]
-    usual = RecordingSource(made, "x", Windows(3), "a test")
+    usual = RecordingSource(made, "x", SlidingWindow(3), "a test")
     assert [usual.key(i).labels["odd"] for i in range(2)] == [0, 0]
     assert source.key(0).labels["kind"] == "a"

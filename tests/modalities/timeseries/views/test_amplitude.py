@@ -2,14 +2,14 @@ import pytest
 import torch
 from scipy.interpolate import CubicSpline
 
-from sensorium.modalities.timeseries.views.amplitude import jitter, magnitude_warp, mask_frequencies, mix, scaling
-from tests.modalities.timeseries.series import batch_of, rng, sound
+from sensorium.modalities.timeseries.views.amplitude import jitter, magnitude_warp, mask_frequencies, mixup, scaling
+from tests.modalities.timeseries.series import batch_of, check_batch, rng
 
 
-def test_jitter_has_its_deviation_everywhere():
+def test_jitter_has_its_standard_deviation():
     batch = batch_of([4000, 3000], missing=0.1)
     noise = jitter(batch, 0.3, rng()).values - batch.values
-    sound(jitter(batch, 0.3, rng()))
+    check_batch(jitter(batch, 0.3, rng()))
     assert abs(noise[batch.observed].std() - 0.3) < 0.01
     assert abs(noise[batch.observed].mean()) < 0.01
 
@@ -39,10 +39,10 @@ def test_magnitude_warp_is_smooth_and_shared_by_channels():
     assert abs(spline(range(80), 2)).max() < 0.05
 
 
-def test_a_band_of_frequencies_goes_and_the_mean_stays():
+def test_a_frequency_band_is_masked_and_the_mean_stays():
     batch = batch_of([64] * 40, channels=2)
     masked = mask_frequencies(batch, 0.5, rng())
-    sound(masked)
+    check_batch(masked)
     before, after = torch.fft.rfft(batch.values).abs(), torch.fft.rfft(masked.values).abs()
     gone = after < 1e-4
     assert not gone[..., 0].any()
@@ -57,28 +57,28 @@ def test_a_band_of_frequencies_goes_and_the_mean_stays():
 
 @pytest.mark.parametrize("length", [1, 2, 3])
 def test_short_series_have_few_frequencies(length):
-    sound(mask_frequencies(batch_of([length] * 3), 1.0, rng()))
+    check_batch(mask_frequencies(batch_of([length] * 3), 1.0, rng()))
 
 
-def test_mixed_series_lie_between_two_of_the_batch():
+def test_mixup_interpolates_between_two_series_of_the_batch():
     batch = batch_of([40] * 4, channels=2)
-    mixed = mix(batch, 0.5, rng())
-    sound(mixed)
+    mixed = mixup(batch, 0.5, rng())
+    check_batch(mixed)
     for row in range(4):
         off = (mixed.values[row] - batch.values[row]).flatten()
         towards = [(batch.values[other] - batch.values[row]).flatten() for other in range(4)]
-        shares = [float(off @ t / (t @ t)) if other != row else 0.0 for other, t in enumerate(towards)]
-        best = max(range(4), key=lambda other: shares[other])  # one weight for all channels and steps
-        torch.testing.assert_close(off, shares[best] * towards[best], rtol=1e-4, atol=1e-5)
-        assert 0 < shares[best] <= 0.5
+        weights = [float(off @ t / (t @ t)) if other != row else 0.0 for other, t in enumerate(towards)]
+        best = max(range(4), key=lambda other: weights[other])  # one weight for all channels and steps
+        torch.testing.assert_close(off, weights[best] * towards[best], rtol=1e-4, atol=1e-5)
+        assert 0 < weights[best] <= 0.5
 
 
 def test_a_gap_of_the_other_series_leaves_values_alone():
     batch = batch_of([30, 12], missing=0.3)
-    mixed = mix(batch, 1.0, rng())
-    sound(mixed)
+    mixed = mixup(batch, 1.0, rng())
+    check_batch(mixed)
     assert torch.equal(mixed.observed, batch.observed)
     alone = ~batch.observed.flip(0)
     assert torch.equal(mixed.values[alone], batch.values[alone])
     assert not torch.equal(mixed.values, batch.values)
-    assert torch.equal(mix(batch_of([9]), 1.0, rng()).values, batch_of([9]).values)  # nothing to mix with
+    assert torch.equal(mixup(batch_of([9]), 1.0, rng()).values, batch_of([9]).values)  # nothing to mix with

@@ -6,30 +6,30 @@ from scipy.stats import ks_2samp
 
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.timeseries.views.crops import OverlappingCrops
-from tests.modalities.timeseries.series import modality, rng, sound
+from tests.modalities.timeseries.series import check_batch, modality, rng
 
 
 @settings(max_examples=80, deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 40), min_size=1, max_size=5),
-    shortest=st.integers(1, 9),
+    min_overlap=st.integers(1, 9),
     seed=st.integers(0, 999),
 )
-def test_aligned_steps_show_the_same_and_the_crops_are_pieces(lengths, shortest, seed):
+def test_aligned_steps_have_equal_values_and_crops_are_contiguous(lengths, min_overlap, seed):
     batch = SignalBatch.join([np.arange(n, dtype=np.float32)[None] + 1000 * i for i, n in enumerate(lengths)])
-    views = OverlappingCrops(modality(1), shortest)(batch, rng(seed))
+    views = OverlappingCrops(modality(1), min_overlap)(batch, rng(seed))
     seen = []
     for view in views:
-        sound(view.batch)
+        check_batch(view.batch)
         for row in view.batch.unpad():
             assert (np.diff(row[0]) == 1).all()
         aligned = view.info["aligned"]
-        real = aligned >= 0
+        valid = aligned >= 0
         assert (aligned < view.batch.lengths[:, None]).all()
-        seen.append(view.batch.values[:, 0].gather(1, aligned.clamp(min=0)).masked_fill(~real, -1))
-        shared = real.sum(1)
-        assert (shared >= torch.tensor(lengths).clamp(max=shortest)).all()
-        assert torch.equal(real, torch.arange(real.shape[1]) < shared[:, None])
+        seen.append(view.batch.values[:, 0].gather(1, aligned.clamp(min=0)).masked_fill(~valid, -1))
+        shared = valid.sum(1)
+        assert (shared >= torch.tensor(lengths).clamp(max=min_overlap)).all()
+        assert torch.equal(valid, torch.arange(valid.shape[1]) < shared[:, None])
     assert torch.equal(*seen)
     first, second = (view.batch for view in views)
     for i, (one, other) in enumerate(zip(first.unpad(), second.unpad(), strict=True)):
@@ -39,7 +39,7 @@ def test_aligned_steps_show_the_same_and_the_crops_are_pieces(lengths, shortest,
         assert one[0, -1] <= other[0, -1]
 
 
-def law_of_the_authors(length, rng):
+def draw_of_the_authors(length, rng):
     """First step, overlap, and steps before and after it, by the code that the authors published."""
     overlap = rng.integers(2, length + 1)
     left = rng.integers(length - overlap + 1)
@@ -49,13 +49,13 @@ def law_of_the_authors(length, rng):
     return eleft + offset, overlap, left - eleft, eright - right
 
 
-def test_the_law_is_the_authors():
+def test_crops_have_the_distribution_of_the_authors():
     draw, numpy = rng(0), np.random.default_rng(0)
     generator = OverlappingCrops(modality(1))
     ours = np.array([[int(t) for t in generator.draw(torch.tensor([50]), draw)] for _ in range(4000)])
-    theirs = np.array([law_of_the_authors(50, numpy) for _ in range(4000)])
+    reference = np.array([draw_of_the_authors(50, numpy) for _ in range(4000)])
     for column in range(4):
-        assert ks_2samp(ours[:, column], theirs[:, column]).pvalue > 1e-3
+        assert ks_2samp(ours[:, column], reference[:, column]).pvalue > 1e-3
 
 
 def test_a_batch_shares_its_lengths_and_each_row_has_its_shift():

@@ -10,27 +10,28 @@ from hypothesis import strategies as st
 from sensorium.errors import RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.views import Permutation, Plain
+from sensorium.modalities.timeseries.views.augment import Augment, WeakStrong
 from sensorium.modalities.timeseries.views.crops import OverlappingCrops
-from sensorium.modalities.timeseries.views.generators import Augment, HiddenPatches, WeakStrong
+from sensorium.modalities.timeseries.views.masking import SpanPatchMask
 from sensorium.testing.equality import same
-from tests.modalities.timeseries.series import batch_of, modality, rng, sound
+from tests.modalities.timeseries.series import batch_of, check_batch, modality, rng
 
-EVERYTHING = {"segments": 5, "frequencies": 0.3, "channels": 0.3, "hide": 0.2, "mix": 0.3}
-MADE = [
+EVERY_AUGMENTATION = {"segments": 5, "frequency_mask": 0.3, "channel_dropout": 0.3, "mask_ratio": 0.2, "mixup": 0.3}
+GENERATORS = [
     (Plain, {}, 1),
     (Augment, {}, 2),
-    (Augment, {"views": 3, **EVERYTHING}, 3),
-    (Augment, {"hide": 0.5, "run": 1.0, "window": 1.0, "time_warp": 0.0}, 2),
+    (Augment, {"views": 3, **EVERY_AUGMENTATION}, 3),
+    (Augment, {"mask_ratio": 0.5, "span": 1.0, "window_slice": 1.0, "time_warp": 0.0}, 2),
     (WeakStrong, {}, 2),
     (OverlappingCrops, {}, 2),
-    (OverlappingCrops, {"shortest": 8}, 2),
+    (OverlappingCrops, {"min_overlap": 8}, 2),
     (Permutation, {}, 1),
-    (HiddenPatches, {}, 1),
-    (HiddenPatches, {"patch": 3, "run": 1.0, "hide": 0.9}, 1),
+    (SpanPatchMask, {}, 1),
+    (SpanPatchMask, {"patch": 3, "span": 1.0, "mask_ratio": 0.9}, 1),
 ]
 
 
-@pytest.mark.parametrize(("cls", "options", "count"), MADE)
+@pytest.mark.parametrize(("cls", "options", "count"), GENERATORS)
 @settings(max_examples=8, deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 25), min_size=1, max_size=4),
@@ -38,7 +39,7 @@ MADE = [
     missing=st.sampled_from([0.0, 0.5, 0.95]),
     seed=st.integers(0, 999),
 )
-def test_views_are_sound_seeded_and_leave_their_input(cls, options, count, lengths, channels, missing, seed):
+def test_views_are_valid_deterministic_and_leave_their_input(cls, options, count, lengths, channels, missing, seed):
     batch = batch_of(lengths, channels, missing, seed)
     kept = copy.deepcopy(batch)
     generator = cls(modality(channels), **options)
@@ -47,15 +48,15 @@ def test_views_are_sound_seeded_and_leave_their_input(cls, options, count, lengt
     assert len(views) == generator.views == count
     assert same(views, generator(batch, rng(seed)))
     for view in views:
-        sound(view.batch)
+        check_batch(view.batch)
         assert len(view) == len(batch)
         assert view.batch.values.shape[1] == channels
         assert (view.batch.lengths <= batch.lengths).all()
         assert (view.target is not None) == (generator.target is not None)
 
 
-@pytest.mark.parametrize(("cls", "options"), [(Augment, EVERYTHING), (WeakStrong, {}), (OverlappingCrops, {})])
-def test_rows_and_views_have_their_own_draws(cls, options):
+@pytest.mark.parametrize(("cls", "options"), [(Augment, EVERY_AUGMENTATION), (WeakStrong, {}), (OverlappingCrops, {})])
+def test_rows_and_views_are_drawn_independently(cls, options):
     one = batch_of([30])
     batch = SignalBatch.cat([one, one])
     first, second = cls(modality(), **options)(batch, rng(2))
@@ -64,7 +65,7 @@ def test_rows_and_views_have_their_own_draws(cls, options):
 
 
 def test_without_strength_nothing_changes():
-    off = {"window": 1.0, "time_warp": 0.0, "magnitude_warp": 0.0, "scaling": 0.0, "jitter": 0.0}
+    off = {"window_slice": 1.0, "time_warp": 0.0, "magnitude_warp": 0.0, "scaling": 0.0, "jitter": 0.0}
     batch = batch_of([20, 9], missing=0.2)
     assert all(same(view.batch, batch) for view in Augment(modality(), **off)(batch, rng()))
 
@@ -79,7 +80,7 @@ def test_weak_keeps_order_and_strong_keeps_scale():
 
 
 @pytest.mark.parametrize("segments", [2, 3, 4, 5])
-def test_the_target_names_the_order(segments):
+def test_the_target_is_the_permutation(segments):
     length = 4 * segments + 1
     steps = np.arange(length, dtype=np.float32)
     batch = SignalBatch.join([np.stack([steps, steps + 1000])] * 300)
@@ -97,23 +98,23 @@ def test_the_target_names_the_order(segments):
 @settings(max_examples=60, deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 40), min_size=1, max_size=4),
-    hide=st.floats(0.01, 0.99),
-    run=st.floats(1, 9),
+    ratio=st.floats(0.01, 0.99),
+    span=st.floats(1, 9),
     seed=st.integers(0, 99),
 )
-def test_some_patches_are_hidden_and_some_stay(lengths, hide, run, seed):
+def test_some_patches_are_masked_and_some_visible(lengths, ratio, span, seed):
     batch = batch_of(lengths)
-    (view,) = HiddenPatches(modality(), 4, hide, run)(batch, rng(seed))
-    mask, real = view.info["masked"], batch.valid[:, ::4]
-    assert mask.shape == real.shape
-    assert not (mask & ~real).any()
-    several = real.sum(1) > 1
+    (view,) = SpanPatchMask(modality(), 4, ratio, span)(batch, rng(seed))
+    mask, valid = view.info["masked"], batch.valid[:, ::4]
+    assert mask.shape == valid.shape
+    assert not (mask & ~valid).any()
+    several = valid.sum(1) > 1
     assert torch.equal(mask.any(1), several)
-    assert torch.equal((real & ~mask).any(1), torch.ones(len(lengths), dtype=torch.bool))
+    assert torch.equal((valid & ~mask).any(1), torch.ones(len(lengths), dtype=torch.bool))
 
 
-def test_hidden_patches_come_in_runs_of_their_share():
-    (view,) = HiddenPatches(modality(), 1, 0.4, 5.0)(batch_of([1000] * 20), rng())
+def test_masked_patches_come_in_spans_of_their_ratio():
+    (view,) = SpanPatchMask(modality(), 1, 0.4, 5.0)(batch_of([1000] * 20), rng())
     mask = view.info["masked"].int()
     assert abs(mask.float().mean() - 0.4) < 0.03
     starts = (mask.diff(dim=1) == 1).sum()
@@ -121,41 +122,41 @@ def test_hidden_patches_come_in_runs_of_their_share():
 
 
 def channel_0_everywhere(batch):
-    """A mutant of permutation, as found elsewhere: all channels get what the first one has."""
+    """A faulty permutation: all channels get the values of the first one."""
     return batch.with_values(batch.values[:, :1].expand_as(batch.values).clone())
 
 
-def nothing_hidden(view):
-    """A mutant of masks, as found elsewhere: zeros, so that a masked objective has nothing to learn from."""
+def nothing_masked(view):
+    """A faulty mask: nothing is masked, so a masked objective has no target."""
     return torch.zeros_like(view.info["masked"])
 
 
-def test_mutants_are_caught():
+def test_faulty_generators_are_detected():
     batch = batch_of([24] * 3)
     (view,) = Permutation(modality())(batch, rng())
     ordered = batch.values.sort(2).values
     torch.testing.assert_close(view.batch.values.sort(2).values, ordered)
     assert not torch.allclose(channel_0_everywhere(view.batch).values.sort(2).values, ordered)
-    (view,) = HiddenPatches(modality(), 4)(batch, rng())
+    (view,) = SpanPatchMask(modality(), 4)(batch, rng())
     assert view.info["masked"].any(1).all()
-    assert not nothing_hidden(view).any(1).all()
+    assert not nothing_masked(view).any(1).all()
 
 
 @pytest.mark.parametrize(
     ("cls", "options"),
     [
-        (Augment, {"window": 1.5}),
+        (Augment, {"window_slice": 1.5}),
         (Augment, {"jitter": -0.1}),
-        (Augment, {"hide": 1.0}),
+        (Augment, {"mask_ratio": 1.0}),
         (Augment, {"knots": 1}),
         (Augment, {"views": 0}),
         (WeakStrong, {"segments": 0}),
-        (OverlappingCrops, {"shortest": 0}),
+        (OverlappingCrops, {"min_overlap": 0}),
         (Permutation, {"segments": 6}),
-        (HiddenPatches, {"hide": 0.0}),
-        (HiddenPatches, {"patch": 0}),
+        (SpanPatchMask, {"mask_ratio": 0.0}),
+        (SpanPatchMask, {"patch": 0}),
     ],
 )
-def test_impossible_options_are_refused(cls, options):
+def test_options_out_of_range_are_refused(cls, options):
     with pytest.raises(RecipeError, match=f"'{next(iter(options))}'"):
         cls(modality(), **options)
