@@ -94,8 +94,8 @@ def sensorium_register_views(register):
         summary="two overlapping random crops, as in TS2Vec",
     )
     register(
-        "span-patch-mask",
-        f"{home}.masking:SpanPatchMask",
+        "patch-mask",
+        f"{home}.masking:PatchMask",
         modality="timeseries",
         summary="the series itself, with spans of masked patches for a masked objective",
     )

@@ -15,7 +15,7 @@ from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
 
 
-class SpanPatchMask(ViewGenerator):
+class PatchMask(ViewGenerator):
     """Span masking of patches for masked objectives: one view, the series itself (Zerveas et al. 2021, section 3.2).
 
     A span cannot be interpolated from its neighbors alone. The view carries `info["masked"]`, bool (B, patches): True
@@ -33,8 +33,8 @@ class SpanPatchMask(ViewGenerator):
     def __init__(
         self, modality: TimeSeriesModality, patch: int = 8, mask_ratio: float = 0.5, span: float = 3.0
     ) -> None:
-        check_range("views 'span-patch-mask'", "[1, inf)", patch=patch, span=span)
-        check_range("views 'span-patch-mask'", "[0.01, 0.99]", mask_ratio=mask_ratio)
+        check_range("views 'patch-mask'", "[1, inf)", patch=patch, span=span)
+        check_range("views 'patch-mask'", "[0.01, 0.99]", mask_ratio=mask_ratio)
         self.patch, self.mask_ratio, self.span = patch, mask_ratio, span
 
     def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:

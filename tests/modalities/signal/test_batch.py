@@ -3,12 +3,12 @@ import torch
 
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.testing.equality import same
-from tests.modalities.timeseries.series import batch_of, sound
+from tests.modalities.timeseries.series import batch_of, check_batch
 
 
 def test_join_pads_and_keeps_what_is_missing_apart():
     batch = SignalBatch.join([np.array([[1, np.nan, 3]], np.float32), np.array([[4]], np.float32)])
-    sound(batch)
+    check_batch(batch)
     assert batch.values.tolist() == [[[1, 0, 3]], [[4, 0, 0]]]
     assert batch.observed.tolist() == [[[True, False, True]], [[True, False, False]]]
     assert batch.valid.tolist() == [[True, True, True], [True, False, False]]
@@ -27,7 +27,7 @@ def test_cat_pads_to_the_longest():
     long, short = batch_of([9, 4]), batch_of([3], seed=1)
     for parts in ([long, short], [short, long]):
         joined = SignalBatch.cat(parts)
-        sound(joined)
+        check_batch(joined)
         assert joined.values.shape == (3, 3, 9)
         assert joined.lengths.tolist() == [n for part in parts for n in part.lengths.tolist()]
         assert [len(r.T) for r in joined.unpad()] == joined.lengths.tolist()
@@ -38,11 +38,11 @@ def test_hidden_and_replaced_leave_the_batch_alone():
     batch = batch_of([6, 4], missing=0.2)
     values = batch.values.clone()
     hidden = batch.masked(torch.arange(6) < 3)
-    sound(hidden)
+    check_batch(hidden)
     assert not hidden.observed[..., :3].any()
     assert torch.equal(hidden.observed[..., 3:], batch.observed[..., 3:])
     other = batch.with_values(batch.values + 1)
-    sound(other)
+    check_batch(other)
     assert torch.equal(other.values[batch.observed], values[batch.observed] + 1)
     assert torch.equal(batch.values, values)
 

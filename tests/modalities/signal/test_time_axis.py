@@ -5,14 +5,14 @@ import torch
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.pooling import pool_parts, pool_tokens
 from sensorium.modalities.signal.time_axis import crop, resample, resize
-from tests.modalities.timeseries.series import batch_of, sound
+from tests.modalities.timeseries.series import batch_of, check_batch
 
 
 def test_crops_are_the_pieces():
     batch = batch_of([9, 5, 3], missing=0.2)
     starts, lengths = torch.tensor([4, 0, 2]), torch.tensor([3, 5, 1])
     made = crop(batch, starts, lengths)
-    sound(made)
+    check_batch(made)
     for whole, piece, start, length in zip(batch.unpad(), made.unpad(), starts, lengths, strict=True):
         np.testing.assert_array_equal(piece, whole[:, start : start + length])
 

@@ -8,7 +8,7 @@ import sensorium
 from sensorium.data.arrays import ArraysSource
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.timeseries.encoders.patch_transformer import PatchTransformer
-from sensorium.modalities.timeseries.views.masking import SpanPatchMask
+from sensorium.modalities.timeseries.views.masking import PatchMask
 from sensorium.models.learner import Learner
 from sensorium.plugins.masked.mae import MAE
 from sensorium.plugins.masked.simmim import SimMIM
@@ -47,7 +47,7 @@ def test_masked_values_are_predicted_where_runs_of_patches_are_hidden(objective)
     rows = [np.sin(steps * f + p)[None].astype(np.float32) for f in (0.2, 0.3) for p in range(4)]
     batch = SignalBatch.join(rows)
     torch.manual_seed(0)
-    (view,) = SpanPatchMask(modality(1), patch=4, mask_ratio=0.4)(batch, torch.Generator().manual_seed(0))
+    (view,) = PatchMask(modality(1), patch=4, mask_ratio=0.4)(batch, torch.Generator().manual_seed(0))
     view.modality, view.present = "series", torch.ones(8, dtype=torch.bool)
     encoder = PatchTransformer(modality(1), patch=4, width=32, depth=2, heads=2)
     learner = Learner({"series": encoder}, objective())

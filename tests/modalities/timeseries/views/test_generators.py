@@ -12,7 +12,7 @@ from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.views import Permutation, Plain
 from sensorium.modalities.timeseries.views.augment import Augment, WeakStrong
 from sensorium.modalities.timeseries.views.crops import OverlappingCrops
-from sensorium.modalities.timeseries.views.masking import SpanPatchMask
+from sensorium.modalities.timeseries.views.masking import PatchMask
 from sensorium.testing.equality import same
 from tests.modalities.timeseries.series import batch_of, check_batch, modality, rng
 
@@ -26,8 +26,8 @@ GENERATORS = [
     (OverlappingCrops, {}, 2),
     (OverlappingCrops, {"min_overlap": 8}, 2),
     (Permutation, {}, 1),
-    (SpanPatchMask, {}, 1),
-    (SpanPatchMask, {"patch": 3, "span": 1.0, "mask_ratio": 0.9}, 1),
+    (PatchMask, {}, 1),
+    (PatchMask, {"patch": 3, "span": 1.0, "mask_ratio": 0.9}, 1),
 ]
 
 
@@ -104,7 +104,7 @@ def test_the_target_is_the_permutation(segments):
 )
 def test_some_patches_are_masked_and_some_visible(lengths, ratio, span, seed):
     batch = batch_of(lengths)
-    (view,) = SpanPatchMask(modality(), 4, ratio, span)(batch, rng(seed))
+    (view,) = PatchMask(modality(), 4, ratio, span)(batch, rng(seed))
     mask, valid = view.info["masked"], batch.valid[:, ::4]
     assert mask.shape == valid.shape
     assert not (mask & ~valid).any()
@@ -114,7 +114,7 @@ def test_some_patches_are_masked_and_some_visible(lengths, ratio, span, seed):
 
 
 def test_masked_patches_come_in_spans_of_their_ratio():
-    (view,) = SpanPatchMask(modality(), 1, 0.4, 5.0)(batch_of([1000] * 20), rng())
+    (view,) = PatchMask(modality(), 1, 0.4, 5.0)(batch_of([1000] * 20), rng())
     mask = view.info["masked"].int()
     assert abs(mask.float().mean() - 0.4) < 0.03
     starts = (mask.diff(dim=1) == 1).sum()
@@ -137,7 +137,7 @@ def test_faulty_generators_are_detected():
     ordered = batch.values.sort(2).values
     torch.testing.assert_close(view.batch.values.sort(2).values, ordered)
     assert not torch.allclose(channel_0_everywhere(view.batch).values.sort(2).values, ordered)
-    (view,) = SpanPatchMask(modality(), 4)(batch, rng())
+    (view,) = PatchMask(modality(), 4)(batch, rng())
     assert view.info["masked"].any(1).all()
     assert not nothing_masked(view).any(1).all()
 
@@ -153,8 +153,8 @@ def test_faulty_generators_are_detected():
         (WeakStrong, {"segments": 0}),
         (OverlappingCrops, {"min_overlap": 0}),
         (Permutation, {"segments": 6}),
-        (SpanPatchMask, {"mask_ratio": 0.0}),
-        (SpanPatchMask, {"patch": 0}),
+        (PatchMask, {"mask_ratio": 0.0}),
+        (PatchMask, {"patch": 0}),
     ],
 )
 def test_options_out_of_range_are_refused(cls, options):
