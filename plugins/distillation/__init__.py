@@ -1,4 +1,4 @@
-"""Distillation objectives: a student predicts what a teacher, or it itself, makes of another view."""
+"""Self-distillation objectives: a student predicts what an EMA teacher, or it itself, makes of another view."""
 
 from sensorium import hookimpl
 
@@ -17,9 +17,9 @@ sensorium_matrix = {
 
 @hookimpl
 def sensorium_register_objectives(register):
-    """Register the distillation objectives."""
-    register("byol", f"{_HOME}.byol:BYOL", summary="predict a slow teacher's features of the other view")
-    register("simsiam", f"{_HOME}.simsiam:SimSiam", summary="predict one's own features of the other view")
-    register("dino", f"{_HOME}.dino:DINO", summary="match a teacher's prototypes across large and small views")
-    register("ibot", f"{_HOME}.ibot:IBOT", summary="DINO, and the teacher's prototypes of hidden tokens")
-    register("dinov2", f"{_HOME}.dinov2:DINOv2", summary="iBOT with balanced targets, two heads and spread features")
+    """Register the self-distillation objectives."""
+    register("byol", f"{_HOME}.byol:BYOL", summary="predict an EMA teacher's projection of the other view")
+    register("simsiam", f"{_HOME}.simsiam:SimSiam", summary="predict the other view's projection, with a stop-gradient")
+    register("dino", f"{_HOME}.dino:DINO", summary="self-distillation with prototypes across global and local views")
+    register("ibot", f"{_HOME}.ibot:IBOT", summary="DINO and masked token prediction, with one head")
+    register("dinov2", f"{_HOME}.dinov2:DINOv2", summary="iBOT with untied heads, Sinkhorn-Knopp centering and KoLeo")

@@ -2,80 +2,46 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sensorium import Teacher, losses
-from sensorium.plugins.distillation.assignments import Balanced
 from sensorium.plugins.distillation.ibot import IBOT
+from sensorium.plugins.distillation.teacher_targets import SinkhornKnopp
 
 
 class DINOv2(IBOT):
-    """iBOT with a head of tokens' own, balanced targets and features kept apart (Oquab et al. 2023, section 4).
+    """DINOv2 (Oquab et al. 2023, section 4): iBOT with untied heads, Sinkhorn-Knopp centering and KoLeo.
 
-    Large views that carry a mask in `info["masked"]` have those tokens hidden; of others, random ones.
+    Pooled features and tokens have a head each. The teacher's assignments are balanced over the prototypes by
+    Sinkhorn-Knopp. The KoLeo regularizer spreads the student's pooled features uniformly.
 
     Args:
-        prototypes: how many each of the two heads has.
-        large: how many views, the first ones, the teacher sees; small crops come after them.
-        temperature: what the student's scores are divided by.
-        teacher_temperature: what the teacher's are divided by, at the start and after `warmup`.
-        warmup: share of the training in which the teacher's temperature changes.
-        momentum: of the teacher at the start; it rises to 1 along a half cosine.
-        freeze: share of the training in which the prototypes stay as they are.
-        width: hidden width of the heads.
-        bottleneck: width of the spaces of the prototypes.
-        hidden: least and greatest share of tokens that random masks hide.
-        probability: with which a large view of a record is masked at random at all.
-        koleo: weight of the KoLeo term, summed over large views, which spreads the student's features.
+        koleo: weight of the KoLeo regularizer, a sum over global views, >= 0.
     """
 
-    def __init__(
-        self,
-        prototypes: int = 1024,
-        large: int = 2,
-        temperature: float = 0.1,
-        teacher_temperature: tuple[float, float] = (0.04, 0.07),
-        warmup: float = 0.3,
-        momentum: float = 0.99,
-        freeze: float = 0.01,
-        width: int = 2048,
-        bottleneck: int = 256,
-        hidden: tuple[float, float] = (0.1, 0.5),
-        probability: float = 0.5,
-        koleo: float = 0.1,
-    ) -> None:
-        super().__init__(
-            prototypes,
-            large,
-            temperature,
-            teacher_temperature,
-            warmup,
-            momentum,
-            freeze,
-            width,
-            bottleneck,
-            hidden,
-            probability,
-        )
-        self.koleo, self.batch_norm = koleo, True  # the head of views, which never sees tokens
-
     shares_head = False
+    batch_norm = True
+
+    def __init__(self, koleo: float = 0.1, **options: Any) -> None:
+        super().__init__(**options)
+        self.koleo = koleo
 
     def build(self, encoders):
-        """Make two heads, the teacher of both, and the token that stands for hidden ones."""
+        """Make two heads, the teacher of both, and the mask token."""
         super().build(encoders)
-        # A batch may hide a single token, or none, so there is no batch norm.
-        self.token_head = self.new_head(encoders.single.token_dim, batch_norm=False)
+        self.token_head = self.prototype_head(encoders.single.token_dim, batch_norm=False)
         self.teacher = Teacher(encoders, head=self.head, token_head=self.token_head)
 
-    def assignment(self):
-        """Return what turns a teacher's scores into targets."""
-        return Balanced()
+    def teacher_targets(self):
+        """Return a new module from the teacher's logits to targets."""
+        return SinkhornKnopp()
 
     def token_heads(self):
         """Return the student's and the teacher's head for tokens."""
         return self.token_head, self.teacher.heads["token_head"]
 
-    def match(self, features, taught):
-        """Return the loss of the views with the KoLeo term, logs, and the first view's scores."""
-        loss, logs, scores_BK = super().match(features, taught)
-        spread = sum(losses.koleo(f.pooled) for f in features[: len(taught)])
-        return loss + self.koleo * spread, logs | {"koleo": spread.detach()}, scores_BK
+    def view_loss(self, features, teacher_features):
+        """Return the loss of views with the KoLeo regularizer, logs, and the student's logits of the first view."""
+        loss, logs, logits_BK = super().view_loss(features, teacher_features)
+        koleo = sum(losses.koleo(f.pooled) for f in features[: len(teacher_features)])
+        return loss + self.koleo * koleo, logs | {"koleo": koleo.detach()}, logits_BK

@@ -8,34 +8,34 @@ from sensorium import Needs, Objective, Outcome, heads, losses
 
 
 class LeJEPA(Objective):
-    """Every view is near the mean of the large ones, and each view's features are Gaussian (Balestriero, LeCun 2025).
+    """LeJEPA: latent-Euclidean joint-embedding predictive architecture (Balestriero and LeCun 2025, algorithm 2).
 
-    Algorithm 2: (1 - share) x prediction + share x SIGReg. No teacher and no stopped gradient: SIGReg, a test for an
-    isotropic Gaussian along random directions, keeps features from collapsing. Large views are compared with the mean
-    too.
+    Every view predicts the mean of the global views' projections, and SIGReg, a test for an isotropic Gaussian along
+    random directions, keeps features from collapsing: there is no teacher and no stop-gradient. The loss is
+    (1 - lambda) x prediction + lambda x SIGReg.
 
     Args:
-        share: lambda, the weight of SIGReg; prediction has the rest.
-        large: how many views, the first ones, make the mean; small crops come after them.
-        directions: how many random directions SIGReg looks along, new ones at every step.
+        sigreg_weight: lambda, the weight of SIGReg, 0 to 1.
+        global_views: number of global views, the first ones, which make the mean; local views follow.
+        directions: number of random directions (slices) of SIGReg, drawn anew at every step.
         width: hidden width of the projection head.
-        dim: width of the space in which views are compared.
-        layers: linear maps of the projection head.
+        dim: output width of the projection head.
+        layers: linear layers of the projection head.
     """
 
     needs = Needs(views=2, multicrop=True)
 
     def __init__(
         self,
-        share: float = 0.05,
-        large: int = 2,
+        sigreg_weight: float = 0.05,
+        global_views: int = 2,
         directions: int = 256,
         width: int = 2048,
         dim: int = 128,
         layers: int = 3,
     ) -> None:
         super().__init__()
-        self.share, self.large, self.directions = share, large, directions
+        self.sigreg_weight, self.global_views, self.directions = sigreg_weight, global_views, directions
         self.width, self.dim, self.layers = width, dim, layers
 
     def build(self, encoders):
@@ -43,15 +43,15 @@ class LeJEPA(Objective):
         self.project = heads.prediction_head(encoders.single.dim, self.width, self.dim, self.layers)
 
     def forward(self, views, encode):
-        """Compare views with the mean of the large ones, and each with the Gaussian."""
+        """Compare every view with the mean of the global ones, and each with a Gaussian."""
         features = encode(views)
         z_BVD = self.project(torch.cat([f.pooled for f in features])).unflatten(0, (len(views), -1)).transpose(0, 1)
-        center_B1D = z_BVD[:, : self.large].mean(1, keepdim=True)
+        center_B1D = z_BVD[:, : self.global_views].mean(1, keepdim=True)
         every_BV = torch.ones_like(z_BVD[..., 0], dtype=torch.bool)
         prediction = losses.masked_regression(z_BVD, center_B1D.expand_as(z_BVD), every_BV)
         directions_DS = losses.random_directions(self.dim, self.directions, z_BVD.device)
-        gaussian = torch.stack([losses.sigreg(z_BD, directions_DS) for z_BD in z_BVD.unbind(1)]).mean()
-        loss = (1 - self.share) * prediction + self.share * gaussian
-        logs = {"prediction": prediction.detach(), "sigreg": gaussian.detach()}
+        sigreg = torch.stack([losses.sigreg(z_BD, directions_DS) for z_BD in z_BVD.unbind(1)]).mean()
+        loss = (1 - self.sigreg_weight) * prediction + self.sigreg_weight * sigreg
+        logs = {"prediction": prediction.detach(), "sigreg": sigreg.detach()}
         watched = {"features": features[0].pooled.detach(), "projection": z_BVD[:, 0].detach()}
         return Outcome(loss, logs, watched)

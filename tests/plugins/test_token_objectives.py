@@ -33,7 +33,7 @@ OBJECTIVES = {
     "simmim": SimMIM,
     "data2vec": lambda: Data2Vec(momentum=1.0),
     "jepa": lambda: JEPA(**SMALL, momentum=1.0),
-    "lejepa": lambda: LeJEPA(width=32, dim=8, directions=16, share=0.02),
+    "lejepa": lambda: LeJEPA(width=32, dim=8, directions=16, sigreg_weight=0.02),
     "masked-token": MaskedToken,
     "order": lambda: Predict(classes=6),
     "wav2vec2": lambda: Wav2Vec2(mask_probability=0.2, mask_length=2, codebook_size=8, dim=16, distractors=10),

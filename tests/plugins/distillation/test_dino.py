@@ -5,46 +5,46 @@ from sensorium import losses
 from tests.plugins.joint_embedding import learner_of, views_of
 
 
-def apart(name="dino", **options):
+def with_another_teacher(name="dino", **options):
     """A learner whose teacher has weights of its own."""
     learner = learner_of(name, **options)
     with torch.no_grad():
         for p in learner.objective.teacher.parameters():
             p.add_(0.1 * torch.randn_like(p))
-        learner.objective.assign.center.normal_(std=0.01)
+        learner.objective.targets.center.normal_(std=0.01)
     return learner
 
 
-def test_is_equation_3_with_a_centered_teacher_of_large_views():
-    learner, views = apart().eval(), views_of("dino")
+def test_is_equation_3_with_a_centered_teacher_of_global_views():
+    learner, views = with_another_teacher().eval(), views_of("dino")
     objective, teacher = learner.objective, learner.objective.teacher
     with torch.no_grad():
-        scores = [objective.head(learner.encoders["a"](v.batch).pooled) for v in views["a"]]
-        taught = [teacher.heads["head"](teacher.encoders["a"](v.batch).pooled) for v in views["a"]]
-        targets = [losses.centered_softmax(t, objective.assign.center, 0.04) for t in taught]
+        logits = [objective.head(learner.encoders["a"](v.batch).pooled) for v in views["a"]]
+        teacher_logits = [teacher.heads["head"](teacher.encoders["a"](v.batch).pooled) for v in views["a"]]
+        targets = [losses.centered_softmax(t, objective.targets.center, 0.04) for t in teacher_logits]
         loss = learner(views).loss
-        assert torch.allclose(loss, losses.swapped_cross_entropy(scores, targets[:2], 0.1), rtol=1e-5)
-        # Mutants: a teacher that sees small views, one without a center.
-        assert not torch.allclose(loss, losses.swapped_cross_entropy(scores, targets, 0.1), rtol=1e-4)
-        bare = [losses.centered_softmax(t, 0 * objective.assign.center, 0.04) for t in taught[:2]]
-        assert not torch.allclose(loss, losses.swapped_cross_entropy(scores, bare, 0.1), rtol=1e-4)
+        assert torch.allclose(loss, losses.swapped_cross_entropy(logits, targets[:2], 0.1), rtol=1e-5)
+        # Mutants: a teacher that sees local views, one without a center.
+        assert not torch.allclose(loss, losses.swapped_cross_entropy(logits, targets, 0.1), rtol=1e-4)
+        bare = [losses.centered_softmax(t, 0 * objective.targets.center, 0.04) for t in teacher_logits[:2]]
+        assert not torch.allclose(loss, losses.swapped_cross_entropy(logits, bare, 0.1), rtol=1e-4)
 
 
 def test_the_center_moves_after_its_use_and_in_training_alone():
     learner, views = learner_of("dino"), views_of("dino")
-    assign = learner.objective.assign
-    scores = torch.randn(6, 24)
-    expected = losses.centered_softmax(scores, assign.center, 0.04)
-    assert torch.equal(assign(scores, 0.04), expected)
-    assert torch.allclose(assign.center, 0.1 * scores.mean(0))
+    targets = learner.objective.targets
+    logits = torch.randn(6, 24)
+    expected = losses.centered_softmax(logits, targets.center, 0.04)
+    assert torch.equal(targets(logits, 0.04), expected)
+    assert torch.allclose(targets.center, 0.1 * logits.mean(0))
     learner.eval()
-    before = assign.center.clone()
+    before = targets.center.clone()
     learner(views)
-    assert torch.equal(assign.center, before)
+    assert torch.equal(targets.center, before)
 
 
-def test_prototypes_stay_as_they_are_at_first():
-    learner, views = learner_of("dino", freeze=0.5), views_of("dino")
+def test_prototypes_are_frozen_at_first():
+    learner, views = learner_of("dino", freeze_prototypes=0.5), views_of("dino")
     for progress, moves in ((0.0, False), (0.4, False), (0.5, True)):
         learner.objective.after_step(progress)
         learner.zero_grad()
@@ -55,19 +55,19 @@ def test_prototypes_stay_as_they_are_at_first():
 
 
 @pytest.mark.parametrize(("warmup", "found"), [(0.5, [0.04, 0.055, 0.07, 0.07]), (0.0, [0.04, 0.07, 0.07, 0.07])])
-def test_the_teachers_temperature_rises_to_its_end(warmup, found):
+def test_the_teacher_temperature_warms_up(warmup, found):
     objective = learner_of("dino", warmup=warmup).objective
     for progress, expected in zip((0.0, 0.25, 0.5, 1.0), found, strict=True):
         objective.after_step(progress)
-        assert float(objective.sharpness()) == pytest.approx(expected, rel=1e-5)
+        assert float(objective.current_teacher_temperature()) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_collapsed_teacher_shows_in_the_logs():
     learner, views = learner_of("dino").eval(), views_of("dino")
-    spread = learner(views).logs
+    uncollapsed = learner(views).logs
     with torch.no_grad():
-        learner.objective.assign.center[0] = -100  # every row chooses the first prototype
+        learner.objective.targets.center[0] = -100  # every record is assigned to the first prototype
     collapsed = learner(views).logs
     assert collapsed["prototypes_used"] == pytest.approx(1, abs=1e-3)
-    assert collapsed["teacher_entropy"] < 1e-3 < spread["teacher_entropy"]
-    assert spread["prototypes_used"] > 2
+    assert collapsed["teacher_entropy"] < 1e-3 < uncollapsed["teacher_entropy"]
+    assert uncollapsed["prototypes_used"] > 2

@@ -4,27 +4,26 @@ from sensorium import losses
 from tests.plugins.joint_embedding import learner_of, views_of
 
 
-def visible(**options):
-    """A learner that hides nothing, and views."""
-    return learner_of("dinov2", probability=0.0, **options).eval(), views_of("dinov2")
+def unmasked(**options):
+    """A learner that masks nothing, and views."""
+    return learner_of("dinov2", mask_probability=0.0, **options).eval(), views_of("dinov2")
 
 
-def test_targets_are_balanced_over_both_large_views():
-    learner, views = visible(koleo=0.0)
+def test_targets_are_balanced_over_both_global_views():
+    learner, views = unmasked(koleo=0.0)
     objective, encoder, teacher = learner.objective, learner.encoders["a"], learner.objective.teacher
     with torch.no_grad():
-        scores = [objective.head(encoder(v.batch).pooled) for v in views["a"]]
-        taught = torch.cat([teacher.heads["head"](teacher.encoders["a"](v.batch).pooled) for v in views["a"][:2]])
-        targets = losses.sinkhorn_knopp(taught, 0.04).chunk(2)
-        expected = losses.swapped_cross_entropy(scores, targets, 0.1)
-        assert torch.allclose(learner(views).loss, expected, rtol=1e-5)
+        logits = [objective.head(encoder(v.batch).pooled) for v in views["a"]] teacher_logits =
+        torch.cat([teacher.heads["head"](teacher.encoders["a"](v.batch).pooled) for v in views["a"][:2]]) targets =
+        losses.sinkhorn_knopp(teacher_logits, 0.04).chunk(2) expected = losses.swapped_cross_entropy(logits, targets,
+        0.1) assert torch.allclose(learner(views).loss, expected, rtol=1e-5)
 
 
-def test_koleo_spreads_the_students_pooled_features_of_large_views():
-    (plain, views), (spread, _) = visible(koleo=0.0), visible(koleo=0.3)
+def test_koleo_spreads_the_students_pooled_features_of_global_views():
+    (plain, views), (regularized, _) = unmasked(koleo=0.0), unmasked(koleo=0.3)
     with torch.no_grad():
         term = sum(losses.koleo(plain.encoders["a"](v.batch).pooled) for v in views["a"][:2])
-        assert torch.allclose(spread(views).loss - plain(views).loss, 0.3 * term, atol=1e-5)
+        assert torch.allclose(regularized(views).loss - plain(views).loss, 0.3 * term, atol=1e-5)
 
 
 def test_tokens_have_a_head_of_their_own():

@@ -10,7 +10,7 @@ from tests.plugins.toy_tokens import StepBatch, StepEncoder
 
 
 def masked_views(count=12, small=True):
-    """Views whose large ones carry masks."""
+    """Views whose global ones carry masks."""
     views = views_of("ibot", count, small=small)
     for number, view in enumerate(views["a"][:2]):
         view.info["masked"] = torch.rand(count, 8, generator=torch.Generator().manual_seed(number)) < 0.4
@@ -18,17 +18,17 @@ def masked_views(count=12, small=True):
 
 
 def tokens_of(lengths, t=8):
-    real = torch.arange(t) < torch.tensor(lengths)[:, None]
+    valid = torch.arange(t) < torch.tensor(lengths)[:, None]
     view = View(StepBatch(torch.zeros(len(lengths), t, 4), torch.tensor(lengths)))
-    return view, Tokens(torch.zeros(len(lengths), t, 12), torch.zeros(1, t, 12), real)
+    return view, Tokens(torch.zeros(len(lengths), t, 12), torch.zeros(1, t, 12), valid)
 
 
-def test_random_masks_hide_the_asked_share_of_real_tokens():
+def test_mask_ratios_are_of_valid_tokens():
     view, tokens = tokens_of([20, 10] * 200, t=20)
     mask = random_ratio_mask(view, tokens, (0.5, 0.5), 1.0)
     assert mask.sum(1).tolist() == [10, 5] * 200
     assert not (mask & ~tokens.mask).any()
-    assert (mask[::2].float().mean(0) - 0.5).abs().max() < 0.15  # every place alike
+    assert (mask[::2].float().mean(0) - 0.5).abs().max() < 0.15  # every token alike
     some = random_ratio_mask(view, tokens, (0.1, 0.5), 0.5).sum(1)[::2]
     assert 0.35 < (some > 0).float().mean() < 0.65
     assert some[some > 0].min() >= 2
@@ -36,19 +36,19 @@ def test_random_masks_hide_the_asked_share_of_real_tokens():
     assert not random_ratio_mask(view, tokens, (0.1, 0.5), 0.0).any()
 
 
-def test_a_views_own_mask_is_taken_but_padding_is_never_hidden():
+def test_the_mask_of_a_view_is_used_and_padding_is_never_masked():
     view, tokens = tokens_of([8, 3])
     view.info["masked"] = torch.ones(2, 8, dtype=torch.bool)
     assert random_ratio_mask(view, tokens, (0.1, 0.5), 0.5).sum(1).tolist() == [8, 3]
 
 
-def test_is_equations_2_and_3_of_a_student_that_does_not_see_and_a_teacher_that_does():
+def test_is_equations_2_and_3_of_a_masked_student_and_an_unmasked_teacher():
     learner, views = learner_of("ibot").eval(), masked_views()
     objective, encoder, teacher = learner.objective, learner.encoders["a"], learner.objective.teacher
     with torch.no_grad():
         for p in teacher.parameters():
             p.add_(0.1 * torch.randn_like(p))
-        students, taught, by_token = [], [], 0.0
+        students, targets, by_token = [], [], 0.0
         for view in views["a"][:2]:
             tokens = encoder.tokenize(view.batch)
             mask = view.info["masked"] & tokens.mask
@@ -56,33 +56,33 @@ def test_is_equations_2_and_3_of_a_student_that_does_not_see_and_a_teacher_that_
             student = encoder.encode_tokens(Tokens(seen, tokens.positions, tokens.mask))
             whole = teacher.encoders["a"](view.batch)
             students.append(objective.head(student.pooled))
-            taught.append(losses.centered_softmax(teacher.heads["head"](whole.pooled), torch.zeros(24), 0.04))
+            targets.append(losses.centered_softmax(teacher.heads["head"](whole.pooled), torch.zeros(24), 0.04))
             target = losses.centered_softmax(teacher.heads["head"](whole.tokens[mask]), torch.zeros(24), 0.04)
             by_token += losses.masked_cross_entropy(objective.head(student.tokens[mask]), target, mask, 0.1) / 2
         students += [objective.head(encoder(view.batch).pooled) for view in views["a"][2:]]
-        by_view = losses.swapped_cross_entropy(students, taught, 0.1)
+        by_view = losses.swapped_cross_entropy(students, targets, 0.1)
         outcome = learner(views)
     assert torch.allclose(outcome.logs["view_loss"], by_view, rtol=1e-5)
     assert torch.allclose(outcome.logs["token_loss"], by_token, rtol=1e-5)
     assert torch.allclose(outcome.loss, by_view + by_token, rtol=1e-5)
 
 
-def test_hidden_tokens_reach_the_loss_through_the_teacher_alone():
-    """The negative control: a student that saw what is hidden would send gradient to its embedding."""
+def test_masked_tokens_reach_the_loss_through_the_teacher_alone():
+    """The negative control: a student that saw masked tokens would send gradient to their embeddings."""
     learner, views = learner_of("ibot").eval(), masked_views(small=False)
     for view in views["a"]:
         view.batch.x = view.batch.x.clone().requires_grad_()
     learner(views).loss.backward()
     for view in views["a"]:
         gradient = view.batch.x.grad.abs().sum(2)
-        real = torch.arange(8) < view.batch.lengths[:, None]
+        valid = torch.arange(8) < view.batch.lengths[:, None]
         assert gradient[view.info["masked"]].eq(0).all()
-        assert gradient[~view.info["masked"] & real].gt(0).all()
+        assert gradient[~view.info["masked"] & valid].gt(0).all()
 
 
 @pytest.mark.parametrize("name", ["ibot", "dinov2"])
-def test_nothing_hidden_leaves_the_loss_of_views(name):
-    learner, views = learner_of(name, probability=0.0), views_of(name)
+def test_without_masks_the_loss_of_views_is_left(name):
+    learner, views = learner_of(name, mask_probability=0.0), views_of(name)
     outcome = learner(views)
     outcome.loss.backward()
     assert outcome.logs["token_loss"] == 0
@@ -107,7 +107,7 @@ class InHalves(StepEncoder):
         return Features(features.tokens.unflatten(1, (2, -1)).mean(2).flatten(1), features.tokens, features.mask)
 
 
-def test_a_head_of_tokens_and_records_needs_one_width():
+def test_a_shared_head_needs_tokens_and_pooled_features_of_one_width():
     with pytest.raises(RecipeError, match=r"are 24 and 12 wide here: .* 'dinov2'"):
         Learner({"a": InHalves()}, objective_class("ibot")(**OPTIONS["ibot"]))
     learner = Learner({"a": InHalves()}, objective_class("dinov2")(**OPTIONS["dinov2"]))

@@ -21,7 +21,7 @@ def views_of(rows=8, count=4, dtype=torch.float32, noise=0.1):
 
 
 def test_is_the_papers_algorithm_2():
-    learner, views = learner_of(objective(share=0.3)).double().eval(), views_of(dtype=torch.float64)
+    learner, views = learner_of(objective(sigreg_weight=0.3)).double().eval(), views_of(dtype=torch.float64)
     torch.manual_seed(1)
     outcome = learner(views)
     torch.manual_seed(1)
@@ -39,19 +39,19 @@ def test_is_the_papers_algorithm_2():
     assert math.isclose(outcome.loss.detach(), 0.7 * prediction / count + 0.3 * gaussian, rel_tol=1e-9)
 
 
-def test_large_views_take_part_in_the_prediction_and_local_ones_not_in_the_mean():
+def test_global_views_predict_too_and_local_ones_are_not_in_the_mean():
     learner, views = learner_of(objective()).double().eval(), views_of(dtype=torch.float64)
     every = learner(views).logs["prediction"]
     z = [learner.objective.project(learner.encoders["toy"](v.batch).pooled) for v in views["toy"]]
-    of_large, of_all = (z[0] + z[1]) / 2, sum(z) / 4
-    local_only = torch.stack([(v - of_large).square().mean() for v in z[2:]]).mean()
+    of_global, of_all = (z[0] + z[1]) / 2, sum(z) / 4
+    local_only = torch.stack([(v - of_global).square().mean() for v in z[2:]]).mean()
     mean_of_all = torch.stack([(v - of_all).square().mean() for v in z]).mean()
     assert not torch.allclose(every, local_only, rtol=1e-3)
     assert not torch.allclose(every, mean_of_all, rtol=1e-3)
 
 
-def deviation_after_training(share):
-    learner, views = learner_of(objective(share=share)), views_of(16, noise=1.0)
+def std_after_training(weight):
+    learner, views = learner_of(objective(sigreg_weight=weight)), views_of(16, noise=1.0)
     losses_while_training(learner, views, 60, 1e-2, same_draws=False)
     torch.manual_seed(0)
     outcome = learner(views)
@@ -59,8 +59,8 @@ def deviation_after_training(share):
 
 
 def test_without_sigreg_features_collapse_and_with_it_they_do_not():
-    collapsed, _ = deviation_after_training(share=0.0)
-    kept, _ = deviation_after_training(share=0.3)
+    collapsed, _ = std_after_training(weight=0.0)
+    kept, _ = std_after_training(weight=0.3)
     assert collapsed < 0.05 < 0.5 < kept
 
 
