@@ -64,7 +64,7 @@ class SelfDistillation(Objective):
         return CenteredSoftmax(self.prototypes)
 
     def view_loss(self, features, teacher_features):
-        """Return the loss of all views against the teacher's global ones, logs, and the student's logits of the first."""
+        """Return the loss of all views against the teacher's global ones, logs, and the first view's logits."""
         logits = [self.head(f.pooled, self.trains_prototypes()) for f in features]
         with torch.no_grad():
             teacher_NK = torch.cat([self.teacher.heads["head"](f.pooled) for f in teacher_features])

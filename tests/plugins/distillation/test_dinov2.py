@@ -13,10 +13,13 @@ def test_targets_are_balanced_over_both_global_views():
     learner, views = unmasked(koleo=0.0)
     objective, encoder, teacher = learner.objective, learner.encoders["a"], learner.objective.teacher
     with torch.no_grad():
-        logits = [objective.head(encoder(v.batch).pooled) for v in views["a"]] teacher_logits =
-        torch.cat([teacher.heads["head"](teacher.encoders["a"](v.batch).pooled) for v in views["a"][:2]]) targets =
-        losses.sinkhorn_knopp(teacher_logits, 0.04).chunk(2) expected = losses.swapped_cross_entropy(logits, targets,
-        0.1) assert torch.allclose(learner(views).loss, expected, rtol=1e-5)
+        logits = [objective.head(encoder(v.batch).pooled) for v in views["a"]]
+        teacher_logits = torch.cat(
+            [teacher.heads["head"](teacher.encoders["a"](v.batch).pooled) for v in views["a"][:2]]
+        )
+        targets = losses.sinkhorn_knopp(teacher_logits, 0.04).chunk(2)
+        expected = losses.swapped_cross_entropy(logits, targets, 0.1)
+        assert torch.allclose(learner(views).loss, expected, rtol=1e-5)
 
 
 def test_koleo_spreads_the_students_pooled_features_of_global_views():
