@@ -31,7 +31,7 @@ class SequenceEncoder(TokenEncoder):
         self, dim: int = 16, classes: bool = False, grid: tuple[int, int] | None = None, causal: bool = False
     ) -> None:
         super().__init__()
-        self.causal = causal
+        self.is_causal = causal
         self.dim, self.target_dim, self.classes = dim, CHANNELS, classes
         if grid:
             self.grid = grid
