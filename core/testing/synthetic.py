@@ -26,7 +26,7 @@ class ToyBatch(Batch):
 class ToyEncoder(TokenEncoder):
     """Token-wise MLP with mean pooling; no token depends on another."""
 
-    causal = True
+    is_causal = True
 
     def __init__(self, dim: int = 16, channels: int = 4) -> None:
         super().__init__()
