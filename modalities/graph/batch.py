@@ -48,7 +48,7 @@ class Graph:
         values: float32 (n, V), numeric node features, or None.
         edge_attr: int64 (e, F), categorical edge features, or None.
         edge_values: float32 (e, V), numeric edge features, or None.
-        nodes: n, for graphs without node features; default the rows of `x` or `values`.
+        num_nodes: n, for graphs without node features; default the rows of `x` or `values`.
     """
 
     edge_index: Tensor
@@ -56,12 +56,12 @@ class Graph:
     values: Tensor | None = None
     edge_attr: Tensor | None = None
     edge_values: Tensor | None = None
-    nodes: int | None = None
+    num_nodes: int | None = None
 
     def __len__(self) -> int:
         """Return n."""
-        if self.nodes is not None:
-            return self.nodes
+        if self.num_nodes is not None:
+            return self.num_nodes
         rows = self.x if self.x is not None else self.values
         return 0 if rows is None else len(rows)
 

@@ -76,7 +76,7 @@ def with_degree(graph: Graph, most: int) -> Graph:
 def _named(raw: Any) -> Mapping[str, Any]:
     """Return the parts of a raw value by PyTorch Geometric's names."""
     if isinstance(raw, Graph):
-        return {f.name: getattr(raw, f.name) for f in dataclasses.fields(raw)} | {"num_nodes": raw.nodes}
+        return {f.name: getattr(raw, f.name) for f in dataclasses.fields(raw)}
     found = raw if isinstance(raw, Mapping) else raw.to_dict() if hasattr(raw, "to_dict") else None
     if found is None or found.get("edge_index") is None:
         raise BadSample(f"a graph is a Graph, Data or mapping with edge_index, not {type(raw).__name__}")

@@ -77,7 +77,7 @@ class GraphModality(Modality):
             parts[name] = ((raw_NV.double() - center_V) / std_V).float() if len(center_V) else None
             if len(center_V) and not parts[name].isfinite().all():  # type: ignore[union-attr]
                 raise BadSample("a numeric feature overflows float32")
-        return Graph(graph.edge_index, **parts, nodes=len(graph))
+        return Graph(graph.edge_index, **parts, num_nodes=len(graph))
 
     def _read(self, raw: Any) -> Graph:
         """Return a raw value as a graph with its raw features."""
@@ -177,7 +177,7 @@ class GraphModality(Modality):
     def baseline_features(self, batch: GraphBatch) -> np.ndarray:
         """Return Weisfeiler-Lehman subtree counts, and mean and standard deviation of the numeric node features.
 
-        Counts are of three iterations, hashed. Of rooted graphs, return the raw features of the root instead.
+        Counts are over three iterations and hashed. For rooted graphs: the raw features of the root instead.
         """
         if self.rooted:
             parts = [one_hot(batch.x[batch.first_node, i], size) for i, size in enumerate(self.schema.node_categories)]

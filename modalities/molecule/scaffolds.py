@@ -10,14 +10,14 @@ from sensorium import BadSample
 from sensorium.errors import RecipeError
 from sensorium.modalities.molecule.parse import parse
 
-RINGLESS = "no ring"
+ACYCLIC = "no ring"
 """The scaffold of all acyclic molecules."""
 
 
-def scaffold_of(raw: str | None) -> str | None:
+def murcko_scaffold(raw: str | None) -> str | None:
     """Return the SMILES of a molecule's Bemis-Murcko scaffold without stereochemistry; None for an invalid molecule."""
     try:
-        return None if raw is None else MurckoScaffoldSmiles(mol=parse(raw)) or RINGLESS
+        return None if raw is None else MurckoScaffoldSmiles(mol=parse(raw)) or ACYCLIC
     except BadSample:
         return None
 

@@ -17,7 +17,7 @@ import torch
 from sensorium import Record, Source
 from sensorium.errors import DataError, RecipeError
 from sensorium.modalities.graph.batch import Graph
-from sensorium.modalities.graph.sources.tables import FeatureTable, Format, numbered
+from sensorium.modalities.graph.sources.tables import FeatureTable, Format, edge_index_of
 
 
 class Neighbors:
@@ -124,7 +124,7 @@ class NodeSource(Source):
             torch.from_numpy(edges_2e),
             torch.from_numpy(categories) if categories.shape[1] else None,
             torch.from_numpy(values) if values.shape[1] else None,
-            nodes=len(nodes_M),
+            num_nodes=len(nodes_M),
         )
         return Record(key.id, {self._field: graph}, key.labels, key.split)
 
@@ -172,10 +172,10 @@ class Nodes(NodeSource):
         edge_table = FeatureTable(edges, [source, target], format=format)
         node_table = FeatureTable(nodes, used, ignore, format)
         names = node_table.texts(node)
-        edges_2E = numbered(np.stack([edge_table.texts(source), edge_table.texts(target)]), names, edges).numpy()
+        edges_2E = edge_index_of(np.stack([edge_table.texts(source), edge_table.texts(target)]), names, edges).numpy()
         columns = {label: node_table.table.cells(label) for label in labels or ()}
         splits = node_table.table.cells(split) if split else None
-        parts = (node_table.classes_NF, node_table.values_NV, columns, splits, names.tolist())
+        parts = (node_table.categories_NF, node_table.values_NV, columns, splits, names.tolist())
         super().__init__(edges_2E, *parts, fanout, records, seed, field)
 
 

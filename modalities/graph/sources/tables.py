@@ -1,6 +1,6 @@
 """Tables of edges, nodes and graphs as a source.
 
-Letters: N nodes, E edges, F class features, V continuous features.
+Letters: N nodes, E edges, F categorical features, V numeric features.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ Format = Literal["csv", "tsv", "jsonl", "parquet"]
 
 
 class GraphTables(GraphSource):
-    """Many graphs out of a table of edges and, if there are any, tables of nodes and of graphs.
+    """Many graphs, from a table of edges and optional tables of nodes and of graphs.
 
-    Tables are CSV, TSV, JSON-lines or Parquet files. Columns that have no other use are node and edge features:
-    integers and text are classes, other numbers continuous. Nodes are named within their graph; without a table of
-    nodes they are those that edges name.
+    Tables are CSV, TSV, JSON-lines or Parquet files. Columns without another use are node and edge features: integers
+    and text are categorical, other numbers numeric. Node ids are unique within their graph; without a node table, nodes
+    are those of the edges.
 
     Args:
-        edges: the table with a row for each edge.
-        nodes: the table with a row for each node.
-        graphs: the table with a row for each graph; without one they are those that edges and nodes name.
-        graph: the column, of every table, that names the graph.
-        source: the column of edges that names the source node.
-        target: the column of edges that names the target node.
-        node: the column of nodes that names the node.
-        labels: columns of graphs that evaluators predict.
-        split: the column of graphs that says train, val or test.
-        format: the tables' format; default by their extension.
-        field: the field of the graphs.
+        edges: path of the table with one row per edge.
+        nodes: path of the table with one row per node.
+        graphs: path of the table with one row per graph; without one, graphs are those of the edges and nodes.
+        graph: column of every table, the graph id.
+        source: column of the edge table, the id of an edge's source node.
+        target: column of the edge table, the id of an edge's target node.
+        node: column of the node table, the node id.
+        labels: columns of the graph table that become labels.
+        split: column of the graph table with "train", "val" or "test".
+        format: format of the tables; None goes by the file extension.
+        field: field name of the graph in the records.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class GraphTables(GraphSource):
         graph_table = FeatureTable(graphs, used, format=format) if graphs else None
         if graph_table is None and (labels or split):
             raise DataError("Labels and splits are columns of the table of graphs: give data.source.graphs.")
-        owners = {part: part.texts(graph) for part in (graph_table, node_table, edge_table) if part is not None}
-        names = list(dict.fromkeys(owners[graph_table] if graph_table else np.concatenate(list(owners.values()))))
+        graph_ids = {part: part.texts(graph) for part in (graph_table, node_table, edge_table) if part is not None}
+        names = list(dict.fromkeys(graph_ids[graph_table] if graph_table else np.concatenate(list(graph_ids.values()))))
         if graph_table and len(names) < len(graph_table.table):
             raise DataError(f"'{graphs}' lists a graph twice.")
-        edge_rows = _rows_of(owners[edge_table], names, edges)
-        node_rows = _rows_of(owners[node_table], names, nodes) if node_table else []
+        edge_rows = _rows_of(graph_ids[edge_table], names, edges)
+        node_rows = _rows_of(graph_ids[node_table], names, nodes) if node_table else []
         ends_2E = np.stack([edge_table.texts(source), edge_table.texts(target)])
         node_N = node_table.texts(node) if node_table else np.zeros(0, object)
         found = []
@@ -77,7 +77,9 @@ class GraphTables(GraphSource):
             known = node_N[node_rows[i]] if node_table else np.unique(ends_2e)
             if node_table:
                 features |= node_table.features("x", "values", node_rows[i])
-            found.append(GraphRecord(name, Graph(numbered(ends_2e, known, edges), **features, nodes=len(known))))
+            found.append(
+                GraphRecord(name, Graph(edge_index_of(ends_2e, known, edges), **features, num_nodes=len(known)))
+            )
         if graph_table:
             for row, one in enumerate(found):
                 cells = {label: graph_table.table.cell(label, row) for label in labels or ()}
@@ -89,17 +91,17 @@ class GraphTables(GraphSource):
 class FeatureTable:
     """A table of nodes, edges or graphs: some columns by name, and all others as features.
 
-    Integers and text are classes (text becomes its index among the sorted values), other numbers continuous features.
+    Integers and text are categorical features (text becomes its index among the sorted values), other numbers numeric.
 
     Args:
         path: the file.
-        used: the columns that have a use of their own.
+        used: the columns that are no features because they have another use.
         ignored: further columns that are no features.
         format: the file's format; None goes by its extension.
 
     Attributes:
-        classes_NF: int64, the class features of each row.
-        values_NV: float64, the continuous features of each row.
+        categories_NF: int64, categorical features of each row.
+        values_NV: float64, numeric features of each row.
     """
 
     def __init__(
@@ -109,20 +111,20 @@ class FeatureTable:
         features = [name for name in reader.column_names(file) if name not in (*used, *(ignored or []))]
         self.table = reader.read([file], typed=[*used, *features])
         columns = [self._numbers(name) for name in features]
-        self.classes_NF = _stacked([c for c in columns if c.dtype == np.int64], len(self.table), np.int64)
+        self.categories_NF = _stacked([c for c in columns if c.dtype == np.int64], len(self.table), np.int64)
         self.values_NV = _stacked([c for c in columns if c.dtype == np.float64], len(self.table), np.float64)
 
     def texts(self, name: str) -> np.ndarray:
-        """Return a column as names, written alike in tables that store them as text, integers or floats."""
+        """Return a column as text, the same for ids stored as text, integers or floats."""
         return np.array(pc.cast(self._full(name, "fill them"), pa.string()).to_pylist(), dtype=object)
 
-    def features(self, classes: str, values: str, rows: np.ndarray) -> dict[str, torch.Tensor | None]:
-        """Return the features of some rows, by the names of a graph's parts; None where there is no such column."""
-        parts = {classes: self.classes_NF, values: self.values_NV}
+    def features(self, categorical: str, numeric: str, rows: np.ndarray) -> dict[str, torch.Tensor | None]:
+        """Return the features of some rows, by the names of `Graph`; None where there is no such column."""
+        parts = {categorical: self.categories_NF, numeric: self.values_NV}
         return {name: torch.from_numpy(part[rows]) if part.shape[1] else None for name, part in parts.items()}
 
     def _full(self, name: str, advice: str) -> pa.Array:
-        """Return a column in which no cell is missing."""
+        """Return a column; raise `DataError` when a cell is missing."""
         column = self.table.arrow(name).combine_chunks()
         if column.null_count:
             row = self.table.position(pc.index(pc.is_null(column), True).as_py())
@@ -130,7 +132,7 @@ class FeatureTable:
         return column
 
     def _numbers(self, name: str) -> np.ndarray:
-        """Return a column as int64 classes, or as float64 numbers."""
+        """Return a column as int64 categories, or as float64 numbers."""
         column = self._full(name, "fill them, or leave the column out")
         if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
             return np.asarray(pc.cast(column, pa.float64()))
@@ -139,15 +141,15 @@ class FeatureTable:
         return np.unique(self.texts(name).astype(str), return_inverse=True)[1].astype(np.int64)
 
 
-def numbered(ends_2E: np.ndarray, names: np.ndarray, path: str) -> torch.Tensor:
-    """Return edges between named nodes as edges between node indices, int64 (2, E)."""
+def edge_index_of(ends_2E: np.ndarray, names: np.ndarray, path: str) -> torch.Tensor:
+    """Return edges between node ids as edges between node indices, int64 (2, E)."""
     index = {name: i for i, name in enumerate(names)}
     if len(index) < len(names):
-        raise DataError(f"A node of a graph of '{path}' is listed twice.")
+        raise DataError(f"A graph of '{path}' lists a node twice.")
     try:
         edges = [[index[name] for name in side] for side in ends_2E]
     except KeyError as unknown:
-        raise DataError(f"An edge of '{path}' leads to the node {unknown}, which its graph does not list.") from None
+        raise DataError(f"An edge of '{path}' names the node {unknown}, which its graph does not list.") from None
     return torch.tensor(edges, dtype=torch.int64).reshape(2, -1)
 
 
@@ -155,11 +157,11 @@ def _stacked(columns: list[np.ndarray], rows: int, dtype: type) -> np.ndarray:
     return np.stack(columns, axis=1) if columns else np.zeros((rows, 0), dtype)
 
 
-def _rows_of(owner_N: np.ndarray, names: list[str], path: str | None) -> list[np.ndarray]:
+def _rows_of(graph_id_N: np.ndarray, names: list[str], path: str | None) -> list[np.ndarray]:
     """Return the rows of each graph, in order."""
     index = {name: i for i, name in enumerate(names)}
-    unknown = [name for name in owner_N if name not in index]
+    unknown = [name for name in graph_id_N if name not in index]
     if unknown:
         raise DataError(f"'{path}' has a row of the graph '{unknown[0]}', which the table of graphs does not list.")
-    graph_N = np.array([index[name] for name in owner_N], np.int64)
+    graph_N = np.array([index[name] for name in graph_id_N], np.int64)
     return np.split(np.argsort(graph_N, kind="stable"), np.cumsum(np.bincount(graph_N, minlength=len(names)))[:-1])

@@ -86,7 +86,7 @@ def graphs_of(name: str, read: Read) -> list[GraphRecord]:
     records = []
     for i in range(count):
         parts = {part: None if cut is None else torch.from_numpy(cut[i]) for part, cut in columns.items()}
-        graph = Graph(torch.from_numpy(np.ascontiguousarray(edges[i].T)), **parts, nodes=sizes[i])
+        graph = Graph(torch.from_numpy(np.ascontiguousarray(edges[i].T)), **parts, num_nodes=sizes[i])
         records.append(GraphRecord(f"{name}/{i}", graph, labels[i]))
     return records
 

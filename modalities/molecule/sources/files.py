@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sensorium import BadSample, Record, Source
 from sensorium.errors import DataError
-from sensorium.modalities.molecule.scaffolds import scaffold_of, scaffold_split
+from sensorium.modalities.molecule.scaffolds import murcko_scaffold, scaffold_split
 from sensorium.modalities.molecule.sources.formats import MoleculeFile, open_molecules
 
 SCAFFOLD = "scaffold"
@@ -59,7 +59,7 @@ class MoleculeFiles(Source):
             raise DataError(f"'{files[0]}'{' and the others hold' if len(files) > 1 else ' holds'} no molecules.")
         self._scaffolds: Sequence[str | None] | None = None
         if split == SCAFFOLD:
-            self._scaffolds = [scaffold_of(self._value(index)) for index in range(len(self))]
+            self._scaffolds = [murcko_scaffold(self._value(index)) for index in range(len(self))]
             self._parts = scaffold_split(self._scaffolds, fractions)
 
     @property

@@ -1,4 +1,4 @@
-"""Graphs for tests: ordinary ones, awkward ones, and drawn ones."""
+"""Graphs for tests: ordinary, unusual and generated ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sensorium.modalities.graph.samples import graphs
 
 
 def fitted(raws=None, **options):
-    """A modality that has seen the samples, or other raw values."""
+    """A modality fitted to the samples, or to other raw values."""
     modality = GraphModality(**options)
     modality.fit(graphs() if raws is None else raws)
     return modality
@@ -22,13 +22,13 @@ def sample_batch(modality=None):
     return modality.collate([modality.decode(raw) for raw in graphs()])
 
 
-def ring(nodes, classes=None):
-    """A ring, each edge both ways; of two nodes one edge, of one none."""
+def ring(nodes, x=None):
+    """A ring of undirected edges; of two nodes one edge, of one none."""
     one = torch.arange(nodes)
     pairs = {(int(a), int(b)) for a, b in zip(one, one.roll(-1), strict=True) if a != b}
     both = sorted(pairs | {(b, a) for a, b in pairs})
     edge_index = torch.tensor(both).T if both else torch.zeros(2, 0, dtype=torch.int64)
-    x = torch.arange(nodes)[:, None] % 3 if classes is None else classes
+    x = torch.arange(nodes)[:, None] % 3 if x is None else x
     return Graph(edge_index, x)
 
 
@@ -55,11 +55,11 @@ def batches(draw, most=12):
 
 
 def consistent(batch):
-    """Assert that a batch is what it says: nodes and edges in order of their graphs, no edge between two graphs."""
+    """Assert that sizes agree, nodes and edges are ordered by graph, and no edge joins two graphs."""
     assert int(batch.sizes.sum()) == len(batch.x) == len(batch.values) == len(batch.graph_index)
     assert int(batch.edge_sizes.sum()) == batch.edge_index.shape[1] == len(batch.edge_attr) == len(batch.edge_values)
     if batch.edge_index.numel():
         assert 0 <= int(batch.edge_index.min()) <= int(batch.edge_index.max()) < len(batch.x)
-    source, sink = batch.graph_index[batch.edge_index]
-    assert torch.equal(source, sink)
+    source, target = batch.graph_index[batch.edge_index]
+    assert torch.equal(source, target)
     assert torch.equal(source, batch.edge_graph_index)

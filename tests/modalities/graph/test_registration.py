@@ -1,4 +1,4 @@
-"""The conformance kit over everything that the plugin registers, and what a registration may cost."""
+"""The conformance kit over everything that the plugin registers; registration imports nothing heavy."""
 
 from tests.conformance import heavy_imports, passed
 from tests.modalities.graph.sources.files import write_edge_tables, write_node_tables, write_tu

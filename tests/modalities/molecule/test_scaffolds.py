@@ -9,15 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sensorium.errors import RecipeError
-from sensorium.modalities.molecule.scaffolds import RINGLESS, scaffold_of, scaffold_split
+from sensorium.modalities.molecule.scaffolds import ACYCLIC, murcko_scaffold, scaffold_split
 
 
 def test_a_scaffold_is_ring_systems_and_linkers():
-    assert scaffold_of("CCc1ccc(C(=O)C2CC2)cc1") == "O=C(c1ccccc1)C1CC1"
-    assert scaffold_of("C[C@@H]1CC[C@H](c2ccccc2)C1") == scaffold_of("CC1CCC(c2ccccc2)C1"), "without stereochemistry"
-    assert scaffold_of("CCO") == RINGLESS
-    assert scaffold_of("C(C") is None
-    assert scaffold_of(None) is None
+    assert murcko_scaffold("CCc1ccc(C(=O)C2CC2)cc1") == "O=C(c1ccccc1)C1CC1"
+    assert murcko_scaffold("C[C@@H]1CC[C@H](c2ccccc2)C1") == murcko_scaffold("CC1CCC(c2ccccc2)C1"), (
+        "without stereochemistry"
+    )
+    assert murcko_scaffold("CCO") == ACYCLIC
+    assert murcko_scaffold("C(C") is None
+    assert murcko_scaffold(None) is None
 
 
 def test_largest_scaffolds_first_and_the_later_of_equals():

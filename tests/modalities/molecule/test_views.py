@@ -1,4 +1,4 @@
-"""Views by motif."""
+"""Views by BRICS motif."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from sensorium.testing.equality import same
 from tests.modalities.graph.sources.files import write_edge_tables, write_node_tables, write_tu
 
 
-def test_tu_folder_gives_graphs_with_what_they_carry(tmp_path):
+def test_tu_folder_gives_graphs_with_features(tmp_path):
     source = TU(str(write_tu(tmp_path)))
     assert [source.key(i).labels for i in range(3)] == [
         {"class": 1, "target": 0.5},
@@ -27,7 +27,7 @@ def test_tu_folder_gives_graphs_with_what_they_carry(tmp_path):
     assert (len(third), third.edge_index.shape) == (1, (2, 0))
 
 
-def test_tu_zip_is_its_folder(tmp_path):
+def test_tu_zip_equals_its_folder(tmp_path):
     folder = write_tu(tmp_path)
     archive = shutil.make_archive(str(tmp_path / "tiny"), "zip", tmp_path, "TINY")
     one, other = TU(str(folder)), TU(archive)
@@ -52,19 +52,19 @@ def test_tu_without_edges_or_attributes(tmp_path):
         ({"A": "1, x\n"}, "cannot be read"),
     ],
 )
-def test_tu_files_that_disagree_are_refused(tmp_path, changes, sentence):
+def test_inconsistent_tu_files_are_refused(tmp_path, changes, sentence):
     with pytest.raises(DataError, match=sentence):
         TU(str(write_tu(tmp_path, **changes)))
 
 
-def test_what_is_no_tu_data_set_is_refused(tmp_path):
+def test_a_path_without_a_tu_data_set_is_refused(tmp_path):
     with pytest.raises(DataError, match="neither a folder nor a zip"):
         TU(str(tmp_path / "nothing.zip"))
     with pytest.raises(DataError, match="holds 0 files"):
         TU(str(tmp_path))
 
 
-def test_tables_give_graphs_with_what_they_carry(tmp_path):
+def test_tables_give_graphs_with_features(tmp_path):
     source = GraphTables(**write_edge_tables(tmp_path))
     assert [(source.key(i).id, source.key(i).labels, source.key(i).split) for i in range(3)] == [
         ("a", {"kind": "u"}, "train"),
@@ -78,13 +78,13 @@ def test_tables_give_graphs_with_what_they_carry(tmp_path):
     assert (len(c), c.edge_index.shape) == (1, (2, 0))
 
 
-def test_edges_alone_are_graphs(tmp_path):
+def test_an_edge_table_is_enough(tmp_path):
     write_edge_tables(tmp_path)
     source = GraphTables(str(tmp_path / "edges.csv"))
     assert [(source.key(i).id, len(source[i].values["graph"])) for i in range(2)] == [("a", 3), ("b", 2)]
 
 
-def test_tables_that_disagree_are_refused(tmp_path):
+def test_inconsistent_tables_are_refused(tmp_path):
     options = write_edge_tables(tmp_path)
     with pytest.raises(DataError, match="no column 'from'"):
         GraphTables(**options, source="from")
@@ -98,11 +98,11 @@ def test_tables_that_disagree_are_refused(tmp_path):
     with pytest.raises(DataError, match="a row of the graph 'd'"):
         GraphTables(**options)
     (tmp_path / "nodes.csv").write_text("graph,node\na,1\na,2\nb,p\nb,q\n")
-    with pytest.raises(DataError, match="leads to the node '3'"):
+    with pytest.raises(DataError, match="names the node '3'"):
         GraphTables(**options)
 
 
-def test_a_neighborhood_is_all_that_is_near_where_the_fanout_lets_it_in():
+def test_a_large_fanout_gives_the_whole_k_hop_neighborhood():
     path = Neighbors(np.array([[0, 1, 2, 3, 4], [1, 2, 3, 4, 5]]), 7)
     nodes, edges = path.sample(2, (5, 5), seed=0)
     assert nodes[0] == 2
@@ -112,7 +112,7 @@ def test_a_neighborhood_is_all_that_is_near_where_the_fanout_lets_it_in():
     assert (alone.tolist(), none.shape) == ([6], (2, 0))
 
 
-def test_a_hub_costs_no_more_than_its_fanout():
+def test_the_fanout_bounds_the_neighborhood_of_a_hub():
     star = Neighbors(np.stack([np.zeros(1000, np.int64), np.arange(1, 1001)]), 1001)
     for node in (0, 5):
         nodes, edges = star.sample(node, (4, 4), seed=1)
@@ -122,7 +122,7 @@ def test_a_hub_costs_no_more_than_its_fanout():
     assert not same(star.sample(0, (4,), seed=1), star.sample(0, (4,), seed=2))
 
 
-def test_nodes_are_records_with_themselves_first(tmp_path):
+def test_a_record_of_a_node_has_it_first(tmp_path):
     source = Nodes(**write_node_tables(tmp_path), fanout=(2,))
     record = source[3]
     assert (record.id, record.labels) == ("n3", {"side": 1})
@@ -134,7 +134,7 @@ def test_nodes_are_records_with_themselves_first(tmp_path):
         Nodes(**write_node_tables(tmp_path), fanout=(0,))
 
 
-def test_blocks_have_the_neighbors_that_they_are_said_to_have():
+def test_stochastic_blocks_have_the_expected_degrees():
     source = StochasticBlocks(nodes=3000, classes=3, inside=6, outside=3, fanout=(99,))
     classes = np.array([source.key(i).labels["class"] for i in range(3000)])
     near = [source._neighbors.sample(i, (99,), 0)[0] for i in range(300)]
