@@ -31,7 +31,7 @@ from sensorium.data.unreadable import UnreadableRecords
 from sensorium.evaluation.retrieval import Retrieval
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.tables import Metric
-from sensorium.modalities.text.captions import HardCaptions
+from sensorium.modalities.text.hard_negative_captions import HardNegativeCaptionViews
 from sensorium.models.learner import make_views
 from sensorium.models.model import Model
 from sensorium.models.plan import make_plan
@@ -84,7 +84,7 @@ def recipe(kind: str, seed: int, asked: argparse.Namespace, start: Path | None =
             },
             "text": {
                 "modality": {"name": "text", "vocab": 1000, "length": 16},
-                "views": "hard-captions" if "captions" in kind else "plain",
+                "views": "hard-negative-captions" if "captions" in kind else "plain",
                 "encoder": {"name": "transformer", "width": 96, "depth": 2, "heads": 3},
             },
         },
@@ -106,10 +106,10 @@ def measured(model: Model, source: Source, run: Run) -> dict[str, float]:
 
 
 def own_over_wrong(model: Model, pictures: np.ndarray, names: list[str]) -> float:
-    """Return how often a picture is nearer to its name than to a wrong form of it, as `hard-captions` makes them."""
+    """Return how often a picture is nearer to its name than to a corrupted caption of it (`hard-negative-captions`)."""
     text = model.plan.modalities["text"]
     batch = text.collate([text.decode(name) for name in names])
-    views = HardCaptions(text)(batch, generator(0, "wrong forms"))
+    views = HardNegativeCaptionViews(text)(batch, generator(0, "wrong forms"))
     x_BD = normalize(torch.tensor(pictures), dim=1)
     own_B, wrong_B = ((x_BD * normalize(model.encode("text", view.batch), dim=1)).sum(1) for view in views)
     return float((own_B > wrong_B).float().mean())

@@ -19,12 +19,18 @@ sensorium_samples = {
 
 sensorium_matrix = {
     "columns/text": {
-        "about": "3,200 names of emoji (Unicode CLDR) in eight languages of one alphabet, which is to be told",
+        "about": "3,200 names of emoji (Unicode CLDR) in eight languages of one alphabet, the label",
         "data": {"source": "emoji-names", "batch": 64, "test": 0.3, "cache": "ram"},
         "modalities": {
             "text": {
                 "modality": {"name": "text", "tokenizer": "characters", "length": 32},
-                "views": ["noisy", {"name": "noisy", "views": 6}, "plain", {"name": "masked", "ratio": 0.4}, "order"],
+                "views": [
+                    "noisy",
+                    {"name": "noisy", "views": 6},
+                    "plain",
+                    {"name": "random-token-mask", "mask_ratio": 0.4},
+                    "permutation",
+                ],
                 "encoders": [
                     {"name": "transformer", "width": 64, "depth": 2, "dropout": 0.0},
                     {"name": "transformer", "width": 64, "depth": 2, "dropout": 0.0, "causal": True},
@@ -59,19 +65,19 @@ def sensorium_register_encoders(register):
         "transformer",
         f"{_HOME}.encoders.transformer:Transformer",
         modality="text",
-        summary="pre-norm transformer, causal or looking both ways",
+        summary="pre-norm transformer, bidirectional or causal",
     )
     register(
         "open-clip-text",
         f"{_HOME}.encoders.open_clip_text:OpenClipText",
         modality="text",
-        summary="the text tower of any open_clip architecture",
+        summary="text tower of any open_clip architecture",
     )
     register(
         "transformers",
         f"{_HOME}.encoders.transformers:TransformersModel",
         modality="text",
-        summary="a Hugging Face model from a local folder or cache, frozen or tuned",
+        summary="text model of Hugging Face transformers, from a local folder or cache",
         requires=["transformers"],
         extra="text",
     )
@@ -80,24 +86,27 @@ def sensorium_register_encoders(register):
 @hookimpl
 def sensorium_register_views(register):
     """Register the view generators."""
-    home = f"{_HOME}.views"
-    register("plain", f"{home}:Plain", modality="text", summary="the text itself")
-    register("dropout", f"{home}:Dropout", modality="text", summary="copies, told apart by the encoder's dropout alone")
-    register("masked", f"{home}:Masked", modality="text", summary="single tokens masked, to be restored")
-    register("spans", f"{home}:Spans", modality="text", summary="runs of tokens masked, to be restored")
-    register("deletion", f"{home}:Deletion", modality="text", summary="tokens left out at random")
-    register("reorder", f"{home}:Reorder", modality="text", summary="tokens shuffled within a short distance")
-    register("order", f"{home}:Order", modality="text", summary="segments in another order, to be told")
+    views = {
+        "plain": ("PlainViews", "the text without augmentation"),
+        "dropout": ("DropoutViews", "identical copies, which differ by the encoder's dropout mask, as in SimCSE"),
+        "random-token-mask": ("RandomTokenMaskViews", "random masked tokens, which are the target, as in BERT"),
+        "span-mask": ("SpanMaskViews", "masked spans of tokens, which are the target, as in SpanBERT"),
+        "deletion": ("DeletionViews", "random token deletion"),
+        "local-shuffle": ("LocalShuffleViews", "tokens permuted within a short distance"),
+        "noisy": ("NoisyViews", "token deletion, then local shuffle"),
+        "permutation": ("PermutationViews", "permuted segments, with the permutation as target"),
+    }
+    for name, (target, summary) in views.items():
+        register(name, f"{_HOME}.views:{target}", modality="text", summary=summary)
     register(
-        "hard-captions",
-        "sensorium.modalities.text.captions:HardCaptions",
+        "hard-negative-captions",
+        f"{_HOME}.hard_negative_captions:HardNegativeCaptionViews",
         modality="text",
-        summary="the text, and wrong forms of it: words exchanged, or taken from another",
+        summary="the text and corrupted captions: tokens swapped or replaced, as in NegCLIP",
     )
-    register("noisy", f"{home}:Noisy", modality="text", summary="tokens left out, then shuffled nearby; two views")
 
 
 @hookimpl
 def sensorium_register_sources(register):
-    """Register the source of plain text."""
-    register("corpus", f"{_HOME}.corpus:Corpus", summary="plain text files, cut into windows without loss")
+    """Register the source of plain text files."""
+    register("corpus", f"{_HOME}.corpus:Corpus", summary="plain text files, split into windows, lines or paragraphs")

@@ -13,16 +13,16 @@ from torch import Tensor
 from sensorium import Batch
 
 PAD = 0
-"""What `ids` hold where there is no token, whatever the tokenizer; `mask` alone says what is real."""
+"""The id of padding, whatever the tokenizer; `mask` alone says which tokens are valid."""
 
 
 @dataclass
 class TextBatch(Batch):
-    """B texts of at most T tokens; the real tokens of a row stand first, without gaps.
+    """B texts of at most T tokens; padding is on the right.
 
     Args:
         ids: int64 (B, T), `PAD` where `mask` is False.
-        mask: bool (B, T), True where a token is real.
+        mask: bool (B, T), True where a token is valid.
     """
 
     ids: Tensor
@@ -37,7 +37,7 @@ class TextBatch(Batch):
 
     @classmethod
     def cat(cls, batches: Sequence[Self]) -> Self:
-        """Join batches along their examples, the shorter ones padded to the longest."""
+        """Concatenate batches along their examples, padded to the longest."""
         longest = max(batch.ids.shape[1] for batch in batches)
         return cls(
             torch.cat([F.pad(b.ids, (0, longest - b.ids.shape[1]), value=PAD) for b in batches]),
@@ -45,11 +45,11 @@ class TextBatch(Batch):
         )
 
     def select(self, index: Tensor) -> Self:
-        """Return the examples at `index`, without the columns that only longer texts filled."""
+        """Return the examples at `index`, without columns that are now padding in every row."""
         ids_BT, mask_BT = self.ids[index], self.mask[index]
         longest = int(mask_BT.any(dim=0).sum())
         return type(self)(ids_BT[:, :longest], mask_BT[:, :longest])
 
     def shape_key(self) -> Hashable:
-        """Return the type alone: texts of any length can be joined."""
+        """Return the type alone: texts of any length can be concatenated."""
         return (type(self),)

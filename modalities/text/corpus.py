@@ -14,25 +14,25 @@ from sensorium.errors import DataError, RecipeError
 
 Unit = Literal["characters", "lines", "paragraphs"]
 Span = tuple[int, int, int]
-"""First byte and the byte after the last of a piece of a file, and how many characters of it are predicted."""
+"""Start and end byte of a part of a file, and the number of its characters that are predicted."""
 
 
 class Corpus(Source):
-    """Plain text files in UTF-8, cut into windows without loss.
+    """Plain text files in UTF-8, split into windows of characters, lines or paragraphs.
 
-    Records hold the text itself and are named "file:offset", with the offset in bytes. The last window of a part may
-    be shorter. Cut in characters, neighboring windows share one character: every character but a part's first is
-    predicted in exactly one window, so that a language model misses no transition. Lines and paragraphs that are
-    blank are left out. The label "characters" counts those that a record has a model predict.
+    The id of a record is "file:offset", with the offset in bytes. The last window of a part may be shorter. Adjacent
+    windows of characters overlap by one character: every character but a part's first is predicted in exactly one
+    window. Blank lines and paragraphs are skipped. The label "characters" is the number of predicted characters.
 
     Args:
         path: a text file, or a list of them.
-        unit: what a window is made of: "characters" (for a language model), "lines", or "paragraphs" (lines between
+        unit: unit of a window: "characters" (for a language model), "lines", or "paragraphs" (lines between
             blank ones).
-        window: units in one record; for characters at least 2, and at most the length that the modality keeps.
-        train_share: the first share of each file is the train part; None leaves the split to the recipe.
-        rest: which part the rest of each file is.
-        field: the name under which records carry their text.
+        window: units per record, >= 1; for characters >= 2, and at most the modality's length.
+        train_fraction: leading fraction of each file that is the train part, in (0, 1]; None leaves the split to the
+            recipe.
+        rest: the part that the rest of each file is.
+        field: the field of the records that has the text.
     """
 
     def __init__(
@@ -40,25 +40,25 @@ class Corpus(Source):
         path: str | list[str],
         unit: Unit = "lines",
         window: int = 1,
-        train_share: float | None = 0.9,
+        train_fraction: float | None = 0.9,
         rest: Literal["val", "test"] = "val",
         field: str = "text",
     ) -> None:
         if window < (2 if unit == "characters" else 1):
             raise RecipeError(f"A window of {window} {unit} is too short: characters need 2, lines and paragraphs 1.")
-        if train_share is not None and not 0 < train_share <= 1:
-            raise RecipeError(f"The train_share of a corpus lies above 0 and at or below 1, not at {train_share}.")
+        if train_fraction is not None and not 0 < train_fraction <= 1:
+            raise RecipeError(f"The train_fraction of a corpus lies in (0, 1], not at {train_fraction}.")
         self._files = [Path(p).absolute() for p in ([path] if isinstance(path, str) else path)]
         for file in self._files:
             if not file.is_file():
                 raise DataError(f"There is no corpus file {file}: check the path.")
         self._names = _names(self._files)
-        self._field, self._splits = field, (None, None) if train_share is None else ("train", rest)
-        share = 1.0 if train_share is None else train_share
+        self._field, self._splits = field, (None, None) if train_fraction is None else ("train", rest)
+        fraction = 1.0 if train_fraction is None else train_fraction
         windows = (
             (number, start, end, part, characters)
             for number, file in enumerate(self._files)
-            for part, spans in enumerate(_parts(file, unit, window, share))
+            for part, spans in enumerate(_parts(file, unit, window, fraction))
             for start, end, characters in spans
         )
         self._windows = np.fromiter(windows, dtype=np.dtype((np.int64, 5)))  # part 1 is the rest
@@ -98,44 +98,44 @@ class Corpus(Source):
 
 
 def _names(files: list[Path]) -> list[str]:
-    """Return a name for each file that is the same on every machine: its path below the folder that holds them all."""
+    """Return a machine-independent name for each file: its path relative to the common parent folder."""
     if twice := {str(file) for file in files if files.count(file) > 1}:
-        raise DataError(f"The corpus names {min(twice)} twice: leave one of them out.")
+        raise DataError(f"The corpus names {min(twice)} twice: remove one of them.")
     top = os.path.commonpath([file.parent for file in files]) if files else "."
     return [file.relative_to(top).as_posix() for file in files]
 
 
-def _parts(file: Path, unit: Unit, window: int, share: float) -> tuple[Iterator[Span], Iterator[Span]]:
-    """Return the windows of the first share of a file, and those of the rest."""
+def _parts(file: Path, unit: Unit, window: int, fraction: float) -> tuple[Iterator[Span], Iterator[Span]]:
+    """Return the windows of the leading fraction of a file, and those of the rest."""
     if unit == "characters":
         try:
             text = file.read_bytes().decode("utf-8")
         except UnicodeDecodeError as error:
-            raise DataError(f"Byte {error.start} of {file} is not UTF-8: convert the file, or mend it.") from error
-        head, tail = text[: int(share * len(text))], text[int(share * len(text)) :]
-        return _of_characters(head, 0, window), _of_characters(tail, len(head.encode()), window)
+            raise DataError(f"Byte {error.start} of {file} is not UTF-8: convert or repair the file.") from error
+        head, tail = text[: int(fraction * len(text))], text[int(fraction * len(text)) :]
+        return _character_windows(head, 0, window), _character_windows(tail, len(head.encode()), window)
     pieces = np.fromiter(_lines(file) if unit == "lines" else _paragraphs(file), dtype=np.dtype((np.int64, 3)))
-    first = int(share * len(pieces))
-    return _of_pieces(pieces[:first], window), _of_pieces(pieces[first:], window)
+    first = int(fraction * len(pieces))
+    return _piece_windows(pieces[:first], window), _piece_windows(pieces[first:], window)
 
 
-def _of_characters(text: str, offset: int, window: int) -> Iterator[Span]:
-    """Yield windows of characters, each starting with the last character of the one before."""
+def _character_windows(text: str, offset: int, window: int) -> Iterator[Span]:
+    """Yield windows of characters; each starts with the last character of the previous one."""
     for start in range(0, max(len(text) - 1, min(len(text), 1)), window - 1):
         piece = text[start : start + window]
         yield offset, offset + len(piece.encode()), len(piece) - 1
         offset += len(text[start : start + window - 1].encode())
 
 
-def _of_pieces(pieces_N3: np.ndarray, window: int) -> Iterator[Span]:
-    """Yield windows from the first byte of a piece to the last byte of the piece that ends the window."""
+def _piece_windows(pieces_N3: np.ndarray, window: int) -> Iterator[Span]:
+    """Yield windows of lines or paragraphs, from the first byte of the first to the last byte of the last."""
     for start in range(0, len(pieces_N3), window):
         group = pieces_N3[start : start + window]
         yield int(group[0, 0]), int(group[-1, 1]), int(group[:, 2].sum())
 
 
 def _lines(file: Path) -> Iterator[Span]:
-    """Yield the lines that are not blank, without what ends them."""
+    """Yield the non-blank lines, without line ends."""
     start = 0
     with file.open("rb") as stream:
         for line in stream:
@@ -145,7 +145,7 @@ def _lines(file: Path) -> Iterator[Span]:
 
 
 def _paragraphs(file: Path) -> Iterator[Span]:
-    """Yield runs of lines that are not blank, without what ends the last of them."""
+    """Yield runs of non-blank lines, without the last line end."""
     start = end = offset = characters = 0
     with file.open("rb") as stream:
         for line in stream:

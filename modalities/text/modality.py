@@ -18,26 +18,25 @@ from sensorium.modalities.text.tokenizers import tokenizer as tokenizer_named
 if TYPE_CHECKING:
     from sensorium.modalities.text.tokenizers import Tokenizer
 
-GLANCE = 32
-"""How many characters are looked at for each of `length` tokens; no tokenizer's longest token exceeds it much."""
+CHARACTERS_PER_TOKEN = 32
+"""Characters that are tokenized for each of `length` tokens; the longest token of a vocabulary is about as long."""
 
 BASELINE = 2048
 """Width of the baseline features."""
 
 
 class TextModality(Modality):
-    """Captions, sentences and longer texts, as token ids.
+    """Text: captions, sentences and longer texts, as token ids.
 
-    A raw value is a string, or bytes in UTF-8. Longer texts are cut to `length` tokens; what the tokenizer puts at
-    the start and the end of a text stays.
+    A raw value is a string, or bytes in UTF-8. Texts are truncated to `length` tokens, start and end tokens included.
 
     Args:
-        tokenizer: "bpe" (byte pairs, trained on the train part, lossless), "characters" (one token for each
-            character, for language models), "open_clip" or "open_clip:ARCH" (the tokenizer that open_clip ships for
-            an architecture) or "transformers:PATH" (of a Hugging Face model in a local folder or cache).
-        vocab: the most ids that a tokenizer trained here ("bpe", "characters") may have.
-        length: the most tokens of a text, start and end included.
-        lower: turn text into lower case first.
+        tokenizer: "bpe" (byte-level byte-pair encoding, trained on the train part), "characters" (character-level, for
+            language models), "open_clip" or "open_clip:ARCH" (that of an open_clip architecture) or
+            "transformers:PATH" (that of a Hugging Face model in a local folder or cache).
+        vocab: largest vocabulary of a tokenizer trained here ("bpe", "characters").
+        length: context length: the largest number of tokens of a text, start and end included.
+        lower: whether text is converted to lower case.
     """
 
     def __init__(self, tokenizer: str = "bpe", vocab: int = 8192, length: int = 64, lower: bool = False) -> None:
@@ -45,16 +44,16 @@ class TextModality(Modality):
         self.length, self.lower = length, lower
         self._room = length - len(self.tokenizer.start) - len(self.tokenizer.end)
         if self._room < 1:
-            raise RecipeError(f"A text of length {length} has no room for a token; set length to 8 or more.")
+            raise RecipeError(f"A text of length {length} has no room for a token: set length to 8 or more.")
 
     def decode(self, raw: Any) -> Tensor:
-        """Turn a string, or bytes in UTF-8, into ids: int64 (T,), 1 <= T <= `length`.
+        """Tokenize a string, or bytes in UTF-8: int64 (T,), 1 <= T <= `length`.
 
         Raises:
-            BadSample: when the value is no text, is not valid UTF-8, is empty, or is blank and the tokenizer takes
-                whitespace for nothing.
+            BadSample: when the value is not text or not valid UTF-8, is empty, or is blank and the tokenizer drops
+                whitespace.
         """
-        text = self._text(raw)[: GLANCE * self.length]
+        text = self._text(raw)[: CHARACTERS_PER_TOKEN * self.length]
         ids = self.tokenizer.encode(text)[: self._room]
         if not ids:
             raise BadSample(f"the tokenizer finds no token in {text[:40]!r}")
@@ -73,7 +72,7 @@ class TextModality(Modality):
         texts = self._texts(raws)
         first = next(texts, None)
         if first is None:
-            raise DataError("The tokenizer cannot be trained: the train part holds no text; look at its records.")
+            raise DataError("The tokenizer cannot be trained: the train part has no text; check its records.")
 
         def every() -> Iterator[str]:
             yield first
@@ -83,50 +82,50 @@ class TextModality(Modality):
 
     @property
     def is_fitted(self) -> bool:
-        """Whether the tokenizer is ready."""
+        """Whether the tokenizer has its vocabulary."""
         return self.tokenizer.is_fitted
 
     def state(self) -> dict[str, Any]:
-        """Return what the tokenizer learned."""
+        """Return the state of the tokenizer."""
         return self.tokenizer.state()
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Restore the tokenizer."""
+        """Restore the state of the tokenizer."""
         self.tokenizer.load_state(state)
 
     def preview(self, example: Tensor) -> Image.Image:
-        """Write the text of an example, int64 (T,), on a white picture of 256 x 256 pixels; short texts are larger."""
+        """Render the text of an example, int64 (T,), on a white image of 256 x 256 pixels; short texts are larger."""
         text = "".join(c if c.isprintable() else " " for c in self.tokenizer.decode(example.tolist()))
         size, edge, side = 28 if len(text) <= 60 else 14, 8, 256
         font, step = ImageFont.load_default(size=size), round(1.3 * size)
-        picture = Image.new("RGB", (side, side), "white")
-        draw = ImageDraw.Draw(picture)
+        image = Image.new("RGB", (side, side), "white")
+        draw = ImageDraw.Draw(image)
         for row, line in enumerate(_wrapped(text, font, side - 2 * edge)):
             y = edge + row * step
             if y > side - edge - step:
                 break
             draw.text((edge, y), line, fill="black", font=font)
-        return picture
+        return image
 
     def examples(self, batch: TextBatch) -> list[Tensor]:
-        """Take a batch apart into examples, int64 (T_i,) each, on the CPU."""
+        """Return the examples of a batch, int64 (T_i,) each, on the CPU."""
         return [ids_T[mask_T] for ids_T, mask_T in zip(batch.ids.cpu(), batch.mask.cpu(), strict=True)]
 
     def baseline_features(self, batch: TextBatch) -> np.ndarray:
-        """Return log-scaled counts of tokens and of neighboring pairs, hashed into 2048 places, of length one.
+        """Return hashed bag-of-tokens features: log counts of tokens and bigrams in 2048 bins, L2-normalized.
 
-        The hashing trick (Weinberger et al. 2009) in place of a vocabulary of pairs, so that nothing is fitted.
+        Feature hashing (Weinberger et al. 2009) instead of a vocabulary of bigrams, so that nothing is fitted.
         """
         features_BD = np.zeros((len(batch), BASELINE), dtype=np.float32)
         for counts_D, ids in zip(features_BD, self.examples(batch), strict=True):
             ids_T = ids[~torch.isin(ids, torch.tensor(self.tokenizer.special))].numpy().astype(np.uint64)
             pairs = ids_T[:-1] * np.uint64(1_000_003) + ids_T[1:] + np.uint64(1 << 40)
-            np.add.at(counts_D, _place(np.concatenate([ids_T, pairs])), 1.0)
+            np.add.at(counts_D, _hash_index(np.concatenate([ids_T, pairs])), 1.0)
         features_BD = np.log1p(features_BD)
         return features_BD / np.maximum(np.linalg.norm(features_BD, axis=1, keepdims=True), 1e-12)
 
     def _texts(self, raws: Iterable[Any]) -> Iterator[str]:
-        """Return the texts among raw values; what is none is counted when it is decoded."""
+        """Yield the texts among raw values; others are counted when they are decoded."""
         for raw in raws:
             try:
                 yield self._text(raw)
@@ -134,24 +133,24 @@ class TextModality(Modality):
                 continue
 
     def _text(self, raw: Any) -> str:
-        """Return a raw value as a string that holds something."""
+        """Return a raw value as a string that is not empty."""
         if isinstance(raw, bytes):
             try:
                 raw = raw.decode("utf-8")
             except UnicodeDecodeError as error:
                 raise BadSample(f"byte {error.start} is not UTF-8 ({error.reason})") from error
         if not isinstance(raw, str):
-            raise BadSample(f"a text is a string or bytes, not {type(raw).__name__}")
+            raise BadSample(f"text must be a string or bytes, not {type(raw).__name__}")
         try:
             raw.encode("utf-8")
         except UnicodeEncodeError as error:
             raise BadSample(f"character {error.start} is half of a surrogate pair") from error
-        if not raw or not (self.tokenizer.whitespace or raw.strip()):
+        if not raw or not (self.tokenizer.keeps_whitespace or raw.strip()):
             raise BadSample("the text is empty" if not raw else "the text is blank")
         return raw.lower() if self.lower else raw
 
 
-def _place(codes_N: np.ndarray) -> np.ndarray:
+def _hash_index(codes_N: np.ndarray) -> np.ndarray:
     """Return where each uint64 code is counted: the top bits of a multiplicative hash (Knuth, 6.4)."""
     return (codes_N * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - BASELINE.bit_length() + 1)
 

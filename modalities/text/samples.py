@@ -1,4 +1,4 @@
-"""What the conformance kit builds parts from that read a folder: a tiny transformer and a tiny corpus."""
+"""Sample options of parts that read files, for the conformance kit: a tiny transformer and a tiny corpus."""
 
 from __future__ import annotations
 

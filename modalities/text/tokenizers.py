@@ -1,6 +1,6 @@
-"""Tokenizers: text to ids and back, one small protocol for those trained here and those brought along.
+"""Tokenizers: text to ids and back, one small protocol for those trained here and for pretrained ones.
 
-An id marks either a piece of text or a special place (`special`); no text, whatever it spells, becomes a special id.
+An id is a piece of text or a special token (`special`); no text, whatever it spells, is encoded to a special id.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ MASK, START, END, UNKNOWN = 1, 2, 3, 4
 
 
 class Tokenizer(ABC):
-    """What the text modality, its views and its encoders ask of a tokenizer.
+    """What the text modality, its views and its encoders need of a tokenizer.
 
-    `size` is the number of ids, `start` and `end` are the ids put before and after every text, `mask` is the id that
-    stands for a hidden token (None where the tokenizer has none), and `special` are the ids that stand for no text.
+    `size` is the vocabulary size, `start` and `end` are the ids put before and after every text, `mask` is the id of
+    the mask token (None where the tokenizer has none), and `special` are the ids of all special tokens.
     """
 
     start: tuple[int, ...] = ()
@@ -31,8 +31,8 @@ class Tokenizer(ABC):
     mask: int | None = None
     special: tuple[int, ...] = ()
 
-    whitespace: ClassVar[bool] = False
-    """Whether a text of whitespace alone says something: to a model of characters it does."""
+    keeps_whitespace: ClassVar[bool] = False
+    """Whether a text of whitespace alone is valid: for a character model it is."""
 
     @property
     @abstractmethod
@@ -45,13 +45,13 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of some ids; special ones are left out."""
+        """Return the text of some ids, without special tokens."""
 
     is_fitted: bool = True
     """Whether it is ready; False asks for `fit`."""
 
     def fit(self, texts: Iterable[str]) -> None:
-        """Learn the vocabulary; by default there is nothing to learn."""
+        """Learn the vocabulary; nothing by default."""
 
     def state(self) -> dict[str, Any]:
         """Return what `fit` learned, as plain JSON values."""
@@ -61,11 +61,11 @@ class Tokenizer(ABC):
         """Restore what `state` returned."""
 
 
-class BytePairs(Tokenizer):
+class BytePairTokenizer(Tokenizer):
     """Byte-level byte-pair encoding, trained on the data (Sennrich et al. 2016; Radford et al. 2019).
 
-    It starts from the 256 bytes, so every text has ids and `decode` gives back exactly what `encode` got: emoji,
-    scripts of any direction and control characters included.
+    The base vocabulary is the 256 bytes, so every text can be encoded and `decode` inverts `encode` exactly, emoji,
+    right-to-left scripts and control characters included.
     """
 
     start, end, mask, special = (START,), (END,), MASK, (PAD, MASK, START, END)
@@ -87,11 +87,11 @@ class BytePairs(Tokenizer):
 
     @property
     def size(self) -> int:
-        """Return the number of ids: fewer than asked for when the data has fewer pairs to merge."""
+        """Return the number of ids: fewer than `vocab` when the data has fewer pairs to merge."""
         return self._first + self._model.get_vocab_size()
 
     def fit(self, texts: Iterable[str]) -> None:
-        """Learn the merges; the same texts always give the same ones."""
+        """Learn the merges, deterministically."""
         from tokenizers import Tokenizer as Model
         from tokenizers import decoders, models, pre_tokenizers, trainers
 
@@ -112,7 +112,7 @@ class BytePairs(Tokenizer):
         return [self._first + i for i in self._model.encode(text).ids]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of some ids; bytes cut off in mid-character show as a replacement character."""
+        """Return the text of some ids; incomplete characters become replacement characters."""
         return self._model.decode([i - self._first for i in ids if i >= self._first])
 
     def state(self) -> dict[str, Any]:
@@ -126,14 +126,14 @@ class BytePairs(Tokenizer):
         self._model = Model.from_str(json.dumps(state))
 
 
-class Characters(Tokenizer):
-    """One id for each character of the data, for language models on small corpora.
+class CharacterTokenizer(Tokenizer):
+    """Character-level tokenizer, for language models on small corpora.
 
-    A text has neither start nor end, as windows of a corpus have none. Characters beyond the `vocab` most frequent
-    share one id.
+    There are no start and end tokens, as windows of a corpus have none. All characters beyond the `vocab` most frequent
+    have the unknown id.
     """
 
-    mask, special, whitespace = MASK, (PAD, MASK, START, END), True
+    mask, special, keeps_whitespace = MASK, (PAD, MASK, START, END), True
     _first = UNKNOWN + 1
 
     def __init__(self, vocab: int) -> None:
@@ -164,7 +164,7 @@ class Characters(Tokenizer):
         return [self._ids.get(character, UNKNOWN) for character in text]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return one character for each id; the unknown one shows as a replacement character."""
+        """Return one character for each id; the unknown id becomes a replacement character."""
         known = self._characters
         return "".join(
             known[i - self._first] if i >= self._first else "\N{REPLACEMENT CHARACTER}" for i in ids if i >= UNKNOWN
@@ -180,7 +180,7 @@ class Characters(Tokenizer):
         self._ids = {character: self._first + i for i, character in enumerate(self._characters)}
 
 
-class OpenClip(Tokenizer):
+class OpenClipTokenizer(Tokenizer):
     """The tokenizer that open_clip ships: lower-cased, cleaned byte pairs, 49,408 ids (Radford et al. 2021)."""
 
     def __init__(self, arch: str) -> None:
@@ -198,7 +198,7 @@ class OpenClip(Tokenizer):
         return self._model.vocab_size
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text; one that spells out a special token loses it."""
+        """Return the ids of a text; special tokens spelled out in it are dropped."""
         return [i for i in self._model.encode(text) if i not in self.special]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -206,7 +206,7 @@ class OpenClip(Tokenizer):
         return self._model.decode([i for i in ids if i not in self.special]).rstrip()
 
 
-class Transformers(Tokenizer):
+class TransformersTokenizer(Tokenizer):
     """The tokenizer of a Hugging Face model, from a local folder or the local cache; nothing is downloaded."""
 
     def __init__(self, name: str) -> None:
@@ -230,7 +230,7 @@ class Transformers(Tokenizer):
         self.special = tuple(sorted({i for i in roles if i is not None} | {*self.start, *self.end}))
 
     def _ends(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return what the tokenizer itself puts before and after a text."""
+        """Return the ids that the tokenizer itself puts before and after a text."""
         bare = self._model("a", add_special_tokens=False)["input_ids"]
         whole = self._model("a")["input_ids"]
         first = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
@@ -242,7 +242,7 @@ class Transformers(Tokenizer):
         return len(self._model)
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text; one that spells out a special token loses it."""
+        """Return the ids of a text; special tokens spelled out in it are dropped."""
         ids = self._model(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
         return [i for i in ids if i not in self.special]
 
@@ -256,19 +256,19 @@ def tokenizer(name: str, vocab: int) -> Tokenizer:
 
     Args:
         name: "bpe", "characters", "open_clip", "open_clip:ARCH" or "transformers:PATH".
-        vocab: the most ids that a tokenizer trained here may have.
+        vocab: the largest vocabulary of a tokenizer trained here.
 
     Raises:
         RecipeError: when the name is none of these, or what follows the colon cannot be found.
     """
     kind, _, which = name.partition(":")
     if kind == "bpe" and not which:
-        return BytePairs(vocab)
+        return BytePairTokenizer(vocab)
     if kind == "characters" and not which:
-        return Characters(vocab)
+        return CharacterTokenizer(vocab)
     if kind == "open_clip":
-        return OpenClip(which or "ViT-B-32")
+        return OpenClipTokenizer(which or "ViT-B-32")
     if kind == "transformers" and which:
-        return Transformers(which)
+        return TransformersTokenizer(which)
     known = ("bpe", "characters", "open_clip", "open_clip:ARCH", "transformers:PATH")
     raise RecipeError(f"There is no tokenizer '{name}'{did_you_mean(name, known)}; known: {', '.join(known)}.")

@@ -40,7 +40,7 @@ OBJECTIVES = {
     "infograph": InfoGraph,
     "rotation": lambda: Predict(classes=4),
 }
-WORDS = {"masked-token": words.Masked, "order": words.Order, "lejepa": words.Deletion}
+WORDS = {"masked-token": words.RandomTokenMaskViews, "order": words.PermutationViews, "lejepa": words.DeletionViews}
 PATCHES = {"rotation": rotation.RotationViews}
 
 
@@ -76,7 +76,7 @@ def wave():
 
 SEGMENTS = {"order": lambda modality: signals.Permutation(modality, segments=3)}
 KINDS = {
-    "text": (text, WORDS, words.Plain),
+    "text": (text, WORDS, words.PlainViews),
     "image": (image, PATCHES, plain.PlainViews),
     "spectrogram": (spectrogram, SEGMENTS, signals.Plain),
     "wave": (wave, SEGMENTS, signals.Plain),

@@ -1,1 +1,1 @@
-"""Encoders of texts."""
+"""Text encoders."""

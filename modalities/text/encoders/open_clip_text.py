@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 class OpenClipText(Encoder):
-    """The text tower of any open_clip architecture (Radford et al. 2021; Ilharco et al. 2021), projection included.
+    """Text tower of any open_clip architecture (Radford et al. 2021; Ilharco et al. 2021), projection included.
 
     The modality's tokenizer must be "open_clip:ARCH" of the same architecture.
 
     Args:
-        model: name of the architecture; `open_clip.list_models()` names them all; or local-dir:PATH, a folder with a
+        model: name of the architecture; `open_clip.list_models()` lists them; or local-dir:PATH, a folder with a
             configuration and weights, as open_clip and `sensorium export --format open-clip` write it.
-        checkpoint: a local file with weights of the whole model or of the tower; random weights without one. A folder
-            brings its own.
+        checkpoint: path of a file with weights of the whole model or of the tower; random weights without one. A
+            folder brings its own.
     """
 
     libraries = ("open_clip",)
@@ -49,26 +49,26 @@ class OpenClipText(Encoder):
             )
         if model.startswith(LOCAL):
             if checkpoint is not None:
-                raise RecipeError(f"'{model}' brings its own weights: leave out checkpoint, or name an architecture.")
+                raise RecipeError(f"'{model}' has its own weights: leave out checkpoint, or name an architecture.")
             checkpoint = str(Path(model.removeprefix(LOCAL), "open_clip_model.safetensors"))
         if checkpoint is not None:
             self._load(model, checkpoint)
 
     def _load(self, model: str, checkpoint: str) -> None:
-        """Load the tower out of a checkpoint, whose keys may carry the prefix of a whole model."""
+        """Load the tower from a checkpoint, whose keys may have the prefix of a whole model."""
         try:
             weights: dict[str, Tensor] = load_state_dict(checkpoint)
         except (OSError, RuntimeError) as error:
             raise RecipeError(f"The checkpoint '{checkpoint}' cannot be read: {error}.") from error
         weights = {name.removeprefix("text."): weight for name, weight in weights.items()}
-        wanted = self.tower.state_dict()
-        unlike = [n for n, w in wanted.items() if n not in weights or weights[n].shape != w.shape]
-        if unlike:
+        expected = self.tower.state_dict()
+        mismatched = [n for n, w in expected.items() if n not in weights or weights[n].shape != w.shape]
+        if mismatched:
             raise RecipeError(
-                f"The checkpoint '{checkpoint}' is not one of '{model}': {len(unlike)} of {len(wanted)} tensors of the "
-                f"text tower are absent or of another shape, the first is '{unlike[0]}'."
+                f"The checkpoint '{checkpoint}' does not fit '{model}': {len(mismatched)} of {len(expected)} tensors of "
+                f"the text tower are missing or differ in shape, the first is '{mismatched[0]}'."
             )
-        self.tower.load_state_dict({name: weights[name] for name in wanted})
+        self.tower.load_state_dict({name: weights[name] for name in expected})
 
     def forward(self, batch: TextBatch) -> Features:
         """Encode texts to pooled (B, D), padded to the one length that the tower reads."""

@@ -1,4 +1,4 @@
-"""A transformer of our own, causal or looking both ways.
+"""Pre-norm transformer, bidirectional or causal.
 
 Letters: B texts, T tokens, K kept tokens, D width, H heads.
 """
@@ -23,14 +23,14 @@ Pool = Literal["mean", "end", "first"]
 
 
 def pool(tokens_BTD: Tensor, mask_BT: Tensor | None, how: Pool) -> Tensor:
-    """Return one vector (B, D) for each text: the mean of its real tokens, its last or its first one."""
+    """Return one vector (B, D) for each text: the mean of its valid tokens, its last or its first token."""
     if how == "first":
         return tokens_BTD[:, 0]
     if mask_BT is None:
         return tokens_BTD[:, -1] if how == "end" else tokens_BTD.mean(1)
     if how == "end":
-        place_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)
-        last_B = torch.where(mask_BT, place_T, 0).amax(1)
+        index_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)
+        last_B = torch.where(mask_BT, index_T, 0).amax(1)
         return tokens_BTD[torch.arange(len(last_B), device=last_B.device), last_B]
     weight_BT = mask_BT.to(torch.float32)
     weight_BT = weight_BT / weight_BT.sum(1, keepdim=True).clamp(min=1)
@@ -38,24 +38,24 @@ def pool(tokens_BTD: Tensor, mask_BT: Tensor | None, how: Pool) -> Tensor:
 
 
 class Block(nn.Module):
-    """Self-attention and a two-layer network, each on normalized input and added to what came in."""
+    """Pre-norm transformer block: self-attention and an MLP, each with layer norm and a residual connection."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
         self.norm_attention, self.norm_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.mix = nn.Linear(width, width, bias=False)
-        self.widen = nn.Linear(width, 4 * width, bias=False)
-        self.narrow = nn.Linear(4 * width, width, bias=False)
+        self.proj = nn.Linear(width, width, bias=False)
+        self.fc1 = nn.Linear(width, 4 * width, bias=False)
+        self.fc2 = nn.Linear(4 * width, width, bias=False)
 
-    def forward(self, x_BTD: Tensor, causal: bool, sees: Tensor | None) -> Tensor:
-        """Return the tokens after one block; `sees` is a bool mask that broadcasts to (B, H, T, T), or None."""
+    def forward(self, x_BTD: Tensor, causal: bool, attn_mask: Tensor | None) -> Tensor:
+        """Return the tokens after one block; `attn_mask` is bool, broadcasts to (B, H, T, T), or None."""
         q, k, v = self.qkv(self.norm_attention(x_BTD)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         dropout = self.dropout if self.training else 0.0
-        mixed_BHTd = F.scaled_dot_product_attention(q, k, v, attn_mask=sees, dropout_p=dropout, is_causal=causal)
-        x_BTD = x_BTD + self.drop(self.mix(mixed_BHTd.transpose(1, 2).flatten(2)))
-        return x_BTD + self.drop(self.narrow(F.gelu(self.widen(self.norm_mlp(x_BTD)))))
+        out_BHTd = F.scaled_dot_product_attention(q, k, v, attn_mask, dropout, is_causal=causal)
+        x_BTD = x_BTD + self.drop(self.proj(out_BHTd.transpose(1, 2).flatten(2)))
+        return x_BTD + self.drop(self.fc2(F.gelu(self.fc1(self.norm_mlp(x_BTD)))))
 
     def drop(self, x: Tensor) -> Tensor:
         """Apply dropout, while training."""
@@ -63,19 +63,18 @@ class Block(nn.Module):
 
 
 class Transformer(TokenEncoder):
-    """Pre-norm transformer with learned positions (GPT-2, Radford et al. 2019; BERT-like when not causal).
+    """Pre-norm transformer with learned positions: GPT-2 (Radford et al. 2019) when causal, else bidirectional as BERT.
 
-    Padding changes no feature, nor does the length of a neighbor in the batch. A token's target is its id, so
-    `target_dim` is the size of the vocabulary.
+    Features do not depend on padding. A token's target is its id, so `target_dim` is the vocabulary size.
 
     Args:
         width: width of the features.
         depth: number of blocks.
         heads: attention heads; they divide `width`.
-        dropout: on embeddings, attention and both parts of a block; SimCSE wants .1, small corpora 0.
-        causal: a token sees only those before it, which the objective next-token needs.
-        pool: what stands for the whole text: the "mean" of its tokens, its "end" or its "first" token; "end" is the
-            only place that sees all of a text when causal.
+        dropout: dropout probability on embeddings, attention and residual branches; SimCSE needs > 0, .1 is usual.
+        causal: causal attention, for the objective next-token.
+        pool: pooled features: the "mean" of the valid tokens, the "end" (last) or the "first" token; when causal, only
+            the last token attends to the whole text.
     """
 
     def __init__(
@@ -92,7 +91,9 @@ class Transformer(TokenEncoder):
         if width % heads:
             raise RecipeError(f"The encoder 'transformer' has a width of {width}, which {heads} heads do not divide.")
         if causal and pool == "first":
-            raise RecipeError("The first token of a causal transformer sees itself alone: set pool to end or mean.")
+            raise RecipeError(
+                "The first token of a causal transformer attends only to itself: set pool to end or mean."
+            )
         self.dim, self.target_dim = width, modality.tokenizer.size
         self.is_causal, self.pool, self.dropout = causal, pool, dropout
         self.embed = nn.Embedding(self.target_dim, width)
@@ -102,13 +103,13 @@ class Transformer(TokenEncoder):
         self._initialize()
 
     def _initialize(self) -> None:
-        """Draw weights as GPT-2 does: a deviation of .02, smaller for what is added to the stream."""
+        """Initialize as GPT-2: std .02, scaled by 1 / sqrt(2 x depth) on residual projections."""
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):
                 nn.init.normal_(module.weight, std=0.02)
         nn.init.normal_(self.positions, std=0.02)
         for name, weight in self.named_parameters():
-            if name.endswith(("mix.weight", "narrow.weight")):
+            if name.endswith(("proj.weight", "fc2.weight")):
                 nn.init.normal_(weight, std=0.02 / math.sqrt(2 * len(self.blocks)))
 
     def tokenize(self, batch: TextBatch) -> Tokens:
@@ -116,27 +117,27 @@ class Transformer(TokenEncoder):
         return Tokens(self.embed(batch.ids), self.positions[None, : batch.ids.shape[1]], batch.mask)
 
     def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
-        """Encode tokens, or those at `keep` (B, K); a causal encoder's order is that of their places."""
+        """Encode tokens, or those at `keep` (B, K); causal attention follows their positions."""
         tokens = tokens if keep is None else tokens.take(keep)
         x_BTD, mask_BT = tokens.x + tokens.positions, tokens.mask
         x_BTD = F.dropout(x_BTD, self.dropout, self.training) if self.dropout else x_BTD
-        causal, sees = self._sight(mask_BT, keep)
+        causal, attn_mask = self._attention_mask(mask_BT, keep)
         for block in self.blocks:
-            x_BTD = block(x_BTD, causal, sees)
+            x_BTD = block(x_BTD, causal, attn_mask)
         x_BTD = self.norm(x_BTD)
         if mask_BT is not None:
             x_BTD = x_BTD * mask_BT[..., None]
         return Features(pool(x_BTD, mask_BT, self.pool), x_BTD, mask_BT)
 
-    def _sight(self, mask_BT: Tensor | None, keep: Tensor | None) -> tuple[bool, Tensor | None]:
-        """Return whether attention is plainly causal, and else which tokens see which."""
+    def _attention_mask(self, mask_BT: Tensor | None, keep: Tensor | None) -> tuple[bool, Tensor | None]:
+        """Return whether attention is plainly causal, or else a mask of which tokens attend to which."""
         if self.is_causal and keep is None:
-            return True, None  # padding stands last, where no real token looks
-        sees = mask_BT[:, None, None, :] if mask_BT is not None else None
+            return True, None  # padding is last, where no valid token attends
+        attn_mask = mask_BT[:, None, None, :] if mask_BT is not None else None
         if self.is_causal and keep is not None:
             before = keep[:, None, :, None] >= keep[:, None, None, :]
-            sees = before if sees is None else before & sees
-        return False, sees
+            attn_mask = before if attn_mask is None else before & attn_mask
+        return False, attn_mask
 
     def token_targets(self, batch: TextBatch) -> Tensor:
         """Return the ids themselves: int64 (B, T)."""

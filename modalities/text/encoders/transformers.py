@@ -1,4 +1,4 @@
-"""Encoders of Hugging Face transformers."""
+"""Text models of Hugging Face transformers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TransformersModel(Encoder):
 
     Args:
         model: a folder that `save_pretrained` wrote, or a name in the local cache.
-        pool: what stands for the whole text: the "mean" of its tokens, its "end" or its "first" token.
+        pool: pooled features: the "mean" of the valid tokens, the "end" (last) or the "first" token.
     """
 
     def __init__(self, modality: TextModality, model: str, pool: Pool = "mean") -> None:

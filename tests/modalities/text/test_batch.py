@@ -15,7 +15,7 @@ def test_join_pads_to_the_longest():
     assert batch.mask.dtype == torch.bool
 
 
-def test_batches_of_other_lengths_join():
+def test_batches_of_different_lengths_concatenate():
     short, long = made(1, 2), made(5)
     assert short.shape_key() == long.shape_key()
     both = TextBatch.cat([short, long])

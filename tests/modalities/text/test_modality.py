@@ -7,7 +7,7 @@ import torch
 
 from sensorium import BadSample
 from sensorium.errors import DataError, RecipeError
-from sensorium.modalities.text.modality import BASELINE, GLANCE, TextModality, _place
+from sensorium.modalities.text.modality import BASELINE, CHARACTERS_PER_TOKEN, TextModality, _hash_index
 
 
 def text_of(modality, example):
@@ -35,7 +35,7 @@ def test_decodes_strings_and_bytes(modality, raw):
         (["a", "b"], "list"),
     ],
 )
-def test_refuses_what_is_no_text(modality, raw, reason):
+def test_invalid_values_are_refused(modality, raw, reason):
     with pytest.raises(BadSample, match=reason):
         modality.decode(raw)
 
@@ -45,7 +45,7 @@ def test_a_text_that_leaves_no_token_is_refused():
         TextModality("open_clip").decode("<end_of_text>")
 
 
-def test_long_texts_are_cut_and_keep_their_end(modality):
+def test_long_texts_are_truncated_and_keep_their_end_token(modality):
     example = modality.decode("word " * 10_000)
     assert len(example) == modality.length
     assert example[-1] == modality.tokenizer.end[0]
@@ -68,7 +68,7 @@ def test_no_more_of_a_line_is_read_than_can_matter(modality, monkeypatch):
     lengths = []
     monkeypatch.setattr(modality.tokenizer, "encode", lambda text: lengths.append(len(text)) or [9])
     modality.decode("x" * 1_000_000)
-    assert lengths == [GLANCE * modality.length]
+    assert lengths == [CHARACTERS_PER_TOKEN * modality.length]
 
 
 def test_lower(sentences):
@@ -77,13 +77,13 @@ def test_lower(sentences):
     assert text_of(modality, modality.decode("The CAT")) == "the cat"
 
 
-def test_whitespace_is_a_text_to_characters_alone(sentences):
+def test_whitespace_is_valid_text_for_characters_only(sentences):
     modality = TextModality("characters")
     modality.fit([*sentences, "\n"])
     assert text_of(modality, modality.decode("\n ")) == "\n "
 
 
-def test_fit_passes_over_bad_values_and_needs_a_text(sentences):
+def test_fit_skips_invalid_values_and_needs_a_text(sentences):
     modality = TextModality(vocab=300)
     assert not modality.is_fitted
     with pytest.raises(DataError, match="no text"):
@@ -99,12 +99,12 @@ def test_a_length_without_room_is_refused():
         TextModality(length=2)
 
 
-def test_a_batch_comes_apart_and_previews(modality, sentences, batch):
+def test_examples_and_previews_of_a_batch(modality, sentences, batch):
     examples = modality.examples(batch)
     assert [text_of(modality, e) for e in examples[:4]] == sentences[:4]
-    picture = modality.preview(examples[0])
-    assert (picture.mode, picture.size) == ("RGB", (256, 256))
-    assert np.asarray(picture).min() < 128
+    image = modality.preview(examples[0])
+    assert (image.mode, image.size) == ("RGB", (256, 256))
+    assert np.asarray(image).min() < 128
 
 
 @pytest.mark.parametrize("text", ["x" * 3000, "🎉 مرحبا \x00\x1b", "\x07", "word " * 600])
@@ -120,7 +120,7 @@ def test_baseline_features_counts_tokens_and_pairs(modality, batch, sentences):
     counts = np.zeros(BASELINE)
     ids = modality.tokenizer.encode(sentences[0])
     for code in [*ids, *(a * 1_000_003 + b + 2**40 for a, b in pairwise(ids))]:
-        counts[_place(np.array([code], dtype=np.uint64))] += 1
+        counts[_hash_index(np.array([code], dtype=np.uint64))] += 1
     wanted = np.log1p(counts)
     assert np.allclose(features[0], wanted / np.linalg.norm(wanted), atol=1e-5)
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium.errors import RecipeError
-from sensorium.modalities.text.tokenizers import UNKNOWN, BytePairs, Characters, tokenizer
+from sensorium.modalities.text.tokenizers import UNKNOWN, BytePairTokenizer, CharacterTokenizer, tokenizer
 
 STRANGE = [
     "👩‍👩‍👧‍👦 family 🎉🏳️‍🌈",
@@ -23,7 +23,7 @@ STRANGE = [
 
 @pytest.fixture(scope="module")
 def pairs(sentences):
-    made = BytePairs(320)
+    made = BytePairTokenizer(320)
     made.fit(sentences)
     return made
 
@@ -52,15 +52,15 @@ def test_byte_pairs_merge_what_is_frequent(pairs):
 def test_training_is_deterministic_in_every_process(pairs, sentences):
     code = (
         "import json, sys\n"
-        "from sensorium.modalities.text.tokenizers import BytePairs\n"
-        "made = BytePairs(320); made.fit(json.load(sys.stdin)); print(json.dumps(made.state(), sort_keys=True))"
+        "from sensorium.modalities.text.tokenizers import BytePairTokenizer\n"
+        "made = BytePairTokenizer(320); made.fit(json.load(sys.stdin)); print(json.dumps(made.state(), sort_keys=True))"
     )
     texts = json.dumps(sentences)
     other = subprocess.run([sys.executable, "-c", code], input=texts, capture_output=True, text=True, check=True)
     assert json.loads(other.stdout) == pairs.state()
 
 
-@pytest.mark.parametrize("kind", [BytePairs, Characters])
+@pytest.mark.parametrize("kind", [BytePairTokenizer, CharacterTokenizer])
 def test_state_is_json_and_restores(kind, sentences):
     learned, other = kind(300), kind(300)
     assert not learned.is_fitted
@@ -72,7 +72,7 @@ def test_state_is_json_and_restores(kind, sentences):
 
 
 def test_characters_have_one_id_each():
-    made = Characters(100)
+    made = CharacterTokenizer(100)
     made.fit(["hello\n", "world"])
     assert made.size == UNKNOWN + 1 + len(set("hello\nworld"))
     ids = made.encode("hello?\n")
@@ -83,7 +83,7 @@ def test_characters_have_one_id_each():
 
 
 def test_characters_beyond_the_vocabulary_are_the_rare_ones():
-    made = Characters(UNKNOWN + 1 + 2)
+    made = CharacterTokenizer(UNKNOWN + 1 + 2)
     made.fit(["aaabbbc"])
     assert [i == UNKNOWN for i in made.encode("abc")] == [False, False, True]
 
@@ -135,4 +135,4 @@ def test_unknown_names_are_told(name, told):
 
 def test_a_vocabulary_without_room_for_bytes_is_refused():
     with pytest.raises(RecipeError, match="at least 260"):
-        BytePairs(200)
+        BytePairTokenizer(200)

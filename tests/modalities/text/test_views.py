@@ -8,9 +8,28 @@ from hypothesis import strategies as st
 from sensorium.errors import RecipeError
 from sensorium.modalities.text.batch import PAD, TextBatch
 from sensorium.modalities.text.modality import TextModality
-from sensorium.modalities.text.views import Deletion, Dropout, Masked, Noisy, Order, Plain, Reorder, Spans, free
+from sensorium.modalities.text.views import (
+    DeletionViews,
+    DropoutViews,
+    LocalShuffleViews,
+    NoisyViews,
+    PermutationViews,
+    PlainViews,
+    RandomTokenMaskViews,
+    SpanMaskViews,
+    text_tokens,
+)
 
-MAKERS = [Plain, Dropout, Masked, Spans, Deletion, Reorder, Noisy, Order]
+MAKERS = [
+    PlainViews,
+    DropoutViews,
+    RandomTokenMaskViews,
+    SpanMaskViews,
+    DeletionViews,
+    LocalShuffleViews,
+    NoisyViews,
+    PermutationViews,
+]
 FIRST = 5  # ordinary ids in the batches below start here
 
 
@@ -33,8 +52,8 @@ seeds = st.integers(0, 2**32)
 
 @settings(max_examples=25, deadline=None)
 @given(lengths=any_lengths, seed=seeds, maker=st.sampled_from(MAKERS))
-def test_laws_of_every_view(modality, lengths, seed, maker):
-    """Input untouched, seeded, padding padded, real tokens first, start and end in place, no global randomness."""
+def test_properties_of_every_view(modality, lengths, seed, maker):
+    """Input untouched, seeded, padding padded, valid tokens first, start and end in place, no global randomness."""
     batch, generator = texts(modality.tokenizer, lengths), maker(modality)
     before, state = (batch.ids.clone(), batch.mask.clone()), torch.get_rng_state()
     views, again = generator(batch, rng(seed)), generator(batch, rng(seed))
@@ -49,49 +68,56 @@ def test_laws_of_every_view(modality, lengths, seed, maker):
         assert torch.equal(made.mask, torch.arange(made.mask.shape[1]) < count_B[:, None])
         assert made.ids[:, 0].eq(modality.tokenizer.start[0]).all()
         assert made.ids.gather(1, count_B[:, None] - 1).eq(modality.tokenizer.end[0]).all()
-        assert (free(made, modality.tokenizer.special).any(1) | made.ids.eq(modality.tokenizer.mask).any(1)).all()
+        assert (
+            text_tokens(made, modality.tokenizer.special).any(1) | made.ids.eq(modality.tokenizer.mask).any(1)
+        ).all()
         assert (view.target is not None) == (generator.target is not None)
 
 
 def test_plain_and_dropout_are_the_text_itself(modality, batch):
-    (plain,) = Plain(modality)(batch, rng())
+    (plain,) = PlainViews(modality)(batch, rng())
     assert torch.equal(plain.batch.ids, batch.ids)
-    copies = Dropout(modality, views=3)(batch, rng())
+    copies = DropoutViews(modality, views=3)(batch, rng())
     assert len(copies) == 3
     assert all(torch.equal(view.batch.ids, batch.ids) for view in copies)
 
 
 @settings(max_examples=30, deadline=None)
-@given(lengths=any_lengths, seed=seeds, ratio=st.floats(0.05, 0.9), maker=st.sampled_from([Masked, Spans]))
-def test_the_ratio_of_hidden_tokens_is_exact(modality, lengths, seed, ratio, maker):
+@given(
+    lengths=any_lengths,
+    seed=seeds,
+    mask_ratio=st.floats(0.05, 0.9),
+    maker=st.sampled_from([RandomTokenMaskViews, SpanMaskViews]),
+)
+def test_the_mask_ratio_is_exact(modality, lengths, seed, mask_ratio, maker):
     batch = texts(modality.tokenizer, lengths)
-    (view,) = maker(modality, ratio=ratio)(batch, rng(seed))
-    chosen_BT = view.info["masked"]
-    free_BT = free(batch, modality.tokenizer.special)
-    assert not (chosen_BT & ~free_BT).any()
-    wanted_B = (ratio * free_BT.sum(1)).round().clamp(min=1)
-    assert torch.equal(chosen_BT.sum(1).float(), wanted_B.float())
-    assert torch.equal(view.target, torch.where(chosen_BT, batch.ids, -100))
-    assert torch.equal(view.batch.ids[~chosen_BT], batch.ids[~chosen_BT])
+    (view,) = maker(modality, mask_ratio=mask_ratio)(batch, rng(seed))
+    masked_BT = view.info["masked"]
+    is_text_BT = text_tokens(batch, modality.tokenizer.special)
+    assert not (masked_BT & ~is_text_BT).any()
+    wanted_B = (mask_ratio * is_text_BT.sum(1)).round().clamp(min=1)
+    assert torch.equal(masked_BT.sum(1).float(), wanted_B.float())
+    assert torch.equal(view.target, torch.where(masked_BT, batch.ids, -100))
+    assert torch.equal(view.batch.ids[~masked_BT], batch.ids[~masked_BT])
     assert torch.equal(view.batch.mask, batch.mask)
 
 
-def test_hidden_tokens_follow_the_80_10_10_law(modality):
+def test_masked_tokens_follow_the_80_10_10_rule(modality):
     batch = TextBatch(torch.full((200, 200), 7), torch.ones(200, 200, dtype=torch.bool))
-    (view,) = Masked(modality, ratio=0.5)(batch, rng())
+    (view,) = RandomTokenMaskViews(modality, mask_ratio=0.5)(batch, rng())
     found = view.batch.ids[view.info["masked"]]
     assert abs((found == modality.tokenizer.mask).float().mean() - 0.8) < 0.015
     assert abs((found == 7).float().mean() - 0.1) < 0.015
-    strangers = found[(found != 7) & (found != modality.tokenizer.mask)]
-    assert not set(strangers.tolist()) & set(modality.tokenizer.special)
-    assert strangers.max() == modality.tokenizer.size - 1
-    assert len(strangers.unique()) > 0.9 * (modality.tokenizer.size - len(modality.tokenizer.special))
+    replaced = found[(found != 7) & (found != modality.tokenizer.mask)]
+    assert not set(replaced.tolist()) & set(modality.tokenizer.special)
+    assert replaced.max() == modality.tokenizer.size - 1
+    assert len(replaced.unique()) > 0.9 * (modality.tokenizer.size - len(modality.tokenizer.special))
 
 
 def runs(mask_T):
     found, length = [], 0
-    for hidden in [*mask_T.tolist(), False]:
-        if hidden:
+    for masked in [*mask_T.tolist(), False]:
+        if masked:
             length += 1
         elif length:
             found.append(length)
@@ -99,7 +125,7 @@ def runs(mask_T):
     return found
 
 
-def test_spans_are_runs_and_masked_are_not(modality):
+def test_span_masks_are_contiguous_and_random_ones_are_not(modality):
     batch = TextBatch(torch.full((64, 400), 7), torch.ones(64, 400, dtype=torch.bool))
 
     def mean_run(generator):
@@ -107,17 +133,17 @@ def test_spans_are_runs_and_masked_are_not(modality):
         lengths = [n for row in view.info["masked"] for n in runs(row)]
         return sum(lengths) / len(lengths)
 
-    assert mean_run(Masked(modality)) < 1.3
-    # The mean of min(geometric(1 / 5), 10) is 4.46; runs that touch make some longer.
-    assert 3.8 < mean_run(Spans(modality)) < 6
-    assert mean_run(Spans(modality, length=1)) < 1.3
+    assert mean_run(RandomTokenMaskViews(modality)) < 1.3
+    # The mean of min(geometric(1 / 5), 10) is 4.46; adjacent spans merge.
+    assert 3.8 < mean_run(SpanMaskViews(modality)) < 6
+    assert mean_run(SpanMaskViews(modality, mean_span=1)) < 1.3
 
 
 @settings(max_examples=30, deadline=None)
-@given(lengths=any_lengths, seed=seeds, ratio=st.floats(0.05, 0.95))
-def test_deletion_keeps_order_and_something(modality, lengths, seed, ratio):
+@given(lengths=any_lengths, seed=seeds, p=st.floats(0.05, 0.95))
+def test_deletion_keeps_the_order_and_at_least_one_token(modality, lengths, seed, p):
     batch = texts(modality.tokenizer, lengths)
-    for view in Deletion(modality, ratio=ratio)(batch, rng(seed)):
+    for view in DeletionViews(modality, p=p)(batch, rng(seed)):
         for row, length in enumerate(lengths):
             left = ordinary(view.batch, row, modality.tokenizer.special)
             assert left
@@ -125,9 +151,9 @@ def test_deletion_keeps_order_and_something(modality, lengths, seed, ratio):
             assert set(left) <= set(range(FIRST, FIRST + length))
 
 
-def test_deletion_leaves_out_the_share_it_says(modality):
+def test_deletion_has_its_probability(modality):
     batch = texts(modality.tokenizer, [200] * 200)
-    one, other = Deletion(modality, ratio=0.3)(batch, rng())
+    one, other = DeletionViews(modality, p=0.3)(batch, rng())
     assert abs((one.batch.mask.sum() - 400) / 40_000 - 0.7) < 0.01
     assert not torch.equal(one.batch.ids, other.batch.ids)
     assert len({tuple(row) for row in one.batch.mask.sum(1, keepdim=True).tolist()}) > 5  # drawn per example
@@ -135,18 +161,18 @@ def test_deletion_leaves_out_the_share_it_says(modality):
 
 @settings(max_examples=30, deadline=None)
 @given(lengths=any_lengths, seed=seeds, distance=st.integers(0, 6))
-def test_reorder_moves_no_token_far(modality, lengths, seed, distance):
+def test_local_shuffle_moves_no_token_far(modality, lengths, seed, distance):
     batch = texts(modality.tokenizer, lengths)
-    for view in Reorder(modality, distance=distance)(batch, rng(seed)):
+    for view in LocalShuffleViews(modality, distance=distance)(batch, rng(seed)):
         for row, length in enumerate(lengths):
             moved = ordinary(view.batch, row, modality.tokenizer.special)
             assert sorted(moved) == list(range(FIRST, FIRST + length))
-            assert all(abs(place - (i - FIRST)) <= distance for place, i in enumerate(moved))
+            assert all(abs(position - (i - FIRST)) <= distance for position, i in enumerate(moved))
 
 
-def test_reorder_does_move(modality):
+def test_local_shuffle_moves_tokens(modality):
     batch = texts(modality.tokenizer, [30] * 4)
-    one, other = Reorder(modality)(batch, rng())
+    one, other = LocalShuffleViews(modality)(batch, rng())
     assert (one.batch.ids != batch.ids).float().mean() > 0.3
     assert not torch.equal(one.batch.ids, other.batch.ids)
 
@@ -156,49 +182,52 @@ def test_special_tokens_within_a_text_stay_in_place(modality):
     ids = torch.tensor([[special, 10, 11, special, 12, 13, 14, special]])
     batch = TextBatch(ids, torch.ones_like(ids, dtype=torch.bool))
     for seed in range(10):
-        (view, _) = Reorder(modality)(batch, rng(seed))
+        (view, _) = LocalShuffleViews(modality)(batch, rng(seed))
         assert torch.equal(view.batch.ids == special, ids == special)
-        (view,) = Spans(modality, ratio=0.9)(batch, rng(seed))
+        (view,) = SpanMaskViews(modality, mask_ratio=0.9)(batch, rng(seed))
         assert not view.info["masked"][ids == special].any()
 
 
-def test_noisy_loses_and_moves(modality):
+def test_noisy_deletes_and_shuffles(modality):
     batch = texts(modality.tokenizer, [40] * 8)
-    for view in Noisy(modality, ratio=0.3)(batch, rng()):
+    for view in NoisyViews(modality, p=0.3)(batch, rng()):
         left = [ordinary(view.batch, row, modality.tokenizer.special) for row in range(8)]
         assert all(len(tokens) < 40 for tokens in left)
         assert any(tokens != sorted(tokens) for tokens in left)
 
 
-@pytest.mark.parametrize("ratio", [0.0, 1.0, -0.1])
-@pytest.mark.parametrize("maker", [Masked, Spans, Deletion, Noisy])
-def test_a_ratio_outside_is_refused(modality, maker, ratio):
-    with pytest.raises(RecipeError, match="between 0 and 1"):
-        maker(modality, ratio=ratio)
+@pytest.mark.parametrize("value", [0.0, 1.0, -0.1])
+@pytest.mark.parametrize(
+    ("maker", "option"),
+    [(RandomTokenMaskViews, "mask_ratio"), (SpanMaskViews, "mask_ratio"), (DeletionViews, "p"), (NoisyViews, "p")],
+)
+def test_a_fraction_outside_0_to_1_is_refused(modality, maker, option, value):
+    with pytest.raises(RecipeError, match=f"'{option}'.*between 0 and 1"):
+        maker(modality, **{option: value})
 
 
-def test_hiding_needs_a_mask_token():
+def test_masking_needs_a_mask_token():
     with pytest.raises(RecipeError, match="mask token"):
-        Masked(TextModality("open_clip"))
+        RandomTokenMaskViews(TextModality("open_clip"))
 
 
 @settings(max_examples=25, deadline=None)
 @given(lengths=any_lengths, seed=seeds, segments=st.integers(2, 4))
-def test_order_permutes_segments_and_says_how(modality, lengths, seed, segments):
+def test_permutation_permutes_segments_and_its_target_is_the_permutation(modality, lengths, seed, segments):
     batch, special = texts(modality.tokenizer, lengths), modality.tokenizer.special
-    (view,) = Order(modality, segments=segments)(batch, rng(seed))
+    (view,) = PermutationViews(modality, segments=segments)(batch, rng(seed))
     orders = list(permutations(range(segments)))
     assert view.target.shape == (len(lengths),)
     for row, n in enumerate(lengths):
-        turns, parts = orders[view.target[row]], [[] for _ in range(segments)]
+        order, parts = orders[view.target[row]], [[] for _ in range(segments)]
         for i in range(n):
-            parts[turns[i * segments // n]].append(FIRST + i)
+            parts[order[i * segments // n]].append(FIRST + i)
         assert ordinary(view.batch, row, special) == list(chain(*parts))
 
 
-def test_every_order_is_drawn_and_a_number_of_segments_is_checked(modality):
+def test_every_permutation_is_drawn_and_segments_are_checked(modality):
     batch = texts(modality.tokenizer, [9] * 200)
-    assert Order(modality)(batch, rng())[0].target.unique().tolist() == list(range(6))
+    assert PermutationViews(modality)(batch, rng())[0].target.unique().tolist() == list(range(6))
     for segments in (1, 6):
         with pytest.raises(RecipeError, match="2 to 5 segments"):
-            Order(modality, segments=segments)
+            PermutationViews(modality, segments=segments)

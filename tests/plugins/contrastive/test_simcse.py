@@ -4,7 +4,7 @@ from sensorium import View
 from sensorium.losses.contrastive import info_nce
 from sensorium.modalities.text.encoders.transformer import Transformer
 from sensorium.modalities.text.modality import TextModality
-from sensorium.modalities.text.views import Dropout
+from sensorium.modalities.text.views import DropoutViews
 from sensorium.models.learner import Learner
 from sensorium.plugins.contrastive.simcse import SimCSE
 
@@ -17,7 +17,7 @@ def setting(dropout):
     torch.manual_seed(0)
     encoder = Transformer(modality, width=32, depth=2, heads=2, dropout=dropout)
     batch = modality.collate([modality.decode(t) for t in TEXTS])
-    views = Dropout(modality)(batch, torch.Generator())
+    views = DropoutViews(modality)(batch, torch.Generator())
     for view in views:
         view.modality, view.present = "text", torch.ones(len(TEXTS), dtype=torch.bool)
     return Learner({"text": encoder}, SimCSE()), {"text": views}, batch

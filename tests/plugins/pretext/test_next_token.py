@@ -8,7 +8,7 @@ from sensorium import Encoders
 from sensorium.errors import RecipeError
 from sensorium.modalities.text.encoders.transformer import Transformer
 from sensorium.modalities.text.modality import TextModality
-from sensorium.modalities.text.views import Plain
+from sensorium.modalities.text.views import PlainViews
 from sensorium.models.learner import Learner
 from sensorium.plugins.pretext.next_token import NextToken
 
@@ -30,7 +30,7 @@ def learner(modality):
 
 
 def views_of(modality, texts):
-    (view,) = Plain(modality)(modality.collate([modality.decode(t) for t in texts]), torch.Generator())
+    (view,) = PlainViews(modality)(modality.collate([modality.decode(t) for t in texts]), torch.Generator())
     view.modality, view.present = "text", torch.ones(len(texts), dtype=torch.bool)
     return {"text": [view]}
 

@@ -134,10 +134,10 @@ def test_weights_start_as_in_gpt2(modality):
     encoder = Transformer(modality, width=128, depth=8)
     assert abs(encoder.embed.weight.std() - 0.02) < 0.002
     assert abs(encoder.blocks[3].qkv.weight.std() - 0.02) < 0.002
-    assert abs(encoder.blocks[3].narrow.weight.std() - 0.005) < 0.0005
+    assert abs(encoder.blocks[3].fc2.weight.std() - 0.005) < 0.0005
 
 
-@pytest.mark.parametrize(("options", "told"), [({"heads": 3}, "divide"), ({"causal": True, "pool": "first"}, "alone")])
+@pytest.mark.parametrize(("options", "told"), [({"heads": 3}, "divide"), ({"causal": True, "pool": "first"}, "only to itself")])
 def test_impossible_options_are_refused(modality, options, told):
     with pytest.raises(RecipeError, match=told):
         Transformer(modality, **options)
