@@ -65,8 +65,8 @@ class OpenClipText(Encoder):
         mismatched = [n for n, w in expected.items() if n not in weights or weights[n].shape != w.shape]
         if mismatched:
             raise RecipeError(
-                f"The checkpoint '{checkpoint}' does not fit '{model}': {len(mismatched)} of {len(expected)} tensors of "
-                f"the text tower are missing or differ in shape, the first is '{mismatched[0]}'."
+                f"The checkpoint '{checkpoint}' does not fit '{model}': {len(mismatched)} of {len(expected)} tensors "
+                f"of the text tower are missing or differ in shape, the first is '{mismatched[0]}'."
             )
         self.tower.load_state_dict({name: weights[name] for name in expected})
 

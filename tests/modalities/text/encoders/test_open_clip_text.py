@@ -63,7 +63,7 @@ def test_loads_the_checkpoint_of_a_whole_model(modality, batch, tmp_path, custom
 
 def test_a_checkpoint_of_another_architecture_is_refused(modality, tmp_path):
     torch.save({"token_embedding.weight": torch.zeros(3, 3)}, tmp_path / "other.pt")
-    with pytest.raises(RecipeError, match="not one of 'small-for-tests'"):
+    with pytest.raises(RecipeError, match="does not fit 'small-for-tests'"):
         OpenClipText(modality, "small-for-tests", str(tmp_path / "other.pt"))
     with pytest.raises(RecipeError, match="cannot be read"):
         OpenClipText(modality, "small-for-tests", str(tmp_path / "absent.pt"))

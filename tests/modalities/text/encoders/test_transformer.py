@@ -137,7 +137,9 @@ def test_weights_start_as_in_gpt2(modality):
     assert abs(encoder.blocks[3].fc2.weight.std() - 0.005) < 0.0005
 
 
-@pytest.mark.parametrize(("options", "told"), [({"heads": 3}, "divide"), ({"causal": True, "pool": "first"}, "only to itself")])
+@pytest.mark.parametrize(
+    ("options", "told"), [({"heads": 3}, "divide"), ({"causal": True, "pool": "first"}, "only to itself")]
+)
 def test_impossible_options_are_refused(modality, options, told):
     with pytest.raises(RecipeError, match=told):
         Transformer(modality, **options)
