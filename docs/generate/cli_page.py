@@ -82,7 +82,7 @@ def _option(parameter: inspect.Parameter) -> str:
     kind = _kind(parameter)
     if kind is bool:
         return name
-    return f"{name} {'|'.join(kind) if issubclass(kind, StrEnum) else parameter.name.upper()}"
+    return f"{name} {','.join(kind) if issubclass(kind, StrEnum) else parameter.name.upper()}"
 
 
 def _help(parameter: inspect.Parameter) -> str:

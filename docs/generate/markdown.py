@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -18,8 +19,9 @@ def cell(text: str) -> str:
 
 
 def code_cell(text: str) -> str:
-    """Return text as code in a cell of a table."""
-    return "`" + re.sub(r"\s+", " ", text).replace("|", "\\|") + "`"
+    """Return text as code in a cell of a table; in Markdown's own code marks a bar would end the cell."""
+    text = re.sub(r"\s+", " ", text)
+    return f"<code>{html.escape(text).replace('|', '&#124;')}</code>" if "|" in text else f"`{text}`"
 
 
 def table(head: tuple[str, ...], rows: Iterable[Iterable[str]], right: tuple[int, ...] = ()) -> str:

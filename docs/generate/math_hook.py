@@ -19,7 +19,7 @@ def on_page_markdown(markdown: str, page: Any, **_: object) -> str:
 def with_mathml(markdown: str) -> str:
     """Return Markdown with its formulas drawn."""
     markdown = re.sub(r"^```math\n(.*?)^```$", _block, markdown, flags=re.MULTILINE | re.DOTALL)
-    return re.sub(r"\$([^$`]+)\$", lambda match: convert(match[1]), markdown)
+    return re.sub(r"\$([^$`]+)\$", lambda match: f"<span>{convert(match[1])}</span>", markdown)
 
 
 def _block(match: re.Match[str]) -> str:

@@ -55,8 +55,13 @@ names no modality: [the matrix](../benchmarks/matrix.md) trains each of them on 
     plugins = dict.fromkeys(spec.plugin for spec in specs)
     for name in plugins:
         summary = inspect.getdoc(import_module(extensions.find(name).module)) or ""
-        rows = [(f"[`{s.name}`]({s.name}.md)", cell(s.summary)) for s in specs if s.plugin == name]
-        out += f"\n## {name.capitalize()}\n\n{summary.partition(chr(10))[0]}\n\n{table(('objective', 'summary'), rows)}"
+        rows = [
+            (f"[{WORDS.get(s.name, {}).get('title', s.name)}]({s.name}.md)", f"`{s.name}`", cell(s.summary))
+            for s in specs
+            if s.plugin == name
+        ]
+        listed = table(("objective", "name", "summary"), rows)
+        out += f"\n## {name.capitalize()}\n\n{summary.partition(chr(10))[0]}\n\n{listed}"
     return out
 
 
@@ -71,8 +76,8 @@ def _page(extensions: Extensions, spec: Spec) -> str:
         ("In the matrix", _matrix(spec.name)),
         ("When to take another", words.get("otherwise", "").strip()),
     ]
-    where = f"Plugin `{spec.plugin}`, class `{target.__module__}.{target.__qualname__}`."
-    head = f"# {spec.name}\n\n{about(target)}\n\n{where}\n"
+    where = f"Objective `{spec.name}`, plugin `{spec.plugin}`, class `{target.__module__}.{target.__qualname__}`."
+    head = f"# {words.get('title', spec.name)}\n\n{about(target)}\n\n{where}\n"
     return head + "".join(f"\n## {title}\n\n{text.rstrip()}\n" for title, text in sections if text)
 
 

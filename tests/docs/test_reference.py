@@ -39,7 +39,7 @@ def test_every_objective_has_a_formula_and_an_alternative(registry):
     assert [name for name, words in objective_pages.WORDS.items() if set(words) != KEYS] == []
 
 
-KEYS = {"formula", "letters", "otherwise"}
+KEYS = {"title", "formula", "letters", "otherwise"}
 
 
 def test_every_formula_can_be_drawn():
