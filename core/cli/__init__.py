@@ -1,4 +1,4 @@
-"""The commands of the `sensorium` program, registered through the same door as those of any plugin.
+"""The commands of the `sensorium` program, registered by the same hook as those of any plugin.
 
 One file holds one command and is imported when that command is called; help is listed from the summaries here.
 """
@@ -9,17 +9,17 @@ from sensorium import hookimpl
 @hookimpl
 def sensorium_register_commands(register):
     """Register the commands."""
-    register("train", "sensorium.cli.train:train", summary="Train what a recipe describes.")
-    register("evaluate", "sensorium.cli.evaluate:evaluate", summary="Measure a run on labeled or paired records.")
-    register("matrix", "sensorium.cli.matrix:matrix", summary="Try every objective on every kind of data.")
-    register("finetune", "sensorium.cli.finetune:finetune", summary="Train a run's encoder and a head on labels.")
-    register("embed", "sensorium.cli.embed:embed", summary="Write the features of records to a file.")
-    register("replay", "sensorium.cli.replay:replay", summary="Show where a step without a finite loss went wrong.")
-    register("search", "sensorium.cli.search:search", summary="Find the records nearest to a text or a file.")
-    register("compare", "sensorium.cli.compare:compare", summary="Show the figures of runs side by side.")
-    register("mine", "sensorium.cli.mine:mine", summary="Find hard negatives with a run's model.")
-    register("export", "sensorium.cli.export:export", summary="Write what a run learned as files that others read.")
-    register("recipes", "sensorium.cli.recipes:recipes", summary="List the recipes, or print one whole.")
-    register("list", "sensorium.cli.list:list_kind", summary="List what is registered, or the options of one thing.")
+    register("train", "sensorium.cli.train:train", summary="Train a model as a recipe says.")
+    register("evaluate", "sensorium.cli.evaluate:evaluate", summary="Evaluate a run on labeled or paired records.")
+    register("matrix", "sensorium.cli.matrix:matrix", summary="Train every objective on every modality, briefly.")
+    register("finetune", "sensorium.cli.finetune:finetune", summary="Fine-tune a run's encoder on labels.")
+    register("embed", "sensorium.cli.embed:embed", summary="Write the embeddings of records to a file.")
+    register("replay", "sensorium.cli.replay:replay", summary="Find the source of a non-finite loss.")
+    register("search", "sensorium.cli.search:search", summary="Find the nearest records to a text or a file.")
+    register("compare", "sensorium.cli.compare:compare", summary="Compare the metrics of runs.")
+    register("mine", "sensorium.cli.mine:mine", summary="Mine hard negatives with a run's model.")
+    register("export", "sensorium.cli.export:export", summary="Export a run's model to other libraries.")
+    register("recipes", "sensorium.cli.recipes:recipes", summary="List the recipes, or print one.")
+    register("list", "sensorium.cli.list:list_kind", summary="List what is registered, or the options of one part.")
     register("plugins", "sensorium.cli.plugins:plugins", summary="List the plugins and their states.")
-    register("plugin", "sensorium.cli.plugin:app", summary="Start a new plugin, or check one.")
+    register("plugin", "sensorium.cli.plugin:app", summary="Create a new plugin, or check one.")

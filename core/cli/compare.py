@@ -9,10 +9,10 @@ import typer
 
 
 def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Run folders that have been evaluated.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Folders of runs that were evaluated.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the figures of runs side by side, as their evaluations left them."""
+    """Compare the metrics of runs, as their evaluations wrote them."""
     from sensorium.cli.tables import print_tables
     from sensorium.evaluation.run_comparison import compare_runs
 

@@ -10,16 +10,18 @@ import typer
 
 def embed(
     run: Annotated[str, typer.Argument(help="The run folder.")],
-    out: Annotated[Path, typer.Argument(help="The .npz file to write: ids, and one array for each modality.")],
+    out: Annotated[Path, typer.Argument(help="The .npz file to write: ids, and one array per modality.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help="key.sub=value, applied to the run's recipe, such as data.source.path=..."),
+        typer.Argument(help="Changes to the run's recipe: key.sub=value, such as data.source.path=..."),
     ] = None,
-    part: Annotated[str, typer.Option(help="train, val, test or all.")] = "all",
-    space: Annotated[str, typer.Option(help="embedding (where the objective compares) or features.")] = "embedding",
-    checkpoint: Annotated[str, typer.Option(help="final, best, last, or a step number.")] = "final",
+    part: Annotated[str, typer.Option(help="The part of the split: train, val, test or all.")] = "all",
+    space: Annotated[
+        str, typer.Option(help="embedding (after the projection of the objective) or features (of the encoder).")
+    ] = "embedding",
+    checkpoint: Annotated[str, typer.Option(help="The checkpoint: final, best, last, or a step number.")] = "final",
 ) -> None:
-    """Embed the records of a source with a trained model."""
+    """Embed the records of a source with the model of a run."""
     from sensorium.api import embed_source
     from sensorium.cli.output import show_log
 

@@ -13,17 +13,17 @@ from sensorium.errors import RunError
 def evaluate(
     arguments: Annotated[
         list[str],
-        typer.Argument(metavar="RUN... [KEY=VALUE]...", help="Run folders, then changes to the (first) run's recipe."),
+        typer.Argument(metavar="RUN... [KEY=VALUE]...", help="Run folders, then changes to the first run's recipe."),
     ],
     evaluators: Annotated[
-        list[str] | None, typer.Option("--with", help="An evaluator; may be given again. Default: those of the recipe.")
+        list[str] | None, typer.Option("--with", help="An evaluator; may be repeated. Default: those of the recipe.")
     ] = None,
-    checkpoint: Annotated[str, typer.Option(help="final, best, last, or a step number.")] = "final",
+    checkpoint: Annotated[str, typer.Option(help="The checkpoint: final, best, last, or a step number.")] = "final",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure a run on its test part: chance, baseline features, untrained and trained side by side.
+    """Evaluate a run on its test part: chance, baseline features, untrained and trained encoder.
 
-    Several runs of one recipe with different seeds give means and deviations.
+    Several runs of one recipe with different seeds give mean ± standard deviation.
     """
     from sensorium.api import evaluate as measure
     from sensorium.cli.output import show_log

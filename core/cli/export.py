@@ -11,10 +11,10 @@ import typer
 def export(
     run: Annotated[str, typer.Argument(help="The run folder.")],
     out: Annotated[Path, typer.Argument(help="The folder to write, new or empty.")],
-    format: Annotated[str, typer.Option(help="How; `sensorium list exporters` shows the formats.")] = "encoders",
-    checkpoint: Annotated[str, typer.Option(help="final, best, last, or a step number.")] = "final",
+    format: Annotated[str, typer.Option(help="The format; `sensorium list exporters` shows all.")] = "encoders",
+    checkpoint: Annotated[str, typer.Option(help="The checkpoint: final, best, last, or a step number.")] = "final",
 ) -> None:
-    """Write what a run learned as files that others read, and say how to load them."""
+    """Export the model of a run to files for other libraries, and print how to load them."""
     from sensorium import api
 
     lines = api.export(run, out, format, checkpoint=checkpoint)

@@ -10,7 +10,7 @@ import typer
 
 
 class Initialization(StrEnum):
-    """Where the encoder starts from."""
+    """The initial weights of the encoder."""
 
     both = "both"
     trained = "trained"
@@ -21,20 +21,21 @@ def finetune(
     run: Annotated[str, typer.Argument(help="The run folder.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help="key.sub=value, applied to the run's recipe, such as finetune.labels=[class]."),
+        typer.Argument(help="Changes to the run's recipe: key.sub=value, such as finetune.labels=[class]."),
     ] = None,
     start: Annotated[
-        Initialization, typer.Option("--from", help="The run's encoder, its first weights, or both.")
+        Initialization,
+        typer.Option("--from", help="Initial weights: those of the run, random ones (scratch), or both, to compare."),
     ] = Initialization.both,
     run_dir: Annotated[
-        str | None, typer.Option(help="The folder to write; default finetune-DATE-TIME in the run folder.")
+        str | None, typer.Option(help="The folder to write. Default: finetune-DATE-TIME in the run folder.")
     ] = None,
-    checkpoint: Annotated[str, typer.Option(help="final, best, last, or a step number.")] = "final",
+    checkpoint: Annotated[str, typer.Option(help="The checkpoint: final, best, last, or a step number.")] = "final",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Train a run's encoder and a small head on labels, beside the same encoder from scratch.
+    """Fine-tune a run's encoder with a small head on labels, and compare it with the same encoder from scratch.
 
-    It learns from the train part, takes the epoch that did best on the val part, and reports on the test part.
+    Trains on the train part, takes the best epoch by the val part (early stopping) and reports the test part.
     """
     from sensorium.api import finetune as tune
     from sensorium.cli.output import show_log

@@ -1,4 +1,4 @@
-"""`sensorium list KIND [NAME]`: what is registered, and the options of one thing."""
+"""`sensorium list KIND [NAME]`: what is registered, and the options of one part."""
 
 from __future__ import annotations
 
@@ -18,17 +18,13 @@ from sensorium.registration.registry import KINDS, Registry, Spec
 
 def list_kind(
     kind: Annotated[str, typer.Argument(help=f"One of {', '.join(KINDS)}.", metavar="KIND")],
-    name: Annotated[str | None, typer.Argument(help="Show the options of this one.", metavar="[NAME]")] = None,
-    modality: Annotated[str | None, typer.Option(help="Only what serves this modality.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Show the options of this part.", metavar="[NAME]")] = None,
+    modality: Annotated[str | None, typer.Option(help="Only parts for this modality.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List what is registered, by which plugin, with requirements; with a NAME, show its options."""
+    """List what is registered, with plugin and requirements; with a NAME, show the options of one part."""
     if kind not in KINDS:
-        suggestion = did_you_mean(kind, KINDS)
-        raise PluginError(
-            f"Nothing of kind '{kind}' can be listed{suggestion or ';'} {'T' if suggestion else 't'}here are: "
-            f"{', '.join(KINDS)}."
-        )
+        raise PluginError(f"There is no kind '{kind}'{did_you_mean(kind, KINDS) or '.'} The kinds are: {', '.join(KINDS)}.")
     registry = load_extensions().registry
     if modality is not None:
         registry.find("modalities", modality)
@@ -56,7 +52,7 @@ def _show_all(kind: str, registry: Registry, modality: str | None, as_json: bool
 def _show_one(spec: Spec, as_json: bool) -> None:
     if spec.kind in ("recipes", "commands"):
         command = f"sensorium recipes {spec.name}" if spec.kind == "recipes" else f"sensorium {spec.name} --help"
-        raise PluginError(f"'{spec.name}' has no options of its own to list: run {command}.")
+        raise PluginError(f"'{spec.name}' has no options to list: run {command}.")
     from sensorium.registration.options import options_of
 
     target = spec.load()
@@ -69,7 +65,7 @@ def _show_one(spec: Spec, as_json: bool) -> None:
     console = Console()
     console.print(f"[bold]{spec.name}[/]  plugin {spec.plugin}, {spec.distribution}\n\n{escape(about)}\n")
     if not options:
-        console.print("It has no options.")
+        console.print("No options.")
         return
     table = Table("option", "type", "default", "meaning", box=None, header_style="bold")
     for option in options:

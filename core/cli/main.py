@@ -1,4 +1,4 @@
-"""The `sensorium` program: it finds the command, runs it and turns errors into sentences and exit codes."""
+"""The `sensorium` program: finds the command, runs it, and turns errors into sentences and exit codes."""
 
 from __future__ import annotations
 

@@ -11,20 +11,20 @@ import typer
 def matrix(
     only: Annotated[
         list[str] | None,
-        typer.Option(help="An objective, a row (predict:rotation) or a column; may be given again. Default: all."),
+        typer.Option(help="An objective, a row (predict:rotation) or a column; may be repeated. Default: all."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Optimizer steps of each training. Default: what the column asks for.")
+        int | None, typer.Option(min=1, help="Optimizer steps per training. Default: those of the column.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each cell.")] = 1,
-    out: Annotated[Path, typer.Option(help="Where cells and tables are kept; cells that are there stay.")] = Path(
-        "matrix"
-    ),
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings per cell, each with its own seed.")] = 1,
+    out: Annotated[
+        Path, typer.Option(help="The folder of cells and tables; cells that are there are not computed again.")
+    ] = Path("matrix"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Train every objective on every kind of data that can serve it, briefly, and compare with untrained encoders.
+    """Train every objective briefly on every modality that supports it, and compare with untrained encoders.
 
-    A call that was stopped goes on where it was. Cells of other steps or seeds are computed anew.
+    Run it again to continue after a stop. Cells with other steps or seeds are computed anew.
     """
     import json
     import logging

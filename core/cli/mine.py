@@ -10,26 +10,28 @@ import typer
 
 def mine(
     run: Annotated[str, typer.Argument(help="The run folder.")],
-    out: Annotated[Path, typer.Argument(help="The .parquet file to write; a recipe takes it as data.negatives.")],
+    out: Annotated[Path, typer.Argument(help="The .parquet file to write, for data.negatives of a recipe.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help="key.sub=value, applied to the run's recipe, such as data.source.path=..."),
+        typer.Argument(help="Changes to the run's recipe: key.sub=value, such as data.source.path=..."),
     ] = None,
-    query: Annotated[str | None, typer.Option(help="The modality that asks; default the first of the recipe.")] = None,
-    target: Annotated[str | None, typer.Option(help="The modality that is searched; default the second.")] = None,
-    part: Annotated[str, typer.Option(help="train, val, test or all.")] = "train",
-    count: Annotated[int, typer.Option(help="The most negatives of a record.")] = 5,
-    first: Annotated[int, typer.Option(help="The first rank taken; above 1 it passes over the nearest.")] = 1,
-    last: Annotated[int, typer.Option(help="The last rank taken.")] = 100,
+    query: Annotated[str | None, typer.Option(help="The query modality. Default: the first of the recipe.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="The target modality, which is searched. Default: the second.")
+    ] = None,
+    part: Annotated[str, typer.Option(help="The part of the split: train, val, test or all.")] = "train",
+    count: Annotated[int, typer.Option(help="Maximum number of negatives per record.")] = 5,
+    first_rank: Annotated[int, typer.Option(help="Lowest rank of a negative, from 1; above 1 skips the nearest.")] = 1,
+    last_rank: Annotated[int, typer.Option(help="Highest rank of a negative.")] = 100,
     margin: Annotated[
-        float, typer.Option(help="A negative's cosine stays below the least positive's by this share of it.")
+        float, typer.Option(help="Gap below the lowest cosine of a positive, as a fraction of it, that negatives keep.")
     ] = 0.05,
-    choose: Annotated[str, typer.Option(help="hardest, or random among those left.")] = "hardest",
-    index: Annotated[str, typer.Option(help="torch, faiss, or auto; all are exact.")] = "auto",
-    checkpoint: Annotated[str, typer.Option(help="final, best, last, or a step number.")] = "final",
-    show: Annotated[int, typer.Option(help="How many records to show with their negatives.")] = 5,
+    choose: Annotated[str, typer.Option(help="hardest, or random among the candidates.")] = "hardest",
+    index: Annotated[str, typer.Option(help="The search index: torch, faiss or auto; all are exact.")] = "auto",
+    checkpoint: Annotated[str, typer.Option(help="The checkpoint: final, best, last, or a step number.")] = "final",
+    show: Annotated[int, typer.Option(help="Number of records to print with their negatives.")] = 5,
 ) -> None:
-    """Find hard negatives with a run's model: what it takes for a record's partner and is not."""
+    """Mine hard negatives with the model of a run: records that are similar to a query and no positives of it."""
     from sensorium import api
     from sensorium.cli.output import show_log
 
@@ -42,7 +44,7 @@ def mine(
         target=target,
         part=part,
         count=count,
-        ranks=(first, last),
+        ranks=(first_rank, last_rank),
         margin=margin,
         choose=choose,  # type: ignore[arg-type]
         index=index,  # type: ignore[arg-type]

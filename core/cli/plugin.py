@@ -1,4 +1,4 @@
-"""`sensorium plugin new` and `sensorium plugin check`: the start of a plugin, and its conformance."""
+"""`sensorium plugin new` and `sensorium plugin check`: a plugin template, and the conformance checks."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rich.markup import escape
 import sensorium
 from sensorium.errors import PluginError
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Start a new plugin, or check one.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Create a plugin from a template, or check one.")
 
 
 class Kind(StrEnum):
-    """What the new plugin brings."""
+    """What the new plugin registers."""
 
     objective = "objective"
     modality = "modality"
@@ -29,13 +29,15 @@ class Kind(StrEnum):
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="Name of the plugin and its distribution, such as my-objective.")],
+    name: Annotated[str, typer.Argument(help="Name of plugin and distribution, such as my-objective.")],
     folder: Annotated[Path, typer.Argument(help="The folder to write, new or empty.", metavar="DIR")],
-    kind: Annotated[Kind, typer.Option(help="What the plugin brings.")] = Kind.objective,
+    kind: Annotated[Kind, typer.Option(help="What the plugin registers.")] = Kind.objective,
 ) -> None:
-    """Write a complete plugin: an installable project with a working example and a test that runs the checks."""
+    """Create an installable plugin project, with a working example and a test that runs the conformance checks."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
-        raise PluginError(f"'{name}' cannot name a plugin: use small letters and digits in words joined by '-'.")
+        raise PluginError(
+            f"'{name}' is not a valid plugin name: use lower-case letters and digits in words joined by '-'."
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise PluginError(f"{folder} is not empty: name a new folder.")
     module = name.replace("-", "_")
@@ -56,10 +58,10 @@ def new(
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(help="Name of an installed plugin, or of its distribution.")],
+    name: Annotated[str, typer.Argument(help="Name of an installed plugin or of its distribution.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check everything that a plugin registered against the contracts; exit with 1 when a check fails."""
+    """Run the conformance checks on everything that a plugin registers; exit code 1 if one fails."""
     from sensorium.testing import check_plugin
 
     console, rows = Console(soft_wrap=True, highlight=False), []

@@ -1,4 +1,4 @@
-"""`sensorium plugins`: every plugin, its state and what it registers."""
+"""`sensorium plugins`: all plugins, their states and what they register."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ _COLORS = {"loaded": "green", "blocked": "dim", "failed": "red", "conflict": "re
 
 
 def plugins(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the callbacks found for Fabric.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, with the callbacks that distributions add to Fabric.")
+    ] = False,
 ) -> None:
-    """List every plugin: its state, the distribution it came with, and what it registers or why it does not.
+    """List all plugins: state, distribution, and what each registers or why it failed.
 
     SENSORIUM_PLUGINS=a,b allows only these third-party plugins (empty: none), SENSORIUM_DISABLE_PLUGINS=a,b blocks
     plugins, built-in ones too, and SENSORIUM_PLUGINS_STRICT=1 makes a plugin that cannot be loaded an error.
@@ -32,9 +34,9 @@ def plugins(
     table.add_column("ms", justify="right")
     for plugin in found:
         state = f"[{_COLORS[plugin.state]}]{plugin.state}[/]"
-        said = escape(_registers(plugin) or plugin.reason)
+        registers = escape(_registers(plugin) or plugin.reason)
         milliseconds = f"{plugin.seconds * 1000:.0f}"
-        table.add_row(plugin.name, state, plugin.distribution, plugin.version, said, milliseconds)
+        table.add_row(plugin.name, state, plugin.distribution, plugin.version, registers, milliseconds)
     console = Console()
     console.print(table)
     for entry in callbacks:

@@ -11,10 +11,10 @@ from sensorium.registration.discovery import load_extensions
 
 
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="Print this recipe whole.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Print this recipe.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the recipes that are registered, or print one whole."""
+    """List the registered recipes, or print one."""
     registry = load_extensions().registry
     if name is None:
         specs = list(registry.specs("recipes"))

@@ -12,7 +12,7 @@ def replay(
     run: Annotated[str, typer.Argument(help="The run folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Replay the last step that a run skipped because its loss or gradient was not finite, and say where that arose."""
+    """Replay the last step that a run skipped for a non-finite loss or gradient, and report where it first occurs."""
     from sensorium.api import replay as replay_run
 
     parts = replay_run(run)

@@ -10,19 +10,19 @@ import typer
 
 def search(
     run: Annotated[str, typer.Argument(help="The run folder.")],
-    query: Annotated[str, typer.Argument(help="A text, or the path of a file.")],
+    query: Annotated[str, typer.Argument(help="A text or the path of a file.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help="key.sub=value, applied to the run's recipe, such as data.source.path=..."),
+        typer.Argument(help="Changes to the run's recipe: key.sub=value, such as data.source.path=..."),
     ] = None,
-    by: Annotated[str | None, typer.Option(help="The modality that the query is of; default: one that fits.")] = None,
-    target: Annotated[str | None, typer.Option(help="The modality that is searched; default: another one.")] = None,
-    part: Annotated[str, typer.Option(help="train, val, test or all.")] = "all",
-    count: Annotated[int, typer.Option(help="How many records to find.")] = 10,
-    checkpoint: Annotated[str, typer.Option(help="final, best, last, or a step number.")] = "final",
+    by: Annotated[str | None, typer.Option(help="The modality of the query. Default: one that fits.")] = None,
+    target: Annotated[str | None, typer.Option(help="The modality to search. Default: another one.")] = None,
+    part: Annotated[str, typer.Option(help="The part of the split: train, val, test or all.")] = "all",
+    count: Annotated[int, typer.Option(help="Number of records to find.")] = 10,
+    checkpoint: Annotated[str, typer.Option(help="The checkpoint: final, best, last, or a step number.")] = "final",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find the records that lie nearest to a text or a file."""
+    """Find the nearest records to a text or a file, by cosine similarity."""
     from sensorium import api
     from sensorium.cli.output import show_log
 

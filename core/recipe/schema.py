@@ -17,7 +17,7 @@ class Section(BaseModel):
 
 
 class Part(BaseModel):
-    """A registered thing by name, with its options; a bare string is a name without options."""
+    """A registered part by name, with its options; a bare string is a name without options."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -35,10 +35,10 @@ class Part(BaseModel):
 
 
 class MinedNegatives(Section):
-    """Mined negatives, which the objective meets as wrong values of the modality they were mined in."""
+    """Mined hard negatives, added to each batch in the modality that they were mined in."""
 
     path: str = Field(description="the Parquet file that `sensorium mine` wrote")
-    count: PositiveInt = Field(1, description="negatives of each record, hardest first")
+    count: PositiveInt = Field(1, description="negatives per record, hardest first")
 
     @model_validator(mode="before")
     @classmethod
@@ -47,101 +47,109 @@ class MinedNegatives(Section):
 
 
 class Data(Section):
-    """Where records come from and how they are fed."""
+    """The records: their source, split, batches and loading."""
 
-    source: Part | None = Field(None, description="the source of records; None when `fit` is handed one")
+    source: Part | None = Field(None, description="the source of records; None when `fit` is given one")
     negatives: MinedNegatives | None = Field(
-        None, description="mined negatives of the records: a file, or path and count"
+        None, description="mined hard negatives, a file of `sensorium mine`: its path, or path and count"
     )
     neighbors: str | None = Field(
-        None, description="a Parquet file that `sensorium mine` wrote: records and their negatives come in one batch"
+        None, description="a file of `sensorium mine`: a record and its mined negatives are put into the same batch"
     )
-    batch: PositiveInt = Field(256, description="records of one optimizer step, over all devices and accumulated parts")
-    val: float = Field(0.1, ge=0, lt=1, description="share of records kept for evaluation during training")
-    test: float = Field(0.1, ge=0, lt=1, description="share of records kept for the final evaluation")
+    batch: PositiveInt = Field(
+        256, description="global batch size: records per optimizer step, over all devices and accumulated parts"
+    )
+    val: float = Field(
+        0.1, ge=0, lt=1, description="fraction of records in the val part, for evaluation during training"
+    )
+    test: float = Field(0.1, ge=0, lt=1, description="fraction of records in the test part, for the final evaluation")
     split_seed: int = Field(
-        0, description="what the split hangs on, apart from the ids; the run's seed does not move it"
+        0, description="seed of the split, which is a function of it and the ids; independent of the run's seed"
     )
     workers: NonNegativeInt | Literal["auto"] = Field(
-        "auto", description="loader processes of each rank; auto: the cores, at most 8"
+        "auto", description="loader processes per rank; auto: one per core, at most 8"
     )
-    cache: Literal["off", "ram", "device"] = Field("off", description="keep decoded records in memory or on the device")
+    cache: Literal["off", "ram", "device"] = Field(
+        "off", description="cache decoded records in memory (ram) or on the device"
+    )
     max_bad: float = Field(
-        0.01, ge=0, le=1, description="share of records that may fail to decode before the run stops"
+        0.01, ge=0, le=1, description="fraction of records that may be unreadable before the run stops"
     )
 
 
 class Tower(Section):
-    """One modality of a run: how its values are read, viewed and encoded."""
+    """One modality of a run: its decoding, views and encoder."""
 
-    modality: Part | None = Field(None, description="the modality and its options; default: named as the key")
+    modality: Part | None = Field(None, description="the modality and its options; default: the one of the key's name")
     field: str | None = Field(
-        None, description="the source's field that holds its raw values; default: named as the key"
+        None, description="the source's field of its raw values; default: the one of the key's name"
     )
     views: Part = Field(description="the view generator and its options")
     encoder: Part = Field(description="the encoder and its options")
-    frozen: bool = Field(False, description="keep the encoder's weights as they start")
+    frozen: bool = Field(False, description="freeze the encoder: its weights are not trained")
     unfreeze: tuple[float, float] | None = Field(
         None,
-        description="shares of the training between which the encoder's weights, held at first, are freed, last first",
+        description="gradual unfreezing, last layer first: its start and end as fractions of the training",
     )
 
     @model_validator(mode="after")
     def _unfreezes_a_trainable_encoder(self) -> Self:
         if self.unfreeze is not None and (self.frozen or not 0 <= self.unfreeze[0] <= self.unfreeze[1] <= 1):
-            raise ValueError("unfreeze is two fractions of the training, the smaller first, and goes without frozen")
+            raise ValueError("unfreeze is two fractions of the training, the smaller first, and excludes frozen")
         return self
 
 
 class Optimizer(Section):
-    """How weights move."""
+    """The optimizer and its learning rate schedule."""
 
-    name: Literal["adamw", "sgd", "lars"] = Field("adamw", description="the rule")
+    name: Literal["adamw", "sgd", "lars"] = Field("adamw", description="the optimizer")
     lr: PositiveFloat | Literal["auto"] = Field(
-        1e-3, description="the peak learning rate; auto: by the rule and data.batch, 1e-3 for adamw and a batch of 256"
+        1e-3, description="peak learning rate, > 0; auto: from optimizer and data.batch, 1e-3 for adamw at batch 256"
     )
-    weight_decay: float = Field(0.05, ge=0, description="decay of matrices; biases, norms and scalars are spared")
+    weight_decay: float = Field(0.05, ge=0, description="weight decay of matrices; biases, norms and scalars have none")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd and lars")
-    betas: tuple[float, float] = Field((0.9, 0.98), description="moment decays of adamw")
-    eps: PositiveFloat = Field(1e-6, description="the stabilizer of adamw")
-    schedule: Literal["cosine", "constant"] = Field("cosine", description="how the rate goes after the warm-up")
+    betas: tuple[float, float] = Field((0.9, 0.98), description="beta1 and beta2 of adamw")
+    eps: PositiveFloat = Field(1e-6, description="epsilon of adamw")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="learning rate schedule after the warm-up")
     warmup: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = Field(
-        0.05, description="share of the steps over which the rate rises from zero; auto: 100 steps, .05 to .3 of them"
+        0.05, description="linear warm-up, as a fraction of the steps; auto: 100 steps, but 0.05 to 0.3"
     )
     min_lr_ratio: float = Field(
-        0.0, ge=0, le=1, description="the last learning rate of the cosine, as a fraction of the peak"
+        0.0, ge=0, le=1, description="final learning rate of the cosine schedule, as a fraction of the peak"
     )
 
 
 class Train(Section):
-    """How long, where and in which arithmetic."""
+    """Duration, devices, parallelism and precision."""
 
     epochs: PositiveFloat | None = Field(None, description="passes over the train part; this or `steps`")
     steps: PositiveInt | None = Field(None, description="optimizer steps; this or `epochs`")
     warm_start: str | None = Field(
         None,
-        description="another run's folder: its encoders, and the heads of the same objective, are where this begins",
+        description="folder of another run whose encoders (and heads, for the same objective) initialize this one",
     )
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="the kind of device")
-    devices: PositiveInt | Literal["auto"] = Field(1, description="processes on each node, one a device")
-    nodes: PositiveInt = Field(1, description="machines")
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="the accelerator; auto: cuda, mps or cpu, the first that is there"
+    )
+    devices: PositiveInt | Literal["auto"] = Field(1, description="processes per node, one per device")
+    nodes: PositiveInt = Field(1, description="number of nodes")
     strategy: Literal["auto", "ddp", "fsdp"] = Field(
-        "auto", description="auto: ddp for several processes; fsdp shards weights"
+        "auto", description="ddp replicates weights, fsdp shards them; auto: ddp for several processes"
     )
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field(
-        "auto", description="auto: bf16-mixed on GPUs that have it, 32-true elsewhere"
+        "auto", description="auto: bf16-mixed on GPUs that support it, else 32-true"
     )
     accumulate: PositiveInt = Field(
-        1, description="parts that one batch is cut into; contrastive losses then see one part's negatives"
+        1, description="gradient accumulation: parts per batch; contrastive losses see the negatives of one part only"
     )
     gradient_cache: bool = Field(
         False,
-        description="with accumulate: one loss over all parts, so that negatives are those of the whole batch; "
+        description="with accumulate: one loss over all parts (GradCache), with the negatives of the whole batch; "
         "every part is encoded twice",
     )
-    grad_clip: PositiveFloat | None = Field(1.0, description="the gradient is clipped to this norm; None leaves it")
+    grad_clip: PositiveFloat | None = Field(1.0, description="maximum gradient norm, > 0; None: no clipping")
     ema: float | None = Field(
-        None, gt=0, lt=1, description="decay of averaged weights, which evaluation and export then use"
+        None, gt=0, lt=1, description="decay of the EMA of weights, which evaluation and export then use"
     )
     compile: bool = Field(False, description="compile the learner with torch.compile")
 
@@ -156,33 +164,35 @@ class Train(Section):
         if self.gradient_cache and self.accumulate == 1:
             raise ValueError("gradient_cache joins the parts of a batch: set accumulate to 2 or more")
         if self.gradient_cache and self.compile:
-            raise ValueError("gradient_cache runs encoders twice by hand, which compile cannot follow: leave one off")
+            raise ValueError("gradient_cache does not work with compile: turn one of them off")
         return self
 
 
 class Checkpoints(Section):
-    """What is kept of a run on its way."""
+    """Which checkpoints are written and kept."""
 
-    every: PositiveFloat = Field(1.0, description="epochs between checkpoints; fractions allowed")
-    keep: PositiveInt = Field(2, description="how many of the last checkpoints to keep")
+    every: PositiveFloat = Field(1.0, description="epochs between checkpoints, > 0; may be a fraction")
+    keep: PositiveInt = Field(2, description="number of latest checkpoints to keep")
     best: str | None = Field(
-        None, description="figure whose best checkpoint is kept too, as TABLE/FIGURE, such as knn/accuracy"
+        None, description="metric whose best checkpoint is kept too, as TABLE/METRIC, such as knn/accuracy"
     )
-    mode: Literal["max", "min"] = Field("max", description="whether the best is the largest or the smallest")
+    mode: Literal["max", "min"] = Field("max", description="whether the best metric is the largest or the smallest")
 
 
 class Evaluate(Section):
-    """What is measured."""
+    """Evaluation during and after training."""
 
     evaluators: dict[str, Part] = Field(
         {},
-        description="table name to an evaluator and its options, run at the end and by `sensorium evaluate`",
+        description="evaluators by table name, with their options; run at the end and by `sensorium evaluate`",
     )
     every: PositiveFloat | None = Field(
         None, description="epochs between evaluations on the val part; None: only at the end"
     )
-    probe: PositiveInt = Field(10_000, description="records of the train part that evaluations on the way learn from")
-    batch: PositiveInt = Field(256, description="records encoded at once")
+    probe: PositiveInt = Field(
+        10_000, description="records of the train part that probes are fitted on during training"
+    )
+    batch: PositiveInt = Field(256, description="batch size of evaluation")
 
     @model_validator(mode="before")
     @classmethod
@@ -197,75 +207,73 @@ class Evaluate(Section):
 
 
 class Monitor(Section):
-    """What is watched on the way, so that no run trains for a day on nothing."""
+    """Collapse and non-finite steps: what is monitored, and when the run warns or stops."""
 
-    every: PositiveInt = Field(20, description="steps between looks at features, teachers and codes")
-    on_collapse: Literal["warn", "stop"] = Field(
-        "warn", description="what happens when they have collapsed: a warning once, or the end of the run"
-    )
-    patience: PositiveInt = Field(5, description="looks in a row that must find a collapse before anything is said")
+    every: PositiveInt = Field(20, description="steps between checks of features, teacher targets and codes")
+    on_collapse: Literal["warn", "stop"] = Field("warn", description="on collapse: warn once, or stop the run")
+    patience: PositiveInt = Field(5, description="consecutive checks that must find a collapse before the alarm")
     std: float = Field(
-        0.03, ge=0, description="least deviation of normalized features times sqrt(D): 0 for a point, 1 for a sphere"
+        0.03,
+        ge=0,
+        description="minimum std of normalized features times sqrt(D): 0 is a single point, 1 a uniform sphere",
     )
-    rank: float = Field(1.3, ge=0, description="least effective rank of features (RankMe), from 1 up to their width")
+    rank: float = Field(1.3, ge=0, description="minimum effective rank of features (RankMe), from 1 to their width")
     information: float = Field(
-        0.01, ge=0, description="least nats that a teacher's target, or a code, tells of which record it belongs to"
+        0.01, ge=0, description="minimum mutual information, in nats, between records and teacher targets or codes"
     )
-    codes: float = Field(1.5, ge=0, description="least perplexity of the prototypes or codes in use")
+    codes: float = Field(1.5, ge=0, description="minimum perplexity of the prototypes or codes in use")
     skips: NonNegativeInt = Field(
-        10, description="steps without a finite loss and gradient that are skipped; one more stops the run"
+        10, description="maximum number of skipped steps (non-finite loss or gradient); one more stops the run"
     )
 
 
 class Finetune(Section):
-    """How `sensorium finetune` trains an encoder, and a small head on it, on labels."""
+    """Supervised fine-tuning of an encoder and a small head by `sensorium finetune`."""
 
     task: Literal["classify", "multitask", "regress"] = Field(
         "classify",
-        description="one of several classes; yes or no in many label columns, any missing; or a number",
+        description="classification; binary classification in many label columns, missing ones allowed; or regression",
     )
     labels: list[str] | None = Field(
-        None, description="label columns to predict: one, or many for multitask; None takes the only one, or all"
+        None, description="label columns: one, or several for multitask; None: the only one, or all"
     )
-    modality: str | None = Field(None, description="whose encoder is tuned; None takes the only one")
+    modality: str | None = Field(None, description="modality whose encoder is fine-tuned; None: the only one")
     epochs: PositiveInt = Field(50, description="passes over the train part")
-    batch: PositiveInt = Field(32, description="records of one step")
-    freeze_epochs: NonNegativeInt = Field(0, description="epochs at the start in which the head alone learns")
-    width: NonNegativeInt = Field(0, description="hidden width of the head; 0 makes it linear")
-    dropout: float = Field(0.1, ge=0, lt=1, description="share of the head's inputs that are dropped")
-    optimizer: Optimizer = Field(Optimizer(), description="how weights move; its lr is the head's")
-    encoder_lr: PositiveFloat = Field(1e-4, description="the peak learning rate of the encoder")
-    seeds: PositiveInt = Field(3, description="how often it is done, with another head and another order")
-    trees: PositiveInt = Field(500, description="trees of the random forest on baseline features, for comparison")
+    batch: PositiveInt = Field(32, description="batch size")
+    freeze_epochs: NonNegativeInt = Field(0, description="epochs at the start with a frozen encoder")
+    width: NonNegativeInt = Field(0, description="hidden width of the head; 0: a linear head")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout probability at the input of the head")
+    optimizer: Optimizer = Field(Optimizer(), description="optimizer and schedule; its lr is that of the head")
+    encoder_lr: PositiveFloat = Field(1e-4, description="peak learning rate of the encoder, > 0")
+    seeds: PositiveInt = Field(3, description="number of repetitions, with another head and another data order each")
+    trees: PositiveInt = Field(500, description="trees of the random forest on baseline features, the baseline")
 
 
 class Log(Section):
-    """What is written on the way."""
+    """Logging of metrics."""
 
-    every: PositiveInt = Field(10, description="steps between records of metrics")
+    every: PositiveInt = Field(10, description="steps between log lines of metrics")
     tensorboard: bool = Field(True, description="write TensorBoard events beside the JSON lines")
     wandb: str | None = Field(None, description="name of a Weights & Biases project to log to")
-    gallery: PositiveInt = Field(8, description="records of the first batch whose views are drawn")
+    gallery: PositiveInt = Field(8, description="records of the first batch whose views are drawn to views.png")
 
 
 class Recipe(Section):
     """The complete description of one run."""
 
-    name: str = Field("run", description="what run folders are named after")
-    seed: int = Field(0, description="what every random draw of the run hangs on")
-    plugins: list[str] = Field([], description="plugins that must be loaded, by name, for the run to start")
-    data: Data = Field(description="where records come from")
-    modalities: dict[str, Tower] = Field(
-        min_length=1, description="name to how that modality is read, viewed and encoded"
-    )
+    name: str = Field("run", description="name of the run, the start of its folder's name")
+    seed: int = Field(0, description="seed of every random draw of the run")
+    plugins: list[str] = Field([], description="names of the plugins that the run requires")
+    data: Data = Field(description="the records: source, split, batches, loading")
+    modalities: dict[str, Tower] = Field(min_length=1, description="by name: modality, views and encoder of a tower")
     objective: Part = Field(description="the objective and its options")
-    optimizer: Optimizer = Field(Optimizer(), description="how weights move")
-    train: Train = Field(description="how long, where and in which arithmetic")
-    checkpoint: Checkpoints = Field(Checkpoints(), description="what is kept on the way")
-    evaluate: Evaluate = Field(Evaluate(), description="what is measured")
-    monitor: Monitor = Field(Monitor(), description="what is watched on the way")
-    finetune: Finetune = Field(Finetune(), description="how `sensorium finetune` trains on labels")
-    log: Log = Field(Log(), description="what is written on the way")
+    optimizer: Optimizer = Field(Optimizer(), description="optimizer and learning rate schedule")
+    train: Train = Field(description="duration, devices, parallelism, precision")
+    checkpoint: Checkpoints = Field(Checkpoints(), description="which checkpoints are kept")
+    evaluate: Evaluate = Field(Evaluate(), description="evaluation during and after training")
+    monitor: Monitor = Field(Monitor(), description="alarms: collapse, non-finite steps")
+    finetune: Finetune = Field(Finetune(), description="supervised fine-tuning, `sensorium finetune`")
+    log: Log = Field(Log(), description="logging of metrics")
 
     @model_validator(mode="after")
     def _best_is_measured(self) -> Self:

@@ -50,7 +50,7 @@ def test_views_are_listed_by_modality(run):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("objectivs",), "Nothing of kind 'objectivs' can be listed, did you mean 'objectives'? There are: modal"),
+        (("objectivs",), "There is no kind 'objectivs', did you mean 'objectives'? The kinds are: modal"),
         (("objectives", "simcrl"), "There is no objective named 'simcrl', did you mean 'simclr'?"),
         (("commands", "train"), "run sensorium train --help"),
         (("recipes", "image-text"), "run sensorium recipes image-text"),
