@@ -24,7 +24,9 @@ def list_kind(
 ) -> None:
     """List what is registered, with plugin and requirements; with a NAME, show the options of one part."""
     if kind not in KINDS:
-        raise PluginError(f"There is no kind '{kind}'{did_you_mean(kind, KINDS) or '.'} The kinds are: {', '.join(KINDS)}.")
+        raise PluginError(
+            f"There is no kind '{kind}'{did_you_mean(kind, KINDS) or '.'} The kinds are: {', '.join(KINDS)}."
+        )
     registry = load_extensions().registry
     if modality is not None:
         registry.find("modalities", modality)
