@@ -19,7 +19,7 @@ from sensorium.modalities.graph.draw import draw
 from sensorium.modalities.graph.weisfeiler_lehman import weisfeiler_lehman
 
 MAX_DEGREE = 64
-"""Largest degree with a category of its own, where the degree stands in for missing node features."""
+"""Degrees of this number and above share one category, where the degree replaces missing node features."""
 CATEGORICAL = ("x", "edge_attr")
 NUMERIC = ("values", "edge_values")
 
@@ -68,12 +68,12 @@ class GraphModality(Modality):
         assert self._categories is not None, "decode is called after fit"
         for name in CATEGORICAL:
             columns, raw_NF = self._categories[name], getattr(graph, name)
-            _same_width(name, len(columns), raw_NF)
+            _check_width(name, len(columns), raw_NF)
             parts[name] = _ids(raw_NF, columns) if columns else None
         for name in NUMERIC:
             center_V, std_V = self._scales[name]
             raw_NV = getattr(graph, name)
-            _same_width(name, len(center_V), raw_NV)
+            _check_width(name, len(center_V), raw_NV)
             parts[name] = ((raw_NV.double() - center_V) / std_V).float() if len(center_V) else None
             if len(center_V) and not parts[name].isfinite().all():  # type: ignore[union-attr]
                 raise BadSample("a numeric feature overflows float32")
@@ -106,14 +106,14 @@ class GraphModality(Modality):
             for name in CATEGORICAL:
                 found = getattr(graph, name)
                 columns = [] if found is None else [set(column.unique().tolist()) for column in found.T]
-                _agree(name, categories.setdefault(name, [set() for _ in columns]), columns)
+                _check_same_features(name, categories.setdefault(name, [set() for _ in columns]), columns)
                 for known, new in zip(categories[name], columns, strict=True):
                     known |= new
             for name in NUMERIC:
                 found = getattr(graph, name)
                 rows_NV = torch.zeros(0, 0) if found is None else found.double()
                 seen = [torch.full((rows_NV.shape[1],), len(rows_NV)), rows_NV.sum(0), rows_NV.square().sum(0)]
-                _agree(name, sums.setdefault(name, [0 * part for part in seen])[0], seen[0])
+                _check_same_features(name, sums.setdefault(name, [0 * part for part in seen])[0], seen[0])
                 sums[name] = [old + new for old, new in zip(sums[name], seen, strict=True)]
         if not count:
             raise DataError("The train part has no readable graph: look at its records.")
@@ -198,13 +198,13 @@ def _ids(raw_NF: Tensor, columns: list[Tensor]) -> Tensor:
     return torch.stack(ids, dim=1)
 
 
-def _same_width(name: str, width: int, found: Tensor | None) -> None:
+def _check_width(name: str, width: int, found: Tensor | None) -> None:
     has = 0 if found is None else found.shape[1]
     if has != width:
         raise BadSample(f"the graph has {has} columns of {name}, the train part has {width}")
 
 
-def _agree(name: str, known: Any, found: Any) -> None:
+def _check_same_features(name: str, known: Any, found: Any) -> None:
     if len(known) != len(found):
         raise DataError(
             f"The graphs of the train part have different numbers of columns of {name}: {len(known)} and {len(found)}."
