@@ -15,7 +15,9 @@ from sensorium.errors import RunError, did_you_mean
 from sensorium.evaluation.labels import modality_pair
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.similarity import nearest_neighbors
-from sensorium.mining import MiningOptions, MiningResult, draw_negatives, mine_negatives
+from sensorium.mining.hard_negatives import mine_negatives
+from sensorium.mining.options import MiningOptions
+from sensorium.mining.result import MiningResult, draw_negatives
 from sensorium.models.model import Model
 from sensorium.registration.discovery import Extensions
 from sensorium.runs.atomic import write_atomically
@@ -155,13 +157,13 @@ def mine(
         SensoriumError: when nothing can be mined, in one sentence.
     """
     model, evaluation = _measured(run, overrides, checkpoint, source, extensions)
-    rules = MiningOptions(count, tuple(ranks), margin, choose, model.plan.recipe.seed)
+    options = MiningOptions(count, tuple(ranks), margin, choose, model.plan.recipe.seed)
     table = evaluation.table(model, part, "embedding")
     if query is None and target is None and len(model.modalities) == 1:
         query = target = model.modalities[0]
     if query is None or query != target:
         query, target = modality_pair(table, query, target)
-    mined = mine_negatives(table, query, target, rules, evaluation.values(table.positions, {query, target}), index)
+    mined = mine_negatives(table, query, target, options, evaluation.values(table.positions, {query, target}), index)
     mined.about = {
         "run": str(run),
         "checkpoint": checkpoint,
@@ -169,7 +171,7 @@ def mine(
         "query": query,
         "target": target,
         "field": model.plan.fields[target],
-        "rules": asdict(rules),
+        "options": asdict(options),
     }
     if out is not None:
         mined.write(Path(out))

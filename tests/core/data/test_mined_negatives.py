@@ -10,7 +10,7 @@ from sensorium.data.cache import Cache
 from sensorium.data.decoding import RecordDecoder
 from sensorium.data.mined_negatives import MinedNegatives
 from sensorium.errors import DataError
-from sensorium.mining import MiningResult
+from sensorium.mining.result import MiningResult
 from sensorium.models.learner import make_views
 
 

@@ -1,4 +1,4 @@
-"""Mined negatives are those of a plain loop over all pairs; what may be a positive is never among them."""
+"""Mined negatives equal those of a plain loop over all pairs; false negatives are excluded."""
 
 import json
 from importlib.metadata import EntryPoint
@@ -10,11 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sensorium
-from sensorium import Needs, hookimpl, mining
+from sensorium import Needs, hookimpl
 from sensorium.contracts import FeatureTable
 from sensorium.data.mined_negatives import SCHEMA
 from sensorium.errors import RecipeError, SensoriumError
-from sensorium.mining import MiningOptions, mine_negatives
+from sensorium.mining import search
+from sensorium.mining.duplicates import IDENTICAL
+from sensorium.mining.hard_negatives import mine_negatives
+from sensorium.mining.options import MiningOptions
 from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.registration.discovery import load_extensions
 from tests import toys
@@ -35,32 +38,32 @@ def unit(x):
     return x / np.linalg.norm(x)
 
 
-def by_loop(t, query, target, rules, values=None):
-    """The rules as their sentences say them, one pair at a time."""
+def by_loop(t, query, target, options, values=None):
+    """The options as they are documented, one pair at a time."""
 
-    def alike(i, j, modality):
+    def duplicates(i, j, modality):
         x = t.features[modality]
-        known = values and values[modality][i] is not None and values[modality][i] == values[modality][j]
-        return known or np.linalg.norm(unit(x[i]) - unit(x[j])) <= mining.IDENTICAL
+        equal = values and values[modality][i] is not None and values[modality][i] == values[modality][j]
+        return equal or np.linalg.norm(unit(x[i]) - unit(x[j])) <= IDENTICAL
 
-    asking, targets = (np.flatnonzero(t.present[name]).tolist() for name in (query, target))
+    queries, targets = (np.flatnonzero(t.present[name]).tolist() for name in (query, target))
     found = []
-    for q in asking:
+    for q in queries:
         positives = [p for p in targets if t.groups[p] == t.groups[q]]
         if not positives:
             continue
-        kin = {t.groups[r] for r in asking if alike(q, r, query)}
-        forbidden = [p for p in targets if t.groups[p] in kin]
-        others = [n for n in targets if not any(alike(n, p, target) for p in forbidden)]
+        groups = {t.groups[r] for r in queries if duplicates(q, r, query)}
+        excluded = [p for p in targets if t.groups[p] in groups]
+        others = [n for n in targets if not any(duplicates(n, p, target) for p in excluded)]
 
         def cosine(j, q=q):
             return float(unit(t.features[query][q]) @ unit(t.features[target][j]))
 
-        bar = min(cosine(p) for p in positives)
-        bar -= rules.margin * abs(bar)
+        threshold = min(cosine(p) for p in positives)
+        threshold -= options.margin * abs(threshold)
         ranked = sorted(others, key=lambda j: -cosine(j))
-        window = [(rank, j) for rank, j in enumerate(ranked, 1) if rules.ranks[0] <= rank <= rules.ranks[1]]
-        kept = [(rank, j) for rank, j in window if cosine(j) <= bar][: rules.count]
+        candidates = [(rank, j) for rank, j in enumerate(ranked, 1) if options.ranks[0] <= rank <= options.ranks[1]]
+        kept = [(rank, j) for rank, j in candidates if cosine(j) <= threshold][: options.count]
         found += [(t.ids[q], t.ids[j], rank) for rank, j in kept]
     return found
 
@@ -77,12 +80,12 @@ def triples(mined):
     margin=st.sampled_from([0.0, 0.1, 0.5]),
     missing=st.sampled_from([0.0, 0.4]),
     pair=st.sampled_from([("a", "b"), ("b", "a"), ("a", "a")]),
-    twins=st.booleans(),
+    repeated=st.booleans(),
 )
-def test_agrees_with_the_loop(seed, sizes, first, margin, missing, pair, twins):
+def test_agrees_with_the_loop(seed, sizes, first, margin, missing, pair, repeated):
     t = table(24, seed, [f"g{i // sizes}" for i in range(24)], missing)
     values = None
-    if twins:  # some records repeat a value of another group, some an embedding
+    if repeated:  # some records repeat a value of another group, some an embedding
         t.features["b"][5] = t.features["b"][20]
         t.features["a"][7] = t.features["a"][15]
         t.present["b"][[5, 20]] = t.present["a"][[7, 15]] = True
@@ -90,9 +93,9 @@ def test_agrees_with_the_loop(seed, sizes, first, margin, missing, pair, twins):
         t.features["a"][[7, 15]] = -1.0
         own = [i if i in (3, 5, 7, 15, 20, 22) else i % 17 for i in range(24)]  # 17 is of one value with 0, and so on
         values = {name: [own[i] if t.present[name][i] else None for i in range(24)] for name in ("a", "b")}
-    rules = MiningOptions(count=3, ranks=(first, first + 5), margin=margin)
-    alike = {"r20": "r5", "r15": "r7"} if twins else {}  # which of two equal ones comes first is nobody's business
-    mined, looped = triples(mine_negatives(t, *pair, rules, values)), by_loop(t, *pair, rules, values)
+    options = MiningOptions(count=3, ranks=(first, first + 5), margin=margin)
+    alike = {"r20": "r5", "r15": "r7"} if repeated else {}  # the order of equal ones is not specified
+    mined, looped = triples(mine_negatives(t, *pair, options, values)), by_loop(t, *pair, options, values)
     named = [[(q, alike.get(n, n), rank) for q, n, rank in found] for found in (mined, looped)]
     assert named[0] == named[1]
 
@@ -103,14 +106,14 @@ def test_blocks_and_indices_agree(index, monkeypatch):
         pytest.importorskip("faiss")
     t = table(300, groups=[f"g{i // 3}" for i in range(300)])
     whole = mine_negatives(t, "a", "b", MiningOptions(), index="torch")
-    monkeypatch.setattr(mining, "MAX_SIMILARITIES", 300 * 7)  # seven queries at a time
-    parted = mine_negatives(t, "a", "b", MiningOptions(), index=index)
-    assert triples(parted) == triples(whole)
-    np.testing.assert_allclose(parted.scores, whole.scores, atol=1e-6)
-    assert parted.statistics.keys() == whole.statistics.keys()
+    monkeypatch.setattr(search, "MAX_SIMILARITIES", 300 * 7)  # seven queries at a time
+    blockwise = mine_negatives(t, "a", "b", MiningOptions(), index=index)
+    assert triples(blockwise) == triples(whole)
+    np.testing.assert_allclose(blockwise.scores, whole.scores, atol=1e-6)
+    assert blockwise.statistics.keys() == whole.statistics.keys()
 
 
-def test_a_collapsed_encoder_leaves_nothing_to_mine():
+def test_a_collapsed_encoder_has_no_negatives():
     t = table(500)
     t.features["b"][:] = 1.0
     mined = mine_negatives(t, "a", "b", EVERYTHING)
@@ -118,17 +121,7 @@ def test_a_collapsed_encoder_leaves_nothing_to_mine():
     assert mined.statistics["queries without a negative"] == 500
 
 
-def test_twins_are_found_however_many_lie_between_them():
-    x = np.random.default_rng(0).standard_normal((2000, 32)).astype(np.float32)
-    x[1700:] = x[np.random.default_rng(1).integers(0, 1000, 300)] * 2  # the same direction
-    x[1600:1650] = x[0]
-    classes = mining._classes(mining.l2_normalize(x), None)
-    rows = np.round(x / np.linalg.norm(x, axis=1, keepdims=True), 4)
-    assert len(np.unique(classes)) == len(np.unique(rows, axis=0))
-    assert len(set(classes[1600:1650]) | {classes[0]}) == 1
-
-
-def test_the_margin_holds_against_the_least_positive():
+def test_the_margin_is_relative_to_the_least_positive():
     t = table(60, groups=[f"g{i // 2}" for i in range(60)])
     mined = mine_negatives(t, "a", "b", MiningOptions(count=50, margin=0.2))
     assert (mined.scores <= mined.positive_scores - 0.2 * np.abs(mined.positive_scores) + 1e-6).all()
@@ -139,20 +132,20 @@ def test_the_margin_holds_against_the_least_positive():
     assert any(score < most[q] - 0.1 for q, score in zip(mined.queries, mined.positive_scores, strict=True))
 
 
-def test_chance_chooses_within_the_rules_and_repeats_itself():
+def test_a_random_choice_is_within_the_candidates_and_deterministic():
     t = table(200)
-    rules = MiningOptions(count=3, ranks=(2, 30), choose="random", seed=1)
-    once, again = mine_negatives(t, "a", "b", rules), mine_negatives(t, "a", "b", rules)
+    options = MiningOptions(count=3, ranks=(2, 30), choose="random", seed=1)
+    once, again = mine_negatives(t, "a", "b", options), mine_negatives(t, "a", "b", options)
     assert triples(once) == triples(again)
     allowed = set(triples(mine_negatives(t, "a", "b", MiningOptions(count=100, ranks=(2, 30)))))
     assert set(triples(once)) <= allowed
     assert triples(once) != triples(mine_negatives(t, "a", "b", MiningOptions(count=3, ranks=(2, 30))))
 
 
-def test_what_cannot_be_meant_is_refused():
+def test_invalid_options_are_refused():
     for options, sentence in [
-        ({"count": 0}, "count of at least 1"),
-        ({"ranks": (5, 4)}, "ranks from 1 upwards"),
+        ({"count": 0}, "count >= 1"),
+        ({"ranks": (5, 4)}, "1 <= first rank"),
         ({"margin": 1.0}, "below 1"),
         ({"choose": "best"}, "'hardest' or 'random'"),
     ]:
@@ -176,61 +169,61 @@ def run(tmp_path_factory):
     return folder
 
 
-def test_a_run_is_mined_into_a_file_that_a_recipe_takes(run, tmp_path):
+def test_the_mined_file_of_a_run_trains_a_recipe(run, tmp_path):
     out, source = tmp_path / "negatives.parquet", toys.vectors(count=200)
     mined = sensorium.mine(run, out, margin=0.0, source=source, extensions=toys.extensions())
     assert len(mined) > 100
     assert pq.read_schema(out).equals(SCHEMA)
-    told = json.loads(pq.read_schema(out).metadata[b"sensorium"])
-    assert told["about"]["target"] == told["about"]["field"] == "b"
-    assert told["statistics"] == mined.statistics
+    metadata = json.loads(pq.read_schema(out).metadata[b"sensorium"])
+    assert metadata["about"]["target"] == metadata["about"]["field"] == "b"
+    assert metadata["statistics"] == mined.statistics
     assert (tmp_path / "negatives.png").stat().st_size > 1000
 
-    recipe = toys.pair_recipe(evaluate={"evaluators": {}}) | {"objective": "with-wrong"}
+    recipe = toys.pair_recipe(evaluate={"evaluators": {}}) | {"objective": "with-negatives"}
     recipe["data"] = recipe["data"] | {"negatives": {"path": str(out), "count": 2}}
-    extensions = load_extensions({}, [EntryPoint("toys", "tests.toys", "sensorium"), WITH_WRONG])
-    met.clear()
+    extensions = load_extensions({}, [EntryPoint("toys", "tests.toys", "sensorium"), WITH_NEGATIVES])
+    seen_rows.clear()
     sensorium.fit(recipe, source=source, run_dir=tmp_path / "trained", extensions=extensions)
     rows = {source.key(i).id: i for i in range(len(source))}
     wanted = {tuple(source[rows[n]].values["b"].split()) for n in mined.negatives}
     mean = json.loads((tmp_path / "trained" / "modalities" / "b.json").read_text())["mean"]
-    seen = {tuple(f"{value + mean:.5f}" for value in row) for row in met}
+    seen = {tuple(f"{value + mean:.5f}" for value in row) for row in seen_rows}
     assert len(seen) > 50
     assert len(seen - wanted) < 0.1 * len(seen)  # but for the last digit of some
-    with pytest.raises(RecipeError, match=r"'without-wrong' makes no use of data\.negatives; objectives that do"):
-        sensorium.fit(recipe | {"objective": "without-wrong"}, source=source, extensions=extensions)
+    with pytest.raises(RecipeError, match=r"'without-negatives' makes no use of data\.negatives; objectives that do"):
+        sensorium.fit(recipe | {"objective": "without-negatives"}, source=source, extensions=extensions)
 
 
-met = []
+seen_rows = []
 
 
-class WithWrong(CLIP):
-    """CLIP that remembers the wrong rows it is given."""
+class WithNegatives(CLIP):
+    """CLIP that records the negative views it is given."""
 
     needs = Needs(views=1, modalities="many", negative_views=True)
 
     def forward(self, views, encode):
-        wrong = [view for view in views["b"] if view.is_negative]
+        negatives = [view for view in views["b"] if view.is_negative]
         assert not any(view.is_negative for view in views["a"])
-        assert [view.modality for view in wrong] == ["b", "b"]
-        assert all(len(view) == int(view.present.sum()) for view in wrong)
-        met.extend(row for view in wrong for row in view.batch.values.tolist())
+        assert [view.modality for view in negatives] == ["b", "b"]
+        assert all(len(view) == int(view.present.sum()) for view in negatives)
+        seen_rows.extend(row for view in negatives for row in view.batch.values.tolist())
         return super().forward({name: of_name[:1] for name, of_name in views.items()}, encode)
 
 
-class WithoutWrong(CLIP):
-    """CLIP that has no use for wrong rows."""
+class WithoutNegatives(CLIP):
+    """CLIP without negative views."""
 
     needs = Needs(views=1, modalities="many")
 
 
 @hookimpl
 def sensorium_register_objectives(register):
-    register("with-wrong", "tests.core.test_mining:WithWrong", summary="meet wrong rows")
-    register("without-wrong", "tests.core.test_mining:WithoutWrong", summary="meet none")
+    register("with-negatives", "tests.core.mining.test_hard_negatives:WithNegatives", summary="takes negative views")
+    register("without-negatives", "tests.core.mining.test_hard_negatives:WithoutNegatives", summary="takes none")
 
 
-WITH_WRONG = EntryPoint("with-wrong", "tests.core.test_mining", "sensorium")
+WITH_NEGATIVES = EntryPoint("with-negatives", "tests.core.mining.test_hard_negatives", "sensorium")
 
 
 def test_records_of_one_modality_are_mined_among_themselves(tmp_path):
