@@ -18,9 +18,9 @@ class ArraysSource(Source):
     """Records out of arrays, tensors or lists, for `sensorium.fit(..., source=ArraysSource(...))`.
 
     Args:
-        values: field name to one raw value per record (along the first axis of an array); None is a missing one.
-        labels: label name to one number or string per record; None is a missing one.
-        ids: one name per record; default its position.
+        values: field name to one raw value per record (along the first axis of an array); None is missing.
+        labels: label name to one number or string per record; None is missing.
+        ids: one unique name per record; default its index.
         splits: "train", "val", "test" or None per record.
         groups: group name, or None, per record.
         root: the folder that relative paths among the values start from.
@@ -75,7 +75,7 @@ class ArraysSource(Source):
             self._ids[index],
             {},
             {name: column[index] for name, column in self._labels.items() if column[index] is not None},
-            # A word that names no part stays as it is: whoever assigns parts names the record and the word.
+            # An unknown split stays as it is: `assign_parts` raises an error that names the record.
             None if split is None else part_name(split) or split,
             None if group is None else str(group),
         )
@@ -86,7 +86,7 @@ class ArraysSource(Source):
 
     @classmethod
     def of_records(cls, records: Sequence[Record], fields: Sequence[str], root: str = ".") -> ArraysSource:
-        """Return records as a source; of their values those of the given fields."""
+        """Return records as a source, with the given fields."""
         labels = dict.fromkeys(label for record in records for label in record.labels)
         return cls(
             {field: [record.values.get(field) for record in records] for field in fields},
@@ -99,11 +99,11 @@ class ArraysSource(Source):
 
 
 def in_memory(source: Source, fields: Sequence[str]) -> ArraysSource:
-    """Return the records of a source, read once; one that cannot be read is left out."""
+    """Return the records of a source, read once; unreadable records are skipped."""
     records = []
     for index in range(len(source)):
         try:
             records.append(source[index])
         except BadSample as reason:
-            log.warning("%s is left out: %s", source.key(index).id, reason)
+            log.warning("%s is skipped: %s", source.key(index).id, reason)
     return ArraysSource.of_records(records, fields, source.root)

@@ -1,4 +1,4 @@
-"""A folder of files as a source: class folders, split folders, captions beside the files."""
+"""A folder of files as a source: class folders, split folders, captions in text files beside the files."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ BRACED = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One record: a file and, where it has them, one of its captions or what is wrong with them."""
+    """One record: a file and, if any, one of its captions, or the error of reading them."""
 
     path: str
     split: str | None
     number: int = 1
     caption: str | None = None
-    flaw: str | None = None
+    error: str | None = None
 
 
 class FolderSource(Source):
     """Every visible file below a folder, by relative path.
 
-    - When all the folder holds is folders named train, val or test (validation, valid and dev mean val), they are the
-      splits, and the rest holds within each.
+    - When the folder contains only folders named train, val or test (validation, valid and dev mean val), they are the
+      splits, and the following applies within each.
     - The first folder of a file's path is its label "class"; a file directly in the folder has none.
-    - With a `pattern`, what it finds in a file's name is further labels: `{digit}_{speaker}_{take}` makes of
-      `7_theo_12.wav` the labels digit 7, speaker theo and take 12. A file whose name does not fit has none of them.
-    - `x.txt` beside `x.jpg` holds its captions, one a line. A file with several gives one record for each, all of one
-      group: "x.jpg", "x.jpg#2", "x.jpg#3". A file without captions is a record without that field.
-    - With a `template`, a file without captions has one made of its labels: "a photo of a {class}".
+    - With a `pattern`, parts of a file's name are further labels: `{digit}_{speaker}_{take}` gives `7_theo_12.wav` the
+      labels digit 7, speaker theo and take 12. A file whose name does not match has none of them.
+    - `x.txt` beside `x.jpg` contains its captions, one a line. A file with several gives one record for each, all in
+      one group: "x.jpg", "x.jpg#2", "x.jpg#3". A file without captions is a record without that field.
+    - With a `template`, a file without captions gets one from its labels: "a photo of a {class}".
 
-    A record's value is the file's path relative to the folder; the value of a `.txt` file, for which `extensions`
-    must ask, is its text.
+    A record's value is the file's path relative to the folder; the value of a `.txt` file, which `extensions` must
+    list, is its text.
 
     Args:
         path: the folder.
-        field: the field that files go to.
-        captions: the field that captions go to; None leaves the `.txt` files beside others alone.
-        extensions: the endings of files to take, such as [".jpg", ".png"]; default any but .txt and .json.
-        pattern: how files are named, without folders and ending: label names in braces, anything else as it stands.
-        group: the label whose value is a record's group; groups never straddle the split.
-        classes: label name to the names that its numbers 0, 1, 2 ... stand for.
+        field: the field of the files.
+        captions: the field of the captions; None ignores the `.txt` files beside others.
+        extensions: the file extensions to read, such as [".jpg", ".png"]; default all but .txt and .json.
+        pattern: pattern of file names, without folders and extension: label names in braces, all else literal.
+        group: the label whose value is a record's group; records of one group share a split.
+        classes: label name to its class names, by index.
         template: the caption of a file without one, with label names in braces; a file that lacks a label gets none.
     """
 
@@ -83,31 +83,31 @@ class FolderSource(Source):
         for option, names in asked.items():
             if unknown := next((name for name in names if name not in named), None):
                 known = ", ".join(sorted(named))
-                raise DataError(f"The {option} '{unknown}' is no label of the folder's; it has: {known}.")
+                raise DataError(f"The {option} '{unknown}' is no label of the folder; its labels are: {known}.")
         if template is not None and not (captions and asked["template"]):
             raise DataError("A template needs a field, data.source.captions, and a label in braces: 'a {class}'.")
         self._classes, self._template, self._in_template = classes or {}, template, asked["template"]
         self.root = str(folder)
         self._field = field
-        self._endings = None if extensions is None else {"." + e.lower().lstrip(".") for e in extensions}
+        self._extensions = None if extensions is None else {"." + e.lower().lstrip(".") for e in extensions}
         self._captions = None if self._takes(".txt") else captions
         files = list(_walk(folder))
         chosen = [file for file in files if self._takes(PurePosixPath(file).suffix.lower())]
         if not chosen:
-            kinds = "that ends in " + ", ".join(sorted(self._endings)) if self._endings else "but .txt and .json"
-            raise DataError(f"The folder '{path}' holds no readable records: there is no visible file {kinds}.")
+            kinds = "that ends in " + ", ".join(sorted(self._extensions)) if self._extensions else "but .txt and .json"
+            raise DataError(f"The folder '{path}' contains no readable records: there is no visible file {kinds}.")
         if self._pattern and not any(self._pattern.fullmatch(PurePosixPath(file).stem) for file in chosen):
             raise DataError(
-                f"No file of the folder '{path}' is named as the pattern '{pattern}' says; the first is "
+                f"No file of the folder '{path}' matches the pattern '{pattern}'; the first is "
                 f"'{PurePosixPath(chosen[0]).stem}'."
             )
         tops = {file.partition("/")[0] if "/" in file else "" for file in files}
         self._split_folders = all(part_name(top) for top in tops)
         self._entries = list(self._index(chosen, set(files)))
-        self._captioned = any(entry.caption or entry.flaw for entry in self._entries) or template is not None
+        self._captioned = any(entry.caption or entry.error for entry in self._entries) or template is not None
 
     def _takes(self, ending: str) -> bool:
-        return ending not in (".txt", ".json") if self._endings is None else ending in self._endings
+        return ending not in (".txt", ".json") if self._extensions is None else ending in self._extensions
 
     def _index(self, chosen: list[str], files: set[str]) -> Iterator[_Entry]:
         for file in chosen:
@@ -119,13 +119,13 @@ class FolderSource(Source):
             try:
                 text = Path(self.root, beside).read_text(encoding="utf-8-sig")
             except (OSError, UnicodeDecodeError) as error:
-                yield _Entry(file, split, flaw=f"its captions in '{beside}' cannot be read: {error}")
+                yield _Entry(file, split, error=f"its captions in '{beside}' cannot be read: {error}")
                 continue
             lines = [line.strip() for line in text.splitlines() if line.strip()]
             for number, line in enumerate(lines, start=1):
                 yield _Entry(file, split, number, caption=line)
             if not lines:
-                yield _Entry(file, split, flaw="caption is empty")
+                yield _Entry(file, split, error="caption is empty")
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -142,18 +142,18 @@ class FolderSource(Source):
         name = entry.path.encode("utf-8", "backslashreplace").decode()
         folders = PurePosixPath(name).parts[1 if self._split_folders else 0 : -1]
         labels = {"class": folders[0]} if folders else {}
-        if self._pattern and (fits := self._pattern.fullmatch(PurePosixPath(name).stem)):
-            labels |= fits.groupdict()
+        if self._pattern and (match := self._pattern.fullmatch(PurePosixPath(name).stem)):
+            labels |= match.groupdict()
         labels |= {label: self._name(label, labels[label], name) for label in self._classes if label in labels}
         id = name if entry.number == 1 else f"{name}#{entry.number}"
         return Record(id, {}, labels, entry.split, labels.get(self._group, name) if self._group else name)
 
     def __getitem__(self, index: int) -> Record:
         key, entry = self.key(index), self._entries[index]
-        if entry.flaw:
-            raise BadSample(entry.flaw)
+        if entry.error:
+            raise BadSample(entry.error)
         values = {self._field: self._text(entry.path) if entry.path.lower().endswith(".txt") else entry.path}
-        caption = self._made_of(key.labels) if entry.caption is None else entry.caption
+        caption = self._caption_of(key.labels) if entry.caption is None else entry.caption
         if self._captions is not None and caption is not None:
             values[self._captions] = caption
         return Record(key.id, values, key.labels, key.split, key.group)
@@ -162,7 +162,7 @@ class FolderSource(Source):
         number = int(value) if value.isdecimal() else None
         return class_name(self._classes[label], number, value, label, f"'{file}'")
 
-    def _made_of(self, labels: Mapping[str, str]) -> str | None:
+    def _caption_of(self, labels: Mapping[str, str]) -> str | None:
         if self._template is None or not all(name in labels for name in self._in_template):
             return None
         return BRACED.sub(lambda found: labels[found[1]], self._template)
@@ -185,7 +185,7 @@ def _walk(folder: Path) -> Iterator[str]:
 
 
 def _compiled(pattern: str | None) -> re.Pattern[str] | None:
-    """Return a pattern of names in braces as a regular expression with groups of these names."""
+    """Compile a pattern with names in braces to a regular expression with groups of these names."""
     if pattern is None:
         return None
     pieces = BRACED.split(pattern)

@@ -1,4 +1,4 @@
-"""Which part (train, val, test) each record belongs to."""
+"""The split: which part (train, val or test) each record belongs to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ALIASES = {"training": "train", "valid": "val", "validation": "val", "dev": "val
 
 
 def part_name(word: str) -> str | None:
-    """Return the part that a folder or a cell names ("validation" is "val"), or None when it names none."""
+    """Return the part that a folder or cell names ("validation" is "val"), or None when it names none."""
     word = word.strip().lower()
     word = ALIASES.get(word, word)
     return word if word in PARTS else None
@@ -32,47 +32,57 @@ def first_duplicate(ids: Iterable[str]) -> str | None:
     return None
 
 
-def assign_parts(source: Source, shares: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
+def assign_parts(source: Source, fractions: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
     """Assign every record of a source to a part.
 
-    A record's own split wins, and stands for its whole group. A part that no record names is cut out of what would
-    be train, by `shares` and a hash of the group's name, so a record keeps its part when others come or go.
+    The split that a record of the source has takes precedence, for its whole group. A part that no record names is
+    drawn from the train part, by `fractions` and a hash of the group's name: a record keeps its part when records are
+    added or removed.
 
     Args:
         source: the records.
-        shares: the shares of "val" and "test", together below 1.
+        fractions: the fractions of "val" and "test", together below 1.
         seed: of the hash.
 
     Returns:
-        "train", "val" and "test" -> int64 positions in the source, ascending; a part may be empty, train never is.
+        "train", "val" and "test" -> int64 positions in the source, ascending; train is never empty.
 
     Raises:
-        RecipeError: when the shares are not shares.
-        DataError: when two records have one id, a split has an unknown name, a group straddles the source's own
-            splits, or no record is left for training.
+        RecipeError: when the fractions are negative, or leave nothing to train.
+        DataError: when two records have one id, a split has an unknown name, a group has records in two splits of the
+            source, or no record is left for training.
     """
-    if not set(shares) <= {"val", "test"} or min(shares.values(), default=0.0) < 0 or sum(shares.values()) >= 1:
-        raise RecipeError(f"data.val and data.test are shares, at least 0 and together below 1, not {dict(shares)}.")
+    if (
+        not set(fractions) <= {"val", "test"}
+        or min(fractions.values(), default=0.0) < 0
+        or sum(fractions.values()) >= 1
+    ):
+        raise RecipeError(
+            f"data.val and data.test are fractions, at least 0 and together below 1, not {dict(fractions)}."
+        )
     known = _known_parts(source)
     named = set(known.values())
-    cut = {part: shares.get(part, 0.0) for part in ("test", "val") if part not in named}
+    drawn_fractions = {part: fractions.get(part, 0.0) for part in ("test", "val") if part not in named}
 
     def part_of(key: Record) -> int:
         group = _group(key)
         part = known.get(group, "train")
-        drawn = _draw(uniform_of(seed, "split", group), cut) if part == "train" and any(cut.values()) else part
-        return PARTS.index(drawn)
+        if part == "train" and any(drawn_fractions.values()):
+            part = _draw(uniform_of(seed, "split", group), drawn_fractions)
+        return PARTS.index(part)
 
     parts_N = np.fromiter((part_of(source.key(i)) for i in range(len(source))), np.int8, len(source))
     if not (parts_N == PARTS.index("train")).any():
-        raise DataError(f"None of the {len(source)} records is left for training; check the splits and their shares.")
+        raise DataError(
+            f"None of the {len(source)} records is left for training; check the splits and their fractions."
+        )
     return {part: np.flatnonzero(parts_N == number) for number, part in enumerate(PARTS)}
 
 
 def _known_parts(source: Source) -> dict[str, str]:
     """Return the part of every group of which a record names one; refuse ids that occur twice.
 
-    Records pass one by one, and of an id a hash is kept alone: a source of millions costs little memory.
+    Only a hash of each id is kept, so that a source of millions of records costs little memory.
     """
     known: dict[str, str] = {}
     hashes_N = np.empty(len(source), np.int64)
@@ -90,8 +100,8 @@ def _known_parts(source: Source) -> dict[str, str]:
                 "records of one group must share a split."
             )
     hashes, counts = np.unique(hashes_N, return_counts=True)
-    suspects = np.flatnonzero(np.isin(hashes_N, hashes[counts > 1]))
-    if (twice := first_duplicate(source.key(int(i)).id for i in suspects)) is not None:
+    candidates = np.flatnonzero(np.isin(hashes_N, hashes[counts > 1]))
+    if (twice := first_duplicate(source.key(int(i)).id for i in candidates)) is not None:
         raise DataError(f"Two records have the id '{twice}'; ids must be unique in their source.")
     return known
 
@@ -100,10 +110,10 @@ def _group(key: Record) -> str:
     return key.id if key.group is None else key.group
 
 
-def _draw(share: float, cut: Mapping[str, float]) -> str:
+def _draw(number: float, fractions: Mapping[str, float]) -> str:
     """Return the part that a number in [0, 1) falls into."""
-    for part, width in cut.items():
-        if share < width:
+    for part, fraction in fractions.items():
+        if number < fraction:
             return part
-        share -= width
+        number -= fraction
     return "train"

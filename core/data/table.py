@@ -1,4 +1,4 @@
-"""Rows of files as a source: CSV, TSV, JSON lines and Parquet."""
+"""Tables as a source: CSV, TSV, JSON-lines and Parquet files."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from sensorium.types import Record
 class TableSource(Source):
     """One record for each row of a CSV, TSV, JSON-lines or Parquet file, or of several.
 
-    A cell is text, a number, a list, bytes, or a struct of `bytes` and `path` as Hugging Face writes images and sounds
-    (it gives its bytes, or else its path). For modalities that read files, text is a path relative to the table's
-    folder. An empty cell is a missing value. Cells stay in Arrow's memory and are turned into Python one at a time.
+    A cell is text, a number, a list, bytes, or a struct of `bytes` and `path` as Hugging Face datasets write images and
+    audio (its bytes, or else its path). For modalities that read files, text is a path relative to the table's folder.
+    An empty cell is a missing value. Cells stay in Arrow's memory until a record is read.
 
     Args:
-        path: the file, or a list of files of the same columns.
-        splits: in place of `path`, the file or files of each split: {train: a.parquet, test: b.parquet}.
+        path: the file, or a list of files with the same columns.
+        splits: instead of `path`, the file or files of each split: {train: a.parquet, test: b.parquet}.
         columns: field name to column name; default every column that has no other use, under its own name.
         id: the column of unique names; default the row's number (after its split, when `splits` is given).
         labels: the columns that evaluators predict: a list, or label name to column name.
         split: the column that says train, val or test.
         group: the column whose equal cells keep records in one split.
-        classes: label name to the names that its numbers 0, 1, 2 ... stand for.
-        format: the files' format; default by their ending. `.gz` on top of .csv, .tsv and .jsonl is understood.
-        delimiter: what separates the cells of a CSV file, such as ";".
+        classes: label name to its class names, by index.
+        format: the files' format; default by their extension. `.gz` on top of .csv, .tsv and .jsonl is understood.
+        delimiter: the character between the cells of a CSV file, such as ";"; default ",".
         header: the column names of a CSV or TSV file without a heading row.
         root: the folder that relative paths in cells start from; default the folder of the first file.
     """
@@ -74,7 +74,7 @@ class TableSource(Source):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The names that columns of values go by."""
+        """The fields of the columns of values."""
         return tuple(self._columns)
 
     def __len__(self) -> int:
@@ -103,14 +103,14 @@ class TableSource(Source):
 
 
 def _files(path: str | list[str] | None, splits: dict[str, str | list[str]] | None) -> list[tuple[str | None, Path]]:
-    """Return the files to read, each with the split it stands for, or None."""
+    """Return the files to read, each with its split, or None."""
     if (path is None) == (splits is None):
         raise DataError("The source 'table' takes either path (one file or a list) or splits (split name to files).")
     named: dict[str | None, str | list[str]] = {} if path is None else {None: path}
-    for word, of_split in (splits or {}).items():
+    for word, given in (splits or {}).items():
         if (part := part_name(word)) is None:
             raise DataError(f"data.source.splits names '{word}'; a split is train, val or test.")
-        named[part] = of_split
+        named[part] = given
     files = [
         (part, Path(file).expanduser())
         for part, given in named.items()
@@ -136,7 +136,7 @@ def _splits(table: Table, column: str) -> list[str | None]:
     for word, part in parts.items():
         if part is None:
             raise DataError(
-                f"The column '{column}' of {table.title} holds the split '{word}'; it must be train, val or test."
+                f"The column '{column}' of {table.title} has the split '{word}'; it must be train, val or test."
             )
     return [None if word is None else parts[word] for word in words]
 
@@ -149,7 +149,7 @@ def _label(table: Table, column: str, name: str, classes: dict[str, list[str]]) 
 
 
 def _value(cell: Any) -> Any:
-    """Return what a cell says: its bytes or else its path for a struct of the two, None when it is empty."""
+    """Return the value of a cell: for a struct its bytes or else its path, None when it is empty."""
     if isinstance(cell, dict) and {"bytes", "path"} <= cell.keys():
         cell = cell["bytes"] or cell["path"]
     return None if isinstance(cell, str | bytes) and not cell else cell

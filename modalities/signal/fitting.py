@@ -33,4 +33,4 @@ def readable_examples(raws: Iterable[Any], read: Callable[[Any], Example], kind:
         yield example
     if not found:
         why = f"; the first one: {first}" if first else ""
-        raise DataError(f"The train part holds no {kind} that can be read{why}.")
+        raise DataError(f"The train part has no readable {kind}{why}.")

@@ -56,7 +56,7 @@ class MoleculeFiles(Source):
         self._names = [file.name for file in files]
         self._ends = list(accumulate(len(file) for file in self._files))
         if not len(self):
-            raise DataError(f"'{files[0]}'{' and the others hold' if len(files) > 1 else ' holds'} no molecules.")
+            raise DataError(f"'{files[0]}'{' and the others contain' if len(files) > 1 else ' contains'} no molecules.")
         self._scaffolds: Sequence[str | None] | None = None
         if split == SCAFFOLD:
             self._scaffolds = [murcko_scaffold(self._value(index)) for index in range(len(self))]

@@ -83,7 +83,7 @@ class PatchTransformer(TokenEncoder):
         return Features(pool_tokens(x_BTD, valid_BT, "mean"), x_BTD, valid_BT)
 
     def _causal_mask(self, x_BTD: Tensor, keep: Tensor | None) -> Tensor:
-        """Return the causal attention mask, True where not allowed: bool (T, T), of kept ones (B * heads, T, T)."""
+        """Return the causal attention mask, True where not allowed: bool (T, T), of kept patches (B * heads, T, T)."""
         if keep is None:
             index_T = torch.arange(x_BTD.shape[1], device=x_BTD.device)
             return index_T > index_T[:, None]

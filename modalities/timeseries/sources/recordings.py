@@ -107,7 +107,7 @@ class SlidingWindow:
 class RecordingSource(Source):
     """Recordings, or windows of them, under one field.
 
-    A window is named "recording:first step". SlidingWindow of one recording are one group, and so share a split, unless
+    A window is named "recording:first step". Windows of one recording are one group, and so share a split, unless
     they are split by time.
 
     Args:

@@ -35,15 +35,15 @@ def test_records_of_arrays_and_lists():
         ({"values": {"x": [1, 2]}, "ids": ["a", "a"]}, "the id 'a'"),
     ],
 )
-def test_bad_arrays_are_named(arguments, sentence):
+def test_invalid_arrays_are_refused(arguments, sentence):
     with pytest.raises(DataError, match=sentence):
         ArraysSource(**arguments)
 
 
-def test_records_of_any_source_can_be_held():
+def test_records_of_any_source_are_read_into_memory():
     given = [
-        Record("a", {"x": 1.0, "y": "left out"}, {"kind": "one"}, "train", "g"),
-        Record("b", {"y": "left out"}, {}, "test"),
+        Record("a", {"x": 1.0, "y": "dropped"}, {"kind": "one"}, "train", "g"),
+        Record("b", {"y": "dropped"}, {}, "test"),
     ]
     held = ArraysSource.of_records(given, ["x"], root="here")
     assert (held.fields, held.root, len(held)) == (("x",), "here", 2)

@@ -61,12 +61,12 @@ def test_captions_beside_files(tree):
     ]
 
 
-def test_captions_can_be_left_alone(tree):
+def test_captions_can_be_ignored(tree):
     source = FolderSource(tree({"x.jpg": "", "x.txt": "a\nb"}), captions=None)
     assert [r.values for r in source] == [{"image": "x.jpg"}]
 
 
-def test_an_empty_caption_file_is_a_bad_record(tree):
+def test_an_empty_caption_file_is_an_unreadable_record(tree):
     source = FolderSource(tree({"x.jpg": "", "x.txt": " \n", "y.jpg": "", "y.txt": b"\xff\xfe\xff"}))
     with pytest.raises(BadSample, match="caption is empty"):
         source[0]
@@ -89,7 +89,7 @@ def test_unicode_names(tree):
     assert source[0].values == {"image": "猫/小 猫.jpg", "text": "une chatte"}
 
 
-def test_a_name_that_is_no_unicode_still_has_an_id(tree, tmp_path):
+def test_a_file_name_outside_unicode_has_an_id(tree, tmp_path):
     tree({"a.jpg": ""})
     with open(os.fsencode(tmp_path) + b"/\xff.jpg", "wb"):
         pass
@@ -98,10 +98,10 @@ def test_a_name_that_is_no_unicode_still_has_an_id(tree, tmp_path):
     assert os.path.exists(os.path.join(source.root, source[1].values["image"]))
 
 
-def test_bad_folders_are_named(tree, tmp_path):
+def test_invalid_folders_are_refused(tree, tmp_path):
     with pytest.raises(DataError, match=r"nowhere' does not exist; check data\.source\.path"):
         FolderSource(str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match="holds no readable records: there is no visible file but"):
+    with pytest.raises(DataError, match="contains no readable records: there is no visible file but"):
         FolderSource(tree({"notes.txt": "a", ".hidden.jpg": ""}))
     with pytest.raises(DataError, match=r"is a file, not a folder"):
         FolderSource(str(tmp_path / "notes.txt"))
@@ -111,7 +111,7 @@ def test_bad_folders_are_named(tree, tmp_path):
         FolderSource(str(tmp_path), field="text")
 
 
-def test_a_pattern_finds_labels_in_names(tree):
+def test_a_pattern_extracts_labels_from_file_names(tree):
     files = {"7_theo_12.wav": "", "x/0_george_0.wav": "", "notes.wav": ""}
     source = FolderSource(tree(files), "audio", pattern="{digit}_{speaker}_{take}", group="speaker")
     assert [(r.labels, r.group) for r in source] == [
@@ -121,14 +121,16 @@ def test_a_pattern_finds_labels_in_names(tree):
     ]
 
 
-def test_impossible_patterns_are_named(tree):
+def test_invalid_patterns_are_refused(tree):
     folder = tree({"7.theo.wav": ""})
     for pattern in ("digits", "{a}_{a}", "{7}"):
         with pytest.raises(DataError, match="names no label, or one twice"):
             FolderSource(folder, pattern=pattern)
-    with pytest.raises(DataError, match=r"named as the pattern '\{digit\}_\{speaker\}' says; the first is '7\.theo'"):
+    with pytest.raises(DataError, match=r"matches the pattern '\{digit\}_\{speaker\}'; the first is '7\.theo'"):
         FolderSource(folder, pattern="{digit}_{speaker}")
-    with pytest.raises(DataError, match="The group 'singer' is no label of the folder's; it has: class, digit, s"):
+    with pytest.raises(
+        DataError, match="The group 'singer' is no label of the folder; its labels are: class, digit, s"
+    ):
         FolderSource(folder, pattern="{digit}.{speaker}", group="singer")
 
 
@@ -154,12 +156,12 @@ def test_a_template_of_class_folders(tree):
     assert [r.values.get("text") for r in source] == [None, "a photo of a cat"]
 
 
-def test_impossible_templates_and_classes_are_named(tree):
+def test_invalid_templates_and_classes_are_refused(tree):
     folder = tree({"2_theo.wav": "", "3_theo.wav": "", "x_theo.wav": ""})
     for options in ({"template": "a thing"}, {"template": "{class}", "captions": None}):
         with pytest.raises(DataError, match=r"needs a field, data\.source\.captions, and a label in braces"):
             FolderSource(folder, **options)
-    with pytest.raises(DataError, match="The template 'digit' is no label of the folder's; it has: class"):
+    with pytest.raises(DataError, match="The template 'digit' is no label of the folder; its labels are: class"):
         FolderSource(folder, template="{digit}")
     with pytest.raises(DataError, match="The classes 'digit' is no label"):
         FolderSource(folder, classes=DIGITS)

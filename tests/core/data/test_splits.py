@@ -20,7 +20,7 @@ def ids(parts, records):
 
 @given(st.lists(st.sampled_from("abcdefgh") | st.none(), min_size=1, max_size=60), st.integers(0, 9))
 @settings(deadline=None, max_examples=50)
-def test_parts_cover_the_records_once_and_groups_never_straddle(groups, seed):
+def test_parts_cover_the_records_once_and_groups_share_a_split(groups, seed):
     groups += [None] * 60
     parts = assign_parts(source(len(groups), groups=groups), {"val": 0.3, "test": 0.3}, seed)
     assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(len(groups)))
@@ -31,18 +31,18 @@ def test_parts_cover_the_records_once_and_groups_never_straddle(groups, seed):
                 assert of_group.setdefault(groups[i], part) == part
 
 
-def test_shares_are_kept():
+def test_parts_have_their_fractions():
     parts = assign_parts(source(5000), {"val": 0.1, "test": 0.3}, seed=0)
     assert [round(len(parts[p]) / 5000, 1) for p in ("train", "val", "test")] == [0.6, 0.1, 0.3]
 
 
-def test_a_record_keeps_its_part_when_others_come():
+def test_a_record_keeps_its_part_when_records_are_added():
     few, many = source(100), source(200)
     before, after = ids(assign_parts(few, SHARES, 0), few), ids(assign_parts(many, SHARES, 0), many)
     assert all(before[part] <= after[part] for part in before)
 
 
-def test_the_sources_own_splits_win_and_val_is_cut_out_of_train():
+def test_splits_of_the_source_take_precedence_and_val_is_drawn_from_train():
     splits = ["train"] * 100 + ["test"] * 50
     parts = assign_parts(source(150, splits=splits), SHARES, seed=0)
     assert parts["test"].tolist() == list(range(100, 150))
@@ -54,7 +54,7 @@ def test_the_sources_own_splits_win_and_val_is_cut_out_of_train():
     assert parts["train"].tolist() == list(range(1, 100))
 
 
-def test_a_known_split_stands_for_its_group():
+def test_a_known_split_applies_to_its_group():
     parts = assign_parts(source(3, splits=["test", None, "train"], groups=["a", "a", "b"]), {}, seed=0)
     assert parts["test"].tolist() == [0, 1]
 
@@ -75,13 +75,13 @@ def test_no_record_for_training_is_an_error():
         assign_parts(source(2, splits=["test", "test"]), SHARES, 0)
 
 
-@pytest.mark.parametrize("shares", [{"val": 0.6, "test": 0.4}, {"val": -0.1}, {"train": 0.5}])
-def test_shares_that_are_none_are_an_error(shares):
-    with pytest.raises(RecipeError, match=r"data\.val and data\.test are shares"):
-        assign_parts(source(3), shares, 0)
+@pytest.mark.parametrize("fractions", [{"val": 0.6, "test": 0.4}, {"val": -0.1}, {"train": 0.5}])
+def test_fractions_out_of_range_are_refused(fractions):
+    with pytest.raises(RecipeError, match=r"data\.val and data\.test are fractions"):
+        assign_parts(source(3), fractions, 0)
 
 
-def test_ids_of_a_strangers_source_must_be_unique():
+def test_ids_must_be_unique_in_any_source():
     records = source(3)
     records._ids = ["a", "b", "a"]
     with pytest.raises(DataError, match="Two records have the id 'a'"):

@@ -116,7 +116,7 @@ def test_groups(file):
         ("d.csv", "a,b\n", {}, "has no rows"),
         ("d.csv", "a,b\nx,1\ny,2\nx,3\n", {"id": "a"}, "The id 'x' occurs twice in column 'a'"),
         ("d.csv", "a,b\nx,1\n,2\n", {"id": "a"}, "Row 2 of .* has an empty id"),
-        ("d.csv", "a,b\nx,holdout\n", {"split": "b"}, "holds the split 'holdout'"),
+        ("d.csv", "a,b\nx,holdout\n", {"split": "b"}, "has the split 'holdout'"),
         ("d.csv", "a,b\nx,5\n", {"labels": ["b"], "classes": {"b": ["p", "q"]}}, "has the value 5"),
         ("d.parquet", "PAR1 but no Parquet", {}, "cannot be read as PARQUET"),
         ("d.csv.gz", "not gzip", {}, "cannot be read as CSV"),
@@ -126,14 +126,14 @@ def test_groups(file):
         ("d.xls", "a", {}, "ends in none of"),
     ],
 )
-def test_bad_files_are_named(file, name, content, options, sentence):
+def test_invalid_files_are_refused(file, name, content, options, sentence):
     path = file(name, content)
     with pytest.raises(DataError, match=sentence) as caught:
         TableSource(path, **options)
     assert path in str(caught.value)
 
 
-def test_bad_arguments_are_named(tmp_path, file):
+def test_invalid_options_are_refused(tmp_path, file):
     with pytest.raises(DataError, match=r"nowhere\.csv' does not exist"):
         TableSource(str(tmp_path / "nowhere.csv"))
     with pytest.raises(DataError, match="is a folder, not a file"):

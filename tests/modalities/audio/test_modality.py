@@ -76,7 +76,7 @@ def test_the_scale_is_that_of_the_train_part():
     scaled = torch.cat([made.log_mels(made.collate([s])).values.flatten() for s in sounds])
     assert abs(float(scaled.mean())) < 1e-3
     assert abs(float(scaled.std()) - 1) < 1e-2
-    with pytest.raises(DataError, match="no sound that can be read; the first one: "):
+    with pytest.raises(DataError, match="no readable sound; the first one: "):
         made.fit([np.zeros(0)])
 
 

@@ -103,10 +103,10 @@ def test_what_cannot_be_used_is_refused(raw, reason):
 
 
 def test_fitting_to_nothing_or_to_disagreement_is_told():
-    with pytest.raises(DataError, match="no series"):
+    with pytest.raises(DataError, match="no readable series"):
         TimeSeriesModality().fit([[], "nothing"])
     with pytest.raises(
-        DataError, match="no series that can be read; the first one: the value at step 1 of channel 0 is infinite"
+        DataError, match="no readable series; the first one: the value at step 1 of channel 0 is infinite"
     ):
         TimeSeriesModality().fit([[1, np.inf], []])
     with pytest.raises(DataError, match="time-first"):

@@ -140,12 +140,12 @@ def test_a_split_column(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
-        ("a.smi", "", "holds no molecules"),
-        ("a.csv", "smiles\n", "holds no molecules"),
+        ("a.smi", "", "contains no molecules"),
+        ("a.csv", "smiles\n", "contains no molecules"),
         ("a.csv", "", "cannot be read as CSV"),
         ("a.parquet", "nonsense", "cannot be read as PARQUET"),
         ("a.xyz", "C", "ends in none of .smi"),
-        ("a.sdf", "", "holds no molecules"),
+        ("a.sdf", "", "contains no molecules"),
     ],
 )
 def test_files_that_are_none_are_told_in_a_sentence(tmp_path, name, text, sentence):
