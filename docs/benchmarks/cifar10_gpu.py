@@ -6,7 +6,7 @@
 Give the first command again until it says that all is done: a training that its time ran out for is resumed. Then it
 prints one table: kNN with 200 neighbors and the linear probe of the last epoch, means and deviations over seeds.
 
-ResNet-18 with the 3x3 stem for small pictures, bfloat16, records decoded once and kept on the device, views made there
+ResNet-18 with the 3x3 stem for small images, bfloat16, records decoded once and kept on the device, views made there
 for a whole batch at a time, the learner compiled. `--quick` runs the same script on a CPU, on a small network and the
 first rows of both tables, for a few steps: it shows that the script works, not what the methods can do.
 """
@@ -112,7 +112,7 @@ def trained(folder: Path, objective: str, seed: int, asked: argparse.Namespace, 
 
 
 def table(asked: argparse.Namespace, runs: dict[tuple[str, int], Path]) -> str:
-    """Return the figures of the finished runs, measured together."""
+    """Return the metrics of the finished runs, measured together."""
     spent: dict[str, float] = {}
     times = asked.out / "seconds.jsonl"
     for line in times.read_text(encoding="utf-8").splitlines() if times.is_file() else ():

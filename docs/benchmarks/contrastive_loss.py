@@ -115,7 +115,7 @@ def step(loss: Loss, rows: int, width: int, scale: float) -> dict[str, float]:
 
 
 def _status(field: str) -> int:
-    """Return a figure of this process's memory in bytes."""
+    """Return a number of this process's memory in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     (kilobytes,) = [line.split()[1] for line in lines if line.startswith(f"{field}:")]
     return int(kilobytes) * 1024
@@ -131,7 +131,7 @@ def measure(options: argparse.Namespace, kind: str, name: str, rows: int) -> dic
 
 
 def one_case(kind: str, name: str, rows: str, width: str, scale: str, threads: str) -> None:
-    """Print the figures of one case as JSON."""
+    """Print the metrics of one case as JSON."""
     torch.set_num_threads(int(threads))
     loss = CASES[kind][name][0]()
     step(loss, WARM_UP, int(width), float(scale))

@@ -79,7 +79,7 @@ def naive(source: SeriesTable) -> dict[str, float]:
 
 
 def moving_average(values: dict[str, np.ndarray], odd_N: np.ndarray, window: int = 64, width: int = 21) -> dict:
-    """Return the figures of the distance from the mean of the steps before, with the evaluator's own threshold."""
+    """Return the metrics of the distance from the mean of the steps before, with the evaluator's own threshold."""
 
     def scores(x_T: np.ndarray) -> np.ndarray:
         before = np.convolve(x_T, np.ones(width) / width, "valid")[:-1]

@@ -46,7 +46,7 @@ def learner_of(options: dict, device: str) -> Learner:
 
 
 def parts_of(options: dict, batch: int, parts: int, device: str) -> list[RecordBatch]:
-    """Random pictures and texts."""
+    """Random images and texts."""
     rng, made = torch.Generator().manual_seed(0), []
     size, length = options["size"], options["length"]
     for rows in torch.arange(batch).tensor_split(parts):

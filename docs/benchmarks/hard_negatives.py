@@ -5,8 +5,8 @@
 
 Same towers, first weights, batches, steps and optimizer in all rows; test records are looked at once, after training.
 With --second every row is a second training, which begins with the model that `clip` gave the same seed. No base emoji
-straddles the parts. Right is the record itself; the last column asks whether a picture finds its name nearer than a
-wrong form of it. Options are guesses from the papers, not tuned.
+straddles the parts. Right is the record itself; the last column asks whether an image finds its name nearer than a
+corrupted caption of it. Options are guesses from the papers, not tuned.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from sensorium.seeding import generator, seed_globals
 from sensorium.training.optimizers import build_optimizer, lr_at, set_lr
 from sensorium.training.setup import restore_modalities
 
-FIGURES = ["image->text R@1", "image->text R@10", "text->image R@1", "text->image R@10", "own over wrong"]
+METRICS = ["image->text R@1", "image->text R@10", "text->image R@1", "text->image R@10", "true over corrupted"]
 PLAIN = "plain loop, open_clip's loss"
 KINDS: dict[str, dict[str, Any]] = {
     "clip": {},
@@ -54,7 +54,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "memory of 1,024": {"negatives": {"memory": 1024}},
     "memory of 1,024 from half-way": {"negatives": {"memory": 1024, "warmup": [0.5, 0.5]}},
     "memory and 48 mixtures (MoCHi)": {"negatives": {"memory": 1024, "mixed": 48}},
-    "wrong captions (NegCLIP)": {},
+    "corrupted captions (NegCLIP)": {},
     "neighbors in one batch": {},
     "mined names": {},
     "guide, the names' own features": {"negatives": {"guide": "text"}},
@@ -102,15 +102,15 @@ def measured(model: Model, source: Source, run: Run) -> dict[str, float]:
     table = evaluation.table(model, "test", "embedding")
     found = [Retrieval(*sides, positives="record").measure(table) for sides in (("image", "text"), ("text", "image"))]
     names = [source[int(i)].values["text"] for i in evaluation.parts["test"]]
-    return found[0] | found[1] | {"own over wrong": own_over_wrong(model, table.features["image"], names)}
+    return found[0] | found[1] | {"true over corrupted": true_over_corrupted(model, table.features["image"], names)}
 
 
-def own_over_wrong(model: Model, pictures: np.ndarray, names: list[str]) -> float:
-    """Return how often a picture is nearer to its name than to a corrupted caption of it (`hard-negative-captions`)."""
+def true_over_corrupted(model: Model, images: np.ndarray, names: list[str]) -> float:
+    """Return how often an image is nearer to its name than to a corrupted caption of it (`hard-negative-captions`)."""
     text = model.plan.modalities["text"]
     batch = text.collate([text.decode(name) for name in names])
     views = HardNegativeCaptionViews(text)(batch, generator(0, "wrong forms"))
-    x_BD = normalize(torch.tensor(pictures), dim=1)
+    x_BD = normalize(torch.tensor(images), dim=1)
     own_B, wrong_B = ((x_BD * normalize(model.encode("text", view.batch), dim=1)).sum(1) for view in views)
     return float((own_B > wrong_B).float().mean())
 
@@ -161,14 +161,14 @@ def first_run(source: Source, seed: int, asked: argparse.Namespace) -> Path:
 
 
 def main() -> None:
-    """Print a table; what a folder of figures holds already is not trained again."""
+    """Print a table; what a folder of metrics holds already is not trained again."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--split", type=int, default=0, help="the seed by which records are cut into parts")
     parser.add_argument("--second", action="store_true", help="go on from the model of `clip`")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
-    parser.add_argument("--figures", type=Path, default=Path("hard-negatives"))
+    parser.add_argument("--results", type=Path, default=Path("hard-negatives"))
     options = parser.parse_args()
     source = in_memory(OpenMojiSource(size=32), ["image", "text"])
     rows = options.kinds if options.second else (PLAIN, *options.kinds)
@@ -181,7 +181,7 @@ def main() -> None:
 
 
 def one(name: str, source: Source, seed: int, asked: argparse.Namespace) -> dict[str, float]:
-    """Train one row with one seed, and return its figures."""
+    """Train one row with one seed, and return its metrics."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "run"
         if name == PLAIN:
@@ -197,10 +197,10 @@ def one(name: str, source: Source, seed: int, asked: argparse.Namespace) -> dict
 def report(found: dict[str, list[dict[str, float]]]) -> None:
     """Print what there is so far: means, and deviations over seeds."""
     seeds = len(next(iter(found.values())))
-    print(f"| mean and deviation of {seeds} seeds | {' | '.join(FIGURES)} |")
-    print(f"| --- |{' ---: |' * len(FIGURES)}")
+    print(f"| mean and deviation of {seeds} seeds | {' | '.join(METRICS)} |")
+    print(f"| --- |{' ---: |' * len(METRICS)}")
     for name, runs in found.items():
-        columns = [[run[metric] for run in runs] for metric in FIGURES]
+        columns = [[run[metric] for run in runs] for metric in METRICS]
         cells = [str(Metric([[value] for value in column])) for column in columns]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 

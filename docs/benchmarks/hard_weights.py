@@ -3,7 +3,7 @@
     python docs/benchmarks/hard_weights.py cifar10-train.parquet cifar10-test.parquet --steps 150 --seeds 0 1 2
 
 The recipe simclr-cifar10 with a small network. All rows share first weights, batches and views of a seed; only the
-loss differs. Prints kNN-200 and linear accuracy; what the folder of figures holds already is not trained again.
+loss differs. Prints kNN-200 and linear accuracy; what the folder of metrics holds already is not trained again.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ ROWS = {
     "beta 1, prior .1": "name: simclr, negatives: {beta: 1, prior: 0.1}",
     "beta 6, prior .1": "name: simclr, negatives: {beta: 6, prior: 0.1}",
 }
-FIGURES = {"knn": "kNN-200", "linear": "linear"}
+METRICS = {"knn": "kNN-200", "linear": "linear"}
 
 
 def one(asked: argparse.Namespace, row: str, seed: int) -> dict[str, float]:
-    """Train one row with one seed, and return its figures."""
+    """Train one row with one seed, and return its metrics."""
     changes = [
         *(f"data.source.splits.{part}={getattr(asked, part)}" for part in ("train", "test")),
         *("modalities.image.encoder={name: cnn, width: 16}", "data.batch=256", "data.cache=ram", "data.workers=0"),
@@ -62,15 +62,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--temperature", type=float, default=0.5)
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
-    parser.add_argument("--figures", type=Path, default=Path("hard-weights"))
+    parser.add_argument("--results", type=Path, default=Path("hard-weights"))
     asked = parser.parse_args()
-    print(f"| {len(asked.seeds)} seeds | {' | '.join(FIGURES.values())} | CPU seconds a seed |")
+    print(f"| {len(asked.seeds)} seeds | {' | '.join(METRICS.values())} | CPU seconds a seed |")
     print("| --- | ---: | ---: | ---: |")
     for row in asked.rows:
         runs = []
         for seed in asked.seeds:
             runs.append(kept(asked.metrics / f"{seed} {row} {asked.temperature}.json", partial(one, asked, row, seed)))
-        columns = [[run[name] for run in runs] for name in FIGURES]
+        columns = [[run[name] for run in runs] for name in METRICS]
         cells = [str(Metric([[value] for value in column])) for column in columns]
         print(f"| {row} | {' | '.join(cells)} | {statistics.mean(r['seconds'] for r in runs):.0f} |", flush=True)
 

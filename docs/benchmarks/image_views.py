@@ -2,10 +2,10 @@
 
     python docs/benchmarks/image_views.py --sizes 32 224 --batch 128 --workers 2 --seconds 5
 
-Every contender makes two views (crop, flip, color jitter, gray; blur from 64 pixels) of the same pictures, held in
+Every contender makes two views (crop, flip, color jitter, gray; blur from 64 pixels) of the same images, held in
 memory in the form it likes best, with its own defaults otherwise. Each worker is a process with one thread. Contenders
-take turns, so that a busy machine slows all of them; the best turn of each counts. Pictures a second are those of all
-workers together; CPU time is what one picture costs, both views, whoever else used the machine, and the last column
+take turns, so that a busy machine slows all of them; the best turn of each counts. Images a second are those of all
+workers together; CPU time is what one image costs, both views, whoever else used the machine, and the last column
 compares it. Every worker first frees one large block of memory, as a training process has done long before: until
 then the C library hands freed memory back to the kernel, and getting it again is measured instead. Libraries that are
 not installed are reported as such.
@@ -34,11 +34,11 @@ def ours(size: int, batch: int) -> Callable[[], object]:
     from sensorium.modalities.image.views.simclr import SimCLRViews
 
     views, rng = SimCLRViews(ImageModality(size=size)), torch.Generator().manual_seed(0)
-    return partial(views, ImageBatch(pictures(size, batch)), rng)
+    return partial(views, ImageBatch(images(size, batch)), rng)
 
 
 def torchvision(size: int, batch: int) -> Callable[[], object]:
-    """Picture by picture, uint8 tensors in, float32 out."""
+    """Image by image, uint8 tensors in, float32 out."""
     from torchvision.transforms import v2
 
     blur = [v2.RandomApply([v2.GaussianBlur(13, (0.1, 2.0))], 0.5)] if size >= BLUR_FROM else []
@@ -52,18 +52,18 @@ def torchvision(size: int, batch: int) -> Callable[[], object]:
             v2.ToDtype(torch.float32, scale=True),
         ]
     )
-    tensors = pictures(size, batch)
-    return lambda: [(view(picture), view(picture)) for picture in tensors]
+    tensors = images(size, batch)
+    return lambda: [(view(image), view(image)) for image in tensors]
 
 
 def lightly(size: int, batch: int) -> Callable[[], object]:
-    """Picture by picture, PIL pictures in, float32 out."""
+    """Image by image, PIL images in, float32 out."""
     from lightly.transforms import SimCLRTransform
     from PIL import Image
 
     views = SimCLRTransform(size, gaussian_blur=0.5 if size >= BLUR_FROM else 0.0, normalize=None)
-    opened = [Image.fromarray(p) for p in pictures(size, batch).permute(0, 2, 3, 1).numpy()]
-    return lambda: [views(picture) for picture in opened]
+    opened = [Image.fromarray(p) for p in images(size, batch).permute(0, 2, 3, 1).numpy()]
+    return lambda: [views(image) for image in opened]
 
 
 def kornia(size: int, batch: int) -> Callable[[], object]:
@@ -78,21 +78,21 @@ def kornia(size: int, batch: int) -> Callable[[], object]:
         K.RandomGrayscale(p=0.2),
         *blur,
     )
-    floats = pictures(size, batch) / 255
+    floats = images(size, batch) / 255
     return lambda: (view(floats), view(floats))
 
 
 CONTENDERS = {"sensorium": ours, "lightly": lightly, "torchvision": torchvision, "kornia": kornia}
 
 
-def pictures(size: int, batch: int) -> torch.Tensor:
+def images(size: int, batch: int) -> torch.Tensor:
     """Return smooth colored noise, uint8 (batch, 3, size, size)."""
     coarse = torch.rand(batch, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     return (torch.nn.functional.interpolate(coarse, size, mode="bilinear") * 255).to(torch.uint8)
 
 
 def work(name: str, size: int, batch: int, seconds: float, start, results) -> None:
-    """Make views for some seconds, from the common start on; report pictures, seconds and seconds of the CPU."""
+    """Make views for some seconds, from the common start on; report images, seconds and seconds of the CPU."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     torch.zeros(30 * 2**18)  # 30 MiB, freed at once
@@ -107,7 +107,7 @@ def work(name: str, size: int, batch: int, seconds: float, start, results) -> No
 
 
 def measure(name: str, size: int, batch: int, seconds: float, workers: int) -> tuple[float, float]:
-    """Return pictures a second of all workers together, and seconds of the CPU a picture."""
+    """Return images a second of all workers together, and seconds of the CPU an image."""
     context = multiprocessing.get_context("spawn")
     start, results = context.Barrier(workers), context.Queue()
     arguments = (name, size, batch, seconds, start, results)
@@ -125,16 +125,16 @@ def main() -> None:
     """Print one markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--libraries", nargs="+", default=list(CONTENDERS), choices=CONTENDERS, help="who takes part")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[32, 224], help="sides of the pictures")
-    parser.add_argument("--batch", type=int, default=128, help="pictures in a batch")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[32, 224], help="sides of the images")
+    parser.add_argument("--batch", type=int, default=128, help="images in a batch")
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of a turn")
     parser.add_argument("--turns", type=int, default=3, help="turns of each contender; the best counts")
     options = parser.parse_args()
 
     installed = {name: find_spec(name) is not None for name in options.libraries}
-    print(f"Two views of each picture; {options.workers} workers, batches of {options.batch}.\n")
-    print("| size | library | pictures/s | CPU ms a picture | lightly's CPU time over it |")
+    print(f"Two views of each image; {options.workers} workers, batches of {options.batch}.\n")
+    print("| size | library | images/s | CPU ms an image | lightly's CPU time over it |")
     print("| --- | --- | --- | --- | --- |")
     for size in options.sizes:
         turns: dict[str, list[tuple[float, float]]] = {name: [] for name, there in installed.items() if there}

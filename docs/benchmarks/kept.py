@@ -1,4 +1,4 @@
-"""Figures kept in a folder, so that a benchmark that was stopped goes on where it was."""
+"""Metrics kept in a folder, so that a benchmark that was stopped goes on where it was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MoleculeNet after pretraining on MOSES: frozen and fine-tuned figures on the deterministic scaffold split.
+"""MoleculeNet after pretraining on MOSES: frozen and fine-tuned metrics on the deterministic scaffold split.
 
     python docs/benchmarks/moleculenet.py FOLDER --molecules 40000 --seeds 5
 
@@ -30,7 +30,7 @@ SETS = {
     "ESOL": ("esol.csv", ["measured log solubility in mols per litre"], "regress", "RMSE ↓"),
     "FreeSolv": ("freesolv.csv", ["expt"], "regress", "RMSE ↓"),
 }
-"""Name -> file, label columns, kind of task, figure."""
+"""Name -> file, label columns, kind of task, metric."""
 EPOCHS = {"BACE": 40, "Tox21": 15, "ESOL": 60, "FreeSolv": 80}
 FROZEN = {"multitask": "multitask", "regress": "forest"}
 

@@ -1,8 +1,8 @@
 """Every shipped recipe whose data come with a wheel, as it stands: what its first weights and its training give.
 
-    python docs/benchmarks/recipes.py --figures recipes
+    python docs/benchmarks/recipes.py --results recipes
 
-One line for each evaluator of a recipe, with the figure named first in its table. What the folder of figures holds
+One line for each evaluator of a recipe, with the metric named first in its table. What the folder of metrics holds
 already is not trained again.
 """
 
@@ -33,7 +33,7 @@ def without_files() -> list[str]:
 
 
 def one(name: str, seed: int) -> dict[str, object]:
-    """Train one recipe, and return its figures and CPU seconds."""
+    """Train one recipe, and return its metrics and CPU seconds."""
     start = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         model = sensorium.fit(name, [f"seed={seed}", "log.tensorboard=false"], run_dir=Path(folder) / "run")
@@ -56,9 +56,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--recipes", nargs="+", default=without_files(), choices=without_files())
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--figures", type=Path, default=Path("recipes"))
+    parser.add_argument("--results", type=Path, default=Path("recipes"))
     asked = parser.parse_args()
-    print(f"| recipe | figure | {' | '.join(ROWS)} | CPU seconds |")
+    print(f"| recipe | metric | {' | '.join(ROWS)} | CPU seconds |")
     print(f"| --- | --- |{' ---: |' * (len(ROWS) + 1)}")
     for name in asked.recipes:
         found = kept(asked.metrics / f"{asked.seed} {name}.json", partial(one, name, asked.seed))

@@ -1,10 +1,10 @@
-"""What a masked autoencoder and a coloriser make of pictures that they were not trained on, as one PNG.
+"""What a masked autoencoder and a colorization model make of images that they were not trained on, as one PNG.
 
     python docs/benchmarks/reconstructions.py --steps 2000 --out reconstructions.png
     python docs/benchmarks/reconstructions.py --table cifar10-train.parquet cifar10-test.parquet --steps 2000
 
-Rows of the picture: what goes in, what the encoder sees of it (a quarter of the patches), what the decoder makes of
-the rest, the lightness alone, the colors told from it. Pictures are the first of the test part; no choice was made.
+Rows of the image: what goes in, what the encoder sees of it (a quarter of the patches), what the decoder makes of
+the rest, the lightness alone, the colors predicted from it. Images are the first of the test part; no choice was made.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from sensorium.models.model import Model
 
 SIZE, PATCH, COUNT = 32, 4, 12
 TEMPERATURE = 0.38
-"""By which the told colors are sharpened before their mean is taken (Zhang et al. 2016, section 2.3)."""
+"""By which the predicted colors are sharpened before their mean is taken (Zhang et al. 2016, section 2.3)."""
 ENCODER = (
     f"modalities.image.encoder={{name: vit, patch: {PATCH}, width: 128, depth: 4, heads: 4, normalize_targets: false}}"
 )
@@ -42,7 +42,7 @@ ENCODER = (
 def main() -> None:
     """Train both, draw what they make of the test part."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--table", nargs=2, metavar=("TRAIN", "TEST"), help="tables of pictures; default OpenMoji")
+    parser.add_argument("--table", nargs=2, metavar=("TRAIN", "TEST"), help="tables of images; default OpenMoji")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--out", type=Path, default=Path("reconstructions.png"))
     asked = parser.parse_args()
@@ -56,12 +56,12 @@ def main() -> None:
         rows += drawn if not rows else drawn[1:]
     grid = torch.cat([torch.cat(list(row.clamp(0, 1)), dim=2) for row in rows], dim=1)
     pixels = (grid.movedim(0, 2) * 255).round().byte().numpy()
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
-    picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST).save(asked.out, optimize=True)
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image.resize((image.width * 2, image.height * 2), Image.Resampling.NEAREST).save(asked.out, optimize=True)
 
 
 def overrides(recipe: str, asked: argparse.Namespace) -> list[str]:
-    """Return what differs from the shipped recipe: the pictures, finer patches, the length."""
+    """Return what differs from the shipped recipe: the images, finer patches, the length."""
     given = [ENCODER, f"train.steps={asked.steps}", "evaluate.evaluators={}", "optimizer.lr=1e-3"]
     if recipe == "colorization":
         given.append(f"modalities.image.views.patch={PATCH}")
@@ -75,7 +75,7 @@ def overrides(recipe: str, asked: argparse.Namespace) -> list[str]:
 
 
 def view_of_test(model: Model) -> tuple[Batch, View]:
-    """Return the first pictures of the test part, and the whole of each as the recipe's generator makes its view."""
+    """Return the first images of the test part, and the whole of each as the recipe's generator makes its view."""
     assert model.run is not None
     plan = model.plan
     source = plan.source()
@@ -92,7 +92,7 @@ def view_of_test(model: Model) -> tuple[Batch, View]:
 
 @torch.no_grad()
 def reconstructed(model: Model, given: tuple[Batch, View]) -> list[Tensor]:
-    """Return the pictures, what the encoder saw, and its patches with the decoder's in place of the hidden ones."""
+    """Return the images, what the encoder saw, and its patches with the decoder's in place of the masked ones."""
     batch, view = given
     learner = model.learner.eval()
     encoder, decoder = learner.encoders["image"], learner.objective.decoder
@@ -106,10 +106,10 @@ def reconstructed(model: Model, given: tuple[Batch, View]) -> list[Tensor]:
     patches_BTP = encoder.token_targets(view.batch)
     seen_BTP = torch.where(hidden_BT[..., None], torch.zeros_like(patches_BTP), patches_BTP)
     made_BTP = patches_BTP.scatter(1, wanted_BM[..., None].expand_as(guesses_BMP), guesses_BMP)
-    return [batch.unit_pixels(), pictures(seen_BTP), pictures(made_BTP)]
+    return [batch.unit_pixels(), images(seen_BTP), images(made_BTP)]
 
 
-def pictures(patches_BTP: Tensor) -> Tensor:
+def images(patches_BTP: Tensor) -> Tensor:
     """Return the pixels in [0, 1] of patches as the encoder normalizes them: float (B, 3, H, W)."""
     side = SIZE // PATCH
     x = patches_BTP.unflatten(1, (side, side)).unflatten(3, (3, PATCH, PATCH)).permute(0, 3, 1, 4, 2, 5)
@@ -119,7 +119,7 @@ def pictures(patches_BTP: Tensor) -> Tensor:
 
 @torch.no_grad()
 def colored(model: Model, given: tuple[Batch, View]) -> list[Tensor]:
-    """Return the pictures, their lightness, and that with the mean of the sharpened colors of each patch."""
+    """Return the images, their lightness, and that with the mean of the sharpened colors of each patch."""
     batch, view = given
     learner, side = model.learner.eval(), SIZE // PATCH
     scores_BTQ = learner.objective.head(learner.encoders["image"](view.batch).tokens)

@@ -1,12 +1,12 @@
-"""How fast series and sounds are decoded and changed, beside plain loops over single samples, in one run.
+"""How fast series and clips are decoded and changed, beside plain loops over single samples, in one run.
 
     python docs/benchmarks/signal_speed.py --seconds 2 --turns 3
 
-Every figure is CPU time of one thread. The first table has every registered view generator of both modalities that
-changes anything, with its defaults (most make two views), on 128 series of 3 x 512 values or 128 sounds of 1 s at 16
-kHz. The second has single changes beside the same change written by hand for one series or one sound at a time, in
+Every metric is CPU time of one thread. The first table has every registered view generator of both modalities that
+changes anything, with its defaults (most make two views), on 128 series of 3 x 512 values or 128 clips of 1 s at 16
+kHz. The second has single changes beside the same change written by hand for one series or one clip at a time, in
 numpy and scipy, as examples of augmentation have it (Um et al. 2017), or with torchaudio. The third decodes files that
-are made on the spot, sounds of 5 s in stereo at 44.1 kHz to mono at 16 kHz. The last is the share of its time that a
+are made on the spot, clips of 5 s in stereo at 44.1 kHz to mono at 16 kHz. The last is the share of its time that a
 TS2Vec training waits for data, the run's own metric. The two sides of a ratio take turns; the median of the turns
 counts.
 """
@@ -40,7 +40,7 @@ from sensorium.registration.discovery import load_extensions
 
 BATCH, CHANNELS, STEPS, RATE = 128, 3, 512, 16000
 SIGMA, KNOTS = 0.2, 6
-SOUNDS = {"wav": "PCM_16", "flac": "PCM_16", "mp3": "MPEG_LAYER_III"}
+AUDIO_FORMATS = {"wav": "PCM_16", "flac": "PCM_16", "mp3": "MPEG_LAYER_III"}
 Work = Callable[[], object]
 
 
@@ -50,7 +50,7 @@ def series(count: int = BATCH) -> np.ndarray:
     return (steps.cumsum(2) / 10).astype(np.float32)
 
 
-def sounds(seconds: float, count: int, channels: int = 1, rate: int = RATE) -> np.ndarray:
+def clips(seconds: float, count: int, channels: int = 1, rate: int = RATE) -> np.ndarray:
     """Return noise with a tone in it, float32 (count, channels, samples)."""
     time_S = np.arange(round(seconds * rate)) / rate
     noise = np.random.default_rng(0).standard_normal((count, channels, len(time_S)))
@@ -75,11 +75,11 @@ def rates(works: dict[str, tuple[Work, int]], seconds: float, turns: int) -> dic
 def generators() -> dict[str, tuple[Work, int]]:
     """Return the registered view generators of both modalities, on batches of theirs."""
     sensors = TimeSeriesModality(channels=CHANNELS, scale="none")
-    hearing = AudioModality(rate=RATE)
-    hearing.fit(list(sounds(1.0, 8)))
+    audio = AudioModality(rate=RATE)
+    audio.fit(list(clips(1.0, 8)))
     batches = {
         "timeseries": (sensors, SignalBatch.join(list(series()))),
-        "audio": (hearing, SignalBatch.join(list(sounds(1.0, BATCH)))),
+        "audio": (audio, SignalBatch.join(list(clips(1.0, BATCH)))),
     }
     works = {}
     for spec in load_extensions().registry.specs("views"):
@@ -126,19 +126,19 @@ def pairs() -> dict[str, dict[str, tuple[Work, int]]]:
     found = {
         name: {"batch": (work, BATCH), "loop": (partial(loop, single[name]), BATCH)} for name, work in batched.items()
     }
-    heard = SignalBatch.join(list(sounds(1.0, BATCH)))
-    hearing = AudioModality(rate=RATE)
-    front = hearing.front
-    mels = torchaudio.transforms.MelSpectrogram(RATE, front.points, front.window, front.hop, 60.0, n_mels=hearing.mels)
+    clips_batch = SignalBatch.join(list(clips(1.0, BATCH)))
+    audio = AudioModality(rate=RATE)
+    front = audio.front
+    mels = torchaudio.transforms.MelSpectrogram(RATE, front.points, front.window, front.hop, 60.0, n_mels=audio.mels)
     found["log-mels"] = {
-        "batch": (lambda: front(heard), BATCH),
-        "loop": (lambda: torch.stack([(mels(x_CS) + 1e-6).log() for x_CS in heard.values]), BATCH),
+        "batch": (lambda: front(clips_batch), BATCH),
+        "loop": (lambda: torch.stack([(mels(x_CS) + 1e-6).log() for x_CS in clips_batch.values]), BATCH),
     }
     return found
 
 
 def files(folder: Path) -> dict[str, tuple[Work, int]]:
-    """Write files of series and of sounds; return what reads them."""
+    """Write files of series and of clips; return what reads them."""
     many = series()
     lines = [":".join(",".join(f"{v:.4f}" for v in x_T) for x_T in x_CT) + ":a" for x_CT in many]
     (folder / "walks.ts").write_text("@classLabel true a\n@data\n" + "\n".join(lines) + "\n")
@@ -152,12 +152,12 @@ def files(folder: Path) -> dict[str, tuple[Work, int]]:
         "series of 3 x 512 values | `.ts`": (lambda: SeriesFiles(str(folder / "walks.ts")), BATCH),
         "series of 3 x 512 values | CSV": (lambda: SeriesTable(str(folder / "walks.csv"), id="id", time="time"), BATCH),
     }
-    hearing = AudioModality(rate=RATE)
-    (stereo_CS,) = sounds(5.0, 1, channels=2, rate=44100)
-    for ending, subtype in SOUNDS.items():
+    audio = AudioModality(rate=RATE)
+    (stereo_CS,) = clips(5.0, 1, channels=2, rate=44100)
+    for ending, subtype in AUDIO_FORMATS.items():
         path = folder / f"tone.{ending}"
         soundfile.write(path, stereo_CS.T, 44100, subtype, format=ending.upper())
-        works[f"sounds of 5 s | {ending.upper()}"] = (partial(hearing.decode, str(path)), 1)
+        works[f"clips of 5 s | {ending.upper()}"] = (partial(audio.decode, str(path)), 1)
     return works
 
 

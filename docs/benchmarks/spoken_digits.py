@@ -7,7 +7,7 @@
 of all recordings, of every speaker, without any label. A linear probe then learns the digits of all speakers but one
 and is measured on that one, for each in turn: on features standardized within each speaker, which the recipe asks for,
 and on features as they are. `--supervised` trains the recipe's encoder and a linear layer instead, on the labels of the
-same speakers for so many epochs, without views. `--speed` prints sounds a second of decoding and of log-mels, on
+same speakers for so many epochs, without views. `--speed` prints clips a second of decoding and of log-mels, on
 one thread.
 """
 
@@ -58,14 +58,14 @@ def supervised(plan: Plan, folder: Path, epochs: int, seed: int) -> list[float]:
         network.eval()
         with torch.inference_mode():
             parts = test.nonzero()[:, 0].split(256)
-            guesses = [network[1](encoder(whole.select(p).trimmed()).pooled).argmax(1) for p in parts]
-        found.append(float((torch.cat(guesses) == digits[test]).float().mean()))
+            predictions = [network[1](encoder(whole.select(p).trimmed()).pooled).argmax(1) for p in parts]
+        found.append(float((torch.cat(predictions) == digits[test]).float().mean()))
         print(f"supervised, without {left_out}: {found[-1]:.3f}", flush=True)
     return found
 
 
 def speed(plan: Plan, folder: Path, seconds: float = 3.0) -> None:
-    """Print sounds a second of decoding files, and of making the log-mels of a batch."""
+    """Print clips a second of decoding files, and of making the log-mels of a batch."""
     modality = plan.modalities["audio"]
     files = [str(file) for file in sorted(folder.glob("*.wav"))[:: max(1, len(list(folder.glob("*.wav"))) // 256)]]
     batch = modality.collate([modality.decode(file) for file in files])
@@ -78,7 +78,7 @@ def speed(plan: Plan, folder: Path, seconds: float = 3.0) -> None:
         while time.process_time() - start < seconds:
             work()
             count += len(files)
-        print(f"{name}: {count / (time.process_time() - start):.0f} sounds/s of CPU time", flush=True)
+        print(f"{name}: {count / (time.process_time() - start):.0f} clips/s of CPU time", flush=True)
 
 
 def main() -> None:

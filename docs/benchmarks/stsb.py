@@ -41,14 +41,14 @@ def spearman(a_ND: torch.Tensor, b_ND: torch.Tensor, scores: list[float]) -> flo
 
 
 def counts(train: list[str], test: list[tuple[str, str, float]], **options) -> float:
-    """Return the figure of TF-IDF features."""
+    """Return the metric of TF-IDF features."""
     vectorizer = TfidfVectorizer(**options).fit(train)
     a, b = (torch.from_numpy(vectorizer.transform([row[side] for row in test]).toarray()) for side in (0, 1))
     return spearman(a, b, [row[2] for row in test])
 
 
 def of_model(model: Model, test: list[tuple[str, str, float]], space: str) -> float:
-    """Return the figure of a model."""
+    """Return the metric of a model."""
     a, b = (model.embed(space=space, text=[row[side] for row in test])["text"] for side in (0, 1))
     return spearman(a, b, [row[2] for row in test])
 
@@ -89,8 +89,8 @@ def main() -> None:
         rows[name] = [of_model(pretrained(asked.encoder), parts["test"], "features")]
     print("| | Spearman, test |\n| --- | ---: |")
     for name, values in rows.items():
-        spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-        print(f"| {name} | {statistics.mean(values):.3f}{spread} |")
+        deviation = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+        print(f"| {name} | {statistics.mean(values):.3f}{deviation} |")
     print(f"\nSimCSE on the dev part: {statistics.mean(dev):.3f}; {statistics.mean(seconds):.0f} s a seed.")
 
 

@@ -1,10 +1,10 @@
-"""OpenMoji pictures with names in two languages: what holes in the data cost, and what aligns without being paired.
+"""OpenMoji images with names in two languages: what holes in the data cost, and what aligns without being paired.
 
     python docs/benchmarks/three_modalities.py --steps 200 --seeds 0 1 2
 
 Half of all values are taken out at random. `align` on every pair that is left, against `align` on the records that are
-still complete, same towers and steps; then `align` on picture-English and English-German alone, asked for
-picture-German. Retrieval on whole test records, which no training saw; right is the record itself.
+still complete, same towers and steps; then `align` on image-English and English-German alone, asked for
+image-German. Retrieval on whole test records, which no training saw; right is the record itself.
 """
 
 from __future__ import annotations
@@ -102,11 +102,11 @@ def one(row: str, seed: int, steps: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print a table; what a folder of figures holds already is not trained again."""
+    """Print a table; what a folder of metrics holds already is not trained again."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--figures", type=Path, default=Path("three-modalities"))
+    parser.add_argument("--results", type=Path, default=Path("three-modalities"))
     options = parser.parse_args()
     found: dict[str, list[dict[str, float]]] = {row: [] for row in ROWS}
     for seed in options.seeds:

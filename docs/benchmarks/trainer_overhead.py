@@ -2,8 +2,8 @@
 
     python docs/benchmarks/trainer_overhead.py --rounds 5 --steps 60
 
-The two take turns in one process, so that a machine whose speed drifts treats them alike; the figure is the median of
-the rounds' ratios. Data are random pictures in memory: speed does not depend on what they show.
+The two take turns in one process, so that a machine whose speed drifts treats them alike; the metric is the median of
+the rounds' ratios. Data are random images in memory: speed does not depend on what they show.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sensorium.training.state import Training
 
 
 def training(folder: Path, steps: int, batch: int) -> Training:
-    """Return a prepared SimCLR training on random pictures."""
+    """Return a prepared SimCLR training on random images."""
     recipe = {
         "name": "overhead",
         "data": {"batch": batch, "cache": "ram", "workers": 0, "val": 0, "test": 0},
@@ -44,11 +44,11 @@ def training(folder: Path, steps: int, batch: int) -> Training:
     }
     extensions = load_extensions()
     resolved = read_recipe(recipe, extensions.registry)
-    pictures = np.random.default_rng(0).integers(0, 255, (4 * batch, 32, 32, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 255, (4 * batch, 32, 32, 3), dtype=np.uint8)
     run = Run.create(folder, resolved, extensions)
     fabric = build_fabric(resolved.train)
     fabric.launch()
-    source = ArraysSource({"image": list(pictures)})
+    source = ArraysSource({"image": list(images)})
     return prepare(make_plan(resolved, extensions), source, np.arange(len(source)), run, fabric, False, None)
 
 

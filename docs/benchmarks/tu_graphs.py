@@ -1,10 +1,10 @@
 """Graphs of the TU collection: frozen features under a support vector machine, several objectives beside two baselines.
 
-    python docs/benchmarks/tu_graphs.py MUTAG.zip PROTEINS.zip --seeds 5 --figures tu-figures
+    python docs/benchmarks/tu_graphs.py MUTAG.zip PROTEINS.zip --seeds 5 --results tu-metrics
 
 Node classes alone are read, not numbers. Every row is measured alike: ten stratified folds, the penalty chosen by five
 folds inside each train part, features standardized on it but for counts, which stay counts. A seed trains anew and
-deals the folds anew. Prints a table for each data set, with a hash of the folds. What the folder of figures holds
+deals the folds anew. Prints a table for each data set, with a hash of the folds. What the folder of metrics holds
 already is not trained again.
 """
 
@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--rows", nargs="+", choices=list(OBJECTIVES), default=list(OBJECTIVES))
-    parser.add_argument("--figures", type=Path, default=Path("tu-figures"))
+    parser.add_argument("--results", type=Path, default=Path("tu-metrics"))
     parser.add_argument("--set", nargs="*", default=[], help="key=value changes to the recipe graphcl-tu")
     asked = parser.parse_args()
     seeds = range(asked.first, asked.first + asked.seeds)
