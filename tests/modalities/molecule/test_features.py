@@ -1,4 +1,4 @@
-"""The feature tables, against rdkit and against the molecule rebuilt out of them."""
+"""Atom and bond features, and the round trip from features to the molecule."""
 
 from __future__ import annotations
 
@@ -88,37 +88,37 @@ def test_values_outside_the_range_are_clipped():
     assert atom("[CH3][99C]", 1, "isotope") == ATOM_SIZES["isotope"] - 1
 
 
-def unmarked(made):
-    plain = Chem.Mol(made)
+def without_stereo(molecule):
+    plain = Chem.Mol(molecule)
     Chem.RemoveStereochemistry(plain)
     return Chem.MolToSmiles(plain)
 
 
 @pytest.mark.parametrize("smiles", ODD.values(), ids=ODD.keys())
 def test_an_unusual_molecule_survives_the_round_trip(smiles):
-    made = parse(smiles)
-    assert Chem.MolToSmiles(to_mol(featurize(made))) == unmarked(made)
+    molecule = parse(smiles)
+    assert Chem.MolToSmiles(to_mol(featurize(molecule))) == without_stereo(molecule)
 
 
 @pytest.mark.parametrize("dataset", ["nci", "wehi"])
 def test_real_molecules_survive_the_round_trip(dataset):
-    """The features lose nothing that a fingerprint or a SMILES without stereo tells."""
+    """Features determine the fingerprint and the SMILES without stereochemistry."""
     source = RdkitSamples(dataset)
     for index in range(0, len(source), 25):
-        made = parse(source[index].values["molecule"])
-        again = to_mol(featurize(made))
-        assert Chem.MolToSmiles(again) == unmarked(made)
-        assert np.array_equal(ecfp4(again), ecfp4(made))
+        molecule = parse(source[index].values["molecule"])
+        restored = to_mol(featurize(molecule))
+        assert Chem.MolToSmiles(restored) == without_stereo(molecule)
+        assert np.array_equal(ecfp4(restored), ecfp4(molecule))
 
 
 def test_features_are_equivariant_to_atom_order():
-    made = mol("C[C@H](N)C(=O)O.C/C=C/C")
-    order = np.random.default_rng(0).permutation(made.GetNumAtoms())
-    moved = featurize(Chem.RenumberAtoms(made, order.tolist()))
-    assert np.array_equal(moved.atoms, featurize(made).atoms[order])
+    molecule = mol("C[C@H](N)C(=O)O.C/C=C/C")
+    order = np.random.default_rng(0).permutation(molecule.GetNumAtoms())
+    permuted = featurize(Chem.RenumberAtoms(molecule, order.tolist()))
+    assert np.array_equal(permuted.atoms, featurize(molecule).atoms[order])
     rows = [
         np.sort(np.column_stack([np.sort(np.column_stack(e), axis=1), f.bonds]), axis=0)
-        for f, e in ((moved, order[moved.ends].T), (featurize(made), featurize(made).ends.T))
+        for f, e in ((permuted, order[permuted.ends].T), (featurize(molecule), featurize(molecule).ends.T))
     ]
     assert np.array_equal(*rows)
 
