@@ -6,7 +6,7 @@ from sensorium.testing.equality import same
 from tests.modalities.timeseries.series import batch_of, check_batch
 
 
-def test_join_pads_and_keeps_what_is_missing_apart():
+def test_join_pads_and_marks_missing_values():
     batch = SignalBatch.join([np.array([[1, np.nan, 3]], np.float32), np.array([[4]], np.float32)])
     check_batch(batch)
     assert batch.values.tolist() == [[[1, 0, 3]], [[4, 0, 0]]]
@@ -15,7 +15,7 @@ def test_join_pads_and_keeps_what_is_missing_apart():
     assert batch.lengths.tolist() == [3, 1]
 
 
-def test_rows_are_the_examples():
+def test_unpad_restores_the_examples():
     batch = batch_of([7, 1, 5], missing=0.3)
     again = SignalBatch.join(batch.unpad())
     assert torch.equal(again.values, batch.values)
@@ -34,20 +34,20 @@ def test_cat_pads_to_the_longest():
     assert long.shape_key() == short.shape_key() != batch_of([3], channels=2).shape_key()
 
 
-def test_hidden_and_replaced_leave_the_batch_alone():
+def test_masked_and_with_values_do_not_change_the_batch():
     batch = batch_of([6, 4], missing=0.2)
     values = batch.values.clone()
-    hidden = batch.masked(torch.arange(6) < 3)
-    check_batch(hidden)
-    assert not hidden.observed[..., :3].any()
-    assert torch.equal(hidden.observed[..., 3:], batch.observed[..., 3:])
+    masked = batch.masked(torch.arange(6) < 3)
+    check_batch(masked)
+    assert not masked.observed[..., :3].any()
+    assert torch.equal(masked.observed[..., 3:], batch.observed[..., 3:])
     other = batch.with_values(batch.values + 1)
     check_batch(other)
     assert torch.equal(other.values[batch.observed], values[batch.observed] + 1)
     assert torch.equal(batch.values, values)
 
 
-def test_trimmed_drops_padding_that_no_row_needs():
+def test_trim_padding_drops_padding_of_all_rows():
     whole = SignalBatch.join([np.ones((2, n), np.float32) for n in (3, 9, 5)])
     assert whole.trim_padding() is whole
     picked = whole.select(torch.tensor([0, 2])).trim_padding()

@@ -6,7 +6,7 @@ from sensorium.modalities.signal.plot import GAP, SIDE, plot
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (3, 50), (12, 9), (64, 100), (1, 100_000), (13, 1)])
 @pytest.mark.parametrize("kind", ["random", "constant", "gaps"])
-def test_every_series_can_be_drawn(shape, kind):
+def test_every_series_can_be_plotted(shape, kind):
     values = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     if kind == "constant":
         values[:] = 7
@@ -17,7 +17,7 @@ def test_every_series_can_be_drawn(shape, kind):
     assert len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) > 1 or shape[0] > 12
 
 
-def test_a_value_between_gaps_is_seen():
+def test_a_value_between_gaps_is_visible():
     values = np.array([[1.0, np.nan, 2.0, np.nan, 3.0]])
     pixels = np.asarray(plot(values)).reshape(-1, 3)
     assert (~((pixels == 255).all(1) | (pixels == GAP).all(1))).sum() >= 3 * 5

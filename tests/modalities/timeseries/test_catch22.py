@@ -35,12 +35,12 @@ def metrics(*series):
         ([2], [2]),
     ],
 )
-def test_gaps_are_bridged_by_straight_lines(gaps, line):
+def test_gaps_are_filled_by_linear_interpolation(gaps, line):
     assert interpolate(np.array(gaps)).tolist() == line
 
 
 @pytest.mark.parametrize("kind", ["catch22", "both"])
-def test_without_the_library_the_extra_is_named(kind, monkeypatch):
+def test_a_missing_library_is_refused_with_its_extra(kind, monkeypatch):
     monkeypatch.setattr("sensorium.modalities.timeseries.catch22.find_spec", lambda name: None)
     with pytest.raises(PluginError, match=r"pip install 'sensorium\[catch22\]'"):
         TimeSeriesModality(baseline=kind)
@@ -48,7 +48,7 @@ def test_without_the_library_the_extra_is_named(kind, monkeypatch):
 
 
 @installed
-def test_each_channel_is_what_the_library_says_of_it_alone():
+def test_each_channel_equals_the_result_of_the_library():
     from pycatch22 import catch22_all
 
     draw = np.random.default_rng(0)
@@ -60,7 +60,7 @@ def test_each_channel_is_what_the_library_says_of_it_alone():
 
 
 @installed
-def test_characteristics_know_a_rhythm_from_noise_and_not_the_scale():
+def test_characteristics_separate_periodic_series_from_noise_at_any_scale():
     time = np.arange(200)
     wave, noise = np.sin(time / 5), np.random.default_rng(0).standard_normal(200)
     first, louder, other = metrics(wave, 100 + 7 * wave, noise)
@@ -69,7 +69,7 @@ def test_characteristics_know_a_rhythm_from_noise_and_not_the_scale():
 
 
 @installed
-def test_missing_values_padding_and_neighbors_change_nothing():
+def test_characteristics_ignore_gaps_padding_and_other_rows():
     gaps, line, long = [1, NAN, 3, 4, NAN, 8], [1, 2, 3, 4, 6, 8], list(range(40))
     together = metrics(gaps, line, long)
     np.testing.assert_array_equal(together[0], together[1])
@@ -89,12 +89,12 @@ def test_constant_short_and_empty_channels_have_finite_characteristics(channels,
 @installed
 @settings(max_examples=100, deadline=None)
 @given(x_T=arrays(np.float32, st.integers(1, 60), elements=st.floats(-(2.0**100), 2.0**100, width=32) | st.just(NAN)))
-def test_whatever_a_series_holds_its_characteristics_are_finite(x_T):
+def test_characteristics_are_finite_for_any_series(x_T):
     assert np.isfinite(metrics(x_T)).all()
 
 
 @installed
-def test_the_option_chooses():
+def test_the_option_selects_the_baseline_features():
     batch = batch_of([30, 12], missing=0.2)
     parts = [modality(baseline=kind).baseline_features(batch) for kind in ("series", "catch22", "both")]
     assert [part.shape for part in parts] == [(2, 3 * 134), (2, 3 * 22), (2, 3 * 156)]
@@ -102,7 +102,7 @@ def test_the_option_chooses():
 
 
 @installed
-def test_a_recipe_asks_for_them(tmp_path):
+def test_a_recipe_selects_them(tmp_path):
     draw = np.random.default_rng(0)
     rhythm = np.sin(np.arange(60) / draw.uniform(2, 4, (24, 1))) + 0.1 * draw.standard_normal((24, 60))
     series = np.concatenate([rhythm, draw.standard_normal((24, 60))])[:, None]

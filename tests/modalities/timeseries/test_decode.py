@@ -38,7 +38,7 @@ def npz(**arrays):
         np.ma.MaskedArray(VALUES),
     ],
 )
-def test_every_kind_of_value(raw):
+def test_every_type_of_raw_value(raw):
     found = decode(raw, "channels-first")
     assert found.dtype == np.float64
     np.testing.assert_array_equal(found, VALUES)
@@ -87,14 +87,14 @@ def test_files(tmp_path):
         ("\x00", "no path"),
     ],
 )
-def test_what_is_no_series_is_refused(raw, reason):
+def test_invalid_raw_values_are_refused(raw, reason):
     with pytest.raises(BadSample, match=reason):
         decode(raw, "channels-first")
 
 
 @settings(max_examples=150, deadline=None)
 @given(place=st.integers(0, 400), byte=st.integers(0, 255), cut=st.booleans(), packed=st.booleans())
-def test_a_damaged_file_is_a_bad_sample_or_a_series(place, byte, cut, packed):
+def test_a_corrupt_file_is_a_bad_sample_or_a_series(place, byte, cut, packed):
     data = bytearray(npz(a=VALUES) if packed else npy(VALUES))
     place %= len(data)
     data[place] = byte

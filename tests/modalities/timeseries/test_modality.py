@@ -14,7 +14,7 @@ def recordings(channels=2, count=12, seed=0):
 
 
 @pytest.mark.parametrize("scale", ["standard", "robust", "none"])
-def test_the_train_part_alone_scales_and_its_state_restores(scale):
+def test_the_scale_is_estimated_from_the_train_part_and_restored(scale):
     train, other = recordings(), 100 * recordings(seed=1)[0]
     modality = TimeSeriesModality(scale=scale)
     assert not modality.is_fitted
@@ -33,7 +33,7 @@ def test_the_train_part_alone_scales_and_its_state_restores(scale):
     assert whole.dtype == np.float32
 
 
-def test_bad_values_teach_nothing():
+def test_unreadable_values_do_not_change_the_scale():
     train = recordings()
     clean, mixed = TimeSeriesModality(), TimeSeriesModality()
     clean.fit(train)
@@ -41,7 +41,7 @@ def test_bad_values_teach_nothing():
     assert clean.state() == mixed.state()
 
 
-def test_an_empty_state_keeps_what_the_options_say():
+def test_an_empty_state_keeps_the_options():
     modality = TimeSeriesModality(channels=3, scale="none")
     modality.load_state({})
     assert modality.is_fitted
@@ -72,7 +72,7 @@ def test_missing_values_stay_missing():
     assert np.isnan(modality.decode([1, np.nan, 2])).tolist() == [[False, True, False]]
 
 
-def test_length_cuts():
+def test_long_series_are_truncated():
     modality = TimeSeriesModality(channels=1, scale="none", length=3)
     assert modality.decode([1, 2, 3, 4]).tolist() == [[1, 2, 3]]
     assert modality.decode([1, 2]).shape == (1, 2)
@@ -97,12 +97,12 @@ def test_layout():
         (np.full((2, 2), 1e300), "too large"),
     ],
 )
-def test_what_cannot_be_used_is_refused(raw, reason):
+def test_unusable_series_are_refused(raw, reason):
     with pytest.raises(BadSample, match=reason):
         TimeSeriesModality(channels=2, scale="none").decode(raw)
 
 
-def test_fitting_to_nothing_or_to_disagreement_is_told():
+def test_fitting_to_no_series_or_to_inconsistent_channels_is_refused():
     with pytest.raises(DataError, match="no readable series"):
         TimeSeriesModality().fit([[], "nothing"])
     with pytest.raises(
@@ -119,12 +119,12 @@ def test_fitting_to_nothing_or_to_disagreement_is_told():
 
 
 @pytest.mark.parametrize("options", [{"channels": 0}, {"length": 0}])
-def test_impossible_options_are_refused(options):
+def test_options_out_of_range_are_refused(options):
     with pytest.raises(RecipeError):
         TimeSeriesModality(**options)
 
 
-def test_baseline_features_sees_neither_padding_nor_gaps():
+def test_baseline_features_ignore_padding_and_gaps():
     modality = TimeSeriesModality(channels=1, scale="none")
     raws = [[1.0, np.nan, 4.0, 2.0], list(range(9)), [7.0]]
     together = modality.baseline_features(modality.collate([modality.decode(raw) for raw in raws]))

@@ -1,4 +1,4 @@
-"""The conformance kit over everything that the plugin registers, and what a registration may cost."""
+"""The conformance kit for all that the plugin registers, and the imports of a registration."""
 
 import numpy as np
 

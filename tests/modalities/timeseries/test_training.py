@@ -1,4 +1,4 @@
-"""Series through whole trainings: arrays in memory, bad records among them, masked values."""
+"""Training on time series: arrays in memory, unreadable records, masked values."""
 
 import numpy as np
 import pytest
@@ -19,30 +19,36 @@ SMALL = ["train.steps=2", "data.workers=0", "evaluate.evaluators={}", "data.val=
 TINY = "modalities.timeseries.encoder={name: dilated, dim: 8, width: 4, depth: 2}"
 
 
-def test_an_array_is_fitted_in_one_line(tmp_path):
+def test_an_array_is_trained_on_in_one_line(tmp_path):
     x = np.random.default_rng(0).normal(size=(12, 3, 20))
     model = sensorium.fit("ts2vec", [*SMALL, TINY], source=ArraysSource({"timeseries": x}), run_dir=tmp_path / "run")
     assert model.embed(timeseries=x)["timeseries"].shape == (12, 8)
 
 
-def test_bad_records_are_left_out_and_poor_ones_are_no_harm(tmp_path):
+def test_unreadable_records_are_skipped_and_degenerate_ones_do_no_harm(tmp_path):
     rng = np.random.default_rng(0)
     good = [rng.normal(size=(1, n)) for n in (30, 17, 24, 9, 30, 12, 21, 16)]
-    poor = [np.full((1, 20), 7.0), [[3.0]], [[np.nan, 1.0, np.nan]]]  # constant, one step, one value
-    bad = [np.full((1, 9), np.nan), np.full((1, 9), np.inf), np.empty((1, 0)), "no series", rng.normal(size=(2, 9))]
-    source = ArraysSource({"timeseries": [*good, *poor, *bad]})
+    degenerate = [np.full((1, 20), 7.0), [[3.0]], [[np.nan, 1.0, np.nan]]]  # constant, one step, one value
+    unreadable = [
+        np.full((1, 9), np.nan),
+        np.full((1, 9), np.inf),
+        np.empty((1, 0)),
+        "no series",
+        rng.normal(size=(2, 9)),
+    ]
+    source = ArraysSource({"timeseries": [*good, *degenerate, *unreadable]})
     model = sensorium.fit(
         "ts2vec", [*SMALL, TINY, "data.batch=4", "data.max_bad=0.5"], source=source, run_dir=tmp_path / "run"
     )
-    features = model.embed(timeseries=[*good, *poor])["timeseries"]
+    features = model.embed(timeseries=[*good, *degenerate])["timeseries"]
     assert features.isfinite().all()
-    for raw in bad:
+    for raw in unreadable:
         with pytest.raises(sensorium.SensoriumError, match="Value 0 of timeseries"):
             model.embed(timeseries=[raw])
 
 
 @pytest.mark.parametrize("objective", [SimMIM, lambda: MAE(width=16, depth=1, heads=2)])
-def test_masked_values_are_predicted_where_runs_of_patches_are_hidden(objective):
+def test_masked_spans_are_reconstructed(objective):
     steps = np.arange(64)
     rows = [np.sin(steps * f + p)[None].astype(np.float32) for f in (0.2, 0.3) for p in range(4)]
     batch = SignalBatch.join(rows)

@@ -40,13 +40,13 @@ def test_lines_of_smiles_with_names(tmp_path, name):
     assert source.fields == ("molecule",)
 
 
-def test_the_first_line_is_a_record_unless_it_is_a_heading(tmp_path):
+def test_the_first_line_is_a_record_unless_it_is_a_header(tmp_path):
     assert values(MoleculeFiles(written(tmp_path, "a.smi", "CCO\nN\n"))) == ["CCO", "N"]
     assert values(MoleculeFiles(written(tmp_path, "b.smi", "SMILES\tname\nCCO\nN\n"))) == ["CCO", "N"]
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.tsv", "a.parquet"])
-def test_columns(tmp_path, name):
+def test_tables(tmp_path, name):
     text = TABLE.replace(",", "\t") if "tsv" in name else TABLE
     path = written(tmp_path, name, text)
     if name == "a.parquet":
@@ -85,7 +85,7 @@ def sdf(*smiles):
 
 @pytest.mark.parametrize("name", ["a.sdf", "a.sdf.gz"])
 @pytest.mark.parametrize("last", ["$$$$\n", "$$$$", ""])
-def test_a_broken_block_among_good_ones(tmp_path, name, last):
+def test_a_corrupt_block_among_valid_ones(tmp_path, name, last):
     good, broken, other = sdf("CCO", "CCN", "c1ccccc1")
     broken = broken.replace("  3  2  0", " 99  2  0")
     properties = ["> <size>\n3\n\n>  <kind>  (1) \nalcohol\n\n", "", "> <size>\n6.5\n"]
@@ -102,7 +102,7 @@ def test_a_broken_block_among_good_ones(tmp_path, name, last):
         parse(source[1].values["molecule"])
 
 
-def test_a_property_that_is_nowhere_is_told(tmp_path):
+def test_an_unknown_property_is_refused(tmp_path):
     with pytest.raises(SensoriumError, match=r"None of the first blocks of .* has a property 'size'"):
         MoleculeFiles(written(tmp_path, "a.sdf", sdf("C")[0] + "$$$$\n"), labels=["size"])
 
@@ -121,7 +121,7 @@ def test_several_files_are_one_source(tmp_path):
     ]
 
 
-def test_a_scaffold_split_is_the_records_own(tmp_path):
+def test_a_scaffold_split(tmp_path):
     rings = ["c1ccccc1" + "C" * n for n in range(8)] + ["C1CC1", "C1CCC1", "C(C"]
     source = MoleculeFiles(written(tmp_path, "a.smi", "\n".join(rings)), split="scaffold")
     keys = [source.key(i) for i in range(11)]
@@ -148,12 +148,12 @@ def test_a_split_column(tmp_path):
         ("a.sdf", "", "contains no molecules"),
     ],
 )
-def test_files_that_are_none_are_told_in_a_sentence(tmp_path, name, text, sentence):
+def test_unreadable_files_are_refused(tmp_path, name, text, sentence):
     with pytest.raises(SensoriumError, match=sentence):
         MoleculeFiles(written(tmp_path, name, text))
 
 
-def test_missing_and_cut_off_files(tmp_path):
+def test_missing_and_truncated_files(tmp_path):
     with pytest.raises(SensoriumError, match="does not exist"):
         MoleculeFiles(str(tmp_path / "no.smi"))
     path = tmp_path / "cut.smi.gz"
@@ -164,13 +164,13 @@ def test_missing_and_cut_off_files(tmp_path):
         MoleculeFiles(written(tmp_path, "a.smi", "C\n"), labels=["size"])
 
 
-def test_a_line_that_is_no_text_is_one_bad_record(tmp_path):
+def test_a_line_that_is_not_utf8_is_one_unreadable_record(tmp_path):
     source = MoleculeFiles(written(tmp_path, "a.smi", b"CCO\n\xff\xfe\nN\n"))
     with pytest.raises(BadSample, match="not UTF-8"):
         source[1]
     assert [source[i].values["molecule"] for i in (0, 2)] == ["CCO", "N"]
 
 
-def test_a_source_travels_to_workers(tmp_path):
+def test_a_source_can_be_pickled(tmp_path):
     source = MoleculeFiles(written(tmp_path, "a.smi", "C x\nN y\n"), labels=["name"])
     assert values(pickle.loads(pickle.dumps(source))) == ["C", "N"]

@@ -23,7 +23,7 @@ def encoder(request):
 
 
 @torch.no_grad()
-def test_neither_padding_nor_neighbors_change_a_feature(encoder):
+def test_features_do_not_depend_on_padding_or_other_rows(encoder):
     batch = batch_of([30, 9, 1, 17], missing=0.2)
     together = encoder(batch)
     for row, length in enumerate((30, 9, 1, 17)):
@@ -34,7 +34,7 @@ def test_neither_padding_nor_neighbors_change_a_feature(encoder):
         torch.testing.assert_close(alone.tokens[0], together.tokens[row, :count], rtol=1e-4, atol=1e-5)
 
 
-def test_statistics_of_training_leave_padding_out(encoder):
+def test_training_statistics_exclude_padding(encoder):
     short, long = batch_of([9, 5]), batch_of([30], seed=1)
     padded = SignalBatch.cat([short, long]).select(torch.tensor([0, 1]))
     encoder.train()
@@ -50,9 +50,9 @@ def test_any_number_of_channels_and_a_single_step(encoder, channels):
     assert all(p.grad is not None for p in made.parameters())
 
 
-def test_autocast_and_missing_series_stay_finite(encoder):
+def test_features_are_finite_under_autocast_and_without_observed_values(encoder):
     batch = batch_of([12, 7], missing=0.5)
-    batch = batch.masked(torch.tensor([True, False])[:, None, None])  # nothing of the first row is left
+    batch = batch.masked(torch.tensor([True, False])[:, None, None])  # no value of the first row is observed
     with torch.autocast("cpu", dtype=torch.bfloat16):
         features = encoder.train()(batch)
     assert features.pooled.isfinite().all()
@@ -60,7 +60,7 @@ def test_autocast_and_missing_series_stay_finite(encoder):
     assert all(p.grad.isfinite().all() for p in encoder.parameters())
 
 
-def test_dilated_sees_as_far_as_it_says():
+def test_the_receptive_field_of_dilated():
     torch.manual_seed(0)
     made = Dilated(modality(1), dim=4, width=4, depth=3, mask_ratio=0.0).eval()
     values = torch.zeros(1, 1, 200, requires_grad=True)
@@ -72,33 +72,33 @@ def test_dilated_sees_as_far_as_it_says():
 
 
 @pytest.mark.parametrize("length", [1, 4, 5, 9, 40])
-def test_taps_left_out_would_have_seen_nothing(length):
+def test_skipped_taps_would_read_padding_only(length):
     torch.manual_seed(0)
     made = SameConv1d(3, 2, 5, dilation=4)
     x = torch.randn(2, 3, length)
-    wanted = F.conv1d(x, made.weight, made.bias, padding=8, dilation=4)
-    torch.testing.assert_close(made(x), wanted)
+    expected = F.conv1d(x, made.weight, made.bias, padding=8, dilation=4)
+    torch.testing.assert_close(made(x), expected)
     made(x).sum().backward()
     reached = (made.weight.grad != 0).any(0).any(0)
     assert reached.sum() == 2 * min(2, (length - 1) // 4) + 1
 
 
-def test_dilated_hides_steps_while_training_only():
+def test_dilated_masks_steps_only_while_training():
     torch.manual_seed(0)
     made = Dilated(modality(), **SMALL[Dilated] | {"mask_ratio": 0.5})
     batch = batch_of([40])
     assert not torch.equal(made(batch).pooled, made(batch).pooled)
     made.eval()
     assert torch.equal(made(batch).pooled, made(batch).pooled)
-    shares = []
-    made.blocks[0].register_forward_pre_hook(lambda _, given: shares.append((given[0] == 0).all(1).float().mean()))
+    fractions = []
+    made.blocks[0].register_forward_pre_hook(lambda _, given: fractions.append((given[0] == 0).all(1).float().mean()))
     made.train()
     for _ in range(40):
         made(batch)
-    assert abs(float(torch.stack(shares).mean()) - 0.5) < 0.05
+    assert abs(float(torch.stack(fractions).mean()) - 0.5) < 0.05
 
 
-def test_dilated_is_hidden_where_nothing_is_observed():
+def test_dilated_masks_steps_without_observed_values():
     torch.manual_seed(0)
     made = Dilated(modality(), **SMALL[Dilated]).eval()
     given = []
@@ -124,7 +124,7 @@ def test_patches_are_cut_in_order():
 
 
 @torch.no_grad()
-def test_kept_patches_alone_are_seen():
+def test_only_kept_patches_are_attended():
     torch.manual_seed(0)
     made = PatchTransformer(modality(), **SMALL[PatchTransformer]).eval()
     batch = batch_of([16])
@@ -138,7 +138,7 @@ def test_kept_patches_alone_are_seen():
     assert not torch.allclose(whole.tokens[:, [2, 0]], one.tokens)
 
 
-def test_layers_of_the_transformer_start_apart():
+def test_layers_of_the_transformer_are_initialized_independently():
     made = PatchTransformer(modality(), **SMALL[PatchTransformer])
     first, second = made.blocks.layers
     assert not torch.equal(first.linear1.weight, second.linear1.weight)
@@ -154,13 +154,13 @@ def test_layers_of_the_transformer_start_apart():
         (PatchTransformer, {"patch": 0}),
     ],
 )
-def test_impossible_options_are_refused(cls, options):
+def test_options_out_of_range_are_refused(cls, options):
     with pytest.raises(RecipeError):
         cls(modality(), **options)
 
 
 @torch.no_grad()
-def test_a_causal_patch_sees_only_those_before_it():
+def test_a_causal_patch_attends_to_earlier_patches_only():
     torch.manual_seed(0)
     made = PatchTransformer(modality(), causal=True, **SMALL[PatchTransformer]).eval()
     batch = batch_of([24, 9])

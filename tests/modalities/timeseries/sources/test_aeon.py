@@ -20,7 +20,7 @@ SETS = {  # train, test, channels, shortest and longest, classes
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_the_sets_are_those_of_the_archive(name):
+def test_the_data_sets_equal_the_archive(name):
     source = Aeon(name)
     keys = [source.key(i) for i in range(len(source))]
     values = [source[i].values["timeseries"] for i in range(len(source))]
@@ -36,7 +36,7 @@ def test_the_sets_are_those_of_the_archive(name):
     assert all(np.isfinite(v).all() for v in values)
 
 
-def test_all_eight_are_there_and_others_are_told():
+def test_all_eight_data_sets_are_found_and_others_refused():
     _, names = datasets()
     assert {*SETS, "OSULeaf", "ACSF1"} <= set(names)
     with pytest.raises(DataError, match="did you mean 'GunPoint'"):

@@ -5,7 +5,7 @@ from sensorium.errors import DataError
 from sensorium.modalities.timeseries.sources.files import SeriesFiles
 
 
-def test_names_tell_splits_and_labels_their_kind(tmp_path):
+def test_file_names_give_splits_and_labels_their_type(tmp_path):
     for name in ("Set_TRAIN.tsv", "Set_TEST.tsv", "more.tsv"):
         (tmp_path / name).write_text("a\t1\t2\nb\t3\t4\n")
     np.savez(tmp_path / "numbers.npz", x=np.zeros((1, 3)), y=np.array([0.5]))

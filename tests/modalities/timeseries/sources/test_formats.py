@@ -71,12 +71,12 @@ def test_npz(tmp_path):
         ("x.npz", "text", "cannot be read"),
     ],
 )
-def test_what_cannot_be_read_is_told(tmp_path, name, text, reason):
+def test_unreadable_files_are_refused(tmp_path, name, text, reason):
     with pytest.raises(DataError, match=reason):
         read(written(tmp_path, name, text))
 
 
-def test_wrong_arrays_and_absent_files_are_told(tmp_path):
+def test_invalid_arrays_and_missing_files_are_refused(tmp_path):
     for arrays, reason in (
         ({"z": np.zeros(3)}, "no array 'x'"),
         ({"x": np.zeros(3)}, "1 axes"),

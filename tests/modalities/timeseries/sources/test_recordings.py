@@ -16,7 +16,7 @@ def recordings(lengths, **more):
 
 @settings(max_examples=150, deadline=None)
 @given(length=st.integers(1, 80), window=st.integers(1, 20), stride=st.integers(1, 25))
-def test_windows_cover_what_strides_allow_and_end_with_the_recording(length, window, stride):
+def test_windows_follow_the_stride_and_the_last_ends_with_the_recording(length, window, stride):
     spans = list(SlidingWindow(window, stride).spans(length))
     assert all(stop - start == min(window, length) and split is None for start, stop, split in spans)
     assert spans[0][0] == 0
@@ -35,7 +35,7 @@ def test_windows_cover_what_strides_allow_and_end_with_the_recording(length, win
     fractions=st.tuples(st.floats(0, 0.45), st.floats(0, 0.45)),
     gap=st.one_of(st.none(), st.integers(0, 10)),
 )
-def test_parts_in_time_share_no_step_and_stand_apart(length, window, stride, fractions, gap):
+def test_parts_in_time_are_disjoint_and_separated_by_the_gap(length, window, stride, fractions, gap):
     spans = list(SlidingWindow(window, stride, fractions, gap).spans(length))
     seen = {part: {step for a, b, p in spans if p == part for step in range(a, b)} for part in ("train", "val", "test")}
     order = [part for part in ("train", "val", "test") if seen[part]]
@@ -44,7 +44,7 @@ def test_parts_in_time_share_no_step_and_stand_apart(length, window, stride, fra
     assert seen["train"] == set(range(len(seen["train"]))) or stride > window
 
 
-def test_windows_of_one_recording_never_straddle():
+def test_windows_of_one_recording_share_a_split():
     source = RecordingSource(recordings([50] * 20), "timeseries", SlidingWindow(10, 5), "a test")
     parts = assign_parts(source, {"val": 0.3, "test": 0.3}, seed=0)
     owners = {part: {source.key(int(i)).id.partition(":")[0] for i in found} for part, found in parts.items()}
@@ -55,7 +55,7 @@ def test_windows_of_one_recording_never_straddle():
     assert record.values["timeseries"].tolist() == [list(range(15, 25))]
 
 
-def test_groups_outlive_recordings():
+def test_groups_of_recordings_are_groups_of_windows():
     made = recordings([20, 20, 20])
     made[0].group = made[2].group = "g"
     source = RecordingSource(made, "x", SlidingWindow(10), "a test")
@@ -84,7 +84,7 @@ def test_a_window_takes_the_most_frequent_label():
     assert last.key(3).labels == {"who": "me"}
 
 
-def test_what_cannot_be_cut_is_told():
+def test_recordings_without_windows_are_refused():
     with pytest.raises(DataError, match="no series"):
         RecordingSource([], "x", SlidingWindow(), "a test")
     with pytest.raises(DataError, match="Two series"):
@@ -106,7 +106,7 @@ def test_what_cannot_be_cut_is_told():
         {"window": 3, "by_time": (0.1, 0.1), "gap": -1},
     ],
 )
-def test_options_that_do_not_fit_are_refused(options):
+def test_inconsistent_options_are_refused(options):
     with pytest.raises(RecipeError):
         SlidingWindow(**options)
 
@@ -119,14 +119,14 @@ def test_options_that_do_not_fit_are_refused(options):
     ahead=st.integers(1, 6),
     fractions=st.tuples(st.floats(0, 0.45), st.floats(0, 0.45)),
 )
-def test_values_ahead_belong_to_the_part_of_their_window(length, window, stride, ahead, fractions):
+def test_forecast_targets_are_in_the_part_of_their_window(length, window, stride, ahead, fractions):
     spans = list(SlidingWindow(window, stride, fractions, 0, ahead).spans(length))
     ends = {"train": round((1 - sum(fractions)) * length), "val": round((1 - fractions[1]) * length), "test": length}
     assert all(stop + ahead <= ends[part] for _, stop, part in spans)
     assert all(0 < stop - start <= window for start, stop, _ in spans)
 
 
-def test_values_ahead_are_labels():
+def test_forecast_targets_are_labels():
     series = np.arange(20, dtype=np.float32)[None]
     series[0, 12] = np.nan
     windows = SlidingWindow(5, 5, (0.0, 0.0), ahead=3)

@@ -98,14 +98,14 @@ def test_without_id_and_time_rows_are_one_recording_in_their_order(write):
     check(series(source), {"log": [[3, 1, 2], [1, 2, np.nan]]})
 
 
-def test_other_separators(write):
+def test_delimiter_and_decimal(write):
     source = SeriesTable(write("t;x\n1;0,5\n2;1,5\n"), time="t", delimiter=";", decimal=",")
     assert series(source)["t"].tolist() == [[0.5, 1.5]]
 
 
 @settings(max_examples=40, deadline=None)
 @given(order=st.permutations(range(7)), form=st.sampled_from(["number", "float", "date"]))
-def test_unsorted_stamps_are_put_in_order(tmp_path_factory, order, form):
+def test_rows_are_sorted_by_time_stamp(tmp_path_factory, order, form):
     name = {"number": str, "float": lambda i: str(i / 7), "date": lambda i: f"2024-03-0{i + 1} 10:00:00"}[form]
     path = tmp_path_factory.mktemp("t") / "t.csv"
     path.write_text("time,x\n" + "".join(f"{name(i)},{i}\n" for i in order))
@@ -130,7 +130,7 @@ def test_duplicate_time_stamps_are_named_with_their_recording(write):
 
 
 @pytest.mark.parametrize("form", ["number", "date"])
-def test_a_grid_shows_the_gaps(write, form):
+def test_a_sampling_period_makes_gaps_missing_values(write, form):
     stamps = (10, 12, 13.1, 16) if form == "number" else tuple(f"2024-03-01 10:00:{s}" for s in (10, 12, 13, 16))
     source = SeriesTable(write("t,x\n" + "".join(f"{s},{i}\n" for i, s in enumerate(stamps))), time="t", step=1.0)
     np.testing.assert_array_equal(series(source)["t"], [[0, np.nan, 1, 2, np.nan, np.nan, 3]])
@@ -148,7 +148,7 @@ def test_splits_and_groups(write):
         SeriesTable(write(text.replace("test", "nowhere")), id="id", split="s", group="g")
 
 
-def test_windows_carry_the_labels_of_their_steps(write):
+def test_windows_have_the_labels_of_their_steps(write):
     text = "t,x,state\n" + "".join(f"{i},{i},{'low' if i < 12 else 'high'}\n" for i in range(20))
     source = SeriesTable(write(text), time="t", labels=["state"], window=5, by_time=(0.0, 0.25), gap=0)
     found = [(source.key(i).split, source.key(i).labels["state"]) for i in range(len(source))]
@@ -214,12 +214,12 @@ def test_missing_and_foreign_files_are_refused(tmp_path, write):
 @pytest.mark.parametrize(
     "options", [{"channel": "c"}, {"channel": "c", "value": "v"}, {"step": 1.0}, {"time": "t", "step": 0.0}]
 )
-def test_options_that_do_not_fit_are_refused(write, options):
+def test_inconsistent_options_are_refused(write, options):
     with pytest.raises(RecipeError):
         SeriesTable(write("t,c,v\n1,a,2\n"), **options)
 
 
-def test_a_table_of_many_recordings_travels_to_a_training(write):
+def test_a_table_of_many_recordings_becomes_a_batch(write):
     """Gaps, unsorted stamps and unequal ends, from a file to features."""
     from sensorium.modalities.timeseries.modality import TimeSeriesModality
 

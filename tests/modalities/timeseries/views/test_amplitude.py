@@ -73,7 +73,7 @@ def test_mixup_interpolates_between_two_series_of_the_batch():
         assert 0 < weights[best] <= 0.5
 
 
-def test_a_gap_of_the_other_series_leaves_values_alone():
+def test_mixup_keeps_values_where_the_other_series_is_missing():
     batch = batch_of([30, 12], missing=0.3)
     mixed = mixup(batch, 1.0, rng())
     check_batch(mixed)

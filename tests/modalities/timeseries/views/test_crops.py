@@ -58,7 +58,7 @@ def test_crops_have_the_distribution_of_the_authors():
         assert ks_2samp(ours[:, column], reference[:, column]).pvalue > 1e-3
 
 
-def test_a_batch_shares_its_lengths_and_each_row_has_its_shift():
+def test_a_batch_shares_its_lengths_and_each_row_has_its_offset():
     starts, overlap, before, after = OverlappingCrops(modality(1)).draw(torch.full((64,), 200), rng(3))
     for shared in (overlap, before, after):
         assert len(shared.unique()) == 1

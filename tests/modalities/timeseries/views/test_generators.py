@@ -64,7 +64,7 @@ def test_rows_and_views_are_drawn_independently(cls, options):
     assert not same(first.batch, second.batch)
 
 
-def test_without_strength_nothing_changes():
+def test_all_strengths_off_is_the_identity():
     off = {"window_slice": 1.0, "time_warp": 0.0, "magnitude_warp": 0.0, "scaling": 0.0, "jitter": 0.0}
     batch = batch_of([20, 9], missing=0.2)
     assert all(same(view.batch, batch) for view in Augment(modality(), **off)(batch, rng()))
