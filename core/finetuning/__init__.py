@@ -1,1 +1,1 @@
-"""Fine-tuning: an encoder and a small head trained on labels, the epoch chosen on the val part."""
+"""Supervised fine-tuning of an encoder and a small head, with the best epoch chosen on the val part."""

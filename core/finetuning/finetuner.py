@@ -1,4 +1,4 @@
-"""Fine-tuning a run's encoder, beside the same encoder from its first weights and a forest on baseline features."""
+"""Fine-tuning of a run's encoder, compared with training from scratch and a random forest on baseline features."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ from sensorium.types import Batch
 log = logging.getLogger("sensorium")
 Initialization = Literal["scratch", "trained"]
 ROWS: dict[Initialization, str] = {"scratch": "from scratch", "trained": "fine-tuned"}
-"""Where an encoder starts from -> its line of the table."""
+"""Initialization of the encoder -> its row of the table."""
 BASELINE = "baseline"
 
 
 class Finetuner:
-    """Trains on the labeled records of a source, and compares.
+    """Fine-tunes a run's model on the labeled records of a source, and evaluates it beside its baselines.
 
     Args:
         plan: the parts of the run's recipe; its modalities are fitted.
         trained: the run's model.
         source: where the records come from.
-        run: the folder that is written.
+        run: the run folder to write.
         fabric: of one process.
 
     Raises:
@@ -61,73 +61,75 @@ class Finetuner:
         for part, use in (("val", "choose the epoch on"), ("test", "report on")):
             if not len(self.evaluation.parts[part]):
                 raise DataError(f"There is no {part} part to {use}: set data.{part} above 0.")
-        self.train = self._records("train", lambda batch: torch.zeros(len(batch), 1))
-        self.task = self._fitted()
+        self.train = self._outputs("train", lambda batch: torch.zeros(len(batch), 1))
+        self.task = self._fitted_task()
         keys = {int(position): source.key(int(position)) for position in self.train.positions}
         self.targets = {position: self.task.target(key.labels) for position, key in keys.items()}
 
-    def run_all(self, starts: Sequence[Initialization]) -> tuple[ResultsTable, Predictor]:
-        """Train every seed from every start; return the table, and what the first seed of the last start became."""
+    def run_all(self, initializations: Sequence[Initialization]) -> tuple[ResultsTable, Predictor]:
+        """Train every seed of every initialization; return the table, and the first seed of the last initialization."""
         rows: dict[str, list[ModelFeatures]] = {}
-        if answers := self._baseline():
-            rows[BASELINE] = answers
-        chosen: dict[str, list[BestEpoch]] = {}
+        if baseline := self._baseline():
+            rows[BASELINE] = baseline
+        best_epochs: dict[str, list[BestEpoch]] = {}
         metrics_log = MetricsLog(self.run, self.plan.recipe, 0)
-        for start in starts:
-            name = ROWS[start]
+        for initialization in initializations:
+            name = ROWS[initialization]
             for seed in range(self.options.seeds):
-                tuned, choice = self._tune(start, seed, metrics_log)
-                rows.setdefault(name, []).append(self._subject(tuned.answers))
-                chosen.setdefault(name, []).append(choice)
+                model, best = self._train(initialization, seed, metrics_log)
+                rows.setdefault(name, []).append(self._test_outputs(model.outputs))
+                best_epochs.setdefault(name, []).append(best)
                 if seed == 0:
-                    first = tuned
+                    first = model
         metrics_log.close()
-        (table,) = evaluate_models({"finetune": self._fitted}, rows).values()
-        for name, choices in chosen.items():
-            table.row(name).notes[f"epoch {', '.join(str(choice.epoch) for choice in choices)}"] += 1
+        (table,) = evaluate_models({"finetune": self._fitted_task}, rows).values()
+        for name, epochs in best_epochs.items():
+            table.row(name).notes[f"epoch {', '.join(str(best.epoch) for best in epochs)}"] += 1
         table.write(self.run.folder)
         return table, self._predictor(first)
 
-    def _fitted(self) -> Task:
+    def _fitted_task(self) -> Task:
         """Return the task, fitted to the train part."""
         task = make_task(self.options, self.modality, list(self.train.labels))
         task.fit(self.train)
         return task
 
-    def _records(self, part: str, answer: Callable[[Batch], Tensor]) -> FeatureTable:
-        """Return what is answered for the records of a part that can be decoded."""
+    def _outputs(self, part: str, predict: Callable[[Batch], Tensor]) -> FeatureTable:
+        """Return the outputs for the records of a part that can be decoded."""
         batches = self.evaluation.batches(part)
-        return feature_table(batches, lambda _, batch: answer(batch), self.source.key, [self.modality])
+        return feature_table(batches, lambda _, batch: predict(batch), self.source.key, [self.modality])
 
-    def _subject(self, answer: Callable[[Batch], Tensor]) -> ModelFeatures:
-        """Return answers for the test part; an evaluator learns from the train part's labels alone."""
-        return ModelFeatures({"features": (self.train, self._records("test", answer))})
+    def _test_outputs(self, predict: Callable[[Batch], Tensor]) -> ModelFeatures:
+        """Return outputs for the test part; an evaluator is fitted on the train part's labels alone."""
+        return ModelFeatures({"features": (self.train, self._outputs("test", predict))})
 
-    def _tune(self, start: Initialization, seed: int, metrics_log: MetricsLog) -> tuple[EncoderWithHead, BestEpoch]:
+    def _train(
+        self, initialization: Initialization, seed: int, metrics_log: MetricsLog
+    ) -> tuple[EncoderWithHead, BestEpoch]:
         """Train one seed."""
         seed_globals(seed, "finetune", "weights")
-        tuned = EncoderWithHead(self._encoder(start), self.task.width, self.options)
-        loader = self._loader(seed)
+        model = EncoderWithHead(self._encoder(initialization), self.task.output_dim, self.options)
+        loader, row = self._loader(seed), ROWS[initialization]
 
-        def on_val(tuned: EncoderWithHead) -> dict[str, float]:
-            return self.task.measure(self._records("val", tuned.answers))
+        def on_val(model: EncoderWithHead) -> dict[str, float]:
+            return self.task.measure(self._outputs("val", model.outputs))
 
         def report(step: int, metrics: dict[str, float]) -> None:
-            metrics_log.write(step, {f"{ROWS[start]} {seed}/{name}": value for name, value in metrics.items()})
+            metrics_log.write(step, {f"{row} {seed}/{name}": value for name, value in metrics.items()})
 
-        choice = train_model(
-            tuned, self.task, loader, self.modality, self.targets, on_val, self.options, seed, self.fabric, report
+        best = train_model(
+            model, self.task, loader, self.modality, self.targets, on_val, self.options, seed, self.fabric, report
         )
         log.info(
-            "%s, seed %d: epoch %d of %d, %s %.4f on the val part",
-            *(ROWS[start], seed, choice.epoch, self.options.epochs, self.task.metric, choice.metric),
+            "%s, seed %d: best epoch %d of %d, val %s %.4f",
+            *(row, seed, best.epoch, self.options.epochs, self.task.metric, best.metric),
         )
-        return tuned, choice
+        return model, best
 
-    def _encoder(self, start: Initialization) -> Encoder:
-        """Return a new encoder: with its first weights, drawn from the seed, or with those of the run."""
+    def _encoder(self, initialization: Initialization) -> Encoder:
+        """Return a new encoder: with random weights, drawn from the seed, or with those of the run."""
         encoder = self.plan.encoders[self.modality]()
-        if start == "trained":
+        if initialization == "trained":
             try:
                 encoder.load_state_dict(self.trained.learner.encoders[self.modality].state_dict())
             except RuntimeError as error:
@@ -138,47 +140,47 @@ class Finetuner:
         return encoder
 
     def _loader(self, seed: int) -> Loader:
-        """Feed the records of the train part that have a label."""
+        """Return a loader of the records of the train part that have a label."""
         labeled = [position for position, row in self.targets.items() if not all(map(is_missing, row))]
-        known = np.array(labeled, np.int64)
+        positions = np.array(labeled, np.int64)
         data = self.plan.recipe.data
         return Loader(
             self.source,
-            known,
+            positions,
             {self.modality: self.plan.fields[self.modality]},
             self.plan.modalities,
             seed=seed,
-            batch=min(self.options.batch, len(known)),
-            bad=UnreadableRecords(len(known), data.max_bad, self.run.bad_file),
+            batch=min(self.options.batch, len(positions)),
+            bad=UnreadableRecords(len(positions), data.max_bad, self.run.bad_file),
             workers=data.workers,
             cache=data.cache,
             device=self.fabric.device,
         )
 
     def _baseline(self) -> list[ModelFeatures]:
-        """Return what forests on baseline features answer; none when the modality has no such features."""
+        """Return the outputs of random forests on baseline features; none if the modality has no such features."""
         modality = {self.modality: self.plan.modalities[self.modality]}
         tables = [baseline_table(self.evaluation.batches(p), modality, self.source.key) for p in ("train", "test")]
         train, test = tables
         if train is None or test is None:
             return []
-        subjects = []
+        forests = []
         for seed in range(self.options.seeds):
-            answers = copy.copy(test)
-            answers_MK = forest_outputs(
+            outputs = copy.copy(test)
+            outputs_MK = forest_outputs(
                 self.task, train, self.targets, test, self.modality, n_estimators=self.options.trees, random_state=seed
             )
-            spread_NK = np.full((len(test), self.task.width), np.nan, np.float32)
-            spread_NK[test.present[self.modality]] = answers_MK
-            answers.features = {self.modality: spread_NK}
-            subjects.append(ModelFeatures({"features": (self.train, answers)}))
-        return subjects
+            outputs_NK = np.full((len(test), self.task.output_dim), np.nan, np.float32)
+            outputs_NK[test.present[self.modality]] = outputs_MK
+            outputs.features = {self.modality: outputs_NK}
+            forests.append(ModelFeatures({"features": (self.train, outputs)}))
+        return forests
 
-    def _predictor(self, tuned: EncoderWithHead) -> Predictor:
-        """Put a tuned encoder in the place of the run's, and write both model and head."""
+    def _predictor(self, finetuned: EncoderWithHead) -> Predictor:
+        """Replace the run's encoder by the fine-tuned one, and write model and head."""
         learner = self.trained.learner
-        learner.encoders[self.modality] = tuned.encoder
+        learner.encoders[self.modality] = finetuned.encoder
         model = Model(self.plan, learner, self.run).to(self.fabric.device)
-        predictor = Predictor(model, self.modality, tuned, self.task, self.options)
+        predictor = Predictor(model, self.modality, finetuned, self.task, self.options)
         predictor.save(self.run)
         return predictor

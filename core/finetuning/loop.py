@@ -1,4 +1,4 @@
-"""Training an encoder and a head on the labels of the train part, one seed at a time."""
+"""The training loop of fine-tuning: encoder and head, one seed."""
 
 from __future__ import annotations
 
@@ -22,50 +22,50 @@ from sensorium.types import Batch
 
 
 class EncoderWithHead(nn.Module):
-    """An encoder with a head that answers.
+    """An encoder with a prediction head.
 
     Args:
-        encoder: changed in place.
-        answers: K, answers for each record.
+        encoder: trained in place.
+        outputs: K, the number of outputs.
         options: width and dropout of the head.
     """
 
-    def __init__(self, encoder: Encoder, answers: int, options: Finetune) -> None:
+    def __init__(self, encoder: Encoder, outputs: int, options: Finetune) -> None:
         super().__init__()
         self.encoder = encoder
         hidden = [nn.Linear(encoder.dim, options.width), nn.ReLU()] if options.width else []
         self.head = nn.Sequential(
-            *hidden, nn.Dropout(options.dropout), nn.Linear(options.width or encoder.dim, answers)
+            *hidden, nn.Dropout(options.dropout), nn.Linear(options.width or encoder.dim, outputs)
         )
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return answers (B, K)."""
+        """Return outputs (B, K)."""
         return self.head(self.encoder(batch).pooled)
 
     def freeze(self, frozen: bool) -> None:
-        """Hold the encoder still, in evaluation mode, or let it learn."""
+        """Freeze the encoder, in eval mode, or unfreeze it."""
         self.encoder.requires_grad_(not frozen)
         self.train()
         if frozen:
             self.encoder.eval()
 
     @torch.inference_mode()
-    def answers(self, batch: Batch) -> Tensor:
-        """Return float32 (B, K) in evaluation mode."""
+    def outputs(self, batch: Batch) -> Tensor:
+        """Return outputs, float32 (B, K), in eval mode."""
         self.eval()
         return self(batch.to(next(self.head.parameters()).device)).float()
 
 
 @dataclass(frozen=True)
 class BestEpoch:
-    """The epoch that was chosen, counted from 1, and the figure of the val part that chose it."""
+    """The best epoch, counted from 1, and its metric on the val part."""
 
     epoch: int
     metric: float
 
 
 def train_model(
-    tuned: EncoderWithHead,
+    model: EncoderWithHead,
     task: Task,
     loader: Loader,
     modality: str,
@@ -76,28 +76,28 @@ def train_model(
     fabric: Fabric,
     report: Callable[[int, dict[str, float]], None],
 ) -> BestEpoch:
-    """Train to the last epoch, then go back to the epoch that did best on the val part, the first of equals.
+    """Train all epochs, then restore the epoch with the best metric on the val part, the first of equals.
 
     Args:
-        tuned: on the device of `fabric`; it ends as it was after the chosen epoch.
+        model: on the device of `fabric`; it ends with the weights of the best epoch.
         task: fitted to the train part.
-        loader: feeds the train part.
-        modality: whose batches the encoder takes.
+        loader: loads the train part.
+        modality: the modality of the encoder.
         targets: position in the source -> targets, for every record of the train part.
-        on_val: measures on the val part.
+        on_val: returns the metrics on the val part.
         options: the recipe's `finetune`.
-        seed: of dropout, whatever draws at random.
-        fabric: where, and in which precision.
-        report: is given the step and its figures after every epoch.
+        seed: of dropout and other random draws.
+        fabric: device and precision.
+        report: called with the step and its metrics after every epoch.
 
     Raises:
-        SensoriumError: when the loss is no longer finite.
+        SensoriumError: when the loss is not finite.
     """
     rates = {
-        tuned.encoder: options.optimizer.model_copy(update={"lr": options.encoder_lr}),
-        tuned.head: options.optimizer,
+        model.encoder: options.optimizer.model_copy(update={"lr": options.encoder_lr}),
+        model.head: options.optimizer,
     }
-    module: Any = fabric.setup_module(tuned)
+    module: Any = fabric.setup_module(model)
     optimizers: list[tuple[Any, Optimizer]] = [
         (fabric.setup_optimizers(build_optimizer(part, rate)), rate) for part, rate in rates.items()
     ]
@@ -107,7 +107,7 @@ def train_model(
     losses: list[Tensor] = []
     for step, (records,) in enumerate(loader.batches(0, steps)):
         if step % loader.steps_per_epoch == 0:
-            tuned.freeze(step // loader.steps_per_epoch < options.freeze_epochs)
+            model.freeze(step // loader.steps_per_epoch < options.freeze_epochs)
         seed_globals(seed, "finetune", step)
         wanted_BL = [targets[position] for position in records.positions.tolist()]
         wanted = torch.tensor(wanted_BL, dtype=torch.float32, device=fabric.device)
@@ -125,12 +125,12 @@ def train_model(
                     f"The loss became {mean} before step {step + 1}: "
                     "lower finetune.optimizer.lr and finetune.encoder_lr."
                 )
-            metrics = on_val(tuned)
+            metrics = on_val(model)
             report(step + 1, {"loss": mean, **{f"val/{name}": value for name, value in metrics.items()}})
             if sign * metrics[task.metric] > sign * chosen.metric:
                 chosen = BestEpoch((step + 1) // loader.steps_per_epoch, metrics[task.metric])
-                weights = copy.deepcopy(tuned.state_dict())
+                weights = copy.deepcopy(model.state_dict())
             losses.clear()
-    tuned.load_state_dict(weights)
-    tuned.freeze(False)
+    model.load_state_dict(weights)
+    model.freeze(False)
     return chosen

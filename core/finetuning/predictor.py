@@ -1,4 +1,4 @@
-"""A fine-tuned model: an encoder, a head, and what its answers mean."""
+"""Predictions of a fine-tuned model."""
 
 from __future__ import annotations
 
@@ -23,39 +23,39 @@ WEIGHTS, CONFIG = "head.safetensors", "head.json"
 
 
 class Predictor:
-    """Answers for raw values.
+    """Predicts labels of raw values.
 
     Args:
-        model: a model whose encoder was fine-tuned.
-        modality: the modality that it answers for.
-        head: encoder and head; the encoder is the model's.
-        task: what the answers mean.
-        options: how the head was made.
+        model: a model with a fine-tuned encoder.
+        modality: the modality of that encoder.
+        finetuned: the encoder, which is the model's, with its head.
+        task: turns outputs into predictions.
+        options: the options of the head.
     """
 
-    def __init__(self, model: Model, modality: str, head: EncoderWithHead, task: Task, options: Finetune) -> None:
-        self.model, self.modality, self.tuned, self.task, self.options = model, modality, head, task, options
+    def __init__(self, model: Model, modality: str, finetuned: EncoderWithHead, task: Task, options: Finetune) -> None:
+        self.model, self.modality, self.finetuned, self.task, self.options = model, modality, finetuned, task, options
 
     @torch.inference_mode()
     def predict(self, values: Sequence[Any], batch: int = 256) -> list[Any]:
-        """Return for each raw value a number, or class (or label column) -> probability.
+        """Return the prediction for each raw value: a number, or class (or label column) -> probability.
 
         Raises:
             DataError: when a value cannot be decoded.
         """
         pooled = self.model.embed(space="features", batch=batch, **{self.modality: values})[self.modality]
-        answers_NK = self.tuned.eval().head(pooled.to(self.model.device)).float().cpu().numpy()
-        return [self.task.plain(answers_K) for answers_K in answers_NK]
+        outputs_NK = self.finetuned.eval().head(pooled.to(self.model.device)).float().cpu().numpy()
+        return [self.task.to_prediction(outputs_K) for outputs_K in outputs_NK]
 
     def save(self, run: Run) -> None:
-        """Write the model, and beside it the head, into a run folder."""
+        """Write the model and its head into a run folder."""
         self.model.save(run.model)
         config = {
             "modality": self.modality,
             "task": self.task.state(),
             "options": self.options.model_dump(mode="json"),
         }
-        weights = {name: w.detach().cpu().contiguous() for name, w in self.tuned.head.state_dict().items()}
+        weights = {name: w.detach().cpu().contiguous() for name, w in self.finetuned.head.state_dict().items()}
         text = json.dumps(config, indent=1, ensure_ascii=False)
         write_atomically(run.model / WEIGHTS, lambda path: save_file(weights, path))
         write_atomically(run.model / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
@@ -65,7 +65,7 @@ class Predictor:
         """Return the predictor of a run that `sensorium finetune` wrote.
 
         Raises:
-            RunError: when there is none.
+            RunError: when the run has no fine-tuned head.
         """
         run = Run.open(folder)
         model = Model.open(run.model, extensions)
@@ -77,6 +77,6 @@ class Predictor:
         modality, options = config["modality"], Finetune.model_validate(config["options"])
         task = make_task(options, modality, config["task"]["labels"])
         task.load_state(config["task"])
-        tuned = EncoderWithHead(model.learner.encoders[modality], task.width, options)  # type: ignore[arg-type]
-        tuned.head.load_state_dict(weights)
-        return cls(model, modality, tuned, task, options)
+        finetuned = EncoderWithHead(model.learner.encoders[modality], task.output_dim, options)  # type: ignore[arg-type]
+        finetuned.head.load_state_dict(weights)
+        return cls(model, modality, finetuned, task, options)

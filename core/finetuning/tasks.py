@@ -1,7 +1,7 @@
-"""What is predicted: how labels become targets, answers become a loss, and answers become figures.
+"""Supervised tasks: targets from labels, loss, predictions and metrics from model outputs.
 
-A task is an evaluator of answers. It learns from the labels of the train part alone what the answers mean (classes, a
-scale), and never trains anything. Letters: B records, L label columns, K answers for each record.
+A task is an evaluator of model outputs. `fit` reads the classes, or mean and std, from the labels of the train part
+alone; it trains nothing. Letters: B records, L label columns, K outputs for each record.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from sensorium.recipe.schema import Finetune
 
 
 class Task(Evaluator):
-    """Labels as targets, answers as a loss and, as an evaluator, answers as figures."""
+    """Targets and loss of a supervised task and, as an evaluator, its metrics."""
 
     metric: ClassVar[str]
-    """The figure by which the epoch is chosen."""
+    """The metric that chooses the best epoch."""
 
     @property
     @abstractmethod
-    def width(self) -> int:
-        """K, answers for each record; known after `fit`."""
+    def output_dim(self) -> int:
+        """K, the number of outputs for each record; known after `fit`."""
 
     @abstractmethod
     def target(self, labels: Mapping[str, Any]) -> list[float]:
-        """Return the targets of one record's labels, L numbers, nan where a label is missing or no class of train."""
+        """Return the L targets of one record's labels, nan for a missing label or a class outside the train part."""
 
     @abstractmethod
-    def loss(self, answers_BK: Tensor, targets_BL: Tensor) -> Tensor:
-        """Return the mean loss of the targets that are known; 0 when none is."""
+    def loss(self, outputs_BK: Tensor, targets_BL: Tensor) -> Tensor:
+        """Return the mean loss over targets that are not nan; 0 if there is none."""
 
     @abstractmethod
-    def plain(self, answers_K: np.ndarray) -> Any:
-        """Return the answers for one record as a person reads them."""
+    def to_prediction(self, outputs_K: np.ndarray) -> Any:
+        """Return the prediction for one record: a number, or name -> probability."""
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
@@ -56,35 +56,35 @@ class Task(Evaluator):
 
 
 class Classification(Classifier, Task):
-    """One of the classes of the train part, by cross-entropy; answers are logits."""
+    """Single-label classification by cross-entropy; outputs are logits."""
 
     metric = "accuracy"
 
     def learn(self, x_ND, y_N, groups):
-        """Learn nothing: the answers are there."""
+        """Fit nothing: the outputs are the logits."""
 
     def predict(self, x_ND):
-        """Return the likeliest class."""
+        """Return the most probable class."""
         return x_ND.argmax(1)
 
     @property
-    def width(self):
+    def output_dim(self):
         """The number of classes."""
         return len(self.classes)
 
     def target(self, labels):
-        """Return the number of the class."""
+        """Return the index of the class."""
         return [float(self.classes.get(labels.get(self.label), np.nan))]
 
-    def loss(self, answers_BK, targets_BL):
+    def loss(self, outputs_BK, targets_BL):
         """Return the mean cross-entropy."""
         known_B = ~targets_BL[:, 0].isnan()
-        summed = F.cross_entropy(answers_BK[known_B], targets_BL[known_B, 0].long(), reduction="sum")
+        summed = F.cross_entropy(outputs_BK[known_B], targets_BL[known_B, 0].long(), reduction="sum")
         return summed / known_B.sum().clamp(min=1)
 
-    def plain(self, answers_K):
+    def to_prediction(self, outputs_K):
         """Return class -> probability."""
-        probabilities_K = torch.from_numpy(answers_K).softmax(0).tolist()
+        probabilities_K = torch.from_numpy(outputs_K).softmax(0).tolist()
         return dict(zip(self.classes, probabilities_K, strict=True))
 
     def state(self):
@@ -97,39 +97,39 @@ class Classification(Classifier, Task):
 
 
 class MultitaskClassification(Multitask, Task):
-    """Yes or no in many label columns, by binary cross-entropy where the label is known; answers are logits."""
+    """Binary classification in several label columns by binary cross-entropy over known labels; outputs are logits."""
 
     metric = "ROC-AUC"
 
     def learn(self, task, x_ND, y_N, groups):
-        """Learn nothing: the answers are there."""
+        """Fit nothing: the outputs are the logits."""
 
     def scores(self, task, x_ND):
-        """Return the answers for one column."""
+        """Return the logits of one label column."""
         return x_ND[:, self.tasks.index(task)]
 
     @property
-    def width(self):
+    def output_dim(self):
         """The number of label columns."""
         return len(self.tasks)
 
     def target(self, labels):
-        """Return 1 for each positive label, 0 for each other, nan where it, or the other class in train, is missing."""
+        """Return 1 for a positive label, 0 for a negative, nan if it is missing or the train part has one class."""
         unknown = [task not in self.positive or is_missing(labels.get(task)) for task in self.tasks]
         return [
-            np.nan if absent else float(labels[task] == self.positive[task])
-            for task, absent in zip(self.tasks, unknown, strict=True)
+            np.nan if missing else float(labels[task] == self.positive[task])
+            for task, missing in zip(self.tasks, unknown, strict=True)
         ]
 
-    def loss(self, answers_BK, targets_BL):
-        """Return the mean binary cross-entropy of the labels that are known."""
+    def loss(self, outputs_BK, targets_BL):
+        """Return the mean binary cross-entropy over known labels."""
         known_BL = ~targets_BL.isnan()
-        losses = F.binary_cross_entropy_with_logits(answers_BK[known_BL], targets_BL[known_BL], reduction="sum")
+        losses = F.binary_cross_entropy_with_logits(outputs_BK[known_BL], targets_BL[known_BL], reduction="sum")
         return losses / known_BL.sum().clamp(min=1)
 
-    def plain(self, answers_K):
+    def to_prediction(self, outputs_K):
         """Return label column -> probability of its positive class."""
-        return dict(zip(self.tasks, torch.from_numpy(answers_K).sigmoid().tolist(), strict=True))
+        return dict(zip(self.tasks, torch.from_numpy(outputs_K).sigmoid().tolist(), strict=True))
 
     def state(self):
         """Return the label columns, and the positive class of each that has two."""
@@ -141,56 +141,56 @@ class MultitaskClassification(Multitask, Task):
 
 
 class Regression(Regressor, Task):
-    """A number, by squared error; answers count deviations of the train part from its mean."""
+    """Regression by squared error; outputs are labels standardized on the train part."""
 
     metric = "RMSE ↓"
 
     def learn(self, x_ND, y_N, groups):
-        """Learn the scale of the labels: the answers are there."""
-        self.deviation = float(y_N.std()) or 1.0
+        """Compute the std of the labels; the outputs are the predictions."""
+        self.std = float(y_N.std()) or 1.0
 
     def predict(self, x_ND):
         """Return the number."""
-        return self.mean + self.deviation * x_ND[:, 0]
+        return self.mean + self.std * x_ND[:, 0]
 
     @property
-    def width(self):
+    def output_dim(self):
         """One."""
         return 1
 
     def target(self, labels):
-        """Return the number, in deviations of the train part from its mean."""
+        """Return the standardized label."""
         value = labels.get(self.label)
-        return [np.nan if is_missing(value) else float(value - self.mean) / self.deviation]
+        return [np.nan if is_missing(value) else float(value - self.mean) / self.std]
 
-    def loss(self, answers_BK, targets_BL):
+    def loss(self, outputs_BK, targets_BL):
         """Return the mean squared error."""
         known_B = ~targets_BL[:, 0].isnan()
-        return (answers_BK[known_B, 0] - targets_BL[known_B, 0]).square().sum() / known_B.sum().clamp(min=1)
+        return (outputs_BK[known_B, 0] - targets_BL[known_B, 0]).square().sum() / known_B.sum().clamp(min=1)
 
-    def plain(self, answers_K):
+    def to_prediction(self, outputs_K):
         """Return the number."""
-        return float(self.predict(answers_K[None])[0])
+        return float(self.predict(outputs_K[None])[0])
 
     def state(self):
-        """Return the scale of the labels."""
-        return {"labels": [self.label], "mean": self.mean, "deviation": self.deviation}
+        """Return mean and std of the labels."""
+        return {"labels": [self.label], "mean": self.mean, "std": self.std}
 
     def load_state(self, state):
-        """Restore the scale."""
-        self.mean, self.deviation = state["mean"], state["deviation"]
+        """Restore mean and std."""
+        self.mean, self.std = state["mean"], state["std"]
 
 
 def make_task(options: Finetune, modality: str, columns: list[str]) -> Task:
-    """Return the task that a recipe names, not yet fitted.
+    """Return the task of a recipe, not fitted.
 
     Args:
         options: the recipe's `finetune`.
-        modality: whose encoder answers.
-        columns: the label columns that the records carry.
+        modality: the modality of the encoder.
+        columns: the label columns of the records.
 
     Raises:
-        RecipeError: when it does not name exactly one label column and the task is about one.
+        RecipeError: when the task has a single label, and the recipe does not name exactly one label column.
     """
     if options.task == "multitask":
         task: Task = MultitaskClassification(options.labels, modality)
@@ -198,9 +198,9 @@ def make_task(options: Finetune, modality: str, columns: list[str]) -> Task:
         named = columns if options.labels is None else options.labels
         if len(named) != 1:
             raise RecipeError(
-                f"finetune.task is '{options.task}', which is about one label, but there are {len(named)} "
+                f"finetune.task is '{options.task}', which has one label, but there are {len(named)} "
                 f"({', '.join(named)}): set finetune.labels=[NAME], or finetune.task=multitask."
             )
-        task = {"classify": Classification, "regress": Regression}[options.task](named[0], modality, "given")
+        task = {"classification": Classification, "regression": Regression}[options.task](named[0], modality, "given")
     task.selection = f"epoch by {task.metric.removesuffix(' ↓')} on the val part"
     return task

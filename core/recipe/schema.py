@@ -230,8 +230,8 @@ class Monitor(Section):
 class Finetune(Section):
     """Supervised fine-tuning of an encoder and a small head by `sensorium finetune`."""
 
-    task: Literal["classify", "multitask", "regress"] = Field(
-        "classify",
+    task: Literal["classification", "multitask", "regression"] = Field(
+        "classification",
         description="classification; binary classification in many label columns, missing ones allowed; or regression",
     )
     labels: list[str] | None = Field(

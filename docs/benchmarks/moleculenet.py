@@ -27,12 +27,12 @@ TOX21 = (
 SETS = {
     "BACE": ("bace.csv", ["Class"], "multitask", "ROC-AUC"),
     "Tox21": ("tox21.csv.gz", list(TOX21), "multitask", "ROC-AUC"),
-    "ESOL": ("esol.csv", ["measured log solubility in mols per litre"], "regress", "RMSE ↓"),
-    "FreeSolv": ("freesolv.csv", ["expt"], "regress", "RMSE ↓"),
+    "ESOL": ("esol.csv", ["measured log solubility in mols per litre"], "regression", "RMSE ↓"),
+    "FreeSolv": ("freesolv.csv", ["expt"], "regression", "RMSE ↓"),
 }
 """Name -> file, label columns, kind of task, metric."""
 EPOCHS = {"BACE": 40, "Tox21": 15, "ESOL": 60, "FreeSolv": 80}
-FROZEN = {"multitask": "multitask", "regress": "forest"}
+FROZEN = {"multitask": "multitask", "regression": "forest"}
 
 
 def sample(path: Path, count: int, out: Path) -> None:

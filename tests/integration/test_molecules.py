@@ -49,7 +49,13 @@ def test_pretraining_then_fine_tuning(files, tmp_path):
     assert model.embed(molecule=["CCO", "c1ccccc1"], space="features")["molecule"].shape == (2, 8)
 
     labeled = f"data.source={{name: molecules, path: {files / 'some.csv'}, labels: [tpsa], split: scaffold}}"
-    tuning = ["finetune.task=regress", "finetune.epochs=8", "finetune.seeds=1", "finetune.trees=10", "data.cache=ram"]
+    tuning = [
+        "finetune.task=regression",
+        "finetune.epochs=8",
+        "finetune.seeds=1",
+        "finetune.trees=10",
+        "data.cache=ram",
+    ]
     tuning += ["finetune.encoder_lr=0.01", "finetune.optimizer.lr=0.01"]
     done = sensorium.finetune(tmp_path / "run", [labeled, *tuning], run_dir=tmp_path / "tuned", extensions=extensions)
     rmse = {row.name: row.metrics["RMSE ↓"].mean for row in done.table.rows}

@@ -65,14 +65,14 @@ def tuned(run, tmp_path, *changes, source=None, **options):
 
 
 def weights(done):
-    return {n: w.clone() for n, w in done.predictor.tuned.state_dict().items()}
+    return {n: w.clone() for n, w in done.predictor.finetuned.state_dict().items()}
 
 
 def same(a, b):
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_the_table_and_the_folder_hold_what_they_promise(run, tmp_path):
+def test_table_and_run_folder(run, tmp_path):
     done = tuned(run, tmp_path / "out", "finetune.seeds=2", "finetune.encoder_lr=0.003")
     assert [row.name for row in done.table.rows] == ["chance", "baseline", "from scratch", "fine-tuned"]
     assert len(done.table.row("fine-tuned").metrics["accuracy"].scores) == 2
@@ -99,11 +99,11 @@ def test_the_table_and_the_folder_hold_what_they_promise(run, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "metric"),
     [
-        (["finetune.task=regress", "finetune.labels=[size]"], "RMSE ↓"),
+        (["finetune.task=regression", "finetune.labels=[size]"], "RMSE ↓"),
         (["finetune.task=multitask", "finetune.labels=[even,big]"], "ROC-AUC"),
     ],
 )
-def test_numbers_and_many_columns(run, tmp_path, changes, metric):
+def test_regression_and_multitask(run, tmp_path, changes, metric):
     done = tuned(run, tmp_path / "out", *changes, "finetune.encoder_lr=0.003", "finetune.epochs=15", start="trained")
     rows = {row.name: row.metrics[metric].mean for row in done.table.rows if metric in row.metrics}
     assert set(rows) == {"chance", "baseline", "fine-tuned"}
@@ -119,7 +119,7 @@ def test_the_same_seed_gives_the_same_bits(run, tmp_path):
 
 
 def test_labels_of_the_test_part_reach_no_weight_and_no_choice(run, tmp_path):
-    """Lies in the test part change nothing but its figures; lies in the val part change the chosen epoch."""
+    """False labels in the test part change its metrics alone; in the val part, the best epoch."""
     told = {
         lies: tuned(run, tmp_path / "-".join(["x", *lies]), source=Marked(lies)) for lies in ((), ("test",), ("val",))
     }
@@ -140,7 +140,7 @@ def test_the_guard_notices_a_choice_on_the_test_part(run, tmp_path, monkeypatch)
     assert epochs[0] != epochs[1]
 
 
-def test_groups_that_straddle_parts_are_refused(run, tmp_path):
+def test_groups_across_parts_are_an_error(run, tmp_path):
     with pytest.raises(SensoriumError, match="records of one group must share a split"):
         tuned(run, tmp_path / "out", source=Marked(group=lambda index: f"group {index // 4}"))
 
@@ -148,12 +148,12 @@ def test_groups_that_straddle_parts_are_refused(run, tmp_path):
 def test_a_frozen_encoder_keeps_its_weights_and_statistics(run, tmp_path):
     done = tuned(run, tmp_path / "out", "finetune.freeze_epochs=6", start="trained")
     trained = sensorium.load(run, extensions=toys.extensions()).learner.encoders["a"].state_dict()
-    assert same(trained, done.predictor.tuned.encoder.state_dict())
+    assert same(trained, done.predictor.finetuned.encoder.state_dict())
     thawed = tuned(run, tmp_path / "thawed", "finetune.freeze_epochs=1", start="trained")
-    assert not same(trained, thawed.predictor.tuned.encoder.state_dict())
+    assert not same(trained, thawed.predictor.finetuned.encoder.state_dict())
 
 
-def test_encoder_and_head_have_rates_of_their_own(run, tmp_path, monkeypatch):
+def test_encoder_and_head_have_separate_learning_rates(run, tmp_path, monkeypatch):
     seen = {}
     build = tuning.build_optimizer
 
@@ -173,22 +173,22 @@ def test_the_earliest_of_equal_epochs_is_chosen_and_restored(run, tmp_path, monk
     def on_val(self, *_):
         return {"accuracy": next(metrics)}
 
-    original = EncoderWithHead.answers
+    original = EncoderWithHead.outputs
 
     def answers(self, batch):
         kept.append(self.head[-1].weight.detach().clone())
         return original(self, batch)
 
     monkeypatch.setattr("sensorium.finetuning.tasks.Classification.measure", on_val)
-    monkeypatch.setattr(EncoderWithHead, "answers", answers)
+    monkeypatch.setattr(EncoderWithHead, "outputs", answers)
     monkeypatch.setattr("sensorium.finetuning.finetuner.evaluate_models", lambda make, rows: {"t": _Stub()})
     done = tuned(run, tmp_path / "out", start="scratch")
     assert done.table.notes == {"epoch 2": 1}
-    assert torch.equal(done.predictor.tuned.head[-1].weight, kept[1])
+    assert torch.equal(done.predictor.finetuned.head[-1].weight, kept[1])
 
 
 class _Stub:
-    """A table that takes notes."""
+    """A table that records its calls."""
 
     def __init__(self):
         from collections import Counter
@@ -202,7 +202,7 @@ class _Stub:
         pass
 
 
-def test_what_cannot_be_done_is_said_in_a_sentence(run, tmp_path):
+def test_errors_say_what_to_do(run, tmp_path):
     with pytest.raises(SensoriumError, match="There is no val part to choose the epoch on"):
         tuned(run, tmp_path / "1", "data.val=0", source=toys.vectors())
     with pytest.raises(SensoriumError, match="There is no test part to report on"):
@@ -217,9 +217,9 @@ def test_what_cannot_be_done_is_said_in_a_sentence(run, tmp_path):
         tuned(run, run)
 
 
-def test_a_diverging_loss_is_told(run, tmp_path):
+def test_a_nonfinite_loss_is_an_error(run, tmp_path):
     with pytest.raises(SensoriumError, match="lower finetune"):
-        tuned(run, tmp_path / "out", "finetune.optimizer.lr=1e30", "finetune.task=regress", "finetune.labels=[size]")
+        tuned(run, tmp_path / "out", "finetune.optimizer.lr=1e30", "finetune.task=regression", "finetune.labels=[size]")
 
 
 def test_a_wide_head(run):

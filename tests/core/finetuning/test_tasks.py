@@ -1,4 +1,4 @@
-"""Labels as targets, answers as a loss, answers as figures."""
+"""Targets, losses, predictions and metrics of supervised tasks."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ MAKERS = [
 ]
 
 
-def labeled(answers, **labels):
-    return table({"a": np.array(answers, np.float32)}, labels, prefix=str(len(answers)))
+def labeled(outputs, **labels):
+    return table({"a": np.array(outputs, np.float32)}, labels, prefix=str(len(outputs)))
 
 
 def fitted(task, **labels):
@@ -33,71 +33,71 @@ def fitted(task, **labels):
 
 def test_classes_are_numbered_by_name_and_those_outside_train_are_no_target():
     task = fitted(Classification("kind", "a", "given"), kind=["dog", "cat", None, "dog"])
-    assert task.width == 2
+    assert task.output_dim == 2
     assert [task.target({"kind": name})[0] for name in ("cat", "dog")] == [0, 1]
     assert all(math.isnan(task.target(labels)[0]) for labels in ({"kind": "fox"}, {"kind": None}, {}))
-    answers = torch.tensor([[2.0, 0.0], [0.0, 1.0], [5.0, 5.0]])
-    wanted = -(torch.log_softmax(answers, 1)[0, 0] + torch.log_softmax(answers, 1)[1, 1]) / 2
-    assert torch.allclose(task.loss(answers, torch.tensor([[0.0], [1.0], [NAN]])), wanted)
+    outputs = torch.tensor([[2.0, 0.0], [0.0, 1.0], [5.0, 5.0]])
+    expected = -(torch.log_softmax(outputs, 1)[0, 0] + torch.log_softmax(outputs, 1)[1, 1]) / 2
+    assert torch.allclose(task.loss(outputs, torch.tensor([[0.0], [1.0], [NAN]])), expected)
     assert task.measure(labeled([[2, 0], [0, 1], [1, 0]], kind=["cat", "dog", "fox"]))["accuracy"] == pytest.approx(
         2 / 3
     )
-    assert task.plain(np.array([0.0, 0.0], np.float32)) == {"cat": 0.5, "dog": 0.5}
+    assert task.to_prediction(np.array([0.0, 0.0], np.float32)) == {"cat": 0.5, "dog": 0.5}
 
 
-def test_yes_or_no_columns_count_where_they_are_known():
+def test_multitask_ignores_missing_labels():
     columns = {"p": [0, 1, 1, None], "q": ["no", None, "yes", "no"], "one": [1, 1, 1, 1]}
     task = fitted(MultitaskClassification(None, "a"), **columns)
-    assert task.width == 3
+    assert task.output_dim == 3
     assert task.target({"p": 1, "q": "no"})[:2] == [1, 0]
     assert math.isnan(task.target({"p": 1, "one": 1})[2]), "the train part has one class"
-    answers = torch.tensor([[0.3, -1.0, 9.0], [2.0, 0.5, 9.0]])
+    outputs = torch.tensor([[0.3, -1.0, 9.0], [2.0, 0.5, 9.0]])
     targets = torch.tensor([[1.0, NAN, NAN], [0.0, 1.0, NAN]])
     plain = [
         -math.log(1 / (1 + math.exp(-0.3))),
         -math.log(1 - 1 / (1 + math.exp(-2))),
         -math.log(1 / (1 + math.exp(-0.5))),
     ]
-    assert task.loss(answers, targets).item() == pytest.approx(sum(plain) / 3, rel=1e-5)
-    answers = np.random.default_rng(0).normal(size=(6, 3))
+    assert task.loss(outputs, targets).item() == pytest.approx(sum(plain) / 3, rel=1e-5)
+    outputs = np.random.default_rng(0).normal(size=(6, 3))
     y, q = [0, 1, 0, 1, 1, 0], ["yes", None, "no", None, "yes", "no"]
-    got = task.measure(labeled(answers, p=y, q=q, one=[1] * 6))["ROC-AUC"]
+    got = task.measure(labeled(outputs, p=y, q=q, one=[1] * 6))["ROC-AUC"]
     known = [0, 2, 4, 5]
-    areas = [roc_auc_score(y, answers[:, 0]), roc_auc_score([1, 0, 1, 0], answers[known, 1])]
+    areas = [roc_auc_score(y, outputs[:, 0]), roc_auc_score([1, 0, 1, 0], outputs[known, 1])]
     assert got == pytest.approx(np.mean(areas))
 
 
-def test_a_number_is_learned_in_deviations_and_answered_as_it_is():
+def test_regression_targets_are_standardized_and_predictions_are_not():
     task = fitted(Regression("size", "a", "given"), size=[10.0, 30.0, None])
-    assert (task.mean, task.deviation) == (20.0, 10.0)
+    assert (task.mean, task.std) == (20.0, 10.0)
     assert task.target({"size": 40}) == [2.0]
     assert math.isnan(task.target({})[0])
     assert task.loss(torch.tensor([[1.0], [7.0]]), torch.tensor([[2.0], [NAN]])).item() == 1.0
     assert task.measure(labeled([[1.0], [-1.0]], size=[30.0, 12.0]))["RMSE ↓"] == pytest.approx(math.sqrt(2))
-    assert task.plain(np.array([0.5], np.float32)) == 25.0
+    assert task.to_prediction(np.array([0.5], np.float32)) == 25.0
 
 
 @pytest.mark.parametrize("make", MAKERS)
 def test_a_batch_without_labels_costs_nothing_and_has_a_gradient(make):
     task = fitted(make(), y=[0, 1, 1])
-    answers = torch.randn(3, task.width, requires_grad=True)
-    loss = task.loss(answers, torch.full((3, 1), NAN))
+    outputs = torch.randn(3, task.output_dim, requires_grad=True)
+    loss = task.loss(outputs, torch.full((3, 1), NAN))
     loss.backward()
     assert loss.item() == 0
-    assert answers.grad.abs().sum() == 0
+    assert outputs.grad.abs().sum() == 0
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_what_was_learned_is_restored(make):
+def test_state_is_restored(make):
     task, other = fitted(make(), y=[3, 5, 5]), make()
     other.load_state(task.state())
-    answers = np.array([0.5, -1.0][: task.width], np.float32)
-    assert other.plain(answers) == task.plain(answers)
+    outputs = np.array([0.5, -1.0][: task.output_dim], np.float32)
+    assert other.to_prediction(outputs) == task.to_prediction(outputs)
     assert other.target({"y": 5}) == task.target({"y": 5})
 
 
-def test_a_task_about_one_label_is_told_which():
-    with pytest.raises(SensoriumError, match=r"about one label, but there are 2 \(p, q\): set finetune.labels"):
+def test_a_task_of_one_label_needs_its_name():
+    with pytest.raises(SensoriumError, match=r"has one label, but there are 2 \(p, q\): set finetune.labels"):
         make_task(Finetune(), "a", ["p", "q"])
     assert isinstance(make_task(Finetune(task="multitask"), "a", ["p", "q"]), MultitaskClassification)
-    assert make_task(Finetune(task="regress", labels=["q"]), "a", ["p", "q"]).label == "q"
+    assert make_task(Finetune(task="regression", labels=["q"]), "a", ["p", "q"]).label == "q"
