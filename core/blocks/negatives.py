@@ -58,6 +58,25 @@ class NegativeOptions:
         check_range("negatives", "[0, 1]", warmup=self.warmup)
         if self.warmup[0] > self.warmup[1]:
             raise RecipeError(f"The option 'warmup' of the negatives must begin before it ends, not {self.warmup}.")
+        for name, needed in NEEDS.items():
+            if getattr(self, name) != getattr(type(self), name) and not any(getattr(self, other) for other in needed):
+                raise RecipeError(
+                    f"The option '{name}' of the negatives has no effect without {' or '.join(needed)}: leave it out."
+                )
+
+    def refuse(self, objective: str, unused: Iterable[str]) -> None:
+        """Refuse options that an objective makes no use of, where they are not at their defaults.
+
+        Raises:
+            RecipeError: naming the first such option.
+        """
+        for name in unused:
+            if getattr(self, name) != getattr(type(self), name):
+                raise RecipeError(f"The objective '{objective}' makes no use of negatives.{name}: leave it out.")
+
+
+NEEDS = {"margin": ("guide",), "hardest": ("mixed",), "warmup": ("beta", "mixed", "memory")}
+"""Options of negatives that have no effect without one of others."""
 
 
 class FeatureQueue(nn.Module):

@@ -73,13 +73,13 @@ def recipe(row: str, seed: int, steps: int) -> dict[str, Any]:
         "views": "plain",
         "encoder": {"name": "cnn", "width": 24, "depth": 4},
     }
-    edges = [["image", "text"], ["text", "text_de"]] if "and" in row else "all"
+    pairs = [["image", "text"], ["text", "text_de"]] if "and" in row else "all"
     return {
         "name": "three-modalities",
         "seed": seed,
         "data": {"batch": 128, "cache": "ram", "workers": 0, "val": 0.0},
         "modalities": {"image": image, "text": text, "text_de": text},
-        "objective": {"name": "align", "dim": 128, "edges": edges},
+        "objective": {"name": "align", "dim": 128, "pairs": pairs},
         "optimizer": {"lr": 1e-3, "weight_decay": 0.1, "warmup": 0.1},
         "train": {"steps": steps, "accelerator": "cpu"},
         "checkpoint": {"every": 1000},

@@ -19,7 +19,6 @@ from sensorium import (
     View,
     losses,
 )
-from sensorium.errors import RecipeError
 
 
 class MoCo(Objective):
@@ -38,6 +37,7 @@ class MoCo(Objective):
     """
 
     needs = Needs(views=2)
+    unused_negatives = ("guide", "margin", "memory")
     remedy = "raise objective.momentum, so that the teacher moves more slowly"
     auto = {"queue": lambda scale: scale.power_of_two(1 / 8, 64, 65_536), "momentum": TrainingSize.momentum}
 
@@ -53,8 +53,8 @@ class MoCo(Objective):
     ) -> None:
         super().__init__()
         self.temperature, self.momentum, self.parts, self.width, self.dim = temperature, momentum, parts, width, dim
-        if negatives and negatives.guide:
-            raise RecipeError("In 'moco', no guide knows the keys of earlier batches: of negatives, leave guide out.")
+        if negatives:
+            negatives.refuse("moco", self.unused_negatives)
         self.negative_options = replace(negatives or NegativeOptions(), memory=queue)
 
     def build(self, encoders):

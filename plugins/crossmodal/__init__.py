@@ -1,6 +1,8 @@
-"""Cross-modal objectives: what belongs together in two or more modalities meets in one space."""
+"""Cross-modal contrastive objectives: a joint embedding space of two or more modalities."""
 
 from sensorium import hookimpl
+
+_HOME = "sensorium.plugins.crossmodal"
 
 sensorium_matrix = {"objectives/hn-clip": {"name": "clip", "negatives": {"beta": 0.25}}}
 """A row of the matrix beside those of the objectives."""
@@ -9,17 +11,7 @@ sensorium_matrix = {"objectives/hn-clip": {"name": "clip", "negatives": {"beta":
 @hookimpl
 def sensorium_register_objectives(register):
     """Register the cross-modal objectives."""
-    register(
-        "align",
-        "sensorium.plugins.crossmodal.align:Align",
-        summary="align any number of modalities along a graph of pairs",
-    )
-    register("clip", "sensorium.plugins.crossmodal.clip:CLIP", summary="align pairs of two modalities, both ways")
-    register(
-        "siglip", "sensorium.plugins.crossmodal.siglip:SigLIP", summary="align two modalities, every pair by itself"
-    )
-    register(
-        "fastclip",
-        "sensorium.plugins.crossmodal.fastclip:FastCLIP",
-        summary="align pairs in small batches: normalizers run over the steps",
-    )
+    register("align", f"{_HOME}.align:Align", summary="CLIP's loss on pairs of any number of modalities, as ImageBind")
+    register("clip", f"{_HOME}.clip:CLIP", summary="symmetric InfoNCE between two modalities")
+    register("siglip", f"{_HOME}.siglip:SigLIP", summary="sigmoid loss of every pair of two modalities")
+    register("fastclip", f"{_HOME}.fastclip:FastCLIP", summary="CLIP for small batches: EMA normalizers of each record")

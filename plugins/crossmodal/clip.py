@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from typing import Literal
 
 import torch
@@ -10,20 +11,21 @@ from torch import nn
 
 from sensorium import NegativeOptions, Outcome, exactly_two, losses
 from sensorium.errors import RecipeError
-from sensorium.plugins.crossmodal.joint_objective import Direction, JointObjective
+from sensorium.plugins.crossmodal.cross_modal_objective import CrossModalObjective, Direction
 
 
-class CLIP(JointObjective):
-    """Symmetric InfoNCE between two modalities (Radford et al. 2021, figure 3).
+class CLIP(CrossModalObjective):
+    """CLIP: contrastive language-image pre-training (Radford et al. 2021, figure 3), of any two modalities.
 
-    Records that lack one of the two are left out of the loss.
+    Symmetric InfoNCE between linear projections of two encoders, with a learned temperature. Records that lack one of
+    the two modalities are left out of the loss.
 
     Args:
-        temperature: where the learned temperature starts.
-        max_scale: the scale, one over the temperature, is held at or below this.
-        positives: what a record looks for: the "record" itself, or all of its "group" (Yang et al. 2022).
-        direction: which of the two modalities, in the recipe's order, looks for the other: "both", the "first" alone,
-            or the "second" alone. One that does not look is looked for, and learns by that.
+        temperature: initial value of the learned softmax temperature, > 0.
+        max_scale: upper bound of the logit scale, one over the temperature.
+        positives: the positives of a record: the "record" itself, or all of its "group" (UniCL, Yang et al. 2022).
+        direction: which modality, in the recipe's order, is the anchor: "both", the "first" or the "second" alone. The
+            other one is a key, and trained as such.
     """
 
     def __init__(
@@ -36,8 +38,8 @@ class CLIP(JointObjective):
         direction: Direction = "both",
     ) -> None:
         super().__init__(dim, negatives)
-        if positives == "group" and negatives is not None:
-            raise RecipeError("In 'clip', positives: group takes no negatives of its own: leave one of the two out.")
+        if positives == "group" and negatives:
+            negatives.refuse("clip' with 'positives: group", [field.name for field in fields(negatives)])
         self.positives, self.direction, self.max_log_scale = positives, direction, math.log(max_scale)
         self.log_scale = nn.Parameter(torch.tensor([math.log(1 / temperature)]))  # (1,): FSDP shards no scalars
 
@@ -47,23 +49,27 @@ class CLIP(JointObjective):
 
     def forward(self, views, encode):
         """Contrast the records that have both modalities."""
-        placed, (edge,) = self.project.place(views, encode, self.edges), self.edges
-        pair, scale = placed.pair(*edge), self.log_scale.exp().squeeze()
-        if self.positives == "group":
+        batch, (modalities,) = self.project.place(views, encode, self.modality_pairs), self.modality_pairs
+        pair, scale = batch.pair(*modalities), self.log_scale.exp().squeeze()
+        if self.positives == "record":
+            loss = self.contrast(batch, modalities, pair, scale, self.direction)
+        elif batch.negatives:
+            raise RecipeError(
+                f"The objective 'clip' with 'positives: group' makes no use of negative views of "
+                f"{', '.join(batch.negatives)}: leave them out, or the option positives."
+            )
+        else:
             x_BD, y_BD = (pair.y, pair.x) if self.direction == "second" else (pair.x, pair.y)
             loss = losses.unicl(x_BD, y_BD, scale, pair.keys["group"], both=self.direction == "both")
-        else:
-            loss = self.contrast(placed, edge, pair, scale, self.direction)
-        self.remember(placed)
+        self.update_memory(batch)
         logs = {"scale": scale.detach(), "pairs": torch.tensor(float(len(pair.x))), **self.negatives.logs()}
-        features = {name: z.detach() for name, z in zip(edge, pair[:2], strict=True)}
-        return Outcome(loss, logs, features)
+        return Outcome(loss, logs, {name: z.detach() for name, z in zip(modalities, pair[:2], strict=True)})
 
     def logit_parameters(self):
-        """Return the log of the learned scale, a scalar."""
+        """Return the log of the learned logit scale, a scalar."""
         return {"log_scale": self.log_scale.detach().squeeze()}
 
     def after_step(self, progress):
-        """Hold the learned scale at or below its bound, outside the graph, so that its gradient never vanishes."""
+        """Clamp the logit scale outside the graph, so that its gradient never vanishes."""
         super().after_step(progress)
         self.log_scale.data.clamp_(0.0, self.max_log_scale)

@@ -8,34 +8,29 @@ import torch
 from torch import nn
 
 from sensorium import NegativeOptions, Outcome, exactly_two, losses
-from sensorium.errors import RecipeError
-from sensorium.plugins.crossmodal.joint_objective import JointObjective
+from sensorium.plugins.crossmodal.cross_modal_objective import CrossModalObjective
 
 
-class SigLIP(JointObjective):
-    """Sigmoid loss of all pairs of two modalities (Zhai et al. 2023, algorithm 1).
+class SigLIP(CrossModalObjective):
+    """SigLIP: sigmoid loss for language-image pre-training (Zhai et al. 2023, algorithm 1), of any two modalities.
 
-    Every pair is a question of its own, so that the loss means the same at every batch size. Records that lack one of
-    the two are left out.
-
-    Of `negatives`, groups, memory, mixtures and ramp apply. Weights do not: `beta`, `alpha` and `prior` share out what
-    a row's negatives have together, and here they have nothing together. The slope of a negative is its own sigmoid,
-    near one where it is hard and near nothing where it is easy, whatever the others are: `temperature` and `bias` say
-    where it turns. Nor is there a `guide`: whether a pair is asked about would depend on which side asks.
+    Every pair of the batch is a binary classification of its own: match or no match. There is no softmax over
+    negatives, so the loss means the same at every batch size, and the options of `negatives` that reweight or filter a
+    softmax (`beta`, `alpha`, `prior`, `guide`) do not apply. Records that lack one of the two modalities are left out.
 
     Args:
-        temperature: where the learned temperature starts.
-        bias: where the learned bias of logits starts; small batches bear one nearer to zero, -2.7 at some hundreds.
+        temperature: initial value of the learned temperature, > 0.
+        bias: initial value of the learned logit bias; -10 suits batches of thousands, -2.7 some hundreds.
     """
+
+    unused_negatives = ("beta", "alpha", "prior", "guide", "margin")
 
     def __init__(
         self, dim: int = 256, temperature: float = 0.1, bias: float = -10.0, negatives: NegativeOptions | None = None
     ) -> None:
         super().__init__(dim, negatives)
-        if negatives and (negatives.beta, negatives.alpha, negatives.prior, negatives.guide) != (0.0, 1.0, 0.0, None):
-            raise RecipeError(
-                "In 'siglip', pairs do not compete: of negatives, leave beta, alpha, prior and guide out."
-            )
+        if negatives:
+            negatives.refuse("siglip", self.unused_negatives)
         self.log_scale = nn.Parameter(torch.tensor([math.log(1 / temperature)]))  # (1,): FSDP shards no scalars
         self.bias = nn.Parameter(torch.tensor([bias]))
 
@@ -44,15 +39,15 @@ class SigLIP(JointObjective):
         self.build_space(encoders, [exactly_two(encoders, "siglip")])
 
     def forward(self, views, encode):
-        """Ask of every pair of records that have both modalities whether they are one."""
-        placed, (edge,) = self.project.place(views, encode, self.edges), self.edges
-        pair, scale, bias = placed.pair(*edge), self.log_scale.exp().squeeze(), self.bias.squeeze()
-        loss = losses.siglip(pair.x, pair.y, scale, bias, **self.extra_negatives(placed, edge, pair))
-        self.remember(placed)
+        """Classify every pair of records that have both modalities."""
+        batch, (modalities,) = self.project.place(views, encode, self.modality_pairs), self.modality_pairs
+        pair, scale, bias = batch.pair(*modalities), self.log_scale.exp().squeeze(), self.bias.squeeze()
+        loss = losses.siglip(pair.x, pair.y, scale, bias, **self.extra_negatives(batch, modalities, pair))
+        self.update_memory(batch)
         logs = {"scale": scale.detach(), "bias": bias.detach(), "pairs": torch.tensor(float(len(pair.x)))}
-        features = {name: z.detach() for name, z in zip(edge, pair[:2], strict=True)}
+        features = {name: z.detach() for name, z in zip(modalities, pair[:2], strict=True)}
         return Outcome(loss, logs | self.negatives.logs(), features)
 
     def logit_parameters(self):
-        """Return the log of the learned scale and the bias, as scalars."""
+        """Return the log of the learned logit scale and the logit bias, scalars."""
         return {"log_scale": self.log_scale.detach().squeeze(), "bias": self.bias.detach().squeeze()}

@@ -1,11 +1,8 @@
-import pytest
 import torch
 
-from sensorium.blocks.negatives import FeatureQueue, NegativeOptions
-from sensorium.errors import RecipeError
+from sensorium.blocks.negatives import FeatureQueue
 from sensorium.losses import NegativeRows, queue_info_nce
 from sensorium.models.learner import _Encode
-from sensorium.plugins.contrastive.moco import MoCo
 from sensorium.seeding import seed_globals
 from tests.plugins.joint_embedding import learner_of, views_of
 
@@ -78,8 +75,3 @@ def test_training_queues_keys_that_carry_no_gradient():
     assert torch.equal(learner.objective.queue.rows[12:], before[12:])
     outcome.loss.backward()  # the loss still knows the queue that it was made with
     learner(views_of("moco", count=3))  # fewer records than parts
-
-
-def test_a_guide_is_refused_since_it_knows_no_earlier_keys():
-    with pytest.raises(RecipeError, match="leave guide out"):
-        MoCo(negatives=NegativeOptions(guide="a"))

@@ -8,7 +8,7 @@ from sensorium.errors import RecipeError
 from sensorium.models.learner import Learner
 from sensorium.plugins.crossmodal.align import Align
 from sensorium.plugins.crossmodal.clip import CLIP
-from sensorium.plugins.crossmodal.edges import edges_of
+from sensorium.plugins.crossmodal.modality_pairs import resolve_pairs
 from sensorium.types import Features, View
 from tests import toys
 from tests.distributed.ranks import on_ranks
@@ -67,8 +67,8 @@ def test_two_modalities_are_clip():
     assert torch.allclose(ours(views(present=pair)).loss, clip(views(present=pair)).loss, rtol=1e-12)
 
 
-def test_the_loss_is_the_weighted_mean_over_edges_of_the_pairs_there_are():
-    model, given = learner(Align(edges=[("a", "b"), ("c", "b")], weights=[1.0, 3.0])), views()
+def test_the_loss_is_the_weighted_mean_over_pairs_of_modalities():
+    model, given = learner(Align(pairs=[("a", "b"), ("c", "b")], weights=[1.0, 3.0])), views()
     model.objective.log_scales_E.data += torch.tensor([0.0, 0.5])
     outcome = model(given)
     each = []
@@ -82,8 +82,8 @@ def test_the_loss_is_the_weighted_mean_over_edges_of_the_pairs_there_are():
     assert not torch.allclose(outcome.loss, (each[0] + each[1]) / 2, rtol=1e-3)
 
 
-def test_an_edge_without_pairs_does_not_dilute_the_mean():
-    whole, some = learner(Align()), learner(Align(edges=[("a", "b")]), ("a", "b"))
+def test_a_pair_without_records_does_not_dilute_the_mean():
+    whole, some = learner(Align()), learner(Align(pairs=[("a", "b")]), ("a", "b"))
     shared = {k: v for k, v in whole.state_dict().items() if ".c." not in k and not k.endswith("_E")}
     some.load_state_dict(shared, strict=False)
     pair = {name: PRESENT[name] for name in ("a", "b")}
@@ -113,7 +113,7 @@ def gradients(rank, world):
     found = {}
     for name, (cut, present) in cases.items():
         rows = slice(0, 8) if world == 1 else (slice(0, cut), slice(cut, 8))[rank]
-        model = learner(Align(edges="star"))
+        model = learner(Align(pairs="star"))
         running = DistributedDataParallel(model) if world > 1 else model
         outcome = running(views(rows, present))
         outcome.loss.backward()
@@ -131,25 +131,25 @@ def test_ranks_agree_with_one_process_and_wait_for_nobody(tmp_path):
                 assert torch.allclose(rank[case][name], gradient, rtol=1e-8, atol=1e-12), (case, name)
 
 
-def test_edges():
-    assert edges_of("all", NAMES) == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert edges_of("star", NAMES) == [("a", "b"), ("a", "c")]
-    assert edges_of("chain", NAMES) == [("a", "b"), ("b", "c")]
-    assert edges_of([["c", "a"], ["b", "a"]], NAMES) == [("c", "a"), ("b", "a")]
-    for asked, why in [
+def test_pairs_of_modalities():
+    assert resolve_pairs("all", NAMES) == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert resolve_pairs("star", NAMES) == [("a", "b"), ("a", "c")]
+    assert resolve_pairs("chain", NAMES) == [("a", "b"), ("b", "c")]
+    assert resolve_pairs([["c", "a"], ["b", "a"]], NAMES) == [("c", "a"), ("b", "a")]
+    for pairs, why in [
         ("ring", "all, star, chain or a list"),
         ([("a", "d"), ("b", "c")], r"\['a', 'd'\] is no pair"),
         ([("a", "a"), ("b", "c")], r"\['a', 'a'\] is no pair"),
         ([("a", "b"), ("b", "a"), ("a", "c")], "named twice"),
-        ([("a", "b")], "no pair has c"),
+        ([("a", "b")], "No pair of 'align' has c"),
     ]:
         with pytest.raises(RecipeError, match=why):
-            edges_of(asked, NAMES)
+            resolve_pairs(pairs, NAMES)
     with pytest.raises(RecipeError, match="3 numbers above 0, in order of a-b, a-c, b-c"):
         learner(Align(weights=[1.0, 2.0]))
 
 
-def test_scales_stay_at_or_below_their_bound():
+def test_logit_scales_are_clamped():
     objective = Align(max_scale=20.0)
     learner(objective).objective.log_scales_E.data += 9
     objective.after_step(0.5)

@@ -27,7 +27,7 @@ GROUPS = torch.arange(8) // 2
 
 
 def known(present=PAIR, rows=slice(0, 8), wrong=()):
-    """Views whose records have keys, and wrong forms of some modalities."""
+    """Views whose records have keys, and corrupted negatives of some modalities."""
     made = views(rows, present)
     for name, found in made.items():
         mask = present[name][rows]
@@ -43,7 +43,7 @@ def placed(model, given):
     return x, y, model.objective.log_scale.exp().squeeze()
 
 
-def test_wrong_forms_are_negatives_of_the_other_side_alone():
+def test_corrupted_negatives_are_negatives_of_the_other_modality_alone():
     model, given = learner(CLIP(), ("a", "b")), known(wrong=["b"])
     x, y, scale = placed(model, given)
     wrong = model.objective.project["b"](model.encoders["b"].net(given["b"][1].batch.values))
@@ -74,24 +74,26 @@ def test_evaluation_keeps_nothing():
     assert model.objective.negatives.logs()["memory/a"] == 0
 
 
-def test_a_group_can_be_what_a_record_looks_for():
+def test_positives_can_be_a_group():
     model, given = learner(CLIP(positives="group"), ("a", "b")), known()
     x, y, scale = placed(model, given)
     expected = losses.unicl(x, y, scale, GROUPS[BOTH])
     assert torch.allclose(model(given).loss, expected, rtol=1e-12)
-    with pytest.raises(RecipeError, match="leave one of the two out"):
+    with pytest.raises(RecipeError, match="makes no use of negative views of b"):
+        model(known(wrong=["b"]))
+    with pytest.raises(RecipeError, match=r"group' makes no use of negatives\.beta"):
         CLIP(positives="group", negatives=NegativeOptions(beta=1.0))
 
 
 @pytest.mark.parametrize("positives", ["record", "group"])
-def test_one_modality_can_look_alone(positives):
-    given, found = known(wrong=["b"]), {}
+def test_one_modality_can_be_the_anchor_alone(positives):
+    given, found = known(wrong=["b"] if positives == "record" else []), {}
     for direction in ("first", "second", "both"):
         model = learner(CLIP(positives=positives, direction=direction), ("a", "b"))
         found[direction] = model(given).loss
     assert torch.allclose(found["both"], (found["first"] + found["second"]) / 2, rtol=1e-12)
     x, y, scale = placed(model, given)
-    if positives == "record":  # wrong forms of b are met by the rows of a alone
+    if positives == "record":  # corrupted b are negatives of a alone
         assert torch.allclose(found["second"], losses.info_nce(y, x, 1 / scale), rtol=1e-12)
         assert found["first"] > 1.01 * losses.info_nce(x, y, 1 / scale)
     else:
@@ -99,12 +101,12 @@ def test_one_modality_can_look_alone(positives):
         assert torch.allclose(found["second"], expected, rtol=1e-12)
 
 
-def test_every_edge_can_have_one_direction():
+def test_every_pair_can_have_one_direction():
     given, found = known(PRESENT), {}
     for direction in ("first", "second", "both"):
         found[direction] = learner(Align(direction=direction))(given).logs
-    for edge in ("a-b", "a-c", "b-c"):
-        one, other, both = (found[direction][f"loss/{edge}"] for direction in ("first", "second", "both"))
+    for pair in ("a-b", "a-c", "b-c"):
+        one, other, both = (found[direction][f"loss/{pair}"] for direction in ("first", "second", "both"))
         assert torch.allclose(both, (one + other) / 2, rtol=1e-12)
         assert one != other
 
@@ -114,11 +116,11 @@ def test_siglip_has_a_memory_too_and_refuses_weights():
     plain = learner(SigLIP(), ("a", "b"))
     plain.load_state_dict(model.state_dict(), strict=False)
     assert model(known()).loss > plain(known()).loss
-    with pytest.raises(RecipeError, match="do not compete"):
+    with pytest.raises(RecipeError, match=r"no use of negatives\.beta"):
         SigLIP(negatives=NegativeOptions(beta=1.0))
 
 
-def test_fastclip_follows_each_record_over_the_steps():
+def test_fastclip_keeps_an_ema_of_each_records_normalizer():
     model = learner(FastCLIP(slots=100), ("a", "b"))
     objective = model.objective
     first = model(known())
@@ -130,7 +132,7 @@ def test_fastclip_follows_each_record_over_the_steps():
     )
     assert torch.allclose(kept[BOTH], gaps.to(kept.dtype), rtol=1e-5)  # at rate 1 what runs is the batch's
     objective.after_step(1.0)
-    assert torch.isclose(objective.rate_now, torch.tensor(0.2, dtype=objective.rate_now.dtype))
+    assert torch.isclose(objective.gamma_now, torch.tensor(0.2, dtype=objective.gamma_now.dtype))
     objective.running_S2[:8] += 2.0
     second = model(known())
     moved = losses.log_ema(kept[BOTH] + 2, gaps.detach(), 0.2)
@@ -141,8 +143,8 @@ def test_fastclip_follows_each_record_over_the_steps():
     assert torch.isclose(objective.log_temperature.exp(), torch.tensor(0.01).double()).all()
 
 
-def test_a_frozen_anchor_is_the_space_and_stays_it():
-    model = learner(Align(edges="star", anchor="a"))
+def test_a_frozen_anchor_is_the_joint_space():
+    model = learner(Align(pairs="star", anchor="a"))
     given = known(PRESENT)
     before = model.encoders["a"].net.weight.clone()
     outcome = model(given)
@@ -158,14 +160,14 @@ def test_a_frozen_anchor_is_the_space_and_stays_it():
 
 FIRST_HALF = torch.arange(8) < 4
 CASES = {
-    "wrong forms on rank 0 alone": (NegativeOptions(memory=12), 4, PAIR | {"b": BOTH & FIRST_HALF}),
+    "corrupted negatives on rank 0 alone": (NegativeOptions(memory=12), 4, PAIR | {"b": BOTH & FIRST_HALF}),
     "everything": (NegativeOptions(beta=0.5, prior=0.01, memory=12, guide="a", margin=0.5), 5, PAIR),
     "no pair on rank 1": (NegativeOptions(memory=12, guide="b"), 4, {n: mask & FIRST_HALF for n, mask in PAIR.items()}),
     "siglip": (lambda: SigLIP(bias=-2.0, negatives=NegativeOptions(memory=12)), 2, PAIR),
     "groups": (lambda: CLIP(positives="group"), 3, PAIR),
     "fastclip": (lambda: FastCLIP(slots=50), 3, PAIR),
     "second alone": (lambda: CLIP(direction="second", negatives=NegativeOptions(memory=12, guide="a")), 5, PAIR),
-    "anchor": (lambda: Align(edges="chain", anchor="a", negatives=NegativeOptions(memory=12)), 3, PRESENT),
+    "anchor": (lambda: Align(pairs="chain", anchor="a", negatives=NegativeOptions(memory=12)), 3, PRESENT),
 }
 """The objective, or CLIP's negatives; where the records are cut between two ranks; and who has what."""
 
