@@ -121,7 +121,8 @@ def test_inconsistent_options_are_refused(options):
 )
 def test_forecast_targets_are_in_the_part_of_their_window(length, window, stride, ahead, fractions):
     spans = list(SlidingWindow(window, stride, fractions, 0, ahead).spans(length))
-    ends = {"train": round((1 - sum(fractions)) * length), "val": round((1 - fractions[1]) * length), "test": length}
+    val, test = fractions
+    ends = {"train": round((1 - val - test) * length), "val": round((1 - test) * length), "test": length}
     assert all(stop + ahead <= ends[part] for _, stop, part in spans)
     assert all(0 < stop - start <= window for start, stop, _ in spans)
 
