@@ -1,6 +1,6 @@
-"""Soft assignments to prototypes: how teachers make them, and how students predict them.
+"""Self-distillation over prototypes: targets of teachers (centering, Sinkhorn-Knopp), cross-entropy of students.
 
-Scores are what a head gives each row for each of K prototypes, before any temperature. Targets are distributions over
+Scores are a head's outputs for each of K prototypes, before any temperature. Targets are distributions over
 prototypes, rows that sum to one; they carry no gradient.
 
 Letters: B this rank's records, N this rank's rows of any kind, K prototypes, T tokens, D width.
@@ -21,13 +21,13 @@ from sensorium.parallel import collectives
 def swapped_cross_entropy(scores: Sequence[Tensor], targets: Sequence[Tensor], temperature: Tensor | float) -> Tensor:
     """Cross-entropy of every view's target under every *other* view's scores, mean over those pairs of views.
 
-    DINO's loss (Caron et al. 2021, eq. 3), the targets a teacher's, and SwAV's (Caron et al. 2020, eq. 1 and 2), the
-    targets Sinkhorn codes.
+    DINO's loss with a teacher's targets (Caron et al. 2021, eq. 3), SwAV's with Sinkhorn codes (Caron et al. 2020,
+    eq. 1 and 2).
 
     Args:
-        scores: (B, K) of each view.
+        scores: student scores (B, K) of each view.
         targets: (B, K) of the first views, fewer than `scores` or as many.
-        temperature: what scores are divided by.
+        temperature: student temperature, > 0, which divides scores.
 
     Returns:
         This rank's share; the mean over ranks is the loss of the joined batch.
@@ -40,37 +40,37 @@ def swapped_cross_entropy(scores: Sequence[Tensor], targets: Sequence[Tensor], t
 
 
 def masked_cross_entropy(scores_NK: Tensor, targets_NK: Tensor, mask_BT: Tensor, temperature: Tensor | float) -> Tensor:
-    """Cross-entropy of hidden tokens' targets under a student's scores (Zhou et al. 2022, eq. 2).
+    """Cross-entropy of masked tokens' targets under a student's scores (iBOT, Zhou et al. 2022, eq. 2).
 
     Args:
-        scores_NK: scores of the N hidden tokens, in the order of `mask_BT`.
+        scores_NK: student scores of the N masked tokens, in the order of `mask_BT`.
         targets_NK: their targets.
-        mask_BT: bool, True at the N hidden tokens.
-        temperature: what scores are divided by.
+        mask_BT: bool, True at the N masked tokens.
+        temperature: student temperature, > 0, which divides scores.
 
     Returns:
-        This rank's share of the mean over examples of each one's mean over its hidden tokens; an example without any
+        This rank's share of the mean over examples of each one's mean over its masked tokens; an example without any
         counts as zero, as in the authors' code.
     """
     with outside_autocast(scores_NK):
         log_NK = _log_softmax(scores_NK, temperature)
-        hidden_BT = mask_BT.sum(1, keepdim=True).clamp(min=1).expand(mask_BT.shape)
-        each_N = -(targets_NK.to(log_NK.dtype) * log_NK).sum(-1) / hidden_BT[mask_BT]
-        return collectives.share(each_N.sum(), collectives.count_rows(mask_BT))
+        masked_BT = mask_BT.sum(1, keepdim=True).clamp(min=1).expand(mask_BT.shape)
+        loss_N = -(targets_NK.to(log_NK.dtype) * log_NK).sum(-1) / masked_BT[mask_BT]
+        return collectives.share(loss_N.sum(), collectives.count_rows(mask_BT))
 
 
 @torch.no_grad()
 def centered_softmax(scores_NK: Tensor, center_K: Tensor, temperature: Tensor | float) -> Tensor:
-    """Return targets: the softmax of scores less a center (Caron et al. 2021, section 3.1)."""
+    """Return DINO's targets: the softmax of scores minus a center (Caron et al. 2021, section 3.1)."""
     with outside_autocast(scores_NK):
         return _log_softmax(scores_NK - center_K, temperature).exp()
 
 
 @torch.no_grad()
 def update_center(center_K: Tensor, scores_NK: Tensor, momentum: float = 0.9) -> Tensor:
-    """Return the center moved towards the mean scores of all ranks' rows (Caron et al. 2021, eq. 4).
+    """Return the center after its EMA update by the mean scores of all ranks' rows (Caron et al. 2021, eq. 4).
 
-    It stays where it is when no rank has a row.
+    The center is unchanged when no rank has a row.
     """
     with outside_autocast(scores_NK):
         count = collectives.all_reduce_sum(center_K.new_tensor(float(len(scores_NK))))
@@ -80,31 +80,31 @@ def update_center(center_K: Tensor, scores_NK: Tensor, momentum: float = 0.9) ->
 
 @torch.no_grad()
 def sinkhorn_knopp(scores_NK: Tensor, temperature: Tensor | float, iterations: int = 3) -> Tensor:
-    """Return targets that share the joined rows of all ranks evenly among prototypes (Cuturi 2013; Caron et al. 2020).
+    """Return targets that assign the joined rows of all ranks evenly to prototypes (Cuturi 2013; Caron et al. 2020).
 
-    Computed on logarithms, so that it is finite at every temperature.
+    Computed in the log domain, so that it is finite at every temperature.
 
     Args:
-        scores_NK: this rank's rows; ranks may have different numbers of them.
-        temperature: the weight of the entropy, SwAV's epsilon and DINOv2's teacher temperature.
+        scores_NK: this rank's scores; ranks may have different numbers of rows.
+        temperature: weight of the entropy, > 0: SwAV's epsilon and DINOv2's teacher temperature.
         iterations: how often prototypes and rows are normalized in turn, rows last.
     """
     with outside_autocast(scores_NK):
         log_NK = at_least_fp32(scores_NK) / temperature
         for _ in range(iterations):
-            every_WK, _ = collectives.all_gather(log_NK.logsumexp(0, keepdim=True))
-            log_NK = (log_NK - every_WK.logsumexp(0)).log_softmax(-1)
+            ranks_WK, _ = collectives.all_gather(log_NK.logsumexp(0, keepdim=True))
+            log_NK = (log_NK - ranks_WK.logsumexp(0)).log_softmax(-1)
         return log_NK.exp()
 
 
 def koleo(x_BD: Tensor) -> Tensor:
-    """Kozachenko-Leonenko entropy: minus the mean log distance of each unit row to its nearest (Sablayrolles 2019).
+    """KoLeo: minus the mean log distance of each unit row to its nearest neighbor (Sablayrolles et al. 2019).
 
-    Neighbors are sought among the joined rows of all ranks. Rows that coincide have no direction to part in: they
-    count at a distance of 1e-8 and receive no gradient. A single row has no neighbor; its loss is zero.
+    The Kozachenko-Leonenko entropy estimator, over the joined rows of all ranks. Rows that coincide count at a distance
+    of 1e-8 and receive no gradient. A single row has no neighbor; its loss is zero.
 
     Args:
-        x_BD: this rank's rows, any scale.
+        x_BD: this rank's features, any norm; they are normalized here.
 
     Returns:
         This rank's share; the mean over ranks is the loss of the joined batch.
@@ -115,8 +115,8 @@ def koleo(x_BD: Tensor) -> Tensor:
         m = len(x_MD)
         if m < 2:
             return 0.0 * x_MD.sum()
-        selves_B = first + torch.arange(len(x_BD), device=x_BD.device)
-        similarity_BM = (x_BD.detach() @ x_MD.detach().T).scatter(1, selves_B[:, None], float("-inf"))
+        self_B = first + torch.arange(len(x_BD), device=x_BD.device)
+        similarity_BM = (x_BD.detach() @ x_MD.detach().T).scatter(1, self_B[:, None], float("-inf"))
         squares_B = (x_BD - x_MD[similarity_BM.argmax(1)]).square().sum(1)
         return collectives.share(-0.5 * squares_B.clamp(min=1e-16).log().sum(), m)
 

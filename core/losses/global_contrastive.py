@@ -1,6 +1,6 @@
-"""Contrast whose normalizers are running means over all records, so that small batches will do.
+"""Global contrastive loss: log-normalizers are moving averages over the steps, so that small batches suffice.
 
-A record's mean over negatives is noisy in a small batch; a mean that runs over the steps is not (Yuan et al. 2022).
+A record's mean over the negatives of a small batch is noisy; its moving average is not (Yuan et al. 2022, SogCLR).
 
 Letters: B this rank's pairs, D width.
 """
@@ -10,21 +10,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sensorium.losses.contrastive import global_index, own_index
+from sensorium.losses.contrastive import global_index, row_index
 from sensorium.losses.engine import LOG_ZERO, Embeddings, log_sum_exp
 from sensorium.losses.precision import outside_autocast
 from sensorium.parallel import collectives
 
 
 def log_normalizers(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, groups_B: Tensor | None = None) -> Tensor:
-    """Return (B, 2), the log of the mean over negatives of exp(logit - own logit), for rows of `x` and of `y`.
+    """Return (B, 2), the log of the mean over negatives of exp(logit - positive logit), for rows of `x` and of `y`.
 
     Args:
-        x_BD: this rank's rows of one modality, any scale; they are normalized here.
-        y_BD: the rows that belong to them, of the other.
-        scale: what cosines are multiplied with, one over the temperature.
-        groups_B: int64 ids, the same on every rank; records of one id are no negatives of each other. None makes
-            every record a group of its own.
+        x_BD: this rank's embeddings of one modality, any norm; they are normalized here.
+        y_BD: the paired embeddings of the other modality.
+        scale: logit scale, > 0: one over the temperature.
+        groups_B: int64 ids, the same on every rank; records of one id are no negatives of each other. None gives
+            every record a unique id.
 
     Returns:
         The logs, differentiable; `LOG_ZERO` for a row without a negative.
@@ -33,38 +33,39 @@ def log_normalizers(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, groups_B:
         sizes = collectives.rank_sizes(len(x_BD), x_BD.device)
         ids_B = global_index(sizes, x_BD.device) if groups_B is None else groups_B
         x, y = Embeddings(x_BD, ids_B), Embeddings(y_BD, ids_B)
-        sums = log_sum_exp(x, y, sizes, scale, (1.0, 0.0), columns=True, positive_N=own_index(x_BD))
-        gaps = [
-            torch.where(s_B2[:, 1] > LOG_ZERO / 2, s_B2[:, 0] - s_B2[:, 1] - sums.own, LOG_ZERO)
+        sums = log_sum_exp(x, y, sizes, scale, (1.0, 0.0), columns=True, positive_N=row_index(x_BD))
+        logs = [
+            torch.where(s_B2[:, 1] > LOG_ZERO / 2, s_B2[:, 0] - s_B2[:, 1] - sums.positive, LOG_ZERO)
             for s_B2 in (sums.rows, sums.columns)
         ]
-        return torch.stack(gaps, dim=1)
+        return torch.stack(logs, dim=1)
 
 
-def log_ema(before: Tensor, now: Tensor, rate: Tensor | float) -> Tensor:
-    """Return log((1 - rate) exp(before) + rate exp(now)); where one of them is `LOG_ZERO`, the other."""
-    rate = torch.as_tensor(rate, dtype=now.dtype, device=now.device)
-    moved = torch.logaddexp(torch.log1p(-rate) + before, rate.log() + now)
-    moved = torch.where(before > LOG_ZERO / 2, moved, now)
-    return torch.where(now > LOG_ZERO / 2, moved, before)
+def log_ema(average: Tensor, new: Tensor, weight: Tensor | float) -> Tensor:
+    """Return log((1 - weight) exp(average) + weight exp(new)); where one of them is `LOG_ZERO`, the other."""
+    weight = torch.as_tensor(weight, dtype=new.dtype, device=new.device)
+    updated = torch.logaddexp(torch.log1p(-weight) + average, weight.log() + new)
+    updated = torch.where(average > LOG_ZERO / 2, updated, new)
+    return torch.where(new > LOG_ZERO / 2, updated, average)
 
 
-def global_contrastive(gaps_B2: Tensor, running_B2: Tensor, temperature: Tensor, rho: float) -> Tensor:
-    """Robust global contrast of paired rows (Wei et al. 2024, FastCLIP, eq. RGCL-g).
+def global_contrastive(logs_B2: Tensor, averages_B2: Tensor, temperature: Tensor, rho: float) -> Tensor:
+    """RGCL-g: robust global contrastive loss with one learned temperature (FastCLIP, Wei et al. 2024).
 
-    The value is temperature * (mean of log running, both sides, + 2 rho); the gradient of the log is that of the
-    batch's mean over the running one.
+    The value is temperature * (mean of the averages, both sides, + 2 rho); its gradient is that of the batch's
+    normalizer over the averaged one.
 
     Args:
-        gaps_B2: what `log_normalizers` returned.
-        running_B2: the running means as logs, moved to hold `gaps_B2`; they carry no gradient.
-        temperature: scalar, learned; one over the scale of the gaps.
-        rho: what holds the temperature up: at its optimum a row's negatives have a divergence of about rho.
+        logs_B2: the batch's log-normalizers (`log_normalizers`).
+        averages_B2: their moving averages after this step's update (`log_ema`); they carry no gradient.
+        temperature: scalar, learned, > 0; one over the scale of the logits.
+        rho: KL radius, >= 0, which bounds the temperature from below.
 
     Returns:
-        This rank's share; the mean over ranks is the loss of the joined batch. A row without a negative costs nothing.
+        This rank's share; the mean over ranks is the loss of the joined batch. The loss of a row without a negative
+        is zero.
     """
-    known_B2 = gaps_B2 > LOG_ZERO / 2
-    ratio_B2 = torch.where(known_B2, gaps_B2 - running_B2.detach(), 0.0).exp()
-    value_B2 = torch.where(known_B2, running_B2.detach() + ratio_B2 - ratio_B2.detach(), 0.0)
-    return collectives.share((temperature * (value_B2 + rho)).sum(), collectives.count_rows(gaps_B2))
+    finite_B2 = logs_B2 > LOG_ZERO / 2
+    ratio_B2 = torch.where(finite_B2, logs_B2 - averages_B2.detach(), 0.0).exp()
+    value_B2 = torch.where(finite_B2, averages_B2.detach() + ratio_B2 - ratio_B2.detach(), 0.0)
+    return collectives.share((temperature * (value_B2 + rho)).sum(), collectives.count_rows(logs_B2))

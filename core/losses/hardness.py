@@ -1,13 +1,14 @@
-"""Contrast with hard and with false negatives, in the log domain: finite for every temperature in [0.01, 1].
+"""Contrastive losses with hard-negative weights and debiasing, finite for every temperature in [0.01, 1].
 
-A hard negative is weighted by its own similarity: w_j in proportion to exp(beta * logit_j), the weights of a row
-summing to the number of its negatives n. Their weighted sum then needs sums over pairs alone:
+A negative is weighted by its own similarity: w_j in proportion to exp(beta * logit_j), the weights of a row summing to
+the number of its negatives n. In the log domain the weighted sum needs unweighted sums over pairs alone:
 
     log sum_j w_j exp(logit_j) = log n + LSE_j((1 + beta) logit_j) - LSE_j(beta logit_j)
 
 so that negatives from anywhere (the batch, a queue, mixtures) join by adding their sums, before any weight is taken.
 
-Letters: B this rank's records, M joined records of all ranks, N rows of any kind, K sums, D width, G width of a guide.
+Letters: B this rank's records, M joined records of all ranks, N rows of any kind, K exponents, D width, G width of a
+guide.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sensorium.losses.contrastive import global_index, own_index
+from sensorium.losses.contrastive import global_index, row_index
 from sensorium.losses.engine import LOG_ZERO, Embeddings, log_sum_exp, softplus
 from sensorium.losses.extra_negatives import ExtraNegatives
 from sensorium.losses.precision import outside_autocast
@@ -28,15 +29,15 @@ from sensorium.parallel import collectives
 
 @dataclass(frozen=True)
 class Guide:
-    """What another model makes of the same records: pairs that it finds too alike are no negatives.
+    """GISTEmbed: a guide model's embeddings of the same records, which mask out false negatives.
 
-    A record is no negative of an anchor when their cosine is above that of the anchor's own pair, less the margin
-    (Solatorio 2024, eq. 4 with margin 0).
+    A pair is a false negative, excluded from the denominator, when its guide cosine is above that of the anchor's
+    positive pair, minus the margin (Solatorio 2024, eq. 4 with margin 0).
 
     Args:
-        x_BG: the guide's rows of one modality, any scale.
-        y_BG: the guide's rows of the other.
-        margin: how far below the own pair's cosine a record is already too alike.
+        x_BG: the guide's embeddings of one modality, any norm.
+        y_BG: the guide's embeddings of the other.
+        margin: how far below the positive pair's cosine a record is already a false negative.
     """
 
     x_BG: Tensor
@@ -46,12 +47,12 @@ class Guide:
 
 @dataclass(frozen=True)
 class NegativeWeighting:
-    """How the negatives of a row weigh.
+    """The weights of a row's negatives, and of its positive in the denominator.
 
     Args:
-        beta: how much harder negatives weigh more; 0 weighs all alike.
-        alpha: weight of the own pair in the denominator, 0 or more; 0 takes it out.
-        prior: the share of negatives that are of the anchor's own class, in [0, 1); they are discounted.
+        beta: concentration of the hard-negative weights, >= 0; 0 weights all negatives equally.
+        alpha: weight of the positive pair in the denominator, >= 0; 0 excludes it (decoupled).
+        prior: class prior, the fraction of negatives of the anchor's class, in [0, 1); they are debiased.
     """
 
     beta: float = 0.0
@@ -59,22 +60,22 @@ class NegativeWeighting:
     prior: float = 0.0
 
     @property
-    def tilts(self) -> tuple[float, ...]:
-        """The tilts of the sums that `costs` needs."""
+    def exponents(self) -> tuple[float, ...]:
+        """The exponents of the sums that `cross_entropy` needs."""
         if self.beta:
             return (1 + self.beta, self.beta, 0.0)
         return (1.0, 0.0) if self.prior else (1.0,)
 
-    def costs(self, sums_NK: Tensor, positive_N: Tensor, scale: Tensor | float) -> Tensor:
-        """Return (N,), the cross-entropy of each row, of the sums over its negatives and its own logit."""
-        hard_N = sums_NK[:, 0]
+    def cross_entropy(self, sums_NK: Tensor, positive_N: Tensor, scale: Tensor | float) -> Tensor:
+        """Return (N,), the cross-entropy of each row from the sums over its negatives and its positive logit."""
+        negatives_N = sums_NK[:, 0]
         if self.beta:
-            hard_N = sums_NK[:, 2] + hard_N - sums_NK[:, 1]
+            negatives_N = sums_NK[:, 2] + negatives_N - sums_NK[:, 1]
         if self.prior:
-            hard_N = _discounted(hard_N, positive_N, sums_NK[:, -1], self.prior, scale)
+            negatives_N = _debias(negatives_N, positive_N, sums_NK[:, -1], self.prior, scale)
         if self.alpha:
-            return math.log(self.alpha) + softplus(hard_N - positive_N - math.log(self.alpha))
-        return torch.where(hard_N > LOG_ZERO / 2, hard_N - positive_N, 0.0)
+            return math.log(self.alpha) + softplus(negatives_N - positive_N - math.log(self.alpha))
+        return torch.where(negatives_N > LOG_ZERO / 2, negatives_N - positive_N, 0.0)
 
 
 def hcl(
@@ -88,48 +89,50 @@ def hcl(
     guide: Guide | None = None,
     extra_negatives: ExtraNegatives = (),
 ) -> Tensor:
-    """NT-Xent with hard negatives weighted up and the false among them discounted (Robinson et al. 2021, eq. 4).
+    """HCL: NT-Xent with hard-negative weights and debiasing (Robinson et al. 2021, eq. 4).
 
     With beta 0 it is `debiased`; with prior 0 as well it is `nt_xent`.
 
     Args:
-        z1_BD: this rank's rows of the first view, any scale; they are normalized here.
-        z2_BD: the same records' rows of the second view.
-        temperature: what cosines are divided by.
+        z1_BD: this rank's projections of the first view, any norm; they are normalized here.
+        z2_BD: projections of the same records' second view.
+        temperature: softmax temperature, > 0, which divides cosines.
         beta: see `NegativeWeighting`.
-        prior: likewise; about one over the number of classes.
-        alpha: likewise.
-        groups_B: int64 ids, the same on every rank; records of one id are no negatives of each other. None makes
-            every record a group of its own.
-        guide: leaves out the negatives that another model finds too alike; its rows are those of the two views.
-        further: negatives of every row besides those of the batch.
+        prior: see `NegativeWeighting`; about one over the number of classes.
+        alpha: see `NegativeWeighting`.
+        groups_B: int64 ids, the same on every rank; records of one id are no negatives of each other. None gives
+            every record a unique id.
+        guide: masks out false negatives by a guide model's embeddings of the two views.
+        extra_negatives: negatives of every row besides those of the batch.
 
     Returns:
-        This rank's share of the mean over all 2M rows; the mean over ranks is the loss of the joined batch. A row
-        without a negative costs nothing.
+        This rank's share of the mean over all 2M rows; the mean over ranks is the loss of the joined batch. The loss
+        of a row without a negative is zero.
     """
     with outside_autocast(z1_BD):
         z_ND = torch.cat([z1_BD, z2_BD])
         sizes = collectives.rank_sizes(len(z1_BD), z1_BD.device)
         ids_B = global_index(sizes, z1_BD.device) if groups_B is None else groups_B
-        z, other_N = Embeddings(z_ND, ids_B.repeat(2)), own_index(z_ND).roll(len(z1_BD))
+        z, positive_N = Embeddings(z_ND, ids_B.repeat(2)), row_index(z_ND).roll(len(z1_BD))
         if guide is not None:
-            gx_BG, gy_BG, limit_B = _guiding(guide)
+            gx_BG, gy_BG, limit_B = _guide_rows(guide)
             z = z._replace(guide=torch.cat([gx_BG, gy_BG]), limit=limit_B.repeat(2))
-        hardness = NegativeWeighting(beta, alpha, prior)
-        sums = log_sum_exp(z, z, [2 * size for size in sizes], 1 / temperature, hardness.tilts, positive_N=other_N)
-        sums_NK = joined(sums.rows, z, extra_negatives, 1 / temperature, hardness)
-        return collectives.share(hardness.costs(sums_NK, sums.own, 1 / temperature).sum(), 2 * sum(sizes))
+        weighting = NegativeWeighting(beta, alpha, prior)
+        sums = log_sum_exp(
+            z, z, [2 * size for size in sizes], 1 / temperature, weighting.exponents, positive_N=positive_N
+        )
+        loss_N = weighted_cross_entropy(weighting, sums.rows, sums.positive, z, extra_negatives, 1 / temperature)
+        return collectives.share(loss_N.sum(), 2 * sum(sizes))
 
 
 def debiased(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float, prior: float = 0.1) -> Tensor:
-    """NT-Xent that discounts the negatives that are of the anchor's own class (Chuang et al. 2020, eq. 8, M = 1).
+    """Debiased contrastive loss: NT-Xent that corrects for false negatives (Chuang et al. 2020, eq. 8, M = 1).
 
     Args:
-        z1_BD: this rank's rows of the first view, any scale; they are normalized here.
-        z2_BD: the same records' rows of the second view.
-        temperature: what cosines are divided by.
-        prior: the share of negatives that are of the anchor's own class, in [0, 1).
+        z1_BD: this rank's projections of the first view, any norm; they are normalized here.
+        z2_BD: projections of the same records' second view.
+        temperature: softmax temperature, > 0, which divides cosines.
+        prior: class prior, the fraction of negatives of the anchor's class, in [0, 1).
 
     Returns:
         This rank's share; the mean over ranks is the loss of the joined batch.
@@ -150,65 +153,72 @@ def hn_nce(
     extra_negatives_y: ExtraNegatives = (),
     both: bool = True,
 ) -> Tensor:
-    """Symmetric InfoNCE with hard negatives weighted up (Radenovic et al. 2023, eq. 5 and 6).
+    """HN-NCE: symmetric InfoNCE with hard-negative weights (Radenovic et al. 2023, eq. 5 and 6).
 
-    With alpha 1 and beta 0 it is `clip`; with alpha 0 the own pair leaves the denominator (decoupled).
+    With alpha 1 and beta 0 it is `clip`; with alpha 0 the positive pair leaves the denominator (decoupled).
 
     Args:
-        x_BD: this rank's rows of one modality, any scale; they are normalized here.
-        y_BD: the rows that belong to them, of the other.
-        scale: exp of the learned log-scale; a scalar tensor receives its exact gradient.
+        x_BD: this rank's embeddings of one modality, any norm; they are normalized here.
+        y_BD: the paired embeddings of the other modality.
+        scale: logit scale, > 0, exp of the learned log-scale; a scalar tensor receives its exact gradient.
         alpha: see `NegativeWeighting`.
-        beta: likewise.
-        groups_B: int64 ids, the same on every rank; records of one id are no negatives of each other. None makes
-            every record a group of its own.
-        guide: leaves out the negatives that another model finds too alike.
+        beta: see `NegativeWeighting`.
+        groups_B: int64 ids, the same on every rank; records of one id are no negatives of each other. None gives
+            every record a unique id.
+        guide: masks out false negatives by a guide model's embeddings.
         prior: see `NegativeWeighting`.
-        further_x: negatives of the rows of `x` besides those of the batch: rows of the other modality.
-        further_y: negatives of the rows of `y`.
-        both: False when rows of `x` look for those of `y`, and those of `y` for nothing.
+        extra_negatives_x: negatives of the rows of `x` besides those of the batch: rows of the other modality.
+        extra_negatives_y: negatives of the rows of `y`.
+        both: False takes the loss of the rows of `x` alone, without that of the rows of `y`.
 
     Returns:
-        This rank's share of the mean over all 2M rows, or the M that look for one; the mean over ranks is the loss of
-        the joined batch. With alpha 0 a row without a negative costs nothing.
+        This rank's share of the mean over all 2M rows, or the M rows of `x`; the mean over ranks is the loss of the
+        joined batch. With alpha 0 the loss of a row without a negative is zero.
     """
     with outside_autocast(x_BD):
         sizes = collectives.rank_sizes(len(x_BD), x_BD.device)
         ids_B = global_index(sizes, x_BD.device) if groups_B is None else groups_B
-        x, y, hardness = Embeddings(x_BD, ids_B), Embeddings(y_BD, ids_B), NegativeWeighting(beta, alpha, prior)
+        x, y, weighting = Embeddings(x_BD, ids_B), Embeddings(y_BD, ids_B), NegativeWeighting(beta, alpha, prior)
         if guide is not None:
-            gx_BG, gy_BG, limit_B = _guiding(guide)
+            gx_BG, gy_BG, limit_B = _guide_rows(guide)
             x, y = x._replace(guide=gx_BG, limit=limit_B), y._replace(guide=gy_BG, limit=limit_B)
-        sums = log_sum_exp(x, y, sizes, scale, hardness.tilts, columns=both, positive_N=own_index(x_BD))
-        costs_B = hardness.costs(joined(sums.rows, x, extra_negatives_x, scale, hardness), sums.own, scale)
+        sums = log_sum_exp(x, y, sizes, scale, weighting.exponents, columns=both, positive_N=row_index(x_BD))
+        loss_B = weighted_cross_entropy(weighting, sums.rows, sums.positive, x, extra_negatives_x, scale)
         if both:
-            costs_B = costs_B + hardness.costs(
-                joined(sums.columns, y, extra_negatives_y, scale, hardness), sums.own, scale
+            loss_B = loss_B + weighted_cross_entropy(
+                weighting, sums.columns, sums.positive, y, extra_negatives_y, scale
             )
-        return collectives.share(costs_B.sum(), (1 + both) * sum(sizes))
+        return collectives.share(loss_B.sum(), (1 + both) * sum(sizes))
 
 
-def joined(
-    sums_NK: Tensor, x: Embeddings, extra_negatives: ExtraNegatives, scale: Tensor | float, hardness: NegativeWeighting
+def weighted_cross_entropy(
+    weighting: NegativeWeighting,
+    sums_NK: Tensor,
+    positive_N: Tensor,
+    x: Embeddings,
+    extra_negatives: ExtraNegatives,
+    scale: Tensor | float,
 ) -> Tensor:
-    """Return sums over the negatives of the batch and further ones together."""
+    """Return (N,), the cross-entropy of anchors `x`, their extra negatives added to the batch's sums (N, K)."""
     for negatives in extra_negatives:
-        sums_NK = torch.logaddexp(sums_NK, negatives.log_sum_exp(x, scale, hardness.tilts))
-    return sums_NK
+        sums_NK = torch.logaddexp(sums_NK, negatives.log_sum_exp(x, scale, weighting.exponents))
+    return weighting.cross_entropy(sums_NK, positive_N, scale)
 
 
-def _discounted(hard_N: Tensor, positive_N: Tensor, count_N: Tensor, prior: float, scale: Tensor | float) -> Tensor:
-    """Return log of (exp(hard) - prior * n * exp(own)) / (1 - prior), held at log(n) - scale from below.
+def _debias(
+    negatives_N: Tensor, positive_N: Tensor, log_count_N: Tensor, prior: float, scale: Tensor | float
+) -> Tensor:
+    """Return log of (exp(negatives) - prior * n * exp(positive)) / (1 - prior), clamped at log(n) - scale from below.
 
-    `count_N` is log n. A row without negatives stays at `LOG_ZERO`.
+    `log_count_N` is log n. A row without negatives stays at `LOG_ZERO`.
     """
-    gap_N = math.log(prior) + count_N + positive_N - hard_N
-    left_N = hard_N + torch.log(-torch.expm1(torch.where(gap_N < 0, gap_N, -1.0))) - math.log1p(-prior)
-    floor_N = torch.where(count_N > LOG_ZERO / 2, count_N - scale, LOG_ZERO)
-    return torch.where((gap_N < 0) & (left_N > floor_N), left_N, floor_N)
+    gap_N = math.log(prior) + log_count_N + positive_N - negatives_N
+    debiased_N = negatives_N + torch.log(-torch.expm1(torch.where(gap_N < 0, gap_N, -1.0))) - math.log1p(-prior)
+    floor_N = torch.where(log_count_N > LOG_ZERO / 2, log_count_N - scale, LOG_ZERO)
+    return torch.where((gap_N < 0) & (debiased_N > floor_N), debiased_N, floor_N)
 
 
-def _guiding(guide: Guide) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the guide's unit rows (B, G) of both sides, and the cosine (B,) above which a record is too alike."""
+def _guide_rows(guide: Guide) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the guide's unit rows (B, G) of both sides, and the cosine (B,) above which a pair is a false negative."""
     gx_BG, gy_BG = normalize_rows(guide.x_BG.detach()), normalize_rows(guide.y_BG.detach())
     return gx_BG, gy_BG, cosines(gx_BG, gy_BG) - guide.margin

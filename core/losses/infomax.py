@@ -1,4 +1,4 @@
-"""Mutual information by telling pairs that belong together from pairs that do not.
+"""Mutual information estimators: a discriminator of positive and negative pairs (DGI, InfoGraph).
 
 Letters: B this rank's records, M joined records of all ranks, T tokens, D width.
 """
@@ -15,50 +15,49 @@ from sensorium.losses.precision import at_least_fp32, outside_autocast
 from sensorium.parallel import collectives
 
 
-def binary_discrimination(true: Tensor, false: Tensor) -> Tensor:
-    """Binary cross-entropy of scores: those of true pairs are to be large, those of false ones small.
+def binary_discrimination(positive: Tensor, negative: Tensor) -> Tensor:
+    """DGI's loss: binary cross-entropy of a discriminator's logits (Velickovic et al. 2019, eq. 1, negated).
 
-    DGI's objective (Velickovic et al. 2019, eq. 1, with the sign that makes it a loss). Both kinds weigh the same,
-    however many scores there are of each.
+    The means over positives and over negatives have equal weight.
 
     Args:
-        true: this rank's scores of true pairs, any shape, computed with in fp32 (fp64 stays).
-        false: this rank's scores of false pairs, any shape.
+        positive: this rank's logits of positive pairs, any shape, in fp32 or more.
+        negative: this rank's logits of negative pairs, any shape.
 
     Returns:
         This rank's share; the mean over ranks is the loss of the joined batch.
     """
-    with outside_autocast(true):
-        return _mean(softplus(-at_least_fp32(true))) + _mean(softplus(at_least_fp32(false)))
+    with outside_autocast(positive):
+        return _mean(softplus(-at_least_fp32(positive))) + _mean(softplus(at_least_fp32(negative)))
 
 
 def jensen_shannon(tokens_BTD: Tensor, pooled_BD: Tensor, mask_BT: Tensor | None = None) -> Tensor:
-    """Lower bound of the mutual information of tokens and their records, times -1 (InfoGraph, Sun et al. 2020, eq. 4).
+    """InfoGraph: negated Jensen-Shannon estimator of local-global mutual information (Sun et al. 2020, eq. 4).
 
-    With scores s = <token, record> it is the mean of softplus(s) - log 2 over tokens and records that they are not of,
-    less the mean of log 2 - softplus(-s) over tokens and their own records. Records of all ranks are joined.
+    With logits s = <token, record> it is the mean of softplus(s) - log 2 over tokens and other records, minus the mean
+    of log 2 - softplus(-s) over tokens and their records. Records of all ranks are joined.
 
     Args:
-        tokens_BTD: this rank's tokens.
-        pooled_BD: this rank's records.
-        mask_BT: bool, which tokens are real; None when all are.
+        tokens_BTD: this rank's tokens (local features).
+        pooled_BD: this rank's records (global features).
+        mask_BT: bool, which tokens are valid; None when all are.
 
     Returns:
-        This rank's share. A single record has no other: its tokens are then scored with their own alone.
+        This rank's share. A single record has no negatives: its loss is that of its positives.
     """
     with outside_autocast(tokens_BTD):
         pooled_MD, first = collectives.all_gather(at_least_fp32(pooled_BD))
-        scores_BTM = at_least_fp32(tokens_BTD) @ pooled_MD.T
-        real_BT = torch.ones_like(scores_BTM[..., 0], dtype=torch.bool) if mask_BT is None else mask_BT
-        ids_B = torch.arange(len(scores_BTM), device=scores_BTM.device)
-        own_BTM = torch.zeros_like(scores_BTM, dtype=torch.bool)
-        own_BTM[ids_B, :, first + ids_B] = True
-        own_BTM, other_BTM = own_BTM & real_BT[..., None], ~own_BTM & real_BT[..., None]
-        return binary_discrimination(scores_BTM[own_BTM], scores_BTM[other_BTM]) - 2 * math.log(2)
+        logits_BTM = at_least_fp32(tokens_BTD) @ pooled_MD.T
+        valid_BT = torch.ones_like(logits_BTM[..., 0], dtype=torch.bool) if mask_BT is None else mask_BT
+        ids_B = torch.arange(len(logits_BTM), device=logits_BTM.device)
+        same_BTM = torch.zeros_like(logits_BTM, dtype=torch.bool)
+        same_BTM[ids_B, :, first + ids_B] = True
+        positive_BTM, negative_BTM = same_BTM & valid_BT[..., None], ~same_BTM & valid_BT[..., None]
+        return binary_discrimination(logits_BTM[positive_BTM], logits_BTM[negative_BTM]) - 2 * math.log(2)
 
 
 def dgi_summary(x_BD: Tensor) -> Tensor:
-    """Return the sigmoid of the mean of the rows of all ranks, (D,): DGI's summary (eq. 3), with its gradient."""
+    """Return DGI's graph summary (D,): sigmoid of the mean over the rows of all ranks (eq. 3), with its gradient."""
     with outside_autocast(x_BD):
         sums_WD, _ = collectives.all_gather(at_least_fp32(x_BD).sum(0, keepdim=True))
         count = collectives.all_reduce_sum(torch.tensor(len(x_BD), device=x_BD.device))

@@ -1,4 +1,4 @@
-"""Contrast against rows of earlier batches, which a queue keeps.
+"""Contrast with a queue of earlier batches: MoCo's InfoNCE, NNCLR's nearest neighbors.
 
 Letters: B this rank's rows, M rows in the queue (the same on every rank), D width.
 """
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sensorium.losses.engine import LOG_ZERO, Embeddings
 from sensorium.losses.extra_negatives import NO_ID, ExtraNegatives
-from sensorium.losses.hardness import NegativeWeighting, joined
+from sensorium.losses.hardness import NegativeWeighting, weighted_cross_entropy
 from sensorium.losses.precision import outside_autocast
 from sensorium.losses.unit_vectors import cosines, normalize_rows
 from sensorium.parallel import collectives
@@ -26,33 +26,32 @@ def queue_info_nce(
     alpha: float = 1.0,
     ids_B: Tensor | None = None,
 ) -> Tensor:
-    """InfoNCE of each query choosing its key among rows that are no keys of this batch (He et al. 2020, eq. 1).
+    """MoCo's InfoNCE: each query's negatives are the rows of a queue, none of this batch (He et al. 2020, eq. 1).
 
     Args:
-        queries_BD: this rank's rows, any scale.
-        keys_BD: the key of each query, any scale; the gradient stops here.
-        negatives: what it could be taken for: the rows of a queue, and mixtures of them.
-        temperature: what cosines are divided by.
+        queries_BD: this rank's queries, any norm; they are normalized here.
+        keys_BD: each query's positive key, any norm; stop-gradient.
+        negatives: the rows of a queue, and mixtures of them.
+        temperature: softmax temperature, > 0, which divides cosines.
         beta: see `NegativeWeighting`.
-        prior: likewise.
-        alpha: likewise.
-        ids_B: int64, the record of each query, whose earlier keys are no negatives; None when there are none.
+        prior: see `NegativeWeighting`.
+        alpha: see `NegativeWeighting`.
+        ids_B: int64, the record of each query, whose earlier keys are no negatives; None when no key has an id.
 
     Returns:
         This rank's share; the mean over ranks is the loss of the joined batch.
     """
     with outside_autocast(queries_BD):
-        own_B = cosines(normalize_rows(queries_BD), normalize_rows(keys_BD.detach())) / temperature
+        positive_B = cosines(normalize_rows(queries_BD), normalize_rows(keys_BD.detach())) / temperature
         ids_B = torch.full((len(queries_BD),), NO_ID - 1, device=queries_BD.device) if ids_B is None else ids_B
-        hardness = NegativeWeighting(beta, alpha, prior)
-        none_BK = own_B.new_full((len(queries_BD), len(hardness.tilts)), LOG_ZERO)
-        sums_BK = joined(none_BK, Embeddings(queries_BD, ids_B), negatives, 1 / temperature, hardness)
-        costs_B = hardness.costs(sums_BK, own_B, 1 / temperature)
-        return collectives.share(costs_B.sum(), collectives.count_rows(queries_BD))
+        weighting, queries = NegativeWeighting(beta, alpha, prior), Embeddings(queries_BD, ids_B)
+        no_sums_BK = positive_B.new_full((len(queries_BD), len(weighting.exponents)), LOG_ZERO)
+        loss_B = weighted_cross_entropy(weighting, no_sums_BK, positive_B, queries, negatives, 1 / temperature)
+        return collectives.share(loss_B.sum(), collectives.count_rows(queries_BD))
 
 
 @torch.no_grad()
 def nearest_in_queue(x_BD: Tensor, queue_MD: Tensor) -> Tensor:
-    """Return for each row the queue's row of highest cosine with it (Dwibedi et al. 2021, eq. 2)."""
+    """Return each row's nearest neighbor in the queue, by cosine (NNCLR, Dwibedi et al. 2021, eq. 2)."""
     with outside_autocast(x_BD):
         return queue_MD[(normalize_rows(x_BD) @ normalize_rows(queue_MD).T).argmax(1)]

@@ -1,4 +1,4 @@
-"""Losses on statistics of the joined batch: dimensions that agree between views, and repeat nothing within one.
+"""Redundancy reduction: invariance between views and decorrelation of dimensions (Barlow Twins, VICReg).
 
 Each view has its own statistics. Rows of all ranks are joined first, so every rank computes the whole loss; the mean
 over ranks is that loss, and its gradient that of the joined batch.
@@ -16,12 +16,12 @@ from sensorium.parallel import collectives
 
 
 def barlow_twins(z1_BD: Tensor, z2_BD: Tensor, redundancy: float = 0.005) -> Tensor:
-    """Pull the views' cross-correlation matrix towards the identity (Zbontar et al. 2021, eq. 1 and 2).
+    """Barlow Twins: the views' cross-correlation matrix approaches the identity (Zbontar et al. 2021, eq. 1 and 2).
 
     Args:
         z1_BD: this rank's rows of the first view.
         z2_BD: the same records' rows of the second view.
-        redundancy: weight of the squares off the diagonal.
+        redundancy: weight of the off-diagonal terms, >= 0; the paper's lambda is 0.005.
     """
     with outside_autocast(z1_BD):
         z1_MD, z2_MD = _joined(z1_BD), _joined(z2_BD)
@@ -33,7 +33,7 @@ def barlow_twins(z1_BD: Tensor, z2_BD: Tensor, redundancy: float = 0.005) -> Ten
 def vicreg(
     z1_BD: Tensor, z2_BD: Tensor, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0
 ) -> Tensor:
-    """Equal views, dimensions that vary and do not covary (Bardes et al. 2022, eq. 6 and algorithm 1).
+    """VICReg: variance, invariance and covariance regularization (Bardes et al. 2022, eq. 6 and algorithm 1).
 
     The invariance term is a mean over rows and dimensions, as in the paper's algorithm. The authors' code halves the
     variance term besides; `variance=12.5` is what it computes.
@@ -41,9 +41,9 @@ def vicreg(
     Args:
         z1_BD: this rank's rows of the first view.
         z2_BD: the same records' rows of the second view.
-        invariance: weight of the mean square between views.
-        variance: weight of the hinge that keeps each dimension's deviation at 1 or above, summed over views.
-        covariance: weight of the squared covariances between dimensions, over D, summed over views.
+        invariance: weight of the mean squared error between views, >= 0; the paper's is 25.
+        variance: weight of the hinge loss on each dimension's std at 1, summed over views, >= 0; the paper's is 25.
+        covariance: weight of the squared off-diagonal covariances, over D, summed over views, >= 0; the paper's is 1.
     """
     with outside_autocast(z1_BD):
         z1_MD, z2_MD = _joined(z1_BD), _joined(z2_BD)
@@ -52,8 +52,8 @@ def vicreg(
         for z_MD in (z1_MD, z2_MD):
             centered_MD = z_MD - z_MD.sum(0) / m
             covariance_DD = centered_MD.T @ centered_MD / max(m - 1, 1)
-            deviation_D = (covariance_DD.diagonal() + 1e-4).sqrt()
-            loss = loss + variance * (1 - deviation_D).relu().mean()
+            std_D = (covariance_DD.diagonal() + 1e-4).sqrt()
+            loss = loss + variance * (1 - std_D).relu().mean()
             loss = loss + covariance * _off_diagonal(covariance_DD).square().sum() / d
         return loss
 
@@ -63,7 +63,7 @@ def _joined(z_BD: Tensor) -> Tensor:
 
 
 def _standardized(z_MD: Tensor) -> Tensor:
-    """Return rows whose dimensions have mean 0 and deviation 1 (biased, as batch norm's, with its epsilon)."""
+    """Return rows whose dimensions have mean 0 and std 1 (biased, as batch norm's, with its epsilon)."""
     centered_MD = z_MD - z_MD.sum(0) / max(len(z_MD), 1)
     return centered_MD * (centered_MD.square().sum(0) / max(len(z_MD), 1) + 1e-5).rsqrt()
 

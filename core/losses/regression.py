@@ -13,13 +13,13 @@ from sensorium.parallel import collectives
 
 
 def negative_cosine(predictions_BD: Tensor, targets_BD: Tensor) -> Tensor:
-    """Mean negative cosine of predictions with targets that receive no gradient (Chen and He 2021, eq. 1 and 3).
+    """SimSiam's loss: mean negative cosine of predictions and stop-gradient targets (Chen and He 2021, eq. 1 and 3).
 
     BYOL's squared distance of unit rows (Grill et al. 2020, eq. 2) is twice this, plus 2.
 
     Args:
-        predictions_BD: this rank's rows, any scale.
-        targets_BD: the row that each predicts, any scale; the gradient stops here.
+        predictions_BD: this rank's predictions, any norm.
+        targets_BD: the target of each, any norm; stop-gradient.
 
     Returns:
         This rank's share; the mean over ranks is the loss of the joined batch.

@@ -1,6 +1,6 @@
-"""SIGReg: how far rows are from an isotropic Gaussian, seen along random directions.
+"""SIGReg: sketched isotropic Gaussian regularization, a normality test along random directions.
 
-Letters: N this rank's rows, M joined rows of all ranks, D width, S directions, K points.
+Letters: N this rank's rows, M joined rows of all ranks, D width, S directions, K integration points.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ def random_directions(dim: int, count: int, device: torch.device) -> Tensor:
 
 
 def sigreg(z_ND: Tensor, directions_DS: Tensor, limit: float = 5.0, points: int = 17) -> Tensor:
-    """Mean Epps-Pulley statistic of the rows along each direction (Balestriero and LeCun 2025, algorithm 1).
+    """SIGReg: mean Epps-Pulley statistic of the rows along each direction (Balestriero and LeCun 2025, algorithm 1).
 
     Along a direction it is M times the integral over t of |f(t) - exp(-t^2 / 2)|^2 exp(-t^2 / 2), where f is the
     characteristic function of the joined batch's rows; by the trapezoidal rule on [-limit, limit].
 
     Args:
-        z_ND: this rank's rows, computed with in fp32 (fp64 stays).
+        z_ND: this rank's rows; computed in fp32 (fp64 stays).
         directions_DS: unit columns, the same on every rank (`random_directions`).
-        limit: how far from zero the integral goes.
-        points: at how many places it is evaluated, an odd number.
+        limit: upper bound of the integral, > 0.
+        points: number of integration points, odd.
 
     Returns:
         The statistic of the joined batch, the same on every rank, with the joined batch's gradient after the mean over

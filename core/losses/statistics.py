@@ -1,4 +1,4 @@
-"""Figures of features that have collapsed, or have not. They carry no gradient.
+"""Metrics of feature collapse. They carry no gradient.
 
 Letters: N rows, D width.
 """
@@ -14,9 +14,9 @@ from sensorium.losses.unit_vectors import normalize_rows
 
 @torch.no_grad()
 def normalized_std(x_ND: Tensor) -> Tensor:
-    """Return the mean deviation of normalized rows times sqrt(D), a scalar: 0 when all are one point (Chen, He 2021).
+    """Return the mean std of unit rows times sqrt(D), a scalar: 0 when all rows coincide (Chen and He 2021).
 
-    It is about 1 when they are spread evenly over the sphere.
+    It is about 1 for a uniform distribution on the sphere.
     """
     with outside_autocast(x_ND):
         unit_ND = normalize_rows(x_ND)
@@ -25,7 +25,7 @@ def normalized_std(x_ND: Tensor) -> Tensor:
 
 @torch.no_grad()
 def effective_rank(x_ND: Tensor) -> Tensor:
-    """Return exp of the entropy of the singular values' shares (RankMe, Garrido et al. 2023), fp64 on the CPU.
+    """RankMe: exp of the entropy of the normalized singular values (Garrido et al. 2023), fp64 on the CPU.
 
     From 1, when all rows lie on one line, to the smaller of N and D; 0 when every row is zero, nan when one is not
     finite.

@@ -1,4 +1,4 @@
-"""Losses of tokens: classes of the tokens of a batch, those of every rank counted alike.
+"""Cross-entropy of tokens; every token of all ranks has the same weight.
 
 Letters: B rows, T tokens, V classes.
 """
@@ -19,14 +19,14 @@ def token_cross_entropy(
     """Mean cross-entropy over tokens, in nats, each token of the joined batch with the same weight.
 
     Args:
-        logits_BTV: float, computed with in fp32 (fp64 stays).
+        logits_BTV: float; computed in fp32 (fp64 stays).
         targets_BT: int64 class ids.
-        mask_BT: bool, which tokens count; None counts all.
-        weight_V: what the tokens of each class are multiplied with; None is 1. See `class_weights`.
+        mask_BT: bool, the tokens that are averaged; None is all.
+        weight_V: class weights, >= 0; None is 1. See `class_weights`.
 
     Returns:
-        This rank's share: its sum times world over the tokens of all ranks, so that the mean over ranks is the loss of
-        the joined batch however its tokens are spread. Zero, with zero gradient, when no token counts.
+        This rank's share of the mean over the tokens of all ranks; the mean over ranks is the loss of the joined batch.
+        Zero, with zero gradient, without a token.
     """
     nats_BT = token_nats(logits_BTV, targets_BT, mask_BT)
     if weight_V is not None:
@@ -37,7 +37,7 @@ def token_cross_entropy(
 
 
 def token_nats(logits_BTV: Tensor, targets_BT: Tensor, mask_BT: Tensor | None = None) -> Tensor:
-    """Return the negative log-likelihood (B, T) of each token, in nats, 0 where it does not count.
+    """Return the negative log-likelihood (B, T) of each token, in nats, 0 where it is masked out.
 
     Args: as `token_cross_entropy`.
     """
@@ -50,21 +50,21 @@ def token_nats(logits_BTV: Tensor, targets_BT: Tensor, mask_BT: Tensor | None = 
 
 
 def class_weights(targets_BT: Tensor, classes: int, balance: float) -> Tensor:
-    """Return weights float32 (V,) by which rare classes count more (Zhang et al. 2016, eq. 4), of mean 1 over tokens.
+    """Return class-rebalancing weights float32 (V,), of mean 1 over tokens (Zhang et al. 2016, eq. 4).
 
-    Proportional to 1 / (balance x share + (1 - balance) / V), where a class's share is that of the joined batch.
+    Proportional to 1 / (balance x frequency + (1 - balance) / V), with class frequencies of the joined batch.
 
     Args:
-        targets_BT: int64 class ids; those below 0 do not count.
+        targets_BT: int64 class ids; those below 0 are ignored.
         classes: V.
-        balance: 0 weighs all classes alike, 1 by the inverse of their share; the paper's is 1/2.
+        balance: in [0, 1]; 0 weights all classes equally, 1 by their inverse frequency; the paper's is 1/2.
     """
     flat_N = targets_BT.flatten()
     counts_V = collectives.all_reduce_sum(torch.bincount(flat_N[flat_N >= 0], minlength=classes)).float()
-    shares_V = counts_V / counts_V.sum().clamp(min=1)
-    # A class that is absent has no token to weigh, so that any finite weight will do.
-    weight_V = 1 / (balance * shares_V + (1 - balance) / classes).clamp(min=1e-12)
-    return weight_V / (shares_V * weight_V).sum().clamp(min=1e-12)
+    frequency_V = counts_V / counts_V.sum().clamp(min=1)
+    # An absent class has no token, so that any finite weight will do.
+    weight_V = 1 / (balance * frequency_V + (1 - balance) / classes).clamp(min=1e-12)
+    return weight_V / (frequency_V * weight_V).sum().clamp(min=1e-12)
 
 
 def perplexity(loss: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Equal views whose dimensions are made uncorrelated, so that no penalty is needed to keep them apart.
+"""W-MSE: mean squared error of whitened views; whitening prevents collapse without a penalty.
 
 Letters: B this rank's rows, M joined rows of all ranks, D width.
 """
@@ -12,12 +12,12 @@ from torch import Tensor
 from sensorium.losses.precision import at_least_fp32, outside_autocast
 from sensorium.parallel import collectives
 
-FLAT = 1e-8
-"""Variance below which rows count as equal, so that whitening does not magnify their rounding errors."""
+MIN_VARIANCE = 1e-8
+"""Variance below which rows count as equal, so that whitening does not amplify rounding errors."""
 
 
 def whitening_mse(z1_BD: Tensor, z2_BD: Tensor, shrink: float = 1e-3) -> Tensor:
-    """Mean squared distance of whitened, normalized views (W-MSE, Ermolov et al. 2021, eq. 3 to 5).
+    """W-MSE: mean squared distance of whitened, normalized views (Ermolov et al. 2021, eq. 3 to 5).
 
     Both views are whitened together, by the Cholesky factor of the joined batch's covariance, in double precision: in
     single precision the factor of a covariance of nearly dependent dimensions is lost. The paper whitens random
@@ -27,8 +27,8 @@ def whitening_mse(z1_BD: Tensor, z2_BD: Tensor, shrink: float = 1e-3) -> Tensor:
     Args:
         z1_BD: this rank's rows of the first view.
         z2_BD: the same records' rows of the second view.
-        shrink: share of the identity, times the mean variance, that the covariance is mixed with; it alone fills the
-            directions that fewer rows than dimensions leave empty.
+        shrink: weight of the identity, times the mean variance, in the shrunk covariance, in [0, 1]; it alone gives
+            full rank when there are fewer rows than dimensions.
     """
     with outside_autocast(z1_BD):
         z1_MD, z2_MD = collectives.all_gather(z1_BD.double())[0], collectives.all_gather(z2_BD.double())[0]
@@ -48,7 +48,7 @@ def whitened(x_ND: Tensor, shrink: float) -> Tensor:
     n, d = x_ND.shape
     centered_ND = x_ND - x_ND.sum(0) / max(n, 1)
     covariance_DD = centered_ND.T @ centered_ND / max(n - 1, 1)
-    mean_variance = covariance_DD.diagonal().mean() + FLAT
+    mean_variance = covariance_DD.diagonal().mean() + MIN_VARIANCE
     eye_DD = torch.eye(d, dtype=x_ND.dtype, device=x_ND.device)
     factor_DD = torch.linalg.cholesky((1 - shrink) * covariance_DD + shrink * mean_variance * eye_DD)
     return torch.linalg.solve_triangular(factor_DD, centered_ND.T, upper=False).T

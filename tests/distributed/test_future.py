@@ -10,15 +10,15 @@ SIZES = [[3, 2], [1, 4], [5, 0]]
 
 def problem():
     rng = torch.Generator().manual_seed(0)
-    guesses, futures = (torch.randn(5, 3, 4, generator=rng, dtype=torch.float64) for _ in range(2))
-    return guesses, futures, torch.arange(3) < torch.tensor([3, 1, 2, 0, 3])[:, None]
+    predictions, futures = (torch.randn(5, 3, 4, generator=rng, dtype=torch.float64) for _ in range(2))
+    return predictions, futures, torch.arange(3) < torch.tensor([3, 1, 2, 0, 3])[:, None]
 
 
-def loss_of(guesses, futures, mask):
-    guesses, futures = guesses.clone().requires_grad_(), futures.clone().requires_grad_()
-    loss = future_info_nce(guesses, futures, mask)
+def loss_of(predictions, futures, mask):
+    predictions, futures = predictions.clone().requires_grad_(), futures.clone().requires_grad_()
+    loss = future_info_nce(predictions, futures, mask)
     loss.backward()
-    return loss.detach(), guesses.grad, futures.grad
+    return loss.detach(), predictions.grad, futures.grad
 
 
 def one_rank(rank, world):

@@ -15,12 +15,12 @@ CUTS = {2: [(3, 1), (4, 0), (2, 2)], 4: [(1, 0, 2, 1)]}
 
 def problem():
     rng = torch.Generator().manual_seed(0)
-    guesses, targets = (torch.randn(4, 5, 3, generator=rng, dtype=torch.float64) for _ in range(2))
+    predictions, targets = (torch.randn(4, 5, 3, generator=rng, dtype=torch.float64) for _ in range(2))
     mask = torch.arange(5) < torch.tensor([5, 1, 0, 3])[:, None]
-    return guesses, targets, mask, torch.randn(4, 6, generator=rng, dtype=torch.float64)
+    return predictions, targets, mask, torch.randn(4, 6, generator=rng, dtype=torch.float64)
 
 
-def losses_of(guesses, targets, mask, z):
+def losses_of(predictions, targets, mask, z):
     """Return value and gradients of each loss."""
     torch.manual_seed(collectives.rank())
     directions = random_directions(6, 16, torch.device("cpu"))
@@ -32,7 +32,7 @@ def losses_of(guesses, targets, mask, z):
     }
     found = {"directions": directions}
     for name, loss in made.items():
-        inputs = [t.clone().requires_grad_() for t in (guesses, targets, z)]
+        inputs = [t.clone().requires_grad_() for t in (predictions, targets, z)]
         value = loss(*inputs)
         value.backward()
         found[name] = value.detach(), [t.grad for t in inputs]

@@ -12,15 +12,15 @@ CUTS = [(2, 1), (1, 2), (3, 0)]
 
 def found_on(rows):
     """Return value and gradients of each loss on these records."""
-    guesses, targets, codes, distractors, mask = (x[rows] for x in problem())
-    guesses, targets = guesses.clone().requires_grad_(), targets.clone().requires_grad_()
-    contrast = masked_contrastive(guesses, targets, codes, distractors, mask, 0.1)
+    predictions, targets, codes, distractors, mask = (x[rows] for x in problem())
+    predictions, targets = predictions.clone().requires_grad_(), targets.clone().requires_grad_()
+    contrast = masked_contrastive(predictions, targets, codes, distractors, mask, 0.1)
     contrast.backward()
     scores = problem()[0][rows].clone().requires_grad_()
     spread = diversity(scores[mask].unflatten(-1, (2, 3)).softmax(-1))
     spread.backward()
     return {
-        "contrast": (contrast.detach(), [guesses.grad, targets.grad]),
+        "contrast": (contrast.detach(), [predictions.grad, targets.grad]),
         "diversity": (spread.detach(), [scores.grad]),
         "perplexity": (code_perplexity(codes[mask], 2), []),
     }

@@ -9,28 +9,28 @@ from sensorium.losses.tokens import token_cross_entropy
 
 def problem(b=3, t=5, p=4, seed=0):
     rng = torch.Generator().manual_seed(seed)
-    guesses, targets = (2 * torch.randn(b, t, p, generator=rng, dtype=torch.float64) for _ in range(2))
+    predictions, targets = (2 * torch.randn(b, t, p, generator=rng, dtype=torch.float64) for _ in range(2))
     mask = torch.arange(t) < torch.tensor([t, 1, 2, 3])[torch.arange(b) % 4, None]
-    return guesses, targets, mask
+    return predictions, targets, mask
 
 
-def reference(guesses, targets, mask, penalty, beta=1.0):
+def reference(predictions, targets, mask, penalty, beta=1.0):
     """He et al. 2022, section 3; Xie et al. 2022, eq. 1; Baevski et al. 2022, eq. 2."""
     total, count = 0.0, 0
-    for b in range(guesses.shape[0]):
-        for t in range(guesses.shape[1]):
+    for b in range(predictions.shape[0]):
+        for t in range(predictions.shape[1]):
             if not mask[b, t]:
                 continue
             count += 1
-            for guess, target in zip(guesses[b, t].tolist(), targets[b, t].tolist(), strict=True):
-                size = abs(guess - target)
+            for prediction, target in zip(predictions[b, t].tolist(), targets[b, t].tolist(), strict=True):
+                size = abs(prediction - target)
                 if penalty == "l2":
                     cost = size**2
                 elif penalty == "l1":
                     cost = size
                 else:
                     cost = size**2 / (2 * beta) if size <= beta else size - beta / 2
-                total += cost / guesses.shape[2]
+                total += cost / predictions.shape[2]
     return total / count
 
 
@@ -39,41 +39,41 @@ CASES = [("l2", 1.0), ("l1", 1.0), ("smooth-l1", 1.0), ("smooth-l1", 2.0)]
 
 @pytest.mark.parametrize(("penalty", "beta"), CASES)
 def test_is_the_papers(penalty, beta):
-    guesses, targets, mask = problem()
-    found = masked_regression(guesses, targets, mask, penalty, beta)
+    predictions, targets, mask = problem()
+    found = masked_regression(predictions, targets, mask, penalty, beta)
     assert found.dtype == torch.float64
-    assert math.isclose(found, reference(guesses, targets, mask, penalty, beta), rel_tol=1e-12)
+    assert math.isclose(found, reference(predictions, targets, mask, penalty, beta), rel_tol=1e-12)
 
 
 def test_mutants_are_caught():
     """Mutants: all tokens counted, visible ones counted, rows weighed alike, P not divided by."""
-    guesses, targets, mask = problem()
-    right = reference(guesses, targets, mask, "l2")
+    predictions, targets, mask = problem()
+    right = reference(predictions, targets, mask, "l2")
     everything = torch.ones_like(mask)
-    rows = [reference(guesses[i : i + 1], targets[i : i + 1], mask[i : i + 1], "l2") for i in range(3)]
+    rows = [reference(predictions[i : i + 1], targets[i : i + 1], mask[i : i + 1], "l2") for i in range(3)]
     for wrong in (
-        masked_regression(guesses, targets, everything),
-        masked_regression(guesses, targets, ~mask),
+        masked_regression(predictions, targets, everything),
+        masked_regression(predictions, targets, ~mask),
         sum(rows) / 3,
-        right * guesses.shape[2],
+        right * predictions.shape[2],
     ):
         assert not math.isclose(wrong, right, rel_tol=1e-3)
 
 
 @pytest.mark.parametrize(("penalty", "beta"), CASES)
 def test_gradient_is_that_of_the_value_and_stays_off_what_was_not_guessed(penalty, beta):
-    guesses, targets, mask = problem(2, 3, 2)
-    guesses, targets = guesses.requires_grad_(), targets.requires_grad_()
-    assert torch.autograd.gradcheck(lambda x, y: masked_regression(x, y, mask, penalty, beta), (guesses, targets))
-    masked_regression(guesses, targets, mask, penalty, beta).backward()
-    assert guesses.grad[~mask].eq(0).all()
-    assert guesses.grad[mask].ne(0).all()
+    predictions, targets, mask = problem(2, 3, 2)
+    predictions, targets = predictions.requires_grad_(), targets.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x, y: masked_regression(x, y, mask, penalty, beta), (predictions, targets))
+    masked_regression(predictions, targets, mask, penalty, beta).backward()
+    assert predictions.grad[~mask].eq(0).all()
+    assert predictions.grad[mask].ne(0).all()
 
 
 def test_nothing_guessed_is_zero_with_zero_gradient():
-    guesses, targets, mask = problem()
+    predictions, targets, mask = problem()
     for tokens, none in ((5, mask & False), (0, mask[:, :0])):
-        x = guesses[:, :tokens].clone().requires_grad_()
+        x = predictions[:, :tokens].clone().requires_grad_()
         loss = masked_regression(x, targets[:, :tokens], none)
         loss.backward()
         assert loss == 0
@@ -82,17 +82,19 @@ def test_nothing_guessed_is_zero_with_zero_gradient():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_computed_in_fp32(dtype):
-    guesses, targets, mask = problem(8, 16, 12)
+    predictions, targets, mask = problem(8, 16, 12)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = masked_regression(guesses.to(dtype), targets.to(dtype), mask)
+        found = masked_regression(predictions.to(dtype), targets.to(dtype), mask)
     assert found.dtype == torch.float32
     assert math.isclose(
-        found, reference(guesses.to(dtype).double(), targets.to(dtype).double(), mask, "l2"), rel_tol=1e-5
+        found, reference(predictions.to(dtype).double(), targets.to(dtype).double(), mask, "l2"), rel_tol=1e-5
     )
 
 
 def test_reconstruction_of_class_ids_is_cross_entropy():
-    guesses, targets, mask = problem()
+    predictions, targets, mask = problem()
     ids = targets.argmax(-1)
-    assert torch.equal(reconstruction(guesses, ids, mask), token_cross_entropy(guesses, ids, mask))
-    assert torch.equal(reconstruction(guesses, targets, mask, "l1"), masked_regression(guesses, targets, mask, "l1"))
+    assert torch.equal(reconstruction(predictions, ids, mask), token_cross_entropy(predictions, ids, mask))
+    assert torch.equal(
+        reconstruction(predictions, targets, mask, "l1"), masked_regression(predictions, targets, mask, "l1")
+    )

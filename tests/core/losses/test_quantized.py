@@ -11,31 +11,31 @@ B, M, K, D, V = 3, 5, 4, 6, 3
 def problem(seed=0):
     """Hidden tokens of three records, one of which has a single one; codes of two groups, so that some are the same."""
     rng = torch.Generator().manual_seed(seed)
-    guesses = torch.randn(B, M, D, generator=rng, dtype=torch.float64)
+    predictions = torch.randn(B, M, D, generator=rng, dtype=torch.float64)
     codes = torch.randint(2, (B, M, 2), generator=rng)
     book = torch.randn(2, 2, D // 2, generator=rng, dtype=torch.float64)
     targets = torch.cat([book[g][codes[..., g]] for g in range(2)], dim=-1)
     mask = torch.arange(M) < torch.tensor([M, 3, 0])[:, None]
     distractors = torch.stack([torch.randint(max(int(n), 1), (M, K), generator=rng) for n in mask.sum(1)])
-    return guesses, targets, codes, distractors, mask
+    return predictions, targets, codes, distractors, mask
 
 
 def cosine(a, b):
     return (a * b).sum() / (a.norm() * b.norm())
 
 
-def reference(guesses, targets, codes, distractors, mask, temperature):
+def reference(predictions, targets, codes, distractors, mask, temperature):
     """Baevski et al. 2020, equation 3; a distractor of the target's own codes is left out, as in the authors' code."""
     each = []
     for b in range(len(mask)):
         for t in range(mask.shape[1]):
             if not mask[b, t]:
                 continue
-            own = cosine(guesses[b, t], targets[b, t]) / temperature
+            own = cosine(predictions[b, t], targets[b, t]) / temperature
             below = own.exp()
             for k in distractors[b, t].tolist():
                 if codes[b, k].tolist() != codes[b, t].tolist():
-                    below = below + (cosine(guesses[b, t], targets[b, k]) / temperature).exp()
+                    below = below + (cosine(predictions[b, t], targets[b, k]) / temperature).exp()
             each.append(below.log() - own)
     return torch.stack(each).mean()
 
@@ -58,36 +58,36 @@ def test_contrast_is_the_papers(temperature):
 
 def test_mutants_of_the_contrast_are_caught():
     """Mutants: filling counted, equal codes kept as negatives, records weighed alike, a wrong sign."""
-    guesses, targets, codes, distractors, mask = problem()
+    predictions, targets, codes, distractors, mask = problem()
     right = reference(*problem(), 0.1)
     apart = torch.arange(B * M).view(B, M, 1)
     rows = [reference(*(x[i : i + 1] for x in problem()), 0.1) for i in range(2)]
     for wrong in (
-        masked_contrastive(guesses, targets, codes, distractors, torch.ones_like(mask), 0.1),
-        masked_contrastive(guesses, targets, apart, distractors, mask, 0.1),
+        masked_contrastive(predictions, targets, codes, distractors, torch.ones_like(mask), 0.1),
+        masked_contrastive(predictions, targets, apart, distractors, mask, 0.1),
         sum(rows) / 2,
-        masked_contrastive(-guesses, targets, codes, distractors, mask, 0.1),
+        masked_contrastive(-predictions, targets, codes, distractors, mask, 0.1),
         right * mask.sum() / mask.numel(),
     ):
         assert not math.isclose(wrong, right, rel_tol=1e-3)
 
 
 def test_gradient_of_the_contrast_stays_off_filling():
-    guesses, targets, codes, distractors, mask = problem()
-    guesses, targets = guesses.requires_grad_(), targets.requires_grad_()
+    predictions, targets, codes, distractors, mask = problem()
+    predictions, targets = predictions.requires_grad_(), targets.requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda x, y: masked_contrastive(x, y, codes, distractors, mask, 0.3), (guesses, targets)
+        lambda x, y: masked_contrastive(x, y, codes, distractors, mask, 0.3), (predictions, targets)
     )
-    masked_contrastive(guesses, targets, codes, distractors, mask, 0.3).backward()
-    assert guesses.grad[~mask].eq(0).all()
+    masked_contrastive(predictions, targets, codes, distractors, mask, 0.3).backward()
+    assert predictions.grad[~mask].eq(0).all()
     assert targets.grad[~mask].eq(0).all()
 
 
 def test_scale_does_not_matter():
-    guesses, targets, *rest = problem()
+    predictions, targets, *rest = problem()
     one, other = (
-        masked_contrastive(guesses, targets, *rest, 0.1),
-        masked_contrastive(9 * guesses, targets / 7, *rest, 0.1),
+        masked_contrastive(predictions, targets, *rest, 0.1),
+        masked_contrastive(9 * predictions, targets / 7, *rest, 0.1),
     )
     assert math.isclose(one, other, rel_tol=1e-12)
 
@@ -95,11 +95,11 @@ def test_scale_does_not_matter():
 @pytest.mark.parametrize("temperature", [0.01, 1.0])
 def test_degenerate_tokens_are_finite(temperature):
     """No token, zero vectors, and nothing but tokens of one code, whose loss is zero."""
-    guesses, targets, codes, distractors, mask = problem()
+    predictions, targets, codes, distractors, mask = problem()
     for x, y, c, m in (
-        (guesses, targets, codes, mask & False),
-        (0 * guesses, 0 * targets, codes, mask),
-        (guesses, targets[:1, :1].expand_as(targets), torch.zeros_like(codes), mask),
+        (predictions, targets, codes, mask & False),
+        (0 * predictions, 0 * targets, codes, mask),
+        (predictions, targets[:1, :1].expand_as(targets), torch.zeros_like(codes), mask),
     ):
         x, y = x.clone().requires_grad_(), y.clone().requires_grad_()
         loss = masked_contrastive(x, y, c, distractors, m, temperature)
@@ -111,12 +111,12 @@ def test_degenerate_tokens_are_finite(temperature):
 
 
 def test_half_precision_is_computed_in_fp32():
-    guesses, targets, *rest = problem()
-    guesses, targets = guesses.to(torch.bfloat16), targets.to(torch.bfloat16)
+    predictions, targets, *rest = problem()
+    predictions, targets = predictions.to(torch.bfloat16), targets.to(torch.bfloat16)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = masked_contrastive(guesses, targets, *rest, 0.1)
+        found = masked_contrastive(predictions, targets, *rest, 0.1)
     assert found.dtype == torch.float32
-    assert math.isclose(found, reference(guesses.double(), targets.double(), *rest, 0.1), rel_tol=1e-5)
+    assert math.isclose(found, reference(predictions.double(), targets.double(), *rest, 0.1), rel_tol=1e-5)
 
 
 def test_diversity_is_the_papers():

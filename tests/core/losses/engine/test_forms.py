@@ -138,7 +138,7 @@ def test_the_logits_of_own_pairs_are_those_of_the_rows_that_belong_together(own,
     def by_engine(x, y, scale, bias, form=streamed_sums, positive_N=positive_N):
         one = Embeddings(x, torch.arange(5))
         other = one if itself else Embeddings(y, torch.arange(5))
-        return form(Softplus(), one, other, [5], scale, bias, False, positive_N).own
+        return form(Softplus(), one, other, [5], scale, bias, False, positive_N).positive
 
     def plainly(x, y, scale, bias):
         cosine = torch.nn.functional.cosine_similarity
