@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sensorium.losses.precision import at_least_fp32, outside_autocast
 from sensorium.parallel import collectives
+from sensorium.types import valid_tokens
 
 
 def future_info_nce(predictions_BKD: Tensor, futures_BKD: Tensor, mask_BK: Tensor | None = None) -> Tensor:
@@ -27,8 +28,7 @@ def future_info_nce(predictions_BKD: Tensor, futures_BKD: Tensor, mask_BK: Tenso
         This rank's share of the mean over all predictions with a positive and a negative; the mean over ranks is the
         loss of the joined batch. Without any such prediction it is zero.
     """
-    if mask_BK is None:
-        mask_BK = torch.ones(predictions_BKD.shape[:2], dtype=torch.bool, device=predictions_BKD.device)
+    mask_BK = valid_tokens(predictions_BKD, mask_BK)
     with outside_autocast(predictions_BKD):
         predictions_BKD = at_least_fp32(predictions_BKD)
         futures_BKD = futures_BKD.to(predictions_BKD.dtype)

@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from sensorium.losses.precision import at_least_fp32, outside_autocast
 from sensorium.parallel import collectives
+from sensorium.types import valid_tokens
 
 
 def hierarchical_contrastive(
@@ -40,8 +41,7 @@ def hierarchical_contrastive(
         This rank's share: the mean over ranks is the loss of the joined batch, whose rows are instances to each other
         across ranks. Tokens without a negative are excluded; without any other, the loss is zero.
     """
-    if mask_BT is None:
-        mask_BT = torch.ones(z1_BTD.shape[:2], dtype=torch.bool, device=z1_BTD.device)
+    mask_BT = valid_tokens(z1_BTD, mask_BT)
     with outside_autocast(z1_BTD):
         z_M2TD, mask_MT, first = _joined(z1_BTD, z2_BTD, mask_BT)
         mine = slice(first, first + len(z1_BTD))

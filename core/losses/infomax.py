@@ -13,6 +13,7 @@ from torch import Tensor
 from sensorium.losses.engine import softplus
 from sensorium.losses.precision import at_least_fp32, outside_autocast
 from sensorium.parallel import collectives
+from sensorium.types import valid_tokens
 
 
 def binary_discrimination(positive: Tensor, negative: Tensor) -> Tensor:
@@ -48,7 +49,7 @@ def jensen_shannon(tokens_BTD: Tensor, pooled_BD: Tensor, mask_BT: Tensor | None
     with outside_autocast(tokens_BTD):
         pooled_MD, first = collectives.all_gather(at_least_fp32(pooled_BD))
         logits_BTM = at_least_fp32(tokens_BTD) @ pooled_MD.T
-        valid_BT = torch.ones_like(logits_BTM[..., 0], dtype=torch.bool) if mask_BT is None else mask_BT
+        valid_BT = valid_tokens(tokens_BTD, mask_BT)
         ids_B = torch.arange(len(logits_BTM), device=logits_BTM.device)
         same_BTM = torch.zeros_like(logits_BTM, dtype=torch.bool)
         same_BTM[ids_B, :, first + ids_B] = True

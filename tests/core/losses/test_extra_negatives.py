@@ -122,7 +122,7 @@ def test_corrupted_captions_are_further_keys_of_images():
 def test_mixtures_are_of_the_hardest_on_the_sphere_and_never_of_the_own_record():
     torch.manual_seed(0)
     x, kept = rows(), rows(7, seed=2)
-    made = mix_negatives(x, IDS, NegativeRows(kept, KEPT_IDS), hardest=3, pairs=40, own=20)
+    made = mix_negatives(x, IDS, NegativeRows(kept, KEPT_IDS), hardest=3, pairs=40, with_anchor=20)
     assert made.rows_NSD.shape == (5, 60, 4)
     assert torch.allclose(made.rows_NSD.norm(dim=2), torch.ones(5, 60).double())
     assert made.valid_NS.all()
@@ -143,7 +143,7 @@ def test_mixtures_are_of_the_hardest_on_the_sphere_and_never_of_the_own_record()
 
 def test_what_is_mixed_of_the_own_record_does_not_count():
     x, own = rows(), torch.zeros(3, dtype=torch.int64)
-    made = mix_negatives(x, IDS, NegativeRows(rows(3, seed=3), own), hardest=3, pairs=2, own=2)
+    made = mix_negatives(x, IDS, NegativeRows(rows(3, seed=3), own), hardest=3, pairs=2, with_anchor=2)
     assert not made.valid_NS[0].any()
     assert made.valid_NS[1:].all()
     side = Embeddings(x / x.norm(dim=1, keepdim=True), IDS)

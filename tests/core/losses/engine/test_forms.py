@@ -196,7 +196,7 @@ def test_autocast_changes_nothing(name, monkeypatch):
 
 
 @pytest.mark.parametrize("kernel", [LogSumExp((1.0,), bound=10.0), LogSumExp((1.0,), bound=1e3), Softplus()])
-def test_a_slope_without_its_columns_is_caught(kernel):
+def test_a_gradient_without_its_columns_is_caught(kernel):
     """A mutant: a kernel that forgets a direction, or the gradient that comes in, disagrees with the dense form."""
     x, y = (normalize_rows(t) for t in rows())
     columns = isinstance(kernel, LogSumExp)
@@ -213,11 +213,13 @@ def test_a_slope_without_its_columns_is_caught(kernel):
 
     exact, right = gradient(dense_sums), gradient(streamed_sums)
     assert torch.allclose(right, exact, rtol=1e-10)
-    slope = kernel.slope
+    logit_grad = kernel.logit_grad
     if columns:
-        kernel.slope = lambda logits, out, own, other: slope(logits, out, own, None)
+        kernel.logit_grad = lambda logits, excluded, rows, columns: logit_grad(logits, excluded, rows, None)
     else:
-        kernel.slope = lambda logits, out, own, other: slope(logits, out, own._replace(grads=own.grads * 0 + 1), other)
+        kernel.logit_grad = lambda logits, excluded, rows, columns: logit_grad(
+            logits, excluded, rows._replace(grads=rows.grads * 0 + 1), columns
+        )
     assert not torch.allclose(gradient(streamed_sums), exact, rtol=1e-2)
 
 
