@@ -1,1 +1,1 @@
-"""The matrix: every objective on every modality that can serve it, trained for a small budget and measured."""
+"""The matrix: every objective on every modality it is compatible with, trained briefly and evaluated."""

@@ -1,4 +1,4 @@
-"""One cell: an objective trained on a column for a small budget, its features measured beside the first weights'."""
+"""One cell: an objective trained briefly on a column, its features evaluated beside those of the untrained encoder."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ from sensorium.matrix.compatibility import Incompatible, ObjectiveRow, TowerCand
 from sensorium.registration.discovery import Extensions
 
 TABLE = "cell"
-"""What the one table of a cell's recipe is called."""
+"""Name of the evaluator in the recipe of a cell."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What each cell may spend.
+    """The training budget of each cell.
 
     Args:
-        steps: optimizer steps of each training; None for as many as the column asks for.
-        seeds: trainings of each cell.
+        steps: optimizer steps of each training, >= 1; None for the column's.
+        seeds: number of trainings, each with another seed, >= 1.
     """
 
     steps: int | None = None
     seeds: int = 1
 
     def on(self, column: DatasetColumn) -> Budget:
-        """Return the budget with the steps of a column where it names none."""
+        """Return the budget with the steps of a column if it has none."""
         return replace(self, steps=self.steps or column.steps)
 
 
 @dataclass
 class Cell:
-    """What became of one objective on one column.
+    """The result of one objective on one column.
 
     Args:
         row: the row's name.
         column: the column's name.
-        settings: what the cell depends on; a cell of the same settings is not computed again.
-        why: why there are no figures: the pair has no meaning, or a part refused it; empty where there are.
-        figures: row of the evaluator's table (chance, baseline, untrained, trained) to one figure for each seed.
-        parts: modality to the names of the views and the encoder that were taken.
-        seconds: how long all trainings and measurements took.
+        settings: what the result depends on; a cell with the same settings is not computed again.
+        reason: why there are no metrics: the pair is incompatible, or a part raised an error; otherwise empty.
+        metrics: row of the evaluator's table (chance, baseline, untrained, trained) to the metric of each seed.
+        parts: modality to the names of its view generator and encoder.
+        seconds: wall-clock time of all trainings and evaluations.
     """
 
     row: str
@@ -63,17 +63,17 @@ class Cell:
 
     @property
     def trained(self) -> float:
-        """The mean figure of the trained encoder."""
+        """The mean metric of the trained encoder."""
         return mean(self.metrics["trained"])
 
     @property
     def untrained(self) -> float:
-        """The mean figure of the first weights."""
+        """The mean metric of the untrained encoder."""
         return mean(self.metrics["untrained"])
 
     @property
     def improved(self) -> bool:
-        """Whether training made the features better."""
+        """Whether the trained encoder is better than the untrained one."""
         return bool(self.metrics) and self.trained > self.untrained
 
     def public(self) -> dict[str, Any]:
@@ -84,13 +84,13 @@ class Cell:
 def cell_settings(
     row: ObjectiveRow, column: DatasetColumn, options: Mapping[str, Any], budget: Budget
 ) -> dict[str, Any]:
-    """Return what the figures of a cell depend on, as plain JSON values."""
-    given = {
+    """Return everything that the result of a cell depends on, as plain JSON values."""
+    settings = {
         "column": column.model_dump(),
         "objective": {"name": row.objective, **options},
         "budget": asdict(budget.on(column)),
     }
-    return json.loads(json.dumps(given))
+    return json.loads(json.dumps(settings))
 
 
 def run_cell(
@@ -102,35 +102,35 @@ def run_cell(
     source: Source,
     ext: Extensions,
 ) -> Cell:
-    """Train and measure one cell, with the first parts of the column that serve the objective.
+    """Train and evaluate one cell, with the first compatible parts of the column.
 
     Args:
         row: the row.
         name: the column's name.
         column: the column.
-        options: the objective's.
-        budget: what may be spent.
+        options: options of the objective.
+        budget: steps and seeds.
         source: the column's records.
         ext: the plugins.
     """
     cell = Cell(row.name, name, cell_settings(row, column, options, budget))
     start, refusal = time.perf_counter(), ""
     try:
-        for choice in tower_candidates(row, column, ext.registry):
-            recipe = cell_recipe(row, column, choice, options, budget)
+        for towers in tower_candidates(row, column, ext.registry):
+            recipe = cell_recipe(row, column, towers, options, budget)
             try:
                 cell.metrics = _metrics(recipe, column.metric, budget.seeds, source, ext)
             except Interrupted:
                 raise
-            except SensoriumError as error:  # the next choice may do: a causal encoder, a token for each step
+            except SensoriumError as error:  # the next candidate may work: a causal encoder, one token for each step
                 refusal = refusal or str(error)
                 continue
-            cell.parts = {m: {"views": c.views.name, "encoder": c.encoder.name} for m, c in choice.items()}
+            cell.parts = {m: {"views": t.views.name, "encoder": t.encoder.name} for m, t in towers.items()}
             break
         else:
             cell.reason = refusal
-    except Incompatible as misfit:
-        cell.reason = str(misfit)
+    except Incompatible as error:
+        cell.reason = str(error)
     cell.seconds = round(time.perf_counter() - start, 1)
     return cell
 
@@ -138,16 +138,16 @@ def run_cell(
 def cell_recipe(
     row: ObjectiveRow,
     column: DatasetColumn,
-    choice: Mapping[str, TowerCandidate],
+    towers: Mapping[str, TowerCandidate],
     options: Mapping[str, Any],
     budget: Budget,
 ) -> dict[str, Any]:
-    """Return the recipe of one cell, its seed aside: everything that it depends on but what it is measured on."""
+    """Return the recipe of one cell, without a seed."""
     steps = budget.on(column).steps
     return {
         "name": f"{row.objective}-matrix",
         "data": {**column.data, "val": 0.0, "workers": 0},
-        "modalities": {name: chosen.tower() for name, chosen in choice.items()},
+        "modalities": {name: tower.tower() for name, tower in towers.items()},
         "objective": {"name": row.objective, **options},
         "optimizer": column.optimizer,
         "train": {"steps": steps, "accelerator": "cpu"},
@@ -160,8 +160,8 @@ def cell_recipe(
 def _metrics(
     recipe: dict[str, Any], metric: str, seeds: int, source: Source, ext: Extensions
 ) -> dict[str, list[float]]:
-    """Return one figure of every row of the table, seed by seed."""
-    found: dict[str, list[float]] = {}
+    """Return the metric of every row of the table, one value for each seed."""
+    by_row: dict[str, list[float]] = {}
     for seed in range(seeds):
         with tempfile.TemporaryDirectory() as folder:
             model = fit({**recipe, "seed": seed}, source=source, run_dir=Path(folder) / "run", extensions=ext)
@@ -169,5 +169,5 @@ def _metrics(
             table = json.loads((model.run.evaluations / f"{TABLE}.json").read_text(encoding="utf-8"))
         for row, measured in table["rows"].items():
             if metric in measured["metrics"]:
-                found.setdefault(row, []).append(measured["metrics"][metric]["mean"])
-    return found
+                by_row.setdefault(row, []).append(measured["metrics"][metric]["mean"])
+    return by_row

@@ -1,9 +1,9 @@
-"""What plugins declare for the matrix: `sensorium_matrix` in a plugin's module, "kind/name" to a mapping.
+"""Declarations of plugins for the matrix: `sensorium_matrix` in a plugin's module, "kind/name" to a mapping.
 
-"columns/NAME" is a `DatasetColumn`: bundled labeled records, and the encoders and views that may be tried on them.
-"objectives/NAME", or "objectives/NAME:TARGET" for one task of several, holds options that an objective needs there;
+"columns/NAME" is a `DatasetColumn`: bundled labeled records with candidate encoders and view generators.
+"objectives/NAME", or "objectives/NAME:TARGET" for one task of several, has the options of an objective in the matrix;
 most need none. With the objective's `name` among its options, as in a recipe, it is a further row called NAME. Neither
-kind names the other: what fits what is read off the `Needs` of objectives.
+kind names the other: compatibility follows from the `Needs` of objectives.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ COLUMNS, OBJECTIVES = "columns/", "objectives/"
 
 
 class ModalityCandidates(Section):
-    """One modality of a column, with what may be tried on it in order of preference."""
+    """Candidate view generators and encoders of one modality of a column, in order of preference."""
 
     modality: Part | None = Field(None, description="the modality and its options; default: named as the key")
     field: str | None = Field(None, description="the source's field; default: named as the key")
-    views: list[Part] = Field(min_length=1, description="view generators; the first that fits an objective is taken")
-    encoders: list[Part] = Field(min_length=1, description="encoders; the first that fits an objective is taken")
+    views: list[Part] = Field(min_length=1, description="view generators; the first compatible one is used")
+    encoders: list[Part] = Field(min_length=1, description="encoders; the first compatible one is used")
 
 
 class DatasetColumn(Section):
-    """Labeled records that come with ordinary packages, and how objectives are tried on them."""
+    """A labeled dataset that comes with installed packages, and how objectives are trained and evaluated on it."""
 
-    about: str = Field(description="the data in one sentence: what, how many, whose, under which license")
+    description: str = Field(description="the dataset in one sentence: contents, size, origin, license")
     data: dict[str, Any] = Field(description="the `data` section of the recipes")
-    modalities: dict[str, ModalityCandidates] = Field(min_length=1, description="name to what may be tried on it")
-    evaluator: Part = Field(description="what measures the features")
-    metric: str = Field(description="the figure of it that cells show; larger is better")
+    modalities: dict[str, ModalityCandidates] = Field(min_length=1, description="name to its candidates")
+    evaluator: Part = Field(description="the evaluator of the features")
+    metric: str = Field(description="its metric that cells show; larger is better")
     optimizer: dict[str, Any] = Field({}, description="the `optimizer` section of the recipes")
-    steps: PositiveInt = Field(300, description="optimizer steps of each training, when the command names none")
+    steps: PositiveInt = Field(300, description="optimizer steps of each training, unless the command sets them")
     requires: list[str] = Field([], description="import names of optional packages that the data needs")
 
 
@@ -46,13 +46,13 @@ def declared_columns(extensions: Extensions) -> dict[str, DatasetColumn]:
     """Return the columns that the loaded plugins declare, by name.
 
     Raises:
-        PluginError: for a declaration that is no column.
+        PluginError: for an invalid declaration.
     """
     return {name: _column(name, given) for name, given in _declared(extensions, COLUMNS).items()}
 
 
 def declared_options(extensions: Extensions) -> dict[str, Mapping[str, Any]]:
-    """Return the options that objectives, or single rows, are to have in the matrix; most have none."""
+    """Return the declared options of objectives, or of single rows; most have none."""
     return _declared(extensions, OBJECTIVES)
 
 
@@ -70,4 +70,4 @@ def _column(name: str, given: Any) -> DatasetColumn:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(key) for key in (f"columns/{name}", *first["loc"]))
-        raise PluginError(f"sensorium_matrix declares no column at '{where}': {first['msg']}.") from error
+        raise PluginError(f"sensorium_matrix declares an invalid column at '{where}': {first['msg']}.") from error

@@ -1,4 +1,4 @@
-"""What fits what: the rows of the matrix, and the parts with which an objective can be tried on a column."""
+"""Compatibility: the rows of the matrix, and the view generators and encoders an objective can use on a column."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sensorium.types import Needs
 
 @dataclass(frozen=True)
 class ObjectiveRow:
-    """One line of the matrix: an objective, and the task where views carry one for it to solve.
+    """One row of the matrix: an objective, a pretext task of an objective, or a variant of an objective.
 
     Args:
         objective: its registered name.
-        needs: what it asks of views and encoders.
-        task: the name of the target, for an objective that takes any target of classes.
-        variant: the name of the row, for declared options of an objective that has a row of its own besides.
+        needs: its requirements on views and encoders.
+        task: the target of the pretext task, for an objective that takes any class target.
+        variant: the name of the row, for options that are a row beside the objective's own.
     """
 
     objective: str
@@ -34,12 +34,12 @@ class ObjectiveRow:
 
     @property
     def name(self) -> str:
-        """How tables and commands call the row."""
+        """The name of the row in tables and commands."""
         return self.variant or (f"{self.objective}:{self.task}" if self.task else self.objective)
 
     @property
     def names(self) -> set[str]:
-        """The names that ask for it: its own, and that of an objective whose tasks are rows."""
+        """The names that select it: its own, and that of an objective with a row for each task."""
         return {self.name} if self.variant else {self.name, self.objective}
 
     def options(self, declared: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -50,7 +50,7 @@ class ObjectiveRow:
 
 @dataclass(frozen=True)
 class TowerCandidate:
-    """A view generator and an encoder that may be tried together on one modality, and the modality itself."""
+    """A modality with a compatible view generator and encoder."""
 
     modality: Part
     field: str
@@ -64,11 +64,11 @@ class TowerCandidate:
 
 
 class Incompatible(Exception):
-    """An objective has no meaning on a column; `str(misfit)` says why."""
+    """An objective is not compatible with a column; `str(error)` is the reason."""
 
 
 def objective_rows(extensions: Extensions, columns: Mapping[str, DatasetColumn]) -> list[ObjectiveRow]:
-    """Return the rows: every objective, or each task that views of a column carry for it, and every variant."""
+    """Return the rows: every objective, or each of its pretext tasks that views of a column have, and every variant."""
     registry = extensions.registry
     tasks = dict.fromkeys(
         generator.target
@@ -90,47 +90,47 @@ def objective_rows(extensions: Extensions, columns: Mapping[str, DatasetColumn])
 def tower_candidates(
     row: ObjectiveRow, column: DatasetColumn, registry: Registry
 ) -> Iterator[dict[str, TowerCandidate]]:
-    """Iterate over what may be tried, by modality, best first.
+    """Iterate over the compatible combinations of parts, one candidate for each modality, best first.
 
     Raises:
-        Incompatible: when a modality of the column has no views or no encoder for the objective.
+        Incompatible: when a modality of the column has no compatible view generator or encoder.
     """
-    candidates = {name: _fitting(row, name, candidates, registry) for name, candidates in column.modalities.items()}
-    for combination in product(*candidates.values()):
-        yield dict(zip(candidates, combination, strict=True))
+    compatible = {name: _compatible(row, name, parts, registry) for name, parts in column.modalities.items()}
+    for combination in product(*compatible.values()):
+        yield dict(zip(compatible, combination, strict=True))
 
 
-def _fitting(row: ObjectiveRow, name: str, candidates: ModalityCandidates, registry: Registry) -> list[TowerCandidate]:
-    needs, modality = row.needs, candidates.modality or Part(name=name)
-    kind = "this kind of data" if row.needs.modalities == "one" else f"'{name}'"
-    generators = [(part, g) for part, g in _generators(registry, name, candidates) if _serves(g, needs)]
+def _compatible(row: ObjectiveRow, name: str, parts: ModalityCandidates, registry: Registry) -> list[TowerCandidate]:
+    needs, modality = row.needs, parts.modality or Part(name=name)
+    where = "this modality" if row.needs.modalities == "one" else f"'{name}'"
+    generators = [(part, g) for part, g in _generators(registry, name, parts) if _has_views(g, needs)]
     if not needs.target:
         generators = [(part, g) for part, g in generators if g.target is None]
     else:
-        wanted = row.task or needs.target
-        generators = [(part, g) for part, g in generators if g.target == wanted]
+        target = row.task or needs.target
+        generators = [(part, g) for part, g in generators if g.target == target]
         if not generators:
-            raise Incompatible(f"No views of {kind} carry the target '{wanted}'.")
+            raise Incompatible(f"No view generator of {where} has the target '{target}'.")
     if not generators:
-        wanted = f"{needs.views}{' or more' * needs.multicrop} view{'s' * (needs.views > 1)}"
-        raise Incompatible(f"No view generator of {kind} makes {wanted} of each record.")
-    if needs.multicrop:  # small crops are what such objectives are made for
+        count = f"{needs.views}{' or more' * needs.multicrop} view{'s' * (needs.views > 1)}"
+        raise Incompatible(f"No view generator of {where} returns {count} of each record.")
+    if needs.multicrop:  # objectives with multi-crop prefer local views
         generators.sort(key=lambda pair: -pair[1].views)
     if needs.info:
         generators.sort(key=lambda pair: needs.info not in pair[1].info)
-    encoders = [(part, registry.find("encoders", part.name, modality.name).load()) for part in candidates.encoders]
-    fitting = [
-        TowerCandidate(modality, candidates.field or name, views, part)
+    encoders = [(part, registry.find("encoders", part.name, modality.name).load()) for part in parts.encoders]
+    compatible = [
+        TowerCandidate(modality, parts.field or name, views, part)
         for views, generator in generators
         for part, encoder in encoders
         if issubclass(encoder, TokenEncoder) or not (needs.tokens or (needs.target and generator.per_token))
     ]
-    if not fitting:
-        raise Incompatible(f"No encoder of {kind} shows its tokens.")
-    return fitting
+    if not compatible:
+        raise Incompatible(f"No encoder of {where} is a token encoder.")
+    return compatible
 
 
-def _serves(generator: ViewGenerator, needs: Needs) -> bool:
+def _has_views(generator: ViewGenerator, needs: Needs) -> bool:
     return generator.views == needs.views or (needs.multicrop and generator.views > needs.views)
 
 

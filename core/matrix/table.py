@@ -1,4 +1,4 @@
-"""The matrix as a table: rows objectives, columns data, cells trained beside untrained."""
+"""The matrix as a table: one row for each objective, one column for each dataset, trained beside untrained."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
 
+from sensorium.evaluation.tables import markdown_table
 from sensorium.matrix.cells import Cell
 from sensorium.matrix.columns import DatasetColumn
 from sensorium.matrix.compatibility import ObjectiveRow
 
 BASELINES = ("chance", "baseline")
-"""Rows of an evaluator's table that hang on the records alone, and stand once at the head of a column."""
+"""Rows of an evaluator's table that depend on the records alone, and stand once at the head of a column."""
 
 
 @dataclass
 class Matrix:
-    """Every cell that is known, column by column.
+    """All computed cells, column by column.
 
     Args:
         rows: all rows.
@@ -31,7 +32,7 @@ class Matrix:
     cells: Mapping[tuple[str, str], Cell]
 
     def markdown(self) -> str:
-        """Render as Markdown: one table of single modalities, one of several together."""
+        """Render as Markdown: one table of single modalities, one of several modalities."""
         parts = []
         for title, many in (("One modality", "one"), ("Several modalities", "many")):
             rows = [row for row in self.rows if row.needs.modalities == many]
@@ -50,18 +51,16 @@ class Matrix:
     def _table(self, title: str, rows: Sequence[ObjectiveRow], columns: Sequence[str]) -> str:
         reasons: dict[str, int] = {}
         head = [f"{name}: {self.columns[name].evaluator.name} {self.columns[name].metric}" for name in columns]
-        lines = [f"## {title}", "", _line(["objective", *head]), _line(["---", *["---:"] * len(columns)])]
-        for baseline in BASELINES:
-            lines.append(_line([f"*{baseline}*", *(self._baseline(baseline, name) for name in columns)]))
-        for row in rows:
-            lines.append(_line([row.name, *(self._cell(row.name, name, reasons) for name in columns)]))
+        lines = [[f"*{baseline}*", *(self._baseline(baseline, name) for name in columns)] for baseline in BASELINES]
+        lines += [[row.name, *(self._cell(row.name, name, reasons) for name in columns)] for row in rows]
         shown = [cell for (row, name), cell in self.cells.items() if row in {r.name for r in rows} and name in columns]
         measured = [cell for cell in shown if cell.metrics]
-        better = sum(cell.improved for cell in measured)
-        lines += ["", f"{better} of {len(measured)} trained encoders are better than their first weights."]
-        lines += [f"\n{name}: {self.columns[name].about}" for name in columns]
-        lines += ["", *(f"{number}. {reason.rstrip('.')}." for reason, number in reasons.items()), ""]
-        return "\n".join(lines)
+        improved = sum(cell.improved for cell in measured)
+        text = [f"## {title}", "", *markdown_table(["objective", *head], lines), ""]
+        text += [f"{improved} of {len(measured)} trained encoders are better than the untrained ones."]
+        text += [f"\n{name}: {self.columns[name].description}" for name in columns]
+        text += ["", *(f"{number}. {reason.rstrip('.')}." for reason, number in reasons.items()), ""]
+        return "\n".join(text)
 
     def _baseline(self, baseline: str, column: str) -> str:
         found = [c.metrics[baseline] for (_, name), c in self.cells.items() if name == column and baseline in c.metrics]
@@ -82,9 +81,5 @@ def _mean(scores: Sequence[float]) -> str:
 
 
 def _short(number: float) -> str:
-    """Return three decimals, without the zero before the point."""
+    """Return three decimals, without a leading zero."""
     return re.sub(r"^(-?)0\.", r"\1.", f"{number:.3f}")
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

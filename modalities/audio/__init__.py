@@ -8,7 +8,7 @@ _NEEDS = {"requires": ["soundfile"], "extra": "audio"}
 sensorium_samples = {"audio": f"{_HOME}.samples:sounds"}
 sensorium_matrix = {
     "columns/audio": {
-        "about": "640 computed notes of eight made-up instruments, any pitch: no wheel brings labeled recordings",
+        "description": "640 computed notes of eight made-up instruments, any pitch: no wheel brings labeled recordings",
         "data": {"source": "notes", "batch": 64, "test": 0.3, "cache": "ram"},
         "modalities": {
             "audio": {

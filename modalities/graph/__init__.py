@@ -41,7 +41,7 @@ VIEWS = {
 sensorium_samples = {"graph": f"{_HOME}.samples:graphs"}
 sensorium_matrix = {
     "columns/graph": {
-        "about": "neighborhoods of 2,000 nodes of a stochastic block model; the label is one of ten blocks",
+        "description": "neighborhoods of 2,000 nodes of a stochastic block model; the label is one of ten blocks",
         "data": {
             "source": {"name": "stochastic-blocks", "nodes": 2000},
             "batch": 64,

@@ -10,7 +10,7 @@ sensorium_samples = {"image": f"{_HOME}.samples:sample_images"}
 
 sensorium_matrix = {
     "columns/image": {
-        "about": "1,918 OpenMoji images (CC BY-SA 4.0) at 32 pixels, nine classes: flag, face, animal and so on",
+        "description": "1,918 OpenMoji images (CC BY-SA 4.0) at 32 pixels, nine classes: flag, face, animal and so on",
         "data": {"source": {"name": "openmoji", "size": 32, "tones": False}, "batch": 64, "test": 0.3, "cache": "ram"},
         "modalities": {
             "image": {

@@ -9,7 +9,7 @@ _NEEDS = {"requires": ["rdkit"], "extra": "molecules"}
 sensorium_samples = {"molecule": f"{_HOME}.samples:molecules"}
 sensorium_matrix = {
     "columns/molecule": {
-        "about": "4,999 NCI molecules (from RDKit, BSD-3-Clause); the label is the drug-likeness QED",
+        "description": "4,999 NCI molecules (from RDKit, BSD-3-Clause); the label is the drug-likeness QED",
         "data": {
             "source": {"name": "rdkit-samples", "label": "qed"},
             "batch": 64,

@@ -19,7 +19,7 @@ sensorium_samples = {
 
 sensorium_matrix = {
     "columns/text": {
-        "about": "3,200 names of emoji (Unicode CLDR) in eight languages of one alphabet, the label",
+        "description": "3,200 names of emoji (Unicode CLDR) in eight languages of one alphabet, the label",
         "data": {"source": "emoji-names", "batch": 64, "test": 0.3, "cache": "ram"},
         "modalities": {
             "text": {

@@ -8,7 +8,7 @@ sensorium_samples = {"timeseries": f"{_HOME}.samples:series"}
 
 sensorium_matrix = {
     "columns/timeseries": {
-        "about": "OSULeaf (UCR archive, Gandhi 2002, with aeon): 442 leaves of six trees, the archive's parts",
+        "description": "OSULeaf (UCR archive, Gandhi 2002, with aeon): 442 leaves of six trees, the archive's parts",
         "data": {"source": {"name": "aeon", "dataset": "OSULeaf"}, "batch": 32, "cache": "ram"},
         "modalities": {
             "timeseries": {

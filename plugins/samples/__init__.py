@@ -4,7 +4,7 @@ from sensorium import hookimpl
 
 sensorium_matrix = {
     "columns/image-text": {
-        "about": "1,918 OpenMoji pictures (CC BY-SA 4.0) at 32 pixels with their English names (Unicode CLDR)",
+        "description": "1,918 OpenMoji pictures (CC BY-SA 4.0) at 32 pixels with their English names (Unicode CLDR)",
         "data": {"source": {"name": "openmoji", "size": 32, "tones": False}, "batch": 128, "test": 0.2, "cache": "ram"},
         "modalities": {
             "image": {

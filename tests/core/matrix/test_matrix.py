@@ -79,13 +79,13 @@ def test_choices_follow_what_an_objective_needs():
     assert graph.views.name == "context-graph"  # the mutant: the first two views that fit, without anchors
     (series,) = next(tower_candidates(ROWS["ts2vec"], COLUMNS["timeseries"], registry)).values()
     assert series.views.name == "overlapping-crops"
-    with pytest.raises(Incompatible, match="No views of this kind of data carry the target 'tokens'"):
+    with pytest.raises(Incompatible, match="No view generator of this modality has the target 'tokens'"):
         first("masked-token")
-    with pytest.raises(Incompatible, match="No views of this kind of data carry the target 'order'"):
+    with pytest.raises(Incompatible, match="No view generator of this modality has the target 'order'"):
         first("predict:order")
-    with pytest.raises(Incompatible, match="No encoder of this kind of data shows its tokens"):
+    with pytest.raises(Incompatible, match="No encoder of this modality is a token encoder"):
         next(tower_candidates(ROWS["ibot"], COLUMNS["vectors"], registry))
-    with pytest.raises(Incompatible, match="No view generator of this kind of data makes 1 view of each record"):
+    with pytest.raises(Incompatible, match="No view generator of this modality returns 1 view of each record"):
         next(tower_candidates(ROWS["mae"], COLUMNS["vectors"], registry))
 
 
@@ -139,7 +139,7 @@ def test_a_part_that_refuses_is_passed_over_and_its_sentence_kept(tmp_path):
     found = run_matrix(tmp_path, ["next-token", "ts2vec", "vectors"], BUDGET, EXTENSIONS)
     assert (
         found.cells["next-token", "vectors"].reason
-        == "No view generator of this kind of data makes 1 view of each record."
+        == "No view generator of this modality returns 1 view of each record."
     )
     assert "The objective 'ts2vec' compares tokens, and here are none" in found.cells["ts2vec", "vectors"].reason
 
@@ -149,9 +149,9 @@ def test_names_that_are_no_row_and_no_column_are_told(tmp_path):
         run_matrix(tmp_path, ["simclar"], BUDGET, EXTENSIONS)
 
 
-def test_a_wrong_declaration_is_told(monkeypatch):
-    monkeypatch.setitem(toy_columns.sensorium_matrix, "columns/vectors", {"about": "nothing else"})
-    with pytest.raises(PluginError, match=r"no column at 'columns/vectors\.data'"):
+def test_an_invalid_declaration_is_an_error(monkeypatch):
+    monkeypatch.setitem(toy_columns.sensorium_matrix, "columns/vectors", {"description": "nothing else"})
+    with pytest.raises(PluginError, match=r"an invalid column at 'columns/vectors\.data'"):
         declared_columns(EXTENSIONS)
     monkeypatch.setitem(toy_columns.sensorium_matrix, "rows/vectors", {})
     with pytest.raises(PluginError, match="'rows/vectors': its keys begin with 'columns/' or 'objectives/'"):

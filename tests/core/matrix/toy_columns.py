@@ -14,14 +14,14 @@ from tests import toys
 VECTOR = {"modality": "vector", "field": "a", "views": ["noise", "signs"], "encoders": ["mlp"]}
 sensorium_matrix = {
     "columns/vectors": {
-        "about": "96 vectors in four classes",
+        "description": "96 vectors in four classes",
         "data": {"source": "toy-vectors", "batch": 16, "test": 0.3, "max_bad": 0.05},
         "modalities": {"vectors": VECTOR},
         "evaluator": {"name": "knn", "label": "class", "k": 5},
         "metric": "accuracy",
     },
     "columns/pairs": {
-        "about": "the same, with their rotated twins",
+        "description": "the same, with their rotated twins",
         "data": {"source": "toy-vectors", "batch": 16, "test": 0.3},
         "modalities": {
             name: {"modality": "vector", "views": [{"name": "noise", "views": 1}], "encoders": ["mlp"]} for name in "ab"
