@@ -166,12 +166,12 @@ class TableReader:
         Raises:
             DataError: when a file cannot be read, or lacks one of the columns.
         """
-        wanted = list(dict.fromkeys([*text, *typed]))
-        return Table(files, [self._read(file, wanted, list(text)) for file in files])
+        columns = list(dict.fromkeys([*text, *typed]))
+        return Table(files, [self._read(file, columns, list(text)) for file in files])
 
-    def _read(self, path: Path, wanted: list[str], text: list[str]) -> pa.Table:
+    def _read(self, path: Path, columns: list[str], text: list[str]) -> pa.Table:
         names = self.column_names(path)
-        for column in wanted:
+        for column in columns:
             if column not in names:
                 suggestion = did_you_mean(column, names)
                 raise DataError(
@@ -180,7 +180,7 @@ class TableReader:
                 )
             if names.count(column) > 1:
                 raise DataError(f"'{path}' has {names.count(column)} columns named '{column}'; rename all but one.")
-        return self._guard(path, "read", wanted, text)
+        return self._guard(path, "read", columns, text)
 
     def _guard(self, path: Path, verb: str, *arguments):
         """Call the reader of the file's format; every failure becomes one sentence."""
@@ -215,9 +215,9 @@ class TableReader:
         with pa.csv.open_csv(path, **self._delimited_options(path)) as stream:
             return stream.schema.names
 
-    def _delimited_read(self, path: Path, wanted: list[str], text: list[str]) -> pa.Table:
+    def _delimited_read(self, path: Path, columns: list[str], text: list[str]) -> pa.Table:
         convert = pa.csv.ConvertOptions(
-            include_columns=wanted,
+            include_columns=columns,
             column_types=dict.fromkeys(text, pa.string()),
             null_values=self.na_values,
             decimal_point=self.decimal,
@@ -242,16 +242,16 @@ class TableReader:
     def _jsonl_names(self, path: Path) -> list[str]:
         return list(dict.fromkeys(name for row in self._jsonl_rows(path) for name in row))
 
-    def _jsonl_read(self, path: Path, wanted: list[str], text: list[str]) -> pa.Table:
+    def _jsonl_read(self, path: Path, columns: list[str], text: list[str]) -> pa.Table:
         # Not pyarrow's own JSON reader: it turns text that looks like a date into one.
         rows = self._jsonl_rows(path)
-        return pa.table({name: pa.array([row.get(name) for row in rows]) for name in wanted})
+        return pa.table({name: pa.array([row.get(name) for row in rows]) for name in columns})
 
     def _parquet_names(self, path: Path) -> list[str]:
         return pa.parquet.read_schema(path).names
 
-    def _parquet_read(self, path: Path, wanted: list[str], text: list[str]) -> pa.Table:
-        return pa.parquet.read_table(path, columns=wanted, memory_map=True)
+    def _parquet_read(self, path: Path, columns: list[str], text: list[str]) -> pa.Table:
+        return pa.parquet.read_table(path, columns=columns, memory_map=True)
 
 
 def _first_line(error: BaseException) -> str:

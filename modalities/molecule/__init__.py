@@ -78,7 +78,7 @@ def sensorium_register_sources(register):
     register(
         "molecules",
         f"{home}.files:MoleculeFiles",
-        summary="SMILES and mol blocks in .smi, .csv, .parquet, .sdf",
+        summary="SMILES and mol blocks in .smi, .csv, .tsv, .jsonl, .parquet, .sdf",
         **_NEEDS,
     )
     register(
