@@ -1,4 +1,4 @@
-"""Contrastive objectives: views of one record attract, views of others repel."""
+"""Contrastive objectives: views of one record are positives, views of other records negatives."""
 
 from sensorium import hookimpl
 
@@ -18,15 +18,15 @@ sensorium_matrix = {
 @hookimpl
 def sensorium_register_objectives(register):
     """Register the contrastive objectives."""
-    register("simclr", f"{_HOME}.simclr:SimCLR", summary="contrast two views of each record")
+    register("simclr", f"{_HOME}.simclr:SimCLR", summary="NT-Xent between two views of each record")
     register(
         "supervised-contrastive",
         f"{_HOME}.supervised:SupervisedContrastive",
-        summary="contrast in which all records of one label are positives",
+        summary="contrastive learning with all records of a label as positives (SupCon)",
     )
-    register("simcse", f"{_HOME}.simcse:SimCSE", summary="contrast a record with itself under another dropout mask")
-    register("moco", f"{_HOME}.moco:MoCo", summary="contrast with a slow teacher's keys, those of earlier batches too")
-    register("moco-v3", f"{_HOME}.moco_v3:MoCoV3", summary="contrast predictions with a slow teacher's keys")
-    register("nnclr", f"{_HOME}.nnclr:NNCLR", summary="contrast the nearest earlier record with the other view")
-    register("ts2vec", f"{_HOME}.ts2vec:TS2Vec", summary="contrast aligned tokens of two views, scale after scale")
-    register("ts-tcc", f"{_HOME}.ts_tcc:TSTCC", summary="guess one view's next tokens from the other's past")
+    register("simcse", f"{_HOME}.simcse:SimCSE", summary="InfoNCE between two dropout masks of a record")
+    register("moco", f"{_HOME}.moco:MoCo", summary="momentum contrast with a queue of keys (v2)")
+    register("moco-v3", f"{_HOME}.moco_v3:MoCoV3", summary="momentum contrast without a queue, with a prediction head")
+    register("nnclr", f"{_HOME}.nnclr:NNCLR", summary="contrast nearest neighbors in a queue with the other view")
+    register("ts2vec", f"{_HOME}.ts2vec:TS2Vec", summary="hierarchical contrast of aligned time steps of two views")
+    register("ts-tcc", f"{_HOME}.ts_tcc:TSTCC", summary="temporal and contextual contrast of time series")

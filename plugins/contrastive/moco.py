@@ -22,18 +22,19 @@ from sensorium import (
 
 
 class MoCo(Objective):
-    """InfoNCE of the first view with a teacher's key of the second, against a queue (He et al. 2020, Chen et al. 2020).
+    """MoCo v2: momentum contrast with a queue (He et al. 2020, eq. 1; Chen et al. 2020).
 
-    The teacher encodes the keys of a batch in random parts, as shuffling BN does (section 3.3), within a rank.
+    InfoNCE of the first view with a momentum encoder's key of the second; negatives are the keys of earlier batches, in
+    a queue. Keys are encoded in random splits of the batch, which is shuffling BN (section 3.3) within a rank.
 
     Args:
-        temperature: what cosines are divided by.
-        momentum: of the teacher.
-        queue: number of earlier keys to contrast with.
-        parts: number of random parts in which a batch's keys are encoded, of two records or more each.
+        temperature: softmax temperature, > 0; the paper's is 0.2.
+        momentum: of the momentum encoder, in [0, 1).
+        queue: number of keys in the queue.
+        bn_splits: number of random splits in which keys are encoded, of two records or more, >= 1.
         width: hidden width of the projection head.
         dim: output width of the projection head.
-        negatives: weights and mixtures of negatives; their memory is the queue.
+        negatives: options of negatives; their memory is the queue.
     """
 
     needs = Needs(views=2)
@@ -46,19 +47,19 @@ class MoCo(Objective):
         temperature: float = 0.2,
         momentum: float = 0.99,
         queue: int = 4096,
-        parts: int = 4,
+        bn_splits: int = 4,
         width: int = 2048,
         dim: int = 128,
         negatives: NegativeOptions | None = None,
     ) -> None:
         super().__init__()
-        self.temperature, self.momentum, self.parts, self.width, self.dim = temperature, momentum, parts, width, dim
-        if negatives:
-            negatives.refuse("moco", self.unused_negatives)
+        self.temperature, self.momentum, self.bn_splits = temperature, momentum, bn_splits
+        self.width, self.dim = width, dim
+        (negatives or NegativeOptions()).refuse("moco", self.unused_negatives)
         self.negative_options = replace(negatives or NegativeOptions(), memory=queue)
 
     def build(self, encoders):
-        """Make the projection head, the teacher and the queue."""
+        """Make the projection head, the momentum encoder and the queue."""
         self.project = nn.Sequential(
             nn.Linear(encoders.single.dim, self.width), nn.ReLU(inplace=True), nn.Linear(self.width, self.dim)
         )
@@ -67,12 +68,12 @@ class MoCo(Objective):
 
     @property
     def queue(self) -> FeatureQueue:
-        """The earlier keys."""
+        """The keys of earlier batches."""
         (memory,) = self.negatives.memories.values()
         return memory  # type: ignore[return-value]
 
     def forward(self, views, encode):
-        """Contrast the first view with keys of the second, then queue those."""
+        """Contrast the first view with keys of the second, then push those to the queue."""
         first, second = views
         (features,) = encode([first])
         q_BD = self.project(features.pooled)
@@ -87,13 +88,13 @@ class MoCo(Objective):
 
     @torch.no_grad()
     def keys(self, view, encode):
-        """Return the teacher's keys of a view, encoded in random parts."""
+        """Return the momentum encoder's keys of a view, encoded in random splits."""
         order_B = torch.randperm(len(view), device=view.batch.device)
-        parts = order_B.chunk(max(min(self.parts, len(view) // 2), 1))
-        encoded = [encode([View(view.batch.select(p), modality=view.modality)])[0].pooled for p in parts]
+        splits = order_B.chunk(max(min(self.bn_splits, len(view) // 2), 1))
+        encoded = [encode([View(view.batch.select(split), modality=view.modality)])[0].pooled for split in splits]
         return self.teacher.heads["project"](torch.cat(encoded))[order_B.argsort()]
 
     def after_step(self, progress):
-        """Move the teacher, and along the ramp of the negatives."""
+        """Update the momentum encoder, and follow the schedule of the negatives."""
         self.teacher.update(self.momentum)
         self.negatives.after_step(progress)

@@ -8,17 +8,17 @@ from sensorium import Needs, Objective, Outcome, Teacher, TrainingSize, cosine_s
 
 
 class MoCoV3(Objective):
-    """InfoNCE of each view's prediction with a teacher's keys of the other view (Chen, Xie and He 2021, algorithm 1).
+    """MoCo v3 (Chen, Xie and He 2021, algorithm 1): momentum contrast without a queue.
 
-    The keys of the joined batch are each other's negatives; there is no queue. The paper freezes a vision
-    transformer's patch embedding; that is the encoder's affair, not this objective's.
+    InfoNCE of each view's prediction with a momentum encoder's keys of the other view; negatives are the keys of the
+    joined batch. The paper's frozen patch embedding is an option of encoders, not of this objective.
 
     Args:
-        temperature: what cosines are divided by; the loss is multiplied with twice of it, as in the paper.
-        momentum: of the teacher at the start; it rises to 1 along a half cosine.
+        temperature: softmax temperature, > 0; the loss is multiplied by twice of it, as in the paper.
+        momentum: of the momentum encoder at the start, in [0, 1); it rises to 1 along a half cosine.
         width: hidden width of the heads.
-        dim: width of the space in which views are compared.
-        layers: linear maps of the projection head: 3 for transformers, 2 for convolutional networks.
+        dim: output width of the heads.
+        layers: linear layers of the projection head: 3 for transformers, 2 for convolutional networks.
     """
 
     needs = Needs(views=2)
@@ -32,7 +32,7 @@ class MoCoV3(Objective):
         self.temperature, self.momentum, self.width, self.dim, self.layers = temperature, momentum, width, dim, layers
 
     def build(self, encoders):
-        """Make the heads, and the teacher, which has no prediction head."""
+        """Make the heads, and the momentum encoder, which has no prediction head."""
         self.project = heads.projection_head(encoders.single.dim, self.width, self.dim, self.layers)
         self.predict = heads.projection_head(self.dim, self.width, self.dim)
         self.teacher = Teacher(encoders, project=self.project)
@@ -49,5 +49,5 @@ class MoCoV3(Objective):
         return Outcome(loss, features={"features": f1.pooled.detach(), "projection": z1_BD.detach()})
 
     def after_step(self, progress):
-        """Move the teacher."""
+        """Update the momentum encoder."""
         self.teacher.update(cosine_schedule(self.momentum, 1.0, progress))

@@ -6,13 +6,16 @@ from sensorium import FeatureQueue, Needs, Objective, Outcome, heads, losses
 
 
 class NNCLR(Objective):
-    """InfoNCE of the nearest earlier row to one view with predictions of the other (Dwibedi et al. 2021, eq. 3).
+    """NNCLR: nearest-neighbor contrastive learning (Dwibedi et al. 2021, eq. 3).
+
+    InfoNCE in which a view's projection is replaced with its nearest neighbor in a queue of earlier projections; the
+    other view's prediction is its positive.
 
     Args:
-        temperature: what cosines are divided by.
-        queue: how many earlier projections neighbors are sought among.
-        width: hidden width of projection and prediction head.
-        dim: width of the space in which views are compared.
+        temperature: softmax temperature, > 0; the paper's is 0.1.
+        queue: number of projections in the queue (support set).
+        width: hidden width of the projection and the prediction head.
+        dim: output width of the heads.
     """
 
     needs = Needs(views=2)
@@ -30,7 +33,7 @@ class NNCLR(Objective):
         self.queue = FeatureQueue(self.size, self.dim)
 
     def forward(self, views, encode):
-        """Contrast each view's neighbor with the other view, then queue the first view."""
+        """Contrast each view's nearest neighbor with the other view, then push the first view to the queue."""
         f1, f2 = encode(views)
         z1_BD, z2_BD = self.project(f1.pooled), self.project(f2.pooled)
         n1_BD, n2_BD = (losses.nearest_in_queue(z_BD, self.queue.rows) for z_BD in (z1_BD, z2_BD))

@@ -8,15 +8,17 @@ from sensorium import Needs, NegativeOptions, NegativePool, Objective, Outcome, 
 
 
 class SimCLR(Objective):
-    """NT-Xent between two views of each record (Chen et al. 2020, eq. 1).
+    """SimCLR: a simple framework for contrastive learning (Chen et al. 2020, eq. 1).
+
+    NT-Xent: the two views of a record are each other's positives, both views of all other records of the joined batch
+    are negatives. With options of `negatives` it is debiased, hard (HCL) or decoupled contrastive learning.
 
     Args:
-        temperature: what cosines are divided by; .1 to .5.
+        temperature: softmax temperature, > 0; 0.1 to 0.5 is usual.
         width: hidden width of the projection head.
-        dim: width of the space in which views are compared.
-        layers: linear maps of the projection head.
-        negatives: which negatives there are besides those of the batch, which do not count, and how they weigh; by
-            default all of the batch alike.
+        dim: output width of the projection head.
+        layers: linear layers of the projection head.
+        negatives: options of negatives: hard-negative weights, memory, false negatives; default, those of the batch.
     """
 
     needs = Needs(views=2)
@@ -40,7 +42,7 @@ class SimCLR(Objective):
         self.negatives = NegativePool(self.negative_options, encoders, self.dim)
 
     def forward(self, views, encode):
-        """Contrast the two views, then keep the first where there is a memory for it."""
+        """Contrast the two views, then push the first to the memory, where there is one."""
         f1, f2 = encode(views)
         z1_BD, z2_BD = self.project(f1.pooled), self.project(f2.pooled)
         name, keys = views[0].modality, views[0].keys
@@ -59,5 +61,5 @@ class SimCLR(Objective):
         return losses.hcl(z1_BD, z2_BD, self.temperature, **negatives)
 
     def after_step(self, progress):
-        """Move along the ramp of the negatives."""
+        """Follow the schedule of the negatives."""
         self.negatives.after_step(progress)

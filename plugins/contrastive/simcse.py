@@ -8,13 +8,13 @@ from sensorium import Needs, Objective, Outcome, losses
 
 
 class SimCSE(Objective):
-    """InfoNCE from each record's first view to all second ones (Gao et al. 2021, eq. 1).
+    """SimCSE: simple contrastive learning of sentence embeddings (Gao et al. 2021, eq. 1).
 
-    In the paper the two views are one text under two dropout masks. Its head, a linear map and tanh, serves training
-    alone: embeddings are the encoder's features.
+    InfoNCE from the first view of each record to the second views of all. In the paper the two views are one text under
+    two dropout masks. Its head, a linear layer and tanh, is for training alone: embeddings are the encoder's features.
 
     Args:
-        temperature: what cosines are divided by.
+        temperature: softmax temperature, > 0; the paper's is 0.05.
     """
 
     needs = Needs(views=2)

@@ -1,4 +1,4 @@
-"""Supervised contrast."""
+"""Supervised contrastive learning."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from sensorium import Needs, Objective, Outcome, heads, losses
 
 
 class SupervisedContrastive(Objective):
-    """Contrast in which both views of all records of one label are positives (Khosla et al. 2020, eq. 2).
+    """Supervised contrastive learning, SupCon (Khosla et al. 2020, eq. 2).
 
-    A record without the label has its own two views as positives, and is a negative of all others: with few labels it
-    is semi-supervised, with none it is `simclr`. The log "labeled" is the share of records that have it.
+    Both views of all records with the same label are positives. A record without a label has its own two views as
+    positives, and is a negative of all others: with few labels it is semi-supervised, with none it is SimCLR. The log
+    "labeled" is the fraction of records with a label.
 
     Args:
-        label: the label of the source's records; "group" takes their groups in its place.
-        temperature: what cosines are divided by.
+        label: name of the label; "group" takes the records' groups instead.
+        temperature: softmax temperature, > 0; the paper's is 0.1.
         width: hidden width of the projection head.
-        dim: width of the space in which views are compared.
-        layers: linear maps of the projection head.
+        dim: output width of the projection head.
+        layers: linear layers of the projection head.
     """
 
     needs = Needs(views=2)
@@ -36,11 +37,11 @@ class SupervisedContrastive(Objective):
         self.project = heads.projection_head(encoders.single.dim, self.width, self.dim, self.layers)
 
     def forward(self, views, encode):
-        """Contrast all rows of both views."""
-        own_B = views[0].keys["record"]
-        labels_B = views[0].keys.get(self.key, own_B)  # a batch of which no record has the label does not know it
+        """Contrast both views of all records."""
+        record_B = views[0].keys["record"]
+        labels_B = views[0].keys.get(self.key, record_B)  # a batch of which no record has the label does not know it
         f1, f2 = encode(views)
         z1_BD, z2_BD = self.project(f1.pooled), self.project(f2.pooled)
         loss = losses.supervised_contrastive(torch.cat([z1_BD, z2_BD]), labels_B.repeat(2), self.temperature)
-        logs = {"labeled": (labels_B != own_B).float().mean()}
+        logs = {"labeled": (labels_B != record_B).float().mean()}
         return Outcome(loss, logs, {"features": f1.pooled.detach(), "projection": z1_BD.detach()})

@@ -7,42 +7,44 @@ from sensorium.errors import RecipeError
 
 
 class TS2Vec(Objective):
-    """Hierarchical contrast between the tokens that two views share (Yue et al. 2022, equations 1 to 3).
+    """TS2Vec: hierarchical contrastive learning of time series (Yue et al. 2022, eq. 1 to 3).
 
-    The views say by `info["aligned"]`, int64 (B, L) with -1 for none, which tokens of theirs show the same; without it
-    the views are taken to show the same, token by token. The encoder must have a token for each entry of the input.
+    At each scale of max-pooled tokens, the same time step of the two views is a positive pair; negatives are other time
+    steps of the record (temporal contrast) and the same step of other records (instance contrast). The views' aligned
+    tokens are `View.info["aligned"]`, int64 (B, L), -1 for none; without it all are aligned. The encoder must have a
+    token for each time step.
 
     Args:
-        alpha: weight of the contrast between records; that between the tokens of one record has the rest.
-        temporal_from: the scale from which on tokens of one record are contrasted; each scale joins two tokens.
+        alpha: weight of the instance contrast, 0 to 1; the temporal contrast has the rest.
+        temporal_unit: first scale with a temporal contrast, >= 0; each scale pools two tokens of the last.
     """
 
     needs = Needs(views=2, info="aligned")
 
-    def __init__(self, alpha: float = 0.5, temporal_from: int = 0) -> None:
+    def __init__(self, alpha: float = 0.5, temporal_unit: int = 0) -> None:
         super().__init__()
         if not 0 <= alpha <= 1:
             raise RecipeError(f"The alpha of the objective 'ts2vec' lies from 0 to 1, not at {alpha}.")
-        self.alpha, self.temporal_from = alpha, temporal_from
+        self.alpha, self.temporal_unit = alpha, temporal_unit
 
     def build(self, encoders):
-        """There is no head: tokens are compared as the encoder makes them."""
+        """Make nothing: tokens are contrasted without a head."""
 
     def forward(self, views, encode):
-        """Contrast what the two views share."""
+        """Contrast the aligned tokens of the two views."""
         # One by one: padding both views to one length would cost more than a joint pass saves.
         features = [encode([view])[0] for view in views]
-        (z1_BTD, mask_BT), (z2_BTD, also_BT) = map(self.shared, views, features)
+        (z1_BTD, mask_BT), (z2_BTD, other_mask_BT) = map(self.aligned, views, features)
         if z1_BTD.shape != z2_BTD.shape:
             raise RecipeError(
                 f"The views given to 'ts2vec' share {z1_BTD.shape[1]} and {z2_BTD.shape[1]} tokens: choose views that "
                 "say which of their steps overlap, such as overlapping-crops."
             )
-        loss = losses.hierarchical_contrastive(z1_BTD, z2_BTD, mask_BT & also_BT, self.alpha, self.temporal_from)
+        loss = losses.hierarchical_contrastive(z1_BTD, z2_BTD, mask_BT & other_mask_BT, self.alpha, self.temporal_unit)
         return Outcome(loss, features={"features": features[0].pooled.detach()})
 
-    def shared(self, view, features):
-        """Return the tokens (B, L, D) of a view that the other view has too, and which of them are valid (B, L)."""
+    def aligned(self, view, features):
+        """Return the aligned tokens (B, L, D) of a view, and which of them are valid (B, L)."""
         tokens_BTD = features.require_tokens("ts2vec")
         aligned_BL = view.info.get("aligned")
         if aligned_BL is None:

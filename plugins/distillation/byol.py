@@ -8,12 +8,15 @@ from sensorium import Needs, Objective, Outcome, Teacher, TrainingSize, cosine_s
 
 
 class BYOL(Objective):
-    """Predict a teacher's projection of the other view, both ways (Grill et al. 2020, eq. 2).
+    """BYOL: bootstrap your own latent (Grill et al. 2020, eq. 2).
+
+    The online network predicts an EMA target network's projection of the other view, both ways; the loss is the squared
+    distance of unit vectors. There are no negatives: the EMA and the prediction head prevent collapse.
 
     Args:
-        momentum: of the teacher at the start; it rises to 1 along a half cosine.
-        width: hidden width of projection and prediction head.
-        dim: width of the space in which views are compared.
+        momentum: of the EMA teacher at the start, in [0, 1); it rises to 1 along a half cosine.
+        width: hidden width of the projection and the prediction head.
+        dim: output width of the heads.
     """
 
     needs = Needs(views=2)
@@ -42,5 +45,5 @@ class BYOL(Objective):
         return Outcome(loss, features={"features": f1.pooled.detach(), "projection": z1_BD.detach()})
 
     def after_step(self, progress):
-        """Move the teacher."""
+        """Update the teacher."""
         self.teacher.update(cosine_schedule(self.momentum, 1.0, progress))

@@ -6,13 +6,13 @@ from sensorium import Needs, Objective, Outcome, heads, losses
 
 
 class SimSiam(Objective):
-    """Predict one's own projection of the other view, both ways, without a teacher (Chen and He 2021, eq. 2 to 4).
+    """SimSiam: simple Siamese representation learning (Chen and He 2021, eq. 2 to 4).
 
-    The projection that is predicted receives no gradient: that alone keeps features from collapsing. The paper keeps
-    the prediction head's learning rate constant; here it follows the recipe's schedule like every other.
+    Each view's prediction approaches the other view's projection in cosine; a stop-gradient on the projection alone
+    prevents collapse. The paper keeps the prediction head's learning rate constant; here it follows the schedule.
 
     Args:
-        width: width of the projection head, hidden and last.
+        width: width of the projection head, hidden and output.
         bottleneck: hidden width of the prediction head; the paper's is a quarter of `width`.
     """
 

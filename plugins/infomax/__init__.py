@@ -1,4 +1,4 @@
-"""Objectives of mutual information: what belongs together is told from what does not."""
+"""Mutual information objectives: discriminate matching from non-matching parts of records."""
 
 from sensorium import hookimpl
 
@@ -7,11 +7,11 @@ _HOME = "sensorium.plugins.infomax"
 
 @hookimpl
 def sensorium_register_objectives(register):
-    """Register the objectives of mutual information."""
-    register("infograph", f"{_HOME}.infograph:InfoGraph", summary="tell a record's tokens from those of other records")
-    register("dgi", f"{_HOME}.dgi:DGI", summary="tell records from corrupted ones by a summary of the batch")
+    """Register the mutual information objectives."""
+    register("infograph", f"{_HOME}.infograph:InfoGraph", summary="mutual information between tokens and their record")
+    register("dgi", f"{_HOME}.dgi:DGI", summary="deep graph infomax: discriminate nodes from corrupted ones")
     register(
         "context-prediction",
         f"{_HOME}.context_prediction:ContextPrediction",
-        summary="tell what surrounds a record from what surrounds another",
+        summary="match neighborhoods with their context graphs",
     )

@@ -10,31 +10,31 @@ from sensorium import Needs, Objective, Outcome, losses
 
 
 class ContextPrediction(Objective):
-    """Tell what surrounds a record from what surrounds another one (Hu et al. 2020, section 3.1.1).
+    """Context prediction (Hu et al. 2020, section 3.1.1): match neighborhoods with their context graphs.
 
-    The first view is what lies near a place, the second what lies around that; an encoder of its own reads the second.
-    A view's `info["anchors"]`, bool (B, T), says which tokens stand for it, else all of the record does. Wrong are the
-    surroundings of all other records, where the authors take those of one of them: the mean is the same.
+    The first view is a neighborhood, the second its context, which an encoder of its own reads. The loss is the binary
+    discrimination of matching from non-matching pairs. Tokens of `View.info["anchors"]`, bool (B, T), are pooled, or
+    all without it. Negatives are the contexts of all other records, the authors' those of one: the mean is equal.
     """
 
     needs = Needs(views=2, tokens=True, info="anchors")
 
     def build(self, encoders):
-        """Make the encoder of surroundings, another one of the same kind."""
-        self.around = torch.nn.ModuleDict({name: copy.deepcopy(encoder) for name, encoder in encoders.items()})
+        """Make the context encoder, a copy of the encoder."""
+        self.context_encoder = torch.nn.ModuleDict({name: copy.deepcopy(encoder) for name, encoder in encoders.items()})
 
     def forward(self, views, encode):
-        """Score records with their own and with wrong surroundings."""
-        near, around = views
-        (inner,) = encode([near])
-        (outer,) = encode.using(self.around)([around])
-        x_BD, y_BD = self.anchored(near, inner), self.anchored(around, outer)
+        """Discriminate a record's context from those of others."""
+        neighborhood, context = views
+        (inner,) = encode([neighborhood])
+        (outer,) = encode.using(self.context_encoder)([context])
+        x_BD, y_BD = self.pooled(neighborhood, inner), self.pooled(context, outer)
         loss = losses.jensen_shannon(x_BD[:, None], y_BD)
         return Outcome(loss, features={"features": inner.pooled.detach()})
 
-    def anchored(self, view, features):
-        """Return the mean of the tokens that stand for a view, (B, D)."""
+    def pooled(self, view, features):
+        """Return the mean of the anchor tokens of a view, (B, D)."""
         if "anchors" not in view.info:
             return features.pooled
-        share_BT = view.info["anchors"].to(features.tokens.dtype)
-        return torch.einsum("bt,btd->bd", share_BT / share_BT.sum(1, keepdim=True).clamp(min=1), features.tokens)
+        weight_BT = view.info["anchors"].to(features.tokens.dtype)
+        return torch.einsum("bt,btd->bd", weight_BT / weight_BT.sum(1, keepdim=True).clamp(min=1), features.tokens)

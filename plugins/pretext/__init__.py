@@ -1,4 +1,4 @@
-"""Pretext objectives: a task made out of the data itself, whose answer is known."""
+"""Pretext objectives: supervised tasks whose targets come from the data itself."""
 
 from sensorium import hookimpl
 
@@ -11,15 +11,15 @@ def sensorium_register_objectives(register):
     register(
         "next-token",
         "sensorium.plugins.pretext.next_token:NextToken",
-        summary="predict each token from those before it, under a causal encoder",
+        summary="predict each token from those before it, as language models",
     )
     register(
         "masked-token",
         "sensorium.plugins.pretext.masked_token:MaskedToken",
-        summary="predict the tokens that a view hides, as BERT does",
+        summary="masked language modeling, as BERT",
     )
     register(
         "predict",
         "sensorium.plugins.pretext.predict:Predict",
-        summary="tell what a view generator did: rotation, jigsaw, order",
+        summary="classify what a view generator did: rotation, jigsaw, order, color",
     )

@@ -11,16 +11,16 @@ from sensorium.errors import RecipeError
 
 
 class NextToken(Objective):
-    """Guess each token from those before it, whatever tokens are.
+    """Next-token prediction (Bengio et al. 2003, eq. 1; Radford et al. 2018, eq. 1), of tokens of any kind.
 
-    Class ids by cross-entropy (Bengio et al. 2003, eq. 1; Radford et al. 2018, eq. 1), patches by the mean square of
-    the difference (AIM, El-Nouby et al. 2024, section 3.1). Tokens of its encoder must see only what stands before.
+    Cross-entropy of class ids, mean squared error of patches (AIM, El-Nouby et al. 2024, section 3.1). The encoder must
+    be causal: a token attends to itself and those before it.
     """
 
     needs = Needs(views=1, tokens=True)
 
     def build(self, encoders):
-        """Make the linear head that scores every class, or guesses every number of a token."""
+        """Make the linear head: logits of every class, or the values of a patch."""
         if not encoders.single.is_causal:
             raise RecipeError(
                 f"The objective 'next-token' needs a causal encoder, {type(encoders.single).__name__} looks ahead: "
@@ -30,16 +30,16 @@ class NextToken(Objective):
         nn.init.normal_(self.head.weight, std=0.02)
 
     def forward(self, views, encode):
-        """Guess each token's successor; a last token, and one before padding, has none."""
-        guesses_BTV, targets_BT, mask_BT, features = self.predict(views, encode)
-        loss = losses.reconstruction(guesses_BTV, targets_BT, mask_BT)
+        """Predict the token after each; the last token, and one before padding, has none."""
+        predictions_BTV, targets_BT, mask_BT, features = self.predict(views, encode)
+        loss = losses.reconstruction(predictions_BTV, targets_BT, mask_BT)
         logs = {}
         if not targets_BT.is_floating_point():
             logs = {"bits_per_token": loss.detach() / math.log(2), "perplexity": losses.perplexity(loss)}
         return Outcome(loss, logs, features={"features": features.pooled.detach()})
 
     def score(self, views, encode):
-        """Return the likelihood of each record, beside that of guessing every class alike; None without classes."""
+        """Return the negative log-likelihood of each record, and a uniform model's; None without classes."""
         logits_BTV, targets_BT, mask_BT, _ = self.predict(views, encode)
         if targets_BT.is_floating_point():
             return None
@@ -47,14 +47,14 @@ class NextToken(Objective):
         return {"nats": nats_B, "tokens": tokens_B, "uniform": tokens_B * math.log(logits_BTV.shape[-1])}
 
     def predict(self, views, encode):
-        """Return the guess at each token's successor, the successors, which of them count, and the features."""
+        """Return the predictions of next tokens, their targets, which of them count, and the features."""
         (view,) = views
         tokens, targets_BT = encode.tokenize(view), encode.token_targets(view)
-        features = encode.encode_tokens(view, self.front(tokens))
-        guesses_BTV = self.head(features.tokens[:, : targets_BT.shape[1] - 1])
-        return guesses_BTV, targets_BT[:, 1:], tokens.valid()[:, 1:], features
+        features = encode.encode_tokens(view, self.inputs(tokens))
+        predictions_BTV = self.head(features.tokens[:, : targets_BT.shape[1] - 1])
+        return predictions_BTV, targets_BT[:, 1:], tokens.valid()[:, 1:], features
 
-    def front(self, tokens):
-        """Return all tokens but the last, which nothing follows; a single one stays, as encoders need one."""
+    def inputs(self, tokens):
+        """Return all tokens but the last, which has no target; a single one stays, as encoders need one."""
         t = max(tokens.x.shape[1] - 1, 1)
         return Tokens(tokens.x[:, :t], tokens.positions[:, :t], None if tokens.mask is None else tokens.mask[:, :t])

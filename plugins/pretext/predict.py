@@ -1,4 +1,4 @@
-"""Prediction of what a view generator did, or took away."""
+"""Pretext classification."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ from sensorium.errors import RecipeError
 
 
 class Predict(Objective):
-    """Cross-entropy of the classes that views carry as their target: a turn, a permutation, an order, colors.
+    """Pretext classification: predict the class that a view generator gives its views as their target.
 
-    One objective for every pretext task of classes, such as rotation (Gidaris et al. 2018, eq. 2 and 3), jigsaw
-    (Noroozi and Favaro 2016) and colorization (Zhang et al. 2016, eq. 2). The task is the view generator's; its target
-    is int64, (B,) for one class of each record or (B, T) for one of each token, -100 where there is none. Where there
-    are several views of a record, such as the tiles of a jigsaw, each is encoded alone and the head sees all of them
-    side by side, in the order of the views.
+    One objective for pretext tasks such as rotation (Gidaris et al. 2018, eq. 2 and 3), jigsaw (Noroozi and Favaro
+    2016) and colorization (Zhang et al. 2016, eq. 2). The target is int64, (B,) or, one class for each token, (B, T),
+    -100 where there is none. Several views, such as tiles of a jigsaw, are encoded alone, and their features
+    concatenated before the head.
 
     Args:
-        classes: how many classes there are; None takes what the view generator tells apart.
+        classes: number of classes; null takes that of the view generator.
         width: hidden width of the head; 0 makes it linear.
-        balance: how much rarer classes count for more, from 0, all alike, to 1, all as if equally frequent; 1/2 is
-            what colorization had in its paper.
+        balance: exponent of class rebalancing, from 0, none, to 1, inverse frequency; colorization's paper has 1/2.
     """
 
     needs = Needs(views=1, multicrop=True, target="class")
@@ -30,7 +28,7 @@ class Predict(Objective):
     def __init__(self, classes: int | None = None, width: int = 0, balance: float = 0.0) -> None:
         super().__init__()
         if not 0 <= balance <= 1:
-            raise RecipeError(f"The balance of the objective 'predict' lies from 0 to 1, not at {balance}.")
+            raise RecipeError(f"The balance of the objective 'predict' must be 0 to 1, not {balance}.")
         self.classes, self.width, self.balance = classes or 0, width, balance
 
     def build(self, encoders):
@@ -43,17 +41,17 @@ class Predict(Objective):
         self.head = nn.Sequential(*hidden, nn.Linear(width or dim, self.classes))
 
     def forward(self, views, encode):
-        """Tell the classes apart."""
+        """Classify the views."""
         features, *others = encode(views)
-        seen = [features.pooled, *(other.pooled for other in others)]
+        pooled = [features.pooled, *(other.pooled for other in others)]
         target = self.checked(views[0].target, features.pooled, None if others else features.tokens)
-        logits = self.head(torch.cat(seen, 1) if target.ndim == 1 else features.tokens)
-        told, weight = target >= 0, None
+        logits = self.head(torch.cat(pooled, 1) if target.ndim == 1 else features.tokens)
+        labeled, weight = target >= 0, None
         if self.balance:
             weight = losses.class_weights(target, self.classes, self.balance)
-        loss = losses.token_cross_entropy(logits, target, told, weight)
-        right = (logits.detach().argmax(-1) == target) & told
-        logs = {"accuracy": right.sum() / told.sum().clamp(min=1)}
+        loss = losses.token_cross_entropy(logits, target, labeled, weight)
+        correct = (logits.detach().argmax(-1) == target) & labeled
+        logs = {"accuracy": correct.sum() / labeled.sum().clamp(min=1)}
         return Outcome(loss, logs, features={"features": features.pooled.detach()})
 
     def checked(self, target, pooled, tokens):

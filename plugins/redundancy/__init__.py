@@ -1,4 +1,4 @@
-"""Objectives that agree between views and keep features from collapsing by statistics of the batch."""
+"""Redundancy reduction and clustering objectives: views agree, statistics of the batch prevent collapse."""
 
 from sensorium import hookimpl
 
@@ -17,8 +17,8 @@ sensorium_matrix = {
 def sensorium_register_objectives(register):
     """Register the redundancy objectives."""
     register(
-        "barlow-twins", f"{_HOME}.barlow_twins:BarlowTwins", summary="make the views' cross-correlation the identity"
+        "barlow-twins", f"{_HOME}.barlow_twins:BarlowTwins", summary="cross-correlation of two views to the identity"
     )
-    register("vicreg", f"{_HOME}.vicreg:VICReg", summary="equal views, dimensions that vary and do not covary")
-    register("swav", f"{_HOME}.swav:SwAV", summary="predict a view's balanced cluster from the other views")
-    register("w-mse", f"{_HOME}.w_mse:WMSE", summary="whiten both views together, then make them equal")
+    register("vicreg", f"{_HOME}.vicreg:VICReg", summary="variance-invariance-covariance regularization")
+    register("swav", f"{_HOME}.swav:SwAV", summary="predict Sinkhorn-Knopp cluster codes of the other views")
+    register("w-mse", f"{_HOME}.w_mse:WMSE", summary="mean squared error of whitened views")

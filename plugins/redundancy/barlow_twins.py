@@ -6,13 +6,16 @@ from sensorium import Needs, Objective, Outcome, heads, losses
 
 
 class BarlowTwins(Objective):
-    """Make the views' cross-correlation matrix the identity (Zbontar et al. 2021, eq. 1).
+    """Barlow Twins: redundancy reduction (Zbontar et al. 2021, eq. 1).
+
+    The cross-correlation matrix of the two views' projections over the batch approaches the identity: equal views,
+    decorrelated dimensions.
 
     Args:
-        redundancy: weight of the squares off the diagonal.
+        redundancy: lambda, weight of the squared off-diagonal entries, > 0; the paper's is 0.005.
         width: hidden width of the projection head.
-        dim: width of the space whose dimensions are decorrelated; wide for large batches (the paper's is 8192).
-        layers: linear maps of the projection head.
+        dim: output width of the projection head; the paper's is 8192, for large batches.
+        layers: linear layers of the projection head.
     """
 
     needs = Needs(views=2)

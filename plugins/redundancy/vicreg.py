@@ -6,15 +6,18 @@ from sensorium import Needs, Objective, Outcome, heads, losses
 
 
 class VICReg(Objective):
-    """Equal views whose dimensions vary and do not covary (Bardes et al. 2022, eq. 6).
+    """VICReg: variance-invariance-covariance regularization (Bardes et al. 2022, eq. 6).
+
+    The two views' embeddings are equal (invariance), each dimension keeps a standard deviation of 1 over the batch
+    (variance), and dimensions are decorrelated (covariance).
 
     Args:
-        invariance: weight of the mean square between views.
-        variance: weight of the hinge on each dimension's deviation, summed over views; the authors' code halves it.
+        invariance: weight of the mean squared error between views.
+        variance: weight of the hinge on each dimension's std, summed over views; the authors' code halves it.
         covariance: weight of the squared covariances between dimensions.
-        width: hidden width of the expander head.
-        dim: width of the space whose dimensions are decorrelated; wide for large batches (the paper's is 8192).
-        layers: linear maps of the expander head.
+        width: hidden width of the expander.
+        dim: output width of the expander; the paper's is 8192, for large batches.
+        layers: linear layers of the expander.
     """
 
     needs = Needs(views=2)

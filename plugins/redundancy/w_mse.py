@@ -6,12 +6,15 @@ from sensorium import Needs, Objective, Outcome, heads, losses
 
 
 class WMSE(Objective):
-    """Whitened views are equal: their mean squared distance, without negatives or teacher (Ermolov et al. 2021, eq. 5).
+    """W-MSE: whitening for self-supervised representation learning (Ermolov et al. 2021, eq. 5).
+
+    The mean squared error between the two views' projections after both are whitened together. Whitening prevents
+    collapse: there are neither negatives nor a teacher.
 
     Args:
-        shrink: how far the covariance is mixed with a multiple of the identity before it is inverted.
+        shrink: shrinkage of the covariance toward a multiple of the identity, 0 to 1.
         width: hidden width of the projection head.
-        dim: width of the space that is whitened; the joined batch needs half as many records, better twice as many.
+        dim: output width of the projection head; the joined batch needs half as many records, better twice as many.
     """
 
     needs = Needs(views=2)

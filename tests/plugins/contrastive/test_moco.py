@@ -7,7 +7,7 @@ from sensorium.seeding import seed_globals
 from tests.plugins.joint_embedding import learner_of, views_of
 
 
-def taught(learner):
+def momentum_encode(learner):
     return _Encode(learner.objective.teacher.encoders)
 
 
@@ -31,11 +31,11 @@ def test_the_queue_drops_the_oldest():
 
 
 def test_is_equation_1_against_the_queue_as_it_was_before_the_step():
-    learner, views = learner_of("moco", parts=1), views_of("moco")
+    learner, views = learner_of("moco", bn_splits=1), views_of("moco")
     objective, encoder, first, second = learner.objective, learner.encoders["a"], *views["a"]
     learner.eval()
     q = objective.project(encoder(first.batch).pooled)
-    k = objective.keys(second, taught(learner))
+    k = objective.keys(second, momentum_encode(learner))
     expected = queue_info_nce(q, k, [NegativeRows(objective.queue.rows)], 0.2)
     assert torch.allclose(learner(views).loss, expected)
     objective.queue.push(k, first.keys["record"] + 100)
@@ -43,27 +43,27 @@ def test_is_equation_1_against_the_queue_as_it_was_before_the_step():
 
 
 def test_keys_come_back_in_the_order_of_their_queries():
-    learner, (_, second) = learner_of("moco", parts=3).eval(), views_of("moco")["a"]
+    learner, (_, second) = learner_of("moco", bn_splits=3).eval(), views_of("moco")["a"]
     teacher = learner.objective.teacher
     expected = teacher.heads["project"](teacher.encoders["a"](second.batch).pooled)
     for seed in range(3):
         seed_globals(seed)
-        assert torch.allclose(learner.objective.keys(second, taught(learner)), expected, atol=1e-6)
+        assert torch.allclose(learner.objective.keys(second, momentum_encode(learner)), expected, atol=1e-6)
 
 
-def test_batch_statistics_of_keys_are_those_of_random_parts():
-    """A part's statistics change with the records drawn into it; in a single part they are the whole batch's."""
+def test_batch_statistics_of_keys_are_those_of_random_splits():
+    """A split's statistics change with the records drawn into it; a single split has the whole batch's."""
     (_, second) = views_of("moco")["a"]
-    spread = {}
-    for parts in (1, 4):
-        learner = learner_of("moco", parts=parts)
+    difference = {}
+    for splits in (1, 4):
+        learner = learner_of("moco", bn_splits=splits)
         drawn = []
         for seed in range(3):
             seed_globals(seed)
-            drawn.append(learner.objective.keys(second, taught(learner)))
-        spread[parts] = (drawn[0] - drawn[1]).abs().max()
-    assert spread[1] < 1e-5
-    assert spread[4] > 1e-2
+            drawn.append(learner.objective.keys(second, momentum_encode(learner)))
+        difference[splits] = (drawn[0] - drawn[1]).abs().max()
+    assert difference[1] < 1e-5
+    assert difference[4] > 1e-2
 
 
 def test_training_queues_keys_that_carry_no_gradient():
@@ -74,4 +74,4 @@ def test_training_queues_keys_that_carry_no_gradient():
     assert not learner.objective.queue.rows.requires_grad
     assert torch.equal(learner.objective.queue.rows[12:], before[12:])
     outcome.loss.backward()  # the loss still knows the queue that it was made with
-    learner(views_of("moco", count=3))  # fewer records than parts
+    learner(views_of("moco", count=3))  # fewer records than splits

@@ -13,7 +13,7 @@ from sensorium.plugins.contrastive.ts_tcc import TSTCC
 from sensorium.testing.synthetic import ToyBatch, ToyEncoder
 from tests.plugins.toy_tokens import StepBatch, StepEncoder
 
-SMALL = {"ahead": 3, "width": 8, "depth": 1, "heads": 2}
+SMALL = {"future_steps": 3, "width": 8, "depth": 1, "heads": 2}
 
 
 def setting(lengths=(8, 5, 1, 2), t=8, **options):
@@ -33,20 +33,20 @@ def test_loss_is_made_of_its_parts():
     torch.manual_seed(3)
     draws, objective = torch.rand(4), learner.objective
     z = [learner.encoders["toy"](view.batch).tokens for view in views["toy"]]
-    guesses, futures, contexts, there = [[], []], [[], []], [[], []], torch.zeros(4, 3, dtype=torch.bool)
+    predictions, futures, contexts, there = [[], []], [[], []], [[], []], torch.zeros(4, 3, dtype=torch.bool)
     for i, length in enumerate([8, 5, 1, 2]):
         now = int(draws[i] * max(length - 3, 1))
         for v in range(2):
             past = z[v][i : i + 1, : now + 1]
             contexts[v].append(objective.context(past, torch.ones(1, now + 1, dtype=torch.bool))[0])
-            guesses[v].append(objective.guess(contexts[v][-1]).view(3, -1))
+            predictions[v].append(objective.predict(contexts[v][-1]).view(3, -1))
             rows = torch.zeros(3, 12)
             for k in range(3):
                 if now + 1 + k < length:
                     rows[k], there[i, k] = z[v][i, now + 1 + k], True
             futures[v].append(rows)
     c1, c2 = (torch.stack(c) for c in contexts)
-    temporal = sum(future_info_nce(torch.stack(guesses[v]), torch.stack(futures[1 - v]), there) for v in range(2))
+    temporal = sum(future_info_nce(torch.stack(predictions[v]), torch.stack(futures[1 - v]), there) for v in range(2))
     wanted = temporal + 0.7 * nt_xent(objective.project(c1), objective.project(c2), 0.2)
     torch.testing.assert_close(outcome.loss, wanted)
     torch.testing.assert_close(outcome.logs["temporal"], temporal.detach())
@@ -108,6 +108,6 @@ def test_what_cannot_serve_it_is_told():
     learner.encoders["toy"].register_forward_hook(lambda *a: setattr(a[2], "tokens", None))
     with pytest.raises(RecipeError, match="none"):
         learner(views)
-    for options in ({"ahead": 0}, {"width": 9}):
+    for options in ({"future_steps": 0}, {"width": 9}):
         with pytest.raises(RecipeError, match="ts-tcc"):
             TSTCC(**options)

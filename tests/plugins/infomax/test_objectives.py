@@ -8,7 +8,7 @@ from sensorium.modalities.graph.encoders.gin import GIN
 from sensorium.modalities.graph.views import generators as views
 from sensorium.modalities.image.encoders.cnn import CNN
 from sensorium.modalities.image.modality import ImageModality
-from sensorium.modalities.image.samples import images
+from sensorium.modalities.image.samples import sample_images
 from sensorium.models.learner import Learner
 from sensorium.plugins.infomax.context_prediction import ContextPrediction
 from sensorium.plugins.infomax.dgi import DGI
@@ -32,7 +32,7 @@ def test_dgi_is_the_papers():
     torch.manual_seed(0)
     learner = Learner({"graph": GCN(modality, width=8)}, DGI()).eval()
     real, other = (learner.encoders["graph"](view.batch).pooled for view in made)
-    s, w = torch.sigmoid(real.mean(0)), learner.objective.weigh.weight
+    s, w = torch.sigmoid(real.mean(0)), learner.objective.bilinear.weight
     total = 0.0
     for i in range(6):
         total -= torch.log(torch.sigmoid(real[i] @ w @ s)) + torch.log(1 - torch.sigmoid(other[i] @ w @ s))
@@ -51,7 +51,7 @@ def test_infograph_scores_tokens_with_records():
     learner.eval()
     view = view_of(sequences())
     features = learner.encoders["toy"](view.batch)
-    local, whole = learner.objective.local(features.tokens), learner.objective.whole(features.pooled)
+    local, whole = learner.objective.local(features.tokens), learner.objective.pooled(features.pooled)
     torch.testing.assert_close(learner({"toy": [view]}).loss, losses.jensen_shannon(local, whole, features.mask))
 
 
@@ -59,7 +59,7 @@ def test_infograph_takes_an_encoder_that_masks_nothing_where_it_returns_tokens()
     """Convolutions: their tokens are local, as in Deep InfoMax."""
     modality = ImageModality(size=16)
     learner = Learner({"image": CNN(modality, width=4, depth=2)}, InfoGraph())
-    batch = modality.collate([modality.decode(picture) for picture in images()])
+    batch = modality.collate([modality.decode(picture) for picture in sample_images()])
     learner({"image": [View(batch, modality="image", present=torch.ones(4, dtype=torch.bool))]}).loss.backward()
     assert all(p.grad.abs().sum() > 0 for p in learner.encoders.parameters())
 
@@ -74,7 +74,7 @@ def test_context_prediction_reads_surroundings_by_an_encoder_of_its_own():
     torch.manual_seed(0)
     learner = Learner({"graph": GIN(modality, width=8, depth=2)}, ContextPrediction())
     learner({"graph": made}).loss.backward()
-    for encoder in (learner.encoders["graph"], learner.objective.around["graph"]):
+    for encoder in (learner.encoders["graph"], learner.objective.context_encoder["graph"]):
         assert all(p.grad is not None for p in encoder.layers.parameters())
         assert any(p.grad.abs().sum() > 0 for p in encoder.layers.parameters())
 
