@@ -75,7 +75,7 @@ def rates(works: dict[str, tuple[Work, int]], seconds: float, turns: int) -> dic
 def generators() -> dict[str, tuple[Work, int]]:
     """Return the registered view generators of both modalities, on batches of theirs."""
     sensors = TimeSeriesModality(channels=CHANNELS, scale="none")
-    audio = AudioModality(rate=RATE)
+    audio = AudioModality(sample_rate=RATE)
     audio.fit(list(clips(1.0, 8)))
     batches = {
         "timeseries": (sensors, SignalBatch.join(list(series()))),
@@ -127,9 +127,9 @@ def pairs() -> dict[str, dict[str, tuple[Work, int]]]:
         name: {"batch": (work, BATCH), "loop": (partial(loop, single[name]), BATCH)} for name, work in batched.items()
     }
     clips_batch = SignalBatch.join(list(clips(1.0, BATCH)))
-    audio = AudioModality(rate=RATE)
-    front = audio.front
-    mels = torchaudio.transforms.MelSpectrogram(RATE, front.points, front.window, front.hop, 60.0, n_mels=audio.mels)
+    audio = AudioModality(sample_rate=RATE)
+    front = audio.front_end
+    mels = torchaudio.transforms.MelSpectrogram(RATE, front.n_fft, front.window, front.hop, 60.0, n_mels=audio.n_mels)
     found["log-mels"] = {
         "batch": (lambda: front(clips_batch), BATCH),
         "loop": (lambda: torch.stack([(mels(x_CS) + 1e-6).log() for x_CS in clips_batch.values]), BATCH),
@@ -152,7 +152,7 @@ def files(folder: Path) -> dict[str, tuple[Work, int]]:
         "series of 3 x 512 values | `.ts`": (lambda: SeriesFiles(str(folder / "walks.ts")), BATCH),
         "series of 3 x 512 values | CSV": (lambda: SeriesTable(str(folder / "walks.csv"), id="id", time="time"), BATCH),
     }
-    audio = AudioModality(rate=RATE)
+    audio = AudioModality(sample_rate=RATE)
     (stereo_CS,) = clips(5.0, 1, channels=2, rate=44100)
     for ending, subtype in AUDIO_FORMATS.items():
         path = folder / f"tone.{ending}"

@@ -1,18 +1,18 @@
-"""Audio: speech, music and other sounds, of any rate and length."""
+"""Audio: speech, music and other audio clips, of any sample rate and length."""
 
 from sensorium import hookimpl
 
 _HOME = "sensorium.modalities.audio"
 _NEEDS = {"requires": ["soundfile"], "extra": "audio"}
 
-sensorium_samples = {"audio": f"{_HOME}.samples:sounds"}
+sensorium_samples = {"audio": f"{_HOME}.samples:sample_audio"}
 sensorium_matrix = {
     "columns/audio": {
-        "description": "640 computed notes of eight made-up instruments, any pitch: no wheel brings labeled recordings",
+        "description": "640 synthetic notes of eight instruments, at any pitch; no package has labeled recordings",
         "data": {"source": "notes", "batch": 64, "test": 0.3, "cache": "ram"},
         "modalities": {
             "audio": {
-                "modality": {"name": "audio", "rate": 8000, "seconds": 0.6, "mels": 32, "hop": 20.0},
+                "modality": {"name": "audio", "sample_rate": 8000, "seconds": 0.6, "n_mels": 32, "hop": 20.0},
                 "views": ["spectrogram", {"name": "spectrogram", "views": 6}, "plain", "permutation"],
                 "encoders": [
                     {"name": "conv", "width": 16, "dim": 256},
@@ -34,7 +34,7 @@ def sensorium_register_modalities(register):
     register(
         "audio",
         f"{_HOME}.modality:AudioModality",
-        summary="sounds in every format that libsndfile reads (WAV, FLAC, OGG, MP3), and arrays",
+        summary="audio in every format that libsndfile reads (WAV, FLAC, OGG, MP3), and arrays",
         **_NEEDS,
     )
 
@@ -47,21 +47,21 @@ def sensorium_register_encoders(register):
         "conv",
         f"{home}.conv:Conv",
         modality="audio",
-        summary="convolutions over log-mels, as in BYOL-A",
+        summary="convolutional network over log-mels, as in BYOL-A",
         **_NEEDS,
     )
     register(
         "spectrogram-transformer",
         f"{home}.spectrogram_transformer:SpectrogramTransformer",
         modality="audio",
-        summary="a transformer over patches of log-mels that shows its tokens",
+        summary="audio spectrogram transformer (AST) over log-mel patches, with tokens",
         **_NEEDS,
     )
     register(
         "wav2vec2",
         f"{home}.wav2vec2:Wav2Vec2Encoder",
         modality="audio",
-        summary="convolutions and a transformer over samples that shows its tokens, as in wav2vec 2.0",
+        summary="convolutional feature encoder and transformer over waveforms, as in wav2vec 2.0",
         **_NEEDS,
     )
 
@@ -70,25 +70,27 @@ def sensorium_register_encoders(register):
 def sensorium_register_views(register):
     """Register the view generators."""
     home = f"{_HOME}.views"
-    register("plain", f"{home}.signals:Plain", modality="audio", summary="the sound itself", **_NEEDS)
+    register(
+        "plain", f"{home}.signals:PlainViews", modality="audio", summary="the audio clip without augmentation", **_NEEDS
+    )
     register(
         "waveform",
-        f"{home}.generators:Waveform",
+        f"{home}.generators:WaveformViews",
         modality="audio",
-        summary="cut, moved, turned, louder or softer, and noisy waveforms",
+        summary="waveforms with random crop, time shift, polarity inversion, gain and noise",
         **_NEEDS,
     )
     register(
         "spectrogram",
-        f"{home}.generators:Spectrogram",
+        f"{home}.generators:SpectrogramViews",
         modality="audio",
-        summary="cut, mixed, stretched and faded log-mels, as in BYOL-A",
+        summary="log-mels with mixup, random resize crop and linear fader, as in BYOL-A",
         **_NEEDS,
     )
     register(
         "permutation",
-        f"{home}.signals:Permutation",
+        f"{home}.signals:PermutationViews",
         modality="audio",
-        summary="shuffled segments, whose order is to be told",
+        summary="permuted segments, with the permutation as target",
         **_NEEDS,
     )

@@ -1,4 +1,4 @@
-"""What a sound looks like to most encoders."""
+"""The batches of log-mel spectrograms."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from sensorium.modalities.signal.batch import SignalBatch
 
 
 @dataclass
-class LogMels(SignalBatch):
-    """Log-mel spectrograms of B sounds: values are (B, C x F, T), the F bands of each channel together.
+class LogMelBatch(SignalBatch):
+    """Log-mel spectrograms of B clips: values are (B, C x F, T), the F bands of each channel together.
 
     Args:
-        values: float32, in deviations from the mean of the train part; zero where nothing was observed.
-        lengths: int64 (B,), how many frames of a row are real; they stand first.
-        observed: bool, False where a band is hidden, and on padding.
+        values: float32, normalized by mean and standard deviation of the train part; zero where not observed.
+        lengths: int64 (B,), number of valid frames of each row; padding is on the right.
+        observed: bool, False where a band or frame is masked, and on padding.
     """

@@ -1,6 +1,6 @@
-"""The front end of most encoders: from waveforms to log-mel spectrograms, on the device where a batch lives.
+"""The front end of most encoders: log-mel spectrograms of waveforms, on the device of the batch.
 
-Letters: B sounds, C channels, S samples, F bands, T frames.
+Letters: B clips, C channels, S samples, F bands, T frames.
 """
 
 from __future__ import annotations
@@ -11,82 +11,85 @@ from torch import Tensor
 from torchaudio.functional import melscale_fbanks
 
 from sensorium.errors import RecipeError
-from sensorium.modalities.audio.batch import LogMels
+from sensorium.modalities.audio.batch import LogMelBatch
 from sensorium.modalities.signal.batch import SignalBatch
 
-QUIET = 1e-6
-"""What is added to the power of a band before its logarithm, so that silence has one."""
-PIECE = 2**21
-"""Numbers of a spectrum that a CPU makes at once: more would leave its cache, and get fresh memory every time."""
+LOG_OFFSET = 1e-6
+"""Added to the power of a band before the logarithm, so that silence is finite."""
+CHUNK = 2**21
+"""Values of a spectrum that are computed at once on a CPU, so that they stay in its cache."""
 
 
-class FrontEnd:
-    """Power in mel bands, on a logarithmic scale.
+class LogMelSpectrogram:
+    """Log-mel spectrogram: the natural logarithm of power in mel bands.
 
-    A sound of S samples has ceil(S / hop) frames; the one numbered t looks at a window about the middle of its hop.
-    Beyond both ends of a sound there is silence, so that no frame knows how far a batch was padded.
+    A clip of S samples has ceil(S / hop) frames; frame t has a window centered on its hop. Clips are zero-padded at
+    both ends, so that no frame depends on the padding of the batch.
 
     Args:
-        rate: samples a second.
-        mels: F, the number of bands.
-        window: milliseconds of a frame's Hann window.
-        hop: milliseconds from frame to frame.
-        low: where the lowest band starts, in Hz.
-        high: where the highest ends, in Hz; None is half the rate.
+        sample_rate: sample rate in Hz.
+        n_mels: F, the number of mel bands.
+        window: length of the Hann window in ms.
+        hop: hop length in ms.
+        f_min: lowest frequency of the mel bands in Hz.
+        f_max: highest frequency in Hz; None is half the sample rate.
 
     Raises:
-        RecipeError: when a band would hold no frequency, or the numbers make no sense.
+        RecipeError: when a band would have no frequency bin, or an option is not valid.
     """
 
-    def __init__(self, rate: int, mels: int, window: float, hop: float, low: float, high: float | None) -> None:
-        self.window, self.hop = round(rate * window / 1000), round(rate * hop / 1000)
-        high = rate / 2 if high is None else high
+    def __init__(
+        self, sample_rate: int, n_mels: int, window: float, hop: float, f_min: float, f_max: float | None
+    ) -> None:
+        self.window, self.hop = round(sample_rate * window / 1000), round(sample_rate * hop / 1000)
+        f_max = sample_rate / 2 if f_max is None else f_max
         if not 1 <= self.hop <= self.window:
             raise RecipeError(
                 f"The modality 'audio' needs a hop of at least one sample and at most the window, not {hop:g} ms of "
-                f"{window:g} ms at {rate} Hz."
+                f"{window:g} ms at {sample_rate} Hz."
             )
-        if not 0 <= low < high <= rate / 2:
+        if not 0 <= f_min < f_max <= sample_rate / 2:
             raise RecipeError(
-                f"The bands of the modality 'audio' lie between 0 and {rate / 2:g} Hz, not {low} to {high}."
+                f"The modality 'audio' needs 0 <= f_min < f_max <= {sample_rate / 2:g} Hz, not {f_min} and {f_max}."
             )
-        if mels < 2:
-            raise RecipeError(f"The modality 'audio' needs at least two bands, not {mels}.")
-        # Twice the window, filled up with zeros: narrow low bands then hold at least one frequency.
-        self.points = 2 ** (2 * self.window - 1).bit_length()
+        if n_mels < 2:
+            raise RecipeError(f"The modality 'audio' needs n_mels of at least 2, not {n_mels}.")
+        # Twice the window, zero-padded: narrow low bands then have at least one frequency bin.
+        self.n_fft = 2 ** (2 * self.window - 1).bit_length()
         self._hann = torch.hann_window(self.window)
-        self._bands = melscale_fbanks(self.points // 2 + 1, low, high, mels, rate, norm=None, mel_scale="htk")
-        if bool((self._bands.amax(0) == 0).any()):
+        bins = self.n_fft // 2 + 1
+        self._filterbank = melscale_fbanks(bins, f_min, f_max, n_mels, sample_rate, norm=None, mel_scale="htk")
+        if bool((self._filterbank.amax(0) == 0).any()):
             raise RecipeError(
-                f"{mels} bands from {low:g} to {high:g} Hz are too narrow for a window of {window:g} ms: "
-                "lower the modality's mels or raise its window."
+                f"{n_mels} mel bands from {f_min:g} to {f_max:g} Hz are too narrow for a window of {window:g} ms: "
+                "lower the modality's n_mels or raise its window."
             )
 
-    def __call__(self, batch: SignalBatch) -> LogMels:
-        """Return the spectrograms of waveforms (B, C, S): natural logarithms of power, not yet scaled."""
+    def __call__(self, batch: SignalBatch) -> LogMelBatch:
+        """Return the spectrograms of waveforms (B, C, S): not yet normalized."""
         frames = -(-batch.values.shape[2] // self.hop)
-        before = (self.points - self.hop) // 2
-        after = (frames - 1) * self.hop + self.points - before - batch.values.shape[2]
+        before = (self.n_fft - self.hop) // 2
+        after = (frames - 1) * self.hop + self.n_fft - before - batch.values.shape[2]
         padded_BCS = F.pad(batch.values.float(), (before, after))
-        numbers = frames * (self.points // 2 + 1) * batch.values.shape[1]
-        rows = max(1, PIECE // numbers) if batch.device.type == "cpu" else len(batch)
-        # Spectra have no half precision worth the name: their range is that of squares.
+        values = frames * (self.n_fft // 2 + 1) * batch.values.shape[1]
+        rows = max(1, CHUNK // values) if batch.device.type == "cpu" else len(batch)
+        # Half precision does not have the range of power spectra.
         with torch.autocast(batch.device.type, enabled=False):
-            mels_BCFT = torch.cat([self._mels(piece_BCS) for piece_BCS in padded_BCS.split(rows)])
+            mels_BCFT = torch.cat([self._mels(chunk_BCS) for chunk_BCS in padded_BCS.split(rows)])
         lengths_B = (batch.lengths + self.hop - 1) // self.hop
-        real_B1T = (torch.arange(frames, device=batch.device) < lengths_B[:, None])[:, None]
-        values_BGT = mels_BCFT.flatten(1, 2).masked_fill(~real_B1T, 0.0)
-        return LogMels(values_BGT, lengths_B, real_B1T.expand_as(values_BGT).contiguous())
+        valid_B1T = (torch.arange(frames, device=batch.device) < lengths_B[:, None])[:, None]
+        values_BGT = mels_BCFT.flatten(1, 2).masked_fill(~valid_B1T, 0.0)
+        return LogMelBatch(values_BGT, lengths_B, valid_B1T.expand_as(values_BGT).contiguous())
 
     def _mels(self, padded_BCS: Tensor) -> Tensor:
         spectrum_NFT = torch.stft(
             padded_BCS.flatten(0, 1),
-            self.points,
+            self.n_fft,
             self.hop,
             self.window,
             self._hann.to(padded_BCS.device),
             center=False,
             return_complex=True,
         )
-        mels_NFT = self._bands.to(padded_BCS.device).T @ spectrum_NFT.abs().square()
-        return (mels_NFT + QUIET).log().unflatten(0, padded_BCS.shape[:2])
+        mels_NFT = self._filterbank.to(padded_BCS.device).T @ spectrum_NFT.abs().square()
+        return (mels_NFT + LOG_OFFSET).log().unflatten(0, padded_BCS.shape[:2])

@@ -1,4 +1,4 @@
-"""A few sounds that the conformance kit tries every part of the modality on."""
+"""Sample audio clips, on which the conformance kit checks every part of the modality."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from io import BytesIO
 import numpy as np
 import soundfile
 
-KINDS = (
+FORMATS = (
     ("WAV", "PCM_16", 16000, 1, 0.5),
     ("FLAC", "PCM_24", 44100, 2, 0.31),
     ("OGG", "VORBIS", 22050, 1, 0.42),
@@ -18,9 +18,9 @@ KINDS = (
 """Format, subtype, rate, channels and seconds."""
 
 
-def sounds() -> list[bytes]:
+def sample_audio() -> list[bytes]:
     """Return six short files of several formats, rates, channels and lengths: a gliding tone and its overtones."""
-    return [_tone(number, *kind) for number, kind in enumerate(KINDS)]
+    return [_tone(number, *kind) for number, kind in enumerate(FORMATS)]
 
 
 def _tone(number: int, format: str, subtype: str, rate: int, channels: int, seconds: float) -> bytes:

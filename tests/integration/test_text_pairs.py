@@ -57,7 +57,7 @@ def metrics(recipe, path, run, *changes):
 
 
 def test_spoken_words_are_told_by_their_texts(tmp_path):
-    small = "modalities.audio.encoder={name: conv, width: 4, dim: 16, halve: stride}"
+    small = "modalities.audio.encoder={name: conv, width: 4, dim: 16, downsample: stride}"
     chance, trained = metrics("audio-text", spoken(tmp_path / "sounds"), tmp_path / "run", small, "data.test=0.4")
     assert chance["top-1 accuracy"] == pytest.approx(0.25)
     assert trained["top-1 accuracy"] > 0.6

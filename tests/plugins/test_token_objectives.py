@@ -58,7 +58,7 @@ def image():
 
 
 def sound(encoder):
-    modality = AudioModality(rate=8000, seconds=None, mels=16, window=16.0, hop=8.0)
+    modality = AudioModality(sample_rate=8000, seconds=None, n_mels=16, window=16.0, hop=8.0)
     time = torch.arange(4000) / 8000
     sounds = [torch.sin(6.28 * (200 + 90 * i) * time * (1 + time))[: 4000 - 300 * i] for i in range(8)]
     modality.fit(sounds)
@@ -74,12 +74,12 @@ def wave():
     return sound(lambda m: Waves(m, width=32, depth=1, heads=2, features=16))
 
 
-SEGMENTS = {"order": lambda modality: signals.Permutation(modality, segments=3)}
+SEGMENTS = {"order": lambda modality: signals.PermutationViews(modality, segments=3)}
 KINDS = {
     "text": (text, WORDS, words.PlainViews),
     "image": (image, PATCHES, plain.PlainViews),
-    "spectrogram": (spectrogram, SEGMENTS, signals.Plain),
-    "wave": (wave, SEGMENTS, signals.Plain),
+    "spectrogram": (spectrogram, SEGMENTS, signals.PlainViews),
+    "wave": (wave, SEGMENTS, signals.PlainViews),
 }
 
 

@@ -1,1 +1,1 @@
-"""Encoders of sounds."""
+"""Audio encoders."""

@@ -1,6 +1,6 @@
-"""A transformer over patches of log-mel spectrograms.
+"""Transformer over patches of log-mel spectrograms.
 
-Letters: B sounds, C channels, F bands, S frames, T tokens (patches), P values of a patch, D width, K kept tokens.
+Letters: B clips, C channels, F bands, S frames, T tokens (patches), P values of a patch, D width, K kept tokens.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from sensorium.modalities.signal.positions import sinusoidal_positions
 
 
 class SpectrogramTransformer(TokenEncoder):
-    """A vision transformer whose patches are cut from a spectrogram (Gong et al. 2021), with sine-cosine positions.
+    """Audio spectrogram transformer (AST, Gong et al. 2021): a transformer over spectrogram patches.
 
-    Tokens stand one moment after the other, the bands of a moment from low to high, so that sounds of any length are
-    welcome; the last patch of a sound may be filled up with zeros. Padding changes no feature.
+    Positions are sine-cosine. Tokens are ordered by time, then by frequency, so that clips of any length are accepted;
+    the last patch of a clip may be zero-padded. Features do not depend on padding.
 
     Args:
         modality: the audio modality, fitted.
-        patch: bands and frames of a patch; the bands divide the modality's mels.
+        patch: bands and frames of a patch; the bands divide the modality's n_mels.
         width: D, width of the tokens, a multiple of 4 and of `heads`.
         depth: number of blocks.
-        heads: attention heads.
-        drop_path: stochastic depth of the last block; it grows linearly from 0.
-        parts: 1 pools a sound by the mean of its tokens. More cut it into so many parts, each half over the next, whose
-            means stand side by side: features that know the order of short sounds.
-        normalize_targets: reconstruction targets are patches of mean 0 and deviation 1 (He et al. 2022, section 3).
+        heads: number of attention heads.
+        drop_path: stochastic depth rate of the last block, in [0, 1); it grows linearly from 0.
+        parts: 1 pools by the mean of the tokens. With more, the means of so many overlapping parts are concatenated,
+            which keeps the temporal order of short clips.
+        normalize_targets: normalize each target patch to mean 0 and variance 1 (He et al. 2022, section 3).
     """
 
     def __init__(
@@ -48,10 +48,10 @@ class SpectrogramTransformer(TokenEncoder):
         normalize_targets: bool = True,
     ) -> None:
         super().__init__()
-        if min(patch) < 1 or modality.mels % patch[0]:
+        if min(patch) < 1 or modality.n_mels % patch[0]:
             raise RecipeError(
-                f"Patches of {patch[0]} bands and {patch[1]} frames do not tile {modality.mels} bands; set 'patch' of "
-                "the encoder 'spectrogram-transformer' or the modality's mels."
+                f"Patches of {patch[0]} bands and {patch[1]} frames do not tile {modality.n_mels} bands; set 'patch' "
+                "of the encoder 'spectrogram-transformer' or the modality's n_mels."
             )
         if width % heads or width % 4:
             raise RecipeError(
@@ -59,10 +59,10 @@ class SpectrogramTransformer(TokenEncoder):
                 f"{width} is not."
             )
         if parts < 1:
-            raise RecipeError(f"The encoder 'spectrogram-transformer' pools sounds in one part at least, not {parts}.")
+            raise RecipeError(f"The option 'parts' of 'spectrogram-transformer' is at least 1, not {parts}.")
         self.modality, self.patch, self.width, self.parts = modality, tuple(patch), width, parts
         self.dim = width * parts
-        self.rows, self.normalize_targets = modality.mels // patch[0], normalize_targets
+        self.rows, self.normalize_targets = modality.n_mels // patch[0], normalize_targets
         self.target_dim = modality.channels * patch[0] * patch[1]
         self.embed = nn.Linear(self.target_dim, width)
         rates = torch.linspace(0, drop_path, depth).tolist()
@@ -75,11 +75,11 @@ class SpectrogramTransformer(TokenEncoder):
 
     @property
     def token_dim(self) -> int:
-        """The width of a token."""
+        """Width of a token."""
         return self.width
 
     def tokenize(self, batch: SignalBatch) -> Tokens:
-        """Cut spectrograms into patches, embedded to (B, T, D); a patch with one real frame is real."""
+        """Split spectrograms into patches and embed them to (B, T, D); a patch with one valid frame is valid."""
         patches_BTP, mask_BT = self._patches(batch)
         columns = patches_BTP.shape[1] // self.rows
         times, bands = (sinusoidal_positions(n, self.width // 2, batch.device) for n in (columns, self.rows))
@@ -88,7 +88,7 @@ class SpectrogramTransformer(TokenEncoder):
         return Tokens(x_BTD, both.flatten(0, 1)[None].to(x_BTD.dtype), mask_BT)
 
     def _patches(self, batch: SignalBatch) -> tuple[Tensor, Tensor]:
-        """Return the values of each patch, float (B, T, P), and which patches are real."""
+        """Return the values of each patch, float (B, T, P), and which patches are valid."""
         mels, (high, wide) = self.modality.log_mels(batch), self.patch
         rest = -mels.values.shape[2] % wide
         x_BCRhNw = F.pad(mels.values, (0, rest)).unflatten(2, (-1, wide))
@@ -102,7 +102,7 @@ class SpectrogramTransformer(TokenEncoder):
         """Encode patches, or those at `keep` (B, K)."""
         tokens = tokens if keep is None else tokens.take(keep)
         x_BTD, mask_BT = tokens.x + tokens.positions, tokens.valid()
-        # A row of which no real token is kept attends to all it has: its features are finite, and pooled to zero.
+        # A row without valid kept tokens attends to all of them: its features are finite, and pooled to zero.
         seen_B11T = (mask_BT | ~mask_BT.any(1, keepdim=True))[:, None, None]
         for block in self.blocks:
             x_BTD = block(x_BTD, attn_mask=seen_B11T)

@@ -1,6 +1,6 @@
-"""torchaudio's wav2vec 2.0 network over waveforms.
+"""The wav2vec 2.0 network of torchaudio over waveforms.
 
-Letters: B sounds, S samples, T tokens (frames of the convolutions), D width, K kept tokens.
+Letters: B clips, S samples, T tokens (frames of the convolutions), D width, K kept tokens.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torchaudio.models import wav2vec2_model
 
 from sensorium import Features, TokenEncoder, Tokens, take_tokens
 from sensorium.errors import RecipeError
-from sensorium.modalities.audio.batch import LogMels
+from sensorium.modalities.audio.batch import LogMelBatch
 from sensorium.modalities.audio.modality import AudioModality
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.pooling import pool_tokens
@@ -23,21 +23,20 @@ LAYERS = [(10, 5), *[(3, 2)] * 4, (2, 2), (2, 2)]
 
 
 class Wav2Vec2Encoder(TokenEncoder):
-    """Convolutions over the samples, then a transformer over their frames (wav2vec 2.0, Baevski et al. 2020).
+    """wav2vec 2.0 (Baevski et al. 2020): a convolutional feature encoder over waveforms, then a transformer.
 
-    Each sound is brought to mean 0 and deviation 1. Convolutions are followed by layer norm, not by the group norm of
-    the paper's smaller model, whose statistics run over padding. A frame sees whole windows of samples alone; a sound
-    shorter than one is filled up with silence. Where a token stands it learns from a convolution over the tokens that
-    are shown, hidden ones as they were replaced, as in the paper, and from sines and cosines, which predictors of
-    absent tokens ask for. Padding changes no feature.
+    Each clip is normalized to mean 0 and variance 1. Convolutions have layer norm, not the group norm of the paper's
+    base model, whose statistics include padding. A clip shorter than the receptive field of a frame is zero-padded.
+    Positions are a convolution over the visible tokens, with mask tokens in place of masked ones, as in the paper, plus
+    sine-cosine positions, which predictors of absent tokens need. Features do not depend on padding.
 
     Args:
         modality: the audio modality, of one channel.
         width: D, width of the tokens, a multiple of 16 and of `heads`.
         depth: number of transformer blocks.
-        heads: attention heads.
-        features: channels of the convolutions.
-        dropout: on attention and both parts of a block, while training.
+        heads: number of attention heads.
+        features: channels of the convolutional feature encoder.
+        dropout: dropout probability on attention and residual branches.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class Wav2Vec2Encoder(TokenEncoder):
     ) -> None:
         super().__init__()
         if modality.channels != 1:
-            raise RecipeError(f"The encoder 'wav2vec2' hears one channel, not {modality.channels}: set channels to 1.")
+            raise RecipeError(f"The encoder 'wav2vec2' takes one channel, not {modality.channels}: set channels to 1.")
         if width % 16 or width % heads:
             raise RecipeError(
                 f"The width of the encoder 'wav2vec2' is a multiple of 16 and of its {heads} heads; {width} is not."
@@ -77,40 +76,40 @@ class Wav2Vec2Encoder(TokenEncoder):
         self.convolutions, self.project = model.feature_extractor, model.encoder.feature_projection
         self.transformer = model.encoder.transformer
         self.norm = torch.nn.LayerNorm(width)
-        self.hop, self.sight = _reach()
+        self.hop, self.receptive_field = _receptive_field()
         self.dim, self.target_dim = width, self.hop
 
     def tokenize(self, batch: SignalBatch) -> Tokens:
-        """Run the convolutions: one token (B, T, D) for every window of samples, all of them of one sound."""
+        """Run the feature encoder: one token (B, T, D) for every window of samples."""
         x_BS = self._waves(batch)
         x_BTD = self.project(self.convolutions(x_BS, None)[0])
         positions_TD = sinusoidal_positions(x_BTD.shape[1], self.dim, batch.device)
         return Tokens(x_BTD, positions_TD[None].to(x_BTD.dtype), self._mask(batch, x_BTD.shape[1]))
 
     def _mask(self, batch: SignalBatch, count: int) -> Tensor:
-        """Return which windows lie within their sound, bool (B, T); the first one always counts."""
-        counts_B1 = ((batch.lengths - self.sight).clamp(min=0) // self.hop + 1)[:, None]
+        """Return which windows lie within their clip, bool (B, T); the first one is always valid."""
+        counts_B1 = ((batch.lengths - self.receptive_field).clamp(min=0) // self.hop + 1)[:, None]
         return torch.arange(count, device=batch.device) < counts_B1
 
     def _waves(self, batch: SignalBatch) -> Tensor:
-        """Return sounds of mean 0 and deviation 1, float (B, S), long enough for a window."""
-        if isinstance(batch, LogMels):
-            raise RecipeError("The encoder 'wav2vec2' hears waveforms: choose the views 'waveform' or 'plain'.")
+        """Return waveforms of mean 0 and variance 1, float (B, S), padded to at least one window."""
+        if isinstance(batch, LogMelBatch):
+            raise RecipeError("The encoder 'wav2vec2' takes waveforms: choose the views 'waveform' or 'plain'.")
         x_BS, real_BS = batch.values[:, 0], batch.valid
         count_B1 = batch.lengths[:, None]
-        apart_BS = (x_BS - x_BS.sum(1, keepdim=True) / count_B1).masked_fill(~real_BS, 0.0)
-        x_BS = apart_BS / (apart_BS.square().sum(1, keepdim=True) / count_B1 + 1e-7).sqrt()
-        return F.pad(x_BS, (0, max(0, self.sight - x_BS.shape[1])))
+        centered_BS = (x_BS - x_BS.sum(1, keepdim=True) / count_B1).masked_fill(~real_BS, 0.0)
+        x_BS = centered_BS / (centered_BS.square().sum(1, keepdim=True) / count_B1 + 1e-7).sqrt()
+        return F.pad(x_BS, (0, max(0, self.receptive_field - x_BS.shape[1])))
 
     def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
         """Encode frames, or those at `keep` (B, K)."""
         mask_BT = tokens.mask
-        shown_BT = mask_BT if keep is None else torch.zeros_like(mask_BT).scatter(1, keep, mask_BT.gather(1, keep))
-        x_BTD = (tokens.x + tokens.positions).masked_fill(~shown_BT[..., None], 0.0)
+        visible_BT = mask_BT if keep is None else torch.zeros_like(mask_BT).scatter(1, keep, mask_BT.gather(1, keep))
+        x_BTD = (tokens.x + tokens.positions).masked_fill(~visible_BT[..., None], 0.0)
         x_BTD = x_BTD + self.transformer.pos_conv_embed(x_BTD)
         if keep is not None:
             x_BTD, mask_BT = take_tokens(x_BTD, keep), take_tokens(mask_BT, keep)
-        # A row of which no real token is kept attends to all it has: its features are finite, and pooled to zero.
+        # A row without valid kept tokens attends to all of them: its features are finite, and pooled to zero.
         seen_BT = mask_BT | ~mask_BT.any(1, keepdim=True)
         seen_B1TT = seen_BT[:, None, None].expand(-1, 1, seen_BT.shape[1], -1)
         x_BTD = self.transformer.dropout(self.transformer.layer_norm(x_BTD))
@@ -120,16 +119,16 @@ class Wav2Vec2Encoder(TokenEncoder):
         return Features(pool_tokens(x_BTD, mask_BT, "mean"), x_BTD, mask_BT)
 
     def token_targets(self, batch: SignalBatch) -> Tensor:
-        """Return the samples in the middle of each window, float (B, T, P): as many as from one to the next."""
-        windows_BTS = self._waves(batch).unfold(1, self.sight, self.hop)
-        start = (self.sight - self.hop) // 2
+        """Return the samples at the center of each window, float (B, T, P), P the hop."""
+        windows_BTS = self._waves(batch).unfold(1, self.receptive_field, self.hop)
+        start = (self.receptive_field - self.hop) // 2
         return windows_BTS[..., start : start + self.hop]
 
 
-def _reach() -> tuple[int, int]:
-    """Return samples from frame to frame, and samples that a frame sees."""
-    hop, sight = 1, 1
+def _receptive_field() -> tuple[int, int]:
+    """Return the hop and the receptive field of a frame, in samples."""
+    hop, field = 1, 1
     for kernel, stride in LAYERS:
-        sight += (kernel - 1) * hop
+        field += (kernel - 1) * hop
         hop *= stride
-    return hop, sight
+    return hop, field

@@ -1,1 +1,1 @@
-"""Views of sounds."""
+"""View generators of audio, and the batched augmentations that they are made of."""

@@ -1,4 +1,4 @@
-"""The registered view generators that change sounds."""
+"""View generators of waveforms and of log-mel spectrograms."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import torch
 
 from sensorium import View, check_range
 from sensorium.errors import RecipeError
-from sensorium.modalities.audio.batch import LogMels
+from sensorium.modalities.audio.batch import LogMelBatch
 from sensorium.modalities.audio.modality import AudioModality
-from sensorium.modalities.audio.views import spectra, waves
-from sensorium.modalities.audio.views.random_pieces import Sounds
+from sensorium.modalities.audio.views import spectrogram_transforms, waveform_transforms
+from sensorium.modalities.audio.views.random_segments import AudioViews
 from sensorium.modalities.signal.batch import SignalBatch
 
 KNOTS = 6
-"""Values that an equalizer's curve goes through."""
+"""Knots of the piecewise linear curve of the random equalizer."""
 
 
-class Waveform(Sounds):
-    """Waveforms that are cut, moved, turned, louder or softer, and noisy, in the order of the options.
+class WaveformViews(AudioViews):
+    """Waveforms with random crop, time shift, polarity inversion, gain and white noise, in this order.
 
-    For encoders that read waveforms; those of log-mels take them as well.
+    For encoders of waveforms; encoders of log-mels accept them as well.
 
     Args:
         modality: the audio modality.
-        views: how many views.
-        crop: seconds of a random piece of each sound; None leaves it whole.
-        shift: the largest share of its length by which a sound is moved; what leaves at one end enters at the other.
-        polarity: probability that a sound is turned upside down.
-        gain: the most by which it becomes louder or softer, in dB.
-        noise: ratio of signal to white noise in dB, from and to; None adds none.
+        views: number of views.
+        crop: length of the random crop in seconds, > 0; None does not crop.
+        shift: largest circular time shift, as a fraction of the length, in [0, 1].
+        polarity: probability of polarity inversion.
+        gain: largest gain or attenuation in dB, >= 0.
+        noise: range of the signal-to-noise ratio of white noise in dB; None adds none.
     """
 
     views = 2
@@ -47,10 +47,10 @@ class Waveform(Sounds):
         check_range("views 'waveform'", "[1, inf)", views=views)
         check_range("views 'waveform'", "[0, 1]", shift=shift, polarity=polarity)
         check_range("views 'waveform'", "[0, inf)", gain=gain)
-        _positive("waveform", crop)
+        _check_crop("waveform", crop)
         self.views, self.shift, self.polarity, self.gain = views, shift, polarity, gain
-        self.noise = _range("waveform", "noise", noise)
-        self.crop = crop and max(1, round(crop * modality.rate))
+        self.noise = _checked_interval("waveform", "noise", noise)
+        self.crop = crop and max(1, round(crop * modality.sample_rate))
 
     def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
         """Return `views` views, each with its own draws."""
@@ -60,38 +60,38 @@ class Waveform(Sounds):
     def one(self, batch: SignalBatch, rng: torch.Generator) -> SignalBatch:
         """Return one view's batch."""
         if self.crop:
-            batch = waves.random_crop(batch, self.crop, rng)
+            batch = waveform_transforms.random_crop(batch, self.crop, rng)
         if self.shift:
-            batch = waves.time_shift(batch, self.shift, rng)
+            batch = waveform_transforms.time_shift(batch, self.shift, rng)
         if self.polarity:
-            batch = waves.polarity(batch, self.polarity, rng)
+            batch = waveform_transforms.invert_polarity(batch, self.polarity, rng)
         if self.gain:
-            batch = waves.gain(batch, self.gain, rng)
+            batch = waveform_transforms.random_gain(batch, self.gain, rng)
         if self.noise:
-            batch = waves.noise(batch, *self.noise, rng)
+            batch = waveform_transforms.add_noise(batch, *self.noise, rng)
         return batch
 
 
-class Spectrogram(Sounds):
-    """Log-mel spectrograms that are cut, mixed, stretched, tilted and partly hidden, in the order of the options.
+class SpectrogramViews(AudioViews):
+    """Log-mel spectrograms with mixup, random resize crop and random linear fader, as in BYOL-A (Niizumi et al. 2021).
 
-    With the defaults it is BYOL-A's chain (Niizumi et al. 2021 and 2022): a crop of about a second, the mix-up in the
-    log domain, the resized crop, and the random linear fader. Levels are in deviations of the log-mels.
+    The options are applied in their order; those that are off by default are noise, a random equalizer and SpecAugment
+    masks. The linear fader is that of Niizumi et al. 2022. Levels are in standard deviations of the log-mels.
 
     Args:
         modality: the audio modality.
-        views: how many views.
-        noise: ratio of signal to white noise in dB, from and to, added before the spectrogram; None adds none.
-        crop: seconds of a random piece of each sound; None leaves it whole.
-        mix: the largest weight of another sound's power; 0 mixes nothing.
-        canvas: height and width of the canvas that rectangles are cut from, in those of the spectrogram.
-        frequency: height of a rectangle, from and to; what is cut out is stretched to all bands, which moves the pitch
-            and the vocal tract. Both 1, on a canvas of 1, leave it.
-        time: its width, from and to; likewise the speed.
-        fader: the most by which a line raises or lowers the level at either end; 0 leaves it.
-        equalizer: deviation of a curve along frequency that is added to the level; 0 adds none.
-        bands: the largest share of the bands that is hidden; 0 hides none.
-        frames: the largest share of the frames that is hidden; 0 hides none.
+        views: number of views.
+        noise: range of the signal-to-noise ratio of white noise in dB, added to the waveform; None adds none.
+        crop: length of the random crop in seconds, > 0; None does not crop.
+        mixup_ratio: largest weight of the other clip's power in the mixup, in [0, 1); 0 is off.
+        virtual_crop_scale: height and width of the virtual crop boundary, relative to the spectrogram, >= 1.
+        freq_scale: range of the crop's height, relative to the spectrogram, > 0. With [1, 1] for this and `time_scale`,
+            and a `virtual_crop_scale` of [1, 1], there is no resize crop.
+        time_scale: range of the crop's width, likewise.
+        fader_gain: largest gain of the random linear fader at either end, >= 0; 0 is off.
+        equalizer: standard deviation of the random equalizer's gain over frequency, >= 0; 0 is off.
+        freq_mask: largest fraction of bands in the frequency mask (SpecAugment), in [0, 1); 0 is off.
+        time_mask: largest fraction of frames in the time mask (SpecAugment), in [0, 1); 0 is off.
     """
 
     views = 2
@@ -102,71 +102,71 @@ class Spectrogram(Sounds):
         views: int = 2,
         noise: tuple[float, float] | None = None,
         crop: float | None = 0.95,
-        mix: float = 0.4,
-        canvas: tuple[float, float] = (1.0, 1.5),
-        frequency: tuple[float, float] = (0.6, 1.5),
-        time: tuple[float, float] = (0.6, 1.5),
-        fader: float = 1.0,
+        mixup_ratio: float = 0.4,
+        virtual_crop_scale: tuple[float, float] = (1.0, 1.5),
+        freq_scale: tuple[float, float] = (0.6, 1.5),
+        time_scale: tuple[float, float] = (0.6, 1.5),
+        fader_gain: float = 1.0,
         equalizer: float = 0.0,
-        bands: float = 0.0,
-        frames: float = 0.0,
+        freq_mask: float = 0.0,
+        time_mask: float = 0.0,
     ) -> None:
         super().__init__(modality)
-        check_range("views 'spectrogram'", "[1, inf)", views=views)
-        check_range("views 'spectrogram'", "[0, 0.99]", mix=mix, bands=bands, frames=frames)
-        check_range("views 'spectrogram'", "[0, inf)", fader=fader, equalizer=equalizer)
-        _positive("spectrogram", crop)
-        if min(canvas) < 1:
-            raise RecipeError(f"The option 'canvas' of the views 'spectrogram' is at least 1 both ways, not {canvas}.")
-        if min(*frequency, *time) <= 0:
-            raise RecipeError("The options 'frequency' and 'time' of the views 'spectrogram' must be above 0.")
-        self.views, self.mix, self.fader, self.equalizer = views, mix, fader, equalizer
-        self.bands, self.frames, self.canvas = bands, frames, canvas
-        self.noise = _range("spectrogram", "noise", noise)
-        self.frequency = _range("spectrogram", "frequency", frequency)
-        self.time = _range("spectrogram", "time", time)
-        self.crop = crop and max(1, round(crop * modality.rate / modality.front.hop))
-        self.resizes = (canvas, frequency, time) != ((1.0, 1.0),) * 3
+        name = "views 'spectrogram'"
+        check_range(name, "[1, inf)", views=views)
+        check_range(name, "[0, 0.99]", mixup_ratio=mixup_ratio, freq_mask=freq_mask, time_mask=time_mask)
+        check_range(name, "[0, inf)", fader_gain=fader_gain, equalizer=equalizer)
+        _check_crop("spectrogram", crop)
+        if min(virtual_crop_scale) < 1:
+            raise RecipeError(f"The option 'virtual_crop_scale' of the {name} is at least 1, not {virtual_crop_scale}.")
+        if min(*freq_scale, *time_scale) <= 0:
+            raise RecipeError(f"The options 'freq_scale' and 'time_scale' of the {name} must be above 0.")
+        self.views, self.mixup_ratio, self.fader_gain, self.equalizer = views, mixup_ratio, fader_gain, equalizer
+        self.freq_mask, self.time_mask, self.virtual_crop_scale = freq_mask, time_mask, virtual_crop_scale
+        self.noise = _checked_interval("spectrogram", "noise", noise)
+        self.freq_scale = _checked_interval("spectrogram", "freq_scale", freq_scale)
+        self.time_scale = _checked_interval("spectrogram", "time_scale", time_scale)
+        self.crop = crop and max(1, round(crop * modality.sample_rate / modality.front_end.hop))
+        self.resizes = (virtual_crop_scale, freq_scale, time_scale) != ((1.0, 1.0),) * 3
 
     def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
         """Return `views` views, each with its own draws."""
-        batch = (
-            batch.trim_padding() if self.noise else self.modality.log_mels(batch)
-        )  # which are then made once for all
+        # Without noise, all views share one spectrogram.
+        batch = batch.trim_padding() if self.noise else self.modality.log_mels(batch)
         return [View(self.one(batch, rng)) for _ in range(self.views)]
 
-    def one(self, batch: SignalBatch, rng: torch.Generator) -> LogMels:
+    def one(self, batch: SignalBatch, rng: torch.Generator) -> LogMelBatch:
         """Return one view's batch."""
         if self.noise:
-            batch = waves.noise(batch, *self.noise, rng)
+            batch = waveform_transforms.add_noise(batch, *self.noise, rng)
         mels = self.modality.log_mels(batch)
-        bands = self.modality.mels
+        n_mels = self.modality.n_mels
         if self.crop:
-            mels = waves.random_crop(mels, self.crop, rng)
-        if self.mix:
-            mels = spectra.mix(mels, self.mix, rng)
+            mels = waveform_transforms.random_crop(mels, self.crop, rng)
+        if self.mixup_ratio:
+            mels = spectrogram_transforms.mixup(mels, self.mixup_ratio, rng)
         if self.resizes:
-            mels = spectra.resized_crop(mels, bands, self.canvas, self.frequency, self.time, rng)
-        if self.fader:
-            mels = spectra.fader(mels, self.fader, rng)
+            mels = spectrogram_transforms.random_resize_crop(
+                mels, n_mels, self.virtual_crop_scale, self.freq_scale, self.time_scale, rng
+            )
+        if self.fader_gain:
+            mels = spectrogram_transforms.random_linear_fader(mels, self.fader_gain, rng)
         if self.equalizer:
-            mels = spectra.equalize(mels, bands, self.equalizer, KNOTS, rng)
-        if self.bands:
-            mels = spectra.mask_bands(mels, bands, self.bands, rng)
-        if self.frames:
-            mels = spectra.mask_frames(mels, self.frames, rng)
+            mels = spectrogram_transforms.random_equalizer(mels, n_mels, self.equalizer, KNOTS, rng)
+        if self.freq_mask:
+            mels = spectrogram_transforms.frequency_mask(mels, n_mels, self.freq_mask, rng)
+        if self.time_mask:
+            mels = spectrogram_transforms.time_mask(mels, self.time_mask, rng)
         return mels
 
 
-def _positive(name: str, crop: float | None) -> None:
+def _check_crop(name: str, crop: float | None) -> None:
     if crop is not None and crop <= 0:
-        raise RecipeError(
-            f"The option 'crop' of the views '{name}' is a number of seconds above 0, or none; not {crop:g}."
-        )
+        raise RecipeError(f"The option 'crop' of the views '{name}' is in seconds and above 0, or null, not {crop:g}.")
 
 
-def _range(name: str, option: str, given: tuple[float, float] | None) -> tuple[float, float] | None:
-    """Return a range whose first number is not above its second."""
+def _checked_interval(name: str, option: str, given: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Return an interval whose first number is not above its second."""
     if given is not None and given[0] > given[1]:
-        raise RecipeError(f"The option '{option}' of the views '{name}' goes from low to high, not {list(given)}.")
+        raise RecipeError(f"The option '{option}' of the views '{name}' is an interval [low, high], not {list(given)}.")
     return given

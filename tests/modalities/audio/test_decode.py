@@ -7,12 +7,12 @@ import torch
 
 from sensorium import BadSample
 from sensorium.modalities.audio import decode
-from sensorium.modalities.audio.decode import read_piece, resample, trimmed
-from tests.modalities.audio.sounds import RATE, file, wave
+from sensorium.modalities.audio.decode import read_segment, resample, trim_silence
+from tests.modalities.audio.clips import RATE, file, wave
 
 
 def read(raw, seconds=None, **options):
-    return read_piece(raw, RATE, seconds, **options)
+    return read_segment(raw, RATE, seconds, **options)
 
 
 @pytest.mark.parametrize(
@@ -34,19 +34,19 @@ def read(raw, seconds=None, **options):
 def test_every_kind_of_file(format, subtype, tolerance, tmp_path):
     samples = wave(0.3, channels=2)
     data = file(samples, format=format, subtype=subtype)
-    path = tmp_path / "sound"
+    path = tmp_path / "clip"
     path.write_bytes(data)
     for raw in (data, memoryview(data), str(path), path, {"bytes": data, "path": None}, {"path": str(path)}):
-        piece = read(raw)
-        assert piece.samples_CS.dtype == np.float32
-        assert piece.samples_CS.flags.c_contiguous
-        assert piece.rate == RATE
-        assert piece.rest == 0
+        segment = read(raw)
+        assert segment.samples_CS.dtype == np.float32
+        assert segment.samples_CS.flags.c_contiguous
+        assert segment.rate == RATE
+        assert segment.rest == 0
         if tolerance is None:  # lossy, and padded at both ends
-            spectrum = np.abs(np.fft.rfft(piece.samples_CS[0][:2000] * np.hanning(2000)))
+            spectrum = np.abs(np.fft.rfft(segment.samples_CS[0][:2000] * np.hanning(2000)))
             assert abs(spectrum.argmax() * RATE / 2000 - 440) < 8
         else:
-            np.testing.assert_allclose(piece.samples_CS, samples, atol=tolerance)
+            np.testing.assert_allclose(segment.samples_CS, samples, atol=tolerance)
 
 
 @pytest.mark.parametrize(("channels", "rate"), [(1, 8000), (2, 44100), (6, 48000), (16, 11025)])
@@ -63,13 +63,13 @@ def test_arrays_of_any_type_and_their_rates(channels, rate):
     assert read(samples[0]).samples_CS.shape == (1, samples.shape[1])
 
 
-def test_a_piece_is_where_it_was_asked_for():
+def test_a_segment_has_the_requested_position():
     samples = np.arange(1000, dtype=np.float32)[None] / 1000
     for raw in ((samples, 1000), file(samples, 1000, subtype="FLOAT"), file(samples, 1000, "FLAC", "PCM_24")):
-        for place, start in ((0.0, 0), (0.5, 450), (1.0, 900)):
-            piece = read(raw, 0.1, place=place)
-            np.testing.assert_allclose(piece.samples_CS[0], samples[0, start : start + 100], atol=1e-6)
-            assert piece.rest == pytest.approx(0.9)
+        for position, start in ((0.0, 0), (0.5, 450), (1.0, 900)):
+            segment = read(raw, 0.1, position=position)
+            np.testing.assert_allclose(segment.samples_CS[0], samples[0, start : start + 100], atol=1e-6)
+            assert segment.rest == pytest.approx(0.9)
         assert read(raw, 5.0).samples_CS.shape == (1, 1000)
 
 
@@ -84,29 +84,29 @@ def two_hours(path, rate=8000):
 
 
 def mp3_errors(rate=22050):
-    """How far pieces out of an MP3 are from the same samples of the whole."""
+    """How far segments of an MP3 are from the same samples of the whole."""
     raw = file(wave(2.0, rate, tone=2000.0) * 0.6 + wave(2.0, rate, seed=3), rate, "MP3", "MPEG_LAYER_III")
-    whole_CS = read_piece(raw, rate, None).samples_CS
-    for place in np.linspace(0, 1, 41):
-        piece_CS = read_piece(raw, rate, 0.1, place).samples_CS
-        start = round(place * (whole_CS.shape[1] - piece_CS.shape[1]))
-        yield np.abs(piece_CS - whole_CS[:, start : start + piece_CS.shape[1]]).max()
+    whole_CS = read_segment(raw, rate, None).samples_CS
+    for position in np.linspace(0, 1, 41):
+        segment_CS = read_segment(raw, rate, 0.1, position).samples_CS
+        start = round(position * (whole_CS.shape[1] - segment_CS.shape[1]))
+        yield np.abs(segment_CS - whole_CS[:, start : start + segment_CS.shape[1]]).max()
 
 
-def test_a_piece_of_an_mp3_is_the_same_as_in_the_whole(monkeypatch):
+def test_a_segment_of_an_mp3_is_the_same_as_in_the_whole(monkeypatch):
     assert max(mp3_errors()) < 1e-6
-    monkeypatch.setattr(decode, "LEAD", 0)
+    monkeypatch.setattr(decode, "MP3_PREROLL", 0)
     assert max(mp3_errors()) > 1e-3  # the library alone is wrong there
 
 
-def test_two_hours_cost_no_more_than_a_piece(tmp_path):
+def test_two_hours_cost_no_more_than_a_segment(tmp_path):
     path = two_hours(tmp_path / "long.wav")
     tracemalloc.start()
-    piece = read(path, 10.0, place=0.9)
+    segment = read(path, 10.0, position=0.9)
     held = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert piece.samples_CS.shape == (1, 80000)
-    assert piece.rest == 7190
+    assert segment.samples_CS.shape == (1, 80000)
+    assert segment.rest == 7190
     assert held < 2e6
 
 
@@ -116,7 +116,7 @@ def test_a_hundredth_of_a_second_and_a_single_sample():
     assert resample(np.ones((1, 1), np.float32), 48000, 8000).shape == (1, 1)
 
 
-def test_constant_sounds_stay_constant():
+def test_constant_audio_stays_constant():
     np.testing.assert_array_equal(read(np.zeros(100)).samples_CS, np.zeros((1, 100)))
     assert np.abs(resample(np.full((1, 4000), 0.5, np.float32), 11025, 8000)[0, 200:-200] - 0.5).max() < 1e-3
 
@@ -132,30 +132,30 @@ BAD = [
     (np.full((2, 9), np.nan), "sample 0 of channel 0 is nan"),
     (np.full(9, -np.inf), "sample 0 of channel 0 is -inf"),
     (np.array([1e300]), "is inf"),
-    (np.array([1e6]), "no sound"),
+    (np.array([1e6]), "times full scale"),
     (np.zeros(0), "no samples"),
     (np.zeros((0, 5)), "no channels"),
-    (np.zeros((2, 2, 2)), "numbers along one axis"),
-    (np.array(["a"]), "numbers along one axis"),
-    (np.zeros(3, complex), "numbers along one axis"),
-    ((np.zeros(3), 0), "rate of 0 Hz"),
-    ((np.zeros(3), 2**31), "rate of 2147483648 Hz"),
-    ((np.zeros(3), "fast"), "a sound is a file, an array"),
-    ({"array": None}, "a mapping that stands for a sound"),
+    (np.zeros((2, 2, 2)), "numbers of shape"),
+    (np.array(["a"]), "numbers of shape"),
+    (np.zeros(3, complex), "numbers of shape"),
+    ((np.zeros(3), 0), "sample rate of 0 Hz"),
+    ((np.zeros(3), 2**31), "sample rate of 2147483648 Hz"),
+    ((np.zeros(3), "fast"), "audio is a file, an array"),
+    ({"array": None}, "an audio mapping has"),
     (b"", "it is empty"),
-    (b"RIFF", "no sound file"),
-    ("/nowhere/at/all.wav", "is no file"),
-    ("/", "is no file"),
+    (b"RIFF", "not a readable audio file"),
+    ("/nowhere/at/all.wav", "is not a file"),
+    ("/", "is not a file"),
 ]
 
 
 @pytest.mark.parametrize(("raw", "reason"), BAD, ids=range(len(BAD)))
-def test_what_is_no_sound_is_refused_with_the_reason(raw, reason):
+def test_invalid_values_are_refused_with_the_reason(raw, reason):
     with pytest.raises(BadSample, match=reason):
         read(raw)
 
 
-def test_floats_in_files_are_looked_at_too():
+def test_floats_in_files_are_checked():
     samples = wave(0.1)
     samples[0, 7] = np.nan
     with pytest.raises(BadSample, match="sample 7 of channel 0 is nan"):
@@ -163,17 +163,17 @@ def test_floats_in_files_are_looked_at_too():
 
 
 def test_a_truncated_file_is_refused():
-    with pytest.raises(BadSample, match=r"ends after|no sound file"):
+    with pytest.raises(BadSample, match=r"ends after|not a readable audio file"):
         read(truncated())
-    piece = read(truncated(), 0.2, place=0.0)  # what is there can be read
-    assert piece.samples_CS.shape == (1, 1600)
+    segment = read(truncated(), 0.2, position=0.0)  # what is there can be read
+    assert segment.samples_CS.shape == (1, 1600)
 
 
 @pytest.mark.parametrize("name", ["text.wav", "text.flac", "text.mp3", "text.raw", "text"])
 def test_text_under_another_name_is_refused(tmp_path, name):
     path = tmp_path / name
-    path.write_text("This is no sound.\n" * 20)
-    with pytest.raises(BadSample, match="no sound file"):
+    path.write_text("This is not audio.\n" * 20)
+    with pytest.raises(BadSample, match="not a readable audio file"):
         read(path)
 
 
@@ -190,7 +190,7 @@ def test_resampling_keeps_tone_length_and_loudness(rate, wanted):
     assert abs(made[0, 500:-500].std() / 0.3536 - 1) < 0.02
 
 
-def test_odd_rates_make_no_giant_filter(monkeypatch):
+def test_unusual_rates_have_no_giant_filter(monkeypatch):
     made = []
     make = decode._resampler.__wrapped__
     monkeypatch.setattr(decode, "_resampler", lambda *rates: made.append(make(*rates)) or made[-1])
@@ -200,15 +200,15 @@ def test_odd_rates_make_no_giant_filter(monkeypatch):
 
 
 def test_silence_at_the_ends_is_trimmed_and_none_within():
-    sound = np.zeros((2, 8000), np.float32)
+    clip = np.zeros((2, 8000), np.float32)
     noise = np.random.default_rng(0).normal(size=8000).astype(np.float32)
-    sound[:, 2000:3000], sound[1, 4000:5000] = noise[:1000], noise[:1000]
-    found = trimmed(sound + 1e-3 * noise, 8000, 30.0)
-    np.testing.assert_array_equal(found, (sound + 1e-3 * noise)[:, 2000:5040][:, : found.shape[1]])
+    clip[:, 2000:3000], clip[1, 4000:5000] = noise[:1000], noise[:1000]
+    found = trim_silence(clip + 1e-3 * noise, 8000, 30.0)
+    np.testing.assert_array_equal(found, (clip + 1e-3 * noise)[:, 2000:5040][:, : found.shape[1]])
     assert 2960 < found.shape[1] <= 3040
-    assert trimmed(sound + 1e-3 * noise, 8000, 80.0).shape == (2, 8000)  # noise is no silence then
+    assert trim_silence(clip + 1e-3 * noise, 8000, 80.0).shape == (2, 8000)  # noise is no silence then
 
 
-@pytest.mark.parametrize("sound", [np.zeros((1, 500)), np.full((1, 500), 0.3), np.ones((1, 1)), np.ones((1, 81))])
-def test_a_sound_that_is_all_alike_is_left_whole(sound):
-    assert trimmed(sound.astype(np.float32), 8000, 30.0).shape == sound.shape
+@pytest.mark.parametrize("clip", [np.zeros((1, 500)), np.full((1, 500), 0.3), np.ones((1, 1)), np.ones((1, 81))])
+def test_a_constant_clip_is_not_trimmed(clip):
+    assert trim_silence(clip.astype(np.float32), 8000, 30.0).shape == clip.shape

@@ -6,8 +6,8 @@ from sensorium import BadSample
 from sensorium.errors import DataError, RecipeError
 from sensorium.modalities.audio import modality as module
 from sensorium.modalities.audio.modality import AudioClip, AudioModality
-from sensorium.modalities.audio.views.signals import Plain
-from tests.modalities.audio.sounds import RATE, batch_of, file, modality, rng, wave
+from sensorium.modalities.audio.views.signals import PlainViews
+from tests.modalities.audio.clips import RATE, batch_of, file, modality, rng, wave
 
 
 @pytest.mark.parametrize("channels", [1, 2, 64])
@@ -23,9 +23,9 @@ def test_channels_are_mixed_or_must_agree():
     stereo = np.stack([np.full(100, 0.2), np.full(100, 0.6)])
     np.testing.assert_allclose(modality().decode(stereo), np.full((1, 100), 0.4), rtol=1e-6)
     np.testing.assert_allclose(modality(channels=2).decode(stereo), stereo, rtol=1e-6)
-    with pytest.raises(BadSample, match="the sound has 2 channels, not 3"):
+    with pytest.raises(BadSample, match="the audio has 2 channels, not 3"):
         modality(channels=3).decode(stereo)
-    with pytest.raises(BadSample, match="the sound has 1 channels, not 2"):
+    with pytest.raises(BadSample, match="the audio has 1 channels, not 2"):
         modality(channels=2).decode(stereo[:1])
 
 
@@ -38,10 +38,10 @@ def test_long_sounds_are_cut_to_a_piece():
     assert made.decode(wave(0.1)).shape == (1, 800)
 
 
-def test_random_pieces_are_drawn_in_training_alone():
-    made = modality(seconds=0.5, pieces="random")
+def test_random_segments_are_drawn_in_training_only():
+    made = modality(seconds=0.5, segment="random")
     long = np.arange(16000, dtype=np.float32) / 16000
-    views = Plain(made)
+    views = PlainViews(made)
     recording = made.decode(file(long[None], subtype="FLOAT"))
     assert isinstance(recording, AudioClip)
     drawn = [views.stage(recording, rng(seed)) for seed in range(40)]
@@ -58,50 +58,50 @@ def test_random_pieces_are_drawn_in_training_alone():
     assert made.preview(recording).size == (256, 256)
 
 
-def test_without_random_pieces_a_cache_can_serve():
+def test_without_random_segments_a_cache_can_be_used():
     from sensorium.data.decoding import overrides_stage
 
-    assert not overrides_stage(Plain(modality()))
-    assert overrides_stage(Plain(modality(seconds=1.0, pieces="random")))
+    assert not overrides_stage(PlainViews(modality()))
+    assert overrides_stage(PlainViews(modality(seconds=1.0, segment="random")))
 
 
 def test_the_scale_is_that_of_the_train_part():
     sounds = [wave(0.3, tone=200 * (i + 1), seed=i) for i in range(6)]
-    made = AudioModality(RATE, seconds=None, mels=16, window=16, hop=8)
+    made = AudioModality(RATE, seconds=None, n_mels=16, window=16, hop=8)
     assert not made.is_fitted
     made.fit([*sounds, np.full(10, np.nan)])
-    every = torch.cat([made.front(made.collate([s])).values.flatten() for s in sounds])
+    every = torch.cat([made.front_end(made.collate([s])).values.flatten() for s in sounds])
     assert made.state()["mean"] == pytest.approx(float(every.mean()), rel=1e-4)
     assert made.state()["std"] == pytest.approx(float(every.std()), rel=1e-3)
     scaled = torch.cat([made.log_mels(made.collate([s])).values.flatten() for s in sounds])
     assert abs(float(scaled.mean())) < 1e-3
     assert abs(float(scaled.std()) - 1) < 1e-2
-    with pytest.raises(DataError, match="no readable sound; the first one: "):
+    with pytest.raises(DataError, match="no readable audio clip; the first one: "):
         made.fit([np.zeros(0)])
 
 
 def test_silence_keeps_its_unit():
-    made = AudioModality(RATE, seconds=None, mels=16, window=16, hop=8)
+    made = AudioModality(RATE, seconds=None, n_mels=16, window=16, hop=8)
     made.fit([np.zeros(800)] * 3)
     assert made.state()["std"] == 1.0
     assert (made.log_mels(made.collate([made.decode(np.zeros(800))])).values.abs() < 1e-4).all()
 
 
 def test_a_large_train_part_is_sampled_evenly():
-    kept = module._some(range(10_000), 1000)
+    kept = module._reservoir_sample(range(10_000), 1000)
     assert len(set(kept)) == 1000
     assert abs(np.mean(kept) - 5000) < 300
-    assert kept == module._some(range(10_000), 1000)
-    assert module._some(range(5), 1000) == list(range(5))
+    assert kept == module._reservoir_sample(range(10_000), 1000)
+    assert module._reservoir_sample(range(5), 1000) == list(range(5))
 
 
-def test_level_of_the_record_takes_the_microphone_out():
-    plain, levelled = modality(), modality(level="record")
+def test_record_normalization_removes_the_channel_response():
+    plain, normalized = modality(), modality(normalize="record")
     sound = wave(0.5)
-    for made, same in ((plain, False), (levelled, True)):
+    for made, same in ((plain, False), (normalized, True)):
         soft, loud = (made.log_mels(made.collate([g * sound])).values for g in (0.2, 1.0))
         assert torch.allclose(soft, loud, atol=0.02) == same
-    values = levelled.log_mels(levelled.collate([sound])).values * 3 - 5
+    values = normalized.log_mels(normalized.collate([sound])).values * 3 - 5
     assert values.mean(2).abs().max() < 1e-4
 
 
@@ -139,14 +139,14 @@ def test_previews_show_waveforms_and_hidden_bands():
     "options",
     [
         {"channels": 0},
-        {"rate": 10},
+        {"sample_rate": 10},
         {"seconds": 0.0},
         {"trim": 0.0},
-        {"seconds": None, "pieces": "random"},
-        {"mels": 1},
+        {"seconds": None, "segment": "random"},
+        {"n_mels": 1},
     ],
 )
-def test_impossible_options_are_refused(options):
+def test_invalid_options_are_refused(options):
     with pytest.raises(RecipeError):
         modality(**options)
 
@@ -154,5 +154,5 @@ def test_impossible_options_are_refused(options):
 def test_trims_what_it_decodes_where_asked():
     quiet = np.concatenate([np.zeros(800), np.sin(np.arange(1600) / 5), np.zeros(800)]).astype(np.float32)
     assert modality(trim=30.0).decode(quiet).shape[1] < modality().decode(quiet).shape[1] == 3200
-    with pytest.raises(RecipeError, match="below the loudest, not -3"):
+    with pytest.raises(RecipeError, match="above 0, not -3"):
         modality(trim=-3.0)

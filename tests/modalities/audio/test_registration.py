@@ -11,14 +11,20 @@ OPTIONS = {
 }
 RANDOM = {
     **OPTIONS,
-    "modalities/audio": {"seconds": 0.2, "pieces": "random", "channels": 1, "mels": 32, "level": "record"},
-    "encoders/conv": {"width": 8, "dim": 16, "halve": "stride", "parts": 3},
+    "modalities/audio": {"seconds": 0.2, "segment": "random", "channels": 1, "n_mels": 32, "normalize": "record"},
+    "encoders/conv": {"width": 8, "dim": 16, "downsample": "stride", "parts": 3},
     "views/waveform": {"shift": 0.3, "crop": 0.1},
-    "views/spectrogram": {"noise": (0.0, 20.0), "equalizer": 0.5, "bands": 0.3, "frames": 0.3, "canvas": (1.2, 1.2)},
+    "views/spectrogram": {
+        "noise": (0.0, 20.0),
+        "equalizer": 0.5,
+        "freq_mask": 0.3,
+        "time_mask": 0.3,
+        "virtual_crop_scale": (1.2, 1.2),
+    },
 }
 
 
-@pytest.mark.parametrize("options", [OPTIONS, RANDOM], ids=["defaults", "random-pieces"])
+@pytest.mark.parametrize("options", [OPTIONS, RANDOM], ids=["defaults", "random-segments"])
 def test_everything_conforms(options):
     assert passed("audio", options) > 70
 

@@ -7,11 +7,11 @@ from sensorium.modalities.audio.encoders.spectrogram_transformer import Spectrog
 from sensorium.modalities.audio.encoders.wav2vec2 import Wav2Vec2Encoder
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.pooling import pool_parts
-from tests.modalities.audio.sounds import batch_of, modality
+from tests.modalities.audio.clips import batch_of, modality
 
 KINDS = {
     "conv": (Conv, {"width": 6, "dim": 12, "dropout": 0.0}),
-    "conv-stride": (Conv, {"width": 6, "dim": 12, "dropout": 0.0, "halve": "stride", "parts": 3}),
+    "conv-stride": (Conv, {"width": 6, "dim": 12, "dropout": 0.0, "downsample": "stride", "parts": 3}),
     "transformer": (SpectrogramTransformer, {"patch": (8, 2), "width": 16, "heads": 2, "depth": 2}),
     "transformer-parts": (SpectrogramTransformer, {"patch": (16, 2), "width": 16, "heads": 2, "depth": 1, "parts": 3}),
     "wav2vec2": (Wav2Vec2Encoder, {"width": 16, "heads": 2, "depth": 2, "features": 8}),
@@ -81,7 +81,7 @@ def test_log_mels_and_waveforms_are_encoded_alike(kind):
     encoder = built(kind).eval()
     batch = batch_of([900, 400])
     if kind[0] is Wav2Vec2Encoder:
-        with pytest.raises(RecipeError, match="hears waveforms"):
+        with pytest.raises(RecipeError, match="takes waveforms"):
             encoder(modality().log_mels(batch))
         return
     torch.testing.assert_close(encoder(batch).pooled, encoder(encoder.modality.log_mels(batch)).pooled)
@@ -122,7 +122,7 @@ def test_patches_are_cut_in_order():
 
 def test_a_frame_of_wav2vec2_sees_its_window_alone():
     encoder = built(KINDS["wav2vec2"]).eval()
-    assert (encoder.hop, encoder.sight) == (320, 400)
+    assert (encoder.hop, encoder.receptive_field) == (320, 400)
     batch = batch_of([2000])
     targets = encoder.token_targets(batch)
     assert targets.shape == (1, 6, 320)

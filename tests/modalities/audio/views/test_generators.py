@@ -6,22 +6,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium.errors import RecipeError
-from sensorium.modalities.audio.batch import LogMels
-from sensorium.modalities.audio.views.generators import Spectrogram, Waveform
-from sensorium.modalities.audio.views.signals import Permutation, Plain
+from sensorium.modalities.audio.batch import LogMelBatch
+from sensorium.modalities.audio.views.generators import SpectrogramViews, WaveformViews
+from sensorium.modalities.audio.views.signals import PermutationViews, PlainViews
 from sensorium.testing.equality import same
-from tests.modalities.audio.sounds import batch_of, modality, rng, sound
+from tests.modalities.audio.clips import batch_of, check_batch, modality, rng
 
-OFF = {"crop": None, "mix": 0.0, "canvas": (1.0, 1.0), "frequency": (1.0, 1.0), "time": (1.0, 1.0), "fader": 0.0}
-EVERYTHING = {"noise": (0.0, 20.0), "equalizer": 0.5, "bands": 0.3, "frames": 0.3, "crop": 0.02}
+OFF = {
+    "crop": None,
+    "mixup_ratio": 0.0,
+    "virtual_crop_scale": (1.0, 1.0),
+    "freq_scale": (1.0, 1.0),
+    "time_scale": (1.0, 1.0),
+    "fader_gain": 0.0,
+}
+EVERYTHING = {"noise": (0.0, 20.0), "equalizer": 0.5, "freq_mask": 0.3, "time_mask": 0.3, "crop": 0.02}
 MADE = [
-    (Plain, {}, 1),
-    (Permutation, {}, 1),
-    (Waveform, {}, 2),
-    (Waveform, {"crop": 0.01, "shift": 0.3, "views": 3}, 3),
-    (Spectrogram, {}, 2),
-    (Spectrogram, {"views": 3, **EVERYTHING}, 3),
-    (Spectrogram, OFF, 2),
+    (PlainViews, {}, 1),
+    (PermutationViews, {}, 1),
+    (WaveformViews, {}, 2),
+    (WaveformViews, {"crop": 0.01, "shift": 0.3, "views": 3}, 3),
+    (SpectrogramViews, {}, 2),
+    (SpectrogramViews, {"views": 3, **EVERYTHING}, 3),
+    (SpectrogramViews, OFF, 2),
 ]
 
 
@@ -32,7 +39,7 @@ MADE = [
     channels=st.sampled_from([1, 2, 6]),
     seed=st.integers(0, 999),
 )
-def test_views_are_sound_seeded_and_leave_their_input(cls, options, count, samples, channels, seed):
+def test_views_are_valid_seeded_and_do_not_change_their_input(cls, options, count, samples, channels, seed):
     batch = batch_of(samples, channels, seed)
     kept = copy.deepcopy(batch)
     generator = cls(modality(channels=channels), **options)
@@ -41,29 +48,29 @@ def test_views_are_sound_seeded_and_leave_their_input(cls, options, count, sampl
     assert len(views) == generator.views == count
     assert same(views, generator(batch, rng(seed)))
     for view in views:
-        sound(view.batch)
-        assert isinstance(view.batch, LogMels) == (cls is Spectrogram)
-        assert view.batch.values.shape[1] == channels * (16 if cls is Spectrogram else 1)
+        check_batch(view.batch)
+        assert isinstance(view.batch, LogMelBatch) == (cls is SpectrogramViews)
+        assert view.batch.values.shape[1] == channels * (16 if cls is SpectrogramViews else 1)
         assert (view.target is not None) == (generator.target is not None)
 
 
-def test_without_strength_nothing_changes():
+def test_zero_strength_is_the_identity():
     made, batch = modality(), batch_of([700, 90])
-    assert all(same(view.batch, made.log_mels(batch)) for view in Spectrogram(made, **OFF)(batch, rng()))
+    assert all(same(view.batch, made.log_mels(batch)) for view in SpectrogramViews(made, **OFF)(batch, rng()))
     still = {"crop": None, "polarity": 0.0, "gain": 0.0, "noise": None}
-    assert all(same(view.batch, batch) for view in Waveform(made, **still)(batch, rng()))
+    assert all(same(view.batch, batch) for view in WaveformViews(made, **still)(batch, rng()))
 
 
-@pytest.mark.parametrize("cls", [Waveform, Spectrogram])
-def test_rows_and_views_have_their_own_draws(cls):
+@pytest.mark.parametrize("cls", [WaveformViews, SpectrogramViews])
+def test_rows_and_views_have_independent_draws(cls):
     batch = batch_of([700]).select(torch.tensor([0, 0]))
     first, second = (view.batch for view in cls(modality())(batch, rng(2)))
     assert not torch.equal(first.values[0], first.values[1])
     assert not same(first, second)
 
 
-@pytest.mark.parametrize("cls", [Waveform, Spectrogram])
-def test_padding_that_no_row_needs_costs_nothing(cls):
+@pytest.mark.parametrize("cls", [WaveformViews, SpectrogramViews])
+def test_trailing_padding_changes_nothing(cls):
     batch = batch_of([700, 90])
     picked = batch_of([700, 90, 5000]).select(torch.tensor([0, 1]))
     picked.values[:, :, :700] = batch.values
@@ -73,14 +80,14 @@ def test_padding_that_no_row_needs_costs_nothing(cls):
 
 def test_crops_are_seconds():
     made, batch = modality(), batch_of([4000, 300])
-    (wave, _), (mels, _) = (cls(made, crop=0.1)(batch, rng()) for cls in (Waveform, Spectrogram))
+    (wave, _), (mels, _) = (cls(made, crop=0.1)(batch, rng()) for cls in (WaveformViews, SpectrogramViews))
     assert wave.batch.lengths.tolist() == [800, 300]
     assert mels.batch.lengths.tolist() == [12, 5]  # frames of 8 ms
 
 
 def test_segments_are_cut_from_the_waveform():
     batch = batch_of([400]).select(torch.tensor([0] * 50))
-    generator = Permutation(modality(), segments=3)
+    generator = PermutationViews(modality(), segments=3)
     (view,) = generator(batch, rng())
     assert generator.classes == 6
     assert torch.equal(view.batch.values.sort(2).values, batch.values.sort(2).values)
@@ -90,20 +97,20 @@ def test_segments_are_cut_from_the_waveform():
 @pytest.mark.parametrize(
     ("cls", "options"),
     [
-        (Waveform, {"gain": -1.0}),
-        (Waveform, {"shift": 1.5}),
-        (Waveform, {"noise": (9.0, 1.0)}),
-        (Waveform, {"crop": 0.0}),
-        (Waveform, {"views": 0}),
-        (Spectrogram, {"mix": 1.0}),
-        (Spectrogram, {"canvas": (0.9, 1.0)}),
-        (Spectrogram, {"frequency": (0.0, 1.0)}),
-        (Spectrogram, {"time": (1.0, 0.5)}),
-        (Spectrogram, {"fader": -0.1}),
-        (Spectrogram, {"crop": -1.0}),
-        (Permutation, {"segments": 6}),
+        (WaveformViews, {"gain": -1.0}),
+        (WaveformViews, {"shift": 1.5}),
+        (WaveformViews, {"noise": (9.0, 1.0)}),
+        (WaveformViews, {"crop": 0.0}),
+        (WaveformViews, {"views": 0}),
+        (SpectrogramViews, {"mixup_ratio": 1.0}),
+        (SpectrogramViews, {"virtual_crop_scale": (0.9, 1.0)}),
+        (SpectrogramViews, {"freq_scale": (0.0, 1.0)}),
+        (SpectrogramViews, {"time_scale": (1.0, 0.5)}),
+        (SpectrogramViews, {"fader_gain": -0.1}),
+        (SpectrogramViews, {"crop": -1.0}),
+        (PermutationViews, {"segments": 6}),
     ],
 )
-def test_impossible_options_are_refused(cls, options):
+def test_invalid_options_are_refused(cls, options):
     with pytest.raises(RecipeError, match=f"'{next(iter(options))}'"):
         cls(modality(), **options)

@@ -1,4 +1,4 @@
-"""Batches of sounds, and files of them, for tests."""
+"""Batches and files of audio clips, for tests."""
 
 from io import BytesIO
 
@@ -18,7 +18,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 def modality(**options) -> AudioModality:
     """A small modality at 8 kHz whose log-mels are scaled by fixed numbers."""
-    made = AudioModality(**{"rate": RATE, "mels": 16, "window": 16.0, "hop": 8.0, "seconds": None, **options})
+    made = AudioModality(**{"sample_rate": RATE, "n_mels": 16, "window": 16.0, "hop": 8.0, "seconds": None, **options})
     made.load_state({"mean": -5.0, "std": 3.0})
     return made
 
@@ -38,13 +38,13 @@ def file(samples: np.ndarray, rate: int = RATE, format: str = "WAV", subtype: st
 
 
 def batch_of(samples, channels=1, seed=0) -> SignalBatch:
-    """Random sounds of these numbers of samples."""
+    """Noise clips of these numbers of samples."""
     draw = np.random.default_rng(seed)
     return SignalBatch.join([(0.1 * draw.standard_normal((channels, n))).astype(np.float32) for n in samples])
 
 
-def sound(batch: SignalBatch) -> None:
-    """What every batch of signals holds to."""
+def check_batch(batch: SignalBatch) -> None:
+    """Check the invariants of a batch of signals."""
     assert batch.values.isfinite().all()
     assert (batch.values[~batch.observed] == 0).all()
     assert not (batch.observed & ~batch.valid[:, None]).any()

@@ -1,4 +1,4 @@
-"""From a folder of sound files of many kinds to features, and through a stop in the middle."""
+"""From a folder of audio files of many formats to features, and through an interruption."""
 
 import json
 
@@ -10,9 +10,9 @@ import torch
 import sensorium
 
 SMALL = [
-    "modalities.audio.modality={name: audio, rate: 8000, seconds: 0.4, mels: 16, window: 16.0, hop: 8.0}",
-    "modalities.audio.views={name: spectrogram, noise: [5.0, 30.0], bands: 0.2}",
-    "modalities.audio.encoder={name: conv, width: 4, dim: 8, halve: stride}",
+    "modalities.audio.modality={name: audio, sample_rate: 8000, seconds: 0.4, n_mels: 16, window: 16.0, hop: 8.0}",
+    "modalities.audio.views={name: spectrogram, noise: [5.0, 30.0], freq_mask: 0.2}",
+    "modalities.audio.encoder={name: conv, width: 4, dim: 8, downsample: stride}",
     "objective={name: byol, width: 16, dim: 8}",
     "evaluate.evaluators={linear: {label: class}}",
     "train.epochs=null",
@@ -33,7 +33,7 @@ KINDS = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Two classes of sounds, high and low, in files of mixed kinds, and a text that calls itself one."""
+    """Two classes of audio clips, high and low, in files of several formats, and a text file named .wav."""
     root = tmp_path_factory.mktemp("sounds")
     draw = np.random.default_rng(0)
     for name, tone in (("low", 200), ("high", 1500)):
@@ -55,7 +55,7 @@ def test_a_folder_of_mixed_files_trains_and_is_measured(folder, tmp_path):
     model = trained(folder, tmp_path / "run", "train.steps=6")
     bad = [json.loads(line) for line in (tmp_path / "run" / "bad-records.jsonl").read_text().splitlines()]
     assert {entry["id"] for entry in bad} == {"low/notes.wav"}
-    assert all("no sound file" in entry["reason"] for entry in bad)
+    assert all("not a readable audio file" in entry["reason"] for entry in bad)
     assert (tmp_path / "run" / "views.png").stat().st_size > 1000
     table = sensorium.evaluate(tmp_path / "run")["linear"]
     assert {row.name for row in table.rows} == {"chance", "baseline", "untrained", "trained"}
@@ -117,9 +117,9 @@ def test_bad_sounds_are_named_and_poor_ones_are_no_harm(tmp_path):
     assert model.embed(audio=[str(folder / f"{name}.wav") for name in names])["audio"].isfinite().all()
 
 
-@pytest.mark.parametrize("pieces", ["middle", "random"])
-def test_a_resumed_run_is_bit_equal(folder, tmp_path, pieces):
-    changes = [f"modalities.audio.modality.pieces={pieces}", "evaluate.evaluators={}", "checkpoint.every=0.5"]
+@pytest.mark.parametrize("segment", ["center", "random"])
+def test_a_resumed_run_is_bit_equal(folder, tmp_path, segment):
+    changes = [f"modalities.audio.modality.segment={segment}", "evaluate.evaluators={}", "checkpoint.every=0.5"]
     whole = trained(folder, tmp_path / "whole", "train.steps=6", *changes)
     trained(folder, tmp_path / "cut", "train.steps=6", *changes)
     _, *later = sorted((tmp_path / "cut" / "checkpoints").iterdir())
