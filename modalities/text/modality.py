@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,8 +95,13 @@ class TextModality(Modality):
         self.tokenizer.load_state(state)
 
     def preview(self, example: Tensor) -> Image.Image:
-        """Render the text of an example, int64 (T,), on a white image of 256 x 256 pixels; short texts are larger."""
-        text = "".join(c if c.isprintable() else " " for c in self.tokenizer.decode(example.tolist()))
+        """Render the text of an example, int64 (T,), on a white image of 256 x 256 pixels; short texts are larger.
+
+        A mask token is shown as "[_]".
+        """
+        runs = groupby(example.tolist(), key=lambda token: token == self.tokenizer.mask)
+        shown = "".join("[_]" * len(list(ids)) if masked else self.tokenizer.decode(list(ids)) for masked, ids in runs)
+        text = "".join(c if c.isprintable() else " " for c in shown)
         size, edge, side = 28 if len(text) <= 60 else 14, 8, 256
         font, step = ImageFont.load_default(size=size), round(1.3 * size)
         image = Image.new("RGB", (side, side), "white")
