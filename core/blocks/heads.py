@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sensorium.losses.precision import outside_autocast
+
 
 def projection_head(dim: int, width: int, out: int, layers: int = 2) -> nn.Sequential:
     """Return an MLP with batch norm: `layers` linear maps from `dim` over `width` to `out` (SimCLR, appendix B)."""
@@ -16,13 +18,13 @@ def projection_head(dim: int, width: int, out: int, layers: int = 2) -> nn.Seque
 
 
 def prediction_head(dim: int, width: int, out: int, layers: int = 2) -> nn.Sequential:
-    """Return the same MLP, whose last linear map stands alone: no batch norm after it (BYOL, section 3.3)."""
+    """Return the same MLP without batch norm after its last linear map (BYOL, section 3.3)."""
     hidden, last = _hidden(dim, width, layers)
     return nn.Sequential(*hidden, nn.Linear(last, out))
 
 
 def bottleneck_head(dim: int, width: int, out: int, layers: int = 3, batch_norm: bool = False) -> nn.Sequential:
-    """Return an MLP of GELUs between small initial weights, with batch norm before them if asked (DINO, appendix C)."""
+    """Return an MLP with GELU, small initial weights and optional batch norm (DINO, appendix C)."""
     sizes = [dim, *[width] * (layers - 1), out]
     modules: list[nn.Module] = []
     for a, b in pairwise(sizes):
@@ -34,38 +36,38 @@ def bottleneck_head(dim: int, width: int, out: int, layers: int = 3, batch_norm:
 
 
 class Prototypes(nn.Module):
-    """Learned directions that rows are compared with: DINO's weight-normed last layer, SwAV's prototypes.
+    """Prototypes: DINO's weight-normalized last layer, SwAV's cluster prototypes.
 
     Args:
         dim: width of the rows.
-        count: K, how many.
+        count: K, number of prototypes.
     """
 
     def __init__(self, dim: int, count: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(count, dim))
 
-    def forward(self, x_ND: Tensor, learn: Tensor | None = None) -> Tensor:
+    def forward(self, x_ND: Tensor, trainable: Tensor | None = None) -> Tensor:
         """Return the cosine (N, K) of each row with each prototype.
 
         Args:
-            x_ND: rows, any scale.
-            learn: bool scalar; where it is False the prototypes receive a gradient of zero. None is True.
+            x_ND: rows, any norm.
+            trainable: bool scalar; where it is False the prototypes receive a gradient of zero. None is True.
         """
-        # Outside autocast: a temperature of .04 would magnify the rounding of half precision 25 times.
-        with torch.autocast(x_ND.device.type, enabled=False):
-            weight_KD = self.weight if learn is None else torch.where(learn, self.weight, self.weight.detach())
+        # Outside autocast: a temperature of 0.04 would amplify the rounding of half precision 25 times.
+        with outside_autocast(x_ND):
+            weight_KD = self.weight if trainable is None else torch.where(trainable, self.weight, self.weight.detach())
             return F.normalize(x_ND.to(weight_KD.dtype), dim=-1) @ F.normalize(weight_KD, dim=-1).T
 
 
 class PrototypeHead(nn.Module):
-    """A bottleneck head and the prototypes behind it: DINO's head (Caron et al. 2021, appendix C).
+    """DINO head: a bottleneck MLP and prototypes (Caron et al. 2021, appendix C).
 
     Args:
         dim: width of the features.
         width: hidden width.
-        bottleneck: width of the space of the prototypes.
-        count: K, how many prototypes.
+        bottleneck: width of the bottleneck, the space of the prototypes.
+        count: K, number of prototypes.
         batch_norm: whether the hidden layers have batch norm.
     """
 
@@ -74,9 +76,9 @@ class PrototypeHead(nn.Module):
         self.project = bottleneck_head(dim, width, bottleneck, batch_norm=batch_norm)
         self.prototypes = Prototypes(bottleneck, count)
 
-    def forward(self, x_ND: Tensor, learn: Tensor | None = None) -> Tensor:
-        """Return scores (N, K); for `learn` see `Prototypes`."""
-        return self.prototypes(self.project(x_ND), learn)
+    def forward(self, x_ND: Tensor, trainable: Tensor | None = None) -> Tensor:
+        """Return scores (N, K); for `trainable` see `Prototypes`."""
+        return self.prototypes(self.project(x_ND), trainable)
 
 
 def _hidden(dim: int, width: int, layers: int) -> tuple[list[nn.Module], int]:

@@ -15,14 +15,14 @@ from sensorium.types import View
 
 
 class JointEmbedding(nn.ModuleDict):
-    """A linear map for each modality into the one space where records of several modalities are compared.
+    """Linear projections of each modality into one joint embedding space.
 
-    A map between spaces of one width starts as the identity, so that towers which already agree still do.
+    A projection between equal widths starts as the identity, so that towers which are aligned already stay so.
 
     Args:
         encoders: modality name -> encoder.
-        dim: width D of the space.
-        anchor: a modality whose features are the space as they are; `dim` must be their width.
+        dim: width D of the joint space.
+        anchor: a modality whose features are not projected; `dim` must be their width.
     """
 
     def __init__(self, encoders: Mapping[str, Encoder], dim: int, anchor: str | None = None) -> None:
@@ -33,40 +33,42 @@ class JointEmbedding(nn.ModuleDict):
         super().__init__(maps)
         self._widths = {name: encoder.dim for name, encoder in encoders.items()}
 
-    def place(self, views: Mapping[str, list[View]], encode: Encode, edges: Sequence[tuple[str, str]]) -> JointBatch:
-        """Return the rows of every modality in the space.
+    def embed(
+        self, views: Mapping[str, list[View]], encode: Encode, modality_pairs: Sequence[tuple[str, str]]
+    ) -> JointBatch:
+        """Return the embeddings of every modality in the joint space.
 
-        A modality is encoded once however many edges it has, and not at all when none of them has a pair here. Other
-        ranks may have pairs, and wait for this one's gradient: rows without a record are still rows of the map.
+        A modality is encoded once however many pairs it is in, and not at all when none of them has records here.
+        Other ranks may have some, and wait for this one's gradient: zero rows are still rows of the map.
         """
-        live = {name for edge in edges if all(views[end] for end in edge) for name in edge}
-        there = [view for name in self if name in live for view in views[name]]
-        placed = JointBatch(self, {}, {}, {})
-        for view, features in zip(there, encode(there), strict=True):
+        present = {name for pair in modality_pairs if all(views[end] for end in pair) for name in pair}
+        all_views = [view for name in self if name in present for view in views[name]]
+        batch = JointBatch(self, {}, {}, {})
+        for view, features in zip(all_views, encode(all_views), strict=True):
             name, rows_ND = view.modality, self[view.modality](features.pooled)
             if view.is_negative:
-                placed.negatives[name] = (
-                    torch.cat([placed.negatives[name], rows_ND]) if name in placed.negatives else rows_ND
+                batch.negatives[name] = (
+                    torch.cat([batch.negatives[name], rows_ND]) if name in batch.negatives else rows_ND
                 )
             else:
-                placed.views[name], placed.rows[name], placed.pooled[name] = view, rows_ND, features.pooled.detach()
-        return placed
+                batch.views[name], batch.rows[name], batch.pooled[name] = view, rows_ND, features.pooled.detach()
+        return batch
 
-    def nothing(self, name: str) -> tuple[Tensor, Tensor]:
-        """Return no features (0, G) of a modality, and no rows (0, D), which still belong to its map."""
+    def empty(self, name: str) -> tuple[Tensor, Tensor]:
+        """Return zero features (0, G) of a modality, and their zero embeddings (0, D), in the graph of its map."""
         like = next(self.parameters())
         features_0G = like.new_zeros(0, self._widths[name])
         return features_0G, self[name](features_0G)
 
 
 class Pair(NamedTuple):
-    """The records that have both modalities of an edge.
+    """The records that have both modalities of a pair.
 
     Args:
-        x: float (N, D), rows of the one in the joint space.
-        y: float (N, D), rows of the other.
-        keys: what the records are recognized by, int64 (N,) by name.
-        pooled: features (N, G) of both modalities, as their encoders give them, detached, by modality.
+        x: float (N, D), embeddings of the first modality in the joint space.
+        y: float (N, D), embeddings of the second.
+        keys: record keys int64 (N,) by name (see `record_keys`).
+        pooled: features (N, G) of both modalities, as their encoders return them, detached, by modality.
     """
 
     x: Tensor
@@ -77,14 +79,14 @@ class Pair(NamedTuple):
 
 @dataclass
 class JointBatch:
-    """A batch in the joint space. A modality that no edge needs here has no rows, which other ranks may wait for.
+    """A batch in the joint embedding space. A modality without a pair here has no entry; other ranks may wait for it.
 
     Args:
-        space: what placed it.
+        space: the maps into the space.
         views: modality name -> its view.
-        rows: modality name -> its rows (B, D).
+        rows: modality name -> its embeddings (B, D).
         pooled: modality name -> features (B, G), detached.
-        negatives: modality name -> rows of its views that are negatives.
+        negatives: modality name -> embeddings of its negative views.
     """
 
     space: JointEmbedding
@@ -93,32 +95,32 @@ class JointBatch:
     pooled: dict[str, Tensor]
     negatives: dict[str, Tensor] = field(default_factory=dict)
 
-    def paired(self, name: str, edges: Sequence[tuple[str, str]]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the rows of one modality that have a partner on one of the edges, and their records' keys."""
+    def paired_rows(self, name: str, modality_pairs: Sequence[tuple[str, str]]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the embeddings of one modality whose records have another modality too, and the records' keys."""
         if name not in self.rows:
-            return self.space.nothing(name)[1], self._no_keys(name)
+            return self.space.empty(name)[1], self._empty_keys(name)
         view = self.views[name]
-        partners = [self.views[x if y == name else y] for x, y in edges if name in (x, y) and {x, y} <= set(self.rows)]
-        kept_N = torch.stack([partner.present for partner in partners]).any(0)[view.present]  # type: ignore[arg-type]
-        return self.rows[name][kept_N], {key: ids_N[kept_N] for key, ids_N in view.keys.items()}
+        others = [y if x == name else x for x, y in modality_pairs if name in (x, y) and {x, y} <= set(self.rows)]
+        paired_N = torch.stack([self.views[other].present for other in others]).any(0)[view.present]  # type: ignore[misc, index]
+        return self.rows[name][paired_N], {key: ids_N[paired_N] for key, ids_N in view.keys.items()}
 
     def pair(self, x: str, y: str) -> Pair:
-        """Return the records that have both modalities, or none of them."""
+        """Return the records that have both modalities, possibly none."""
         if x not in self.rows or y not in self.rows:
-            (x_0G, x_0D), (y_0G, y_0D) = self.space.nothing(x), self.space.nothing(y)
-            return Pair(x_0D, y_0D, self._no_keys(x), {x: x_0G, y: y_0G})
+            (x_0G, x_0D), (y_0G, y_0D) = self.space.empty(x), self.space.empty(y)
+            return Pair(x_0D, y_0D, self._empty_keys(x), {x: x_0G, y: y_0G})
         both_B = self.views[x].present & self.views[y].present
-        kept = {name: both_B[self.views[name].present] for name in (x, y)}
+        paired = {name: both_B[self.views[name].present] for name in (x, y)}
         return Pair(
-            self.rows[x][kept[x]],
-            self.rows[y][kept[y]],
-            {key: ids_B[kept[x]] for key, ids_B in self.views[x].keys.items()},
-            {name: self.pooled[name][kept[name]] for name in (x, y)},
+            self.rows[x][paired[x]],
+            self.rows[y][paired[y]],
+            {key: ids_B[paired[x]] for key, ids_B in self.views[x].keys.items()},
+            {name: self.pooled[name][paired[name]] for name in (x, y)},
         )
 
-    def _no_keys(self, name: str) -> dict[str, Tensor]:
-        none_0 = torch.zeros(0, dtype=torch.int64, device=self.space.nothing(name)[0].device)
-        return {"record": none_0, "group": none_0}
+    def _empty_keys(self, name: str) -> dict[str, Tensor]:
+        keys_0 = torch.zeros(0, dtype=torch.int64, device=self.space.empty(name)[0].device)
+        return {"record": keys_0, "group": keys_0}
 
 
 def exactly_two(encoders: Mapping[str, Encoder], objective: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Teachers: slow copies of encoders and heads, whose features students learn to match."""
+"""EMA teachers: moving averages of encoders and heads, whose features are a student's targets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sensorium.contracts import Encoders
 
 
 class Teacher(nn.Module):
-    """An exponential moving average of encoders and heads; state of the objective, never trained.
+    """EMA teacher (momentum encoder): an exponential moving average of encoders and heads, never trained.
 
     `encode.using(teacher.encoders)` runs the copies of the encoders, `teacher.heads[name]` is the copy of a head.
     Call its modules under `torch.no_grad()`, and `update` in `after_step`.
@@ -27,8 +27,8 @@ class Teacher(nn.Module):
         self.encoders = nn.ModuleDict({name: copy.deepcopy(encoder) for name, encoder in encoders.items()})
         self.heads = nn.ModuleDict({name: copy.deepcopy(head) for name, head in heads.items()})
         self.requires_grad_(False)
-        # A list hides the students from nn.Module: they are followed here, and registered where they live.
-        self._followed = [(self.encoders[n], e) for n, e in encoders.items()] + [
+        # A list hides the students from nn.Module, which would register them a second time.
+        self._students = [(self.encoders[n], e) for n, e in encoders.items()] + [
             (self.heads[n], h) for n, h in heads.items()
         ]
 
@@ -36,11 +36,11 @@ class Teacher(nn.Module):
     def update(self, momentum: float) -> None:
         """Move every weight to `momentum` times itself plus `1 - momentum` times the student's.
 
-        Buffers (running statistics) are the teacher's own.
+        Buffers (running statistics) are not averaged: the teacher updates its own.
         """
         pairs = [
             (mine, theirs)
-            for teacher, student in self._followed
+            for teacher, student in self._students
             for mine, theirs in zip(teacher.parameters(), student.parameters(), strict=True)
         ]
         torch._foreach_lerp_([mine for mine, _ in pairs], [theirs.detach() for _, theirs in pairs], 1 - momentum)

@@ -1,6 +1,6 @@
-"""Tokens that are shown and tokens to be guessed: their places in each row, and the transformer that guesses.
+"""Masked and visible tokens: their indices in each row, and the transformer that predicts the masked ones.
 
-Letters: B rows, T tokens, K shown tokens, M wanted tokens, D width of the encoder's tokens, P width of a guess.
+Letters: B rows, T tokens, K visible tokens, M masked tokens, D width of the encoder's tokens, P width of a prediction.
 """
 
 from __future__ import annotations
@@ -12,35 +12,35 @@ from sensorium.errors import RecipeError
 from sensorium.types import Features, take_tokens
 
 
-def token_indices(chosen_BT: Tensor, spare_BT: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the places of the chosen tokens of each row, rows that choose fewer filled up with spare tokens.
+def token_indices(chosen_BT: Tensor, filler_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the indices of the chosen tokens of each row; rows with fewer are padded with filler tokens.
 
     Args:
-        chosen_BT: bool, the tokens that are chosen.
-        spare_BT: bool, those that may fill a row, none of them chosen: padding, where nothing else may be looked at.
+        chosen_BT: bool, the chosen tokens.
+        filler_BT: bool, the tokens that may pad a row, none of them chosen; often the padding of the input.
 
     Returns:
-        places int64 (B, K), in no order, and mask bool (B, K), True at chosen tokens. K is what the row with the most
-        chosen tokens needs, or less where another row could not be filled so far; a random part of the chosen is left.
+        index int64 (B, K), in random order, and mask bool (B, K), True at chosen tokens. K is the largest number of
+        chosen tokens, or less where a row has too few fillers; a random part of the chosen tokens is then dropped.
     """
-    chosen_B, enough_B = chosen_BT.sum(1), (chosen_BT | spare_BT).sum(1)
-    k = int(torch.minimum(chosen_B.amax(), enough_B.amin()))
-    luck_BT = torch.rand_like(chosen_BT, dtype=torch.float)
-    turn_BT = luck_BT + torch.where(chosen_BT, 0.0, torch.where(spare_BT, 1.0, 2.0))
-    places_BK = turn_BT.argsort(dim=1)[:, :k]
-    return places_BK, chosen_BT.gather(1, places_BK)
+    chosen_B, available_B = chosen_BT.sum(1), (chosen_BT | filler_BT).sum(1)
+    k = int(torch.minimum(chosen_B.amax(), available_B.amin()))
+    noise_BT = torch.rand_like(chosen_BT, dtype=torch.float)
+    order_BT = noise_BT + torch.where(chosen_BT, 0.0, torch.where(filler_BT, 1.0, 2.0))
+    index_BK = order_BT.argsort(dim=1)[:, :k]
+    return index_BK, chosen_BT.gather(1, index_BK)
 
 
 class TokenDecoder(nn.Module):
-    """A narrow transformer that guesses absent tokens from encoded ones: MAE's decoder, I-JEPA's predictor.
+    """A narrow transformer that predicts masked tokens from visible ones: MAE's decoder, I-JEPA's predictor.
 
-    The wanted tokens, a learned mask token each, stand behind the encoded ones; all of them see all. Where a token
-    stands it learns from the encoder's positions, through a linear map.
+    The masked tokens, a learned mask token each, are appended to the visible ones; attention is full. Position
+    embeddings are the encoder's, through a linear map.
 
     Args:
         dim: D, width of the encoder's tokens.
-        out: P, width of a guess.
-        width: of its own tokens.
+        out: P, width of a prediction.
+        width: width of its own tokens.
         depth: number of blocks.
         heads: attention heads; they divide `width`.
     """
@@ -49,7 +49,7 @@ class TokenDecoder(nn.Module):
         super().__init__()
         if width % heads:
             raise RecipeError(f"A decoder of width {width} cannot have {heads} heads: choose a width that they divide.")
-        self.enter, self.place = nn.Linear(dim, width), nn.Linear(dim, width, bias=False)
+        self.embed_tokens, self.embed_positions = nn.Linear(dim, width), nn.Linear(dim, width, bias=False)
         self.mask_token = nn.Parameter(torch.randn(width) * 0.02)
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(
@@ -57,29 +57,29 @@ class TokenDecoder(nn.Module):
             )
             for _ in range(depth)
         )
-        self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, out))
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, out))
 
     def forward(
-        self, shown: Features, positions: Tensor, shown_BK: Tensor, wanted_BM: Tensor, mask_BM: Tensor
+        self, visible: Features, positions: Tensor, visible_BK: Tensor, masked_BM: Tensor, mask_BM: Tensor
     ) -> Tensor:
-        """Guess the wanted tokens.
+        """Predict the masked tokens.
 
         Args:
-            shown: the encoded tokens (B, K, D), with their mask if some are padding.
-            positions: float (B, T, D) or (1, T, D), the encoder's.
-            shown_BK: int64, the places of the encoded tokens.
-            wanted_BM: int64, the places of the wanted ones.
-            mask_BM: bool, which of them are wanted indeed; nothing sees the others.
+            visible: the encoded tokens (B, K, D), with their padding mask if they have one.
+            positions: float (B, T, D) or (1, T, D), the encoder's position embeddings.
+            visible_BK: int64, indices of the visible tokens.
+            masked_BM: int64, indices of the masked tokens.
+            mask_BM: bool, which of these are valid; the others are padding, which attention skips.
 
         Returns:
-            Guesses (B, M, P).
+            Predictions (B, M, P).
         """
-        b, k = shown_BK.shape
-        positions_BTW = self.place(positions).expand(b, -1, -1)
-        known_BKW = self.enter(shown.tokens) + take_tokens(positions_BTW, shown_BK)
-        asked_BMW = self.mask_token + take_tokens(positions_BTW, wanted_BM)
-        unseen_BN = ~torch.cat([shown.valid(), mask_BM], dim=1)
-        x_BNW = torch.cat([known_BKW, asked_BMW], dim=1)
+        b, k = visible_BK.shape
+        positions_BTW = self.embed_positions(positions).expand(b, -1, -1)
+        visible_BKW = self.embed_tokens(visible.tokens) + take_tokens(positions_BTW, visible_BK)
+        masked_BMW = self.mask_token + take_tokens(positions_BTW, masked_BM)
+        padding_BN = ~torch.cat([visible.valid(), mask_BM], dim=1)
+        x_BNW = torch.cat([visible_BKW, masked_BMW], dim=1)
         for block in self.blocks:
-            x_BNW = block(x_BNW, src_key_padding_mask=unseen_BN)
-        return self.leave(x_BNW[:, k:])
+            x_BNW = block(x_BNW, src_key_padding_mask=padding_BN)
+        return self.head(x_BNW[:, k:])

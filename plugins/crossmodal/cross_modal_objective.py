@@ -79,7 +79,7 @@ class CrossModalObjective(Objective):
         """Push this step's embeddings that have a positive to the memory, where there is one."""
         if self.training and self.negatives.memories:
             for name in self.project:
-                self.negatives.push(name, *batch.paired(name, self.modality_pairs))
+                self.negatives.push(name, *batch.paired_rows(name, self.modality_pairs))
 
     def after_step(self, progress):
         """Follow the schedule of the negatives."""
@@ -90,4 +90,4 @@ class CrossModalObjective(Objective):
         rows_MD = batch.negatives.get(name)
         if not collectives.any_rank(rows_MD is not None, device):
             return None
-        return batch.space.nothing(name)[1] if rows_MD is None else rows_MD
+        return batch.space.empty(name)[1] if rows_MD is None else rows_MD

@@ -66,7 +66,7 @@ def test_a_guide_is_the_features_of_the_modality_that_is_named():
     assert guide.y_BG is features
     assert guide.margin == 0.2
     assert pool.guide({"b": features}) is None  # an edge without that modality
-    with pytest.raises(RecipeError, match="the guide 'c' is none of the modalities a, b"):
+    with pytest.raises(RecipeError, match="guide 'c' of the negatives is none of the modalities a, b"):
         NegativePool(NegativeOptions(guide="c"), ["a", "b"], 3)
 
 
