@@ -61,7 +61,7 @@ def test_a_new_plugin_is_clean(tmp_path, kind):
 @pytest.mark.parametrize("name", ["Made", "made_here", "1made", "made-"])
 def test_a_bad_name_is_refused(tmp_path, name, capsys):
     assert run("plugin", "new", name, str(tmp_path / "project")) == 3
-    assert f"'{name}' cannot name a plugin" in capsys.readouterr().err
+    assert f"'{name}' is not a valid plugin name" in capsys.readouterr().err
 
 
 def test_nothing_is_overwritten(tmp_path, capsys):
