@@ -1,4 +1,4 @@
-"""What `auto` stands for in a recipe, once the data are known."""
+"""Values in place of `auto` in a recipe, once the size of the data is known."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sensorium.recipe.schema import Optimizer
 from sensorium.types import TrainingSize
 
 BASE_LRS = {"adamw": 1e-3, "sgd": 0.06, "lars": 0.3}
-"""Rule -> the rate for a batch of 256."""
+"""Optimizer -> learning rate for a batch of 256."""
 WARM_STEPS = 100
 
 
@@ -22,7 +22,7 @@ def training_size(plan: Plan, records: int) -> TrainingSize:
 
 
 def resolve(plan: Plan, scale: TrainingSize) -> dict[str, Any]:
-    """Put a value in the place of every `auto` of a plan; returns them by their path in the recipe.
+    """Replace every `auto` of a plan with a value; return the values by their recipe key.
 
     An option of the objective that is in its `auto` and that the recipe leaves out is auto too.
     """
@@ -45,11 +45,11 @@ def resolve(plan: Plan, scale: TrainingSize) -> dict[str, Any]:
 
 
 def _optimizer(options: Optimizer, scale: TrainingSize) -> dict[str, float | None]:
-    """Return rate and warm-up where they are auto: linear in the batch, for adamw by its root (Malladi et al. 2022)."""
-    share = scale.batch / 256
-    rate = BASE_LRS[options.name] * (share**0.5 if options.name == "adamw" else share)
+    """Return lr and warm-up where they are auto: linear in the batch, for adamw by its root (Malladi et al. 2022)."""
+    ratio = scale.batch / 256
+    lr = BASE_LRS[options.name] * (ratio**0.5 if options.name == "adamw" else ratio)
     warm = min(max(WARM_STEPS / scale.steps, 0.05), 0.3)
     return {
-        "lr": float(f"{rate:.3g}") if options.lr == "auto" else None,
+        "lr": float(f"{lr:.3g}") if options.lr == "auto" else None,
         "warmup": float(f"{warm:.3g}") if options.warmup == "auto" else None,
     }

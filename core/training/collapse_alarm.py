@@ -22,95 +22,101 @@ from sensorium.types import Outcome
 
 log = logging.getLogger("sensorium")
 ROWS = 256
-"""The most rows of a batch that are looked at: their singular values cost about 5 ms on one core."""
+"""Maximum number of rows per check: their singular values cost about 5 ms on one core."""
 FEWEST = 8
-"""With fewer rows there is no telling a collapse from a small batch."""
+"""Minimum number of rows: with fewer, a small batch looks like a collapse."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One kind of collapse: a figure below its threshold.
+    """One kind of collapse: a metric below its threshold.
 
     Args:
-        name: what it is called in the log; `{}` stands for what has collapsed.
-        threshold: the key of `monitor` that the figure must not fall below.
-        seen: what that means.
-        cause: what it is likely to come from.
+        name: its name in the log; `{}` stands for what has collapsed.
+        threshold: the key of `monitor` that holds the minimum of the metric.
+        meaning: what a value below it means.
+        cause: its likely cause.
     """
 
     name: str
     threshold: str
-    seen: str
+    meaning: str
     cause: str
 
 
 RULES = {
     "std": Rule(
-        "collapsed {}",
+        "complete collapse of {}",
         "std",
-        "different records have the same {}",
-        "nothing in the objective keeps records apart at this rate",
+        "all records have the same {}",
+        "at this learning rate the objective does not prevent it",
     ),
-    "rank": Rule("flat {}", "rank", "the {} of all records lie on one line", "one direction pays more than all others"),
+    "rank": Rule(
+        "dimensional collapse of {}",
+        "rank",
+        "the {} of all records lie on one line",
+        "one direction dominates the loss",
+    ),
     "information": Rule(
-        "uninformed {}",
+        "uninformative {}",
         "information",
         "every record has the same assignment to {}",
         "assignments have become uniform, or one of the {} takes all records",
     ),
     "used": Rule(
-        "single {}", "codes", "one of the {} takes every record", "the others were never near enough to learn"
+        "collapse to one of the {}", "codes", "one of the {} takes every record", "the others are never the nearest"
     ),
 }
-"""The last part of a figure's name -> the rule that judges it."""
+"""Last part of a metric's name -> its rule."""
 
 
 class CollapseAlarm:
-    """Watches the outcomes of steps and says, once for each kind, that a training has collapsed.
+    """Checks the outcomes of steps, and warns once for each kind of collapse.
 
     Args:
-        options: how often it looks, and from where on it is alarmed.
-        remedy: what to change first, as the objective says it.
+        options: interval, patience and thresholds.
+        remedy: what to change first, from the objective.
     """
 
     def __init__(self, options: Monitor, remedy: str | None = None) -> None:
         self.options = options
         self.advice = f"{remedy}, or lower optimizer.lr" if remedy else "lower optimizer.lr"
         self.metrics: dict[str, float] = {}
-        self._in_a_row: dict[str, int] = {}
-        self._said: set[str] = set()
+        self._consecutive: dict[str, int] = {}
+        self._warned: set[str] = set()
 
-    def look(self, step: int, outcome: Outcome) -> None:
-        """Look at the outcome of step `step`; collective under distribution.
+    def check(self, step: int, outcome: Outcome) -> None:
+        """Check the outcome of step `step`; a collective operation.
 
         Raises:
             TrainingError: when something has collapsed and `monitor.on_collapse` is stop.
         """
         self.metrics = measure(outcome)
         low = {key for key, value in self.metrics.items() if value < getattr(self.options, _rule(key).threshold)}
-        self._in_a_row = {key: self._in_a_row.get(key, 0) + 1 for key in low}
-        self._said &= low
-        for key in (key for key in self.metrics if key in low - self._said):
-            if self._in_a_row[key] >= self.options.patience:
-                self._said.add(key)
+        self._consecutive = {key: self._consecutive.get(key, 0) + 1 for key in low}
+        self._warned &= low
+        for key in (key for key in self.metrics if key in low - self._warned):
+            if self._consecutive[key] >= self.options.patience:
+                self._warned.add(key)
                 self._alarm(step, key)
 
     def read(self) -> dict[str, float]:
-        """Return the figures of the last look, once."""
+        """Return the metrics of the last check, once."""
         metrics, self.metrics = self.metrics, {}
         return metrics
 
     def _alarm(self, step: int, key: str) -> None:
         rule, what = _rule(key), key.split("/")[1]
-        least = getattr(self.options, rule.threshold)
-        told = (
-            f"{rule.name.format(what)} by step {step}: {rule.seen.format(what)} ({key} is {self.metrics[key]:.3g}, "
-            f"below monitor.{rule.threshold} = {least:g}), likely because {rule.cause.format(what)}: {self.advice}"
+        minimum = getattr(self.options, rule.threshold)
+        warning = (
+            f"{rule.name.format(what)} by step {step}: {rule.meaning.format(what)} ({key} is {self.metrics[key]:.3g}, "
+            f"below monitor.{rule.threshold} = {minimum:g}); likely cause: {rule.cause.format(what)}; "
+            f"to do: {self.advice}"
         )
         if self.options.on_collapse == "stop":
-            raise TrainingError(f"{told}; the run stops here, as monitor.on_collapse says.")
+            raise TrainingError(f"{warning}; the run stops (monitor.on_collapse).")
         if collectives.rank() == 0:
-            log.warning("%s.", told)
+            log.warning("%s.", warning)
 
 
 def _rule(key: str) -> Rule:
@@ -118,11 +124,11 @@ def _rule(key: str) -> Rule:
 
 
 def measure(outcome: Outcome) -> dict[str, float]:
-    """Return the figures of a step by name, "health/WHAT/FIGURE"; collective under distribution."""
+    """Return the metrics of a step by name, "health/WHAT/METRIC"; a collective operation."""
     metrics: dict[str, float] = {}
     for what, rows_ND in sorted(outcome.features.items()):
-        share = -(-ROWS // collectives.world_size())
-        rows_ND = collectives.all_gather(rows_ND[:share].detach().float())[0]
+        rows_per_rank = -(-ROWS // collectives.world_size())
+        rows_ND = collectives.all_gather(rows_ND[:rows_per_rank].detach().float())[0]
         if len(rows_ND) >= FEWEST:
             metrics[f"health/{what}/std"] = float(normalized_std(rows_ND))
             metrics[f"health/{what}/rank"] = float(effective_rank(rows_ND))

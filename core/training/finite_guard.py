@@ -1,4 +1,4 @@
-"""Steps whose loss or gradient is not finite: undone, counted, kept for replay, and at last too many."""
+"""The guard against non-finite losses and gradients: skips such steps, counts them and keeps the last for replay."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from sensorium.runs.checkpoint import Checkpoints
 
 log = logging.getLogger("sensorium")
 LOWEST_SCALE = 1.0
-"""A gradient that overflows although the loss scale of fp16 is below this is no fault of the scale."""
+"""Below this loss scale of fp16, an overflowing gradient is not caused by the scale."""
 
 
 class Guard:
-    """Lets a step through only when its loss and gradient are finite on every rank, and undoes any other.
+    """Skips every step whose loss or gradient is non-finite on any rank.
 
-    A step that is undone leaves no trace in the learner: weights, moments and teachers were not yet moved, and buffers
-    (queues, centers, running statistics), which a forward pass may move, are put back. It is named in `steps.jsonl`
-    with the ids of its records, and a checkpoint of what came before it is kept, so that it can be replayed. Where
-    fp16 merely lowers its loss scale, the step is undone and not counted.
+    A skipped step leaves the learner unchanged: weights, moments and teachers are not updated, and buffers (queues,
+    centers, running statistics), which the forward pass may change, are restored. It is written to `steps.jsonl` with
+    the ids of its records, beside a checkpoint of the state before it, for replay. A step that only lowers the loss
+    scale of fp16 is skipped and not counted.
 
     Args:
         fabric: launched.
-        learner: whose steps these are.
-        optimizer: of the learner.
+        learner: what is trained.
+        optimizer: its optimizer.
         folder: where `steps.jsonl` and the checkpoint are written.
-        most: how many steps may be undone (`monitor.skips`).
-        step: the step that the training starts from; what was noted of later ones is dropped.
+        most: maximum number of skipped steps (`monitor.skips`).
+        step: the step that the training starts from; notes of later steps are dropped.
     """
 
     def __init__(
@@ -49,19 +49,19 @@ class Guard:
         self.noted = [note for note in read_notes(self.file) if note["step"] < step]
         self._buffers: list[Tensor] = []
 
-    def remember(self) -> None:
-        """Keep the buffers as they are before a step."""
+    def save_buffers(self) -> None:
+        """Copy the buffers before a step."""
         self._buffers = [buffer.clone() for buffer in self.learner.buffers()]
 
-    def admits(self, loss: Tensor, norm: Tensor) -> bool:
-        """Return whether this rank's loss and the gradient's norm are finite, and those of every other rank."""
+    def is_finite(self, loss: Tensor, norm: Tensor) -> bool:
+        """Return whether loss and gradient norm are finite on every rank; a collective operation."""
         return not collectives.any_rank(not (_finite(loss) and _finite(norm)), self.fabric.device)
 
-    def undo(self, step: int, loss: Tensor, norm: Tensor, ids: Sequence[str]) -> None:
-        """Undo a step that was not admitted; collective under distribution.
+    def skip(self, step: int, loss: Tensor, norm: Tensor, ids: Sequence[str]) -> None:
+        """Skip a non-finite step; a collective operation.
 
         Raises:
-            TrainingError: when it is one too many.
+            TrainingError: when more than `most` steps were skipped.
         """
         self.optimizer.zero_grad(set_to_none=True)
         for buffer, before in zip(self.learner.buffers(), self._buffers, strict=True):
@@ -87,18 +87,18 @@ class Guard:
             text = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in self.noted)
             write_atomically(self.file, lambda path: path.write_text(text, encoding="utf-8"))
             log.warning(
-                "step %d is skipped: its loss is %s, the norm of its gradient %s", step, note["loss"], note["gradient"]
+                "skipped step %d: non-finite loss (%s) or gradient norm (%s)", step, note["loss"], note["gradient"]
             )
         if len(self.noted) > self.most:
             raise TrainingError(
-                f"{len(self.noted)} steps had no finite loss and gradient, more than monitor.skips = {self.most} "
+                f"{len(self.noted)} steps had a non-finite loss or gradient, more than monitor.skips = {self.most} "
                 f"allows: lower optimizer.lr, lengthen optimizer.warmup or set train.precision to 32-true; "
-                f"`sensorium replay {self.file.parents[1]}` shows where in step {step} they arose."
+                f"`sensorium replay {self.file.parents[1]}` shows where step {step} is non-finite first."
             )
 
 
 def read_notes(file: Path) -> list[dict[str, Any]]:
-    """Return what was noted of the steps that were undone: `step`, `loss`, `gradient`, and `ids` of each rank."""
+    """Return the notes of skipped steps: `step`, `loss`, `gradient`, and the `ids` of each rank."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     return [json.loads(line) for line in lines if line]
 

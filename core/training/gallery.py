@@ -1,4 +1,4 @@
-"""A picture of the views of a batch: what the objective really sees, before anybody trains on it for a day."""
+"""The view gallery: an image of the views of the first batch, to check augmentations before a long training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def draw_gallery(
     rng: torch.Generator,
     count: int,
 ) -> Image.Image:
-    """Return a picture with one row a record: its decoded value and its views, modality after modality.
+    """Return an image with one row per record: its decoded value and its views, modality by modality.
 
     Modalities without previews are left out.
     """
@@ -30,13 +30,13 @@ def draw_gallery(
     for name, modality in modalities.items():
         if name not in records.batches or not modality.has_preview:
             continue
-        shown = records.present[name].nonzero().flatten()[:count].tolist()
+        rows_of = records.present[name].nonzero().flatten()[:count].tolist()
         batches = [records.batches[name], *(view.batch for view in views[name])]
         titles = [name, *(f"view {i + 1}" for i in range(len(views[name])))]
         for title, batch in zip(titles, batches, strict=True):
-            head = batch.to("cpu").select(torch.arange(min(len(shown), len(batch))))
-            pictures = [modality.preview(example) for example in modality.examples(head)]
-            columns.append((title, dict(zip(shown, pictures, strict=False))))
+            head = batch.to("cpu").select(torch.arange(min(len(rows_of), len(batch))))
+            previews = [modality.preview(example) for example in modality.examples(head)]
+            columns.append((title, dict(zip(rows_of, previews, strict=False))))
     rows = min(count, len(records))
     step = CELL + MARGIN
     sheet = Image.new("RGB", (MARGIN + step * len(columns), HEADING + MARGIN + step * rows), "white")
@@ -44,13 +44,13 @@ def draw_gallery(
     font = ImageFont.load_default(size=13)
     for x, (title, column) in enumerate(columns):
         draw.text((MARGIN + x * step, MARGIN // 2), title, fill="black", font=font)
-        for row, picture in column.items():
+        for row, image in column.items():
             if row < rows:
-                sheet.paste(_fitted(picture), (MARGIN + x * step, HEADING + row * step))
+                sheet.paste(_fitted(image), (MARGIN + x * step, HEADING + row * step))
     return sheet
 
 
-def _fitted(picture: Image.Image) -> Image.Image:
-    scale = CELL / max(picture.size)
-    size = (max(round(picture.width * scale), 1), max(round(picture.height * scale), 1))
-    return picture.convert("RGB").resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS)
+def _fitted(image: Image.Image) -> Image.Image:
+    scale = CELL / max(image.size)
+    size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
+    return image.convert("RGB").resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS)

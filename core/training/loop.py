@@ -42,7 +42,7 @@ def train(t: Training) -> None:
                 outcome, loss = taken
                 losses.append(loss)
                 if every.look(t.step):
-                    t.alarm.look(t.step, outcome)
+                    t.alarm.check(t.step, outcome)
             if every.log(t.step) and losses:
                 record(t, outcome, losses)
                 losses.clear()
@@ -68,7 +68,7 @@ def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome
     """
     seed, rank, recipe = t.recipe.seed, t.fabric.global_rank, t.recipe.train
     set_lr(t.optimizer, lr_at(step, t.steps, t.recipe.optimizer))
-    t.guard.remember()
+    t.guard.save_buffers()
     t.learner.freeze_statistics(t.plan.unfreezing, step / t.steps)
     losses, single = [], parts
     if recipe.gradient_cache:
@@ -85,8 +85,8 @@ def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome
     t.learner.drop_frozen_gradients(t.plan.unfreezing, step / t.steps)
     loss, clip = torch.stack(losses).mean(), recipe.grad_clip or math.inf
     norm = t.fabric.clip_gradients(t.module, t.optimizer, max_norm=clip, error_if_nonfinite=False)
-    if not t.guard.admits(loss, norm):
-        t.guard.undo(step, loss, norm, [id for records in parts for id in records.ids])
+    if not t.guard.is_finite(loss, norm):
+        t.guard.skip(step, loss, norm, [id for records in parts for id in records.ids])
         return None
     t.optimizer.step()
     t.optimizer.zero_grad(set_to_none=True)

@@ -1,4 +1,4 @@
-"""Figures of a run: JSON lines, TensorBoard, Weights & Biases."""
+"""Metrics of a run: JSON lines, TensorBoard, Weights & Biases."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sensorium.runs.run import Run
 
 
 class MetricsLog:
-    """Writes figures to every place that a recipe names; one object on rank 0.
+    """Writes metrics to every logger of a recipe; one object, on rank 0.
 
     Args:
-        run: where the files lie.
-        recipe: `log.tensorboard` and `log.wandb` choose the places beside `metrics.jsonl`.
-        step: the step to start from; lines of later steps, left by a run that was cut off, are dropped.
+        run: the run folder.
+        recipe: its `log.tensorboard` and `log.wandb` add loggers beside `metrics.jsonl`.
+        step: the step to start from; lines of later steps, from before a resume, are dropped.
     """
 
     def __init__(self, run: Run, recipe: Recipe, step: int) -> None:
@@ -42,7 +42,7 @@ class MetricsLog:
             )
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Record the figures of one step."""
+        """Write the metrics of one step."""
         self._lines.write(json.dumps({"step": step, **metrics}) + "\n")
         self._lines.flush()
         if self._board is not None:
@@ -52,7 +52,7 @@ class MetricsLog:
             self._wandb.log(dict(metrics), step=step)
 
     def close(self) -> None:
-        """Finish the files."""
+        """Close the loggers."""
         self._lines.close()
         if self._board is not None:
             self._board.close()
@@ -72,5 +72,5 @@ class MetricsLog:
 def _step_of(line: str) -> float:
     try:
         return json.loads(line)["step"]
-    except (ValueError, KeyError):  # a line that was being written when the run was cut off
+    except (ValueError, KeyError):  # a line cut off in mid-write
         return float("inf")

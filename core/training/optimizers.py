@@ -1,4 +1,4 @@
-"""Optimizers and the schedule of their rate."""
+"""Optimizers and learning rate schedules."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sensorium.recipe.schema import Optimizer as Options
 
 
 class LARS(torch.optim.Optimizer):
-    """SGD whose step for each matrix is scaled by the ratio of weight norm to gradient norm (You et al. 2017).
+    """LARS: SGD with layer-wise learning rates, by the ratio of weight norm to gradient norm (You et al. 2017).
 
     Args:
         params: parameters or groups of them.
         lr: learning rate.
         momentum: momentum of the scaled gradient.
-        weight_decay: decay added to the gradient; groups without it are not scaled either.
-        trust: what the norm ratio is multiplied with.
+        weight_decay: added to the gradient; groups without it are not scaled either.
+        trust: the trust coefficient, a factor of the norm ratio.
     """
 
     def __init__(
@@ -52,27 +52,24 @@ class LARS(torch.optim.Optimizer):
 
 
 def build_optimizer(module: nn.Module, options: Options) -> torch.optim.Optimizer:
-    """Return the optimizer of a module's trainable parameters; only matrices decay."""
+    """Return the optimizer of a module's trainable parameters; weight decay is for matrices only."""
     weights = [p for p in module.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in weights if p.ndim >= 2], "weight_decay": options.weight_decay},
         {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    rate = float(options.lr)
+    lr = float(options.lr)
     if options.name == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, betas=options.betas, eps=options.eps)
+        return torch.optim.AdamW(groups, lr=lr, betas=options.betas, eps=options.eps)
     if options.name == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=options.momentum)
-    return LARS(groups, lr=rate, momentum=options.momentum)
+        return torch.optim.SGD(groups, lr=lr, momentum=options.momentum)
+    return LARS(groups, lr=lr, momentum=options.momentum)
 
 
 def lr_at(step: int, steps: int, options: Options) -> float:
     """Return the learning rate of optimizer step `step` (from 0) of `steps`: linear warm-up, then cosine."""
-    peak, warm = (
-        float(options.lr),
-        float(options.warmup) * steps,
-    )  # numbers: `training.auto` resolved `auto`
+    peak, warm = float(options.lr), float(options.warmup) * steps  # numbers: `training.auto` resolved `auto`
     if step < warm:
         return peak * (step + 1) / (math.floor(warm) + 1)
     if options.schedule == "constant":
@@ -81,7 +78,7 @@ def lr_at(step: int, steps: int, options: Options) -> float:
     return peak * (options.min_lr_ratio + (1 - options.min_lr_ratio) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def set_lr(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of every group; a pure function of the step, so a schedule has no state to resume."""
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of every group; as a function of the step, the schedule has no state to resume."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = lr

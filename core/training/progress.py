@@ -1,4 +1,4 @@
-"""The state of a training at a glance: loss, records per second, share of time waiting for data, time left."""
+"""The progress of a training: loss, records per second, fraction of time waiting for data, time left."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 class Meter:
-    """Measures where the time of a loop goes.
+    """Measures throughput and the time spent waiting for data.
 
     Args:
-        batch: records of one step, over all ranks.
+        batch: global batch size.
     """
 
     def __init__(self, batch: int) -> None:
@@ -29,7 +29,7 @@ class Meter:
         self._steps, self._waited, self._start = 0, 0.0, time.perf_counter()
 
     def waiting(self, items: Iterable[T]) -> Iterator[T]:
-        """Iterate over items, measuring how long each one is waited for."""
+        """Iterate over items, measuring the time spent waiting for them."""
         iterator = iter(items)
         while True:
             asked = time.perf_counter()
@@ -42,7 +42,7 @@ class Meter:
             yield item
 
     def read(self) -> dict[str, float]:
-        """Return the figures since the last reading: `records_per_second`, `data_wait` (a share of the time)."""
+        """Return the metrics since the last call: `records_per_second`, `data_wait` (fraction of the time)."""
         elapsed = max(time.perf_counter() - self._start, 1e-9)
         metrics = {
             "records_per_second": self._steps * self.batch / elapsed,
@@ -53,12 +53,12 @@ class Meter:
 
 
 class ProgressLine:
-    """A progress bar on a terminal, a line now and then elsewhere.
+    """A progress bar on a terminal, a log line at intervals elsewhere.
 
     Args:
-        total: steps of the run.
-        done: steps that are done already.
-        seconds: how often a line is written where there is no terminal.
+        total: number of steps.
+        done: steps done before a resume.
+        seconds: interval of log lines where there is no terminal.
     """
 
     def __init__(self, total: int, done: int, seconds: float = 10.0) -> None:
@@ -73,7 +73,7 @@ class ProgressLine:
             self._task = self._bar.add_task("", total=total, completed=done)
 
     def show(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Show the figures after `step` steps."""
+        """Show the metrics after `step` steps."""
         now = time.monotonic()
         left = (now - self._start) / max(step - self.first, 1) * (self.total - step)
         text = (
@@ -87,7 +87,7 @@ class ProgressLine:
             log.info("step %d/%d · %s", step, self.total, text)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
 

@@ -1,4 +1,4 @@
-"""Once more, and slowly: the last step of a run that had no finite loss and gradient."""
+"""Replay of the last step with a non-finite loss or gradient, to find where it first occurs."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from sensorium.types import Features, Outcome, RecordBatch, View
 
 @dataclass(frozen=True)
 class Replayed:
-    """What came of one part of a step.
+    """The result of replaying one part of a step.
 
     Args:
         step: the step, from 0.
-        rank: the rank that fed this part in; it is replayed by itself, without the rows of other ranks.
+        rank: the rank of this part, which is replayed alone, without the rows of other ranks.
         loss: its loss.
         ids: its records.
-        suspects: those of them whose views hold a value that is not finite.
-        module: the first module whose output is not finite, by its name in the learner.
-        weights: the weights whose gradient is not finite.
+        suspects: those of them with a non-finite value in a view.
+        module: name, in the learner, of the first module with a non-finite output.
+        weights: names of the weights with a non-finite gradient.
     """
 
     step: int
@@ -55,19 +55,19 @@ class Replayed:
 
     @property
     def sentence(self) -> str:
-        """Where the first value that is not finite arose."""
+        """Where the first non-finite value occurs."""
         where = f"step {self.step}, rank {self.rank}, {len(self.ids)} records: the loss is {self.loss:g}"
         if self.suspects:
-            return f"{where}; views of these records are not finite themselves: {', '.join(self.suspects)}."
+            return f"{where}; the views of these records are non-finite: {', '.join(self.suspects)}."
         if self.module is not None:
-            return f"{where}; the first output that is not finite is that of {self.module or 'the learner'}."
+            return f"{where}; the first non-finite output is that of {self.module or 'the learner'}."
         if self.weights:
-            return f"{where}; outputs are finite, but not the gradient of {', '.join(self.weights)}."
-        return f"{where}, and so are all gradients: only together with other ranks, or on its own device, they are not."
+            return f"{where}; outputs are finite, but the gradient is non-finite for {', '.join(self.weights)}."
+        return f"{where}, and all gradients are finite: they are non-finite only with other ranks or on another device."
 
 
 def replay_step(plan: Plan, source: Source, positions: np.ndarray, run: Run) -> list[Replayed]:
-    """Replay the last step that a run undid, from the weights before it, in one process.
+    """Replay the last skipped step of a run, from the weights before it, in one process.
 
     Args:
         plan: the parts of the run's recipe.
@@ -76,14 +76,14 @@ def replay_step(plan: Plan, source: Source, positions: np.ndarray, run: Run) -> 
         run: the run.
 
     Returns:
-        What came of each part of each rank.
+        The result of each part of each rank.
 
     Raises:
-        RunError: when the run undid no step, or what came before it cannot be read.
+        RunError: when the run skipped no step, or the checkpoint before it cannot be read.
     """
     notes = read_notes(run.nonfinite / "steps.jsonl")
     if not notes:
-        raise RunError(f"There is nothing to replay: no step of {run.folder} was without a finite loss and gradient.")
+        raise RunError(f"There is nothing to replay: every step of {run.folder} had a finite loss and gradient.")
     step, ranks = notes[-1]["step"], len(notes[-1]["ids"])
     state = Checkpoints(run.nonfinite, keep=1).read(str(step))
     fabric = build_fabric(plan.recipe.train.model_copy(update={"devices": 1, "nodes": 1, "strategy": "auto"}))
@@ -122,7 +122,7 @@ def replay_step(plan: Plan, source: Source, positions: np.ndarray, run: Run) -> 
 
 @contextmanager
 def _first_to_fail(learner: Learner) -> Iterator[list[str]]:
-    """Collect the names of modules whose output is not finite, in the order in which they gave it."""
+    """Collect the names of modules with a non-finite output, in order of execution."""
     failed: list[str] = []
 
     def watching(name: str) -> Any:
@@ -141,7 +141,7 @@ def _first_to_fail(learner: Learner) -> Iterator[list[str]]:
 
 
 def _floats(output: Any) -> Iterator[Tensor]:
-    """Iterate over the floating-point tensors of what a module returned."""
+    """Iterate over the floating-point tensors of a module's output."""
     if isinstance(output, Features):
         output = (output.pooled, output.tokens)
     if isinstance(output, Outcome):
@@ -155,7 +155,7 @@ def _floats(output: Any) -> Iterator[Tensor]:
 
 
 def _suspects(records: RecordBatch, views: dict[str, list[View]]) -> list[str]:
-    """Return the ids of records that have a view with a value that is not finite."""
+    """Return the ids of records that have a view with a non-finite value."""
     suspect_B = torch.zeros(len(records), dtype=torch.bool)
     for made in views.values():
         for view in made:

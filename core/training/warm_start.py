@@ -1,4 +1,4 @@
-"""Beginning where another run ended: `train.warm_start`."""
+"""Warm start from the weights of another run: `train.warm_start`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ ENCODERS, OBJECTIVE = "encoders.", "objective."
 
 
 class WarmStart:
-    """What a run takes over from another one, modality by modality, by name.
+    """Weights and vocabularies of another run, by modality name.
 
     Args:
-        folder: the other run, trained to its end or not; its latest checkpoint counts.
+        folder: the other run, finished or not; its latest checkpoint is used.
 
     Raises:
-        RunError: when there is no run, or nothing in it that can be read.
+        RunError: when there is no run, or no readable checkpoint in it.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -34,19 +34,19 @@ class WarmStart:
             raise RunError(f"train.warm_start: {error}") from error
         state = Checkpoints(self.run.checkpoints, 1).latest()
         if state is None:
-            raise RunError(f"train.warm_start: {folder} has no checkpoint that can be read.")
+            raise RunError(f"train.warm_start: {folder} has no readable checkpoint.")
         self._weights: dict[str, Tensor] = weights_of(state)
         self._objective = yaml.safe_load(self.run.recipe_file.read_text(encoding="utf-8"))["objective"]["name"]
 
     def learned(self, modality: str) -> dict[str, Any] | None:
-        """Return what a modality of the other run had learned, such as its tokens; None where it has no such one."""
+        """Return the fitted state of a modality of the other run, such as a vocabulary; None if it has none."""
         return self.run.kept_state(modality)
 
     def fill(self, encoders: dict[str, Encoder]) -> None:
-        """Put weights into the encoders of modalities that the other run has too; all others keep their own.
+        """Load weights into the encoders of modalities that the other run has too; others keep their initialization.
 
         Raises:
-            RunError: when an encoder is of another architecture, or when the runs share no modality.
+            RunError: when an encoder has another architecture, or the runs have no modality in common.
         """
         found = {name: self._under(f"{ENCODERS}{name}.") for name in encoders}
         if not any(found.values()):
@@ -63,17 +63,17 @@ class WarmStart:
                 ) from error
 
     def carry_on(self, learner: Learner, objective: str) -> None:
-        """Put heads, teachers and temperatures into the objective, where it is the same and they are of equal shape.
+        """Load heads, teachers and temperatures into the objective, if it is the same one.
 
-        What has another shape, such as a longer queue, begins anew.
+        Tensors of another shape, such as a longer queue, keep their initialization.
         """
         if objective != self._objective:
             return
-        own = learner.objective.state_dict()
+        current = learner.objective.state_dict()
         same = {
             name: weights
             for name, weights in self._under(OBJECTIVE).items()
-            if name in own and own[name].shape == weights.shape
+            if name in current and current[name].shape == weights.shape
         }
         learner.objective.load_state_dict(same, strict=False)
 

@@ -1,4 +1,4 @@
-"""A record that makes the loss not finite costs its step and nothing else; too many of them cost the run."""
+"""A record that makes the loss non-finite costs its step and nothing else; too many of them cost the run."""
 
 import copy
 import json
@@ -11,7 +11,6 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 
 import sensorium
-from sensorium import api
 from sensorium.cli.main import main
 from sensorium.errors import RecipeError, RunError, TrainingError
 from sensorium.training import loop
@@ -32,24 +31,24 @@ def notes(folder):
     return read_notes(folder / "nonfinite" / "steps.jsonl")
 
 
-def test_the_step_is_undone_counted_and_named(tmp_path, monkeypatch):
-    take_step, undone = loop.take_step, []
+def test_the_step_is_skipped_counted_and_named(tmp_path, monkeypatch):
+    take_step, skipped = loop.take_step, []
 
     def watched(t, step, parts):
         before = copy.deepcopy((t.learner.state_dict(), t.optimizer.optimizer.state_dict()["state"]))
         taken = take_step(t, step, parts)
         if taken is None:
             after = t.learner.state_dict(), t.optimizer.optimizer.state_dict()["state"]
-            undone.append(step)
+            skipped.append(step)
             torch.testing.assert_close(after, before, rtol=0, atol=0)
             assert all(p.grad is None for p in t.learner.parameters())
         return taken
 
     monkeypatch.setattr(loop, "take_step", watched)
     model = fit(tmp_path / "run")
-    assert len(undone) == 3, "once an epoch"
+    assert len(skipped) == 3, "once an epoch"
     found = notes(tmp_path / "run")
-    assert [note["step"] for note in found] == undone
+    assert [note["step"] for note in found] == skipped
     for note in found:
         assert note["loss"] == "nan"
         (ids,) = note["ids"]
@@ -72,7 +71,7 @@ def test_a_step_of_several_passes_names_its_records_too(tmp_path):
 
 def test_without_the_guard_queue_and_statistics_keep_what_is_not_finite(tmp_path, monkeypatch):
     """The negative control: buffers that a forward pass moved are not put back."""
-    monkeypatch.setattr(Guard, "remember", lambda self: setattr(self, "_buffers", list(self.learner.buffers())))
+    monkeypatch.setattr(Guard, "save_buffers", lambda self: setattr(self, "_buffers", list(self.learner.buffers())))
     model = fit(tmp_path / "run", toys.recipe(objective="queue", monitor={"skips": 1000}))
     buffers = dict(model.learner.named_buffers())
     assert not buffers["encoders.a.net.1.running_mean"].isfinite().all()
@@ -96,7 +95,7 @@ def test_replay_names_the_record_and_changes_nothing(tmp_path):
     assert part.loss != part.loss
     assert part.module == "encoders.a.net.0"
     assert "encoders.a.net.0.weight" in part.weights
-    assert f"not finite themselves: {BAD}." in part.sentence
+    assert f"are non-finite: {BAD}." in part.sentence
     assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
 
 
@@ -115,7 +114,7 @@ def test_replay_of_mended_records_is_finite(tmp_path):
     (part,) = sensorium.replay(tmp_path / "run", source=toys.vectors(), extensions=toys.extensions())
     assert part.loss == part.loss
     assert (part.suspects, part.module, part.weights) == ([], None, [])
-    assert part.sentence.endswith("they are not.")
+    assert part.sentence.endswith("on another device.")
 
 
 def test_a_run_without_such_a_step_has_nothing_to_replay(tmp_path, monkeypatch, capsys):
@@ -123,7 +122,7 @@ def test_a_run_without_such_a_step_has_nothing_to_replay(tmp_path, monkeypatch, 
     assert not (tmp_path / "run" / "nonfinite").exists()
     with pytest.raises(RunError, match="nothing to replay"):
         sensorium.replay(tmp_path / "run", source=toys.vectors(), extensions=toys.extensions())
-    monkeypatch.setattr(api, "load_extensions", toys.extensions)
+    monkeypatch.setattr("sensorium.api.measuring.load_extensions", toys.extensions)
     with pytest.raises(SystemExit) as left:
         main(["replay", str(tmp_path / "run")])
     assert left.value.code == RecipeError.code
@@ -139,7 +138,7 @@ def half_precision(scale):
 @pytest.mark.parametrize("clip", [1.0, None])
 def test_an_overflow_of_the_loss_scale_is_no_defect(tmp_path, monkeypatch, clip):
     fabric, scaler = half_precision(2.0**24)
-    monkeypatch.setattr(api, "build_fabric", fabric)
+    monkeypatch.setattr("sensorium.api.training.build_fabric", fabric)
     recipe = toys.recipe(train={"epochs": 6, "accelerator": "cpu", "grad_clip": clip})
     model = sensorium.fit(recipe, source=toys.vectors(), run_dir=tmp_path / "run", extensions=toys.extensions())
     assert 1 < scaler.get_scale() < 2.0**24, "the scale was lowered until gradients were finite"
@@ -148,12 +147,12 @@ def test_an_overflow_of_the_loss_scale_is_no_defect(tmp_path, monkeypatch, clip)
 
 
 def test_a_loss_that_is_not_finite_is_a_defect_in_half_precision_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(api, "build_fabric", half_precision(2.0**4)[0])
+    monkeypatch.setattr("sensorium.api.training.build_fabric", half_precision(2.0**4)[0])
     fit(tmp_path / "run", toys.recipe())
     assert len(notes(tmp_path / "run")) == 3
 
 
-def test_resumes_bit_equal_across_steps_that_were_undone(tmp_path):
+def test_resumes_bit_equal_across_steps_that_were_skipped(tmp_path):
     asked = {"recipe": queue_recipe(), "endless": [BAD]}
     whole = digest(run(**asked, run_dir=str(tmp_path / "whole")))
     assert run(**asked, run_dir=str(tmp_path / "run"), kill_at=9).returncode == -9
@@ -163,7 +162,7 @@ def test_resumes_bit_equal_across_steps_that_were_undone(tmp_path):
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_ranks_agree_on_what_is_undone(tmp_path, strategy):
+def test_ranks_agree_on_what_is_skipped(tmp_path, strategy):
     recipe = queue_recipe(devices=2, ema=None, strategy=strategy)
     done = run(recipe=recipe, endless=[BAD], run_dir=str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr

@@ -34,24 +34,24 @@ def alarms(outcomes, caplog, remedy=None, **options):
     alarm = CollapseAlarm(Monitor(patience=3, **options), remedy)
     with caplog.at_level(logging.WARNING, "sensorium"):
         for number, each in enumerate(outcomes):
-            alarm.look(10 * (number + 1), each)
+            alarm.check(10 * (number + 1), each)
     return [record.getMessage() for record in caplog.records]
 
 
 COLLAPSED = {
-    "collapsed features": outcome(torch.ones(64, 16) + 1e-4 * rows()),
-    "flat features": outcome(rows(64, 1) * torch.ones(16) + 1e-4 * rows()),
-    "uninformed prototypes": outcome(rows(), prototypes=(128, 4.852)),
-    "single prototypes": outcome(rows(), prototypes=(1.0, 0.0)),
-    "uninformed codes": outcome(rows(), codes=(11.1, 2.4)),
-    "single codes": outcome(rows(), codes=(1.1, None)),
+    "complete collapse of features": outcome(torch.ones(64, 16) + 1e-4 * rows()),
+    "dimensional collapse of features": outcome(rows(64, 1) * torch.ones(16) + 1e-4 * rows()),
+    "uninformative prototypes": outcome(rows(), prototypes=(128, 4.852)),
+    "collapse to one of the prototypes": outcome(rows(), prototypes=(1.0, 0.0)),
+    "uninformative codes": outcome(rows(), codes=(11.1, 2.4)),
+    "collapse to one of the codes": outcome(rows(), codes=(1.1, None)),
 }
 
 
 @pytest.mark.parametrize("name", COLLAPSED)
 def test_each_kind_of_collapse_is_named_once_with_what_to_change(name, caplog):
-    said = [line for line in alarms([COLLAPSED[name]] * 6, caplog, REMEDY) if line.startswith(name)]
-    (line,) = said
+    warnings = [line for line in alarms([COLLAPSED[name]] * 6, caplog, REMEDY) if line.startswith(name)]
+    (line,) = warnings
     assert "by step 30" in line
     assert "below monitor." in line
     assert line.endswith(f"{REMEDY}, or lower optimizer.lr.")
@@ -63,27 +63,29 @@ def test_healthy_outcomes_are_silent(caplog):
 
 
 def test_a_collapse_must_last(caplog):
-    bad, good = COLLAPSED["collapsed features"], outcome(rows())
+    bad, good = COLLAPSED["complete collapse of features"], outcome(rows())
     assert alarms([bad, bad, good, bad, bad, good], caplog) == []
 
 
-def test_it_is_told_again_when_it_comes_back(caplog):
-    bad, good = COLLAPSED["single codes"], outcome(rows(), codes=(9, None))
+def test_it_warns_again_when_it_comes_back(caplog):
+    bad, good = COLLAPSED["collapse to one of the codes"], outcome(rows(), codes=(9, None))
     assert len(alarms([bad] * 4 + [good] + [bad] * 4, caplog)) == 2
 
 
 def test_stop_ends_the_run(caplog):
-    with pytest.raises(TrainingError, match=r"collapsed features by step 30: .*lower optimizer.lr; the run stops here"):
-        alarms([COLLAPSED["collapsed features"]] * 3, caplog, on_collapse="stop")
+    with pytest.raises(
+        TrainingError, match=r"complete collapse of features by step 30: .* optimizer.lr; the run stops"
+    ):
+        alarms([COLLAPSED["complete collapse of features"]] * 3, caplog, on_collapse="stop")
 
 
-def test_batches_too_small_to_tell_are_not_judged(caplog):
+def test_batches_too_small_are_not_judged(caplog):
     assert alarms([outcome(torch.ones(7, 16))] * 6, caplog) == []
 
 
 def test_figures_are_told_once_for_the_metrics():
     alarm = CollapseAlarm(Monitor())
-    alarm.look(1, outcome(rows()))
+    alarm.check(1, outcome(rows()))
     assert set(alarm.read()) == {"health/features/std", "health/features/rank"}
     assert alarm.read() == {}
 
@@ -101,7 +103,7 @@ def train(name, steps=100, looks=10, mutate=None, lr=3e-3, **options):
     for number in range(steps):
         made = step(learner, views[number % 10], optimizer, number, steps)
         if number % looks == 0:
-            alarm.look(number, made)
+            alarm.check(number, made)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -124,12 +126,12 @@ def without_stop_gradient(learner):
 
 
 def test_simsiam_without_stop_gradient_trips_it():
-    with pytest.raises(TrainingError, match=r"(collapsed|flat) projection"):
+    with pytest.raises(TrainingError, match=r"(complete|dimensional) collapse of projection"):
         train("simsiam", mutate=without_stop_gradient, steps=400, lr=1e-2)
 
 
 def test_vicreg_with_invariance_alone_trips_it():
-    with pytest.raises(TrainingError, match=r"(collapsed|flat) (features|projection)"):
+    with pytest.raises(TrainingError, match=r"(complete|dimensional) collapse of (features|projection)"):
         train("vicreg", steps=400, lr=1e-2, variance=0.0, covariance=0.0)
 
 
@@ -151,6 +153,6 @@ def test_figures_are_those_of_the_joined_batch(tmp_path):
 
 def test_no_more_rows_than_needed_are_looked_at(monkeypatch):
     seen = []
-    monkeypatch.setattr(collectives, "gather", lambda x: (seen.append(len(x)), (x, 0))[1])
+    monkeypatch.setattr(collectives, "all_gather", lambda x: (seen.append(len(x)), (x, 0))[1])
     measure(outcome(rows(3 * ROWS)))
     assert seen == [ROWS]

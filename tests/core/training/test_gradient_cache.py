@@ -323,7 +323,7 @@ def test_what_the_cache_cannot_serve_is_refused(tokens, sentence):
 def test_a_recipe_must_have_parts_to_join():
     with pytest.raises(ValueError, match="set accumulate to 2 or more"):
         Train(steps=1, gradient_cache=True)
-    with pytest.raises(ValueError, match="leave one off"):
+    with pytest.raises(ValueError, match="turn one of them off"):
         Train(steps=1, gradient_cache=True, accumulate=2, compile=True)
 
 

@@ -109,5 +109,5 @@ def test_what_cannot_be_taken_over_is_said(first, tmp_path):
         goes_on(tmp_path / "nowhere", tmp_path / "missing", toys.recipe())
     (tmp_path / "empty").mkdir()
     shutil.copy(first.run.recipe_file, tmp_path / "empty")
-    with pytest.raises(RunError, match=r"train\.warm_start: .* has no checkpoint that can be read"):
+    with pytest.raises(RunError, match=r"train\.warm_start: .* has no readable checkpoint"):
         goes_on(tmp_path / "unread", tmp_path / "empty", toys.recipe())
