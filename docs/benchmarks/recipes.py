@@ -21,7 +21,7 @@ import sensorium
 from sensorium.recipe import read_recipe
 from sensorium.registration.discovery import load_extensions
 
-SAMPLES = ("openmoji", "emoji-names", "notes", "aeon", "rdkit-samples", "stochastic-blocks", "karate")
+SAMPLES = ("openmoji", "emoji-names", "musical-notes", "aeon", "rdkit-samples", "stochastic-blocks", "karate")
 ROWS = ("chance", "baseline", "untrained", "trained")
 
 

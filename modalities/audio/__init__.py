@@ -9,7 +9,7 @@ sensorium_samples = {"audio": f"{_HOME}.samples:sample_audio"}
 sensorium_matrix = {
     "columns/audio": {
         "description": "640 synthetic notes of eight instruments, at any pitch; no package has labeled recordings",
-        "data": {"source": "notes", "batch": 64, "test": 0.3, "cache": "ram"},
+        "data": {"source": "musical-notes", "batch": 64, "test": 0.3, "cache": "ram"},
         "modalities": {
             "audio": {
                 "modality": {"name": "audio", "sample_rate": 8000, "seconds": 0.6, "n_mels": 32, "hop": 20.0},

@@ -36,7 +36,7 @@ sensorium_matrix = {
                 ],
             }
         },
-        "evaluator": {"name": "knn", "label": "kind"},
+        "evaluator": {"name": "knn", "label": "category"},
         "metric": "accuracy",
         "optimizer": {"lr": 2e-3},
     }

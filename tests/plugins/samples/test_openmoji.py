@@ -25,7 +25,7 @@ def index_of(source, id):
     return next(i for i in range(len(source)) if source.key(i).id == id)
 
 
-def test_there_are_3953_named_pictures(source):
+def test_there_are_3953_named_images(source):
     assert len(source) == 3953
     assert len({source.key(i).id for i in range(len(source))}) == 3953
     assert source.fields == ("image", "text", "text_de")
@@ -36,7 +36,7 @@ def test_a_record(source):
     assert record.values["text"] == "thumbs up medium skin tone"
     assert record.values["text_de"] == "daumen hoch mittlere hautfarbe"
     assert record.group == "thumbs_up"
-    assert record.labels == {"kind": "hand", "skin_tone": "medium"}
+    assert record.labels == {"category": "hand", "skin_tone": "medium"}
     picture = Image.open(BytesIO(record.values["image"]))
     assert picture.size == (48, 48)
     pixels = np.asarray(picture.convert("RGB"))
@@ -89,12 +89,12 @@ def test_missing_packages_are_named(monkeypatch):
         spec.load()
 
 
-def test_values_can_be_left_out_the_same_ones_every_time():
+def test_missing_values_are_always_the_same():
     source, again = (OpenMojiSource(["en", "de"], size=8, missing=0.5) for _ in range(2))
     there = [{name: value is not None for name, value in source[i].values.items()} for i in range(0, 3900, 13)]
     assert there == [{name: value is not None for name, value in again[i].values.items()} for i in range(0, 3900, 13)]
     for name in ("image", "text", "text_de"):
         assert 0.4 < sum(row[name] for row in there) / len(there) < 0.6
     assert len({tuple(row.values()) for row in there}) == 8  # every pattern of holes
-    with pytest.raises(DataError, match="a share"):
+    with pytest.raises(DataError, match="option 'missing' of 'openmoji'"):
         OpenMojiSource(missing=1.0)

@@ -1,7 +1,7 @@
-"""What an emoji shows, coarsely: nine kinds, told by its code points.
+"""The category of an emoji, one of nine, by its code points.
 
-The ranges follow the blocks of Unicode, in which emoji of one kind mostly stand together; a few rulings are our own
-(what is neither of the other kinds is an object). Unicode's finer groups are not in the wheels that are read here.
+The ranges follow the blocks of Unicode, which mostly hold emoji of one category; an emoji of no range is an object.
+Unicode's own groups are not in the wheels that are read here.
 """
 
 from __future__ import annotations
@@ -59,15 +59,15 @@ RANGES: dict[str, tuple[tuple[int, int], ...]] = {
         *((0x1F6B3, 0x1F6B3), (0x1F6B7, 0x1F6BE), (0x1F6C2, 0x1F6C5), (0x1F7E0, 0x1F7F0)),
     ),
 }
-KINDS = (*RANGES, "object")
+CATEGORIES = (*RANGES, "object")
 
 
-def kind_of(code: str) -> str:
-    """Return the kind of the emoji whose code points are `code`, such as "1F600" or "1F468-200D-1F33E"."""
+def category_of(code: str) -> str:
+    """Return the category of the emoji whose code points are `code`, such as "1F600" or "1F468-200D-1F33E"."""
     points = [int(point, 16) for point in code.split("-")]
     if points[0] in PEOPLE or (JOINER in points and GENDERS & set(points[1:])):
         return "person"
-    for kind, ranges in RANGES.items():
+    for category, ranges in RANGES.items():
         if any(first <= points[0] <= last for first, last in ranges):
-            return kind
+            return category
     return "object"
