@@ -24,7 +24,7 @@ from sensorium import Source
 from sensorium.evaluation.anomaly import anomaly_events, f1_scores
 from sensorium.evaluation.tables import ResultsTable
 from sensorium.modalities.timeseries.sources.aeon import datasets
-from sensorium.modalities.timeseries.sources.recordings import Recording, RecordingSource, Windows
+from sensorium.modalities.timeseries.sources.recordings import Recording, RecordingSource, SlidingWindow
 from sensorium.modalities.timeseries.sources.table import SeriesTable
 
 AHEAD, HORIZONS = 12, (1, 6, 12)
@@ -50,7 +50,7 @@ def bleeding() -> tuple[RecordingSource, dict[str, np.ndarray], np.ndarray]:
     assert (values["test"][:known] == values["train"]).all(), "the file of the test part starts with the train part"
     values["test"], odd["test"] = values["test"][known:], odd["test"][known:]
     made = [Recording(part, values[part][None], {"odd": odd[part]}, part) for part in ("train", "test")]
-    source = RecordingSource(made, "timeseries", Windows(64, 1, label_at="last"), "InternalBleeding16")
+    source = RecordingSource(made, "timeseries", SlidingWindow(64, 1, label_at="last"), "InternalBleeding16")
     return source, values, np.array(odd["test"], bool)
 
 

@@ -35,7 +35,7 @@ from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
 from sensorium.modalities.timeseries.sources.files import SeriesFiles
 from sensorium.modalities.timeseries.sources.table import SeriesTable
-from sensorium.modalities.timeseries.views import moves, values
+from sensorium.modalities.timeseries.views import amplitude, warps
 from sensorium.registration.discovery import load_extensions
 
 BATCH, CHANNELS, STEPS, RATE = 128, 3, 512, 16000
@@ -108,10 +108,10 @@ def pairs() -> dict[str, dict[str, tuple[Work, int]]]:
     many = series()
     batch, rng, luck = SignalBatch.join(list(many)), torch.Generator().manual_seed(0), np.random.default_rng(0)
     batched = {
-        "jitter": lambda: values.jitter(batch, SIGMA, rng),
-        "scaling": lambda: values.scaling(batch, 1.0, SIGMA, "series", rng),
-        "magnitude warp": lambda: values.magnitude_warp(batch, SIGMA, KNOTS, rng),
-        "time warp": lambda: moves.time_warp(batch, SIGMA, KNOTS, rng),
+        "jitter": lambda: amplitude.jitter(batch, SIGMA, rng),
+        "scaling": lambda: amplitude.scaling(batch, 1.0, SIGMA, "series", rng),
+        "magnitude warp": lambda: amplitude.magnitude_warp(batch, SIGMA, KNOTS, rng),
+        "time warp": lambda: warps.time_warp(batch, SIGMA, KNOTS, rng),
     }
     single: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "jitter": lambda x_CT: x_CT + luck.normal(0, SIGMA, x_CT.shape),
