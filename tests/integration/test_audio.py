@@ -34,7 +34,7 @@ KINDS = [
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Two classes of audio clips, high and low, in files of several formats, and a text file named .wav."""
-    root = tmp_path_factory.mktemp("sounds")
+    root = tmp_path_factory.mktemp("clips")
     draw = np.random.default_rng(0)
     for name, tone in (("low", 200), ("high", 1500)):
         (root / name).mkdir()
@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
             time = np.arange(round(rate * draw.uniform(0.1, 1.0))) / rate
             wave = 0.4 * np.sin(2 * np.pi * tone * draw.uniform(0.9, 1.1) * time)
             soundfile.write(root / name / f"{number}.{ending}", np.stack([wave] * channels, 1), rate)
-    (root / "low" / "notes.wav").write_text("no sound at all")
+    (root / "low" / "notes.wav").write_text("not audio")
     return root
 
 
@@ -77,7 +77,7 @@ POOR = {
 
 
 def test_bad_sounds_are_named_and_poor_ones_are_no_harm(tmp_path):
-    folder, draw = tmp_path / "sounds", np.random.default_rng(0)
+    folder, draw = tmp_path / "clips", np.random.default_rng(0)
     folder.mkdir()
 
     def write(name, samples, subtype="PCM_16", rate=8000):
@@ -95,7 +95,7 @@ def test_bad_sounds_are_named_and_poor_ones_are_no_harm(tmp_path):
     write("cut.flac", 0.1 * draw.standard_normal(40000))
     (folder / "cut.flac").write_bytes((folder / "cut.flac").read_bytes()[:20000])
     (folder / "empty.wav").write_bytes(b"")
-    (folder / "words.wav").write_text("no sound at all")
+    (folder / "words.wav").write_text("not audio")
 
     changes = [
         "train.steps=6",

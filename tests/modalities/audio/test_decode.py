@@ -178,12 +178,12 @@ def test_text_under_another_name_is_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("rate", "wanted"),
+    ("rate", "new_rate"),
     [(44100, 16000), (48000, 8000), (8000, 16000), (44101, 16000), (7999, 8000)],
 )
-def test_resampling_keeps_tone_length_and_loudness(rate, wanted):
-    made = resample(wave(1.0, rate), rate, wanted)
-    assert made.shape == (1, wanted)
+def test_resampling_keeps_tone_length_and_loudness(rate, new_rate):
+    made = resample(wave(1.0, rate), rate, new_rate)
+    assert made.shape == (1, new_rate)
     assert made.dtype == np.float32
     spectrum = np.abs(np.fft.rfft(made[0]))
     assert spectrum.argmax() == 440

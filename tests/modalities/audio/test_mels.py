@@ -23,10 +23,10 @@ def test_is_torchaudios_mel_spectrogram():
     )
     before = (made.n_fft - 64) // 2
     padded = torch.nn.functional.pad(batch.values, (before, made.n_fft))
-    wanted = (theirs(padded)[..., :10] + LOG_OFFSET).log().flatten(1, 2)
+    expected = (theirs(padded)[..., :10] + LOG_OFFSET).log().flatten(1, 2)
     found = made(batch)
     assert found.lengths.tolist() == [10, 10]
-    torch.testing.assert_close(found.values, wanted, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.values, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_padding_changes_no_frame():

@@ -66,14 +66,14 @@ def test_without_random_segments_a_cache_can_be_used():
 
 
 def test_the_scale_is_that_of_the_train_part():
-    sounds = [wave(0.3, tone=200 * (i + 1), seed=i) for i in range(6)]
+    clips = [wave(0.3, tone=200 * (i + 1), seed=i) for i in range(6)]
     made = AudioModality(RATE, seconds=None, n_mels=16, window=16, hop=8)
     assert not made.is_fitted
-    made.fit([*sounds, np.full(10, np.nan)])
-    every = torch.cat([made.front_end(made.collate([s])).values.flatten() for s in sounds])
+    made.fit([*clips, np.full(10, np.nan)])
+    every = torch.cat([made.front_end(made.collate([s])).values.flatten() for s in clips])
     assert made.state()["mean"] == pytest.approx(float(every.mean()), rel=1e-4)
     assert made.state()["std"] == pytest.approx(float(every.std()), rel=1e-3)
-    scaled = torch.cat([made.log_mels(made.collate([s])).values.flatten() for s in sounds])
+    scaled = torch.cat([made.log_mels(made.collate([s])).values.flatten() for s in clips])
     assert abs(float(scaled.mean())) < 1e-3
     assert abs(float(scaled.std()) - 1) < 1e-2
     with pytest.raises(DataError, match="no readable audio clip; the first one: "):
@@ -113,8 +113,8 @@ def test_baseline_features_features_are_mean_and_deviation_of_real_frames():
     assert features.shape == (2, 32)
     for row, length in enumerate(mels.lengths.tolist()):
         real = mels.values[row, :, :length].double()
-        wanted = torch.cat([real.mean(1), real.std(1, correction=0)])
-        np.testing.assert_allclose(features[row], wanted, rtol=1e-4, atol=1e-5)
+        expected = torch.cat([real.mean(1), real.std(1, correction=0)])
+        np.testing.assert_allclose(features[row], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_log_mels_are_not_made_twice():

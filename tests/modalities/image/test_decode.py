@@ -32,8 +32,10 @@ def color_of(example: np.ndarray) -> tuple[int, ...]:
 
 @pytest.fixture
 def gradient() -> Image.Image:
-    ramp = np.linspace(0, 255, 24, dtype=np.uint8)
-    return Image.fromarray(np.stack(np.broadcast_arrays(ramp[:, None], ramp[None, :], 128), axis=-1).astype(np.uint8))
+    gradient_values = np.linspace(0, 255, 24, dtype=np.uint8)
+    return Image.fromarray(
+        np.stack(np.broadcast_arrays(gradient_values[:, None], gradient_values[None, :], 128), axis=-1).astype(np.uint8)
+    )
 
 
 @pytest.mark.parametrize(

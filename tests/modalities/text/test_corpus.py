@@ -44,8 +44,8 @@ def test_windows_of_characters_can_be_rejoined(tmp_path_factory, text, window, f
 
 def test_lines(file):
     source = Corpus(str(file), train_fraction=None)
-    wanted = ["First line.", "Second, with é and 🎉.", "שלום, third.", "Fourth\x0b still fourth.", "Last without end"]
-    assert texts(source) == wanted
+    expected = ["First line.", "Second, with é and 🎉.", "שלום, third.", "Fourth\x0b still fourth.", "Last without end"]
+    assert texts(source) == expected
     assert all(source[i].split is None for i in range(len(source)))
     assert texts(Corpus(str(file), window=2, train_fraction=None))[0] == "First line.\nSecond, with é and 🎉."
 

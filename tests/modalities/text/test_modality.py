@@ -121,8 +121,8 @@ def test_baseline_features_counts_tokens_and_pairs(modality, batch, sentences):
     ids = modality.tokenizer.encode(sentences[0])
     for code in [*ids, *(a * 1_000_003 + b + 2**40 for a, b in pairwise(ids))]:
         counts[_hash_index(np.array([code], dtype=np.uint64))] += 1
-    wanted = np.log1p(counts)
-    assert np.allclose(features[0], wanted / np.linalg.norm(wanted), atol=1e-5)
+    expected = np.log1p(counts)
+    assert np.allclose(features[0], expected / np.linalg.norm(expected), atol=1e-5)
 
 
 def test_baseline_features_sees_order_but_no_padding(modality):

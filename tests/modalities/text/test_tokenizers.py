@@ -118,7 +118,7 @@ def test_transformers_by_path(tmp_path, sentences):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("bep", "did you mean 'bpe'"),
         ("bpe:3", "There is no tokenizer"),
@@ -128,8 +128,8 @@ def test_transformers_by_path(tmp_path, sentences):
         ("transformers:/no/such/folder", "nothing is downloaded"),
     ],
 )
-def test_unknown_names_are_told(name, told):
-    with pytest.raises(RecipeError, match=told):
+def test_unknown_names_are_refused(name, message):
+    with pytest.raises(RecipeError, match=message):
         tokenizer(name, 500)
 
 

@@ -55,7 +55,7 @@ def test_statistics_of_training_leave_padding_out(kind):
 @pytest.mark.parametrize("channels", [1, 6])
 def test_any_number_of_channels_and_a_single_sample(kind, channels):
     if kind[0] is Wav2Vec2Encoder and channels > 1:
-        pytest.skip("it hears one channel")
+        pytest.skip("it takes one channel")
     encoder = built(kind, channels=channels).train()
     features = encoder(batch_of([1, 1], channels))
     assert features.pooled.shape == (2, encoder.dim)
@@ -90,13 +90,13 @@ def test_log_mels_and_waveforms_are_encoded_alike(kind):
 @pytest.mark.parametrize("name", ["transformer", "wav2vec2"])
 @torch.no_grad()
 def test_hidden_tokens_are_not_seen_through_any_door(name):
-    """What was cut away at a place, or replaced there, has no part in the other tokens."""
+    """Dropped or replaced tokens have no influence on the other tokens."""
     encoder = built(KINDS[name]).eval()
     one, other = encoder.tokenize(batch_of([4000])), encoder.tokenize(batch_of([4000], seed=1))
     count = one.x.shape[1]
-    hidden = torch.arange(count) % 3 == 0
-    mixed = torch.where(hidden[None, :, None], other.x, one.x)
-    keep = (~hidden).nonzero().T
+    masked = torch.arange(count) % 3 == 0
+    mixed = torch.where(masked[None, :, None], other.x, one.x)
+    keep = (~masked).nonzero().T
     seen, changed = (encoder.encode_tokens(type(one)(x, one.positions, one.mask), keep) for x in (one.x, mixed))
     torch.testing.assert_close(seen.tokens, changed.tokens)
     torch.testing.assert_close(one.positions, other.positions)
@@ -153,7 +153,7 @@ def test_parts_stand_side_by_side(name):
         (Wav2Vec2Encoder, {"width": 40}),
     ],
 )
-def test_impossible_options_are_refused(cls, options):
+def test_invalid_options_are_refused(cls, options):
     with pytest.raises(RecipeError):
         cls(modality(), **options)
     with pytest.raises(RecipeError):

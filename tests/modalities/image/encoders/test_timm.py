@@ -56,5 +56,5 @@ def test_the_mean_of_the_model_is_the_default():
     assert Timm(ImageModality(size=32), "resnet10t").normalize.mean.flatten().tolist() == pytest.approx(
         [0.485, 0.456, 0.406]
     )
-    told = Timm(ImageModality(size=32), "resnet10t", mean=[0.1, 0.2, 0.3], std=[1.0, 1.0, 1.0])
-    assert told.normalize.mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
+    given = Timm(ImageModality(size=32), "resnet10t", mean=[0.1, 0.2, 0.3], std=[1.0, 1.0, 1.0])
+    assert given.normalize.mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])

@@ -106,7 +106,7 @@ def test_causal_attention_sees_no_later_patch():
     one, other = made(batch()).tokens, made(changed).tokens
     torch.testing.assert_close(one[:, :5], other[:, :5])
     assert not any(torch.allclose(one[:, t], other[:, t], atol=1e-5) for t in range(5, 16))
-    keep = torch.tensor([[6, 2, 5]]).expand(3, -1)  # order is that of places
+    keep = torch.tensor([[6, 2, 5]]).expand(3, -1)  # order is that of positions
     one, other = (made.encode_tokens(made.tokenize(b), keep).tokens for b in (batch(), changed))
     torch.testing.assert_close(one[:, 1], other[:, 1])
     assert not any(torch.allclose(one[:, t], other[:, t], atol=1e-5) for t in (0, 2))

@@ -112,11 +112,11 @@ def test_crops_of_a_canvas_follow_the_same_policy():
     modality = ImageModality(size=8, canvas=32)
     still = Augmentation((8, 8), **STILL)
     views = AugmentedViews(modality, [still, still], [dataclasses.replace(still, size=(4, 4))])
-    ramp = np.broadcast_to(np.linspace(0, 255, 32, dtype=np.uint8), (3, 32, 32))
-    staged = [views.stage(ramp, rng(i)) for i in range(3)]
+    gradient_values = np.broadcast_to(np.linspace(0, 255, 32, dtype=np.uint8), (3, 32, 32))
+    staged = [views.stage(gradient_values, rng(i)) for i in range(3)]
     made = views(modality.collate(staged), rng())
     assert [tuple(view.batch.pixels.shape) for view in made] == [(3, 3, 8, 8), (3, 3, 8, 8), (3, 3, 4, 4)]
-    direct = still(torch.tensor(ramp)[None], rng())
+    direct = still(torch.tensor(gradient_values)[None], rng())
     torch.testing.assert_close(made[0].batch.pixels[:1], direct, atol=1 / 255, rtol=0)
 
 

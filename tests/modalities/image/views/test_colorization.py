@@ -32,10 +32,10 @@ def test_each_patchs_target_is_the_bin_of_its_color_row_by_row():
     assert view.target.shape == (2, 4)
     assert view.target.dtype == torch.int64
     bins = color_bins()[view.target[0]]
-    wanted = torch.tensor([[80.0, 70], [-90, 80], [80, -110], [0, 0]])
-    assert torch.equal(bins, wanted)
+    expected = torch.tensor([[80.0, 70], [-90, 80], [80, -110], [0, 0]])
+    assert torch.equal(bins, expected)
     across = color_bins()[view.target[0].view(2, 2).T.flatten()]  # the mutant: column by column
-    assert not torch.equal(across, wanted)
+    assert not torch.equal(across, expected)
 
 
 def test_the_view_is_lightness_alone():

@@ -43,8 +43,8 @@ def test_padding_changes_no_feature(modality, batch, options, dtype):
             assert torch.allclose(alone.pooled[0], plain.pooled[row], atol=near)
             assert torch.allclose(alone.tokens[0], plain.tokens[row, :length], atol=near)
         assert plain.tokens[~batch.mask].eq(0).all()
-    spread = plain.pooled.float().std(0).mean()
-    assert spread > 4 * near or dtype == torch.bfloat16  # the texts do differ, so that the comparison says something
+    std = plain.pooled.float().std(0).mean()
+    assert std > 4 * near or dtype == torch.bfloat16  # the texts differ, so that the comparison is meaningful
 
 
 def test_padding_changes_no_feature_under_autocast(modality, batch):
@@ -138,8 +138,8 @@ def test_weights_start_as_in_gpt2(modality):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"), [({"heads": 3}, "divide"), ({"causal": True, "pool": "first"}, "only to itself")]
+    ("options", "message"), [({"heads": 3}, "divide"), ({"causal": True, "pool": "first"}, "only to itself")]
 )
-def test_impossible_options_are_refused(modality, options, told):
-    with pytest.raises(RecipeError, match=told):
+def test_invalid_options_are_refused(modality, options, message):
+    with pytest.raises(RecipeError, match=message):
         Transformer(modality, **options)

@@ -47,8 +47,8 @@ def test_encodes_as_transformers_does_and_padding_changes_nothing(folder, modali
     inputs = tokenizer("dog sleeps", return_tensors="pt")
     with torch.no_grad():
         hidden = transformers.AutoModel.from_pretrained(folder).eval()(**inputs).last_hidden_state[0]
-        wanted = {"mean": hidden.mean(0), "first": hidden[0], "end": hidden[-1]}[pool]
-        assert torch.allclose(encoder(batch).pooled[1], wanted, atol=1e-5)
+        expected = {"mean": hidden.mean(0), "first": hidden[0], "end": hidden[-1]}[pool]
+        assert torch.allclose(encoder(batch).pooled[1], expected, atol=1e-5)
         wide = torch.nn.functional.pad(batch.ids, (0, 5), value=9), torch.nn.functional.pad(batch.mask, (0, 5))
         assert torch.allclose(encoder(TextBatch(*wide)).pooled, encoder(batch).pooled, atol=1e-5)
     assert encoder.dim == 16
