@@ -30,6 +30,7 @@ def matrix(
     import logging
 
     from sensorium.cli.output import show_log
+    from sensorium.errors import Interrupted
     from sensorium.matrix.cells import Budget
     from sensorium.matrix.runner import run_matrix
 
@@ -42,6 +43,10 @@ def matrix(
     logger.addFilter(quiet)
     try:
         found = run_matrix(out, only or (), Budget(steps, seeds))
+    except Interrupted as error:
+        raise Interrupted(
+            f"The matrix was stopped: run the command again to continue with {out}.", error.code - 128
+        ) from None
     finally:
         logger.removeFilter(quiet)
     typer.echo(json.dumps(found.public(), indent=1) if as_json else found.markdown())

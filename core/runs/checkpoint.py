@@ -1,7 +1,7 @@
 """Checkpoints: one file each, written whole or not at all, read without running code.
 
 A checkpoint holds the learner (teachers and queues included), the optimizer, averaged weights and the number of the
-next step. Every other state of a run (data order, rates, random draws) is a function of that number.
+next step. Every other state of a run (data order, learning rate, random draws) is a function of that number.
 """
 
 from __future__ import annotations
@@ -62,17 +62,17 @@ class Checkpoints:
         return sorted((int(match[1]) for match in found if match), reverse=True)
 
     def mark_best(self, step: int, metric: float) -> None:
-        """Remember that the checkpoint of `step` is the best so far; it is kept whatever comes after."""
+        """Mark the checkpoint of `step` as the best so far; it is never deleted while it is the best."""
         text = json.dumps({"step": step, "metric": metric})
         write_atomically(self.folder / "best.json", lambda path: path.write_text(text))
 
     def best(self) -> dict[str, Any] | None:
-        """Return the best step and its figure, when one was marked."""
+        """Return the best step and its metric, when one was marked."""
         path = self.folder / "best.json"
         return json.loads(path.read_text()) if path.exists() else None
 
     def latest(self) -> dict[str, Any] | None:
-        """Return the latest checkpoint that can be read; those that cannot are named and passed over."""
+        """Return the latest checkpoint that can be read; those that cannot are skipped with a warning."""
         return next(self._readable(), None)
 
     def read(self, which: str) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class Checkpoints:
                 yield torch.load(self.path(step), map_location="cpu", weights_only=True)
             except Exception as error:
                 log.warning(
-                    "%s cannot be read (%s) and is passed over for the one before.",
+                    "%s cannot be read (%s): the checkpoint before it is used.",
                     self.path(step),
                     str(error).splitlines()[0] if str(error) else type(error).__name__,
                 )
@@ -122,7 +122,7 @@ def weights_of(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def restore(state: dict[str, Any], learner: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put a checkpoint's weights and moments into a learner and its optimizer; collective under distribution.
+    """Load the weights and optimizer state of a checkpoint; a collective operation.
 
     Raises:
         RunError: when the checkpoint was written by another architecture.
@@ -135,11 +135,11 @@ def restore(state: dict[str, Any], learner: nn.Module, optimizer: torch.optim.Op
         raise RunError(
             f"The checkpoint of step {state['step']} does not fit this recipe: {str(error).splitlines()[0]}"
         ) from error
-    _forget_unmoved(state, learner, optimizer)
+    _drop_state_of_frozen(state, learner, optimizer)
 
 
-def _forget_unmoved(state: dict[str, Any], learner: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Take moments from weights that no step had moved, such as those of a locked tower: loading gave them some."""
+def _drop_state_of_frozen(state: dict[str, Any], learner: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Delete the optimizer state that loading gave to weights without one, such as those of a frozen tower."""
     moved, known = state["optimizer"]["state"].keys(), state["learner"].keys()
     names: dict[nn.Parameter, set[str]] = {}
     for name, parameter in learner.named_parameters(remove_duplicate=False):

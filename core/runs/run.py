@@ -1,18 +1,18 @@
 """The run folder: what one training writes, and where.
 
-recipe.yaml            the resolved recipe, whole
+recipe.yaml            the resolved recipe
 run.json               state, step, versions, plugins, devices, times
-train.log              what was said on the way
-metrics.jsonl          one line of figures every `log.every` steps, and one for each evaluation
+train.log              the log
+metrics.jsonl          one line of metrics every `log.every` steps, and one for each evaluation
 tensorboard/           the same, as TensorBoard events
 views.png              the views of the first batch
-bad-records.jsonl      records that could not be decoded, with the reason
-nonfinite/             steps.jsonl: steps without a finite loss and gradient; what came before the last of them
-modalities/NAME.json   what each modality learned from the train part
-checkpoints/           step-NNNNNNNNN.ckpt, the last few and the best; best.json
+bad-records.jsonl      unreadable records, with the reason
+nonfinite/             steps.jsonl: skipped steps (non-finite loss or gradient); the checkpoint before the last
+modalities/NAME.json   the state of each modality, fitted on the train part
+checkpoints/           step-NNNNNNNNN.ckpt, the latest and the best; best.json
 model/                 the exported model: model.safetensors and config.json; after fine-tuning its head.* too
 evaluations/           tables as NAME.json and NAME.md, contact sheets as PNG
-finetune-DATE-TIME/    a run folder of its own, of the tuned encoder
+finetune-DATE-TIME/    the run folder of a fine-tuning
 """
 
 from __future__ import annotations
@@ -68,13 +68,13 @@ class Run:
 
         Args:
             folder: where; None chooses `runs/NAME-DATE-TIME`, with a number behind it for the second in one second.
-            recipe: stored whole.
+            recipe: stored in it.
             extensions: plugin names and versions are stored.
 
-        A folder in which a training failed before anything was learned, by a mistake in the data say, is used again.
+        A folder in which a training failed or was interrupted before it read data is used again.
 
         Raises:
-            RunError: when the folder holds something else already, or cannot be made.
+            RunError: when the folder exists and is not empty, or cannot be created.
         """
         chosen = Path(folder) if folder else _dated(Path("runs"), recipe.name)
         try:
@@ -86,7 +86,7 @@ class Run:
             chosen.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(
-                f"The run folder {chosen} cannot be made ({error}): choose another with --run-dir."
+                f"The run folder {chosen} cannot be created ({error}): choose another with --run-dir."
             ) from error
         run = cls(chosen)
         run.keep_recipe(recipe)
@@ -103,7 +103,7 @@ class Run:
         """
         run = cls(Path(folder))
         if not run.recipe_file.is_file():
-            raise RunError(f"{folder} is no run folder: it has no recipe.yaml.")
+            raise RunError(f"{folder} is not a run folder: it has no recipe.yaml.")
         return run
 
     def unused(self) -> bool:
@@ -112,7 +112,7 @@ class Run:
             return False
         held = set(self.folder.iterdir())
         begun = {self.recipe_file, self.status_file, self.log_file}
-        return not held or (held <= begun and self.status().get("state") == "failed")
+        return not held or (held <= begun and self.status().get("state") in ("failed", "interrupted"))
 
     def status(self) -> dict[str, Any]:
         """Return what `run.json` says."""
@@ -124,17 +124,17 @@ class Run:
         write_atomically(self.status_file, lambda path: path.write_text(text, encoding="utf-8"))
 
     def keep_recipe(self, recipe: Recipe) -> None:
-        """Store the resolved recipe, whole."""
+        """Store the resolved recipe."""
         text = to_yaml(recipe)
         write_atomically(self.recipe_file, lambda path: path.write_text(text, encoding="utf-8"))
 
     def keep_state(self, name: str, state: dict[str, Any]) -> None:
-        """Store what a modality learned."""
+        """Store the fitted state of a modality."""
         text = json.dumps(state, ensure_ascii=False)
         write_atomically(self.modalities / f"{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
 
     def kept_state(self, name: str) -> dict[str, Any] | None:
-        """Return what a modality learned, or None when nothing is stored."""
+        """Return the fitted state of a modality, or None when none is stored."""
         path = self.modalities / f"{name}.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 

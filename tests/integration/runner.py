@@ -1,7 +1,7 @@
 """A training in a process of its own: `python -m tests.integration.runner JSON`; prints the digest of its weights.
 
-JSON keys: `recipe`, and any of `run_dir`, `resume`, `kill_at` (SIGKILL to itself before that step), `term_at`, and
-what `toys.vectors` takes: `missing`, `endless`.
+JSON keys: `recipe`, and any of `run_dir`, `resume`, `kill_at` (SIGKILL to itself before that step), `term_at`,
+`interrupt_at` (SIGINT, `interrupts` times), and what `toys.vectors` takes: `missing`, `endless`.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ def main(asked: dict) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if step == asked.get("term_at"):
             os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(asked.get("interrupts", 1) if step == asked.get("interrupt_at") else 0):
+            os.kill(os.getpid(), signal.SIGINT)
         return take_step(t, step, parts)
 
     loop.take_step = interrupted

@@ -55,7 +55,7 @@ def test_a_broken_checkpoint_is_passed_over_for_the_one_before(uninterrupted, tm
     newest.write_bytes(newest.read_bytes()[:1000])
     done = run(recipe=queue_recipe(), resume=str(tmp_path / "run"))
     assert digest(done) == uninterrupted
-    assert "passed over" in (tmp_path / "run" / "train.log").read_text()
+    assert "the checkpoint before it is used" in (tmp_path / "run" / "train.log").read_text()
 
 
 def test_sigterm_writes_a_checkpoint_and_leaves_with_143(uninterrupted, tmp_path):
@@ -65,6 +65,24 @@ def test_sigterm_writes_a_checkpoint_and_leaves_with_143(uninterrupted, tmp_path
     assert (tmp_path / "run" / "checkpoints" / "step-000000006.ckpt").exists()
     assert json.loads((tmp_path / "run" / "run.json").read_text())["state"] == "interrupted"
     assert digest(run(recipe=queue_recipe(), resume=str(tmp_path / "run"))) == uninterrupted
+
+
+def test_ctrl_c_writes_a_checkpoint_and_leaves_with_130(uninterrupted, tmp_path):
+    stopped = run(recipe=queue_recipe(), run_dir=str(tmp_path / "run"), interrupt_at=5)
+    assert stopped.returncode == 130
+    assert f"`sensorium train --resume {tmp_path / 'run'}`" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert (tmp_path / "run" / "checkpoints" / "step-000000006.ckpt").exists()
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["state"] == "interrupted"
+    assert digest(run(recipe=queue_recipe(), resume=str(tmp_path / "run"))) == uninterrupted
+
+
+def test_a_second_ctrl_c_leaves_at_once(tmp_path):
+    stopped = run(recipe=queue_recipe(), run_dir=str(tmp_path / "run"), interrupt_at=5, interrupts=2)
+    assert stopped.returncode == 130
+    assert "its last checkpoint is of step" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert not (tmp_path / "run" / "checkpoints" / "step-000000006.ckpt").exists()
 
 
 def test_without_the_checkpointed_queue_the_bits_differ(uninterrupted, tmp_path):

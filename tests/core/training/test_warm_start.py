@@ -105,7 +105,7 @@ def test_what_cannot_be_taken_over_is_said(first, tmp_path):
     renamed["modalities"] = {"z": renamed["modalities"]["a"]}
     with pytest.raises(RunError, match=r"train\.warm_start: .* has none of the modalities z\."):
         goes_on(tmp_path / "renamed", first.run.folder, renamed)
-    with pytest.raises(RunError, match=r"train\.warm_start: .* is no run folder"):
+    with pytest.raises(RunError, match=r"train\.warm_start: .* is not a run folder"):
         goes_on(tmp_path / "nowhere", tmp_path / "missing", toys.recipe())
     (tmp_path / "empty").mkdir()
     shutil.copy(first.run.recipe_file, tmp_path / "empty")
