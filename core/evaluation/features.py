@@ -128,7 +128,7 @@ def baseline_table(
 
 
 def _positions(records: RecordBatch) -> np.ndarray:
-    assert records.positions is not None, "the loader says where the source has its records"
+    assert records.positions is not None, "the loader returns positions"
     return records.positions
 
 

@@ -117,13 +117,13 @@ class LeaveOneGroupOut(Protocol):
 PROTOCOLS: dict[str, type[Protocol]] = {"given": Given, "kfold": KFold, "leave-one-group-out": LeaveOneGroupOut}
 
 
-def make_protocol(wanted: str | Mapping[str, Any]) -> Protocol:
+def make_protocol(protocol: str | Mapping[str, Any]) -> Protocol:
     """Build a protocol from its name, or from a mapping of `name` and options.
 
     Raises:
         SensoriumError: when the name or an option is unknown, or a required option is missing.
     """
-    options = {"name": wanted} if isinstance(wanted, str) else dict(wanted)
+    options = {"name": protocol} if isinstance(protocol, str) else dict(protocol)
     name = options.pop("name", None)
     if name not in PROTOCOLS:
         known = ", ".join(PROTOCOLS)

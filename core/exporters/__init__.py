@@ -1,1 +1,1 @@
-"""How what a run learned leaves it as files that others read."""
+"""Exporters: write a trained model as files for other libraries."""

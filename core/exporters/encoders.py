@@ -1,4 +1,4 @@
-"""Encoders as plain files, without heads and teachers."""
+"""Export of encoders as safetensors files, without heads and teachers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONFIG = "encoders.json"
 
 
 class EncoderFiles(Exporter):
-    """Writes NAME.safetensors for each modality, and encoders.json: towers as in the recipe, and what they learned."""
+    """Writes NAME.safetensors for each modality, and encoders.json: its tower of the recipe and its fitted state."""
 
     def export(self, model: Model, folder: Path) -> str:
         """Write the files."""
@@ -43,22 +43,22 @@ class EncoderFiles(Exporter):
 
 
 def read_encoder(folder: Path, name: str | None, extensions: Extensions) -> tuple[Modality, Encoder]:
-    """Return a modality, ready to decode, and its encoder in evaluation mode.
+    """Return a fitted modality and its encoder in eval mode.
 
     Raises:
-        RunError: when the folder holds no such encoder.
+        RunError: when the folder has no such encoder.
     """
     try:
         described: Mapping[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(
-            f"{folder} holds no exported encoders ({error}): `sensorium export RUN {folder}` writes them."
+            f"{folder} has no exported encoders ({error}): `sensorium export RUN {folder}` writes them."
         ) from error
     if name is None and len(described) == 1:
         (name,) = described
     if name is None or name not in described:
-        wanted = "Name the encoder to load" if name is None else f"{folder} has no encoder '{name}'"
-        raise RunError(f"{wanted}{did_you_mean(name or '', described)}; there are: {', '.join(described)}.")
+        problem = "Name the encoder to load" if name is None else f"{folder} has no encoder '{name}'"
+        raise RunError(f"{problem}{did_you_mean(name or '', described)}; there are: {', '.join(described)}.")
     modality, encoder = make_tower(
         name, Tower.model_validate(described[name]["tower"]), extensions.registry, described[name]["state"]
     )

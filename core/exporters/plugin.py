@@ -9,5 +9,5 @@ def sensorium_register_exporters(register):
     register(
         "encoders",
         "sensorium.exporters.encoders:EncoderFiles",
-        summary="each encoder's weights and description, for `sensorium.load_encoder`",
+        summary="encoders as safetensors, for `sensorium.load_encoder`",
     )

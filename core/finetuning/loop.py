@@ -93,28 +93,28 @@ def train_model(
     Raises:
         SensoriumError: when the loss is not finite.
     """
-    rates = {
+    settings = {
         model.encoder: options.optimizer.model_copy(update={"lr": options.encoder_lr}),
         model.head: options.optimizer,
     }
     module: Any = fabric.setup_module(model)
     optimizers: list[tuple[Any, Optimizer]] = [
-        (fabric.setup_optimizers(build_optimizer(part, rate)), rate) for part, rate in rates.items()
+        (fabric.setup_optimizers(build_optimizer(part, setting)), setting) for part, setting in settings.items()
     ]
     steps = options.epochs * loader.steps_per_epoch
     sign = -1.0 if task.metric.endswith("↓") else 1.0
-    chosen, weights = BestEpoch(0, -sign * float("inf")), {}
+    best, weights = BestEpoch(0, -sign * float("inf")), {}
     losses: list[Tensor] = []
     for step, (records,) in enumerate(loader.batches(0, steps)):
         if step % loader.steps_per_epoch == 0:
             model.freeze(step // loader.steps_per_epoch < options.freeze_epochs)
         seed_globals(seed, "finetune", step)
-        wanted_BL = [targets[position] for position in records.positions.tolist()]
-        wanted = torch.tensor(wanted_BL, dtype=torch.float32, device=fabric.device)
-        loss = task.loss(module(records.batches[modality]).float(), wanted)
+        rows = [targets[position] for position in records.positions.tolist()]
+        targets_BL = torch.tensor(rows, dtype=torch.float32, device=fabric.device)
+        loss = task.loss(module(records.batches[modality]).float(), targets_BL)
         fabric.backward(loss)
-        for optimizer, rate in optimizers:
-            set_lr(optimizer, lr_at(step, steps, rate))
+        for optimizer, setting in optimizers:
+            set_lr(optimizer, lr_at(step, steps, setting))
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         losses.append(loss.detach())
@@ -127,10 +127,10 @@ def train_model(
                 )
             metrics = on_val(model)
             report(step + 1, {"loss": mean, **{f"val/{name}": value for name, value in metrics.items()}})
-            if sign * metrics[task.metric] > sign * chosen.metric:
-                chosen = BestEpoch((step + 1) // loader.steps_per_epoch, metrics[task.metric])
+            if sign * metrics[task.metric] > sign * best.metric:
+                best = BestEpoch((step + 1) // loader.steps_per_epoch, metrics[task.metric])
                 weights = copy.deepcopy(model.state_dict())
             losses.clear()
     model.load_state_dict(weights)
     model.freeze(False)
-    return chosen
+    return best

@@ -73,7 +73,7 @@ class Predictor:
             config = json.loads((run.model / CONFIG).read_text(encoding="utf-8"))
             weights = load_file(run.model / WEIGHTS)
         except (OSError, ValueError) as error:
-            raise RunError(f"{folder} holds no fine-tuned head ({error}): make one by `sensorium finetune`.") from error
+            raise RunError(f"{folder} has no fine-tuned head ({error}): make one by `sensorium finetune`.") from error
         modality, options = config["modality"], Finetune.model_validate(config["options"])
         task = make_task(options, modality, config["task"]["labels"])
         task.load_state(config["task"])

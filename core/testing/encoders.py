@@ -89,8 +89,8 @@ def returns_tokens_of_the_declared_shapes(case: Case) -> None:
         )
         expect(bool(tokens.mask.any(1).all()), "a record has no valid token")
     targets = encoder.token_targets(case.batch)
-    wanted = (b, t, encoder.target_dim) if targets.is_floating_point() else (b, t)
-    expect(tuple(targets.shape) == wanted, f"token_targets are {tuple(targets.shape)}, not {wanted}")
+    shape = (b, t, encoder.target_dim) if targets.is_floating_point() else (b, t)
+    expect(tuple(targets.shape) == shape, f"token_targets are {tuple(targets.shape)}, not {shape}")
 
 
 @torch.no_grad()

@@ -29,11 +29,11 @@ def table(
     return FeatureTable(ids, rows, masks, columns, list(groups) if groups is not None else [f"alone {i}" for i in ids])
 
 
-def blobs(count: int, classes: int = 3, seed: int = 0, spread: float = 1.0, prefix: str = "r", width: int = 8):
+def blobs(count: int, classes: int = 3, seed: int = 0, std: float = 1.0, prefix: str = "r", width: int = 8):
     """Features around one center a class, labels "c0", "c1", ...; centers do not depend on the seed."""
     rng = np.random.default_rng(seed)
     centers = np.random.default_rng(99).normal(size=(classes, width)) * 2
     y = rng.integers(0, classes, count)
     y[:classes] = np.arange(classes)
-    x = centers[y] + rng.normal(size=(count, width)) * spread
+    x = centers[y] + rng.normal(size=(count, width)) * std
     return table({"signal": x}, {"kind": [f"c{i}" for i in y]}, prefix=prefix)

@@ -10,7 +10,7 @@ from sensorium import SensoriumError
 from sensorium.evaluation.contact_sheet import CELL, HIT, RetrievedImage, contact_sheet
 
 
-def picture(color, size=(64, 64)) -> Image.Image:
+def solid(color, size=(64, 64)) -> Image.Image:
     return Image.new("RGB", size, color)
 
 
@@ -19,11 +19,11 @@ def count(sheet: Image.Image, color) -> int:
 
 
 def found(hit: bool) -> RetrievedImage:
-    return RetrievedImage(picture((0, 0, 200)), "0.50", hit)
+    return RetrievedImage(solid((0, 0, 200)), "0.50", hit)
 
 
 def test_every_picture_is_drawn_and_hits_are_framed():
-    queries = [picture((200, 0, 0)), picture((200, 0, 0), (10, 40))]
+    queries = [solid((200, 0, 0)), solid((200, 0, 0), (10, 40))]
     none, one, two = (
         contact_sheet(queries, [[found(h) for h in row] for row in hits], "red -> blue")
         for hits in ([[0, 0, 0], [0, 0]], [[1, 0, 0], [0, 0]], [[1, 0, 0], [0, 1]])
@@ -45,6 +45,6 @@ def test_a_query_may_find_nothing_and_inputs_are_left_as_they_are():
 
 def test_refuses_lists_that_differ():
     with pytest.raises(SensoriumError, match="not 0 for 1"):
-        contact_sheet([picture(0)], [], "title")
+        contact_sheet([solid(0)], [], "title")
     with pytest.raises(SensoriumError, match="not 0 for 0"):
         contact_sheet([], [], "title")

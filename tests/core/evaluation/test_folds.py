@@ -1,4 +1,4 @@
-"""Dealing into folds, and choosing on held-out ones."""
+"""Assignment to folds, and selection by validation folds."""
 
 from __future__ import annotations
 

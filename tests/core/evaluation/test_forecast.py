@@ -1,4 +1,4 @@
-"""Forecasting: figures by horizon, the scale and the penalty from train alone, refusals."""
+"""Forecasting: metrics by horizon, standardization and alpha from the train part alone, errors."""
 
 from __future__ import annotations
 

@@ -24,11 +24,11 @@ def by_loops(x_train, y_train, x_test, k, temperature):
     return answers
 
 
-@pytest.mark.parametrize("held", [2**23, 100])
+@pytest.mark.parametrize("block", [2**23, 100])
 @pytest.mark.parametrize("k", [1, 7, 500])
-def test_equals_loops(k, held, monkeypatch):
-    monkeypatch.setattr(similarity, "MAX_SIMILARITIES", held)
-    train, test = blobs(80, spread=3, seed=1), blobs(60, spread=3, seed=2, prefix="t")
+def test_equals_loops(k, block, monkeypatch):
+    monkeypatch.setattr(similarity, "MAX_SIMILARITIES", block)
+    train, test = blobs(80, std=3, seed=1), blobs(60, std=3, seed=2, prefix="t")
     evaluator = KNN(k=k)
     evaluator.fit(train)
     answers = by_loops(train.features["signal"], train.labels["kind"], test.features["signal"], k, 0.07)
@@ -38,10 +38,10 @@ def test_equals_loops(k, held, monkeypatch):
 
 
 def test_planted_signal_beats_chance_and_noise_does_not():
-    for spread, low, high in ((0.5, 0.95, 1.0), (1e4, 0.2, 0.48)):
+    for std, low, high in ((0.5, 0.95, 1.0), (1e4, 0.2, 0.48)):
         evaluator = KNN()
-        evaluator.fit(blobs(300, spread=spread))
-        test = blobs(300, spread=spread, seed=7, prefix="t")
+        evaluator.fit(blobs(300, std=std))
+        test = blobs(300, std=std, seed=7, prefix="t")
         assert low <= evaluator.measure(test)["accuracy"] <= high
         assert set(evaluator.measure(test)) == set(evaluator.chance(test))
 

@@ -1,4 +1,4 @@
-"""Logistic regression: standardization, choice of the penalty, degenerate inputs."""
+"""Logistic regression: standardization, choice of C, degenerate inputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.core.evaluation.tables_of_records import blobs, table
 
 
 def test_equals_scikit_learn_on_train_statistics():
-    train, test = blobs(120, spread=3, seed=1), blobs(90, spread=3, seed=2, prefix="t")
+    train, test = blobs(120, std=3, seed=1), blobs(90, std=3, seed=2, prefix="t")
     scaler = StandardScaler().fit(train.features["signal"])
     model = LogisticRegression(C=0.1, max_iter=200)
     model.fit(scaler.transform(train.features["signal"]), train.labels["kind"].astype(str))
@@ -39,7 +39,7 @@ def test_groups_are_never_on_both_sides_of_the_choice():
 
 
 def test_constant_features_do_no_harm():
-    train, test = blobs(90, spread=0.3), blobs(90, spread=0.3, seed=5, prefix="t")
+    train, test = blobs(90, std=0.3), blobs(90, std=0.3, seed=5, prefix="t")
     for part in (train, test):
         part.features["signal"][:, 0] = 7.0
     evaluator = Linear()
@@ -58,7 +58,7 @@ def test_too_small_to_choose_says_what_to_do():
 
 def test_notes_when_the_iterations_ran_out():
     evaluator = Linear(Cs=(10.0,), max_iter=1)
-    evaluator.fit(blobs(60, spread=3))
+    evaluator.fit(blobs(60, std=3))
     assert "logistic regression stopped after 1 iterations" in evaluator.notes()
 
 

@@ -27,7 +27,7 @@ def parts(seed: int, prefix: str, count: int = 120):
 
 
 def area(scores, truth):
-    """The share of (positive, negative) pairs in the right order, ties half."""
+    """The fraction of (positive, negative) pairs in the right order, ties half."""
     pairs = [(p > n) + (p == n) / 2 for p, t in zip(scores, truth, strict=True) if t
              for n, u in zip(scores, truth, strict=True) if not u]  # fmt: skip
     return np.mean(pairs)

@@ -25,15 +25,15 @@ def test_given_hands_on_the_parts_once_for_each_repetition():
 def test_folds_measure_every_record_once_in_every_dealing():
     train, test = blobs(31), blobs(20, prefix="t")
     protocol = make_protocol({"name": "kfold", "folds": 4, "repeats": 2})
-    dealings = []
+    assignments = []
     for _, folds in protocol.rounds(train, test, None):
         held = [name for _, part in folds for name in part.ids]
         assert sorted(held) == sorted(train.ids + test.ids)
         assert all(sorted(a.ids + b.ids) == sorted(held) for a, b in folds)
         shares = [np.mean(part.labels["kind"] == "c0") for _, part in folds]
         assert max(shares) - min(shares) < 0.15
-        dealings.append([part.ids for _, part in folds])
-    assert dealings[0] != dealings[1]
+        assignments.append([part.ids for _, part in folds])
+    assert assignments[0] != assignments[1]
 
 
 def test_one_value_is_left_out_at_a_time():

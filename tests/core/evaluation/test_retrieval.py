@@ -13,8 +13,8 @@ from sensorium.evaluation.retrieval import Retrieval, _expected
 from tests.core.evaluation.tables_of_records import table
 
 
-def figures_of_order(order: list[bool], cutoffs=(1, 5, 10)) -> dict[str, float]:
-    """The figures of one query, read off the list of which ranked targets are right."""
+def metrics_of_order(order: list[bool], cutoffs=(1, 5, 10)) -> dict[str, float]:
+    """The metrics of one query, from the list of which ranked targets are positives."""
     ranks = [r for r, right in enumerate(order, 1) if right]
     ideal = sum(1 / math.log2(i + 1) for i in range(1, min(len(ranks), 10) + 1))
     return {f"R@{k}": float(ranks[0] <= k) for k in cutoffs} | {
@@ -26,7 +26,7 @@ def figures_of_order(order: list[bool], cutoffs=(1, 5, 10)) -> dict[str, float]:
 
 
 def by_loops(records, query: str, target: str) -> dict[str, float]:
-    """Sort in Python, wrong targets first among equals."""
+    """Sort in Python, negatives first among equals."""
     found = []
     for q in range(len(records)):
         targets = [t for t in range(len(records)) if records.present[target][t]]
@@ -40,7 +40,7 @@ def by_loops(records, query: str, target: str) -> dict[str, float]:
             return -round(cosine, 5), records.groups[t] == records.groups[q]
 
         order = [records.groups[t] == records.groups[q] for t in sorted(targets, key=key)]
-        found.append(figures_of_order(order))
+        found.append(metrics_of_order(order))
     mean = {name: float(np.mean([f[name] for f in found])) for name in found[0]}
     mean["median rank ↓"] = float(np.median([f["median rank ↓"] for f in found]))
     return {f"{query}->{target} {name}": value for name, value in mean.items()}
@@ -57,10 +57,10 @@ def random_records(seed: int, count: int = 37, groups: int = 12, levels: int | N
 
 
 @pytest.mark.parametrize("levels", [None, 2])
-@pytest.mark.parametrize("held", [2**23, 50])
+@pytest.mark.parametrize("block", [2**23, 50])
 @pytest.mark.parametrize("seed", range(4))
-def test_equals_loops_many_to_many_with_ties_and_absent_values(seed, held, levels, monkeypatch):
-    monkeypatch.setattr(similarity, "MAX_SIMILARITIES", held)  # 50: a row or two at a time
+def test_equals_loops_many_to_many_with_ties_and_absent_values(seed, block, levels, monkeypatch):
+    monkeypatch.setattr(similarity, "MAX_SIMILARITIES", block)  # 50: a row or two at a time
     records = random_records(seed, levels=levels)
     evaluator = Retrieval()
     wanted = by_loops(records, "a", "b") | by_loops(records, "b", "a")
@@ -102,7 +102,7 @@ def test_chance_equals_simulation(counts):
     draws = []
     for _ in range(6000):
         right = counts[rng.integers(len(counts))]
-        draws.append(figures_of_order(list(rng.permutation([True] * right + [False] * (13 - right)))))
+        draws.append(metrics_of_order(list(rng.permutation([True] * right + [False] * (13 - right)))))
     wanted = _expected(13, np.array(counts), (1, 5, 10))
     for name in ("R@1", "R@5", "R@10", "MRR", "nDCG@10", "MAP@R"):
         values = [draw[name] for draw in draws]

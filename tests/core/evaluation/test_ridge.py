@@ -1,4 +1,4 @@
-"""Ridge regression: figures, the choice of the penalty, refusals."""
+"""Ridge regression: metrics, the choice of alpha, errors."""
 
 from __future__ import annotations
 

@@ -18,13 +18,13 @@ from sensorium.evaluation.svm import SVM
 from tests.core.evaluation.tables_of_records import blobs, table
 
 
-def subject(spread: float, seed: int = 0, space: str = "features") -> ModelFeatures:
-    train, test = blobs(90, spread=spread, seed=seed), blobs(60, spread=spread, seed=seed + 50, prefix="t")
+def model(std: float, seed: int = 0, space: str = "features") -> ModelFeatures:
+    train, test = blobs(90, std=std, seed=seed), blobs(60, std=std, seed=seed + 50, prefix="t")
     return ModelFeatures({space: (train, test)})
 
 
 def test_rows_stand_in_order_below_chance():
-    rows = {"untrained": [subject(1e4)], "trained": [subject(0.5, seed) for seed in range(3)]}
+    rows = {"untrained": [model(1e4)], "trained": [model(0.5, seed) for seed in range(3)]}
     tables = evaluate_models({"knn": KNN, "linear": Linear}, rows)
     assert list(tables) == ["knn", "linear"]
     for result in tables.values():
@@ -40,10 +40,10 @@ def test_rows_stand_in_order_below_chance():
 
 
 def test_cross_validation_reports_both_deviations():
-    rows = {"trained": [subject(2.0), subject(2.0, 1)]}
+    rows = {"trained": [model(2.0), model(2.0, 1)]}
     result = evaluate_models({"knn": lambda: KNN(protocol={"name": "kfold", "folds": 3, "repeats": 2})}, rows)["knn"]
     metric = result.row("trained").metrics["accuracy"]
-    assert np.shape(metric.scores) == (4, 3)  # two models, two dealings each
+    assert np.shape(metric.scores) == (4, 3)  # two models, two repetitions each
     assert metric.std_over_seeds > 0
     assert metric.std_over_folds > 0
 
@@ -59,7 +59,7 @@ def test_repetitions_differ_by_the_seed_alone():
 
 
 def test_a_row_without_the_space_is_left_out():
-    rows = {"baseline": [subject(1.0)], "trained": [subject(1.0, space="embedding")]}
+    rows = {"baseline": [model(1.0)], "trained": [model(1.0, space="embedding")]}
 
     class Embedded(KNN):
         space = "embedding"
@@ -67,7 +67,7 @@ def test_a_row_without_the_space_is_left_out():
     assert [row.name for row in evaluate_models({"knn": Embedded}, rows)["knn"].rows] == ["chance", "trained"]
     assert spaces({"knn": KNN, "other": Embedded}) == {"features", "embedding"}
     with pytest.raises(SensoriumError, match="'knn' measures the space 'embedding', which no row"):
-        evaluate_models({"knn": Embedded}, {"baseline": [subject(1.0)]})
+        evaluate_models({"knn": Embedded}, {"baseline": [model(1.0)]})
 
 
 def test_a_row_that_is_refused_says_why_but_never_the_last():
@@ -92,7 +92,7 @@ def test_prompts_are_prepared_once_for_each_model():
         def prepare(self, embed):
             prepared.append(embed)
 
-    one, two = subject(1.0), subject(1.0, 1)
+    one, two = model(1.0), model(1.0, 1)
     rows = {"trained": [ModelFeatures(one.parts, embed=dict), ModelFeatures(two.parts, embed=list)]}
     evaluate_models({"asking": lambda: Asking(protocol={"name": "kfold", "folds": 2, "repeats": 3})}, rows)
     assert prepared == [dict, list]
@@ -149,7 +149,7 @@ def test_an_evaluator_that_asks_for_the_test_part_is_refused():
             super().fit(train.join(test))
 
     with pytest.raises(SensoriumError, match=r"takes \(train, test\), but it receives the train part alone"):
-        evaluate_models({"peeking": Peeking}, {"trained": [subject(1.0)]})
+        evaluate_models({"peeking": Peeking}, {"trained": [model(1.0)]})
 
 
 def test_no_fold_remembers_another():
@@ -166,19 +166,19 @@ def test_no_fold_remembers_another():
             self.seen = test
             return super().measure(test)
 
-    evaluate_models({"hoarding": lambda: Hoarding(protocol={"name": "kfold", "folds": 3})}, {"trained": [subject(1.0)]})
+    evaluate_models({"hoarding": lambda: Hoarding(protocol={"name": "kfold", "folds": 3})}, {"trained": [model(1.0)]})
 
 
 def test_rows_of_other_records_are_refused():
     other = ModelFeatures({"features": (blobs(90), blobs(60, prefix="u"))})
     with pytest.raises(SensoriumError, match="different records or splits"):
-        evaluate_models({"knn": KNN}, {"untrained": [other], "trained": [subject(1.0)]})
+        evaluate_models({"knn": KNN}, {"untrained": [other], "trained": [model(1.0)]})
 
 
 @pytest.mark.parametrize("make", [KNN, Linear, SVM])
 def test_no_choice_or_answer_depends_on_a_test_label(make):
     """Classifiers are fitted, measured on wrong labels, and answer as before."""
-    train, test = blobs(60, spread=3), blobs(40, spread=3, seed=9, prefix="t")
+    train, test = blobs(60, std=3), blobs(40, std=3, seed=9, prefix="t")
     evaluator: Evaluator = make()
     evaluator.fit(train)
     answers = evaluator.predict(test.features["signal"]).copy()

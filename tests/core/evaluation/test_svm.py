@@ -1,4 +1,4 @@
-"""The support vector machine: what a line cannot tell apart, and the inner choice."""
+"""The support vector machine: classes that are not linearly separable, and the choice of C by inner folds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_tells_rings_apart():
 
 
 def test_raw_features_equal_scikit_learn():
-    train, test = blobs(80, spread=3), blobs(80, spread=3, seed=4, prefix="t")
+    train, test = blobs(80, std=3), blobs(80, std=3, seed=4, prefix="t")
     model = SVC(C=1.0).fit(train.features["signal"], train.labels["kind"].astype(str))
     evaluator = SVM(Cs=(1.0,), standardize=False)
     evaluator.fit(train)

@@ -1,4 +1,4 @@
-"""How figures are summed up and printed."""
+"""Aggregation and printing of metrics."""
 
 from __future__ import annotations
 

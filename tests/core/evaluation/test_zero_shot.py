@@ -29,7 +29,7 @@ def embed(asked: list[str] | None = None):
     return call
 
 
-def pictures(words, labels=None, prefix="r"):
+def images(words, labels=None, prefix="r"):
     x = np.zeros((len(words), 8))
     x[np.arange(len(words)), [WORDS[word] for word in words]] = 3.0
     return table({"image": x}, {"animal": labels if labels is not None else words}, prefix=prefix)
@@ -39,8 +39,8 @@ def test_names_what_it_sees_and_ensembles_prompts():
     asked: list[str] = []
     evaluator = ZeroShot(prompts="text", templates=("a photo of a {}", "{}!"), classes={"cat": ["cat", "big cat"]})
     evaluator.prepare(embed(asked))
-    evaluator.fit(pictures(list(WORDS)))
-    test = pictures(["cat", "owl", "bee", "owl"], prefix="t")
+    evaluator.fit(images(list(WORDS)))
+    test = images(["cat", "owl", "bee", "owl"], prefix="t")
     assert evaluator.measure(test) == {"top-1 accuracy": 1.0, "top-5 accuracy": 1.0}
     assert evaluator.chance(test) == pytest.approx({"top-1 accuracy": 1 / 7, "top-5 accuracy": 5 / 7})
     assert {"a photo of a cat", "cat!", "a photo of a big cat", "big cat!"} <= set(asked)
@@ -53,49 +53,49 @@ def test_names_what_it_sees_and_ensembles_prompts():
 def test_top_five_and_unknown_classes():
     evaluator = ZeroShot(prompts="text")
     evaluator.prepare(embed())
-    evaluator.fit(pictures(list(WORDS)))
-    metrics = evaluator.measure(pictures(["cat", "dog"], ["cat", "whale"], prefix="t"))
+    evaluator.fit(images(list(WORDS)))
+    metrics = evaluator.measure(images(["cat", "dog"], ["cat", "whale"], prefix="t"))
     assert metrics == {"top-1 accuracy": 0.5, "top-5 accuracy": 0.5}
 
 
 def test_numbered_labels_are_named_by_the_option_without_a_train_part():
     evaluator = ZeroShot(prompts="text", classes={"0": "cat", "1": "dog"})
     evaluator.prepare(embed())
-    evaluator.fit(pictures([]))
-    assert evaluator.measure(pictures(["dog", "cat"], [1, 0]))["top-1 accuracy"] == 1.0
+    evaluator.fit(images([]))
+    assert evaluator.measure(images(["dog", "cat"], [1, 0]))["top-1 accuracy"] == 1.0
 
 
 def test_ties_count_against():
     evaluator = ZeroShot(prompts="text")
     evaluator.prepare(lambda text: {"text": torch.ones(len(text), 8)})
-    evaluator.fit(pictures(list(WORDS)))
-    assert evaluator.measure(pictures(["cat"], prefix="t")) == {"top-1 accuracy": 0.0, "top-5 accuracy": 0.0}
+    evaluator.fit(images(list(WORDS)))
+    assert evaluator.measure(images(["cat"], prefix="t")) == {"top-1 accuracy": 0.0, "top-5 accuracy": 0.0}
 
 
 def test_modalities_are_by_default_the_first_and_the_next():
-    both = pictures(["cat", "dog"])
+    both = images(["cat", "dog"])
     both.features["words"], both.present["words"] = np.zeros((2, 0)), np.zeros(2, bool)
     evaluator = ZeroShot()
     evaluator.prepare(embed())
     evaluator.fit(both)
     assert evaluator.measure(both) == {"top-1 accuracy": 1.0}
     with pytest.raises(SensoriumError, match="needs a second modality for prompts"):
-        evaluator.fit(pictures(["cat", "dog"]))
+        evaluator.fit(images(["cat", "dog"]))
 
 
 def test_refuses_in_a_sentence():
     with pytest.raises(SensoriumError, match=r"needs \{\} in place of the class name"):
         ZeroShot(prompts="text", templates=("a photo",))
     with pytest.raises(SensoriumError, match="model that embeds prompts"):
-        ZeroShot(prompts="text").fit(pictures(["cat", "dog"]))
+        ZeroShot(prompts="text").fit(images(["cat", "dog"]))
     evaluator = ZeroShot(prompts="text")
     evaluator.prepare(embed())
     with pytest.raises(SensoriumError, match="two classes or more"):
-        evaluator.fit(pictures(["cat"]))
+        evaluator.fit(images(["cat"]))
     evaluator.prepare(lambda text: {"text": torch.eye(2)})
-    evaluator.fit(pictures(["cat", "dog"]))
+    evaluator.fit(images(["cat", "dog"]))
     with pytest.raises(SensoriumError, match="no joint embedding space"):
-        evaluator.measure(pictures(["cat"]))
+        evaluator.measure(images(["cat"]))
 
 
 def test_gives_the_accuracy_of_open_clip_on_the_same_embeddings():

@@ -43,7 +43,7 @@ def test_what_is_not_there_is_named(run, tmp_path):
         sensorium.load_encoder(tmp_path / "out", extensions=extensions)
     with pytest.raises(RunError, match="no encoder 'c'"):
         sensorium.load_encoder(tmp_path / "out", "c", extensions=extensions)
-    with pytest.raises(RunError, match="holds no exported encoders"):
+    with pytest.raises(RunError, match="has no exported encoders"):
         sensorium.load_encoder(tmp_path, "a", extensions=extensions)
     with pytest.raises(RunError, match="not an empty folder"):
         sensorium.export(run, tmp_path / "out", extensions=extensions)

@@ -211,7 +211,7 @@ def test_errors_say_what_to_do(run, tmp_path):
         tuned(run, tmp_path / "3", "finetune.labels=[clas]")
     with pytest.raises(SensoriumError, match="encoder of 'a' does not fit the changed recipe"):
         tuned(run, tmp_path / "4", "modalities.a.encoder.dim=5", start="trained")
-    with pytest.raises(SensoriumError, match="holds no fine-tuned head"):
+    with pytest.raises(SensoriumError, match="has no fine-tuned head"):
         sensorium.load_predictor(run, toys.extensions())
     with pytest.raises(SensoriumError, match="exists and is not empty"):
         tuned(run, run)

@@ -1,4 +1,4 @@
-"""The recipes on bundled pictures are cells of the matrix, each with as many steps as it takes."""
+"""The recipes on bundled images are cells of the matrix, each with its own number of steps."""
 
 import pytest
 
@@ -15,10 +15,10 @@ EXTENSIONS = load_extensions({}, [])
 COLUMNS = declared_columns(EXTENSIONS)
 ROWS = {row.name: row for row in objective_rows(EXTENSIONS, COLUMNS)}
 CELLS = ("data", "modalities", "objective", "optimizer", "train")
-"""The sections on which figures hang."""
+"""The sections that metrics depend on."""
 
 
-def on_pictures():
+def on_images():
     """The recipes that train as the matrix does: on the source of its column, one modality, by no label."""
     recipes = [read_recipe(spec.name, EXTENSIONS.registry) for spec in EXTENSIONS.registry.specs("recipes")]
     source = COLUMNS["image"].data["source"]
@@ -26,7 +26,7 @@ def on_pictures():
     return [r for r in alike if "label" not in r.objective.options]
 
 
-@pytest.mark.parametrize("recipe", on_pictures(), ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", on_images(), ids=lambda recipe: recipe.name)
 def test_a_recipe_is_the_cell_of_its_objective(recipe):
     (generator,) = make_plan(recipe, EXTENSIONS).generators.values()
     name = recipe.objective.name
@@ -45,5 +45,5 @@ def test_a_recipe_is_the_cell_of_its_objective(recipe):
     assert facts(recipe) == facts(cell)
 
 
-def test_there_is_one_for_each_method_on_pictures():
-    assert len(on_pictures()) >= 20
+def test_there_is_one_for_each_method_on_images():
+    assert len(on_images()) >= 20

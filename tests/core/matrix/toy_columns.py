@@ -34,7 +34,7 @@ sensorium_matrix = {
 
 
 class Signs(ViewGenerator):
-    """One view, as it is or with all signs turned, to be told.
+    """One view, with all signs flipped or not: a binary pretext task.
 
     Args:
         modality: not used.
@@ -59,7 +59,7 @@ class Vectors(ArraysSource):
 
 @hookimpl
 def sensorium_register_views(register):
-    register("signs", "tests.core.matrix.toy_columns:Signs", modality="vector", summary="turned signs, to be told")
+    register("signs", "tests.core.matrix.toy_columns:Signs", modality="vector", summary="predict flipped signs")
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""Parts of plugins, sound ones and such as are broken on purpose, each in one way."""
+"""Parts of plugins: valid ones, and ones with one deliberate defect each."""
 
 from __future__ import annotations
 
@@ -295,7 +295,7 @@ class Variance(Contrast):
 
 
 class Ordered(Contrast):
-    """Weighs records by their place in the batch."""
+    """Weights records by their index in the batch."""
 
     def forward(self, views, encode):
         x, y = (self.project(f.pooled) for f in encode(views))
