@@ -71,7 +71,7 @@ def shared():
 
 
 def extra_negatives(d):
-    """A memory, and a wrong form of each record, which its rank alone holds."""
+    """A memory, and a corrupted negative of each record, on its rank alone."""
     return [shared(), losses.NegativeRows(d["x"] * d["y"], shared=False)]
 
 

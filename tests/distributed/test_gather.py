@@ -112,3 +112,9 @@ def test_value_and_factor_of_gradient(world, counts, who, expected, found):
 def test_a_gather_that_drops_the_gradient_of_other_ranks_is_caught(world, found):
     ratio = factor(found, world, EVEN, "every", "mutant")
     assert not torch.allclose(ratio, torch.ones_like(ratio), rtol=1e-2)
+
+
+def test_a_share_is_the_mean_in_one_process_and_zero_of_nothing():
+    summed = torch.tensor(6.0, requires_grad=True)
+    assert collectives.share(summed, 4) == collectives.share(summed, torch.tensor(4)) == 1.5
+    assert collectives.share(0 * summed, 0) == collectives.share(0 * summed, torch.tensor(0)) == 0

@@ -69,7 +69,7 @@ def absent(rank: int, world: int):
     return {n: p.grad for n, p in model.module.named_parameters()}
 
 
-def test_a_modality_that_a_rank_lacks_hangs_nobody(tmp_path):
+def test_a_modality_absent_on_a_rank_causes_no_deadlock(tmp_path):
     first, second = on_ranks(2, absent, tmp_path)
     for key, gradient in gradients(0, 1, "clip", [0, 6]).items():
         if key != "loss":

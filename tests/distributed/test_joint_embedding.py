@@ -13,7 +13,7 @@ CUTS = [0, 9, 12]
 
 
 def part_of(name, start, stop):
-    """Views of some of twelve records; hidden tokens are given, not drawn."""
+    """Views of some of twelve records; masked tokens are given, not drawn."""
     views = views_of(name, 12, dtype=torch.float64, noise=0.5)["a"]
     rows = torch.arange(start, stop)
     for number, view in enumerate(views):

@@ -1,4 +1,4 @@
-"""Guessed tokens differ in number from rank to rank; value and gradient are still those of the joined batch."""
+"""Masked tokens differ in number from rank to rank; value and gradient are still those of the joined batch."""
 
 import torch
 

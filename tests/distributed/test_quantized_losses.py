@@ -1,4 +1,4 @@
-"""Hidden tokens differ in number from rank to rank; value and gradient are still those of the joined batch."""
+"""Masked tokens differ in number from rank to rank; value and gradient are still those of the joined batch."""
 
 import torch
 
@@ -7,7 +7,7 @@ from tests.core.losses.test_quantized import problem
 from tests.distributed.ranks import on_ranks
 
 CUTS = [(2, 1), (1, 2), (3, 0)]
-"""How many of the three records each rank has; the second has fewer hidden tokens, the last none."""
+"""How many of the three records each rank has; the second has fewer masked tokens, the last none."""
 
 
 def found_on(rows):
@@ -17,11 +17,11 @@ def found_on(rows):
     contrast = masked_contrastive(predictions, targets, codes, distractors, mask, 0.1)
     contrast.backward()
     scores = problem()[0][rows].clone().requires_grad_()
-    spread = diversity(scores[mask].unflatten(-1, (2, 3)).softmax(-1))
-    spread.backward()
+    diverse = diversity(scores[mask].unflatten(-1, (2, 3)).softmax(-1))
+    diverse.backward()
     return {
         "contrast": (contrast.detach(), [predictions.grad, targets.grad]),
-        "diversity": (spread.detach(), [scores.grad]),
+        "diversity": (diverse.detach(), [scores.grad]),
         "perplexity": (code_perplexity(codes[mask], 2), []),
     }
 

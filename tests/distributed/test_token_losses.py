@@ -22,11 +22,11 @@ def problem():
 def losses_of(logits, targets, mask, x, y):
     inputs = [t.requires_grad_() for t in (logits, x, y)]
     tokens, rows = token_cross_entropy(logits, targets, mask), info_nce(x, y, 0.3)
-    weighed = token_cross_entropy(logits, targets, mask, class_weights(targets.masked_fill(~mask, -100), 7, 0.5))
-    (tokens + rows + weighed).backward()
+    weighted = token_cross_entropy(logits, targets, mask, class_weights(targets.masked_fill(~mask, -100), 7, 0.5))
+    (tokens + rows + weighted).backward()
     return {
         "tokens": tokens.detach(),
-        "weighed": weighed.detach(),
+        "weighted": weighted.detach(),
         "rows": rows.detach(),
         "perplexity": perplexity(tokens),
     }, [t.grad for t in inputs]
@@ -39,7 +39,7 @@ def one_rank(rank, world):
 def test_ranks_agree_with_one_process(tmp_path):
     found = on_ranks(2, one_rank, tmp_path)
     values, gradients = losses_of(*problem())
-    for name in ("tokens", "weighed", "rows"):
+    for name in ("tokens", "weighted", "rows"):
         assert torch.allclose(sum(f[0][name] for f in found) / 2, values[name], rtol=1e-12)
     assert all(torch.allclose(f[0]["perplexity"], values["perplexity"]) for f in found)
     for i, whole in enumerate(gradients):

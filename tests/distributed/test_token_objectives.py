@@ -36,7 +36,7 @@ LENGTHS, CUTS = (12, 7, 2, 9, 5), {1: [5], 2: [4, 1], 4: [2, 1, 1, 1]}
 
 
 def view(name, start, stop):
-    """Some of five records, the tokens that are hidden given; each rank has another number of them."""
+    """Some of five records, the tokens that are masked given; each rank has another number of them."""
     batch, rows = sequences(LENGTHS, dtype=torch.float64), torch.arange(start, stop)
     mask_BT = (torch.rand(5, LENGTH, generator=torch.Generator().manual_seed(1)) < 0.5) & batch.mask
     mask_BT[:, 0], mask_BT[:, 1] = True, False
@@ -52,7 +52,7 @@ def results(name, start, stop):
     learner = learner_of(OBJECTIVES[name](), classes=name == "masked-token", causal=name == "next-token")
     learner.double().train()
     if name == "wav2vec2":
-        learner.objective.quantizer.eval()  # no Gumbel noise, which is drawn for each hidden token
+        learner.objective.quantizer.eval()  # no Gumbel noise, which is drawn for each masked token
     seen = view(name, start, stop)
     with draws_of(start, stop):
         loss = learner({"toy": [seen]}).loss

@@ -11,24 +11,24 @@ T = 5
 
 
 def problem(count):
-    """Two views' rows, scores of the tokens of each, and which of those are hidden: `count` records."""
+    """Two views' rows, scores of the tokens of each, and which of those are masked: `count` records."""
     rng = torch.Generator().manual_seed(count)
     rows = [torch.randn(count, 6, generator=rng, dtype=torch.float64) for _ in range(2)]
     tokens = torch.randn(count, T, 6, generator=rng, dtype=torch.float64)
-    hidden = torch.arange(T) < torch.tensor([3, 0, 1, 5, 2, 1, 4, 2])[:count, None]
-    return *rows, tokens, hidden
+    masked = torch.arange(T) < torch.tensor([3, 0, 1, 5, 2, 1, 4, 2])[:count, None]
+    return *rows, tokens, masked
 
 
 def queue(rows=9):
     return torch.randn(rows, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-def by_sinkhorn(x, y, tokens, hidden):
+def by_sinkhorn(x, y, tokens, masked):
     codes = [losses.sinkhorn_knopp(z, 0.5) for z in (x, y)]
     return losses.swapped_cross_entropy([x, y, x + y], codes, 0.1)
 
 
-def by_center(x, y, tokens, hidden):
+def by_center(x, y, tokens, masked):
     center = losses.update_center(torch.zeros(6, dtype=torch.float64), torch.cat([x, y]))
     targets = [losses.centered_softmax(z, center, 0.07) for z in (x, y)]
     return losses.swapped_cross_entropy([x, y], targets, 0.1)
@@ -45,8 +45,8 @@ LOSSES = {
     "koleo": lambda x, y, *_: losses.koleo(x),
     "sinkhorn": by_sinkhorn,
     "center": by_center,
-    "masked": lambda x, y, tokens, hidden: losses.masked_cross_entropy(
-        tokens[hidden], tokens[hidden].detach().softmax(1), hidden, 0.3
+    "masked": lambda x, y, tokens, masked: losses.masked_cross_entropy(
+        tokens[masked], tokens[masked].detach().softmax(1), masked, 0.3
     ),
 }
 

@@ -27,9 +27,9 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     """Chen et al. 2020, equation 1, over the 2N rows of both views."""
     z, n, total = torch.cat([z1, z2]), len(z1), z1.new_zeros(())
     for i in range(2 * n):
-        partner = (i + n) % (2 * n)
+        positive = (i + n) % (2 * n)
         others = [(cosine(z[i], z[k]) / temperature).exp() for k in range(2 * n) if k != i]
-        total = total - cosine(z[i], z[partner]) / temperature + torch.stack(others).sum().log()
+        total = total - cosine(z[i], z[positive]) / temperature + torch.stack(others).sum().log()
     return total / (2 * n)
 
 
@@ -65,11 +65,11 @@ def hcl(z1: Tensor, z2: Tensor, temperature: float, beta: float, prior: float) -
     z, n, each = torch.cat([z1, z2]), len(z1), []
     count = 2 * n - 2
     for i in range(2 * n):
-        partner = (i + n) % (2 * n)
-        s = torch.stack([cosine(z[i], z[k]) / temperature for k in range(2 * n) if k not in (i, partner)])
+        positive = (i + n) % (2 * n)
+        s = torch.stack([cosine(z[i], z[k]) / temperature for k in range(2 * n) if k not in (i, positive)])
         weights = (beta * s).exp()
         reweighted = (weights * s.exp()).sum() / weights.mean()
-        own = (cosine(z[i], z[partner]) / temperature).exp()
+        own = (cosine(z[i], z[positive]) / temperature).exp()
         pushed = (reweighted - prior * count * own) / (1 - prior)
         pushed = torch.clamp(pushed, min=count * math.exp(-1 / temperature))
         each.append(-(own / (own + pushed)).log())

@@ -72,7 +72,7 @@ def test_degenerate_rows_stay_finite(temperature, kind):
         assert torch.isfinite(x.grad).all()
 
 
-def test_equal_rows_cost_what_guessing_costs():
+def test_equal_rows_have_the_loss_of_chance():
     ones = torch.ones(8, 4)
     assert losses.clip(ones, ones, torch.tensor(10.0)).item() == pytest.approx(references.log_chance(8), rel=1e-5)
     assert losses.nt_xent(ones, ones, 0.1).item() == pytest.approx(math.log(15), rel=1e-5)

@@ -16,8 +16,8 @@ def reference(z1, z2, temperature):
     """Yeh et al. 2021, equation 6: neither the anchor nor its positive is in the denominator."""
     z, n, total = torch.cat([z1, z2]), len(z1), 0.0
     for i in range(2 * n):
-        strangers = [float(cosine(z[i], z[k])) / temperature for k in range(2 * n) if k % n != i % n]
-        total += math.log(sum(math.exp(s) for s in strangers)) - float(cosine(z[i], z[(i + n) % (2 * n)])) / temperature
+        negatives = [float(cosine(z[i], z[k])) / temperature for k in range(2 * n) if k % n != i % n]
+        total += math.log(sum(math.exp(s) for s in negatives)) - float(cosine(z[i], z[(i + n) % (2 * n)])) / temperature
     return total / (2 * n)
 
 
@@ -44,7 +44,7 @@ def test_gradient_is_that_of_the_value():
 
 
 def test_the_pull_of_a_close_positive_does_not_fade():
-    """Why it was made: NT-Xent's gradient vanishes as a pair closes among few strangers, this one's does not."""
+    """Why it was made: NT-Xent's gradient vanishes as a pair closes among few negatives, this one's does not."""
     z1 = torch.eye(2, dtype=torch.float64)
     pulls = []
     for loss in (decoupled_contrastive, nt_xent):

@@ -63,7 +63,7 @@ def test_masked_cross_entropy_is_the_mean_of_examples_means():
     assert not math.isclose(expected, sum(each) / 4, rel_tol=1e-3)  # mutant: every token with the same weight
 
 
-def test_nothing_hidden_is_zero_with_zero_gradient():
+def test_nothing_masked_is_zero_with_zero_gradient():
     scores = torch.zeros(0, 6, requires_grad=True)
     loss = losses.masked_cross_entropy(scores, torch.zeros(0, 6), torch.zeros(2, 4, dtype=torch.bool), 0.1)
     loss.backward()

@@ -66,10 +66,10 @@ def test_a_memory_on_both_sides_joins_the_batch(options, tile, monkeypatch):
 def test_nt_xent_with_a_memory(options):
     x, y, kept, scale = rows(), rows(seed=1), rows(7, seed=2), 2.0
     beta, alpha, prior = options
-    z, partners = torch.cat([x, y]), torch.cat([y, x])
+    z, positives = torch.cat([x, y]), torch.cat([y, x])
     memory = list(zip(kept, KEPT_IDS.tolist(), strict=True))
     found = losses.hcl(x, y, 1 / scale, beta, prior, alpha, IDS, extra_negatives=[NegativeRows(kept, KEPT_IDS)])
-    assert torch.allclose(found, looped(z, partners, z, memory, NegativeWeighting(*options), scale), rtol=1e-10)
+    assert torch.allclose(found, looped(z, positives, z, memory, NegativeWeighting(*options), scale), rtol=1e-10)
 
 
 @pytest.mark.parametrize("options", OPTIONS)
@@ -81,7 +81,7 @@ def test_queue_contrast_weighs_like_the_others(options):
     assert torch.allclose(found, looped(q, k, [], memory, NegativeWeighting(*options), 2.0), rtol=1e-10)
 
 
-def test_siglip_asks_of_further_rows_too():
+def test_siglip_has_extra_negatives_too():
     x, y, kept = rows(), rows(seed=1), rows(7, seed=2)
     scale, bias = torch.tensor(3.0).double(), torch.tensor(-1.0).double()
     extra = sum(
@@ -96,7 +96,7 @@ def test_siglip_asks_of_further_rows_too():
     assert torch.allclose(found, losses.siglip(x, y, scale, bias, IDS) + extra / 5, rtol=1e-10)
 
 
-def test_gradient_flows_into_a_ranks_own_rows_and_not_into_shared_ones():
+def test_gradient_flows_into_rows_of_a_rank_and_not_into_shared_ones():
     x, y, more = (t.requires_grad_() for t in (rows(), rows(seed=1), rows(3, seed=2)))
     knob = torch.tensor(4.0, dtype=torch.float64, requires_grad=True)
 
@@ -110,7 +110,7 @@ def test_gradient_flows_into_a_ranks_own_rows_and_not_into_shared_ones():
     ) == (None,)
 
 
-def test_corrupted_captions_are_further_keys_of_images():
+def test_corrupted_captions_are_extra_keys_of_images():
     """Corrupted captions are negatives of images alone (NegCLIP)."""
     x, y, wrong = rows(), rows(seed=1), rows(5, seed=2)
     found = losses.hn_nce(x, y, 4.0, beta=0.0, extra_negatives_x=[NegativeRows(wrong, shared=False)])
@@ -119,7 +119,7 @@ def test_corrupted_captions_are_further_keys_of_images():
     assert torch.allclose(found, (rows_loss + columns_loss) / 2, rtol=1e-12)
 
 
-def test_mixtures_are_of_the_hardest_on_the_sphere_and_never_of_the_own_record():
+def test_mixtures_are_of_the_hardest_on_the_sphere_and_never_of_the_anchors_record():
     torch.manual_seed(0)
     x, kept = rows(), rows(7, seed=2)
     made = mix_negatives(x, IDS, NegativeRows(kept, KEPT_IDS), hardest=3, pairs=40, with_anchor=20)
@@ -141,7 +141,7 @@ def test_mixtures_are_of_the_hardest_on_the_sphere_and_never_of_the_own_record()
             assert cosine(made.rows_NSD[i, s], x[i]) >= max(float(cosine(x[i], b)) for b in basis[-1:]) - 1e-9
 
 
-def test_what_is_mixed_of_the_own_record_does_not_count():
+def test_mixtures_of_the_anchors_record_are_masked_out():
     x, own = rows(), torch.zeros(3, dtype=torch.int64)
     made = mix_negatives(x, IDS, NegativeRows(rows(3, seed=3), own), hardest=3, pairs=2, with_anchor=2)
     assert not made.valid_NS[0].any()

@@ -39,7 +39,7 @@ def test_is_the_papers(counts):
 
 
 def test_mutants_are_caught():
-    """Another record's future as the positive; futures that choose among predictions; steps told from each other."""
+    """Another record's future as the positive; InfoNCE from futures to predictions; steps as each other's negatives."""
     predictions, futures = rows()
     found = future_info_nce(predictions, futures)
     assert not torch.allclose(reference(predictions, futures, own=lambda i: (i + 1) % 5), found, rtol=1e-3)

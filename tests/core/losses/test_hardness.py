@@ -80,7 +80,7 @@ def test_the_ends_of_the_knobs():
 
 @pytest.mark.parametrize("scale", [5.0, 100.0])
 def test_weights_of_a_row_sum_to_the_number_of_its_negatives(scale):
-    """The slope of a row's hard sum at equal negatives is its weights' share; their sum over a row is n."""
+    """The gradient of a row's weighted sum at equal negatives is its normalized weights; they sum to n."""
     x, y = (normalize_rows(t) for t in pairs(9))
     ids, beta = torch.arange(9), 0.5
     sums = log_sum_exp(Embeddings(x, ids), Embeddings(y, ids), [9], scale, (1 + beta, beta, 0.0)).rows
@@ -96,17 +96,17 @@ def test_groups_and_guides_leave_out_their_negatives(alpha, monkeypatch):
     x, y = pairs()
     gx, gy = pairs(seed=1, near=0.5)
     groups = torch.tensor([0, 1, 2, 0, 3, 4, 4])
-    stranger = groups[:, None] != groups
+    other_group = groups[:, None] != groups
     g = torch.stack([torch.stack([references.cosine(a, b) for b in gy]) for a in gx])
     own = g.diagonal()
     row, column = g > own[:, None] - 0.1, own[:, None] - 0.1 < g.T
     assert (row != column).any()
-    negative = torch.stack([stranger & ~row, stranger & ~column])
+    negative = torch.stack([other_group & ~row, other_group & ~column])
     assert 0 < (negative.sum(2) == 0).sum() < 14  # one row at least has no negative left
     for tile in (64, 3):
         monkeypatch.setattr(TILE, tile)
         found = losses.hn_nce(x, y, scalar(5.0), alpha, 0.0, groups_B=groups)
-        expected = references.hn_nce(x, y, scalar(5.0), alpha, 0.0, torch.stack([stranger, stranger]))
+        expected = references.hn_nce(x, y, scalar(5.0), alpha, 0.0, torch.stack([other_group, other_group]))
         assert torch.allclose(found, expected, rtol=1e-12)
         if alpha:
             found = losses.hn_nce(x, y, scalar(5.0), alpha, 0.0, groups_B=groups, guide=Guide(gx, gy, 0.1))

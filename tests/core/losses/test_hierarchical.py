@@ -22,7 +22,7 @@ def nats(anchor: Tensor, positive: Tensor, negatives: list[Tensor]) -> Tensor:
 
 
 def reference(z1, z2, lengths=None, alpha=0.5, temporal_from=0):
-    """Yue et al. 2022, equations 1 to 3, by loops, over the real tokens of each row."""
+    """Yue et al. 2022, eq. 1 to 3, by loops, over the valid tokens of each row."""
     lengths = [z1.shape[1]] * len(z1) if lengths is None else list(lengths)
     rows = [[z1[i, :n], z2[i, :n]] for i, n in enumerate(lengths)]
     total, scales, longest = z1.new_zeros(()), 0, z1.shape[1]
@@ -35,9 +35,9 @@ def reference(z1, z2, lengths=None, alpha=0.5, temporal_from=0):
                     if others:
                         negatives = [rows[j][w][t] for j in others for w in range(2)]
                         instance.append(nats(views[v][t], views[1 - v][t], negatives))
-                    moments = [s for s in range(len(views[v])) if s != t]
-                    if moments:
-                        negatives = [views[w][s] for s in moments for w in range(2)]
+                    steps = [s for s in range(len(views[v])) if s != t]
+                    if steps:
+                        negatives = [views[w][s] for s in steps for w in range(2)]
                         temporal.append(nats(views[v][t], views[1 - v][t], negatives))
         if instance:
             total = total + alpha * torch.stack(instance).mean()
@@ -122,7 +122,7 @@ def test_mutants_are_caught():
 
 def test_edges():
     z1, z2 = tokens(1, 1)
-    assert hierarchical_contrastive(z1, z2) == 0  # nothing to be told from
+    assert hierarchical_contrastive(z1, z2) == 0  # no negatives
     z1, z2 = tokens(1, 6)
     assert hierarchical_contrastive(z1, z2, alpha=1.0) == 0  # no other row
     for empty in (torch.zeros(0, 4, 3), torch.zeros(3, 0, 3)):

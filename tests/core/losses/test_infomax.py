@@ -46,7 +46,7 @@ def test_jensen_shannon_is_the_papers():
     assert math.isclose(losses.jensen_shannon(tokens, pooled), by_loops(tokens, pooled, every), rel_tol=1e-12)
 
 
-def test_told_apart_is_the_papers():
+def test_binary_discrimination_is_the_papers():
     rng = torch.Generator().manual_seed(0)
     true, false = (torch.randn(n, generator=rng, dtype=torch.float64) for n in (5, 9))
     assert math.isclose(losses.binary_discrimination(true, false), dgi_by_loops(true, false), rel_tol=1e-12)
@@ -66,7 +66,7 @@ def test_gradients_are_those_of_the_values():
 
 
 def test_mutants_are_caught():
-    """Mutants: both signs turned, padding counted, own pairs among the others."""
+    """Mutants: both signs flipped, padding counted, positives among the negatives."""
     tokens, pooled, mask = rows()
     good, bad = tokens * 0 + 4 * pooled[:, None], tokens * 0 - 4 * pooled[:, None]
     assert losses.jensen_shannon(good, pooled, mask) < losses.jensen_shannon(bad, pooled, mask)

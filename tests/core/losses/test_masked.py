@@ -46,7 +46,7 @@ def test_is_the_papers(penalty, beta):
 
 
 def test_mutants_are_caught():
-    """Mutants: all tokens counted, visible ones counted, rows weighed alike, P not divided by."""
+    """Mutants: all tokens counted, visible ones counted, rows weighted equally, P not divided by."""
     predictions, targets, mask = problem()
     right = reference(predictions, targets, mask, "l2")
     everything = torch.ones_like(mask)
@@ -61,7 +61,7 @@ def test_mutants_are_caught():
 
 
 @pytest.mark.parametrize(("penalty", "beta"), CASES)
-def test_gradient_is_that_of_the_value_and_stays_off_what_was_not_guessed(penalty, beta):
+def test_gradient_is_that_of_the_value_and_is_zero_at_unmasked_tokens(penalty, beta):
     predictions, targets, mask = problem(2, 3, 2)
     predictions, targets = predictions.requires_grad_(), targets.requires_grad_()
     assert torch.autograd.gradcheck(lambda x, y: masked_regression(x, y, mask, penalty, beta), (predictions, targets))
@@ -70,7 +70,7 @@ def test_gradient_is_that_of_the_value_and_stays_off_what_was_not_guessed(penalt
     assert predictions.grad[mask].ne(0).all()
 
 
-def test_nothing_guessed_is_zero_with_zero_gradient():
+def test_nothing_masked_is_zero_with_zero_gradient():
     predictions, targets, mask = problem()
     for tokens, none in ((5, mask & False), (0, mask[:, :0])):
         x = predictions[:, :tokens].clone().requires_grad_()

@@ -9,7 +9,7 @@ B, M, K, D, V = 3, 5, 4, 6, 3
 
 
 def problem(seed=0):
-    """Hidden tokens of three records, one of which has a single one; codes of two groups, so that some are the same."""
+    """Masked tokens of three records, one of which has a single one; codes of two groups, so that some are the same."""
     rng = torch.Generator().manual_seed(seed)
     predictions = torch.randn(B, M, D, generator=rng, dtype=torch.float64)
     codes = torch.randint(2, (B, M, 2), generator=rng)
@@ -57,7 +57,7 @@ def test_contrast_is_the_papers(temperature):
 
 
 def test_mutants_of_the_contrast_are_caught():
-    """Mutants: filling counted, equal codes kept as negatives, records weighed alike, a wrong sign."""
+    """Mutants: padding counted, equal codes kept as negatives, records weighted equally, a wrong sign."""
     predictions, targets, codes, distractors, mask = problem()
     right = reference(*problem(), 0.1)
     apart = torch.arange(B * M).view(B, M, 1)
@@ -142,7 +142,7 @@ def test_gradient_of_the_diversity():
     scores = torch.randn(4, 2, V, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: diversity(x.softmax(-1)), scores)
     certain = torch.eye(V)[:1, None].expand(1, 2, V).clone().requires_grad_()
-    diversity(certain).backward()  # codes that nobody uses have a logarithm of zero
+    diversity(certain).backward()  # unused codes have a logarithm of zero
     assert certain.grad.isfinite().all()
 
 

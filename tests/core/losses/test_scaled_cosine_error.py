@@ -31,7 +31,7 @@ def test_gradient_is_that_of_the_value_and_stops_at_the_target():
 
 
 def test_mutants_are_caught():
-    """Mutants: the power outside the mean, 1 + cosine, tokens that were not guessed counted."""
+    """Mutants: the power outside the mean, 1 + cosine, unmasked tokens counted."""
     x, y, mask = tokens()
     right = float(losses.scaled_cosine_error(x, y, mask))
     assert right != pytest.approx(float(losses.scaled_cosine_error(x, y, mask, 1.0)) ** 2)

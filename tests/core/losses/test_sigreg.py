@@ -39,7 +39,7 @@ def test_gradient_is_that_of_the_value():
     assert torch.autograd.gradcheck(lambda x: sigreg(x, directions), z.requires_grad_())
 
 
-def test_gaussian_rows_are_told_from_others():
+def test_gaussian_rows_have_a_smaller_statistic_than_others():
     rng = torch.Generator().manual_seed(0)
     directions = random_directions(8, 64, torch.device("cpu"))
     gaussian = torch.randn(512, 8, generator=rng)

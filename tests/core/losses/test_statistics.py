@@ -1,4 +1,4 @@
-"""Spread and effective rank against their definitions and at their ends."""
+"""Normalized std and effective rank against their definitions and at their ends."""
 
 import pytest
 import torch
@@ -12,9 +12,9 @@ def rows(n=40, d=6):
 
 def test_are_the_papers():
     x = rows()
-    share = torch.linalg.svdvals(x.double())
-    share = share / share.sum()
-    assert losses.effective_rank(x) == pytest.approx(float((-(share * share.log()).sum()).exp()), rel=1e-6)
+    fraction = torch.linalg.svdvals(x.double())
+    fraction = fraction / fraction.sum()
+    assert losses.effective_rank(x) == pytest.approx(float((-(fraction * fraction.log()).sum()).exp()), rel=1e-6)
     normalize_rows = torch.stack([row / row.norm() for row in x])
     deviations = [(normalize_rows[:, j] - normalize_rows[:, j].mean()).square().mean().sqrt() for j in range(6)]
     assert losses.normalized_std(x) == pytest.approx(float(sum(deviations) / 6 * 6**0.5), rel=1e-5)

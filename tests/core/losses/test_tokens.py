@@ -30,7 +30,7 @@ def test_is_the_mean_over_counted_tokens():
     assert math.isclose(token_cross_entropy(logits, targets, mask), reference(logits, targets, mask), rel_tol=1e-12)
     everything = torch.ones_like(mask)
     assert math.isclose(token_cross_entropy(logits, targets), reference(logits, targets, everything), rel_tol=1e-12)
-    # A mean of each row's mean is another number: rows of few tokens would weigh more.
+    # A mean of each row's mean is another number: rows of few tokens would have more weight.
     rows = [reference(logits[i : i + 1], targets[i : i + 1], mask[i : i + 1]) for i in range(3)]
     assert not math.isclose(sum(rows) / 3, reference(logits, targets, mask), rel_tol=1e-3)
 
@@ -72,9 +72,9 @@ def test_class_weights_are_the_papers():
     raw = [1 / (0.5 * share + 0.5 / 4) for share in (4 / 6, 1 / 6, 1 / 6, 0.0)]
     level = sum(share * w for share, w in zip((4 / 6, 1 / 6, 1 / 6, 0.0), raw, strict=True))
     assert torch.allclose(found, torch.tensor([w / level for w in raw]))
-    told = targets[targets >= 0]
-    assert math.isclose(found[told].mean(), 1.0, rel_tol=1e-6)
-    assert not torch.allclose(found, found.flip(0))  # the mutant: common classes weighed up
+    valid = targets[targets >= 0]
+    assert math.isclose(found[valid].mean(), 1.0, rel_tol=1e-6)
+    assert not torch.allclose(found, found.flip(0))  # the mutant: common classes weighted up
 
 
 def test_class_weights_at_their_ends():

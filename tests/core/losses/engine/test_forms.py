@@ -123,7 +123,7 @@ def test_of_the_size_of_rows_only_unit_rows_are_saved(name, monkeypatch):
 
 @pytest.mark.parametrize("own", [[0, 0, 3, 1, 3], [4, 3, 2, 1, 0]], ids=["shared", "turned"])
 @pytest.mark.parametrize("itself", [False, True])
-def test_the_logits_of_own_pairs_are_those_of_the_rows_that_belong_together(own, itself, monkeypatch):
+def test_positive_logits_are_those_of_the_positive_index(own, itself, monkeypatch):
     monkeypatch.setattr(TILE, 2)
     monkeypatch.setattr("sensorium.losses.unit_vectors.CHUNK", 2)
     positive_N, weights_N = torch.tensor(own), torch.arange(1.0, 6.0, dtype=torch.float64)
