@@ -35,7 +35,7 @@ def evaluate(
     """Measure a run on its test part, or several runs of one recipe that differ in their seed.
 
     Args:
-        runs: the run folder, or several; figures are then means and deviations over them.
+        runs: the run folder, or several; metrics are then mean ± standard deviation over them.
         evaluators: names of tables of the recipe, or of registered evaluators; default all tables of the recipe.
         overrides: `key.sub=value` texts applied to the run's recipe, such as `evaluate.evaluators.knn.k=5`.
         checkpoint: as in `load`.
@@ -73,7 +73,7 @@ def finetune(
 ) -> Finetuned:
     """Train a run's encoder, and a small head on it, on labels, as `finetune` of the recipe says.
 
-    It learns from the train part, takes the epoch that did best on the val part, and reports on the test part.
+    It trains on the train part, takes the best epoch by the val part, and reports on the test part.
 
     Args:
         run: the run folder.
@@ -103,7 +103,7 @@ def finetune(
 
 @dataclass(frozen=True)
 class Finetuned:
-    """What fine-tuning gives: a table, what predicts, and the folder that holds both."""
+    """The result of fine-tuning: the table, the predictor, and the run folder of both."""
 
     table: ResultsTable
     predictor: Predictor
@@ -111,7 +111,7 @@ class Finetuned:
 
 
 def replay(run: str | Path, *, source: Source | None = None, extensions: Extensions | None = None) -> list[Replayed]:
-    """Replay the last step of a run whose loss or gradient was not finite, and say where that arose.
+    """Replay the last step of a run with a non-finite loss or gradient, and find where it first occurs.
 
     Args:
         run: the run folder; nothing in it is changed.
@@ -119,7 +119,7 @@ def replay(run: str | Path, *, source: Source | None = None, extensions: Extensi
         extensions: plugins, when not those that are installed.
 
     Returns:
-        What came of each part of the step on each rank; every part is replayed by itself, on one device.
+        The result of each part of the step on each rank; each part is replayed alone, on one device.
 
     Raises:
         RunError: when every step of the run was finite.

@@ -110,11 +110,9 @@ def search(
         raise RunError(f"No record of the part '{part}' has '{target}': there is nothing to search.")
     query_1D = model.embed(**{by: [query]})[by]
     if query_1D.shape[1] != table.features[target].shape[1]:
-        raise RunError(
-            f"'{by}' and '{target}' share no space in which to be compared: name others by --by and --target."
-        )
-    scores, places = nearest_neighbors(query_1D, table.features[target][rows], count)
-    return [(table.ids[rows[place]], float(score)) for place, score in zip(places[0], scores[0], strict=True)]
+        raise RunError(f"'{by}' and '{target}' have no joint embedding space: choose others with --by and --target.")
+    scores, indices = nearest_neighbors(query_1D, table.features[target][rows], count)
+    return [(table.ids[rows[i]], float(score)) for i, score in zip(indices[0], scores[0], strict=True)]
 
 
 def mine(

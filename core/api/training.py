@@ -128,15 +128,17 @@ def _note_end(error: BaseException, run: Run, fabric: Fabric) -> None:
 
 
 def _interrupted(run: Run) -> Interrupted:
-    """Return what a training that was stopped at once, without a checkpoint of its own, tells of the way on."""
+    """Return the error of a training that was stopped at once, with how to continue it."""
     status = run.status()
     if status.get("state") == "finished":
-        told = f"The training is finished, its evaluation was stopped: measure with `sensorium evaluate {run.folder}`."
+        sentence = (
+            f"The training is finished, its evaluation was stopped: measure with `sensorium evaluate {run.folder}`."
+        )
     elif steps := Checkpoints(run.checkpoints, 1).steps():
-        told = (
+        sentence = (
             f"The training stopped at once; its last checkpoint is of step {steps[0]}: "
             f"continue with `sensorium train --resume {run.folder}`."
         )
     else:
-        told = "The training stopped before its first checkpoint: there is nothing to resume."
-    return Interrupted(told, signal.SIGINT)
+        sentence = "The training stopped before its first checkpoint: there is nothing to resume."
+    return Interrupted(sentence, signal.SIGINT)

@@ -1,8 +1,8 @@
 """Discovery of plugins: which there are, in what state, and what they registered.
 
-Built-in plugins come in through the same door as installed ones and can be blocked like them. One broken plugin never
-stops the program: its error is kept, shown by `sensorium plugins`, and raised when somebody asks for what it would
-have given.
+Built-in plugins are loaded in the same way as installed ones and can be blocked like them. One broken plugin never
+stops the program: its error is kept, shown by `sensorium plugins`, and raised when a name that it would have
+registered is looked up.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ BUILTINS = {
 }
 """The one list in core that names modalities and objectives: built-in plugin name to its module."""
 ESSENTIAL = "commands"
-"""The built-in plugin that cannot be blocked: without it there is no command to say what is wrong."""
+"""The built-in plugin that cannot be blocked: without it there are no commands."""
 HOOKS = tuple(f"sensorium_register_{kind}" for kind in KINDS)
 ATTRIBUTES = ("sensorium_api", "sensorium_samples", "sensorium_options", "sensorium_matrix")
 """What else a plugin's module may say under the prefix: its contract version, what conformance kit and matrix need."""
@@ -94,7 +94,7 @@ class Plugin:
 
     @property
     def broken(self) -> bool:
-        """Whether the plugin was to be loaded and could not be."""
+        """Whether loading the plugin failed."""
         return self.state not in ("loaded", "blocked")
 
     @property
@@ -289,7 +289,7 @@ def _block(plugins: list[Plugin], environ: Mapping[str, str]) -> None:
 
 
 def _load(plugin: Plugin, registry: Registry, first: dict[str, Plugin]) -> None:
-    """Import one plugin and take in what it registers; set its state."""
+    """Import one plugin, add what it registers to the registry, and set its state."""
     start = time.perf_counter()
     specs: list[Spec] = []
     try:

@@ -31,7 +31,7 @@ class Option:
         name: its keyword.
         annotation: its type; `Any` when the constructor says none.
         required: whether a recipe must give it.
-        default: its value when a recipe does not give it; "auto" where that hangs on the data (`Objective.auto`).
+        default: its value when a recipe does not give it; "auto" where it depends on the data (`Objective.auto`).
         help: what the docstring says of it.
     """
 

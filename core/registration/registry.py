@@ -55,7 +55,7 @@ def missing_packages(packages: Iterable[str]) -> list[str]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's type and the first line of what it says, without a full stop."""
+    """Return an error's type and the first line of its message, without a full stop."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
 
@@ -99,7 +99,7 @@ class Spec:
 
         Raises:
             PluginError: when a required package is missing, when the target cannot be imported (the target's own
-                error is its cause), or when it is no class of the contract.
+                error is its cause), or when it is not a class of the contract.
         """
         what = f"The {SINGULAR[self.kind]} '{self.name}'"
         if absent := self.missing_packages():
@@ -113,11 +113,11 @@ class Spec:
                 f"{what} of plugin '{self.plugin}' ({self.distribution}) cannot be loaded from {self.target}: "
                 f"{one_line(error)}."
             ) from error
-        wanted = CONTRACTS.get(self.kind)
-        if wanted and not _serves(target, wanted):
+        contract = CONTRACTS.get(self.kind)
+        if contract and not _serves(target, contract):
             raise PluginError(
                 f"{what} of plugin '{self.plugin}' ({self.distribution}) is registered as {self.target}, "
-                f"which is no subclass of sensorium.{wanted}."
+                f"which is not a subclass of sensorium.{contract}."
             )
         return target
 
@@ -159,7 +159,7 @@ class Register:
         requires: tuple[str, ...] | list[str] = (),
         extra: str | None = None,
     ) -> None:
-        """Register one thing.
+        """Register one part.
 
         Args:
             name: what recipes and commands call it: small letters, digits, "-", "_" and ".".
@@ -190,7 +190,7 @@ class Register:
 
 @dataclass(frozen=True)
 class Absent:
-    """A plugin that gives nothing, for whoever asks for what it would have given.
+    """A plugin that could not be loaded, for errors about the names that it would have registered.
 
     Args:
         sentence: the plugin's name and why, without a full stop.
@@ -231,7 +231,7 @@ class Registry:
         self._specs += new
 
     def miss(self, absent: Absent) -> None:
-        """Remember a plugin that gives nothing."""
+        """Note a plugin that registers nothing."""
         self._absent.append(absent)
 
     def specs(self, kind: str) -> Iterator[Spec]:

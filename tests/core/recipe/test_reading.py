@@ -4,7 +4,7 @@ import pytest
 
 from sensorium.errors import PluginError, RecipeError
 from sensorium.recipe import Recipe, read_recipe
-from sensorium.recipe.reading import override, parse_yaml
+from sensorium.recipe.reading import changes, override, parse_yaml
 from sensorium.recipe.schema import Section
 from sensorium.registration.discovery import load_extensions
 
@@ -169,3 +169,13 @@ def test_bases_are_followed_to_the_end_and_not_in_circles(registry, tmp_path):
         read_recipe(tmp_path / "number.yaml", registry)
     with pytest.raises(PluginError, match="did you mean 'simclr-cifar10'"):
         read_recipe(tmp_path / "nowhere.yaml", registry)
+
+
+def test_changes_are_told_against_the_shipped_recipe(registry, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("base: simclr\nname: mine\ndata: {batch: 32}\n")
+    for given in ("simclr", str(file)):
+        overrides = ["train.accelerator=cpu"] if given == "simclr" else []
+        name, differences = changes(read_recipe(given, registry, overrides), given, registry, overrides)
+        assert name == "simclr"
+        assert differences == (overrides or ["data.batch=32"])

@@ -144,9 +144,9 @@ def test_a_target_must_be_a_class_of_its_contract(monkeypatch):
     assert spec(target="made_targets:Right").load() is module.Right
     assert spec("commands", target="made_targets:function").load() is module.function
     for wrong in ("Wrong", "function"):
-        with pytest.raises(PluginError, match=r"is no subclass of sensorium.Objective"):
+        with pytest.raises(PluginError, match=r"is not a subclass of sensorium.Objective"):
             spec(target=f"made_targets:{wrong}").load()
-    with pytest.raises(PluginError, match=r"is no subclass of sensorium.Encoder"):
+    with pytest.raises(PluginError, match=r"is not a subclass of sensorium.Encoder"):
         spec("encoders", target="made_targets:Right").load()
 
 
