@@ -37,8 +37,8 @@ class TS2Vec(Objective):
         (z1_BTD, mask_BT), (z2_BTD, other_mask_BT) = map(self.aligned, views, features)
         if z1_BTD.shape != z2_BTD.shape:
             raise RecipeError(
-                f"The views given to 'ts2vec' share {z1_BTD.shape[1]} and {z2_BTD.shape[1]} tokens: choose views that "
-                "say which of their steps overlap, such as overlapping-crops."
+                f"The views given to 'ts2vec' have {z1_BTD.shape[1]} and {z2_BTD.shape[1]} aligned tokens: choose "
+                "views that align their time steps, such as overlapping-crops."
             )
         loss = losses.hierarchical_contrastive(z1_BTD, z2_BTD, mask_BT & other_mask_BT, self.alpha, self.temporal_unit)
         return Outcome(loss, features={"features": features[0].pooled.detach()})

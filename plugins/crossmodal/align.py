@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sensorium import NegativeOptions, Outcome, collectives
+from sensorium.errors import RecipeError
 from sensorium.plugins.crossmodal.cross_modal_objective import CrossModalObjective, Direction
 from sensorium.plugins.crossmodal.modality_pairs import freeze_anchor, logs_by_pair, resolve_pairs, resolve_weights
 
@@ -25,8 +26,8 @@ class Align(CrossModalObjective):
         weights: weight of each pair, in their order, > 0; null weighs all alike.
         temperature: initial value of the learned temperatures, one for each pair, > 0.
         max_scale: upper bound of the logit scales, one over the temperature.
-        anchor: a modality whose features are the joint space as they are: its encoder is frozen, and the width of the
-            joint space is its own, whatever `dim` says.
+        dim: width of the joint embedding space; null is the anchor's width, or 256 without an anchor.
+        anchor: a modality whose features are the joint space as they are: its encoder is frozen.
         direction: which modality of each pair is the anchor: "both", the "first" or the "second" alone. The other one
             is a key, and trained as such.
     """
@@ -35,14 +36,15 @@ class Align(CrossModalObjective):
         self,
         pairs: Literal["all", "star", "chain"] | list[tuple[str, str]] = "all",
         weights: list[float] | None = None,
-        dim: int = 256,
+        dim: int | None = None,
         temperature: float = 0.07,
         max_scale: float = 100.0,
         anchor: str | None = None,
         negatives: NegativeOptions | None = None,
         direction: Direction = "both",
     ) -> None:
-        super().__init__(dim, negatives)
+        super().__init__(dim or 256, negatives)
+        self.given_dim = dim
         self.pairs, self.weights, self.anchor, self.direction = pairs, weights, anchor, direction
         self.first_log_scale, self.max_log_scale = math.log(1 / temperature), math.log(max_scale)
 
@@ -50,6 +52,11 @@ class Align(CrossModalObjective):
         """Make a linear map to the joint space for each modality but the anchor, and a logit scale for each pair."""
         if self.anchor is not None:
             self.dim = freeze_anchor(self.anchor, encoders)
+            if self.given_dim not in (None, self.dim):
+                raise RecipeError(
+                    f"The joint space of 'align' with the anchor '{self.anchor}' is {self.dim} wide, not the given dim "
+                    f"of {self.given_dim}: leave dim out."
+                )
         self.build_space(encoders, resolve_pairs(self.pairs, list(encoders)), self.anchor)
         self.register_buffer(
             "weights_E", torch.tensor(resolve_weights(self.weights, self.modality_pairs)), persistent=False

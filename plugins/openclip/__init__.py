@@ -1,4 +1,4 @@
-"""Runs as models of open_clip."""
+"""Export of runs to open_clip."""
 
 from sensorium import hookimpl
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from sensorium import Exporter, SensoriumError
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
-"""The names that open_clip looks for."""
+"""The file names that open_clip expects."""
 
 
 class OpenClip(Exporter):
@@ -59,8 +59,8 @@ class OpenClip(Exporter):
         weights.setdefault("logit_scale", torch.tensor(1 / 0.07).log())
         if "logit_bias" in weights:
             config["init_logit_bias"] = float(weights["logit_bias"])
-        told = {"model_cfg": config, "preprocess_cfg": vision["preprocess"]}
-        (folder / CONFIG).write_text(json.dumps(told, indent=1), encoding="utf-8")
+        settings = {"model_cfg": config, "preprocess_cfg": vision["preprocess"]}
+        (folder / CONFIG).write_text(json.dumps(settings, indent=1), encoding="utf-8")
         save_file(
             {key: tensor.detach().cpu().clone().contiguous() for key, tensor in weights.items()}, folder / WEIGHTS
         )
@@ -80,9 +80,9 @@ def _joint_map(objective, name, encoder):
     weight = next(encoder.parameters())
     eye = torch.eye(encoder.dim, device=weight.device, dtype=weight.dtype)
     head_ED = objective.embed(name, eye)
-    tried = torch.linspace(-1, 2, 3 * encoder.dim, device=weight.device, dtype=weight.dtype).reshape(3, -1)
-    if not torch.allclose(objective.embed(name, tried), tried @ head_ED, rtol=1e-3, atol=1e-3):
+    probe = torch.linspace(-1, 2, 3 * encoder.dim, device=weight.device, dtype=weight.dtype).reshape(3, -1)
+    if not torch.allclose(objective.embed(name, probe), probe @ head_ED, rtol=1e-3, atol=1e-3):
         raise SensoriumError(
-            f"The objective maps '{name}' to the joint space by more than a linear map; open_clip has no place for it."
+            f"The objective maps '{name}' to the joint space by more than a linear map; open_clip has no layer for it."
         )
     return head_ED

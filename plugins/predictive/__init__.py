@@ -1,4 +1,4 @@
-"""Predictive objectives: features of one part or view of a record, from features of another."""
+"""Joint-embedding predictive objectives: predict features of one part or view from another."""
 
 from sensorium import hookimpl
 
@@ -13,5 +13,7 @@ sensorium_matrix = {
 def sensorium_register_objectives(register):
     """Register the predictive objectives."""
     home = "sensorium.plugins.predictive"
-    register("jepa", f"{home}.jepa:JEPA", summary="guess a teacher's features of blocks from the tokens around them")
-    register("lejepa", f"{home}.lejepa:LeJEPA", summary="views predict each other, their features kept Gaussian")
+    register("jepa", f"{home}.jepa:JEPA", summary="I-JEPA: predict an EMA teacher's features of target blocks")
+    register(
+        "lejepa", f"{home}.lejepa:LeJEPA", summary="views predict the mean of global views; SIGReg prevents collapse"
+    )

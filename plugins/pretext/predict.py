@@ -35,7 +35,9 @@ class Predict(Objective):
         """Make the head."""
         self.classes = self.classes or encoders.classes or 0
         if not self.classes:
-            raise RecipeError("The objective 'predict' needs views that carry classes, such as 'rotation' or 'order'.")
+            raise RecipeError(
+                "The objective 'predict' needs views with a target of classes, such as 'rotation' or 'order'."
+            )
         dim, width = encoders.single.dim * encoders.views, self.width
         hidden = [nn.Linear(dim, width), nn.ReLU(inplace=True)] if width else []
         self.head = nn.Sequential(*hidden, nn.Linear(width or dim, self.classes))
@@ -60,12 +62,12 @@ class Predict(Objective):
         if target is None or target.is_floating_point() or tuple(target.shape) not in shapes:
             raise RecipeError(
                 "The objective 'predict' needs views whose target is one class for each record, such as 'rotation', or "
-                f"for each token; these carry {'none' if target is None else f'{target.dtype} {tuple(target.shape)}'}, "
+                f"for each token; these have {'none' if target is None else f'{target.dtype} {tuple(target.shape)}'}, "
                 f"the encoder gives features for {' or '.join(map(str, shapes))}."
             )
         if (last := int(target.amax())) >= self.classes:
             raise RecipeError(
-                f"The objective 'predict' has classes 0 to {self.classes - 1}, but its views carry class {last}: "
+                f"The objective 'predict' has classes 0 to {self.classes - 1}, but its views have class {last}: "
                 "leave the objective's classes out, or set it to how many the view generator has."
             )
         return target

@@ -156,6 +156,8 @@ def test_a_frozen_anchor_is_the_joint_space():
     assert torch.equal(model.encoders["a"].net.weight, before)
     with pytest.raises(RecipeError, match="'d' of 'align' is none of"):
         learner(Align(anchor="d"))
+    with pytest.raises(RecipeError, match="is 6 wide, not the given dim of 8"):
+        learner(Align(anchor="a", dim=8))
 
 
 FIRST_HALF = torch.arange(8) < 4

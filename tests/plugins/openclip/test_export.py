@@ -120,6 +120,6 @@ def test_what_open_clip_cannot_hold_is_refused(tmp_path):
 
 
 def test_a_folder_brings_its_own_weights(tmp_path):
-    with pytest.raises(SensoriumError, match="holds no configuration"):
+    with pytest.raises(SensoriumError, match="has no open_clip configuration"):
         model_of(f"local-dir:{tmp_path}")
     assert sensorium.Exporter in OpenClip.__mro__

@@ -75,13 +75,13 @@ def test_one_record_half_precision_and_state():
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
-        (None, "these carry none"),
+        (None, "these have none"),
         (torch.zeros(8), r"torch.float32 \(8,\)"),
         (
             torch.zeros(8, 2, dtype=torch.long),
             r"torch.int64 \(8, 2\), the encoder gives features for \(8,\) or \(8, 12\)",
         ),
-        (torch.full((8,), 3), "has classes 0 to 2, but its views carry class 3"),
+        (torch.full((8,), 3), "has classes 0 to 2, but its views have class 3"),
     ],
 )
 def test_targets_that_it_cannot_serve_are_refused(target, reason):
@@ -123,7 +123,7 @@ def test_tokens_are_learned_each_by_itself():
 def test_the_number_of_classes_is_the_view_generators():
     assert with_classes(Predict(), 7).objective.head[-1].out_features == 7
     assert with_classes(Predict(5), 7).objective.head[-1].out_features == 5
-    with pytest.raises(RecipeError, match="needs views that carry classes"):
+    with pytest.raises(RecipeError, match="needs views with a target of classes"):
         with_classes(Predict(), None)
 
 
