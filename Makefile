@@ -1,6 +1,10 @@
 # One word for each thing a developer does. Everything runs in .venv, which the first of them makes.
 PYTHON ?= python3.11
 BIN = .venv/bin
+# What `make quick` tests: what is fast and breaks first. Every test is in `make test`.
+QUICK = tests/test_architecture.py tests/test_words.py tests/docs/test_links.py tests/core/blocks tests/core/data \
+	tests/core/evaluation tests/core/losses tests/core/models tests/core/recipe tests/core/registration tests/core/runs \
+	tests/plugins/contrastive tests/plugins/masked tests/plugins/redundancy
 
 .PHONY: demo quick test test-slow check golden reference reference-images format lint types docs dist clean
 
