@@ -13,6 +13,7 @@ from docs.generate.view_images import IMAGES, path_of
 from sensorium import errors
 from sensorium.cli.main import program
 from sensorium.registration.discovery import load_extensions
+from sensorium.registration.options import options_of
 from sensorium.runs.run import Run
 
 from .pages import ROOT
@@ -37,6 +38,14 @@ def test_every_objective_has_a_formula_and_an_alternative(registry):
     names = registry.names("objectives")
     assert sorted(objective_pages.WORDS) == sorted(names)
     assert [name for name, words in objective_pages.WORDS.items() if set(words) != KEYS] == []
+
+
+def test_letters_name_options_that_exist(registry):
+    shared = {option.name for option in options_of(sensorium.NegativeOptions)}
+    for name, words in objective_pages.WORDS.items():
+        options = {option.name for option in options_of(registry.find("objectives", name).load())}
+        named = {word.rpartition(".")[2] for word in re.findall(r"`([\w.]+)`", words["letters"])}
+        assert named <= options | shared, name
 
 
 KEYS = {"title", "formula", "letters", "otherwise"}
