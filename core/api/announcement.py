@@ -17,6 +17,8 @@ from sensorium.training.fabric import precision_of
 log = logging.getLogger("sensorium")
 MOST = 6
 """How many changed keys are listed; `recipe.yaml` in the run folder has all."""
+INDENT = 12
+"""The column at which the texts start; on a terminal long ones are wrapped there."""
 
 
 def announce(
@@ -64,4 +66,4 @@ def _tower(name: str, tower: Tower) -> str:
 
 
 def _line(title: str, text: str) -> None:
-    log.info("%-11s %s", title, text)
+    log.info("%-*s%s", INDENT, title, text, extra={"indent": INDENT})

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
+import textwrap
 from typing import TextIO
 
 from rich.console import Console
 
 
 class _ToStandardError(logging.StreamHandler):
-    """Writes to the current standard error and draws tables; leaves out what the program prints itself."""
+    """Writes to the current standard error; leaves out what the program prints itself.
+
+    A record's `table` is drawn; on a terminal a record with an `indent` is wrapped between words under that indent.
+    """
 
     @property
     def stream(self) -> TextIO:  # type: ignore[override]
@@ -22,6 +26,15 @@ class _ToStandardError(logging.StreamHandler):
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not getattr(record, "shown_by_program", False)
+
+    def format(self, record: logging.LogRecord) -> str:
+        text, indent = super().format(record), getattr(record, "indent", None)
+        console = Console(file=self.stream)
+        if indent is None or not console.is_terminal:
+            return text
+        width = max(console.width, 2 * indent)
+        hanging = " " * indent
+        return textwrap.fill(text, width, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False)
 
     def emit(self, record: logging.LogRecord) -> None:
         table = getattr(record, "table", None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,7 +112,10 @@ class Training:
         if model is not None and self.evaluate is not None:
             metrics = self.evaluate(model)
             self.report({f"val/{name}": value for name, value in metrics.items()})
-            log.info("step %d · %s", self.step, " · ".join(f"{n} {v:.4f}" for n, v in metrics.items()))
+            shown = " · ".join(
+                f"{name} {metrics[name]:.4f}" for name in _headline(metrics, self.recipe.checkpoint.best)
+            )
+            log.info("step %d · %s", self.step, shown, extra={"indent": 2})
         else:
             metrics = {}
         self._keep_if_best(collectives.broadcast(metrics))
@@ -154,3 +157,11 @@ class Training:
         for open_thing in (self.metrics, self.line):
             if open_thing is not None:
                 open_thing.close()
+
+
+def _headline(metrics: Mapping[str, float], best: str | None) -> list[str]:
+    """Return the metrics to show: the first of each evaluator, and `best`; metrics.jsonl has all."""
+    firsts: dict[str, str] = {}
+    for name in metrics:
+        firsts.setdefault(name.partition("/")[0], name)
+    return [name for name in metrics if name in firsts.values() or name == best]
