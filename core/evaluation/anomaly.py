@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, f1_score
 from sklearn.neighbors import NearestNeighbors
 
 from sensorium.contracts import Evaluator, FeatureTable
-from sensorium.errors import SensoriumError
+from sensorium.errors import SensoriumError, check_range
 from sensorium.evaluation.labels import choose_column, is_missing, labeled
 from sensorium.evaluation.scaling import Scaler
 
@@ -49,8 +49,8 @@ class Anomaly(Evaluator):
         threshold_std: float = 4.0,
         delay: int = 7,
     ) -> None:
-        if neighbors < 1 or delay < 0:
-            raise SensoriumError("The evaluator 'anomaly' needs neighbors >= 1 and delay >= 0.")
+        check_range("evaluator 'anomaly'", "[1, inf)", neighbors=neighbors)
+        check_range("evaluator 'anomaly'", "[0, inf)", delay=delay)
         self.label, self.modality, self.protocol = label, modality, protocol
         self.neighbors, self.threshold_std, self.delay = neighbors, threshold_std, delay
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sensorium.contracts import FeatureTable
-from sensorium.errors import SensoriumError, did_you_mean
+from sensorium.errors import SensoriumError, check_range, did_you_mean
 from sensorium.evaluation.folds import assign_folds
 from sensorium.evaluation.labels import choose_column, is_missing
 from sensorium.registration.options import check_options
@@ -67,8 +67,7 @@ class KFold(Protocol):
     """
 
     def __init__(self, folds: int = 10, repeats: int = 5) -> None:
-        if folds < 2:
-            raise SensoriumError(f"The protocol 'kfold' needs folds >= 2, not {folds}.")
+        check_range("protocol 'kfold'", "[2, inf)", folds=folds)
         self.folds, self.repeats = folds, repeats
 
     def rounds(self, train, test, label):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from sensorium.errors import SensoriumError
+from sensorium.errors import SensoriumError, check_range
 
 
 @dataclass(frozen=True)
@@ -36,5 +36,4 @@ class MiningOptions:
             )
         if self.choose not in ("hardest", "random"):
             raise SensoriumError(f"The option 'choose' of mining is 'hardest' or 'random', not '{self.choose}'.")
-        if not 0 <= self.margin < 1:
-            raise SensoriumError(f"The margin of mining is at least 0 and below 1, not {self.margin}.")
+        check_range("mining", "[0, 1)", margin=self.margin)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchaudio.functional import melscale_fbanks
 
-from sensorium.errors import RecipeError
+from sensorium.errors import RecipeError, check_range
 from sensorium.modalities.audio.batch import LogMelBatch
 from sensorium.modalities.signal.batch import SignalBatch
 
@@ -52,8 +52,7 @@ class LogMelSpectrogram:
             raise RecipeError(
                 f"The modality 'audio' needs 0 <= f_min < f_max <= {sample_rate / 2:g} Hz, not {f_min} and {f_max}."
             )
-        if n_mels < 2:
-            raise RecipeError(f"The modality 'audio' needs n_mels of at least 2, not {n_mels}.")
+        check_range("modality 'audio'", "[2, inf)", n_mels=n_mels)
         # Twice the window, zero-padded: narrow low bands then have at least one frequency bin.
         self.n_fft = 2 ** (2 * self.window - 1).bit_length()
         self._hann = torch.hann_window(self.window)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sensorium import BadSample, Modality
+from sensorium import BadSample, Modality, check_range
 from sensorium.errors import RecipeError
 from sensorium.modalities.audio.batch import LogMelBatch
 from sensorium.modalities.audio.decode import read_segment, resample, trim_silence
@@ -74,16 +74,11 @@ class AudioModality(Modality):
         normalize: Literal["train", "record"] = "train",
         trim: float | None = None,
     ) -> None:
-        if channels < 1:
-            raise RecipeError(f"The modality 'audio' needs at least one channel, not {channels}.")
-        if sample_rate < 1000:
-            raise RecipeError(f"The modality 'audio' needs a sample_rate of at least 1000 Hz, not {sample_rate}.")
-        if seconds is not None and seconds <= 0:
-            raise RecipeError(f"The option 'seconds' of the modality 'audio' must be above 0, not {seconds:g}.")
+        check_range("modality 'audio'", "[1, inf)", channels=channels)
+        check_range("modality 'audio'", "[1000, inf)", sample_rate=sample_rate)
+        check_range("modality 'audio'", "(0, inf)", seconds=seconds, trim=trim)
         if segment == "random" and seconds is None:
             raise RecipeError("Random segments of the modality 'audio' need a length: set seconds.")
-        if trim is not None and trim <= 0:
-            raise RecipeError(f"The option 'trim' of the modality 'audio' is in dB and above 0, not {trim:g}.")
         self.trim = trim
         self.sample_rate, self.channels, self.seconds, self.segment = sample_rate, channels, seconds, segment
         self.n_mels, self.normalize = n_mels, normalize

@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from sensorium import BadSample, Modality
-from sensorium.errors import DataError, RecipeError
+from sensorium import BadSample, Modality, check_range
+from sensorium.errors import DataError
 from sensorium.modalities.graph.batch import Graph, GraphBatch, Schema
 from sensorium.modalities.graph.decode import as_graph, to_undirected, with_degree
 from sensorium.modalities.graph.draw import draw
@@ -49,8 +49,7 @@ class GraphModality(Modality):
         rooted: bool = False,
         max_nodes: int | None = None,
     ) -> None:
-        if max_degree < 0:
-            raise RecipeError(f"The option max_degree of the modality 'graph' is 0 or more, not {max_degree}.")
+        check_range("modality 'graph'", "[0, inf)", max_degree=max_degree)
         self.directed, self.scale, self.rooted = directed, scale, rooted
         self.max_degree, self.max_nodes = max_degree, max_nodes
         self._categories: dict[str, list[Tensor]] | None = None

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageColor
 
-from sensorium import Modality, SensoriumError
+from sensorium import Modality, SensoriumError, check_range
 from sensorium.modalities.image.batch import CropBatch, ImageBatch
 from sensorium.modalities.image.decode import decode
 from sensorium.modalities.image.resize import center_crop_resize, downscale
@@ -47,8 +47,7 @@ class ImageModality(Modality):
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         if len(self.size) != 2 or min(self.size) < 1:
             raise SensoriumError(f"The size of the modality 'image' is one side or [height, width], not {size}.")
-        if channels < 1:
-            raise SensoriumError(f"The modality 'image' needs at least one channel, not {channels}.")
+        check_range("modality 'image'", "[1, inf)", channels=channels)
         if canvas is not None and canvas < min(self.size):
             raise SensoriumError(f"The canvas of the modality 'image' ({canvas}) is smaller than its size {self.size}.")
         try:

@@ -10,7 +10,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from sensorium import View, ViewGenerator
+from sensorium import View, ViewGenerator, check_range
 from sensorium.errors import RecipeError
 from sensorium.modalities.graph.batch import GraphBatch
 from sensorium.modalities.graph.views.augmentations import Augmented, induced_subgraph, rand
@@ -43,8 +43,7 @@ class MotifSubgraph(GraphAugmentation):
     def __init__(self, modality: MoleculeModality, ratio: float = 0.5) -> None:
         super().__init__(modality)
         _require_motifs(modality, "motif-subgraph")
-        if not 0 < ratio <= 1:
-            raise RecipeError(f"The option ratio of the views 'motif-subgraph' is above 0 and at most 1, not {ratio}.")
+        check_range("views 'motif-subgraph'", "(0, 1]", ratio=ratio)
         self.ratio = ratio
 
     def augment(self, batch: GraphBatch, rng: torch.Generator) -> Augmented:
@@ -71,8 +70,7 @@ class MotifCount(ViewGenerator):
 
     def __init__(self, modality: MoleculeModality, classes: int = 12) -> None:
         _require_motifs(modality, "motif-count")
-        if classes < 2:
-            raise RecipeError(f"The option classes of the views 'motif-count' is 2 or more, not {classes}.")
+        check_range("views 'motif-count'", "[2, inf)", classes=classes)
         self.classes = classes
 
     def __call__(self, batch: GraphBatch, rng: torch.Generator) -> list[View]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from sensorium import BadSample, Record, Source
+from sensorium import BadSample, Record, Source, check_range
 from sensorium.errors import DataError, RecipeError
 
 Unit = Literal["characters", "lines", "paragraphs"]
@@ -46,8 +46,7 @@ class Corpus(Source):
     ) -> None:
         if window < (2 if unit == "characters" else 1):
             raise RecipeError(f"A window of {window} {unit} is too short: characters need 2, lines and paragraphs 1.")
-        if train_fraction is not None and not 0 < train_fraction <= 1:
-            raise RecipeError(f"The train_fraction of a corpus lies in (0, 1], not at {train_fraction}.")
+        check_range("source 'corpus'", "(0, 1]", train_fraction=train_fraction)
         self._files = [Path(p).absolute() for p in ([path] if isinstance(path, str) else path)]
         for file in self._files:
             if not file.is_file():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sensorium import View, ViewGenerator
+from sensorium import View, ViewGenerator, check_range
 from sensorium.errors import RecipeError
 from sensorium.modalities.text.batch import PAD, TextBatch
 
@@ -27,17 +27,6 @@ def text_tokens(batch: TextBatch, special: tuple[int, ...]) -> Tensor:
     for i in special:
         is_text_BT &= batch.ids != i
     return is_text_BT
-
-
-def checked(option: str, value: float, of: str) -> float:
-    """Return a fraction or a probability when it lies in (0, 1).
-
-    Raises:
-        RecipeError: when it does not.
-    """
-    if not 0 < value < 1:
-        raise RecipeError(f"The option '{option}' of the views '{of}' must lie between 0 and 1, not at {value}.")
-    return value
 
 
 def delete(batch: TextBatch, p: float, special: tuple[int, ...], rng: torch.Generator) -> TextBatch:
@@ -110,7 +99,8 @@ class DeletionViews(ViewGenerator):
     views = 2
 
     def __init__(self, modality: TextModality, p: float = 0.1, views: int = 2) -> None:
-        self.p, self.views, self._special = checked("p", p, "deletion"), views, modality.tokenizer.special
+        check_range("views 'deletion'", "(0, 1)", p=p)
+        self.p, self.views, self._special = p, views, modality.tokenizer.special
 
     def __call__(self, batch: TextBatch, rng: torch.Generator) -> list[View]:
         """Return `views` texts with deletions."""
@@ -147,7 +137,8 @@ class NoisyViews(ViewGenerator):
     views = 2
 
     def __init__(self, modality: TextModality, p: float = 0.1, distance: int = 3, views: int = 2) -> None:
-        self.p, self.distance, self.views = checked("p", p, "noisy"), distance, views
+        check_range("views 'noisy'", "(0, 1)", p=p)
+        self.p, self.distance, self.views = p, distance, views
         self._special = modality.tokenizer.special
 
     def __call__(self, batch: TextBatch, rng: torch.Generator) -> list[View]:
@@ -169,8 +160,7 @@ class PermutationViews(ViewGenerator):
     target, classes = "order", 6
 
     def __init__(self, modality: TextModality, segments: int = 3) -> None:
-        if not 2 <= segments <= 5:
-            raise RecipeError(f"The views 'permutation' split a text into 2 to 5 segments, not {segments}.")
+        check_range("views 'permutation'", "[2, 5]", segments=segments)
         self.segments, self.classes, self._special = segments, factorial(segments), modality.tokenizer.special
         self._orders_PS = torch.tensor(list(permutations(range(segments))))
 
@@ -200,7 +190,8 @@ class TokenMaskViews(ViewGenerator):
     name: str
 
     def __init__(self, modality: TextModality, mask_ratio: float = 0.15) -> None:
-        self.mask_ratio, self._tokenizer = checked("mask_ratio", mask_ratio, self.name), modality.tokenizer
+        check_range(f"views '{self.name}'", "(0, 1)", mask_ratio=mask_ratio)
+        self.mask_ratio, self._tokenizer = mask_ratio, modality.tokenizer
         if modality.tokenizer.mask is None:
             raise RecipeError(
                 f"The views '{self.name}' need a tokenizer with a mask token, which the recipe's has not: choose 'bpe' "
@@ -263,11 +254,7 @@ class SpanMaskViews(TokenMaskViews):
         self, modality: TextModality, mask_ratio: float = 0.15, mean_span: float = 5.0, max_span: int = 10
     ) -> None:
         super().__init__(modality, mask_ratio)
-        if mean_span < 1 or max_span < 1:
-            raise RecipeError(
-                f"The options 'mean_span' and 'max_span' of the views 'span-mask' are at least 1, not {mean_span} and "
-                f"{max_span}."
-            )
+        check_range("views 'span-mask'", "[1, inf)", mean_span=mean_span, max_span=max_span)
         self.mean_span, self.max_span = mean_span, max_span
 
     def priority(self, is_text_BT: Tensor, rng: torch.Generator) -> Tensor:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sensorium import BadSample, Modality
-from sensorium.errors import DataError, RecipeError
+from sensorium import BadSample, Modality, check_range
+from sensorium.errors import DataError
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.fitting import readable_examples
 from sensorium.modalities.signal.plot import plot
@@ -51,10 +51,7 @@ class TimeSeriesModality(Modality):
         layout: Layout = "channels-first",
         baseline: Baseline = "series",
     ) -> None:
-        if channels is not None and channels < 1:
-            raise RecipeError(f"The modality 'timeseries' needs at least one channel, not {channels}.")
-        if length is not None and length < 1:
-            raise RecipeError(f"The modality 'timeseries' keeps at least one step, its length cannot be {length}.")
+        check_range("modality 'timeseries'", "[1, inf)", channels=channels, length=length)
         if baseline != "series":
             require_pycatch22()
         self.channels, self.length, self.scale, self.layout = channels, length, scale, layout

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sensorium import Needs, Objective, Outcome, losses
+from sensorium import Needs, Objective, Outcome, check_range, losses
 from sensorium.errors import RecipeError
 
 
@@ -23,8 +23,7 @@ class TS2Vec(Objective):
 
     def __init__(self, alpha: float = 0.5, temporal_unit: int = 0) -> None:
         super().__init__()
-        if not 0 <= alpha <= 1:
-            raise RecipeError(f"The alpha of the objective 'ts2vec' lies from 0 to 1, not at {alpha}.")
+        check_range("objective 'ts2vec'", "[0, 1]", alpha=alpha)
         self.alpha, self.temporal_unit = alpha, temporal_unit
 
     def build(self, encoders):

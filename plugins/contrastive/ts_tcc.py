@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from sensorium import Needs, Objective, Outcome, heads, losses, take_tokens
+from sensorium import Needs, Objective, Outcome, check_range, heads, losses, take_tokens
 from sensorium.errors import RecipeError
 
 
@@ -44,8 +44,9 @@ class TSTCC(Objective):
         contextual_weight: float = 0.7,
     ) -> None:
         super().__init__()
-        if future_steps < 1 or width % heads:
-            raise RecipeError("The objective 'ts-tcc' needs one future step or more, and heads that divide its width.")
+        check_range("objective 'ts-tcc'", "[1, inf)", future_steps=future_steps)
+        if width % heads:
+            raise RecipeError(f"The width of the objective 'ts-tcc' ({width}) must be a multiple of its {heads} heads.")
         self.future_steps, self.width, self.depth, self.heads = future_steps, width, depth, heads
         self.temperature, self.temporal_weight, self.contextual_weight = temperature, temporal_weight, contextual_weight
 

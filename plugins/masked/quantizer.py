@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sensorium.errors import RecipeError
+from sensorium.errors import RecipeError, check_range
 
 
 class Quantizer(nn.Module):
@@ -26,10 +26,11 @@ class Quantizer(nn.Module):
 
     def __init__(self, dim: int, codebooks: int, size: int, out: int) -> None:
         super().__init__()
-        if codebooks < 1 or size < 2 or out % codebooks:
+        check_range("objective 'wav2vec2'", "[1, inf)", codebooks=codebooks)
+        check_range("objective 'wav2vec2'", "[2, inf)", codebook_size=size)
+        if out % codebooks:
             raise RecipeError(
-                "The objective 'wav2vec2' needs a codebook_size of 2 or more, and codebooks that divide its dim, not "
-                f"{codebooks} codebooks of {size} entries for a dim of {out}."
+                f"The dim of the objective 'wav2vec2' ({out}) must be a multiple of its {codebooks} codebooks."
             )
         self.size = size
         self.logits = nn.Linear(dim, codebooks * size)

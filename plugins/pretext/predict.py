@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from sensorium import Needs, Objective, Outcome, losses
+from sensorium import Needs, Objective, Outcome, check_range, losses
 from sensorium.errors import RecipeError
 
 
@@ -27,8 +27,7 @@ class Predict(Objective):
 
     def __init__(self, classes: int | None = None, width: int = 0, balance: float = 0.0) -> None:
         super().__init__()
-        if not 0 <= balance <= 1:
-            raise RecipeError(f"The balance of the objective 'predict' must be 0 to 1, not {balance}.")
+        check_range("objective 'predict'", "[0, 1]", balance=balance)
         self.classes, self.width, self.balance = classes or 0, width, balance
 
     def build(self, encoders):

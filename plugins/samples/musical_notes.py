@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sensorium import Record, Source
-from sensorium.errors import DataError
+from sensorium import Record, Source, check_range
 
 RATE = 8000
 """Sampling rate, in Hz."""
@@ -30,10 +29,8 @@ class MusicalNotes(Source):
     INSTRUMENTS = 8
 
     def __init__(self, count: int = 640, noise: float = 0.3) -> None:
-        if count < self.INSTRUMENTS or noise < 0:
-            raise DataError(
-                f"The source 'musical-notes' needs a count of {self.INSTRUMENTS} or more, and a noise of 0 or more."
-            )
+        check_range("source 'musical-notes'", f"[{self.INSTRUMENTS}, inf)", count=count)
+        check_range("source 'musical-notes'", "[0, inf)", noise=noise)
         self.count, self.noise = count, noise
         made = np.random.default_rng(2026)
         self._amplitudes_IP = made.dirichlet(np.full(PARTIALS, 0.6), self.INSTRUMENTS)

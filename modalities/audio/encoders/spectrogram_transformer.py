@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from sensorium import Features, TokenEncoder, Tokens
+from sensorium import Features, TokenEncoder, Tokens, check_range
 from sensorium.errors import RecipeError
 from sensorium.modalities.audio.modality import AudioModality
 from sensorium.modalities.signal.batch import SignalBatch
@@ -58,8 +58,7 @@ class SpectrogramTransformer(TokenEncoder):
                 f"The width of the encoder 'spectrogram-transformer' is a multiple of 4 and of its {heads} heads; "
                 f"{width} is not."
             )
-        if parts < 1:
-            raise RecipeError(f"The option 'parts' of 'spectrogram-transformer' is at least 1, not {parts}.")
+        check_range("encoder 'spectrogram-transformer'", "[1, inf)", parts=parts)
         self.modality, self.patch, self.width, self.parts = modality, tuple(patch), width, parts
         self.dim = width * parts
         self.rows, self.normalize_targets = modality.n_mels // patch[0], normalize_targets

@@ -47,7 +47,7 @@ class WaveformViews(AudioViews):
         check_range("views 'waveform'", "[1, inf)", views=views)
         check_range("views 'waveform'", "[0, 1]", shift=shift, polarity=polarity)
         check_range("views 'waveform'", "[0, inf)", gain=gain)
-        _check_crop("waveform", crop)
+        check_range("views 'waveform'", "(0, inf)", crop=crop)
         self.views, self.shift, self.polarity, self.gain = views, shift, polarity, gain
         self.noise = _checked_interval("waveform", "noise", noise)
         self.crop = crop and max(1, round(crop * modality.sample_rate))
@@ -116,11 +116,8 @@ class SpectrogramViews(AudioViews):
         check_range(name, "[1, inf)", views=views)
         check_range(name, "[0, 0.99]", mixup_ratio=mixup_ratio, freq_mask=freq_mask, time_mask=time_mask)
         check_range(name, "[0, inf)", fader_gain=fader_gain, equalizer=equalizer)
-        _check_crop("spectrogram", crop)
-        if min(virtual_crop_scale) < 1:
-            raise RecipeError(f"The option 'virtual_crop_scale' of the {name} is at least 1, not {virtual_crop_scale}.")
-        if min(*freq_scale, *time_scale) <= 0:
-            raise RecipeError(f"The options 'freq_scale' and 'time_scale' of the {name} must be above 0.")
+        check_range(name, "[1, inf)", virtual_crop_scale=virtual_crop_scale)
+        check_range(name, "(0, inf)", crop=crop, freq_scale=freq_scale, time_scale=time_scale)
         self.views, self.mixup_ratio, self.fader_gain, self.equalizer = views, mixup_ratio, fader_gain, equalizer
         self.freq_mask, self.time_mask, self.virtual_crop_scale = freq_mask, time_mask, virtual_crop_scale
         self.noise = _checked_interval("spectrogram", "noise", noise)
@@ -158,11 +155,6 @@ class SpectrogramViews(AudioViews):
         if self.time_mask:
             mels = spectrogram_transforms.time_mask(mels, self.time_mask, rng)
         return mels
-
-
-def _check_crop(name: str, crop: float | None) -> None:
-    if crop is not None and crop <= 0:
-        raise RecipeError(f"The option 'crop' of the views '{name}' is in seconds and above 0, or null, not {crop:g}.")
 
 
 def _checked_interval(name: str, option: str, given: tuple[float, float] | None) -> tuple[float, float] | None:

@@ -13,8 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sensorium import Features, TokenEncoder, Tokens
-from sensorium.errors import RecipeError
+from sensorium import Features, TokenEncoder, Tokens, check_range
 from sensorium.modalities.graph.batch import GraphBatch
 from sensorium.modalities.graph.encoders.embed import FeatureEmbedding
 from sensorium.modalities.graph.encoders.pool import Pool, Pooling
@@ -95,8 +94,7 @@ class GraphEncoder(TokenEncoder):
         pe_dim: int = 16,
     ) -> None:
         super().__init__()
-        if depth < 1:
-            raise RecipeError(f"A graph encoder needs depth >= 1, not {depth}.")
+        check_range("graph encoder", "[1, inf)", depth=depth)
         self.schema, self.width, self.jk, self.dropout = modality.schema, width, jk, dropout
         self.dim = width * depth if jk == "cat" else width
         self.target_dim = self.schema.node_categories[0] if self.schema.node_categories else self.schema.node_values

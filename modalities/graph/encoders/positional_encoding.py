@@ -13,7 +13,7 @@ from scipy.sparse import coo_array, eye_array
 from scipy.sparse.linalg import eigsh
 from torch import Tensor, nn
 
-from sensorium.errors import RecipeError
+from sensorium.errors import check_range
 from sensorium.modalities.graph.batch import GraphBatch
 
 BLOCK = 64
@@ -35,8 +35,7 @@ class PositionalEncoding(nn.Module):
 
     def __init__(self, kind: PositionalEncodingKind, steps: int, dim: int) -> None:
         super().__init__()
-        if steps < 1:
-            raise RecipeError(f"A positional encoding of nodes needs pe_dim >= 1, not {steps}.")
+        check_range("graph encoder", "[1, inf)", pe_dim=steps)
         self.kind, self.steps = kind, steps
         self.map = nn.Linear(steps, dim, bias=False) if kind != "none" else None
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sensorium.errors import RecipeError
 from sensorium.modalities.graph.batch import GraphBatch, Schema, padded
 
 
@@ -43,13 +42,6 @@ def unchanged(batch: GraphBatch) -> Augmented:
     all_N = torch.ones(len(batch.x), dtype=torch.bool, device=batch.device)
     all_E = torch.ones(batch.edge_index.shape[1], dtype=torch.bool, device=batch.device)
     return Augmented(batch, all_N, all_E, ~all_N)
-
-
-def check_fractions(views: str, **options: float) -> None:
-    """Raise `RecipeError` unless every given option lies from 0 to 1."""
-    for name, value in options.items():
-        if not 0 <= value <= 1:
-            raise RecipeError(f"The option {name} of the views '{views}' is from 0 to 1, not {value}.")
 
 
 def rand(count: int, rng: torch.Generator) -> Tensor:

@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 
-from sensorium import View, ViewGenerator
+from sensorium import View, ViewGenerator, check_range
 from sensorium.errors import RecipeError
 from sensorium.modalities.graph.batch import GraphBatch, Schema
 from sensorium.modalities.graph.views.augmentations import (
     Augmented,
-    check_fractions,
     drop_nodes,
     mask_features,
     perturb_edges,
@@ -80,7 +79,7 @@ class NodeDropping(GraphAugmentation):
 
     def __init__(self, modality: Any, ratio: float = 0.1) -> None:
         super().__init__(modality)
-        check_fractions("node-dropping", ratio=ratio)
+        check_range("views 'node-dropping'", "[0, 1]", ratio=ratio)
         self.ratio = ratio
 
     def augment(self, batch, rng):
@@ -101,7 +100,7 @@ class EdgePerturbation(GraphAugmentation):
 
     def __init__(self, modality: Any, drop_ratio: float = 0.1, add_ratio: float = 0.1) -> None:
         super().__init__(modality)
-        check_fractions("edge-perturbation", drop_ratio=drop_ratio, add_ratio=add_ratio)
+        check_range("views 'edge-perturbation'", "[0, 1]", drop_ratio=drop_ratio, add_ratio=add_ratio)
         self.drop_ratio, self.add_ratio = drop_ratio, add_ratio
 
     def augment(self, batch, rng):
@@ -121,7 +120,7 @@ class FeatureMasking(GraphAugmentation):
 
     def __init__(self, modality: Any, mask_ratio: float = 0.1, feature_p: float = 0.0) -> None:
         super().__init__(modality)
-        check_fractions("feature-masking", mask_ratio=mask_ratio, feature_p=feature_p)
+        check_range("views 'feature-masking'", "[0, 1]", mask_ratio=mask_ratio, feature_p=feature_p)
         self.mask_ratio, self.feature_p = mask_ratio, feature_p
 
     def augment(self, batch, rng):
@@ -142,7 +141,7 @@ class Grace(GraphAugmentation):
 
     def __init__(self, modality: Any, drop_ratio: float = 0.5, feature_p: float = 0.1, mask_ratio: float = 0.0) -> None:
         super().__init__(modality)
-        check_fractions("grace", drop_ratio=drop_ratio, feature_p=feature_p, mask_ratio=mask_ratio)
+        check_range("views 'grace'", "[0, 1]", drop_ratio=drop_ratio, feature_p=feature_p, mask_ratio=mask_ratio)
         self.drop_ratio, self.feature_p, self.mask_ratio = drop_ratio, feature_p, mask_ratio
 
     def augment(self, batch, rng):
@@ -161,7 +160,7 @@ class Subgraph(GraphAugmentation):
 
     def __init__(self, modality: Any, ratio: float = 0.8) -> None:
         super().__init__(modality)
-        check_fractions("subgraph", ratio=ratio)
+        check_range("views 'subgraph'", "[0, 1]", ratio=ratio)
         self.ratio = ratio
 
     def augment(self, batch, rng):
@@ -178,8 +177,7 @@ class EgoNet(GraphAugmentation):
 
     def __init__(self, modality: Any, hops: int = 3) -> None:
         super().__init__(modality)
-        if hops < 0:
-            raise RecipeError(f"The option hops of the views 'ego-net' is 0 or more, not {hops}.")
+        check_range("views 'ego-net'", "[0, inf)", hops=hops)
         self.hops = hops
 
     def augment(self, batch, rng):
@@ -231,11 +229,8 @@ class PPRDiffusion(GraphAugmentation):
 
     def __init__(self, modality: Any, alpha: float = 0.2, top_k: int = 8, steps: int = 16) -> None:
         super().__init__(modality)
-        if not 0 < alpha < 1 or top_k < 1 or steps < 1:
-            raise RecipeError(
-                f"The views 'ppr-diffusion' need 0 < alpha < 1, top_k >= 1 and steps >= 1, not alpha = {alpha}, "
-                f"top_k = {top_k}, steps = {steps}."
-            )
+        check_range("views 'ppr-diffusion'", "(0, 1)", alpha=alpha)
+        check_range("views 'ppr-diffusion'", "[1, inf)", top_k=top_k, steps=steps)
         self.alpha, self.top_k, self.steps = alpha, top_k, steps
 
     def augment(self, batch, rng):
@@ -266,7 +261,7 @@ class Augment(GraphAugmentation):
         ratio: float = 0.2,
     ) -> None:
         super().__init__(modality)
-        check_fractions("augment", ratio=ratio)
+        check_range("views 'augment'", "[0, 1]", ratio=ratio)
         known = {
             "node-dropping": NodeDropping(modality, ratio),
             "edge-perturbation": EdgePerturbation(modality, ratio, ratio),
@@ -313,7 +308,7 @@ class AttributeMasking(ViewGenerator):
     target = "tokens"
 
     def __init__(self, modality: Any, mask_ratio: float = 0.15) -> None:
-        check_fractions("attribute-masking", mask_ratio=mask_ratio)
+        check_range("views 'attribute-masking'", "[0, 1]", mask_ratio=mask_ratio)
         self.modality, self.mask_ratio = modality, mask_ratio
 
     def __call__(self, batch: GraphBatch, rng: torch.Generator) -> list[View]:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from sensorium import Encoder, Features, SensoriumError
+from sensorium import Encoder, Features, check_range
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders.normalize import MEAN, STD, Normalize
 from sensorium.modalities.image.modality import ImageModality
@@ -26,8 +26,7 @@ class CNN(Encoder):
 
     def __init__(self, modality: ImageModality, width: int = 32, depth: int = 4) -> None:
         super().__init__()
-        if width < 1 or depth < 1:
-            raise SensoriumError("The encoder 'cnn' needs width >= 1 and depth >= 1.")
+        check_range("encoder 'cnn'", "[1, inf)", width=width, depth=depth)
         self.normalize = Normalize(modality.channels, MEAN, STD)
         widths = [modality.channels, *(width * 2**i for i in range(depth))]
         self.blocks = nn.Sequential(*map(_block, widths, widths[1:]))

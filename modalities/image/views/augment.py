@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium import Batch, SensoriumError, View, ViewGenerator
+from sensorium import Batch, SensoriumError, View, ViewGenerator, check_range
 from sensorium.modalities.image.batch import CropBatch, ImageBatch
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.resize import resize
@@ -75,11 +75,8 @@ class Augmentation:
     solarize: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("flip", "jitter", "gray", "blur", "solarize"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise SensoriumError(
-                    f"The option '{name}' of image views is a probability in [0, 1], not {getattr(self, name)}."
-                )
+        check_range("image views", "[0, 1]", flip=self.flip, jitter=self.jitter, gray=self.gray)
+        check_range("image views", "[0, 1]", blur=self.blur, solarize=self.solarize)
         for name, most in (("scale", 1.0), ("ratio", float("inf")), ("sigma", float("inf"))):
             low, high = getattr(self, name)
             if not 0 < low <= high <= most:

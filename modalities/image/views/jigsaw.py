@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium import Batch, SensoriumError, View
+from sensorium import Batch, SensoriumError, View, check_range
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.views.augment import Augmentation, AugmentedViews
@@ -88,8 +88,7 @@ class JigsawViews(AugmentedViews):
                 "The views 'jigsaw' have a grid of 2 tiles per side with 2 to 24 permutations, or of 3 with 2 to 1000, "
                 f"not {grid} with {permutations}."
             )
-        if not 0 <= gap < 1:
-            raise SensoriumError(f"The option 'gap' of the views 'jigsaw' is a fraction in [0, 1), not {gap}.")
+        check_range("views 'jigsaw'", "[0, 1)", gap=gap)
         height, width = (int(side / grid * (1 - gap)) if tile_size == "auto" else tile_size for side in modality.size)
         if min(height, width) < 1:
             raise SensoriumError(f"Images of {modality.size} are too small for a grid of {grid}x{grid} tiles.")

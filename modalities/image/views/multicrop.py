@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sensorium import SensoriumError
+from sensorium import check_range
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.views.augment import Augmentation, AugmentedViews
 
@@ -43,11 +43,8 @@ class MultiCropViews(AugmentedViews):
         gray: float = 0.2,
         sigma: tuple[float, float] = (0.1, 2.0),
     ) -> None:
-        if global_views < 1 or local_views < 0:
-            raise SensoriumError(
-                f"The views 'multicrop' need global_views >= 1 and local_views >= 0, not {global_views} and "
-                f"{local_views}."
-            )
+        check_range("views 'multicrop'", "[1, inf)", global_views=global_views)
+        check_range("views 'multicrop'", "[0, inf)", local_views=local_views)
         height, width = modality.size
         small = (height // 2, width // 2) if local_size == "auto" else (local_size, local_size)
 

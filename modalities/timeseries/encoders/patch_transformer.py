@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sensorium import Features, TokenEncoder, Tokens
+from sensorium import Features, TokenEncoder, Tokens, check_range
 from sensorium.errors import RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.pooling import pool_tokens
@@ -45,8 +45,7 @@ class PatchTransformer(TokenEncoder):
         causal: bool = False,
     ) -> None:
         super().__init__()
-        if patch < 1:
-            raise RecipeError(f"A patch of the encoder 'patch-transformer' has at least one step, not {patch}.")
+        check_range("encoder 'patch-transformer'", "[1, inf)", patch=patch)
         if width % heads or width % 2:
             raise RecipeError(
                 f"The encoder 'patch-transformer' has a width of {width}, which must be even and divisible by "

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sensorium import Record, Source
+from sensorium import Record, Source, check_range
 from sensorium.errors import DataError, RecipeError
 
 PARTS = ("train", "val", "test")
@@ -64,10 +64,8 @@ class SlidingWindow:
     def __post_init__(self) -> None:
         if self.window is None and (self.ahead or any(o is not None for o in (self.stride, self.by_time, self.gap))):
             raise RecipeError("The options stride, by_time, gap and ahead cut windows: set data.source.window too.")
-        for name, least in (("window", 1), ("stride", 1), ("gap", 0), ("ahead", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise RecipeError(f"data.source.{name} is {value}; it must be at least {least}.")
+        check_range("source", "[1, inf)", window=self.window, stride=self.stride)
+        check_range("source", "[0, inf)", gap=self.gap, ahead=self.ahead)
         if self.gap is not None and self.by_time is None:
             raise RecipeError("data.source.gap lies between parts of a recording: set data.source.by_time too.")
         if self.by_time is not None and (min(self.by_time) < 0 or sum(self.by_time) >= 1):

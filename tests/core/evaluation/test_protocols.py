@@ -62,18 +62,18 @@ def test_numbers_that_were_measured_are_not_classes():
 
 
 @pytest.mark.parametrize(
-    ("wanted", "sentence"),
+    ("protocol", "sentence"),
     [
         ("kfodl", "no protocol 'kfodl', did you mean 'kfold'"),
         ({"name": "kfold", "fold": 3}, "has no option 'fold'"),
         ({"name": "leave-one-group-out"}, "protocol.by is missing"),
-        ({"name": "kfold", "folds": 1}, "folds >= 2"),
+        ({"name": "kfold", "folds": 1}, "'folds' of the protocol 'kfold' must be at least 2"),
         ({"folds": 3}, "no protocol 'None'"),
     ],
 )
-def test_refuses_what_it_does_not_know(wanted, sentence):
+def test_refuses_what_it_does_not_know(protocol, sentence):
     with pytest.raises(SensoriumError, match=sentence):
-        make_protocol(wanted)
+        make_protocol(protocol)
 
 
 def test_refuses_more_folds_than_records():

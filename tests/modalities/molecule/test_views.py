@@ -86,5 +86,5 @@ def test_invalid_options_are_refused():
         MotifSubgraph(MoleculeModality())
     with pytest.raises(RecipeError, match="above 0 and at most 1"):
         MotifSubgraph(MODALITY, 0.0)
-    with pytest.raises(RecipeError, match="2 or more"):
+    with pytest.raises(RecipeError, match="must be at least 2, not 1"):
         MotifCount(MODALITY, 1)

@@ -202,7 +202,7 @@ def test_noisy_deletes_and_shuffles(modality):
     [(RandomTokenMaskViews, "mask_ratio"), (SpanMaskViews, "mask_ratio"), (DeletionViews, "p"), (NoisyViews, "p")],
 )
 def test_a_fraction_outside_0_to_1_is_refused(modality, maker, option, value):
-    with pytest.raises(RecipeError, match=f"'{option}'.*between 0 and 1"):
+    with pytest.raises(RecipeError, match=f"'{option}'.*must be above 0 and below 1"):
         maker(modality, **{option: value})
 
 
@@ -229,5 +229,5 @@ def test_every_permutation_is_drawn_and_segments_are_checked(modality):
     batch = texts(modality.tokenizer, [9] * 200)
     assert PermutationViews(modality)(batch, rng())[0].target.unique().tolist() == list(range(6))
     for segments in (1, 6):
-        with pytest.raises(RecipeError, match="2 to 5 segments"):
+        with pytest.raises(RecipeError, match=r"'segments' .* must be between 2 and 5"):
             PermutationViews(modality, segments=segments)

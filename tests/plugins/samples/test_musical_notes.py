@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sensorium.errors import DataError
+from sensorium.errors import RecipeError
 from sensorium.plugins.samples.musical_notes import RATE, MusicalNotes
 
 
@@ -37,7 +37,7 @@ def test_reading_past_the_end_stops():
             read(8)
 
 
-@pytest.mark.parametrize("wrong", [{"count": 3}, {"noise": -1.0}])
-def test_invalid_options_are_refused(wrong):
-    with pytest.raises(DataError):
-        MusicalNotes(**wrong)
+@pytest.mark.parametrize("options", [{"count": 3}, {"noise": -1.0}])
+def test_invalid_options_are_refused(options):
+    with pytest.raises(RecipeError, match=f"'{next(iter(options))}' of the source 'musical-notes' must be at least"):
+        MusicalNotes(**options)

@@ -10,7 +10,7 @@ pytest.importorskip("emoji")
 pytest.importorskip("resvg_py")
 
 from sensorium.data.splits import assign_parts
-from sensorium.errors import DataError, PluginError
+from sensorium.errors import DataError, PluginError, RecipeError
 from sensorium.plugins.samples import openmoji
 from sensorium.plugins.samples.openmoji import OpenMojiSource
 from sensorium.registration.discovery import load_extensions
@@ -77,7 +77,7 @@ def test_bad_options_are_named():
         OpenMojiSource(["dee"])
     with pytest.raises(DataError, match="got no languages"):
         OpenMojiSource([])
-    with pytest.raises(DataError, match="at least 1 pixel"):
+    with pytest.raises(RecipeError, match="'size' of the source 'openmoji' must be at least 1, not 0"):
         OpenMojiSource(size=0)
 
 

@@ -181,7 +181,7 @@ def test_global_attention_in_groups_is_exact():
 def test_invalid_options_are_refused():
     with pytest.raises(RecipeError, match="not divisible by its 4 heads"):
         GPS(fitted(), width=10, heads=4)
-    with pytest.raises(RecipeError, match="depth >= 1"):
+    with pytest.raises(RecipeError, match="'depth' of the graph encoder must be at least 1"):
         GIN(fitted(), depth=0)
-    with pytest.raises(RecipeError, match="pe_dim >= 1"):
+    with pytest.raises(RecipeError, match="'pe_dim' of the graph encoder must be at least 1"):
         GIN(fitted(), positional_encoding="random-walk", pe_dim=0)

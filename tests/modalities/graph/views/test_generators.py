@@ -88,10 +88,10 @@ def test_the_first_view_of_ppr_diffusion_is_the_graph():
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda m: views.NodeDropping(m, 1.5), "from 0 to 1"),
+        (lambda m: views.NodeDropping(m, 1.5), "between 0 and 1, not 1.5"),
         (lambda m: views.Augment(m, kinds=("subgraph", "unknown")), "not unknown"),
-        (lambda m: views.EgoNet(m, -1), "0 or more"),
-        (lambda m: views.PPRDiffusion(m, alpha=0.0), "alpha"),
+        (lambda m: views.EgoNet(m, -1), "'hops' of the views 'ego-net' must be at least 0"),
+        (lambda m: views.PPRDiffusion(m, alpha=0.0), "'alpha' of the views 'ppr-diffusion'"),
         (lambda m: views.ContextGraph(m, hops=2, r1=3, r2=5), "r1 <= hops"),
     ],
 )
