@@ -3,8 +3,8 @@
     python docs/benchmarks/cifar10_gpu.py cifar10-train.parquet cifar10-test.parquet --out cifar10-runs
     python docs/benchmarks/cifar10_gpu.py cifar10-train.parquet cifar10-test.parquet --out cifar10-quick --quick
 
-Give the first command again until it says that all is done: a training that its time ran out for is resumed. Then it
-prints one table: kNN with 200 neighbors and the linear probe of the last epoch, means and deviations over seeds.
+Repeat the first command until it prints that all is done: it resumes a training that ran out of time. Then it prints
+one table: kNN with 200 neighbors and the linear probe of the last epoch, mean ± std over seeds.
 
 ResNet-18 with the 3x3 stem for small images, bfloat16, records decoded once and kept on the device, views made there
 for a whole batch at a time, the learner compiled. `--quick` runs the same script on a CPU, on a small network and the
@@ -31,7 +31,7 @@ OBJECTIVES = {
     "byol": ["objective={name: byol, momentum: 0.99}"],
     "moco-v3": ["objective={name: moco-v3, momentum: 0.99}"],
 }
-"""What differs between the methods; all else is the recipe simclr-cifar10."""
+"""Overrides of each method; all else is the recipe simclr-cifar10."""
 ON_GPU = ["train.precision=bf16-mixed", "train.compile=true", "data.cache=device", "evaluate.every=null"]
 QUICK = [
     *("train.epochs=null", "train.steps=60", "train.accelerator=cpu", "data.batch=128", "data.cache=ram"),
@@ -42,7 +42,7 @@ TABLES = {"knn": "kNN-200", "linear": "linear, last epoch"}
 
 
 def main() -> None:
-    """Train what is not yet trained while there is time, then print what there is."""
+    """Train what is not yet trained until the deadline, then print the results."""
     asked = arguments()
     asked.out.mkdir(parents=True, exist_ok=True)
     if asked.quick:
@@ -73,7 +73,7 @@ def arguments() -> argparse.Namespace:
 
 
 def shorten(asked: argparse.Namespace) -> None:
-    """Put the first rows of both tables in their place."""
+    """Replace both tables by their first rows."""
     for part, rows in QUICK_ROWS.items():
         short = asked.out / f"{part}.parquet"
         parquet.write_table(parquet.read_table(getattr(asked, part)).slice(0, rows), short)

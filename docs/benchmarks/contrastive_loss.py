@@ -1,12 +1,12 @@
-"""What a contrastive loss costs on a processor: this library, its own dense form, open_clip, pytorch-metric-learning.
+"""Cost of a contrastive loss on a CPU: this library, its own dense form, open_clip, pytorch-metric-learning.
 
     python docs/benchmarks/contrastive_loss.py --rows 4096 8192 16384 --width 256 --turns 3
 
 Forward and backward of CLIP's loss and of NT-Xent, on the same unit rows, in fp32. Every case is a process of its own
 that imports everything first and then warms up on few rows; "extra memory" is how far its peak rises above what it
-held when the rows had been made (Linux). Seconds are the processor's, which other work does not lengthen; with more
-than one thread they count idle waiting too, so one thread is the default. Contenders take turns; the best time and the
-largest memory of each count.
+was when the rows had been made (Linux). Seconds are CPU time, which other work does not lengthen; with more than one
+thread it includes idle waiting, so one thread is the default. Contenders take turns; the best time and the largest
+memory of each count.
 Libraries that are not installed are reported as such.
 """
 
@@ -39,7 +39,7 @@ def sensorium_clip() -> Loss:
 
 
 def dense_clip() -> Loss:
-    """The same with the matrix of pairs held in memory."""
+    """The same with the similarity matrix in memory."""
     return _dense(sensorium_clip())
 
 
@@ -58,7 +58,7 @@ def sensorium_nt_xent() -> Loss:
 
 
 def dense_nt_xent() -> Loss:
-    """The same with the matrix of pairs held in memory."""
+    """The same with the similarity matrix in memory."""
     return _dense(sensorium_nt_xent())
 
 
@@ -106,10 +106,10 @@ def step(loss: Loss, rows: int, width: int, scale: float) -> dict[str, float]:
     rng = torch.Generator().manual_seed(0)
     x, y = (torch.nn.functional.normalize(torch.randn(rows, width, generator=rng), dim=1) for _ in range(2))
     x.requires_grad_(), y.requires_grad_()
-    knob = torch.tensor(scale, requires_grad=True)
+    scale_1 = torch.tensor(scale, requires_grad=True)
     gc.collect()
     before, start = _status("VmRSS"), time.process_time()
-    value = loss(x, y, knob)
+    value = loss(x, y, scale_1)
     value.backward()
     return {"seconds": time.process_time() - start, "extra": _status("VmHWM") - before, "loss": value.item()}
 

@@ -4,8 +4,8 @@
 
 The forecast: half-hourly solar generation of Great Britain over six days, the first 60 % to learn from, windows of
 12 hours, up to 6 hours ahead. The anomaly: InternalBleeding16 of the UCR anomaly archive, 1,200 normal steps to learn
-from, 13 odd ones among the rest. Both train TS2Vec on windows and tell of a window's last step. Prints a table for each
-with CPU seconds. Nothing is chosen by the test part.
+from, 13 anomalous ones among the rest. Both train TS2Vec on windows and predict at a window's last step. Prints a table
+for each with CPU seconds. No choice sees the test part.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def solar() -> SeriesTable:
 
 
 def bleeding() -> tuple[RecordingSource, dict[str, np.ndarray], np.ndarray]:
-    """Return the anomaly set, its values by part, and which of the test steps are odd."""
+    """Return the anomaly set, its values by part, and which of the test steps are anomalous."""
     values, odd = {}, {}
     for part in ("train", "test"):
         (path,) = (datasets()[0] / "KDD-TSAD_135").glob(f"*_{part.upper()}.csv")
@@ -65,7 +65,7 @@ def learned(source: Source, evaluator: str, seeds: int, steps: int) -> ResultsTa
 
 
 def naive(source: SeriesTable) -> dict[str, float]:
-    """Return the errors of saying that all stays as it is, in deviations of the train part."""
+    """Return the errors of repeating the last value, in standard deviations of the train part."""
     keys = [source.key(i) for i in range(len(source))]
     names = [f"ahead {step}" for step in range(1, AHEAD + 1)]
     y = {part: np.array([[k.labels[n] for n in names] for k in keys if k.split == part]) for part in ("train", "test")}
@@ -86,8 +86,8 @@ def moving_average(values: dict[str, np.ndarray], odd_N: np.ndarray, window: int
         return np.abs(x_T[width:] - before)[window - 1 - width :]
 
     normal, test, truth_N = scores(values["train"]), scores(values["test"]), odd_N[window - 1 :]
-    held = normal[len(normal) * 4 // 5 :]
-    flagged_N = test > held.mean() + 4 * held.std()
+    held_out = normal[len(normal) * 4 // 5 :]
+    flagged_N = test > held_out.mean() + 4 * held_out.std()
     found = f1_scores(truth_N, flagged_N, anomaly_events(truth_N, ["test"] * len(truth_N)), 7)
     return {"average precision": float(average_precision_score(truth_N, test))} | found
 

@@ -3,7 +3,7 @@
     python docs/benchmarks/graph_views.py --turns 5
 
 PyGCL's augmentors, where that library is installed, are timed graph by graph and on the joined batch, in which they
-draw once for all graphs: a dropped node stays as a row without edges, and the same columns are hidden everywhere.
+draw once for all graphs: a dropped node stays as a row without edges, and the same columns are masked in every graph.
 
 Graphs like those of the TU collection: 128 rings with chords, 20 to 60 nodes. All ways are timed in turns in one
 process on one thread; the least CPU time of each counts.

@@ -3,10 +3,10 @@
     python docs/benchmarks/hard_negatives.py --seeds 0 1 2 --steps 300
     python docs/benchmarks/hard_negatives.py --seeds 0 1 2 --steps 300 --second
 
-Same towers, first weights, batches, steps and optimizer in all rows; test records are looked at once, after training.
-With --second every row is a second training, which begins with the model that `clip` gave the same seed. No base emoji
-straddles the parts. Right is the record itself; the last column asks whether an image finds its name nearer than a
-corrupted caption of it. Options are guesses from the papers, not tuned.
+Same towers, initial weights, batches, steps and optimizer in all rows; test records are used once, after training. With
+--second every row is a second training, which starts from the `clip` model of the same seed. No base emoji is in two
+parts. The positive is the record itself; the last column is how often an image is nearer to its name than to a
+corrupted caption of it. Options are taken from the papers, not tuned.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "clip": {},
     "beta .25 (HN-NCE)": {"negatives": {"beta": 0.25}},
     "beta to .5 over the first half": {"negatives": {"beta": 0.5, "warmup": [0.0, 0.5]}},
-    "groups are no negatives": {"negatives": {"same": "group"}},
+    "groups are no negatives": {"negatives": {"exclude": "group"}},
     "groups are positives": {"positives": "group"},
     "memory of 1,024": {"negatives": {"memory": 1024}},
     "memory of 1,024 from half-way": {"negatives": {"memory": 1024, "warmup": [0.5, 0.5]}},
@@ -63,7 +63,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def recipe(kind: str, seed: int, asked: argparse.Namespace, start: Path | None = None) -> dict[str, Any]:
-    """Return the recipe of one row, which begins with the weights of `start`."""
+    """Return the recipe of one row, which starts from the weights of the run `start`."""
     mined = str(mined_file(seed, asked))
     return {
         "name": "hard-negatives",
@@ -111,12 +111,12 @@ def true_over_corrupted(model: Model, images: np.ndarray, names: list[str]) -> f
     batch = text.collate([text.decode(name) for name in names])
     views = HardNegativeCaptionViews(text)(batch, generator(0, "wrong forms"))
     x_BD = normalize(torch.tensor(images), dim=1)
-    own_B, wrong_B = ((x_BD * normalize(model.encode("text", view.batch), dim=1)).sum(1) for view in views)
-    return float((own_B > wrong_B).float().mean())
+    true_B, corrupted_B = ((x_BD * normalize(model.encode("text", view.batch), dim=1)).sum(1) for view in views)
+    return float((true_B > corrupted_B).float().mean())
 
 
 def plain_loop(source: Source, seed: int, asked: argparse.Namespace, folder: Path) -> dict[str, float]:
-    """Train by a loop of one page around `ClipLoss`."""
+    """Train by a plain loop around `ClipLoss`."""
     extensions = load_extensions()
     resolved = read_recipe(recipe("clip", seed, asked), extensions.registry)
     plan, run = make_plan(resolved, extensions), Run.create(folder, resolved, extensions)
@@ -146,13 +146,13 @@ def plain_loop(source: Source, seed: int, asked: argparse.Namespace, folder: Pat
 
 
 def mined_file(seed: int, asked: argparse.Namespace) -> Path:
-    """Return where the names are kept that a seed's `clip` took for right ones in the train part, and were not."""
-    return asked.metrics / f"{asked.split} {seed} mined.parquet"
+    """Return the file of the hard negatives mined by a seed's `clip` in the train part."""
+    return asked.results / f"{asked.split} {seed} mined.parquet"
 
 
 def first_run(source: Source, seed: int, asked: argparse.Namespace) -> Path:
     """Return the run of a seed's `clip`, trained when it is not there yet, its negatives mined."""
-    folder = asked.metrics / f"{asked.split} {seed} clip"
+    folder = asked.results / f"{asked.split} {seed} clip"
     if not mined_file(seed, asked).exists():
         shutil.rmtree(folder, ignore_errors=True)
         fit(recipe("clip", seed, asked), source=source, run_dir=folder)
@@ -161,12 +161,12 @@ def first_run(source: Source, seed: int, asked: argparse.Namespace) -> Path:
 
 
 def main() -> None:
-    """Print a table; what a folder of metrics holds already is not trained again."""
+    """Print a table; a row that is in the folder of results is not trained again."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--split", type=int, default=0, help="the seed by which records are cut into parts")
-    parser.add_argument("--second", action="store_true", help="go on from the model of `clip`")
+    parser.add_argument("--second", action="store_true", help="start from the model of `clip`")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
     parser.add_argument("--results", type=Path, default=Path("hard-negatives"))
     options = parser.parse_args()
@@ -175,7 +175,7 @@ def main() -> None:
     found: dict[str, list[dict[str, float]]] = {name: [] for name in rows}
     for seed in options.seeds:
         for name, runs in found.items():
-            file = options.metrics / f"{options.split} {seed} {'second ' * options.second}{name}.json"
+            file = options.results / f"{options.split} {seed} {'second ' * options.second}{name}.json"
             runs.append(kept(file, partial(one, name, source, seed, options)))
     report(found)
 

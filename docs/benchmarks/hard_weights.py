@@ -1,9 +1,9 @@
-"""CIFAR-10 with hard negatives that weigh more and false ones discounted, beside plain contrast, on a CPU.
+"""CIFAR-10 with hard-negative weights and debiasing, beside plain SimCLR, on a CPU.
 
     python docs/benchmarks/hard_weights.py cifar10-train.parquet cifar10-test.parquet --steps 150 --seeds 0 1 2
 
-The recipe simclr-cifar10 with a small network. All rows share first weights, batches and views of a seed; only the
-loss differs. Prints kNN-200 and linear accuracy; what the folder of metrics holds already is not trained again.
+The recipe simclr-cifar10 with a small network. All rows of a seed have the same initial weights, batches and views;
+only the loss differs. Prints kNN-200 and linear accuracy; a row that is in the folder of results is not trained again.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def main() -> None:
     for row in asked.rows:
         runs = []
         for seed in asked.seeds:
-            runs.append(kept(asked.metrics / f"{seed} {row} {asked.temperature}.json", partial(one, asked, row, seed)))
+            runs.append(kept(asked.results / f"{seed} {row} {asked.temperature}.json", partial(one, asked, row, seed)))
         columns = [[run[name] for run in runs] for name in METRICS]
         cells = [str(Metric([[value] for value in column])) for column in columns]
         print(f"| {row} | {' | '.join(cells)} | {statistics.mean(r['seconds'] for r in runs):.0f} |", flush=True)

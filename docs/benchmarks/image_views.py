@@ -2,8 +2,8 @@
 
     python docs/benchmarks/image_views.py --sizes 32 224 --batch 128 --workers 2 --seconds 5
 
-Every contender makes two views (crop, flip, color jitter, gray; blur from 64 pixels) of the same images, held in
-memory in the form it likes best, with its own defaults otherwise. Each worker is a process with one thread. Contenders
+Every contender makes two views (crop, flip, color jitter, gray; blur from 64 pixels) of the same images, kept in
+memory in its preferred form, with its own defaults otherwise. Each worker is a process with one thread. Contenders
 take turns, so that a busy machine slows all of them; the best turn of each counts. Images a second are those of all
 workers together; CPU time is what one image costs, both views, whoever else used the machine, and the last column
 compares it. Every worker first frees one large block of memory, as a training process has done long before: until

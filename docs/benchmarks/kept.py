@@ -1,4 +1,4 @@
-"""Metrics kept in a folder, so that a benchmark that was stopped goes on where it was."""
+"""Results stored in a folder, so that a benchmark that was stopped can continue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def kept(file: Path, make: Callable[[], Any]) -> Any:
-    """Return what a JSON file holds; when there is none yet, first write to it what `make` returns."""
+    """Return the content of a JSON file; if it does not exist, first write what `make` returns."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(make()))

@@ -1,4 +1,4 @@
-"""Next-character prediction by a plain PyTorch loop: what the recipe `language-model` is held against.
+"""Next-character prediction by a plain PyTorch loop: the reference for the recipe `language-model`.
 
     python docs/benchmarks/language_model.py shakespeare.txt
     sensorium train language-model data.source.path=shakespeare.txt
@@ -9,8 +9,8 @@ learn from, the rest to measure on), written by hand with torch alone. Prints se
 
 from __future__ import annotations
 
+import argparse
 import math
-import sys
 import time
 from pathlib import Path
 
@@ -36,8 +36,8 @@ class Block(nn.Module):
         """Return the stream after the block."""
         b, t, _ = x_BTD.shape
         q, k, v = self.qkv(self.norms[0](x_BTD)).view(b, t, 3, HEADS, -1).permute(2, 0, 3, 1, 4)
-        seen = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(b, t, WIDTH)
-        x_BTD = x_BTD + self.out(seen)
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(b, t, WIDTH)
+        x_BTD = x_BTD + self.out(attended)
         return x_BTD + self.feed(self.norms[1](x_BTD))
 
 
@@ -59,10 +59,14 @@ class Characters(nn.Module):
         return self.head(self.norm(self.blocks(x_BTD)))
 
 
-def main(path: str, seed: int = 0) -> None:
+def main() -> None:
     """Train, measure, print."""
-    torch.manual_seed(seed)
-    text = Path(path).read_text(encoding="utf-8")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("path", type=Path)
+    parser.add_argument("seed", type=int, nargs="?", default=0)
+    asked = parser.parse_args()
+    torch.manual_seed(asked.seed)
+    text = asked.path.read_text(encoding="utf-8")
     letters = sorted(set(text))
     ids = torch.tensor([letters.index(c) for c in text])
     cut = int(0.9 * len(ids))
@@ -74,13 +78,13 @@ def main(path: str, seed: int = 0) -> None:
     optimizer = torch.optim.AdamW(groups, lr=LR, betas=(0.9, 0.99))
     start = time.perf_counter()
     for step in range(STEPS):
-        rate = min((step + 1) / 101, 1) * (
+        factor = min((step + 1) / 101, 1) * (
             0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * max(step - 100, 0) / (STEPS - 100)))
         )
         for group in optimizer.param_groups:
-            group["lr"] = LR * rate
-        at = torch.randint(len(learn) - CONTEXT - 1, (BATCH,))
-        window_BT = torch.stack([learn[i : i + CONTEXT + 1] for i in at])
+            group["lr"] = LR * factor
+        starts = torch.randint(len(learn) - CONTEXT - 1, (BATCH,))
+        window_BT = torch.stack([learn[i : i + CONTEXT + 1] for i in starts])
         loss = F.cross_entropy(model(window_BT[:, :-1]).flatten(0, 1), window_BT[:, 1:].flatten())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -94,8 +98,8 @@ def main(path: str, seed: int = 0) -> None:
             F.cross_entropy(model(x).flatten(0, 1), y.flatten(), reduction="sum")
             for x, y in zip(windows.split(64), following.split(64), strict=True)
         ]
-    print(f"seed {seed}: {seconds:.0f} s, {float(sum(nats)) / following.numel():.4f} nats per character")
+    print(f"seed {asked.seed}: {seconds:.0f} s, {float(sum(nats)) / following.numel():.4f} nats per character")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+    main()

@@ -3,8 +3,7 @@
     python docs/benchmarks/molecule_stream.py moses-train.csv.gz --records 50000 200000 --workers 2
 
 Reads SMILES, decodes and joins them to batches on loader workers, and keeps nothing. `--start` continues where another
-pass was interrupted. Memory is the largest resident size of this process and of its largest worker, above what both
-have before the first batch.
+pass was interrupted. Memory is the largest resident size of this process and of its largest worker.
 """
 
 from __future__ import annotations
@@ -43,11 +42,9 @@ def one_pass(path: str, start: int, stop: int, workers: int) -> None:
     ):
         seen += len(records)
     seconds = time.perf_counter() - begun
-    own, child = peak()
-    print(
-        f"| {start:,} to {stop:,} | {seen:,} | {seen / seconds:,.0f} | {before:,.0f} | {own:,.0f} | {child:,.0f} |",
-        flush=True,
-    )
+    process, worker = peak()
+    memory = f"{before:,.0f} | {process:,.0f} | {worker:,.0f}"
+    print(f"| {start:,} to {stop:,} | {seen:,} | {seen / seconds:,.0f} | {memory} |", flush=True)
 
 
 def main() -> None:

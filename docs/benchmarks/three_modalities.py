@@ -1,10 +1,10 @@
-"""OpenMoji images with names in two languages: what holes in the data cost, and what aligns without being paired.
+"""OpenMoji images with names in two languages: the cost of missing values, and emergent alignment.
 
     python docs/benchmarks/three_modalities.py --steps 200 --seeds 0 1 2
 
-Half of all values are taken out at random. `align` on every pair that is left, against `align` on the records that are
-still complete, same towers and steps; then `align` on image-English and English-German alone, asked for
-image-German. Retrieval on whole test records, which no training saw; right is the record itself.
+Half of all values are removed at random. `align` on every pair that is left, against `align` on the records that are
+still complete, same towers and steps; then `align` on image-English and English-German alone, evaluated on
+image-German. Retrieval on complete test records, which no training saw; the positive is the record itself.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def with_holes(record: Record) -> Record:
 
 
 def sources(row: str) -> ArraysSource:
-    """Return the records of a row; those of the test part are whole."""
+    """Return the records of a row; those of the test part are complete."""
     given = OpenMojiSource(languages=["en", "de"], size=32)
     records = [given[i] for i in range(len(given))]
     parts = assign_parts(given, {"val": 0.0, "test": 0.1}, 0)
@@ -102,7 +102,7 @@ def one(row: str, seed: int, steps: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print a table; what a folder of metrics holds already is not trained again."""
+    """Print a table; a row that is in the folder of results is not trained again."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=200)
@@ -111,7 +111,7 @@ def main() -> None:
     found: dict[str, list[dict[str, float]]] = {row: [] for row in ROWS}
     for seed in options.seeds:
         for row, runs in found.items():
-            runs.append(kept(options.metrics / f"{seed} {row}.json", partial(one, row, seed, options.steps)))
+            runs.append(kept(options.results / f"{seed} {row}.json", partial(one, row, seed, options.steps)))
     names = list(found[ROWS[0]][0])
     print(f"| R@10, mean and deviation of {len(options.seeds)} seeds | {' | '.join(names)} |")
     print(f"| --- |{' ---: |' * len(names)}")

@@ -3,9 +3,9 @@
     python docs/benchmarks/tu_graphs.py MUTAG.zip PROTEINS.zip --seeds 5 --results tu-metrics
 
 Node classes alone are read, not numbers. Every row is measured alike: ten stratified folds, the penalty chosen by five
-folds inside each train part, features standardized on it but for counts, which stay counts. A seed trains anew and
-deals the folds anew. Prints a table for each data set, with a hash of the folds. What the folder of metrics holds
-already is not trained again.
+folds inside each train part, features standardized on it but for counts, which stay counts. Each seed has its
+own training and folds. Prints a table for each data set, with a hash of the folds. A row that is in the folder of
+results is not trained again.
 """
 
 from __future__ import annotations
@@ -78,12 +78,12 @@ def counts_of(source: Source) -> dict[str, np.ndarray]:
     )
     return {
         "baseline: node classes counted": histogram_BC.numpy(),
-        "baseline: Weisfeiler-Lehman, 5 rounds": weisfeiler_lehman(batch, rounds=5).numpy(),
+        "baseline: Weisfeiler-Lehman, 5 iterations": weisfeiler_lehman(batch, iterations=5).numpy(),
     }
 
 
 def trained_scores(path: Path, source: Source, seed: int, changes: list[str]) -> dict[str, list[float]]:
-    """Train; return the accuracy of each fold with the first and with the last weights."""
+    """Train; return the accuracy of each fold with the initial and with the trained weights."""
     raws = [source[i].values["graph"] for i in range(len(source))]
     with tempfile.TemporaryDirectory() as folder:
         given = [f"data.source.path={path}", "evaluate.evaluators={}", f"seed={seed}", *changes]
@@ -115,7 +115,7 @@ def measure(path: Path, seeds: range, rows: list[str], overrides: list[str], met
             seconds[row] = seconds.get(row, 0.0) + measured["seconds"] / len(seeds)
             for name, folds in measured["scores"].items():
                 title = row if name == "trained" else name
-                if title != "untrained" or row == rows[0]:  # the same first weights in every row
+                if title != "untrained" or row == rows[0]:  # the same initial weights in every row
                     found.setdefault(title, []).append(folds)
     classes = [source.key(i).labels["class"] for i in range(len(source))]
     chance = max(classes.count(one) for one in set(classes)) / len(classes)
@@ -139,7 +139,7 @@ def main() -> None:
     asked = parser.parse_args()
     seeds = range(asked.first, asked.first + asked.seeds)
     for path in asked.paths:
-        print(measure(path, seeds, asked.rows, asked.set, asked.metrics), flush=True)
+        print(measure(path, seeds, asked.rows, asked.set, asked.results), flush=True)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ SETS = (
 PUBLISHED = (0.857, 0.980, 0.925, 0.851, 0.910, 0.823, 0.975, 0.984)
 """Of the TS2Vec paper (Yue et al. 2022)."""
 LARGE = 100_000
-"""Values of a train part above which the authors take 600 steps in place of 200."""
+"""Values of a train part above which the authors train 600 steps instead of 200."""
 
 
 def steps(name: str) -> int:
@@ -55,7 +55,7 @@ def trained(recipe: str, name: str, seed: int, folder: Path, overrides: list[str
 
 
 def ranks(rows: dict[str, list[float]]) -> dict[str, float]:
-    """Return each row's mean rank over the sets, 1 for the best; equals share their mean rank."""
+    """Return each row's mean rank over the sets, 1 for the best; ties get their mean rank."""
     found: dict[str, list[float]] = {row: [] for row in rows}
     for column in zip(*rows.values(), strict=True):
         for row, value in zip(rows, column, strict=True):
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="ts2vec", help="a shipped recipe or a file")
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--runs", type=Path, help="a folder to keep runs in, and to go on from")
+    parser.add_argument("--runs", type=Path, help="a folder of runs; finished ones are not trained again")
     parser.add_argument("--evaluator", default="svm", help="the recipe's evaluator whose accuracy is taken")
     asked, overrides = parser.parse_known_args()
     rows: dict[str, list[float]] = {}
