@@ -50,7 +50,7 @@ def supervised(plan: Plan, folder: Path, epochs: int, seed: int) -> list[float]:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, steps)
         for _ in range(steps):
             rows = learn[torch.randint(len(learn), (recipe.data.batch,))]
-            loss = F.cross_entropy(network[1](encoder(whole.select(rows).trimmed()).pooled), digits[rows])
+            loss = F.cross_entropy(network[1](encoder(whole.select(rows).trim_padding()).pooled), digits[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -58,7 +58,7 @@ def supervised(plan: Plan, folder: Path, epochs: int, seed: int) -> list[float]:
         network.eval()
         with torch.inference_mode():
             parts = test.nonzero()[:, 0].split(256)
-            predictions = [network[1](encoder(whole.select(p).trimmed()).pooled).argmax(1) for p in parts]
+            predictions = [network[1](encoder(whole.select(p).trim_padding()).pooled).argmax(1) for p in parts]
         found.append(float((torch.cat(predictions) == digits[test]).float().mean()))
         print(f"supervised, without {left_out}: {found[-1]:.3f}", flush=True)
     return found

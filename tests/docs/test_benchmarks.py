@@ -20,6 +20,11 @@ from .pages import ROOT
 FOLDER = ROOT / "docs" / "benchmarks"
 SCRIPTS = sorted(FOLDER.glob("*.py"))
 RUN = "data.source.path=data"
+WITH_ROWS = (
+    *("cifar10_gpu", "forecast_anomaly", "hard_negatives", "hard_weights", "moleculenet", "node_graphs"),
+    *("reconstructions", "spoken_digits", "three_modalities", "tu_graphs"),
+)
+"""Scripts that train several recipes, or one with several overrides."""
 
 
 def tree_of(script):
@@ -92,13 +97,8 @@ def test_commands_on_pages_are_understood(page):
 
 
 def recipes():
-    """Yield recipe and overrides of the rows of every script that has several."""
-    modules = {
-        name: importlib.import_module(name)
-        for name in ("cifar10_gpu", "forecast_anomaly", "hard_negatives", "hard_weights", "moleculenet")
-        + ("node_graphs", "reconstructions", "spoken_digits", "three_modalities", "tu_graphs")
-    }
-    m = argparse.Namespace(**modules)
+    """Yield the recipe and the overrides of every row of these scripts."""
+    m = argparse.Namespace(**{name: importlib.import_module(name) for name in WITH_ROWS})
     asked = argparse.Namespace(results=Path("results"), split=0, steps=1, table=None)
     for row in m.cifar10_gpu.OBJECTIVES.values():
         yield "simclr-cifar10", [*row, *m.cifar10_gpu.ON_GPU]
