@@ -106,7 +106,7 @@ class Batch:
         return (type(self), *((n, tuple(t.shape[1:]), t.dtype) for n, t in self.tensors().items()))
 
 
-class Negatives(NamedTuple):
+class NegativeValues(NamedTuple):
     """Values of one modality that are negatives of the records of a batch.
 
     Args:
@@ -136,7 +136,7 @@ class RecordBatch:
     present: dict[str, Tensor]
     keys: dict[str, Tensor] = field(default_factory=dict)
     positions: np.ndarray | None = None
-    negatives: dict[str, list[Negatives]] = field(default_factory=dict)
+    negatives: dict[str, list[NegativeValues]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -157,7 +157,7 @@ class RecordBatch:
             present={name: change(mask_B) for name, mask_B in self.present.items()},
             keys={name: change(ids_B) for name, ids_B in self.keys.items()},
             negatives={
-                name: [Negatives(change(batch), change(mask_B)) for batch, mask_B in ranks]
+                name: [NegativeValues(change(batch), change(mask_B)) for batch, mask_B in ranks]
                 for name, ranks in self.negatives.items()
             },
         )

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from sensorium.data.decoding import Decoded
 from sensorium.errors import DataError
-from sensorium.types import Batch, Negatives, RecordBatch
+from sensorium.types import Batch, NegativeValues, RecordBatch
 
 
 class Cache:
@@ -84,7 +84,7 @@ class Cache:
             return None
         batches: dict[str, Batch] = {}
         present: dict[str, Tensor] = {}
-        negatives: dict[str, list[Negatives]] = {}
+        negatives: dict[str, list[NegativeValues]] = {}
         for part, row_of in sorted(self._rows.items(), key=lambda item: item[0][1]):
             (name, rank), rows_B = part, row_of[index]
             present_B = torch.ones(len(index), dtype=torch.bool) if self._all[part] else rows_B >= 0
@@ -98,7 +98,7 @@ class Cache:
                 if rank == _OWN:
                     batches[name] = batch
                 else:
-                    negatives.setdefault(name, []).append(Negatives(batch, present_B))
+                    negatives.setdefault(name, []).append(NegativeValues(batch, present_B))
         keys = {name: keys[index].to(self._device) for name, keys in self._keys.items()}
         ids = [self._ids[i] for i in index.tolist()]
         return RecordBatch(ids, batches, present, keys, self._positions[index.numpy()], negatives)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from sensorium.contracts import Modality, Source, ViewGenerator
 from sensorium.data.mined_negatives import MinedNegatives
 from sensorium.errors import BadSample, DataError, PluginError, SensoriumError, did_you_mean
 from sensorium.seeding import generator
-from sensorium.types import Batch, Negatives, Record, RecordBatch, record_keys
+from sensorium.types import Batch, NegativeValues, Record, RecordBatch, record_keys
 
 
 @dataclass
@@ -130,13 +130,13 @@ class RecordDecoder(torch.utils.data.Dataset):
         raws = (raw_value(other, self.negatives.field, self.modalities[self._mined], self.source) for other in others)
         return [self._example(self._mined, raw, epoch, record) for raw in raws if raw is not None]
 
-    def _collate_negatives(self, ids: list[str], mined: list[list[Any]]) -> dict[str, list[Negatives]]:
+    def _collate_negatives(self, ids: list[str], mined: list[list[Any]]) -> dict[str, list[NegativeValues]]:
         """Return the negatives of a batch of records, rank after rank."""
         ranks = []
         for rank in range(max(map(len, mined))):
             rows = [{self._mined: examples[rank]} if rank < len(examples) else {} for examples in mined]
             present_B = torch.tensor([bool(row) for row in rows])
-            ranks.append(Negatives(self._collate(self._mined, ids, rows), present_B))
+            ranks.append(NegativeValues(self._collate(self._mined, ids, rows), present_B))
         return {self._mined: ranks} if ranks else {}
 
     def _examples(self, epoch: int, position: int) -> tuple[Record, dict[str, Any]]:

@@ -14,8 +14,8 @@ from typing import Any
 from sensorium.api import fit
 from sensorium.contracts import Source
 from sensorium.errors import Interrupted, SensoriumError
-from sensorium.matrix.columns import DatasetColumn
 from sensorium.matrix.compatibility import Incompatible, ObjectiveRow, TowerCandidate, tower_candidates
+from sensorium.matrix.dataset_columns import DatasetColumn
 from sensorium.registration.discovery import Extensions
 
 TABLE = "cell"

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from sensorium.contracts import TokenEncoder, ViewGenerator, has_target
-from sensorium.matrix.columns import DatasetColumn, ModalityCandidates, declared_options
+from sensorium.matrix.dataset_columns import DatasetColumn, ModalityCandidates, declared_options
 from sensorium.models.plan import maker
 from sensorium.recipe.schema import Part
 from sensorium.registration.discovery import Extensions

@@ -11,8 +11,8 @@ from sensorium.contracts import Source
 from sensorium.data.arrays import in_memory
 from sensorium.errors import RecipeError, did_you_mean
 from sensorium.matrix.cells import Budget, Cell, cell_settings, run_cell
-from sensorium.matrix.columns import DatasetColumn, declared_columns, declared_options
 from sensorium.matrix.compatibility import ObjectiveRow, objective_rows
+from sensorium.matrix.dataset_columns import DatasetColumn, declared_columns, declared_options
 from sensorium.matrix.table import Matrix
 from sensorium.models.plan import maker
 from sensorium.recipe.schema import Part

@@ -10,8 +10,8 @@ from typing import Any
 
 from sensorium.evaluation.tables import markdown_table
 from sensorium.matrix.cells import Cell
-from sensorium.matrix.columns import DatasetColumn
 from sensorium.matrix.compatibility import ObjectiveRow
+from sensorium.matrix.dataset_columns import DatasetColumn
 
 BASELINES = ("chance", "baseline")
 """Rows of an evaluator's table that depend on the records alone, and stand once at the head of a column."""

@@ -34,7 +34,7 @@ class Part(BaseModel):
         return dict(self.model_extra or {})
 
 
-class MinedNegatives(Section):
+class Negatives(Section):
     """Mined hard negatives, added to each batch in the modality that they were mined in."""
 
     path: str = Field(description="the Parquet file that `sensorium mine` wrote")
@@ -50,7 +50,7 @@ class Data(Section):
     """The records: their source, split, batches and loading."""
 
     source: Part | None = Field(None, description="the source of records; None when `fit` is given one")
-    negatives: MinedNegatives | None = Field(
+    negatives: Negatives | None = Field(
         None, description="mined hard negatives, a file of `sensorium mine`: its path, or path and count"
     )
     neighbors: str | None = Field(
@@ -168,7 +168,7 @@ class Train(Section):
         return self
 
 
-class Checkpoints(Section):
+class Checkpoint(Section):
     """Which checkpoints are written and kept."""
 
     every: PositiveFloat = Field(1.0, description="epochs between checkpoints, > 0; may be a fraction")
@@ -269,7 +269,7 @@ class Recipe(Section):
     objective: Part = Field(description="the objective and its options")
     optimizer: Optimizer = Field(Optimizer(), description="optimizer and learning rate schedule")
     train: Train = Field(description="duration, devices, parallelism, precision")
-    checkpoint: Checkpoints = Field(Checkpoints(), description="which checkpoints are kept")
+    checkpoint: Checkpoint = Field(Checkpoint(), description="which checkpoints are kept")
     evaluate: Evaluate = Field(Evaluate(), description="evaluation during and after training")
     monitor: Monitor = Field(Monitor(), description="alarms: collapse, non-finite steps")
     finetune: Finetune = Field(Finetune(), description="supervised fine-tuning, `sensorium finetune`")

@@ -9,7 +9,7 @@ A plugin's own tests run it in three lines:
 and `sensorium plugin check my-plugin` prints it as a table.
 """
 
-from sensorium.testing.case import Case, Failure
+from sensorium.testing.checked_part import CheckedPart, Failure
 from sensorium.testing.kit import Check, CheckResult, check_plugin, checks_of, yield_checks
 
-__all__ = ["Case", "Check", "CheckResult", "Failure", "check_plugin", "checks_of", "yield_checks"]
+__all__ = ["Check", "CheckResult", "CheckedPart", "Failure", "check_plugin", "checks_of", "yield_checks"]

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from sensorium import seeding
 from sensorium.contracts import Encoder, TokenEncoder
-from sensorium.testing.case import Case, expect
+from sensorium.testing.checked_part import CheckedPart, expect
 from sensorium.types import Features
 
 
-def returns_pooled_features_of_its_declared_dim(case: Case) -> None:
+def returns_pooled_features_of_its_declared_dim(checked: CheckedPart) -> None:
     """`forward` returns `Features` with `pooled` finite float (B, dim)."""
-    encoder = case.new_encoder().eval()
-    features, shape = encoder(case.batch), (len(case.batch), encoder.dim)
+    encoder = checked.new_encoder().eval()
+    features, shape = encoder(checked.batch), (len(checked.batch), encoder.dim)
     expect(isinstance(features, Features), f"it returns a {type(features).__name__}, not Features")
     found = tuple(features.pooled.shape)
     expect(found == shape, f"pooled is {found}; with dim = {encoder.dim} it must be {shape}")
@@ -25,43 +25,43 @@ def returns_pooled_features_of_its_declared_dim(case: Case) -> None:
 
 
 @torch.no_grad()
-def is_deterministic_in_eval_mode(case: Case) -> None:
+def is_deterministic_in_eval_mode(checked: CheckedPart) -> None:
     """In eval mode the same batch has the same features, whatever the state of the global generators."""
-    encoder = case.new_encoder().eval()
+    encoder = checked.new_encoder().eval()
     made = []
     for number in range(2):
         seeding.seed_globals("is_deterministic", number)
-        made.append(encoder(case.batch).pooled)
+        made.append(encoder(checked.batch).pooled)
     expect(torch.equal(*made), "two forward passes in eval mode differ")
 
 
 @torch.no_grad()
-def encodes_each_record_independently(case: Case) -> None:
+def encodes_each_record_independently(checked: CheckedPart) -> None:
     """In eval mode the features of a record do not depend on the other records of its batch."""
-    encoder = case.new_encoder().eval()
-    together = encoder(case.batch).pooled
-    for row in range(len(case.batch)):
-        alone = encoder(case.batch.select(torch.tensor([row]))).pooled[0]
+    encoder = checked.new_encoder().eval()
+    together = encoder(checked.batch).pooled
+    for row in range(len(checked.batch)):
+        alone = encoder(checked.batch.select(torch.tensor([row]))).pooled[0]
         expect(_close(together[row], alone), f"record {row} has other features alone than in its batch")
 
 
 @torch.no_grad()
-def restores_from_its_state_dict(case: Case) -> None:
+def restores_from_its_state_dict(checked: CheckedPart) -> None:
     """A new encoder that loads the state_dict of another returns the same features."""
-    encoder, other = case.new_encoder().eval(), case.new_encoder().eval()
+    encoder, other = checked.new_encoder().eval(), checked.new_encoder().eval()
     for parameter in encoder.parameters():
         parameter.add_(0.01)
     other.load_state_dict(encoder.state_dict())
     expect(
-        _close(encoder(case.batch).pooled, other(case.batch).pooled),
+        _close(encoder(checked.batch).pooled, other(checked.batch).pooled),
         "an encoder that loads the state_dict of another returns other features: it has state outside the state_dict",
     )
 
 
-def propagates_gradient_to_every_parameter(case: Case) -> None:
+def propagates_gradient_to_every_parameter(checked: CheckedPart) -> None:
     """Every trainable parameter contributes to the features; DDP raises an error for one that does not."""
-    encoder = case.new_encoder().train()
-    features = encoder(case.batch)
+    encoder = checked.new_encoder().train()
+    features = encoder(checked.batch)
     parts = [features.pooled] + ([features.tokens] if features.tokens is not None else [])
     loss = sum((part.float() * torch.linspace(-1, 1, part.shape[-1])).pow(2).sum() for part in parts)
     loss.backward()
@@ -72,12 +72,12 @@ def propagates_gradient_to_every_parameter(case: Case) -> None:
 
 
 @torch.no_grad()
-def returns_tokens_of_the_declared_shapes(case: Case) -> None:
+def returns_tokens_of_the_declared_shapes(checked: CheckedPart) -> None:
     """A token encoder returns tokens, positions, mask and token targets in the shapes of the contract."""
-    encoder = _token_encoder(case)
-    tokens = encoder.tokenize(case.batch)
+    encoder = _token_encoder(checked)
+    tokens = encoder.tokenize(checked.batch)
     b, t, d = tokens.x.shape
-    expect((b, d) == (len(case.batch), encoder.dim), f"tokenize gives x {(b, t, d)} for dim = {encoder.dim}")
+    expect((b, d) == (len(checked.batch), encoder.dim), f"tokenize gives x {(b, t, d)} for dim = {encoder.dim}")
     expect(
         tokens.positions.shape in ((b, t, d), (1, t, d)),
         f"positions are {tuple(tokens.positions.shape)} for {(b, t, d)}",
@@ -88,21 +88,21 @@ def returns_tokens_of_the_declared_shapes(case: Case) -> None:
             f"mask is {tokens.mask.dtype} {tuple(tokens.mask.shape)}, not bool {(b, t)}",
         )
         expect(bool(tokens.mask.any(1).all()), "a record has no valid token")
-    targets = encoder.token_targets(case.batch)
+    targets = encoder.token_targets(checked.batch)
     shape = (b, t, encoder.target_dim) if targets.is_floating_point() else (b, t)
     expect(tuple(targets.shape) == shape, f"token_targets are {tuple(targets.shape)}, not {shape}")
 
 
 @torch.no_grad()
-def encodes_a_subset_of_tokens(case: Case) -> None:
+def encodes_a_subset_of_tokens(checked: CheckedPart) -> None:
     """`encode_tokens` returns the tokens of `keep` in its order, or all tokens without it."""
-    encoder = _token_encoder(case)
-    tokens = encoder.tokenize(case.batch)
+    encoder = _token_encoder(checked)
+    tokens = encoder.tokenize(checked.batch)
     b, t, d = tokens.x.shape
     whole = encoder.encode_tokens(tokens)
     expect(whole.tokens is not None, "encode_tokens returns no tokens")
     expect(tuple(whole.tokens.shape) == (b, t, d), f"all tokens encode to {tuple(whole.tokens.shape)}, not {(b, t, d)}")
-    expect(_close(whole.pooled, encoder(case.batch).pooled), "encoding all tokens differs from forward")
+    expect(_close(whole.pooled, encoder(checked.batch).pooled), "encoding all tokens differs from forward")
     k = (t + 1) // 2
     keep = torch.arange(k).expand(b, k)
     kept, turned = encoder.encode_tokens(tokens, keep), encoder.encode_tokens(tokens, keep.flip(1))
@@ -116,8 +116,8 @@ def encodes_a_subset_of_tokens(case: Case) -> None:
     )
 
 
-def _token_encoder(case: Case) -> TokenEncoder:
-    encoder: Encoder = case.new_encoder().eval()
+def _token_encoder(checked: CheckedPart) -> TokenEncoder:
+    encoder: Encoder = checked.new_encoder().eval()
     if not isinstance(encoder, TokenEncoder):
         raise SkipTest("it is not a token encoder")
     return encoder

@@ -8,7 +8,7 @@ from unittest import SkipTest
 from sensorium import seeding
 from sensorium.contracts import FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.testing.case import Case, expect
+from sensorium.testing.checked_part import CheckedPart, expect
 from sensorium.testing.synthetic import synthetic_embed, synthetic_tables
 
 SMALLER_IS_BETTER = re.compile("↓|error|rmse|mse|mae|loss")
@@ -16,9 +16,9 @@ SMALLER_IS_BETTER = re.compile("↓|error|rmse|mse|mae|loss")
 Metrics = dict[str, float]
 
 
-def beats_chance_on_synthetic_data(case: Case) -> None:
+def beats_chance_on_synthetic_data(checked: CheckedPart) -> None:
     """On features with a planted relation, at least one metric is better than chance."""
-    found = [(what, *_measure(case, train, test)) for what, train, test in _accepted(case)]
+    found = [(what, *_measure(checked, train, test)) for what, train, test in _accepted(checked)]
     if not any(chance for *_, chance in found):
         raise SkipTest("it has no chance level")
     for _, measured, chance in found:
@@ -30,37 +30,37 @@ def beats_chance_on_synthetic_data(case: Case) -> None:
     expect(False, f"no metric is better than chance on {results}")
 
 
-def reports_chance_for_measured_metrics(case: Case) -> None:
+def reports_chance_for_measured_metrics(checked: CheckedPart) -> None:
     """Every metric of `chance` is one of `measure`, and all are numbers."""
-    for _, train, test in _accepted(case):
-        measured, chance = _measure(case, train, test)
+    for _, train, test in _accepted(checked):
+        measured, chance = _measure(checked, train, test)
         unknown = sorted(set(chance) - set(measured))
         expect(not unknown, f"chance returns {unknown}, which measure does not")
         for name, value in (measured | chance).items():
             expect(isinstance(value, int | float), f"the metric '{name}' is a {type(value).__name__}, not a number")
 
 
-def is_deterministic(case: Case) -> None:
+def is_deterministic(checked: CheckedPart) -> None:
     """The same tables have the same metrics, whatever the state of the global generators."""
-    for _, train, test in _accepted(case):
-        one, other = (_measure(case, train, test, seed) for seed in (0, 1))
+    for _, train, test in _accepted(checked):
+        one, other = (_measure(checked, train, test, seed) for seed in (0, 1))
         expect(repr(one) == repr(other), f"the same tables give {one}, then {other}")
 
 
-def _measure(case: Case, train: FeatureTable, test: FeatureTable, seed: int = 0) -> tuple[Metrics, Metrics]:
-    evaluator = case.build()
+def _measure(checked: CheckedPart, train: FeatureTable, test: FeatureTable, seed: int = 0) -> tuple[Metrics, Metrics]:
+    evaluator = checked.build()
     seeding.seed_globals("evaluator", seed)
     evaluator.prepare(synthetic_embed)
     evaluator.fit(train)
     return evaluator.measure(test), evaluator.chance(test)
 
 
-def _accepted(case: Case) -> list[tuple[str, FeatureTable, FeatureTable]]:
+def _accepted(checked: CheckedPart) -> list[tuple[str, FeatureTable, FeatureTable]]:
     """Return the synthetic tables that the evaluator accepts; it raises a `SensoriumError` for the others."""
     accepted, refused = [], []
     for what, train, test in synthetic_tables():
         try:
-            _measure(case, train, test)
+            _measure(checked, train, test)
             accepted.append((what, train, test))
         except SensoriumError as error:
             refused.append(f"{what}: {error}")

@@ -15,7 +15,7 @@ from sensorium.errors import PluginError
 from sensorium.registration.discovery import Extensions, Plugin, load_extensions
 from sensorium.registration.registry import KINDS, SINGULAR, Registry, Spec
 from sensorium.testing import encoders, evaluators, modalities, objectives, registrations, sources, views
-from sensorium.testing.case import Case, Failure, expect
+from sensorium.testing.checked_part import CheckedPart, Failure, expect
 
 HEAVY = ("torch", "numpy", "PIL", "transformers", "timm", "sklearn", "pandas")
 """Packages that a plugin's module may not import, since every command imports the module."""
@@ -85,17 +85,17 @@ def yield_checks(
         samples: modality name -> raw values to test it, its encoders and its view generators on.
         options: "kind/name" -> constructor options; without an entry the defaults are used.
     """
-    case = Case(spec, registry, samples or {}, options or {})
+    checked = CheckedPart(spec, registry, samples or {}, options or {})
     absent = spec.missing_packages()
     skip = f"{', '.join(absent)} is not installed" if absent else ""
     checks = registrations.checks_for(spec.kind)
     if spec.kind in _BY_KIND:
-        ready = absent or _passes(case.has_samples_and_options)
-        checks += _BY_KIND[spec.kind] if ready else (Case.has_samples_and_options,)
+        ready = absent or _passes(checked.has_samples_and_options)
+        checks += _BY_KIND[spec.kind] if ready else (CheckedPart.has_samples_and_options,)
     belongs = f"{spec.modality}/" if spec.modality else ""
     for check in checks:
         name = f"{SINGULAR[spec.kind]} {belongs}{spec.name} {check.__name__.replace('_', ' ')}"
-        yield Check(name, partial(check, case), skip)
+        yield Check(name, partial(check, checked), skip)
 
 
 def checks_of(

@@ -12,26 +12,26 @@ from PIL.Image import Image
 
 from sensorium.contracts import Modality
 from sensorium.errors import BadSample
-from sensorium.testing.case import Case, expect
+from sensorium.testing.checked_part import CheckedPart, expect
 from sensorium.testing.equality import global_random_state, same
 from sensorium.types import Batch
 
 GARBAGE: tuple[object, ...] = (b"\x00no such thing\xff", b"", "\x00no such file\x00", -1, object(), [], {})
 
 
-def decodes_deterministically(case: Case) -> None:
+def decodes_deterministically(checked: CheckedPart) -> None:
     """Every sample decodes to the same example each time, without global randomness; examples can be pickled."""
-    case.modality  # noqa: B018  built before the state is read
+    checked.modality  # noqa: B018  built before the state is read
     before = global_random_state()
-    one, other = case.examples(), case.examples()
+    one, other = checked.examples(), checked.examples()
     expect(same(one, other), "decoding a value twice gives two different examples")
     expect(same(global_random_state(), before), "decode draws from a global generator")
     expect(same(pickle.loads(pickle.dumps(one)), one), "an example changes when pickled")
 
 
-def collates_to_a_batch(case: Case) -> None:
+def collates_to_a_batch(checked: CheckedPart) -> None:
     """Examples collate to one batch on the CPU with one row for each; `to`, `select` and `cat` preserve it."""
-    batch, count = case.batch, len(case.raws)
+    batch, count = checked.batch, len(checked.raws)
     expect(isinstance(batch, Batch), f"collate returns a {type(batch).__name__}, not a sensorium.Batch")
     expect(len(batch) == count, f"{count} examples collate to {len(batch)} rows")
     expect(batch.device.type == "cpu", f"collate puts its batch on {batch.device}")
@@ -42,53 +42,55 @@ def collates_to_a_batch(case: Case) -> None:
     expect(same(batch.select(reverse).select(reverse), batch), "reversing the order of a batch twice changes it")
 
 
-def restores_from_its_state(case: Case) -> None:
+def restores_from_its_state(checked: CheckedPart) -> None:
     """`state` is plain JSON, and a new modality that loads it decodes the same."""
-    learned = case.new_modality()
-    learned.fit(case.raws)
+    learned = checked.new_modality()
+    learned.fit(checked.raws)
     expect(learned.is_fitted, "it is not fitted after fit")
     state = json.loads(json.dumps(learned.state()))
-    restored = case.new_modality()
+    restored = checked.new_modality()
     restored.load_state(state)
     expect(restored.is_fitted, "it is not fitted after load_state")
-    for raw in case.raws:
+    for raw in checked.raws:
         expect(same(restored.decode(raw), learned.decode(raw)), "a modality restored from its state decodes otherwise")
 
 
-def rejects_undecodable_values(case: Case) -> None:
+def rejects_undecodable_values(checked: CheckedPart) -> None:
     """An invalid value raises `BadSample`, so that an unreadable record never stops a training."""
     for raw in GARBAGE:
         try:
-            case.modality.decode(raw)
+            checked.modality.decode(raw)
         except BadSample as refused:
             expect(str(refused).strip() != "", f"BadSample for {raw!r} gives no reason")
         except Exception as error:
             expect(False, f"decode({raw!r}) raises {type(error).__name__}, not BadSample")
 
 
-def previews_its_examples(case: Case) -> None:
+def previews_its_examples(checked: CheckedPart) -> None:
     """An example, and a row of a batch, has a preview: an RGB image of at most 256 pixels a side."""
-    if type(case.modality).preview is Modality.preview:
+    if type(checked.modality).preview is Modality.preview:
         raise SkipTest("it has no previews")
-    rows = case.modality.examples(case.batch)
-    expect(len(rows) == len(case.batch), f"a batch of {len(case.batch)} gives {len(rows)} examples")
-    for example in (*case.examples(), *rows):
-        image = case.modality.preview(example)
+    rows = checked.modality.examples(checked.batch)
+    expect(len(rows) == len(checked.batch), f"a batch of {len(checked.batch)} gives {len(rows)} examples")
+    for example in (*checked.examples(), *rows):
+        image = checked.modality.preview(example)
         expect(isinstance(image, Image), f"preview returns a {type(image).__name__}, not a PIL image")
         fits = image.mode == "RGB" and max(image.size) <= 256
         expect(fits, f"a preview is {image.mode} of {image.size} pixels, not RGB of at most 256")
 
 
-def has_valid_baseline_features(case: Case) -> None:
+def has_valid_baseline_features(checked: CheckedPart) -> None:
     """Baseline features, if the modality has them, are finite float32 (B, D)."""
-    features = case.modality.baseline_features(case.batch)
+    features = checked.modality.baseline_features(checked.batch)
     if features is None:
         raise SkipTest("it has no baseline features")
     expect(
         isinstance(features, np.ndarray) and features.dtype == np.float32 and features.ndim == 2,
         "baseline_features does not return a float32 array (B, D)",
     )
-    expect(len(features) == len(case.batch), f"baseline_features returns {len(features)} rows for {len(case.batch)}")
+    expect(
+        len(features) == len(checked.batch), f"baseline_features returns {len(features)} rows for {len(checked.batch)}"
+    )
     expect(bool(np.isfinite(features).all()), "baseline features are not finite")
 
 

@@ -14,7 +14,7 @@ from sensorium import seeding
 from sensorium.contracts import Encoder, TokenEncoder, has_target
 from sensorium.errors import PluginError, SensoriumError
 from sensorium.models.learner import Learner
-from sensorium.testing.case import Case, Failure, expect, rng
+from sensorium.testing.checked_part import CheckedPart, Failure, expect, rng
 from sensorium.testing.synthetic import ToyEncoder, ToyWordEncoder, toy_records, toy_views
 from sensorium.types import Outcome, View
 
@@ -23,9 +23,9 @@ ROWS = 8
 STEPS = 30
 
 
-def returns_a_finite_loss(case: Case) -> None:
+def returns_a_finite_loss(checked: CheckedPart) -> None:
     """The loss is a finite scalar with a gradient; logs are detached scalars, features detached rows (N, D)."""
-    outcome = _run(_learner(case), _views(case))
+    outcome = _run(_learner(checked), _views(checked))
     expect(outcome.loss.requires_grad, "the loss has no gradient")
     for name, value in outcome.logs.items():
         expect(value.numel() == 1 and not value.requires_grad, f"the log '{name}' is not a detached scalar")
@@ -33,47 +33,47 @@ def returns_a_finite_loss(case: Case) -> None:
         expect(rows.ndim == 2 and not rows.requires_grad, f"the features '{name}' are not detached rows (N, D)")
 
 
-def propagates_gradient_to_every_encoder(case: Case) -> None:
+def propagates_gradient_to_every_encoder(checked: CheckedPart) -> None:
     """The loss has a finite, nonzero gradient for every encoder."""
-    learner = _learner(case)
-    _run(learner, _views(case)).loss.backward()
+    learner = _learner(checked)
+    _run(learner, _views(checked)).loss.backward()
     for name, encoder in learner.encoders.items():
         gradients = [p.grad for p in encoder.parameters() if p.grad is not None]
         expect(any(bool(g.abs().sum() > 0) for g in gradients), f"no gradient reaches the encoder of '{name}'")
         expect(all(bool(g.isfinite().all()) for g in gradients), f"the gradient of '{name}' is not finite")
 
 
-def handles_batches_of_one_and_two(case: Case) -> None:
+def handles_batches_of_one_and_two(checked: CheckedPart) -> None:
     """A batch of two can be trained on; a batch of one has a finite loss in eval mode (batch norm needs two)."""
-    _run(_learner(case), _views(case, rows=2)).loss.backward()
-    _run(_learner(case).eval(), _views(case, rows=1))
+    _run(_learner(checked), _views(checked, rows=2)).loss.backward()
+    _run(_learner(checked).eval(), _views(checked, rows=1))
 
 
-def handles_missing_modalities(case: Case) -> None:
+def handles_missing_modalities(checked: CheckedPart) -> None:
     """An objective of several modalities accepts records that lack one, and a batch in which no record has it."""
-    if case.spec.load().needs.modalities != "many":
+    if checked.spec.load().needs.modalities != "many":
         raise SkipTest("it takes one modality")
-    whole = _views(case)
+    whole = _views(checked)
     first, *_ = whole
     half = torch.arange(ROWS) % 2 == 0
     partial = whole | {first: [replace(_rows(v, half), present=half) for v in whole[first]]}
     for views in (partial, whole | {first: []}):
-        _run(_learner(case), views).loss.backward()
+        _run(_learner(checked), views).loss.backward()
 
 
-def is_finite_under_bfloat16_autocast(case: Case) -> None:
+def is_finite_under_bfloat16_autocast(checked: CheckedPart) -> None:
     """Under autocast to bfloat16 the loss is float32 and finite."""
-    learner, views = _learner(case), _views(case)
+    learner, views = _learner(checked), _views(checked)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         outcome = _run(learner, views)
     expect(outcome.loss.dtype == torch.float32, f"under autocast the loss is {outcome.loss.dtype}")
     outcome.loss.backward()
 
 
-def is_invariant_to_record_order(case: Case) -> None:
+def is_invariant_to_record_order(checked: CheckedPart) -> None:
     """Records in another order have the same loss, unless the objective draws at random."""
-    views = _views(case)
-    learner = _learner(case)
+    views = _views(checked)
+    learner = _learner(checked)
     once, again = (float(_run(copy.deepcopy(learner), views, seed=s).loss.detach()) for s in (0, 1))
     if once != again:
         raise SkipTest("it draws at random")
@@ -85,20 +85,20 @@ def is_invariant_to_record_order(case: Case) -> None:
     )
 
 
-def prefers_positive_pairs(case: Case) -> None:
+def prefers_positive_pairs(checked: CheckedPart) -> None:
     """After a few steps, positive pairs (views or modalities of one record) are closer than negative pairs."""
-    needs = case.spec.load().needs
+    needs = checked.spec.load().needs
     many = needs.modalities == "many"
     if needs.target or not (many or needs.views > 1):
         raise SkipTest("it compares neither views nor modalities")
-    learner = _learner(case)
+    learner = _learner(checked)
     optimizer = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad], lr=3e-3)
     for step in range(STEPS):
         optimizer.zero_grad()
-        _run(learner, _views(case, rows=4 * ROWS, seed=step), seed=step).loss.backward()
+        _run(learner, _views(checked, rows=4 * ROWS, seed=step), seed=step).loss.backward()
         optimizer.step()
         learner.objective.after_step((step + 1) / STEPS)
-    views = _views(case, rows=4 * ROWS, seed=STEPS)
+    views = _views(checked, rows=4 * ROWS, seed=STEPS)
     if many:
         negative = _mean_cosine(learner, views, shift=1)
         positive = _mean_cosine(learner, views, shift=0)
@@ -126,19 +126,19 @@ def _run(learner: Learner, views: Views, seed: int = 0) -> Outcome:
     return outcome
 
 
-def _learner(case: Case) -> Learner:
+def _learner(checked: CheckedPart) -> Learner:
     """Return a learner of toy encoders that the objective accepts."""
-    needs = case.spec.load().needs
+    needs = checked.spec.load().needs
     if needs.target:
-        target = _target_case(case)
+        target = _target_case(checked)
         generator = target.generator
-        return Learner({target.modality_name: _encoder(target)}, case.build(), generator.classes, generator.views)
+        return Learner({target.modality_name: _encoder(target)}, checked.build(), generator.classes, generator.views)
     names = ("first", "second") if needs.modalities == "many" else ("toy",)
     refusals = []
     for toy in (ToyEncoder, ToyWordEncoder):
         try:
-            learner = Learner({name: toy() for name in names}, case.build())
-            _run(copy.deepcopy(learner), _views(case))
+            learner = Learner({name: toy() for name in names}, checked.build())
+            _run(copy.deepcopy(learner), _views(checked))
         except SensoriumError as refused:
             refusals.append(str(refused))
         else:
@@ -146,11 +146,11 @@ def _learner(case: Case) -> Learner:
     raise Failure(f"it refuses the toy encoders: {' '.join(refusals)}")
 
 
-def _views(case: Case, rows: int = ROWS, seed: int = 0) -> Views:
-    needs = case.spec.load().needs
+def _views(checked: CheckedPart, rows: int = ROWS, seed: int = 0) -> Views:
+    needs = checked.spec.load().needs
     generator = rng("views", seed)
     if needs.target:
-        target = _target_case(case)
+        target = _target_case(checked)
         index = torch.arange(rows) % len(target.batch)
         made = target.views(seed, target.batch.select(index))
         present = torch.ones(rows, dtype=torch.bool)
@@ -160,12 +160,12 @@ def _views(case: Case, rows: int = ROWS, seed: int = 0) -> Views:
     return {name: toy_views(x_BTC, needs.views, generator, name, 2 * needs.multicrop) for name in names}
 
 
-def _target_case(case: Case) -> Case:
+def _target_case(checked: CheckedPart) -> CheckedPart:
     """Return the case of a view generator with the target that the objective needs."""
-    needed = case.spec.load().needs.target
+    needed = checked.spec.load().needs.target
     by_token = None
-    for spec in case.registry.specs("views"):
-        found = Case(spec, case.registry, case.samples, case.options)
+    for spec in checked.registry.specs("views"):
+        found = CheckedPart(spec, checked.registry, checked.samples, checked.options)
         try:
             found.has_samples_and_options()
         except (Failure, PluginError):
@@ -179,12 +179,12 @@ def _target_case(case: Case) -> Case:
     return by_token
 
 
-def _encoder(target: Case) -> Encoder:
+def _encoder(target: CheckedPart) -> Encoder:
     """Return the first encoder of the modality that encodes the samples, and their tokens for a target per token."""
     for spec in target.registry.specs("encoders"):
         if spec.modality in (None, target.modality_name):
             samples = {target.modality_name: target.raws}
-            found = Case(spec, target.registry, samples, target.options)
+            found = CheckedPart(spec, target.registry, samples, target.options)
             try:
                 found.has_samples_and_options()
                 encoder = found.new_encoder()

@@ -6,31 +6,31 @@ from importlib.resources import files
 
 from sensorium.registration.options import options_of
 from sensorium.registration.registry import CONTRACTS
-from sensorium.testing.case import Case, expect
+from sensorium.testing.checked_part import CheckedPart, expect
 
 
-def can_be_loaded(case: Case) -> None:
+def can_be_loaded(checked: CheckedPart) -> None:
     """Its target exists and is of the class that its kind requires."""
-    if case.spec.kind == "recipes":
-        package, _, file = case.spec.target.partition(":")
+    if checked.spec.kind == "recipes":
+        package, _, file = checked.spec.target.partition(":")
         expect((files(package) / file).is_file(), f"there is no file {file} in {package}")
     else:
-        case.spec.load()
+        checked.spec.load()
 
 
-def documents_its_options(case: Case) -> None:
+def documents_its_options(checked: CheckedPart) -> None:
     """Every option has a type, and an entry in the `Args:` section of the class docstring."""
-    options = options_of(case.spec.load(), skip=int(case.spec.kind in ("encoders", "views")))
+    options = options_of(checked.spec.load(), skip=int(checked.spec.kind in ("encoders", "views")))
     undocumented = [option.name for option in options if not option.help]
     expect(not undocumented, f"the docstring has no Args entry for {', '.join(undocumented)}")
     untyped = [option.name for option in options if option.type == "Any"]
     expect(not untyped, f"the constructor has no type annotation for {', '.join(untyped)}")
 
 
-def belongs_to_a_registered_modality(case: Case) -> None:
+def belongs_to_a_registered_modality(checked: CheckedPart) -> None:
     """Its modality is registered."""
-    if case.spec.modality is not None:
-        case.registry.find("modalities", case.spec.modality)
+    if checked.spec.modality is not None:
+        checked.registry.find("modalities", checked.spec.modality)
 
 
 def checks_for(kind: str) -> tuple:

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 from sensorium.contracts import Source
 from sensorium.errors import BadSample
-from sensorium.testing.case import Case, expect
+from sensorium.testing.checked_part import CheckedPart, expect
 from sensorium.types import Record
 
 MAX_RECORDS = 64
 """How many records are read with their values; keys are compared for all."""
 
 
-def has_unique_record_ids(case: Case) -> None:
+def has_unique_record_ids(checked: CheckedPart) -> None:
     """It has records, each with a unique id."""
-    source: Source = case.build()
+    source: Source = checked.build()
     ids = [source.key(index).id for index in range(len(source))]
     expect(len(ids) > 0, "it has no records")
     expect(all(isinstance(one, str) and one for one in ids), "an id is empty, or not a string")
@@ -24,9 +24,9 @@ def has_unique_record_ids(case: Case) -> None:
     expect(not duplicates, f"several records have the id {duplicates}")
 
 
-def returns_records_that_match_their_keys(case: Case) -> None:
+def returns_records_that_match_their_keys(checked: CheckedPart) -> None:
     """`source[i]` is `source.key(i)` with values, under the declared fields."""
-    source: Source = case.build()
+    source: Source = checked.build()
     for index in range(min(len(source), MAX_RECORDS)):
         key = source.key(index)
         expect(not key.values, f"key({index}) has values; it must be cheap")
@@ -40,9 +40,9 @@ def returns_records_that_match_their_keys(case: Case) -> None:
         expect(not unknown, f"record {index} has values under {unknown}, which are not declared in fields")
 
 
-def raises_index_error_past_the_end(case: Case) -> None:
+def raises_index_error_past_the_end(checked: CheckedPart) -> None:
     """Reading past the last record raises `IndexError`, so that iteration ends."""
-    source: Source = case.build()
+    source: Source = checked.build()
     for read in (source.__getitem__, source.key):
         try:
             read(len(source))
@@ -51,9 +51,9 @@ def raises_index_error_past_the_end(case: Case) -> None:
         expect(False, "reading past the last record raises no IndexError")
 
 
-def can_be_pickled(case: Case) -> None:
+def can_be_pickled(checked: CheckedPart) -> None:
     """It can be pickled, as the loader's workers require."""
-    source: Source = case.build()
+    source: Source = checked.build()
     copied = pickle.loads(pickle.dumps(source))
     expect(
         [copied.key(i) for i in range(min(len(copied), MAX_RECORDS))]

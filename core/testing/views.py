@@ -9,16 +9,16 @@ import torch
 
 from sensorium import seeding
 from sensorium.contracts import ViewGenerator
-from sensorium.testing.case import Case, expect, rng
+from sensorium.testing.checked_part import CheckedPart, expect, rng
 from sensorium.testing.equality import global_random_state, same, tensors_in
 from sensorium.types import View
 
 
-def returns_the_declared_number_of_views(case: Case) -> None:
+def returns_the_declared_number_of_views(checked: CheckedPart) -> None:
     """A call returns `views` views, then `negative_views` negative ones, all with the rows of its input."""
-    views = case.views()
+    views = checked.views()
     expect(all(isinstance(view, View) for view in views), "it does not return View objects")
-    declared = [False] * case.generator.views + [True] * case.generator.negative_views
+    declared = [False] * checked.generator.views + [True] * checked.generator.negative_views
     found = [view.is_negative for view in views]
     expect(
         found == declared,
@@ -27,88 +27,90 @@ def returns_the_declared_number_of_views(case: Case) -> None:
     )
     for number, view in enumerate(views):
         expect(
-            isinstance(view.batch, type(case.batch)),
-            f"view {number} has a {type(view.batch).__name__}, not a {type(case.batch).__name__}",
+            isinstance(view.batch, type(checked.batch)),
+            f"view {number} has a {type(view.batch).__name__}, not a {type(checked.batch).__name__}",
         )
         rows = len(view)
-        expect(rows == len(case.batch), f"view {number} has {rows} rows, its input {len(case.batch)}")
+        expect(rows == len(checked.batch), f"view {number} has {rows} rows, its input {len(checked.batch)}")
 
 
-def returns_the_declared_target(case: Case) -> None:
+def returns_the_declared_target(checked: CheckedPart) -> None:
     """A generator with a `target` gives each view one target for each row, and one without gives none."""
-    for number, view in enumerate(case.views()):
-        if case.generator.target is None:
+    for number, view in enumerate(checked.views()):
+        if checked.generator.target is None:
             expect(view.target is None, f"view {number} has a target, but the generator declares none")
         else:
-            expect(view.target is not None, f"view {number} lacks the declared target '{case.generator.target}'")
+            expect(view.target is not None, f"view {number} lacks the declared target '{checked.generator.target}'")
             rows = len(view.target)
             expect(rows == len(view), f"view {number} has {rows} targets for {len(view)} rows")
 
 
-def returns_the_declared_info(case: Case) -> None:
+def returns_the_declared_info(checked: CheckedPart) -> None:
     """Every view has the entries of `info` that the generator declares, with one row for each of its rows."""
-    for number, view in enumerate(case.views()):
-        for name in case.generator.info:
+    for number, view in enumerate(checked.views()):
+        for name in checked.generator.info:
             expect(name in view.info, f"view {number} lacks the declared info '{name}'")
             rows = len(view.info[name])
             expect(rows == len(view), f"view {number} has {rows} rows of info '{name}' for {len(view)} rows")
 
 
-def is_deterministic_given_its_generator(case: Case) -> None:
+def is_deterministic_given_its_generator(checked: CheckedPart) -> None:
     """The same generator state gives the same views, whatever the state of the global generators."""
     made = []
     for number in range(2):
         seeding.seed_globals("is_seedable", number)
-        made.append(case.views(seed=1))
+        made.append(checked.views(seed=1))
     expect(same(*made), "two calls with the same generator state return different views")
 
 
-def does_not_modify_its_input(case: Case) -> None:
+def does_not_modify_its_input(checked: CheckedPart) -> None:
     """Its input batch is bit-equal after the call."""
-    batch = copy.deepcopy(case.batch)
-    case.generator(batch, rng(0))
-    expect(same(batch, case.batch), "it modifies its input batch")
+    batch = copy.deepcopy(checked.batch)
+    checked.generator(batch, rng(0))
+    expect(same(batch, checked.batch), "it modifies its input batch")
 
 
-def uses_no_global_randomness(case: Case) -> None:
+def uses_no_global_randomness(checked: CheckedPart) -> None:
     """The states of the global generators of torch, numpy and Python do not change."""
-    case.generator, case.batch  # noqa: B018  built before the state is read
+    checked.generator, checked.batch  # noqa: B018  built before the state is read
     before = global_random_state()
-    case.views()
+    checked.views()
     expect(same(global_random_state(), before), "it draws from a global generator")
 
 
-def preserves_device_and_precision(case: Case) -> None:
+def preserves_device_and_precision(checked: CheckedPart) -> None:
     """Views are on the device of their batch; floats are finite, and of no higher precision than the input."""
-    widest = max((t.dtype.itemsize for t in tensors_in(case.batch) if t.is_floating_point()), default=4)
-    for number, view in enumerate(case.views()):
+    widest = max((t.dtype.itemsize for t in tensors_in(checked.batch) if t.is_floating_point()), default=4)
+    for number, view in enumerate(checked.views()):
         for tensor in tensors_in((view.batch, view.target, view.info)):
             expect(
-                tensor.device == case.batch.device,
+                tensor.device == checked.batch.device,
                 f"view {number} is on {tensor.device}, not on the device of its batch",
             )
             expect(not tensor.requires_grad, f"view {number} requires a gradient")
             if tensor.is_floating_point():
                 expect(tensor.dtype.itemsize <= max(widest, 4), f"view {number} has dtype {tensor.dtype}")
-    given = all(bool(torch.isfinite(t).all()) for t in tensors_in(case.batch) if t.is_floating_point())
-    for number, view in enumerate(case.views()):
+    given = all(bool(torch.isfinite(t).all()) for t in tensors_in(checked.batch) if t.is_floating_point())
+    for number, view in enumerate(checked.views()):
         floats = (t for t in tensors_in(view.batch) if t.is_floating_point())
         expect(not given or all(bool(torch.isfinite(t).all()) for t in floats), f"view {number} is not finite")
 
 
-def accepts_a_batch_of_one(case: Case) -> None:
+def accepts_a_batch_of_one(checked: CheckedPart) -> None:
     """A batch of one record gives views of one row."""
-    one = case.batch.select(torch.tensor([0]))
-    expect(all(len(view) == 1 for view in case.views(batch=one)), "a batch of one record gives views of another size")
+    one = checked.batch.select(torch.tensor([0]))
+    expect(
+        all(len(view) == 1 for view in checked.views(batch=one)), "a batch of one record gives views of another size"
+    )
 
 
-def stages_deterministically_given_its_generator(case: Case) -> None:
+def stages_deterministically_given_its_generator(checked: CheckedPart) -> None:
     """The per-example stage is deterministic, does not modify its example and uses no global randomness."""
-    if type(case.generator).stage is ViewGenerator.stage:
+    if type(checked.generator).stage is ViewGenerator.stage:
         raise SkipTest("it has no per-example stage")
-    for example in case.examples():
+    for example in checked.examples():
         kept, before = copy.deepcopy(example), global_random_state()
-        one, other = case.generator.stage(example, rng(1)), case.generator.stage(example, rng(1))
+        one, other = checked.generator.stage(example, rng(1)), checked.generator.stage(example, rng(1))
         expect(same(one, other), "two calls of stage with the same generator state differ")
         expect(same(example, kept), "stage modifies its input example")
         expect(same(global_random_state(), before), "stage draws from a global generator")

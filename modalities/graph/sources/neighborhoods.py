@@ -17,7 +17,7 @@ import torch
 from sensorium import Record, Source
 from sensorium.errors import DataError, RecipeError
 from sensorium.modalities.graph.batch import Graph
-from sensorium.modalities.graph.sources.tables import FeatureTable, Format, edge_index_of
+from sensorium.modalities.graph.sources.tables import FeatureColumns, Format, edge_index_of
 
 
 class Neighbors:
@@ -169,8 +169,8 @@ class Nodes(NodeSource):
         field: str = "graph",
     ) -> None:
         used = [node, *(labels or []), *([split] if split else [])]
-        edge_table = FeatureTable(edges, [source, target], format=format)
-        node_table = FeatureTable(nodes, used, ignore, format)
+        edge_table = FeatureColumns(edges, [source, target], format=format)
+        node_table = FeatureColumns(nodes, used, ignore, format)
         names = node_table.texts(node)
         edges_2E = edge_index_of(np.stack([edge_table.texts(source), edge_table.texts(target)]), names, edges).numpy()
         columns = {label: node_table.table.cells(label) for label in labels or ()}

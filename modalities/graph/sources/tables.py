@@ -57,9 +57,9 @@ class GraphTables(GraphSource):
         field: str = "graph",
     ) -> None:
         used = [graph, *(labels or []), *([split] if split else [])]
-        edge_table = FeatureTable(edges, [graph, source, target], format=format)
-        node_table = FeatureTable(nodes, [graph, node], format=format) if nodes else None
-        graph_table = FeatureTable(graphs, used, format=format) if graphs else None
+        edge_table = FeatureColumns(edges, [graph, source, target], format=format)
+        node_table = FeatureColumns(nodes, [graph, node], format=format) if nodes else None
+        graph_table = FeatureColumns(graphs, used, format=format) if graphs else None
         if graph_table is None and (labels or split):
             raise DataError("Labels and splits are columns of the table of graphs: give data.source.graphs.")
         graph_ids = {part: part.texts(graph) for part in (graph_table, node_table, edge_table) if part is not None}
@@ -88,7 +88,7 @@ class GraphTables(GraphSource):
         super().__init__(found, field, f"'{edges}'")
 
 
-class FeatureTable:
+class FeatureColumns:
     """A table of nodes, edges or graphs: some columns by name, and all others as features.
 
     Integers and text are categorical features (text becomes its index among the sorted values), other numbers numeric.

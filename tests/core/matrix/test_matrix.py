@@ -10,8 +10,8 @@ import sensorium.matrix
 from sensorium.errors import PluginError, RecipeError
 from sensorium.matrix import runner
 from sensorium.matrix.cells import Budget, Cell, cell_recipe, cell_settings
-from sensorium.matrix.columns import declared_columns, declared_options
 from sensorium.matrix.compatibility import Incompatible, objective_rows, tower_candidates
+from sensorium.matrix.dataset_columns import declared_columns, declared_options
 from sensorium.matrix.runner import run_matrix
 from sensorium.matrix.table import Matrix
 from sensorium.models.plan import make_plan

@@ -4,8 +4,8 @@ import pytest
 
 from sensorium.contracts import has_target
 from sensorium.matrix.cells import Budget, cell_recipe
-from sensorium.matrix.columns import declared_columns, declared_options
 from sensorium.matrix.compatibility import objective_rows, tower_candidates
+from sensorium.matrix.dataset_columns import declared_columns, declared_options
 from sensorium.models.plan import make_plan
 from sensorium.recipe import read_recipe
 from sensorium.recipe.reading import validate

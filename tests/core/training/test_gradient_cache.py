@@ -16,7 +16,7 @@ from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.plugins.crossmodal.siglip import SigLIP
 from sensorium.recipe.schema import Train
 from sensorium.training.gradient_cache import GradientCache
-from sensorium.types import Needs, Negatives, RecordBatch
+from sensorium.types import Needs, NegativeValues, RecordBatch
 from tests.toys import Noise, VectorBatch
 
 WIDTH, ROWS = 6, 22
@@ -60,7 +60,7 @@ def parts_of(values, masks, k):
         negatives = {}
         for name in [name for name in present if name.endswith("_negative_1")]:
             of, batch, mask = name.removesuffix("_negative_1"), batches.pop(name, None), present.pop(name)
-            negatives |= {} if batch is None else {of: [Negatives(batch, mask)]}
+            negatives |= {} if batch is None else {of: [NegativeValues(batch, mask)]}
         made.append(RecordBatch([str(int(r)) for r in rows], batches, present, keys, negatives=negatives))
     return made
 

@@ -28,7 +28,7 @@ def expect(condition: bool, reason: str) -> None:
 
 
 @dataclass
-class Case:
+class CheckedPart:
     """One registration under test.
 
     Args:

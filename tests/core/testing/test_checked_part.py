@@ -7,7 +7,7 @@ from torch import nn
 
 from sensorium import Batch, Encoder, Features, Modality
 from sensorium.registration.registry import Registry, Spec
-from sensorium.testing.case import Case
+from sensorium.testing.checked_part import CheckedPart
 
 
 @dataclass
@@ -47,20 +47,20 @@ class Linear(Encoder):
         return Features(self.map(batch.x))
 
 
-def case(options):
+def checked(options):
     registry = Registry()
     registry.add([Spec("modalities", "scaled", f"{__name__}:Scaled", "", "made", "made")])
     registry.add([Spec("encoders", "map", f"{__name__}:Linear", "", "made", "made", modality="scaled")])
-    return Case(registry.find("encoders", "map", "scaled"), registry, {"scaled": [1.0, 2.0]}, options)
+    return CheckedPart(registry.find("encoders", "map", "scaled"), registry, {"scaled": [1.0, 2.0]}, options)
 
 
 def test_an_encoder_may_name_options_of_the_modality_that_it_is_tried_on():
-    made = case({"modalities/scaled": {"scale": 2.0}, "encoders/map": {"dim": 3, "modality": {"scale": 5.0}}})
+    made = checked({"modalities/scaled": {"scale": 2.0}, "encoders/map": {"dim": 3, "modality": {"scale": 5.0}}})
     assert (made.new_encoder().dim, made.new_encoder().scale) == (3, 5.0)
     assert made.examples()[1].item() == 10.0
     made.has_samples_and_options()
 
 
 def test_without_them_the_modalitys_own_options_hold():
-    made = case({"modalities/scaled": {"scale": 2.0}})
+    made = checked({"modalities/scaled": {"scale": 2.0}})
     assert (made.new_encoder().dim, made.new_encoder().scale) == (2, 2.0)
