@@ -85,8 +85,8 @@ def check_range(owner: str, interval: str, /, **options: float | Sequence[float]
             above = number > low if interval[0] == "(" else number >= low
             below = number < high if interval[-1] == ")" else number <= high
             if not (above and below):  # written so that nan fails too
-                wanted = _in_words(interval, low, high)
-                raise RecipeError(f"The option '{name}' of the {owner} must be {wanted}, not {value}.")
+                expected = _in_words(interval, low, high)
+                raise RecipeError(f"The option '{name}' of the {owner} must be {expected}, not {value}.")
 
 
 def _in_words(interval: str, low: float, high: float) -> str:

@@ -63,11 +63,11 @@ class RecordDecoder(torch.utils.data.Dataset):
         every: bool = False,
         negatives: MinedNegatives | None = None,
     ) -> None:
-        for name, wanted in fields.items():
-            if wanted not in source.fields:
+        for name, column in fields.items():
+            if column not in source.fields:
                 raise DataError(
-                    f"The modality '{name}' reads the field '{wanted}', which the source does not have"
-                    f"{did_you_mean(wanted, source.fields)}; its fields are: {', '.join(source.fields)}."
+                    f"The modality '{name}' reads the field '{column}', which the source does not have"
+                    f"{did_you_mean(column, source.fields)}; its fields are: {', '.join(source.fields)}."
                 )
         self.source, self.fields, self.modalities = source, dict(fields), {n: modalities[n] for n in fields}
         self.stages = {name: views for name, views in (stages or {}).items() if overrides_stage(views)}

@@ -199,10 +199,10 @@ def _check_fit(plan: Plan, registry: Registry) -> None:
     for name, tower in recipe.modalities.items():
         generator, kind = plan.generators[name], (tower.modality or Part(name=name)).name
         if generator.views < needs.views or (generator.views > needs.views and not needs.multicrop):
-            wanted = f"{needs.views} or more views" if needs.multicrop else f"{needs.views} view(s)"
+            required = f"{needs.views} or more views" if needs.multicrop else f"{needs.views} view(s)"
             fitting = _loadable(registry, "views", kind, lambda cls: cls.views == needs.views)
             raise RecipeError(
-                f"The objective '{objective}' needs {wanted} of each record, but modalities.{name}.views "
+                f"The objective '{objective}' needs {required} of each record, but modalities.{name}.views "
                 f"'{tower.views.name}' makes {generator.views}; generators that would fit: {fitting}."
             )
         if generator.negative_views and not needs.negative_views:

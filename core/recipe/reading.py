@@ -1,6 +1,6 @@
 """Reading a recipe: from a shipped name, a YAML or Python file or a mapping, with overrides.
 
-Whatever is wrong is told in one sentence.
+Every error is one sentence.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from sensorium.recipe.schema import Recipe
 from sensorium.registration.registry import Registry
 
 BASE = "base"
-"""The key of a recipe that names another one, whose keys hold where it has none of its own."""
+"""The key that names a base recipe: its keys are the defaults of this one."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML whose floats are what people mean: 1e-3 is a number."""
+    """YAML with the floats of YAML 1.2: 1e-3 is a number."""
 
 
 _Loader.add_implicit_resolver(
@@ -44,9 +44,9 @@ def read_recipe(
 
     Args:
         recipe: a shipped name, a path to a `.yaml` or `.py` file (which defines `recipe`, a mapping or a function
-            that returns one), a mapping, or a Recipe. With a key `base`, the name or path of another recipe, it need
-            only say where it differs.
-        registry: where shipped names are looked up.
+            that returns one), a mapping, or a Recipe. With a key `base`, the name or path of another recipe, it
+            has only the keys that differ.
+        registry: has the shipped recipes.
         overrides: `key.sub=value` texts, applied in order.
 
     Raises:
@@ -66,13 +66,13 @@ def read_recipe(
 def changes(
     resolved: Recipe, given: Recipe | Mapping[str, Any] | str | Path, registry: Registry, overrides: Sequence[str]
 ) -> tuple[str, list[str]]:
-    """Return the shipped recipe that a recipe is, or is based on, and where it differs from it.
+    """Return the shipped recipe that a recipe is, or is based on, and the keys that differ.
 
     Args:
-        resolved: what `read_recipe` made of the other arguments.
-        given: the recipe that was asked for.
-        registry: where shipped names are looked up.
-        overrides: what was applied to it.
+        resolved: the result of `read_recipe` for the other arguments.
+        given: the recipe as the user named it.
+        registry: has the shipped recipes.
+        overrides: applied to it.
 
     Returns:
         The name of the shipped recipe (or, where there is none, the file's or the recipe's own), and the differences
@@ -127,12 +127,12 @@ def recipe_text(name: str, registry: Registry) -> str:
 
 
 def raw_recipe(name: str, registry: Registry, above: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return the mapping that a recipe stands for, not yet validated: its own keys over those of its `base`.
+    """Return a recipe as a mapping, not yet validated: its own keys merged over those of its `base`.
 
     Args:
         name: a shipped name, or a path to a `.yaml` or `.py` file.
-        registry: where shipped names are looked up.
-        above: the recipes whose base it is.
+        registry: has the shipped recipes.
+        above: the recipes whose base it is, for the detection of cycles.
 
     Raises:
         RecipeError: when there is no such recipe, when it is no mapping, or when it is its own base.
@@ -157,9 +157,9 @@ def _is_path(name: str) -> bool:
 
 
 def _on_its_base(raw: dict[str, Any], name: str, registry: Registry, above: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return a raw recipe with its key `base`, if it has one, replaced with what that recipe says.
+    """Return a raw recipe merged over the recipe that its key `base` names, if any.
 
-    A path is taken from the folder of the file that names it.
+    A path is relative to the folder of the file that names it.
     """
     raw = dict(raw)
     base = raw.pop(BASE, None)
@@ -171,15 +171,15 @@ def _on_its_base(raw: dict[str, Any], name: str, registry: Registry, above: tupl
         base = str(Path(name).parent / base)
     line = (*above, name)
     if base in line:
-        raise RecipeError(f"{name}: its base leads back to itself: {' -> '.join((*line, base))}.")
+        raise RecipeError(f"{name}: its bases form a cycle: {' -> '.join((*line, base))}.")
     return merged(raw_recipe(base, registry, line), raw)
 
 
 def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys of a base with a recipe's own over them.
+    """Return a base with a recipe's own keys merged over it.
 
-    Mappings are merged key by key, but for a part that the recipe names anew: it has its own options alone. Whatever
-    else the recipe says (a value, a list, null, a bare name) takes the place of what the base says.
+    Mappings are merged key by key, except for a part with another name: the options of the base's part are dropped.
+    Any other value of the recipe (a number, a list, null, a bare name) replaces that of the base.
     """
     new = dict(base)
     for key, value in own.items():
@@ -217,7 +217,7 @@ def override(raw: dict[str, Any], text: str) -> dict[str, Any]:
     """Return a copy of a raw recipe with one `key.sub=value` applied; the value is read as YAML.
 
     Raises:
-        RecipeError: when the text has no `=`, or leads through a value that is not a mapping.
+        RecipeError: when the text has no `=`, or its path goes through a value that is not a mapping.
     """
     path, equals, value = text.partition("=")
     keys = path.strip().split(".")
@@ -231,7 +231,7 @@ def override(raw: dict[str, Any], text: str) -> dict[str, Any]:
             below = {"name": below}
         if below is not None and not isinstance(below, dict):
             raise RecipeError(
-                f"The override '{text}' leads through '{'.'.join(keys[: depth + 1])}', which is {below!r}."
+                f"The override '{text}' goes through '{'.'.join(keys[: depth + 1])}', which is {below!r}."
             )
         here[key] = dict(below or {})
         here = here[key]
@@ -273,7 +273,7 @@ def _sentence(error: Any) -> str:
 
 
 def _keys_at(loc: Sequence[str | int]) -> list[str]:
-    """Return the valid keys of the section that a location leads to."""
+    """Return the valid keys of the section at a location."""
     model: Any = Recipe
     for key in loc:
         if isinstance(model, type) and issubclass(model, BaseModel) and key in model.model_fields:

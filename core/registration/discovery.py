@@ -1,7 +1,7 @@
-"""Discovery of plugins: which there are, in what state, and what they registered.
+"""Plugin discovery: find entry points, load them, and collect their registrations.
 
-Built-in plugins are loaded in the same way as installed ones and can be blocked like them. One broken plugin never
-stops the program: its error is kept, shown by `sensorium plugins`, and raised when a name that it would have
+Built-in plugins are loaded in the same way as installed ones and can be blocked like them. A plugin that fails to load
+never stops the program: its error is kept, shown by `sensorium plugins`, and raised when a name that it would have
 registered is looked up.
 """
 
@@ -26,7 +26,7 @@ from sensorium.registration.registry import KINDS, Absent, Conflict, Register, R
 
 GROUP = "sensorium"
 FABRIC_GROUPS = ("lightning_fabric.callbacks_factory", "lightning.fabric.callbacks_factory")
-"""By which installed packages add callbacks to every `Fabric`, of `lightning_fabric` and of `lightning`."""
+"""Entry point groups that add callbacks to every `Fabric`, of `lightning_fabric` and of `lightning`."""
 BUILTINS = {
     "commands": "sensorium.cli",
     "sources": "sensorium.data.plugin",
@@ -55,18 +55,18 @@ ESSENTIAL = "commands"
 """The built-in plugin that cannot be blocked: without it there are no commands."""
 HOOKS = tuple(f"sensorium_register_{kind}" for kind in KINDS)
 ATTRIBUTES = ("sensorium_api", "sensorium_samples", "sensorium_options", "sensorium_matrix")
-"""What else a plugin's module may say under the prefix: its contract version, what conformance kit and matrix need."""
+"""Other attributes of a plugin's module: its contract version, inputs of the conformance kit and of the matrix."""
 
 State = Literal["loaded", "blocked", "failed", "conflict", "incompatible"]
 
 
 @dataclass
 class Plugin:
-    """One plugin and how its loading went.
+    """One plugin and the result of loading it.
 
     Args:
         name: the entry point's name.
-        module: what it points at, "module" or "module:object".
+        module: its target, "module" or "module:object".
         distribution: the installed distribution it came with.
         version: that distribution's version.
         state: loaded, blocked (by a variable), failed (it raised), conflict (a name is taken) or incompatible
@@ -74,7 +74,7 @@ class Plugin:
         reason: why it is not loaded, in one line.
         seconds: how long its import and registration took.
         registered: kind to the names it registered.
-        error: what it raised, if it did.
+        error: the exception that it raised, if any.
     """
 
     name: str
@@ -88,12 +88,12 @@ class Plugin:
     error: BaseException | None = None
 
     @property
-    def builtin(self) -> bool:
+    def is_builtin(self) -> bool:
         """Whether the plugin is part of the sensorium distribution."""
         return BUILTINS.get(self.name) == self.module
 
     @property
-    def broken(self) -> bool:
+    def is_broken(self) -> bool:
         """Whether loading the plugin failed."""
         return self.state not in ("loaded", "blocked")
 
@@ -101,8 +101,8 @@ class Plugin:
     def sentence(self) -> str:
         """The plugin and its state, without a full stop."""
         how = {"blocked": "is blocked by", "failed": "failed:", "conflict": "is in conflict:"}
-        told = f"{how.get(self.state, f'is {self.state}:')} {self.reason}" if self.reason else f"is {self.state}"
-        return f"plugin '{self.name}' ({self.distribution} {self.version}) {told}"
+        state = f"{how.get(self.state, f'is {self.state}:')} {self.reason}" if self.reason else f"is {self.state}"
+        return f"plugin '{self.name}' ({self.distribution} {self.version}) {state}"
 
     def load(self) -> Any:
         """Import the plugin's module, or the object in it that the entry point names."""
@@ -111,26 +111,26 @@ class Plugin:
         return EntryPoint(self.name, self.module, GROUP).load()
 
     def public(self) -> dict[str, Any]:
-        """Return what listings and runs record."""
+        """Return plain values for listings and run folders."""
         keys = ("name", "state", "distribution", "version", "module", "reason", "registered")
         return {key: getattr(self, key) for key in keys} | {"milliseconds": round(self.seconds * 1000, 1)}
 
 
 @dataclass
 class Extensions:
-    """What discovery found: the plugins with their states, and the registry of everything they brought."""
+    """The result of discovery: the plugins with their states, and the registry of everything that they register."""
 
     plugins: list[Plugin]
     registry: Registry
 
     def third_party(self) -> list[Plugin]:
         """Return the loaded plugins that are not built in."""
-        return [p for p in self.plugins if p.state == "loaded" and not p.builtin]
+        return [p for p in self.plugins if p.state == "loaded" and not p.is_builtin]
 
     def declared(self, attribute: str) -> dict[str, Any]:
-        """Return what the modules of all loaded plugins say under one of `ATTRIBUTES` that is a mapping, joined.
+        """Return one of `ATTRIBUTES` that is a mapping, merged over the modules of all loaded plugins.
 
-        A "module:attribute" string is loaded, and what is callable is called.
+        A value that is a "module:attribute" string is imported; one that is callable is called.
         """
         found: dict[str, Any] = {}
         for plugin in self.plugins:
@@ -143,7 +143,7 @@ class Extensions:
         return found
 
     def find(self, name: str) -> Plugin:
-        """Return the plugin of that name, or the one that the distribution of that name brings.
+        """Return the plugin of that name, or the one of the distribution of that name.
 
         Raises:
             PluginError: when there is none, with the nearest name.
@@ -152,13 +152,13 @@ class Extensions:
             if normalize(name) == normalize(plugin.name):
                 return plugin
         for plugin in self.plugins:
-            if normalize(name) == normalize(plugin.distribution) and not plugin.builtin:
+            if normalize(name) == normalize(plugin.distribution) and not plugin.is_builtin:
                 return plugin
         raise PluginError(_unknown(f"There is no plugin '{name}'", name, self.plugins))
 
 
 def normalize(name: str) -> str:
-    """Return a name as PEP 503 compares names."""
+    """Return a name normalized as in PEP 503."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -177,7 +177,7 @@ def load_extensions(environ: Mapping[str, str] | None = None, found: Iterable[En
     environ = os.environ if environ is None else environ
     outside = _installed() if found is None else [_plugin(point, point.dist) for point in found]
     plugins = [Plugin(name, module, "sensorium", sensorium.__version__) for name, module in BUILTINS.items()]
-    # Sorted, so that of two plugins that want one name the same one always comes first.
+    # Sorted, so that of two plugins with one name the same one always comes first.
     plugins += sorted(outside, key=lambda p: (normalize(p.distribution), p.name, p.module))
     _block(plugins, environ)
     registry = Registry()
@@ -186,23 +186,23 @@ def load_extensions(environ: Mapping[str, str] | None = None, found: Iterable[En
         if plugin.state == "loaded":
             _load(plugin, registry, first)
         else:
-            registry.miss(Absent(plugin.sentence, plugin.error))
-    if _strict(environ) and (broken := [plugin for plugin in plugins if plugin.broken]):
-        told = "; ".join(plugin.sentence for plugin in broken)
-        raise PluginError(f"SENSORIUM_PLUGINS_STRICT=1 asks for every plugin, but {told}.") from broken[0].error
+            registry.add_absent(Absent(plugin.sentence, plugin.error))
+    if _strict(environ) and (broken := [plugin for plugin in plugins if plugin.is_broken]):
+        states = "; ".join(plugin.sentence for plugin in broken)
+        raise PluginError(f"SENSORIUM_PLUGINS_STRICT=1 requires every plugin, but {states}.") from broken[0].error
     return Extensions(plugins, registry)
 
 
 def fabric_callbacks() -> list[dict[str, str]]:
     """Return the entry points by which installed distributions add callbacks to every `Fabric`.
 
-    They are no plugins of sensorium and no variable of ours blocks them; listings show them for that reason.
+    They are no plugins of sensorium, and its variables do not block them; listings show them for that reason.
     """
     found = []
     for dist in _distributions():
         try:
             points = [point for point in dist.entry_points if point.group in FABRIC_GROUPS]
-        except Exception:  # unreadable metadata; Fabric itself will say so
+        except Exception:  # unreadable metadata; Fabric itself raises
             continue
         name, version = _identity(dist)
         whose = {"distribution": name, "version": version}
@@ -235,7 +235,7 @@ def _plugin(point: EntryPoint, dist: Distribution | None) -> Plugin:
 def _installed() -> list[Plugin]:
     """Return the plugins of all installed distributions.
 
-    `importlib.metadata.entry_points` would die of one distribution's malformed entry points, whoever they are for.
+    `importlib.metadata.entry_points` raises when any distribution has malformed entry points, of whichever group.
     """
     plugins = []
     for dist in _distributions():
@@ -270,7 +270,7 @@ def _block(plugins: list[Plugin], environ: Mapping[str, str]) -> None:
         for word in filter(None, (word.strip() for word in environ[variable].split(","))):
             named = [p for p in among if normalize(word) in (normalize(p.name), normalize(p.distribution))]
             if not named:
-                raise PluginError(_unknown(f"{variable} names '{word}', which is no plugin it can mean", word, among))
+                raise PluginError(_unknown(f"{variable} names '{word}', which is no such plugin", word, among))
             picked += named
         return picked
 
@@ -278,7 +278,7 @@ def _block(plugins: list[Plugin], environ: Mapping[str, str]) -> None:
         plugin.state, plugin.reason = "blocked", variable
 
     if "SENSORIUM_PLUGINS" in environ:
-        outside = [p for p in plugins if not p.builtin]
+        outside = [p for p in plugins if not p.is_builtin]
         allowed = chosen("SENSORIUM_PLUGINS", outside)
         for plugin in outside:
             if plugin not in allowed:
@@ -311,30 +311,30 @@ def _load(plugin: Plugin, registry: Registry, first: dict[str, Plugin]) -> None:
         raise
     except Conflict as error:
         plugin.state, plugin.reason, plugin.error = "conflict", str(error), error
-    except BaseException as error:  # a module may leave by SystemExit, or by pytest's Skipped
+    except BaseException as error:  # a module may raise SystemExit, or pytest's Skipped
         plugin.state, plugin.error = "failed", error
         plugin.reason = str(error).rstrip(".") if isinstance(error, PluginError) else one_line(error)
     plugin.seconds = time.perf_counter() - start
-    if plugin.broken:
-        registry.miss(Absent(plugin.sentence, plugin.error, tuple(specs)))
+    if plugin.is_broken:
+        registry.add_absent(Absent(plugin.sentence, plugin.error, tuple(specs)))
 
 
 def _incompatible(module: Any) -> str:
-    """Return why a plugin was not written for this plugin contract, or an empty string."""
-    wanted = getattr(module, "sensorium_api", sensorium.API_VERSION)
-    if not isinstance(wanted, int):
-        raise PluginError(f"its sensorium_api is {wanted!r}, not the number of a plugin contract")
-    if wanted == sensorium.API_VERSION:
+    """Return why a plugin does not fit this version of the plugin contract, or an empty string."""
+    version = getattr(module, "sensorium_api", sensorium.API_VERSION)
+    if not isinstance(version, int):
+        raise PluginError(f"its sensorium_api is {version!r}, not the number of a plugin contract")
+    if version == sensorium.API_VERSION:
         return ""
-    older = "sensorium" if wanted > sensorium.API_VERSION else "the plugin"
-    return f"it was written for plugin contract {wanted}, this is {sensorium.API_VERSION}: upgrade {older}"
+    older = "sensorium" if version > sensorium.API_VERSION else "the plugin"
+    return f"it was written for plugin contract {version}, this is {sensorium.API_VERSION}: upgrade {older}"
 
 
 def _register(plugin: Plugin, module: Any, specs: list[Spec]) -> None:
     """Call the hooks of one plugin, and append what they register to `specs`.
 
-    Each plugin has a manager of its own, so that every registration is known by its plugin, no plugin sees another's
-    and no order between plugins can matter.
+    Each plugin has a manager of its own, so that every registration belongs to one plugin, no plugin sees another's
+    and their order does not matter.
     """
     _check_hooks(module)
     manager = pluggy.PluginManager(hookspecs.PROJECT)
@@ -348,7 +348,7 @@ def _register(plugin: Plugin, module: Any, specs: list[Spec]) -> None:
 
 
 def _check_hooks(module: Any) -> None:
-    """Refuse what pluggy would pass over in silence: a misspelt, an unmarked and an argumentless hook."""
+    """Refuse what pluggy ignores silently: a misspelled hook, an unmarked one and one without argument."""
     for name in dir(module):
         ours, value = name.startswith(f"{hookspecs.PROJECT}_"), inspect.getattr_static(module, name, None)
         marked = getattr(value, f"{hookspecs.PROJECT}_impl", None) is not None

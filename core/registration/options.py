@@ -1,8 +1,7 @@
 """The options of a registered class: read from its constructor's signature and its docstring, checked against both.
 
-A recipe's options are the keyword arguments of a constructor, and of its base's where it passes `**options` on. Their
-types are its annotations, their help text is the `Args:` section of the class docstring; there is no second place to
-declare them.
+The options are the keyword arguments of the constructor, and of its base's where it passes `**options` on. Their types
+are its annotations, their help text is the `Args:` section of the class docstring; they are declared nowhere else.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ class Option:
 
     Args:
         name: its keyword.
-        annotation: its type; `Any` when the constructor says none.
+        annotation: its type; `Any` without an annotation.
         required: whether a recipe must give it.
         default: its value when a recipe does not give it; "auto" where it depends on the data (`Objective.auto`).
-        help: what the docstring says of it.
+        help: its text in the docstring.
     """
 
     name: str
@@ -57,21 +56,21 @@ def options_of(target: Callable[..., Any], skip: int | tuple[str, ...] = 0) -> l
 
     Args:
         target: the class or function.
-        skip: what the caller fills in itself: this many leading arguments, or the arguments of these names.
+        skip: arguments that the caller fills in itself: this many leading arguments, or the arguments of these names.
 
     Raises:
         PluginError: when an annotation cannot be evaluated.
     """
     parameters = _parameters(target)
     filled = list(parameters)[:skip] if isinstance(skip, int) else skip
-    told, auto = _documented(target), getattr(target, "auto", {})
+    helps, auto = _documented(target), getattr(target, "auto", {})
     return [
         Option(
             name=p.name,
             annotation=_annotation(maker, p),
             required=p.default is p.empty,
             default=None if p.default is p.empty else "auto" if p.name in auto else p.default,
-            help=told.get(p.name, ""),
+            help=helps.get(p.name, ""),
         )
         for maker, p in parameters.values()
         if p.name not in filled
@@ -85,17 +84,17 @@ def check_options(
     skip_first: bool = False,
     name: str | None = None,
 ) -> dict[str, Any]:
-    """Return the given options as the constructor wants them (a list becomes the tuple that it asks for).
+    """Validate options and return them with the types of the constructor (a list becomes a tuple where it is one).
 
-    Nothing is guessed: "3" is no integer, 1 is not true, and an integer is a number. What is left to be found out from
-    the data, as `auto`, is left out.
+    Validation is strict: "3" is no integer and 1 is not true, but an integer is a number. Options that are `auto`,
+    resolved from the data later, are not returned.
 
     Args:
         target: the class or function.
         given: option names and values, as a recipe has them.
-        path: where they stand in the recipe, such as "objective".
+        path: their key in the recipe, such as "objective".
         skip_first: whether the first argument (the modality) is not an option.
-        name: what recipes call the target; default its own name.
+        name: the target's name in recipes; default its own name.
 
     Raises:
         RecipeError: in one sentence, for an unknown option, a value of another type or a required option left out.
@@ -110,8 +109,8 @@ def check_options(
             raise RecipeError(f"{path}.{key} = {value!r}: '{name}' has no option '{key}'{after}.")
     for option in options.values():
         if option.required and option.name not in given:
-            told = f" ({option.help.rstrip('.')})" if option.help else ""
-            raise RecipeError(f"{path}.{option.name} is missing: '{name}' needs it, {option.type}{told}.")
+            help = f" ({option.help.rstrip('.')})" if option.help else ""
+            raise RecipeError(f"{path}.{option.name} is missing: '{name}' requires it, {option.type}{help}.")
     auto = getattr(target, "auto", {})
     return {
         key: _coerced(options[key], value, path)
@@ -132,12 +131,12 @@ def _coerced(option: Option, value: Any, path: str) -> Any:
         # Read strictly, and as JSON, where an array is as good a tuple as a list.
         return adapter.validate_python(value, strict=True) if text is None else adapter.validate_json(text, strict=True)
     except ValidationError as error:
-        told = f": {option.help.rstrip('.')}" if option.help else ""
-        raise RecipeError(f"{path}.{option.name} = {value!r} is not {_phrase(option.annotation)}{told}.") from error
+        help = f": {option.help.rstrip('.')}" if option.help else ""
+        raise RecipeError(f"{path}.{option.name} = {value!r} is not {_phrase(option.annotation)}{help}.") from error
 
 
 def _group(annotation: Any) -> type | None:
-    """Return the dataclass whose fields are the options of an option, when it has such."""
+    """Return the dataclass whose fields are the suboptions of an option; None when it is not one."""
     parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     return next((part for part in parts if isinstance(part, type) and is_dataclass(part)), None)
 
@@ -173,7 +172,7 @@ def _parameters(target: Callable[..., Any]) -> dict[str, tuple[Callable[..., Any
 
 
 def _annotation(target: Callable[..., Any], parameter: inspect.Parameter) -> Any:
-    """Return a parameter's type; each is evaluated alone, since a skipped one may name what only type checkers see."""
+    """Return a parameter's type; evaluated one by one: skipped ones may be imported for type checkers only."""
     if parameter.annotation is parameter.empty:
         return Any
     if not isinstance(parameter.annotation, str):
@@ -190,16 +189,16 @@ def _annotation(target: Callable[..., Any], parameter: inspect.Parameter) -> Any
 
 
 def _documented(target: Callable[..., Any]) -> dict[str, str]:
-    """Return the `Args:` of the docstring; a subclass inherits what its bases say of inherited options."""
-    told: dict[str, str] = {}
+    """Return the `Args:` of the docstring; a subclass inherits the help texts of its bases."""
+    helps: dict[str, str] = {}
     for one in inspect.getmro(target) if isinstance(target, type) else (target,):
-        told = _args_section(inspect.cleandoc(one.__doc__ or "")) | told
-    return told
+        helps = _args_section(inspect.cleandoc(one.__doc__ or "")) | helps
+    return helps
 
 
 def _args_section(doc: str) -> dict[str, str]:
     """Parse the `Args:` section of a Google-style docstring."""
-    told: dict[str, str] = {}
+    helps: dict[str, str] = {}
     name = ""
     _, _, section = f"\n{doc}".partition("\nArgs:\n")
     margin = len(section) - len(section.lstrip(" "))
@@ -208,7 +207,7 @@ def _args_section(doc: str) -> dict[str, str]:
         if line.strip() and indent < margin:
             break
         if match := re.match(r"(\w+)\s*(?:\([^)]*\))?:\s*(.*)", line[margin:]) if indent == margin else None:
-            name, told[match[1]] = match[1], match[2]
+            name, helps[match[1]] = match[1], match[2]
         elif name and line.strip():
-            told[name] += f" {line.strip()}"
-    return told
+            helps[name] += f" {line.strip()}"
+    return helps

@@ -1,4 +1,4 @@
-"""Names to lazy specs: what is registered, by which plugin, and how a name becomes a class.
+"""The registry: names, the plugins that registered them, and the lazy import of their classes.
 
 Nothing here imports torch, nor any module that a spec points at, until `Spec.load` is called.
 """
@@ -35,10 +35,10 @@ CONTRACTS = {
     "evaluators": "Evaluator",
     "exporters": "Exporter",
 }
-"""What a class of each kind derives from, among the public names of `sensorium`."""
+"""The base class of each kind, among the public names of `sensorium`."""
 
 
-def a(kind: str) -> str:
+def with_article(kind: str) -> str:
     """Return the singular of a kind with its article: "an objective"."""
     word = SINGULAR[kind]
     return f"an {word}" if word[0] in "aeiou" else f"a {word}"
@@ -142,7 +142,7 @@ class Conflict(Exception):
 
 @dataclass
 class Register:
-    """What a hook receives: registers things of one kind in the name of one plugin."""
+    """The argument of a hook: registers parts of one kind for one plugin."""
 
     kind: str
     plugin: str
@@ -162,7 +162,7 @@ class Register:
         """Register one part.
 
         Args:
-            name: what recipes and commands call it: small letters, digits, "-", "_" and ".".
+            name: its name in recipes and commands: lowercase letters, digits, "-", "_" and ".".
             target: "module:attribute", imported at first use; for a recipe "package:file.yaml".
             summary: one line for listings.
             modality: the modality that an encoder or view generator belongs to; None serves every one.
@@ -170,11 +170,11 @@ class Register:
             extra: the extra of the plugin's distribution that installs them.
 
         Raises:
-            ValueError: when an argument is not what it must be; the plugin's state is then "failed".
+            ValueError: when an argument is invalid; the plugin's state is then "failed".
         """
         where = f"{SINGULAR[self.kind]} {name!r}"
         if not (isinstance(name, str) and re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name)):
-            raise ValueError(f"{where}: a name has small letters, digits, '-', '_' and '.' only")
+            raise ValueError(f"{where}: a name has lowercase letters, digits, '-', '_' and '.' only")
         if not (isinstance(target, str) and re.fullmatch(r"[\w.]+:[\w.-]+", target)):
             raise ValueError(f"{where}: the target {target!r} is not 'module:attribute'")
         if not summary.strip() or "\n" in summary:
@@ -194,8 +194,8 @@ class Absent:
 
     Args:
         sentence: the plugin's name and why, without a full stop.
-        error: what it raised, if it did.
-        specs: what it is known to have registered before it failed.
+        error: the exception that it raised, if any.
+        specs: its registrations before it failed.
     """
 
     sentence: str
@@ -230,8 +230,8 @@ class Registry:
             new.append(spec)
         self._specs += new
 
-    def miss(self, absent: Absent) -> None:
-        """Note a plugin that registers nothing."""
+    def add_absent(self, absent: Absent) -> None:
+        """Add a plugin that could not be loaded."""
         self._absent.append(absent)
 
     def specs(self, kind: str) -> Iterator[Spec]:
@@ -244,13 +244,13 @@ class Registry:
         return list(dict.fromkeys(s.name for s in self.specs(kind) if modality is None or _for(s, modality)))
 
     def find(self, kind: str, name: str, modality: str | None = None) -> Spec:
-        """Return the spec of that name; for encoders and views, the one that serves `modality`.
+        """Return the spec of that name; for encoders and views, the one of `modality`.
 
         Without `modality` the name alone must be enough.
 
         Raises:
-            PluginError: when there is none, with the nearest name and where else the name exists. If a plugin that
-                is not loaded would have given it, or may have, the message says so and its error is the cause.
+            PluginError: when there is none, with the nearest name and the modalities that have the name. If a
+                plugin that is not loaded registers it, or may, the message names it and its error is the cause.
         """
         named = [s for s in self.specs(kind) if s.name == name]
         fitting = [s for s in named if modality is None or _for(s, modality)]
@@ -258,7 +258,7 @@ class Registry:
             return fitting[0]
         if fitting:
             belongs = " and ".join(f"'{s.modality}'" for s in fitting)
-            raise PluginError(f"'{name}' is {a(kind)} of several modalities, {belongs}: say for which.")
+            raise PluginError(f"'{name}' is {with_article(kind)} of several modalities, {belongs}: name one.")
         what = SINGULAR[kind] + (f" for modality '{modality}'" if modality else "")
         for absent in self._absent:
             for s in absent.specs:
@@ -268,7 +268,7 @@ class Registry:
         if named:
             belongs = ", ".join(f"'{s.modality}'" for s in named)
             raise PluginError(
-                f"'{name}' is {a(kind)} for modality {belongs}, not for '{modality}'; "
+                f"'{name}' is {with_article(kind)} for modality {belongs}, not for '{modality}'; "
                 f"for '{modality}' there are: {', '.join(known) or 'none'}."
             )
         suggestion = did_you_mean(name, known)

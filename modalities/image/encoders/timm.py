@@ -87,8 +87,8 @@ def _create(model: str, modality: ImageModality, checkpoint: str | None, drop_pa
     with torch.device("meta"):  # allocates nothing; the signature of the model's class says which options it has
         kind = type(timm.create_model(model))
     known = inspect.signature(kind.__init__).parameters
-    wanted: dict[str, Any] = {"img_size": modality.size, "dynamic_img_size": True, "drop_path_rate": drop_path}
-    options = {name: value for name, value in wanted.items() if name in known}
+    preferred: dict[str, Any] = {"img_size": modality.size, "dynamic_img_size": True, "drop_path_rate": drop_path}
+    options = {name: value for name, value in preferred.items() if name in known}
     if drop_path and "drop_path_rate" not in options:
         raise SensoriumError(f"The model '{model}' has no stochastic depth: leave out the option drop_path.")
     if checkpoint:

@@ -195,10 +195,10 @@ def _long(table: Table, channel: str, value: str, channels: Sequence[str] | None
     """Return the channels of a long table."""
     names, values_N = table.identifiers(channel, "channel name"), _numbers(table, value)
     known = sorted(set(names))
-    for wanted in channels or ():
-        if wanted not in known:
+    for name in channels or ():
+        if name not in known:
             raise DataError(
-                f"The column '{channel}' of {table.title} names no channel '{wanted}'{did_you_mean(wanted, known)}; "
+                f"The column '{channel}' of {table.title} names no channel '{name}'{did_you_mean(name, known)}; "
                 f"its channels are: {', '.join(known)}."
             )
     name_N, observed_N = np.array(names), ~np.isnan(values_N)

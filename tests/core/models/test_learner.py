@@ -81,5 +81,5 @@ def test_a_recipe_holds_a_tower(tmp_path):
     plan = make_plan(read_recipe(plain, extensions.registry), extensions)
     assert plan.unfreezing == {first: (0.5, 1.0)}
     plain["modalities"][first]["frozen"] = True
-    with pytest.raises(RecipeError, match="without frozen"):
+    with pytest.raises(RecipeError, match="excludes frozen"):
         read_recipe(plain, extensions.registry)

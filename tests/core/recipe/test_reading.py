@@ -53,7 +53,7 @@ def test_an_override_leaves_the_given_mapping_alone():
         (["modalities.image.encodr=x"], ["modalities.image.encodr", "did you mean 'encoder'"]),
         (["train.steps=5"], ["train", "exactly one of epochs and steps"]),
         (["checkpoint.best=knn/accuracy"], ["checkpoint.best needs evaluate.every"]),
-        (["seed.x=1"], ["leads through 'seed'"]),
+        (["seed.x=1"], ["goes through 'seed'"]),
         (["train.epochs"], ["not of the form key.sub=value"]),
         (["data.batch=[1"], ["not YAML"]),
     ],
@@ -163,7 +163,7 @@ def test_bases_are_followed_to_the_end_and_not_in_circles(registry, tmp_path):
         (tmp_path / f"{name}.yaml").write_text(text)
     found = read_recipe(tmp_path / "a.yaml", registry)
     assert (found.seed, found.name, found.data.batch) == (1, "second", 512)
-    with pytest.raises(RecipeError, match=r"base leads back to itself: .*loop\.yaml -> .*pool\.yaml -> .*loop\.yaml"):
+    with pytest.raises(RecipeError, match=r"bases form a cycle: .*loop\.yaml -> .*pool\.yaml -> .*loop\.yaml"):
         read_recipe(tmp_path / "loop.yaml", registry)
     with pytest.raises(RecipeError, match="'base' is 3, but it should be a recipe's name"):
         read_recipe(tmp_path / "number.yaml", registry)

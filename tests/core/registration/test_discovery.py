@@ -39,7 +39,7 @@ def test_a_sound_plugin_is_loaded_and_known_by_its_distribution(site, objective_
 def test_builtins_come_through_the_same_door():
     loaded = load_extensions({}, [])
     assert [p.name for p in loaded.plugins] == list(BUILTINS)
-    assert all(p.builtin and p.version == sensorium.__version__ for p in loaded.plugins)
+    assert all(p.is_builtin and p.version == sensorium.__version__ for p in loaded.plugins)
     assert loaded.third_party() == []
 
 
@@ -53,7 +53,7 @@ def test_builtins_come_through_the_same_door():
         ("x = 1", "it registers nothing"),
         (HOOK + "pass", "it registers nothing"),
         (HOOK + "raise RuntimeError('in a hook')", "RuntimeError: in a hook"),
-        (HOOK + "register('Bad Name', 'a:B', summary='x')", "a name has small letters"),
+        (HOOK + "register('Bad Name', 'a:B', summary='x')", "a name has lowercase letters"),
         (HOOK + "register('x', 'a.b.C', summary='x')", "is not 'module:attribute'"),
         (HOOK + "register('x', 'a:B', summary=' ')", "the summary must be one line"),
         (HOOK + "register('x', 'a:B', summary='x', requires='rdkit')", "not the string 'rdkit'"),
@@ -142,7 +142,7 @@ def test_two_plugins_of_one_name_are_a_conflict_whatever_the_order_of_discovery(
     site.install("b-dist", "same-name", objective_body("two", "b_dist"))
     for found in (site.found(), site.found()[::-1]):
         loaded = load_extensions({}, found)
-        states = {p.distribution: p.state for p in loaded.plugins if not p.builtin}
+        states = {p.distribution: p.state for p in loaded.plugins if not p.is_builtin}
         assert states == {"a-dist": "loaded", "b-dist": "conflict"}
     (second,) = [p for p in loaded.plugins if p.distribution == "b-dist"]
     assert "a-dist 1.0" in second.reason

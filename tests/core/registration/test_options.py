@@ -164,7 +164,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(given, said):
 def test_a_required_option_that_is_left_out_is_named():
     with pytest.raises(RecipeError) as caught:
         check_options(Needy, {}, "source", name="needy")
-    assert str(caught.value) == "source.path is missing: 'needy' needs it, str (the folder)."
+    assert str(caught.value) == "source.path is missing: 'needy' requires it, str (the folder)."
 
 
 def test_a_class_without_options_has_none():

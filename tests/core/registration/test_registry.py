@@ -6,7 +6,7 @@ import types
 import pytest
 
 from sensorium.errors import PluginError
-from sensorium.registration.registry import KINDS, SINGULAR, Absent, Conflict, Register, Registry, Spec, a
+from sensorium.registration.registry import KINDS, SINGULAR, Absent, Conflict, Register, Registry, Spec, with_article
 
 
 def spec(kind="objectives", name="x", modality=None, plugin="p", distribution="d", target="mod:X", **more):
@@ -34,7 +34,7 @@ def registry():
 
 def test_every_kind_has_a_word():
     assert set(SINGULAR) == set(KINDS)
-    assert (a("objectives"), a("sources")) == ("an objective", "a source")
+    assert (with_article("objectives"), with_article("sources")) == ("an objective", "a source")
 
 
 def test_names_are_found_by_kind_and_modality(registry):
@@ -56,7 +56,7 @@ def test_names_are_found_by_kind_and_modality(registry):
             ("encoders", "vit", "text"),
             "'vit' is an encoder for modality 'image', not for 'text'; for 'text' there are: mlp, transformer.",
         ),
-        (("encoders", "mlp"), "'mlp' is an encoder of several modalities, 'image' and 'text': say for which."),
+        (("encoders", "mlp"), "'mlp' is an encoder of several modalities, 'image' and 'text': name one."),
     ],
 )
 def test_what_is_not_found_is_told_in_a_sentence(registry, asked, said):
@@ -67,7 +67,7 @@ def test_what_is_not_found_is_told_in_a_sentence(registry, asked, said):
 
 def test_absent_plugins_are_blamed_and_the_cause_is_chained(registry):
     error = ImportError("no rdkit")
-    registry.miss(Absent("plugin 'm' (m 1.0) failed: ImportError: no rdkit", error))
+    registry.add_absent(Absent("plugin 'm' (m 1.0) failed: ImportError: no rdkit", error))
     with pytest.raises(PluginError, match=r"Its plugin may be missing: plugin 'm' \(m 1.0\) failed") as caught:
         registry.find("modalities", "molecule")
     assert caught.value.__cause__ is error
@@ -75,9 +75,9 @@ def test_absent_plugins_are_blamed_and_the_cause_is_chained(registry):
 
 
 def test_the_plugin_that_would_have_given_it_is_blamed_alone(registry):
-    registry.miss(Absent("plugin 'a' failed: A", ValueError("a")))
+    registry.add_absent(Absent("plugin 'a' failed: A", ValueError("a")))
     theirs = ValueError("b")
-    registry.miss(Absent("plugin 'b' failed: B", theirs, (spec("encoders", "gcn", "graph"),)))
+    registry.add_absent(Absent("plugin 'b' failed: B", theirs, (spec("encoders", "gcn", "graph"),)))
     with pytest.raises(PluginError) as caught:
         registry.find("encoders", "gcn", "graph")
     assert str(caught.value) == "There is no encoder for modality 'graph' named 'gcn': plugin 'b' failed: B."
