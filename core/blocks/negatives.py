@@ -35,12 +35,13 @@ class NegativeOptions:
         guide: modality whose features mask out false negatives (GISTEmbed, Solatorio 2024); use it for an encoder
             that is frozen or pretrained. None for no guide.
         margin: a pair whose guide cosine is above 1 minus this is a false negative.
-        memory: size of a queue of earlier batches' embeddings, negatives on each side (XBM, Wang et al. 2020), >= 0; it
-            begins with random directions.
-        mixed: number of negatives mixed for each anchor from the hardest in memory (MoCHi, Kalantidis et al. 2020).
+        memory: size of the memory bank, a queue of earlier batches' embeddings that are negatives on each side (XBM,
+            Wang et al. 2020), >= 0; it begins with random directions.
+        mixed: number of negatives mixed for each anchor from the hardest in the memory bank (MoCHi, Kalantidis et al.
+            2020).
         hardest: number of hardest negatives that are mixed.
         warmup: fractions of the training, from and to, between which beta and the number of mixtures rise from 0. The
-            memory is used from the first on: embeddings that still change fast do harm.
+            memory bank is used from the first on: embeddings that still change fast do harm.
     """
 
     beta: float = 0.0
@@ -130,10 +131,10 @@ class NegativePool(nn.Module):
         options: the options; None for in-batch negatives alone.
         names: the modalities; each has a queue, and one may be the guide.
         dim: width of the embedding space.
-        memory_after_warmup: whether the memory is unused before the warm-up begins; False where it has all negatives.
+        memory_after_warmup: whether the memory bank is unused until the warm-up begins; False if it has all negatives.
 
     Raises:
-        RecipeError: for mixtures without a memory, or a guide that is no modality.
+        RecipeError: for mixtures without a memory bank, or a guide that is no modality.
     """
 
     warmup: Tensor

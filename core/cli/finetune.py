@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 
-class Initialization(StrEnum):
-    """The initial weights of the encoder."""
+class From(StrEnum):
+    """Values of `--from`: which initial weights of the encoder are trained."""
 
     both = "both"
     trained = "trained"
@@ -24,9 +24,9 @@ def finetune(
         typer.Argument(help="Changes to the run's recipe: key.sub=value, such as finetune.labels=[class]."),
     ] = None,
     start: Annotated[
-        Initialization,
+        From,
         typer.Option("--from", help="Initial weights: those of the run, random ones (scratch), or both, to compare."),
-    ] = Initialization.both,
+    ] = From.both,
     run_dir: Annotated[
         str | None, typer.Option(help="The folder to write. Default: finetune-DATE-TIME in the run folder.")
     ] = None,

@@ -34,7 +34,7 @@ class MoCo(Objective):
         bn_splits: number of random splits in which keys are encoded, of two records or more, >= 1.
         width: hidden width of the projection head.
         dim: output width of the projection head.
-        negatives: options of negatives; their memory is the queue.
+        negatives: options of negatives; their memory bank is the queue.
     """
 
     needs = Needs(views=2)

@@ -18,7 +18,7 @@ class SimCLR(Objective):
         width: hidden width of the projection head.
         dim: output width of the projection head.
         layers: linear layers of the projection head.
-        negatives: options of negatives: hard-negative weights, memory, false negatives; default, those of the batch.
+        negatives: options of negatives: hard-negative weights, memory bank, false negatives; default in-batch.
     """
 
     needs = Needs(views=2)

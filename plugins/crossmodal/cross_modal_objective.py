@@ -30,7 +30,7 @@ class CrossModalObjective(Objective):
 
     Args:
         dim: width of the joint embedding space.
-        negatives: options of negatives: hard-negative weights, memory, false negatives; default, those of the batch.
+        negatives: options of negatives: hard-negative weights, memory bank, false negatives; default in-batch.
     """
 
     needs = Needs(views=1, modalities="many", negative_views=True)

@@ -33,7 +33,7 @@ def test_one_thing_is_listed_with_its_options(run):
     code, out, _ = run("list", "objectives", "simclr")
     assert code == 0
     assert "temperature" in out
-    assert "what cosines are divided" in out  # the rest is on the next line
+    assert "softmax temperature" in out  # the rest is on the next line
     shown = json.loads(run("list", "objectives", "simclr", "--json")[1])
     (temperature,) = [option for option in shown["options"] if option["name"] == "temperature"]
     assert (temperature["type"], temperature["default"], temperature["required"]) == ("float", 0.2, False)

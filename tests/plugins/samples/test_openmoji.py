@@ -96,5 +96,5 @@ def test_missing_values_are_always_the_same():
     for name in ("image", "text", "text_de"):
         assert 0.4 < sum(row[name] for row in there) / len(there) < 0.6
     assert len({tuple(row.values()) for row in there}) == 8  # every pattern of holes
-    with pytest.raises(DataError, match="option 'missing' of 'openmoji'"):
+    with pytest.raises(RecipeError, match="option 'missing' of the source 'openmoji'"):
         OpenMojiSource(missing=1.0)
