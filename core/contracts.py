@@ -272,6 +272,7 @@ class Objective(nn.Module, ABC):
     """
 
     needs: ClassVar[Needs] = Needs()
+    """What it asks of the rest of a recipe, such as `Needs(views=2)`; checked before any data is read."""
     auto: ClassVar[Mapping[str, Callable[[TrainingSize], Any]]] = {}
     """Option name -> its value for a size of training, when a recipe leaves it out or says `auto`."""
     remedy: ClassVar[str | None] = None

@@ -68,6 +68,12 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     return f", did you mean '{found[0]}'?" if found else ""
 
 
+def not_found(problem: str, word: str, words: Iterable[str], rest: str) -> str:
+    """Return "PROBLEM, did you mean 'x'? Rest." or, when no word is close, "PROBLEM; rest."."""
+    suggestion = did_you_mean(word, words)
+    return f"{problem}{suggestion} {rest[0].upper()}{rest[1:]}." if suggestion else f"{problem}; {rest}."
+
+
 def check_range(owner: str, interval: str, /, **options: float | Sequence[float] | None) -> None:
     """Check that options lie in an interval; of a sequence every number, and None always does.
 

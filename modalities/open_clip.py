@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sensorium.errors import RecipeError, did_you_mean
+from sensorium.errors import RecipeError, not_found
 
 LOCAL = "local-dir:"
 """Prefix of the path of a folder with a configuration and weights."""
@@ -33,8 +33,12 @@ def configuration(model: str) -> dict[str, Any]:
     config = open_clip.get_model_config(model)
     if config is None:
         raise RecipeError(
-            f"open_clip has no architecture '{model}'{did_you_mean(model, open_clip.list_models())}; "
-            "`open_clip.list_models()` lists them."
+            not_found(
+                f"open_clip has no architecture '{model}'",
+                model,
+                open_clip.list_models(),
+                "`open_clip.list_models()` lists them",
+            )
         )
     return deepcopy(config)
 

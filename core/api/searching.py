@@ -11,7 +11,7 @@ import numpy as np
 
 from sensorium.api.models import open_run
 from sensorium.contracts import Source
-from sensorium.errors import RunError, did_you_mean
+from sensorium.errors import RunError, not_found
 from sensorium.evaluation.labels import modality_pair
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.similarity import nearest_neighbors
@@ -103,7 +103,7 @@ def search(
     target = target or next((name for name in names if name != by), by)
     for name in (by, target):
         if name not in names:
-            raise RunError(f"The run has no modality '{name}'{did_you_mean(name, names)}; it has {', '.join(names)}.")
+            raise RunError(not_found(f"The run has no modality '{name}'", name, names, f"it has {', '.join(names)}"))
     table = evaluation.table(model, part, "embedding")
     rows = np.flatnonzero(table.present[target])
     if not len(rows):

@@ -51,7 +51,7 @@ def fit(
         extensions: plugins, when not those that are installed.
 
     Returns:
-        The trained model; `model.run` is its run folder.
+        The trained model; `model.run.folder` is the path of its run folder.
 
     Raises:
         SensoriumError: whatever the user can mend, in one sentence.

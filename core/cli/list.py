@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from typing import Annotated
 
 import typer
@@ -59,7 +60,7 @@ def _show_one(spec: Spec, as_json: bool) -> None:
 
     target = spec.load()
     options = options_of(target, skip=int(spec.kind in ("encoders", "views")))
-    about = inspect.cleandoc(target.__doc__ or spec.summary).partition("\nArgs:")[0].strip()
+    about = _reflowed(inspect.cleandoc(target.__doc__ or spec.summary).partition("\nArgs:")[0].strip())
     if as_json:
         shown = spec.public() | {"about": about, "options": [option.public() for option in options]}
         typer.echo(json.dumps(shown, indent=2, default=str))
@@ -74,3 +75,12 @@ def _show_one(spec: Spec, as_json: bool) -> None:
         default = "[red]required[/]" if option.required else escape(repr(option.default))
         table.add_row(option.name, escape(option.type), default, escape(option.help))
     console.print(table)
+
+
+def _reflowed(text: str) -> str:
+    """Return text with each paragraph on one line, which the terminal then wraps; lists and code stay as they are."""
+    blocks = text.split("\n\n")
+    return "\n\n".join(
+        block if re.search(r"^(\s|[-*>|`]|\d+\.)", block, re.MULTILINE) else block.replace("\n", " ")
+        for block in blocks
+    )

@@ -7,6 +7,7 @@ import re
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
+from shlex import quote
 from string import Template
 from typing import Annotated
 
@@ -46,6 +47,7 @@ def new(
         "module": module,
         "Class": "".join(word.capitalize() for word in name.split("-")),
         "kind": kind.value,
+        "A_kind": "An objective" if kind is Kind.objective else "A modality",
         "api": sensorium.API_VERSION,
     }
     for template, path in _files(kind, module).items():
@@ -53,7 +55,7 @@ def new(
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(Template(text).substitute(words), encoding="utf-8")
-    typer.echo(f"Wrote {folder}. Next: pip install -e {folder} && sensorium plugin check {name}")
+    typer.echo(f"Wrote {folder}. Next: pip install -e {quote(f'{folder}[dev]')} && sensorium plugin check {name}")
 
 
 @app.command()

@@ -13,7 +13,7 @@ import torch
 
 from sensorium.contracts import Modality, Source, ViewGenerator
 from sensorium.data.mined_negatives import MinedNegatives
-from sensorium.errors import BadSample, DataError, PluginError, SensoriumError, did_you_mean
+from sensorium.errors import BadSample, DataError, PluginError, SensoriumError, not_found
 from sensorium.seeding import generator
 from sensorium.types import Batch, NegativeValues, Record, RecordBatch, record_keys
 
@@ -66,8 +66,12 @@ class RecordDecoder(torch.utils.data.Dataset):
         for name, column in fields.items():
             if column not in source.fields:
                 raise DataError(
-                    f"The modality '{name}' reads the field '{column}', which the source does not have"
-                    f"{did_you_mean(column, source.fields)}; its fields are: {', '.join(source.fields)}."
+                    not_found(
+                        f"The modality '{name}' reads the field '{column}', which the source does not have",
+                        column,
+                        source.fields,
+                        f"its fields are: {', '.join(source.fields)}",
+                    )
                 )
         self.source, self.fields, self.modalities = source, dict(fields), {n: modalities[n] for n in fields}
         self.stages = {name: views for name, views in (stages or {}).items() if overrides_stage(views)}

@@ -27,7 +27,8 @@ class TableSource(Source):
     Args:
         path: the file, or a list of files with the same columns.
         splits: instead of `path`, the file or files of each split: {train: a.parquet, test: b.parquet}.
-        columns: field name to column name; default every column that has no other use, under its own name.
+        columns: field name to column name, or to a list of numeric columns, whose numbers in a row are one value (nan
+            where a cell is empty); default every column that has no other use, under its own name.
         id: the column of unique names; default the row's number (after its split, when `splits` is given).
         labels: the columns that evaluators predict: a list, or label name to column name.
         split: the column that says train, val or test.
@@ -43,7 +44,7 @@ class TableSource(Source):
         self,
         path: str | list[str] | None = None,
         splits: dict[str, str | list[str]] | None = None,
-        columns: dict[str, str] | None = None,
+        columns: dict[str, str | list[str]] | None = None,
         id: str | None = None,
         labels: list[str] | dict[str, str] | None = None,
         split: str | None = None,
@@ -62,11 +63,16 @@ class TableSource(Source):
             used = {*keys, *label_columns.values()}
             columns = {name: name for name in reader.column_names(files[0][1]) if name not in used}
         self.root = str(files[0][1].parent) if root is None else root
-        table = reader.read([file for _, file in files], [*columns.values(), *keys], list(label_columns.values()))
+        single = {field: column for field, column in columns.items() if isinstance(column, str)}
+        joined = {field: column for field, column in columns.items() if not isinstance(column, str)}
+        numeric = [name for names in joined.values() for name in names]
+        table = reader.read([file for _, file in files], [*single.values(), *keys], [*label_columns.values(), *numeric])
         if not len(table):
             raise DataError(f"{table.title} has no rows.")
         parts = [part for (part, _), rows in zip(files, table.rows, strict=True) for _ in range(rows)]
-        self._columns = {field: table.arrow(column) for field, column in columns.items()}
+        self._order = tuple(columns)
+        self._columns = {field: table.arrow(column) for field, column in single.items()}
+        self._joined = {field: _joined(table, field, names) for field, names in joined.items()}
         self._ids = _ids(table, id, parts)
         self._splits = parts if split is None else _splits(table, split)
         self._groups = None if group is None else table.texts(group)
@@ -75,7 +81,7 @@ class TableSource(Source):
     @property
     def fields(self) -> tuple[str, ...]:
         """The fields of the columns of values."""
-        return tuple(self._columns)
+        return self._order
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -89,10 +95,13 @@ class TableSource(Source):
     def __getitem__(self, index: int) -> Record:
         key = self.key(index)
         values = {field: _value(column[index].as_py()) for field, column in self._columns.items()}
+        values |= {field: x_NC[index] for field, x_NC in self._joined.items() if not np.isnan(x_NC[index]).all()}
         return Record(key.id, values, key.labels, key.split, key.group)
 
     def present(self, field: str) -> np.ndarray:
         """Return which records have a value in `field`: bool (N,)."""
+        if field in self._joined:
+            return ~np.isnan(self._joined[field]).all(1)
         column = self._columns[field]
         if pa.types.is_struct(column.type) and {"bytes", "path"} <= {f.name for f in column.type}:
             parts = [pc.struct_field(column, name) for name in ("bytes", "path")]
@@ -100,6 +109,13 @@ class TableSource(Source):
         else:
             filled = _filled(column)
         return filled.to_numpy()
+
+
+def _joined(table: Table, field: str, names: list[str]) -> np.ndarray:
+    """Return numeric columns side by side, float64 (N, C)."""
+    if not names:
+        raise DataError(f"data.source.columns gives the field '{field}' an empty list of columns.")
+    return np.stack([table.numbers(name) for name in names], axis=1)
 
 
 def _files(path: str | list[str] | None, splits: dict[str, str | list[str]] | None) -> list[tuple[str | None, Path]]:

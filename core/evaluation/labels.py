@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sensorium.contracts import FeatureTable
-from sensorium.errors import SensoriumError, did_you_mean
+from sensorium.errors import SensoriumError, not_found
 
 
 def is_missing(value: Any) -> bool:
@@ -27,7 +27,7 @@ def choose_column(what: str, name: str | None, known: Sequence[str]) -> str:
     if name is not None:
         if name in known:
             return name
-        raise SensoriumError(f"The records have no {what} '{name}'{did_you_mean(name, known)}; there are: {listed}.")
+        raise SensoriumError(not_found(f"The records have no {what} '{name}'", name, known, f"there are: {listed}"))
     if len(known) != 1:
         raise SensoriumError(f"Name the {what} to evaluate by the option '{what}'; the records have: {listed}.")
     return known[0]

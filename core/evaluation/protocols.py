@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sensorium.contracts import FeatureTable
-from sensorium.errors import SensoriumError, check_range, did_you_mean
+from sensorium.errors import SensoriumError, check_range, not_found
 from sensorium.evaluation.folds import assign_folds
 from sensorium.evaluation.labels import choose_column, is_missing
 from sensorium.registration.options import check_options
@@ -126,7 +126,7 @@ def make_protocol(protocol: str | Mapping[str, Any]) -> Protocol:
     name = options.pop("name", None)
     if name not in PROTOCOLS:
         known = ", ".join(PROTOCOLS)
-        raise SensoriumError(f"There is no protocol '{name}'{did_you_mean(str(name), PROTOCOLS)}; known: {known}.")
+        raise SensoriumError(not_found(f"There is no protocol '{name}'", str(name), PROTOCOLS, f"known: {known}"))
     return PROTOCOLS[name](**check_options(PROTOCOLS[name], options, "protocol", name=name))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import load_file, save_file
 
 from sensorium.contracts import Encoder, Modality
-from sensorium.errors import RunError, did_you_mean
+from sensorium.errors import RunError, not_found
 from sensorium.exporters.base import Exporter
 from sensorium.models.plan import make_tower
 from sensorium.recipe.schema import Tower
@@ -58,7 +58,7 @@ def read_encoder(folder: Path, name: str | None, extensions: Extensions) -> tupl
         (name,) = described
     if name is None or name not in described:
         problem = "Name the encoder to load" if name is None else f"{folder} has no encoder '{name}'"
-        raise RunError(f"{problem}{did_you_mean(name or '', described)}; there are: {', '.join(described)}.")
+        raise RunError(not_found(problem, name or "", described, f"there are: {', '.join(described)}"))
     modality, encoder = make_tower(
         name, Tower.model_validate(described[name]["tower"]), extensions.registry, described[name]["state"]
     )

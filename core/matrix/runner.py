@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sensorium.contracts import Source
 from sensorium.data.arrays import in_memory
-from sensorium.errors import RecipeError, did_you_mean
+from sensorium.errors import RecipeError, not_found
 from sensorium.matrix.cells import Budget, Cell, cell_settings, run_cell
 from sensorium.matrix.compatibility import ObjectiveRow, objective_rows
 from sensorium.matrix.dataset_columns import DatasetColumn, declared_columns, declared_options
@@ -76,8 +76,12 @@ def _selected(
     known = set(columns).union(*(row.names for row in rows))
     for name in sorted(named - known):
         raise RecipeError(
-            f"The matrix has neither a row nor a column '{name}'{did_you_mean(name, known)}; it has the columns "
-            f"{', '.join(columns)} and the rows {', '.join(row.name for row in rows)}."
+            not_found(
+                f"The matrix has neither a row nor a column '{name}'",
+                name,
+                known,
+                f"it has the columns {', '.join(columns)} and the rows {', '.join(row.name for row in rows)}",
+            )
         )
     selected_rows = [row for row in rows if named & row.names]
     selected_columns = [name for name in columns if name in named]

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sensorium.errors import BadSample, DataError, RunError, did_you_mean
+from sensorium.errors import BadSample, DataError, RunError, not_found
 from sensorium.models.learner import Learner, make_views
 from sensorium.models.plan import Plan, make_plan
 from sensorium.recipe.schema import Recipe
@@ -79,8 +79,9 @@ class Model:
     def _embed(self, name: str, values: Sequence[Any], space: str, size: int) -> Tensor:
         if name not in self.modalities:
             raise DataError(
-                f"The model has no modality '{name}'{did_you_mean(name, self.modalities)}; "
-                f"it has {', '.join(self.modalities)}."
+                not_found(
+                    f"The model has no modality '{name}'", name, self.modalities, f"it has {', '.join(self.modalities)}"
+                )
             )
         if isinstance(values, str | bytes):
             raise DataError(f"embed({name}=...) takes a list of values, not one: write {name}=[...].")

@@ -15,7 +15,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from sensorium.errors import RecipeError, did_you_mean
+from sensorium.errors import RecipeError, not_found
 from sensorium.recipe.schema import Recipe
 from sensorium.registration.registry import Registry
 
@@ -256,10 +256,8 @@ def _sentence(error: Any) -> str:
     value = error["input"]
     if error["type"] == "extra_forbidden":
         known = _keys_at(error["loc"][:-1])
-        return (
-            f"there is no key '{path}' (given {value!r}){did_you_mean(str(error['loc'][-1]), known)}; "
-            f"keys there: {', '.join(known)}."
-        )
+        problem = f"there is no key '{path}' (given {value!r})"
+        return not_found(problem, str(error["loc"][-1]), known, f"keys there: {', '.join(known)}")
     if error["type"] == "missing":
         return f"the key '{path}' is missing."
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ").rstrip(".")

@@ -11,7 +11,7 @@ import inspect
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from importlib.metadata import Distribution, EntryPoint
@@ -127,15 +127,17 @@ class Extensions:
         """Return the loaded plugins that are not built in."""
         return [p for p in self.plugins if p.state == "loaded" and not p.is_builtin]
 
-    def declared(self, attribute: str) -> dict[str, Any]:
+    def declared(self, attribute: str, wanted: Callable[[str], bool] = lambda key: True) -> dict[str, Any]:
         """Return one of `ATTRIBUTES` that is a mapping, merged over the modules of all loaded plugins.
 
-        A value that is a "module:attribute" string is imported; one that is callable is called.
+        A value that is wanted, by its key, is imported if it is a "module:attribute" string, and called if callable.
         """
         found: dict[str, Any] = {}
         for plugin in self.plugins:
             if plugin.state == "loaded":
                 for key, value in getattr(plugin.load(), attribute, {}).items():
+                    if not wanted(key):
+                        continue
                     if isinstance(value, str):
                         module, _, name = value.partition(":")
                         value = getattr(import_module(module), name)

@@ -257,8 +257,10 @@ class Registry:
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
-            belongs = " and ".join(f"'{s.modality}'" for s in fitting)
-            raise PluginError(f"'{name}' is {with_article(kind)} of several modalities, {belongs}: name one.")
+            belongs = ", ".join(f"{s.modality}" for s in fitting)
+            raise PluginError(
+                f"'{name}' is {with_article(kind)} of several modalities: name one by --modality, of {belongs}."
+            )
         what = SINGULAR[kind] + (f" for modality '{modality}'" if modality else "")
         for absent in self._absent:
             for s in absent.specs:

@@ -66,7 +66,13 @@ def is_finite_under_bfloat16_autocast(checked: CheckedPart) -> None:
     learner, views = _learner(checked), _views(checked)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         outcome = _run(learner, views)
-    expect(outcome.loss.dtype == torch.float32, f"under autocast the loss is {outcome.loss.dtype}")
+    expect(
+        outcome.loss.dtype == torch.float32,
+        (
+            f"under autocast the loss is {outcome.loss.dtype}: compute it in float32, "
+            "inside torch.autocast(device_type, enabled=False)"
+        ),
+    )
     outcome.loss.backward()
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel
 
@@ -56,8 +57,12 @@ def api_pages() -> dict[str, str]:
         listed[page].append((name, _summary(home, name)))
         if name in sensorium._MODULES:
             module = import_module(home)
-            within = [(f"{name}.{key}", getattr(module, key)) for key in _names(module)]
-            listed[page] += [(title, first_sentence(thing)) for title, thing in within if callable(thing)]
+            within = [(key, getattr(module, key)) for key in _names(module)]
+            listed[page] += [
+                (f"{name}.{key}", _alias(module, key)[1] if get_origin(thing) else first_sentence(thing))
+                for key, thing in within
+                if callable(thing)
+            ]
     out = {"api.md": _index(listed)}
     for name, (title, summary) in PAGES.items():
         out[f"api/{name}.md"] = f"# {title}\n\n{summary} [All names](../api.md).\n" + "".join(written[name])
@@ -130,10 +135,22 @@ def _module(name: str, module: Any) -> str:
     out = _section("##", name, docstring(module))
     for key in _names(module):
         thing = getattr(module, key)
-        if callable(thing):
+        if get_origin(thing):
+            made, text = _alias(module, key)
+            out += _section("###", f"{name}.{key}", f"```python\n{made}\n```", text)
+        elif callable(thing):
             members = "".join(_members(thing, "####")).strip() if inspect.isclass(thing) else ""
             out += _section("###", f"{name}.{key}", _call(thing), docstring(thing), members)
     return out
+
+
+def _alias(module: Any, key: str) -> tuple[str, str]:
+    """Return the line that makes a type alias, in a module or one inside it, and the string below that explains it."""
+    for name in sorted(n for n in sys.modules if n.startswith(module.__name__)):
+        found = re.search(rf'^({key} = .+)\n"""(.+?)"""', inspect.getsource(sys.modules[name]), flags=re.MULTILINE)
+        if found:
+            return found[1], escaped(found[2])
+    raise ValueError(f"no string explains {module.__name__}.{key}")
 
 
 def _names(module: Any) -> list[str]:

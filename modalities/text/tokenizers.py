@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from sensorium.errors import PluginError, RecipeError, did_you_mean
+from sensorium.errors import PluginError, RecipeError, not_found
 from sensorium.modalities.open_clip import configuration
 from sensorium.modalities.text.batch import PAD
 
@@ -271,4 +271,4 @@ def tokenizer(name: str, vocab: int) -> Tokenizer:
     if kind == "transformers" and which:
         return TransformersTokenizer(which)
     known = ("bpe", "characters", "open_clip", "open_clip:ARCH", "transformers:PATH")
-    raise RecipeError(f"There is no tokenizer '{name}'{did_you_mean(name, known)}; known: {', '.join(known)}.")
+    raise RecipeError(not_found(f"There is no tokenizer '{name}'", name, known, f"known: {', '.join(known)}"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import emoji
 
 from sensorium import Record, Source
-from sensorium.errors import DataError, did_you_mean
+from sensorium.errors import DataError, not_found
 from sensorium.plugins.samples.openmoji import TONES, base_name, clean_name
 
 LATIN = ("en", "es", "pt", "it", "fr", "de", "id", "tr")
@@ -29,8 +29,12 @@ class EmojiNames(Source):
         for language in languages:
             if language not in emoji.LANGUAGES:
                 raise DataError(
-                    f"There are no names of emoji in '{language}'{did_you_mean(language, emoji.LANGUAGES)}; "
-                    f"the languages are: {', '.join(emoji.LANGUAGES)}."
+                    not_found(
+                        f"There are no names of emoji in '{language}'",
+                        language,
+                        emoji.LANGUAGES,
+                        f"the languages are: {', '.join(emoji.LANGUAGES)}",
+                    )
                 )
             emoji.config.load_language(language)
         named = {

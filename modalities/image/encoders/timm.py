@@ -52,7 +52,7 @@ class Timm(Encoder):
     ) -> None:
         super().__init__()
         if not timm.is_model(model):
-            raise SensoriumError(f"timm has no model '{model}'{did_you_mean(model, timm.list_models())}.")
+            raise SensoriumError(f"timm has no model '{model}'{did_you_mean(model, timm.list_models()) or '.'}")
         if checkpoint and stem == "small":
             raise SensoriumError("A checkpoint needs the stem it was trained with: set stem to standard.")
         self.model = _create(model, modality, checkpoint, drop_path)

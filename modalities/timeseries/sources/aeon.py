@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from sensorium.errors import DataError, did_you_mean
+from sensorium.errors import DataError, not_found
 from sensorium.modalities.timeseries.sources.files import recordings_of
 from sensorium.modalities.timeseries.sources.recordings import RecordingSource, SlidingWindow
 
@@ -29,8 +29,9 @@ class Aeon(RecordingSource):
         folder, names = datasets()
         if dataset not in names:
             raise DataError(
-                f"aeon bundles no data set '{dataset}'{did_you_mean(dataset, names)}; "
-                f"its data sets are: {', '.join(names)}."
+                not_found(
+                    f"aeon bundles no data set '{dataset}'", dataset, names, f"its data sets are: {', '.join(names)}"
+                )
             )
         files = [folder / dataset / f"{dataset}_{part}.ts" for part in ("TRAIN", "TEST")]
         super().__init__(recordings_of(files), field, SlidingWindow(), f"aeon's {dataset}")

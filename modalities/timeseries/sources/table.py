@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from sensorium import Table, TableReader
-from sensorium.errors import DataError, RecipeError, did_you_mean
+from sensorium.errors import DataError, RecipeError, not_found
 from sensorium.modalities.timeseries.sources.formats import FORMATS
 from sensorium.modalities.timeseries.sources.recordings import PARTS, LabelAt, Recording, RecordingSource, SlidingWindow
 from sensorium.modalities.timeseries.sources.timestamps import timestamps
@@ -198,8 +198,12 @@ def _long(table: Table, channel: str, value: str, channels: Sequence[str] | None
     for name in channels or ():
         if name not in known:
             raise DataError(
-                f"The column '{channel}' of {table.title} names no channel '{name}'{did_you_mean(name, known)}; "
-                f"its channels are: {', '.join(known)}."
+                not_found(
+                    f"The column '{channel}' of {table.title} names no channel '{name}'",
+                    name,
+                    known,
+                    f"its channels are: {', '.join(known)}",
+                )
             )
     name_N, observed_N = np.array(names), ~np.isnan(values_N)
     return [Channel(name, np.flatnonzero((name_N == name) & observed_N), values_N) for name in channels or known]

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from sensorium.cli.list import _reflowed
 from sensorium.cli.main import main
 from sensorium.registration.discovery import BUILTINS
 
@@ -73,3 +74,8 @@ def test_plugins_are_listed_with_state_and_time(run):
     assert set(shown["crossmodal"]) == {
         "name", "state", "distribution", "version", "module", "reason", "registered", "milliseconds",
     }  # fmt: skip
+
+
+def test_a_description_has_no_line_breaks_of_its_source():
+    text = "A long\nline.\n\n- one\n- two\n\n    code\n    more"
+    assert _reflowed(text) == "A long line.\n\n- one\n- two\n\n    code\n    more"

@@ -2,6 +2,7 @@ import gzip
 import json
 import pickle
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -148,3 +149,19 @@ def test_invalid_options_are_refused(tmp_path, file):
         TableSource([])
     with pytest.raises(DataError, match="columns of different types"):
         TableSource([file("a.jsonl", '{"x": 1}'), file("b.jsonl", '{"x": [1]}')])
+
+
+def test_several_numeric_columns_are_one_value(file):
+    rows = "a,b,c,class\n1,2.5,x,0\n,3,y,1\n,,z,1\n"
+    source = TableSource(file("d.csv", rows), columns={"row": ["b", "a"], "word": "c"}, labels=["class"])
+    assert source.fields == ("row", "word")
+    assert source[0].values["row"].tolist() == [2.5, 1.0]
+    assert source[0].values["word"] == "x"
+    assert np.isnan(source[1].values["row"]).tolist() == [False, True]
+    assert "row" not in source[2].values
+    assert source.present("row").tolist() == [True, True, False]
+    assert source[1].labels == {"class": 1}
+    with pytest.raises(DataError, match=r"The column 'c' holds 'x' \(row 1 of .+\), which is no number"):
+        TableSource(file("d.csv", rows), columns={"row": ["a", "c"]})
+    with pytest.raises(DataError, match="the field 'row' an empty list"):
+        TableSource(file("d.csv", rows), columns={"row": []})

@@ -1,15 +1,20 @@
 """The reference names every hook, argument, attribute, state and variable; it is complete because this says so."""
 
+import contextlib
 import inspect
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import get_args
+from unittest import SkipTest
 
 import pytest
 
 from sensorium.recipe import read_recipe
 from sensorium.registration import discovery, hookspecs
-from sensorium.registration.registry import KINDS, Register, Registry
+from sensorium.registration.registry import KINDS, Register, Registry, Spec
+from sensorium.testing import yield_checks
 
 DOCS = Path(__file__).parents[3] / "docs"
 HOOKS = (DOCS / "reference" / "hooks.md").read_text(encoding="utf-8")
@@ -78,3 +83,15 @@ def test_the_how_to_shows_a_recipe_that_is_valid(tmp_path):
     (tmp_path / "recipe.yaml").write_text(re.search(r"```yaml\n(.+?)```", guide, flags=re.DOTALL)[1])
     recipe = read_recipe(tmp_path / "recipe.yaml", Registry())
     assert list(recipe.modalities) == ["my-sensor"]
+
+
+def test_the_how_to_shows_an_objective_that_conforms(monkeypatch):
+    guide = (DOCS / "how-to" / "write-a-plugin.md").read_text(encoding="utf-8")
+    module = ModuleType("shown_objective")
+    code = "import torch\nimport torch.nn.functional as F\nfrom sensorium import Needs, Objective, Outcome, heads\n"
+    exec(code + re.search(r"class Margin.+?(?=```)", guide, flags=re.DOTALL)[0], vars(module))
+    monkeypatch.setitem(sys.modules, "shown_objective", module)
+    spec = Spec("objectives", "margin", "shown_objective:Margin", "", "shown", "shown")
+    for check in yield_checks(spec, Registry()):
+        with contextlib.suppress(SkipTest):
+            check()

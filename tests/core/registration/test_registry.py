@@ -56,7 +56,7 @@ def test_names_are_found_by_kind_and_modality(registry):
             ("encoders", "vit", "text"),
             "'vit' is an encoder for modality 'image', not for 'text'; for 'text' there are: mlp, transformer.",
         ),
-        (("encoders", "mlp"), "'mlp' is an encoder of several modalities, 'image' and 'text': name one."),
+        (("encoders", "mlp"), "'mlp' is an encoder of several modalities: name one by --modality, of image, text."),
     ],
 )
 def test_what_is_not_found_is_told_in_a_sentence(registry, asked, said):

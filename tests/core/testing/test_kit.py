@@ -6,6 +6,7 @@ from unittest import SkipTest
 
 import pytest
 
+from sensorium.registration.discovery import load_extensions
 from sensorium.registration.registry import Registry, Spec
 from sensorium.testing import Failure, check_plugin, checks_of, yield_checks
 from tests.core.testing import parts
@@ -185,3 +186,12 @@ def test_a_registration_that_imports_torch_is_found(site, objective_body):
     heavy = checks_of("made")[0]
     with pytest.raises(Failure, match="its module imports torch, numpy"):
         heavy()
+
+
+def test_the_options_of_other_plugins_encoders_are_not_made(monkeypatch):
+    asked = []
+    monkeypatch.setattr("sensorium.modalities.text.samples.tiny_transformer", lambda: asked.append("encoder") or {})
+    assert checks_of("pretext", load_extensions({}, []))
+    assert asked == []
+    checks_of("text", load_extensions({}, []))
+    assert asked == ["encoder"]
