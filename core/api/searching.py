@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,8 @@ from sensorium.models.model import Model
 from sensorium.registration.discovery import Extensions
 from sensorium.runs.atomic import write_atomically
 from sensorium.runs.run import Run
+
+log = logging.getLogger("sensorium")
 
 
 def embed_source(
@@ -99,7 +102,10 @@ def search(
     names = model.modalities
     if by is None:
         is_file = isinstance(query, str | Path) and Path(query).is_file()
-        by = next((name for name in names if model.plan.modalities[name].reads_files == is_file), names[0])
+        fitting = [name for name in names if model.plan.modalities[name].reads_files == is_file]
+        if isinstance(query, str) and not is_file and not fitting:
+            raise RunError(f"There is no file '{query}', and the run has no modality of text; it has {', '.join(names)}.")
+        by = next(iter(fitting), names[0])
     target = target or next((name for name in names if name != by), by)
     for name in (by, target):
         if name not in names:
@@ -108,6 +114,9 @@ def search(
     rows = np.flatnonzero(table.present[target])
     if not len(rows):
         raise RunError(f"No record of the part '{part}' has '{target}': there is nothing to search.")
+    if isinstance(query, str | Path):
+        log.info("query       %s, as %s", query, by)
+    log.info("searched    %s of %s records, part %s; cosine and id of the nearest:", target, f"{len(rows):,}", part)
     query_1D = model.embed(**{by: [query]})[by]
     if query_1D.shape[1] != table.features[target].shape[1]:
         raise RunError(f"'{by}' and '{target}' have no joint embedding space: choose others with --by and --target.")

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sensorium.cli.output import reflow
 from sensorium.errors import PluginError, did_you_mean
 from sensorium.registration.discovery import load_extensions
 from sensorium.registration.registry import KINDS, Registry, Spec
@@ -66,7 +67,7 @@ def _show_one(spec: Spec, as_json: bool) -> None:
         typer.echo(json.dumps(shown, indent=2, default=str))
         return
     console = Console()
-    console.print(f"[bold]{spec.name}[/]  plugin {spec.plugin}, {spec.distribution}\n\n{escape(about)}\n")
+    console.print(f"[bold]{spec.name}[/]  plugin {spec.plugin}, {spec.distribution}\n\n{escape(reflow(about))}\n")
     if not options:
         console.print("No options.")
         return

@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 import sensorium
 from sensorium.cli.interrupt import CODE, handled
+from sensorium.cli.output import reflow
 from sensorium.errors import Interrupted, SensoriumError
 from sensorium.registration.discovery import load_extensions
 from sensorium.registration.registry import Spec
@@ -34,11 +35,14 @@ class LazyCommand(TyperCommand):
     def load(self) -> Any:
         """Import the command: a function with typer annotations, or a `typer.Typer` of several."""
         target = self._spec.load()
-        if isinstance(target, typer.Typer):
-            return typer.main.get_command(target)
-        app = typer.Typer(add_completion=False)
-        app.command(self._spec.name)(target)
-        return typer.main.get_command(app)
+        app = target
+        if not isinstance(target, typer.Typer):
+            app = typer.Typer(add_completion=False)
+            app.command(self._spec.name)(target)
+        command = typer.main.get_command(app)
+        for one in (command, *getattr(command, "commands", {}).values()):
+            one.help = reflow(one.help or "")
+        return command
 
 
 class Program(TyperGroup):

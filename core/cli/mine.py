@@ -53,7 +53,8 @@ def mine(
     for name, value in mined.statistics.items():
         typer.echo(f"{name:55} {value if isinstance(value, int) else format(value, '.4f')}")
     for name, places in mined.examples(show):
-        typer.echo(f"{name} (least positive {mined.positive_scores[places[0]]:.3f})")
+        typer.echo(f"query {name}, least cosine with a positive {mined.positive_scores[places[0]]:.3f}")
+        typer.echo("    rank  cosine  negative")
         for i in places:
-            typer.echo(f"    {mined.ranks[i]:>4}  {mined.scores[i]:.3f}  {mined.negatives[i]}")
+            typer.echo(f"    {mined.ranks[i]:>4}  {mined.scores[i]:>6.3f}  {mined.negatives[i]}")
     typer.echo(f"{len(mined)} negatives written to {out}.")

@@ -46,6 +46,22 @@ class _ToStandardError(logging.StreamHandler):
         print_tables([table], Console(file=self.stream))
 
 
+def reflow(text: str) -> str:
+    """Join the lines of each paragraph and list item, so that the terminal, not the source, decides where a line ends.
+
+    Args:
+        text: a docstring without its common indentation; lines indented by four spaces or more are code and stay.
+    """
+    lines: list[str] = []
+    for line in text.splitlines():
+        starts = not line.strip() or line.startswith(("- ", "    ", "```")) or not lines
+        if starts or not lines[-1] or lines[-1].startswith(("    ", "```")):
+            lines.append(line)
+        else:
+            lines[-1] += f" {line.strip()}"
+    return "\n".join(lines)
+
+
 def show_log() -> None:
     """Send the log to standard error: information from rank 0, warnings from every rank."""
     from sensorium.training.fabric import launching_rank

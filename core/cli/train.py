@@ -27,6 +27,10 @@ def train(
     """
     if resume and recipe and "=" in recipe:  # with --resume the recipe is the run's own
         overrides, recipe = [recipe, *(overrides or [])], None
+    if resume and recipe:
+        raise RecipeError(f"--resume continues {resume} with its own recipe: leave out '{recipe}', or --resume.")
+    if resume and run_dir:
+        raise RecipeError(f"--resume continues in {resume} itself: leave out --run-dir.")
     if print_recipe:
         _print_recipe(recipe, overrides or [], resume)
         return

@@ -50,7 +50,7 @@ class RunEvaluation:
         self._cached: dict[str, list[RecordBatch]] = {}
 
     def require_parts(self, val: bool = False) -> None:
-        """Raise a DataError if the recipe has evaluators but there is no test part, or no val part although `val`.
+        """Raise a DataError if an evaluator's label or the test part is missing, or the val part although `val`.
 
         A training calls this before it begins, since it ends with an evaluation.
         """
@@ -64,6 +64,27 @@ class RunEvaluation:
                 "is empty. Increase data.test, or give the records a split; to train without evaluation, set "
                 "evaluate.evaluators={}."
             )
+        self._require_labels()
+
+    def _require_labels(self) -> None:
+        """Raise a DataError if an evaluator names a label that no record has."""
+        evaluators = {name: make() for name, make in self.plan.evaluators.items()}
+        missing = {evaluator.label for evaluator in evaluators.values()} - {None}
+        known: dict[str, None] = {}
+        for position in range(len(self.source)):
+            if not missing:
+                break
+            labels = self.source.key(position).labels
+            known |= dict.fromkeys(labels)
+            missing -= labels.keys()
+        if not missing:
+            return
+        name, label = next((name, e.label) for name, e in evaluators.items() if e.label in missing)
+        raise DataError(
+            f"The evaluator '{name}' needs the label '{label}', which no record has; "
+            f"there are: {', '.join(known) or 'none'}. Set evaluate.evaluators.{name}.label, or "
+            "evaluate.evaluators={} to train without evaluation."
+        )
 
     def on_val(self, model: Model) -> dict[str, float]:
         """Return the metrics of a model on the val part, with evaluators fitted on (a sample of) the train part.

@@ -6,6 +6,7 @@ import pytest
 
 from sensorium.cli.list import _reflowed
 from sensorium.cli.main import main
+from sensorium.cli.output import reflow
 from sensorium.registration.discovery import BUILTINS
 
 
@@ -39,6 +40,16 @@ def test_one_thing_is_listed_with_its_options(run):
     (temperature,) = [option for option in shown["options"] if option["name"] == "temperature"]
     assert (temperature["type"], temperature["default"], temperature["required"]) == ("float", 0.2, False)
     assert "Args:" not in shown["about"]
+
+
+def test_text_ends_its_lines_where_the_terminal_does(run, monkeypatch):
+    assert reflow("One\nsentence.\n\n- an item\n  of two lines\n- another\n\n    code\n    code\n") == (
+        "One sentence.\n\n- an item of two lines\n- another\n\n    code\n    code"
+    )
+    monkeypatch.setenv("COLUMNS", "400")
+    for words in (("list", "sources", "folder"), ("train", "--help")):
+        _, out, _ = run(*words)
+        assert "means val), they are the splits" in out or "A second Ctrl-C exits at once." in out
 
 
 def test_views_are_listed_by_modality(run):

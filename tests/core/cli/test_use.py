@@ -93,6 +93,28 @@ def test_search_names_what_is_not_there(runs, call):
     assert "no modality 'mirored', did you mean 'mirrored'?" in err
 
 
+def test_search_says_how_it_reads_the_query(runs, call):
+    _, _, err = call("search", runs[0], "nowhere.jpg", "--count", 1)
+    assert "nowhere.jpg, as said" in err
+    assert f"mirrored of {len(WORDS) ** 2} records, part all" in err
+
+
+def test_a_resumed_run_takes_no_other_recipe_or_folder(runs, call, tmp_path):
+    code, _, err = call("train", "simclr", "--resume", runs[0])
+    assert (code, "leave out 'simclr'" in err) == (2, True)
+    code, _, err = call("train", "--resume", runs[0], "--run-dir", tmp_path / "other")
+    assert (code, "leave out --run-dir" in err) == (2, True)
+
+
+def test_a_label_that_no_record_has_is_an_error_before_the_training(runs, call, tmp_path):
+    recipe = runs[0] / "recipe.yaml"
+    words = ["train", recipe, "evaluate.evaluators={knn: {label: kind, modality: said}}", "--run-dir", tmp_path / "run"]
+    code, _, err = call(*words)
+    assert code == 4
+    assert "The evaluator 'knn' needs the label 'kind', which no record has; there are: none." in err
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
 def test_export_writes_what_it_says_how_to_load(runs, call, tmp_path):
     code, out, _ = call("export", runs[0], tmp_path / "out")
     assert code == 0
