@@ -104,7 +104,9 @@ def search(
         is_file = isinstance(query, str | Path) and Path(query).is_file()
         fitting = [name for name in names if model.plan.modalities[name].reads_files == is_file]
         if isinstance(query, str) and not is_file and not fitting:
-            raise RunError(f"There is no file '{query}', and the run has no modality of text; it has {', '.join(names)}.")
+            raise RunError(
+                f"There is no file '{query}', and the run has no modality of text; it has {', '.join(names)}."
+            )
         by = next(iter(fitting), names[0])
     target = target or next((name for name in names if name != by), by)
     for name in (by, target):

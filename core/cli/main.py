@@ -12,7 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 import sensorium
 from sensorium.cli.interrupt import CODE, handled
-from sensorium.cli.output import reflow
+from sensorium.cli.output import print_error, reflow
 from sensorium.errors import Interrupted, SensoriumError
 from sensorium.registration.discovery import load_extensions
 from sensorium.registration.registry import Spec
@@ -116,4 +116,4 @@ def _report(error: BaseException, sentence: str, debug: bool) -> None:
         import traceback
 
         traceback.print_exception(error)
-    print(sentence, file=sys.stderr)
+    print_error(sentence)

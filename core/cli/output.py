@@ -32,9 +32,7 @@ class _ToStandardError(logging.StreamHandler):
         console = Console(file=self.stream)
         if indent is None or not console.is_terminal:
             return text
-        width = max(console.width, 2 * indent)
-        hanging = " " * indent
-        return textwrap.fill(text, width, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False)
+        return wrap(text, console.width, indent)
 
     def emit(self, record: logging.LogRecord) -> None:
         table = getattr(record, "table", None)
@@ -44,6 +42,18 @@ class _ToStandardError(logging.StreamHandler):
         from sensorium.cli.tables import print_tables
 
         print_tables([table], Console(file=self.stream))
+
+
+def wrap(text: str, width: int, indent: int = 0) -> str:
+    """Break a text between words at a width; every line after the first starts with `indent` spaces."""
+    width, hanging = max(width, 2 * indent, 1), " " * indent
+    return textwrap.fill(text, width, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False)
+
+
+def print_error(sentence: str) -> None:
+    """Print a sentence on standard error, wrapped between words if that is a terminal."""
+    console = Console(stderr=True)
+    print(wrap(sentence, console.width) if console.is_terminal else sentence, file=sys.stderr)
 
 
 def reflow(text: str) -> str:

@@ -6,7 +6,9 @@ import json
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
+from sensorium.cli.output import wrap
 from sensorium.registration.discovery import load_extensions
 
 
@@ -22,8 +24,10 @@ def recipes(
             typer.echo(json.dumps([spec.public() for spec in specs], indent=2))
         else:
             width = max((len(spec.name) for spec in specs), default=0)
+            console = Console()
             for spec in specs:
-                typer.echo(f"{spec.name:{width}}  {spec.summary}")
+                line = f"{spec.name:{width}}  {spec.summary}"
+                typer.echo(wrap(line, console.width, width + 2) if console.is_terminal else line)
         return
     from sensorium.recipe.reading import raw_recipe, recipe_text
 

@@ -47,9 +47,7 @@ def test_text_ends_its_lines_where_the_terminal_does(run, monkeypatch):
         "One sentence.\n\n- an item of two lines\n- another\n\n    code\n    code"
     )
     monkeypatch.setenv("COLUMNS", "400")
-    for words in (("list", "sources", "folder"), ("train", "--help")):
-        _, out, _ = run(*words)
-        assert "means val), they are the splits" in out or "A second Ctrl-C exits at once." in out
+    assert "mean val), they are the splits" in run("list", "sources", "folder")[1]
 
 
 def test_views_are_listed_by_modality(run):

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from sensorium.cli.output import _ToStandardError
+from sensorium.cli.output import _ToStandardError, print_error
 
 TEXT = "parts       image: views simclr, encoder cnn; text: views identity, encoder bag-of-words; objective clip"
 
@@ -32,3 +32,16 @@ def test_a_record_with_an_indent_is_wrapped_on_a_terminal(stream, monkeypatch):
         assert " ".join([lines[0], lines[1].strip()]) == TEXT
     else:
         assert lines == [TEXT]
+
+
+@pytest.mark.parametrize("stream", [_Terminal(), io.StringIO()])
+def test_an_error_is_wrapped_on_a_terminal(stream, monkeypatch):
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "xterm")
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    print_error(TEXT)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 1 + stream.isatty()
+    assert " ".join(" ".join(lines).split()) == " ".join(TEXT.split())
