@@ -171,7 +171,7 @@ def test_a_run_folder_that_exists(tmp_path, capsys):
 
 @pytest.mark.parametrize("command", ["evaluate", "train --resume"])
 def test_a_folder_that_is_no_run(tmp_path, capsys, command):
-    assert "no run folder" in error(capsys, *command.split(), str(tmp_path))
+    assert "is not a run folder" in error(capsys, *command.split(), str(tmp_path))
 
 
 def test_debug_shows_the_traceback(tmp_path, capsys):
