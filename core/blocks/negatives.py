@@ -41,7 +41,7 @@ class NegativeOptions:
             2020).
         hardest: number of hardest negatives that are mixed.
         warmup: fractions of the training, from and to, between which beta and the number of mixtures rise from 0. The
-            memory bank is used from the first on: embeddings that still change fast do harm.
+            memory bank is used from the first fraction on, since embeddings that still change fast do harm.
     """
 
     beta: float = 0.0
