@@ -13,7 +13,7 @@ from docs.generate.view_images import IMAGES, path_of
 from sensorium import errors
 from sensorium.cli.main import program
 from sensorium.registration.discovery import load_extensions
-from sensorium.registration.options import options_of
+from sensorium.registration.options import check_options, options_of
 from sensorium.runs.run import Run
 
 from .pages import ROOT
@@ -66,6 +66,19 @@ def test_every_modality_names_its_sources(registry):
     assert sorted(MODALITIES) == sorted(registry.names("modalities"))
     named = {source for words in MODALITIES.values() for source in words["sources"]}
     assert named == set(registry.names("sources"))
+
+
+@pytest.mark.parametrize("name", sorted(MODALITIES))
+def test_samples_of_modalities_are_options_that_exist(registry, name):
+    sample = MODALITIES[name]["sample"]
+    spec = registry.find("modalities", name)
+    if spec.missing_packages():
+        pytest.skip(f"needs {', '.join(spec.missing_packages())}")
+    check_options(spec.load(), sample["modality"], f"{name}.sample.modality", name=name)
+    if "source" in sample:
+        source = dict(sample["source"])
+        kind = registry.find("sources", source.pop("name"))
+        check_options(kind.load(), source, f"{name}.sample.source", name=kind.name)
 
 
 def test_every_view_generator_has_an_image(registry):
