@@ -96,7 +96,7 @@ def test_without_the_checkpointed_queue_the_bits_differ(uninterrupted, tmp_path)
 
 
 def memory_recipe():
-    """Two towers with everything that negatives keep: rows of earlier batches on both sides, their ids, the ramp."""
+    """Two towers with everything that negatives keep: rows of earlier batches on both sides, their ids, the warm-up."""
     return toys.pair_recipe(
         train={"epochs": 4, "accelerator": "cpu"},
         checkpoint={"every": 0.5, "keep": 2},
@@ -104,7 +104,7 @@ def memory_recipe():
         "objective": {
             "name": "clip",
             "dim": 8,
-            "negatives": {"memory": 48, "mixed": 6, "hardest": 8, "beta": 0.5, "ramp": [0.1, 0.9]},
+            "negatives": {"memory": 48, "mixed": 6, "hardest": 8, "beta": 0.5, "warmup": [0.1, 0.9]},
         }
     }
 
@@ -121,7 +121,7 @@ def killed_with_memory(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("lost", [None, "memories.a.rows", "memories.b.ids", "strength"])
+@pytest.mark.parametrize("lost", [None, "memories.a.rows", "memories.b.ids", "warmup"])
 def test_the_memory_of_negatives_resumes_bit_equal(uninterrupted_memory, killed_with_memory, tmp_path, lost):
     """And, as negative controls, each thing that negatives keep matters to the comparison."""
     shutil.copytree(killed_with_memory, tmp_path / "run")
