@@ -120,7 +120,8 @@ def _parts_of(records: RecordBatch) -> Iterator[tuple[_Part, Batch, Tensor]]:
 
 def _check_room(first: RecordBatch, count: int) -> None:
     """Stop before the machine swaps: the whole is estimated from the first chunk."""
-    size = sum(t.numel() * t.element_size() for t in tree_leaves(first.batches) if isinstance(t, Tensor))
+    batches = [batch for _, batch, _ in _parts_of(first)]
+    size = sum(t.numel() * t.element_size() for t in tree_leaves(batches) if isinstance(t, Tensor))
     needed = size / len(first) * count
     free = _free_memory()
     if needed > free:

@@ -130,7 +130,7 @@ class RecordDecoder(torch.utils.data.Dataset):
         """Return an example of each mined negative of a record, hardest first."""
         if self.negatives is None:
             return []
-        others = (self.source[at] for at in self.negatives.of(position))
+        others = (self._read(at) for at in self.negatives.of(position))
         raws = (raw_value(other, self.negatives.field, self.modalities[self._mined], self.source) for other in others)
         return [self._example(self._mined, raw, epoch, record) for raw in raws if raw is not None]
 
@@ -145,20 +145,23 @@ class RecordDecoder(torch.utils.data.Dataset):
 
     def _examples(self, epoch: int, position: int) -> tuple[Record, dict[str, Any]]:
         """Return a record without its values, and its example in every modality it has."""
-        try:
-            record = self.source[position]
-        except (BadSample, SensoriumError):
-            raise
-        except Exception as error:
-            id = self.source.key(position).id
-            raise _defect(f"The source {type(self.source).__name__} failed to read", id, error) from error
-        examples = {}
+        record, examples = self._read(position), {}
         for name, modality in self.modalities.items():
             raw = raw_value(record, self.fields[name], modality, self.source)
             if raw is None:
                 continue
             examples[name] = self._example(name, raw, epoch, record)
         return replace(record, values={}), examples
+
+    def _read(self, position: int) -> Record:
+        """Return the record at a position of the source, with its values."""
+        try:
+            return self.source[position]
+        except (BadSample, SensoriumError):
+            raise
+        except Exception as error:
+            id = self.source.key(position).id
+            raise _defect(f"The source {type(self.source).__name__} failed to read", id, error) from error
 
     def _example(self, name: str, raw: Any, epoch: int, record: Record) -> Any:
         """Return a raw value as an example of a modality, changed by the stage of its views."""

@@ -9,7 +9,7 @@ from sensorium.data.arrays import ArraysSource
 from sensorium.data.cache import Cache
 from sensorium.data.decoding import RecordDecoder
 from sensorium.data.mined_negatives import MinedNegatives
-from sensorium.errors import DataError
+from sensorium.errors import DataError, PluginError
 from sensorium.mining.result import MiningResult
 from sensorium.models.learner import make_views
 
@@ -71,6 +71,31 @@ def test_a_cache_hands_out_the_same(source, path):
             name: [(n.batch.codes.tolist(), n.present.tolist()) for n in made.negatives[name]]
             for name in made.negatives
         }
+
+
+def test_a_cache_counts_the_memory_of_negatives(source, path, monkeypatch):
+    """Seven values of four records, and three of their negatives, of 8 bytes each."""
+    fields, words, rows = {"a": "a", "b": "b"}, {"a": Words(), "b": Words()}, np.array([0, 1, 2, 3])
+    plain = RecordDecoder(source, fields, words)
+    decoder = RecordDecoder(source, fields, words, negatives=MinedNegatives(source, path, 2))
+    monkeypatch.setattr("sensorium.data.cache._free_memory", lambda: 7 * 8 + 1)
+    Cache([(rows, plain[0, rows])], 4)
+    with pytest.raises(DataError, match=r"set data\.cache: off"):
+        Cache([(rows, decoder[0, rows])], 4)
+
+
+def test_a_source_that_fails_on_a_negative_is_named(source, path):
+    class Failing(ArraysSource):
+        def __getitem__(self, index):
+            if index == 3:
+                raise KeyError("gone")
+            return super().__getitem__(index)
+
+    failing = Failing({"a": list("pqrs"), "b": ["p'", "q'", None, "s'"]}, ids=["0", "1", "2", "3"])
+    decoder = RecordDecoder(failing, {"b": "b"}, {"b": Words()}, negatives=MinedNegatives(source, path, 2))
+    failure = decoder[0, np.array([0])].failure
+    assert isinstance(failure, PluginError)
+    assert "The source Failing failed to read the record '3'" in str(failure)
 
 
 @dataclass
