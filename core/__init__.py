@@ -27,6 +27,9 @@ _HOME = {
     "Assignments": "sensorium.types",
     "Needs": "sensorium.types",
     "TrainingSize": "sensorium.types",
+    # from the host to the device
+    "to_device": "sensorium.devices",
+    "device_constant": "sensorium.devices",
     # what a plugin writes
     "Modality": "sensorium.contracts",
     "Encoder": "sensorium.contracts",
@@ -107,6 +110,7 @@ if TYPE_CHECKING:
         ViewGenerator,
     )
     from sensorium.data.readers import Table, TableReader
+    from sensorium.devices import device_constant, to_device
     from sensorium.errors import BadSample, SensoriumError, check_range
     from sensorium.exporters.base import Exporter
     from sensorium.parallel import collectives
