@@ -17,7 +17,8 @@ VALUES = [
 
 def test_on_the_cpu_values_are_what_as_tensor_makes_of_them():
     for value, made in zip(VALUES, to_device(VALUES, "cpu"), strict=True):
-        assert torch.equal(made, torch.as_tensor(value)) and made.dtype == torch.as_tensor(value).dtype
+        assert torch.equal(made, torch.as_tensor(value))
+        assert made.dtype == torch.as_tensor(value).dtype
     shared = torch.zeros(3)
     assert to_device([shared], "cpu")[0] is shared
     assert to_device([], "meta") == []
@@ -35,7 +36,8 @@ def test_values_of_any_dtype_arrive_in_one_copy(monkeypatch):
     monkeypatch.undo()
     assert copies == [("meta", True)]
     for value, made in zip(VALUES, arrived, strict=True):
-        assert torch.equal(made, torch.as_tensor(value)) and made.dtype == torch.as_tensor(value).dtype
+        assert torch.equal(made, torch.as_tensor(value))
+        assert made.dtype == torch.as_tensor(value).dtype
 
 
 def test_values_reach_the_device_with_their_shapes():
@@ -59,7 +61,8 @@ def test_a_constant_is_made_once_for_each_device_and_each_argument():
     cpu, meta = torch.device("cpu"), torch.device("meta")
     assert ramp(cpu, 3, step=2.0).tolist() == [0.0, 2.0, 4.0]
     assert ramp(cpu, 3, step=2.0) is ramp(cpu, 3, step=2.0)
-    assert ramp(meta, 3, step=2.0).device.type == "meta" and ramp(meta, 3, step=2.0) is ramp(meta, 3, step=2.0)
+    assert ramp(meta, 3, step=2.0).device.type == "meta"
+    assert ramp(meta, 3, step=2.0) is ramp(meta, 3, step=2.0)
     assert len(ramp(cpu, 4)) == 4
     assert made == [(3, 2.0), (3, 2.0), (4, 1.0)]
 
