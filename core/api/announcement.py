@@ -12,7 +12,7 @@ from sensorium.models.plan import Plan
 from sensorium.recipe.schema import Part, Tower
 from sensorium.registration.discovery import Extensions
 from sensorium.runs.run import Run
-from sensorium.training.fabric import precision_of
+from sensorium.training.precision import precision_of
 
 log = logging.getLogger("sensorium")
 MOST = 6

@@ -20,6 +20,7 @@ from sensorium.recipe import read_recipe
 from sensorium.registration.discovery import Extensions, load_extensions
 from sensorium.runs.run import Run
 from sensorium.training.fabric import build_fabric
+from sensorium.training.precision import numeric_settings
 from sensorium.training.replay import Replayed, replay_step
 
 
@@ -96,7 +97,8 @@ def finetune(
         written.keep_state(name, modality.state())
     one = plan.recipe.train.model_copy(update={"devices": 1, "nodes": 1, "strategy": "auto"})
     starts: list[Initialization] = ["scratch", "trained"] if start == "both" else [start]
-    table, predictor = Finetuner(plan, model, source, written, build_fabric(one)).run_all(starts)
+    with numeric_settings(one):
+        table, predictor = Finetuner(plan, model, source, written, build_fabric(one)).run_all(starts)
     written.update(state="finished")
     return Finetuned(table, predictor, written)
 
@@ -128,4 +130,5 @@ def replay(run: str | Path, *, source: Source | None = None, extensions: Extensi
     opened = Run.open(run)
     plan = make_plan(read_recipe(opened.recipe_file, extensions.registry), extensions)
     source = source_of(plan, source)
-    return replay_step(plan, source, RunEvaluation(plan, source, opened).parts["train"], opened)
+    with numeric_settings(plan.recipe.train):
+        return replay_step(plan, source, RunEvaluation(plan, source, opened).parts["train"], opened)

@@ -26,6 +26,7 @@ from sensorium.runs.run import Run
 from sensorium.training.auto import resolve, training_size
 from sensorium.training.fabric import build_fabric, launch, launching_rank
 from sensorium.training.loop import train
+from sensorium.training.precision import numeric_settings
 from sensorium.training.setup import prepare
 
 log = logging.getLogger("sensorium")
@@ -75,7 +76,8 @@ def fit(
         if fabric.is_global_zero:
             named = (resolved.name, overrides) if resume else changes(resolved, recipe, extensions.registry, overrides)  # type: ignore[arg-type]
             announce(plan, *named, extensions, fabric, run, bool(resume))
-        return _train(plan, source, run, fabric, bool(resume))
+        with numeric_settings(resolved.train):
+            return _train(plan, source, run, fabric, bool(resume))
     except KeyboardInterrupt:
         error = _interrupted(run)
         _note_end(error, run, fabric)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Self
 
 import torch
 from torch import nn
@@ -17,6 +18,9 @@ class Teacher(nn.Module):
     `encode.using(teacher.encoders)` runs the copies of the encoders, `teacher.heads[name]` is the copy of a head.
     Call its modules under `torch.no_grad()`, and `update` in `after_step`.
 
+    Targets have no noise: dropout, stochastic depth and random masks of the copies are always off. Batch norms alone
+    follow the training mode, in which they normalize by the batch and update running statistics of their own.
+
     Args:
         encoders: what `Objective.build` received.
         heads: head name -> the student's head.
@@ -26,11 +30,25 @@ class Teacher(nn.Module):
         super().__init__()
         self.encoders = nn.ModuleDict({name: copy.deepcopy(encoder) for name, encoder in encoders.items()})
         self.heads = nn.ModuleDict({name: copy.deepcopy(head) for name, head in heads.items()})
-        self.requires_grad_(False)
+        self.requires_grad_(False).train()
         # A list hides the students from nn.Module, which would register them a second time.
         self._students = [(self.encoders[n], e) for n, e in encoders.items()] + [
             (self.heads[n], h) for n, h in heads.items()
         ]
+
+    def train(self, mode: bool = True) -> Self:
+        """Set batch norms to training mode (or not), and everything else to evaluation mode.
+
+        So are the teachers of DINO and iBOT, built without the student's stochastic depth (Caron et al. 2021; Zhou et
+        al. 2022), and of data2vec (Baevski et al. 2022), whose batch norms are none; those of BYOL and MoCo normalize
+        by the batch (Grill et al. 2020; He et al. 2020, section 3.3).
+        """
+        super().train(False)
+        for module in self.modules():
+            if hasattr(module, "running_mean"):
+                module.train(mode)
+        self.training = mode
+        return self
 
     @torch.no_grad()
     def update(self, momentum: float) -> None:

@@ -129,7 +129,9 @@ class Train(Section):
         description="folder of another run whose encoders (and heads, for the same objective) initialize this one",
     )
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", description="the accelerator; auto: cuda, mps or cpu, the first that is there"
+        "auto",
+        description="the accelerator; auto: cuda where there is one, else cpu. mps has no fp64, which some views and "
+        "losses need",
     )
     devices: PositiveInt | Literal["auto"] = Field(1, description="processes per node, one per device")
     nodes: PositiveInt = Field(1, description="number of nodes")
@@ -137,7 +139,18 @@ class Train(Section):
         "auto", description="ddp replicates weights, fsdp shards them; auto: ddp for several processes"
     )
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field(
-        "auto", description="auto: bf16-mixed on GPUs that support it, else 32-true"
+        "auto",
+        description="mixed precision is autocast: inputs, weights, losses and running statistics stay in fp32; auto: "
+        "bf16-mixed on GPUs that support it, else 32-true",
+    )
+    matmul_precision: Literal["highest", "high"] = Field(
+        "highest",
+        description="matrix products and convolutions of fp32 on CUDA, those of losses included: highest is fp32, "
+        "high is TF32, faster with 10 bits of mantissa",
+    )
+    deterministic: bool = Field(
+        False,
+        description="deterministic algorithms: a resumed run is bit-equal on a GPU too, as it is on a CPU; slower",
     )
     accumulate: PositiveInt = Field(
         1, description="gradient accumulation: parts per batch; contrastive losses see the negatives of one part only"

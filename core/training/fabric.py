@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 from typing import Any
 
@@ -17,6 +18,9 @@ from torch.distributed.fsdp import fully_shard
 from sensorium.errors import RecipeError
 from sensorium.parallel import collectives
 from sensorium.recipe.schema import Train
+from sensorium.training.precision import precision_plugin
+
+log = logging.getLogger("sensorium")
 
 
 def launching_rank() -> int:
@@ -44,6 +48,10 @@ def build_fabric(train: Train) -> Fabric:
         )
     if accelerator == "cpu" and train.precision == "16-mixed":
         raise RecipeError("train.precision is '16-mixed', which needs a GPU: on a CPU use bf16-mixed or 32-true.")
+    if train.strategy == "fsdp" and train.precision == "16-mixed":
+        raise RecipeError(
+            "train.precision is '16-mixed', whose loss scale the strategy fsdp does not support: use bf16-mixed."
+        )
     if devices == "auto":
         devices = torch.cuda.device_count() if accelerator == "cuda" else 1
     strategy: Any = "auto"
@@ -56,7 +64,7 @@ def build_fabric(train: Train) -> Fabric:
         devices=devices,
         num_nodes=nodes,
         strategy=strategy,
-        precision=precision_of(train, accelerator),
+        plugins=[precision_plugin(train, accelerator)],
     )
 
 
@@ -74,17 +82,15 @@ def _leave() -> None:
         dist.destroy_process_group()
 
 
-def precision_of(train: Train, accelerator: str) -> Any:
-    """Return the precision that `auto` stands for on a device."""
-    if train.precision != "auto":
-        return train.precision
-    return "bf16-mixed" if accelerator == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
-
-
 def _accelerator(train: Train) -> str:
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if train.accelerator == "auto":
-        return next(kind for kind, is_there in there.items() if is_there)
+        if there["mps"] and not there["cuda"]:
+            log.warning(
+                "The run uses the CPU: the accelerator mps has no fp64, in which some views and losses compute; "
+                "train.accelerator=mps tries it all the same."
+            )
+        return "cuda" if there["cuda"] else "cpu"
     if not there[train.accelerator]:
         raise RecipeError(
             f"train.accelerator is '{train.accelerator}', but this machine has no such device: "
