@@ -62,6 +62,7 @@ _HOME = {
     "token_indices": "sensorium.blocks.token_decoder",
     "Teacher": "sensorium.blocks.teacher",
     "cosine_schedule": "sensorium.blocks.teacher",
+    "host_generator": "sensorium.seeding",
     # what a user calls
     "fit": "sensorium.api",
     "load": "sensorium.api",
@@ -116,6 +117,7 @@ if TYPE_CHECKING:
     from sensorium.parallel import collectives
     from sensorium.recipe import Recipe
     from sensorium.registration.hookspecs import hookimpl
+    from sensorium.seeding import host_generator
     from sensorium.types import (
         Assignments,
         Batch,

@@ -29,6 +29,19 @@ def generator(*names: object, device: torch.device | str = "cpu") -> torch.Gener
     return torch.Generator(device=device).manual_seed(seed_of(*names))
 
 
+def host_generator(rng: torch.Generator) -> torch.Generator:
+    """Return a CPU generator seeded from the state of `rng`, and advance `rng`, without waiting for its device.
+
+    For draws that the host must know, such as those that decide shapes. One on the CPU is returned as it is.
+    """
+    if rng.device.type == "cpu":
+        return rng
+    state = rng.get_state().numpy().tobytes()  # on the host for every device
+    torch.rand(1, generator=rng, device=rng.device)
+    seed = int.from_bytes(blake2b(state, digest_size=8).digest(), "big") >> 1
+    return torch.Generator().manual_seed(seed)
+
+
 def seed_globals(*names: object) -> None:
     """Seed the global generators of torch (every device), numpy and Python from `names`.
 

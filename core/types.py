@@ -47,7 +47,8 @@ class Batch:
 
     A modality subclasses it as a dataclass of tensors (or None) that all have their B examples along the first
     axis; moving, selecting and joining then come for free. A batch of another build (a graph batch) overrides the
-    methods below. Every batch is a pytree of its tensors.
+    methods below; what it must know without waiting for a device, such as sizes, it holds as NumPy arrays. Every batch
+    is a pytree of its fields.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -70,9 +71,9 @@ class Batch:
         )
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors by field name, those that are None left out."""
+        """Return the tensors by field name; fields that are None, or that only the host knows, are left out."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
     def __len__(self) -> int:
         return next(iter(self.tensors().values())).shape[0]

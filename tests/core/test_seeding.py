@@ -3,7 +3,7 @@ import random
 import numpy as np
 import torch
 
-from sensorium.seeding import generator, seed_globals, seed_of, uniform_of
+from sensorium.seeding import generator, host_generator, seed_globals, seed_of, uniform_of
 
 
 def test_seeds_are_the_same_everywhere_and_depend_on_every_name():
@@ -34,3 +34,33 @@ def test_generators_and_globals_follow_their_names():
     assert drawn() != first
     seed_globals(3, 4)
     assert drawn() == first
+
+
+class FarGenerator:
+    """Emulates a generator on another device: its state is on the host, and it advances when drawn from."""
+
+    device = torch.device("meta")
+
+    def __init__(self, state: int) -> None:
+        self.state = torch.tensor([state], dtype=torch.uint8)
+
+    def get_state(self) -> torch.Tensor:
+        return self.state
+
+
+def test_a_cpu_generator_is_returned_as_it_is():
+    rng = generator("host")
+    assert host_generator(rng) is rng
+
+
+def test_a_device_generator_seeds_the_host_generator_and_advances(monkeypatch):
+    moved = []
+    monkeypatch.setattr(torch, "rand", lambda *size, generator, device: moved.append(generator))
+    far = FarGenerator(1)
+    seeds = {
+        host_generator(far).initial_seed(),
+        host_generator(FarGenerator(1)).initial_seed(),
+        host_generator(FarGenerator(2)).initial_seed(),
+    }
+    assert len(seeds) == 2
+    assert moved[0] is far

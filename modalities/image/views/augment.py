@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium import Batch, SensoriumError, View, ViewGenerator, check_range
+from sensorium import Batch, SensoriumError, View, ViewGenerator, check_range, host_generator
 from sensorium.modalities.image.batch import CropBatch, ImageBatch
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.resize import resize
 from sensorium.modalities.image.views.blur import gaussian_blur
 from sensorium.modalities.image.views.color import ColorJitter, draw_color_jitter, grayscale_, jitter_colors_, solarize_
 from sensorium.modalities.image.views.geometry import draw_boxes, resized_crop
-from sensorium.modalities.image.views.random_draws import bernoulli, host_generator, uniform
+from sensorium.modalities.image.views.random_draws import bernoulli, uniform
 from sensorium.modalities.image.views.resampling import Resampling
 from sensorium.modalities.image.views.row_updates import update_rows_
 

@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium import Batch, SensoriumError, View, check_range
+from sensorium import Batch, SensoriumError, View, check_range, host_generator
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.views.augment import Augmentation, AugmentedViews
-from sensorium.modalities.image.views.random_draws import host_generator
 
 MEAN, STD, EPS = 0.5, 0.2, 0.05
 """Mean and standard deviation of a normalized tile, and what is added to a tile's own standard deviation."""

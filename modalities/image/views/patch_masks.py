@@ -12,11 +12,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from sensorium import Batch, SensoriumError, View
+from sensorium import Batch, SensoriumError, View, host_generator
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.patches import patch_grid
 from sensorium.modalities.image.views.augment import Augmentation, AugmentedViews
-from sensorium.modalities.image.views.random_draws import host_generator, uniform
+from sensorium.modalities.image.views.random_draws import uniform
 
 
 def random_mask(n: int, rows: int, columns: int, masked: int, rng: torch.Generator) -> Tensor:

@@ -6,20 +6,8 @@ operation touches, the CPU would wait for the GPU.
 
 from __future__ import annotations
 
-from hashlib import blake2b
-
 import torch
 from torch import Tensor
-
-
-def host_generator(rng: torch.Generator) -> torch.Generator:
-    """Return a CPU generator seeded from the state of `rng`, and advance `rng`, without waiting for its device."""
-    if rng.device.type == "cpu":
-        return rng
-    state = rng.get_state().numpy().tobytes()  # on the host for every device
-    torch.rand(1, generator=rng, device=rng.device)
-    seed = int.from_bytes(blake2b(state, digest_size=8).digest(), "big") >> 1
-    return torch.Generator().manual_seed(seed)
 
 
 def uniform(n: int, low: float, high: float, rng: torch.Generator) -> Tensor:

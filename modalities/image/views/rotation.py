@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from sensorium import Batch, SensoriumError, View
+from sensorium import Batch, SensoriumError, View, host_generator
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.views.augment import Augmentation, AugmentedViews
 from sensorium.modalities.image.views.geometry import rotate_quarters
-from sensorium.modalities.image.views.random_draws import host_generator
 
 
 class RotationViews(AugmentedViews):

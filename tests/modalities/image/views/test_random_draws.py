@@ -2,41 +2,11 @@
 
 import torch
 
-from sensorium.modalities.image.views.random_draws import bernoulli, host_generator, permutations, uniform
+from sensorium.modalities.image.views.random_draws import bernoulli, permutations, uniform
 
 
 def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-class FarGenerator:
-    """Emulates a generator on another device: its state is on the host, and it advances when drawn from."""
-
-    device = torch.device("meta")
-
-    def __init__(self, state: int) -> None:
-        self.state = torch.tensor([state], dtype=torch.uint8)
-
-    def get_state(self) -> torch.Tensor:
-        return self.state
-
-
-def test_a_cpu_generator_is_returned_as_it_is():
-    generator = rng()
-    assert host_generator(generator) is generator
-
-
-def test_a_device_generator_seeds_the_host_generator_and_advances(monkeypatch):
-    moved = []
-    monkeypatch.setattr(torch, "rand", lambda *size, generator, device: moved.append(generator))
-    far = FarGenerator(1)
-    seeds = {
-        host_generator(far).initial_seed(),
-        host_generator(FarGenerator(1)).initial_seed(),
-        host_generator(FarGenerator(2)).initial_seed(),
-    }
-    assert len(seeds) == 2
-    assert moved[0] is far
 
 
 def test_draws_have_their_distributions():
