@@ -46,7 +46,7 @@ def clip(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float) -> Tensor:
         any pair on any rank it is zero, with zero gradient.
     """
     with outside_autocast(x_BD):
-        sizes = collectives.rank_sizes(len(x_BD), x_BD.device)
+        sizes = collectives.rank_sizes(len(x_BD))
         ids_B = global_index(sizes, x_BD.device)
         x, y = Embeddings(x_BD, ids_B), Embeddings(y_BD, ids_B)
         sums = log_sum_exp(x, y, sizes, scale, columns=True, positive_N=row_index(x_BD))
@@ -67,7 +67,7 @@ def nt_xent(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float) -> Tensor
     """
     with outside_autocast(z1_BD):
         z_ND = torch.cat([z1_BD, z2_BD])
-        sizes = collectives.rank_sizes(len(z1_BD), z1_BD.device)
+        sizes = collectives.rank_sizes(len(z1_BD))
         records_N = global_index(sizes, z1_BD.device).repeat(2)  # a record's two rows are no negatives of each other
         z, positive_N = Embeddings(z_ND, records_N), row_index(z_ND).roll(len(z1_BD))
         sums = log_sum_exp(z, z, [2 * size for size in sizes], 1 / temperature, positive_N=positive_N)
@@ -93,7 +93,7 @@ def info_nce(
     """
     with outside_autocast(anchors_BD):
         positive_B = row_index(anchors_BD) if positive_B is None else positive_B
-        sizes, anchors = (collectives.rank_sizes(len(t), t.device) for t in (keys_ND, anchors_BD))
+        sizes, anchors = (collectives.rank_sizes(len(t)) for t in (keys_ND, anchors_BD))
         keys_N = global_index(sizes, keys_ND.device)
         x, y = Embeddings(anchors_BD, keys_N[positive_B]), Embeddings(keys_ND, keys_N)
         sums = log_sum_exp(x, y, sizes, 1 / temperature, positive_N=positive_B)
@@ -116,7 +116,7 @@ def supervised_contrastive(z_ND: Tensor, labels_N: Tensor, temperature: Tensor |
         loss of the joined batch.
     """
     with outside_autocast(z_ND):
-        sizes = collectives.rank_sizes(len(z_ND), z_ND.device)
+        sizes = collectives.rank_sizes(len(z_ND))
         z = Embeddings(z_ND, ids=global_index(sizes, z_ND.device))
         sums_N1, z_ND = log_sum_exp(z, z, sizes, 1 / temperature).rows, normalize_rows(z_ND)
         totals_ND, members_N = _group_sums(z_ND, labels_N)
@@ -143,7 +143,7 @@ def unicl(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, groups_B: Tensor, b
         joined batch.
     """
     with outside_autocast(x_BD):
-        sizes = collectives.rank_sizes(len(x_BD), x_BD.device)
+        sizes = collectives.rank_sizes(len(x_BD))
         # No id is on both sides: every pair is in the denominator.
         x, y = Embeddings(x_BD, torch.zeros_like(groups_B)), Embeddings(y_BD, torch.full_like(groups_B, -1))
         sums = log_sum_exp(x, y, sizes, scale, columns=both)

@@ -48,7 +48,7 @@ class NegativeRows:
     def _embeddings(self, x: Embeddings) -> tuple[Embeddings, list[int]]:
         count, device = len(self.rows_MD), x.rows.device
         ids_M = torch.full((count,), NO_ID, device=device) if self.ids_M is None else self.ids_M
-        sizes = [count] if self.shared else collectives.rank_sizes(count, device)
+        sizes = [count] if self.shared else collectives.rank_sizes(count)
         rows_MD = self.rows_MD.detach() if self.shared else self.rows_MD
         return Embeddings(rows_MD, ids_M), sizes
 

@@ -30,7 +30,7 @@ def log_normalizers(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, groups_B:
         The logs, differentiable; `LOG_ZERO` for a row without a negative.
     """
     with outside_autocast(x_BD):
-        sizes = collectives.rank_sizes(len(x_BD), x_BD.device)
+        sizes = collectives.rank_sizes(len(x_BD))
         ids_B = global_index(sizes, x_BD.device) if groups_B is None else groups_B
         x, y = Embeddings(x_BD, ids_B), Embeddings(y_BD, ids_B)
         sums = log_sum_exp(x, y, sizes, scale, (1.0, 0.0), columns=True, positive_N=row_index(x_BD))

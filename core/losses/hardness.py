@@ -111,7 +111,7 @@ def hcl(
     """
     with outside_autocast(z1_BD):
         z_ND = torch.cat([z1_BD, z2_BD])
-        sizes = collectives.rank_sizes(len(z1_BD), z1_BD.device)
+        sizes = collectives.rank_sizes(len(z1_BD))
         ids_B = global_index(sizes, z1_BD.device) if groups_B is None else groups_B
         z, positive_N = Embeddings(z_ND, ids_B.repeat(2)), row_index(z_ND).roll(len(z1_BD))
         if guide is not None:
@@ -176,7 +176,7 @@ def hn_nce(
         joined batch. With alpha 0 the loss of a row without a negative is zero.
     """
     with outside_autocast(x_BD):
-        sizes = collectives.rank_sizes(len(x_BD), x_BD.device)
+        sizes = collectives.rank_sizes(len(x_BD))
         ids_B = global_index(sizes, x_BD.device) if groups_B is None else groups_B
         x, y, weighting = Embeddings(x_BD, ids_B), Embeddings(y_BD, ids_B), NegativeWeighting(beta, alpha, prior)
         if guide is not None:

@@ -61,7 +61,7 @@ def _joined(z1_BTD: Tensor, z2_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Te
     """Return both views (M, 2, T, D) and the mask (M, T) of all ranks, and the index of this rank's first row."""
     z_B2TD = torch.stack([z1_BTD, z2_BTD], dim=1)
     z_B2TD = at_least_fp32(z_B2TD)
-    longest = max(collectives.rank_sizes(mask_BT.shape[1], mask_BT.device))
+    longest = max(collectives.rank_sizes(mask_BT.shape[1]))
     if longest > mask_BT.shape[1]:
         z_B2TD = F.pad(z_B2TD, (0, 0, 0, longest - mask_BT.shape[1]))
         mask_BT = F.pad(mask_BT, (0, longest - mask_BT.shape[1]), value=False)

@@ -41,7 +41,7 @@ def siglip(
         ranks is the loss of the joined batch.
     """
     with outside_autocast(x_BD):
-        sizes = collectives.rank_sizes(len(x_BD), x_BD.device)
+        sizes = collectives.rank_sizes(len(x_BD))
         ids_B = global_index(sizes, x_BD.device) if groups_B is None else groups_B
         x, y = Embeddings(x_BD, ids_B), Embeddings(y_BD, ids_B)
         sums = softplus_sums(x, y, sizes, scale, bias, positive_N=row_index(x_BD))

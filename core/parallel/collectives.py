@@ -3,6 +3,9 @@
 The one rule of exactness: a rank's loss is its *share* (`share`), and what it gathers carries gradient back to the
 rank that made it (`all_gather`). The mean over ranks that DDP takes is then the loss, and the gradient, of the joined
 batch. Without a process group every function is the identity of one rank.
+
+Tensors are exchanged over the default group, on their device. Integers, flags and objects are exchanged between hosts
+(`host_group`), so that no call that returns one waits for a device.
 """
 
 from __future__ import annotations
@@ -10,6 +13,8 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from sensorium.parallel.host_group import host_group
 
 
 def world_size() -> int:
@@ -33,23 +38,28 @@ def share(summed: Tensor, count: int | Tensor) -> Tensor:
     return summed * world_size() / count
 
 
-def rank_sizes(count: int, device: torch.device) -> list[int]:
+def rank_sizes(count: int) -> list[int]:
     """Return every rank's `count`, in rank order."""
-    return [size for (size,) in _all_gather_ints([count], device)]
+    return [size for (size,) in _all_gather_ints([count])]
 
 
 def count_rows(x: Tensor) -> int:
     """Return the number of rows (first axis) of `x` on all ranks together."""
-    return sum(rank_sizes(len(x), x.device))
+    return sum(rank_sizes(len(x)))
 
 
-def _all_gather_ints(numbers: list[int], device: torch.device) -> list[list[int]]:
+def any_rank(flag: bool) -> bool:
+    """Return whether the flag is set on any rank, the same answer on all."""
+    return any(of_rank for (of_rank,) in _all_gather_ints([int(flag)]))
+
+
+def _all_gather_ints(numbers: list[int]) -> list[list[int]]:
     """Return every rank's integers, as many on each, in rank order."""
     if world_size() == 1:
         return [numbers]
-    mine = torch.tensor(numbers, device=device)
+    mine = torch.tensor(numbers)
     gathered = [torch.empty_like(mine) for _ in range(world_size())]
-    dist.all_gather(gathered, mine)
+    dist.all_gather(gathered, mine, group=host_group())
     return torch.stack(gathered).tolist()
 
 
@@ -95,7 +105,7 @@ def all_gather(x_ND: Tensor) -> tuple[Tensor, int]:
     if world_size() == 1:
         return x_ND, 0
     requires_grad = x_ND.requires_grad and torch.is_grad_enabled()
-    sizes, required = zip(*_all_gather_ints([x_ND.shape[0], int(requires_grad)], x_ND.device), strict=True)
+    sizes, required = zip(*_all_gather_ints([x_ND.shape[0], int(requires_grad)]), strict=True)
     if any(required) and not requires_grad:
         x_ND = x_ND.detach().requires_grad_()  # backward is a collective operation: a rank that skips it deadlocks
     return _AllGather.apply(x_ND, sizes), sum(sizes[: rank()])
@@ -118,14 +128,7 @@ def all_reduce_mean(value: Tensor) -> Tensor:
 def barrier() -> None:
     """Wait until every rank is here."""
     if world_size() > 1:
-        dist.barrier()
-
-
-def any_rank(flag: bool, device: torch.device) -> bool:
-    """Return whether the flag is set on any rank, the same answer on all."""
-    if world_size() == 1:
-        return flag
-    return bool(all_reduce_sum(torch.tensor(float(flag), device=device)) > 0)
+        dist.barrier(group=host_group())
 
 
 def broadcast(value: object) -> object:
@@ -133,7 +136,7 @@ def broadcast(value: object) -> object:
     if world_size() == 1:
         return value
     box = [value]
-    dist.broadcast_object_list(box, src=0)
+    dist.broadcast_object_list(box, src=0, group=host_group())
     return box[0]
 
 
@@ -141,7 +144,7 @@ def all_gather_objects(value: object) -> list:
     """Return every rank's value, any that can be pickled, in rank order."""
     found: list = [value] * world_size()
     if world_size() > 1:
-        dist.all_gather_object(found, value)
+        dist.all_gather_object(found, value, group=host_group())
     return found
 
 

@@ -55,7 +55,7 @@ class Guard:
 
     def is_finite(self, loss: Tensor, norm: Tensor) -> bool:
         """Return whether loss and gradient norm are finite on every rank; a collective operation."""
-        return not collectives.any_rank(not (_finite(loss) and _finite(norm)), self.fabric.device)
+        return not collectives.any_rank(not (_finite(loss) and _finite(norm)))
 
     def skip(self, step: int, loss: Tensor, norm: Tensor, ids: Sequence[str]) -> None:
         """Skip a non-finite step; a collective operation.
@@ -67,7 +67,7 @@ class Guard:
         for buffer, before in zip(self.learner.buffers(), self._buffers, strict=True):
             buffer.copy_(before)
         scaler = getattr(self.fabric.strategy.precision, "scaler", None)
-        lost = collectives.any_rank(not _finite(loss), self.fabric.device)
+        lost = collectives.any_rank(not _finite(loss))
         overflowed = scaler is not None and not lost and scaler.get_scale() >= LOWEST_SCALE
         if scaler is not None:
             scaler.update()

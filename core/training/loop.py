@@ -48,7 +48,7 @@ def train(t: Training) -> None:
                 losses.clear()
             if every.evaluate(t.step):
                 t.evaluate_on_val()
-            stopping = collectives.any_rank(stop.signal is not None, t.device)
+            stopping = collectives.any_rank(stop.signal is not None)
             if every.checkpoint(t.step) or stopping:
                 t.save()
             if stopping:

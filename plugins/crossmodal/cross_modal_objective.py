@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from sensorium import (
@@ -52,8 +51,8 @@ class CrossModalObjective(Objective):
 
     def extra_negatives(self, batch: JointBatch, modalities: tuple[str, str], pair: Pair) -> dict[str, Any]:
         """Return the arguments of a loss for the negatives of a pair of modalities besides those of the batch."""
-        ids_N, (x, y), device = self.negatives.ids(pair.keys), modalities, pair.x.device
-        views = {name: self._negative_views(batch, name, device) for name in (y, x)}
+        ids_N, (x, y) = self.negatives.ids(pair.keys), modalities
+        views = {name: self._negative_views(batch, name) for name in (y, x)}
         return {
             "groups_B": ids_N,
             "extra_negatives_x": self.negatives.extra_negatives(y, pair.x, ids_N, views[y]),
@@ -85,9 +84,9 @@ class CrossModalObjective(Objective):
         """Follow the schedule of the negatives."""
         self.negatives.after_step(progress)
 
-    def _negative_views(self, batch: JointBatch, name: str, device: torch.device) -> Tensor | None:
+    def _negative_views(self, batch: JointBatch, name: str) -> Tensor | None:
         """Return this rank's embeddings of a modality's negative views; None when no rank has any."""
         rows_MD = batch.negatives.get(name)
-        if not collectives.any_rank(rows_MD is not None, device):
+        if not collectives.any_rank(rows_MD is not None):
             return None
         return batch.space.empty(name)[1] if rows_MD is None else rows_MD

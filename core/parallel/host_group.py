@@ -1,0 +1,26 @@
+"""The group through which ranks exchange what the host knows: integers, flags and Python objects.
+
+It is gloo's, beside NCCL's for tensors of a device: nothing here waits for a device, and rank 0 may work alone for
+hours while the others wait.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import torch.distributed as dist
+
+TIMEOUT = timedelta(hours=24)
+"""How long a rank waits for the others, such as for rank 0 to evaluate. A rank that dies is noticed at once."""
+_groups: dict[dist.ProcessGroup, dist.ProcessGroup] = {}
+"""The default group -> the host group beside it."""
+
+
+def host_group() -> dist.ProcessGroup:
+    """Return the host group of all ranks; every rank must make its first call at the same point."""
+    default = dist.group.WORLD
+    assert default is not None, "a process group was initialized"
+    if default not in _groups:
+        _groups.clear()  # those of groups that were destroyed
+        _groups[default] = dist.new_group(backend="gloo", timeout=TIMEOUT)
+    return _groups[default]
