@@ -22,5 +22,7 @@ def host_group() -> dist.ProcessGroup:
     assert default is not None, "a process group was initialized"
     if default not in _groups:
         _groups.clear()  # those of groups that were destroyed
-        _groups[default] = dist.new_group(backend="gloo", timeout=TIMEOUT)
+        made = dist.new_group(backend="gloo", timeout=TIMEOUT)
+        assert not isinstance(made, int), "every rank is in the group"
+        _groups[default] = made
     return _groups[default]
