@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils._pytree import GetAttrKey, register_pytree_node
 
 from sensorium.errors import RecipeError
+from sensorium.presence import Presence
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +113,11 @@ class NegativeValues(NamedTuple):
 
     Args:
         batch: a value for each record that has such a negative, in record order.
-        present: bool (B,), which records have one.
+        present: bool (B,), on the host: which records have one; None when all have.
     """
 
     batch: Batch
-    present: Tensor
+    present: Presence
 
 
 @dataclass
@@ -126,7 +127,7 @@ class RecordBatch:
     Args:
         ids: the B record ids, in order.
         batches: modality name -> a batch of the records that have it, in record order.
-        present: modality name -> bool (B,), which records have it.
+        present: modality name -> bool (B,), on the host: which records have it; None when all have.
         keys: what records are recognized by, int64 (B,) by name (see `record_keys`).
         positions: int64 (B,), on the host: where the source has the records; None for records of no source.
         negatives: modality name -> the mined negatives of the records, hardest first.
@@ -134,7 +135,7 @@ class RecordBatch:
 
     ids: list[str]
     batches: dict[str, Batch]
-    present: dict[str, Tensor]
+    present: dict[str, Presence]
     keys: dict[str, Tensor] = field(default_factory=dict)
     positions: np.ndarray | None = None
     negatives: dict[str, list[NegativeValues]] = field(default_factory=dict)
@@ -144,21 +145,23 @@ class RecordBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> RecordBatch:
         """Return the batch on `device`."""
-        return self._each(lambda part: part.to(device, non_blocking=non_blocking))
+        keys = {name: ids_B.to(device, non_blocking=non_blocking) for name, ids_B in self.keys.items()}
+        return self._each(lambda batch: batch.to(device, non_blocking=non_blocking), keys)
 
     def pin_memory(self) -> RecordBatch:
         """Return the batch in page-locked memory."""
-        return self._each(lambda part: part.pin_memory())
+        return self._each(
+            lambda batch: batch.pin_memory(), {name: ids_B.pin_memory() for name, ids_B in self.keys.items()}
+        )
 
-    def _each(self, change: Callable[[Any], Any]) -> RecordBatch:
-        """Return the batch with every part of it, a batch or a tensor, changed."""
+    def _each(self, change: Callable[[Batch], Batch], keys: dict[str, Tensor]) -> RecordBatch:
+        """Return the batch with the batch of every modality changed, and with other keys."""
         return replace(
             self,
             batches={name: change(batch) for name, batch in self.batches.items()},
-            present={name: change(mask_B) for name, mask_B in self.present.items()},
-            keys={name: change(ids_B) for name, ids_B in self.keys.items()},
+            keys=keys,
             negatives={
-                name: [NegativeValues(change(batch), change(mask_B)) for batch, mask_B in ranks]
+                name: [NegativeValues(change(batch), present) for batch, present in ranks]
                 for name, ranks in self.negatives.items()
             },
         )
@@ -198,7 +201,7 @@ class View:
         target: what a pretext task predicts, one entry a row, or None.
         info: further tensors with rows along the first axis (positions, masks), by name.
         modality: name of the modality; "" until the learner knows it.
-        present: bool (B,): which records of the record batch the rows stand for; None until the learner knows.
+        present: bool (B,), on the host: which records of the record batch the rows stand for; None when all.
         keys: what the rows' records are recognized by (see `record_keys`); empty until the learner knows.
         is_negative: the rows are negatives of their own records: corrupted, or other records' values.
     """
@@ -207,7 +210,7 @@ class View:
     target: Tensor | None = None
     info: dict[str, Tensor] = field(default_factory=dict)
     modality: str = ""
-    present: Tensor | None = None
+    present: Presence = None
     keys: dict[str, Tensor] = field(default_factory=dict)
     is_negative: bool = False
 

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sensorium.contracts import Encode, Encoder
+from sensorium.devices import to_device
 from sensorium.errors import SensoriumError
+from sensorium.presence import present_in_all, present_in_any, rows_among
 from sensorium.types import View
 
 
@@ -101,26 +104,38 @@ class JointBatch:
             return self.space.empty(name)[1], self._empty_keys(name)
         view = self.views[name]
         others = [y if x == name else x for x, y in modality_pairs if name in (x, y) and {x, y} <= set(self.rows)]
-        paired_N = torch.stack([self.views[other].present for other in others]).any(0)[view.present]  # type: ignore[misc, index]
-        return self.rows[name][paired_N], {key: ids_N[paired_N] for key, ids_N in view.keys.items()}
+        paired = present_in_any([self.views[other].present for other in others])
+        pick = _Pick(rows_among(paired, view.present), self.rows[name].device)
+        return pick(self.rows[name]), {key: pick(ids_N) for key, ids_N in view.keys.items()}
 
     def pair(self, x: str, y: str) -> Pair:
         """Return the records that have both modalities, possibly none."""
         if x not in self.rows or y not in self.rows:
             (x_0G, x_0D), (y_0G, y_0D) = self.space.empty(x), self.space.empty(y)
             return Pair(x_0D, y_0D, self._empty_keys(x), {x: x_0G, y: y_0G})
-        both_B = self.views[x].present & self.views[y].present
-        paired = {name: both_B[self.views[name].present] for name in (x, y)}
+        present = {name: self.views[name].present for name in (x, y)}
+        both = present_in_all(list(present.values()))
+        pick = {name: _Pick(rows_among(both, present[name]), self.rows[name].device) for name in (x, y)}
         return Pair(
-            self.rows[x][paired[x]],
-            self.rows[y][paired[y]],
-            {key: ids_B[paired[x]] for key, ids_B in self.views[x].keys.items()},
-            {name: self.pooled[name][paired[name]] for name in (x, y)},
+            pick[x](self.rows[x]),
+            pick[y](self.rows[y]),
+            {key: pick[x](ids_N) for key, ids_N in self.views[x].keys.items()},
+            {name: pick[name](self.pooled[name]) for name in (x, y)},
         )
 
     def _empty_keys(self, name: str) -> dict[str, Tensor]:
         keys_0 = torch.zeros(0, dtype=torch.int64, device=self.space.empty(name)[0].device)
         return {"record": keys_0, "group": keys_0}
+
+
+class _Pick:
+    """Picks the rows of row numbers on the host, int64 (N,); of None all rows, without a copy."""
+
+    def __init__(self, rows_N: np.ndarray | None, device: torch.device) -> None:
+        self._index_N = None if rows_N is None else to_device([rows_N], device)[0]
+
+    def __call__(self, x_MD: Tensor) -> Tensor:
+        return x_MD if self._index_N is None else x_MD.index_select(0, self._index_N)
 
 
 def exactly_two(encoders: Mapping[str, Encoder], objective: str) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from sensorium.data.decoding import Decoded
+from sensorium.devices import to_device
 from sensorium.errors import DataError
+from sensorium.presence import Presence, presence
 from sensorium.types import Batch, NegativeValues, RecordBatch
 
 
@@ -23,42 +26,50 @@ class Cache:
         chunks: the decoded records, chunk by chunk, each with the rows of all records that it covers.
         count: number of rows.
         device: where the records are kept.
+        pin: pick batches into page-locked memory, from which copies to a GPU need not wait.
 
     Raises:
         DataError: when they do not fit, or batches of a modality differ in shape from chunk to chunk.
     """
 
     def __init__(
-        self, chunks: Iterable[tuple[np.ndarray, Decoded]], count: int, device: torch.device | str = "cpu"
+        self,
+        chunks: Iterable[tuple[np.ndarray, Decoded]],
+        count: int,
+        device: torch.device | str = "cpu",
+        pin: bool = False,
     ) -> None:
-        self._device = torch.device(device)
+        self._device, self._pin = torch.device(device), pin
         self._ids: list[str | None] = [None] * count
         self._positions = np.full(count, -1, np.int64)
-        self._rows: dict[_Part, Tensor] = {}
-        self._keys: dict[str, Tensor] = {}
+        rows_of: dict[_Part, np.ndarray] = {}
+        keys_of: dict[str, np.ndarray] = {}
         parts: dict[_Part, list[Batch]] = {}
         sizes: dict[_Part, int] = {}
         for number, (covered, made) in enumerate(chunks):
             if made.records is None:
                 continue
-            kept = torch.from_numpy(covered[made.kept])
+            kept = covered[made.kept]
             for row, id in zip(kept.tolist(), made.records.ids, strict=True):
                 self._ids[row] = id
             for name, keys in made.records.keys.items():
-                self._keys.setdefault(name, torch.full((count,), -1))[kept] = keys
+                keys_of.setdefault(name, np.full(count, -1, np.int64))[kept] = keys.numpy()
             self._positions[kept] = made.records.positions
             for part, batch, present in _parts_of(made.records):
-                rows = self._rows.setdefault(part, torch.full((count,), -1))
+                rows = rows_of.setdefault(part, np.full(count, -1, np.int64))
                 start = sizes.get(part, 0)
                 sizes[part] = start + len(batch)
-                rows[kept[present]] = torch.arange(start, sizes[part])
+                rows[kept if present is None else kept[present]] = np.arange(start, sizes[part])
                 parts.setdefault(part, []).append(batch)
             if number == 0:
                 _check_room(made.records, count)
-        for keys in self._keys.values():  # of a label that a record's whole chunk lacks: the record's own
-            keys.copy_(torch.where(keys < 0, self._keys["record"], keys))
-        self._usable = torch.tensor([id is not None for id in self._ids])
-        self._all = {part: bool((rows >= 0)[self._usable].all()) for part, rows in self._rows.items()}
+        for keys_N in keys_of.values():  # of a label that a record's whole chunk lacks: the record's own
+            np.copyto(keys_N, keys_of["record"], where=keys_N < 0)
+        self._keys = dict(zip(keys_of, to_device(keys_of.values(), self._device), strict=True))
+        self._usable = np.array([id is not None for id in self._ids])
+        self._all_usable = bool(self._usable.all())
+        self._rows = {part: rows_of[part] for part in sorted(rows_of, key=lambda part: part[1])}
+        self._in_all = {part: bool((rows >= 0)[self._usable].all()) for part, rows in self._rows.items()}
         self._batches = {part: self._join(part[0], parts.pop(part)) for part in list(parts)}
 
     def _join(self, name: str, batches: list[Batch]) -> Batch:
@@ -76,32 +87,44 @@ class Cache:
 
     def take(self, rows: np.ndarray) -> RecordBatch | None:
         """Return the batch of the usable records among `rows`, in order, or None when there is none."""
-        index = torch.from_numpy(rows)
-        usable = self._usable[index]
-        if not bool(usable.all()):
-            index = index[usable]
-        if not len(index):
+        rows_B = rows if self._all_usable else rows[self._usable[rows]]
+        if not len(rows_B):
             return None
+        found = {part: row_of[rows_B] for part, row_of in self._rows.items()}
+        present = {part: None if self._in_all[part] else presence(at_B >= 0) for part, at_B in found.items()}
+        kept = {part: at_B if present[part] is None else at_B[present[part]] for part, at_B in found.items()}
+        index_B, *indices = to_device([rows_B, *kept.values()], self._device)
         batches: dict[str, Batch] = {}
-        present: dict[str, Tensor] = {}
         negatives: dict[str, list[NegativeValues]] = {}
-        for part, row_of in sorted(self._rows.items(), key=lambda item: item[0][1]):
-            (name, rank), rows_B = part, row_of[index]
-            present_B = torch.ones(len(index), dtype=torch.bool) if self._all[part] else rows_B >= 0
-            if not self._all[part]:
-                rows_B = rows_B[present_B]
-            present_B = present_B.to(self._device)
+        for part, index_N in zip(kept, indices, strict=True):
+            if not len(index_N):
+                continue
+            (name, rank), batch = part, self._select(self._batches[part], index_N)
             if rank == _OWN:
-                present[name] = present_B
-            if len(rows_B):
-                batch = self._batches[part].select(rows_B.to(self._device))
-                if rank == _OWN:
-                    batches[name] = batch
-                else:
-                    negatives.setdefault(name, []).append(NegativeValues(batch, present_B))
-        keys = {name: keys[index].to(self._device) for name, keys in self._keys.items()}
-        ids = [self._ids[i] for i in index.tolist()]
-        return RecordBatch(ids, batches, present, keys, self._positions[index.numpy()], negatives)  # type: ignore[arg-type]
+                batches[name] = batch
+            else:
+                negatives.setdefault(name, []).append(NegativeValues(batch, present[part]))
+        return RecordBatch(
+            [self._ids[row] for row in rows_B.tolist()],  # type: ignore[misc]
+            batches,
+            {name: here for (name, rank), here in present.items() if rank == _OWN},
+            {name: self._rows_at(keys, index_B) for name, keys in self._keys.items()},
+            self._positions[rows_B],
+            negatives,
+        )
+
+    def _select(self, batch: Batch, index_N: Tensor) -> Batch:
+        """Return the examples of a batch at `index_N`, int64 (N,)."""
+        if type(batch).select is Batch.select:
+            return replace(batch, **{name: self._rows_at(x, index_N) for name, x in batch.tensors().items()})
+        selected = batch.select(index_N)
+        return selected.pin_memory() if self._pin else selected
+
+    def _rows_at(self, x: Tensor, index_N: Tensor) -> Tensor:
+        if not self._pin:
+            return x[index_N]
+        pinned = torch.empty((len(index_N), *x.shape[1:]), dtype=x.dtype, pin_memory=True)
+        return torch.index_select(x, 0, index_N, out=pinned)
 
 
 _Part = tuple[str, int]
@@ -109,8 +132,8 @@ _Part = tuple[str, int]
 _OWN = -1
 
 
-def _parts_of(records: RecordBatch) -> Iterator[tuple[_Part, Batch, Tensor]]:
-    """Iterate over the batches of a batch of records, each with which records (B,) have a value in it."""
+def _parts_of(records: RecordBatch) -> Iterator[tuple[_Part, Batch, Presence]]:
+    """Iterate over the batches of a batch of records, each with which records have a value in it."""
     for name, batch in records.batches.items():
         yield (name, _OWN), batch, records.present[name]
     for name, ranks in records.negatives.items():

@@ -14,6 +14,7 @@ import torch
 from sensorium.contracts import Modality, Source, ViewGenerator
 from sensorium.data.mined_negatives import MinedNegatives
 from sensorium.errors import BadSample, DataError, PluginError, SensoriumError, not_found
+from sensorium.presence import presence
 from sensorium.seeding import generator
 from sensorium.types import Batch, NegativeValues, Record, RecordBatch, record_keys
 
@@ -120,8 +121,9 @@ class RecordDecoder(torch.utils.data.Dataset):
                 made.kept.append(row)
         if rows:
             ids = [record.id for record in records]
-            present = {name: torch.tensor([name in row for row in rows]) for name in self.fields}
-            batches = {name: self._collate(name, ids, rows) for name, mask_B in present.items() if bool(mask_B.any())}
+            present = {name: presence([name in row for row in rows]) for name in self.fields}
+            held = set().union(*rows)
+            batches = {name: self._collate(name, ids, rows) for name in self.fields if name in held}
             ranks = self._collate_negatives(ids, mined)
             made.records = RecordBatch(ids, batches, present, record_keys(records), positions[made.kept], ranks)
         return made
@@ -139,8 +141,8 @@ class RecordDecoder(torch.utils.data.Dataset):
         ranks = []
         for rank in range(max(map(len, mined))):
             rows = [{self._mined: examples[rank]} if rank < len(examples) else {} for examples in mined]
-            present_B = torch.tensor([bool(row) for row in rows])
-            ranks.append(NegativeValues(self._collate(self._mined, ids, rows), present_B))
+            present = presence([bool(row) for row in rows])
+            ranks.append(NegativeValues(self._collate(self._mined, ids, rows), present))
         return {self._mined: ranks} if ranks else {}
 
     def _examples(self, epoch: int, position: int) -> tuple[Record, dict[str, Any]]:

@@ -99,6 +99,7 @@ class Loader:
         self.order = EpochOrder(len(self._positions), batch, seed, near)
         self.bad = bad
         self._workers, self._device = worker_count(workers), torch.device(device)
+        self._pins = self._device.type == "cuda"
         self._rank, self._world, self._accumulate = rank, world, accumulate
         self._kind = cache
         self._cache: Cache | None = None
@@ -120,7 +121,10 @@ class Loader:
         chunks = np.split(np.arange(count), range(CHUNK, count, CHUNK))
         work = ((0, self._positions[rows]) for rows in chunks)
         made = zip(chunks, _decoded(self._decoder, work, self._workers, self.bad), strict=True)
-        self._cache = Cache(_reported(made, count, progress), count, "cpu" if self._kind == "ram" else self._device)
+        on_device = self._kind == "device"
+        self._cache = Cache(
+            _reported(made, count, progress), count, self._device if on_device else "cpu", self._pins and not on_device
+        )
 
     def batches(self, start: int, stop: int) -> Iterator[list[RecordBatch]]:
         """Yield, for every step from `start` to before `stop`, this rank's micro-batches on the device.
@@ -142,14 +146,10 @@ class Loader:
 
     def _from_source(self, start: int, stop: int) -> Iterator[RecordBatch | None]:
         work = ((epoch, self._positions[rows]) for epoch, rows in self._micro_batches(start, stop))
-        pin = self._device.type == "cuda"
-        return (made.records for made in _decoded(self._decoder, work, self._workers, self.bad, pin))
+        return (made.records for made in _decoded(self._decoder, work, self._workers, self.bad, self._pins))
 
     def _from_cache(self, cache: Cache, start: int, stop: int) -> Iterator[RecordBatch | None]:
-        pin = self._kind == "ram" and self._device.type == "cuda"
-        for _, rows in self._micro_batches(start, stop):
-            records = cache.take(rows)
-            yield records.pin_memory() if pin and records is not None else records
+        return (cache.take(rows) for _, rows in self._micro_batches(start, stop))
 
     def _deliver(self, records: RecordBatch | None, step: int) -> RecordBatch:
         if records is None:

@@ -87,8 +87,7 @@ def score_table(
                 )
             names.update(dict.fromkeys(scores))
             columns = {name: _ScoreBatch(values[:, None].float()) for name, values in scores.items()}
-            present = {name: torch.ones(len(records), dtype=torch.bool) for name in columns}
-            yield RecordBatch(records.ids, dict(columns), present, positions=records.positions)
+            yield RecordBatch(records.ids, dict(columns), dict.fromkeys(columns), positions=records.positions)
 
     names: dict[str, None] = {}
     scored = list(as_modalities())
@@ -133,9 +132,8 @@ def _positions(records: RecordBatch) -> np.ndarray:
 
 
 def _mask(records: RecordBatch, name: str) -> np.ndarray:
-    if name not in records.present:
-        return np.zeros(len(records), bool)
-    return records.present[name].cpu().numpy()
+    present = records.present.get(name, np.zeros(len(records), bool))
+    return np.ones(len(records), bool) if present is None else present
 
 
 def _check_finite(x_ND: np.ndarray, name: str, ids: list[str]) -> None:

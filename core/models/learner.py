@@ -10,10 +10,13 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sensorium.contracts import Encode, Encoder, Encoders, Objective, Tokens, ViewGenerator
+from sensorium.devices import to_device
+from sensorium.presence import Presence
 from sensorium.types import Batch, Features, Outcome, RecordBatch, View
 
 
@@ -32,18 +35,21 @@ def make_views(
     made: dict[str, list[View]] = {}
     for name, generator in generators.items():
         views = generator(records.batches[name], rng) if name in records.batches else []
-        made[name] = [_marked(view, name, records.present[name], records) for view in views]
+        made[name] = _marked(views, name, records.present[name], records)
     for name, ranks in records.negatives.items():
-        for batch, present_B in ranks:
+        for batch, present in ranks:
             view = replace(generators[name](batch, rng)[0], is_negative=True)
-            made[name].append(_marked(view, name, present_B, records))
+            made[name] += _marked([view], name, present, records)
     return made
 
 
-def _marked(view: View, modality: str, present_B: Tensor, records: RecordBatch) -> View:
-    """Return a view that knows its modality, and the records that its rows stand for."""
-    keys = {key: ids_B[present_B] for key, ids_B in records.keys.items()}
-    return replace(view, modality=modality, present=present_B, keys=keys)
+def _marked(views: Sequence[View], modality: str, present: Presence, records: RecordBatch) -> list[View]:
+    """Return views that know their modality, and the records that their rows stand for."""
+    keys = records.keys
+    if views and keys and present is not None:
+        (index_N,) = to_device([np.flatnonzero(present)], views[0].batch.device)
+        keys = {key: ids_B[index_N] for key, ids_B in keys.items()}
+    return [replace(view, modality=modality, present=present, keys=dict(keys)) for view in views]
 
 
 class _Encode(Encode):

@@ -56,7 +56,7 @@ def handles_missing_modalities(checked: CheckedPart) -> None:
     whole = _views(checked)
     first, *_ = whole
     half = torch.arange(ROWS) % 2 == 0
-    partial = whole | {first: [replace(_rows(v, half), present=half) for v in whole[first]]}
+    partial = whole | {first: [replace(_rows(v, half), present=half.numpy()) for v in whole[first]]}
     for views in (partial, whole | {first: []}):
         _run(_learner(checked), views).loss.backward()
 
@@ -159,8 +159,7 @@ def _views(checked: CheckedPart, rows: int = ROWS, seed: int = 0) -> Views:
         target = _target_case(checked)
         index = torch.arange(rows) % len(target.batch)
         made = target.views(seed, target.batch.select(index))
-        present = torch.ones(rows, dtype=torch.bool)
-        return {target.modality_name: [replace(v, modality=target.modality_name, present=present) for v in made]}
+        return {target.modality_name: [replace(v, modality=target.modality_name) for v in made]}
     x_BTC = toy_records(rows, generator)
     names = ("first", "second") if needs.modalities == "many" else ("toy",)
     return {name: toy_views(x_BTC, needs.views, generator, name, 2 * needs.multicrop) for name in names}

@@ -71,8 +71,8 @@ def toy_views(x_BTC: Tensor, count: int, rng: torch.Generator, modality: str, sh
     for number in range(count + short):
         part = x_BTC if number < count else x_BTC[:, : x_BTC.shape[1] // 2]
         batch = ToyBatch(part + 0.1 * torch.randn(part.shape, generator=rng))
-        present, record = torch.ones(len(x_BTC), dtype=torch.bool), torch.arange(len(x_BTC))
-        views.append(View(batch, modality=modality, present=present, keys={"record": record, "group": record}))
+        record = torch.arange(len(x_BTC))
+        views.append(View(batch, modality=modality, keys={"record": record, "group": record}))
     return views
 
 

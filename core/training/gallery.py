@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
@@ -30,7 +31,8 @@ def draw_gallery(
     for name, modality in modalities.items():
         if name not in records.batches or not modality.has_preview:
             continue
-        rows_of = records.present[name].nonzero().flatten()[:count].tolist()
+        present = records.present[name]
+        rows_of = (range(len(records)) if present is None else np.flatnonzero(present).tolist())[:count]
         batches = [records.batches[name], *(view.batch for view in views[name])]
         titles = [name, *(f"view {i + 1}" for i in range(len(views[name])))]
         for title, batch in zip(titles, batches, strict=True):

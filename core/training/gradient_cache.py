@@ -17,11 +17,13 @@ from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sensorium.contracts import Encode, Objective, Tokens
 from sensorium.errors import SensoriumError
+from sensorium.presence import join_presence
 from sensorium.seeding import seed_globals
 from sensorium.types import Batch, Features, Outcome, RecordBatch, View
 
@@ -215,14 +217,14 @@ def _join(sizes: Sequence[int], views: Sequence[list[View]]) -> list[View]:
     for number in range(max(map(len, views))):
         there = {part: of_part[number] for part, of_part in enumerate(views) if number < len(of_part)}
         same = list(there.values())
-        absent = {part: torch.zeros(size, dtype=torch.bool) for part, size in enumerate(sizes) if part not in there}
-        device = same[0].batch.device
-        present = [absent[part].to(device) if part in absent else there[part].present for part in range(len(sizes))]
+        present = join_presence(
+            [there[part].present if part in there else np.zeros(size, bool) for part, size in enumerate(sizes)], sizes
+        )
         target = None if same[0].target is None else torch.cat([view.target for view in same])
         mappings = [f.name for f in fields(View) if isinstance(getattr(same[0], f.name), dict)]
         rows = {name: _cat([getattr(view, name) for view in same]) for name in mappings}
         batch = PartedBatch({part: view.batch for part, view in there.items()})
-        joined.append(replace(same[0], batch=batch, target=target, present=torch.cat(present), **rows))
+        joined.append(replace(same[0], batch=batch, target=target, present=present, **rows))
     return joined
 
 

@@ -159,8 +159,9 @@ def _suspects(records: RecordBatch, views: dict[str, list[View]]) -> list[str]:
     suspect_B = torch.zeros(len(records), dtype=torch.bool)
     for made in views.values():
         for view in made:
-            assert view.present is not None, "make_views says which records a view is of"
-            rows = view.present.cpu().nonzero().flatten()
+            rows = (
+                torch.arange(len(records)) if view.present is None else torch.from_numpy(np.flatnonzero(view.present))
+            )
             for tensor in view.batch.tensors().values():
                 if tensor.is_floating_point() and len(tensor) == len(rows):
                     suspect_B[rows[~tensor.flatten(1).isfinite().all(1).cpu()]] = True

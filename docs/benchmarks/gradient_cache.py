@@ -54,14 +54,13 @@ def parts_of(options: dict, batch: int, parts: int, device: str) -> list[RecordB
         pixels = torch.randint(0, 256, (n, 3, size, size), generator=rng, dtype=torch.uint8)
         ids = torch.randint(5, 40_000, (n, length), generator=rng)
         batches = {"image": ImageBatch(pixels), "text": TextBatch(ids, torch.ones_like(ids, dtype=torch.bool))}
-        present = {name: torch.ones(n, dtype=torch.bool) for name in batches}
-        made.append(RecordBatch([str(int(row)) for row in rows], batches, present).to(device))
+        made.append(RecordBatch([str(int(row)) for row in rows], batches, dict.fromkeys(batches)).to(device))
     return made
 
 
 def views_of(records: RecordBatch) -> dict[str, list[View]]:
     """The values themselves."""
-    return {name: [View(b, modality=name, present=records.present[name])] for name, b in records.batches.items()}
+    return {name: [View(b, modality=name)] for name, b in records.batches.items()}
 
 
 def step(learner: Learner, records: list[RecordBatch], device: str) -> None:

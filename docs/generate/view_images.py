@@ -89,9 +89,8 @@ class _Field(Sequence[Any]):
 
 def _records(name: str, modality: Modality, generator: ViewGenerator, raws: list[Any]) -> RecordBatch:
     staged = [generator.stage(modality.decode(raw), torch.Generator().manual_seed(i)) for i, raw in enumerate(raws)]
-    present = torch.ones(len(raws), dtype=torch.bool)
     keys = {"record": torch.arange(len(raws))}
-    return RecordBatch([str(i) for i in range(len(raws))], {name: modality.collate(staged)}, {name: present}, keys)
+    return RecordBatch([str(i) for i in range(len(raws))], {name: modality.collate(staged)}, {name: None}, keys)
 
 
 def _rng() -> torch.Generator:

@@ -6,6 +6,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sensorium.models.learner import Learner
 from sensorium.models.plan import make_plan
+from sensorium.presence import presence
 from sensorium.recipe import read_recipe
 from sensorium.types import RecordBatch, View
 from tests import toys
@@ -31,11 +32,11 @@ def views_of(name: str, rows: slice):
     rng = torch.Generator().manual_seed(0)
     first, second = (torch.randn(12, 8, generator=rng, dtype=torch.float64) for _ in range(2))
     ids = [str(i) for i in range(12)]
-    present_a, present_b = torch.ones(12, dtype=torch.bool), torch.arange(12) % 4 != 1  # some records lack b
+    has_b = torch.arange(12) % 4 != 1  # some records lack b
     if name == "simclr":
-        return {"a": [View(toys.VectorBatch(t[rows]), modality="a", present=present_a[rows]) for t in (first, second)]}
-    records = RecordBatch(ids[rows], {}, {"a": present_a[rows], "b": present_b[rows]})
-    values = {"a": first[rows], "b": second[rows][records.present["b"]]}
+        return {"a": [View(toys.VectorBatch(t[rows]), modality="a") for t in (first, second)]}
+    records = RecordBatch(ids[rows], {}, {"a": None, "b": presence(has_b[rows])})
+    values = {"a": first[rows], "b": second[rows][has_b[rows]]}
     return {n: [View(toys.VectorBatch(values[n]), modality=n, present=records.present[n])] for n in ("a", "b")}
 
 
@@ -64,7 +65,7 @@ def absent(rank: int, world: int):
     model = DistributedDataParallel(learner_of("clip"))
     views = views_of("clip", slice(0, 6))
     if rank == 1:
-        views["b"], views["a"][0].present = [], torch.ones(6, dtype=torch.bool)
+        views["b"] = []
     model(views).loss.backward()
     return {n: p.grad for n, p in model.module.named_parameters()}
 

@@ -20,7 +20,7 @@ def part_of(name, start, stop):
         if name in TOKENS and number < 2:
             mask = torch.rand(12, 8, generator=torch.Generator().manual_seed(number)) < 0.4
             view.info["masked"] = mask[rows]
-        view.batch, view.present = view.batch.select(rows), view.present[rows]
+        view.batch = view.batch.select(rows)
         view.keys = {name: ids[rows] for name, ids in view.keys.items()}
     return {"a": views}
 

@@ -144,9 +144,8 @@ def learner_and_views(objective, names, causal=False, noise=None):
         batches = {n: copy.deepcopy(fitted(n)[1].select(torch.tensor(rows))) for n in names}
         if noise is not None:
             rounded(batches.values(), generator("golden", "rounding", noise, step))
-        everything = torch.ones(len(rows), dtype=torch.bool)
         named = [Record(str(i), {}) for i in rows]
-        records = RecordBatch([r.id for r in named], batches, dict.fromkeys(names, everything), record_keys(named))
+        records = RecordBatch([r.id for r in named], batches, dict.fromkeys(names), record_keys(named))
         return make_views(records, generators, generator("golden", "views", step))
 
     return learner, views

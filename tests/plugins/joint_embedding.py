@@ -58,7 +58,7 @@ def views_of(name, count=12, seed=0, small=True, noise=0.1, dtype=torch.float32)
         else:
             batch = VectorBatch(noisy[:, :, 0] * (torch.arange(8) < 2 * t))
         keys = {"record": torch.arange(count), "group": torch.arange(count)}
-        views.append(View(batch, modality="a", present=torch.ones(count, dtype=torch.bool), keys=keys))
+        views.append(View(batch, modality="a", keys=keys))
     return {"a": views}
 
 

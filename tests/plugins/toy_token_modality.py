@@ -66,7 +66,7 @@ def sequences(lengths=(12, 7, 2, 1, 5), seed=0, dtype=torch.float32, padded=True
 
 
 def view_of(batch, **parts):
-    return View(batch, modality="toy", present=torch.ones(len(batch), dtype=torch.bool), **parts)
+    return View(batch, modality="toy", **parts)
 
 
 def learner_of(objective, seed=0, **encoder):

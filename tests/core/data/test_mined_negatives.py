@@ -64,12 +64,10 @@ def test_a_cache_hands_out_the_same(source, path):
         assert kept.ids == made.ids
         assert kept.positions.tolist() == made.positions.tolist()
         found = {
-            name: [(n.batch.codes.tolist(), n.present.tolist()) for n in kept.negatives[name]]
-            for name in kept.negatives
+            name: [(n.batch.codes.tolist(), str(n.present)) for n in kept.negatives[name]] for name in kept.negatives
         }
         assert found == {
-            name: [(n.batch.codes.tolist(), n.present.tolist()) for n in made.negatives[name]]
-            for name in made.negatives
+            name: [(n.batch.codes.tolist(), str(n.present)) for n in made.negatives[name]] for name in made.negatives
         }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -95,7 +96,7 @@ def same(a, b) -> bool:
         and x.batches.keys() == y.batches.keys()
         and all(torch.equal(x.batches[n].values, y.batches[n].values) for n in x.batches)
         and x.present.keys() == y.present.keys()
-        and all(torch.equal(x.present[n], y.present[n]) for n in x.present)
+        and all(np.array_equal(x.present[n], y.present[n]) for n in x.present)
         and x.keys.keys() == y.keys.keys()
         and all(torch.equal(x.keys[n], y.keys[n]) for n in x.keys)
         for x, y in zip(a, b, strict=True)

@@ -206,7 +206,7 @@ class WithNegatives(CLIP):
         negatives = [view for view in views["b"] if view.is_negative]
         assert not any(view.is_negative for view in views["a"])
         assert [view.modality for view in negatives] == ["b", "b"]
-        assert all(len(view) == int(view.present.sum()) for view in negatives)
+        assert all(view.present is None or len(view) == view.present.sum() for view in negatives)
         seen_rows.extend(row for view in negatives for row in view.batch.values.tolist())
         return super().forward({name: of_name[:1] for name, of_name in views.items()}, encode)
 

@@ -1,5 +1,6 @@
 """Views know their records; towers are held and freed."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -15,17 +16,20 @@ from tests.plugins.crossmodal.test_align import learner
 
 
 def test_views_carry_the_keys_of_the_records_they_stand_for():
-    present = torch.tensor([True, False, True])
+    present = np.array([True, False, True])
     keys = record_keys([Record(name, {}) for name in "abc"])
     records = RecordBatch(list("abc"), {"x": toys.VectorBatch(torch.randn(2, 8))}, {"x": present}, keys)
     (view,) = make_views(records, {"x": _Same()}, torch.Generator())["x"]
-    assert torch.equal(view.keys["record"], keys["record"][present])
+    assert torch.equal(view.keys["record"], keys["record"][[0, 2]])
+    records.present["x"], records.batches["x"] = None, toys.VectorBatch(torch.randn(3, 8))
+    (view,) = make_views(records, {"x": _Same()}, torch.Generator())["x"]
+    assert view.keys["record"] is keys["record"]
     assert torch.equal(records.to("cpu").keys["group"], keys["group"])
 
 
 def test_what_a_generator_and_an_objective_return_is_never_written_to():
     made = View(toys.VectorBatch(torch.randn(2, 8)))
-    records = RecordBatch(list("ab"), {"a": made.batch}, {"a": torch.ones(2, dtype=torch.bool)}, {})
+    records = RecordBatch(list("ab"), {"a": made.batch}, {"a": None}, {})
     (view,) = make_views(records, {"a": lambda batch, rng: [made]}, torch.Generator())["a"]
     assert view.modality == "a"
     assert (made.modality, made.present, made.keys) == ("", None, {})

@@ -27,6 +27,7 @@ from sensorium import (
     ViewGenerator,
     losses,
 )
+from sensorium.presence import present_in_all, rows_among
 
 SAMPLES = {"rows": [[1.0, 2.0, 3.0], [0.5, -1.0, 4.0], [2.0, 2.0, -2.0]]}
 
@@ -326,8 +327,10 @@ class Align(Objective):
         if not all(views.values()):
             return Outcome(sum(p.sum() for p in self.parameters()) * 0.0)
         (a,), (b,) = views.values()
-        both = a.present & b.present
-        x, y = (self.embed(v.modality, encode([v])[0].pooled)[both[v.present]] for v in (a, b))
+        both = present_in_all([a.present, b.present])
+        x, y = (self.embed(v.modality, encode([v])[0].pooled) for v in (a, b))
+        rows = [rows_among(both, view.present) for view in (a, b)]
+        x, y = (z if at is None else z[at] for z, at in zip((x, y), rows, strict=True))
         return Outcome(self.sign * losses.clip(x, y, 10.0))
 
 

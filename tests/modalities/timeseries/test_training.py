@@ -54,7 +54,7 @@ def test_masked_spans_are_reconstructed(objective):
     batch = SignalBatch.join(rows)
     torch.manual_seed(0)
     (view,) = PatchMask(modality(1), patch=4, mask_ratio=0.4)(batch, torch.Generator().manual_seed(0))
-    view.modality, view.present = "series", torch.ones(8, dtype=torch.bool)
+    view.modality = "series"
     encoder = PatchTransformer(modality(1), patch=4, width=32, depth=2, heads=2)
     learner = Learner({"series": encoder}, objective())
     found = losses_while_training(learner, {"series": [view]}, steps=40)

@@ -19,7 +19,7 @@ def setting(dropout):
     batch = modality.collate([modality.decode(t) for t in TEXTS])
     views = DropoutViews(modality)(batch, torch.Generator())
     for view in views:
-        view.modality, view.present = "text", torch.ones(len(TEXTS), dtype=torch.bool)
+        view.modality = "text"
     return Learner({"text": encoder}, SimCSE()), {"text": views}, batch
 
 
@@ -34,7 +34,7 @@ def test_the_first_view_looks_for_the_second():
     learner, _, batch = setting(0.0)
     views = [View(batch), View(batch.select(torch.tensor([0, 1, 3, 2])))]
     for view in views:
-        view.modality, view.present = "text", torch.ones(len(TEXTS), dtype=torch.bool)
+        view.modality = "text"
     with torch.no_grad():
         z = learner.objective.head(learner.encoders["text"](batch).pooled)
         assert torch.allclose(learner({"text": views}).loss, info_nce(z, z[[0, 1, 3, 2]], 0.05), atol=1e-5)

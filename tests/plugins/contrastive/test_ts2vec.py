@@ -37,7 +37,7 @@ def setting(lengths=(24, 24, 24, 24), **options):
 def views_of(batch, seed=3):
     views = OverlappingCrops(modality())(batch, torch.Generator().manual_seed(seed))
     for view in views:
-        view.modality, view.present = "series", torch.ones(len(batch), dtype=torch.bool)
+        view.modality = "series"
     return {"series": views}
 
 

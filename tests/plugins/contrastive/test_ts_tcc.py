@@ -72,7 +72,7 @@ def test_training_on_series_learns_to_guess():
     for step in range(40):
         views = maker(batch, torch.Generator().manual_seed(step % 4))
         for view in views:
-            view.modality, view.present = "series", torch.ones(8, dtype=torch.bool)
+            view.modality = "series"
         optimizer.zero_grad()
         loss = learner({"series": views}).loss
         loss.backward()

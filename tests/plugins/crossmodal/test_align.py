@@ -9,6 +9,7 @@ from sensorium.models.learner import Learner
 from sensorium.plugins.crossmodal.align import Align
 from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.plugins.crossmodal.modality_pairs import resolve_pairs
+from sensorium.presence import presence
 from sensorium.types import Features, View
 from tests import toys
 from tests.distributed.ranks import on_ranks
@@ -45,7 +46,7 @@ def views(rows=slice(0, 8), present=PRESENT):
         values = torch.randn(8, 8, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         mask = mask[rows]
         batch = toys.VectorBatch(values[rows][mask])
-        made[name] = [View(batch, modality=name, present=mask)] if mask.any() else []
+        made[name] = [View(batch, modality=name, present=presence(mask))] if mask.any() else []
     return made
 
 
@@ -56,7 +57,10 @@ def absent(*names):
 def joint(model, given, name):
     """The rows of a modality in the joint space, at the records that have it; zeros elsewhere."""
     z = torch.zeros(8, 256, dtype=torch.float64)
-    z[given[name][0].present] = model.objective.project[name](model.encoders[name].net(given[name][0].batch.values))
+    present = given[name][0].present
+    z[slice(None) if present is None else present] = model.objective.project[name](
+        model.encoders[name].net(given[name][0].batch.values)
+    )
     return z
 
 

@@ -22,7 +22,7 @@ def graph_views(generator):
     modality = fitted()
     made = generator(modality)(sample_batch(modality), torch.Generator().manual_seed(0))
     for view in made:
-        view.modality, view.present = "graph", torch.ones(6, dtype=torch.bool)
+        view.modality = "graph"
     return modality, made
 
 
@@ -60,7 +60,7 @@ def test_infograph_takes_an_encoder_that_masks_nothing_where_it_returns_tokens()
     modality = ImageModality(size=16)
     learner = Learner({"image": CNN(modality, width=4, depth=2)}, InfoGraph())
     batch = modality.collate([modality.decode(picture) for picture in sample_images()])
-    learner({"image": [View(batch, modality="image", present=torch.ones(4, dtype=torch.bool))]}).loss.backward()
+    learner({"image": [View(batch, modality="image")]}).loss.backward()
     assert all(p.grad.abs().sum() > 0 for p in learner.encoders.parameters())
 
 

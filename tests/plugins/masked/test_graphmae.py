@@ -17,7 +17,7 @@ def learner():
 
 def loss_of(made, batch, masked):
     torch.manual_seed(0)
-    view = View(batch, info={"masked": masked}, modality="graph", present=torch.ones(len(batch), dtype=torch.bool))
+    view = View(batch, info={"masked": masked}, modality="graph")
     return made.eval()({"graph": [view]}).loss
 
 

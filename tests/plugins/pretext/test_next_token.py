@@ -31,7 +31,7 @@ def learner(modality):
 
 def views_of(modality, texts):
     (view,) = PlainViews(modality)(modality.collate([modality.decode(t) for t in texts]), torch.Generator())
-    view.modality, view.present = "text", torch.ones(len(texts), dtype=torch.bool)
+    view.modality = "text"
     return {"text": [view]}
 
 
