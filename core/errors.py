@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 
 class SensoriumError(Exception):
@@ -48,6 +49,33 @@ class TrainingError(SensoriumError):
     code = 6
 
 
+class EvaluationError(SensoriumError):
+    """Evaluators that failed, after the training is finished; its model and all other tables are kept.
+
+    Args:
+        failures: table name -> the reason.
+        tables: table name -> the result table of each evaluator that did not fail.
+        advice: one more sentence, or none.
+    """
+
+    code = 7
+
+    def __init__(self, failures: Mapping[str, str], tables: Mapping[str, Any] | None = None, advice: str = "") -> None:
+        self.failures, self.tables = dict(failures), dict(tables or {})
+        names_of: dict[str, list[str]] = {}
+        for name, reason in failures.items():
+            names_of.setdefault(as_clause(reason), []).append(f"'{name}'")
+        sentences = [
+            f"The evaluator{'s' * (len(names) > 1)} {', '.join(names)} failed: {reason}."
+            for reason, names in names_of.items()
+        ]
+        super().__init__(" ".join([*sentences, *([advice] if advice else [])]))
+
+    def with_advice(self, advice: str) -> EvaluationError:
+        """Return the same error with one more sentence."""
+        return EvaluationError(self.failures, self.tables, advice)
+
+
 class Interrupted(SensoriumError):
     """The training was asked to stop by SIGTERM (143) or Ctrl-C (130); the sentence says how to resume it."""
 
@@ -72,6 +100,12 @@ def not_found(problem: str, word: str, words: Iterable[str], rest: str) -> str:
     """Return "PROBLEM, did you mean 'x'? Rest." or, when no word is close, "PROBLEM; rest."."""
     suggestion = did_you_mean(word, words)
     return f"{problem}{suggestion} {rest[0].upper()}{rest[1:]}." if suggestion else f"{problem}; {rest}."
+
+
+def as_clause(sentence: str) -> str:
+    """Return a sentence as it stands behind a colon: without its full stop, its first word in lower case."""
+    first = sentence.partition(" ")[0]
+    return (sentence[0].lower() + sentence[1:] if first.istitle() else sentence).rstrip(".")
 
 
 def check_range(owner: str, interval: str, /, **options: float | Sequence[float] | None) -> None:

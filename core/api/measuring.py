@@ -45,6 +45,9 @@ def evaluate(
 
     Returns:
         Table name -> the table, which is also written to `evaluations` in the (first) run's folder.
+
+    Raises:
+        EvaluationError: when evaluators failed; the tables of the others are written.
     """
     extensions = extensions or load_extensions()
     first, *others = [runs] if isinstance(runs, str | Path) else runs
@@ -59,7 +62,9 @@ def evaluate(
     for other, seed in zip(others, seeds, strict=True):
         if not seed.alike(model):
             raise RunError(f"The runs {first} and {other} differ in more than their seed: evaluate them one by one.")
-    return RunEvaluation(plan, source, Run.open(first)).on_test(model, *seeds)
+    evaluation = RunEvaluation(plan, source, Run.open(first))
+    evaluation.check()
+    return evaluation.on_test(model, *seeds)
 
 
 def finetune(

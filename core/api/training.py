@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 
 from sensorium.api.announcement import announce, announce_records
 from sensorium.contracts import Source
-from sensorium.errors import Interrupted, RecipeError
+from sensorium.errors import EvaluationError, Interrupted, RecipeError
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan, make_plan
@@ -56,6 +56,7 @@ def fit(
 
     Raises:
         SensoriumError: whatever the user can mend, in one sentence.
+        EvaluationError: when the training is finished, its model kept, and evaluators failed.
         Interrupted: after SIGTERM or Ctrl-C; after a first one in the loop, when a checkpoint is written.
     """
     extensions = extensions or load_extensions()
@@ -94,7 +95,7 @@ def fit(
 def _train(plan: Plan, source: Source | None, run: Run, fabric: Fabric, resume: bool) -> Model:
     source = source if source is not None else plan.source()  # type: ignore[misc]
     evaluation = RunEvaluation(plan, source, run)
-    evaluation.require_parts(val=plan.recipe.evaluate.every is not None)
+    evaluation.check_training()
     size = training_size(plan, len(evaluation.parts["train"]))
     auto = resolve(plan, size)
     if fabric.is_global_zero:
@@ -110,12 +111,29 @@ def _train(plan: Plan, source: Source | None, run: Run, fabric: Fabric, resume: 
     if model is not None:
         model.save(run.model)
         run.update(state="finished", step=training.step, steps=training.steps)
-        for table in evaluation.on_test(model).values():
-            log.info("\n%s", table.markdown(), extra={"table": table})
+        _evaluate(model, evaluation, run)
     collectives.barrier()
     model = model or Model(plan, training.learner)
     model.run = run
     return model
+
+
+def _evaluate(model: Model, evaluation: RunEvaluation, run: Run) -> None:
+    """Measure a finished training on its test part, and log the tables.
+
+    Raises:
+        EvaluationError: when evaluators failed, after the tables of all others are written and logged.
+    """
+    try:
+        tables, failed = evaluation.on_test(model), None
+    except EvaluationError as error:
+        tables, failed = error.tables, error
+    for table in tables.values():
+        log.info("\n%s", table.markdown(), extra={"table": table})
+    if failed is not None:
+        raise failed.with_advice(
+            f"The training is finished and its model is kept: measure again with `sensorium evaluate {run.folder}`."
+        ) from failed
 
 
 def _note_end(error: BaseException, run: Run, fabric: Fabric) -> None:

@@ -54,9 +54,8 @@ def feature_table(
         ids,
         {name: _scatter(rows[name], present[name]) for name in modalities},
         present,
-        _labels(records_of),
-        # The prefix keeps an id from being the name of another record's group.
-        [f"record {r.id}" if r.group is None else f"group {r.group}" for r in records_of],
+        label_columns(records_of),
+        [group_name(record) for record in records_of],
         positions_N,
     )
 
@@ -154,7 +153,13 @@ def _scatter(parts: list[np.ndarray], present_N: np.ndarray) -> np.ndarray:
     return x_ND
 
 
-def _labels(records: Sequence[Record]) -> dict[str, np.ndarray]:
+def group_name(record: Record) -> str:
+    """Return the group of a record; the prefix keeps an id from being the name of another record's group."""
+    return f"record {record.id}" if record.group is None else f"group {record.group}"
+
+
+def label_columns(records: Sequence[Record]) -> dict[str, np.ndarray]:
+    """Return label name -> object array (N,), None where a record lacks the label."""
     names = dict.fromkeys(name for record in records for name in record.labels)
     columns = {}
     for name in names:

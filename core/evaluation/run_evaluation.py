@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -17,8 +18,9 @@ from sensorium.data.decoding import RecordDecoder
 from sensorium.data.loader import iterate
 from sensorium.data.splits import assign_parts
 from sensorium.data.unreadable import UnreadableRecords
-from sensorium.errors import DataError
+from sensorium.errors import DataError, EvaluationError, SensoriumError
 from sensorium.evaluation.contact_sheet import RetrievedImage, contact_sheet
+from sensorium.evaluation.dry_run import DryPart, dry_run, require_metric
 from sensorium.evaluation.features import baseline_table, feature_table, score_table
 from sensorium.evaluation.runner import ModelFeatures, evaluate_models, spaces
 from sensorium.evaluation.similarity import l2_normalize
@@ -30,6 +32,7 @@ from sensorium.runs.run import Run
 from sensorium.seeding import uniform_of
 from sensorium.types import Batch, RecordBatch
 
+log = logging.getLogger("sensorium")
 SHEET_QUERIES, SHEET_TARGETS = 8, 6
 """Rows and columns of a contact sheet."""
 
@@ -48,50 +51,58 @@ class RunEvaluation:
         data = plan.recipe.data
         self.parts = assign_parts(source, {"val": data.val, "test": data.test}, data.split_seed)
         self._cached: dict[str, list[RecordBatch]] = {}
+        self._warned: set[str] = set()
 
-    def require_parts(self, val: bool = False) -> None:
-        """Raise a DataError if an evaluator's label or the test part is missing, or the val part although `val`.
+    def check(self) -> None:
+        """Raise an error for whatever would keep the evaluators from measuring the test part.
 
-        A training calls this before it begins, since it ends with an evaluation.
+        Only keys of records are read, so this takes seconds; what embeds or decodes records comes after it.
+
+        Raises:
+            DataError: when there is no test part, or an evaluator cannot measure its records.
         """
-        if not self.plan.evaluators:
-            return
-        if val and not len(self.parts["val"]):
-            raise DataError("There is no val part to evaluate on during training: set data.val above 0.")
-        if not len(self.parts["test"]):
+        if self.plan.evaluators and not len(self.parts["test"]):
             raise DataError(
                 "There is no test part to evaluate on: data.test is 0, or so small a fraction of few groups that it "
                 "is empty. Increase data.test, or give the records a split; to train without evaluation, set "
                 "evaluate.evaluators={}."
             )
-        self._require_labels()
+        self._dry_run("test")
 
-    def _require_labels(self) -> None:
-        """Raise a DataError if an evaluator names a label that no record has."""
-        evaluators = {name: make() for name, make in self.plan.evaluators.items()}
-        missing = {evaluator.label for evaluator in evaluators.values()} - {None}
-        known: dict[str, None] = {}
-        for position in range(len(self.source)):
-            if not missing:
-                break
-            labels = self.source.key(position).labels
-            known |= dict.fromkeys(labels)
-            missing -= labels.keys()
-        if not missing:
+    def check_training(self) -> None:
+        """Raise an error for whatever would keep a training from being measured during it and at its end.
+
+        Raises:
+            DataError: as in `check`; when there is no val part, for evaluation during training; when an evaluator
+                cannot measure its records.
+            RecipeError: when `checkpoint.best` is no metric of the evaluators.
+        """
+        self.check()
+        if self.plan.recipe.evaluate.every is None:
             return
-        name, label = next((name, e.label) for name, e in evaluators.items() if e.label in missing)
-        raise DataError(
-            f"The evaluator '{name}' needs the label '{label}', which no record has; "
-            f"there are: {', '.join(known) or 'none'}. Set evaluate.evaluators.{name}.label, or "
-            "evaluate.evaluators={} to train without evaluation."
-        )
+        if self.plan.evaluators and not len(self.parts["val"]):
+            raise DataError("There is no val part to evaluate on during training: set data.val above 0.")
+        metrics = self._dry_run("val")
+        if (best := self.plan.recipe.checkpoint.best) is not None:
+            require_metric(best, metrics)
+
+    def _dry_run(self, part: str) -> dict[str, list[str]]:
+        """Return the names of the metrics that each evaluator gives for a part."""
+        if not self.plan.evaluators:
+            return {}
+        train, test = (DryPart(self.source, self.parts[name], self.plan.fields, name) for name in ("train", part))
+        return dry_run(self.plan, train, test)
 
     def on_val(self, model: Model) -> dict[str, float]:
         """Return the metrics of a model on the val part, with evaluators fitted on (a sample of) the train part.
 
-        The test part is not read.
+        The test part is not read. An evaluator that fails is warned of once; the training goes on without these metrics.
         """
-        tables = evaluate_models(self.plan.evaluators, {"trained": [self._features_of(model, "probe", "val")]})
+        tables, error = self._measure(lambda: {"trained": [self._features_of(model, "probe", "val")]})
+        new = {name: reason for name, reason in (error.failures if error else {}).items() if name not in self._warned}
+        if new:
+            log.warning("%s The training goes on without these metrics.", EvaluationError(new))
+            self._warned.update(new)
         return {
             f"{name}/{metric}": value.mean
             for name, table in tables.items()
@@ -102,21 +113,50 @@ class RunEvaluation:
         """Evaluate models, one for each seed, on the test part, with rows of chance, baseline features and untrained.
 
         Writes the tables, and contact sheets of the first model if it has two modalities or more, into the run folder.
+
+        Raises:
+            EvaluationError: when evaluators failed; the tables of the others are written.
         """
         if not self.plan.evaluators:
             return {}
-        self.require_parts()
-        untrained = [Model(model.plan, model.plan.learner()).to(model.device) for model in models]
-        trained = [self._features_of(model, "train", "test") for model in models]
-        rows = {"untrained": [self._features_of(first, "train", "test") for first in untrained], "trained": trained}
-        if (baseline_features := self._baseline()) is not None:
-            rows = {"baseline": [baseline_features], **rows}
-        tables = evaluate_models(self.plan.evaluators, rows)
+
+        def rows() -> dict[str, list[ModelFeatures]]:
+            untrained = [Model(model.plan, model.plan.learner()).to(model.device) for model in models]
+            trained = [self._features_of(model, "train", "test") for model in models]
+            rows = {"untrained": [self._features_of(first, "train", "test") for first in untrained], "trained": trained}
+            if "embedding" in trained[0].parts and len(models[0].modalities) > 1:
+                self._draw_sheets(trained[0].parts["embedding"][1])
+            baseline_features = self._baseline()
+            return rows if baseline_features is None else {"baseline": [baseline_features], **rows}
+
+        tables, error = self._measure(rows)
         for table in tables.values():
             table.write(self.run.folder)
-        if "embedding" in trained[0].parts and len(models[0].modalities) > 1:
-            self._draw_sheets(trained[0].parts["embedding"][1])
+        if error is not None:
+            raise error
         return tables
+
+    def _measure(
+        self, rows: Callable[[], Mapping[str, Sequence[ModelFeatures]]]
+    ) -> tuple[dict[str, ResultsTable], EvaluationError | None]:
+        """Return the tables, and the error of the evaluators that failed; `run.json` names these with the reason.
+
+        When the features themselves cannot be had, all evaluators fail.
+        """
+        error: EvaluationError | None = None
+        try:
+            tables = evaluate_models(self.plan.evaluators, rows())
+        except EvaluationError as failed:
+            tables, error = failed.tables, failed
+        except SensoriumError as failed:
+            tables, error = {}, EvaluationError(dict.fromkeys(self.plan.evaluators, str(failed)))
+            error.__cause__ = failed
+        noted = self.run.status().get("failed_evaluators", {})
+        failures = {name: reason for name, reason in noted.items() if name not in tables}
+        failures |= error.failures if error is not None else {}
+        if failures != noted:
+            self.run.update(failed_evaluators=failures)
+        return tables, error
 
     def table(self, model: Model, part: str, space: str) -> FeatureTable:
         """Return the features of every record of a part.

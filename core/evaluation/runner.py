@@ -11,9 +11,10 @@ from inspect import Parameter, signature
 from torch import Tensor
 
 from sensorium.contracts import Evaluator, FeatureTable
-from sensorium.errors import PluginError, SensoriumError
+from sensorium.errors import EvaluationError, PluginError, SensoriumError
 from sensorium.evaluation.protocols import Parts, Protocol, make_protocol
 from sensorium.evaluation.tables import Metric, ResultsRow, ResultsTable, split_hash
+from sensorium.registration.registry import one_line
 
 CHANCE = "chance"
 Embed = Callable[..., Mapping[str, Tensor]]
@@ -48,9 +49,25 @@ def evaluate_models(
         Evaluator name -> table.
 
     Raises:
-        SensoriumError: when two parts share a record or a group, or an evaluator cannot measure the records.
+        EvaluationError: when evaluators failed, with the reason of each and the tables of all others. They fail when
+            two parts share a record or a group, and when they cannot measure the records.
     """
-    return {name: _table(name, make, rows) for name, make in evaluators.items()}
+    tables: dict[str, ResultsTable] = {}
+    failures: dict[str, Exception] = {}
+    for name, make in evaluators.items():
+        try:
+            tables[name] = _table(name, make, rows)
+        except Exception as error:  # of an evaluator that anybody may have written: the others still measure
+            failures[name] = error
+    if failures:
+        reasons = {name: reason_of(error) for name, error in failures.items()}
+        raise EvaluationError(reasons, tables) from next(iter(failures.values()))
+    return tables
+
+
+def reason_of(error: Exception) -> str:
+    """Return why an evaluator failed, in a sentence; an error that is no SensoriumError has its type in front."""
+    return str(error) if isinstance(error, SensoriumError) else one_line(error)
 
 
 def spaces(evaluators: Mapping[str, Callable[[], Evaluator]]) -> set[str]:
@@ -78,7 +95,7 @@ def check_parts(train: FeatureTable, test: FeatureTable) -> None:
 
 def _table(name: str, make: Callable[[], Evaluator], rows: Mapping[str, Sequence[ModelFeatures]]) -> ResultsTable:
     evaluator = make()
-    _check_fit(name, evaluator)
+    check_fit(name, evaluator)
     protocol = make_protocol(evaluator.protocol)
     measured = {r: [m for m in models if evaluator.space in m.parts] for r, models in rows.items()}
     measured = {row: models for row, models in measured.items() if models}
@@ -126,7 +143,7 @@ def _row(
         for seed, folds in protocol.rounds(*model.parts[prepared.space], prepared.label):
             of_folds, chance_of_folds = [], []
             for train, test in folds:
-                metrics, chance_metrics, notes = _fold(copy.copy(prepared), train, test, seed)
+                metrics, chance_metrics, notes = measure_fold(copy.copy(prepared), train, test, seed)
                 of_folds.append(metrics)
                 chance_of_folds.append(chance_metrics)
                 row.notes.update(notes)
@@ -138,7 +155,7 @@ def _row(
     return row, chance
 
 
-def _fold(
+def measure_fold(
     evaluator: Evaluator, train: FeatureTable, test: FeatureTable, seed: int
 ) -> tuple[dict[str, float], dict[str, float], list[str]]:
     """Fit on the train part, the only one that `fit` receives, then measure on the test part."""
@@ -155,7 +172,7 @@ def _append(scores: dict[str, list[list[float]]], folds: list[dict[str, float]])
         scores.setdefault(key, []).append([fold[key] for fold in folds if key in fold])
 
 
-def _check_fit(name: str, evaluator: Evaluator) -> None:
+def check_fit(name: str, evaluator: Evaluator) -> None:
     """Raise an error if `fit` of an evaluator takes more than one table."""
     kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
     required = [

@@ -15,7 +15,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from sensorium.errors import RecipeError, not_found
+from sensorium.errors import RecipeError, did_you_mean, not_found
 from sensorium.recipe.schema import Recipe
 from sensorium.registration.registry import Registry
 
@@ -58,9 +58,7 @@ def read_recipe(
         raw, origin = _on_its_base(dict(recipe), "recipe", registry), "recipe"
     else:
         raw, origin = raw_recipe(str(recipe), registry), str(recipe)
-    for text in overrides:
-        raw = override(raw, text)
-    return validate(raw, origin)
+    return validate(overridden(raw, overrides), origin)
 
 
 def changes(
@@ -172,7 +170,7 @@ def _on_its_base(raw: dict[str, Any], name: str, registry: Registry, above: tupl
     line = (*above, name)
     if base in line:
         raise RecipeError(f"{name}: its bases form a cycle: {' -> '.join((*line, base))}.")
-    return merged(raw_recipe(base, registry, line), raw)
+    return merged(_without_replaced_length(raw_recipe(base, registry, line), raw), raw)
 
 
 def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,6 +211,33 @@ def parse_yaml(text: str, origin: str) -> Any:
         raise RecipeError(f"{origin} is not YAML: {getattr(error, 'problem', error)} at {where}.") from error
 
 
+def overridden(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Return a copy of a raw recipe with every `key.sub=value` applied, in order.
+
+    Raises:
+        RecipeError: as in `override`.
+    """
+    given: dict[str, Any] = {}
+    for text in overrides:
+        given = override(given, text)
+    raw = _without_replaced_length(raw, given)
+    for text in overrides:
+        raw = override(raw, text)
+    return raw
+
+
+def _without_replaced_length(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a base without the length of its training (`train.epochs` or `train.steps`) if a recipe gives the other.
+
+    A recipe that gives both keeps both, which is an error of its own.
+    """
+    named = own.get("train")
+    lengths = {key for key in ("epochs", "steps") if isinstance(named, Mapping) and named.get(key) is not None}
+    if len(lengths) != 1 or not isinstance(base.get("train"), Mapping):
+        return base
+    return base | {"train": {key: v for key, v in base["train"].items() if key not in {"epochs", "steps"} - lengths}}
+
+
 def override(raw: dict[str, Any], text: str) -> dict[str, Any]:
     """Return a copy of a raw recipe with one `key.sub=value` applied; the value is read as YAML.
 
@@ -248,10 +273,10 @@ def validate(raw: Mapping[str, Any], origin: str) -> Recipe:
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
-        raise RecipeError(f"{origin}: {_sentence(error.errors()[0])}") from error
+        raise RecipeError(f"{origin}: {_sentence(error.errors()[0], raw)}") from error
 
 
-def _sentence(error: Any) -> str:
+def _sentence(error: Any, raw: Mapping[str, Any]) -> str:
     path = ".".join(str(key) for key in error["loc"]) or "recipe"
     value = error["input"]
     if error["type"] == "extra_forbidden":
@@ -259,7 +284,7 @@ def _sentence(error: Any) -> str:
         problem = f"there is no key '{path}' (given {value!r})"
         return not_found(problem, str(error["loc"][-1]), known, f"keys there: {', '.join(known)}")
     if error["type"] == "missing":
-        return f"the key '{path}' is missing."
+        return f"the key '{path}' is missing{_other_tower(error['loc'], raw)}"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
     if error["type"] == "value_error":
         return f"'{path}': {message}."
@@ -268,6 +293,15 @@ def _sentence(error: Any) -> str:
         if message.startswith("should")
         else f"'{path}' is {value!r}: {message}."
     )
+
+
+def _other_tower(loc: Sequence[str | int], raw: Mapping[str, Any]) -> str:
+    """Return the end of a sentence about a missing key: of a tower that is there by mistake, the one that was meant."""
+    if loc[0] != "modalities" or len(loc) < 2:
+        return "."
+    others = [name for name in raw["modalities"] if name != loc[1]]
+    suggestion = did_you_mean(str(loc[1]), others)
+    return f"{suggestion} There are the modalities {', '.join(others)}." if suggestion else "."
 
 
 def _keys_at(loc: Sequence[str | int]) -> list[str]:

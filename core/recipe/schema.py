@@ -169,7 +169,7 @@ class Train(Section):
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if (self.epochs is None) == (self.steps is None):
-            raise ValueError("give exactly one of epochs and steps; set the other to null, as in train.epochs=null")
+            raise ValueError("give exactly one of epochs and steps")
         return self
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
 """The run folder: what one training writes, and where.
 
 recipe.yaml            the resolved recipe
-run.json               state, step, versions, plugins, devices, times
+run.json               state, step, versions, plugins, times; evaluators that failed
 train.log              the log
 metrics.jsonl          one line of metrics every `log.every` steps, and one for each evaluation
 tensorboard/           the same, as TensorBoard events

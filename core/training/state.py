@@ -13,7 +13,6 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from torch.optim.swa_utils import AveragedModel
 
 from sensorium.data.loader import Loader
-from sensorium.errors import RecipeError
 from sensorium.models.learner import Learner
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan
@@ -107,7 +106,10 @@ class Training:
         return Model(self.plan, self.plan.learner()).load_weights(weights, "this run").to(self.device)
 
     def evaluate_on_val(self) -> None:
-        """Measure the model on the val part, and mark the checkpoint when it is the best so far."""
+        """Measure the model on the val part, and mark the checkpoint when it is the best so far.
+
+        A metric that could not be measured leaves the best checkpoint as it is.
+        """
         model = self.model()
         if model is not None and self.evaluate is not None:
             metrics = self.evaluate(model)
@@ -125,8 +127,8 @@ class Training:
         name = self.recipe.checkpoint.best
         if name is None:
             return
-        if name not in metrics:
-            raise RecipeError(f"checkpoint.best is '{name}', but the evaluation gives: {', '.join(metrics)}.")
+        if name not in metrics:  # its evaluator failed, of which the evaluation has warned
+            return
         sign = 1.0 if self.recipe.checkpoint.mode == "max" else -1.0
         best = self.checkpoints.best()
         if best is None or sign * metrics[name] > sign * best["metric"]:

@@ -37,7 +37,7 @@ def one(asked: argparse.Namespace, row: str, seed: int) -> dict[str, float]:
     changes = [
         *(f"data.source.splits.{part}={getattr(asked, part)}" for part in ("train", "test")),
         *("modalities.image.encoder={name: cnn, width: 16}", "data.batch=256", "data.cache=ram", "data.workers=0"),
-        *("train.epochs=null", f"train.steps={asked.steps}", "train.accelerator=cpu", "evaluate.every=null"),
+        *(f"train.steps={asked.steps}", "train.accelerator=cpu", "evaluate.every=null"),
         *("optimizer.lr=0.06", f"seed={seed}", "evaluate.evaluators={}"),
         f"objective={{{ROWS[row]}, temperature: {asked.temperature}, width: 512, dim: 128}}",
     ]

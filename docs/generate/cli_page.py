@@ -94,7 +94,7 @@ def _exit_codes() -> str:
     found = {0: "it did what was asked", 1: "something else that the user can mend, or a failed check"}
     for name, cls in vars(errors).items():
         if isinstance(cls, type) and issubclass(cls, errors.SensoriumError) and cls is not errors.SensoriumError:
-            about = inspect.cleandoc(cls.__doc__ or "").rstrip(".")
+            about = inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0].rstrip(".")
             found[cls.code] = f"`{name}`: {about[0].lower()}{about[1:]}"
     found[2] += "; or a command line that cannot be read"
     found[DEFECT] = "a defect of the program or of a plugin"

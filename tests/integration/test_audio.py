@@ -15,7 +15,6 @@ SMALL = [
     "modalities.audio.encoder={name: conv, width: 4, dim: 8, downsample: stride}",
     "objective={name: byol, width: 16, dim: 8}",
     "evaluate.evaluators={linear: {label: class}}",
-    "train.epochs=null",
     "data.batch=8",
     "data.workers=0",
     "log.tensorboard=false",

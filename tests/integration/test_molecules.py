@@ -18,7 +18,6 @@ SMALL = [
     "data.batch=16",
     "data.workers=0",
     "data.max_bad=0.1",
-    "train.epochs=null",
     "train.steps=2",
     "train.accelerator=cpu",
     "log.tensorboard=false",

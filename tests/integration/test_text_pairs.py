@@ -10,7 +10,7 @@ import pytest
 import sensorium
 
 QUICK = ["data.workers=0", "data.batch=32", "log.tensorboard=false", "train.accelerator=cpu"]
-STEPS = ["train.epochs=null", "train.steps=60"]
+STEPS = ["train.steps=60"]
 SMALL_TEXT = "modalities.text.encoder={name: transformer, width: 32, depth: 1, heads: 2}"
 
 

@@ -111,7 +111,7 @@ def test_a_label_that_no_record_has_is_an_error_before_the_training(runs, call, 
     words = ["train", recipe, "evaluate.evaluators={knn: {label: kind, modality: said}}", "--run-dir", tmp_path / "run"]
     code, _, err = call(*words)
     assert code == 4
-    assert "The evaluator 'knn' needs the label 'kind', which no record has; there are: none." in err
+    assert "The evaluator 'knn' cannot measure these records: the records have no label 'kind'; there are: none." in err
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 

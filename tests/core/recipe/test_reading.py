@@ -37,6 +37,22 @@ def test_overrides_apply_in_order_and_reach_into_bare_names(registry):
     assert (recipe.train.epochs, recipe.seed) == (5, 7)
 
 
+def test_one_length_of_training_replaces_the_other(registry):
+    assert read_recipe(MINIMAL, registry, ["train.steps=5"]).train.model_dump(include={"epochs", "steps"}) == {
+        "epochs": None,
+        "steps": 5,
+    }
+    assert read_recipe(MINIMAL, registry, ["train={steps: 5}", "train.grad_clip=2"]).train.steps == 5
+    short = {"base": "simclr-cifar10", "train": {"steps": 7}}
+    assert read_recipe(short, registry).train.epochs is None
+    assert read_recipe(short, registry, ["train.epochs=0.5"]).train.model_dump(include={"epochs", "steps"}) == {
+        "epochs": 0.5,
+        "steps": None,
+    }
+    with pytest.raises(RecipeError, match="exactly one of epochs and steps"):
+        read_recipe({**MINIMAL, "train": {"epochs": 1, "steps": 5}}, registry)
+
+
 def test_an_override_leaves_the_given_mapping_alone():
     raw = {"train": {"epochs": 1}}
     assert override(raw, "train.epochs=2") == {"train": {"epochs": 2}}
@@ -51,7 +67,9 @@ def test_an_override_leaves_the_given_mapping_alone():
         (["data.batch=0"], ["data.batch", "0", "greater than 0"]),
         (["train.precision=fp8"], ["train.precision", "'fp8'", "bf16-mixed"]),
         (["modalities.image.encodr=x"], ["modalities.image.encodr", "did you mean 'encoder'"]),
-        (["train.steps=5"], ["train", "exactly one of epochs and steps"]),
+        (["train.steps=5", "train.epochs=2"], ["train", "exactly one of epochs and steps"]),
+        (["train.epochs=null"], ["train", "exactly one of epochs and steps"]),
+        (["modalities.images.encoder.width=8"], ["modalities.images.views", "did you mean 'image'?"]),
         (["checkpoint.best=knn/accuracy"], ["checkpoint.best needs evaluate.every"]),
         (["seed.x=1"], ["goes through 'seed'"]),
         (["train.epochs"], ["not of the form key.sub=value"]),

@@ -1,0 +1,181 @@
+"""Dry run of a recipe's evaluators, before anything is trained: on the keys of records, with random features.
+
+Whatever an evaluator needs beside features is in the keys (labels, groups, which modalities a record has), so that a
+wrong label, space, protocol, modality or option shows here, in seconds, and not after the training. It also tells which
+metrics there will be.
+
+Letters: N records of a sample.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sensorium.contracts import FeatureTable, Modality, Objective, Source
+from sensorium.errors import BadSample, DataError, RecipeError, SensoriumError, as_clause, not_found
+from sensorium.evaluation.features import group_name, label_columns
+from sensorium.evaluation.labels import is_missing
+from sensorium.evaluation.protocols import make_protocol
+from sensorium.evaluation.runner import check_fit, measure_fold, reason_of
+from sensorium.models.plan import Plan
+from sensorium.seeding import seed_of
+
+WHOLE = 256
+"""A part with at most this many records is taken whole."""
+SPREAD, EACH, KINDS = 64, 6, 16
+"""Of a larger part: evenly spread records, and records of each kind, for so many kinds of a sort (values of a label)."""
+WIDTH = 8
+"""Features of each modality."""
+SCORES = ("nats", "tokens", "uniform")
+"""What `Objective.score` returns."""
+
+
+def dry_run(plan: Plan, train: DryPart, test: DryPart) -> dict[str, list[str]]:
+    """Run every evaluator once, on the first fold of its protocol.
+
+    Args:
+        plan: the parts of the recipe; its modalities need not be fitted.
+        train: a sample of the train part.
+        test: a sample of the part that is measured.
+
+    Returns:
+        Table name -> the names of its metrics.
+
+    Raises:
+        DataError: when an evaluator cannot measure these records, with its name and the reason.
+    """
+    return {name: _metrics(name, plan, train, test) for name in plan.evaluators}
+
+
+def require_metric(key: str, tables: Mapping[str, Sequence[str]]) -> None:
+    """Raise an error if `checkpoint.best`, TABLE/METRIC, is no metric of any table.
+
+    Raises:
+        RecipeError: with the nearest name and all metrics.
+    """
+    known = [f"{table}/{metric}" for table, metrics in tables.items() for metric in metrics]
+    if key not in known:
+        problem = f"checkpoint.best is '{key}', which no evaluator measures"
+        raise RecipeError(not_found(problem, key, known, f"there are: {', '.join(known) or 'none'}"))
+
+
+class DryPart:
+    """A sample of one part of the records: their keys, and random features in place of what a model would give.
+
+    Args:
+        source: the records; their values are not read.
+        positions: those of the part, int64.
+        fields: modality name -> the source's field with its raw values.
+        name: of the part, which seeds the features.
+    """
+
+    def __init__(self, source: Source, positions: np.ndarray, fields: Mapping[str, str], name: str) -> None:
+        known = {modality: source.present(field) for modality, field in fields.items()}
+        self.positions = np.array(_sample(source, positions, [mask for mask in known.values() if mask is not None]))
+        self.records = [source.key(int(position)) for position in self.positions]
+        everything = np.ones(len(self.records), bool)
+        self.present = {
+            modality: everything if mask_N is None else mask_N[self.positions] for modality, mask_N in known.items()
+        }
+        self.draws = np.random.default_rng(seed_of("dry run", name))
+
+    def table(self, space: str) -> FeatureTable:
+        """Return the table that an evaluator of a space receives."""
+        count = len(self.records)
+        columns = dict.fromkeys(SCORES, 1) if space == "scores" else dict.fromkeys(self.present, WIDTH)
+        features = {name: self.draws.random((count, width), np.float32) for name, width in columns.items()}
+        present = {name: np.ones(count, bool) for name in SCORES} if space == "scores" else self.present
+        for name, mask_N in present.items():
+            features[name][~mask_N] = np.nan
+        ids, groups = [record.id for record in self.records], [group_name(record) for record in self.records]
+        return FeatureTable(ids, features, dict(present), label_columns(self.records), groups, self.positions)
+
+
+def _metrics(name: str, plan: Plan, train: DryPart, test: DryPart) -> list[str]:
+    """Return the metrics of one evaluator."""
+    try:
+        evaluator = plan.evaluators[name]()
+        check_fit(name, evaluator)
+        if evaluator.space == "scores" and plan.objective.cls.score is Objective.score:
+            raise SensoriumError(
+                f"it measures the likelihood of records, which the objective '{plan.recipe.objective.name}' does not "
+                "give"
+            )
+        protocol = make_protocol(evaluator.protocol)
+        evaluator.prepare(_Embed(plan.modalities))
+        tables = train.table(evaluator.space), test.table(evaluator.space)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of too few records, and of features that tell nothing
+            seed, folds = next(iter(protocol.rounds(*tables, evaluator.label)))
+            return list(measure_fold(copy.copy(evaluator), *folds[0], seed)[0])
+    except Exception as error:  # of an evaluator that anybody may have written
+        raise DataError(
+            f"The evaluator '{name}' cannot measure these records: {as_clause(reason_of(error))}. "
+            f"Correct evaluate.evaluators.{name}, or set evaluate.evaluators={{}} to train without evaluation."
+        ) from error
+
+
+class _Embed:
+    """Embeds raw values, such as prompts, as random vectors."""
+
+    def __init__(self, modalities: Mapping[str, Modality]) -> None:
+        self.modalities = modalities
+
+    def __call__(self, **raws: Sequence[Any]) -> dict[str, Tensor]:
+        for name, values in raws.items():
+            if name not in self.modalities:
+                known = ", ".join(self.modalities)
+                raise DataError(
+                    not_found(f"There is no modality '{name}'", name, self.modalities, f"there are: {known}")
+                )
+            for raw in values if self.modalities[name].is_fitted else ():
+                try:
+                    self.modalities[name].decode(raw)
+                except BadSample as error:
+                    raise DataError(f"The value {raw!r} of '{name}' cannot be decoded: {error}.") from error
+        rng = torch.Generator().manual_seed(0)
+        return {name: torch.randn(len(values), WIDTH, generator=rng) for name, values in raws.items()}
+
+
+def _sample(source: Source, positions: np.ndarray, masks: Sequence[np.ndarray]) -> list[int]:
+    """Return positions of a sample that has records of every kind: the loop over all keys, of which there are many."""
+    if len(positions) <= WHOLE:
+        return positions.tolist()
+    spread = set(positions[:: len(positions) // SPREAD].tolist())
+    patterns_N = _patterns(masks, len(source)).tolist()
+    chosen: list[int] = []
+    counts: defaultdict[str, dict[Hashable, int]] = defaultdict(dict)
+    for position in positions.tolist():
+        key = source.key(position)
+        kinds = dict(key.labels)
+        kinds[_PRESENT] = (patterns_N[position], *[name for name, value in kinds.items() if is_missing(value)])
+        if key.group is not None:
+            kinds[_GROUP] = key.group
+        wanted = position in spread
+        for sort, kind in kinds.items():
+            seen = counts[sort]
+            if kind not in seen and len(seen) >= KINDS:
+                kind = type(kind)  # a word among numbers is of another kind, one more number is not
+            if seen.get(kind, 0) < EACH:
+                seen[kind] = seen.get(kind, 0) + 1
+                wanted = True
+        if wanted:
+            chosen.append(position)
+    return chosen
+
+
+_PRESENT, _GROUP = "which values there are\n", "group\n"
+"""Sorts of kinds beside the labels, under names that no label has."""
+
+
+def _patterns(masks: Sequence[np.ndarray], count: int) -> np.ndarray:
+    """Return which modalities each of `count` records has, as one number: int64 (N,)."""
+    return sum((mask_N.astype(np.int64) << bit for bit, mask_N in enumerate(masks)), np.zeros(count, np.int64))
