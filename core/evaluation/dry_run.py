@@ -31,7 +31,7 @@ from sensorium.seeding import seed_of
 WHOLE = 256
 """A part with at most this many records is taken whole."""
 SPREAD, EACH, KINDS = 64, 6, 16
-"""Of a larger part: evenly spread records, and records of each kind, for so many kinds of a sort (values of a label)."""
+"""Of a larger part: evenly spread records, and records of each kind, for so many kinds (values) of a sort (a label)."""
 WIDTH = 8
 """Features of each modality."""
 SCORES = ("nats", "tokens", "uniform")

@@ -96,7 +96,7 @@ class RunEvaluation:
     def on_val(self, model: Model) -> dict[str, float]:
         """Return the metrics of a model on the val part, with evaluators fitted on (a sample of) the train part.
 
-        The test part is not read. An evaluator that fails is warned of once; the training goes on without these metrics.
+        The test part is not read. An evaluator that fails is warned of once; its metrics are then missing.
         """
         tables, error = self._measure(lambda: {"trained": [self._features_of(model, "probe", "val")]})
         new = {name: reason for name, reason in (error.failures if error else {}).items() if name not in self._warned}

@@ -62,7 +62,7 @@ def test_features_that_cannot_be_had_fail_every_evaluator(tmp_path, monkeypatch)
         raise DataError("The features are not finite.")
 
     monkeypatch.setattr("sensorium.evaluation.run_evaluation.RunEvaluation._features_of", refuse)
-    with pytest.raises(EvaluationError, match="The evaluators 'knn', 'health' failed: the features are not finite."):
+    with pytest.raises(EvaluationError, match=r"The evaluators 'knn', 'health' failed: the features are not finite\."):
         fit(tmp_path / "run")
     assert Run.open(tmp_path / "run").status()["state"] == "finished"
 
@@ -72,7 +72,8 @@ def test_during_training_a_failure_is_warned_of_once_and_the_training_goes_on(tm
         fit(tmp_path / "run", ["checkpoint.best=knn/accuracy"], every=1)
     warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert warnings == [
-        "The evaluator 'knn' failed: ZeroDivisionError: nothing to divide by. The training goes on without these metrics."
+        "The evaluator 'knn' failed: ZeroDivisionError: nothing to divide by. "
+        "The training goes on without these metrics."
     ]
     run = Run.open(tmp_path / "run")
     assert run.status()["state"] == "finished"

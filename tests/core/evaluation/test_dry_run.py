@@ -73,8 +73,7 @@ def test_a_mistake_is_named_with_its_evaluator(evaluators, pair, sentence):
         metrics_of(evaluators, pair=pair)
     assert str(error.value).startswith(f"The evaluator '{name}' cannot measure these records: ")
     assert sentence in str(error.value)
-    assert str(error.value).endswith(f"Correct evaluate.evaluators.{name}, or set evaluate.evaluators={{}} to train "
-                                     "without evaluation.")  # fmt: skip
+    assert f"Correct evaluate.evaluators.{name}, or set" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -95,12 +94,18 @@ def test_one_record_of_many_thousands_is_not_overlooked(evaluator, labels, sente
     [
         ({"knn": None}, {"labels": lambda i: {"class": int(i % 50_000 == 7)}}),  # two records of the second class
         ({"knn": {"label": "rare"}}, {"labels": lambda i: {"rare": i % 2} if i % 25_000 < 2 else {}}),
-        ({"knn": {"protocol": {"name": "kfold"}}}, {"labels": lambda i: {"y": i % 2}, "group": lambda i: f"g{i // 5000}"}),
+        (
+            {"knn": {"protocol": {"name": "kfold"}}},
+            {"labels": lambda i: {"y": i % 2}, "group": lambda i: f"g{i // 5_000}"},
+        ),
         ({"forecast": None}, {"labels": lambda i: {"ahead 1": 1.0 * i, "ahead 2": 2.0 * i if i % 5_000 < 2 else None}}),
-        ({"anomaly": {"neighbors": 20}}, {"labels": lambda i: {"odd": int(i % 9_999 == 3)}, "group": lambda i: f"{i // 50_000}"}),
+        (
+            {"anomaly": {"neighbors": 20}},
+            {"labels": lambda i: {"odd": int(i % 9_999 == 3)}, "group": lambda i: f"{i // 50_000}"},
+        ),
         ({"multitask": None}, {"labels": lambda i: {f"t{k}": int(i % 30_000 == k) for k in range(3)}}),
     ],
-)  # fmt: skip
+)
 def test_a_sample_has_records_of_every_kind_so_that_nothing_valid_is_refused(evaluator, keys):
     assert metrics_of(evaluator, count=100_000, **keys)
 
