@@ -233,7 +233,7 @@ class Features:
     """What an encoder makes of a batch.
 
     Args:
-        pooled: float (B, D), one vector for each example.
+        pooled: float (B, D), one vector for each example; an encoder's own pooling gives fp32 under autocast too.
         tokens: float (B, T, D) for encoders that have them, else None.
         mask: bool (B, T), True where a token is valid, not padding; None when all are.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+import torch
 from torch import nn
 
 from sensorium import Encoder, Features, check_range
@@ -35,7 +36,8 @@ class CNN(Encoder):
     def forward(self, batch: ImageBatch) -> Features:
         """Encode images to features."""
         map_BDHW = self.blocks(self.normalize(batch))
-        return Features(map_BDHW.mean(dim=(2, 3)), map_BDHW.flatten(2).transpose(1, 2))
+        pooled_BD = map_BDHW.mean(dim=(2, 3), dtype=torch.promote_types(map_BDHW.dtype, torch.float32))
+        return Features(pooled_BD, map_BDHW.flatten(2).transpose(1, 2))
 
 
 def _block(channels: int, width: int) -> nn.Sequential:

@@ -10,6 +10,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from sensorium import Features, SensoriumError, TokenEncoder, Tokens
+from sensorium.losses.precision import at_least_fp32
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders.normalize import MEAN, STD, Normalize
 from sensorium.modalities.image.modality import ImageModality
@@ -107,8 +108,8 @@ class ViT(TokenEncoder):
             x_BTD = block(x_BTD, attn_mask=attn_mask)
         x_BTD = self.norm(x_BTD)
         if self.cls is not None:
-            return Features(x_BTD[:, 0], x_BTD[:, 1:])
-        return Features(x_BTD.mean(dim=1), x_BTD)
+            return Features(at_least_fp32(x_BTD[:, 0]), x_BTD[:, 1:])
+        return Features(at_least_fp32(x_BTD).mean(dim=1), x_BTD)
 
     def _causal_mask(self, x_BTD: Tensor, keep: Tensor | None) -> Tensor:
         """Return the additive attention mask, (1 or B, 1, T, T): 0 up to a patch itself, -inf after it."""

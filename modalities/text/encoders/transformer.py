@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sensorium import Features, TokenEncoder, Tokens
 from sensorium.errors import RecipeError
+from sensorium.losses.precision import at_least_fp32, outside_autocast
 from sensorium.modalities.text.batch import TextBatch
 
 if TYPE_CHECKING:
@@ -23,18 +24,20 @@ Pool = Literal["mean", "end", "first"]
 
 
 def pool(tokens_BTD: Tensor, mask_BT: Tensor | None, how: Pool) -> Tensor:
-    """Return one vector (B, D) for each text: the mean of its valid tokens, its last or its first token."""
+    """Return one vector (B, D) for each text, at least fp32: the mean of its valid tokens, its last or its first."""
     if how == "first":
-        return tokens_BTD[:, 0]
+        return at_least_fp32(tokens_BTD[:, 0])
     if mask_BT is None:
-        return tokens_BTD[:, -1] if how == "end" else tokens_BTD.mean(1)
+        return at_least_fp32(tokens_BTD[:, -1]) if how == "end" else at_least_fp32(tokens_BTD).mean(1)
     if how == "end":
         index_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)
         last_B = torch.where(mask_BT, index_T, 0).amax(1)
-        return tokens_BTD[torch.arange(len(last_B), device=last_B.device), last_B]
-    weight_BT = mask_BT.to(torch.float32)
-    weight_BT = weight_BT / weight_BT.sum(1, keepdim=True).clamp(min=1)
-    return torch.einsum("bt,btd->bd", weight_BT, tokens_BTD.float()).to(tokens_BTD.dtype)
+        return at_least_fp32(tokens_BTD[torch.arange(len(last_B), device=last_B.device), last_B])
+    with outside_autocast(tokens_BTD):
+        wide_BTD = at_least_fp32(tokens_BTD)
+        weight_BT = mask_BT.to(wide_BTD.dtype)
+        weight_BT = weight_BT / weight_BT.sum(1, keepdim=True).clamp(min=1)
+        return torch.einsum("bt,btd->bd", weight_BT, wide_BTD)
 
 
 class Block(nn.Module):

@@ -12,7 +12,18 @@ def test_pooling_excludes_padding(how):
     for row, length in enumerate((3, 5)):
         part = tokens[row, :length]
         torch.testing.assert_close(found[row], part.mean(0) if how == "mean" else part.amax(0))
-    assert pool_tokens(tokens.bfloat16(), valid, how).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("how", ["mean", "max", "last", "parts"])
+def test_pooling_is_in_fp32_under_autocast(how):
+    tokens = (1 + torch.rand(2, 500, 3, generator=torch.Generator().manual_seed(0))).bfloat16()
+    valid = torch.arange(500) < torch.tensor([[300], [500]])
+    with torch.autocast("cpu", torch.bfloat16):
+        found = pool_parts(tokens, valid, 2) if how == "parts" else pool_tokens(tokens, valid, how)
+    wide = tokens.double()
+    exact = pool_parts(wide, valid, 2) if how == "parts" else pool_tokens(wide, valid, how)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), exact, rtol=1e-6, atol=1e-6)
 
 
 def test_last_pooling_takes_the_last_valid_step():

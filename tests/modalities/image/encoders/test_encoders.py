@@ -76,9 +76,11 @@ def test_pixels_are_normalized_by_channel():
         Normalize(3, (0.5, 0.5), STD)
 
 
-def test_half_precision_follows_the_module():
-    encoder = CNN(ImageModality(size=32), width=4, depth=2).bfloat16()
-    assert encoder(batch()).pooled.dtype == torch.bfloat16
+def test_half_precision_follows_the_module_and_pooling_is_in_fp32():
+    features = CNN(ImageModality(size=32), width=4, depth=2).bfloat16()(batch())
+    assert features.tokens.dtype == torch.bfloat16
+    assert features.pooled.dtype == torch.float32
+    torch.testing.assert_close(features.pooled, features.tokens.float().mean(1))
 
 
 @torch.no_grad()

@@ -121,6 +121,17 @@ def test_pools_are_what_they_say():
     assert pool(tokens, None, "mean").tolist() == [[4.5, 5.5, 6.5]]
 
 
+@pytest.mark.parametrize("how", ["mean", "end", "first"])
+@pytest.mark.parametrize("padded", [True, False])
+def test_pools_are_in_fp32_under_autocast(how, padded):
+    tokens = (1 + torch.rand(2, 500, 3, generator=torch.Generator().manual_seed(0))).bfloat16()
+    mask = torch.arange(500) < torch.tensor([[300], [500]]) if padded else None
+    with torch.autocast("cpu", torch.bfloat16):
+        found = pool(tokens, mask, how)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), pool(tokens.double(), mask, how), rtol=1e-6, atol=1e-6)
+
+
 def test_dropout_tells_copies_apart_in_training_alone(modality, batch):
     encoder = made(modality, dropout=0.1)
     both = TextBatch.cat([batch, batch])
