@@ -1,17 +1,54 @@
-"""From the host to the device without waiting: small values packed in one copy, constants copied once."""
+"""Devices: which one is used; from the host to it without waiting: values packed in one copy, constants copied once."""
 
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Concatenate, ParamSpec
 
 import torch
 from torch import Tensor
 
+from sensorium.errors import RecipeError
+
+log = logging.getLogger("sensorium")
 P = ParamSpec("P")
 ALIGNMENT = 16
 """Bytes at whose multiples a packed value starts: those of the widest dtype, complex128."""
+
+
+def find_device(name: str, option: str) -> torch.device:
+    """Return the device of a name: "auto" is CUDA where there is one, else the CPU.
+
+    Args:
+        name: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        option: where the name was given, for the error.
+
+    Raises:
+        RecipeError: when the machine has no such device.
+    """
+    is_there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        if is_there["mps"] and not is_there["cuda"]:
+            log.warning(
+                "The run uses the CPU: the accelerator mps has no fp64, in which some views and losses compute; "
+                "%s=mps tries it all the same.",
+                option,
+            )
+        return torch.device("cuda" if is_there["cuda"] else "cpu")
+    kind, _, index = name.partition(":")
+    if not is_there.get(kind) or (index and not (index.isdecimal() and int(index) < torch.accelerator.device_count())):
+        known = " or ".join(kind for kind, there in is_there.items() if there)
+        raise RecipeError(f"{option} is '{name}', but this machine has no such device: use {known}, or auto.")
+    return torch.device(name)
+
+
+def precision_of(asked: str, accelerator: str) -> str:
+    """Return the precision of a recipe on a device: "auto" is bf16 mixed precision on CUDA, fp32 elsewhere."""
+    if asked != "auto":
+        return asked
+    return "bf16-mixed" if accelerator == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
 
 
 def to_device(values: Iterable[Any], device: torch.device | str) -> list[Tensor]:

@@ -8,11 +8,11 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
+from sensorium.devices import precision_of
 from sensorium.models.plan import Plan
 from sensorium.recipe.schema import Part, Tower
 from sensorium.registration.discovery import Extensions
 from sensorium.runs.run import Run
-from sensorium.training.precision import precision_of
 
 log = logging.getLogger("sensorium")
 MOST = 6
@@ -41,7 +41,7 @@ def announce(
     train, world = plan.recipe.train, fabric.world_size
     strategy = f" ({train.strategy if train.strategy != 'auto' else 'ddp'})" if world > 1 else ""
     processes = f"{world} process{'es' if world > 1 else ''}{strategy}"
-    _line("device", f"{fabric.device.type}, {processes}, {precision_of(train, fabric.device.type)}")
+    _line("device", f"{fabric.device.type}, {processes}, {precision_of(train.precision, fabric.device.type)}")
     _line("run folder", f"{run.folder}{', resumed' if resume else ''}")
 
 

@@ -148,6 +148,15 @@ def all_gather_objects(value: object) -> list:
     return found
 
 
+def gather_objects(value: object) -> list | None:
+    """Return every rank's value, any that can be pickled, in rank order, on rank 0; None on the others."""
+    if world_size() == 1:
+        return [value]
+    found: list | None = [None] * world_size() if rank() == 0 else None
+    dist.gather_object(value, found, dst=0, group=host_group())
+    return found
+
+
 def broadcast_buffers(module: nn.Module) -> None:
     """Give every rank the buffers of rank 0."""
     if world_size() > 1:

@@ -1,4 +1,4 @@
-"""Work that one rank does for all: fitting, evaluation, drawing, writing."""
+"""Work of single ranks, whose errors are told to all: fitting, evaluation, drawing, writing."""
 
 from __future__ import annotations
 
@@ -36,6 +36,27 @@ def on_rank_zero(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
     if pickled is not None:
         raise pickle.loads(pickled)
     return result  # type: ignore[return-value]
+
+
+def on_every_rank(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function on every rank, and return each rank's own result.
+
+    Every rank must call this; the function itself must not contain a collective operation.
+
+    Raises:
+        Exception: what the function raised on the first rank where it did, with the same sentence on every rank.
+    """
+    error: Exception | None = None
+    try:
+        result = function(*args, **kwargs)
+    except Exception as raised:
+        error = raised
+    errors = [pickled for pickled in collectives.all_gather_objects(_pickled(error)) if pickled is not None]
+    if error is not None:
+        raise error
+    if errors:
+        raise pickle.loads(errors[0])
+    return result
 
 
 def _pickled(error: Exception | None) -> bytes | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 from typing import Any
 
@@ -15,12 +14,11 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 
+from sensorium.devices import find_device
 from sensorium.errors import RecipeError
 from sensorium.parallel import collectives
 from sensorium.recipe.schema import Train
 from sensorium.training.precision import precision_plugin
-
-log = logging.getLogger("sensorium")
 
 
 def launching_rank() -> int:
@@ -37,7 +35,7 @@ def build_fabric(train: Train) -> Fabric:
     Raises:
         RecipeError: when a device is not there.
     """
-    accelerator = _accelerator(train)
+    accelerator = find_device(train.accelerator, "train.accelerator").type
     launched = "TORCHELASTIC_RUN_ID" in os.environ  # torchrun sets the number of processes
     devices: Any = int(os.environ["LOCAL_WORLD_SIZE"]) if launched else train.devices
     nodes = int(os.environ["GROUP_WORLD_SIZE"]) if launched else train.nodes
@@ -80,23 +78,6 @@ def launch(fabric: Fabric) -> None:
 def _leave() -> None:
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
-
-
-def _accelerator(train: Train) -> str:
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if train.accelerator == "auto":
-        if there["mps"] and not there["cuda"]:
-            log.warning(
-                "The run uses the CPU: the accelerator mps has no fp64, in which some views and losses compute; "
-                "train.accelerator=mps tries it all the same."
-            )
-        return "cuda" if there["cuda"] else "cpu"
-    if not there[train.accelerator]:
-        raise RecipeError(
-            f"train.accelerator is '{train.accelerator}', but this machine has no such device: "
-            f"use {' or '.join(kind for kind, is_there in there.items() if is_there)}, or auto."
-        )
-    return train.accelerator
 
 
 def _shard(learner: nn.Module, mesh: DeviceMesh) -> nn.Module:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning_fabric.plugins import MixedPrecision, Precision
 
+from sensorium.devices import precision_of
 from sensorium.recipe.schema import Train
 
 CUBLAS_WORKSPACE = ":4096:8"
@@ -32,16 +33,9 @@ class Autocast(MixedPrecision):
         return data
 
 
-def precision_of(train: Train, accelerator: str) -> str:
-    """Return the precision that `auto` stands for on a device."""
-    if train.precision != "auto":
-        return train.precision
-    return "bf16-mixed" if accelerator == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
-
-
 def precision_plugin(train: Train, accelerator: str) -> Precision:
     """Return what Fabric is given for the precision of a recipe on a device."""
-    precision = precision_of(train, accelerator)
+    precision = precision_of(train.precision, accelerator)
     if precision == "32-true":
         return Precision()
     return Autocast(precision, accelerator)  # type: ignore[arg-type]

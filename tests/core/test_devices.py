@@ -1,7 +1,10 @@
 import numpy as np
+import pytest
 import torch
 
 from sensorium import device_constant, to_device
+from sensorium.devices import find_device
+from sensorium.errors import RecipeError
 
 VALUES = [
     np.array([True, False, True]),
@@ -83,3 +86,24 @@ def test_both_are_compiled_whole_on_the_cpu():
 
     x, offsets = torch.arange(7.0), torch.ones(7)
     assert torch.equal(compiled(x, offsets), x * 2.0 + 1.0 + ramp(x.device, 7))
+
+
+def test_the_best_device_is_cuda_then_the_cpu(monkeypatch, caplog):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert find_device("auto", "--device") == torch.device("cpu")
+    assert "mps has no fp64" in caplog.text
+    assert "--device=mps" in caplog.text
+    assert find_device("mps", "--device") == torch.device("mps")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
+    assert find_device("auto", "--device") == torch.device("cuda")
+    assert find_device("cuda:1", "--device") == torch.device("cuda", 1)
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:2", "cuda:one", "tpu", ""])
+def test_a_device_that_is_not_there_is_named_with_those_that_are(monkeypatch, name):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: name.startswith("cuda:"))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
+    with pytest.raises(RecipeError, match=f"^--device is '{name}', .* no such device: use .*cpu, or auto"):
+        find_device(name, "--device")

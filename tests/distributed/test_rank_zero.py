@@ -7,7 +7,7 @@ import torch.distributed as dist
 from sensorium import collectives
 from sensorium.errors import Interrupted, RecipeError, SensoriumError
 from sensorium.parallel.host_group import host_group
-from sensorium.parallel.rank_zero import on_rank_zero
+from sensorium.parallel.rank_zero import on_every_rank, on_rank_zero
 from tests.distributed.ranks import on_ranks
 
 
@@ -55,6 +55,27 @@ def test_one_process_calls_the_function():
     assert on_rank_zero(work, "fine") == {"answer": 42}
     with pytest.raises(SensoriumError, match="The sentence"):
         on_rank_zero(work, "recipe")
+
+
+def failing_on(ranks):
+    if collectives.rank() in ranks:
+        raise RecipeError(f"The sentence of rank {collectives.rank()}.")
+    return collectives.rank()
+
+
+def outcomes_of_all(rank, world):
+    found = []
+    for failing in ([], [1], [0, 1]):
+        try:
+            found.append(on_every_rank(failing_on, failing))
+        except RecipeError as error:
+            found.append(str(error))
+    return found, collectives.gather_objects(rank)
+
+
+def test_the_error_of_any_rank_is_raised_on_all(tmp_path):
+    one, two = "The sentence of rank 0.", "The sentence of rank 1."
+    assert on_ranks(2, outcomes_of_all, tmp_path) == [([0, two, one], [0, 1]), ([1, two, two], None)]
 
 
 def groups(rank, world):
