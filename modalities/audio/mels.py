@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchaudio.functional import melscale_fbanks
 
+from sensorium import device_constant
 from sensorium.errors import RecipeError, check_range
 from sensorium.modalities.audio.batch import LogMelBatch
 from sensorium.modalities.signal.batch import SignalBatch
@@ -55,10 +56,8 @@ class LogMelSpectrogram:
         check_range("modality 'audio'", "[2, inf)", n_mels=n_mels)
         # Twice the window, zero-padded: narrow low bands then have at least one frequency bin.
         self.n_fft = 2 ** (2 * self.window - 1).bit_length()
-        self._hann = torch.hann_window(self.window)
-        bins = self.n_fft // 2 + 1
-        self._filterbank = melscale_fbanks(bins, f_min, f_max, n_mels, sample_rate, norm=None, mel_scale="htk")
-        if bool((self._filterbank.amax(0) == 0).any()):
+        self._bands = self.n_fft // 2 + 1, f_min, f_max, n_mels, sample_rate
+        if bool((_filterbank(torch.device("cpu"), *self._bands).amax(0) == 0).any()):
             raise RecipeError(
                 f"{n_mels} mel bands from {f_min:g} to {f_max:g} Hz are too narrow for a window of {window:g} ms: "
                 "lower the modality's n_mels or raise its window."
@@ -78,7 +77,8 @@ class LogMelSpectrogram:
         lengths_B = (batch.lengths + self.hop - 1) // self.hop
         valid_B1T = (torch.arange(frames, device=batch.device) < lengths_B[:, None])[:, None]
         values_BGT = mels_BCFT.flatten(1, 2).masked_fill(~valid_B1T, 0.0)
-        return LogMelBatch(values_BGT, lengths_B, valid_B1T.expand_as(values_BGT).contiguous())
+        known = None if batch.host_lengths is None else -(-batch.host_lengths // self.hop)
+        return LogMelBatch(values_BGT, lengths_B, valid_B1T.expand_as(values_BGT).contiguous(), known)
 
     def _mels(self, padded_BCS: Tensor) -> Tensor:
         spectrum_NFT = torch.stft(
@@ -86,9 +86,21 @@ class LogMelSpectrogram:
             self.n_fft,
             self.hop,
             self.window,
-            self._hann.to(padded_BCS.device),
+            _hann(padded_BCS.device, self.window),
             center=False,
             return_complex=True,
         )
-        mels_NFT = self._filterbank.to(padded_BCS.device).T @ spectrum_NFT.abs().square()
+        mels_NFT = _filterbank(padded_BCS.device, *self._bands).T @ spectrum_NFT.abs().square()
         return (mels_NFT + LOG_OFFSET).log().unflatten(0, padded_BCS.shape[:2])
+
+
+@device_constant
+def _hann(window: int) -> Tensor:
+    """Return the Hann window, float32 (window,)."""
+    return torch.hann_window(window)
+
+
+@device_constant
+def _filterbank(bins: int, f_min: float, f_max: float, n_mels: int, sample_rate: int) -> Tensor:
+    """Return the weights of frequency bins in mel bands, float32 (bins, F)."""
+    return melscale_fbanks(bins, f_min, f_max, n_mels, sample_rate, norm=None, mel_scale="htk")

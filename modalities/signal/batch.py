@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sensorium import Batch
+from sensorium import Batch, to_device
 
 
 @dataclass
@@ -23,11 +23,14 @@ class SignalBatch(Batch):
         values: float32 (B, C, T), finite; zero where nothing was observed.
         lengths: int64 (B,), how many steps of a row are valid; they come first.
         observed: bool (B, C, T), True where a value was measured: False where it is missing, and on padding.
+        host_lengths: int64 (B,), the lengths of a batch on a device where the host knows them, which decide shapes;
+            None where rows or lengths were drawn on the device. Of a batch on the CPU, `lengths` are read.
     """
 
     values: Tensor
     lengths: Tensor
     observed: Tensor
+    host_lengths: np.ndarray | None = None
 
     @classmethod
     def join(cls, examples: Sequence[np.ndarray]) -> Self:
@@ -44,11 +47,44 @@ class SignalBatch(Batch):
     def cat(cls, batches: Sequence[Self]) -> Self:
         """Concatenate batches along their examples, the shorter ones padded to the longest."""
         longest = max(batch.values.shape[2] for batch in batches)
+        known = [batch.host_lengths for batch in batches if batch.host_lengths is not None]
         return cls(
             torch.cat([F.pad(b.values, (0, longest - b.values.shape[2])) for b in batches]),
             torch.cat([b.lengths for b in batches]),
             torch.cat([F.pad(b.observed, (0, longest - b.observed.shape[2]), value=False) for b in batches]),
+            np.concatenate(known) if len(known) == len(batches) else None,
         )
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        """Return the batch on `device`; the host keeps the lengths that it knows."""
+        moved = super().to(device, non_blocking)
+        return dataclasses.replace(
+            moved, host_lengths=None if moved.lengths.device.type == "cpu" else self.known_lengths
+        )
+
+    def select(self, index: Tensor) -> Self:
+        """Return the examples at `index`: int64 positions (N,) or a bool mask (B,), on the host or the same device."""
+        known = self.host_lengths
+        if known is not None:
+            known = known[index.numpy()] if index.device.type == "cpu" else None
+        (index,) = to_device([index], self.device) if index.device.type == "cpu" else (index,)
+        return dataclasses.replace(super().select(index), host_lengths=known)
+
+    @property
+    def known_lengths(self) -> np.ndarray | None:
+        """The lengths, int64 (B,), where the host knows them without waiting for a device; else None."""
+        return known_on_host(self.lengths, self.host_lengths)
+
+    def lengths_on_host(self) -> np.ndarray:
+        """Return the lengths, int64 (B,), for draws that decide shapes; waits for the device if it must."""
+        known = self.known_lengths
+        return self.lengths.cpu().numpy() if known is None else known
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the host knows that no step is padding."""
+        known = self.known_lengths
+        return known is not None and bool((known == self.values.shape[2]).all())
 
     def shape_key(self) -> Hashable:
         """Return the type and the number of channels: signals of any length can be concatenated."""
@@ -69,8 +105,11 @@ class SignalBatch(Batch):
         return dataclasses.replace(self, values=self.values.masked_fill(~observed_BCT, 0.0), observed=observed_BCT)
 
     def trim_padding(self) -> Self:
-        """Return the batch without steps that are padding in every row, as rows selected from a larger batch have."""
-        longest = int(self.lengths.max())
+        """Return the batch without steps that are padding in every row, as rows selected from a larger batch have.
+
+        Where the host does not know the lengths, it is returned as it is.
+        """
+        longest = longest_of(self.known_lengths, self.values.shape[2])
         if longest == self.values.shape[2]:
             return self
         return dataclasses.replace(self, values=self.values[..., :longest], observed=self.observed[..., :longest])
@@ -78,4 +117,19 @@ class SignalBatch(Batch):
     def unpad(self) -> list[np.ndarray]:
         """Return the examples on the CPU, without padding: float32 (C, T_i) each, nan where a value is missing."""
         values_BCT = self.values.detach().float().masked_fill(~self.observed, float("nan")).cpu().numpy()
-        return [row_CT[:, :length] for row_CT, length in zip(values_BCT, self.lengths.tolist(), strict=True)]
+        return [row_CT[:, :length] for row_CT, length in zip(values_BCT, self.lengths_on_host(), strict=True)]
+
+
+def known_on_host(lengths_B: Tensor, host_lengths: np.ndarray | None) -> np.ndarray | None:
+    """Return lengths as the host knows them: those on the CPU, or what it has of those on a device.
+
+    None while a function is compiled, which cannot read values: its shapes do not depend on them.
+    """
+    if torch.compiler.is_compiling():
+        return None
+    return lengths_B.numpy() if lengths_B.device.type == "cpu" else host_lengths
+
+
+def longest_of(known_lengths: np.ndarray | None, most: int) -> int:
+    """Return the largest of the lengths, or `most` where the host does not know them or there are none."""
+    return most if known_lengths is None or not len(known_lengths) else int(known_lengths.max())

@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.modalities.signal.batch import SignalBatch, known_on_host, longest_of
 
 
-def gather_steps(batch: SignalBatch, index_BS: Tensor, lengths_B: Tensor) -> SignalBatch:
-    """Return the steps at `index_BS`, int64 indices into each row; those from `lengths_B` on are padding."""
+def gather_steps(
+    batch: SignalBatch, index_BS: Tensor, lengths_B: Tensor, host_lengths: np.ndarray | None = None
+) -> SignalBatch:
+    """Return the steps at `index_BS`, int64 indices into each row; those from `lengths_B` on are padding.
+
+    `host_lengths` are the same lengths on the host, where it knows them of a batch on a device.
+    """
     valid_B1S = (torch.arange(index_BS.shape[1], device=batch.device) < lengths_B[:, None])[:, None]
     index_BCS = index_BS.clamp(0, batch.values.shape[2] - 1)[:, None].expand(-1, batch.values.shape[1], -1)
     observed_BCS = batch.observed.gather(2, index_BCS) & valid_B1S
     values_BCS = batch.values.gather(2, index_BCS).masked_fill(~observed_BCS, 0.0)
-    return dataclasses.replace(batch, values=values_BCS, lengths=lengths_B, observed=observed_BCS)
+    return type(batch)(values_BCS, lengths_B, observed_BCS, host_lengths)
 
 
 def permute_segments(batch: SignalBatch, segment_BT: Tensor, order_BS: Tensor) -> SignalBatch:
@@ -32,32 +38,52 @@ def permute_segments(batch: SignalBatch, segment_BT: Tensor, order_BS: Tensor) -
     """
     keys_BT = order_BS.to(torch.float64).gather(1, segment_BT)
     keys_BT = keys_BT.masked_fill(~batch.valid, torch.inf)  # padding stays last
-    return gather_steps(batch, keys_BT.argsort(dim=1, stable=True), batch.lengths)
+    return gather_steps(batch, keys_BT.argsort(dim=1, stable=True), batch.lengths, batch.host_lengths)
 
 
-def crop(batch: SignalBatch, starts_B: Tensor, lengths_B: Tensor) -> SignalBatch:
-    """Return a crop of each row, `lengths_B` steps from `starts_B` on, padded to the longest crop."""
-    offsets_S = torch.arange(int(lengths_B.max()), device=batch.device)
-    return gather_steps(batch, starts_B[:, None] + offsets_S, lengths_B)
+def crop(
+    batch: SignalBatch,
+    starts_B: Tensor,
+    lengths_B: Tensor,
+    host_lengths: np.ndarray | None = None,
+    most: int | None = None,
+) -> SignalBatch:
+    """Return a crop of each row, padded to the longest crop.
+
+    Args:
+        batch: the signals.
+        starts_B: int64, the first step of each crop.
+        lengths_B: int64, how many steps it has.
+        host_lengths: the same on the host, where it knows them of a batch on a device.
+        most: the largest length that a crop can have, to which all are padded where the host does not know more; None
+            is the length of the batch.
+    """
+    most = batch.values.shape[2] if most is None else most
+    steps = longest_of(known_on_host(lengths_B, host_lengths), most)
+    offsets_S = torch.arange(steps, device=batch.device)
+    return gather_steps(batch, starts_B[:, None] + offsets_S, lengths_B, host_lengths)
 
 
-def resample(batch: SignalBatch, times_BS: Tensor, lengths_B: Tensor) -> SignalBatch:
+def resample(
+    batch: SignalBatch, times_BS: Tensor, lengths_B: Tensor, host_lengths: np.ndarray | None = None
+) -> SignalBatch:
     """Return values between steps, by linear interpolation; one is observed where all values it is made of are.
 
     Args:
         batch: the signals.
         times_BS: float, where to sample each row, from 0 to its length - 1.
         lengths_B: int64, from which column of `times_BS` on a row is padding.
+        host_lengths: the same on the host, where it knows them of a batch on a device.
     """
     last_B1 = (batch.lengths - 1)[:, None]
     low_BS = times_BS.floor().long().clamp(min=0).minimum(last_B1)
     weight_BS = (times_BS - low_BS).clamp(0, 1)
-    low = gather_steps(batch, low_BS, lengths_B)
-    high = gather_steps(batch, (low_BS + 1).minimum(last_B1), lengths_B)
+    low = gather_steps(batch, low_BS, lengths_B, host_lengths)
+    high = gather_steps(batch, (low_BS + 1).minimum(last_B1), lengths_B, host_lengths)
     weight_B1S = weight_BS[:, None].to(batch.values.dtype)
     observed_BCS = low.observed & (high.observed | (weight_B1S == 0))
     values_BCS = torch.lerp(low.values, high.values, weight_B1S).masked_fill(~observed_BCS, 0.0)
-    return dataclasses.replace(batch, values=values_BCS, lengths=lengths_B, observed=observed_BCS)
+    return dataclasses.replace(low, values=values_BCS, observed=observed_BCS)
 
 
 def resize(batch: SignalBatch, steps: int) -> Tensor:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from itertools import permutations
+from math import factorial
 
 import torch
+from torch import Tensor
 
-from sensorium import Modality, View, ViewGenerator, check_range
+from sensorium import Modality, View, ViewGenerator, check_range, device_constant
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.time_axis import permute_segments
 
@@ -36,14 +38,19 @@ class Permutation(ViewGenerator):
 
     def __init__(self, modality: Modality, segments: int = 4) -> None:
         check_range("views 'permutation'", "[2, 5]", segments=segments)
-        self.orders = torch.tensor(list(permutations(range(segments))))
-        self.classes = len(self.orders)
+        self.segments, self.classes = segments, factorial(segments)
 
     def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
         """Return the shuffled view with its target."""
-        orders_NS = self.orders.to(batch.device)
+        orders_NS = segment_orders(batch.device, self.segments)
         target_B = torch.randint(len(orders_NS), (len(batch),), generator=rng, device=batch.device)
         steps_T = torch.arange(batch.values.shape[2], device=batch.device)
         segment_BT = (steps_T * orders_NS.shape[1] // batch.lengths[:, None]).clamp(max=orders_NS.shape[1] - 1)
         rank_BS = orders_NS[target_B].argsort(dim=1)  # the new position of each segment
         return [View(permute_segments(batch, segment_BT, rank_BS), target=target_B)]
+
+
+@device_constant
+def segment_orders(segments: int) -> Tensor:
+    """Return all orders of segments, int64 (N, S), as `itertools.permutations` lists them."""
+    return torch.tensor(list(permutations(range(segments))))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sensorium import Batch
+from sensorium import Batch, to_device
 
 PAD = 0
 """The id of padding, whatever the tokenizer; `mask` alone says which tokens are valid."""
@@ -23,10 +24,12 @@ class TextBatch(Batch):
     Args:
         ids: int64 (B, T), `PAD` where `mask` is False.
         mask: bool (B, T), True where a token is valid.
+        host_lengths: int64 (B,), valid tokens of each text of a batch on a device, where the host knows them, or None.
     """
 
     ids: Tensor
     mask: Tensor
+    host_lengths: np.ndarray | None = None
 
     @classmethod
     def join(cls, examples: Sequence[Tensor]) -> Self:
@@ -39,16 +42,37 @@ class TextBatch(Batch):
     def cat(cls, batches: Sequence[Self]) -> Self:
         """Concatenate batches along their examples, padded to the longest."""
         longest = max(batch.ids.shape[1] for batch in batches)
+        known = [batch.host_lengths for batch in batches if batch.host_lengths is not None]
         return cls(
             torch.cat([F.pad(b.ids, (0, longest - b.ids.shape[1]), value=PAD) for b in batches]),
             torch.cat([F.pad(b.mask, (0, longest - b.mask.shape[1]), value=False) for b in batches]),
+            np.concatenate(known) if len(known) == len(batches) else None,
         )
 
     def select(self, index: Tensor) -> Self:
-        """Return the examples at `index`, without columns that are now padding in every row."""
-        ids_BT, mask_BT = self.ids[index], self.mask[index]
-        longest = int(mask_BT.any(dim=0).sum())
-        return type(self)(ids_BT[:, :longest], mask_BT[:, :longest])
+        """Return the examples at `index`, on the host or the same device.
+
+        Columns that are now padding in every row are left out where the host knows them: of a batch on the CPU, and on
+        a device if it was not changed there and `index` is on the host.
+        """
+        lengths, index_there = None, index
+        if index.device.type == "cpu":
+            lengths = None if self.host_lengths is None else self.host_lengths[index.numpy()]
+            (index_there,) = to_device([index], self.device)
+        ids_BT, mask_BT = self.ids[index_there], self.mask[index_there]
+        longest = mask_BT.shape[1]
+        if lengths is not None and len(lengths):
+            longest = int(lengths.max())
+        elif self.device.type == "cpu":
+            longest = int(mask_BT.any(dim=0).sum())
+        return type(self)(ids_BT[:, :longest], mask_BT[:, :longest], lengths)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        """Return the batch on `device`; the host keeps the lengths that it knows."""
+        moved = super().to(device, non_blocking)
+        if moved.device.type == "cpu":
+            return replace(moved, host_lengths=None)
+        return replace(moved, host_lengths=self.mask.sum(1).numpy()) if self.device.type == "cpu" else moved
 
     def shape_key(self) -> Hashable:
         """Return the type alone: texts of any length can be concatenated."""

@@ -63,13 +63,14 @@ class HardNegativeCaptionViews(ViewGenerator):
 
     def _replacement(self, batch: TextBatch, is_text_BT: Tensor, old_B: Tensor, rng: torch.Generator) -> Tensor:
         """Return for each text a token of the batch other than `old_B`; if none is found, one of the tokenizer."""
-        seen = batch.ids[is_text_BT]
+        ids_N, is_text_N = batch.ids.flatten(), is_text_BT.flatten()
+        rank_N = is_text_N.cumsum(0)  # from 1, of the tokens of all texts that may be drawn
         replacement_B = torch.where(old_B == self._fallback[0], self._fallback[1], self._fallback[0])
-        if not len(seen):
-            return replacement_B
         for _ in range(TRIES):
-            drawn_B = seen[torch.randint(len(seen), (len(batch),), generator=rng, device=batch.device)]
-            replacement_B = torch.where(drawn_B != old_B, drawn_B, replacement_B)
+            draw_B = torch.rand(len(batch), generator=rng, device=batch.device, dtype=torch.float64)
+            index_B = torch.searchsorted(rank_N, (draw_B * rank_N[-1]).long() + 1).clamp(max=len(ids_N) - 1)
+            usable_B = is_text_N[index_B] & (ids_N[index_B] != old_B)
+            replacement_B = torch.where(usable_B, ids_N[index_B], replacement_B)
         return replacement_B
 
 

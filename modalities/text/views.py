@@ -5,15 +5,15 @@ Letters: B texts, T tokens.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from itertools import permutations
-from math import factorial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from sensorium import View, ViewGenerator, check_range
+from sensorium import View, ViewGenerator, check_range, device_constant
 from sensorium.errors import RecipeError
 from sensorium.modalities.text.batch import PAD, TextBatch
 
@@ -58,6 +58,12 @@ def permute(batch: TextBatch, key_BT: Tensor, is_text_BT: Tensor) -> TextBatch:
     order_BT = key_BT.float().masked_fill(~is_text_BT, torch.inf).argsort(dim=1, stable=True)
     ids_BT = torch.empty_like(batch.ids).scatter(1, slots_BT, batch.ids.gather(1, order_BT))
     return TextBatch(ids_BT, batch.mask.clone())
+
+
+@device_constant
+def segment_orders(segments: int) -> Tensor:
+    """Return all orders of segments, int64 (P, S), in lexicographic order."""
+    return torch.tensor(list(permutations(range(segments))))
 
 
 class PlainViews(ViewGenerator):
@@ -161,15 +167,14 @@ class PermutationViews(ViewGenerator):
 
     def __init__(self, modality: TextModality, segments: int = 3) -> None:
         check_range("views 'permutation'", "[2, 5]", segments=segments)
-        self.segments, self.classes, self._special = segments, factorial(segments), modality.tokenizer.special
-        self._orders_PS = torch.tensor(list(permutations(range(segments))))
+        self.segments, self.classes, self._special = segments, math.factorial(segments), modality.tokenizer.special
 
     def __call__(self, batch: TextBatch, rng: torch.Generator) -> list[View]:
         """Return one view with its permutation as target."""
         is_text_BT = text_tokens(batch, self._special)
         index_BT = (is_text_BT.cumsum(1) - 1).clamp(min=0)
         segment_BT = index_BT * self.segments // is_text_BT.sum(1, keepdim=True).clamp(min=1)
-        orders_PS = self._orders_PS.to(batch.device)
+        orders_PS = segment_orders(batch.device, self.segments)
         target_B = torch.randint(len(orders_PS), (len(batch),), generator=rng, device=batch.device)
         key_BT = orders_PS[target_B].gather(1, segment_BT)
         return [View(permute(batch, key_BT, is_text_BT), target=target_B)]
@@ -262,8 +267,8 @@ class SpanMaskViews(TokenMaskViews):
         size, device = is_text_BT.shape, is_text_BT.device
         draw_BT = torch.rand(size, generator=rng, device=device).masked_fill(~is_text_BT, torch.inf)
         tail_BT = 1 - torch.rand(size, generator=rng, device=device)
-        stop = torch.tensor(1 / self.mean_span, device=device)
-        span_BT = (1 + (tail_BT.log() / torch.log1p(-stop)).floor()).clamp(max=self.max_span)
+        log_of_going_on = math.log1p(-1 / self.mean_span) if self.mean_span > 1 else -math.inf
+        span_BT = (1 + (tail_BT.log() / log_of_going_on).floor()).clamp(max=self.max_span)
         best_BT = draw_BT.clone()
         for step in range(1, min(self.max_span, size[1])):
             covers_BT = torch.where(span_BT > step, draw_BT, torch.inf)[:, :-step]

@@ -85,7 +85,7 @@ class Conv(Encoder):
     def forward(self, batch: SignalBatch) -> Features:
         """Encode waveforms or log-mels to features with one token for each 2^depth frames."""
         mels = self.modality.log_mels(batch)
-        steps_BT = None if bool(mels.valid.all()) else mels.valid
+        steps_BT = None if mels.is_full else mels.valid
         x_BWFT = self.norm(mels.values.unflatten(1, (self.modality.channels, -1)), steps_BT)
         for block in self.blocks:
             x_BWFT, steps_BT = block(x_BWFT, steps_BT)

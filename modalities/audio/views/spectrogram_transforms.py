@@ -5,6 +5,8 @@ Letters: B clips, C channels, F bands, G = C x F, T frames.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -59,7 +61,7 @@ def random_resize_crop(
     observed_BCFT = _nearest(_nearest(observed_BCFT, rows_BF, 2), columns_BT, 3)
     observed_BCFT = observed_BCFT & inside_BF[:, None, :, None] & (inside_BT & batch.valid)[:, None, None]
     x_BCFT = _linear(_linear(x_BCFT, rows_BF, 2), columns_BT, 3).masked_fill(~observed_BCFT, 0.0)
-    return LogMelBatch(x_BCFT.flatten(1, 2), batch.lengths, observed_BCFT.flatten(1, 2))
+    return replace(batch, values=x_BCFT.flatten(1, 2), observed=observed_BCFT.flatten(1, 2))
 
 
 def _sample_positions(

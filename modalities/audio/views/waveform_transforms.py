@@ -13,10 +13,12 @@ from sensorium.modalities.signal.time_axis import crop, gather_steps
 
 def random_crop(batch: SignalBatch, steps: int, rng: torch.Generator) -> SignalBatch:
     """Crop at most `steps` steps of each signal at a random position; shorter signals are not changed."""
-    lengths_B = batch.lengths.clamp(max=steps)
+    width = min(steps, batch.values.shape[2])
+    lengths_B = batch.lengths.clamp(max=width)
     draw_B = torch.rand(len(batch), generator=rng, device=batch.device, dtype=torch.float64)
     starts_B = (draw_B * (batch.lengths - lengths_B + 1)).floor().long()
-    return crop(batch, starts_B, lengths_B)
+    host_lengths = None if batch.host_lengths is None else batch.host_lengths.clip(max=width)
+    return crop(batch, starts_B, lengths_B, host_lengths, width)
 
 
 def time_shift(batch: SignalBatch, fraction: float, rng: torch.Generator) -> SignalBatch:
@@ -24,7 +26,9 @@ def time_shift(batch: SignalBatch, fraction: float, rng: torch.Generator) -> Sig
     draw_B = 2 * torch.rand(len(batch), generator=rng, device=batch.device, dtype=torch.float64) - 1
     offsets_B = (draw_B * fraction * batch.lengths).round().long()
     steps_T = torch.arange(batch.values.shape[2], device=batch.device)
-    return gather_steps(batch, (steps_T - offsets_B[:, None]) % batch.lengths[:, None], batch.lengths)
+    return gather_steps(
+        batch, (steps_T - offsets_B[:, None]) % batch.lengths[:, None], batch.lengths, batch.host_lengths
+    )
 
 
 def random_gain(batch: SignalBatch, decibels: float, rng: torch.Generator) -> SignalBatch:

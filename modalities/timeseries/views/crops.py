@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sensorium import View, ViewGenerator, check_range
-from sensorium.modalities.signal.batch import SignalBatch
+from sensorium import View, ViewGenerator, check_range, host_generator, to_device
+from sensorium.modalities.signal.batch import SignalBatch, longest_of
 from sensorium.modalities.signal.time_axis import crop
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
 
@@ -32,10 +32,13 @@ class OverlappingCrops(ViewGenerator):
 
     def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
         """Return the two crops."""
-        starts_B, overlap_B, before_B, after_B = self.draw(batch.lengths, rng)
-        first = crop(batch, starts_B, before_B + overlap_B)
-        second = crop(batch, starts_B + before_B, overlap_B + after_B)
-        shared_L = torch.arange(int(overlap_B.max()), device=batch.device)
+        # On the host: the draws decide the shapes of both views.
+        drawn = self.draw(torch.from_numpy(batch.lengths_on_host()), host_generator(rng))
+        host_first, host_second = (drawn[1] + drawn[2]).numpy(), (drawn[1] + drawn[3]).numpy()
+        starts_B, overlap_B, before_B, after_B = to_device(drawn, batch.device)
+        first = crop(batch, starts_B, before_B + overlap_B, host_first)
+        second = crop(batch, starts_B + before_B, overlap_B + after_B, host_second)
+        shared_L = torch.arange(longest_of(drawn[1].numpy(), 0), device=batch.device)
         valid_BL = shared_L < overlap_B[:, None]
         return [
             View(first, info={"aligned": (before_B[:, None] + shared_L).masked_fill(~valid_BL, -1)}),
@@ -46,7 +49,7 @@ class OverlappingCrops(ViewGenerator):
         """Draw, int64 (B,) each: the first step, and the numbers of steps of the overlap, before it and after it."""
 
         def randint(high_B: Tensor, rows: int = 1) -> Tensor:
-            draw = torch.rand(rows, generator=rng, device=lengths_B.device, dtype=torch.float64)
+            draw = torch.rand(rows, generator=rng, dtype=torch.float64)
             return (draw * high_B).long()
 
         min_B = lengths_B.clamp(max=self.min_overlap)

@@ -87,6 +87,6 @@ def _markov_spans(valid_BT: Tensor, ratio: float, span: float, rng: torch.Genera
     # A geometric variable of mean m is 1 + floor(log u / log(1 - 1/m)); a mean of at most 1 is always 1.
     on, off = (math.log(1 - 1 / mean) if mean > 1 else -math.inf for mean in (span, span * (1 - ratio) / ratio))
     lengths_BT = 1 + (draw_BT.log() / torch.where(masked_BT, on, off)).floor()
-    ends_BT = lengths_BT.cumsum(1)
-    steps_BT = torch.arange(t, device=device, dtype=torch.float64).expand(b, t).contiguous()
+    ends_BT = lengths_BT.clamp(max=t).long().cumsum(1)  # of integers, whose sums are deterministic on every device
+    steps_BT = torch.arange(t, device=device).expand(b, t).contiguous()
     return masked_BT.gather(1, torch.searchsorted(ends_BT, steps_BT, right=True).clamp(max=t - 1))

@@ -22,7 +22,7 @@ def time_warp(batch: SignalBatch, sigma: float, knots: int, rng: torch.Generator
     elapsed_BT = (speed_BT * inner_BT).cumsum(1)
     time_BT = torch.cat([torch.zeros_like(elapsed_BT[:, :1]), elapsed_BT[:, :-1]], dim=1)
     total_B1 = elapsed_BT[:, -1:].clamp(min=MIN_SPEED)
-    return resample(batch, time_BT / total_B1 * (batch.lengths - 1)[:, None], batch.lengths)
+    return resample(batch, time_BT / total_B1 * (batch.lengths - 1)[:, None], batch.lengths, batch.host_lengths)
 
 
 def slice_window(batch: SignalBatch, fraction: float, rng: torch.Generator) -> SignalBatch:
@@ -32,7 +32,7 @@ def slice_window(batch: SignalBatch, fraction: float, rng: torch.Generator) -> S
     width_B1 = fraction + (1 - fraction) * width_B1
     steps_T = torch.arange(batch.values.shape[2], device=batch.device)
     times_BT = start_B1 * (1 - width_B1) * last_B1 + steps_T * width_B1
-    return resample(batch, times_BT, batch.lengths)
+    return resample(batch, times_BT, batch.lengths, batch.host_lengths)
 
 
 def permute(batch: SignalBatch, segments: int, rng: torch.Generator) -> SignalBatch:
