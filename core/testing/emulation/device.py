@@ -1,0 +1,78 @@
+"""The device "emulated": torch knows it as an accelerator, with the autocast rules of CUDA.
+
+torch has one slot for a device that is made outside of it (`PrivateUse1`). It is taken here, once in a process.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+
+from sensorium.testing.emulation import autocast_rules
+
+DEVICE_TYPE = "emulated"
+
+
+class _Module:
+    """What torch looks up as `torch.emulated`: one device, which computes in half precision under autocast."""
+
+    @staticmethod
+    def get_amp_supported_dtype() -> list[torch.dtype]:
+        return [torch.bfloat16, torch.float16]
+
+    @staticmethod
+    def is_available() -> bool:
+        return True
+
+    @staticmethod
+    def device_count() -> int:
+        return 1
+
+    @staticmethod
+    def current_device() -> int:
+        return 0
+
+    @staticmethod
+    def _is_in_bad_fork() -> bool:
+        return False
+
+    @staticmethod
+    def manual_seed_all(seed: int) -> None:
+        """Do nothing: what is drawn without a generator comes from the global one of the CPU."""
+
+
+class _Hooks(torch._C._acc.PrivateUse1Hooks):
+    def is_available(self) -> bool:
+        return True
+
+    def is_built(self) -> bool:
+        return True
+
+    def has_primary_context(self, index: int) -> bool:
+        return False
+
+
+class _Guard(torch._C._acc.DeviceGuard):
+    def type_(self) -> Any:
+        return torch._C._autograd.DeviceType.PrivateUse1
+
+
+@cache
+def emulated_device() -> torch.device:
+    """Return the emulated device; the first call makes it known to torch, for the rest of the process.
+
+    Raises:
+        RuntimeError: when another backend has taken the slot of torch for devices made outside of it.
+    """
+    torch.utils.rename_privateuse1_backend(DEVICE_TYPE)
+    torch._register_device_module(DEVICE_TYPE, _Module())  # type: ignore[arg-type]
+    torch._C._acc.register_python_privateuseone_hook(_Hooks())
+    torch._C._acc.register_python_privateuseone_device_guard(_Guard())
+    _KEPT.extend(autocast_rules.register_kernels(DEVICE_TYPE))
+    return torch.device(DEVICE_TYPE, 0)
+
+
+_KEPT: list[torch.library.Library] = []
+"""Kernels are registered as long as their library lives."""
