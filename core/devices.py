@@ -51,6 +51,11 @@ def precision_of(asked: str, accelerator: str) -> str:
     return "bf16-mixed" if accelerator == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
 
 
+def gains_from_pinning(device: torch.device) -> bool:
+    """Return whether the host need not wait for a copy to a device from page-locked memory."""
+    return device.type not in ("cpu", "mps")
+
+
 def to_device(values: Iterable[Any], device: torch.device | str) -> list[Tensor]:
     """Return host values as tensors on a device, all in one copy that the host does not wait for.
 
@@ -69,7 +74,7 @@ def to_device(values: Iterable[Any], device: torch.device | str) -> list[Tensor]
     starts = [0]
     for part in bytes_of:
         starts.append(starts[-1] + -(-len(part) // ALIGNMENT) * ALIGNMENT)
-    packed = torch.empty(starts[-1], dtype=torch.uint8, pin_memory=torch.cuda.is_available())
+    packed = torch.empty(starts[-1], dtype=torch.uint8, pin_memory=gains_from_pinning(device))
     for part, start in zip(bytes_of, starts, strict=False):
         packed[start : start + len(part)] = part
     there = packed.to(device, non_blocking=True)

@@ -23,6 +23,7 @@ from sensorium.data.mined_negatives import MinedNegatives
 from sensorium.data.neighbor_batches import neighbors_of
 from sensorium.data.order import EpochOrder
 from sensorium.data.unreadable import UnreadableRecords
+from sensorium.devices import gains_from_pinning
 from sensorium.errors import DataError
 from sensorium.seeding import generator
 from sensorium.types import RecordBatch
@@ -99,7 +100,7 @@ class Loader:
         self.order = EpochOrder(len(self._positions), batch, seed, near)
         self.bad = bad
         self._workers, self._device = worker_count(workers), torch.device(device)
-        self._pins = self._device.type == "cuda"
+        self._pins = gains_from_pinning(self._device)
         self._rank, self._world, self._accumulate = rank, world, accumulate
         self._kind = cache
         self._cache: Cache | None = None

@@ -108,11 +108,8 @@ def rounded(batches, rng):
                 x += EPS * x.nan_to_num().abs().max() * torch.randn(x.shape, generator=rng)
 
 
-def learner_and_views(objective, names, causal=False, noise=None):
-    """Return a learner, and what makes the views of a step; raises Unserved where the pair has no meaning.
-
-    With a `noise`, the seed of a change of the size of rounding, raw values are changed before views are made.
-    """
+def learner_and_generators(objective, names, causal=False):
+    """Return a learner and the view generator of each modality; raises Unserved where the pair has no meaning."""
     cls = registry().find("objectives", objective).load()
     needs, options = cls.needs, small(cls)
 
@@ -136,17 +133,27 @@ def learner_and_views(objective, names, causal=False, noise=None):
         learner = Learner(encoders, cls(**options), views=generators[names[0]].views).train()
     except SensoriumError as error:
         if not causal:
-            return learner_and_views(objective, names, causal=True, noise=noise)
+            return learner_and_generators(objective, names, causal=True)
         raise Unserved(str(error)) from error
+    return learner, generators
+
+
+def records_of(names, step, rows=range(BATCH), noise=None):
+    """Return some of the records; with a `noise`, the seed of a change of the size of rounding, values are changed."""
+    batches = {n: copy.deepcopy(fitted(n)[1].select(torch.tensor(rows))) for n in names}
+    if noise is not None:
+        rounded(batches.values(), generator("golden", "rounding", noise, step))
+    named = [Record(str(i), {}) for i in rows]
+    return RecordBatch([r.id for r in named], batches, dict.fromkeys(names), record_keys(named))
+
+
+def learner_and_views(objective, names, noise=None):
+    """Return a learner, and what makes the views of a step; see `learner_and_generators` and `records_of`."""
+    learner, generators = learner_and_generators(objective, names)
 
     def views(step, rows=range(BATCH)):
         """Return the views of a step on some of the records."""
-        batches = {n: copy.deepcopy(fitted(n)[1].select(torch.tensor(rows))) for n in names}
-        if noise is not None:
-            rounded(batches.values(), generator("golden", "rounding", noise, step))
-        named = [Record(str(i), {}) for i in rows]
-        records = RecordBatch([r.id for r in named], batches, dict.fromkeys(names), record_keys(named))
-        return make_views(records, generators, generator("golden", "views", step))
+        return make_views(records_of(names, step, rows, noise), generators, generator("golden", "views", step))
 
     return learner, views
 

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.accelerators.cpu import CPUAccelerator
-from lightning_fabric.plugins.precision.amp import MixedPrecision
 from lightning_fabric.strategies import SingleDeviceStrategy
 
 from sensorium.contracts import ViewGenerator
@@ -25,6 +24,7 @@ from sensorium.testing.emulation.tensor import Emulation
 from sensorium.training.finite_guard import Guard
 from sensorium.training.loop import take_step
 from sensorium.training.optimizers import build_optimizer
+from sensorium.training.precision import precision_plugin
 from sensorium.training.state import Training
 from sensorium.types import RecordBatch
 
@@ -88,12 +88,12 @@ def _training(
             "data": {"batch": 1},
             "modalities": {name: {"views": part, "encoder": part} for name in generators},
             "objective": part,
-            "train": {"steps": steps},
+            "train": {"steps": steps, "precision": precision},
         }
     )
     made: Any = None
     plan = Plan(recipe, {}, dict(generators), {}, made, {}, None)
-    strategy = SingleDeviceStrategy(emulated_device(), precision=_precision(precision))
+    strategy = SingleDeviceStrategy(emulated_device(), precision=precision_plugin(recipe.train, DEVICE_TYPE))
     fabric = Fabric(accelerator=_Accelerator(), strategy=strategy)
     module = fabric.setup_module(learner)
     optimizer = fabric.setup_optimizers(build_optimizer(learner, recipe.optimizer))
@@ -104,5 +104,3 @@ def _training(
         )
 
 
-def _precision(name: str) -> Any:
-    return MixedPrecision("bf16-mixed", DEVICE_TYPE) if name == "bf16-mixed" else None
