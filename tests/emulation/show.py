@@ -42,7 +42,9 @@ def main(objective=None, modalities=None):
             print(f"{name} {'+'.join(names)}: {type(error).__name__}: {str(error).splitlines()[0][:150]}", flush=True)
             continue
         counts, seconds = [len(each) for each in found.synchronizations], time.perf_counter() - start
-        print(f"{name} {'+'.join(names)}: synchronizations {counts}, losses {found.losses}, {seconds:.1f} s", flush=True)
+        print(
+            f"{name} {'+'.join(names)}: synchronizations {counts}, losses {found.losses}, {seconds:.1f} s", flush=True
+        )
         if modalities:
             print(table(found.synchronizations[-1]))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ RECURRENT = {"gru.input": decompositions.gru_impl, "lstm.input": decompositions.
 """Networks that cuDNN computes whole, in the dtype of autocast, by what they are composed of."""
 BANNED = "binary_cross_entropy"
 _KEY = "AutocastPrivateUse1"
-_KEYS = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)
+_KEYS = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)  # type: ignore[attr-defined]
 
 
 @cache
@@ -30,7 +29,9 @@ def operators(macro: str) -> list[str]:
     """Return the names of the operators in a list of the header, with their overloads, such as "sum.dim_IntList"."""
     text = re.sub(r"\\\n", " ", HEADER.read_text(encoding="utf-8"))
     (body,) = re.findall(rf"#define AT_FORALL_{macro}\(_\)(.*)", text)
-    return [f"{name}.{overload}" if overload else name for name, overload in re.findall(r"_\((\w+)(?:, (\w+))?\)", body)]
+    return [
+        f"{name}.{overload}" if overload else name for name, overload in re.findall(r"_\((\w+)(?:, (\w+))?\)", body)
+    ]
 
 
 def register_kernels(device_type: str) -> list[torch.library.Library]:
@@ -61,26 +62,25 @@ def _operator(name: str) -> Any:
     return getattr(getattr(torch.ops.aten, packet, None), overload or "default", None)
 
 
-def _lower_precision(op: Callable[..., Any], device_type: str, *args: Any, **kwargs: Any) -> Any:
+def _lower_precision(op: Any, device_type: str, *args: Any, **kwargs: Any) -> Any:
     return _call_cast(op, device_type, torch.get_autocast_dtype(device_type), args, kwargs)
 
 
-def _fp32(op: Callable[..., Any], device_type: str, *args: Any, **kwargs: Any) -> Any:
+def _fp32(op: Any, device_type: str, *args: Any, **kwargs: Any) -> Any:
     return _call_cast(op, device_type, torch.float32, args, kwargs)
 
 
-def _fp32_set_dtype(op: Callable[..., Any], device_type: str, *args: Any, **kwargs: Any) -> Any:
+def _fp32_set_dtype(op: Any, device_type: str, *args: Any, **kwargs: Any) -> Any:
     """Compute in fp32 by the operator's own dtype, unless the caller gave one."""
+    place = [argument.name for argument in op._schema.arguments].index("dtype")
+    given = args[place] if len(args) > place else kwargs.get("dtype")
+    if given is None and _is_eligible(args[0], device_type):
+        args, kwargs = args[:place], kwargs | {"dtype": torch.float32}
     with torch._C._ExcludeDispatchKeyGuard(_KEYS):
-        bound = dict(zip((a.name for a in op._schema.arguments), args, strict=False)) | kwargs
-        if _is_eligible(args[0], device_type) and bound.get("dtype") is None:
-            bound["dtype"] = torch.float32
-        names = [a.name for a in op._schema.arguments if not a.kwarg_only]
-        positional = [bound.pop(name) for name in names if name in bound] if set(bound) >= set() else []
-        return op(*positional, **bound)
+        return op(*args, **kwargs)
 
 
-def _promote(op: Callable[..., Any], device_type: str, *args: Any, **kwargs: Any) -> Any:
+def _promote(op: Any, device_type: str, *args: Any, **kwargs: Any) -> Any:
     """Compute in the widest dtype among the arguments, at least the dtype of autocast."""
     found: set[torch.dtype] = {torch.get_autocast_dtype(device_type)}
     tree_map(lambda x: found.add(x.dtype) if _is_eligible(x, device_type) else None, (args, kwargs))
@@ -88,7 +88,7 @@ def _promote(op: Callable[..., Any], device_type: str, *args: Any, **kwargs: Any
     return _call_cast(op, device_type, widest, args, kwargs)
 
 
-def _append_dtype(op: Callable[..., Any], x: Tensor, *args: Any) -> Any:
+def _append_dtype(op: Any, x: Tensor, *args: Any) -> Any:
     with torch._C._ExcludeDispatchKeyGuard(_KEYS):
         return op(x.float() if x.dtype != torch.float64 else x, *args)
 
@@ -100,9 +100,7 @@ def _refuse(*args: Any, **kwargs: Any) -> Any:
     )
 
 
-def _call_cast(
-    op: Callable[..., Any], device_type: str, dtype: torch.dtype, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
+def _call_cast(op: Any, device_type: str, dtype: torch.dtype, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     def cast(x: Any) -> Any:
         return x.to(dtype) if _is_eligible(x, device_type) and x.dtype != dtype else x
 
@@ -112,12 +110,7 @@ def _call_cast(
 
 def _is_eligible(x: Any, device_type: str) -> bool:
     """Return whether autocast would cast a value: a floating-point tensor of the device, unless it is fp64."""
-    return (
-        isinstance(x, Tensor)
-        and x.device.type == device_type
-        and x.is_floating_point()
-        and x.dtype != torch.float64
-    )
+    return isinstance(x, Tensor) and x.device.type == device_type and x.is_floating_point() and x.dtype != torch.float64
 
 
 _POLICIES = {

@@ -20,18 +20,22 @@ class _Module:
 
     @staticmethod
     def get_amp_supported_dtype() -> list[torch.dtype]:
+        """Return the dtypes that autocast may be given."""
         return [torch.bfloat16, torch.float16]
 
     @staticmethod
     def is_available() -> bool:
+        """Return that the device is there."""
         return True
 
     @staticmethod
     def device_count() -> int:
+        """Return the number of devices."""
         return 1
 
     @staticmethod
     def current_device() -> int:
+        """Return the index of the device in use."""
         return 0
 
     @staticmethod
@@ -45,17 +49,21 @@ class _Module:
 
 class _Hooks(torch._C._acc.PrivateUse1Hooks):
     def is_available(self) -> bool:
+        """Return that the device is there."""
         return True
 
     def is_built(self) -> bool:
+        """Return that this torch knows the device."""
         return True
 
     def has_primary_context(self, index: int) -> bool:
+        """Return that no stream of the device is in use."""
         return False
 
 
 class _Guard(torch._C._acc.DeviceGuard):
     def type_(self) -> Any:
+        """Return the kind of device."""
         return torch._C._autograd.DeviceType.PrivateUse1
 
 

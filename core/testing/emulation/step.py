@@ -96,11 +96,7 @@ def _training(
     strategy = SingleDeviceStrategy(emulated_device(), precision=precision_plugin(recipe.train, DEVICE_TYPE))
     fabric = Fabric(accelerator=_Accelerator(), strategy=strategy)
     module = fabric.setup_module(learner)
-    optimizer = fabric.setup_optimizers(build_optimizer(learner, recipe.optimizer))
+    optimizer: Any = fabric.setup_optimizers(build_optimizer(learner, recipe.optimizer))
     with TemporaryDirectory() as folder:
         guard = Guard(fabric, learner, optimizer.optimizer, Path(folder), steps, 0)
-        yield Training(
-            plan, made, fabric, learner, module, optimizer, None, made, made, made, made, guard, steps
-        )
-
-
+        yield Training(plan, made, fabric, learner, module, optimizer, None, made, made, made, made, guard, steps)

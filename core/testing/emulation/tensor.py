@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter, tree_map
 
 from sensorium.testing.emulation.device import DEVICE_TYPE, emulated_device
 from sensorium.testing.emulation.synchronizations import INDEXED, Synchronization, lines, reads_the_device
@@ -22,11 +22,12 @@ ON_CPU = {aten._pack_padded_sequence.default: (1,)}
 class EmulatedTensor(Tensor):
     """A tensor of the emulated device, around the CPU tensor that has its values."""
 
-    values: Tensor
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    host: Tensor
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
     def __new__(cls, values: Tensor) -> EmulatedTensor:
+        """Return a tensor of the device with the values of one on the CPU, which it shares."""
         made = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
             cls,
             values.shape,
@@ -36,11 +37,11 @@ class EmulatedTensor(Tensor):
             layout=values.layout,
             device=emulated_device(),
         )
-        made.values = values
+        made.host = values
         return made
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
-        return f"EmulatedTensor({self.values})"
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+        return f"EmulatedTensor({self.host})"
 
     def __setitem__(self, key: Any, value: Any) -> None:
         # For CUDA, torch leaves a number on the CPU and fills with it; for other devices it makes a tensor there.
@@ -60,7 +61,9 @@ class EmulatedTensor(Tensor):
         return self.detach().cpu().numpy()
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         return _compute(func, args, kwargs or {})
 
 
@@ -70,14 +73,15 @@ class EmulatedGenerator(torch.Generator):
     emulates: bool
 
     def __new__(cls, device: torch.device | str = "cpu") -> EmulatedGenerator:
-        made = super().__new__(cls, "cpu")
+        """Return a generator for a device, the emulated one or the CPU."""
+        made: Any = super().__new__(cls, "cpu")  # type: ignore[call-arg]
         made.emulates = torch.device(device).type == DEVICE_TYPE
         if made.emulates:
             _GENERATORS[made._cdata] = made
         return made
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> torch.device:  # type: ignore[override]
         """The device that it draws for."""
         return emulated_device() if self.emulates else torch.device("cpu")
 
@@ -98,7 +102,7 @@ class Emulation(TorchDispatchMode):
         self.synchronizations: list[Synchronization] = []
 
     def __enter__(self) -> Emulation:
-        self._generator, torch.Generator = torch.Generator, EmulatedGenerator  # type: ignore[misc]
+        self._generator, torch.Generator = torch.Generator, EmulatedGenerator  # type: ignore
         self._lift_first = torch._C._only_lift_cpu_tensors()
         torch._C._set_only_lift_cpu_tensors(True)  # `torch.tensor` then makes its copy to the device in the open
         self._threads = torch.autograd.set_multithreading_enabled(False)
@@ -108,7 +112,7 @@ class Emulation(TorchDispatchMode):
         super().__exit__(*error)
         self._threads.__exit__(*error)
         torch._C._set_only_lift_cpu_tensors(self._lift_first)
-        torch.Generator = self._generator  # type: ignore[misc]
+        torch.Generator = self._generator  # type: ignore
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -126,6 +130,22 @@ def is_emulated(x: Any) -> bool:
     return isinstance(x, EmulatedTensor)
 
 
+def _leaves(value: Any) -> Iterator[Any]:
+    """Iterate over what stands in (nested) arguments of an operator."""
+    if isinstance(value, tuple | list):
+        for part in value:
+            yield from _leaves(part)
+    else:
+        yield value
+
+
+def _changed(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Return (nested) arguments of an operator with every leaf changed."""
+    if isinstance(value, tuple | list):
+        return type(value)([_changed(part, change) for part in value])
+    return change(value)
+
+
 def _waits(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
     """Return why an operation makes the host wait for the device, or None."""
     if func is aten._to_copy.default:
@@ -134,7 +154,7 @@ def _waits(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | No
         return _copy(args[0], to_device, bool(kwargs.get("non_blocking")))
     if func in COPIES:
         return _copy(args[1], is_emulated(args[0]), bool(args[2]) if len(args) > 2 else False)
-    if any(map(is_emulated, tree_iter((args, kwargs)))):
+    if any(map(is_emulated, _leaves(args))):
         return reads_the_device(func, args, kwargs, is_emulated)
     return None
 
@@ -166,35 +186,31 @@ def _compute(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if func is aten._pin_memory.default:
         return _pinned(args[0])
     if func is aten._fused_sdp_choice.default:
-        return int(torch.nn.attention.SDPBackend.MATH)
+        return torch.nn.attention.SDPBackend.MATH.value
+    wrappers = {id(x.host): x for x in _leaves((args, tuple(kwargs.values()))) if is_emulated(x)}
     device = kwargs.get("device")
-    on_device = any(map(is_emulated, tree_iter((args, kwargs))))
-    if on_device:
+    to_device = bool(wrappers) if device is None else torch.device(device).type == DEVICE_TYPE
+    if wrappers:
         _require_one_device(func, args, kwargs)
-    if "generator" in kwargs and kwargs["generator"] is not None:
-        _require_generator_of(on_device or (device is not None and device.type == DEVICE_TYPE), kwargs["generator"])
-    to_device = on_device if device is None else torch.device(device).type == DEVICE_TYPE
-    wrappers = {id(x.values): x for x in tree_iter((args, kwargs)) if is_emulated(x)}
+    if kwargs.get("generator") is not None:
+        _require_generator_of(bool(wrappers) or to_device, kwargs["generator"])
 
     def unwrap(x: Any) -> Any:
         if is_emulated(x):
-            return x.values
+            return x.host
         return torch.device("cpu") if isinstance(x, torch.device) and x.type == DEVICE_TYPE else x
-
-    kwargs = {name: unwrap(value) for name, value in tree_map(unwrap, kwargs).items()}
-    pin = bool(kwargs.pop("pin_memory", None))
-    made = func(*tree_map(unwrap, args), **kwargs)
-    if pin and not to_device:
-        return _pinned(made)
-    if not to_device:
-        return made
 
     def wrap(x: Any) -> Any:
         if not isinstance(x, Tensor):
             return x
         return wrappers[id(x)] if id(x) in wrappers else EmulatedTensor(x)
 
-    return tree_map(wrap, made)
+    kwargs = {name: _changed(value, unwrap) for name, value in kwargs.items()}
+    pin = bool(kwargs.pop("pin_memory", None))
+    made = func(*_changed(args, unwrap), **kwargs)
+    if to_device:
+        return _changed(made, wrap)
+    return _pinned(made) if pin else made
 
 
 def _require_one_device(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -211,7 +227,7 @@ def _require_one_device(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
         if place in allowed or (mixes_indices and place == 1):
             continue
         written = place == 0 and func._schema.is_mutable
-        for x in tree_iter(argument):
+        for x in _leaves(argument):
             if isinstance(x, Tensor) and not is_emulated(x) and (x.ndim > 0 or written or isinstance(argument, list)):
                 raise RuntimeError(
                     f"Expected all tensors to be on the same device, but found at least two devices, "
