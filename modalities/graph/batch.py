@@ -7,14 +7,16 @@ together, T nodes of the largest graph, F categorical features, V numeric featur
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium import Batch
+from sensorium import Batch, to_device
+from sensorium.modalities.graph.layout import NodeLayout, runs
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,9 @@ class Graph:
 class GraphBatch(Batch):
     """B graphs as one disconnected graph of N nodes and E edges, as in PyTorch Geometric.
 
-    Nodes and edges are ordered by graph. Features that the graphs lack have width 0.
+    Nodes and edges are ordered by graph. Features that the graphs lack have width 0. Sizes are on the host, and so are,
+    as `host`, the graphs themselves where they came from there: whatever changes the number of nodes or edges is
+    computed on the host and copied to the device, which nothing waits for.
 
     Args:
         x: int64 (N, F), categorical node features.
@@ -78,8 +82,8 @@ class GraphBatch(Batch):
         edge_index: int64 (2, E), source and target node of each edge, numbered over the batch.
         edge_attr: int64 (E, F), categorical edge features.
         edge_values: float32 (E, V), numeric edge features.
-        sizes: int64 (B,), number of nodes of each graph.
-        edge_sizes: int64 (B,), number of edges of each graph.
+        sizes: int64 (B,), number of nodes of each graph, on the host.
+        edge_sizes: int64 (B,), number of edges of each graph, on the host.
     """
 
     x: Tensor
@@ -87,24 +91,24 @@ class GraphBatch(Batch):
     edge_index: Tensor
     edge_attr: Tensor
     edge_values: Tensor
-    sizes: Tensor
-    edge_sizes: Tensor
+    sizes: np.ndarray
+    edge_sizes: np.ndarray
 
     @classmethod
     def join(cls, graphs: Sequence[Graph]) -> Self:
         """Join graphs that have the same features."""
-        sizes_B = torch.tensor([len(graph) for graph in graphs], dtype=torch.int64)
-        offsets = (sizes_B.cumsum(0) - sizes_B).tolist()
+        sizes = np.array([len(graph) for graph in graphs], np.int64)
+        edge_sizes = np.array([g.edge_index.shape[1] for g in graphs], np.int64)
+        offsets = (sizes.cumsum() - sizes).tolist()
         edges_2E = torch.cat([g.edge_index + offset for g, offset in zip(graphs, offsets, strict=True)], dim=1)
-        counts = [g.edge_index.shape[1] for g in graphs]
         return cls(
-            _rows([g.x for g in graphs], sizes_B.tolist(), torch.int64),
-            _rows([g.values for g in graphs], sizes_B.tolist(), torch.float32),
+            _rows([g.x for g in graphs], sizes, torch.int64),
+            _rows([g.values for g in graphs], sizes, torch.float32),
             edges_2E,
-            _rows([g.edge_attr for g in graphs], counts, torch.int64),
-            _rows([g.edge_values for g in graphs], counts, torch.float32),
-            sizes_B,
-            torch.tensor(counts, dtype=torch.int64),
+            _rows([g.edge_attr for g in graphs], edge_sizes, torch.int64),
+            _rows([g.edge_values for g in graphs], edge_sizes, torch.float32),
+            sizes,
+            edge_sizes,
         )
 
     def __len__(self) -> int:
@@ -112,45 +116,80 @@ class GraphBatch(Batch):
         return len(self.sizes)
 
     @property
-    def device(self) -> torch.device:
-        """The device of the batch."""
-        return self.sizes.device
+    def host(self) -> Self:
+        """The same graphs on the CPU.
+
+        On a device they are those that `to` brought there, or `cat` joined; made otherwise, they are copied back, which
+        waits for the device.
+        """
+        if self.device.type == "cpu":
+            return self
+        known = vars(self)
+        if "_host" not in known:
+            parts = known.get("_parts")
+            known["_host"] = self.cat([part.host for part in parts]) if parts else super().to("cpu")
+        return known["_host"]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        """Return the batch on `device`, copied there from the host at once without waiting, or as `host`."""
+        device, here = torch.device(device), self.device
+        if device.type == here.type and device.index in (None, here.index):
+            return self
+        host = self.host
+        if device.type == "cpu":
+            return host
+        names, tensors = zip(*host.tensors().items(), strict=True)
+        there = replace(host, **dict(zip(names, to_device(tensors, device), strict=True)))
+        vars(there)["_host"] = host
+        return there
+
+    def pin_memory(self) -> Self:
+        """Return the batch as it is: `to` packs it into page-locked memory."""
+        return self
 
     @cached_property
-    def graph_index(self) -> Tensor:
-        """The graph of each node, int64 (N,): PyTorch Geometric's `batch`."""
-        return torch.arange(len(self), device=self.device).repeat_interleave(self.sizes)
+    def layout(self) -> NodeLayout:
+        """Where the nodes lie, in one list and padded."""
+        return NodeLayout.of_sizes(self.sizes, self.device)
 
     @property
+    def graph_index(self) -> Tensor:
+        """The graph of each node, int64 (N,): PyTorch Geometric's `batch`."""
+        return self.layout.graph_N
+
+    @cached_property
     def first_node(self) -> Tensor:
         """The index of each graph's first node, int64 (B,): PyTorch Geometric's `ptr`."""
-        return self.sizes.cumsum(0) - self.sizes
+        return to_device([self.sizes.cumsum() - self.sizes], self.device)[0]
 
     @property
     def local_index(self) -> Tensor:
         """The index of each node within its graph, int64 (N,)."""
-        return torch.arange(len(self.graph_index), device=self.device) - self.first_node[self.graph_index]
+        return torch.arange(len(self.x), device=self.device) - self.first_node[self.graph_index]
 
     @cached_property
     def edge_graph_index(self) -> Tensor:
         """The graph of each edge, int64 (E,)."""
-        return torch.arange(len(self), device=self.device).repeat_interleave(self.edge_sizes)
+        return to_device([np.arange(len(self)).repeat(self.edge_sizes)], self.device)[0]
 
     def padded(self, rows_N: Tensor) -> tuple[Tensor, Tensor]:
         """Return rows of nodes padded to (B, T, ...) with zeros, and their mask bool (B, T), True where valid."""
-        return padded(rows_N, self.sizes)
+        return self.layout.pad(rows_N), self.layout.mask_BT
 
     def select(self, index: Tensor) -> Self:
         """Return the graphs at `index`: int64 indices (M,), repeats allowed, or a bool mask (B,)."""
-        index_M = index.nonzero()[:, 0] if index.dtype == torch.bool else index
-        sizes_M, edge_sizes_M, firsts_M = self.sizes[index_M], self.edge_sizes[index_M], self.first_node[index_M]
-        nodes_N = _runs(firsts_M, sizes_M)
-        edges_E = _runs((self.edge_sizes.cumsum(0) - self.edge_sizes)[index_M], edge_sizes_M)
-        shift_M = sizes_M.cumsum(0) - sizes_M - firsts_M
+        if self.device.type != "cpu":
+            return self.host.select(index.cpu()).to(self.device)
+        index_M = index.nonzero()[:, 0].numpy() if index.dtype == torch.bool else index.numpy()
+        sizes_M, edge_sizes_M = self.sizes[index_M], self.edge_sizes[index_M]
+        firsts_M = (self.sizes.cumsum() - self.sizes)[index_M]
+        nodes_N = torch.from_numpy(runs(firsts_M, sizes_M))
+        edges_E = torch.from_numpy(runs((self.edge_sizes.cumsum() - self.edge_sizes)[index_M], edge_sizes_M))
+        shift_E = (sizes_M.cumsum() - sizes_M - firsts_M).repeat(edge_sizes_M)
         return type(self)(
             self.x[nodes_N],
             self.values[nodes_N],
-            self.edge_index[:, edges_E] + shift_M.repeat_interleave(edge_sizes_M),
+            self.edge_index[:, edges_E] + torch.from_numpy(shift_E),
             self.edge_attr[edges_E],
             self.edge_values[edges_E],
             sizes_M,
@@ -159,6 +198,8 @@ class GraphBatch(Batch):
 
     def subgraph(self, keep_N: Tensor) -> Self:
         """Return the subgraph induced by the nodes of `keep_N`, a bool mask (N,)."""
+        if self.device.type != "cpu":
+            return self.host.subgraph(keep_N.cpu()).to(self.device)
         keep_E = keep_N[self.edge_index].all(0)
         index_N = keep_N.cumsum(0) - 1
         return type(self)(
@@ -167,23 +208,26 @@ class GraphBatch(Batch):
             index_N[self.edge_index[:, keep_E]],
             self.edge_attr[keep_E],
             self.edge_values[keep_E],
-            self.graph_index[keep_N].bincount(minlength=len(self)),
-            self.edge_graph_index[keep_E].bincount(minlength=len(self)),
+            self.graph_index[keep_N].bincount(minlength=len(self)).numpy(),
+            self.edge_graph_index[keep_E].bincount(minlength=len(self)).numpy(),
         )
 
     @classmethod
     def cat(cls, batches: Sequence[Self]) -> Self:
         """Join batches along their graphs."""
-        nodes = torch.tensor([len(b.x) for b in batches]).cumsum(0).tolist()
-        return cls(
+        nodes = np.cumsum([0, *(len(b.x) for b in batches)]).tolist()
+        joined = cls(
             torch.cat([b.x for b in batches]),
             torch.cat([b.values for b in batches]),
-            torch.cat([b.edge_index + n for b, n in zip(batches, [0, *nodes[:-1]], strict=True)], dim=1),
+            torch.cat([b.edge_index + n for b, n in zip(batches, nodes, strict=False)], dim=1),
             torch.cat([b.edge_attr for b in batches]),
             torch.cat([b.edge_values for b in batches]),
-            torch.cat([b.sizes for b in batches]),
-            torch.cat([b.edge_sizes for b in batches]),
+            np.concatenate([b.sizes for b in batches]),
+            np.concatenate([b.edge_sizes for b in batches]),
         )
+        if joined.device.type != "cpu":
+            vars(joined)["_parts"] = list(batches)
+        return joined
 
     def shape_key(self) -> Hashable:
         """Return the type and the numbers of features: graphs of any size can be joined."""
@@ -192,15 +236,14 @@ class GraphBatch(Batch):
 
     def graphs(self) -> Iterator[Graph]:
         """Iterate over the graphs of the batch, on the CPU."""
-        on_cpu = self.to("cpu")
-        nodes, edges = on_cpu.sizes.tolist(), on_cpu.edge_sizes.tolist()
+        host, nodes, edges = self.host, self.sizes.tolist(), self.edge_sizes.tolist()
         parts = zip(
-            on_cpu.edge_index.split(edges, dim=1),
-            on_cpu.first_node.tolist(),
-            on_cpu.x.split(nodes),
-            on_cpu.values.split(nodes),
-            on_cpu.edge_attr.split(edges),
-            on_cpu.edge_values.split(edges),
+            host.edge_index.split(edges, dim=1),
+            (self.sizes.cumsum() - self.sizes).tolist(),
+            host.x.split(nodes),
+            host.values.split(nodes),
+            host.edge_attr.split(edges),
+            host.edge_values.split(edges),
             nodes,
             strict=True,
         )
@@ -208,26 +251,7 @@ class GraphBatch(Batch):
             yield Graph(edge_index - first, x, values, edge_attr, edge_values, count)
 
 
-def padded(rows_N: Tensor, sizes_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Return rows grouped by graph padded to (B, T, ...) with zeros, and their mask bool (B, T), True where valid.
-
-    Args:
-        rows_N: one row for each node (or edge), ordered by graph.
-        sizes_B: int64, number of rows of each graph.
-    """
-    t = int(sizes_B.max()) if len(sizes_B) else 0
-    mask_BT = torch.arange(t, device=sizes_B.device) < sizes_B[:, None]
-    out = rows_N.new_zeros(len(sizes_B), t, *rows_N.shape[1:])
-    return out.masked_scatter(mask_BT.view(*mask_BT.shape, *[1] * (rows_N.ndim - 1)).expand_as(out), rows_N), mask_BT
-
-
-def _rows(parts: Sequence[Tensor | None], counts: Sequence[int], dtype: torch.dtype) -> Tensor:
+def _rows(parts: Sequence[Tensor | None], counts: np.ndarray, dtype: torch.dtype) -> Tensor:
     """Concatenate the rows of several graphs; None has width 0."""
-    return torch.cat([torch.zeros(n, 0, dtype=dtype) if p is None else p for p, n in zip(parts, counts, strict=True)])
-
-
-def _runs(starts_M: Tensor, lengths_M: Tensor) -> Tensor:
-    """Return the concatenated indices of runs: `starts_M[i]` to `starts_M[i] + lengths_M[i] - 1`."""
-    before_M = lengths_M.cumsum(0) - lengths_M
-    count = int(lengths_M.sum())
-    return torch.arange(count, device=starts_M.device) + (starts_M - before_M).repeat_interleave(lengths_M)
+    rows = zip(parts, counts.tolist(), strict=True)
+    return torch.cat([torch.zeros(n, 0, dtype=dtype) if part is None else part for part, n in rows])

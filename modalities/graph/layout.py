@@ -1,0 +1,63 @@
+"""Where the nodes of a batch of graphs lie: all in one list, and padded graph by graph.
+
+Numbers of nodes are known on the host, as NumPy arrays, so that neither layout waits for the device. Letters as in
+`sensorium.modalities.graph.batch`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sensorium import to_device
+
+
+@dataclass(frozen=True)
+class NodeLayout:
+    """The nodes of graphs in one list of N rows and in a padded array of B x T places.
+
+    Args:
+        sizes: int64 (B,), number of nodes of each graph, on the host.
+        sizes_B: the same on the device.
+        graph_N: int64 (N,), graph of each node, ascending.
+        place_N: int64 (N,), place of each node, 0 to B x T - 1, ascending.
+        mask_BT: bool (B, T), True where a place has a node.
+    """
+
+    sizes: np.ndarray
+    sizes_B: Tensor
+    graph_N: Tensor
+    place_N: Tensor
+    mask_BT: Tensor
+
+    @classmethod
+    def of_mask(cls, mask_BT: np.ndarray, device: torch.device | str) -> Self:
+        """Return the layout of nodes at the places where a mask on the host is True."""
+        sizes, place_N = mask_BT.sum(1), np.flatnonzero(mask_BT)
+        graph_N = np.arange(len(sizes)).repeat(sizes)
+        return cls(sizes, *to_device([sizes, graph_N, place_N, mask_BT], device))
+
+    @classmethod
+    def of_sizes(cls, sizes: np.ndarray, device: torch.device | str) -> Self:
+        """Return the layout of graphs of these sizes, int64 (B,), each padded at its end."""
+        return cls.of_mask(np.arange(sizes.max(initial=0)) < sizes[:, None], device)
+
+    def pad(self, rows_N: Tensor) -> Tensor:
+        """Return rows of nodes (N, ...) padded to (B, T, ...) with zeros."""
+        b, t = self.mask_BT.shape
+        places = rows_N.new_zeros(b * t, *rows_N.shape[1:])
+        return places.index_copy(0, self.place_N, rows_N).view(b, t, *rows_N.shape[1:])
+
+    def unpad(self, x_BT: Tensor) -> Tensor:
+        """Return the rows of nodes (N, ...) of a padded array (B, T, ...)."""
+        return x_BT.flatten(0, 1).index_select(0, self.place_N)
+
+
+def runs(starts_M: np.ndarray, lengths_M: np.ndarray) -> np.ndarray:
+    """Return the concatenated indices of runs: `starts_M[i]` to `starts_M[i] + lengths_M[i] - 1`."""
+    before_M = lengths_M.cumsum() - lengths_M
+    return np.arange(lengths_M.sum()) + (starts_M - before_M).repeat(lengths_M)
