@@ -124,7 +124,7 @@ class GraphBatch(Batch):
         """
         if self.device.type == "cpu":
             return self
-        known = vars(self)
+        known = self.__dict__
         if "_host" not in known:
             parts = known.get("_parts")
             known["_host"] = self.cat([part.host for part in parts]) if parts else super().to("cpu")
@@ -140,7 +140,7 @@ class GraphBatch(Batch):
             return host
         names, tensors = zip(*host.tensors().items(), strict=True)
         there = replace(host, **dict(zip(names, to_device(tensors, device), strict=True)))
-        vars(there)["_host"] = host
+        there.__dict__["_host"] = host
         return there
 
     def pin_memory(self) -> Self:
@@ -226,7 +226,7 @@ class GraphBatch(Batch):
             np.concatenate([b.edge_sizes for b in batches]),
         )
         if joined.device.type != "cpu":
-            vars(joined)["_parts"] = list(batches)
+            joined.__dict__["_parts"] = list(batches)
         return joined
 
     def shape_key(self) -> Hashable:

@@ -6,7 +6,9 @@ Numbers of nodes are known on the host, as NumPy arrays, so that neither layout 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -14,6 +16,9 @@ import torch
 from torch import Tensor
 
 from sensorium import to_device
+
+MAX_PAIRS = 1 << 22
+"""Most padded pairs of nodes of the graphs in one group by size; a larger graph is a group by itself."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,24 @@ class NodeLayout:
         """Return the layout of graphs of these sizes, int64 (B,), each padded at its end."""
         return cls.of_mask(np.arange(sizes.max(initial=0)) < sizes[:, None], device)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether every place has a node."""
+        return len(self.graph_N) == self.mask_BT.numel()
+
+    @cached_property
+    def size_groups(self) -> list[tuple[Tensor, Self]]:
+        """Graphs of similar size, so that little of their padded array is padding: their nodes and a layout of these.
+
+        The nodes of a group are int64 (M,), ascending; together the groups have all N.
+        """
+        found, device = [], self.graph_N.device
+        first_B = self.sizes.cumsum() - self.sizes
+        for graphs in _by_size(self.sizes):
+            (nodes_M,) = to_device([runs(first_B[graphs], self.sizes[graphs])], device)
+            found.append((nodes_M, self.of_sizes(self.sizes[graphs], device)))
+        return found
+
     def pad(self, rows_N: Tensor) -> Tensor:
         """Return rows of nodes (N, ...) padded to (B, T, ...) with zeros."""
         b, t = self.mask_BT.shape
@@ -55,6 +78,20 @@ class NodeLayout:
     def unpad(self, x_BT: Tensor) -> Tensor:
         """Return the rows of nodes (N, ...) of a padded array (B, T, ...)."""
         return x_BT.flatten(0, 1).index_select(0, self.place_N)
+
+
+def _by_size(sizes: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the indices, ascending, of non-empty graphs in groups of similar size."""
+    group: list[int] = []
+    for graph in sizes.argsort(kind="stable").tolist():
+        size = int(sizes[graph])
+        if group and (len(group) + 1) * size * size > MAX_PAIRS:
+            yield np.sort(group)
+            group = []
+        if size:
+            group.append(graph)
+    if group:
+        yield np.sort(group)
 
 
 def runs(starts_M: np.ndarray, lengths_M: np.ndarray) -> np.ndarray:

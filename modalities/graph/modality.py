@@ -182,9 +182,10 @@ class GraphModality(Modality):
             parts = [one_hot(batch.x[batch.first_node, i], size) for i, size in enumerate(self.schema.node_categories)]
             return torch.cat([*parts, batch.values[batch.first_node]], dim=1).float().cpu().numpy()
         values_BTV, mask_BT = batch.padded(batch.values)
-        mean_BV = values_BTV.sum(1) / batch.sizes[:, None]
+        sizes_B1 = batch.layout.sizes_B[:, None]
+        mean_BV = values_BTV.sum(1) / sizes_B1
         centered_BTV = (values_BTV - mean_BV[:, None]).masked_fill(~mask_BT[..., None], 0.0)
-        std_BV = (centered_BTV.square().sum(1) / batch.sizes[:, None]).sqrt()
+        std_BV = (centered_BTV.square().sum(1) / sizes_B1).sqrt()
         return torch.cat([weisfeiler_lehman(batch), mean_BV, std_BV], dim=1).float().cpu().numpy()
 
 

@@ -1,6 +1,6 @@
 """Views of molecules by their BRICS motifs.
 
-Letters: B molecules, N atoms and E directed bonds of all of them, M motifs of all of them.
+All is computed on the host. Letters: B molecules, N atoms and E directed bonds of all of them, M motifs of all of them.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from sensorium import View, ViewGenerator, check_range
+from sensorium import View, check_range
 from sensorium.errors import RecipeError
 from sensorium.modalities.graph.batch import GraphBatch
 from sensorium.modalities.graph.views.augmentations import Augmented, induced_subgraph, rand
-from sensorium.modalities.graph.views.generators import GraphAugmentation
+from sensorium.modalities.graph.views.generators import GraphAugmentation, GraphViews
 from sensorium.modalities.molecule.features import BOND_SIZES
 from sensorium.modalities.molecule.modality import MoleculeModality
 
@@ -53,11 +53,11 @@ class MotifSubgraph(GraphAugmentation):
         order_M = (graph_M + rand(len(size_M), rng).clamp(max=1 - 1e-9)).argsort()  # by molecule, then at random
         before_M = size_M[order_M].cumsum(0) - size_M[order_M] - batch.first_node[graph_M[order_M]]
         kept_M = torch.empty_like(size_M, dtype=torch.bool)
-        kept_M[order_M] = before_M < self.ratio * batch.sizes[graph_M[order_M]]
+        kept_M[order_M] = before_M < self.ratio * torch.from_numpy(batch.sizes)[graph_M[order_M]]
         return induced_subgraph(batch, kept_M[motif_N])
 
 
-class MotifCount(ViewGenerator):
+class MotifCount(GraphViews):
     """Motif counting: the molecule with its BRICS bonds unmarked; the target is its number of motifs.
 
     Args:
@@ -73,7 +73,7 @@ class MotifCount(ViewGenerator):
         check_range("views 'motif-count'", "[2, inf)", classes=classes)
         self.classes = classes
 
-    def __call__(self, batch: GraphBatch, rng: torch.Generator) -> list[View]:
+    def on_host(self, batch: GraphBatch, rng: torch.Generator, device: torch.device) -> list[View]:
         """Return one view whose target is a class int64 (B,), one less than the number of motifs."""
         motif_N = motifs_of_batch(batch)
         count_B = _graph_of_motifs(motif_N, batch).bincount(minlength=len(batch))
@@ -85,7 +85,7 @@ class MotifCount(ViewGenerator):
 def _graph_of_motifs(motif_N: Tensor, batch: GraphBatch) -> Tensor:
     """Return the molecule of each motif: int64 (M,)."""
     count = int(motif_N.max()) + 1
-    return torch.empty(count, dtype=torch.int64, device=batch.device).scatter(0, motif_N, batch.graph_index)
+    return torch.empty(count, dtype=torch.int64).scatter(0, motif_N, batch.graph_index)
 
 
 def motifs_of_batch(batch: GraphBatch) -> Tensor:
@@ -95,7 +95,7 @@ def motifs_of_batch(batch: GraphBatch) -> Tensor:
     """
     within_E = batch.edge_attr[:, BRICS_BOND] == 0
     source_E, target_E = batch.edge_index[:, within_E]
-    label_N = torch.arange(len(batch.x), device=batch.device)
+    label_N = torch.arange(len(batch.x))
     while True:
         lowest_N = label_N.scatter_reduce(0, target_E, label_N[source_E], "amin")
         lowest_N = lowest_N[lowest_N]

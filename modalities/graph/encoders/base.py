@@ -1,5 +1,7 @@
 """What all graph encoders share: nodes as tokens, message-passing layers, pooling.
 
+The number of nodes of every graph is known on the host, so that encoding waits for no device.
+
 Letters as in `sensorium.modalities.graph.batch`; K kept tokens, H width of the hidden node features.
 """
 
@@ -9,15 +11,19 @@ from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sensorium import Features, TokenEncoder, Tokens, check_range
+from sensorium import Features, TokenEncoder, Tokens, check_range, to_device
+from sensorium.losses.precision import at_least_fp32
 from sensorium.modalities.graph.batch import GraphBatch
 from sensorium.modalities.graph.encoders.embed import FeatureEmbedding
+from sensorium.modalities.graph.encoders.message_passing import MessageGraph
 from sensorium.modalities.graph.encoders.pool import Pool, Pooling
 from sensorium.modalities.graph.encoders.positional_encoding import PositionalEncoding, PositionalEncodingKind
+from sensorium.modalities.graph.layout import NodeLayout
 
 JumpingKnowledge = Literal["last", "cat", "max"]
 
@@ -28,28 +34,44 @@ class GraphTokens(Tokens):
 
     Args:
         edge_index: int64 (2, E), source and target node of each edge, numbered over the whole batch.
-        edge_ED: float (E, H), embedded edge features.
-        sizes: int64 (B,), number of nodes of each graph.
+        edge_EH: float (E, H), embedded edge features, or None.
+        layout: where the nodes lie, in one list and as tokens.
     """
 
     edge_index: Tensor | None = None
-    edge_ED: Tensor | None = None
-    sizes: Tensor | None = None
+    edge_EH: Tensor | None = None
+    layout: NodeLayout | None = None
+
+    @property
+    def graph(self) -> MessageGraph:
+        """The graph that layers pass messages along."""
+        assert self.layout is not None
+        assert self.edge_index is not None
+        return MessageGraph(self.edge_index, None if self.edge_EH is None else at_least_fp32(self.edge_EH), self.layout)
 
     def take(self, index_BK: Tensor) -> Self:
-        """Return the nodes at `index_BK` and the edges between them."""
-        assert self.sizes is not None
+        """Return the nodes at `index_BK` and the edges between them.
+
+        How many there are, only the device knows: the host waits for it once.
+        """
+        assert self.layout is not None
         assert self.edge_index is not None
-        kept = super().take(index_BK)
-        valid_BK = kept.valid()
-        first_B1 = (self.sizes.cumsum(0) - self.sizes)[:, None]
+        kept, device = super().take(index_BK), index_BK.device
+        valid_BK, (b, t) = kept.valid(), self.layout.mask_BT.shape
         # The new index of each node among the valid kept ones, in the order of `index_BK`; -1 for a dropped node.
-        new_N = self.edge_index.new_full((int(self.sizes.sum()),), -1)
-        new_N[(index_BK + first_B1)[valid_BK]] = torch.arange(int(valid_BK.sum()), device=index_BK.device)
-        edge_index = new_N[self.edge_index]
-        kept_E = (edge_index >= 0).all(0)
-        edge_ED = None if self.edge_ED is None else self.edge_ED[kept_E]
-        return replace(kept, edge_index=edge_index[:, kept_E], edge_ED=edge_ED, sizes=valid_BK.sum(1))
+        place_BK = index_BK + t * torch.arange(b, device=device)[:, None]
+        rank_BK = (valid_BK.flatten().cumsum(0) - 1).view_as(index_BK).where(valid_BK, -1)
+        new_P = index_BK.new_full((b * t,), -1).index_copy(0, place_BK.flatten(), rank_BK.flatten())
+        edge_index = self.layout.unpad(new_P.view(b, t))[self.edge_index]
+        known = torch.cat([valid_BK.flatten(), (edge_index >= 0).all(0)]).cpu().numpy()
+        valid, kept_edges = np.split(known, [valid_BK.numel()])
+        (kept_E,) = to_device([np.flatnonzero(kept_edges)], device)
+        return replace(
+            kept,
+            edge_index=edge_index[:, kept_E],
+            edge_EH=None if self.edge_EH is None else self.edge_EH[kept_E],
+            layout=NodeLayout.of_mask(valid.reshape(valid_BK.shape), device),
+        )
 
 
 class NodeNorm(nn.BatchNorm1d):
@@ -112,30 +134,29 @@ class GraphEncoder(TokenEncoder):
 
     @abstractmethod
     def layer(self, width: int) -> nn.Module:
-        """Return a new layer: (x (N, H), edge_index (2, E), edges (E, H) or None, graph (N,)) -> (N, H)."""
+        """Return a new layer: node features (N, H) and the `MessageGraph` of the nodes -> (N, H)."""
 
     def tokenize(self, batch: GraphBatch) -> GraphTokens:
         """Embed the nodes to (B, T, D), and the edges between them."""
         x_BTD, mask_BT = batch.padded(self.embed(batch.x, batch.values))
-        edge_ED = None if self.embed_edges is None else self.embed_edges(batch.edge_attr, batch.edge_values)
+        edge_EH = None if self.embed_edges is None else self.embed_edges(batch.edge_attr, batch.edge_values)
         positions_BTD = self.positional_encoding(batch, x_BTD)
-        return GraphTokens(x_BTD, positions_BTD, mask_BT, batch.edge_index, edge_ED, batch.sizes)
+        return GraphTokens(x_BTD, positions_BTD, mask_BT, batch.edge_index, edge_EH, batch.layout)
 
     def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
         """Encode all nodes, or the subgraph induced by those at `keep` (B, K)."""
         assert isinstance(tokens, GraphTokens), "graph tokens have edges"
         tokens = tokens if keep is None else tokens.take(keep)
-        x_BTD, mask_BT = tokens.x + tokens.positions, tokens.valid()
-        graph_N = torch.arange(len(mask_BT), device=mask_BT.device).repeat_interleave(mask_BT.sum(1))
-        nodes_ND = self.pass_messages(self.input(x_BTD[mask_BT]), tokens, graph_N)
-        tokens_BTD = nodes_ND.new_zeros(x_BTD.shape).masked_scatter(mask_BT[..., None], nodes_ND)
-        return Features(self.pool(nodes_ND, graph_N, len(mask_BT)), tokens_BTD, mask_BT)
+        graph = tokens.graph
+        x_ND = graph.layout.unpad(tokens.x + tokens.positions)
+        nodes_ND = self.pass_messages(self.input(x_ND), graph)
+        return Features(self.pool(nodes_ND, graph.layout), graph.layout.pad(nodes_ND), graph.layout.mask_BT)
 
-    def pass_messages(self, x_NH: Tensor, tokens: GraphTokens, graph_N: Tensor) -> Tensor:
+    def pass_messages(self, x_NH: Tensor, graph: MessageGraph) -> Tensor:
         """Return the features (N, D) of the valid nodes after all layers."""
         layers = []
         for layer in self.layers:
-            x_NH = F.dropout(layer(x_NH, tokens.edge_index, tokens.edge_ED, graph_N), self.dropout, self.training)
+            x_NH = F.dropout(layer(x_NH, graph), self.dropout, self.training)
             layers.append(x_NH)
         if self.jk == "cat":
             return torch.cat(layers, dim=1)
@@ -165,8 +186,6 @@ class TokenMixer(nn.Module):
 
     def forward(self, tokens: GraphTokens) -> Tensor:
         """Return the tokens (B, T, D) after one layer; padding is zero."""
-        mask_BT = tokens.valid()
-        graph_N = torch.arange(len(mask_BT), device=mask_BT.device).repeat_interleave(mask_BT.sum(1))
-        x_NH = self.layer(self.input(tokens.x[mask_BT]), tokens.edge_index, tokens.edge_ED, graph_N)
-        x_ND = self.output(x_NH)
-        return x_ND.new_zeros(tokens.x.shape).masked_scatter(mask_BT[..., None], x_ND)
+        graph = tokens.graph
+        x_NH = self.layer(self.input(graph.layout.unpad(tokens.x)), graph)
+        return graph.layout.pad(self.output(x_NH))

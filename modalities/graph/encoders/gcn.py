@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 
 from sensorium.modalities.graph.encoders.base import GraphEncoder, NodeNorm
+from sensorium.modalities.graph.encoders.message_passing import MessageGraph
 
 
 class GCNLayer(nn.Module):
@@ -15,11 +16,11 @@ class GCNLayer(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv, self.norm, self.act = GCNConv(width, width), NodeNorm(width), nn.PReLU()
+        self.conv, self.norm, self.act = GCNConv(width, width, normalize=False), NodeNorm(width), nn.PReLU()
 
-    def forward(self, x_NH: Tensor, edge_index: Tensor, edge_EH: Tensor | None, graph_N: Tensor) -> Tensor:
+    def forward(self, x_NH: Tensor, graph: MessageGraph) -> Tensor:
         """Return the node features after one layer."""
-        return self.act(self.norm(self.conv(x_NH, edge_index)))
+        return self.act(self.norm(self.conv(x_NH, graph.looped_index, graph.normalized_weight)))
 
 
 class GCN(GraphEncoder):

@@ -7,7 +7,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch_geometric.nn import GINConv, GINEConv
 
+from sensorium.losses.precision import at_least_fp32
 from sensorium.modalities.graph.encoders.base import GraphEncoder, JumpingKnowledge, NodeNorm
+from sensorium.modalities.graph.encoders.message_passing import MessageGraph
 from sensorium.modalities.graph.encoders.pool import Pooling
 
 
@@ -26,9 +28,10 @@ class GINLayer(nn.Module):
         self.conv = GINEConv(inner, train_eps=True) if edges else GINConv(inner, train_eps=True)
         self.norm = NodeNorm(width)
 
-    def forward(self, x_NH: Tensor, edge_index: Tensor, edge_EH: Tensor | None, graph_N: Tensor) -> Tensor:
+    def forward(self, x_NH: Tensor, graph: MessageGraph) -> Tensor:
         """Return the node features after one layer."""
-        out_NH = self.conv(x_NH, edge_index, edge_EH) if self.edges else self.conv(x_NH, edge_index)
+        x_NH, edge_index = at_least_fp32(x_NH), graph.edge_index  # the dtype of the sum over neighbors
+        out_NH = self.conv(x_NH, edge_index, graph.edge_EH) if self.edges else self.conv(x_NH, edge_index)
         return self.norm(out_NH.relu())
 
 

@@ -1,25 +1,23 @@
 """GPS graph transformer: message passing and global attention in each layer.
 
-Letters as in `sensorium.modalities.graph.batch`; H width of the hidden node features.
+Letters as in `sensorium.modalities.graph.batch`; H width of the hidden node features, C of queries, keys and values,
+M nodes of the graphs that attend in one call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import GINEConv
 
 from sensorium.errors import RecipeError
-from sensorium.modalities.graph.batch import padded
+from sensorium.losses.precision import at_least_fp32
 from sensorium.modalities.graph.encoders.base import GraphEncoder
+from sensorium.modalities.graph.encoders.message_passing import MessageGraph
 from sensorium.modalities.graph.encoders.positional_encoding import PositionalEncodingKind
-
-MAX_PAIRS = 1 << 22
-"""Most padded query-key pairs of the graphs that attend in one call; a larger graph attends by itself."""
+from sensorium.modalities.graph.layout import NodeLayout
 
 
 class GlobalAttention(nn.Module):
@@ -34,36 +32,17 @@ class GlobalAttention(nn.Module):
         super().__init__()
         self.heads, self.qkv, self.output = heads, nn.Linear(width, 3 * width), nn.Linear(width, width)
 
-    def forward(self, x_NH: Tensor, graph_N: Tensor) -> Tensor:
+    def forward(self, x_NH: Tensor, layout: NodeLayout) -> Tensor:
         """Return the attention output (N, H). Graphs of similar size are padded together."""
-        sizes_B = graph_N.bincount()
         qkv_NC = self.qkv(x_NH)
-        out_NH = torch.zeros_like(x_NH)
-        for graphs_M in _by_size(sizes_B):
-            chosen_B = torch.zeros_like(sizes_B, dtype=torch.bool)
-            chosen_B[graphs_M] = True
-            chosen_N = chosen_B[graph_N].nonzero()[:, 0]
-            padded_MTC, mask_MT = padded(qkv_NC[chosen_N], sizes_B[chosen_B])
-            q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in padded_MTC.chunk(3, dim=2))
-            attn_mask = None if mask_MT.all() else mask_MT[:, None, None, :]
-            out_MTH = F.scaled_dot_product_attention(q, k, v, attn_mask).transpose(1, 2).flatten(2)
-            out_NH = out_NH.index_copy(0, chosen_N, out_MTH[mask_MT])
+        out_NH = qkv_NC.new_zeros(x_NH.shape)
+        for nodes_M, group in layout.size_groups:
+            padded_BTC = group.pad(qkv_NC.index_select(0, nodes_M))
+            q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in padded_BTC.chunk(3, dim=2))
+            attn_mask = None if group.is_full else group.mask_BT[:, None, None, :]
+            out_BTH = F.scaled_dot_product_attention(q, k, v, attn_mask).transpose(1, 2).flatten(2)
+            out_NH = out_NH.index_copy(0, nodes_M, group.unpad(out_BTH))
         return self.output(out_NH)
-
-
-def _by_size(sizes_B: Tensor) -> Iterator[Tensor]:
-    """Yield the indices of non-empty graphs in groups of similar size: int64 (M,) each."""
-    order = sizes_B.argsort()
-    group: list[int] = []
-    for graph, size in zip(order.tolist(), sizes_B[order].tolist(), strict=True):
-        if not size:
-            continue
-        if group and (len(group) + 1) * size * size > MAX_PAIRS:
-            yield torch.tensor(group, device=sizes_B.device)
-            group = []
-        group.append(graph)
-    if group:
-        yield torch.tensor(group, device=sizes_B.device)
 
 
 class GPSLayer(nn.Module):
@@ -77,10 +56,11 @@ class GPSLayer(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x_NH: Tensor, edge_index: Tensor, edge_EH: Tensor | None, graph_N: Tensor) -> Tensor:
+    def forward(self, x_NH: Tensor, graph: MessageGraph) -> Tensor:
         """Return the node features after one layer."""
-        normed_NH = self.norms[0](x_NH)
-        local_NH, global_NH = self.local(normed_NH, edge_index, edge_EH), self.attention(normed_NH, graph_N)
+        normed_NH = at_least_fp32(self.norms[0](x_NH))  # the dtype of the sum over neighbors
+        local_NH = self.local(normed_NH, graph.edge_index, graph.edge_EH)
+        global_NH = self.attention(normed_NH, graph.layout)
         x_NH = x_NH + self.dropout(local_NH) + self.dropout(global_NH)
         return x_NH + self.dropout(self.mlp(self.norms[1](x_NH)))
 

@@ -13,8 +13,11 @@ from scipy.sparse import coo_array, eye_array
 from scipy.sparse.linalg import eigsh
 from torch import Tensor, nn
 
+from sensorium import to_device
 from sensorium.errors import check_range
 from sensorium.modalities.graph.batch import GraphBatch
+from sensorium.modalities.graph.encoders.message_passing import sum_at
+from sensorium.modalities.graph.layout import runs
 
 BLOCK = 64
 """Number of start nodes per graph whose random walks are computed at once."""
@@ -58,33 +61,39 @@ def random_walk_encoding(batch: GraphBatch, steps: int) -> Tensor:
     costs no more than by itself.
     """
     out_NS = torch.zeros(len(batch.x), steps, device=batch.device)
-    for start in range(0, int(batch.sizes.max()) if len(batch) else 0, BLOCK):
-        large_B = batch.sizes > start
-        part = batch if large_B.all() else batch.select(large_B)
-        start_N = (part.local_index >= start) & (part.local_index < start + BLOCK)
-        column_M = part.local_index[start_N] - start
-        p_NK = torch.zeros(len(part.x), BLOCK, device=batch.device)
-        p_NK[start_N, column_M] = 1.0
-        transition_E = _transition_probabilities(part)
-        rows_N = large_B[batch.graph_index] & (batch.local_index >= start) & (batch.local_index < start + BLOCK)
-        columns = []
-        for _ in range(steps):
-            p_NK = _random_walk_step(part, p_NK, transition_E)
-            columns.append(p_NK[start_N, column_M])
-        out_NS[rows_N] = torch.stack(columns, dim=1)
+    for start in range(0, batch.sizes.max(initial=0), BLOCK):
+        large = np.flatnonzero(batch.sizes > start)
+        rows_M, returns_MS = _return_probabilities(batch, large, start, steps)
+        out_NS = out_NS.index_copy(0, rows_M, returns_MS)
     return out_NS
 
 
-def _transition_probabilities(batch: GraphBatch) -> Tensor:
-    """Return the probability that a random walk takes each edge from its source node: float (E,), 1 / out-degree."""
-    degree_N = batch.edge_index[0].bincount(minlength=len(batch.x))
-    return degree_N[batch.edge_index[0]].float().reciprocal()
-
-
-def _random_walk_step(batch: GraphBatch, p_NK: Tensor, transition_E: Tensor) -> Tensor:
-    """Return the probabilities over nodes of K random walks one step later."""
-    source_E, target_E = batch.edge_index
-    return torch.zeros_like(p_NK).index_add(0, target_E, p_NK[source_E] * transition_E[:, None])
+def _return_probabilities(batch: GraphBatch, graphs: np.ndarray, start: int, steps: int) -> tuple[Tensor, Tensor]:
+    """Return at most `BLOCK` nodes of some graphs, from index `start` on, and their return probabilities (M, S)."""
+    sizes, edge_sizes = batch.sizes[graphs], batch.edge_sizes[graphs]
+    first, first_of_all = sizes.cumsum() - sizes, (batch.sizes.cumsum() - batch.sizes)[graphs]
+    first_edge = (batch.edge_sizes.cumsum() - batch.edge_sizes)[graphs]
+    counts = np.minimum(sizes - start, BLOCK)
+    rows_M, node_M, column_M, edge_E, shift_E = to_device(
+        [
+            runs(first_of_all + start, counts),
+            runs(first + start, counts),
+            runs(np.zeros_like(counts), counts),
+            runs(first_edge, edge_sizes),
+            (first - first_of_all).repeat(edge_sizes),
+        ],
+        batch.device,
+    )
+    source_E, target_E = batch.edge_index[:, edge_E] + shift_E
+    p_NK = torch.zeros(sizes.sum(), BLOCK, device=batch.device)
+    p_NK = p_NK.index_put((node_M, column_M), p_NK.new_ones(len(node_M)))
+    degree_N = sum_at(source_E, p_NK.new_ones(len(source_E)), len(p_NK))
+    transition_E1 = degree_N[source_E].reciprocal()[:, None]
+    columns = []
+    for _ in range(steps):
+        p_NK = sum_at(target_E, p_NK[source_E] * transition_E1, len(p_NK))
+        columns.append(p_NK[node_M, column_M])
+    return rows_M, torch.stack(columns, dim=1)
 
 
 def laplacian_eigenvectors(batch: GraphBatch, count: int) -> Tensor:
@@ -94,7 +103,7 @@ def laplacian_eigenvectors(batch: GraphBatch, count: int) -> Tensor:
     (Dwivedi et al. 2020). Edges are taken as undirected.
     """
     found = [_eigenvectors(g.edge_index.numpy(), len(g), count) for g in batch.graphs()]
-    return torch.from_numpy(np.concatenate(found)).float().to(batch.device)
+    return to_device([np.concatenate([np.zeros((0, count)), *found]).astype(np.float32)], batch.device)[0]
 
 
 def _eigenvectors(edges_2E: np.ndarray, nodes: int, count: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Node dropping, edge perturbation and feature masking of a batch of graphs, each graph by draws of its own.
 
-No graph loses its last node, nor a rooted graph its root. Letters as in `sensorium.modalities.graph.batch`; P
+All is computed on the host, where numbers of nodes and edges are known: batches and generators are those of the CPU. No
+graph loses its last node, nor a rooted graph its root. Letters as in `sensorium.modalities.graph.batch`; P
 undirected edges (pairs of adjacent nodes, parallel edges counted once).
 """
 
@@ -8,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium.modalities.graph.batch import GraphBatch, Schema, padded
+from sensorium.modalities.graph.batch import GraphBatch, Schema
+from sensorium.modalities.graph.layout import NodeLayout
 
 
 @dataclass
@@ -33,45 +36,46 @@ class Augmented:
     def info(self, original: GraphBatch) -> dict[str, Tensor]:
         """Return padded masks: "kept_nodes" and "masked_nodes" bool (B, T), "kept_edges" bool (B, most edges)."""
         kept_BT, masked_BT = original.padded(torch.stack([self.kept_N, self.masked_N], dim=1))[0].unbind(2)
-        kept_edges_BE, _ = padded(self.kept_E, original.edge_sizes)
+        kept_edges_BE = NodeLayout.of_sizes(original.edge_sizes, "cpu").pad(self.kept_E)
         return {"kept_nodes": kept_BT, "kept_edges": kept_edges_BE, "masked_nodes": masked_BT}
 
 
 def unchanged(batch: GraphBatch) -> Augmented:
     """Return the graphs as they are."""
-    all_N = torch.ones(len(batch.x), dtype=torch.bool, device=batch.device)
-    all_E = torch.ones(batch.edge_index.shape[1], dtype=torch.bool, device=batch.device)
+    all_N = torch.ones(len(batch.x), dtype=torch.bool)
+    all_E = torch.ones(batch.edge_index.shape[1], dtype=torch.bool)
     return Augmented(batch, all_N, all_E, ~all_N)
 
 
 def rand(count: int, rng: torch.Generator) -> Tensor:
-    """Return `count` float64 numbers from 0 to 1, drawn from `rng` on its device."""
-    return torch.rand(count, generator=rng, device=rng.device, dtype=torch.float64)
+    """Return `count` float64 numbers from 0 to 1."""
+    return torch.rand(count, generator=rng, dtype=torch.float64)
 
 
-def sample_counts(ratio: float, sizes_B: Tensor, rng: torch.Generator) -> Tensor:
-    """Return `ratio * sizes_B` rounded up or down at random, with that expectation: int64 (B,).
+def sample_counts(ratio: float, sizes: np.ndarray, rng: torch.Generator) -> Tensor:
+    """Return `ratio * sizes` rounded up or down at random, with that expectation: int64 (B,).
 
     A tenth of nine nodes is thus one node nine times in ten, where rounding down would never change a small graph.
     """
-    return (ratio * sizes_B + rand(len(sizes_B), rng)).floor().long().minimum(sizes_B)
+    sizes_B = torch.from_numpy(sizes)
+    return (ratio * sizes_B + rand(len(sizes), rng)).floor().long().minimum(sizes_B)
 
 
-def smallest(key_N: Tensor, sizes_B: Tensor, count_B: Tensor) -> Tensor:
+def smallest(key_N: Tensor, sizes: np.ndarray, count_B: Tensor) -> Tensor:
     """Return the mask of the rows that have one of the `count_B` smallest keys of their graph, bool (N,).
 
     Args:
         key_N: float64, ordered by graph.
-        sizes_B: number of rows of each graph.
+        sizes: int64 (B,), number of rows of each graph.
         count_B: number of rows to choose of each graph.
     """
     if 2 * int(count_B.sum()) > len(key_N):  # the complement is smaller
-        return ~smallest(-key_N, sizes_B, sizes_B - count_B)
-    key_BT, mask_BT = padded(key_N, sizes_B)
+        return ~smallest(-key_N, sizes, torch.from_numpy(sizes) - count_B)
+    layout = NodeLayout.of_sizes(sizes, "cpu")
     most = int(count_B.max()) if len(count_B) else 0
-    index_BM = key_BT.masked_fill(~mask_BT, torch.inf).topk(most, dim=1, largest=False).indices
-    chosen_BM = torch.arange(most, device=key_N.device) < count_B[:, None]
-    return torch.zeros_like(mask_BT).scatter(1, index_BM, chosen_BM)[mask_BT]
+    index_BM = layout.pad(key_N).masked_fill(~layout.mask_BT, torch.inf).topk(most, dim=1, largest=False).indices
+    chosen_BM = torch.arange(most) < count_B[:, None]
+    return layout.unpad(torch.zeros_like(layout.mask_BT).scatter(1, index_BM, chosen_BM))
 
 
 def induced_subgraph(batch: GraphBatch, keep_N: Tensor) -> Augmented:
@@ -84,7 +88,7 @@ def drop_nodes(batch: GraphBatch, ratio: float, rng: torch.Generator, rooted: bo
     key_N = 0.5 + rand(len(batch.x), rng) / 2
     if rooted:
         key_N[batch.first_node] = 0.0
-    kept_B = (batch.sizes - sample_counts(ratio, batch.sizes, rng)).clamp(min=1)
+    kept_B = (torch.from_numpy(batch.sizes) - sample_counts(ratio, batch.sizes, rng)).clamp(min=1)
     return induced_subgraph(batch, smallest(key_N, batch.sizes, kept_B))
 
 
@@ -99,12 +103,12 @@ def perturb_edges(
     low_E, high_E = batch.edge_index.amin(0), batch.edge_index.amax(0)
     pairs_P, pair_E = (low_E * n + high_E).unique(return_inverse=True)
     graph_P = batch.graph_index[pairs_P // max(n, 1)]
-    sizes_B = graph_P.bincount(minlength=len(batch))
-    dropped_P = smallest(rand(len(pairs_P), rng), sizes_B, sample_counts(drop_ratio, sizes_B, rng))
+    sizes = graph_P.bincount(minlength=len(batch)).numpy()
+    dropped_P = smallest(rand(len(pairs_P), rng), sizes, sample_counts(drop_ratio, sizes, rng))
     keep_E = ~dropped_P[pair_E]
-    new_2A = _sample_non_edges(batch, sample_counts(add_ratio, sizes_B, rng), pairs_P, rng)
+    new_2A = _sample_non_edges(batch, sample_counts(add_ratio, sizes, rng), pairs_P, rng)
     new_2E = torch.cat([new_2A, new_2A.flip(0)], dim=1)
-    mask_F = torch.tensor(schema.edge_categories, dtype=torch.int64, device=batch.device)
+    mask_F = torch.tensor(schema.edge_categories, dtype=torch.int64)
     edge_index = torch.cat([batch.edge_index[:, keep_E], new_2E], dim=1)
     graph_E = batch.graph_index[edge_index[0]]
     order_E = graph_E.argsort(stable=True)
@@ -115,15 +119,16 @@ def perturb_edges(
         edge_index=edge_index[:, order_E],
         edge_attr=attr_EF[order_E],
         edge_values=values_EV[order_E],
-        edge_sizes=graph_E.bincount(minlength=len(batch)),
+        edge_sizes=graph_E.bincount(minlength=len(batch)).numpy(),
     )
     return replace(unchanged(batch), batch=perturbed, kept_E=keep_E)
 
 
 def _sample_non_edges(batch: GraphBatch, count_B: Tensor, pairs_P: Tensor, rng: torch.Generator) -> Tensor:
     """Draw pairs of nodes of one graph, int64 (2, A); those that are adjacent already are left out."""
-    graph_A = torch.arange(len(batch), device=batch.device).repeat_interleave(count_B.where(batch.sizes > 1, 0))
-    sizes_A = batch.sizes[graph_A]
+    sizes_B = torch.from_numpy(batch.sizes)
+    graph_A = torch.arange(len(batch)).repeat_interleave(count_B.where(sizes_B > 1, 0))
+    sizes_A = sizes_B[graph_A]
     source_A = (rand(len(graph_A), rng) * sizes_A).long()
     target_A = (source_A + 1 + (rand(len(graph_A), rng) * (sizes_A - 1)).long()) % sizes_A
     edges_2A = torch.stack([source_A, target_A]).sort(dim=0).values + batch.first_node[graph_A]
@@ -151,5 +156,5 @@ def with_masked_features(batch: GraphBatch, schema: Schema, masked_NC: Tensor) -
     A masked categorical feature has the mask category, a masked numeric feature is 0.
     """
     masked_NF, masked_NV = masked_NC.split([len(schema.node_categories), schema.node_values], dim=1)
-    mask_F = torch.tensor(schema.node_categories, dtype=torch.int64, device=batch.device)
+    mask_F = torch.tensor(schema.node_categories, dtype=torch.int64)
     return replace(batch, x=torch.where(masked_NF, mask_F, batch.x), values=batch.values.masked_fill(masked_NV, 0.0))

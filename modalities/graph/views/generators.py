@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sensorium import View, ViewGenerator, check_range
+from sensorium import View, ViewGenerator, check_range, host_generator, to_device
 from sensorium.errors import RecipeError
 from sensorium.modalities.graph.batch import GraphBatch, Schema
 from sensorium.modalities.graph.views.augmentations import (
@@ -44,7 +44,33 @@ class Plain(ViewGenerator):
         return [View(batch)]
 
 
-class GraphAugmentation(ViewGenerator):
+class GraphViews(ViewGenerator):
+    """Views that are made on the host, where numbers of nodes and edges are known, and copied to the device at once."""
+
+    @abstractmethod
+    def on_host(self, batch: GraphBatch, rng: torch.Generator, device: torch.device) -> list[View]:
+        """Return the views of graphs on the CPU, on the CPU.
+
+        Args:
+            batch: the graphs.
+            rng: on the CPU.
+            device: where the views will be, for what is worth computing there.
+        """
+
+    def __call__(self, batch: GraphBatch, rng: torch.Generator) -> list[View]:
+        """Return the views on the device of the batch."""
+        return [_moved(view, batch) for view in self.on_host(batch.host, host_generator(rng), batch.device)]
+
+
+def _moved(view: View, original: GraphBatch) -> View:
+    """Return a view on the device of the graphs that it was made from."""
+    batch = original if view.batch is original.host else view.batch.to(original.device)
+    target = [] if view.target is None else [view.target]
+    moved = to_device([*view.info.values(), *target], original.device)
+    return View(batch, moved[-1] if target else None, dict(zip(view.info, moved, strict=False)))
+
+
+class GraphAugmentation(GraphViews):
     """Two views, each augmented by draws of its own.
 
     Their `info` says what is kept: "kept_nodes" and "masked_nodes" bool (B, T), "kept_edges" bool (B, most edges).
@@ -62,10 +88,10 @@ class GraphAugmentation(ViewGenerator):
 
     @abstractmethod
     def augment(self, batch: GraphBatch, rng: torch.Generator) -> Augmented:
-        """Return one augmented batch, and what is kept of the graphs."""
+        """Return one augmented batch, and what is kept of the graphs, on the host."""
 
-    def __call__(self, batch: GraphBatch, rng: torch.Generator) -> list[View]:
-        """Return the views."""
+    def on_host(self, batch: GraphBatch, rng: torch.Generator, device: torch.device) -> list[View]:
+        """Augment the graphs once for each view."""
         augmented = [self.augment(batch, rng) for _ in range(self.views)]
         return [View(one.batch, info=one.info(batch)) for one in augmented]
 
@@ -185,7 +211,7 @@ class EgoNet(GraphAugmentation):
         return ego_net(batch, self.hops, rng, self.schema.rooted)
 
 
-class ContextGraph(ViewGenerator):
+class ContextGraph(GraphViews):
     """Two views: the k-hop neighborhood of a node, and its context graph, for `context-prediction`.
 
     Hu et al. 2020, section 3.1.1. `info["anchors"]`, bool (B, T of the view), marks the node itself in the first view
@@ -206,7 +232,7 @@ class ContextGraph(ViewGenerator):
             )
         self.modality, self.hops, self.r1, self.r2 = modality, hops, r1, r2
 
-    def __call__(self, batch: GraphBatch, rng: torch.Generator) -> list[View]:
+    def on_host(self, batch: GraphBatch, rng: torch.Generator, device: torch.device) -> list[View]:
         """Return the neighborhoods and the context graphs."""
         rooted = self.modality.schema.rooted
         return [
@@ -215,7 +241,7 @@ class ContextGraph(ViewGenerator):
         ]
 
 
-class PPRDiffusion(GraphAugmentation):
+class PPRDiffusion(GraphViews):
     """PPR diffusion: two views, the graph and its diffusion by personalized PageRank (MVGRL).
 
     Hassani and Khasahmadi 2020, section 3.1, sparsified as graph diffusion convolution (GDC, Klicpera et al. 2019)
@@ -227,19 +253,17 @@ class PPRDiffusion(GraphAugmentation):
         steps: number of terms of the power series, >= 1; the truncated rest has weight (1 - alpha) ** steps.
     """
 
+    views = 2
+
     def __init__(self, modality: Any, alpha: float = 0.2, top_k: int = 8, steps: int = 16) -> None:
-        super().__init__(modality)
         check_range("views 'ppr-diffusion'", "(0, 1)", alpha=alpha)
         check_range("views 'ppr-diffusion'", "[1, inf)", top_k=top_k, steps=steps)
-        self.alpha, self.top_k, self.steps = alpha, top_k, steps
+        self.modality, self.alpha, self.top_k, self.steps = modality, alpha, top_k, steps
 
-    def augment(self, batch, rng):
-        """Diffuse."""
-        return ppr_diffusion(batch, self.schema, self.alpha, self.top_k, self.steps)
-
-    def __call__(self, batch, rng):
-        """Return the graphs themselves and diffused."""
-        return [View(one.batch, info=one.info(batch)) for one in (unchanged(batch), self.augment(batch, rng))]
+    def on_host(self, batch: GraphBatch, rng: torch.Generator, device: torch.device) -> list[View]:
+        """Return the graphs themselves and diffused; the PageRank is computed on the device."""
+        diffused = ppr_diffusion(batch, self.modality.schema, self.alpha, self.top_k, self.steps, device)
+        return [View(one.batch, info=one.info(batch)) for one in (unchanged(batch), diffused)]
 
 
 class Augment(GraphAugmentation):
@@ -295,7 +319,7 @@ class Augment(GraphAugmentation):
         return replace(whole, batch=type(batch).cat(parts).select(torch.cat(order).argsort())) if parts else whole
 
 
-class AttributeMasking(ViewGenerator):
+class AttributeMasking(GraphViews):
     """Attribute masking: one view with masked nodes whose category is to be predicted, for `masked-token`.
 
     Hu et al. 2020, section 3.1.2. The target "tokens", int64 (B, T), is the first category of masked nodes and -100
@@ -311,7 +335,7 @@ class AttributeMasking(ViewGenerator):
         check_range("views 'attribute-masking'", "[0, 1]", mask_ratio=mask_ratio)
         self.modality, self.mask_ratio = modality, mask_ratio
 
-    def __call__(self, batch: GraphBatch, rng: torch.Generator) -> list[View]:
+    def on_host(self, batch: GraphBatch, rng: torch.Generator, device: torch.device) -> list[View]:
         """Mask node features."""
         schema: Schema = self.modality.schema
         if not schema.node_categories:
@@ -328,7 +352,7 @@ class AttributeMasking(ViewGenerator):
         return [View(view, target_BT.masked_fill(~valid_BT, -100), {"masked_nodes": masked_BT})]
 
 
-class FeatureShuffling(ViewGenerator):
+class FeatureShuffling(GraphViews):
     """Feature shuffling, the corruption function of DGI: two views, the graphs and their corruption.
 
     Velickovic et al. 2019, section 3.4. The corruption keeps the edges and permutes the node features over all graphs
@@ -343,10 +367,10 @@ class FeatureShuffling(ViewGenerator):
     def __init__(self, modality: Any, within_graph: bool = False) -> None:
         self.within_graph = within_graph
 
-    def __call__(self, batch: GraphBatch, rng: torch.Generator) -> list[View]:
+    def on_host(self, batch: GraphBatch, rng: torch.Generator, device: torch.device) -> list[View]:
         """Return the graphs and their corruption."""
         draw_N = rand(len(batch.x), rng)
         order_N = (batch.graph_index + draw_N if self.within_graph else draw_N).argsort()
         corrupted = replace(batch, x=batch.x[order_N], values=batch.values[order_N])
-        real_B = torch.ones_like(batch.sizes)
+        real_B = torch.ones(len(batch), dtype=torch.int64)
         return [View(batch, real_B), View(corrupted, 1 - real_B)]

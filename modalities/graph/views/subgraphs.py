@@ -10,7 +10,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from sensorium import to_device
 from sensorium.modalities.graph.batch import GraphBatch, Schema
+from sensorium.modalities.graph.layout import NodeLayout
 from sensorium.modalities.graph.views.augmentations import (
     Augmented,
     induced_subgraph,
@@ -35,7 +37,7 @@ def sample_roots(batch: GraphBatch, rng: torch.Generator, rooted: bool) -> Tenso
     """Return one node of each graph, int64 (B,): its first where graphs are rooted, else a random one."""
     if rooted:
         return batch.first_node
-    return batch.first_node + (rand(len(batch), rng) * batch.sizes).long()
+    return batch.first_node + (rand(len(batch), rng) * torch.from_numpy(batch.sizes)).long()
 
 
 def random_walk_subgraph(batch: GraphBatch, ratio: float, steps: int, rng: torch.Generator, rooted: bool) -> Augmented:
@@ -48,12 +50,12 @@ def random_walk_subgraph(batch: GraphBatch, ratio: float, steps: int, rng: torch
     edges_2E = edges_2E[:, edges_2E[0].argsort()]
     degree_N = edges_2E[0].bincount(minlength=len(batch.x))
     first_N = degree_N.cumsum(0) - degree_N
-    graph_W = torch.arange(len(batch), device=batch.device).repeat_interleave(-(-count_B // NODES_PER_WALK))
+    graph_W = torch.arange(len(batch)).repeat_interleave(-(-count_B // NODES_PER_WALK))
     node_W = sample_roots(batch, rng, rooted)[graph_W]
-    visited_N = torch.full((len(batch.x),), steps + 1, device=batch.device)
+    visited_N = torch.full((len(batch.x),), steps + 1)
     visited_N[node_W] = 0
     for step in range(1, steps + 1):
-        found_B = torch.zeros_like(batch.sizes).index_add(0, batch.graph_index, (visited_N <= steps).long())
+        found_B = torch.zeros_like(count_B).index_add(0, batch.graph_index, (visited_N <= steps).long())
         if (found_B >= count_B).all():
             break
         choice_W = (rand(len(node_W), rng) * degree_N[node_W]).long()
@@ -74,7 +76,7 @@ def hop_distances(batch: GraphBatch, roots_B: Tensor, most: int) -> Tensor:
 
     A node further away than `most`, or not reachable, has distance `most` + 1.
     """
-    distance_N = torch.full((len(batch.x),), most + 1, device=batch.device)
+    distance_N = torch.full((len(batch.x),), most + 1)
     distance_N[roots_B] = 0
     source_E, target_E = undirected_edges(batch)
     for step in range(1, most + 1):
@@ -100,9 +102,7 @@ def neighborhood_and_context(
     roots_B = sample_roots(batch, rng, rooted)
     distance_N = hop_distances(batch, roots_B, r2)
     reached_N = distance_N <= r2
-    furthest_B = torch.zeros_like(batch.sizes).scatter_reduce(
-        0, batch.graph_index, distance_N.where(reached_N, 0), "amax"
-    )
+    furthest_B = torch.zeros_like(roots_B).scatter_reduce(0, batch.graph_index, distance_N.where(reached_N, 0), "amax")
     start_N = furthest_B.clamp(max=r1)[batch.graph_index]
     root_N = torch.zeros_like(reached_N)
     root_N[roots_B] = True
@@ -113,49 +113,64 @@ def neighborhood_and_context(
     ]
 
 
-def ppr_diffusion(batch: GraphBatch, schema: Schema, alpha: float, top_k: int, steps: int) -> Augmented:
+def ppr_diffusion(
+    batch: GraphBatch, schema: Schema, alpha: float, top_k: int, steps: int, device: torch.device | str = "cpu"
+) -> Augmented:
     """Replace the edges of each graph by edges from the `top_k` nodes of highest personalized PageRank to each node.
 
     The diffusion matrix is S = alpha x sum over k of (1 - alpha)^k T^k with T = D^-1/2 (A + I) D^-1/2 (Klicpera et al.
-    2019, eq. 3), summed to k = `steps`; A is undirected. The new edges have masked features.
+    2019, eq. 3), summed to k = `steps` on `device`; A is undirected. The new edges have masked features.
     """
-    blocks = [
-        _ppr_edges(batch, start, alpha, top_k, steps)
-        for start in range(0, int(batch.sizes.max()) if len(batch) else 0, BLOCK)
-    ]
-    edges_2E = torch.cat(blocks, dim=1) if blocks else batch.edge_index[:, :0]
-    edges_2E = edges_2E[:, batch.graph_index[edges_2E[0]].argsort(stable=True)]
-    mask_F = torch.tensor(schema.edge_categories, dtype=torch.int64, device=batch.device)
+    count, graph_N, local_N = len(batch.x), batch.graph_index, batch.local_index
+    edges_2E = torch.cat([undirected_edges(batch).unique(dim=1), torch.arange(count).expand(2, -1)], dim=1)
+    scale_N = edges_2E[0].bincount(minlength=count).float().rsqrt()
+    layout = NodeLayout.of_sizes(batch.sizes, device)
+    transition = to_device([edges_2E, scale_N[edges_2E].prod(0)[:, None]], device)
+    blocks = [(local_N // BLOCK == block).nonzero()[:, 0] for block in range(-(-batch.sizes.max(initial=0) // BLOCK))]
+    sources = []
+    for target_M in blocks:
+        graph_M = graph_N[target_M]
+        where = to_device([target_M, local_N[target_M] % BLOCK, graph_M, batch.first_node[graph_M]], device)
+        sources.append(_ppr_sources(layout, transition, where, alpha, top_k, steps))
+    source_MK = torch.cat(sources).cpu() if sources else torch.zeros(0, 0, dtype=torch.int64)
+    target_MK = torch.cat(blocks)[:, None].expand_as(source_MK) if blocks else source_MK
+    edges_2E = torch.stack([source_MK, target_MK])[:, source_MK >= 0]
+    edges_2E = edges_2E[:, graph_N[edges_2E[0]].argsort(stable=True)]
+    mask_F = torch.tensor(schema.edge_categories, dtype=torch.int64)
     diffused = replace(
         batch,
         edge_index=edges_2E,
         edge_attr=mask_F.expand(edges_2E.shape[1], -1),
         edge_values=batch.edge_values.new_zeros(edges_2E.shape[1], schema.edge_values),
-        edge_sizes=batch.graph_index[edges_2E[0]].bincount(minlength=len(batch)),
+        edge_sizes=graph_N[edges_2E[0]].bincount(minlength=len(batch)).numpy(),
     )
     original = unchanged(batch)
     return replace(original, batch=diffused, kept_E=torch.zeros_like(original.kept_E))
 
 
-def _ppr_edges(batch: GraphBatch, start: int, alpha: float, top_k: int, steps: int) -> Tensor:
-    """Return the new edges into the `BLOCK` nodes of every graph from local index `start` on: int64 (2, M)."""
-    chosen_N = (batch.local_index >= start) & (batch.local_index < start + BLOCK)
-    target_M = chosen_N.nonzero()[:, 0]
-    column_M = batch.local_index[target_M] - start
-    loops_N = torch.arange(len(batch.x), device=batch.device)
-    source_E, target_E = torch.cat([undirected_edges(batch).unique(dim=1), torch.stack([loops_N, loops_N])], dim=1)
-    scale_N = source_E.bincount(minlength=len(batch.x)).float().rsqrt()
-    transition_E1 = (scale_N[source_E] * scale_N[target_E])[:, None]
-    p_NK = torch.zeros(len(batch.x), BLOCK, device=batch.device)
-    p_NK[target_M, column_M] = 1.0
+def _ppr_sources(
+    layout: NodeLayout, transition: list[Tensor], where: list[Tensor], alpha: float, top_k: int, steps: int
+) -> Tensor:
+    """Return the nodes of highest PageRank to each of M nodes, at most `BLOCK` of a graph: int64 (M, K), -1 for none.
+
+    Args:
+        layout: of the N nodes.
+        transition: edges int64 (2, E) and the entries (E, 1) of T, symmetric.
+        where: of the M nodes, int64 (M,) each: node, column below `BLOCK`, graph and first node of the graph.
+        alpha: teleport probability.
+        top_k: number of nodes.
+        steps: terms of the power series.
+    """
+    (source_E, target_E), transition_E1 = transition
+    node_M, column_M, graph_M, first_M = where
+    places = (node_M, column_M)
+    p_NK = transition_E1.new_zeros(len(layout.graph_N), BLOCK)
+    p_NK = p_NK.index_put(places, p_NK.new_ones(len(node_M)))
     ppr_NK = alpha * p_NK
     for _ in range(steps):
         p_NK = (1 - alpha) * torch.zeros_like(p_NK).index_add(0, target_E, transition_E1 * p_NK[source_E])
         ppr_NK = ppr_NK + alpha * p_NK
-    ppr_NK[target_M, column_M] = 0.0  # no self-loops
-    ppr_BTK, _ = batch.padded(ppr_NK)
+    ppr_BTK = layout.pad(ppr_NK.index_put(places, p_NK.new_zeros(len(node_M))))  # no self-loops
     top = ppr_BTK.topk(min(top_k, ppr_BTK.shape[1]), dim=1)
-    graph_M = batch.graph_index[target_M]
-    source_MK = batch.first_node[graph_M][:, None] + top.indices[graph_M, :, column_M]
-    valid_MK = top.values[graph_M, :, column_M] > 0
-    return torch.stack([source_MK[valid_MK], target_M[:, None].expand_as(source_MK)[valid_MK]])
+    source_MK = first_M[:, None] + top.indices[graph_M, :, column_M]
+    return source_MK.where(top.values[graph_M, :, column_M] > 0, -1)

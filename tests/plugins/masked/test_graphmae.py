@@ -31,7 +31,7 @@ def test_masked_nodes_are_seen_by_neither_encoder_nor_decoder():
     other.x[batch.first_node, 1] = (batch.x[batch.first_node, 1] + 1) % 4  # the second column is no target
     assert torch.equal(loss_of(made, batch, masked), loss_of(made, other, masked))
     other.x = batch.x.clone()
-    other.x[batch.first_node + 1 - (batch.sizes == 1).long(), 1] = 3
+    other.x[batch.first_node + 1 - torch.from_numpy(batch.sizes == 1).long(), 1] = 3
     assert not torch.equal(loss_of(made, batch, masked), loss_of(made, other, masked))
 
 

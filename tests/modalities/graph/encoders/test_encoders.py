@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
@@ -9,6 +12,7 @@ from sensorium.modalities.graph.encoders.gin import GIN, GINE
 from sensorium.modalities.graph.encoders.gps import GPS, GlobalAttention
 from sensorium.modalities.graph.encoders.pool import Pool
 from sensorium.modalities.graph.encoders.positional_encoding import laplacian_eigenvectors, random_walk_encoding
+from sensorium.modalities.graph.layout import NodeLayout
 from tests.modalities.graph.graphs import fitted, ring, sample_batch
 
 ENCODERS = {
@@ -73,7 +77,7 @@ def test_kept_nodes_are_encoded_as_their_induced_subgraph(name):
 @pytest.mark.parametrize("name", ENCODERS)
 def test_edge_features_matter_to_the_encoders_that_read_them(name):
     encoder, batch = made(name), sample_batch()
-    other = GraphBatch(**{**batch.tensors(), "edge_attr": (batch.edge_attr + 1) % 3})
+    other = replace(batch, edge_attr=(batch.edge_attr + 1) % 3)
     same = torch.allclose(encoder(batch).pooled, encoder(other).pooled)
     assert same == (name in WITHOUT_EDGES)
 
@@ -107,7 +111,7 @@ def test_an_empty_batch_has_no_features():
 
 def test_pooling():
     x = torch.tensor([[1.0, -2.0], [3.0, -4.0], [5.0, -7.0]])
-    graph = torch.tensor([0, 0, 2])
+    layout = NodeLayout.of_sizes(np.array([2, 0, 1]), "cpu")
     expected = {
         "sum": [[4, -6], [0, 0], [5, -7]],
         "mean": [[2, -3], [0, 0], [5, -7]],
@@ -115,10 +119,10 @@ def test_pooling():
         "first": [[1, -2], [0, 0], [5, -7]],
     }
     for how, values in expected.items():
-        assert Pool(how, 2)(x, graph, 3).tolist() == values, how
+        assert Pool(how, 2)(x, layout).tolist() == values, how
     attention = Pool("attention", 2)
     torch.nn.init.zeros_(attention.gate.weight)
-    torch.testing.assert_close(attention(x, graph, 3), torch.tensor(expected["mean"], dtype=torch.float))
+    torch.testing.assert_close(attention(x, layout), torch.tensor(expected["mean"], dtype=torch.float))
 
 
 def dense(graph):
@@ -171,11 +175,11 @@ def test_laplacian_signs_are_random_in_training_only():
 
 def test_global_attention_in_groups_is_exact():
     torch.manual_seed(0)
-    layer, sizes = GlobalAttention(8, 2), [3, 40, 1, 7]
-    x, graph = torch.randn(sum(sizes), 8), torch.arange(4).repeat_interleave(torch.tensor(sizes))
-    whole = layer(x, graph)
-    for i in range(4):
-        torch.testing.assert_close(whole[graph == i], layer(x[graph == i], torch.zeros(sizes[i], dtype=torch.int64)))
+    layer, sizes = GlobalAttention(8, 2), np.array([3, 40, 1, 0, 7, 2500, 3])
+    x, layout = torch.randn(sizes.sum(), 8), NodeLayout.of_sizes(sizes, "cpu")
+    assert len(layout.size_groups) == 2, "the largest graph attends by itself"
+    for whole, rows, size in zip(layer(x, layout).split(sizes.tolist()), x.split(sizes.tolist()), sizes, strict=True):
+        torch.testing.assert_close(whole, layer(rows, NodeLayout.of_sizes(np.array([size]), "cpu")))
 
 
 def test_invalid_options_are_refused():
