@@ -61,7 +61,7 @@ class EvaluationError(SensoriumError):
     code = 7
 
     def __init__(self, failures: Mapping[str, str], tables: Mapping[str, Any] | None = None, advice: str = "") -> None:
-        self.failures, self.tables = dict(failures), dict(tables or {})
+        self.failures, self.tables, self.advice = dict(failures), dict(tables or {}), advice
         names_of: dict[str, list[str]] = {}
         for name, reason in failures.items():
             names_of.setdefault(as_clause(reason), []).append(f"'{name}'")
@@ -70,6 +70,9 @@ class EvaluationError(SensoriumError):
             for reason, names in names_of.items()
         ]
         super().__init__(" ".join([*sentences, *([advice] if advice else [])]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return EvaluationError, (self.failures, self.tables, self.advice)
 
     def with_advice(self, advice: str) -> EvaluationError:
         """Return the same error with one more sentence."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from sensorium.data.decoding import Decoded
+from sensorium.data.memory import memory
 from sensorium.devices import to_device
 from sensorium.errors import DataError
 from sensorium.presence import Presence, presence
@@ -146,16 +145,9 @@ def _check_room(first: RecordBatch, count: int) -> None:
     batches = [batch for _, batch, _ in _parts_of(first)]
     size = sum(t.numel() * t.element_size() for t in tree_leaves(batches) if isinstance(t, Tensor))
     needed = size / len(first) * count
-    free = _free_memory()
+    free = memory().free
     if needed > free:
         raise DataError(
             f"A cache of all {count} records would take about {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB of "
             "memory are free; set data.cache: off."
         )
-
-
-def _free_memory() -> float:
-    """Return the available memory in bytes; infinity where the system does not report it."""
-    meminfo = Path("/proc/meminfo")
-    found = re.search(r"MemAvailable:\s*(\d+) kB", meminfo.read_text()) if meminfo.exists() else None
-    return int(found[1]) * 1024 if found else float("inf")
