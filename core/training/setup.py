@@ -68,7 +68,7 @@ def prepare(
         world=fabric.world_size,
     )
     start = WarmStart(recipe.train.warm_start) if recipe.train.warm_start is not None and not resume else None
-    restore_modalities(plan, run, lambda name: _raws(plan, source, positions, name), start)
+    restore_modalities(plan, run, lambda name: raw_values(plan, source, positions, name), start)
     learner = _learner(plan, start)
     module, optimizer, average = _on_device(fabric, learner, recipe)
     learner.train()
@@ -128,7 +128,7 @@ def restore_modalities(
         modality.load_state(collectives.broadcast(state))
 
 
-def _raws(plan: Plan, source: Source, positions: np.ndarray, name: str) -> Iterator[Any]:
+def raw_values(plan: Plan, source: Source, positions: np.ndarray, name: str) -> Iterator[Any]:
     """Iterate over the raw values of one modality; records that cannot be read are left to the loader to count."""
     for position in positions:
         try:

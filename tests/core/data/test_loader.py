@@ -17,6 +17,7 @@ from sensorium import BadSample, Batch
 from sensorium.data.arrays import ArraysSource
 from sensorium.data.folder import FolderSource
 from sensorium.data.loader import iterate, worker_count
+from sensorium.data.memory import Space
 from sensorium.data.table import TableSource
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.errors import DataError, PluginError
@@ -149,7 +150,7 @@ def test_the_cache_tells_how_far_it_is_and_decodes_once(monkeypatch):
 
 
 def test_a_cache_that_cannot_fit_is_refused_early(monkeypatch, source):
-    monkeypatch.setattr("sensorium.data.cache._free_memory", lambda: 100.0)
+    monkeypatch.setattr("sensorium.data.cache.memory", lambda: Space(100.0, 100.0))
     with pytest.raises(DataError, match=r"A cache of all 40 records would take about .* set data\.cache: off"):
         loader(source, cache="ram").prepare()
 

@@ -8,6 +8,7 @@ from sensorium import Batch, Modality, View, ViewGenerator
 from sensorium.data.arrays import ArraysSource
 from sensorium.data.cache import Cache
 from sensorium.data.decoding import RecordDecoder
+from sensorium.data.memory import Space
 from sensorium.data.mined_negatives import MinedNegatives
 from sensorium.errors import DataError, PluginError
 from sensorium.mining.result import MiningResult
@@ -76,7 +77,7 @@ def test_a_cache_counts_the_memory_of_negatives(source, path, monkeypatch):
     fields, words, rows = {"a": "a", "b": "b"}, {"a": Words(), "b": Words()}, np.array([0, 1, 2, 3])
     plain = RecordDecoder(source, fields, words)
     decoder = RecordDecoder(source, fields, words, negatives=MinedNegatives(source, path, 2))
-    monkeypatch.setattr("sensorium.data.cache._free_memory", lambda: 7 * 8 + 1)
+    monkeypatch.setattr("sensorium.data.cache.memory", lambda: Space(99.0, 7 * 8 + 1))
     Cache([(rows, plain[0, rows])], 4)
     with pytest.raises(DataError, match=r"set data\.cache: off"):
         Cache([(rows, decoder[0, rows])], 4)
