@@ -25,7 +25,7 @@ class Advice:
 
     Args:
         problem: what was found, a sentence without a full stop.
-        change: an option as a recipe has it (`data.cache=ram`), or a command.
+        change: an option as a recipe has it (`data.cache=ram`), a command, or what else to do.
     """
 
     problem: str
@@ -51,9 +51,13 @@ def _on_machine(machine: Machine, recipe: Recipe | None) -> Iterator[Advice]:
         yield Advice(sentence[0].upper() + sentence[1:], "sensorium plugins")
     if machine.has_unused_driver:
         yield Advice(
-            "The machine has an NVIDIA driver, but torch sees no CUDA device: it is built without CUDA, or for a "
-            "newer driver",
-            "pip install --force-reinstall torch",
+            "There is an NVIDIA driver, but torch sees no CUDA device: it is built without CUDA, or for a newer driver",
+            "install torch as https://pytorch.org/get-started/locally says",
+        )
+    if machine.accelerator == "cpu" and machine.threads < machine.cores // 2:
+        yield Advice(
+            f"torch computes with {machine.threads} of {machine.cores} cores: a variable of the environment limits it",
+            f"OMP_NUM_THREADS={machine.cores}",
         )
     cuda = [device for device in machine.devices if device.kind == "cuda"]
     if recipe is not None and cuda:
@@ -104,17 +108,24 @@ def _on_speed(machine: Machine, recipe: Recipe, rates: Rates) -> Iterator[Advice
         )
         place = next((p for p in ("device", "ram") if rates.cache_bytes < _room(machine, rates, p)), None)
         if rates.is_cacheable and place is not None and (place == "ram" or rates.device != "cpu"):
-            yield Advice(f"{waits}; all of them fit into {place} decoded ({size(rates.cache_bytes)})", f"data.cache={place}")
+            memory = "main memory" if place == "ram" else "the memory of the device"
+            yield Advice(f"{waits}; decoded, all fit into {memory} ({size(rates.cache_bytes)})", f"data.cache={place}")
         elif without > rates.loaded_per_second * SLACK:
             yield Advice(f"{waits}, and {without:,.0f} without workers", "data.workers=0")
         elif rates.workers < machine.cores:
-            yield Advice(f"{waits}, by {rates.workers} workers on {machine.cores} cores", f"data.workers={machine.cores}")
+            yield Advice(
+                f"{waits}, with {rates.workers} workers on {machine.cores} cores", f"data.workers={machine.cores}"
+            )
         else:
-            yield Advice(f"{waits}, with all {machine.cores} cores at work: smaller files decode faster", "data.source=...")
+            yield Advice(
+                f"{waits}, with all {machine.cores} cores at work", "smaller files, such as images resized once"
+            )
     if rates.bottleneck == "views" and rates.device == "cpu" and machine.accelerator == "cuda":
         yield Advice("Views take more than half of a step on the CPU", "train.accelerator=auto")
     if rates.bottleneck == "model" and rates.device == "cuda" and not recipe.train.compile:
-        yield Advice("The model takes most of a step; compiled, it is faster from the second minute on", "train.compile=true")
+        yield Advice(
+            "The model takes most of a step; compiled, it is faster after the first minute", "train.compile=true"
+        )
 
 
 def _room(machine: Machine, rates: Rates, place: str) -> float:

@@ -16,11 +16,9 @@ import torch
 import sensorium
 from sensorium.data.loader import worker_count
 from sensorium.data.memory import Space, memory
-from sensorium.recipe.schema import Train
+from sensorium.devices import find_device, precision_of
 from sensorium.registration.discovery import Extensions
 from sensorium.registration.registry import KINDS, SINGULAR, Spec
-from sensorium.training.fabric import choose_accelerator
-from sensorium.training.precision import precision_of
 
 PACKAGES = (
     *("torch", "torchvision", "torchaudio", "torch_geometric", "lightning-fabric"),
@@ -86,6 +84,7 @@ class Machine:
         versions: of Python and of the packages that decide how a training runs.
         cpu: the processor.
         cores: processor cores that this process may use.
+        threads: that torch computes with on the CPU.
         workers: loader workers that `data.workers=auto` stands for.
         devices: accelerators.
         has_unused_driver: there is an NVIDIA driver, but torch sees no CUDA device.
@@ -102,6 +101,7 @@ class Machine:
     versions: dict[str, str]
     cpu: str
     cores: int
+    threads: int
     workers: int
     devices: list[Device]
     has_unused_driver: bool
@@ -122,17 +122,17 @@ def inspect_machine(extensions: Extensions, folder: str | Path = ".") -> Machine
         extensions: the plugins whose states and requirements are reported.
         folder: where runs are written.
     """
-    auto = Train(epochs=1)
-    accelerator = choose_accelerator(auto)
+    accelerator = find_device("auto", "train.accelerator").type
     return Machine(
         versions=_versions(),
         cpu=_processor(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
         workers=worker_count("auto"),
         devices=_devices(),
         has_unused_driver=NVIDIA.exists() and not torch.cuda.is_available(),
         accelerator=accelerator,
-        precision=precision_of(auto, accelerator),
+        precision=precision_of("auto", accelerator),
         launcher=find_launcher(os.environ),
         memory=memory(),
         shared_memory=_space(SHARED_MEMORY) if SHARED_MEMORY.is_dir() else None,

@@ -20,16 +20,16 @@ from sensorium.data.decoding import overrides_stage
 from sensorium.data.loader import worker_count
 from sensorium.data.splits import assign_parts
 from sensorium.data.unreadable import UnreadableRecords
+from sensorium.devices import find_device, precision_of
 from sensorium.models.learner import make_views
 from sensorium.models.plan import Plan
 from sensorium.registration.discovery import Extensions
 from sensorium.runs.run import Run
 from sensorium.seeding import generator
 from sensorium.training.auto import resolve, training_size
-from sensorium.training.fabric import choose_accelerator
 from sensorium.training.feed import feed
 from sensorium.training.loop import take_step
-from sensorium.training.precision import numeric_settings, precision_of, precision_plugin
+from sensorium.training.precision import numeric_settings, precision_plugin
 from sensorium.training.setup import prepare, raw_values, restore_modalities
 from sensorium.training.state import Training
 from sensorium.types import RecordBatch
@@ -73,7 +73,7 @@ class Rates:
         decode: the rate with no workers, and with those of the recipe.
         device: where the views and the step were measured.
         precision: of the step.
-        measured_batch: records of the batch that they were measured with; fewer than `batch` where that would take long.
+        measured_batch: records of the batch that they were measured with; fewer than `batch` where that takes long.
         views_per_second: records whose views are made in a second.
         steps_per_second: records that whole steps take in a second (views, forward, backward, optimizer), once loaded.
         checkpoint_bytes: learner and optimizer.
@@ -164,7 +164,7 @@ def measure(plan: Plan, source: Source, extensions: Extensions, seconds: float =
         workers=workers,
         decode=decode,
         device=fabric.device.type,
-        precision=precision_of(plan.recipe.train, fabric.device.type),
+        precision=precision_of(plan.recipe.train.precision, fabric.device.type),
         measured_batch=batch,
         views_per_second=views_rate,
         steps_per_second=step_rate,
@@ -191,7 +191,7 @@ def _with_batch(plan: Plan, batch: int) -> Plan:
 
 
 def _one_device(plan: Plan) -> Fabric:
-    accelerator = choose_accelerator(plan.recipe.train)
+    accelerator = find_device(plan.recipe.train.accelerator, "train.accelerator").type
     return Fabric(
         accelerator=accelerator, devices=1, strategy="auto", plugins=[precision_plugin(plan.recipe.train, accelerator)]
     )
