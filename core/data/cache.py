@@ -98,7 +98,7 @@ class Cache:
         for part, index_N in zip(kept, indices, strict=True):
             if not len(index_N):
                 continue
-            (name, rank), batch = part, self._select(self._batches[part], index_N)
+            (name, rank), batch = part, self._select(self._batches[part], kept[part], index_N)
             if rank == _OWN:
                 batches[name] = batch
             else:
@@ -112,11 +112,11 @@ class Cache:
             negatives,
         )
 
-    def _select(self, batch: Batch, index_N: Tensor) -> Batch:
-        """Return the examples of a batch at `index_N`, int64 (N,)."""
+    def _select(self, batch: Batch, rows_N: np.ndarray, index_N: Tensor) -> Batch:
+        """Return the examples of a batch at `rows_N`, int64 (N,), which `index_N` has on the batch's device."""
         if type(batch).select is Batch.select:
             return replace(batch, **{name: self._rows_at(x, index_N) for name, x in batch.tensors().items()})
-        selected = batch.select(index_N)
+        selected = batch.select(torch.from_numpy(rows_N))  # what such a batch knows on the host, it keeps there
         return selected.pin_memory() if self._pin else selected
 
     def _rows_at(self, x: Tensor, index_N: Tensor) -> Tensor:

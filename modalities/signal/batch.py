@@ -64,10 +64,11 @@ class SignalBatch(Batch):
 
     def select(self, index: Tensor) -> Self:
         """Return the examples at `index`: int64 positions (N,) or a bool mask (B,), on the host or the same device."""
-        known = self.host_lengths
-        if known is not None:
-            known = known[index.numpy()] if index.device.type == "cpu" else None
-        (index,) = to_device([index], self.device) if index.device.type == "cpu" else (index,)
+        known = None
+        if index.device.type == "cpu":
+            index = index.nonzero()[:, 0] if index.dtype == torch.bool else index
+            known = None if self.host_lengths is None else self.host_lengths[index.numpy()]
+            (index,) = to_device([index], self.device)
         return dataclasses.replace(super().select(index), host_lengths=known)
 
     @property

@@ -55,11 +55,12 @@ class TextBatch(Batch):
         Columns that are now padding in every row are left out where the host knows them: of a batch on the CPU, and on
         a device if it was not changed there and `index` is on the host.
         """
-        lengths, index_there = None, index
+        lengths = None
         if index.device.type == "cpu":
+            index = index.nonzero()[:, 0] if index.dtype == torch.bool else index
             lengths = None if self.host_lengths is None else self.host_lengths[index.numpy()]
-            (index_there,) = to_device([index], self.device)
-        ids_BT, mask_BT = self.ids[index_there], self.mask[index_there]
+            (index,) = to_device([index], self.device)
+        ids_BT, mask_BT = self.ids[index], self.mask[index]
         longest = mask_BT.shape[1]
         if lengths is not None and len(lengths):
             longest = int(lengths.max())

@@ -78,7 +78,9 @@ class PatchTransformer(TokenEncoder):
         # A row of which no valid token is kept attends to all its tokens: its features are finite, and pooled to zero.
         padding_BT = ~valid_BT & valid_BT.any(1, keepdim=True)
         causal_mask = self._causal_mask(x_BTD, keep) if self.is_causal else None
-        x_BTD = self.blocks(x_BTD, mask=causal_mask, src_key_padding_mask=padding_BT) * valid_BT[..., None]
+        in_order = self.is_causal and keep is None
+        # Told whether the mask is the causal one, torch need not look, for which the host would wait.
+        x_BTD = self.blocks(x_BTD, causal_mask, padding_BT, is_causal=in_order) * valid_BT[..., None]
         return Features(pool_tokens(x_BTD, valid_BT, "mean"), x_BTD, valid_BT)
 
     def _causal_mask(self, x_BTD: Tensor, keep: Tensor | None) -> Tensor:

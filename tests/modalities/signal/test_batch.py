@@ -53,3 +53,24 @@ def test_trim_padding_drops_padding_of_all_rows():
     picked = whole.select(torch.tensor([0, 2])).trim_padding()
     assert picked.values.shape == picked.observed.shape == (2, 2, 5)
     assert same(picked, SignalBatch.join([np.ones((2, n), np.float32) for n in (3, 5)]))
+
+
+def test_the_host_knows_the_lengths_of_a_batch_on_a_device():
+    batch = batch_of([9, 4, 6])
+    assert batch.known_lengths.tolist() == [9, 4, 6]
+    there = batch.to("meta")  # has no values to read
+    assert there.known_lengths.tolist() == [9, 4, 6]
+    assert SignalBatch.cat([there, batch_of([3]).to("meta")]).known_lengths.tolist() == [9, 4, 6, 3]
+    picked = there.select(torch.tensor([2, 1]))
+    assert picked.known_lengths.tolist() == [6, 4]
+    assert picked.trim_padding().values.shape == (2, 3, 6)
+    assert there.select(torch.tensor([True, False, True])).known_lengths.tolist() == [9, 6]
+    assert not there.is_full
+    assert picked.select(torch.tensor([0])).trim_padding().is_full
+
+
+def test_rows_that_were_picked_on_the_device_are_padded_as_before():
+    there = batch_of([9, 4, 6]).to("meta").select(torch.tensor([1]).to("meta"))
+    assert there.known_lengths is None
+    assert there.trim_padding().values.shape == (1, 3, 9)
+    assert not there.is_full

@@ -39,3 +39,18 @@ def test_resize_keeps_both_ends(length):
     assert resized.shape == (2, 3, 16)
     assert torch.allclose(resized[0, :, 0], batch.values[0, :, 0])
     assert torch.allclose(resized[0, :, -1], batch.values[0, :, length - 1], atol=1e-6)
+
+
+def test_crops_are_as_wide_as_the_host_knows(monkeypatch):
+    batch, starts = batch_of([9, 5, 3]), torch.tensor([4, 0, 2])
+    lengths = torch.tensor([3, 5, 1])
+    there, known = batch.to("meta"), lengths.numpy()
+    assert crop(there, starts.to("meta"), lengths.to("meta"), known).values.shape == (3, 3, 5)
+    assert crop(there, starts.to("meta"), lengths.to("meta"), known).known_lengths is known
+    assert crop(there, starts.to("meta"), lengths.to("meta"), most=7).values.shape == (3, 3, 7)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    wide = crop(batch, starts, lengths)
+    assert wide.values.shape == (3, 3, 9)
+    monkeypatch.undo()
+    for one, other in zip(wide.unpad(), crop(batch, starts, lengths).unpad(), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -30,3 +30,10 @@ def test_a_joined_batch_is_a_pytree_that_moves():
     values, spec = torch.utils._pytree.tree_flatten(batch)
     assert [isinstance(value, torch.Tensor) for value in values] == [True, True, False]  # the last is the host's
     assert torch.equal(torch.utils._pytree.tree_unflatten(values, spec).ids, batch.ids)
+
+
+def test_the_host_knows_the_lengths_of_texts_on_a_device():
+    there = made(2, 3, 1).to("meta")  # has no values to read
+    assert there.select(torch.tensor([2, 0])).ids.shape == (2, 2)
+    assert TextBatch.cat([there, there]).select(torch.tensor([2, 5])).ids.shape == (2, 1)
+    assert there.select(torch.tensor([2]).to("meta")).ids.shape == (1, 3), "rows that were picked on the device"
