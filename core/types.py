@@ -94,7 +94,7 @@ class Batch:
         return dataclasses.replace(self, **{n: t.pin_memory() for n, t in self.tensors().items()})
 
     def select(self, index: Tensor) -> Self:
-        """Return the examples at `index`: int64 positions (N,) or a bool mask (B,), on the batch's device or the host."""
+        """Return the examples at `index`: int64 positions (N,) or a bool mask (B,), there or on the host."""
         return dataclasses.replace(self, **{n: t[index] for n, t in self.tensors().items()})
 
     @classmethod
