@@ -65,8 +65,6 @@ def test_a_terminal_gets_the_same_text_in_color():
     assert "\x1b[" in colored
     assert Text.from_ansi(colored).plain.rstrip("\n") == plain.rstrip("\n")
 
-    return Text.from_ansi(colored).plain + "\n"
-
 
 def test_a_machine_that_is_well_fits_a_small_terminal():
     text = screen(Diagnosis(GPU, replace(STARVED, cache="device"), []))
