@@ -119,7 +119,7 @@ def _about_rates(rates: Rates) -> Iterator[tuple[str, str]]:
     peak = f", {size(rates.device_bytes)} of its memory" if rates.device_bytes is not None else ""
     yield "step", f"{rates.steps_per_second:,.0f} records/s, views included, in {rates.precision}{peak}"
     waits, checkpoint = WAITS[rates.bottleneck], size(rates.checkpoint_bytes)
-    yield "epoch", f"about {_duration(rates.epoch_seconds)}; {waits}; a checkpoint takes {checkpoint}"
+    yield "epoch", f"about {_duration(rates.epoch_seconds)}; {waits}; checkpoint {checkpoint}"
 
 
 def _count(number: int, word: str, ending: str = "s") -> str:
