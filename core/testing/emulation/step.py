@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -16,16 +12,13 @@ from lightning_fabric.strategies import SingleDeviceStrategy
 
 from sensorium.contracts import ViewGenerator
 from sensorium.models.learner import Learner
-from sensorium.models.plan import Plan
-from sensorium.recipe.schema import Recipe
+from sensorium.recipe.schema import Train
+from sensorium.testing.bare_training import bare_training
 from sensorium.testing.emulation.device import DEVICE_TYPE, emulated_device
 from sensorium.testing.emulation.synchronizations import Synchronization
 from sensorium.testing.emulation.tensor import Emulation
-from sensorium.training.finite_guard import Guard
 from sensorium.training.loop import take_step
-from sensorium.training.optimizers import build_optimizer
 from sensorium.training.precision import precision_plugin
-from sensorium.training.state import Training
 from sensorium.types import RecordBatch
 
 
@@ -60,7 +53,10 @@ def emulate_steps(
         RuntimeError: where CUDA would raise one: tensors of several devices, or of dtypes that do not fit.
     """
     steps = EmulatedSteps()
-    with Emulation() as emulation, _training(learner, generators, len(batches), precision) as training:
+    with (
+        Emulation() as emulation,
+        bare_training(_fabric(precision), learner, generators, len(batches)) as training,
+    ):
         for step, records in enumerate(batches):
             pinned = records.pin_memory()  # as the loader's thread does
             emulation.synchronizations.clear()
@@ -77,26 +73,7 @@ class _Accelerator(CPUAccelerator):
         """Do nothing: the device needs no set-up."""
 
 
-@contextmanager
-def _training(
-    learner: Learner, generators: Mapping[str, ViewGenerator], steps: int, precision: str
-) -> Iterator[Training]:
-    """Yield a training of a learner that has no run folder, no loader and no evaluation."""
-    part = {"name": "emulated"}
-    recipe = Recipe.model_validate(
-        {
-            "data": {"batch": 1},
-            "modalities": {name: {"views": part, "encoder": part} for name in generators},
-            "objective": part,
-            "train": {"steps": steps, "precision": precision},
-        }
-    )
-    made: Any = None
-    plan = Plan(recipe, {}, dict(generators), {}, made, {}, None)
-    strategy = SingleDeviceStrategy(emulated_device(), precision=precision_plugin(recipe.train, DEVICE_TYPE))
-    fabric = Fabric(accelerator=_Accelerator(), strategy=strategy)
-    module = fabric.setup_module(learner)
-    optimizer: Any = fabric.setup_optimizers(build_optimizer(learner, recipe.optimizer))
-    with TemporaryDirectory() as folder:
-        guard = Guard(fabric, learner, optimizer.optimizer, Path(folder), steps, 0)
-        yield Training(plan, made, fabric, learner, module, optimizer, None, made, made, made, made, guard, steps)
+def _fabric(precision: str) -> Fabric:
+    """Return Fabric for one process on the emulated device."""
+    plugin = precision_plugin(Train.model_validate({"steps": 1, "precision": precision}), DEVICE_TYPE)
+    return Fabric(accelerator=_Accelerator(), strategy=SingleDeviceStrategy(emulated_device(), precision=plugin))

@@ -1,0 +1,59 @@
+"""A training reduced to what one optimizer step needs, for tests and measurements of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from sensorium.contracts import ViewGenerator
+from sensorium.models.learner import Learner
+from sensorium.models.plan import Plan
+from sensorium.recipe.schema import Recipe
+from sensorium.training.finite_guard import Guard
+from sensorium.training.optimizers import build_optimizer
+from sensorium.training.state import Training
+
+
+@contextmanager
+def bare_training(
+    fabric: Fabric,
+    learner: Learner,
+    generators: Mapping[str, ViewGenerator],
+    steps: int,
+    compiled: bool = False,
+    **optimizer: Any,
+) -> Iterator[Training]:
+    """Yield a training of a learner that has no run folder, no loader and no evaluation: `take_step` takes its steps.
+
+    Args:
+        fabric: of one process; the learner is moved to its device.
+        learner: with its first weights.
+        generators: modality name -> view generator.
+        steps: of the learning rate schedule.
+        compiled: whether the learner is compiled.
+        optimizer: options of the recipe's `optimizer`.
+    """
+    part = {"name": "bare"}
+    recipe = Recipe.model_validate(
+        {
+            "data": {"batch": 1},
+            "modalities": {name: {"views": part, "encoder": part} for name in generators},
+            "objective": part,
+            "train": {"steps": steps},
+            "optimizer": optimizer,
+        }
+    )
+    made: Any = None
+    plan = Plan(recipe, {}, dict(generators), {}, made, {}, None)
+    whole: Any = torch.compile(learner) if compiled else learner
+    module = fabric.setup_module(whole)
+    adapted: Any = fabric.setup_optimizers(build_optimizer(learner, recipe.optimizer))
+    with TemporaryDirectory() as folder:
+        guard = Guard(fabric, learner, adapted.optimizer, Path(folder), steps, 0)
+        yield Training(plan, made, fabric, learner, module, adapted, None, made, made, made, made, guard, steps)
