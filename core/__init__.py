@@ -47,6 +47,7 @@ _HOME = {
     "SensoriumError": "sensorium.errors",
     "check_range": "sensorium.errors",
     "collectives": "sensorium.parallel.collectives",
+    "batch_norm": "sensorium.parallel.batch_norm",
     "losses": "sensorium.losses",
     "heads": "sensorium.blocks.heads",
     "masking": "sensorium.blocks.masking",
@@ -76,7 +77,7 @@ _HOME = {
     "load_predictor": "sensorium.api",
     "Recipe": "sensorium.recipe",
 }
-_MODULES = ("collectives", "heads", "losses", "masking")
+_MODULES = ("batch_norm", "collectives", "heads", "losses", "masking")
 """Those of the names that are whole modules."""
 __all__ = ["API_VERSION", "__version__", *_HOME]
 
@@ -114,7 +115,7 @@ if TYPE_CHECKING:
     from sensorium.devices import device_constant, to_device
     from sensorium.errors import BadSample, SensoriumError, check_range
     from sensorium.exporters.base import Exporter
-    from sensorium.parallel import collectives
+    from sensorium.parallel import batch_norm, collectives
     from sensorium.recipe import Recipe
     from sensorium.registration.hookspecs import hookimpl
     from sensorium.seeding import host_generator

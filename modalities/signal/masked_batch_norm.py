@@ -5,8 +5,12 @@ Letters: B signals, D channels, T steps.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
+
+from sensorium import batch_norm
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
@@ -27,14 +31,16 @@ class MaskedBatchNorm(nn.BatchNorm1d):
             x: the input.
             valid_BT: bool, the padding mask; None when all steps are valid, which is faster.
         """
-        if valid_BT is None:
+        if valid_BT is None and not batch_norm.is_synchronized(self):
             return super().forward(x.flatten(2)).view_as(x)
-        padding = ~valid_BT.view(len(x), *[1] * (x.ndim - 2), -1)
+        if valid_BT is None:  # other ranks may have padding, and all must take the same sums
+            valid_BT = x.new_ones(len(x), x.shape[-1], dtype=torch.bool)
+        padding = ~valid_BT.view(len(x), *[1] * (x.ndim - 2), x.shape[-1])
         shape = (1, -1, *[1] * (x.ndim - 2))
         with torch.autocast(x.device.type, enabled=False):
             wide = x if x.dtype == torch.float64 else x.float()
             if self.training:
-                mean_D, var_D = self._statistics(wide, padding, valid_BT.sum() * x[0, 0, ..., 0].numel())
+                mean_D, var_D = self._statistics(wide, padding, valid_BT.sum() * math.prod(x.shape[2:-1]))
             else:
                 mean_D, var_D = self.running_mean, self.running_var
             scale_D = self.weight * (var_D + self.eps).rsqrt()
@@ -44,12 +50,15 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     def _statistics(self, x: Tensor, padding: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and variance of each channel over `count` valid positions, and update the running ones."""
         axes = [0, *range(2, x.ndim)]
-        mean = x.masked_fill(padding, 0.0).sum(axes, keepdim=True) / count
-        var_D = (x - mean).masked_fill(padding, 0.0).square().sum(axes) / count
-        mean_D = mean.flatten()
+        sums_D = x.masked_fill(padding, 0.0).sum(axes)
+        joined = batch_norm.joined_sum(self, torch.cat([sums_D, count.to(x.dtype)[None]]))
+        sums_D, count, momentum = joined[:-1], joined[-1].clamp(min=1), self.momentum * (joined[-1] > 0).to(x.dtype)
+        mean_D = sums_D / count
+        deviations = (x - mean_D.view(1, -1, *[1] * (x.ndim - 2))).masked_fill(padding, 0.0)
+        var_D = batch_norm.joined_sum(self, deviations.square().sum(axes)) / count
         with torch.no_grad():
             self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean_D.to(self.running_mean.dtype), self.momentum)
+            self.running_mean.lerp_(mean_D.to(self.running_mean.dtype), momentum.to(self.running_mean.dtype))
             unbiased_D = var_D * count / (count - 1).clamp(min=1)
-            self.running_var.lerp_(unbiased_D.to(self.running_var.dtype), self.momentum)
+            self.running_var.lerp_(unbiased_D.to(self.running_var.dtype), momentum.to(self.running_var.dtype))
         return mean_D, var_D

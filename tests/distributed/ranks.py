@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,13 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 
+multiprocessing.set_forkserver_preload(["tests.toys", "torch.nn.parallel", "torch_geometric.nn", __name__])
+"""What ranks import is imported once, in a server that they are forked from."""
+
+
 def on_ranks(world: int, function: Callable[..., Any], folder: Path, *args: Any) -> list[Any]:
     """Return what `function(rank, world, *args)` returns on each of `world` ranks; it must be picklable."""
-    mp.start_processes(_one_rank, (world, function, str(folder), args), nprocs=world, start_method="spawn")
+    mp.start_processes(_one_rank, (world, function, str(folder), args), nprocs=world, start_method="forkserver")
     return [torch.load(folder / f"rank-{rank}.pt", weights_only=False) for rank in range(world)]
 
 

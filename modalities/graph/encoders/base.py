@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sensorium import Features, TokenEncoder, Tokens, check_range, to_device
+from sensorium import Features, TokenEncoder, Tokens, batch_norm, check_range, to_device
 from sensorium.losses.precision import at_least_fp32
 from sensorium.modalities.graph.batch import GraphBatch
 from sensorium.modalities.graph.encoders.embed import FeatureEmbedding
@@ -79,7 +79,7 @@ class NodeNorm(nn.BatchNorm1d):
 
     def forward(self, x_ND: Tensor) -> Tensor:
         """Normalize (N, D)."""
-        if self.training and len(x_ND) < 2:
+        if self.training and len(x_ND) < 2 and not batch_norm.is_synchronized(self):
             return F.batch_norm(x_ND, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
         return super().forward(x_ND)
 
