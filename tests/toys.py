@@ -130,7 +130,8 @@ class Queue(Objective):
 
     def forward(self, views, encode):
         f1, f2 = encode(views)
-        self.queue = torch.cat([f2.pooled.detach(), self.queue])[:32]
+        new_MD, _ = collectives.all_gather(f2.pooled.detach())  # the same queue on every rank
+        self.queue = torch.cat([new_MD, self.queue])[:32]
         return Outcome(losses.nt_xent(f1.pooled, f2.pooled, 0.5) + 0.1 * (f1.pooled @ self.queue.T).square().mean())
 
 

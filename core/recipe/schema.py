@@ -164,6 +164,9 @@ class Train(Section):
     ema: float | None = Field(
         None, gt=0, lt=1, description="decay of the EMA of weights, which evaluation and export then use"
     )
+    sync_batch_norm: bool = Field(
+        True, description="batch norm over the rows of all ranks, as in one process; false: each rank over its own"
+    )
     compile: bool = Field(False, description="compile the learner with torch.compile")
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import inspect
 import os
 from typing import Any
 
@@ -13,10 +14,10 @@ from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
 
 from sensorium.devices import find_device
 from sensorium.errors import RecipeError
-from sensorium.parallel import collectives
 from sensorium.recipe.schema import Train
 from sensorium.training.precision import precision_plugin
 
@@ -56,7 +57,7 @@ def build_fabric(train: Train) -> Fabric:
     if train.strategy == "fsdp":  # by itself, Fabric would shard over nodes only and leave ranks of one node apart
         strategy = ModelParallelStrategy(_shard, data_parallel_size=devices * nodes, tensor_parallel_size=1)
     elif devices * nodes > 1 or train.strategy == "ddp":
-        strategy = DDPStrategy(find_unused_parameters=False)
+        strategy = DDPStrategy(find_unused_parameters=False, **without_broadcast())
     return Fabric(
         accelerator=accelerator,
         devices=devices,
@@ -64,6 +65,12 @@ def build_fabric(train: Train) -> Fabric:
         strategy=strategy,
         plugins=[precision_plugin(train, accelerator)],
     )
+
+
+def without_broadcast() -> dict[str, bool]:
+    """Return the options of DDP that leave buffers alone, which are equal on all ranks: queues, centers, statistics."""
+    known = inspect.signature(DistributedDataParallel.__init__).parameters
+    return {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
 
 
 def launch(fabric: Fabric) -> None:
@@ -83,6 +90,4 @@ def _leave() -> None:
 def _shard(learner: nn.Module, mesh: DeviceMesh) -> nn.Module:
     """Shard the learner's weights over the data-parallel ranks (FSDP2)."""
     fully_shard(learner, mesh=mesh["data_parallel"])
-    # FSDP leaves buffers to each rank; DDP gives all ranks those of rank 0 before each forward, and so do we.
-    learner.register_forward_pre_hook(lambda module, _: collectives.broadcast_buffers(module))
     return learner

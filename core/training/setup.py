@@ -16,7 +16,7 @@ from sensorium.data.unreadable import UnreadableRecords
 from sensorium.errors import BadSample, RecipeError, RunError
 from sensorium.models.learner import Learner
 from sensorium.models.plan import Plan
-from sensorium.parallel import collectives
+from sensorium.parallel import batch_norm, collectives
 from sensorium.recipe.schema import Recipe
 from sensorium.runs.checkpoint import Checkpoints
 from sensorium.runs.run import Run
@@ -157,6 +157,8 @@ def _on_device(fabric: Fabric, learner: Learner, recipe: Recipe) -> tuple[Any, A
                 "train.ema keeps a whole copy of the weights, which strategy fsdp shards: use ddp, or no ema."
             )
         average = AveragedModel(learner, device=fabric.device, multi_avg_fn=get_ema_multi_avg_fn(recipe.train.ema))
+    if recipe.train.sync_batch_norm and fabric.world_size > 1:
+        batch_norm.synchronize(learner)
     compiled: Any = torch.compile(learner) if recipe.train.compile else learner
     module = fabric.setup_module(compiled)
     optimizer = fabric.setup_optimizers(build_optimizer(learner, recipe.optimizer))
