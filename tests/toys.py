@@ -21,6 +21,7 @@ from sensorium import (
     Outcome,
     View,
     ViewGenerator,
+    collectives,
     hookimpl,
     losses,
 )
