@@ -1,8 +1,8 @@
 """Synchronized batch norm: statistics over the rows of all ranks, so that they train as one process on the whole batch.
 
-torch's `SyncBatchNorm` refuses tensors of a CPU, replaces subclasses by itself, and waits for the device in each forward
-pass. Here a norm of any class stays what it is, with the same names of weights, and is synchronized where it calls
-`torch.nn.functional.batch_norm`. A class that computes moments itself does so from `joined_sum` of its sums.
+torch's `SyncBatchNorm` refuses tensors of a CPU, replaces subclasses by itself, and waits for the device in each
+forward pass. Here a norm of any class stays what it is, with the same names of weights, and is synchronized where it
+calls `torch.nn.functional.batch_norm`. A class that computes moments itself does so from `joined_sum` of its sums.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-
 multiprocessing.set_forkserver_preload(["tests.toys", "tests.golden.pairs", "torch.nn.parallel", "torch_geometric.nn"])
 """What ranks import is imported once, in a server that they are forked from."""
 

@@ -82,7 +82,9 @@ def all_cases(rank, world, cases):
     return {case: trained(rank, world, *case, CUTS[world]) for case in cases}
 
 
-@pytest.mark.parametrize(("world", "cases"), [(2, CASES), (4, [("byol", "image"), ("moco-v3", "image"), ("simclr", "graph")])])
+@pytest.mark.parametrize(
+    ("world", "cases"), [(2, CASES), (4, [("byol", "image"), ("moco-v3", "image"), ("simclr", "graph")])]
+)
 def test_gradients_and_buffers_are_those_of_one_process(world, cases, tmp_path):
     found = on_ranks(world, all_cases, tmp_path, cases)
     for case in cases:
@@ -94,5 +96,9 @@ def test_gradients_and_buffers_are_those_of_one_process(world, cases, tmp_path):
             assert all(torch.equal(one, of_ranks[0]) for one in of_ranks), f"{case}: {name} is equal on all ranks"
             scale = float(expected.abs().max()) if expected.numel() else 0.0
             torch.testing.assert_close(
-                of_ranks[0], expected, rtol=1e-5, atol=1e-7 * scale + 1e-12, msg=lambda m, c=case, n=name: f"{c} {n}: {m}"
+                of_ranks[0],
+                expected,
+                rtol=1e-5,
+                atol=1e-7 * scale + 1e-12,
+                msg=lambda m, c=case, n=name: f"{c} {n}: {m}",
             )
