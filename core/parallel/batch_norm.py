@@ -60,7 +60,7 @@ class _Synchronized(nn.Module):
 
 
 @cache
-def _synchronized(cls: type[nn.Module]) -> type[nn.Module]:
+def _synchronized(cls: Any) -> Any:
     return type(f"Synchronized{cls.__name__}", (_Synchronized, cls), {})
 
 

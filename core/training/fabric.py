@@ -67,7 +67,7 @@ def build_fabric(train: Train) -> Fabric:
     )
 
 
-def without_broadcast() -> dict[str, bool]:
+def without_broadcast() -> dict[str, Any]:
     """Return the options of DDP that leave buffers alone, which are equal on all ranks: queues, centers, statistics."""
     known = inspect.signature(DistributedDataParallel.__init__).parameters
     return {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
