@@ -29,7 +29,8 @@ def synchronize(module: nn.Module) -> None:
     """
     for norm in module.modules():
         if isinstance(norm, _BatchNorm) and not isinstance(norm, nn.SyncBatchNorm | _Synchronized):
-            norm.__class__ = _synchronized(type(norm))
+            cls: Any = type(norm)
+            norm.__class__ = _synchronized(cls)
 
 
 def is_synchronized(norm: nn.Module) -> bool:
