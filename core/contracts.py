@@ -414,6 +414,8 @@ class Evaluator(ABC):
     """The rule by which it chooses its own settings, as tables print it."""
     seed: int = 0
     """Seed of its random draws; set before `fit`, another one for each repetition of a protocol."""
+    device: torch.device = torch.device("cpu")
+    """Where it multiplies matrices: that of the measured models; set before `fit`."""
 
     def prepare(self, embed: Callable[..., Mapping[str, Tensor]]) -> None:
         """Receive what embeds raw values of the evaluator's own (class prompts); called once for each model.

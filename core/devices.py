@@ -56,6 +56,18 @@ def gains_from_pinning(device: torch.device) -> bool:
     return device.type not in ("cpu", "mps")
 
 
+def evaluation_autocast(precision: str, device: torch.device) -> torch.autocast:
+    """Return the autocast in which encoders are measured: on CUDA that of their training, elsewhere none (fp32).
+
+    Args:
+        precision: `train.precision` of the recipe.
+        device: where they are.
+    """
+    halves = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    dtype = halves.get(precision_of(precision, device.type)) if device.type == "cuda" else None
+    return torch.autocast(device.type, dtype or torch.float32, enabled=dtype is not None)
+
+
 def to_device(values: Iterable[Any], device: torch.device | str) -> list[Tensor]:
     """Return host values as tensors on a device, all in one copy that the host does not wait for.
 

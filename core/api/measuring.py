@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Literal
 
 from sensorium.api.models import open_run, source_of
 from sensorium.contracts import Source
+from sensorium.devices import find_device
 from sensorium.errors import RecipeError, RunError
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.tables import ResultsTable
@@ -19,7 +21,7 @@ from sensorium.models.plan import make_plan
 from sensorium.recipe import read_recipe
 from sensorium.registration.discovery import Extensions, load_extensions
 from sensorium.runs.run import Run
-from sensorium.training.fabric import build_fabric
+from sensorium.training.fabric import fabric_of_one, join_ranks
 from sensorium.training.precision import numeric_settings
 from sensorium.training.replay import Replayed, replay_step
 
@@ -30,16 +32,20 @@ def evaluate(
     overrides: Sequence[str] = (),
     *,
     checkpoint: str = "final",
+    device: str = "auto",
     source: Source | None = None,
     extensions: Extensions | None = None,
 ) -> dict[str, ResultsTable]:
     """Measure a run on its test part, or several runs of one recipe that differ in their seed.
+
+    Under torchrun every process embeds its share of the records, and the first measures.
 
     Args:
         runs: the run folder, or several; metrics are then mean ± standard deviation over them.
         evaluators: names of tables of the recipe, or of registered evaluators; default all tables of the recipe.
         overrides: `key.sub=value` texts applied to the run's recipe, such as `evaluate.evaluators.knn.k=5`.
         checkpoint: as in `load`.
+        device: as in `load`.
         source: records in place of those that `data.source` names.
         extensions: plugins, when not those that are installed.
 
@@ -57,8 +63,9 @@ def evaluate(
         raise RecipeError(
             "The recipe names no evaluator: choose one with --with; `sensorium list evaluators` shows them."
         )
-    model, plan, source = open_run(first, overrides, checkpoint, source, extensions, chosen)
-    seeds = [open_run(other, overrides, checkpoint, source, extensions, chosen)[0] for other in others]
+    place = join_ranks(device)
+    model, plan, source = open_run(first, overrides, checkpoint, source, extensions, chosen, place)
+    seeds = [open_run(other, overrides, checkpoint, source, extensions, chosen, place)[0] for other in others]
     for other, seed in zip(others, seeds, strict=True):
         if not seed.alike(model):
             raise RunError(f"The runs {first} and {other} differ in more than their seed: evaluate them one by one.")
@@ -74,6 +81,7 @@ def finetune(
     start: Literal["both", "trained", "scratch"] = "both",
     run_dir: str | Path | None = None,
     checkpoint: str = "final",
+    device: str = "auto",
     source: Source | None = None,
     extensions: Extensions | None = None,
 ) -> Finetuned:
@@ -88,6 +96,7 @@ def finetune(
         start: "trained" for the run's encoder, "scratch" for its first weights, "both" to compare them.
         run_dir: the folder to write; default `finetune-DATE-TIME` in the run folder.
         checkpoint: as in `load`.
+        device: as in `load`.
         source: records in place of those that `data.source` names.
         extensions: plugins, when not those that are installed.
 
@@ -95,15 +104,18 @@ def finetune(
         The table, what predicts (the first seed's encoder and head), and the run folder, which `load` opens too.
     """
     extensions = extensions or load_extensions()
-    model, plan, source = open_run(run, overrides, checkpoint, source, extensions, {})
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RunError("Fine-tuning runs in one process: start it without torchrun, and choose its GPU by --device.")
+    place = find_device(device, "--device")
+    model, plan, source = open_run(run, overrides, checkpoint, source, extensions, {}, place)
     folder = Path(run_dir) if run_dir else Path(run) / f"finetune-{time.strftime('%Y%m%d-%H%M%S')}"
     written = Run.create(folder, plan.recipe, extensions)
     for name, modality in plan.modalities.items():
         written.keep_state(name, modality.state())
-    one = plan.recipe.train.model_copy(update={"devices": 1, "nodes": 1, "strategy": "auto"})
     starts: list[Initialization] = ["scratch", "trained"] if start == "both" else [start]
-    with numeric_settings(one):
-        table, predictor = Finetuner(plan, model, source, written, build_fabric(one)).run_all(starts)
+    train = plan.recipe.train
+    with numeric_settings(train):
+        table, predictor = Finetuner(plan, model, source, written, fabric_of_one(train, place)).run_all(starts)
     written.update(state="finished")
     return Finetuned(table, predictor, written)
 

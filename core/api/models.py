@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from sensorium.contracts import Encoder, Modality, Source
+from sensorium.devices import find_device
 from sensorium.errors import RecipeError, RunError
 from sensorium.exporters.encoders import read_encoder
 from sensorium.finetuning.predictor import Predictor
@@ -18,13 +21,16 @@ from sensorium.runs.checkpoint import Checkpoints, weights_of
 from sensorium.runs.run import Run
 
 
-def load(run: str | Path, checkpoint: str = "final", extensions: Extensions | None = None) -> Model:
+def load(
+    run: str | Path, checkpoint: str = "final", extensions: Extensions | None = None, device: str = "auto"
+) -> Model:
     """Return the model of a run.
 
     Args:
         run: the run folder.
         checkpoint: "final" for the exported model, "best" or "last" for a checkpoint, or a step number.
         extensions: plugins, when not those that are installed.
+        device: "auto" for CUDA where there is one and the CPU otherwise, or "cpu", "cuda", "cuda:1", ...
 
     Raises:
         RunError: when the run holds no such model.
@@ -38,7 +44,7 @@ def load(run: str | Path, checkpoint: str = "final", extensions: Extensions | No
         state = Checkpoints(opened.checkpoints, plan.recipe.checkpoint.keep).read(checkpoint)
         model = Model.untrained(plan, opened.kept_state).load_weights(weights_of(state), f"checkpoint {checkpoint}")
     model.run = opened
-    return model
+    return model.to(find_device(device, "device"))
 
 
 def export(
@@ -70,7 +76,7 @@ def export(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{folder} exists and is not an empty folder: choose another.")
     out.mkdir(parents=True, exist_ok=True)
-    return exporter.export(load(run, checkpoint, extensions), out)
+    return exporter.export(load(run, checkpoint, extensions, device="cpu"), out)
 
 
 def load_encoder(
@@ -89,13 +95,18 @@ def load_encoder(
     return read_encoder(Path(folder), name, extensions or load_extensions())
 
 
-def load_predictor(run: str | Path, extensions: Extensions | None = None) -> Predictor:
+def load_predictor(run: str | Path, extensions: Extensions | None = None, device: str = "auto") -> Predictor:
     """Return what predicts, out of a folder that `finetune` wrote.
+
+    Args:
+        run: the folder.
+        extensions: plugins, when not those that are installed.
+        device: as in `load`.
 
     Raises:
         RunError: when there is none.
     """
-    return Predictor.open(run, extensions or load_extensions())
+    return Predictor.open(run, extensions or load_extensions()).to(find_device(device, "device"))
 
 
 def open_run(
@@ -105,10 +116,11 @@ def open_run(
     source: Source | None,
     extensions: Extensions | None,
     evaluators: Mapping[str, Any],
+    device: torch.device,
 ) -> tuple[Model, Plan, Source]:
-    """Return a run's model, and the changed recipe's parts, with the given evaluators, and source."""
+    """Return a run's model on a device, and the changed recipe's parts, with the given evaluators, and source."""
     extensions = extensions or load_extensions()
-    model = load(run, checkpoint, extensions)
+    model = load(run, checkpoint, extensions, str(device))
     assert model.run is not None
     plain = read_recipe(model.run.recipe_file, extensions.registry, overrides).plain()
     plain["evaluate"]["evaluators"] = dict(evaluators)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sensorium.api.models import open_run
-from sensorium.contracts import Source
+from sensorium.contracts import FeatureTable, Source
 from sensorium.errors import RunError, not_found
 from sensorium.evaluation.labels import modality_pair
 from sensorium.evaluation.run_evaluation import RunEvaluation
@@ -23,6 +23,7 @@ from sensorium.models.model import Model
 from sensorium.registration.discovery import Extensions
 from sensorium.runs.atomic import write_atomically
 from sensorium.runs.run import Run
+from sensorium.training.fabric import join_ranks
 
 log = logging.getLogger("sensorium")
 
@@ -35,6 +36,7 @@ def embed_source(
     part: str = "all",
     space: str = "embedding",
     checkpoint: str = "final",
+    device: str = "auto",
     source: Source | None = None,
     extensions: Extensions | None = None,
 ) -> int:
@@ -47,16 +49,20 @@ def embed_source(
         part: "train", "val", "test" or "all".
         space: "embedding" for the space that the objective compares in, "features" for pooled features.
         checkpoint: as in `load`.
+        device: as in `load`.
         source: records in place of those that `data.source` names.
         extensions: plugins, when not those that are installed.
 
     Returns:
         How many records were embedded.
     """
-    model, evaluation = _measured(run, overrides, checkpoint, source, extensions)
-    table = evaluation.table(model, part, space)
-    write_atomically(Path(out), lambda path: _write_npz(path, table.ids, table.features))
-    return len(table)
+    model, evaluation = _measured(run, overrides, checkpoint, device, source, extensions)
+
+    def write(table: FeatureTable) -> int:
+        write_atomically(Path(out), lambda path: _write_npz(path, table.ids, table.features))
+        return len(table)
+
+    return evaluation.with_table(model, part, space, write)
 
 
 def _write_npz(path: Path, ids: Sequence[str], features: Mapping[str, np.ndarray]) -> None:
@@ -74,6 +80,7 @@ def search(
     part: str = "all",
     count: int = 10,
     checkpoint: str = "final",
+    device: str = "auto",
     source: Source | None = None,
     extensions: Extensions | None = None,
 ) -> list[tuple[str, float]]:
@@ -89,6 +96,7 @@ def search(
         part: "train", "val", "test" or "all".
         count: how many records to find.
         checkpoint: as in `load`.
+        device: as in `load`.
         source: records in place of those that `data.source` names.
         extensions: plugins, when not those that are installed.
 
@@ -98,7 +106,7 @@ def search(
     Raises:
         SensoriumError: when the model has no such modality, or no record has the target.
     """
-    model, evaluation = _measured(run, overrides, checkpoint, source, extensions)
+    model, evaluation = _measured(run, overrides, checkpoint, device, source, extensions)
     names = model.modalities
     if by is None:
         is_file = isinstance(query, str | Path) and Path(query).is_file()
@@ -112,18 +120,24 @@ def search(
     for name in (by, target):
         if name not in names:
             raise RunError(not_found(f"The run has no modality '{name}'", name, names, f"it has {', '.join(names)}"))
-    table = evaluation.table(model, part, "embedding")
-    rows = np.flatnonzero(table.present[target])
-    if not len(rows):
-        raise RunError(f"No record of the part '{part}' has '{target}': there is nothing to search.")
-    if isinstance(query, str | Path):
-        log.info("query       %s, as %s", query, by)
-    log.info("searched    %s of %s records, part %s; cosine and id of the nearest:", target, f"{len(rows):,}", part)
     query_1D = model.embed(**{by: [query]})[by]
-    if query_1D.shape[1] != table.features[target].shape[1]:
-        raise RunError(f"'{by}' and '{target}' have no joint embedding space: choose others with --by and --target.")
-    scores, indices = nearest_neighbors(query_1D, table.features[target][rows], count)
-    return [(table.ids[rows[i]], float(score)) for i, score in zip(indices[0], scores[0], strict=True)]
+
+    def nearest(table: FeatureTable) -> list[tuple[str, float]]:
+        rows = np.flatnonzero(table.present[target])
+        if not len(rows):
+            raise RunError(f"No record of the part '{part}' has '{target}': there is nothing to search.")
+        targets_ND = table.features[target][rows]
+        if query_1D.shape[1] != targets_ND.shape[1]:
+            raise RunError(
+                f"'{by}' and '{target}' have no joint embedding space: choose others with --by and --target."
+            )
+        if isinstance(query, str | Path):
+            log.info("query       %s, as %s", query, by)
+        log.info("searched    %s of %s records, part %s; cosine and id of the nearest:", target, f"{len(rows):,}", part)
+        scores, indices = nearest_neighbors(query_1D, targets_ND, count, model.device)
+        return [(table.ids[rows[i]], float(score)) for i, score in zip(indices[0], scores[0], strict=True)]
+
+    return evaluation.with_table(model, part, "embedding", nearest)
 
 
 def mine(
@@ -140,6 +154,7 @@ def mine(
     choose: Literal["hardest", "random"] = "hardest",
     index: Literal["auto", "torch", "faiss"] = "auto",
     checkpoint: str = "final",
+    device: str = "auto",
     source: Source | None = None,
     extensions: Extensions | None = None,
 ) -> MiningResult:
@@ -159,44 +174,51 @@ def mine(
         choose: "hardest", or "random" among those that ranks and margin leave.
         index: what searches, exactly in any case: "torch", "faiss", or "auto" for FAISS without a GPU.
         checkpoint: as in `load`.
+        device: as in `load`.
         source: records in place of those that `data.source` names.
         extensions: plugins, when not those that are installed.
 
     Raises:
         SensoriumError: when nothing can be mined, in one sentence.
     """
-    model, evaluation = _measured(run, overrides, checkpoint, source, extensions)
+    model, evaluation = _measured(run, overrides, checkpoint, device, source, extensions)
     options = MiningOptions(count, tuple(ranks), margin, choose, model.plan.recipe.seed)
-    table = evaluation.table(model, part, "embedding")
-    if query is None and target is None and len(model.modalities) == 1:
-        query = target = model.modalities[0]
-    if query is None or query != target:
-        query, target = modality_pair(table, query, target)
-    mined = mine_negatives(table, query, target, options, evaluation.values(table.positions, {query, target}), index)
-    mined.about = {
-        "run": str(run),
-        "checkpoint": checkpoint,
-        "part": part,
-        "query": query,
-        "target": target,
-        "field": model.plan.fields[target],
-        "options": asdict(options),
-    }
-    if out is not None:
-        mined.write(Path(out))
-        sheet = draw_negatives(mined, table, evaluation)
-        if sheet is not None:
-            write_atomically(Path(out).with_suffix(".png"), lambda path: sheet.save(path, format="PNG"))
-    return mined
+
+    def mined_of(table: FeatureTable) -> MiningResult:
+        asks, asked = query, target
+        if asks is None and asked is None and len(model.modalities) == 1:
+            asks = asked = model.modalities[0]
+        if asks is None or asks != asked:
+            asks, asked = modality_pair(table, asks, asked)
+        values = evaluation.values(table.positions, {asks, asked})
+        mined = mine_negatives(table, asks, asked, options, values, index, model.device)
+        mined.about = {
+            "run": str(run),
+            "checkpoint": checkpoint,
+            "part": part,
+            "query": asks,
+            "target": asked,
+            "field": model.plan.fields[asked],
+            "options": asdict(options),
+        }
+        if out is not None:
+            mined.write(Path(out))
+            sheet = draw_negatives(mined, table, evaluation)
+            if sheet is not None:
+                write_atomically(Path(out).with_suffix(".png"), lambda path: sheet.save(path, format="PNG"))
+        return mined
+
+    return evaluation.with_table(model, part, "embedding", mined_of)
 
 
 def _measured(
     run: str | Path,
     overrides: Sequence[str],
     checkpoint: str,
+    device: str,
     source: Source | None,
     extensions: Extensions | None,
 ) -> tuple[Model, RunEvaluation]:
     """Return a run's model, and what embeds the records of its source, or of another one."""
-    model, plan, source = open_run(run, overrides, checkpoint, source, extensions, {})
+    model, plan, source = open_run(run, overrides, checkpoint, source, extensions, {}, join_ranks(device))
     return model, RunEvaluation(plan, source, Run.open(run))

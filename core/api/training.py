@@ -18,6 +18,7 @@ from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan, make_plan
 from sensorium.parallel import collectives
+from sensorium.parallel.rank_zero import on_rank_zero
 from sensorium.recipe import Recipe, read_recipe
 from sensorium.recipe.reading import changes
 from sensorium.registration.discovery import Extensions, load_extensions
@@ -28,6 +29,7 @@ from sensorium.training.fabric import build_fabric, launch, launching_rank
 from sensorium.training.loop import train
 from sensorium.training.precision import numeric_settings
 from sensorium.training.setup import prepare
+from sensorium.training.state import Training
 
 log = logging.getLogger("sensorium")
 
@@ -103,23 +105,26 @@ def _train(plan: Plan, source: Source | None, run: Run, fabric: Fabric, resume: 
         if auto and not resume:
             run.keep_recipe(plan.recipe)
     training = prepare(plan, source, evaluation.parts["train"], run, fabric, resume, evaluation.on_val)
+    evaluation.reader.share(training.loader)
     try:
         train(training)
         model = training.model()
     finally:
         training.close()
-    if model is not None:
-        model.save(run.model)
-        run.update(state="finished", step=training.step, steps=training.steps)
-        _evaluate(model, evaluation, run)
-    collectives.barrier()
-    model = model or Model(plan, training.learner)
+    on_rank_zero(_finish, training, model)
+    _evaluate(model, evaluation, run)
     model.run = run
     return model
 
 
+def _finish(training: Training, model: Model) -> None:
+    """Write the model of a training that is finished."""
+    model.save(training.run.model)
+    training.run.update(state="finished", step=training.step, steps=training.steps)
+
+
 def _evaluate(model: Model, evaluation: RunEvaluation, run: Run) -> None:
-    """Measure a finished training on its test part, and log the tables.
+    """Measure a finished training on its test part, and log the tables; collective.
 
     Raises:
         EvaluationError: when evaluators failed, after the tables of all others are written and logged.

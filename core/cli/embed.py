@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sensorium.cli.device import Device
+
 
 def embed(
     run: Annotated[str, typer.Argument(help="The run folder.")],
@@ -20,11 +22,15 @@ def embed(
         str, typer.Option(help="embedding (after the projection of the objective) or features (of the encoder).")
     ] = "embedding",
     checkpoint: Annotated[str, typer.Option(help="The checkpoint: final, best, last, or a step number.")] = "final",
+    device: Device = "auto",
 ) -> None:
     """Embed the records of a source with the model of a run."""
     from sensorium.api import embed_source
     from sensorium.cli.output import show_log
+    from sensorium.training.fabric import launching_rank
 
     show_log()
-    count = embed_source(run, out, overrides or [], part=part, space=space, checkpoint=checkpoint)
+    count = embed_source(run, out, overrides or [], part=part, space=space, checkpoint=checkpoint, device=device)
+    if launching_rank() != 0:  # the first prints for all
+        return
     typer.echo(f"{count} records embedded into {out}.")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sensorium.cli.device import Device
 from sensorium.errors import RunError
 
 
@@ -19,6 +20,7 @@ def evaluate(
         list[str] | None, typer.Option("--with", help="An evaluator; may be repeated. Default: those of the recipe.")
     ] = None,
     checkpoint: Annotated[str, typer.Option(help="The checkpoint: final, best, last, or a step number.")] = "final",
+    device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Evaluate a run on its test part: chance, baseline features, untrained and trained encoder.
@@ -28,12 +30,17 @@ def evaluate(
     from sensorium.api import evaluate as measure
     from sensorium.cli.output import show_log
     from sensorium.cli.tables import print_tables
+    from sensorium.training.fabric import launching_rank
 
     show_log()
     runs = [word for word in arguments if "=" not in word]
     if not runs:
         raise RunError("Name a run folder to evaluate.")
-    tables = measure(runs, evaluators, [word for word in arguments if "=" in word], checkpoint=checkpoint)
+    tables = measure(
+        runs, evaluators, [word for word in arguments if "=" in word], checkpoint=checkpoint, device=device
+    )
+    if launching_rank() != 0:  # the first prints for all
+        return
     if as_json:
         typer.echo(json.dumps({name: table.public() for name, table in tables.items()}, indent=2))
     else:

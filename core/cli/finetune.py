@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from sensorium.cli.device import Device
+
 
 class From(StrEnum):
     """Values of `--from`: which initial weights of the encoder are trained."""
@@ -31,6 +33,7 @@ def finetune(
         str | None, typer.Option(help="The folder to write. Default: finetune-DATE-TIME in the run folder.")
     ] = None,
     checkpoint: Annotated[str, typer.Option(help="The checkpoint: final, best, last, or a step number.")] = "final",
+    device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Fine-tune a run's encoder with a small head on labels, and compare it with the same encoder from scratch.
@@ -42,7 +45,7 @@ def finetune(
     from sensorium.cli.tables import print_tables
 
     show_log()
-    done = tune(run, overrides or [], start=start.value, run_dir=run_dir, checkpoint=checkpoint)
+    done = tune(run, overrides or [], start=start.value, run_dir=run_dir, checkpoint=checkpoint, device=device)
     if as_json:
         typer.echo(json.dumps(done.table.public(), indent=2))
         return

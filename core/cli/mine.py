@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sensorium.cli.device import Device
+
 
 def mine(
     run: Annotated[str, typer.Argument(help="The run folder.")],
@@ -29,11 +31,13 @@ def mine(
     choose: Annotated[str, typer.Option(help="hardest, or random among the candidates.")] = "hardest",
     index: Annotated[str, typer.Option(help="The search index: torch, faiss or auto; all are exact.")] = "auto",
     checkpoint: Annotated[str, typer.Option(help="The checkpoint: final, best, last, or a step number.")] = "final",
+    device: Device = "auto",
     show: Annotated[int, typer.Option(help="Number of records to print with their negatives.")] = 5,
 ) -> None:
     """Mine hard negatives with the model of a run: records that are similar to a query and no positives of it."""
     from sensorium import api
     from sensorium.cli.output import show_log
+    from sensorium.training.fabric import launching_rank
 
     show_log()
     mined = api.mine(
@@ -49,7 +53,10 @@ def mine(
         choose=choose,  # type: ignore[arg-type]
         index=index,  # type: ignore[arg-type]
         checkpoint=checkpoint,
+        device=device,
     )
+    if launching_rank() != 0:  # the first prints for all
+        return
     for name, value in mined.statistics.items():
         typer.echo(f"{name:55} {value if isinstance(value, int) else format(value, '.4f')}")
     for name, places in mined.examples(show):

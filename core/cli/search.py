@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sensorium.cli.device import Device
+
 
 def search(
     run: Annotated[str, typer.Argument(help="The run folder.")],
@@ -20,14 +22,20 @@ def search(
     part: Annotated[str, typer.Option(help="The part of the split: train, val, test or all.")] = "all",
     count: Annotated[int, typer.Option(help="Number of records to find.")] = 10,
     checkpoint: Annotated[str, typer.Option(help="The checkpoint: final, best, last, or a step number.")] = "final",
+    device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Find the nearest records to a text or a file, by cosine similarity."""
     from sensorium import api
     from sensorium.cli.output import show_log
+    from sensorium.training.fabric import launching_rank
 
     show_log()
-    found = api.search(run, query, overrides or [], by=by, target=target, part=part, count=count, checkpoint=checkpoint)
+    found = api.search(
+        run, query, overrides or [], by=by, target=target, part=part, count=count, checkpoint=checkpoint, device=device
+    )
+    if launching_rank() != 0:  # the first prints for all
+        return
     if as_json:
         typer.echo(json.dumps([{"id": name, "score": score} for name, score in found], indent=2, ensure_ascii=False))
     else:

@@ -1,4 +1,4 @@
-"""All records of a training decoded once, as one batch per modality that later batches are picked from."""
+"""Records decoded once, as one batch per modality that later batches are picked from, in training and evaluation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Cache:
 
     Args:
         chunks: the decoded records, chunk by chunk, each with the rows of all records that it covers.
-        count: number of rows.
+        positions: where the source has the records of all rows, int64 (N,), each once.
         device: where the records are kept.
         pin: pick batches into page-locked memory, from which copies to a GPU need not wait.
 
@@ -34,13 +34,14 @@ class Cache:
     def __init__(
         self,
         chunks: Iterable[tuple[np.ndarray, Decoded]],
-        count: int,
+        positions: np.ndarray,
         device: torch.device | str = "cpu",
         pin: bool = False,
     ) -> None:
         self._device, self._pin = torch.device(device), pin
+        count = len(positions)
+        self._positions, self._order = positions, np.argsort(positions)
         self._ids: list[str | None] = [None] * count
-        self._positions = np.full(count, -1, np.int64)
         rows_of: dict[_Part, np.ndarray] = {}
         keys_of: dict[str, np.ndarray] = {}
         parts: dict[_Part, list[Batch]] = {}
@@ -53,7 +54,6 @@ class Cache:
                 self._ids[row] = id
             for name, keys in made.records.keys.items():
                 keys_of.setdefault(name, np.full(count, -1, np.int64))[kept] = keys.numpy()
-            self._positions[kept] = made.records.positions
             for part, batch, present in _parts_of(made.records):
                 rows = rows_of.setdefault(part, np.full(count, -1, np.int64))
                 start = sizes.get(part, 0)
@@ -83,6 +83,12 @@ class Cache:
             raise DataError(
                 f"The records of modality '{name}' do not fit on {self._device}; set data.cache to ram or off."
             ) from error
+
+    def rows_of(self, positions: np.ndarray) -> np.ndarray | None:
+        """Return the rows of the records at positions of the source; None when one of them was never decoded here."""
+        at = np.searchsorted(self._positions, positions, sorter=self._order)
+        rows = self._order[np.minimum(at, len(self._order) - 1)] if len(self._order) else at
+        return rows if len(rows) <= len(self._order) and np.array_equal(self._positions[rows], positions) else None
 
     def take(self, rows: np.ndarray) -> RecordBatch | None:
         """Return the batch of the usable records among `rows`, in order, or None when there is none."""

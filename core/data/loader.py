@@ -45,7 +45,7 @@ class Loader:
         bad: counts unreadable records, and stops when they are too many.
         workers: processes that decode; "auto" is one for every core of this rank, at most 8. 0 decodes in this one.
         cache: "off" decodes again in every epoch; "ram" and "device" decode once and keep the result, in this
-            process's memory or on its device.
+            process's memory or on its device. A cache that has the records already is picked from.
         device: where batches are delivered.
         rank: of this process.
         world: number of ranks.
@@ -71,7 +71,7 @@ class Loader:
         batch: int,
         bad: UnreadableRecords,
         workers: int | Literal["auto"] = "auto",
-        cache: Literal["off", "ram", "device"] = "off",
+        cache: Literal["off", "ram", "device"] | Cache = "off",
         device: torch.device | str = "cpu",
         rank: int = 0,
         world: int = 1,
@@ -102,8 +102,8 @@ class Loader:
         self._workers, self._device = worker_count(workers), torch.device(device)
         self._pins = gains_from_pinning(self._device)
         self._rank, self._world, self._accumulate = rank, world, accumulate
-        self._kind = cache
-        self._cache: Cache | None = None
+        self._kind = "shared" if isinstance(cache, Cache) else cache
+        self.cache = cache if isinstance(cache, Cache) else None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -116,15 +116,17 @@ class Loader:
         Args:
             progress: called with the number of records decoded so far, and of all.
         """
-        if self._kind == "off" or self._cache is not None:
+        if self._kind == "off" or self.cache is not None:
             return
-        count = len(self._positions)
-        chunks = np.split(np.arange(count), range(CHUNK, count, CHUNK))
-        work = ((0, self._positions[rows]) for rows in chunks)
-        made = zip(chunks, _decoded(self._decoder, work, self._workers, self.bad), strict=True)
-        on_device = self._kind == "device"
-        self._cache = Cache(
-            _reported(made, count, progress), count, self._device if on_device else "cpu", self._pins and not on_device
+        keep_on = self._device if self._kind == "device" else torch.device("cpu")
+        self.cache = fill_cache(
+            self._decoder,
+            self._positions,
+            bad=self.bad,
+            workers=self._workers,
+            keep_on=keep_on,
+            pin=self._pins and keep_on.type == "cpu",
+            progress=progress,
         )
 
     def batches(self, start: int, stop: int) -> Iterator[list[RecordBatch]]:
@@ -135,7 +137,7 @@ class Loader:
             PluginError: when a source or modality fails on a record in any way but `BadSample`.
         """
         self.prepare()
-        made = self._from_source(start, stop) if self._cache is None else self._from_cache(self._cache, start, stop)
+        made = self._from_source(start, stop) if self.cache is None else self._from_cache(self.cache, start, stop)
         for step in range(start, stop):
             yield [self._deliver(next(made), step) for _ in range(self._accumulate)]
 
@@ -150,7 +152,9 @@ class Loader:
         return (made.records for made in _decoded(self._decoder, work, self._workers, self.bad, self._pins))
 
     def _from_cache(self, cache: Cache, start: int, stop: int) -> Iterator[RecordBatch | None]:
-        return (cache.take(rows) for _, rows in self._micro_batches(start, stop))
+        rows_of = cache.rows_of(self._positions)
+        assert rows_of is not None, "the cache has the records of the training"
+        return (cache.take(rows_of[rows]) for _, rows in self._micro_batches(start, stop))
 
     def _deliver(self, records: RecordBatch | None, step: int) -> RecordBatch:
         if records is None:
@@ -161,25 +165,43 @@ class Loader:
         return records.to(self._device, non_blocking=True)
 
 
-def iterate(
-    source: Source,
+def fill_cache(
+    decoder: RecordDecoder,
     positions: np.ndarray,
-    fields: Mapping[str, str],
-    modalities: Mapping[str, Modality],
+    *,
+    bad: UnreadableRecords,
+    workers: int | Literal["auto"],
+    keep_on: torch.device | str = "cpu",
+    pin: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Cache:
+    """Decode the records at `positions`, int64 (N,), and keep them.
+
+    Args and errors are those of `Cache`, `Loader` and `Loader.prepare`; `keep_on` is the device of the cache.
+    """
+    count = len(positions)
+    chunks = np.split(np.arange(count), range(CHUNK, count, CHUNK))
+    work = ((0, positions[rows]) for rows in chunks)
+    made = zip(chunks, _decoded(decoder, work, worker_count(workers), bad), strict=True)
+    return Cache(_reported(made, count, progress), positions, keep_on, pin)
+
+
+def iterate(
+    decoder: RecordDecoder,
+    positions: np.ndarray,
     *,
     batch: int,
     bad: UnreadableRecords,
     workers: int | Literal["auto"] = "auto",
-    require: Literal["all", "any"] = "any",
+    pin: bool = False,
 ) -> Iterator[RecordBatch]:
-    """Yield the usable records at `positions` once, in order, in batches of at most `batch` on the CPU.
+    """Yield the usable records at `positions` once, in order, in batches of at most `batch`, on the CPU.
 
-    Args and errors are those of `Loader`.
+    Args and errors are those of `Loader`; with `pin`, batches are in page-locked memory.
     """
-    decoder = RecordDecoder(source, fields, modalities, every=require == "all")
     positions = decoder.usable(np.asarray(positions, dtype=np.int64))
     work = ((0, positions[at : at + batch]) for at in range(0, len(positions), batch))
-    for made in _decoded(decoder, work, worker_count(workers), bad):
+    for made in _decoded(decoder, work, worker_count(workers), bad, pin):
         if made.records is not None:
             yield made.records
 

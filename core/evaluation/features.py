@@ -1,9 +1,14 @@
-"""Feature tables of records: embeddings, likelihoods, baseline features."""
+"""Feature tables of records: embeddings, likelihoods and baseline features, all read in one pass over the records.
+
+Every rank reads its slice (`read_features`); rank 0 makes tables of what the ranks read (`feature_tables`). Letters: n
+records of a batch that have a modality, N records of a part.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,146 +16,228 @@ from torch import Tensor
 
 from sensorium.contracts import FeatureTable, Modality
 from sensorium.errors import SensoriumError
-from sensorium.types import Batch, Record, RecordBatch
+from sensorium.models.model import Model
+from sensorium.presence import Presence
+from sensorium.types import Record, RecordBatch
+
+Columns = dict[str, tuple[Tensor, Presence]]
+"""Column -> float (n, D), the rows of the records of a batch that have it, and which records these are."""
+PIECE = 2**28
+"""Bytes of one column that are gathered on the device before they are brought to the host."""
 
 
-def feature_table(
-    batches: Iterable[RecordBatch],
-    embed: Callable[[str, Batch], Tensor],
-    keys: Callable[[int], Record],
-    modalities: Sequence[str],
-) -> FeatureTable:
-    """Embed an ordered pass over the records of one part.
+class FeatureReader(ABC):
+    """Makes the features of batches of records, for one table of each of its spaces."""
+
+    columns: Mapping[str, Sequence[str]]
+    """Space -> the columns that its table has even where no record has a value."""
+
+    @abstractmethod
+    def __call__(self, records: RecordBatch) -> Mapping[str, Columns]:
+        """Return space -> the columns of a batch; a column of width 0 is left out of the table."""
+
+
+class ModelReader(FeatureReader):
+    """Embeds records with a model, encoding each once for all spaces.
 
     Args:
-        batches: every record of the part once, on the device of `embed`.
-        embed: `embed(modality, batch)` returns float (B, D) rows for a batch of B examples; it is called without
-            gradient, and its modules must be in eval mode.
+        model: the model.
+        spaces: "features", "embedding" or "scores".
+    """
+
+    def __init__(self, model: Model, spaces: Collection[str]) -> None:
+        self.model, self.encoded = model, [space for space in spaces if space != "scores"]
+        self.columns = {space: () if space == "scores" else model.modalities for space in spaces}
+
+    def __call__(self, records: RecordBatch) -> Mapping[str, Columns]:
+        """Embed a batch, and score it if the scores are asked for."""
+        made: dict[str, Columns] = {space: {} for space in self.columns}
+        for name, batch in records.batches.items() if self.encoded else ():
+            for space, x_ND in self.model.encode_in(self.encoded, name, batch).items():
+                made[space][name] = x_ND, records.present[name]
+        if "scores" in made:
+            made["scores"] = self._scores(records)
+        return made
+
+    def _scores(self, records: RecordBatch) -> Columns:
+        scores = self.model.score(records)
+        if scores is None:
+            raise SensoriumError(
+                "The objective of this run gives no likelihood of records, which the space 'scores' consists of: "
+                "remove this evaluator, or train an objective that predicts tokens."
+            )
+        return {name: (values_B[:, None], None) for name, values_B in scores.items()}
+
+
+class BaselineReader(FeatureReader):
+    """Computes the baseline features of records, on the CPU; modalities without any are left out.
+
+    Args:
+        modalities: name -> modality.
+    """
+
+    def __init__(self, modalities: Mapping[str, Modality]) -> None:
+        self.modalities, self.columns = modalities, {"features": tuple(modalities)}
+
+    def __call__(self, records: RecordBatch) -> Mapping[str, Columns]:
+        """Compute those of a batch."""
+        made: Columns = {}
+        for name, modality in self.modalities.items():
+            if name in records.batches:
+                x_ND = modality.baseline_features(records.batches[name].to("cpu"))
+                rows = torch.zeros(1, 0) if x_ND is None else torch.from_numpy(np.asarray(x_ND, np.float32))
+                made[name] = rows, records.present[name]
+        return {"features": made}
+
+
+@dataclass
+class _Column:
+    """The rows of one column: gathered on their device, and brought to the host piece by piece, not batch by batch."""
+
+    on_host: list[np.ndarray] = field(default_factory=list)
+    present: list[np.ndarray] = field(default_factory=list)
+    on_device: list[Tensor] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, x_ND: Tensor, present: Presence, count: int) -> None:
+        self.on_device.append(x_ND.detach().float())
+        self.present.append(np.ones(count, bool) if present is None else present)
+        self.size += 4 * x_ND.numel()
+        if self.size >= PIECE:
+            self.to_host()
+
+    def add_absent(self, count: int) -> None:
+        self.present.append(np.zeros(count, bool))
+
+    def to_host(self) -> None:
+        if self.on_device:
+            self.on_host.append(torch.cat(self.on_device).cpu().numpy())
+        self.on_device, self.size = [], 0
+
+    def join(self, other: _Column) -> _Column:
+        return _Column(self.on_host + other.on_host, self.present + other.present)
+
+    @property
+    def is_left_out(self) -> bool:
+        return any(not x_ND.shape[1] for x_ND in self.on_host)
+
+    def matrix(self, present_N: np.ndarray) -> np.ndarray:
+        """Return rows at the indices of their records, nan elsewhere; width 0 when no record has a value."""
+        if not self.on_host:
+            return np.full((len(present_N), 0), np.nan, np.float32)
+        rows_ND = np.concatenate(self.on_host)
+        if len(rows_ND) == len(present_N):
+            return rows_ND
+        x_ND = np.full((len(present_N), rows_ND.shape[1]), np.nan, np.float32)
+        x_ND[present_N] = rows_ND
+        return x_ND
+
+
+@dataclass
+class FeatureRows:
+    """What one rank read of a part, on the host; it can be pickled.
+
+    Args:
+        ids: of the records.
+        positions: int64, where the source has them, batch by batch.
+        spaces: of each reader, space -> column -> rows.
+    """
+
+    ids: list[str]
+    positions: list[np.ndarray]
+    spaces: list[dict[str, dict[str, _Column]]]
+
+    def columns(self) -> Iterator[_Column]:
+        """Iterate over the columns of all readers and spaces."""
+        for of_reader in self.spaces:
+            for columns in of_reader.values():
+                yield from columns.values()
+
+
+@torch.no_grad()
+def read_features(batches: Iterable[RecordBatch], readers: Sequence[FeatureReader]) -> FeatureRows:
+    """Read records once, for all readers.
+
+    Args:
+        batches: each record once, in order.
+        readers: what makes features of them.
+    """
+    spaces = [{space: {name: _Column() for name in names} for space, names in r.columns.items()} for r in readers]
+    rows = FeatureRows([], [], spaces)
+    for records in batches:
+        assert records.positions is not None, "batches of a source have positions"
+        for reader, of_reader in zip(readers, spaces, strict=True):
+            for space, made in reader(records).items():
+                _add(of_reader[space], made, len(rows.ids), len(records))
+        rows.ids += records.ids
+        rows.positions.append(records.positions)
+    for column in rows.columns():
+        column.to_host()
+    return rows
+
+
+def _add(columns: dict[str, _Column], made: Columns, before: int, count: int) -> None:
+    """Add a batch of `count` records, which `before` records came before, to the columns of one space."""
+    for name, (x_ND, present) in made.items():
+        if name not in columns:
+            columns[name] = _Column(present=[np.zeros(before, bool)])
+        columns[name].add(x_ND, present, count)
+    for name in columns.keys() - made.keys():
+        columns[name].add_absent(count)
+
+
+def feature_tables(parts: Sequence[FeatureRows], keys: Callable[[int], Record]) -> list[dict[str, FeatureTable]]:
+    """Make tables of what all ranks read of a part.
+
+    Args:
+        parts: what each rank read with the same readers, in rank order.
         keys: returns the record at a position of the source, for its labels and group; its values are not read.
-        modalities: the names to embed; others of a batch are ignored.
+
+    Returns:
+        Of each reader, space -> its table.
 
     Raises:
         SensoriumError: when a feature is not finite, with the record's id.
     """
-    ids: list[str] = []
-    positions: list[np.ndarray] = []
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in modalities}
-    masks: dict[str, list[np.ndarray]] = {name: [] for name in modalities}
-    for records in batches:
-        ids += records.ids
-        positions.append(_positions(records))
-        for name in modalities:
-            mask_B = _mask(records, name)
-            masks[name].append(mask_B)
-            if mask_B.any():
-                with torch.no_grad():
-                    x_ND = embed(name, records.batches[name]).float().cpu().numpy()
-                _check_finite(x_ND, name, [i for i, has in zip(records.ids, mask_B, strict=True) if has])
-                rows[name].append(x_ND)
-    positions_N = np.concatenate([np.zeros(0, np.int64), *positions])
-    records_of = [keys(int(position)) for position in positions_N]
-    present = {name: np.concatenate(parts) if parts else np.zeros(0, bool) for name, parts in masks.items()}
-    return FeatureTable(
-        ids,
-        {name: _scatter(rows[name], present[name]) for name in modalities},
-        present,
-        label_columns(records_of),
-        [group_name(record) for record in records_of],
-        positions_N,
-    )
+    ids = [id for part in parts for id in part.ids]
+    positions_N = np.concatenate([np.zeros(0, np.int64), *(at_B for part in parts for at_B in part.positions)])
+    records = [keys(position) for position in positions_N.tolist()]
+    labels, groups = label_columns(records), [group_name(record) for record in records]
+
+    def table(columns: Mapping[str, _Column]) -> FeatureTable:
+        kept = {name: column for name, column in columns.items() if not column.is_left_out}
+        present = {name: np.concatenate([np.zeros(0, bool), *column.present]) for name, column in kept.items()}
+        features = {name: column.matrix(present[name]) for name, column in kept.items()}
+        for name, x_ND in features.items():
+            _check_finite(x_ND, present[name], name, ids)
+        return FeatureTable(ids, features, present, labels, groups, positions_N)
+
+    return [
+        {space: table(_join_ranks(parts, number, space)) for space in of_reader}
+        for number, of_reader in enumerate(parts[0].spaces)
+    ]
 
 
-def score_table(
-    batches: Iterable[RecordBatch],
-    score: Callable[[RecordBatch], dict[str, Tensor] | None],
-    keys: Callable[[int], Record],
-) -> FeatureTable:
-    """Score an ordered pass over the records of one part.
-
-    Args:
-        batches: every record of the part once.
-        score: returns the scores of each record of a batch by name, such as "nats", each (B,).
-        keys: returns the record at a position of the source, for its labels and group.
-
-    Raises:
-        SensoriumError: when the objective gives no scores.
-    """
-
-    def as_modalities() -> Iterator[RecordBatch]:
-        for records in batches:
-            scores = score(records)
-            if scores is None:
-                raise SensoriumError(
-                    "The objective of this run gives no likelihood of records, which the space 'scores' consists of: "
-                    "remove this evaluator, or train an objective that predicts tokens."
-                )
-            names.update(dict.fromkeys(scores))
-            columns = {name: _ScoreBatch(values[:, None].float()) for name, values in scores.items()}
-            yield RecordBatch(records.ids, dict(columns), dict.fromkeys(columns), positions=records.positions)
-
-    names: dict[str, None] = {}
-    scored = list(as_modalities())
-    return feature_table(scored, lambda name, batch: batch.values, keys, list(names))  # type: ignore[attr-defined]
+def _join_ranks(parts: Sequence[FeatureRows], reader: int, space: str) -> dict[str, _Column]:
+    """Return the columns of one space over all ranks."""
+    joined: dict[str, _Column] = {}
+    before = 0
+    for part in parts:
+        columns, count = part.spaces[reader][space], len(part.ids)
+        for name in dict.fromkeys([*joined, *columns]):
+            mine = columns.get(name, _Column(present=[np.zeros(count, bool)]))
+            joined[name] = joined.get(name, _Column(present=[np.zeros(before, bool)])).join(mine)
+        before += count
+    return joined
 
 
-@dataclass
-class _ScoreBatch(Batch):
-    """float32 (B, 1): one score of each record."""
-
-    values: Tensor
-
-
-def baseline_table(
-    batches: Iterable[RecordBatch], modalities: Mapping[str, Modality], keys: Callable[[int], Record]
-) -> FeatureTable | None:
-    """Return the table of baseline features; None when no modality has any.
-
-    Args:
-        batches: every record of the part once.
-        modalities: name -> modality; those without baseline features are absent from the table.
-        keys: returns the record at a position of the source, for its labels and group.
-    """
-    lacking: set[str] = set()
-
-    def embed(name: str, batch: Batch) -> Tensor:
-        x_BD = modalities[name].baseline_features(batch)
-        if x_BD is None:
-            lacking.add(name)
-            return torch.zeros(len(batch), 0)
-        return torch.from_numpy(np.asarray(x_BD, np.float32))
-
-    table = feature_table(batches, embed, keys, list(modalities))
-    for name in lacking:
-        del table.features[name], table.present[name]
-    return table if table.features else None
-
-
-def _positions(records: RecordBatch) -> np.ndarray:
-    assert records.positions is not None, "the loader returns positions"
-    return records.positions
-
-
-def _mask(records: RecordBatch, name: str) -> np.ndarray:
-    present = records.present.get(name, np.zeros(len(records), bool))
-    return np.ones(len(records), bool) if present is None else present
-
-
-def _check_finite(x_ND: np.ndarray, name: str, ids: list[str]) -> None:
-    nonfinite_N = ~np.isfinite(x_ND).all(axis=1)
+def _check_finite(x_ND: np.ndarray, present_N: np.ndarray, name: str, ids: Sequence[str]) -> None:
+    nonfinite_N = present_N & ~np.isfinite(x_ND).all(axis=1)
     if nonfinite_N.any():
         raise SensoriumError(
-            f"The features of '{name}' are not finite for {nonfinite_N.sum()} of {len(ids)} records of a batch, the "
-            f"first is '{ids[int(nonfinite_N.argmax())]}': the training has diverged."
+            f"The features of '{name}' are not finite for {nonfinite_N.sum()} of {present_N.sum()} records, the first "
+            f"is '{ids[int(nonfinite_N.argmax())]}': the training has diverged."
         )
-
-
-def _scatter(parts: list[np.ndarray], present_N: np.ndarray) -> np.ndarray:
-    """Return rows at the indices of their records, nan elsewhere; width 0 when no record has the modality."""
-    width = parts[0].shape[1] if parts else 0
-    x_ND = np.full((len(present_N), width), np.nan, np.float32)
-    if parts:
-        x_ND[present_N] = np.concatenate(parts)
-    return x_ND
 
 
 def group_name(record: Record) -> str:

@@ -46,7 +46,7 @@ class Health(Evaluator):
             both_N = test.present[first] & test.present[second]
             x_ND, y_ND = test.features[first][both_N], test.features[second][both_N]
             if len(x_ND) and x_ND.shape[1] == y_ND.shape[1]:
-                distance_N = (l2_normalize(x_ND) - l2_normalize(y_ND)).square().sum(1)
+                distance_N = (l2_normalize(x_ND, self.device) - l2_normalize(y_ND, self.device)).square().sum(1)
                 metrics[f"{first}-{second} alignment ↓"] = float(distance_N.mean())
         return metrics
 
@@ -55,9 +55,9 @@ class Health(Evaluator):
         return {}
 
     def _single(self, x_ND: np.ndarray) -> dict[str, float]:
-        unit_ND = l2_normalize(x_ND)
+        unit_ND = l2_normalize(x_ND, self.device)
         return {
-            "RankMe": float(losses.effective_rank(torch.as_tensor(x_ND))),
+            "RankMe": float(losses.effective_rank(torch.as_tensor(x_ND).to(self.device))),
             "std": float(losses.normalized_std(unit_ND)),
             "uniformity ↓": self._uniformity(unit_ND),
         }
@@ -66,9 +66,9 @@ class Health(Evaluator):
         if len(unit_ND) > self.max_records:
             rows = np.random.default_rng(seed_of("health", self.seed)).permutation(len(unit_ND))[: self.max_records]
             unit_ND = unit_ND[torch.from_numpy(rows).to(unit_ND.device)]
-        total, n = 0.0, len(unit_ND)
+        total, n = unit_ND.new_zeros((), dtype=torch.float64), len(unit_ND)
         for block, s_BN in similarity_blocks(unit_ND, unit_ND):
             potential_BN = (4 * (s_BN - 1)).exp_()  # d² = 2 - 2 cos
             potential_BN[:, block].fill_diagonal_(0)
-            total += float(potential_BN.double().sum())
-        return float(np.log(total / (n * (n - 1))))
+            total += potential_BN.double().sum()
+        return float(np.log(float(total) / (n * (n - 1))))

@@ -67,7 +67,7 @@ class ModalityGap(Evaluator):
         """Return normalized embeddings of both modalities, and the modality of each, 0 or 1."""
         parts = []
         for name in (first, second):
-            x_ND = l2_normalize(table.features[name][table.present[name]]).cpu().numpy()
+            x_ND = l2_normalize(table.features[name][table.present[name]], self.device).cpu().numpy()
             if most is not None and len(x_ND) > most:
                 draw = np.random.default_rng(seed_of("modality-gap", self.seed, name))
                 x_ND = x_ND[draw.permutation(len(x_ND))[:most]]

@@ -58,7 +58,7 @@ class Pairs(Evaluator):
             raise SensoriumError(
                 f"The label '{label}' has the value {word!r}, which is not a number: 'pairs' needs a numeric label."
             )
-        a_ND, b_ND = l2_normalize(test.features[first][rows]), l2_normalize(test.features[second][rows])
+        a_ND, b_ND = (l2_normalize(test.features[name][rows], self.device) for name in (first, second))
         cosine_N = (a_ND * b_ND).sum(1).cpu().numpy()
         return {f"{first}-{second} spearman": spearman(cosine_N, np.array(labels_N, np.float64))}
 

@@ -59,8 +59,8 @@ class Retrieval(Evaluator):
             if task.excluded:
                 self.excluded.append(f"{query}->{target}: {task.excluded} queries without a positive excluded")
             ranking = _Ranking(self.cutoffs)
-            x_QD = l2_normalize(test.features[query][task.queries])
-            y_ND = l2_normalize(test.features[target][task.targets])
+            x_QD = l2_normalize(test.features[query][task.queries], self.device)
+            y_ND = l2_normalize(test.features[target][task.targets], self.device)
             by_group = torch.from_numpy(task.by_group_N).to(x_QD.device)
             counts = torch.from_numpy(task.counts_Q).to(x_QD.device)
             firsts = torch.from_numpy(task.firsts_Q).to(x_QD.device)

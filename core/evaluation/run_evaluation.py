@@ -4,35 +4,41 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from sensorium.contracts import FeatureTable, Source
 from sensorium.data.decoding import RecordDecoder
-from sensorium.data.loader import iterate
-from sensorium.data.splits import assign_parts
-from sensorium.data.unreadable import UnreadableRecords
 from sensorium.errors import DataError, EvaluationError, SensoriumError
 from sensorium.evaluation.contact_sheet import RetrievedImage, contact_sheet
 from sensorium.evaluation.dry_run import DryPart, dry_run, require_metric
-from sensorium.evaluation.features import baseline_table, feature_table, score_table
+from sensorium.evaluation.features import (
+    BaselineReader,
+    FeatureReader,
+    FeatureRows,
+    ModelReader,
+    feature_tables,
+    read_features,
+)
+from sensorium.evaluation.part_reader import PartReader
 from sensorium.evaluation.runner import ModelFeatures, evaluate_models, spaces
-from sensorium.evaluation.similarity import l2_normalize
+from sensorium.evaluation.similarity import nearest_neighbors
 from sensorium.evaluation.tables import ResultsTable
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan
+from sensorium.parallel import collectives
+from sensorium.parallel.rank_zero import on_every_rank, on_rank_zero
 from sensorium.runs.atomic import write_atomically
 from sensorium.runs.run import Run
 from sensorium.seeding import uniform_of
-from sensorium.types import Batch, RecordBatch
 
 log = logging.getLogger("sensorium")
+T = TypeVar("T")
 SHEET_QUERIES, SHEET_TARGETS = 8, 6
 """Rows and columns of a contact sheet."""
 
@@ -48,9 +54,8 @@ class RunEvaluation:
 
     def __init__(self, plan: Plan, source: Source, run: Run) -> None:
         self.plan, self.source, self.run = plan, source, run
-        data = plan.recipe.data
-        self.parts = assign_parts(source, {"val": data.val, "test": data.test}, data.split_seed)
-        self._cached: dict[str, list[RecordBatch]] = {}
+        self.reader = PartReader(plan, source, run)
+        self.parts = self.reader.parts
         self._warned: set[str] = set()
 
     def check(self) -> None:
@@ -96,13 +101,15 @@ class RunEvaluation:
     def on_val(self, model: Model) -> dict[str, float]:
         """Return the metrics of a model on the val part, with evaluators fitted on (a sample of) the train part.
 
-        The test part is not read. An evaluator that fails is warned of once; its metrics are then missing.
+        The test part is not read. An evaluator that fails is warned of once; its metrics are then missing. Collective.
         """
-        tables, error = self._measure(lambda: {"trained": [self._features_of(model, "probe", "val")]})
+        for part in ("probe", "val"):
+            on_every_rank(self.reader.keep, part, model.device)
+        tables, error = self._measure({"trained": [model]}, "probe", "val")
         new = {name: reason for name, reason in (error.failures if error else {}).items() if name not in self._warned}
-        if new:
+        if new and collectives.rank() == 0:
             log.warning("%s The training goes on without these metrics.", EvaluationError(new))
-            self._warned.update(new)
+        self._warned.update(new)
         return {
             f"{name}/{metric}": value.mean
             for name, table in tables.items()
@@ -113,115 +120,106 @@ class RunEvaluation:
         """Evaluate models, one for each seed, on the test part, with rows of chance, baseline features and untrained.
 
         Writes the tables, and contact sheets of the first model if it has two modalities or more, into the run folder.
+        Collective: every rank embeds its slice of the records; rank 0 measures and writes, and all receive the tables.
 
         Raises:
             EvaluationError: when evaluators failed; the tables of the others are written.
         """
         if not self.plan.evaluators:
             return {}
-
-        def rows() -> dict[str, list[ModelFeatures]]:
-            untrained = [Model(model.plan, model.plan.learner()).to(model.device) for model in models]
-            trained = [self._features_of(model, "train", "test") for model in models]
-            rows = {"untrained": [self._features_of(first, "train", "test") for first in untrained], "trained": trained}
-            if "embedding" in trained[0].parts and len(models[0].modalities) > 1:
-                self._draw_sheets(trained[0].parts["embedding"][1])
-            baseline_features = self._baseline()
-            return rows if baseline_features is None else {"baseline": [baseline_features], **rows}
-
-        tables, error = self._measure(rows)
-        for table in tables.values():
-            table.write(self.run.folder)
+        untrained = [Model(model.plan, model.plan.learner()).to(model.device) for model in models]
+        tables, error = self._measure({"untrained": untrained, "trained": list(models)}, "train", "test", final=True)
         if error is not None:
             raise error
         return tables
 
     def _measure(
-        self, rows: Callable[[], Mapping[str, Sequence[ModelFeatures]]]
+        self, models: Mapping[str, Sequence[Model]], train: str, test: str, final: bool = False
     ) -> tuple[dict[str, ResultsTable], EvaluationError | None]:
         """Return the tables, and the error of the evaluators that failed; `run.json` names these with the reason.
 
-        When the features themselves cannot be had, all evaluators fail.
+        When the features themselves cannot be had, all evaluators fail. Collective.
+
+        Args:
+            models: row of the tables -> its models, one for each seed.
+            train: the part that evaluators are fitted to.
+            test: the part that is measured.
+            final: add a row of baseline features, and write tables and contact sheets.
         """
+        needed = spaces(self.plan.evaluators)
+        device = next(iter(models.values()))[0].device
+        readers: list[FeatureReader] = [ModelReader(model, needed) for row in models.values() for model in row]
+        if final and "features" in needed:
+            readers.append(BaselineReader(self.plan.modalities))
+
+        def measured(parts: Sequence[Sequence[FeatureRows]]) -> dict[str, ResultsTable]:
+            read = zip(*(feature_tables(part, self.source.key) for part in parts), strict=True)
+            features = [
+                ModelFeatures({space: (of_train[space], of_test[space]) for space in of_train}, device=device)
+                for of_train, of_test in read
+            ]
+            rows: dict[str, list[ModelFeatures]] = {}
+            for name, of_row in models.items():
+                rows[name] = [replace(features.pop(0), embed=model.embed) for model in of_row]
+            if final:
+                rows = _with_baseline(features, rows)
+                self._draw_sheets(rows["trained"][0])
+            return evaluate_models(self.plan.evaluators, rows)
+
         error: EvaluationError | None = None
+        tables: dict[str, ResultsTable] = {}
         try:
-            tables = evaluate_models(self.plan.evaluators, rows())
+            parts = [self._read(part, readers) for part in (train, test)]
+            tables = on_rank_zero(measured, parts)
         except EvaluationError as failed:
             tables, error = failed.tables, failed
         except SensoriumError as failed:
-            tables, error = {}, EvaluationError(dict.fromkeys(self.plan.evaluators, str(failed)))
+            error = EvaluationError(dict.fromkeys(self.plan.evaluators, str(failed)))
             error.__cause__ = failed
+        on_rank_zero(self._write, tables, error, final)
+        return tables, error
+
+    def _read(self, part: str, readers: Sequence[FeatureReader]) -> list[FeatureRows]:
+        """Return what every rank read of its slice of a part on rank 0, nothing on the others; collective."""
+        mine = on_every_rank(lambda: read_features(self.reader.batches(part), readers))
+        return collectives.gather_objects(mine) or []
+
+    def _write(self, tables: Mapping[str, ResultsTable], error: EvaluationError | None, final: bool) -> None:
+        """Write tables into the run folder, and the names of evaluators that failed into `run.json`."""
+        for table in tables.values() if final else ():
+            table.write(self.run.folder)
         noted = self.run.status().get("failed_evaluators", {})
         failures = {name: reason for name, reason in noted.items() if name not in tables}
         failures |= error.failures if error is not None else {}
         if failures != noted:
             self.run.update(failed_evaluators=failures)
-        return tables, error
 
     def table(self, model: Model, part: str, space: str) -> FeatureTable:
-        """Return the features of every record of a part.
+        """Return the features of every record of a part; as `with_table`."""
+        return self.with_table(model, part, space, lambda table: table)
+
+    def with_table(self, model: Model, part: str, space: str, use: Callable[[FeatureTable], T]) -> T:
+        """Embed a part, each rank its slice, and return what rank 0 makes of the table; collective.
 
         Args:
-            model: the model that encodes them.
+            model: the model that encodes the records.
             part: "train", "val", "test", "all", or "probe" for a sample of train.
             space: "features", "embedding" or "scores".
+            use: called on rank 0 with the features of every record of the part; its result can be pickled.
         """
-        if space == "scores":
-            return score_table(self.batches(part), model.score, self.source.key)
-
-        def embed(name: str, batch: Batch) -> Tensor:
-            return model.encode(name, batch, space)
-
-        return feature_table(self.batches(part), embed, self.source.key, model.modalities)
-
-    def _features_of(self, model: Model, train: str, test: str) -> ModelFeatures:
-        needed = spaces(self.plan.evaluators)
-        parts = {space: (self.table(model, train, space), self.table(model, test, space)) for space in needed}
-        return ModelFeatures(parts, model.embed)
-
-    def _baseline(self) -> ModelFeatures | None:
-        if "features" not in spaces(self.plan.evaluators):
-            return None
-        tables = [baseline_table(self.batches(p), self.plan.modalities, self.source.key) for p in ("train", "test")]
-        return None if None in tables else ModelFeatures({"features": (tables[0], tables[1])})  # type: ignore[dict-item]
+        parts = self._read(part, [ModelReader(model, [space])])
+        return on_rank_zero(lambda: use(feature_tables(parts, self.source.key)[0][space]))
 
     def values(self, positions: Sequence[int] | np.ndarray, modalities: Iterable[str]) -> dict[str, list[Hashable]]:
         """Return, for each modality, a key for each record, equal for equal raw values; None if absent."""
         records = [self.source[int(position)].values for position in positions]
         return {name: [_identity(values.get(self.plan.fields[name])) for values in records] for name in modalities}
 
-    def positions(self, part: str) -> np.ndarray:
-        """Return the indices in the source of the records of a part."""
-        if part == "all":
-            return np.arange(len(self.source))
-        if part == "probe":
-            train, most = self.parts["train"], self.plan.recipe.evaluate.probe
-            order = sorted(train.tolist(), key=lambda i: uniform_of("probe", self.source.key(i).id))
-            return np.array(sorted(order[:most]), dtype=np.int64)
-        return self.parts[part]
-
-    def batches(self, part: str) -> Iterable[RecordBatch]:
-        """Return an ordered pass over a part; if the recipe has a cache, it is decoded once."""
-        if self.plan.recipe.data.cache == "off":
-            return self._decode(part)
-        if part not in self._cached:
-            self._cached[part] = list(self._decode(part))
-        return self._cached[part]
-
-    def _decode(self, part: str) -> Iterator[RecordBatch]:
-        recipe, positions = self.plan.recipe, self.positions(part)
-        return iterate(
-            self.source,
-            positions,
-            self.plan.fields,
-            self.plan.modalities,
-            batch=recipe.evaluate.batch,
-            bad=UnreadableRecords(len(positions), recipe.data.max_bad, self.run.bad_file),
-            workers=recipe.data.workers,
-        )
-
-    def _draw_sheets(self, test: FeatureTable) -> None:
+    def _draw_sheets(self, features: ModelFeatures) -> None:
         """Draw retrieval between the first two modalities, in both directions, for a few records of the test part."""
+        if "embedding" not in features.parts or len(self.plan.modalities) < 2:
+            return
+        _, test = features.parts["embedding"]
         a, b = list(test.features)[:2]
         assert test.positions is not None, "batches of a source have positions"
         positions = test.positions.tolist()
@@ -233,8 +231,8 @@ class RunEvaluation:
             targets = np.flatnonzero(test.present[target])
             if not queries or not len(targets):
                 continue
-            cosines = l2_normalize(test.features[query][queries]) @ l2_normalize(test.features[target][targets]).T
-            best = torch.topk(cosines, min(SHEET_TARGETS, len(targets)))
+            found, query_features = test.features[target][targets], test.features[query][queries]
+            scores_QK, columns_QK = nearest_neighbors(query_features, found, SHEET_TARGETS)
             results = [
                 [
                     RetrievedImage(
@@ -242,7 +240,7 @@ class RunEvaluation:
                         f"{score:.2f}",
                         test.groups[targets[column]] == test.groups[row],
                     )
-                    for score, column in zip(best.values[i].tolist(), best.indices[i].tolist(), strict=True)
+                    for score, column in zip(scores_QK[i].tolist(), columns_QK[i].tolist(), strict=True)
                 ]
                 for i, row in enumerate(queries)
             ]
@@ -258,6 +256,14 @@ class RunEvaluation:
         assert decoded.records is not None, "it was decoded before"
         part = self.plan.modalities[modality]
         return part.preview(part.examples(decoded.records.batches[modality])[0])
+
+
+def _with_baseline(
+    features: Sequence[ModelFeatures], rows: Mapping[str, list[ModelFeatures]]
+) -> dict[str, list[ModelFeatures]]:
+    """Return the rows of a table behind that of baseline features, if every part has any."""
+    some = [baseline for baseline in features if all(table.features for table in baseline.parts["features"])]
+    return {"baseline": some, **rows} if some else dict(rows)
 
 
 def _identity(raw: Any) -> Hashable:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter, signature
 
+import torch
 from torch import Tensor
 
 from sensorium.contracts import Evaluator, FeatureTable
@@ -28,10 +29,12 @@ class ModelFeatures:
         parts: space ("features", "embedding") -> its train and test tables. A space that a model lacks is absent; the
             tables of that space then have no row of the model.
         embed: embeds raw values, such as prompts: `embed(text=[...])` -> modality name -> (N, D).
+        device: where evaluators multiply matrices.
     """
 
     parts: Mapping[str, Parts]
     embed: Embed | None = None
+    device: torch.device | str = "cpu"
 
 
 def evaluate_models(
@@ -138,6 +141,7 @@ def _row(
     chance_scores: dict[str, list[list[float]]] = {}
     for number, model in enumerate(models):
         prepared = make()
+        prepared.device = torch.device(model.device)
         if model.embed is not None:
             prepared.prepare(model.embed)
         for seed, folds in protocol.rounds(*model.parts[prepared.space], prepared.label):

@@ -76,20 +76,22 @@ class ZeroShot(Evaluator):
             for name in [names] if isinstance(names, str) else names:
                 texts += [template.replace("{}", name) for template in self.templates]
                 class_ids += [number] * len(self.templates)
-        prompts_PD = l2_normalize(self.embed(**{self.prompt_modality: texts})[self.prompt_modality].detach())
+        embedded = self.embed(**{self.prompt_modality: texts})[self.prompt_modality].detach()
+        prompts_PD = l2_normalize(embedded, self.device)
         sums_CD = prompts_PD.new_zeros(len(self.classes), prompts_PD.shape[1])
-        self.classes_CD = l2_normalize(sums_CD.index_add(0, torch.tensor(class_ids).to(sums_CD.device), prompts_PD))
+        sums_CD = sums_CD.index_add(0, torch.tensor(class_ids).to(sums_CD.device), prompts_PD)
+        self.classes_CD = l2_normalize(sums_CD, self.device)
 
     def measure(self, test: FeatureTable) -> dict[str, float]:
         """Return top-1 and, with more than five classes, top-5 accuracy."""
         x_ND, y_N = self._read(test)
         known = torch.from_numpy(y_N).to(self.classes_CD.device)
         ranks = []
-        for block, s_BC in similarity_blocks(l2_normalize(x_ND), self.classes_CD):
+        for block, s_BC in similarity_blocks(l2_normalize(x_ND, self.device), self.classes_CD):
             class_B1 = known[block].clamp_min(0)[:, None]
             rank_B = (s_BC >= s_BC.gather(1, class_B1) - TIE).sum(1)  # counts the correct class too
-            ranks.append(torch.where(known[block] < 0, len(self.classes) + 1, rank_B).cpu())
-        rank_N = torch.cat(ranks).numpy()
+            ranks.append(torch.where(known[block] < 0, len(self.classes) + 1, rank_B))
+        rank_N = torch.cat(ranks).cpu().numpy()
         return {f"top-{k} accuracy": float(np.mean(rank_N <= k)) for k in self._cutoffs()}
 
     def chance(self, test: FeatureTable) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -16,9 +16,9 @@ from sensorium.contracts import Encoder, FeatureTable, Source
 from sensorium.data.loader import Loader
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.errors import DataError, RunError
-from sensorium.evaluation.features import baseline_table, feature_table
+from sensorium.evaluation.features import BaselineReader, Columns, FeatureReader, feature_tables, read_features
 from sensorium.evaluation.labels import choose_column, is_missing
-from sensorium.evaluation.run_evaluation import RunEvaluation
+from sensorium.evaluation.part_reader import PartReader
 from sensorium.evaluation.runner import ModelFeatures, evaluate_models
 from sensorium.evaluation.tables import ResultsTable
 from sensorium.finetuning.baseline import forest_outputs
@@ -30,13 +30,32 @@ from sensorium.models.plan import Plan
 from sensorium.runs.run import Run
 from sensorium.seeding import seed_globals
 from sensorium.training.metrics import MetricsLog
-from sensorium.types import Batch
+from sensorium.types import Batch, RecordBatch
 
 log = logging.getLogger("sensorium")
 Initialization = Literal["scratch", "trained"]
 ROWS: dict[Initialization, str] = {"scratch": "from scratch", "trained": "fine-tuned"}
 """Initialization of the encoder -> its row of the table."""
 BASELINE = "baseline"
+
+
+class OutputReader(FeatureReader):
+    """Reads the outputs of a model for the records that have its modality.
+
+    Args:
+        modality: of the model.
+        predict: a batch -> outputs (B, K).
+    """
+
+    def __init__(self, modality: str, predict: Callable[[Batch], Tensor]) -> None:
+        self.modality, self.predict, self.columns = modality, predict, {"features": [modality]}
+
+    def __call__(self, records: RecordBatch) -> Mapping[str, Columns]:
+        """Return those of a batch."""
+        if self.modality not in records.batches:
+            return {"features": {}}
+        outputs_BK = self.predict(records.batches[self.modality])
+        return {"features": {self.modality: (outputs_BK, records.present[self.modality])}}
 
 
 class Finetuner:
@@ -57,10 +76,13 @@ class Finetuner:
         self.plan, self.trained, self.source, self.run, self.fabric = plan, trained, source, run, fabric
         self.options = plan.recipe.finetune
         self.modality = choose_column("modality", self.options.modality, list(plan.modalities))
-        self.evaluation = RunEvaluation(plan, source, run)
+        self.reader = PartReader(plan, source, run)
         for part, use in (("val", "choose the epoch on"), ("test", "report on")):
-            if not len(self.evaluation.parts[part]):
+            if not len(self.reader.parts[part]):
                 raise DataError(f"There is no {part} part to {use}: set data.{part} above 0.")
+        self.cache = self.reader.keep("train", fabric.device)
+        for part in ("val", "test"):
+            self.reader.keep(part, fabric.device)
         self.train = self._outputs("train", lambda batch: torch.zeros(len(batch), 1))
         self.task = self._fitted_task()
         keys = {int(position): source.key(int(position)) for position in self.train.positions}
@@ -96,8 +118,11 @@ class Finetuner:
 
     def _outputs(self, part: str, predict: Callable[[Batch], Tensor]) -> FeatureTable:
         """Return the outputs for the records of a part that can be decoded."""
-        batches = self.evaluation.batches(part)
-        return feature_table(batches, lambda _, batch: predict(batch), self.source.key, [self.modality])
+        return self._table(part, OutputReader(self.modality, predict))
+
+    def _table(self, part: str, reader: FeatureReader) -> FeatureTable:
+        rows = read_features(self.reader.batches(part), [reader])
+        return feature_tables([rows], self.source.key)[0]["features"]
 
     def _test_outputs(self, predict: Callable[[Batch], Tensor]) -> ModelFeatures:
         """Return outputs for the test part; an evaluator is fitted on the train part's labels alone."""
@@ -108,7 +133,8 @@ class Finetuner:
     ) -> tuple[EncoderWithHead, BestEpoch]:
         """Train one seed."""
         seed_globals(seed, "finetune", "weights")
-        model = EncoderWithHead(self._encoder(initialization), self.task.output_dim, self.options)
+        precision = self.plan.recipe.train.precision
+        model = EncoderWithHead(self._encoder(initialization), self.task.output_dim, self.options, precision)
         loader, row = self._loader(seed), ROWS[initialization]
 
         def on_val(model: EncoderWithHead) -> dict[str, float]:
@@ -140,9 +166,9 @@ class Finetuner:
         return encoder
 
     def _loader(self, seed: int) -> Loader:
-        """Return a loader of the records of the train part that have a label."""
-        labeled = [position for position, row in self.targets.items() if not all(map(is_missing, row))]
-        positions = np.array(labeled, np.int64)
+        """Return a loader of the records of the train part that have the modality and a label."""
+        labeled_N = np.array([not all(map(is_missing, row)) for row in self.targets.values()], bool)
+        positions = np.array(list(self.targets))[labeled_N & self.train.present[self.modality]]
         data = self.plan.recipe.data
         return Loader(
             self.source,
@@ -153,16 +179,15 @@ class Finetuner:
             batch=min(self.options.batch, len(positions)),
             bad=UnreadableRecords(len(positions), data.max_bad, self.run.bad_file),
             workers=data.workers,
-            cache=data.cache,
+            cache=self.cache or "off",
             device=self.fabric.device,
         )
 
     def _baseline(self) -> list[ModelFeatures]:
         """Return the outputs of random forests on baseline features; none if the modality has no such features."""
-        modality = {self.modality: self.plan.modalities[self.modality]}
-        tables = [baseline_table(self.evaluation.batches(p), modality, self.source.key) for p in ("train", "test")]
-        train, test = tables
-        if train is None or test is None:
+        reader = BaselineReader({self.modality: self.plan.modalities[self.modality]})
+        train, test = (self._table(part, reader) for part in ("train", "test"))
+        if not (train.features and test.features):
             return []
         forests = []
         for seed in range(self.options.seeds):

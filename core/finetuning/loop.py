@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from sensorium.contracts import Encoder
 from sensorium.data.loader import Loader
+from sensorium.devices import evaluation_autocast, to_device
 from sensorium.errors import SensoriumError
 from sensorium.finetuning.tasks import Task
 from sensorium.recipe.schema import Finetune, Optimizer
@@ -28,11 +30,12 @@ class EncoderWithHead(nn.Module):
         encoder: trained in place.
         outputs: K, the number of outputs.
         options: width and dropout of the head.
+        precision: `train.precision` of the recipe.
     """
 
-    def __init__(self, encoder: Encoder, outputs: int, options: Finetune) -> None:
+    def __init__(self, encoder: Encoder, outputs: int, options: Finetune, precision: str) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.precision = encoder, precision
         hidden = [nn.Linear(encoder.dim, options.width), nn.ReLU()] if options.width else []
         self.head = nn.Sequential(
             *hidden, nn.Dropout(options.dropout), nn.Linear(options.width or encoder.dim, outputs)
@@ -51,9 +54,12 @@ class EncoderWithHead(nn.Module):
 
     @torch.inference_mode()
     def outputs(self, batch: Batch) -> Tensor:
-        """Return outputs, float32 (B, K), in eval mode."""
+        """Return outputs, float32 (B, K), in eval mode; on CUDA the encoder runs in the precision of its training."""
         self.eval()
-        return self(batch.to(next(self.head.parameters()).device)).float()
+        device = next(self.head.parameters()).device
+        with evaluation_autocast(self.precision, device):
+            pooled = self.encoder(batch.to(device, non_blocking=True)).pooled
+        return self.head(pooled.float())
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ def train_model(
         task: fitted to the train part.
         loader: loads the train part.
         modality: the modality of the encoder.
-        targets: position in the source -> targets, for every record of the train part.
+        targets: position in the source, ascending -> targets, for every record of the train part.
         on_val: returns the metrics on the val part.
         options: the recipe's `finetune`.
         seed: of dropout and other random draws.
@@ -101,6 +107,7 @@ def train_model(
     optimizers: list[tuple[Any, Optimizer]] = [
         (fabric.setup_optimizers(build_optimizer(part, setting)), setting) for part, setting in settings.items()
     ]
+    positions_N, targets_NL = np.array(list(targets)), np.array(list(targets.values()), np.float32)
     steps = options.epochs * loader.steps_per_epoch
     sign = -1.0 if task.metric.endswith("↓") else 1.0
     best, weights = BestEpoch(0, -sign * float("inf")), {}
@@ -109,8 +116,8 @@ def train_model(
         if step % loader.steps_per_epoch == 0:
             model.freeze(step // loader.steps_per_epoch < options.freeze_epochs)
         seed_globals(seed, "finetune", step)
-        rows = [targets[position] for position in records.positions.tolist()]
-        targets_BL = torch.tensor(rows, dtype=torch.float32, device=fabric.device)
+        rows = np.searchsorted(positions_N, records.positions)
+        (targets_BL,) = to_device([targets_NL[rows]], fabric.device)
         loss = task.loss(module(records.batches[modality]).float(), targets_BL)
         fabric.backward(loss)
         for optimizer, setting in optimizers:

@@ -44,8 +44,14 @@ class Predictor:
             DataError: when a value cannot be decoded.
         """
         pooled = self.model.embed(space="features", batch=batch, **{self.modality: values})[self.modality]
-        outputs_NK = self.finetuned.eval().head(pooled.to(self.model.device)).float().cpu().numpy()
+        outputs_NK = self.finetuned.eval().head(pooled.to(self.model.device)).cpu().numpy()
         return [self.task.to_prediction(outputs_K) for outputs_K in outputs_NK]
+
+    def to(self, device: torch.device | str) -> Predictor:
+        """Move the weights; returns the predictor itself."""
+        self.model.to(device)
+        self.finetuned.to(device)
+        return self
 
     def save(self, run: Run) -> None:
         """Write the model and its head into a run folder."""
@@ -77,6 +83,8 @@ class Predictor:
         modality, options = config["modality"], Finetune.model_validate(config["options"])
         task = make_task(options, modality, config["task"]["labels"])
         task.load_state(config["task"])
-        finetuned = EncoderWithHead(model.learner.encoders[modality], task.output_dim, options)  # type: ignore[arg-type]
+        precision = model.plan.recipe.train.precision
+        encoder: Any = model.learner.encoders[modality]
+        finetuned = EncoderWithHead(encoder, task.output_dim, options, precision)
         finetuned.head.load_state_dict(weights)
         return cls(model, modality, finetuned, task, options)

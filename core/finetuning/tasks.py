@@ -22,6 +22,9 @@ from sensorium.evaluation.multitask import Multitask
 from sensorium.evaluation.probes import Classifier, Regressor
 from sensorium.recipe.schema import Finetune
 
+IGNORED = -100
+"""The class of a record without a label."""
+
 
 class Task(Evaluator):
     """Targets and loss of a supervised task and, as an evaluator, its metrics."""
@@ -79,7 +82,8 @@ class Classification(Classifier, Task):
     def loss(self, outputs_BK, targets_BL):
         """Return the mean cross-entropy."""
         known_B = ~targets_BL[:, 0].isnan()
-        summed = F.cross_entropy(outputs_BK[known_B], targets_BL[known_B, 0].long(), reduction="sum")
+        class_B = torch.where(known_B, targets_BL[:, 0], IGNORED).long()
+        summed = F.cross_entropy(outputs_BK, class_B, ignore_index=IGNORED, reduction="sum")
         return summed / known_B.sum().clamp(min=1)
 
     def to_prediction(self, outputs_K):
@@ -124,8 +128,8 @@ class MultitaskClassification(Multitask, Task):
     def loss(self, outputs_BK, targets_BL):
         """Return the mean binary cross-entropy over known labels."""
         known_BL = ~targets_BL.isnan()
-        losses = F.binary_cross_entropy_with_logits(outputs_BK[known_BL], targets_BL[known_BL], reduction="sum")
-        return losses / known_BL.sum().clamp(min=1)
+        losses_BL = F.binary_cross_entropy_with_logits(outputs_BK, targets_BL.nan_to_num(), reduction="none")
+        return losses_BL.where(known_BL, 0.0).sum() / known_BL.sum().clamp(min=1)
 
     def to_prediction(self, outputs_K):
         """Return label column -> probability of its positive class."""
@@ -166,7 +170,8 @@ class Regression(Regressor, Task):
     def loss(self, outputs_BK, targets_BL):
         """Return the mean squared error."""
         known_B = ~targets_BL[:, 0].isnan()
-        return (outputs_BK[known_B, 0] - targets_BL[known_B, 0]).square().sum() / known_B.sum().clamp(min=1)
+        squares_B = (outputs_BK[:, 0] - targets_BL[:, 0].nan_to_num()).square()
+        return squares_B.where(known_B, 0.0).sum() / known_B.sum().clamp(min=1)
 
     def to_prediction(self, outputs_K):
         """Return the number."""

@@ -6,14 +6,15 @@ from collections.abc import Hashable, Sequence
 from typing import Literal
 
 import numpy as np
+import torch
 
 from sensorium.contracts import FeatureTable
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.similarity import l2_normalize
+from sensorium.evaluation.similarity import l2_normalize, query_blocks
 from sensorium.mining.duplicates import duplicate_classes
 from sensorium.mining.options import MiningOptions
 from sensorium.mining.result import MiningResult
-from sensorium.mining.search import make_search, query_blocks
+from sensorium.mining.search import make_search
 from sensorium.seeding import seed_of
 
 
@@ -24,6 +25,7 @@ def mine_negatives(
     options: MiningOptions,
     values: dict[str, Sequence[Hashable]] | None = None,
     index: Literal["auto", "torch", "faiss"] = "auto",
+    device: torch.device | str = "cpu",
 ) -> MiningResult:
     """Mine hard negatives among the records of a table, exactly and in bounded memory.
 
@@ -37,8 +39,9 @@ def mine_negatives(
         options: which candidates are hard negatives.
         values: modality -> a key for the value of each of N records, equal for equal values, None if absent; by
             default, duplicates are found by their embeddings alone.
-        index: "torch" for matrix products, on the GPU if there is one; "faiss" for a flat index of FAISS, also exact;
-            "auto" for FAISS if it is installed and there is no GPU.
+        index: "torch" for matrix products on the device; "faiss" for a flat index of FAISS, on the CPU, also exact;
+            "auto" for FAISS if it is installed and the device is the CPU.
+        device: where embeddings are compared.
 
     Raises:
         SensoriumError: when no query has a positive, or FAISS is requested but not installed.
@@ -50,7 +53,8 @@ def mine_negatives(
     queries, without_positive = queries[has_positive], int((~has_positive).sum())
     if not len(queries):
         raise SensoriumError(f"No record has '{query}' and, in its group, '{target}': there is nothing to mine.")
-    x_QD, y_ND = l2_normalize(table.features[query][queries]), l2_normalize(table.features[target][targets])
+    x_QD = l2_normalize(table.features[query][queries], device)
+    y_ND = l2_normalize(table.features[target][targets], device)
     excluded = _ExcludedPairs(
         duplicate_classes(x_QD, _rows(values, query, queries)),
         duplicate_classes(y_ND, _rows(values, target, targets)),
@@ -59,7 +63,7 @@ def mine_negatives(
     )
     search = make_search(y_ND, index)
     collector = _Collector(options, [table.ids[row] for row in queries])
-    for block in query_blocks(len(x_QD), len(y_ND)):
+    for block in query_blocks(len(x_QD), len(y_ND), y_ND.device):
         rows, columns = positives.of(groups_N[queries[block]])
         positive_scores = (x_QD[block][rows] * y_ND[columns]).sum(1).cpu().numpy()
         least_B = np.full(block.stop - block.start, np.inf, np.float32)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.similarity import MAX_SIMILARITIES, similarity_blocks
+from sensorium.evaluation.similarity import similarity_blocks
 
 Search = Callable[[Tensor, Tensor, int, tuple[np.ndarray, np.ndarray]], tuple[np.ndarray, np.ndarray]]
 """`search(x_BD, y_ND, k, (rows, columns))` returns scores and columns (B, k) of the best pairs that are not excluded,
@@ -19,13 +19,13 @@ best first; the score is minus infinity where none is left."""
 
 
 def make_search(y_ND: Tensor, index: str) -> Search:
-    """Return the search by an index: "torch", "faiss", or "auto" for FAISS if it is installed and there is no GPU."""
+    """Return the search by an index: "torch", "faiss", or "auto" for FAISS if it is installed and y is on the CPU."""
     if index not in ("auto", "torch", "faiss"):
         raise SensoriumError(f"The option 'index' of mining is 'auto', 'torch' or 'faiss', not '{index}'.")
     installed = find_spec("faiss") is not None
     if index == "faiss" and not installed:
         raise SensoriumError("The index 'faiss' needs FAISS: run pip install faiss-cpu, or use the index 'torch'.")
-    if index == "torch" or not installed or (index == "auto" and torch.cuda.is_available()):
+    if index == "torch" or not installed or (index == "auto" and y_ND.device.type != "cpu"):
         return _torch_search
     return _faiss_search(y_ND)
 
@@ -58,9 +58,3 @@ def _torch_search(
     s_BN[rows, columns] = -torch.inf
     best = s_BN.topk(min(k, s_BN.shape[1]), dim=1)
     return best.values.cpu().numpy(), best.indices.cpu().numpy()
-
-
-def query_blocks(queries: int, targets: int) -> list[slice]:
-    """Return blocks of queries whose similarities with all targets fit in memory."""
-    rows = max(1, MAX_SIMILARITIES // max(1, targets))
-    return [slice(start, min(start + rows, queries)) for start in range(0, queries, rows)]

@@ -5,7 +5,7 @@ DDP, FSDP and a checkpoint each see one module; teachers and queues are submodul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -163,7 +163,13 @@ class Learner(nn.Module):
         free = 1.0 if progress >= end else max((progress - start) / max(end - start, 1e-9), 0.0)
         return {id(parameter): parameter for parameter in parameters[: len(parameters) - int(free * len(parameters))]}
 
-    def embed(self, modality: str, batch: Batch, space: str = "embedding") -> Tensor:
-        """Return pooled features (B, D) of one canonical batch, or their image in the joint space."""
+    def encode(self, modality: str, batch: Batch, spaces: Collection[str]) -> dict[str, Tensor]:
+        """Return one canonical batch in several spaces, encoded once.
+
+        Args:
+            modality: the batch's.
+            batch: B examples.
+            spaces: "features" for pooled features (B, D), "embedding" for their image in the joint space.
+        """
         pooled = self.encoders[modality](batch).pooled
-        return self.objective.embed(modality, pooled) if space == "embedding" else pooled
+        return {space: self.objective.embed(modality, pooled) if space == "embedding" else pooled for space in spaces}

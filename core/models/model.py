@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from sensorium.devices import evaluation_autocast
 from sensorium.errors import BadSample, DataError, RunError, not_found
 from sensorium.models.learner import Learner, make_views
 from sensorium.models.plan import Plan, make_plan
@@ -97,18 +98,36 @@ class Model:
             parts.append(self.encode(name, modality.collate(examples), space).cpu())
         return torch.cat(parts) if parts else torch.empty(0, 0)
 
-    @torch.inference_mode()
     def encode(self, modality: str, batch: Batch, space: str = "embedding") -> Tensor:
-        """Return float32 (B, D) of one canonical batch, in evaluation mode, on the model's device."""
-        with self._evaluating():
-            return self.learner.embed(modality, batch.to(self.device), space).float()
+        """Return float32 (B, D) of one canonical batch in one space; as `encode_in`."""
+        return self.encode_in([space], modality, batch)[space]
+
+    @torch.inference_mode()
+    def encode_in(self, spaces: Collection[str], modality: str, batch: Batch) -> dict[str, Tensor]:
+        """Return one canonical batch in several spaces, in evaluation mode, on the model's device.
+
+        On a GPU encoders run in the precision of the training (`train.precision`), where `auto` is bf16 mixed
+        precision; on the CPU they run in fp32.
+
+        Args:
+            spaces: "features" for pooled features, "embedding" for the space that the objective compares in.
+            modality: the batch's.
+            batch: B examples, on any device.
+
+        Returns:
+            Space -> float32 (B, D).
+        """
+        with self._evaluating(), evaluation_autocast(self.plan.recipe.train.precision, self.device):
+            encoded = self.learner.encode(modality, batch.to(self.device, non_blocking=True), spaces)
+        return {space: x_BD.float() for space, x_BD in encoded.items()}
 
     @torch.inference_mode()
     def score(self, records: RecordBatch) -> dict[str, Tensor] | None:
-        """Return what each record of a batch costs under the objective, in evaluation mode; see `Objective.score`."""
+        """Return what each record of a batch costs under the objective, in fp32; see `Objective.score`."""
         with self._evaluating():
             rng = generator("score", device=self.device)
-            return self.learner.score(make_views(records.to(self.device), self.plan.generators, rng))
+            on_device = records.to(self.device, non_blocking=True)
+            return self.learner.score(make_views(on_device, self.plan.generators, rng))
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:

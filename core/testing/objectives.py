@@ -215,7 +215,7 @@ def _rows(view: View, index: Tensor) -> View:
 
 @torch.no_grad()
 def _mean_cosine(learner: Learner, views: Views, shift: int) -> float:
-    x_ND, y_ND = (learner.embed(name, made[0].batch) for name, made in views.items())
+    x_ND, y_ND = (learner.encode(name, made[0].batch, ["embedding"])["embedding"] for name, made in views.items())
     return float(cosine_similarity(x_ND, y_ND.roll(shift, 0)).mean())
 
 

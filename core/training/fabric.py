@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import Precision
 from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
@@ -18,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sensorium.devices import find_device
 from sensorium.errors import RecipeError
+from sensorium.parallel.host_group import TIMEOUT
 from sensorium.recipe.schema import Train
 from sensorium.training.precision import precision_plugin
 
@@ -45,8 +47,6 @@ def build_fabric(train: Train) -> Fabric:
             f"train.devices is {devices}, but this machine has {torch.cuda.device_count()} CUDA devices: "
             f"give that many or fewer."
         )
-    if accelerator == "cpu" and train.precision == "16-mixed":
-        raise RecipeError("train.precision is '16-mixed', which needs a GPU: on a CPU use bf16-mixed or 32-true.")
     if train.strategy == "fsdp" and train.precision == "16-mixed":
         raise RecipeError(
             "train.precision is '16-mixed', whose loss scale the strategy fsdp does not support: use bf16-mixed."
@@ -63,7 +63,7 @@ def build_fabric(train: Train) -> Fabric:
         devices=devices,
         num_nodes=nodes,
         strategy=strategy,
-        plugins=[precision_plugin(train, accelerator)],
+        plugins=[_precision(train, accelerator)],
     )
 
 
@@ -73,6 +73,18 @@ def without_broadcast() -> dict[str, Any]:
     return {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
 
 
+def fabric_of_one(train: Train, device: torch.device) -> Fabric:
+    """Return Fabric for one process on one device, in the precision of a recipe."""
+    devices: Any = [device.index] if device.index is not None else 1
+    return Fabric(accelerator=device.type, devices=devices, plugins=[_precision(train, device.type)])
+
+
+def _precision(train: Train, accelerator: str) -> Precision:
+    if accelerator == "cpu" and train.precision == "16-mixed":
+        raise RecipeError("train.precision is '16-mixed', which needs a GPU: on a CPU use bf16-mixed or 32-true.")
+    return precision_plugin(train, accelerator)
+
+
 def launch(fabric: Fabric) -> None:
     """Start the other processes, and leave the group of all of them when this one exits.
 
@@ -80,6 +92,29 @@ def launch(fabric: Fabric) -> None:
     """
     fabric.launch()
     atexit.register(_leave)
+
+
+def join_ranks(device: str) -> torch.device:
+    """Join the ranks that torchrun started, if there are several, and return the device of this one.
+
+    For what embeds records and trains nothing: hosts alone exchange anything. Ranks of one host take its GPUs in order.
+
+    Args:
+        device: as `find_device` takes it.
+
+    Raises:
+        RecipeError: when the device is not there.
+    """
+    found = find_device(device, "--device")
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or "TORCHELASTIC_RUN_ID" not in os.environ:
+        return found
+    if found.type == "cuda" and found.index is None:
+        found = find_device(f"cuda:{os.environ['LOCAL_RANK']}", "--device")
+        torch.cuda.set_device(found)
+    if not dist.is_initialized():
+        dist.init_process_group("gloo", timeout=TIMEOUT)
+        atexit.register(_leave)
+    return found
 
 
 def _leave() -> None:

@@ -27,7 +27,7 @@ from sensorium.training.progress import Meter, ProgressLine
 
 log = logging.getLogger("sensorium")
 Evaluate = Callable[[Model], dict[str, float]]
-"""Measures a model on the val part; returns metrics by name."""
+"""Measures a model on the val part; returns metrics by name, the same on every rank. Collective."""
 
 
 @dataclass
@@ -94,33 +94,29 @@ class Training:
         if self.line is not None and "records_per_second" in metrics:
             self.line.show(self.step, metrics)
 
-    def model(self) -> Model | None:
-        """Return the model as evaluation and export see it, on rank 0; collective under distribution."""
-        if self.average is not None:
-            return Model(self.plan, self.average.module) if self.fabric.is_global_zero else None
-        if self.recipe.train.strategy != "fsdp":
-            return Model(self.plan, self.learner) if self.fabric.is_global_zero else None
-        weights = get_model_state_dict(self.learner, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
-        if not self.fabric.is_global_zero:
-            return None
-        return Model(self.plan, self.plan.learner()).load_weights(weights, "this run").to(self.device)
+    def model(self) -> Model:
+        """Return the model as evaluation and export see it, whole and the same on every rank; collective."""
+        if self.recipe.train.strategy == "fsdp":
+            weights = get_model_state_dict(self.learner, options=StateDictOptions(full_state_dict=True))
+            return Model(self.plan, self.plan.learner()).load_weights(weights, "this run").to(self.device)
+        learner = self.learner if self.average is None else self.average.module
+        collectives.broadcast_buffers(learner)  # running statistics are each rank's own
+        return Model(self.plan, learner)
 
     def evaluate_on_val(self) -> None:
-        """Measure the model on the val part, and mark the checkpoint when it is the best so far.
+        """Measure the model on the val part, and mark the checkpoint when it is the best so far; collective.
 
         A metric that could not be measured leaves the best checkpoint as it is.
         """
-        model = self.model()
-        if model is not None and self.evaluate is not None:
-            metrics = self.evaluate(model)
-            self.report({f"val/{name}": value for name, value in metrics.items()})
+        assert self.evaluate is not None, "evaluation during training is asked for"
+        metrics = self.evaluate(self.model())
+        self.report({f"val/{name}": value for name, value in metrics.items()})
+        if self.fabric.is_global_zero:
             shown = " · ".join(
                 f"{name} {metrics[name]:.4f}" for name in _headline(metrics, self.recipe.checkpoint.best)
             )
             log.info("step %d · %s", self.step, shown, extra={"indent": 2})
-        else:
-            metrics = {}
-        self._keep_if_best(collectives.broadcast(metrics))
+        self._keep_if_best(metrics)
         self.meter.read()
 
     def _keep_if_best(self, metrics: dict[str, float]) -> None:

@@ -27,6 +27,7 @@ def peak() -> tuple[float, float]:
 
 def one_pass(path: str, start: int, stop: int, workers: int) -> None:
     """Pass over some of the molecules of a file, and print a row."""
+    from sensorium.data.decoding import RecordDecoder
     from sensorium.data.loader import iterate
     from sensorium.data.unreadable import UnreadableRecords
     from sensorium.modalities.molecule.modality import MoleculeModality
@@ -36,10 +37,9 @@ def one_pass(path: str, start: int, stop: int, workers: int) -> None:
     before = peak()[0]
     positions = np.arange(start, min(stop, len(source)))
     begun, seen = time.perf_counter(), 0
-    fields, modalities = {"molecule": "molecule"}, {"molecule": MoleculeModality()}
-    for records in iterate(
-        source, positions, fields, modalities, batch=BATCH, bad=UnreadableRecords(len(positions), 0.01), workers=workers
-    ):
+    decoder = RecordDecoder(source, {"molecule": "molecule"}, {"molecule": MoleculeModality()})
+    bad = UnreadableRecords(len(positions), 0.01)
+    for records in iterate(decoder, positions, batch=BATCH, bad=bad, workers=workers):
         seen += len(records)
     seconds = time.perf_counter() - begun
     process, worker = peak()

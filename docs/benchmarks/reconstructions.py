@@ -23,9 +23,10 @@ from torch.nn.functional import interpolate
 import sensorium
 from sensorium import Batch, View
 from sensorium.blocks.token_decoder import token_indices
+from sensorium.data.decoding import RecordDecoder
 from sensorium.data.loader import iterate
 from sensorium.data.unreadable import UnreadableRecords
-from sensorium.evaluation.run_evaluation import RunEvaluation
+from sensorium.evaluation.part_reader import PartReader
 from sensorium.modalities.image.encoders.normalize import MEAN, STD
 from sensorium.modalities.image.views.lab import color_bins, from_lab
 from sensorium.models.learner import make_views
@@ -79,9 +80,11 @@ def view_of_test(model: Model) -> tuple[Batch, View]:
     assert model.run is not None
     plan = model.plan
     source = plan.source()
-    positions = RunEvaluation(plan, source, model.run).positions("test")[:COUNT]
+    positions = PartReader(plan, source, model.run).positions("test")[:COUNT]
     bad = UnreadableRecords(COUNT, 1.0, model.run.bad_file)
-    (records,) = iterate(source, positions, plan.fields, plan.modalities, batch=COUNT, bad=bad, workers=0)
+    (records,) = iterate(
+        RecordDecoder(source, plan.fields, plan.modalities), positions, batch=COUNT, bad=bad, workers=0
+    )
     generator = plan.generators["image"]
     for policy in getattr(generator, "global_policies", ()):
         object.__setattr__(policy, "scale", (1.0, 1.0))

@@ -61,7 +61,7 @@ def test_features_that_cannot_be_had_fail_every_evaluator(tmp_path, monkeypatch)
     def refuse(*_):
         raise DataError("The features are not finite.")
 
-    monkeypatch.setattr("sensorium.evaluation.run_evaluation.RunEvaluation._features_of", refuse)
+    monkeypatch.setattr("sensorium.evaluation.run_evaluation.RunEvaluation._read", refuse)
     with pytest.raises(EvaluationError, match=r"The evaluators 'knn', 'health' failed: the features are not finite\."):
         fit(tmp_path / "run")
     assert Run.open(tmp_path / "run").status()["state"] == "finished"

@@ -35,7 +35,7 @@ def call(*arguments):
 
 def test_a_plain_call_compares_both_starts(asked, capsys):
     assert call("finetune", "runs/x") == 0
-    assert asked == [("runs/x", [], {"start": "both", "run_dir": None, "checkpoint": "final"})]
+    assert asked == [("runs/x", [], {"start": "both", "run_dir": None, "checkpoint": "final", "device": "auto"})]
     out = capsys.readouterr().out
     assert "0.500" in out
     assert "The fine-tuned model is in out." in out
@@ -50,12 +50,15 @@ def test_options_and_overrides_are_handed_on(asked, capsys):
         "scratch",
         "--run-dir",
         "o",
+        "--device=cpu",
         "--checkpoint",
         "best",
         "--json",
     ]
     assert call(*words) == 0
-    assert asked == [("runs/x", ["finetune.epochs=3"], {"start": "scratch", "run_dir": "o", "checkpoint": "best"})]
+    assert asked == [
+        ("runs/x", ["finetune.epochs=3"], {"start": "scratch", "run_dir": "o", "checkpoint": "best", "device": "cpu"})
+    ]
     assert json.loads(capsys.readouterr().out)["split"] == "abc"
 
 

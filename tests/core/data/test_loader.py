@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sensorium import BadSample, Batch
 from sensorium.data.arrays import ArraysSource
+from sensorium.data.decoding import RecordDecoder
 from sensorium.data.folder import FolderSource
 from sensorium.data.loader import iterate, worker_count
 from sensorium.data.memory import Space
@@ -368,7 +369,9 @@ def test_bad_arguments_are_named(source):
 def test_iterate_passes_once_in_order(patchy, workers):
     bad = UnreadableRecords(40, 1.0)
     modalities = {"x": VectorModality()}
-    batches = list(iterate(patchy, range(2, 40), {"x": "x"}, modalities, batch=9, bad=bad, workers=workers))
+    batches = list(
+        iterate(RecordDecoder(patchy, {"x": "x"}, modalities), range(2, 40), batch=9, bad=bad, workers=workers)
+    )
     assert [len(b) for b in batches] == [7, 9, 8, 9, 2]
     assert [int(id) for b in batches for id in b.ids] == [i for i in range(2, 40) if i not in (3, 10, 20)]
     assert set(bad.reasons) == {"20"}

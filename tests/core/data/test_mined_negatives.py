@@ -59,7 +59,7 @@ def test_a_cache_hands_out_the_same(source, path):
     fields, words = {"a": "a", "b": "b"}, {"a": Words(), "b": Words()}
     decoder = RecordDecoder(source, fields, words, negatives=MinedNegatives(source, path, 2))
     chunks = [np.array([0, 1]), np.array([2, 3])]
-    cache = Cache(((rows, decoder[0, rows]) for rows in chunks), 4)
+    cache = Cache(((rows, decoder[0, rows]) for rows in chunks), np.arange(4))
     for rows in (np.array([3, 0, 1]), np.array([2]), np.array([1, 3])):
         kept, made = cache.take(rows), decoder[0, rows].records
         assert kept.ids == made.ids
@@ -78,9 +78,9 @@ def test_a_cache_counts_the_memory_of_negatives(source, path, monkeypatch):
     plain = RecordDecoder(source, fields, words)
     decoder = RecordDecoder(source, fields, words, negatives=MinedNegatives(source, path, 2))
     monkeypatch.setattr("sensorium.data.cache.memory", lambda: Space(99.0, 7 * 8 + 1))
-    Cache([(rows, plain[0, rows])], 4)
+    Cache([(rows, plain[0, rows])], np.arange(4))
     with pytest.raises(DataError, match=r"set data\.cache: off"):
-        Cache([(rows, decoder[0, rows])], 4)
+        Cache([(rows, decoder[0, rows])], np.arange(4))
 
 
 def test_a_source_that_fails_on_a_negative_is_named(source, path):

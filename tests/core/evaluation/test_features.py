@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sensorium import Batch, Record, SensoriumError
-from sensorium.evaluation.features import baseline_table, feature_table
+from sensorium.evaluation.features import BaselineReader, FeatureReader, feature_tables, read_features
 from sensorium.types import RecordBatch
 
 
@@ -40,13 +40,27 @@ BATCHES = [
 ]
 
 
+class Encoding(FeatureReader):
+    """As much of a model's reader as the tables ask for."""
+
+    def __init__(self, encode, *names):
+        self.encode, self.columns = encode, {"features": names}
+
+    def __call__(self, records):
+        return {"features": {n: (self.encode(n, b), records.present[n]) for n, b in records.batches.items()}}
+
+
 def doubled(name: str, batch: Numbers) -> Tensor:
     weight = torch.ones(1, 2, requires_grad=True, dtype=torch.bfloat16 if name == "b" else torch.float32)
     return batch.x.to(weight.dtype) * weight * 2
 
 
+def read(reader, batches=BATCHES):
+    return feature_tables([read_features(iter(batches), [reader])], RECORDS.__getitem__)[0]["features"]
+
+
 def test_rows_stand_where_their_records_are():
-    table = feature_table(iter(BATCHES), doubled, RECORDS.__getitem__, ["a", "b"])
+    table = read(Encoding(doubled, "a", "b"))
     assert table.ids == ["p", "q", "s"]
     np.testing.assert_array_equal(table.features["a"], np.array([[2, 2], [4, 4], [np.nan, np.nan]], np.float32))
     np.testing.assert_array_equal(table.features["b"][:, 0], np.array([np.nan, 10, 12], np.float32))
@@ -57,8 +71,7 @@ def test_rows_stand_where_their_records_are():
 
 
 def test_an_id_is_never_taken_for_the_group_of_another():
-    groups = feature_table(iter(BATCHES), doubled, RECORDS.__getitem__, ["a"]).groups
-    assert len(set(groups)) == 3
+    assert len(set(read(Encoding(doubled)).groups)) == 3
 
 
 def test_a_diverged_model_is_named():
@@ -66,13 +79,58 @@ def test_a_diverged_model_is_named():
         return torch.where(batch.x == 2, torch.nan, batch.x)
 
     with pytest.raises(SensoriumError, match=r"features of 'a' are not finite for 1 of 2 .* first is 'q'"):
-        feature_table(iter(BATCHES), diverged, RECORDS.__getitem__, ["a"])
+        read(Encoding(diverged))
 
 
 def test_no_records_and_absent_modalities_make_empty_columns():
-    assert len(feature_table([], doubled, RECORDS.__getitem__, ["a"])) == 0
-    table = feature_table(iter(BATCHES), doubled, RECORDS.__getitem__, ["a", "c"])
+    nothing = read(Encoding(doubled, "a"), [])
+    assert len(nothing) == 0
+    assert nothing.features["a"].shape == (0, 0)
+    table = read(Encoding(doubled, "a", "c"))
     assert not table.present["c"].any()
+    assert table.features["c"].shape == (3, 0)
+
+
+def test_all_readers_see_each_record_once():
+    seen = []
+
+    def noting(name, batch):
+        seen.append((name, len(batch)))
+        return doubled(name, batch)
+
+    batches = iter(BATCHES)
+    (both, single) = feature_tables(
+        [read_features(batches, [Encoding(noting, "a", "b"), Encoding(doubled, "a")])], RECORDS.__getitem__
+    )
+    assert sorted(seen) == [("a", 2), ("b", 1), ("b", 1)]
+    np.testing.assert_array_equal(both["features"].features["a"], single["features"].features["a"])
+    assert both["features"].labels is single["features"].labels
+
+
+@pytest.mark.parametrize("cut", [0, 1, 2])
+def test_what_ranks_read_joins_to_what_one_reads(cut):
+    """Column "b" is unknown before a rank meets it, and the ranks meet different columns."""
+    ranks = [read_features(part, [Encoding(doubled, "a", "c")]) for part in (BATCHES[:cut], BATCHES[cut:])]
+    joined = feature_tables(ranks, RECORDS.__getitem__)[0]["features"]
+    whole = read(Encoding(doubled, "a", "c"))
+    assert joined.ids == whole.ids
+    assert joined.groups == whole.groups
+    assert joined.positions.tolist() == whole.positions.tolist()
+    assert set(joined.features) == set(whole.features) == {"a", "b", "c"}
+    for name in whole.features:
+        np.testing.assert_array_equal(joined.features[name], whole.features[name])
+        np.testing.assert_array_equal(joined.present[name], whole.present[name])
+
+
+def test_rows_come_to_the_host_in_pieces(monkeypatch):
+    copies = []
+    monkeypatch.setattr(Tensor, "cpu", lambda self: copies.append(len(self)) or self)
+    whole = read(Encoding(doubled, "a", "b"))
+    assert copies == [2, 2]  # once a column
+    monkeypatch.setattr("sensorium.evaluation.features.PIECE", 1)
+    pieces = read(Encoding(doubled, "a", "b"))
+    assert copies[2:] == [2, 1, 1]  # as soon as they are large
+    np.testing.assert_array_equal(pieces.features["b"], whole.features["b"])
 
 
 class Plain:
@@ -86,14 +144,14 @@ class Plain:
 
 
 def test_hand_made_features_where_there_are_any():
-    table = baseline_table(BATCHES, {"a": Plain(True), "b": Plain(False)}, RECORDS.__getitem__)
+    table = read(BaselineReader({"a": Plain(True), "b": Plain(False)}))
     assert list(table.features) == list(table.present) == ["a"]
     assert table.features["a"][:2].tolist() == [[10.0], [20.0]]
-    assert baseline_table(BATCHES, {"a": Plain(False), "b": Plain(False)}, RECORDS.__getitem__) is None
+    assert not read(BaselineReader({"a": Plain(False), "b": Plain(False)})).features
 
 
 def test_select_and_join_are_each_others_inverse():
-    table = feature_table(iter(BATCHES), doubled, RECORDS.__getitem__, ["a", "b"])
+    table = read(Encoding(doubled, "a", "b"))
     again = table.select(np.array([0])).join(table.select(np.array([1, 2])))
     assert again.ids == table.ids
     assert again.groups == table.groups

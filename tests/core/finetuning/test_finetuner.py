@@ -10,7 +10,7 @@ import torch
 
 import sensorium
 from sensorium import Record, SensoriumError, Source
-from sensorium.evaluation.run_evaluation import RunEvaluation
+from sensorium.evaluation.part_reader import PartReader
 from sensorium.finetuning import loop as tuning
 from sensorium.finetuning.loop import EncoderWithHead
 from sensorium.recipe.schema import Finetune
@@ -133,8 +133,8 @@ def test_labels_of_the_test_part_reach_no_weight_and_no_choice(run, tmp_path):
 
 def test_the_guard_notices_a_choice_on_the_test_part(run, tmp_path, monkeypatch):
     """Negative control of the test above: measured on the test part, the choice follows its labels."""
-    batches = RunEvaluation.batches
-    monkeypatch.setattr(RunEvaluation, "batches", lambda self, part: batches(self, "test" if part == "val" else part))
+    batches = PartReader.batches
+    monkeypatch.setattr(PartReader, "batches", lambda self, part: batches(self, "test" if part == "val" else part))
     done = [tuned(run, tmp_path / f"leak{len(lies)}", source=Marked(lies)) for lies in ((), ("test",))]
     epochs = [[dict(row.notes) for row in one.table.rows] for one in done]
     assert epochs[0] != epochs[1]
@@ -224,6 +224,6 @@ def test_a_nonfinite_loss_is_an_error(run, tmp_path):
 
 def test_a_wide_head(run):
     encoder = sensorium.load(run, extensions=toys.extensions()).learner.encoders["a"]
-    head = EncoderWithHead(encoder, 3, Finetune(width=7)).head
+    head = EncoderWithHead(encoder, 3, Finetune(width=7), "auto").head
     assert [tuple(w.shape) for w in head.parameters()] == [(7, 16), (7,), (3, 7), (3,)]
-    assert np.prod(EncoderWithHead(encoder, 3, Finetune()).head[-1].weight.shape) == 48
+    assert np.prod(EncoderWithHead(encoder, 3, Finetune(), "auto").head[-1].weight.shape) == 48

@@ -14,7 +14,7 @@ from sensorium import Needs, hookimpl
 from sensorium.contracts import FeatureTable
 from sensorium.data.mined_negatives import SCHEMA
 from sensorium.errors import RecipeError, SensoriumError
-from sensorium.mining import search
+from sensorium.evaluation import similarity
 from sensorium.mining.duplicates import IDENTICAL
 from sensorium.mining.hard_negatives import mine_negatives
 from sensorium.mining.options import MiningOptions
@@ -106,7 +106,7 @@ def test_blocks_and_indices_agree(index, monkeypatch):
         pytest.importorskip("faiss")
     t = table(300, groups=[f"g{i // 3}" for i in range(300)])
     whole = mine_negatives(t, "a", "b", MiningOptions(), index="torch")
-    monkeypatch.setattr(search, "MAX_SIMILARITIES", 300 * 7)  # seven queries at a time
+    monkeypatch.setattr(similarity, "MAX_SIMILARITIES", 300 * 7)  # seven queries at a time
     blockwise = mine_negatives(t, "a", "b", MiningOptions(), index=index)
     assert triples(blockwise) == triples(whole)
     np.testing.assert_allclose(blockwise.scores, whole.scores, atol=1e-6)

@@ -97,6 +97,7 @@ def test_a_view_is_drawn():
 
 def test_unreadable_molecules_are_reported_by_id(tmp_path):
     from sensorium.data.arrays import ArraysSource
+    from sensorium.data.decoding import RecordDecoder
     from sensorium.data.loader import iterate
     from sensorium.data.unreadable import UnreadableRecords
 
@@ -106,7 +107,9 @@ def test_unreadable_molecules_are_reported_by_id(tmp_path):
     modality = {"molecule": MoleculeModality(fragments="skip")}
     ids = [
         i
-        for r in iterate(source, np.arange(6), {"molecule": "molecule"}, modality, batch=2, bad=bad, workers=0)
+        for r in iterate(
+            RecordDecoder(source, {"molecule": "molecule"}, modality), np.arange(6), batch=2, bad=bad, workers=0
+        )
         for i in r.ids
     ]
     assert ids == ["m0", "m2", "m5"]

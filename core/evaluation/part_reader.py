@@ -1,0 +1,118 @@
+"""The parts of a run's records as evaluation reads them: in order, each rank its slice, decoded once if cached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from sensorium.contracts import Source
+from sensorium.data.cache import Cache
+from sensorium.data.decoding import RecordDecoder
+from sensorium.data.loader import Loader, fill_cache, iterate
+from sensorium.data.splits import assign_parts
+from sensorium.data.unreadable import UnreadableRecords
+from sensorium.models.plan import Plan
+from sensorium.parallel import collectives
+from sensorium.runs.run import Run
+from sensorium.seeding import uniform_of
+from sensorium.types import RecordBatch
+
+
+class PartReader:
+    """Reads the parts of a run's records.
+
+    Args:
+        plan: the parts of the run's recipe; its modalities are fitted before anything is read.
+        source: where the records come from.
+        run: its file names unreadable records.
+    """
+
+    def __init__(self, plan: Plan, source: Source, run: Run) -> None:
+        self.plan, self.source, self.run = plan, source, run
+        data = plan.recipe.data
+        self.parts = assign_parts(source, {"val": data.val, "test": data.test}, data.split_seed)
+        self._kept: list[Cache] = []
+        self._loader: Loader | None = None
+
+    def positions(self, part: str) -> np.ndarray:
+        """Return the positions in the source of the records of a part, int64 (N,), ascending.
+
+        Args:
+            part: "train", "val", "test", "all", or "probe" for a sample of train.
+        """
+        if part == "all":
+            return np.arange(len(self.source))
+        if part == "probe":
+            train, most = self.parts["train"], self.plan.recipe.evaluate.probe
+            order = sorted(train.tolist(), key=lambda i: uniform_of("probe", self.source.key(i).id))
+            return np.array(sorted(order[:most]), dtype=np.int64)
+        return self.parts[part]
+
+    def share(self, loader: Loader) -> None:
+        """Read the records that a training has in its cache from there, so that they are decoded and held once."""
+        self._loader = loader
+
+    def keep(self, part: str, device: torch.device) -> Cache | None:
+        """Decode this rank's slice of a part once for all later passes; None if the recipe has no cache.
+
+        Args:
+            part: the part.
+            device: where it will be used, and is kept if `data.cache` says so.
+        """
+        positions = self._slice(part)
+        if self.plan.recipe.data.cache == "off" or not len(positions):
+            return None
+        if (cache := self._cache_of(positions)) is None:
+            on_device = self.plan.recipe.data.cache == "device"
+            cache = fill_cache(
+                self._decoder(),
+                positions,
+                bad=self._unreadable(len(positions)),
+                workers=self.plan.recipe.data.workers,
+                keep_on=device if on_device else "cpu",
+                pin=device.type == "cuda" and not on_device,
+            )
+            self._kept.append(cache)
+        return cache
+
+    def batches(self, part: str) -> Iterator[RecordBatch]:
+        """Yield the usable records of this rank's slice of a part once, in order."""
+        positions, size = self._slice(part), self.plan.recipe.evaluate.batch
+        cache = self._cache_of(positions)
+        if cache is not None:
+            rows = cache.rows_of(positions)
+            assert rows is not None, "it was asked"
+            picked = (cache.take(rows[at : at + size]) for at in range(0, len(rows), size))
+            yield from (records for records in picked if records is not None)
+            return
+        yield from iterate(
+            self._decoder(),
+            positions,
+            batch=size,
+            bad=self._unreadable(len(positions)),
+            workers=self.plan.recipe.data.workers,
+            pin=torch.cuda.is_available(),
+        )
+
+    def _slice(self, part: str) -> np.ndarray:
+        """Return the positions of this rank's records of a part.
+
+        Slices consist of whole batches: a record is encoded beside the same others, whatever the number of ranks.
+        """
+        positions, size = self._decoder().usable(self.positions(part)), self.plan.recipe.evaluate.batch
+        starts = np.array_split(np.arange(0, len(positions), size), collectives.world_size())[collectives.rank()]
+        return positions[starts[0] : starts[-1] + size] if len(starts) else positions[:0]
+
+    def _cache_of(self, positions: np.ndarray) -> Cache | None:
+        """Return a cache that has all of these records."""
+        shared = self._loader.cache if self._loader is not None else None
+        caches = [*self._kept, *([shared] if shared is not None else [])]
+        return next((cache for cache in caches if cache.rows_of(positions) is not None), None)
+
+    def _decoder(self) -> RecordDecoder:
+        return RecordDecoder(self.source, self.plan.fields, self.plan.modalities)
+
+    def _unreadable(self, count: int) -> UnreadableRecords:
+        return UnreadableRecords(count, self.plan.recipe.data.max_bad, self.run.bad_file)
