@@ -13,6 +13,7 @@ from sensorium.data.decoding import RecordDecoder
 from sensorium.data.loader import Loader, fill_cache, iterate
 from sensorium.data.splits import assign_parts
 from sensorium.data.unreadable import UnreadableRecords
+from sensorium.devices import gains_from_pinning
 from sensorium.models.plan import Plan
 from sensorium.parallel import collectives
 from sensorium.runs.run import Run
@@ -72,13 +73,18 @@ class PartReader:
                 bad=self._unreadable(len(positions)),
                 workers=self.plan.recipe.data.workers,
                 keep_on=device if on_device else "cpu",
-                pin=device.type == "cuda" and not on_device,
+                pin=gains_from_pinning(device) and not on_device,
             )
             self._kept.append(cache)
         return cache
 
-    def batches(self, part: str) -> Iterator[RecordBatch]:
-        """Yield the usable records of this rank's slice of a part once, in order."""
+    def batches(self, part: str, device: torch.device | str = "cpu") -> Iterator[RecordBatch]:
+        """Yield the usable records of this rank's slice of a part once, in order.
+
+        Args:
+            part: the part.
+            device: where they will be used; batches that are decoded now are pinned if a copy to it gains from that.
+        """
         positions, size = self._slice(part), self.plan.recipe.evaluate.batch
         cache = self._cache_of(positions)
         if cache is not None:
@@ -93,7 +99,7 @@ class PartReader:
             batch=size,
             bad=self._unreadable(len(positions)),
             workers=self.plan.recipe.data.workers,
-            pin=torch.cuda.is_available(),
+            pin=gains_from_pinning(torch.device(device)),
         )
 
     def _slice(self, part: str) -> np.ndarray:

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from PIL import Image
 
 from sensorium.contracts import FeatureTable, Source
@@ -169,7 +170,7 @@ class RunEvaluation:
         error: EvaluationError | None = None
         tables: dict[str, ResultsTable] = {}
         try:
-            parts = [self._read(part, readers) for part in (train, test)]
+            parts = [self._read(part, readers, device) for part in (train, test)]
             tables = on_rank_zero(measured, parts)
         except EvaluationError as failed:
             tables, error = failed.tables, failed
@@ -179,9 +180,9 @@ class RunEvaluation:
         on_rank_zero(self._write, tables, error, final)
         return tables, error
 
-    def _read(self, part: str, readers: Sequence[FeatureReader]) -> list[FeatureRows]:
+    def _read(self, part: str, readers: Sequence[FeatureReader], device: torch.device) -> list[FeatureRows]:
         """Return what every rank read of its slice of a part on rank 0, nothing on the others; collective."""
-        mine = on_every_rank(lambda: read_features(self.reader.batches(part), readers))
+        mine = on_every_rank(lambda: read_features(self.reader.batches(part, device), readers))
         return collectives.gather_objects(mine) or []
 
     def _write(self, tables: Mapping[str, ResultsTable], error: EvaluationError | None, final: bool) -> None:
@@ -207,7 +208,7 @@ class RunEvaluation:
             space: "features", "embedding" or "scores".
             use: called on rank 0 with the features of every record of the part; its result can be pickled.
         """
-        parts = self._read(part, [ModelReader(model, [space])])
+        parts = self._read(part, [ModelReader(model, [space])], model.device)
         return on_rank_zero(lambda: use(feature_tables(parts, self.source.key)[0][space]))
 
     def values(self, positions: Sequence[int] | np.ndarray, modalities: Iterable[str]) -> dict[str, list[Hashable]]:

@@ -121,7 +121,7 @@ class Finetuner:
         return self._table(part, OutputReader(self.modality, predict))
 
     def _table(self, part: str, reader: FeatureReader) -> FeatureTable:
-        rows = read_features(self.reader.batches(part), [reader])
+        rows = read_features(self.reader.batches(part, self.fabric.device), [reader])
         return feature_tables([rows], self.source.key)[0]["features"]
 
     def _test_outputs(self, predict: Callable[[Batch], Tensor]) -> ModelFeatures:

@@ -134,7 +134,9 @@ def test_labels_of_the_test_part_reach_no_weight_and_no_choice(run, tmp_path):
 def test_the_guard_notices_a_choice_on_the_test_part(run, tmp_path, monkeypatch):
     """Negative control of the test above: measured on the test part, the choice follows its labels."""
     batches = PartReader.batches
-    monkeypatch.setattr(PartReader, "batches", lambda self, part: batches(self, "test" if part == "val" else part))
+    monkeypatch.setattr(
+        PartReader, "batches", lambda self, part, device: batches(self, "test" if part == "val" else part)
+    )
     done = [tuned(run, tmp_path / f"leak{len(lies)}", source=Marked(lies)) for lies in ((), ("test",))]
     epochs = [[dict(row.notes) for row in one.table.rows] for one in done]
     assert epochs[0] != epochs[1]
