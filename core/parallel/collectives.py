@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from sensorium.parallel.host_group import host_group
 
@@ -155,3 +155,10 @@ def gather_objects(value: object) -> list | None:
     found: list | None = [None] * world_size() if rank() == 0 else None
     dist.gather_object(value, found, dst=0, group=host_group())
     return found
+
+
+def broadcast_buffers(module: nn.Module) -> None:
+    """Give every rank the buffers of rank 0."""
+    if world_size() > 1:
+        for buffer in module.buffers():
+            dist.broadcast(buffer, src=0)

@@ -100,7 +100,8 @@ class Training:
             weights = get_model_state_dict(self.learner, options=StateDictOptions(full_state_dict=True))
             return Model(self.plan, self.plan.learner()).load_weights(weights, "this run").to(self.device)
         learner = self.learner if self.average is None else self.average.module
-        collectives.broadcast_buffers(learner)  # running statistics are each rank's own
+        if not self.recipe.train.sync_batch_norm:  # each rank has running statistics of its own
+            collectives.broadcast_buffers(learner)
         return Model(self.plan, learner)
 
     def evaluate_on_val(self) -> None:
