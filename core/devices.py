@@ -53,7 +53,7 @@ def precision_of(asked: str, accelerator: str) -> str:
 
 def gains_from_pinning(device: torch.device) -> bool:
     """Return whether the host need not wait for a copy to a device from page-locked memory."""
-    return device.type not in ("cpu", "mps")
+    return device.type not in ("cpu", "mps", "meta")
 
 
 def evaluation_autocast(precision: str, device: torch.device) -> torch.autocast:
@@ -113,6 +113,7 @@ def device_constant(make: Callable[P, Tensor]) -> Callable[Concatenate[torch.dev
             # One made in inference mode could not be used in training afterwards.
             with torch.inference_mode(False), torch.no_grad():
                 constants[key] = make(*args, **kwargs).to(device)
+            torch._dynamo.mark_static(constants[key])  # so is its shape
         return constants[key]
 
     return on_device

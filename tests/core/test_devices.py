@@ -88,6 +88,16 @@ def test_both_are_compiled_whole_on_the_cpu():
     assert torch.equal(compiled(x, offsets), x * 2.0 + 1.0 + ramp(x.device, 7))
 
 
+def test_the_shape_of_a_constant_is_one_to_the_compiler():
+    @torch.compile(fullgraph=True, backend="eager")
+    def compiled(x):
+        return (x @ ramp(x.device, 12).reshape(2, 6).float()).unflatten(1, (-1, 3)) + ramp(x.device, 12).shape[0]
+
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(assume_static_by_default=False):
+        assert compiled(torch.ones(2, 2)).shape == (2, 2, 3)
+
+
 def test_the_best_device_is_cuda_then_the_cpu(monkeypatch, caplog):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -27,11 +27,11 @@ CHANGED = {
 """Options with which a part does all that it can do, beside its defaults."""
 
 
-def parts(kind):
+def parts(kind, modalities=MODALITIES):
     """Return the name of a modality, of each of its parts and whether its options are those of `CHANGED`."""
     found = []
     for spec in registry().specs(kind):
-        if spec.modality not in MODALITIES or spec.missing_packages():
+        if spec.modality not in modalities or spec.missing_packages():
             continue
         if any(option.required for option in options_of(spec.load(), skip=1)):
             continue
