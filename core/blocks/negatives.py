@@ -85,6 +85,9 @@ NEEDS = {"margin": ("guide",), "hardest": ("mixed",), "warmup": ("beta", "mixed"
 class FeatureQueue(nn.Module):
     """A first-in-first-out queue of unit rows, the same on every rank; it begins with random directions.
 
+    Rows are pushed in the forward pass and committed in `after_step`: a step that is skipped leaves the queue as it
+    was, and no step copies it.
+
     Args:
         size: number of rows.
         dim: width of a row.
@@ -93,21 +96,25 @@ class FeatureQueue(nn.Module):
     rows: Tensor
     ids: Tensor
     pushed: Tensor
+    new_rows: Tensor
+    new_ids: Tensor
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
         self.register_buffer("rows", F.normalize(torch.randn(size, dim), dim=1))
         self.register_buffer("ids", torch.full((size,), NO_ID))
         self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("new_rows", torch.empty(0, dim), persistent=False)
+        self.register_buffer("new_ids", torch.empty(0, dtype=torch.int64), persistent=False)
 
     @property
     def filled(self) -> Tensor:
         """The fraction of rows that are not the initial random ones."""
-        return (self.pushed / len(self.rows)).clamp(max=1)
+        return ((self.pushed + len(self.new_rows)) / len(self.rows)).clamp(max=1)
 
     @torch.no_grad()
     def push(self, rows_BD: Tensor, ids_B: Tensor | None = None) -> None:
-        """Replace the oldest rows with this rank's rows and those of every other rank.
+        """Stage this rank's rows and those of every other rank, for `commit`.
 
         Args:
             rows_BD: any norm; they are normalized here.
@@ -116,12 +123,18 @@ class FeatureQueue(nn.Module):
         new_MD, _ = collectives.all_gather(F.normalize(rows_BD.detach().to(self.rows.dtype), dim=1))
         ids_B = self.ids.new_full((len(rows_BD),), NO_ID) if ids_B is None else ids_B
         ids_M, _ = collectives.all_gather(ids_B)
-        dropped = max(len(new_MD) - len(self.rows), 0)
-        index_M = (self.pushed + torch.arange(dropped, len(new_MD), device=self.rows.device)) % len(self.rows)
-        # New tensors, not in-place writes: the loss of this step still needs the old ones for its gradient.
-        self.rows = self.rows.index_copy(0, index_M, new_MD[dropped:])
-        self.ids = self.ids.index_copy(0, index_M, ids_M[dropped:])
-        self.pushed += len(new_MD)
+        self.new_rows, self.new_ids = torch.cat([self.new_rows, new_MD]), torch.cat([self.new_ids, ids_M])
+
+    @torch.no_grad()
+    def commit(self) -> None:
+        """Replace the oldest rows with those that were pushed since the last commit; call it in `after_step`."""
+        new = len(self.new_rows)
+        dropped = max(new - len(self.rows), 0)
+        index_M = (self.pushed + torch.arange(dropped, new, device=self.rows.device)) % len(self.rows)
+        self.rows.index_copy_(0, index_M, self.new_rows[dropped:])
+        self.ids.index_copy_(0, index_M, self.new_ids[dropped:])
+        self.pushed += new
+        self.new_rows, self.new_ids = self.new_rows.new_empty(0, self.rows.shape[1]), self.new_ids.new_empty(0)
 
 
 class NegativePool(nn.Module):
@@ -210,7 +223,9 @@ class NegativePool(nn.Module):
         return filled | ({"negatives_warmup": self.warmup.clone()} if self.options.warmup[1] else {})
 
     def after_step(self, progress: float) -> None:
-        """Update the warm-up; `progress` runs from 0 to 1."""
+        """Commit what was pushed to the queues, and update the warm-up; `progress` runs from 0 to 1."""
+        for memory in self.memories.values():
+            memory.commit()  # type: ignore[operator]
         start, end = self.options.warmup
         if end:
             self.warmup.fill_(min(max((progress - start) / max(end - start, 1e-9), 0.0), 1.0))

@@ -13,13 +13,15 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from sensorium.errors import TrainingError
+from sensorium.errors import PluginError, TrainingError
 from sensorium.models.learner import Learner
 from sensorium.parallel import collectives
 from sensorium.runs.atomic import write_atomically
 from sensorium.runs.checkpoint import Checkpoints
 
 log = logging.getLogger("sensorium")
+SMALL = 2**20
+"""Buffers of at most so many bytes are copied before each step; those of statistics, centers and schedules are."""
 LOWEST_SCALE = 1.0
 """Below this loss scale of fp16, an overflowing gradient is not caused by the scale."""
 
@@ -27,10 +29,11 @@ LOWEST_SCALE = 1.0
 class Guard:
     """Skips every step whose loss or gradient is non-finite on any rank.
 
-    A skipped step leaves the learner unchanged: weights, moments and teachers are not updated, and buffers (queues,
-    centers, running statistics), which the forward pass may change, are restored. It is written to `steps.jsonl` with
-    the ids of its records, beside a checkpoint of the state before it, for replay. A step that only lowers the loss
-    scale of fp16 is skipped and not counted.
+    A skipped step leaves the learner unchanged: weights, moments and teachers are not updated, and buffers (centers,
+    running statistics), which the forward pass may change, are restored. Of a buffer above `SMALL` (a queue, a table),
+    which is not copied, the forward pass may make another one; it is changed in place in `after_step` alone. A skipped
+    step is written to `steps.jsonl` with the ids of its records, beside a checkpoint of the state before it, for
+    replay. A step that only lowers the loss scale of fp16 is skipped and not counted.
 
     Args:
         fabric: launched.
@@ -47,15 +50,40 @@ class Guard:
         self.fabric, self.learner, self.optimizer, self.most = fabric, learner, optimizer, most
         self.file, self.checkpoints = folder / "steps.jsonl", Checkpoints(folder, keep=1)
         self.noted = [note for note in read_notes(self.file) if note["step"] < step]
-        self._buffers: list[Tensor] = []
+        self._places = [(m, name) for m in learner.modules() for name, x in m._buffers.items() if x is not None]
+        self._before: list[tuple[Tensor, int]] = []
+        self._copies = [torch.empty_like(x) if x.nbytes <= SMALL else None for x in self._buffers()]
+        self._lost = False
 
     def save_buffers(self) -> None:
-        """Copy the buffers before a step."""
-        self._buffers = [buffer.clone() for buffer in self.learner.buffers()]
+        """Note the buffers before a step, and copy those that are small."""
+        buffers = self._buffers()
+        self._before = [(buffer, buffer._version) for buffer in buffers]
+        small = [(copy, x.detach()) for copy, x in zip(self._copies, buffers, strict=True) if copy is not None]
+        if small:
+            torch._foreach_copy_([copy for copy, _ in small], [x for _, x in small])
 
     def is_finite(self, loss: Tensor, norm: Tensor) -> bool:
-        """Return whether loss and gradient norm are finite on every rank; a collective operation."""
-        return not collectives.any_rank(not (_finite(loss) and _finite(norm)))
+        """Return whether loss and gradient norm are finite on every rank; a collective operation, and one host read."""
+        whole = norm.full_tensor() if isinstance(norm, DTensor) else norm  # on every rank, whatever its loss
+        bad_2 = torch.stack([~loss.isfinite(), ~whole.isfinite()]).float()
+        lost, exploded = collectives.all_reduce_sum(bad_2).tolist()
+        self._lost = lost > 0
+        return not (lost or exploded)
+
+    def _buffers(self) -> list[Tensor]:
+        return [module._buffers[name] for module, name in self._places]  # type: ignore[misc]
+
+    def _restore_buffers(self) -> None:
+        for (module, name), (before, version), copy in zip(self._places, self._before, self._copies, strict=True):
+            module._buffers[name] = before
+            if copy is not None:
+                before.copy_(copy)
+            elif before._version != version:
+                raise PluginError(
+                    f"A step is skipped, but {type(module).__name__} changed its large buffer '{name}' in place in its "
+                    "forward pass, which cannot be undone: change it in after_step."
+                )
 
     def skip(self, step: int, loss: Tensor, norm: Tensor, ids: Sequence[str]) -> None:
         """Skip a non-finite step; a collective operation.
@@ -64,11 +92,9 @@ class Guard:
             TrainingError: when more than `most` steps were skipped.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        for buffer, before in zip(self.learner.buffers(), self._buffers, strict=True):
-            buffer.copy_(before)
+        self._restore_buffers()
         scaler = getattr(self.fabric.strategy.precision, "scaler", None)
-        lost = collectives.any_rank(not _finite(loss))
-        overflowed = scaler is not None and not lost and scaler.get_scale() >= LOWEST_SCALE
+        overflowed = scaler is not None and not self._lost and scaler.get_scale() >= LOWEST_SCALE
         if scaler is not None:
             scaler.update()
         if not overflowed:
@@ -77,8 +103,8 @@ class Guard:
     def _count(self, step: int, loss: Tensor, norm: Tensor, ids: Sequence[str]) -> None:
         note: dict[str, Any] = {
             "step": step,
-            "loss": str(float(collectives.all_reduce_mean(loss))),
-            "gradient": str(float(_whole(norm))),
+            "loss": str(float(collectives.all_reduce_mean(loss.detach()))),
+            "gradient": str(float(norm.full_tensor() if isinstance(norm, DTensor) else norm)),
             "ids": collectives.all_gather_objects(list(ids)),
         }
         self.noted.append(note)
@@ -101,11 +127,3 @@ def read_notes(file: Path) -> list[dict[str, Any]]:
     """Return the notes of skipped steps: `step`, `loss`, `gradient`, and the `ids` of each rank."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     return [json.loads(line) for line in lines if line]
-
-
-def _whole(norm: Tensor) -> Tensor:
-    return norm.full_tensor() if isinstance(norm, DTensor) else norm
-
-
-def _finite(value: Tensor) -> bool:
-    return bool(_whole(value).isfinite())

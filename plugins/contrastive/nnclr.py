@@ -46,3 +46,7 @@ class NNCLR(Objective):
             logs={"queue_filled": self.queue.filled},
             features={"features": f1.pooled.detach(), "projection": z1_BD.detach()},
         )
+
+    def after_step(self, progress):
+        """Commit what was pushed to the queue."""
+        self.queue.commit()

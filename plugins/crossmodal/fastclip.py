@@ -28,6 +28,8 @@ class FastCLIP(CrossModalObjective):
 
     needs = Needs(views=1, modalities="many")
     running_S2: Tensor
+    new_slots: Tensor
+    new_running: Tensor
     gamma_now: Tensor
 
     def __init__(
@@ -46,6 +48,8 @@ class FastCLIP(CrossModalObjective):
         self.log_temperature = nn.Parameter(torch.tensor([math.log(temperature)]))  # (1,): FSDP shards no scalars
         self.register_buffer("running_S2", torch.full((slots, 2), losses.LOG_ZERO))
         self.register_buffer("gamma_now", torch.ones(()))
+        self.register_buffer("new_slots", torch.empty(0, dtype=torch.int64), persistent=False)
+        self.register_buffer("new_running", torch.empty(0, 2), persistent=False)
 
     def build(self, encoders):
         """Make a linear map to the joint space for each of the two modalities."""
@@ -63,13 +67,14 @@ class FastCLIP(CrossModalObjective):
 
     @torch.no_grad()
     def updated(self, slots_B: Tensor, log_normalizers_B2: Tensor) -> Tensor:
-        """Return the records' EMA normalizers (B, 2) with this step's in them; in training all ranks store them."""
+        """Return the records' EMA normalizers (B, 2) with this step's in them; in training `after_step` stores them."""
         updated_B2 = losses.log_ema(
             self.running_S2[slots_B].to(log_normalizers_B2.dtype), log_normalizers_B2, self.gamma_now
         )
         if self.training:
             slots_M, updated_M2 = collectives.all_gather(slots_B)[0], collectives.all_gather(updated_B2)[0]
-            self.running_S2 = self.running_S2.index_copy(0, slots_M, updated_M2.to(self.running_S2.dtype))
+            self.new_slots = torch.cat([self.new_slots, slots_M])
+            self.new_running = torch.cat([self.new_running, updated_M2.to(self.running_S2.dtype)])
         return updated_B2
 
     def logit_parameters(self):
@@ -77,7 +82,9 @@ class FastCLIP(CrossModalObjective):
         return {"log_scale": -self.log_temperature.detach().squeeze()}
 
     def after_step(self, progress):
-        """Clamp the temperature, and decay gamma."""
+        """Store the normalizers of all ranks' records, clamp the temperature, and decay gamma."""
+        self.running_S2.index_copy_(0, self.new_slots, self.new_running)
+        self.new_slots, self.new_running = self.new_slots.new_empty(0), self.new_running.new_empty(0, 2)
         self.log_temperature.data.clamp_(self.min_log_temperature, 0.0)
         decayed = min(progress / self.gamma_decay, 1.0) if self.gamma_decay else 1.0
         self.gamma_now.fill_(self.gamma + (1 - self.gamma) * 0.5 * (1 + math.cos(math.pi * decayed)))

@@ -31,14 +31,20 @@ def test_a_pool_without_options_is_plain_contrast():
 def test_a_memory_keeps_rows_with_their_records_and_drops_the_oldest():
     memory = FeatureQueue(5, 3)
     assert (memory.ids == NO_ID).all()
+    before = memory.rows.clone()
     memory.push(2 * rows(4), torch.arange(4))
+    assert torch.equal(memory.rows, before), "a step that is skipped leaves the queue as it was"
+    memory.commit()
     assert torch.allclose(memory.rows[:4], torch.nn.functional.normalize(rows(4), dim=1))
-    memory.push(rows(2, seed=1), torch.tensor([8, 9]))
+    memory.push(rows(1, seed=1), torch.tensor([8]))
+    memory.push(rows(1, seed=2), torch.tensor([9]))  # of another part of the same step
+    memory.commit()
     assert memory.ids.tolist() == [9, 1, 2, 3, 8]
     again = FeatureQueue(5, 3)
     again.load_state_dict(memory.state_dict())
     for one in (memory, again):
         one.push(rows(2, seed=2), torch.tensor([10, 11]))
+        one.commit()
     assert again.ids.tolist() == memory.ids.tolist() == [9, 10, 11, 3, 8]
     assert torch.equal(again.rows, memory.rows)
 
@@ -46,6 +52,7 @@ def test_a_memory_keeps_rows_with_their_records_and_drops_the_oldest():
 def test_each_kind_is_added_to_the_others():
     pool = NegativePool(NegativeOptions(memory=6, mixed=6, hardest=3, exclude="group"), ["a"], 3)
     pool.push("a", rows(), KEYS)
+    pool.after_step(0.0)
     ids = pool.ids(KEYS)
     assert torch.equal(ids, KEYS["group"])
     wrong, kept, mixed = pool.extra_negatives("a", rows(seed=1), ids, rows(2, seed=2))

@@ -21,12 +21,15 @@ def test_the_queue_drops_the_oldest():
         return torch.stack([angles.cos(), angles.sin()], dim=1)
 
     queue.push(3 * rows(0.1, 0.2, 0.3))
+    queue.commit()
     assert torch.allclose(queue.rows, torch.cat([rows(0.1, 0.2, 0.3), random[3:]]))
     assert queue.filled == 3 / 5
     queue.push(rows(0.4, 0.5, 0.6))
+    queue.commit()
     assert torch.allclose(queue.rows, rows(0.6, 0.2, 0.3, 0.4, 0.5))
     assert queue.filled == 1
     queue.push(torch.cat([rows(9.0), rows(*(0.1 * n for n in range(1, 8)))]))  # more than it holds: the last remain
+    queue.commit()
     assert torch.allclose(queue.rows, rows(0.4, 0.5, 0.6, 0.7, 0.3), atol=1e-6)
 
 
@@ -39,6 +42,7 @@ def test_is_equation_1_against_the_queue_as_it_was_before_the_step():
     expected = queue_info_nce(q, k, [NegativeRows(objective.queue.rows)], 0.2)
     assert torch.allclose(learner(views).loss, expected)
     objective.queue.push(k, first.keys["record"] + 100)
+    objective.queue.commit()
     assert not torch.allclose(learner(views).loss, expected, rtol=1e-3)
 
 
