@@ -26,7 +26,7 @@ def bare_training(
     learner: Learner,
     generators: Mapping[str, ViewGenerator],
     steps: int,
-    compiled: bool = False,
+    backend: str | None = None,
     **optimizer: Any,
 ) -> Iterator[Training]:
     """Yield a training of a learner that has no run folder, no loader and no evaluation: `take_step` takes its steps.
@@ -36,7 +36,7 @@ def bare_training(
         learner: with its first weights.
         generators: modality name -> view generator.
         steps: of the learning rate schedule.
-        compiled: whether the learner is compiled.
+        backend: of `torch.compile`; None leaves the learner as it is.
         optimizer: options of the recipe's `optimizer`.
     """
     part = {"name": "bare"}
@@ -51,7 +51,7 @@ def bare_training(
     )
     made: Any = None
     plan = Plan(recipe, {}, dict(generators), {}, made, {}, None)
-    whole: Any = torch.compile(learner) if compiled else learner
+    whole: Any = learner if backend is None else torch.compile(learner, backend=backend)
     module = fabric.setup_module(whole)
     adapted: Any = fabric.setup_optimizers(build_optimizer(learner, recipe.optimizer))
     with TemporaryDirectory() as folder:

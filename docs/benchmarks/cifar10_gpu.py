@@ -14,17 +14,13 @@ first rows of both tables, for a few steps: it shows that the script works, not 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import signal
-import threading
 import time
 from pathlib import Path
 
 import pyarrow.parquet as parquet
+from resumable import fit_until, seconds_of, state
 
 import sensorium
-from sensorium.errors import Interrupted
 
 OBJECTIVES = {
     "simclr": ["objective={name: simclr, temperature: 0.2, width: 2048, dim: 128}"],
@@ -34,7 +30,7 @@ OBJECTIVES = {
 """Overrides of each method; all else is the recipe simclr-cifar10."""
 ON_GPU = ["train.precision=bf16-mixed", "train.compile=true", "data.cache=device", "evaluate.every=null"]
 QUICK = [
-    *("train.epochs=null", "train.steps=60", "train.accelerator=cpu", "data.batch=128", "data.cache=ram"),
+    *("train.steps=60", "train.accelerator=cpu", "data.batch=128", "data.cache=ram"),
     *("data.workers=0", "modalities.image.encoder={name: cnn, width: 16}", "evaluate.every=null"),
 ]
 QUICK_ROWS = {"train": 4000, "test": 1000}
@@ -50,7 +46,7 @@ def main() -> None:
     deadline = time.monotonic() + 60 * asked.minutes
     runs = {(o, seed): asked.out / f"{o}-{seed}" for o in asked.objectives for seed in range(asked.seeds)}
     for (objective, seed), folder in runs.items():
-        if state(folder) != "finished" and not trained(folder, objective, seed, asked, deadline):
+        if not fit_until(deadline, folder, "simclr-cifar10", overrides_of(objective, seed, asked)):
             print("The time is up: give the command again to go on.")
             break
     else:
@@ -80,44 +76,15 @@ def shorten(asked: argparse.Namespace) -> None:
         setattr(asked, part, short)
 
 
-def state(folder: Path) -> str | None:
-    """Return the state of a run, None when it has not begun."""
-    path = folder / "run.json"
-    return json.loads(path.read_text(encoding="utf-8"))["state"] if path.is_file() else None
-
-
-def trained(folder: Path, objective: str, seed: int, asked: argparse.Namespace, deadline: float) -> bool:
-    """Train or resume one run; returns whether it came to its end before the deadline."""
-    left = deadline - time.monotonic()
-    if left < 30:
-        return False
-    timer = threading.Timer(left, os.kill, (os.getpid(), signal.SIGTERM))
-    timer.start()
-    start = time.monotonic()
-    try:
-        if list(folder.glob("checkpoints/step-*")):
-            sensorium.fit(resume=folder)
-        else:
-            splits = [f"data.source.splits.{part}={getattr(asked, part)}" for part in ("train", "test")]
-            lengths = QUICK if asked.quick else [f"train.epochs={asked.epochs}", *ON_GPU]
-            overrides = [*splits, *OBJECTIVES[objective], *lengths, f"seed={seed}"]
-            sensorium.fit("simclr-cifar10", overrides, run_dir=folder)
-    except Interrupted:
-        return False
-    finally:
-        timer.cancel()
-        with open(asked.out / "seconds.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps({"run": folder.name, "seconds": time.monotonic() - start}) + "\n")
-    return True
+def overrides_of(objective: str, seed: int, asked: argparse.Namespace) -> list[str]:
+    """Return the changes of a run to the recipe simclr-cifar10."""
+    splits = [f"data.source.splits.{part}={getattr(asked, part)}" for part in ("train", "test")]
+    lengths = QUICK if asked.quick else [f"train.epochs={asked.epochs}", *ON_GPU]
+    return [*splits, *OBJECTIVES[objective], *lengths, f"seed={seed}"]
 
 
 def table(asked: argparse.Namespace, runs: dict[tuple[str, int], Path]) -> str:
     """Return the metrics of the finished runs, measured together."""
-    spent: dict[str, float] = {}
-    times = asked.out / "seconds.jsonl"
-    for line in times.read_text(encoding="utf-8").splitlines() if times.is_file() else ():
-        one = json.loads(line)
-        spent[one["run"]] = spent.get(one["run"], 0.0) + one["seconds"]
     lines = [f"| method | seeds | {' | '.join(TABLES.values())} | untrained kNN-200 | minutes a run |"]
     lines.append("| --- | ---: | ---: | ---: | ---: | ---: |")
     for objective in asked.objectives:
@@ -128,7 +95,7 @@ def table(asked: argparse.Namespace, runs: dict[tuple[str, int], Path]) -> str:
         found = sensorium.evaluate(done, list(TABLES))
         metrics = [str(found[name].row("trained").metrics["accuracy"]) for name in TABLES]
         metrics.append(str(found["knn"].row("untrained").metrics["accuracy"]))
-        minutes = sum(spent.get(folder.name, 0.0) for folder in done) / len(done) / 60
+        minutes = sum(map(seconds_of, done)) / len(done) / 60
         lines.append(f"| {objective} | {len(done)} | {' | '.join(metrics)} | {minutes:.1f} |")
     return "\n".join(lines)
 

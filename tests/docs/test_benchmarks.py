@@ -18,7 +18,7 @@ from sensorium.registration.discovery import load_extensions
 from .pages import ROOT
 
 FOLDER = ROOT / "docs" / "benchmarks"
-SCRIPTS = sorted(FOLDER.glob("*.py"))
+SCRIPTS = sorted(FOLDER.rglob("*.py"))
 RUN = "data.source.path=data"
 WITH_ROWS = (
     *("cifar10_gpu", "forecast_anomaly", "hard_negatives", "hard_weights", "moleculenet", "node_graphs"),
@@ -103,6 +103,9 @@ def recipes():
     for row in m.cifar10_gpu.OBJECTIVES.values():
         yield "simclr-cifar10", [*row, *m.cifar10_gpu.ON_GPU]
         yield "simclr-cifar10", [*row, *m.cifar10_gpu.QUICK]
+    for part in (importlib.import_module(f"gpu_parts.{name}") for name in ("cifar10", "evaluation")):
+        yield "simclr-cifar10", part.FULL
+        yield "simclr-cifar10", part.TINY
     yield "ts2vec", [m.forecast_anomaly.ENCODER]
     for kind in m.hard_negatives.KINDS:
         yield m.hard_negatives.recipe(kind, 0, asked, Path("run")), []
