@@ -1,4 +1,4 @@
-"""Part "images": SimCLR views of 224 px alone, and a whole step of a ViT-S/16 with them, beside torchvision and lightly.
+"""Part "images": SimCLR views of 224 px alone, and whole steps of a ViT-S/16 with them; torchvision, lightly beside ours.
 
 All start from the same 256-pixel images in memory. Ours and torchvision's views are made on the device: ours for the
 whole batch at once, torchvision's image by image, since its transforms draw once for whatever they are given. lightly's
