@@ -1,4 +1,4 @@
-"""Part "images": SimCLR views of 224 px alone, and whole steps of a ViT-S/16 with them; torchvision, lightly beside ours.
+"""Part "images": SimCLR views of 224 px alone, and steps of a ViT-S/16 with them, beside torchvision and lightly.
 
 All start from the same 256-pixel images in memory. Ours and torchvision's views are made on the device: ours for the
 whole batch at once, torchvision's image by image, since its transforms draw once for whatever they are given. lightly's
@@ -149,7 +149,7 @@ def their_step(settings: Settings, make: Callable[[Settings], tuple[Views, Any]]
     views, nt_xent = make(settings)
     _, size, batch, name = sizes(settings)
     encoder = timm.create_model(name, num_classes=0, img_size=size)
-    width = encoder.num_features
+    width: Any = encoder.num_features
     head = nn.Sequential(nn.Linear(width, WIDTH), nn.BatchNorm1d(WIDTH), nn.ReLU(), nn.Linear(WIDTH, DIM))
     model = nn.Sequential(encoder, head).to(settings.device).train()
     on_cuda = settings.device.type == "cuda"
