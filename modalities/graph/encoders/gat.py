@@ -28,7 +28,7 @@ class GraphAttention(GATConv):
     def forward(self, x_NH: Tensor, graph: MessageGraph) -> Tensor:  # type: ignore[override]
         """Return (N, heads x out_channels), at least fp32."""
         source_L, target_L = graph.looped_index
-        x_NAC = self.lin(x_NH).unflatten(1, (self.heads, self.out_channels))
+        x_NAC = at_least_fp32(self.lin(x_NH)).unflatten(1, (self.heads, self.out_channels))
         edge_LAC = self.lin_edge(graph.looped_features).unflatten(1, (self.heads, self.out_channels))
         from_NA, to_NA = ((x_NAC * weight).sum(-1) for weight in (self.att_src, self.att_dst))
         logit_LA = (

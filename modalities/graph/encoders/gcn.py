@@ -7,8 +7,20 @@ from typing import Any
 from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 
+from sensorium.losses.precision import at_least_fp32
 from sensorium.modalities.graph.encoders.base import GraphEncoder, NodeNorm
-from sensorium.modalities.graph.encoders.message_passing import MessageGraph
+from sensorium.modalities.graph.encoders.message_passing import MessageGraph, sum_at
+
+
+class GraphConvolution(GCNConv):
+    """PyTorch Geometric's graph convolution, computed without asking the device how many self-loops the graph has."""
+
+    def forward(self, x_NH: Tensor, graph: MessageGraph) -> Tensor:  # type: ignore[override]
+        """Return (N, H), at least fp32."""
+        source_L, target_L = graph.looped_index
+        x_NH = at_least_fp32(self.lin(x_NH))
+        message_LH = graph.normalized_weight[:, None] * x_NH.index_select(0, source_L)
+        return sum_at(target_L, message_LH, len(x_NH)) + self.bias
 
 
 class GCNLayer(nn.Module):
@@ -16,11 +28,11 @@ class GCNLayer(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv, self.norm, self.act = GCNConv(width, width, normalize=False), NodeNorm(width), nn.PReLU()
+        self.conv, self.norm, self.act = GraphConvolution(width, width), NodeNorm(width), nn.PReLU()
 
     def forward(self, x_NH: Tensor, graph: MessageGraph) -> Tensor:
         """Return the node features after one layer."""
-        return self.act(self.norm(self.conv(x_NH, graph.looped_index, graph.normalized_weight)))
+        return self.act(self.norm(self.conv(x_NH, graph)))
 
 
 class GCN(GraphEncoder):
