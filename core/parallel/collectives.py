@@ -14,7 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from sensorium.parallel.host_group import host_group
+from sensorium.parallel.host_group import exchange_ints, host_group
+from sensorium.parallel.row_counts import exchange_counts
 
 
 def world_size() -> int:
@@ -40,7 +41,7 @@ def share(summed: Tensor, count: int | Tensor) -> Tensor:
 
 def rank_sizes(count: int) -> list[int]:
     """Return every rank's `count`, in rank order."""
-    return [size for (size,) in _all_gather_ints([count])]
+    return [size for (size,) in exchange_counts([count])]
 
 
 def count_rows(x: Tensor) -> int:
@@ -50,17 +51,7 @@ def count_rows(x: Tensor) -> int:
 
 def any_rank(flag: bool) -> bool:
     """Return whether the flag is set on any rank, the same answer on all."""
-    return any(of_rank for (of_rank,) in _all_gather_ints([int(flag)]))
-
-
-def _all_gather_ints(numbers: list[int]) -> list[list[int]]:
-    """Return every rank's integers, as many on each, in rank order."""
-    if world_size() == 1:
-        return [numbers]
-    mine = torch.tensor(numbers)
-    gathered = [torch.empty_like(mine) for _ in range(world_size())]
-    dist.all_gather(gathered, mine, group=host_group())
-    return torch.stack(gathered).tolist()
+    return flag if world_size() == 1 else any(of_rank for (of_rank,) in exchange_ints([int(flag)]))
 
 
 class _AllGather(torch.autograd.Function):
@@ -93,7 +84,8 @@ def all_gather(x_ND: Tensor) -> tuple[Tensor, int]:
     | several | of some ranks | the same | the same; the other ranks take part, and their rows get none |
     | several | of no rank | the same | none, and the joined rows require no grad |
 
-    The counts of ranks may be uneven, and zero. A loss that is this rank's share (see `share`) thus has the gradient
+    The counts of ranks may be uneven, and zero; in a training they are known without an exchange where ranks are alike
+    (`RowCounts`). A loss that is this rank's share (see `share`) thus has the gradient
     of the joined batch after DDP's mean: a factor of one, for whatever number of ranks.
 
     Args:
@@ -105,7 +97,7 @@ def all_gather(x_ND: Tensor) -> tuple[Tensor, int]:
     if world_size() == 1:
         return x_ND, 0
     requires_grad = x_ND.requires_grad and torch.is_grad_enabled()
-    sizes, required = zip(*_all_gather_ints([x_ND.shape[0], int(requires_grad)]), strict=True)
+    sizes, required = zip(*exchange_counts([x_ND.shape[0], int(requires_grad)]), strict=True)
     if any(required) and not requires_grad:
         x_ND = x_ND.detach().requires_grad_()  # backward is a collective operation: a rank that skips it deadlocks
     return _AllGather.apply(x_ND, sizes), sum(sizes[: rank()])

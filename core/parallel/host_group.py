@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import torch
 import torch.distributed as dist
 
 TIMEOUT = timedelta(hours=24)
@@ -26,3 +27,11 @@ def host_group() -> dist.ProcessGroup:
         assert not isinstance(made, int), "every rank is in the group"
         _groups[default] = made
     return _groups[default]
+
+
+def exchange_ints(numbers: list[int]) -> list[list[int]]:
+    """Return every rank's integers, as many on each, in rank order; there must be several ranks."""
+    mine = torch.tensor(numbers)
+    gathered = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
+    dist.all_gather(gathered, mine, group=host_group())
+    return torch.stack(gathered).tolist()

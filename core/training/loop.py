@@ -8,12 +8,13 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from sensorium.errors import Interrupted
-from sensorium.models.learner import make_views
+from sensorium.models.learner import layout, make_views
 from sensorium.parallel import collectives
 from sensorium.seeding import generator, seed_globals
 from sensorium.training.gradient_cache import GradientCache
@@ -79,7 +80,8 @@ def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome
         rng = generator(seed, "views", step, rank, i, device=t.device)
         views = make_views(records, t.plan.generators, rng)
         with t.fabric.no_backward_sync(t.module, enabled=i < len(single) - 1):
-            outcome = t.module(views)
+            with t.counts.of_step(partial(layout, views)):
+                outcome = t.module(views)
             t.fabric.backward(outcome.loss / len(single))
         losses.append(outcome.loss.detach())
     t.learner.drop_frozen_gradients(t.plan.unfreezing, step / t.steps)
@@ -104,7 +106,8 @@ def backward_joined(t: Training, step: int, parts: list[RecordBatch]) -> Outcome
     views = [make_views(records, t.plan.generators, rng) for records, rng in made]
     cache = GradientCache(parts, views, t.learner.encoders, *names)
     with t.fabric.no_backward_sync(t.module):
-        outcome: Outcome = t.module(cache.views, cache.loss)
+        with t.counts.of_step(partial(layout, cache.views)):
+            outcome: Outcome = t.module(cache.views, cache.loss)
         t.fabric.backward(outcome.loss)
     for i, of_part in enumerate(views):
         with t.fabric.no_backward_sync(t.module, enabled=i < len(parts) - 1):

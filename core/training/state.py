@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from sensorium.models.learner import Learner
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan
 from sensorium.parallel import collectives
+from sensorium.parallel.row_counts import RowCounts
 from sensorium.recipe.schema import Recipe
 from sensorium.runs.checkpoint import Checkpoints, restore
 from sensorium.runs.run import Run
@@ -61,6 +62,7 @@ class Training:
     metrics: MetricsLog | None = None
     line: ProgressLine | None = None
     evaluate: Evaluate | None = None
+    counts: RowCounts = field(default_factory=RowCounts)
 
     @property
     def recipe(self) -> Recipe:

@@ -87,6 +87,6 @@ class CrossModalObjective(Objective):
     def _negative_views(self, batch: JointBatch, name: str) -> Tensor | None:
         """Return this rank's embeddings of a modality's negative views; None when no rank has any."""
         rows_MD = batch.negatives.get(name)
-        if not collectives.any_rank(rows_MD is not None):
+        if not any(collectives.rank_sizes(0 if rows_MD is None else len(rows_MD))):
             return None
         return batch.space.empty(name)[1] if rows_MD is None else rows_MD
