@@ -31,9 +31,9 @@ def effective_rank(x_ND: Tensor) -> Tensor:
     finite.
     """
     x_ND = x_ND.double()
-    gram = x_ND.T @ x_ND if x_ND.shape[0] >= x_ND.shape[1] else x_ND @ x_ND.T
+    gram = (x_ND.T @ x_ND if x_ND.shape[0] >= x_ND.shape[1] else x_ND @ x_ND.T).cpu()
     if not gram.isfinite().all():
-        return gram.new_tensor(float("nan"), device="cpu")
-    values = torch.linalg.eigvalsh(gram.cpu()).clamp_min(0).sqrt()
+        return gram.new_tensor(float("nan"))
+    values = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
     total = values.sum()
     return torch.special.entr(values / total).sum().exp() if total > 0 else total

@@ -124,22 +124,31 @@ def _rule(key: str) -> Rule:
 
 
 def measure(outcome: Outcome) -> dict[str, float]:
-    """Return the metrics of a step by name, "health/WHAT/METRIC"; a collective operation."""
+    """Return the metrics of a step by name, "health/WHAT/METRIC"; a collective operation.
+
+    The device is read once, and once more for each of the features' ranks, which are computed on the host.
+    """
     metrics: dict[str, float] = {}
+    scalars: dict[str, Tensor] = {}
     for what, rows_ND in sorted(outcome.features.items()):
         rows_per_rank = -(-ROWS // collectives.world_size())
         rows_ND = collectives.all_gather(rows_ND[:rows_per_rank].detach().float())[0]
         if len(rows_ND) >= FEWEST:
-            metrics[f"health/{what}/std"] = float(normalized_std(rows_ND))
-            metrics[f"health/{what}/rank"] = float(effective_rank(rows_ND))
-    for what, a in sorted(outcome.assignments.items()):
-        used, *entropy = _means([a.used] if a.entropy is None else [a.used, a.entropy])
-        if entropy:
-            metrics[f"health/{what}/information"] = math.log(max(used, 1.0)) - entropy[0]
+            metrics |= {f"health/{what}/std": math.nan, f"health/{what}/rank": float(effective_rank(rows_ND))}
+            scalars[f"health/{what}/std"] = normalized_std(rows_ND)
+    assigned = sorted(outcome.assignments.items())
+    own = [value for _, a in assigned for value in (a.used, a.entropy) if value is not None]
+    of_rows, means = _stacked([*scalars.values()]), collectives.all_reduce_mean(_stacked(own)) if own else None
+    read = iter((of_rows if means is None else torch.cat([of_rows.to(means.device), means])).tolist())
+    metrics |= {name: next(read) for name in scalars}
+    for what, a in assigned:
+        used = next(read)
+        if a.entropy is not None:
+            metrics[f"health/{what}/information"] = math.log(max(used, 1.0)) - next(read)
         metrics[f"health/{what}/used"] = used
     return metrics
 
 
-def _means(scalars: Sequence[Tensor]) -> list[float]:
-    """Return scalars as means over ranks."""
-    return collectives.all_reduce_mean(torch.stack([value.detach().float().reshape(()) for value in scalars])).tolist()
+def _stacked(scalars: Sequence[Tensor]) -> Tensor:
+    """Return scalars as a vector, float32."""
+    return torch.stack([value.detach().float().reshape(()) for value in scalars]) if scalars else torch.zeros(0)

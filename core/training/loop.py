@@ -94,7 +94,7 @@ def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome
     t.optimizer.zero_grad(set_to_none=True)
     t.learner.objective.after_step((step + 1) / t.steps)
     if t.average is not None:
-        t.average.update_parameters(t.learner)
+        t.average.update()
     return outcome, loss
 
 

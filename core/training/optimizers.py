@@ -36,23 +36,38 @@ class LARS(torch.optim.Optimizer):
     def step(self, closure=None):  # type: ignore[override]
         """Take one step."""
         for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                grad = weight.grad.add(weight, alpha=group["weight_decay"])
-                if group["weight_decay"] > 0:
-                    norms = weight.norm(), grad.norm()
-                    ratio = group["trust"] * norms[0] / norms[1]
-                    grad = grad * torch.where((norms[0] > 0) & (norms[1] > 0), ratio, torch.ones_like(ratio))
-                state = self.state[weight]
-                if "momentum_buffer" not in state:
-                    state["momentum_buffer"] = torch.zeros_like(weight)
-                state["momentum_buffer"].mul_(group["momentum"]).add_(grad)
-                weight.sub_(group["lr"] * state["momentum_buffer"])
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if not weights:
+                continue
+            grads = [weight.grad for weight in weights]
+            if group["weight_decay"] > 0:
+                grads = list(torch._foreach_add(grads, weights, alpha=group["weight_decay"]))
+                torch._foreach_mul_(grads, _trust_ratios(weights, grads, group["trust"]))
+            for weight in weights:
+                if "momentum_buffer" not in self.state[weight]:
+                    self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+            moments = [self.state[weight]["momentum_buffer"] for weight in weights]
+            torch._foreach_mul_(moments, group["momentum"])
+            torch._foreach_add_(moments, grads)
+            torch._foreach_add_(weights, torch._foreach_mul(moments, group["lr"]), alpha=-1)
 
 
-def build_optimizer(module: nn.Module, options: Options) -> torch.optim.Optimizer:
-    """Return the optimizer of a module's trainable parameters; weight decay is for matrices only."""
+def _trust_ratios(weights: list[Tensor], grads: list[Tensor], trust: float) -> list[Tensor]:
+    """Return the factor of each gradient, a scalar: `trust` times the ratio of norms, 1 where either norm is 0."""
+    weight_norms_N, grad_norms_N = (torch.stack(torch._foreach_norm(tensors)) for tensors in (weights, grads))
+    ratios_N = trust * weight_norms_N / grad_norms_N
+    is_scaled_N = (weight_norms_N > 0) & (grad_norms_N > 0)
+    return list(torch.where(is_scaled_N, ratios_N, torch.ones_like(ratios_N)).unbind())
+
+
+def build_optimizer(module: nn.Module, options: Options, fused: bool = False) -> torch.optim.Optimizer:
+    """Return the optimizer of a module's trainable parameters; weight decay is for matrices only.
+
+    Args:
+        module: with weights on their device.
+        options: of the recipe.
+        fused: take the whole step of adamw and sgd in one kernel, on CUDA; otherwise torch chooses.
+    """
     weights = [p for p in module.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in weights if p.ndim >= 2], "weight_decay": options.weight_decay},
@@ -61,9 +76,9 @@ def build_optimizer(module: nn.Module, options: Options) -> torch.optim.Optimize
     groups = [group for group in groups if group["params"]]
     lr = float(options.lr)
     if options.name == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, betas=options.betas, eps=options.eps)
+        return torch.optim.AdamW(groups, lr=lr, betas=options.betas, eps=options.eps, fused=fused or None)
     if options.name == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=options.momentum)
+        return torch.optim.SGD(groups, lr=lr, momentum=options.momentum, fused=fused or None)
     return LARS(groups, lr=lr, momentum=options.momentum)
 
 

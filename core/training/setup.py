@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sensorium.contracts import Source
 from sensorium.data.decoding import raw_value
@@ -30,6 +29,7 @@ from sensorium.training.optimizers import build_optimizer
 from sensorium.training.progress import Meter, ProgressLine
 from sensorium.training.state import Evaluate, Training
 from sensorium.training.warm_start import WarmStart
+from sensorium.training.weight_average import WeightAverage
 
 
 def prepare(
@@ -148,20 +148,27 @@ def _learner(plan: Plan, start: WarmStart | None) -> Learner:
     return learner
 
 
-def _on_device(fabric: Fabric, learner: Learner, recipe: Recipe) -> tuple[Any, Any, AveragedModel | None]:
-    """Move the learner to its device, wrapped for its strategy, and make optimizer and averaged weights."""
+def _on_device(fabric: Fabric, learner: Learner, recipe: Recipe) -> tuple[Any, Any, WeightAverage | None]:
+    """Move the learner to its device, wrapped for its strategy, and make optimizer and averaged weights.
+
+    On CUDA, convolutions compute on channels-last weights and inputs without a transposition; FSDP shards neither.
+    """
+    on_cuda = fabric.device.type == "cuda"
+    if on_cuda and recipe.train.strategy != "fsdp":
+        learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = None
     if recipe.train.ema is not None:
         if recipe.train.strategy == "fsdp":
             raise RecipeError(
                 "train.ema keeps a whole copy of the weights, which strategy fsdp shards: use ddp, or no ema."
             )
-        average = AveragedModel(learner, device=fabric.device, multi_avg_fn=get_ema_multi_avg_fn(recipe.train.ema))
+        average = WeightAverage(learner, recipe.train.ema, fabric.device)
     if recipe.train.sync_batch_norm and fabric.world_size > 1:
         batch_norm.synchronize(learner)
     compiled: Any = torch.compile(learner) if recipe.train.compile else learner
     module = fabric.setup_module(compiled)
-    optimizer = fabric.setup_optimizers(build_optimizer(learner, recipe.optimizer))
+    fused = on_cuda and recipe.train.precision != "16-mixed"  # Fabric clips no gradients that a fused step unscales
+    optimizer = fabric.setup_optimizers(build_optimizer(learner, recipe.optimizer, fused))
     return module, optimizer, average
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-from torch.optim.swa_utils import AveragedModel
 
 from sensorium.data.loader import Loader
 from sensorium.models.learner import Learner
@@ -25,6 +24,7 @@ from sensorium.training.collapse_alarm import CollapseAlarm
 from sensorium.training.finite_guard import Guard
 from sensorium.training.metrics import MetricsLog
 from sensorium.training.progress import Meter, ProgressLine
+from sensorium.training.weight_average import WeightAverage
 
 log = logging.getLogger("sensorium")
 Evaluate = Callable[[Model], dict[str, float]]
@@ -51,7 +51,7 @@ class Training:
     learner: Learner
     module: Any
     optimizer: Any
-    average: AveragedModel | None
+    average: WeightAverage | None
     loader: Loader
     checkpoints: Checkpoints
     meter: Meter
@@ -101,7 +101,7 @@ class Training:
         if self.recipe.train.strategy == "fsdp":
             weights = get_model_state_dict(self.learner, options=StateDictOptions(full_state_dict=True))
             return Model(self.plan, self.plan.learner()).load_weights(weights, "this run").to(self.device)
-        learner = self.learner if self.average is None else self.average.module
+        learner = self.learner if self.average is None else self.average.read()
         if not self.recipe.train.sync_batch_norm:  # each rank has running statistics of its own
             collectives.broadcast_buffers(learner)
         return Model(self.plan, learner)

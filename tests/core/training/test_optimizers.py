@@ -50,6 +50,38 @@ def test_lars_is_the_papers_step():
     torch.testing.assert_close(bias.detach(), b)
 
 
+def one_weight_at_a_time(weight, moment, group):
+    """The step as it was, weight by weight."""
+    grad = weight.grad.add(weight, alpha=group["weight_decay"])
+    if group["weight_decay"] > 0:
+        norms = weight.norm(), grad.norm()
+        ratio = group["trust"] * norms[0] / norms[1]
+        grad = grad * torch.where((norms[0] > 0) & (norms[1] > 0), ratio, torch.ones_like(ratio))
+    moment.mul_(group["momentum"]).add_(grad)
+    weight.sub_(group["lr"] * moment)
+
+
+def test_lars_steps_all_weights_at_once_to_the_bits_of_one_at_a_time():
+    torch.manual_seed(0)
+    weights = [nn.Parameter(torch.randn(s)) for s in [(3, 2), (4, 3, 2, 2), (5,), (2, 2)]]
+    weights[3].data.zero_()
+    groups = [
+        {"params": [weights[0], weights[1], weights[3]], "weight_decay": 0.1},
+        {"params": [weights[2]], "weight_decay": 0.0},
+    ]
+    optimizer = LARS(groups, lr=0.5)
+    twins, moments = [w.detach().clone() for w in weights], [torch.zeros_like(w) for w in weights]
+    for step in range(4):
+        for weight, twin, moment in zip(weights, twins, moments, strict=True):
+            weight.grad = None if step == 1 and weight is weights[0] else torch.randn(weight.shape)
+            twin.grad = weight.grad
+            group = next(g for g in optimizer.param_groups if any(weight is p for p in g["params"]))
+            if weight.grad is not None:
+                one_weight_at_a_time(twin, moment, group)
+        optimizer.step()
+        assert all(torch.equal(w, t) for w, t in zip(weights, twins, strict=True))
+
+
 def test_lars_leaves_a_zero_matrix_able_to_move():
     weight = nn.Parameter(torch.zeros(2, 2))
     optimizer = LARS([{"params": [weight], "weight_decay": 0.1}], lr=0.1)
