@@ -29,6 +29,13 @@ def host_group() -> dist.ProcessGroup:
     return _groups[default]
 
 
+def leave() -> None:
+    """Leave all groups: gloo has threads, beside which a process that ends may abort."""
+    _groups.clear()
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def exchange_ints(numbers: list[int]) -> list[list[int]]:
     """Return every rank's integers, as many on each, in rank order; there must be several ranks."""
     mine = torch.tensor(numbers)

@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sensorium.devices import find_device
 from sensorium.errors import RecipeError
-from sensorium.parallel.host_group import TIMEOUT
+from sensorium.parallel import host_group
 from sensorium.recipe.schema import Train
 from sensorium.training.precision import precision_plugin
 
@@ -91,7 +91,7 @@ def launch(fabric: Fabric) -> None:
     Fabric sees to NCCL's group only. That of gloo has threads, beside which a process that ends may abort.
     """
     fabric.launch()
-    atexit.register(_leave)
+    atexit.register(host_group.leave)
 
 
 def join_ranks(device: str) -> torch.device:
@@ -112,14 +112,9 @@ def join_ranks(device: str) -> torch.device:
         found = find_device(f"cuda:{os.environ['LOCAL_RANK']}", "--device")
         torch.cuda.set_device(found)
     if not dist.is_initialized():
-        dist.init_process_group("gloo", timeout=TIMEOUT)
-        atexit.register(_leave)
+        dist.init_process_group("gloo", timeout=host_group.TIMEOUT)
+        atexit.register(host_group.leave)
     return found
-
-
-def _leave() -> None:
-    if dist.is_available() and dist.is_initialized():
-        dist.destroy_process_group()
 
 
 def _shard(learner: nn.Module, mesh: DeviceMesh) -> nn.Module:

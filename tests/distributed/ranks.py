@@ -12,6 +12,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from sensorium.parallel import host_group
+
 multiprocessing.set_forkserver_preload(["tests.toys", "tests.golden.pairs", "torch.nn.parallel", "torch_geometric.nn"])
 """What ranks import is imported once, in a server that they are forked from."""
 
@@ -29,4 +31,4 @@ def _one_rank(rank: int, world: int, function: Callable[..., Any], folder: str, 
     try:
         torch.save(function(rank, world, *args), Path(folder) / f"rank-{rank}.pt")
     finally:
-        dist.destroy_process_group()
+        host_group.leave()
