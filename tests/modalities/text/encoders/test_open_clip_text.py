@@ -5,6 +5,8 @@ from sensorium.errors import RecipeError
 from sensorium.modalities.text.batch import TextBatch
 from sensorium.modalities.text.encoders.open_clip_text import OpenClipText
 from sensorium.modalities.text.modality import TextModality
+from sensorium.testing.emulation import table
+from tests.emulation.encoding import encoded_on_device
 
 SMALL = {
     "embed_dim": 16,
@@ -84,3 +86,8 @@ def test_what_does_not_fit_is_refused(modality):
 
 def test_no_image_tower_is_built(modality):
     assert not [name for name, _ in OpenClipText(modality, "small-for-tests").named_parameters() if "visual" in name]
+
+
+def test_the_host_waits_for_nothing(modality, batch):
+    _, waits = encoded_on_device(OpenClipText(modality, "small-for-tests").train(), batch)
+    assert not waits, table(waits)

@@ -4,6 +4,8 @@ import torch
 from sensorium.errors import RecipeError
 from sensorium.modalities.text.batch import TextBatch
 from sensorium.modalities.text.modality import TextModality
+from sensorium.testing.emulation import table
+from tests.emulation.encoding import encoded_on_device
 
 transformers = pytest.importorskip("transformers")
 from sensorium.modalities.text.encoders.transformers import TransformersModel  # noqa: E402
@@ -77,3 +79,9 @@ def test_what_does_not_fit_is_refused(folder, modality):
     other.fit(["some text"])
     with pytest.raises(RecipeError, match="set the tokenizer"):
         TransformersModel(other, folder)
+
+
+def test_the_host_waits_once_for_the_padding_mask(folder, modality, batch):
+    features, waits = encoded_on_device(TransformersModel(modality, folder).train(), batch)
+    assert features.pooled.dtype == torch.float32
+    assert ["masking_utils" in wait.where[0] for wait in waits] == [True], table(waits)
