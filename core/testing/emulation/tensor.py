@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
+from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sensorium.testing.emulation.device import DEVICE_TYPE, emulated_device
@@ -208,6 +209,9 @@ def _compute(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     kwargs = {name: _changed(value, unwrap) for name, value in kwargs.items()}
     pin = bool(kwargs.pop("pin_memory", None))
     made = func(*_changed(args, unwrap), **kwargs)
+    if torch.Tag.inplace_view in func.tags and is_emulated(args[0]):
+        with no_dispatch():  # the shape of the tensor around the values changes as well
+            func(*args)
     if to_device:
         return _changed(made, wrap)
     return _pinned(made) if pin else made
