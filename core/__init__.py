@@ -60,6 +60,7 @@ _HOME = {
     "FeatureQueue": "sensorium.blocks.negatives",
     "TokenDecoder": "sensorium.blocks.token_decoder",
     "take_tokens": "sensorium.types",
+    "token_counts": "sensorium.blocks.token_decoder",
     "token_indices": "sensorium.blocks.token_decoder",
     "Teacher": "sensorium.blocks.teacher",
     "cosine_schedule": "sensorium.blocks.teacher",
@@ -99,7 +100,7 @@ if TYPE_CHECKING:
     from sensorium.blocks.joint_embedding import JointBatch, JointEmbedding, Pair, exactly_two
     from sensorium.blocks.negatives import FeatureQueue, NegativeOptions, NegativePool
     from sensorium.blocks.teacher import Teacher, cosine_schedule
-    from sensorium.blocks.token_decoder import TokenDecoder, token_indices
+    from sensorium.blocks.token_decoder import TokenDecoder, token_counts, token_indices
     from sensorium.contracts import (
         Encoder,
         Encoders,

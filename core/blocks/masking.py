@@ -13,10 +13,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sensorium.blocks.token_decoder import token_counts
 from sensorium.contracts import Tokens
 from sensorium.errors import RecipeError
 from sensorium.types import View
@@ -53,6 +55,24 @@ def random_mask(view: View, tokens: Tokens, ratio: float) -> Tensor:
     masked_B = (ratio * count_B).round().clamp(min=1).minimum(count_B - 1)
     noise_BT = torch.rand_like(valid_BT, dtype=torch.float).masked_fill(~valid_BT, torch.inf)
     return noise_BT.argsort(dim=1).argsort(dim=1) < masked_B[:, None]
+
+
+def random_mask_counts(view: View, tokens: Tokens, ratio: float, masked_BT: Tensor) -> list[int]:
+    """Return how many visible and how many masked tokens `token_indices` takes of each row of a `random_mask`.
+
+    Those of a mask that was drawn follow from the number of tokens; the mask of a view is counted.
+    """
+    if "masked" in view.info:
+        valid_BT = tokens.valid()
+        return token_counts((valid_BT & ~masked_BT, ~valid_BT), (masked_BT, ~masked_BT))
+    t = masked_BT.shape[1]
+    masked = min(max(int(np.float32(ratio * np.float32(t)).round()), 1), t - 1)
+    return [t - masked, masked]
+
+
+def flat_indices(mask: Tensor, count: int) -> Tensor:
+    """Return the indices of the True entries of a flattened mask, int64 (N,); their number N is known on the host."""
+    return (~mask.flatten()).to(torch.uint8).argsort(stable=True)[:count]
 
 
 def random_ratio_mask(view: View, tokens: Tokens, ratio: Range, probability: float) -> Tensor:

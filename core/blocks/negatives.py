@@ -168,6 +168,8 @@ class NegativePool(nn.Module):
         queues = names if self.options.memory else ()
         self.memories = nn.ModuleDict({name: FeatureQueue(self.options.memory, dim) for name in queues})
         self.register_buffer("warmup", torch.tensor(float(self.options.warmup[1] == 0)))
+        self._warmup_on_host: float | None = float(self.warmup)
+        self.register_load_state_dict_post_hook(_forget_warmup)
 
     def weights(self) -> dict[str, float]:
         """Return the options of `losses.NegativeWeighting` at this step."""
@@ -228,8 +230,17 @@ class NegativePool(nn.Module):
             memory.commit()  # type: ignore[operator]
         start, end = self.options.warmup
         if end:
-            self.warmup.fill_(min(max((progress - start) / max(end - start, 1e-9), 0.0), 1.0))
+            factor = min(max((progress - start) / max(end - start, 1e-9), 0.0), 1.0)
+            self._warmup_on_host = torch.tensor(factor).item()  # in fp32, as a checkpoint has it
+            self.warmup.fill_(factor)
 
     @property
     def _warmup_factor(self) -> float:
-        return float(self.warmup) if self.options.warmup[1] else 1.0
+        """The factor of the warm-up, known on the host: the device is asked once, after a checkpoint was loaded."""
+        if self._warmup_on_host is None:
+            self._warmup_on_host = float(self.warmup)
+        return self._warmup_on_host
+
+
+def _forget_warmup(pool: NegativePool, _: object) -> None:
+    pool._warmup_on_host = None

@@ -12,22 +12,34 @@ from sensorium.errors import RecipeError
 from sensorium.types import Features, take_tokens
 
 
-def token_indices(chosen_BT: Tensor, filler_BT: Tensor) -> tuple[Tensor, Tensor]:
+def token_counts(*choices: tuple[Tensor, Tensor]) -> list[int]:
+    """Return, for each choice of tokens, how many of each row `token_indices` can take: one read of the device for all.
+
+    Args:
+        choices: the chosen and the filler tokens, bool (B, T) each, as `token_indices` has them.
+
+    Returns:
+        The largest number of chosen tokens of a row, or less where a row has too few fillers.
+    """
+    largest = [torch.minimum(chosen.sum(1).amax(), (chosen | filler).sum(1).amin()) for chosen, filler in choices]
+    return torch.stack(largest).tolist()
+
+
+def token_indices(chosen_BT: Tensor, filler_BT: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Return the indices of the chosen tokens of each row; rows with fewer are padded with filler tokens.
 
     Args:
         chosen_BT: bool, the chosen tokens.
         filler_BT: bool, the tokens that may pad a row, none of them chosen; often the padding of the input.
+        count: K, how many tokens of each row; a row has as many that are chosen or fillers. Where it has more chosen
+            ones, a random part of them is dropped. See `token_counts`, and `masking.random_mask_counts`.
 
     Returns:
-        index int64 (B, K), in random order, and mask bool (B, K), True at chosen tokens. K is the largest number of
-        chosen tokens, or less where a row has too few fillers; a random part of the chosen tokens is then dropped.
+        index int64 (B, K), in random order, and mask bool (B, K), True at chosen tokens.
     """
-    chosen_B, available_B = chosen_BT.sum(1), (chosen_BT | filler_BT).sum(1)
-    k = int(torch.minimum(chosen_B.amax(), available_B.amin()))
     noise_BT = torch.rand_like(chosen_BT, dtype=torch.float)
     order_BT = noise_BT + torch.where(chosen_BT, 0.0, torch.where(filler_BT, 1.0, 2.0))
-    index_BK = order_BT.argsort(dim=1)[:, :k]
+    index_BK = order_BT.argsort(dim=1)[:, :count]
     return index_BK, chosen_BT.gather(1, index_BK)
 
 

@@ -123,7 +123,7 @@ def supervised_contrastive(z_ND: Tensor, labels_N: Tensor, temperature: Tensor |
         positives_N = members_N - 1
         attraction_N = cosines(z_ND, totals_ND - z_ND) / positives_N.clamp(min=1)
         loss_N = torch.where(positives_N > 0, sums_N1[:, 0] - attraction_N / temperature, 0.0)
-        return collectives.share(loss_N.sum(), int(collectives.all_reduce_sum((positives_N > 0).sum())))
+        return collectives.share(loss_N.sum(), collectives.all_reduce_sum((positives_N > 0).sum()))
 
 
 def unicl(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, groups_B: Tensor, both: bool = True) -> Tensor:
@@ -159,7 +159,15 @@ def unicl(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, groups_B: Tensor, b
 def _group_sums(rows_ND: Tensor, groups_N: Tensor) -> tuple[Tensor, Tensor]:
     """Return, for each of this rank's rows, the sum (N, D) of its group's rows on every rank, and their number (N,)."""
     joined_MD, first = collectives.all_gather(rows_ND)
-    groups, group_M = collectives.all_gather(groups_N)[0].unique(return_inverse=True)
+    group_M = _group_numbers(collectives.all_gather(groups_N)[0])
     group_N = group_M[first : first + len(rows_ND)]
-    totals = joined_MD.new_zeros(len(groups), rows_ND.shape[1]).index_add(0, group_M, joined_MD)
-    return totals[group_N], group_M.bincount(minlength=len(groups))[group_N]
+    totals_MD = torch.zeros_like(joined_MD).index_add(0, group_M, joined_MD)
+    members_M = torch.zeros_like(group_M).index_add(0, group_M, torch.ones_like(group_M))
+    return totals_MD.index_select(0, group_N), members_M.index_select(0, group_N)
+
+
+def _group_numbers(groups_M: Tensor) -> Tensor:
+    """Return the number of each row's group, int64 (M,) from 0, in the order of the groups' ids."""
+    sorted_M, order_M = groups_M.sort()
+    differs_M = torch.cat([sorted_M.new_zeros(min(len(sorted_M), 1), dtype=torch.bool), sorted_M[1:] != sorted_M[:-1]])
+    return torch.empty_like(order_M).scatter(0, order_M, differs_M.cumsum(0))

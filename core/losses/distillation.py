@@ -54,8 +54,9 @@ def masked_cross_entropy(scores_NK: Tensor, targets_NK: Tensor, mask_BT: Tensor,
     """
     with outside_autocast(scores_NK):
         log_NK = _log_softmax(scores_NK, temperature)
-        masked_BT = mask_BT.sum(1, keepdim=True).clamp(min=1).expand(mask_BT.shape)
-        loss_N = -(targets_NK.to(log_NK.dtype) * log_NK).sum(-1) / masked_BT[mask_BT]
+        masked_B = mask_BT.sum(1)
+        masked_N = masked_B.repeat_interleave(masked_B, output_size=len(log_NK))
+        loss_N = -(targets_NK.to(log_NK.dtype) * log_NK).sum(-1) / masked_N
         return collectives.share(loss_N.sum(), collectives.count_rows(mask_BT))
 
 
@@ -73,9 +74,9 @@ def update_center(center_K: Tensor, scores_NK: Tensor, momentum: float = 0.9) ->
     The center is unchanged when no rank has a row.
     """
     with outside_autocast(scores_NK):
-        count = collectives.all_reduce_sum(center_K.new_tensor(float(len(scores_NK))))
-        mean_K = collectives.all_reduce_sum(scores_NK.to(center_K.dtype).sum(0)) / count.clamp(min=1)
-        return center_K.lerp(torch.where(count > 0, mean_K, center_K), 1 - momentum)
+        sum_K = collectives.all_reduce_sum(scores_NK.to(center_K.dtype).sum(0))
+        count = collectives.count_rows(scores_NK)
+        return center_K.lerp(sum_K / count, 1 - momentum) if count else center_K.clone()
 
 
 @torch.no_grad()

@@ -41,11 +41,13 @@ def hierarchical_contrastive(
         This rank's share: the mean over ranks is the loss of the joined batch, whose rows are instances to each other
         across ranks. Tokens without a negative are excluded; without any other, the loss is zero.
     """
+    unmasked = not collectives.any_rank(mask_BT is not None)  # then no key need be masked, at any scale
     mask_BT = valid_tokens(z1_BTD, mask_BT)
     with outside_autocast(z1_BTD):
-        z_M2TD, mask_MT, first = _joined(z1_BTD, z2_BTD, mask_BT)
+        lengths = collectives.rank_sizes(mask_BT.shape[1])
+        unmasked = unmasked and len(set(lengths)) == 1
+        z_M2TD, mask_MT, first = _joined(z1_BTD, z2_BTD, mask_BT, max(lengths))
         mine = slice(first, first + len(z1_BTD))
-        unmasked = bool(mask_MT.all())  # then no key need be masked, at any scale
         loss, scales = 0.0 * (z1_BTD.sum() + z2_BTD.sum()).to(z_M2TD.dtype), 0
         while z_M2TD.shape[2]:
             if alpha > 0:
@@ -57,11 +59,13 @@ def hierarchical_contrastive(
         return collectives.share(loss, scales)
 
 
-def _joined(z1_BTD: Tensor, z2_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Return both views (M, 2, T, D) and the mask (M, T) of all ranks, and the index of this rank's first row."""
+def _joined(z1_BTD: Tensor, z2_BTD: Tensor, mask_BT: Tensor, longest: int) -> tuple[Tensor, Tensor, int]:
+    """Return both views (M, 2, T, D) and the mask (M, T) of all ranks, and the index of this rank's first row.
+
+    T is the length of the longest records of any rank.
+    """
     z_B2TD = torch.stack([z1_BTD, z2_BTD], dim=1)
     z_B2TD = at_least_fp32(z_B2TD)
-    longest = max(collectives.rank_sizes(mask_BT.shape[1]))
     if longest > mask_BT.shape[1]:
         z_B2TD = F.pad(z_B2TD, (0, 0, 0, longest - mask_BT.shape[1]))
         mask_BT = F.pad(mask_BT, (0, longest - mask_BT.shape[1]), value=False)

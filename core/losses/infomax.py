@@ -49,23 +49,27 @@ def jensen_shannon(tokens_BTD: Tensor, pooled_BD: Tensor, mask_BT: Tensor | None
     with outside_autocast(tokens_BTD):
         pooled_MD, first = collectives.all_gather(at_least_fp32(pooled_BD))
         logits_BTM = at_least_fp32(tokens_BTD) @ pooled_MD.T
-        valid_BT = valid_tokens(tokens_BTD, mask_BT)
+        valid_BT1 = valid_tokens(tokens_BTD, mask_BT)[..., None]
         ids_B = torch.arange(len(logits_BTM), device=logits_BTM.device)
         same_BTM = torch.zeros_like(logits_BTM, dtype=torch.bool)
         same_BTM[ids_B, :, first + ids_B] = True
-        positive_BTM, negative_BTM = same_BTM & valid_BT[..., None], ~same_BTM & valid_BT[..., None]
-        return binary_discrimination(logits_BTM[positive_BTM], logits_BTM[negative_BTM]) - 2 * math.log(2)
+        positive = _masked_mean(softplus(-logits_BTM), same_BTM & valid_BT1)
+        negative = _masked_mean(softplus(logits_BTM), ~same_BTM & valid_BT1)
+        return positive + negative - 2 * math.log(2)
 
 
 def dgi_summary(x_BD: Tensor) -> Tensor:
     """Return DGI's graph summary (D,): sigmoid of the mean over the rows of all ranks (eq. 3), with its gradient."""
     with outside_autocast(x_BD):
         sums_WD, _ = collectives.all_gather(at_least_fp32(x_BD).sum(0, keepdim=True))
-        count = collectives.all_reduce_sum(torch.tensor(len(x_BD), device=x_BD.device))
-        return (sums_WD.sum(0) / count.clamp(min=1)).sigmoid()
+        return (sums_WD.sum(0) / max(collectives.count_rows(x_BD), 1)).sigmoid()
 
 
 def _mean(x: Tensor) -> Tensor:
     """Return this rank's share of the mean over the entries of all ranks; of none, zero."""
-    count = collectives.all_reduce_sum(torch.tensor(x.numel(), device=x.device))
-    return collectives.share(x.sum(), count)
+    return collectives.share(x.sum(), collectives.count_rows(x.flatten()))
+
+
+def _masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Return this rank's share of the mean over the entries of all ranks where the mask is True; of none, zero."""
+    return collectives.share(x.masked_fill(~mask, 0.0).sum(), collectives.all_reduce_sum(mask.sum()))

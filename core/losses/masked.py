@@ -61,12 +61,10 @@ def scaled_cosine_error(predictions_BTP: Tensor, targets_BTP: Tensor, mask_BT: T
         This rank's share; the mean over ranks is the loss of the joined batch. A target of norm zero has cosine 0.
     """
     with outside_autocast(predictions_BTP):
-        predictions_ND, targets_ND = (
-            normalize_rows(predictions_BTP[mask_BT]),
-            normalize_rows(targets_BTP.detach()[mask_BT]),
-        )
-        error_N = (1 - cosines(predictions_ND, targets_ND.to(predictions_ND.dtype))).clamp(min=0)
-        return collectives.share(error_N.pow(gamma).sum(), collectives.all_reduce_sum(mask_BT.sum()))
+        predictions_BTP, targets_BTP = normalize_rows(predictions_BTP), normalize_rows(targets_BTP.detach())
+        error_BT = (1 - cosines(predictions_BTP, targets_BTP.to(predictions_BTP.dtype))).clamp(min=0)
+        summed = error_BT.pow(gamma).masked_fill(~mask_BT, 0.0).sum()
+        return collectives.share(summed, collectives.all_reduce_sum(mask_BT.sum()))
 
 
 def reconstruction(predictions_BTP: Tensor, targets: Tensor, mask_BT: Tensor, penalty: Penalty = "l2") -> Tensor:

@@ -67,10 +67,10 @@ def diversity(probabilities_NGV: Tensor) -> Tensor:
     with outside_autocast(probabilities_NGV):
         probabilities = at_least_fp32(probabilities_NGV)
         sums_WGV, _ = collectives.all_gather(probabilities.sum(0, keepdim=True))
-        count = collectives.all_reduce_sum(torch.tensor(float(len(probabilities)), device=probabilities.device))
-        mean_GV = sums_WGV.sum(0) / count.clamp(min=1)
+        count = collectives.count_rows(probabilities)
+        mean_GV = sums_WGV.sum(0) / max(count, 1)
         used = _exp_entropy(mean_GV)
-        return (count > 0) * (1 - used.sum() / mean_GV.numel())
+        return float(count > 0) * (1 - used.sum() / mean_GV.numel())
 
 
 @torch.no_grad()

@@ -31,9 +31,9 @@ def token_cross_entropy(
     nats_BT = token_nats(logits_BTV, targets_BT, mask_BT)
     if weight_V is not None:
         nats_BT = nats_BT * weight_V[targets_BT.clamp(min=0)]
-    count = nats_BT.numel() if mask_BT is None else mask_BT.sum()
-    count = collectives.all_reduce_sum(torch.as_tensor(count, device=nats_BT.device))
-    return collectives.share(nats_BT.sum(), count)
+    if mask_BT is None:
+        return collectives.share(nats_BT.sum(), collectives.count_rows(nats_BT.flatten()))
+    return collectives.share(nats_BT.sum(), collectives.all_reduce_sum(mask_BT.sum()))
 
 
 def token_nats(logits_BTV: Tensor, targets_BT: Tensor, mask_BT: Tensor | None = None) -> Tensor:
@@ -60,7 +60,8 @@ def class_weights(targets_BT: Tensor, classes: int, balance: float) -> Tensor:
         balance: in [0, 1]; 0 weights all classes equally, 1 by their inverse frequency; the paper's is 1/2.
     """
     flat_N = targets_BT.flatten()
-    counts_V = collectives.all_reduce_sum(torch.bincount(flat_N[flat_N >= 0], minlength=classes)).float()
+    counts_V = torch.zeros(classes, dtype=torch.int64, device=flat_N.device)
+    counts_V = collectives.all_reduce_sum(counts_V.index_add(0, flat_N.clamp(min=0), (flat_N >= 0).long())).float()
     frequency_V = counts_V / counts_V.sum().clamp(min=1)
     # An absent class has no token, so that any finite weight will do.
     weight_V = 1 / (balance * frequency_V + (1 - balance) / classes).clamp(min=1e-12)

@@ -50,5 +50,8 @@ def whitened(x_ND: Tensor, shrink: float) -> Tensor:
     covariance_DD = centered_ND.T @ centered_ND / max(n - 1, 1)
     mean_variance = covariance_DD.diagonal().mean() + MIN_VARIANCE
     eye_DD = torch.eye(d, dtype=x_ND.dtype, device=x_ND.device)
-    factor_DD = torch.linalg.cholesky((1 - shrink) * covariance_DD + shrink * mean_variance * eye_DD)
+    # The shrunk covariance is positive definite, unless the rows are non-finite: then so is the loss, and nothing asks
+    # the device whether the factor exists.
+    factor_DD, failed = torch.linalg.cholesky_ex((1 - shrink) * covariance_DD + shrink * mean_variance * eye_DD)
+    factor_DD = torch.where(failed > 0, torch.nan, factor_DD)
     return torch.linalg.solve_triangular(factor_DD, centered_ND.T, upper=False).T

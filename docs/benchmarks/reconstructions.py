@@ -22,7 +22,7 @@ from torch.nn.functional import interpolate
 
 import sensorium
 from sensorium import Batch, View
-from sensorium.blocks.token_decoder import token_indices
+from sensorium.blocks.token_decoder import token_counts, token_indices
 from sensorium.data.decoding import RecordDecoder
 from sensorium.data.loader import iterate
 from sensorium.data.unreadable import UnreadableRecords
@@ -103,8 +103,9 @@ def reconstructed(model: Model, given: tuple[Batch, View]) -> list[Tensor]:
     t = tokens.x.shape[1]
     masked_BT = torch.rand(len(batch), t, generator=torch.Generator().manual_seed(1)).argsort(1) < round(0.75 * t)
     no_filler_BT = torch.zeros_like(masked_BT)
-    visible_BK, _ = token_indices(~masked_BT, no_filler_BT)
-    masked_BM, mask_BM = token_indices(masked_BT, ~masked_BT)
+    visible, masked = token_counts((~masked_BT, no_filler_BT), (masked_BT, ~masked_BT))
+    visible_BK, _ = token_indices(~masked_BT, no_filler_BT, visible)
+    masked_BM, mask_BM = token_indices(masked_BT, ~masked_BT, masked)
     predictions_BMP = decoder(
         encoder.encode_tokens(tokens, visible_BK), tokens.positions, visible_BK, masked_BM, mask_BM
     )

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from sensorium import NegativeOptions, Outcome, collectives
+from sensorium import NegativeOptions, Outcome, collectives, to_device
 from sensorium.errors import RecipeError
 from sensorium.plugins.crossmodal.cross_modal_objective import CrossModalObjective, Direction
 from sensorium.plugins.crossmodal.modality_pairs import freeze_anchor, logs_by_pair, resolve_pairs, resolve_weights
@@ -70,11 +70,13 @@ class Align(CrossModalObjective):
         for modalities, scale in zip(self.modality_pairs, scales_E, strict=True):
             pair = batch.pair(*modalities)
             each.append(self.contrast(batch, modalities, pair, scale, self.direction))
-            counts.append(float(len(pair.x)))
+            counts.append(len(pair.x))
             features |= {name: z.detach() for name, z in zip(modalities, pair[:2], strict=True)}
         self.update_memory(batch)
-        each_E, counts_E = torch.stack(each), scales_E.new_tensor(counts)
-        weights_E = self.weights_E * (collectives.all_reduce_sum(counts_E) > 0)
+        each_E = torch.stack(each)
+        on_any_rank = [float(collectives.any_rank(count > 0)) for count in counts]
+        counts_E, on_any_rank_E = to_device([[float(count) for count in counts], on_any_rank], each_E.device)
+        weights_E = self.weights_E * on_any_rank_E
         logs = logs_by_pair(self.modality_pairs, loss=each_E, scale=scales_E, pairs=counts_E) | self.negatives.logs()
         return Outcome((each_E * weights_E).sum() / weights_E.sum().clamp(min=1e-9), logs, features)
 

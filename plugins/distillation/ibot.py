@@ -64,15 +64,20 @@ class IBOT(SelfDistillation):
     def token_loss(self, features, teacher_features, masks):
         """Return the loss of masked tokens of the global views against the teacher's, a mean over those views."""
         head, teacher_head = self.token_heads()
-        tokens_ND = torch.cat([f.tokens[masked_BT] for f, masked_BT in zip(features, masks, strict=True)])
-        logits_NK = head(tokens_ND, self.trains_prototypes())
+        counts = torch.stack([masked_BT.sum() for masked_BT in masks]).tolist()
+        indices = [masking.flat_indices(masked_BT, count) for masked_BT, count in zip(masks, counts, strict=True)]
+        logits_NK = head(_tokens_at(indices, features), self.trains_prototypes())
         with torch.no_grad():
-            tokens_ND = torch.cat([f.tokens[masked_BT] for f, masked_BT in zip(teacher_features, masks, strict=True)])
+            tokens_ND = _tokens_at(indices, teacher_features)
             targets_NK = self.token_targets(teacher_head(tokens_ND), self.current_teacher_temperature())
-        counts = [int(masked_BT.sum()) for masked_BT in masks]
         by_view = zip(logits_NK.split(counts), targets_NK.split(counts), masks, strict=True)
         return torch.stack([losses.masked_cross_entropy(*each, self.temperature) for each in by_view]).mean()
 
     def token_heads(self):
         """Return the student's and the teacher's head for tokens."""
         return self.head, self.teacher.heads["head"]
+
+
+def _tokens_at(indices, features):
+    """Return the tokens (N, D) of several views at their flat indices, view by view."""
+    return torch.cat([f.tokens.flatten(0, 1)[index_N] for f, index_N in zip(features, indices, strict=True)])

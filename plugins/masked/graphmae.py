@@ -61,7 +61,7 @@ class GraphMAE(Objective):
             remasked = masking.replace_masked(replace(tokens, x=code_BTD), masked_BT, self.remask_token)
             predictions_BTP = self.head(self.mixer(remasked))
         else:
-            predictions_BTP, targets, masked_BT = self.decoded(features, code_BTD, tokens, targets, masked_BT, valid_BT)
+            predictions_BTP, targets, masked_BT = self.decoded(view, features, code_BTD, tokens, targets, masked_BT)
         if not targets.is_floating_point():
             targets = F.one_hot(targets, predictions_BTP.shape[-1]).float()
         loss = losses.scaled_cosine_error(predictions_BTP, targets, masked_BT, self.gamma)
@@ -72,14 +72,18 @@ class GraphMAE(Objective):
         if not self.replace_ratio:
             return corrupted
         replaced_BT = torch.rand(masked_BT.shape, device=masked_BT.device) < self.replace_ratio
-        others_ND = tokens.x[valid_BT]
-        index_BT = torch.randint(len(others_ND), masked_BT.shape, device=masked_BT.device)
-        return replace(corrupted, x=torch.where((masked_BT & replaced_BT)[..., None], others_ND[index_BT], corrupted.x))
+        # Valid tokens first, and a random one of them for each: their number stays on the device.
+        valid_N = (~valid_BT.flatten()).to(torch.uint8).argsort(stable=True)
+        pick_BT = (torch.rand(masked_BT.shape, device=masked_BT.device) * valid_BT.sum()).long()
+        others_BTD = tokens.x.flatten(0, 1)[valid_N[pick_BT]]
+        return replace(corrupted, x=torch.where((masked_BT & replaced_BT)[..., None], others_BTD, corrupted.x))
 
-    def decoded(self, features, code_BTD, tokens, targets, masked_BT, valid_BT):
+    def decoded(self, view, features, code_BTD, tokens, targets, masked_BT):
         """Return a transformer's predictions from the visible tokens, with the targets and which of them count."""
-        visible_BK, _ = token_indices(valid_BT & ~masked_BT, ~valid_BT)
-        masked_BM, mask_BM = token_indices(masked_BT, ~masked_BT)
+        valid_BT = tokens.valid()
+        visible, masked = masking.random_mask_counts(view, tokens, self.mask_ratio, masked_BT)
+        visible_BK, _ = token_indices(valid_BT & ~masked_BT, ~valid_BT, visible)
+        masked_BM, mask_BM = token_indices(masked_BT, ~masked_BT, masked)
         visible = replace(features, tokens=code_BTD).take(visible_BK)
         predictions_BMP = self.decoder(visible, tokens.positions, visible_BK, masked_BM, mask_BM)
         return predictions_BMP, take_tokens(targets, masked_BM), mask_BM

@@ -37,8 +37,9 @@ class MAE(Objective):
         (view,) = views
         tokens = encode.tokenize(view)
         masked_BT, valid_BT = masking.random_mask(view, tokens, self.mask_ratio), tokens.valid()
-        visible_BK, _ = token_indices(valid_BT & ~masked_BT, ~valid_BT)
-        masked_BM, mask_BM = token_indices(masked_BT, ~masked_BT)
+        visible, masked = masking.random_mask_counts(view, tokens, self.mask_ratio, masked_BT)
+        visible_BK, _ = token_indices(valid_BT & ~masked_BT, ~valid_BT, visible)
+        masked_BM, mask_BM = token_indices(masked_BT, ~masked_BT, masked)
         features = encode.encode_tokens(view, tokens, visible_BK)
         predictions_BMP = self.decoder(features, tokens.positions, visible_BK, masked_BM, mask_BM)
         loss = losses.reconstruction(predictions_BMP, take_tokens(encode.token_targets(view), masked_BM), mask_BM)

@@ -16,6 +16,7 @@ from sensorium import (
     losses,
     masking,
     take_tokens,
+    token_counts,
     token_indices,
 )
 
@@ -73,12 +74,14 @@ class JEPA(Objective):
         context_BT, targets_NBT = masking.context_and_targets(
             valid_BHW, self.target_blocks, self.context_scale, self.target_scale, self.target_aspect_ratio
         )
-        context_BK, _ = token_indices(context_BT, ~valid_BHW.flatten(1))
+        choices = [(context_BT, ~valid_BHW.flatten(1)), *((block_BT, ~block_BT) for block_BT in targets_NBT)]
+        count, *counts = token_counts(*choices)
+        context_BK, _ = token_indices(*choices[0], count)
         features = encode.encode_tokens(view, tokens, context_BK)
         with torch.no_grad():
             (taught,) = encode.using(self.teacher.encoders)([view])
             targets_BTD = F.layer_norm(taught.tokens, taught.tokens.shape[-1:])
-        blocks = [token_indices(block_BT, ~block_BT) for block_BT in targets_NBT]
+        blocks = [token_indices(*block, count) for block, count in zip(choices[1:], counts, strict=True)]
         predictions_BMD = torch.cat(
             [self.predictor(features, tokens.positions, context_BK, *block) for block in blocks], dim=1
         )

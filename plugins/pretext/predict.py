@@ -37,6 +37,9 @@ class Predict(Objective):
             raise RecipeError(
                 "The objective 'predict' needs views with a target of classes, such as 'rotation' or 'order'."
             )
+        self.is_bounded = encoders.classes is not None
+        if self.is_bounded:
+            self.require_within(encoders.classes - 1)
         dim, width = encoders.single.dim * encoders.views, self.width
         hidden = [nn.Linear(dim, width), nn.ReLU(inplace=True)] if width else []
         self.head = nn.Sequential(*hidden, nn.Linear(width or dim, self.classes))
@@ -64,9 +67,14 @@ class Predict(Objective):
                 f"for each token; these have {'none' if target is None else f'{target.dtype} {tuple(target.shape)}'}, "
                 f"the encoder gives features for {' or '.join(map(str, shapes))}."
             )
-        if (last := int(target.amax())) >= self.classes:
+        if not self.is_bounded:
+            self.require_within(int(target.amax()))
+        return target
+
+    def require_within(self, last):
+        """Raise an error for a last class of the views that is beyond the head's."""
+        if last >= self.classes:
             raise RecipeError(
                 f"The objective 'predict' has classes 0 to {self.classes - 1}, but its views have class {last}: "
                 "leave the objective's classes out, or set it to how many the view generator has."
             )
-        return target

@@ -99,7 +99,11 @@ def _sums(
 ) -> PairwiseSums:
     device, dtype = x.rows.device, at_least_fp32(x.rows).dtype
     x, y = map_rows(x, y, lambda rows_ND: rows_ND.to(dtype))
-    scale = torch.as_tensor(scale, dtype=dtype, device=device)
-    bias = None if bias is None else torch.as_tensor(bias, dtype=dtype, device=device)
+    scale, bias = _scalar(scale, dtype, device), None if bias is None else _scalar(bias, dtype, device)
     form = dense_sums if sum(sizes) <= tile_edge(device) else streamed_sums
     return form(kernel, x, y, sizes, scale, bias, columns, positive_N)
+
+
+def _scalar(value: Tensor | float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return a number as a scalar on the device, which is filled with it: a copy from the host would block."""
+    return value.to(dtype) if isinstance(value, Tensor) else torch.full((), value, dtype=dtype, device=device)

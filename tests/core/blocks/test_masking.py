@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from sensorium import Tokens
-from sensorium.blocks.masking import random_mask, replace_masked
+from sensorium.blocks.masking import flat_indices, random_mask, random_mask_counts, replace_masked
+from sensorium.blocks.token_decoder import token_counts
 from sensorium.errors import RecipeError
 from tests.plugins.toy_token_modality import sequences, view_of
 
@@ -59,3 +60,23 @@ def test_replace_masked_leaves_visible_tokens():
     assert torch.equal(tokens.x, before)
     assert replaced.positions is tokens.positions
     assert replaced.mask is tokens.mask
+
+
+@pytest.mark.parametrize("ratio", [0.3, 0.5, 0.6, 0.75])
+@pytest.mark.parametrize("lengths", [(12, 7, 2, 1, 5), (12,), (12, 11, 10, 9)])
+def test_the_counts_of_a_drawn_mask_are_known_without_reading_it(ratio, lengths):
+    batch = sequences(lengths)
+    view, tokens = view_of(batch), tokens_of(batch)
+    masked, valid = random_mask(view, tokens, ratio), tokens.valid()
+    counted = token_counts((valid & ~masked, ~valid), (masked, ~masked))
+    assert random_mask_counts(view, tokens, ratio, masked) == counted
+
+
+def test_the_mask_of_a_view_is_counted():
+    view = view_of(sequences((12, 12)))
+    view.info["masked"] = torch.arange(12).expand(2, -1) < torch.tensor([[3], [5]])
+    assert random_mask_counts(view, tokens_of(view.batch), 0.75, view.info["masked"]) == [7, 5]
+
+
+def test_flat_indices_are_those_of_the_true_entries():
+    assert flat_indices(torch.tensor([[True, False, True], [False, False, True]]), 3).tolist() == [0, 2, 5]

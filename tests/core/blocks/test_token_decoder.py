@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium.blocks.token_decoder import TokenDecoder, token_indices
+from sensorium.blocks.token_decoder import TokenDecoder, token_counts, token_indices
 from sensorium.errors import RecipeError
 from sensorium.types import Features
 
@@ -15,7 +15,7 @@ def masks(rows):
 
 def test_rows_that_choose_fewer_are_filled_with_spare_tokens():
     chosen, filler = masks(["cc.c.", "c..ss", ".cc.s"])
-    index, mask = token_indices(chosen, filler)
+    index, mask = token_indices(chosen, filler, 3)
     assert [sorted(row) for row in index.tolist()] == [[0, 1, 3], [0, 3, 4], [1, 2, 4]]
     assert torch.equal(mask, chosen.gather(1, index))
     assert mask.sum(1).tolist() == [3, 1, 2]
@@ -26,7 +26,7 @@ def test_other_tokens_are_never_kept_and_chosen_ones_are_dropped_at_random():
     found = set()
     for seed in range(40):
         torch.manual_seed(seed)
-        index, mask = token_indices(chosen, filler)
+        index, mask = token_indices(chosen, filler, 2)
         assert index.shape == (2, 2)
         assert mask.tolist()[0] == [True, True]
         assert sorted(index[1].tolist()) == [0, 5]
@@ -34,19 +34,24 @@ def test_other_tokens_are_never_kept_and_chosen_ones_are_dropped_at_random():
     assert len(found) == 6
 
 
+def test_the_counts_of_several_choices_are_read_at_once():
+    assert token_counts(masks(["cccc..", "c....s"]), masks(["cc.c.", "c..ss", ".cc.s"])) == [2, 3]
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.lists(st.sampled_from("cs."), min_size=6, max_size=6), min_size=1, max_size=5), st.integers(0, 99))
 def test_properties_of_token_indices(rows, seed):
     chosen, filler = masks(rows)
     torch.manual_seed(seed)
-    index, mask = token_indices(chosen, filler)
+    (count,) = token_counts((chosen, filler))
+    index, mask = token_indices(chosen, filler, count)
     for row, kept, real in zip(rows, index.tolist(), mask.tolist(), strict=True):
         assert len(set(kept)) == len(kept)
         assert [row[position] for position in kept] == ["c" if is_chosen else "s" for is_chosen in real]
         masked = row.count("c")
         assert sum(real) == min(masked, len(kept))
     most = max(row.count("c") for row in rows)
-    assert index.shape[1] == min(most, *(row.count("c") + row.count("s") for row in rows))
+    assert count == min(most, *(row.count("c") + row.count("s") for row in rows))
 
 
 @pytest.fixture

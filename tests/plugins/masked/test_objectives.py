@@ -78,7 +78,7 @@ def double(name, **encoder):
 def test_is_the_papers_on_rows_of_any_length(name, classes, monkeypatch):
     learner, batch = double(name, classes=classes), sequences(dtype=torch.float64)
     view = view_of(batch)
-    masked = masking.random_mask(view, learner.encoders["toy"].tokenize(batch), 0.5)
+    masked = masking.random_mask(view, learner.encoders["toy"].tokenize(batch), learner.objective.mask_ratio)
     monkeypatch.setattr("sensorium.blocks.masking.random_mask", lambda *_: masked)
     found = learner({"toy": [view]}).loss
     assert torch.allclose(found, reference(name, learner, batch, masked), rtol=1e-9)

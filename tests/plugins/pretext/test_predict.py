@@ -122,7 +122,9 @@ def test_tokens_are_learned_each_by_itself():
 
 def test_the_number_of_classes_is_the_view_generators():
     assert with_classes(Predict(), 7).objective.head[-1].out_features == 7
-    assert with_classes(Predict(5), 7).objective.head[-1].out_features == 5
+    assert with_classes(Predict(9), 7).objective.head[-1].out_features == 9
+    with pytest.raises(RecipeError, match="has classes 0 to 4, but its views have class 6"):
+        with_classes(Predict(5), 7)
     with pytest.raises(RecipeError, match="needs views with a target of classes"):
         with_classes(Predict(), None)
 

@@ -84,5 +84,6 @@ def test_what_does_not_wait_is_not_counted(name):
 def test_the_table_counts_equal_ones():
     text = table(found_in(lambda x: [x[0].item() for _ in range(3)] + [x.cpu()]))
     first, second = text.splitlines()
-    assert first.split() [:2] == ["3", "×"] and "a value is read" in first
+    assert first.split()[:2] == ["3", "×"]
+    assert "a value is read" in first
     assert "a copy to the host" in second
