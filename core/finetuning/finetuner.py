@@ -17,6 +17,7 @@ from sensorium.data.loader import Loader
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.errors import DataError, RunError
 from sensorium.evaluation.features import BaselineReader, Columns, FeatureReader, feature_tables, read_features
+from sensorium.evaluation.dry_run import DryPart
 from sensorium.evaluation.labels import choose_column, is_missing
 from sensorium.evaluation.part_reader import PartReader
 from sensorium.evaluation.runner import ModelFeatures, evaluate_models
@@ -80,11 +81,13 @@ class Finetuner:
         for part, use in (("val", "choose the epoch on"), ("test", "report on")):
             if not len(self.reader.parts[part]):
                 raise DataError(f"There is no {part} part to {use}: set data.{part} above 0.")
+        keys = DryPart(source, self.reader.parts["train"], {self.modality: plan.fields[self.modality]}, "train")
+        self._fitted_task(keys.table("features"))  # a wrong label is told before any record is decoded
         self.cache = self.reader.keep("train", fabric.device)
         for part in ("val", "test"):
             self.reader.keep(part, fabric.device)
         self.train = self._outputs("train", lambda batch: torch.zeros(len(batch), 1))
-        self.task = self._fitted_task()
+        self.task = self._fitted_task(self.train)
         keys = {int(position): source.key(int(position)) for position in self.train.positions}
         self.targets = {position: self.task.target(key.labels) for position, key in keys.items()}
 
@@ -104,16 +107,16 @@ class Finetuner:
                 if seed == 0:
                     first = model
         metrics_log.close()
-        (table,) = evaluate_models({"finetune": self._fitted_task}, rows).values()
+        (table,) = evaluate_models({"finetune": lambda: self._fitted_task(self.train)}, rows).values()
         for name, epochs in best_epochs.items():
             table.row(name).notes[f"epoch {', '.join(str(best.epoch) for best in epochs)}"] += 1
         table.write(self.run.folder)
         return table, self._predictor(first)
 
-    def _fitted_task(self) -> Task:
-        """Return the task, fitted to the train part."""
-        task = make_task(self.options, self.modality, list(self.train.labels))
-        task.fit(self.train)
+    def _fitted_task(self, train: FeatureTable) -> Task:
+        """Return the task, fitted to the train part, or a sample of it."""
+        task = make_task(self.options, self.modality, list(train.labels))
+        task.fit(train)
         return task
 
     def _outputs(self, part: str, predict: Callable[[Batch], Tensor]) -> FeatureTable:

@@ -7,6 +7,9 @@ import warnings
 import pytest
 import torch
 
+from sensorium.testing.emulation import Emulation, emulated_device
+from sensorium.testing.emulation.step import emulated_fabric
+
 from .pages import ROOT
 
 FOLDER = ROOT / "docs" / "benchmarks"
@@ -55,6 +58,20 @@ def test_every_part_runs_and_is_shown(script, page, tmp_path, capsys):
 def test_the_page_is_that_of_the_results_in_the_repository(script, page):
     text = (FOLDER / "gpu-session.md").read_text()
     assert page.rendered(text, script.RESULTS) == text
+
+
+def test_parts_keep_everything_on_the_device(script, monkeypatch, tmp_path):
+    """On the emulated device a tensor that was left on the CPU is an error; torch's own mode for waits is not there."""
+    session = importlib.import_module("gpu_parts.session")
+    monkeypatch.setattr(session.Settings, "fabric", lambda self: emulated_fabric("bf16-mixed"))
+    monkeypatch.setattr(session.Settings, "precision", "bf16-mixed")
+    settings = session.Settings(emulated_device(), True, tmp_path, float("inf"), tmp_path, tmp_path)
+    names = ["simclr image, eager", "step, sensorium", "views, torchvision v2", "64 pairs, bf16 autocast, sensorium"]
+    with Emulation():
+        for part in ("steps", "images", "losses"):
+            rows = dict(importlib.import_module(f"gpu_parts.{part}").rows(settings))
+            for name in set(names) & set(rows):
+                assert rows[name]()
 
 
 @pytest.fixture

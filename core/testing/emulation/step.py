@@ -55,7 +55,7 @@ def emulate_steps(
     steps = EmulatedSteps()
     with (
         Emulation() as emulation,
-        bare_training(_fabric(precision), learner, generators, len(batches)) as training,
+        bare_training(emulated_fabric(precision), learner, generators, len(batches)) as training,
     ):
         for step, records in enumerate(batches):
             pinned = records.pin_memory()  # as the loader's thread does
@@ -73,7 +73,7 @@ class _Accelerator(CPUAccelerator):
         """Do nothing: the device needs no set-up."""
 
 
-def _fabric(precision: str) -> Fabric:
+def emulated_fabric(precision: str) -> Fabric:
     """Return Fabric for one process on the emulated device."""
     plugin = precision_plugin(Train.model_validate({"steps": 1, "precision": precision}), DEVICE_TYPE)
     return Fabric(accelerator=_Accelerator(), strategy=SingleDeviceStrategy(emulated_device(), precision=plugin))

@@ -50,7 +50,7 @@ def steps(settings: Settings, objective: str, names: tuple[str, ...], backend: s
     learner, generators = learner_and_generators(objective, names)
     with bare_training(settings.fabric(), learner, generators, 3, backend) as training:
         batches = [records_of(names, step) for step in range(3)]
-        if settings.device.type == "cuda":
+        if settings.device.type != "cpu":
             batches = [batch.pin_memory().to(settings.device, non_blocking=True) for batch in batches]
         take_step(training, 0, batches[:1])
         with waits_counted(settings.device) as waits:

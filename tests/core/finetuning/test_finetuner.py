@@ -229,3 +229,12 @@ def test_a_wide_head(run):
     head = EncoderWithHead(encoder, 3, Finetune(width=7), "auto").head
     assert [tuple(w.shape) for w in head.parameters()] == [(7, 16), (7,), (3, 7), (3,)]
     assert np.prod(EncoderWithHead(encoder, 3, Finetune(), "auto").head[-1].weight.shape) == 48
+
+
+def test_a_wrong_label_is_told_before_a_record_is_decoded(run, tmp_path, monkeypatch):
+    def decode(self, raw):
+        raise AssertionError("a record was decoded")
+
+    monkeypatch.setattr(toys.VectorModality, "decode", decode)
+    with pytest.raises(SensoriumError, match="no label 'clas', did you mean 'class'"):
+        tuned(run, tmp_path, "finetune.labels=[clas]")
