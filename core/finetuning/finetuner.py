@@ -16,8 +16,8 @@ from sensorium.contracts import Encoder, FeatureTable, Source
 from sensorium.data.loader import Loader
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.errors import DataError, RunError
-from sensorium.evaluation.features import BaselineReader, Columns, FeatureReader, feature_tables, read_features
 from sensorium.evaluation.dry_run import DryPart
+from sensorium.evaluation.features import BaselineReader, Columns, FeatureReader, feature_tables, read_features
 from sensorium.evaluation.labels import choose_column, is_missing
 from sensorium.evaluation.part_reader import PartReader
 from sensorium.evaluation.runner import ModelFeatures, evaluate_models
