@@ -77,6 +77,11 @@ class Modality(ABC):
         """Split a batch, on any device, into examples that `preview` can draw."""
         raise NotImplementedError(f"{type(self).__name__} cannot split a batch into examples.")
 
+    @property
+    def baseline_description(self) -> str:
+        """What `baseline_features` are, as tables say it below the baseline row."""
+        return ""
+
     def baseline_features(self, batch: Batch) -> np.ndarray | None:
         """Return baseline features float32 (B, D) of a batch, for the baseline row of tables; None for none."""
         return None

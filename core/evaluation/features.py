@@ -79,6 +79,13 @@ class BaselineReader(FeatureReader):
     def __init__(self, modalities: Mapping[str, Modality]) -> None:
         self.modalities, self.columns = modalities, {"features": tuple(modalities)}
 
+    @property
+    def about(self) -> str:
+        """What they are, as tables say it."""
+        named = {name: modality.baseline_description for name, modality in self.modalities.items()}
+        lines = [(f"{name}: " * (len(named) > 1)) + text for name, text in named.items() if text]
+        return ", ".join(lines)
+
     def __call__(self, records: RecordBatch) -> Mapping[str, Columns]:
         """Compute those of a batch."""
         made: Columns = {}

@@ -44,6 +44,7 @@ class KNN(Classifier):
         """Return the class with the largest sum of weights."""
         cosine_BK, rows_BK = nearest_neighbors(x_ND, self.x_ND, self.k, self.device)
         weight_BK = np.exp((cosine_BK - cosine_BK[:, :1]) / self.temperature)  # the nearest has weight 1
-        votes_BC = np.zeros((len(x_ND), len(self.classes)))
-        np.add.at(votes_BC, (np.arange(len(x_ND))[:, None], self.y_N[rows_BK]), weight_BK)
-        return votes_BC.argmax(axis=1)
+        classes = len(self.classes)
+        cells_BK = np.arange(len(x_ND))[:, None] * classes + self.y_N[rows_BK]
+        votes = np.bincount(cells_BK.ravel(), weight_BK.ravel(), minlength=len(x_ND) * classes)
+        return votes.reshape(len(x_ND), classes).argmax(axis=1)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+import torch
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.folds import assign_folds, select_by_validation
+from sensorium.evaluation.logistic import LogisticRegression
 from sensorium.evaluation.probes import Classifier
 from sensorium.evaluation.scaling import Scaler
 
@@ -52,7 +51,7 @@ class Linear(Classifier):
 
     def learn(self, x_ND, y_N, groups):
         """Choose C and fit."""
-        self.model, self.chosen = fit_logistic(x_ND, y_N, groups, self.Cs, self.max_iter, self.seed)
+        self.model, self.chosen = fit_logistic(x_ND, y_N, groups, self.Cs, self.max_iter, self.seed, self.device)
         if self.standardize_by is not None:
             self.chosen.append(f"features standardized within each {self.standardize_by}")
 
@@ -62,7 +61,13 @@ class Linear(Classifier):
 
 
 def fit_logistic(
-    x_ND: np.ndarray, y_N: np.ndarray, groups: list[str], Cs: tuple[float, ...], max_iter: int, seed: int
+    x_ND: np.ndarray,
+    y_N: np.ndarray,
+    groups: list[str],
+    Cs: tuple[float, ...],
+    max_iter: int,
+    seed: int,
+    device: torch.device,
 ) -> tuple[Pipeline, list[str]]:
     """Fit logistic regression on standardized features, with C chosen on 20 % of the records.
 
@@ -73,16 +78,15 @@ def fit_logistic(
         Cs: inverse regularization strengths to choose from.
         max_iter: largest number of L-BFGS iterations.
         seed: of the choice of the validation records.
+        device: where the matrix products are.
 
     Returns:
         The fitted model, and notes on what was chosen.
     """
 
     def fit(C: float, rows: np.ndarray | slice) -> Pipeline:
-        model = make_pipeline(Scaler(), LogisticRegression(C=C, max_iter=max_iter))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the notes mention it
-            return model.fit(x_ND[rows], y_N[rows])
+        model = make_pipeline(Scaler(), LogisticRegression(C, max_iter, device))
+        return model.fit(x_ND[rows], y_N[rows])
 
     def score(C: float, train: np.ndarray, val: np.ndarray) -> float:
         if len(set(y_N[train])) < 2:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.labels import modality_pair
+from sensorium.evaluation.logistic import LogisticRegression
 from sensorium.evaluation.similarity import l2_normalize
 from sensorium.seeding import seed_of
 
@@ -38,7 +38,7 @@ class ModalityGap(Evaluator):
         for first, second in _pairs(train):
             x_ND, y_N = self._labeled(train, first, second, self.max_records)
             if len(np.unique(y_N)) == 2:
-                self.classifiers[first, second] = LogisticRegression(C=100.0, max_iter=1000).fit(x_ND, y_N)
+                self.classifiers[first, second] = LogisticRegression(100.0, 1000, self.device).fit(x_ND, y_N)
 
     def measure(self, test: FeatureTable) -> dict[str, float]:
         """Return gap and separability of every pair of modalities, such as "image-text gap ↓"."""

@@ -64,7 +64,7 @@ class Multitask(Evaluator):
 
     def learn(self, task: str, x_ND: np.ndarray, y_N: np.ndarray, groups: list[str]) -> None:
         """Fit the model of one task."""
-        self.models[task], _ = fit_logistic(x_ND, y_N, groups, self.Cs, self.max_iter, self.seed)
+        self.models[task], _ = fit_logistic(x_ND, y_N, groups, self.Cs, self.max_iter, self.seed, self.device)
 
     def scores(self, task: str, x_ND: np.ndarray) -> np.ndarray:
         """Return the decision function of a task for each row: the larger, the more probable the positive class."""

@@ -163,7 +163,8 @@ class RunEvaluation:
             for name, of_row in models.items():
                 rows[name] = [replace(features.pop(0), embed=model.embed) for model in of_row]
             if final:
-                rows = _with_baseline(features, rows)
+                about = BaselineReader(self.plan.modalities).about
+                rows = _with_baseline([replace(baseline, about=about) for baseline in features], rows)
                 self._draw_sheets(rows["trained"][0])
             return evaluate_models(self.plan.evaluators, rows)
 

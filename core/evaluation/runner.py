@@ -30,11 +30,13 @@ class ModelFeatures:
             tables of that space then have no row of the model.
         embed: embeds raw values, such as prompts: `embed(text=[...])` -> modality name -> (N, D).
         device: where evaluators multiply matrices.
+        about: what the features are, as the row's notes say it; "" says nothing.
     """
 
     parts: Mapping[str, Parts]
     embed: Embed | None = None
     device: torch.device | str = "cpu"
+    about: str = ""
 
 
 def evaluate_models(
@@ -150,7 +152,7 @@ def _row(
                 metrics, chance_metrics, notes = measure_fold(copy.copy(prepared), train, test, seed)
                 of_folds.append(metrics)
                 chance_of_folds.append(chance_metrics)
-                row.notes.update(notes)
+                row.notes.update(notes + [model.about] * bool(model.about))
             _append(scores, of_folds)
             if number == 0:
                 _append(chance_scores, chance_of_folds)

@@ -175,6 +175,11 @@ class AudioModality(Modality):
         """Return the samples (C, S_i) of a batch, or its log-mels (C x F, T_i) with nan where they are masked."""
         return batch.unpad()
 
+    @property
+    def baseline_description(self) -> str:
+        """The statistics."""
+        return "mean and standard deviation of log-mel bands"
+
     def baseline_features(self, batch: SignalBatch) -> np.ndarray:
         """Return log-mel statistics: mean and standard deviation over time of each band, float32 (B, 2 x C x F)."""
         mels = self.log_mels(batch)

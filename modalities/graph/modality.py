@@ -173,6 +173,11 @@ class GraphModality(Modality):
         """Split a batch into graphs."""
         return list(batch.graphs())
 
+    @property
+    def baseline_description(self) -> str:
+        """The kind of counts; of rooted graphs, the root's."""
+        return "node features of the root" if self.rooted else "Weisfeiler-Lehman subtree counts"
+
     def baseline_features(self, batch: GraphBatch) -> np.ndarray:
         """Return Weisfeiler-Lehman subtree counts, and mean and standard deviation of the numeric node features.
 

@@ -16,7 +16,7 @@ from sensorium.modalities.image.decode import decode
 from sensorium.modalities.image.resize import center_crop_resize, downscale
 
 PREVIEW = 256
-BASELINE = 32
+BASELINE = 16
 
 
 class ImageModality(Modality):
@@ -89,8 +89,13 @@ class ImageModality(Modality):
             pixels = pixels.float().clamp(0, 1).mul(255).round().to(torch.uint8)
         return list(pixels.cpu().numpy())
 
+    @property
+    def baseline_description(self) -> str:
+        """The size of the averaged image."""
+        return f"pixels averaged to at most {BASELINE} x {BASELINE}"
+
     def baseline_features(self, batch: ImageBatch) -> np.ndarray:
-        """Return raw pixels, float32 in [0, 1], of images downscaled to at most 32 pixels a side."""
+        """Return pixels, float32 in [0, 1], averaged to at most 16 rows and columns."""
         pixels = batch.unit_pixels().float()
         height, width = (min(side, BASELINE) for side in pixels.shape[-2:])
         return F.adaptive_avg_pool2d(pixels, (height, width)).flatten(1).cpu().numpy()

@@ -92,6 +92,11 @@ class MoleculeModality(Modality):
         """Split a batch into molecules."""
         return list(batch.graphs())
 
+    @property
+    def baseline_description(self) -> str:
+        """The option `baseline`."""
+        return self.kind
+
     def baseline_features(self, batch: GraphBatch) -> np.ndarray:
         """Return ECFP4 or descriptors of whole molecules; neither depends on stereochemistry."""
         mols = [to_mol(_features(graph)) for graph in batch.graphs()]

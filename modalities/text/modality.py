@@ -117,6 +117,11 @@ class TextModality(Modality):
         """Return the examples of a batch, int64 (T_i,) each, on the CPU."""
         return [ids_T[mask_T] for ids_T, mask_T in zip(batch.ids.cpu(), batch.mask.cpu(), strict=True)]
 
+    @property
+    def baseline_description(self) -> str:
+        """The kind of counts."""
+        return "hashed log counts of tokens and bigrams"
+
     def baseline_features(self, batch: TextBatch) -> np.ndarray:
         """Return hashed bag-of-tokens features: log counts of tokens and bigrams in 2048 bins, L2-normalized.
 

@@ -139,6 +139,13 @@ class TimeSeriesModality(Modality):
         """Return the examples of a batch, float32 (C, T_i) each."""
         return batch.unpad()
 
+    @property
+    def baseline_description(self) -> str:
+        """The option `baseline`."""
+        return {"series": "resampled channels and their statistics", "catch22": "catch22"}.get(
+            self.baseline, "resampled channels, their statistics and catch22"
+        )
+
     def baseline_features(self, batch: SignalBatch) -> np.ndarray:
         """Return the features that the option `baseline` names, float32 (B, D)."""
         functions = {"series": [_series], "catch22": [catch22], "both": [_series, catch22]}[self.baseline]

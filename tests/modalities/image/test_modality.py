@@ -47,13 +47,16 @@ def test_examples_of_float_views_are_rounded_back():
     assert modality.examples(ImageBatch(view.pixels.bfloat16()))[0].dtype == np.uint8
 
 
-def test_baseline_features_are_raw_pixels():
+def test_baseline_features_are_averaged_pixels():
     modality = ImageModality(size=8)
     pixels = torch.from_numpy(image(8, 8))[None]
     np.testing.assert_allclose(modality.baseline_features(ImageBatch(pixels)), pixels.flatten(1) / 255, atol=1e-6)
-    large = ImageModality(size=100).baseline_features(ImageBatch(torch.from_numpy(image(100, 100))[None]))
-    assert large.shape == (1, 3 * 32 * 32)
+    pixels = torch.from_numpy(image(64, 64))[None]
+    large = ImageModality(size=64).baseline_features(ImageBatch(pixels))
+    averages = pixels.float().view(1, 3, 16, 4, 16, 4).mean((3, 5)) / 255
+    np.testing.assert_allclose(large, averages.flatten(1), atol=1e-6)
     assert large.dtype == np.float32
+    assert modality.baseline_description == "pixels averaged to at most 16 x 16"
 
 
 @pytest.mark.parametrize(
