@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from sensorium.contracts import Modality, Source, ViewGenerator
+from sensorium.data.ahead import deliver_ahead
 from sensorium.data.cache import Cache
 from sensorium.data.decoding import Decoded, RecordDecoder, overrides_stage
 from sensorium.data.mined_negatives import MinedNegatives
@@ -25,6 +26,7 @@ from sensorium.data.order import EpochOrder
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.devices import gains_from_pinning
 from sensorium.errors import DataError
+from sensorium.parallel.cores import cores_of_rank
 from sensorium.seeding import generator
 from sensorium.types import RecordBatch
 
@@ -138,8 +140,8 @@ class Loader:
         """
         self.prepare()
         made = self._from_source(start, stop) if self.cache is None else self._from_cache(self.cache, start, stop)
-        for step in range(start, stop):
-            yield [self._deliver(next(made), step) for _ in range(self._accumulate)]
+        steps = ([self._usable(next(made), step) for _ in range(self._accumulate)] for step in range(start, stop))
+        yield from deliver_ahead(steps, self._device)
 
     def _micro_batches(self, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the epoch of every micro-batch of this rank, and which of the training's records it takes."""
@@ -156,13 +158,13 @@ class Loader:
         assert rows_of is not None, "the cache has the records of the training"
         return (cache.take(rows_of[rows]) for _, rows in self._micro_batches(start, stop))
 
-    def _deliver(self, records: RecordBatch | None, step: int) -> RecordBatch:
+    def _usable(self, records: RecordBatch | None, step: int) -> RecordBatch:
         if records is None:
             raise DataError(
                 f"None of the records that rank {self._rank} feeds into step {step} can be used "
                 f"({len(self.bad)} unreadable records so far); repair the data or raise data.batch."
             )
-        return records.to(self._device, non_blocking=True)
+        return records
 
 
 def fill_cache(
@@ -210,8 +212,7 @@ def worker_count(workers: int | Literal["auto"]) -> int:
     """Return the number of loader processes; "auto" is one for every core of this rank, at most 8."""
     if workers != "auto":
         return workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    return min(8, cores_of_rank())
 
 
 def _decoded(

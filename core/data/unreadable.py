@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 from sensorium.errors import DataError
+from sensorium.parallel import collectives
 
 log = logging.getLogger("sensorium")
 
@@ -18,13 +19,15 @@ class UnreadableRecords:
         total: how many records there are.
         max_bad: the fraction of them that may be unreadable (`data.max_bad`).
         path: a JSON-lines file that names each with its reason, written when there is one; None writes none. What
-            stands in it, from another loader, another rank or before a resume, is neither logged nor written again.
+            stands in it, from another loader or before a resume, is neither logged nor written again.
+        over_ranks: each rank reads some of the records: they are counted when every rank calls `share`.
     """
 
-    def __init__(self, total: int, max_bad: float, path: Path | str | None = None) -> None:
-        self.total, self.max_bad = total, max_bad
+    def __init__(self, total: int, max_bad: float, path: Path | str | None = None, over_ranks: bool = False) -> None:
+        self.total, self.max_bad, self.over_ranks = total, max_bad, over_ranks
         self.path = None if path is None else Path(path)
         self.reasons: dict[str, str] = {}
+        self._unshared: dict[str, str] = {}
         self._written: set[str] = set()
         self._offset = 0
 
@@ -42,20 +45,40 @@ class UnreadableRecords:
         return len(self.reasons)
 
     def add(self, id: str, reason: str) -> None:
-        """Count one unreadable record.
+        """Count one unreadable record; over several ranks, note it until they share.
 
         Raises:
             DataError: when more than a fraction `max_bad` of all are unreadable.
         """
         if id in self.reasons:
             return
-        self.reasons[id] = reason
-        if not self._is_written(id):
-            log.warning("skipped record '%s': %s", id, reason)
-            if self.path is not None:
-                line = json.dumps({"id": id, "reason": reason}, ensure_ascii=False)
-                with self.path.open("a", encoding="utf-8") as file:
-                    file.write(line + "\n")
+        if self.over_ranks:
+            self._unshared[id] = reason
+        else:
+            self._count({id: reason}, writes=True)
+
+    def share(self) -> None:
+        """Count what ranks have noted since the last call, and write it once; a collective operation.
+
+        Raises:
+            DataError: on every rank, when more than a fraction `max_bad` of all are unreadable.
+        """
+        if self.over_ranks and collectives.any_rank(bool(self._unshared)):
+            noted = collectives.all_gather_objects(self._unshared)
+            self._unshared = {}
+            self._count({id: reason for of_rank in noted for id, reason in of_rank.items()}, collectives.rank() == 0)
+
+    def _count(self, noted: dict[str, str], writes: bool) -> None:
+        for id, reason in noted.items():
+            if id in self.reasons:
+                continue
+            self.reasons[id] = reason
+            if writes and not self._is_written(id):
+                log.warning("skipped record '%s': %s", id, reason)
+                if self.path is not None:
+                    line = json.dumps({"id": id, "reason": reason}, ensure_ascii=False)
+                    with self.path.open("a", encoding="utf-8") as file:
+                        file.write(line + "\n")
         if len(self) > self.max_bad * self.total:
             raise DataError(self._sentence())
 

@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sensorium.devices import find_device
 from sensorium.errors import RecipeError
-from sensorium.parallel import host_group
+from sensorium.parallel import cores, host_group
 from sensorium.recipe.schema import Train
 from sensorium.training.precision import precision_plugin
 
@@ -92,6 +92,7 @@ def launch(fabric: Fabric) -> None:
     """
     fabric.launch()
     atexit.register(host_group.leave)
+    cores.count_sharers()
 
 
 def join_ranks(device: str) -> torch.device:
@@ -114,6 +115,7 @@ def join_ranks(device: str) -> torch.device:
     if not dist.is_initialized():
         dist.init_process_group("gloo", timeout=host_group.TIMEOUT)
         atexit.register(host_group.leave)
+    cores.count_sharers()
     return found
 
 

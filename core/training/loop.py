@@ -13,6 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from sensorium.devices import to_device
 from sensorium.errors import Interrupted
 from sensorium.models.learner import layout, make_views
 from sensorium.parallel import collectives
@@ -44,9 +45,11 @@ def train(t: Training) -> None:
                 losses.append(loss)
                 if every.look(t.step):
                     t.alarm.check(t.step, outcome)
-            if every.log(t.step) and losses:
-                record(t, outcome, losses)
-                losses.clear()
+            if every.log(t.step):
+                t.loader.bad.share()
+                if losses:
+                    record(t, outcome, losses)
+                    losses.clear()
             if every.evaluate(t.step):
                 t.evaluate_on_val()
             stopping = collectives.any_rank(stop.signal is not None)
@@ -118,11 +121,13 @@ def backward_joined(t: Training, step: int, parts: list[RecordBatch]) -> Outcome
 def record(t: Training, outcome: Outcome, losses: list[Tensor]) -> None:
     """Write the metrics since the last record, means over steps and ranks."""
     names = sorted(outcome.logs)
-    values = torch.stack([torch.stack(losses).mean(), *(outcome.logs[n].float().to(t.device) for n in names)])
-    loss, *logs = collectives.all_reduce_mean(values).tolist()
+    on_host = [n for n in names if outcome.logs[n].device.type == "cpu"]
+    logs = outcome.logs | dict(zip(on_host, to_device([outcome.logs[n] for n in on_host], t.device), strict=True))
+    values = torch.stack([torch.stack(losses).mean(), *(logs[n].float() for n in names)])
+    loss, *means = collectives.all_reduce_mean(values).tolist()
     metrics = {
         "loss": loss,
-        **dict(zip(names, logs, strict=True)),
+        **dict(zip(names, means, strict=True)),
         "lr": lr_at(t.step - 1, t.steps, t.recipe.optimizer),
         "epoch": t.step / t.loader.steps_per_epoch,
         "skipped": len(t.guard.noted),

@@ -60,7 +60,7 @@ def prepare(
         plan,
         source,
         positions,
-        bad=UnreadableRecords(len(positions), recipe.data.max_bad, run.bad_file),
+        bad=UnreadableRecords(len(positions), recipe.data.max_bad, run.bad_file, fabric.world_size > 1),
         workers=recipe.data.workers,
         cache=recipe.data.cache,
         device=fabric.device,

@@ -74,7 +74,7 @@ class Align(CrossModalObjective):
             features |= {name: z.detach() for name, z in zip(modalities, pair[:2], strict=True)}
         self.update_memory(batch)
         each_E = torch.stack(each)
-        on_any_rank = [float(collectives.any_rank(count > 0)) for count in counts]
+        on_any_rank = [float(any(collectives.rank_sizes(count))) for count in counts]
         counts_E, on_any_rank_E = to_device([[float(count) for count in counts], on_any_rank], each_E.device)
         weights_E = self.weights_E * on_any_rank_E
         logs = logs_by_pair(self.modality_pairs, loss=each_E, scale=scales_E, pairs=counts_E) | self.negatives.logs()

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from sensorium.data.memory import Space
 from sensorium.data.table import TableSource
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.errors import DataError, PluginError
+from sensorium.parallel import cores
 from sensorium.types import record_keys
 from tests.core.data.toys import (
     BrokenModality,
@@ -380,6 +382,6 @@ def test_iterate_passes_once_in_order(patchy, workers):
 def test_worker_count(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(32), raising=False)
     assert worker_count("auto") == 8
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    monkeypatch.setattr(cores, "_sharers", Counter(dict.fromkeys(range(32), 8)))
     assert worker_count("auto") == 4
     assert worker_count(3) == 3
