@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -11,7 +13,9 @@ from sensorium.modalities.timeseries.modality import TimeSeriesModality
 from sensorium.modalities.timeseries.views.crops import OverlappingCrops
 from sensorium.models.learner import Learner
 from sensorium.plugins.contrastive.ts2vec import TS2Vec
+from sensorium.testing.emulation import emulate_steps, table
 from sensorium.testing.synthetic import ToyBatch, ToyEncoder
+from sensorium.types import RecordBatch
 
 
 def series(lengths, seed=0):
@@ -95,3 +99,13 @@ def test_what_cannot_serve_it_is_told():
         learner(views)
     with pytest.raises(RecipeError, match="alpha"):
         TS2Vec(alpha=1.5)
+
+
+def test_overlapping_crops_make_the_host_wait_in_the_first_step_alone():
+    made = modality()
+    objective = TS2Vec()
+    learner = Learner({"timeseries": Dilated(made, dim=8, width=4, depth=2)}, objective, views=2)
+    records = [RecordBatch(["a", "b"], {"timeseries": series([40, 31])}, {"timeseries": None}) for _ in range(2)]
+    found = emulate_steps(learner, {"timeseries": OverlappingCrops(made)}, records)
+    assert all(map(math.isfinite, found.losses))
+    assert [len(waits) for waits in found.synchronizations] == [3, 1], table(found.synchronizations[1])
