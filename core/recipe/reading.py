@@ -24,7 +24,12 @@ BASE = "base"
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with the floats of YAML 1.2: 1e-3 is a number."""
+    """YAML with the floats and booleans of YAML 1.2: 1e-3 is a number, and `off` is a word, as in data.cache=off."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 _Loader.add_implicit_resolver(
@@ -35,6 +40,7 @@ _Loader.add_implicit_resolver(
     ),
     list("-+0123456789."),
 )
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|false)$", re.I), list("tTfF"))
 
 
 def read_recipe(
