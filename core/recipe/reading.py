@@ -26,7 +26,7 @@ BASE = "base"
 class _Loader(yaml.SafeLoader):
     """YAML with the floats and booleans of YAML 1.2: 1e-3 is a number, and `off` is a word, as in data.cache=off."""
 
-    yaml_implicit_resolvers: ClassVar = {
+    yaml_implicit_resolvers: ClassVar = {  # type: ignore[misc]
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
