@@ -64,7 +64,7 @@ class TextBatch(Batch):
         longest = mask_BT.shape[1]
         if lengths is not None and len(lengths):
             longest = int(lengths.max())
-        elif self.device.type == "cpu":
+        elif self.device.type == "cpu" and len(mask_BT):
             longest = int(mask_BT.any(dim=0).sum())
         return type(self)(ids_BT[:, :longest], mask_BT[:, :longest], lengths)
 

@@ -32,6 +32,11 @@ def test_a_joined_batch_is_a_pytree_that_moves():
     assert torch.equal(torch.utils._pytree.tree_unflatten(values, spec).ids, batch.ids)
 
 
+def test_no_text_at_all_is_as_wide_as_the_batch():
+    nothing = made(2, 3).select(torch.zeros(0, dtype=torch.int64))
+    assert nothing.ids.shape == nothing.mask.shape == (0, 3)
+
+
 def test_the_host_knows_the_lengths_of_texts_on_a_device():
     there = made(2, 3, 1).to("meta")  # has no values to read
     assert there.select(torch.tensor([2, 0])).ids.shape == (2, 2)
