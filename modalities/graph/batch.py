@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sensorium import Batch, to_device
-from sensorium.modalities.graph.layout import NodeLayout, runs
+from sensorium.modalities.graph.layout import RowLayout, runs
 
 
 @dataclass(frozen=True)
@@ -148,9 +148,9 @@ class GraphBatch(Batch):
         return self
 
     @cached_property
-    def layout(self) -> NodeLayout:
+    def layout(self) -> RowLayout:
         """Where the nodes lie, in one list and padded."""
-        return NodeLayout.of_sizes(self.sizes, self.device)
+        return RowLayout.of_sizes(self.sizes, self.device)
 
     @property
     def graph_index(self) -> Tensor:
@@ -168,9 +168,14 @@ class GraphBatch(Batch):
         return torch.arange(len(self.x), device=self.device) - self.first_node[self.graph_index]
 
     @cached_property
+    def edge_layout(self) -> RowLayout:
+        """Where the edges lie, likewise."""
+        return RowLayout.of_sizes(self.edge_sizes, self.device)
+
+    @property
     def edge_graph_index(self) -> Tensor:
         """The graph of each edge, int64 (E,)."""
-        return to_device([np.arange(len(self)).repeat(self.edge_sizes)], self.device)[0]
+        return self.edge_layout.graph_N
 
     def padded(self, rows_N: Tensor) -> tuple[Tensor, Tensor]:
         """Return rows of nodes padded to (B, T, ...) with zeros, and their mask bool (B, T), True where valid."""

@@ -1,6 +1,6 @@
-"""Where the nodes of a batch of graphs lie: all in one list, and padded graph by graph.
+"""Where the nodes, or the edges, of a batch of graphs lie: all in one list of rows, and padded graph by graph.
 
-Numbers of nodes are known on the host, as NumPy arrays, so that neither layout waits for the device. Letters as in
+Numbers of rows are known on the host, as NumPy arrays, so that neither waits for the device. Letters as in
 `sensorium.modalities.graph.batch`.
 """
 
@@ -18,19 +18,19 @@ from torch import Tensor
 from sensorium import to_device
 
 MAX_PAIRS = 1 << 22
-"""Most padded pairs of nodes of the graphs in one group by size; a larger graph is a group by itself."""
+"""Most padded pairs of rows of the graphs in one group by size; a larger graph is a group by itself."""
 
 
 @dataclass(frozen=True)
-class NodeLayout:
-    """The nodes of graphs in one list of N rows and in a padded array of B x T places.
+class RowLayout:
+    """One row for each node (or edge) of B graphs, in a list of N rows and in a padded array of B x T places.
 
     Args:
-        sizes: int64 (B,), number of nodes of each graph, on the host.
+        sizes: int64 (B,), number of rows of each graph, on the host.
         sizes_B: the same on the device.
-        graph_N: int64 (N,), graph of each node, ascending.
-        place_N: int64 (N,), place of each node, 0 to B x T - 1, ascending.
-        mask_BT: bool (B, T), True where a place has a node.
+        graph_N: int64 (N,), graph of each row, ascending.
+        place_N: int64 (N,), place of each row, 0 to B x T - 1, ascending.
+        mask_BT: bool (B, T), True where a place has a row.
     """
 
     sizes: np.ndarray
@@ -41,7 +41,7 @@ class NodeLayout:
 
     @classmethod
     def of_mask(cls, mask_BT: np.ndarray, device: torch.device | str) -> Self:
-        """Return the layout of nodes at the places where a mask on the host is True."""
+        """Return the layout of rows at the places where a mask on the host is True."""
         sizes, place_N = mask_BT.sum(1), np.flatnonzero(mask_BT)
         graph_N = np.arange(len(sizes)).repeat(sizes)
         return cls(sizes, *to_device([sizes, graph_N, place_N, mask_BT], device))
@@ -53,30 +53,30 @@ class NodeLayout:
 
     @property
     def is_full(self) -> bool:
-        """Whether every place has a node."""
+        """Whether every place has a row."""
         return len(self.graph_N) == self.mask_BT.numel()
 
     @cached_property
     def size_groups(self) -> list[tuple[Tensor, Self]]:
-        """Graphs of similar size, so that little of their padded array is padding: their nodes and a layout of these.
+        """Graphs of similar size, so that little of their padded array is padding: their rows and a layout of these.
 
-        The nodes of a group are int64 (M,), ascending; together the groups have all N.
+        The rows of a group are indices int64 (M,), ascending; together the groups have all N.
         """
         found, device = [], self.graph_N.device
         first_B = self.sizes.cumsum() - self.sizes
         for graphs in _by_size(self.sizes):
-            (nodes_M,) = to_device([runs(first_B[graphs], self.sizes[graphs])], device)
-            found.append((nodes_M, self.of_sizes(self.sizes[graphs], device)))
+            (rows_M,) = to_device([runs(first_B[graphs], self.sizes[graphs])], device)
+            found.append((rows_M, self.of_sizes(self.sizes[graphs], device)))
         return found
 
     def pad(self, rows_N: Tensor) -> Tensor:
-        """Return rows of nodes (N, ...) padded to (B, T, ...) with zeros."""
+        """Return rows (N, ...) padded to (B, T, ...) with zeros."""
         b, t = self.mask_BT.shape
         places = rows_N.new_zeros(b * t, *rows_N.shape[1:])
         return places.index_copy(0, self.place_N, rows_N).view(b, t, *rows_N.shape[1:])
 
     def unpad(self, x_BT: Tensor) -> Tensor:
-        """Return the rows of nodes (N, ...) of a padded array (B, T, ...)."""
+        """Return the rows (N, ...) of a padded array (B, T, ...)."""
         return x_BT.flatten(0, 1).index_select(0, self.place_N)
 
 

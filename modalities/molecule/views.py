@@ -53,7 +53,7 @@ class MotifSubgraph(GraphAugmentation):
         order_M = (graph_M + rand(len(size_M), rng).clamp(max=1 - 1e-9)).argsort()  # by molecule, then at random
         before_M = size_M[order_M].cumsum(0) - size_M[order_M] - batch.first_node[graph_M[order_M]]
         kept_M = torch.empty_like(size_M, dtype=torch.bool)
-        kept_M[order_M] = before_M < self.ratio * torch.from_numpy(batch.sizes)[graph_M[order_M]]
+        kept_M[order_M] = before_M < self.ratio * batch.layout.sizes_B[graph_M[order_M]]
         return induced_subgraph(batch, kept_M[motif_N])
 
 

@@ -23,7 +23,7 @@ from sensorium.modalities.graph.encoders.embed import FeatureEmbedding
 from sensorium.modalities.graph.encoders.message_passing import MessageGraph
 from sensorium.modalities.graph.encoders.pool import Pool, Pooling
 from sensorium.modalities.graph.encoders.positional_encoding import PositionalEncoding, PositionalEncodingKind
-from sensorium.modalities.graph.layout import NodeLayout
+from sensorium.modalities.graph.layout import RowLayout
 
 JumpingKnowledge = Literal["last", "cat", "max"]
 
@@ -40,7 +40,7 @@ class GraphTokens(Tokens):
 
     edge_index: Tensor | None = None
     edge_EH: Tensor | None = None
-    layout: NodeLayout | None = None
+    layout: RowLayout | None = None
 
     @property
     def graph(self) -> MessageGraph:
@@ -70,7 +70,7 @@ class GraphTokens(Tokens):
             kept,
             edge_index=edge_index[:, kept_E],
             edge_EH=None if self.edge_EH is None else self.edge_EH[kept_E],
-            layout=NodeLayout.of_mask(valid.reshape(valid_BK.shape), device),
+            layout=RowLayout.of_mask(valid.reshape(valid_BK.shape), device),
         )
 
 

@@ -17,7 +17,7 @@ from sensorium.losses.precision import at_least_fp32
 from sensorium.modalities.graph.encoders.base import GraphEncoder
 from sensorium.modalities.graph.encoders.message_passing import MessageGraph
 from sensorium.modalities.graph.encoders.positional_encoding import PositionalEncodingKind
-from sensorium.modalities.graph.layout import NodeLayout
+from sensorium.modalities.graph.layout import RowLayout
 
 
 class GlobalAttention(nn.Module):
@@ -32,7 +32,7 @@ class GlobalAttention(nn.Module):
         super().__init__()
         self.heads, self.qkv, self.output = heads, nn.Linear(width, 3 * width), nn.Linear(width, width)
 
-    def forward(self, x_NH: Tensor, layout: NodeLayout) -> Tensor:
+    def forward(self, x_NH: Tensor, layout: RowLayout) -> Tensor:
         """Return the attention output (N, H). Graphs of similar size are padded together."""
         qkv_NC = self.qkv(x_NH)
         out_NH = qkv_NC.new_zeros(x_NH.shape)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sensorium.losses.precision import at_least_fp32
-from sensorium.modalities.graph.layout import NodeLayout
+from sensorium.modalities.graph.layout import RowLayout
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class MessageGraph:
 
     edge_index: Tensor
     edge_EH: Tensor | None
-    layout: NodeLayout
+    layout: RowLayout
 
     @cached_property
     def looped_index(self) -> Tensor:

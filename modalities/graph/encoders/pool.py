@@ -14,7 +14,7 @@ from torch_geometric.utils import softmax
 from sensorium import to_device
 from sensorium.losses.precision import at_least_fp32
 from sensorium.modalities.graph.encoders.message_passing import sum_at
-from sensorium.modalities.graph.layout import NodeLayout
+from sensorium.modalities.graph.layout import RowLayout
 
 Pooling = Literal["sum", "mean", "max", "attention", "first"]
 
@@ -34,7 +34,7 @@ class Pool(nn.Module):
         self.how = how
         self.gate = nn.Linear(dim, 1) if how == "attention" else None
 
-    def forward(self, x_ND: Tensor, layout: NodeLayout) -> Tensor:
+    def forward(self, x_ND: Tensor, layout: RowLayout) -> Tensor:
         """Return (B, D), at least fp32.
 
         Args:

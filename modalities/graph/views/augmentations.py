@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sensorium.modalities.graph.batch import GraphBatch, Schema
-from sensorium.modalities.graph.layout import NodeLayout
+from sensorium.modalities.graph.layout import RowLayout
 
 
 @dataclass
@@ -36,7 +35,7 @@ class Augmented:
     def info(self, original: GraphBatch) -> dict[str, Tensor]:
         """Return padded masks: "kept_nodes" and "masked_nodes" bool (B, T), "kept_edges" bool (B, most edges)."""
         kept_BT, masked_BT = original.padded(torch.stack([self.kept_N, self.masked_N], dim=1))[0].unbind(2)
-        kept_edges_BE = NodeLayout.of_sizes(original.edge_sizes, "cpu").pad(self.kept_E)
+        kept_edges_BE = original.edge_layout.pad(self.kept_E)
         return {"kept_nodes": kept_BT, "kept_edges": kept_edges_BE, "masked_nodes": masked_BT}
 
 
@@ -52,26 +51,25 @@ def rand(count: int, rng: torch.Generator) -> Tensor:
     return torch.rand(count, generator=rng, dtype=torch.float64)
 
 
-def sample_counts(ratio: float, sizes: np.ndarray, rng: torch.Generator) -> Tensor:
-    """Return `ratio * sizes` rounded up or down at random, with that expectation: int64 (B,).
+def sample_counts(ratio: float, layout: RowLayout, rng: torch.Generator) -> Tensor:
+    """Return `ratio` times the rows of each graph, rounded up or down at random, with that expectation: int64 (B,).
 
     A tenth of nine nodes is thus one node nine times in ten, where rounding down would never change a small graph.
     """
-    sizes_B = torch.from_numpy(sizes)
-    return (ratio * sizes_B + rand(len(sizes), rng)).floor().long().minimum(sizes_B)
+    sizes_B = layout.sizes_B
+    return (ratio * sizes_B + rand(len(sizes_B), rng)).floor().long().minimum(sizes_B)
 
 
-def smallest(key_N: Tensor, sizes: np.ndarray, count_B: Tensor) -> Tensor:
+def smallest(key_N: Tensor, layout: RowLayout, count_B: Tensor) -> Tensor:
     """Return the mask of the rows that have one of the `count_B` smallest keys of their graph, bool (N,).
 
     Args:
         key_N: float64, ordered by graph.
-        sizes: int64 (B,), number of rows of each graph.
+        layout: of the rows.
         count_B: number of rows to choose of each graph.
     """
     if 2 * int(count_B.sum()) > len(key_N):  # the complement is smaller
-        return ~smallest(-key_N, sizes, torch.from_numpy(sizes) - count_B)
-    layout = NodeLayout.of_sizes(sizes, "cpu")
+        return ~smallest(-key_N, layout, layout.sizes_B - count_B)
     most = int(count_B.max()) if len(count_B) else 0
     index_BM = layout.pad(key_N).masked_fill(~layout.mask_BT, torch.inf).topk(most, dim=1, largest=False).indices
     chosen_BM = torch.arange(most) < count_B[:, None]
@@ -88,8 +86,8 @@ def drop_nodes(batch: GraphBatch, ratio: float, rng: torch.Generator, rooted: bo
     key_N = 0.5 + rand(len(batch.x), rng) / 2
     if rooted:
         key_N[batch.first_node] = 0.0
-    kept_B = (torch.from_numpy(batch.sizes) - sample_counts(ratio, batch.sizes, rng)).clamp(min=1)
-    return induced_subgraph(batch, smallest(key_N, batch.sizes, kept_B))
+    kept_B = (batch.layout.sizes_B - sample_counts(ratio, batch.layout, rng)).clamp(min=1)
+    return induced_subgraph(batch, smallest(key_N, batch.layout, kept_B))
 
 
 def perturb_edges(
@@ -103,10 +101,10 @@ def perturb_edges(
     low_E, high_E = batch.edge_index.amin(0), batch.edge_index.amax(0)
     pairs_P, pair_E = (low_E * n + high_E).unique(return_inverse=True)
     graph_P = batch.graph_index[pairs_P // max(n, 1)]
-    sizes = graph_P.bincount(minlength=len(batch)).numpy()
-    dropped_P = smallest(rand(len(pairs_P), rng), sizes, sample_counts(drop_ratio, sizes, rng))
+    layout = RowLayout.of_sizes(graph_P.bincount(minlength=len(batch)).numpy(), "cpu")
+    dropped_P = smallest(rand(len(pairs_P), rng), layout, sample_counts(drop_ratio, layout, rng))
     keep_E = ~dropped_P[pair_E]
-    new_2A = _sample_non_edges(batch, sample_counts(add_ratio, sizes, rng), pairs_P, rng)
+    new_2A = _sample_non_edges(batch, sample_counts(add_ratio, layout, rng), pairs_P, rng)
     new_2E = torch.cat([new_2A, new_2A.flip(0)], dim=1)
     mask_F = torch.tensor(schema.edge_categories, dtype=torch.int64)
     edge_index = torch.cat([batch.edge_index[:, keep_E], new_2E], dim=1)
@@ -126,7 +124,7 @@ def perturb_edges(
 
 def _sample_non_edges(batch: GraphBatch, count_B: Tensor, pairs_P: Tensor, rng: torch.Generator) -> Tensor:
     """Draw pairs of nodes of one graph, int64 (2, A); those that are adjacent already are left out."""
-    sizes_B = torch.from_numpy(batch.sizes)
+    sizes_B = batch.layout.sizes_B
     graph_A = torch.arange(len(batch)).repeat_interleave(count_B.where(sizes_B > 1, 0))
     sizes_A = sizes_B[graph_A]
     source_A = (rand(len(graph_A), rng) * sizes_A).long()
@@ -141,7 +139,7 @@ def mask_features(
     batch: GraphBatch, schema: Schema, mask_ratio: float, feature_p: float, rng: torch.Generator
 ) -> Augmented:
     """Mask all features of a fraction of the nodes, and each feature of a whole graph with probability `feature_p`."""
-    masked_N = smallest(rand(len(batch.x), rng), batch.sizes, sample_counts(mask_ratio, batch.sizes, rng))
+    masked_N = smallest(rand(len(batch.x), rng), batch.layout, sample_counts(mask_ratio, batch.layout, rng))
     width = len(schema.node_categories) + schema.node_values
     draw_BC = rand(len(batch) * width, rng).view(len(batch), width)  # always drawn, so that later draws stay the same
     masked_NC = masked_N[:, None].expand(-1, width)

@@ -343,8 +343,8 @@ class AttributeMasking(GraphViews):
                 "The views 'attribute-masking' need categorical node features, but these nodes have only numeric ones: "
                 "choose views 'plain' with the objective graphmae or simmim."
             )
-        count_B = sample_counts(self.mask_ratio, batch.sizes, rng).clamp(min=1)
-        masked_N = smallest(rand(len(batch.x), rng), batch.sizes, count_B)
+        count_B = sample_counts(self.mask_ratio, batch.layout, rng).clamp(min=1)
+        masked_N = smallest(rand(len(batch.x), rng), batch.layout, count_B)
         target_BT, _ = batch.padded(torch.where(masked_N, batch.x[:, 0], -100))
         masked_BT, valid_BT = batch.padded(masked_N)
         masked_NC = masked_N[:, None].expand(-1, len(schema.node_categories) + schema.node_values)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sensorium import to_device
 from sensorium.modalities.graph.batch import GraphBatch, Schema
-from sensorium.modalities.graph.layout import NodeLayout
+from sensorium.modalities.graph.layout import RowLayout
 from sensorium.modalities.graph.views.augmentations import (
     Augmented,
     induced_subgraph,
@@ -37,7 +37,7 @@ def sample_roots(batch: GraphBatch, rng: torch.Generator, rooted: bool) -> Tenso
     """Return one node of each graph, int64 (B,): its first where graphs are rooted, else a random one."""
     if rooted:
         return batch.first_node
-    return batch.first_node + (rand(len(batch), rng) * torch.from_numpy(batch.sizes)).long()
+    return batch.first_node + (rand(len(batch), rng) * batch.layout.sizes_B).long()
 
 
 def random_walk_subgraph(batch: GraphBatch, ratio: float, steps: int, rng: torch.Generator, rooted: bool) -> Augmented:
@@ -45,7 +45,7 @@ def random_walk_subgraph(batch: GraphBatch, ratio: float, steps: int, rng: torch
 
     All walks start at the same node and follow edges in both directions, so that the subgraph is connected.
     """
-    count_B = sample_counts(ratio, batch.sizes, rng).clamp(min=1)
+    count_B = sample_counts(ratio, batch.layout, rng).clamp(min=1)
     edges_2E = undirected_edges(batch)
     edges_2E = edges_2E[:, edges_2E[0].argsort()]
     degree_N = edges_2E[0].bincount(minlength=len(batch.x))
@@ -68,7 +68,7 @@ def random_walk_subgraph(batch: GraphBatch, ratio: float, steps: int, rng: torch
         visited_N[node_W] = visited_N[node_W].clamp(max=step)
     # The last step may visit too many nodes; the path to each goes through earlier ones, so any choice is connected.
     key_N = (visited_N + rand(len(visited_N), rng)) / (steps + 2)
-    return induced_subgraph(batch, smallest(key_N, batch.sizes, count_B) & (visited_N <= steps))
+    return induced_subgraph(batch, smallest(key_N, batch.layout, count_B) & (visited_N <= steps))
 
 
 def hop_distances(batch: GraphBatch, roots_B: Tensor, most: int) -> Tensor:
@@ -124,7 +124,7 @@ def ppr_diffusion(
     count, graph_N, local_N = len(batch.x), batch.graph_index, batch.local_index
     edges_2E = torch.cat([undirected_edges(batch).unique(dim=1), torch.arange(count).expand(2, -1)], dim=1)
     scale_N = edges_2E[0].bincount(minlength=count).float().rsqrt()
-    layout = NodeLayout.of_sizes(batch.sizes, device)
+    layout = RowLayout.of_sizes(batch.sizes, device)
     transition = to_device([edges_2E, scale_N[edges_2E].prod(0)[:, None]], device)
     blocks = [(local_N // BLOCK == block).nonzero()[:, 0] for block in range(-(-batch.sizes.max(initial=0) // BLOCK))]
     sources = []
@@ -149,7 +149,7 @@ def ppr_diffusion(
 
 
 def _ppr_sources(
-    layout: NodeLayout, transition: list[Tensor], where: list[Tensor], alpha: float, top_k: int, steps: int
+    layout: RowLayout, transition: list[Tensor], where: list[Tensor], alpha: float, top_k: int, steps: int
 ) -> Tensor:
     """Return the nodes of highest PageRank to each of M nodes, at most `BLOCK` of a graph: int64 (M, K), -1 for none.
 

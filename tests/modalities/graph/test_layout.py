@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium.modalities.graph.layout import NodeLayout, runs
+from sensorium.modalities.graph.layout import RowLayout, runs
 
 SIZES = st.lists(st.integers(0, 9), max_size=8).map(lambda sizes: np.array(sizes, np.int64))
 
@@ -11,7 +11,7 @@ SIZES = st.lists(st.integers(0, 9), max_size=8).map(lambda sizes: np.array(sizes
 @settings(max_examples=60, deadline=None)
 @given(SIZES)
 def test_rows_are_padded_graph_by_graph_and_come_back(sizes):
-    layout = NodeLayout.of_sizes(sizes, "cpu")
+    layout = RowLayout.of_sizes(sizes, "cpu")
     rows = torch.arange(1, sizes.sum() + 1)
     padded = layout.pad(rows)
     assert padded.shape == (len(sizes), sizes.max(initial=0)) == layout.mask_BT.shape
@@ -24,7 +24,7 @@ def test_rows_are_padded_graph_by_graph_and_come_back(sizes):
 
 
 def test_a_mask_may_have_padding_anywhere():
-    layout = NodeLayout.of_mask(np.array([[False, True, True], [False, False, False], [True, False, True]]), "cpu")
+    layout = RowLayout.of_mask(np.array([[False, True, True], [False, False, False], [True, False, True]]), "cpu")
     assert layout.graph_N.tolist() == [0, 0, 2, 2]
     assert layout.pad(torch.tensor([1.0, 2.0, 3.0, 4.0])).tolist() == [[0, 1, 2], [0, 0, 0], [3, 0, 4]]
     assert layout.sizes.tolist() == [2, 0, 2]
@@ -33,7 +33,7 @@ def test_a_mask_may_have_padding_anywhere():
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 3000), max_size=12).map(lambda sizes: np.array(sizes, np.int64)))
 def test_groups_by_size_have_every_node_once(sizes):
-    layout = NodeLayout.of_sizes(sizes, "cpu")
+    layout = RowLayout.of_sizes(sizes, "cpu")
     nodes = [nodes_M for nodes_M, _ in layout.size_groups]
     assert torch.cat([torch.zeros(0, dtype=torch.int64), *nodes]).sort().values.tolist() == list(range(sizes.sum()))
     for nodes_M, group in layout.size_groups:

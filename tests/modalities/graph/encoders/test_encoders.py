@@ -12,7 +12,7 @@ from sensorium.modalities.graph.encoders.gin import GIN, GINE
 from sensorium.modalities.graph.encoders.gps import GPS, GlobalAttention
 from sensorium.modalities.graph.encoders.pool import Pool
 from sensorium.modalities.graph.encoders.positional_encoding import laplacian_eigenvectors, random_walk_encoding
-from sensorium.modalities.graph.layout import NodeLayout
+from sensorium.modalities.graph.layout import RowLayout
 from tests.modalities.graph.graphs import fitted, ring, sample_batch
 
 ENCODERS = {
@@ -111,7 +111,7 @@ def test_an_empty_batch_has_no_features():
 
 def test_pooling():
     x = torch.tensor([[1.0, -2.0], [3.0, -4.0], [5.0, -7.0]])
-    layout = NodeLayout.of_sizes(np.array([2, 0, 1]), "cpu")
+    layout = RowLayout.of_sizes(np.array([2, 0, 1]), "cpu")
     expected = {
         "sum": [[4, -6], [0, 0], [5, -7]],
         "mean": [[2, -3], [0, 0], [5, -7]],
@@ -176,10 +176,10 @@ def test_laplacian_signs_are_random_in_training_only():
 def test_global_attention_in_groups_is_exact():
     torch.manual_seed(0)
     layer, sizes = GlobalAttention(8, 2), np.array([3, 40, 1, 0, 7, 2500, 3])
-    x, layout = torch.randn(sizes.sum(), 8), NodeLayout.of_sizes(sizes, "cpu")
+    x, layout = torch.randn(sizes.sum(), 8), RowLayout.of_sizes(sizes, "cpu")
     assert len(layout.size_groups) == 2, "the largest graph attends by itself"
     for whole, rows, size in zip(layer(x, layout).split(sizes.tolist()), x.split(sizes.tolist()), sizes, strict=True):
-        torch.testing.assert_close(whole, layer(rows, NodeLayout.of_sizes(np.array([size]), "cpu")))
+        torch.testing.assert_close(whole, layer(rows, RowLayout.of_sizes(np.array([size]), "cpu")))
 
 
 def test_invalid_options_are_refused():

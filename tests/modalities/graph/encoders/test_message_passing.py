@@ -13,7 +13,7 @@ from sensorium.modalities.graph.encoders.gin import GINLayer
 from sensorium.modalities.graph.encoders.gps import GPSLayer
 from sensorium.modalities.graph.encoders.message_passing import MessageGraph
 from sensorium.modalities.graph.encoders.pool import Pool
-from sensorium.modalities.graph.layout import NodeLayout
+from sensorium.modalities.graph.layout import RowLayout
 from tests.modalities.graph.graphs import batches
 
 WIDTH = 8
@@ -80,7 +80,7 @@ def star(leaves):
     """Return the graph of a node with many neighbors, with features of ones."""
     hub, others = torch.zeros(leaves, dtype=torch.int64), torch.arange(1, leaves + 1)
     edge_index = torch.cat([torch.stack([others, hub]), torch.stack([hub, others])], dim=1)
-    return MessageGraph(edge_index, torch.ones(2 * leaves, WIDTH), NodeLayout.of_sizes(np.array([leaves + 1]), "cpu"))
+    return MessageGraph(edge_index, torch.ones(2 * leaves, WIDTH), RowLayout.of_sizes(np.array([leaves + 1]), "cpu"))
 
 
 def encoded(module, x, place, precision):
@@ -105,7 +105,7 @@ def test_a_thousand_neighbors_add_up_under_autocast(name):
 @pytest.mark.parametrize("how", ["sum", "mean", "attention"])
 def test_a_thousand_nodes_are_pooled_in_fp32(how):
     torch.manual_seed(0)
-    pool, layout = Pool(how, WIDTH), NodeLayout.of_sizes(np.array([1000]), "cpu")
+    pool, layout = Pool(how, WIDTH), RowLayout.of_sizes(np.array([1000]), "cpu")
     x = torch.ones(1000, WIDTH)
     (found, _), (exact, _) = (encoded(pool, x, layout, p) for p in (torch.bfloat16, torch.float32))
     torch.testing.assert_close(found, exact, rtol=1e-3, atol=1e-3)
