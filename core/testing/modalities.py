@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 from unittest import SkipTest
@@ -9,6 +10,8 @@ from unittest import SkipTest
 import numpy as np
 import torch
 from PIL.Image import Image
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from sensorium.contracts import Modality
 from sensorium.errors import BadSample
@@ -40,6 +43,24 @@ def collates_to_a_batch(checked: CheckedPart) -> None:
     expect(same(batch.to("cpu"), batch), "moving a batch by .to changes it")
     reverse = torch.arange(count).flip(0)
     expect(same(batch.select(reverse).select(reverse), batch), "reversing the order of a batch twice changes it")
+
+
+def batches_move_whole(checked: CheckedPart) -> None:
+    """On a device a batch is as it was, what only the host knows included; it is a pytree, and can be pickled."""
+    batch, there = checked.batch, checked.batch.to("meta")
+    for name, tensor in there.tensors().items():
+        expect(tensor.is_meta, f"moving a batch by .to leaves its field '{name}' on {tensor.device}")
+    for name in (field.name for field in dataclasses.fields(batch)):
+        known = getattr(batch, name)
+        kept = known is None or isinstance(known, Tensor) or same(getattr(there, name), known)
+        expect(kept, f"moving a batch by .to changes its field '{name}'")
+    joined = type(there).cat([there, there])
+    expect(len(there) == len(batch), f"{len(batch)} rows moved by .to are {len(there)}")
+    expect(len(joined) == 2 * len(batch), f"twice {len(batch)} rows joined by cat on a device are {len(joined)}")
+    expect(there.shape_key() == joined.shape_key() == batch.shape_key(), "the shape_key of a batch changes on a device")
+    leaves, spec = tree_flatten(batch)
+    expect(same(tree_unflatten(leaves, spec), batch), "a batch changes when it is flattened as a pytree and rebuilt")
+    expect(same(pickle.loads(pickle.dumps(batch)), batch), "a batch changes when pickled")
 
 
 def restores_from_its_state(checked: CheckedPart) -> None:
@@ -97,6 +118,7 @@ def has_valid_baseline_features(checked: CheckedPart) -> None:
 CHECKS = (
     decodes_deterministically,
     collates_to_a_batch,
+    batches_move_whole,
     restores_from_its_state,
     rejects_undecodable_values,
     previews_its_examples,

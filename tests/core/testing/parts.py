@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -84,6 +84,38 @@ class Loses(Good):
 
     def collate(self, examples):
         return super().collate(examples[1:])
+
+
+@dataclass
+class Stays(Rows):
+    """Does not move all of its tensors."""
+
+    def to(self, device, non_blocking=False):
+        return self if torch.device(device).type == "meta" else super().to(device, non_blocking)
+
+
+@dataclass
+class ForgetsSizes(Rows):
+    """Knows a number of values on the host, and loses it on the way to a device."""
+
+    sizes: np.ndarray
+
+    def to(self, device, non_blocking=False):
+        return replace(super().to(device, non_blocking), sizes=0 * self.sizes)
+
+
+class LeavesBehind(Good):
+    """Makes batches that do not move."""
+
+    def collate(self, examples):
+        return Stays(torch.stack(examples))
+
+
+class LosesSizes(Good):
+    """Makes batches that lose what the host knows."""
+
+    def collate(self, examples):
+        return ForgetsSizes(torch.stack(examples), np.array([3, 3, 3]))
 
 
 class Draws(Good):

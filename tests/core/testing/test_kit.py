@@ -57,6 +57,8 @@ def test_what_is_sound_passes(kind, cls):
         ("modalities", parts.Forgets, "restores from its state", "restored from its state decodes otherwise"),
         ("modalities", parts.Crashes, "rejects undecodable values", "raises TypeError, not BadSample"),
         ("modalities", parts.Loses, "collates to a batch", "3 examples collate to 2 rows"),
+        ("modalities", parts.LeavesBehind, "batches move whole", "leaves its field 'x' on cpu"),
+        ("modalities", parts.LosesSizes, "batches move whole", "changes its field 'sizes'"),
         ("modalities", parts.Draws, "decodes deterministically", "two different examples"),
         ("views", parts.Mutates, "does not modify its input", "modifies its input batch"),
         ("views", parts.IgnoresSeed, "is deterministic given its generator", "return different views"),
