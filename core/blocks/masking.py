@@ -66,8 +66,14 @@ def random_mask_counts(view: View, tokens: Tokens, ratio: float, masked_BT: Tens
         valid_BT = tokens.valid()
         return token_counts((valid_BT & ~masked_BT, ~valid_BT), (masked_BT, ~masked_BT))
     t = masked_BT.shape[1]
-    masked = min(max(int(np.float32(ratio * np.float32(t)).round()), 1), t - 1)
+    masked = min(max(_rounded_in_fp32(ratio, t), 1), t - 1)
     return [t - masked, masked]
+
+
+@torch.compiler.assume_constant_result
+def _rounded_in_fp32(ratio: float, count: int) -> int:
+    """Return round(ratio x count) as the device computes it."""
+    return int((np.float32(ratio) * np.float32(count)).round())
 
 
 def flat_indices(mask: Tensor, count: int) -> Tensor:

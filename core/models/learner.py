@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -76,6 +75,20 @@ def layout(views: Mapping[str, Sequence[View]]) -> int:
     return seed_of(*of_views)
 
 
+def _alike(views: Sequence[View]) -> list[list[View]]:
+    """Return runs of adjacent views of one modality and shape; `itertools.groupby` is not traced by torch.compile."""
+    runs: list[list[View]] = []
+    last = None
+    for view in views:
+        key = (view.modality, view.batch.shape_key())
+        if key == last:
+            runs[-1].append(view)
+        else:
+            runs.append([view])
+        last = key
+    return runs
+
+
 class _Encode(Encode):
     """The encoders by modality name, as objectives call them."""
 
@@ -84,8 +97,7 @@ class _Encode(Encode):
 
     def __call__(self, views: Sequence[View]) -> list[Features]:
         features: list[Features] = []
-        for _, run in groupby(views, key=lambda view: (view.modality, view.batch.shape_key())):
-            group = list(run)
+        for group in _alike(views):
             batches = [view.batch for view in group]
             joined = type(batches[0]).cat(batches) if len(batches) > 1 else batches[0]
             encoded = self._encoders[group[0].modality](joined)
