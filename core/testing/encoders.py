@@ -10,6 +10,7 @@ from torch import Tensor
 from sensorium import seeding
 from sensorium.contracts import Encoder, TokenEncoder
 from sensorium.testing.checked_part import CheckedPart, expect
+from sensorium.testing.emulation import Emulation, emulated_device
 from sensorium.types import Features
 
 
@@ -69,6 +70,23 @@ def propagates_gradient_to_every_parameter(checked: CheckedPart) -> None:
     unused = [name for name, p in trained.items() if p.grad is None]
     expect(not unused, f"no gradient reaches {', '.join(unused[:3])}{' and others' if len(unused) > 3 else ''}")
     expect(not trained or any(bool(p.grad.abs().sum() > 0) for p in trained.values()), "every gradient is zero")
+
+
+def runs_on_a_gpu(checked: CheckedPart) -> None:
+    """On an emulated CUDA device, in bf16 mixed precision, forward and backward mix no devices and no dtypes."""
+    with Emulation():
+        encoder, batch = checked.new_encoder().train().to(emulated_device()), checked.batch.to(emulated_device())
+        with torch.autocast(emulated_device().type, dtype=torch.bfloat16):
+            made = [encoder(batch)]
+            if isinstance(encoder, TokenEncoder):
+                tokens = encoder.tokenize(batch)
+                keep = torch.arange(1, device=emulated_device()).expand(len(batch), 1)
+                made += [encoder.encode_tokens(tokens), encoder.encode_tokens(tokens, keep)]
+        parts = [part for features in made for part in (features.pooled, features.tokens) if part is not None]
+        loss = torch.stack([part.float().square().sum() for part in parts]).sum()
+        expect(bool(loss.isfinite()), "in bf16 mixed precision its features are not finite")
+        if loss.requires_grad:
+            loss.backward()
 
 
 @torch.no_grad()
@@ -133,6 +151,7 @@ CHECKS = (
     encodes_each_record_independently,
     restores_from_its_state_dict,
     propagates_gradient_to_every_parameter,
+    runs_on_a_gpu,
     returns_tokens_of_the_declared_shapes,
     encodes_a_subset_of_tokens,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from unittest import SkipTest
 
@@ -11,16 +12,19 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from sensorium import seeding
-from sensorium.contracts import Encoder, TokenEncoder, has_target
+from sensorium.contracts import Encoder, TokenEncoder, ViewGenerator, has_target
 from sensorium.errors import PluginError, SensoriumError
 from sensorium.models.learner import Learner
 from sensorium.testing.checked_part import CheckedPart, Failure, expect, rng
-from sensorium.testing.synthetic import ToyEncoder, ToyWordEncoder, toy_records, toy_views
-from sensorium.types import Outcome, View
+from sensorium.testing.emulation import EmulatedSteps, emulate_steps, table
+from sensorium.testing.synthetic import ToyBatch, ToyEncoder, ToyViews, ToyWordEncoder, toy_records, toy_views
+from sensorium.types import Outcome, Record, RecordBatch, View, record_keys
 
 Views = dict[str, list[View]]
 ROWS = 8
 STEPS = 30
+SYNCHRONIZATIONS = 2
+"""How often the host may wait for the device in a step; once it reads whether the step was finite."""
 
 
 def returns_a_finite_loss(checked: CheckedPart) -> None:
@@ -74,6 +78,17 @@ def is_finite_under_bfloat16_autocast(checked: CheckedPart) -> None:
         ),
     )
     outcome.loss.backward()
+
+
+def takes_a_step_on_a_gpu(checked: CheckedPart) -> None:
+    """On an emulated CUDA device, in bf16 mixed precision, a step mixes no devices and no dtypes, and seldom waits."""
+    steps = _emulated(checked, 1)
+    if len(steps.synchronizations[-1]) > SYNCHRONIZATIONS:  # in the first step, constants may be copied to the device
+        steps = _emulated(checked, 2)
+    expect(all(map(math.isfinite, steps.losses)), f"on a GPU the loss is {steps.losses}")
+    found = steps.synchronizations[-1]
+    allowed = len(found) <= SYNCHRONIZATIONS
+    expect(allowed, f"a step waits {len(found)} times for the device, not {SYNCHRONIZATIONS} at most:\n{table(found)}")
 
 
 def is_invariant_to_record_order(checked: CheckedPart) -> None:
@@ -165,6 +180,32 @@ def _views(checked: CheckedPart, rows: int = ROWS, seed: int = 0) -> Views:
     return {name: toy_views(x_BTC, needs.views, generator, name, 2 * needs.multicrop) for name in names}
 
 
+def _emulated(checked: CheckedPart, steps: int) -> EmulatedSteps:
+    return emulate_steps(_learner(checked), _generators(checked), [_records(checked)] * steps)
+
+
+def _generators(checked: CheckedPart) -> dict[str, ViewGenerator]:
+    """Return what makes the views of `_views`, by modality."""
+    needs = checked.spec.load().needs
+    if needs.target:
+        target = _target_case(checked)
+        return {target.modality_name: target.generator}
+    names = ("first", "second") if needs.modalities == "many" else ("toy",)
+    return {name: ToyViews(name, needs.views, 2 * needs.multicrop) for name in names}
+
+
+def _records(checked: CheckedPart) -> RecordBatch:
+    """Return the records of which `_views` are views."""
+    named = [Record(str(number), {}) for number in range(ROWS)]
+    if checked.spec.load().needs.target:
+        target = _target_case(checked)
+        batches = {target.modality_name: target.batch.select(torch.arange(ROWS) % len(target.batch))}
+    else:
+        x_BTC = toy_records(ROWS, rng("records"))
+        batches = {name: ToyBatch(x_BTC) for name in _generators(checked)}
+    return RecordBatch([r.id for r in named], batches, dict.fromkeys(batches), record_keys(named))
+
+
 def _target_case(checked: CheckedPart) -> CheckedPart:
     """Return the case of a view generator with the target that the objective needs."""
     needed = checked.spec.load().needs.target
@@ -225,6 +266,7 @@ CHECKS = (
     handles_batches_of_one_and_two,
     handles_missing_modalities,
     is_finite_under_bfloat16_autocast,
+    takes_a_step_on_a_gpu,
     is_invariant_to_record_order,
     prefers_positive_pairs,
 )

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sensorium.contracts import FeatureTable, TokenEncoder, Tokens
+from sensorium.contracts import FeatureTable, TokenEncoder, Tokens, ViewGenerator
 from sensorium.types import Batch, Features, View
 
 
@@ -70,10 +70,28 @@ def toy_views(x_BTC: Tensor, count: int, rng: torch.Generator, modality: str, sh
     views = []
     for number in range(count + short):
         part = x_BTC if number < count else x_BTC[:, : x_BTC.shape[1] // 2]
-        batch = ToyBatch(part + 0.1 * torch.randn(part.shape, generator=rng))
-        record = torch.arange(len(x_BTC))
+        batch = ToyBatch(part + 0.1 * torch.randn(part.shape, generator=rng, device=part.device))
+        record = torch.arange(len(x_BTC), device=part.device)
         views.append(View(batch, modality=modality, keys={"record": record, "group": record}))
     return views
+
+
+class ToyViews(ViewGenerator):
+    """Makes `toy_views` of toy batches.
+
+    Args:
+        modality: name of the modality.
+        views: number of views.
+        short: number of further views, of the first half of the tokens.
+    """
+
+    def __init__(self, modality: str, views: int, short: int = 0) -> None:
+        self.modality, self.views, self.short = modality, views + short, short
+
+    def __call__(self, batch: Batch, rng: torch.Generator) -> list[View]:
+        """Return noisy views."""
+        assert isinstance(batch, ToyBatch)
+        return toy_views(batch.x, self.views - self.short, rng, self.modality, self.short)
 
 
 CLASSES = ("planted-a", "planted-b")

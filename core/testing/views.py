@@ -10,6 +10,7 @@ import torch
 from sensorium import seeding
 from sensorium.contracts import ViewGenerator
 from sensorium.testing.checked_part import CheckedPart, expect, rng
+from sensorium.testing.emulation import Emulation, emulated_device
 from sensorium.testing.equality import global_random_state, same, tensors_in
 from sensorium.types import View
 
@@ -96,6 +97,17 @@ def preserves_device_and_precision(checked: CheckedPart) -> None:
         expect(not given or all(bool(torch.isfinite(t).all()) for t in floats), f"view {number} is not finite")
 
 
+def runs_on_a_gpu(checked: CheckedPart) -> None:
+    """On an emulated CUDA device it mixes no devices, and its views are on the device."""
+    with Emulation():
+        device = emulated_device()
+        rng_there = seeding.generator("conformance", 0, device=device)
+        views = checked.generator(checked.batch.to(device), rng_there)
+        for number, view in enumerate(views):
+            for tensor in tensors_in((view.batch.tensors(), view.target, view.info)):
+                expect(tensor.device == device, f"on a GPU, a tensor of view {number} is on {tensor.device}")
+
+
 def accepts_a_batch_of_one(checked: CheckedPart) -> None:
     """A batch of one record gives views of one row."""
     one = checked.batch.select(torch.tensor([0]))
@@ -124,6 +136,7 @@ CHECKS = (
     does_not_modify_its_input,
     uses_no_global_randomness,
     preserves_device_and_precision,
+    runs_on_a_gpu,
     accepts_a_batch_of_one,
     stages_deterministically_given_its_generator,
 )
