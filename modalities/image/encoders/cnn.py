@@ -25,6 +25,8 @@ class CNN(Encoder):
         depth: number of blocks, >= 1; the features have width * 2 ** (depth - 1) dimensions.
     """
 
+    channels_last = True
+
     def __init__(self, modality: ImageModality, width: int = 32, depth: int = 4) -> None:
         super().__init__()
         check_range("encoder 'cnn'", "[1, inf)", width=width, depth=depth)
