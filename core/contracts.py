@@ -408,6 +408,9 @@ class Evaluator(ABC):
 
     It never sees the test part before its choices are made: `fit` receives the train part alone. Which records are
     which part is the protocol's business, not its own; it is copied afresh for every pair of parts.
+
+    Before a training it is run once, on the keys of a sample of the records with random features of a few columns: what
+    it refuses there is an error before the first step.
     """
 
     space: Literal["features", "embedding", "scores"] = "features"

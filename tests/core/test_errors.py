@@ -1,11 +1,12 @@
 """Sentences for users."""
 
 import math
+import pickle
 
 import pytest
 
 from sensorium import check_range
-from sensorium.errors import RecipeError, not_found
+from sensorium.errors import EvaluationError, RecipeError, as_clause, not_found
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,26 @@ def test_options_inside_their_interval_pass():
 def test_what_is_not_found_is_told_in_whole_sentences():
     assert not_found("There is no 'x1'", "x1", ["x2"], "known: x2") == "There is no 'x1', did you mean 'x2'? Known: x2."
     assert not_found("There is no 'x1'", "x1", ["zzz"], "known: zzz") == "There is no 'x1'; known: zzz."
+
+
+def test_evaluators_that_failed_for_one_reason_share_a_sentence_and_other_ranks_are_told():
+    failures = {"knn": "No value.", "linear": "No value.", "svm": "ValueError: too few"}
+    error = EvaluationError(failures, {"health": 1}).with_advice("Try again.")
+    assert str(error) == (
+        "The evaluators 'knn', 'linear' failed: no value. The evaluator 'svm' failed: ValueError: too few. Try again."
+    )
+    told = pickle.loads(pickle.dumps(error))
+    assert (str(told), told.failures, told.tables, told.code) == (str(error), failures, {"health": 1}, 7)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "clause"),
+    [
+        ("The end.", "the end"),
+        ("MAP is low.", "MAP is low"),
+        ("ValueError: x", "ValueError: x"),
+        ("'a' is b.", "'a' is b"),
+    ],
+)
+def test_a_sentence_stands_behind_a_colon(sentence, clause):
+    assert as_clause(sentence) == clause
