@@ -71,7 +71,8 @@ def evaluate(
             raise RunError(f"The runs {first} and {other} differ in more than their seed: evaluate them one by one.")
     evaluation = RunEvaluation(plan, source, Run.open(first))
     evaluation.check()
-    return evaluation.on_test(model, *seeds)
+    with numeric_settings(plan.recipe.train):
+        return evaluation.on_test(model, *seeds)
 
 
 def finetune(

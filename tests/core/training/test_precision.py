@@ -81,17 +81,23 @@ def test_settings_are_those_of_the_recipe_and_then_those_that_were_found(monkeyp
     assert settings() == before
 
 
-def test_a_deterministic_training_is_one_throughout(tmp_path, monkeypatch):
+def test_a_training_and_its_evaluations_have_the_settings_throughout(tmp_path, monkeypatch):
     found = []
     forward = toys.MLP.forward
 
     def watching(self, batch):
-        found.append(torch.are_deterministic_algorithms_enabled())
+        found.append((torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision()))
         return forward(self, batch)
 
     monkeypatch.setattr(toys.MLP, "forward", watching)
-    recipe = toys.recipe(train={"steps": 2, "accelerator": "cpu", "deterministic": True})
-    sensorium.fit(recipe, source=toys.vectors(), run_dir=tmp_path / "run", extensions=toys.extensions())
-    assert found
-    assert all(found)
+    recipe = toys.recipe(
+        train={"steps": 2, "accelerator": "cpu", "deterministic": True, "matmul_precision": "high"},
+        evaluate={"evaluators": {"knn": {"k": 3}}},
+    )
+    given = {"source": toys.vectors(), "extensions": toys.extensions()}
+    sensorium.fit(recipe, run_dir=tmp_path / "run", **given)
+    trained = len(found)
+    sensorium.evaluate(tmp_path / "run", **given)
+    assert len(found) > trained > 2
+    assert set(found) == {(True, "high")}
     assert not torch.are_deterministic_algorithms_enabled()
