@@ -2,43 +2,67 @@
 
 from __future__ import annotations
 
-import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium import Batch, SensoriumError, View, ViewGenerator, check_range, host_generator
+from sensorium import Batch, SensoriumError, View, ViewGenerator, check_range, host_generator, to_device
 from sensorium.modalities.image.batch import CropBatch, ImageBatch
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.resize import resize
 from sensorium.modalities.image.views.blur import gaussian_blur
-from sensorium.modalities.image.views.color import ColorJitter, draw_color_jitter, grayscale_, jitter_colors_, solarize_
+from sensorium.modalities.image.views.color import (
+    compose,
+    draw_factors,
+    grayscale,
+    jitter_colors,
+    similar_blends,
+    solarize,
+)
 from sensorium.modalities.image.views.geometry import draw_boxes, resized_crop
 from sensorium.modalities.image.views.random_draws import bernoulli, uniform
-from sensorium.modalities.image.views.resampling import Resampling
-from sensorium.modalities.image.views.row_updates import update_rows_
+from sensorium.modalities.image.views.resampling import RowFilter
+from sensorium.modalities.image.views.row_updates import computes_all_rows, update_rows
 
-CHUNK = 2**19
+CHUNK = 2**18
 """Values that are augmented at once on a CPU, so that they stay in its cache from the crop to the last operation."""
 
 
-@dataclass(frozen=True)
-class AugmentationParams:
-    """The drawn parameters of a batch, one row an image: resampling on the pixels' device, the rest on the CPU."""
+class AugmentationParams(NamedTuple):
+    """The drawn parameters of images, one row an image.
 
-    crop: Resampling
-    jitter: ColorJitter | None
+    Args:
+        boxes: int64 (B, 4), (top, left, height, width) of the crop.
+        flips: bool (B,), whether the image is flipped.
+        blends: float (B, 6, 3), of the color jitter.
+        hues: float (B, 3), its hue shift, as `hue_offsets`.
+        gray: bool (B,), whether the image is converted to grayscale.
+        blurred: bool (B,), whether it is blurred.
+        sigmas: float (B,), the standard deviation of the blur, in pixels.
+        solarized: bool (B,), whether it is solarized.
+    """
+
+    boxes: Tensor
+    flips: Tensor
+    blends: Tensor
+    hues: Tensor
     gray: Tensor
     blurred: Tensor
-    blur: Resampling | None
-    solarize: Tensor
+    sigmas: Tensor
+    solarized: Tensor
 
-    def __getitem__(self, rows: slice | Tensor) -> AugmentationParams:
-        columns = (getattr(self, f.name) for f in dataclasses.fields(self))
-        return AugmentationParams(*(None if column is None else column[rows] for column in columns))  # type: ignore[arg-type]
+    def select(self, rows: slice | Tensor) -> AugmentationParams:
+        """Return the parameters of some images."""
+        return AugmentationParams(*(column[rows] for column in self))
+
+
+PARAMS = len(AugmentationParams._fields)
 
 
 @dataclass(frozen=True)
@@ -87,50 +111,94 @@ class Augmentation:
         if min(self.ranges) < 0 or self.ranges[3] > 0.5:
             raise SensoriumError(f"Color jitter ranges are at least 0, that of the hue at most .5, not {self.ranges}.")
 
-    def draw(self, pixels_BCHW: Tensor, rng: torch.Generator, cropped: bool = False) -> AugmentationParams:
-        """Draw the parameters of a batch from a CPU generator; of the pixels only shape and device matter."""
-        n, channels, height, width = pixels_BCHW.shape
-        if cropped:
-            boxes = torch.tensor([[0, 0, height, width]]).expand(n, -1)
-        else:
-            boxes = draw_boxes(n, height, width, self.scale, self.ratio, rng)
-        boxes, flips = boxes.to(pixels_BCHW.device), bernoulli(n, self.flip, rng).to(pixels_BCHW.device)
-        sigmas = uniform(n, *self.sigma, rng).float().to(pixels_BCHW.device)
-        jitters = self.jitter > 0 and any(self.ranges)
+    def draw(
+        self, n: int, channels: int, full: tuple[int, int], rng: torch.Generator, cropped: bool = False
+    ) -> AugmentationParams:
+        """Draw the parameters of n views from a CPU generator, on the CPU.
+
+        Args:
+            n: number of views.
+            channels: of the images.
+            full: (height, width) of the images.
+            rng: a CPU generator.
+            cropped: whether the images are crops already, which are taken whole.
+        """
+        whole = torch.tensor([[0, 0, *full]]).expand(n, -1)
+        blends, hues = compose(*draw_factors(n, self.ranges, self.jitter, rng), channels)
         return AugmentationParams(
-            crop=resized_crop(boxes, flips, (height, width), self.size),
-            jitter=draw_color_jitter(n, self.ranges, self.jitter, channels, rng) if jitters else None,
+            boxes=whole if cropped else draw_boxes(n, *full, self.scale, self.ratio, rng),
+            flips=bernoulli(n, self.flip, rng),
+            blends=blends,
+            hues=hues,
             gray=bernoulli(n, self.gray, rng),
             blurred=bernoulli(n, self.blur, rng),
-            blur=gaussian_blur(sigmas, self.size, self.sigma[1]) if self.blur > 0 else None,
-            solarize=bernoulli(n, self.solarize, rng),
+            sigmas=uniform(n, *self.sigma, rng).float(),
+            solarized=bernoulli(n, self.solarize, rng),
         )
 
-    def __call__(self, pixels_BCHW: Tensor, rng: torch.Generator, cropped: bool = False) -> Tensor:
-        """Return one view, float (B, C, *size) in [0, 1], of uint8 or float pixels, which may be `cropped` already."""
-        n, channels = pixels_BCHW.shape[:2]
-        params = self.draw(pixels_BCHW, rng, cropped)
-        order = torch.arange(n) if params.jitter is None else params.jitter.hue_step.argsort(stable=True)
-        step = max(1, CHUNK // (channels * self.size[0] * self.size[1])) if pixels_BCHW.device.type == "cpu" else n
-        dtype = pixels_BCHW.dtype if pixels_BCHW.is_floating_point() else torch.float32
-        view = torch.empty(n, channels, *self.size, dtype=dtype, device=pixels_BCHW.device)
-        for rows in order.split(step):  # images whose operations have the same order are adjacent
-            index = rows.to(view.device, non_blocking=True)
-            view.index_copy_(0, index, self.apply(pixels_BCHW.index_select(0, index), params[rows]))
-        return view
+    def __call__(self, pixels_BCHW: Tensor, params: AugmentationParams) -> Tensor:
+        """Return views with the given parameters, float (N, C, *size) in [0, 1]; each depends on its own alone.
 
-    def apply(self, pixels_BCHW: Tensor, params: AugmentationParams) -> Tensor:
-        """Return the view with the given parameters; each row depends on its own parameters alone."""
-        x = params.crop(pixels_BCHW)
+        Args:
+            pixels_BCHW: uint8 or float pixels.
+            params: of N views, on the pixels' device; N is a multiple of B, and view i is one of image i modulo B.
+        """
+        rows_N = torch.arange(len(pixels_BCHW), device=pixels_BCHW.device).repeat(len(params.boxes) // len(pixels_BCHW))
+        if computes_all_rows(pixels_BCHW):
+            filters = self._filters(params, pixels_BCHW)
+            return self._augment(pixels_BCHW.index_select(0, rows_N), params, filters).contiguous()
+        return self._augment_in_chunks(pixels_BCHW, params, rows_N)
+
+    def _augment_in_chunks(self, pixels_BCHW: Tensor, params: AugmentationParams, rows_N: Tensor) -> Tensor:
+        """Make some views at a time, in an order in which those of a chunk have similar operations."""
+        channels, dtype = pixels_BCHW.shape[1], _float_of(pixels_BCHW)
+        views = torch.empty(len(rows_N), channels, *self.size, dtype=dtype)
+        order = similar_blends(params.blends)
+        params = params.select(order)
+        top_left, bottom_right = params.boxes[:, :2], params.boxes[:, :2] + params.boxes[:, 2:]
+        columns = (order, rows_N[order], top_left, bottom_right, *params, *self._filters(params, pixels_BCHW))
+        step = max(1, CHUNK // (channels * math.prod(self.size)))
+        for index, rows, start, end, *rest in zip(*(column.split(step) for column in columns), strict=True):
+            (top, left), (bottom, right) = start.amin(0).tolist(), end.amax(0).tolist()
+            window = pixels_BCHW[:, :, top:bottom, left:right].index_select(0, rows)
+            some, filters = AugmentationParams(*rest[:PARAMS]), rest[PARAMS:]
+            views.index_copy_(0, index, self._augment(window, some, filters, (top, left)))
+        return views
+
+    def _filters(self, params: AugmentationParams, pixels_BCHW: Tensor) -> tuple[Tensor, ...]:
+        """Return the taps and the weights of crop and blur."""
+        rows, columns = resized_crop(params.boxes, params.flips, tuple(pixels_BCHW.shape[2:]), self.size)
         if not pixels_BCHW.is_floating_point():
-            x.mul_(1 / 255)
-        if params.jitter is not None:
-            x = jitter_colors_(x, params.jitter)
-        grayscale_(x, params.gray.nonzero()[:, 0])
-        if params.blur is not None:
-            rows = params.blurred.nonzero()[:, 0]
-            update_rows_(x, rows, params.blur[rows.to(x.device, non_blocking=True)])
-        return solarize_(x, params.solarize.nonzero()[:, 0])
+            rows = rows._replace(weights=rows.weights / 255)
+        blur = gaussian_blur(params.sigmas, self.size, self.sigma[1])
+        return (*rows, *columns, *blur.rows, *blur.columns)
+
+    def _augment(
+        self,
+        pixels_BCHW: Tensor,
+        params: AugmentationParams,
+        filters: Sequence[Tensor],
+        corner: tuple[int, int] = (0, 0),
+    ) -> Tensor:
+        crop_rows, crop_columns, blur_rows, blur_columns = (RowFilter(*filters[i : i + 2]) for i in range(0, 8, 2))
+        x_BCHW = pixels_BCHW.to(_float_of(pixels_BCHW))
+        x_BCWH = crop_columns(crop_rows(x_BCHW, corner[0]).mT, corner[1])
+        if self.jitter > 0:
+            x_BCWH = jitter_colors(x_BCWH, params.blends, params.hues)
+        if self.gray > 0:
+            x_BCWH = grayscale(x_BCWH, params.gray)
+        if self.blur > 0:
+            x_BCWH = update_rows(x_BCWH, params.blurred, lambda part, rows: blur_columns.select(rows)(part))
+        x_BCHW = x_BCWH.mT
+        if self.blur > 0:
+            x_BCHW = update_rows(x_BCHW, params.blurred, lambda part, rows: blur_rows.select(rows)(part))
+        if self.solarize > 0:
+            x_BCHW = solarize(x_BCHW, params.solarized)
+        return x_BCHW
+
+
+def _float_of(pixels: Tensor) -> torch.dtype:
+    return pixels.dtype if pixels.is_floating_point() else torch.float32
 
 
 class AugmentedViews(ViewGenerator):
@@ -152,25 +220,51 @@ class AugmentedViews(ViewGenerator):
     ) -> None:
         self.modality = modality
         self.global_policies, self.local_policies = tuple(global_policies), tuple(local_policies)
-        self.views = len(self.global_policies) + len(self.local_policies)
+        policies = (*self.global_policies, *self.local_policies)
+        self.views = len(policies)
+        self.groups = [(policy, len(list(group))) for policy, group in groupby(policies)]
+        """Each policy with the number of its views; adjacent views of one policy are made at once."""
         if modality.canvas is not None:
             self.stage = self.cut_crops  # type: ignore[method-assign]  # a generator without a stage can use a cache
 
     def __call__(self, batch: Batch, rng: torch.Generator) -> list[View]:
         """Return the views, global ones first."""
-        policies, rng = (*self.global_policies, *self.local_policies), host_generator(rng)
-        if isinstance(batch, CropBatch):
-            local_crops = batch.local_crops.unbind(1) if batch.local_crops is not None else ()
-            crops = [*batch.global_crops.unbind(1), *local_crops]
-            views = [policy(pixels, rng, cropped=True) for policy, pixels in zip(policies, crops, strict=True)]
-        else:
-            views = [policy(batch.pixels, rng) for policy in policies]
-        return [View(ImageBatch(pixels)) for pixels in views]
+        return self.make(batch, to_device(self.draw(batch, host_generator(rng)), batch.device))
+
+    def draw(self, batch: Batch, rng: torch.Generator) -> list[Tensor]:
+        """Draw the parameters of all views of a batch from a CPU generator, on the CPU."""
+        draws: list[Tensor] = []
+        for policy, count in self.groups:
+            cropped = isinstance(batch, CropBatch)
+            channels, *full = batch.global_crops.shape[2:] if cropped else batch.pixels.shape[1:]
+            size = policy.size if cropped else tuple(full)
+            draws += policy.draw(len(batch) * count, channels, size, rng, cropped)
+        return draws
+
+    def make(self, batch: Batch, draws: Sequence[Tensor]) -> list[View]:
+        """Return the views with the given parameters, which are on the batch's device; global views first.
+
+        On an accelerator this is one graph of fixed shapes: `torch.compile(generator.make, fullgraph=True)`.
+        """
+        views: list[View] = []
+        for i, (policy, count) in enumerate(self.groups):
+            params = AugmentationParams(*draws[i * PARAMS : (i + 1) * PARAMS])
+            made = policy(_images_of(batch, len(views), count), params)
+            views += [View(ImageBatch(pixels)) for pixels in made.chunk(count)]
+        return views
 
     def cut_crops(self, example: np.ndarray, rng: torch.Generator) -> CropBatch:
         """Cut every view's crop out of one large image: the `stage` of a modality with a canvas."""
         global_crops = _cut(example, self.global_policies, rng)
         return CropBatch(global_crops, _cut(example, self.local_policies, rng) if self.local_policies else None)
+
+
+def _images_of(batch: Batch, start: int, count: int) -> Tensor:
+    """Return the images of some views: those of the batch, or, view by view, the crops that a `stage` cut for them."""
+    if not isinstance(batch, CropBatch):
+        return batch.pixels
+    local_crops = () if batch.local_crops is None else batch.local_crops.unbind(1)
+    return torch.cat([*batch.global_crops.unbind(1), *local_crops][start : start + count])
 
 
 def _cut(example: np.ndarray, policies: Sequence[Augmentation], rng: torch.Generator) -> Tensor:

@@ -6,160 +6,183 @@ images with another number of channels unchanged. The formulas, and the clamp to
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
-
+import numpy as np
 import torch
 from torch import Tensor
 
 from sensorium.modalities.image.views.random_draws import bernoulli, permutations, uniform
-from sensorium.modalities.image.views.row_updates import update_rows_
+from sensorium.modalities.image.views.row_updates import computes_all_rows, update_rows
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 LUMA = (0.2989, 0.587, 0.114)
-IDENTITY = torch.tensor([1.0, 1.0, 1.0, 0.0])
+NEUTRAL = (1.0, 1.0, 1.0, 0.0)
 """Factors that change nothing."""
-UNCHANGED = 4
-"""The `hue_step` of images that are not jittered; it sorts last."""
+SLOTS = 6
+"""Places of blends: three before the hue shift, three after it."""
+NO_BLEND = np.array((1, 0, 0), dtype=np.float32)
+"""The multiples of color, luminance and mean luminance that change nothing."""
+EVERY_TERM = (True, True, True, True)
 
 
-@dataclass(frozen=True)
-class ColorJitter:
-    """The drawn parameters of a color jitter, on the CPU.
+def compose(order_B4: Tensor, factors_B4: Tensor, channels: int = 3) -> tuple[Tensor, Tensor]:
+    """Return the blends and the hue shift of brightness, contrast, saturation and hue in the given order.
 
-    Brightness, contrast and saturation are each a linear map of the colors of a pixel, contrast with a constant, the
-    image's mean luminance: three blends in the drawn order, and the hue shift before one of them or last.
-
-    Args:
-        maps: float (B, 3, C, C), the map of each blend.
-        means: float (B, 3), the weight of the image's mean luminance in each blend.
-        hues: float (B,), the hue shift, as a fraction of the hue circle.
-        hue_step: int64 (B,), the blend before which the hue is shifted, 3 after the last; `UNCHANGED` for no jitter.
-    """
-
-    maps: Tensor
-    means: Tensor
-    hues: Tensor
-    hue_step: Tensor
-
-    def __getitem__(self, rows: slice | Tensor) -> ColorJitter:
-        return ColorJitter(self.maps[rows], self.means[rows], self.hues[rows], self.hue_step[rows])
-
-
-def compose(order_B4: Tensor, factors_B4: Tensor, channels: int = 3) -> ColorJitter:
-    """Return the jitter that applies brightness, contrast, saturation and hue in the given order.
+    The first three are each a blend: a multiple of the color, of its luminance and of the image's mean luminance,
+    summed. The drawn order decides which of them come before the hue shift and which after it, so an image fills three
+    of six slots; in the others nothing is changed. So one sequence of operations fits all orders.
 
     Args:
-        order_B4: int64, a permutation of the four operations for each image.
-        factors_B4: float, a factor about 1 for each of the first three, and a hue shift in [-.5, .5].
+        order_B4: int64, a permutation of the four operations for each image, on the CPU.
+        factors_B4: float, a factor about 1 for each of the first three, and a hue shift in [-.5, .5], on the CPU.
         channels: of the images; without red, green and blue, saturation and hue do nothing.
+
+    Returns:
+        blends: float (B, 6, 3), the multiples of color, luminance and mean luminance in each slot.
+        hues: float (B, 3), the hue shift as `shift_hue_` takes it.
     """
-    hue_step_B = (order_B4 == HUE).int().argmax(dim=1)
-    order_B3 = order_B4[order_B4 != HUE].view(-1, 3)
-    factors_B3 = factors_B4.gather(1, order_B3)
-    is_saturation = order_B3 == SATURATION
-    hues_B = factors_B4[:, HUE]
     if channels != 3:
-        factors_B3, hues_B = torch.where(is_saturation, 1.0, factors_B3), torch.zeros_like(hues_B)
-    gray_B3 = torch.where(is_saturation, 1 - factors_B3, 0.0)
-    means_B3 = torch.where(order_B3 == CONTRAST, 1 - factors_B3, 0.0)
-    maps = factors_B3[..., None, None] * torch.eye(channels) + gray_B3[..., None, None] * luma_weights(channels)
-    return ColorJitter(maps, means_B3, hues_B, hue_step_B)
+        factors_B4 = torch.where(torch.tensor([False, False, True, True]), torch.tensor(NEUTRAL), factors_B4)
+    hue_place_B1 = (order_B4 == HUE).int().argmax(dim=1, keepdim=True)
+    place_6 = torch.tensor([0, 1, 2, 1, 2, 3])  # which of the four operations fills a slot, when on its side of the hue
+    filled_B6 = torch.where(torch.arange(SLOTS) < SLOTS // 2, place_6 < hue_place_B1, place_6 > hue_place_B1)
+    kind_B6 = order_B4[:, place_6]
+    color_B6 = torch.where(filled_B6, factors_B4.gather(1, kind_B6), 1.0)
+    gray_B6 = torch.where(kind_B6 == SATURATION, 1 - color_B6, 0.0)
+    mean_B6 = torch.where(kind_B6 == CONTRAST, 1 - color_B6, 0.0)
+    return torch.stack([color_B6, gray_B6, mean_B6], dim=2), hue_offsets(factors_B4[:, HUE])
 
 
-def draw_color_jitter(
-    n: int, ranges: tuple[float, float, float, float], p: float, channels: int, rng: torch.Generator
-) -> ColorJitter:
-    """Draw the parameters of n images from the distribution of torchvision's `ColorJitter`, applied with probability p.
+def hue_offsets(shifts_B: Tensor) -> Tensor:
+    """Return the position of a pixel of hue 0 relative to red, green and blue after a shift of the hue: float (B, 3).
+
+    In sixths of the hue circle, in [-3, 3]; that relative to red is 0 when there is no shift.
+
+    Args:
+        shifts_B: float, fractions of the hue circle, on the CPU.
+    """
+    return (6 * shifts_B[:, None] - torch.tensor([0.0, 2.0, 4.0]) + 3).remainder(6) - 3
+
+
+def draw_factors(
+    n: int, ranges: tuple[float, float, float, float], p: float, rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw the order and the factors of n images as torchvision's `ColorJitter` does, applied with probability p.
 
     Args:
         n: number of images.
         ranges: r of brightness, contrast, saturation and hue: factors are uniform in [max(0, 1 - r), 1 + r], the hue
             shift in [-r, r].
-        p: probability that an image is jittered.
-        channels: of the images.
+        p: probability that an image is jittered; the others have factors that change nothing.
         rng: a CPU generator.
+
+    Returns:
+        The order, int64 (n, 4), and the factors, float (n, 4), as `compose` takes them.
     """
     order = permutations(n, 4, rng)
     columns = [uniform(n, max(0.0, 1 - r), 1 + r, rng) for r in ranges[:3]]
     factors = torch.stack([*columns, uniform(n, -ranges[HUE], ranges[HUE], rng)], dim=1).float()
-    jittered = bernoulli(n, p, rng)
-    drawn = compose(order, torch.where(jittered[:, None], factors, IDENTITY), channels)
-    return dataclasses.replace(drawn, hue_step=torch.where(jittered, drawn.hue_step, UNCHANGED))
+    return order, torch.where(bernoulli(n, p, rng)[:, None], factors, torch.tensor(NEUTRAL))
 
 
-def jitter_colors_(x_BCHW: Tensor, jitter: ColorJitter) -> Tensor:
-    """Apply a color jitter and return the new pixels; those passed in are overwritten.
-
-    Rows may have any order. It is fastest when rows of the same `hue_step` are adjacent and `UNCHANGED` ones come last.
-    """
-    steps, counts = jitter.hue_step.unique_consecutive(return_counts=True)
-    ends = counts.cumsum(0).tolist()
-    runs = [(step, slice(a, b)) for step, a, b in zip(steps.tolist(), [0, *ends], ends, strict=False)]
-    last = max((rows.stop for step, rows in runs if step != UNCHANGED), default=0)
-    maps, means = (t[:last].to(x_BCHW, non_blocking=True) for t in (jitter.maps, jitter.means))
-    hues = jitter.hues.to(x_BCHW, non_blocking=True) if jitter.hues.any() else None
-    for step in range(4):
-        for hue_step, rows in runs:
-            if hue_step == step and hues is not None:
-                shift_hue_(x_BCHW[rows], hues[rows])
-        if step < 3 and last:
-            blended = blend(x_BCHW[:last], maps[:, step], means[:, step])
-            x_BCHW = blended if last == len(x_BCHW) else torch.cat([blended, x_BCHW[last:]])
+def jitter_colors(x_BCHW: Tensor, blends_B63: Tensor, hues_B3: Tensor) -> Tensor:
+    """Apply a color jitter, as `compose` returns it, and return the new pixels; those passed in may be overwritten."""
+    blends_B63, hues_B3 = blends_B63.to(x_BCHW.dtype), hues_B3.to(x_BCHW.dtype)
+    terms = [EVERY_TERM] * SLOTS if computes_all_rows(x_BCHW) else terms_of(blends_B63)
+    for slot in range(SLOTS):
+        if slot == SLOTS // 2:
+            x_BCHW = update_rows(x_BCHW, hues_B3[:, 0] != 0, lambda part, rows: shift_hue_(part, hues_B3[rows]))
+        if any(terms[slot]):
+            x_BCHW = blend_(x_BCHW, blends_B63[:, slot], *terms[slot])
     return x_BCHW
 
 
-def blend(x_BCHW: Tensor, maps_BCC: Tensor, means_B: Tensor) -> Tensor:
-    """Return the pixels after a linear map of their colors plus a multiple of the mean luminance, within [0, 1]."""
-    weights_C = luma_weights(x_BCHW.shape[1]).to(x_BCHW)
-    added_B = x_BCHW.mean(dim=(2, 3)) @ weights_C * means_B
-    return torch.baddbmm(added_B[:, None, None], maps_BCC, x_BCHW.flatten(2)).clamp_(0, 1).view_as(x_BCHW)
+def terms_of(blends_B63: Tensor) -> list[list[bool]]:
+    """Return for each slot what any of the images has there.
+
+    That is, a multiple of the color, of its luminance and of the mean luminance, and values that may leave [0, 1].
+    """
+    blends_B63 = blends_B63.numpy()
+    return np.concatenate([blends_B63 != NO_BLEND, blends_B63[:, :, :1] > 1], axis=2).any(axis=0).tolist()
 
 
-def luma_weights(channels: int) -> Tensor:
-    """Return each channel's weight in the luminance, (C,): those of red, green and blue, else equal weights."""
-    return torch.tensor(LUMA) if channels == 3 else torch.full((channels,), 1 / channels)
+def similar_blends(blends_B63: Tensor) -> Tensor:
+    """Return an order of images in which those that fill the same slots, by the same terms, are adjacent: int64 (B,).
+
+    On a CPU a chunk of them then skips most slots and terms.
+    """
+    filled_BT = torch.cat([blends_B63[:, :, 0] != 1, (blends_B63[:, :, 1:] != 0).flatten(1)], dim=1)
+    return (filled_BT.float() @ 2.0 ** -torch.arange(filled_BT.shape[1])).argsort(stable=True)
+
+
+def blend_(
+    x_BCHW: Tensor, weights_B3: Tensor, color: bool = True, gray: bool = True, mean: bool = True, clamp: bool = True
+) -> Tensor:
+    """Sum multiples of the color, of its luminance and of the image's mean luminance, within [0, 1], in place.
+
+    Args:
+        x_BCHW: the pixels.
+        weights_B3: float, the multiples.
+        color: whether any image has a multiple of the color other than 1; each that has another term has.
+        gray: whether any has a multiple of the luminance.
+        mean: whether any has a multiple of the mean luminance.
+        clamp: whether values of any may leave [0, 1].
+
+    Returns:
+        The pixels.
+    """
+    color_B111, gray_B111, mean_B111 = weights_B3[:, :, None, None, None].unbind(1)
+    if gray:
+        light_B1HW = luminance(x_BCHW)
+        added_B1HW = light_B1HW * gray_B111
+        if mean:
+            added_B1HW.add_(light_B1HW.mean(dim=(2, 3), keepdim=True).mul_(mean_B111))
+        torch.addcmul(added_B1HW, x_BCHW, color_B111, out=x_BCHW)
+    elif mean:
+        light_B111 = luminance(x_BCHW.mean(dim=(2, 3), keepdim=True))
+        x_BCHW.mul_(color_B111).add_(light_B111.mul_(mean_B111))
+    elif color:
+        x_BCHW.mul_(color_B111)
+    return x_BCHW.clamp_(0, 1) if clamp else x_BCHW
 
 
 def luminance(x_BCHW: Tensor) -> Tensor:
     """Return the luminance of each pixel, (B, 1, H, W): weighted for RGB, else the mean of the channels."""
     if x_BCHW.shape[1] != 3:
         return x_BCHW.mean(dim=1, keepdim=True)
-    red, green, blue = x_BCHW.split(1, dim=1)
+    red, green, blue = x_BCHW[:, 0:1], x_BCHW[:, 1:2], x_BCHW[:, 2:3]
     return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
 
-def shift_hue_(x_B3HW: Tensor, hues_B: Tensor) -> Tensor:
-    """Shift the hue, in HSV and in place, by a fraction of the hue circle. Returns the pixels.
+def shift_hue_(x_B3HW: Tensor, offsets_B3: Tensor) -> Tensor:
+    """Shift the hue, in HSV and in place, by `hue_offsets`. Returns the pixels.
 
     The six cases of the hue reduce to two mirrored ones: in sixths of the circle from red, the hue is
     1 + (g + b - r - low) / span where green exceeds blue, and the negative of that where blue exceeds green.
     """
-    red, green, blue = x_B3HW.split(1, dim=1)
+    red, green, blue = x_B3HW.unbind(1)
     low, span = torch.minimum(red, green), torch.maximum(red, green)
     low, span = torch.minimum(low, blue, out=low), torch.maximum(span, blue, out=span)
-    span.sub_(low)
-    hue = (green + blue).sub_(red).sub_(low).div_(span + 1e-12).add_(1)  # of a gray pixel any value works
+    span.sub_(low).add_(1e-12)  # of a gray pixel, which has no hue, any hue works
+    hue = (green + blue).sub_(red).sub_(low).div_(span).add_(1)
     hue.copysign_(green - blue)
-    # A primary is high within a sixth of the circle of its own hue, low beyond two sixths, linear between. The hue and
-    # the offset from each primary lie in [-3, 3], so that their sum is less than a circle from 0.
-    primaries = torch.tensor([0.0, 2.0, 4.0], device=x_B3HW.device, dtype=x_B3HW.dtype)
-    offset = (6 * hues_B.to(primaries)[:, None] - primaries + 3).remainder_(6).sub_(3)[:, :, None, None]
-    distance = torch.add(hue, offset, out=x_B3HW).abs_().sub_(3).abs_()  # from the opposite hue
-    return distance.sub_(1).clamp_(0, 1).mul_(span).add_(low)
+    # A primary is high within a sixth of the circle of its own hue, low beyond two sixths, linear between. Hue and
+    # offset lie in [-3, 3], so that their sum is less than a circle from 0.
+    position = torch.add(hue[:, None], offsets_B3[:, :, None, None], out=x_B3HW)
+    distance = position.abs_().sub_(3).abs_().clamp_(1, 2)  # from the opposite hue
+    return torch.addcmul(low.sub_(span)[:, None], distance, span[:, None], out=x_B3HW)
 
 
-def grayscale_(x_BCHW: Tensor, rows: Tensor) -> Tensor:
-    """Convert the images at `rows` (int64, on the CPU) to grayscale, in place. Returns the pixels."""
+def grayscale(x_BCHW: Tensor, chosen_B: Tensor) -> Tensor:
+    """Convert the chosen images (bool (B,)) to grayscale and return new pixels; those passed in may be overwritten."""
     if x_BCHW.shape[1] != 3:
         return x_BCHW
-    return update_rows_(x_BCHW, rows, lambda part: luminance(part).expand_as(part))
+    return update_rows(x_BCHW, chosen_B, lambda part, rows: part.copy_(luminance(part).expand_as(part)))
 
 
-def solarize_(x_BCHW: Tensor, rows: Tensor, threshold: float = 0.5) -> Tensor:
-    """Invert values >= `threshold` of the images at `rows` (int64, on the CPU), in place. Returns the pixels."""
+def solarize(x_BCHW: Tensor, chosen_B: Tensor, threshold: float = 0.5) -> Tensor:
+    """Invert values >= `threshold` of the chosen images (bool (B,)) and return new pixels, maybe in those passed in."""
 
-    def invert(part: Tensor) -> Tensor:  # crops and blurs may exceed 1 by a rounding error
+    def invert(part: Tensor, rows: Tensor | slice) -> Tensor:  # crops and blurs may exceed 1 by a rounding error
         return torch.where(part >= threshold, (1 - part).clamp_(min=0), part)
 
-    return update_rows_(x_BCHW, rows, invert)
+    return update_rows(x_BCHW, chosen_B, invert)

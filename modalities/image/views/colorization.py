@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from sensorium import Batch, SensoriumError, View
 from sensorium.modalities.image.batch import ImageBatch
@@ -44,9 +45,9 @@ class ColorizationViews(AugmentedViews):
         self.patch, *_ = patch_grid(modality.size, patch)
         self.classes = len(color_bins())
 
-    def __call__(self, batch: Batch, rng: torch.Generator) -> list[View]:
+    def make(self, batch: Batch, draws: Sequence[Tensor]) -> list[View]:
         """Return the grayscale view, with the colors as its target."""
-        (view,) = super().__call__(batch, rng)
+        (view,) = super().make(batch, draws)
         lab_B3HW = to_lab(view.batch.pixels)
         bins_BT = nearest_bin(F.avg_pool2d(lab_B3HW[:, 1:], self.patch)).flatten(1)
         gray_B3HW = (lab_B3HW[:, :1] / 100).clamp(0, 1).expand(-1, 3, -1, -1).contiguous()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sensorium.modalities.image.views.random_draws import uniform
-from sensorium.modalities.image.views.resampling import Resampling
+from sensorium.modalities.image.views.resampling import Resampling, RowFilter
 
 TRIES = 10
 
@@ -68,26 +68,24 @@ def resized_crop(boxes_B4: Tensor, flips_B: Tensor, full: tuple[int, int], size:
         size: (height, width) of the result.
     """
     top, left, height, width = boxes_B4.float()[:, :, None, None].unbind(1)
-    columns, weights = _triangle_filter(left, width, full[1], size[1])
-    columns, weights = (torch.where(flips_B[:, None, None], x.flip(1), x) for x in (columns, weights))
-    return Resampling(*_triangle_filter(top, height, full[0], size[0]), columns, weights)
+    columns = _triangle_filter(left, width, full[1], size[1])
+    flipped = RowFilter(*(torch.where(flips_B[:, None, None], x.flip(1), x) for x in columns))
+    return Resampling(_triangle_filter(top, height, full[0], size[0]), flipped)
 
 
-def _triangle_filter(start_B11: Tensor, length_B11: Tensor, side: int, out: int) -> tuple[Tensor, Tensor]:
-    """Return the input rows of each of `out` output rows of a box, and their weights: triangles, cut at the box.
+def _triangle_filter(start_B11: Tensor, length_B11: Tensor, side: int, out: int) -> RowFilter:
+    """Return the filter that makes `out` rows of the rows of a box: triangles, cut at the box.
 
-    Returns:
-        rows: int64 (B, out, K), K as many as the longest possible box needs.
-        weights: float (B, out, K).
+    It has as many taps as the longest possible box needs.
     """
     scale = length_B11 / out
     support = scale.clamp(min=1)
     centers = start_B11 + (torch.arange(out, device=scale.device)[:, None] + 0.5) * scale - 0.5
     longest = math.ceil(2 * max(1.0, side / out))
     rows = (centers - support).floor() + torch.arange(1, longest + 1, device=scale.device)
-    inside = (rows >= start_B11) & (rows < start_B11 + length_B11)
-    weights = (1 - (rows - centers).abs() / support).clamp(min=0) * inside
-    return rows.long().clamp(0, side - 1), weights / weights.sum(dim=2, keepdim=True)
+    taps = rows.clamp(start_B11, start_B11 + length_B11 - 1)
+    weights = (1 - (rows - centers).abs() / support).clamp_(min=0) * (rows == taps)
+    return RowFilter(taps.long(), weights / weights.sum(dim=2, keepdim=True))
 
 
 def rotate_quarters(pixels_BCHH: Tensor, turns_B: Tensor) -> Tensor:

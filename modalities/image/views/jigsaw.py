@@ -5,6 +5,7 @@ Letters: B images, C channels, H and W height and width, N tiles, P permutations
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from itertools import permutations as all_permutations
 from typing import Literal
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium import Batch, SensoriumError, View, check_range, host_generator
+from sensorium import Batch, SensoriumError, View, check_range, device_constant
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.views.augment import Augmentation, AugmentedViews
@@ -42,6 +43,9 @@ def permutation_set(grid: int, count: int) -> Tensor:
         farthest = np.flatnonzero(least_M == least_M.max())
         pick = int(farthest[total_M[farthest].argmax()])
     return torch.from_numpy(orders_NM[:, chosen].T.astype(np.int64))
+
+
+permutation_table = device_constant(permutation_set)
 
 
 class JigsawViews(AugmentedViews):
@@ -96,22 +100,27 @@ class JigsawViews(AugmentedViews):
         super().__init__(modality, [policy])
         self.grid, self.classes, self.views, self.normalize = grid, permutations, grid**2, normalize
 
-    def __call__(self, batch: Batch, rng: torch.Generator) -> list[View]:
-        """Return the tiles in their new order, each with the target."""
-        rng = host_generator(rng)
-        (whole,) = super().__call__(batch, rng)
-        x_BCHW, n = whole.batch.pixels, self.grid**2
-        orders_PN = permutation_set(self.grid, self.classes)
-        target_B = torch.randint(len(orders_PN), (len(x_BCHW),), generator=rng)
-        margins = [cell - tile for cell, tile in zip(self.cell, self.tile, strict=True)]
-        offsets = [torch.randint(margin + 1, (len(x_BCHW), n), generator=rng) for margin in margins]
-        index_BNp = self.pixel_indices(offsets, x_BCHW.shape[3]).gather(
-            1, orders_PN[target_B][..., None].expand(-1, -1, self.tile[0] * self.tile[1])
+    def draw(self, batch: Batch, rng: torch.Generator) -> list[Tensor]:
+        """Draw the parameters of the whole image, its permutation, and the offsets of its tiles from their cells."""
+        params, margins = (
+            super().draw(batch, rng),
+            [cell - tile for cell, tile in zip(self.cell, self.tile, strict=True)],
         )
-        tiles_BNChw = take_tiles(x_BCHW, index_BNp.to(x_BCHW.device, non_blocking=True), self.tile)
+        target_B = torch.randint(self.classes, (len(batch),), generator=rng)
+        offsets = [torch.randint(margin + 1, (len(batch), self.views), generator=rng) for margin in margins]
+        return [*params, target_B, *offsets]
+
+    def make(self, batch: Batch, draws: Sequence[Tensor]) -> list[View]:
+        """Return the tiles in their new order, each with the target."""
+        *params, target_B, down_BN, right_BN = draws
+        (whole,) = super().make(batch, params)
+        x_BCHW = whole.batch.pixels
+        order_BN1 = permutation_table(x_BCHW.device, self.grid, self.classes)[target_B][..., None]
+        index_BNp = self.pixel_indices([down_BN, right_BN], x_BCHW.shape[3])
+        index_BNp = index_BNp.gather(1, order_BN1.expand(-1, -1, index_BNp.shape[2]))
+        tiles_BNChw = take_tiles(x_BCHW, index_BNp, self.tile)
         if self.normalize:
             tiles_BNChw = normalize_tiles(tiles_BNChw)
-        target_B = target_B.to(x_BCHW.device, non_blocking=True)
         return [View(ImageBatch(x_BChw), target=target_B) for x_BChw in tiles_BNChw.unbind(1)]
 
     def pixel_indices(self, offsets: list[Tensor], width: int) -> Tensor:
@@ -121,10 +130,10 @@ class JigsawViews(AugmentedViews):
             offsets: vertical and horizontal offset (B, N) of each tile from the corner of its cell.
             width: of the image.
         """
-        number_N = torch.arange(self.grid**2)
-        corners = (number_N // self.grid * self.cell[0], number_N % self.grid * self.cell[1])
-        rows_BNh = (corners[0] + offsets[0])[..., None] + torch.arange(self.tile[0])
-        columns_BNw = (corners[1] + offsets[1])[..., None] + torch.arange(self.tile[1])
+        down_BN, right_BN = offsets
+        number_N, rows_h, columns_w = (torch.arange(n, device=down_BN.device) for n in (self.views, *self.tile))
+        rows_BNh = (number_N // self.grid * self.cell[0] + down_BN)[..., None] + rows_h
+        columns_BNw = (number_N % self.grid * self.cell[1] + right_BN)[..., None] + columns_w
         return (rows_BNh[..., None] * width + columns_BNw[..., None, :]).flatten(2)
 
 

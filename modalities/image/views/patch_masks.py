@@ -7,12 +7,13 @@ equally many masked patches, so that the visible ones form a batch.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from sensorium import Batch, SensoriumError, View, host_generator
+from sensorium import Batch, SensoriumError, View
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.patches import patch_grid
 from sensorium.modalities.image.views.augment import Augmentation, AugmentedViews
@@ -94,12 +95,15 @@ class PatchMaskViews(AugmentedViews):
                 "one visible."
             )
 
-    def __call__(self, batch: Batch, rng: torch.Generator) -> list[View]:
+    def draw(self, batch: Batch, rng: torch.Generator) -> list[Tensor]:
+        """Draw the parameters of the view, and its mask."""
+        return [*super().draw(batch, rng), self.mask(len(batch), rng)]
+
+    def make(self, batch: Batch, draws: Sequence[Tensor]) -> list[View]:
         """Return one view with its mask."""
-        rng = host_generator(rng)
-        (view,) = super().__call__(batch, rng)
-        view.info["masked"] = self.mask(len(batch), rng).to(batch.device, non_blocking=True)
-        return [view]
+        *params, masked = draws
+        (view,) = super().make(batch, params)
+        return [View(view.batch, info={"masked": masked})]
 
     @abstractmethod
     def mask(self, n: int, rng: torch.Generator) -> Tensor:

@@ -5,52 +5,50 @@ Cropping, scaling, flipping and blurring are all of this kind.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class Resampling:
-    """A separable linear filter for each image of a batch: weights over its rows, then over its columns.
+class RowFilter(NamedTuple):
+    """Makes each row of an image out of some rows of it, with its own weights for each image of a batch.
+
+    Rows are contiguous, columns are not: a filter of columns is one of the rows of the transposed image.
 
     Args:
-        rows: int64 (B, h, K), the K input rows of each of h output rows.
-        row_weights: float (B, h, K), their weights.
-        columns: int64 (B, w, L), the L input columns of each of w output columns.
-        column_weights: float (B, w, L), their weights.
+        taps: int64 (B, h, K), the K input rows of each of h output rows.
+        weights: float (B, h, K), their weights.
     """
 
-    rows: Tensor
-    row_weights: Tensor
-    columns: Tensor
-    column_weights: Tensor
+    taps: Tensor
+    weights: Tensor
 
-    def __getitem__(self, index: slice | Tensor) -> Resampling:
-        tensors = (self.rows, self.row_weights, self.columns, self.column_weights)
-        return Resampling(*(tensor[index] for tensor in tensors))
+    def select(self, images: slice | Tensor) -> RowFilter:
+        """Return the filters of some images."""
+        return RowFilter(self.taps[images], self.weights[images])
 
-    def __call__(self, x_BCHW: Tensor) -> Tensor:
-        """Return the resampled images, float (B, C, h, w), of uint8 or float pixels.
+    def __call__(self, x_BCHW: Tensor, first: int = 0) -> Tensor:
+        """Return the filtered images, float (B, C, h, W), of float pixels.
 
-        Columns come first: one pass converts bytes to floats and transposes, and the result is contiguous.
+        Computed as an embedding bag: one pass over the pixels, with contiguous rows.
+
+        Args:
+            x_BCHW: the images, or a window of them that has all rows that are needed.
+            first: the window's first row.
         """
-        dtype = x_BCHW.dtype if x_BCHW.is_floating_point() else torch.float32
-        transposed_BCWH = x_BCHW.mT.to(dtype, memory_format=torch.contiguous_format)
-        resampled_BCwH = resample_rows(transposed_BCWH, self.columns, self.column_weights)
-        return resample_rows(resampled_BCwH.mT, self.rows, self.row_weights)
+        b, c, h, w = x_BCHW.shape
+        corners_BC11 = torch.arange(-first, b * c * h - first, h, device=x_BCHW.device).view(b, c, 1, 1)
+        bags_BChK = self.taps[:, None] + corners_BC11
+        weights_BChK = self.weights[:, None].expand(bags_BChK.shape)
+        bags, weights = bags_BChK.flatten(0, 2), weights_BChK.flatten(0, 2).to(x_BCHW.dtype)
+        sums = F.embedding_bag(bags, x_BCHW.reshape(-1, w), per_sample_weights=weights, mode="sum")
+        return sums.view(b, c, -1, w)
 
 
-def resample_rows(x_BCHW: Tensor, rows_BhK: Tensor, weights_BhK: Tensor) -> Tensor:
-    """Return rows (B, C, h, W), each a weighted sum of K rows of the same image.
+class Resampling(NamedTuple):
+    """A separable filter: of rows, and of columns as rows of the transposed image."""
 
-    Computed as an embedding bag: one pass over the pixels, with contiguous rows.
-    """
-    b, c, h, w = x_BCHW.shape
-    bags = rows_BhK[:, None] + torch.arange(0, b * c * h, h, device=x_BCHW.device).view(b, c, 1, 1)
-    weights = weights_BhK[:, None].to(x_BCHW.dtype).expand(bags.shape)
-    bags, weights = bags.flatten(0, 2), weights.flatten(0, 2)
-    sums = F.embedding_bag(bags, x_BCHW.reshape(-1, w), per_sample_weights=weights, mode="sum")
-    return sums.view(b, c, -1, w)
+    rows: RowFilter
+    columns: RowFilter

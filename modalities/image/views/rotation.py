@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
 
-from sensorium import Batch, SensoriumError, View, host_generator
+import torch
+from torch import Tensor
+
+from sensorium import Batch, SensoriumError, View
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.views.augment import Augmentation, AugmentedViews
@@ -38,9 +41,12 @@ class RotationViews(AugmentedViews):
             )
         super().__init__(modality, [Augmentation(modality.size, scale, ratio, flip)])
 
-    def __call__(self, batch: Batch, rng: torch.Generator) -> list[View]:
+    def draw(self, batch: Batch, rng: torch.Generator) -> list[Tensor]:
+        """Draw the parameters of the view, and its quarter turns."""
+        return [*super().draw(batch, rng), torch.randint(4, (len(batch),), generator=rng)]
+
+    def make(self, batch: Batch, draws: Sequence[Tensor]) -> list[View]:
         """Return the rotated view with its target."""
-        rng = host_generator(rng)
-        (view,) = super().__call__(batch, rng)
-        turns = torch.randint(4, (len(batch),), generator=rng).to(batch.device, non_blocking=True)
+        *params, turns = draws
+        (view,) = super().make(batch, params)
         return [View(ImageBatch(rotate_quarters(view.batch.pixels, turns)), turns)]

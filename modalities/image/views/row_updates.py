@@ -1,26 +1,40 @@
-"""In-place updates of some images of a batch."""
+"""Updates of some images of a batch: the one place that says which images an operation computes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+import torch
 from torch import Tensor
 
 
-def update_rows_(x_BCHW: Tensor, rows: Tensor, transform: Callable[[Tensor], Tensor]) -> Tensor:
-    """Replace the images at `rows`, in place, by their transforms; nothing is gathered when all are replaced.
+def computes_all_rows(x: Tensor) -> bool:
+    """Return whether operations compute all images and select, rather than only those that have the operation.
+
+    On a CPU the images that have an operation are known without waiting, and skipping the others saves time. On an
+    accelerator, and within `torch.compile`, every shape is fixed: choosing images would make the host wait, or compile
+    again for each number of them.
+    """
+    return x.device.type != "cpu" or torch.compiler.is_compiling()
+
+
+def update_rows(x_BCHW: Tensor, chosen_B: Tensor, transform: Callable[[Tensor, Tensor | slice], Tensor]) -> Tensor:
+    """Return the pixels with the chosen images replaced by their transforms; those passed in may be overwritten.
 
     Args:
         x_BCHW: the pixels.
-        rows: int64, indices of images, on the CPU: their number is known without waiting for a device.
-        transform: takes the pixels of those images and returns new ones.
-
-    Returns:
-        The pixels.
+        chosen_B: bool, on the pixels' device.
+        transform: takes the pixels of some images, which it may overwrite, and their rows, by which it picks its
+            parameters; returns new pixels, of the same shape.
     """
-    if len(rows) == len(x_BCHW):
-        return x_BCHW.copy_(transform(x_BCHW))
-    if len(rows):
-        index = rows.to(x_BCHW.device, non_blocking=True)
-        x_BCHW.index_copy_(0, index, transform(x_BCHW.index_select(0, index)))
+    everything = slice(None)
+    if computes_all_rows(x_BCHW):
+        return torch.where(chosen_B[:, None, None, None], transform(x_BCHW.clone(), everything), x_BCHW)
+    chosen = np.flatnonzero(chosen_B.numpy())
+    if len(chosen) == len(x_BCHW):
+        return transform(x_BCHW, everything)
+    if len(chosen):
+        rows = torch.from_numpy(chosen)
+        x_BCHW.index_copy_(0, rows, transform(x_BCHW.index_select(0, rows), rows))
     return x_BCHW

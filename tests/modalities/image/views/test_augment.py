@@ -27,6 +27,12 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def made(policy: Augmentation, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Return one view of each image."""
+    n, channels, *full = batch.shape
+    return policy(batch, policy.draw(n, channels, tuple(full), generator))
+
+
 def pixels(n: int, channels: int, height: int, width: int) -> torch.Tensor:
     return torch.randint(0, 256, (n, channels, height, width), dtype=torch.uint8, generator=rng())
 
@@ -37,7 +43,7 @@ def test_values_lie_in_0_to_1_and_the_input_is_not_changed(n, channels, height, 
     given_pixels = pixels(n, channels, height, width)
     given_pixels = given_pixels.float() / 255 if as_float else given_pixels
     kept = given_pixels.clone()
-    view = Augmentation((17, 12), **EVERYTHING)(given_pixels, rng())
+    view = made(Augmentation((17, 12), **EVERYTHING), given_pixels, rng())
     assert view.shape == (n, channels, 17, 12)
     assert view.dtype == torch.float32
     assert view.min() >= 0
@@ -47,42 +53,52 @@ def test_values_lie_in_0_to_1_and_the_input_is_not_changed(n, channels, height, 
 
 def test_probability_0_is_the_identity():
     batch = pixels(4, 3, 16, 16)
-    view = Augmentation((16, 16), **STILL)(batch, rng())
+    view = made(Augmentation((16, 16), **STILL), batch, rng())
     torch.testing.assert_close(view, batch / 255, atol=1e-5, rtol=0)
 
 
 def test_uint8_and_float_pixels_give_the_same_view():
     policy, batch = Augmentation((16, 16), **EVERYTHING), pixels(8, 3, 16, 16)
-    torch.testing.assert_close(policy(batch, rng()), policy(batch / 255, rng()))
+    torch.testing.assert_close(made(policy, batch, rng()), made(policy, batch / 255, rng()))
 
 
 def test_the_generator_determines_the_view():
     policy, batch = Augmentation((16, 16), **EVERYTHING), pixels(8, 3, 16, 16)
-    assert torch.equal(policy(batch, rng(1)), policy(batch, rng(1)))
-    assert not torch.equal(policy(batch, rng(1)), policy(batch, rng(2)))
+    assert torch.equal(made(policy, batch, rng(1)), made(policy, batch, rng(1)))
+    assert not torch.equal(made(policy, batch, rng(1)), made(policy, batch, rng(2)))
     one = rng(1)
-    assert not torch.equal(policy(batch, one), policy(batch, one))
+    assert not torch.equal(made(policy, batch, one), made(policy, batch, one))
 
 
 def test_a_row_depends_on_its_own_parameters_alone():
     policy, batch = Augmentation((16, 16), **EVERYTHING), pixels(9, 3, 20, 14)
-    params = policy.draw(batch, rng())
-    whole = policy.apply(batch, params)
+    params = policy.draw(9, 3, (20, 14), rng())
+    whole = policy(batch, params)
     for row in range(len(batch)):
         alone = slice(row, row + 1)
-        torch.testing.assert_close(policy.apply(batch[alone], params[alone]), whole[alone], atol=1e-5, rtol=0)
+        torch.testing.assert_close(policy(batch[alone], params.select(alone)), whole[alone], atol=1e-5, rtol=0)
 
 
 def test_chunks_change_nothing(monkeypatch):
     policy, batch = Augmentation((16, 16), **EVERYTHING), pixels(9, 3, 16, 16)
-    whole = policy(batch, rng())
+    whole = made(policy, batch, rng())
     monkeypatch.setattr(augment, "CHUNK", 2 * 3 * 16 * 16)
-    torch.testing.assert_close(policy(batch, rng()), whole, atol=1e-5, rtol=0)
+    torch.testing.assert_close(made(policy, batch, rng()), whole, atol=1e-5, rtol=0)
+
+
+def test_views_of_a_policy_are_drawn_at_once_and_differ():
+    policy, batch = Augmentation((16, 16), **EVERYTHING), pixels(5, 3, 16, 16)
+    views = policy(batch, policy.draw(10, 3, (16, 16), rng()))
+    assert views.shape == (10, 3, 16, 16)
+    assert not torch.equal(views[:5], views[5:])
+    still = Augmentation((16, 16), **STILL)
+    same = still(batch, still.draw(10, 3, (16, 16), rng()))
+    torch.testing.assert_close(same, torch.cat([batch, batch]) / 255, atol=1e-5, rtol=0)
 
 
 def test_the_global_generator_is_not_used():
     state = torch.get_rng_state()
-    Augmentation((16, 16), **EVERYTHING)(pixels(4, 3, 16, 16), rng())
+    made(Augmentation((16, 16), **EVERYTHING), pixels(4, 3, 16, 16), rng())
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -114,10 +130,10 @@ def test_crops_of_a_canvas_follow_the_same_policy():
     views = AugmentedViews(modality, [still, still], [dataclasses.replace(still, size=(4, 4))])
     gradient_values = np.broadcast_to(np.linspace(0, 255, 32, dtype=np.uint8), (3, 32, 32))
     staged = [views.stage(gradient_values, rng(i)) for i in range(3)]
-    made = views(modality.collate(staged), rng())
-    assert [tuple(view.batch.pixels.shape) for view in made] == [(3, 3, 8, 8), (3, 3, 8, 8), (3, 3, 4, 4)]
-    direct = still(torch.tensor(gradient_values)[None], rng())
-    torch.testing.assert_close(made[0].batch.pixels[:1], direct, atol=1 / 255, rtol=0)
+    cut = views(modality.collate(staged), rng())
+    assert [tuple(view.batch.pixels.shape) for view in cut] == [(3, 3, 8, 8), (3, 3, 8, 8), (3, 3, 4, 4)]
+    direct = made(still, torch.tensor(gradient_values)[None], rng())
+    torch.testing.assert_close(cut[0].batch.pixels[:1], direct, atol=1 / 255, rtol=0)
 
 
 def test_the_stage_uses_only_its_generator():

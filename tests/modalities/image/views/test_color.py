@@ -15,15 +15,17 @@ from sensorium.modalities.image.views.color import (
     BRIGHTNESS,
     CONTRAST,
     HUE,
-    LUMA,
+    NEUTRAL,
     SATURATION,
-    UNCHANGED,
     compose,
-    draw_color_jitter,
-    grayscale_,
-    jitter_colors_,
+    draw_factors,
+    grayscale,
+    hue_offsets,
+    jitter_colors,
     shift_hue_,
-    solarize_,
+    similar_blends,
+    solarize,
+    terms_of,
 )
 
 THEIRS = {
@@ -53,7 +55,7 @@ def test_every_order_equals_torchvision(channels):
     factors = torch.rand(n, 4, generator=rng(1)) * 1.6 + 0.2
     factors[:, HUE] = torch.rand(n, generator=rng(2)) - 0.5
     pixels = images(n, channels)
-    ours = jitter_colors_(pixels.clone(), compose(orders, factors, channels))
+    ours = jitter_colors(pixels.clone(), *compose(orders, factors, channels))
     for row in range(n):
         expected = pixels[row]
         for name in orders[row].tolist():
@@ -66,34 +68,38 @@ def test_every_order_equals_torchvision(channels):
 def test_hue_equals_torchvision(turn, seed):
     pixels = images(2, seed=seed)
     torch.testing.assert_close(
-        shift_hue_(pixels.clone(), torch.full((2,), turn)), tv.adjust_hue(pixels, turn), atol=2e-5, rtol=0
+        shift_hue_(pixels.clone(), hue_offsets(torch.full((2,), turn))), tv.adjust_hue(pixels, turn), atol=2e-5, rtol=0
     )
 
 
 def test_shifted_hues_stay_in_range():
-    turned = shift_hue_(torch.rand(64, 3, 32, 32, generator=rng()), torch.rand(64, generator=rng()) - 0.5)
+    turns = torch.rand(64, generator=rng()) - 0.5
+    turned = shift_hue_(torch.rand(64, 3, 32, 32, generator=rng()), hue_offsets(turns))
     assert turned.min() >= 0
     assert turned.max() <= 1
 
 
 def test_other_channel_counts_change_in_luminance_alone():
-    pixels = images(4, channels=5)
-    order = torch.arange(4).expand(4, 4)
-    inert = torch.tensor([1.0, 1.0, 0.3, 0.4]).expand(4, 4)
-    torch.testing.assert_close(jitter_colors_(pixels.clone(), compose(order, inert, channels=5)), pixels)
-    assert torch.equal(grayscale_(pixels.clone(), torch.arange(4)), pixels)
-    darker = jitter_colors_(pixels.clone(), compose(order, torch.tensor([0.5, 1.0, 1.0, 0.0]).expand(4, 4), channels=5))
-    torch.testing.assert_close(darker, pixels * 0.5)
-    flat = jitter_colors_(pixels.clone(), compose(order, torch.tensor([1.0, 0.0, 1.0, 0.0]).expand(4, 4), channels=5))
-    torch.testing.assert_close(flat, pixels.mean((1, 2, 3), keepdim=True).expand_as(pixels))
+    pixels, order = images(4, channels=5), torch.arange(4).expand(4, 4)
+
+    def jittered(*factors):
+        return jitter_colors(pixels.clone(), *compose(order, torch.tensor(factors).expand(4, 4), channels=5))
+
+    torch.testing.assert_close(jittered(1.0, 1.0, 0.3, 0.4), pixels)
+    assert torch.equal(grayscale(pixels.clone(), torch.ones(4, dtype=torch.bool)), pixels)
+    torch.testing.assert_close(jittered(0.5, 1.0, 1.0, 0.0), pixels * 0.5)
+    flat = pixels.mean((1, 2, 3), keepdim=True).expand_as(pixels)
+    torch.testing.assert_close(jittered(1.0, 0.0, 1.0, 0.0), flat)
 
 
 def test_identity_factors_change_no_bit():
     pixels = images(4)
-    neutral = torch.tensor([1.0, 1.0, 1.0, 0.0]).expand(4, 4)
-    assert torch.equal(jitter_colors_(pixels.clone(), compose(torch.arange(4).expand(4, 4), neutral)), pixels)
-    unchanged = draw_color_jitter(4, (0.8, 0.8, 0.8, 0.2), 0.0, 3, rng())
-    assert torch.equal(jitter_colors_(pixels.clone(), unchanged), pixels)
+    neutral = torch.tensor(NEUTRAL).expand(4, 4)
+    assert torch.equal(jitter_colors(pixels.clone(), *compose(torch.arange(4).expand(4, 4), neutral)), pixels)
+    unchanged = compose(*draw_factors(4, (0.8, 0.8, 0.8, 0.2), 0.0, rng()))
+    assert torch.equal(jitter_colors(pixels.clone(), *unchanged), pixels)
+    everything = torch.compile(jitter_colors, fullgraph=True, backend="eager")  # as an accelerator computes it
+    assert torch.equal(everything(pixels.clone(), *unchanged), pixels)
 
 
 def test_factors_have_torchvisions_distribution():
@@ -101,38 +107,49 @@ def test_factors_have_torchvisions_distribution():
     torch.manual_seed(0)
     reference = v2.ColorJitter(*ranges)
     theirs = [reference.make_params([]) for _ in range(2000)]
-    n = 6000
-    drawn = draw_color_jitter(n, ranges, 1.0, 3, rng())
-    hue = drawn.hues.numpy()
-    # Of the three maps of an image one has a mean term, one mixes channels, and one is a scalar factor.
-    contrast = 1 - drawn.means.sum(1).numpy()
-    saturation = 1 - drawn.maps[..., 0, 1].sum(1).numpy() / LUMA[1]
-    brightness = drawn.maps[..., 0, 0].sub(drawn.maps[..., 1, 0]).prod(1).numpy() / (contrast * saturation)
-    for name, ours in {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}.items():
+    order, factors = draw_factors(6000, ranges, 1.0, rng())
+    for i, name in enumerate(("brightness", "contrast", "saturation", "hue")):
         expected = np.array([p[f"{name}_factor"] for p in theirs])
-        assert ks_2samp(ours, expected).pvalue > 1e-3, name
-    first = np.bincount(drawn.hue_step.numpy(), minlength=4) / n
-    np.testing.assert_allclose(first, 0.25, atol=0.03)
+        assert ks_2samp(factors[:, i].numpy(), expected).pvalue > 1e-3, name
+    found = np.unique(order.numpy(), axis=0, return_counts=True)[1] / len(order)
+    np.testing.assert_allclose(found, np.full(24, 1 / 24), atol=0.01)
 
 
 def test_jitter_has_its_probability():
-    drawn = draw_color_jitter(5000, (0.8, 0.8, 0.8, 0.2), 0.3, 3, rng())
-    assert abs((drawn.hue_step != UNCHANGED).float().mean() - 0.3) < 0.03
+    _, factors = draw_factors(5000, (0.8, 0.8, 0.8, 0.2), 0.3, rng())
+    changed = (factors != torch.tensor(NEUTRAL)).all(1)
+    assert torch.equal(changed, (factors != torch.tensor(NEUTRAL)).any(1))
+    assert abs(changed.float().mean() - 0.3) < 0.03
 
 
-def test_the_order_of_rows_changes_nothing():
-    pixels, drawn = images(24), draw_color_jitter(24, (0.8, 0.8, 0.8, 0.2), 0.7, 3, rng())
-    order = drawn.hue_step.argsort(stable=True)
-    ordered = jitter_colors_(pixels[order], drawn[order])
-    torch.testing.assert_close(jitter_colors_(pixels.clone(), drawn)[order], ordered, atol=1e-6, rtol=0)
+def test_a_row_does_not_depend_on_the_others():
+    pixels = images(24)
+    blends, hues = compose(*draw_factors(24, (0.8, 0.8, 0.8, 0.2), 0.7, rng()))
+    whole = jitter_colors(pixels.clone(), blends, hues)
+    for row in range(24):
+        alone = slice(row, row + 1)
+        torch.testing.assert_close(jitter_colors(pixels[alone].clone(), blends[alone], hues[alone]), whole[alone])
+
+
+def test_images_with_similar_blends_need_few_terms():
+    blends, _ = compose(*draw_factors(512, (0.8, 0.8, 0.8, 0.2), 0.8, rng()))
+
+    def used(parts):
+        return sum(np.sum(terms_of(part)) for part in parts)
+
+    ordered = blends[similar_blends(blends)].split(16)
+    assert used(ordered) < 0.6 * used(blends.split(16))
+    assert torch.equal(similar_blends(blends).sort().values, torch.arange(512))
 
 
 def test_gray_and_solarize_change_the_named_rows_alone():
     pixels = images(4)
     rows = torch.tensor([1, 3])
-    gray = grayscale_(pixels.clone(), rows)
+    chosen = torch.zeros(4, dtype=torch.bool)
+    chosen[rows] = True
+    gray = grayscale(pixels.clone(), chosen)
     torch.testing.assert_close(gray[rows], tv.rgb_to_grayscale(pixels[rows], num_output_channels=3))
     assert torch.equal(gray[[0, 2]], pixels[[0, 2]])
-    solar = solarize_(pixels.clone(), rows)
+    solar = solarize(pixels.clone(), chosen)
     torch.testing.assert_close(solar[rows], tv.solarize(pixels[rows], 0.5))
     assert torch.equal(solar[[0, 2]], pixels[[0, 2]])

@@ -14,6 +14,12 @@ from sensorium.modalities.image.views.geometry import center_box, draw_boxes, re
 RATIO = (3 / 4, 4 / 3)
 
 
+def crop(pixels, boxes, flips, size):
+    """Crop and resize images whole: rows, then columns."""
+    rows, columns = resized_crop(boxes, flips, tuple(pixels.shape[2:]), size)
+    return columns(rows(pixels).mT).mT
+
+
 def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -76,7 +82,7 @@ def test_crops_equal_torchvisions_resized_crop(height, width, out_height, out_wi
     pixels = torch.rand(3, channels, height, width, generator=rng(seed))
     boxes = draw_boxes(3, height, width, (0.05, 1.0), RATIO, rng(seed))
     flips = torch.tensor([False, True, False])
-    ours = resized_crop(boxes, flips, (height, width), (out_height, out_width))(pixels)
+    ours = crop(pixels, boxes, flips, (out_height, out_width))
     for row, box in enumerate(boxes.tolist()):
         expected = tv.resized_crop(pixels[row], *box, size=[out_height, out_width], antialias=True)
         expected = tv.horizontal_flip(expected) if flips[row] else expected
@@ -85,8 +91,16 @@ def test_crops_equal_torchvisions_resized_crop(height, width, out_height, out_wi
 
 def test_a_crop_of_the_whole_image_is_the_identity():
     pixels = torch.rand(2, 3, 31, 17)
-    whole = resized_crop(torch.tensor([[0, 0, 31, 17]] * 2), torch.tensor([False, True]), (31, 17), (31, 17))
-    assert torch.equal(whole(pixels), torch.stack([pixels[0], pixels[1].flip(-1)]))
+    whole = crop(pixels, torch.tensor([[0, 0, 31, 17]] * 2), torch.tensor([False, True]), (31, 17))
+    assert torch.equal(whole, torch.stack([pixels[0], pixels[1].flip(-1)]))
+
+
+def test_no_pixel_outside_the_box_is_read():
+    boxes = draw_boxes(20, 30, 30, (0.05, 0.9), RATIO, rng())
+    rows, columns = resized_crop(boxes, torch.zeros(20, dtype=torch.bool), (30, 30), (17, 45))
+    for taps, start, length in ((rows.taps, boxes[:, 0], boxes[:, 2]), (columns.taps, boxes[:, 1], boxes[:, 3])):
+        assert torch.equal(taps.amin((1, 2)), start)
+        assert torch.equal(taps.amax((1, 2)), start + length - 1)
 
 
 def test_each_row_has_its_own_rotation():
