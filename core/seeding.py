@@ -29,12 +29,13 @@ def generator(*names: object, device: torch.device | str = "cpu") -> torch.Gener
     return torch.Generator(device=device).manual_seed(seed_of(*names))
 
 
-def host_generator(rng: torch.Generator) -> torch.Generator:
+def host_generator(rng: torch.Generator | None) -> torch.Generator | None:
     """Return a CPU generator seeded from the state of `rng`, and advance `rng`, without waiting for its device.
 
-    For draws that the host must know, such as those that decide shapes. One on the CPU is returned as it is.
+    For draws that the host must know, such as those that decide shapes. One on the CPU is returned as it is, as is
+    None, the global generator, from which compiled functions draw: none can be passed to them.
     """
-    if rng.device.type == "cpu":
+    if rng is None or rng.device.type == "cpu":
         return rng
     state = rng.get_state().numpy().tobytes()  # on the host for every device
     torch.rand(1, generator=rng, device=rng.device)

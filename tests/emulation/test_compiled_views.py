@@ -16,7 +16,7 @@ BATCHES = 5
 
 def compiled_parts():
     """Return view generators with all that they can do: what they do by default is a part of that."""
-    found = {(modality, name): changed for modality, name, changed in parts("views", ("audio", "timeseries"))}
+    found = {(modality, name): changed for modality, name, changed in parts("views", ("audio", "image", "timeseries"))}
     return [(*part, changed) for part, changed in found.items() if part[1] not in DRAWN_SHAPES]
 
 

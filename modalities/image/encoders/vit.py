@@ -9,7 +9,7 @@ from timm.layers import PatchEmbed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from sensorium import Features, SensoriumError, TokenEncoder, Tokens
+from sensorium import Features, SensoriumError, TokenEncoder, Tokens, device_constant
 from sensorium.losses.precision import at_least_fp32
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders.normalize import MEAN, STD, Normalize
@@ -93,8 +93,9 @@ class ViT(TokenEncoder):
                 "set 'patch' of the encoder or the size of the views."
             )
         grid = (height // self.patch, width // self.patch)
-        same = grid == self.grid
-        positions = self.positions if same else sine_cosine(grid, self.grid, self.dim).to(self.positions)
+        positions = self.positions
+        if grid != self.grid:
+            positions = positions_on(positions.device, grid, self.grid, self.dim).to(positions.dtype)
         return Tokens(self.embed(self.normalize(batch)), positions)
 
     def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
@@ -139,3 +140,6 @@ def sine_cosine(grid: tuple[int, int], base: tuple[int, int], dim: int) -> Tenso
     rows, columns = axes
     both = torch.cat([rows[:, None].expand(-1, grid[1], -1), columns[None].expand(grid[0], -1, -1)], dim=2)
     return both.flatten(0, 1)[None].float()
+
+
+positions_on = device_constant(sine_cosine)

@@ -7,6 +7,7 @@ from sensorium import SensoriumError
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders.vit import ViT, sine_cosine
 from sensorium.modalities.image.modality import ImageModality
+from sensorium.testing.emulation import Emulation, emulated_device
 
 TINY = {"width": 16, "depth": 2, "heads": 2}
 
@@ -85,6 +86,17 @@ def test_positions_of_local_crops_cover_the_same_area(encoder):
     assert len(fine[0].unique(dim=0)) == 16
     with pytest.raises(SensoriumError, match="tile"):
         encoder(batch(2, 20, 20))
+
+
+def test_positions_of_local_crops_are_copied_to_a_device_once():
+    encoder = ViT(ImageModality(size=32), patch=8, **TINY)
+    with Emulation() as emulation:
+        encoder.to(emulated_device())
+        crops = batch(2, 16, 8).pin_memory().to(emulated_device(), non_blocking=True)
+        encoder(crops)
+        emulation.synchronizations.clear()
+        encoder(crops)
+        assert not emulation.synchronizations
 
 
 def test_presets_and_widths():
