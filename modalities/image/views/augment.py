@@ -143,14 +143,18 @@ class Augmentation:
             pixels_BCHW: uint8 or float pixels.
             params: of N views, on the pixels' device; N is a multiple of B, and view i is one of image i modulo B.
         """
-        rows_N = torch.arange(len(pixels_BCHW), device=pixels_BCHW.device).repeat(len(params.boxes) // len(pixels_BCHW))
+        images, n = len(pixels_BCHW), len(params.boxes)
+        rows_N = torch.arange(images, device=pixels_BCHW.device).repeat(n // max(images, 1))
         if computes_all_rows(pixels_BCHW):
             filters = self._filters(params, pixels_BCHW)
             return self._augment(pixels_BCHW.index_select(0, rows_N), params, filters).contiguous()
         return self._augment_in_chunks(pixels_BCHW, params, rows_N)
 
     def _augment_in_chunks(self, pixels_BCHW: Tensor, params: AugmentationParams, rows_N: Tensor) -> Tensor:
-        """Make some views at a time, in an order in which those of a chunk have similar operations."""
+        """Make some views at a time, in an order in which those of a chunk have similar operations.
+
+        Of the images only the window is converted and filtered that the crops of the chunk need.
+        """
         channels, dtype = pixels_BCHW.shape[1], _float_of(pixels_BCHW)
         views = torch.empty(len(rows_N), channels, *self.size, dtype=dtype)
         order = similar_blends(params.blends)
@@ -158,6 +162,8 @@ class Augmentation:
         top_left, bottom_right = params.boxes[:, :2], params.boxes[:, :2] + params.boxes[:, 2:]
         columns = (order, rows_N[order], top_left, bottom_right, *params, *self._filters(params, pixels_BCHW))
         step = max(1, CHUNK // (channels * math.prod(self.size)))
+        if not len(rows_N):
+            return views
         for index, rows, start, end, *rest in zip(*(column.split(step) for column in columns), strict=True):
             (top, left), (bottom, right) = start.amin(0).tolist(), end.amax(0).tolist()
             window = pixels_BCHW[:, :, top:bottom, left:right].index_select(0, rows)
@@ -166,7 +172,7 @@ class Augmentation:
         return views
 
     def _filters(self, params: AugmentationParams, pixels_BCHW: Tensor) -> tuple[Tensor, ...]:
-        """Return the taps and the weights of crop and blur."""
+        """Return taps and weights of each view's filters: of rows and columns of the crop, then of the blur."""
         rows, columns = resized_crop(params.boxes, params.flips, tuple(pixels_BCHW.shape[2:]), self.size)
         if not pixels_BCHW.is_floating_point():
             rows = rows._replace(weights=rows.weights / 255)

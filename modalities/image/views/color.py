@@ -101,8 +101,9 @@ def terms_of(blends_B63: Tensor) -> list[list[bool]]:
 
     That is, a multiple of the color, of its luminance and of the mean luminance, and values that may leave [0, 1].
     """
-    blends_B63 = blends_B63.numpy()
-    return np.concatenate([blends_B63 != NO_BLEND, blends_B63[:, :, :1] > 1], axis=2).any(axis=0).tolist()
+    blends = blends_B63.numpy()
+    terms: list[list[bool]] = np.concatenate([blends != NO_BLEND, blends[:, :, :1] > 1], axis=2).any(axis=0).tolist()
+    return terms
 
 
 def similar_blends(blends_B63: Tensor) -> Tensor:

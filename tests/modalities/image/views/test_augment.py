@@ -96,6 +96,10 @@ def test_views_of_a_policy_are_drawn_at_once_and_differ():
     torch.testing.assert_close(same, torch.cat([batch, batch]) / 255, atol=1e-5, rtol=0)
 
 
+def test_no_images_have_no_views():
+    assert made(Augmentation((16, 16), **EVERYTHING), pixels(0, 3, 20, 20), rng()).shape == (0, 3, 16, 16)
+
+
 def test_the_global_generator_is_not_used():
     state = torch.get_rng_state()
     made(Augmentation((16, 16), **EVERYTHING), pixels(4, 3, 16, 16), rng())
