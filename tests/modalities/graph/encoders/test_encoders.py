@@ -105,8 +105,11 @@ def test_a_large_graph_among_small_ones(name):
 
 
 @torch.no_grad()
-def test_an_empty_batch_has_no_features():
-    assert made("gin")(sample_batch().select(torch.zeros(0, dtype=torch.int64))).pooled.shape == (0, 16)
+@pytest.mark.parametrize("kind", ["none", "random-walk", "laplacian"])
+@pytest.mark.parametrize("name", ENCODERS)
+def test_an_empty_batch_has_no_features(name, kind):
+    encoder = made(name, positional_encoding=kind)
+    assert encoder(sample_batch().select(torch.zeros(0, dtype=torch.int64))).pooled.shape == (0, encoder.dim)
 
 
 def test_pooling():
