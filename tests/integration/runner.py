@@ -1,7 +1,8 @@
 """A training in a process of its own: `python -m tests.integration.runner JSON`; prints the digest of its weights.
 
 JSON keys: `recipe`, and any of `run_dir`, `resume`, `kill_at` (SIGKILL to itself before that step), `term_at`,
-`interrupt_at` (SIGINT, `interrupts` times), and what `toys.vectors` takes: `missing`, `endless`.
+`interrupt_at` (SIGINT, `interrupts` times), and what `toys.vectors` takes: `missing`, `endless`. With `evaluate`, a run
+folder, that run is evaluated instead.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ def tell_group() -> None:
 
 def main(asked: dict) -> None:
     atexit.register(tell_group)  # handlers run last to first
+    if "evaluate" in asked:
+        sensorium.evaluate(asked["evaluate"], source=toys.vectors(), extensions=toys.extensions(), device="cpu")
+        return
     take_step = loop.take_step
 
     def interrupted(t, step, parts):
