@@ -28,7 +28,7 @@ from sensorium.devices import gains_from_pinning
 from sensorium.errors import DataError
 from sensorium.parallel.cores import cores_of_rank
 from sensorium.seeding import generator
-from sensorium.types import RecordBatch
+from sensorium.types import Batch, RecordBatch
 
 CHUNK = 256
 """Records that are decoded at a time when a cache is filled."""
@@ -96,6 +96,7 @@ class Loader:
                 "micro-batches; raise data.batch or lower the accumulation."
             )
         self._decoder = RecordDecoder(source, fields, modalities, stages, seed, require == "all", negatives)
+        self.mined = {negatives.modality(fields): negatives.count} if negatives is not None else {}
         self._positions = self._decoder.usable(np.asarray(positions, dtype=np.int64))
         ids = [source.key(int(position)).id for position in self._positions] if neighbors else []
         near = neighbors_of(neighbors, ids) if neighbors else None
@@ -107,10 +108,30 @@ class Loader:
         self._kind = "shared" if isinstance(cache, Cache) else cache
         self.cache = cache if isinstance(cache, Cache) else None
 
+    mined: dict[str, int]
+    """Modality name -> the most mined negatives of a record in it."""
+
     @property
     def steps_per_epoch(self) -> int:
         """Steps in which every record is seen once, but for less than a batch of them."""
         return self.order.steps_per_epoch
+
+    def example(self, modality: str) -> Batch:
+        """Return a batch of one example of a modality, the first that can be read, on the device.
+
+        Raises:
+            DataError: when no record has one.
+        """
+        for position in self._positions:
+            decoded = self._decoder[0, np.array([position])]
+            if decoded.failure is not None:
+                raise decoded.failure
+            if decoded.records is not None and modality in decoded.records.batches:
+                return decoded.records.batches[modality].to(self._device)
+        raise DataError(
+            f"None of the {len(self._positions)} records of the train part has a readable value of the modality "
+            f"'{modality}': repair the data, or leave the modality out."
+        )
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Fill the cache, if there is to be one; otherwise `batches` fills it.

@@ -39,6 +39,8 @@ class MinedNegatives:
         path: the Parquet file that `sensorium mine` wrote.
         count: the most negatives of a record, the hardest.
 
+    `count` is then the most that any record has.
+
     Raises:
         DataError: when the file has no negatives of these records.
     """
@@ -72,6 +74,7 @@ class MinedNegatives:
             if filled[row] < count:
                 self._negatives[row, filled[row]] = positions[negative]
                 filled[row] += 1
+        self.count = int(filled.max(initial=0))
 
     def keep_within(self, positions: np.ndarray) -> None:
         """Make sure that no record at `positions` (the train part) has a negative outside of them.

@@ -16,13 +16,17 @@ from torch.utils._pytree import tree_leaves
 
 from sensorium.contracts import Encode, Encoder, Encoders, Objective, Tokens, ViewGenerator
 from sensorium.devices import to_device
+from sensorium.parallel import collectives
 from sensorium.presence import Presence
 from sensorium.seeding import seed_of
 from sensorium.types import Batch, Features, Outcome, RecordBatch, View
 
 
 def make_views(
-    records: RecordBatch, generators: Mapping[str, ViewGenerator], rng: torch.Generator
+    records: RecordBatch,
+    generators: Mapping[str, ViewGenerator],
+    rng: torch.Generator,
+    absent: Mapping[str, list[View]] | None = None,
 ) -> dict[str, list[View]]:
     """Return the views of every modality of a batch, each with its modality and the records it stands for.
 
@@ -32,16 +36,50 @@ def make_views(
         records: the batch.
         generators: modality name -> view generator.
         rng: on the batch's device.
+        absent: modality name -> its views with no rows (see `views_without_rows`), which stand for those that no record
+            of the batch has; without them, such a modality has no view.
     """
     made: dict[str, list[View]] = {}
+    nobody, without_rows = np.zeros(len(records), dtype=bool), absent or {}
     for name, generator in generators.items():
-        views = generator(records.batches[name], rng) if name in records.batches else []
+        if name in records.batches:
+            views = generator(records.batches[name], rng)
+        else:
+            views = without_rows.get(name, [])[: generator.views + generator.negative_views]
         made[name] = _marked(views, name, records.present[name], records)
     for name, ranks in records.negatives.items():
         for batch, present in ranks:
             view = replace(generators[name](batch, rng)[0], is_negative=True)
             made[name] += _marked([view], name, present, records)
+    for name, views in without_rows.items():
+        made[name] += _marked(views[len(made[name]) :], name, nobody, records)
     return made
+
+
+def views_without_rows(generator: ViewGenerator, example: Batch, mined: int, rng: torch.Generator) -> list[View]:
+    """Return all views that a batch may have of a modality, with no rows.
+
+    A rank whose records lack a modality encodes these, and so takes part in every collective operation of the encoder,
+    forward and backward.
+
+    Args:
+        generator: the modality's.
+        example: any batch of the modality.
+        mined: number of mined negatives of each record in the modality.
+        rng: on the batch's device.
+    """
+    views = generator(example, rng)
+    views += [replace(views[0], is_negative=True)] * mined
+    nothing = torch.zeros(0, dtype=torch.int64, device=example.device)
+    return [
+        replace(
+            view,
+            batch=view.batch.select(nothing),
+            target=None if view.target is None else view.target[:0],
+            info={name: value[:0] for name, value in view.info.items()},
+        )
+        for view in views
+    ]
 
 
 def _marked(views: Sequence[View], modality: str, present: Presence, records: RecordBatch) -> list[View]:
@@ -75,20 +113,6 @@ def layout(views: Mapping[str, Sequence[View]]) -> int:
     return seed_of(*of_views)
 
 
-def _alike(views: Sequence[View]) -> list[list[View]]:
-    """Return runs of adjacent views of one modality and shape; `itertools.groupby` is not traced by torch.compile."""
-    runs: list[list[View]] = []
-    last = None
-    for view in views:
-        key = (view.modality, view.batch.shape_key())
-        if key == last:
-            runs[-1].append(view)
-        else:
-            runs.append([view])
-        last = key
-    return runs
-
-
 class _Encode(Encode):
     """The encoders by modality name, as objectives call them."""
 
@@ -97,9 +121,10 @@ class _Encode(Encode):
 
     def __call__(self, views: Sequence[View]) -> list[Features]:
         features: list[Features] = []
-        for group in _alike(views):
+        for group in _joinable(views):
             batches = [view.batch for view in group]
-            joined = type(batches[0]).cat(batches) if len(batches) > 1 else batches[0]
+            filled = [batch for batch in batches if len(batch)] or batches[:1]
+            joined = type(filled[0]).cat(filled) if len(filled) > 1 else filled[0]
             encoded = self._encoders[group[0].modality](joined)
             features += encoded.split([len(batch) for batch in batches])
         return features
@@ -115,6 +140,26 @@ class _Encode(Encode):
 
     def using(self, encoders: Mapping[str, nn.Module] | nn.ModuleDict) -> _Encode:
         return _Encode(encoders)
+
+
+def _joinable(views: Sequence[View]) -> list[list[View]]:
+    """Return runs of adjacent views of one modality whose batches can be joined on every rank.
+
+    Shapes may differ from rank to rank, and an encoder may be a collective operation: all call it equally often.
+    (`itertools` is not traced by torch.compile.)
+    """
+    flags = [
+        one.modality == other.modality
+        and (not (len(one) and len(other)) or one.batch.shape_key() == other.batch.shape_key())
+        for one, other in zip(views, views[1:], strict=False)
+    ]
+    runs = [[view] for view in views[:1]]
+    for view, joins in zip(views[1:], collectives.all_ranks(flags), strict=True):
+        if joins:
+            runs[-1].append(view)
+        else:
+            runs.append([view])
+    return runs
 
 
 class Learner(nn.Module):
@@ -145,12 +190,7 @@ class Learner(nn.Module):
             instead: called with objective, views and encoders instead of the objective (see `gradient_cache`).
         """
         asked, encode = self._asked(views), _Encode(self.encoders)
-        outcome = instead(self.objective, asked, encode) if instead else self.objective(asked, encode)
-        if instead or not all(views.values()):
-            # Parameters that this rank's records did not use must still take part in the all-reduce of gradients.
-            nothing = 0.0 * sum(p.sum() for p in self.parameters() if p.requires_grad)
-            return replace(outcome, loss=outcome.loss + nothing)
-        return outcome
+        return instead(self.objective, asked, encode) if instead else self.objective(asked, encode)
 
     def _asked(self, views: dict[str, list[View]]) -> dict[str, list[View]] | list[View]:
         """Return the views as the objective asks for them."""

@@ -54,6 +54,13 @@ def any_rank(flag: bool) -> bool:
     return flag if world_size() == 1 else any(of_rank for (of_rank,) in exchange_ints([int(flag)]))
 
 
+def all_ranks(flags: list[bool]) -> list[bool]:
+    """Return which of some flags, as many on each rank, are set on every rank."""
+    if world_size() == 1:
+        return flags
+    return [all(of_ranks) for of_ranks in zip(*exchange_counts([int(flag) for flag in flags]), strict=True)]
+
+
 class _AllGather(torch.autograd.Function):
     """Concatenate rows of all ranks; backward sums every rank's gradient of this rank's rows."""
 

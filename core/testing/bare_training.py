@@ -56,4 +56,4 @@ def bare_training(
     adapted: Any = fabric.setup_optimizers(build_optimizer(learner, recipe.optimizer))
     with TemporaryDirectory() as folder:
         guard = Guard(fabric, learner, adapted.optimizer, Path(folder), steps, 0)
-        yield Training(plan, made, fabric, learner, module, adapted, None, made, made, made, made, guard, steps)
+        yield Training(plan, made, fabric, learner, module, adapted, None, made, {}, made, made, made, guard, steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import inspect
 import os
+from collections import Counter
 from typing import Any
 
 import torch
@@ -22,6 +23,9 @@ from sensorium.errors import RecipeError
 from sensorium.parallel import cores, host_group
 from sensorium.recipe.schema import Train
 from sensorium.training.precision import precision_plugin
+
+BLOCK = 2**18
+"""Minimum number of weights that FSDP shards, and gathers, as a block of their own."""
 
 
 def launching_rank() -> int:
@@ -55,7 +59,7 @@ def build_fabric(train: Train) -> Fabric:
         devices = torch.cuda.device_count() if accelerator == "cuda" else 1
     strategy: Any = "auto"
     if train.strategy == "fsdp":  # by itself, Fabric would shard over nodes only and leave ranks of one node apart
-        strategy = ModelParallelStrategy(_shard, data_parallel_size=devices * nodes, tensor_parallel_size=1)
+        strategy = ModelParallelStrategy(shard, data_parallel_size=devices * nodes, tensor_parallel_size=1)
     elif devices * nodes > 1 or train.strategy == "ddp":
         strategy = DDPStrategy(find_unused_parameters=False, **without_broadcast())
     return Fabric(
@@ -119,7 +123,37 @@ def join_ranks(device: str) -> torch.device:
     return found
 
 
-def _shard(learner: nn.Module, mesh: DeviceMesh) -> nn.Module:
-    """Shard the learner's weights over the data-parallel ranks (FSDP2)."""
+def shard(learner: nn.Module, mesh: DeviceMesh, least: int = BLOCK) -> nn.Module:
+    """Shard the learner's weights over the data-parallel ranks (FSDP2), block by block; teachers' blocks too.
+
+    A rank then holds its part of the weights, and, while it runs a block, the whole of that block.
+
+    Args:
+        learner: what is trained.
+        mesh: the ranks.
+        least: minimum number of weights of a block.
+    """
+    for block in blocks_of(learner, least):
+        fully_shard(block, mesh=mesh["data_parallel"])
     fully_shard(learner, mesh=mesh["data_parallel"])
     return learner
+
+
+def blocks_of(module: nn.Module, least: int) -> list[nn.Module]:
+    """Return the blocks of a module, inner ones first: elements of lists and sequences (layers, stages, linear maps).
+
+    Args:
+        module: the root, which is none of them.
+        least: minimum number of weights of a block, those of blocks within it left out.
+    """
+    uses = Counter(id(parameter) for _, parameter in module.named_parameters(remove_duplicate=False))
+    lists = [parent for parent in module.modules() if isinstance(parent, nn.ModuleList | nn.Sequential)]
+    elements = dict.fromkeys(element for parent in lists for element in parent)
+    blocks, taken = [], set[int]()
+    for element in sorted(elements, key=lambda element: sum(1 for _ in element.modules())):
+        own = {id(parameter): parameter.numel() for parameter in element.parameters() if id(parameter) not in taken}
+        is_shared = any(uses[number] > 1 for number in own)  # its weights are read outside of it, too
+        if not is_shared and sum(own.values()) >= least:
+            blocks.append(element)
+            taken.update(own)
+    return blocks

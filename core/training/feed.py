@@ -5,11 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from sensorium.contracts import Source
 from sensorium.data.loader import Loader
 from sensorium.data.mined_negatives import MinedNegatives
+from sensorium.models.learner import views_without_rows
 from sensorium.models.plan import Plan
+from sensorium.seeding import generator
+from sensorium.types import View
+
+
+def absent_views(plan: Plan, loader: Loader, device: torch.device) -> dict[str, list[View]]:
+    """Return the views with no rows of each modality that a batch may lack, for `make_views`.
+
+    Of a single modality every record of a batch has a value; it may lack mined negatives.
+    """
+    recipe, mined = plan.recipe, loader.mined
+    several = len(plan.modalities) > 1
+    return {
+        name: views_without_rows(
+            views, loader.example(name), mined.get(name, 0), generator(recipe.seed, "views without rows", device=device)
+        )
+        for name, views in plan.generators.items()
+        if several or name in mined
+    }
 
 
 def feed(plan: Plan, source: Source, positions: np.ndarray, **place: Any) -> Loader:

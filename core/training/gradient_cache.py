@@ -135,7 +135,8 @@ class GradientCache:
                     if gradient is not None:
                         features.append(f.pooled)
                         gradients.append(gradient)
-            return Outcome(_Carry.apply(gradients, *features) if features else torch.zeros(()))
+            trained = [p for module in (objective, self.encoders) for p in module.parameters() if p.requires_grad]
+            return Outcome(_Carry.apply(gradients, *features, *trained))
 
         return again
 
@@ -198,17 +199,18 @@ class _Caching(Encode):
 class _Carry(torch.autograd.Function):
     """Returns zero; its gradient for each of the features (B, D) is one computed before.
 
-    That gradient already includes the loss scale (of half precision), so the incoming gradient is ignored.
+    That gradient already includes the loss scale (of half precision), so the incoming gradient is ignored. Behind the
+    features come the trained parameters, which get none: those of heads have theirs, and DDP waits for all of them.
     """
 
     @staticmethod
     def forward(ctx, gradients: list[Tensor], *features: Tensor) -> Tensor:
-        ctx.gradients = gradients
+        ctx.gradients, ctx.others = gradients, len(features) - len(gradients)
         return features[0].new_zeros(())
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        return None, *ctx.gradients
+        return None, *ctx.gradients, *[None] * ctx.others
 
 
 def _join(sizes: Sequence[int], views: Sequence[list[View]]) -> list[View]:

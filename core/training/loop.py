@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 
 import torch
@@ -81,8 +81,8 @@ def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome
     for i, records in enumerate(single):
         seed_globals(seed, "step", step, rank, i)
         rng = generator(seed, "views", step, rank, i, device=t.device)
-        views = make_views(records, t.plan.generators, rng)
-        with t.fabric.no_backward_sync(t.module, enabled=i < len(single) - 1):
+        views = make_views(records, t.plan.generators, rng, t.absent)
+        with _no_sync(t, until_last=i < len(single) - 1):
             with t.counts.of_step(partial(layout, views)):
                 outcome = t.module(views)
             t.fabric.backward(outcome.loss / len(single))
@@ -106,16 +106,21 @@ def backward_joined(t: Training, step: int, parts: list[RecordBatch]) -> Outcome
     names = t.recipe.seed, "step", step, t.fabric.global_rank
     rngs = [generator(t.recipe.seed, "views", *names[2:], i, device=t.device) for i in range(len(parts))]
     made = zip(parts, rngs, strict=True)
-    views = [make_views(records, t.plan.generators, rng) for records, rng in made]
+    views = [make_views(records, t.plan.generators, rng, t.absent) for records, rng in made]
     cache = GradientCache(parts, views, t.learner.encoders, *names)
-    with t.fabric.no_backward_sync(t.module):
+    with _no_sync(t, until_last=True):
         with t.counts.of_step(partial(layout, cache.views)):
             outcome: Outcome = t.module(cache.views, cache.loss)
         t.fabric.backward(outcome.loss)
     for i, of_part in enumerate(views):
-        with t.fabric.no_backward_sync(t.module, enabled=i < len(parts) - 1):
+        with _no_sync(t, until_last=i < len(parts) - 1):
             t.fabric.backward(t.module(of_part, cache.replay(i)).loss)
     return outcome
+
+
+def _no_sync(t: Training, until_last: bool) -> AbstractContextManager[None]:
+    """Leave gradients to this rank until the last part, under DDP; FSDP adds up its shards of each part's gradient."""
+    return t.fabric.no_backward_sync(t.module, enabled=until_last and t.recipe.train.strategy != "fsdp")
 
 
 def record(t: Training, outcome: Outcome, losses: list[Tensor]) -> None:

@@ -22,7 +22,7 @@ from sensorium.runs.checkpoint import Checkpoints
 from sensorium.runs.run import Run
 from sensorium.seeding import generator, seed_globals
 from sensorium.training.fabric import build_fabric, launch
-from sensorium.training.feed import feed
+from sensorium.training.feed import absent_views, feed
 from sensorium.training.finite_guard import read_notes
 from sensorium.types import Features, Outcome, RecordBatch, View
 
@@ -95,11 +95,12 @@ def replay_step(plan: Plan, source: Source, positions: np.ndarray, run: Run) -> 
     for rank in range(ranks):
         bad = UnreadableRecords(len(positions), 1.0)
         loader = feed(plan, source, positions, bad=bad, workers=0, device=fabric.device, rank=rank, world=ranks)
+        absent = absent_views(plan, loader, fabric.device)
         before = [buffer.clone() for buffer in learner.buffers()]
         for i, records in enumerate(next(loader.batches(step, step + 1))):
             seed_globals(plan.recipe.seed, "step", step, rank, i)
             rng = generator(plan.recipe.seed, "views", step, rank, i, device=fabric.device)
-            views = make_views(records, plan.generators, rng)
+            views = make_views(records, plan.generators, rng, absent)
             learner.zero_grad(set_to_none=True)
             with _first_to_fail(learner) as failed:
                 outcome: Outcome = module(views)

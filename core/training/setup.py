@@ -22,7 +22,7 @@ from sensorium.runs.checkpoint import Checkpoints
 from sensorium.runs.run import Run
 from sensorium.seeding import generator
 from sensorium.training.collapse_alarm import CollapseAlarm
-from sensorium.training.feed import feed
+from sensorium.training.feed import absent_views, feed
 from sensorium.training.finite_guard import Guard
 from sensorium.training.gallery import draw_gallery
 from sensorium.training.metrics import MetricsLog
@@ -90,6 +90,7 @@ def prepare(
         optimizer,
         average,
         loader,
+        absent_views(plan, loader, fabric.device),
         checkpoints,
         Meter(recipe.data.batch),
         CollapseAlarm(recipe.monitor, learner.objective.remedy),

@@ -25,6 +25,7 @@ from sensorium.training.finite_guard import Guard
 from sensorium.training.metrics import MetricsLog
 from sensorium.training.progress import Meter, ProgressLine
 from sensorium.training.weight_average import WeightAverage
+from sensorium.types import View
 
 log = logging.getLogger("sensorium")
 Evaluate = Callable[[Model], dict[str, float]]
@@ -53,6 +54,7 @@ class Training:
     optimizer: Any
     average: WeightAverage | None
     loader: Loader
+    absent: dict[str, list[View]]
     checkpoints: Checkpoints
     meter: Meter
     alarm: CollapseAlarm
