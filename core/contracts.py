@@ -295,7 +295,7 @@ class Objective(nn.Module, ABC):
 
         Args:
             views: a list of views, or modality name -> list of views when `needs.modalities` is "many"; a modality
-                that no record of the batch has comes with an empty list.
+                that no record of the batch has comes with views of no rows, as on a rank whose records lack it.
             encode: runs the encoders: `encode(views)` gives the features of each.
         """
 

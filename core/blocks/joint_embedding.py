@@ -34,19 +34,11 @@ class JointEmbedding(nn.ModuleDict):
             if isinstance(linear, nn.Linear) and linear.in_features == dim:
                 nn.init.eye_(linear.weight)
         super().__init__(maps)
-        self._widths = {name: encoder.dim for name, encoder in encoders.items()}
 
-    def embed(
-        self, views: Mapping[str, list[View]], encode: Encode, modality_pairs: Sequence[tuple[str, str]]
-    ) -> JointBatch:
-        """Return the embeddings of every modality in the joint space.
-
-        A modality is encoded once however many pairs it is in, and not at all when none of them has records here.
-        Other ranks may have some, and wait for this one's gradient: zero rows are still rows of the map.
-        """
-        present = {name for pair in modality_pairs if all(views[end] for end in pair) for name in pair}
-        all_views = [view for name in self if name in present for view in views[name]]
-        batch = JointBatch(self, {}, {}, {})
+    def embed(self, views: Mapping[str, list[View]], encode: Encode) -> JointBatch:
+        """Return the embeddings of every modality in the joint space, each encoded once however many pairs it is in."""
+        all_views = [view for name in self for view in views[name]]
+        batch = JointBatch({}, {}, {})
         for view, features in zip(all_views, encode(all_views), strict=True):
             name, rows_ND = view.modality, self[view.modality](features.pooled)
             if view.is_negative:
@@ -56,12 +48,6 @@ class JointEmbedding(nn.ModuleDict):
             else:
                 batch.views[name], batch.rows[name], batch.pooled[name] = view, rows_ND, features.pooled.detach()
         return batch
-
-    def empty(self, name: str) -> tuple[Tensor, Tensor]:
-        """Return zero features (0, G) of a modality, and their zero embeddings (0, D), in the graph of its map."""
-        like = next(self.parameters())
-        features_0G = like.new_zeros(0, self._widths[name])
-        return features_0G, self[name](features_0G)
 
 
 class Pair(NamedTuple):
@@ -82,17 +68,15 @@ class Pair(NamedTuple):
 
 @dataclass
 class JointBatch:
-    """A batch in the joint embedding space. A modality without a pair here has no entry; other ranks may wait for it.
+    """A batch in the joint embedding space. A modality that no record has is there with no rows.
 
     Args:
-        space: the maps into the space.
         views: modality name -> its view.
         rows: modality name -> its embeddings (B, D).
         pooled: modality name -> features (B, G), detached.
         negatives: modality name -> embeddings of its negative views.
     """
 
-    space: JointEmbedding
     views: dict[str, View]
     rows: dict[str, Tensor]
     pooled: dict[str, Tensor]
@@ -100,19 +84,14 @@ class JointBatch:
 
     def paired_rows(self, name: str, modality_pairs: Sequence[tuple[str, str]]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the embeddings of one modality whose records have another modality too, and the records' keys."""
-        if name not in self.rows:
-            return self.space.empty(name)[1], self._empty_keys(name)
         view = self.views[name]
-        others = [y if x == name else x for x, y in modality_pairs if name in (x, y) and {x, y} <= set(self.rows)]
+        others = [y if x == name else x for x, y in modality_pairs if name in (x, y)]
         paired = present_in_any([self.views[other].present for other in others])
         pick = _Pick(rows_among(paired, view.present), self.rows[name].device)
         return pick(self.rows[name]), {key: pick(ids_N) for key, ids_N in view.keys.items()}
 
     def pair(self, x: str, y: str) -> Pair:
         """Return the records that have both modalities, possibly none."""
-        if x not in self.rows or y not in self.rows:
-            (x_0G, x_0D), (y_0G, y_0D) = self.space.empty(x), self.space.empty(y)
-            return Pair(x_0D, y_0D, self._empty_keys(x), {x: x_0G, y: y_0G})
         present = {name: self.views[name].present for name in (x, y)}
         both = present_in_all(list(present.values()))
         pick = {name: _Pick(rows_among(both, present[name]), self.rows[name].device) for name in (x, y)}
@@ -122,10 +101,6 @@ class JointBatch:
             {key: pick[x](ids_N) for key, ids_N in self.views[x].keys.items()},
             {name: pick[name](self.pooled[name]) for name in (x, y)},
         )
-
-    def _empty_keys(self, name: str) -> dict[str, Tensor]:
-        keys_0 = torch.zeros(0, dtype=torch.int64, device=self.space.empty(name)[0].device)
-        return {"record": keys_0, "group": keys_0}
 
 
 class _Pick:

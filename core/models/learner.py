@@ -149,9 +149,9 @@ def _joinable(views: Sequence[View]) -> list[list[View]]:
     (`itertools` is not traced by torch.compile.)
     """
     flags = [
-        one.modality == other.modality
-        and (not (len(one) and len(other)) or one.batch.shape_key() == other.batch.shape_key())
-        for one, other in zip(views, views[1:], strict=False)
+        view.modality == views[i].modality
+        and (not (len(view) and len(views[i])) or view.batch.shape_key() == views[i].batch.shape_key())
+        for i, view in enumerate(views[1:])
     ]
     runs = [[view] for view in views[:1]]
     for view, joins in zip(views[1:], collectives.all_ranks(flags), strict=True):

@@ -89,6 +89,26 @@ def runs_on_a_gpu(checked: CheckedPart) -> None:
             loss.backward()
 
 
+def encodes_a_batch_of_no_rows(checked: CheckedPart) -> None:
+    """A batch of no rows, such as of a rank whose records lack the modality, has features of no rows and a gradient."""
+    encoder = checked.new_encoder().train()
+    nothing = checked.batch.select(torch.zeros(0, dtype=torch.int64))
+    expect(len(nothing) == 0, f"selecting no row of a {type(nothing).__name__} leaves {len(nothing)}")
+    before = {name: buffer.clone() for name, buffer in encoder.named_buffers()}
+    features = encoder(nothing)
+    found = tuple(features.pooled.shape)
+    expect(found == (0, encoder.dim), f"pooled is {found}; of no rows it must be {(0, encoder.dim)}")
+    parts = [features.pooled] + ([features.tokens] if features.tokens is not None else [])
+    sum(part.float().sum() for part in parts).backward()
+    trained = {name: p for name, p in encoder.named_parameters() if p.requires_grad}
+    unused = [name for name, p in trained.items() if p.grad is None]
+    expect(not unused, f"no gradient, not even zero, reaches {', '.join(unused[:3])}")
+    expect(all(not bool(p.grad.any()) for p in trained.values() if p.grad is not None), "no rows have a gradient")
+    moved = [name for name, buffer in encoder.named_buffers() if not torch.equal(buffer, before[name])]
+    moved = [name for name in moved if not name.endswith("num_batches_tracked")]
+    expect(not moved, f"no rows change {', '.join(moved[:3])}")
+
+
 @torch.no_grad()
 def returns_tokens_of_the_declared_shapes(checked: CheckedPart) -> None:
     """A token encoder returns tokens, positions, mask and token targets in the shapes of the contract."""
@@ -152,6 +172,7 @@ CHECKS = (
     restores_from_its_state_dict,
     propagates_gradient_to_every_parameter,
     runs_on_a_gpu,
+    encodes_a_batch_of_no_rows,
     returns_tokens_of_the_declared_shapes,
     encodes_a_subset_of_tokens,
 )

@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from unittest import SkipTest
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
@@ -61,7 +62,9 @@ def handles_missing_modalities(checked: CheckedPart) -> None:
     first, *_ = whole
     half = torch.arange(ROWS) % 2 == 0
     partial = whole | {first: [replace(_rows(v, half), present=half.numpy()) for v in whole[first]]}
-    for views in (partial, whole | {first: []}):
+    nobody = np.zeros(ROWS, dtype=bool)
+    nothing = whole | {first: [replace(_rows(v, torch.from_numpy(nobody)), present=nobody) for v in whole[first]]}
+    for views in (partial, nothing):
         _run(_learner(checked), views).loss.backward()
 
 

@@ -65,7 +65,7 @@ class Align(CrossModalObjective):
 
     def forward(self, views, encode):
         """Contrast, for each pair of modalities, the records that have both."""
-        scales_E, batch = self.log_scales_E.exp(), self.project.embed(views, encode, self.modality_pairs)
+        scales_E, batch = self.log_scales_E.exp(), self.project.embed(views, encode)
         each, counts = [], []
         features: dict[str, Tensor] = {}
         for modalities, scale in zip(self.modality_pairs, scales_E, strict=True):

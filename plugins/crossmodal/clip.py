@@ -49,7 +49,7 @@ class CLIP(CrossModalObjective):
 
     def forward(self, views, encode):
         """Contrast the records that have both modalities."""
-        batch, (modalities,) = self.project.embed(views, encode, self.modality_pairs), self.modality_pairs
+        batch, (modalities,) = self.project.embed(views, encode), self.modality_pairs
         pair, scale = batch.pair(*modalities), self.log_scale.exp().squeeze()
         if self.positives == "record":
             loss = self.contrast(batch, modalities, pair, scale, self.direction)

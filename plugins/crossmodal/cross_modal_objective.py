@@ -16,7 +16,6 @@ from sensorium import (
     NegativePool,
     Objective,
     Pair,
-    collectives,
     losses,
 )
 
@@ -52,11 +51,10 @@ class CrossModalObjective(Objective):
     def extra_negatives(self, batch: JointBatch, modalities: tuple[str, str], pair: Pair) -> dict[str, Any]:
         """Return the arguments of a loss for the negatives of a pair of modalities besides those of the batch."""
         ids_N, (x, y) = self.negatives.ids(pair.keys), modalities
-        views = {name: self._negative_views(batch, name) for name in (y, x)}
         return {
             "groups_B": ids_N,
-            "extra_negatives_x": self.negatives.extra_negatives(y, pair.x, ids_N, views[y]),
-            "extra_negatives_y": self.negatives.extra_negatives(x, pair.y, ids_N, views[x]),
+            "extra_negatives_x": self.negatives.extra_negatives(y, pair.x, ids_N, batch.negatives.get(y)),
+            "extra_negatives_y": self.negatives.extra_negatives(x, pair.y, ids_N, batch.negatives.get(x)),
         }
 
     def contrast(
@@ -83,10 +81,3 @@ class CrossModalObjective(Objective):
     def after_step(self, progress):
         """Follow the schedule of the negatives."""
         self.negatives.after_step(progress)
-
-    def _negative_views(self, batch: JointBatch, name: str) -> Tensor | None:
-        """Return this rank's embeddings of a modality's negative views; None when no rank has any."""
-        rows_MD = batch.negatives.get(name)
-        if not any(collectives.rank_sizes(0 if rows_MD is None else len(rows_MD))):
-            return None
-        return batch.space.empty(name)[1] if rows_MD is None else rows_MD

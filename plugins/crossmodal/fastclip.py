@@ -58,7 +58,7 @@ class FastCLIP(CrossModalObjective):
     def forward(self, views, encode):
         """Contrast the records that have both modalities, and update their normalizers."""
         (modalities,), temperature = self.modality_pairs, self.log_temperature.exp()[0]
-        pair = self.project.embed(views, encode, self.modality_pairs).pair(*modalities)
+        pair = self.project.embed(views, encode).pair(*modalities)
         log_normalizers_B2 = losses.log_normalizers(pair.x, pair.y, 1 / temperature)
         running_B2 = self.updated(pair.keys["record"] % len(self.running_S2), log_normalizers_B2.detach())
         loss = losses.global_contrastive(log_normalizers_B2, running_B2, temperature, self.rho)

@@ -40,7 +40,7 @@ class SigLIP(CrossModalObjective):
 
     def forward(self, views, encode):
         """Classify every pair of records that have both modalities."""
-        batch, (modalities,) = self.project.embed(views, encode, self.modality_pairs), self.modality_pairs
+        batch, (modalities,) = self.project.embed(views, encode), self.modality_pairs
         pair, scale, bias = batch.pair(*modalities), self.log_scale.exp().squeeze(), self.bias.squeeze()
         loss = losses.siglip(pair.x, pair.y, scale, bias, **self.extra_negatives(batch, modalities, pair))
         self.update_memory(batch)

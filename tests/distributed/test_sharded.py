@@ -3,8 +3,6 @@
 Batch norm is in training mode; a rank without a modality encodes views with no rows.
 """
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -86,7 +84,7 @@ def views_of(name, step, rows):
     numbers = rows.numpy()
     present = {n: has(n, numbers) for n in names}
     batches = {n: batch_of(n, rows[torch.from_numpy(mask)]) for n, mask in present.items() if mask.any()}
-    keys = {key: rows for key in ("record", "group")}
+    keys = dict.fromkeys(("record", "group"), rows)
     records = RecordBatch([str(i) for i in numbers], batches, {n: np.asarray(m) for n, m in present.items()}, keys)
     generators = {n: Noisy(n) for n in names}
     absent = {n: views_without_rows(generators[n], batch_of(n, torch.arange(1)), 0, rng) for n in names}

@@ -8,7 +8,7 @@ from torch import nn
 
 from sensorium import Encoder, Features, NegativeOptions, Objective, Outcome, View, losses
 from sensorium.errors import RecipeError, SensoriumError
-from sensorium.models.learner import Learner, make_views
+from sensorium.models.learner import Learner, make_views, views_without_rows
 from sensorium.plugins.contrastive.moco import MoCo
 from sensorium.plugins.contrastive.simclr import SimCLR
 from sensorium.plugins.crossmodal.align import Align
@@ -69,7 +69,12 @@ def parts_of(values, masks, k):
 
 def views_of(record_parts, count):
     generators = {name: Noise(None, views=count, strength=0.0) for name in record_parts[0].present}
-    return [make_views(part, generators, torch.Generator()) for part in record_parts]
+    example, rng = (
+        VectorBatch(torch.zeros(1, WIDTH, dtype=record_parts[0].batches["a"].values.dtype)),
+        torch.Generator(),
+    )
+    absent = {name: views_without_rows(made, example, 0, rng) for name, made in generators.items()}
+    return [make_views(part, generators, torch.Generator(), absent) for part in record_parts]
 
 
 def plain(learner, values, masks, count):

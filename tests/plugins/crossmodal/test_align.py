@@ -46,7 +46,7 @@ def views(rows=slice(0, 8), present=PRESENT):
         values = torch.randn(8, 8, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         mask = mask[rows]
         batch = toys.VectorBatch(values[rows][mask])
-        made[name] = [View(batch, modality=name, present=presence(mask))] if mask.any() else []
+        made[name] = [View(batch, modality=name, present=presence(mask))]
     return made
 
 
