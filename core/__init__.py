@@ -61,6 +61,7 @@ _HOME = {
     "TokenDecoder": "sensorium.blocks.token_decoder",
     "take_tokens": "sensorium.types",
     "token_counts": "sensorium.blocks.token_decoder",
+    "at_least_one_row": "sensorium.types",
     "token_indices": "sensorium.blocks.token_decoder",
     "Teacher": "sensorium.blocks.teacher",
     "cosine_schedule": "sensorium.blocks.teacher",
@@ -129,6 +130,7 @@ if TYPE_CHECKING:
         Record,
         TrainingSize,
         View,
+        at_least_one_row,
         take_tokens,
     )
 

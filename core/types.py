@@ -223,6 +223,14 @@ def valid_tokens(x_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
     return torch.ones(x_BTD.shape[:2], dtype=torch.bool, device=x_BTD.device) if mask_BT is None else mask_BT
 
 
+def at_least_one_row(x: Tensor) -> Tensor:
+    """Return x (B, ...), or one row of zeros where it has none: for layers of libraries that refuse a batch of no rows.
+
+    Whoever calls it cuts that row off again: `layer(at_least_one_row(x))[: len(x)]`.
+    """
+    return x if len(x) else torch.cat([x, x.new_zeros(1, *x.shape[1:])])
+
+
 def take_tokens(x: Tensor, index_BK: Tensor) -> Tensor:
     """Return the tokens at `index_BK` of each record: (B, K, D) of x (B, T, D) or (1, T, D), (B, K) of x (B, T)."""
     return torch.take_along_dim(x, index_BK if x.ndim == 2 else index_BK[..., None], dim=1)

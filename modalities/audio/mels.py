@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchaudio.functional import melscale_fbanks
 
-from sensorium import device_constant
+from sensorium import at_least_one_row, device_constant
 from sensorium.errors import RecipeError, check_range
 from sensorium.modalities.audio.batch import LogMelBatch
 from sensorium.modalities.signal.batch import SignalBatch
@@ -68,12 +68,12 @@ class LogMelSpectrogram:
         frames = -(-batch.values.shape[2] // self.hop)
         before = (self.n_fft - self.hop) // 2
         after = (frames - 1) * self.hop + self.n_fft - before - batch.values.shape[2]
-        padded_BCS = F.pad(batch.values.float(), (before, after))
+        padded_BCS = at_least_one_row(F.pad(batch.values.float(), (before, after)))
         values = frames * (self.n_fft // 2 + 1) * batch.values.shape[1]
-        rows = max(1, CHUNK // values) if batch.device.type == "cpu" else len(batch)
+        rows = max(1, CHUNK // values) if batch.device.type == "cpu" else len(padded_BCS)
         # Half precision does not have the range of power spectra.
         with torch.autocast(batch.device.type, enabled=False):
-            mels_BCFT = torch.cat([self._mels(chunk_BCS) for chunk_BCS in padded_BCS.split(rows)])
+            mels_BCFT = torch.cat([self._mels(chunk_BCS) for chunk_BCS in padded_BCS.split(rows)])[: len(batch)]
         lengths_B = (batch.lengths + self.hop - 1) // self.hop
         valid_B1T = (torch.arange(frames, device=batch.device) < lengths_B[:, None])[:, None]
         values_BGT = mels_BCFT.flatten(1, 2).masked_fill(~valid_B1T, 0.0)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchaudio.models import wav2vec2_model
 
-from sensorium import Features, TokenEncoder, Tokens, take_tokens
+from sensorium import Features, TokenEncoder, Tokens, at_least_one_row, take_tokens
 from sensorium.errors import RecipeError
 from sensorium.modalities.audio.batch import LogMelBatch
 from sensorium.modalities.audio.modality import AudioModality
@@ -113,9 +113,10 @@ class Wav2Vec2Encoder(TokenEncoder):
         seen_BT = mask_BT | ~mask_BT.any(1, keepdim=True)
         seen_B1TT = seen_BT[:, None, None].expand(-1, 1, seen_BT.shape[1], -1)
         x_BTD = self.transformer.dropout(self.transformer.layer_norm(x_BTD))
+        x_BTD, seen_B1TT = at_least_one_row(x_BTD), at_least_one_row(seen_B1TT)
         for layer in self.transformer.layers:
             x_BTD, _ = layer(x_BTD, seen_B1TT)
-        x_BTD = self.norm(x_BTD) * mask_BT[..., None]
+        x_BTD = self.norm(x_BTD[: len(mask_BT)]) * mask_BT[..., None]
         return Features(pool_tokens(x_BTD, mask_BT, "mean"), x_BTD, mask_BT)
 
     def token_targets(self, batch: SignalBatch) -> Tensor:

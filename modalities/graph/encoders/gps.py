@@ -35,6 +35,8 @@ class GlobalAttention(nn.Module):
     def forward(self, x_NH: Tensor, layout: RowLayout) -> Tensor:
         """Return the attention output (N, H). Graphs of similar size are padded together."""
         qkv_NC = self.qkv(x_NH)
+        if not len(x_NH):  # no graph: weights have a gradient all the same
+            return self.output(qkv_NC[:, : x_NH.shape[1]])
         out_NH = qkv_NC.new_zeros(x_NH.shape)
         for nodes_M, group in layout.size_groups:
             padded_BTC = group.pad(qkv_NC.index_select(0, nodes_M))

@@ -8,7 +8,7 @@ from typing import Any
 import open_clip
 from torch import Tensor
 
-from sensorium import Encoder, Features, SensoriumError
+from sensorium import Encoder, Features, SensoriumError, at_least_one_row
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders.normalize import Normalize
 from sensorium.modalities.image.modality import ImageModality
@@ -72,7 +72,7 @@ class OpenClipImage(Encoder):
 
     def forward(self, batch: ImageBatch) -> Features:
         """Encode images to features."""
-        return Features(self.visual(self.normalize(batch)))
+        return Features(self.visual(at_least_one_row(self.normalize(batch)))[: len(batch)])
 
     def tower_of(self, library: str, head_ED: Tensor) -> dict[str, Any]:
         """Return the vision side of an open_clip model, with a linear map (E, D) merged into the tower's projection."""

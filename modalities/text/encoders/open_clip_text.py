@@ -10,7 +10,7 @@ from open_clip.factory import load_state_dict
 from open_clip.model import _build_text_tower
 from torch import Tensor
 
-from sensorium import Encoder, Features
+from sensorium import Encoder, Features, at_least_one_row
 from sensorium.errors import RecipeError
 from sensorium.modalities.open_clip import LOCAL, configuration, merge_projection
 from sensorium.modalities.text.batch import PAD, TextBatch
@@ -73,7 +73,7 @@ class OpenClipText(Encoder):
     def forward(self, batch: TextBatch) -> Features:
         """Encode texts to pooled (B, D), padded to the one length that the tower reads."""
         ids_BT = F.pad(batch.ids, (0, self.tower.context_length - batch.ids.shape[1]), value=PAD)
-        return Features(self.tower(ids_BT))
+        return Features(self.tower(at_least_one_row(ids_BT))[: len(batch)])
 
     def tower_of(self, library: str, head_ED: Tensor) -> dict[str, Any]:
         """Return this side of a model of open_clip, with a linear map (E, D) behind the tower folded into it."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+import torch
 from torch import nn
 from transformers import AutoModel
 
-from sensorium import Encoder, Features
+from sensorium import Encoder, Features, at_least_one_row
 from sensorium.errors import RecipeError
 from sensorium.modalities.text.batch import TextBatch
 from sensorium.modalities.text.encoders.transformer import Pool, pool
@@ -57,5 +58,7 @@ class TransformersModel(Encoder):
 
     def forward(self, batch: TextBatch) -> Features:
         """Encode texts to pooled (B, D) and tokens (B, T, D)."""
-        tokens_BTD = self.model(input_ids=batch.ids, attention_mask=batch.mask.long()).last_hidden_state
+        ids_BT = at_least_one_row(batch.ids)
+        mask_BT = batch.mask if len(batch) else torch.ones_like(ids_BT, dtype=torch.bool)
+        tokens_BTD = self.model(input_ids=ids_BT, attention_mask=mask_BT.long()).last_hidden_state[: len(batch)]
         return Features(pool(tokens_BTD, batch.mask, self.pool), tokens_BTD, batch.mask)

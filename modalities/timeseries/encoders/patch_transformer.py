@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sensorium import Features, TokenEncoder, Tokens, check_range
+from sensorium import Features, TokenEncoder, Tokens, at_least_one_row, check_range
 from sensorium.errors import RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.pooling import pool_tokens
@@ -74,14 +74,15 @@ class PatchTransformer(TokenEncoder):
     def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
         """Encode patches, or those at `keep` (B, K)."""
         tokens = tokens if keep is None else tokens.take(keep)
-        x_BTD, valid_BT = tokens.x + tokens.positions, tokens.valid()
+        x_BTD, valid_BT, rows = tokens.x + tokens.positions, tokens.valid(), len(tokens.x)
+        x_BTD, valid_BT, keep = (None if t is None else at_least_one_row(t) for t in (x_BTD, valid_BT, keep))
         # A row of which no valid token is kept attends to all its tokens: its features are finite, and pooled to zero.
         padding_BT = ~valid_BT & valid_BT.any(1, keepdim=True)
         causal_mask = self._causal_mask(x_BTD, keep) if self.is_causal else None
         in_order = self.is_causal and keep is None
         # Told whether the mask is the causal one, torch need not look, for which the host would wait.
         x_BTD = self.blocks(x_BTD, causal_mask, padding_BT, is_causal=in_order) * valid_BT[..., None]
-        return Features(pool_tokens(x_BTD, valid_BT, "mean"), x_BTD, valid_BT)
+        return Features(pool_tokens(x_BTD, valid_BT, "mean")[:rows], x_BTD[:rows], valid_BT[:rows])
 
     def _causal_mask(self, x_BTD: Tensor, keep: Tensor | None) -> Tensor:
         """Return the causal attention mask, True where not allowed: bool (T, T), of kept patches (B * heads, T, T)."""
