@@ -17,6 +17,7 @@ from sensorium import (
     Teacher,
     TrainingSize,
     View,
+    collectives,
     losses,
 )
 
@@ -90,7 +91,8 @@ class MoCo(Objective):
     def keys(self, view, encode):
         """Return the momentum encoder's keys of a view, encoded in random splits."""
         order_B = torch.randperm(len(view), device=view.batch.device)
-        splits = order_B.chunk(max(min(self.bn_splits, len(view) // 2), 1))
+        # As many on every rank, on which the encoder may be a collective operation.
+        splits = order_B.tensor_split(max(min(self.bn_splits, min(collectives.rank_sizes(len(view))) // 2), 1))
         encoded = [encode([View(view.batch.select(split), modality=view.modality)])[0].pooled for split in splits]
         return self.teacher.heads["project"](torch.cat(encoded))[order_B.argsort()]
 

@@ -74,8 +74,8 @@ class PatchTransformer(TokenEncoder):
     def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
         """Encode patches, or those at `keep` (B, K)."""
         tokens = tokens if keep is None else tokens.take(keep)
-        x_BTD, valid_BT, rows = tokens.x + tokens.positions, tokens.valid(), len(tokens.x)
-        x_BTD, valid_BT, keep = (None if t is None else at_least_one_row(t) for t in (x_BTD, valid_BT, keep))
+        x_BTD, valid_BT = at_least_one_row(tokens.x + tokens.positions), at_least_one_row(tokens.valid())
+        keep, rows = None if keep is None else at_least_one_row(keep), len(tokens.x)
         # A row of which no valid token is kept attends to all its tokens: its features are finite, and pooled to zero.
         padding_BT = ~valid_BT & valid_BT.any(1, keepdim=True)
         causal_mask = self._causal_mask(x_BTD, keep) if self.is_causal else None
