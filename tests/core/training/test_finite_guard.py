@@ -32,7 +32,20 @@ def guard_of(learner, folder):
 
 
 class LargeCopies(TorchDispatchMode):
-    """Notes the operations that write a tensor as large as the queue anew, in place or not."""
+    """Notes the operations that copy a tensor as large as the queue, or make one out of it by writing some rows."""
+
+    KINDS = (
+        "clone",
+        "copy_",
+        "_foreach_copy_",
+        "_to_copy",
+        "cat",
+        "stack",
+        "index_copy",
+        "index_put",
+        "scatter",
+        "where",
+    )
 
     def __init__(self):
         super().__init__()
@@ -40,12 +53,10 @@ class LargeCopies(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         made = function(*args, **(kwargs or {}))
-        name, results = function.overloadpacket.__name__, made if isinstance(made, tuple | list) else [made]
-        sources = args[1] if name == "_foreach_copy_" else args[1:2] if name == "copy_" else []
-        fresh = [] if function.is_view or function._schema.is_mutable else results
-        for tensor in [*sources, *fresh]:
-            if isinstance(tensor, torch.Tensor) and tensor.nbytes >= LARGE:
-                self.found.append(name)
+        name = function.overloadpacket.__name__
+        written = args[0] if name == "_foreach_copy_" else [made]
+        if name in self.KINDS and any(tensor.nbytes >= LARGE for tensor in written):
+            self.found.append(name)
         return made
 
 

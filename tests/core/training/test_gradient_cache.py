@@ -214,7 +214,7 @@ def test_a_modality_that_no_record_has_gets_zero():
     masks["c"][:] = False
     learner = learner_of(Align(dim=4), ["a", "b", "c"])
     cached(learner, values, masks, 1, 4)
-    assert all(not p.grad.any() for p in learner.encoders["c"].parameters())
+    assert all(not p.grad.any() for p in learner.encoders["c"].net.parameters())
     assert learner.encoders["a"].net[0].weight.grad.any()
 
 
