@@ -61,9 +61,8 @@ class MoCo(Objective):
 
     def build(self, encoders):
         """Make the projection head, the momentum encoder and the queue."""
-        self.project = nn.Sequential(
-            nn.Linear(encoders.single.dim, self.width), nn.ReLU(inplace=True), nn.Linear(self.width, self.dim)
-        )
+        first = nn.Linear(encoders.single.dim, self.width)
+        self.project = nn.Sequential(first, nn.ReLU(inplace=True), nn.Linear(self.width, self.dim))
         self.teacher = Teacher(encoders, project=self.project)
         self.negatives = NegativePool(self.negative_options, encoders, self.dim, memory_after_warmup=False)
 
@@ -89,12 +88,11 @@ class MoCo(Objective):
 
     @torch.no_grad()
     def keys(self, view, encode):
-        """Return the momentum encoder's keys of a view, encoded in random splits."""
+        """Return the momentum encoder's keys of a view, encoded in random splits, as many on every rank."""
         order_B = torch.randperm(len(view), device=view.batch.device)
-        # As many on every rank, on which the encoder may be a collective operation.
         splits = order_B.tensor_split(max(min(self.bn_splits, min(collectives.rank_sizes(len(view))) // 2), 1))
-        encoded = [encode([View(view.batch.select(split), modality=view.modality)])[0].pooled for split in splits]
-        return self.teacher.heads["project"](torch.cat(encoded))[order_B.argsort()]
+        keys = [encode([View(view.batch.select(split), modality=view.modality)])[0].pooled for split in splits]
+        return self.teacher.heads["project"](torch.cat(keys))[order_B.argsort()]
 
     def after_step(self, progress):
         """Update the momentum encoder, and follow the schedule of the negatives."""
