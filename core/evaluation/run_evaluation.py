@@ -58,6 +58,7 @@ class RunEvaluation:
         self.reader = PartReader(plan, source, run)
         self.parts = self.reader.parts
         self._warned: set[str] = set()
+        self._samples: dict[str, DryPart] = {}
 
     def check(self) -> None:
         """Raise an error for whatever would keep the evaluators from measuring the test part.
@@ -96,8 +97,13 @@ class RunEvaluation:
         """Return the names of the metrics that each evaluator gives for a part."""
         if not self.plan.evaluators:
             return {}
-        train, test = (DryPart(self.source, self.parts[name], self.plan.fields, name) for name in ("train", part))
-        return dry_run(self.plan, train, test)
+        return dry_run(self.plan, self._sample("train"), self._sample(part))
+
+    def _sample(self, part: str) -> DryPart:
+        """Return a sample of a part, for which all its keys are read once."""
+        if part not in self._samples:
+            self._samples[part] = DryPart(self.source, self.parts[part], self.plan.fields, part)
+        return self._samples[part]
 
     def on_val(self, model: Model) -> dict[str, float]:
         """Return the metrics of a model on the val part, with evaluators fitted on (a sample of) the train part.
