@@ -1,10 +1,13 @@
-"""`python -m docs.generate`: write every generated page; `--images` draws the views of modalities as well."""
+"""`python -m docs.generate`: write every generated page; `--images` draws the views of modalities as well.
+
+`--synchronizations` counts them anew, of every objective with every modality, which takes minutes.
+"""
 
 from __future__ import annotations
 
 import sys
 
-from docs.generate.pages import DOCS, generated, pages
+from docs.generate.pages import DOCS, REFERENCE, generated, pages
 
 
 def main() -> None:
@@ -13,6 +16,10 @@ def main() -> None:
         from docs.generate.view_images import draw_all
 
         draw_all()
+    if "--synchronizations" in sys.argv[1:]:
+        from docs.generate.synchronizations_page import synchronizations_page
+
+        (REFERENCE / "synchronizations.md").write_text(synchronizations_page(), encoding="utf-8")
     written = pages()
     for path in generated() - set(written):
         path.unlink()

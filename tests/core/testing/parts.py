@@ -134,7 +134,8 @@ class Noise(ViewGenerator):
         self.modality = modality
 
     def __call__(self, batch, rng):
-        return [View(Rows(batch.x + torch.randn(batch.x.shape, generator=rng))) for _ in range(2)]
+        shape, device = batch.x.shape, batch.x.device
+        return [View(Rows(batch.x + torch.randn(shape, generator=rng, device=device))) for _ in range(2)]
 
 
 class Mutates(Noise):
@@ -192,6 +193,15 @@ class LacksInfo(Noise):
     info = ("anchors",)
 
 
+class StaysOnHost(Noise):
+    """Makes a target on the CPU, wherever its batch is."""
+
+    target = "order"
+
+    def __call__(self, batch, rng):
+        return [View(view.batch, torch.zeros(len(view))) for view in super().__call__(batch, rng)]
+
+
 class Staged(Noise):
     """Writes into the example at its stage."""
 
@@ -232,6 +242,15 @@ class Mixes(MLP):
         return Features(self.net(batch.x - batch.x.mean(0)))
 
 
+class ClashesDtypes(MLP):
+    """Copies what autocast made half precision into single precision, which the CPU's autocast allows."""
+
+    def forward(self, batch):
+        made = self.net(batch.x)
+        into = torch.zeros(made.shape, device=made.device)
+        return Features(into.index_copy(0, torch.arange(len(made), device=made.device), made))
+
+
 class Hides(MLP):
     """Keeps state outside its state_dict."""
 
@@ -262,7 +281,7 @@ class Patches(TokenEncoder):
         self.embed, self.mix = nn.Linear(1, 4), nn.Linear(4, 4)
 
     def tokenize(self, batch):
-        return Tokens(self.embed(batch.x[..., None]), torch.arange(12.0).view(1, 3, 4))
+        return Tokens(self.embed(batch.x[..., None]), torch.arange(12.0, device=batch.x.device).view(1, 3, 4))
 
     def encode_tokens(self, tokens, keep=None):
         x = tokens.x + tokens.positions
@@ -333,6 +352,22 @@ class Ordered(Contrast):
     def forward(self, views, encode):
         x, y = (self.project(f.pooled) for f in encode(views))
         return Outcome(((x - y).square().mean(1) * torch.arange(1.0, len(x) + 1)).mean())
+
+
+class Reads(Contrast):
+    """Reads three values of the device in every step."""
+
+    def forward(self, views, encode):
+        outcome = super().forward(views, encode)
+        return Outcome(outcome.loss, {f"row{i}": torch.tensor(float(outcome.loss.detach())) for i in range(3)})
+
+
+class MixesDevices(Contrast):
+    """Weighs the rows by a tensor of the CPU."""
+
+    def forward(self, views, encode):
+        x, y = (self.project(f.pooled) for f in encode(views))
+        return Outcome(((x - y).square().mean(1) * torch.ones(len(x))).mean())
 
 
 class Leaks(Contrast):

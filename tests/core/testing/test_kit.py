@@ -74,6 +74,7 @@ def test_what_is_sound_passes(kind, cls):
         ("views", parts.Widens, "preserves device and precision", "torch.float64"),
         ("views", parts.LacksTarget, "returns the declared target", "lacks the declared target 'rotation'"),
         ("views", parts.LacksInfo, "returns the declared info", "lacks the declared info 'anchors'"),
+        ("views", parts.StaysOnHost, "runs on a gpu", "a tensor of view 0 is on cpu"),
         ("views", parts.Staged, "stages deterministically given its generator", "modifies its input example"),
         (
             "encoders",
@@ -84,6 +85,7 @@ def test_what_is_sound_passes(kind, cls):
         ("encoders", parts.Restless, "is deterministic in eval mode", "two forward passes in eval mode differ"),
         ("encoders", parts.Mixes, "encodes each record independently", "record 0 has other features alone"),
         ("encoders", parts.Hides, "restores from its state dict", "has state outside the state_dict"),
+        ("encoders", parts.ClashesDtypes, "runs on a gpu", "dtype"),
         ("encoders", parts.Idle, "propagates gradient to every parameter", "no gradient reaches unused"),
         (
             "encoders",
@@ -97,6 +99,8 @@ def test_what_is_sound_passes(kind, cls):
         ("objectives", parts.Cut, "propagates gradient to every encoder", "no gradient reaches the encoder"),
         ("objectives", parts.Variance, "handles batches of one and two", "the loss is nan"),
         ("objectives", parts.Ordered, "is invariant to record order", "in another order is"),
+        ("objectives", parts.Reads, "takes a step on a gpu", "a step waits 4 times for the device, not 2 at most"),
+        ("objectives", parts.MixesDevices, "takes a step on a gpu", "Expected all tensors to be on the same device"),
         ("objectives", parts.Leaks, "returns a finite loss", "the log 'loss' is not a detached scalar"),
         ("objectives", parts.NeedsAll, "handles missing modalities", ""),
         ("sources", parts.Twice, "has unique record ids", "several records have the id ['r0']"),
