@@ -238,3 +238,12 @@ def test_a_wrong_label_is_told_before_a_record_is_decoded(run, tmp_path, monkeyp
     monkeypatch.setattr(toys.VectorModality, "decode", decode)
     with pytest.raises(SensoriumError, match="no label 'clas', did you mean 'class'"):
         tuned(run, tmp_path, "finetune.labels=[clas]")
+
+
+def test_several_processes_are_refused(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(
+        RunError, match=r"runs in one process: start it without torchrun, and choose its GPU by --device"
+    ):
+        sensorium.finetune(run, run_dir=tmp_path / "tuned")
+    assert not (tmp_path / "tuned").exists()

@@ -9,9 +9,10 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from sensorium import SensoriumError
+from sensorium import SensoriumError, to_device
 from sensorium.finetuning.tasks import Classification, MultitaskClassification, Regression, make_task
 from sensorium.recipe.schema import Finetune
+from sensorium.testing.emulation import Emulation, emulated_device
 from tests.core.evaluation.tables_of_records import table
 
 NAN = math.nan
@@ -101,3 +102,22 @@ def test_a_task_of_one_label_needs_its_name():
         make_task(Finetune(), "a", ["p", "q"])
     assert isinstance(make_task(Finetune(task="multitask"), "a", ["p", "q"]), MultitaskClassification)
     assert make_task(Finetune(task="regression", labels=["q"]), "a", ["p", "q"]).label == "q"
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_losses_on_a_device_wait_for_nothing_and_ignore_missing_labels(make):
+    task = make()
+    targets = torch.tensor([[1.0], [float("nan")], [0.0], [1.0]])
+    outputs = torch.randn(4, 2 if isinstance(task, Classification) else 1, generator=torch.Generator().manual_seed(0))
+    known = [0, 2, 3]
+    wanted = task.loss(outputs[known], targets[known])
+    with Emulation() as emulation:
+        on_device = outputs.to(emulated_device()).requires_grad_()
+        emulation.synchronizations.clear()
+        loss = task.loss(on_device, *to_device([targets], emulated_device()))
+        loss.backward()
+        assert not emulation.synchronizations
+        assert loss.item() == pytest.approx(wanted.item())
+        gradient = on_device.grad.cpu()
+    assert gradient.isfinite().all()
+    assert not gradient[1].any()
