@@ -243,7 +243,7 @@ def test_a_wrong_label_is_told_before_a_record_is_decoded(run, tmp_path, monkeyp
 def test_several_processes_are_refused(run, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(
-        RunError, match=r"runs in one process: start it without torchrun, and choose its GPU by --device"
+        SensoriumError, match=r"runs in one process: start it without torchrun, and choose its GPU by --device"
     ):
         sensorium.finetune(run, run_dir=tmp_path / "tuned")
     assert not (tmp_path / "tuned").exists()
