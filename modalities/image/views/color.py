@@ -21,7 +21,8 @@ SLOTS = 6
 """Places of blends: three before the hue shift, three after it."""
 NO_BLEND = np.array((1, 0, 0), dtype=np.float32)
 """The multiples of color, luminance and mean luminance that change nothing."""
-EVERY_TERM = (True, True, True, True)
+EVERYTHING = (slice(None), [True] * 4)
+"""All rows of a slot, and all terms of its blend."""
 
 
 def compose(order_B4: Tensor, factors_B4: Tensor, channels: int = 3) -> tuple[Tensor, Tensor]:
@@ -87,23 +88,28 @@ def draw_factors(
 def jitter_colors(x_BCHW: Tensor, blends_B63: Tensor, hues_B3: Tensor) -> Tensor:
     """Apply a color jitter, as `compose` returns it, and return the new pixels; those passed in may be overwritten."""
     blends_B63, hues_B3 = blends_B63.to(x_BCHW.dtype), hues_B3.to(x_BCHW.dtype)
-    terms = [EVERY_TERM] * SLOTS if computes_all_rows(x_BCHW) else terms_of(blends_B63)
-    for slot in range(SLOTS):
+    slots = [EVERYTHING] * SLOTS if computes_all_rows(x_BCHW) else used_slots(blends_B63)
+    for slot, (rows, terms) in enumerate(slots):
         if slot == SLOTS // 2:
-            x_BCHW = update_rows(x_BCHW, hues_B3[:, 0] != 0, lambda part, rows: shift_hue_(part, hues_B3[rows]))
-        if any(terms[slot]):
-            x_BCHW = blend_(x_BCHW, blends_B63[:, slot], *terms[slot])
+            x_BCHW = update_rows(x_BCHW, hues_B3[:, 0] != 0, lambda part, some: shift_hue_(part, hues_B3[some]))
+        if any(terms):
+            blend_(x_BCHW[rows], blends_B63[rows, slot], *terms)
     return x_BCHW
 
 
-def terms_of(blends_B63: Tensor) -> list[list[bool]]:
-    """Return for each slot what any of the images has there.
+def used_slots(blends_B63: Tensor) -> list[tuple[slice, list[bool]]]:
+    """Return for each slot the rows from the first to the last image that fills it, and what any has there.
 
     That is, a multiple of the color, of its luminance and of the mean luminance, and values that may leave [0, 1].
     """
     blends = blends_B63.numpy()
-    terms: list[list[bool]] = np.concatenate([blends != NO_BLEND, blends[:, :, :1] > 1], axis=2).any(axis=0).tolist()
-    return terms
+    terms_B64 = np.concatenate([blends != NO_BLEND, blends[:, :, :1] > 1], axis=2)
+    filled_6B = terms_B64[:, :, 0].T
+    first, last = filled_6B.argmax(axis=1).tolist(), (len(blends) - filled_6B[:, ::-1].argmax(axis=1)).tolist()
+    return [
+        (slice(start, end), terms)
+        for start, end, terms in zip(first, last, terms_B64.any(axis=0).tolist(), strict=True)
+    ]
 
 
 def similar_blends(blends_B63: Tensor) -> Tensor:

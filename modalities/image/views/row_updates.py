@@ -35,6 +35,10 @@ def update_rows(x_BCHW: Tensor, chosen_B: Tensor, transform: Callable[[Tensor, T
     if len(chosen) == len(x_BCHW):
         return transform(x_BCHW, everything)
     if len(chosen):
-        rows = torch.from_numpy(chosen)
-        x_BCHW.index_copy_(0, rows, transform(x_BCHW.index_select(0, rows), rows))
+        first, end = int(chosen[0]), int(chosen[-1]) + 1
+        rows = slice(first, end) if end - first == len(chosen) else torch.from_numpy(chosen)  # a slice copies nothing
+        part = x_BCHW[rows]
+        changed = transform(part, rows)
+        if changed is not part or isinstance(rows, Tensor):
+            x_BCHW[rows] = changed
     return x_BCHW

@@ -6,9 +6,10 @@ import torch
 from sensorium.modalities.image.views.row_updates import computes_all_rows, update_rows
 
 
-@pytest.mark.parametrize("rows", [[], [2], [0, 3], [0, 1, 2, 3]])
+@pytest.mark.parametrize("rows", [[], [2], [1, 2], [0, 3], [0, 1, 2, 3]])
 @pytest.mark.parametrize("compiled", [False, True])
-def test_the_chosen_rows_change_by_their_own_parameters(rows, compiled):
+@pytest.mark.parametrize("in_place", [False, True])
+def test_the_chosen_rows_change_by_their_own_parameters(rows, compiled, in_place):
     pixels, factors = torch.rand(4, 2, 3, 3), torch.arange(1.0, 5.0)
     chosen = torch.zeros(4, dtype=torch.bool)
     chosen[rows] = True
@@ -16,7 +17,8 @@ def test_the_chosen_rows_change_by_their_own_parameters(rows, compiled):
     expected[rows] *= factors[rows][:, None, None, None]
 
     def update(x, chosen):
-        return update_rows(x, chosen, lambda part, some: part.mul_(factors[some][:, None, None, None]))
+        times = torch.Tensor.mul_ if in_place else torch.mul
+        return update_rows(x, chosen, lambda part, some: times(part, factors[some][:, None, None, None]))
 
     update = torch.compile(update, fullgraph=True, backend="eager") if compiled else update
     assert torch.equal(update(pixels, chosen), expected)
