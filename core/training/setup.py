@@ -10,13 +10,14 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from sensorium.contracts import Encoder, Source
+from sensorium.contracts import Encoder, Modality, Source
 from sensorium.data.decoding import raw_value
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.errors import BadSample, RecipeError, RunError
 from sensorium.models.learner import Learner
 from sensorium.models.plan import Plan
-from sensorium.parallel import batch_norm, collectives
+from sensorium.parallel import batch_norm
+from sensorium.parallel.rank_zero import on_rank_zero
 from sensorium.recipe.schema import Recipe
 from sensorium.runs.checkpoint import Checkpoints
 from sensorium.runs.run import Run
@@ -104,8 +105,8 @@ def prepare(
     if fabric.is_global_zero:
         training.metrics = MetricsLog(run, recipe, training.step)
         training.line = ProgressLine(steps, training.step)
-        if not resume:
-            _draw_first_batch(training)
+    if not resume:
+        on_rank_zero(_draw_first_batch, training)
     return training
 
 
@@ -116,18 +117,20 @@ def restore_modalities(
 
     With a warm start, a modality takes over its state from the other run.
     """
-    for name, modality in plan.modalities.items():
-        state = None
-        if collectives.rank() == 0:
-            state = run.kept_state(name)
+
+    def learned(name: str, modality: Modality) -> dict[str, Any]:
+        state = run.kept_state(name)
+        if state is None:
+            state = start.learned(name) if start is not None else None
             if state is None:
-                state = start.learned(name) if start is not None else None
-                if state is None:
-                    if not modality.is_fitted:
-                        modality.fit(raws_of(name))
-                    state = modality.state()
-                run.keep_state(name, state)
-        modality.load_state(collectives.broadcast(state))
+                if not modality.is_fitted:
+                    modality.fit(raws_of(name))
+                state = modality.state()
+            run.keep_state(name, state)
+        return state
+
+    for name, modality in plan.modalities.items():
+        modality.load_state(on_rank_zero(learned, name, modality))
 
 
 def raw_values(plan: Plan, source: Source, positions: np.ndarray, name: str) -> Iterator[Any]:
