@@ -118,3 +118,12 @@ def test_a_recipe_gives_them_as_a_mapping():
         check_options(CLIP, {"negatives": {"bet": 0.5}}, "objective", name="clip")
     with pytest.raises(RecipeError, match=r"objective\.negatives\.memory = '9' is not an integer"):
         check_options(CLIP, {"negatives": {"memory": "9"}}, "objective", name="clip")
+
+
+def test_the_warm_up_of_a_checkpoint_is_that_of_the_run_which_wrote_it():
+    """It is known on the host, without reading the device in every step, and the same after a resume."""
+    options = NegativeOptions(beta=0.5, warmup=(0.0, 1.0))
+    trained, resumed = NegativePool(options, ["a"], 4), NegativePool(options, ["a"], 4)
+    trained.after_step(0.3)
+    resumed.load_state_dict(trained.state_dict())
+    assert resumed.weights() == trained.weights() != NegativePool(options, ["a"], 4).weights()

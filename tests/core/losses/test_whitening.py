@@ -115,3 +115,10 @@ def test_half_precision_is_computed_in_double():
         found = losses.whitening_mse(z1.bfloat16(), z2.bfloat16())
     assert found.dtype == torch.float32
     assert math.isclose(found, losses.whitening_mse(z1, z2), rel_tol=0.02)
+
+
+def test_rows_that_are_not_finite_give_a_loss_that_is_not_finite():
+    """The step is then skipped; an error of the factorization would stop the training, and ask the device for it."""
+    rows = torch.randn(8, 4)
+    rows[2, 1] = torch.nan
+    assert losses.whitening_mse(rows, torch.randn(8, 4)).isnan()
