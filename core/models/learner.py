@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from sensorium.contracts import Encode, Encoder, Encoders, Objective, Tokens, ViewGenerator
 from sensorium.devices import to_device
 from sensorium.parallel import collectives
 from sensorium.presence import Presence
-from sensorium.seeding import seed_of
 from sensorium.types import Batch, Features, Outcome, RecordBatch, View
 
 
@@ -89,28 +87,6 @@ def _marked(views: Sequence[View], modality: str, present: Presence, records: Re
         (index_N,) = to_device([np.flatnonzero(present)], views[0].batch.device)
         keys = {key: ids_B[index_N] for key, ids_B in keys.items()}
     return [replace(view, modality=modality, present=present, keys=dict(keys)) for view in views]
-
-
-def layout(views: Mapping[str, Sequence[View]]) -> int:
-    """Return 63 bits that are equal where the views of two batches have the same shapes, of the same records."""
-
-    def shape(leaf: Any) -> object:
-        return (
-            tuple(leaf.shape) if isinstance(leaf, Tensor) else leaf.tobytes() if isinstance(leaf, np.ndarray) else leaf
-        )
-
-    of_views = [
-        (
-            name,
-            view.is_negative,
-            shape(view.present),
-            sorted(view.keys),
-            *map(shape, tree_leaves((view.batch, view.target))),
-        )
-        for name, made in views.items()
-        for view in made
-    ]
-    return seed_of(*of_views)
 
 
 class _Encode(Encode):

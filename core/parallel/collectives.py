@@ -15,7 +15,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from sensorium.parallel.host_group import exchange_ints, host_group
-from sensorium.parallel.row_counts import exchange_counts
 
 
 def world_size() -> int:
@@ -41,7 +40,7 @@ def share(summed: Tensor, count: int | Tensor) -> Tensor:
 
 def rank_sizes(count: int) -> list[int]:
     """Return every rank's `count`, in rank order."""
-    return [size for (size,) in exchange_counts([count])]
+    return [size for (size,) in exchange_ints([count])]
 
 
 def count_rows(x: Tensor) -> int:
@@ -51,14 +50,12 @@ def count_rows(x: Tensor) -> int:
 
 def any_rank(flag: bool) -> bool:
     """Return whether the flag is set on any rank, the same answer on all."""
-    return flag if world_size() == 1 else any(of_rank for (of_rank,) in exchange_ints([int(flag)]))
+    return any(of_rank for (of_rank,) in exchange_ints([int(flag)]))
 
 
 def all_ranks(flags: list[bool]) -> list[bool]:
     """Return which of some flags, as many on each rank, are set on every rank."""
-    if world_size() == 1:
-        return flags
-    return [all(of_ranks) for of_ranks in zip(*exchange_counts([int(flag) for flag in flags]), strict=True)]
+    return [all(of_ranks) for of_ranks in zip(*exchange_ints([int(flag) for flag in flags]), strict=True)]
 
 
 class _AllGather(torch.autograd.Function):
@@ -91,9 +88,9 @@ def all_gather(x_ND: Tensor) -> tuple[Tensor, int]:
     | several | of some ranks | the same | the same; the other ranks take part, and their rows get none |
     | several | of no rank | the same | none, and the joined rows require no grad |
 
-    The counts of ranks may be uneven, and zero; in a training they are known without an exchange where ranks are alike
-    (`RowCounts`). A loss that is this rank's share (see `share`) thus has the gradient
-    of the joined batch after DDP's mean: a factor of one, for whatever number of ranks.
+    The counts of ranks may be uneven, and zero; they are exchanged between hosts, so that no device waits for them. A
+    loss that is this rank's share (see `share`) thus has the gradient of the joined batch after DDP's mean: a factor of
+    one, for whatever number of ranks.
 
     Args:
         x_ND: any tensor with this rank's N rows first; all else of its shape is the same on every rank.
@@ -104,7 +101,7 @@ def all_gather(x_ND: Tensor) -> tuple[Tensor, int]:
     if world_size() == 1:
         return x_ND, 0
     requires_grad = x_ND.requires_grad and torch.is_grad_enabled()
-    sizes, required = zip(*exchange_counts([x_ND.shape[0], int(requires_grad)]), strict=True)
+    sizes, required = zip(*exchange_ints([x_ND.shape[0], int(requires_grad)]), strict=True)
     if any(required) and not requires_grad:
         x_ND = x_ND.detach().requires_grad_()  # backward is a collective operation: a rank that skips it deadlocks
     return _AllGather.apply(x_ND, sizes), sum(sizes[: rank()])

@@ -8,14 +8,13 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from sensorium.devices import to_device
 from sensorium.errors import Interrupted
-from sensorium.models.learner import layout, make_views
+from sensorium.models.learner import make_views
 from sensorium.parallel import collectives
 from sensorium.seeding import generator, seed_globals
 from sensorium.training.gradient_cache import GradientCache
@@ -83,8 +82,7 @@ def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome
         rng = generator(seed, "views", step, rank, i, device=t.device)
         views = make_views(records, t.plan.generators, rng, t.absent)
         with _no_sync(t, until_last=i < len(single) - 1):
-            with t.counts.of_step(partial(layout, views)):
-                outcome = t.module(views)
+            outcome = t.module(views)
             t.fabric.backward(outcome.loss / len(single))
         losses.append(outcome.loss.detach())
     t.learner.drop_frozen_gradients(t.plan.unfreezing, step / t.steps)
@@ -109,8 +107,7 @@ def backward_joined(t: Training, step: int, parts: list[RecordBatch]) -> Outcome
     views = [make_views(records, t.plan.generators, rng, t.absent) for records, rng in made]
     cache = GradientCache(parts, views, t.learner.encoders, *names)
     with _no_sync(t, until_last=True):
-        with t.counts.of_step(partial(layout, cache.views)):
-            outcome: Outcome = t.module(cache.views, cache.loss)
+        outcome: Outcome = t.module(cache.views, cache.loss)
         t.fabric.backward(outcome.loss)
     for i, of_part in enumerate(views):
         with _no_sync(t, until_last=i < len(parts) - 1):

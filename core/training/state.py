@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,7 +16,6 @@ from sensorium.models.learner import Learner
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan
 from sensorium.parallel import collectives
-from sensorium.parallel.row_counts import RowCounts
 from sensorium.recipe.schema import Recipe
 from sensorium.runs.checkpoint import Checkpoints, restore
 from sensorium.runs.run import Run
@@ -64,7 +63,6 @@ class Training:
     metrics: MetricsLog | None = None
     line: ProgressLine | None = None
     evaluate: Evaluate | None = None
-    counts: RowCounts = field(default_factory=RowCounts)
 
     @property
     def recipe(self) -> Recipe:
