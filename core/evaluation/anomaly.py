@@ -64,8 +64,12 @@ class Anomaly(Evaluator):
         x_ND = train.features[modality][normal]
         indexed = len(x_ND) * 4 // 5
         if indexed < self.neighbors or indexed == len(x_ND):
+            others = sorted({repr(v) for v in values if not is_missing(v) and not _is_normal(v)})
+            rest = (
+                f"; labels of anomalies: {', '.join(others[:5])}{', ...' if len(others) > 5 else ''}" if others else ""
+            )
             raise SensoriumError(
-                f"The train part has {len(x_ND)} normal records (label 0, or none), too few to set a threshold."
+                f"The train part has {len(x_ND)} normal records (label 0, or none), too few to set a threshold{rest}."
             )
         self.scaler = Scaler().fit(x_ND[:indexed])
         self.index = NearestNeighbors(n_neighbors=self.neighbors).fit(self.scaler.transform(x_ND[:indexed]))

@@ -14,6 +14,7 @@ from sensorium.data.loader import Loader, fill_cache, iterate
 from sensorium.data.splits import assign_parts
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.devices import gains_from_pinning
+from sensorium.errors import SensoriumError, not_found
 from sensorium.models.plan import Plan
 from sensorium.parallel import collectives
 from sensorium.runs.run import Run
@@ -42,6 +43,9 @@ class PartReader:
 
         Args:
             part: "train", "val", "test", "all", or "probe" for a sample of train.
+
+        Raises:
+            SensoriumError: for another part.
         """
         if part == "all":
             return np.arange(len(self.source))
@@ -49,6 +53,9 @@ class PartReader:
             train, most = self.parts["train"], self.plan.recipe.evaluate.probe
             order = sorted(train.tolist(), key=lambda i: uniform_of("probe", self.source.key(i).id))
             return np.array(sorted(order[:most]), dtype=np.int64)
+        if part not in self.parts:
+            problem, names = f"There is no part '{part}' of the split", [*self.parts, "all"]
+            raise SensoriumError(not_found(problem, part, names, f"known: {', '.join(names)}"))
         return self.parts[part]
 
     def share(self, loader: Loader) -> None:

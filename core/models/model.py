@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sensorium.devices import evaluation_autocast
-from sensorium.errors import BadSample, DataError, RunError, not_found
+from sensorium.errors import BadSample, DataError, RunError, SensoriumError, not_found
 from sensorium.models.learner import Learner, make_views
 from sensorium.models.plan import Plan, make_plan
 from sensorium.recipe.schema import Recipe
@@ -24,6 +24,7 @@ from sensorium.seeding import generator
 from sensorium.types import Batch, RecordBatch
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+SPACES = ("embedding", "features")
 
 
 class Model:
@@ -74,6 +75,7 @@ class Model:
 
         Raises:
             DataError: for a modality that the model does not have, or a value that cannot be decoded.
+            SensoriumError: for a space that there is not.
         """
         return {name: self._embed(name, values, space, batch) for name, values in raws.items()}
 
@@ -116,7 +118,14 @@ class Model:
 
         Returns:
             Space -> float32 (B, D).
+
+        Raises:
+            SensoriumError: for a space that there is not.
         """
+        for space in spaces:
+            if space not in SPACES:
+                problem = f"There is no space '{space}'"
+                raise SensoriumError(not_found(problem, space, SPACES, f"known: {', '.join(SPACES)}"))
         with self._evaluating(), evaluation_autocast(self.plan.recipe.train.precision, self.device):
             encoded = self.learner.encode(modality, batch.to(self.device, non_blocking=True), spaces)
         return {space: x_BD.float() for space, x_BD in encoded.items()}

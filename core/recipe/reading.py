@@ -293,7 +293,7 @@ def _sentence(error: Any, raw: Mapping[str, Any]) -> str:
         return f"the key '{path}' is missing{_other_tower(error['loc'], raw)}"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
     if error["type"] == "value_error":
-        return f"'{path}': {message}."
+        return f"'{path}': {message}." if error["loc"] else f"{message}."
     return (
         f"'{path}' is {value!r}, but it {message}."
         if message.startswith("should")

@@ -172,7 +172,8 @@ class Train(Section):
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if (self.epochs is None) == (self.steps is None):
-            raise ValueError("give exactly one of epochs and steps")
+            given = "neither is given" if self.steps is None else f"not epochs={self.epochs:g} and steps={self.steps}"
+            raise ValueError(f"give exactly one of epochs and steps, {given}")
         return self
 
     @model_validator(mode="after")
@@ -294,7 +295,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _best_is_measured(self) -> Self:
         if self.checkpoint.best and self.evaluate.every is None:
-            raise ValueError("checkpoint.best needs evaluate.every")
+            raise ValueError("checkpoint.best needs evaluate.every, the epochs between evaluations on the val part")
         return self
 
     def plain(self) -> dict[str, Any]:

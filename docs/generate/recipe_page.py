@@ -33,8 +33,8 @@ With a key `base`, the name of a shipped recipe or the path of a file (from the 
 recipe says only where it differs: mappings are merged key by key, a part with another `name` takes the base's place
 with its own options alone, and so does whatever else is said, `null` included. A base may have a base.
 
-The resolved recipe, with every default filled in, is printed at the start and stored as `recipe.yaml` in the run
-folder. `sensorium recipes NAME` prints a shipped one.
+The resolved recipe, with every default filled in, is stored as `recipe.yaml` in the run folder; `sensorium train RECIPE
+--print-recipe` prints it without training. `sensorium recipes NAME` prints a shipped one.
 """
         + "".join(_section(Recipe, ""))
     ).rstrip() + "\n"

@@ -5,7 +5,8 @@ import json
 import pytest
 
 import sensorium
-from sensorium.errors import RunError
+from sensorium.api import embed_source
+from sensorium.errors import RunError, SensoriumError
 from sensorium.evaluation.run_comparison import compare_runs
 from tests import toys
 
@@ -47,6 +48,15 @@ def test_a_value_finds_itself_among_its_own_modality(runs):
 def test_a_modality_that_is_not_there_is_named(runs):
     with pytest.raises(RunError, match="no modality 'c'"):
         sensorium.search(runs[0], "1", by="c", source=toys.vectors(count=200), extensions=toys.extensions())
+
+
+def test_a_part_or_a_space_that_is_not_there_is_named(runs, tmp_path):
+    toy = {"source": toys.vectors(count=200), "extensions": toys.extensions()}
+    with pytest.raises(SensoriumError, match="no part 'tests' of the split, did you mean 'test'"):
+        embed_source(runs[0], tmp_path / "v.npz", part="tests", **toy)
+    with pytest.raises(SensoriumError, match="no space 'feature', did you mean 'features'"):
+        embed_source(runs[0], tmp_path / "v.npz", space="feature", **toy)
+    assert not list(tmp_path.iterdir())
 
 
 def test_runs_stand_side_by_side(runs, tmp_path):

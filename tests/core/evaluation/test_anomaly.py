@@ -80,6 +80,9 @@ def test_what_cannot_be_measured_is_told():
     train, test = parts()
     with pytest.raises(SensoriumError, match="too few"):
         Anomaly().fit(train.select(np.arange(3)))
+    words = table({"a": train.features["a"][:3]}, {"state": ["ok", "worn", "ok"]})
+    with pytest.raises(SensoriumError, match=r"too few .*; labels of anomalies: 'ok', 'worn'"):
+        Anomaly().fit(words)
     evaluator = Anomaly()
     evaluator.fit(train)
     with pytest.raises(SensoriumError, match="both normal records"):
