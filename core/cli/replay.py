@@ -14,8 +14,11 @@ def replay(
 ) -> None:
     """Replay the last step that a run skipped for a non-finite loss or gradient, and report where it first occurs."""
     from sensorium.api import replay as replay_run
+    from sensorium.training.fabric import launching_rank
 
     parts = replay_run(run)
+    if launching_rank() != 0:  # the first prints for all
+        return
     if as_json:
         typer.echo(json.dumps([part.public() for part in parts], indent=2))
     else:

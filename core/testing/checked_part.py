@@ -14,6 +14,7 @@ from sensorium import seeding
 from sensorium.contracts import Encoder, Modality, ViewGenerator
 from sensorium.registration.options import options_of
 from sensorium.registration.registry import Registry, Spec
+from sensorium.testing.emulation.synchronizations import Synchronization, remedies, table
 from sensorium.types import Batch, View
 
 
@@ -25,6 +26,13 @@ def expect(condition: bool, reason: str) -> None:
     """Raise `Failure` with the reason unless the condition is true."""
     if not condition:
         raise Failure(reason)
+
+
+def expect_few_waits(found: list[Synchronization], most: int, what: str) -> None:
+    """Raise `Failure`, with the lines and what to write instead, when the host waits for the device too often."""
+    times = f"{most} at most" if most > 1 else "once at most"
+    reason = f"{what} waits {len(found)} times for the device, not {times}"
+    expect(len(found) <= most, f"{reason}:\n{table(found)}\nInstead, for\n{remedies(found)}")
 
 
 @dataclass

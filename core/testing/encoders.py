@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sensorium import seeding
 from sensorium.contracts import Encoder, TokenEncoder
-from sensorium.testing.checked_part import CheckedPart, expect
+from sensorium.testing.checked_part import CheckedPart, expect, expect_few_waits
 from sensorium.testing.emulation import Emulation, emulated_device
 from sensorium.types import Features
 
@@ -73,9 +73,10 @@ def propagates_gradient_to_every_parameter(checked: CheckedPart) -> None:
 
 
 def runs_on_a_gpu(checked: CheckedPart) -> None:
-    """On an emulated CUDA device, in bf16 mixed precision, forward and backward mix no devices and no dtypes."""
-    with Emulation():
-        encoder, batch = checked.new_encoder().train().to(emulated_device()), checked.batch.to(emulated_device())
+    """On an emulated CUDA device, in bf16 mixed precision, it mixes no devices or dtypes, and waits once at most."""
+    with Emulation() as emulation:
+        encoder = checked.new_encoder().train().to(emulated_device())
+        batch = checked.batch.to(emulated_device())
         with torch.autocast(emulated_device().type, dtype=torch.bfloat16):
             made = [encoder(batch)]
             if isinstance(encoder, TokenEncoder):
@@ -87,6 +88,12 @@ def runs_on_a_gpu(checked: CheckedPart) -> None:
         expect(bool(loss.isfinite()), "in bf16 mixed precision its features are not finite")
         if loss.requires_grad:
             loss.backward()
+        emulation.synchronizations.clear()  # the first time, constants may be copied to the device
+        with torch.autocast(emulated_device().type, dtype=torch.bfloat16):
+            pooled = encoder(batch).pooled
+        if pooled.requires_grad:
+            pooled.float().square().sum().backward()
+        expect_few_waits(emulation.synchronizations, 1, "encoding a batch, with its backward pass,")
 
 
 def encodes_a_batch_of_no_rows(checked: CheckedPart) -> None:

@@ -16,6 +16,7 @@ from sensorium.registration.discovery import Extensions, Plugin, load_extensions
 from sensorium.registration.registry import KINDS, SINGULAR, Registry, Spec
 from sensorium.testing import encoders, evaluators, modalities, objectives, registrations, sources, views
 from sensorium.testing.checked_part import CheckedPart, Failure, expect
+from sensorium.testing.emulation.synchronizations import innermost_line
 
 HEAVY = ("torch", "numpy", "PIL", "transformers", "timm", "sklearn", "pandas")
 """Packages that a plugin's module may not import, since every command imports the module."""
@@ -151,8 +152,14 @@ def check_plugin(
         except (Failure, PluginError) as failure:
             status, reason = "failed", str(failure)
         except Exception as error:
-            status, reason = "failed", f"{type(error).__name__}: {error}"
+            status, reason = "failed", f"{type(error).__name__}: {error}{_place_of(error)}"
         yield CheckResult(check.name, status, reason, time.perf_counter() - start)
+
+
+def _place_of(error: Exception) -> str:
+    """Return " at file:line function" of the innermost line that is not of torch, or nothing where there is none."""
+    place = innermost_line(error)
+    return f" at {place}" if place else ""
 
 
 def _passes(check: Callable[[], None]) -> bool:

@@ -16,8 +16,8 @@ from sensorium import seeding
 from sensorium.contracts import Encoder, TokenEncoder, ViewGenerator, has_target
 from sensorium.errors import PluginError, SensoriumError
 from sensorium.models.learner import Learner
-from sensorium.testing.checked_part import CheckedPart, Failure, expect, rng
-from sensorium.testing.emulation import EmulatedSteps, emulate_steps, table
+from sensorium.testing.checked_part import CheckedPart, Failure, expect, expect_few_waits, rng
+from sensorium.testing.emulation import EmulatedSteps, emulate_steps
 from sensorium.testing.synthetic import ToyBatch, ToyEncoder, ToyViews, ToyWordEncoder, toy_records, toy_views
 from sensorium.types import Outcome, Record, RecordBatch, View, record_keys
 
@@ -90,8 +90,7 @@ def takes_a_step_on_a_gpu(checked: CheckedPart) -> None:
         steps = _emulated(checked, 2)
     expect(all(map(math.isfinite, steps.losses)), f"on a GPU the loss is {steps.losses}")
     found = steps.synchronizations[-1]
-    allowed = len(found) <= SYNCHRONIZATIONS
-    expect(allowed, f"a step waits {len(found)} times for the device, not {SYNCHRONIZATIONS} at most:\n{table(found)}")
+    expect_few_waits(found, SYNCHRONIZATIONS, "a step")
 
 
 def is_invariant_to_record_order(checked: CheckedPart) -> None:

@@ -7,6 +7,7 @@ A step runs ahead of the device as long as the host only enqueues work. It waits
 from __future__ import annotations
 
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,15 @@ CHECKED = (aten._linalg_check_errors.default, aten._linalg_eigh.default, aten._l
 DATA_DEPENDENT = {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output}
 OUTSIDE = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<")
 """Frames of these files are not what asked for a synchronization."""
+REMEDIES = {
+    "indexing with a boolean mask": "torch.where or masked_fill, or sums weighted by the mask; its backward waits too",
+    "a value is read": "leave it a tensor, also for logs and running values, and compare with torch.where",
+    "has a shape that depends on data": "work on all rows, with a mask; or index with positions that the host knows",
+    "a blocking copy to the device": "make the tensor on the device (device=x.device), or copy it by to_device",
+    "memory that is not page-locked": "make the tensor on the device (device=x.device), or copy it by to_device",
+    "indices of the host": "copy the indices by to_device, or make them on the device",
+}
+"""What makes the host wait -> what to write instead."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,11 @@ def table(found: list[Synchronization]) -> str:
     return "\n".join(f"{count:4} × {each}" for each, count in Counter(found).most_common())
 
 
+def remedies(found: list[Synchronization]) -> str:
+    """Return what avoids the synchronizations, a line for each kind of them that has a remedy."""
+    return "\n".join(f"{why}: {todo}" for why, todo in REMEDIES.items() if any(why in each.why for each in found))
+
+
 def lines(depth: int = 3) -> tuple[str, ...]:
     """Return the innermost lines of the call stack that are outside of torch and of the emulation."""
     return tuple(line for line, _ in zip(_lines(), range(depth), strict=False))
@@ -58,6 +73,12 @@ def _lines() -> Iterator[str]:
         if not name.startswith(OUTSIDE):
             yield f"{_short(name)}:{frame.f_lineno} {frame.f_code.co_name}"
         frame = frame.f_back  # type: ignore[assignment]
+
+
+def innermost_line(error: Exception) -> str | None:
+    """Return where an error was raised, as in `Synchronization.where`: by the innermost line that is not of torch."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(OUTSIDE)]
+    return f"{_short(frames[-1].filename)}:{frames[-1].lineno} {frames[-1].name}" if frames else None
 
 
 def _short(name: str) -> str:

@@ -138,6 +138,14 @@ class Noise(ViewGenerator):
         return [View(Rows(batch.x + torch.randn(shape, generator=rng, device=device))) for _ in range(2)]
 
 
+class ReadsTwice(Noise):
+    """Reads values of the batch on the host."""
+
+    def __call__(self, batch, rng):
+        low, high = float(batch.x.min()), float(batch.x.max())
+        return [View(Rows(v.batch.x / (1 + high - low))) for v in super().__call__(batch, rng)]
+
+
 class Mutates(Noise):
     """Writes into its input."""
 
@@ -249,6 +257,14 @@ class ClashesDtypes(MLP):
         made = self.net(batch.x)
         into = torch.zeros(made.shape, device=made.device)
         return Features(into.index_copy(0, torch.arange(len(made), device=made.device), made))
+
+
+class SelectsByMask(MLP):
+    """Indexes with a mask and reads a value, so that the host waits for the device."""
+
+    def forward(self, batch):
+        made = self.net(batch.x)
+        return Features(made * (1 + made[made > 0].detach().sum().item()))
 
 
 class Hides(MLP):

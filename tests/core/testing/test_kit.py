@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from unittest import SkipTest
 
 import pytest
+import torch
 
 from sensorium.registration.discovery import load_extensions
 from sensorium.registration.registry import Registry, Spec
 from sensorium.testing import Failure, check_plugin, checks_of, yield_checks
+from sensorium.testing.emulation.synchronizations import innermost_line
 from tests.core.testing import parts
 
 
@@ -86,6 +89,8 @@ def test_what_is_sound_passes(kind, cls):
         ("encoders", parts.Mixes, "encodes each record independently", "record 0 has other features alone"),
         ("encoders", parts.Hides, "restores from its state dict", "has state outside the state_dict"),
         ("encoders", parts.ClashesDtypes, "runs on a gpu", "dtype"),
+        ("encoders", parts.SelectsByMask, "runs on a gpu", "indexing with a boolean mask: torch.where or masked_fill"),
+        ("views", parts.ReadsTwice, "runs on a gpu", "waits 2 times for the device, not once at most"),
         ("encoders", parts.Idle, "propagates gradient to every parameter", "no gradient reaches unused"),
         (
             "encoders",
@@ -201,3 +206,10 @@ def test_the_options_of_other_plugins_encoders_are_not_made(monkeypatch):
     assert asked == []
     checks_of("text", load_extensions({}, []))
     assert asked == ["encoder"]
+
+
+def test_an_error_is_named_with_the_innermost_line_outside_of_torch():
+    try:
+        torch.nn.Linear(2, 2)(torch.zeros(3))
+    except RuntimeError as error:
+        assert re.fullmatch(r"core/testing/test_kit\.py:\d+ test_an_error_is_named\w+", innermost_line(error))
