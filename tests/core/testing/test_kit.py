@@ -209,7 +209,7 @@ def test_the_options_of_other_plugins_encoders_are_not_made(monkeypatch):
 
 
 def test_an_error_is_named_with_the_innermost_line_outside_of_torch():
-    try:
+    with pytest.raises(RuntimeError) as raised:
         torch.nn.Linear(2, 2)(torch.zeros(3))
-    except RuntimeError as error:
-        assert re.fullmatch(r"core/testing/test_kit\.py:\d+ test_an_error_is_named\w+", innermost_line(error))
+    line = innermost_line(raised.value)
+    assert re.fullmatch(r"core/testing/test_kit\.py:\d+ test_an_error_is_named\w+", line)
