@@ -61,4 +61,4 @@ def test_the_head_serves_training_alone():
     learner.eval()
     with torch.no_grad():
         pooled = learner.encoders["text"](batch).pooled
-        assert torch.equal(learner.embed("text", batch), pooled)
+        assert torch.equal(learner.objective.embed("text", pooled), pooled)
