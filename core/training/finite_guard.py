@@ -65,7 +65,7 @@ class Guard:
 
     def is_finite(self, loss: Tensor, norm: Tensor) -> bool:
         """Return whether loss and gradient norm are finite on every rank; a collective operation, and one host read."""
-        whole = norm.full_tensor() if isinstance(norm, DTensor) else norm  # on every rank, whatever its loss
+        whole = _whole(norm)  # a collective operation under FSDP: on every rank, whatever its loss
         bad_2 = torch.stack([~loss.isfinite(), ~whole.isfinite()]).float()
         lost, exploded = collectives.all_reduce_sum(bad_2).tolist()
         self._lost = lost > 0
@@ -104,7 +104,7 @@ class Guard:
         note: dict[str, Any] = {
             "step": step,
             "loss": str(float(collectives.all_reduce_mean(loss.detach()))),
-            "gradient": str(float(norm.full_tensor() if isinstance(norm, DTensor) else norm)),
+            "gradient": str(float(_whole(norm))),
             "ids": collectives.all_gather_objects(list(ids)),
         }
         self.noted.append(note)
@@ -127,3 +127,7 @@ def read_notes(file: Path) -> list[dict[str, Any]]:
     """Return the notes of skipped steps: `step`, `loss`, `gradient`, and the `ids` of each rank."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     return [json.loads(line) for line in lines if line]
+
+
+def _whole(norm: Tensor) -> Tensor:
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm
