@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+import sensorium
 from sensorium import (
     BadSample,
     Batch,
@@ -196,3 +197,15 @@ def pair_recipe(**changes):
     plain = {"views": {"name": "noise", "views": 1, "strength": 0.0}, "encoder": {"name": "mlp", "dropout": 0.0}}
     towers = {name: {"modality": "vector", **plain} for name in ("a", "b")}
     return recipe(modalities=towers, objective={"name": "clip", "dim": 8}, **changes)
+
+
+def incomplete_pairs():
+    """Records of which some lack one of the two modalities."""
+    return vectors(count=120, missing=0.2)
+
+
+def train_pairs(folder):
+    """Train for some steps on pairs, some incomplete; returns the run folder."""
+    pairs = pair_recipe(evaluate={"batch": 8, "evaluators": {}}) | {"train": {"steps": 4, "accelerator": "cpu"}}
+    sensorium.fit(pairs, source=incomplete_pairs(), run_dir=folder, extensions=extensions())
+    return folder

@@ -17,15 +17,9 @@ EVALUATORS = {
 }
 
 
-def source():
-    return toys.vectors(count=120, missing=0.2)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "pairs"
-    recipe = toys.pair_recipe(evaluate={"batch": 8, "evaluators": {}}) | {"train": {"steps": 4, "accelerator": "cpu"}}
-    sensorium.fit(recipe, source=source(), run_dir=folder, extensions=toys.extensions())
+    folder = toys.train_pairs(tmp_path_factory.mktemp("runs") / "pairs")
     changes = [f"evaluate.evaluators.{name}={options}" for name, options in EVALUATORS.items()]
     return folder, [change.replace("'", "") for change in changes]
 
@@ -33,10 +27,10 @@ def run(tmp_path_factory):
 def used(run, out):
     """What every command that embeds a source gives."""
     folder, changes = run
-    known = {"source": source(), "extensions": toys.extensions(), "device": "cpu"}
+    known = {"source": toys.incomplete_pairs(), "extensions": toys.extensions(), "device": "cpu"}
     tables = sensorium.evaluate(folder, overrides=changes, **known)
     count = embed_source(folder, out, part="test", **known)
-    found = sensorium.search(folder, source()[7].values["a"], by="a", count=20, **known)
+    found = sensorium.search(folder, toys.incomplete_pairs()[7].values["a"], by="a", count=20, **known)
     mined = sensorium.mine(folder, part="train", margin=0.0, **known)
     return (
         {name: table.public() for name, table in tables.items()},
@@ -82,7 +76,9 @@ def fails_on_a_rank(rank, world, run):
 
     PartReader.batches = broken
     try:
-        sensorium.evaluate(folder, overrides=changes, source=source(), extensions=toys.extensions(), device="cpu")
+        sensorium.evaluate(
+            folder, overrides=changes, source=toys.incomplete_pairs(), extensions=toys.extensions(), device="cpu"
+        )
     except EvaluationError as error:
         return str(error)
 

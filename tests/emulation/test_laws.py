@@ -8,25 +8,17 @@ allows.
 import math
 
 import pytest
-import torch
 
 from sensorium.testing.emulation import table
 from tests.emulation.show import emulated
 from tests.golden.pairs import Unserved, kept, pairs
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 LIMIT, LIMIT_OF_GRAPHS = 2, 6
 """Synchronizations of a step: one reads whether it was finite; graphs may read sizes of what they make."""
 EXCEPTIONS = {}
 """Pairs that may wait more often: (objective, modalities) -> how often, and why."""
 SHAPES = ("depends on data", "boolean mask")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def limit(objective, names):

@@ -6,18 +6,11 @@ another place moves them by far more, as the negative controls show.
 """
 
 import pytest
-import torch
 
 from sensorium import losses
 from tests.golden.pairs import FOLDER, TOLERANCE, Unserved, kept, losses_of, objectives, pairs
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,18 @@ class _Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize("stream", [_Terminal(), io.StringIO()])
-def test_a_record_with_an_indent_is_wrapped_on_a_terminal(stream, monkeypatch):
+def write_to(stream, monkeypatch):
+    """Make a stream the standard error, 60 columns wide. (A fixture cannot: pytest sets its own before each test.)"""
     monkeypatch.setattr("sys.stderr", stream)
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setenv("TERM", "xterm")
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("stream", [_Terminal(), io.StringIO()])
+def test_a_record_with_an_indent_is_wrapped_on_a_terminal(stream, monkeypatch):
+    write_to(stream, monkeypatch)
     record = logging.LogRecord("sensorium", logging.INFO, __file__, 1, TEXT, None, None)
     record.indent = 12
     lines = _ToStandardError().format(record).split("\n")
@@ -36,11 +41,7 @@ def test_a_record_with_an_indent_is_wrapped_on_a_terminal(stream, monkeypatch):
 
 @pytest.mark.parametrize("stream", [_Terminal(), io.StringIO()])
 def test_an_error_is_wrapped_on_a_terminal(stream, monkeypatch):
-    monkeypatch.setattr("sys.stderr", stream)
-    monkeypatch.setenv("COLUMNS", "60")
-    monkeypatch.setenv("TERM", "xterm")
-    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
-        monkeypatch.delenv(name, raising=False)
+    write_to(stream, monkeypatch)
     print_error(TEXT)
     lines = stream.getvalue().splitlines()
     assert len(lines) == 1 + stream.isatty()

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-import sensorium
 from sensorium.api.models import open_run
 from sensorium.evaluation.features import BaselineReader, ModelReader, read_features
 from sensorium.evaluation.linear import Linear
@@ -26,20 +25,15 @@ EVALUATORS = {
 }
 
 
-def source():
-    return toys.vectors(count=120, missing=0.2)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "pairs"
-    recipe = toys.pair_recipe(evaluate={"batch": 8, "evaluators": {}}) | {"train": {"steps": 4, "accelerator": "cpu"}}
-    sensorium.fit(recipe, source=source(), run_dir=folder, extensions=toys.extensions())
-    return folder
+    return toys.train_pairs(tmp_path_factory.mktemp("runs") / "pairs")
 
 
 def opened(run):
-    model, plan, records = open_run(run, (), "final", source(), toys.extensions(), EVALUATORS, torch.device("cpu"))
+    model, plan, records = open_run(
+        run, (), "final", toys.incomplete_pairs(), toys.extensions(), EVALUATORS, torch.device("cpu")
+    )
     return model, RunEvaluation(plan, records, model.run)
 
 
