@@ -61,6 +61,16 @@ class Modality(ABC):
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore what `state` returned."""
 
+    def notes(self, raws: Sequence[Any]) -> list[str]:
+        """Return sentences that a user must read before a training: what happens to values as these without an error.
+
+        Such are images that are cropped, texts that are cut. Called once, after `fit`; by default, nothing is said.
+
+        Args:
+            raws: a sample of the raw values of the train part; what cannot be decoded among them is passed over.
+        """
+        return []
+
     def preview(self, example: Any) -> Image:
         """Draw one example for a report: an RGB image of at most 256 pixels a side.
 
@@ -343,6 +353,13 @@ class Source(ABC, Sequence[Record]):
     def present(self, field: str) -> np.ndarray | None:
         """Return which of the N records have a value in a field, bool (N,), or None when only decoding shows it."""
         return None
+
+    def notes(self) -> list[str]:
+        """Return sentences that a user must read before a training: how the data are understood, and what is ignored.
+
+        Such are the columns that became channels; by default, nothing is said.
+        """
+        return []
 
 
 @dataclass

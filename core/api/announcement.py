@@ -1,4 +1,4 @@
-"""The five lines that a training starts with."""
+"""The lines that a training starts with."""
 
 from __future__ import annotations
 
@@ -50,6 +50,12 @@ def announce_records(sizes: Mapping[str, int], auto: Mapping[str, Any]) -> None:
     records = ", ".join(f"{size:,} {part}" for part, size in sizes.items())
     chosen = ", ".join(f"{path}={value:.4g}" for path, value in auto.items())
     _line("records", records + (f"; auto: {chosen}" if chosen else ""))
+
+
+def announce_notes(notes: Sequence[str]) -> None:
+    """Log what a user must know about the data, one line for each sentence."""
+    for note in notes:
+        _line("note", note)
 
 
 def _parts(plan: Plan, extensions: Extensions) -> str:

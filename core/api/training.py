@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lightning_fabric import Fabric
 
-from sensorium.api.announcement import announce, announce_records
+from sensorium.api.announcement import announce, announce_notes, announce_records
 from sensorium.contracts import Source
+from sensorium.data.notes import data_notes
 from sensorium.errors import EvaluationError, Interrupted, RecipeError
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.models.model import Model
@@ -105,6 +107,7 @@ def _train(plan: Plan, source: Source | None, run: Run, fabric: Fabric, resume: 
         if auto and not resume:
             run.keep_recipe(plan.recipe)
     training = prepare(plan, source, evaluation.parts["train"], run, fabric, resume, evaluation.on_val)
+    on_rank_zero(_note_data, plan, source, evaluation.parts["train"], run)
     evaluation.reader.share(training.loader)
     try:
         train(training)
@@ -115,6 +118,13 @@ def _train(plan: Plan, source: Source | None, run: Run, fabric: Fabric, resume: 
     _evaluate(model, evaluation, run)
     model.run = run
     return model
+
+
+def _note_data(plan: Plan, source: Source, positions: np.ndarray, run: Run) -> None:
+    """Log what the source and the modalities say about the data, and keep it in `run.json`."""
+    notes = data_notes(source, positions, plan.fields, plan.modalities)
+    announce_notes(notes)
+    run.update(notes=notes)
 
 
 def _finish(training: Training, model: Model) -> None:

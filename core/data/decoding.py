@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -195,6 +195,17 @@ def raw_value(record: Record, field: str, modality: Modality, source: Source) ->
     """Return what a modality decodes of a record, or None; the name of a file starts from the source's root."""
     raw = record.values.get(field)
     return os.path.join(source.root, raw) if modality.reads_files and isinstance(raw, str) else raw
+
+
+def raw_values(source: Source, positions: np.ndarray, field: str, modality: Modality) -> Iterator[Any]:
+    """Iterate over the raw values of one modality; records that cannot be read are left to the loader to count."""
+    for position in positions:
+        try:
+            raw = raw_value(source[int(position)], field, modality, source)
+        except BadSample:
+            continue
+        if raw is not None:
+            yield raw
 
 
 def overrides_stage(views: ViewGenerator) -> bool:

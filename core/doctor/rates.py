@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from sensorium.contracts import Source
-from sensorium.data.decoding import overrides_stage
+from sensorium.data.decoding import overrides_stage, raw_values
 from sensorium.data.loader import worker_count
 from sensorium.data.splits import assign_parts
 from sensorium.data.unreadable import UnreadableRecords
@@ -30,7 +30,7 @@ from sensorium.training.auto import resolve, training_size
 from sensorium.training.feed import feed
 from sensorium.training.loop import take_step
 from sensorium.training.precision import numeric_settings, precision_plugin
-from sensorium.training.setup import prepare, raw_values, restore_modalities
+from sensorium.training.setup import prepare, restore_modalities
 from sensorium.training.state import Training
 from sensorium.types import RecordBatch
 
@@ -138,7 +138,9 @@ def measure(plan: Plan, source: Source, extensions: Extensions, seconds: float =
         measured = _plain(plan)
         run = Run.create(Path(folder) / "run", measured.recipe, extensions)
         few = parts["train"][:FITTED]
-        restore_modalities(measured, run, lambda name: raw_values(measured, source, few, name))
+        restore_modalities(
+            measured, run, lambda name: raw_values(source, few, measured.fields[name], measured.modalities[name])
+        )
         decode = [_decode_rate(measured, source, parts["train"], count, seconds) for count in sorted({0, workers})]
         fabric = _one_device(plan)
         affordable = int(max(rate.records_per_second for rate in decode) * seconds)

@@ -11,9 +11,9 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from sensorium.contracts import Encoder, Modality, Source
-from sensorium.data.decoding import raw_value
+from sensorium.data.decoding import raw_values
 from sensorium.data.unreadable import UnreadableRecords
-from sensorium.errors import BadSample, RecipeError, RunError
+from sensorium.errors import RecipeError, RunError
 from sensorium.models.learner import Learner
 from sensorium.models.plan import Plan
 from sensorium.parallel import batch_norm
@@ -70,7 +70,9 @@ def prepare(
         world=fabric.world_size,
     )
     start = WarmStart(recipe.train.warm_start) if recipe.train.warm_start is not None and not resume else None
-    restore_modalities(plan, run, lambda name: raw_values(plan, source, positions, name), start)
+    restore_modalities(
+        plan, run, lambda name: raw_values(source, positions, plan.fields[name], plan.modalities[name]), start
+    )
     learner = _learner(plan, start)
     module, optimizer, average = _on_device(fabric, learner, recipe)
     learner.train()
@@ -131,17 +133,6 @@ def restore_modalities(
 
     for name, modality in plan.modalities.items():
         modality.load_state(on_rank_zero(learned, name, modality))
-
-
-def raw_values(plan: Plan, source: Source, positions: np.ndarray, name: str) -> Iterator[Any]:
-    """Iterate over the raw values of one modality; records that cannot be read are left to the loader to count."""
-    for position in positions:
-        try:
-            raw = raw_value(source[int(position)], plan.fields[name], plan.modalities[name], source)
-        except BadSample:
-            continue
-        if raw is not None:
-            yield raw
 
 
 def _learner(plan: Plan, start: WarmStart | None) -> Learner:
