@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,7 +11,7 @@ from sensorium.contracts import Modality, Source
 from sensorium.data.decoding import raw_values
 
 SAMPLE = 256
-"""Records whose values modalities look at."""
+"""At most how many records modalities look at."""
 
 
 def data_notes(
@@ -24,7 +25,7 @@ def data_notes(
         fields: modality name -> the source's field with its raw values.
         modalities: modality name -> modality.
     """
-    sample = positions[np.unique(np.linspace(0, len(positions) - 1, SAMPLE, dtype=np.int64))] if len(positions) else []
+    sample = positions[:: max(math.ceil(len(positions) / SAMPLE), 1)]
     said = source.notes()
     for name, field in fields.items():
         modality = modalities[name]

@@ -16,17 +16,17 @@ class Talking(toys.VectorModality):
 
 
 def test_the_source_and_each_modality_speak_of_a_sample_of_the_train_part():
-    source = toys.vectors(missing=0.2)
+    source = toys.vectors(missing=0.3)
     source.notes = lambda: ["columns a and b are vectors"]
     modality = Talking()
     Talking.seen.clear()
-    said = data_notes(source, np.arange(40), {"a": "a"}, {"a": modality})
+    said = data_notes(source, np.arange(40), {"a": "b"}, {"a": modality})
     assert said[0] == "columns a and b are vectors"
     assert said[1].startswith("a: ")
     assert "values are mostly negative" in said[1]
-    present = sum(source[i].values.get("a") is not None for i in range(40))
+    present = sum(source[i].values.get("b") is not None for i in range(40))
     assert 0 < len(Talking.seen[0]) == present < 40
-    assert data_notes(source, np.arange(0), {"a": "a"}, {"a": modality})[1] == "a: 0 of 0 values are mostly negative"
+    assert data_notes(source, np.arange(0), {"a": "b"}, {"a": modality})[1] == "a: 0 of 0 values are mostly negative"
 
 
 def test_a_training_starts_with_the_notes_and_keeps_them(tmp_path, caplog):
