@@ -14,6 +14,7 @@ from sensorium.api.models import open_run
 from sensorium.contracts import FeatureTable, Source
 from sensorium.errors import RunError, not_found
 from sensorium.evaluation.labels import modality_pair
+from sensorium.evaluation.previews import Previews
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.similarity import nearest_neighbors
 from sensorium.mining.hard_negatives import mine_negatives
@@ -203,7 +204,7 @@ def mine(
         }
         if out is not None:
             mined.write(Path(out))
-            sheet = draw_negatives(mined, table, evaluation)
+            sheet = draw_negatives(mined, table, Previews(evaluation.plan, evaluation.source))
             if sheet is not None:
                 write_atomically(Path(out).with_suffix(".png"), lambda path: sheet.save(path, format="PNG"))
         return mined

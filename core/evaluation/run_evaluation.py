@@ -11,12 +11,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 
 from sensorium.contracts import FeatureTable, Source
-from sensorium.data.decoding import RecordDecoder
 from sensorium.errors import DataError, EvaluationError, SensoriumError
-from sensorium.evaluation.contact_sheet import RetrievedImage, contact_sheet
 from sensorium.evaluation.dry_run import DryPart, dry_run, require_metric
 from sensorium.evaluation.features import (
     BaselineReader,
@@ -27,21 +24,18 @@ from sensorium.evaluation.features import (
     read_features,
 )
 from sensorium.evaluation.part_reader import PartReader
+from sensorium.evaluation.previews import Previews
+from sensorium.evaluation.retrieval_sheets import draw_retrieval_sheets
 from sensorium.evaluation.runner import ModelFeatures, evaluate_models, spaces
-from sensorium.evaluation.similarity import nearest_neighbors
 from sensorium.evaluation.tables import ResultsTable
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan
 from sensorium.parallel import collectives
 from sensorium.parallel.rank_zero import on_every_rank, on_rank_zero
-from sensorium.runs.atomic import write_atomically
 from sensorium.runs.run import Run
-from sensorium.seeding import uniform_of
 
 log = logging.getLogger("sensorium")
 T = TypeVar("T")
-SHEET_QUERIES, SHEET_TARGETS = 8, 6
-"""Rows and columns of a contact sheet."""
 
 
 class RunEvaluation:
@@ -171,7 +165,9 @@ class RunEvaluation:
             if final:
                 about = BaselineReader(self.plan.modalities).about
                 rows = _with_baseline([replace(baseline, about=about) for baseline in features], rows)
-                self._draw_sheets(rows["trained"][0])
+                if "embedding" in needed:
+                    _, embedded = rows["trained"][0].parts["embedding"]
+                    draw_retrieval_sheets(embedded, Previews(self.plan, self.source), self.run.evaluations)
             return evaluate_models(self.plan.evaluators, rows)
 
         error: EvaluationError | None = None
@@ -222,48 +218,6 @@ class RunEvaluation:
         """Return, for each modality, a key for each record, equal for equal raw values; None if absent."""
         records = [self.source[int(position)].values for position in positions]
         return {name: [_identity(values.get(self.plan.fields[name])) for values in records] for name in modalities}
-
-    def _draw_sheets(self, features: ModelFeatures) -> None:
-        """Draw retrieval between the first two modalities, in both directions, for a few records of the test part."""
-        if "embedding" not in features.parts or len(self.plan.modalities) < 2:
-            return
-        _, test = features.parts["embedding"]
-        a, b = list(test.features)[:2]
-        assert test.positions is not None, "batches of a source have positions"
-        positions = test.positions.tolist()
-        if not (self.plan.modalities[a].has_preview and self.plan.modalities[b].has_preview):
-            return
-        for query, target in ((a, b), (b, a)):
-            both = np.flatnonzero(test.present[query] & test.present[target])
-            queries = sorted(both.tolist(), key=lambda row: uniform_of("sheet", test.ids[row]))[:SHEET_QUERIES]
-            targets = np.flatnonzero(test.present[target])
-            if not queries or not len(targets):
-                continue
-            found, query_features = test.features[target][targets], test.features[query][queries]
-            scores_QK, columns_QK = nearest_neighbors(query_features, found, SHEET_TARGETS)
-            results = [
-                [
-                    RetrievedImage(
-                        self.preview(positions[targets[column]], target),
-                        f"{score:.2f}",
-                        test.groups[targets[column]] == test.groups[row],
-                    )
-                    for score, column in zip(scores_QK[i].tolist(), columns_QK[i].tolist(), strict=True)
-                ]
-                for i, row in enumerate(queries)
-            ]
-            previews = [self.preview(positions[row], query) for row in queries]
-            sheet = contact_sheet(previews, results, f"{query} -> {target}, {len(targets)} targets")
-            path = self.run.evaluations / f"sheet-{query}-to-{target}.png"
-            write_atomically(path, lambda part, sheet=sheet: sheet.save(part, format="PNG"))
-
-    def preview(self, position: int, modality: str) -> Image.Image:
-        """Return the preview of a record's value of a modality, by the record's position in the source."""
-        decoder = RecordDecoder(self.source, {modality: self.plan.fields[modality]}, self.plan.modalities)
-        decoded = decoder[0, np.array([position])]
-        assert decoded.records is not None, "it was decoded before"
-        part = self.plan.modalities[modality]
-        return part.preview(part.examples(decoded.records.batches[modality])[0])
 
 
 def _with_baseline(

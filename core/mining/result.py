@@ -15,7 +15,8 @@ from PIL import Image
 from sensorium.contracts import FeatureTable
 from sensorium.data.mined_negatives import SCHEMA
 from sensorium.evaluation.contact_sheet import RetrievedImage, contact_sheet
-from sensorium.evaluation.run_evaluation import SHEET_QUERIES, SHEET_TARGETS, RunEvaluation
+from sensorium.evaluation.previews import Previews
+from sensorium.evaluation.retrieval_sheets import SHEET_QUERIES, SHEET_TARGETS
 from sensorium.runs.atomic import write_atomically
 from sensorium.seeding import uniform_of
 
@@ -58,10 +59,10 @@ class MiningResult:
         write_atomically(path, lambda part: pq.write_table(table, part))
 
 
-def draw_negatives(result: MiningResult, table: FeatureTable, evaluation: RunEvaluation) -> Image.Image | None:
+def draw_negatives(result: MiningResult, table: FeatureTable, previews: Previews) -> Image.Image | None:
     """Draw a few queries with their positive (framed in green) and negatives; None if a modality has no preview."""
     query, target = result.about["query"], result.about["target"]
-    modalities = evaluation.plan.modalities
+    modalities = previews.plan.modalities
     examples = result.examples(SHEET_QUERIES)
     if not (examples and modalities[query].has_preview and modalities[target].has_preview):
         return None
@@ -71,10 +72,10 @@ def draw_negatives(result: MiningResult, table: FeatureTable, evaluation: RunEva
     rows = []
     for name, indices in examples:
         ranked = [(result.negatives[i], f"{result.ranks[i]}: {result.scores[i]:.2f}") for i in indices[:SHEET_TARGETS]]
-        row = [RetrievedImage(evaluation.preview(positions[id], target), caption, False) for id, caption in ranked]
+        row = [RetrievedImage(previews(positions[id], target), caption, False) for id, caption in ranked]
         if name in has_positive:
             caption = f"least positive: {result.positive_scores[indices[0]]:.2f}"
-            row = [RetrievedImage(evaluation.preview(positions[name], target), caption, True), *row]
+            row = [RetrievedImage(previews(positions[name], target), caption, True), *row]
         rows.append(row)
-    previews = [evaluation.preview(positions[name], query) for name, _ in examples]
-    return contact_sheet(previews, rows, f"hard negatives, {query} -> {target}")
+    drawn = [previews(positions[name], query) for name, _ in examples]
+    return contact_sheet(drawn, rows, f"hard negatives, {query} -> {target}")
