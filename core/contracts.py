@@ -341,6 +341,9 @@ class Source(ABC, Sequence[Record]):
     root: str = "."
     """The folder that relative paths among the raw values start from."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self):,} records; fields: {', '.join(self.fields)})"
+
     @property
     @abstractmethod
     def fields(self) -> tuple[str, ...]:

@@ -7,10 +7,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from sensorium.api.models import open_run, source_of
-from sensorium.contracts import Source
+from sensorium.api.models import open_run
 from sensorium.devices import find_device
 from sensorium.errors import RecipeError, RunError
 from sensorium.evaluation.run_evaluation import RunEvaluation
@@ -33,7 +32,7 @@ def evaluate(
     *,
     checkpoint: str = "final",
     device: str = "auto",
-    source: Source | None = None,
+    source: Any = None,
     extensions: Extensions | None = None,
 ) -> dict[str, ResultsTable]:
     """Measure a run on its test part, or several runs of one recipe that differ in their seed.
@@ -46,7 +45,7 @@ def evaluate(
         overrides: `key.sub=value` texts applied to the run's recipe, such as `evaluate.evaluators.knn.k=5`.
         checkpoint: as in `load`.
         device: as in `load`.
-        source: records in place of those that `data.source` names.
+        source: records in place of those that `data.source` names: a `Source`, or anything that `fit` takes.
         extensions: plugins, when not those that are installed.
 
     Returns:
@@ -83,7 +82,7 @@ def finetune(
     run_dir: str | Path | None = None,
     checkpoint: str = "final",
     device: str = "auto",
-    source: Source | None = None,
+    source: Any = None,
     extensions: Extensions | None = None,
 ) -> Finetuned:
     """Train a run's encoder, and a small head on it, on labels, as `finetune` of the recipe says.
@@ -98,7 +97,7 @@ def finetune(
         run_dir: the folder to write; default `finetune-DATE-TIME` in the run folder.
         checkpoint: as in `load`.
         device: as in `load`.
-        source: records in place of those that `data.source` names.
+        source: records in place of those that `data.source` names: a `Source`, or anything that `fit` takes.
         extensions: plugins, when not those that are installed.
 
     Returns:
@@ -130,12 +129,12 @@ class Finetuned:
     run: Run
 
 
-def replay(run: str | Path, *, source: Source | None = None, extensions: Extensions | None = None) -> list[Replayed]:
+def replay(run: str | Path, *, source: Any = None, extensions: Extensions | None = None) -> list[Replayed]:
     """Replay the last step of a run with a non-finite loss or gradient, and find where it first occurs.
 
     Args:
         run: the run folder; nothing in it is changed.
-        source: records in place of those that `data.source` names.
+        source: records in place of those that `data.source` names: a `Source`, or anything that `fit` takes.
         extensions: plugins, when not those that are installed.
 
     Returns:
@@ -147,6 +146,6 @@ def replay(run: str | Path, *, source: Source | None = None, extensions: Extensi
     extensions = extensions or load_extensions()
     opened = Run.open(run)
     plan = make_plan(read_recipe(opened.recipe_file, extensions.registry), extensions)
-    source = source_of(plan, source)
+    source = plan.open_source(source)
     with numeric_settings(plan.recipe.train):
         return replay_step(plan, source, RunEvaluation(plan, source, opened).parts["train"], opened)

@@ -10,7 +10,7 @@ import torch
 
 from sensorium.contracts import Encoder, Modality, Source
 from sensorium.devices import find_device
-from sensorium.errors import RecipeError, RunError
+from sensorium.errors import RunError
 from sensorium.exporters.encoders import read_encoder
 from sensorium.finetuning.predictor import Predictor
 from sensorium.models.model import Model
@@ -113,7 +113,7 @@ def open_run(
     run: str | Path,
     overrides: Sequence[str],
     checkpoint: str,
-    source: Source | None,
+    source: Any,
     extensions: Extensions | None,
     evaluators: Mapping[str, Any],
     device: torch.device,
@@ -127,13 +127,4 @@ def open_run(
     plan = make_plan(read_recipe(plain, extensions.registry), extensions)
     for name, modality in plan.modalities.items():
         modality.load_state(model.plan.modalities[name].state())
-    return Model(plan, model.learner, model.run), plan, source_of(plan, source)
-
-
-def source_of(plan: Plan, source: Source | None) -> Source:
-    """Return the source that was handed in, or else the one that a run's recipe names."""
-    if source is not None:
-        return source
-    if plan.source is None:
-        raise RecipeError("The run was given its source by hand: hand the same again with source=...")
-    return plan.source()
+    return Model(plan, model.learner, model.run), plan, plan.open_source(source)

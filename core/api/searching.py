@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sensorium.api.models import open_run
-from sensorium.contracts import FeatureTable, Source
+from sensorium.contracts import FeatureTable
 from sensorium.errors import RunError, not_found
 from sensorium.evaluation.labels import modality_pair
 from sensorium.evaluation.previews import Previews
@@ -38,7 +38,7 @@ def embed_source(
     space: str = "embedding",
     checkpoint: str = "final",
     device: str = "auto",
-    source: Source | None = None,
+    source: Any = None,
     extensions: Extensions | None = None,
 ) -> int:
     """Embed the records of a source with a run's model, and write them to an `.npz` file.
@@ -51,7 +51,7 @@ def embed_source(
         space: "embedding" for the space that the objective compares in, "features" for pooled features.
         checkpoint: as in `load`.
         device: as in `load`.
-        source: records in place of those that `data.source` names.
+        source: records in place of those that `data.source` names: a `Source`, or anything that `fit` takes.
         extensions: plugins, when not those that are installed.
 
     Returns:
@@ -82,7 +82,7 @@ def search(
     count: int = 10,
     checkpoint: str = "final",
     device: str = "auto",
-    source: Source | None = None,
+    source: Any = None,
     extensions: Extensions | None = None,
 ) -> list[tuple[str, float]]:
     """Find the records that lie nearest to a raw value in the space where the objective compares.
@@ -98,7 +98,7 @@ def search(
         count: how many records to find.
         checkpoint: as in `load`.
         device: as in `load`.
-        source: records in place of those that `data.source` names.
+        source: records in place of those that `data.source` names: a `Source`, or anything that `fit` takes.
         extensions: plugins, when not those that are installed.
 
     Returns:
@@ -156,7 +156,7 @@ def mine(
     index: Literal["auto", "torch", "faiss"] = "auto",
     checkpoint: str = "final",
     device: str = "auto",
-    source: Source | None = None,
+    source: Any = None,
     extensions: Extensions | None = None,
 ) -> MiningResult:
     """Mine hard negatives with a run's model; a recipe takes the file as `data.negatives`.
@@ -176,7 +176,7 @@ def mine(
         index: what searches, exactly in any case: "torch", "faiss", or "auto" for FAISS without a GPU.
         checkpoint: as in `load`.
         device: as in `load`.
-        source: records in place of those that `data.source` names.
+        source: records in place of those that `data.source` names: a `Source`, or anything that `fit` takes.
         extensions: plugins, when not those that are installed.
 
     Raises:
@@ -217,7 +217,7 @@ def _measured(
     overrides: Sequence[str],
     checkpoint: str,
     device: str,
-    source: Source | None,
+    source: Any,
     extensions: Extensions | None,
 ) -> tuple[Model, RunEvaluation]:
     """Return a run's model, and what embeds the records of its source, or of another one."""

@@ -40,7 +40,7 @@ def fit(
     recipe: Recipe | Mapping[str, Any] | str | Path | None = None,
     overrides: Sequence[str] = (),
     *,
-    source: Source | None = None,
+    source: Any = None,
     run_dir: str | Path | None = None,
     resume: str | Path | None = None,
     extensions: Extensions | None = None,
@@ -50,7 +50,9 @@ def fit(
     Args:
         recipe: a shipped name, a path to a YAML or Python file, a mapping or a Recipe; None when resuming.
         overrides: `key.sub=value` texts.
-        source: records in place of those that `data.source` names.
+        source: records in place of those that `data.source` names: a `Source`; an array or a list of the values of the
+            only modality; columns by name (a mapping, a data frame), of which those that no modality reads are labels,
+            but for `id`, `split` and `group`; or a dataset whose items are mappings or tuples.
         run_dir: the run folder; default `runs/NAME-DATE-TIME`.
         resume: the folder of a run to continue, with its own recipe.
         extensions: plugins, when not those that are installed.
@@ -69,8 +71,8 @@ def fit(
         raise RecipeError("Give a recipe to train, or a run to resume.")
     resolved = read_recipe(run.recipe_file if run else recipe, extensions.registry, overrides)  # type: ignore[arg-type]
     plan = make_plan(resolved, extensions)
-    if plan.source is None and source is None:
-        raise RecipeError("The recipe names no source: set data.source, or hand one to fit(source=...).")
+    if source is not None or plan.source is None:  # what is handed in is looked at before a folder is made
+        source = plan.open_source(source)
     fabric = build_fabric(resolved.train)
     if run is None and launching_rank() == 0:
         run = Run.create(run_dir, resolved, extensions)
@@ -94,10 +96,12 @@ def fit(
         if handler is not None:
             logging.getLogger("sensorium").removeHandler(handler)
             handler.close()
+            if not resume:
+                run.discard_if_unused()
 
 
 def _train(plan: Plan, source: Source | None, run: Run, fabric: Fabric, resume: bool) -> Model:
-    source = source if source is not None else plan.source()  # type: ignore[misc]
+    source = plan.open_source(source)
     evaluation = RunEvaluation(plan, source, run)
     evaluation.check_training()
     size = training_size(plan, len(evaluation.parts["train"]))

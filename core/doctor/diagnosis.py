@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from sensorium.contracts import Source
 from sensorium.data.memory import Space
 from sensorium.doctor.advice import Advice, advise
 from sensorium.doctor.machine import Machine, inspect_machine
@@ -50,7 +49,7 @@ def diagnose(
     overrides: Sequence[str],
     extensions: Extensions,
     *,
-    source: Source | None = None,
+    source: Any = None,
     folder: str | Path = ".",
     seconds: float = 3.0,
 ) -> Diagnosis:
@@ -60,7 +59,7 @@ def diagnose(
         recipe: what is to be trained, or None.
         overrides: `key.sub=value` texts.
         extensions: the plugins.
-        source: records in place of those that `data.source` names.
+        source: records in place of those that `data.source` names: a `Source`, or anything that `fit` takes.
         folder: where runs are to be written.
         seconds: how long each rate is measured.
 
@@ -77,9 +76,7 @@ def diagnose(
             f"{machine.launcher.processes}: leave out the recipe, or the launcher."
         )
     plan = make_plan(read_recipe(recipe, extensions.registry, overrides), extensions)
-    if source is None and plan.source is None:
-        raise RecipeError("The recipe names no source: set data.source.")
-    rates = measure(plan, source if source is not None else plan.source(), extensions, seconds)  # type: ignore[misc]
+    rates = measure(plan, plan.open_source(source), extensions, seconds)
     return Diagnosis(machine, rates, advise(machine, plan.recipe, rates))
 
 

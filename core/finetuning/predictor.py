@@ -36,6 +36,9 @@ class Predictor:
     def __init__(self, model: Model, modality: str, finetuned: EncoderWithHead, task: Task, options: Finetune) -> None:
         self.model, self.modality, self.finetuned, self.task, self.options = model, modality, finetuned, task, options
 
+    def __repr__(self) -> str:
+        return f"Predictor({self.options.task} of {', '.join(self.task.labels)} from {self.modality}; {self.model!r})"
+
     @torch.inference_mode()
     def predict(self, values: Sequence[Any], batch: int = 256) -> list[Any]:
         """Return the prediction for each raw value: a number, or class (or label column) -> probability.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,17 @@ class Model:
         self.learner.to(device)
         return self
 
+    def __repr__(self) -> str:
+        """Say what the model is: its encoders and their widths, its objective, its size, where it is."""
+        recipe = self.plan.recipe
+        towers = [
+            f"{name}: {tower.encoder.name}, {self.learner.encoders[name].dim} features"  # type: ignore[union-attr]
+            for name, tower in recipe.modalities.items()
+        ]
+        count = sum(parameter.numel() for parameter in self.learner.parameters())
+        of_run = f"; {self.run.folder}" if self.run is not None else ""
+        return f"Model({'; '.join(towers)}; {recipe.objective.name}; {count:,} parameters on {self.device}{of_run})"
+
     def alike(self, other: Model) -> bool:
         """Whether two models come from one recipe, seeds aside, and from modalities with equal states."""
         recipes = [
@@ -68,16 +79,18 @@ class Model:
         Args:
             space: "embedding" for the space that the objective compares in, "features" for pooled features.
             batch: how many values are encoded at once.
-            raws: modality name -> raw values: paths, bytes, arrays, strings.
+            raws: modality name -> raw values: paths, bytes, arrays, strings. One value that is no sequence itself (a
+                path, a text, bytes, an image of Pillow, a graph) stands for a list of one; an array is a sequence of
+                the values along its first axis.
 
         Returns:
-            Modality name -> float32 (N, D) on the CPU; rows of the joint space are not normalized.
+            Modality name -> float32 (N, D) on the CPU, N = 1 for one value; rows of the joint space are not normalized.
 
         Raises:
             DataError: for a modality that the model does not have, or a value that cannot be decoded.
             SensoriumError: for a space that there is not.
         """
-        return {name: self._embed(name, values, space, batch) for name, values in raws.items()}
+        return {name: self._embed(name, several(values), space, batch) for name, values in raws.items()}
 
     def _embed(self, name: str, values: Sequence[Any], space: str, size: int) -> Tensor:
         if name not in self.modalities:
@@ -86,8 +99,6 @@ class Model:
                     f"The model has no modality '{name}'", name, self.modalities, f"it has {', '.join(self.modalities)}"
                 )
             )
-        if isinstance(values, str | bytes):
-            raise DataError(f"embed({name}=...) takes a list of values, not one: write {name}=[...].")
         modality = self.plan.modalities[name]
         parts = []
         for start in range(0, len(values), size):
@@ -194,6 +205,14 @@ class Model:
         except RuntimeError as error:
             raise RunError(f"The weights of {origin} do not fit its recipe: {_first_lines(error)}") from error
         return self
+
+
+def several(values: Any) -> Sequence[Any]:
+    """Return raw values as a sequence: one value that is no sequence of values becomes a list of it."""
+    is_one = isinstance(values, str | bytes | Mapping) or not (
+        hasattr(values, "__len__") and hasattr(values, "__getitem__")
+    )
+    return [values] if is_one else values
 
 
 def _unshared(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from sensorium.contracts import (
     ViewGenerator,
     has_target,
 )
+from sensorium.data.as_source import as_source
 from sensorium.errors import PluginError, RecipeError
 from sensorium.models.learner import Learner
 from sensorium.recipe.schema import Part, Recipe, Tower
@@ -80,6 +81,22 @@ class Plan:
     def fields(self) -> dict[str, str]:
         """Modality name -> the source's field with its raw values."""
         return {name: tower.field or name for name, tower in self.recipe.modalities.items()}
+
+    def open_source(self, given: Any = None) -> Source:
+        """Return what was handed in as a source (see `as_source`), or else the source that the recipe names.
+
+        Raises:
+            RecipeError: when there is neither.
+            DataError: when what was handed in is no source, or the records cannot be found.
+        """
+        if given is not None:
+            return as_source(given, tuple(self.fields.values()))
+        if self.source is None:
+            raise RecipeError(
+                "The recipe names no source: set data.source, or hand the records in with source=..., as a training "
+                "from Python does."
+            )
+        return self.source()
 
     @property
     def unfreezing(self) -> dict[str, tuple[float, float]]:

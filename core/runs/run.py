@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import logging
 import platform
+import shutil
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -61,6 +62,11 @@ class Run:
         self.checkpoints = folder / "checkpoints"
         self.model = folder / "model"
         self.evaluations = folder / "evaluations"
+
+    def __repr__(self) -> str:
+        status = self.status()
+        steps = f", step {status['step']} of {status['steps']}" if {"step", "steps"} <= status.keys() else ""
+        return f"Run({str(self.folder)!r}: {status.get('state', 'no run yet')}{steps})"
 
     @classmethod
     def create(cls, folder: str | Path | None, recipe: Recipe, extensions: Extensions) -> Run:
@@ -113,6 +119,11 @@ class Run:
         held = set(self.folder.iterdir())
         begun = {self.recipe_file, self.status_file, self.log_file}
         return not held or (held <= begun and self.status().get("state") in ("failed", "interrupted"))
+
+    def discard_if_unused(self) -> None:
+        """Remove the folder of a training that failed, or was interrupted, before it read data."""
+        if self.unused():
+            shutil.rmtree(self.folder)
 
     def status(self) -> dict[str, Any]:
         """Return what `run.json` says."""

@@ -44,7 +44,7 @@ def one(asked: argparse.Namespace, row: str, seed: int) -> dict[str, float]:
     start = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         model = sensorium.fit("simclr-cifar10", changes, run_dir=Path(folder) / "run")
-        evaluation = RunEvaluation(model.plan, model.plan.source(), model.run)
+        evaluation = RunEvaluation(model.plan, model.plan.open_source(), model.run)
         train, test = (evaluation.table(model, part, "features") for part in ("train", "test"))
     found = {}
     for name, evaluator in (("knn", KNN(label="label", k=200)), ("linear", Linear(label="label", Cs=(0.1,)))):

@@ -79,7 +79,7 @@ def view_of_test(model: Model) -> tuple[Batch, View]:
     """Return the first images of the test part, and the whole of each as the recipe's generator makes its view."""
     assert model.run is not None
     plan = model.plan
-    source = plan.source()
+    source = plan.open_source()
     positions = PartReader(plan, source, model.run).positions("test")[:COUNT]
     bad = UnreadableRecords(COUNT, 1.0, model.run.bad_file)
     (records,) = iterate(

@@ -1,0 +1,94 @@
+"""What a caller hands in as a source: a source, arrays, columns, a data frame, a dataset."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sensorium.contracts import Source
+from sensorium.data.arrays import ArraysSource
+from sensorium.data.dataset import DatasetSource, is_file, key_columns
+from sensorium.errors import DataError
+
+
+def as_source(given: Any, fields: Sequence[str]) -> Source:
+    """Return whatever was handed in as a source.
+
+    Args:
+        given: a `Source`; the values of the only field (an array along whose first axis they are, or a list); columns
+            by name (a mapping, a pandas, polars or pyarrow table), of which `fields` are values, `id`, `split` and
+            `group` what they say, and all others labels; or a dataset: anything with a length whose items are
+            mappings or tuples, such as a torch `Dataset` or a list of records (see `DatasetSource`).
+        fields: the fields that the recipe reads, in its order.
+
+    Raises:
+        DataError: in one sentence, when it is none of these, or lacks the fields.
+    """
+    if isinstance(given, Source):
+        return given
+    if isinstance(given, str | bytes | os.PathLike | type | tuple):
+        raise DataError(
+            f"source is {_shown(given)}: hand in an array, a mapping of columns, a data frame, a dataset or a Source; "
+            "files are named in the recipe, as data.source={name: table, path: ...} or {name: folder, path: ...}."
+        )
+    columns = _columns(given)
+    if columns is not None:
+        return _of_columns(columns, fields)
+    if not hasattr(given, "__len__") or not hasattr(given, "__getitem__") or getattr(given, "shape", None) == ():
+        raise DataError(
+            f"source is of type {type(given).__name__}, which has no length or no positions: hand in an array, a "
+            "list, a mapping of columns, a data frame, a dataset with both, or a Source."
+        )
+    if hasattr(given, "shape"):
+        return ArraysSource({_only(fields, "an array"): given})
+    if _is_dataset(given):
+        return DatasetSource(given, fields)
+    return ArraysSource({_only(fields, "a list of values"): given})
+
+
+def _columns(given: Any) -> Mapping[str, Any] | None:
+    """Return the columns of a mapping or a data frame, or None when it is neither."""
+    if isinstance(given, Mapping):
+        return given
+    if hasattr(given, "to_pydict"):  # pyarrow
+        return given.to_pydict()
+    if hasattr(given, "notna"):  # pandas: its own missing values become None
+        return {str(name): given[name].astype(object).where(given[name].notna(), None).tolist() for name in given}
+    if hasattr(given, "get_columns"):  # polars
+        return {column.name: column.to_list() for column in given.get_columns()}
+    return None
+
+
+def _of_columns(columns: Mapping[str, Any], fields: Sequence[str]) -> Source:
+    values = {name: columns[name] for name in fields if name in columns}
+    if not values:
+        raise DataError(
+            f"The source has the columns {', '.join(map(str, columns)) or '(none)'}, and the recipe reads "
+            f"{', '.join(fields)}: name one so, or set modalities.NAME.field."
+        )
+    return ArraysSource(values, **key_columns({n: c for n, c in columns.items() if n not in fields}))
+
+
+def _is_dataset(given: Any) -> bool:
+    """Whether items are records rather than the values of a field."""
+    if not isinstance(given, Sequence):
+        return True  # a torch Dataset is no Sequence
+    first = given[0] if len(given) else None
+    return isinstance(first, tuple) or (isinstance(first, Mapping) and not is_file(first))
+
+
+def _only(fields: Sequence[str], what: str) -> str:
+    """Return the only field; several cannot come out of one array."""
+    if len(set(fields)) != 1:
+        raise DataError(
+            f"source is {what}, and the recipe reads {len(fields)} fields: hand in a mapping "
+            f"{{{', '.join(f'{name!r}: ...' for name in fields)}}}."
+        )
+    return fields[0]
+
+
+def _shown(given: Any) -> str:
+    """Return what an error calls an object: short ones as they are written."""
+    text = repr(given)
+    return text if len(text) < 80 else f"a {type(given).__name__}"
