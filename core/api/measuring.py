@@ -13,7 +13,7 @@ from sensorium.api.models import open_run
 from sensorium.devices import find_device
 from sensorium.errors import RecipeError, RunError
 from sensorium.evaluation.run_evaluation import RunEvaluation
-from sensorium.evaluation.tables import ResultsTable
+from sensorium.evaluation.tables import ResultsTable, ResultsTables
 from sensorium.finetuning.finetuner import Finetuner, Initialization
 from sensorium.finetuning.predictor import Predictor
 from sensorium.models.plan import make_plan
@@ -34,7 +34,7 @@ def evaluate(
     device: str = "auto",
     source: Any = None,
     extensions: Extensions | None = None,
-) -> dict[str, ResultsTable]:
+) -> ResultsTables:
     """Measure a run on its test part, or several runs of one recipe that differ in their seed.
 
     Under torchrun every process embeds its share of the records, and the first measures.
@@ -49,7 +49,7 @@ def evaluate(
         extensions: plugins, when not those that are installed.
 
     Returns:
-        Table name -> the table, which is also written to `evaluations` in the (first) run's folder.
+        The tables by name (a dict), each of which is also written to `evaluations` in the (first) run's folder.
 
     Raises:
         EvaluationError: when evaluators failed; the tables of the others are written.
@@ -71,7 +71,7 @@ def evaluate(
     evaluation = RunEvaluation(plan, source, Run.open(first))
     evaluation.check()
     with numeric_settings(plan.recipe.train):
-        return evaluation.on_test(model, *seeds)
+        return ResultsTables(evaluation.on_test(model, *seeds))
 
 
 def finetune(
@@ -122,7 +122,14 @@ def finetune(
 
 @dataclass(frozen=True)
 class Finetuned:
-    """The result of fine-tuning: the table, the predictor, and the run folder of both."""
+    """The result of fine-tuning: the table, the predictor, and the run folder of both; shown as the table."""
+
+    def __repr__(self) -> str:
+        return f"{self.table!r}\n{self.predictor!r}\n{self.run!r}"
+
+    def _repr_html_(self) -> str:
+        """Render for a notebook."""
+        return self.table._repr_html_()
 
     table: ResultsTable
     predictor: Predictor

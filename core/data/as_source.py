@@ -32,7 +32,7 @@ def as_source(given: Any, fields: Sequence[str]) -> Source:
             f"source is {_shown(given)}: hand in an array, a mapping of columns, a data frame, a dataset or a Source; "
             "files are named in the recipe, as data.source={name: table, path: ...} or {name: folder, path: ...}."
         )
-    columns = _columns(given)
+    given, columns = _cells(given), _columns(given)
     if columns is not None:
         return _of_columns(columns, fields)
     if not hasattr(given, "__len__") or not hasattr(given, "__getitem__") or getattr(given, "shape", None) == ():
@@ -53,11 +53,20 @@ def _columns(given: Any) -> Mapping[str, Any] | None:
         return given
     if hasattr(given, "to_pydict"):  # pyarrow
         return given.to_pydict()
-    if hasattr(given, "notna"):  # pandas: its own missing values become None
-        return {str(name): given[name].astype(object).where(given[name].notna(), None).tolist() for name in given}
+    if hasattr(given, "notna") and hasattr(given, "columns"):  # pandas
+        return {str(name): _cells(given[name]) for name in given}
     if hasattr(given, "get_columns"):  # polars
-        return {column.name: column.to_list() for column in given.get_columns()}
+        return {column.name: _cells(column) for column in given.get_columns()}
     return None
+
+
+def _cells(given: Any) -> Any:
+    """Return a column of pandas, polars or pyarrow as a list, None where a cell is missing; anything else as it is."""
+    if hasattr(given, "notna") and not hasattr(given, "columns"):
+        return given.astype(object).where(given.notna(), None).tolist()
+    if hasattr(given, "to_pylist") and not hasattr(given, "to_pydict"):
+        return given.to_pylist()
+    return given.to_list() if hasattr(given, "to_list") else given
 
 
 def _of_columns(columns: Mapping[str, Any], fields: Sequence[str]) -> Source:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,22 @@ class ResultsTable:
         lines = [f"## {self.evaluator}", "", *markdown_table(["", *self.metrics], self._cells(self.metrics)), ""]
         return "\n".join([*lines, *(f"- {line}" for line in self.footnotes())]) + "\n"
 
+    def __repr__(self) -> str:
+        return self.markdown()
+
+    def _repr_html_(self) -> str:
+        """Render for a notebook."""
+        head = "".join(f"<th>{escape(name)}</th>" for name in ["", *self.metrics])
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+            for cells in self._cells(self.metrics)
+        )
+        notes = "<br>".join(map(escape, self.footnotes()))
+        return (
+            f"<table><caption>{escape(self.evaluator)}</caption><thead><tr>{head}</tr></thead>"
+            f"<tbody>{body}</tbody></table><small>{notes}</small>"
+        )
+
     def public(self) -> dict[str, Any]:
         """Return plain values for JSON: every score of every seed and fold."""
         return {
@@ -143,6 +160,17 @@ class ResultsTable:
 
     def _cells(self, names: Sequence[str]) -> list[list[str]]:
         return [[r.name, *(str(r.metrics[n]) if n in r.metrics else "–" for n in names)] for r in self.rows]
+
+
+class ResultsTables(dict[str, ResultsTable]):
+    """Tables by name; shown one below the other."""
+
+    def __repr__(self) -> str:
+        return "\n".join(map(repr, self.values()))
+
+    def _repr_html_(self) -> str:
+        """Render for a notebook."""
+        return "".join(table._repr_html_() for table in self.values())
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -37,11 +37,14 @@ class Predictor:
         self.model, self.modality, self.finetuned, self.task, self.options = model, modality, finetuned, task, options
 
     def __repr__(self) -> str:
-        return f"Predictor({self.options.task} of {', '.join(self.task.labels)} from {self.modality}; {self.model!r})"
+        labels = ", ".join(self.task.state()["labels"])
+        return f"Predictor({self.options.task} of {labels} from {self.modality}; {self.model!r})"
 
     @torch.inference_mode()
     def predict(self, values: Sequence[Any], batch: int = 256) -> list[Any]:
         """Return the prediction for each raw value: a number, or class (or label column) -> probability.
+
+        Values are taken as `Model.embed` takes them: one stands for a list of one.
 
         Raises:
             DataError: when a value cannot be decoded.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -209,10 +209,10 @@ class Model:
 
 def several(values: Any) -> Sequence[Any]:
     """Return raw values as a sequence: one value that is no sequence of values becomes a list of it."""
-    is_one = isinstance(values, str | bytes | Mapping) or not (
-        hasattr(values, "__len__") and hasattr(values, "__getitem__")
-    )
-    return [values] if is_one else values
+    if hasattr(values, "shape") and not isinstance(values, memoryview):  # an array, a tensor, a column
+        return values if len(values.shape) else [values]
+    has_positions = hasattr(values, "__len__") and hasattr(values, "__getitem__") and not hasattr(values, "keys")
+    return [values] if isinstance(values, str | bytes | bytearray | memoryview) or not has_positions else values
 
 
 def _unshared(weights: dict[str, Tensor]) -> dict[str, Tensor]:

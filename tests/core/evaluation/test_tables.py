@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sensorium.evaluation.tables import Metric, ResultsRow, ResultsTable, split_hash
+from sensorium.evaluation.tables import Metric, ResultsRow, ResultsTable, ResultsTables, split_hash
 
 FOLDED = Metric([[0.8, 0.9, 1.0], [0.7, 0.7, 0.7]])
 
@@ -29,6 +29,16 @@ def test_both_deviations_are_kept_apart():
     assert str(FOLDED) == "0.800 ± 0.141 (folds ± 0.050)"
     assert str(Metric([[0.5]])) == "0.500"
     assert str(Metric([[0.4], [0.6]])) == "0.500 ± 0.141"
+
+
+def test_a_notebook_shows_the_table_with_its_footnotes(table):
+    table.rows[0].name = "<chance>"
+    html = table._repr_html_()
+    assert "<caption>probe</caption>" in html
+    assert "<tr><td>&lt;chance&gt;</td><td>0.100</td><td>–</td></tr>" in html
+    assert all(line in html for line in table.footnotes())
+    assert ResultsTables(a=table, b=table)._repr_html_() == 2 * html
+    assert repr(ResultsTables(a=table)) == repr(table) == table.markdown()
 
 
 def test_markdown_is_a_table_with_its_facts(table):
