@@ -22,3 +22,13 @@ def test_fine_tuning_takes_ten_lines_whose_recipe_is_valid(monkeypatch):
     towers = plan.recipe.modalities
     assert towers["image"].encoder.options["checkpoint"] == towers["text"].encoder.options["checkpoint"]
     assert plan.recipe.objective.options["dim"] == 512
+
+
+def test_the_notebook_of_the_page_on_python_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for block in blocks(ROOT / "docs" / "how-to" / "from-python.md", "python"):
+        exec(block, names)
+    assert names["one"].shape == (1, names["model"].learner.encoders["timeseries"].dim)
+    assert names["all_of_them"].shape[0] == len(names["x"])
+    assert repr(names["tables"]).startswith("## knn")
