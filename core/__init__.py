@@ -21,6 +21,7 @@ _HOME = {
     # what travels
     "Batch": "sensorium.types",
     "Record": "sensorium.types",
+    "Unreadable": "sensorium.types",
     "Features": "sensorium.types",
     "View": "sensorium.types",
     "Outcome": "sensorium.types",
@@ -44,6 +45,7 @@ _HOME = {
     "Table": "sensorium.data.readers",
     "TableReader": "sensorium.data.readers",
     "BadSample": "sensorium.errors",
+    "Location": "sensorium.errors",
     "SensoriumError": "sensorium.errors",
     "check_range": "sensorium.errors",
     "collectives": "sensorium.parallel.collectives",
@@ -115,7 +117,7 @@ if TYPE_CHECKING:
     )
     from sensorium.data.readers import Table, TableReader
     from sensorium.devices import device_constant, to_device
-    from sensorium.errors import BadSample, SensoriumError, check_range
+    from sensorium.errors import BadSample, Location, SensoriumError, check_range
     from sensorium.exporters.base import Exporter
     from sensorium.parallel import batch_norm, collectives
     from sensorium.recipe import Recipe
@@ -129,6 +131,7 @@ if TYPE_CHECKING:
         Outcome,
         Record,
         TrainingSize,
+        Unreadable,
         View,
         at_least_one_row,
         take_tokens,

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sensorium.errors import Location
 from sensorium.types import Batch, Features, Needs, Outcome, Record, TrainingSize, View, take_tokens, valid_tokens
 
 if TYPE_CHECKING:
@@ -335,7 +336,8 @@ class Objective(nn.Module, ABC):
 class Source(ABC, Sequence[Record]):
     """Where records come from: a sequence of them, read lazily.
 
-    `source[i]` may read a file; it raises `BadSample` when that one record cannot be read. `key` must be cheap.
+    `source[i]` may read a file. A value that cannot be read stands as `Unreadable` among the others; when none of a
+    record can, it raises `BadSample`. `key` must be cheap.
     """
 
     root: str = "."
@@ -355,6 +357,13 @@ class Source(ABC, Sequence[Record]):
 
     def present(self, field: str) -> np.ndarray | None:
         """Return which of the N records have a value in a field, bool (N,), or None when only decoding shows it."""
+        return None
+
+    def locate(self, index: int, field: str) -> Location | None:
+        """Return where the value of a record in a field is found again, such as a row of a table; None if unknown.
+
+        For a value that is a path, the path itself is reported.
+        """
         return None
 
     def notes(self) -> list[str]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 
 class SensoriumError(Exception):
@@ -89,8 +90,46 @@ class Interrupted(SensoriumError):
         self.code = 128 + by
 
 
+FaultKind = Literal["missing", "empty", "damaged", "encoding", "unsupported", "non-finite", "too-large"]
+"""Kinds of faults of a raw value: no such file, or no permission; nothing in it; cut or corrupt; text in another
+encoding; whole, but of a form that is not read; numbers that are not finite; larger than an option allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a raw value is found again.
+
+    Args:
+        path: the file.
+        line: its row in a file of rows, from 1, the heading aside.
+        column: its column, or key, there.
+    """
+
+    path: str
+    line: int | None = None
+    column: str | None = None
+
+    def __str__(self) -> str:
+        row = "" if self.line is None else f", row {self.line}"
+        return f"{self.path}{row}" + ("" if self.column is None else f", column '{self.column}'")
+
+
 class BadSample(Exception):
-    """One raw value that a modality cannot decode; the record is counted, named in the log and skipped."""
+    """One raw value that cannot be read or decoded: it is reported, and its record is used without it.
+
+    Args:
+        reason: why, a clause without a full stop.
+        kind: the kind of fault.
+        where: the file, or the row and column of a table; None where the source or the path itself says it.
+    """
+
+    def __init__(self, reason: str, kind: FaultKind = "damaged", where: Location | str | None = None) -> None:
+        super().__init__(reason)
+        self.kind: FaultKind = kind
+        self.where = Location(where) if isinstance(where, str) else where
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.kind, self.where)
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import GetAttrKey, register_pytree_node
 
-from sensorium.errors import RecipeError
+from sensorium.errors import FaultKind, Location, RecipeError
 from sensorium.presence import Presence
 
 
@@ -28,7 +28,8 @@ class Record:
 
     Args:
         id: stable name of the record, unique in its source; random draws and splits are functions of it.
-        values: one raw value per field; a field that is absent or None is a missing modality.
+        values: one raw value per field; a field that is absent or None is a missing modality, and one that the source
+            could not read an `Unreadable`.
         labels: what evaluators predict: name to number or string.
         split: "train", "val" or "test" when the source knows; None lets the recipe's fractions decide.
         group: records of one group never straddle a split, and count as each other's positives in retrieval;
@@ -40,6 +41,21 @@ class Record:
     labels: Mapping[str, Any] = field(default_factory=dict)
     split: str | None = None
     group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands among the values of a record for one that its source could not read: the others of the record are used.
+
+    Args:
+        reason: why, a clause without a full stop.
+        kind: the kind of fault.
+        where: the file, or the row and column of a table; None for what `Source.locate` says.
+    """
+
+    reason: str
+    kind: FaultKind = "damaged"
+    where: Location | str | None = None
 
 
 @dataclass

@@ -110,9 +110,12 @@ def _train(plan: Plan, source: Source | None, run: Run, fabric: Fabric, resume: 
         announce_records({part: len(rows) for part, rows in evaluation.parts.items()}, auto)
         if auto and not resume:
             run.keep_recipe(plan.recipe)
-    training = prepare(plan, source, evaluation.parts["train"], run, fabric, resume, evaluation.on_val)
-    on_rank_zero(_note_data, plan, source, evaluation.parts["train"], run)
-    evaluation.reader.share(training.loader)
+    reader = evaluation.reader
+    training = prepare(
+        plan, source, reader.parts["train"], run, fabric, resume, evaluation.on_val, unreadable=reader.unreadable
+    )
+    on_rank_zero(_note_data, plan, source, reader.parts["train"], run)
+    reader.share(training.loader)
     try:
         train(training)
         model = training.model()

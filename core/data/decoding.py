@@ -13,10 +13,11 @@ import torch
 
 from sensorium.contracts import Modality, Source, ViewGenerator
 from sensorium.data.mined_negatives import MinedNegatives
-from sensorium.errors import BadSample, DataError, PluginError, SensoriumError, not_found
+from sensorium.data.unreadable import UnreadableValue
+from sensorium.errors import BadSample, DataError, Location, PluginError, SensoriumError, not_found
 from sensorium.presence import presence
 from sensorium.seeding import generator
-from sensorium.types import Batch, NegativeValues, Record, RecordBatch, record_keys
+from sensorium.types import Batch, NegativeValues, Record, RecordBatch, Unreadable, record_keys
 
 
 @dataclass
@@ -26,14 +27,14 @@ class Decoded:
     Args:
         records: the batch of the usable ones, or None when there is none.
         kept: which of the positions they are at: B indices into the list of positions.
-        bad: id and reason of each record that could not be decoded.
+        bad: the values that could not be read; their records are among the usable ones if another value of theirs is.
         failure: what stopped the decoding; it is returned, not raised, because a loader worker that raises
             hides the sentence in its own traceback.
     """
 
     records: RecordBatch | None = None
     kept: list[int] = field(default_factory=list)
-    bad: list[tuple[str, str]] = field(default_factory=list)
+    bad: list[UnreadableValue] = field(default_factory=list)
     failure: SensoriumError | None = None
 
     def pin_memory(self) -> Decoded:
@@ -108,16 +109,11 @@ class RecordDecoder(torch.utils.data.Dataset):
         rows: list[dict[str, Any]] = []
         mined: list[list[Any]] = []
         for row, position in enumerate(positions):
-            try:
-                record, examples = self._examples(epoch, int(position))
-                negatives = self._negatives(epoch, record, int(position)) if examples else []
-            except BadSample as error:
-                made.bad.append((self.source.key(int(position)).id, str(error)))
-                continue
-            if len(examples) == len(self.fields) or (examples and not self.every):
+            record, examples = self._examples(epoch, int(position), made.bad)
+            if record is not None and (len(examples) == len(self.fields) or (examples and not self.every)):
                 records.append(record)
                 rows.append(examples)
-                mined.append(negatives)
+                mined.append(self._negatives(epoch, record, int(position), made.bad))
                 made.kept.append(row)
         if rows:
             ids = [record.id for record in records]
@@ -128,13 +124,17 @@ class RecordDecoder(torch.utils.data.Dataset):
             made.records = RecordBatch(ids, batches, present, record_keys(records), positions[made.kept], ranks)
         return made
 
-    def _negatives(self, epoch: int, record: Record, position: int) -> list[Any]:
-        """Return an example of each mined negative of a record, hardest first."""
+    def _negatives(self, epoch: int, record: Record, position: int, bad: list[UnreadableValue]) -> list[Any]:
+        """Return an example of each mined negative of a record that can be read, hardest first."""
         if self.negatives is None:
             return []
-        others = (self._read(at) for at in self.negatives.of(position))
-        raws = (raw_value(other, self.negatives.field, self.modalities[self._mined], self.source) for other in others)
-        return [self._example(self._mined, raw, epoch, record) for raw in raws if raw is not None]
+        name, column, examples = self._mined, self.negatives.field, []
+        for at in self.negatives.of(position):
+            other = self._read(at, bad)
+            example = None if other is None else self._example(name, column, other, at, epoch, record.id, bad)
+            if example is not None:
+                examples.append(example)
+        return examples
 
     def _collate_negatives(self, ids: list[str], mined: list[list[Any]]) -> dict[str, list[NegativeValues]]:
         """Return the negatives of a batch of records, rank after rank."""
@@ -145,39 +145,60 @@ class RecordDecoder(torch.utils.data.Dataset):
             ranks.append(NegativeValues(self._collate(self._mined, ids, rows), present))
         return {self._mined: ranks} if ranks else {}
 
-    def _examples(self, epoch: int, position: int) -> tuple[Record, dict[str, Any]]:
-        """Return a record without its values, and its example in every modality it has."""
-        record, examples = self._read(position), {}
-        for name, modality in self.modalities.items():
-            raw = raw_value(record, self.fields[name], modality, self.source)
-            if raw is None:
-                continue
-            examples[name] = self._example(name, raw, epoch, record)
+    def _examples(self, epoch: int, position: int, bad: list[UnreadableValue]) -> tuple[Record | None, dict[str, Any]]:
+        """Return a record without its values, None if it cannot be read, and its example in every modality it has."""
+        record, examples = self._read(position, bad), {}
+        if record is None:
+            return None, {}
+        for name, column in self.fields.items():
+            example = self._example(name, column, record, position, epoch, record.id, bad)
+            if example is not None:
+                examples[name] = example
         return replace(record, values={}), examples
 
-    def _read(self, position: int) -> Record:
-        """Return the record at a position of the source, with its values."""
+    def _read(self, position: int, bad: list[UnreadableValue]) -> Record | None:
+        """Return the record at a position of the source, with its values; None if it cannot be read."""
         try:
             return self.source[position]
-        except (BadSample, SensoriumError):
+        except SensoriumError:
             raise
+        except (BadSample, FileNotFoundError, PermissionError) as error:
+            bad.append(UnreadableValue.of(as_bad_sample(error), self.source.key(position).id, position))
+            return None
         except Exception as error:
             id = self.source.key(position).id
             raise _defect(f"The source {type(self.source).__name__} failed to read", id, error) from error
 
-    def _example(self, name: str, raw: Any, epoch: int, record: Record) -> Any:
-        """Return a raw value as an example of a modality, changed by the stage of its views."""
+    def _example(
+        self, name: str, column: str, record: Record, position: int, epoch: int, seed: str, bad: list[UnreadableValue]
+    ) -> Any:
+        """Return the value in a column of a record as an example of a modality, changed by the stage of its views.
+
+        None if there is no value, or it cannot be read; `seed` is the id of the record that it is staged for.
+        """
+        modality = self.modalities[name]
         try:
-            example = self.modalities[name].decode(raw)
+            raw = raw_value(record, column, modality, self.source)
+            if raw is None:
+                return None
+            example = modality.decode(raw)
             if name in self.stages:
-                example = self.stages[name].stage(example, generator(self.seed, epoch, record.id))
-        except (BadSample, SensoriumError):
+                example = self.stages[name].stage(example, generator(self.seed, epoch, seed))
+        except SensoriumError:
             raise
-        except (FileNotFoundError, PermissionError) as error:
-            raise BadSample(f"'{error.filename or raw}' cannot be read: {error.strerror or error}") from error
+        except (BadSample, FileNotFoundError, PermissionError) as error:
+            where = self._where(record.values[column], column, position, modality)
+            bad.append(UnreadableValue.of(as_bad_sample(error), record.id, position, name, where))
+            return None
         except Exception as error:
             raise _defect(f"The modality '{name}' failed to decode", record.id, error) from error
         return example
+
+    def _where(self, raw: Any, column: str, position: int, modality: Modality) -> Location | None:
+        """Return where a value is found again: its own path, or what the source says."""
+        if modality.reads_files and isinstance(raw, str):
+            return Location(os.path.join(self.source.root, raw))
+        return self.source.locate(position, column)
 
     def _collate(self, name: str, ids: list[str], rows: list[dict[str, Any]]) -> Batch:
         chosen = [id for id, row in zip(ids, rows, strict=True) if name in row]
@@ -192,20 +213,34 @@ class RecordDecoder(torch.utils.data.Dataset):
 
 
 def raw_value(record: Record, field: str, modality: Modality, source: Source) -> Any:
-    """Return what a modality decodes of a record, or None; the name of a file starts from the source's root."""
+    """Return what a modality decodes of a record, or None; the name of a file starts from the source's root.
+
+    Raises:
+        BadSample: when the source could not read it.
+    """
     raw = record.values.get(field)
+    if isinstance(raw, Unreadable):
+        raise BadSample(raw.reason, raw.kind, raw.where)
     return os.path.join(source.root, raw) if modality.reads_files and isinstance(raw, str) else raw
 
 
 def raw_values(source: Source, positions: np.ndarray, field: str, modality: Modality) -> Iterator[Any]:
-    """Iterate over the raw values of one modality; records that cannot be read are left to the loader to count."""
+    """Iterate over the raw values of one modality; what cannot be read is left to the loader to count."""
     for position in positions:
         try:
             raw = raw_value(source[int(position)], field, modality, source)
-        except BadSample:
+        except (BadSample, FileNotFoundError, PermissionError):
             continue
         if raw is not None:
             yield raw
+
+
+def as_bad_sample(error: BadSample | OSError) -> BadSample:
+    """Return the error of a value that cannot be read; that of the system names the file."""
+    if isinstance(error, BadSample):
+        return error
+    file = f"'{error.filename}'" if error.filename else "the file"
+    return BadSample(f"{file} cannot be read: {error.strerror or error}", "missing")
 
 
 def overrides_stage(views: ViewGenerator) -> bool:

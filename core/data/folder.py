@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from sensorium.contracts import Source
 from sensorium.data.classes import class_name
 from sensorium.data.splits import part_name
-from sensorium.errors import BadSample, DataError
-from sensorium.types import Record
+from sensorium.errors import BadSample, DataError, FaultKind
+from sensorium.types import Record, Unreadable
 
 BRACED = re.compile(r"\{(\w+)\}")
 """The name of a label in braces."""
@@ -20,13 +20,13 @@ BRACED = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One record: a file and, if any, one of its captions, or the error of reading them."""
+    """One record: a file and, if any, one of its captions, or why they cannot be read."""
 
     path: str
     split: str | None
     number: int = 1
     caption: str | None = None
-    error: str | None = None
+    error: Unreadable | None = None
 
 
 class FolderSource(Source):
@@ -119,13 +119,14 @@ class FolderSource(Source):
             try:
                 text = Path(self.root, beside).read_text(encoding="utf-8-sig")
             except (OSError, UnicodeDecodeError) as error:
-                yield _Entry(file, split, error=f"its captions in '{beside}' cannot be read: {error}")
+                fault: FaultKind = "encoding" if isinstance(error, UnicodeDecodeError) else "missing"
+                yield _Entry(file, split, error=Unreadable(f"'{beside}' cannot be read: {error}", fault))
                 continue
             lines = [line.strip() for line in text.splitlines() if line.strip()]
             for number, line in enumerate(lines, start=1):
                 yield _Entry(file, split, number, caption=line)
             if not lines:
-                yield _Entry(file, split, error="caption is empty")
+                yield _Entry(file, split, error=Unreadable("caption is empty", "empty"))
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -150,9 +151,12 @@ class FolderSource(Source):
 
     def __getitem__(self, index: int) -> Record:
         key, entry = self.key(index), self._entries[index]
+        values: dict[str, object] = {
+            self._field: self._text(entry.path) if entry.path.lower().endswith(".txt") else entry.path
+        }
         if entry.error:
-            raise BadSample(entry.error)
-        values = {self._field: self._text(entry.path) if entry.path.lower().endswith(".txt") else entry.path}
+            beside = os.path.join(self.root, os.path.splitext(entry.path)[0] + ".txt")
+            return replace(key, values={**values, self._captions or "": replace(entry.error, where=beside)})
         caption = self._caption_of(key.labels) if entry.caption is None else entry.caption
         if self._captions is not None and caption is not None:
             values[self._captions] = caption
@@ -171,7 +175,8 @@ class FolderSource(Source):
         try:
             return Path(self.root, path).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise BadSample(f"cannot be read as text: {error}") from error
+            kind: FaultKind = "encoding" if isinstance(error, UnicodeDecodeError) else "missing"
+            raise BadSample(f"cannot be read as text: {error}", kind, os.path.join(self.root, path)) from error
 
 
 def _walk(folder: Path) -> Iterator[str]:

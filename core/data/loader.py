@@ -44,7 +44,7 @@ class Loader:
         modalities: modality name -> modality.
         seed: of the order and the stages.
         batch: records of one optimizer step, over all ranks.
-        bad: counts unreadable records, and stops when they are too many.
+        bad: reports unreadable values, and stops when too many records have one.
         workers: processes that decode; "auto" is one for every core of this rank, at most 8. 0 decodes in this one.
         cache: "off" decodes again in every epoch; "ram" and "device" decode once and keep the result, in this
             process's memory or on its device. A cache that has the records already is picked from.
@@ -161,8 +161,14 @@ class Loader:
         """
         self.prepare()
         made = self._from_source(start, stop) if self.cache is None else self._from_cache(self.cache, start, stop)
-        steps = ([self._usable(next(made), step) for _ in range(self._accumulate)] for step in range(start, stop))
-        yield from deliver_ahead(steps, self._device)
+        yield from deliver_ahead(self._steps(made, start, stop), self._device)
+
+    def _steps(self, made: Iterator[RecordBatch | None], start: int, stop: int) -> Iterator[list[RecordBatch]]:
+        """Yield the micro-batches of each step."""
+        for step in range(start, stop):
+            if step % self.steps_per_epoch == 0:
+                self.bad.end_of_pass()
+            yield [self._usable(next(made), step) for _ in range(self._accumulate)]
 
     def _micro_batches(self, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the epoch of every micro-batch of this rank, and which of the training's records it takes."""
@@ -261,13 +267,14 @@ def _decoded(
         made = iter(loader)
     try:
         while (decoded := _next(made)) is not None:
-            for id, reason in decoded.bad:
-                bad.add(id, reason)
+            for value in decoded.bad:
+                bad.add(value)
             if decoded.failure is not None:
                 raise decoded.failure
             yield decoded
     finally:
         del made  # ends the workers now, even where a traceback keeps this frame
+        bad.end_of_pass()
 
 
 @contextmanager

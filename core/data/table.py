@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from sensorium.contracts import Source
 from sensorium.data.classes import class_name
 from sensorium.data.readers import Format, Table, TableReader
 from sensorium.data.splits import first_duplicate, part_name
-from sensorium.errors import DataError
+from sensorium.errors import DataError, Location
 from sensorium.types import Record
 
 
@@ -70,6 +72,8 @@ class TableSource(Source):
         if not len(table):
             raise DataError(f"{table.title} has no rows.")
         parts = [part for (part, _), rows in zip(files, table.rows, strict=True) for _ in range(rows)]
+        self._files, self._ends = [str(file) for _, file in files], list(accumulate(table.rows))
+        self._names = {field: name if isinstance(name, str) else ", ".join(name) for field, name in columns.items()}
         self._order = tuple(columns)
         self._columns = {field: table.arrow(column) for field, column in single.items()}
         self._joined = {field: _joined(table, field, names) for field, names in joined.items()}
@@ -97,6 +101,11 @@ class TableSource(Source):
         values = {field: _value(column[index].as_py()) for field, column in self._columns.items()}
         values |= {field: x_NC[index] for field, x_NC in self._joined.items() if not np.isnan(x_NC[index]).all()}
         return Record(key.id, values, key.labels, key.split, key.group)
+
+    def locate(self, index: int, field: str) -> Location:
+        """Return the file, row and column of a value."""
+        file = bisect_right(self._ends, index)
+        return Location(self._files[file], index - (self._ends[file - 1] if file else 0) + 1, self._names[field])
 
     def present(self, field: str) -> np.ndarray:
         """Return which records have a value in `field`: bool (N,)."""

@@ -141,12 +141,15 @@ def measure(plan: Plan, source: Source, extensions: Extensions, seconds: float =
         restore_modalities(
             measured, run, lambda name: raw_values(source, few, measured.fields[name], measured.modalities[name])
         )
-        decode = [_decode_rate(measured, source, parts["train"], count, seconds) for count in sorted({0, workers})]
+        bad = UnreadableRecords(len(source), data.max_bad, parts=parts)
+        counts = sorted({0, workers})
+        decode = [_decode_rate(measured, source, parts["train"], count, seconds, bad) for count in counts]
         fabric = _one_device(plan)
         affordable = int(max(rate.records_per_second for rate in decode) * seconds)
         most = CPU_BATCH if fabric.device.type == "cpu" else max(affordable, CHUNK)
         batch = min(data.batch, max(most, plan.recipe.train.accumulate))
-        training = prepare(_with_batch(measured, batch), source, parts["train"], run, fabric, False, None)
+        planned = _with_batch(measured, batch)
+        training = prepare(planned, source, parts["train"], run, fabric, False, None, bad)
         try:
             step = next(iter(training.loader.batches(0, 1)))
             views_rate = _views_rate(training, step, seconds)
@@ -199,9 +202,10 @@ def _one_device(plan: Plan) -> Fabric:
     )
 
 
-def _decode_rate(plan: Plan, source: Source, positions: np.ndarray, workers: int, seconds: float) -> DecodeRate:
+def _decode_rate(
+    plan: Plan, source: Source, positions: np.ndarray, workers: int, seconds: float, bad: UnreadableRecords
+) -> DecodeRate:
     """Measure the loader alone; what the workers have ready when the clock starts is not counted."""
-    bad = UnreadableRecords(len(positions), plan.recipe.data.max_bad)
     place = {"workers": workers, "cache": "off", "device": "cpu", "bad": bad, "rank": 0, "world": 1}
     size = max(min(plan.recipe.data.batch, CHUNK), plan.recipe.train.accumulate)
     batches = feed(_with_batch(plan, size), source, positions, **place).batches(0, 10**6)

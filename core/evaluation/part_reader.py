@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 
 import numpy as np
@@ -28,13 +29,15 @@ class PartReader:
     Args:
         plan: the parts of the run's recipe; its modalities are fitted before anything is read.
         source: where the records come from.
-        run: its file names unreadable records.
+        run: its table of unreadable values.
     """
 
     def __init__(self, plan: Plan, source: Source, run: Run) -> None:
         self.plan, self.source, self.run = plan, source, run
         data = plan.recipe.data
         self.parts = assign_parts(source, {"val": data.val, "test": data.test}, data.split_seed)
+        options = inspect.signature(type(source)).parameters
+        self.unreadable = UnreadableRecords(len(source), data.max_bad, run.unreadable_file, self.parts, options)
         self._kept: list[Cache] = []
         self._loader: Loader | None = None
 
@@ -77,7 +80,7 @@ class PartReader:
             cache = fill_cache(
                 self._decoder(),
                 positions,
-                bad=self._unreadable(len(positions)),
+                bad=self.unreadable,
                 workers=self.plan.recipe.data.workers,
                 keep_on=device if on_device else "cpu",
                 pin=gains_from_pinning(device) and not on_device,
@@ -104,7 +107,7 @@ class PartReader:
             self._decoder(),
             positions,
             batch=size,
-            bad=self._unreadable(len(positions)),
+            bad=self.unreadable,
             workers=self.plan.recipe.data.workers,
             pin=gains_from_pinning(torch.device(device)),
         )
@@ -126,6 +129,3 @@ class PartReader:
 
     def _decoder(self) -> RecordDecoder:
         return RecordDecoder(self.source, self.plan.fields, self.plan.modalities)
-
-    def _unreadable(self, count: int) -> UnreadableRecords:
-        return UnreadableRecords(count, self.plan.recipe.data.max_bad, self.run.bad_file)

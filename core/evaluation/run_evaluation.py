@@ -33,6 +33,7 @@ from sensorium.models.plan import Plan
 from sensorium.parallel import collectives
 from sensorium.parallel.rank_zero import on_every_rank, on_rank_zero
 from sensorium.runs.run import Run
+from sensorium.types import Unreadable
 
 log = logging.getLogger("sensorium")
 T = TypeVar("T")
@@ -186,6 +187,7 @@ class RunEvaluation:
     def _read(self, part: str, readers: Sequence[FeatureReader], device: torch.device) -> list[FeatureRows]:
         """Return what every rank read of its slice of a part on rank 0, nothing on the others; collective."""
         mine = on_every_rank(lambda: read_features(self.reader.batches(part, device), readers))
+        self.reader.unreadable.share()
         return collectives.gather_objects(mine) or []
 
     def _write(self, tables: Mapping[str, ResultsTable], error: EvaluationError | None, final: bool) -> None:
@@ -230,4 +232,6 @@ def _with_baseline(
 
 def _identity(raw: Any) -> Hashable:
     """Return an identity of a raw value: a text or path itself, a hash of anything else."""
+    if isinstance(raw, Unreadable):
+        return None
     return raw if raw is None or isinstance(raw, str) else blake2b(pickle.dumps(raw), digest_size=16).digest()

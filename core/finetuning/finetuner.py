@@ -14,7 +14,6 @@ from torch import Tensor
 
 from sensorium.contracts import Encoder, FeatureTable, Source
 from sensorium.data.loader import Loader
-from sensorium.data.unreadable import UnreadableRecords
 from sensorium.errors import DataError, RunError
 from sensorium.evaluation.dry_run import DryPart
 from sensorium.evaluation.features import BaselineReader, Columns, FeatureReader, feature_tables, read_features
@@ -180,7 +179,7 @@ class Finetuner:
             self.plan.modalities,
             seed=seed,
             batch=min(self.options.batch, len(positions)),
-            bad=UnreadableRecords(len(positions), data.max_bad, self.run.bad_file),
+            bad=self.reader.unreadable,
             workers=data.workers,
             cache=self.cache or "off",
             device=self.fabric.device,

@@ -73,7 +73,11 @@ class Data(Section):
         "off", description="cache decoded records in memory (ram) or on the device"
     )
     max_bad: float = Field(
-        0.01, ge=0, le=1, description="fraction of records that may be unreadable before the run stops"
+        0.01,
+        ge=0,
+        le=1,
+        description="fraction of all records of the source that may be unreadable, or have an unreadable value, before "
+        "the run stops; above 0, one always may",
     )
 
 

@@ -6,7 +6,7 @@ train.log              the log
 metrics.jsonl          one line of metrics every `log.every` steps, and one for each evaluation
 tensorboard/           the same, as TensorBoard events
 views.png              the views of the first batch
-bad-records.jsonl      unreadable records, with the reason
+unreadable.csv         unreadable values: record, modality, part, kind of fault, where, reason
 nonfinite/             steps.jsonl: skipped steps (non-finite loss or gradient); the checkpoint before the last
 modalities/NAME.json   the state of each modality, fitted on the train part
 checkpoints/           step-NNNNNNNNN.ckpt, the latest and the best; best.json
@@ -56,7 +56,7 @@ class Run:
         self.metrics_file = folder / "metrics.jsonl"
         self.tensorboard = folder / "tensorboard"
         self.gallery_file = folder / "views.png"
-        self.bad_file = folder / "bad-records.jsonl"
+        self.unreadable_file = folder / "unreadable.csv"
         self.nonfinite = folder / "nonfinite"
         self.modalities = folder / "modalities"
         self.checkpoints = folder / "checkpoints"

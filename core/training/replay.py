@@ -93,7 +93,7 @@ def replay_step(plan: Plan, source: Source, positions: np.ndarray, run: Run) -> 
     learner.train()
     found = []
     for rank in range(ranks):
-        bad = UnreadableRecords(len(positions), 1.0)
+        bad = UnreadableRecords(len(source), 1.0)
         loader = feed(plan, source, positions, bad=bad, workers=0, device=fabric.device, rank=rank, world=ranks)
         absent = absent_views(plan, loader, fabric.device)
         before = [buffer.clone() for buffer in learner.buffers()]

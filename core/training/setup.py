@@ -42,6 +42,7 @@ def prepare(
     fabric: Fabric,
     resume: bool,
     evaluate: Evaluate | None,
+    unreadable: UnreadableRecords,
 ) -> Training:
     """Make everything that a training needs, on every rank.
 
@@ -53,6 +54,7 @@ def prepare(
         fabric: launched.
         resume: continue from the latest readable checkpoint.
         evaluate: measures a model on the val part.
+        unreadable: reports unreadable values of the run.
 
     Raises:
         RunError: when there is nothing to resume from.
@@ -62,7 +64,7 @@ def prepare(
         plan,
         source,
         positions,
-        bad=UnreadableRecords(len(positions), recipe.data.max_bad, run.bad_file, fabric.world_size > 1),
+        bad=unreadable,
         workers=recipe.data.workers,
         cache=recipe.data.cache,
         device=fabric.device,

@@ -125,7 +125,7 @@ def plain_loop(source: Source, seed: int, asked: argparse.Namespace, folder: Pat
     restore_modalities(plan, run, values.__getitem__)
     learner, loss_of = plan.learner().train(), ClipLoss()
     optimizer = build_optimizer(learner, resolved.optimizer)
-    bad = UnreadableRecords(len(positions), 0.0, run.bad_file)
+    bad = UnreadableRecords(len(source), 0.0, run.unreadable_file)
     loader = Loader(
         source, positions, plan.fields, plan.modalities, seed=seed, batch=128, bad=bad, workers=0, cache="ram"
     )

@@ -38,7 +38,7 @@ def one_pass(path: str, start: int, stop: int, workers: int) -> None:
     positions = np.arange(start, min(stop, len(source)))
     begun, seen = time.perf_counter(), 0
     decoder = RecordDecoder(source, {"molecule": "molecule"}, {"molecule": MoleculeModality()})
-    bad = UnreadableRecords(len(positions), 0.01)
+    bad = UnreadableRecords(len(source), 0.01)
     for records in iterate(decoder, positions, batch=BATCH, bad=bad, workers=workers):
         seen += len(records)
     seconds = time.perf_counter() - begun

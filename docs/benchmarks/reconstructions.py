@@ -81,7 +81,7 @@ def view_of_test(model: Model) -> tuple[Batch, View]:
     plan = model.plan
     source = plan.open_source()
     positions = PartReader(plan, source, model.run).positions("test")[:COUNT]
-    bad = UnreadableRecords(COUNT, 1.0, model.run.bad_file)
+    bad = UnreadableRecords(len(source), 1.0, model.run.unreadable_file)
     (records,) = iterate(
         RecordDecoder(source, plan.fields, plan.modalities), positions, batch=COUNT, bad=bad, workers=0
     )

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from sensorium.data.arrays import ArraysSource
+from sensorium.data.unreadable import UnreadableRecords
 from sensorium.models.learner import make_views
 from sensorium.models.plan import make_plan
 from sensorium.recipe import read_recipe
@@ -49,7 +50,8 @@ def training(folder: Path, steps: int, batch: int) -> Training:
     fabric = build_fabric(resolved.train)
     fabric.launch()
     source = ArraysSource({"image": list(images)})
-    return prepare(make_plan(resolved, extensions), source, np.arange(len(source)), run, fabric, False, None)
+    plan, bad = make_plan(resolved, extensions), UnreadableRecords(len(source), 0.0)
+    return prepare(plan, source, np.arange(len(source)), run, fabric, False, None, bad)
 
 
 def plain_loop(t: Training, steps: int) -> None:

@@ -29,7 +29,7 @@ class MoleculeModality(Modality):
 
     Args:
         invalid: how to treat a value that RDKit rejects: "skip" skips it, counted and listed in the run's
-            bad-records.jsonl; "error" stops.
+            unreadable.csv; "error" stops.
         fragments: how to treat several disconnected fragments: "keep" keeps all, "largest" keeps the fragment of most
             heavy atoms, "skip" skips the molecule, "error" stops.
         motifs: add a bond feature that marks BRICS bonds, which the motif views need; it doubles the featurization

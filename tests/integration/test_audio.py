@@ -8,6 +8,7 @@ import soundfile
 import torch
 
 import sensorium
+from tests.unreadable import unreadable
 
 SMALL = [
     "modalities.audio.modality={name: audio, sample_rate: 8000, seconds: 0.4, n_mels: 16, window: 16.0, hop: 8.0}",
@@ -52,8 +53,8 @@ def trained(folder, run, *changes):
 
 def test_a_folder_of_mixed_files_trains_and_is_measured(folder, tmp_path):
     model = trained(folder, tmp_path / "run", "train.steps=6")
-    bad = [json.loads(line) for line in (tmp_path / "run" / "bad-records.jsonl").read_text().splitlines()]
-    assert {entry["id"] for entry in bad} == {"low/notes.wav"}
+    bad = unreadable(tmp_path / "run")
+    assert {entry["record"] for entry in bad} == {"low/notes.wav"}
     assert all("not a readable audio file" in entry["reason"] for entry in bad)
     assert (tmp_path / "run" / "views.png").stat().st_size > 1000
     table = sensorium.evaluate(tmp_path / "run")["linear"]
@@ -105,8 +106,8 @@ def test_bad_sounds_are_named_and_poor_ones_are_no_harm(tmp_path):
         "evaluate.evaluators={}",
     ]
     model = trained(folder, tmp_path / "run", *changes)
-    bad = [json.loads(line) for line in (tmp_path / "run" / "bad-records.jsonl").read_text().splitlines()]
-    reasons = {entry["id"]: entry["reason"] for entry in bad}
+    bad = unreadable(tmp_path / "run")
+    reasons = {entry["record"]: entry["reason"] for entry in bad}
     assert reasons.keys() == {"nan.wav", "infinite.wav", "no_samples.wav", "cut.flac", "empty.wav", "words.wav"}
     for name, words in (("nan.wav", "is nan"), ("infinite.wav", "is inf"), ("empty.wav", "is empty")):
         assert words in reasons[name]

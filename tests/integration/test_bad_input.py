@@ -1,13 +1,12 @@
 """What users get wrong: one clear sentence, a non-zero exit code, no traceback, and nothing lost."""
 
-import json
-
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
 from sensorium.cli.main import main
+from tests.unreadable import unreadable
 
 TOWERS = {
     "image": {
@@ -106,10 +105,10 @@ def test_truncated_pictures_and_empty_captions_are_skipped_and_named(tmp_path, c
     recipe = write_recipe(tmp_path, {**CAPTIONED, "path": str(folder)}, train={"steps": 12})
     code, _, err = run(capsys, *train(tmp_path, recipe))
     assert code == 0
-    bad = [json.loads(line) for line in (tmp_path / "run" / "bad-records.jsonl").read_text().splitlines()]
-    assert {entry["id"].split("#")[0] for entry in bad} == {"03.jpg", "05.jpg"}
+    bad = unreadable(tmp_path / "run")
+    assert {entry["record"].split("#")[0] for entry in bad} == {"03.jpg", "05.jpg"}
     assert "03.jpg" in err
-    assert "caption" in next(entry["reason"] for entry in bad if "05" in entry["id"])
+    assert "caption" in next(entry["reason"] for entry in bad if "05" in entry["record"])
 
 
 def test_too_many_bad_records_stop_the_run(tmp_path, capsys):

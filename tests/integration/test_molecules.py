@@ -76,7 +76,7 @@ def test_an_interrupted_stream_goes_on_where_it_was(files, tmp_path):
             {"molecule": MoleculeModality()},
             seed=3,
             batch=20,
-            bad=UnreadableRecords(len(source), 0.1, tmp_path / "bad.jsonl"),
+            bad=UnreadableRecords(len(source), 0.1, tmp_path / "unreadable.csv"),
             workers=workers,
         )
         return [records for (records,) in loader.batches(start, stop)]
@@ -87,4 +87,4 @@ def test_an_interrupted_stream_goes_on_where_it_was(files, tmp_path):
         assert all(
             torch.equal(x, y) for x, y in zip(*(r.batches["molecule"].tensors().values() for r in (a, b)), strict=True)
         )
-    assert len((tmp_path / "bad.jsonl").read_text().splitlines()) == 3
+    assert len((tmp_path / "unreadable.csv").read_text().splitlines()) == 1 + 3

@@ -66,13 +66,13 @@ def test_captions_can_be_ignored(tree):
     assert [r.values for r in source] == [{"image": "x.jpg"}]
 
 
-def test_an_empty_caption_file_is_an_unreadable_record(tree):
+def test_a_caption_file_that_cannot_be_read_leaves_the_file_beside_it(tree):
     source = FolderSource(tree({"x.jpg": "", "x.txt": " \n", "y.jpg": "", "y.txt": b"\xff\xfe\xff"}))
-    with pytest.raises(BadSample, match="caption is empty"):
-        source[0]
-    with pytest.raises(BadSample, match=r"captions in 'y\.txt' cannot be read"):
-        source[1]
-    assert [source.key(i).id for i in range(2)] == ["x.jpg", "y.jpg"]
+    assert [record.values["image"] for record in source] == ["x.jpg", "y.jpg"]
+    empty, wrong = (record.values["text"] for record in source)
+    assert (empty.kind, empty.reason, empty.where) == ("empty", "caption is empty", f"{source.root}/x.txt")
+    assert wrong.kind == "encoding"
+    assert wrong.reason.startswith("'y.txt' cannot be read: 'utf-8' codec")
 
 
 def test_text_files_are_records_when_asked_for(tree):

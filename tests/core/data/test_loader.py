@@ -36,6 +36,7 @@ from tests.core.data.toys import (
     numbers,
     same,
 )
+from tests.unreadable import reasons
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_positions_choose_the_records(source):
 def test_batches_do_not_depend_on_who_reads_them(patchy, options):
     def run(**more):
         loaded = loader(patchy, fields={"x": "x", "y": "y"}, accumulate=2, **more)
-        return flat(loaded.batches(0, 12)), set(loaded.bad.reasons)
+        return flat(loaded.batches(0, 12)), set(reasons(loaded.bad))
 
     (plain, bad), (other, other_bad) = run(), run(**options)
     assert same(plain, other)
@@ -215,10 +216,11 @@ def test_records_lacking_everything_are_left_out(patchy):
 def test_presence_masks_follow_the_records(patchy):
     for batch in flat(loader(patchy, fields={"x": "x", "y": "y"}).batches(0, 5)):
         for name, lacking in {"x": "3", "y": "4"}.items():
-            has = [id != lacking for id in batch.ids]
+            unreadable = {"x": "20", "y": "21"}[name]
+            has = [id not in (lacking, unreadable) for id in batch.ids]
             assert batch.present[name] is None if all(has) else batch.present[name].tolist() == has
             assert len(batch.batches[name]) == sum(has)
-            chosen = [float(id) for id in batch.ids if id != lacking]
+            chosen = [float(id) for id, there in zip(batch.ids, has, strict=True) if there]
             assert batch.batches[name].values[:, 0].tolist() == chosen
 
 
@@ -240,8 +242,8 @@ def test_files_are_found_below_the_root(tmp_path):
     loaded = loader(source, modalities={"x": FileModality()}, batch=3, max_bad=1.0)
     (batch,) = flat(loaded.batches(0, 1))
     assert batch.ids == ["a"]
-    assert loaded.bad.reasons["c"] == "'1 oh' is no vector"
-    assert "gone.vec' cannot be read: No such file" in loaded.bad.reasons["g"]
+    assert reasons(loaded.bad)["c"] == "'1 oh' is no vector"
+    assert "gone.vec' cannot be read: No such file" in reasons(loaded.bad)["g"]
 
 
 class PictureModality(VectorModality):
@@ -272,17 +274,20 @@ def test_a_truncated_picture_and_an_empty_caption_are_counted_and_skipped(tmp_pa
         workers=workers,
     )
     (batch,) = flat(loaded.batches(0, 1))
-    assert sorted(batch.ids) == ["0.jpg", "1.jpg", "3.jpg", "5.jpg"]
-    assert loaded.bad.reasons.keys() == {"2.jpg", "4.jpg"}
-    assert "truncated" in loaded.bad.reasons["2.jpg"].lower()
-    assert loaded.bad.reasons["4.jpg"] == "caption is empty"
+    assert len(batch) == 6  # each with what can be read of it
+    chosen = {n: [i for i, here in zip(batch.ids, batch.present[n], strict=True) if here] for n in batch.present}
+    assert sorted(chosen["image"]) == ["0.jpg", "1.jpg", "3.jpg", "4.jpg", "5.jpg"]
+    assert sorted(chosen["text"]) == ["0.jpg", "1.jpg", "2.jpg", "3.jpg", "5.jpg"]
+    assert reasons(loaded.bad).keys() == {"2.jpg", "4.jpg"}
+    assert "truncated" in reasons(loaded.bad)["2.jpg"].lower()
+    assert reasons(loaded.bad)["4.jpg"] == "caption is empty"
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("cache", ["off", "ram"])
 def test_too_many_bad_records_stop_the_run(workers, cache):
     source = ArraysSource({"x": ["oh"] * 3 + numbers(37)})
-    with pytest.raises(DataError, match=r"2 of 40 records could not be decoded \(5 %\), more than data\.max_bad = 4 %"):
+    with pytest.raises(DataError, match=r"2 of 40 records are unreadable or have an unreadable value \(5 %\), more"):
         list(loader(source, max_bad=0.04, workers=workers, cache=cache).batches(0, 5))
 
 
@@ -376,7 +381,7 @@ def test_iterate_passes_once_in_order(patchy, workers):
     )
     assert [len(b) for b in batches] == [7, 9, 8, 9, 2]
     assert [int(id) for b in batches for id in b.ids] == [i for i in range(2, 40) if i not in (3, 10, 20)]
-    assert set(bad.reasons) == {"20"}
+    assert set(reasons(bad)) == {"20"}
 
 
 def test_worker_count(monkeypatch):

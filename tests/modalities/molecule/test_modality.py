@@ -100,10 +100,11 @@ def test_unreadable_molecules_are_reported_by_id(tmp_path):
     from sensorium.data.decoding import RecordDecoder
     from sensorium.data.loader import iterate
     from sensorium.data.unreadable import UnreadableRecords
+    from tests.unreadable import reasons
 
     smiles = ["CCO", "C(C", "c1ccccc1", "[Na+].[Cl-]", "CN(C)(C)(C)C", "N"]
     source = ArraysSource({"molecule": smiles}, ids=[f"m{i}" for i in range(6)])
-    bad = UnreadableRecords(6, 0.5, tmp_path / "bad.jsonl")
+    bad = UnreadableRecords(6, 0.5, tmp_path / "unreadable.csv")
     modality = {"molecule": MoleculeModality(fragments="skip")}
     ids = [
         i
@@ -113,9 +114,9 @@ def test_unreadable_molecules_are_reported_by_id(tmp_path):
         for i in r.ids
     ]
     assert ids == ["m0", "m2", "m5"]
-    assert list(bad.reasons) == ["m1", "m3", "m4"]
-    assert "2 disconnected fragments" in bad.reasons["m3"]
-    assert "valence" in bad.reasons["m4"]
+    assert list(reasons(bad)) == ["m1", "m3", "m4"]
+    assert "2 disconnected fragments" in reasons(bad)["m3"]
+    assert "valence" in reasons(bad)["m4"]
 
 
 def test_a_mol_block_and_its_smiles_are_the_same_graph():
