@@ -12,8 +12,9 @@ from PIL import Image, ImageColor
 
 from sensorium import Modality, SensoriumError, check_range
 from sensorium.modalities.image.batch import CropBatch, ImageBatch
-from sensorium.modalities.image.decode import decode
-from sensorium.modalities.image.resize import center_crop_resize, downscale
+from sensorium.modalities.image.decode import LUMA, MAX_PIXELS, PixelReader
+from sensorium.modalities.image.notes import image_notes
+from sensorium.modalities.image.resize import Fit, downscale, fit_to, whole_canvas
 
 PREVIEW = 256
 BASELINE = 16
@@ -23,16 +24,26 @@ class ImageModality(Modality):
     """Images: every format that Pillow reads, and arrays, as uint8 (C, H, W).
 
     A raw value is a path, the bytes of a file, a PIL image, an array (H, W), (H, W, C) or (C, H, W), or a mapping with
-    "bytes" or "path" (Hugging Face datasets). EXIF orientation is applied. Images are resized and center-cropped to
-    `size`. With a `canvas`, view generators crop from the larger image, on the loader worker; evaluation and embedding
-    still see the center crop of `size`.
+    "bytes" or "path" (Hugging Face datasets). EXIF orientation is applied; of several pages or frames, the first is
+    read. Images are brought to `size` as `fit` says: by default, resized and center-cropped. With a `canvas`, view
+    generators crop from the larger image, on the loader worker; evaluation and embedding still see the image of `size`.
+
+    Images of more than 8 bits are scaled by one range for the whole source, never by their own values: 16 bits by
+    0..65535, files of 32-bit integers likewise, floats by 0..1, or all by `range`. A training says in its first lines
+    when the values of a source fill no more than a sixteenth of that range, and how images are brought to `size`.
 
     Args:
         size: side of the square images in pixels, or [height, width].
         channels: 1 (grayscale), 3 (RGB), or the number of channels of arrays.
-        background: the color behind transparent pixels: a name or #rrggbb.
+        background: the color behind transparent pixels, and of the borders of `fit: pad`: a name or #rrggbb.
         canvas: shorter side, in pixels, of the images that view generators crop from; smaller images keep their size.
             None lets them crop from the image of `size`, which is much faster.
+        fit: how an image of another aspect ratio is brought to `size`: "crop" takes its center, "pad" the whole image
+            between borders of the background color, "stretch" the whole image, distorted.
+        range: lowest and highest pixel value of the whole source, which become 0 and 255, such as [0, 4095] for 12
+            bits in 16, or a window of X-ray units; values outside are clipped. None is the range of the number type.
+            It leaves 8-bit images alone unless it ends at 255 or below.
+        max_pixels: number of pixels, >= 1, of the largest file that is decoded: a guard against decompression bombs.
     """
 
     reads_files = True
@@ -43,20 +54,32 @@ class ImageModality(Modality):
         channels: int = 3,
         background: str = "white",
         canvas: int | None = None,
+        fit: Fit = "crop",
+        range: tuple[float, float] | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
-        self.size = (size, size) if isinstance(size, int) else tuple(size)
+        self.size: tuple[int, int] = (size, size) if isinstance(size, int) else tuple(size)  # type: ignore[assignment]
         if len(self.size) != 2 or min(self.size) < 1:
             raise SensoriumError(f"The size of the modality 'image' is one side or [height, width], not {size}.")
         check_range("modality 'image'", "[1, inf)", channels=channels)
         if canvas is not None and canvas < min(self.size):
             raise SensoriumError(f"The canvas of the modality 'image' ({canvas}) is smaller than its size {self.size}.")
         try:
-            self.background = ImageColor.getrgb(background)[:3]
+            color = ImageColor.getrgb(background)[:3]
         except ValueError:
             raise SensoriumError(
                 f"The background of the modality 'image' is a color such as white or #808080, not '{background}'."
             ) from None
-        self.channels, self.canvas = channels, canvas
+        check_range("modality 'image'", "[1, inf)", max_pixels=max_pixels)
+        if range is not None and not -np.inf < range[0] < range[1] < np.inf:
+            raise SensoriumError(
+                f"The range of the modality 'image' is [lowest, highest] pixel value, such as [0, 4095], not {range}."
+            )
+        self.channels, self.canvas, self.background = channels, canvas, color
+        self._fit: Fit = fit
+        self._read = PixelReader(channels, color, canvas or max(self.size), range, max_pixels)
+        gray = np.rint(LUMA @ np.array(color, np.float32))
+        self._border_C = np.array(color if channels == 3 else [gray] * channels, np.uint8)
 
     def decode(self, raw: Any) -> np.ndarray:
         """Return an image as uint8 (C, H, W): of `size`, or, with a `canvas`, of at most that shorter side.
@@ -64,14 +87,25 @@ class ImageModality(Modality):
         Raises:
             BadSample: with the reason, when the value is not an image.
         """
-        pixels = decode(raw, self.channels, self.background, min_side=self.canvas or max(self.size))
-        return downscale(pixels, self.canvas) if self.canvas else center_crop_resize(pixels, self.size)
+        pixels = self._read(raw)
+        if self.canvas is None:
+            return self._fitted(pixels, self.size)
+        if self._fit == "crop":
+            return downscale(pixels, self.canvas)
+        return self._fitted(pixels, whole_canvas(pixels.shape[1:], self.size, self.canvas))
+
+    def _fitted(self, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        return fit_to(pixels, size, self._fit, self._border_C)
 
     def collate(self, examples: Sequence[Any]) -> ImageBatch | CropBatch:
-        """Stack images, center-cropped and resized to `size`; crops of a `stage` are stacked as they are."""
+        """Stack images, brought to `size`; crops of a `stage` are stacked as they are."""
         if isinstance(examples[0], CropBatch):
             return CropBatch.cat(examples)
-        return ImageBatch(torch.from_numpy(np.stack([center_crop_resize(pixels, self.size) for pixels in examples])))
+        return ImageBatch(torch.from_numpy(np.stack([self._fitted(pixels, self.size) for pixels in examples])))
+
+    def notes(self, raws: Sequence[Any]) -> list[str]:
+        """Say how images are brought to `size`, of which files one frame is read, and which pixels are nearly black."""
+        return image_notes(raws, self._read, self.size, self._fit)
 
     def preview(self, example: np.ndarray | torch.Tensor) -> Image.Image:
         """Return an RGB image of at most 256 pixels a side; other than 1 or 3 channels are averaged."""

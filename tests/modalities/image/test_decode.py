@@ -1,6 +1,6 @@
 """Raw values of every kind, valid and corrupt."""
 
-import warnings
+from functools import partial
 from io import BytesIO
 
 import numpy as np
@@ -9,6 +9,8 @@ from PIL import Image
 
 from sensorium import BadSample
 from sensorium.modalities.image.modality import ImageModality
+
+from .files import png, tiff
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 
@@ -114,6 +116,76 @@ def test_sixteen_bits_are_scaled_not_cut():
     assert color_of(decode(encoded(Image.fromarray(deep)))) == (100, 100, 100)
 
 
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize(
+    "file",
+    [png, tiff, partial(tiff, order=">"), partial(tiff, deflate=True), partial(tiff, order=">", deflate=True)],
+    ids=["png", "tiff", "big-endian", "deflate", "big-endian-deflate"],
+)
+def test_color_files_of_sixteen_bits_are_read_whole(file, channels):
+    deep = np.random.default_rng(0).integers(0, 4096, (8, 8, channels)).astype(np.uint16)
+    deep[..., 3:] = 65535
+    expected = np.rint(deep[..., :3] / 4095 * 255).transpose(2, 0, 1)
+    np.testing.assert_allclose(decode(file(deep), range=(0, 4095)), expected, atol=1)
+
+
+def test_gray_and_alpha_of_sixteen_bits_are_read_whole():
+    deep = np.zeros((8, 8, 2), np.uint16)
+    deep[:, 4:] = (2048, 65535)  # gray at half of 12 bits; the left half is transparent
+    example = decode(png(deep), range=(0, 4095))
+    assert color_of(example[:, :, 4:]) == (128, 128, 128)
+    assert color_of(example[:, :, :4]) == WHITE
+
+
+def test_sixteen_bits_are_turned_upright():
+    deep = np.zeros((8, 16, 3), np.uint16)
+    deep[:, :8] = 60000
+    example = decode(tiff(deep, orientation=6))  # to be turned clockwise by a quarter
+    assert example[:, :3].min() > 200
+    assert example[:, 5:].max() < 60
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_one_range_holds_for_all_files_of_a_source(dtype, tmp_path):
+    values = {}
+    for name, most in (("dark", 199), ("bright", 3071)):
+        pixels = np.full((8, 8), most, dtype)
+        if dtype is np.float32:
+            pixels /= 10_000
+        Image.fromarray(pixels).save(tmp_path / f"{name}.tif")
+        values[name] = [
+            color_of(decode(tmp_path / f"{name}.tif", range=range))[0]
+            for range in (None, (0, 0.4095) if dtype is np.float32 else (0, 4095))
+        ]
+    assert values["bright"] == ([78, 191] if dtype is np.float32 else [12, 191])
+    assert values["dark"] == ([5, 12] if dtype is np.float32 else [1, 12])
+
+
+def test_a_range_clips_and_may_be_negative():
+    window = np.array([[-2000, -1000, -300, 400, 3000]] * 5, np.int16)
+    gray = decode(window, size=5, range=(-1000, 400))[0, 0]
+    assert gray.tolist() == [0, 0, 128, 255, 255]
+
+
+def test_a_range_leaves_images_of_eight_bits_alone_unless_it_lies_within_them():
+    gray = np.full((8, 8), 15, np.uint8)
+    for raw in (gray, Image.fromarray(gray), encoded(Image.fromarray(gray))):
+        assert color_of(decode(raw, range=(0, 4095))) == (15, 15, 15)
+        assert color_of(decode(raw, range=(0, 15))) == WHITE
+
+
+def test_alpha_is_not_scaled_by_the_range():
+    half = np.full((8, 8, 4), 4095, np.uint16)
+    half[..., 3] = 65535 // 2
+    assert color_of(decode(half, range=(0, 4095), background="black")) == (127, 127, 127)
+
+
+def test_four_channels_have_no_alpha():
+    deep = np.random.default_rng(0).integers(0, 4096, (4, 8, 8)).astype(np.uint16)
+    example = decode(deep, channels=4, range=(0, 4095))
+    np.testing.assert_array_equal(example, np.rint(deep / 4095 * 255))
+
+
 @pytest.mark.parametrize("size", [(1, 1), (20000, 10), (10, 20000), (3, 2)])
 def test_extreme_shapes_are_read(size):
     assert color_of(decode(encoded(Image.new("RGB", size, RED)))) == RED
@@ -160,6 +232,8 @@ def test_many_channels_come_from_arrays_alone(gradient):
         (np.full((4, 4), 16.0), "must lie in"),
         (np.full((4, 4), np.nan), "must lie in"),
         (np.full((4, 4), -1), "must lie in"),
+        (np.full((4, 4), 3071, np.int32), "must lie in 0 to 255, but range from 3071 to 3071: set .* range"),
+        (Image.fromarray(np.full((4, 4), 70_000, np.int32)), "must lie in 0 to 65535"),
         (np.array([["a", "b"]]), "is not an image"),
     ],
 )
@@ -176,6 +250,18 @@ def test_truncated_files_are_bad_samples(format):
         decode(data[: len(data) // 2])
 
 
+def test_truncated_files_of_sixteen_bits_are_bad_samples():
+    deep = np.random.default_rng(0).integers(0, 65536, (64, 64, 3)).astype(np.uint16)
+    for data in (png(deep), tiff(deep), tiff(deep, deflate=True)):
+        with pytest.raises(BadSample):
+            decode(data[: len(data) // 2])
+
+
+def test_pixels_that_are_no_numbers_are_bad_samples_with_a_range_too():
+    with pytest.raises(BadSample, match="not finite"):
+        decode(np.full((4, 4), np.nan), range=(0, 1))
+
+
 def test_corrupt_files_are_named(tmp_path):
     missing, empty, wrong = tmp_path / "none.png", tmp_path / "empty.png", tmp_path / "text.png"
     empty.write_bytes(b"")
@@ -186,10 +272,19 @@ def test_corrupt_files_are_named(tmp_path):
         assert str(path) in str(caught.value)
 
 
-def test_decompression_bombs_are_bad_samples(monkeypatch):
+def test_decompression_bombs_are_bad_samples_that_name_their_option():
+    bomb = encoded(Image.new("1", (200, 150)))
+    with pytest.raises(BadSample, match=r"200 x 150 = 30,000 pixels, more than max_pixels = 29,999"):
+        decode(bomb, max_pixels=29_999)
+    assert color_of(decode(bomb, max_pixels=30_000)) == (0, 0, 0)
+
+
+def test_pillows_own_limit_neither_stops_nor_warns_and_is_kept(monkeypatch, recwarn):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with warnings.catch_warnings(), pytest.raises(BadSample, match="bomb"):
-        decode(encoded(Image.new("RGB", (200, 200))))
+    decode(encoded(Image.new("RGB", (20, 8), RED)))  # Pillow would warn
+    decode(encoded(Image.new("RGB", (200, 200), RED)))  # and raise here
+    assert not recwarn.list
+    assert Image.MAX_IMAGE_PIXELS == 100
 
 
 def test_a_large_jpeg_is_decoded_at_reduced_scale():

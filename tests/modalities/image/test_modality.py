@@ -60,7 +60,11 @@ def test_baseline_features_are_averaged_pixels():
 
 
 @pytest.mark.parametrize(
-    "options", [{"size": 0}, {"size": [8]}, {"channels": 0}, {"background": "nocolor"}, {"size": 64, "canvas": 32}]
+    "options",
+    [
+        *({"size": 0}, {"size": [8]}, {"channels": 0}, {"background": "nocolor"}, {"size": 64, "canvas": 32}),
+        *({"range": (4095, 0)}, {"range": (0, float("inf"))}, {"max_pixels": 0}),
+    ],
 )
 def test_invalid_options_are_refused(options):
     with pytest.raises(SensoriumError):
@@ -71,6 +75,33 @@ def test_a_canvas_keeps_the_whole_image_and_never_enlarges():
     modality = ImageModality(size=8, canvas=16)
     assert modality.decode(Image.new("RGB", (64, 32))).shape == (3, 16, 32)
     assert modality.decode(Image.new("RGB", (12, 10))).shape == (3, 10, 12)
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize("canvas", [None, 16])
+def test_every_fit_gives_batches_of_the_size(fit, canvas):
+    modality = ImageModality(size=[8, 12], canvas=canvas, fit=fit, background="#0000ff")
+    red = [Image.new("RGB", size, "red") for size in ((30, 20), (60, 20), (20, 60))]
+    batch = modality.collate([modality.decode(image) for image in red])
+    assert batch.pixels.shape == (3, 3, 8, 12)
+    whole, wide, tall = (np.asarray(pixels)[[0, 2]] for pixels in batch.pixels)  # red and blue
+    assert (whole[0] == 255).all()
+    assert (wide[0, 3:5] == 255).all()
+    assert (tall[0, :, 5:7] > 200).all()  # a canvas is resized twice
+    for border in (wide[:, 0], tall[:, :, 0]):
+        assert border.mean(-1).round().tolist() == ([0, 255] if fit == "pad" else [255, 0])
+
+
+def test_views_crop_from_the_padded_canvas():
+    modality = ImageModality(size=8, canvas=16, fit="pad", background="black")
+    assert modality.decode(Image.new("RGB", (64, 32))).shape == (3, 16, 16)
+    assert modality.decode(Image.new("RGB", (12, 10))).shape == (3, 12, 12)
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_borders_of_other_channels_are_gray(channels):
+    modality = ImageModality(size=8, channels=channels, fit="pad", background="red")
+    assert (modality.decode(image(4, 8, channels))[:, 0] == 76).all()
 
 
 def test_batches_move_select_and_join():
