@@ -5,42 +5,23 @@ Every error is one sentence.
 
 from __future__ import annotations
 
-import re
 import runpy
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from sensorium.errors import RecipeError, did_you_mean, not_found
+from sensorium.recipe.merging import ENTRIES, merged, overridden, without_base, without_replaced_length
 from sensorium.recipe.schema import Recipe
+from sensorium.recipe.yaml_text import one_line, parse_yaml
 from sensorium.registration.registry import Registry
 
 BASE = "base"
 """The key that names a base recipe: its keys are the defaults of this one."""
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML with the floats and booleans of YAML 1.2: 1e-3 is a number, and `off` is a word, as in data.cache=off."""
-
-    yaml_implicit_resolvers: ClassVar = {  # type: ignore[misc]
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^[-+]?(\d[\d_]*\.?[\d_]*([eE][-+]?\d+)|\d[\d_]*\.[\d_]*|\.\d[\d_]*([eE][-+]?\d+)?|\.(inf|nan))$",
-        re.I,
-    ),
-    list("-+0123456789."),
-)
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|false)$", re.I), list("tTfF"))
 
 
 def read_recipe(
@@ -88,7 +69,18 @@ def changes(
     theirs = dict(_leaves(read_recipe(base, registry).plain()))
     ours = {path: value for path, value in _leaves(resolved.plain()) if path != "name"}
     differ = (path for path, value in ours.items() if path not in theirs or theirs[path] != value)
-    return base, [f"{path}={_inline(ours[path])}" for path in differ]
+    return base, [*_taken_away(theirs, ours), *(f"{path}={one_line(ours[path])}" for path in differ)]
+
+
+def _taken_away(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
+    """Return the entries (towers, evaluators) of a base that a recipe is without, as `key.sub=null`."""
+
+    def entries(paths: Mapping[str, Any]) -> dict[str, None]:
+        keys = (tuple(path.split(".")) for path in paths)
+        return {".".join(at[: len(m) + 1]): None for at in keys for m in ENTRIES if at[: len(m)] == m != at}
+
+    kept = entries(ours)
+    return [f"{path}=null" for path in entries(theirs) if path not in kept]
 
 
 def _shipped_base(resolved: Recipe, given: Recipe | Mapping[str, Any] | str | Path, registry: Registry) -> str | None:
@@ -110,13 +102,6 @@ def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, A
             yield from _leaves(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", value
-
-
-def _inline(value: Any) -> str:
-    """Return a value as one line of YAML."""
-    return (
-        yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6).removesuffix("\n...\n").strip()
-    )
 
 
 def to_yaml(recipe: Recipe) -> str:
@@ -168,7 +153,7 @@ def _on_its_base(raw: dict[str, Any], name: str, registry: Registry, above: tupl
     raw = dict(raw)
     base = raw.pop(BASE, None)
     if base is None:
-        return raw
+        return without_base(raw)
     if not isinstance(base, str):
         raise RecipeError(f"{name}: '{BASE}' is {base!r}, but it should be a recipe's name or the path of its file.")
     if _is_path(base) and _is_path(name):
@@ -176,23 +161,7 @@ def _on_its_base(raw: dict[str, Any], name: str, registry: Registry, above: tupl
     line = (*above, name)
     if base in line:
         raise RecipeError(f"{name}: its bases form a cycle: {' -> '.join((*line, base))}.")
-    return merged(_without_replaced_length(raw_recipe(base, registry, line), raw), raw)
-
-
-def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a base with a recipe's own keys merged over it.
-
-    Mappings are merged key by key, except for a part with another name: the options of the base's part are dropped.
-    Any other value of the recipe (a number, a list, null, a bare name) replaces that of the base.
-    """
-    new = dict(base)
-    for key, value in own.items():
-        below = {"name": new[key]} if isinstance(new.get(key), str) else new.get(key)
-        same = (
-            isinstance(value, Mapping) and isinstance(below, Mapping) and value.get("name") in (None, below.get("name"))
-        )
-        new[key] = merged(below, value) if same else value  # type: ignore[arg-type]
-    return new
+    return merged(without_replaced_length(raw_recipe(base, registry, line), raw), raw)
 
 
 def _run_python(path: Path) -> Any:
@@ -201,73 +170,6 @@ def _run_python(path: Path) -> Any:
         raise RecipeError(f"{path} defines no `recipe`: assign a mapping to it, or define a function of that name.")
     made = found() if callable(found) else found
     return made.plain() if isinstance(made, Recipe) else made
-
-
-def parse_yaml(text: str, origin: str) -> Any:
-    """Return the values of a YAML text.
-
-    Raises:
-        RecipeError: when it is not YAML, with the line.
-    """
-    try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "the text"
-        raise RecipeError(f"{origin} is not YAML: {getattr(error, 'problem', error)} at {where}.") from error
-
-
-def overridden(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Return a copy of a raw recipe with every `key.sub=value` applied, in order.
-
-    Raises:
-        RecipeError: as in `override`.
-    """
-    given: dict[str, Any] = {}
-    for text in overrides:
-        given = override(given, text)
-    raw = _without_replaced_length(raw, given)
-    for text in overrides:
-        raw = override(raw, text)
-    return raw
-
-
-def _without_replaced_length(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a base without the length of its training (`train.epochs` or `train.steps`) if a recipe gives the other.
-
-    A recipe that gives both keeps both, which is an error of its own.
-    """
-    named = own.get("train")
-    lengths = {key for key in ("epochs", "steps") if isinstance(named, Mapping) and named.get(key) is not None}
-    if len(lengths) != 1 or not isinstance(base.get("train"), Mapping):
-        return base
-    return base | {"train": {key: v for key, v in base["train"].items() if key not in {"epochs", "steps"} - lengths}}
-
-
-def override(raw: dict[str, Any], text: str) -> dict[str, Any]:
-    """Return a copy of a raw recipe with one `key.sub=value` applied; the value is read as YAML.
-
-    Raises:
-        RecipeError: when the text has no `=`, or its path goes through a value that is not a mapping.
-    """
-    path, equals, value = text.partition("=")
-    keys = path.strip().split(".")
-    if not equals or not all(keys):
-        raise RecipeError(f"The override '{text}' is not of the form key.sub=value.")
-    new = dict(raw)
-    here = new
-    for depth, key in enumerate(keys[:-1]):
-        below: Any = here.get(key)
-        if isinstance(below, str):  # a part by its bare name
-            below = {"name": below}
-        if below is not None and not isinstance(below, dict):
-            raise RecipeError(
-                f"The override '{text}' goes through '{'.'.join(keys[: depth + 1])}', which is {below!r}."
-            )
-        here[key] = dict(below or {})
-        here = here[key]
-    here[keys[-1]] = parse_yaml(value, f"the override '{text}'")
-    return new
 
 
 def validate(raw: Mapping[str, Any], origin: str) -> Recipe:

@@ -5,15 +5,27 @@ Names of parts are resolved, and their options checked, by `sensorium.models.pla
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from types import NoneType
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 
 class Section(BaseModel):
-    """A mapping of known keys."""
+    """A mapping of known keys; null where a key cannot be none stands for its default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_the_default(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+
+        def can_be_none(key: str) -> bool:
+            return key not in cls.model_fields or NoneType in get_args(cls.model_fields[key].annotation)
+
+        return {key: given for key, given in value.items() if given is not None or can_be_none(key)}
 
 
 class Part(BaseModel):

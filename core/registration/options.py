@@ -87,7 +87,8 @@ def check_options(
     """Validate options and return them with the types of the constructor (a list becomes a tuple where it is one).
 
     Validation is strict: "3" is no integer and 1 is not true, but an integer is a number. Options that are `auto`,
-    resolved from the data later, are not returned.
+    resolved from the data later, are not returned, nor those that are null and cannot be: their default takes over.
+    Of an option that is a mapping, null takes an entry away.
 
     Args:
         target: the class or function.
@@ -107,6 +108,7 @@ def check_options(
             suggestion = did_you_mean(key, options)
             after = f"{suggestion} {listed[0].upper()}{listed[1:]}" if suggestion else f"; {listed}"
             raise RecipeError(f"{path}.{key} = {value!r}: '{name}' has no option '{key}'{after}.")
+    given = {key: value for key, value in given.items() if value is not None or _can_be_none(options[key])}
     for option in options.values():
         if option.required and option.name not in given:
             help = f" ({option.help.rstrip('.')})" if option.help else ""
@@ -122,17 +124,31 @@ def check_options(
 def _coerced(option: Option, value: Any, path: str) -> Any:
     if isinstance(value, Mapping) and (group := _group(option.annotation)) is not None:
         return group(**check_options(group, value, f"{path}.{option.name}"))
+    try:
+        return _validated(option, value)
+    except ValidationError as error:
+        if isinstance(value, Mapping) and None in value.values():
+            return _coerced(option, {key: one for key, one in value.items() if one is not None}, path)
+        help = f": {option.help.rstrip('.')}" if option.help else ""
+        raise RecipeError(f"{path}.{option.name} = {value!r} is not {_phrase(option.annotation)}{help}.") from error
+
+
+def _validated(option: Option, value: Any) -> Any:
+    """Return a value with the type of its option, read strictly."""
     adapter = TypeAdapter(option.annotation, config=ConfigDict(arbitrary_types_allowed=True))
     try:
         text = json.dumps(value)
-    except (TypeError, ValueError):
-        text = None  # an object that only a recipe written in Python can hold
+    except (TypeError, ValueError):  # an object that only a recipe written in Python can hold
+        return adapter.validate_python(value, strict=True)
+    return adapter.validate_json(text, strict=True)  # where an array is as good a tuple as a list
+
+
+def _can_be_none(option: Option) -> bool:
     try:
-        # Read strictly, and as JSON, where an array is as good a tuple as a list.
-        return adapter.validate_python(value, strict=True) if text is None else adapter.validate_json(text, strict=True)
-    except ValidationError as error:
-        help = f": {option.help.rstrip('.')}" if option.help else ""
-        raise RecipeError(f"{path}.{option.name} = {value!r} is not {_phrase(option.annotation)}{help}.") from error
+        _validated(option, None)
+    except ValidationError:
+        return False
+    return True
 
 
 def _group(annotation: Any) -> type | None:

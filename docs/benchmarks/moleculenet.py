@@ -80,7 +80,8 @@ def main() -> None:
         changes = data(asked.folder, name)
         frozen = FROZEN[task]
         options = {"multitask": "{}", "forest": f"{{trees: {asked.trees}}}"}[frozen]
-        tables = sensorium.evaluate(pretrained, None, [*changes, f"evaluate.evaluators={{{frozen}: {options}}}"])
+        measured = ["evaluate.evaluators={}", f"evaluate.evaluators.{frozen}={options}"]
+        tables = sensorium.evaluate(pretrained, None, [*changes, *measured])
         table = tables[frozen]
         print(line(name, "frozen", metric, table), flush=True)
         if asked.frozen:

@@ -30,8 +30,22 @@ A **part** is a registered thing with its options: `{name: simclr, temperature: 
 list KIND NAME` prints the options of one. `NAME` stands for a name that you choose.
 
 With a key `base`, the name of a shipped recipe or the path of a file (from the folder of the file that names it), a
-recipe says only where it differs: mappings are merged key by key, a part with another `name` takes the base's place
-with its own options alone, and so does whatever else is said, `null` included. A base may have a base.
+recipe says only where it differs. A base may have a base.
+
+## What replaces, and what takes away
+
+One rule holds for a recipe over its base, and for the command line over a recipe: `a.b=value` is `a: {b: value}`.
+
+| what is said | what becomes of what is inherited |
+| --- | --- |
+| a mapping, `{k: 20}` | merged key by key |
+| a part with another `name` | replaced: the options of the inherited part are dropped |
+| a bare name, `folder` | replaced by that part with its defaults |
+| an empty mapping, `{}` | all of its entries are taken away: `evaluate.evaluators={}` leaves no evaluator |
+| `null` for a tower or an evaluator | taken away: `evaluate.evaluators.knn=null`, `modalities: {audio: null}` |
+| `null` for any other key | no value where the key can be without (`train.grad_clip=null`), else its default |
+| nothing, as in `health:` | stays; an evaluator that is not inherited is there with its defaults |
+| a number, a word, a list | replaced |
 
 The resolved recipe, with every default filled in, is stored as `recipe.yaml` in the run folder; `sensorium train RECIPE
 --print-recipe` prints it without training. `sensorium recipes NAME` prints a shipped one.

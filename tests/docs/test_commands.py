@@ -3,11 +3,12 @@
 import re
 
 import pytest
-import yaml
 
 from sensorium.cli.main import program
 from sensorium.models.plan import make_plan
 from sensorium.recipe import read_recipe
+from sensorium.recipe.merging import without_base
+from sensorium.recipe.yaml_text import parse_yaml
 from sensorium.registration.discovery import load_extensions
 
 from .pages import PAGES, ROOT, blocks, commands, name_of
@@ -56,7 +57,7 @@ def test_every_command_line_is_understood(page, extensions):
 @pytest.mark.parametrize("page", SHOWING, ids=name_of)
 def test_every_recipe_shown_is_valid(page, extensions):
     for block in blocks(page, "yaml"):
-        shown = yaml.safe_load(block)
+        shown = without_base(parse_yaml(block, name_of(page)))
         if "modalities" not in shown or "my-sensor" in shown["modalities"]:
             continue
         if "transformers:" in block:  # there is no such model here: what is left is checked

@@ -18,7 +18,7 @@ from resumable import fit_until, seconds_of
 from .session import Row, Settings, Unfinished
 
 LEVELS = (0.80, 0.85, 0.88)
-KNN = "evaluate.evaluators={knn: {label: label, k: 200}}"
+KNN = "evaluate.evaluators={linear: null, health: null, knn: {label: label, k: 200}}"
 FULL = [*ON_GPU, "train.epochs=200", "evaluate.every=5", "evaluate.probe=50000", KNN, "log.every=50"]
 TINY = [
     *("train.steps=4", "train.accelerator=cpu", "data.batch=16", "data.workers=0", "data.cache=ram", "log.every=1"),

@@ -1,0 +1,147 @@
+"""What a recipe, or an override, says over what it inherits: one rule for files, mappings and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+
+from sensorium.errors import RecipeError, not_found
+from sensorium.recipe.schema import Recipe, Section
+from sensorium.recipe.yaml_text import UNSAID, parse_yaml
+
+
+def _mappings_of_entries(section: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the keys whose value is a mapping with names that the user chooses."""
+    for key, field in section.model_fields.items():
+        if get_origin(field.annotation) is dict:
+            yield (*above, key)
+            continue
+        for choice in (field.annotation, *get_args(field.annotation)):
+            if isinstance(choice, type) and issubclass(choice, Section):
+                yield from _mappings_of_entries(choice, (*above, key))
+
+
+ENTRIES = frozenset(_mappings_of_entries(Recipe))
+"""Where a recipe's entries (towers, evaluators) stand."""
+
+
+def merged(base: Mapping[str, Any], own: Mapping[str, Any], above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return a base with the keys of a recipe, or of an override, merged over it: the one rule for both.
+
+    - A mapping is merged key by key, except for a part with another name: the options of the base's part are dropped.
+    - An empty mapping, `{}`, takes all entries of the base's away.
+    - null takes an entry away: a tower, an evaluator. Of any other key it is the value; where it can be none, the key
+      is as if nobody had given it (see `validate`, and `check_options`).
+    - A key with nothing behind it, as `health:` in YAML, says nothing: what the base has stays.
+    - Any other value (a number, a list, a bare name) replaces that of the base.
+
+    Args:
+        base: what is inherited.
+        own: what is said.
+        above: the path of both in the recipe.
+
+    Raises:
+        RecipeError: when null is to take an entry away that is not there.
+    """
+    new = dict(base)
+    for key, value in own.items():
+        path = (*above, str(key))
+        if value is UNSAID:
+            new.setdefault(key, {} if above in ENTRIES else None)
+        elif value is None and above in ENTRIES:
+            if key not in new:
+                raise RecipeError(_nothing_to_take_away(path, new))
+            del new[key]
+        elif isinstance(value, Mapping) and value:
+            below = {"name": new[key]} if isinstance(new.get(key), str) else new.get(key)
+            own_name = str(key) if above in ENTRIES else None
+            same = isinstance(below, Mapping) and value.get("name") in (None, below.get("name", own_name))
+            new[key] = merged(below if same else {}, value, path)  # type: ignore[arg-type]
+        else:
+            new[key] = without_base(value)
+    return new
+
+
+def without_base(value: Any) -> Any:
+    """Return a value over which nothing is inherited: a key with nothing behind it is then null."""
+    if isinstance(value, Mapping):
+        return {key: without_base(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [without_base(one) for one in value]
+    return None if value is UNSAID else value
+
+
+def _nothing_to_take_away(path: Sequence[str], inherited: Mapping[str, Any]) -> str:
+    problem = f"'{'.'.join(path)}' is null, which takes an inherited entry away, but none of that name is inherited"
+    there = f"inherited are: {', '.join(inherited) or 'none'}; {{}} stands for one with its defaults"
+    return not_found(problem, path[-1], inherited, there)
+
+
+def overridden(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Return a copy of a raw recipe with every `key.sub=value` applied, in order.
+
+    Raises:
+        RecipeError: as in `override`.
+    """
+    lengths: dict[str, Any] = {}
+    for named in (_nested(text).get("train") for text in overrides):
+        lengths |= named if isinstance(named, Mapping) else {}
+    raw = without_replaced_length(raw, {"train": lengths})
+    for i, text in enumerate(overrides):
+        raw = override(raw, text)
+        part, dot, key = _path(text).rpartition(".")
+        if dot and key == "name":  # which dropped the options of the part; those that were said before it stay
+            for before in overrides[:i]:
+                if _path(before).startswith(f"{part}.") and _path(before) != _path(text):
+                    raw = override(raw, before)
+    return raw
+
+
+def without_replaced_length(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a base without the length of its training (`train.epochs` or `train.steps`) if a recipe gives the other.
+
+    A recipe that gives both keeps both, which is an error of its own.
+    """
+    named = own.get("train")
+    lengths = {key for key in ("epochs", "steps") if isinstance(named, Mapping) and named.get(key) is not None}
+    if len(lengths) != 1 or not isinstance(base.get("train"), Mapping):
+        return base
+    return base | {"train": {key: v for key, v in base["train"].items() if key not in {"epochs", "steps"} - lengths}}
+
+
+def override(raw: dict[str, Any], text: str) -> dict[str, Any]:
+    """Return a copy of a raw recipe with one `key.sub=value` applied, by the rule of `merged`.
+
+    Raises:
+        RecipeError: when the text has no `=`, or its path goes through a value that is not a mapping.
+    """
+    own: Any = _nested(text)
+    keys = _path(text).split(".")
+    here: Any = raw
+    for depth, key in enumerate(keys[:-1]):
+        here = here.get(key)
+        if isinstance(here, str) or here is None:  # a part by its bare name, or nothing so far
+            break
+        if not isinstance(here, Mapping):
+            raise RecipeError(f"The override '{text}' goes through '{'.'.join(keys[: depth + 1])}', which is {here!r}.")
+    return merged(raw, own)
+
+
+def _nested(text: str) -> dict[str, Any]:
+    """Return `key.sub=value` as nested mappings; the value is read as YAML."""
+    keys, (_, equals, value) = _path(text).split("."), text.partition("=")
+    if not equals or not all(keys):
+        raise RecipeError(f"The override '{text}' is not of the form key.sub=value.")
+    if not value.strip():
+        raise RecipeError(f"The override '{text}' has no value: write null for none, or {{}} for a part's defaults.")
+    nested: Any = parse_yaml(value, f"the override '{text}'")
+    for key in reversed(keys):
+        nested = {key: nested}
+    return nested
+
+
+def _path(text: str) -> str:
+    """Return the `key.sub` of an override."""
+    return text.partition("=")[0].strip()
