@@ -12,7 +12,12 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 
 def blocks(page: Path, language: str) -> list[str]:
     """Return the fenced blocks of one language, in order."""
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return [block for name, block in blocks_of(page) if name == language]
+
+
+def blocks_of(page: Path) -> list[tuple[str, str]]:
+    """Return the language and the text of every fenced block, in order."""
+    return re.findall(r"^```(\w+)\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
 
 
 def commands(page: Path) -> list[list[str]]:
