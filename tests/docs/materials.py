@@ -1,9 +1,8 @@
-"""The data that pages speak of, made small: every file and folder that a shown command names, as its page describes it."""
+"""The data that pages speak of, made small: what shown commands name, as the page describes it."""
 
 from __future__ import annotations
 
 import csv
-import json
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
