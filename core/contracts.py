@@ -72,6 +72,25 @@ class Modality(ABC):
         """
         return []
 
+    def describe(self, raw: Any, example: Any) -> Mapping[str, float | bool | str]:
+        """Return facts about one value, by name, as `sensorium check` counts them; by default, none.
+
+        Numbers are sizes and amounts, their unit in the name ("seconds", "sample rate (Hz)"); a bool says whether
+        something is done to the value ("cropped"); words are kinds ("format"). It runs on a loader worker.
+
+        Args:
+            raw: the raw value.
+            example: what `decode` returned for it.
+        """
+        return {}
+
+    def content(self, raw: Any, example: Any) -> Any:
+        """Return what is equal for values of equal content, by which duplicates are found; by default, the example.
+
+        Tensors, arrays, plain values, and containers of them; how a value is stored should not matter.
+        """
+        return example
+
     def preview(self, example: Any) -> Image:
         """Draw one example for a report: an RGB image of at most 256 pixels a side.
 

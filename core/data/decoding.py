@@ -109,9 +109,11 @@ class RecordDecoder(torch.utils.data.Dataset):
         rows: list[dict[str, Any]] = []
         mined: list[list[Any]] = []
         for row, position in enumerate(positions):
-            record, examples = self._examples(epoch, int(position), made.bad)
-            if record is not None and (len(examples) == len(self.fields) or (examples and not self.every)):
-                records.append(record)
+            if (record := self.read(int(position), made.bad)) is None:
+                continue
+            examples = self.examples(record, int(position), made.bad, epoch)
+            if len(examples) == len(self.fields) or (examples and not self.every):
+                records.append(replace(record, values={}))
                 rows.append(examples)
                 mined.append(self._negatives(epoch, record, int(position), made.bad))
                 made.kept.append(row)
@@ -130,7 +132,7 @@ class RecordDecoder(torch.utils.data.Dataset):
             return []
         name, column, examples = self._mined, self.negatives.field, []
         for at in self.negatives.of(position):
-            other = self._read(at, bad)
+            other = self.read(at, bad)
             example = None if other is None else self._example(name, column, other, at, epoch, record.id, bad)
             if example is not None:
                 examples.append(example)
@@ -145,19 +147,16 @@ class RecordDecoder(torch.utils.data.Dataset):
             ranks.append(NegativeValues(self._collate(self._mined, ids, rows), present))
         return {self._mined: ranks} if ranks else {}
 
-    def _examples(self, epoch: int, position: int, bad: list[UnreadableValue]) -> tuple[Record | None, dict[str, Any]]:
-        """Return a record without its values, None if it cannot be read, and its example in every modality it has."""
-        record, examples = self._read(position, bad), {}
-        if record is None:
-            return None, {}
-        for name, column in self.fields.items():
-            example = self._example(name, column, record, position, epoch, record.id, bad)
-            if example is not None:
-                examples[name] = example
-        return replace(record, values={}), examples
+    def examples(self, record: Record, position: int, bad: list[UnreadableValue], epoch: int = 0) -> dict[str, Any]:
+        """Return the example of a record in every modality it has; what cannot be decoded is added to `bad`."""
+        made = {
+            name: self._example(name, column, record, position, epoch, record.id, bad)
+            for name, column in self.fields.items()
+        }
+        return {name: example for name, example in made.items() if example is not None}
 
-    def _read(self, position: int, bad: list[UnreadableValue]) -> Record | None:
-        """Return the record at a position of the source, with its values; None if it cannot be read."""
+    def read(self, position: int, bad: list[UnreadableValue]) -> Record | None:
+        """Return the record at a position, with its values; None, with one more in `bad`, if it cannot be read."""
         try:
             return self.source[position]
         except SensoriumError:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from sensorium.parallel.cores import cores_of_rank
 from sensorium.seeding import generator
 from sensorium.types import Batch, RecordBatch
 
+T = TypeVar("T")
 CHUNK = 256
 """Records that are decoded at a time when a cache is filled."""
 
@@ -249,12 +250,32 @@ def _decoded(
     bad: UnreadableRecords,
     pin: bool = False,
 ) -> Iterator[Decoded]:
-    """Yield the outcome of each piece of work, in order; count unreadable records and raise failures.
+    """Yield the outcome of each piece of work, in order; count unreadable records and raise failures."""
+    made = from_workers(decoder, work, workers, pin)
+    try:
+        for decoded in made:
+            for value in decoded.bad:
+                bad.add(value)
+            if decoded.failure is not None:
+                raise decoded.failure
+            yield decoded
+    finally:
+        made.close()
+        bad.end_of_pass()
+
+
+def from_workers(
+    dataset: torch.utils.data.Dataset[T], work: Iterable[Any], workers: int, pin: bool = False
+) -> Generator[T, None, None]:
+    """Yield `dataset[piece]` for each piece of work, in order, made by so many processes, or by this one if 0.
 
     One set of workers serves all of the work. A private generator keeps torch's global one out of it.
+
+    Raises:
+        DataError: when a worker was killed.
     """
     loader = DataLoader(
-        decoder,
+        dataset,
         batch_size=None,
         sampler=work,
         num_workers=workers,
@@ -266,15 +287,10 @@ def _decoded(
     with _ctrl_c_held_back():
         made = iter(loader)
     try:
-        while (decoded := _next(made)) is not None:
-            for value in decoded.bad:
-                bad.add(value)
-            if decoded.failure is not None:
-                raise decoded.failure
-            yield decoded
+        while (one := _next(made)) is not None:
+            yield one
     finally:
         del made  # ends the workers now, even where a traceback keeps this frame
-        bad.end_of_pass()
 
 
 @contextmanager
@@ -290,7 +306,7 @@ def _ctrl_c_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _next(made: Iterator[Decoded]) -> Decoded | None:
+def _next(made: Iterator[T]) -> T | None:
     try:
         return next(made, None)
     except RuntimeError as error:
@@ -312,8 +328,8 @@ def _reported(
             progress(int(rows[-1]) + 1, count)
 
 
-def _as_is(decoded: Any) -> Any:
-    return decoded
+def _as_is(made: Any) -> Any:
+    return made
 
 
 def _start_worker(worker: int) -> None:

@@ -17,12 +17,14 @@ import numpy as np
 
 from sensorium.errors import BadSample, DataError, FaultKind, Location, RunError
 from sensorium.parallel import collectives
+from sensorium.runs.atomic import write_atomically
 
 log = logging.getLogger("sensorium")
 NAMED = 20
 """So many unreadable values have a line of their own in the log of one process; more are counted by reason."""
 COMMONEST = 3
 """Reasons that a sentence tells."""
+SEE_ALL = "`sensorium check` finds all of them at once"
 COLUMNS = ("record", "modality", "part", "kind", "path", "line", "column", "reason")
 """Of the table of unreadable values."""
 
@@ -133,7 +135,8 @@ class UnreadableRecords:
         if collectives.world_size() > 1:
             self._unshared.append(value)
         else:
-            self._count([value], writes=True)
+            self._report(self.count([value]))
+            self.require_few(SEE_ALL)
 
     def share(self) -> None:
         """Count what ranks have noted since the last call, and write it once; a collective operation.
@@ -144,7 +147,10 @@ class UnreadableRecords:
         if collectives.world_size() > 1 and collectives.any_rank(bool(self._unshared)):
             noted = collectives.all_gather_objects(self._unshared)
             self._unshared = []
-            self._count([value for of_rank in noted for value in of_rank], collectives.rank() == 0)
+            new = self.count(value for of_rank in noted for value in of_rank)
+            if collectives.rank() == 0:
+                self._report(new)
+            self.require_few(SEE_ALL)
 
     def end_of_pass(self) -> None:
         """Log, by reason, how many unreadable values had no line of their own since the last call."""
@@ -153,7 +159,8 @@ class UnreadableRecords:
             log.warning("%d more unreadable values: %s%s", self._unnamed.total(), _in_words(self._unnamed), where)
             self._unnamed.clear()
 
-    def _count(self, values: Sequence[UnreadableValue], writes: bool) -> None:
+    def count(self, values: Iterable[UnreadableValue]) -> list[UnreadableValue]:
+        """Count unreadable values without a word about them, however many there are; return those that are new."""
         new = []
         for value in values:
             key = (value.record, value.modality)
@@ -161,15 +168,33 @@ class UnreadableRecords:
                 self.values[key] = value
                 self._records.add(value.record)
                 new.append(value)
-        if writes:
-            self._report([value for value in new if (value.record, value.modality) not in self._already_listed()])
-        if new and len(self) > self.allowed:
-            raise DataError(self._sentence())
+        return new
 
-    def _report(self, values: Sequence[UnreadableValue]) -> None:
+    def require_few(self, hint: str = "") -> None:
+        """Raise an error if there are too many.
+
+        Raises:
+            DataError: with the commonest reasons and what to do; `hint` ends the sentence.
+        """
+        if len(self) > self.allowed:
+            raise DataError(f"{self._sentence()}{f'; {hint}' if hint else ''}.")
+
+    def write(self, path: Path) -> None:
+        """Write the table of all that were counted."""
+        write_atomically(path, lambda part: _append(part, [COLUMNS, *map(self.row, self.values.values())]))
+
+    def row(self, value: UnreadableValue) -> tuple[object, ...]:
+        """Return a value as a row of the table, its cells in the order of `COLUMNS`."""
+        where = value.where or Location("")
+        part = str(self._part_of[value.position]) if value.position < self.total else ""
+        kind, reason = value.kind, value.reason
+        return value.record, value.modality, part, kind, where.path, where.line, where.column, reason
+
+    def _report(self, counted: Sequence[UnreadableValue]) -> None:
         """Write values to the table, and log each until there are many."""
+        values = [value for value in counted if (value.record, value.modality) not in self._already_listed()]
         if values and self.path is not None:
-            rows = [self._row(value) for value in values]
+            rows = [self.row(value) for value in values]
             _append(self.path, rows if self.path.exists() else [COLUMNS, *rows])
         for value in values:
             self._named += 1
@@ -184,20 +209,13 @@ class UnreadableRecords:
             self._listed = set() if self.path is None else _listed(self.path)
         return self._listed
 
-    def _row(self, value: UnreadableValue) -> tuple[object, ...]:
-        where = value.where or Location("")
-        part = self._part_of[value.position] if value.position < self.total else ""
-        kind, reason = value.kind, value.reason
-        return value.record, value.modality, part, kind, where.path, where.line, where.column, reason
-
     def _sentence(self) -> str:
         reasons = Counter((value.modality, value.general_reason) for value in self.values.values())
         where = f" All are in {self.path}." if self.path is not None else ""
         return (
             f"{len(self)} of {self.total} records are unreadable or have an unreadable value "
             f"({percent(len(self) / self.total)}), more than data.max_bad = {percent(self.max_bad)} allows: "
-            f"{_in_words(reasons, self._example_of)}.{where} Repair or remove them, or {self._advice()}; "
-            "`sensorium check` finds all of them at once."
+            f"{_in_words(reasons, self._example_of)}.{where} Repair or remove them, or {self._advice()}"
         )
 
     def _example_of(self, modality: str, reason: str) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from sensorium.contracts import Modality
+from sensorium.data.content import digest
 from sensorium.errors import BadSample
 from sensorium.testing.checked_part import CheckedPart, expect
 from sensorium.testing.equality import global_random_state, same
@@ -100,6 +101,19 @@ def previews_its_examples(checked: CheckedPart) -> None:
         expect(fits, f"a preview is {image.mode} of {image.size} pixels, not RGB of at most 256")
 
 
+def describes_its_values(checked: CheckedPart) -> None:
+    """Facts about a value are numbers, bools or words by name, the same each time; equal values have equal content."""
+    examples = checked.examples()
+    for raw, example, again in zip(checked.raws, examples, checked.examples(), strict=True):
+        facts = checked.modality.describe(raw, example)
+        for name, fact in facts.items():
+            valid = isinstance(name, str) and isinstance(fact, bool | int | float | str)
+            expect(valid, f"describe gives {name!r} = {fact!r}, not a number, a bool or a word under a name")
+        expect(facts == checked.modality.describe(raw, again), "describing a value twice gives different facts")
+        contents = [digest(checked.modality.content(raw, one)) for one in (example, again)]
+        expect(contents[0] == contents[1], "the content of a value differs when it is decoded twice")
+
+
 def has_valid_baseline_features(checked: CheckedPart) -> None:
     """Baseline features, if the modality has them, are finite float32 (B, D)."""
     features = checked.modality.baseline_features(checked.batch)
@@ -121,6 +135,7 @@ CHECKS = (
     batches_move_whole,
     restores_from_its_state,
     rejects_undecodable_values,
+    describes_its_values,
     previews_its_examples,
     has_valid_baseline_features,
 )
