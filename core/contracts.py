@@ -499,3 +499,23 @@ class Evaluator(ABC):
     def notes(self) -> list[str]:
         """Return, after `measure`, what a reader must know beside the metrics: what was selected, what excluded."""
         return []
+
+    def predictions(self) -> Mapping[str, np.ndarray]:
+        """Return, after `measure`, what was predicted for which record: columns of one length, empty where nothing is.
+
+        "id", the record's; "label" and "prediction"; "score NAME", float, for what was compared, such as each class;
+        and what else a reader wants beside them. They are written to a Parquet file beside the table.
+        """
+        return {}
+
+    def metrics_of(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Return the metrics of predictions, of one fold or of several joined; empty where they do not suffice."""
+        return {}
+
+    def metrics_by_class(self, predictions: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+        """Return class, or whatever else the records are counted by, such as a task -> metrics; empty without any."""
+        return {}
+
+    def remarks(self, predictions: Mapping[str, np.ndarray]) -> list[str]:
+        """Return sentences that stand below the table: how many records of which class were measured, if too few."""
+        return []

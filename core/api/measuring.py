@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +33,7 @@ def evaluate(
     checkpoint: str = "final",
     device: str = "auto",
     source: Any = None,
+    show: Callable[[ResultsTable], object] | None = None,
     extensions: Extensions | None = None,
 ) -> ResultsTables:
     """Measure a run on its test part, or several runs of one recipe that differ in their seed.
@@ -46,6 +47,7 @@ def evaluate(
         checkpoint: as in `load`.
         device: as in `load`.
         source: records in place of those that `data.source` names: a `Source`, or anything that `fit` takes.
+        show: called with each table when it is done.
         extensions: plugins, when not those that are installed.
 
     Returns:
@@ -71,7 +73,7 @@ def evaluate(
     evaluation = RunEvaluation(plan, source, Run.open(first))
     evaluation.check()
     with numeric_settings(plan.recipe.train):
-        return ResultsTables(evaluation.on_test(model, *seeds))
+        return ResultsTables(evaluation.on_test(model, *seeds, show=show))
 
 
 def finetune(

@@ -17,6 +17,7 @@ from sensorium.contracts import Source
 from sensorium.data.notes import data_notes
 from sensorium.errors import EvaluationError, Interrupted, RecipeError
 from sensorium.evaluation.run_evaluation import RunEvaluation
+from sensorium.evaluation.tables import ResultsTable
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan, make_plan
 from sensorium.parallel import collectives
@@ -43,6 +44,7 @@ def fit(
     source: Any = None,
     run_dir: str | Path | None = None,
     resume: str | Path | None = None,
+    evaluate: bool = True,
     extensions: Extensions | None = None,
 ) -> Model:
     """Train as a recipe says, evaluate, and return the model.
@@ -55,6 +57,7 @@ def fit(
             but for `id`, `split` and `group`; or a dataset whose items are mappings or tuples.
         run_dir: the run folder; default `runs/NAME-DATE-TIME`.
         resume: the folder of a run to continue, with its own recipe.
+        evaluate: measure the trained model on the test part; False leaves that to `sensorium.evaluate`.
         extensions: plugins, when not those that are installed.
 
     Returns:
@@ -84,7 +87,7 @@ def fit(
             named = (resolved.name, overrides) if resume else changes(resolved, recipe, extensions.registry, overrides)  # type: ignore[arg-type]
             announce(plan, *named, extensions, fabric, run, bool(resume))
         with numeric_settings(resolved.train):
-            return _train(plan, source, run, fabric, bool(resume))
+            return _train(plan, source, run, fabric, bool(resume), evaluate)
     except KeyboardInterrupt:
         error = _interrupted(run)
         _note_end(error, run, fabric)
@@ -100,10 +103,10 @@ def fit(
                 run.discard_if_unused()
 
 
-def _train(plan: Plan, source: Source | None, run: Run, fabric: Fabric, resume: bool) -> Model:
+def _train(plan: Plan, source: Source | None, run: Run, fabric: Fabric, resume: bool, evaluate: bool) -> Model:
     source = plan.open_source(source)
     evaluation = RunEvaluation(plan, source, run)
-    evaluation.check_training()
+    evaluation.check_training(final=evaluate)
     size = training_size(plan, len(evaluation.parts["train"]))
     auto = resolve(plan, size)
     if fabric.is_global_zero:
@@ -122,7 +125,10 @@ def _train(plan: Plan, source: Source | None, run: Run, fabric: Fabric, resume: 
     finally:
         training.close()
     on_rank_zero(_finish, training, model)
-    _evaluate(model, evaluation, run)
+    if evaluate:
+        _evaluate(model, evaluation, run)
+    elif plan.evaluators:
+        log.info("Not evaluated: measure with `sensorium evaluate %s`.", run.folder)
     model.run = run
     return model
 
@@ -141,21 +147,21 @@ def _finish(training: Training, model: Model) -> None:
 
 
 def _evaluate(model: Model, evaluation: RunEvaluation, run: Run) -> None:
-    """Measure a finished training on its test part, and log the tables; collective.
+    """Measure a finished training on its test part, and log each table when it is done; collective.
 
     Raises:
         EvaluationError: when evaluators failed, after the tables of all others are written and logged.
     """
-    try:
-        tables, failed = evaluation.on_test(model), None
-    except EvaluationError as error:
-        tables, failed = error.tables, error
-    for table in tables.values():
+
+    def show(table: ResultsTable) -> None:
         log.info("\n%s", table.markdown(), extra={"table": table})
-    if failed is not None:
-        raise failed.with_advice(
+
+    try:
+        evaluation.on_test(model, show=show)
+    except EvaluationError as error:
+        raise error.with_advice(
             f"The training is finished and its model is kept: measure again with `sensorium evaluate {run.folder}`."
-        ) from failed
+        ) from error
 
 
 def _note_end(error: BaseException, run: Run, fabric: Fabric) -> None:

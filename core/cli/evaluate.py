@@ -37,11 +37,12 @@ def evaluate(
     if not runs:
         raise RunError("Name a run folder to evaluate.")
     tables = measure(
-        runs, evaluators, [word for word in arguments if "=" in word], checkpoint=checkpoint, device=device
+        runs,
+        evaluators,
+        [word for word in arguments if "=" in word],
+        checkpoint=checkpoint,
+        device=device,
+        show=None if as_json else lambda table: print_tables([table]),
     )
-    if launching_rank() != 0:  # the first prints for all
-        return
-    if as_json:
+    if as_json and launching_rank() == 0:  # the first prints for all
         typer.echo(json.dumps({name: table.public() for name, table in tables.items()}, indent=2))
-    else:
-        print_tables(tables.values())

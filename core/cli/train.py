@@ -18,6 +18,9 @@ def train(
     ] = None,
     run_dir: Annotated[str | None, typer.Option(help="The run folder. Default: runs/NAME-DATE-TIME.")] = None,
     resume: Annotated[str | None, typer.Option(help="Continue this run, with its own recipe.")] = None,
+    no_evaluate: Annotated[
+        bool, typer.Option("--no-evaluate", help="Do not evaluate after the training; `sensorium evaluate` does.")
+    ] = False,
     print_recipe: Annotated[bool, typer.Option("--print-recipe", help="Print the resolved recipe and exit.")] = False,
 ) -> None:
     """Train as a recipe says, then evaluate; everything is written to one run folder.
@@ -39,7 +42,7 @@ def train(
     from sensorium.training.fabric import launching_rank
 
     show_log()
-    model = fit(recipe, overrides or [], run_dir=run_dir, resume=resume)
+    model = fit(recipe, overrides or [], run_dir=run_dir, resume=resume, evaluate=not no_evaluate)
     if model.run is not None and launching_rank() == 0:
         typer.echo(f"The run is in {model.run.folder}.")
 

@@ -40,11 +40,11 @@ class KNN(Classifier):
         if len(x_ND) < self.k:
             self.chosen = [f"only {len(x_ND)} training records, fewer than k = {self.k}"]
 
-    def predict(self, x_ND):
-        """Return the class with the largest sum of weights."""
+    def scores(self, x_ND):
+        """Return the sum of the weights of each class, in units of the nearest neighbor's."""
         cosine_BK, rows_BK = nearest_neighbors(x_ND, self.x_ND, self.k, self.device)
         weight_BK = np.exp((cosine_BK - cosine_BK[:, :1]) / self.temperature)  # the nearest has weight 1
         classes = len(self.classes)
         cells_BK = np.arange(len(x_ND))[:, None] * classes + self.y_N[rows_BK]
         votes = np.bincount(cells_BK.ravel(), weight_BK.ravel(), minlength=len(x_ND) * classes)
-        return votes.reshape(len(x_ND), classes).argmax(axis=1)
+        return votes.reshape(len(x_ND), classes)

@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.folds import assign_folds, select_by_validation
 from sensorium.evaluation.logistic import LogisticRegression
-from sensorium.evaluation.probes import Classifier
+from sensorium.evaluation.probes import Classifier, per_class
 from sensorium.evaluation.scaling import Scaler
 
 CS = (0.001, 0.01, 0.1, 1.0, 10.0)
@@ -55,9 +55,9 @@ class Linear(Classifier):
         if self.standardize_by is not None:
             self.chosen.append(f"features standardized within each {self.standardize_by}")
 
-    def predict(self, x_ND):
-        """Return the most probable class."""
-        return self.model.predict(x_ND)
+    def scores(self, x_ND):
+        """Return the logits."""
+        return per_class(self.model.decision_function(x_ND))
 
 
 def fit_logistic(

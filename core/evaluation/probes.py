@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from scipy.stats import ConstantInputWarning, spearmanr
-from sklearn.metrics import f1_score, recall_score
+from sklearn.metrics import f1_score, precision_recall_fscore_support, recall_score, roc_auc_score
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
+from sensorium.evaluation.few_records import class_remarks
 from sensorium.evaluation.labels import Labeled, choose_column, count_records, is_missing, labeled, numeric_labels
 from sensorium.evaluation.scaling import standardize_by_group
 
@@ -34,6 +35,7 @@ class Probe(Evaluator):
         self.label, self.modality, self.protocol, self.standardize_by = label, modality, protocol, standardize_by
         self.chosen: list[str] = []
         self.excluded: list[str] = []
+        self.predicted: dict[str, np.ndarray] = {}
 
     def part_of(self, table: FeatureTable) -> Labeled:
         """Return the records of a part with value and label, standardized within the groups of `standardize_by`."""
@@ -52,6 +54,10 @@ class Probe(Evaluator):
     def predict(self, x_ND: np.ndarray) -> np.ndarray:
         """Return one prediction for each row."""
 
+    def predictions(self) -> Mapping[str, np.ndarray]:
+        """Return the predictions of the last measurement."""
+        return self.predicted
+
     def notes(self) -> list[str]:
         """Return the chosen hyperparameters and how many test records were excluded."""
         return self.chosen + self.excluded
@@ -62,7 +68,13 @@ class Probe(Evaluator):
 
 
 class Classifier(Probe):
-    """Predicts a class of the train part; a test record of any other class counts as an error."""
+    """Predicts a class of the train part; a test record of any other class counts as an error.
+
+    A subclass fits in `learn` and gives a score of each class in `scores`.
+    """
+
+    metric: str = "accuracy"
+    """The metric that stands first in tables, and that hyperparameters are chosen by."""
 
     def fit(self, train: FeatureTable) -> None:
         """Number the classes and fit."""
@@ -77,30 +89,123 @@ class Classifier(Probe):
         self.majority = int(np.bincount(y_N).argmax())
         self.learn(part.x_ND, y_N, part.groups)
 
+    @abstractmethod
+    def scores(self, x_ND: np.ndarray) -> np.ndarray:
+        """Return a score of each class, float (N, C): the larger, the more probable."""
+
+    def decide(self, x_ND: np.ndarray, scores_NC: np.ndarray) -> np.ndarray:
+        """Return the class of each row, int (N,), by its features and scores."""
+        return scores_NC.argmax(1)
+
+    def predict(self, x_ND: np.ndarray) -> np.ndarray:
+        """Return the class of each row, int (N,)."""
+        return self.decide(x_ND, self.scores(x_ND))
+
     def measure(self, test: FeatureTable) -> dict[str, float]:
-        """Return accuracy, balanced accuracy (mean recall over classes) and macro-F1."""
-        x_ND, y_N = self._read(test)
-        return _classification_metrics(y_N, self.predict(x_ND))
+        """Return accuracy, balanced accuracy (mean recall over classes), macro-F1 and, of two classes, ROC-AUC."""
+        part = self.part_of(test)
+        self.note_excluded(part.excluded)
+        scores_NC = self.scores(part.x_ND)
+        names = list(self.classes)
+        self.predicted = {
+            "id": objects(test.ids[row] for row in part.rows_N),
+            "label": objects(part.values),
+            "prediction": objects(names[code] for code in self.decide(part.x_ND, scores_NC).tolist()),
+            **{f"score {name}": scores_NC[:, code].astype(np.float64) for name, code in self.classes.items()},
+        }
+        return self.metrics_of(self.predicted)
+
+    def metrics_of(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Return the same metrics of any predictions; one that does not apply is left out."""
+        return self._ordered(classification_metrics(*self._coded(predictions)))
+
+    def metrics_by_class(self, predictions: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+        """Return the number of records of each class, recall, precision and F1."""
+        y_N, predicted_N, _ = self._coded(predictions)
+        names = list(self._codes(predictions))
+        columns = precision_recall_fscore_support(y_N, predicted_N, labels=range(len(names)), zero_division=0)
+        return {
+            str(name): {"records": int(n), "recall": float(r), "precision": float(p), "F1": float(f)}
+            for name, p, r, f, n in zip(names, *columns, strict=True)
+            if n
+        }
+
+    def remarks(self, predictions: Mapping[str, np.ndarray]) -> list[str]:
+        """Return how many records of each class were measured, and a warning where they are too few."""
+        y_N, predicted_N, scores_N = self._coded(predictions)
+        names, counts = list(self._codes(predictions)), np.bincount(y_N)
+        return class_remarks(
+            {str(name): int(count) for name, count in zip(names, counts, strict=False) if count},
+            self.metric,
+            lambda rows: self._ordered(
+                classification_metrics(y_N[rows], predicted_N[rows], None if scores_N is None else scores_N[rows])
+            ).get(self.metric),
+            len(y_N),
+        )
 
     def chance(self, test: FeatureTable) -> dict[str, float]:
         """Return the metrics of always predicting the majority class of the train part."""
-        _, y_N = self._read(test)
-        return _classification_metrics(y_N, np.full_like(y_N, self.majority))
-
-    def _read(self, test: FeatureTable) -> tuple[np.ndarray, np.ndarray]:
         part = self.part_of(test)
         self.note_excluded(part.excluded)
+        majority = list(self.classes)[self.majority]
+        constant = {"label": objects(part.values), "prediction": objects([majority] * len(part.values))}
+        return self.metrics_of(constant | {f"score {name}": np.zeros(len(part.values)) for name in self.classes})
+
+    def _ordered(self, metrics: dict[str, float]) -> dict[str, float]:
+        return {name: metrics[name] for name in (self.metric, *metrics) if name in metrics}
+
+    def _codes(self, predictions: Mapping[str, np.ndarray]) -> dict[Any, int]:
+        """Number the classes of predictions: those of the train part first."""
         codes = dict(self.classes)
-        y_N = np.array([codes.setdefault(value, len(codes)) for value in part.values])
-        return part.x_ND, y_N
+        for value in (*predictions["label"].tolist(), *predictions["prediction"].tolist()):
+            codes.setdefault(value, len(codes))
+        return codes
+
+    def _coded(self, predictions: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Return classes and predicted classes, and of two classes the scores of the second."""
+        codes = self._codes(predictions)
+        y_N, predicted_N = (
+            np.array([codes[value] for value in predictions[column].tolist()]) for column in ("label", "prediction")
+        )
+        scores_N = None
+        if len(codes) == 2:
+            first, second = (predictions.get(f"score {name}") for name in codes)
+            if first is not None and second is not None:
+                scores_N = second - first
+        return y_N, predicted_N, scores_N
 
 
-def _classification_metrics(y_N: np.ndarray, predicted_N: np.ndarray) -> dict[str, float]:
-    return {
+def objects(values: Iterable[Any]) -> np.ndarray:
+    """Return values of any type as an object array (N,)."""
+    listed = list(values)
+    column = np.empty(len(listed), object)
+    column[:] = listed
+    return column
+
+
+def per_class(decision: np.ndarray) -> np.ndarray:
+    """Return a decision function as scores (N, C); that of two classes, (N,), is the second's less the first's."""
+    return decision if decision.ndim == 2 else np.stack([-decision / 2, decision / 2], axis=1)
+
+
+def classification_metrics(
+    y_N: np.ndarray, predicted_N: np.ndarray, scores_N: np.ndarray | None = None
+) -> dict[str, float]:
+    """Return accuracy, balanced accuracy and macro-F1 and, with scores of class 1, ROC-AUC where both classes occur.
+
+    Args:
+        y_N: classes, int.
+        predicted_N: predicted classes, int.
+        scores_N: of two classes, the scores of class 1.
+    """
+    metrics = {
         "accuracy": float(np.mean(y_N == predicted_N)),
         "balanced accuracy": float(recall_score(y_N, predicted_N, labels=np.unique(y_N), average="macro")),
         "macro-F1": float(f1_score(y_N, predicted_N, average="macro", zero_division=0)),
     }
+    if scores_N is not None and len(np.unique(y_N)) == 2:
+        metrics["ROC-AUC"] = float(roc_auc_score(y_N, scores_N))
+    return metrics
 
 
 class Regressor(Probe):
@@ -115,18 +220,23 @@ class Regressor(Probe):
 
     def measure(self, test: FeatureTable) -> dict[str, float]:
         """Return root mean squared error, R² and Spearman's rank correlation coefficient."""
-        x_ND, y_N = self._read(test)
-        return _regression_metrics(y_N, self.predict(x_ND))
+        part = self.part_of(test)
+        self.note_excluded(part.excluded)
+        self.predicted = {
+            "id": objects(test.ids[row] for row in part.rows_N),
+            "label": numeric_labels(part),
+            "prediction": np.asarray(self.predict(part.x_ND), np.float64),
+        }
+        return self.metrics_of(self.predicted)
+
+    def metrics_of(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Return the same metrics of any predictions."""
+        return _regression_metrics(predictions["label"], predictions["prediction"])
 
     def chance(self, test: FeatureTable) -> dict[str, float]:
         """Return the metrics of always predicting the mean of the train part."""
-        _, y_N = self._read(test)
+        y_N = numeric_labels(self.part_of(test))
         return _regression_metrics(y_N, np.full_like(y_N, self.mean))
-
-    def _read(self, test: FeatureTable) -> tuple[np.ndarray, np.ndarray]:
-        part = self.part_of(test)
-        self.note_excluded(part.excluded)
-        return part.x_ND, numeric_labels(part)
 
 
 def _regression_metrics(y_N: np.ndarray, predicted_N: np.ndarray) -> dict[str, float]:

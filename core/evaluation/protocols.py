@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,6 +23,13 @@ Parts = tuple[FeatureTable, FeatureTable]
 class Protocol(ABC):
     """Splits records into (train, test) pairs."""
 
+    group: ClassVar[str] = "fold"
+    """What one pair of several holds out, in a word."""
+    is_given: ClassVar[bool] = False
+    """Whether the pairs are the parts of the run, so that its training did not see the test part."""
+    is_pooled: ClassVar[bool] = False
+    """Whether metrics of all held-out predictions joined stand beside the means over pairs."""
+
     @abstractmethod
     def rounds(self, train: FeatureTable, test: FeatureTable, label: str | None) -> Iterator[tuple[int, list[Parts]]]:
         """Yield a seed and the folds of each repetition.
@@ -32,6 +39,10 @@ class Protocol(ABC):
             test: the run's test part.
             label: the label column that folds are stratified by; None for the only one.
         """
+
+    @abstractmethod
+    def names(self, train: FeatureTable, test: FeatureTable) -> list[str]:
+        """Return the names of the folds of one repetition."""
 
     @abstractmethod
     def describe(self) -> str:
@@ -45,8 +56,14 @@ class Given(Protocol):
         repeats: number of fits, each with another seed, for an evaluator that draws at random.
     """
 
+    is_given = True
+
     def __init__(self, repeats: int = 1) -> None:
         self.repeats = repeats
+
+    def names(self, train, test):
+        """Return the name of the test part."""
+        return ["test"]
 
     def rounds(self, train, test, label):
         """Yield the two parts as they are."""
@@ -69,6 +86,10 @@ class KFold(Protocol):
     def __init__(self, folds: int = 10, repeats: int = 5) -> None:
         check_range("protocol 'kfold'", "[2, inf)", folds=folds)
         self.folds, self.repeats = folds, repeats
+
+    def names(self, train, test):
+        """Return the numbers of the folds."""
+        return [str(number + 1) for number in range(self.folds)]
 
     def rounds(self, train, test, label):
         """Yield the folds of every repetition."""
@@ -94,19 +115,28 @@ class LeaveOneGroupOut(Protocol):
         by: the label column. Records without it are in every train part.
     """
 
+    group, is_pooled = "group", True
+
     def __init__(self, by: str) -> None:
         self.by = by
+
+    def names(self, train, test):
+        """Return the values of the label column."""
+        return list(map(str, _distinct(self._values(train.join(test)))))
 
     def rounds(self, train, test, label):
         """Yield one fold for each value."""
         joined = train.join(test)
-        values = joined.labels[choose_column("label", self.by, list(joined.labels))].tolist()
-        names = sorted({value for value in values if not is_missing(value)}, key=str)
+        values = self._values(joined)
+        names = _distinct(values)
         if len(names) < 2:
             raise SensoriumError(
                 f"The protocol 'leave-one-group-out' needs two values of '{self.by}' or more, there is {len(names)}."
             )
         yield 0, [_split(joined, np.array([value == name for value in values])) for name in names]
+
+    def _values(self, table: FeatureTable) -> list[Any]:
+        return table.labels[choose_column("label", self.by, list(table.labels))].tolist()
 
     def describe(self):
         """Return a description for result tables."""
@@ -128,6 +158,11 @@ def make_protocol(protocol: str | Mapping[str, Any]) -> Protocol:
         known = ", ".join(PROTOCOLS)
         raise SensoriumError(not_found(f"There is no protocol '{name}'", str(name), PROTOCOLS, f"known: {known}"))
     return PROTOCOLS[name](**check_options(PROTOCOLS[name], options, "protocol", name=name))
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    """Return the values that are not missing, each once, in order."""
+    return sorted({value for value in values if not is_missing(value)}, key=str)
 
 
 def _split(table: FeatureTable, is_test_N: np.ndarray) -> Parts:

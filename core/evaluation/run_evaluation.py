@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from sensorium.contracts import FeatureTable, Source
-from sensorium.errors import DataError, EvaluationError, SensoriumError
+from sensorium.errors import DataError, EvaluationError, Interrupted, SensoriumError, as_clause
 from sensorium.evaluation.dry_run import DryPart, dry_run, require_metric
 from sensorium.evaluation.features import (
     BaselineReader,
@@ -24,9 +24,11 @@ from sensorium.evaluation.features import (
     read_features,
 )
 from sensorium.evaluation.part_reader import PartReader
+from sensorium.evaluation.predictions import Columns, write_predictions
 from sensorium.evaluation.previews import Previews
+from sensorium.evaluation.progress import timed, untimed
 from sensorium.evaluation.retrieval_sheets import draw_retrieval_sheets
-from sensorium.evaluation.runner import ModelFeatures, evaluate_models, spaces
+from sensorium.evaluation.runner import ModelFeatures, evaluate_models, reason_of, spaces
 from sensorium.evaluation.tables import ResultsTable
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan
@@ -37,6 +39,8 @@ from sensorium.types import Unreadable
 
 log = logging.getLogger("sensorium")
 T = TypeVar("T")
+Show = Callable[[ResultsTable], object]
+UNMEASURED = "not measured yet: the evaluation did not come to it"
 
 
 class RunEvaluation:
@@ -71,15 +75,19 @@ class RunEvaluation:
             )
         self._dry_run("test")
 
-    def check_training(self) -> None:
+    def check_training(self, final: bool = True) -> None:
         """Raise an error for whatever would keep a training from being measured during it and at its end.
+
+        Args:
+            final: whether it is measured at its end.
 
         Raises:
             DataError: as in `check`; when there is no val part, for evaluation during training; when an evaluator
                 cannot measure its records.
             RecipeError: when `checkpoint.best` is no metric of the evaluators.
         """
-        self.check()
+        if final:
+            self.check()
         if self.plan.recipe.evaluate.every is None:
             return
         if self.plan.evaluators and not len(self.parts["val"]):
@@ -118,25 +126,39 @@ class RunEvaluation:
             for metric, value in table.row("trained").metrics.items()
         }
 
-    def on_test(self, *models: Model) -> dict[str, ResultsTable]:
+    def on_test(self, *models: Model, show: Show | None = None) -> dict[str, ResultsTable]:
         """Evaluate models, one for each seed, on the test part, with rows of chance, baseline features and untrained.
 
-        Writes the tables, and contact sheets of the first model if it has two modalities or more, into the run folder.
+        Each table is written into the run folder, with its predictions, and shown as soon as it is done: whoever stops
+        in between keeps what is done, and `failed_evaluators` in `run.json` names the rest. Contact sheets of the first
+        model, if it has two modalities or more, come after the tables.
         Collective: every rank embeds its slice of the records; rank 0 measures and writes, and all receive the tables.
+
+        Args:
+            models: those of the row "trained".
+            show: called on rank 0 with each table.
 
         Raises:
             EvaluationError: when evaluators failed; the tables of the others are written.
         """
         if not self.plan.evaluators:
             return {}
-        untrained = [Model(model.plan, model.plan.learner()).to(model.device) for model in models]
-        tables, error = self._measure({"untrained": untrained, "trained": list(models)}, "train", "test", final=True)
+        rows: dict[str, list[Model]] = {}
+        if self.plan.recipe.evaluate.baselines == "on":
+            rows["untrained"] = [Model(model.plan, model.plan.learner()).to(model.device) for model in models]
+        rows["trained"] = list(models)
+        tables, error = self._measure(rows, "train", "test", final=True, show=show)
         if error is not None:
             raise error
         return tables
 
     def _measure(
-        self, models: Mapping[str, Sequence[Model]], train: str, test: str, final: bool = False
+        self,
+        models: Mapping[str, Sequence[Model]],
+        train: str,
+        test: str,
+        final: bool = False,
+        show: Show | None = None,
     ) -> tuple[dict[str, ResultsTable], EvaluationError | None]:
         """Return the tables, and the error of the evaluators that failed; `run.json` names these with the reason.
 
@@ -146,43 +168,72 @@ class RunEvaluation:
             models: row of the tables -> its models, one for each seed.
             train: the part that evaluators are fitted to.
             test: the part that is measured.
-            final: add a row of baseline features, and write tables and contact sheets.
+            final: add a row of baseline features, say what is done, and write tables and contact sheets.
+            show: called with each table.
         """
         needed = spaces(self.plan.evaluators)
         device = next(iter(models.values()))[0].device
         readers: list[FeatureReader] = [ModelReader(model, needed) for row in models.values() for model in row]
-        if final and "features" in needed:
+        if final and "features" in needed and self.plan.recipe.evaluate.baselines == "on":
             readers.append(BaselineReader(self.plan.modalities))
+        step = timed if final and collectives.rank() == 0 else untimed
+
+        def done(table: ResultsTable, predictions: Columns) -> None:
+            table.write(self.run.folder)
+            if predictions:
+                write_predictions(self.run.evaluations / f"{table.evaluator}-predictions.parquet", predictions)
+            self._note({}, [table.evaluator])
+            if show is not None:
+                show(table)
 
         def measured(parts: Sequence[Sequence[FeatureRows]]) -> dict[str, ResultsTable]:
-            read = zip(*(feature_tables(part, self.source.key) for part in parts), strict=True)
-            features = [
-                ModelFeatures({space: (of_train[space], of_test[space]) for space in of_train}, device=device)
-                for of_train, of_test in read
-            ]
-            rows: dict[str, list[ModelFeatures]] = {}
-            for name, of_row in models.items():
-                rows[name] = [replace(features.pop(0), embed=model.embed) for model in of_row]
-            if final:
-                about = BaselineReader(self.plan.modalities).about
-                rows = _with_baseline([replace(baseline, about=about) for baseline in features], rows)
-                if "embedding" in needed:
-                    _, embedded = rows["trained"][0].parts["embedding"]
-                    draw_retrieval_sheets(embedded, Previews(self.plan, self.source), self.run.evaluations)
-            return evaluate_models(self.plan.evaluators, rows)
+            rows = self._rows(models, parts, device)
+            if not final:
+                return evaluate_models(self.plan.evaluators, rows)
+            try:
+                tables = evaluate_models(self.plan.evaluators, rows, done, step)
+            except EvaluationError:
+                self._draw_sheets(rows["trained"][0])
+                raise
+            self._draw_sheets(rows["trained"][0])
+            return tables
 
         error: EvaluationError | None = None
         tables: dict[str, ResultsTable] = {}
+        if final:
+            on_rank_zero(self._note, dict.fromkeys(self.plan.evaluators, UNMEASURED), [])
         try:
-            parts = [self._read(part, readers, device) for part in (train, test)]
+            parts = []
+            for part in (train, test):
+                with step(f"features of the {part} part ({len(self.reader.positions(part)):,} records)"):
+                    parts.append(self._read(part, readers, device))
             tables = on_rank_zero(measured, parts)
         except EvaluationError as failed:
             tables, error = failed.tables, failed
+        except Interrupted:
+            raise
         except SensoriumError as failed:
             error = EvaluationError(dict.fromkeys(self.plan.evaluators, str(failed)))
             error.__cause__ = failed
-        on_rank_zero(self._write, tables, error, final)
+        on_rank_zero(self._note, error.failures if error is not None else {}, tables)
         return tables, error
+
+    def _rows(
+        self, models: Mapping[str, Sequence[Model]], parts: Sequence[Sequence[FeatureRows]], device: torch.device
+    ) -> dict[str, list[ModelFeatures]]:
+        """Return the rows of the tables: those of models, behind that of baseline features where these were read."""
+        read = zip(*(feature_tables(part, self.source.key) for part in parts), strict=True)
+        features = [
+            ModelFeatures({space: (of_train[space], of_test[space]) for space in of_train}, device=device)
+            for of_train, of_test in read
+        ]
+        rows: dict[str, list[ModelFeatures]] = {}
+        for name, of_row in models.items():
+            rows[name] = [replace(features.pop(0), embed=model.embed) for model in of_row]
+        seen = frozenset(next(iter(rows["trained"][0].parts.values()))[0].ids)
+        rows["trained"] = [replace(model, seen=seen) for model in rows["trained"]]
+        about = BaselineReader(self.plan.modalities).about
+        return _with_baseline([replace(baseline, about=about) for baseline in features], rows)
 
     def _read(self, part: str, readers: Sequence[FeatureReader], device: torch.device) -> list[FeatureRows]:
         """Return what every rank read of its slice of a part on rank 0, nothing on the others; collective."""
@@ -190,15 +241,12 @@ class RunEvaluation:
         self.reader.unreadable.share()
         return collectives.gather_objects(mine) or []
 
-    def _write(self, tables: Mapping[str, ResultsTable], error: EvaluationError | None, final: bool) -> None:
-        """Write tables into the run folder, and the names of evaluators that failed into `run.json`."""
-        for table in tables.values() if final else ():
-            table.write(self.run.folder)
+    def _note(self, failures: Mapping[str, str], measured: Iterable[str]) -> None:
+        """Write into `run.json` which evaluators have no table and why, besides those that it names already."""
         noted = self.run.status().get("failed_evaluators", {})
-        failures = {name: reason for name, reason in noted.items() if name not in tables}
-        failures |= error.failures if error is not None else {}
-        if failures != noted:
-            self.run.update(failed_evaluators=failures)
+        left = {name: reason for name, reason in {**noted, **failures}.items() if name not in measured}
+        if left != noted:
+            self.run.update(failed_evaluators=left)
 
     def table(self, model: Model, part: str, space: str) -> FeatureTable:
         """Return the features of every record of a part; as `with_table`."""
@@ -220,6 +268,19 @@ class RunEvaluation:
         """Return, for each modality, a key for each record, equal for equal raw values; None if absent."""
         records = [self.source[int(position)].values for position in positions]
         return {name: [_identity(values.get(self.plan.fields[name])) for values in records] for name in modalities}
+
+    def _draw_sheets(self, features: ModelFeatures) -> None:
+        """Draw contact sheets; whatever keeps them from being drawn is a warning."""
+        if "embedding" not in features.parts:
+            return
+        try:
+            draw_retrieval_sheets(
+                features.parts["embedding"][1], Previews(self.plan, self.source), self.run.evaluations
+            )
+        except Interrupted:
+            raise
+        except Exception as error:  # of a preview that anybody may have written: tables are worth more than pictures
+            log.warning("The contact sheets could not be drawn: %s.", as_clause(reason_of(error)))
 
 
 def _with_baseline(

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from inspect import Parameter, signature
 
 import torch
 from torch import Tensor
 
 from sensorium.contracts import Evaluator, FeatureTable
-from sensorium.errors import EvaluationError, PluginError, SensoriumError
+from sensorium.errors import EvaluationError, Interrupted, PluginError, SensoriumError
+from sensorium.evaluation.predictions import Columns, joined, marked
+from sensorium.evaluation.progress import untimed
 from sensorium.evaluation.protocols import Parts, Protocol, make_protocol
-from sensorium.evaluation.tables import Metric, ResultsRow, ResultsTable, split_hash
+from sensorium.evaluation.tables import Breakdown, Folds, Metric, ResultsRow, ResultsTable, split_hash
 from sensorium.registration.registry import one_line
 
 CHANCE = "chance"
 Embed = Callable[..., Mapping[str, Tensor]]
+Step = Callable[[str], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -31,16 +35,21 @@ class ModelFeatures:
         embed: embeds raw values, such as prompts: `embed(text=[...])` -> modality name -> (N, D).
         device: where evaluators multiply matrices.
         about: what the features are, as the row's notes say it; "" says nothing.
+        seen: ids of the records that the model was trained on.
     """
 
     parts: Mapping[str, Parts]
     embed: Embed | None = None
     device: torch.device | str = "cpu"
     about: str = ""
+    seen: Set[str] = frozenset()
 
 
 def evaluate_models(
-    evaluators: Mapping[str, Callable[[], Evaluator]], rows: Mapping[str, Sequence[ModelFeatures]]
+    evaluators: Mapping[str, Callable[[], Evaluator]],
+    rows: Mapping[str, Sequence[ModelFeatures]],
+    done: Callable[[ResultsTable, Columns], object] | None = None,
+    step: Step = untimed,
 ) -> dict[str, ResultsTable]:
     """Measure the models of every row by every evaluator.
 
@@ -49,6 +58,8 @@ def evaluate_models(
         rows: row name -> its models, one for each seed, in the order of the table. Chance is computed from the last row
             and listed first. A row before the last that an evaluator refuses (baseline features of two modalities have
             no joint space) is listed without metrics, with the reason.
+        done: called with each table, and the predictions of all its rows, as soon as it is done.
+        step: `step("EVALUATOR, ROW")` is entered while one row is measured.
 
     Returns:
         Evaluator name -> table.
@@ -61,9 +72,15 @@ def evaluate_models(
     failures: dict[str, Exception] = {}
     for name, make in evaluators.items():
         try:
-            tables[name] = _table(name, make, rows)
+            table, predictions = _table(name, make, rows, step)
+        except Interrupted:
+            raise
         except Exception as error:  # of an evaluator that anybody may have written: the others still measure
             failures[name] = error
+            continue
+        tables[name] = table
+        if done is not None:
+            done(table, predictions)
     if failures:
         reasons = {name: reason_of(error) for name, error in failures.items()}
         raise EvaluationError(reasons, tables) from next(iter(failures.values()))
@@ -98,7 +115,10 @@ def check_parts(train: FeatureTable, test: FeatureTable) -> None:
             )
 
 
-def _table(name: str, make: Callable[[], Evaluator], rows: Mapping[str, Sequence[ModelFeatures]]) -> ResultsTable:
+def _table(
+    name: str, make: Callable[[], Evaluator], rows: Mapping[str, Sequence[ModelFeatures]], step: Step
+) -> tuple[ResultsTable, Columns]:
+    """Return the table of one evaluator, and the predictions of all its rows."""
     evaluator = make()
     check_fit(name, evaluator)
     protocol = make_protocol(evaluator.protocol)
@@ -108,23 +128,43 @@ def _table(name: str, make: Callable[[], Evaluator], rows: Mapping[str, Sequence
         raise SensoriumError(f"The evaluator '{name}' measures the space '{evaluator.space}', which no row has.")
     train, test = _same_split(name, [m.parts[evaluator.space] for models in measured.values() for m in models])
     last = next(reversed(measured))
-    results = []
+    results: list[_Row] = []
     for row, models in measured.items():
         try:
-            results.append(_row(row, make, models, protocol))
+            with step(f"{name}, {row}"):
+                results.append(_row(row, make, models, protocol))
+        except Interrupted:
+            raise
         except SensoriumError as refusal:
             if row == last:
                 raise
             note = f"not measured: {str(refusal).rstrip('.')}"
-            results.append((ResultsRow(row, notes=Counter([note])), ResultsRow(CHANCE)))
-    return ResultsTable(
+            results.append(_Row(ResultsRow(row, notes=Counter([note])), ResultsRow(CHANCE)))
+    final = results[-1]
+    table = ResultsTable(
         name,
-        [results[-1][1], *(row for row, _ in results)],
+        [final.chance, *(result.row for result in results)],
         protocol.describe(),
         evaluator.selection,
         split_hash(train.ids, test.ids),
         (len(train), len(test)),
+        folds=Folds(protocol.group, final.held_out) if not protocol.is_given else None,
+        remarks=final.remarks + _transductive(protocol, last, measured[last], final.tested),
+        classes={result.row.name: result.by_class for result in results if result.by_class},
+        groups={result.row.name: result.by_group for result in results if protocol.is_pooled and result.by_group},
     )
+    return table, joined([result.predictions for result in results])
+
+
+def _transductive(protocol: Protocol, row: str, models: Sequence[ModelFeatures], tested: Set[str]) -> list[str]:
+    """Return the sentence on held-out records that the training of a row has seen."""
+    seen = tested & models[0].seen
+    if protocol.is_given or not seen:
+        return []
+    return [
+        f"{row}: transductive, pretraining saw the held-out {protocol.group}s, without labels ({len(seen)} of "
+        f"{len(tested)} records)" + ("; `sensorium crossfit` leaves them out of it." if protocol.is_pooled else ".")
+    ]
 
 
 def _same_split(name: str, parts: Sequence[Parts]) -> Parts:
@@ -134,31 +174,68 @@ def _same_split(name: str, parts: Sequence[Parts]) -> Parts:
     return parts[-1]
 
 
-def _row(
-    name: str, make: Callable[[], Evaluator], models: Sequence[ModelFeatures], protocol: Protocol
-) -> tuple[ResultsRow, ResultsRow]:
-    """Return the row of one set of models, and its row of chance."""
-    row, chance = ResultsRow(name), ResultsRow(CHANCE)
+@dataclass
+class _Row:
+    """One row as it is measured.
+
+    Args:
+        row: its metrics and notes.
+        chance: those of chance on the same parts.
+        predictions: of all its models, repetitions and folds.
+        by_class: class -> metrics, and by_group: held-out group -> metrics, of its first model and repetition.
+        remarks: sentences below the table, of its first model and repetition.
+        held_out: fold -> number of records held out.
+        tested: ids of all of them.
+    """
+
+    row: ResultsRow
+    chance: ResultsRow
+    predictions: Columns = field(default_factory=dict)
+    by_class: Breakdown = field(default_factory=dict)
+    by_group: Breakdown = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    held_out: dict[str, int] = field(default_factory=dict)
+    tested: set[str] = field(default_factory=set)
+
+
+def _row(name: str, make: Callable[[], Evaluator], models: Sequence[ModelFeatures], protocol: Protocol) -> _Row:
+    """Measure one set of models, and chance."""
+    result = _Row(ResultsRow(name), ResultsRow(CHANCE))
     scores: dict[str, list[list[float]]] = {}
     chance_scores: dict[str, list[list[float]]] = {}
+    blocks: list[Columns] = []
     for number, model in enumerate(models):
         prepared = make()
         prepared.device = torch.device(model.device)
         if model.embed is not None:
             prepared.prepare(model.embed)
-        for seed, folds in protocol.rounds(*model.parts[prepared.space], prepared.label):
-            of_folds, chance_of_folds = [], []
-            for train, test in folds:
-                metrics, chance_metrics, notes = measure_fold(copy.copy(prepared), train, test, seed)
+        parts = model.parts[prepared.space]
+        fold_names = protocol.names(*parts)
+        for seed, folds in protocol.rounds(*parts, prepared.label):
+            of_folds, chance_of_folds, predicted = [], [], []
+            for fold, (train, test) in zip(fold_names, folds, strict=True):
+                evaluator = copy.copy(prepared)
+                metrics, chance_metrics, notes = measure_fold(evaluator, train, test, seed)
                 of_folds.append(metrics)
                 chance_of_folds.append(chance_metrics)
-                row.notes.update(notes + [model.about] * bool(model.about))
+                predicted.append(marked(evaluator.predictions(), row=name, model=number, repetition=seed, fold=fold))
+                result.row.notes.update(notes + [model.about] * bool(model.about))
+                result.held_out[fold] = len(test)
+                result.tested |= set(test.ids)
+            together = joined(predicted)
+            pooled = evaluator.metrics_of(together) if protocol.is_pooled and together else {}
             _append(scores, of_folds)
-            if number == 0:
+            _append(scores, [{f"pooled {key}": value for key, value in pooled.items()}] if pooled else [])
+            if not blocks:
                 _append(chance_scores, chance_of_folds)
-    row.metrics = {key: Metric(values) for key, values in scores.items()}
-    chance.metrics = {key: Metric(values) for key, values in chance_scores.items()}
-    return row, chance
+                result.by_group = dict(zip(fold_names, of_folds, strict=True))
+                result.by_class = evaluator.metrics_by_class(together) if together else {}
+                result.remarks = evaluator.remarks(together) if together else []
+            blocks.append(together)
+    result.row.metrics = {key: Metric(values) for key, values in scores.items()}
+    result.chance.metrics = {key: Metric(values) for key, values in chance_scores.items()}
+    result.predictions = joined(blocks)
+    return result
 
 
 def measure_fold(

@@ -10,7 +10,7 @@ from sklearn.svm import SVC
 
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.folds import assign_folds, select_by_validation
-from sensorium.evaluation.probes import Classifier
+from sensorium.evaluation.probes import Classifier, per_class
 from sensorium.evaluation.scaling import Scaler
 
 
@@ -64,6 +64,10 @@ class SVM(Classifier):
         self.model = fit(C, slice(None))
         self.chosen = [f"C = {C:g}"]
 
-    def predict(self, x_ND):
-        """Return the class."""
+    def scores(self, x_ND):
+        """Return the decision function of each class."""
+        return per_class(self.model.decision_function(x_ND))
+
+    def decide(self, x_ND, scores_NC):
+        """Return the class that wins most of the comparisons of two classes."""
         return self.model.predict(x_ND)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from html import escape
@@ -67,6 +69,30 @@ class ResultsRow:
     notes: Counter[str] = field(default_factory=Counter)
 
 
+Breakdown = dict[str, dict[str, float]]
+"""Class or group -> metric -> value."""
+MOST = 30
+"""With more classes or groups than this, they stand in a file of their own only, not below the table."""
+
+
+@dataclass(frozen=True)
+class Folds:
+    """What a protocol held out, one fold at a time.
+
+    Args:
+        word: "fold" or "group".
+        held_out: name of the fold -> number of its records.
+    """
+
+    word: str
+    held_out: Mapping[str, int]
+
+    def __str__(self) -> str:
+        sizes = sorted(set(self.held_out.values()))
+        each = f"{sizes[0]}" + (f" to {sizes[-1]}" if len(sizes) > 1 else "")
+        return f"{sum(self.held_out.values())} records in {len(self.held_out)} {self.word}s of {each}"
+
+
 @dataclass
 class ResultsTable:
     """The results of one evaluator.
@@ -77,7 +103,11 @@ class ResultsTable:
         protocol: description of the protocol.
         selection: description of how hyperparameters were chosen.
         split: hash of the ids of the train and of the test records.
-        counts: number of train and of test records.
+        counts: number of train and of test records of the run.
+        folds: what the protocol held out; None for the split of the run.
+        remarks: sentences on the measured records, such as how many there are of each class.
+        classes: row -> class (or task) -> its metrics.
+        groups: row -> held-out group -> its metrics.
     """
 
     evaluator: str
@@ -86,6 +116,10 @@ class ResultsTable:
     selection: str
     split: str
     counts: tuple[int, int]
+    folds: Folds | None = None
+    remarks: list[str] = field(default_factory=list)
+    classes: dict[str, Breakdown] = field(default_factory=dict)
+    groups: dict[str, Breakdown] = field(default_factory=dict)
 
     @property
     def metrics(self) -> list[str]:
@@ -102,7 +136,8 @@ class ResultsTable:
         lines = [
             f"Protocol: {self.protocol}.",
             f"Selection: {self.selection}; never on the test part.",
-            f"Split: {self.split} ({self.counts[0]} train, {self.counts[1]} test).",
+            f"Split: {self.split} ({self.folds or f'{self.counts[0]} train, {self.counts[1]} test'}).",
+            *self.remarks,
         ]
         if any(metric.std_over_seeds is not None for metric in metrics):
             folds = " of the mean over folds" if any(f.std_over_folds is not None for f in metrics) else ""
@@ -132,6 +167,17 @@ class ResultsTable:
             f"<tbody>{body}</tbody></table><small>{notes}</small>"
         )
 
+    def breakdown(self) -> str:
+        """Render the metrics of the last row's classes and groups as Markdown; empty without any, or with too many."""
+        lines = []
+        for title, of_rows in (("class", self.classes), ("group", self.groups)):
+            of_last = of_rows.get(self.rows[-1].name, {})
+            if 0 < len(of_last) <= MOST:
+                names = list(dict.fromkeys(name for metrics in of_last.values() for name in metrics))
+                cells = [[k, *(_short_or_count(m.get(n)) for n in names)] for k, m in of_last.items()]
+                lines += ["", f"### {self.rows[-1].name}, by {title}", "", *markdown_table([title, *names], cells)]
+        return "\n".join(lines) + "\n" if lines else ""
+
     def public(self) -> dict[str, Any]:
         """Return plain values for JSON: every score of every seed and fold."""
         return {
@@ -141,6 +187,8 @@ class ResultsTable:
             "split": self.split,
             "train": self.counts[0],
             "test": self.counts[1],
+            "held_out": dict(self.folds.held_out) if self.folds is not None else None,
+            "remarks": self.remarks,
             "rows": {
                 row.name: {
                     "metrics": {name: metric.public() for name, metric in row.metrics.items()},
@@ -151,12 +199,24 @@ class ResultsTable:
         }
 
     def write(self, run: Path) -> list[Path]:
-        """Write `evaluations/NAME.json` and `.md` into a run folder; return their paths."""
+        """Write `evaluations/NAME.json`, `.md` and, where there are any, `NAME-classes.csv` and `NAME-groups.csv`.
+
+        Args:
+            run: the run folder.
+
+        Returns:
+            Their paths.
+        """
         folder = run / "evaluations"
         plain, text = folder / f"{self.evaluator}.json", folder / f"{self.evaluator}.md"
         write_json(plain, self.public(), indent=2)
-        write_text(text, self.markdown())
-        return [plain, text]
+        write_text(text, self.markdown() + self.breakdown())
+        paths = [plain, text]
+        for kind, of_rows in (("class", self.classes), ("group", self.groups)):
+            if of_rows:
+                paths.append(folder / f"{self.evaluator}-{'classes' if kind == 'class' else 'groups'}.csv")
+                write_text(paths[-1], _csv(kind, of_rows))
+        return paths
 
     def _cells(self, names: Sequence[str]) -> list[list[str]]:
         return [[r.name, *(str(r.metrics[n]) if n in r.metrics else "–" for n in names)] for r in self.rows]
@@ -179,6 +239,17 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in lines]
 
 
+def _csv(kind: str, of_rows: Mapping[str, Breakdown]) -> str:
+    """Return a breakdown of all rows as CSV: one line for each row and class (or group)."""
+    names = dict.fromkeys(name for of_row in of_rows.values() for metrics in of_row.values() for name in metrics)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", kind, *names])
+    for row, of_row in of_rows.items():
+        writer.writerows([row, key, *(metrics.get(name, "") for name in names)] for key, metrics in of_row.items())
+    return text.getvalue()
+
+
 def split_hash(train: Sequence[str], test: Sequence[str]) -> str:
     """Return a hash (12 hexadecimal digits) of the sets of train and of test ids."""
     text = "\x1e".join("\x1f".join(sorted(ids)) for ids in (train, test))
@@ -188,6 +259,10 @@ def split_hash(train: Sequence[str], test: Sequence[str]) -> str:
 def _short(value: float) -> str:
     """Return a number with four significant digits: three decimals below ten."""
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def _short_or_count(value: float | None) -> str:
+    return "–" if value is None else str(value) if isinstance(value, int) else _short(value)
 
 
 def _tally(notes: Counter[str]) -> list[str]:

@@ -226,6 +226,9 @@ class Evaluate(Section):
         10_000, description="records of the train part that probes are fitted on during training"
     )
     batch: PositiveInt = Field(256, description="batch size of evaluation")
+    baselines: Literal["on", "off"] = Field(
+        "on", description="rows to compare with: baseline features and the untrained encoder; off leaves them out"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -1,0 +1,61 @@
+"""How many records of each class were measured, and how far chance could move a metric where they are few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from sensorium.evaluation.labels import count_records
+from sensorium.seeding import seed_of
+
+FEW = 10
+"""With fewer measured records of a class, the interval of the metric is said."""
+RESAMPLES = 200
+LISTED = 12
+"""With more classes than this, only the smallest is named."""
+
+
+def class_remarks(
+    counts: Mapping[str, int], metric: str, measure: Callable[[np.ndarray], float | None], records: int
+) -> list[str]:
+    """Return the counts, and a warning with an interval where a class has few records.
+
+    Args:
+        counts: class -> number of measured records.
+        metric: the metric whose interval is said.
+        measure: returns it for rows of the measured records, or None where it does not apply.
+        records: number of measured records.
+    """
+    if not counts:
+        return []
+    smallest = min(counts, key=lambda name: counts[name])
+    listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+    if len(counts) > LISTED:
+        listed = f"{len(counts)} classes, {count_records(counts[smallest])} of the smallest ({smallest})"
+    remarks = [f"Measured records: {listed}."]
+    if counts[smallest] < FEW and (interval := bootstrap_interval(measure, records)) is not None:
+        remarks.append(
+            f"Few: {count_records(counts[smallest])} of '{smallest}'. The 95 % bootstrap interval of the last row's "
+            f"{metric} is {interval[0]:.3f} to {interval[1]:.3f}: smaller differences are noise."
+        )
+    return remarks
+
+
+def bootstrap_interval(
+    measure: Callable[[np.ndarray], float | None], records: int, resamples: int = RESAMPLES
+) -> tuple[float, float] | None:
+    """Return the 95 % percentile bootstrap interval of a metric over test records (Efron 1979); None if it has none.
+
+    Args:
+        measure: returns the metric of rows, int64 (N,), or None where it does not apply.
+        records: N, the number of records that rows are drawn of.
+        resamples: how often.
+    """
+    rng = np.random.default_rng(seed_of("bootstrap", 0))
+    values = [measure(rng.integers(0, records, records)) for _ in range(resamples)]
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    low, high = np.quantile(known, [0.025, 0.975])
+    return float(low), float(high)
