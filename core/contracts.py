@@ -7,6 +7,7 @@ belongs to a modality (its encoders and view generators) receives that modality 
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -90,6 +91,13 @@ class Modality(ABC):
         Tensors, arrays, plain values, and containers of them; how a value is stored should not matter.
         """
         return example
+
+    def caption(self, raw: Any) -> str | None:
+        """Return what a raw value is, as text beside its id: of hits, of sheets, of unreadable records.
+
+        A text is its own caption, and so is a path; a molecule's is its SMILES. None: there is nothing to say.
+        """
+        return str(raw) if isinstance(raw, str | os.PathLike) else None
 
     def preview(self, example: Any) -> Image:
         """Draw one example for a report: an RGB image of at most 256 pixels a side.

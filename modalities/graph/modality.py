@@ -165,6 +165,14 @@ class GraphModality(Modality):
         values, edge_values = (len(self._scales[name][0]) for name in NUMERIC)
         return Schema(nodes, values, edges, edge_values, self.rooted)
 
+    def caption(self, raw: Any) -> str | None:
+        """Return the numbers of nodes and edges."""
+        try:
+            graph = as_graph(raw)
+        except BadSample:
+            return None
+        return f"{len(graph)} nodes, {graph.edge_index.shape[1]} edges"
+
     def preview(self, example: Graph) -> Image.Image:
         """Draw a graph on 256 x 256 pixels, nodes colored by their first categorical feature."""
         return draw(example)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,6 +106,10 @@ class ImageModality(Modality):
     def notes(self, raws: Sequence[Any]) -> list[str]:
         """Say how images are brought to `size`, of which files one frame is read, and which pixels are nearly black."""
         return image_notes(raws, self._read, self.size, self._fit)
+
+    def caption(self, raw: Any) -> str | None:
+        """Return the path of a file, also where a mapping has it."""
+        return super().caption(raw["path"] if isinstance(raw, Mapping) and raw.get("path") else raw)
 
     def preview(self, example: np.ndarray | torch.Tensor) -> Image.Image:
         """Return an RGB image of at most 256 pixels a side; other than 1 or 3 channels are averaged."""

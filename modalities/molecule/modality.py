@@ -16,7 +16,7 @@ from sensorium.modalities.graph.batch import Graph, GraphBatch, Schema
 from sensorium.modalities.molecule.draw import draw
 from sensorium.modalities.molecule.features import ATOM_SIZES, BOND_SIZES, MoleculeFeatures, featurize, to_mol
 from sensorium.modalities.molecule.fingerprints import Kind, fingerprint_features
-from sensorium.modalities.molecule.parse import Fragments, SeveralFragments, parse
+from sensorium.modalities.molecule.parse import Fragments, SeveralFragments, parse, smiles_of
 
 
 class MoleculeModality(Modality):
@@ -83,6 +83,13 @@ class MoleculeModality(Modality):
     def collate(self, examples: Sequence[Graph]) -> GraphBatch:
         """Join molecules into one batch."""
         return GraphBatch.join(examples)
+
+    def caption(self, raw: Any) -> str | None:
+        """Return the SMILES of a molecule: as it is given, or as RDKit writes a mol block or a molecule."""
+        try:
+            return smiles_of(raw)
+        except BadSample:
+            return None
 
     def preview(self, example: Graph) -> Image.Image:
         """Draw a molecule, or a view of one, on 256 x 256 pixels."""
