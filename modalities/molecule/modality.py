@@ -75,8 +75,7 @@ class MoleculeModality(Modality):
             option = "fragments" if isinstance(error, SeveralFragments) else "invalid"
             if getattr(self, option) == "error":
                 raise DataError(
-                    f"The molecule {str(raw)[:80]!r} cannot be used, {error}: fix it, or set the modality's {option} "
-                    "to skip."
+                    f"A molecule cannot be used, as {error}; correct it, or set the modality's {option} to skip."
                 ) from error
             raise
 

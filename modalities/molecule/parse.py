@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from rdkit import Chem, rdBase
 
 from sensorium import BadSample
 
+LONGEST = 60
+"""Characters of a SMILES that an error shows."""
 Fragments = Literal["keep", "largest", "skip", "error"]
 
 
@@ -29,40 +32,73 @@ def parse(raw: Any, fragments: Fragments = "keep") -> Chem.Mol:
     """
     mol = raw if isinstance(raw, Chem.Mol) else _read(raw)
     if not mol.GetNumAtoms():
-        raise BadSample("it has no atoms")
+        raise BadSample("the molecule has no atoms", "empty")
     if fragments == "keep":
         return mol
     found = Chem.GetMolFrags(mol)
     if len(found) == 1:
         return mol
     if fragments != "largest":
-        raise SeveralFragments(f"it has {len(found)} disconnected fragments")
+        raise SeveralFragments(
+            f"the molecule '{_short(Chem.MolToSmiles(mol))}' has {len(found)} disconnected fragments", "unsupported"
+        )
     return max(Chem.GetMolFrags(mol, asMols=True), key=lambda fragment: fragment.GetNumHeavyAtoms())
+
+
+def smiles_of(raw: Any) -> str:
+    """Return the SMILES of a raw value: as it is given, or as RDKit writes a mol block or a molecule.
+
+    Raises:
+        BadSample: when it is neither, or a mol block cannot be read.
+    """
+    if isinstance(raw, bytes):
+        raw = _decoded(raw)
+    if isinstance(raw, str) and not _is_block(raw):
+        return (raw.split(maxsplit=1) or [""])[0]
+    return Chem.MolToSmiles(parse(raw))
 
 
 def _read(raw: Any) -> Chem.Mol:
     if isinstance(raw, bytes):
-        try:
-            raw = raw.decode()
-        except UnicodeDecodeError as error:
-            raise BadSample("it is not UTF-8 text") from error
+        raw = _decoded(raw)
     if not isinstance(raw, str):
-        raise BadSample(f"it is of type {type(raw).__name__}, neither SMILES nor mol block")
-    block = "\n" in raw.strip()
+        raise BadSample(
+            f"a molecule is a SMILES or a mol block, not {raw!r} of type {type(raw).__name__}", "unsupported"
+        )
+    block = _is_block(raw)
     text = raw if block else (raw.split(maxsplit=1) or [""])[0]
     if not text.strip():
-        raise BadSample("it is empty")
+        raise BadSample("the SMILES is empty", "empty")
     read = Chem.MolFromMolBlock if block else Chem.MolFromSmiles
-    with rdBase.BlockLogs():  # RDKit's log becomes the reason
+    with rdBase.BlockLogs(), rdBase.CaptureErrorLog() as log:  # RDKit's log becomes the reason
         mol = read(text)
-        if mol is None:
-            raise BadSample(_reason(read(text, sanitize=False), "mol block" if block else f"SMILES: '{text[:60]}'"))
+    if mol is None:
+        what = "mol block" if block else f"SMILES '{_short(text)}'"
+        why = _reason(log.messages)
+        raise BadSample(f"RDKit cannot read the {what}" + (f": {why}" if why else ""))
     return mol
 
 
-def _reason(unchecked: Chem.Mol | None, what: str) -> str:
-    """Return why RDKit rejects a value, from the molecule that it parses without sanitization."""
-    if unchecked is None:
-        return f"it is not a {what}"
-    problems = [problem.Message() for problem in Chem.DetectChemistryProblems(unchecked)]
-    return "; ".join(problems[:3]) or f"it is not a valid {what}"
+def _decoded(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise BadSample("the molecule is not UTF-8 text", "encoding") from error
+
+
+def _is_block(text: str) -> bool:
+    return "\n" in text.strip()
+
+
+def _short(smiles: str) -> str:
+    return smiles if len(smiles) <= LONGEST else f"{smiles[: LONGEST - 1]}…"
+
+
+def _reason(log: str) -> str:
+    """Return what RDKit's log says, as one clause: "syntax error around position 3"."""
+    lines = [re.sub(r"^\[[\d:]+\] (SMILES Parse Error: )?", "", line) for line in log.splitlines()]
+    if not lines:
+        return ""
+    what = re.split(r" while parsing:| for input:", lines[0])[0]
+    where = re.search(r"check for mistakes (around position \d+)", log)
+    return f"{what} {where[1]}" if where else what

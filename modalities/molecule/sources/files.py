@@ -8,7 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from sensorium import BadSample, Record, Source
-from sensorium.errors import DataError
+from sensorium.errors import DataError, Location
 from sensorium.modalities.molecule.scaffolds import murcko_scaffold, scaffold_split
 from sensorium.modalities.molecule.sources.formats import MoleculeFile, open_molecules
 
@@ -53,7 +53,7 @@ class MoleculeFiles(Source):
         self._split = None if split == SCAFFOLD else split
         others = list(dict.fromkeys([*self._labels.values(), *(c for c in (id, self._split) if c is not None)]))
         self._files = [open_molecules(file, column, others, header) for file in files]
-        self._names = [file.name for file in files]
+        self._paths, self._names = [str(file) for file in files], [file.name for file in files]
         self._ends = list(accumulate(len(file) for file in self._files))
         if not len(self):
             raise DataError(f"'{files[0]}'{' and the others contain' if len(files) > 1 else ' contains'} no molecules.")
@@ -101,6 +101,11 @@ class MoleculeFiles(Source):
             split,
             group,
         )
+
+    def locate(self, index: int, field: str) -> Location:
+        """Return the file and the row of a molecule, and its column in a table."""
+        file, molecules, row = self._at(index)
+        return Location(self._paths[file], row + 1, molecules.column)
 
     def __getitem__(self, index: int) -> Record:
         key = self.key(index)

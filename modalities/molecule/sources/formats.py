@@ -21,7 +21,9 @@ SMILES, SDF = (".smi", ".ism", ".smiles"), (".sdf", ".sd")
 
 
 class MoleculeFile(ABC):
-    """The records of one file."""
+    """The records of one file. `column` is that of the molecules, where the file is a table."""
+
+    column: str | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -92,14 +94,14 @@ class SmilesTable(MoleculeFile):
                     f"are: {', '.join(names)}; name one by data.source.column, or all by data.source.header."
                 )
             column = called[0]
-        self._column, self._table = column, reader.read([path], [column], others)
+        self.column, self._table = column, reader.read([path], [column], others)
 
     def __len__(self) -> int:
         return len(self._table)
 
     def molecule(self, row: int) -> str | None:
         """Return the SMILES of a row."""
-        return self._table.cell(self._column, row)
+        return self._table.cell(self.column, row)
 
     def cell(self, row: int, column: str) -> Any:
         """Return a cell of another column."""
@@ -182,7 +184,7 @@ def _text(found: bytes) -> str:
     try:
         return found.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise BadSample("it is not UTF-8 text") from error
+        raise BadSample("the molecule is not UTF-8 text", "encoding") from error
 
 
 def _number(text: str) -> str | int | float | None:

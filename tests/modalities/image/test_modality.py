@@ -104,6 +104,12 @@ def test_borders_of_other_channels_are_gray(channels):
     assert (modality.decode(image(4, 8, channels))[:, 0] == 76).all()
 
 
+def test_captions_are_paths():
+    modality = ImageModality(size=8)
+    assert modality.caption("a.png") == modality.caption({"bytes": b"...", "path": "a.png"}) == "a.png"
+    assert modality.caption(b"...") is modality.caption({"bytes": b"...", "path": None}) is None
+
+
 def test_batches_move_select_and_join():
     batch = ImageBatch(torch.arange(4 * 3 * 2 * 2, dtype=torch.uint8).view(4, 3, 2, 2))
     assert len(batch) == 4

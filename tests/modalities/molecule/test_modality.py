@@ -119,6 +119,14 @@ def test_unreadable_molecules_are_reported_by_id(tmp_path):
     assert "valence" in reasons(bad)["m4"]
 
 
+def test_captions_are_smiles():
+    modality = MoleculeModality()
+    assert modality.caption("CCO ethanol") == "CCO"
+    assert modality.caption(Chem.MolToMolBlock(Chem.MolFromSmiles("OCC"))) == "CCO"
+    assert modality.caption("C(") == "C(", "what cannot be read is shown as it is"
+    assert modality.caption("no\nblock") is modality.caption(7) is None
+
+
 def test_a_mol_block_and_its_smiles_are_the_same_graph():
     block = Chem.MolToMolBlock(Chem.MolFromSmiles(ASPIRIN))
     one, other = (MoleculeModality().decode(raw) for raw in (block, ASPIRIN))

@@ -98,8 +98,18 @@ def test_a_corrupt_block_among_valid_ones(tmp_path, name, last):
     assert [source.key(i).labels for i in range(3)] == [{"size": 3, "kind": "alcohol"}, {}, {"size": 6.5}]
     assert Chem.MolToSmiles(parse(source[0].values["molecule"])) == "CCO"
     assert Chem.MolToSmiles(parse(source[2].values["molecule"])) == "c1ccccc1"
-    with pytest.raises(BadSample, match="not a mol block"):
+    with pytest.raises(BadSample, match="cannot read the mol block"):
         parse(source[1].values["molecule"])
+
+
+def test_a_molecule_is_located_in_its_file(tmp_path):
+    lines = written(tmp_path, "a.smi", "C\nN\n")
+    table = written(tmp_path, "b.csv", "name,SMILES\nx,O\ny,C(\n")
+    source = MoleculeFiles([lines, table])
+    assert [str(source.locate(i, "molecule")) for i in (1, 3)] == [
+        f"{lines}, row 2",
+        f"{table}, row 2, column 'SMILES'",
+    ]
 
 
 def test_an_unknown_property_is_refused(tmp_path):
