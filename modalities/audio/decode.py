@@ -63,7 +63,7 @@ def read_segment(raw: Any, rate: int, seconds: float | None, position: float = 0
             finite or far beyond full scale.
     """
     if isinstance(raw, Mapping):
-        raw = _unwrapped(raw)
+        raw = unwrapped(raw)
     if isinstance(raw, str | os.PathLike | bytes | bytearray | memoryview):
         samples_CS, rate, left = _read_file(raw, seconds, position)
     else:
@@ -108,7 +108,7 @@ def _segment_bounds(frames: int, rate: int, seconds: float | None, position: flo
 def _read_file(raw: Any, seconds: float | None, position: float) -> tuple[np.ndarray, int, int]:
     """Return a segment of a file (C, S), its sample rate and the number of frames outside it."""
     try:
-        with soundfile.SoundFile(_openable(raw)) as file:
+        with soundfile.SoundFile(openable(raw)) as file:
             start, count = _segment_bounds(file.frames, file.samplerate, seconds, position)
             lead = min(start, MP3_PREROLL) if file.format == "MP3" else 0
             file.seek(start - lead)
@@ -122,7 +122,7 @@ def _read_file(raw: Any, seconds: float | None, position: float) -> tuple[np.nda
         raise BadSample(f"not a readable audio file: {reason.rstrip('.')}") from error
 
 
-def _openable(raw: Any) -> Any:
+def openable(raw: Any) -> Any:
     """Return what soundfile can open: the path of a non-empty file, or a file in memory."""
     readable: Any
     if isinstance(raw, bytes | bytearray | memoryview):
@@ -161,7 +161,7 @@ def _read_array(raw: Any, rate: int, seconds: float | None, position: float) -> 
         return segment.astype(np.float32), rate, array.shape[1] - count
 
 
-def _unwrapped(raw: Mapping[str, Any]) -> Any:
+def unwrapped(raw: Mapping[str, Any]) -> Any:
     """Return the array or the file of a mapping as Hugging Face datasets write it."""
     if raw.get("array") is not None and raw.get("sampling_rate") is not None:
         return raw["array"], raw["sampling_rate"]

@@ -15,6 +15,7 @@ from sensorium import BadSample, Modality, check_range
 from sensorium.errors import RecipeError
 from sensorium.modalities.audio.batch import LogMelBatch
 from sensorium.modalities.audio.decode import read_segment, resample, trim_silence
+from sensorium.modalities.audio.facts import audio_facts
 from sensorium.modalities.audio.mels import LogMelSpectrogram
 from sensorium.modalities.audio.spectrogram_image import spectrogram_image
 from sensorium.modalities.signal.batch import SignalBatch
@@ -161,6 +162,14 @@ class AudioModality(Modality):
         """Restore mean and standard deviation of log-mels."""
         if state:
             self._mean, self._std = float(state["mean"]), float(state["std"])
+
+    def describe(self, raw: Any, example: np.ndarray | AudioClip) -> dict[str, float | bool | str]:
+        """Return seconds, sample rate, channels and format of the clip, and whether only a part of it is read."""
+        return audio_facts(raw, self.sample_rate, self.seconds, self.channels)
+
+    def content(self, raw: Any, example: np.ndarray | AudioClip) -> np.ndarray:
+        """Return the samples, float32 (C, S), of a longer clip those of the center segment."""
+        return example.center_CS if isinstance(example, AudioClip) else example
 
     def preview(self, example: np.ndarray | AudioClip) -> Image.Image:
         """Plot samples, float32 (C, S), as waveform and log-mels; or plot log-mels (C x F, T), nan where masked."""

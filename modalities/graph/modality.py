@@ -173,6 +173,11 @@ class GraphModality(Modality):
             return None
         return f"{len(graph)} nodes, {graph.edge_index.shape[1]} edges"
 
+    def describe(self, raw: Any, example: Graph) -> dict[str, float | bool | str]:
+        """Return the numbers of nodes and of directed edges, and whether there are none of these."""
+        edges = example.edge_index.shape[1]
+        return {"nodes": len(example), "directed edges": edges, "without edges": not edges}
+
     def preview(self, example: Graph) -> Image.Image:
         """Draw a graph on 256 x 256 pixels, nodes colored by their first categorical feature."""
         return draw(example)

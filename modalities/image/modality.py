@@ -13,6 +13,7 @@ from PIL import Image, ImageColor
 from sensorium import Modality, SensoriumError, check_range
 from sensorium.modalities.image.batch import CropBatch, ImageBatch
 from sensorium.modalities.image.decode import LUMA, MAX_PIXELS, PixelReader
+from sensorium.modalities.image.facts import image_facts
 from sensorium.modalities.image.notes import image_notes
 from sensorium.modalities.image.resize import Fit, downscale, fit_to, whole_canvas
 
@@ -110,6 +111,10 @@ class ImageModality(Modality):
     def caption(self, raw: Any) -> str | None:
         """Return the path of a file, also where a mapping has it."""
         return super().caption(raw["path"] if isinstance(raw, Mapping) and raw.get("path") else raw)
+
+    def describe(self, raw: Any, example: np.ndarray) -> dict[str, float | bool | str]:
+        """Return width, height, channels, bits and format, and whether the image is cropped (or as `fit` says)."""
+        return image_facts(raw, self._read, self.size, self._fit)
 
     def preview(self, example: np.ndarray | torch.Tensor) -> Image.Image:
         """Return an RGB image of at most 256 pixels a side; other than 1 or 3 channels are averaged."""

@@ -11,6 +11,7 @@ from PIL import Image
 
 from sensorium import BadSample
 from sensorium.modalities.image.decode import PixelReader, Pixels, file_of, opened
+from sensorium.modalities.image.facts import upright_shape
 from sensorium.modalities.image.resize import Fit, center_crop
 
 FITTED = {
@@ -20,8 +21,6 @@ FITTED = {
 }
 DECODED, BUDGET = 64, 2**26
 """At most how many images, and about how many pixels of them, are decoded to see the range of their values."""
-ORIENTATION = 0x0112
-"""The EXIF tag whose values from 5 say that an image lies on its side."""
 
 
 def image_notes(raws: Sequence[Any], reader: PixelReader, size: tuple[int, int], fit: Fit) -> list[str]:
@@ -49,19 +48,14 @@ def image_notes(raws: Sequence[Any], reader: PixelReader, size: tuple[int, int],
 def _shape_and_frames(raw: Any, reader: PixelReader) -> tuple[tuple[int, ...], int]:
     """Return (height, width) of an upright image, and its number of frames, without decoding a file."""
     if isinstance(raw, Image.Image):
-        return _upright(raw), getattr(raw, "n_frames", 1)
+        return upright_shape(raw), getattr(raw, "n_frames", 1)
     if hasattr(raw, "__array__"):
         return reader.read(raw).planes.shape[1:], 1
     with opened(raw, reader.max_pixels) as image:
         try:
-            return _upright(image), getattr(image, "n_frames", 1)
+            return upright_shape(image), getattr(image, "n_frames", 1)
         except Exception as error:  # Pillow's readers raise nearly anything on a damaged file
             raise BadSample(str(error)) from error
-
-
-def _upright(image: Image.Image) -> tuple[int, int]:
-    lies = image.getexif().get(ORIENTATION, 1) >= 5
-    return (image.width, image.height) if lies else (image.height, image.width)
 
 
 def _on_fit(shapes: Sequence[tuple[int, ...]], size: tuple[int, int], fit: Fit) -> list[str]:

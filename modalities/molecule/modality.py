@@ -90,6 +90,15 @@ class MoleculeModality(Modality):
         except BadSample:
             return None
 
+    def describe(self, raw: Any, example: Graph) -> dict[str, float | bool | str]:
+        """Return the numbers of heavy atoms and bonds, and whether the value has several fragments, such as a salt."""
+        several = len(Chem.GetMolFrags(parse(raw))) > 1
+        return {"heavy atoms": len(example), "bonds": example.edge_index.shape[1] // 2, "several fragments": several}
+
+    def content(self, raw: Any, example: Graph) -> str:
+        """Return the canonical SMILES."""
+        return Chem.MolToSmiles(self._mol(raw))
+
     def preview(self, example: Graph) -> Image.Image:
         """Draw a molecule, or a view of one, on 256 x 256 pixels."""
         return draw(to_mol(_features(example)))

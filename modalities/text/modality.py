@@ -94,6 +94,22 @@ class TextModality(Modality):
         """Restore the state of the tokenizer."""
         self.tokenizer.load_state(state)
 
+    def describe(self, raw: Any, example: Tensor) -> dict[str, float | bool | str]:
+        """Return the numbers of characters, words and tokens, and whether tokens beyond `length` are cut off."""
+        text, tokens = self._text(raw), len(example)
+        if tokens == self.length:
+            tokens += len(self.tokenizer.encode(text)) - self._room
+        return {
+            "characters": len(text),
+            "words": len(text.split()),
+            "tokens": tokens,
+            f"cut at {self.length} tokens": tokens > self.length,
+        }
+
+    def content(self, raw: Any, example: Tensor) -> str:
+        """Return the whole text."""
+        return self._text(raw)
+
     def preview(self, example: Tensor) -> Image.Image:
         """Render the text of an example, int64 (T,), on a white image of 256 x 256 pixels; short texts are larger.
 

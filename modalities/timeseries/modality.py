@@ -131,6 +131,15 @@ class TimeSeriesModality(Modality):
         if state:
             self._set_scale(np.array(state["center"], np.float64), np.array(state["std"], np.float64))
 
+    def describe(self, raw: Any, example: np.ndarray) -> dict[str, float | bool | str]:
+        """Return time steps, channels and the fraction of missing values, and whether a longer series is truncated."""
+        channels, steps = example.shape
+        if steps == self.length:
+            steps = decode(raw, self.layout).shape[1]
+        missing = float(np.isnan(example).mean())
+        truncated = {} if self.length is None else {f"cut at {self.length} steps": steps > self.length}
+        return {"time steps": steps, "channels": channels, "missing fraction": missing, **truncated}
+
     def preview(self, example: np.ndarray) -> Image.Image:
         """Plot an example, float32 (C, T), on 256 x 256 pixels; gaps are gray."""
         return plot(example)
