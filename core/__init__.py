@@ -28,6 +28,7 @@ _HOME = {
     "Assignments": "sensorium.types",
     "Needs": "sensorium.types",
     "TrainingSize": "sensorium.types",
+    "Span": "sensorium.types",
     # from the host to the device
     "to_device": "sensorium.devices",
     "device_constant": "sensorium.devices",
@@ -130,6 +131,7 @@ if TYPE_CHECKING:
         Needs,
         Outcome,
         Record,
+        Span,
         TrainingSize,
         Unreadable,
         View,

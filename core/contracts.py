@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -18,7 +18,18 @@ import torch
 from torch import Tensor, nn
 
 from sensorium.errors import Location
-from sensorium.types import Batch, Features, Needs, Outcome, Record, TrainingSize, View, take_tokens, valid_tokens
+from sensorium.types import (
+    Batch,
+    Features,
+    Needs,
+    Outcome,
+    Record,
+    Span,
+    TrainingSize,
+    View,
+    take_tokens,
+    valid_tokens,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -380,7 +391,7 @@ class Source(ABC, Sequence[Record]):
 
     @abstractmethod
     def key(self, index: int) -> Record:
-        """Return the record at `index` without its values: id, labels, split and group only."""
+        """Return the record at `index` without its values: id, labels, split, group and time only."""
 
     def present(self, field: str) -> np.ndarray | None:
         """Return which of the N records have a value in a field, bool (N,), or None when only decoding shows it."""
@@ -412,6 +423,8 @@ class FeatureTable:
         labels: label name -> object array (N,) of numbers or strings, None or nan where a record has none.
         groups: N group names; records of one group are each other's positives and never straddle two parts.
         positions: int64 (N,), where the source has the records; None for records of no source.
+        times: the time stamps of each record's first and last step (`Record.time`), or None; an empty list when no
+            record is a part of a recording.
     """
 
     ids: list[str]
@@ -420,6 +433,7 @@ class FeatureTable:
     labels: dict[str, np.ndarray]
     groups: list[str]
     positions: np.ndarray | None = None
+    times: list[Span | None] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -433,6 +447,7 @@ class FeatureTable:
             {name: y_N[rows] for name, y_N in self.labels.items()},
             [self.groups[row] for row in rows],
             None if self.positions is None else self.positions[rows],
+            [self.times[row] for row in rows] if self.times else [],
         )
 
     def join(self, other: FeatureTable) -> FeatureTable:
@@ -456,6 +471,7 @@ class FeatureTable:
             both("labels", None, object),
             self.groups + other.groups,
             positions,
+            self.times + other.times if self.times and other.times else [],
         )
 
 

@@ -135,6 +135,7 @@ class TableReader:
         header: the column names of a CSV or TSV file without a heading row.
         na_values: the cells of a CSV or TSV file that are missing numbers; None is the usual ones: empty cells, "nan",
             "NA", "null" and their spellings. In a column of text only an empty cell is missing.
+        skip_rows: lines of a CSV or TSV file before its heading row.
     """
 
     format: Format | None = None
@@ -142,6 +143,7 @@ class TableReader:
     decimal: str = "."
     header: Sequence[str] | None = None
     na_values: Sequence[str] | None = None
+    skip_rows: int = 0
 
     EXTENSIONS: ClassVar = tuple(FORMATS)
     """Of the files that are tables."""
@@ -205,7 +207,9 @@ class TableReader:
     def _delimited_options(self, path: Path) -> dict:
         tab = self._format(path) == "tsv"
         return {
-            "read_options": pa.csv.ReadOptions(column_names=None if self.header is None else list(self.header)),
+            "read_options": pa.csv.ReadOptions(
+                column_names=None if self.header is None else list(self.header), skip_rows=self.skip_rows
+            ),
             "parse_options": pa.csv.ParseOptions(
                 delimiter=self.delimiter or ("\t" if tab else ","), newlines_in_values=True
             ),

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sensorium.contracts import FeatureTable, Modality, Objective, Source
 from sensorium.errors import BadSample, DataError, RecipeError, SensoriumError, as_clause, not_found
-from sensorium.evaluation.features import group_name, label_columns
+from sensorium.evaluation.features import group_name, label_columns, times_of
 from sensorium.evaluation.labels import is_missing
 from sensorium.evaluation.protocols import make_protocol
 from sensorium.evaluation.runner import check_fit, measure_fold, reason_of
@@ -96,7 +96,8 @@ class DryPart:
         for name, mask_N in present.items():
             features[name][~mask_N] = np.nan
         ids, groups = [record.id for record in self.records], [group_name(record) for record in self.records]
-        return FeatureTable(ids, features, dict(present), label_columns(self.records), groups, self.positions)
+        times = times_of(self.records)
+        return FeatureTable(ids, features, dict(present), label_columns(self.records), groups, self.positions, times)
 
 
 def _metrics(name: str, plan: Plan, train: DryPart, test: DryPart) -> list[str]:

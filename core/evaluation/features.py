@@ -18,7 +18,7 @@ from sensorium.contracts import FeatureTable, Modality
 from sensorium.errors import SensoriumError
 from sensorium.models.model import Model
 from sensorium.presence import Presence
-from sensorium.types import Record, RecordBatch
+from sensorium.types import Record, RecordBatch, Span
 
 Columns = dict[str, tuple[Tensor, Presence]]
 """Column -> float (n, D), the rows of the records of a batch that have it, and which records these are."""
@@ -217,7 +217,7 @@ def feature_tables(parts: Sequence[FeatureRows], keys: Callable[[int], Record]) 
         features = {name: column.matrix(present[name]) for name, column in kept.items()}
         for name, x_ND in features.items():
             _check_finite(x_ND, present[name], name, ids)
-        return FeatureTable(ids, features, present, labels, groups, positions_N)
+        return FeatureTable(ids, features, present, labels, groups, positions_N, times_of(records))
 
     return [
         {space: table(_join_ranks(parts, number, space)) for space in of_reader}
@@ -250,6 +250,11 @@ def _check_finite(x_ND: np.ndarray, present_N: np.ndarray, name: str, ids: Seque
 def group_name(record: Record) -> str:
     """Return the group of a record; the prefix keeps an id from being the name of another record's group."""
     return f"record {record.id}" if record.group is None else f"group {record.group}"
+
+
+def times_of(records: Sequence[Record]) -> list[Span | None]:
+    """Return the time stamps of records, or nothing when none of them has any."""
+    return [record.time for record in records] if any(record.time is not None for record in records) else []
 
 
 def label_columns(records: Sequence[Record]) -> dict[str, np.ndarray]:

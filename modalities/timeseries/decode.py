@@ -1,8 +1,9 @@
-"""Decoding of raw values: arrays, lists and numpy files to float64 (C, T), nan where a value is missing."""
+"""Decoding of raw values: arrays, lists and numpy files to numbers (C, T), nan where a value is missing."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +18,14 @@ NPY, ZIP = b"\x93NUMPY", b"PK"
 """The first bytes of numpy files."""
 
 
+LARGE = 2**40
+"""Integers from here on are read relative to the first one of their channel: beyond 2^53 they have no exact double."""
+
+
 def decode(raw: Any, layout: Layout) -> np.ndarray:
-    """Decode a raw value to a series.
+    """Decode a raw value to a series (C, T): float64 with nan where a value is missing, or integers as they are.
+
+    Integers beyond 2^53 beside missing values are Python's, in an array of objects; `relative` makes floats of both.
 
     Args:
         raw: an array, a tensor or a list, (T,), (C, T) or by `layout` (T, C); the bytes of, or the path to, a `.npy`
@@ -43,25 +50,57 @@ def decode(raw: Any, layout: Layout) -> np.ndarray:
         raise BadSample("the series has no steps")
     if not array.shape[0]:
         raise BadSample("the series has no channels")
-    if np.isinf(array).any():
-        channel, step = np.argwhere(np.isinf(array))[0]
+    values = array.astype(np.float64, copy=False)
+    if np.isinf(values).any():
+        channel, step = np.argwhere(np.isinf(values))[0]
         raise BadSample(f"the value at step {step} of channel {channel} is infinite")
-    if np.isnan(array).all():
+    if np.isnan(values).all():
         raise BadSample("every value of the series is missing")
     return array
 
 
+def origins(array_CT: np.ndarray) -> list[int | None]:
+    """Return what values of each channel are read relative to: its first integer if that is large, or else 0.
+
+    None stands for a channel without a value.
+    """
+    found: list[int | None] = []
+    for values_T in array_CT:
+        values_T = values_T[values_T == values_T]
+        large = len(values_T) and isinstance(first := values_T[0], int | np.integer) and abs(int(first)) >= LARGE
+        found.append(None if not len(values_T) else int(first) if large else 0)
+    return found
+
+
+def relative(array_CT: np.ndarray, origin_C: Sequence[int | None] | None) -> np.ndarray:
+    """Return the values of `decode` relative to the origin of their channel, float64 (C, T), rounded once."""
+    if origin_C is None or not any(origin_C):
+        return array_CT.astype(np.float64)
+    origin_C1 = np.array([[origin or 0] for origin in origin_C], object)
+    return (array_CT.astype(object) - origin_C1).astype(np.float64)  # of Python's integers, which have any size
+
+
 def _numbers(raw: Any) -> np.ndarray:
+    """Return numbers as an array: float64, or integers; of objects where integers have no exact double."""
     if isinstance(raw, Tensor):
-        raw = raw.detach().cpu().double().numpy()
-    if isinstance(raw, np.ma.MaskedArray):
-        raw = np.ma.filled(raw.astype(np.float64), np.nan)
+        raw = (raw.double() if raw.is_floating_point() else raw).detach().cpu().numpy()
     try:
+        missing = np.ma.getmaskarray(raw) if isinstance(raw, np.ma.MaskedArray) else None
         array = np.asarray(raw)
         if array.dtype.kind not in "biufO":
             raise TypeError
-        return array.astype(np.float64)
-    except (TypeError, ValueError) as error:
+        values = array.astype(np.float64)
+        if missing is not None:
+            values[missing] = np.nan
+        if array.dtype.kind in "bf" or not (np.abs(values) >= LARGE).any():
+            return values
+        if missing is None and array.dtype.kind in "iu":
+            return array
+        absent = np.isnan(values)
+        exact = array.astype(object)
+        exact[absent] = np.nan
+        return exact
+    except (TypeError, ValueError, OverflowError) as error:
         raise BadSample(f"a series is an array, a list of numbers or a numpy file, not {_glimpse(raw)}") from error
 
 

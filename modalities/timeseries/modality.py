@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
@@ -16,8 +17,9 @@ from sensorium.modalities.signal.fitting import readable_examples
 from sensorium.modalities.signal.plot import plot
 from sensorium.modalities.signal.time_axis import resize
 from sensorium.modalities.timeseries.catch22 import catch22, require_pycatch22
-from sensorium.modalities.timeseries.decode import Layout, decode
-from sensorium.modalities.timeseries.scaling import ESTIMATORS, ScaleEstimator, Scaling
+from sensorium.modalities.timeseries.decode import Layout, decode, origins, relative
+from sensorium.modalities.timeseries.scaling import ESTIMATORS, ScaleEstimator, Scaling, Steps
+from sensorium.modalities.timeseries.series import Axes, Series
 
 BASELINE_STEPS = 128
 """Time steps that a series is resampled to for the baseline features."""
@@ -29,13 +31,14 @@ class TimeSeriesModality(Modality):
 
     A raw value is an array or list, (T,) or (C, T), or a numpy file (.npy, or .npz with one array). nan, None and
     masked entries are missing; a series with an infinite value, or without any value, is skipped as unreadable. Each
-    channel is scaled by statistics of the train part, and missing values are then zero, the channel's center.
+    channel is scaled by statistics of the train part, and missing values are then zero, the channel's center. Values
+    are centered in double precision first, integers of any size exactly: the steps of a counter are kept.
 
     Args:
         channels: number of channels; None takes that of the train part. Series with another number are unreadable.
         length: maximum length in time steps, longer series are truncated; None keeps all.
         scale: "standard" (mean 0 and standard deviation 1 over the train part), "robust" (median 0, scaled by the
-            interquartile range) or "none".
+            interquartile range) or "none", which centers only channels whose steps single precision would lose.
         layout: the axes of two-dimensional arrays, "channels-first" (C, T) or "time-first" (T, C).
         baseline: the baseline features of tables: "series" (each channel resampled to 128 steps, and six statistics),
             "catch22" (22 characteristics of each channel, by the extra of that name) or "both".
@@ -58,6 +61,9 @@ class TimeSeriesModality(Modality):
         self.baseline = baseline
         self._center_C1: np.ndarray | None = None
         self._std_C1: np.ndarray | None = None
+        self._origin_C: list[int] | None = None
+        self._is_fitted = False
+        self.axes: Axes | None = None
         if channels is not None and scale == "none":
             self._set_scale(*ESTIMATORS[scale](channels).estimate())
 
@@ -68,21 +74,38 @@ class TimeSeriesModality(Modality):
             BadSample: when the value is no series, has another number of channels, no steps, an infinite value, or
                 only missing ones.
         """
-        values_CT = self._read(raw)
-        if len(values_CT) != self.channels:
-            raise BadSample(f"the series has {len(values_CT)} channels, not {self.channels}")
+        array_CT = self._read(raw)
         with np.errstate(over="ignore"):
-            scaled_CT = ((values_CT - self._center_C1) / self._std_C1).astype(np.float32)
+            scaled_CT = self._scaled(array_CT).astype(np.float32)
         if np.isinf(scaled_CT).any():
             raise BadSample("a value is too large for single precision")
         return scaled_CT
 
+    def _scaled(self, array_CT: np.ndarray) -> np.ndarray:
+        """Return numbers of as many channels as the modality has, scaled in double precision: float64 (C, T)."""
+        if len(array_CT) != self.channels:
+            raise BadSample(f"the series has {len(array_CT)} channels, not {self.channels}")
+        return (relative(array_CT, self._origin_C) - self._center_C1) / self._std_C1
+
+    def _layout_of(self, raw: Any) -> Layout:
+        return "channels-first" if isinstance(raw, Series) else self.layout
+
     def _read(self, raw: Any) -> np.ndarray:
-        """Return a raw value as float64 (C, T) of at most `length` steps, not yet scaled."""
-        values_CT = decode(raw, self.layout)[:, : self.length]
-        if np.isnan(values_CT).all():
+        """Return a raw value as numbers (C, T) of at most `length` steps, not yet scaled."""
+        if isinstance(raw, Series):
+            self._check_axes(raw.axes)
+        array_CT = decode(raw, self._layout_of(raw))[:, : self.length]
+        if (array_CT != array_CT).all():
             raise BadSample(f"every value of the first {self.length} steps is missing")
-        return values_CT
+        return array_CT
+
+    def _check_axes(self, axes: Axes) -> None:
+        """Raise BadSample when the channels of a series are not those that the modality was fitted to."""
+        if self.axes is not None and axes.channels != self.axes.channels:
+            raise BadSample(
+                f"the channels of the series are {', '.join(axes.channels)[:80]}, not "
+                f"{', '.join(self.axes.channels)[:80]}"
+            )
 
     def collate(self, examples: Sequence[np.ndarray]) -> SignalBatch:
         """Pad examples, float32 (C, T_i) each, to the longest of them."""
@@ -94,13 +117,19 @@ class TimeSeriesModality(Modality):
         Raises:
             DataError: when there is no series among the raw values, or they do not agree on the number of channels.
         """
+        self.axes = None
         estimators: dict[int, ScaleEstimator] = {}
+        origins_of: dict[int, list[int | None]] = {}
         counts: dict[int, int] = {}
-        for values_CT in readable_examples(raws, self._read, "series"):
-            channels = len(values_CT)
+        for array_CT in readable_examples(self._watched(raws), self._read, "series"):
+            channels = len(array_CT)
             if channels not in estimators:
                 estimators[channels], counts[channels] = ESTIMATORS[self.scale](channels), 0
-            estimators[channels].update(values_CT)
+                origins_of[channels] = [None] * channels
+            if None in origins_of[channels]:  # until each channel has a value
+                pairs = zip(origins_of[channels], origins(array_CT), strict=True)
+                origins_of[channels] = [new if known is None else known for known, new in pairs]
+            estimators[channels].update(relative(array_CT, origins_of[channels]))
             counts[channels] += 1
         chosen = max(counts, key=counts.__getitem__) if self.channels is None else self.channels
         if 2 * counts.get(chosen, 0) <= sum(counts.values()):
@@ -109,27 +138,74 @@ class TimeSeriesModality(Modality):
                 f"The series of the train part do not agree on {self.channels or 'a number of'} channels "
                 f"({found}): set the modality's channels, or layout: time-first when time is their first axis."
             )
-        self._set_scale(*estimators[chosen].estimate())
+        center_C, std_C = estimators[chosen].estimate()
+        self._set_scale(center_C, std_C, [origin or 0 for origin in origins_of[chosen]])
+        self._is_fitted = True
 
-    def _set_scale(self, center_C: np.ndarray, std_C: np.ndarray) -> None:
-        self.channels = len(center_C)
+    def notes(self, raws: Sequence[Any]) -> list[str]:
+        """Return how many series are cut at `length`, and which channels single precision does not hold well."""
+        assert self._center_C1 is not None
+        steps, size_C, cut, count = Steps(len(self._center_C1)), np.zeros(len(self._center_C1)), 0, 0
+        for raw in raws:
+            try:
+                scaled_CT = self._scaled(self._read(raw))
+                cut += self.length is not None and decode(raw, self._layout_of(raw)).shape[1] > self.length
+            except BadSample:
+                continue
+            count += 1
+            steps.update(scaled_CT)
+            size_C = np.maximum(size_C, np.nanmax(np.abs(scaled_CT), axis=1, initial=0.0))
+        said = [f"{cut} of {count} series are cut at length: {self.length} steps"] if cut else []
+        for channel in np.flatnonzero(steps.lost(size_C)):
+            said.append(
+                f"{self._name_of(channel)} has steps that are too small beside its range for single precision, and "
+                "half of them are lost: take differences (preprocess: [difference])"
+            )
+        for channel in np.flatnonzero(self._center_C1[:, 0]) if self.scale == "none" else ():
+            said.append(
+                f"{self._name_of(channel)} is centered on {self._center_C1[channel, 0]:,.0f} although scale is none, "
+                "as single precision would lose its steps"
+            )
+        return said
+
+    def _name_of(self, channel: int) -> str:
+        return f"channel {channel}" if self.axes is None else f"the channel '{self.axes.channels[channel]}'"
+
+    def _watched(self, raws: Iterable[Any]) -> Iterator[Any]:
+        """Pass raw values on, and take the axes of the first series that knows them."""
+        for raw in raws:
+            if self.axes is None and isinstance(raw, Series):
+                self.axes = raw.axes
+            yield raw
+
+    def _set_scale(self, center_C: np.ndarray, std_C: np.ndarray, origin_C: list[int] | None = None) -> None:
+        self.channels, self._origin_C = len(center_C), origin_C
         self._center_C1, self._std_C1 = center_C[:, None], std_C[:, None]
 
     @property
     def is_fitted(self) -> bool:
-        """Whether the channels and their scale are known."""
-        return self._center_C1 is not None
+        """Whether the channels and their scale were learned from the train part."""
+        return self._is_fitted
 
     def state(self) -> dict[str, Any]:
-        """Return center and scale of each channel."""
+        """Return center and scale of each channel, and its origin and name where it has any."""
         if self._center_C1 is None or self._std_C1 is None:
             return {}
-        return {"center": self._center_C1[:, 0].tolist(), "std": self._std_C1[:, 0].tolist()}
+        state = {"center": self._center_C1[:, 0].tolist(), "std": self._std_C1[:, 0].tolist()}
+        if self._origin_C is not None and any(self._origin_C):
+            state["origin"] = self._origin_C
+        return state if self.axes is None else state | {"axes": asdict(self.axes)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Restore center and scale."""
-        if state:
-            self._set_scale(np.array(state["center"], np.float64), np.array(state["std"], np.float64))
+        """Restore what `state` returned."""
+        if not state:
+            self._is_fitted = self._center_C1 is not None
+            return
+        center_C, std_C = np.array(state["center"], np.float64), np.array(state["std"], np.float64)
+        self._set_scale(center_C, std_C, state.get("origin"))
+        if "axes" in state:
+            self.axes = Axes(**state["axes"] | {"channels": tuple(state["axes"]["channels"])})
+        self._is_fitted = True
 
     def describe(self, raw: Any, example: np.ndarray) -> dict[str, float | bool | str]:
         """Return time steps, channels and the fraction of missing values, and whether a longer series is truncated."""

@@ -9,6 +9,8 @@ import numpy as np
 
 Scaling = Literal["standard", "robust", "none"]
 
+MAX_STEPS = 2**16
+"""Steps between values from which their median is taken, about."""
 MAX_KEPT = 2**18
 """Maximum number of values of a channel that quartiles are taken from; beyond it, every 2nd, 4th ... is kept."""
 NORMAL_IQR = 1.349
@@ -78,17 +80,48 @@ class RobustEstimator(ScaleEstimator):
 
 
 class IdentityEstimator(ScaleEstimator):
-    """Center 0 and scale 1."""
+    """Scale 1, and center 0 unless the steps of a channel would be lost in single precision."""
 
     def __init__(self, channels: int) -> None:
-        self._channels = channels
+        self._low_C, self._high_C = np.full(channels, np.inf), np.full(channels, -np.inf)
+        self.steps = Steps(channels)
 
     def update(self, values_CT):
-        """Ignore the series."""
+        """Take the bounds and the steps of one series."""
+        observed_CT = ~np.isnan(values_CT)
+        self._low_C = np.minimum(self._low_C, values_CT.min(1, where=observed_CT, initial=np.inf))
+        self._high_C = np.maximum(self._high_C, values_CT.max(1, where=observed_CT, initial=-np.inf))
+        self.steps.update(values_CT)
 
     def estimate(self):
-        """Return zeros and ones."""
-        return np.zeros(self._channels), np.ones(self._channels)
+        """Return zeros, or the middle of a channel's values as a whole number, and ones."""
+        seen_C = self._low_C <= self._high_C
+        low_C, high_C = np.where(seen_C, self._low_C, 0.0), np.where(seen_C, self._high_C, 0.0)
+        lost_C = self.steps.lost(np.maximum(np.abs(low_C), np.abs(high_C)))
+        return np.where(lost_C, np.rint((low_C + high_C) / 2), 0.0), np.ones(len(low_C))
+
+
+class Steps:
+    """The median step from one value to the next, of each channel: that of the first values of the train part."""
+
+    def __init__(self, channels: int) -> None:
+        self._steps: list[list[np.ndarray]] = [[] for _ in range(channels)]
+
+    def update(self, values_CT: np.ndarray) -> None:
+        """Take the steps of one series, float64 (C, T) with nan where a value is missing."""
+        for steps, values_T in zip(self._steps, values_CT, strict=True):
+            if sum(map(len, steps)) < MAX_STEPS:
+                step_T = np.abs(np.diff(values_T[~np.isnan(values_T)]))
+                steps.append(step_T[step_T > 0])
+
+    def median(self) -> np.ndarray:
+        """Return the median of the steps that are not zero, float64 (C,); infinite where there are none."""
+        joined = [np.concatenate(steps) if steps else np.zeros(0) for steps in self._steps]
+        return np.array([np.median(step_T) if len(step_T) else np.inf for step_T in joined])
+
+    def lost(self, size_C: np.ndarray) -> np.ndarray:
+        """Return of which channels single precision loses half of the steps, bool (C,), at values of some size."""
+        return self.median() < 2 * np.spacing(size_C.astype(np.float32))
 
 
 ESTIMATORS: dict[str, type[StandardEstimator] | type[RobustEstimator] | type[IdentityEstimator]] = {
@@ -100,4 +133,4 @@ ESTIMATORS: dict[str, type[StandardEstimator] | type[RobustEstimator] | type[Ide
 
 def _nonzero_scale(std_C: np.ndarray, center_C: np.ndarray) -> np.ndarray:
     """Return the scale, 1 for channels that vary by no more than rounding errors."""
-    return np.where(std_C > 1e-9 * np.maximum(np.abs(center_C), 1e-30), std_C, 1.0)
+    return np.where(std_C > 1e-13 * np.maximum(np.abs(center_C), 1e-30), std_C, 1.0)

@@ -1,6 +1,7 @@
 """Files of whole series: .ts (sktime and aeon), .tsv (UCR), .arff (Weka) and .npz (numpy).
 
-Each reader yields pairs of values, float32 (C, T) with nan where one is missing, and a label: a class name, a number
+Each reader yields pairs of values (C, T), float32 where that is exact and else float64, with nan where one is missing,
+or integers as a .npz file holds them; and a label: a class name, a number
 for regression, or None.
 """
 
@@ -13,6 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from sensorium.errors import DataError
+from sensorium.modalities.timeseries.precision import EXACT, narrowed
 
 Label = str | float | None
 Series = tuple[np.ndarray, Label]
@@ -43,19 +45,24 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _numbers(cells: Sequence[str], path: Path, line: int) -> np.ndarray:
-    """Return cells as float32 (T,); "?" and "nan" are missing."""
+    """Return cells as float64 (T,), as integers (T,) where floats do not hold them; "?" and "nan" are missing."""
     try:
-        return np.array([np.nan if cell.strip() == "?" else float(cell) for cell in cells], np.float32)
+        values_T = np.array([np.nan if cell.strip() == "?" else float(cell) for cell in cells], np.float64)
+        if (np.abs(values_T) > EXACT).any() and all(cell.strip().lstrip("+-").isdecimal() for cell in cells):
+            return np.array([int(cell) for cell in cells], object)
+        return values_T
     except ValueError as error:
         raise DataError(f"Line {line} of '{path}': {error}.") from error
 
 
 def _channels(rows: Sequence[Sequence[str]], path: Path, line: int) -> np.ndarray:
-    """Return rows of cells as float32 (C, T); a channel that ends early is missing from there on."""
-    values_CT = np.full((len(rows), max(map(len, rows))), np.nan, np.float32)
-    for values_T, cells in zip(values_CT, rows, strict=True):
-        values_T[: len(cells)] = _numbers(cells, path, line)
-    return values_CT
+    """Return rows of cells as values (C, T); a channel that ends early is missing from there on."""
+    channels = [_numbers(cells, path, line) for cells in rows]
+    kind = object if any(values_T.dtype == object for values_T in channels) else np.float64
+    values_CT = np.full((len(rows), max(map(len, rows))), np.nan, kind)
+    for row_T, values_T in zip(values_CT, channels, strict=True):
+        row_T[: len(values_T)] = values_T
+    return narrowed(values_CT)
 
 
 def _ts(path: Path) -> Iterator[Series]:
@@ -90,8 +97,11 @@ def _tsv(path: Path) -> Iterator[Series]:
     for number, line in _lines(path):
         label, *cells = line.split("\t")
         values_T = _numbers(cells, path, number)
-        observed = np.flatnonzero(~np.isnan(values_T))
-        yield values_T[None, : observed[-1] + 1 if len(observed) else 0], label  # shorter series are padded with nan
+        observed = np.flatnonzero(values_T == values_T)
+        yield (
+            narrowed(values_T[None, : observed[-1] + 1 if len(observed) else 0]),
+            label,
+        )  # shorter series are padded with nan
 
 
 def _arff(path: Path) -> Iterator[Series]:
@@ -134,7 +144,9 @@ def _npz(path: Path) -> Iterator[Series]:
         lengths_N = arrays.get("lengths")
     if x_NCT.ndim not in (2, 3):
         raise DataError(f"The array 'x' of '{path}' has {x_NCT.ndim} axes, not records, (channels,) and time.")
-    x_NCT = (x_NCT if x_NCT.ndim == 3 else x_NCT[:, None]).astype(np.float32)
+    x_NCT = x_NCT if x_NCT.ndim == 3 else x_NCT[:, None]
+    if x_NCT.dtype.kind not in "biuf":
+        raise DataError(f"The array 'x' of '{path}' holds {x_NCT.dtype}, not numbers.")
     for name, column in (("y", y_N), ("lengths", lengths_N)):
         if column is not None and column.shape != (len(x_NCT),):
             raise DataError(f"'{path}' has {len(x_NCT)} series, but '{name}' has the shape {column.shape}.")
@@ -142,7 +154,7 @@ def _npz(path: Path) -> Iterator[Series]:
         label: Label = None
         if y_N is not None:
             label = float(y_N[row]) if y_N.dtype.kind == "f" else str(y_N[row])
-        yield values_CT[:, : None if lengths_N is None else int(lengths_N[row])], label
+        yield narrowed(values_CT)[:, : None if lengths_N is None else int(lengths_N[row])], label
 
 
 FORMATS: dict[str, Callable[[Path], Iterator[Series]]] = {".ts": _ts, ".tsv": _tsv, ".arff": _arff, ".npz": _npz}

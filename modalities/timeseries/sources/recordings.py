@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from sensorium import Record, Source, check_range
+from sensorium import Record, Source, Span, check_range
 from sensorium.errors import DataError, RecipeError
+from sensorium.modalities.timeseries.series import Axes, Series
 
 PARTS = ("train", "val", "test")
 LabelAt = Literal["most", "last"]
@@ -22,10 +23,12 @@ class Recording:
 
     Args:
         id: unique among the recordings of a source.
-        values_CT: float32 (C, T), nan where a value is missing.
+        values_CT: numbers (C, T), nan where a value is missing: float32 or float64, or integers, also as objects, which
+            keep those beyond 2^53.
         labels: label name to one value, or to a sequence of T values, one for each time step.
         split: "train", "val", "test" or None.
         group: recordings of one group share a split.
+        times_T: the time stamp of each step, datetime64 or float64 (T,); None numbers the steps.
     """
 
     id: str
@@ -33,6 +36,13 @@ class Recording:
     labels: Mapping[str, Any] = field(default_factory=dict)
     split: str | None = None
     group: str | None = None
+    times_T: np.ndarray | None = None
+
+    def time(self, start: int, stop: int) -> Span:
+        """Return the time stamps of the first step and the last one before `stop`."""
+        if self.times_T is None:
+            return float(start), float(stop - 1)
+        return self.times_T[start], self.times_T[stop - 1]
 
 
 @dataclass(frozen=True)
@@ -46,8 +56,8 @@ class SlidingWindow:
         by_time: the fractions of each recording's time, at its end, that are its val and its test part; None splits
             by whole recordings.
         gap: steps between two parts that belong to neither; None is one window.
-        ahead: steps after a window whose values are its labels "ahead 1", "ahead 2", ... ("ahead 1, channel 0" where
-            there are several channels); they belong to the window's own part.
+        ahead: steps after a window whose values are its labels "ahead 1", "ahead 2", ... ("ahead 1, channel 0", or the
+            name in place of the number, where there are several channels); they belong to the window's own part.
         label_at: the step whose label a window has: the "most" frequent one of all its steps, or the "last".
 
     Raises:
@@ -113,17 +123,20 @@ class RecordingSource(Source):
         field: the field of the time series.
         windows: the windows that recordings are cut into.
         name: the source, for errors.
+        axes: what the axes of all of them are called; None where the source does not know.
 
     Raises:
         DataError: when there is no recording, two have one id, or the windows of a single recording cannot be split.
     """
 
-    def __init__(self, recordings: Sequence[Recording], field: str, windows: SlidingWindow, name: str) -> None:
+    def __init__(
+        self, recordings: Sequence[Recording], field: str, windows: SlidingWindow, name: str, axes: Axes | None = None
+    ) -> None:
         if not recordings:
             raise DataError(f"There is no series in {name}.")
         if twice := [id for id, count in Counter(r.id for r in recordings).items() if count > 1]:
             raise DataError(f"Two series of {name} have the id '{twice[0]}'; ids must be unique.")
-        self._recordings, self._field, self._windows = list(recordings), field, windows
+        self.recordings, self._field, self._windows, self.axes = list(recordings), field, windows, axes
         split = next((r.id for r in recordings if r.split is not None), None)
         if windows.by_time is not None and split is not None:
             raise DataError(
@@ -155,21 +168,25 @@ class RecordingSource(Source):
     def key(self, index: int) -> Record:
         """Return the record at `index` without its series."""
         number, start, stop, part = self._spans[index]
-        r = self._recordings[number]
+        r = self.recordings[number]
         first = stop - 1 if self._windows.label_at == "last" and self._windows.window is not None else start
         labels = {name: _label(value, first, stop) for name, value in r.labels.items()}
-        labels |= _ahead(r.values_CT[:, stop : stop + self._windows.ahead])
+        names = None if self.axes is None else self.axes.channels
+        labels |= _ahead(r.values_CT[:, stop : stop + self._windows.ahead], names)
         labels = {name: value for name, value in labels.items() if value is not None}
         if self._windows.window is None:
-            return Record(r.id, {}, labels, r.split, r.group)
+            time = None if r.times_T is None else r.time(start, stop)
+            return Record(r.id, {}, labels, r.split, r.group, time)
         group = r.id if r.group is None else r.group
-        return Record(f"{r.id}:{start}", {}, labels, part or r.split, f"{group}/{part}" if part else group)
+        group = f"{group}/{part}" if part else group
+        return Record(f"{r.id}:{start}", {}, labels, part or r.split, group, r.time(start, stop))
 
     def __getitem__(self, index: int) -> Record:  # type: ignore[override]
         key = self.key(index)
         number, start, stop, _ = self._spans[index]
-        values_CT = self._recordings[number].values_CT[:, start:stop]
-        return Record(key.id, {self._field: values_CT}, key.labels, key.split, key.group)
+        values_CT = self.recordings[number].values_CT[:, start:stop]
+        value = values_CT if self.axes is None else Series.of(values_CT, self.axes)
+        return replace(key, values={self._field: value})
 
 
 def _label(value: Any, start: int, stop: int) -> Any:
@@ -180,11 +197,12 @@ def _label(value: Any, start: int, stop: int) -> Any:
     return counts.most_common(1)[0][0] if counts else None
 
 
-def _ahead(values_CT: np.ndarray) -> dict[str, float | None]:
+def _ahead(values_CT: np.ndarray, names: Sequence[str] | None) -> dict[str, float | None]:
     """Return the values after a window as labels; a missing one is None."""
     several = len(values_CT) > 1
+    names = [f"channel {channel}" for channel in range(len(values_CT))] if names is None else names
     return {
-        f"ahead {step}, channel {channel}" if several else f"ahead {step}": None if np.isnan(value) else float(value)
-        for channel, values_T in enumerate(values_CT)
+        f"ahead {step}, {name}" if several else f"ahead {step}": None if value != value else float(value)
+        for name, values_T in zip(names, values_CT, strict=True)
         for step, value in enumerate(values_T, start=1)
     }

@@ -1,34 +1,27 @@
-"""Tables of time series as a source: one row for each time step (wide) or for each value (long).
-
-Letters: N rows of the table, M rows of one recording, C channels, T time steps of one recording.
-"""
+"""Tables of time series as a source."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from glob import glob, has_magic
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
-
-import numpy as np
+from typing import Literal
 
 from sensorium import Table, TableReader
-from sensorium.errors import DataError, RecipeError, not_found
+from sensorium.errors import DataError, RecipeError
+from sensorium.modalities.timeseries.series import Axes
+from sensorium.modalities.timeseries.sources.channels import check_channels, long_channels, wide_channels
 from sensorium.modalities.timeseries.sources.formats import FORMATS
-from sensorium.modalities.timeseries.sources.recordings import PARTS, LabelAt, Recording, RecordingSource, SlidingWindow
-from sensorium.modalities.timeseries.sources.timestamps import timestamps
-
-Duplicates = Literal["error", "mean", "first", "last"]
-
-MAX_GAP = 1000
-"""Time steps for each row beyond which `step` is taken for a mistake."""
-
-
-class Channel(NamedTuple):
-    """One channel: its name, the rows int64 (M,) that hold a value of it, and the column float64 (N,) of its values."""
-
-    name: str
-    rows_M: np.ndarray
-    values_N: np.ndarray
+from sensorium.modalities.timeseries.sources.recordings import (
+    PARTS,
+    LabelAt,
+    Recording,
+    RecordingSource,
+    SlidingWindow,
+)
+from sensorium.modalities.timeseries.sources.time_index import Duplicates, TimeIndex
+from sensorium.modalities.timeseries.sources.timestamps import seconds_of, timestamps
 
 
 class SeriesTable(RecordingSource):
@@ -39,23 +32,31 @@ class SeriesTable(RecordingSource):
     is a channel without a row at a time step of another one.
 
     Args:
-        path: the file, or a list of files with the same columns.
-        id: the column that names the recording; None takes all rows as one recording.
+        path: the file, a pattern of files such as "logs/*.csv", or a list of both; files have the same columns.
+        id: the column that names the recording; None takes all rows as one recording, or "file" those of each file.
         time: the column of time stamps, numbers or dates; None, in the wide form, takes rows in their order.
-        channels: wide: the columns of values; None takes every column that has no other use. Long: the names to take
-            from the column `channel`, in this order; None takes all, sorted.
+        time_format: how dates are written, as `strptime` has it ("%d.%m.%Y %H:%M"), or the unit of numbers since 1970
+            ("s", "ms", "us" or "ns"); None takes ISO dates, and numbers as they are.
+        channels: wide: the columns of values; None takes every column that has no other use, and refuses one that looks
+            like a label. Long: the names to take from the column `channel`, in this order; None takes all, sorted.
+        exclude: columns, or names of channels, that are not used.
+        units: units of channels, by column: {load: kW}; a name such as "load [kW]" says its own.
         channel: long: the column that names the channel of a row; None is the wide form.
         value: long: the column of values.
-        step: sampling period, > 0, in seconds where time stamps are dates: values are put on this grid, and a time
-            step without one is missing. None makes every time stamp a step, however far from the next.
+        step: sampling period, > 0: "10 ms", "5 min", a rate "50 Hz", or a number in seconds or the unit of time stamps
+            that are numbers. Values are put on this grid, each on its nearest step, and a step without one is missing.
+            None makes every time stamp a step, however far from the next.
+        interpolate: the longest time between two values of which the steps between are interpolated linearly, with
+            units as `step`; longer gaps stay missing. None interpolates nothing.
         duplicates: values of one channel at one time step: an "error", or their "mean", the "first" or the "last" of
-            them in the file.
+            them in the file. With a `step` longer than the data's, "mean" resamples by averaging.
         labels: columns that evaluators predict; `label_at` says which of a record's steps gives the value.
         split: the column that says train, val or test, the same in all rows of a recording.
         group: the column whose equal cells keep recordings in one split, the same in all rows of a recording.
         format: the files' format; default by their extension.
         delimiter: the character between the cells of a CSV file; default ",".
         decimal: the decimal point of a CSV or TSV file.
+        skip_rows: lines of a CSV or TSV file before the row of column names.
         window: steps in a record; None keeps recordings whole. A shorter recording is one shorter record.
         stride: steps from one window to the next; None is `window`, so that windows do not overlap.
         by_time: fractions of each recording's time, at its end, that are val and test; None splits by whole recordings.
@@ -70,10 +71,14 @@ class SeriesTable(RecordingSource):
         path: str | list[str],
         id: str | None = None,
         time: str | None = None,
+        time_format: str | None = None,
         channels: list[str] | None = None,
+        exclude: list[str] | None = None,
+        units: dict[str, str] | None = None,
         channel: str | None = None,
         value: str | None = None,
-        step: float | None = None,
+        step: float | str | None = None,
+        interpolate: float | str | None = None,
         duplicates: Duplicates = "error",
         labels: list[str] | None = None,
         split: str | None = None,
@@ -81,6 +86,7 @@ class SeriesTable(RecordingSource):
         format: Literal["csv", "tsv", "jsonl", "parquet"] | None = None,
         delimiter: str | None = None,
         decimal: str = ".",
+        skip_rows: int = 0,
         window: int | None = None,
         stride: int | None = None,
         by_time: tuple[float, float] | None = None,
@@ -93,37 +99,48 @@ class SeriesTable(RecordingSource):
             raise RecipeError(
                 "A long table needs data.source.channel, value and time; a wide one has no channel or value."
             )
-        if step is not None and (time is None or step <= 0):
-            raise RecipeError("data.source.step is a time above 0 between steps, and needs data.source.time.")
+        period, bridge = seconds_of("step", step), seconds_of("interpolate", interpolate)
+        if period is not None and time is None:
+            raise RecipeError("data.source.step is the time between steps, and needs data.source.time.")
+        if bridge is not None and period is None:
+            raise RecipeError("data.source.interpolate fills gaps of an even grid, and needs data.source.step.")
+        if time_format is not None and time is None:
+            raise RecipeError("data.source.time_format is how time stamps are written, and needs data.source.time.")
         windows = SlidingWindow(window, stride, by_time, gap, ahead, label_at)
-        files = [Path(one).expanduser() for one in ([path] if isinstance(path, str) else path)]
-        if not files:
-            raise DataError("The source 'series-table' got an empty list of files.")
-        if format is None and (whole := [file for file in files if file.suffix.lower() in FORMATS.keys() - {".tsv"}]):
-            raise DataError(f"'{whole[0]}' holds whole series, not a table: read it with the source 'series'.")
-        reader = TableReader(format, delimiter, decimal)
+        files = _files(path, format)
+        excluded, reader = list(exclude or ()), TableReader(format, delimiter, decimal, skip_rows=skip_rows)
+        names = reader.column_names(files[0])
+        by_file = id == "file" and "file" not in names
+        id = None if by_file else id
+        used = {name for name in (id, time, split, group, *(labels or ())) if name is not None}
         columns = [value] if value is not None else channels
         if columns is None:
-            used = {id, time, split, group, *(labels or ())}
-            columns = [name for name in reader.column_names(files[0]) if name not in used]
+            columns = [name for name in names if name not in used | set(excluded)]
         text = [column for column in (id, channel, split, group) if column is not None]
+        text += [time] if time is not None and time_format is not None and "%" in time_format else []
         table = reader.read(files, text, [*([time] if time else []), *(labels or ()), *columns])
         if not len(table):
             raise DataError(f"{table.title} has no rows.")
-        found = _wide(table, columns) if channel is None else _long(table, channel, columns[0], channels)
-        index = TimeIndex(table, files[0], id, time, step)
-        constants = {name: _constants(table, column, index) for name, column in (("split", split), ("group", group))}
+        if channel is not None:
+            found = long_channels(table, channel, columns[0], channels, excluded, units or {})
+        else:
+            if channels is None:
+                check_channels(table, columns)
+            found = wide_channels(table, columns, units or {})
+        stamps_N = None if time is None else timestamps(table, time, time_format)
+        index = TimeIndex(table, _ids(table, files, id, by_file), stamps_N, period, bridge)
+        splits, groups = index.constants(split), index.constants(group)
         cells = {name: table.cells(name) for name in labels or ()}
-        values = _values(found, index, duplicates)
         recordings = [
             Recording(
                 name,
                 values_CT,
-                {label: _labels_by_step(column, rows_M, index) for label, column in cells.items()},
-                constants["split"][number],
-                constants["group"][number],
+                {label: index.labels_by_step(column, number) for label, column in cells.items()},
+                splits[number],
+                groups[number],
+                None if index.times is None else index.times[number],
             )
-            for number, (name, rows_M, values_CT) in enumerate(zip(index.names, index.rows, values, strict=True))
+            for number, (name, values_CT) in enumerate(zip(index.names, index.values(found, duplicates), strict=True))
         ]
         for recording in recordings:
             if recording.split not in (None, *PARTS):
@@ -131,137 +148,72 @@ class SeriesTable(RecordingSource):
                     f"The recording '{recording.id}' of {table.title} has the split '{recording.split}'; it must be "
                     "train, val or test."
                 )
-        super().__init__(recordings, field, windows, table.title)
+        period, is_even = index.period() or (None, True)
+        is_date = stamps_N is not None and stamps_N.dtype.kind == "M"
+        axes = Axes(tuple(one.name for one in found), period, "s" if is_date and period is not None else "")
+        super().__init__(recordings, field, windows, table.title, axes)
+        self._files, self._time, self._is_even = files, time, is_even
+        self._labels = list(labels or ())
+        self._ignored = [name for name in names if name not in {*used, *columns, channel}]
 
-
-class TimeIndex:
-    """The recording, and the time step of it, that each row of a table belongs to.
-
-    Attributes:
-        names: the recordings, in the order in which they come in the table.
-        rows: of each recording, int64 (M,), in the order of the table.
-        lengths: of each recording, its number of time steps.
-        recording_N: int64, the number of a row's recording.
-        step_N: int64, the time step of a row.
-    """
-
-    def __init__(self, table: Table, file: Path, id: str | None, time: str | None, step: float | None) -> None:
-        self.table, self.time = table, time
-        ids = [file.name.partition(".")[0]] * len(table) if id is None else table.identifiers(id)
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(ids))}
-        self.names = list(numbers)
-        self.recording_N = np.array([numbers[name] for name in ids])
-        self.rows = rows_by_recording(np.arange(len(ids)), self.recording_N, len(self.names))
-        self.lengths: list[int] = []
-        self.step_N = np.empty(len(ids), np.int64)
-        stamps_N, per_second = (np.arange(len(ids)), 1.0) if time is None else timestamps(table, time)
-        for name, rows_M in zip(self.names, self.rows, strict=True):
-            stamps_M = stamps_N[rows_M]
-            if step is None:
-                _, self.step_N[rows_M] = np.unique(stamps_M, return_inverse=True)
-            else:
-                self.step_N[rows_M] = np.rint((stamps_M - stamps_M.min()) / (step * per_second))
-            self.lengths.append(int(self.step_N[rows_M].max()) + 1)
-            if self.lengths[-1] > MAX_GAP * len(rows_M):
-                raise DataError(
-                    f"A data.source.step of {step} makes {self.lengths[-1]} time steps of the {len(rows_M)} rows of "
-                    f"recording '{name}' in {table.title}: is it in seconds, or in the unit of numbers?"
-                )
-
-
-def rows_by_recording(rows_M: np.ndarray, recording_N: np.ndarray, count: int) -> list[np.ndarray]:
-    """Return rows by the recording they belong to, each list in the order of the table."""
-    ordered_M = rows_M[np.argsort(recording_N[rows_M], kind="stable")]
-    return np.split(ordered_M, np.searchsorted(recording_N[ordered_M], np.arange(1, count)))
-
-
-def _numbers(table: Table, name: str) -> np.ndarray:
-    return table.numbers(
-        name,
-        ": name the columns of values with data.source.channels, those to be predicted with data.source.labels, or "
-        "the decimal point with data.source.decimal",
-    )
-
-
-def _wide(table: Table, channels: Sequence[str]) -> list[Channel]:
-    """Return the channels of a wide table."""
-    if not channels:
-        raise DataError(f"{table.title} has no column of values left: name them with data.source.channels.")
-    columns = {name: _numbers(table, name) for name in channels}
-    return [Channel(name, np.flatnonzero(~np.isnan(values_N)), values_N) for name, values_N in columns.items()]
-
-
-def _long(table: Table, channel: str, value: str, channels: Sequence[str] | None) -> list[Channel]:
-    """Return the channels of a long table."""
-    names, values_N = table.identifiers(channel, "channel name"), _numbers(table, value)
-    known = sorted(set(names))
-    for name in channels or ():
-        if name not in known:
-            raise DataError(
-                not_found(
-                    f"The column '{channel}' of {table.title} names no channel '{name}'",
-                    name,
-                    known,
-                    f"its channels are: {', '.join(known)}",
-                )
+    def notes(self) -> list[str]:
+        """Return which columns are channels, what else the table holds, and how far apart time steps are."""
+        axes = self.axes
+        assert axes is not None
+        said = [f"{_counted(len(axes.channels), 'channel')}: {_listed(axes.channels)}"]
+        if self._labels:
+            said[0] += f"; labels, which no training reads: {_listed(self._labels)}"
+        if self._ignored:
+            said[0] += f"; not used: {_listed(self._ignored)}"
+        rate = f"{axes.period:g} {axes.unit}".rstrip() if axes.period is not None else ""
+        if rate and self._is_even:
+            said.append(f"time steps are {rate} apart")
+        elif rate:
+            said.append(
+                f"time stamps in '{self._time}' are uneven ({rate} apart in the median), and each is taken as one "
+                "step: set data.source.step for an even grid"
             )
-    name_N, observed_N = np.array(names), ~np.isnan(values_N)
-    return [Channel(name, np.flatnonzero((name_N == name) & observed_N), values_N) for name in channels or known]
+        if len(self._files) > len(self.recordings) == 1:
+            said.append(f"the {len(self._files)} files are one recording: set data.source.id to file for one of each")
+        return said
 
 
-def _values(channels: Sequence[Channel], index: TimeIndex, duplicates: Duplicates) -> list[np.ndarray]:
-    """Return the values of each recording, float32 (C, T), nan where one is missing."""
-    values = [np.full((len(channels), length), np.nan, np.float32) for length in index.lengths]
-    for row, channel in enumerate(channels):
-        for number, rows_M in enumerate(rows_by_recording(channel.rows_M, index.recording_N, len(values))):
-            values[number][row] = _channel_values(channel, rows_M, index, number, duplicates)
-    return values
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _channel_values(
-    channel: Channel, rows_M: np.ndarray, index: TimeIndex, number: int, duplicates: Duplicates
-) -> np.ndarray:
-    """Return the values of one channel of one recording by time step: float64 (T,)."""
-    steps_M, values_M, length = index.step_N[rows_M], channel.values_N[rows_M], index.lengths[number]
-    count_T = np.bincount(steps_M, minlength=length)
-    if duplicates == "error" and (count_T > 1).any():
-        step = int(np.argmax(count_T > 1))
-        first, second, *_ = rows_M[steps_M == step]
-        raise DataError(
-            f"The recording '{index.names[number]}' of {index.table.title} has {count_T[step]} values of "
-            f"'{channel.name}' at one time step, rows {first + 1} and {second + 1}: correct the column "
-            f"'{index.time}', or set data.source.duplicates to mean, first or last."
+def _listed(names: Sequence[str]) -> str:
+    """Write names, of many the first ones."""
+    shown = 20
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+
+
+def _files(path: str | list[str], format: str | None) -> list[Path]:
+    """Return the files that paths and patterns name, those of a pattern sorted."""
+    files: list[Path] = []
+    for given in [path] if isinstance(path, str) else path:
+        one = Path(given).expanduser()
+        found = (
+            [one]
+            if one.exists() or not has_magic(given)
+            else [Path(name) for name in sorted(glob(str(one), recursive=True))]
         )
-    if duplicates == "mean":
-        sum_T = np.bincount(steps_M, weights=values_M, minlength=length)
-        return np.where(count_T > 0, sum_T / np.maximum(count_T, 1), np.nan)
-    values_T = np.full(length, np.nan)
-    order = slice(None, None, -1 if duplicates == "first" else 1)  # of duplicates, the last one written stays
-    values_T[steps_M[order]] = values_M[order]
-    return values_T
+        if not found:
+            raise DataError(f"No file matches the pattern '{given}'; check data.source.path.")
+        files += found
+    if not files:
+        raise DataError("The source 'series-table' got an empty list of files.")
+    if format is None and (whole := [file for file in files if file.suffix.lower() in FORMATS.keys() - {".tsv"}]):
+        raise DataError(f"'{whole[0]}' holds whole series, not a table: read it with the source 'series'.")
+    return files
 
 
-def _labels_by_step(cells: Sequence[Any], rows_M: np.ndarray, index: TimeIndex) -> list[Any]:
-    """Return the label of each time step of a recording: that of its first row which has one, or None."""
-    found: dict[int, Any] = {}
-    for row in rows_M.tolist():
-        if cells[row] is not None:
-            found.setdefault(int(index.step_N[row]), cells[row])
-    return [found.get(step) for step in range(int(index.step_N[rows_M].max()) + 1)]
-
-
-def _constants(table: Table, column: str | None, index: TimeIndex) -> list[str | None]:
-    """Return the one cell that all rows of each recording have in a column."""
-    if column is None:
-        return [None] * len(index.names)
-    cells = table.texts(column)
-    found = []
-    for name, rows_M in zip(index.names, index.rows, strict=True):
-        distinct = dict.fromkeys(cells[row] for row in rows_M.tolist())
-        if len(distinct) > 1:
-            raise DataError(
-                f"The rows of recording '{name}' of {table.title} differ in column '{column}' "
-                f"({', '.join(map(str, distinct))[:80]}); a recording has one."
-            )
-        found.append(next(iter(distinct)))
-    return found
+def _ids(table: Table, files: Sequence[Path], id: str | None, by_file: bool) -> list[str]:
+    """Return the recording of each row: by the column `id`, its file, or one for all."""
+    if id is not None:
+        return table.identifiers(id)
+    if not by_file:
+        return [files[0].name.partition(".")[0]] * len(table)
+    top = os.path.commonpath([file.absolute().parent for file in files])
+    names = [file.absolute().relative_to(top).as_posix() for file in files]
+    return [name for name, rows in zip(names, table.rows, strict=True) for _ in range(rows)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sensorium import Batch, Record, SensoriumError
-from sensorium.evaluation.features import BaselineReader, FeatureReader, feature_tables, read_features
+from sensorium.evaluation.features import BaselineReader, FeatureReader, feature_tables, read_features, times_of
 from sensorium.types import RecordBatch
 
 
@@ -159,3 +159,11 @@ def test_select_and_join_are_each_others_inverse():
         np.testing.assert_array_equal(again.features[name], table.features[name])
         np.testing.assert_array_equal(again.present[name], table.present[name])
     assert again.labels["size"].tolist() == table.labels["size"].tolist()
+
+
+def test_time_stamps_go_with_their_records():
+    table = replace(read(Encoding(doubled, "a", "b")), times=[(0.0, 1.0), None, (4.0, 5.0)])
+    again = table.select(np.array([2, 0])).join(table.select(np.array([1])))
+    assert again.times == [(4.0, 5.0), (0.0, 1.0), None]
+    assert times_of([Record("a", {}), Record("b", {}, time=(1, 2))]) == [None, (1, 2)]
+    assert times_of([Record("a", {})]) == []

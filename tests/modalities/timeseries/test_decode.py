@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium import BadSample
-from sensorium.modalities.timeseries.decode import decode
+from sensorium.modalities.timeseries.decode import decode, origins, relative
 
 VALUES = np.arange(6.0).reshape(2, 3)
 
@@ -100,3 +100,15 @@ def test_a_corrupt_file_is_a_bad_sample_or_a_series(place, byte, cut, packed):
     data[place] = byte
     with suppress(BadSample):  # and nothing else
         assert decode(bytes(data[:place] if cut else data), "channels-first").dtype == np.float64
+
+
+@pytest.mark.parametrize("big", [2**53 + 1, 2**63 + 5, -(2**62)])
+def test_integers_of_any_size_are_relative_to_the_first(big):
+    counter = [big + 3 * i for i in range(10)]
+    gaps = [None if i == 4 else value for i, value in enumerate(counter)]
+    for raw in (counter, gaps, np.array(counter), [[None] * 10, counter]):
+        array_CT = decode(raw, "channels-first")
+        values_CT = relative(array_CT, origins(array_CT))
+        steps = [value for i, value in enumerate(values_CT[-1].tolist()) if not (raw is gaps and i == 4)]
+        assert steps == [3 * i for i in range(10) if not (raw is gaps and i == 4)]
+    assert origins(np.array([[np.nan, np.nan], [1, 2]])) == [None, 0]

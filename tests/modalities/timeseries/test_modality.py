@@ -134,3 +134,19 @@ def test_baseline_features_ignore_padding_and_gaps():
     np.testing.assert_allclose([mean, deviation, low, high], [7 / 3, np.std([1, 4, 2]), 1, 4], rtol=1e-6)
     assert (rough, share) == (2, 0.75)
     assert together.dtype == np.float32
+
+
+def test_notes_say_what_is_cut_and_what_single_precision_loses():
+    raws = [np.stack([np.arange(n) / 7, 250_000_000 + 3.0 * np.arange(n)]) for n in (50, 80)]
+    modality = TimeSeriesModality(scale="none", length=60)
+    modality.fit(raws)
+    cut, centered = modality.notes(raws)
+    assert cut == "1 of 2 series are cut at length: 60 steps"
+    assert "channel 1 is centered on 250,000,0" in centered
+    wide = [np.concatenate([1e9 + np.arange(100.0), [0.0]])[None]]
+    modality = TimeSeriesModality()
+    modality.fit(wide)
+    assert "half of them are lost" in modality.notes(wide)[0]
+    modality = TimeSeriesModality()
+    modality.fit(raws)
+    assert modality.notes([*raws, "nothing"]) == []

@@ -68,3 +68,14 @@ def test_order_does_not_matter():
     made = series()
     np.testing.assert_allclose(estimated("standard", made)[1], estimated("standard", made[::-1])[1], rtol=1e-9)
     assert isinstance(ESTIMATORS["standard"](1), StandardEstimator)
+
+
+def test_a_large_counter_is_no_constant_and_a_constant_is():
+    from sensorium.modalities.timeseries.scaling import StandardEstimator
+
+    values_CT = np.stack([1e15 + 3.0 * np.arange(1000), np.full(1000, 1e15 + 0.125), np.full(1000, 0.1)])
+    estimator = StandardEstimator(3)
+    for part_CT in np.split(values_CT, [10, 317], axis=1):
+        estimator.update(part_CT)
+    _, std_C = estimator.estimate()
+    np.testing.assert_allclose(std_C, [3 * np.std(np.arange(1000)), 1, 1], rtol=1e-3)

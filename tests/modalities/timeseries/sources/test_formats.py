@@ -87,3 +87,16 @@ def test_invalid_arrays_and_missing_files_are_refused(tmp_path):
             read(tmp_path / "a.npz")
     with pytest.raises(DataError, match="No such file"):
         read(tmp_path / "absent.ts")
+
+
+@pytest.mark.parametrize("first", [250_000_000, 2**60])
+def test_counters_are_read_exactly(tmp_path, first):
+    counter = [first + 3 * i for i in range(20)]
+    np.savez(tmp_path / "a.npz", x=np.array([counter], np.int64))
+    (tmp_path / "a.ts").write_text("@classLabel false\n@data\n" + ",".join(map(str, counter)) + "\n")
+    (tmp_path / "a.tsv").write_text("\t".join(["7", *map(str, counter)]) + "\n")
+    attributes = "".join(f"@attribute a{i} numeric\n" for i in range(20))
+    (tmp_path / "a.arff").write_text(f"@relation r\n{attributes}@data\n" + ",".join(map(str, counter)) + "\n")
+    for name in ("a.npz", "a.ts", "a.tsv", "a.arff"):
+        ((values_CT, _),) = read(tmp_path / name)
+        assert [int(value) for value in values_CT[0]] == counter, name

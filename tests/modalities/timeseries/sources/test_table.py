@@ -237,3 +237,171 @@ def test_a_table_of_many_recordings_becomes_a_batch(write):
     batch = modality.collate([modality.decode(raw) for raw in raws])
     assert batch.values.shape == (len(source), 2, 10)
     assert 0.6 < batch.observed[:, 1].float().mean() < 0.8
+
+
+LABELED = "t,load,fault\n" + "".join(f"{i},{i / 7},{int(i > 90)}\n" for i in range(120))
+
+
+def test_channels_are_named_and_what_is_not_used(write):
+    source = SeriesTable(write(LABELED), time="t", labels=["fault"], exclude=[], units={"load": "kW"})
+    assert source.notes() == ["1 channel: load [kW]; labels, which no training reads: fault", "time steps are 1 apart"]
+    text = "id,when,temp (C),v [mm/s],note\na,2024-01-01 00:00:00,1,2,x\na,2024-01-01 00:00:10,1,2,x\n"
+    source = SeriesTable(write(text), id="id", time="when", exclude=["note"])
+    assert source.notes() == ["2 channels: temp [C], v [mm/s]; not used: note", "time steps are 10 s apart"]
+    assert source[0].values["timeseries"].axes.channels == ("temp [C]", "v [mm/s]")
+    long = SeriesTable(
+        write(LONG), id="who", time="when", channel="what", value="much", exclude=["x"], units={"y": "g"}
+    )
+    assert long.notes()[0] == "1 channel: y [g]"
+
+
+@pytest.mark.parametrize(
+    ("header", "cell", "reason"),
+    [
+        (
+            "t,x,state",
+            lambda i: i % 3,
+            r"'state'.*looks like a label \(3 different whole numbers in 120 rows: 0, 1, 2\)",
+        ),
+        ("t,x,code", lambda i: float(i % 2 * 4), r"'code'.*2 different whole numbers"),
+        (
+            "t,x,isFault",
+            lambda i: i / 7,
+            r"'isFault'.*its name says 'fault'.*exclude: \[isFault\].*data\.source\.channels",
+        ),
+        ("t,v1,y", lambda i: i / 7, r"'y'.*its name"),
+        ("t,x,door", lambda i: i % 2 == 0, r"'door'.*true and false"),
+        ("t,x,timestamp", lambda i: i, r"'timestamp'.*data\.source\.time"),
+        ("t,x,", lambda i: i, "without a name"),
+    ],
+)
+def test_a_column_that_looks_like_no_measurement_must_be_named(write, header, cell, reason):
+    path = write(header + "\n" + "".join(f"{i},{i / 3},{cell(i)}\n" for i in range(120)))
+    with pytest.raises(DataError, match=reason):
+        SeriesTable(path, time="t")
+    last = header.split(",")[-1]
+    first = header.split(",")[1]
+    assert SeriesTable(path, time="t", exclude=[last])[0].values["timeseries"].shape == (1, 120)
+    assert SeriesTable(path, time="t", channels=[first])[0].values["timeseries"].shape == (1, 120)
+
+
+def test_a_column_of_measurements_is_no_label(write):
+    text = "t,x,y,z\n" + "".join(f"{i},{i % 50},{i / 7},{i}\n" for i in range(120))
+    assert SeriesTable(write(text), time="t")[0].values["timeseries"].shape == (3, 120)
+    assert SeriesTable(write("t,x\n1,0\n2,1\n3,0\n"), time="t")[0].values["timeseries"].shape == (1, 3)  # too few rows
+
+
+@pytest.mark.parametrize("first", [250_000_000, 2**53 + 1, -(2**60)])
+@pytest.mark.parametrize("scale", ["standard", "robust", "none"])
+def test_the_steps_of_a_counter_are_kept(write, first, scale):
+    from sensorium.modalities.timeseries.modality import TimeSeriesModality
+
+    rows = [f"{t},{'' if t % 9 == 4 else first + 3 * t},{t / 7}\n" for t in range(90)]
+    source = SeriesTable(write("t,count,x\n" + "".join(rows)), time="t", window=30, by_time=(0.0, 0.3))
+    raws = [source[i].values["timeseries"] for i in range(len(source))]
+    modality = TimeSeriesModality(scale=scale)
+    modality.fit(raws)
+    again = TimeSeriesModality(scale=scale)
+    again.load_state(json.loads(json.dumps(modality.state())))
+    for raw in raws:
+        steps = np.diff(again.decode(raw)[0])
+        steps = steps[~np.isnan(steps)]
+        assert len(steps) > 5
+        np.testing.assert_allclose(steps, steps[0], rtol=1e-3)
+        assert steps[0] > 0
+
+
+def test_the_labels_ahead_of_a_counter_keep_their_steps(write):
+    text = "t,count\n" + "".join(f"{t},{250_000_000 + 3 * t}\n" for t in range(40))
+    source = SeriesTable(write(text), time="t", window=5, by_time=(0.0, 0.3), gap=0, ahead=2)
+    assert source.key(0).labels == {"ahead 1": 250_000_015, "ahead 2": 250_000_018}
+
+
+@pytest.mark.parametrize(
+    ("cells", "time_format", "wanted"),
+    [
+        (["31.12.2023 23:59", "01.01.2024 00:01"], "%d.%m.%Y %H:%M", ["2023-12-31T23:59", "2024-01-01T00:01"]),
+        (["1700000000", "1700000060"], "s", ["2023-11-14T22:13:20", "2023-11-14T22:14:20"]),
+        (["1700000000500", "1700000000750"], "ms", ["2023-11-14T22:13:20.500", "2023-11-14T22:13:20.750"]),
+        (["2024-01-01T00:00:00.5", "2024-01-01 00:00:02"], None, ["2024-01-01T00:00:00.500", "2024-01-01T00:00:02"]),
+    ],
+)
+def test_time_stamps_are_written_in_many_ways(write, cells, time_format, wanted):
+    path = write("t,x\n" + "".join(f"{cell},{i}\n" for i, cell in enumerate(cells)))
+    source = SeriesTable(path, time="t", time_format=time_format)
+    assert [str(np.datetime64(w, "ns")) for w in wanted] == [
+        str(t.astype("datetime64[ns]")) for t in source.key(0).time
+    ]
+    assert source[0].values["timeseries"].axes.unit == "s"
+
+
+@pytest.mark.parametrize(
+    ("cells", "options", "reason"),
+    [
+        (
+            ["2024-01-01 00:00:00", "1704067260"],
+            {},
+            r"two kinds: '1704067260' in row 2 of .* is a number.*row 1 of .*date",
+        ),
+        (
+            ["2024-01-01T00:00:00Z", "2024-01-01T00:00:01"],
+            {},
+            "two kinds: .* in row 2 .* is a date, .* with a time zone",
+        ),
+        (["31.12.2023", "2024-01-01"], {"time_format": "%d.%m.%Y"}, "Row 2 .*'2024-01-01'.*time_format"),
+        (["31.12.2023", "2024-01-01"], {}, r"'31\.12\.2023' \(row 1 .*time_format"),
+        (["1", "2"], {"time_format": "weeks"}, "time_format is"),
+        (["1", "2"], {"step": "5 parsecs"}, r"data\.source\.step is a span"),
+        (["1", "2"], {"interpolate": "1 s"}, r"needs data\.source\.step"),
+    ],
+)
+def test_time_stamps_that_are_not_understood_are_named(write, cells, options, reason):
+    path = write("t,x\n" + "".join(f"{cell},{i}\n" for i, cell in enumerate(cells)))
+    with pytest.raises((DataError, RecipeError), match=reason):
+        SeriesTable(path, time="t", **options)
+
+
+def test_uneven_time_stamps_are_said_and_resampled(write):
+    path = write("t,x\n0,0\n0.9,9\n2.2,22\n3,30\n9,90\n10,100\n")
+    source = SeriesTable(path, time="t")
+    assert source.notes()[1].startswith("time stamps in 't' are uneven (1 apart in the median)")
+    nearest = SeriesTable(path, time="t", step="1 Hz")
+    np.testing.assert_array_equal(series(nearest)["t"], [[0, 9, 22, 30, *[np.nan] * 5, 90, 100]])
+    assert nearest.notes()[1] == "time steps are 1 apart"
+    linear = SeriesTable(path, time="t", step="1s", interpolate=2)
+    np.testing.assert_allclose(series(linear)["t"], [[0, 10, 20, 30, *[np.nan] * 5, 90, 100]], rtol=1e-6)
+    bridged = SeriesTable(path, time="t", step=1, interpolate="10 s")
+    np.testing.assert_allclose(series(bridged)["t"], [np.arange(11) * 10], rtol=1e-6)
+    means = SeriesTable(path, time="t", step="2.5s", duplicates="mean")
+    np.testing.assert_allclose(series(means)["t"][0, :2], [4.5, 26])
+
+
+def test_rows_before_the_heading_are_skipped(write):
+    source = SeriesTable(write("device 7\nexported today\nt,x\n1,5\n2,6\n"), time="t", skip_rows=2)
+    assert series(source)["t"].tolist() == [[5, 6]]
+
+
+def test_a_pattern_names_files_each_of_which_may_be_a_recording(write, tmp_path):
+    for name, start in (("b-log.csv", 5), ("a-log.csv", 1), ("other.csv", 9)):
+        write(f"t,x\n1,{start}\n2,{start + 1}\n", name)
+    pattern = str(tmp_path / "*-log.csv")
+    source = SeriesTable(pattern, id="file", time="t")
+    assert {id: values.tolist() for id, values in series(source).items()} == {
+        "a-log.csv": [[1, 2]],
+        "b-log.csv": [[5, 6]],
+    }
+    joined = SeriesTable(pattern, channels=["x"])
+    assert "data.source.id" in joined.notes()[-1]
+    with pytest.raises(DataError, match="No file matches the pattern"):
+        SeriesTable(str(tmp_path / "*.nothing"))
+
+
+def test_records_have_the_time_stamps_of_their_ends(write):
+    rows = "".join(f"2024-01-01 00:00:{s:02d},{s}\n" for s in range(0, 60, 2))
+    source = SeriesTable(write("t,x\n" + rows), time="t", window=10, by_time=(0.0, 0.4), gap=0)
+    assert [str(stamp)[14:19] for stamp in source.key(1).time] == ["00:16", "00:34"]
+    assert source[1].time == source.key(1).time
+    gridded = SeriesTable(write("t,x\n10,1\n12,2\n13,2\n"), time="t", step=1.0)
+    assert gridded.key(0).time == (10, 13)
+    numbered = SeriesTable(write("x\n" + "5\n" * 20), window=5, by_time=(0.0, 0.5), gap=0)
+    assert numbered.key(1).time == (5, 9)
