@@ -69,6 +69,9 @@ _HOME = {
     "Teacher": "sensorium.blocks.teacher",
     "cosine_schedule": "sensorium.blocks.teacher",
     "host_generator": "sensorium.seeding",
+    "draw_text": "sensorium.text_drawing",
+    "text_width": "sensorium.text_drawing",
+    "text_image": "sensorium.text_drawing",
     # what a user calls
     "fit": "sensorium.api",
     "load": "sensorium.api",
@@ -124,6 +127,7 @@ if TYPE_CHECKING:
     from sensorium.recipe import Recipe
     from sensorium.registration.hookspecs import hookimpl
     from sensorium.seeding import host_generator
+    from sensorium.text_drawing import draw_text, text_image, text_width
     from sensorium.types import (
         Assignments,
         Batch,

@@ -103,6 +103,11 @@ class Modality(ABC):
         """
         return example
 
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """Extensions of the files that it reads, in lower case, such as ".png"; empty where only decoding shows it."""
+        return ()
+
     def caption(self, raw: Any) -> str | None:
         """Return what a raw value is, as text beside its id: of hits, of sheets, of unreadable records.
 

@@ -1,8 +1,10 @@
 """What the commands do, as functions."""
 
+from sensorium.api.embedding import embed_source
 from sensorium.api.measuring import Finetuned, evaluate, finetune, replay
+from sensorium.api.mining import mine
 from sensorium.api.models import export, load, load_encoder, load_predictor
-from sensorium.api.searching import embed_source, mine, search
+from sensorium.api.searching import search
 from sensorium.api.training import fit
 
 __all__ = [

@@ -7,20 +7,23 @@ from typing import Annotated
 
 import typer
 
+from sensorium.cli.choices import Part, Space
 from sensorium.cli.device import Device
 
 
 def embed(
     run: Annotated[str, typer.Argument(help="The run folder.")],
-    out: Annotated[Path, typer.Argument(help="The .npz file to write: ids, and one array per modality.")],
+    out: Annotated[
+        Path, typer.Argument(help="The file to write: .npz (ids, and one array per modality), .parquet or .csv.")
+    ],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(help="Changes to the run's recipe: key.sub=value, such as data.source.path=..."),
     ] = None,
-    part: Annotated[str, typer.Option(help="The part of the split: train, val, test or all.")] = "all",
+    part: Annotated[Part, typer.Option(help="The part of the split that is embedded.")] = Part.all,
     space: Annotated[
-        str, typer.Option(help="embedding (after the projection of the objective) or features (of the encoder).")
-    ] = "embedding",
+        Space, typer.Option(help="embedding (after the projection of the objective) or features (of the encoder).")
+    ] = Space.embedding,
     checkpoint: Annotated[str, typer.Option(help="The checkpoint: final, best, last, or a step number.")] = "final",
     device: Device = "auto",
 ) -> None:
@@ -30,7 +33,9 @@ def embed(
     from sensorium.training.fabric import launching_rank
 
     show_log()
-    count = embed_source(run, out, overrides or [], part=part, space=space, checkpoint=checkpoint, device=device)
+    count = embed_source(
+        run, out, overrides or [], part=part.value, space=space.value, checkpoint=checkpoint, device=device
+    )
     if launching_rank() != 0:  # the first prints for all
         return
     typer.echo(f"{count} records embedded into {out}.")

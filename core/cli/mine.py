@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sensorium.cli.choices import Choice, Index, Part
 from sensorium.cli.device import Device
 
 
@@ -21,15 +22,15 @@ def mine(
     target: Annotated[
         str | None, typer.Option(help="The target modality, which is searched. Default: the second.")
     ] = None,
-    part: Annotated[str, typer.Option(help="The part of the split: train, val, test or all.")] = "train",
+    part: Annotated[Part, typer.Option(help="The part of the split that is mined.")] = Part.train,
     count: Annotated[int, typer.Option(help="Maximum number of negatives per record.")] = 5,
     first_rank: Annotated[int, typer.Option(help="Lowest rank of a negative, from 1; above 1 skips the nearest.")] = 1,
     last_rank: Annotated[int, typer.Option(help="Highest rank of a negative.")] = 100,
     margin: Annotated[
         float, typer.Option(help="Gap below the lowest cosine of a positive, as a fraction of it, that negatives keep.")
     ] = 0.05,
-    choose: Annotated[str, typer.Option(help="hardest, or random among the candidates.")] = "hardest",
-    index: Annotated[str, typer.Option(help="The search index: torch, faiss or auto; all are exact.")] = "auto",
+    choose: Annotated[Choice, typer.Option(help="hardest, or random among the candidates.")] = Choice.hardest,
+    index: Annotated[Index, typer.Option(help="The search index; all are exact.")] = Index.auto,
     checkpoint: Annotated[str, typer.Option(help="The checkpoint: final, best, last, or a step number.")] = "final",
     device: Device = "auto",
     show: Annotated[int, typer.Option(help="Number of records to print with their negatives.")] = 5,
@@ -46,12 +47,12 @@ def mine(
         overrides or [],
         query=query,
         target=target,
-        part=part,
+        part=part.value,
         count=count,
         ranks=(first_rank, last_rank),
         margin=margin,
-        choose=choose,  # type: ignore[arg-type]
-        index=index,  # type: ignore[arg-type]
+        choose=choose.value,
+        index=index.value,
         checkpoint=checkpoint,
         device=device,
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sensorium.cli.choices import Part
 from sensorium.cli.device import Device
 
 
@@ -17,27 +19,43 @@ def search(
         list[str] | None,
         typer.Argument(help="Changes to the run's recipe: key.sub=value, such as data.source.path=..."),
     ] = None,
-    by: Annotated[str | None, typer.Option(help="The modality of the query. Default: one that fits.")] = None,
-    target: Annotated[str | None, typer.Option(help="The modality to search. Default: another one.")] = None,
-    part: Annotated[str, typer.Option(help="The part of the split: train, val, test or all.")] = "all",
-    count: Annotated[int, typer.Option(help="Number of records to find.")] = 10,
+    by: Annotated[
+        str | None, typer.Option(help="The modality of the query. Default: the first that reads the file or the text.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="The modality to search. Default: the first other one.")] = None,
+    part: Annotated[Part, typer.Option(help="The part of the split that is searched.")] = Part.all,
+    count: Annotated[int, typer.Option(help="Number of records to find.", min=1)] = 10,
+    sheet: Annotated[
+        Path | None, typer.Option(help="A .png file to write: a contact sheet of the query and the records found.")
+    ] = None,
     checkpoint: Annotated[str, typer.Option(help="The checkpoint: final, best, last, or a step number.")] = "final",
     device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find the nearest records to a text or a file, by cosine similarity."""
+    """Find the nearest records to a text or a file, by cosine similarity: ids, captions, paths and labels."""
     from sensorium import api
+    from sensorium.cli.hits import plain_result, print_hits
     from sensorium.cli.output import show_log
     from sensorium.training.fabric import launching_rank
 
     show_log()
-    found = api.search(
-        run, query, overrides or [], by=by, target=target, part=part, count=count, checkpoint=checkpoint, device=device
+    result = api.search(
+        run,
+        query,
+        overrides or [],
+        by=by,
+        target=target,
+        part=part.value,
+        count=count,
+        sheet=sheet,
+        checkpoint=checkpoint,
+        device=device,
     )
     if launching_rank() != 0:  # the first prints for all
         return
     if as_json:
-        typer.echo(json.dumps([{"id": name, "score": score} for name, score in found], indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(plain_result(result), indent=2, ensure_ascii=False))
     else:
-        for name, score in found:
-            typer.echo(f"{score:.3f}  {name}")
+        print_hits(result)
+        if sheet is not None:
+            typer.echo(f"\nContact sheet written to {sheet}.")

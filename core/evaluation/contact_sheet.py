@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from sensorium.errors import SensoriumError
+from sensorium.text_drawing import draw_text, shorten_text, text_width
 
 CELL = 144
 MARGIN = 28
 GAP = 14
 FRAME = 4
+HEADING, SMALL = 22, 13
 PAPER, INK, FAINT, HIT = (255, 255, 255), (32, 33, 36), (128, 132, 138), (24, 150, 84)
 
 
@@ -32,7 +34,7 @@ class RetrievedImage:
 
 
 def contact_sheet(
-    queries: Sequence[Image.Image],
+    queries: Sequence[Image.Image | None],
     results: Sequence[Sequence[RetrievedImage]],
     title: str,
     captions: Sequence[str] = (),
@@ -40,7 +42,7 @@ def contact_sheet(
     """Draw one row for each query: its preview, then the retrieved targets, best first; positives framed in green.
 
     Args:
-        queries: previews of Q queries, of any modality.
+        queries: previews of Q queries, of any modality; None continues the row above.
         results: Q lists of retrieved targets, best first.
         title: the heading.
         captions: one short line below each query; none by default.
@@ -56,38 +58,30 @@ def contact_sheet(
             f"A contact sheet needs one list of results for each query, not {len(results)} for {len(queries)}."
         )
     most = max(len(retrieved) for retrieved in results)
-    heading, small = ImageFont.load_default(22), ImageFont.load_default(13)
     top = MARGIN + 60
     line = CELL + 40
     x_found = MARGIN + CELL + 3 * GAP
-    width = max(x_found + most * (CELL + GAP) - GAP, MARGIN + int(heading.getlength(title))) + MARGIN
+    width = max(x_found + most * (CELL + GAP) - GAP, MARGIN + int(text_width(title, HEADING))) + MARGIN
     sheet = Image.new("RGB", (width, top + len(queries) * line + MARGIN - 12), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN - 6), title, INK, heading)
-    draw.text((MARGIN, top - 22), "query", FAINT, small)
-    draw.text((x_found, top - 22), "found, best first", FAINT, small)
-    draw.line((x_found - 1.5 * GAP, top, x_found - 1.5 * GAP, top + len(queries) * line - 24), (225, 227, 230))
+    draw_text(sheet, (MARGIN, MARGIN - 6), title, HEADING, INK)
+    draw_text(sheet, (MARGIN, top - 22), "query", SMALL, FAINT)
+    draw_text(sheet, (x_found, top - 22), "found, best first", SMALL, FAINT)
+    rule = (x_found - 1.5 * GAP, top, x_found - 1.5 * GAP, top + len(queries) * line - 24)
+    ImageDraw.Draw(sheet).line(rule, (225, 227, 230))
     for number, (query, retrieved) in enumerate(zip(queries, results, strict=True)):
         y = top + number * line
-        _cell(sheet, query, MARGIN, y, captions[number] if captions else "", INK, small)
+        if query is not None:
+            _cell(sheet, query, MARGIN, y, captions[number] if captions else "", INK)
         for rank, target in enumerate(retrieved):
             x = x_found + rank * (CELL + GAP)
-            _cell(sheet, target.image, x, y, target.caption, HIT if target.is_positive else FAINT, small)
+            _cell(sheet, target.image, x, y, target.caption, HIT if target.is_positive else FAINT)
             if target.is_positive:
                 box = (x - FRAME, y - FRAME, x + CELL + FRAME - 1, y + CELL + FRAME - 1)
-                draw.rounded_rectangle(box, radius=FRAME, outline=HIT, width=FRAME)
+                ImageDraw.Draw(sheet).rounded_rectangle(box, radius=FRAME, outline=HIT, width=FRAME)
     return sheet
 
 
-def _cell(
-    sheet: Image.Image,
-    image: Image.Image,
-    x: int,
-    y: int,
-    caption: str,
-    color: tuple[int, int, int],
-    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
-) -> None:
+def _cell(sheet: Image.Image, image: Image.Image, x: int, y: int, caption: str, color: tuple[int, int, int]) -> None:
     """Paste an image, its aspect ratio kept, into the middle of a cell, and its caption below."""
     scale = CELL / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
@@ -95,13 +89,4 @@ def _cell(
     method = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS
     ImageDraw.Draw(sheet).rectangle((x - 1, y - 1, x + CELL, y + CELL), (246, 247, 248), outline=(225, 227, 230))
     sheet.paste(image.convert("RGB").resize(size, method), (x + (CELL - size[0]) // 2, y + (CELL - size[1]) // 2))
-    ImageDraw.Draw(sheet).text((x, y + CELL + 7), _shortened(caption, font), color, font)
-
-
-def _shortened(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
-    """Cut a line to the width of a cell."""
-    if font.getlength(text) <= CELL:
-        return text
-    while text and font.getlength(text + "…") > CELL:
-        text = text[:-1]
-    return text.rstrip() + "…"
+    draw_text(sheet, (x, y + CELL + 7), shorten_text(caption, SMALL, CELL), SMALL, color)

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from sensorium.contracts import Modality, ViewGenerator
 from sensorium.models.learner import make_views
+from sensorium.text_drawing import draw_text
 from sensorium.types import RecordBatch
 
-CELL, MARGIN, HEADING = 128, 8, 24
+CELL, MARGIN, HEADING, TITLE = 128, 8, 24, 13
 
 
 def draw_gallery(
@@ -42,10 +43,8 @@ def draw_gallery(
     rows = min(count, len(records))
     step = CELL + MARGIN
     sheet = Image.new("RGB", (MARGIN + step * len(columns), HEADING + MARGIN + step * rows), "white")
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(size=13)
     for x, (title, column) in enumerate(columns):
-        draw.text((MARGIN + x * step, MARGIN // 2), title, fill="black", font=font)
+        draw_text(sheet, (MARGIN + x * step, MARGIN // 2), title, TITLE)
         for row, image in column.items():
             if row < rows:
                 sheet.paste(_fitted(image), (MARGIN + x * step, HEADING + row * step))

@@ -21,6 +21,7 @@ from sensorium.modalities.audio.spectrogram_image import spectrogram_image
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.fitting import readable_examples
 
+EXTENSIONS = (".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".snd", ".w64", ".wav")
 FIT_CLIPS = 1000
 """Largest number of random clips of the train part from which the statistics of log-mels are computed."""
 
@@ -86,6 +87,11 @@ class AudioModality(Modality):
         self.front_end = LogMelSpectrogram(sample_rate, n_mels, window, hop, f_min, f_max)
         self._mean: float | None = None
         self._std: float | None = None
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """The usual extensions of the formats that libsndfile reads."""
+        return EXTENSIONS
 
     def decode(self, raw: Any) -> np.ndarray | AudioClip:
         """Decode a raw value to samples, float32 (C, S), at the modality's sample rate; full scale is 1.

@@ -82,6 +82,11 @@ class ImageModality(Modality):
         gray = np.rint(LUMA @ np.array(color, np.float32))
         self._border_C = np.array(color if channels == 3 else [gray] * channels, np.uint8)
 
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """The extensions of the formats that Pillow reads."""
+        return tuple(sorted(e for e, kind in Image.registered_extensions().items() if kind in Image.OPEN))
+
     def decode(self, raw: Any) -> np.ndarray:
         """Return an image as uint8 (C, H, W): of `size`, or, with a `canvas`, of at most that shorter side.
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
-from sensorium import BadSample, Modality
+from sensorium import BadSample, Modality, text_image
 from sensorium.errors import DataError, RecipeError
 from sensorium.modalities.text.batch import TextBatch
 from sensorium.modalities.text.tokenizers import tokenizer as tokenizer_named
@@ -116,18 +116,9 @@ class TextModality(Modality):
         A mask token is shown as "[_]".
         """
         runs = groupby(example.tolist(), key=lambda token: token == self.tokenizer.mask)
-        shown = "".join("[_]" * len(list(ids)) if masked else self.tokenizer.decode(list(ids)) for masked, ids in runs)
-        text = "".join(c if c.isprintable() else " " for c in shown)
-        size, edge, side = 28 if len(text) <= 60 else 14, 8, 256
-        font, step = ImageFont.load_default(size=size), round(1.3 * size)
-        image = Image.new("RGB", (side, side), "white")
-        draw = ImageDraw.Draw(image)
-        for row, line in enumerate(_wrapped(text, font, side - 2 * edge)):
-            y = edge + row * step
-            if y > side - edge - step:
-                break
-            draw.text((edge, y), line, fill="black", font=font)
-        return image
+        return text_image(
+            "".join("[_]" * len(list(ids)) if masked else self.tokenizer.decode(list(ids)) for masked, ids in runs)
+        )
 
     def examples(self, batch: TextBatch) -> list[Tensor]:
         """Return the examples of a batch, int64 (T_i,) each, on the CPU."""
@@ -180,22 +171,3 @@ class TextModality(Modality):
 def _hash_index(codes_N: np.ndarray) -> np.ndarray:
     """Return where each uint64 code is counted: the top bits of a multiplicative hash (Knuth, 6.4)."""
     return (codes_N * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - BASELINE.bit_length() + 1)
-
-
-def _wrapped(text: str, font: Any, width: int) -> Iterator[str]:
-    """Break text into lines of at most `width` pixels, between words where that is possible."""
-    line = ""
-    for word in text.split():
-        joined = f"{line} {word}" if line else word
-        if font.getlength(joined) <= width:
-            line = joined
-            continue
-        if line:
-            yield line
-        while font.getlength(word) > width:
-            most = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or font.getlength(word[:n]) <= width)
-            yield word[:most]
-            word = word[most:]
-        line = word
-    if line:
-        yield line

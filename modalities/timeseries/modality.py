@@ -67,6 +67,11 @@ class TimeSeriesModality(Modality):
         if channels is not None and scale == "none":
             self._set_scale(*ESTIMATORS[scale](channels).estimate())
 
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """Those of numpy files."""
+        return ".npy", ".npz"
+
     def decode(self, raw: Any) -> np.ndarray:
         """Decode a raw value to a scaled series: float32 (C, T), nan where a value is missing.
 

@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from PIL import Image
 
 import sensorium
-from sensorium.api import embed_source
-from sensorium.errors import RunError, SensoriumError
+from sensorium.errors import RunError
 from sensorium.evaluation.run_comparison import compare_runs
 from tests import toys
 
@@ -30,9 +30,10 @@ def test_a_value_finds_its_partner_first_or_soon(runs):
             runs[0], source[i].values["a"], by="a", count=50, source=source, extensions=toys.extensions()
         )
         assert len(found) == 50
-        scores = [score for _, score in found]
+        scores = [hit.score for hit in found]
         assert scores == sorted(scores, reverse=True)
-        names = [name for name, _ in found]
+        assert [hit.rank for hit in found] == list(range(1, 51))
+        names = [hit.id for hit in found]
         ranks.append(names.index(str(i)) if str(i) in names else 50)
     assert sorted(ranks)[10] < 10
 
@@ -42,7 +43,11 @@ def test_a_value_finds_itself_among_its_own_modality(runs):
     found = sensorium.search(
         runs[0], source[7].values["b"], by="b", target="b", count=1, source=source, extensions=toys.extensions()
     )
-    assert found == [("7", pytest.approx(1.0, abs=1e-5))]
+    assert [(hit.id, hit.score) for hit in found] == [("7", pytest.approx(1.0, abs=1e-5))]
+    assert (found.by, found.target, found.part, found.searched) == ("b", "b", "all", 200)
+    assert found[0].captions == source[7].values
+    assert found[0].labels == source.key(7).labels
+    assert found[0].paths == {}
 
 
 def test_a_modality_that_is_not_there_is_named(runs):
@@ -50,13 +55,24 @@ def test_a_modality_that_is_not_there_is_named(runs):
         sensorium.search(runs[0], "1", by="c", source=toys.vectors(count=200), extensions=toys.extensions())
 
 
-def test_a_part_or_a_space_that_is_not_there_is_named(runs, tmp_path):
+def test_a_query_that_several_modalities_read_names_the_others(runs):
+    source = toys.vectors(count=200)
+    found = sensorium.search(runs[0], source[7].values["a"], source=source, extensions=toys.extensions())
+    assert (found.by, found.others, found.target) == ("a", ("b",), "b")
+    with pytest.raises(RunError, match=r"No modality of the run reads 'red' \(a: not numbers: 'red'; b: not numbers"):
+        sensorium.search(runs[0], "red", source=source, extensions=toys.extensions())
+
+
+def test_a_contact_sheet_of_the_hits(runs, tmp_path):
     toy = {"source": toys.vectors(count=200), "extensions": toys.extensions()}
-    with pytest.raises(SensoriumError, match="no part 'tests' of the split, did you mean 'test'"):
-        embed_source(runs[0], tmp_path / "v.npz", part="tests", **toy)
-    with pytest.raises(SensoriumError, match="no space 'feature', did you mean 'features'"):
-        embed_source(runs[0], tmp_path / "v.npz", space="feature", **toy)
-    assert not list(tmp_path.iterdir())
+    query = toy["source"][7].values["a"]
+    sensorium.search(runs[0], query, count=8, sheet=tmp_path / "hits.png", **toy)
+    few, many = Image.open(tmp_path / "hits.png"), tmp_path / "more.png"
+    sensorium.search(runs[0], query, count=13, sheet=many, **toy)
+    assert few.width == Image.open(many).width  # further rows, not columns
+    assert few.height < Image.open(many).height
+    with pytest.raises(RunError, match=r"'hits.jpg' does not end in .png"):
+        sensorium.search(runs[0], query, sheet="hits.jpg", **toy)
 
 
 def test_runs_stand_side_by_side(runs, tmp_path):

@@ -55,24 +55,43 @@ def call(capsys):
     return run
 
 
-def test_search_prints_ids_and_cosines_nearest_first(runs, call):
+def test_search_prints_what_was_asked_and_what_was_found(runs, call):
     code, out, _ = call("search", runs[0], "red green", "--count", 5)
-    found = [line.split() for line in out.splitlines()]
+    asked, searched, empty, heading, *lines = out.splitlines()
     assert code == 0
-    assert len(found) == 5
-    scores = [float(score) for score, _ in found]
-    assert scores == sorted(scores, reverse=True)
-    assert [name for _, name in found] == [n for n, _ in sensorium.search(runs[0], "red green", count=5)]
+    assert asked == "query     red green, as said; mirrored would read it too, see --by"
+    assert searched == f"searched  mirrored of {len(WORDS) ** 2} records, part all"
+    assert (empty, heading.split()) == ("", ["rank", "cosine", "id", "mirrored", "said"])
+    found = sensorium.search(runs[0], "red green", count=5)
+    for line, hit in zip(lines, found, strict=True):
+        told = [str(hit.rank), f"{hit.score:.3f}", hit.id, hit.captions["mirrored"], hit.captions["said"]]
+        assert line.split() == " ".join(told).split()
 
 
 def test_search_takes_modalities_part_and_json(runs, call):
     words = ["--by", "said", "--target", "said", "--part", "all", "--count", 1, "--json"]
     code, out, _ = call("search", runs[0], "green red", *words)
-    (found,) = json.loads(out)
+    told = json.loads(out)
     assert code == 0
-    assert found == {"id": f"p{WORDS.index('green') * len(WORDS)}", "score": pytest.approx(1.0, abs=1e-4)}
+    assert {name: value for name, value in told.items() if name != "hits"} == {
+        "query": "green red",
+        "by": "said",
+        "target": "said",
+        "part": "all",
+        "searched": len(WORDS) ** 2,
+    }
+    assert told["hits"] == [
+        {
+            "rank": 1,
+            "id": f"p{WORDS.index('green') * len(WORDS)}",
+            "score": pytest.approx(1.0, abs=1e-4),
+            "captions": {"said": "green red", "mirrored": "der neerg"},
+            "paths": {},
+            "labels": {},
+        }
+    ]
     everywhere, on_test = (
-        len(json.loads(call("search", runs[0], "red", "--part", part, "--count", 1000, "--json")[1]))
+        len(json.loads(call("search", runs[0], "red", "--part", part, "--count", 1000, "--json")[1])["hits"])
         for part in ("all", "test")
     )
     assert everywhere == len(WORDS) ** 2
@@ -83,7 +102,7 @@ def test_search_applies_overrides_to_the_recipe(runs, call, tmp_path):
     (tmp_path / "few.csv").write_text("id,said,mirrored\nonly,red green,neerg der\n")
     code, out, _ = call("search", runs[0], "blue", f"data.source.path={tmp_path / 'few.csv'}", "data.test=0")
     assert code == 0
-    assert [line.split()[1] for line in out.splitlines()] == ["only"]
+    assert [line.split()[2] for line in out.splitlines()[4:]] == ["only"]
 
 
 def test_search_names_what_is_not_there(runs, call):
@@ -93,10 +112,23 @@ def test_search_names_what_is_not_there(runs, call):
     assert "no modality 'mirored', did you mean 'mirrored'?" in err
 
 
-def test_search_says_how_it_reads_the_query(runs, call):
-    _, _, err = call("search", runs[0], "nowhere.jpg", "--count", 1)
-    assert "nowhere.jpg, as said" in err
-    assert f"mirrored of {len(WORDS) ** 2} records, part all" in err
+def test_a_file_that_is_not_there_never_becomes_words(runs, call):
+    code, out, err = call("search", runs[0], "nowhere.jpg")
+    assert (code, out) == (5, "")
+    assert "There is no file 'nowhere.jpg'. To search for these words, name the modality that reads them" in err
+    code, out, _ = call("search", runs[0], "nowhere.jpg", "--by", "said", "--count", 1)
+    assert code == 0
+    assert out.startswith("query     nowhere.jpg, as said\n")
+
+
+def test_choices_are_listed_and_checked(runs, call):
+    code, _, err = call("search", runs[0], "red", "--part", "tests")
+    assert code == 2
+    words = " ".join(err.replace("│", " ").split())
+    assert "'tests' is not one of 'train', 'val', 'test', 'all'" in words
+    code, _, err = call("mine", runs[0], "negatives.csv")
+    assert code == 5
+    assert "write negatives.parquet, not 'negatives.csv'" in err
 
 
 def test_a_resumed_run_takes_no_other_recipe_or_folder(runs, call, tmp_path):

@@ -1,0 +1,93 @@
+"""Mining hard negatives with a run's model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from sensorium.api.run_records import open_records
+from sensorium.contracts import FeatureTable
+from sensorium.errors import RunError
+from sensorium.evaluation.labels import modality_pair
+from sensorium.evaluation.previews import Previews
+from sensorium.mining.hard_negatives import mine_negatives
+from sensorium.mining.options import MiningOptions
+from sensorium.mining.result import MiningResult, draw_negatives
+from sensorium.registration.discovery import Extensions
+from sensorium.runs.atomic import write_atomically
+
+
+def mine(
+    run: str | Path,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    query: str | None = None,
+    target: str | None = None,
+    part: str = "train",
+    count: int = 5,
+    ranks: tuple[int, int] = (1, 100),
+    margin: float = 0.05,
+    choose: Literal["hardest", "random"] = "hardest",
+    index: Literal["auto", "torch", "faiss"] = "auto",
+    checkpoint: str = "final",
+    device: str = "auto",
+    source: Any = None,
+    extensions: Extensions | None = None,
+) -> MiningResult:
+    """Mine hard negatives with a run's model; a recipe takes the file as `data.negatives`.
+
+    Args:
+        run: the run folder.
+        out: the Parquet file to write (see `sensorium.data.mined_negatives`), with a contact sheet beside it,
+            .png for .parquet, when both modalities draw; None writes nothing.
+        overrides: `key.sub=value` texts applied to the run's recipe, such as `data.source.path=...`.
+        query: modality that asks; None, with target None too, takes the first two, or the only one for both.
+        target: modality that is searched for negatives.
+        part: "train", "val", "test" or "all"; a training accepts negatives out of its train part alone.
+        count: the most negatives of a query.
+        ranks: first and last rank taken, 1 being the nearest of all that is neither positive nor a duplicate.
+        margin: a negative's cosine is at most the least of the query's positives', minus this share of it.
+        choose: "hardest", or "random" among those that ranks and margin leave.
+        index: what searches, exactly in any case: "torch", "faiss", or "auto" for FAISS without a GPU.
+        checkpoint: as in `load`.
+        device: as in `load`.
+        source: records in place of those that `data.source` names: a `Source`, or anything that `fit` takes.
+        extensions: plugins, when not those that are installed.
+
+    Raises:
+        SensoriumError: when nothing can be mined, in one sentence.
+    """
+    if out is not None and Path(out).suffix != ".parquet":
+        named = Path(out).with_suffix(".parquet")
+        raise RunError(f"Mined negatives are a Parquet file, which data.negatives reads: write {named}, not '{out}'.")
+    model, evaluation = open_records(run, overrides, checkpoint, device, source, extensions)
+    options = MiningOptions(count, tuple(ranks), margin, choose, model.plan.recipe.seed)
+
+    def mined_of(table: FeatureTable) -> MiningResult:
+        asks, asked = query, target
+        if asks is None and asked is None and len(model.modalities) == 1:
+            asks = asked = model.modalities[0]
+        if asks is None or asks != asked:
+            asks, asked = modality_pair(table, asks, asked)
+        values = evaluation.values(table.positions, {asks, asked})
+        mined = mine_negatives(table, asks, asked, options, values, index, model.device)
+        mined.about = {
+            "run": str(run),
+            "checkpoint": checkpoint,
+            "part": part,
+            "query": asks,
+            "target": asked,
+            "field": model.plan.fields[asked],
+            "options": asdict(options),
+        }
+        if out is not None:
+            mined.write(Path(out))
+            sheet = draw_negatives(mined, table, Previews(evaluation.plan, evaluation.source))
+            if sheet is not None:
+                write_atomically(Path(out).with_suffix(".png"), lambda path: sheet.save(path, format="PNG"))
+        return mined
+
+    return evaluation.with_table(model, part, "embedding", mined_of)

@@ -1,0 +1,34 @@
+"""Words that an option of several commands takes."""
+
+from enum import StrEnum
+
+
+class Part(StrEnum):
+    """A part of the split, or all of it."""
+
+    train = "train"
+    val = "val"
+    test = "test"
+    all = "all"
+
+
+class Space(StrEnum):
+    """A space of features."""
+
+    embedding = "embedding"
+    features = "features"
+
+
+class Choice(StrEnum):
+    """How mined negatives are chosen among the candidates."""
+
+    hardest = "hardest"
+    random = "random"
+
+
+class Index(StrEnum):
+    """A search index."""
+
+    auto = "auto"
+    torch = "torch"
+    faiss = "faiss"
