@@ -58,7 +58,7 @@ class Forecast(Evaluator):
         if len(x_ND) < 5:
             raise SensoriumError(f"The train part has {len(x_ND)} records with all future values; five are needed.")
         folds_N = np.arange(len(x_ND)) * 5 // len(x_ND)  # in temporal order
-        self.model, alpha = fit_ridge(x_ND, self.scaler.transform(y_NL), self.alphas, folds_N, validation_fold=4)
+        self.model, alpha = fit_ridge(x_ND, self.scaler.transform(y_NL), self.alphas, folds_N, validation_folds=[4])
         self.chosen = [f"alpha = {alpha:g}"]
 
     def measure(self, test: FeatureTable) -> dict[str, float]:

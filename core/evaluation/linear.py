@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -68,8 +69,9 @@ def fit_logistic(
     max_iter: int,
     seed: int,
     device: torch.device,
+    validation_folds: Sequence[int] = (0,),
 ) -> tuple[Pipeline, list[str]]:
-    """Fit logistic regression on standardized features, with C chosen on 20 % of the records.
+    """Fit logistic regression on standardized features, with C chosen on 20 % of the records, or on more of them.
 
     Args:
         x_ND: features.
@@ -79,6 +81,7 @@ def fit_logistic(
         max_iter: largest number of L-BFGS iterations.
         seed: of the choice of the validation records.
         device: where the matrix products are.
+        validation_folds: which fifths C is chosen on; each time, all others are fitted to.
 
     Returns:
         The fitted model, and notes on what was chosen.
@@ -96,7 +99,7 @@ def fit_logistic(
             )
         return fit(C, train).score(x_ND[val], y_N[val])
 
-    C = select_by_validation(Cs, score, assign_folds(groups, 5, seed, y_N), validation_folds=[0])
+    C = select_by_validation(Cs, score, assign_folds(groups, 5, seed, y_N), validation_folds)
     model = fit(C, slice(None))
     notes = [f"C = {C:g}"]
     if max(model[-1].n_iter_) >= max_iter:

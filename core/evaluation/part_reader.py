@@ -41,15 +41,17 @@ class PartReader:
         self._kept: list[Cache] = []
         self._loader: Loader | None = None
 
-    def positions(self, part: str) -> np.ndarray:
+    def positions(self, part: str | np.ndarray) -> np.ndarray:
         """Return the positions in the source of the records of a part, int64 (N,), ascending.
 
         Args:
-            part: "train", "val", "test", "all", or "probe" for a sample of train.
+            part: "train", "val", "test", "all", or "probe" for a sample of train; positions are returned as they are.
 
         Raises:
             SensoriumError: for another part.
         """
+        if isinstance(part, np.ndarray):
+            return part
         if part == "all":
             return np.arange(len(self.source))
         if part == "probe":
@@ -65,11 +67,11 @@ class PartReader:
         """Read the records that a training has in its cache from there, so that they are decoded and held once."""
         self._loader = loader
 
-    def keep(self, part: str, device: torch.device) -> Cache | None:
+    def keep(self, part: str | np.ndarray, device: torch.device) -> Cache | None:
         """Decode this rank's slice of a part once for all later passes; None if the recipe has no cache.
 
         Args:
-            part: the part.
+            part: the part, or positions in the source, ascending.
             device: where it will be used, and is kept if `data.cache` says so.
         """
         positions = self._slice(part)
@@ -88,11 +90,11 @@ class PartReader:
             self._kept.append(cache)
         return cache
 
-    def batches(self, part: str, device: torch.device | str = "cpu") -> Iterator[RecordBatch]:
+    def batches(self, part: str | np.ndarray, device: torch.device | str = "cpu") -> Iterator[RecordBatch]:
         """Yield the usable records of this rank's slice of a part once, in order.
 
         Args:
-            part: the part.
+            part: the part, or positions in the source, ascending.
             device: where they will be used; batches that are decoded now are pinned if a copy to it gains from that.
         """
         positions, size = self._slice(part), self.plan.recipe.evaluate.batch
@@ -112,7 +114,7 @@ class PartReader:
             pin=gains_from_pinning(torch.device(device)),
         )
 
-    def _slice(self, part: str) -> np.ndarray:
+    def _slice(self, part: str | np.ndarray) -> np.ndarray:
         """Return the positions of this rank's records of a part.
 
         Slices consist of whole batches: a record is encoded beside the same others, whatever the number of ranks.

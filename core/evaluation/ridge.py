@@ -14,6 +14,8 @@ from sensorium.evaluation.folds import assign_folds, select_by_validation
 from sensorium.evaluation.probes import Regressor
 from sensorium.evaluation.scaling import Scaler
 
+ALPHAS = (1e4, 1e3, 1e2, 10.0, 1.0, 0.1, 0.01)
+
 
 class Ridge(Regressor):
     """Ridge regression of a numeric label on standardized features.
@@ -32,7 +34,7 @@ class Ridge(Regressor):
         label: str | None = None,
         modality: str | None = None,
         protocol: str | dict[str, Any] = "given",
-        alphas: tuple[float, ...] = (1e4, 1e3, 1e2, 10.0, 1.0, 0.1, 0.01),
+        alphas: tuple[float, ...] = ALPHAS,
     ) -> None:
         super().__init__(label, modality, protocol)
         self.alphas = alphas
@@ -40,7 +42,7 @@ class Ridge(Regressor):
     def learn(self, x_ND, y_N, groups):
         """Choose alpha and fit."""
         self.model, alpha = fit_ridge(
-            x_ND.astype(np.float64), y_N, self.alphas, assign_folds(groups, 5, self.seed), validation_fold=0
+            x_ND.astype(np.float64), y_N, self.alphas, assign_folds(groups, 5, self.seed), validation_folds=[0]
         )
         self.chosen = [f"alpha = {alpha:g}"]
 
@@ -50,16 +52,16 @@ class Ridge(Regressor):
 
 
 def fit_ridge(
-    x_ND: np.ndarray, y: np.ndarray, alphas: Sequence[float], folds_N: np.ndarray, validation_fold: int
+    x_ND: np.ndarray, y: np.ndarray, alphas: Sequence[float], folds_N: np.ndarray, validation_folds: Sequence[int]
 ) -> tuple[Pipeline, float]:
-    """Fit ridge regression on standardized features, with alpha chosen by squared error on one fold.
+    """Fit ridge regression on standardized features, with alpha chosen by squared error on some folds.
 
     Args:
         x_ND: features, float64.
         y: targets, (N,) or (N, L).
         alphas: regularization strengths to choose from.
         folds_N: the fold of each record.
-        validation_fold: the fold on which alpha is chosen.
+        validation_folds: the folds on which alpha is chosen; each time, all others are fitted to.
 
     Returns:
         The model, fitted to all records, and alpha.
@@ -76,5 +78,5 @@ def fit_ridge(
             )
         return -float(np.mean((fit(alpha, train).predict(x_ND[val]) - y[val]) ** 2))
 
-    alpha = select_by_validation(alphas, score, folds_N, validation_folds=[validation_fold])
+    alpha = select_by_validation(alphas, score, folds_N, validation_folds)
     return fit(alpha, slice(None)), alpha

@@ -5,28 +5,21 @@ from __future__ import annotations
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-from sensorium.contracts import FeatureTable
 from sensorium.finetuning.tasks import Regression, Task
 
 
-def forest_outputs(
-    task: Task, train: FeatureTable, targets: dict[int, list[float]], test: FeatureTable, modality: str, **forest: int
-) -> np.ndarray:
+def forest_outputs(task: Task, x_ND: np.ndarray, y_NL: np.ndarray, x_MD: np.ndarray, **forest: int) -> np.ndarray:
     """Return outputs float32 (M, K) for the M records of the test part that have the modality.
 
     Outputs are log-odds of classes, or standardized values.
 
     Args:
-        task: fitted to the train part.
-        train: baseline features of the train part.
-        targets: position in the source -> targets, for every record of the train part.
-        test: baseline features of the test part.
-        modality: the modality whose features are used.
+        task: fitted to the labeled records.
+        x_ND: baseline features of the labeled records.
+        y_NL: their targets, nan where there is none.
+        x_MD: baseline features of the test part.
         forest: `n_estimators` and `random_state`.
     """
-    x_ND, x_MD = train.features[modality], test.features[modality][test.present[modality]]
-    y_NL = np.array([targets[int(position)] for position in train.positions])
-    y_NL[~train.present[modality]] = np.nan
     outputs_MK = np.zeros((len(x_MD), task.output_dim), np.float32)
     for column, y_N in enumerate(y_NL.T):
         known_N = ~np.isnan(y_N)

@@ -1,11 +1,10 @@
-"""Fine-tuning of a run's encoder, compared with training from scratch and a random forest on baseline features."""
+"""Fine-tuning of a run's encoder beside its linear probe, training from scratch and a forest on baseline features."""
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,17 +13,21 @@ from torch import Tensor
 
 from sensorium.contracts import Encoder, FeatureTable, Source
 from sensorium.data.loader import Loader
-from sensorium.errors import DataError, RunError
+from sensorium.errors import DataError, RecipeError, RunError, SensoriumError
 from sensorium.evaluation.dry_run import DryPart
 from sensorium.evaluation.features import BaselineReader, Columns, FeatureReader, feature_tables, read_features
-from sensorium.evaluation.labels import choose_column, is_missing
+from sensorium.evaluation.labels import choose_column
 from sensorium.evaluation.part_reader import PartReader
 from sensorium.evaluation.runner import ModelFeatures, evaluate_models
 from sensorium.evaluation.tables import ResultsTable
 from sensorium.finetuning.baseline import forest_outputs
-from sensorium.finetuning.loop import BestEpoch, EncoderWithHead, train_model
+from sensorium.finetuning.few_labels import draw_labeled, draws_labels, read_labeled_keys
+from sensorium.finetuning.label_notes import label_notes
+from sensorium.finetuning.labeled import FOLDS, LabeledRecords
+from sensorium.finetuning.loop import EncoderWithHead
 from sensorium.finetuning.predictor import Predictor
 from sensorium.finetuning.tasks import Task, make_task
+from sensorium.finetuning.tuning import Initialization, Tuning
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan
 from sensorium.runs.run import Run
@@ -33,10 +36,12 @@ from sensorium.training.metrics import MetricsLog
 from sensorium.types import Batch, RecordBatch
 
 log = logging.getLogger("sensorium")
-Initialization = Literal["scratch", "trained"]
-ROWS: dict[Initialization, str] = {"scratch": "from scratch", "trained": "fine-tuned"}
-"""Initialization of the encoder -> its row of the table."""
 BASELINE = "baseline"
+PROBES: dict[Initialization, str] = {"scratch": "untrained, linear probe", "trained": "linear probe"}
+TUNED: dict[Initialization, str] = {"scratch": "from scratch", "trained": "fine-tuned"}
+"""Initialization of the encoder -> the row of the table with its frozen features, and with the trained encoder."""
+Part = str | np.ndarray
+"""A part by its name, or positions in the source."""
 
 
 class OutputReader(FeatureReader):
@@ -69,7 +74,7 @@ class Finetuner:
         fabric: of one process.
 
     Raises:
-        DataError: when there is no val part to choose the epoch on, or no test part to report on.
+        DataError: when there is no test part to report on, or no task that the labels of the train part allow.
     """
 
     def __init__(self, plan: Plan, trained: Model, source: Source, run: Run, fabric: Fabric) -> None:
@@ -77,82 +82,137 @@ class Finetuner:
         self.options = plan.recipe.finetune
         self.modality = choose_column("modality", self.options.modality, list(plan.modalities))
         self.reader = PartReader(plan, source, run)
-        for part, use in (("val", "choose the epoch on"), ("test", "report on")):
-            if not len(self.reader.parts[part]):
-                raise DataError(f"There is no {part} part to {use}: set data.{part} above 0.")
-        keys = DryPart(source, self.reader.parts["train"], {self.modality: plan.fields[self.modality]}, "train")
-        self._fitted_task(keys.table("features"))  # a wrong label is told before any record is decoded
-        self.cache = self.reader.keep("train", fabric.device)
-        for part in ("val", "test"):
+        if not len(self.reader.parts["test"]):
+            raise DataError("There is no test part to report on: set data.test above 0.")
+        self.by_folds = draws_labels(self.options) or not len(self.reader.parts["val"])
+        draws = self._draw()
+        self.train = np.unique(np.concatenate(draws))
+        self.cache = self.reader.keep(self.train, fabric.device)
+        for part in ("test",) if self.by_folds else ("val", "test"):
             self.reader.keep(part, fabric.device)
-        self.train = self._outputs("train", lambda batch: torch.zeros(len(batch), 1))
-        self.task = self._fitted_task(self.train)
-        keys = {int(position): source.key(int(position)) for position in self.train.positions}
-        self.targets = {position: self.task.target(key.labels) for position, key in keys.items()}
+        self.labeled = self._read_labeled(draws)
+
+    def notes(self) -> list[str]:
+        """Return sentences on the labels that a user must read before the training."""
+        train, val, test = (
+            [self.source.key(position) for position in self.reader.parts[part].tolist()]
+            for part in ("train", "val", "test")
+        )
+        return label_notes(self.options, self.labeled[0], train, val, test, self.by_folds)
 
     def run_all(self, initializations: Sequence[Initialization]) -> tuple[ResultsTable, Predictor]:
         """Train every seed of every initialization; return the table, and the first seed of the last initialization."""
         rows: dict[str, list[ModelFeatures]] = {}
         if baseline := self._baseline():
             rows[BASELINE] = baseline
-        best_epochs: dict[str, list[BestEpoch]] = {}
         metrics_log = MetricsLog(self.run, self.plan.recipe, 0)
         for initialization in initializations:
-            name = ROWS[initialization]
+            probed, tuned = [], []
             for seed in range(self.options.seeds):
-                model, best = self._train(initialization, seed, metrics_log)
-                rows.setdefault(name, []).append(self._test_outputs(model.outputs))
-                best_epochs.setdefault(name, []).append(best)
+                tuning = self._tuning(initialization, seed)
+                probed.append(self._probe(tuning))
+                model, outputs = self._tune(tuning, metrics_log)
+                tuned.append(outputs)
                 if seed == 0:
                     first = model
+            rows |= {PROBES[initialization]: probed, TUNED[initialization]: tuned}
         metrics_log.close()
-        (table,) = evaluate_models({"finetune": lambda: self._fitted_task(self.train)}, rows).values()
-        for name, epochs in best_epochs.items():
-            table.row(name).notes[f"epoch {', '.join(str(best.epoch) for best in epochs)}"] += 1
+        (table,) = evaluate_models({"finetune": self._task}, rows).values()
         table.write(self.run.folder)
         return table, self._predictor(first)
 
-    def _fitted_task(self, train: FeatureTable) -> Task:
-        """Return the task, fitted to the train part, or a sample of it."""
-        task = make_task(self.options, self.modality, list(train.labels))
-        task.fit(train)
+    def _draw(self) -> list[np.ndarray]:
+        """Return the positions of the records that each seed learns from.
+
+        Keys alone are read, so that a wrong label is told before any record is decoded.
+        """
+        field, train = self.plan.fields[self.modality], self.reader.parts["train"]
+        sample = DryPart(self.source, train, {self.modality: field}, "train").table("features")
+        keys = read_labeled_keys(self.source, train, field, self._fitted_task(sample).columns)
+        return [draw_labeled(keys, self.options, seed) for seed in range(self.options.seeds)]
+
+    def _read_labeled(self, draws: Sequence[np.ndarray]) -> list[LabeledRecords]:
+        """Return what each seed learns from: the records of its draw that can be decoded."""
+        table = self._read(self.train, lambda batch: torch.zeros(len(batch), 1))
+        assert table.positions is not None, "batches of a source have positions"
+        tables = [
+            table.select(np.flatnonzero(np.isin(table.positions, draw) & table.present[self.modality]))
+            for draw in draws
+        ]
+        return [LabeledRecords(of_seed, self._fitted_task(of_seed)) for of_seed in tables]
+
+    def _task(self, columns: Sequence[str] | None = None) -> Task:
+        """Return the task, not fitted."""
+        task = make_task(self.options, self.modality, list(columns or self.labeled[0].table.labels))
+        chosen_on = f"in {FOLDS} folds of the labeled records, then trained on all of them"
+        task.selection = f"epoch by {task.metric.removesuffix(' ↓')} " + (
+            chosen_on if self.by_folds else "on the val part"
+        )
         return task
 
-    def _outputs(self, part: str, predict: Callable[[Batch], Tensor]) -> FeatureTable:
+    def _fitted_task(self, train: FeatureTable) -> Task:
+        """Return the task, fitted to the train part, or a sample of it."""
+        task = self._task(list(train.labels))
+        try:
+            task.fit(train)
+        except RecipeError:
+            raise
+        except SensoriumError as error:
+            raise DataError(str(error)) from error
+        return task
+
+    def _read(self, part: Part, predict: Callable[[Batch], Tensor]) -> FeatureTable:
         """Return the outputs for the records of a part that can be decoded."""
         return self._table(part, OutputReader(self.modality, predict))
 
-    def _table(self, part: str, reader: FeatureReader) -> FeatureTable:
+    def _table(self, part: Part, reader: FeatureReader) -> FeatureTable:
         rows = read_features(self.reader.batches(part, self.fabric.device), [reader])
         return feature_tables([rows], self.source.key)[0]["features"]
 
-    def _test_outputs(self, predict: Callable[[Batch], Tensor]) -> ModelFeatures:
-        """Return outputs for the test part; an evaluator is fitted on the train part's labels alone."""
-        return ModelFeatures({"features": (self.train, self._outputs("test", predict))})
+    def _tuning(self, initialization: Initialization, seed: int) -> Tuning:
+        """Return what one seed of one initialization is trained with."""
 
-    def _train(
-        self, initialization: Initialization, seed: int, metrics_log: MetricsLog
-    ) -> tuple[EncoderWithHead, BestEpoch]:
-        """Train one seed."""
-        seed_globals(seed, "finetune", "weights")
-        precision = self.plan.recipe.train.precision
-        model = EncoderWithHead(self._encoder(initialization), self.task.output_dim, self.options, precision)
-        loader, row = self._loader(seed), ROWS[initialization]
+        def make() -> EncoderWithHead:
+            seed_globals(seed, "finetune", "weights")
+            encoder, precision = self._encoder(initialization), self.plan.recipe.train.precision
+            model = EncoderWithHead(encoder, labeled.task.output_dim, self.options, precision)
+            return model.to(self.fabric.device)
 
-        def on_val(model: EncoderWithHead) -> dict[str, float]:
-            return self.task.measure(self._outputs("val", model.outputs))
+        labeled = self.labeled[seed]
+        features = self._read(labeled.positions, make().features).features[self.modality]
+        return Tuning(
+            f"{TUNED[initialization]}, seed {seed}",
+            *(initialization, make, lambda positions: self._loader(positions, seed)),
+            lambda model, part: self._read(part, model.outputs),
+            *(labeled, features, self.options, self.modality, seed, self.fabric),
+        )
+
+    def _probe(self, tuning: Tuning) -> ModelFeatures:
+        """Fit the linear probe of one seed, and return its outputs for the test part."""
+        probe = tuning.probe(np.arange(len(tuning.features_ND)))
+        features = self._read("test", tuning.make().features)
+        features.features = {self.modality: probe.outputs(features.features[self.modality])}
+        return self._measured(tuning.seed, features, probe.about)
+
+    def _tune(self, tuning: Tuning, metrics_log: MetricsLog) -> tuple[EncoderWithHead, ModelFeatures]:
+        """Train one seed, and return the model and its outputs for the test part."""
 
         def report(step: int, metrics: dict[str, float]) -> None:
+            row, seed = TUNED[tuning.initialization], tuning.seed
             metrics_log.write(step, {f"{row} {seed}/{name}": value for name, value in metrics.items()})
 
-        best = train_model(
-            model, self.task, loader, self.modality, self.targets, on_val, self.options, seed, self.fabric, report
-        )
+        model, best = tuning.by_folds(report) if self.by_folds else tuning.by_val_part(report)
         log.info(
-            "%s, seed %d: best epoch %d of %d, val %s %.4f",
-            *(row, seed, best.epoch, self.options.epochs, self.task.metric, best.metric),
+            "%s: best epoch %d of %d, %s %s %.4f",
+            *(tuning.name, best.epoch, self.options.epochs, "folds" if self.by_folds else "val"),
+            *(tuning.labeled.task.metric, best.metric),
         )
-        return model, best
+        about = f"epoch {best.epoch}" if best.epoch else "epoch 0, which is the linear probe"
+        return model, self._measured(tuning.seed, self._read("test", model.outputs), about)
+
+    def _measured(self, seed: int, test: FeatureTable, about: str) -> ModelFeatures:
+        """Return outputs for the test part; an evaluator is fitted on the labels of the train part alone."""
+        return ModelFeatures({"features": (self.labeled[seed].table, test)}, about=about)
 
     def _encoder(self, initialization: Initialization) -> Encoder:
         """Return a new encoder: with random weights, drawn from the seed, or with those of the run."""
@@ -167,10 +227,8 @@ class Finetuner:
                 ) from error
         return encoder
 
-    def _loader(self, seed: int) -> Loader:
-        """Return a loader of the records of the train part that have the modality and a label."""
-        labeled_N = np.array([not all(map(is_missing, row)) for row in self.targets.values()], bool)
-        positions = np.array(list(self.targets))[labeled_N & self.train.present[self.modality]]
+    def _loader(self, positions: np.ndarray, seed: int) -> Loader:
+        """Return a loader of labeled records."""
         data = self.plan.recipe.data
         return Loader(
             self.source,
@@ -188,19 +246,25 @@ class Finetuner:
     def _baseline(self) -> list[ModelFeatures]:
         """Return the outputs of random forests on baseline features; none if the modality has no such features."""
         reader = BaselineReader({self.modality: self.plan.modalities[self.modality]})
-        train, test = (self._table(part, reader) for part in ("train", "test"))
+        train, test = (self._table(part, reader) for part in (self.train, "test"))
         if not (train.features and test.features):
             return []
+        assert train.positions is not None, "batches of a source have positions"
+        about = f"random forest of {self.options.trees} trees" + (f" on {reader.about}" if reader.about else "")
         forests = []
-        for seed in range(self.options.seeds):
-            outputs = copy.copy(test)
+        for seed, labeled in enumerate(self.labeled):
+            rows = np.flatnonzero(np.isin(train.positions, labeled.positions))
             outputs_MK = forest_outputs(
-                self.task, train, self.targets, test, self.modality, n_estimators=self.options.trees, random_state=seed
+                labeled.task,
+                train.features[self.modality][rows],
+                labeled.targets(),
+                test.features[self.modality][test.present[self.modality]],
+                n_estimators=self.options.trees,
+                random_state=seed,
             )
-            outputs_NK = np.full((len(test), self.task.output_dim), np.nan, np.float32)
+            outputs_NK = np.full((len(test), labeled.task.output_dim), np.nan, np.float32)
             outputs_NK[test.present[self.modality]] = outputs_MK
-            outputs.features = {self.modality: outputs_NK}
-            forests.append(ModelFeatures({"features": (self.train, outputs)}))
+            forests.append(self._measured(seed, replace(test, features={self.modality: outputs_NK}), about))
         return forests
 
     def _predictor(self, finetuned: EncoderWithHead) -> Predictor:
@@ -208,6 +272,6 @@ class Finetuner:
         learner = self.trained.learner
         learner.encoders[self.modality] = finetuned.encoder
         model = Model(self.plan, learner, self.run).to(self.fabric.device)
-        predictor = Predictor(model, self.modality, finetuned, self.task, self.options)
+        predictor = Predictor(model, self.modality, finetuned, self.labeled[0].task, self.options)
         predictor.save(self.run)
         return predictor

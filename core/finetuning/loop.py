@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from sensorium.contracts import Encoder
 from sensorium.data.loader import Loader
 from sensorium.devices import evaluation_autocast, to_device
 from sensorium.errors import SensoriumError
+from sensorium.finetuning.linear_probe import LinearProbe
 from sensorium.finetuning.tasks import Task
 from sensorium.recipe.schema import Finetune, Optimizer
 from sensorium.seeding import seed_globals
@@ -40,10 +40,33 @@ class EncoderWithHead(nn.Module):
         self.head = nn.Sequential(
             *hidden, nn.Dropout(options.dropout), nn.Linear(options.width or encoder.dim, outputs)
         )
+        self.register_buffer("mean_D", torch.zeros(encoder.dim))
+        self.register_buffer("std_D", torch.ones(encoder.dim))
+
+    mean_D: Tensor
+    std_D: Tensor
+
+    def start_from(self, probe: LinearProbe) -> None:
+        """Standardize features as the linear probe did, and set a linear head to it."""
+        self.mean_D.copy_(torch.from_numpy(probe.mean_D))
+        self.std_D.copy_(torch.from_numpy(probe.std_D))
+        if len(self.head) == 2:  # dropout and the linear layer
+            with torch.no_grad():
+                self.head[-1].weight.copy_(torch.from_numpy(probe.weight_KD * probe.std_D))
+                self.head[-1].bias.copy_(torch.from_numpy(probe.bias_K + probe.weight_KD @ probe.mean_D))
+
+    @torch.no_grad()
+    def merge_standardization(self) -> None:
+        """Put the standardization into the first layer of the head, which then takes features as they are."""
+        first = next(layer for layer in self.head if isinstance(layer, nn.Linear))
+        first.weight.div_(self.std_D)
+        first.bias.sub_(first.weight @ self.mean_D)
+        self.mean_D.zero_()
+        self.std_D.fill_(1.0)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return outputs (B, K)."""
-        return self.head(self.encoder(batch).pooled)
+        return self._predict(self.encoder(batch).pooled)
 
     def freeze(self, frozen: bool) -> None:
         """Freeze the encoder, in eval mode, or unfreeze it."""
@@ -53,54 +76,60 @@ class EncoderWithHead(nn.Module):
             self.encoder.eval()
 
     @torch.inference_mode()
-    def outputs(self, batch: Batch) -> Tensor:
-        """Return outputs, float32 (B, K), in eval mode; on CUDA the encoder runs in the precision of its training."""
+    def features(self, batch: Batch) -> Tensor:
+        """Return features, float32 (B, D), in eval mode; on CUDA the encoder runs in the precision of its training."""
         self.eval()
         device = next(self.head.parameters()).device
         with evaluation_autocast(self.precision, device):
-            pooled = self.encoder(batch.to(device, non_blocking=True)).pooled
-        return self.head(pooled.float())
+            return self.encoder(batch.to(device, non_blocking=True)).pooled.float()
+
+    @torch.inference_mode()
+    def outputs(self, batch: Batch) -> Tensor:
+        """Return outputs, float32 (B, K), of the features, in eval mode."""
+        return self._predict(self.features(batch))
+
+    def _predict(self, pooled_BD: Tensor) -> Tensor:
+        return self.head((pooled_BD - self.mean_D) / self.std_D)
 
 
 @dataclass(frozen=True)
-class BestEpoch:
-    """The best epoch, counted from 1, and its metric on the val part."""
+class Epoch:
+    """The end of an epoch: its number, counted from 1, the steps so far, and the mean loss."""
 
-    epoch: int
-    metric: float
+    number: int
+    step: int
+    loss: float
 
 
-def train_model(
+def train_epochs(
     model: EncoderWithHead,
     task: Task,
     loader: Loader,
     modality: str,
     targets: Mapping[int, Sequence[float]],
-    on_val: Callable[[EncoderWithHead], Mapping[str, float]],
     options: Finetune,
+    encoder_lr: float,
     seed: int,
     fabric: Fabric,
-    report: Callable[[int, dict[str, float]], None],
-) -> BestEpoch:
-    """Train all epochs, then restore the epoch with the best metric on the val part, the first of equals.
+) -> Iterator[Epoch]:
+    """Train, and yield after every epoch.
 
     Args:
-        model: on the device of `fabric`; it ends with the weights of the best epoch.
+        model: on the device of `fabric`.
         task: fitted to the train part.
-        loader: loads the train part.
+        loader: loads the records to train on.
         modality: the modality of the encoder.
-        targets: position in the source, ascending -> targets, for every record of the train part.
-        on_val: returns the metrics on the val part.
+        targets: position in the source, ascending -> targets, for every record of the loader.
         options: the recipe's `finetune`.
+        encoder_lr: peak learning rate of the encoder.
         seed: of dropout and other random draws.
         fabric: device and precision.
-        report: called with the step and its metrics after every epoch.
 
     Raises:
         SensoriumError: when the loss is not finite.
     """
     settings = {
-        model.encoder: options.optimizer.model_copy(update={"lr": options.encoder_lr}),
+        model.encoder: options.optimizer.model_copy(update={"lr": encoder_lr}),
         model.head: options.optimizer,
     }
     module: Any = fabric.setup_module(model)
@@ -109,8 +138,6 @@ def train_model(
     ]
     positions_N, targets_NL = np.array(list(targets)), np.array(list(targets.values()), np.float32)
     steps = options.epochs * loader.steps_per_epoch
-    sign = -1.0 if task.metric.endswith("↓") else 1.0
-    best, weights = BestEpoch(0, -sign * float("inf")), {}
     losses: list[Tensor] = []
     for step, (records,) in enumerate(loader.batches(0, steps)):
         if step % loader.steps_per_epoch == 0:
@@ -132,12 +159,5 @@ def train_model(
                     f"The loss became {mean} before step {step + 1}: "
                     "lower finetune.optimizer.lr and finetune.encoder_lr."
                 )
-            metrics = on_val(model)
-            report(step + 1, {"loss": mean, **{f"val/{name}": value for name, value in metrics.items()}})
-            if sign * metrics[task.metric] > sign * best.metric:
-                best = BestEpoch((step + 1) // loader.steps_per_epoch, metrics[task.metric])
-                weights = copy.deepcopy(model.state_dict())
+            yield Epoch((step + 1) // loader.steps_per_epoch, step + 1, mean)
             losses.clear()
-    model.load_state_dict(weights)
-    model.freeze(False)
-    return best

@@ -17,13 +17,24 @@ from torch import Tensor
 
 from sensorium.contracts import Evaluator
 from sensorium.errors import RecipeError
+from sensorium.evaluation.folds import assign_folds
 from sensorium.evaluation.labels import is_missing
+from sensorium.evaluation.linear import CS, fit_logistic
 from sensorium.evaluation.multitask import Multitask
 from sensorium.evaluation.probes import Classifier, Regressor
+from sensorium.evaluation.ridge import ALPHAS, fit_ridge
+from sensorium.evaluation.scaling import Scaler
+from sensorium.finetuning.linear_probe import LinearProbe, layer_of
 from sensorium.recipe.schema import Finetune
 
 IGNORED = -100
 """The class of a record without a label."""
+ABSENT = -20.0
+"""The logit of a class that no record of a fold has."""
+STRONG = 0.01
+"""C of logistic regression where there are too few records to choose it."""
+MOST_ITERATIONS = 200
+"""Of L-BFGS, as in linear probing."""
 
 
 class Task(Evaluator):
@@ -31,6 +42,17 @@ class Task(Evaluator):
 
     metric: ClassVar[str]
     """The metric that chooses the best epoch."""
+    is_regression: ClassVar[bool] = False
+    """Whether targets are numbers; the best metric is then the smallest."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The label columns; known after `fit`."""
+        return list(self.state()["labels"])
+
+    def is_better(self, metric: float, than: float) -> bool:
+        """Return whether one value of `metric` is better than another."""
+        return metric < than if self.is_regression else metric > than
 
     @property
     @abstractmethod
@@ -44,6 +66,20 @@ class Task(Evaluator):
     @abstractmethod
     def loss(self, outputs_BK: Tensor, targets_BL: Tensor) -> Tensor:
         """Return the mean loss over targets that are not nan; 0 if there is none."""
+
+    @abstractmethod
+    def fit_linear(
+        self, x_ND: np.ndarray, targets_NL: np.ndarray, groups: list[str], seed: int, device: torch.device
+    ) -> LinearProbe:
+        """Fit a linear layer on features; its penalty is chosen by five-fold cross-validation within them.
+
+        Args:
+            x_ND: float32 features of N records.
+            targets_NL: their targets, nan where there is none.
+            groups: N group names; the records of a group are in one fold.
+            seed: of the folds.
+            device: where the matrix products are.
+        """
 
     @abstractmethod
     def to_prediction(self, outputs_K: np.ndarray) -> Any:
@@ -85,6 +121,18 @@ class Classification(Classifier, Task):
         class_B = torch.where(known_B, targets_BL[:, 0], IGNORED).long()
         summed = F.cross_entropy(outputs_BK, class_B, ignore_index=IGNORED, reduction="sum")
         return summed / known_B.sum().clamp(min=1)
+
+    def fit_linear(self, x_ND, targets_NL, groups, seed, device):
+        """Fit multinomial logistic regression."""
+        known = np.flatnonzero(~np.isnan(targets_NL[:, 0]))
+        y_N = targets_NL[known, 0].astype(np.int64)
+        weight_CD, bias_C, about = _logistic(x_ND[known], y_N, [groups[row] for row in known], seed, device)
+        present = np.unique(y_N)
+        if len(present) == 2:
+            weight_CD, bias_C = np.concatenate([-weight_CD, weight_CD]) / 2, np.concatenate([-bias_C, bias_C]) / 2
+        weight_KD, bias_K = np.zeros((self.output_dim, x_ND.shape[1])), np.full(self.output_dim, ABSENT)
+        weight_KD[present], bias_K[present] = weight_CD, bias_C
+        return _probe(x_ND[known], weight_KD, bias_K, about)
 
     def to_prediction(self, outputs_K):
         """Return class -> probability."""
@@ -131,6 +179,20 @@ class MultitaskClassification(Multitask, Task):
         losses_BL = F.binary_cross_entropy_with_logits(outputs_BK, targets_BL.nan_to_num(), reduction="none")
         return losses_BL.where(known_BL, 0.0).sum() / known_BL.sum().clamp(min=1)
 
+    def fit_linear(self, x_ND, targets_NL, groups, seed, device):
+        """Fit one logistic regression for each label column."""
+        weight_KD, bias_K = np.zeros((self.output_dim, x_ND.shape[1])), np.zeros(self.output_dim)
+        chosen = []
+        for k, targets_N in enumerate(targets_NL.T):
+            known = np.flatnonzero(~np.isnan(targets_N))
+            if len(known):
+                y_N = targets_N[known].astype(np.int64)
+                weight_1D, bias_1, about = _logistic(x_ND[known], y_N, [groups[row] for row in known], seed, device)
+                weight_KD[k], bias_K[k] = weight_1D[0], bias_1[0]
+                chosen.append(about)
+        about = chosen[0] if len(self.tasks) == 1 and chosen else "C for each label column"
+        return _probe(x_ND, weight_KD, bias_K, about)
+
     def to_prediction(self, outputs_K):
         """Return label column -> probability of its positive class."""
         return dict(zip(self.tasks, torch.from_numpy(outputs_K).sigmoid().tolist(), strict=True))
@@ -147,7 +209,7 @@ class MultitaskClassification(Multitask, Task):
 class Regression(Regressor, Task):
     """Regression by squared error; outputs are labels standardized on the train part."""
 
-    metric = "RMSE ↓"
+    metric, is_regression = "RMSE ↓", True
 
     def learn(self, x_ND, y_N, groups):
         """Compute the std of the labels; the outputs are the predictions."""
@@ -173,6 +235,17 @@ class Regression(Regressor, Task):
         squares_B = (outputs_BK[:, 0] - targets_BL[:, 0].nan_to_num()).square()
         return squares_B.where(known_B, 0.0).sum() / known_B.sum().clamp(min=1)
 
+    def fit_linear(self, x_ND, targets_NL, groups, seed, device):
+        """Fit ridge regression."""
+        known = np.flatnonzero(~np.isnan(targets_NL[:, 0]))
+        folds_N = assign_folds([groups[row] for row in known], 5, seed)
+        alphas = ALPHAS if len(set(folds_N)) > 1 else ALPHAS[:1]
+        model, alpha = fit_ridge(
+            x_ND[known].astype(np.float64), targets_NL[known, 0], alphas, folds_N, np.unique(folds_N).tolist()
+        )
+        layer = layer_of(model, model[-1].coef_[None], np.array([model[-1].intercept_]))
+        return _probe(x_ND[known], *layer, f"alpha = {alpha:g}")
+
     def to_prediction(self, outputs_K):
         """Return the number."""
         return float(self.predict(outputs_K[None])[0])
@@ -184,6 +257,27 @@ class Regression(Regressor, Task):
     def load_state(self, state):
         """Restore mean and std."""
         self.mean, self.std = state["mean"], state["std"]
+
+
+def _logistic(
+    x_ND: np.ndarray, y_N: np.ndarray, groups: list[str], seed: int, device: torch.device
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return weights (C, D), or (1, D) for two classes or one, and bias of logistic regression, and the chosen C."""
+    if len(np.unique(y_N)) < 2:
+        return np.zeros((1, x_ND.shape[1])), np.zeros(1), "one class"
+    folds_N = assign_folds(groups, 5, seed, y_N)
+    splittable = all(len(np.unique(y_N[folds_N != fold])) > 1 for fold in range(5)) and len(set(folds_N)) == 5
+    model, notes = fit_logistic(
+        x_ND, y_N, groups, CS if splittable else (STRONG,), MOST_ITERATIONS, seed, device, range(5)
+    )
+    weights_DK = model[-1].weights_DK.double().numpy()
+    return *layer_of(model, weights_DK[:-1].T, weights_DK[-1]), notes[0]
+
+
+def _probe(x_ND: np.ndarray, weight_KD: np.ndarray, bias_K: np.ndarray, about: str) -> LinearProbe:
+    """Return a linear probe with mean and std of the features that it was fitted to."""
+    scaler = Scaler().fit(x_ND.astype(np.float64))
+    return LinearProbe(weight_KD, bias_K, scaler.mean_, scaler.scale_, about)
 
 
 def make_task(options: Finetune, modality: str, columns: list[str]) -> Task:
@@ -207,5 +301,4 @@ def make_task(options: Finetune, modality: str, columns: list[str]) -> Task:
                 f"({', '.join(named)}): set finetune.labels=[NAME], or finetune.task=multitask."
             )
         task = {"classification": Classification, "regression": Regression}[options.task](named[0], modality, "given")
-    task.selection = f"epoch by {task.metric.removesuffix(' ↓')} on the val part"
     return task

@@ -273,6 +273,15 @@ class Finetune(Section):
     labels: list[str] | None = Field(
         None, description="label columns: one, or several for multitask; None: the only one, or all"
     )
+    label_fraction: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="fraction of the labeled records of the train part to learn from, stratified; None: all",
+    )
+    labels_per_class: PositiveInt | None = Field(
+        None, description="labeled records of each class of the train part to learn from; None: all"
+    )
     modality: str | None = Field(None, description="modality whose encoder is fine-tuned; None: the only one")
     epochs: PositiveInt = Field(50, description="passes over the train part")
     batch: PositiveInt = Field(32, description="batch size")
@@ -281,8 +290,21 @@ class Finetune(Section):
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout probability at the input of the head")
     optimizer: Optimizer = Field(Optimizer(), description="optimizer and schedule; its lr is that of the head")
     encoder_lr: PositiveFloat = Field(1e-4, description="peak learning rate of the encoder, > 0")
-    seeds: PositiveInt = Field(3, description="number of repetitions, with another head and another data order each")
+    seeds: PositiveInt = Field(
+        3,
+        description="number of repetitions, each with another data order, another head and another draw of few labels",
+    )
     trees: PositiveInt = Field(500, description="trees of the random forest on baseline features, the baseline")
+
+    @model_validator(mode="after")
+    def _one_amount_of_labels(self) -> Self:
+        if self.label_fraction is not None and self.labels_per_class is not None:
+            raise ValueError("give label_fraction or labels_per_class, not both")
+        if self.labels_per_class is not None and self.task == "regression":
+            raise ValueError(
+                "labels_per_class counts records of a class, and a regression has none: give label_fraction"
+            )
+        return self
 
 
 class Log(Section):

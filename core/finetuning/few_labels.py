@@ -1,0 +1,99 @@
+"""Fine-tuning on few labels: which records of the train part keep their labels.
+
+Every draw is a function of (seed, record id), so that all rows of a table, and a later table, learn from the same
+records. Letters: N records of the train part, M that are drawn.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sensorium.contracts import Source
+from sensorium.evaluation.features import label_columns
+from sensorium.evaluation.labels import is_missing
+from sensorium.recipe.schema import Finetune
+from sensorium.seeding import uniform_of
+
+
+@dataclass(frozen=True)
+class LabeledKeys:
+    """The labeled records of the train part, before anything is decoded.
+
+    Args:
+        positions: where the source has them, int64 (N,), ascending.
+        ids: their ids.
+        labels: label column -> object array (N,), None or nan where a record has none.
+    """
+
+    positions: np.ndarray
+    ids: list[str]
+    labels: dict[str, np.ndarray]
+
+
+def read_labeled_keys(source: Source, train: np.ndarray, field: str, columns: Sequence[str]) -> LabeledKeys:
+    """Return the records at positions `train` that have a label and, as far as the source knows, the field's value."""
+    present_N = source.present(field)
+    positions = train if present_N is None else train[present_N[train]]
+    keys = [source.key(position) for position in positions.tolist()]
+    labels = label_columns([replace(key, labels={name: key.labels.get(name) for name in columns}) for key in keys])
+    rows = np.array([any(not is_missing(column[row]) for column in labels.values()) for row in range(len(keys))], bool)
+    return LabeledKeys(
+        positions[rows],
+        [key.id for key, has_label in zip(keys, rows, strict=True) if has_label],
+        {name: column[rows] for name, column in labels.items()},
+    )
+
+
+def draws_labels(options: Finetune) -> bool:
+    """Return whether the recipe asks for a part of the labels."""
+    return options.label_fraction is not None or options.labels_per_class is not None
+
+
+def draw_labeled(keys: LabeledKeys, options: Finetune, seed: int) -> np.ndarray:
+    """Return the positions of the records whose labels are used, int64 (M,), ascending; all without an option for it.
+
+    Args:
+        keys: the labeled records.
+        options: its `label_fraction` or `labels_per_class`.
+        seed: another seed draws other records.
+    """
+    if not draws_labels(options):
+        return keys.positions
+    shuffled = np.argsort([uniform_of("finetune labels", seed, id) for id in keys.ids], kind="stable")
+    if options.label_fraction is not None:
+        rows = _stratified(shuffled, keys.labels, options.label_fraction, uniform_of("finetune labels", seed))
+    else:
+        assert options.labels_per_class is not None, "one of the two is given"
+        rows = _of_each_class(shuffled, keys.labels, options.labels_per_class)
+    return keys.positions[np.sort(rows)]
+
+
+def _stratified(shuffled: np.ndarray, labels: Mapping[str, np.ndarray], fraction: float, offset: float) -> np.ndarray:
+    """Return every 1/fraction-th record in the order of the labels, so that each class, or range, has its fraction."""
+    values = [tuple(column[row] for column in labels.values()) for row in shuffled]
+    order = sorted(range(len(shuffled)), key=lambda at: tuple(map(_sort_key, values[at])))
+    count = max(1, round(fraction * len(shuffled)))
+    steps = ((np.arange(count) + offset) * (len(shuffled) / count)).astype(np.int64)
+    return shuffled[np.array(order)[steps]]
+
+
+def _sort_key(value: object) -> tuple[bool, float, str]:
+    if is_missing(value):
+        return True, 0.0, ""
+    return (False, float(value), "") if isinstance(value, int | float) else (False, 0.0, str(value))
+
+
+def _of_each_class(shuffled: np.ndarray, labels: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+    """Return records, in order, until every class of every column has `count`, or all that there are."""
+    drawn: list[int] = []
+    counts: Counter[tuple[str, object]] = Counter()
+    for row in shuffled.tolist():
+        classes = [(name, column[row]) for name, column in labels.items() if not is_missing(column[row])]
+        if any(counts[of_column] < count for of_column in classes):
+            counts.update(classes)
+            drawn.append(row)
+    return np.array(drawn, np.int64)

@@ -1,0 +1,58 @@
+"""The labeled records that one seed learns from, and the folds in which it chooses its epoch.
+
+Letters: N records, L label columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sensorium.contracts import FeatureTable
+from sensorium.errors import DataError
+from sensorium.evaluation.folds import assign_folds
+from sensorium.finetuning.tasks import Task
+
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class LabeledRecords:
+    """Records with the modality and a label.
+
+    Args:
+        table: their labels and groups, by position in the source, ascending; its features are not used.
+        task: fitted to them.
+    """
+
+    table: FeatureTable
+    task: Task
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Where the source has them, int64 (N,)."""
+        assert self.table.positions is not None, "records of a source have positions"
+        return self.table.positions
+
+    def targets(self) -> np.ndarray:
+        """Return their targets, float64 (N, L), nan where there is none."""
+        columns = {name: self.table.labels[name].tolist() for name in self.task.columns}
+        rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+        return np.array([self.task.target(labels) for labels in rows], np.float64)
+
+    def folds(self, seed: int) -> np.ndarray:
+        """Assign them to folds, stratified by their classes: int64 (N,).
+
+        Raises:
+            DataError: when they are too few.
+        """
+        targets_NL = self.targets()
+        classes = None if self.task.is_regression else [str(row) for row in targets_NL.tolist()]
+        folds_N = assign_folds(self.table.groups, FOLDS, seed, classes)
+        if len(np.unique(folds_N)) < FOLDS:
+            raise DataError(
+                f"There are {len(set(self.table.groups))} labeled records (or groups of them) to learn from, too few "
+                f"for {FOLDS} folds: give more labels, or a val part to choose the epoch on (data.val)."
+            )
+        return folds_N

@@ -1,0 +1,167 @@
+"""Fine-tuning of one encoder on the labels of one seed: the linear probe, the choice of the epoch, the final model.
+
+Letters: N labeled records, D features, E epochs, K outputs.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from lightning_fabric import Fabric
+
+from sensorium.contracts import FeatureTable
+from sensorium.data.loader import Loader
+from sensorium.finetuning.labeled import FOLDS, LabeledRecords
+from sensorium.finetuning.linear_probe import LinearProbe
+from sensorium.finetuning.loop import EncoderWithHead, Epoch, train_epochs
+from sensorium.recipe.schema import Finetune
+
+log = logging.getLogger("sensorium")
+Initialization = Literal["scratch", "trained"]
+INTERVAL = 10.0
+"""Seconds between lines of progress."""
+
+
+@dataclass(frozen=True)
+class BestEpoch:
+    """The best epoch, counted from 1, or 0 for the linear probe, and its metric on held-out records."""
+
+    epoch: int
+    metric: float
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """One fine-tuning: an initialization of the encoder, and the labels and random draws of one seed.
+
+    A trained encoder starts at its linear probe, which is then epoch 0 of those that are compared, and has a learning
+    rate of its own. One from scratch starts with a random head, and has the learning rate of the head.
+
+    Args:
+        name: of the row and the seed, as progress names them.
+        initialization: of the encoder.
+        make: returns the encoder with its first weights and a random head, on the device of `fabric`.
+        loader: positions in the source -> a loader of them.
+        read: a model, and positions or a part -> the table of its outputs.
+        labeled: the records to learn from.
+        features_ND: frozen features of these records under the encoder's first weights.
+        options: the recipe's `finetune`.
+        modality: of the encoder.
+        seed: of the order of records, dropout and folds.
+        fabric: device and precision.
+    """
+
+    name: str
+    initialization: Initialization
+    make: Callable[[], EncoderWithHead]
+    loader: Callable[[np.ndarray], Loader]
+    read: Callable[[EncoderWithHead, np.ndarray | str], FeatureTable]
+    labeled: LabeledRecords
+    features_ND: np.ndarray
+    options: Finetune
+    modality: str
+    seed: int
+    fabric: Fabric
+
+    def probe(self, rows: np.ndarray) -> LinearProbe:
+        """Fit the linear probe to the labeled records at `rows`."""
+        groups = [self.labeled.table.groups[row] for row in rows]
+        return self.labeled.task.fit_linear(
+            self.features_ND[rows], self.labeled.targets()[rows], groups, self.seed, self.fabric.device
+        )
+
+    def by_val_part(self, report: Callable[[int, dict[str, float]], None]) -> tuple[EncoderWithHead, BestEpoch]:
+        """Train on all labeled records, and return the model of the epoch with the best metric on the val part.
+
+        Args:
+            report: called with the step and its metrics after every epoch.
+        """
+        task, rows = self.labeled.task, np.arange(len(self.labeled.table))
+        best, weights = BestEpoch(0, float("inf") if task.is_regression else -float("inf")), {}
+        for model, epoch in self._epochs(rows, self.name):
+            if epoch.number == 0 and not self._starts_at_probe:
+                continue
+            metrics = task.measure(self.read(model, "val"))
+            report(epoch.step, {"loss": epoch.loss, **{f"val/{name}": value for name, value in metrics.items()}})
+            if task.is_better(metrics[task.metric], best.metric):
+                best, weights = BestEpoch(epoch.number, metrics[task.metric]), copy.deepcopy(model.state_dict())
+        model.load_state_dict(weights)
+        return _done(model), best
+
+    def by_folds(self, report: Callable[[int, dict[str, float]], None]) -> tuple[EncoderWithHead, BestEpoch]:
+        """Choose the epoch by cross-validation, then train on all labeled records up to that epoch.
+
+        The metric of an epoch is that of the predictions of all folds, joined.
+
+        Args:
+            report: as for `by_val_part`.
+        """
+        task, folds_N, first = self.labeled.task, self.labeled.folds(self.seed), 0 if self._starts_at_probe else 1
+        outputs_ENK = np.full((self.options.epochs + 1, len(folds_N), task.output_dim), np.nan, np.float32)
+        for fold in range(FOLDS):
+            held_out = np.flatnonzero(folds_N == fold)
+            name = f"{self.name}, fold {fold + 1} of {FOLDS}"
+            for model, epoch in self._epochs(np.flatnonzero(folds_N != fold), name):
+                if epoch.number >= first:
+                    table = self.read(model, self.labeled.positions[held_out])
+                    outputs_ENK[epoch.number, held_out] = table.features[self.modality]
+        best = BestEpoch(0, float("inf") if task.is_regression else -float("inf"))
+        for number in range(first, len(outputs_ENK)):
+            features = {self.modality: outputs_ENK[number]}
+            metrics = task.measure(replace(self.labeled.table, features=features))
+            report(number, {f"folds/{name}": value for name, value in metrics.items()})
+            if task.is_better(metrics[task.metric], best.metric):
+                best = BestEpoch(number, metrics[task.metric])
+        epochs = self._epochs(np.arange(len(folds_N)), f"{self.name}, all labels")
+        model = next(model for model, epoch in epochs if epoch.number == best.epoch)
+        epochs.close()
+        return _done(model), best
+
+    @property
+    def _starts_at_probe(self) -> bool:
+        return self.initialization == "trained" and self.options.width == 0
+
+    def _epochs(self, rows: np.ndarray, name: str) -> Generator[tuple[EncoderWithHead, Epoch]]:
+        """Train on the labeled records at `rows`; yield the model at its start, as epoch 0, and after every epoch."""
+        model = self.make()
+        if self.initialization == "trained":
+            model.start_from(self.probe(rows))
+        yield model, Epoch(0, 0, float("nan"))
+        lr = self.options.encoder_lr if self.initialization == "trained" else float(self.options.optimizer.lr)
+        positions = self.labeled.positions[rows]
+        targets = dict(zip(positions.tolist(), self.labeled.targets()[rows].tolist(), strict=True))
+        epochs = train_epochs(
+            model,
+            self.labeled.task,
+            self.loader(positions),
+            self.modality,
+            targets,
+            self.options,
+            lr,
+            self.seed,
+            self.fabric,
+        )
+        start = last = time.monotonic()
+        for epoch in epochs:
+            yield model, epoch
+            now = time.monotonic()
+            if now - last >= INTERVAL:
+                left = (now - start) / epoch.number * (self.options.epochs - epoch.number)
+                log.info(
+                    "%s: epoch %d of %d, loss %.4f, %.0f s left",
+                    *(name, epoch.number, self.options.epochs, epoch.loss, left),
+                )
+                last = now
+
+
+def _done(model: EncoderWithHead) -> EncoderWithHead:
+    """Return a model whose training is over, trainable, with a head that takes features as they are."""
+    model.freeze(False)
+    model.merge_standardization()
+    return model
