@@ -126,7 +126,8 @@ def _table(
     measured = {row: models for row, models in measured.items() if models}
     if not measured:
         raise SensoriumError(f"The evaluator '{name}' measures the space '{evaluator.space}', which no row has.")
-    train, test = _same_split(name, [m.parts[evaluator.space] for models in measured.values() for m in models])
+    parts = _same_split(name, [[m.parts[evaluator.space] for m in models] for models in measured.values()])
+    train, test = parts[-1]
     last = next(reversed(measured))
     results: list[_Row] = []
     for row, models in measured.items():
@@ -146,7 +147,7 @@ def _table(
         [final.chance, *(result.row for result in results)],
         protocol.describe(),
         evaluator.selection,
-        split_hash(train.ids, test.ids),
+        split_hash([id for of_seed in _distinct_parts(parts) for id in of_seed[0].ids], test.ids),
         (len(train), len(test)),
         folds=Folds(protocol.group, final.held_out) if not protocol.is_given else None,
         remarks=final.remarks + _transductive(protocol, last, measured[last], final.tested),
@@ -167,11 +168,22 @@ def _transductive(protocol: Protocol, row: str, models: Sequence[ModelFeatures],
     ]
 
 
-def _same_split(name: str, parts: Sequence[Parts]) -> Parts:
-    """Return the last pair of parts, after checking that all contain the same records."""
-    if len({split_hash(train.ids, test.ids) for train, test in parts}) > 1:
+def _same_split(name: str, rows: Sequence[Sequence[Parts]]) -> Sequence[Parts]:
+    """Return the parts of each model of the last row, after checking that all rows learn from the same records.
+
+    Every model of a row has the same parts, or each seed has its own, the same in all rows.
+    """
+    hashes = [[split_hash(train.ids, test.ids) for train, test in models] for models in rows]
+    if len({of_row[0] for of_row in hashes}) > 1 or any(
+        len(set(of_row)) > 1 and of_row != hashes[-1] for of_row in hashes
+    ):
         raise SensoriumError(f"The rows of '{name}' come from different records or splits: they cannot be compared.")
-    return parts[-1]
+    return rows[-1]
+
+
+def _distinct_parts(parts: Sequence[Parts]) -> list[Parts]:
+    """Return the parts of the models, each once."""
+    return list({split_hash(train.ids, test.ids): (train, test) for train, test in parts}.values())
 
 
 @dataclass

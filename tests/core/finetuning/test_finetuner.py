@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain, repeat
 
 import numpy as np
 import pytest
@@ -74,7 +75,8 @@ def same(a, b):
 
 def test_table_and_run_folder(run, tmp_path):
     done = tuned(run, tmp_path / "out", "finetune.seeds=2", "finetune.encoder_lr=0.003")
-    assert [row.name for row in done.table.rows] == ["chance", "baseline", "from scratch", "fine-tuned"]
+    rows = ["untrained, linear probe", "from scratch", "linear probe", "fine-tuned"]
+    assert [row.name for row in done.table.rows] == ["chance", "baseline", *rows]
     assert len(done.table.row("fine-tuned").metrics["accuracy"].scores) == 2
     assert done.table.row("fine-tuned").metrics["accuracy"].mean > done.table.row("chance").metrics["accuracy"].mean
     assert any(note.startswith("epoch ") for note in done.table.row("from scratch").notes)
@@ -83,7 +85,7 @@ def test_table_and_run_folder(run, tmp_path):
     written = json.loads((tmp_path / "out/evaluations/finetune.json").read_text())
     assert written["split"] == done.table.split
     lines = [json.loads(line) for line in (tmp_path / "out/metrics.jsonl").read_text().splitlines()]
-    assert sum("fine-tuned 1/val/accuracy" in line for line in lines) == 6
+    assert sum("fine-tuned 1/val/accuracy" in line for line in lines) == 7, "the linear probe, and 6 epochs"
     assert done.run.status()["state"] == "finished"
 
     raws = [toys.vectors(count=160)[i].values["a"] for i in range(3)]
@@ -106,8 +108,8 @@ def test_table_and_run_folder(run, tmp_path):
 def test_regression_and_multitask(run, tmp_path, changes, metric):
     done = tuned(run, tmp_path / "out", *changes, "finetune.encoder_lr=0.003", "finetune.epochs=15", start="trained")
     rows = {row.name: row.metrics[metric].mean for row in done.table.rows if metric in row.metrics}
-    assert set(rows) == {"chance", "baseline", "fine-tuned"}
-    for name in ("baseline", "fine-tuned"):
+    assert set(rows) == {"chance", "baseline", "linear probe", "fine-tuned"}
+    for name in ("baseline", "linear probe", "fine-tuned"):
         assert rows[name] < rows["chance"] if "↓" in metric else rows[name] > rows["chance"]
     assert sensorium.load_predictor(tmp_path / "out", toys.extensions()).predict(["1 2 3 4 5 6 7 8"])
 
@@ -134,9 +136,11 @@ def test_labels_of_the_test_part_reach_no_weight_and_no_choice(run, tmp_path):
 def test_the_guard_notices_a_choice_on_the_test_part(run, tmp_path, monkeypatch):
     """Negative control of the test above: measured on the test part, the choice follows its labels."""
     batches = PartReader.batches
-    monkeypatch.setattr(
-        PartReader, "batches", lambda self, part, device: batches(self, "test" if part == "val" else part)
-    )
+
+    def of_test(self, part, device):
+        return batches(self, "test" if isinstance(part, str) and part == "val" else part)
+
+    monkeypatch.setattr(PartReader, "batches", of_test)
     done = [tuned(run, tmp_path / f"leak{len(lies)}", source=Marked(lies)) for lies in ((), ("test",))]
     epochs = [[dict(row.notes) for row in one.table.rows] for one in done]
     assert epochs[0] != epochs[1]
@@ -151,7 +155,8 @@ def test_a_frozen_encoder_keeps_its_weights_and_statistics(run, tmp_path):
     done = tuned(run, tmp_path / "out", "finetune.freeze_epochs=6", start="trained")
     trained = sensorium.load(run, extensions=toys.extensions()).learner.encoders["a"].state_dict()
     assert same(trained, done.predictor.finetuned.encoder.state_dict())
-    thawed = tuned(run, tmp_path / "thawed", "finetune.freeze_epochs=1", start="trained")
+    slow_head = ["finetune.width=8", "finetune.optimizer.lr=1e-6", "finetune.encoder_lr=0.01"]
+    thawed = tuned(run, tmp_path / "thawed", "finetune.freeze_epochs=1", *slow_head, start="trained")
     assert not same(trained, thawed.predictor.finetuned.encoder.state_dict())
 
 
@@ -164,12 +169,15 @@ def test_encoder_and_head_have_separate_learning_rates(run, tmp_path, monkeypatc
         return build(module, options)
 
     monkeypatch.setattr(tuning, "build_optimizer", spied)
-    tuned(run, tmp_path / "out", "finetune.encoder_lr=0.0002", "finetune.optimizer.lr=0.02", start="scratch")
+    rates = ["finetune.encoder_lr=0.0002", "finetune.optimizer.lr=0.02"]
+    tuned(run, tmp_path / "trained", *rates, start="trained")
     assert seen == {"MLP": 0.0002, "Sequential": 0.02}
+    tuned(run, tmp_path / "scratch", *rates, start="scratch")
+    assert seen == {"MLP": 0.02, "Sequential": 0.02}, "an encoder from scratch has the learning rate of the head"
 
 
 def test_the_earliest_of_equal_epochs_is_chosen_and_restored(run, tmp_path, monkeypatch):
-    metrics = iter([0.2, 0.5, 0.5, 0.1, 0.5, 0.3])
+    metrics = chain([0.2, 0.5, 0.5, 0.1, 0.5, 0.3], repeat(0.0))
     kept = []
 
     def on_val(self, *_):
@@ -183,30 +191,12 @@ def test_the_earliest_of_equal_epochs_is_chosen_and_restored(run, tmp_path, monk
 
     monkeypatch.setattr("sensorium.finetuning.tasks.Classification.measure", on_val)
     monkeypatch.setattr(EncoderWithHead, "outputs", answers)
-    monkeypatch.setattr("sensorium.finetuning.finetuner.evaluate_models", lambda make, rows: {"t": _Stub()})
     done = tuned(run, tmp_path / "out", start="scratch")
-    assert done.table.notes == {"epoch 2": 1}
+    assert dict(done.table.row("from scratch").notes) == {"epoch 2": 1}
     assert torch.equal(done.predictor.finetuned.head[-1].weight, kept[1])
 
 
-class _Stub:
-    """A table that records its calls."""
-
-    def __init__(self):
-        from collections import Counter
-
-        self.notes = Counter()
-
-    def row(self, name):
-        return self
-
-    def write(self, folder):
-        pass
-
-
 def test_errors_say_what_to_do(run, tmp_path):
-    with pytest.raises(SensoriumError, match="There is no val part to choose the epoch on"):
-        tuned(run, tmp_path / "1", "data.val=0", source=toys.vectors())
     with pytest.raises(SensoriumError, match="There is no test part to report on"):
         tuned(run, tmp_path / "2", "data.test=0", source=toys.vectors())
     with pytest.raises(SensoriumError, match=r"no label 'clas'.*did you mean 'class'"):
