@@ -40,11 +40,8 @@ class EncoderWithHead(nn.Module):
         self.head = nn.Sequential(
             *hidden, nn.Dropout(options.dropout), nn.Linear(options.width or encoder.dim, outputs)
         )
-        self.register_buffer("mean_D", torch.zeros(encoder.dim))
-        self.register_buffer("std_D", torch.ones(encoder.dim))
-
-    mean_D: Tensor
-    std_D: Tensor
+        self.mean_D: Tensor = nn.Buffer(torch.zeros(encoder.dim))
+        self.std_D: Tensor = nn.Buffer(torch.ones(encoder.dim))
 
     def start_from(self, probe: LinearProbe) -> None:
         """Standardize features as the linear probe did, and set a linear head to it."""
