@@ -43,19 +43,20 @@ class EncoderWithHead(nn.Module):
         self.mean_D: Tensor = nn.Buffer(torch.zeros(encoder.dim))
         self.std_D: Tensor = nn.Buffer(torch.ones(encoder.dim))
 
+    @torch.no_grad()
     def start_from(self, probe: LinearProbe) -> None:
-        """Standardize features as the linear probe did, and set a linear head to it."""
+        """Standardize features as the linear probe did, and set a linear head to it; a hidden layer stays random."""
         self.mean_D.copy_(torch.from_numpy(probe.mean_D))
         self.std_D.copy_(torch.from_numpy(probe.std_D))
-        if len(self.head) == 2:  # dropout and the linear layer
-            with torch.no_grad():
-                self.head[-1].weight.copy_(torch.from_numpy(probe.weight_KD * probe.std_D))
-                self.head[-1].bias.copy_(torch.from_numpy(probe.bias_K + probe.weight_KD @ probe.mean_D))
+        first = self._first_layer()
+        if first is self.head[-1]:
+            first.weight.copy_(torch.from_numpy(probe.weight_KD * probe.std_D))
+            first.bias.copy_(torch.from_numpy(probe.bias_K + probe.weight_KD @ probe.mean_D))
 
     @torch.no_grad()
     def merge_standardization(self) -> None:
         """Put the standardization into the first layer of the head, which then takes features as they are."""
-        first = next(layer for layer in self.head if isinstance(layer, nn.Linear))
+        first = self._first_layer()
         first.weight.div_(self.std_D)
         first.bias.sub_(first.weight @ self.mean_D)
         self.mean_D.zero_()
@@ -84,6 +85,9 @@ class EncoderWithHead(nn.Module):
     def outputs(self, batch: Batch) -> Tensor:
         """Return outputs, float32 (B, K), of the features, in eval mode."""
         return self._predict(self.features(batch))
+
+    def _first_layer(self) -> nn.Linear:
+        return next(layer for layer in self.head if isinstance(layer, nn.Linear))
 
     def _predict(self, pooled_BD: Tensor) -> Tensor:
         return self.head((pooled_BD - self.mean_D) / self.std_D)
