@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 from sensorium.api.announcement import announce, announce_notes, announce_records
 from sensorium.contracts import Source
 from sensorium.data.notes import data_notes
-from sensorium.errors import EvaluationError, Interrupted, RecipeError
+from sensorium.errors import EvaluationError, Interrupted, RecipeError, RunError
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.tables import ResultsTable
 from sensorium.models.model import Model
@@ -26,11 +26,13 @@ from sensorium.recipe import Recipe, read_recipe
 from sensorium.recipe.reading import changes
 from sensorium.registration.discovery import Extensions, load_extensions
 from sensorium.runs.checkpoint import Checkpoints
+from sensorium.runs.records import ChangedRecords, changed_records, keep_records
 from sensorium.runs.run import Run
 from sensorium.training.auto import resolve, training_size
 from sensorium.training.fabric import build_fabric, launch, launching_rank
 from sensorium.training.loop import train
 from sensorium.training.precision import numeric_settings
+from sensorium.training.resumption import Resumption, resumption
 from sensorium.training.setup import prepare
 from sensorium.training.state import Training
 
@@ -45,6 +47,7 @@ def fit(
     run_dir: str | Path | None = None,
     resume: str | Path | None = None,
     evaluate: bool = True,
+    data_changed: bool = False,
     extensions: Extensions | None = None,
 ) -> Model:
     """Train as a recipe says, evaluate, and return the model.
@@ -55,8 +58,9 @@ def fit(
         source: records in place of those that `data.source` names: a `Source`; an array or a list of the values of the
             only modality; columns by name (a mapping, a data frame), of which those that no modality reads are labels,
             but for `id`, `split` and `group`; or a dataset whose items are mappings or tuples.
-        run_dir: the run folder; default `runs/NAME-DATE-TIME`.
-        resume: the folder of a run to continue, with its own recipe.
+        run_dir: the run folder; default `runs/NAME-DATE-TIME`. With `resume`, a copy of that run is continued there.
+        resume: the folder of a run to continue, with its own recipe, of which some keys may be changed.
+        data_changed: continue a run whose records are not those that it was begun on.
         evaluate: measure the trained model on the test part; False leaves that to `sensorium.evaluate`.
         extensions: plugins, when not those that are installed.
 
@@ -72,22 +76,25 @@ def fit(
     run = Run.open(resume) if resume else None
     if recipe is None and run is None:
         raise RecipeError("Give a recipe to train, or a run to resume.")
-    resolved = read_recipe(run.recipe_file if run else recipe, extensions.registry, overrides)  # type: ignore[arg-type]
+    resumed = resumption(run, recipe, overrides, extensions.registry) if run else None
+    resolved = resumed.recipe if resumed else read_recipe(recipe, extensions.registry, overrides)  # type: ignore[arg-type]
     plan = make_plan(resolved, extensions)
     if source is not None or plan.source is None:  # what is handed in is looked at before a folder is made
         source = plan.open_source(source)
     fabric = build_fabric(resolved.train)
-    if run is None and launching_rank() == 0:
-        run = Run.create(run_dir, resolved, extensions)
+    if launching_rank() == 0 and (run is None or run_dir is not None):
+        run = Run.create(run_dir, resolved, extensions) if run is None else run.copy(run_dir)  # type: ignore[arg-type]
+    if launching_rank() == 0:
+        run.sweep()  # type: ignore[union-attr]
     launch(fabric)
     run = Run(collectives.broadcast(run.folder if run else None))  # type: ignore[arg-type]
     handler = run.log_to_file() if fabric.is_global_zero else None
     try:
         if fabric.is_global_zero:
-            named = (resolved.name, overrides) if resume else changes(resolved, recipe, extensions.registry, overrides)  # type: ignore[arg-type]
-            announce(plan, *named, extensions, fabric, run, bool(resume))
+            named = (resolved.name, overrides) if resumed else changes(resolved, recipe, extensions.registry, overrides)  # type: ignore[arg-type]
+            announce(plan, *named, extensions, fabric, run, resumed is not None)
         with numeric_settings(resolved.train):
-            return _train(plan, source, run, fabric, bool(resume), evaluate)
+            return _train(plan, source, run, fabric, resumed, data_changed, evaluate)
     except KeyboardInterrupt:
         error = _interrupted(run)
         _note_end(error, run, fabric)
@@ -99,25 +106,40 @@ def fit(
         if handler is not None:
             logging.getLogger("sensorium").removeHandler(handler)
             handler.close()
-            if not resume:
+            if resumed is None:
                 run.discard_if_unused()
 
 
-def _train(plan: Plan, source: Source | None, run: Run, fabric: Fabric, resume: bool, evaluate: bool) -> Model:
+def _train(
+    plan: Plan,
+    source: Source | None,
+    run: Run,
+    fabric: Fabric,
+    resumed: Resumption | None,
+    data_changed: bool,
+    evaluate: bool,
+) -> Model:
     source = plan.open_source(source)
     evaluation = RunEvaluation(plan, source, run)
+    changed = on_rank_zero(changed_records, run, source, evaluation.parts) if resumed else None
+    if changed is not None and not data_changed:
+        raise RunError(_records_changed(run, changed))
     evaluation.check_training(final=evaluate)
     size = training_size(plan, len(evaluation.parts["train"]))
     auto = resolve(plan, size)
     if fabric.is_global_zero:
         announce_records({part: len(rows) for part, rows in evaluation.parts.items()}, auto)
-        if auto and not resume:
+        if auto and resumed is None:
             run.keep_recipe(plan.recipe)
     reader = evaluation.reader
     training = prepare(
-        plan, source, reader.parts["train"], run, fabric, resume, evaluation.on_val, unreadable=reader.unreadable
+        plan, source, reader.parts["train"], run, fabric, resumed, evaluation.on_val, unreadable=reader.unreadable
     )
     on_rank_zero(_note_data, plan, source, reader.parts["train"], run)
+    if resumed is None or changed is not None:
+        on_rank_zero(keep_records, run, source, reader.parts)
+    if resumed is not None:
+        on_rank_zero(_note_resumption, training, resumed, changed)
     reader.share(training.loader)
     try:
         train(training)
@@ -138,6 +160,27 @@ def _note_data(plan: Plan, source: Source, positions: np.ndarray, run: Run) -> N
     notes = data_notes(source, positions, plan.fields, plan.modalities)
     announce_notes(notes)
     run.update(notes=notes)
+
+
+def _note_resumption(training: Training, resumed: Resumption, changed: ChangedRecords | None) -> None:
+    """Log what changed since the run was begun, keep the recipe with it, and write it down in `run.json`."""
+    notes = resumed.notes(training.steps)
+    announce_notes(notes if changed is None else [*notes, f"the records have changed: {changed}"])
+    if {"checkpoint.best", "checkpoint.mode"} & resumed.changed.keys():
+        training.checkpoints.forget_best()
+    run = training.run
+    run.keep_recipe(training.recipe)
+    run.note_resumption(resumed.step, resumed.changed, None if changed is None else str(changed))
+    if training.step < training.steps:
+        run.update(state="running", step=training.step, steps=training.steps)
+
+
+def _records_changed(run: Run, changed: ChangedRecords) -> str:
+    return (
+        f"The records are not those that {run.folder} was begun on: {changed}. Bring them back, or train on with these "
+        f"by --data-changed (data_changed=True); a new run from its weights is "
+        f"`sensorium train {run.recipe_file} train.warm_start={run.folder}`."
+    )
 
 
 def _finish(training: Training, model: Model) -> None:
@@ -169,7 +212,7 @@ def _note_end(error: BaseException, run: Run, fabric: Fabric) -> None:
     interrupted = isinstance(error, Interrupted)
     if fabric.is_global_zero:
         log.error("%s", error, extra={"shown_by_program": True})
-        if run.status().get("state") != "finished":
+        if run.status().get("state") in ("created", "running"):  # one that never went on stays as it was
             run.update(state="interrupted" if interrupted else "failed")
     elif interrupted:
         sys.exit(0)  # a launcher kills rank 0, before it is done, when another rank leaves with an error

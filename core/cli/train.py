@@ -16,10 +16,18 @@ def train(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Changes to the recipe: key.sub=value, any number of them.")
     ] = None,
-    run_dir: Annotated[str | None, typer.Option(help="The run folder. Default: runs/NAME-DATE-TIME.")] = None,
+    run_dir: Annotated[
+        str | None,
+        typer.Option(
+            help="The run folder. Default: runs/NAME-DATE-TIME. With --resume: continue a copy of the run there."
+        ),
+    ] = None,
     resume: Annotated[str | None, typer.Option(help="Continue this run, with its own recipe.")] = None,
     no_evaluate: Annotated[
         bool, typer.Option("--no-evaluate", help="Do not evaluate after the training; `sensorium evaluate` does.")
+    ] = False,
+    data_changed: Annotated[
+        bool, typer.Option("--data-changed", help="With --resume: train on although records are gone or new.")
     ] = False,
     print_recipe: Annotated[bool, typer.Option("--print-recipe", help="Print the resolved recipe and exit.")] = False,
 ) -> None:
@@ -32,8 +40,8 @@ def train(
         overrides, recipe = [recipe, *(overrides or [])], None
     if resume and recipe:
         raise RecipeError(f"--resume continues {resume} with its own recipe: leave out '{recipe}', or --resume.")
-    if resume and run_dir:
-        raise RecipeError(f"--resume continues in {resume} itself: leave out --run-dir.")
+    if data_changed and not resume:
+        raise RecipeError("--data-changed is for a run that is continued: name it with --resume.")
     if print_recipe:
         _print_recipe(recipe, overrides or [], resume)
         return
@@ -42,7 +50,14 @@ def train(
     from sensorium.training.fabric import launching_rank
 
     show_log()
-    model = fit(recipe, overrides or [], run_dir=run_dir, resume=resume, evaluate=not no_evaluate)
+    model = fit(
+        recipe,
+        overrides or [],
+        run_dir=run_dir,
+        resume=resume,
+        data_changed=data_changed,
+        evaluate=not no_evaluate,
+    )
     if model.run is not None and launching_rank() == 0:
         typer.echo(f"The run is in {model.run.folder}.")
 

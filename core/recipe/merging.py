@@ -27,6 +27,15 @@ ENTRIES = frozenset(_mappings_of_entries(Recipe))
 """Where a recipe's entries (towers, evaluators) stand."""
 
 
+def leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Iterate over the keys, `key.sub`, and values of nested mappings."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
 def merged(base: Mapping[str, Any], own: Mapping[str, Any], above: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return a base with the keys of a recipe, or of an override, merged over it: the one rule for both.
 

@@ -6,7 +6,7 @@ Every error is one sentence.
 from __future__ import annotations
 
 import runpy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from sensorium.errors import RecipeError, did_you_mean, not_found
-from sensorium.recipe.merging import ENTRIES, merged, overridden, without_base, without_replaced_length
+from sensorium.recipe.merging import ENTRIES, leaves, merged, overridden, without_base, without_replaced_length
 from sensorium.recipe.schema import Recipe
 from sensorium.recipe.yaml_text import one_line, parse_yaml
 from sensorium.registration.registry import Registry
@@ -66,8 +66,8 @@ def changes(
     base = _shipped_base(resolved, given, registry)
     if base is None:
         return (str(given) if isinstance(given, str | Path) else resolved.name), list(overrides)
-    theirs = dict(_leaves(read_recipe(base, registry).plain()))
-    ours = {path: value for path, value in _leaves(resolved.plain()) if path != "name"}
+    theirs = dict(leaves(read_recipe(base, registry).plain()))
+    ours = {path: value for path, value in leaves(resolved.plain()) if path != "name"}
     differ = (path for path, value in ours.items() if path not in theirs or theirs[path] != value)
     return base, [*_taken_away(theirs, ours), *(f"{path}={one_line(ours[path])}" for path in differ)]
 
@@ -93,15 +93,6 @@ def _shipped_base(resolved: Recipe, given: Recipe | Mapping[str, Any] | str | Pa
     named = given.get(BASE) if isinstance(given, Mapping) else given
     shipped = {spec.name for spec in registry.specs("recipes")}
     return next((name for name in (named, resolved.name) if isinstance(name, str) and name in shipped), None)
-
-
-def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Iterate over the keys, `key.sub`, and values of nested mappings."""
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
 
 
 def to_yaml(recipe: Recipe) -> str:

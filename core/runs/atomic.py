@@ -2,34 +2,109 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from sensorium.errors import RunError
 
+TEMPORARY = ".tmp"
+"""The end of the name that a file has while it is written; it starts with a dot."""
+
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write(temporary path)`, then move the finished file into place.
 
+    The file has the rights that the process gives to any new file, whatever `write` made of it.
+
     Raises:
         RunError: when the disk refuses; what stood at `path` before is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb"):  # with the rights of a new file, which a writer that replaces it may not give
+            rights = temporary.stat().st_mode
         write(temporary)
+        os.chmod(temporary, rights)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        written = temporary.stat().st_size if temporary.exists() else 0
         temporary.unlink(missing_ok=True)
-        raise RunError(
-            f"{path} could not be written ({error}): free some space, or choose another folder with --run-dir; "
-            f"what was written before is intact."
-        ) from error
+        raise RunError(not_written(path, error, written)) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def not_written(path: Path, error: BaseException, written: int = 0) -> str:
+    """Return the sentence about a file that could not be written.
+
+    Args:
+        path: the file.
+        error: what the disk said.
+        written: bytes that it took before.
+    """
+    number = getattr(error, "errno", None)
+    free = _free(path)
+    if number == errno.EDQUOT:
+        problem = "the quota of disk space is used up"
+    elif number == errno.ENOSPC or (free is not None and free < written + 2**20):
+        problem = "the disk is full"
+    else:
+        problem = str(error).splitlines()[0] if str(error) else type(error).__name__
+    room = f"; {_size(written)} of it were written, {_size(free)} are free" if free is not None and written else ""
+    return (
+        f"{path} could not be written ({problem}{room}): free some space, or choose another folder with --run-dir; "
+        f"what was written before is intact."
+    )
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Delete what writers that were killed have left in a folder and those in it; returns what it deleted."""
+    left = [path for path in _temporaries(folder) if not _is_running(path)]
+    for path in left:
+        path.unlink(missing_ok=True)
+    return left
+
+
+def _temporaries(folder: Path) -> Iterator[Path]:
+    return folder.rglob(f".*.*{TEMPORARY}")
+
+
+def _is_running(path: Path) -> bool:
+    """Return whether the process that writes a temporary file is still there, on this machine."""
+    number = path.name.removesuffix(TEMPORARY).rpartition(".")[2]
+    try:
+        os.kill(int(number), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return int(number) != os.getpid()
+
+
+def _free(path: Path) -> int | None:
+    try:
+        return shutil.disk_usage(path.parent).free
+    except OSError:
+        return None
+
+
+def _size(count: int | None) -> str:
+    """Return a number of bytes in words."""
+    size = float(count or 0)
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
 
 
 def write_text(path: Path, text: str) -> None:

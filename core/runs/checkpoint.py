@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,10 @@ class Checkpoints:
         path = self.folder / "best.json"
         return json.loads(path.read_text()) if path.exists() else None
 
+    def forget_best(self) -> None:
+        """Choose the best anew, by another metric."""
+        (self.folder / "best.json").unlink(missing_ok=True)
+
     def latest(self) -> dict[str, Any] | None:
         """Return the latest checkpoint that can be read; those that cannot are skipped with a warning."""
         return next(self._readable(), None)
@@ -121,7 +125,7 @@ def weights_of(state: dict[str, Any]) -> dict[str, Any]:
     return {name.removeprefix("module."): w for name, w in average.items() if name.startswith("module.")}
 
 
-def restore(state: dict[str, Any], learner: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def restore(state: Mapping[str, Any], learner: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Load the weights and optimizer state of a checkpoint; a collective operation.
 
     Raises:
@@ -138,7 +142,7 @@ def restore(state: dict[str, Any], learner: nn.Module, optimizer: torch.optim.Op
     _drop_state_of_frozen(state, learner, optimizer)
 
 
-def _drop_state_of_frozen(state: dict[str, Any], learner: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def _drop_state_of_frozen(state: Mapping[str, Any], learner: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Delete the optimizer state that loading gave to weights without one, such as those of a frozen tower."""
     moved, known = state["optimizer"]["state"].keys(), state["learner"].keys()
     names: dict[nn.Parameter, set[str]] = {}

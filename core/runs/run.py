@@ -1,7 +1,8 @@
 """The run folder: what one training writes, and where.
 
 recipe.yaml            the resolved recipe
-run.json               state, step, versions, plugins, times; evaluators that failed
+run.json               state, step, versions, plugins, times, records, resumptions; evaluators that failed
+records.parquet        the ids of all records, with the part of the split that each is in
 train.log              the log
 metrics.jsonl          one line of metrics every `log.every` steps, and one for each evaluation
 tensorboard/           the same, as TensorBoard events
@@ -22,6 +23,7 @@ import logging
 import platform
 import shutil
 import time
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ from sensorium.errors import RunError
 from sensorium.recipe.reading import to_yaml
 from sensorium.recipe.schema import Recipe
 from sensorium.registration.discovery import Extensions
-from sensorium.runs.atomic import write_atomically
+from sensorium.runs.atomic import TEMPORARY, sweep, write_atomically
 
 log = logging.getLogger("sensorium")
 PACKAGES = (
@@ -52,6 +54,7 @@ class Run:
         self.folder = folder
         self.recipe_file = folder / "recipe.yaml"
         self.status_file = folder / "run.json"
+        self.records_file = folder / "records.parquet"
         self.log_file = folder / "train.log"
         self.metrics_file = folder / "metrics.jsonl"
         self.tensorboard = folder / "tensorboard"
@@ -82,23 +85,28 @@ class Run:
         Raises:
             RunError: when the folder exists and is not empty, or cannot be created.
         """
-        chosen = Path(folder) if folder else _dated(Path("runs"), recipe.name)
-        try:
-            if chosen.exists() and not cls(chosen).unused():
-                raise RunError(
-                    f"The run folder {chosen} exists and is not empty: choose another with --run-dir, "
-                    f"or continue it with --resume {chosen}."
-                )
-            chosen.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(
-                f"The run folder {chosen} cannot be created ({error}): choose another with --run-dir."
-            ) from error
-        run = cls(chosen)
+        run = cls(_made(Path(folder) if folder else _dated(Path("runs"), recipe.name)))
         run.keep_recipe(recipe)
         plugins = [plugin.public() for plugin in extensions.plugins]
         run.update(state="created", started=_now(), versions=_versions(), plugins=plugins)
         return run
+
+    def copy(self, folder: str | Path) -> Run:
+        """Copy what a training continues from into another folder, and return the run there.
+
+        Checkpoints, metrics, log and states go with it; the exported model, tables and fine-tunings stay.
+
+        Raises:
+            RunError: when the folder exists and is not empty, or cannot be written.
+        """
+        copied = Run(_made(Path(folder)))
+        left = shutil.ignore_patterns(self.model.name, self.evaluations.name, "finetune-*", f".*{TEMPORARY}")
+        try:
+            shutil.copytree(self.folder, copied.folder, ignore=left, dirs_exist_ok=True)
+        except (OSError, shutil.Error) as error:
+            raise RunError(f"{self.folder} cannot be copied to {folder} ({error}): choose another folder.") from error
+        copied.update(copied_from=str(self.folder))
+        return copied
 
     @classmethod
     def open(cls, folder: str | Path) -> Run:
@@ -120,6 +128,11 @@ class Run:
         begun = {self.recipe_file, self.status_file, self.log_file}
         return not held or (held <= begun and self.status().get("state") in ("failed", "interrupted"))
 
+    def sweep(self) -> None:
+        """Delete what writers that were killed have left in the folder."""
+        for path in sweep(self.folder):
+            log.info("%s, the rest of a write that was killed, is deleted.", path)
+
     def discard_if_unused(self) -> None:
         """Remove the folder of a training that failed, or was interrupted, before it read data."""
         if self.unused():
@@ -133,6 +146,17 @@ class Run:
         """Write facts into `run.json`."""
         text = json.dumps({**self.status(), **facts, "updated": _now()}, indent=2)
         write_atomically(self.status_file, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def note_resumption(self, step: int, changed: Mapping[str, Any], records: str | None) -> None:
+        """Add to `run.json` that the training was resumed.
+
+        Args:
+            step: number of steps done.
+            changed: recipe key -> its value before and now.
+            records: how the records changed, in words; None if they did not.
+        """
+        this = {"time": _now(), "step": step, "changed": dict(changed), "records": records}
+        self.update(resumptions=[*self.status().get("resumptions", []), this])
 
     def keep_recipe(self, recipe: Recipe) -> None:
         """Store the resolved recipe."""
@@ -157,6 +181,22 @@ class Run:
         if log.level == logging.NOTSET:
             log.setLevel(logging.INFO)
         return handler
+
+
+def _made(folder: Path) -> Path:
+    """Make the folder of a new run, unless it is there and unused."""
+    try:
+        if folder.exists() and not Run(folder).unused():
+            raise RunError(
+                f"The run folder {folder} exists and is not empty: choose another with --run-dir, "
+                f"or continue it with --resume {folder}."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"The run folder {folder} cannot be created ({error}): choose another with --run-dir."
+        ) from error
+    return folder
 
 
 def _dated(parent: Path, name: str) -> Path:

@@ -13,7 +13,7 @@ from torch import nn
 from sensorium.contracts import Encoder, Modality, Source
 from sensorium.data.decoding import raw_values
 from sensorium.data.unreadable import UnreadableRecords
-from sensorium.errors import RecipeError, RunError
+from sensorium.errors import RecipeError
 from sensorium.models.learner import Learner
 from sensorium.models.plan import Plan
 from sensorium.parallel import batch_norm
@@ -29,6 +29,7 @@ from sensorium.training.gallery import draw_gallery
 from sensorium.training.metrics import MetricsLog
 from sensorium.training.optimizers import build_optimizer
 from sensorium.training.progress import Meter, ProgressLine
+from sensorium.training.resumption import Resumption
 from sensorium.training.state import Evaluate, Training
 from sensorium.training.warm_start import WarmStart
 from sensorium.training.weight_average import WeightAverage
@@ -40,7 +41,7 @@ def prepare(
     positions: np.ndarray,
     run: Run,
     fabric: Fabric,
-    resume: bool,
+    resumed: Resumption | None,
     evaluate: Evaluate | None,
     unreadable: UnreadableRecords,
 ) -> Training:
@@ -52,12 +53,9 @@ def prepare(
         positions: which of its records are the train part.
         run: the run folder.
         fabric: launched.
-        resume: continue from the latest readable checkpoint.
+        resumed: what to continue from; None for a training that begins.
         evaluate: measures a model on the val part.
         unreadable: reports unreadable values of the run.
-
-    Raises:
-        RunError: when there is nothing to resume from.
     """
     recipe = plan.recipe
     loader = feed(
@@ -71,7 +69,7 @@ def prepare(
         rank=fabric.global_rank,
         world=fabric.world_size,
     )
-    start = WarmStart(recipe.train.warm_start) if recipe.train.warm_start is not None and not resume else None
+    start = WarmStart(recipe.train.warm_start) if recipe.train.warm_start is not None and resumed is None else None
     restore_modalities(
         plan, run, lambda name: raw_values(source, positions, plan.fields[name], plan.modalities[name]), start
     )
@@ -80,12 +78,7 @@ def prepare(
     learner.train()
     steps = recipe.train.steps or max(round(recipe.train.epochs * loader.steps_per_epoch), 1)
     checkpoints = Checkpoints(run.checkpoints, recipe.checkpoint.keep)
-    step = 0
-    if resume:
-        state = checkpoints.latest()
-        if state is None:
-            raise RunError(f"{run.folder} has no checkpoint that can be read: start the run anew in another folder.")
-        step = state["step"]
+    step = 0 if resumed is None else resumed.step
     training = Training(
         plan,
         run,
@@ -104,12 +97,12 @@ def prepare(
         step,
         evaluate=evaluate,
     )
-    if resume:
-        training.load(state)
+    if resumed is not None:
+        training.load(resumed.state)
     if fabric.is_global_zero:
         training.metrics = MetricsLog(run, recipe, training.step)
         training.line = ProgressLine(steps, training.step)
-    if not resume:
+    if resumed is None:
         on_rank_zero(_draw_first_batch, training)
     return training
 

@@ -138,17 +138,21 @@ class Training:
 
     def save(self) -> None:
         """Write a checkpoint of the current step; collective under distribution."""
-        extra: dict[str, Any] = {"precision": self.fabric.strategy.precision.state_dict()}
+        extra: dict[str, Any] = {
+            "precision": self.fabric.strategy.precision.state_dict(),
+            "recipe": self.recipe.plain(),
+        }
         if self.average is not None:
             extra["average"] = self.average.state_dict()
         self.checkpoints.save(self.step, self.learner, self.optimizer.optimizer, extra)
         if self.fabric.is_global_zero:
             self.run.update(state="running", step=self.step, steps=self.steps)
 
-    def load(self, state: dict[str, Any]) -> None:
+    def load(self, state: Mapping[str, Any]) -> None:
         """Continue from a checkpoint; collective under distribution."""
         restore(state, self.learner, self.optimizer.optimizer)
-        self.fabric.strategy.precision.load_state_dict(state["extra"]["precision"])
+        if scale := state["extra"]["precision"]:  # of the loss; another precision has none
+            self.fabric.strategy.precision.load_state_dict(scale)
         if self.average is not None:
             self.average.load_state_dict(state["extra"]["average"])
         self.step = state["step"]

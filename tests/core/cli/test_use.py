@@ -131,11 +131,11 @@ def test_choices_are_listed_and_checked(runs, call):
     assert "write negatives.parquet, not 'negatives.csv'" in err
 
 
-def test_a_resumed_run_takes_no_other_recipe_or_folder(runs, call, tmp_path):
+def test_a_resumed_run_takes_no_other_recipe(runs, call):
     code, _, err = call("train", "simclr", "--resume", runs[0])
     assert (code, "leave out 'simclr'" in err) == (2, True)
-    code, _, err = call("train", "--resume", runs[0], "--run-dir", tmp_path / "other")
-    assert (code, "leave out --run-dir" in err) == (2, True)
+    code, _, err = call("train", "simclr", "--data-changed")
+    assert (code, "name it with --resume" in err) == (2, True)
 
 
 def test_a_label_that_no_record_has_is_an_error_before_the_training(runs, call, tmp_path):

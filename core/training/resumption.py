@@ -1,0 +1,138 @@
+"""What a resumed training continues from, and what of its recipe may have changed meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from sensorium.errors import RecipeError, RunError
+from sensorium.recipe.merging import leaves, merged
+from sensorium.recipe.reading import read_recipe
+from sensorium.recipe.schema import Recipe
+from sensorium.recipe.yaml_text import one_line
+from sensorium.registration.registry import Registry
+from sensorium.runs.checkpoint import Checkpoints
+from sensorium.runs.run import Run
+from sensorium.training.optimizers import lr_at
+
+CHANGEABLE = (
+    *("train.epochs", "train.steps"),
+    *("train.accelerator", "train.devices", "train.nodes", "train.strategy", "train.compile"),
+    *("train.precision", "train.matmul_precision", "train.deterministic"),
+    *("data.workers", "data.cache", "data.max_bad", "data.source.path", "data.source.root"),
+    *("checkpoint", "evaluate", "monitor", "finetune", "log", "plugins"),
+)
+"""Keys of a recipe, or whole sections, that a resumed training may change: none of them decides what is learned but
+its length, and where the records lie is told from which they are (`sensorium.runs.records`)."""
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """A checkpoint to continue from, and the recipe to continue with.
+
+    Args:
+        state: the latest readable checkpoint.
+        recipe: the run's, with what was changed.
+        changed: recipe key -> its value before and now.
+        steps: number of steps that the training was to have; None if the run does not say.
+    """
+
+    state: Mapping[str, Any]
+    recipe: Recipe
+    changed: Mapping[str, tuple[Any, Any]]
+    steps: int | None
+
+    @property
+    def step(self) -> int:
+        """The number of steps done."""
+        return self.state["step"]
+
+    def notes(self, steps: int) -> list[str]:
+        """Return what changed as sentences.
+
+        Args:
+            steps: number of steps that the training has now.
+
+        Raises:
+            RecipeError: when it has fewer than are done.
+        """
+        found = [f"{key} is now {_said(now)} (before: {_said(before)})" for key, (before, now) in self.changed.items()]
+        if steps < self.step:
+            raise RecipeError(
+                f"The training is to have {steps} steps, but {self.step} are done: raise train.epochs or train.steps."
+            )
+        if self.steps is not None and steps != self.steps:
+            before, now = (lr_at(self.step, total, self.recipe.optimizer) for total in (self.steps, steps))
+            found.append(
+                f"{self.steps} steps become {steps}, and whatever follows the progress of the training follows the "
+                f"new total: from step {self.step} on the learning rate is {now:.3g} instead of {before:.3g}"
+            )
+        return found
+
+
+def resumption(
+    run: Run, recipe: Recipe | Mapping[str, Any] | str | Path | None, overrides: Sequence[str], registry: Registry
+) -> Resumption:
+    """Return what a run continues from, and with which recipe.
+
+    Args:
+        run: the run folder.
+        recipe: the recipe as the caller has it; None takes the run's own.
+        overrides: `key.sub=value` texts.
+        registry: has the shipped recipes.
+
+    Raises:
+        RunError: when the run has no checkpoint that can be read.
+        RecipeError: when anything was changed that a resumed training cannot change.
+    """
+    state = Checkpoints(run.checkpoints, 1).latest()
+    if state is None:
+        raise RunError(f"{run.folder} has no checkpoint that can be read: start the run anew in another folder.")
+    kept = read_recipe(run.recipe_file, registry)
+    asked: Any = run.recipe_file if recipe is None else _over(kept, read_recipe(recipe, registry))
+    resolved = read_recipe(asked, registry, overrides)
+    begun = state["extra"].get("recipe")
+    changed = differences(kept if begun is None else Recipe.model_validate(begun), resolved)
+    if refused := {key: values for key, values in changed.items() if not _may_change(key)}:
+        raise RecipeError(_refusal(run, refused))
+    return Resumption(state, resolved, changed, run.status().get("steps"))
+
+
+def differences(before: Recipe, now: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Return recipe key -> its value in two recipes, for those where they differ; None where one has no such key."""
+    old, new = dict(leaves(before.plain())), dict(leaves(now.plain()))
+    return {key: (old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)}
+
+
+def _over(kept: Recipe, given: Recipe) -> dict[str, Any]:
+    """Return a run's recipe with that of a caller over it; a run knows which value stands for `auto`."""
+
+    def numbers_only(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            key: numbers_only(value) if isinstance(value, Mapping) else value
+            for key, value in values.items()
+            if value != "auto"
+        }
+
+    return merged(kept.plain(), numbers_only(given.plain()))
+
+
+def _may_change(key: str) -> bool:
+    return any(key == allowed or key.startswith(f"{allowed}.") for allowed in CHANGEABLE)
+
+
+def _refusal(run: Run, refused: Mapping[str, tuple[Any, Any]]) -> str:
+    changes = ", ".join(f"{key} ({_said(before)} -> {_said(now)})" for key, (before, now) in refused.items())
+    words = " ".join(quote(f"{key}={_said(now)}") for key, (_, now) in refused.items())
+    return (
+        f"A resumed training goes on as it was begun, so it cannot change {changes}; it can change "
+        f"{', '.join(CHANGEABLE)}. To train on from these weights with another recipe, start a new run: "
+        f"`sensorium train {run.recipe_file} {words} train.warm_start={run.folder}`."
+    )
+
+
+def _said(value: Any) -> str:
+    return one_line(value)
