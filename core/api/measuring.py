@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -17,12 +18,16 @@ from sensorium.evaluation.tables import ResultsTable, ResultsTables
 from sensorium.finetuning.finetuner import Finetuner, Initialization
 from sensorium.finetuning.predictor import Predictor
 from sensorium.models.plan import make_plan
+from sensorium.parallel.rank_zero import on_rank_zero
 from sensorium.recipe import read_recipe
 from sensorium.registration.discovery import Extensions, load_extensions
+from sensorium.runs.records import changed_records
 from sensorium.runs.run import Run
 from sensorium.training.fabric import fabric_of_one, join_ranks
 from sensorium.training.precision import numeric_settings
 from sensorium.training.replay import Replayed, replay_step
+
+log = logging.getLogger("sensorium")
 
 
 def evaluate(
@@ -71,9 +76,21 @@ def evaluate(
         if not seed.alike(model):
             raise RunError(f"The runs {first} and {other} differ in more than their seed: evaluate them one by one.")
     evaluation = RunEvaluation(plan, source, Run.open(first))
+    if not any(override.startswith("data.") for override in overrides):
+        on_rank_zero(_warn_of_changed_records, evaluation)
     evaluation.check()
     with numeric_settings(plan.recipe.train):
         return ResultsTables(evaluation.on_test(model, *seeds, show=show))
+
+
+def _warn_of_changed_records(evaluation: RunEvaluation) -> None:
+    """Warn when a run is evaluated on records that are not those that it was trained on."""
+    changed = changed_records(evaluation.run, evaluation.source, evaluation.parts)
+    if changed is not None:
+        log.warning(
+            "The records are not those that %s was trained on: %s. Its tables are not those of its training.",
+            *(evaluation.run.folder, changed),
+        )
 
 
 def finetune(

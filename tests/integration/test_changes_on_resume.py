@@ -108,6 +108,15 @@ def test_records_that_are_gone_or_new_are_told_and_need_a_word(stopped, caplog):
         fit(count=40, resume=stopped)
 
 
+def test_an_evaluation_warns_of_changed_records(stopped, caplog):
+    fit(resume=stopped)
+    how = {"extensions": toys.extensions(), "device": "cpu", "evaluators": ["health"]}
+    for count, source in ((0, toys.vectors(64)), (1, toys.vectors(80))):
+        sensorium.evaluate(stopped, source=source, **how)
+        assert caplog.text.count("The records are not those that") == count
+    assert "16 are new" in caplog.text
+
+
 def test_a_copy_is_continued_elsewhere(stopped, tmp_path):
     before = status(stopped)
     model = fit(resume=stopped, run_dir=tmp_path / "copy")
