@@ -20,7 +20,7 @@ from sensorium.parallel import collectives
 from sensorium.runs.atomic import write_atomically
 
 log = logging.getLogger("sensorium")
-NAMED = 20
+NAMED = 100
 """So many unreadable values have a line of their own in the log of one process; more are counted by reason."""
 COMMONEST = 3
 """Reasons that a sentence tells."""
