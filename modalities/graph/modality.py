@@ -14,7 +14,8 @@ from torch.nn.functional import one_hot
 from sensorium import BadSample, Modality, check_range
 from sensorium.errors import DataError
 from sensorium.modalities.graph.batch import Graph, GraphBatch, Schema
-from sensorium.modalities.graph.decode import as_graph, to_undirected, with_degree
+from sensorium.modalities.graph.columns import Columns, Features, Tally, chosen
+from sensorium.modalities.graph.decode import as_graph, degree_of, to_undirected, with_degree
 from sensorium.modalities.graph.draw import draw
 from sensorium.modalities.graph.weisfeiler_lehman import weisfeiler_lehman
 
@@ -27,9 +28,13 @@ NUMERIC = ("values", "edge_values")
 class GraphModality(Modality):
     """Graphs with categorical and numeric features of nodes and edges, or with none.
 
-    A raw value is a `Graph`, PyTorch Geometric's `Data`, or a mapping with `edge_index` (2, e) and any of `x`,
-    `values`, `edge_attr`, `edge_values` and `num_nodes`. Integer features are categorical, float features numeric. The
-    categories are those of the train part; any other has id 0. Nodes without features get their degree as one.
+    A raw value is a `Graph`, PyTorch Geometric's `Data`, a mapping with `edge_index` (2, e) and any of `x`, `values`,
+    `edge_attr`, `edge_values` and `num_nodes`, or the path of a .json, .npz or .pt file with such a mapping.
+
+    Integer features are categorical, float features numeric. The categories are those of the train part; any other has
+    id 0. Where no graph has node features, the degree is one. Graphs need not agree in form: integers in some and
+    floats in others are numeric features, and a graph without edges needs no edge features. A graph with other features
+    than most is unreadable.
 
     Args:
         directed: keep edges as they are; otherwise missing reverse edges are added.
@@ -40,6 +45,8 @@ class GraphModality(Modality):
         rooted: each graph is the neighborhood of its first node, the root, as the source `nodes` gives them.
         max_nodes: largest number of nodes of a graph; larger graphs are skipped as unreadable. None has no limit.
     """
+
+    reads_files = True
 
     def __init__(
         self,
@@ -54,6 +61,7 @@ class GraphModality(Modality):
         self.max_degree, self.max_nodes = max_degree, max_nodes
         self._categories: dict[str, list[Tensor]] | None = None
         self._scales: dict[str, tuple[Tensor, Tensor]] = {}
+        self._is_featureless = False
 
     def decode(self, raw: Any) -> Graph:
         """Turn a raw value into a graph of category ids and scaled numeric features.
@@ -62,64 +70,66 @@ class GraphModality(Modality):
             BadSample: when the value is not a graph, has no node, an edge to a missing node, non-finite features, or
                 other features than the train part.
         """
-        graph = self._read(raw)
-        parts: dict[str, Tensor | None] = {}
+        raw_graph = self._read(raw)
         assert self._categories is not None, "decode is called after fit"
+        nodes = Features.of_nodes(raw_graph).brought_to(self._columns("x", "values"), "x")
+        edges = Features.of_edges(raw_graph).brought_to(self._columns("edge_attr", "edge_values"), "edge_attr")
+        graph = Graph(raw_graph.edge_index, *nodes[:2], *edges[:2], len(raw_graph))
+        if self._adds_degree:
+            graph = with_degree(graph, self.max_degree or MAX_DEGREE)
+        parts: dict[str, Tensor | None] = {}
         for name in CATEGORICAL:
             columns, raw_NF = self._categories[name], getattr(graph, name)
-            _check_width(name, len(columns), raw_NF)
             parts[name] = _ids(raw_NF, columns) if columns else None
         for name in NUMERIC:
             center_V, std_V = self._scales[name]
             raw_NV = getattr(graph, name)
-            _check_width(name, len(center_V), raw_NV)
             parts[name] = ((raw_NV.double() - center_V) / std_V).float() if len(center_V) else None
             if len(center_V) and not parts[name].isfinite().all():  # type: ignore[union-attr]
-                raise BadSample("a numeric feature overflows float32")
+                raise BadSample("a numeric feature overflows float32", "non-finite")
         return Graph(graph.edge_index, **parts, num_nodes=len(graph))
 
     def _read(self, raw: Any) -> Graph:
         """Return a raw value as a graph with its raw features."""
         graph = as_graph(raw)
         if self.max_nodes is not None and len(graph) > self.max_nodes:
-            raise BadSample(f"the graph has {len(graph)} nodes, more than max_nodes = {self.max_nodes}")
-        graph = graph if self.directed else to_undirected(graph)
-        featureless = graph.x is None and graph.values is None
-        return with_degree(graph, self.max_degree or MAX_DEGREE) if self.max_degree or featureless else graph
+            raise BadSample(f"the graph has {len(graph)} nodes, more than max_nodes = {self.max_nodes}", "too-large")
+        return graph if self.directed else to_undirected(graph)
 
     def collate(self, examples: Sequence[Graph]) -> GraphBatch:
         """Join graphs into one batch."""
         return GraphBatch.join(examples)
 
     def fit(self, raws: Iterable[Any]) -> None:
-        """Learn the categories of categorical features, and mean and std of numeric ones, from the train part.
+        """Learn the features of the train part: categories of categorical ones, mean and std of numeric ones.
+
+        Where graphs differ, the features are those of most of them; a graph that cannot be brought to these is
+        unreadable.
 
         Raises:
-            DataError: when no raw value is a graph, or the graphs do not have the same features.
+            DataError: when no raw value is a graph.
         """
-        categories: dict[str, list[set[int]]] = {}
-        sums: dict[str, list[Tensor]] = {}
-        count = 0
+        nodes: dict[Columns, Tally] = {}
+        edges: dict[Columns, Tally] = {}
+        degrees: set[int] = set()
         for graph in self._readable(raws):
-            count += 1
-            for name in CATEGORICAL:
-                found = getattr(graph, name)
-                columns = [] if found is None else [set(column.unique().tolist()) for column in found.T]
-                _check_same_features(name, categories.setdefault(name, [set() for _ in columns]), columns)
-                for known, new in zip(categories[name], columns, strict=True):
-                    known |= new
-            for name in NUMERIC:
-                found = getattr(graph, name)
-                rows_NV = torch.zeros(0, 0) if found is None else found.double()
-                seen = [torch.full((rows_NV.shape[1],), len(rows_NV)), rows_NV.sum(0), rows_NV.square().sum(0)]
-                _check_same_features(name, sums.setdefault(name, [0 * part for part in seen])[0], seen[0])
-                sums[name] = [old + new for old, new in zip(sums[name], seen, strict=True)]
-        if not count:
+            for tallies, found in ((nodes, Features.of_nodes(graph)), (edges, Features.of_edges(graph))):
+                if found.rows:
+                    tallies.setdefault(found.columns, Tally(found.columns)).add(found)
+            if self.max_degree or not any(Features.of_nodes(graph).columns):
+                degrees |= set(degree_of(graph, self.max_degree or MAX_DEGREE).unique().tolist())
+        if not nodes:
             raise DataError("The train part has no readable graph: look at its records.")
-        self._categories = {
-            name: [torch.tensor(sorted(column)) for column in columns] for name, columns in categories.items()
+        of_nodes, of_edges = chosen(nodes), chosen(edges) if edges else Tally(Columns(0, 0))
+        self._is_featureless = of_nodes.columns == (0, 0)
+        found_categories = {
+            "x": [*of_nodes.categories, *[degrees] * self._adds_degree],
+            "edge_attr": of_edges.categories,
         }
-        self._scales = {name: self._scale(*parts) for name, parts in sums.items()}
+        self._categories = {
+            name: [torch.tensor(sorted(column)) for column in columns] for name, columns in found_categories.items()
+        }
+        self._scales = {"values": self._scale(*of_nodes.moments), "edge_values": self._scale(*of_edges.moments)}
 
     def _readable(self, raws: Iterable[Any]) -> Iterator[Graph]:
         """Iterate over the readable graphs; unreadable ones are counted when they are decoded."""
@@ -128,6 +138,36 @@ class GraphModality(Modality):
                 yield self._read(raw)
             except BadSample:
                 continue
+
+    @property
+    def _adds_degree(self) -> bool:
+        """Whether the degree is a categorical feature of nodes, the last."""
+        return bool(self.max_degree) or self._is_featureless
+
+    def _columns(self, categorical: str, numeric: str) -> Columns:
+        """Return the numbers of columns that raw graphs have."""
+        assert self._categories is not None, "columns are known after fit"
+        has_degree = categorical == "x" and self._adds_degree
+        return Columns(len(self._categories[categorical]) - has_degree, len(self._scales[numeric][0]))
+
+    def notes(self, raws: Sequence[Any]) -> list[str]:
+        """Say which features nodes and edges have, and which graphs are brought to them."""
+        nodes, edges = self._columns("x", "values"), self._columns("edge_attr", "edge_values")
+        graphs = list(self._readable(raws))
+        said = [
+            "node features: "
+            + ("none, their degree takes the place" if self._is_featureless else f"{nodes}")
+            + f"; edge features: {edges if any(edges) else 'none'} (integers are categories, floats are numbers)"
+        ]
+        for name, columns, features in (("x", nodes, Features.of_nodes), ("edge_attr", edges, Features.of_edges)):
+            cast = sum(features(graph).columns == columns.other_kind != columns for graph in graphs)
+            if cast:
+                kinds = ("float", "integers") if columns.categorical else ("integer", "numbers")
+                said.append(
+                    f"{name} is {kinds[0]} in {cast} of {len(graphs)} graphs: read as {kinds[1]} as in the others"
+                )
+        edgeless = sum(not graph.edge_index.numel() for graph in graphs)
+        return said + [f"{edgeless} of {len(graphs)} graphs have no edges"] * bool(edgeless)
 
     def _scale(self, count_V: Tensor, sum_V: Tensor, squares_V: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of numeric features; the deviation of a constant feature is 1."""
@@ -148,7 +188,8 @@ class GraphModality(Modality):
         if self._categories is None:
             return {}
         categories = {name: [column.tolist() for column in columns] for name, columns in self._categories.items()}
-        return {"categories": categories, "scales": {n: [part.tolist() for part in s] for n, s in self._scales.items()}}
+        scales = {name: [part.tolist() for part in parts] for name, parts in self._scales.items()}
+        return {"categories": categories, "scales": scales, "featureless": self._is_featureless}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore what `state` returned."""
@@ -156,6 +197,7 @@ class GraphModality(Modality):
             self._categories = {n: [torch.tensor(c) for c in columns] for n, columns in state["categories"].items()}
             scales = state["scales"].items()
             self._scales = {n: tuple(torch.tensor(part, dtype=torch.float64) for part in s) for n, s in scales}  # type: ignore[misc]
+            self._is_featureless = state.get("featureless", False)
 
     @property
     def schema(self) -> Schema:
@@ -166,7 +208,9 @@ class GraphModality(Modality):
         return Schema(nodes, values, edges, edge_values, self.rooted)
 
     def caption(self, raw: Any) -> str | None:
-        """Return the numbers of nodes and edges."""
+        """Return the path of a file, or the numbers of nodes and edges."""
+        if (path := super().caption(raw)) is not None:
+            return path
         try:
             graph = as_graph(raw)
         except BadSample:
@@ -214,16 +258,3 @@ def _ids(raw_NF: Tensor, columns: list[Tensor]) -> Tensor:
         index_N = torch.searchsorted(known, raw_N).clamp(max=max(len(known) - 1, 0))
         ids.append(torch.where(known[index_N] == raw_N, index_N + 1, 0) if len(known) else torch.zeros_like(raw_N))
     return torch.stack(ids, dim=1)
-
-
-def _check_width(name: str, width: int, found: Tensor | None) -> None:
-    has = 0 if found is None else found.shape[1]
-    if has != width:
-        raise BadSample(f"the graph has {has} columns of {name}, the train part has {width}")
-
-
-def _check_same_features(name: str, known: Any, found: Any) -> None:
-    if len(known) != len(found):
-        raise DataError(
-            f"The graphs of the train part have different numbers of columns of {name}: {len(known)} and {len(found)}."
-        )

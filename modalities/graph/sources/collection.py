@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sensorium import Record, Source
+from sensorium import Record, Source, Unreadable
 from sensorium.errors import DataError
 from sensorium.modalities.graph.batch import Graph
 
@@ -17,13 +17,13 @@ class GraphRecord:
 
     Args:
         id: unique in its source.
-        graph: with its raw features.
+        graph: with its raw features, or why it cannot be read.
         labels: targets of evaluators, by name.
         split: "train", "val", "test" or None.
     """
 
     id: str
-    graph: Graph
+    graph: Graph | Unreadable
     labels: dict[str, Any] = field(default_factory=dict)
     split: str | None = None
 

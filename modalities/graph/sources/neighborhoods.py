@@ -171,6 +171,7 @@ class Nodes(NodeSource):
         used = [node, *(labels or []), *([split] if split else [])]
         edge_table = FeatureColumns(edges, [source, target], format=format)
         node_table = FeatureColumns(nodes, used, ignore, format)
+        node_table.require_full()
         names = node_table.texts(node)
         edges_2E = edge_index_of(np.stack([edge_table.texts(source), edge_table.texts(target)]), names, edges).numpy()
         columns = {label: node_table.table.cells(label) for label in labels or ()}

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from sensorium import TableReader
-from sensorium.errors import DataError
+from sensorium import Location, TableReader, Unreadable
+from sensorium.errors import DataError, as_clause
 from sensorium.modalities.graph.batch import Graph
 from sensorium.modalities.graph.sources.collection import GraphRecord, GraphSource
 
@@ -26,7 +26,8 @@ class GraphTables(GraphSource):
 
     Tables are CSV, TSV, JSON-lines or Parquet files. Columns without another use are node and edge features: integers
     and text are categorical, other numbers numeric. Node ids are unique within their graph; without a node table, nodes
-    are those of the edges.
+    are those of the edges. A graph with an edge to a node that it does not list, a node listed twice or an empty
+    feature is unreadable; the others are read.
 
     Args:
         edges: path of the table with one row per edge.
@@ -66,8 +67,9 @@ class GraphTables(GraphSource):
         names = list(dict.fromkeys(graph_ids[graph_table] if graph_table else np.concatenate(list(graph_ids.values()))))
         if graph_table and len(names) < len(graph_table.table):
             raise DataError(f"'{graphs}' lists a graph twice.")
-        edge_rows = _rows_of(graph_ids[edge_table], names, edges)
-        node_rows = _rows_of(graph_ids[node_table], names, nodes) if node_table else []
+        self._notes: list[str] = []
+        edge_rows = self._rows_of(graph_ids[edge_table], names, edges)
+        node_rows = self._rows_of(graph_ids[node_table], names, str(nodes)) if node_table else []
         ends_2E = np.stack([edge_table.texts(source), edge_table.texts(target)])
         node_N = node_table.texts(node) if node_table else np.zeros(0, object)
         found = []
@@ -77,15 +79,39 @@ class GraphTables(GraphSource):
             known = node_N[node_rows[i]] if node_table else np.unique(ends_2e)
             if node_table:
                 features |= node_table.features("x", "values", node_rows[i])
-            found.append(
-                GraphRecord(name, Graph(edge_index_of(ends_2e, known, edges), **features, num_nodes=len(known)))
+            tables = [(edge_table, edge_rows[i]), *([(node_table, node_rows[i])] if node_table else [])]
+            value: Graph | Unreadable | None = next(
+                filter(None, (part.empty_cell(rows) for part, rows in tables)), None
             )
+            if value is None:
+                try:
+                    value = Graph(edge_index_of(ends_2e, known, edges), **features, num_nodes=len(known))
+                except DataError as error:
+                    value = Unreadable(as_clause(str(error)), where=edges)
+            found.append(GraphRecord(name, value))
         if graph_table:
             for row, one in enumerate(found):
                 cells = {label: graph_table.table.cell(label, row) for label in labels or ()}
                 one.labels = {label: cell for label, cell in cells.items() if cell is not None}
                 one.split = graph_table.table.cell(split, row) if split else None
         super().__init__(found, field, f"'{edges}'")
+
+    def _rows_of(self, graph_id_N: np.ndarray, names: list[str], path: str) -> list[np.ndarray]:
+        """Return the rows of each graph, in order; note those of graphs that are not listed."""
+        index = {name: i for i, name in enumerate(names)}
+        graph_N = np.array([index.get(name, len(names)) for name in graph_id_N], np.int64)
+        unlisted = dict.fromkeys(graph_id_N[graph_N == len(names)])
+        if unlisted:
+            self._notes.append(
+                f"'{path}' has rows of {len(unlisted)} graphs that the table of graphs does not list, such as "
+                f"'{next(iter(unlisted))}': they are left out"
+            )
+        sizes = np.bincount(graph_N, minlength=len(names) + 1)
+        return np.split(np.argsort(graph_N, kind="stable"), np.cumsum(sizes)[:-1])[: len(names)]
+
+    def notes(self) -> list[str]:
+        """Say which rows are left out."""
+        return self._notes
 
 
 class FeatureColumns:
@@ -102,6 +128,7 @@ class FeatureColumns:
     Attributes:
         categories_NF: int64, categorical features of each row.
         values_NV: float64, numeric features of each row.
+        empty_N: the first feature column that is empty in a row, "" in most: (N,).
     """
 
     def __init__(
@@ -109,36 +136,60 @@ class FeatureColumns:
     ) -> None:
         file, reader = Path(path).expanduser(), TableReader(format)
         features = [name for name in reader.column_names(file) if name not in (*used, *(ignored or []))]
-        self.table = reader.read([file], typed=[*used, *features])
+        self.path, self.table = str(file), reader.read([file], typed=[*used, *features])
+        self.empty_N = np.full(len(self.table), "", object)
         columns = [self._numbers(name) for name in features]
         self.categories_NF = _stacked([c for c in columns if c.dtype == np.int64], len(self.table), np.int64)
         self.values_NV = _stacked([c for c in columns if c.dtype == np.float64], len(self.table), np.float64)
 
     def texts(self, name: str) -> np.ndarray:
         """Return a column as text, the same for ids stored as text, integers or floats."""
-        return np.array(pc.cast(self._full(name, "fill them"), pa.string()).to_pylist(), dtype=object)
+        return np.array(pc.cast(self._ids(name), pa.string()).to_pylist(), dtype=object)
 
     def features(self, categorical: str, numeric: str, rows: np.ndarray) -> dict[str, torch.Tensor | None]:
         """Return the features of some rows, by the names of `Graph`; None where there is no such column."""
         parts = {categorical: self.categories_NF, numeric: self.values_NV}
         return {name: torch.from_numpy(part[rows]) if part.shape[1] else None for name, part in parts.items()}
 
-    def _full(self, name: str, advice: str) -> pa.Array:
-        """Return a column; raise `DataError` when a cell is missing."""
+    def empty_cell(self, rows: np.ndarray) -> Unreadable | None:
+        """Return the first of some rows in which a feature is empty, as a fault."""
+        found = [row for row in rows.tolist() if self.empty_N[row]]
+        if not found:
+            return None
+        column = self.empty_N[found[0]]
+        where = Location(self.path, found[0] + 1, column)
+        return Unreadable(f"the feature '{column}' is empty: fill it, or leave the column out", "empty", where)
+
+    def require_full(self) -> None:
+        """Raise `DataError` when a feature is empty in any row."""
+        fault = self.empty_cell(np.arange(len(self.table)))
+        if fault is not None:
+            raise DataError(f"A graph cannot be read: {fault.reason} ({fault.where}).")
+
+    def _ids(self, name: str) -> pa.Array:
+        """Return a column of ids; raise `DataError` when a cell is missing."""
         column = self.table.arrow(name).combine_chunks()
         if column.null_count:
             row = self.table.position(pc.index(pc.is_null(column), True).as_py())
-            raise DataError(f"The column '{name}' has empty cells, the first in row {row}: {advice}.")
+            raise DataError(f"The column '{name}' has empty cells, the first in row {row}: fill them.")
         return column
 
     def _numbers(self, name: str) -> np.ndarray:
-        """Return a column as int64 categories, or as float64 numbers."""
-        column = self._full(name, "fill them, or leave the column out")
-        if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
-            return np.asarray(pc.cast(column, pa.float64()))
-        if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
-            return np.asarray(pc.cast(column, pa.int64()))
-        return np.unique(self.texts(name).astype(str), return_inverse=True)[1].astype(np.int64)
+        """Return a column as int64 categories, or as float64 numbers; empty cells are noted."""
+        column = self.table.arrow(name).combine_chunks()
+        is_number = pa.types.is_floating(column.type) or pa.types.is_decimal(column.type)
+        if is_number or pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
+            self._note_empty(name, np.asarray(pc.is_null(column)))
+            return np.asarray(pc.fill_null(pc.cast(column, pa.float64() if is_number else pa.int64()), 0))
+        texts_N = np.array(pc.fill_null(pc.cast(column, pa.string()), "").to_pylist(), dtype=str)
+        is_empty_N = texts_N == ""
+        self._note_empty(name, is_empty_N)
+        rows_N = np.zeros(len(texts_N), np.int64)
+        rows_N[~is_empty_N] = np.unique(texts_N[~is_empty_N], return_inverse=True)[1]
+        return rows_N
+
+    def _note_empty(self, name: str, is_empty_N: np.ndarray) -> None:
+        self.empty_N[is_empty_N & (self.empty_N == "")] = name
 
 
 def edge_index_of(ends_2E: np.ndarray, names: np.ndarray, path: str) -> torch.Tensor:
@@ -155,13 +206,3 @@ def edge_index_of(ends_2E: np.ndarray, names: np.ndarray, path: str) -> torch.Te
 
 def _stacked(columns: list[np.ndarray], rows: int, dtype: type) -> np.ndarray:
     return np.stack(columns, axis=1) if columns else np.zeros((rows, 0), dtype)
-
-
-def _rows_of(graph_id_N: np.ndarray, names: list[str], path: str | None) -> list[np.ndarray]:
-    """Return the rows of each graph, in order."""
-    index = {name: i for i, name in enumerate(names)}
-    unknown = [name for name in graph_id_N if name not in index]
-    if unknown:
-        raise DataError(f"'{path}' has a row of the graph '{unknown[0]}', which the table of graphs does not list.")
-    graph_N = np.array([index[name] for name in graph_id_N], np.int64)
-    return np.split(np.argsort(graph_N, kind="stable"), np.cumsum(np.bincount(graph_N, minlength=len(names)))[:-1])

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sensorium import Location, Unreadable
 from sensorium.errors import DataError
 from sensorium.modalities.graph.batch import Graph
 from sensorium.modalities.graph.sources.collection import GraphRecord, GraphSource
@@ -28,7 +29,8 @@ class TU(GraphSource):
 
     Record ids are "NAME/number". Graph labels are the label "class"; graph attributes are the regression label
     "target", or "target-0", "target-1" and so on where there are several. Node and edge labels are categorical
-    features, node and edge attributes numeric features.
+    features, node and edge attributes numeric features. A graph with an edge to a node of another graph, or to none, is
+    unreadable; the others are read.
 
     Args:
         path: the folder or the zip file.
@@ -60,18 +62,17 @@ def graphs_of(name: str, read: Read) -> list[GraphRecord]:
         )
     edges_E2 = edges_E2.reshape(-1, 2) - 1
     names, graph_N = np.unique(owner_N1[:, 0], return_inverse=True)
-    nodes, count = len(graph_N), len(names)
-    if edges_E2.size and (edges_E2.min() < 0 or edges_E2.max() >= nodes):
-        raise DataError(f"An edge of {name}_A.txt names a node that {name}_graph_indicator.txt does not list.")
-    if edges_E2.size and (graph_N[edges_E2[:, 0]] != graph_N[edges_E2[:, 1]]).any():
-        raise DataError(f"An edge of {name}_A.txt joins nodes of different graphs.")
+    count = len(names)
+    edge_kept_E, faults = _faulty_edges(name, edges_E2, graph_N)
+    edges_E2 = edges_E2[edge_kept_E]
     order_N = np.argsort(graph_N, kind="stable")
-    local_N = np.empty(nodes, np.int64)
+    local_N = np.empty(len(graph_N), np.int64)
     first_B = np.searchsorted(graph_N[order_N], np.arange(count))
-    local_N[order_N] = np.arange(nodes) - first_B[graph_N[order_N]]
+    local_N[order_N] = np.arange(len(graph_N)) - first_B[graph_N[order_N]]
     edge_graph_E = graph_N[edges_E2[:, 0]]
     order_E = np.argsort(edge_graph_E, kind="stable")
-    rows = {"node": (order_N, graph_N), "edge": (order_E, edge_graph_E)}
+    node_kept_N = np.ones(len(graph_N), bool)
+    rows = {"node": (node_kept_N, order_N, graph_N), "edge": (edge_kept_E, order_E, edge_graph_E)}
     columns = {}
     for part, kind, dtype in (
         ("x", "node_labels", np.int64),
@@ -80,23 +81,47 @@ def graphs_of(name: str, read: Read) -> list[GraphRecord]:
         ("edge_values", "edge_attributes", np.float64),
     ):
         columns[part] = _cut(name, kind, read(kind, dtype), *rows[kind[:4]], count)
-    edges = _cut(name, "A", local_N[edges_E2], order_E, edge_graph_E, count) or []
+    edges = _split(local_N[edges_E2], order_E, edge_graph_E, count)
     sizes = np.bincount(graph_N, minlength=count).tolist()
     labels = _labels(name, read, count)
     records = []
     for i in range(count):
         parts = {part: None if cut is None else torch.from_numpy(cut[i]) for part, cut in columns.items()}
         graph = Graph(torch.from_numpy(np.ascontiguousarray(edges[i].T)), **parts, num_nodes=sizes[i])
-        records.append(GraphRecord(f"{name}/{i}", graph, labels[i]))
+        records.append(GraphRecord(f"{name}/{i}", faults.get(i, graph), labels[i]))
     return records
 
 
-def _cut(name: str, kind: str, rows, order, group, count) -> list[np.ndarray] | None:
-    """Split rows by graph."""
+def _faulty_edges(name: str, edges_E2: np.ndarray, graph_N: np.ndarray) -> tuple[np.ndarray, dict[int, Unreadable]]:
+    """Return which edges join two nodes of one graph, bool (E,), and why the graphs of the others cannot be read."""
+    listed_E2 = (edges_E2 >= 0) & (edges_E2 < len(graph_N))
+    graph_E2 = np.where(listed_E2, graph_N[edges_E2.clip(0, len(graph_N) - 1)], -1)
+    kept_E = listed_E2.all(1) & (graph_E2[:, 0] == graph_E2[:, 1])
+    faults: dict[int, Unreadable] = {}
+    for edge in np.flatnonzero(~kept_E).tolist():
+        first, second = (edges_E2[edge] + 1).tolist()
+        if listed_E2[edge].all():
+            reason = f"the edge {first}, {second} joins nodes of different graphs"
+        else:
+            missing = second if listed_E2[edge, 0] else first
+            reason = f"the edge {first}, {second} names node {missing}, which {name}_graph_indicator.txt does not list"
+        for graph in set(graph_E2[edge].tolist()) - {-1}:
+            faults.setdefault(graph, Unreadable(reason, where=Location(f"{name}_A.txt", edge + 1)))
+        if not listed_E2[edge].any():
+            raise DataError(f"Line {edge + 1} of {name}_A.txt: {reason}, and so is of no graph.")
+    return kept_E, faults
+
+
+def _cut(name: str, kind: str, rows, kept, order, group, count) -> list[np.ndarray] | None:
+    """Split the rows of a file by graph."""
     if rows is None:
         return None
-    if len(rows) != len(order):
-        raise DataError(f"{name}_{kind}.txt has {len(rows)} lines for {len(order)} {kind[:4]}s.")
+    if len(rows) != len(kept):
+        raise DataError(f"{name}_{kind}.txt has {len(rows)} lines for {len(kept)} {kind[:4]}s.")
+    return _split(rows[kept], order, group, count)
+
+
+def _split(rows, order, group, count) -> list[np.ndarray]:
     return np.split(rows[order], np.cumsum(np.bincount(group, minlength=count))[:-1])
 
 

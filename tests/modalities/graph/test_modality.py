@@ -68,14 +68,24 @@ def test_pytorch_geometric_data_is_read():
         ({"edge_index": np.zeros((2, 0), int)}, "no node"),
         ({"edge_index": [[0], [3]], "x": [1, 1]}, "missing node"),
         ({"edge_index": [[0], [-1]], "x": [1, 1]}, "missing node"),
+        ({"edge_index": [[0], [7]], "x": [1, 1]}, "names the missing node 7: node indices are from 0 to 1"),
         ({"edge_index": [[0.5], [1]], "x": [1, 1]}, "not integers"),
-        ({"edge_index": [[0, 1]], "x": [1, 1]}, "not integers"),
+        ({"edge_index": [[float("nan")], [1]], "x": [1, 1]}, "not integers"),
+        ({"edge_index": [[0, 1]], "x": [1, 1]}, r"\(1, 2\), not \(2, e\): it may have to be transposed"),
+        ({"edge_index": [[0], [1]], "x": [1j, 1]}, "complex"),
+        ({"edge_index": [[0], [1]], "x": [1, 1], "num_nodes": 3}, "x has 2 rows for 3 nodes"),
+        ({"edge_index": [[0], [1]], "x": [1, 1], "num_nodes": "two"}, "num_nodes is not"),
+        ({"edge_index": [[0], [1]], "num_nodes": 2}, "0 categorical and 0 numeric columns of x"),
+        ({"edge_index": [[0], [1]], "x": [[1, 2], [1, 2]]}, "2 categorical and 0 numeric columns of x"),
+        ({"edge_index": [[0], [1]], "x": [1, 1], "edge_attr": [1]}, "1 categorical and 0 numeric columns of edge_attr"),
+        ({"x": [1, 1]}, "has no edge_index; it has x"),
         ({"edge_index": [[0], [1]], "x": [1.0, float("nan")]}, "non-finite"),
         ({"edge_index": [[0], [1]], "x": [1, 1], "edge_attr": [1, 2]}, "rows"),
         ({"edge_index": [[0], [1]], "x": [[[1]], [[1]]]}, "axes"),
         ({"edge_index": [[0], [1]], "x": [1.5, 1.0]}, "columns of x"),
         ({"edge_index": "no", "x": [1, 1]}, "not an array"),
-        ("C1=CC", "not str"),
+        ("C1=CC", "there is no file C1=CC"),
+        (7, "not int"),
         (None, "not NoneType"),
     ],
 )
@@ -91,15 +101,98 @@ def test_numeric_features_that_overflow_float32_are_unreadable():
         modality.decode({"edge_index": EDGE, "values": np.array([[1e300], [0.0]])})
 
 
-def test_fit_needs_readable_graphs_of_the_same_features():
+def test_fit_needs_readable_graphs():
     with pytest.raises(DataError, match="no readable graph"):
         GraphModality().fit([b"", "x", {"edge_index": np.zeros((2, 0), int)}])
-    with pytest.raises(DataError, match="different numbers of columns of x: 1 and 2"):
-        GraphModality().fit(
-            [Graph(EDGE, torch.ones(2, 1, dtype=torch.int64)), Graph(EDGE, torch.ones(2, 2, dtype=torch.int64))]
-        )
     with pytest.raises(RecipeError, match="max_degree"):
         GraphModality(max_degree=-1)
+
+
+EDGELESS = [[], np.zeros(0), np.zeros((2, 0)), np.zeros((0, 2), int), torch.zeros(2, 0, dtype=torch.int64)]
+
+
+@pytest.mark.parametrize("edge_index", EDGELESS)
+@pytest.mark.parametrize("edge_attr", [None, [], np.zeros((0, 3)), np.zeros((0, 1), int)])
+def test_a_graph_without_edges_needs_no_edge_features(edge_index, edge_attr):
+    bond = {"edge_index": [[0], [1]], "x": [1, 2], "edge_attr": [[5, 6]], "edge_values": [0.5]}
+    alone = {"edge_index": edge_index, "x": [1], "edge_attr": edge_attr}
+    for raws in ([bond, alone, alone], [alone, alone, bond]):
+        modality = fitted(raws)
+        batch = modality.collate([modality.decode(raw) for raw in raws])
+        assert batch.edge_attr.shape == (2, 2)
+        assert batch.edge_values.shape == (2, 1)
+        assert batch.edge_sizes.sum() == 2
+
+
+def graph_of(x):
+    return {"edge_index": [[0], [1]], "x": x}
+
+
+def test_integers_in_some_graphs_and_floats_in_others_are_numbers():
+    raws = [graph_of([1, 3]), graph_of([0.5, 3.5]), graph_of([2, 2])]
+    modality = fitted(raws)
+    assert (modality.schema.node_categories, modality.schema.node_values) == ((), 1)
+    same_as = fitted([graph_of(np.array(raw["x"], float)) for raw in raws])
+    for raw in raws:
+        assert same(modality.decode(raw), same_as.decode(raw))
+    assert modality.notes(raws)[1:] == ["x is integer in 2 of 3 graphs: read as numbers as in the others"]
+
+
+def test_whole_floats_among_integers_are_categories():
+    raws = [graph_of([1, 3]), graph_of([3.0, 7.0]), graph_of([2, 2])]
+    modality = fitted(raws)
+    assert modality.schema.node_categories == (5,)
+    assert modality.decode(raws[1]).x.tolist() == [[3], [4]]
+    assert modality.notes(raws)[1:] == ["x is float in 1 of 3 graphs: read as integers as in the others"]
+    with pytest.raises(BadSample, match="x has fractions"):
+        modality.decode(graph_of([0.5, 1.0]))
+
+
+def test_edge_features_are_cast_alike():
+    raws = [{"edge_index": [[0], [1]], "x": [1, 1], "edge_attr": [weight]} for weight in (1, 0.5, 2)]
+    modality = fitted(raws)
+    assert (modality.schema.edge_categories, modality.schema.edge_values) == ((), 1)
+
+
+def test_a_graph_with_other_features_than_most_is_unreadable_alone():
+    few, most = graph_of([[1], [1]]), graph_of([[1, 2], [1, 2]])
+    for raws in ([few, most, most], [most, few, most], [most, most, few]):
+        modality = fitted(raws)
+        assert modality.schema.node_categories == (2, 2)
+        with pytest.raises(
+            BadSample, match="has 1 categorical and 0 numeric columns of x, those of the train part have 2"
+        ):
+            modality.decode(few)
+
+
+def test_a_graph_that_lacks_features_does_not_get_its_degree_in_their_place():
+    bare, most = {"edge_index": [[0], [1]]}, graph_of([4, 4])
+    modality = fitted([bare, most, most])
+    assert modality.schema.node_categories == (2,)
+    with pytest.raises(BadSample, match="0 categorical"):
+        modality.decode(bare)
+    modality = fitted([bare, most, bare])
+    assert modality.decode(bare).x.tolist() == [[1], [1]]
+    with pytest.raises(BadSample, match="1 categorical"):
+        modality.decode(most)
+
+
+def test_notes_say_which_features_there_are():
+    alone = {"edge_index": [], "x": [1]}
+    assert fitted([graph_of([1, 2]), alone]).notes([graph_of([1, 2]), alone]) == [
+        "node features: 1 categorical and 0 numeric; edge features: none (integers are categories, floats are numbers)",
+        "1 of 2 graphs have no edges",
+    ]
+    bare = {"edge_index": [[0], [1]]}
+    assert fitted([bare]).notes([bare, b"no graph"]) == [
+        "node features: none, their degree takes the place; edge features: none (integers are categories, floats are "
+        "numbers)"
+    ]
+
+
+def test_self_loops_are_kept():
+    loop = {"edge_index": [[0, 0], [0, 1]], "x": [1, 1]}
+    assert fitted([loop]).decode(loop).edge_index.T.tolist() == [[0, 0], [0, 1], [1, 0]]
 
 
 def test_state_is_json_and_restores():

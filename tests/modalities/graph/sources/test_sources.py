@@ -3,6 +3,7 @@ import shutil
 import numpy as np
 import pytest
 
+from sensorium import Unreadable
 from sensorium.errors import DataError, RecipeError
 from sensorium.modalities.graph.sources.neighborhoods import Karate, Neighbors, Nodes, StochasticBlocks
 from sensorium.modalities.graph.sources.tables import GraphTables
@@ -44,9 +45,7 @@ def test_tu_without_edges_or_attributes(tmp_path):
     ("changes", "sentence"),
     [
         ({"graph_indicator": None}, "lacks its file TINY_graph_indicator.txt"),
-        ({"A": "1, 3\n"}, "joins nodes of different graphs"),
-        ({"A": "1, 9\n"}, "does not list"),
-        ({"A": "0, 1\n"}, "does not list"),
+        ({"A": "1, 2\n2, 1\n3, 4\n4, 3\n1, 6\n0, 9\n"}, "Line 6 of TINY_A.txt: the edge 0, 9 names node 0"),
         ({"node_labels": "1\n2\n"}, "2 lines for 6 nodes"),
         ({"graph_labels": "1\n"}, "1 lines for 3 graphs"),
         ({"A": "1, x\n"}, "cannot be read"),
@@ -55,6 +54,26 @@ def test_tu_without_edges_or_attributes(tmp_path):
 def test_inconsistent_tu_files_are_refused(tmp_path, changes, sentence):
     with pytest.raises(DataError, match=sentence):
         TU(str(write_tu(tmp_path, **changes)))
+
+
+@pytest.mark.parametrize(
+    ("edge", "reason", "unreadable"),
+    [
+        ("1, 3", "the edge 1, 3 joins nodes of different graphs", [0, 1]),
+        ("1, 9", "the edge 1, 9 names node 9, which TINY_graph_indicator.txt does not list", [0]),
+        ("0, 4", "the edge 0, 4 names node 0, which TINY_graph_indicator.txt does not list", [1]),
+    ],
+)
+def test_a_faulty_edge_of_tu_files_costs_its_own_graphs(tmp_path, edge, reason, unreadable):
+    source = TU(str(write_tu(tmp_path, A=f"1, 2\n2, 1\n{edge}\n4, 3\n1, 6\n6, 1\n")))
+    values = [source[i].values["graph"] for i in range(3)]
+    assert [i for i, value in enumerate(values) if isinstance(value, Unreadable)] == unreadable
+    fault = values[unreadable[0]]
+    assert (fault.reason, str(fault.where)) == (reason, "TINY_A.txt, row 3")
+    assert source.key(0).labels == {"class": 1, "target": 0.5}
+    if 1 not in unreadable:
+        assert values[1].edge_index.tolist() == [[1], [0]]
+        assert values[1].edge_attr.tolist() == [[1]], "features of the other edges stay with them"
 
 
 def test_a_path_without_a_tu_data_set_is_refused(tmp_path):
@@ -90,16 +109,32 @@ def test_inconsistent_tables_are_refused(tmp_path):
         GraphTables(**options, source="from")
     with pytest.raises(DataError, match="does not exist"):
         GraphTables(str(tmp_path / "none.csv"))
-    broken = write_edge_tables(tmp_path)
-    (tmp_path / "nodes.csv").write_text("graph,node,size\na,1,2.0\na,2,\n")
-    with pytest.raises(DataError, match=r"column 'size' has empty cells, the first in row 2 of '.*nodes\.csv'"):
-        GraphTables(**broken)
-    (tmp_path / "nodes.csv").write_text("graph,node\na,1\na,2\nb,p\nb,q\nd,1\n")
-    with pytest.raises(DataError, match="a row of the graph 'd'"):
-        GraphTables(**options)
-    (tmp_path / "nodes.csv").write_text("graph,node\na,1\na,2\nb,p\nb,q\n")
-    with pytest.raises(DataError, match="names the node '3'"):
-        GraphTables(**options)
+
+
+def test_a_faulty_row_costs_its_own_graph(tmp_path):
+    options = write_edge_tables(tmp_path)
+    (tmp_path / "nodes.csv").write_text(
+        "graph,node,color,size\na,1,red,1.0\na,2,blue,2.0\nb,p,red,\nb,q,,5.0\nc,z,blue,6.0\nd,1,red,1.0\n"
+    )
+    source = GraphTables(**options)
+    a, b, c = (source[i].values["graph"] for i in range(3))
+    assert "names the node '3', which its graph does not list" in a.reason
+    assert (b.reason, b.kind) == ("the feature 'size' is empty: fill it, or leave the column out", "empty")
+    assert str(b.where) == f"{tmp_path / 'nodes.csv'}, row 3, column 'size'"
+    assert (c.x.tolist(), c.values.tolist()) == ([[0]], [[6.0]]), "an empty cell is no category"
+    (note,) = source.notes()
+    assert (
+        "nodes.csv' has rows of 1 graphs that the table of graphs does not list, such as 'd': they are left out" in note
+    )
+    (tmp_path / "nodes.csv").write_text("graph,node\na,1\na,1\nb,p\nb,q\nc,z\n")
+    assert "lists a node twice" in GraphTables(**options)[0].values["graph"].reason
+
+
+def test_one_large_graph_needs_all_of_its_features(tmp_path):
+    options = write_node_tables(tmp_path)
+    (tmp_path / "people.csv").write_text("node,age,side\n" + "\n".join(f"n{i},,{i % 2}" for i in range(6)) + "\n")
+    with pytest.raises(DataError, match=r"the feature 'age' is empty.*people.csv, row 1, column 'age'"):
+        Nodes(**options)
 
 
 def test_a_large_fanout_gives_the_whole_k_hop_neighborhood():

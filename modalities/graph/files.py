@@ -1,0 +1,59 @@
+"""Files with one graph: a mapping of arrays by PyTorch Geometric's names, as JSON, NumPy's .npz or torch's .pt."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sensorium import BadSample
+
+
+def read_file(path: Path) -> Mapping[str, Any]:
+    """Return what a file has; no file can run code.
+
+    Raises:
+        BadSample: when there is no such file, it is damaged, or has something else than a mapping of arrays.
+    """
+    if not path.is_file():
+        raise BadSample(f"there is no file {path}", "missing")
+    read = READERS.get(path.suffix.lower())
+    if read is None:
+        raise BadSample(f"the file {path} ends in none of {', '.join(READERS)}", "unsupported")
+    try:
+        found = read(path)
+    except pickle.UnpicklingError as error:
+        raise BadSample(
+            f"the file {path} has Python objects, which may run code: save a dict of tensors, as data.to_dict() is",
+            "unsupported",
+        ) from error
+    except (ValueError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+        raise BadSample(
+            f"the file {path} is damaged: {str(error).splitlines()[0] if str(error) else error!r}"
+        ) from error
+    if not isinstance(found, Mapping):
+        raise BadSample(f"the file {path} has a {type(found).__name__}, not arrays by their names", "unsupported")
+    return found
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _npz(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as archive:
+        return dict(archive)
+
+
+def _pt(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+READERS: dict[str, Callable[[Path], Any]] = {".json": _json, ".npz": _npz, ".pt": _pt}
+"""File extension -> what reads it."""
