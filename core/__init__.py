@@ -45,6 +45,7 @@ _HOME = {
     "Exporter": "sensorium.exporters.base",
     "Table": "sensorium.data.readers",
     "TableReader": "sensorium.data.readers",
+    "TextFile": "sensorium.data.encodings",
     "BadSample": "sensorium.errors",
     "Location": "sensorium.errors",
     "SensoriumError": "sensorium.errors",
@@ -119,6 +120,7 @@ if TYPE_CHECKING:
         Tokens,
         ViewGenerator,
     )
+    from sensorium.data.encodings import TextFile
     from sensorium.data.readers import Table, TableReader
     from sensorium.devices import device_constant, to_device
     from sensorium.errors import BadSample, Location, SensoriumError, check_range

@@ -11,7 +11,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -417,6 +417,29 @@ class Source(ABC, Sequence[Record]):
         return []
 
 
+class ValueFeatures(NamedTuple):
+    """Features of M values of one modality, of which records may have several.
+
+    Args:
+        rows: int64 (M,), the row of each value's record.
+        x: float32 (M, D).
+    """
+
+    rows: np.ndarray
+    x: np.ndarray
+
+    def join(self, other: ValueFeatures) -> ValueFeatures:
+        """Return the values of both, of the same records."""
+        return ValueFeatures(np.concatenate([self.rows, other.rows]), np.concatenate([self.x, other.x]))
+
+    def select(self, rows: np.ndarray, count: int) -> ValueFeatures:
+        """Return the values of the records at `rows`, of `count` records, by their position there."""
+        new_N = np.full(count, -1, np.int64)
+        new_N[rows] = np.arange(len(rows))
+        kept = new_N[self.rows] >= 0
+        return ValueFeatures(new_N[self.rows][kept], self.x[kept])
+
+
 @dataclass
 class FeatureTable:
     """Frozen features of one part of the records, as evaluators receive them.
@@ -430,6 +453,7 @@ class FeatureTable:
         positions: int64 (N,), where the source has the records; None for records of no source.
         times: the time stamps of each record's first and last step (`Record.time`), or None; an empty list when no
             record is a part of a recording.
+        further: modality name -> the values beyond the first of records that have several, such as captions.
     """
 
     ids: list[str]
@@ -439,9 +463,16 @@ class FeatureTable:
     groups: list[str]
     positions: np.ndarray | None = None
     times: list[Span | None] = field(default_factory=list)
+    further: dict[str, ValueFeatures] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def values(self, modality: str) -> ValueFeatures:
+        """Return all values of a modality: the first of each record that has one, then the further ones."""
+        rows = np.flatnonzero(self.present[modality])
+        first = ValueFeatures(rows, self.features[modality][rows])
+        return first.join(self.further[modality]) if modality in self.further else first
 
     def select(self, rows: np.ndarray) -> FeatureTable:
         """Return the records at `rows`: int64 positions (M,), in that order."""
@@ -453,6 +484,7 @@ class FeatureTable:
             [self.groups[row] for row in rows],
             None if self.positions is None else self.positions[rows],
             [self.times[row] for row in rows] if self.times else [],
+            {name: further.select(rows, len(self)) for name, further in self.further.items()},
         )
 
     def join(self, other: FeatureTable) -> FeatureTable:
@@ -477,7 +509,13 @@ class FeatureTable:
             self.groups + other.groups,
             positions,
             self.times + other.times if self.times and other.times else [],
+            self._join_further(other),
         )
+
+    def _join_further(self, other: FeatureTable) -> dict[str, ValueFeatures]:
+        moved = {name: ValueFeatures(len(self) + values.rows, values.x) for name, values in other.further.items()}
+        both = {name: self.further[name].join(values) for name, values in moved.items() if name in self.further}
+        return self.further | moved | both
 
 
 class Evaluator(ABC):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
-import json
+import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,10 +13,15 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet
 
-from sensorium.errors import DataError, did_you_mean
+from sensorium.data import json_lines
+from sensorium.data.cells import canonical, is_bytes, without_faults
+from sensorium.data.delimited import DelimitedFile
+from sensorium.data.encodings import ADVICE
+from sensorium.data.rows import Rows
+from sensorium.errors import DataError, Location, did_you_mean
+from sensorium.types import Unreadable
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
 FORMATS: dict[str, Format] = {
@@ -33,35 +37,62 @@ FORMATS: dict[str, Format] = {
 class Table:
     """Columns of one or several files, in Arrow's memory; cells become Python objects when they are asked for.
 
-    Empty text is a missing value, as null is. Errors number rows from 1 in their own file, the heading aside.
+    Empty text is a missing value, as null is; so is an unreadable cell, in `arrow` and `readable`. Errors number rows
+    from 1 in their own file, the heading aside.
 
     Args:
         files: where the rows come from.
-        tables: the rows of each file, with the same columns.
+        rows: what was read of each file, with the same columns.
 
     Attributes:
         title: the files, as errors name them.
         rows: how many rows each file has.
+        unreadable: (row, column) -> the unreadable cell, or (row, None) -> the row that is unreadable as a whole.
     """
 
-    def __init__(self, files: Sequence[Path], tables: Sequence[pa.Table]) -> None:
+    def __init__(self, files: Sequence[Path], rows: Sequence[Rows]) -> None:
         self._files = list(files)
         self.title = f"'{files[0]}'" + (f" and {len(files) - 1} more" if len(files) > 1 else "")
-        self.rows = [table.num_rows for table in tables]
+        self.rows = [of_file.cells.num_rows for of_file in rows]
         self._ends = list(accumulate(self.rows))
+        self._lines = [of_file.line_of for of_file in rows]
         try:
-            joined = pa.concat_tables(tables, promote_options="permissive")
+            joined = pa.concat_tables([_canonical(of_file.cells) for of_file in rows], promote_options="permissive")
         except pa.ArrowException as error:
             raise DataError(f"The files {self.title} have columns of different types: {_first_line(error)}.") from error
-        self._columns = dict(zip(joined.column_names, joined.columns, strict=True))
+        reasons: dict[tuple[int, str | None], str] = {}
+        for of_file, end in zip(rows, self._ends, strict=True):
+            start = end - of_file.cells.num_rows
+            reasons |= {(start + row, name): reason for (row, name), reason in of_file.faults.items()}
+        self._columns: dict[str, pa.ChunkedArray] = {}
+        for name, column in zip(joined.column_names, joined.columns, strict=True):
+            self._columns[name], found = without_faults(column, ADVICE if any(self._lines) else "")
+            reasons |= {(row, name): reason for row, reason in found.items()}
+        self.unreadable = {at: self._unreadable(*at, reason) for at, reason in reasons.items()}
+        if len(self) and sum(name is None for _, name in self.unreadable) == len(self):
+            raise DataError(f"No row of {self.title} can be read; {self.fault(next(iter(self.unreadable)))}.")
 
     def __len__(self) -> int:
         return self._ends[-1]
 
+    def _file(self, row: int) -> tuple[int, int]:
+        """Return the number of the file that a row is in, and its row there, from 0."""
+        file = bisect_right(self._ends, row)
+        return file, row - (self._ends[file - 1] if file else 0)
+
     def position(self, row: int) -> str:
         """Return where a row is, for errors: "2 of 'a.csv'"."""
-        file = bisect_right(self._ends, row)
-        return f"{row - (self._ends[file - 1] if file else 0) + 1} of '{self._files[file]}'"
+        file, within = self._file(row)
+        return f"{within + 1} of '{self._files[file]}'"
+
+    def where(self, row: int, column: str | None = None) -> Location:
+        """Return where a cell is, or a row."""
+        file, within = self._file(row)
+        line_of = self._lines[file]
+        return Location(str(self._files[file]), within + 1 if line_of is None else line_of(within), column)
+
+    def _unreadable(self, row: int, column: str | None, reason: str) -> Unreadable:
+        return Unreadable(reason, kind="encoding" if column is not None else "damaged", where=self.where(row, column))
 
     def arrow(self, name: str) -> pa.ChunkedArray:
         """Return a column as Arrow holds it."""
@@ -72,13 +103,45 @@ class Table:
         found = self._columns[name][row].as_py()
         return None if found == "" else found
 
-    def cells(self, name: str) -> list[Any]:
-        """Return the cells of a column, None where one is missing."""
-        return [None if cell == "" else cell for cell in self._columns[name].to_pylist()]
+    def readable(self, name: str, use: str = "label") -> list[Any]:
+        """Return the cells of a column, None where one is missing or unreadable.
 
-    def texts(self, name: str) -> list[str | None]:
-        """Return the cells of a column as text, None where one is missing."""
-        return [None if cell is None else str(cell) for cell in self.cells(name)]
+        Args:
+            name: the column.
+            use: what its cells are, for the error.
+
+        Raises:
+            DataError: when the cells are neither text, numbers nor dates.
+        """
+        kind = self._columns[name].type
+        if pa.types.is_nested(kind) or is_bytes(kind):
+            raise DataError(
+                f"The column '{name}' of {self.title} has the type {kind}, whose cells cannot be {use}s: name a "
+                "column of text or numbers."
+            )
+        cells = self._columns[name].to_pylist()
+        if pa.types.is_temporal(kind):
+            return [None if cell is None else str(cell) for cell in cells]
+        return [None if cell == "" or cell != cell else cell for cell in cells]
+
+    def cells(self, name: str, use: str = "label") -> list[Any]:
+        """Return the cells of a column, None where one is missing; as `readable`, but no cell may be unreadable."""
+        self._check_readable(name)
+        return self.readable(name, use)
+
+    def texts(self, name: str, use: str = "name") -> list[str | None]:
+        """Return the cells of a column as text, None where one is missing; errors as those of `cells`."""
+        return [None if cell is None else str(cell) for cell in self.cells(name, use)]
+
+    def _check_readable(self, name: str) -> None:
+        for row, column in self.unreadable:
+            if column in (None, name):
+                raise DataError(f"{self.fault((row, column))}.")
+
+    def fault(self, at: tuple[int, str | None]) -> str:
+        """Return what is wrong with a row or a cell, as a sentence without its full stop."""
+        unreadable = self.unreadable[at]
+        return f"{unreadable.where} cannot be read: {unreadable.reason}"
 
     def identifiers(self, name: str, kind: str = "id") -> list[str]:
         """Return a column of names as text.
@@ -90,7 +153,7 @@ class Table:
         Raises:
             DataError: when a cell is missing; the message names its row.
         """
-        texts = self.texts(name)
+        texts = self.texts(name, kind)
         if None in texts:
             raise DataError(f"Row {self.position(texts.index(None))} has an empty {kind} in column '{name}'.")
         return texts  # type: ignore[return-value]
@@ -105,6 +168,7 @@ class Table:
         Raises:
             DataError: when the column holds anything else; the message names the first such cell and its row.
         """
+        self._check_readable(name)
         column = self._columns[name]
         types = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal, pa.types.is_null)
         if not any(is_type(column.type) for is_type in types):
@@ -124,9 +188,16 @@ class Table:
         return f"cells of type {column.type} in {self.title}"
 
 
+def _canonical(cells: pa.Table) -> pa.Table:
+    return pa.table([canonical(column) for column in cells.columns], names=cells.column_names)
+
+
 @dataclass(frozen=True)
 class TableReader:
     """How files of rows are read.
+
+    A row that cannot be read (a line that is no JSON object; more or fewer cells than the heading names) is an
+    unreadable row of the table, and text that is not in the file's encoding, or holds NUL, an unreadable cell.
 
     Args:
         format: None goes by the file's extension; `.gz` on top of .csv, .tsv and .jsonl is understood.
@@ -135,7 +206,9 @@ class TableReader:
         header: the column names of a CSV or TSV file without a heading row.
         na_values: the cells of a CSV or TSV file that are missing numbers; None is the usual ones: empty cells, "nan",
             "NA", "null" and their spellings. In a column of text only an empty cell is missing.
+        quote: the character around cells of a CSV or TSV file that contain delimiters or newlines; "" for none.
         skip_rows: lines of a CSV or TSV file before its heading row.
+        encoding: of a CSV, TSV or JSON-lines file without a byte-order mark; None is UTF-8.
     """
 
     format: Format | None = None
@@ -143,7 +216,11 @@ class TableReader:
     decimal: str = "."
     header: Sequence[str] | None = None
     na_values: Sequence[str] | None = None
+    quote: str = '"'
     skip_rows: int = 0
+    encoding: str | None = None
+
+    _names_of: dict[Path, list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     EXTENSIONS: ClassVar = tuple(FORMATS)
     """Of the files that are tables."""
@@ -155,7 +232,9 @@ class TableReader:
 
     def column_names(self, path: Path) -> list[str]:
         """Return the names of the columns of a file."""
-        return self._guard(path, "names")
+        if path not in self._names_of:
+            self._names_of[path] = self._guarded(path, self._names)
+        return self._names_of[path]
 
     def read(self, files: Sequence[Path], text: Sequence[str] = (), typed: Sequence[str] = ()) -> Table:
         """Read columns of files.
@@ -169,9 +248,11 @@ class TableReader:
             DataError: when a file cannot be read, or lacks one of the columns.
         """
         columns = list(dict.fromkeys([*text, *typed]))
-        return Table(files, [self._read(file, columns, list(text)) for file in files])
+        for file in files:
+            self._check_columns(file, columns)
+        return Table(files, [self._guarded(file, self._rows, columns, list(text)) for file in files])
 
-    def _read(self, path: Path, columns: list[str], text: list[str]) -> pa.Table:
+    def _check_columns(self, path: Path, columns: list[str]) -> None:
         names = self.column_names(path)
         for column in columns:
             if column not in names:
@@ -182,20 +263,20 @@ class TableReader:
                 )
             if names.count(column) > 1:
                 raise DataError(f"'{path}' has {names.count(column)} columns named '{column}'; rename all but one.")
-        return self._guard(path, "read", columns, text)
 
-    def _guard(self, path: Path, verb: str, *arguments):
-        """Call the reader of the file's format; every failure becomes one sentence."""
-        if not path.exists():
-            raise DataError(f"The file '{path}' does not exist; check data.source.")
+    def _guarded(self, path: Path, read: Callable[..., Any], *arguments: Any) -> Any:
+        """Read a file; every failure becomes one sentence."""
         if path.is_dir():
             raise DataError(f"'{path}' is a folder, not a file; for a folder of files use the source 'folder'.")
-        format = self._format(path)
-        kind = {"csv": "delimited", "tsv": "delimited"}.get(format, format)
+        if not path.exists():
+            raise DataError(f"The file '{path}' does not exist; check data.source.")
         try:
-            return getattr(self, f"_{kind}_{verb}")(path, *arguments)
-        except (pa.ArrowException, OSError, UnicodeDecodeError, EOFError) as error:
-            raise DataError(f"'{path}' cannot be read as {format.upper()}: {_first_line(error)}.") from error
+            return read(path, *arguments)
+        except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
+            raise DataError(
+                f"'{path}' cannot be read as {self._format(path).upper()}: {_first_line(error)}; is it damaged, or cut "
+                "short, or of another format (data.source.format)?"
+            ) from error
 
     def _format(self, path: Path) -> Format:
         if self.format is not None:
@@ -204,59 +285,36 @@ class TableReader:
             raise DataError(f"'{path}' ends in none of {', '.join(FORMATS)}; name its format with data.source.format.")
         return FORMATS[self.extension(path)]
 
-    def _delimited_options(self, path: Path) -> dict:
-        tab = self._format(path) == "tsv"
-        return {
-            "read_options": pa.csv.ReadOptions(
-                column_names=None if self.header is None else list(self.header), skip_rows=self.skip_rows
-            ),
-            "parse_options": pa.csv.ParseOptions(
-                delimiter=self.delimiter or ("\t" if tab else ","), newlines_in_values=True
-            ),
-        }
+    def _names(self, path: Path) -> list[str]:
+        match self._format(path):
+            case "jsonl":
+                return json_lines.column_names(path, self.encoding)
+            case "parquet":
+                return pa.parquet.read_schema(path).names
+        return self._delimited(path).column_names
 
-    def _delimited_names(self, path: Path) -> list[str]:
-        with pa.csv.open_csv(path, **self._delimited_options(path)) as stream:
-            return stream.schema.names
+    def _rows(self, path: Path, columns: list[str], text: list[str]) -> Rows:
+        match self._format(path):
+            case "jsonl":
+                return json_lines.read(path, self.encoding, columns)
+            case "parquet":
+                return Rows(pa.parquet.read_table(path, columns=columns, memory_map=True))
+        return self._delimited(path).read(columns, text)
 
-    def _delimited_read(self, path: Path, columns: list[str], text: list[str]) -> pa.Table:
-        convert = pa.csv.ConvertOptions(
-            include_columns=columns,
-            column_types=dict.fromkeys(text, pa.string()),
-            null_values=self.na_values,
-            decimal_point=self.decimal,
+    def _delimited(self, path: Path) -> DelimitedFile:
+        delimiter = self.delimiter or ("\t" if self._format(path) == "tsv" else ",")
+        return DelimitedFile(
+            path,
+            delimiter,
+            self.quote,
+            self.decimal,
+            self.header,
+            self.na_values,
+            self.skip_rows,
+            self.encoding,
+            is_named=self.delimiter is not None,
         )
-        return pa.csv.read_csv(path, convert_options=convert, **self._delimited_options(path))
-
-    def _jsonl_rows(self, path: Path) -> list[dict]:
-        rows = []
-        with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rt", encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise DataError(f"Line {number} of '{path}' is not JSON: {error}.") from error
-                if not isinstance(row, dict):
-                    raise DataError(f"Line {number} of '{path}' is not a JSON object of column names and cells.")
-                rows.append(row)
-        return rows
-
-    def _jsonl_names(self, path: Path) -> list[str]:
-        return list(dict.fromkeys(name for row in self._jsonl_rows(path) for name in row))
-
-    def _jsonl_read(self, path: Path, columns: list[str], text: list[str]) -> pa.Table:
-        # Not pyarrow's own JSON reader: it turns text that looks like a date into one.
-        rows = self._jsonl_rows(path)
-        return pa.table({name: pa.array([row.get(name) for row in rows]) for name in columns})
-
-    def _parquet_names(self, path: Path) -> list[str]:
-        return pa.parquet.read_schema(path).names
-
-    def _parquet_read(self, path: Path, columns: list[str], text: list[str]) -> pa.Table:
-        return pa.parquet.read_table(path, columns=columns, memory_map=True)
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0].rstrip(".")
+    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__

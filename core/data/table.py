@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from itertools import accumulate
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +12,49 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sensorium.contracts import Source
+from sensorium.data.cells import is_bytes, is_list, is_text
 from sensorium.data.classes import class_name
+from sensorium.data.key_column import RowsByKey
 from sensorium.data.readers import Format, Table, TableReader
+from sensorium.data.several import FILE, raw_of, several
 from sensorium.data.splits import first_duplicate, part_name
-from sensorium.errors import DataError, Location
-from sensorium.types import Record
+from sensorium.errors import BadSample, DataError, Location, not_found
+from sensorium.types import Record, Unreadable
 
 
 class TableSource(Source):
-    """One record for each row of a CSV, TSV, JSON-lines or Parquet file, or of several.
+    """One record for each row of a CSV, TSV, JSON-lines or Parquet file, or of several; or one for each `key`.
 
     A cell is text, a number, a list, bytes, or a struct of `bytes` and `path` as Hugging Face datasets write images and
     audio (its bytes, or else its path). For modalities that read files, text is a path relative to the table's folder.
-    An empty cell is a missing value. Cells stay in Arrow's memory until a record is read.
+    An empty cell is a missing value. A list of texts, or of files, is several values of one record, such as the captions
+    of an image: one is drawn in each epoch, all are used in evaluation. Cells stay in Arrow's memory until a record is
+    read.
+
+    A cell with text that is not in the file's encoding is an unreadable value; a line that is no JSON object, a row with
+    more or fewer cells than the heading, and a row whose id, split or group is unreadable, are unreadable records, by
+    the name "file:line". Whole numbers beyond 64 bits are text.
 
     Args:
         path: the file, or a list of files with the same columns.
         splits: instead of `path`, the file or files of each split: {train: a.parquet, test: b.parquet}.
         columns: field name to column name, or to a list of numeric columns, whose numbers in a row are one value (nan
-            where a cell is empty); default every column that has no other use, under its own name.
+            where a cell is empty); default every column that has no other use, under its own name. With `field`, field
+            name to the word in that column.
         id: the column of unique names; default the row's number (after its split, when `splits` is given).
+        key: instead of `id`, the column whose equal cells make rows one record, such as a product with a row for each
+            of its images and descriptions. What differs between its rows are several values of a field; labels, split
+            and group must not differ.
+        field: the column that says which field a row has a value of, where all values stand in one column, `value`.
+        value: the column of values, with `field`.
         labels: the columns that evaluators predict: a list, or label name to column name.
         split: the column that says train, val or test.
         group: the column whose equal cells keep records in one split.
         classes: label name to its class names, by index.
         format: the files' format; default by their extension. `.gz` on top of .csv, .tsv and .jsonl is understood.
         delimiter: the character between the cells of a CSV file, such as ";"; default ",".
+        quote: the character around cells of a CSV or TSV file that contain delimiters or newlines; "" where none are.
+        encoding: of a CSV, TSV or JSON-lines file without a byte-order mark, such as cp1252; default utf-8.
         header: the column names of a CSV or TSV file without a heading row.
         root: the folder that relative paths in cells start from; default the folder of the first file.
     """
@@ -48,39 +65,68 @@ class TableSource(Source):
         splits: dict[str, str | list[str]] | None = None,
         columns: dict[str, str | list[str]] | None = None,
         id: str | None = None,
+        key: str | None = None,
+        field: str | None = None,
+        value: str | None = None,
         labels: list[str] | dict[str, str] | None = None,
         split: str | None = None,
         group: str | None = None,
         classes: dict[str, list[str]] | None = None,
         format: Format | None = None,
         delimiter: str | None = None,
+        quote: str = '"',
+        encoding: str | None = None,
         header: list[str] | None = None,
         root: str | None = None,
     ) -> None:
         files = _files(path, splits)
-        reader = TableReader(format, delimiter, header=header or None, na_values=("",))
+        _check_uses(id, key, field, value)
+        reader = TableReader(
+            format, delimiter, header=header or None, na_values=("",), quote=quote, encoding=encoding
+        )
         label_columns = dict(labels) if isinstance(labels, dict) else {name: name for name in labels or ()}
-        keys = [name for name in (id, split, group) if name is not None]
-        if columns is None:
+        uses = {"id": id, "key": key, "field": field, "split": split, "group": group}
+        keys = {name: use for use, name in uses.items() if name is not None}
+        if columns is None and field is None:
             used = {*keys, *label_columns.values()}
             columns = {name: name for name in reader.column_names(files[0][1]) if name not in used}
-        self.root = str(files[0][1].parent) if root is None else root
-        single = {field: column for field, column in columns.items() if isinstance(column, str)}
-        joined = {field: column for field, column in columns.items() if not isinstance(column, str)}
+        single, joined = _by_kind(columns, value)
         numeric = [name for names in joined.values() for name in names]
-        table = reader.read([file for _, file in files], [*single.values(), *keys], [*label_columns.values(), *numeric])
+        table = reader.read(
+            [file for _, file in files], [*single.values(), *keys], [*label_columns.values(), *numeric]
+        )
         if not len(table):
             raise DataError(f"{table.title} has no rows.")
+        self.root = str(files[0][1].parent) if root is None else root
+        self._table = table
+        self._unreadable_rows = _unreadable_rows(table, keys)
+        self._cells = dict(single)
+        self._columns = {name: table.arrow(column) for name, column in single.items()}
+        if field is not None:
+            self._columns = _by_field(table, field, value or "", columns)
+            self._cells = dict.fromkeys(self._columns, value or "")
+        self._joined = {name: _joined(table, name, names) for name, names in joined.items()}
+        self._names = self._cells | {name: ", ".join(names) for name, names in joined.items()}
+        self._order = tuple(columns or ()) if field is None else tuple(self._columns)
         parts = [part for (part, _), rows in zip(files, table.rows, strict=True) for _ in range(rows)]
-        self._files, self._ends = [str(file) for _, file in files], list(accumulate(table.rows))
-        self._names = {field: name if isinstance(name, str) else ", ".join(name) for field, name in columns.items()}
-        self._order = tuple(columns)
-        self._columns = {field: table.arrow(column) for field, column in single.items()}
-        self._joined = {field: _joined(table, field, names) for field, names in joined.items()}
-        self._ids = _ids(table, id, parts)
-        self._splits = parts if split is None else _splits(table, split)
-        self._groups = None if group is None else table.texts(group)
-        self._labels = {name: _label(table, column, name, classes or {}) for name, column in label_columns.items()}
+        parts_N = parts if split is None else _splits(table, split)
+        groups_N = [None] * len(table) if group is None else _texts(table, group, "group")
+        labels_N = {name: _label(table, column, name, classes or {}) for name, column in label_columns.items()}
+        self._notes = _label_notes(table, label_columns)
+        if key is None:
+            self._rows = None
+            self._ids = _ids(table, id, parts, self._unreadable_rows)
+            self._splits, self._groups, self._labels = parts_N, groups_N, labels_N
+        else:
+            named = _texts(table, key, "key")
+            self._rows = RowsByKey(table, key, [self._name_of_row(row) or name for row, name in enumerate(named)])
+            self._ids = self._rows.keys
+            self._splits = self._rows.shared(parts_N, split or "splits")
+            self._groups = self._rows.shared(groups_N, group or "group")
+            self._labels = {n: self._rows.shared(cells, label_columns[n]) for n, cells in labels_N.items()}
+
+    def _name_of_row(self, row: int) -> str | None:
+        return None if row not in self._unreadable_rows else _place_name(self._unreadable_rows[row])
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -90,34 +136,89 @@ class TableSource(Source):
     def __len__(self) -> int:
         return len(self._ids)
 
+    def notes(self) -> list[str]:
+        """Return which labels could not be read."""
+        return list(self._notes)
+
     def key(self, index: int) -> Record:
         """Return the record at `index` without its values."""
         labels = {name: cells[index] for name, cells in self._labels.items() if cells[index] is not None}
-        group = None if self._groups is None else self._groups[index]
-        return Record(self._ids[index], {}, labels, self._splits[index], group)
+        return Record(self._ids[index], {}, labels, self._splits[index], self._groups[index])
 
     def __getitem__(self, index: int) -> Record:
-        key = self.key(index)
-        values = {field: _value(column[index].as_py()) for field, column in self._columns.items()}
-        values |= {field: x_NC[index] for field, x_NC in self._joined.items() if not np.isnan(x_NC[index]).all()}
+        key, rows = self.key(index), self._rows_of(index)
+        if (fault := self._unreadable_rows.get(rows[0])) is not None:
+            raise BadSample(fault.reason, fault.kind, fault.where)
+        values = {name: self._values(name, rows) for name in self._columns}
+        for name, x_NC in self._joined.items():
+            found = several(x_NC[row] for row in rows if not np.isnan(x_NC[row]).all())
+            values |= {} if found is None else {name: found}
         return Record(key.id, values, key.labels, key.split, key.group)
 
+    def _rows_of(self, index: int) -> Sequence[int]:
+        return [index] if self._rows is None else self._rows.rows(index)
+
+    def _values(self, name: str, rows: Sequence[int]) -> Any:
+        """Return what some rows have in a field: one value, several, or None."""
+        found: list[Any] = []
+        for row in rows:
+            fault = self._table.unreadable.get((row, self._cells[name]))
+            raw = raw_of(self._columns[name][row].as_py()) if fault is None else fault
+            found += list(raw) if isinstance(raw, tuple) else [raw]
+        return several(found)
+
     def locate(self, index: int, field: str) -> Location:
-        """Return the file, row and column of a value."""
-        file = bisect_right(self._ends, index)
-        return Location(self._files[file], index - (self._ends[file - 1] if file else 0) + 1, self._names[field])
+        """Return the file, line and column of a value, of the first of several."""
+        rows = self._rows_of(index)
+        filled = (row for row in rows if field in self._joined or self._values(field, [row]) is not None)
+        return self._table.where(next(filled, rows[0]), self._names[field])
 
     def present(self, field: str) -> np.ndarray:
-        """Return which records have a value in `field`: bool (N,)."""
+        """Return which records have a value in `field`, readable or not: bool (N,)."""
         if field in self._joined:
-            return ~np.isnan(self._joined[field]).all(1)
-        column = self._columns[field]
-        if pa.types.is_struct(column.type) and {"bytes", "path"} <= {f.name for f in column.type}:
-            parts = [pc.struct_field(column, name) for name in ("bytes", "path")]
-            filled = pc.and_(pc.is_valid(column), pc.or_(*(_filled(part) for part in parts)))
+            present_N = ~np.isnan(self._joined[field]).all(1)
         else:
-            filled = _filled(column)
-        return filled.to_numpy()
+            present_N = _filled(self._columns[field]).to_numpy().copy()
+            present_N[[row for row, column in self._table.unreadable if column == self._cells[field]]] = True
+        present_N[list(self._unreadable_rows)] = True
+        return present_N if self._rows is None else self._rows.any(present_N)
+
+
+def _check_uses(id: str | None, key: str | None, field: str | None, value: str | None) -> None:
+    if id is not None and key is not None:
+        raise DataError("data.source.id names one row each, data.source.key joins rows to one record: set one of them.")
+    if (field is None) != (value is None) or (field is not None and key is None):
+        raise DataError("A table with all values in one column needs data.source.key, field and value.")
+
+
+def _by_kind(
+    columns: dict[str, str | list[str]] | None, value: str | None
+) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Return the fields of one column each, and those of several numeric columns."""
+    if value is not None:
+        return {value: value}, {}
+    found = columns or {}
+    single = {name: column for name, column in found.items() if isinstance(column, str)}
+    return single, {name: column for name, column in found.items() if not isinstance(column, str)}
+
+
+def _by_field(
+    table: Table, field: str, value: str, columns: dict[str, str | list[str]] | None
+) -> dict[str, pa.ChunkedArray]:
+    """Return the column of values once for each field, with a missing value in the rows of other fields."""
+    words = _texts(table, field, "field")
+    known = sorted({word for word in words if word is not None})
+    asked = {word: word for word in known} if columns is None else columns
+    for name, word in asked.items():
+        if word not in known:
+            problem = f"The column '{field}' of {table.title} names no field '{word}'"
+            raise DataError(not_found(problem, str(word), known, f"its fields are: {', '.join(known)}"))
+    of_field = pa.array(words, pa.string())
+    column = table.arrow(value).combine_chunks()
+    return {
+        name: pa.chunked_array([pc.if_else(pc.equal(of_field, word), column, pa.nulls(len(column), column.type))])
+        for name, word in asked.items()
+    }
 
 
 def _joined(table: Table, field: str, names: list[str]) -> np.ndarray:
@@ -146,17 +247,49 @@ def _files(path: str | list[str] | None, splits: dict[str, str | list[str]] | No
     return files
 
 
-def _ids(table: Table, column: str | None, parts: list[str | None]) -> list[str]:
+def _unreadable_rows(table: Table, keys: dict[str, str]) -> dict[int, Unreadable]:
+    """Return the rows that are unreadable, or whose id, key, field, split or group is, and why."""
+    found: dict[int, Unreadable] = {}
+    for (row, column), fault in table.unreadable.items():
+        if column is None:
+            found[row] = fault
+        elif column in keys:
+            found[row] = Unreadable(f"its {keys[column]} is unreadable: {fault.reason}", fault.kind, fault.where)
+    return found
+
+
+def _place_name(fault: Unreadable) -> str:
+    """Return the id of a record that has no readable one: its file and line."""
+    assert isinstance(fault.where, Location), "a table says where"
+    return f"{Path(fault.where.path).name}:{fault.where.line}"
+
+
+def _texts(table: Table, column: str, use: str) -> list[str | None]:
+    return [None if cell is None else str(cell) for cell in table.readable(column, use)]
+
+
+def _ids(
+    table: Table, column: str | None, parts: list[str | None], unreadable: dict[int, Unreadable]
+) -> list[str]:
     if column is None:
         return [str(row) if part is None else f"{part}/{row}" for row, part in enumerate(parts)]
-    ids = table.identifiers(column)
+    ids: list[str] = []
+    for row, text in enumerate(_texts(table, column, "id")):
+        if row not in unreadable and text is None:
+            raise DataError(f"Row {table.position(row)} has an empty id in column '{column}'.")
+        ids.append(_place_name(unreadable[row]) if row in unreadable else str(text))
     if (twice := first_duplicate(ids)) is not None:
-        raise DataError(f"The id '{twice}' occurs twice in column '{column}' of {table.title}; ids must be unique.")
+        rows = [row for row, id in enumerate(ids) if id == twice]
+        raise DataError(
+            f"The id '{twice}' occurs twice in column '{column}' of {table.title}, rows {table.position(rows[0])} and "
+            f"{table.position(rows[1])}; ids must be unique: where rows of one id are one record, set "
+            f"data.source.key={column} in place of id."
+        )
     return ids
 
 
 def _splits(table: Table, column: str) -> list[str | None]:
-    words = table.texts(column)
+    words = _texts(table, column, "split")
     parts = {word: part_name(word) for word in dict.fromkeys(words) if word is not None}
     for word, part in parts.items():
         if part is None:
@@ -167,23 +300,42 @@ def _splits(table: Table, column: str) -> list[str | None]:
 
 
 def _label(table: Table, column: str, name: str, classes: dict[str, list[str]]) -> list[Any]:
-    cells = table.cells(column)
+    """Return the labels of all rows; one that is missing, unreadable or infinite is None."""
+    cells = [None if _is_infinite(cell) else cell for cell in table.readable(column)]
     if name not in classes:
         return cells
     return [None if cell is None else class_name(classes[name], cell, cell, name, table.title) for cell in cells]
 
 
-def _value(cell: Any) -> Any:
-    """Return the value of a cell: for a struct its bytes or else its path, None when it is empty."""
-    if isinstance(cell, dict) and {"bytes", "path"} <= cell.keys():
-        cell = cell["bytes"] or cell["path"]
-    return None if isinstance(cell, str | bytes) and not cell else cell
+def _is_infinite(cell: Any) -> bool:
+    return isinstance(cell, float) and math.isinf(cell)
+
+
+def _label_notes(table: Table, columns: dict[str, str]) -> list[str]:
+    """Return a sentence for each label with cells that no class or number can be read from."""
+    said = []
+    for name, column in columns.items():
+        faults = {row: fault.reason for (row, at), fault in table.unreadable.items() if at == column}
+        if pa.types.is_floating(table.arrow(column).type):
+            infinite = np.flatnonzero(np.isinf(table.arrow(column).to_numpy()))
+            faults |= dict.fromkeys(infinite.tolist(), "it is infinite, or too large for a number")
+        if faults:
+            row = min(faults)
+            said.append(
+                f"the label '{name}' is left out of {len(faults)} records, where it cannot be read; the first is "
+                f"{table.where(row, column)}: {faults[row]}"
+            )
+    return said
 
 
 def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return which cells are neither null nor empty text or bytes."""
-    valid = pc.is_valid(column)
-    sized = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
-    if not any(is_type(column.type) for is_type in sized):
-        return valid
-    return pc.and_(valid, pc.fill_null(pc.greater(pc.binary_length(column), 0), False))
+    """Return which cells hold a value: neither null, nor empty text, bytes, list or file."""
+    valid, kind = pc.is_valid(column), column.type
+    if pa.types.is_struct(kind) and {field.name for field in kind} >= FILE:
+        either = pc.or_(*(_filled(pc.struct_field(column, name)) for name in sorted(FILE)))
+        return pc.and_(valid, either)
+    if is_list(kind):
+        return pc.and_(valid, pc.fill_null(pc.greater(pc.list_value_length(column), 0), False))
+    if is_text(kind) or (is_bytes(kind) and not pa.types.is_fixed_size_binary(kind)):
+        return pc.and_(valid, pc.fill_null(pc.greater(pc.binary_length(column), 0), False))
+    return valid

@@ -14,11 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium.contracts import FeatureTable, Modality
+from sensorium.contracts import FeatureTable, Modality, ValueFeatures
 from sensorium.errors import SensoriumError
 from sensorium.models.model import Model
 from sensorium.presence import Presence
+<<<<<<< HEAD
 from sensorium.types import Record, RecordBatch, Span
+=======
+from sensorium.types import Batch, Record, RecordBatch
+>>>>>>> 56d7645 (Tables and texts: byte-order marks and encodings, unreadable cells and rows, long cells, keys that join rows; several values of a field in retrieval)
 
 Columns = dict[str, tuple[Tensor, Presence]]
 """Column -> float (n, D), the rows of the records of a batch that have it, and which records these are."""
@@ -52,9 +56,9 @@ class ModelReader(FeatureReader):
     def __call__(self, records: RecordBatch) -> Mapping[str, Columns]:
         """Embed a batch, and score it if the scores are asked for."""
         made: dict[str, Columns] = {space: {} for space in self.columns}
-        for name, batch in records.batches.items() if self.encoded else ():
+        for column, name, batch, present in _values_of(records) if self.encoded else ():
             for space, x_ND in self.model.encode_in(self.encoded, name, batch).items():
-                made[space][name] = x_ND, records.present[name]
+                made[space][column] = x_ND, present
         if "scores" in made:
             made["scores"] = self._scores(records)
         return made
@@ -89,12 +93,25 @@ class BaselineReader(FeatureReader):
     def __call__(self, records: RecordBatch) -> Mapping[str, Columns]:
         """Compute those of a batch."""
         made: Columns = {}
-        for name, modality in self.modalities.items():
-            if name in records.batches:
-                x_ND = modality.baseline_features(records.batches[name].to("cpu"))
+        for column, name, batch, present in _values_of(records):
+            if name in self.modalities:
+                x_ND = self.modalities[name].baseline_features(batch.to("cpu"))
                 rows = torch.zeros(1, 0) if x_ND is None else torch.from_numpy(np.asarray(x_ND, np.float32))
-                made[name] = rows, records.present[name]
+                made[column] = rows, present
         return {"features": made}
+
+
+FURTHER = "\0"
+"""Stands in the name of a column of further values, before their rank."""
+
+
+def _values_of(records: RecordBatch) -> Iterator[tuple[str, str, Batch, Presence]]:
+    """Yield the values of every modality, the first of each record and then further ones by rank, with their column."""
+    for name, batch in records.batches.items():
+        yield name, name, batch, records.present[name]
+    for name, ranks in records.further.items():
+        for rank, (batch, present) in enumerate(ranks):
+            yield f"{name}{FURTHER}{rank}", name, batch, present
 
 
 @dataclass
@@ -128,11 +145,15 @@ class _Column:
     def is_left_out(self) -> bool:
         return any(not x_ND.shape[1] for x_ND in self.on_host)
 
+    def rows(self) -> np.ndarray:
+        """Return the rows of the records that have a value; of width 0 when none has."""
+        if len(self.on_host) > 1:
+            self.on_host = [np.concatenate(self.on_host)]
+        return self.on_host[0] if self.on_host else np.zeros((0, 0), np.float32)
+
     def matrix(self, present_N: np.ndarray) -> np.ndarray:
         """Return rows at the indices of their records, nan elsewhere; width 0 when no record has a value."""
-        if not self.on_host:
-            return np.full((len(present_N), 0), np.nan, np.float32)
-        rows_ND = np.concatenate(self.on_host)
+        rows_ND = self.rows()
         if len(rows_ND) == len(present_N):
             return rows_ND
         x_ND = np.full((len(present_N), rows_ND.shape[1]), np.nan, np.float32)
@@ -214,10 +235,22 @@ def feature_tables(parts: Sequence[FeatureRows], keys: Callable[[int], Record]) 
     def table(columns: Mapping[str, _Column]) -> FeatureTable:
         kept = {name: column for name, column in columns.items() if not column.is_left_out}
         present = {name: np.concatenate([np.zeros(0, bool), *column.present]) for name, column in kept.items()}
+<<<<<<< HEAD
         features = {name: column.matrix(present[name]) for name, column in kept.items()}
         for name, x_ND in features.items():
             _check_finite(x_ND, present[name], name, ids)
         return FeatureTable(ids, features, present, labels, groups, positions_N, times_of(records))
+=======
+        for name, column in kept.items():
+            _check_finite(column.rows(), np.flatnonzero(present[name]), name.partition(FURTHER)[0], ids)
+        features = {name: c.matrix(present[name]) for name, c in kept.items() if FURTHER not in name}
+        further: dict[str, ValueFeatures] = {}
+        for name, column in kept.items():
+            if FURTHER in name:
+                of, values = name.partition(FURTHER)[0], ValueFeatures(np.flatnonzero(present.pop(name)), column.rows())
+                further[of] = further[of].join(values) if of in further else values
+        return FeatureTable(ids, features, present, labels, groups, positions_N, further)
+>>>>>>> 56d7645 (Tables and texts: byte-order marks and encodings, unreadable cells and rows, long cells, keys that join rows; several values of a field in retrieval)
 
     return [
         {space: table(_join_ranks(parts, number, space)) for space in of_reader}
@@ -238,12 +271,12 @@ def _join_ranks(parts: Sequence[FeatureRows], reader: int, space: str) -> dict[s
     return joined
 
 
-def _check_finite(x_ND: np.ndarray, present_N: np.ndarray, name: str, ids: Sequence[str]) -> None:
-    nonfinite_N = present_N & ~np.isfinite(x_ND).all(axis=1)
-    if nonfinite_N.any():
+def _check_finite(x_MD: np.ndarray, rows_M: np.ndarray, name: str, ids: Sequence[str]) -> None:
+    nonfinite_M = ~np.isfinite(x_MD).all(axis=1)
+    if nonfinite_M.any():
         raise SensoriumError(
-            f"The features of '{name}' are not finite for {nonfinite_N.sum()} of {present_N.sum()} records, the first "
-            f"is '{ids[int(nonfinite_N.argmax())]}': the training has diverged."
+            f"The features of '{name}' are not finite for {nonfinite_M.sum()} of {len(rows_M)} records, the first "
+            f"is '{ids[int(rows_M[nonfinite_M.argmax()])]}': the training has diverged."
         )
 
 

@@ -18,9 +18,10 @@ from sensorium.evaluation.similarity import TIE, l2_normalize, similarity_blocks
 class Retrieval(Evaluator):
     """Cross-modal retrieval by cosine over the whole test part.
 
-    Every record with the query modality is a query, every record with the target modality a target; the positives of a
-    query are the targets of its group (with five captions for an image, all five). Queries without a positive are
-    excluded and counted.
+    Every value of the query modality is a query, every value of the target modality a target; the positives of a query
+    are the targets of its group. An image with five captions, be they of one record or of five in a group, has five
+    positives, any of which is a hit, and each caption is a query (the protocol of COCO and Flickr30k). Queries without
+    a positive are excluded and counted.
 
     Ties count against the query: a negative whose cosine is within 1e-6 of a positive's ranks before it, so that a
     collapsed encoder is never rewarded.
@@ -59,8 +60,8 @@ class Retrieval(Evaluator):
             if task.excluded:
                 self.excluded.append(f"{query}->{target}: {task.excluded} queries without a positive excluded")
             ranking = _Ranking(self.cutoffs)
-            x_QD = l2_normalize(test.features[query][task.queries], self.device)
-            y_ND = l2_normalize(test.features[target][task.targets], self.device)
+            x_QD = l2_normalize(test.values(query).x[task.queries], self.device)
+            y_ND = l2_normalize(test.values(target).x, self.device)
             by_group = torch.from_numpy(task.by_group_N).to(x_QD.device)
             counts = torch.from_numpy(task.counts_Q).to(x_QD.device)
             firsts = torch.from_numpy(task.firsts_Q).to(x_QD.device)
@@ -74,7 +75,7 @@ class Retrieval(Evaluator):
         metrics: dict[str, float] = {}
         for query, target in self._directions(test):
             task = self._task(test, query, target)
-            expected = _expected(len(task.targets), task.counts_Q, self.cutoffs)
+            expected = _expected(task.targets, task.counts_Q, self.cutoffs)
             metrics |= {f"{query}->{target} {name}": value for name, value in expected.items()}
         return metrics
 
@@ -95,8 +96,8 @@ class _Task:
     """Queries, targets and positives of one direction.
 
     Args:
-        queries: row of each of Q queries in the table.
-        targets: row of each of N targets in the table.
+        queries: which of the table's values of the query modality are the Q queries.
+        targets: N, the number of values of the target modality.
         by_group_N: indices 0..N-1 of the targets, sorted by group; the positives of a query are a slice of it.
         firsts_Q: where the slice of the query begins.
         counts_Q: its length, >= 1.
@@ -104,7 +105,7 @@ class _Task:
     """
 
     queries: np.ndarray
-    targets: np.ndarray
+    targets: int
     by_group_N: np.ndarray
     firsts_Q: np.ndarray
     counts_Q: np.ndarray
@@ -113,7 +114,7 @@ class _Task:
 
 def _task(test: FeatureTable, query: str, target: str, groups: list[str]) -> _Task:
     groups_N = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
-    queries, targets = np.flatnonzero(test.present[query]), np.flatnonzero(test.present[target])
+    queries, targets = test.values(query).rows, test.values(target).rows
     order = np.argsort(groups_N[targets], kind="stable")
     target_groups = groups_N[targets][order]
     firsts = np.searchsorted(target_groups, groups_N[queries], side="left")
@@ -125,8 +126,8 @@ def _task(test: FeatureTable, query: str, target: str, groups: list[str]) -> _Ta
             f"({count_records(len(queries))} with '{query}', {count_records(len(targets))} with '{target}')."
         )
     return _Task(
-        queries[has_positive],
-        targets,
+        np.flatnonzero(has_positive),
+        len(targets),
         order,
         firsts[has_positive],
         counts[has_positive],

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from sensorium import BadSample, Record, Source, check_range
+from sensorium import BadSample, Record, Source, TextFile, check_range
 from sensorium.errors import DataError, RecipeError
 
 Unit = Literal["characters", "lines", "paragraphs"]
@@ -18,9 +18,10 @@ Span = tuple[int, int, int]
 
 
 class Corpus(Source):
-    """Plain text files in UTF-8, split into windows of characters, lines or paragraphs.
+    """Plain text files, split into windows of characters, lines or paragraphs.
 
-    The id of a record is "file:offset", with the offset in bytes. The last window of a part may be shorter. Adjacent
+    A byte-order mark of UTF-8, UTF-16 or UTF-32 says a file's encoding. The compression of a `.gz` is taken off. The id
+    of a record is "file:offset", with the offset in bytes of the text in UTF-8. The last window of a part may be shorter. Adjacent
     windows of characters overlap by one character: every character but a part's first is predicted in exactly one
     window. Blank lines and paragraphs are skipped. The label "characters" is the number of predicted characters.
 
@@ -33,6 +34,7 @@ class Corpus(Source):
             recipe.
         rest: the part that the rest of each file is.
         field: the field of the records that has the text.
+        encoding: of files without a byte-order mark, such as cp1252; default utf-8.
     """
 
     def __init__(
@@ -43,15 +45,19 @@ class Corpus(Source):
         train_fraction: float | None = 0.9,
         rest: Literal["val", "test"] = "val",
         field: str = "text",
+        encoding: str | None = None,
     ) -> None:
         if window < (2 if unit == "characters" else 1):
             raise RecipeError(f"A window of {window} {unit} is too short: characters need 2, lines and paragraphs 1.")
         check_range("source 'corpus'", "(0, 1]", train_fraction=train_fraction)
-        self._files = [Path(p).absolute() for p in ([path] if isinstance(path, str) else path)]
-        for file in self._files:
+        files = [Path(p).expanduser().absolute() for p in ([path] if isinstance(path, str) else path)]
+        for file in files:
+            if file.is_dir():
+                raise DataError(f"{file} is a folder: list its files, or read them with the source 'folder'.")
             if not file.is_file():
                 raise DataError(f"There is no corpus file {file}: check the path.")
-        self._names = _names(self._files)
+        self._names = _names(files)
+        self._files = [TextFile(file, encoding) for file in files]
         self._field, self._splits = field, (None, None) if train_fraction is None else ("train", rest)
         fraction = 1.0 if train_fraction is None else train_fraction
         windows = (
@@ -62,7 +68,7 @@ class Corpus(Source):
         )
         self._windows = np.fromiter(windows, dtype=np.dtype((np.int64, 5)))  # part 1 is the rest
         if not len(self._windows):
-            raise DataError(f"There is no text in the corpus {', '.join(map(str, self._files))}.")
+            raise DataError(f"There is no text in the corpus {', '.join(map(str, files))}.")
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -81,19 +87,11 @@ class Corpus(Source):
         """Read one window.
 
         Raises:
-            BadSample: when it cannot be read, or is not UTF-8.
+            BadSample: when it cannot be read, is not in the encoding of its file.
         """
         key = self.key(index)
         file, start, end, *_ = self._windows[index].tolist()
-        try:
-            with self._files[file].open("rb") as stream:
-                stream.seek(start)
-                text = stream.read(end - start).decode("utf-8")
-        except OSError as error:
-            raise BadSample(f"{self._files[file]} cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise BadSample(f"byte {start + error.start} of {self._files[file]} is not UTF-8") from error
-        return Record(key.id, {self._field: text}, key.labels, key.split)
+        return Record(key.id, {self._field: self._files[file].read(start, end)}, key.labels, key.split)
 
 
 def _names(files: list[Path]) -> list[str]:
@@ -104,15 +102,17 @@ def _names(files: list[Path]) -> list[str]:
     return [file.relative_to(top).as_posix() for file in files]
 
 
-def _parts(file: Path, unit: Unit, window: int, fraction: float) -> tuple[Iterator[Span], Iterator[Span]]:
+def _parts(file: TextFile, unit: Unit, window: int, fraction: float) -> tuple[Iterator[Span], Iterator[Span]]:
     """Return the windows of the leading fraction of a file, and those of the rest."""
     if unit == "characters":
         try:
-            text = file.read_bytes().decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(f"Byte {error.start} of {file} is not UTF-8: convert or repair the file.") from error
+            text = file.read()
+        except BadSample as error:
+            reason = str(error)
+            raise DataError(f"{reason[0].upper()}{reason[1:]}.") from error
         head, tail = text[: int(fraction * len(text))], text[int(fraction * len(text)) :]
-        return _character_windows(head, 0, window), _character_windows(tail, len(head.encode()), window)
+        middle = file.start + len(head.encode())
+        return _character_windows(head, file.start, window), _character_windows(tail, middle, window)
     pieces = np.fromiter(_lines(file) if unit == "lines" else _paragraphs(file), dtype=np.dtype((np.int64, 3)))
     first = int(fraction * len(pieces))
     return _piece_windows(pieces[:first], window), _piece_windows(pieces[first:], window)
@@ -133,20 +133,21 @@ def _piece_windows(pieces_N3: np.ndarray, window: int) -> Iterator[Span]:
         yield int(group[0, 0]), int(group[-1, 1]), int(group[:, 2].sum())
 
 
-def _lines(file: Path) -> Iterator[Span]:
+def _lines(file: TextFile) -> Iterator[Span]:
     """Yield the non-blank lines, without line ends."""
-    start = 0
-    with file.open("rb") as stream:
+    start = file.start
+    with file.open() as stream:
         for line in stream:
             if line.strip():
                 yield start, start + len(line.rstrip(b"\r\n")), _characters(line)
             start += len(line)
 
 
-def _paragraphs(file: Path) -> Iterator[Span]:
+def _paragraphs(file: TextFile) -> Iterator[Span]:
     """Yield runs of non-blank lines, without the last line end."""
-    start = end = offset = characters = 0
-    with file.open("rb") as stream:
+    start = end = characters = 0
+    offset = file.start
+    with file.open() as stream:
         for line in stream:
             if line.strip():
                 start = start if end else offset

@@ -1,0 +1,113 @@
+"""Columns of tables in one form, whatever file they come from, and the cells of them that no one can read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sensorium.data.encodings import ADVICE, fault_of, marked_text
+
+Column = pa.ChunkedArray
+
+
+def canonical(column: Column) -> Column:
+    """Return a column in the type that its cells are read in.
+
+    Categories become their values, and decimals numbers. A whole number that has no room in 64 bits is a name, not a
+    quantity: its column becomes text, so that no digit is lost; within a list, numbers are quantities, float64.
+    """
+    if isinstance(column.type, pa.BaseExtensionType):
+        column = pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    kind = column.type
+    if kind == pa.string_view() or kind == pa.binary_view():
+        return column.cast(pa.string() if kind == pa.string_view() else pa.binary())
+    if pa.types.is_uint64(kind) or (pa.types.is_decimal(kind) and kind.scale == 0):
+        try:
+            return column.cast(pa.int64())
+        except pa.ArrowInvalid:
+            return column.cast(pa.string())
+    if pa.types.is_decimal(kind):
+        return column.cast(pa.float64())
+    if is_list(kind) and (pa.types.is_uint64(kind.value_type) or pa.types.is_decimal(kind.value_type)):
+        return column.cast(pa.list_(pa.float64()))
+    return column
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether the cells of an Arrow type are lists."""
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether the cells of an Arrow type are text."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def is_bytes(kind: pa.DataType) -> bool:
+    """Whether the cells of an Arrow type are bytes."""
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+
+
+def without_faults(column: Column, advice: str = ADVICE) -> tuple[Column, dict[int, str]]:
+    """Return a column with a missing value for every unreadable cell, and the reasons by row.
+
+    A cell is unreadable when a text in it is not Unicode, or holds NUL.
+
+    Args:
+        column: its text is not validated yet.
+        advice: what to do about bytes that are no text.
+    """
+    if not _may_hold_text(column.type) or _is_clean(column):
+        return column, {}
+    reasons = {row: reason for row in range(len(column)) if (reason := _fault(column[row], advice)) is not None}
+    return without(column, reasons), reasons
+
+
+def without(column: Column, rows: Any) -> Column:
+    """Return a column with a missing value in some rows."""
+    index_N = np.arange(len(column))
+    is_gone_N = np.zeros(len(column), bool)
+    is_gone_N[list(rows)] = True
+    return column.take(pa.array(index_N, mask=is_gone_N)) if len(rows) else column
+
+
+def _may_hold_text(kind: pa.DataType) -> bool:
+    if is_list(kind) or pa.types.is_map(kind):
+        return _may_hold_text(kind.item_type if pa.types.is_map(kind) else kind.value_type)
+    return is_text(kind) or (pa.types.is_struct(kind) and any(_may_hold_text(field.type) for field in kind))
+
+
+def _is_clean(column: Column) -> bool:
+    """Whether all text is Unicode and without NUL, as a scan of whole columns shows."""
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    texts = pc.list_flatten(column) if is_list(column.type) else column
+    return not is_text(texts.type) or not pc.any(pc.match_substring(texts, "\0")).as_py()
+
+
+def _fault(cell: pa.Scalar, advice: str) -> str | None:
+    try:
+        value = cell.as_py()
+    except UnicodeDecodeError as error:
+        value = marked_text(error.object)
+    return next((reason for text in texts_in(value) if (reason := fault_of(text, advice)) is not None), None)
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Yield the texts in a cell, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from texts_in(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from texts_in(inner)
