@@ -21,6 +21,7 @@ _HOME = {
     # what travels
     "Batch": "sensorium.types",
     "Record": "sensorium.types",
+    "Several": "sensorium.types",
     "Unreadable": "sensorium.types",
     "Features": "sensorium.types",
     "View": "sensorium.types",
@@ -138,6 +139,7 @@ if TYPE_CHECKING:
         Outcome,
         Record,
         Span,
+        Several,
         TrainingSize,
         Unreadable,
         View,

@@ -101,7 +101,7 @@ class Location:
 
     Args:
         path: the file.
-        line: its row in a file of rows, from 1, the heading aside.
+        line: its line in a file of text, or its row in a Parquet file, from 1.
         column: its column, or key, there.
     """
 
@@ -110,8 +110,8 @@ class Location:
     column: str | None = None
 
     def __str__(self) -> str:
-        row = "" if self.line is None else f", row {self.line}"
-        return f"{self.path}{row}" + ("" if self.column is None else f", column '{self.column}'")
+        line = "" if self.line is None else f", line {self.line}"
+        return f"{self.path}{line}" + ("" if self.column is None else f", column '{self.column}'")
 
 
 class BadSample(Exception):

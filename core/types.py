@@ -31,8 +31,8 @@ class Record:
 
     Args:
         id: stable name of the record, unique in its source; random draws and splits are functions of it.
-        values: one raw value per field; a field that is absent or None is a missing modality, and one that the source
-            could not read an `Unreadable`.
+        values: one raw value per field, or `Several`; a field that is absent or None is a missing modality, and a value
+            that the source could not read an `Unreadable`.
         labels: what evaluators predict: name to number or string.
         split: "train", "val" or "test" when the source knows; None lets the recipe's fractions decide.
         group: records of one group never straddle a split, and count as each other's positives in retrieval;
@@ -62,6 +62,15 @@ class Unreadable:
     reason: str
     kind: FaultKind = "damaged"
     where: Location | str | None = None
+
+
+class Several(tuple[Any, ...]):
+    """Several raw values of one field of a record, such as the captions of an image; so is a list of texts or files.
+
+    A training draws one of them in each epoch, as a function of (seed, epoch, id); evaluation reads all.
+    """
+
+    __slots__ = ()
 
 
 @dataclass
@@ -130,11 +139,11 @@ class Batch:
         return (type(self), *((n, tuple(t.shape[1:]), t.dtype) for n, t in self.tensors().items()))
 
 
-class NegativeValues(NamedTuple):
-    """Values of one modality that are negatives of the records of a batch.
+class RankedValues(NamedTuple):
+    """One more value of one modality for records of a batch: their negatives of one rank, or their further values.
 
     Args:
-        batch: a value for each record that has such a negative, in record order.
+        batch: a value for each record that has such a one, in record order.
         present: bool (B,), on the host: which records have one; None when all have.
     """
 
@@ -153,6 +162,7 @@ class RecordBatch:
         keys: what records are recognized by, int64 (B,) by name (see `record_keys`).
         positions: int64 (B,), on the host: where the source has the records; None for records of no source.
         negatives: modality name -> the mined negatives of the records, hardest first.
+        further: modality name -> the values beyond the first of records with several; in evaluation alone.
     """
 
     ids: list[str]
@@ -160,7 +170,8 @@ class RecordBatch:
     present: dict[str, Presence]
     keys: dict[str, Tensor] = field(default_factory=dict)
     positions: np.ndarray | None = None
-    negatives: dict[str, list[NegativeValues]] = field(default_factory=dict)
+    negatives: dict[str, list[RankedValues]] = field(default_factory=dict)
+    further: dict[str, list[RankedValues]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -178,14 +189,19 @@ class RecordBatch:
 
     def _each(self, change: Callable[[Batch], Batch], keys: dict[str, Tensor]) -> RecordBatch:
         """Return the batch with the batch of every modality changed, and with other keys."""
+
+        def each_rank(values: dict[str, list[RankedValues]]) -> dict[str, list[RankedValues]]:
+            return {
+                name: [RankedValues(change(batch), present) for batch, present in ranks]
+                for name, ranks in values.items()
+            }
+
         return replace(
             self,
             batches={name: change(batch) for name, batch in self.batches.items()},
             keys=keys,
-            negatives={
-                name: [NegativeValues(change(batch), present) for batch, present in ranks]
-                for name, ranks in self.negatives.items()
-            },
+            negatives=each_rank(self.negatives),
+            further=each_rank(self.further),
         )
 
 

@@ -37,7 +37,8 @@ def _handed_over(parts: list[RecordBatch], copied: torch.cuda.Event, device: tor
     computing = torch.cuda.current_stream(device)
     computing.wait_event(copied)
     for records in parts:
-        batches = [*records.batches.values(), *(batch for ranks in records.negatives.values() for batch, _ in ranks)]
+        ranked = [*records.negatives.values(), *records.further.values()]
+        batches = [*records.batches.values(), *(batch for ranks in ranked for batch, _ in ranks)]
         for tensor in tree_leaves((batches, records.keys)):
             if isinstance(tensor, Tensor) and tensor.device == device:
                 tensor.record_stream(computing)

@@ -15,7 +15,7 @@ from sensorium.data.memory import memory
 from sensorium.devices import to_device
 from sensorium.errors import DataError
 from sensorium.presence import Presence, presence
-from sensorium.types import Batch, NegativeValues, RecordBatch
+from sensorium.types import Batch, RankedValues, RecordBatch
 
 
 class Cache:
@@ -67,7 +67,7 @@ class Cache:
         self._keys = dict(zip(keys_of, to_device(keys_of.values(), self._device), strict=True))
         self._usable = np.array([id is not None for id in self._ids])
         self._all_usable = bool(self._usable.all())
-        self._rows = {part: rows_of[part] for part in sorted(rows_of, key=lambda part: part[1])}
+        self._rows = {part: rows_of[part] for part in sorted(rows_of, key=lambda part: part[2])}
         self._in_all = {part: bool((rows >= 0)[self._usable].all()) for part, rows in self._rows.items()}
         self._batches = {part: self._join(part[0], parts.pop(part)) for part in list(parts)}
 
@@ -100,22 +100,23 @@ class Cache:
         kept = {part: at_B if present[part] is None else at_B[present[part]] for part, at_B in found.items()}
         index_B, *indices = to_device([rows_B, *kept.values()], self._device)
         batches: dict[str, Batch] = {}
-        negatives: dict[str, list[NegativeValues]] = {}
+        ranked: dict[str, dict[str, list[RankedValues]]] = {_NEGATIVE: {}, _FURTHER: {}}
         for part, index_N in zip(kept, indices, strict=True):
             if not len(index_N):
                 continue
-            (name, rank), batch = part, self._select(self._batches[part], kept[part], index_N)
-            if rank == _OWN:
+            (name, kind, _), batch = part, self._select(self._batches[part], kept[part], index_N)
+            if kind == _OWN:
                 batches[name] = batch
             else:
-                negatives.setdefault(name, []).append(NegativeValues(batch, present[part]))
+                ranked[kind].setdefault(name, []).append(RankedValues(batch, present[part]))
         return RecordBatch(
             [self._ids[row] for row in rows_B.tolist()],  # type: ignore[misc]
             batches,
-            {name: here for (name, rank), here in present.items() if rank == _OWN},
+            {name: here for (name, kind, _), here in present.items() if kind == _OWN},
             {name: self._rows_at(keys, index_B) for name, keys in self._keys.items()},
             self._positions[rows_B],
-            negatives,
+            ranked[_NEGATIVE],
+            ranked[_FURTHER],
         )
 
     def _select(self, batch: Batch, rows_N: np.ndarray, index_N: Tensor) -> Batch:
@@ -132,18 +133,19 @@ class Cache:
         return torch.index_select(x, 0, index_N, out=pinned)
 
 
-_Part = tuple[str, int]
-"""A modality, and `_OWN` for the values of the records themselves or the rank of their mined negatives."""
-_OWN = -1
+_OWN, _NEGATIVE, _FURTHER = "own", "negative", "further"
+_Part = tuple[str, str, int]
+"""A modality; `_OWN` for the first values of the records themselves, or else what the values are; their rank."""
 
 
 def _parts_of(records: RecordBatch) -> Iterator[tuple[_Part, Batch, Presence]]:
     """Iterate over the batches of a batch of records, each with which records have a value in it."""
     for name, batch in records.batches.items():
-        yield (name, _OWN), batch, records.present[name]
-    for name, ranks in records.negatives.items():
-        for rank, (batch, present) in enumerate(ranks):
-            yield (name, rank), batch, present
+        yield (name, _OWN, 0), batch, records.present[name]
+    for kind, ranked in ((_NEGATIVE, records.negatives), (_FURTHER, records.further)):
+        for name, ranks in ranked.items():
+            for rank, (batch, present) in enumerate(ranks):
+                yield (name, kind, rank), batch, present
 
 
 def _check_room(first: RecordBatch, count: int) -> None:

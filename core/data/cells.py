@@ -11,10 +11,8 @@ import pyarrow.compute as pc
 
 from sensorium.data.encodings import ADVICE, fault_of, marked_text
 
-Column = pa.ChunkedArray
 
-
-def canonical(column: Column) -> Column:
+def canonical(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a column in the type that its cells are read in.
 
     Categories become their values, and decimals numbers. A whole number that has no room in 64 bits is a name, not a
@@ -54,7 +52,7 @@ def is_bytes(kind: pa.DataType) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
 
 
-def without_faults(column: Column, advice: str = ADVICE) -> tuple[Column, dict[int, str]]:
+def without_faults(column: pa.ChunkedArray, advice: str = ADVICE) -> tuple[pa.ChunkedArray, dict[int, str]]:
     """Return a column with a missing value for every unreadable cell, and the reasons by row.
 
     A cell is unreadable when a text in it is not Unicode, or holds NUL.
@@ -69,7 +67,7 @@ def without_faults(column: Column, advice: str = ADVICE) -> tuple[Column, dict[i
     return without(column, reasons), reasons
 
 
-def without(column: Column, rows: Any) -> Column:
+def without(column: pa.ChunkedArray, rows: Any) -> pa.ChunkedArray:
     """Return a column with a missing value in some rows."""
     index_N = np.arange(len(column))
     is_gone_N = np.zeros(len(column), bool)
@@ -83,7 +81,7 @@ def _may_hold_text(kind: pa.DataType) -> bool:
     return is_text(kind) or (pa.types.is_struct(kind) and any(_may_hold_text(field.type) for field in kind))
 
 
-def _is_clean(column: Column) -> bool:
+def _is_clean(column: pa.ChunkedArray) -> bool:
     """Whether all text is Unicode and without NUL, as a scan of whole columns shows."""
     try:
         column.validate(full=True)

@@ -13,11 +13,12 @@ import torch
 
 from sensorium.contracts import Modality, Source, ViewGenerator
 from sensorium.data.mined_negatives import MinedNegatives
+from sensorium.data.several import values_of
 from sensorium.data.unreadable import UnreadableValue
 from sensorium.errors import BadSample, DataError, Location, PluginError, SensoriumError, not_found
 from sensorium.presence import presence
-from sensorium.seeding import generator
-from sensorium.types import Batch, NegativeValues, Record, RecordBatch, Unreadable, record_keys
+from sensorium.seeding import generator, uniform_of
+from sensorium.types import Batch, RankedValues, Record, RecordBatch, Unreadable, record_keys
 
 
 @dataclass
@@ -30,16 +31,18 @@ class Decoded:
         bad: the values that could not be read; their records are among the usable ones if another value of theirs is.
         failure: what stopped the decoding; it is returned, not raised, because a loader worker that raises
             hides the sentence in its own traceback.
+        drawn: id of a record of which one of several values was drawn, if any was: another epoch draws others.
     """
 
     records: RecordBatch | None = None
     kept: list[int] = field(default_factory=list)
     bad: list[UnreadableValue] = field(default_factory=list)
     failure: SensoriumError | None = None
+    drawn: str | None = None
 
     def pin_memory(self) -> Decoded:
         """Return the same in page-locked memory."""
-        return self if self.records is None else Decoded(self.records.pin_memory(), self.kept, self.bad)
+        return self if self.records is None else replace(self, records=self.records.pin_memory())
 
 
 class RecordDecoder(torch.utils.data.Dataset):
@@ -50,9 +53,10 @@ class RecordDecoder(torch.utils.data.Dataset):
         fields: modality name -> the source's field with its raw values.
         modalities: modality name -> modality.
         stages: modality name -> view generator whose `stage` runs on every example.
-        seed: of the stages.
+        seed: of the stages, and of the draws among several values.
         every: whether a record must have all modalities to be used; otherwise one of them is enough.
         negatives: mined negatives of the records, decoded beside them as the modality that they are values of.
+        all_values: of a field with several values, decode all, as evaluation does; otherwise one is drawn.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class RecordDecoder(torch.utils.data.Dataset):
         seed: int = 0,
         every: bool = False,
         negatives: MinedNegatives | None = None,
+        all_values: bool = False,
     ) -> None:
         for name, column in fields.items():
             if column not in source.fields:
@@ -77,7 +82,7 @@ class RecordDecoder(torch.utils.data.Dataset):
                 )
         self.source, self.fields, self.modalities = source, dict(fields), {n: modalities[n] for n in fields}
         self.stages = {name: views for name, views in (stages or {}).items() if overrides_stage(views)}
-        self.seed, self.every, self.negatives = seed, every, negatives
+        self.seed, self.every, self.negatives, self.all_values = seed, every, negatives, all_values
         self._mined = negatives.modality(fields) if negatives is not None else ""
 
     def usable(self, positions: np.ndarray) -> np.ndarray:
@@ -106,91 +111,122 @@ class RecordDecoder(torch.utils.data.Dataset):
     def _decode(self, epoch: int, positions: np.ndarray) -> Decoded:
         made = Decoded()
         records: list[Record] = []
-        rows: list[dict[str, Any]] = []
+        rows: list[dict[str, list[Any]]] = []
         mined: list[list[Any]] = []
         for row, position in enumerate(positions):
-            if (record := self.read(int(position), made.bad)) is None:
+            if (record := self.read(int(position), made)) is None:
                 continue
-            examples = self.examples(record, int(position), made.bad, epoch)
+            examples = self.examples(record, int(position), made, epoch)
             if len(examples) == len(self.fields) or (examples and not self.every):
                 records.append(replace(record, values={}))
                 rows.append(examples)
-                mined.append(self._negatives(epoch, record, int(position), made.bad))
+                mined.append(self._negatives(epoch, record, int(position), made))
                 made.kept.append(row)
         if rows:
             ids = [record.id for record in records]
-            present = {name: presence([name in row for row in rows]) for name in self.fields}
-            held = set().union(*rows)
-            batches = {name: self._collate(name, ids, rows) for name in self.fields if name in held}
-            ranks = self._collate_negatives(ids, mined)
-            made.records = RecordBatch(ids, batches, present, record_keys(records), positions[made.kept], ranks)
+            columns = {name: [row.get(name, []) for row in rows] for name in self.fields}
+            present = {name: presence([bool(values) for values in column]) for name, column in columns.items()}
+            firsts = {name: [values[:1] for values in column] for name, column in columns.items()}
+            batches = {name: self._collate(name, ids, column) for name, column in firsts.items() if any(column)}
+            made.records = RecordBatch(
+                ids,
+                batches,
+                present,
+                record_keys(records),
+                positions[made.kept],
+                self._ranked(ids, {self._mined: mined}),
+                self._ranked(ids, {name: [values[1:] for values in column] for name, column in columns.items()}),
+            )
         return made
 
-    def _negatives(self, epoch: int, record: Record, position: int, bad: list[UnreadableValue]) -> list[Any]:
+    def _negatives(self, epoch: int, record: Record, position: int, made: Decoded) -> list[Any]:
         """Return an example of each mined negative of a record that can be read, hardest first."""
         if self.negatives is None:
             return []
-        name, column, examples = self._mined, self.negatives.field, []
+        examples: list[Any] = []
         for at in self.negatives.of(position):
-            other = self.read(at, bad)
-            example = None if other is None else self._example(name, column, other, at, epoch, record.id, bad)
-            if example is not None:
-                examples.append(example)
+            if (other := self.read(at, made)) is not None:
+                examples += self._values(self._mined, self.negatives.field, other, at, epoch, record.id, made)[:1]
         return examples
 
-    def _collate_negatives(self, ids: list[str], mined: list[list[Any]]) -> dict[str, list[NegativeValues]]:
-        """Return the negatives of a batch of records, rank after rank."""
-        ranks = []
-        for rank in range(max(map(len, mined))):
-            rows = [{self._mined: examples[rank]} if rank < len(examples) else {} for examples in mined]
-            present = presence([bool(row) for row in rows])
-            ranks.append(NegativeValues(self._collate(self._mined, ids, rows), present))
-        return {self._mined: ranks} if ranks else {}
+    def _ranked(self, ids: list[str], rows_of: Mapping[str, list[list[Any]]]) -> dict[str, list[RankedValues]]:
+        """Return lists of examples of the records of a batch, by modality, rank after rank."""
+        ranked: dict[str, list[RankedValues]] = {}
+        for name, rows in rows_of.items():
+            for rank in range(max(map(len, rows))):
+                column = [row[rank : rank + 1] for row in rows]
+                values = RankedValues(self._collate(name, ids, column), presence([bool(row) for row in column]))
+                ranked.setdefault(name, []).append(values)
+        return ranked
 
-    def examples(self, record: Record, position: int, bad: list[UnreadableValue], epoch: int = 0) -> dict[str, Any]:
-        """Return the example of a record in every modality it has; what cannot be decoded is added to `bad`."""
-        made = {
-            name: self._example(name, column, record, position, epoch, record.id, bad)
+    def examples(self, record: Record, position: int, made: Decoded, epoch: int = 0) -> dict[str, list[Any]]:
+        """Return the examples of a record in every modality it has; what cannot be read is added to `made.bad`."""
+        found = {
+            name: self._values(name, column, record, position, epoch, record.id, made)
             for name, column in self.fields.items()
         }
-        return {name: example for name, example in made.items() if example is not None}
+        return {name: examples for name, examples in found.items() if examples}
 
-    def read(self, position: int, bad: list[UnreadableValue]) -> Record | None:
-        """Return the record at a position, with its values; None, with one more in `bad`, if it cannot be read."""
+    def read(self, position: int, made: Decoded) -> Record | None:
+        """Return the record at a position, with its values; None, and one more in `made.bad`, if it cannot be read."""
         try:
             return self.source[position]
         except SensoriumError:
             raise
         except (BadSample, FileNotFoundError, PermissionError) as error:
-            bad.append(UnreadableValue.of(as_bad_sample(error), self.source.key(position).id, position))
+            made.bad.append(UnreadableValue.of(as_bad_sample(error), self.source.key(position).id, position))
             return None
         except Exception as error:
             id = self.source.key(position).id
             raise _defect(f"The source {type(self.source).__name__} failed to read", id, error) from error
 
-    def _example(
-        self, name: str, column: str, record: Record, position: int, epoch: int, seed: str, bad: list[UnreadableValue]
-    ) -> Any:
-        """Return the value in a column of a record as an example of a modality, changed by the stage of its views.
+    def _values(
+        self, name: str, column: str, record: Record, position: int, epoch: int, staged_for: str, made: Decoded
+    ) -> list[Any]:
+        """Return the values in a column of a record as examples of a modality: all, or the one that is drawn.
 
-        None if there is no value, or it cannot be read; `seed` is the id of the record that it is staged for.
+        None of them if there is no value, or none can be read; of one that cannot, the next takes the place.
+
+        Args:
+            name: the modality.
+            column: the field.
+            record: with its values.
+            position: where the source has it.
+            epoch: what is drawn is a function of it, as is the stage.
+            staged_for: id of the record that the examples are staged for.
+            made: where unreadable values are noted.
         """
+        raws = values_of(record.values.get(column))
+        if len(raws) > 1 and not self.all_values:
+            first = int(len(raws) * uniform_of(self.seed, "value", epoch, record.id, column))
+            raws = [*raws[first:], *raws[:first]]
+            made.drawn = made.drawn or record.id
+        examples: list[Any] = []
+        for raw in raws:
+            example = self._example(name, column, raw, record.id, position, epoch, staged_for, made)
+            if example is not None:
+                examples.append(example)
+                if not self.all_values:
+                    break
+        return examples
+
+    def _example(
+        self, name: str, column: str, raw: Any, id: str, position: int, epoch: int, staged_for: str, made: Decoded
+    ) -> Any:
+        """Return a raw value as an example, changed by the stage of its views; None if it cannot be read."""
         modality = self.modalities[name]
         try:
-            raw = raw_value(record, column, modality, self.source)
-            if raw is None:
-                return None
-            example = modality.decode(raw)
+            example = modality.decode(readable(raw, modality, self.source))
             if name in self.stages:
-                example = self.stages[name].stage(example, generator(self.seed, epoch, seed))
+                example = self.stages[name].stage(example, generator(self.seed, epoch, staged_for))
         except SensoriumError:
             raise
         except (BadSample, FileNotFoundError, PermissionError) as error:
-            where = self._where(record.values[column], column, position, modality)
-            bad.append(UnreadableValue.of(as_bad_sample(error), record.id, position, name, where))
+            where = self._where(raw, column, position, modality)
+            made.bad.append(UnreadableValue.of(as_bad_sample(error), id, position, name, where))
             return None
         except Exception as error:
-            raise _defect(f"The modality '{name}' failed to decode", record.id, error) from error
+            raise _defect(f"The modality '{name}' failed to decode", id, error) from error
         return example
 
     def _where(self, raw: Any, column: str, position: int, modality: Modality) -> Location | None:
@@ -199,10 +235,11 @@ class RecordDecoder(torch.utils.data.Dataset):
             return Location(os.path.join(self.source.root, raw))
         return self.source.locate(position, column)
 
-    def _collate(self, name: str, ids: list[str], rows: list[dict[str, Any]]) -> Batch:
-        chosen = [id for id, row in zip(ids, rows, strict=True) if name in row]
+    def _collate(self, name: str, ids: list[str], rows: list[list[Any]]) -> Batch:
+        """Join the examples of records, at most one of each."""
+        chosen = [id for id, row in zip(ids, rows, strict=True) if row]
         try:
-            return self.modalities[name].collate([row[name] for row in rows if name in row])
+            return self.modalities[name].collate([row[0] for row in rows if row])
         except SensoriumError:
             raise
         except Exception as error:
@@ -211,13 +248,12 @@ class RecordDecoder(torch.utils.data.Dataset):
             ) from error
 
 
-def raw_value(record: Record, field: str, modality: Modality, source: Source) -> Any:
-    """Return what a modality decodes of a record, or None; the name of a file starts from the source's root.
+def readable(raw: Any, modality: Modality, source: Source) -> Any:
+    """Return what a modality decodes of a raw value; the name of a file starts from the source's root.
 
     Raises:
         BadSample: when the source could not read it.
     """
-    raw = record.values.get(field)
     if isinstance(raw, Unreadable):
         raise BadSample(raw.reason, raw.kind, raw.where)
     return os.path.join(source.root, raw) if modality.reads_files and isinstance(raw, str) else raw
@@ -227,11 +263,12 @@ def raw_values(source: Source, positions: np.ndarray, field: str, modality: Moda
     """Iterate over the raw values of one modality; what cannot be read is left to the loader to count."""
     for position in positions:
         try:
-            raw = raw_value(source[int(position)], field, modality, source)
+            record = source[int(position)]
         except (BadSample, FileNotFoundError, PermissionError):
             continue
-        if raw is not None:
-            yield raw
+        for raw in values_of(record.values.get(field)):
+            if not isinstance(raw, Unreadable):
+                yield readable(raw, modality, source)
 
 
 def as_bad_sample(error: BadSample | OSError) -> BadSample:

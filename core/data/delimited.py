@@ -207,10 +207,9 @@ class DelimitedFile:
             yield text
 
     def _reader(self, text: Any, strict: bool = False) -> Any:
-        quoting = csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE
-        return csv.reader(
-            text, delimiter=self.delimiter, quotechar=self.quote or None, quoting=quoting, strict=strict
-        )
+        if not self.quote:
+            return csv.reader(text, delimiter=self.delimiter, quoting=csv.QUOTE_NONE)
+        return csv.reader(text, delimiter=self.delimiter, quotechar=self.quote, strict=strict)
 
     def _has_odd_quotes(self) -> bool:
         quote, count = self.quote.encode(), 0

@@ -17,6 +17,8 @@ from sensorium.data.rows import Rows
 from sensorium.errors import DataError
 
 SCALARS = (str, bool, int, float)
+NO_COLUMN = (pa.ArrowException, OverflowError, ValueError)
+"""Raised for cells that are not of one type, or are whole numbers or text that Arrow does not hold."""
 
 
 def column_names(path: Path, encoding: str | None) -> list[str]:
@@ -52,19 +54,26 @@ def read(path: Path, encoding: str | None, columns: Sequence[str]) -> Rows:
     arrays = {}
     for name in columns:
         cells = [row.get(name) for row in rows]
-        for row in range(len(cells)):
-            if (reason := next(filter(None, map(_fault, texts_in(cells[row]))), None)) is not None:
-                faults[row, name], cells[row] = reason, None
-        arrays[name] = _column(cells, lambda row: f"line {numbers[row]} of '{path}'", name)
-    return Rows(pa.table(arrays) if arrays else pa.table({"": pa.nulls(len(rows))}), faults, partial(_at, np.array(numbers, np.int64)))
+        try:
+            arrays[name] = pa.array(cells)
+        except NO_COLUMN:
+            found = {at: reason for at, cell in enumerate(cells) if (reason := _fault(cell)) is not None}
+            faults |= {(at, name): reason for at, reason in found.items()}
+            readable = [None if at in found else cell for at, cell in enumerate(cells)]
+            arrays[name] = _column(readable, lambda row: f"line {numbers[row]} of '{path}'", name)
+    return Rows(
+        pa.table(arrays) if arrays else pa.table({"": pa.nulls(len(rows))}),
+        faults,
+        partial(_at, np.array(numbers, np.int64)),
+    )
 
 
 def _at(numbers_N: np.ndarray, row: int) -> int:
     return int(numbers_N[row])
 
 
-def _fault(text: str) -> str | None:
-    return None if text.isascii() else fault_of(text)
+def _fault(cell: Any) -> str | None:
+    return next((reason for text in texts_in(cell) if (reason := fault_of(text)) is not None), None)
 
 
 def _lines(path: Path, encoding: str | None) -> Iterator[tuple[int, dict[str, Any], str | None]]:
@@ -100,7 +109,7 @@ def _column(cells: list[Any], place: Any, name: str) -> pa.Array:
     """Return cells as a column; numbers beside text are text, and so are whole numbers beyond 64 bits (`canonical`)."""
     try:
         return pa.array(cells)
-    except (pa.ArrowException, OverflowError, ValueError):
+    except NO_COLUMN:
         pass
     filled = [cell for cell in cells if cell is not None]
     if all(isinstance(cell, SCALARS) for cell in filled):
@@ -109,7 +118,7 @@ def _column(cells: list[Any], place: Any, name: str) -> pa.Array:
         return pa.array([cell if cell is None or isinstance(cell, str) else json.dumps(cell) for cell in cells])
     try:
         return pa.array([_with_floats(cell) for cell in cells])
-    except (pa.ArrowException, OverflowError, ValueError) as error:
+    except NO_COLUMN as error:
         first, other = _unlike(cells)
         raise DataError(
             f"The column '{name}' holds {_shown(cells[first])} in {place(first)} and {_shown(cells[other])} in "
@@ -139,7 +148,7 @@ def _unlike(cells: list[Any]) -> tuple[int, int]:
     for count in range(2, len(filled) + 1):
         try:
             pa.array([_with_floats(cells[row]) for row in (filled[0], filled[count - 1])])
-        except (pa.ArrowException, OverflowError, ValueError):
+        except NO_COLUMN:
             return filled[0], filled[count - 1]
     return filled[0], filled[-1]
 

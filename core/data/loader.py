@@ -321,8 +321,13 @@ def _next(made: Iterator[T]) -> T | None:
 def _reported(
     chunks: Iterable[tuple[np.ndarray, Decoded]], count: int, progress: Callable[[int, int], None] | None
 ) -> Iterator[tuple[np.ndarray, Decoded]]:
-    """Pass chunks on and report each to `progress`."""
+    """Pass chunks on and report each to `progress`; refuse what another epoch would draw anew."""
     for rows, made in chunks:
+        if made.drawn is not None:
+            raise DataError(
+                f"The record '{made.drawn}' has several values of one field, one of which is drawn in each epoch; a "
+                "cache would keep the first draw for good: set data.cache: off."
+            )
         yield rows, made
         if progress is not None:
             progress(int(rows[-1]) + 1, count)

@@ -7,43 +7,48 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.types import Several
+from sensorium.types import Several, Unreadable
 
-FILE = {"bytes", "path"}
+FILE = frozenset({"bytes", "path"})
 """Keys of a struct that is a file, as Hugging Face datasets write images and audio."""
 
 
-def raw_of(cell: Any) -> Any:
-    """Return the value that a cell stands for.
+def values_of(raw: Any) -> list[Any]:
+    """Return the values that stand in a field: none for None, one, or several.
 
-    A struct of bytes and path is its bytes or else its path; empty text, bytes and lists of them are None; a list of
-    texts, bytes or such structs is `Several` values. Any other cell, such as a list of numbers, is one value.
+    `Several`, and any list or tuple of texts, bytes or structs of bytes and path, are several values, empty ones left
+    out; any other list, such as one of numbers, is one value.
     """
-    if isinstance(cell, dict) and cell.keys() >= FILE:
-        cell = cell["bytes"] or cell["path"]
-    if isinstance(cell, str | bytes):
-        return cell or None
-    if isinstance(cell, np.ndarray) and cell.dtype.kind in "OUS" and cell.ndim == 1:
-        cell = cell.tolist()
-    if isinstance(cell, list | tuple) and all(_is_one(inner) for inner in cell):
-        return several(map(raw_of, cell))
-    return cell
+    if raw is None:
+        return []
+    if isinstance(raw, Several):
+        return list(raw)
+    if isinstance(raw, np.ndarray) and raw.dtype.kind in "OUS" and raw.ndim == 1:
+        raw = raw.tolist()
+    if isinstance(raw, list | tuple) and all(isinstance(one, str | bytes | None) or _is_file(one) for one in raw):
+        return distinct(one for one in raw if one not in (None, "", b""))
+    return [raw]
 
 
-def _is_one(cell: Any) -> bool:
-    return cell is None or isinstance(cell, str | bytes) or (isinstance(cell, dict) and cell.keys() >= FILE)
+def _is_file(raw: Any) -> bool:
+    return isinstance(raw, dict) and raw.keys() >= FILE
 
 
-def several(values: Iterable[Any]) -> Any:
-    """Return values of one field as one: None for none, `Several` for two or more; missing ones and repeats go."""
+def distinct(values: Iterable[Any]) -> list[Any]:
+    """Return values without repeats, in their order."""
     kept: list[Any] = []
     for value in values:
-        if value is not None and not any(_is_same(value, other) for other in kept):
+        if not any(_is_same(value, other) for other in kept):
             kept.append(value)
-    return Several(kept) if len(kept) > 1 else kept[0] if kept else None
+    return kept
 
 
 def _is_same(first: Any, second: Any) -> bool:
     if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
         return np.array_equal(first, second, equal_nan=True)
-    return type(first) is type(second) and bool(first == second)
+    return type(first) is type(second) and not isinstance(first, Unreadable) and bool(first == second)
+
+
+def one_or_several(values: list[Any]) -> Any:
+    """Return values as they stand in a field: None for none, one as it is."""
+    return Several(values) if len(values) > 1 else values[0] if values else None

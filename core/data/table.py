@@ -16,7 +16,7 @@ from sensorium.data.cells import is_bytes, is_list, is_text
 from sensorium.data.classes import class_name
 from sensorium.data.key_column import RowsByKey
 from sensorium.data.readers import Format, Table, TableReader
-from sensorium.data.several import FILE, raw_of, several
+from sensorium.data.several import FILE, distinct, one_or_several, values_of
 from sensorium.data.splits import first_duplicate, part_name
 from sensorium.errors import BadSample, DataError, Location, not_found
 from sensorium.types import Record, Unreadable
@@ -27,13 +27,13 @@ class TableSource(Source):
 
     A cell is text, a number, a list, bytes, or a struct of `bytes` and `path` as Hugging Face datasets write images and
     audio (its bytes, or else its path). For modalities that read files, text is a path relative to the table's folder.
-    An empty cell is a missing value. A list of texts, or of files, is several values of one record, such as the captions
-    of an image: one is drawn in each epoch, all are used in evaluation. Cells stay in Arrow's memory until a record is
-    read.
+    An empty cell is a missing value. A list of texts, or of files, is several values of one record, such as the
+    captions of an image: one is drawn in each epoch, all are used in evaluation. Cells stay in Arrow's memory until a
+    record is read.
 
-    A cell with text that is not in the file's encoding is an unreadable value; a line that is no JSON object, a row with
-    more or fewer cells than the heading, and a row whose id, split or group is unreadable, are unreadable records, by
-    the name "file:line". Whole numbers beyond 64 bits are text.
+    A cell whose text is not in the file's encoding, or holds NUL, is an unreadable value. A line that is no JSON
+    object, a row with more or fewer cells than the heading, and a row whose id, split or group is unreadable are
+    unreadable records, named "file:line". Whole numbers beyond 64 bits are text.
 
     Args:
         path: the file, or a list of files with the same columns.
@@ -81,9 +81,7 @@ class TableSource(Source):
     ) -> None:
         files = _files(path, splits)
         _check_uses(id, key, field, value)
-        reader = TableReader(
-            format, delimiter, header=header or None, na_values=("",), quote=quote, encoding=encoding
-        )
+        reader = TableReader(format, delimiter, header=header or None, na_values=("",), quote=quote, encoding=encoding)
         label_columns = dict(labels) if isinstance(labels, dict) else {name: name for name in labels or ()}
         uses = {"id": id, "key": key, "field": field, "split": split, "group": group}
         keys = {name: use for use, name in uses.items() if name is not None}
@@ -92,9 +90,7 @@ class TableSource(Source):
             columns = {name: name for name in reader.column_names(files[0][1]) if name not in used}
         single, joined = _by_kind(columns, value)
         numeric = [name for names in joined.values() for name in names]
-        table = reader.read(
-            [file for _, file in files], [*single.values(), *keys], [*label_columns.values(), *numeric]
-        )
+        table = reader.read([file for _, file in files], [*single.values(), *keys], [*label_columns.values(), *numeric])
         if not len(table):
             raise DataError(f"{table.title} has no rows.")
         self.root = str(files[0][1].parent) if root is None else root
@@ -151,8 +147,8 @@ class TableSource(Source):
             raise BadSample(fault.reason, fault.kind, fault.where)
         values = {name: self._values(name, rows) for name in self._columns}
         for name, x_NC in self._joined.items():
-            found = several(x_NC[row] for row in rows if not np.isnan(x_NC[row]).all())
-            values |= {} if found is None else {name: found}
+            found = distinct(x_NC[row] for row in rows if not np.isnan(x_NC[row]).all())
+            values |= {name: one_or_several(found)} if found else {}
         return Record(key.id, values, key.labels, key.split, key.group)
 
     def _rows_of(self, index: int) -> Sequence[int]:
@@ -163,9 +159,8 @@ class TableSource(Source):
         found: list[Any] = []
         for row in rows:
             fault = self._table.unreadable.get((row, self._cells[name]))
-            raw = raw_of(self._columns[name][row].as_py()) if fault is None else fault
-            found += list(raw) if isinstance(raw, tuple) else [raw]
-        return several(found)
+            found += [fault] if fault is not None else values_of(_without_structs(self._columns[name][row].as_py()))
+        return one_or_several(distinct(found))
 
     def locate(self, index: int, field: str) -> Location:
         """Return the file, line and column of a value, of the first of several."""
@@ -209,7 +204,7 @@ def _by_field(
     words = _texts(table, field, "field")
     known = sorted({word for word in words if word is not None})
     asked = {word: word for word in known} if columns is None else columns
-    for name, word in asked.items():
+    for word in asked.values():
         if word not in known:
             problem = f"The column '{field}' of {table.title} names no field '{word}'"
             raise DataError(not_found(problem, str(word), known, f"its fields are: {', '.join(known)}"))
@@ -268,9 +263,7 @@ def _texts(table: Table, column: str, use: str) -> list[str | None]:
     return [None if cell is None else str(cell) for cell in table.readable(column, use)]
 
 
-def _ids(
-    table: Table, column: str | None, parts: list[str | None], unreadable: dict[int, Unreadable]
-) -> list[str]:
+def _ids(table: Table, column: str | None, parts: list[str | None], unreadable: dict[int, Unreadable]) -> list[str]:
     if column is None:
         return [str(row) if part is None else f"{part}/{row}" for row, part in enumerate(parts)]
     ids: list[str] = []
@@ -326,6 +319,15 @@ def _label_notes(table: Table, columns: dict[str, str]) -> list[str]:
                 f"{table.where(row, column)}: {faults[row]}"
             )
     return said
+
+
+def _without_structs(cell: Any) -> Any:
+    """Return a cell with its bytes or else its path in place of each struct of both, None for an empty one."""
+    if isinstance(cell, dict) and cell.keys() >= FILE:
+        cell = cell["bytes"] or cell["path"]
+    if isinstance(cell, list):
+        return [_without_structs(inner) if isinstance(inner, dict) else inner for inner in cell]
+    return None if isinstance(cell, str | bytes) and not cell else cell
 
 
 def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -130,4 +130,4 @@ class PartReader:
         return next((cache for cache in caches if cache.rows_of(positions) is not None), None)
 
     def _decoder(self) -> RecordDecoder:
-        return RecordDecoder(self.source, self.plan.fields, self.plan.modalities)
+        return RecordDecoder(self.source, self.plan.fields, self.plan.modalities, all_values=True)

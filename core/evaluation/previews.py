@@ -27,7 +27,8 @@ class Previews:
         """Return the preview of a record's value of a modality, by the record's position in the source."""
         if not self.plan.modalities[modality].has_preview:
             return text_image(self.words(position, modality))
-        decoder = RecordDecoder(self.source, {modality: self.plan.fields[modality]}, self.plan.modalities)
+        fields = {modality: self.plan.fields[modality]}
+        decoder = RecordDecoder(self.source, fields, self.plan.modalities, all_values=True)
         decoded = decoder[0, np.array([position])]
         assert decoded.records is not None, "it was decoded before"
         part = self.plan.modalities[modality]

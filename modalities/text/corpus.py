@@ -21,9 +21,10 @@ class Corpus(Source):
     """Plain text files, split into windows of characters, lines or paragraphs.
 
     A byte-order mark of UTF-8, UTF-16 or UTF-32 says a file's encoding. The compression of a `.gz` is taken off. The id
-    of a record is "file:offset", with the offset in bytes of the text in UTF-8. The last window of a part may be shorter. Adjacent
-    windows of characters overlap by one character: every character but a part's first is predicted in exactly one
-    window. Blank lines and paragraphs are skipped. The label "characters" is the number of predicted characters.
+    of a record is "file:offset", with the offset in bytes of the text in UTF-8. The last window of a part may be
+    shorter. Adjacent windows of characters overlap by one character: every character but a part's first is predicted in
+    exactly one window. Blank lines and paragraphs are skipped. The label "characters" is the number of predicted
+    characters.
 
     Args:
         path: a text file, or a list of them.

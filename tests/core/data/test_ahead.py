@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sensorium.data.ahead import deliver_ahead
-from sensorium.types import NegativeValues, RecordBatch
+from sensorium.types import RankedValues, RecordBatch
 from tests.toys import VectorBatch
 
 STEPS = 4
@@ -15,7 +15,7 @@ STEPS = 4
 def records(step):
     batch, other = (VectorBatch(torch.full((2, 3), float(x))) for x in (step, -step))
     keys = {"record": torch.tensor([2 * step, 2 * step + 1])}
-    return RecordBatch(["a", "b"], {"x": batch}, {"x": None}, keys, negatives={"x": [NegativeValues(other, None)]})
+    return RecordBatch(["a", "b"], {"x": batch}, {"x": None}, keys, negatives={"x": [RankedValues(other, None)]})
 
 
 @pytest.fixture

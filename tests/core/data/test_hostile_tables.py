@@ -207,7 +207,11 @@ def test_another_delimiter_is_named(table, delimiter, name):
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
 def test_byte_order_marks_are_honored(table, encoding):
-    bodies = {"t.csv": "x,y\nnaïve,1\r\n🦊,2\r\n", "t.tsv": "x\ty\nnaïve\t1\n🦊\t2\n", "t.jsonl": '{"x":"naïve"}\n{"x":"🦊"}'}
+    bodies = {
+        "t.csv": "x,y\nnaïve,1\r\n🦊,2\r\n",
+        "t.tsv": "x\ty\nnaïve\t1\n🦊\t2\n",
+        "t.jsonl": '{"x":"naïve"}\n{"x":"🦊"}',
+    }
     for name, body in bodies.items():
         assert [r.values["x"] for r in table(name, body.encode(encoding))] == ["naïve", "🦊"], name
         zipped = gzip.compress(body.encode(encoding))

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sensorium import Several, Unreadable
-from sensorium.data.several import raw_of, several
+from sensorium.data.several import distinct, values_of
 from sensorium.data.table import TableSource
 from sensorium.errors import BadSample, DataError
 
@@ -28,16 +28,26 @@ def table(tmp_path):
 
 
 def test_a_list_of_texts_bytes_or_files_is_several_values():
-    assert raw_of(["a", "", None, "b", "a"]) == Several(["a", "b"])
-    assert raw_of(np.array(["a", "b"], object)) == Several(["a", "b"])
-    assert raw_of([b"a", b"b"]) == Several([b"a", b"b"])
-    assert raw_of([{"bytes": None, "path": "a.png"}, {"bytes": b"b", "path": None}]) == Several(["a.png", b"b"])
-    assert (raw_of(["a"]), raw_of([]), raw_of(["", None]), raw_of("")) == ("a", None, None, None)
-    assert raw_of([1.0, 2.0]) == [1.0, 2.0]  # one value: a series
-    assert raw_of([[1.0], [2.0]]) == [[1.0], [2.0]]
-    assert isinstance(pickle.loads(pickle.dumps(raw_of(["a", "b"]))), Several)
-    rows = [np.array([1.0, np.nan]), np.array([1.0, np.nan]), np.array([2.0, 3.0])]
-    assert len(several(rows)) == 2
+    assert values_of(["a", "", None, "b", "a"]) == ["a", "b"]
+    assert (
+        values_of(("a", "b")) == values_of(np.array(["a", "b"], object)) == values_of(Several(["a", "b"])) == ["a", "b"]
+    )
+    assert values_of([b"a", b"b"]) == [b"a", b"b"]
+    files = [{"bytes": None, "path": "a.png"}, {"bytes": b"b", "path": None}]
+    assert values_of(files) == files
+    assert (values_of(["a"]), values_of([]), values_of(["", None]), values_of(None)) == (["a"], [], [], [])
+    assert values_of("") == [""]  # text of which its modality says that it is empty
+    assert values_of([1.0, 2.0]) == [[1.0, 2.0]]  # one value: a series
+    assert values_of([[1.0], [2.0]]) == [[[1.0], [2.0]]]
+    assert len(distinct([np.array([1.0, np.nan]), np.array([1.0, np.nan]), np.array([2.0, 3.0])])) == 2
+    assert isinstance(pickle.loads(pickle.dumps(Several("ab"))), Several)
+
+
+def test_files_in_a_list(table):
+    files = [[{"bytes": b"x", "path": "a.png"}, {"bytes": None, "path": "b.png"}], [], None]
+    source = table("t.parquet", {"photos": files})
+    assert [r.values["photos"] for r in source] == [Several([b"x", "b.png"]), None, None]
+    assert source.present("photos").tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize("name", ["t.parquet", "t.jsonl"])
@@ -62,7 +72,10 @@ PRODUCTS = (
 def test_rows_with_one_key_are_one_record(table):
     source = table("t.csv", PRODUCTS, key="product", labels=["kind"], split="part")
     assert source.fields == ("image", "caption")
-    assert [(r.id, r.labels, r.split) for r in source] == [("p1", {"kind": "shoe"}, "train"), ("p2", {"kind": "hat"}, "test")]
+    assert [(r.id, r.labels, r.split) for r in source] == [
+        ("p1", {"kind": "shoe"}, "train"),
+        ("p2", {"kind": "hat"}, "test"),
+    ]
     assert source[0].values == {"image": Several(["1.png", "2.png"]), "caption": Several(["red shoe", "running shoe"])}
     assert source[1].values == {"image": None, "caption": "a hat"}
     assert source.present("image").tolist() == [True, False]
@@ -88,7 +101,7 @@ def test_all_values_in_one_column(table):
 
 def test_several_rows_of_numbers(table):
     source = table("t.csv", "k,a,b\n1,1,2\n1,3,\n2,5,6\n2,5,6\n", key="k", columns={"row": ["a", "b"]})
-    assert [x.tolist() for x in source[0].values["row"]][0] == [1.0, 2.0]
+    assert source[0].values["row"][0].tolist() == [1.0, 2.0]
     assert len(source[0].values["row"]) == 2
     assert source[1].values["row"].tolist() == [5.0, 6.0]
 
@@ -98,7 +111,7 @@ def test_rows_of_one_key_agree_in_what_a_record_has_once(table):
         rows = "k,x,kind,part\n1,a,shoe,train\n2,b,hat,train\n1,c,boot,test\n"
         with pytest.raises(DataError, match=rf"rows of '1' .* differ in '{column}': row 1 of .* has .*, row 3 of"):
             table("t.csv", rows, key="k", **options)
-    with pytest.raises(DataError, match="Row 2 of .* has an empty key in column 'k'"):
+    with pytest.raises(DataError, match=r"Row 2 of .* has an empty key in column 'k'"):
         table("t.csv", "k,x\n1,a\n,b\n", key="k")
     with pytest.raises(DataError, match=r"data\.source\.id names one row each"):
         table("t.csv", "k,x\n1,a\n", key="k", id="k")

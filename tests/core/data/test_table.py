@@ -123,7 +123,12 @@ def test_groups(file):
         ("d.csv.gz", "not gzip", {}, "cannot be read as CSV"),
         ("d.jsonl", '{"a": ', {}, "Line 1 of .* is not JSON"),
         ("d.jsonl", "[1]", {}, "Line 1 of .* is not a JSON object"),
-        ("d.jsonl", '{"a": 1}\n{"a": [2]}', {}, r"column 'a' holds 1 in line 1 of .* and \[2\] in line 2 of .*one type"),
+        (
+            "d.jsonl",
+            '{"a": 1}\n{"a": [2]}',
+            {},
+            r"column 'a' holds 1 in line 1 of .* and \[2\] in line 2 of .*one type",
+        ),
         ("d.xls", "a", {}, "ends in none of"),
     ],
 )

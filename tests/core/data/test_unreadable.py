@@ -43,7 +43,7 @@ def test_each_value_is_written_and_logged_once(tmp_path, caplog):
         }
     ]
     assert len(bad) == 1
-    assert messages(caplog) == ["unreadable: image of record 'ü,1.jpg': cut at \"40\" (a.csv, row 3, column 'photo')"]
+    assert messages(caplog) == ["unreadable: image of record 'ü,1.jpg': cut at \"40\" (a.csv, line 3, column 'photo')"]
 
 
 def test_a_record_counts_once_whatever_number_of_its_values_is_unreadable(tmp_path):
@@ -151,7 +151,7 @@ def test_one_unreadable_cell_of_six_leaves_the_other_five(tmp_path, workers, cac
     assert {name: len(batch.batches[name]) for name in FIELDS} == dict.fromkeys("abcdf", 12) | {"e": 11}
     (row,) = unreadable(tmp_path)
     assert (row["record"], row["modality"], row["part"]) == ("3", "e", "train")
-    assert (row["path"], row["line"], row["column"], row["reason"]) == (str(path), "4", "e", "'oh' is no vector")
+    assert (row["path"], row["line"], row["column"], row["reason"]) == (str(path), "5", "e", "'oh' is no vector")
 
 
 def test_what_a_source_could_not_read_is_unreadable(tmp_path):

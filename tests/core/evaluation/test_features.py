@@ -11,7 +11,9 @@ from torch import Tensor
 
 from sensorium import Batch, Record, SensoriumError
 from sensorium.evaluation.features import BaselineReader, FeatureReader, feature_tables, read_features, times_of
-from sensorium.types import RecordBatch
+from sensorium.types import RankedValues, RecordBatch
+
+
 
 
 @dataclass
@@ -167,3 +169,28 @@ def test_time_stamps_go_with_their_records():
     assert again.times == [(4.0, 5.0), (0.0, 1.0), None]
     assert times_of([Record("a", {}), Record("b", {}, time=(1, 2))]) == [None, (1, 2)]
     assert times_of([Record("a", {})]) == []
+
+
+FURTHER = [
+    replace(BATCHES[0], further={"b": [RankedValues(Numbers(torch.tensor([[7.0]])), np.array([False, True]))]}),
+    replace(
+        BATCHES[1],
+        further={"b": [RankedValues(Numbers(torch.tensor([[8.0 + i]])), np.array([True])) for i in range(2)]},
+    ),
+]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 2])
+def test_further_values_of_records_are_features_too(cut):
+    modality = type(
+        "Modality", (), {"baseline_features": lambda self, batch: batch.x.numpy(), "baseline_description": ""}
+    )()
+    reader = BaselineReader({"a": modality, "b": modality})
+    ranks = [read_features(part, [reader]) for part in (FURTHER[:cut], FURTHER[cut:])]
+    table = feature_tables(ranks, RECORDS.__getitem__)[0]["features"]
+    assert list(table.features) == ["a", "b"]
+    assert table.values("b").rows.tolist() == [1, 2, 1, 2, 2]
+    assert table.values("b").x[:, 0].tolist() == [5, 6, 7, 8, 9]
+    assert table.values("a").rows.tolist() == [0, 1]
+    assert table.select(np.array([2, 0])).values("b").x[:, 0].tolist() == [6, 8, 9]
+    assert table.select(np.array([2, 0])).values("b").rows.tolist() == [0, 0, 0]

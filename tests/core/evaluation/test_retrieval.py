@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sensorium import SensoriumError
+from sensorium.contracts import ValueFeatures
 from sensorium.evaluation import similarity
 from sensorium.evaluation.retrieval import Retrieval, _expected
 from tests.core.evaluation.tables_of_records import table
@@ -142,3 +143,34 @@ def test_refuses_what_it_cannot_compare():
     apart = {"a": np.array([True, False, False]), "b": np.array([False, True, True])}
     with pytest.raises(SensoriumError, match="no query has a positive"):
         Retrieval().measure(table({"a": x, "b": x}, present=apart))
+
+
+def test_further_values_of_a_record_count_as_records_of_its_group_with_that_modality_alone():
+    rng = np.random.default_rng(5)
+    count = 20
+    rows = np.sort(rng.integers(0, count, 45))  # captions beyond the first, of which a record may have none
+    images, captions, further = rng.normal(size=(count, 6)), rng.normal(size=(count, 6)), rng.normal(size=(45, 6))
+    records = table({"image": images, "text": captions})
+    records.further = {"text": ValueFeatures(rows, further.astype(np.float32))}
+    flat = table(
+        {"image": np.concatenate([images, np.zeros((45, 6))]), "text": np.concatenate([captions, further])},
+        groups=[*records.groups, *(records.groups[row] for row in rows)],
+        present={"image": np.arange(65) < count},
+    )
+    for positives in ("group", "record"):
+        found = Retrieval(positives=positives)
+        expected = Retrieval()
+        assert found.measure(records) == pytest.approx(expected.measure(flat))
+        assert found.chance(records) == pytest.approx(expected.chance(flat))
+    shuffled = rng.permutation(count)
+    assert Retrieval().measure(records.select(shuffled)) == pytest.approx(Retrieval().measure(records))
+    halves = records.select(np.arange(10)).join(records.select(np.arange(10, 20)))
+    assert Retrieval().measure(halves) == pytest.approx(Retrieval().measure(records))
+
+
+def test_any_caption_of_an_image_is_a_hit():
+    records = table({"image": np.eye(3), "text": -np.eye(3)})
+    records.further = {"text": ValueFeatures(np.array([0, 0, 2]), np.eye(3)[[1, 0, 2]].astype(np.float32))}
+    metrics = Retrieval(cutoffs=(1,)).measure(records)
+    assert metrics["image->text R@1"] == pytest.approx(2 / 3)  # of the second image, no caption is like it
+    assert metrics["text->image R@1"] == pytest.approx(2 / 6)  # each caption is a query

@@ -17,7 +17,7 @@ from sensorium.plugins.crossmodal.siglip import SigLIP
 from sensorium.presence import presence
 from sensorium.recipe.schema import Train
 from sensorium.training.gradient_cache import GradientCache
-from sensorium.types import Needs, NegativeValues, RecordBatch
+from sensorium.types import Needs, RankedValues, RecordBatch
 from tests.toys import Noise, VectorBatch
 
 WIDTH, ROWS = 6, 22
@@ -61,7 +61,7 @@ def parts_of(values, masks, k):
         negatives = {}
         for name in [name for name in present if name.endswith("_negative_1")]:
             of, batch, mask = name.removesuffix("_negative_1"), batches.pop(name, None), present.pop(name)
-            negatives |= {} if batch is None else {of: [NegativeValues(batch, presence(mask))]}
+            negatives |= {} if batch is None else {of: [RankedValues(batch, presence(mask))]}
         here = {name: presence(mask) for name, mask in present.items()}
         made.append(RecordBatch([str(int(r)) for r in rows], batches, here, keys, negatives=negatives))
     return made

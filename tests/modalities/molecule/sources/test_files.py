@@ -152,7 +152,7 @@ def test_a_split_column(tmp_path):
     [
         ("a.smi", "", "contains no molecules"),
         ("a.csv", "smiles\n", "contains no molecules"),
-        ("a.csv", "", "cannot be read as CSV"),
+        ("a.csv", "", "is empty"),
         ("a.parquet", "nonsense", "cannot be read as PARQUET"),
         ("a.xyz", "C", "ends in none of .smi"),
         ("a.sdf", "", "contains no molecules"),

@@ -1,0 +1,94 @@
+"""Several values of one field: one is drawn in each epoch, all are read for evaluation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from sensorium import BadSample, Batch, Modality, Several, Unreadable
+from sensorium.data.arrays import ArraysSource
+from sensorium.data.decoding import RecordDecoder, raw_values
+from sensorium.data.loader import fill_cache
+from sensorium.data.unreadable import UnreadableRecords
+from sensorium.errors import DataError
+
+
+@dataclass
+class Numbers(Batch):
+    values: torch.Tensor
+
+
+class Letters(Modality):
+    """Letters as numbers."""
+
+    def decode(self, raw):
+        if not isinstance(raw, str) or not raw.isalpha():
+            raise BadSample(f"{raw!r} is no letter")
+        return ord(raw)
+
+    def collate(self, examples):
+        return Numbers(torch.tensor(examples))
+
+
+RAWS = [["a", "b", "c"], "d", None, Several(["e", Unreadable("it is torn"), "f"]), [], ["7", "8"], ["9", "g"]]
+
+
+@pytest.fixture
+def source():
+    return ArraysSource({"word": RAWS, "other": list("tuvwxyz")}, ids=[f"r{i}" for i in range(len(RAWS))])
+
+
+def decoder(source, **options):
+    return RecordDecoder(source, {"word": "word", "other": "other"}, {"word": Letters(), "other": Letters()}, **options)
+
+
+def letters(batch):
+    return "".join(map(chr, batch.values.tolist()))
+
+
+def test_one_value_is_drawn_in_each_epoch(source):
+    positions = np.arange(len(RAWS))
+    drawn = [decoder(source, seed=3)[epoch, positions] for epoch in range(30)]
+    words = [letters(made.records.batches["word"]) for made in drawn]
+    assert words == [letters(decoder(source, seed=3)[epoch, positions].records.batches["word"]) for epoch in range(30)]
+    assert {word[0] for word in words} == set("abc")
+    assert {word[1] for word in words} == {"d"}
+    assert {word[2] for word in words} == set("ef")  # what is unreadable gives its place to the next
+    assert {word[3] for word in words} == {"g"}
+    assert words != [letters(decoder(source, seed=4)[e, positions].records.batches["word"]) for e in range(30)]
+    # A record's draw does not depend on the others of its batch.
+    assert words[7][0] == letters(decoder(source, seed=3)[7, positions[:1]].records.batches["word"])
+    assert all(letters(made.records.batches["other"]) == "tuvwxyz" for made in drawn)
+    assert drawn[0].records.further == {}
+    bad = {value.record for made in drawn for value in made.bad}
+    assert bad == {"r3", "r5", "r6"}
+
+
+def test_evaluation_reads_all_values(source):
+    made = decoder(source, all_values=True)[0, np.arange(len(RAWS))]
+    assert letters(made.records.batches["word"]) == "adeg"
+    assert made.records.present["word"].tolist() == [True, True, False, True, False, False, True]
+    second, third = made.records.further["word"]
+    assert (letters(second.batch), second.present.tolist()) == ("bf", [True, False, False, True, False, False, False])
+    assert (letters(third.batch), third.present.tolist()) == ("c", [True] + 6 * [False])
+    assert "other" not in made.records.further
+    assert sorted((value.record, value.reason) for value in made.bad)[0] == ("r3", "it is torn")
+    moved = made.records.to("cpu")
+    assert letters(moved.further["word"][0].batch) == "bf"
+
+
+def test_modalities_are_fitted_to_all_values(source):
+    assert list(raw_values(source, np.arange(7), "word", Letters())) == [*"abcdef", "7", "8", "9", "g"]
+
+
+def test_a_cache_keeps_all_values_but_refuses_draws(source):
+    bad = UnreadableRecords(7, 1.0)
+    positions = np.arange(7)
+    cache = fill_cache(decoder(source, all_values=True), positions, bad=bad, workers=0)
+    taken = cache.take(cache.rows_of(positions[2:]))
+    assert letters(taken.batches["word"]) == "eg"
+    assert letters(taken.further["word"][0].batch) == "f"
+    assert taken.further["word"][0].present.tolist() == [False, True, False, False, False]
+    with pytest.raises(DataError, match=r"'r0' has several values of one field.*set data\.cache: off"):
+        fill_cache(decoder(source), positions, bad=bad, workers=0)
