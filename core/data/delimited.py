@@ -127,7 +127,9 @@ class DelimitedFile:
         )
         header = None if self.header is None else list(self.header)
         for block in BLOCKS:
-            options = pa.csv.ReadOptions(use_threads=use_threads, block_size=block, column_names=header, skip_rows=self.skip_rows)
+            options = pa.csv.ReadOptions(
+                use_threads=use_threads, block_size=block, column_names=header, skip_rows=self.skip_rows
+            )
             invalid.clear()
             try:
                 return pa.csv.read_csv(self._bytes(), options, parse, convert)

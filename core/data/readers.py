@@ -20,7 +20,7 @@ from sensorium.data.cells import canonical, is_bytes, without_faults
 from sensorium.data.delimited import DelimitedFile
 from sensorium.data.encodings import ADVICE
 from sensorium.data.rows import Rows
-from sensorium.errors import DataError, Location, did_you_mean
+from sensorium.errors import BadSample, DataError, Location, did_you_mean
 from sensorium.types import Unreadable
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
@@ -126,16 +126,23 @@ class Table:
 
     def cells(self, name: str, use: str = "label") -> list[Any]:
         """Return the cells of a column, None where one is missing; as `readable`, but no cell may be unreadable."""
-        self._check_readable(name)
+        self.check_readable(name)
         return self.readable(name, use)
 
     def texts(self, name: str, use: str = "name") -> list[str | None]:
         """Return the cells of a column as text, None where one is missing; errors as those of `cells`."""
         return [None if cell is None else str(cell) for cell in self.cells(name, use)]
 
-    def _check_readable(self, name: str) -> None:
+    def check(self, row: int, name: str) -> None:
+        """Raise `BadSample` for a cell that is unreadable, or in an unreadable row."""
+        fault = self.unreadable.get((row, None)) or self.unreadable.get((row, name))
+        if fault is not None:
+            raise BadSample(fault.reason, fault.kind, fault.where)
+
+    def check_readable(self, name: str, rows: bool = True) -> None:
+        """Raise `DataError` for the first unreadable cell of a column, and, with `rows`, for an unreadable row."""
         for row, column in self.unreadable:
-            if column in (None, name):
+            if column == name or (rows and column is None):
                 raise DataError(f"{self.fault((row, column))}.")
 
     def fault(self, at: tuple[int, str | None]) -> str:
@@ -168,7 +175,7 @@ class Table:
         Raises:
             DataError: when the column holds anything else; the message names the first such cell and its row.
         """
-        self._check_readable(name)
+        self.check_readable(name)
         column = self._columns[name]
         types = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal, pa.types.is_null)
         if not any(is_type(column.type) for is_type in types):

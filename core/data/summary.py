@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from sensorium.contracts import Modality, Source
-from sensorium.data.decoding import raw_value
+from sensorium.data.decoding import readable
+from sensorium.data.several import values_of
 from sensorium.errors import BadSample
 
 
@@ -19,8 +20,8 @@ class RecordSummary:
     """What can be said of a record in a line.
 
     Args:
-        captions: modality name -> its value in words, such as a text or a SMILES.
-        paths: modality name -> the path of the file that is its value.
+        captions: modality name -> its value in words, such as a text or a SMILES; of several, all.
+        paths: modality name -> the path of the file that is its value; of several, all.
         labels: label name -> a number or a string; missing ones are left out.
     """
 
@@ -49,16 +50,21 @@ def summarize(
     except (BadSample, OSError):
         return summary
     for name, column in fields.items():
-        try:
-            raw = raw_value(record, column, modalities[name], source)
-        except BadSample:
-            continue
-        path = raw.get("path") if isinstance(raw, Mapping) else raw
-        if modalities[name].reads_files and isinstance(path, str | os.PathLike):
-            summary.paths[name] = os.fspath(path)
-        elif raw is not None and (caption := modalities[name].caption(raw)) is not None:
-            summary.captions[name] = caption
+        for raw in values_of(record.values.get(column)):
+            try:
+                value = readable(raw, modalities[name], source)
+            except BadSample:
+                continue
+            path = value.get("path") if isinstance(value, Mapping) else value
+            if modalities[name].reads_files and isinstance(path, str | os.PathLike):
+                _add(summary.paths, name, os.fspath(path))
+            elif (caption := modalities[name].caption(value)) is not None:
+                _add(summary.captions, name, caption)
     return summary
+
+
+def _add(words: dict[str, str], name: str, more: str) -> None:
+    words[name] = f"{words[name]} / {more}" if name in words else more
 
 
 def _plain(value: object) -> Any:

@@ -18,11 +18,7 @@ from sensorium.contracts import FeatureTable, Modality, ValueFeatures
 from sensorium.errors import SensoriumError
 from sensorium.models.model import Model
 from sensorium.presence import Presence
-<<<<<<< HEAD
-from sensorium.types import Record, RecordBatch, Span
-=======
-from sensorium.types import Batch, Record, RecordBatch
->>>>>>> 56d7645 (Tables and texts: byte-order marks and encodings, unreadable cells and rows, long cells, keys that join rows; several values of a field in retrieval)
+from sensorium.types import Batch, Record, RecordBatch, Span
 
 Columns = dict[str, tuple[Tensor, Presence]]
 """Column -> float (n, D), the rows of the records of a batch that have it, and which records these are."""
@@ -235,12 +231,6 @@ def feature_tables(parts: Sequence[FeatureRows], keys: Callable[[int], Record]) 
     def table(columns: Mapping[str, _Column]) -> FeatureTable:
         kept = {name: column for name, column in columns.items() if not column.is_left_out}
         present = {name: np.concatenate([np.zeros(0, bool), *column.present]) for name, column in kept.items()}
-<<<<<<< HEAD
-        features = {name: column.matrix(present[name]) for name, column in kept.items()}
-        for name, x_ND in features.items():
-            _check_finite(x_ND, present[name], name, ids)
-        return FeatureTable(ids, features, present, labels, groups, positions_N, times_of(records))
-=======
         for name, column in kept.items():
             _check_finite(column.rows(), np.flatnonzero(present[name]), name.partition(FURTHER)[0], ids)
         features = {name: c.matrix(present[name]) for name, c in kept.items() if FURTHER not in name}
@@ -249,8 +239,7 @@ def feature_tables(parts: Sequence[FeatureRows], keys: Callable[[int], Record]) 
             if FURTHER in name:
                 of, values = name.partition(FURTHER)[0], ValueFeatures(np.flatnonzero(present.pop(name)), column.rows())
                 further[of] = further[of].join(values) if of in further else values
-        return FeatureTable(ids, features, present, labels, groups, positions_N, further)
->>>>>>> 56d7645 (Tables and texts: byte-order marks and encodings, unreadable cells and rows, long cells, keys that join rows; several values of a field in retrieval)
+        return FeatureTable(ids, features, present, labels, groups, positions_N, times_of(records), further)
 
     return [
         {space: table(_join_ranks(parts, number, space)) for space in of_reader}

@@ -53,7 +53,7 @@ class MoleculeFiles(Source):
         self._split = None if split == SCAFFOLD else split
         others = list(dict.fromkeys([*self._labels.values(), *(c for c in (id, self._split) if c is not None)]))
         self._files = [open_molecules(file, column, others, header) for file in files]
-        self._paths, self._names = [str(file) for file in files], [file.name for file in files]
+        self._names = [file.name for file in files]
         self._ends = list(accumulate(len(file) for file in self._files))
         if not len(self):
             raise DataError(f"'{files[0]}'{' and the others contain' if len(files) > 1 else ' contains'} no molecules.")
@@ -103,9 +103,9 @@ class MoleculeFiles(Source):
         )
 
     def locate(self, index: int, field: str) -> Location:
-        """Return the file and the row of a molecule, and its column in a table."""
-        file, molecules, row = self._at(index)
-        return Location(self._paths[file], row + 1, molecules.column)
+        """Return the file and the line of a molecule, and its column in a table."""
+        _, molecules, row = self._at(index)
+        return molecules.where(row)
 
     def __getitem__(self, index: int) -> Record:
         key = self.key(index)

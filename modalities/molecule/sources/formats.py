@@ -15,15 +15,13 @@ from typing import Any
 import numpy as np
 
 from sensorium import BadSample, TableReader
-from sensorium.errors import DataError
+from sensorium.errors import DataError, Location
 
 SMILES, SDF = (".smi", ".ism", ".smiles"), (".sdf", ".sd")
 
 
 class MoleculeFile(ABC):
-    """The records of one file. `column` is that of the molecules, where the file is a table."""
-
-    column: str | None = None
+    """The records of one file."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -36,6 +34,10 @@ class MoleculeFile(ABC):
     def cell(self, row: int, column: str) -> Any:
         """Return the cell of a record in another column, None when it is missing."""
 
+    @abstractmethod
+    def where(self, row: int) -> Location:
+        """Return the line on which a record begins, or its row in a Parquet file, and its column in a table."""
+
 
 class SmilesLines(MoleculeFile):
     """A .smi file: on each line a SMILES, a blank and the molecule's name, which is the column "name".
@@ -47,7 +49,7 @@ class SmilesLines(MoleculeFile):
         for column in others:
             if column != "name":
                 raise DataError(f"'{path}' has no column '{column}': lines of SMILES have a 'name' and no other.")
-        self._bytes = _bytes_of(path)
+        self._path, self._bytes = path, _bytes_of(path)
         ends_N = np.flatnonzero(self._bytes == ord("\n")) + 1
         edges_N = np.unique(np.concatenate([[0], ends_N, [len(self._bytes)]]))
         self._starts, self._ends = edges_N[:-1], edges_N[1:]
@@ -72,6 +74,10 @@ class SmilesLines(MoleculeFile):
         """Return what follows the first word of a line."""
         return (self._words(row)[1:] or [""])[0].strip() or None
 
+    def where(self, row: int) -> Location:
+        """Return the line."""
+        return Location(str(self._path), _line(self._bytes, self._starts[row]))
+
 
 class SmilesTable(MoleculeFile):
     """A CSV, TSV, JSON-lines or Parquet file.
@@ -94,18 +100,25 @@ class SmilesTable(MoleculeFile):
                     f"are: {', '.join(names)}; name one by data.source.column, or all by data.source.header."
                 )
             column = called[0]
-        self.column, self._table = column, reader.read([path], [column], others)
+        self._column, self._table = column, reader.read([path], [column], others)
+        for name in others:
+            self._table.check_readable(name, rows=False)
 
     def __len__(self) -> int:
         return len(self._table)
 
     def molecule(self, row: int) -> str | None:
         """Return the SMILES of a row."""
-        return self._table.cell(self.column, row)
+        self._table.check(row, self._column)
+        return self._table.cell(self._column, row)
 
     def cell(self, row: int, column: str) -> Any:
         """Return a cell of another column."""
         return self._table.cell(column, row)
+
+    def where(self, row: int) -> Location:
+        """Return the line, or the row, and the column of SMILES."""
+        return self._table.where(row, self._column)
 
 
 class SDFile(MoleculeFile):
@@ -115,7 +128,7 @@ class SDFile(MoleculeFile):
     """
 
     def __init__(self, path: Path, others: list[str]) -> None:
-        self._bytes = _bytes_of(path)
+        self._path, self._bytes = path, _bytes_of(path)
         ends = [match.end() for match in re.finditer(rb"^\$\$\$\$[^\n]*\n?", self._bytes, re.MULTILINE)]  # type: ignore[call-overload]
         tail = self._bytes[ends[-1] if ends else 0 :].tobytes()
         if tail.strip():
@@ -144,6 +157,10 @@ class SDFile(MoleculeFile):
             return block.partition("\n")[0].strip() or None
         found = re.search(rf"^> .*<{re.escape(column)}>.*\n(.*)", block, re.MULTILINE)
         return _number(found[1].strip()) if found else None
+
+    def where(self, row: int) -> Location:
+        """Return the line on which the block begins."""
+        return Location(str(self._path), _line(self._bytes, self._starts[row]))
 
 
 def open_molecules(path: Path, column: str | None, others: list[str], header: list[str] | None) -> MoleculeFile:
@@ -178,6 +195,10 @@ def _bytes_of(path: Path) -> np.ndarray:
         return np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
     except (OSError, EOFError) as error:
         raise DataError(f"'{path}' cannot be read: {error}.") from error
+
+
+def _line(bytes_N: np.ndarray, start: int) -> int:
+    return int(np.count_nonzero(bytes_N[:start] == ord("\n"))) + 1
 
 
 def _text(found: bytes) -> str:

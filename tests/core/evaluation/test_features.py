@@ -14,8 +14,6 @@ from sensorium.evaluation.features import BaselineReader, FeatureReader, feature
 from sensorium.types import RankedValues, RecordBatch
 
 
-
-
 @dataclass
 class Numbers(Batch):
     x: Tensor

@@ -107,8 +107,8 @@ def test_a_molecule_is_located_in_its_file(tmp_path):
     table = written(tmp_path, "b.csv", "name,SMILES\nx,O\ny,C(\n")
     source = MoleculeFiles([lines, table])
     assert [str(source.locate(i, "molecule")) for i in (1, 3)] == [
-        f"{lines}, row 2",
-        f"{table}, row 2, column 'SMILES'",
+        f"{lines}, line 2",
+        f"{table}, line 3, column 'SMILES'",
     ]
 
 
