@@ -14,7 +14,7 @@ from PIL import Image
 from sensorium import BadSample, Modality, check_range
 from sensorium.errors import RecipeError
 from sensorium.modalities.audio.batch import LogMelBatch
-from sensorium.modalities.audio.decode import read_segment, resample, trim_silence
+from sensorium.modalities.audio.decode import Position, Segment, read_segment, resample, trim_silence
 from sensorium.modalities.audio.facts import audio_facts
 from sensorium.modalities.audio.mels import LogMelSpectrogram
 from sensorium.modalities.audio.spectrogram_image import spectrogram_image
@@ -22,6 +22,9 @@ from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.fitting import readable_examples
 
 EXTENSIONS = (".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".snd", ".w64", ".wav")
+Piece = Literal["start", "middle", "random", "onset"]
+POSITIONS: dict[Piece, Position] = {"start": 0.0, "middle": 0.5, "random": 0.5, "onset": "onset"}
+"""Where a piece lies in a longer clip; a random one is read again by `read_segment`."""
 FIT_CLIPS = 1000
 """Largest number of random clips of the train part from which the statistics of log-mels are computed."""
 
@@ -47,8 +50,11 @@ class AudioModality(Modality):
         sample_rate: sample rate in Hz that clips are resampled to.
         channels: 1 mixes all channels to mono; for any other number, clips must have that many.
         seconds: largest length of a segment; of a longer clip only one segment is read. None reads the whole clip.
-        segment: segment of a longer clip: the "center", or in training a "random" one, which excludes data.cache;
-            evaluation always takes the center.
+        piece: which part of a longer clip is read: its "start", its "middle", the part from its "onset" on (50 ms
+            before the first sound within 20 dB of the loudest 10 ms; the whole clip is read to find it), or in training
+            a "random" one for each clip and epoch, which excludes data.cache; evaluation then takes the middle.
+        damaged: "skip" makes a file that is cut (its header promises more than is there) unreadable, "keep" reads what
+            is there.
         n_mels: F, number of mel bands, >= 2.
         window: length of the Hann window in ms.
         hop: hop length in ms.
@@ -67,7 +73,8 @@ class AudioModality(Modality):
         sample_rate: int = 16000,
         channels: int = 1,
         seconds: float | None = 10.0,
-        segment: Literal["center", "random"] = "center",
+        piece: Piece = "middle",
+        damaged: Literal["skip", "keep"] = "skip",
         n_mels: int = 64,
         window: float = 25.0,
         hop: float = 10.0,
@@ -79,10 +86,11 @@ class AudioModality(Modality):
         check_range("modality 'audio'", "[1, inf)", channels=channels)
         check_range("modality 'audio'", "[1000, inf)", sample_rate=sample_rate)
         check_range("modality 'audio'", "(0, inf)", seconds=seconds, trim=trim)
-        if segment == "random" and seconds is None:
-            raise RecipeError("Random segments of the modality 'audio' need a length: set seconds.")
+        if piece != "middle" and seconds is None:
+            raise RecipeError(f"The option piece: {piece} of the modality 'audio' needs a length: set seconds.")
         self.trim = trim
-        self.sample_rate, self.channels, self.seconds, self.segment = sample_rate, channels, seconds, segment
+        self.sample_rate, self.channels, self.seconds, self.piece = sample_rate, channels, seconds, piece
+        self.keeps_damaged = damaged == "keep"
         self.n_mels, self.normalize = n_mels, normalize
         self.front_end = LogMelSpectrogram(sample_rate, n_mels, window, hop, f_min, f_max)
         self._mean: float | None = None
@@ -96,19 +104,22 @@ class AudioModality(Modality):
     def decode(self, raw: Any) -> np.ndarray | AudioClip:
         """Decode a raw value to samples, float32 (C, S), at the modality's sample rate; full scale is 1.
 
-        With random segments, a clip longer than one becomes an `AudioClip`.
+        With a random piece, a clip longer than one becomes an `AudioClip`.
 
         Raises:
-            BadSample: when the value is not audio, is empty or truncated, has a non-finite sample or another number of
-                channels.
+            BadSample: when the value is not audio, is empty, is a damaged file and not kept, has a non-finite sample or
+                another number of channels.
         """
-        segment = read_segment(raw, self.sample_rate, self.seconds)
+        segment = self._segment(raw, POSITIONS[self.piece])
         samples_CS = self._convert(segment.samples_CS, segment.rate)
-        return AudioClip(samples_CS, raw) if self.segment == "random" and segment.rest else samples_CS
+        return AudioClip(samples_CS, raw) if self.piece == "random" and segment.rest else samples_CS
+
+    def _segment(self, raw: Any, position: Position) -> Segment:
+        return read_segment(raw, self.sample_rate, self.seconds, position, self.keeps_damaged)
 
     def read_segment(self, clip: AudioClip, position: float) -> np.ndarray:
         """Read another segment of a clip, float32 (C, S), at a position from its start (0) to its end (1)."""
-        segment = read_segment(clip.raw, self.sample_rate, self.seconds, position)
+        segment = self._segment(clip.raw, position)
         return self._convert(segment.samples_CS, segment.rate)
 
     def _convert(self, samples_CS: np.ndarray, rate: int) -> np.ndarray:
@@ -154,6 +165,30 @@ class AudioModality(Modality):
         # Constant clips, such as silence, are not scaled.
         variance = squares / count - self._mean**2
         self._std = variance**0.5 if variance > 1e-9 else 1.0
+
+    def notes(self, raws: Sequence[Any]) -> list[str]:
+        """Return how many clips are read in part, because they are longer than a segment or damaged."""
+        longer, damaged, first, count = 0, 0, "", 0
+        for raw in raws:
+            try:
+                segment = self._segment(raw, 0.0)
+            except BadSample:
+                continue
+            count += 1
+            longer += segment.rest > 0
+            if segment.missing is not None:
+                damaged += 1
+                first = first or f"{self.caption(raw) or 'one of them'}: {segment.missing}"
+        said = []
+        if longer:
+            where = {"start": "at their start", "middle": "in their middle", "onset": "from their onset on"}
+            said.append(
+                f"of {longer} of {count} clips, longer than {self.seconds:g} s, only {self.seconds:g} s are read: "
+                f"{where.get(self.piece, 'at random in training, in their middle in evaluation')} (option piece)"
+            )
+        if damaged:
+            said.append(f"{damaged} of {count} clips are damaged, and read as far as they go; the first, {first}")
+        return said
 
     @property
     def is_fitted(self) -> bool:

@@ -47,15 +47,15 @@ def decode(raw: Any, layout: Layout) -> np.ndarray:
     elif layout == "time-first":
         array = array.T
     if not array.shape[1]:
-        raise BadSample("the series has no steps")
+        raise BadSample("the series has no steps", "empty")
     if not array.shape[0]:
-        raise BadSample("the series has no channels")
+        raise BadSample("the series has no channels", "empty")
     values = array.astype(np.float64, copy=False)
     if np.isinf(values).any():
         channel, step = np.argwhere(np.isinf(values))[0]
-        raise BadSample(f"the value at step {step} of channel {channel} is infinite")
+        raise BadSample(f"the value at step {step} of channel {channel} is infinite", "non-finite")
     if np.isnan(values).all():
-        raise BadSample("every value of the series is missing")
+        raise BadSample("every value of the series is missing", "empty")
     return array
 
 
@@ -112,7 +112,7 @@ def _bytes_of(path: str | os.PathLike) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise BadSample(f"'{path}' cannot be read: {error.strerror}") from error
+        raise BadSample(f"'{path}' cannot be read: {error.strerror}", "missing") from error
     except ValueError as error:  # a zero byte
         raise BadSample(f"{str(path)!r} is no path") from error
 

@@ -18,7 +18,7 @@ class AudioViews(ViewGenerator):
 
     def __init__(self, modality: AudioModality) -> None:
         self.modality = modality
-        if modality.segment == "random":
+        if modality.piece == "random":
             self.stage = self.random_segment  # type: ignore[method-assign]  # without a stage, a cache can be used
 
     def random_segment(self, example: np.ndarray | AudioClip, rng: torch.Generator) -> np.ndarray:

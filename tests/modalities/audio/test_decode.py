@@ -163,10 +163,25 @@ def test_floats_in_files_are_checked():
 
 
 def test_a_truncated_file_is_refused():
-    with pytest.raises(BadSample, match=r"ends after|not a readable audio file"):
-        read(truncated())
-    segment = read(truncated(), 0.2, position=0.0)  # what is there can be read
+    for seconds in (None, 0.2):  # also where the part that is read is there
+        with pytest.raises(BadSample, match="end cannot be decoded") as caught:
+            read(truncated(), seconds, position=0.0)
+        assert caught.value.kind == "damaged"
+    segment = read(truncated(), 0.2, position=0.0, keeps_damaged=True)
     assert segment.samples_CS.shape == (1, 1600)
+
+
+def test_the_onset_of_a_clip_is_found_in_files_and_arrays():
+    samples = np.concatenate([0.003 * wave(2.0), wave(1.0), 0.003 * wave(2.0)], axis=1)
+    for raw in (samples, file(samples), file(samples, format="FLAC")):
+        segment = read(raw, 0.5, position="onset")
+        assert segment.samples_CS.shape == (1, RATE // 2)
+        audible = np.flatnonzero(np.abs(segment.samples_CS[0]) > 0.1)[0]
+        assert audible == pytest.approx(0.05 * RATE, abs=0.011 * RATE)
+    late = np.concatenate([0.003 * wave(2.0), wave(0.1)], axis=1)
+    np.testing.assert_allclose(read(late, 1.0, position="onset").samples_CS, late[:, -RATE:])  # up to the end
+    np.testing.assert_allclose(read(late, 9.0, position="onset").samples_CS, late)
+    assert read(np.zeros((1, 8000), np.float32), 0.5, position="onset").samples_CS.shape == (1, RATE // 2)
 
 
 @pytest.mark.parametrize("name", ["text.wav", "text.flac", "text.mp3", "text.raw", "text"])

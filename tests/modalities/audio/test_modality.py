@@ -38,8 +38,31 @@ def test_long_sounds_are_cut_to_a_piece():
     assert made.decode(wave(0.1)).shape == (1, 800)
 
 
+def test_notes_say_which_part_of_long_clips_is_read_and_which_files_are_damaged(tmp_path):
+    whole = file(wave(2.0))
+    (tmp_path / "cut.wav").write_bytes(whole[:20000])
+    raws = [whole, wave(0.3), str(tmp_path / "cut.wav"), "absent.wav"]
+    made = modality(seconds=1.5, piece="onset")
+    (longer,) = made.notes(raws)
+    assert longer == ("of 1 of 2 clips, longer than 1.5 s, only 1.5 s are read: from their onset on (option piece)")
+    made = modality(damaged="keep")
+    (damaged,) = made.notes(raws)
+    assert damaged.startswith("1 of 3 clips are damaged, and read as far as they go; the first, ")
+    assert damaged.endswith("cut.wav: its header says 16,000 frames, and 9,978 are there")
+    assert made.decode(raws[2]).shape == (1, 9978)
+
+
+@pytest.mark.parametrize(("piece", "first"), [("start", 0.0), ("middle", 0.5), ("onset", 0.65)])
+def test_a_piece_of_a_longer_clip_is_read(piece, first):
+    samples = np.arange(8000, dtype=np.float32)[None] / 8000
+    samples[:, :5600] *= 1e-3
+    made = modality(seconds=0.2, piece=piece)
+    start = round(first * (8000 if piece == "onset" else 6400))
+    np.testing.assert_array_equal(made.decode(samples), samples[:, start : start + 1600])
+
+
 def test_random_segments_are_drawn_in_training_only():
-    made = modality(seconds=0.5, segment="random")
+    made = modality(seconds=0.5, piece="random")
     long = np.arange(16000, dtype=np.float32) / 16000
     views = PlainViews(made)
     recording = made.decode(file(long[None], subtype="FLOAT"))
@@ -62,7 +85,7 @@ def test_without_random_segments_a_cache_can_be_used():
     from sensorium.data.decoding import overrides_stage
 
     assert not overrides_stage(PlainViews(modality()))
-    assert overrides_stage(PlainViews(modality(seconds=1.0, segment="random")))
+    assert overrides_stage(PlainViews(modality(seconds=1.0, piece="random")))
 
 
 def test_the_scale_is_that_of_the_train_part():
@@ -142,7 +165,7 @@ def test_previews_show_waveforms_and_hidden_bands():
         {"sample_rate": 10},
         {"seconds": 0.0},
         {"trim": 0.0},
-        {"seconds": None, "segment": "random"},
+        {"seconds": None, "piece": "random"},
         {"n_mels": 1},
     ],
 )

@@ -11,7 +11,7 @@ OPTIONS = {
 }
 RANDOM = {
     **OPTIONS,
-    "modalities/audio": {"seconds": 0.2, "segment": "random", "channels": 1, "n_mels": 32, "normalize": "record"},
+    "modalities/audio": {"seconds": 0.2, "piece": "random", "channels": 1, "n_mels": 32, "normalize": "record"},
     "encoders/conv": {"width": 8, "dim": 16, "downsample": "stride", "parts": 3},
     "views/waveform": {"shift": 0.3, "crop": 0.1},
     "views/spectrogram": {
