@@ -75,7 +75,7 @@ def test_a_row_that_a_killed_process_cut_is_written_again(tmp_path):
 
 def test_a_flood_is_counted_by_reason_at_the_end_of_the_pass(tmp_path, caplog):
     bad = counter(tmp_path, 200)
-    for i in range(46):
+    for i in range(NAMED + 26):
         bad.add(value(f"{i}.jpg", f"the file {i}.jpg is empty" if i % 2 else f"byte {i} is not UTF-8"))
     bad.end_of_pass()
     bad.end_of_pass()
@@ -85,7 +85,7 @@ def test_a_flood_is_counted_by_reason_at_the_end_of_the_pass(tmp_path, caplog):
         "26 more unreadable values: 13 × image: byte # is not UTF-#; 13 × image: the file … is empty; "
         f"all are in {path}"
     )
-    assert len(unreadable(tmp_path)) == 46
+    assert len(unreadable(tmp_path)) == NAMED + 26
 
 
 def test_a_fraction_is_allowed_and_one_more_is_not(tmp_path):
