@@ -1,26 +1,32 @@
-"""Logistic regression whose matrix products are on any device.
+"""Logistic regression whose matrix products are on any device, for several penalties at once.
 
-Letters: N records, D features, C classes, K columns of weights (C, or 1 for two classes).
+Letters: N records, D features, C classes, K columns of weights (C, or 1 for two classes), P penalties.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.optimize import minimize
-from sklearn.base import BaseEstimator, ClassifierMixin
 from torch import Tensor
 
 TOLERANCE = 1e-4
 """The largest entry of the gradient, of the mean loss, at which L-BFGS stops; as in scikit-learn."""
+MEMORY = 10
+"""Pairs of steps and gradient changes that L-BFGS remembers."""
+GRAM_ROWS, GRAM_WIDTH = 16_384, 4_096
+"""The first Hessian is that of so many records; of more features than this, its diagonal alone."""
+HALVINGS, SUFFICIENT = 12, 1e-4
+"""How often a step is halved before rounding is all that is left, and the decrease that it must bring (Armijo)."""
 
 
-class LogisticRegression(ClassifierMixin, BaseEstimator):
+class LogisticRegression:
     """Logistic regression with an L2 penalty, fitted by L-BFGS: the objective, and the optimum, of scikit-learn's.
 
-    Softmax for three classes or more, and one weight vector for two; the intercept is not penalized. The loss and its
-    gradient are computed in fp32 on a device; L-BFGS itself, on the weights alone, in fp64 on the host (SciPy).
+    Softmax for three classes or more, and one weight vector for two; the intercept is not penalized.
 
     Args:
         C: inverse regularization strength, > 0.
@@ -34,53 +40,235 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
     def fit(self, x_ND: np.ndarray, y_N: np.ndarray) -> LogisticRegression:
         """Fit to features and classes, two or more."""
         self.classes_, codes_N = np.unique(y_N, return_inverse=True)
-        x, y = self._on_device(x_ND), torch.from_numpy(codes_N).to(self.device)
-        width = x.shape[1]
-        columns = len(self.classes_) if len(self.classes_) > 2 else 1
-        penalty = 1.0 / (self.C * len(x))
-
-        def loss_and_gradient(weights: np.ndarray) -> tuple[float, np.ndarray]:
-            w_DK = torch.from_numpy(weights.reshape(width + 1, columns)).to(self.device, torch.float32)
-            logits_NK = torch.addmm(w_DK[-1], x, w_DK[:-1])
-            loss, error_NK = _mean_loss(logits_NK, y)
-            gradient_DK = torch.cat([x.T @ error_NK + penalty * w_DK[:-1], error_NK.sum(0, keepdim=True)])
-            loss = loss + 0.5 * penalty * w_DK[:-1].square().sum()
-            both = torch.cat([loss.reshape(1), gradient_DK.flatten()]).double().cpu().numpy()  # one wait an iteration
-            return float(both[0]), both[1:]
-
-        found = minimize(
-            loss_and_gradient,
-            np.zeros((width + 1) * columns),
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxiter": self.max_iter, "maxls": 50, "gtol": TOLERANCE, "ftol": 64 * np.finfo(float).eps},
-        )
-        self.weights_DK = torch.from_numpy(found.x.reshape(width + 1, columns)).float()
-        self.n_iter_ = np.array([found.nit])
+        codes = torch.from_numpy(codes_N).to(self.device)
+        path = fit_path(self._on_device(x_ND), codes, len(self.classes_), [self.C], self.max_iter)
+        self.weights_DK, self.n_iter_ = path.weights_PDK[0], path.iterations_P
         return self
 
     def decision_function(self, x_ND: np.ndarray) -> np.ndarray:
         """Return logits: float32 (N, C), or (N,) for two classes, positive for the second."""
-        w_DK = self.weights_DK.to(self.device)
-        logits_NK = torch.addmm(w_DK[-1], self._on_device(x_ND), w_DK[:-1]).cpu().numpy()
-        return logits_NK if len(self.classes_) > 2 else logits_NK[:, 0]
+        return logits(self._on_device(x_ND), self.weights_DK)
 
     def predict(self, x_ND: np.ndarray) -> np.ndarray:
         """Return the most probable class of each record."""
-        logits = self.decision_function(x_ND)
-        return self.classes_[logits.argmax(1) if logits.ndim == 2 else (logits > 0).astype(int)]
+        decision = self.decision_function(x_ND)
+        return self.classes_[decision.argmax(1) if decision.ndim == 2 else (decision > 0).astype(int)]
+
+    def score(self, x_ND: np.ndarray, y_N: np.ndarray) -> float:
+        """Return the accuracy."""
+        return float(np.mean(self.predict(x_ND) == y_N))
 
     def _on_device(self, x_ND: np.ndarray) -> Tensor:
         return torch.as_tensor(np.asarray(x_ND)).to(self.device, torch.float32)
 
 
-def _mean_loss(logits_NK: Tensor, y_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean cross-entropy, a scalar, and its gradient by the logits (N, K)."""
-    if logits_NK.shape[1] == 1:
-        loss_N = F.softplus(logits_NK[:, 0]) - logits_NK[:, 0] * y_N
-        error_NK = logits_NK.sigmoid() - y_N[:, None]
+def logits(x_ND: Tensor, weights_DK: Tensor) -> np.ndarray:
+    """Return logits on the host: float32 (N, C), or (N,) for two classes.
+
+    Args:
+        x_ND: features.
+        weights_DK: weights, the intercept in the last row: (D + 1, K).
+    """
+    logits_NK = torch.addmm(weights_DK[-1], x_ND, weights_DK[:-1]).cpu().numpy()
+    return logits_NK if logits_NK.shape[1] > 1 else logits_NK[:, 0]
+
+
+@dataclass
+class Path:
+    """The solutions for several penalties.
+
+    Args:
+        weights_PDK: fp32 (P, D + 1, K), the intercept in the last row, on the device of the features.
+        iterations_P: int (P,), on the host.
+    """
+
+    weights_PDK: Tensor
+    iterations_P: np.ndarray
+
+
+@torch.no_grad()
+def fit_path(
+    x_ND: Tensor, y_N: Tensor, classes: int, Cs: Sequence[float], max_iter: int, start_DK: Tensor | None = None
+) -> Path:
+    """Fit logistic regression for several penalties at once: one matrix product serves them all.
+
+    L-BFGS (Liu and Nocedal 1989) in fp32 whose first inverse Hessian is not a multiple of the identity but that of the
+    loss at uniform probabilities, c X'X / N + penalty: of correlated features, such as pixels, it takes tens of
+    iterations instead of thousands. Logits are linear along a step, so that its length costs no matrix product.
+
+    Args:
+        x_ND: features, fp32.
+        y_N: class of each record, int64, 0 to `classes` - 1, on the same device.
+        classes: number of classes, >= 2.
+        Cs: P inverse regularization strengths, > 0.
+        max_iter: largest number of iterations.
+        start_DK: weights to start from, (D + 1, K); None starts from zeros.
+    """
+    count, width = x_ND.shape
+    columns = classes if classes > 2 else 1
+    penalty_P = 1.0 / (torch.tensor(list(Cs), dtype=torch.float64) * count)
+    weights_PDK = x_ND.new_zeros(len(Cs), width + 1, columns)
+    if start_DK is not None:
+        weights_PDK += start_DK
+    iterations_P = np.full(len(Cs), max_iter)
+    hessian = _FirstHessian(x_ND, classes, penalty_P)
+    # Only penalties that are not done take part: their positions, and everything that belongs to them.
+    active = torch.arange(len(Cs))
+    problem = _Problem(x_ND, y_N, penalty_P, weights_PDK.clone())
+    memory: list[tuple[Tensor, Tensor]] = []
+    for iteration in range(max_iter + 1):
+        going_A = (problem.gradient_ADK.abs().amax((1, 2)) > TOLERANCE).cpu() & ~problem.is_stuck_A
+        done_A = ~going_A if iteration < max_iter else torch.ones_like(going_A)
+        if done_A.any():
+            weights_PDK[active[done_A]] = problem.weights_ADK[done_A]
+            iterations_P[active[done_A].numpy()] = iteration
+            if done_A.all():
+                break
+            active = active[going_A]
+            problem = problem.select(going_A)
+            memory = [(step[going_A], change[going_A]) for step, change in memory]
+        direction_ADK = _direction(problem.gradient_ADK, memory, hessian, active)
+        memory = [*memory, problem.advance(direction_ADK)][-MEMORY:]
+    return Path(weights_PDK, iterations_P)
+
+
+class _Problem:
+    """The mean loss with penalties at some weights: A problems on the same records."""
+
+    def __init__(self, x_ND: Tensor, y_N: Tensor, penalty_A: Tensor, weights_ADK: Tensor) -> None:
+        self.x_ND, self.y_N, self.penalty_A, self.weights_ADK = x_ND, y_N, penalty_A, weights_ADK
+        self.is_stuck_A = torch.zeros(len(penalty_A), dtype=torch.bool)
+        self.logits_NAK = self._product(weights_ADK)
+        self._measure()
+
+    def select(self, keep_A: Tensor) -> _Problem:
+        """Return some of the problems."""
+        chosen = object.__new__(_Problem)
+        chosen.x_ND, chosen.y_N = self.x_ND, self.y_N
+        chosen.penalty_A, chosen.is_stuck_A = self.penalty_A[keep_A], self.is_stuck_A[keep_A]
+        keep = keep_A.to(self.x_ND.device)
+        chosen.weights_ADK, chosen.gradient_ADK = self.weights_ADK[keep], self.gradient_ADK[keep]
+        chosen.logits_NAK, chosen.loss_A = self.logits_NAK[:, keep], self.loss_A[keep]
+        return chosen
+
+    def advance(self, direction_ADK: Tensor) -> tuple[Tensor, Tensor]:
+        """Step along a direction of descent; return the step and the change of the gradient.
+
+        The step is halved until the loss decreases enough; where it does not, the problem is stuck.
+        """
+        along_NAK = self._product(direction_ADK)
+        slope_A = (self.gradient_ADK * direction_ADK).sum((1, 2)).double()
+        length_A = torch.ones_like(slope_A)
+        for _ in range(HALVINGS):
+            step_ADK = length_A.float()[:, None, None] * direction_ADK
+            logits_NAK = torch.addcmul(self.logits_NAK, length_A.float()[:, None], along_NAK)
+            loss_A = self._loss(logits_NAK, self.weights_ADK + step_ADK)
+            enough_A = loss_A <= self.loss_A + SUFFICIENT * length_A * slope_A
+            if enough_A.all():
+                break
+            length_A = torch.where(enough_A, length_A, length_A / 2)
+        self.is_stuck_A = ~enough_A.cpu()
+        moves_A = enough_A[:, None, None]
+        step_ADK = torch.where(moves_A, step_ADK, 0.0)
+        before_ADK = self.gradient_ADK
+        self.logits_NAK = torch.where(enough_A[:, None], logits_NAK, self.logits_NAK)
+        self.weights_ADK = self.weights_ADK + step_ADK
+        self._measure()
+        return step_ADK, self.gradient_ADK - before_ADK
+
+    def _product(self, weights_ADK: Tensor) -> Tensor:
+        """Return the logits of weights, (N, A, K)."""
+        problems, rows, columns = weights_ADK.shape
+        flat_DM = weights_ADK.transpose(0, 1).reshape(rows, problems * columns)
+        return torch.addmm(flat_DM[-1], self.x_ND, flat_DM[:-1]).view(-1, problems, columns)
+
+    def _loss(self, logits_NAK: Tensor, weights_ADK: Tensor) -> Tensor:
+        """Return the mean loss with its penalty, fp64 (A,)."""
+        penalty_A = self.penalty_A.to(logits_NAK.device)
+        squares_A = weights_ADK[:, :-1].double().square().sum((1, 2))
+        return mean_loss(logits_NAK, self.y_N) + 0.5 * penalty_A * squares_A
+
+    def _measure(self) -> None:
+        self.loss_A = self._loss(self.logits_NAK, self.weights_ADK)
+        error_NAK = loss_gradient(self.logits_NAK, self.y_N)
+        flat_NM = error_NAK.flatten(1)
+        gradient_DM = torch.cat([self.x_ND.T @ flat_NM, flat_NM.sum(0, keepdim=True)])
+        gradient_DAK = gradient_DM.view(-1, *error_NAK.shape[1:])
+        gradient_ADK = gradient_DAK.transpose(0, 1).contiguous()
+        penalty_A = self.penalty_A.to(gradient_ADK.device, torch.float32)
+        gradient_ADK[:, :-1] += penalty_A[:, None, None] * self.weights_ADK[:, :-1]
+        self.gradient_ADK = gradient_ADK
+
+
+class _FirstHessian:
+    """The Hessian of the loss at uniform probabilities for each penalty, of a sample of the records, factorized."""
+
+    def __init__(self, x_ND: Tensor, classes: int, penalty_P: Tensor) -> None:
+        curvature = 0.25 if classes == 2 else 1.0 / classes  # of one logit, at uniform probabilities
+        stride = -(-len(x_ND) // GRAM_ROWS)
+        sample_ND = x_ND[::stride]
+        width = x_ND.shape[1]
+        ridge_P = penalty_P.to(x_ND.device)
+        self.is_dense = width <= GRAM_WIDTH
+        if self.is_dense:
+            sample_ND = torch.cat([sample_ND, sample_ND.new_ones(len(sample_ND), 1)], 1)
+            gram_DD = (sample_ND.T @ sample_ND).double() * (curvature / len(sample_ND))
+            ridge_PD = ridge_P[:, None].expand(-1, width + 1).clone()
+            ridge_PD[:, -1] = 0
+            ridge_PD += 1e-6 * gram_DD.diagonal().mean()
+            self.factor_PDD = torch.linalg.cholesky(gram_DD + torch.diag_embed(ridge_PD)).float()
+        else:
+            diagonal_D = sample_ND.double().square().mean(0) * curvature
+            diagonal_D = torch.cat([diagonal_D, diagonal_D.new_full((1,), curvature)])
+            self.diagonal_PD = (diagonal_D + ridge_P[:, None]).float()
+
+    def solve(self, gradient_ADK: Tensor, active: Tensor) -> Tensor:
+        """Return the inverse Hessian times a gradient, for the penalties at positions `active`."""
+        active = active.to(gradient_ADK.device)
+        if self.is_dense:
+            return torch.cholesky_solve(gradient_ADK, self.factor_PDD[active])
+        return gradient_ADK / self.diagonal_PD[active][:, :, None]
+
+
+def _direction(
+    gradient_ADK: Tensor, memory: Sequence[tuple[Tensor, Tensor]], hessian: _FirstHessian, active: Tensor
+) -> Tensor:
+    """Return the direction of L-BFGS: the two-loop recursion, for all problems at once."""
+
+    def dot(a: Tensor, b: Tensor) -> Tensor:
+        return (a * b).sum((1, 2), keepdim=True)
+
+    remainder = gradient_ADK.clone()
+    factors = []
+    for step, change in reversed(memory):
+        curvature = dot(step, change)
+        inverse = torch.where(curvature > 0, 1 / curvature, 0.0)  # a pair without curvature is passed over
+        factor = inverse * dot(step, remainder)
+        remainder = remainder - factor * change
+        factors.append((factor, inverse))
+    result = hessian.solve(remainder, active)
+    for (step, change), (factor, inverse) in zip(memory, reversed(factors), strict=True):
+        result = result + step * (factor - inverse * dot(change, result))
+    descends = dot(gradient_ADK, result) > 0
+    return -torch.where(descends, result, gradient_ADK)
+
+
+def mean_loss(logits_NAK: Tensor, y_N: Tensor) -> Tensor:
+    """Return the mean cross-entropy of each problem, fp64 (A,)."""
+    if logits_NAK.shape[2] == 1:
+        loss_NA = F.softplus(logits_NAK[..., 0]) - logits_NAK[..., 0] * y_N[:, None]
     else:
-        log_p_NK = logits_NK.log_softmax(1)
-        loss_N = -log_p_NK.gather(1, y_N[:, None])[:, 0]
-        error_NK = log_p_NK.exp() - F.one_hot(y_N, logits_NK.shape[1])
-    return loss_N.mean(dtype=torch.float64), error_NK / len(y_N)
+        index_NA1 = y_N[:, None, None].expand(-1, logits_NAK.shape[1], 1)
+        loss_NA = logits_NAK.logsumexp(2) - logits_NAK.gather(2, index_NA1)[..., 0]
+    return loss_NA.mean(0, dtype=torch.float64)
+
+
+def loss_gradient(logits_NAK: Tensor, y_N: Tensor) -> Tensor:
+    """Return the gradient of the mean cross-entropy by the logits, (N, A, K)."""
+    if logits_NAK.shape[2] == 1:
+        error_NAK = logits_NAK.sigmoid() - y_N[:, None, None]
+    else:
+        error_NAK = logits_NAK.softmax(2)
+        index_NA1 = y_N[:, None, None].expand(-1, logits_NAK.shape[1], 1)
+        error_NAK.scatter_add_(2, index_NA1, error_NAK.new_full((1, 1, 1), -1.0).expand(index_NA1.shape))
+    return error_NAK / len(y_N)

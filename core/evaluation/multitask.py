@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
-from sklearn.pipeline import Pipeline
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.labels import choose_column, is_missing
-from sensorium.evaluation.linear import CS, SELECTION, fit_logistic
+from sensorium.evaluation.linear import CS, StandardizedLogistic, fit_logistic, selection_of
 
 
 class Multitask(Evaluator):
@@ -29,7 +28,7 @@ class Multitask(Evaluator):
         max_iter: largest number of L-BFGS iterations, > 0.
     """
 
-    selection = SELECTION + ", for each task"
+    selection = selection_of("ROC-AUC") + ", for each task"
 
     def __init__(
         self,
@@ -41,7 +40,7 @@ class Multitask(Evaluator):
     ) -> None:
         self.labels, self.modality, self.protocol = labels, modality, protocol
         self.Cs, self.max_iter = Cs, max_iter
-        self.models: dict[str, Pipeline] = {}
+        self.models: dict[str, StandardizedLogistic] = {}
         self.task_counts: list[str] = []
 
     def fit(self, train: FeatureTable) -> None:
@@ -64,7 +63,9 @@ class Multitask(Evaluator):
 
     def learn(self, task: str, x_ND: np.ndarray, y_N: np.ndarray, groups: list[str]) -> None:
         """Fit the model of one task."""
-        self.models[task], _ = fit_logistic(x_ND, y_N, groups, self.Cs, self.max_iter, self.seed, self.device)
+        self.models[task], _ = fit_logistic(
+            x_ND, y_N, groups, self.Cs, self.max_iter, self.seed, self.device, "ROC-AUC"
+        )
 
     def scores(self, task: str, x_ND: np.ndarray) -> np.ndarray:
         """Return the decision function of a task for each row: the larger, the more probable the positive class."""

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn import linear_model
 
-from sensorium.evaluation.logistic import LogisticRegression, _mean_loss
+from sensorium.evaluation.logistic import LogisticRegression, fit_path, loss_gradient, mean_loss
 
 
 def records(classes, count=300, width=12):
@@ -31,10 +31,37 @@ def test_the_optimum_is_that_of_scikit_learn(classes, C):
 
 @pytest.mark.parametrize("columns", [1, 4])
 def test_the_gradient_is_that_of_autograd(columns):
-    logits = torch.randn(20, columns, dtype=torch.float64, requires_grad=True)
+    logits = torch.randn(20, 3, columns, dtype=torch.float64, requires_grad=True)
     y = torch.randint(0, max(columns, 2), (20,))
-    loss, error = _mean_loss(logits, y)
-    torch.testing.assert_close(error, torch.autograd.grad(loss, logits)[0])
+    wanted = torch.autograd.grad(mean_loss(logits, y).sum(), logits)[0]
+    torch.testing.assert_close(loss_gradient(logits.detach(), y), wanted)
+
+
+@pytest.mark.parametrize(("width", "warm"), [(12, True), (4200, False)])
+def test_a_path_is_the_solutions_one_by_one(width, warm):
+    """Wide features take the diagonal for a first Hessian; the optimum is the same."""
+    x, y = records(4, width=width)
+    x, y, Cs = torch.from_numpy(x), torch.from_numpy(y), [1e-4, 1e-2, 1.0]
+    path = fit_path(x, y, 4, Cs, 500)
+    for C, weights in zip(Cs, path.weights_PDK, strict=True):
+        start = torch.randn_like(weights) / 100 if warm else None
+        alone = fit_path(x, y, 4, [C], 500, start_DK=start).weights_PDK[0]
+        one, other = ((x @ w[:-1] + w[-1]) for w in (weights, alone))
+        centered = one - one.mean(1, keepdim=True)  # softmax does not see what all logits share
+        torch.testing.assert_close(other - other.mean(1, keepdim=True), centered, rtol=0, atol=0.05 * float(one.std()))
+    assert (path.iterations_P < 500).all()
+
+
+def test_correlated_features_take_tens_of_iterations():
+    """Sums of one random walk, as pixels are: scikit-learn's L-BFGS needs hundreds."""
+    rng = np.random.default_rng(0)
+    x = np.cumsum(rng.normal(size=(2000, 60)), axis=1).astype(np.float32)
+    x = (x - x.mean(0)) / x.std(0)
+    y = (x @ rng.normal(size=60) + 2 * rng.normal(size=2000) > 0).astype(int)
+    found = LogisticRegression(1.0).fit(x, y)
+    wanted = linear_model.LogisticRegression(C=1.0, max_iter=5000, tol=1e-6).fit(x.astype(np.float64), y)
+    assert found.n_iter_[0] < 40 < wanted.n_iter_[0]
+    assert np.mean(found.predict(x) == wanted.predict(x)) > 0.995
 
 
 def test_separable_records_stop_at_the_largest_number_of_iterations():
