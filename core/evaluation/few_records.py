@@ -42,6 +42,29 @@ def class_remarks(
     return remarks
 
 
+def task_remarks(counts: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Return the positives of each binary task, and a warning that names those of which one class has few records.
+
+    Args:
+        counts: task -> its measured positives and records.
+    """
+    if not counts:
+        return []
+    listed = [f"{task} {positives} of {records}" for task, (positives, records) in counts.items()]
+    few = [f"{task} {min(p, n - p)}" for task, (p, n) in counts.items() if min(p, n - p) < FEW]
+    if len(counts) > LISTED:
+        total = sum(positives for positives, _ in counts.values())
+        listed = [f"{total} of {sum(records for _, records in counts.values())} labels of {len(counts)} tasks"]
+    remarks = [f"Measured positives: {', '.join(listed)}."]
+    if few:
+        more = f" and {len(few) - LISTED} more" if len(few) > LISTED else ""
+        remarks.append(
+            f"Few: a class with fewer than {FEW} measured records ({', '.join(few[:LISTED])}{more}); the ROC-AUC of "
+            "such a task is mostly noise."
+        )
+    return remarks
+
+
 def bootstrap_interval(
     measure: Callable[[np.ndarray], float | None], records: int, resamples: int = RESAMPLES
 ) -> tuple[float, float] | None:

@@ -88,7 +88,8 @@ def numeric_labels(part: Labeled) -> np.ndarray:
     for value in part.values:
         if not isinstance(value, (int, float)):
             raise SensoriumError(
-                f"The label '{part.label}' has the value {value!r}, which is not a number: use a classifier for it."
+                f"The label '{part.label}' has the value {value!r}, which is not a number: use a classifier for it, "
+                "such as 'linear', or 'forest' with task=classification."
             )
     return np.array(part.values, np.float64)
 

@@ -140,7 +140,10 @@ def fit_logistic(
                 "give one value, such as Cs=[1.0]."
             )
         models = [_fit(x[train], y[train], classes, Cs, max_iter) for train, _ in splits]
-        decisions = [[model.decision_function(x[val]) for model in of_split] for of_split, (_, val) in zip(models, splits, strict=True)]
+        decisions = [
+            [model.decision_function(x[val]) for model in of_split]
+            for of_split, (_, val) in zip(models, splits, strict=True)
+        ]
         values_P, by = _validated([y_N[val] for _, val in splits], decisions, metric)
         best = int(np.argmax(values_P))  # the first of equals
         C, start_DK = Cs[best], models[0][best].weights_DK

@@ -17,7 +17,7 @@ TOLERANCE = 1e-4
 """The largest entry of the gradient, of the mean loss, at which L-BFGS stops; as in scikit-learn."""
 MEMORY = 10
 """Pairs of steps and gradient changes that L-BFGS remembers."""
-GRAM_ROWS, GRAM_WIDTH = 16_384, 4_096
+GRAM_ROWS, GRAM_WIDTH = 8_192, 4_096
 """The first Hessian is that of so many records; of more features than this, its diagonal alone."""
 HALVINGS, SUFFICIENT = 12, 1e-4
 """How often a step is halved before rounding is all that is left, and the decrease that it must bring (Armijo)."""

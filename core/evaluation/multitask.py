@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,11 @@ from sklearn.metrics import roc_auc_score
 
 from sensorium.contracts import Evaluator, FeatureTable
 from sensorium.errors import SensoriumError
+from sensorium.evaluation.few_records import task_remarks
 from sensorium.evaluation.labels import choose_column, is_missing
 from sensorium.evaluation.linear import CS, StandardizedLogistic, fit_logistic, selection_of
+from sensorium.evaluation.predictions import joined
+from sensorium.evaluation.probes import objects
 
 
 class Multitask(Evaluator):
@@ -42,6 +46,7 @@ class Multitask(Evaluator):
         self.Cs, self.max_iter = Cs, max_iter
         self.models: dict[str, StandardizedLogistic] = {}
         self.task_counts: list[str] = []
+        self.predicted: dict[str, np.ndarray] = {}
 
     def fit(self, train: FeatureTable) -> None:
         """Fit one model for each task that has both classes."""
@@ -74,12 +79,21 @@ class Multitask(Evaluator):
     def measure(self, test: FeatureTable) -> dict[str, float]:
         """Return the mean ROC-AUC over the tasks that count."""
         modality = choose_column("modality", self.modality, list(test.features))
-        areas = []
+        blocks: list[dict[str, np.ndarray]] = []
         for task, positive in self.positive.items():
             rows = _known(test, modality, task)
-            y_N = (test.labels[task][rows] == positive).astype(np.int64)
-            if len(set(y_N.tolist())) == 2:
-                areas.append(roc_auc_score(y_N, self.scores(task, test.features[modality][rows])))
+            scores_N = np.asarray(self.scores(task, test.features[modality][rows]), np.float64)
+            blocks.append(
+                {
+                    "id": objects(test.ids[row] for row in rows),
+                    "task": np.full(len(rows), task, object),
+                    "label": (test.labels[task][rows] == positive).astype(np.int64),
+                    "prediction": (scores_N > 0).astype(np.int64),
+                    "score": scores_N,
+                }
+            )
+        self.predicted = joined(blocks)
+        areas = [found["ROC-AUC"] for found in self.metrics_by_class(self.predicted).values() if "ROC-AUC" in found]
         if not areas:
             raise SensoriumError(
                 f"None of the {len(self.tasks)} tasks has both classes in the train part and in the test part."
@@ -89,6 +103,35 @@ class Multitask(Evaluator):
         if unmeasured:
             self.task_counts.append(f"{unmeasured} tasks with only one class in a part excluded")
         return {"ROC-AUC": float(np.mean(areas))}
+
+    def predictions(self) -> Mapping[str, np.ndarray]:
+        """Return the predictions of the last measurement: of each task for each record that has its label."""
+        return self.predicted
+
+    def metrics_of(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Return the mean ROC-AUC of any predictions; nothing where no task has both classes."""
+        areas = [found["ROC-AUC"] for found in self.metrics_by_class(predictions).values() if "ROC-AUC" in found]
+        return {"ROC-AUC": float(np.mean(areas))} if areas else {}
+
+    def metrics_by_class(self, predictions: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+        """Return the number of records and of positives of each task and, where both classes occur, its ROC-AUC."""
+        found: dict[str, dict[str, float]] = {}
+        for task in dict.fromkeys(predictions["task"].tolist()) if predictions else ():
+            of_task_N = predictions["task"] == task
+            y_N, scores_N = predictions["label"][of_task_N], predictions["score"][of_task_N]
+            found[task] = {"records": len(y_N), "positives": int(y_N.sum())}
+            if 0 < y_N.sum() < len(y_N):
+                found[task]["ROC-AUC"] = float(roc_auc_score(y_N, scores_N))
+        return found
+
+    def remarks(self, predictions: Mapping[str, np.ndarray]) -> list[str]:
+        """Return how many positives each task has, and which have too few."""
+        return task_remarks(
+            {
+                task: (int(of_task["positives"]), int(of_task["records"]))
+                for task, of_task in self.metrics_by_class(predictions).items()
+            }
+        )
 
     def chance(self, test: FeatureTable) -> dict[str, float]:
         """Return the ROC-AUC of random scores."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn import linear_model
-from sklearn.pipeline import Pipeline, make_pipeline
 
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.folds import assign_folds, select_by_validation
+from sensorium.evaluation.folds import assign_folds
 from sensorium.evaluation.probes import Regressor
 from sensorium.evaluation.scaling import Scaler
 
@@ -51,10 +50,36 @@ class Ridge(Regressor):
         return self.model.predict(x_ND.astype(np.float64))
 
 
+@dataclass
+class RidgeModel:
+    """Ridge regression on standardized features.
+
+    Args:
+        scaler: mean and std of the features.
+        weights_DL: float64.
+        intercept: (L,), or a scalar for targets (N,).
+    """
+
+    scaler: Scaler
+    weights_DL: np.ndarray
+    intercept: np.ndarray
+
+    def layer(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return weight (L, D) and bias (L,) on features as they are."""
+        weight_LD = np.atleast_2d(self.weights_DL.T) / self.scaler.scale_
+        return weight_LD, np.atleast_1d(self.intercept) - weight_LD @ self.scaler.mean_
+
+    def predict(self, x_ND: np.ndarray) -> np.ndarray:
+        """Return predictions: (N, L), or (N,) when the targets were (N,)."""
+        return self.scaler.transform(x_ND) @ self.weights_DL + self.intercept
+
+
 def fit_ridge(
     x_ND: np.ndarray, y: np.ndarray, alphas: Sequence[float], folds_N: np.ndarray, validation_folds: Sequence[int]
-) -> tuple[Pipeline, float]:
+) -> tuple[RidgeModel, float]:
     """Fit ridge regression on standardized features, with alpha chosen by squared error on some folds.
+
+    One eigendecomposition serves all alphas.
 
     Args:
         x_ND: features, float64.
@@ -66,17 +91,34 @@ def fit_ridge(
     Returns:
         The model, fitted to all records, and alpha.
     """
-
-    def fit(alpha: float, rows: np.ndarray | slice) -> Pipeline:
-        return make_pipeline(Scaler(), linear_model.Ridge(alpha=alpha)).fit(x_ND[rows], y[rows])
-
-    def score(alpha: float, train: np.ndarray, val: np.ndarray) -> float:
-        if not len(train):
+    alpha = alphas[0]
+    if len(alphas) > 1:
+        splits = [(folds_N != fold, folds_N == fold) for fold in validation_folds]
+        if not all(train_N.any() and val_N.any() for train_N, val_N in splits):
             raise SensoriumError(
                 f"The train part ({len(y)} records) is too small to choose alpha on 20 % of it: "
                 "give one value, such as alphas=[1.0]."
             )
-        return -float(np.mean((fit(alpha, train).predict(x_ND[val]) - y[val]) ** 2))
+        errors = [
+            [np.mean((model.predict(x_ND[val_N]) - y[val_N]) ** 2) for model in _fit(x_ND[train_N], y[train_N], alphas)]
+            for train_N, val_N in splits
+        ]
+        alpha = alphas[int(np.argmin(np.mean(errors, axis=0)))]  # the first of equals
+    return _fit(x_ND, y, [alpha])[0], alpha
 
-    alpha = select_by_validation(alphas, score, folds_N, validation_folds)
-    return fit(alpha, slice(None)), alpha
+
+def _fit(x_ND: np.ndarray, y: np.ndarray, alphas: Sequence[float]) -> list[RidgeModel]:
+    """Return a model for each alpha, by the eigenvectors of the smaller of X'X and XX'."""
+    scaler = Scaler().fit(x_ND)
+    x_ND = scaler.transform(x_ND)
+    mean = y.mean(0)
+    is_tall = len(x_ND) >= x_ND.shape[1]
+    target = x_ND.T @ (y - mean) if is_tall else y - mean
+    squares_K, axes_MK = np.linalg.eigh(x_ND.T @ x_ND if is_tall else x_ND @ x_ND.T)
+    seen = axes_MK.T @ target
+    models = []
+    for alpha in alphas:
+        factor_K = 1 / (np.maximum(squares_K, 0) + alpha)
+        solution = axes_MK @ (factor_K.reshape(-1, *[1] * (y.ndim - 1)) * seen)
+        models.append(RidgeModel(scaler, solution if is_tall else x_ND.T @ solution, mean))
+    return models

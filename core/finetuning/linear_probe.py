@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,3 @@ class LinearProbe:
     def outputs(self, x_ND: np.ndarray) -> np.ndarray:
         """Return outputs, float32 (N, K)."""
         return (x_ND @ self.weight_KD.T + self.bias_K).astype(np.float32)
-
-
-def layer_of(model: Pipeline, weight_KD: np.ndarray, bias_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return weight and bias on features as they are, of the linear layer of a pipeline behind its scaler."""
-    weight_KD = weight_KD / model[0].scale_
-    return weight_KD, bias_K - weight_KD @ model[0].mean_

@@ -24,7 +24,7 @@ from sensorium.evaluation.multitask import Multitask
 from sensorium.evaluation.probes import Classifier, Regressor
 from sensorium.evaluation.ridge import ALPHAS, fit_ridge
 from sensorium.evaluation.scaling import Scaler
-from sensorium.finetuning.linear_probe import LinearProbe, layer_of
+from sensorium.finetuning.linear_probe import LinearProbe
 from sensorium.recipe.schema import Finetune
 
 IGNORED = -100
@@ -243,8 +243,7 @@ class Regression(Regressor, Task):
         model, alpha = fit_ridge(
             x_ND[known].astype(np.float64), targets_NL[known, 0], alphas, folds_N, np.unique(folds_N).tolist()
         )
-        weight_1D, bias_1 = layer_of(model, model[-1].coef_[None], np.array([model[-1].intercept_]))
-        return _probe(x_ND[known], weight_1D, bias_1, f"alpha = {alpha:g}")
+        return _probe(x_ND[known], *model.layer(), f"alpha = {alpha:g}")
 
     def to_prediction(self, outputs_K):
         """Return the number."""
@@ -268,10 +267,16 @@ def _logistic(
     folds_N = assign_folds(groups, 5, seed, y_N)
     splittable = all(len(np.unique(y_N[folds_N != fold])) > 1 for fold in range(5)) and len(set(folds_N)) == 5
     model, notes = fit_logistic(
-        x_ND, y_N, groups, CS if splittable else (STRONG,), MOST_ITERATIONS, seed, device, range(5)
+        x_ND,
+        y_N,
+        groups,
+        CS if splittable else (STRONG,),
+        MOST_ITERATIONS,
+        seed,
+        device,
+        validation_folds=range(5),
     )
-    weights_DK = model[-1].weights_DK.double().numpy()
-    return *layer_of(model, weights_DK[:-1].T, weights_DK[-1]), notes[0]
+    return *model.layer(), notes[0]
 
 
 def _probe(x_ND: np.ndarray, weight_KD: np.ndarray, bias_K: np.ndarray, about: str) -> LinearProbe:

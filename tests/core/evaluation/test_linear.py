@@ -87,3 +87,33 @@ def test_within_takes_out_what_belongs_to_a_group():
     assert 0 <= evaluator.measure(test)["accuracy"] <= 1
     with pytest.raises(SensoriumError, match="no label 'speakr', did you mean 'speaker'"):
         Linear(label="y", standardize_by="speakr").fit(train)
+
+
+def test_the_metric_chooses_and_stands_first():
+    rng = np.random.default_rng(1)
+    y = (rng.random(400) < 0.05).astype(int)
+    x = rng.normal(size=(400, 30)) + 0.6 * y[:, None]
+    train, test = (
+        table({"a": x[:300]}, {"y": y[:300].tolist()}),
+        table({"a": x[300:]}, {"y": y[300:].tolist()}, prefix="t"),
+    )
+    chosen = {}
+    for metric in ("accuracy", "ROC-AUC"):
+        evaluator = Linear(metric=metric)
+        evaluator.fit(train)
+        assert next(iter(evaluator.measure(test))) == metric
+        assert metric in evaluator.selection
+        assert evaluator.chance(test)["ROC-AUC"] == 0.5
+        chosen[metric] = evaluator.notes()[0]
+    assert chosen["accuracy"] == "C = 0.001"  # always the majority class
+
+
+def test_counts_stand_below_and_few_are_warned_of():
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    part = table({"a": x}, {"y": ["rare" if i < 4 else "frequent" for i in range(60)]})
+    evaluator = Linear(Cs=(1.0,))
+    evaluator.fit(part)
+    evaluator.measure(part)
+    counts, few = evaluator.remarks(evaluator.predictions())
+    assert counts == "Measured records: frequent 56, rare 4."
+    assert few.startswith("Few: 4 records of 'rare'. The 95 % bootstrap interval of the last row's accuracy is 0.")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn import linear_model
+from sklearn.preprocessing import StandardScaler
 
 from sensorium import SensoriumError
-from sensorium.evaluation.ridge import Ridge
+from sensorium.evaluation.ridge import Ridge, fit_ridge
 from tests.core.evaluation.tables_of_records import table
 
 
@@ -54,3 +56,13 @@ def test_words_and_constants_are_refused():
     evaluator.fit(table({"a": x}, {"y": list(range(10))}))
     with pytest.raises(SensoriumError, match="same numeric label"):
         evaluator.measure(table({"a": x}, {"y": [1] * 10}))
+
+
+@pytest.mark.parametrize(("count", "width", "targets"), [(200, 6, 1), (40, 90, 1), (40, 90, 3), (200, 6, 3)])
+def test_equals_scikit_learn_for_every_alpha(count, width, targets):
+    rng = np.random.default_rng(count)
+    x, y = rng.normal(size=(count, width)) * 3 + 5, rng.normal(size=(count, targets)).squeeze()
+    for alpha in (0.01, 10.0, 1e4):
+        found, _ = fit_ridge(x, y, [alpha], np.zeros(count), [0])
+        wanted = linear_model.Ridge(alpha).fit(StandardScaler().fit_transform(x), y)
+        np.testing.assert_allclose(found.predict(x), wanted.predict(StandardScaler().fit_transform(x)), atol=1e-8)

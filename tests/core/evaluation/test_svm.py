@@ -39,3 +39,10 @@ def test_raw_features_equal_scikit_learn():
 def test_too_small_to_choose_says_what_to_do():
     with pytest.raises(SensoriumError, match="too small to choose C over 5 folds"):
         SVM().fit(table({"a": np.eye(3)}, {"y": ["p", "q", "p"]}))
+
+
+def test_many_records_are_sampled_and_said():
+    evaluator = SVM(Cs=(1.0,), max_records=30)
+    evaluator.fit(blobs(90))
+    assert evaluator.notes() == ["C = 1", "fitted to 30 of 90 train records (max_records)"]
+    assert evaluator.measure(blobs(60, seed=2, prefix="t"))["accuracy"] > 0.8
