@@ -243,7 +243,8 @@ class Regression(Regressor, Task):
         model, alpha = fit_ridge(
             x_ND[known].astype(np.float64), targets_NL[known, 0], alphas, folds_N, np.unique(folds_N).tolist()
         )
-        return _probe(x_ND[known], *model.layer(), f"alpha = {alpha:g}")
+        weight_1D, bias_1 = model.layer()
+        return _probe(x_ND[known], weight_1D, bias_1, f"alpha = {alpha:g}")
 
     def to_prediction(self, outputs_K):
         """Return the number."""
