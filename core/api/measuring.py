@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from sensorium.api.models import open_run
+from sensorium.api.stopping import now, stopped_evaluation
 from sensorium.devices import find_device
 from sensorium.errors import RecipeError, RunError
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.tables import ResultsTable, ResultsTables
 from sensorium.finetuning.finetuner import Finetuner, Initialization
 from sensorium.finetuning.predictor import Predictor
+from sensorium.interruption import raised
 from sensorium.models.plan import make_plan
 from sensorium.parallel.rank_zero import on_rank_zero
 from sensorium.recipe import read_recipe
@@ -60,8 +62,9 @@ def evaluate(
 
     Raises:
         EvaluationError: when evaluators failed; the tables of the others are written.
+        Interrupted: after Ctrl-C, SIGTERM or SIGHUP; tables that are done are kept.
     """
-    extensions = extensions or load_extensions()
+    extensions, started = extensions or load_extensions(), now()
     first, *others = [runs] if isinstance(runs, str | Path) else runs
     named = read_recipe(Run.open(first).recipe_file, extensions.registry, overrides).plain()["evaluate"]["evaluators"]
     chosen = named if evaluators is None else {name: named.get(name, {"name": name}) for name in evaluators}
@@ -69,6 +72,26 @@ def evaluate(
         raise RecipeError(
             "The recipe names no evaluator: choose one with --with; `sensorium list evaluators` shows them."
         )
+    try:
+        with raised():
+            return _evaluate([first, *others], overrides, checkpoint, device, source, show, extensions, chosen)
+    except KeyboardInterrupt as error:
+        words = [*overrides, *(("--checkpoint", checkpoint) if checkpoint != "final" else ())]
+        raise stopped_evaluation(error, [Run(Path(one)) for one in (first, *others)], chosen, started, words) from None
+
+
+def _evaluate(
+    runs: Sequence[str | Path],
+    overrides: Sequence[str],
+    checkpoint: str,
+    device: str,
+    source: Any,
+    show: Callable[[ResultsTable], object] | None,
+    extensions: Extensions,
+    chosen: Mapping[str, Any],
+) -> ResultsTables:
+    """Measure the first run, with the others as further seeds of it; args as in `evaluate`."""
+    first, *others = runs
     place = join_ranks(device)
     model, plan, source = open_run(first, overrides, checkpoint, source, extensions, chosen, place)
     seeds = [open_run(other, overrides, checkpoint, source, extensions, chosen, place)[0] for other in others]

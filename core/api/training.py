@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,11 +12,13 @@ import numpy as np
 from lightning_fabric import Fabric
 
 from sensorium.api.announcement import announce, announce_notes, announce_records
+from sensorium.api.stopping import now, stopped_training
 from sensorium.contracts import Source
 from sensorium.data.notes import data_notes
 from sensorium.errors import EvaluationError, Interrupted, RecipeError, RunError
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.tables import ResultsTable
+from sensorium.interruption import raised
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan, make_plan
 from sensorium.parallel import collectives
@@ -25,7 +26,6 @@ from sensorium.parallel.rank_zero import on_rank_zero
 from sensorium.recipe import Recipe, read_recipe
 from sensorium.recipe.reading import changes
 from sensorium.registration.discovery import Extensions, load_extensions
-from sensorium.runs.checkpoint import Checkpoints
 from sensorium.runs.records import ChangedRecords, changed_records, keep_records
 from sensorium.runs.run import Run
 from sensorium.training.auto import resolve, training_size
@@ -70,7 +70,7 @@ def fit(
     Raises:
         SensoriumError: whatever the user can mend, in one sentence.
         EvaluationError: when the training is finished, its model kept, and evaluators failed.
-        Interrupted: after SIGTERM or Ctrl-C; after a first one in the loop, when a checkpoint is written.
+        Interrupted: after SIGTERM, SIGHUP or Ctrl-C; after a first one in the loop, when a checkpoint is written.
     """
     extensions = extensions or load_extensions()
     run = Run.open(resume) if resume else None
@@ -88,17 +88,18 @@ def fit(
         run.sweep()  # type: ignore[union-attr]
     launch(fabric)
     run = Run(collectives.broadcast(run.folder if run else None))  # type: ignore[arg-type]
+    started = now()
     handler = run.log_to_file() if fabric.is_global_zero else None
     try:
         if fabric.is_global_zero:
             named = (resolved.name, overrides) if resumed else changes(resolved, recipe, extensions.registry, overrides)  # type: ignore[arg-type]
             announce(plan, *named, extensions, fabric, run, resumed is not None)
-        with numeric_settings(resolved.train):
+        with raised(), numeric_settings(resolved.train):
             return _train(plan, source, run, fabric, resumed, data_changed, evaluate)
-    except KeyboardInterrupt:
-        error = _interrupted(run)
-        _note_end(error, run, fabric)
-        raise error from None
+    except KeyboardInterrupt as error:
+        stopped = stopped_training(error, run, plan.evaluators, started)
+        _note_end(stopped, run, fabric)
+        raise stopped from None
     except BaseException as error:
         _note_end(error, run, fabric)
         raise
@@ -216,20 +217,3 @@ def _note_end(error: BaseException, run: Run, fabric: Fabric) -> None:
             run.update(state="interrupted" if interrupted else "failed")
     elif interrupted:
         sys.exit(0)  # a launcher kills rank 0, before it is done, when another rank leaves with an error
-
-
-def _interrupted(run: Run) -> Interrupted:
-    """Return the error of a training that was stopped at once, with how to continue it."""
-    status = run.status()
-    if status.get("state") == "finished":
-        sentence = (
-            f"The training is finished, its evaluation was stopped: measure with `sensorium evaluate {run.folder}`."
-        )
-    elif steps := Checkpoints(run.checkpoints, 1).steps():
-        sentence = (
-            f"The training stopped at once; its last checkpoint is of step {steps[0]}: "
-            f"continue with `sensorium train --resume {run.folder}`."
-        )
-    else:
-        sentence = "The training stopped before its first checkpoint: there is nothing to resume."
-    return Interrupted(sentence, signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Ctrl-C: the first ends a command with one sentence, the second ends the process at once, neither with a traceback."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first ends a command with one sentence, the second ends the process at once."""
 
 from __future__ import annotations
 
@@ -10,40 +10,43 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-CODE = 128 + signal.SIGINT
-"""The exit code of a command that Ctrl-C ended."""
+from sensorium.interruption import SIGNALS, Stopped
+
+UNHANDLED = (signal.SIG_DFL, signal.default_int_handler)
 
 
 class Interruption:
-    """Whether Ctrl-C was pressed; an exception that follows may be its consequence, whatever its type."""
+    """Which signal came; an exception that follows may be its consequence, whatever its type."""
 
-    received = False
+    received: int | None = None
 
-    def receive(self, *_: object) -> None:
-        """End the command; this is the handler of the first Ctrl-C."""
-        self.received = True
-        signal.signal(signal.SIGINT, _exit_now)
-        raise KeyboardInterrupt
+    def receive(self, number: int, frame: object) -> None:
+        """End the command; this is the handler of the first signal."""
+        self.received = number
+        for each in SIGNALS:
+            if signal.getsignal(each) == self.receive:
+                signal.signal(each, _exit_now)
+        raise Stopped(number)
 
 
 @contextmanager
 def handled() -> Iterator[Interruption]:
-    """Handle Ctrl-C for the length of a command, unless somebody else does; the way out of one is left undisturbed."""
-    interruption = Interruption()
-    is_main = threading.current_thread() is threading.main_thread()
-    is_ours = is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if is_ours:
-        signal.signal(signal.SIGINT, interruption.receive)
+    """Handle these signals for the length of a command, unless somebody else does; the way out is left undisturbed."""
+    interruption, before = Interruption(), {}
+    if threading.current_thread() is threading.main_thread():
+        taken = (number for number in SIGNALS if signal.getsignal(number) in UNHANDLED)
+        before = {number: signal.signal(number, interruption.receive) for number in taken}
     try:
         yield interruption
     finally:
-        if is_ours and not interruption.received:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if interruption.received is None:
+            for number, theirs in before.items():
+                signal.signal(number, theirs)
 
 
-def _exit_now(*_: object) -> None:
+def _exit_now(number: int, frame: object) -> None:
     for process in multiprocessing.active_children():
         process.terminate()
     if sys.stderr.isatty():
         os.write(2, b"\x1b[?25h\n")  # a progress bar had hidden the cursor
-    os._exit(CODE)
+    os._exit(128 + number)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 import sensorium
-from sensorium.cli.interrupt import CODE, handled
+from sensorium.cli.interrupt import handled
 from sensorium.cli.output import print_error, reflow
 from sensorium.errors import Interrupted, SensoriumError
+from sensorium.interruption import name_of, number_of
 from sensorium.registration.discovery import load_extensions
 from sensorium.registration.registry import Spec
 
@@ -85,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program and leave by `SystemExit`.
 
     An error of the user's is one sentence on stderr and its own exit code; any other exception is one sentence and
-    exit code 70; Ctrl-C is one sentence and exit code 130. `--debug`, anywhere on the line, shows the traceback too.
+    exit code 70; Ctrl-C (130), SIGTERM (143) and SIGHUP (129) are one sentence. `--debug`, anywhere on the line, shows
+    the traceback too.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     end = given.index("--") if "--" in given else len(given)
@@ -99,16 +101,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _report(error, str(error) if isinstance(error, Interrupted) else f"Error: {error}", debug)
             sys.exit(error.code)
         except (KeyboardInterrupt, _Stopped) as error:
-            _report(error, "Stopped by Ctrl-C.", debug)
-            sys.exit(CODE)
+            _leave(error, number_of(error.__cause__ if isinstance(error, _Stopped) else error), debug)
         except Exception as error:
-            if interruption.received:  # raised inside an extension module, say, that turns it into an error of its own
-                _report(error, "Stopped by Ctrl-C.", debug)
-                sys.exit(CODE)
+            if interruption.received is not None:  # inside an extension module, say, that makes it an error of its own
+                _leave(error, interruption.received, debug)
             said = " ".join(str(error).split()).rstrip(".")
             again = "" if debug else "; run again with --debug for the traceback"
             _report(error, f"Error: an unexpected {type(error).__name__}{': ' if said else ''}{said}{again}.", debug)
             sys.exit(DEFECT)
+
+
+def _leave(error: BaseException, number: int, debug: bool) -> NoReturn:
+    """Leave as a program does that a signal stopped."""
+    _report(error, f"Stopped by {name_of(number)}.", debug)
+    sys.exit(128 + number)
 
 
 def _report(error: BaseException, sentence: str, debug: bool) -> None:

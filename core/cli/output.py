@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import textwrap
+from contextlib import suppress
 from typing import TextIO
 
 from rich.console import Console
@@ -53,7 +54,8 @@ def wrap(text: str, width: int, indent: int = 0) -> str:
 def print_error(sentence: str) -> None:
     """Print a sentence on standard error, wrapped between words if that is a terminal."""
     console = Console(stderr=True)
-    print(wrap(sentence, console.width) if console.is_terminal else sentence, file=sys.stderr)
+    with suppress(OSError):  # of a terminal that was closed
+        print(wrap(sentence, console.width) if console.is_terminal else sentence, file=sys.stderr)
 
 
 def reflow(text: str) -> str:

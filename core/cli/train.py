@@ -33,8 +33,8 @@ def train(
 ) -> None:
     """Train as a recipe says, then evaluate; everything is written to one run folder.
 
-    Ctrl-C and SIGTERM finish the step, write a checkpoint and exit; `--resume RUN` continues. A second Ctrl-C exits at
-    once.
+    Ctrl-C, SIGTERM and SIGHUP finish the step, write a checkpoint and exit; `--resume RUN` continues. A second Ctrl-C
+    exits at once.
     """
     if resume and recipe and "=" in recipe:  # with --resume the recipe is the run's own
         overrides, recipe = [recipe, *(overrides or [])], None

@@ -26,6 +26,7 @@ from sensorium.data.order import EpochOrder
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.devices import gains_from_pinning
 from sensorium.errors import DataError
+from sensorium.interruption import SIGNALS
 from sensorium.parallel.cores import cores_of_rank
 from sensorium.seeding import generator
 from sensorium.types import Batch, RecordBatch
@@ -284,7 +285,7 @@ def from_workers(
         worker_init_fn=_start_worker,
         generator=generator("loader"),
     )
-    with _ctrl_c_held_back():
+    with _signals_held_back():
         made = iter(loader)
     try:
         while (one := _next(made)) is not None:
@@ -294,12 +295,12 @@ def from_workers(
 
 
 @contextmanager
-def _ctrl_c_held_back() -> Iterator[None]:
-    """Hold Ctrl-C back from the workers that are started meanwhile, until each of them ignores it."""
+def _signals_held_back() -> Iterator[None]:
+    """Hold what asks to stop back from the workers that are started meanwhile, until each of them is past its start."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
@@ -338,13 +339,14 @@ def _as_is(made: Any) -> Any:
 
 
 def _start_worker(worker: int) -> None:
-    """Keep a worker to one thread, and leave Ctrl-C and SIGTERM to the training process.
+    """Keep a worker to one thread, and leave Ctrl-C, SIGHUP and SIGTERM to the training process.
 
-    Both reach every process of a group at once. A worker that died of them would break the step after which the
+    They reach every process of a group at once. A worker that died of them would break the step after which the
     training means to write its checkpoint; so a worker ends when the training process signals it, not otherwise.
     """
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in set(SIGNALS) - {signal.SIGTERM}:
+        signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_exit_on_signal, daemon=True).start()

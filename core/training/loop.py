@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import signal
-import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 
 import torch
 from torch import Tensor
 
 from sensorium.devices import to_device
 from sensorium.errors import Interrupted
+from sensorium.interruption import Stopped, handled_by, name_of
 from sensorium.models.learner import make_views
 from sensorium.parallel import collectives
 from sensorium.seeding import generator, seed_globals
@@ -29,13 +28,15 @@ def train(t: Training) -> None:
     """Train to the end.
 
     Raises:
-        Interrupted: after SIGTERM or Ctrl-C, when the checkpoint is written.
+        Interrupted: after SIGTERM, SIGHUP or Ctrl-C, when the checkpoint is written.
         KeyboardInterrupt: after a second Ctrl-C, at once.
         TrainingError: when features collapsed and the run is to stop, or too many steps were undone.
     """
     every = t.intervals()
     losses: list[Tensor] = []
-    with _stop_on_signal() as stop:
+    t.loader.prepare()
+    stop = StopRequest()
+    with handled_by(stop.receive):
         for step, parts in enumerate(t.meter.waiting(t.loader.batches(t.step, t.steps)), t.step):
             taken = take_step(t, step, parts)
             t.step = step + 1
@@ -140,7 +141,7 @@ def record(t: Training, outcome: Outcome, losses: list[Tensor]) -> None:
 
 
 class StopRequest:
-    """What SIGTERM or Ctrl-C asks of a training: to finish its step, write a checkpoint and leave.
+    """What a signal asks of a training: to finish its step, write a checkpoint and leave.
 
     A second Ctrl-C does not wait for that: it raises KeyboardInterrupt.
     """
@@ -151,21 +152,9 @@ class StopRequest:
     def receive(self, number: int, frame: object) -> None:
         """Note a signal; this is its handler."""
         if self.signal is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            raise Stopped(number)
         self.signal = number
-        if number == signal.SIGINT and collectives.rank() == 0:
-            with suppress(RuntimeError):  # the signal may have come in the middle of another line of the log
-                log.warning("Ctrl-C: the training stops after this step, with a checkpoint. Again: it stops at once.")
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[StopRequest]:
-    """Turn SIGTERM and Ctrl-C into a request for the length of a training; signals belong to the main thread."""
-    stop, before = StopRequest(), {}
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, stop.receive) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if collectives.rank() == 0:
+            with suppress(RuntimeError, OSError):  # in the middle of another line of the log, or its terminal is gone
+                again = " Again: it stops at once." if number == signal.SIGINT else ""
+                log.warning("%s: the training stops after this step, with a checkpoint.%s", name_of(number), again)
