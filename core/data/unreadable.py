@@ -224,8 +224,8 @@ class UnreadableRecords:
 
     def _advice(self) -> str:
         """Return the options that would let the run go on."""
-        fraction = 2 * len(self) / self.total  # at least 1.3 times as many, rounded to one digit
-        advice = [f"set data.max_bad={min(float(f'{fraction:.1g}'), 1.0):g}, or more"]
+        fraction = float(f"{2 * len(self) / self.total:.1g}")  # at least 1.3 times as many, rounded to one digit
+        advice = [f"set data.max_bad={fraction:g}, or more" if fraction < 1 else "set data.max_bad=1"]
         endings = Counter(Path(v.where.path).suffix.lower() for v in self.values.values() if v.where is not None)
         kinds = {value.kind for value in self.values.values()}
         if "extensions" in self.options and endings and kinds & {"damaged", "unsupported"}:

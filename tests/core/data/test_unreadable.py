@@ -74,7 +74,7 @@ def test_a_row_that_a_killed_process_cut_is_written_again(tmp_path):
 
 
 def test_a_flood_is_counted_by_reason_at_the_end_of_the_pass(tmp_path, caplog):
-    bad = counter(tmp_path, 200)
+    bad = counter(tmp_path, 400)
     for i in range(NAMED + 26):
         bad.add(value(f"{i}.jpg", f"the file {i}.jpg is empty" if i % 2 else f"byte {i} is not UTF-8"))
     bad.end_of_pass()
