@@ -4,55 +4,77 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from sensorium.contracts import Source
 from sensorium.data.classes import class_name
+from sensorium.data.encodings import read_text
+from sensorium.data.file_tree import FileTree
+from sensorium.data.several import one_or_several
 from sensorium.data.splits import part_name
-from sensorium.errors import BadSample, DataError, FaultKind
+from sensorium.errors import BadSample, DataError
 from sensorium.types import Record, Unreadable
 
 BRACED = re.compile(r"\{(\w+)\}")
 """The name of a label in braces."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One record: a file and, if any, one of its captions, or why they cannot be read."""
-
-    path: str
-    split: str | None
-    number: int = 1
-    caption: str | None = None
-    error: Unreadable | None = None
+NO_RECORDS = (
+    *(".txt", ".json", ".jsonl", ".csv", ".tsv", ".parquet", ".md", ".rst", ".html", ".htm", ".xml", ".yaml", ".yml"),
+    *(
+        ".toml",
+        ".ini",
+        ".cfg",
+        ".log",
+        ".pdf",
+        ".doc",
+        ".docx",
+        ".xls",
+        ".xlsx",
+        ".py",
+        ".sh",
+        ".ipynb",
+        ".zip",
+        ".tar",
+    ),
+    *(".tgz", ".7z", ".rar", ".db", ".sqlite", ".md5", ".sha256", ".bak", ".tmp", ".part", ".lnk", ".url"),
+)
+"""Extensions of texts, tables, documents, programs and archives, which come with data: records if asked for."""
+NOTICES = frozenset({"readme", "license", "licence", "copying", "changelog", "citation", "authors", "sha256sums"})
+"""Names, in small letters, of files without extension that come with data."""
 
 
 class FolderSource(Source):
-    """Every visible file below a folder, by relative path.
+    """Every visible file below a folder, by relative path; each real file once, whatever links lead to it.
 
     - When the folder contains only folders named train, val or test (validation, valid and dev mean val), they are the
       splits, and the following applies within each.
     - The first folder of a file's path is its label "class"; a file directly in the folder has none.
     - With a `pattern`, parts of a file's name are further labels: `{digit}_{speaker}_{take}` gives `7_theo_12.wav` the
       labels digit 7, speaker theo and take 12. A file whose name does not match has none of them.
-    - `x.txt` beside `x.jpg` contains its captions, one a line. A file with several gives one record for each, all in
-      one group: "x.jpg", "x.jpg#2", "x.jpg#3". A file without captions is a record without that field.
+    - `x.txt` beside `x.jpg` contains its captions, one a line. Of several, one is drawn in each epoch, and all are used
+      in evaluation. A file without captions is a record without that field.
     - With a `template`, a file without captions gets one from its labels: "a photo of a {class}".
 
     A record's value is the file's path relative to the folder; the value of a `.txt` file, which `extensions` must
-    list, is its text.
+    list, is its text. What is left out is said at the start of a run: hidden files and those that systems leave behind
+    aside, files that come with data rather than are data (`.csv`, `.json`, `.md`, `.zip` and their like).
 
     Args:
         path: the folder.
         field: the field of the files.
         captions: the field of the captions; None ignores the `.txt` files beside others.
-        extensions: the file extensions to read, such as [".jpg", ".png"]; default all but .txt and .json.
+        extensions: the file extensions to read, such as [".jpg", ".png"]; default all but those of texts, tables,
+            documents, programs and archives.
         pattern: pattern of file names, without folders and extension: label names in braces, all else literal.
         group: the label whose value is a record's group; records of one group share a split.
         classes: label name to its class names, by index.
         template: the caption of a file without one, with label names in braces; a file that lacks a label gets none.
+        encoding: of texts without a byte-order mark, such as cp1252; default utf-8.
     """
 
     def __init__(
@@ -65,6 +87,7 @@ class FolderSource(Source):
         group: str | None = None,
         classes: dict[str, list[str]] | None = None,
         template: str | None = None,
+        encoding: str | None = None,
     ) -> None:
         folder = Path(path).expanduser()
         if not folder.exists():
@@ -90,77 +113,84 @@ class FolderSource(Source):
         self.root = str(folder)
         self._field = field
         self._extensions = None if extensions is None else {"." + e.lower().lstrip(".") for e in extensions}
-        self._captions = None if self._takes(".txt") else captions
-        files = list(_walk(folder))
-        chosen = [file for file in files if self._takes(PurePosixPath(file).suffix.lower())]
-        if not chosen:
-            kinds = "that ends in " + ", ".join(sorted(self._extensions)) if self._extensions else "but .txt and .json"
-            raise DataError(f"The folder '{path}' contains no readable records: there is no visible file {kinds}.")
-        if self._pattern and not any(self._pattern.fullmatch(PurePosixPath(file).stem) for file in chosen):
+        self._captions = None if self._takes("x.txt") else captions
+        self._encoding = encoding
+        tree = FileTree(folder)
+        taken = [file for file in tree.files if self._takes(file)]
+        self._files, repeats = tree.each_once(taken)
+        if not self._files:
+            kinds = "that ends in " + ", ".join(sorted(self._extensions)) if self._extensions else "of data"
+            left_out = _counted(Counter(map(_ending, tree.files)))
+            raise DataError(
+                f"The folder '{path}' contains no readable records: there is no visible file {kinds}"
+                + (f"; it holds {left_out}: name what to read with data.source.extensions." if left_out else ".")
+            )
+        if self._pattern and not any(self._pattern.fullmatch(PurePosixPath(file).stem) for file in self._files):
             raise DataError(
                 f"No file of the folder '{path}' matches the pattern '{pattern}'; the first is "
-                f"'{PurePosixPath(chosen[0]).stem}'."
+                f"'{PurePosixPath(self._files[0]).stem}'."
             )
-        tops = {file.partition("/")[0] if "/" in file else "" for file in files}
+        tops = {file.partition("/")[0] if "/" in file else "" for file in self._files}
         self._split_folders = all(part_name(top) for top in tops)
-        self._entries = list(self._index(chosen, set(files)))
-        self._captioned = any(entry.caption or entry.error for entry in self._entries) or template is not None
+        self._captions_of = self._read_captions(set(tree.files))
+        self._notes = _notes(tree, self._files, repeats, set(self._captions_of))
 
-    def _takes(self, ending: str) -> bool:
-        return ending not in (".txt", ".json") if self._extensions is None else ending in self._extensions
+    def _takes(self, file: str) -> bool:
+        if self._extensions is not None:
+            return _ending(file) in self._extensions
+        return _ending(file) not in NO_RECORDS and PurePosixPath(file).name.lower() not in NOTICES
 
-    def _index(self, chosen: list[str], files: set[str]) -> Iterator[_Entry]:
-        for file in chosen:
-            split = part_name(file.partition("/")[0]) if self._split_folders else None
-            beside = os.path.splitext(file)[0] + ".txt"
-            if self._captions is None or beside not in files:
-                yield _Entry(file, split)
-                continue
-            try:
-                text = Path(self.root, beside).read_text(encoding="utf-8-sig")
-            except (OSError, UnicodeDecodeError) as error:
-                fault: FaultKind = "encoding" if isinstance(error, UnicodeDecodeError) else "missing"
-                yield _Entry(file, split, error=Unreadable(f"'{beside}' cannot be read: {error}", fault))
-                continue
-            lines = [line.strip() for line in text.splitlines() if line.strip()]
-            for number, line in enumerate(lines, start=1):
-                yield _Entry(file, split, number, caption=line)
-            if not lines:
-                yield _Entry(file, split, error=Unreadable("caption is empty", "empty"))
+    def _read_captions(self, files: set[str]) -> dict[str, list[str] | Unreadable]:
+        """Return the captions of each record that has a text beside it, or why they cannot be read."""
+        found: dict[str, list[str] | Unreadable] = {}
+        for file in self._files:
+            beside = _text_beside(file)
+            if self._captions is not None and beside in files:
+                path = Path(self.root, beside)
+                try:
+                    text = read_text(path, self._encoding)
+                except BadSample as error:
+                    found[file] = Unreadable(f"'{beside}' cannot be read: {error}", error.kind, str(path))
+                    continue
+                lines = [line.strip() for line in text.splitlines() if line.strip()]
+                found[file] = lines or Unreadable("caption is empty", "empty", str(path))
+        return found
 
     @property
     def fields(self) -> tuple[str, ...]:
         """The field of the files and, when any file has captions beside it, the field of captions."""
-        return (self._field, self._captions) if self._captions and self._captioned else (self._field,)
+        captioned = self._captions is not None and (self._captions_of or self._template is not None)
+        return (self._field, self._captions) if captioned and self._captions else (self._field,)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._files)
+
+    def notes(self) -> list[str]:
+        """Return which kinds of files are records, and what is left out."""
+        return list(self._notes)
 
     def key(self, index: int) -> Record:
         """Return the record at `index` without its values."""
-        entry = self._entries[index]
+        file = self._files[index]
         # A file name that is not Unicode still makes an id that every machine can write and hash.
-        name = entry.path.encode("utf-8", "backslashreplace").decode()
+        name = file.encode("utf-8", "backslashreplace").decode()
         folders = PurePosixPath(name).parts[1 if self._split_folders else 0 : -1]
         labels = {"class": folders[0]} if folders else {}
         if self._pattern and (match := self._pattern.fullmatch(PurePosixPath(name).stem)):
             labels |= match.groupdict()
         labels |= {label: self._name(label, labels[label], name) for label in self._classes if label in labels}
-        id = name if entry.number == 1 else f"{name}#{entry.number}"
-        return Record(id, {}, labels, entry.split, labels.get(self._group, name) if self._group else name)
+        split = part_name(file.partition("/")[0]) if self._split_folders else None
+        return Record(name, {}, labels, split, labels.get(self._group, name) if self._group else name)
 
     def __getitem__(self, index: int) -> Record:
-        key, entry = self.key(index), self._entries[index]
-        values: dict[str, object] = {
-            self._field: self._text(entry.path) if entry.path.lower().endswith(".txt") else entry.path
-        }
-        if entry.error:
-            beside = os.path.join(self.root, os.path.splitext(entry.path)[0] + ".txt")
-            return replace(key, values={**values, self._captions or "": replace(entry.error, where=beside)})
-        caption = self._caption_of(key.labels) if entry.caption is None else entry.caption
-        if self._captions is not None and caption is not None:
-            values[self._captions] = caption
-        return Record(key.id, values, key.labels, key.split, key.group)
+        key, file = self.key(index), self._files[index]
+        values: dict[str, Any] = {self._field: self._text(file) if _ending(file) == ".txt" else file}
+        captions = self._captions_of.get(file)
+        if captions is None and (caption := self._caption_of(key.labels)) is not None:
+            captions = [caption]
+        if captions is not None and self._captions is not None:
+            values[self._captions] = one_or_several(captions) if isinstance(captions, list) else captions
+        return replace(key, values=values)
 
     def _name(self, label: str, value: str, file: str) -> str:
         number = int(value) if value.isdecimal() else None
@@ -171,22 +201,42 @@ class FolderSource(Source):
             return None
         return BRACED.sub(lambda found: labels[found[1]], self._template)
 
-    def _text(self, path: str) -> str:
+    def _text(self, file: str) -> str | Unreadable:
         try:
-            return Path(self.root, path).read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            kind: FaultKind = "encoding" if isinstance(error, UnicodeDecodeError) else "missing"
-            raise BadSample(f"cannot be read as text: {error}", kind, os.path.join(self.root, path)) from error
+            return read_text(Path(self.root, file), self._encoding)
+        except BadSample as error:
+            return Unreadable(f"cannot be read as text: {error}", error.kind, error.where)
 
 
-def _walk(folder: Path) -> Iterator[str]:
-    """Yield the relative posix paths of the visible files below a folder, sorted within each folder."""
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        within = Path(parent).relative_to(folder).as_posix()
-        for name in sorted(files):
-            if not name.startswith("."):
-                yield name if within == "." else f"{within}/{name}"
+def _text_beside(file: str) -> str:
+    return os.path.splitext(file)[0] + ".txt"
+
+
+def _ending(file: str) -> str:
+    return PurePosixPath(file).suffix.lower()
+
+
+def _counted(endings: Counter[str]) -> str:
+    """Return extensions with their counts, the commonest first: "40 .jpg, 2 without extension"."""
+    return ", ".join(f"{count} {ending or 'without extension'}" for ending, count in endings.most_common())
+
+
+def _notes(tree: FileTree, files: Sequence[str], repeats: Sequence[str], captioned: set[str]) -> list[str]:
+    """Return what a user must know of a folder beside its records."""
+    said = []
+    kinds = Counter(map(_ending, files))
+    if len(kinds) > 1:
+        said.append(
+            f"the records are files of several kinds, {_counted(kinds)}; data.source.extensions names those to read"
+        )
+    used = {*files, *repeats, *map(_text_beside, captioned)}
+    if others := Counter(_ending(file) for file in tree.files if file not in used):
+        said.append(f"{others.total()} files are no records: {_counted(others)}; data.source.extensions adds them")
+    if links := [*repeats, *tree.not_followed]:
+        said.append(f"{len(links)} links to what is read already are left out; the first is '{links[0]}'")
+    for folder, reason in tree.unreadable.items():
+        said.append(f"the folder '{folder}' cannot be read: {reason}")
+    return said
 
 
 def _compiled(pattern: str | None) -> re.Pattern[str] | None:

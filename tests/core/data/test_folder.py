@@ -2,8 +2,9 @@ import os
 
 import pytest
 
+from sensorium import Several
 from sensorium.data.folder import FolderSource
-from sensorium.errors import BadSample, DataError
+from sensorium.errors import DataError
 
 
 @pytest.fixture
@@ -54,8 +55,7 @@ def test_captions_beside_files(tree):
     )
     assert source.fields == ("picture", "words")
     assert [(r.id, r.group, r.values.get("words")) for r in source] == [
-        ("x.jpg", "x.jpg", "a dog"),
-        ("x.jpg#2", "x.jpg", "two dogs"),
+        ("x.jpg", "x.jpg", Several(["a dog", "two dogs"])),
         ("y.jpg", "y.jpg", "a cat"),
         ("z.jpg", "z.jpg", None),
     ]
@@ -72,15 +72,16 @@ def test_a_caption_file_that_cannot_be_read_leaves_the_file_beside_it(tree):
     empty, wrong = (record.values["text"] for record in source)
     assert (empty.kind, empty.reason, empty.where) == ("empty", "caption is empty", f"{source.root}/x.txt")
     assert wrong.kind == "encoding"
-    assert wrong.reason.startswith("'y.txt' cannot be read: 'utf-8' codec")
+    assert wrong.reason.startswith("'y.txt' cannot be read: character 1 is the byte 0xff")
 
 
 def test_text_files_are_records_when_asked_for(tree):
     source = FolderSource(tree({"pos/a.txt": "gôod", "pos/a.jpg": "", "neg/b.TXT": b"\xff"}), "text", None, ["txt"])
     assert source[1].values == {"text": "gôod"}
     assert source[1].labels == {"class": "pos"}
-    with pytest.raises(BadSample, match="cannot be read as text"):
-        source[0]
+    assert "cannot be read as text: character 1 is the byte 0xff" in source[0].values["text"].reason
+    source = FolderSource(tree({"neg/b.TXT": b"\xff"}), "text", None, ["txt"], encoding="cp1252")
+    assert source[0].values == {"text": "ÿ"}
 
 
 def test_unicode_names(tree):
@@ -101,7 +102,9 @@ def test_a_file_name_outside_unicode_has_an_id(tree, tmp_path):
 def test_invalid_folders_are_refused(tree, tmp_path):
     with pytest.raises(DataError, match=r"nowhere' does not exist; check data\.source\.path"):
         FolderSource(str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match="contains no readable records: there is no visible file but"):
+    with pytest.raises(
+        DataError, match="contains no readable records: there is no visible file of data; it holds 1"
+    ):
         FolderSource(tree({"notes.txt": "a", ".hidden.jpg": ""}))
     with pytest.raises(DataError, match=r"is a file, not a folder"):
         FolderSource(str(tmp_path / "notes.txt"))
@@ -170,3 +173,114 @@ def test_invalid_templates_and_classes_are_refused(tree):
     for position, value in ((1, "3"), (2, "x")):
         with pytest.raises(DataError, match=f"has the value '{value}', but .* names 3 classes, 0 to 2"):
             source.key(position)
+
+
+def link(tree_folder, name, target):
+    path = os.path.join(tree_folder, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    os.symlink(target, path)
+
+
+def ids(source):
+    return [source.key(i).id for i in range(len(source))]
+
+
+def test_links_to_folders_around_or_beside_are_not_followed(tree, tmp_path):
+    folder = tree({"data/a/1.png": "", "data/a/deep/2.png": "", "data/b/3.png": "", "other/4.png": ""}) + "/data"
+    for name, target in (
+        ("a/parent", ".."),
+        ("a/deep/self", "."),
+        ("b/sibling", "../a"),
+        ("a/above", "../.."),
+        ("c", "../other"),
+        ("d", "../other"),
+        ("e", "e"),
+    ):
+        link(folder, name, target)
+    source = FolderSource(folder)
+    assert ids(source) == ["e", "a/1.png", "a/deep/2.png", "b/3.png", "c/4.png"]
+    assert [r.labels.get("class") for r in source] == [None, "a", "a", "b", "c"]
+    assert any("5 links to what is read already are left out; the first is 'a/" in note for note in source.notes())
+
+
+def test_two_links_to_one_file_are_one_record(tree):
+    folder = tree({"store/1.png": "", "pictures/real.png": ""})
+    for name, target in (
+        ("pictures/a.png", "../store/1.png"),
+        ("pictures/b.png", "../store/1.png"),
+        ("pictures/copy.png", "real.png"),
+        ("pictures/lost.png", "../store/nothing.png"),
+    ):
+        link(folder, name, target)
+    source = FolderSource(folder + "/pictures")
+    assert ids(source) == ["a.png", "lost.png", "real.png"]
+    assert source.notes() == ["2 links to what is read already are left out; the first is 'b.png'"]
+    assert ids(FolderSource(folder)) == ["pictures/lost.png", "pictures/real.png", "store/1.png"]
+
+
+def test_links_to_one_text_are_captions_of_each(tree):
+    folder = tree({"x.jpg": "", "y.jpg": "", ".store/same.txt": "a dog"})
+    for name in ("x.txt", "y.txt"):
+        link(folder, name, ".store/same.txt")
+    assert [r.values["text"] for r in FolderSource(folder)] == ["a dog", "a dog"]
+
+
+def test_folders_of_hidden_stores_are_followed(tree):
+    folder = tree({".store/v2/1.png": ""})
+    link(folder, "images", ".store/v2")
+    assert ids(FolderSource(folder)) == ["images/1.png"]
+
+
+def test_what_systems_leave_behind_is_no_record(tree):
+    litter = [
+        "__MACOSX/a/._1.png",
+        ".DS_Store",
+        "a/Thumbs.db",
+        "a/desktop.ini",
+        "@eaDir/1.png",
+        "a/._1.png",
+        ".git/2.png",
+    ]
+    source = FolderSource(tree({"a/1.png": "", **dict.fromkeys(litter, "")}))
+    assert ids(source) == ["a/1.png"]
+    assert source.notes() == []
+
+
+def test_kinds_of_files_and_what_is_left_out_are_said_once(tree):
+    files = {
+        "train/1.png": "",
+        "train/2.jpg": "",
+        "test/3.png": "",
+        "test/3.txt": "c",
+        "README": "",
+        "train/note.txt": "",
+    }
+    folder = tree(files | {"labels.csv": "", "b.md": "", "c.csv": ""})
+    source = FolderSource(folder)
+    assert [(r.id, r.split) for r in source] == [
+        ("test/3.png", "test"),
+        ("train/1.png", "train"),
+        ("train/2.jpg", "train"),
+    ]
+    assert source.notes() == [
+        "the records are files of several kinds, 2 .png, 1 .jpg; data.source.extensions names those to read",
+        "5 files are no records: 2 .csv, 1 without extension, 1 .md, 1 .txt; data.source.extensions adds them",
+    ]
+    assert ids(FolderSource(folder, extensions=["csv"])) == ["c.csv", "labels.csv"]
+    with pytest.raises(
+        DataError, match=r"no visible file of data; it holds 2 \.csv.*name what to read with data\.source\.ext"
+    ):
+        FolderSource(tree({"only/a.csv": "", "only/b.csv": ""}) + "/only")
+
+
+def test_a_folder_that_cannot_be_listed_is_said(tree, monkeypatch):
+    folder = tree({"a/1.png": "", "b/2.png": ""})
+    scan = os.scandir
+
+    def refusing(path):
+        if str(path).endswith("/b"):
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert FolderSource(folder).notes() == ["the folder 'b' cannot be read: Permission denied"]
