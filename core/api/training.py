@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from sensorium.api.announcement import announce, announce_notes, announce_records
 from sensorium.api.stopping import now, stopped_training
 from sensorium.contracts import Source
-from sensorium.data.notes import data_notes
+from sensorium.data.notes import data_notes, split_notes
 from sensorium.errors import EvaluationError, Interrupted, RecipeError, RunError
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.tables import ResultsTable
@@ -136,7 +136,7 @@ def _train(
     training = prepare(
         plan, source, reader.parts["train"], run, fabric, resumed, evaluation.on_val, unreadable=reader.unreadable
     )
-    on_rank_zero(_note_data, plan, source, reader.parts["train"], run)
+    on_rank_zero(_note_data, plan, source, reader.parts, run)
     if resumed is None or changed is not None:
         on_rank_zero(keep_records, run, source, reader.parts)
     if resumed is not None:
@@ -156,9 +156,9 @@ def _train(
     return model
 
 
-def _note_data(plan: Plan, source: Source, positions: np.ndarray, run: Run) -> None:
-    """Log what the source and the modalities say about the data, and keep it in `run.json`."""
-    notes = data_notes(source, positions, plan.fields, plan.modalities)
+def _note_data(plan: Plan, source: Source, parts: Mapping[str, np.ndarray], run: Run) -> None:
+    """Log what the split, the source and the modalities do with the data, and keep it in `run.json`."""
+    notes = split_notes(source, parts) + data_notes(source, parts["train"], plan.fields, plan.modalities)
     announce_notes(notes)
     run.update(notes=notes)
 

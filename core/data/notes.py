@@ -14,6 +14,24 @@ SAMPLE = 256
 """At most how many records modalities look at."""
 
 
+def split_notes(source: Source, parts: Mapping[str, np.ndarray]) -> list[str]:
+    """Return which parts were drawn from the train part of a source that names other parts itself.
+
+    Args:
+        source: where the records come from.
+        parts: "train", "val" and "test" -> positions of their records.
+    """
+    named = {part for part, at in parts.items() if any(source.key(int(i)).split == part for i in _spread(at, 1000))}
+    drawn = {part: len(parts[part]) for part in ("val", "test") if part not in named and len(parts[part])}
+    whole = len(parts["train"]) + sum(drawn.values())
+    return [
+        f"the source names no {part} part: {count:,} of its {whole:,} train records ({100 * count / whole:.3g} %) went "
+        f"to {part}; data.{part}=0 leaves them in train"
+        for part, count in drawn.items()
+        if named
+    ]
+
+
 def data_notes(
     source: Source, positions: np.ndarray, fields: Mapping[str, str], modalities: Mapping[str, Modality]
 ) -> list[str]:
@@ -25,9 +43,13 @@ def data_notes(
         fields: modality name -> the source's field with its raw values.
         modalities: modality name -> modality.
     """
-    sample = positions[:: max(math.ceil(len(positions) / SAMPLE), 1)]
+    sample = _spread(positions, SAMPLE)
     said = source.notes()
     for name, field in fields.items():
         modality = modalities[name]
         said += [f"{name}: {note}" for note in modality.notes(list(raw_values(source, sample, field, modality)))]
     return said
+
+
+def _spread(positions: np.ndarray, most: int) -> np.ndarray:
+    return positions[:: max(math.ceil(len(positions) / most), 1)]

@@ -102,9 +102,7 @@ def test_a_file_name_outside_unicode_has_an_id(tree, tmp_path):
 def test_invalid_folders_are_refused(tree, tmp_path):
     with pytest.raises(DataError, match=r"nowhere' does not exist; check data\.source\.path"):
         FolderSource(str(tmp_path / "nowhere"))
-    with pytest.raises(
-        DataError, match="contains no readable records: there is no visible file of data; it holds 1"
-    ):
+    with pytest.raises(DataError, match="contains no readable records: there is no visible file of data; it holds 1"):
         FolderSource(tree({"notes.txt": "a", ".hidden.jpg": ""}))
     with pytest.raises(DataError, match=r"is a file, not a folder"):
         FolderSource(str(tmp_path / "notes.txt"))

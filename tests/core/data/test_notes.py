@@ -3,7 +3,9 @@ import logging
 import numpy as np
 
 import sensorium
-from sensorium.data.notes import data_notes
+from sensorium.data.arrays import ArraysSource
+from sensorium.data.notes import data_notes, split_notes
+from sensorium.data.splits import assign_parts
 from tests import toys
 
 
@@ -36,3 +38,22 @@ def test_a_training_starts_with_the_notes_and_keeps_them(tmp_path, caplog):
         model = sensorium.fit(toys.recipe(), source=source, run_dir=tmp_path / "run", extensions=toys.extensions())
     assert any(text.startswith("note") and "the last column is ignored" in text for text in caplog.messages)
     assert model.run.status()["notes"] == ["the last column is ignored"]
+
+
+def notes_of(splits, **fractions):
+    source = ArraysSource({"x": range(len(splits))}, splits=splits)
+    return split_notes(source, assign_parts(source, fractions, 0))
+
+
+def test_a_part_that_is_drawn_from_a_named_train_part_is_said():
+    (note,) = notes_of(["train"] * 2000 + ["test"] * 100, val=0.1, test=0.1)
+    assert note.startswith("the source names no val part: ")
+    assert "of its 2,000 train records (" in note
+    assert note.endswith("went to val; data.val=0 leaves them in train")
+    (note,) = notes_of(["train"] * 2000 + ["validation"] * 100, val=0.1, test=0.1)
+    assert "names no test part" in note
+    assert "data.test=0" in note
+    assert notes_of(["train"] * 2000 + ["test"] * 100, val=0, test=0.1) == []
+    assert notes_of([None] * 2000, val=0.1, test=0.1) == []  # the recipe cuts all parts, as it says
+    (note,) = notes_of([None] * 2000 + ["test"] * 100, val=0.1, test=0.1)
+    assert "of its 2,000 train records" in note
