@@ -122,6 +122,19 @@ class Modality(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no previews.")
 
+    def preview_views(self, batch: Batch, views: Sequence[View]) -> list[list[Image]]:
+        """Draw the views of a batch for the view gallery: for each view an image of each row, as `preview` does.
+
+        A modality overrides it where a view is best seen beside its original: a graph whose nodes keep their places, a
+        series with the mask and the crop drawn.
+
+        Args:
+            batch: the originals, on the CPU.
+            views: what a view generator made of them, on the CPU, `info` and targets included; rows as those of the
+                batch, from the first.
+        """
+        return [[self.preview(example) for example in self.examples(view.batch)] for view in views]
+
     @property
     def has_preview(self) -> bool:
         """Whether the modality has previews: both `preview` and `examples`."""

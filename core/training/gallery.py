@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from PIL import Image
 from sensorium.contracts import Modality, ViewGenerator
 from sensorium.models.learner import make_views
 from sensorium.text_drawing import draw_text
-from sensorium.types import RecordBatch
+from sensorium.types import RecordBatch, View
 
 CELL, MARGIN, HEADING, TITLE = 128, 8, 24, 13
 
@@ -34,11 +35,10 @@ def draw_gallery(
             continue
         present = records.present[name]
         rows_of = (range(len(records)) if present is None else np.flatnonzero(present).tolist())[:count]
-        batches = [records.batches[name], *(view.batch for view in views[name])]
-        titles = [name, *(f"view {i + 1}" for i in range(len(views[name])))]
-        for title, batch in zip(titles, batches, strict=True):
-            head = batch.to("cpu").select(torch.arange(min(len(rows_of), len(batch))))
-            previews = [modality.preview(example) for example in modality.examples(head)]
+        batch, *made = (_first(view, len(rows_of)) for view in (View(records.batches[name]), *views[name]))
+        originals = [modality.preview(example) for example in modality.examples(batch.batch)]
+        for number, previews in enumerate([originals, *modality.preview_views(batch.batch, made)]):
+            title = f"view {number}" if number else name
             columns.append((title, dict(zip(rows_of, previews, strict=False))))
     rows = min(count, len(records))
     step = CELL + MARGIN
@@ -49,6 +49,14 @@ def draw_gallery(
             if row < rows:
                 sheet.paste(_fitted(image), (MARGIN + x * step, HEADING + row * step))
     return sheet
+
+
+def _first(view: View, count: int) -> View:
+    """Return the first rows of a view, on the CPU."""
+    rows = torch.arange(min(count, len(view)))
+    target = None if view.target is None else view.target[: len(rows)].cpu()
+    info = {name: tensor[: len(rows)].cpu() for name, tensor in view.info.items()}
+    return replace(view, batch=view.batch.to("cpu").select(rows), target=target, info=info)
 
 
 def _fitted(image: Image.Image) -> Image.Image:

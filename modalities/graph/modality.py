@@ -11,12 +11,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from sensorium import BadSample, Modality, check_range
+from sensorium import BadSample, Modality, View, check_range
 from sensorium.errors import DataError
 from sensorium.modalities.graph.batch import Graph, GraphBatch, Schema
 from sensorium.modalities.graph.columns import Columns, Features, Tally, chosen
 from sensorium.modalities.graph.decode import as_graph, degree_of, to_undirected, with_degree
-from sensorium.modalities.graph.draw import draw
+from sensorium.modalities.graph.draw import draw, draw_view
+from sensorium.modalities.graph.traced import drawn_views
 from sensorium.modalities.graph.weisfeiler_lehman import weisfeiler_lehman
 
 MAX_DEGREE = 64
@@ -225,6 +226,10 @@ class GraphModality(Modality):
     def preview(self, example: Graph) -> Image.Image:
         """Draw a graph on 256 x 256 pixels, nodes colored by their first categorical feature."""
         return draw(example)
+
+    def preview_views(self, batch: GraphBatch, views: Sequence[View]) -> list[list[Image.Image]]:  # type: ignore[override]
+        """Draw views with every node where it is in the original: what is dropped faint, what is masked crossed."""
+        return drawn_views(self.examples(batch), views, self.examples, draw_view, self.preview)
 
     def examples(self, batch: GraphBatch) -> list[Graph]:
         """Split a batch into graphs."""

@@ -53,7 +53,7 @@ BOND_SIZES = {
 """Bond features and their numbers of categories."""
 _TABLE = Chem.GetPeriodicTable()
 _MOST_COMMON = [0, *(_TABLE.GetMostCommonIsotope(number) for number in range(1, ATOM_SIZES["element"]))]
-_DUMMY = np.array([CHARGE if name == "charge" else 0 for name in ATOM_SIZES])
+DUMMY = np.array([CHARGE if name == "charge" else 0 for name in ATOM_SIZES])
 _HYBRIDIZATION = {kind: number for number, kind in enumerate(HYBRIDIZATIONS, start=1)}
 _CHIRALITY = {name: number for number, name in enumerate(CHIRALITIES, start=1)}
 _BOND = {kind: number for number, kind in enumerate(BONDS, start=1)}
@@ -127,7 +127,7 @@ def to_mol(features: MoleculeFeatures) -> Chem.Mol:
     """
     mol = Chem.RWMol()
     masked_NF = features.atoms >= np.array(list(ATOM_SIZES.values()))
-    columns = dict(zip(ATOM_SIZES, np.where(masked_NF, _DUMMY, features.atoms).T.tolist(), strict=True))
+    columns = dict(zip(ATOM_SIZES, np.where(masked_NF, DUMMY, features.atoms).T.tolist(), strict=True))
     for number, charge, hydrogens, aromatic, radicals, isotope in zip(
         *(columns[name] for name in ("element", "charge", "hydrogens", "aromatic", "radicals", "isotope")), strict=True
     ):

@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 from rdkit import Chem
 
-from sensorium import BadSample, Modality
+from sensorium import BadSample, Modality, View
 from sensorium.errors import DataError
 from sensorium.modalities.graph.batch import Graph, GraphBatch, Schema
-from sensorium.modalities.molecule.draw import draw
+from sensorium.modalities.graph.traced import TracedView, drawn_views
+from sensorium.modalities.molecule.draw import draw, draw_view
 from sensorium.modalities.molecule.features import ATOM_SIZES, BOND_SIZES, MoleculeFeatures, featurize, to_mol
 from sensorium.modalities.molecule.fingerprints import Kind, fingerprint_features
 from sensorium.modalities.molecule.parse import Fragments, SeveralFragments, parse, smiles_of
@@ -102,6 +103,15 @@ class MoleculeModality(Modality):
     def preview(self, example: Graph) -> Image.Image:
         """Draw a molecule, or a view of one, on 256 x 256 pixels."""
         return draw(to_mol(_features(example)))
+
+    def preview_views(self, batch: GraphBatch, views: Sequence[View]) -> list[list[Image.Image]]:  # type: ignore[override]
+        """Draw views with every atom where it is in the original: what is dropped faint, what is masked shaded."""
+        return drawn_views(self.examples(batch), views, self.examples, self._draw_view, self.preview)
+
+    def _draw_view(self, original: Graph, view: TracedView) -> Image.Image:
+        return draw_view(
+            _features(original), _features(view.graph), view.node_M.numpy(), (view.masked_M | view.marked_M).numpy()
+        )
 
     def examples(self, batch: GraphBatch) -> list[Graph]:
         """Split a batch into molecules."""

@@ -7,8 +7,9 @@ import pytest
 import torch
 from rdkit import Chem
 
-from sensorium import BadSample
+from sensorium import BadSample, View
 from sensorium.errors import DataError
+from sensorium.modalities.graph.views.generators import FeatureMasking, NodeDropping
 from sensorium.modalities.molecule.features import ATOM_SIZES, BOND_SIZES
 from sensorium.modalities.molecule.fingerprints import fingerprint_features
 from sensorium.modalities.molecule.modality import MoleculeModality
@@ -93,6 +94,30 @@ def test_a_view_is_drawn():
         kept[list(keep)] = True
         (example,) = modality.examples(batch.subgraph(kept))
         assert np.asarray(modality.preview(example)).std() > 0
+
+
+def test_atoms_of_a_view_keep_their_places():
+    modality, batch = batch_of(ASPIRIN)
+    (original,) = modality.preview_views(batch, [View(batch)])[0]
+    assert np.array_equal(original, modality.preview(modality.examples(batch)[0]))
+    views = NodeDropping(modality, 0.3)(batch, torch.Generator().manual_seed(0))
+    for (image,) in modality.preview_views(batch, views):
+        drawn, whole = (np.asarray(one).astype(int).min(-1) for one in (image, original))
+        assert (drawn[whole > 250] > 200).mean() > 0.985, "nothing where the original has nothing, but for labels"
+        assert 0 < (drawn < 100).sum() < (whole < 100).sum()
+        assert ((drawn > 150) & (drawn < 250) & (whole < 100)).any(), "what is dropped is faint"
+
+
+def test_masked_atoms_are_shaded():
+    modality, batch = batch_of(ASPIRIN, "C")
+    view = FeatureMasking(modality, 0.5)(batch, torch.Generator().manual_seed(0))[0]
+    shaded, unshaded = (modality.preview_views(batch, [one])[0][0] for one in (view, View(view.batch)))
+
+    def reddish(image):
+        red, green, _ = np.moveaxis(np.asarray(image).astype(int), -1, 0)
+        return int((red - green > 80).sum())
+
+    assert reddish(shaded) > reddish(unshaded) + 100
 
 
 def test_unreadable_molecules_are_reported_by_id(tmp_path):
