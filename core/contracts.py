@@ -109,10 +109,7 @@ class Modality(ABC):
         return ()
 
     def caption(self, raw: Any) -> str | None:
-        """Return what a raw value is, as text beside its id: of hits, of sheets, of unreadable records.
-
-        A text is its own caption, and so is a path; a molecule's is its SMILES. None: there is nothing to say.
-        """
+        """Return a raw value as text, for hits and sheets: a text or path itself, a SMILES; None: nothing to say."""
         return str(raw) if isinstance(raw, str | os.PathLike) else None
 
     def preview(self, example: Any) -> Image:
@@ -123,15 +120,10 @@ class Modality(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no previews.")
 
     def preview_views(self, batch: Batch, views: Sequence[View]) -> list[list[Image]]:
-        """Draw the views of a batch for the view gallery: for each view an image of each row, as `preview` does.
+        """Draw views: for each of them an image of each row, in the order of the batch, from the first.
 
-        A modality overrides it where a view is best seen beside its original: a graph whose nodes keep their places, a
-        series with the mask and the crop drawn.
-
-        Args:
-            batch: the originals, on the CPU.
-            views: what a view generator made of them, on the CPU, `info` and targets included; rows as those of the
-                batch, from the first.
+        A modality overrides it to draw a view in its original: nodes at their places, the mask and the crop of a series.
+        Batch and views, `info` and targets included, are on the CPU.
         """
         return [[self.preview(example) for example in self.examples(view.batch)] for view in views]
 
