@@ -122,7 +122,7 @@ class Modality(ABC):
     def preview_views(self, batch: Batch, views: Sequence[View]) -> list[list[Image]]:
         """Draw views: for each of them an image of each row, in the order of the batch, from the first.
 
-        A modality overrides it to draw a view in its original: nodes at their places, the mask and the crop of a series.
+        A modality overrides it to draw a view in its original: nodes in place, the mask and crop of a series.
         Batch and views, `info` and targets included, are on the CPU.
         """
         return [[self.preview(example) for example in self.examples(view.batch)] for view in views]
