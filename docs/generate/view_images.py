@@ -13,12 +13,14 @@ from torch import Tensor
 
 from sensorium.contracts import Modality, Source, ViewGenerator
 from sensorium.errors import BadSample
+from sensorium.modalities.image.modality import ImageModality
 from sensorium.models.learner import make_views
 from sensorium.models.plan import maker
 from sensorium.recipe.schema import Part
 from sensorium.registration.discovery import Extensions, load_extensions
 from sensorium.registration.registry import Spec
-from sensorium.training.gallery import CELL, HEADING, MARGIN, draw_gallery
+from sensorium.text_drawing import draw_text
+from sensorium.training.gallery import CELL, HEADING, MARGIN, TITLE, draw_gallery
 from sensorium.types import RecordBatch
 
 WORDS = tomllib.loads((Path(__file__).parent / "modalities.toml").read_text(encoding="utf-8"))
@@ -45,7 +47,33 @@ def draw_all() -> None:
             if "token_axes" in words["sample"]:
                 (views,) = make_views(records, {name: generator}, _rng()).values()
                 _shade(sheet, [view.info.get("masked") for view in views], words["sample"]["token_axes"])
-            sheet.quantize(COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
+            _save(sheet, path)
+    draw_fits(extensions)
+
+
+def draw_fits(extensions: Extensions) -> None:
+    """Draw what each `fit` of the image modality makes of a wide image and a tall one."""
+    modality, raws = _sample(extensions, "image", WORDS["image"]["sample"])
+    wide, tall = (Image.new("RGB", size, "lightgray") for size in ((288, 144), (144, 288)))
+    for number, raw in enumerate(raws[:2]):
+        emoji = modality.preview(modality.decode(raw)).resize((144, 144))
+        wide.paste(emoji, (144 * number, 0))
+        tall.paste(emoji, (0, 144 * number))
+    fits = ("crop", "pad", "stretch")
+    sheet = Image.new("RGB", (MARGIN + 4 * (CELL + MARGIN), HEADING + 2 * (CELL + MARGIN)), "white")
+    for column, title in enumerate(("image", *(f"fit: {fit}" for fit in fits))):
+        draw_text(sheet, (MARGIN + column * (CELL + MARGIN), MARGIN // 2), title, TITLE)
+    for row, original in enumerate((wide, tall)):
+        decoded = [ImageModality(CELL, background="#dfe8ff", fit=fit) for fit in fits]
+        shown = original.copy()
+        shown.thumbnail((CELL, CELL))
+        for column, image in enumerate((shown, *(fit.preview(fit.decode(original)) for fit in decoded))):
+            sheet.paste(image, (MARGIN + column * (CELL + MARGIN), HEADING + row * (CELL + MARGIN)))
+    _save(sheet, IMAGES.parent / "image-fit.png")
+
+
+def _save(sheet: Image.Image, path: Path) -> None:
+    sheet.quantize(COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def path_of(spec: Spec) -> Path:

@@ -60,6 +60,14 @@ def flat_folder(folder: Path) -> None:
         image(number, list(COLORS.values())[number % 3]).save(folder / f"{number:03}.png")
 
 
+def microscope_folder(folder: Path) -> None:
+    """Images of 12 bits in 16."""
+    folder.mkdir()
+    for number in range(24):
+        gray = np.asarray(image(number, list(COLORS.values())[number % 3]).convert("L"), np.uint16)
+        Image.fromarray(gray * 16).save(folder / f"{number:03}.png")
+
+
 def labeled_folder(folder: Path) -> None:
     """Few images in folders of their classes, three splits."""
     for split in ("train", "val", "test"):
@@ -307,6 +315,7 @@ MATERIALS: dict[str, Callable[[Path], None]] = {
     "images": image_folder,
     "unlabeled": flat_folder,
     "labeled": labeled_folder,
+    "microscope": microscope_folder,
     "captioned": captioned_folder,
     "pairs.csv": pairs_csv,
     "records.csv": records_csv,
