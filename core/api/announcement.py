@@ -66,6 +66,8 @@ def _parts(plan: Plan, extensions: Extensions) -> str:
 
 
 def _tower(name: str, tower: Tower) -> str:
+    if tower.encoder.share is not None:
+        return f"{name}: views {tower.views.name}, encoder {tower.encoder}"
     modality = (tower.modality or Part(name=name)).name
     kind = "" if modality == name else f" ({modality})"
     return f"{name}{kind}: views {tower.views.name}, encoder {tower.encoder.name}{', frozen' if tower.frozen else ''}"

@@ -21,6 +21,7 @@ class JointEmbedding(nn.ModuleDict):
     """Linear projections of each modality into one joint embedding space.
 
     A projection between equal widths starts as the identity, so that towers which are aligned already stay so.
+    Modalities that share an encoder share its projection, as the two sides of a siamese network do.
 
     Args:
         encoders: modality name -> encoder.
@@ -29,15 +30,31 @@ class JointEmbedding(nn.ModuleDict):
     """
 
     def __init__(self, encoders: Mapping[str, Encoder], dim: int, anchor: str | None = None) -> None:
-        maps = {n: nn.Identity() if n == anchor else nn.Linear(e.dim, dim, bias=False) for n, e in encoders.items()}
+        first: dict[Encoder, str] = {}
+        for name, encoder in encoders.items():
+            first.setdefault(encoder, name)
+        self._sharing = {name: first[encoder] for name, encoder in encoders.items()}
+        frozen = None if anchor is None else self._sharing[anchor]
+        maps = {
+            name: nn.Identity() if name == frozen else nn.Linear(encoders[name].dim, dim, bias=False)
+            for name in dict.fromkeys(self._sharing.values())
+        }
         for linear in maps.values():
             if isinstance(linear, nn.Linear) and linear.in_features == dim:
                 nn.init.eye_(linear.weight)
         super().__init__(maps)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the modalities."""
+        return tuple(self._sharing)
+
+    def __getitem__(self, modality: str) -> nn.Module:
+        return super().__getitem__(self._sharing[modality])
+
     def embed(self, views: Mapping[str, list[View]], encode: Encode) -> JointBatch:
         """Return the embeddings of every modality in the joint space, each encoded once however many pairs it is in."""
-        all_views = [view for name in self for view in views[name]]
+        all_views = [view for name in self.names for view in views[name]]
         batch = JointBatch({}, {}, {})
         for view, features in zip(all_views, encode(all_views), strict=True):
             name, rows_ND = view.modality, self[view.modality](features.pooled)

@@ -28,11 +28,12 @@ class Teacher(nn.Module):
 
     def __init__(self, encoders: Encoders, **heads: nn.Module) -> None:
         super().__init__()
-        self.encoders = nn.ModuleDict({name: copy.deepcopy(encoder) for name, encoder in encoders.items()})
+        copies = {encoder: copy.deepcopy(encoder) for encoder in encoders.values()}  # one of each that is shared
+        self.encoders = nn.ModuleDict({name: copies[encoder] for name, encoder in encoders.items()})
         self.heads = nn.ModuleDict({name: copy.deepcopy(head) for name, head in heads.items()})
         self.requires_grad_(False).train()
         # A list hides the students from nn.Module, which would register them a second time.
-        self._students = [(self.encoders[n], e) for n, e in encoders.items()] + [
+        self._students = [(copied, encoder) for encoder, copied in copies.items()] + [
             (self.heads[n], h) for n, h in heads.items()
         ]
 

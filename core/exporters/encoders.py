@@ -23,15 +23,19 @@ CONFIG = "encoders.json"
 
 
 class EncoderFiles(Exporter):
-    """Writes NAME.safetensors for each modality, and encoders.json: its tower of the recipe and its fitted state."""
+    """Writes NAME.safetensors for each modality, and encoders.json: its tower of the recipe and its fitted state.
+
+    Of modalities that share an encoder each has a file, so that any is read alone.
+    """
 
     def export(self, model: Model, folder: Path) -> str:
         """Write the files."""
         described: dict[str, Any] = {}
-        for name, encoder in model.learner.encoders.items():
+        for name in model.modalities:
+            encoder = model.learner.encoder(name)
             weights = {key: tensor.detach().cpu().clone() for key, tensor in encoder.state_dict().items()}
             save_file(weights, folder / f"{name}.safetensors")
-            tower = model.plan.recipe.modalities[name].model_dump(mode="json")
+            tower = model.plan.recipe.tower(name).model_dump(mode="json")
             described[name] = {"tower": tower, "state": model.plan.modalities[name].state()}
         (folder / CONFIG).write_text(json.dumps(described, indent=1, ensure_ascii=False), encoding="utf-8")
         name = next(iter(described))

@@ -219,7 +219,7 @@ class Finetuner:
         encoder = self.plan.encoders[self.modality]()
         if initialization == "trained":
             try:
-                encoder.load_state_dict(self.trained.learner.encoders[self.modality].state_dict())
+                encoder.load_state_dict(self.trained.learner.encoder(self.modality).state_dict())
             except RuntimeError as error:
                 raise RunError(
                     f"The run's encoder of '{self.modality}' does not fit the changed recipe: "
@@ -270,7 +270,7 @@ class Finetuner:
     def _predictor(self, finetuned: EncoderWithHead) -> Predictor:
         """Replace the run's encoder by the fine-tuned one, and write model and head."""
         learner = self.trained.learner
-        learner.encoders[self.modality] = finetuned.encoder
+        learner.encoders[learner.sharing[self.modality]] = finetuned.encoder
         model = Model(self.plan, learner, self.run).to(self.fabric.device)
         predictor = Predictor(model, self.modality, finetuned, self.labeled[0].task, self.options)
         predictor.save(self.run)

@@ -90,7 +90,7 @@ class Predictor:
         task = make_task(options, modality, config["task"]["labels"])
         task.load_state(config["task"])
         precision = model.plan.recipe.train.precision
-        encoder: Any = model.learner.encoders[modality]
+        encoder = model.learner.encoder(modality)
         finetuned = EncoderWithHead(encoder, task.output_dim, options, precision)
         finetuned.head.load_state_dict(weights)
         return cls(model, modality, finetuned, task, options)

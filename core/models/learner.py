@@ -92,40 +92,44 @@ def _marked(views: Sequence[View], modality: str, present: Presence, records: Re
 class _Encode(Encode):
     """The encoders by modality name, as objectives call them."""
 
-    def __init__(self, encoders: Mapping[str, nn.Module] | nn.ModuleDict) -> None:
+    def __init__(self, encoders: Mapping[str, nn.Module] | nn.ModuleDict, sharing: Mapping[str, str]) -> None:
         self._encoders: Any = encoders
+        self._sharing = sharing
+
+    def _encoder(self, modality: str) -> Any:
+        return self._encoders[modality if modality in self._encoders else self._sharing[modality]]
 
     def __call__(self, views: Sequence[View]) -> list[Features]:
         features: list[Features] = []
-        for group in _joinable(views):
+        for group in _joinable(views, self._sharing):
             batches = [view.batch for view in group]
             filled = [batch for batch in batches if len(batch)] or batches[:1]
             joined = type(filled[0]).cat(filled) if len(filled) > 1 else filled[0]
-            encoded = self._encoders[group[0].modality](joined)
+            encoded = self._encoder(group[0].modality)(joined)
             features += encoded.split([len(batch) for batch in batches])
         return features
 
     def tokenize(self, view: View) -> Tokens:
-        return self._encoders[view.modality].tokenize(view.batch)
+        return self._encoder(view.modality).tokenize(view.batch)
 
     def encode_tokens(self, view: View, tokens: Tokens, keep: Tensor | None = None) -> Features:
-        return self._encoders[view.modality].encode_tokens(tokens, keep)
+        return self._encoder(view.modality).encode_tokens(tokens, keep)
 
     def token_targets(self, view: View) -> Tensor:
-        return self._encoders[view.modality].token_targets(view.batch)
+        return self._encoder(view.modality).token_targets(view.batch)
 
     def using(self, encoders: Mapping[str, nn.Module] | nn.ModuleDict) -> _Encode:
-        return _Encode(encoders)
+        return _Encode(encoders, self._sharing)
 
 
-def _joinable(views: Sequence[View]) -> list[list[View]]:
-    """Return runs of adjacent views of one modality whose batches can be joined on every rank.
+def _joinable(views: Sequence[View], sharing: Mapping[str, str]) -> list[list[View]]:
+    """Return runs of adjacent views of one encoder whose batches can be joined on every rank.
 
     Shapes may differ from rank to rank, and an encoder may be a collective operation: all call it equally often.
     (`itertools` is not traced by torch.compile.)
     """
     flags = [
-        view.modality == views[i].modality
+        sharing[view.modality] == sharing[views[i].modality]
         and (not (len(view) and len(views[i])) or view.batch.shape_key() == views[i].batch.shape_key())
         for i, view in enumerate(views[1:])
     ]
@@ -142,19 +146,32 @@ class Learner(nn.Module):
     """Encoders and an objective as one module.
 
     Args:
-        encoders: modality name -> encoder.
+        encoders: name -> encoder.
         objective: built here from the encoders.
         classes: number of classes of the views' target, if they have one.
         views: number of views of each record.
+        sharing: modality name -> the name of its encoder, in the recipe's order; default its own name.
     """
 
     def __init__(
-        self, encoders: dict[str, Encoder], objective: Objective, classes: int | None = None, views: int = 1
+        self,
+        encoders: dict[str, Encoder],
+        objective: Objective,
+        classes: int | None = None,
+        views: int = 1,
+        sharing: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.encoders = nn.ModuleDict(encoders)
         self.objective = objective
-        objective.build(Encoders(encoders, classes, views))
+        self.sharing = dict(sharing or {name: name for name in encoders})
+        many = objective.needs.modalities == "many"
+        seen = {name: encoders[owner] for name, owner in self.sharing.items()} if many else encoders
+        objective.build(Encoders(seen, classes, views))
+
+    def encoder(self, modality: str) -> Encoder:
+        """Return the encoder of a modality, its own or one that it shares."""
+        return self.encoders[self.sharing[modality]]  # type: ignore[return-value]
 
     def forward(
         self, views: dict[str, list[View]], instead: Callable[[Objective, Any, Encode], Outcome] | None = None
@@ -165,19 +182,18 @@ class Learner(nn.Module):
             views: modality name -> its views.
             instead: called with objective, views and encoders instead of the objective (see `gradient_cache`).
         """
-        asked, encode = self._asked(views), _Encode(self.encoders)
+        asked, encode = self._asked(views), _Encode(self.encoders, self.sharing)
         return instead(self.objective, asked, encode) if instead else self.objective(asked, encode)
 
     def _asked(self, views: dict[str, list[View]]) -> dict[str, list[View]] | list[View]:
         """Return the views as the objective asks for them."""
         if self.objective.needs.modalities == "many":
             return views
-        (single,) = views.values()
-        return single
+        return [view for of_tower in views.values() for view in of_tower]
 
     def score(self, views: dict[str, list[View]]) -> dict[str, Tensor] | None:
         """Return the likelihood of each record of a batch; see `Objective.score`."""
-        return self.objective.score(self._asked(views), _Encode(self.encoders))
+        return self.objective.score(self._asked(views), _Encode(self.encoders, self.sharing))
 
     def train(self, mode: bool = True) -> Learner:
         """Set the training mode; encoders without a trainable weight stay in evaluation mode."""
@@ -223,5 +239,5 @@ class Learner(nn.Module):
             batch: B examples.
             spaces: "features" for pooled features (B, D), "embedding" for their image in the joint space.
         """
-        pooled = self.encoders[modality](batch).pooled
+        pooled = self.encoder(modality)(batch).pooled
         return {space: self.objective.embed(modality, pooled) if space == "embedding" else pooled for space in spaces}

@@ -58,7 +58,7 @@ class Model:
         """Say what the model is: its encoders and their widths, its objective, its size, where it is."""
         recipe = self.plan.recipe
         towers = [
-            f"{name}: {tower.encoder.name}, {self.learner.encoders[name].dim} features"  # type: ignore[union-attr]
+            f"{name}: {tower.encoder}, {self.learner.encoder(name).dim} features"
             for name, tower in recipe.modalities.items()
         ]
         count = sum(parameter.numel() for parameter in self.learner.parameters())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from sensorium.contracts import (
@@ -63,7 +64,7 @@ class Plan:
         recipe: what they were made from.
         modalities: modality name -> the modality, not yet fitted.
         generators: modality name -> the view generator.
-        encoders: modality name -> makes the encoder, once the modality is fitted.
+        encoders: modality name -> makes the encoder, once the modality is fitted; the same for towers that share it.
         objective: makes the objective.
         evaluators: table name -> makes the evaluator.
         source: makes the source, or None when the recipe names none.
@@ -110,14 +111,25 @@ class Plan:
             fill: loads other weights into the encoders, before the objective copies them as teachers.
         """
         seed_globals(self.recipe.seed, "weights")
-        encoders = {name: make() for name, make in self.encoders.items()}
+        sharing = self.recipe.sharing
+        encoders = {name: make() for name, make in self.encoders.items() if sharing[name] == name}
         if fill is not None:
             fill(encoders)
-        for name, tower in self.recipe.modalities.items():
-            encoders[name].requires_grad_(not tower.frozen)
+        for name, encoder in encoders.items():
+            encoder.requires_grad_(not self.recipe.modalities[name].frozen)
         classes = next((g.classes for g in self.generators.values() if g.classes is not None), None)
-        views = max(generator.views for generator in self.generators.values())
-        return Learner(encoders, self.objective(), classes, views)
+        return Learner(encoders, self.objective(), classes, self.views, sharing)
+
+    @property
+    def takes_towers_as_views(self) -> bool:
+        """Whether an objective of one modality sees the towers, which share one encoder, as views of a record."""
+        return self.objective.cls.needs.modalities == "one" and len(self.modalities) > 1
+
+    @property
+    def views(self) -> int:
+        """Number of views of each record: of each modality, or of all towers that are views of it together."""
+        counts = [generator.views for generator in self.generators.values()]
+        return sum(counts) if self.takes_towers_as_views else max(counts)
 
 
 def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
@@ -132,12 +144,16 @@ def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
     modalities: dict[str, Modality] = {}
     generators: dict[str, ViewGenerator] = {}
     encoders: dict[str, Maker[Encoder]] = {}
+    made: dict[str, tuple[Modality, Maker[Encoder]]] = {}
     for name, tower in recipe.modalities.items():
-        path = f"modalities.{name}"
-        named = tower.modality or Part(name=name)
-        modalities[name] = maker(registry, "modalities", named, f"{path}.modality")()
+        owner, path, named = recipe.sharing[name], f"modalities.{name}", recipe.tower(name).modality
+        assert named is not None, "it is spelled out"
+        if owner not in made:  # towers that share an encoder share the modality, which learns from the values of all
+            modality = maker(registry, "modalities", named, f"modalities.{owner}.modality")()
+            part, at = recipe.modalities[owner].encoder, f"modalities.{owner}.encoder"
+            made[owner] = modality, maker(registry, "encoders", part, at, named.name, modality)
+        modalities[name], encoders[name] = made[owner]
         generators[name] = maker(registry, "views", tower.views, f"{path}.views", named.name, modalities[name])()
-        encoders[name] = maker(registry, "encoders", tower.encoder, f"{path}.encoder", named.name, modalities[name])
     plan = Plan(
         recipe,
         modalities,
@@ -193,11 +209,12 @@ def _check_fit(plan: Plan, registry: Registry) -> None:
     recipe, needs = plan.recipe, plan.objective.cls.needs
     objective = recipe.objective.name
     names = ", ".join(recipe.modalities)
-    if needs.modalities == "one" and len(recipe.modalities) != 1:
+    if needs.modalities == "one" and len(set(recipe.sharing.values())) != 1:
         fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.modalities == "many")
         raise RecipeError(
             f"The objective '{objective}' takes one modality, but the recipe has {len(recipe.modalities)} ({names}); "
-            f"for several, there are: {fitting}."
+            f"for several, there are: {fitting}. Towers of one modality that share an encoder, {{share: OTHER}}, count "
+            "as one: they are views of a record."
         )
     if needs.modalities == "many" and len(recipe.modalities) < 2:
         fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.modalities == "one")
@@ -214,13 +231,18 @@ def _check_fit(plan: Plan, registry: Registry) -> None:
             "tokens: leave it off."
         )
     for name, tower in recipe.modalities.items():
-        generator, kind = plan.generators[name], (tower.modality or Part(name=name)).name
-        if generator.views < needs.views or (generator.views > needs.views and not needs.multicrop):
+        generator, kind = plan.generators[name], recipe.tower(name).modality.name  # type: ignore[union-attr]
+        count = plan.views if plan.takes_towers_as_views else generator.views
+        if count < needs.views or (count > needs.views and not needs.multicrop):
             required = f"{needs.views} or more views" if needs.multicrop else f"{needs.views} view(s)"
-            fitting = _loadable(registry, "views", kind, lambda cls: cls.views == needs.views)
+            each = needs.views // len(recipe.modalities) if plan.takes_towers_as_views else needs.views
+            fitting = _loadable(registry, "views", kind, partial(_makes_views, each))
+            makes = f"modalities.{name}.views '{tower.views.name}' makes {generator.views}"
+            if plan.takes_towers_as_views:
+                makes = f"the towers {names}, which are views of a record, make {count} together"
             raise RecipeError(
-                f"The objective '{objective}' needs {required} of each record, but modalities.{name}.views "
-                f"'{tower.views.name}' makes {generator.views}; generators that would fit: {fitting}."
+                f"The objective '{objective}' needs {required} of each record, but {makes}; generators that would fit: "
+                f"{fitting}."
             )
         if generator.negative_views and not needs.negative_views:
             fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.negative_views)
@@ -239,9 +261,13 @@ def _check_fit(plan: Plan, registry: Registry) -> None:
             asking = f"objective '{objective}'" if needs.tokens else f"target '{generator.target}'"
             fitting = _loadable(registry, "encoders", kind, lambda cls: issubclass(cls, TokenEncoder))
             raise RecipeError(
-                f"The {asking} needs tokens, but modalities.{name}.encoder '{tower.encoder.name}' is "
+                f"The {asking} needs tokens, but modalities.{name}.encoder '{recipe.tower(name).encoder.name}' is "
                 f"no token encoder; encoders that would fit: {fitting}."
             )
+
+
+def _makes_views(count: int, cls: Any) -> bool:
+    return cls.views == count
 
 
 def _loadable(registry: Registry, kind: str, modality: str | None, fits: Callable[[Any], bool]) -> str:

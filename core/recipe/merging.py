@@ -39,7 +39,8 @@ def leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, An
 def merged(base: Mapping[str, Any], own: Mapping[str, Any], above: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return a base with the keys of a recipe, or of an override, merged over it: the one rule for both.
 
-    - A mapping is merged key by key, except for a part with another name: the options of the base's part are dropped.
+    - A mapping is merged key by key, except for a part with another name, or that is shared: the options of the base's
+      part are dropped.
     - An empty mapping, `{}`, takes all entries of the base's away.
     - null takes an entry away: a tower, an evaluator. Of any other key it is the value; where it can be none, the key
       is as if nobody had given it (see `validate`, and `check_options`).
@@ -67,6 +68,7 @@ def merged(base: Mapping[str, Any], own: Mapping[str, Any], above: tuple[str, ..
             below = {"name": new[key]} if isinstance(new.get(key), str) else new.get(key)
             own_name = str(key) if above in ENTRIES else None
             same = isinstance(below, Mapping) and value.get("name") in (None, below.get("name", own_name))
+            same = same and "share" not in value
             new[key] = merged(below if same else {}, value, path)  # type: ignore[arg-type]
         else:
             new[key] = without_base(value)

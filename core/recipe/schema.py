@@ -8,7 +8,17 @@ from __future__ import annotations
 from types import NoneType
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 
 class Section(BaseModel):
@@ -44,6 +54,32 @@ class Part(BaseModel):
     def options(self) -> dict[str, Any]:
         """Everything but the name."""
         return dict(self.model_extra or {})
+
+
+class EncoderPart(Part):
+    """The encoder of a tower: one of its own, by name and options, or that of another tower, `{share: OTHER}`."""
+
+    name: str = Field("", description="the registered name; `sensorium list encoders` shows them")
+    share: str | None = Field(
+        None,
+        description="another tower of the same modality, whose encoder (and head) this one uses: a siamese network",
+    )
+
+    @model_validator(mode="after")
+    def _has_one(self) -> Self:
+        if self.share is None and not self.name:
+            raise ValueError("name an encoder, or the tower whose encoder is shared: {share: OTHER}")
+        if self.share is not None and (self.name or self.options):
+            given = ", ".join([*["name"] * bool(self.name), *self.options])
+            raise ValueError(f"share takes the encoder of '{self.share}' as it is: leave out {given}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_the_other(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in plain(self).items() if key != ("share" if self.share is None else "name")}
+
+    def __str__(self) -> str:
+        return self.name if self.share is None else f"that of {self.share}"
 
 
 class Negatives(Section):
@@ -101,12 +137,20 @@ class Tower(Section):
         None, description="the source's field of its raw values; default: the one of the key's name"
     )
     views: Part = Field(description="the view generator and its options")
-    encoder: Part = Field(description="the encoder and its options")
+    encoder: EncoderPart = Field(
+        description="the encoder and its options; or {share: OTHER}, the encoder of another tower of the same modality"
+    )
     frozen: bool = Field(False, description="freeze the encoder: its weights are not trained")
     unfreeze: tuple[float, float] | None = Field(
         None,
         description="gradual unfreezing, last layer first: its start and end as fractions of the training",
     )
+
+    @model_validator(mode="after")
+    def _freezes_its_own_encoder(self) -> Self:
+        if self.encoder.share is not None and (self.frozen or self.unfreeze is not None):
+            raise ValueError(f"frozen and unfreeze belong to the tower that has the encoder, '{self.encoder.share}'")
+        return self
 
     @model_validator(mode="after")
     def _unfreezes_a_trainable_encoder(self) -> Self:
@@ -338,6 +382,38 @@ class Recipe(Section):
         if self.checkpoint.best and self.evaluate.every is None:
             raise ValueError("checkpoint.best needs evaluate.every, the epochs between evaluations on the val part")
         return self
+
+    @model_validator(mode="after")
+    def _shares_encoders_that_are_there(self) -> Self:
+        for name, tower in self.modalities.items():
+            other = tower.encoder.share
+            if other is None:
+                continue
+            owner = self.modalities.get(other)
+            if owner is None or other == name or owner.encoder.share is not None:
+                owners = [key for key, t in self.modalities.items() if t.encoder.share is None]
+                raise ValueError(
+                    f"modalities.{name}.encoder shares that of '{other}', which has none of its own; "
+                    f"towers with an encoder: {', '.join(owners) or 'none'}"
+                )
+            kind, of_owner = tower.modality, owner.modality or Part(name=other)
+            if kind is not None and kind != of_owner:
+                raise ValueError(
+                    f"modalities.{name} shares the encoder of '{other}', and so its modality with all options: leave "
+                    f"modalities.{name}.modality out, or write the same"
+                )
+        return self
+
+    @property
+    def sharing(self) -> dict[str, str]:
+        """Name of each tower -> the tower whose modality and encoder it has: its own name, unless it shares."""
+        return {name: tower.encoder.share or name for name, tower in self.modalities.items()}
+
+    def tower(self, name: str) -> Tower:
+        """Return a tower with its modality and encoder spelled out, those that it shares included."""
+        owner = self.modalities[self.sharing[name]]
+        kind = owner.modality or Part(name=self.sharing[name])
+        return self.modalities[name].model_copy(update={"modality": kind, "encoder": owner.encoder})
 
     def plain(self) -> dict[str, Any]:
         """Return the recipe as plain YAML values."""

@@ -54,7 +54,7 @@ def feed(plan: Plan, source: Source, positions: np.ndarray, **place: Any) -> Loa
         batch=recipe.data.batch,
         accumulate=recipe.train.accumulate,
         stages=plan.generators,
-        require="any",
+        require="all" if plan.takes_towers_as_views else "any",
         negatives=negatives,
         neighbors=recipe.data.neighbors,
         **place,

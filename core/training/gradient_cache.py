@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from sensorium.contracts import Encode, Objective, Tokens
 from sensorium.errors import SensoriumError
+from sensorium.models.learner import Learner
 from sensorium.presence import join_presence
 from sensorium.seeding import seed_globals
 from sensorium.types import Batch, Features, Outcome, RecordBatch, View
@@ -62,9 +63,9 @@ class PartedBatch(Batch):
 
 @dataclass
 class _Call:
-    """One call of encoders by the objective: the V views of one modality, and the features (B, D) it was given of each.
+    """One call of encoders by the objective: the V views of one encoder, and the features (B, D) it was given of each.
 
-    Of a part that has no example of the modality, a call has no view.
+    Of a part that has no example of a modality, a call has no view of it.
     """
 
     views: list[View]
@@ -88,7 +89,7 @@ class GradientCache:
     Args:
         records: the parts.
         views: the views of each part, by modality.
-        encoders: the learner's, by modality.
+        learner: whose encoders they are.
         seed: names from which the random draws of the step are seeded.
     """
 
@@ -96,10 +97,10 @@ class GradientCache:
         self,
         records: Sequence[RecordBatch],
         views: Sequence[dict[str, list[View]]],
-        encoders: nn.ModuleDict,
+        learner: Learner,
         *seed: object,
     ) -> None:
-        self.parts, self.encoders, self.seed = list(views), encoders, seed
+        self.parts, self.encoders, self.sharing, self.seed = list(views), learner.encoders, learner.sharing, seed
         sizes = [len(r) for r in records]
         self.views = {
             name: [
@@ -155,9 +156,9 @@ class _Caching(Encode):
 
     def __call__(self, views: Sequence[View]) -> list[Features]:
         pooled: list[Tensor] = []
-        for modality, run in groupby(views, key=lambda view: view.modality):
+        for encoder, run in groupby(views, key=lambda view: self._cache.sharing[view.modality]):
             group = list(run)
-            trains = torch.is_grad_enabled() and any(p.requires_grad for p in self._encoders[modality].parameters())
+            trains = torch.is_grad_enabled() and any(p.requires_grad for p in self._encoders[encoder].parameters())
             if all(isinstance(view.batch, PartedBatch) for view in group):
                 pooled += self._joined(group, trains)
             elif trains:

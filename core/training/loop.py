@@ -106,7 +106,7 @@ def backward_joined(t: Training, step: int, parts: list[RecordBatch]) -> Outcome
     rngs = [generator(t.recipe.seed, "views", *names[2:], i, device=t.device) for i in range(len(parts))]
     made = zip(parts, rngs, strict=True)
     views = [make_views(records, t.plan.generators, rng, t.absent) for records, rng in made]
-    cache = GradientCache(parts, views, t.learner.encoders, *names)
+    cache = GradientCache(parts, views, t.learner, *names)
     with _no_sync(t, until_last=True):
         outcome: Outcome = t.module(cache.views, cache.loss)
         t.fabric.backward(outcome.loss)

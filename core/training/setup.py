@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,8 @@ def restore_modalities(
 ) -> None:
     """Fit modalities to the train part on rank 0, once in a run, and broadcast their states.
 
-    With a warm start, a modality takes over its state from the other run.
+    With a warm start, a modality takes over its state from the other run. One that several towers share learns from
+    the values of all.
     """
 
     def learned(name: str, modality: Modality) -> dict[str, Any]:
@@ -121,7 +123,8 @@ def restore_modalities(
             state = start.learned(name) if start is not None else None
             if state is None:
                 if not modality.is_fitted:
-                    modality.fit(raws_of(name))
+                    shared = [other for other, its in plan.modalities.items() if its is modality]
+                    modality.fit(chain.from_iterable(map(raws_of, shared)))
                 state = modality.state()
             run.keep_state(name, state)
         return state

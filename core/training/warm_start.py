@@ -36,7 +36,9 @@ class WarmStart:
         if state is None:
             raise RunError(f"train.warm_start: {folder} has no readable checkpoint.")
         self._weights: dict[str, Tensor] = weights_of(state)
-        self._objective = yaml.safe_load(self.run.recipe_file.read_text(encoding="utf-8"))["objective"]["name"]
+        recipe = yaml.safe_load(self.run.recipe_file.read_text(encoding="utf-8"))
+        self._objective = recipe["objective"]["name"]
+        self._sharing = {name: tower["encoder"].get("share", name) for name, tower in recipe["modalities"].items()}
 
     def learned(self, modality: str) -> dict[str, Any] | None:
         """Return the fitted state of a modality of the other run, such as a vocabulary; None if it has none."""
@@ -48,7 +50,7 @@ class WarmStart:
         Raises:
             RunError: when an encoder has another architecture, or the runs have no modality in common.
         """
-        found = {name: self._under(f"{ENCODERS}{name}.") for name in encoders}
+        found = {name: self._under(f"{ENCODERS}{self._sharing.get(name, name)}.") for name in encoders}
         if not any(found.values()):
             raise RunError(f"train.warm_start: {self.run.folder} has none of the modalities {', '.join(encoders)}.")
         for name, weights in found.items():

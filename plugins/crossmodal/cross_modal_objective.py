@@ -75,7 +75,7 @@ class CrossModalObjective(Objective):
     def update_memory(self, batch: JointBatch) -> None:
         """Push this step's embeddings that have a positive to the memory, where there is one."""
         if self.training and self.negatives.memories:
-            for name in self.project:
+            for name in self.project.names:
                 self.negatives.push(name, *batch.paired_rows(name, self.modality_pairs))
 
     def after_step(self, progress):

@@ -32,8 +32,11 @@ OBJECTIVES = {
     "dino": {"width": 16, "bottleneck": 8, "prototypes": 16, "freeze_prototypes": 0.0},
     "clip": {"dim": 8},
     "align": {"dim": 8},
+    "shared-align": {"dim": 8},
 }
-NAMES = {"clip": ("a", "b"), "align": ("a", "b", "c")}
+NAMES = {"clip": ("a", "b"), "align": ("a", "b", "c"), "shared-align": ("a", "b", "c")}
+SHARING = {"shared-align": {"a": "a", "b": "a", "c": "c"}}
+"""Towers that share an encoder: b has that of a."""
 
 
 class Tower(toys.MLP):
@@ -52,9 +55,11 @@ class Tower(toys.MLP):
 
 
 def learner_of(name):
-    cls = load_extensions({}, []).registry.find("objectives", name).load()
+    cls = load_extensions({}, []).registry.find("objectives", name.removeprefix("shared-")).load()
     seed_globals("sharded", name)
-    return Learner({n: Tower() for n in NAMES.get(name, ("a",))}, cls(**OBJECTIVES[name]), views=2).double().train()
+    sharing = SHARING.get(name, {n: n for n in NAMES.get(name, ("a",))})
+    encoders = {n: Tower() for n in dict.fromkeys(sharing.values())}
+    return Learner(encoders, cls(**OBJECTIVES[name]), views=2, sharing=sharing).double().train()
 
 
 def has(modality, rows):
@@ -125,10 +130,10 @@ def all_cases(rank, world, cases):
 
 
 SHARDED = [("byol", "fsdp", "lars"), ("moco", "fsdp"), ("dino", "fsdp"), ("clip", "fsdp"), ("align", "fsdp")]
-HOLED = [("clip", "ddp"), ("align", "ddp"), ("align", "fsdp")]
+HOLED = [("clip", "ddp"), ("align", "ddp"), ("align", "fsdp"), ("shared-align", "ddp"), ("shared-align", "fsdp")]
 
 
-@pytest.mark.parametrize(("world", "cases"), [(2, [*SHARDED, *HOLED[:2]]), (4, HOLED)])
+@pytest.mark.parametrize(("world", "cases"), [(2, [*SHARDED, *HOLED[:2], *HOLED[3:]]), (4, HOLED)])
 def test_gradients_and_states_are_those_of_one_process(world, cases, tmp_path):
     found = on_ranks(world, all_cases, tmp_path, cases)
     for case in cases:
