@@ -78,6 +78,7 @@ _HOME = {
     "fit": "sensorium.api",
     "load": "sensorium.api",
     "evaluate": "sensorium.api",
+    "crossfit": "sensorium.api",
     "replay": "sensorium.api",
     "mine": "sensorium.api",
     "search": "sensorium.api",
@@ -94,6 +95,7 @@ __all__ = ["API_VERSION", "__version__", *_HOME]
 if TYPE_CHECKING:
     from sensorium import losses
     from sensorium.api import (
+        crossfit,
         evaluate,
         export,
         finetune,

@@ -1,5 +1,6 @@
 """What the commands do, as functions."""
 
+from sensorium.api.crossfit import crossfit
 from sensorium.api.embedding import embed_source
 from sensorium.api.measuring import Finetuned, evaluate, finetune, replay
 from sensorium.api.mining import mine
@@ -9,6 +10,7 @@ from sensorium.api.training import fit
 
 __all__ = [
     "Finetuned",
+    "crossfit",
     "embed_source",
     "evaluate",
     "export",

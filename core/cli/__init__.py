@@ -12,6 +12,7 @@ def sensorium_register_commands(register):
     register("train", "sensorium.cli.train:train", summary="Train a model as a recipe says.")
     register("doctor", "sensorium.cli.doctor:doctor", summary="Inspect this machine, and the speed of a recipe on it.")
     register("evaluate", "sensorium.cli.evaluate:evaluate", summary="Evaluate a run on labeled or paired records.")
+    register("crossfit", "sensorium.cli.crossfit:crossfit", summary="Train and evaluate once for each group left out.")
     register("matrix", "sensorium.cli.matrix:matrix", summary="Train every objective on every modality, briefly.")
     register("finetune", "sensorium.cli.finetune:finetune", summary="Fine-tune a run's encoder on labels.")
     register("embed", "sensorium.cli.embed:embed", summary="Write the embeddings of records to a file.")

@@ -8,6 +8,7 @@ import numpy as np
 
 from sensorium.contracts import Source
 from sensorium.errors import DataError, RecipeError
+from sensorium.recipe.schema import HoldOut
 from sensorium.seeding import uniform_of
 from sensorium.types import Record
 
@@ -32,7 +33,9 @@ def first_duplicate(ids: Iterable[str]) -> str | None:
     return None
 
 
-def assign_parts(source: Source, fractions: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
+def assign_parts(
+    source: Source, fractions: Mapping[str, float], seed: int, hold_out: HoldOut | None = None
+) -> dict[str, np.ndarray]:
     """Assign every record of a source to a part.
 
     The split that a record of the source has takes precedence, for its whole group. A part that no record names is
@@ -43,6 +46,7 @@ def assign_parts(source: Source, fractions: Mapping[str, float], seed: int) -> d
         source: the records.
         fractions: the fractions of "val" and "test", together below 1.
         seed: of the hash.
+        hold_out: the records of the test part; a test part that the source names then belongs to the train part.
 
     Returns:
         "train", "val" and "test" -> int64 positions in the source, ascending; train is never empty.
@@ -60,8 +64,13 @@ def assign_parts(source: Source, fractions: Mapping[str, float], seed: int) -> d
         raise RecipeError(
             f"data.val and data.test are fractions, at least 0 and together below 1, not {dict(fractions)}."
         )
-    known = _known_parts(source)
+    known = _known_parts(source, hold_out)
     named = set(known.values())
+    if hold_out is not None and "test" not in named:
+        raise DataError(
+            f"No record has the value '{hold_out.value}' of the label '{hold_out.by}', which data.hold_out names: "
+            "correct its by and value."
+        )
     drawn_fractions = {part: fractions.get(part, 0.0) for part in ("test", "val") if part not in named}
 
     def part_of(key: Record) -> int:
@@ -79,7 +88,7 @@ def assign_parts(source: Source, fractions: Mapping[str, float], seed: int) -> d
     return {part: np.flatnonzero(parts_N == number) for number, part in enumerate(PARTS)}
 
 
-def _known_parts(source: Source) -> dict[str, str]:
+def _known_parts(source: Source, hold_out: HoldOut | None) -> dict[str, str]:
     """Return the part of every group of which a record names one; refuse ids that occur twice.
 
     Only a hash of each id is kept, so that a source of millions of records costs little memory.
@@ -89,14 +98,15 @@ def _known_parts(source: Source) -> dict[str, str]:
     for i in range(len(source)):
         key = source.key(i)
         hashes_N[i] = hash(key.id)
-        if key.split is None:
-            continue
-        if key.split not in PARTS:
+        if key.split is not None and key.split not in PARTS:
             raise DataError(f"The record '{key.id}' has the split '{key.split}'; it must be train, val or test.")
+        part = key.split if hold_out is None else _part_of(key, hold_out)
+        if part is None:
+            continue
         group = _group(key)
-        if known.setdefault(group, key.split) != key.split:
+        if known.setdefault(group, part) != part:
             raise DataError(
-                f"The group '{group}' has records in {known[group]} and in {key.split} (one is '{key.id}'); "
+                f"The group '{group}' has records in {known[group]} and in {part} (one is '{key.id}'); "
                 "records of one group must share a split."
             )
     hashes, counts = np.unique(hashes_N, return_counts=True)
@@ -104,6 +114,14 @@ def _known_parts(source: Source) -> dict[str, str]:
     if (twice := first_duplicate(source.key(int(i)).id for i in candidates)) is not None:
         raise DataError(f"Two records have the id '{twice}'; ids must be unique in their source.")
     return known
+
+
+def _part_of(key: Record, hold_out: HoldOut) -> str:
+    """Return "test" for a record that is held out, and for all others the source's val part, or "train"."""
+    label = key.labels.get(hold_out.by)
+    if label is not None and str(label) == hold_out.value:
+        return "test"
+    return "val" if key.split == "val" else "train"
 
 
 def _group(key: Record) -> str:

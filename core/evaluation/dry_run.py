@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from sensorium.contracts import FeatureTable, Modality, Objective, Source
-from sensorium.errors import BadSample, DataError, RecipeError, SensoriumError, as_clause, not_found
+from sensorium.errors import BadSample, DataError, Interrupted, RecipeError, SensoriumError, as_clause, not_found
 from sensorium.evaluation.features import group_name, label_columns, times_of
 from sensorium.evaluation.labels import is_missing
 from sensorium.evaluation.protocols import make_protocol
@@ -117,6 +117,8 @@ def _metrics(name: str, plan: Plan, train: DryPart, test: DryPart) -> list[str]:
             warnings.simplefilter("ignore")  # of too few records, and of features that tell nothing
             seed, folds = next(iter(protocol.rounds(*tables, evaluator.label)))
             return list(measure_fold(copy.copy(evaluator), *folds[0], seed)[0])
+    except Interrupted:
+        raise
     except Exception as error:  # of an evaluator that anybody may have written
         raise DataError(
             f"The evaluator '{name}' cannot measure these records: {as_clause(reason_of(error))}. "

@@ -37,15 +37,17 @@ class Forest(Evaluator):
     ) -> None:
         self.label, self.modality, self.protocol = label, modality, protocol
         self.trees, self.task, self.labels = trees, task, labels
+        self.forest = self._unfitted()
+
+    def _unfitted(self) -> Evaluator:
+        if self.task == "multitask":
+            return _OfTasks(self.labels, self.modality, self.trees)
+        kind = _OfClasses if self.task == "classification" else _OfNumbers
+        return kind(self.label, self.modality, self.trees)
 
     def fit(self, train: FeatureTable) -> None:
         """Fit the trees."""
-        self.forest: Evaluator
-        if self.task == "multitask":
-            self.forest = _OfTasks(self.labels, self.modality, trees=self.trees)
-        else:
-            kind = _OfClasses if self.task == "classification" else _OfNumbers
-            self.forest = kind(self.label, self.modality, self.trees)
+        self.forest = self._unfitted()  # of its own, whatever it was copied from
         self.forest.seed = self.seed
         self.forest.fit(train)
 

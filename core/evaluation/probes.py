@@ -75,6 +75,8 @@ class Classifier(Probe):
 
     metric: str = "accuracy"
     """The metric that stands first in tables, and that hyperparameters are chosen by."""
+    classes: dict[Any, int] = {}  # noqa: RUF012 - never changed, replaced by `fit`
+    """Class of the train part -> its number."""
 
     def fit(self, train: FeatureTable) -> None:
         """Number the classes and fit."""
@@ -155,8 +157,10 @@ class Classifier(Probe):
         return {name: metrics[name] for name in (self.metric, *metrics) if name in metrics}
 
     def _codes(self, predictions: Mapping[str, np.ndarray]) -> dict[Any, int]:
-        """Number the classes of predictions: those of the train part first."""
-        codes = dict(self.classes)
+        """Number the classes of predictions: those of the train part first, where it was fitted."""
+        columns = [name.removeprefix("score ") for name in predictions if name.startswith("score ")]
+        known = {str(value): value for value in predictions["label"].tolist()}
+        codes = dict(self.classes) or {known.get(name, name): code for code, name in enumerate(columns)}
         for value in (*predictions["label"].tolist(), *predictions["prediction"].tolist()):
             codes.setdefault(value, len(codes))
         return codes

@@ -24,7 +24,7 @@ from sensorium.evaluation.features import (
     read_features,
 )
 from sensorium.evaluation.part_reader import PartReader
-from sensorium.evaluation.predictions import Columns, write_predictions
+from sensorium.evaluation.predictions import Columns
 from sensorium.evaluation.previews import Previews
 from sensorium.evaluation.progress import timed, untimed
 from sensorium.evaluation.retrieval_sheets import draw_retrieval_sheets
@@ -179,9 +179,7 @@ class RunEvaluation:
         step = timed if final and collectives.rank() == 0 else untimed
 
         def done(table: ResultsTable, predictions: Columns) -> None:
-            table.write(self.run.folder)
-            if predictions:
-                write_predictions(self.run.evaluations / f"{table.evaluator}-predictions.parquet", predictions)
+            table.write(self.run.folder, predictions)
             self._note({}, [table.evaluator])
             if show is not None:
                 show(table)

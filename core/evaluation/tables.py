@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from sensorium.evaluation.predictions import Columns, write_predictions
 from sensorium.runs.atomic import write_json, write_text
 
 
@@ -198,11 +199,12 @@ class ResultsTable:
             },
         }
 
-    def write(self, run: Path) -> list[Path]:
-        """Write `evaluations/NAME.json`, `.md` and, where there are any, `NAME-classes.csv` and `NAME-groups.csv`.
+    def write(self, run: Path, predictions: Columns | None = None) -> list[Path]:
+        """Write `evaluations/NAME.json`, `.md` and, where there are any, classes, groups and predictions.
 
         Args:
             run: the run folder.
+            predictions: of all rows, written to `NAME-predictions.parquet`.
 
         Returns:
             Their paths.
@@ -212,10 +214,13 @@ class ResultsTable:
         write_json(plain, self.public(), indent=2)
         write_text(text, self.markdown() + self.breakdown())
         paths = [plain, text]
-        for kind, of_rows in (("class", self.classes), ("group", self.groups)):
+        for kind, plural, of_rows in (("class", "classes", self.classes), ("group", "groups", self.groups)):
             if of_rows:
-                paths.append(folder / f"{self.evaluator}-{'classes' if kind == 'class' else 'groups'}.csv")
+                paths.append(folder / f"{self.evaluator}-{plural}.csv")
                 write_text(paths[-1], _csv(kind, of_rows))
+        if predictions:
+            paths.append(folder / f"{self.evaluator}-predictions.parquet")
+            write_predictions(paths[-1], predictions)
         return paths
 
     def _cells(self, names: Sequence[str]) -> list[list[str]]:

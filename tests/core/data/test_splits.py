@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from sensorium.data.arrays import ArraysSource
 from sensorium.data.splits import assign_parts, part_name
 from sensorium.errors import DataError, RecipeError
+from sensorium.recipe.schema import HoldOut
 
 SHARES = {"val": 0.2, "test": 0.2}
 
@@ -96,3 +97,20 @@ def test_part_names():
         "test",
         None,
     ]
+
+
+def test_records_of_one_label_value_are_held_out_whatever_the_source_says():
+    records = source(
+        12,
+        labels={"device": [1, 2, 3] * 4},
+        splits=["test", None, "train", "test", "val", None] * 2,
+        ids=[f"r{i}" for i in range(12)],
+    )
+    parts = ids(assign_parts(records, {"val": 0.3, "test": 0.3}, 0, HoldOut(by="device", value="2")), records)
+    assert parts["test"] == {"r1", "r4", "r7", "r10"}
+    assert parts["train"] | parts["val"] == {f"r{i}" for i in range(12) if i % 3 != 1}
+    with pytest.raises(DataError, match="No record has the value '4' of the label 'device'"):
+        assign_parts(records, {"val": 0.0, "test": 0.0}, 0, HoldOut(by="device", value="4"))
+    torn = source(4, labels={"device": [1, 2, 1, 2]}, groups=["g", "g", "h", "i"])
+    with pytest.raises(DataError, match="The group 'g' has records in train and in test"):
+        assign_parts(torn, {"val": 0.0, "test": 0.0}, 0, HoldOut(by="device", value="2"))

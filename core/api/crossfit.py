@@ -1,0 +1,156 @@
+"""Pretraining and evaluation once for each group left out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sensorium.api.measuring import evaluate
+from sensorium.api.training import fit
+from sensorium.contracts import Source
+from sensorium.errors import DataError, EvaluationError, Interrupted, RunError
+from sensorium.evaluation.crossfitting import crossfit_tables
+from sensorium.evaluation.labels import choose_column, is_missing
+from sensorium.evaluation.tables import ResultsTable, ResultsTables
+from sensorium.models.plan import make_plan
+from sensorium.recipe import Recipe, read_recipe
+from sensorium.registration.discovery import Extensions, load_extensions
+from sensorium.runs.atomic import write_json
+from sensorium.runs.checkpoint import Checkpoints
+from sensorium.runs.run import Run
+
+log = logging.getLogger("sensorium")
+
+
+def crossfit(
+    recipe: Recipe | Mapping[str, Any] | str | Path,
+    by: str,
+    overrides: Sequence[str] = (),
+    *,
+    source: Any = None,
+    run_dir: str | Path | None = None,
+    show: Callable[[ResultsTable], object] | None = None,
+    extensions: Extensions | None = None,
+) -> ResultsTables:
+    """Pretrain and evaluate once for each value of a label, whose records neither training nor probes see.
+
+    Leave-one-group-out evaluation of one pretrained run lets the pretraining see the held-out groups, without labels;
+    this does not. Each group has a run of its own in the folder. The same call again continues where it was stopped:
+    what is finished is not trained again.
+
+    Args:
+        recipe: as in `fit`.
+        by: the label column: a device, a speaker, a site.
+        overrides: `key.sub=value` texts.
+        source: as in `fit`.
+        run_dir: the folder of all runs; default `runs/NAME-crossfit-BY`.
+        show: called with each table of all groups together, at the end.
+        extensions: plugins, when not those that are installed.
+
+    Returns:
+        The tables over all groups, which are written to `evaluations` in the folder: mean ± standard deviation over
+        groups, and metrics of all held-out predictions joined.
+
+    Raises:
+        DataError: when the label has fewer than two values.
+        RunError: when the folder holds another recipe or other groups.
+        Interrupted: as `fit`; what is finished is kept.
+    """
+    extensions = extensions or load_extensions()
+    resolved = read_recipe(recipe, extensions.registry, overrides)
+    plan = make_plan(resolved, extensions)
+    opened = plan.open_source(source)
+    groups = _groups(opened, by)
+    folder = Path(run_dir) if run_dir else Path("runs") / f"{resolved.name}-crossfit-{_file_name(by)}"
+    _claim(folder, resolved, by, groups)
+    runs: dict[str, Run] = {}
+    for number, group in enumerate(groups, 1):
+        sub = folder / f"{_file_name(by)}-{_file_name(group)}"
+        log.info("%s %s (%d of %d)", by, group, number, len(groups))
+        try:
+            runs[group] = _one(resolved, by, group, sub, source, extensions)
+        except Interrupted as error:
+            raise Interrupted(
+                f"Stopped at {by} {group}, {number - 1} of {len(groups)} are finished and kept: the same command again "
+                f"continues in {folder}.",
+                error.code - 128,
+            ) from error
+    tables = crossfit_tables(plan.evaluators, by, runs)
+    for table, predictions in tables.values():
+        table.write(folder, predictions)
+        if show is not None:
+            show(table)
+    return ResultsTables({name: table for name, (table, _) in tables.items()})
+
+
+def _one(recipe: Recipe, by: str, group: str, folder: Path, source: Any, extensions: Extensions) -> Run:
+    """Return the run that leaves one group out, trained and evaluated."""
+    run = Run(folder)
+    state = run.status().get("state") if folder.is_dir() else None
+    try:
+        if state != "finished":
+            if folder.is_dir() and not Checkpoints(run.checkpoints, 1).steps():
+                shutil.rmtree(folder)  # stopped before its first checkpoint: there is nothing to continue
+            if folder.is_dir():
+                fit(resume=folder, source=source, extensions=extensions)
+            else:
+                fit(_leaving_out(recipe, by, group), source=source, run_dir=folder, extensions=extensions)
+        elif missing := [name for name in recipe.evaluate.evaluators if not _is_measured(run, name)]:
+            evaluate(folder, missing, source=source, extensions=extensions)
+        else:
+            log.info("%s %s is finished already, in %s", by, group, folder)
+    except EvaluationError as error:
+        log.warning("%s %s: %s", by, group, error)
+    return run
+
+
+def _leaving_out(recipe: Recipe, by: str, group: str) -> dict[str, Any]:
+    """Return the recipe with one group as its test part, and evaluators of that part."""
+    plain = recipe.plain()
+    plain["data"]["hold_out"] = {"by": by, "value": group}
+    plain["name"] = f"{recipe.name}-without-{_file_name(group)}"
+    for evaluator in plain["evaluate"]["evaluators"].values():
+        if "protocol" in evaluator:
+            evaluator["protocol"] = "given"
+    return plain
+
+
+def _is_measured(run: Run, name: str) -> bool:
+    return name not in run.status().get("failed_evaluators", {}) and (run.evaluations / f"{name}.json").exists()
+
+
+def _groups(source: Source, by: str) -> list[str]:
+    """Return the values of a label, as text, in order."""
+    keys = [source.key(index) for index in range(len(source))]
+    choose_column("label", by, list(dict.fromkeys(name for key in keys for name in key.labels)))
+    values = {key.labels.get(by) for key in keys}
+    groups = sorted({str(value) for value in values if not is_missing(value)})
+    if len(groups) < 2:
+        raise DataError(f"The label '{by}' has one value, {groups[0]!r}: crossfit leaves one of several out.")
+    return groups
+
+
+def _claim(folder: Path, recipe: Recipe, by: str, groups: list[str]) -> None:
+    """Write down what the folder is for, or check that it is for the same."""
+    file = folder / "crossfit.json"
+    wanted = {"by": by, "groups": groups, "recipe": recipe.plain()}
+    if file.is_file():
+        held = json.loads(file.read_text(encoding="utf-8"))
+        if held != json.loads(json.dumps(wanted)):
+            differs = ", ".join(key for key in wanted if held.get(key) != json.loads(json.dumps(wanted[key])))
+            raise RunError(
+                f"{folder} holds a crossfit that differs in {differs}: choose another folder with --run-dir."
+            )
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise RunError(f"{folder} exists and is not empty: choose another folder with --run-dir.")
+    write_json(file, wanted)
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", text)
