@@ -212,22 +212,28 @@ def record_keys(records: Sequence[Record]) -> dict[str, Tensor]:
     Keys are 63-bit hashes, never negative. A record without the group or the label has its own key there.
     """
 
-    def key(*parts: object) -> int:
-        text = "\0".join(map(str, parts)).encode()
-        return int.from_bytes(blake2b(text, digest_size=8).digest(), "big") >> 1
-
     def of_label(record: Record, name: str) -> int:
         value = record.labels.get(name)
         absent = value is None or value != value  # nan is not itself
-        return key("record", record.id) if absent else key("label", name, value)
+        return record_key(record.id) if absent else _key("label", name, value)
 
     keys = {
-        "record": [key("record", record.id) for record in records],
-        "group": [key("record", r.id) if r.group is None else key("group", r.group) for r in records],
+        "record": [record_key(record.id) for record in records],
+        "group": [record_key(r.id) if r.group is None else _key("group", r.group) for r in records],
     }
     for name in sorted({name for record in records for name in record.labels}):
         keys[f"label:{name}"] = [of_label(record, name) for record in records]
     return {name: torch.tensor(column) for name, column in keys.items()}
+
+
+def record_key(id: str) -> int:
+    """Return the key of a record (see `record_keys`)."""
+    return _key("record", id)
+
+
+def _key(*parts: object) -> int:
+    text = "\0".join(map(str, parts)).encode()
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "big") >> 1
 
 
 @dataclass

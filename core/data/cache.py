@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from sensorium.data.decoding import Decoded
 from sensorium.data.memory import memory
+from sensorium.data.several import drawn
 from sensorium.devices import to_device
 from sensorium.errors import DataError
 from sensorium.presence import Presence, presence
@@ -67,9 +68,23 @@ class Cache:
         self._keys = dict(zip(keys_of, to_device(keys_of.values(), self._device), strict=True))
         self._usable = np.array([id is not None for id in self._ids])
         self._all_usable = bool(self._usable.all())
-        self._rows = {part: rows_of[part] for part in sorted(rows_of, key=lambda part: part[2])}
+        self._rows = {
+            part: rows_of[part] for part in sorted(rows_of, key=lambda part: (_KINDS.index(part[1]), part[2]))
+        }
         self._in_all = {part: bool((rows >= 0)[self._usable].all()) for part, rows in self._rows.items()}
-        self._batches = {part: self._join(part[0], parts.pop(part)) for part in list(parts)}
+        self._record_keys = keys_of.get("record", np.zeros(0, np.int64))
+        self._batches = {part: self._join(part[0], batches) for part, batches in self._stored(parts).items()}
+
+    def _stored(self, parts: dict[_Part, list[Batch]]) -> dict[_Part, list[Batch]]:
+        """Put further values behind the first ones, in one batch of a modality, and shift their rows."""
+        stored: dict[_Part, list[Batch]] = {}
+        for part in self._rows:
+            home = _home(part)
+            if part != home:
+                shift = sum(len(batch) for batch in stored[home])
+                self._rows[part] = np.where(self._rows[part] < 0, -1, self._rows[part] + shift)
+            stored.setdefault(home, []).extend(parts.pop(part))
+        return stored
 
     def _join(self, name: str, batches: list[Batch]) -> Batch:
         if len({batch.shape_key() for batch in batches}) > 1:
@@ -90,12 +105,19 @@ class Cache:
         rows = self._order[np.minimum(at, len(self._order) - 1)] if len(self._order) else at
         return rows if len(rows) <= len(self._order) and np.array_equal(self._positions[rows], positions) else None
 
-    def take(self, rows: np.ndarray) -> RecordBatch | None:
-        """Return the batch of the usable records among `rows`, in order, or None when there is none."""
+    def take(self, rows: np.ndarray, draw: tuple[object, ...] | None = None) -> RecordBatch | None:
+        """Return the batch of the usable records among `rows`, in order, or None when there is none.
+
+        Args:
+            rows: of the cache.
+            draw: what the draw of one of several values is a function of, such as seed and epoch; None gives all.
+        """
         rows_B = rows if self._all_usable else rows[self._usable[rows]]
         if not len(rows_B):
             return None
         found = {part: row_of[rows_B] for part, row_of in self._rows.items()}
+        if draw is not None:
+            found = self._drawn(found, self._record_keys[rows_B], draw)
         present = {part: None if self._in_all[part] else presence(at_B >= 0) for part, at_B in found.items()}
         kept = {part: at_B if present[part] is None else at_B[present[part]] for part, at_B in found.items()}
         index_B, *indices = to_device([rows_B, *kept.values()], self._device)
@@ -104,7 +126,7 @@ class Cache:
         for part, index_N in zip(kept, indices, strict=True):
             if not len(index_N):
                 continue
-            (name, kind, _), batch = part, self._select(self._batches[part], kept[part], index_N)
+            (name, kind, _), batch = part, self._select(self._batches[_home(part)], kept[part], index_N)
             if kind == _OWN:
                 batches[name] = batch
             else:
@@ -118,6 +140,20 @@ class Cache:
             ranked[_NEGATIVE],
             ranked[_FURTHER],
         )
+
+    def _drawn(
+        self, found: dict[_Part, np.ndarray], keys_B: np.ndarray, draw: tuple[object, ...]
+    ) -> dict[_Part, np.ndarray]:
+        """Return the rows of one value of each record, in place of those of its first and further values."""
+        chosen = {part: at_B for part, at_B in found.items() if part[1] != _FURTHER}
+        for name in dict.fromkeys(name for name, kind, _ in found if kind == _FURTHER):
+            own_B = found[name, _OWN, 0]
+            ranks = [at_B for (of, kind, _), at_B in found.items() if of == name and kind == _FURTHER]
+            rows_RB = np.stack([own_B, *ranks])
+            counts_B = (rows_RB >= 0).sum(0)
+            rank_B = drawn(np.maximum(counts_B, 1), keys_B, *draw, name)
+            chosen[name, _OWN, 0] = np.take_along_axis(rows_RB, rank_B[None], axis=0)[0]
+        return chosen
 
     def _select(self, batch: Batch, rows_N: np.ndarray, index_N: Tensor) -> Batch:
         """Return the examples of a batch at `rows_N`, int64 (N,), which `index_N` has on the batch's device."""
@@ -133,9 +169,14 @@ class Cache:
         return torch.index_select(x, 0, index_N, out=pinned)
 
 
-_OWN, _NEGATIVE, _FURTHER = "own", "negative", "further"
+_KINDS = _OWN, _NEGATIVE, _FURTHER = "own", "negative", "further"
 _Part = tuple[str, str, int]
 """A modality; `_OWN` for the first values of the records themselves, or else what the values are; their rank."""
+
+
+def _home(part: _Part) -> _Part:
+    """Return the part in whose batch the values of a part are."""
+    return (part[0], _OWN, 0) if part[1] == _FURTHER else part
 
 
 def _parts_of(records: RecordBatch) -> Iterator[tuple[_Part, Batch, Presence]]:

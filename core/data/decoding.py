@@ -13,12 +13,12 @@ import torch
 
 from sensorium.contracts import Modality, Source, ViewGenerator
 from sensorium.data.mined_negatives import MinedNegatives
-from sensorium.data.several import values_of
+from sensorium.data.several import drawn, values_of
 from sensorium.data.unreadable import UnreadableValue
 from sensorium.errors import BadSample, DataError, Location, PluginError, SensoriumError, not_found
 from sensorium.presence import presence
-from sensorium.seeding import generator, uniform_of
-from sensorium.types import Batch, RankedValues, Record, RecordBatch, Unreadable, record_keys
+from sensorium.seeding import generator
+from sensorium.types import Batch, RankedValues, Record, RecordBatch, Unreadable, record_key, record_keys
 
 
 @dataclass
@@ -31,14 +31,12 @@ class Decoded:
         bad: the values that could not be read; their records are among the usable ones if another value of theirs is.
         failure: what stopped the decoding; it is returned, not raised, because a loader worker that raises
             hides the sentence in its own traceback.
-        drawn: id of a record of which one of several values was drawn, if any was: another epoch draws others.
     """
 
     records: RecordBatch | None = None
     kept: list[int] = field(default_factory=list)
     bad: list[UnreadableValue] = field(default_factory=list)
     failure: SensoriumError | None = None
-    drawn: str | None = None
 
     def pin_memory(self) -> Decoded:
         """Return the same in page-locked memory."""
@@ -198,9 +196,9 @@ class RecordDecoder(torch.utils.data.Dataset):
         """
         raws = values_of(record.values.get(column))
         if len(raws) > 1 and not self.all_values:
-            first = int(len(raws) * uniform_of(self.seed, "value", epoch, record.id, column))
+            count_1, key_1 = np.array([len(raws)]), np.array([record_key(record.id)])
+            first = int(drawn(count_1, key_1, self.seed, "value", epoch, name)[0])
             raws = [*raws[first:], *raws[:first]]
-            made.drawn = made.drawn or record.id
         examples: list[Any] = []
         for raw in raws:
             example = self._example(name, column, raw, record.id, position, epoch, staged_for, made)

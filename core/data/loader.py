@@ -97,7 +97,10 @@ class Loader:
                 f"data.batch is {batch}, fewer than one record for each of {world} ranks times {accumulate} "
                 "micro-batches; raise data.batch or lower the accumulation."
             )
-        self._decoder = RecordDecoder(source, fields, modalities, stages, seed, require == "all", negatives)
+        self._decoder = RecordDecoder(
+            source, fields, modalities, stages, seed, require == "all", negatives, all_values=cache != "off"
+        )
+        self._seed = seed
         self.mined = {negatives.modality(fields): negatives.count} if negatives is not None else {}
         self._positions = self._decoder.usable(np.asarray(positions, dtype=np.int64))
         ids = [source.key(int(position)).id for position in self._positions] if neighbors else []
@@ -185,7 +188,9 @@ class Loader:
     def _from_cache(self, cache: Cache, start: int, stop: int) -> Iterator[RecordBatch | None]:
         rows_of = cache.rows_of(self._positions)
         assert rows_of is not None, "the cache has the records of the training"
-        return (cache.take(rows_of[rows]) for _, rows in self._micro_batches(start, stop))
+        return (
+            cache.take(rows_of[rows], (self._seed, "value", epoch)) for epoch, rows in self._micro_batches(start, stop)
+        )
 
     def _usable(self, records: RecordBatch | None, step: int) -> RecordBatch:
         if records is None:
@@ -322,13 +327,8 @@ def _next(made: Iterator[T]) -> T | None:
 def _reported(
     chunks: Iterable[tuple[np.ndarray, Decoded]], count: int, progress: Callable[[int, int], None] | None
 ) -> Iterator[tuple[np.ndarray, Decoded]]:
-    """Pass chunks on and report each to `progress`; refuse what another epoch would draw anew."""
+    """Pass chunks on and report each to `progress`."""
     for rows, made in chunks:
-        if made.drawn is not None:
-            raise DataError(
-                f"The record '{made.drawn}' has several values of one field, one of which is drawn in each epoch; a "
-                "cache would keep the first draw for good: set data.cache: off."
-            )
         yield rows, made
         if progress is not None:
             progress(int(rows[-1]) + 1, count)

@@ -9,9 +9,10 @@ import torch
 from sensorium import BadSample, Batch, Modality, Several, Unreadable
 from sensorium.data.arrays import ArraysSource
 from sensorium.data.decoding import RecordDecoder, raw_values
-from sensorium.data.loader import fill_cache
+from sensorium.data.loader import Loader, fill_cache
+from sensorium.data.several import drawn
 from sensorium.data.unreadable import UnreadableRecords
-from sensorium.errors import DataError
+from sensorium.types import record_key
 
 
 @dataclass
@@ -49,8 +50,8 @@ def letters(batch):
 
 def test_one_value_is_drawn_in_each_epoch(source):
     positions = np.arange(len(RAWS))
-    drawn = [decoder(source, seed=3)[epoch, positions] for epoch in range(30)]
-    words = [letters(made.records.batches["word"]) for made in drawn]
+    made_of = [decoder(source, seed=3)[epoch, positions] for epoch in range(30)]
+    words = [letters(made.records.batches["word"]) for made in made_of]
     assert words == [letters(decoder(source, seed=3)[epoch, positions].records.batches["word"]) for epoch in range(30)]
     assert {word[0] for word in words} == set("abc")
     assert {word[1] for word in words} == {"d"}
@@ -59,9 +60,9 @@ def test_one_value_is_drawn_in_each_epoch(source):
     assert words != [letters(decoder(source, seed=4)[e, positions].records.batches["word"]) for e in range(30)]
     # A record's draw does not depend on the others of its batch.
     assert words[7][0] == letters(decoder(source, seed=3)[7, positions[:1]].records.batches["word"])
-    assert all(letters(made.records.batches["other"]) == "tuvwxyz" for made in drawn)
-    assert drawn[0].records.further == {}
-    bad = {value.record for made in drawn for value in made.bad}
+    assert all(letters(made.records.batches["other"]) == "tuvwxyz" for made in made_of)
+    assert made_of[0].records.further == {}
+    bad = {value.record for made in made_of for value in made.bad}
     assert bad == {"r3", "r5", "r6"}
 
 
@@ -82,13 +83,49 @@ def test_modalities_are_fitted_to_all_values(source):
     assert list(raw_values(source, np.arange(7), "word", Letters())) == [*"abcdef", "7", "8", "9", "g"]
 
 
-def test_a_cache_keeps_all_values_but_refuses_draws(source):
+def test_a_cache_keeps_all_values_and_draws_as_the_decoder_does(source):
     bad = UnreadableRecords(7, 1.0)
-    positions = np.arange(7)
+    positions = np.array([6, 0, 1, 2, 3, 4, 5])
     cache = fill_cache(decoder(source, all_values=True), positions, bad=bad, workers=0)
-    taken = cache.take(cache.rows_of(positions[2:]))
+    rows = cache.rows_of(np.arange(2, 7))
+    taken = cache.take(rows)
     assert letters(taken.batches["word"]) == "eg"
     assert letters(taken.further["word"][0].batch) == "f"
     assert taken.further["word"][0].present.tolist() == [False, True, False, False, False]
-    with pytest.raises(DataError, match=r"'r0' has several values of one field.*set data\.cache: off"):
-        fill_cache(decoder(source), positions, bad=bad, workers=0)
+    readable = cache.rows_of(np.array([0, 1, 4]))
+    for epoch in range(20):
+        drawn = cache.take(readable, (3, "value", epoch))
+        decoded = decoder(source, seed=3)[epoch, np.array([0, 1, 4])].records
+        assert letters(drawn.batches["word"]) == letters(decoded.batches["word"])
+        assert drawn.present["word"].tolist() == decoded.present["word"].tolist() == [True, True, False]
+        assert drawn.further == {}
+    assert {letters(cache.take(rows, (3, "value", epoch)).batches["word"])[0] for epoch in range(20)} == set("ef")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_are_the_same_with_a_cache(source, workers):
+    def words(cache):
+        loader = Loader(
+            source,
+            np.array([0, 1, 4]),
+            {"word": "word", "other": "other"},
+            {"word": Letters(), "other": Letters()},
+            seed=5,
+            batch=3,
+            bad=UnreadableRecords(7, 1.0),
+            workers=workers,
+            cache=cache,
+        )
+        return [letters(records.batches["word"]) for (records,) in loader.batches(0, 12)]
+
+    assert words("off") == words("ram")
+    assert len({word.replace("d", "") for word in words("ram")}) == 3
+
+
+def test_draws_are_uniform():
+    keys = np.array([record_key(f"r{i}") for i in range(3000)])
+    counts = np.full(3000, 5)
+    frequencies = np.bincount(drawn(counts, keys, 0, "value", 7), minlength=5) / 3000
+    assert np.abs(frequencies - 0.2).max() < 0.03
+    same = drawn(counts, keys, 0, "value", 7) == drawn(counts, keys, 0, "value", 8)
+    assert abs(same.mean() - 0.2) < 0.03
