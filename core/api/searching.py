@@ -122,20 +122,24 @@ def search(
     query_1D = model.encode(asked.modality, modalities[asked.modality].collate([asked.example])).cpu()
 
     def nearest(table: FeatureTable) -> SearchResult:
-        rows = np.flatnonzero(table.present[target]) if target in table.present else np.zeros(0, np.int64)
-        if not len(rows):
+        if target not in table.present or not table.present[target].any():
             raise RunError(f"No record of the part '{part}' has '{target}': there is nothing to search.")
-        targets_ND = table.features[target][rows]
-        if query_1D.shape[1] != targets_ND.shape[1]:
+        rows_V, targets_VD = table.values(target)
+        if query_1D.shape[1] != targets_VD.shape[1]:
             raise RunError(
                 f"'{asked.modality}' and '{target}' have no joint embedding space: choose others with --by and "
                 "--target."
             )
-        scores_1K, found_1K = nearest_neighbors(query_1D, targets_ND, count, model.device)
-        hits = _hits(evaluation, table, rows[found_1K[0]], scores_1K[0])
-        result = SearchResult(asked.text, asked.modality, asked.others, target, part, len(rows), hits)
+        most = int(np.bincount(rows_V).max())  # of a record with several values, the nearest counts
+        scores_1K, found_1K = nearest_neighbors(query_1D, targets_VD, count * most, model.device)
+        firsts = np.sort(np.unique(rows_V[found_1K[0]], return_index=True)[1])[:count]
+        rows, scores = rows_V[found_1K[0]][firsts], scores_1K[0][firsts]
+        hits = _hits(evaluation, table, rows, scores)
+        result = SearchResult(
+            asked.text, asked.modality, asked.others, target, part, int(table.present[target].sum()), hits
+        )
         if sheet is not None:
-            positions = table.positions[rows[found_1K[0]]].tolist()  # type: ignore[index]
+            positions = table.positions[rows].tolist()  # type: ignore[index]
             _write_sheet(Path(sheet), asked, result, Previews(evaluation.plan, evaluation.source), positions)
         return result
 
