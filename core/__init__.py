@@ -75,6 +75,7 @@ _HOME = {
     "text_width": "sensorium.text_drawing",
     "text_image": "sensorium.text_drawing",
     # what a user calls
+    "check": "sensorium.api",
     "fit": "sensorium.api",
     "load": "sensorium.api",
     "evaluate": "sensorium.api",
@@ -95,6 +96,7 @@ __all__ = ["API_VERSION", "__version__", *_HOME]
 if TYPE_CHECKING:
     from sensorium import losses
     from sensorium.api import (
+        check,
         crossfit,
         evaluate,
         export,

@@ -26,7 +26,7 @@ FLOORS = [
     {"recipe", "data", "runs"},
     {"models"},
     {"training"},
-    {"evaluation", "finetuning", "exporters", "testing", "mining", "doctor"},
+    {"evaluation", "finetuning", "exporters", "testing", "mining", "doctor", "checking"},
     {"api", "matrix", "cli", "__main__"},
 ]
 """Rooms of core from the ground up: a room imports those of its own floor and of the floors before it."""

@@ -1,5 +1,6 @@
 """What the commands do, as functions."""
 
+from sensorium.api.checking import check
 from sensorium.api.crossfit import crossfit
 from sensorium.api.embedding import embed_source
 from sensorium.api.measuring import Finetuned, evaluate, finetune, replay
@@ -10,6 +11,7 @@ from sensorium.api.training import fit
 
 __all__ = [
     "Finetuned",
+    "check",
     "crossfit",
     "embed_source",
     "evaluate",

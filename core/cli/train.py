@@ -29,6 +29,9 @@ def train(
     data_changed: Annotated[
         bool, typer.Option("--data-changed", help="With --resume: train on although records are gone or new.")
     ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Read every record and report on them, as `sensorium check`, and exit.")
+    ] = False,
     print_recipe: Annotated[bool, typer.Option("--print-recipe", help="Print the resolved recipe and exit.")] = False,
 ) -> None:
     """Train as a recipe says, then evaluate; everything is written to one run folder.
@@ -50,6 +53,9 @@ def train(
     from sensorium.training.fabric import launching_rank
 
     show_log()
+    if check:
+        _check(recipe, overrides or [], resume)
+        return
     model = fit(
         recipe,
         overrides or [],
@@ -60,6 +66,16 @@ def train(
     )
     if model.run is not None and launching_rank() == 0:
         typer.echo(f"The run is in {model.run.folder}.")
+
+
+def _check(recipe: str | None, overrides: list[str], resume: str | None) -> None:
+    from sensorium.cli.check import check_data
+    from sensorium.runs.run import Run
+
+    given = str(Run.open(resume).recipe_file) if resume else recipe
+    if given is None:
+        raise RecipeError("Name a recipe whose records are to be checked, or a run with --resume.")
+    check_data(given, overrides)
 
 
 def _print_recipe(recipe: str | None, overrides: list[str], resume: str | None) -> None:

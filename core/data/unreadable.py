@@ -24,6 +24,8 @@ NAMED = 100
 """So many unreadable values have a line of their own in the log of one process; more are counted by reason."""
 COMMONEST = 3
 """Reasons that a sentence tells."""
+FOREIGN = ("damaged", "unsupported")
+"""Kinds of faults that a file has which does not belong among the others."""
 SEE_ALL = "`sensorium check` finds all of them at once"
 COLUMNS = ("record", "modality", "part", "kind", "path", "line", "column", "reason")
 """Of the table of unreadable values."""
@@ -226,9 +228,10 @@ class UnreadableRecords:
         """Return the options that would let the run go on."""
         fraction = float(f"{2 * len(self) / self.total:.1g}")  # at least 1.3 times as many, rounded to one digit
         advice = [f"set data.max_bad={fraction:g}, or more" if fraction < 1 else "set data.max_bad=1"]
-        endings = Counter(Path(v.where.path).suffix.lower() for v in self.values.values() if v.where is not None)
-        kinds = {value.kind for value in self.values.values()}
-        if "extensions" in self.options and endings and kinds & {"damaged", "unsupported"}:
+        faults = self.values.values()
+        files = (v.where.path for v in faults if v.where and v.where.line is None and v.kind in FOREIGN)
+        endings, kinds = Counter(Path(file).suffix.lower() for file in files), {fault.kind for fault in faults}
+        if "extensions" in self.options and endings:
             named = ", ".join(ending or "none" for ending, _ in endings.most_common(COMMONEST))
             advice.append(f"list the extensions to read in data.source.extensions (unreadable files end in {named})")
         if "encoding" in self.options and "encoding" in kinds:

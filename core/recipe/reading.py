@@ -9,7 +9,7 @@ import runpy
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -19,6 +19,8 @@ from sensorium.recipe.merging import ENTRIES, leaves, merged, overridden, withou
 from sensorium.recipe.schema import Recipe
 from sensorium.recipe.yaml_text import one_line, parse_yaml
 from sensorium.registration.registry import Registry
+
+S = TypeVar("S", bound=BaseModel)
 
 BASE = "base"
 """The key that names a base recipe: its keys are the defaults of this one."""
@@ -164,22 +166,27 @@ def _run_python(path: Path) -> Any:
 
 
 def validate(raw: Mapping[str, Any], origin: str) -> Recipe:
-    """Return the recipe that a mapping describes.
+    """Return the recipe that a mapping describes; as `validated`."""
+    return validated(Recipe, raw, origin)
+
+
+def validated(section: type[S], raw: Mapping[str, Any], origin: str) -> S:
+    """Return the section of a recipe, or the whole one, that a mapping describes.
 
     Raises:
         RecipeError: one sentence about the first key that is wrong.
     """
     try:
-        return Recipe.model_validate(raw)
+        return section.model_validate(raw)
     except ValidationError as error:
-        raise RecipeError(f"{origin}: {_sentence(error.errors()[0], raw)}") from error
+        raise RecipeError(f"{origin}: {_sentence(error.errors()[0], raw, section)}") from error
 
 
-def _sentence(error: Any, raw: Mapping[str, Any]) -> str:
+def _sentence(error: Any, raw: Mapping[str, Any], section: type[BaseModel]) -> str:
     path = ".".join(str(key) for key in error["loc"]) or "recipe"
     value = error["input"]
     if error["type"] == "extra_forbidden":
-        known = _keys_at(error["loc"][:-1])
+        known = _keys_at(error["loc"][:-1], section)
         problem = f"there is no key '{path}' (given {value!r})"
         return not_found(problem, str(error["loc"][-1]), known, f"keys there: {', '.join(known)}")
     if error["type"] == "missing":
@@ -203,9 +210,9 @@ def _other_tower(loc: Sequence[str | int], raw: Mapping[str, Any]) -> str:
     return f"{suggestion} There are the modalities {', '.join(others)}." if suggestion else "."
 
 
-def _keys_at(loc: Sequence[str | int]) -> list[str]:
-    """Return the valid keys of the section at a location."""
-    model: Any = Recipe
+def _keys_at(loc: Sequence[str | int], section: type[BaseModel]) -> list[str]:
+    """Return the valid keys of what is at a location in a section."""
+    model: Any = section
     for key in loc:
         if isinstance(model, type) and issubclass(model, BaseModel) and key in model.model_fields:
             annotation = model.model_fields[str(key)].annotation

@@ -372,6 +372,19 @@ class Log(Section):
     gallery: PositiveInt = Field(8, description="records of the first batch whose views are drawn to views.png")
 
 
+class ReadTower(Section):
+    """How the values of one field are read."""
+
+    modality: Part = Field(description="the modality and its options")
+
+
+class Reading(Section):
+    """Records that are only read: their source, and the modality of each field."""
+
+    data: Data = Field(Data(), description="the records: source, split, loading")
+    modalities: dict[str, ReadTower] = Field({}, description="by name of a field: its modality")
+
+
 class Recipe(Section):
     """The complete description of one run."""
 

@@ -1,0 +1,179 @@
+"""What is checked: a recipe's records and modalities, or a source alone, for whose fields modalities are found."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sensorium.contracts import Modality, Source
+from sensorium.data.as_source import as_source
+from sensorium.data.decoding import raw_values
+from sensorium.data.readers import TableReader
+from sensorium.errors import BadSample, RecipeError, SensoriumError, not_found
+from sensorium.models.plan import make_plan, maker
+from sensorium.recipe.merging import overridden
+from sensorium.recipe.reading import read_recipe, validated
+from sensorium.recipe.schema import Data, Part, Reading
+from sensorium.registration.discovery import Extensions
+from sensorium.registration.registry import Registry
+
+RECIPE_FILES = (".yaml", ".yml", ".py")
+SAMPLE = 32
+"""Records whose values tell which modality reads a field."""
+FITTED = 1000
+"""Records that the modalities of a source alone are fitted to: their lengths and categories are estimates."""
+NONSENSE = "no value of any kind: \x01"
+"""What only a modality decodes that takes any text."""
+
+
+@dataclass
+class Subject:
+    """The records that are checked, and what reads them.
+
+    Args:
+        name: of the recipe or source, as reports say it.
+        source: the records.
+        fields: modality name -> the source's field with its raw values.
+        modalities: modality name -> the modality.
+        kinds: modality name -> its registered name.
+        data: split, `max_bad` and workers.
+        fitted_on: how many records modalities are fitted to; None fits them to the whole train part, as a training.
+        notes: how the modalities were found out.
+    """
+
+    name: str
+    source: Source
+    fields: dict[str, str]
+    modalities: dict[str, Modality]
+    kinds: dict[str, str]
+    data: Data
+    fitted_on: int | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def options(self) -> Sequence[str]:
+        """The names of the source's options."""
+        return list(inspect.signature(type(self.source)).parameters)
+
+
+def find_subject(
+    target: str | Path | Mapping[str, Any] | None, overrides: Sequence[str], extensions: Extensions, source: Any = None
+) -> Subject:
+    """Return what is to be checked.
+
+    Args:
+        target: a recipe (its shipped name, a file, a mapping), the name of a registered source, the path of a folder
+            or table, or None for the records of `source`.
+        overrides: `key.sub=value` texts.
+        extensions: the plugins.
+        source: records in place of those that the target names.
+
+    Raises:
+        SensoriumError: when there is no such recipe, source or file, or its options are wrong.
+    """
+    registry = extensions.registry
+    recipes, sources = registry.names("recipes"), registry.names("sources")
+    if target is None and source is None:
+        raise RecipeError("Name what is to be checked: a recipe, a source, or the path of a folder or table.")
+    is_recipe = isinstance(target, Mapping) or str(target) in recipes or Path(str(target)).suffix in RECIPE_FILES
+    if target is not None and is_recipe:
+        return _of_recipe(target, overrides, extensions, source)
+    if target is None or str(target) in sources:
+        return _of_source(str(target or ""), {}, overrides, registry, source)
+    if (path := Path(str(target)).expanduser()).is_dir():
+        return _of_source("folder", {"path": str(path)}, overrides, registry)
+    if path.is_file() and TableReader.extension(path) in TableReader.EXTENSIONS:
+        return _of_source("table", {"path": str(path)}, overrides, registry)
+    if path.is_file():
+        raise RecipeError(
+            f"'{target}' is neither a recipe nor a table ({', '.join(TableReader.EXTENSIONS)}): name the source that "
+            f"reads it, as in `sensorium check SOURCE data.source.path={target}`; there are: {', '.join(sources)}."
+        )
+    names = [*sources, *recipes]
+    problem = f"There is no file or folder '{target}', and no recipe or source of that name"
+    raise RecipeError(not_found(problem, str(target), names, f"the sources are: {', '.join(sources)}"))
+
+
+def _of_recipe(target: Any, overrides: Sequence[str], extensions: Extensions, source: Any) -> Subject:
+    recipe = read_recipe(target, extensions.registry, overrides)
+    plan = make_plan(recipe, extensions)
+    kinds = {name: tower.modality.name if tower.modality else name for name, tower in recipe.modalities.items()}
+    return Subject(f"recipe {recipe.name}", plan.open_source(source), plan.fields, plan.modalities, kinds, recipe.data)
+
+
+def _of_source(
+    name: str, options: Mapping[str, Any], overrides: Sequence[str], registry: Registry, source: Any = None
+) -> Subject:
+    """Return a source with the modality of each of its fields: a named one, that of its name, or the one that fits."""
+    raw = overridden({"data": {"source": {"name": name, **options}} if name else {}}, overrides)
+    chosen = validated(Reading, raw, "the check of a source")
+    if source is None:
+        assert chosen.data.source is not None, "it has a name"
+        opened: Source = maker(registry, "sources", chosen.data.source, "data.source")()
+    else:
+        opened = as_source(source, tuple(chosen.modalities))
+    fields, modalities, kinds, notes = {}, {}, {}, []
+    for column in opened.fields:
+        asked = chosen.modalities.get(column)
+        part = asked.modality if asked is not None else None
+        if part is None:
+            part, note = _found_out(opened, column, registry)
+            notes += [note] if note else []
+        if part is not None:
+            fields[column], kinds[column] = column, part.name
+            modalities[column] = maker(registry, "modalities", part, f"modalities.{column}.modality")()
+    for column in chosen.modalities:
+        if column not in opened.fields:
+            problem = f"The source has no field '{column}'"
+            raise RecipeError(not_found(problem, column, opened.fields, f"its fields are: {', '.join(opened.fields)}"))
+    if not fields:
+        raise RecipeError(
+            f"No modality reads any field of the source ({', '.join(opened.fields)}): name one, as in "
+            f"modalities.{opened.fields[0]}.modality=text."
+        )
+    title = f"source {chosen.data.source.name}" if chosen.data.source else "records"
+    return Subject(title, opened, fields, modalities, kinds, chosen.data, FITTED, notes)
+
+
+def _found_out(source: Source, column: str, registry: Registry) -> tuple[Part | None, str]:
+    """Return the modality that reads a field: the one of its name, or else the one that decodes most of a sample.
+
+    The second of what is returned says so.
+    """
+    spread = np.arange(len(source))[:: -(-len(source) // SAMPLE)]
+    others = [name for name in registry.names("modalities") if name != column]
+    if column in registry.names("modalities") and _decoded(source, spread, column, column, registry)[0]:
+        return Part(name=column), ""
+    tried = {name: _decoded(source, spread, column, name, registry) for name in others}
+    name = max(tried, key=lambda one: (tried[one][0], not tried[one][1]))
+    if tried[name][0] < 0.5:
+        return None, f"field '{column}' is read by no modality: modalities.{column}.modality=NAME names one"
+    return Part(name=name), f"field '{column}' is read as {name}: modalities.{column}.modality=NAME names another"
+
+
+def _decoded(source: Source, positions: np.ndarray, column: str, name: str, registry: Registry) -> tuple[float, bool]:
+    """Return the fraction of the values of a field that a modality decodes, and whether it decodes any text."""
+    if registry.find("modalities", name).missing_packages():
+        return 0.0, False
+    modality: Modality = maker(registry, "modalities", Part(name=name), "modality")()
+    raws = list(raw_values(source, positions, column, modality))
+    try:
+        if raws and not modality.is_fitted:
+            modality.fit(raws)
+    except SensoriumError:
+        return 0.0, False
+    decoded = sum(_decodes(modality, raw) for raw in raws)
+    return round(decoded / max(len(raws), 1), 2), bool(raws) and _decodes(modality, NONSENSE)
+
+
+def _decodes(modality: Modality, raw: Any) -> bool:
+    try:
+        modality.decode(raw)
+    except (BadSample, SensoriumError, OSError):
+        return False
+    return True

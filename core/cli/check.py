@@ -1,0 +1,88 @@
+"""`sensorium check`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+log = logging.getLogger("sensorium")
+SECONDS = 10.0
+"""Between lines of progress where there is no terminal."""
+
+
+def check(
+    target: Annotated[
+        str, typer.Argument(metavar="RECIPE|SOURCE|PATH", help="A recipe, a source, or the path of a folder or table.")
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes: data.source.KEY=VALUE, modalities.FIELD.modality=NAME, ...")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write all that was found: JSON, or a table of unreadable values to FILE.csv.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Read every record of all parts on all cores, without training, and report what a training would meet.
+
+    Unreadable values, sizes and lengths, what is cropped or cut, missing values, labels of each part, duplicates within
+    and across parts. The exit code is 0 unless a training would stop: more records than data.max_bad are unreadable.
+    """
+    from sensorium.cli.output import show_log
+
+    show_log()
+    check_data(target, overrides or [], out, as_json)
+
+
+def check_data(target: str, overrides: Sequence[str], out: Path | None = None, as_json: bool = False) -> None:
+    """Check, print and write what was found.
+
+    Raises:
+        DataError: when a training would stop at unreadable records.
+    """
+    from sensorium.api import check as examine
+    from sensorium.runs.atomic import write_json
+    from sensorium.training.fabric import launching_rank
+
+    if launching_rank() != 0:  # the first checks for all
+        return
+    with _progress() as progress:
+        report = examine(target, overrides, progress=progress)
+    if as_json:
+        typer.echo(json.dumps(report.public(), indent=2, ensure_ascii=False))
+    else:
+        typer.echo(str(report))
+    if out is not None and out.suffix.lower() == ".csv":
+        report.unreadable.write(out)
+    elif out is not None:
+        write_json(out, report.public())
+    report.require_few_unreadable()
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    """Show a bar on a terminal, a line of the log every few seconds elsewhere."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        columns = (BarColumn(), TextColumn("{task.completed:,}/{task.total:,} records"), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("", total=1, completed=0)
+            yield lambda done, count: bar.update(task, completed=done, total=count)
+        return
+    last = time.monotonic()
+
+    def tell(done: int, count: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= SECONDS:
+            last = time.monotonic()
+            log.info("%s of %s records are read", f"{done:,}", f"{count:,}")
+
+    yield tell
