@@ -12,7 +12,7 @@ import torch
 
 from sensorium.contracts import Modality, Source
 from sensorium.data.content import digest
-from sensorium.data.decoding import RecordDecoder, raw_value
+from sensorium.data.decoding import Decoded, RecordDecoder
 from sensorium.data.unreadable import UnreadableValue
 from sensorium.errors import PluginError, SensoriumError
 
@@ -25,7 +25,8 @@ class Examined:
 
     Args:
         positions: int64 (n,), where the source has them.
-        contents: modality name -> uint64 (n,), digests of the contents of their values; 0 where there is none.
+        contents: modality name -> uint64 (n,), digests of the contents of their values; 0 where there
+            is none.
         facts: modality name -> fact -> one entry for each value that has it.
         bad: the values that could not be read.
         failure: what stopped the examination.
@@ -54,22 +55,23 @@ class RecordExaminer(torch.utils.data.Dataset[Examined]):
         """Examine the records at positions of the source, int64 (n,)."""
         contents = {name: np.zeros(len(positions), np.uint64) for name in self._decoder.fields}
         found = Examined(positions, contents, {name: defaultdict(list) for name in contents})
+        made = Decoded()
         try:
             for row, position in enumerate(positions.tolist()):
-                self._examine(row, position, found)
+                self._examine(row, position, found, made)
         except SensoriumError as error:
             error.add_note(traceback.format_exc())
             found.failure = error
+        found.bad = made.bad
         return found
 
-    def _examine(self, row: int, position: int, found: Examined) -> None:
+    def _examine(self, row: int, position: int, found: Examined, made: Decoded) -> None:
         """Add what one record holds."""
-        decoder = self._decoder
-        if (record := decoder.read(position, found.bad)) is None:
+        if (record := self._decoder.read(position, made)) is None:
             return
-        for name, example in decoder.examples(record, position, found.bad).items():
-            modality = decoder.modalities[name]
-            raw = raw_value(record, decoder.fields[name], modality, decoder.source)
+        digests: dict[str, list[int]] = {}
+        for name, raw, example in self._decoder.pairs(record, position, made):
+            modality = self._decoder.modalities[name]
             try:
                 facts, content = modality.describe(raw, example), digest(modality.content(raw, example))
             except Exception as error:
@@ -77,6 +79,8 @@ class RecordExaminer(torch.utils.data.Dataset[Examined]):
                     f"The modality '{name}' failed to describe the record '{record.id}': "
                     f"{type(error).__name__}: {error}."
                 ) from error
-            found.contents[name][row] = content or 1  # 0 is no value
+            digests.setdefault(name, []).append(content)
             for fact, value in facts.items():
                 found.facts[name][fact].append(value)
+        for name, several in digests.items():
+            found.contents[name][row] = (digest(several) if len(several) > 1 else several[0]) or 1  # 0 is no value

@@ -165,6 +165,14 @@ class RecordDecoder(torch.utils.data.Dataset):
         }
         return {name: examples for name, examples in found.items() if examples}
 
+    def pairs(self, record: Record, position: int, made: Decoded) -> Iterator[tuple[str, Any, Any]]:
+        """Iterate over every value of a record that can be read: modality, the raw value as it decodes it, example."""
+        for name, column in self.fields.items():
+            for raw in values_of(record.values.get(column)):
+                example = self._example(name, column, raw, record.id, position, 0, record.id, made)
+                if example is not None:
+                    yield name, readable(raw, self.modalities[name], self.source), example
+
     def read(self, position: int, made: Decoded) -> Record | None:
         """Return the record at a position, with its values; None, and one more in `made.bad`, if it cannot be read."""
         try:

@@ -31,6 +31,9 @@ COLUMNS = ("record", "modality", "part", "kind", "path", "line", "column", "reas
 """Of the table of unreadable values."""
 
 
+Key = tuple[str, str, str]
+
+
 @dataclass(frozen=True)
 class UnreadableValue:
     """One value that could not be read.
@@ -58,6 +61,11 @@ class UnreadableValue:
         """Return what is reported of a fault; `where` is the location if the fault itself names none."""
         reason = " ".join(str(fault).split()).rstrip(".")
         return cls(record, position, modality, reason, fault.kind, fault.where or where)
+
+    @property
+    def key(self) -> Key:
+        """What makes it the same in another epoch, or after a resume."""
+        return self.record, self.modality, self.reason
 
     @property
     def subject(self) -> str:
@@ -109,10 +117,10 @@ class UnreadableRecords:
         self.total, self.max_bad = total, max_bad
         self.path = None if path is None else Path(path)
         self.options = frozenset(options)
-        self.values: dict[tuple[str, str], UnreadableValue] = {}
+        self.values: dict[Key, UnreadableValue] = {}
         self._records: set[str] = set()
         self._unshared: list[UnreadableValue] = []
-        self._listed: set[tuple[str, str]] | None = None
+        self._listed: set[Key] | None = None
         self._named, self._unnamed = 0, Counter[tuple[str, str]]()
         self._part_of = np.full(total, "", dtype="U5")
         for part, positions in (parts or {}).items():
@@ -132,7 +140,7 @@ class UnreadableRecords:
         Raises:
             DataError: when more records than are allowed have one.
         """
-        if (value.record, value.modality) in self.values:
+        if value.key in self.values:
             return
         if collectives.world_size() > 1:
             self._unshared.append(value)
@@ -165,9 +173,8 @@ class UnreadableRecords:
         """Count unreadable values without a word about them, however many there are; return those that are new."""
         new = []
         for value in values:
-            key = (value.record, value.modality)
-            if key not in self.values:
-                self.values[key] = value
+            if value.key not in self.values:
+                self.values[value.key] = value
                 self._records.add(value.record)
                 new.append(value)
         return new
@@ -194,7 +201,7 @@ class UnreadableRecords:
 
     def _report(self, counted: Sequence[UnreadableValue]) -> None:
         """Write values to the table, and log each until there are many."""
-        values = [value for value in counted if (value.record, value.modality) not in self._already_listed()]
+        values = [value for value in counted if value.key not in self._already_listed()]
         if values and self.path is not None:
             rows = [self.row(value) for value in values]
             _append(self.path, rows if self.path.exists() else [COLUMNS, *rows])
@@ -205,8 +212,8 @@ class UnreadableRecords:
             else:
                 self._unnamed[value.modality, value.general_reason] += 1
 
-    def _already_listed(self) -> set[tuple[str, str]]:
-        """Return record and modality of what the table held when it was first asked for."""
+    def _already_listed(self) -> set[Key]:
+        """Return the keys of what the table held when it was first asked for."""
         if self._listed is None:
             self._listed = set() if self.path is None else _listed(self.path)
         return self._listed
@@ -262,8 +269,8 @@ def _append(path: Path, rows: Iterable[Sequence[object]]) -> None:
         raise RunError(f"{path} could not be written ({error}): free some space.") from error
 
 
-def _listed(path: Path) -> set[tuple[str, str]]:
-    """Return record and modality of the rows of a table; a last one that was cut is removed from it."""
+def _listed(path: Path) -> set[Key]:
+    """Return the keys of the rows of a table; a last one that was cut is removed from it."""
     if not path.exists():
         return set()
     held = path.read_bytes()
@@ -271,7 +278,7 @@ def _listed(path: Path) -> set[tuple[str, str]]:
     if len(whole) < len(held):
         os.truncate(path, len(whole))
     rows = csv.DictReader(io.StringIO(whole.decode("utf-8", "replace"), newline=""))
-    return {(row["record"], row["modality"]) for row in rows}
+    return {(row["record"], row["modality"], row["reason"]) for row in rows}
 
 
 def percent(fraction: float) -> str:
