@@ -42,6 +42,8 @@ class Modality(ABC):
     `state`, which the run stores and every later use of the run restores.
     """
 
+    preview_cell: ClassVar[int] = 128
+    """Side in pixels at which galleries draw its previews: 256 where they have words to be read."""
     reads_files: ClassVar[bool] = False
     """True when a string among the raw values names a file, relative to the source's `root`."""
 

@@ -14,7 +14,7 @@ from sensorium.models.learner import make_views
 from sensorium.text_drawing import draw_text
 from sensorium.types import RecordBatch, View
 
-CELL, MARGIN, HEADING, TITLE = 128, 8, 24, 13
+MARGIN, HEADING, TITLE = 8, 24, 13
 
 
 def draw_gallery(
@@ -28,7 +28,7 @@ def draw_gallery(
 
     Modalities without previews are left out.
     """
-    columns: list[tuple[str, dict[int, Image.Image]]] = []
+    columns: list[tuple[str, int, dict[int, Image.Image]]] = []
     views = make_views(records, dict(generators), rng)
     for name, modality in modalities.items():
         if name not in records.batches or not modality.has_preview:
@@ -39,15 +39,18 @@ def draw_gallery(
         originals = [modality.preview(example) for example in modality.examples(batch.batch)]
         for number, previews in enumerate([originals, *modality.preview_views(batch.batch, made)]):
             title = f"view {number}" if number else name
-            columns.append((title, dict(zip(rows_of, previews, strict=False))))
+            columns.append((title, modality.preview_cell, dict(zip(rows_of, previews, strict=False))))
     rows = min(count, len(records))
-    step = CELL + MARGIN
-    sheet = Image.new("RGB", (MARGIN + step * len(columns), HEADING + MARGIN + step * rows), "white")
-    for x, (title, column) in enumerate(columns):
-        draw_text(sheet, (MARGIN + x * step, MARGIN // 2), title, TITLE)
+    height = max((cell for _, cell, _ in columns), default=0) + MARGIN
+    width = MARGIN + sum(cell + MARGIN for _, cell, _ in columns)
+    sheet = Image.new("RGB", (width, HEADING + MARGIN + height * rows), "white")
+    left = MARGIN
+    for title, cell, column in columns:
+        draw_text(sheet, (left, MARGIN // 2), title, TITLE)
         for row, image in column.items():
             if row < rows:
-                sheet.paste(_fitted(image), (MARGIN + x * step, HEADING + row * step))
+                sheet.paste(_fitted(image, cell), (left, HEADING + row * height))
+        left += cell + MARGIN
     return sheet
 
 
@@ -59,7 +62,7 @@ def _first(view: View, count: int) -> View:
     return replace(view, batch=view.batch.to("cpu").select(rows), target=target, info=info)
 
 
-def _fitted(image: Image.Image) -> Image.Image:
-    scale = CELL / max(image.size)
+def _fitted(image: Image.Image, cell: int) -> Image.Image:
+    scale = cell / max(image.size)
     size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
     return image.convert("RGB").resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS)

@@ -20,7 +20,7 @@ from sensorium.recipe.schema import Part
 from sensorium.registration.discovery import Extensions, load_extensions
 from sensorium.registration.registry import Spec
 from sensorium.text_drawing import draw_text
-from sensorium.training.gallery import CELL, HEADING, MARGIN, TITLE, draw_gallery
+from sensorium.training.gallery import HEADING, MARGIN, TITLE, draw_gallery
 from sensorium.types import RecordBatch
 
 WORDS = tomllib.loads((Path(__file__).parent / "modalities.toml").read_text(encoding="utf-8"))
@@ -44,9 +44,9 @@ def draw_all() -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             records = _records(name, modality, generator, raws)
             sheet = draw_gallery(records, {name: modality}, {name: generator}, _rng(), len(raws))
-            if "token_axes" in words["sample"]:
+            if words["sample"].get("tokens_are_square"):
                 (views,) = make_views(records, {name: generator}, _rng()).values()
-                _shade(sheet, [view.info.get("masked") for view in views], words["sample"]["token_axes"])
+                _shade(sheet, [view.info.get("masked") for view in views], modality.preview_cell)
             _save(sheet, path)
     draw_fits(extensions)
 
@@ -54,21 +54,22 @@ def draw_all() -> None:
 def draw_fits(extensions: Extensions) -> None:
     """Draw what each `fit` of the image modality makes of a wide image and a tall one."""
     modality, raws = _sample(extensions, "image", WORDS["image"]["sample"])
+    cell = modality.preview_cell
     wide, tall = (Image.new("RGB", size, "lightgray") for size in ((288, 144), (144, 288)))
     for number, raw in enumerate(raws[:2]):
         emoji = modality.preview(modality.decode(raw)).resize((144, 144))
         wide.paste(emoji, (144 * number, 0))
         tall.paste(emoji, (0, 144 * number))
     fits = ("crop", "pad", "stretch")
-    sheet = Image.new("RGB", (MARGIN + 4 * (CELL + MARGIN), HEADING + 2 * (CELL + MARGIN)), "white")
+    sheet = Image.new("RGB", (MARGIN + 4 * (cell + MARGIN), HEADING + 2 * (cell + MARGIN)), "white")
     for column, title in enumerate(("image", *(f"fit: {fit}" for fit in fits))):
-        draw_text(sheet, (MARGIN + column * (CELL + MARGIN), MARGIN // 2), title, TITLE)
+        draw_text(sheet, (MARGIN + column * (cell + MARGIN), MARGIN // 2), title, TITLE)
     for row, original in enumerate((wide, tall)):
-        decoded = [ImageModality(CELL, background="#dfe8ff", fit=fit) for fit in fits]
+        decoded = [ImageModality(cell, background="#dfe8ff", fit=fit) for fit in fits]
         shown = original.copy()
-        shown.thumbnail((CELL, CELL))
+        shown.thumbnail((cell, cell))
         for column, image in enumerate((shown, *(fit.preview(fit.decode(original)) for fit in decoded))):
-            sheet.paste(image, (MARGIN + column * (CELL + MARGIN), HEADING + row * (CELL + MARGIN)))
+            sheet.paste(image, (MARGIN + column * (cell + MARGIN), HEADING + row * (cell + MARGIN)))
     _save(sheet, IMAGES.parent / "image-fit.png")
 
 
@@ -125,13 +126,13 @@ def _rng() -> torch.Generator:
     return torch.Generator().manual_seed(SEED)
 
 
-def _shade(sheet: Image.Image, masks: list[Tensor | None], axes: int) -> None:
-    """Draw the masked tokens of each view gray: tokens of a square grid, or along one axis."""
-    draw, step = ImageDraw.Draw(sheet), CELL + MARGIN
+def _shade(sheet: Image.Image, masks: list[Tensor | None], cell: int) -> None:
+    """Draw the masked tokens of each view gray, of a square grid."""
+    draw, step = ImageDraw.Draw(sheet), cell + MARGIN
     for column, mask_BT in enumerate(masks, start=1):
         for row, mask_T in enumerate([] if mask_BT is None else mask_BT.tolist()):
-            across = round(len(mask_T) ** (1 / axes))
-            width, height = CELL / across, CELL / across if axes == 2 else CELL
+            across = round(len(mask_T) ** 0.5)
+            width = height = cell / across
             for token, masked in enumerate(mask_T):
                 if masked:
                     x = MARGIN + column * step + token % across * width

@@ -5,6 +5,7 @@ Letters: B clips, C channels, S samples, F bands, T frames.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -79,6 +80,12 @@ class LogMelSpectrogram:
         values_BGT = mels_BCFT.flatten(1, 2).masked_fill(~valid_B1T, 0.0)
         known = None if batch.host_lengths is None else -(-batch.host_lengths // self.hop)
         return LogMelBatch(values_BGT, lengths_B, valid_B1T.expand_as(values_BGT).contiguous(), known)
+
+    def centers(self) -> np.ndarray:
+        """Return the center frequencies of the bands in Hz, float64 (F,)."""
+        _, f_min, f_max, n_mels, _ = self._bands
+        low, high = (2595 * np.log10(1 + hertz / 700) for hertz in (f_min, f_max))
+        return 700 * (10 ** (np.linspace(low, high, n_mels + 2)[1:-1] / 2595) - 1)
 
     def _mels(self, padded_BCS: Tensor) -> Tensor:
         spectrum_NFT = torch.stft(

@@ -11,15 +11,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sensorium import BadSample, Modality, check_range
+from sensorium import BadSample, Modality, View, check_range
 from sensorium.errors import RecipeError
 from sensorium.modalities.audio.batch import LogMelBatch
 from sensorium.modalities.audio.decode import Position, Segment, read_segment, resample, trim_silence
 from sensorium.modalities.audio.facts import audio_facts
 from sensorium.modalities.audio.mels import LogMelSpectrogram
-from sensorium.modalities.audio.spectrogram_image import spectrogram_image
-from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.modalities.audio.spectrogram_image import MelAxes, spectrogram_image
+from sensorium.modalities.signal.batch import SignalBatch, rows_with_info
 from sensorium.modalities.signal.fitting import readable_examples
+from sensorium.modalities.signal.plot import TimeAxis
 
 EXTENSIONS = (".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".snd", ".w64", ".wav")
 Piece = Literal["start", "middle", "random", "onset"]
@@ -66,7 +67,7 @@ class AudioModality(Modality):
             does not trim.
     """
 
-    reads_files = True
+    reads_files, preview_cell = True, 256
 
     def __init__(
         self,
@@ -214,12 +215,26 @@ class AudioModality(Modality):
 
     def preview(self, example: np.ndarray | AudioClip) -> Image.Image:
         """Plot samples, float32 (C, S), as waveform and log-mels; or plot log-mels (C x F, T), nan where masked."""
+        return self._plot(example, {})
+
+    def preview_views(self, batch: SignalBatch, views: Sequence[View]) -> list[list[Image.Image]]:
+        """Plot the rows of views with their seconds and Hz in the clip, above each where its crop lies."""
+        return [[self._plot(row, info) for row, info in rows_with_info(view)] for view in views]
+
+    def _plot(self, example: np.ndarray | AudioClip, info: Mapping[str, np.ndarray]) -> Image.Image:
         if isinstance(example, AudioClip):
             example = example.center_CS
-        if len(example) != self.channels:
-            return spectrogram_image(None, example)
+        is_mels = len(example) != self.channels
+        crop = tuple(info["crop"].tolist()) if "crop" in info else None
+        if crop is not None and not is_mels:  # of samples
+            crop = tuple(steps / self.front_end.hop for steps in crop)
+        time = TimeAxis(self.front_end.hop / self.sample_rate, "s", crop)  # type: ignore[arg-type]
+        bands = tuple(info["bands"].tolist()) if "bands" in info else None
+        axes = MelAxes(self.front_end.centers(), time, bands)  # type: ignore[arg-type]
+        if is_mels:
+            return spectrogram_image(None, example, axes)
         (mels_GT,) = self.log_mels(SignalBatch.join([example])).unpad()
-        return spectrogram_image(example, mels_GT)
+        return spectrogram_image(example, mels_GT, axes)
 
     def examples(self, batch: SignalBatch) -> list[np.ndarray]:
         """Return the samples (C, S_i) of a batch, or its log-mels (C x F, T_i) with nan where they are masked."""

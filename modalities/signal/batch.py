@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sensorium import Batch, to_device
+from sensorium import Batch, View, to_device
 
 
 @dataclass
@@ -134,3 +134,10 @@ def known_on_host(lengths_B: Tensor, host_lengths: np.ndarray | None) -> np.ndar
 def longest_of(known_lengths: np.ndarray | None, most: int) -> int:
     """Return the largest of the lengths, or `most` where the host does not know them or there are none."""
     return most if known_lengths is None or not len(known_lengths) else int(known_lengths.max())
+
+
+def rows_with_info(view: View) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Return the rows of a view on the CPU without padding, each with its entries of `View.info`, for previews."""
+    assert isinstance(view.batch, SignalBatch)
+    info = {name: value.numpy() for name, value in view.info.items()}
+    return [(row, {name: value[i] for name, value in info.items()}) for i, row in enumerate(view.batch.unpad())]

@@ -64,6 +64,17 @@ def crop(
     return gather_steps(batch, starts_B[:, None] + offsets_S, lengths_B, host_lengths)
 
 
+def crop_place(starts_B: Tensor, counts_B: Tensor, lengths_B: Tensor) -> Tensor:
+    """Return where crops lie, as previews draw it (`View.info["crop"]`): float (B, 3).
+
+    Args:
+        starts_B: the first step of each crop.
+        counts_B: how many steps it has.
+        lengths_B: how many the signal has that it was cut from.
+    """
+    return torch.stack([part.to(torch.float32) for part in (starts_B, counts_B, lengths_B)], dim=1)
+
+
 def resample(
     batch: SignalBatch, times_BS: Tensor, lengths_B: Tensor, host_lengths: np.ndarray | None = None
 ) -> SignalBatch:

@@ -100,6 +100,12 @@ def sensorium_register_views(register):
         summary="the series itself, with spans of masked patches for a masked objective",
     )
     register(
+        "spectra",
+        f"{home}.spectra:Spectra",
+        modality="timeseries",
+        summary="spectra with shifted and tilted baseline, scale, noise and a small wavelength shift",
+    )
+    register(
         "permutation",
         f"{signal}:Permutation",
         modality="timeseries",

@@ -10,14 +10,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sensorium import BadSample, Modality, check_range
-from sensorium.errors import DataError
-from sensorium.modalities.signal.batch import SignalBatch
+from sensorium import BadSample, Modality, View, check_range
+from sensorium.errors import DataError, RecipeError
+from sensorium.modalities.signal.batch import SignalBatch, rows_with_info
 from sensorium.modalities.signal.fitting import readable_examples
-from sensorium.modalities.signal.plot import plot
+from sensorium.modalities.signal.plot import TimeAxis, plot
 from sensorium.modalities.signal.time_axis import resize
 from sensorium.modalities.timeseries.catch22 import catch22, require_pycatch22
 from sensorium.modalities.timeseries.decode import Layout, decode, origins, relative
+from sensorium.modalities.timeseries.preprocess import Step, preprocess
 from sensorium.modalities.timeseries.scaling import ESTIMATORS, ScaleEstimator, Scaling, Steps
 from sensorium.modalities.timeseries.series import Axes, Series
 
@@ -39,22 +40,31 @@ class TimeSeriesModality(Modality):
         length: maximum length in time steps, longer series are truncated; None keeps all.
         scale: "standard" (mean 0 and standard deviation 1 over the train part), "robust" (median 0, scaled by the
             interquartile range) or "none", which centers only channels whose steps single precision would lose.
+        preprocess: steps before scaling, in their order: "snv" (standard normal variate: each series minus its mean,
+            over its standard deviation), "derivative" and "second-derivative" (Savitzky-Golay), as for spectra.
+        window: length of the Savitzky-Golay filter in steps, odd, 3 to 99.
         layout: the axes of two-dimensional arrays, "channels-first" (C, T) or "time-first" (T, C).
         baseline: the baseline features of tables: "series" (each channel resampled to 128 steps, and six statistics),
             "catch22" (22 characteristics of each channel, by the extra of that name) or "both".
     """
 
-    reads_files = True
+    reads_files, preview_cell = True, 256
 
     def __init__(
         self,
         channels: int | None = None,
         length: int | None = None,
         scale: Scaling = "standard",
+        preprocess: tuple[Step, ...] = (),
+        window: int = 11,
         layout: Layout = "channels-first",
         baseline: Baseline = "series",
     ) -> None:
         check_range("modality 'timeseries'", "[1, inf)", channels=channels, length=length)
+        check_range("modality 'timeseries'", "[3, 99]", window=window)
+        if window % 2 == 0:
+            raise RecipeError(f"The option window of the modality 'timeseries' is odd, not {window}.")
+        self.preprocess, self.window = preprocess, window
         if baseline != "series":
             require_pycatch22()
         self.channels, self.length, self.scale, self.layout = channels, length, scale, layout
@@ -90,7 +100,11 @@ class TimeSeriesModality(Modality):
         """Return numbers of as many channels as the modality has, scaled in double precision: float64 (C, T)."""
         if len(array_CT) != self.channels:
             raise BadSample(f"the series has {len(array_CT)} channels, not {self.channels}")
-        return (relative(array_CT, self._origin_C) - self._center_C1) / self._std_C1
+        return (self._unscaled(array_CT, self._origin_C) - self._center_C1) / self._std_C1
+
+    def _unscaled(self, array_CT: np.ndarray, origin_C: Sequence[int | None] | None) -> np.ndarray:
+        """Return numbers relative to their origin, preprocessed: float64 (C, T)."""
+        return preprocess(relative(array_CT, origin_C), self.preprocess, self.window)
 
     def _layout_of(self, raw: Any) -> Layout:
         return "channels-first" if isinstance(raw, Series) else self.layout
@@ -134,7 +148,7 @@ class TimeSeriesModality(Modality):
             if None in origins_of[channels]:  # until each channel has a value
                 pairs = zip(origins_of[channels], origins(array_CT), strict=True)
                 origins_of[channels] = [new if known is None else known for known, new in pairs]
-            estimators[channels].update(relative(array_CT, origins_of[channels]))
+            estimators[channels].update(self._unscaled(array_CT, origins_of[channels]))
             counts[channels] += 1
         chosen = max(counts, key=counts.__getitem__) if self.channels is None else self.channels
         if 2 * counts.get(chosen, 0) <= sum(counts.values()):
@@ -164,7 +178,7 @@ class TimeSeriesModality(Modality):
         for channel in np.flatnonzero(steps.lost(size_C)):
             said.append(
                 f"{self._name_of(channel)} has steps that are too small beside its range for single precision, and "
-                "half of them are lost: take differences (preprocess: [difference])"
+                "half of them are lost: take derivatives (preprocess: [derivative])"
             )
         for channel in np.flatnonzero(self._center_C1[:, 0]) if self.scale == "none" else ():
             said.append(
@@ -222,8 +236,19 @@ class TimeSeriesModality(Modality):
         return {"time steps": steps, "channels": channels, "missing fraction": missing, **truncated}
 
     def preview(self, example: np.ndarray) -> Image.Image:
-        """Plot an example, float32 (C, T), on 256 x 256 pixels; gaps are gray."""
-        return plot(example)
+        """Plot an example, float32 (C, T), on 256 x 256 pixels, with its time axis; gaps are gray."""
+        return self._plot(example, {})
+
+    def preview_views(self, batch: SignalBatch, views: Sequence[View]) -> list[list[Image.Image]]:
+        """Plot the rows of views: above each where its crop lies in the whole series, masked steps dark gray."""
+        return [[self._plot(row, info) for row, info in rows_with_info(view)] for view in views]
+
+    def _plot(self, example: np.ndarray, info: Mapping[str, np.ndarray]) -> Image.Image:
+        axes = self.axes or Axes(tuple(f"channel {channel}" for channel in range(len(example))))
+        crop = tuple(info["crop"].tolist()) if "crop" in info else None
+        time = TimeAxis(axes.period or 1.0, axes.unit if axes.period else "steps", crop)  # type: ignore[arg-type]
+        masked_T = info["masked steps"][: example.shape[1]] if "masked steps" in info else None
+        return plot(example, axes.channels, time, masked_T)
 
     def examples(self, batch: SignalBatch) -> list[np.ndarray]:
         """Return the examples of a batch, float32 (C, T_i) each."""

@@ -9,6 +9,8 @@ import numpy as np
 
 Scaling = Literal["standard", "robust", "none"]
 
+ROUNDING = 1e-13
+"""Relative differences up to which values differ by rounding errors of double precision alone."""
 MAX_STEPS = 2**16
 """Steps between values from which their median is taken, about."""
 MAX_KEPT = 2**18
@@ -111,8 +113,9 @@ class Steps:
         """Take the steps of one series, float64 (C, T) with nan where a value is missing."""
         for steps, values_T in zip(self._steps, values_CT, strict=True):
             if sum(map(len, steps)) < MAX_STEPS:
-                step_T = np.abs(np.diff(values_T[~np.isnan(values_T)]))
-                steps.append(step_T[step_T > 0])
+                seen_T = values_T[~np.isnan(values_T)]
+                step_T = np.abs(np.diff(seen_T))
+                steps.append(step_T[step_T > ROUNDING * np.abs(seen_T).max(initial=0.0)])
 
     def median(self) -> np.ndarray:
         """Return the median of the steps that are not zero, float64 (C,); infinite where there are none."""
@@ -133,4 +136,4 @@ ESTIMATORS: dict[str, type[StandardEstimator] | type[RobustEstimator] | type[Ide
 
 def _nonzero_scale(std_C: np.ndarray, center_C: np.ndarray) -> np.ndarray:
     """Return the scale, 1 for channels that vary by no more than rounding errors."""
-    return np.where(std_C > 1e-13 * np.maximum(np.abs(center_C), 1e-30), std_C, 1.0)
+    return np.where(std_C > ROUNDING * np.maximum(np.abs(center_C), 1e-30), std_C, 1.0)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from sensorium import View, check_range
 from sensorium.errors import RecipeError
-from sensorium.modalities.audio.batch import LogMelBatch
 from sensorium.modalities.audio.modality import AudioModality
 from sensorium.modalities.audio.views import spectrogram_transforms, waveform_transforms
 from sensorium.modalities.audio.views.random_segments import AudioViews
 from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.modalities.signal.time_axis import crop_place
 
 KNOTS = 6
 """Knots of the piecewise linear curve of the random equalizer."""
@@ -55,12 +56,13 @@ class WaveformViews(AudioViews):
     def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
         """Return `views` views, each with its own draws."""
         batch = batch.trim_padding()
-        return [View(self.one(batch, rng)) for _ in range(self.views)]
+        return [self.one(batch, rng) for _ in range(self.views)]
 
-    def one(self, batch: SignalBatch, rng: torch.Generator) -> SignalBatch:
-        """Return one view's batch."""
+    def one(self, batch: SignalBatch, rng: torch.Generator) -> View:
+        """Return one view."""
+        info: dict[str, Tensor] = {}
         if self.crop:
-            batch = waveform_transforms.random_crop(batch, self.crop, rng)
+            batch, info["crop"] = waveform_transforms.random_crop(batch, self.crop, rng)
         if self.shift:
             batch = waveform_transforms.time_shift(batch, self.shift, rng)
         if self.polarity:
@@ -69,7 +71,7 @@ class WaveformViews(AudioViews):
             batch = waveform_transforms.random_gain(batch, self.gain, rng)
         if self.noise:
             batch = waveform_transforms.add_noise(batch, *self.noise, rng)
-        return batch
+        return View(batch, info=info)
 
 
 class SpectrogramViews(AudioViews):
@@ -130,22 +132,25 @@ class SpectrogramViews(AudioViews):
         """Return `views` views, each with its own draws."""
         # Without noise, all views share one spectrogram.
         batch = batch.trim_padding() if self.noise else self.modality.log_mels(batch)
-        return [View(self.one(batch, rng)) for _ in range(self.views)]
+        return [self.one(batch, rng) for _ in range(self.views)]
 
-    def one(self, batch: SignalBatch, rng: torch.Generator) -> LogMelBatch:
-        """Return one view's batch."""
+    def one(self, batch: SignalBatch, rng: torch.Generator) -> View:
+        """Return one view."""
+        info: dict[str, Tensor] = {}
         if self.noise:
             batch = waveform_transforms.add_noise(batch, *self.noise, rng)
         mels = self.modality.log_mels(batch)
         n_mels = self.modality.n_mels
         if self.crop:
-            mels = waveform_transforms.random_crop(mels, self.crop, rng)
+            mels, info["crop"] = waveform_transforms.random_crop(mels, self.crop, rng)
         if self.mixup_ratio:
             mels = spectrogram_transforms.mixup(mels, self.mixup_ratio, rng)
         if self.resizes:
-            mels = spectrogram_transforms.random_resize_crop(
+            mels, info["bands"], times_B2 = spectrogram_transforms.random_resize_crop(
                 mels, n_mels, self.virtual_crop_scale, self.freq_scale, self.time_scale, rng
             )
+            whole_B3 = info.get("crop", crop_place(torch.zeros_like(mels.lengths), mels.lengths, mels.lengths))
+            info["crop"] = torch.cat([whole_B3[:, :1] + times_B2[:, :1], times_B2[:, 1:], whole_B3[:, 2:]], dim=1)
         if self.fader_gain:
             mels = spectrogram_transforms.random_linear_fader(mels, self.fader_gain, rng)
         if self.equalizer:
@@ -154,7 +159,7 @@ class SpectrogramViews(AudioViews):
             mels = spectrogram_transforms.frequency_mask(mels, n_mels, self.freq_mask, rng)
         if self.time_mask:
             mels = spectrogram_transforms.time_mask(mels, self.time_mask, rng)
-        return mels
+        return View(mels, info=info)
 
 
 def _checked_interval(name: str, option: str, given: tuple[float, float] | None) -> tuple[float, float] | None:

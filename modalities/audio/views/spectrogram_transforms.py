@@ -38,7 +38,7 @@ def random_resize_crop(
     freq_scale: Range,
     time_scale: Range,
     rng: torch.Generator,
-) -> LogMelBatch:
+) -> tuple[LogMelBatch, Tensor, Tensor]:
     """Crop a random rectangle of each spectrogram and resize it to the full size (Niizumi et al. 2021).
 
     The spectrogram is centered in a virtual crop boundary; where the crop exceeds it, nothing is observed.
@@ -51,25 +51,29 @@ def random_resize_crop(
         freq_scale: range of the crop's height, relative to the spectrogram; at most that of the boundary.
         time_scale: range of the crop's width, likewise.
         rng: draws size and position of the crop.
+
+    Returns:
+        The spectrograms, and the first band and the number of bands, the first frame and the number of frames of each
+        crop: float (B, 2) each, beyond the spectrogram where the crop is.
     """
     ones_B = torch.ones_like(batch.lengths)
-    rows_BF, inside_BF = _sample_positions(bands * ones_B, bands, virtual_crop_scale[0], freq_scale, rng)
+    rows_BF, inside_BF, bands_B2 = _sample_positions(bands * ones_B, bands, virtual_crop_scale[0], freq_scale, rng)
     frames, width = batch.values.shape[2], virtual_crop_scale[1]
-    columns_BT, inside_BT = _sample_positions(batch.lengths, frames, width, time_scale, rng)
+    columns_BT, inside_BT, times_B2 = _sample_positions(batch.lengths, frames, width, time_scale, rng)
     x_BCFT = batch.values.unflatten(1, (-1, bands))
     observed_BCFT = batch.observed.unflatten(1, (-1, bands))
     observed_BCFT = _nearest(_nearest(observed_BCFT, rows_BF, 2), columns_BT, 3)
     observed_BCFT = observed_BCFT & inside_BF[:, None, :, None] & (inside_BT & batch.valid)[:, None, None]
     x_BCFT = _linear(_linear(x_BCFT, rows_BF, 2), columns_BT, 3).masked_fill(~observed_BCFT, 0.0)
-    return replace(batch, values=x_BCFT.flatten(1, 2), observed=observed_BCFT.flatten(1, 2))
+    return replace(batch, values=x_BCFT.flatten(1, 2), observed=observed_BCFT.flatten(1, 2)), bands_B2, times_B2
 
 
 def _sample_positions(
     length_B: Tensor, steps: int, boundary: float, scale: Range, rng: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Return the input position of each output step along one axis, and whether it is inside the input.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the input position of each output step along one axis, whether it is inside the input, and the crop.
 
-    Positions are clamped to [0, length - 1].
+    The crop is its first step and its number of steps, (B, 2). Positions are clamped to [0, length - 1].
     """
     draw_2B1 = torch.rand(2, len(length_B), 1, generator=rng, device=length_B.device)
     length_B1 = length_B[:, None].to(draw_2B1.dtype)
@@ -78,7 +82,8 @@ def _sample_positions(
     centers_T = torch.arange(steps, device=length_B.device) + 0.5
     position_BT = start_B1 + centers_T * (width_B1 / length_B1) - 0.5
     inside_BT = (position_BT >= -0.5) & (position_BT <= length_B1 - 0.5)
-    return position_BT.clamp(min=0).minimum(length_B1 - 1), inside_BT
+    crop_B2 = torch.cat([start_B1, width_B1], dim=1)
+    return position_BT.clamp(min=0).minimum(length_B1 - 1), inside_BT, crop_B2
 
 
 def _take(x_BCFT: Tensor, index_BN: Tensor, axis: int) -> Tensor:

@@ -6,19 +6,23 @@ Letters: B clips, C channels, T samples.
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.signal.time_axis import crop, gather_steps
+from sensorium.modalities.signal.time_axis import crop, crop_place, gather_steps
 
 
-def random_crop(batch: SignalBatch, steps: int, rng: torch.Generator) -> SignalBatch:
-    """Crop at most `steps` steps of each signal at a random position; shorter signals are not changed."""
+def random_crop(batch: SignalBatch, steps: int, rng: torch.Generator) -> tuple[SignalBatch, Tensor]:
+    """Crop at most `steps` steps of each signal at a random position; shorter signals are not changed.
+
+    Returns the batch, and where the crops lie: float (B, 3), as `crop_place` gives it.
+    """
     width = min(steps, batch.values.shape[2])
     lengths_B = batch.lengths.clamp(max=width)
     draw_B = torch.rand(len(batch), generator=rng, device=batch.device, dtype=torch.float64)
     starts_B = (draw_B * (batch.lengths - lengths_B + 1)).floor().long()
     host_lengths = None if batch.host_lengths is None else batch.host_lengths.clip(max=width)
-    return crop(batch, starts_B, lengths_B, host_lengths, width)
+    return crop(batch, starts_B, lengths_B, host_lengths, width), crop_place(starts_B, lengths_B, batch.lengths)
 
 
 def time_shift(batch: SignalBatch, fraction: float, rng: torch.Generator) -> SignalBatch:

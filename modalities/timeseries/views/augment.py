@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from sensorium import View, ViewGenerator, check_range
 from sensorium.modalities.signal.batch import SignalBatch
@@ -96,14 +97,15 @@ class Augment(ViewGenerator):
 
     def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
         """Return `views` views, each with its own draws."""
-        return [View(self.augment(batch, rng)) for _ in range(self.views)]
+        return [self.augment(batch, rng) for _ in range(self.views)]
 
-    def augment(self, batch: SignalBatch, rng: torch.Generator) -> SignalBatch:
-        """Return the batch of one view."""
+    def augment(self, batch: SignalBatch, rng: torch.Generator) -> View:
+        """Return one view."""
+        info: dict[str, Tensor] = {}
         if self.mixup:
             batch = mixup(batch, self.mixup, rng)
         if self.window_slice < 1:
-            batch = slice_window(batch, self.window_slice, rng)
+            batch, info["crop"] = slice_window(batch, self.window_slice, rng)
         if self.time_warp:
             batch = time_warp(batch, self.time_warp, self.knots, rng)
         if self.segments > 1:
@@ -120,4 +122,4 @@ class Augment(ViewGenerator):
             batch = drop_channels(batch, self.channel_dropout, rng)
         if self.mask_ratio:
             batch = mask_steps(batch, self.mask_ratio, self.span, rng)
-        return batch
+        return View(batch, info=info)

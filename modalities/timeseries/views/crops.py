@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sensorium import View, ViewGenerator, check_range, host_generator, to_device
 from sensorium.modalities.signal.batch import SignalBatch, longest_of
-from sensorium.modalities.signal.time_axis import crop
+from sensorium.modalities.signal.time_axis import crop, crop_place
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
 
 
@@ -40,9 +40,13 @@ class OverlappingCrops(ViewGenerator):
         second = crop(batch, starts_B + before_B, overlap_B + after_B, host_second)
         shared_L = torch.arange(longest_of(drawn[1].numpy(), 0), device=batch.device)
         valid_BL = shared_L < overlap_B[:, None]
+        first_place = crop_place(starts_B, before_B + overlap_B, batch.lengths)
+        second_place = crop_place(starts_B + before_B, overlap_B + after_B, batch.lengths)
+        first_index = (before_B[:, None] + shared_L).masked_fill(~valid_BL, -1)
+        second_index = shared_L.expand_as(valid_BL).masked_fill(~valid_BL, -1)
         return [
-            View(first, info={"aligned": (before_B[:, None] + shared_L).masked_fill(~valid_BL, -1)}),
-            View(second, info={"aligned": shared_L.expand_as(valid_BL).masked_fill(~valid_BL, -1)}),
+            View(first, info={"aligned": first_index, "crop": first_place}),
+            View(second, info={"aligned": second_index, "crop": second_place}),
         ]
 
     def draw(self, lengths_B: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -19,8 +19,8 @@ class PatchMask(ViewGenerator):
     """Span masking of patches for masked objectives: one view, the series itself (Zerveas et al. 2021, section 3.2).
 
     A span cannot be interpolated from its neighbors alone. The view carries `info["masked"]`, bool (B, patches): True
-    where the patch is masked, in all channels. Of a series with at least two patches, at least one is masked and one
-    visible.
+    where the patch is masked, in all channels; and `info["masked steps"]`, bool (B, T), for previews. Of a series with
+    at least two patches, at least one is masked and one visible.
 
     Args:
         patch: steps of a patch, as in the encoder, >= 1.
@@ -45,7 +45,8 @@ class PatchMask(ViewGenerator):
         chosen_BT = draw_BT == draw_BT.amax(1, keepdim=True)
         masked_BT |= chosen_BT & ~masked_BT.any(1, keepdim=True)
         masked_BT &= ~(chosen_BT & (masked_BT == valid_BT).all(1, keepdim=True))
-        return [View(batch, info={"masked": masked_BT})]
+        steps_BT = masked_BT.repeat_interleave(self.patch, dim=1)[:, : batch.values.shape[2]]
+        return [View(batch, info={"masked": masked_BT, "masked steps": steps_BT})]
 
 
 def drop_channels(batch: SignalBatch, p: float, rng: torch.Generator) -> SignalBatch:

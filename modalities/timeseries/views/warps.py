@@ -6,9 +6,10 @@ Letters: B series, C channels, T time steps, S segments.
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.signal.time_axis import permute_segments, resample
+from sensorium.modalities.signal.time_axis import crop_place, permute_segments, resample
 from sensorium.modalities.timeseries.views.curves import random_curves
 
 MIN_SPEED = 0.1
@@ -25,14 +26,19 @@ def time_warp(batch: SignalBatch, sigma: float, knots: int, rng: torch.Generator
     return resample(batch, time_BT / total_B1 * (batch.lengths - 1)[:, None], batch.lengths, batch.host_lengths)
 
 
-def slice_window(batch: SignalBatch, fraction: float, rng: torch.Generator) -> SignalBatch:
-    """Window slicing: crop at least `fraction` of a series and stretch it to its length (Le Guennec et al. 2016)."""
+def slice_window(batch: SignalBatch, fraction: float, rng: torch.Generator) -> tuple[SignalBatch, Tensor]:
+    """Window slicing: crop at least `fraction` of a series and stretch it to its length (Le Guennec et al. 2016).
+
+    Returns the batch, and where the windows lie: float (B, 3), as `crop_place` gives it.
+    """
     width_B1, start_B1 = torch.rand(2, len(batch), 1, generator=rng, device=batch.device, dtype=torch.float64)
     last_B1 = (batch.lengths - 1)[:, None]
     width_B1 = fraction + (1 - fraction) * width_B1
     steps_T = torch.arange(batch.values.shape[2], device=batch.device)
     times_BT = start_B1 * (1 - width_B1) * last_B1 + steps_T * width_B1
-    return resample(batch, times_BT, batch.lengths, batch.host_lengths)
+    starts_B1 = start_B1 * (1 - width_B1) * last_B1
+    place_B3 = crop_place(starts_B1[:, 0], width_B1[:, 0] * batch.lengths, batch.lengths)
+    return resample(batch, times_BT, batch.lengths, batch.host_lengths), place_B3
 
 
 def permute(batch: SignalBatch, segments: int, rng: torch.Generator) -> SignalBatch:

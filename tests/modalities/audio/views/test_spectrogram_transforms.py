@@ -13,7 +13,9 @@ from tests.modalities.audio.clips import batch_of, check_batch, rng
 BANDS = 8
 TRANSFORMS = {
     "mixup": lambda b, r: transforms.mixup(b, 0.4, r),
-    "random_resize_crop": lambda b, r: transforms.random_resize_crop(b, BANDS, (1.0, 1.5), (0.6, 1.5), (0.6, 1.5), r),
+    "random_resize_crop": lambda b, r: transforms.random_resize_crop(b, BANDS, (1.0, 1.5), (0.6, 1.5), (0.6, 1.5), r)[
+        0
+    ],
     "random_linear_fader": lambda b, r: transforms.random_linear_fader(b, 1.0, r),
     "random_equalizer": lambda b, r: transforms.random_equalizer(b, BANDS, 0.5, 6, r),
     "frequency_mask": lambda b, r: transforms.frequency_mask(b, BANDS, 0.5, r),
@@ -78,7 +80,9 @@ def test_a_batch_of_one_has_no_mixup():
 
 def test_a_crop_of_the_whole_changes_nothing():
     batch = mels_of([9, 4, 1])
-    made = transforms.random_resize_crop(batch, BANDS, (1.0, 1.0), (1.0, 1.0), (1.0, 1.0), rng())
+    made, bands_B2, times_B2 = transforms.random_resize_crop(batch, BANDS, (1.0, 1.0), (1.0, 1.0), (1.0, 1.0), rng())
+    assert bands_B2.tolist() == [[0, BANDS]] * 3
+    assert times_B2.tolist() == [[0, 9], [0, 4], [0, 1]]
     torch.testing.assert_close(made.values, batch.values)
     assert torch.equal(made.observed, batch.observed)
 
@@ -88,10 +92,10 @@ def test_a_crop_is_a_linear_map_of_both_axes():
     frames = 40
     batch = mels_of([frames]).select(torch.tensor([0] * 200))
     plane = torch.arange(BANDS)[:, None] * 100.0 + torch.arange(frames)
-    made = transforms.random_resize_crop(
+    made, bands_B2, times_B2 = transforms.random_resize_crop(
         batch.with_values(plane.expand(200, -1, -1).clone()), BANDS, (1, 1.5), (0.5, 0.8), (0.6, 1.5), rng()
     )
-    for values, seen in zip(made.values, made.observed, strict=True):
+    for values, seen, bands, times in zip(made.values, made.observed, bands_B2, times_B2, strict=True):
         rows, columns = seen.any(1), seen.any(0)
         assert torch.equal(seen, rows[:, None] & columns[None])
         assert rows.all()  # the boundary is no higher than the spectrogram
@@ -101,6 +105,16 @@ def test_a_crop_is_a_linear_map_of_both_axes():
         assert steps.std() < 1e-3
         heights = inside.diff(dim=0)[1:-1] / 100
         assert 0.5 - 1e-3 < heights.median() < 0.8 + 1e-3
+        torch.testing.assert_close(
+            torch.stack([bands[1] / BANDS, times[1] / frames]),
+            torch.stack([heights.median(), steps.median()]),
+            atol=1e-3,
+            rtol=0,
+        )
+        middle = torch.nonzero(columns)[len(columns.nonzero()) // 2, 0]
+        position = times[0] + (middle + 0.5) * times[1] / frames - 0.5
+        row = bands[0] + (BANDS // 2 + 0.5) * bands[1] / BANDS - 0.5
+        torch.testing.assert_close(values[BANDS // 2, middle], 100 * row + position, atol=0.05, rtol=1e-3)
     assert 0.05 < 1 - made.observed.float().mean() < 0.5
 
 

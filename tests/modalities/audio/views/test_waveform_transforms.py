@@ -8,7 +8,7 @@ from sensorium.testing.equality import same
 from tests.modalities.audio.clips import batch_of, check_batch, rng
 
 TRANSFORMS = {
-    "random_crop": lambda b, r: transforms.random_crop(b, 50, r),
+    "random_crop": lambda b, r: transforms.random_crop(b, 50, r)[0],
     "time_shift": lambda b, r: transforms.time_shift(b, 0.5, r),
     "random_gain": lambda b, r: transforms.random_gain(b, 6.0, r),
     "add_noise": lambda b, r: transforms.add_noise(b, 0.0, 20.0, r),
@@ -75,7 +75,11 @@ def test_crops_lie_everywhere_and_shifts_go_round():
     steps = torch.arange(40.0)
     batch = batch_of([40]).select(torch.tensor([0] * 300))
     batch = batch.with_values(steps.expand(300, 1, 40).clone())
-    crops = transforms.random_crop(batch, 10, rng()).values[:, 0]
+    cropped, place_B3 = transforms.random_crop(batch, 10, rng())
+    crops = cropped.values[:, 0]
+    torch.testing.assert_close(
+        place_B3, torch.stack([crops[:, 0], *torch.tensor([10.0, 40.0]).expand(300, 2).T], dim=1)
+    )
     assert set(crops[:, 0].tolist()) == set(range(31))
     assert torch.equal(crops - crops[:, :1], torch.arange(10.0).expand(300, 10))
     shifted = transforms.time_shift(batch, 0.25, rng()).values[:, 0]

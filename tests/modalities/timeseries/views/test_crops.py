@@ -21,8 +21,9 @@ def test_aligned_steps_have_equal_values_and_crops_are_contiguous(lengths, min_o
     seen = []
     for view in views:
         check_batch(view.batch)
-        for row in view.batch.unpad():
+        for i, (row, place) in enumerate(zip(view.batch.unpad(), view.info["crop"].tolist(), strict=True)):
             assert (np.diff(row[0]) == 1).all()
+            assert place == [row[0, 0] - 1000 * i, row.shape[1], lengths[i]]
         aligned = view.info["aligned"]
         valid = aligned >= 0
         assert (aligned < view.batch.lengths[:, None]).all()

@@ -13,6 +13,7 @@ from sensorium.modalities.signal.views import Permutation, Plain
 from sensorium.modalities.timeseries.views.augment import Augment, WeakStrong
 from sensorium.modalities.timeseries.views.crops import OverlappingCrops
 from sensorium.modalities.timeseries.views.masking import PatchMask
+from sensorium.modalities.timeseries.views.spectra import Spectra
 from sensorium.testing.equality import same
 from tests.modalities.timeseries.series import batch_of, check_batch, modality, rng
 
@@ -26,6 +27,7 @@ GENERATORS = [
     (OverlappingCrops, {}, 2),
     (OverlappingCrops, {"min_overlap": 8}, 2),
     (Permutation, {}, 1),
+    (Spectra, {}, 2),
     (PatchMask, {}, 1),
     (PatchMask, {"patch": 3, "span": 1.0, "mask_ratio": 0.9}, 1),
 ]
@@ -107,6 +109,8 @@ def test_some_patches_are_masked_and_some_visible(lengths, ratio, span, seed):
     (view,) = PatchMask(modality(), 4, ratio, span)(batch, rng(seed))
     mask, valid = view.info["masked"], batch.valid[:, ::4]
     assert mask.shape == valid.shape
+    steps = torch.arange(batch.values.shape[2])
+    assert torch.equal(view.info["masked steps"], mask[:, steps // 4])
     assert not (mask & ~valid).any()
     several = valid.sum(1) > 1
     assert torch.equal(mask.any(1), several)

@@ -74,11 +74,14 @@ def test_warps_are_the_integral_of_their_speed():
 @settings(max_examples=60, deadline=None)
 @given(lengths=LENGTHS, fraction=st.floats(0, 1), seed=st.integers(0, 99))
 def test_window_slices_are_stretched_crops(lengths, fraction, seed):
-    cut = slice_window(numbered(lengths), fraction, rng(seed))
+    cut, place_B3 = slice_window(numbered(lengths), fraction, rng(seed))
     check_batch(cut)
-    for row, length in zip(cut.unpad(), lengths, strict=True):
+    for row, length, (start, count, whole) in zip(cut.unpad(), lengths, place_B3.tolist(), strict=True):
         clock = row - 1000 * np.arange(3)[:, None]
         assert np.allclose(clock, clock[0], atol=1e-2)
+        assert clock[0, 0] == pytest.approx(start, abs=1e-2)
+        assert clock[0, -1] == pytest.approx(start + count * (length - 1) / length, abs=1e-2)
+        assert whole == length
         assert clock.min() >= -1e-3
         assert clock.max() <= length - 1 + 1e-2
         assert clock[0, -1] - clock[0, 0] >= fraction * (length - 1) - 1e-2
@@ -87,13 +90,13 @@ def test_window_slices_are_stretched_crops(lengths, fraction, seed):
 
 
 def test_windows_start_anywhere():
-    starts = slice_window(numbered([100] * 500, 1), 0.5, rng()).values[:, 0, 0]
+    starts = slice_window(numbered([100] * 500, 1), 0.5, rng())[0].values[:, 0, 0]
     assert starts.min() < 2
     assert starts.max() > 40
 
 
 def test_gaps_stay_gaps():
     batch = batch_of([50], missing=0.4)
-    for moved in (time_warp(batch, 0.5, 5, rng()), slice_window(batch, 0.3, rng())):
+    for moved in (time_warp(batch, 0.5, 5, rng()), slice_window(batch, 0.3, rng())[0]):
         check_batch(moved)
         assert 0 < moved.observed.sum() < moved.observed.numel()
