@@ -113,6 +113,8 @@ class RunEvaluation:
 
         The test part is not read. An evaluator that fails is warned of once; its metrics are then missing. Collective.
         """
+        if not self.plan.evaluators:
+            return {}
         for part in ("probe", "val"):
             on_every_rank(self.reader.keep, part, model.device)
         tables, error = self._measure({"trained": [model]}, "probe", "val")

@@ -77,6 +77,12 @@ def test_a_part_that_is_missing_is_told_before_the_training(tmp_path, part, chan
         sensorium.fit(recipe, changes, source=toys.vectors(), run_dir=tmp_path / "run", extensions=extensions)
 
 
+def test_a_training_without_evaluators_may_keep_when_they_would_measure(tmp_path):
+    recipe = toys.recipe(evaluate={"every": 1, "evaluators": {}})
+    model = sensorium.fit(recipe, source=toys.vectors(), run_dir=tmp_path / "run", extensions=toys.extensions())
+    assert model.run.status()["state"] == "finished"
+
+
 def test_seeds_are_measured_together(tmp_path):
     extensions, source = toys.extensions(), toys.vectors()
     for seed in (0, 1):
