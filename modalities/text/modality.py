@@ -70,10 +70,15 @@ class TextModality(Modality):
         Raises:
             DataError: when there is no text among them.
         """
-        texts = self._texts(raws)
+        reasons: list[str] = []
+        texts = self._texts(raws, reasons)
         first = next(texts, None)
         if first is None:
-            raise DataError("The tokenizer cannot be trained: the train part has no text; check its records.")
+            found = f"; of its {len(reasons):,} values the first is none: {reasons[0]}" if reasons else ""
+            raise DataError(
+                f"The tokenizer cannot be trained: the train part has no text{found}. Name a column of text by "
+                "data.source.columns, or the field that has it by modalities.NAME.field."
+            )
 
         def every() -> Iterator[str]:
             yield first
@@ -142,13 +147,13 @@ class TextModality(Modality):
         features_BD = np.log1p(features_BD)
         return features_BD / np.maximum(np.linalg.norm(features_BD, axis=1, keepdims=True), 1e-12)
 
-    def _texts(self, raws: Iterable[Any]) -> Iterator[str]:
-        """Yield the texts among raw values; others are counted when they are decoded."""
+    def _texts(self, raws: Iterable[Any], reasons: list[str]) -> Iterator[str]:
+        """Yield the texts among raw values, and note why others are none; these are counted when they are decoded."""
         for raw in raws:
             try:
                 yield self._text(raw)
-            except BadSample:
-                continue
+            except BadSample as error:
+                reasons.append(str(error))
 
     def _text(self, raw: Any) -> str:
         """Return a raw value as a string that is not empty."""
@@ -156,16 +161,22 @@ class TextModality(Modality):
             try:
                 raw = raw.decode("utf-8")
             except UnicodeDecodeError as error:
-                raise BadSample(f"byte {error.start} is not UTF-8 ({error.reason})") from error
+                raise BadSample(f"byte {error.start} is not UTF-8 ({error.reason})", "encoding") from error
         if not isinstance(raw, str):
-            raise BadSample(f"text must be a string or bytes, not {type(raw).__name__}")
+            raise BadSample(f"text must be a string or bytes, not {_shown(raw)}", "unsupported")
         try:
             raw.encode("utf-8")
         except UnicodeEncodeError as error:
-            raise BadSample(f"character {error.start} is half of a surrogate pair") from error
+            raise BadSample(f"character {error.start} is half of a surrogate pair", "encoding") from error
         if not raw or not (self.tokenizer.keeps_whitespace or raw.strip()):
-            raise BadSample("the text is empty" if not raw else "the text is blank")
+            raise BadSample("the text is empty" if not raw else "the text is blank", "empty")
         return raw.lower() if self.lower else raw
+
+
+def _shown(raw: Any) -> str:
+    """Return the type of a value and the value itself, shortened: "int (5)"."""
+    value = repr(raw)
+    return f"{type(raw).__name__} ({value if len(value) <= 40 else value[:40] + '...'})"
 
 
 def _hash_index(codes_N: np.ndarray) -> np.ndarray:

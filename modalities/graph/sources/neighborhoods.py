@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sensorium import Record, Source
+from sensorium import Record, Source, TableReader
 from sensorium.errors import DataError, RecipeError
 from sensorium.modalities.graph.batch import Graph
 from sensorium.modalities.graph.sources.tables import FeatureColumns, Format, edge_index_of
@@ -146,6 +146,8 @@ class Nodes(NodeSource):
         split: column of the node table with "train", "val" or "test".
         ignore: columns of the node table that are left out.
         format: format of the tables; None goes by the file extension.
+        delimiter: the character between the cells of a CSV file, such as ";"; default ",".
+        encoding: of a CSV, TSV or JSON-lines file without a byte-order mark, such as cp1252; default utf-8.
         fanout: number of neighbors sampled per node at each hop; as many hops as the encoder has layers are enough.
         records: number of nodes that become records, sampled by the seed; None is all. The graph keeps all nodes.
         seed: of the sampling.
@@ -163,14 +165,17 @@ class Nodes(NodeSource):
         split: str | None = None,
         ignore: list[str] | None = None,
         format: Format | None = None,
+        delimiter: str | None = None,
+        encoding: str | None = None,
         fanout: tuple[int, ...] = (10, 10),
         records: int | None = None,
         seed: int = 0,
         field: str = "graph",
     ) -> None:
         used = [node, *(labels or []), *([split] if split else [])]
-        edge_table = FeatureColumns(edges, [source, target], format=format)
-        node_table = FeatureColumns(nodes, used, ignore, format)
+        reader = TableReader(format, delimiter, encoding=encoding)
+        edge_table = FeatureColumns(reader, edges, [source, target])
+        node_table = FeatureColumns(reader, nodes, used, ignore)
         node_table.require_full()
         names = node_table.texts(node)
         edges_2E = edge_index_of(np.stack([edge_table.texts(source), edge_table.texts(target)]), names, edges).numpy()

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from sensorium import Location, TableReader, Unreadable
+from sensorium import TableReader, Unreadable
 from sensorium.errors import DataError, as_clause
 from sensorium.modalities.graph.batch import Graph
 from sensorium.modalities.graph.sources.collection import GraphRecord, GraphSource
@@ -40,6 +40,8 @@ class GraphTables(GraphSource):
         labels: columns of the graph table that become labels.
         split: column of the graph table with "train", "val" or "test".
         format: format of the tables; None goes by the file extension.
+        delimiter: the character between the cells of a CSV file, such as ";"; default ",".
+        encoding: of a CSV, TSV or JSON-lines file without a byte-order mark, such as cp1252; default utf-8.
         field: field name of the graph in the records.
     """
 
@@ -55,12 +57,15 @@ class GraphTables(GraphSource):
         labels: list[str] | None = None,
         split: str | None = None,
         format: Format | None = None,
+        delimiter: str | None = None,
+        encoding: str | None = None,
         field: str = "graph",
     ) -> None:
+        reader = TableReader(format, delimiter, encoding=encoding)
         used = [graph, *(labels or []), *([split] if split else [])]
-        edge_table = FeatureColumns(edges, [graph, source, target], format=format)
-        node_table = FeatureColumns(nodes, [graph, node], format=format) if nodes else None
-        graph_table = FeatureColumns(graphs, used, format=format) if graphs else None
+        edge_table = FeatureColumns(reader, edges, [graph, source, target])
+        node_table = FeatureColumns(reader, nodes, [graph, node]) if nodes else None
+        graph_table = FeatureColumns(reader, graphs, used) if graphs else None
         if graph_table is None and (labels or split):
             raise DataError("Labels and splits are columns of the table of graphs: give data.source.graphs.")
         graph_ids = {part: part.texts(graph) for part in (graph_table, node_table, edge_table) if part is not None}
@@ -120,10 +125,10 @@ class FeatureColumns:
     Integers and text are categorical features (text becomes its index among the sorted values), other numbers numeric.
 
     Args:
+        reader: how it is read.
         path: the file.
         used: the columns that are no features because they have another use.
         ignored: further columns that are no features.
-        format: the file's format; None goes by its extension.
 
     Attributes:
         categories_NF: int64, categorical features of each row.
@@ -131,12 +136,10 @@ class FeatureColumns:
         empty_N: the first feature column that is empty in a row, "" in most: (N,).
     """
 
-    def __init__(
-        self, path: str, used: list[str], ignored: list[str] | None = None, format: Format | None = None
-    ) -> None:
-        file, reader = Path(path).expanduser(), TableReader(format)
+    def __init__(self, reader: TableReader, path: str, used: list[str], ignored: list[str] | None = None) -> None:
+        file = Path(path).expanduser()
         features = [name for name in reader.column_names(file) if name not in (*used, *(ignored or []))]
-        self.path, self.table = str(file), reader.read([file], typed=[*used, *features])
+        self.table = reader.read([file], typed=[*used, *features])
         self.empty_N = np.full(len(self.table), "", object)
         columns = [self._numbers(name) for name in features]
         self.categories_NF = _stacked([c for c in columns if c.dtype == np.int64], len(self.table), np.int64)
@@ -156,8 +159,10 @@ class FeatureColumns:
         found = [row for row in rows.tolist() if self.empty_N[row]]
         if not found:
             return None
-        column = self.empty_N[found[0]]
-        where = Location(self.path, found[0] + 1, column)
+        row, column = found[0], self.empty_N[found[0]]
+        if (row, column) in self.table.unreadable:
+            return self.table.unreadable[row, column]
+        where = self.table.where(row, column)
         return Unreadable(f"the feature '{column}' is empty: fill it, or leave the column out", "empty", where)
 
     def require_full(self) -> None:
@@ -168,6 +173,7 @@ class FeatureColumns:
 
     def _ids(self, name: str) -> pa.Array:
         """Return a column of ids; raise `DataError` when a cell is missing."""
+        self.table.check_readable(name)
         column = self.table.arrow(name).combine_chunks()
         if column.null_count:
             row = self.table.position(pc.index(pc.is_null(column), True).as_py())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 
-from sensorium import BadSample, Record, Source
+from sensorium import BadSample, Record, Source, TableReader
 from sensorium.errors import DataError, Location
 from sensorium.modalities.molecule.scaffolds import murcko_scaffold, scaffold_split
 from sensorium.modalities.molecule.sources.formats import MoleculeFile, open_molecules
@@ -31,6 +31,8 @@ class MoleculeFiles(Source):
             molecules of one Bemis-Murcko scaffold share a part, the most frequent scaffolds are the train part.
         fractions: the fractions of val and test in a scaffold split.
         header: the column names of a .csv or .tsv file without a heading row.
+        delimiter: the character between the cells of a .csv file, such as ";"; default ",".
+        encoding: of a table of text without a byte-order mark, such as cp1252; default utf-8.
         field: the field of the molecules.
     """
 
@@ -43,6 +45,8 @@ class MoleculeFiles(Source):
         split: str | None = None,
         fractions: tuple[float, float] = (0.1, 0.1),
         header: list[str] | None = None,
+        delimiter: str | None = None,
+        encoding: str | None = None,
         field: str = "molecule",
     ) -> None:
         files = [Path(one).expanduser() for one in ([path] if isinstance(path, str) else path)]
@@ -52,7 +56,8 @@ class MoleculeFiles(Source):
         self._id, self._field = id, field
         self._split = None if split == SCAFFOLD else split
         others = list(dict.fromkeys([*self._labels.values(), *(c for c in (id, self._split) if c is not None)]))
-        self._files = [open_molecules(file, column, others, header) for file in files]
+        reader = TableReader(None, delimiter, header=header, na_values=("",), encoding=encoding)
+        self._files = [open_molecules(file, column, others, reader) for file in files]
         self._names = [file.name for file in files]
         self._ends = list(accumulate(len(file) for file in self._files))
         if not len(self):

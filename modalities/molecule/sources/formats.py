@@ -86,11 +86,10 @@ class SmilesTable(MoleculeFile):
         path: the file.
         column: the column of SMILES; None takes the one that is called so, in small or capital letters.
         others: further columns to read.
-        header: the column names of a CSV or TSV file without a heading row.
+        reader: how a table is read.
     """
 
-    def __init__(self, path: Path, column: str | None, others: list[str], header: list[str] | None = None) -> None:
-        reader = TableReader(header=header, na_values=("",))
+    def __init__(self, path: Path, column: str | None, others: list[str], reader: TableReader) -> None:
         if column is None:
             names = reader.column_names(path)
             called = [name for name in names if name.lower() == "smiles"]
@@ -163,7 +162,7 @@ class SDFile(MoleculeFile):
         return Location(str(self._path), _line(self._bytes, self._starts[row]))
 
 
-def open_molecules(path: Path, column: str | None, others: list[str], header: list[str] | None) -> MoleculeFile:
+def open_molecules(path: Path, column: str | None, others: list[str], reader: TableReader) -> MoleculeFile:
     """Return the records of a file, by its extension.
 
     Raises:
@@ -173,7 +172,7 @@ def open_molecules(path: Path, column: str | None, others: list[str], header: li
         raise DataError(f"The file '{path}' does not exist; check data.source.path.")
     extension = TableReader.extension(path)
     if extension in TableReader.EXTENSIONS:
-        return SmilesTable(path, column, others, header)
+        return SmilesTable(path, column, others, reader)
     if extension in SMILES:
         return SmilesLines(path, others)
     if extension in SDF:

@@ -128,6 +128,7 @@ def _titled(name: str, units: Mapping[str, str]) -> str:
 
 def _numbers(table: Table, name: str) -> np.ndarray:
     """Return a column as float64 (N,), nan where a cell is missing; as Python integers where floats are inexact."""
+    table.check_readable(name)
     column = table.arrow(name)
     if pa.types.is_integer(column.type) and column.null_count < len(column):
         bounds = pc.min_max(column).as_py()

@@ -57,6 +57,7 @@ class SeriesTable(RecordingSource):
         delimiter: the character between the cells of a CSV file; default ",".
         decimal: the decimal point of a CSV or TSV file.
         skip_rows: lines of a CSV or TSV file before the row of column names.
+        encoding: of a CSV, TSV or JSON-lines file without a byte-order mark, such as cp1252; default utf-8.
         window: steps in a record; None keeps recordings whole. A shorter recording is one shorter record.
         stride: steps from one window to the next; None is `window`, so that windows do not overlap.
         by_time: fractions of each recording's time, at its end, that are val and test; None splits by whole recordings.
@@ -87,6 +88,7 @@ class SeriesTable(RecordingSource):
         delimiter: str | None = None,
         decimal: str = ".",
         skip_rows: int = 0,
+        encoding: str | None = None,
         window: int | None = None,
         stride: int | None = None,
         by_time: tuple[float, float] | None = None,
@@ -108,7 +110,10 @@ class SeriesTable(RecordingSource):
             raise RecipeError("data.source.time_format is how time stamps are written, and needs data.source.time.")
         windows = SlidingWindow(window, stride, by_time, gap, ahead, label_at)
         files = _files(path, format)
-        excluded, reader = list(exclude or ()), TableReader(format, delimiter, decimal, skip_rows=skip_rows)
+        excluded, reader = (
+            list(exclude or ()),
+            TableReader(format, delimiter, decimal, skip_rows=skip_rows, encoding=encoding),
+        )
         names = reader.column_names(files[0])
         by_file = id == "file" and "file" not in names
         id = None if by_file else id

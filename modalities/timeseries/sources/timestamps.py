@@ -64,6 +64,7 @@ def timestamps(table: Table, name: str, time_format: str | None = None) -> np.nd
         DataError: when a cell is missing, or is no time stamp of the kind that the others are; the message names its
             row.
     """
+    table.check_readable(name)
     column = table.arrow(name)
     if column.null_count or "" in (column.unique().to_pylist() if pa.types.is_string(column.type) else ()):
         row = next(row for row, cell in enumerate(column.to_pylist()) if cell in (None, ""))

@@ -14,6 +14,9 @@ import pytest
 from sensorium import TableReader, Unreadable
 from sensorium.data.table import TableSource
 from sensorium.errors import BadSample, DataError
+from sensorium.modalities.graph.sources.tables import GraphTables
+from sensorium.modalities.molecule.sources.files import MoleculeFiles
+from sensorium.modalities.timeseries.sources.table import SeriesTable
 
 HUGE = 2**63 + 11
 
@@ -271,3 +274,37 @@ def test_other_readers_of_tables_refuse_what_they_cannot_leave_out(tmp_path):
 def test_what_is_no_table_is_one_sentence(table, name, content, sentence):
     with pytest.raises(DataError, match=sentence):
         table(name, content, **({"id": "i"} if "i,x" in str(content) else {}))
+
+
+def test_sources_of_other_modalities_take_delimiters_and_encodings(tmp_path):
+    body = "smiles;größe\nC;1\nN;2\n".encode("cp1252")
+    (tmp_path / "m.csv").write_bytes(body)
+    molecules = MoleculeFiles(str(tmp_path / "m.csv"), labels=["größe"], delimiter=";", encoding="cp1252")
+    assert [r.labels for r in molecules] == [{"größe": 1}, {"größe": 2}]
+    (tmp_path / "s.csv").write_bytes("t;länge\n1;0.5\n2;1.5\n".encode("utf-16"))
+    series = SeriesTable(str(tmp_path / "s.csv"), time="t", delimiter=";")
+    assert series[0].values["timeseries"].tolist() == [[0.5, 1.5]]
+    (tmp_path / "e.csv").write_bytes("graph;source;target\ng;ä;b\n".encode("cp1252"))
+    graphs = GraphTables(str(tmp_path / "e.csv"), delimiter=";", encoding="cp1252")
+    assert graphs[0].values["graph"].num_nodes == 2
+
+
+def test_molecules_leave_an_unreadable_row_out(tmp_path):
+    (tmp_path / "m.csv").write_bytes(b"smiles,y\nC,1\nN,2,3\nO\xff,4\nCC,5\n")
+    source = MoleculeFiles(str(tmp_path / "m.csv"), labels=["y"])
+    for row, reason in ((1, "3 cells"), (2, "0xff")):
+        with pytest.raises(BadSample, match=reason):
+            source[row]
+    assert [source[row].values["molecule"] for row in (0, 3)] == ["C", "CC"]
+    (tmp_path / "m.csv").write_bytes(b"smiles,y\nC,1\nN,\xff\n")
+    with pytest.raises(DataError, match=r"m\.csv, line 3, column 'y' cannot be read"):
+        MoleculeFiles(str(tmp_path / "m.csv"), labels=["y"])
+
+
+def test_tables_of_series_and_graphs_name_a_broken_row(tmp_path):
+    (tmp_path / "s.csv").write_bytes(b"t,a\n1,0.5\n2\n3,1.5\n")
+    with pytest.raises(DataError, match=r"s\.csv, line 3 cannot be read: it has 1 cell, not 2"):
+        SeriesTable(str(tmp_path / "s.csv"), time="t")
+    (tmp_path / "e.csv").write_bytes(b"graph,source,target\ng,a,b,c\ng,a,b\n")
+    with pytest.raises(DataError, match=r"e\.csv, line 2 cannot be read: it has 4 cells, not 3"):
+        GraphTables(str(tmp_path / "e.csv"))

@@ -69,7 +69,7 @@ def test_a_faulty_edge_of_tu_files_costs_its_own_graphs(tmp_path, edge, reason, 
     values = [source[i].values["graph"] for i in range(3)]
     assert [i for i, value in enumerate(values) if isinstance(value, Unreadable)] == unreadable
     fault = values[unreadable[0]]
-    assert (fault.reason, str(fault.where)) == (reason, "TINY_A.txt, row 3")
+    assert (fault.reason, str(fault.where)) == (reason, "TINY_A.txt, line 3")
     assert source.key(0).labels == {"class": 1, "target": 0.5}
     if 1 not in unreadable:
         assert values[1].edge_index.tolist() == [[1], [0]]
@@ -120,7 +120,7 @@ def test_a_faulty_row_costs_its_own_graph(tmp_path):
     a, b, c = (source[i].values["graph"] for i in range(3))
     assert "names the node '3', which its graph does not list" in a.reason
     assert (b.reason, b.kind) == ("the feature 'size' is empty: fill it, or leave the column out", "empty")
-    assert str(b.where) == f"{tmp_path / 'nodes.csv'}, row 3, column 'size'"
+    assert str(b.where) == f"{tmp_path / 'nodes.csv'}, line 4, column 'size'"
     assert (c.x.tolist(), c.values.tolist()) == ([[0]], [[6.0]]), "an empty cell is no category"
     (note,) = source.notes()
     assert (
@@ -133,7 +133,7 @@ def test_a_faulty_row_costs_its_own_graph(tmp_path):
 def test_one_large_graph_needs_all_of_its_features(tmp_path):
     options = write_node_tables(tmp_path)
     (tmp_path / "people.csv").write_text("node,age,side\n" + "\n".join(f"n{i},,{i % 2}" for i in range(6)) + "\n")
-    with pytest.raises(DataError, match=r"the feature 'age' is empty.*people.csv, row 1, column 'age'"):
+    with pytest.raises(DataError, match=r"the feature 'age' is empty.*people.csv, line 2, column 'age'"):
         Nodes(**options)
 
 
