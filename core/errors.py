@@ -171,6 +171,17 @@ def check_range(owner: str, interval: str, /, **options: float | Sequence[float]
                 raise RecipeError(f"The option '{name}' of the {owner} must be {expected}, not {value}.")
 
 
+def check_not_empty(owner: str, /, **options: Sequence[Any]) -> None:
+    """Check that options that list values list one or more.
+
+    Raises:
+        RecipeError: one sentence with the option.
+    """
+    for name, values in options.items():
+        if not len(values):
+            raise RecipeError(f"The option '{name}' of the {owner} is empty: give one value or more.")
+
+
 def _in_words(interval: str, low: float, high: float) -> str:
     if interval[0] + interval[-1] == "[]":
         return f"between {low:g} and {high:g}"

@@ -22,8 +22,8 @@ from torch import Tensor
 from sensorium.contracts import FeatureTable, Modality, Objective, Source
 from sensorium.errors import BadSample, DataError, Interrupted, RecipeError, SensoriumError, as_clause, not_found
 from sensorium.evaluation.features import group_name, label_columns, times_of
-from sensorium.evaluation.labels import is_missing
-from sensorium.evaluation.protocols import make_protocol
+from sensorium.evaluation.labels import choose_column, is_missing
+from sensorium.evaluation.protocols import Given, make_protocol
 from sensorium.evaluation.runner import check_fit, measure_fold, reason_of
 from sensorium.models.plan import Plan
 from sensorium.seeding import seed_of
@@ -50,6 +50,7 @@ def dry_run(plan: Plan, train: DryPart, test: DryPart) -> dict[str, list[str]]:
         Table name -> the names of its metrics.
 
     Raises:
+        RecipeError: when an option of an evaluator has a wrong value.
         DataError: when an evaluator cannot measure these records, with its name and the reason.
     """
     return {name: _metrics(name, plan, train, test) for name in plan.evaluators}
@@ -78,6 +79,7 @@ class DryPart:
     """
 
     def __init__(self, source: Source, positions: np.ndarray, fields: Mapping[str, str], name: str) -> None:
+        self.name = name
         known = {modality: source.present(field) for modality, field in fields.items()}
         self.positions = np.array(_sample(source, positions, [mask for mask in known.values() if mask is not None]))
         self.records = [source.key(int(position)) for position in self.positions]
@@ -116,14 +118,37 @@ def _metrics(name: str, plan: Plan, train: DryPart, test: DryPart) -> list[str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of too few records, and of features that tell nothing
             seed, folds = next(iter(protocol.rounds(*tables, evaluator.label)))
+<<<<<<< HEAD
             return list(measure_fold(copy.copy(evaluator), *folds[0], seed)[0])
     except Interrupted:
         raise
+=======
+            metrics = list(measure_fold(copy.copy(evaluator), *folds[0], seed)[0])
+        if test.name == "test" and isinstance(protocol, Given) and "balanced accuracy" in metrics:
+            _check_classes(tables[1], evaluator.label)
+        return metrics
+>>>>>>> 463324e (Evaluators: a wrong value of an option is an error of the recipe, told before the first step; so is a test part of one class)
     except Exception as error:  # of an evaluator that anybody may have written
-        raise DataError(
+        kind = RecipeError if isinstance(error, RecipeError) else DataError
+        raise kind(
             f"The evaluator '{name}' cannot measure these records: {as_clause(reason_of(error))}. "
-            f"Correct evaluate.evaluators.{name}, or set evaluate.evaluators={{}} to train without evaluation."
+            f"Correct evaluate.evaluators.{name}, or set evaluate.evaluators.{name}=null to do without it."
         ) from error
+
+
+def _check_classes(test: FeatureTable, label: str | None) -> None:
+    """Raise an error if the test part has one class of a label: every metric of a classifier would be that of chance.
+
+    Raises:
+        SensoriumError: with the class.
+    """
+    label = choose_column("label", label, list(test.labels))
+    classes = {value for value in test.labels[label].tolist() if not is_missing(value)}
+    if len(classes) == 1:
+        raise SensoriumError(
+            f"the test part has one class of the label '{label}', {classes.pop()!r}: there is nothing to tell apart; "
+            "choose another split, or a protocol such as kfold"
+        )
 
 
 class _Embed:

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from sensorium.contracts import Evaluator, FeatureTable
-from sensorium.errors import SensoriumError
+from sensorium.errors import SensoriumError, check_not_empty, check_range
 from sensorium.evaluation.labels import choose_column, count_records, is_missing
 from sensorium.evaluation.ridge import fit_ridge
 
@@ -44,6 +44,9 @@ class Forecast(Evaluator):
         protocol: str | dict[str, Any] = "given",
         alphas: tuple[float, ...] = (1000.0, 500.0, 200.0, 100.0, 50.0, 20.0, 10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1),
     ) -> None:
+        check_not_empty("evaluator 'forecast'", alphas=alphas, **({} if horizons is None else {"horizons": horizons}))
+        check_range("evaluator 'forecast'", "(0, inf)", alphas=alphas)
+        check_range("evaluator 'forecast'", "[1, inf)", horizons=horizons)
         self.horizons, self.labels, self.modality, self.protocol = horizons, labels, modality, protocol
         self.alphas = alphas
         self.label = labels[0] if labels else None

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 from sensorium.contracts import Evaluator, FeatureTable
+from sensorium.errors import check_range
 from sensorium.evaluation.multitask import Multitask
 from sensorium.evaluation.probes import Classifier, Regressor
 
@@ -35,6 +36,7 @@ class Forest(Evaluator):
         task: Literal["regression", "classification", "multitask"] = "regression",
         labels: list[str] | None = None,
     ) -> None:
+        check_range("evaluator 'forest'", "[1, inf)", trees=trees)
         self.label, self.modality, self.protocol = label, modality, protocol
         self.trees, self.task, self.labels = trees, task, labels
         self.forest = self._unfitted()

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from sensorium.errors import check_range
 from sensorium.evaluation.probes import Classifier
 from sensorium.evaluation.similarity import nearest_neighbors
 
@@ -31,6 +32,8 @@ class KNN(Classifier):
         k: int = 20,
         temperature: float = 0.07,
     ) -> None:
+        check_range("evaluator 'knn'", "[1, inf)", k=k)
+        check_range("evaluator 'knn'", "(0, inf)", temperature=temperature)
         super().__init__(label, modality, protocol)
         self.k, self.temperature = k, temperature
 

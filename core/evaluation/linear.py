@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium.errors import SensoriumError
+from sensorium.errors import SensoriumError, check_not_empty, check_range
 from sensorium.evaluation.folds import assign_folds
 from sensorium.evaluation.logistic import fit_path, logits
 from sensorium.evaluation.probes import Classifier, classification_metrics, per_class
@@ -55,6 +55,9 @@ class Linear(Classifier):
         standardize_by: str | None = None,
         metric: ClassMetric = "accuracy",
     ) -> None:
+        check_not_empty("evaluator 'linear'", Cs=Cs)
+        check_range("evaluator 'linear'", "(0, inf)", Cs=Cs)
+        check_range("evaluator 'linear'", "[1, inf)", max_iter=max_iter)
         super().__init__(label, modality, protocol, standardize_by)
         self.Cs, self.max_iter, self.metric = Cs, max_iter, metric
         self.selection = selection_of(metric)

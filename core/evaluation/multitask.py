@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from sensorium.contracts import Evaluator, FeatureTable
-from sensorium.errors import SensoriumError
+from sensorium.errors import SensoriumError, check_not_empty, check_range
 from sensorium.evaluation.few_records import task_remarks
 from sensorium.evaluation.labels import choose_column, is_missing
 from sensorium.evaluation.linear import CS, StandardizedLogistic, fit_logistic, selection_of
@@ -42,6 +42,8 @@ class Multitask(Evaluator):
         Cs: tuple[float, ...] = CS,
         max_iter: int = 200,
     ) -> None:
+        check_not_empty("evaluator 'multitask'", Cs=Cs)
+        check_range("evaluator 'multitask'", "(0, inf)", Cs=Cs)
         self.labels, self.modality, self.protocol = labels, modality, protocol
         self.Cs, self.max_iter = Cs, max_iter
         self.models: dict[str, StandardizedLogistic] = {}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sensorium.contracts import Evaluator, FeatureTable
-from sensorium.errors import SensoriumError
+from sensorium.errors import SensoriumError, check_not_empty, check_range
 from sensorium.evaluation.labels import count_records, modality_pair
 from sensorium.evaluation.similarity import TIE, l2_normalize, similarity_blocks
 
@@ -45,6 +45,8 @@ class Retrieval(Evaluator):
         cutoffs: tuple[int, ...] = (1, 5, 10),
         positives: Literal["group", "record"] = "group",
     ) -> None:
+        check_not_empty("evaluator 'retrieval'", cutoffs=cutoffs)
+        check_range("evaluator 'retrieval'", "[1, inf)", cutoffs=cutoffs)
         self.query, self.target, self.cutoffs, self.positives = query, target, cutoffs, positives
         self.excluded: list[str] = []
 

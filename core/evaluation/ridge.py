@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.errors import SensoriumError
+from sensorium.errors import SensoriumError, check_not_empty, check_range
 from sensorium.evaluation.folds import assign_folds
 from sensorium.evaluation.probes import Regressor
 from sensorium.evaluation.scaling import Scaler
@@ -35,6 +35,8 @@ class Ridge(Regressor):
         protocol: str | dict[str, Any] = "given",
         alphas: tuple[float, ...] = ALPHAS,
     ) -> None:
+        check_not_empty("evaluator 'ridge'", alphas=alphas)
+        check_range("evaluator 'ridge'", "(0, inf)", alphas=alphas)
         super().__init__(label, modality, protocol)
         self.alphas = alphas
 

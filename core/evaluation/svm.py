@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import SVC
 
-from sensorium.errors import SensoriumError, check_range
+from sensorium.errors import SensoriumError, check_not_empty, check_range
 from sensorium.evaluation.folds import assign_folds, select_by_validation
 from sensorium.evaluation.probes import Classifier, per_class
 from sensorium.evaluation.scaling import Scaler
@@ -42,6 +42,8 @@ class SVM(Classifier):
         max_records: int = 10_000,
     ) -> None:
         check_range("evaluator 'svm'", "[2, inf)", inner_folds=inner_folds, max_records=max_records)
+        check_not_empty("evaluator 'svm'", Cs=Cs)
+        check_range("evaluator 'svm'", "(0, inf)", Cs=Cs)
         super().__init__(label, modality, protocol)
         self.Cs, self.inner_folds, self.standardize = Cs, inner_folds, standardize
         self.max_records = max_records

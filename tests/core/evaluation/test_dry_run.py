@@ -63,7 +63,6 @@ def test_the_names_of_all_metrics_are_known():
         ({"knn": {"protocol": {"name": "leave-one-group-out", "by": "site"}}}, False, "no label 'site'"),
         ({"zero-shot": {"prompts": "c"}}, True, "no modality 'c'"),
         ({"zero-shot": {"templates": ["a photo"]}}, True, "a template of 'zero-shot' needs {}"),
-        ({"anomaly": {"neighbors": 0}}, False, "the option 'neighbors'"),
         ({"multitask": None}, False, "'class' has 3 classes, a task has two"),
     ],
 )
@@ -74,6 +73,37 @@ def test_a_mistake_is_named_with_its_evaluator(evaluators, pair, sentence):
     assert str(error.value).startswith(f"The evaluator '{name}' cannot measure these records: ")
     assert sentence in str(error.value)
     assert f"Correct evaluate.evaluators.{name}, or set" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "option"),
+    [
+        ("anomaly", {"neighbors": 0}),
+        ("knn", {"k": 0}),
+        ("knn", {"temperature": 0.0}),
+        ("linear", {"Cs": []}),
+        ("linear", {"Cs": [1.0, -1.0]}),
+        ("svm", {"Cs": [0.0]}),
+        ("ridge", {"alphas": [-1.0]}),
+        ("forest", {"trees": 0}),
+        ("forecast", {"horizons": []}),
+        ("multitask", {"Cs": []}),
+        ("retrieval", {"cutoffs": [0]}),
+        ("knn", {"protocol": {"name": "kfold", "folds": 1}}),
+        ("knn", {"protocol": {"name": "kfold", "fold": 3}}),
+    ],
+)
+def test_a_wrong_value_of_an_option_is_an_error_of_the_recipe(evaluator, option):
+    with pytest.raises(RecipeError, match=f"The evaluator '{evaluator}' cannot measure") as error:
+        metrics_of({evaluator: option})
+    assert next(iter(option)) in str(error.value)
+
+
+def test_a_test_part_of_one_class_is_refused_unless_a_protocol_cuts_the_parts_anew():
+    labels = lambda i: {"class": i % 2 if i < 30 else 1}  # noqa: E731
+    with pytest.raises(DataError, match="the test part has one class of the label 'class', 1"):
+        metrics_of({"knn": None}, labels)
+    assert metrics_of({"knn": {"protocol": {"name": "kfold", "folds": 2}}}, labels)
 
 
 @pytest.mark.parametrize(
