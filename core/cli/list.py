@@ -8,11 +8,10 @@ import re
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sensorium.cli.output import reflow
+from sensorium.cli.output import listing_console, reflow
 from sensorium.errors import PluginError, did_you_mean
 from sensorium.registration.discovery import load_extensions
 from sensorium.registration.registry import KINDS, Registry, Spec
@@ -50,7 +49,7 @@ def _show_all(kind: str, registry: Registry, modality: str | None, as_json: bool
         needs = ", ".join(f"[red]{r} (missing)[/]" if r in absent else r for r in spec.requires)
         belongs = [spec.modality or "every"] * of_modality
         table.add_row(spec.name, *belongs, spec.plugin, escape(spec.summary), needs)
-    Console().print(table)
+    listing_console().print(table)
 
 
 def _show_one(spec: Spec, as_json: bool) -> None:
@@ -66,7 +65,7 @@ def _show_one(spec: Spec, as_json: bool) -> None:
         shown = spec.public() | {"about": about, "options": [option.public() for option in options]}
         typer.echo(json.dumps(shown, indent=2, default=str))
         return
-    console = Console()
+    console = listing_console()
     console.print(f"[bold]{spec.name}[/]  plugin {spec.plugin}, {spec.distribution}\n\n{escape(reflow(about))}\n")
     if not options:
         console.print("No options.")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
+from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
 import sensorium
@@ -42,7 +43,10 @@ class LazyCommand(TyperCommand):
             app.command(self._spec.name)(target)
         command = typer.main.get_command(app)
         for one in (command, *getattr(command, "commands", {}).values()):
-            one.help = reflow(one.help or "")
+            one.help = escape(reflow(one.help or ""))
+            for parameter in one.params:
+                if getattr(parameter, "help", None):
+                    parameter.help = escape(parameter.help)
         return command
 
 

@@ -51,6 +51,16 @@ def wrap(text: str, width: int, indent: int = 0) -> str:
     return textwrap.fill(text, width, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False)
 
 
+WIDE = 10_000
+"""Columns of what is not a terminal: a listing in a pipe or file is not cut off."""
+
+
+def listing_console() -> Console:
+    """Return a console on standard output, as wide as the terminal, or, where there is none, as any line."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDE, soft_wrap=False)
+
+
 def print_error(sentence: str) -> None:
     """Print a sentence on standard error, wrapped between words if that is a terminal."""
     console = Console(stderr=True)

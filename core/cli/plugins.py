@@ -6,10 +6,10 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sensorium.cli.output import listing_console
 from sensorium.registration.discovery import Plugin, fabric_callbacks, load_extensions
 
 _COLORS = {"loaded": "green", "blocked": "dim", "failed": "red", "conflict": "red", "incompatible": "red"}
@@ -37,7 +37,7 @@ def plugins(
         registers = escape(_registers(plugin) or plugin.reason)
         milliseconds = f"{plugin.seconds * 1000:.0f}"
         table.add_row(plugin.name, state, plugin.distribution, plugin.version, registers, milliseconds)
-    console = Console()
+    console = listing_console()
     console.print(table)
     for entry in callbacks:
         console.print(

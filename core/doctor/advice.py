@@ -60,6 +60,13 @@ def _on_machine(machine: Machine, recipe: Recipe | None) -> Iterator[Advice]:
             f"OMP_NUM_THREADS={machine.cores}",
         )
     cuda = [device for device in machine.devices if device.kind == "cuda"]
+    if recipe is not None and not (cuda and recipe.train.accelerator in ("auto", "cuda")):
+        asked = recipe.train.devices if machine.launcher.name == "none" else machine.launcher.local_processes
+        if isinstance(asked, int) and asked > max(machine.cores, 1):
+            yield Advice(
+                f"{asked} processes share {machine.cores} cores of the CPU, and are slower than {machine.cores} are",
+                f"train.devices={machine.cores}",
+            )
     if recipe is not None and cuda:
         train = recipe.train
         if train.accelerator == "cpu":

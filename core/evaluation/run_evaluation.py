@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from sensorium.contracts import FeatureTable, Source
-from sensorium.errors import DataError, EvaluationError, Interrupted, SensoriumError, as_clause
+from sensorium.errors import DataError, EvaluationError, Interrupted, RecipeError, SensoriumError, as_clause, not_found
 from sensorium.evaluation.dry_run import DryPart, dry_run, require_metric
 from sensorium.evaluation.features import (
     BaselineReader,
@@ -21,6 +21,7 @@ from sensorium.evaluation.features import (
     FeatureRows,
     ModelReader,
     feature_tables,
+    label_columns,
     read_features,
 )
 from sensorium.evaluation.part_reader import PartReader
@@ -84,8 +85,10 @@ class RunEvaluation:
         Raises:
             DataError: as in `check`; when there is no val part, for evaluation during training; when an evaluator
                 cannot measure its records.
-            RecipeError: when `checkpoint.best` is no metric of the evaluators.
+            RecipeError: when `checkpoint.best` is no metric of the evaluators, or `finetune.labels` names a label that
+                labeled records do not have.
         """
+        self._check_finetune_labels()
         if final:
             self.check()
         if self.plan.recipe.evaluate.every is None:
@@ -95,6 +98,19 @@ class RunEvaluation:
         metrics = self._dry_run("val")
         if (best := self.plan.recipe.checkpoint.best) is not None:
             require_metric(best, metrics)
+
+    def _check_finetune_labels(self) -> None:
+        """Raise an error for a label to fine-tune on that is none of the records'; those without labels may get some.
+
+        Raises:
+            RecipeError: with the nearest label.
+        """
+        named = self.plan.recipe.finetune.labels or []
+        known = list(label_columns(self._sample("train").records)) if named else []
+        for label in named:
+            if known and label not in known:
+                problem = f"finetune.labels names '{label}', a label that the records do not have"
+                raise RecipeError(not_found(problem, label, known, f"they have: {', '.join(known)}"))
 
     def _dry_run(self, part: str) -> dict[str, list[str]]:
         """Return the names of the metrics that each evaluator gives for a part."""

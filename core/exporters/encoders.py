@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from sensorium.contracts import Encoder, Modality
@@ -68,6 +69,6 @@ def read_encoder(folder: Path, name: str | None, extensions: Extensions) -> tupl
     )
     try:
         encoder.load_state_dict(load_file(folder / f"{name}.safetensors"))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise RunError(f"The weights {folder / f'{name}.safetensors'} cannot be loaded: {error}.") from error
     return modality, encoder.eval()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from sensorium.errors import RunError
@@ -16,6 +17,7 @@ from sensorium.finetuning.tasks import Task, make_task
 from sensorium.models.model import Model
 from sensorium.recipe.schema import Finetune
 from sensorium.registration.discovery import Extensions
+from sensorium.registration.registry import one_line
 from sensorium.runs.atomic import write_atomically
 from sensorium.runs.run import Run
 
@@ -84,8 +86,12 @@ class Predictor:
         try:
             config = json.loads((run.model / CONFIG).read_text(encoding="utf-8"))
             weights = load_file(run.model / WEIGHTS)
-        except (OSError, ValueError) as error:
-            raise RunError(f"{folder} has no fine-tuned head ({error}): make one by `sensorium finetune`.") from error
+        except FileNotFoundError as error:
+            raise RunError(
+                f"{folder} has no fine-tuned head: `sensorium finetune {folder}` makes one, in a folder of its own."
+            ) from error
+        except (OSError, ValueError, SafetensorError) as error:
+            raise RunError(f"The fine-tuned head in {run.model} cannot be read: {one_line(error)}.") from error
         modality, options = config["modality"], Finetune.model_validate(config["options"])
         task = make_task(options, modality, config["task"]["labels"])
         task.load_state(config["task"])

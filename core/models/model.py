@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from sensorium.models.plan import Plan, make_plan
 from sensorium.recipe.schema import Recipe
 from sensorium.registration.discovery import Extensions
 from sensorium.runs.atomic import write_atomically
+from sensorium.runs.checkpoint import mismatch
 from sensorium.runs.run import Run
 from sensorium.seeding import generator
 from sensorium.types import Batch, RecordBatch
@@ -180,10 +182,13 @@ class Model:
         try:
             config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
             weights = load_file(folder / WEIGHTS)
-        except (OSError, ValueError) as error:
+        except FileNotFoundError as error:
             raise RunError(
-                f"{folder} has no readable model ({error}): train the run to its end, or export it."
+                f"{folder} has no model: a run has one when its training is finished; `sensorium train --resume "
+                f"{folder.parent}` continues it, and --checkpoint last takes what it has so far."
             ) from error
+        except (OSError, ValueError, SafetensorError) as error:
+            raise RunError(f"The model in {folder} cannot be read: {' '.join(str(error).split())}.") from error
         plan = make_plan(Recipe.model_validate(config["recipe"]), extensions)
         return cls.untrained(plan, config["modalities"].get).load_weights(weights, str(folder))
 
@@ -203,7 +208,8 @@ class Model:
         try:
             self.learner.load_state_dict(weights)
         except RuntimeError as error:
-            raise RunError(f"The weights of {origin} do not fit its recipe: {_first_lines(error)}") from error
+            different = mismatch(self.learner.state_dict(), weights)
+            raise RunError(f"The weights of {origin} do not fit its recipe: {different}.") from error
         return self
 
 
@@ -223,7 +229,3 @@ def _unshared(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         result[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
         seen.add(tensor.data_ptr())
     return result
-
-
-def _first_lines(error: BaseException, lines: int = 2) -> str:
-    return " ".join(line.strip() for line in str(error).splitlines()[:lines])

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_state_dict,
@@ -28,6 +28,8 @@ from sensorium.parallel import collectives
 from sensorium.runs.atomic import write_atomically
 
 log = logging.getLogger("sensorium")
+NAMED = 3
+"""How many tensors a sentence names."""
 _NAME = re.compile(r"step-(\d{9})\.ckpt")
 
 
@@ -125,6 +127,31 @@ def weights_of(state: dict[str, Any]) -> dict[str, Any]:
     return {name.removeprefix("module."): w for name, w in average.items() if name.startswith("module.")}
 
 
+def mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """Return how weights differ from what a model takes: tensors that are missing, unexpected, or of another shape.
+
+    Args:
+        expected: names and tensors of the model.
+        found: those of a file.
+    """
+    shapes = [
+        f"{name} {tuple(found[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in found and getattr(found[name], "shape", None) != tensor.shape
+    ]
+    kinds = {
+        "missing": [name for name in expected if name not in found],
+        "unexpected": [name for name in found if name not in expected],
+        "of another shape": shapes,
+    }
+    said = [f"{len(names)} {kind} ({_first(names)})" for kind, names in kinds.items() if names]
+    return f"of {len(expected)} tensors, {', '.join(said)}" if said else "names and shapes are equal"
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+
+
 def restore(state: Mapping[str, Any], learner: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Load the weights and optimizer state of a checkpoint; a collective operation.
 
@@ -132,13 +159,13 @@ def restore(state: Mapping[str, Any], learner: nn.Module, optimizer: torch.optim
         RunError: when the checkpoint was written by another architecture.
     """
     strict = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    found = dict(state["learner"])  # loading adds to it
     try:
         set_model_state_dict(learner, state["learner"], options=strict)
         set_optimizer_state_dict(learner, optimizer, state["optimizer"], options=replace(strict, strict=False))
     except (RuntimeError, KeyError) as error:
-        raise RunError(
-            f"The checkpoint of step {state['step']} does not fit this recipe: {str(error).splitlines()[0]}"
-        ) from error
+        different = mismatch(learner.state_dict(), found)
+        raise RunError(f"The checkpoint of step {state['step']} does not fit this recipe: {different}.") from error
     _drop_state_of_frozen(state, learner, optimizer)
 
 

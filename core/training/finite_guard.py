@@ -118,9 +118,14 @@ class Guard:
         if len(self.noted) > self.most:
             raise TrainingError(
                 f"{len(self.noted)} steps had a non-finite loss or gradient, more than monitor.skips = {self.most} "
-                f"allows: lower optimizer.lr, lengthen optimizer.warmup or set train.precision to 32-true; "
+                f"allows: lower optimizer.lr, lengthen optimizer.warmup{self._or_full_precision()}; "
                 f"`sensorium replay {self.file.parents[1]}` shows where step {step} is non-finite first."
             )
+
+    def _or_full_precision(self) -> str:
+        """Return the advice to compute in fp32, to a training that does not."""
+        is_full = self.fabric.strategy.precision.precision == "32-true"
+        return "" if is_full else " or set train.precision to 32-true"
 
 
 def read_notes(file: Path) -> list[dict[str, Any]]:

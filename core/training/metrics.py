@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from sensorium.errors import PluginError
+from sensorium.errors import PluginError, RunError
 from sensorium.recipe.schema import Recipe
-from sensorium.runs.atomic import write_atomically
+from sensorium.runs.atomic import not_written, write_atomically
 from sensorium.runs.run import Run
 
 
@@ -42,9 +44,17 @@ class MetricsLog:
             )
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Write the metrics of one step."""
-        self._lines.write(json.dumps({"step": step, **metrics}) + "\n")
-        self._lines.flush()
+        """Write the metrics of one step.
+
+        Raises:
+            RunError: when the disk refuses.
+        """
+        line = json.dumps({"step": step, **metrics}) + "\n"
+        try:
+            self._lines.write(line)
+            self._lines.flush()
+        except OSError as error:
+            raise RunError(not_written(Path(self._lines.name), error)) from error
         if self._board is not None:
             for name, value in metrics.items():
                 self._board.add_scalar(name, value, step)
@@ -53,7 +63,8 @@ class MetricsLog:
 
     def close(self) -> None:
         """Close the loggers."""
-        self._lines.close()
+        with suppress(OSError):  # of a full disk, of which `write` has told
+            self._lines.close()
         if self._board is not None:
             self._board.close()
         if self._wandb is not None:

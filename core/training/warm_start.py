@@ -11,7 +11,8 @@ from torch import Tensor
 from sensorium.contracts import Encoder
 from sensorium.errors import RunError
 from sensorium.models.learner import Learner
-from sensorium.runs.checkpoint import Checkpoints, weights_of
+from sensorium.recipe.yaml_text import one_line
+from sensorium.runs.checkpoint import Checkpoints, mismatch, weights_of
 from sensorium.runs.run import Run
 
 ENCODERS, OBJECTIVE = "encoders.", "objective."
@@ -37,7 +38,7 @@ class WarmStart:
             raise RunError(f"train.warm_start: {folder} has no readable checkpoint.")
         self._weights: dict[str, Tensor] = weights_of(state)
         recipe = yaml.safe_load(self.run.recipe_file.read_text(encoding="utf-8"))
-        self._objective = recipe["objective"]["name"]
+        self._objective, self._towers = recipe["objective"]["name"], recipe["modalities"]
         self._sharing = {name: tower["encoder"].get("share", name) for name, tower in recipe["modalities"].items()}
 
     def learned(self, modality: str) -> dict[str, Any] | None:
@@ -59,9 +60,10 @@ class WarmStart:
             try:
                 encoders[name].load_state_dict(weights)
             except RuntimeError as error:
+                different = mismatch(encoders[name].state_dict(), weights)
                 raise RunError(
                     f"train.warm_start: the encoder of '{name}' in {self.run.folder} differs from this recipe's: "
-                    f"{' '.join(str(error).split())}"
+                    f"{different}. There it is {one_line(self._towers[name]['encoder'])}."
                 ) from error
 
     def carry_on(self, learner: Learner, objective: str) -> None:

@@ -31,6 +31,17 @@ def test_a_kind_is_listed_as_a_table_and_as_json(run):
     assert entries["clip"]["missing"] == []
 
 
+def test_a_listing_in_a_pipe_is_not_cut_off(run):
+    _, out, _ = run("list", "encoders")
+    summaries = [entry["summary"] for entry in json.loads(run("list", "encoders", "--json")[1])]
+    assert max(map(len, summaries)) > 60
+    assert all(any(summary in line for line in out.splitlines()) for summary in summaries)
+
+
+def test_brackets_in_a_help_text_are_shown(run):
+    assert "finetune.labels=[class]" in " ".join(run("finetune", "--help")[1].replace("│", " ").split())
+
+
 def test_one_thing_is_listed_with_its_options(run):
     code, out, _ = run("list", "objectives", "simclr")
     assert code == 0

@@ -35,6 +35,7 @@ def test_nothing_is_said_of_what_is_well():
         (replace(GPU, devices=[OLD], precision="32-true"), {}, "train.precision=16-mixed"),
         (replace(GPU, devices=[H100] * 4), {}, "train.devices=auto"),
         (replace(CPU, threads=1), {}, "OMP_NUM_THREADS=16"),
+        (replace(CPU, cores=2, threads=2, workers=2), {"devices": 4}, "train.devices=2"),
         (replace(CPU, has_unused_driver=True), {}, "install torch as https://pytorch.org/get-started/locally says"),
         (replace(CPU, broken=["plugin 'x' (x 1) failed: it raised"]), {}, "sensorium plugins"),
     ],

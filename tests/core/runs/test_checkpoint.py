@@ -104,3 +104,16 @@ def test_averaged_weights_are_what_evaluation_uses():
     state = {"learner": {"w": 1}, "extra": {"average": {"module.w": 2, "n_averaged": 5}}}
     assert weights_of(state) == {"w": 2}
     assert weights_of({"learner": {"w": 1}, "extra": {}}) == {"w": 1}
+
+
+def test_weights_of_another_architecture_are_named(trained, tmp_path):
+    model, optimizer = trained
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints.save(3, model, optimizer, {"precision": {}})
+    other = nn.Sequential(nn.Linear(32, 64), nn.LayerNorm(64), nn.Linear(64, 1))
+    with pytest.raises(RunError) as error:
+        restore(checkpoints.latest(), other, torch.optim.AdamW(other.parameters()))
+    sentence = str(error.value)
+    assert "of 6 tensors, 2 missing (2.weight, 2.bias)" in sentence
+    assert "3 unexpected (1.running_mean, 1.running_var, 1.num_batches_tracked)" in sentence
+    assert "1 of another shape (0.weight (64, 64) instead of (64, 32))" in sentence
