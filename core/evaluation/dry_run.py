@@ -118,16 +118,12 @@ def _metrics(name: str, plan: Plan, train: DryPart, test: DryPart) -> list[str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of too few records, and of features that tell nothing
             seed, folds = next(iter(protocol.rounds(*tables, evaluator.label)))
-<<<<<<< HEAD
-            return list(measure_fold(copy.copy(evaluator), *folds[0], seed)[0])
-    except Interrupted:
-        raise
-=======
             metrics = list(measure_fold(copy.copy(evaluator), *folds[0], seed)[0])
         if test.name == "test" and isinstance(protocol, Given) and "balanced accuracy" in metrics:
             _check_classes(tables[1], evaluator.label)
         return metrics
->>>>>>> 463324e (Evaluators: a wrong value of an option is an error of the recipe, told before the first step; so is a test part of one class)
+    except Interrupted:
+        raise
     except Exception as error:  # of an evaluator that anybody may have written
         kind = RecipeError if isinstance(error, RecipeError) else DataError
         raise kind(
