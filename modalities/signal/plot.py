@@ -34,11 +34,13 @@ class TimeAxis:
         unit: of `period`, such as "s"; "" writes numbers alone.
         crop: first step, number of steps and length of the record that the signal was cut from, in steps; None for a
             whole record.
+        start: the first step of the record on the axis.
     """
 
     period: float = 1.0
     unit: str = ""
     crop: tuple[float, float, float] | None = None
+    start: float = 0.0
 
 
 def plot(
@@ -89,7 +91,7 @@ def draw_time_axis(image: Image.Image, time: TimeAxis, steps: int, box: tuple[in
     draw = ImageDraw.Draw(image)
     first, count = (0.0, float(steps)) if time.crop is None else time.crop[:2]
     draw.line((left, bottom, right, bottom), fill=GRAY)
-    start, end = first * time.period, (first + count) * time.period
+    start, end = time.start + first * time.period, time.start + (first + count) * time.period
     for value, text in ticks(start, end, 4, time.unit):
         x = left + (right - left) * (value - start) / max(end - start, 1e-12)
         draw.line((x, bottom, x, bottom + 3), fill=GRAY)

@@ -124,6 +124,11 @@ def sensorium_register_sources(register):
         summary="tables of time series, wide or long: CSV, TSV, JSONL or Parquet",
     )
     register(
+        "spectra",
+        f"{home}.spectra:SpectraTable",
+        summary="tables of spectra: a row for each spectrum, a column for each wavelength",
+    )
+    register(
         "aeon",
         f"{home}.aeon:Aeon",
         summary="UCR and UEA data sets with fixed splits, bundled with aeon",

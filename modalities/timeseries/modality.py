@@ -22,9 +22,9 @@ from sensorium.modalities.timeseries.preprocess import Step, preprocess
 from sensorium.modalities.timeseries.scaling import ESTIMATORS, ScaleEstimator, Scaling, Steps
 from sensorium.modalities.timeseries.series import Axes, Series
 
-BASELINE_STEPS = 128
-"""Time steps that a series is resampled to for the baseline features."""
-Baseline = Literal["series", "catch22", "both"]
+BASELINE_STEPS, VALUE_STEPS = 128, 1024
+"""Time steps that a series is resampled to for the baseline features "series" and "values"."""
+Baseline = Literal["series", "catch22", "both", "values"]
 
 
 class TimeSeriesModality(Modality):
@@ -45,7 +45,8 @@ class TimeSeriesModality(Modality):
         window: length of the Savitzky-Golay filter in steps, odd, 3 to 99.
         layout: the axes of two-dimensional arrays, "channels-first" (C, T) or "time-first" (T, C).
         baseline: the baseline features of tables: "series" (each channel resampled to 128 steps, and six statistics),
-            "catch22" (22 characteristics of each channel, by the extra of that name) or "both".
+            "catch22" (22 characteristics of each channel, by the extra of that name), "both", or "values" (each channel
+            resampled to 1,024 steps alone, as for spectra).
     """
 
     reads_files, preview_cell = True, 256
@@ -65,7 +66,7 @@ class TimeSeriesModality(Modality):
         if window % 2 == 0:
             raise RecipeError(f"The option window of the modality 'timeseries' is odd, not {window}.")
         self.preprocess, self.window = preprocess, window
-        if baseline != "series":
+        if baseline in ("catch22", "both"):
             require_pycatch22()
         self.channels, self.length, self.scale, self.layout = channels, length, scale, layout
         self.baseline = baseline
@@ -246,7 +247,8 @@ class TimeSeriesModality(Modality):
     def _plot(self, example: np.ndarray, info: Mapping[str, np.ndarray]) -> Image.Image:
         axes = self.axes or Axes(tuple(f"channel {channel}" for channel in range(len(example))))
         crop = tuple(info["crop"].tolist()) if "crop" in info else None
-        time = TimeAxis(axes.period or 1.0, axes.unit if axes.period else "steps", crop)  # type: ignore[arg-type]
+        unit = axes.unit if axes.period else "steps"
+        time = TimeAxis(axes.period or 1.0, unit, crop, axes.start)  # type: ignore[arg-type]
         masked_T = info["masked steps"][: example.shape[1]] if "masked steps" in info else None
         return plot(example, axes.channels, time, masked_T)
 
@@ -257,14 +259,23 @@ class TimeSeriesModality(Modality):
     @property
     def baseline_description(self) -> str:
         """The option `baseline`."""
-        return {"series": "resampled channels and their statistics", "catch22": "catch22"}.get(
-            self.baseline, "resampled channels, their statistics and catch22"
-        )
+        return {
+            "series": "resampled channels and their statistics",
+            "catch22": "catch22",
+            "both": "resampled channels, their statistics and catch22",
+            "values": "the series themselves, preprocessed",
+        }[self.baseline]
 
     def baseline_features(self, batch: SignalBatch) -> np.ndarray:
         """Return the features that the option `baseline` names, float32 (B, D)."""
-        functions = {"series": [_series], "catch22": [catch22], "both": [_series, catch22]}[self.baseline]
+        parts = {"series": [_series], "catch22": [catch22], "both": [_series, catch22], "values": [_values]}
+        functions = parts[self.baseline]
         return np.concatenate([compute(batch) for compute in functions], axis=1)
+
+
+def _values(batch: SignalBatch) -> np.ndarray:
+    """Return each channel resampled to 1,024 steps, float32 (B, C x 1024)."""
+    return resize(batch, VALUE_STEPS).flatten(1).float().cpu().numpy()
 
 
 def _series(batch: SignalBatch) -> np.ndarray:

@@ -16,11 +16,13 @@ class Axes:
         channels: name of each channel, with its unit where it has one: "temperature [C]".
         period: time from one step to the next, > 0.
         unit: unit of `period`: "s", or "" for that of time stamps that are numbers.
+        start: the first step on the axis: 0, or a spectrum's first wavelength.
     """
 
     channels: tuple[str, ...]
     period: float | None = None
     unit: str = ""
+    start: float = 0.0
 
 
 class Series(np.ndarray):

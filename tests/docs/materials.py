@@ -261,6 +261,20 @@ def load_csv(path: Path) -> None:
     table(path, ("time", "load", "hour"), rows)
 
 
+def spectra_csv(path: Path) -> None:
+    """Near-infrared spectra of samples, two of each, a third of them without a laboratory's value."""
+    lengths = np.arange(1100, 1300, 2)
+    rng, rows = draw(), []
+    for sample in range(24):
+        protein = 8 + 6 * rng.random()
+        for _ in range(2):
+            band = protein / 20 * np.exp(-(((lengths - 1190) / 15) ** 2))
+            spectrum = (band + 0.3 + rng.normal(0, 0.05)) * rng.normal(1, 0.05)
+            known = "" if sample % 3 == 0 else f"{protein:.2f}"
+            rows.append((f"s-{sample}", known, *(f"{value:.5f}" for value in spectrum)))
+    table(path, ("sample", "protein", *lengths), rows)
+
+
 def gestures_ts(path: Path) -> None:
     """Series of two channels and 40 steps in the format of the UEA archive."""
     lines = ["@problemName Gestures", "@timeStamps false", "@univariate false", "@dimensions 2", "@equalLength true",
@@ -344,6 +358,7 @@ MATERIALS: dict[str, Callable[[Path], None]] = {
     "graphs.csv": graphs_csv,
     "people.csv": people_csv,
     "presses.csv": presses_csv,
+    "spectra.csv": spectra_csv,
     "long.csv": long_csv,
     "load.csv": load_csv,
     "Gestures_TRAIN.ts": gestures_ts,

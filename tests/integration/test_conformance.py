@@ -8,7 +8,18 @@ from tests.conformance import passed
 EXTENSIONS = load_extensions({}, [])
 KINDS = ("modalities", "encoders", "views", "objectives", "sources", "evaluators")
 CHECKED = sorted({spec.plugin for kind in KINDS for spec in EXTENSIONS.registry.specs(kind)})
-READ_FILES = {"arrays", "folder", "graph-tables", "molecules", "nodes", "series", "series-table", "table", "tu"}
+READ_FILES = {
+    "arrays",
+    "folder",
+    "graph-tables",
+    "molecules",
+    "nodes",
+    "series",
+    "series-table",
+    "spectra",
+    "table",
+    "tu",
+}
 """Sources that need files, or values, of their users' making; their own tests make some."""
 
 

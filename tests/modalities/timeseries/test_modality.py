@@ -150,3 +150,11 @@ def test_notes_say_what_is_cut_and_what_single_precision_loses():
     modality = TimeSeriesModality()
     modality.fit(raws)
     assert modality.notes([*raws, "nothing"]) == []
+
+
+def test_the_baseline_of_spectra_is_the_spectra():
+    modality = TimeSeriesModality(baseline="values", scale="none")
+    raws = [np.linspace(i, i + 1, 1024)[None] for i in range(3)]
+    modality.fit(raws)
+    batch = modality.collate([modality.decode(raw) for raw in raws])
+    np.testing.assert_allclose(modality.baseline_features(batch), np.concatenate(raws), rtol=1e-5)

@@ -9,7 +9,10 @@ def options(tmp):
     np.savez(tmp / "all.npz", x=np.random.default_rng(0).standard_normal((6, 2, 30)), y=np.arange(6) % 2)
     rows = "\n".join(f"{i % 3},{i},{i * 0.5},{i * i}" for i in range(60))
     (tmp / "rows.csv").write_text(f"id,time,a,b\n{rows}\n")
+    names = ",".join(str(1100 + step) for step in range(20))
+    (tmp / "spectra.csv").write_text("\n".join([names, *(",".join(["0.5"] * 20) for _ in range(6))]))
     return {
+        "sources/spectra": {"path": str(tmp / "spectra.csv")},
         "sources/series": {"path": str(tmp / "all.npz"), "window": 8, "stride": 4},
         "sources/series-table": {"path": str(tmp / "rows.csv"), "id": "id", "time": "time", "window": 8},
         "encoders/dilated": {"dim": 16, "width": 8, "depth": 3},
