@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -461,6 +461,8 @@ class FeatureTable:
         times: the time stamps of each record's first and last step (`Record.time`), or None; an empty list when no
             record is a part of a recording.
         further: modality name -> the values beyond the first of records that have several, such as captions.
+        contents: modality name -> for each record a key of each of its raw values, equal for equal values; None unless
+            an evaluator needs them.
     """
 
     ids: list[str]
@@ -471,6 +473,7 @@ class FeatureTable:
     positions: np.ndarray | None = None
     times: list[Span | None] = field(default_factory=list)
     further: dict[str, ValueFeatures] = field(default_factory=dict)
+    contents: dict[str, list[tuple[Hashable, ...]]] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -492,6 +495,7 @@ class FeatureTable:
             None if self.positions is None else self.positions[rows],
             [self.times[row] for row in rows] if self.times else [],
             {name: further.select(rows, len(self)) for name, further in self.further.items()},
+            None if self.contents is None else {n: [keys[row] for row in rows] for n, keys in self.contents.items()},
         )
 
     def join(self, other: FeatureTable) -> FeatureTable:
@@ -517,6 +521,9 @@ class FeatureTable:
             positions,
             self.times + other.times if self.times and other.times else [],
             self._join_further(other),
+            None
+            if self.contents is None or other.contents is None
+            else {name: keys + other.contents[name] for name, keys in self.contents.items()},
         )
 
     def _join_further(self, other: FeatureTable) -> dict[str, ValueFeatures]:
@@ -544,6 +551,10 @@ class Evaluator(ABC):
     """The label column that it predicts, by whose classes folds are stratified; None takes the only one."""
     selection: str = "nothing is selected"
     """The rule by which it chooses its own settings, as tables print it."""
+    is_pairwise: bool = False
+    """Whether its metrics "A->B NAME" are shown as a matrix for each NAME, A in rows and B in columns."""
+    needs_contents: bool = False
+    """Whether it asks for `FeatureTable.contents`."""
     seed: int = 0
     """Seed of its random draws; set before `fit`, another one for each repetition of a protocol."""
     device: torch.device = torch.device("cpu")

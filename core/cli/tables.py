@@ -29,7 +29,7 @@ def print_tables(tables: Iterable[ResultsTable], console: Console | None = None)
 
 def _draw(table: ResultsTable, console: Console) -> None:
     console.print(Text(table.evaluator, style="bold"))
-    names, rows = table.metrics, table.rows
+    names, rows = table.shown, table.rows
     wide = [["", *names], *([row.name, *(_cell(row, name) for name in names)] for row in rows)]
     if len(names) <= MANY and sum(_widths(wide)) <= console.width:
         console.print(_grid(wide))
@@ -37,6 +37,10 @@ def _draw(table: ResultsTable, console: Console) -> None:
         tall = [["metric", *(row.name for row in rows)], *([name, *(_cell(r, name) for r in rows)] for name in names)]
         for columns in _chunks(_widths(tall), console.width):
             console.print(_grid([[cells[i] for i in columns] for cells in tall], grouped=True))
+    for heading, *body in table.matrices().values():
+        lines = [[f"{rows[-1].name}: {heading[0]}", *heading[1:]], *body]
+        for columns in _chunks(_widths(lines), console.width):
+            console.print(_grid([[cells[i] for i in columns] for cells in lines]))
     for line in table.footnotes():
         console.print(Text(line, style="dim"))
     console.print()

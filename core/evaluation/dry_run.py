@@ -99,7 +99,9 @@ class DryPart:
             features[name][~mask_N] = np.nan
         ids, groups = [record.id for record in self.records], [group_name(record) for record in self.records]
         times = times_of(self.records)
-        return FeatureTable(ids, features, dict(present), label_columns(self.records), groups, self.positions, times)
+        table = FeatureTable(ids, features, dict(present), label_columns(self.records), groups, self.positions, times)
+        table.contents = {name: [(id,) for id in ids] for name in present}  # raw values are not read
+        return table
 
 
 def _metrics(name: str, plan: Plan, train: DryPart, test: DryPart) -> list[str]:

@@ -7,8 +7,9 @@ records of a batch that have a modality, N records of a part.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -78,6 +79,25 @@ class BaselineReader(FeatureReader):
 
     def __init__(self, modalities: Mapping[str, Modality]) -> None:
         self.modalities, self.columns = modalities, {"features": tuple(modalities)}
+        kinds = Counter(map(type, modalities.values()))
+        self.of_one_kind = [name for name, modality in modalities.items() if kinds[type(modality)] > 1]
+
+    @property
+    def spaces(self) -> set[str]:
+        """The spaces whose tables have a row of them: of embeddings, where two modalities of one kind are compared."""
+        return {"features", "embedding"} if self.of_one_kind else {"features"}
+
+    def parts(
+        self, read: Mapping[str, tuple[FeatureTable, FeatureTable]]
+    ) -> Mapping[str, tuple[FeatureTable, FeatureTable]]:
+        """Return space -> train and test tables, of the tables of baseline features."""
+        if "embedding" not in self.spaces:
+            return read
+        train, test = (
+            replace(table, features={name: table.features[name] for name in self.of_one_kind if name in table.features})
+            for table in read["features"]
+        )
+        return {**read, "embedding": (train, test)}
 
     @property
     def about(self) -> str:

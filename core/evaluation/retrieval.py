@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from itertools import permutations
 from typing import Literal
 
 import numpy as np
@@ -10,9 +12,12 @@ import torch
 from torch import Tensor
 
 from sensorium.contracts import Evaluator, FeatureTable
-from sensorium.errors import SensoriumError, check_not_empty, check_range
-from sensorium.evaluation.labels import count_records, modality_pair
+from sensorium.errors import RecipeError, SensoriumError, as_clause, check_not_empty, check_range, not_found
+from sensorium.evaluation.labels import choose_column, count_records, is_missing, modality_pair
 from sensorium.evaluation.similarity import TIE, l2_normalize, similarity_blocks
+
+POSITIVES, LABEL = ("group", "record", "value"), "label:"
+"""Words of the option `positives`, and what a label's name stands behind."""
 
 
 class Retrieval(Evaluator):
@@ -27,13 +32,21 @@ class Retrieval(Evaluator):
     collapsed encoder is never rewarded.
 
     Metrics of each direction: recall R@k (a positive is among the first k), MRR (mean reciprocal rank of the first
-    positive), nDCG@10, MAP@R (Musgrave et al. 2020) and the median rank of the first positive.
+    positive), nDCG@10, MAP@R (Musgrave et al. 2020), the mean and the median rank of the first positive.
+
+    With `pairs: all` the recall and the ranks of every query and target modality stand in one matrix each, queries in
+    rows, and the table has their means over the pairs. A pair of which no test record has both is named below it.
+
+    The baseline row, where both sides are of one kind, is the cosine of their baseline features.
 
     Args:
         query: query modality; None, with target None too, measures the first two of the recipe in both directions.
         target: target modality.
+        pairs: "all" measures all pairs of modalities in both directions; null those that query and target name.
         cutoffs: values of k of the recall R@k, >= 1.
-        positives: "group" takes every target of the query's group as a positive, "record" only that of its record.
+        positives: which targets are positives of a query: "record", that of its record alone; "group", all of its
+            group; "value", all of records that have the same value of the query or the target, such as the same
+            caption; "label:NAME", all of records with the same label.
     """
 
     space = "embedding"
@@ -43,11 +56,18 @@ class Retrieval(Evaluator):
         query: str | None = None,
         target: str | None = None,
         cutoffs: tuple[int, ...] = (1, 5, 10),
-        positives: Literal["group", "record"] = "group",
+        positives: str = "group",
+        pairs: Literal["all"] | None = None,
     ) -> None:
         check_not_empty("evaluator 'retrieval'", cutoffs=cutoffs)
         check_range("evaluator 'retrieval'", "[1, inf)", cutoffs=cutoffs)
+        if pairs is not None and (query is not None or target is not None):
+            raise RecipeError("The option 'pairs: all' of 'retrieval' measures every query and target: leave them out.")
+        if positives not in POSITIVES and not positives.startswith(LABEL):
+            problem = f"The option 'positives' of 'retrieval' is '{positives}'"
+            raise RecipeError(not_found(problem, positives, POSITIVES, f"it is {', '.join(POSITIVES)} or {LABEL}NAME"))
         self.query, self.target, self.cutoffs, self.positives = query, target, cutoffs, positives
+        self.pairs, self.is_pairwise, self.needs_contents = pairs, pairs == "all", positives == "value"
         self.excluded: list[str] = []
 
     def fit(self, train: FeatureTable) -> None:
@@ -58,7 +78,11 @@ class Retrieval(Evaluator):
         metrics: dict[str, float] = {}
         self.excluded = []
         for query, target in self._directions(test):
-            task = self._task(test, query, target)
+            try:
+                task = self._task(test, query, target)
+            except SensoriumError as error:
+                self._pass_over(error)
+                continue
             if task.excluded:
                 self.excluded.append(f"{query}->{target}: {task.excluded} queries without a positive excluded")
             ranking = _Ranking(self.cutoffs)
@@ -70,25 +94,65 @@ class Retrieval(Evaluator):
             for block, s_BN in similarity_blocks(x_QD, y_ND):
                 ranking.add(_positive_ranks(s_BN, by_group, firsts[block], counts[block]), counts[block])
             metrics |= {f"{query}->{target} {name}": value for name, value in ranking.metrics().items()}
-        return metrics
+        if self.is_pairwise:
+            self.excluded.insert(0, f"means over {len({key.partition(' ')[0] for key in metrics})} directions")
+        return self._with_means(metrics)
 
     def chance(self, test: FeatureTable) -> dict[str, float]:
         """Return the exact expectation under a random order of the targets; of the first rank, the median."""
         metrics: dict[str, float] = {}
         for query, target in self._directions(test):
-            task = self._task(test, query, target)
+            try:
+                task = self._task(test, query, target)
+            except SensoriumError:
+                if not self.is_pairwise:
+                    raise
+                continue
             expected = _expected(task.targets, task.counts_Q, self.cutoffs)
             metrics |= {f"{query}->{target} {name}": value for name, value in expected.items()}
-        return metrics
+        return self._with_means(metrics)
 
     def notes(self) -> list[str]:
-        """Return how many queries were excluded."""
+        """Return how many queries were excluded, and which pairs of modalities no record has."""
         return self.excluded
 
+    def _pass_over(self, error: SensoriumError) -> None:
+        """Note a pair that cannot be measured, of many; the only one is an error."""
+        if not self.is_pairwise:
+            raise error
+        self.excluded.append(as_clause(str(error)))
+
+    def _with_means(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Return the metrics; of all pairs the recall and the ranks, behind their means over the pairs."""
+        if not self.is_pairwise:
+            return metrics
+        if not metrics:
+            raise SensoriumError("No pair of modalities has a record with both in the test part.")
+        names = [*(f"R@{k}" for k in self.cutoffs), "mean rank ↓", "median rank ↓"]
+        kept = {key: value for key, value in metrics.items() if key.partition(" ")[2] in names}
+        of_name = {name: [value for key, value in kept.items() if key.partition(" ")[2] == name] for name in names}
+        return {name: float(np.mean(values)) for name, values in of_name.items()} | kept
+
     def _task(self, test: FeatureTable, query: str, target: str) -> _Task:
-        return _task(test, query, target, test.groups if self.positives == "group" else test.ids)
+        if test.features[query].shape[1] != test.features[target].shape[1]:
+            raise SensoriumError(f"'{query}' and '{target}' have features of different widths.")
+        return _task(test, query, target, self._groups(test, query, target))
+
+    def _groups(self, test: FeatureTable, query: str, target: str) -> list[str]:
+        """Return the group of each record: records of one group are each other's positives."""
+        if self.positives == "group":
+            return test.groups
+        if self.positives == "value":
+            return groups_by_value(test, (query, target))
+        if self.positives == "record":
+            return test.ids
+        name = choose_column("label", self.positives.removeprefix(LABEL), list(test.labels))
+        labels = test.labels[name].tolist()
+        return [f"record {id}" if is_missing(y) else f"label {y}" for id, y in zip(test.ids, labels, strict=True)]
 
     def _directions(self, test: FeatureTable) -> list[tuple[str, str]]:
+        if self.is_pairwise:
+            return list(permutations(test.features, 2))
         query, target = modality_pair(test, self.query, self.target)
         return [(query, target)] if self.query else [(query, target), (target, query)]
 
@@ -185,8 +249,27 @@ class _Ranking:
             "MRR": float(np.mean(1 / first)),
             "nDCG@10": float(np.concatenate(self.gain).mean()),
             "MAP@R": float(np.concatenate(self.precision).mean()),
+            "mean rank ↓": float(np.mean(first)),
             "median rank ↓": float(np.median(first)),
         }
+
+
+def groups_by_value(table: FeatureTable, modalities: Sequence[str]) -> list[str]:
+    """Return the group of each record, where records that share a value of one of the modalities are of one group."""
+    assert table.contents is not None, "the evaluator asks for contents"
+    parent = list(range(len(table)))
+
+    def root(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = row = parent[parent[row]]
+        return row
+
+    for modality in modalities:
+        first: dict[Hashable, int] = {}
+        for row, values in enumerate(table.contents[modality]):
+            for value in values:
+                parent[root(row)] = root(first.setdefault(value, row))
+    return [str(root(row)) for row in range(len(table))]
 
 
 def _ideal_gain(counts_Q: np.ndarray) -> np.ndarray:
@@ -200,7 +283,7 @@ def _expected(targets: int, counts_Q: np.ndarray, cutoffs: tuple[int, ...]) -> d
     draws); a rank holds a positive with probability R/N, and one before it with (R-1)/(N-1).
     """
     n, r = targets, np.arange(1, targets + 1)
-    metrics = dict.fromkeys([*(f"R@{k}" for k in cutoffs), "MRR", "nDCG@10", "MAP@R"], 0.0)
+    metrics = dict.fromkeys([*(f"R@{k}" for k in cutoffs), "MRR", "nDCG@10", "MAP@R", "mean rank ↓"], 0.0)
     beyond_N = np.zeros(n)  # the fraction of queries whose first positive ranks after r
     for positives, queries in zip(*np.unique(counts_Q, return_counts=True), strict=True):
         fraction = queries / len(counts_Q)
@@ -211,6 +294,7 @@ def _expected(targets: int, counts_Q: np.ndarray, cutoffs: tuple[int, ...]) -> d
         metrics["MRR"] += fraction * np.sum((np.concatenate([[1.0], miss_N[:-1]]) - miss_N) / r)
         gain = np.sum(1 / np.log2(r[:10] + 1)) * positives / n
         metrics["nDCG@10"] += fraction * gain / _ideal_gain(np.array([positives]))[0]
+        metrics["mean rank ↓"] += fraction * (n + 1) / (positives + 1)
         earlier = (r[:positives] - 1) * (positives - 1) / max(n - 1, 1)
         metrics["MAP@R"] += fraction * np.sum((1 + earlier) / r[:positives]) / n
     median = int(np.argmax(beyond_N <= 0.5 + 1e-12)) + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ SHEET_QUERIES, SHEET_TARGETS = 8, 6
 
 
 def draw_retrieval_sheets(test: FeatureTable, previews: Previews, folder: Path) -> None:
-    """Draw retrieval between the first two modalities, in both directions, for a few records of the test part.
+    """Draw retrieval between every two modalities, in both directions, for a few records of the test part.
 
     Args:
         test: embeddings of the test part; with fewer than two modalities nothing is drawn.
@@ -27,13 +28,11 @@ def draw_retrieval_sheets(test: FeatureTable, previews: Previews, folder: Path) 
     """
     if len(test.features) < 2:
         return
-    a, b = list(test.features)[:2]
-    modalities = previews.plan.modalities
-    if not (modalities[a].has_preview and modalities[b].has_preview):
-        return
     assert test.positions is not None, "batches of a source have positions"
     positions = test.positions.tolist()
-    for query, target in ((a, b), (b, a)):
+    for query, target in permutations(test.features, 2):
+        if test.features[query].shape[1] != test.features[target].shape[1]:
+            continue
         both = np.flatnonzero(test.present[query] & test.present[target])
         queries = sorted(both.tolist(), key=lambda row: uniform_of("sheet", test.ids[row]))[:SHEET_QUERIES]
         targets = np.flatnonzero(test.present[target])

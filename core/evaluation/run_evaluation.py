@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from sensorium.contracts import FeatureTable, Source
+from sensorium.data.several import values_of
 from sensorium.errors import DataError, EvaluationError, Interrupted, RecipeError, SensoriumError, as_clause, not_found
 from sensorium.evaluation.dry_run import DryPart, dry_run, require_metric
 from sensorium.evaluation.features import (
@@ -192,8 +193,9 @@ class RunEvaluation:
         needed = spaces(self.plan.evaluators)
         device = next(iter(models.values()))[0].device
         readers: list[FeatureReader] = [ModelReader(model, needed) for row in models.values() for model in row]
-        if final and "features" in needed and self.plan.recipe.evaluate.baselines == "on":
-            readers.append(BaselineReader(self.plan.modalities))
+        if final and self.plan.recipe.evaluate.baselines == "on":
+            baseline = BaselineReader(self.plan.modalities)
+            readers += [baseline] * bool(needed & baseline.spaces)
         step = timed if final and collectives.rank() == 0 else untimed
 
         def done(table: ResultsTable, predictions: Columns) -> None:
@@ -238,7 +240,10 @@ class RunEvaluation:
         self, models: Mapping[str, Sequence[Model]], parts: Sequence[Sequence[FeatureRows]], device: torch.device
     ) -> dict[str, list[ModelFeatures]]:
         """Return the rows of the tables: those of models, behind that of baseline features where these were read."""
-        read = zip(*(feature_tables(part, self.source.key) for part in parts), strict=True)
+        tables = [feature_tables(part, self.source.key) for part in parts]
+        if any(make().needs_contents for make in self.plan.evaluators.values()):
+            self._add_contents(tables)
+        read = zip(*tables, strict=True)
         features = [
             ModelFeatures({space: (of_train[space], of_test[space]) for space in of_train}, device=device)
             for of_train, of_test in read
@@ -248,8 +253,27 @@ class RunEvaluation:
             rows[name] = [replace(features.pop(0), embed=model.embed) for model in of_row]
         seen = frozenset(next(iter(rows["trained"][0].parts.values()))[0].ids)
         rows["trained"] = [replace(model, seen=seen) for model in rows["trained"]]
-        about = BaselineReader(self.plan.modalities).about
-        return _with_baseline([replace(baseline, about=about) for baseline in features], rows)
+        baseline = BaselineReader(self.plan.modalities)
+        return _with_baseline(
+            [replace(one, parts=baseline.parts(one.parts), about=baseline.about) for one in features], rows
+        )
+
+    def _add_contents(self, parts: Sequence[Sequence[Mapping[str, FeatureTable]]]) -> None:
+        """Let the tables of all readers know which raw values are equal; the records of a part are read once for it."""
+        for of_readers in parts:
+            contents: dict[str, list[tuple[Hashable, ...]]] | None = None
+            for table in (table for spaces_of in of_readers for table in spaces_of.values()):
+                assert table.positions is not None, "batches of a source have positions"
+                contents = contents or self._contents(table.positions)
+                table.contents = contents
+
+    def _contents(self, positions: np.ndarray) -> dict[str, list[tuple[Hashable, ...]]]:
+        """Return, for each modality, the keys of the raw values of each record."""
+        records = [self.source[int(position)].values for position in positions]
+        return {
+            name: [tuple(map(_identity, values_of(values.get(field)))) for values in records]
+            for name, field in self.plan.fields.items()
+        }
 
     def _read(self, part: str, readers: Sequence[FeatureReader], device: torch.device) -> list[FeatureRows]:
         """Return what every rank read of its slice of a part on rank 0, nothing on the others; collective."""

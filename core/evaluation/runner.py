@@ -153,6 +153,7 @@ def _table(
         remarks=final.remarks + _transductive(protocol, last, measured[last], final.tested),
         classes={result.row.name: result.by_class for result in results if result.by_class},
         groups={result.row.name: result.by_group for result in results if protocol.is_pooled and result.by_group},
+        is_pairwise=evaluator.is_pairwise,
     )
     return table, joined([result.predictions for result in results])
 

@@ -72,6 +72,8 @@ class ResultsRow:
 
 Breakdown = dict[str, dict[str, float]]
 """Class or group -> metric -> value."""
+PAIR = "->"
+"""Stands between the query and the target in the name of a metric of a pair."""
 MOST = 30
 """With more classes or groups than this, they stand in a file of their own only, not below the table."""
 
@@ -109,6 +111,7 @@ class ResultsTable:
         remarks: sentences on the measured records, such as how many there are of each class.
         classes: row -> class (or task) -> its metrics.
         groups: row -> held-out group -> its metrics.
+        is_pairwise: metrics "A->B NAME" are shown as a matrix for each NAME, those of the last row.
     """
 
     evaluator: str
@@ -121,11 +124,37 @@ class ResultsTable:
     remarks: list[str] = field(default_factory=list)
     classes: dict[str, Breakdown] = field(default_factory=dict)
     groups: dict[str, Breakdown] = field(default_factory=dict)
+    is_pairwise: bool = False
 
     @property
     def metrics(self) -> list[str]:
         """The names of all metrics, in the order in which they were measured."""
         return list(dict.fromkeys(name for row in reversed(self.rows) for name in row.metrics))
+
+    @property
+    def shown(self) -> list[str]:
+        """The names of the metrics in the table as it is shown: without those that stand in matrices."""
+        return [name for name in self.metrics if not (self.is_pairwise and PAIR in name)]
+
+    def matrices(self) -> dict[str, list[list[str]]]:
+        """Return the metrics of pairs of the last row as matrices: name of the metric -> lines of cells, heading first.
+
+        A pair that was not measured is a dash.
+        """
+        found: dict[str, dict[tuple[str, str], str]] = {}
+        for key, metric in self.rows[-1].metrics.items() if self.is_pairwise else ():
+            pair, _, name = key.partition(" ")
+            if PAIR in pair:
+                query, _, target = pair.partition(PAIR)
+                found.setdefault(name, {})[query, target] = str(metric)
+        names = list(dict.fromkeys(side for pairs in found.values() for pair in pairs for side in pair))
+        return {
+            title: [
+                [f"{title}, query {PAIR} target", *names],
+                *([query, *(pairs.get((query, target), "–") for target in names)] for query in names),
+            ]
+            for title, pairs in found.items()
+        }
 
     def row(self, name: str) -> ResultsRow:
         """Return the row of that name."""
@@ -149,7 +178,9 @@ class ResultsTable:
 
     def markdown(self) -> str:
         """Render as Markdown."""
-        lines = [f"## {self.evaluator}", "", *markdown_table(["", *self.metrics], self._cells(self.metrics)), ""]
+        lines = [f"## {self.evaluator}", "", *markdown_table(["", *self.shown], self._cells(self.shown)), ""]
+        for heading, *body in self.matrices().values():
+            lines += [*markdown_table([f"{self.rows[-1].name}: {heading[0]}", *heading[1:]], body), ""]
         return "\n".join([*lines, *(f"- {line}" for line in self.footnotes())]) + "\n"
 
     def __repr__(self) -> str:
@@ -157,15 +188,15 @@ class ResultsTable:
 
     def _repr_html_(self) -> str:
         """Render for a notebook."""
-        head = "".join(f"<th>{escape(name)}</th>" for name in ["", *self.metrics])
+        head = "".join(f"<th>{escape(name)}</th>" for name in ["", *self.shown])
         body = "".join(
             "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
-            for cells in self._cells(self.metrics)
+            for cells in self._cells(self.shown)
         )
         notes = "<br>".join(map(escape, self.footnotes()))
         return (
             f"<table><caption>{escape(self.evaluator)}</caption><thead><tr>{head}</tr></thead>"
-            f"<tbody>{body}</tbody></table><small>{notes}</small>"
+            f"<tbody>{body}</tbody></table>{''.join(map(_html_matrix, self.matrices().values()))}<small>{notes}</small>"
         )
 
     def breakdown(self) -> str:
@@ -236,6 +267,11 @@ class ResultsTables(dict[str, ResultsTable]):
     def _repr_html_(self) -> str:
         """Render for a notebook."""
         return "".join(table._repr_html_() for table in self.values())
+
+
+def _html_matrix(lines: Sequence[Sequence[str]]) -> str:
+    rows = ("".join(f"<td>{escape(cell)}</td>" for cell in cells) for cells in lines)
+    return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from sensorium import SensoriumError
 from sensorium.contracts import ValueFeatures
 from sensorium.evaluation import similarity
-from sensorium.evaluation.retrieval import Retrieval, _expected
+from sensorium.evaluation.retrieval import Retrieval, _expected, groups_by_value
 from tests.core.evaluation.tables_of_records import table
 
 
@@ -22,6 +23,7 @@ def metrics_of_order(order: list[bool], cutoffs=(1, 5, 10)) -> dict[str, float]:
         "MRR": 1 / ranks[0],
         "nDCG@10": sum(1 / math.log2(r + 1) for r in ranks if r <= 10) / ideal,
         "MAP@R": sum(i / r for i, r in enumerate(ranks, 1) if r <= len(ranks)) / len(ranks),
+        "mean rank ↓": float(ranks[0]),
         "median rank ↓": float(ranks[0]),
     }
 
@@ -105,7 +107,7 @@ def test_chance_equals_simulation(counts):
         right = counts[rng.integers(len(counts))]
         draws.append(metrics_of_order(list(rng.permutation([True] * right + [False] * (13 - right)))))
     wanted = _expected(13, np.array(counts), (1, 5, 10))
-    for name in ("R@1", "R@5", "R@10", "MRR", "nDCG@10", "MAP@R"):
+    for name in ("R@1", "R@5", "R@10", "MRR", "nDCG@10", "MAP@R", "mean rank ↓"):
         values = [draw[name] for draw in draws]
         assert np.mean(values) == pytest.approx(wanted[name], abs=4.5 * np.std(values) / 6000**0.5 + 1e-9), name
     assert abs(np.median([draw["median rank ↓"] for draw in draws]) - wanted["median rank ↓"]) <= 1
@@ -128,6 +130,71 @@ def test_random_features_score_chance_and_a_planted_signal_beats_it():
     assert evaluator.measure(noise)["a->b R@10"] == pytest.approx(chance["a->b R@10"], abs=0.03)
     assert evaluator.measure(signal)["b->a R@10"] > 10 * chance["b->a R@10"]
     assert set(chance) == set(evaluator.measure(signal))
+
+
+def test_all_pairs_stand_in_one_matrix_each_behind_their_means():
+    records = random_records(1)
+    rng = np.random.default_rng(2)
+    records.features["c"], records.present["c"] = (
+        rng.normal(size=(len(records), 5)).astype(np.float32),
+        records.present["a"],
+    )
+    evaluator = Retrieval(pairs="all", cutoffs=(1, 5))
+    metrics = evaluator.measure(records)
+    single = {}
+    for query, target in permutations("abc", 2):
+        single |= Retrieval(query, target, cutoffs=(1, 5)).measure(records)
+    names = ["R@1", "R@5", "mean rank ↓", "median rank ↓"]
+    assert {key: value for key, value in metrics.items() if "->" in key} == {
+        key: value for key, value in single.items() if key.partition(" ")[2] in names
+    }
+    for name in names:
+        of_pairs = [value for key, value in metrics.items() if key.endswith(f" {name}") and "->" in key]
+        assert len(of_pairs) == 6
+        assert metrics[name] == pytest.approx(np.mean(of_pairs))
+    assert set(evaluator.chance(records)) == set(metrics)
+    assert evaluator.is_pairwise
+
+
+def test_a_pair_without_records_is_named_and_the_others_are_measured():
+    x = np.eye(4)
+    present = {"c": np.array([False, False, False, True]), "b": np.array([True, True, True, False])}
+    evaluator = Retrieval(pairs="all")
+    metrics = evaluator.measure(table({"a": x, "b": x, "c": x}, present=present))
+    assert {key.partition(" ")[0] for key in metrics if "->" in key} == {"a->b", "b->a", "a->c", "c->a"}
+    assert [note for note in evaluator.notes() if "'b' and, in its group, 'c'" in note]
+    with pytest.raises(SensoriumError, match="No pair of modalities has a record with both"):
+        evaluator.measure(table({"b": x, "c": x}, present=present))
+    with pytest.raises(SensoriumError, match="measures every query and target: leave them out"):
+        Retrieval("a", pairs="all")
+
+
+def test_positives_by_label_and_by_equal_value():
+    x, y = np.eye(6), np.roll(np.eye(6), 1, axis=0)  # each query finds the target of another record first
+    records = table({"a": x, "b": y}, {"kind": ["x", "x", "y", "y", None, None]})
+    assert Retrieval("a", "b", positives="record").measure(records)["a->b R@1"] == 0
+    by_label = Retrieval("a", "b", positives="label:kind").measure(records)["a->b R@1"]
+    assert by_label == pytest.approx(2 / 6)  # of each label the one whose nearest target is of the other record
+    records.contents = {
+        "a": [(i,) for i in range(6)],
+        "b": [("red",), ("red",), ("blue", "sky"), ("sky",), ("e",), ("f",)],
+    }
+    evaluator = Retrieval("a", "b", positives="value")
+    assert evaluator.needs_contents
+    assert evaluator.measure(records)["a->b R@1"] == pytest.approx(2 / 6)
+    with pytest.raises(SensoriumError, match="no label 'kid', did you mean 'kind'"):
+        Retrieval("a", "b", positives="label:kid").measure(records)
+    with pytest.raises(SensoriumError, match=r"'positives' of 'retrieval' is 'values', did you mean 'value'\?"):
+        Retrieval(positives="values")
+
+
+def test_records_that_share_any_value_are_one_group():
+    records = table({"a": np.eye(5), "b": np.eye(5)})
+    records.contents = {"a": [("p",), ("p",), ("q",), (), ("r",)], "b": [("x",), ("y",), ("y", "z"), ("z",), ("w",)]}
+    groups = groups_by_value(records, ("a", "b"))
+    assert len(set(groups[:4])) == 1
+    assert groups[4] not in groups[:4]
+    assert len(set(groups_by_value(records, ("a",)))) == 4
 
 
 def test_refuses_what_it_cannot_compare():

@@ -71,3 +71,30 @@ def test_files_hold_every_score(table, tmp_path):
 def test_the_hash_knows_parts_and_not_order():
     assert split_hash(["a", "b"], ["c"]) == split_hash(["b", "a"], ["c"])
     assert len({split_hash(["a", "b"], ["c"]), split_hash(["a"], ["b", "c"]), split_hash(["c"], ["a", "b"])}) == 3
+
+
+def test_metrics_of_pairs_are_shown_as_matrices_of_the_last_row():
+    names = ["R@1", "a->b R@1", "b->a R@1", "a->c R@1"]
+    rows = [
+        ResultsRow(row, {name: Metric([[value]]) for name in names})
+        for row, value in (("chance", 0.1), ("trained", 0.5))
+    ]
+    rows[1].metrics["b->a R@1"] = Metric([[0.25]])
+    pairwise = ResultsTable("retrieval", rows, "the given split", "nothing", "abc", (9, 3), is_pairwise=True)
+    assert pairwise.shown == ["R@1"]
+    assert pairwise.metrics == names
+    assert pairwise.matrices() == {
+        "R@1": [
+            ["R@1, query -> target", "a", "b", "c"],
+            ["a", "–", "0.500", "0.500"],
+            ["b", "0.250", "–", "–"],
+            ["c", "–", "–", "–"],
+        ]
+    }
+    text = pairwise.markdown()
+    assert "| chance | 0.100 |" in text
+    assert "| trained: R@1, query -> target | a | b | c |" in text
+    assert "a->b" not in text
+    assert "a-&gt;b" not in pairwise._repr_html_()
+    plain = ResultsTable("retrieval", rows, "the given split", "nothing", "abc", (9, 3))
+    assert (plain.shown, plain.matrices()) == (names, {})
