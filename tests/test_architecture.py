@@ -19,7 +19,7 @@ from sensorium.registration.registry import CONTRACTS
 ROOT = Path(__file__).parents[1]
 TREES = {"core": "sensorium", "modalities": "sensorium.modalities", "plugins": "sensorium.plugins"}
 FLOORS = [
-    {"errors", "types", "seeding", "devices", "presence", "interruption", "text_drawing"},
+    {"errors", "types", "seeding", "devices", "presence", "interruption", "text_drawing", "feature_table"},
     {"contracts", "parallel", "losses"},
     {"blocks"},
     {"registration"},
@@ -30,7 +30,7 @@ FLOORS = [
     {"api", "matrix", "cli", "__main__"},
 ]
 """Rooms of core from the ground up: a room imports those of its own floor and of the floors before it."""
-PUBLIC = {"types", "errors", "contracts", "losses", "presence"}
+PUBLIC = {"types", "errors", "contracts", "feature_table", "losses", "presence"}
 """What modalities and plugins may import, beside the names of `sensorium` itself."""
 SHARED = {
     "modalities": ("sensorium.modalities.signal", "sensorium.modalities.graph", "sensorium.modalities.open_clip"),

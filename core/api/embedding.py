@@ -8,8 +8,8 @@ from typing import Any
 
 from sensorium.api.embedding_files import require_format, write_embeddings
 from sensorium.api.run_records import open_records
-from sensorium.contracts import FeatureTable
 from sensorium.data.summary import summarize
+from sensorium.feature_table import FeatureTable
 from sensorium.registration.discovery import Extensions
 
 

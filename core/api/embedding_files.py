@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from sensorium.contracts import FeatureTable
 from sensorium.data.summary import RecordSummary
 from sensorium.errors import RunError
+from sensorium.feature_table import FeatureTable
 from sensorium.runs.atomic import write_atomically
 
 

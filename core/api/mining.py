@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sensorium.api.run_records import open_records
-from sensorium.contracts import FeatureTable
 from sensorium.errors import RunError
 from sensorium.evaluation.labels import modality_pair
 from sensorium.evaluation.previews import Previews
+from sensorium.feature_table import FeatureTable
 from sensorium.mining.hard_negatives import mine_negatives
 from sensorium.mining.options import MiningOptions
 from sensorium.mining.result import MiningResult, draw_negatives

@@ -11,13 +11,13 @@ import numpy as np
 
 from sensorium.api.query import Query, read_query
 from sensorium.api.run_records import open_records
-from sensorium.contracts import FeatureTable
 from sensorium.data.summary import RecordSummary, summarize
 from sensorium.errors import RunError, not_found
 from sensorium.evaluation.contact_sheet import RetrievedImage, contact_sheet
 from sensorium.evaluation.previews import Previews
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.similarity import nearest_neighbors
+from sensorium.feature_table import FeatureTable
 from sensorium.registration.discovery import Extensions
 from sensorium.runs.atomic import write_atomically
 

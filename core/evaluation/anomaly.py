@@ -11,10 +11,11 @@ import numpy as np
 from sklearn.metrics import average_precision_score, f1_score
 from sklearn.neighbors import NearestNeighbors
 
-from sensorium.contracts import Evaluator, FeatureTable
+from sensorium.contracts import Evaluator
 from sensorium.errors import SensoriumError, check_range
 from sensorium.evaluation.labels import choose_column, is_missing, labeled
 from sensorium.evaluation.scaling import Scaler
+from sensorium.feature_table import FeatureTable
 
 
 class Anomaly(Evaluator):

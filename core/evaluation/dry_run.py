@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium.contracts import FeatureTable, Modality, Objective, Source
+from sensorium.contracts import Modality, Objective, Source
 from sensorium.errors import BadSample, DataError, Interrupted, RecipeError, SensoriumError, as_clause, not_found
 from sensorium.evaluation.features import group_name, label_columns, times_of
 from sensorium.evaluation.labels import choose_column, is_missing
 from sensorium.evaluation.protocols import Given, make_protocol
 from sensorium.evaluation.runner import check_fit, measure_fold, reason_of
+from sensorium.feature_table import FeatureTable
 from sensorium.models.plan import Plan
 from sensorium.seeding import seed_of
 

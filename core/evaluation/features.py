@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium.contracts import FeatureTable, Modality, ValueFeatures
+from sensorium.contracts import Modality
 from sensorium.errors import SensoriumError
+from sensorium.feature_table import FeatureTable, ValueFeatures
 from sensorium.models.model import Model
 from sensorium.presence import Presence
 from sensorium.types import Batch, Record, RecordBatch, Span

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
-from sensorium.contracts import Evaluator, FeatureTable
+from sensorium.contracts import Evaluator
 from sensorium.errors import SensoriumError, check_not_empty, check_range
 from sensorium.evaluation.labels import choose_column, count_records, is_missing
 from sensorium.evaluation.ridge import fit_ridge
+from sensorium.feature_table import FeatureTable
 
 HORIZON = re.compile(r"ahead (\d+)")
 

@@ -7,10 +7,11 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-from sensorium.contracts import Evaluator, FeatureTable
+from sensorium.contracts import Evaluator
 from sensorium.errors import check_range
 from sensorium.evaluation.multitask import Multitask
 from sensorium.evaluation.probes import Classifier, Regressor
+from sensorium.feature_table import FeatureTable
 
 
 class Forest(Evaluator):

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from sensorium import losses
-from sensorium.contracts import Evaluator, FeatureTable
+from sensorium.contracts import Evaluator
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.similarity import l2_normalize, similarity_blocks
+from sensorium.feature_table import FeatureTable
 from sensorium.seeding import seed_of
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.contracts import FeatureTable
 from sensorium.errors import SensoriumError, not_found
+from sensorium.feature_table import FeatureTable
 
 
 def is_missing(value: Any) -> bool:

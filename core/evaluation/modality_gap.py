@@ -6,11 +6,12 @@ from itertools import combinations
 
 import numpy as np
 
-from sensorium.contracts import Evaluator, FeatureTable
+from sensorium.contracts import Evaluator
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.labels import modality_pair
 from sensorium.evaluation.logistic import LogisticRegression
 from sensorium.evaluation.similarity import l2_normalize
+from sensorium.feature_table import FeatureTable
 from sensorium.seeding import seed_of
 
 

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from sensorium.contracts import Evaluator, FeatureTable
+from sensorium.contracts import Evaluator
 from sensorium.errors import SensoriumError, check_not_empty, check_range
 from sensorium.evaluation.few_records import task_remarks
 from sensorium.evaluation.labels import choose_column, is_missing
 from sensorium.evaluation.linear import CS, StandardizedLogistic, fit_logistic, selection_of
 from sensorium.evaluation.predictions import joined
 from sensorium.evaluation.probes import objects
+from sensorium.feature_table import FeatureTable
 
 
 class Multitask(Evaluator):

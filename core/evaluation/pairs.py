@@ -6,11 +6,12 @@ from typing import Literal
 
 import numpy as np
 
-from sensorium.contracts import Evaluator, FeatureTable
+from sensorium.contracts import Evaluator
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.labels import choose_column, count_records, is_missing, modality_pair
 from sensorium.evaluation.probes import spearman
 from sensorium.evaluation.similarity import l2_normalize
+from sensorium.feature_table import FeatureTable
 
 
 class Pairs(Evaluator):

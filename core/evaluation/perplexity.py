@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
-from sensorium.contracts import Evaluator, FeatureTable
+from sensorium.contracts import Evaluator
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.labels import choose_column, is_missing
+from sensorium.feature_table import FeatureTable
 
 
 class Perplexity(Evaluator):

@@ -15,11 +15,12 @@ import numpy as np
 from scipy.stats import ConstantInputWarning, spearmanr
 from sklearn.metrics import f1_score, precision_recall_fscore_support, recall_score, roc_auc_score
 
-from sensorium.contracts import Evaluator, FeatureTable
+from sensorium.contracts import Evaluator
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.few_records import class_remarks
 from sensorium.evaluation.labels import Labeled, choose_column, count_records, is_missing, labeled, numeric_labels
 from sensorium.evaluation.scaling import standardize_by_group
+from sensorium.feature_table import FeatureTable
 
 
 class Probe(Evaluator):

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sensorium.contracts import FeatureTable
 from sensorium.errors import SensoriumError, check_range, not_found
 from sensorium.evaluation.folds import assign_folds
 from sensorium.evaluation.labels import choose_column, is_missing
+from sensorium.feature_table import FeatureTable
 from sensorium.registration.options import check_options
 
 Parts = tuple[FeatureTable, FeatureTable]

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium.contracts import Evaluator, FeatureTable
+from sensorium.contracts import Evaluator
 from sensorium.errors import RecipeError, SensoriumError, as_clause, check_not_empty, check_range, not_found
 from sensorium.evaluation.labels import choose_column, count_records, is_missing, modality_pair
 from sensorium.evaluation.similarity import TIE, l2_normalize, similarity_blocks
+from sensorium.feature_table import FeatureTable
 
 POSITIVES, LABEL = ("group", "record", "value"), "label:"
 """Words of the option `positives`, and what a label's name stands behind."""

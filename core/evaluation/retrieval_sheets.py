@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium.contracts import FeatureTable
 from sensorium.evaluation.contact_sheet import RetrievedImage, contact_sheet
 from sensorium.evaluation.previews import Previews
 from sensorium.evaluation.similarity import nearest_neighbors
+from sensorium.feature_table import FeatureTable
 from sensorium.runs.atomic import write_atomically
 from sensorium.seeding import uniform_of
 

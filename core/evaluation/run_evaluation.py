@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from sensorium.contracts import FeatureTable, Source
+from sensorium.contracts import Source
 from sensorium.data.several import values_of
 from sensorium.errors import DataError, EvaluationError, Interrupted, RecipeError, SensoriumError, as_clause, not_found
 from sensorium.evaluation.dry_run import DryPart, dry_run, require_metric
@@ -32,6 +32,7 @@ from sensorium.evaluation.progress import timed, untimed
 from sensorium.evaluation.retrieval_sheets import draw_retrieval_sheets
 from sensorium.evaluation.runner import ModelFeatures, evaluate_models, reason_of, spaces
 from sensorium.evaluation.tables import ResultsTable
+from sensorium.feature_table import FeatureTable
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan
 from sensorium.parallel import collectives

@@ -12,12 +12,13 @@ from inspect import Parameter, signature
 import torch
 from torch import Tensor
 
-from sensorium.contracts import Evaluator, FeatureTable
+from sensorium.contracts import Evaluator
 from sensorium.errors import EvaluationError, Interrupted, PluginError, SensoriumError
 from sensorium.evaluation.predictions import Columns, joined, marked
 from sensorium.evaluation.progress import untimed
 from sensorium.evaluation.protocols import Parts, Protocol, make_protocol
 from sensorium.evaluation.tables import Breakdown, Folds, Metric, ResultsRow, ResultsTable, split_hash
+from sensorium.feature_table import FeatureTable
 from sensorium.registration.registry import one_line
 
 CHANCE = "chance"

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium.contracts import Evaluator, FeatureTable
+from sensorium.contracts import Evaluator
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.labels import count_records, labeled
 from sensorium.evaluation.similarity import TIE, l2_normalize, similarity_blocks
+from sensorium.feature_table import FeatureTable
 
 
 class ZeroShot(Evaluator):

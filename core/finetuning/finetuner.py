@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from sensorium.contracts import Encoder, FeatureTable, Source
+from sensorium.contracts import Encoder, Source
 from sensorium.data.loader import Loader
 from sensorium.errors import DataError, RecipeError, RunError, SensoriumError
 from sensorium.evaluation.dry_run import DryPart
@@ -20,6 +20,7 @@ from sensorium.evaluation.labels import choose_column
 from sensorium.evaluation.part_reader import PartReader
 from sensorium.evaluation.runner import ModelFeatures, evaluate_models
 from sensorium.evaluation.tables import ResultsTable
+from sensorium.feature_table import FeatureTable
 from sensorium.finetuning.baseline import forest_outputs
 from sensorium.finetuning.few_labels import draw_labeled, draws_labels, read_labeled_keys
 from sensorium.finetuning.label_notes import label_notes

@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 from lightning_fabric import Fabric
 
-from sensorium.contracts import FeatureTable
 from sensorium.data.loader import Loader
+from sensorium.feature_table import FeatureTable
 from sensorium.finetuning.labeled import FOLDS, LabeledRecords
 from sensorium.finetuning.linear_probe import LinearProbe
 from sensorium.finetuning.loop import EncoderWithHead, Epoch, train_epochs

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 import torch
 
-from sensorium.contracts import FeatureTable
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.similarity import l2_normalize, query_blocks
+from sensorium.feature_table import FeatureTable
 from sensorium.mining.duplicates import duplicate_classes
 from sensorium.mining.options import MiningOptions
 from sensorium.mining.result import MiningResult

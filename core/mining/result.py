@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from sensorium.contracts import FeatureTable
 from sensorium.data.mined_negatives import SCHEMA
 from sensorium.evaluation.contact_sheet import RetrievedImage, contact_sheet
 from sensorium.evaluation.previews import Previews
 from sensorium.evaluation.retrieval_sheets import SHEET_QUERIES, SHEET_TARGETS
+from sensorium.feature_table import FeatureTable
 from sensorium.runs.atomic import write_atomically
 from sensorium.seeding import uniform_of
 

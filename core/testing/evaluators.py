@@ -6,8 +6,8 @@ import re
 from unittest import SkipTest
 
 from sensorium import seeding
-from sensorium.contracts import FeatureTable
 from sensorium.errors import SensoriumError
+from sensorium.feature_table import FeatureTable
 from sensorium.testing.checked_part import CheckedPart, expect
 from sensorium.testing.synthetic import synthetic_embed, synthetic_tables
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sensorium.contracts import FeatureTable, TokenEncoder, Tokens, ViewGenerator
+from sensorium.contracts import TokenEncoder, Tokens, ViewGenerator
+from sensorium.feature_table import FeatureTable
 from sensorium.types import Batch, Features, View
 
 

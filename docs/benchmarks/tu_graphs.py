@@ -23,10 +23,11 @@ import torch
 from kept import kept
 
 import sensorium
-from sensorium.contracts import FeatureTable, Source
+from sensorium.contracts import Source
 from sensorium.evaluation.folds import assign_folds
 from sensorium.evaluation.svm import SVM
 from sensorium.evaluation.tables import Metric
+from sensorium.feature_table import FeatureTable
 from sensorium.modalities.graph.modality import GraphModality
 from sensorium.modalities.graph.sources.tu import TU
 from sensorium.modalities.graph.weisfeiler_lehman import weisfeiler_lehman

@@ -29,6 +29,7 @@ HOMES = {
     "sensorium.models": "running",
     "sensorium.types": "data-types",
     "sensorium.contracts": "contracts",
+    "sensorium.feature_table": "contracts",
     "sensorium.exporters": "contracts",
     "sensorium.registration.hookspecs": "contracts",
     "sensorium.data": "contracts",
@@ -40,7 +41,7 @@ HOMES = {
 ALSO = [
     ("sensorium.types", "RecordBatch"),
     ("sensorium.contracts", "Encode"),
-    ("sensorium.contracts", "FeatureTable"),
+    ("sensorium.feature_table", "FeatureTable"),
     ("sensorium.models.model", "Model"),
     ("sensorium.models.plan", "Plan"),
 ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.contracts import FeatureTable
+from sensorium.feature_table import FeatureTable
 
 
 def table(

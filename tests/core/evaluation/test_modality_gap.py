@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from sensorium.contracts import FeatureTable
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.modality_gap import ModalityGap
+from sensorium.feature_table import FeatureTable
 
 
 def table(seed, shift=0.0, n=300, third=False):

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from sensorium.contracts import FeatureTable
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.perplexity import Perplexity
+from sensorium.feature_table import FeatureTable
 
 
 def table(nats, tokens, uniform, characters):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from sensorium import SensoriumError
-from sensorium.contracts import ValueFeatures
 from sensorium.evaluation import similarity
 from sensorium.evaluation.retrieval import Retrieval, _expected, groups_by_value
+from sensorium.feature_table import ValueFeatures
 from tests.core.evaluation.tables_of_records import table
 
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 import sensorium
 from sensorium import Needs, hookimpl
-from sensorium.contracts import FeatureTable
 from sensorium.data.mined_negatives import SCHEMA
 from sensorium.errors import RecipeError, SensoriumError
 from sensorium.evaluation import similarity
+from sensorium.feature_table import FeatureTable
 from sensorium.mining.duplicates import IDENTICAL
 from sensorium.mining.hard_negatives import mine_negatives
 from sensorium.mining.options import MiningOptions
