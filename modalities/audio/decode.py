@@ -113,7 +113,7 @@ def _segment_bounds(
 ) -> tuple[int, int]:
     """Return the start of a segment and its number of frames; `blocks` are all samples (C, S), in order."""
     if not MIN_RATE <= rate <= MAX_RATE:
-        raise BadSample(f"the sample rate of {rate} Hz is not between {MIN_RATE} and {MAX_RATE}")
+        raise BadSample(f"the sample rate of {rate} Hz is not between {MIN_RATE} and {MAX_RATE}", "unsupported")
     if not frames:
         raise BadSample("the audio has no samples", "empty")
     count = frames if seconds is None else min(frames, max(1, round(seconds * rate)))
@@ -232,12 +232,14 @@ def _read_array(raw: Any, rate: int, seconds: float | None, position: Position) 
     try:
         array, rate = np.asarray(raw), int(rate)
     except (TypeError, ValueError) as error:
-        raise BadSample(f"audio is a file, an array or an array with its sample rate, not {repr(raw)[:40]}") from error
+        raise BadSample(
+            f"audio is a file, an array or an array with its sample rate, not {repr(raw)[:40]}", "unsupported"
+        ) from error
     if array.dtype.kind not in "iuf" or array.ndim not in (1, 2):
-        raise BadSample(f"audio is numbers of shape (S,) or (C, S), not {array.dtype} {array.shape}")
+        raise BadSample(f"audio is numbers of shape (S,) or (C, S), not {array.dtype} {array.shape}", "unsupported")
     array = np.atleast_2d(array)
     if not len(array):
-        raise BadSample("the audio has no channels")
+        raise BadSample("the audio has no channels", "empty")
     start, count = _segment_bounds(array.shape[1], rate, seconds, position, lambda: [_full_scale(array)])
     samples_CS = _full_scale(array[:, start : start + count])
     return Segment(samples_CS, rate, (array.shape[1] - count) / rate)
@@ -258,7 +260,7 @@ def unwrapped(raw: Mapping[str, Any]) -> Any:
         return raw["array"], raw["sampling_rate"]
     found = raw.get("bytes") or raw.get("path")
     if not found:
-        raise BadSample('an audio mapping has "array" and "sampling_rate", or "bytes", or "path"')
+        raise BadSample('an audio mapping has "array" and "sampling_rate", or "bytes", or "path"', "unsupported")
     return found
 
 

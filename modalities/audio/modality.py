@@ -128,7 +128,7 @@ class AudioModality(Modality):
         if self.channels == 1:
             samples_CS = samples_CS.mean(0, keepdims=True)
         if len(samples_CS) != self.channels:
-            raise BadSample(f"the audio has {len(samples_CS)} channels, not {self.channels}")
+            raise BadSample(f"the audio has {len(samples_CS)} channels, not {self.channels}", "unsupported")
         samples_CS = resample(samples_CS, rate, self.sample_rate)
         return samples_CS if self.trim is None else trim_silence(samples_CS, self.sample_rate, self.trim)
 

@@ -79,7 +79,9 @@ class Features(NamedTuple):
             raise BadSample(
                 f"{name} has fractions, but the {columns} columns of {name} of the train part are categories"
             )
-        raise BadSample(f"the graph has {self.columns} columns of {name}, those of the train part have {columns}")
+        raise BadSample(
+            f"the graph has {self.columns} columns of {name}, those of the train part have {columns}", "unsupported"
+        )
 
 
 class Tally:

@@ -34,7 +34,9 @@ def as_graph(raw: Any) -> Graph:
     count = _num_nodes(named.get("num_nodes"), x if x is not None else values, edges_2E)
     if edges_2E.numel() and not 0 <= int(edges_2E.min()) <= int(edges_2E.max()) < count:
         missing = edges_2E[(edges_2E < 0) | (edges_2E >= count)][0]
-        raise BadSample(f"edge_index names the missing node {missing}: node indices are from 0 to {count - 1}")
+        raise BadSample(
+            f"edge_index names the missing node {missing}: node indices are from 0 to {count - 1}", "damaged"
+        )
     graph = Graph(edges_2E, x, values, edge_attr, edge_values, count)
     for name, rows in (
         ("x", count),
@@ -57,9 +59,9 @@ def _edges(value: Any) -> Tensor:
         return torch.zeros(2, 0, dtype=torch.int64)
     if edges_2E.ndim != 2 or len(edges_2E) != 2:
         turned = ": it may have to be transposed" if edges_2E.ndim == 2 and edges_2E.shape[1] == 2 else ""
-        raise BadSample(f"edge_index is {tuple(edges_2E.shape)}, not (2, e){turned}")
+        raise BadSample(f"edge_index is {tuple(edges_2E.shape)}, not (2, e){turned}", "unsupported")
     if not is_whole(edges_2E):
-        raise BadSample("edge_index has numbers that are not integers")
+        raise BadSample("edge_index has numbers that are not integers", "unsupported")
     return edges_2E.long()
 
 
@@ -112,7 +114,7 @@ def _array(name: str, value: Any) -> Tensor:
     try:
         tensor = torch.as_tensor(value if isinstance(value, Tensor) else np.asarray(value))
     except (TypeError, ValueError, RuntimeError) as error:
-        raise BadSample(f"{name} is not an array of numbers") from error
+        raise BadSample(f"{name} is not an array of numbers", "unsupported") from error
     if tensor.is_complex():
         raise BadSample(f"{name} is an array of complex numbers", "unsupported")
     return tensor.double() if tensor.is_floating_point() else tensor.long()
@@ -127,14 +129,14 @@ def _by_dtype(named: Mapping[str, Any], categorical: str, numeric: str) -> tuple
         found = _array(name, named[name])
         found = found[:, None] if found.ndim == 1 else found
         if found.ndim != 2:
-            raise BadSample(f"{name} has {found.ndim} axes, not two")
+            raise BadSample(f"{name} has {found.ndim} axes, not two", "unsupported")
         floats = found.is_floating_point() or name == numeric
         if floats and not found.isfinite().all():
             raise BadSample(f"{name} has non-finite values", "non-finite")
         if found.shape[1]:
             parts[floats].append(found.double() if floats else found)
     if any(len({len(part) for part in kind}) > 1 for kind in parts.values()):
-        raise BadSample(f"{categorical} and {numeric} have different numbers of rows")
+        raise BadSample(f"{categorical} and {numeric} have different numbers of rows", "damaged")
     return tuple(torch.cat(kind, dim=1) if kind else None for kind in (parts[False], parts[True]))  # type: ignore[return-value]
 
 

@@ -106,7 +106,9 @@ class PixelReader:
     def _from_pillow(self, image: Image.Image) -> Pixels:
         """Return the first frame of an image."""
         if self.channels not in (1, 3):
-            raise BadSample(f"an image file has 1 or 3 channels, this modality reads {self.channels}: use arrays")
+            raise BadSample(
+                f"an image file has 1 or 3 channels, this modality reads {self.channels}: use arrays", "unsupported"
+            )
 
         def decode() -> np.ndarray:
             image.draft(None, (self.min_side, self.min_side))
@@ -122,7 +124,7 @@ class PixelReader:
 
     def _from_array(self, array: np.ndarray) -> Pixels:
         if array.size == 0:
-            raise BadSample(f"the array is empty: its shape is {array.shape}")
+            raise BadSample(f"the array is empty: its shape is {array.shape}", "empty")
         return self._pixels(_channels_first(array, self.channels))
 
     def _pixels(self, planes: np.ndarray) -> Pixels:
@@ -141,7 +143,7 @@ class PixelReader:
             _check_range(planes, low, high)
             return _scaled(planes, low, high)
         if not np.isfinite(pixels.colors).all():
-            raise BadSample("the image has pixels that are not finite numbers")
+            raise BadSample("the image has pixels that are not finite numbers", "non-finite")
         colors = _scaled(pixels.colors, low, high)
         return np.concatenate([colors, _scaled(planes[len(colors) :], *_range_of(planes.dtype))])
 
@@ -163,23 +165,24 @@ def opened(raw: Any, max_pixels: int) -> Iterator[ImageFile]:
     if isinstance(raw, str | os.PathLike):
         path = Path(raw)
         if not path.is_file():
-            raise BadSample(f"there is no file {path}")
+            raise BadSample(f"there is no file {path}", "missing")
         if path.stat().st_size == 0:
-            raise BadSample(f"the file {path} is empty")
+            raise BadSample(f"the file {path} is empty", "empty")
         file: BinaryIO = path.open("rb")
         what = f"the file {path}"
     elif isinstance(raw, bytes | bytearray | memoryview):
         if not len(raw):
-            raise BadSample("the image is empty: it has no bytes")
+            raise BadSample("the image is empty: it has no bytes", "empty")
         file, what = BytesIO(raw), "the bytes"
     else:
-        raise BadSample(f"an image is a path, bytes, a PIL image or an array, not {type(raw).__name__}")
+        raise BadSample(f"an image is a path, bytes, a PIL image or an array, not {type(raw).__name__}", "unsupported")
     with file:
         image = _open(file, what)
         if (count := image.width * image.height) > max_pixels:
             raise BadSample(
                 f"{what} has {image.width} x {image.height} = {count:,} pixels, more than max_pixels = {max_pixels:,} "
-                "of the image modality, which guards against decompression bombs: raise max_pixels if it is an image"
+                "of the image modality, which guards against decompression bombs: raise max_pixels if it is an image",
+                "too-large",
             )
         yield image
 
@@ -189,7 +192,7 @@ def _open(file: BinaryIO, what: str) -> ImageFile:
         with _without_pillows_limit():
             return Image.open(file)
     except Image.UnidentifiedImageError as error:
-        raise BadSample(f"{what} cannot be read as an image: no known format") from error
+        raise BadSample(f"{what} cannot be read as an image: no known format", "unsupported") from error
     except Exception as error:
         raise BadSample(f"{what} cannot be read as an image: {_sentence(error)}") from error
 
@@ -228,7 +231,9 @@ def _channels_first(array: np.ndarray, channels: int) -> np.ndarray:
     if array.ndim == 2:
         return array[None]
     if array.ndim != 3:
-        raise BadSample(f"an array of shape {array.shape} is not an image: use (H, W), (H, W, C) or (C, H, W)")
+        raise BadSample(
+            f"an array of shape {array.shape} is not an image: use (H, W), (H, W, C) or (C, H, W)", "unsupported"
+        )
     readable = {channels, 1, 3, 4} if channels in (1, 3) else {channels}
     for counts in (
         {channels},
@@ -238,9 +243,12 @@ def _channels_first(array: np.ndarray, channels: int) -> np.ndarray:
         if first != last:
             return array if first else array.transpose(2, 0, 1)
         if first and last:
-            raise BadSample(f"an array of shape {array.shape} is ambiguous: its channels may be first or last")
+            raise BadSample(
+                f"an array of shape {array.shape} is ambiguous: its channels may be first or last", "unsupported"
+            )
     raise BadSample(
-        f"an array of shape {array.shape} has no channel axis: {', '.join(map(str, sorted(readable)))} are accepted"
+        f"an array of shape {array.shape} has no channel axis: {', '.join(map(str, sorted(readable)))} are accepted",
+        "unsupported",
     )
 
 
@@ -249,7 +257,7 @@ def _range_of(dtype: np.dtype) -> tuple[float, float]:
     if dtype == np.bool_ or np.issubdtype(dtype, np.floating):
         return 0, 1
     if not np.issubdtype(dtype, np.integer):
-        raise BadSample(f"an array of {dtype} is not an image")
+        raise BadSample(f"an array of {dtype} is not an image", "unsupported")
     # Wider integers are what Python and NumPy make of bytes: they have no range of their own.
     return 0, int(np.iinfo(dtype).max) if dtype.itemsize == 2 else 255
 
@@ -259,7 +267,8 @@ def _check_range(planes: np.ndarray, low: float, high: float) -> None:
     if not (low <= least and most <= high):  # nan fails too
         raise BadSample(
             f"pixels of {planes.dtype} must lie in {low:g} to {high:g}, but range from {least:.10g} to {most:.10g}: "
-            "set the image modality's range to the lowest and highest value of the whole source"
+            "set the image modality's range to the lowest and highest value of the whole source",
+            "unsupported",
         )
 
 

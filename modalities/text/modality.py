@@ -57,7 +57,7 @@ class TextModality(Modality):
         text = self._text(raw)[: CHARACTERS_PER_TOKEN * self.length]
         ids = self.tokenizer.encode(text)[: self._room]
         if not ids:
-            raise BadSample(f"the tokenizer finds no token in {text[:40]!r}")
+            raise BadSample(f"the tokenizer finds no token in {text[:40]!r}", "empty")
         return torch.tensor([*self.tokenizer.start, *ids, *self.tokenizer.end])
 
     def collate(self, examples: Sequence[Tensor]) -> TextBatch:

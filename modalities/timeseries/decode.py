@@ -41,7 +41,7 @@ def decode(raw: Any, layout: Layout) -> np.ndarray:
         raw = _load(bytes(raw))
     array = _numbers(raw)
     if array.ndim not in (1, 2):
-        raise BadSample(f"a series has one axis (time) or two (channels and time), not {array.ndim}")
+        raise BadSample(f"a series has one axis (time) or two (channels and time), not {array.ndim}", "unsupported")
     if array.ndim == 1:
         array = array[None]
     elif layout == "time-first":
@@ -101,7 +101,9 @@ def _numbers(raw: Any) -> np.ndarray:
         exact[absent] = np.nan
         return exact
     except (TypeError, ValueError, OverflowError) as error:
-        raise BadSample(f"a series is an array, a list of numbers or a numpy file, not {_glimpse(raw)}") from error
+        raise BadSample(
+            f"a series is an array, a list of numbers or a numpy file, not {_glimpse(raw)}", "unsupported"
+        ) from error
 
 
 def _glimpse(raw: Any) -> str:
@@ -114,18 +116,20 @@ def _bytes_of(path: str | os.PathLike) -> bytes:
     except OSError as error:
         raise BadSample(f"'{path}' cannot be read: {error.strerror}", "missing") from error
     except ValueError as error:  # a zero byte
-        raise BadSample(f"{str(path)!r} is no path") from error
+        raise BadSample(f"{str(path)!r} is no path", "missing") from error
 
 
 def _load(data: bytes) -> np.ndarray:
     if not data.startswith((NPY, ZIP)):
-        raise BadSample("the bytes are no .npy or .npz file")
+        raise BadSample("the bytes are no .npy or .npz file", "unsupported")
     try:
         loaded = np.load(BytesIO(data), allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return loaded
         if len(loaded.files) != 1:
-            raise BadSample(f"the .npz file holds {len(loaded.files)} arrays ({', '.join(loaded.files)}), not one")
+            raise BadSample(
+                f"the .npz file holds {len(loaded.files)} arrays ({', '.join(loaded.files)}), not one", "unsupported"
+            )
         return loaded[loaded.files[0]]
     except BadSample:
         raise

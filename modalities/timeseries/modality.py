@@ -94,13 +94,13 @@ class TimeSeriesModality(Modality):
         with np.errstate(over="ignore"):
             scaled_CT = self._scaled(array_CT).astype(np.float32)
         if np.isinf(scaled_CT).any():
-            raise BadSample("a value is too large for single precision")
+            raise BadSample("a value is too large for single precision", "too-large")
         return scaled_CT
 
     def _scaled(self, array_CT: np.ndarray) -> np.ndarray:
         """Return numbers of as many channels as the modality has, scaled in double precision: float64 (C, T)."""
         if len(array_CT) != self.channels:
-            raise BadSample(f"the series has {len(array_CT)} channels, not {self.channels}")
+            raise BadSample(f"the series has {len(array_CT)} channels, not {self.channels}", "unsupported")
         return (self._unscaled(array_CT, self._origin_C) - self._center_C1) / self._std_C1
 
     def _unscaled(self, array_CT: np.ndarray, origin_C: Sequence[int | None] | None) -> np.ndarray:
@@ -116,7 +116,7 @@ class TimeSeriesModality(Modality):
             self._check_axes(raw.axes)
         array_CT = decode(raw, self._layout_of(raw))[:, : self.length]
         if (array_CT != array_CT).all():
-            raise BadSample(f"every value of the first {self.length} steps is missing")
+            raise BadSample(f"every value of the first {self.length} steps is missing", "empty")
         return array_CT
 
     def _check_axes(self, axes: Axes) -> None:
