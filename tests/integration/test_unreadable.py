@@ -14,7 +14,7 @@ from sensorium.runs.run import Run
 from tests import toys
 from tests.unreadable import unreadable
 
-EVALUATORS = {"knn": {"name": "knn", "label": "class", "modality": "a", "k": 3}}
+EVALUATORS = {"health": {"name": "health"}}
 
 
 def source(count, broken, modality="a", **more):
@@ -70,7 +70,7 @@ def test_one_broken_record_in_a_small_test_part_ends_no_run(tmp_path):
     assert len(test) < 40
     model = train(tmp_path / "run", source(321, test[:1].tolist()), toys.recipe, max_bad=0.01, test=0.07)
     assert model.run.status()["state"] == "finished"
-    assert (tmp_path / "run" / "evaluations" / "knn.json").exists()
+    assert (tmp_path / "run" / "evaluations" / "health.json").exists()
     (row,) = unreadable(tmp_path / "run")
     assert (row["record"], row["part"]) == (str(test[0]), "test")
 
@@ -88,7 +88,7 @@ def test_too_many_over_all_parts_stop_a_run_with_what_to_do(tmp_path):
 @pytest.mark.parametrize("cache", ["off", "ram"])
 def test_the_other_modality_of_a_broken_record_is_measured(tmp_path, cache):
     broken = list(range(0, 96, 8))
-    evaluators = {"knn": {"name": "knn", "label": "class", "modality": "b", "k": 3}}
+    evaluators = {"health": {"name": "health"}}
     train(tmp_path / "run", source(96, broken), evaluators=evaluators, max_bad=0.2, cache=cache, test=0.4)
     given = {"source": source(96, broken), "extensions": toys.extensions(), "device": "cpu"}
     sensorium.api.embed_source(tmp_path / "run", tmp_path / "all.npz", **given)
