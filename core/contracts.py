@@ -379,6 +379,21 @@ class Objective(nn.Module, ABC):
         """Map pooled features (B, D) of one modality to the space in which the objective compares; default, as is."""
         return pooled
 
+    @torch.no_grad()
+    def joint_map(self, modality: str, encoder: Encoder) -> Tensor | None:
+        """Return `embed` of one modality as a matrix (E, D), E = `encoder.dim`; None where it is not linear.
+
+        Args:
+            modality: the modality.
+            encoder: its encoder, whose device and dtype the matrix has.
+        """
+        weight = next(encoder.parameters())
+        eye = torch.eye(encoder.dim, device=weight.device, dtype=weight.dtype)
+        map_ED = self.embed(modality, eye)
+        probe = torch.linspace(-1, 2, 3 * encoder.dim, device=weight.device, dtype=weight.dtype).reshape(3, -1)
+        is_linear = torch.allclose(self.embed(modality, probe), probe @ map_ED, rtol=1e-3, atol=1e-3)
+        return map_ED if is_linear else None
+
     def after_step(self, progress: float) -> None:
         """Update teachers, queues and clamps after an optimizer step; `progress` runs from 0 to 1."""
 

@@ -17,6 +17,7 @@ from sensorium.models.model import Model
 from sensorium.models.plan import Plan, make_plan
 from sensorium.recipe import read_recipe
 from sensorium.registration.discovery import Extensions, load_extensions
+from sensorium.runs.atomic import give_usual_rights
 from sensorium.runs.checkpoint import Checkpoints, weights_of
 from sensorium.runs.run import Run
 
@@ -76,13 +77,18 @@ def export(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{folder} exists and is not an empty folder: choose another.")
     out.mkdir(parents=True, exist_ok=True)
-    return exporter.export(load(run, checkpoint, extensions, device="cpu"), out)
+    lines = exporter.export(load(run, checkpoint, extensions, device="cpu"), out)
+    give_usual_rights(out)
+    return lines
 
 
 def load_encoder(
     folder: str | Path, name: str | None = None, extensions: Extensions | None = None
 ) -> tuple[Modality, Encoder]:
     """Return a modality and its encoder, out of what `export` wrote in the format "encoders".
+
+    The encoder of an aligned run has a module `joint_projection`: it maps pooled features (B, E) to the joint space
+    (B, D), in which `Model.embed` returns them.
 
     Args:
         folder: the folder.

@@ -3,52 +3,77 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
-from sensorium.contracts import Encoder, Modality
+from sensorium.contracts import Encoder, Modality, Objective
 from sensorium.errors import RunError, not_found
 from sensorium.exporters.base import Exporter
 from sensorium.models.plan import make_tower
 from sensorium.recipe.schema import Tower
 from sensorium.registration.discovery import Extensions
+from sensorium.runs.atomic import write_atomically, write_text
 
 if TYPE_CHECKING:
     from sensorium.models.model import Model
 
+log = logging.getLogger("sensorium")
 CONFIG = "encoders.json"
+PROJECTION = "joint_projection.weight"
+"""The name of the map to the joint space among an encoder's weights; it is one of `torch.nn.Linear`, (D, E)."""
 
 
 class EncoderFiles(Exporter):
     """Writes NAME.safetensors for each modality, and encoders.json: its tower of the recipe and its fitted state.
 
+    Where the objective compares in a joint space, the map of each modality to it lies beside the encoder's weights.
     Of modalities that share an encoder each has a file, so that any is read alone.
     """
 
     def export(self, model: Model, folder: Path) -> str:
         """Write the files."""
         described: dict[str, Any] = {}
+        has_projections = False
         for name in model.modalities:
             encoder = model.learner.encoder(name)
             weights = {key: tensor.detach().cpu().clone() for key, tensor in encoder.state_dict().items()}
-            save_file(weights, folder / f"{name}.safetensors")
+            if (map_ED := _joint_map(model, name)) is not None:
+                weights[PROJECTION] = map_ED.T.cpu().clone().contiguous()
+                has_projections = True
+            write_atomically(folder / f"{name}.safetensors", partial(save_file, weights))
             tower = model.plan.recipe.tower(name).model_dump(mode="json")
             described[name] = {"tower": tower, "state": model.plan.modalities[name].state()}
-        (folder / CONFIG).write_text(json.dumps(described, indent=1, ensure_ascii=False), encoding="utf-8")
+        write_text(folder / CONFIG, json.dumps(described, indent=1, ensure_ascii=False))
         name = next(iter(described))
         return (
             f'modality, encoder = sensorium.load_encoder("{folder}", "{name}")\n'
             "batch = modality.collate([modality.decode(value) for value in values])\n"
-            "features = encoder(batch).pooled"
+            "features = encoder(batch).pooled" + "\nembeddings = encoder.joint_projection(features)" * has_projections
         )
 
 
+def _joint_map(model: Model, name: str) -> Tensor | None:
+    """Return the map of a modality to the joint space, (E, D); None without such a space, or a matrix for it."""
+    objective = model.learner.objective
+    if type(objective).embed is Objective.embed:
+        return None
+    map_ED = objective.joint_map(name, model.learner.encoder(name))
+    if map_ED is None:
+        log.warning(
+            "The map of '%s' to the joint space is not linear and is not exported: embed by sensorium.load.", name
+        )
+    return map_ED
+
+
 def read_encoder(folder: Path, name: str | None, extensions: Extensions) -> tuple[Modality, Encoder]:
-    """Return a fitted modality and its encoder in eval mode.
+    """Return a fitted modality and its encoder in eval mode, with `joint_projection` if its run has a joint space.
 
     Raises:
         RunError: when the folder has no such encoder.
@@ -68,7 +93,14 @@ def read_encoder(folder: Path, name: str | None, extensions: Extensions) -> tupl
         name, Tower.model_validate(described[name]["tower"]), extensions.registry, described[name]["state"]
     )
     try:
-        encoder.load_state_dict(load_file(folder / f"{name}.safetensors"))
+        weights = load_file(folder / f"{name}.safetensors")
+        projection_DE = weights.pop(PROJECTION, None)
+        encoder.load_state_dict(weights)
     except (OSError, RuntimeError, SafetensorError) as error:
         raise RunError(f"The weights {folder / f'{name}.safetensors'} cannot be loaded: {error}.") from error
+    if projection_DE is not None:
+        joint_dim, dim = projection_DE.shape
+        projection = nn.Linear(dim, joint_dim, bias=False)
+        projection.load_state_dict({"weight": projection_DE})
+        encoder.add_module("joint_projection", projection)
     return modality, encoder.eval()

@@ -43,6 +43,17 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
+def give_usual_rights(folder: Path) -> None:
+    """Give the files in a folder the rights that the process gives to any new file; some writers keep them private."""
+    probe = folder / f".rights.{os.getpid()}{TEMPORARY}"
+    probe.touch()
+    rights = probe.stat().st_mode
+    probe.unlink()
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            path.chmod(rights)
+
+
 def not_written(path: Path, error: BaseException, written: int = 0) -> str:
     """Return the sentence about a file that could not be written.
 

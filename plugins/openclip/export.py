@@ -70,19 +70,15 @@ class OpenClip(Exporter):
         )
 
 
-@torch.no_grad()
 def _joint_map(objective, name, encoder):
     """Return the objective's map from features to the joint space as a matrix (E, D).
 
     Raises:
         SensoriumError: when it is not linear.
     """
-    weight = next(encoder.parameters())
-    eye = torch.eye(encoder.dim, device=weight.device, dtype=weight.dtype)
-    head_ED = objective.embed(name, eye)
-    probe = torch.linspace(-1, 2, 3 * encoder.dim, device=weight.device, dtype=weight.dtype).reshape(3, -1)
-    if not torch.allclose(objective.embed(name, probe), probe @ head_ED, rtol=1e-3, atol=1e-3):
+    map_ED = objective.joint_map(name, encoder)
+    if map_ED is None:
         raise SensoriumError(
             f"The objective maps '{name}' to the joint space by more than a linear map; open_clip has no layer for it."
         )
-    return head_ED
+    return map_ED

@@ -1,4 +1,10 @@
 import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,6 +31,8 @@ def test_three_lines_give_the_features_of_the_run(run, tmp_path):
         "encoders.json",
     ]
 
+    assert {stat.filemode(path.stat().st_mode) for path in (tmp_path / "out").iterdir()} == {"-rw-r--r--"}
+
     class Told:
         load_encoder = staticmethod(lambda folder, name: sensorium.load_encoder(folder, name, extensions))
 
@@ -33,7 +41,38 @@ def test_three_lines_give_the_features_of_the_run(run, tmp_path):
         exec(lines, names)
     wanted = sensorium.load(run, extensions=extensions).embed(space="features", a=names["values"])["a"]
     torch.testing.assert_close(names["features"], wanted)
+    joint = sensorium.load(run, extensions=extensions).embed(a=names["values"])["a"]
+    torch.testing.assert_close(names["embeddings"].detach(), joint)
+    assert joint.shape != wanted.shape
     assert json.loads((tmp_path / "out" / "encoders.json").read_text())["a"]["state"]["mean"] is not None
+
+
+def test_another_process_embeds_in_the_joint_space_from_the_files_alone(run, tmp_path):
+    extensions = toys.extensions()
+    for name in ("a", "b"):
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        sensorium.export(run, tmp_path / "out", extensions=extensions)
+        code = f"""
+import sensorium, torch
+from tests import toys
+modality, encoder = sensorium.load_encoder({str(tmp_path / "out")!r}, {name!r}, toys.extensions())
+batch = modality.collate([modality.decode("1 2 3 4 5 6 7 8")])
+with torch.no_grad():
+    torch.save(encoder.joint_projection(encoder(batch).pooled), {str(tmp_path / name)!r})
+"""
+        root = Path(__file__).parents[3]
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        wanted = sensorium.load(run, extensions=extensions).embed(**{name: ["1 2 3 4 5 6 7 8"]})[name]
+        torch.testing.assert_close(torch.load(tmp_path / name), wanted)
+
+
+def test_a_run_without_a_joint_space_has_no_projection(tmp_path):
+    extensions = toys.extensions()
+    recipe = toys.recipe(train={"steps": 2, "accelerator": "cpu"})
+    sensorium.fit(recipe, source=toys.vectors(), run_dir=tmp_path / "run", extensions=extensions)
+    lines = sensorium.export(tmp_path / "run", tmp_path / "out", extensions=extensions)
+    assert "projection" not in lines
+    assert not hasattr(sensorium.load_encoder(tmp_path / "out", "a", extensions)[1], "joint_projection")
 
 
 def test_what_is_not_there_is_named(run, tmp_path):
