@@ -114,9 +114,10 @@ def _thing(home: str, name: str) -> Any:
 
 
 def _summary(home: str, name: str) -> str:
-    return (
-        "marks a function as the implementation of a hook" if name == "hookimpl" else first_sentence(_thing(home, name))
-    )
+    if name == "hookimpl":
+        return "marks a function as the implementation of a hook"
+    thing = _thing(home, name)
+    return _alias(import_module(home), name)[1] if get_origin(thing) else first_sentence(thing)
 
 
 def _entry(home: str, name: str) -> str:
@@ -127,6 +128,9 @@ def _entry(home: str, name: str) -> str:
     if name in sensorium._MODULES:
         return _module(name, thing)
     origin = "" if name in sensorium.__all__ else f"From `{home}`."
+    if get_origin(thing):
+        made, text = _alias(import_module(home), name)
+        return _section("##", name, origin, f"```python\n{made}\n```", text)
     members = "".join(_members(thing, "###")) if inspect.isclass(thing) else ""
     return _section("##", name, origin, _call(thing), docstring(thing), members.strip())
 
