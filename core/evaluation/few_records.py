@@ -34,10 +34,10 @@ def class_remarks(
     if len(counts) > LISTED:
         listed = f"{len(counts)} classes, {count_records(counts[smallest])} of the smallest ({smallest})"
     remarks = [f"Measured records: {listed}."]
-    if counts[smallest] < FEW and (interval := bootstrap_interval(measure, records)) is not None:
+    if counts[smallest] < FEW and (interval := _interval(metric, measure, records)) is not None:
         remarks.append(
-            f"Few: {count_records(counts[smallest])} of '{smallest}'. The 95 % bootstrap interval of the last row's "
-            f"{metric} is {interval[0]:.3f} to {interval[1]:.3f}: smaller differences are noise."
+            f"Few: {count_records(counts[smallest])} of '{smallest}'. The 95 % interval of the last row's {metric} is "
+            f"{interval[0]:.3f} to {interval[1]:.3f}: differences of that size are noise."
         )
     return remarks
 
@@ -63,6 +63,21 @@ def task_remarks(counts: Mapping[str, tuple[int, int]]) -> list[str]:
             "such a task is mostly noise."
         )
     return remarks
+
+
+def _interval(metric: str, measure: Callable[[np.ndarray], float | None], records: int) -> tuple[float, float] | None:
+    """Return the 95 % interval of a metric over test records; resampling tells nothing of an accuracy of 0 or 1."""
+    if metric == "accuracy":
+        return wilson_interval(measure(np.arange(records)) or 0.0, records)
+    return bootstrap_interval(measure, records)
+
+
+def wilson_interval(fraction: float, records: int) -> tuple[float, float]:
+    """Return the 95 % score interval of a fraction of N records (Wilson 1927)."""
+    z2 = 1.959964**2
+    center = (fraction + z2 / (2 * records)) / (1 + z2 / records)
+    half = (z2 * (fraction * (1 - fraction) / records + z2 / (4 * records**2))) ** 0.5 / (1 + z2 / records)
+    return max(center - half, 0.0), min(center + half, 1.0)
 
 
 def bootstrap_interval(

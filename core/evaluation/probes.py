@@ -137,12 +137,11 @@ class Classifier(Probe):
         """Return how many records of each class were measured, and a warning where they are too few."""
         y_N, predicted_N, scores_N = self._coded(predictions)
         names, counts = list(self._codes(predictions)), np.bincount(y_N)
+        metric = METRICS[self.metric]
         return class_remarks(
             {str(name): int(count) for name, count in zip(names, counts, strict=False) if count},
             self.metric,
-            lambda rows: self._ordered(
-                classification_metrics(y_N[rows], predicted_N[rows], None if scores_N is None else scores_N[rows])
-            ).get(self.metric),
+            lambda rows_N: metric(y_N[rows_N], predicted_N[rows_N], None if scores_N is None else scores_N[rows_N]),
             len(y_N),
         )
 
@@ -203,14 +202,23 @@ def classification_metrics(
         predicted_N: predicted classes, int.
         scores_N: of two classes, the scores of class 1.
     """
-    metrics = {
-        "accuracy": float(np.mean(y_N == predicted_N)),
-        "balanced accuracy": float(recall_score(y_N, predicted_N, labels=np.unique(y_N), average="macro")),
-        "macro-F1": float(f1_score(y_N, predicted_N, average="macro", zero_division=0)),
-    }
-    if scores_N is not None and len(np.unique(y_N)) == 2:
-        metrics["ROC-AUC"] = float(roc_auc_score(y_N, scores_N))
-    return metrics
+    metrics = {name: metric(y_N, predicted_N, scores_N) for name, metric in METRICS.items()}
+    return {name: value for name, value in metrics.items() if value is not None}
+
+
+def _roc_auc(y_N: np.ndarray, predicted_N: np.ndarray, scores_N: np.ndarray | None) -> float | None:
+    return float(roc_auc_score(y_N, scores_N)) if scores_N is not None and len(np.unique(y_N)) == 2 else None
+
+
+METRICS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray | None], float | None]] = {
+    "accuracy": lambda y_N, predicted_N, _: float(np.mean(y_N == predicted_N)),
+    "balanced accuracy": lambda y_N, predicted_N, _: float(
+        recall_score(y_N, predicted_N, labels=np.unique(y_N), average="macro")
+    ),
+    "macro-F1": lambda y_N, predicted_N, _: float(f1_score(y_N, predicted_N, average="macro", zero_division=0)),
+    "ROC-AUC": _roc_auc,
+}
+"""Metrics of classes, by name; None where one does not apply."""
 
 
 class Regressor(Probe):

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from inspect import Parameter, signature
 
 import torch
@@ -151,7 +152,7 @@ def _table(
         split_hash([id for of_seed in _distinct_parts(parts) for id in of_seed[0].ids], test.ids),
         (len(train), len(test)),
         folds=Folds(protocol.group, final.held_out) if not protocol.is_given else None,
-        remarks=final.remarks + _transductive(protocol, last, measured[last], final.tested),
+        remarks=final.remarks() + _transductive(protocol, last, measured[last], final.tested),
         classes={result.row.name: result.by_class for result in results if result.by_class},
         groups={result.row.name: result.by_group for result in results if protocol.is_pooled and result.by_group},
         is_pairwise=evaluator.is_pairwise,
@@ -197,7 +198,7 @@ class _Row:
         chance: those of chance on the same parts.
         predictions: of all its models, repetitions and folds.
         by_class: class -> metrics, and by_group: held-out group -> metrics, of its first model and repetition.
-        remarks: sentences below the table, of its first model and repetition.
+        remarks: gives the sentences below the table, of its first model and repetition.
         held_out: fold -> number of records held out.
         tested: ids of all of them.
     """
@@ -207,7 +208,7 @@ class _Row:
     predictions: Columns = field(default_factory=dict)
     by_class: Breakdown = field(default_factory=dict)
     by_group: Breakdown = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
+    remarks: Callable[[], list[str]] = list
     held_out: dict[str, int] = field(default_factory=dict)
     tested: set[str] = field(default_factory=set)
 
@@ -244,7 +245,8 @@ def _row(name: str, make: Callable[[], Evaluator], models: Sequence[ModelFeature
                 _append(chance_scores, chance_of_folds)
                 result.by_group = dict(zip(fold_names, of_folds, strict=True))
                 result.by_class = evaluator.metrics_by_class(together) if together else {}
-                result.remarks = evaluator.remarks(together) if together else []
+                if together:
+                    result.remarks = partial(evaluator.remarks, together)
             blocks.append(together)
     result.row.metrics = {key: Metric(values) for key, values in scores.items()}
     result.chance.metrics = {key: Metric(values) for key, values in chance_scores.items()}

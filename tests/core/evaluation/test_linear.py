@@ -116,4 +116,4 @@ def test_counts_stand_below_and_few_are_warned_of():
     evaluator.measure(part)
     counts, few = evaluator.remarks(evaluator.predictions())
     assert counts == "Measured records: frequent 56, rare 4."
-    assert few.startswith("Few: 4 records of 'rare'. The 95 % bootstrap interval of the last row's accuracy is 0.")
+    assert few.startswith("Few: 4 records of 'rare'. The 95 % interval of the last row's accuracy is 0.")
