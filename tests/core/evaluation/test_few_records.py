@@ -16,7 +16,7 @@ def test_an_accuracy_of_none_or_all_of_few_records_is_not_taken_for_certain():
     remarks = class_remarks({"a": 1, "b": 2}, "accuracy", lambda rows_N: 0.0, 3)
     assert remarks == [
         "Measured records: a 1, b 2.",
-        "Few: 1 record of 'a'. The 95 % interval of the last row's accuracy is 0.000 to 0.562: differences of that "
+        "Few: 1 record of 'a'. The 95 % interval of the last row's accuracy is 0.000 to 0.561: differences of that "
         "size are noise.",
     ]
 
