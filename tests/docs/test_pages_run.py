@@ -5,6 +5,7 @@ The data are made to the page's description (`materials`); trainings take two st
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 import subprocess
@@ -17,6 +18,8 @@ import yaml
 
 import sensorium
 from sensorium.cli.main import main
+from sensorium.data.splits import assign_parts
+from sensorium.evaluation import part_reader
 from sensorium.recipe import read_recipe
 from sensorium.registration.discovery import load_extensions
 
@@ -41,8 +44,8 @@ ELSEWHERE = {
 SHIPPED = sorted((ROOT / "core" / "recipe" / "shipped").glob("*.yaml"))
 SHORT = ("train.epochs=null", "train.steps=2", "data.workers=0", "log.tensorboard=false")
 SHORT_TUNING = ("finetune.epochs=1", "finetune.seeds=1", "finetune.trees=5")
-LARGEST = 16
-"""Records of a batch."""
+LARGEST, MOST = 16, 160
+"""Records of a batch, and of each part: of sample sets too, which have thousands."""
 
 
 @pytest.fixture
@@ -57,6 +60,7 @@ def place(tmp_path, monkeypatch):
             overrides = [*overrides, *shortening(recipe, overrides)]
         return fit(recipe, overrides, **options)
 
+    monkeypatch.setattr(part_reader, "assign_parts", few_records)
     monkeypatch.setattr(sensorium, "fit", short_fit, raising=False)
     monkeypatch.setattr(
         sensorium,
@@ -65,6 +69,11 @@ def place(tmp_path, monkeypatch):
         raising=False,
     )
     return tmp_path
+
+
+def few_records(*given):
+    """Return the parts of a source, each with few records, evenly spaced."""
+    return {part: at_N[:: math.ceil(len(at_N) / MOST) or 1] for part, at_N in assign_parts(*given).items()}
 
 
 def shortening(recipe, overrides):
