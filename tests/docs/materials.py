@@ -56,7 +56,7 @@ def image_folder(folder: Path) -> None:
 def flat_folder(folder: Path) -> None:
     """Images without classes."""
     folder.mkdir()
-    for number in range(36):
+    for number in range(90):
         image(number, list(COLORS.values())[number % 3]).save(folder / f"{number:03}.png")
 
 
@@ -88,7 +88,7 @@ def pairs_csv(path: Path) -> None:
     flat_folder(path.parent / "pictures")
     rows = [
         (f"pictures/{n:03}.png", f"spot number {n}", ("red", "blue", "green")[n % 3], f"item {n // 2}")
-        for n in range(36)
+        for n in range(90)
     ]
     table(path, ("image", "caption", "color", "object"), rows)
 
