@@ -172,7 +172,7 @@ def freesolv_csv(path: Path) -> None:
 
 
 def library_smi(path: Path) -> None:
-    path.write_text("".join(f"{smiles} m{n}\n" for n, smiles in enumerate(SMILES)))
+    path.write_text("".join(f"{smiles} m{n}\n" for n, smiles in enumerate(SMILES * 60)))
 
 
 def bace_csv(path: Path) -> None:
@@ -351,7 +351,7 @@ MATERIALS: dict[str, Callable[[Path], None]] = {
     "models/my-bert": bert,
     "freesolv.csv": freesolv_csv,
     "library.smi": library_smi,
-    "moses-train.csv.gz": lambda path: table_gz(path, ("SMILES",), [(s,) for s in SMILES]),
+    "moses-train.csv.gz": lambda path: table_gz(path, ("SMILES",), [(s,) for s in SMILES * 60]),
     "bace.csv": bace_csv,
     "esol.csv": esol_csv,
     "MUTAG.zip": mutag_zip,
