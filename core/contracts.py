@@ -343,6 +343,8 @@ class Objective(nn.Module, ABC):
     """What it asks of the rest of a recipe, such as `Needs(views=2)`; checked before any data is read."""
     auto: ClassVar[Mapping[str, Callable[[TrainingSize], Any]]] = {}
     """Option name -> its value for a size of training, when a recipe leaves it out or says `auto`."""
+    modality_pairs: Sequence[tuple[str, str]] = ()
+    """Pairs of modalities that it contrasts, once built; a pair that no record has both of is told."""
     remedy: ClassVar[str | None] = None
     """What to change first when features collapse, as the collapse alarm says it: "raise objective.momentum"."""
 

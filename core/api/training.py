@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from sensorium.api.announcement import announce, announce_notes, announce_records
 from sensorium.api.stopping import now, stopped_training
 from sensorium.contracts import Source
-from sensorium.data.notes import data_notes, split_notes
+from sensorium.data.notes import data_notes, pair_notes, split_notes
 from sensorium.errors import EvaluationError, Interrupted, RecipeError, RunError
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.tables import ResultsTable
@@ -136,7 +136,7 @@ def _train(
     training = prepare(
         plan, source, reader.parts["train"], run, fabric, resumed, evaluation.on_val, unreadable=reader.unreadable
     )
-    on_rank_zero(_note_data, plan, source, reader.parts, run)
+    on_rank_zero(_note_data, training, source, reader.parts)
     if resumed is None or changed is not None:
         on_rank_zero(keep_records, run, source, reader.parts)
     if resumed is not None:
@@ -156,11 +156,13 @@ def _train(
     return model
 
 
-def _note_data(plan: Plan, source: Source, parts: Mapping[str, np.ndarray], run: Run) -> None:
+def _note_data(training: Training, source: Source, parts: Mapping[str, np.ndarray]) -> None:
     """Log what the split, the source and the modalities do with the data, and keep it in `run.json`."""
-    notes = split_notes(source, parts) + data_notes(source, parts["train"], plan.fields, plan.modalities)
+    plan, train = training.plan, parts["train"]
+    notes = split_notes(source, parts) + data_notes(source, train, plan.fields, plan.modalities)
+    notes += pair_notes(source, train, plan.fields, training.learner.objective.modality_pairs)
     announce_notes(notes)
-    run.update(notes=notes)
+    training.run.update(notes=notes)
 
 
 def _note_resumption(training: Training, resumed: Resumption, changed: ChangedRecords | None) -> None:

@@ -18,6 +18,7 @@ from sensorium.parallel import collectives
 from sensorium.seeding import generator, seed_globals
 from sensorium.training.gradient_cache import GradientCache
 from sensorium.training.optimizers import lr_at, set_lr
+from sensorium.training.progress import FirstSteps
 from sensorium.training.state import Training
 from sensorium.types import Outcome, RecordBatch
 
@@ -35,11 +36,13 @@ def train(t: Training) -> None:
     every = t.intervals()
     losses: list[Tensor] = []
     t.loader.prepare()
-    stop = StopRequest()
+    stop, first_steps = StopRequest(), FirstSteps(t.steps, t.step)
     with handled_by(stop.receive):
         for step, parts in enumerate(t.meter.waiting(t.loader.batches(t.step, t.steps)), t.step):
             taken = take_step(t, step, parts)
             t.step = step + 1
+            if t.line is not None:
+                first_steps.after(t.step)
             if taken is not None:
                 outcome, loss = taken
                 losses.append(loss)

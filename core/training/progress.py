@@ -12,6 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 log = logging.getLogger("sensorium")
 T = TypeVar("T")
+MEASURED = 4
+"""Steps after which the duration of a training is told; the first is not typical."""
 
 
 class Meter:
@@ -50,6 +52,41 @@ class Meter:
         }
         self._reset()
         return metrics
+
+
+class FirstSteps:
+    """Says after the first steps how long the training takes, if they are slow.
+
+    Args:
+        total: number of steps.
+        done: steps done before a resume.
+        slow: seconds of a first step that are said.
+        long: hours to go of which a warning is given, with what to lower.
+    """
+
+    def __init__(self, total: int, done: int, slow: float = 10.0, long: float = 3.0) -> None:
+        self.total, self.done, self.slow, self.long = total, done, slow, long
+        self._ends = [time.monotonic()]
+
+    def after(self, step: int) -> None:
+        """Note that `step` steps are done."""
+        number = step - self.done
+        if number > MEASURED:
+            return
+        self._ends.append(time.monotonic())
+        first, left = self._ends[1] - self._ends[0], self.total - step
+        if number == 1 and first > self.slow:
+            log.info(
+                "The first step took %.0f s, with what is done once; at that rate %s steps take %.1f hours.",
+                *(first, f"{left:,}", first * left / 3600),
+            )
+        seconds = (self._ends[-1] - self._ends[1]) / (MEASURED - 1)
+        if number == MEASURED and seconds * left > self.long * 3600:
+            log.warning(
+                "A step takes %.3g s: about %.1f hours to go for %s steps. To lower: train.epochs (or train.steps), "
+                "the size of the values and of the encoder; `sensorium doctor RECIPE` says what takes the time.",
+                *(seconds, seconds * left / 3600, f"{left:,}"),
+            )
 
 
 class ProgressLine:

@@ -4,7 +4,7 @@ import numpy as np
 
 import sensorium
 from sensorium.data.arrays import ArraysSource
-from sensorium.data.notes import data_notes, split_notes
+from sensorium.data.notes import data_notes, pair_notes, split_notes
 from sensorium.data.splits import assign_parts
 from tests import toys
 
@@ -57,3 +57,23 @@ def test_a_part_that_is_drawn_from_a_named_train_part_is_said():
     assert notes_of([None] * 2000, val=0.1, test=0.1) == []  # the recipe cuts all parts, as it says
     (note,) = notes_of([None] * 2000 + ["test"] * 100, val=0.1, test=0.1)
     assert "of its 2,000 train records" in note
+
+
+def test_a_pair_of_modalities_that_no_record_has_is_told():
+    values = {"a": ["1"] * 6, "b": ["1", "1", "1", None, None, None], "c": [None, None, None, "1", "1", "1"]}
+    source, fields = ArraysSource(values), {name: name for name in values}
+    pairs = [("a", "b"), ("b", "c")]
+    (said,) = pair_notes(source, np.arange(6), fields, pairs)
+    assert said.startswith("no record of the train part has both b (3) and c (3): the pair b - c is never trained")
+    assert len(pair_notes(source, np.arange(3), fields, [("a", "c")])) == 1  # of the train part alone
+    assert pair_notes(source, np.arange(6), fields, [("a", "b"), ("a", "c")]) == []
+
+
+def test_a_training_says_which_pair_it_never_trains(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "sensorium")
+    whole = toys.vectors()
+    a = [whole[i].values["a"] if i % 2 else None for i in range(96)]
+    b = [None if i % 2 else whole[i].values["b"] for i in range(96)]
+    recipe = toys.pair_recipe() | {"train": {"steps": 1, "accelerator": "cpu"}}
+    sensorium.fit(recipe, source=ArraysSource({"a": a, "b": b}), run_dir=tmp_path, extensions=toys.extensions())
+    assert "the pair a - b is never trained" in caplog.text
