@@ -87,7 +87,7 @@ def _held(source: Source, rows: np.ndarray) -> dict[str, np.ndarray]:
     for number, row in enumerate(rows):
         try:
             values = source[int(row)].values
-        except BadSample:
+        except (BadSample, OSError):
             continue
         for field, value in values.items():
             if field in held:
