@@ -490,6 +490,13 @@ class Evaluator(ABC):
         Called after `fit`: the best constant prediction may depend on the train part.
         """
 
+    def references(self, test: FeatureTable) -> dict[str, dict[str, float]]:
+        """Return further rows below chance, of predictions without features: name, such as "last value" -> metrics.
+
+        Called after `measure`.
+        """
+        return {}
+
     def notes(self) -> list[str]:
         """Return, after `measure`, what a reader must know beside the metrics: what was selected, what excluded."""
         return []
@@ -513,3 +520,7 @@ class Evaluator(ABC):
     def remarks(self, predictions: Mapping[str, np.ndarray]) -> list[str]:
         """Return sentences that stand below the table: how many records of which class were measured, if too few."""
         return []
+
+    def picture(self, predictions: Mapping[str, np.ndarray]) -> Image | None:
+        """Return a picture of the predictions of one model, such as scores over time, or None; written as PNG."""
+        return None

@@ -5,16 +5,21 @@ Letters: N records, D features.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from PIL.Image import Image
 from sklearn.metrics import average_precision_score, f1_score
 from sklearn.neighbors import NearestNeighbors
 
 from sensorium.contracts import Evaluator
 from sensorium.errors import SensoriumError, check_range
-from sensorium.evaluation.labels import choose_column, is_missing, labeled
+from sensorium.evaluation.labels import Labeled, choose_column, is_missing, labeled
+from sensorium.evaluation.predictions import time_columns, time_ends
+from sensorium.evaluation.probes import objects
 from sensorium.evaluation.scaling import Scaler
+from sensorium.evaluation.time_plot import Panel, time_plot
 from sensorium.feature_table import FeatureTable
 
 
@@ -29,6 +34,9 @@ class Anomaly(Evaluator):
     "F1 point-adjusted" counts an event as detected if any of its records is flagged (point adjustment, Xu et al. 2018);
     it is optimistic, since random flags score high on long events. "F1 delay" counts it only if a record is flagged
     within `delay` records of the start, and as missed otherwise (Ren et al. 2019, as in TS2Vec).
+
+    "events detected" is the fraction of events of which any record is flagged; a false alarm is a run of flagged
+    records of one group that meets no event, and counts once.
 
     Args:
         label: label column; None takes the only one.
@@ -54,6 +62,8 @@ class Anomaly(Evaluator):
         check_range("evaluator 'anomaly'", "[0, inf)", delay=delay)
         self.label, self.modality, self.protocol = label, modality, protocol
         self.neighbors, self.threshold_std, self.delay = neighbors, threshold_std, delay
+        self.threshold = 0.0
+        self.predicted: dict[str, np.ndarray] = {}
 
     def fit(self, train: FeatureTable) -> None:
         """Index the normal records and set the threshold."""
@@ -82,23 +92,93 @@ class Anomaly(Evaluator):
         return self.index.kneighbors(self.scaler.transform(x_ND))[0].mean(1)
 
     def measure(self, test: FeatureTable) -> dict[str, float]:
-        """Return average precision, and F1 at the threshold: pointwise, point-adjusted and with delay."""
-        truth_N, x_ND, groups = self._read(test)
-        scores_N = self.scores(x_ND)
-        return {"average precision": float(average_precision_score(truth_N, scores_N))} | f1_scores(
-            truth_N, scores_N > self.threshold, anomaly_events(truth_N, groups), self.delay
+        """Return average precision, F1 at the threshold: pointwise, point-adjusted, with delay; alarms by events."""
+        truth_N, part = self._read(test)
+        scores_N = self.scores(part.x_ND)
+        self.predicted = {
+            "id": objects(test.ids[row] for row in part.rows_N),
+            "group": objects(part.groups),
+            **time_columns(test, part.rows_N),
+            "label": truth_N,
+            "prediction": scores_N > self.threshold,
+            "score": scores_N.astype(np.float64),
+        }
+        return self.metrics_of(self.predicted)
+
+    def metrics_of(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Return the same metrics of any predictions."""
+        truth_N, flagged_N = (predictions[column].astype(bool) for column in ("label", "prediction"))
+        events, alarms = self._events(predictions)
+        detected = sum(bool(flagged_N[event].any()) for event in events)
+        false = sum(not truth_N[alarm].any() for alarm in alarms)
+        average = float(average_precision_score(truth_N, predictions["score"].astype(float)))
+        return {
+            "average precision": average,
+            **f1_scores(truth_N, flagged_N, events, self.delay),
+            "events detected": detected / len(events) if events else 0.0,
+            "false alarms per 1000 records ↓": 1000 * false / len(truth_N),
+        }
+
+    def predictions(self) -> Mapping[str, np.ndarray]:
+        """Return score and flag of each record of the last measurement, with its time stamps where it has any."""
+        return self.predicted
+
+    def remarks(self, predictions: Mapping[str, np.ndarray]) -> list[str]:
+        """Return how many events were detected, how many alarms were false and in which time."""
+        truth_N, flagged_N = (predictions[column].astype(bool) for column in ("label", "prediction"))
+        events, alarms = self._events(predictions)
+        detected = sum(bool(flagged_N[event].any()) for event in events)
+        false = sum(not truth_N[alarm].any() for alarm in alarms)
+        sentence = f"Events: {detected} of {len(events)} detected; {false} false alarms in {len(truth_N)} records"
+        if (days := _days(predictions)) is not None:
+            sentence += f", {days:.3g} days ({false / days:.3g} a day)"
+        return [f"{sentence}. An alarm is a run of flagged records, and counts once."]
+
+    def picture(self, predictions: Mapping[str, np.ndarray]) -> Image:
+        """Draw the scores over time: anomalies shaded, flagged records marked, the threshold as a line."""
+        groups_N = predictions["group"]
+        panel = Panel(
+            "anomaly score; shaded: anomalies, dots: flagged, line: threshold",
+            {"score": predictions["score"].astype(float)},
+            self.threshold,
+            predictions["label"].astype(bool),
+            predictions["prediction"].astype(bool),
+            np.append(False, groups_N[1:] != groups_N[:-1]),
         )
+        return time_plot([panel], *time_ends(predictions))
+
+    def _events(self, predictions: Mapping[str, np.ndarray]) -> tuple[list[slice], list[slice]]:
+        """Return the events and the alarms: runs of anomalies and of flagged records of one group."""
+        groups = predictions["group"].tolist()
+        runs = [anomaly_events(predictions[column].astype(bool), groups) for column in ("label", "prediction")]
+        return runs[0], runs[1]
 
     def chance(self, test: FeatureTable) -> dict[str, float]:
         """Return the average precision of random scores: the fraction of anomalies."""
         return {"average precision": float(self._read(test)[0].mean())}
 
-    def _read(self, test: FeatureTable) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    def notes(self) -> list[str]:
+        """Return the threshold."""
+        return [f"threshold {self.threshold:.4g}"]
+
+    def _read(self, test: FeatureTable) -> tuple[np.ndarray, Labeled]:
         part = labeled(test, self.label, self.modality)
         truth_N = np.array([not _is_normal(value) for value in part.values])
         if truth_N.all() or not truth_N.any():
             raise SensoriumError("The test part needs both normal records (label 0) and anomalies.")
-        return truth_N, part.x_ND, part.groups
+        return truth_N, part
+
+
+def _days(predictions: Mapping[str, np.ndarray]) -> float | None:
+    """Return the days from the first to the last time stamp, summed over groups; None without dates."""
+    if "start" not in predictions or predictions["start"].dtype.kind != "M":
+        return None
+    total = 0.0
+    for group in dict.fromkeys(predictions["group"].tolist()):
+        of_group_N = predictions["group"] == group
+        length = predictions["end"][of_group_N].max() - predictions["start"][of_group_N].min()
+        total += float(length / np.timedelta64(1, "D"))
+    return total or None
 
 
 def _is_normal(value: Any) -> bool:

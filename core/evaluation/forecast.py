@@ -6,18 +6,25 @@ Letters: N records, D features, L labels, which are future values.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from PIL.Image import Image
 from sklearn.preprocessing import StandardScaler
 
 from sensorium.contracts import Evaluator
 from sensorium.errors import SensoriumError, check_not_empty, check_range
 from sensorium.evaluation.labels import choose_column, count_records, is_missing
+from sensorium.evaluation.predictions import time_columns, time_ends
+from sensorium.evaluation.probes import objects
 from sensorium.evaluation.ridge import fit_ridge
+from sensorium.evaluation.time_plot import Panel, time_plot
 from sensorium.feature_table import FeatureTable
 
 HORIZON = re.compile(r"ahead (\d+)")
+PANELS = 4
+"""Channels that are drawn."""
 
 
 class Forecast(Evaluator):
@@ -25,7 +32,10 @@ class Forecast(Evaluator):
 
     Future values are labels named "ahead 1", "ahead 2", ... (of several channels: "ahead 1, channel 0"), which sources
     of time series provide with the option `ahead`; features should represent the last time step. One model predicts
-    all of them, standardized on the train part. The error at horizon H is the mean over steps 1 to H.
+    all of them, standardized on the train part. The error at horizon H is the mean over steps 1 to H. Errors of each
+    channel are in its own unit.
+
+    The row "last value" predicts that nothing changes (persistence); it needs the labels "ahead 0".
 
     Args:
         horizons: forecast horizons to report, in time steps, >= 1; None takes the longest.
@@ -53,6 +63,7 @@ class Forecast(Evaluator):
         self.label = labels[0] if labels else None
         self.chosen: list[str] = []
         self.excluded: list[str] = []
+        self.predicted: dict[str, np.ndarray] = {}
 
     def fit(self, train: FeatureTable) -> None:
         """Standardize the targets, choose alpha on the end of the train part, and fit."""
@@ -67,27 +78,70 @@ class Forecast(Evaluator):
 
     def measure(self, test: FeatureTable) -> dict[str, float]:
         """Return mean squared and mean absolute error for each horizon, of targets standardized on the train part."""
-        x_ND, y_NL, excluded = self._read(test)
+        x_ND, y_NL, rows = self._read(test)
+        excluded = len(test) - len(rows)
         self.excluded = [f"{count_records(excluded)} without all future values excluded"] if excluded else []
-        return self._errors(self.scaler.transform(y_NL), self.model.predict(x_ND).reshape(y_NL.shape))
+        predicted_NL = self.model.predict(x_ND).reshape(y_NL.shape)
+        self.predicted = self._long(test, rows, y_NL, self.scaler.inverse_transform(predicted_NL))
+        return self._errors(self.scaler.transform(y_NL), predicted_NL)
 
     def chance(self, test: FeatureTable) -> dict[str, float]:
         """Return the metrics of always predicting the mean of the train part."""
         _, y_NL, _ = self._read(test)
         return self._errors(self.scaler.transform(y_NL), np.zeros_like(y_NL))
 
+    def references(self, test: FeatureTable) -> dict[str, dict[str, float]]:
+        """Return the metrics of the last value of each channel, where the records have it as a label."""
+        _, y_NL, rows = self._read(test)
+        last_NL = self._last(test, rows)
+        if last_NL is None:
+            return {}
+        return {"last value": self._errors(self.scaler.transform(y_NL), self.scaler.transform(last_NL))}
+
+    def predictions(self) -> Mapping[str, np.ndarray]:
+        """Return the predictions of the last measurement: one row for each record and future value."""
+        return self.predicted
+
+    def metrics_by_class(self, predictions: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+        """Return the errors of each channel in its own unit, those of the last value beside them."""
+        found: dict[str, dict[str, float]] = {}
+        for channel in dict.fromkeys(predictions["channel"].tolist()):
+            of_channel_N = predictions["channel"] == channel
+            y_N, predicted_N, last_N = (
+                predictions[column][of_channel_N].astype(float) for column in ("label", "prediction", "last value")
+            )
+            found[channel] = {
+                "RMSE ↓": float(np.sqrt(np.mean((y_N - predicted_N) ** 2))),
+                "MAE ↓": float(np.mean(np.abs(y_N - predicted_N))),
+            }
+            if np.isfinite(last_N).all():
+                found[channel]["MAE of the last value ↓"] = float(np.mean(np.abs(y_N - last_N)))
+        return found
+
+    def picture(self, predictions: Mapping[str, np.ndarray]) -> Image:
+        """Draw prediction and truth of the longest horizon over time, of the first channels."""
+        longest = predictions["step"].max()
+        panels = []
+        for channel in list(dict.fromkeys(predictions["channel"].tolist()))[:PANELS]:
+            rows_N = (predictions["channel"] == channel) & (predictions["step"] == longest)
+            groups_N = predictions["group"][rows_N]
+            lines = {"truth": predictions["label"][rows_N], "prediction": predictions["prediction"][rows_N]}
+            starts_N = np.append(False, groups_N[1:] != groups_N[:-1])
+            panels.append(Panel(f"{channel}, {longest} steps ahead", lines, starts=starts_N))
+        return time_plot(panels, *time_ends({name: column[rows_N] for name, column in predictions.items()}))
+
     def notes(self) -> list[str]:
         """Return alpha, and how many test records were excluded."""
         return self.chosen + self.excluded
 
     def _names(self, train: FeatureTable) -> list[str]:
-        named = [name for name in train.labels if HORIZON.match(name)]
+        named = [name for name in train.labels if (ahead := HORIZON.match(name)) and int(ahead[1]) > 0]
         if self.labels is not None:
             return [choose_column("label", name, list(train.labels)) for name in self.labels]
         return named or [choose_column("label", None, list(train.labels))]
 
-    def _read(self, table: FeatureTable) -> tuple[np.ndarray, np.ndarray, int]:
-        """Return features and future values of the records that have all of them, and how many do not."""
+    def _read(self, table: FeatureTable) -> tuple[np.ndarray, np.ndarray, list[int]]:
+        """Return features and future values of the records that have all of them, and their rows in the table."""
         modality = choose_column("modality", self.modality, list(table.features))
         columns = [table.labels[choose_column("label", name, list(table.labels))].tolist() for name in self.names]
         rows, values = [], []
@@ -103,7 +157,37 @@ class Forecast(Evaluator):
                 f"({', '.join(self.names[:3])}): set the source's option 'ahead', or the evaluator's option 'labels'."
             )
         x_ND = table.features[modality][rows].astype(np.float64)
-        return x_ND, np.array(values, np.float64), len(table) - len(rows)
+        return x_ND, np.array(values, np.float64), rows
+
+    def _last(self, table: FeatureTable, rows: list[int]) -> np.ndarray | None:
+        """Return the last value before each future value, float64 (N, L); None where it is no label of every record."""
+        names = [HORIZON.sub("ahead 0", name, count=1) for name in self.names]
+        if not all(HORIZON.match(name) and name in table.labels for name in names):
+            return None
+        columns = [table.labels[name][rows].tolist() for name in names]
+        if any(is_missing(cell) for column in columns for cell in column):
+            return None
+        return np.array(columns, np.float64).T
+
+    def _long(
+        self, table: FeatureTable, rows: list[int], y_NL: np.ndarray, predicted_NL: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Return predictions as one row for each record and future value, a record's values one after the other."""
+        last_NL = self._last(table, rows)
+        times = time_columns(table, np.array(rows))
+        steps = [int(ahead[1]) if (ahead := HORIZON.match(name)) else 1 for name in self.names]
+        channels = [name.partition(", ")[2] or ("value" if HORIZON.match(name) else name) for name in self.names]
+        count = len(self.names)
+        return {
+            "id": np.repeat(objects(table.ids[row] for row in rows), count),
+            "group": np.repeat(objects(table.groups[row] for row in rows), count),
+            **{name: np.repeat(column, count) for name, column in times.items()},
+            "step": np.tile(steps, len(rows)),
+            "channel": np.tile(objects(channels), len(rows)),
+            "label": y_NL.ravel(),
+            "prediction": predicted_NL.ravel(),
+            "last value": (np.full_like(y_NL, np.nan) if last_NL is None else last_NL).ravel(),
+        }
 
     def _errors(self, y_NL: np.ndarray, predicted_NL: np.ndarray) -> dict[str, float]:
         ahead_L = np.array([int(m[1]) if (m := HORIZON.match(name)) else 1 for name in self.names])

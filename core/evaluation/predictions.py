@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sensorium.feature_table import FeatureTable
 from sensorium.runs.atomic import write_atomically
 
 Columns = Mapping[str, np.ndarray]
@@ -42,6 +43,29 @@ def joined(blocks: Sequence[Columns]) -> dict[str, np.ndarray]:
         return np.full(count_of(block), np.nan if kinds[name].kind == "f" else None, kinds[name])
 
     return {name: np.concatenate([rows(block, name) for block in blocks]) for name in kinds}
+
+
+def time_columns(table: FeatureTable, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Return "start" and "end", the time stamps of rows of a table; nothing where one of them has none.
+
+    Stamps are datetime64[ns], or float64 numbers.
+    """
+    times = [table.times[row] for row in rows] if table.times else []
+    if not times or any(time is None for time in times):
+        return {}
+    spans_N2 = np.array(times)
+    spans_N2 = spans_N2.astype("datetime64[ns]" if spans_N2.dtype.kind == "M" else np.float64)
+    return {"start": spans_N2[:, 0], "end": spans_N2[:, 1]}
+
+
+def time_ends(columns: Columns) -> tuple[str, str]:
+    """Return the first and the last time stamp of a block as words, or else the numbers of its records."""
+    if "start" not in columns:
+        return "record 1", f"record {count_of(columns)}"
+    first, last = columns["start"][0], columns["end"][-1]
+    if columns["start"].dtype.kind == "M":
+        return str(first.astype("datetime64[s]")), str(last.astype("datetime64[s]"))
+    return f"{float(first):g}", f"{float(last):g}"
 
 
 def write_predictions(path: Path, columns: Columns) -> None:

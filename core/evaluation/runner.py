@@ -11,6 +11,7 @@ from functools import partial
 from inspect import Parameter, signature
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from sensorium.contracts import Evaluator
@@ -146,7 +147,7 @@ def _table(
     final = results[-1]
     table = ResultsTable(
         name,
-        [final.chance, *(result.row for result in results)],
+        [final.chance, *final.references, *(result.row for result in results)],
         protocol.describe(),
         evaluator.selection,
         split_hash([id for of_seed in _distinct_parts(parts) for id in of_seed[0].ids], test.ids),
@@ -156,6 +157,7 @@ def _table(
         classes={result.row.name: result.by_class for result in results if result.by_class},
         groups={result.row.name: result.by_group for result in results if protocol.is_pooled and result.by_group},
         is_pairwise=evaluator.is_pairwise,
+        picture=final.picture(),
     )
     return table, joined([result.predictions for result in results])
 
@@ -189,6 +191,10 @@ def _distinct_parts(parts: Sequence[Parts]) -> list[Parts]:
     return list({split_hash(train.ids, test.ids): (train, test) for train, test in parts}.values())
 
 
+def _no_picture() -> None:
+    return None
+
+
 @dataclass
 class _Row:
     """One row as it is measured.
@@ -196,19 +202,22 @@ class _Row:
     Args:
         row: its metrics and notes.
         chance: those of chance on the same parts.
+        references: those of other predictions without features.
         predictions: of all its models, repetitions and folds.
         by_class: class -> metrics, and by_group: held-out group -> metrics, of its first model and repetition.
-        remarks: gives the sentences below the table, of its first model and repetition.
+        remarks: gives the sentences below the table, and `picture` a picture, of its first model and repetition.
         held_out: fold -> number of records held out.
         tested: ids of all of them.
     """
 
     row: ResultsRow
     chance: ResultsRow
+    references: list[ResultsRow] = field(default_factory=list)
     predictions: Columns = field(default_factory=dict)
     by_class: Breakdown = field(default_factory=dict)
     by_group: Breakdown = field(default_factory=dict)
     remarks: Callable[[], list[str]] = list
+    picture: Callable[[], Image | None] = _no_picture
     held_out: dict[str, int] = field(default_factory=dict)
     tested: set[str] = field(default_factory=set)
 
@@ -218,6 +227,7 @@ def _row(name: str, make: Callable[[], Evaluator], models: Sequence[ModelFeature
     result = _Row(ResultsRow(name), ResultsRow(CHANCE))
     scores: dict[str, list[list[float]]] = {}
     chance_scores: dict[str, list[list[float]]] = {}
+    references: dict[str, dict[str, list[list[float]]]] = {}
     blocks: list[Columns] = []
     for number, model in enumerate(models):
         prepared = make()
@@ -227,12 +237,13 @@ def _row(name: str, make: Callable[[], Evaluator], models: Sequence[ModelFeature
         parts = model.parts[prepared.space]
         fold_names = protocol.names(*parts)
         for seed, folds in protocol.rounds(*parts, prepared.label):
-            of_folds, chance_of_folds, predicted = [], [], []
+            of_folds, chance_of_folds, references_of_folds, predicted = [], [], [], []
             for fold, (train, test) in zip(fold_names, folds, strict=True):
                 evaluator = copy.copy(prepared)
                 metrics, chance_metrics, notes = measure_fold(evaluator, train, test, seed)
                 of_folds.append(metrics)
                 chance_of_folds.append(chance_metrics)
+                references_of_folds.append(evaluator.references(test))
                 predicted.append(marked(evaluator.predictions(), row=name, model=number, repetition=seed, fold=fold))
                 result.row.notes.update(notes + [model.about] * bool(model.about))
                 result.held_out[fold] = len(test)
@@ -243,13 +254,21 @@ def _row(name: str, make: Callable[[], Evaluator], models: Sequence[ModelFeature
             _append(scores, [{f"pooled {key}": value for key, value in pooled.items()}] if pooled else [])
             if not blocks:
                 _append(chance_scores, chance_of_folds)
+                for reference in dict.fromkeys(key for found in references_of_folds for key in found):
+                    measured = [found[reference] for found in references_of_folds if reference in found]
+                    _append(references.setdefault(reference, {}), measured)
                 result.by_group = dict(zip(fold_names, of_folds, strict=True))
                 result.by_class = evaluator.metrics_by_class(together) if together else {}
                 if together:
                     result.remarks = partial(evaluator.remarks, together)
+                    result.picture = partial(evaluator.picture, together)
             blocks.append(together)
     result.row.metrics = {key: Metric(values) for key, values in scores.items()}
     result.chance.metrics = {key: Metric(values) for key, values in chance_scores.items()}
+    result.references = [
+        ResultsRow(reference, {key: Metric(values) for key, values in of_reference.items()})
+        for reference, of_reference in references.items()
+    ]
     result.predictions = joined(blocks)
     return result
 

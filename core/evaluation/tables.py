@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL.Image import Image
 
 from sensorium.evaluation.predictions import Columns, write_predictions
-from sensorium.runs.atomic import write_json, write_text
+from sensorium.runs.atomic import write_atomically, write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class ResultsTable:
         classes: row -> class (or task) -> its metrics.
         groups: row -> held-out group -> its metrics.
         is_pairwise: metrics "A->B NAME" are shown as a matrix for each NAME, those of the last row.
+        picture: of the predictions of the last row, such as scores over time; None for none.
     """
 
     evaluator: str
@@ -125,6 +127,7 @@ class ResultsTable:
     classes: dict[str, Breakdown] = field(default_factory=dict)
     groups: dict[str, Breakdown] = field(default_factory=dict)
     is_pairwise: bool = False
+    picture: Image | None = None
 
     @property
     def metrics(self) -> list[str]:
@@ -231,7 +234,7 @@ class ResultsTable:
         }
 
     def write(self, run: Path, predictions: Columns | None = None) -> list[Path]:
-        """Write `evaluations/NAME.json`, `.md` and, where there are any, classes, groups and predictions.
+        """Write `evaluations/NAME.json`, `.md` and, where there are any, classes, groups, a picture and predictions.
 
         Args:
             run: the run folder.
@@ -249,6 +252,9 @@ class ResultsTable:
             if of_rows:
                 paths.append(folder / f"{self.evaluator}-{plural}.csv")
                 write_text(paths[-1], _csv(kind, of_rows))
+        if (picture := self.picture) is not None:
+            paths.append(folder / f"{self.evaluator}.png")
+            write_atomically(paths[-1], lambda path: picture.save(path, format="PNG"))
         if predictions:
             paths.append(folder / f"{self.evaluator}-predictions.parquet")
             write_predictions(paths[-1], predictions)

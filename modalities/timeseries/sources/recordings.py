@@ -172,7 +172,8 @@ class RecordingSource(Source):
         first = stop - 1 if self._windows.label_at == "last" and self._windows.window is not None else start
         labels = {name: _label(value, first, stop) for name, value in r.labels.items()}
         names = None if self.axes is None else self.axes.channels
-        labels |= _ahead(r.values_CT[:, stop : stop + self._windows.ahead], names)
+        if self._windows.ahead:
+            labels |= _ahead(r.values_CT[:, stop - 1 : stop + self._windows.ahead], names)
         labels = {name: value for name, value in labels.items() if value is not None}
         if self._windows.window is None:
             time = None if r.times_T is None else r.time(start, stop)
@@ -198,11 +199,11 @@ def _label(value: Any, start: int, stop: int) -> Any:
 
 
 def _ahead(values_CT: np.ndarray, names: Sequence[str] | None) -> dict[str, float | None]:
-    """Return the values after a window as labels; a missing one is None."""
+    """Return the last value of a window, "ahead 0", and the values after it as labels; a missing one is None."""
     several = len(values_CT) > 1
     names = [f"channel {channel}" for channel in range(len(values_CT))] if names is None else names
     return {
         f"ahead {step}, {name}" if several else f"ahead {step}": None if value != value else float(value)
         for name, values_T in zip(names, values_CT, strict=True)
-        for step, value in enumerate(values_T, start=1)
+        for step, value in enumerate(values_T)
     }

@@ -89,3 +89,32 @@ def test_what_cannot_be_measured_is_told():
         evaluator.measure(test.select(np.arange(10)))
     with pytest.raises(SensoriumError, match="neighbor"):
         Anomaly(neighbors=0)
+
+
+def test_an_event_counts_once_and_so_does_a_false_alarm():
+    evaluator = Anomaly()
+    truth = np.array([0, 1, 1, 0, 0, 0, 1, 0], bool)
+    flagged = np.array([0, 0, 1, 1, 0, 1, 0, 1], bool)
+    groups = np.array(["g"] * 7 + ["h"], object)
+    start = np.datetime64("2026-01-01") + np.arange(8) * np.timedelta64(12, "h")
+    columns = {"group": groups, "label": truth, "prediction": flagged, "score": flagged.astype(float)}
+    found = evaluator.metrics_of(columns)
+    assert found["events detected"] == 0.5
+    assert found["false alarms per 1000 records ↓"] == 250.0  # row 5, and row 7, which is of another group
+    times = {"start": start, "end": start + np.timedelta64(12, "h")}
+    (sentence,) = evaluator.remarks(columns | times)
+    assert sentence.startswith("Events: 1 of 2 detected; 2 false alarms in 8 records, 4 days (0.5 a day).")
+
+
+def test_scores_have_ids_and_time_stamps_and_a_picture():
+    train, test = parts()
+    test.times = [(float(row), float(row + 9)) for row in range(60)]
+    evaluator = Anomaly()
+    evaluator.fit(train)
+    evaluator.measure(test)
+    predictions = evaluator.predictions()
+    assert list(predictions) == ["id", "group", "start", "end", "label", "prediction", "score"]
+    assert predictions["end"][3] == 12
+    assert evaluator.notes() == [f"threshold {evaluator.threshold:.4g}"]
+    drawn = np.asarray(evaluator.picture(predictions))
+    assert (drawn == (253, 226, 213)).all(2).sum() > 1000  # the event is shaded

@@ -67,3 +67,36 @@ def test_what_cannot_be_measured_is_told():
     evaluator.fit(planted(0, "r"))
     with pytest.raises(SensoriumError, match="up to 4 steps"):
         evaluator.measure(planted(1, "t"))
+
+
+def test_persistence_stands_beside_and_channels_have_their_units():
+    def walk(seed, prefix, count=200):
+        rng = np.random.default_rng(seed)
+        slow, fast = np.cumsum(rng.normal(size=count)), 1000 * rng.normal(size=count)
+        labels = {
+            f"ahead {step}, {name}": values[3 + step : count - 2 + step].tolist()
+            for name, values in (("slow", slow), ("fast", fast))
+            for step in range(3)
+        }
+        return table({"a": np.stack([slow, fast], 1)[3 : count - 2]}, labels, prefix=prefix, groups=["g"] * (count - 5))
+
+    train, test = walk(0, "r"), walk(1, "t")
+    evaluator = Forecast(horizons=(1,))
+    evaluator.fit(train)
+    assert evaluator.names == [f"ahead {step}, {name}" for name in ("slow", "fast") for step in (1, 2)]
+    found = evaluator.measure(test)
+    last = evaluator.references(test)["last value"]
+    truth = np.array([test.labels[f"ahead 1, {name}"].tolist() for name in ("slow", "fast")])
+    now = np.array([test.labels[f"ahead 0, {name}"].tolist() for name in ("slow", "fast")])
+    scale = evaluator.scaler.scale_[[0, 2], None]
+    assert last["MSE 1 ↓"] == pytest.approx(np.mean(((truth - now) / scale) ** 2))
+    assert set(last) == set(found)
+    by_channel = evaluator.metrics_by_class(evaluator.predictions())
+    assert list(by_channel) == ["slow", "fast"]
+    assert by_channel["fast"]["RMSE ↓"] > 500 > 5 > by_channel["slow"]["MAE of the last value ↓"]
+    assert len(evaluator.predictions()["id"]) == 4 * len(test)
+    assert evaluator.picture(evaluator.predictions()).height > 500  # a panel for each channel
+    for name in list(test.labels):
+        if name.startswith("ahead 0"):
+            del test.labels[name]
+    assert evaluator.references(test) == {}

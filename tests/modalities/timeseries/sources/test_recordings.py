@@ -132,9 +132,9 @@ def test_forecast_targets_are_labels():
     series[0, 12] = np.nan
     windows = SlidingWindow(5, 5, (0.0, 0.0), ahead=3)
     source = RecordingSource([Recording("r", series)], "x", windows, "a test")
-    assert source.key(0).labels == {"ahead 1": 5.0, "ahead 2": 6.0, "ahead 3": 7.0}
-    assert source.key(1).labels == {"ahead 1": 10.0, "ahead 2": 11.0}  # a missing value is no label
-    assert source.key(len(source) - 1).labels == {"ahead 1": 17.0, "ahead 2": 18.0, "ahead 3": 19.0}
+    assert source.key(0).labels == {"ahead 0": 4.0, "ahead 1": 5.0, "ahead 2": 6.0, "ahead 3": 7.0}
+    assert source.key(1).labels == {"ahead 0": 9.0, "ahead 1": 10.0, "ahead 2": 11.0}  # a missing value is no label
+    assert source.key(len(source) - 1).labels == {"ahead 0": 16.0, "ahead 1": 17.0, "ahead 2": 18.0, "ahead 3": 19.0}
     both = RecordingSource([Recording("r", np.concatenate([series, -series]))], "x", windows, "a test")
     assert both.key(0).labels["ahead 2, channel 1"] == -6
     with pytest.raises(DataError, match=r"lower data\.source\.ahead"):

@@ -314,7 +314,7 @@ def test_the_steps_of_a_counter_are_kept(write, first, scale):
 def test_the_labels_ahead_of_a_counter_keep_their_steps(write):
     text = "t,count\n" + "".join(f"{t},{250_000_000 + 3 * t}\n" for t in range(40))
     source = SeriesTable(write(text), time="t", window=5, by_time=(0.0, 0.3), gap=0, ahead=2)
-    assert source.key(0).labels == {"ahead 1": 250_000_015, "ahead 2": 250_000_018}
+    assert source.key(0).labels == {"ahead 0": 250_000_012, "ahead 1": 250_000_015, "ahead 2": 250_000_018}
 
 
 @pytest.mark.parametrize(
