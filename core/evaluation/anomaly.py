@@ -29,7 +29,7 @@ class Anomaly(Evaluator):
     A record is normal if its label is 0 (or False), or if it has no label in the train part; any other label is an
     anomaly. The anomaly score is the mean distance to the nearest records among the first 80 % of the normal train
     records; the remaining 20 % set the threshold: mean + `threshold_std` * std of their scores. Records are read in
-    temporal order, and consecutive anomalies of one group form one event.
+    temporal order, and consecutive anomalies of one group (of all records, where there are no groups) form one event.
 
     "F1 point-adjusted" counts an event as detected if any of its records is flagged (point adjustment, Xu et al. 2018);
     it is optimistic, since random flags score high on long events. "F1 delay" counts it only if a record is flagged
@@ -166,6 +166,8 @@ class Anomaly(Evaluator):
         truth_N = np.array([not _is_normal(value) for value in part.values])
         if truth_N.all() or not truth_N.any():
             raise SensoriumError("The test part needs both normal records (label 0) and anomalies.")
+        if len(set(part.groups)) == len(part.groups):  # no groups: all records are one recording
+            part.groups = ["all records"] * len(part.groups)
         return truth_N, part
 
 

@@ -53,6 +53,7 @@ def dry_run(plan: Plan, train: DryPart, test: DryPart) -> dict[str, list[str]]:
     Raises:
         RecipeError: when an option of an evaluator has a wrong value.
         DataError: when an evaluator cannot measure these records, with its name and the reason.
+        RecipeError: when that is because of the value of an option.
     """
     return {name: _metrics(name, plan, train, test) for name in plan.evaluators}
 

@@ -45,6 +45,7 @@ class Multitask(Evaluator):
     ) -> None:
         check_not_empty("evaluator 'multitask'", Cs=Cs)
         check_range("evaluator 'multitask'", "(0, inf)", Cs=Cs)
+        check_range("evaluator 'multitask'", "[1, inf)", max_iter=max_iter)
         self.labels, self.modality, self.protocol = labels, modality, protocol
         self.Cs, self.max_iter = Cs, max_iter
         self.models: dict[str, StandardizedLogistic] = {}

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sensorium.errors import SensoriumError, check_range, not_found
+from sensorium.errors import RecipeError, SensoriumError, check_range, not_found
 from sensorium.evaluation.folds import assign_folds
 from sensorium.evaluation.labels import choose_column, is_missing
 from sensorium.feature_table import FeatureTable
@@ -44,6 +44,10 @@ class Protocol(ABC):
     def names(self, train: FeatureTable, test: FeatureTable) -> list[str]:
         """Return the names of the folds of one repetition."""
 
+    def remarks(self, train: FeatureTable, test: FeatureTable, label: str | None) -> list[str]:
+        """Return what a reader must know about the folds; the arguments are those of `rounds`."""
+        return []
+
     @abstractmethod
     def describe(self) -> str:
         """Return a description for result tables."""
@@ -59,6 +63,7 @@ class Given(Protocol):
     is_given = True
 
     def __init__(self, repeats: int = 1) -> None:
+        check_range("protocol 'given'", "[1, inf)", repeats=repeats)
         self.repeats = repeats
 
     def names(self, train, test):
@@ -85,6 +90,7 @@ class KFold(Protocol):
 
     def __init__(self, folds: int = 10, repeats: int = 5) -> None:
         check_range("protocol 'kfold'", "[2, inf)", folds=folds)
+        check_range("protocol 'kfold'", "[1, inf)", repeats=repeats)
         self.folds, self.repeats = folds, repeats
 
     def names(self, train, test):
@@ -102,6 +108,24 @@ class KFold(Protocol):
         for seed in range(self.repeats):
             folds_N = assign_folds(joined.groups, self.folds, seed, _classes(joined, label))
             yield seed, [_split(joined, folds_N == fold) for fold in range(self.folds)]
+
+    def remarks(self, train, test, label):
+        """Return which class is too small for so many folds."""
+        joined = train.join(test)
+        values = _classes(joined, label)
+        groups_of: dict[str, set[str]] = {}
+        for value, group in zip(values or [], joined.groups, strict=False):
+            if not is_missing(value):
+                groups_of.setdefault(str(value), set()).add(group)
+        if not groups_of:
+            return []
+        smallest = min(groups_of, key=lambda name: len(groups_of[name]))
+        if (count := len(groups_of[smallest])) >= self.folds:
+            return []
+        return [
+            f"Many folds: '{smallest}' has {count} records or groups, so that some of the {self.folds} folds hold out "
+            f"none of it: set folds to {max(count, 2)}, or read the metrics over all folds together."
+        ]
 
     def describe(self):
         """Return a description for result tables."""
@@ -150,13 +174,13 @@ def make_protocol(protocol: str | Mapping[str, Any]) -> Protocol:
     """Build a protocol from its name, or from a mapping of `name` and options.
 
     Raises:
-        SensoriumError: when the name or an option is unknown, or a required option is missing.
+        RecipeError: when the name or an option is unknown, or a required option is missing.
     """
     options = {"name": protocol} if isinstance(protocol, str) else dict(protocol)
     name = options.pop("name", None)
     if name not in PROTOCOLS:
         known = ", ".join(PROTOCOLS)
-        raise SensoriumError(not_found(f"There is no protocol '{name}'", str(name), PROTOCOLS, f"known: {known}"))
+        raise RecipeError(not_found(f"There is no protocol '{name}'", str(name), PROTOCOLS, f"known: {known}"))
     return PROTOCOLS[name](**check_options(PROTOCOLS[name], options, "protocol", name=name))
 
 

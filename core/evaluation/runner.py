@@ -153,7 +153,9 @@ def _table(
         split_hash([id for of_seed in _distinct_parts(parts) for id in of_seed[0].ids], test.ids),
         (len(train), len(test)),
         folds=Folds(protocol.group, final.held_out) if not protocol.is_given else None,
-        remarks=final.remarks() + _transductive(protocol, last, measured[last], final.tested),
+        remarks=final.remarks()
+        + protocol.remarks(train, test, evaluator.label)
+        + _transductive(protocol, last, measured[last], final.tested),
         classes={result.row.name: result.by_class for result in results if result.by_class},
         groups={result.row.name: result.by_group for result in results if protocol.is_pooled and result.by_group},
         is_pairwise=evaluator.is_pairwise,

@@ -88,6 +88,8 @@ def test_during_training_a_failure_is_warned_of_once_and_the_training_goes_on(tm
     [
         (["evaluate.evaluators.knn.label=kind"], DataError, "no label 'kind'"),
         (["evaluate.every=1", "checkpoint.best=knn/acuracy"], RecipeError, "did you mean 'knn/accuracy'"),
+        (["evaluate.evaluators.knn.k=0"], RecipeError, "'k' of the evaluator 'knn' must be at least 1, not 0"),
+        (["evaluate.evaluators.knn.protocol=kfodl"], RecipeError, "did you mean 'kfold'"),
     ],
 )
 def test_what_cannot_be_measured_is_told_before_the_first_step(tmp_path, overrides, error, sentence):

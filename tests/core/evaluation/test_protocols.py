@@ -86,3 +86,12 @@ def test_refuses_more_folds_than_records():
                 same, same.select(np.arange(0)), None
             )
         )
+
+
+def test_a_class_too_small_for_the_folds_is_named():
+    part = table({"a": np.zeros((20, 1))}, {"y": ["rare" if i < 3 else "frequent" for i in range(20)]})
+    empty = part.select(np.arange(0))
+    (sentence,) = make_protocol({"name": "kfold", "folds": 5}).remarks(part, empty, None)
+    assert "'rare' has 3 records or groups, so that some of the 5 folds hold out none of it: set folds to 3" in sentence
+    assert make_protocol({"name": "kfold", "folds": 3}).remarks(part, empty, None) == []
+    assert make_protocol("given").remarks(part, empty, None) == []
