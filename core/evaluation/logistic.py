@@ -5,6 +5,7 @@ Letters: N records, D features, C classes, K columns of weights (C, or 1 for two
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -106,28 +107,31 @@ def fit_path(
     """
     count, width = x_ND.shape
     columns = classes if classes > 2 else 1
-    penalty_P = 1.0 / (torch.tensor(list(Cs), dtype=torch.float64) * count)
+    penalty_P = 1.0 / (torch.tensor(list(Cs), dtype=torch.float64) * count).to(x_ND.device)
     weights_PDK = x_ND.new_zeros(len(Cs), width + 1, columns)
     if start_DK is not None:
         weights_PDK += start_DK
     iterations_P = np.full(len(Cs), max_iter)
     hessian = _FirstHessian(x_ND, classes, penalty_P)
     # Only penalties that are not done take part: their positions, and everything that belongs to them.
-    active = torch.arange(len(Cs))
+    active = np.arange(len(Cs))
     problem = _Problem(x_ND, y_N, penalty_P, weights_PDK.clone())
     memory: list[tuple[Tensor, Tensor]] = []
     for iteration in range(max_iter + 1):
-        going_A = (problem.gradient_ADK.abs().amax((1, 2)) > TOLERANCE).cpu() & ~problem.is_stuck_A
+        going_A = (problem.largest_A > TOLERANCE) & ~problem.is_stuck_A
         done_A = ~going_A if iteration < max_iter else torch.ones_like(going_A)
         if done_A.any():
-            weights_PDK[active[done_A]] = problem.weights_ADK[done_A]
-            iterations_P[active[done_A].numpy()] = iteration
+            done = done_A.nonzero()[:, 0]
+            at = torch.from_numpy(active[done.numpy()]).to(x_ND.device)
+            weights_PDK[at] = problem.weights_ADK[done.to(x_ND.device)]
+            iterations_P[active[done.numpy()]] = iteration
             if done_A.all():
                 break
-            active = active[going_A]
-            problem = problem.select(going_A)
-            memory = [(step[going_A], change[going_A]) for step, change in memory]
-        direction_ADK = _direction(problem.gradient_ADK, memory, hessian, active)
+            going = going_A.nonzero()[:, 0]
+            active, on_device = active[going.numpy()], going.to(x_ND.device)
+            problem, hessian = problem.select(going), hessian.select(on_device)
+            memory = [(step[on_device], change[on_device]) for step, change in memory]
+        direction_ADK = _direction(problem.gradient_ADK, memory, hessian)
         memory = [*memory, problem.advance(direction_ADK)][-MEMORY:]
     return Path(weights_PDK, iterations_P)
 
@@ -139,14 +143,17 @@ class _Problem:
         self.x_ND, self.y_N, self.penalty_A, self.weights_ADK = x_ND, y_N, penalty_A, weights_ADK
         self.is_stuck_A = torch.zeros(len(penalty_A), dtype=torch.bool)
         self.logits_NAK = self._product(weights_ADK)
-        self._measure()
+        self.loss_A = self._loss(self.logits_NAK, weights_ADK)
+        self.gradient_ADK = self._gradient(self.logits_NAK, weights_ADK)
+        self.largest_A = _largest(self.gradient_ADK).cpu()
 
-    def select(self, keep_A: Tensor) -> _Problem:
-        """Return some of the problems."""
+    def select(self, keep: Tensor) -> _Problem:
+        """Return the problems at some positions, int64 on the host."""
         chosen = object.__new__(_Problem)
         chosen.x_ND, chosen.y_N = self.x_ND, self.y_N
-        chosen.penalty_A, chosen.is_stuck_A = self.penalty_A[keep_A], self.is_stuck_A[keep_A]
-        keep = keep_A.to(self.x_ND.device)
+        chosen.is_stuck_A, chosen.largest_A = self.is_stuck_A[keep], self.largest_A[keep]
+        keep = keep.to(self.x_ND.device)
+        chosen.penalty_A = self.penalty_A[keep]
         chosen.weights_ADK, chosen.gradient_ADK = self.weights_ADK[keep], self.gradient_ADK[keep]
         chosen.logits_NAK, chosen.loss_A = self.logits_NAK[:, keep], self.loss_A[keep]
         return chosen
@@ -154,27 +161,30 @@ class _Problem:
     def advance(self, direction_ADK: Tensor) -> tuple[Tensor, Tensor]:
         """Step along a direction of descent; return the step and the change of the gradient.
 
-        The step is halved until the loss decreases enough; where it does not, the problem is stuck.
+        The step is halved until the loss decreases enough; where it does not, the problem is stuck. The host waits once
+        where the whole step is good.
         """
         along_NAK = self._product(direction_ADK)
         slope_A = (self.gradient_ADK * direction_ADK).sum((1, 2)).double()
         length_A = torch.ones_like(slope_A)
         for _ in range(HALVINGS):
-            step_ADK = length_A.float()[:, None, None] * direction_ADK
+            weights_ADK = self.weights_ADK + length_A.float()[:, None, None] * direction_ADK
             logits_NAK = torch.addcmul(self.logits_NAK, length_A.float()[:, None], along_NAK)
-            loss_A = self._loss(logits_NAK, self.weights_ADK + step_ADK)
+            loss_A = self._loss(logits_NAK, weights_ADK)
+            gradient_ADK = self._gradient(logits_NAK, weights_ADK)
             enough_A = loss_A <= self.loss_A + SUFFICIENT * length_A * slope_A
-            if enough_A.all():
+            enough, largest = torch.stack([enough_A.double(), _largest(gradient_ADK).double()]).cpu()
+            if enough.all():
                 break
             length_A = torch.where(enough_A, length_A, length_A / 2)
-        self.is_stuck_A = ~enough_A.cpu()
-        moves_A = enough_A[:, None, None]
-        step_ADK = torch.where(moves_A, step_ADK, 0.0)
-        before_ADK = self.gradient_ADK
+        moves_A, before = enough_A[:, None, None], (self.weights_ADK, self.gradient_ADK)
+        self.is_stuck_A = enough == 0
+        self.largest_A = torch.where(self.is_stuck_A, self.largest_A, largest.to(self.largest_A.dtype))
         self.logits_NAK = torch.where(enough_A[:, None], logits_NAK, self.logits_NAK)
-        self.weights_ADK = self.weights_ADK + step_ADK
-        self._measure()
-        return step_ADK, self.gradient_ADK - before_ADK
+        self.loss_A = torch.where(enough_A, loss_A, self.loss_A)
+        self.weights_ADK = torch.where(moves_A, weights_ADK, before[0])
+        self.gradient_ADK = torch.where(moves_A, gradient_ADK, before[1])
+        return self.weights_ADK - before[0], self.gradient_ADK - before[1]
 
     def _product(self, weights_ADK: Tensor) -> Tensor:
         """Return the logits of weights, (N, A, K)."""
@@ -184,20 +194,22 @@ class _Problem:
 
     def _loss(self, logits_NAK: Tensor, weights_ADK: Tensor) -> Tensor:
         """Return the mean loss with its penalty, fp64 (A,)."""
-        penalty_A = self.penalty_A.to(logits_NAK.device)
         squares_A = weights_ADK[:, :-1].double().square().sum((1, 2))
-        return mean_loss(logits_NAK, self.y_N) + 0.5 * penalty_A * squares_A
+        return mean_loss(logits_NAK, self.y_N) + 0.5 * self.penalty_A * squares_A
 
-    def _measure(self) -> None:
-        self.loss_A = self._loss(self.logits_NAK, self.weights_ADK)
-        error_NAK = loss_gradient(self.logits_NAK, self.y_N)
+    def _gradient(self, logits_NAK: Tensor, weights_ADK: Tensor) -> Tensor:
+        """Return the gradient by the weights, (A, D + 1, K)."""
+        error_NAK = loss_gradient(logits_NAK, self.y_N)
         flat_NM = error_NAK.flatten(1)
         gradient_DM = torch.cat([self.x_ND.T @ flat_NM, flat_NM.sum(0, keepdim=True)])
-        gradient_DAK = gradient_DM.view(-1, *error_NAK.shape[1:])
-        gradient_ADK = gradient_DAK.transpose(0, 1).contiguous()
-        penalty_A = self.penalty_A.to(gradient_ADK.device, torch.float32)
-        gradient_ADK[:, :-1] += penalty_A[:, None, None] * self.weights_ADK[:, :-1]
-        self.gradient_ADK = gradient_ADK
+        gradient_ADK = gradient_DM.view(-1, *error_NAK.shape[1:]).transpose(0, 1).contiguous()
+        gradient_ADK[:, :-1] += self.penalty_A.float()[:, None, None] * weights_ADK[:, :-1]
+        return gradient_ADK
+
+
+def _largest(gradient_ADK: Tensor) -> Tensor:
+    """Return the largest entry of each gradient, (A,)."""
+    return gradient_ADK.abs().amax((1, 2))
 
 
 class _FirstHessian:
@@ -208,31 +220,36 @@ class _FirstHessian:
         stride = -(-len(x_ND) // GRAM_ROWS)
         sample_ND = x_ND[::stride]
         width = x_ND.shape[1]
-        ridge_P = penalty_P.to(x_ND.device)
         self.is_dense = width <= GRAM_WIDTH
         if self.is_dense:
             sample_ND = torch.cat([sample_ND, sample_ND.new_ones(len(sample_ND), 1)], 1)
             gram_DD = (sample_ND.T @ sample_ND).double() * (curvature / len(sample_ND))
-            ridge_PD = ridge_P[:, None].expand(-1, width + 1).clone()
+            ridge_PD = penalty_P[:, None].expand(-1, width + 1).clone()
             ridge_PD[:, -1] = 0
             ridge_PD += 1e-6 * gram_DD.diagonal().mean()
-            self.factor_PDD = torch.linalg.cholesky(gram_DD + torch.diag_embed(ridge_PD)).float()
+            self.factor_ADD = torch.linalg.cholesky(gram_DD + torch.diag_embed(ridge_PD)).float()
         else:
             diagonal_D = sample_ND.double().square().mean(0) * curvature
             diagonal_D = torch.cat([diagonal_D, diagonal_D.new_full((1,), curvature)])
-            self.diagonal_PD = (diagonal_D + ridge_P[:, None]).float()
+            self.diagonal_AD = (diagonal_D + penalty_P[:, None]).float()
 
-    def solve(self, gradient_ADK: Tensor, active: Tensor) -> Tensor:
-        """Return the inverse Hessian times a gradient, for the penalties at positions `active`."""
-        active = active.to(gradient_ADK.device)
+    def select(self, keep: Tensor) -> _FirstHessian:
+        """Return those of the penalties at some positions, int64 on the device."""
+        chosen = copy.copy(self)
         if self.is_dense:
-            return torch.cholesky_solve(gradient_ADK, self.factor_PDD[active])
-        return gradient_ADK / self.diagonal_PD[active][:, :, None]
+            chosen.factor_ADD = self.factor_ADD[keep]
+        else:
+            chosen.diagonal_AD = self.diagonal_AD[keep]
+        return chosen
+
+    def solve(self, gradient_ADK: Tensor) -> Tensor:
+        """Return the inverse Hessian times a gradient."""
+        if self.is_dense:
+            return torch.cholesky_solve(gradient_ADK, self.factor_ADD)
+        return gradient_ADK / self.diagonal_AD[:, :, None]
 
 
-def _direction(
-    gradient_ADK: Tensor, memory: Sequence[tuple[Tensor, Tensor]], hessian: _FirstHessian, active: Tensor
-) -> Tensor:
+def _direction(gradient_ADK: Tensor, memory: Sequence[tuple[Tensor, Tensor]], hessian: _FirstHessian) -> Tensor:
     """Return the direction of L-BFGS: the two-loop recursion, for all problems at once."""
 
     def dot(a: Tensor, b: Tensor) -> Tensor:
@@ -246,7 +263,7 @@ def _direction(
         factor = inverse * dot(step, remainder)
         remainder = remainder - factor * change
         factors.append((factor, inverse))
-    result = hessian.solve(remainder, active)
+    result = hessian.solve(remainder)
     for (step, change), (factor, inverse) in zip(memory, reversed(factors), strict=True):
         result = result + step * (factor - inverse * dot(change, result))
     descends = dot(gradient_ADK, result) > 0

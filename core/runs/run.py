@@ -12,7 +12,7 @@ nonfinite/             steps.jsonl: skipped steps (non-finite loss or gradient);
 modalities/NAME.json   the state of each modality, fitted on the train part
 checkpoints/           step-NNNNNNNNN.ckpt, the latest and the best; best.json
 model/                 the exported model: model.safetensors and config.json; after fine-tuning its head.* too
-evaluations/           tables as NAME.json and NAME.md, predictions as Parquet, classes and groups as CSV, pictures as PNG
+evaluations/           tables, predictions, classes and groups, pictures
 finetune-DATE-TIME/    the run folder of a fine-tuning
 """
 

@@ -89,7 +89,7 @@ def test_probes_wait_once_an_iteration(evaluator):
         evaluator.device = emulated_device()
         evaluator.fit(train)
         model = getattr(evaluator, "model", None) or evaluator.models["kind"]
-        waits, iterations = len(emulation.synchronizations), int(model[-1].n_iter_[0])
+        waits, iterations = len(emulation.synchronizations), model.iterations
         found = evaluator.measure(test)
     assert waits <= 2 * iterations + 4, table(emulation.synchronizations)  # a line search may ask twice
     evaluator.device = torch.device("cpu")
