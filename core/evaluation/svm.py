@@ -41,7 +41,6 @@ class SVM(Classifier):
         standardize: bool = True,
         max_records: int = 10_000,
     ) -> None:
-        check_range("evaluator 'svm'", "(0, inf)", Cs=Cs)
         check_range("evaluator 'svm'", "[2, inf)", inner_folds=inner_folds, max_records=max_records)
         check_not_empty("evaluator 'svm'", Cs=Cs)
         check_range("evaluator 'svm'", "(0, inf)", Cs=Cs)

@@ -60,7 +60,7 @@ def test_whoever_stops_keeps_what_is_done(tmp_path, monkeypatch, stop):
     shown = []
     monkeypatch.setattr(SVM, "learn", stopping)
     monkeypatch.setattr("sensorium.evaluation.run_evaluation.dry_run", lambda *_: {})
-    with pytest.raises(stop):
+    with pytest.raises(sensorium.errors.Interrupted):
         evaluate(run, show=lambda table: shown.append(table.evaluator))
     assert shown == ["knn"]
     assert (run.evaluations / "knn.json").exists()
