@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
@@ -54,8 +55,8 @@ def image_folder(folder: Path) -> None:
 
 
 def flat_folder(folder: Path) -> None:
-    """Images without classes."""
-    folder.mkdir()
+    """Images without classes; the same ones for all who name the folder."""
+    folder.mkdir(exist_ok=True)
     for number in range(90):
         image(number, list(COLORS.values())[number % 3]).save(folder / f"{number:03}.png")
 
@@ -81,6 +82,34 @@ def captioned_folder(folder: Path) -> None:
         name, color = list(COLORS.items())[number % 3]
         image(number, color).save(folder / f"{number:03}.jpg")
         (folder / f"{number:03}.txt").write_text(f"a {name} at {number}\n" + "a round spot\n" * (number % 2))
+
+
+def captions_jsonl(path: Path) -> None:
+    """An image and a list of captions on each line."""
+    flat_folder(path.parent / "pictures")
+    kinds = list(COLORS)
+    lines = [
+        {"image": f"pictures/{i:03}.png", "captions": [f"a {kinds[i % 3]}", f"number {i}"], "animal": kinds[i % 3]}
+        for i in range(36)
+    ]
+    path.write_text("\n".join(map(json.dumps, lines)))
+
+
+def products_csv(path: Path) -> None:
+    """A row for each image and for each description of a product."""
+    flat_folder(path.parent / "photos")
+    kinds = list(COLORS)
+    rows = [(f"p{i % 18}", f"{i:03}.png", "", kinds[i % 3]) for i in range(36)]
+    rows += [(f"p{i % 18}", "", f"{kinds[i % 3]} number {i}", "") for i in range(54)]
+    table(path, ("product", "photo", "description", "kind"), rows)
+
+
+def media_csv(path: Path) -> None:
+    """A table with all values in one column."""
+    flat_folder(path.parent / "photos")
+    rows = [(f"p{i % 18}", "image", f"{i:03}.png") for i in range(36)]
+    rows += [(f"p{i % 18}", "text", f"{list(COLORS)[i % 3]} number {i}") for i in range(54)]
+    table(path, ("product", "medium", "content"), rows)
 
 
 def pairs_csv(path: Path) -> None:
@@ -332,6 +361,9 @@ MATERIALS: dict[str, Callable[[Path], None]] = {
     "microscope": microscope_folder,
     "captioned": captioned_folder,
     "pairs.csv": pairs_csv,
+    "captions.jsonl": captions_jsonl,
+    "products.csv": products_csv,
+    "media.csv": media_csv,
     "records.csv": records_csv,
     "cifar10-train.parquet": cifar_parquet,
     "cifar10-test.parquet": cifar_parquet,
