@@ -38,7 +38,7 @@ def make_views(
             of the batch has; without them, such a modality has no view.
     """
     made: dict[str, list[View]] = {}
-    nobody, without_rows = np.zeros(len(records), dtype=bool), absent or {}
+    no_record, without_rows = np.zeros(len(records), dtype=bool), absent or {}
     for name, generator in generators.items():
         if name in records.batches:
             views = generator(records.batches[name], rng)
@@ -50,7 +50,7 @@ def make_views(
             view = replace(generators[name](batch, rng)[0], is_negative=True)
             made[name] += _marked([view], name, present, records)
     for name, views in without_rows.items():
-        made[name] += _marked(views[len(made[name]) :], name, nobody, records)
+        made[name] += _marked(views[len(made[name]) :], name, no_record, records)
     return made
 
 

@@ -99,6 +99,18 @@ class TextModality(Modality):
         """Restore the state of the tokenizer."""
         self.tokenizer.load_state(state)
 
+    def notes(self, raws: Sequence[Any]) -> list[str]:
+        """Say how many texts of a sample are cut at `length`."""
+        most = CHARACTERS_PER_TOKEN * self.length
+        texts = [text[:most] for text in self._texts(raws, [])]
+        cut = sum(len(self.tokenizer.encode(text)) > self._room for text in texts)
+        if not cut:
+            return []
+        return [
+            f"{cut} of {len(texts)} texts ({cut / len(texts):.0%}) are cut at {self.length} tokens: raise the "
+            "modality's length to keep them whole"
+        ]
+
     def describe(self, raw: Any, example: Tensor) -> dict[str, float | bool | str]:
         """Return the numbers of characters, words and tokens, and whether tokens beyond `length` are cut off."""
         text, tokens = self._text(raw), len(example)

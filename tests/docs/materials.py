@@ -122,6 +122,16 @@ def pairs_csv(path: Path) -> None:
     table(path, ("image", "caption", "color", "object"), rows)
 
 
+def photographs_csv(path: Path) -> None:
+    """Two photographs of each product, some missing, with a description and a brand."""
+    flat_folder(path.parent / "products")
+    rows = [
+        (f"products/{n:03}.png", f"products/{(n + 3) % 36:03}.png" if n % 6 else "", f"product {n}", f"brand {n % 3}")
+        for n in range(36)
+    ]
+    table(path, ("front_image", "back_image", "description", "brand"), rows)
+
+
 def records_csv(path: Path) -> None:
     """Images with texts in two languages, some missing."""
     flat_folder(path.parent / "shots")
@@ -364,6 +374,7 @@ MATERIALS: dict[str, Callable[[Path], None]] = {
     "captions.jsonl": captions_jsonl,
     "products.csv": products_csv,
     "media.csv": media_csv,
+    "photographs.csv": photographs_csv,
     "records.csv": records_csv,
     "cifar10-train.parquet": cifar_parquet,
     "cifar10-test.parquet": cifar_parquet,

@@ -130,3 +130,12 @@ def test_baseline_features_sees_order_but_no_padding(modality):
     together = modality.baseline_features(modality.collate([one, other, modality.decode("word " * 20)]))
     assert np.array_equal(together[:1], modality.baseline_features(modality.collate([one])))
     assert 0.3 < together[0] @ together[1] < 0.999
+
+
+def test_texts_that_are_cut_are_said_with_the_option():
+    modality = TextModality(tokenizer="characters", length=10)
+    texts = ["short", "a text of many characters", "another one that is long", "x"]
+    modality.fit(texts)
+    (note,) = modality.notes([*texts, None, 3])
+    assert note == "2 of 4 texts (50%) are cut at 10 tokens: raise the modality's length to keep them whole"
+    assert modality.notes(["short", "x"]) == []
