@@ -5,6 +5,7 @@ Letters: N records, L label columns.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from sensorium.feature_table import FeatureTable
 from sensorium.finetuning.tasks import Task
 
 FOLDS = 5
+ENOUGH = 200
+"""Held-out records on which an epoch can be chosen: of more labels, fewer of the folds are held out."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,11 @@ class LabeledRecords:
         columns = {name: self.table.labels[name].tolist() for name in self.task.columns}
         rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
         return np.array([self.task.target(labels) for labels in rows], np.float64)
+
+    @property
+    def held_out_folds(self) -> int:
+        """How many of the folds are held out, one after the other."""
+        return min(FOLDS, math.ceil(ENOUGH * FOLDS / len(self.table)))
 
     def folds(self, seed: int) -> np.ndarray:
         """Assign them to folds, stratified by their classes: int64 (N,).

@@ -1,6 +1,9 @@
 """A linear layer on frozen features, as a supervised task fits it: the linear probe, at which fine-tuning starts.
 
-Letters: N records, D features, K outputs.
+Its penalty is chosen by the loss in five folds of the records: of few records, the accuracy is too coarse to choose
+by, and a head that is too sure of them leaves the training nothing to learn.
+
+Letters: N records, D features, C classes, K outputs.
 """
 
 from __future__ import annotations
@@ -8,6 +11,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+
+from sensorium.evaluation.folds import assign_folds
+from sensorium.evaluation.linear import CS, fit_logistic
+from sensorium.evaluation.ridge import ALPHAS, fit_ridge
+from sensorium.evaluation.scaling import Scaler
+
+FOLDS = 5
+MOST_ITERATIONS = 200
+"""Of L-BFGS, as in linear probing."""
+STRONG = 0.01
+"""C where there are too few records to choose it."""
+Layer = tuple[np.ndarray, np.ndarray, str]
+"""Weight (K, D) and bias (K,) on features as they are, float64, and the chosen penalty, in words."""
 
 
 @dataclass(frozen=True)
@@ -31,3 +48,46 @@ class LinearProbe:
     def outputs(self, x_ND: np.ndarray) -> np.ndarray:
         """Return outputs, float32 (N, K)."""
         return (x_ND @ self.weight_KD.T + self.bias_K).astype(np.float32)
+
+
+def linear_probe(x_ND: np.ndarray, layer: Layer) -> LinearProbe:
+    """Return a layer with mean and std of the features that it was fitted to."""
+    scaler = Scaler().fit(x_ND.astype(np.float64))
+    weight_KD, bias_K, about = layer
+    return LinearProbe(weight_KD, bias_K, scaler.mean_, scaler.scale_, about)
+
+
+def logistic_layer(
+    x_ND: np.ndarray, y_N: np.ndarray, groups: list[str], seed: int, device: torch.device
+) -> tuple[np.ndarray, Layer]:
+    """Fit logistic regression: return the classes that there are, (C,), and the layer of their logits.
+
+    Args:
+        x_ND: float32 features.
+        y_N: classes, int64.
+        groups: N group names; the records of a group are in one fold.
+        seed: of the folds.
+        device: where the matrix products are.
+    """
+    classes = np.unique(y_N)
+    if len(classes) == 1:
+        return classes, (np.zeros((1, x_ND.shape[1])), np.zeros(1), "one class")
+
+    folds_N = assign_folds(groups, FOLDS, seed, y_N)
+    can_choose = all(len(np.unique(y_N[folds_N != fold])) > 1 and (folds_N == fold).any() for fold in range(FOLDS))
+    Cs = CS if can_choose else (STRONG,)
+    model, notes = fit_logistic(
+        x_ND, y_N, groups, Cs, MOST_ITERATIONS, seed, device, metric="likelihood", validation_folds=range(FOLDS)
+    )
+    weight_CD, bias_C = model.layer()
+    if len(classes) == 2:
+        weight_CD, bias_C = np.concatenate([-weight_CD, weight_CD]) / 2, np.concatenate([-bias_C, bias_C]) / 2
+    return classes, (weight_CD, bias_C, notes[0])
+
+
+def ridge_layer(x_ND: np.ndarray, y_N: np.ndarray, groups: list[str], seed: int) -> Layer:
+    """Fit ridge regression of a number; as `logistic_layer`."""
+    folds_N = assign_folds(groups, FOLDS, seed)
+    folds = np.unique(folds_N).tolist()
+    model, alpha = fit_ridge(x_ND.astype(np.float64), y_N, ALPHAS if len(folds) > 1 else ALPHAS[:1], folds_N, folds)
+    return *model.layer(), f"alpha = {alpha:g}"

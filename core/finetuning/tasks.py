@@ -17,24 +17,16 @@ from torch import Tensor
 
 from sensorium.contracts import Evaluator
 from sensorium.errors import RecipeError
-from sensorium.evaluation.folds import assign_folds
 from sensorium.evaluation.labels import is_missing
-from sensorium.evaluation.linear import CS, fit_logistic
 from sensorium.evaluation.multitask import Multitask
 from sensorium.evaluation.probes import Classifier, Regressor
-from sensorium.evaluation.ridge import ALPHAS, fit_ridge
-from sensorium.evaluation.scaling import Scaler
-from sensorium.finetuning.linear_probe import LinearProbe
+from sensorium.finetuning.linear_probe import LinearProbe, linear_probe, logistic_layer, ridge_layer
 from sensorium.recipe.schema import Finetune
 
 IGNORED = -100
 """The class of a record without a label."""
 ABSENT = -20.0
 """The logit of a class that no record of a fold has."""
-STRONG = 0.01
-"""C of logistic regression where there are too few records to choose it."""
-MOST_ITERATIONS = 200
-"""Of L-BFGS, as in linear probing."""
 
 
 class Task(Evaluator):
@@ -125,14 +117,13 @@ class Classification(Classifier, Task):
     def fit_linear(self, x_ND, targets_NL, groups, seed, device):
         """Fit multinomial logistic regression."""
         known = np.flatnonzero(~np.isnan(targets_NL[:, 0]))
-        y_N = targets_NL[known, 0].astype(np.int64)
-        weight_CD, bias_C, about = _logistic(x_ND[known], y_N, [groups[row] for row in known], seed, device)
-        present = np.unique(y_N)
-        if len(present) == 2:
-            weight_CD, bias_C = np.concatenate([-weight_CD, weight_CD]) / 2, np.concatenate([-bias_C, bias_C]) / 2
+        groups = [groups[row] for row in known]
+        present, (weight_CD, bias_C, about) = logistic_layer(
+            x_ND[known], targets_NL[known, 0].astype(np.int64), groups, seed, device
+        )
         weight_KD, bias_K = np.zeros((self.output_dim, x_ND.shape[1])), np.full(self.output_dim, ABSENT)
         weight_KD[present], bias_K[present] = weight_CD, bias_C
-        return _probe(x_ND[known], weight_KD, bias_K, about)
+        return linear_probe(x_ND[known], (weight_KD, bias_K, about))
 
     def to_prediction(self, outputs_K):
         """Return class -> probability."""
@@ -185,13 +176,16 @@ class MultitaskClassification(Multitask, Task):
         chosen = []
         for k, targets_N in enumerate(targets_NL.T):
             known = np.flatnonzero(~np.isnan(targets_N))
-            if len(known):
-                y_N = targets_N[known].astype(np.int64)
-                weight_1D, bias_1, about = _logistic(x_ND[known], y_N, [groups[row] for row in known], seed, device)
-                weight_KD[k], bias_K[k] = weight_1D[0], bias_1[0]
-                chosen.append(about)
+            if len(np.unique(targets_N[known])) < 2:
+                continue
+            of_known = [groups[row] for row in known]
+            _, (weight_CD, bias_C, about) = logistic_layer(
+                x_ND[known], targets_N[known].astype(np.int64), of_known, seed, device
+            )
+            weight_KD[k], bias_K[k] = weight_CD[1] - weight_CD[0], bias_C[1] - bias_C[0]
+            chosen.append(about)
         about = chosen[0] if len(self.tasks) == 1 and chosen else "C for each label column"
-        return _probe(x_ND, weight_KD, bias_K, about)
+        return linear_probe(x_ND, (weight_KD, bias_K, about))
 
     def to_prediction(self, outputs_K):
         """Return label column -> probability of its positive class."""
@@ -238,13 +232,8 @@ class Regression(Regressor, Task):
     def fit_linear(self, x_ND, targets_NL, groups, seed, device):
         """Fit ridge regression."""
         known = np.flatnonzero(~np.isnan(targets_NL[:, 0]))
-        folds_N = assign_folds([groups[row] for row in known], 5, seed)
-        alphas = ALPHAS if len(set(folds_N)) > 1 else ALPHAS[:1]
-        model, alpha = fit_ridge(
-            x_ND[known].astype(np.float64), targets_NL[known, 0], alphas, folds_N, np.unique(folds_N).tolist()
-        )
-        weight_1D, bias_1 = model.layer()
-        return _probe(x_ND[known], weight_1D, bias_1, f"alpha = {alpha:g}")
+        layer = ridge_layer(x_ND[known], targets_NL[known, 0], [groups[row] for row in known], seed)
+        return linear_probe(x_ND[known], layer)
 
     def to_prediction(self, outputs_K):
         """Return the number."""
@@ -257,33 +246,6 @@ class Regression(Regressor, Task):
     def load_state(self, state):
         """Restore mean and std."""
         self.mean, self.std = state["mean"], state["std"]
-
-
-def _logistic(
-    x_ND: np.ndarray, y_N: np.ndarray, groups: list[str], seed: int, device: torch.device
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return weights (C, D), or (1, D) for two classes or one, and bias of logistic regression, and the chosen C."""
-    if len(np.unique(y_N)) < 2:
-        return np.zeros((1, x_ND.shape[1])), np.zeros(1), "one class"
-    folds_N = assign_folds(groups, 5, seed, y_N)
-    splittable = all(len(np.unique(y_N[folds_N != fold])) > 1 for fold in range(5)) and len(set(folds_N)) == 5
-    model, notes = fit_logistic(
-        x_ND,
-        y_N,
-        groups,
-        CS if splittable else (STRONG,),
-        MOST_ITERATIONS,
-        seed,
-        device,
-        validation_folds=range(5),
-    )
-    return *model.layer(), notes[0]
-
-
-def _probe(x_ND: np.ndarray, weight_KD: np.ndarray, bias_K: np.ndarray, about: str) -> LinearProbe:
-    """Return a linear probe with mean and std of the features that it was fitted to."""
-    scaler = Scaler().fit(x_ND.astype(np.float64))
-    return LinearProbe(weight_KD, bias_K, scaler.mean_, scaler.scale_, about)
 
 
 def make_task(options: Finetune, modality: str, columns: list[str]) -> Task:

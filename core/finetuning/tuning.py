@@ -17,7 +17,7 @@ from lightning_fabric import Fabric
 
 from sensorium.data.loader import Loader
 from sensorium.feature_table import FeatureTable
-from sensorium.finetuning.labeled import FOLDS, LabeledRecords
+from sensorium.finetuning.labeled import LabeledRecords
 from sensorium.finetuning.linear_probe import LinearProbe
 from sensorium.finetuning.loop import EncoderWithHead, Epoch, train_epochs
 from sensorium.recipe.schema import Finetune
@@ -103,18 +103,20 @@ class Tuning:
             report: as for `by_val_part`.
         """
         task, folds_N, first = self.labeled.task, self.labeled.folds(self.seed), 0 if self._starts_at_probe else 1
+        count = self.labeled.held_out_folds
         outputs_ENK = np.full((self.options.epochs + 1, len(folds_N), task.output_dim), np.nan, np.float32)
-        for fold in range(FOLDS):
+        for fold in range(count):
             held_out = np.flatnonzero(folds_N == fold)
-            name = f"{self.name}, fold {fold + 1} of {FOLDS}"
+            name = f"{self.name}, fold {fold + 1} of {count}"
             for model, epoch in self._epochs(np.flatnonzero(folds_N != fold), name):
                 if epoch.number >= first:
                     table = self.read(model, self.labeled.positions[held_out])
                     outputs_ENK[epoch.number, held_out] = table.features[self.modality]
         best = BestEpoch(0, float("inf") if task.is_regression else -float("inf"))
+        rows = np.flatnonzero(folds_N < count)
+        table = self.labeled.table.select(rows)
         for number in range(first, len(outputs_ENK)):
-            features = {self.modality: outputs_ENK[number]}
-            metrics = task.measure(replace(self.labeled.table, features=features))
+            metrics = task.measure(replace(table, features={self.modality: outputs_ENK[number, rows]}))
             report(number, {f"folds/{name}": value for name, value in metrics.items()})
             if task.is_better(metrics[task.metric], best.metric):
                 best = BestEpoch(number, metrics[task.metric])
