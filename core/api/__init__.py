@@ -3,7 +3,8 @@
 from sensorium.api.checking import check
 from sensorium.api.crossfit import crossfit
 from sensorium.api.embedding import embed_source
-from sensorium.api.measuring import Finetuned, evaluate, finetune, replay
+from sensorium.api.finetuning import Finetuned, finetune
+from sensorium.api.measuring import evaluate, replay
 from sensorium.api.mining import mine
 from sensorium.api.models import export, load, load_encoder, load_predictor
 from sensorium.api.searching import search

@@ -1,23 +1,17 @@
-"""Measuring a run: evaluation, fine-tuning, the replay of a non-finite step."""
+"""Measuring a run: evaluation, and the replay of a non-finite step."""
 
 from __future__ import annotations
 
 import logging
-import os
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sensorium.api.models import open_run
 from sensorium.api.stopping import now, stopped_evaluation
-from sensorium.devices import find_device
 from sensorium.errors import RecipeError, RunError
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.tables import ResultsTable, ResultsTables
-from sensorium.finetuning.finetuner import Finetuner, Initialization
-from sensorium.finetuning.predictor import Predictor
 from sensorium.interruption import raised
 from sensorium.models.plan import make_plan
 from sensorium.parallel.rank_zero import on_rank_zero
@@ -25,7 +19,7 @@ from sensorium.recipe import read_recipe
 from sensorium.registration.discovery import Extensions, load_extensions
 from sensorium.runs.records import changed_records
 from sensorium.runs.run import Run
-from sensorium.training.fabric import fabric_of_one, join_ranks
+from sensorium.training.fabric import join_ranks
 from sensorium.training.precision import numeric_settings
 from sensorium.training.replay import Replayed, replay_step
 
@@ -114,68 +108,6 @@ def _warn_of_changed_records(evaluation: RunEvaluation) -> None:
             "The records are not those that %s was trained on: %s. Its tables are not those of its training.",
             *(evaluation.run.folder, changed),
         )
-
-
-def finetune(
-    run: str | Path,
-    overrides: Sequence[str] = (),
-    *,
-    start: Literal["both", "trained", "scratch"] = "both",
-    run_dir: str | Path | None = None,
-    checkpoint: str = "final",
-    device: str = "auto",
-    source: Any = None,
-    extensions: Extensions | None = None,
-) -> Finetuned:
-    """Train a run's encoder, and a small head on it, on labels, as `finetune` of the recipe says.
-
-    It trains on the train part, takes the best epoch by the val part, and reports on the test part.
-
-    Args:
-        run: the run folder.
-        overrides: `key.sub=value` texts applied to the run's recipe, such as `data.source.path=...` and
-            `finetune.labels=[class]`.
-        start: "trained" for the run's encoder, "scratch" for its first weights, "both" to compare them.
-        run_dir: the folder to write; default `finetune-DATE-TIME` in the run folder.
-        checkpoint: as in `load`.
-        device: as in `load`.
-        source: records in place of those that `data.source` names: a `Source`, or anything that `fit` takes.
-        extensions: plugins, when not those that are installed.
-
-    Returns:
-        The table, what predicts (the first seed's encoder and head), and the run folder, which `load` opens too.
-    """
-    extensions = extensions or load_extensions()
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise RunError("Fine-tuning runs in one process: start it without torchrun, and choose its GPU by --device.")
-    place = find_device(device, "--device")
-    model, plan, source = open_run(run, overrides, checkpoint, source, extensions, {}, place)
-    folder = Path(run_dir) if run_dir else Path(run) / f"finetune-{time.strftime('%Y%m%d-%H%M%S')}"
-    written = Run.create(folder, plan.recipe, extensions)
-    for name, modality in plan.modalities.items():
-        written.keep_state(name, modality.state())
-    starts: list[Initialization] = ["scratch", "trained"] if start == "both" else [start]
-    train = plan.recipe.train
-    with numeric_settings(train):
-        table, predictor = Finetuner(plan, model, source, written, fabric_of_one(train, place)).run_all(starts)
-    written.update(state="finished")
-    return Finetuned(table, predictor, written)
-
-
-@dataclass(frozen=True)
-class Finetuned:
-    """The result of fine-tuning: the table, the predictor, and the run folder of both; shown as the table."""
-
-    def __repr__(self) -> str:
-        return f"{self.table!r}\n{self.predictor!r}\n{self.run!r}"
-
-    def _repr_html_(self) -> str:
-        """Render for a notebook."""
-        return self.table._repr_html_()
-
-    table: ResultsTable
-    predictor: Predictor
-    run: Run
 
 
 def replay(run: str | Path, *, source: Any = None, extensions: Extensions | None = None) -> list[Replayed]:

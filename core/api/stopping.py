@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Sequence
 from shlex import quote
@@ -42,6 +43,14 @@ def stopped_evaluation(
         f"{name_of(number_of(error))} stopped the evaluation. {_rest(runs[0], evaluators, started, words, runs[1:])}",
         number_of(error),
     )
+
+
+def stopped_finetuning(error: KeyboardInterrupt, run: Run) -> Interrupted:
+    """Return the error of a fine-tuning that was stopped, with the rows of its table that are written."""
+    by, file = name_of(number_of(error)), run.evaluations / "finetune.json"
+    rows = list(json.loads(file.read_text(encoding="utf-8"))["rows"]) if file.is_file() else []
+    kept = f"the rows {', '.join(rows)} are in {file.with_suffix('.md')}" if rows else "no row of its table is done"
+    return Interrupted(f"{by} stopped the fine-tuning: {kept}; start it again for the rest.", number_of(error))
 
 
 def _rest(

@@ -36,9 +36,10 @@ def finetune(
     device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Fine-tune a run's encoder with a small head on labels, and compare it with the same encoder from scratch.
+    """Fine-tune a run's encoder with a small head on labels, beside its linear probe and the same encoder from scratch.
 
-    Trains on the train part, takes the best epoch by the val part (early stopping) and reports the test part.
+    Trains on the train part, takes the best epoch by the val part (early stopping) and reports the test part. Few labels:
+    finetune.labels_per_class=10, or finetune.label_fraction=0.01; the epoch is then chosen in folds of them.
     """
     from sensorium.api import finetune as tune
     from sensorium.cli.output import show_log

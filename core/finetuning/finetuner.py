@@ -18,6 +18,7 @@ from sensorium.evaluation.dry_run import DryPart
 from sensorium.evaluation.features import BaselineReader, Columns, FeatureReader, feature_tables, read_features
 from sensorium.evaluation.labels import choose_column
 from sensorium.evaluation.part_reader import PartReader
+from sensorium.evaluation.progress import timed
 from sensorium.evaluation.runner import ModelFeatures, evaluate_models
 from sensorium.evaluation.tables import ResultsTable
 from sensorium.feature_table import FeatureTable
@@ -88,10 +89,11 @@ class Finetuner:
         self.by_folds = draws_labels(self.options) or not len(self.reader.parts["val"])
         draws = self._draw()
         self.train = np.unique(np.concatenate(draws))
-        self.cache = self.reader.keep(self.train, fabric.device)
-        for part in ("test",) if self.by_folds else ("val", "test"):
-            self.reader.keep(part, fabric.device)
-        self.labeled = self._read_labeled(draws)
+        with timed(f"reading {len(self.train):,} labeled records and the test part"):
+            self.cache = self.reader.keep(self.train, fabric.device)
+            for part in ("test",) if self.by_folds else ("val", "test"):
+                self.reader.keep(part, fabric.device)
+            self.labeled = self._read_labeled(draws)
 
     def notes(self) -> list[str]:
         """Return sentences on the labels that a user must read before the training."""
@@ -102,25 +104,41 @@ class Finetuner:
         return label_notes(self.options, self.labeled[0], train, val, test, self.by_folds)
 
     def run_all(self, initializations: Sequence[Initialization]) -> tuple[ResultsTable, Predictor]:
-        """Train every seed of every initialization; return the table, and the first seed of the last initialization."""
+        """Train every seed of every initialization; return the table, and the first seed of the last initialization.
+
+        The table is written anew with every row that is done.
+        """
         rows: dict[str, list[ModelFeatures]] = {}
         if baseline := self._baseline():
             rows[BASELINE] = baseline
+            self._measure(rows)
         metrics_log = MetricsLog(self.run, self.plan.recipe, 0)
         for initialization in initializations:
-            probed, tuned = [], []
-            for seed in range(self.options.seeds):
-                tuning = self._tuning(initialization, seed)
-                probed.append(self._probe(tuning))
-                model, outputs = self._tune(tuning, metrics_log)
-                tuned.append(outputs)
-                if seed == 0:
-                    first = model
-            rows |= {PROBES[initialization]: probed, TUNED[initialization]: tuned}
+            tunings = [self._tuning(initialization, seed) for seed in range(self.options.seeds)]
+            rows[PROBES[initialization]] = [self._probe(tuning) for tuning in tunings]
+            self._measure(rows)
+            tuned = [self._tune(tuning, metrics_log) for tuning in tunings]
+            rows[TUNED[initialization]] = [outputs for _, outputs in tuned]
+            table = self._measure(rows)
         metrics_log.close()
-        (table,) = evaluate_models({"finetune": self._task}, rows).values()
-        table.write(self.run.folder)
-        return table, self._predictor(first)
+        return table, self._predictor(tuned[0][0])
+
+    def _measure(self, rows: Mapping[str, Sequence[ModelFeatures]]) -> ResultsTable:
+        """Return the table of the rows that are done, and write it and the predictions."""
+
+        def task() -> Task:
+            labeled = self.labeled[0]
+            task = self._task(labeled.table)
+            folds = f"in {labeled.held_out_folds} of {FOLDS} folds of the labeled records, then trained on all of them"
+            where = folds if self.by_folds else "on the val part"
+            task.selection = f"epoch by {task.metric.removesuffix(' ↓')} {where}"
+            return task
+
+        def write(table: ResultsTable, predictions: Mapping[str, np.ndarray]) -> None:
+            table.write(self.run.folder, predictions)
+
+        (table,) = evaluate_models({"finetune": task}, rows, write).values()
+        return table
 
     def _draw(self) -> list[np.ndarray]:
         """Return the positions of the records that each seed learns from.
@@ -142,18 +160,13 @@ class Finetuner:
         ]
         return [LabeledRecords(of_seed, self._fitted_task(of_seed)) for of_seed in tables]
 
-    def _task(self, columns: Sequence[str] | None = None) -> Task:
-        """Return the task, not fitted."""
-        task = make_task(self.options, self.modality, list(columns or self.labeled[0].table.labels))
-        chosen_on = f"in {FOLDS} folds of the labeled records, then trained on all of them"
-        task.selection = f"epoch by {task.metric.removesuffix(' ↓')} " + (
-            chosen_on if self.by_folds else "on the val part"
-        )
-        return task
+    def _task(self, train: FeatureTable) -> Task:
+        """Return the task for the labels that the train part has, not fitted."""
+        return make_task(self.options, self.modality, list(train.labels))
 
     def _fitted_task(self, train: FeatureTable) -> Task:
         """Return the task, fitted to the train part, or a sample of it."""
-        task = self._task(list(train.labels))
+        task = self._task(train)
         try:
             task.fit(train)
         except RecipeError:
@@ -190,8 +203,9 @@ class Finetuner:
 
     def _probe(self, tuning: Tuning) -> ModelFeatures:
         """Fit the linear probe of one seed, and return its outputs for the test part."""
-        probe = tuning.probe(np.arange(len(tuning.features_ND)))
-        features = self._read("test", tuning.make().features)
+        with timed(f"{PROBES[tuning.initialization]}, seed {tuning.seed}"):
+            probe = tuning.probe(np.arange(len(tuning.features_ND)))
+            features = self._read("test", tuning.make().features)
         features.features = {self.modality: probe.outputs(features.features[self.modality])}
         return self._measured(tuning.seed, features, probe.about)
 
@@ -255,14 +269,15 @@ class Finetuner:
         forests = []
         for seed, labeled in enumerate(self.labeled):
             rows = np.flatnonzero(np.isin(train.positions, labeled.positions))
-            outputs_MK = forest_outputs(
-                labeled.task,
-                train.features[self.modality][rows],
-                labeled.targets(),
-                test.features[self.modality][test.present[self.modality]],
-                n_estimators=self.options.trees,
-                random_state=seed,
-            )
+            with timed(f"{BASELINE}, seed {seed}"):
+                outputs_MK = forest_outputs(
+                    labeled.task,
+                    train.features[self.modality][rows],
+                    labeled.targets(),
+                    test.features[self.modality][test.present[self.modality]],
+                    n_estimators=self.options.trees,
+                    random_state=seed,
+                )
             outputs_NK = np.full((len(test), labeled.task.output_dim), np.nan, np.float32)
             outputs_NK[test.present[self.modality]] = outputs_MK
             forests.append(self._measured(seed, replace(test, features={self.modality: outputs_NK}), about))

@@ -6,13 +6,16 @@ import json
 from itertools import chain, repeat
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 import sensorium
 from sensorium import Record, SensoriumError, Source
+from sensorium.errors import DataError, Interrupted
 from sensorium.evaluation.part_reader import PartReader
 from sensorium.finetuning import loop as tuning
+from sensorium.finetuning.linear_probe import LinearProbe
 from sensorium.finetuning.loop import EncoderWithHead
 from sensorium.recipe.schema import Finetune
 from tests import toys
@@ -237,3 +240,109 @@ def test_several_processes_are_refused(run, tmp_path, monkeypatch):
     ):
         sensorium.finetune(run, run_dir=tmp_path / "tuned")
     assert not (tmp_path / "tuned").exists()
+
+
+def test_the_head_starts_at_the_linear_probe(run, tmp_path):
+    """Before a step is taken, outputs are those of the probe, with standardization or merged into the head."""
+    encoder = sensorium.load(run, extensions=toys.extensions()).learner.encoders["a"]
+    model = EncoderWithHead(encoder, 3, Finetune(), "auto")
+    rng = np.random.default_rng(0)
+    probe = LinearProbe(rng.normal(size=(3, 16)), rng.normal(size=3), rng.normal(size=16), rng.uniform(1, 9, 16), "")
+    model.start_from(probe)
+    pooled = torch.randn(5, 16)
+    before = model.eval()._predict(pooled).detach().numpy()
+    np.testing.assert_allclose(before, probe.outputs(pooled.numpy()), rtol=1e-4, atol=1e-5)
+    model.merge_standardization()
+    np.testing.assert_allclose(model.head(pooled).detach().numpy(), before, rtol=1e-4, atol=1e-5)
+    wide = EncoderWithHead(encoder, 3, Finetune(width=7), "auto")
+    wide.start_from(probe)
+    before = wide.eval()._predict(pooled).detach().numpy()
+    wide.merge_standardization()
+    np.testing.assert_allclose(wide.head(pooled).detach().numpy(), before, rtol=1e-4, atol=1e-5)
+
+
+def test_fine_tuning_that_does_harm_ends_as_the_linear_probe(run, tmp_path):
+    """The probe is epoch 0 of those that are compared: a learning rate that ruins the encoder costs nothing."""
+    done = tuned(run, tmp_path / "out", "finetune.encoder_lr=10.0", "finetune.optimizer.lr=10.0", start="trained")
+    assert dict(done.table.row("fine-tuned").notes) == {"epoch 0, which is the linear probe": 1}
+    scores = [done.table.row(name).metrics["accuracy"].mean for name in ("linear probe", "fine-tuned")]
+    assert scores[0] == scores[1]
+
+
+def test_few_labels_are_drawn_for_each_seed_and_all_rows_learn_from_them(run, tmp_path, caplog):
+    with caplog.at_level("INFO", "sensorium"):
+        done = tuned(run, tmp_path / "out", "finetune.labels_per_class=6", "finetune.seeds=2")
+    assert done.table.counts == (24, 40)
+    assert "in 5 of 5 folds of the labeled records" in done.table.selection
+    said = json.loads((tmp_path / "out/run.json").read_text())["notes"]
+    assert any("24 of 80 labeled records of the train part are used in each draw" in note for note in said)
+    assert any("the val part (40 records) is not used" in note for note in said)
+    assert all(note in caplog.text for note in said)
+    again = tuned(run, tmp_path / "again", "finetune.labels_per_class=6", "finetune.seeds=2")
+    assert again.table.public() == done.table.public()
+    predictions = pq.read_table(tmp_path / "out/evaluations/finetune-predictions.parquet").to_pydict()
+    assert set(predictions["row"]) == {row.name for row in done.table.rows if row.name != "chance"}
+    assert len(predictions["id"]) == 5 * 2 * 40
+
+
+def test_no_val_part_means_folds(run, tmp_path):
+    done = tuned(run, tmp_path / "out", "data.val=0", source=toys.vectors(count=160), start="trained")
+    assert "folds of the labeled records" in done.table.selection
+
+
+def test_the_choice_in_folds_sees_no_label_of_val_and_test(run, tmp_path):
+    few = ["finetune.labels_per_class=6"]
+    told = [
+        tuned(run, tmp_path / "-".join(["x", *lies]), *few, source=Marked(lies), start="trained")
+        for lies in ((), ("val", "test"))
+    ]
+    assert same(*map(weights, told))
+    assert told[0].table.row("fine-tuned").notes == told[1].table.row("fine-tuned").notes
+
+
+def test_labels_that_need_a_word_are_told_before_the_training(run, tmp_path):
+    class Odd(Marked):
+        def key(self, index):
+            key = super().key(index)
+            labels = dict(key.labels)
+            if key.split == "train" and index % 16 == 0:
+                labels["class"] = None
+            if key.split == "test" and index % 8 == 3:
+                labels["class"] = 77
+            return Record(key.id, {}, labels, key.split, key.group)
+
+    done = tuned(run, tmp_path / "out", source=Odd(), start="trained")
+    said = " / ".join(json.loads((tmp_path / "out/run.json").read_text())["notes"])
+    assert "10 records of 80 in the train part lack the label 'class'" in said
+    assert "20 records of the test part have a class that no labeled record of the train part has, '77'" in said
+    assert "the epoch is chosen on 40 records of the val part" in said
+    assert done.table.counts == (70, 40)
+
+
+def test_one_class_is_told_before_a_record_is_decoded_and_leaves_no_folder(run, tmp_path):
+    class One(Marked):
+        def key(self, index):
+            key = super().key(index)
+            return Record(key.id, {}, {"class": 1}, key.split, key.group)
+
+    with pytest.raises(DataError, match=r"The label 'class' has one class in the train part"):
+        tuned(run, tmp_path / "out", source=One())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_label_has_the_code_of_data(run, tmp_path):
+    with pytest.raises(DataError, match="no label 'clas'"):
+        tuned(run, tmp_path / "out", "finetune.labels=[clas]")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupt_keeps_the_rows_that_are_done(run, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sensorium.finetuning.tuning.Tuning.by_val_part", interrupted)
+    with pytest.raises(Interrupted, match=r"the rows chance, baseline, linear probe are in .*finetune\.md") as stop:
+        tuned(run, tmp_path / "out", start="trained")
+    assert stop.value.code == 130
+    assert json.loads((tmp_path / "out/run.json").read_text())["state"] == "interrupted"
+    assert "linear probe" in (tmp_path / "out/evaluations/finetune.md").read_text()

@@ -121,3 +121,28 @@ def test_losses_on_a_device_wait_for_nothing_and_ignore_missing_labels(make):
         gradient = on_device.grad.cpu()
     assert gradient.isfinite().all()
     assert not gradient[1].any()
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_the_linear_probe_of_a_task_predicts_its_labels(make):
+    task = fitted(make(), y=[0, 1, 1])
+    rng = np.random.default_rng(0)
+    y_N = np.arange(60) % 2
+    x_ND = rng.normal(size=(60, 4)).astype(np.float32) * 100 + np.outer(y_N, [300, 0, 0, 0]).astype(np.float32)
+    targets_NL = np.array([task.target({"y": int(y)}) for y in y_N])
+    targets_NL[::7] = NAN
+    probe = task.fit_linear(x_ND, targets_NL, [str(row) for row in range(60)], 0, torch.device("cpu"))
+    outputs_NK = probe.outputs(x_ND)
+    assert outputs_NK.shape == (60, task.output_dim)
+    assert abs(np.corrcoef(outputs_NK[:, -1], y_N)[0, 1]) > 0.8
+    assert task.is_better(*(sorted([0.1, 0.2], reverse=not task.is_regression)))
+
+
+def test_the_probe_of_a_class_that_no_record_has_predicts_it_never():
+    task = fitted(Classification("y", "a", "given"), y=["a", "b", "c"])
+    x_ND, targets_NL = np.eye(4, dtype=np.float32).repeat(5, 0), np.array([0, 0, 2, 2] * 5, float)[:, None]
+    probe = task.fit_linear(x_ND, targets_NL, [str(row) for row in range(20)], 0, torch.device("cpu"))
+    assert not (probe.outputs(x_ND).argmax(1) == 1).any()
+    one = task.fit_linear(x_ND, np.zeros((20, 1)), [str(row) for row in range(20)], 0, torch.device("cpu"))
+    assert (one.outputs(x_ND).argmax(1) == 0).all()
+    assert one.about == "one class"

@@ -1,0 +1,122 @@
+"""Fine-tuning of a run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from sensorium.api.announcement import announce_notes
+from sensorium.api.models import open_run
+from sensorium.api.stopping import stopped_finetuning
+from sensorium.contracts import Source
+from sensorium.data.notes import data_notes
+from sensorium.devices import find_device
+from sensorium.errors import RunError
+from sensorium.evaluation.tables import ResultsTable
+from sensorium.finetuning.finetuner import Finetuner, Initialization
+from sensorium.finetuning.predictor import Predictor
+from sensorium.interruption import raised
+from sensorium.models.model import Model
+from sensorium.models.plan import Plan
+from sensorium.registration.discovery import Extensions, load_extensions
+from sensorium.runs.run import Run
+from sensorium.training.fabric import fabric_of_one
+from sensorium.training.precision import numeric_settings
+
+
+def finetune(
+    run: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    start: Literal["both", "trained", "scratch"] = "both",
+    run_dir: str | Path | None = None,
+    checkpoint: str = "final",
+    device: str = "auto",
+    source: Any = None,
+    extensions: Extensions | None = None,
+) -> Finetuned:
+    """Train a run's encoder, and a small head on it, on labels, as `finetune` of the recipe says.
+
+    It trains on the train part, takes the best epoch by the val part, or by folds of few labels, and reports on the
+    test part.
+
+    Args:
+        run: the run folder.
+        overrides: `key.sub=value` texts applied to the run's recipe, such as `data.source.path=...` and
+            `finetune.labels=[class]`.
+        start: "trained" for the run's encoder, "scratch" for its first weights, "both" to compare them.
+        run_dir: the folder to write; default `finetune-DATE-TIME` in the run folder.
+        checkpoint: as in `load`.
+        device: as in `load`.
+        source: records in place of those that `data.source` names: a `Source`, or anything that `fit` takes.
+        extensions: plugins, when not those that are installed.
+
+    Returns:
+        The table, what predicts (the first seed's encoder and head), and the run folder, which `load` opens too.
+
+    Raises:
+        DataError: when the labels allow no fine-tuning, before anything is trained.
+        Interrupted: after Ctrl-C, SIGTERM or SIGHUP; the rows that are done are kept.
+    """
+    extensions = extensions or load_extensions()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RunError("Fine-tuning runs in one process: start it without torchrun, and choose its GPU by --device.")
+    place = find_device(device, "--device")
+    model, plan, source = open_run(run, overrides, checkpoint, source, extensions, {}, place)
+    folder = Path(run_dir) if run_dir else Path(run) / f"finetune-{time.strftime('%Y%m%d-%H%M%S')}"
+    written = Run.create(folder, plan.recipe, extensions)
+    handler = written.log_to_file()
+    try:
+        with raised():
+            table, predictor = _finetune(plan, model, source, written, place, start)
+    except KeyboardInterrupt as error:
+        written.update(state="interrupted")
+        raise stopped_finetuning(error, written) from None
+    except BaseException:
+        written.update(state="failed")
+        raise
+    finally:
+        logging.getLogger("sensorium").removeHandler(handler)
+        handler.close()
+        written.discard_if_unused()
+    written.update(state="finished")
+    return Finetuned(table, predictor, written)
+
+
+def _finetune(
+    plan: Plan, model: Model, source: Source, run: Run, place: torch.device, start: str
+) -> tuple[ResultsTable, Predictor]:
+    """Say what happens to the data, and train; args as in `finetune`."""
+    starts: list[Initialization] = ["scratch", "trained"] if start == "both" else [start]  # type: ignore[list-item]
+    train = plan.recipe.train
+    with numeric_settings(train):
+        finetuner = Finetuner(plan, model, source, run, fabric_of_one(train, place))
+        notes = data_notes(source, finetuner.train, plan.fields, plan.modalities) + finetuner.notes()
+        announce_notes(notes)
+        run.update(notes=notes)
+        for name, modality in plan.modalities.items():
+            run.keep_state(name, modality.state())
+        return finetuner.run_all(starts)
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """The result of fine-tuning: the table, the predictor, and the run folder of both; shown as the table."""
+
+    def __repr__(self) -> str:
+        return f"{self.table!r}\n{self.predictor!r}\n{self.run!r}"
+
+    def _repr_html_(self) -> str:
+        """Render for a notebook."""
+        return self.table._repr_html_()
+
+    table: ResultsTable
+    predictor: Predictor
+    run: Run
