@@ -38,8 +38,8 @@ def finetune(
 ) -> None:
     """Fine-tune a run's encoder with a small head on labels, beside its linear probe and the same encoder from scratch.
 
-    Trains on the train part, takes the best epoch by the val part (early stopping) and reports the test part. Few labels:
-    finetune.labels_per_class=10, or finetune.label_fraction=0.01; the epoch is then chosen in folds of them.
+    Trains on the train part, takes the best epoch by the val part (early stopping) and reports the test part.
+    Few labels: finetune.labels_per_class=10 or finetune.label_fraction=0.01; the epoch is chosen in folds of them.
     """
     from sensorium.api import finetune as tune
     from sensorium.cli.output import show_log
