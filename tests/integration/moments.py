@@ -50,8 +50,8 @@ def signal_at(moment: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None
     if moment == "evaluation":
         write = ResultsTable.write
 
-        def and_then(table, folder):
-            write(table, folder)
+        def and_then(*args, **kwargs):
+            write(*args, **kwargs)
             send()
 
         monkeypatch.setattr(ResultsTable, "write", and_then)
