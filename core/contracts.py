@@ -521,6 +521,6 @@ class Evaluator(ABC):
         """Return sentences that stand below the table: how many records of which class were measured, if too few."""
         return []
 
-    def picture(self, predictions: Mapping[str, np.ndarray]) -> Image | None:
-        """Return a picture of the predictions of one model, such as scores over time, or None; written as PNG."""
+    def plot(self, predictions: Mapping[str, np.ndarray]) -> Image | None:
+        """Return a plot of the predictions of one model, such as scores over time, or None; written as PNG."""
         return None

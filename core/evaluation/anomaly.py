@@ -134,7 +134,7 @@ class Anomaly(Evaluator):
             sentence += f", {days:.3g} days ({false / days:.3g} a day)"
         return [f"{sentence}. An alarm is a run of flagged records, and counts once."]
 
-    def picture(self, predictions: Mapping[str, np.ndarray]) -> Image:
+    def plot(self, predictions: Mapping[str, np.ndarray]) -> Image:
         """Draw the scores over time: anomalies shaded, flagged records marked, the threshold as a line."""
         groups_N = predictions["group"]
         panel = Panel(

@@ -118,7 +118,7 @@ class Forecast(Evaluator):
                 found[channel]["MAE of the last value ↓"] = float(np.mean(np.abs(y_N - last_N)))
         return found
 
-    def picture(self, predictions: Mapping[str, np.ndarray]) -> Image:
+    def plot(self, predictions: Mapping[str, np.ndarray]) -> Image:
         """Draw prediction and truth of the longest horizon over time, of the first channels."""
         longest = predictions["step"].max()
         panels = []

@@ -159,7 +159,7 @@ def _table(
         classes={result.row.name: result.by_class for result in results if result.by_class},
         groups={result.row.name: result.by_group for result in results if protocol.is_pooled and result.by_group},
         is_pairwise=evaluator.is_pairwise,
-        picture=final.picture(),
+        plot=final.plot(),
     )
     return table, joined([result.predictions for result in results])
 
@@ -193,7 +193,7 @@ def _distinct_parts(parts: Sequence[Parts]) -> list[Parts]:
     return list({split_hash(train.ids, test.ids): (train, test) for train, test in parts}.values())
 
 
-def _no_picture() -> None:
+def _no_plot() -> None:
     return None
 
 
@@ -207,7 +207,7 @@ class _Row:
         references: those of other predictions without features.
         predictions: of all its models, repetitions and folds.
         by_class: class -> metrics, and by_group: held-out group -> metrics, of its first model and repetition.
-        remarks: gives the sentences below the table, and `picture` a picture, of its first model and repetition.
+        remarks: gives the sentences below the table, and `plot` a plot, of its first model and repetition.
         held_out: fold -> number of records held out.
         tested: ids of all of them.
     """
@@ -219,7 +219,7 @@ class _Row:
     by_class: Breakdown = field(default_factory=dict)
     by_group: Breakdown = field(default_factory=dict)
     remarks: Callable[[], list[str]] = list
-    picture: Callable[[], Image | None] = _no_picture
+    plot: Callable[[], Image | None] = _no_plot
     held_out: dict[str, int] = field(default_factory=dict)
     tested: set[str] = field(default_factory=set)
 
@@ -263,7 +263,7 @@ def _row(name: str, make: Callable[[], Evaluator], models: Sequence[ModelFeature
                 result.by_class = evaluator.metrics_by_class(together) if together else {}
                 if together:
                     result.remarks = partial(evaluator.remarks, together)
-                    result.picture = partial(evaluator.picture, together)
+                    result.plot = partial(evaluator.plot, together)
             blocks.append(together)
     result.row.metrics = {key: Metric(values) for key, values in scores.items()}
     result.chance.metrics = {key: Metric(values) for key, values in chance_scores.items()}

@@ -113,7 +113,7 @@ class ResultsTable:
         classes: row -> class (or task) -> its metrics.
         groups: row -> held-out group -> its metrics.
         is_pairwise: metrics "A->B NAME" are shown as a matrix for each NAME, those of the last row.
-        picture: of the predictions of the last row, such as scores over time; None for none.
+        plot: of the predictions of the last row, such as scores over time; None for none.
     """
 
     evaluator: str
@@ -127,7 +127,7 @@ class ResultsTable:
     classes: dict[str, Breakdown] = field(default_factory=dict)
     groups: dict[str, Breakdown] = field(default_factory=dict)
     is_pairwise: bool = False
-    picture: Image | None = None
+    plot: Image | None = None
 
     @property
     def metrics(self) -> list[str]:
@@ -234,7 +234,7 @@ class ResultsTable:
         }
 
     def write(self, run: Path, predictions: Columns | None = None) -> list[Path]:
-        """Write `evaluations/NAME.json`, `.md` and, where there are any, classes, groups, a picture and predictions.
+        """Write `evaluations/NAME.json`, `.md` and, where there are any, classes, groups, a plot and predictions.
 
         Args:
             run: the run folder.
@@ -252,9 +252,9 @@ class ResultsTable:
             if of_rows:
                 paths.append(folder / f"{self.evaluator}-{plural}.csv")
                 write_text(paths[-1], _csv(kind, of_rows))
-        if (picture := self.picture) is not None:
+        if (plot := self.plot) is not None:
             paths.append(folder / f"{self.evaluator}.png")
-            write_atomically(paths[-1], lambda path: picture.save(path, format="PNG"))
+            write_atomically(paths[-1], lambda path: plot.save(path, format="PNG"))
         if predictions:
             paths.append(folder / f"{self.evaluator}-predictions.parquet")
             write_predictions(paths[-1], predictions)

@@ -106,7 +106,7 @@ def test_an_event_counts_once_and_so_does_a_false_alarm():
     assert sentence.startswith("Events: 1 of 2 detected; 2 false alarms in 8 records, 4 days (0.5 a day).")
 
 
-def test_scores_have_ids_and_time_stamps_and_a_picture():
+def test_scores_have_ids_and_time_stamps_and_a_plot():
     train, test = parts()
     test.times = [(float(row), float(row + 9)) for row in range(60)]
     evaluator = Anomaly()
@@ -116,5 +116,5 @@ def test_scores_have_ids_and_time_stamps_and_a_picture():
     assert list(predictions) == ["id", "group", "start", "end", "label", "prediction", "score"]
     assert predictions["end"][3] == 12
     assert evaluator.notes() == [f"threshold {evaluator.threshold:.4g}"]
-    drawn = np.asarray(evaluator.picture(predictions))
+    drawn = np.asarray(evaluator.plot(predictions))
     assert (drawn == (253, 226, 213)).all(2).sum() > 1000  # the event is shaded

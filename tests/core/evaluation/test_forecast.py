@@ -95,7 +95,7 @@ def test_persistence_stands_beside_and_channels_have_their_units():
     assert list(by_channel) == ["slow", "fast"]
     assert by_channel["fast"]["RMSE ↓"] > 500 > 5 > by_channel["slow"]["MAE of the last value ↓"]
     assert len(evaluator.predictions()["id"]) == 4 * len(test)
-    assert evaluator.picture(evaluator.predictions()).height > 500  # a panel for each channel
+    assert evaluator.plot(evaluator.predictions()).height > 500  # a panel for each channel
     for name in list(test.labels):
         if name.startswith("ahead 0"):
             del test.labels[name]
