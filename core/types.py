@@ -21,8 +21,17 @@ from torch.utils._pytree import GetAttrKey, register_pytree_node
 from sensorium.errors import FaultKind, Location, RecipeError
 from sensorium.presence import Presence
 
-Span = tuple[float, float] | tuple[np.datetime64, np.datetime64]
-"""The first and the last time stamp of a part of a recording."""
+
+class Span(NamedTuple):
+    """Time stamps of a part of a recording: both `numpy.datetime64`, or both numbers.
+
+    Args:
+        first: that of its first step.
+        last: that of its last step.
+    """
+
+    first: float | np.datetime64
+    last: float | np.datetime64
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +46,8 @@ class Record:
         split: "train", "val" or "test" when the source knows; None lets the recipe's fractions decide.
         group: records of one group never straddle a split, and count as each other's positives in retrieval;
             None makes the record a group of its own.
-        time: the time stamps of its first and its last step, where it is a part of a recording: both
-            `numpy.datetime64`, or both numbers, in the unit of the recording's stamps or else in steps.
+        time: the time stamps of its first and its last step, where it is a part of a recording, in the unit of the
+            recording's stamps or else in steps.
     """
 
     id: str

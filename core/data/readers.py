@@ -181,7 +181,7 @@ class Table:
         if not any(is_type(column.type) for is_type in types):
             fault = self.first_invalid(name, float)
             raise DataError(f"The column '{name}' holds {fault}, which is no number{advice}.")
-        return pc.cast(column, pa.float64()).to_numpy()
+        return pc.cast(column, pa.float64(), safe=False).to_numpy()  # integers beyond 2^53 are rounded
 
     def first_invalid(self, name: str, parse: Callable[[Any], object]) -> str:
         """Return the first cell of a column that `parse` refuses, with its position, for errors."""

@@ -22,6 +22,7 @@ from sensorium.devices import find_device
 from sensorium.errors import RecipeError
 from sensorium.parallel import cores, host_group
 from sensorium.recipe.schema import Train
+from sensorium.training.allocator import keep_freed_memory
 from sensorium.training.precision import precision_plugin
 
 BLOCK = 2**18
@@ -95,6 +96,8 @@ def launch(fabric: Fabric) -> None:
     Fabric sees to NCCL's group only. That of gloo has threads, beside which a process that ends may abort.
     """
     fabric.launch()
+    if fabric.device.type == "cpu":
+        keep_freed_memory()
     atexit.register(host_group.leave)
     cores.count_sharers()
 

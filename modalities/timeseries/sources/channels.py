@@ -134,6 +134,9 @@ def _numbers(table: Table, name: str) -> np.ndarray:
         bounds = pc.min_max(column).as_py()
         if max(abs(bounds["min"]), abs(bounds["max"])) > EXACT:
             return np.array([np.nan if cell is None else cell for cell in column.to_pylist()], object)
+    cells = table.cells(name) if pa.types.is_string(column.type) else []
+    if any(cells) and all(cell is None or str(cell).strip().lstrip("+-").isdecimal() for cell in cells):
+        return np.array([np.nan if cell is None else int(cell) for cell in cells], object)  # beyond 64 bits
     return table.numbers(
         name,
         ": name the columns of values with data.source.channels, those to be predicted with data.source.labels, or "

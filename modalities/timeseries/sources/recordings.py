@@ -41,8 +41,8 @@ class Recording:
     def time(self, start: int, stop: int) -> Span:
         """Return the time stamps of the first step and the last one before `stop`."""
         if self.times_T is None:
-            return float(start), float(stop - 1)
-        return self.times_T[start], self.times_T[stop - 1]
+            return Span(float(start), float(stop - 1))
+        return Span(self.times_T[start], self.times_T[stop - 1])
 
 
 @dataclass(frozen=True)

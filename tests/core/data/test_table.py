@@ -170,3 +170,10 @@ def test_several_numeric_columns_are_one_value(file):
         TableSource(file("d.csv", rows), columns={"row": ["a", "c"]})
     with pytest.raises(DataError, match="the field 'row' an empty list"):
         TableSource(file("d.csv", rows), columns={"row": []})
+
+
+def test_large_integers_in_a_list_of_columns_are_numbers(tmp_path):
+    path = tmp_path / "large.parquet"
+    pq.write_table(pa.table({"a": [2**60 + 1, 1], "b": [3, 4]}), path)
+    source = TableSource(str(path), columns={"x": ["a", "b"]})
+    assert source[0].values["x"].tolist() == [2.0**60, 3.0]

@@ -291,7 +291,7 @@ def test_a_column_of_measurements_is_no_label(write):
     assert SeriesTable(write("t,x\n1,0\n2,1\n3,0\n"), time="t")[0].values["timeseries"].shape == (1, 3)  # too few rows
 
 
-@pytest.mark.parametrize("first", [250_000_000, 2**53 + 1, -(2**60)])
+@pytest.mark.parametrize("first", [250_000_000, 2**53 + 1, -(2**60), 2**70])
 @pytest.mark.parametrize("scale", ["standard", "robust", "none"])
 def test_the_steps_of_a_counter_are_kept(write, first, scale):
     from sensorium.modalities.timeseries.modality import TimeSeriesModality
