@@ -141,34 +141,49 @@ def _of_source(
 
 
 def _found_out(source: Source, column: str, registry: Registry) -> tuple[Part | None, str]:
-    """Return the modality that reads a field: the one of its name, or else the one that decodes most of a sample.
+    """Return the modality that reads a field: that of its name, of its files' extensions, or that decodes most of it.
 
     The second of what is returned says so.
     """
     spread = np.arange(len(source))[:: -(-len(source) // SAMPLE)]
-    others = [name for name in registry.names("modalities") if name != column]
-    if column in registry.names("modalities") and _decoded(source, spread, column, column, registry)[0]:
+    trials = {name: _try(source, spread, column, name, registry) for name in registry.names("modalities")}
+    if column in trials and trials[column].decoded:
         return Part(name=column), ""
-    tried = {name: _decoded(source, spread, column, name, registry) for name in others}
-    name = max(tried, key=lambda one: (tried[one][0], not tried[one][1]))
-    if tried[name][0] < 0.5:
+    name = max(trials, key=lambda one: (trials[one].names_files, trials[one].decoded, not trials[one].takes_any_text))
+    if not trials[name].names_files and trials[name].decoded < 0.5:
         return None, f"field '{column}' is read by no modality: modalities.{column}.modality=NAME names one"
     return Part(name=name), f"field '{column}' is read as {name}: modalities.{column}.modality=NAME names another"
 
 
-def _decoded(source: Source, positions: np.ndarray, column: str, name: str, registry: Registry) -> tuple[float, bool]:
-    """Return the fraction of the values of a field that a modality decodes, and whether it decodes any text."""
+@dataclass(frozen=True)
+class _Trial:
+    """How a modality does on a sample of a field.
+
+    Args:
+        decoded: the fraction of the values that it decodes.
+        names_files: whether most of the values are files of its extensions, damaged ones included.
+        takes_any_text: whether it decodes any text, so that having decoded one tells nothing.
+    """
+
+    decoded: float = 0.0
+    names_files: bool = False
+    takes_any_text: bool = False
+
+
+def _try(source: Source, positions: np.ndarray, column: str, name: str, registry: Registry) -> _Trial:
     if registry.find("modalities", name).missing_packages():
-        return 0.0, False
+        return _Trial()
     modality: Modality = maker(registry, "modalities", Part(name=name), "modality")()
     raws = list(raw_values(source, positions, column, modality))
+    endings = [Path(raw).suffix.lower() for raw in raws if isinstance(raw, str)]
+    names_files = modality.reads_files and 2 * sum(e in modality.extensions for e in endings) > len(raws)
     try:
         if raws and not modality.is_fitted:
             modality.fit(raws)
     except SensoriumError:
-        return 0.0, False
+        return _Trial(names_files=names_files)
     decoded = sum(_decodes(modality, raw) for raw in raws)
-    return round(decoded / max(len(raws), 1), 2), bool(raws) and _decodes(modality, NONSENSE)
+    return _Trial(round(decoded / max(len(raws), 1), 2), names_files, bool(raws) and _decodes(modality, NONSENSE))
 
 
 def _decodes(modality: Modality, raw: Any) -> bool:

@@ -88,7 +88,7 @@ class UnreadableValue:
             if name:
                 reason = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", reason)
         reason = re.sub(r"'[^']*'|\"[^\"]*\"", "…", reason)
-        return re.sub(r"\d+(\.\d+)?", "#", reason)
+        return re.sub(r"\d+(,\d{3})*(\.\d+)?", "#", reason)
 
 
 class UnreadableRecords:

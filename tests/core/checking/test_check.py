@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from sensorium.api import check
@@ -162,3 +163,14 @@ def test_what_cannot_be_checked_is_one_sentence(tmp_path):
             check(target, overrides)
     with pytest.raises(RecipeError, match="has no field 'b'"):
         check(source=ArraysSource({"a": ["x"]}), overrides=["modalities.b.modality=text"])
+
+
+def test_files_are_read_by_what_their_extensions_say_though_most_are_damaged(tmp_path):
+    tone = np.sin(np.arange(4000) / 20).astype(np.float32)
+    for i in range(8):
+        soundfile.write(tmp_path / f"{i}.wav", tone, 8000)
+        if i % 4:
+            (tmp_path / f"{i}.wav").write_bytes((tmp_path / f"{i}.wav").read_bytes()[: 1000 + i])
+    report = check(tmp_path, ["data.max_bad=1"])
+    assert [found.modality for found in report.modalities.values()] == ["audio"]
+    assert len(report.unreadable.values) == 6
