@@ -64,7 +64,7 @@ def flat_folder(folder: Path) -> None:
 def microscope_folder(folder: Path) -> None:
     """Images of 12 bits in 16."""
     folder.mkdir()
-    for number in range(24):
+    for number in range(90):
         gray = np.asarray(image(number, list(COLORS.values())[number % 3]).convert("L"), np.uint16)
         Image.fromarray(gray * 16).save(folder / f"{number:03}.png")
 
@@ -130,6 +130,14 @@ def photographs_csv(path: Path) -> None:
         for n in range(36)
     ]
     table(path, ("front_image", "back_image", "description", "brand"), rows)
+
+
+def attributes_csv(path: Path) -> None:
+    """Images with two columns of yes and no, some empty."""
+    pictures = "attributed"
+    flat_folder(path.parent / pictures)
+    rows = [(f"{pictures}/{n:03}.png", n % 2, "" if n % 7 == 0 else int(n % 3 == 0)) for n in range(90)]
+    table(path, ("image", "outdoor", "animal"), rows)
 
 
 def records_csv(path: Path) -> None:
@@ -376,6 +384,7 @@ MATERIALS: dict[str, Callable[[Path], None]] = {
     "media.csv": media_csv,
     "photographs.csv": photographs_csv,
     "records.csv": records_csv,
+    "attributes.csv": attributes_csv,
     "cifar10-train.parquet": cifar_parquet,
     "cifar10-test.parquet": cifar_parquet,
     "photo.png": lambda path: image(3, (200, 60, 60)).save(path),
