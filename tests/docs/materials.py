@@ -223,7 +223,8 @@ def library_smi(path: Path) -> None:
 
 
 def bace_csv(path: Path) -> None:
-    table(path, ("mol", "Class", "pIC50"), [(s, n % 2, 4 + n / 10) for n, s in enumerate(SMILES)])
+    rows = [(smiles, (n + n // len(SMILES)) % 2, 4 + n / 100) for n, smiles in enumerate(SMILES * 3)]
+    table(path, ("smiles", "Class", "pIC50"), rows)
 
 
 def esol_csv(path: Path) -> None:
