@@ -20,9 +20,7 @@ SECONDS = 10.0
 
 
 def check(
-    target: Annotated[
-        str, typer.Argument(help="A recipe, a source, or the path of a folder or table.")
-    ],
+    target: Annotated[str, typer.Argument(help="A recipe, a source, or the path of a folder or table.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Changes: data.source.KEY=VALUE, modalities.FIELD.modality=NAME, ...")
     ] = None,
