@@ -26,7 +26,7 @@ class DatasetSource(Source):
     An item is a mapping, whose keys are fields, `id`, `split`, `group` and labels; or a tuple, whose first elements are
     the fields in order and the next, if there is one, the label "label"; or the value of the only field. Labels come
     from the dataset's columns (Hugging Face), or its `targets` (torchvision); otherwise every item is read once for
-    them. A dataset that draws at random belongs to nobody's split: leave its random transforms to the views.
+    them. Augmentation is the views' part: give a dataset without random transforms.
 
     Args:
         dataset: items by position: `len(dataset)`, `dataset[i]`.

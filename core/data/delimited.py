@@ -139,7 +139,7 @@ class DelimitedFile:
         raise AssertionError("the last block size returns or raises")
 
     def _with_names(self, cells: pa.Table, wide: Sequence[str]) -> pa.Table:
-        """Return the table with columns of whole numbers that float64 cannot tell apart as text: they are names."""
+        """Return the table with columns of whole numbers that float64 rounds as text: they are names."""
         if not wide:
             return cells
         texts = self._arrow(wide, wide, [], use_threads=True)

@@ -146,7 +146,7 @@ def _check_classes(test: FeatureTable, label: str | None) -> None:
     classes = {value for value in test.labels[label].tolist() if not is_missing(value)}
     if len(classes) == 1:
         raise SensoriumError(
-            f"the test part has one class of the label '{label}', {classes.pop()!r}: there is nothing to tell apart; "
+            f"the test part has one class of the label '{label}', {classes.pop()!r}: there is nothing to classify; "
             "choose another split, or a protocol such as kfold"
         )
 

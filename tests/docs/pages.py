@@ -20,11 +20,21 @@ def blocks_of(page: Path) -> list[tuple[str, str]]:
     return re.findall(r"^```(\w+)\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
 
 
+def write_recipes(page: Path, folder: Path) -> None:
+    """Write every recipe whose first line names its file, `# x.yaml: sensorium train x.yaml`, into a folder."""
+    for block in blocks(page, "yaml"):
+        if match := re.match(r"# (\S+\.yaml)", block):
+            (folder / match[1]).write_text(block, encoding="utf-8")
+
+
 def commands(page: Path) -> list[list[str]]:
-    """Return the words of every call of `sensorium` that a page shows, without the program's name."""
+    """Return the words of every call of `sensorium` that a page shows, and of what makes runs of recipes shown on it."""
     found = []
-    for block in blocks(page, "sh"):
-        for line in block.replace("\\\n", " ").splitlines():
+    for language, block in blocks_of(page):
+        shown = block if language == "sh" else ""
+        if language == "yaml" and (header := re.match(r"# \S+\.yaml: (sensorium .+ --run-dir .+)", block)):
+            shown = header[1]
+        for line in shown.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             for i, word in enumerate(words):
                 if word == "sensorium" or word.endswith("/sensorium"):

@@ -11,7 +11,7 @@ from sensorium.recipe.merging import without_base
 from sensorium.recipe.yaml_text import parse_yaml
 from sensorium.registration.discovery import load_extensions
 
-from .pages import PAGES, ROOT, blocks, commands, name_of
+from .pages import PAGES, ROOT, blocks, commands, name_of, write_recipes
 
 SHOWING = [page for page in PAGES if page.name == "README.md" or {"how-to", "get-started"} & set(page.parts)]
 
@@ -32,8 +32,10 @@ def parsed(words):
 
 
 @pytest.mark.parametrize("page", SHOWING, ids=name_of)
-def test_every_command_line_is_understood(page, extensions):
+def test_every_command_line_is_understood(page, extensions, tmp_path, monkeypatch):
     """Commands parse; recipes and runs exist; overrides, and the parts that they name, are valid for their recipe."""
+    monkeypatch.chdir(tmp_path)
+    write_recipes(page, tmp_path)
     runs = {}
     for words in commands(page):
         name, given = parsed(words)
@@ -55,7 +57,9 @@ def test_every_command_line_is_understood(page, extensions):
 
 
 @pytest.mark.parametrize("page", SHOWING, ids=name_of)
-def test_every_recipe_shown_is_valid(page, extensions):
+def test_every_recipe_shown_is_valid(page, extensions, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_recipes(page, tmp_path)
     for block in blocks(page, "yaml"):
         shown = without_base(parse_yaml(block, name_of(page)))
         if "modalities" not in shown or "my-sensor" in shown["modalities"]:

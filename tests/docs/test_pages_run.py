@@ -24,7 +24,7 @@ from sensorium.recipe import read_recipe
 from sensorium.registration.discovery import load_extensions
 
 from .materials import MATERIALS
-from .pages import ROOT, blocks_of, name_of
+from .pages import ROOT, blocks_of, name_of, write_recipes
 
 SHOWING = [
     ROOT / "README.md",
@@ -127,9 +127,10 @@ def run_block(language: str, block: str, names: dict[str, object]) -> None:
     elif language == "python":
         exec(block, names)
     elif language == "yaml" and is_recipe(block):
-        file = match[1] if (match := re.match(r"# (\S+\.yaml)", block)) else "shown.yaml"
-        Path(file).write_text(block)
-        run(["sensorium", "train", file])
+        shown = re.match(r"# \S+\.yaml: (sensorium train .+)", block)
+        if shown is None:
+            Path("shown.yaml").write_text(block)
+        run(shlex.split(shown[1] if shown else "sensorium train shown.yaml"))
 
 
 def is_recipe(block: str) -> bool:
@@ -144,7 +145,8 @@ def is_recipe(block: str) -> bool:
 )
 def test_everything_that_a_page_shows_runs_to_its_end(page, place):
     text = page.read_text(encoding="utf-8")
-    make_materials(text, place)
+    make_materials("\n".join([text, *(r.read_text() for r in SHIPPED if f"doctor {r.stem}" in text)]), place)
+    write_recipes(page, place)
     names: dict[str, object] = {}
     for language, block in blocks_of(page):
         run_block(language, block, names)
