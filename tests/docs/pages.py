@@ -28,7 +28,7 @@ def write_recipes(page: Path, folder: Path) -> None:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """Return the words of every call of `sensorium` that a page shows, and of what makes runs of recipes shown on it."""
+    """Return the words of every call of `sensorium` that a page shows, and of what makes runs of its recipes."""
     found = []
     for language, block in blocks_of(page):
         shown = block if language == "sh" else ""
