@@ -81,6 +81,9 @@ def fit(
     plan = make_plan(resolved, extensions)
     if source is not None or plan.source is None:  # what is handed in is looked at before a folder is made
         source = plan.open_source(source)
+    if resolved.data.source is not None and source is not None:  # the run is not one on the recipe's records
+        resolved = resolved.model_copy(update={"data": resolved.data.model_copy(update={"source": None})})
+        plan = make_plan(resolved, extensions)
     fabric = build_fabric(resolved.train)
     if launching_rank() == 0 and (run is None or run_dir is not None):
         run = Run.create(run_dir, resolved, extensions) if run is None else run.copy(run_dir)  # type: ignore[arg-type]

@@ -132,20 +132,26 @@ class FolderSource(Source):
             )
         tops = {file.partition("/")[0] if "/" in file else "" for file in self._files}
         self._split_folders = all(part_name(top) for top in tops)
-        self._captions_of = self._read_captions(set(tree.files))
-        self._notes = _notes(tree, self._files, repeats, set(self._captions_of))
+        texts = {os.path.splitext(file)[0]: file for file in tree.files if _ending(file) == ".txt"}
+        self._captions_of = self._read_captions(texts) if self._captions is not None else {}
+        captioned = {texts[os.path.splitext(file)[0]] for file in self._captions_of}
+        self._notes = _notes(tree, self._files, repeats, captioned, self._captions is not None)
 
     def _takes(self, file: str) -> bool:
         if self._extensions is not None:
             return _ending(file) in self._extensions
         return _ending(file) not in NO_RECORDS and PurePosixPath(file).name.lower() not in NOTICES
 
-    def _read_captions(self, files: set[str]) -> dict[str, list[str] | Unreadable]:
-        """Return the captions of each record that has a text beside it, or why they cannot be read."""
+    def _read_captions(self, texts: Mapping[str, str]) -> dict[str, list[str] | Unreadable]:
+        """Return the captions of each record that has a text beside it, or why they cannot be read.
+
+        Args:
+            texts: path without extension -> the file of text.
+        """
         found: dict[str, list[str] | Unreadable] = {}
         for file in self._files:
-            beside = _text_beside(file)
-            if self._captions is not None and beside in files:
+            beside = texts.get(os.path.splitext(file)[0])
+            if beside is not None:
                 path = Path(self.root, beside)
                 try:
                     text = read_text(path, self._encoding)
@@ -208,10 +214,6 @@ class FolderSource(Source):
             return Unreadable(f"cannot be read as text: {error}", error.kind, error.where)
 
 
-def _text_beside(file: str) -> str:
-    return os.path.splitext(file)[0] + ".txt"
-
-
 def _ending(file: str) -> str:
     return PurePosixPath(file).suffix.lower()
 
@@ -221,16 +223,29 @@ def _counted(endings: Counter[str]) -> str:
     return ", ".join(f"{count} {ending or 'without extension'}" for ending, count in endings.most_common())
 
 
-def _notes(tree: FileTree, files: Sequence[str], repeats: Sequence[str], captioned: set[str]) -> list[str]:
-    """Return what a user must know of a folder beside its records."""
+def _notes(
+    tree: FileTree, files: Sequence[str], repeats: Sequence[str], captions: set[str], has_captions: bool
+) -> list[str]:
+    """Return what a user must know of a folder beside its records.
+
+    Args:
+        tree: the folder.
+        files: those that are records.
+        repeats: links to them.
+        captions: the files of captions.
+        has_captions: whether texts beside records are captions.
+    """
     said = []
     kinds = Counter(map(_ending, files))
     if len(kinds) > 1:
         said.append(
             f"the records are files of several kinds, {_counted(kinds)}; data.source.extensions names those to read"
         )
-    used = {*files, *repeats, *map(_text_beside, captioned)}
-    if others := Counter(_ending(file) for file in tree.files if file not in used):
+    others = Counter(_ending(file) for file in tree.files if file not in {*files, *repeats, *captions})
+    if has_captions and captions and others.pop(".txt", 0):
+        alone = [file for file in tree.files if _ending(file) == ".txt" and file not in captions]
+        said.append(f"{len(alone)} .txt files are captions of no record; the first is '{alone[0]}'")
+    if others:
         said.append(f"{others.total()} files are no records: {_counted(others)}; data.source.extensions adds them")
     if links := [*repeats, *tree.not_followed]:
         said.append(f"{len(links)} links to what is read already are left out; the first is '{links[0]}'")

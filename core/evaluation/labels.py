@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,18 +79,34 @@ def labeled(table: FeatureTable, label: str | None, modality: str | None) -> Lab
     )
 
 
+def not_numeric(values: Iterable[Any]) -> Any:
+    """Return the first value that is no number, None without one.
+
+    In a column that one cell makes text, all are text: then the first that cannot be read as a number.
+    """
+
+    def is_number(value: Any) -> bool:
+        try:
+            float(value)
+        except ValueError:
+            return False
+        return True
+
+    text = [value for value in values if not isinstance(value, int | float)]
+    return next((value for value in text if not is_number(value)), text[0] if text else None)
+
+
 def numeric_labels(part: Labeled) -> np.ndarray:
     """Return the labels as float64 (N,).
 
     Raises:
         SensoriumError: when one of them is not a number.
     """
-    for value in part.values:
-        if not isinstance(value, (int, float)):
-            raise SensoriumError(
-                f"The label '{part.label}' has the value {value!r}, which is not a number: use a classifier for it, "
-                "such as 'linear', or 'forest' with task=classification."
-            )
+    if (value := not_numeric(part.values)) is not None:
+        raise SensoriumError(
+            f"The label '{part.label}' has the value {value!r}, which is not a number: use a classifier for it, "
+            "such as 'linear', or 'forest' with task=classification, or repair the column."
+        )
     return np.array(part.values, np.float64)
 
 

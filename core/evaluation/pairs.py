@@ -8,7 +8,7 @@ import numpy as np
 
 from sensorium.contracts import Evaluator
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.labels import choose_column, count_records, is_missing, modality_pair
+from sensorium.evaluation.labels import choose_column, count_records, is_missing, modality_pair, not_numeric
 from sensorium.evaluation.probes import spearman
 from sensorium.evaluation.similarity import l2_normalize
 from sensorium.feature_table import FeatureTable
@@ -55,7 +55,7 @@ class Pairs(Evaluator):
                 "a rank correlation needs two or more."
             )
         labels_N = [values[row] for row in rows]
-        if word := next((v for v in labels_N if not isinstance(v, (int, float))), None):
+        if (word := not_numeric(labels_N)) is not None:
             raise SensoriumError(
                 f"The label '{label}' has the value {word!r}, which is not a number: 'pairs' needs a numeric label."
             )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d
 from scipy.signal import savgol_filter
 
 Step = Literal["snv", "derivative", "second-derivative"]
@@ -48,5 +49,17 @@ def _derivative(values_CT: np.ndarray, order: int, window: int) -> np.ndarray:
     window = min(window, steps - 1 + steps % 2)
     if window <= ORDER:  # too short for a polynomial
         return np.zeros_like(values_CT)
+    missing_CT = np.isnan(values_CT)
     centered_CT = values_CT - np.nan_to_num(values_CT).mean(1, keepdims=True)  # large values would be rounded
-    return savgol_filter(centered_CT, window, ORDER, deriv=order, axis=1)
+    derivative_CT = savgol_filter(np.where(missing_CT, 0.0, centered_CT), window, ORDER, deriv=order, axis=1)
+    derivative_CT[_is_near(missing_CT, window)] = np.nan
+    return derivative_CT
+
+
+def _is_near(missing_CT: np.ndarray, window: int) -> np.ndarray:
+    """Return the steps whose window has a missing value; near an end that is the first or last whole window."""
+    half = window // 2
+    near_CT = maximum_filter1d(missing_CT.astype(np.uint8), window, axis=1, mode="constant").astype(bool)
+    near_CT[:, :half] |= missing_CT[:, :window].any(1, keepdims=True)
+    near_CT[:, -half:] |= missing_CT[:, -window:].any(1, keepdims=True)
+    return near_CT

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from sensorium import Table, TableReader
-from sensorium.errors import DataError, RecipeError
+from sensorium.errors import DataError, RecipeError, not_found
 from sensorium.modalities.timeseries.series import Axes
 from sensorium.modalities.timeseries.sources.channels import check_channels, long_channels, wide_channels
 from sensorium.modalities.timeseries.sources.formats import FORMATS
@@ -115,6 +115,9 @@ class SeriesTable(RecordingSource):
             TableReader(format, delimiter, decimal, skip_rows=skip_rows, encoding=encoding),
         )
         names = reader.column_names(files[0])
+        if channel is None and (unknown := [name for name in excluded if name not in names]):
+            problem = f"data.source.exclude names '{unknown[0]}', which is no column of '{files[0]}'"
+            raise RecipeError(not_found(problem, unknown[0], names, f"its columns are: {', '.join(names)}"))
         by_file = id == "file" and "file" not in names
         id = None if by_file else id
         used = {name for name in (id, time, split, group, *(labels or ())) if name is not None}

@@ -7,7 +7,7 @@ import torch
 import sensorium
 from sensorium.data.arrays import ArraysSource
 from sensorium.data.as_source import as_source
-from sensorium.errors import DataError
+from sensorium.errors import DataError, RecipeError
 from tests import toys
 
 WORDS = ["1 2", "3 4", "5 6"]
@@ -117,3 +117,13 @@ def test_a_training_and_all_that_follows_take_columns(tmp_path):
     assert repr(tables).startswith("## knn")
     assert tables._repr_html_().count("<table>") == 1
     assert repr(model.run).endswith(": finished, step 12 of 12)")
+
+
+def test_a_run_on_what_was_handed_in_is_not_one_on_the_records_of_its_recipe(tmp_path):
+    (tmp_path / "other.csv").write_text("a,b\n" + "1 2,3 4\n" * 30)
+    recipe = toys.pair_recipe()
+    recipe["data"] |= {"source": {"name": "table", "path": str(tmp_path / "other.csv")}}
+    model = sensorium.fit(recipe, source=toys.vectors(), run_dir=tmp_path / "run", extensions=toys.extensions())
+    assert model.plan.recipe.data.source is None
+    with pytest.raises(RecipeError, match=r"names no source.*source=\.\.\."):
+        sensorium.search(tmp_path / "run", "1 2", extensions=toys.extensions())

@@ -262,7 +262,8 @@ def test_kinds_of_files_and_what_is_left_out_are_said_once(tree):
     ]
     assert source.notes() == [
         "the records are files of several kinds, 2 .png, 1 .jpg; data.source.extensions names those to read",
-        "5 files are no records: 2 .csv, 1 without extension, 1 .md, 1 .txt; data.source.extensions adds them",
+        "1 .txt files are captions of no record; the first is 'train/note.txt'",
+        "4 files are no records: 2 .csv, 1 without extension, 1 .md; data.source.extensions adds them",
     ]
     assert ids(FolderSource(folder, extensions=["csv"])) == ["c.csv", "labels.csv"]
     with pytest.raises(
@@ -282,3 +283,17 @@ def test_a_folder_that_cannot_be_listed_is_said(tree, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refusing)
     assert FolderSource(folder).notes() == ["the folder 'b' cannot be read: Permission denied"]
+
+
+def test_extensions_of_captions_are_read_in_any_case_and_captions_of_no_record_are_said(tmp_path):
+    for name in ("UP.JPG", "low.jpg"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "UP.TXT").write_text("loud")
+    (tmp_path / "low.txt").write_text("soft")
+    (tmp_path / "orphan.txt").write_text("alone")
+    source = FolderSource(tmp_path)
+    assert {source[i].values["image"]: source[i].values["text"] for i in range(2)} == {
+        "UP.JPG": "loud",
+        "low.jpg": "soft",
+    }
+    assert source.notes() == ["1 .txt files are captions of no record; the first is 'orphan.txt'"]

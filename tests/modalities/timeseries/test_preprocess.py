@@ -48,3 +48,14 @@ def test_steps_come_before_the_scale_in_their_order():
     np.testing.assert_allclose(counter.decode(250_000_000 + 3 * np.arange(40)), 3, rtol=1e-5)
     with pytest.raises(RecipeError, match="odd"):
         TimeSeriesModality(window=10)
+
+
+@pytest.mark.parametrize("at", [0, 2, 37, 39])
+def test_a_missing_value_near_an_end_makes_those_of_its_window_missing(at):
+    whole = np.sin(np.arange(40) / 4)[None]
+    line = whole.copy()
+    line[0, at] = np.nan
+    made = preprocess(line, ("derivative",), 5)[0]
+    known = ~np.isnan(made)
+    assert known.sum() in range(34, 38)
+    assert np.allclose(made[known], preprocess(whole, ("derivative",), 5)[0][known])
