@@ -149,7 +149,7 @@ def measure(plan: Plan, source: Source, extensions: Extensions, seconds: float =
         most = CPU_BATCH if fabric.device.type == "cpu" else max(affordable, CHUNK)
         batch = min(data.batch, max(most, plan.recipe.train.accumulate))
         planned = _with_batch(measured, batch)
-        training = prepare(planned, source, parts["train"], run, fabric, False, None, bad)
+        training = prepare(planned, source, parts["train"], run, fabric, None, None, bad)
         try:
             step = next(iter(training.loader.batches(0, 1)))
             views_rate = _views_rate(training, step, seconds)

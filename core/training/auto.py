@@ -28,16 +28,14 @@ def resolve(plan: Plan, scale: TrainingSize) -> dict[str, Any]:
     """
     recipe, cls = plan.recipe, plan.objective.cls
     found: dict[str, Any] = {}
-    given = dict(plan.objective.options)
-    for name, rule in cls.auto.items():
-        if name not in given:
-            found[f"objective.{name}"] = given[name] = rule(scale)
+    options = {name: rule(scale) for name, rule in cls.auto.items() if name not in plan.objective.options}
+    found |= {f"objective.{name}": value for name, value in options.items()}
     optimizer = {name: value for name, value in _optimizer(recipe.optimizer, scale).items() if value is not None}
     found |= {f"optimizer.{name}": value for name, value in optimizer.items()}
-    plan.objective = plan.objective.with_options(**given)
+    plan.objective = plan.objective.with_options(**{**plan.objective.options, **options})
     plan.recipe = recipe.model_copy(
         update={
-            "objective": recipe.objective.model_copy(update=given),
+            "objective": recipe.objective.model_copy(update=options),
             "optimizer": recipe.optimizer.model_copy(update=optimizer),
         }
     )

@@ -38,12 +38,14 @@ class Resumption:
         recipe: the run's, with what was changed.
         changed: recipe key -> its value before and now.
         steps: number of steps that the training was to have; None if the run does not say.
+        unreadable: the steps of later checkpoints, which cannot be read.
     """
 
     state: Mapping[str, Any]
     recipe: Recipe
     changed: Mapping[str, tuple[Any, Any]]
     steps: int | None
+    unreadable: Sequence[int] = ()
 
     @property
     def step(self) -> int:
@@ -59,7 +61,11 @@ class Resumption:
         Raises:
             RecipeError: when it has fewer than are done.
         """
-        found = [f"{key} is now {_said(now)} (before: {_said(before)})" for key, (before, now) in self.changed.items()]
+        found = [
+            f"the checkpoint of step {step} cannot be read: the checkpoint before it is used"
+            for step in self.unreadable
+        ]
+        found += [f"{key} is now {_said(now)} (before: {_said(before)})" for key, (before, now) in self.changed.items()]
         if steps < self.step:
             raise RecipeError(
                 f"The training is to have {steps} steps, but {self.step} are done: raise train.epochs or train.steps."
@@ -88,7 +94,8 @@ def resumption(
         RunError: when the run has no checkpoint that can be read.
         RecipeError: when anything was changed that a resumed training cannot change.
     """
-    state = Checkpoints(run.checkpoints, 1).latest()
+    checkpoints = Checkpoints(run.checkpoints, 1)
+    state = checkpoints.latest()
     if state is None:
         raise RunError(f"{run.folder} has no checkpoint that can be read: start the run anew in another folder.")
     kept = read_recipe(run.recipe_file, registry)
@@ -98,7 +105,8 @@ def resumption(
     changed = differences(kept if begun is None else Recipe.model_validate(begun), resolved)
     if refused := {key: values for key, values in changed.items() if not _may_change(key)}:
         raise RecipeError(_refusal(run, refused))
-    return Resumption(state, resolved, changed, run.status().get("steps"))
+    unreadable = [step for step in checkpoints.steps() if step > state["step"]]
+    return Resumption(state, resolved, changed, run.status().get("steps"), unreadable)
 
 
 def differences(before: Recipe, now: Recipe) -> dict[str, tuple[Any, Any]]:

@@ -58,7 +58,9 @@ def test_pretraining_then_fine_tuning(files, tmp_path):
     tuning += ["finetune.encoder_lr=0.01", "finetune.optimizer.lr=0.01"]
     done = sensorium.finetune(tmp_path / "run", [labeled, *tuning], run_dir=tmp_path / "tuned", extensions=extensions)
     rmse = {row.name: row.metrics["RMSE ↓"].mean for row in done.table.rows}
-    assert list(rmse) == ["chance", "baseline", "from scratch", "fine-tuned"]
+    assert list(rmse) == [
+        *("chance", "baseline", "untrained, linear probe", "from scratch", "linear probe", "fine-tuned")
+    ]
     assert max(rmse["baseline"], rmse["fine-tuned"]) < rmse["chance"]
     assert done.table.counts[1] > 5
     assert isinstance(sensorium.load_predictor(tmp_path / "tuned", extensions).predict(["CCO"])[0], float)

@@ -27,7 +27,7 @@ def test_a_run_leaves_what_its_contract_says(tmp_path):
     for path in (run.gallery_file, run.log_file, run.modalities / "a.json", run.model / "model.safetensors"):
         assert path.stat().st_size > 0
     table = json.loads((run.evaluations / "retrieval.json").read_text())
-    assert list(table["rows"]) == ["chance", "untrained", "trained"]
+    assert list(table["rows"]) == ["chance", "baseline", "untrained", "trained"]
     assert (run.evaluations / "sheet-a-to-b.png").exists()
 
     again = sensorium.load(run.folder, extensions=extensions)

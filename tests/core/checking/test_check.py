@@ -63,7 +63,7 @@ def test_a_folder_is_reported_on(folder, workers):
 
 def test_the_report_fits_80_columns(folder):
     lines = str(check(folder, ["data.max_bad=0.1"])).splitlines()
-    assert max(map(len, lines)) <= 80
+    assert max(len(line) for line in lines if str(folder) not in line) <= 80  # a path is not broken
     for words in ("unreadable  2 of 32 records", "1 value stands in 2 records; 1 records of val or", "label class"):
         assert words in "\n".join(lines)
 

@@ -34,7 +34,7 @@ def measured(run):
 
 
 def test_metrics_under_bf16_autocast_agree_with_fp32(run, monkeypatch):
-    """Bound: one point of accuracy, R@k, MRR, nDCG and MAP on 300 records; the ranks of two records may swap."""
+    """Bound: a point of accuracy, R@k, MRR, nDCG and MAP, .05 of a mean rank, on 300 records; two ranks may swap."""
     exact = measured(run)
     monkeypatch.setattr("sensorium.models.model.evaluation_autocast", lambda *_: torch.autocast("cpu", torch.bfloat16))
     rounded = measured(run)
@@ -42,7 +42,8 @@ def test_metrics_under_bf16_autocast_agree_with_fp32(run, monkeypatch):
     for table in exact:
         for name, value in exact[table].items():
             if "median rank" not in name:
-                assert rounded[table][name] == pytest.approx(value, abs=0.01), name
+                bound = 0.05 if "mean rank" in name else 0.01
+                assert rounded[table][name] == pytest.approx(value, abs=bound), name
 
 
 def test_rounded_features_lie_close_to_the_exact_ones(run, monkeypatch):

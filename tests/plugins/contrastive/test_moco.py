@@ -8,7 +8,7 @@ from tests.plugins.joint_embedding import learner_of, views_of
 
 
 def momentum_encode(learner):
-    return _Encode(learner.objective.teacher.encoders)
+    return _Encode(learner.objective.teacher.encoders, {})
 
 
 def test_the_queue_drops_the_oldest():
