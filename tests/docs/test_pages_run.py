@@ -100,7 +100,7 @@ def run(words: list[str]) -> None:
         else next(i for i, w in enumerate(words) if w.endswith("/sensorium")) + 1
     )
     given = words[start:]
-    if given[0] == "train" and "--resume" not in given and "--print-recipe" not in given:
+    if given[0] in ("train", "crossfit") and not {"--resume", "--print-recipe"} & set(given):
         named = given[1:]
         recipe = named[0]
         given += shortening(recipe, [w for w in named[1:] if "=" in w and not w.startswith("-")])
