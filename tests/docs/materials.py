@@ -21,6 +21,8 @@ SMILES = [
     *("CNC", "C1CCCCC1", "CC#N", "OCCO", "Nc1ccccc1", "O=C(O)c1ccccc1", "CCCl", "CCBr", "c1ccc2ccccc2c1", "CSC"),
     *("CC(C)=O", "CCCCO", "C1CCNCC1"),
 ]
+RINGS = [f"OC1{'C' * size}C1" for size in range(1, 25)]
+"""Molecules of a scaffold each."""
 SENTENCES = [
     f"The {size} {animal} {verb}."
     for size in ("old", "small", "red", "quick")
@@ -223,13 +225,13 @@ def library_smi(path: Path) -> None:
 
 
 def bace_csv(path: Path) -> None:
-    rows = [(smiles, (n + n // len(SMILES)) % 2, 4 + n / 100) for n, smiles in enumerate(SMILES * 3)]
+    rows = [(smiles, n // 2 % 2, 4 + n / 100) for n, smiles in enumerate(SMILES + RINGS)]
     table(path, ("smiles", "Class", "pIC50"), rows)
 
 
 def esol_csv(path: Path) -> None:
     heading = ("Compound ID", "measured log solubility in mols per litre", "smiles")
-    table(path, heading, [(f"m{n}", -n / 5, s) for n, s in enumerate(SMILES)])
+    table(path, heading, [(f"m{n}", -n / 5, s) for n, s in enumerate(SMILES + RINGS)])
 
 
 def mutag_zip(path: Path) -> None:
