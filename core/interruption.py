@@ -37,7 +37,7 @@ def name_of(number: int) -> str:
 
 @contextmanager
 def handled_by(handler: Handler) -> Iterator[None]:
-    """Let a handler receive these signals for a while; signals belong to the main thread, nohup's SIGHUP to nobody."""
+    """Let a handler receive these signals for a while; in the main thread alone; nohup's SIGHUP stays ignored."""
     before = {}
     if threading.current_thread() is threading.main_thread():
         taken = (number for number in SIGNALS if not _is_nohup(number))

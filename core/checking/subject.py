@@ -145,8 +145,8 @@ def _found_out(source: Source, column: str, registry: Registry) -> tuple[Part | 
 
     The second of what is returned says so.
     """
-    spread = np.arange(len(source))[:: -(-len(source) // SAMPLE)]
-    trials = {name: _try(source, spread, column, name, registry) for name in registry.names("modalities")}
+    sample = np.arange(len(source))[:: -(-len(source) // SAMPLE)]
+    trials = {name: _try(source, sample, column, name, registry) for name in registry.names("modalities")}
     if column in trials and trials[column].decoded:
         return Part(name=column), ""
     name = max(trials, key=lambda one: (trials[one].names_files, trials[one].decoded, not trials[one].takes_any_text))

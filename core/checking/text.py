@@ -48,11 +48,11 @@ def modality_lines(name: str, found: ModalityReport, id_of: Callable[[int], str]
         if word == "values" or any(of_parts.values())
     ]
     yield from grid(["", *found.values, "all"], rows)
-    spread = {fact: s for fact, s in found.facts.items() if isinstance(s, Numbers) and not s.counts}
-    if spread:
-        yield from grid(["", "least", "median", "most", ""], [[fact, *_cells(s)] for fact, s in spread.items()])
+    numeric = {fact: s for fact, s in found.facts.items() if isinstance(s, Numbers) and not s.counts}
+    if numeric:
+        yield from grid(["", "least", "median", "most", ""], [[fact, *_cells(s)] for fact, s in numeric.items()])
     for fact, summary in found.facts.items():
-        if fact not in spread:
+        if fact not in numeric:
             yield from row(f"  {fact}", _in_words(summary), FACT)
     yield from row("  duplicates", _about(found.duplicates), FACT)
     pairs = found.duplicates.pairs

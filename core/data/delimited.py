@@ -94,7 +94,7 @@ class DelimitedFile:
             text: those whose cells stay the text they are; the type of others is inferred.
 
         Raises:
-            DataError: when a quote is not closed, so that nobody knows where rows end.
+            DataError: when a quote is not closed, so that no reader knows where rows end.
         """
         invalid: list[pa.csv.InvalidRow] = []
         cells = self._arrow(columns, text, invalid, use_threads=True)

@@ -43,7 +43,7 @@ def merged(base: Mapping[str, Any], own: Mapping[str, Any], above: tuple[str, ..
       part are dropped.
     - An empty mapping, `{}`, takes all entries of the base's away.
     - null takes an entry away: a tower, an evaluator. Of any other key it is the value; where it can be none, the key
-      is as if nobody had given it (see `validate`, and `check_options`).
+      is as if it were not given (see `validate`, and `check_options`).
     - A key with nothing behind it, as `health:` in YAML, says nothing: what the base has stays.
     - Any other value (a number, a list, a bare name) replaces that of the base.
 
