@@ -45,8 +45,48 @@ def sensorium_register_sources(register: Register) -> None:
 
 
 @hookspec
+def sensorium_register_splits(register: Register) -> None:
+    """Register splits into train, val and test part: `register("by-year", "package.split:ByYear", summary="...")`."""
+
+
+@hookspec
+def sensorium_register_tokenizers(register: Register) -> None:
+    """Register tokenizers of text: `register("wordpiece", "package.wordpiece:WordPiece", summary="...")`."""
+
+
+@hookspec
+def sensorium_register_optimizers(register: Register) -> None:
+    """Register optimizers: `register("lion", "package.lion:lion", summary="...")`."""
+
+
+@hookspec
+def sensorium_register_schedules(register: Register) -> None:
+    """Register learning rate schedules: `register("cyclic", "package.cyclic:Cyclic", summary="...")`."""
+
+
+@hookspec
+def sensorium_register_callbacks(register: Register) -> None:
+    """Register callbacks of the training loop: `register("timer", "package.timer:Timer", summary="...")`."""
+
+
+@hookspec
+def sensorium_register_loggers(register: Register) -> None:
+    """Register loggers of metrics: `register("influx", "package.influx:Influx", summary="...")`."""
+
+
+@hookspec
 def sensorium_register_evaluators(register: Register) -> None:
     """Register evaluators: `register("knn", "package.knn:KNN", summary="...")`."""
+
+
+@hookspec
+def sensorium_register_protocols(register: Register) -> None:
+    """Register evaluation protocols: `register("bootstrap", "package.bootstrap:Bootstrap", summary="...")`."""
+
+
+@hookspec
+def sensorium_register_tasks(register: Register) -> None:
+    """Register fine-tuning tasks: `register("ordinal", "package.ordinal:Ordinal", summary="...")`."""
 
 
 @hookspec

@@ -14,14 +14,40 @@ from typing import Any
 
 from sensorium.errors import PluginError, did_you_mean
 
-KINDS = ("modalities", "encoders", "views", "objectives", "sources", "evaluators", "exporters", "recipes", "commands")
+KINDS = (
+    "modalities",
+    "encoders",
+    "views",
+    "objectives",
+    "sources",
+    "splits",
+    "tokenizers",
+    "optimizers",
+    "schedules",
+    "callbacks",
+    "loggers",
+    "evaluators",
+    "protocols",
+    "tasks",
+    "exporters",
+    "recipes",
+    "commands",
+)
 SINGULAR = {
     "modalities": "modality",
     "encoders": "encoder",
     "views": "view generator",
     "objectives": "objective",
     "sources": "source",
+    "splits": "split",
+    "tokenizers": "tokenizer",
+    "optimizers": "optimizer",
+    "schedules": "learning rate schedule",
+    "callbacks": "callback",
+    "loggers": "logger",
     "evaluators": "evaluator",
+    "protocols": "evaluation protocol",
+    "tasks": "fine-tuning task",
     "exporters": "exporter",
     "recipes": "recipe",
     "commands": "command",

@@ -1,0 +1,27 @@
+"""What a plugin writes: Modality, ViewGenerator, Encoder, Objective, Source, Evaluator.
+
+Each is a small abstract class. Constructor arguments are the options of a recipe: they are keyword arguments with
+types, validated against the signature, and the `Args:` section of the class docstring is their help text. Whatever
+belongs to a modality (its encoders and view generators) receives that modality as its first argument.
+"""
+
+from sensorium.contracts.encoder import Encode, Encoder, Encoders, TokenEncoder, Tokens
+from sensorium.contracts.evaluator import Evaluator
+from sensorium.contracts.modality import Modality
+from sensorium.contracts.objective import Objective
+from sensorium.contracts.source import Source
+from sensorium.contracts.view_generator import ViewGenerator, has_target
+
+__all__ = [
+    "Encode",
+    "Encoder",
+    "Encoders",
+    "Evaluator",
+    "Modality",
+    "Objective",
+    "Source",
+    "TokenEncoder",
+    "Tokens",
+    "ViewGenerator",
+    "has_target",
+]

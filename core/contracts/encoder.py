@@ -1,0 +1,159 @@
+"""How a batch becomes features: encoders, those that expose their tokens, and what objectives call."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from torch import Tensor, nn
+
+from sensorium.types import Batch, Features, View, take_tokens, valid_tokens
+
+
+@dataclass
+class Tokens:
+    """An encoder's input as tokens: the embedding layer's output, before any other layer.
+
+    Args:
+        x: float (B, T, D), embedded tokens *without* position.
+        positions: float (B, T, D) or (1, T, D), position embeddings, which the encoder adds.
+        mask: bool (B, T), padding mask: True where a token is valid; None when all are.
+    """
+
+    x: Tensor
+    positions: Tensor
+    mask: Tensor | None = None
+
+    def valid(self) -> Tensor:
+        """Return which tokens are valid, bool (B, T)."""
+        return valid_tokens(self.x, self.mask)
+
+    def take(self, index_BK: Tensor) -> Self:
+        """Return the tokens at `index_BK`, int64 (B, K), alone, with their positions."""
+        parts = {"x": self.x, "positions": self.positions} | ({} if self.mask is None else {"mask": self.mask})
+        return replace(self, **{name: take_tokens(part, index_BK) for name, part in parts.items()})
+
+
+class Encoder(nn.Module, ABC):
+    """A module that turns a canonical batch into features. `dim` is D, the width of its pooled features."""
+
+    dim: int
+    channels_last: bool = False
+    """Whether its 2-D convolutions are faster on a CPU too, as they are on CUDA, with channels in the last axis."""
+    libraries: tuple[str, ...] = ()
+    """Libraries of which it is a tower that their exporters can write, such as "open_clip"."""
+
+    @property
+    def token_dim(self) -> int:
+        """Width of its tokens, where it returns any: `dim`, unless pooling concatenates several vectors."""
+        return self.dim
+
+    def tower_of(self, library: str, head_ED: Tensor) -> Mapping[str, Any]:
+        """Return the encoder as a tower of a model of one of its `libraries`, as the exporter to it asks for.
+
+        Args:
+            library: one of `libraries`.
+            head_ED: a linear map (E, D) behind the encoder, E = `dim`, to be folded into the tower's last projection.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is no tower of {library}.")
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Features:
+        """Encode a batch (B examples) to features with pooled (B, D)."""
+
+
+class TokenEncoder(Encoder):
+    """An encoder that exposes its tokens: masked, predictive and self-distilling objectives are written against it."""
+
+    target_dim: int
+    """P, the width of one token's reconstruction target."""
+    is_causal: bool = False
+    """Whether a token attends to itself and the tokens before it only."""
+    grid: tuple[int, int] | None = None
+    """Rows and columns of its tokens, where they lie on a grid, row by row; None where they are a sequence or a set."""
+
+    @abstractmethod
+    def tokenize(self, batch: Batch) -> Tokens:
+        """Split a batch into T tokens each, embedded to (B, T, D)."""
+
+    @abstractmethod
+    def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
+        """Encode tokens, or the kept subset of them.
+
+        Args:
+            tokens: what `tokenize` returned, possibly with `x` replaced at masked tokens.
+            keep: int64 (B, K), indices of the tokens to encode; None encodes all T. The returned features
+                have K tokens, in the order of `keep`.
+        """
+
+    def token_mixer(self) -> nn.Module | None:
+        """Return a new module (tokens -> float (B, T, D)) that mixes tokens along the structure of the input once.
+
+        A graph encoder returns one layer of its own kind. None: the structure of tokens is their positions alone.
+        """
+        return None
+
+    @abstractmethod
+    def token_targets(self, batch: Batch) -> Tensor:
+        """Return the reconstruction targets of tokens: float (B, T, P), or int64 (B, T) class ids."""
+
+    def forward(self, batch: Batch) -> Features:
+        """Encode every token of a batch."""
+        return self.encode_tokens(self.tokenize(batch))
+
+
+class Encoders(Mapping[str, Encoder]):
+    """The encoders of a learner by modality name; what an objective builds its heads and teachers from.
+
+    Args:
+        encoders: modality name -> encoder.
+        classes: number of classes of the views' target; None for views without a class target.
+        views: number of views of each record.
+    """
+
+    def __init__(self, encoders: Mapping[str, Encoder], classes: int | None = None, views: int = 1) -> None:
+        self._encoders, self.classes, self.views = dict(encoders), classes, views
+
+    def __getitem__(self, name: str) -> Encoder:
+        return self._encoders[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._encoders)
+
+    def __len__(self) -> int:
+        return len(self._encoders)
+
+    @property
+    def single(self) -> Encoder:
+        """The only encoder, for objectives of one modality."""
+        (encoder,) = self._encoders.values()
+        return encoder
+
+
+class Encode(ABC):
+    """Runs the encoders for an objective; each call picks the encoder of the view's modality.
+
+    A teacher is a copy of the encoders: `encode.using(teacher)` gives the same calls through the copies.
+    """
+
+    @abstractmethod
+    def __call__(self, views: Sequence[View]) -> list[Features]:
+        """Return the features of each view; adjacent views of one modality and shape are encoded as one batch."""
+
+    @abstractmethod
+    def tokenize(self, view: View) -> Tokens:
+        """Return the tokens of a view, before encoding (token encoders only)."""
+
+    @abstractmethod
+    def encode_tokens(self, view: View, tokens: Tokens, keep: Tensor | None = None) -> Features:
+        """Encode tokens of a view, or the subset `keep` (B, K) of them (token encoders only)."""
+
+    @abstractmethod
+    def token_targets(self, view: View) -> Tensor:
+        """Return the reconstruction targets of a view's tokens: (B, T, P) or class ids (B, T)."""
+
+    @abstractmethod
+    def using(self, encoders: Mapping[str, nn.Module] | nn.ModuleDict) -> Encode:
+        """Return the same calls through other encoders, by modality name."""

@@ -1,0 +1,128 @@
+"""How raw values become batches."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from sensorium.types import Batch, View
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class Modality(ABC):
+    """How a raw value is decoded to an example, and how examples become a batch.
+
+    A modality may learn from the train part of the data (`fit`: a vocabulary, a scale); what it learned is its
+    `state`, which the run stores and every later use of the run restores.
+    """
+
+    preview_cell: ClassVar[int] = 128
+    """Side in pixels at which galleries draw its previews: 256 where they have words to be read."""
+    reads_files: ClassVar[bool] = False
+    """True when a string among the raw values names a file, relative to the source's `root`."""
+
+    @abstractmethod
+    def decode(self, raw: Any) -> Any:
+        """Turn one raw value (bytes, a path, an array, a string) into a canonical example.
+
+        Runs on a loader worker. Uses no randomness.
+
+        Raises:
+            BadSample: with the reason, when the value cannot be decoded.
+        """
+
+    @abstractmethod
+    def collate(self, examples: Sequence[Any]) -> Batch:
+        """Join decoded examples into one canonical batch on the CPU."""
+
+    def fit(self, raws: Iterable[Any]) -> None:
+        """Learn what decoding needs from the raw values of the train part; by default, nothing."""
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether `decode` can be called; False asks the trainer to call `fit` first."""
+        return True
+
+    def state(self) -> dict[str, Any]:
+        """Return what `fit` learned, as plain JSON values."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state` returned."""
+
+    def notes(self, raws: Sequence[Any]) -> list[str]:
+        """Return sentences that a user must read before a training: what happens to values as these without an error.
+
+        Such are images that are cropped, texts that are cut. Called once, after `fit`; by default, nothing is said.
+
+        Args:
+            raws: a sample of the raw values of the train part; what cannot be decoded among them is passed over.
+        """
+        return []
+
+    def describe(self, raw: Any, example: Any) -> Mapping[str, float | bool | str]:
+        """Return facts about one value, by name, as `sensorium check` counts them; by default, none.
+
+        Numbers are sizes and amounts, their unit in the name ("seconds", "sample rate (Hz)"); a bool says whether
+        something is done to the value ("cropped"); words are kinds ("format"). It runs on a loader worker.
+
+        Args:
+            raw: the raw value.
+            example: what `decode` returned for it.
+        """
+        return {}
+
+    def content(self, raw: Any, example: Any) -> Any:
+        """Return what is equal for values of equal content, by which duplicates are found; by default, the example.
+
+        Tensors, arrays, plain values, and containers of them; how a value is stored should not matter.
+        """
+        return example
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """Extensions of the files that it reads, in lower case, such as ".png"; empty where only decoding shows it."""
+        return ()
+
+    def caption(self, raw: Any) -> str | None:
+        """Return a raw value as text, for hits and sheets: a text or path itself, a SMILES; None: nothing to say."""
+        return str(raw) if isinstance(raw, str | os.PathLike) else None
+
+    def preview(self, example: Any) -> Image:
+        """Draw one example for a report: an RGB image of at most 256 pixels a side.
+
+        Any example that `decode` returns, or one row of a batch as `examples` gives it, can be drawn.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no previews.")
+
+    def preview_views(self, batch: Batch, views: Sequence[View]) -> list[list[Image]]:
+        """Draw views: for each of them an image of each row, in the order of the batch, from the first.
+
+        A modality overrides it to draw a view in its original: nodes in place, the mask and crop of a series.
+        Batch and views, `info` and targets included, are on the CPU.
+        """
+        return [[self.preview(example) for example in self.examples(view.batch)] for view in views]
+
+    @property
+    def has_preview(self) -> bool:
+        """Whether the modality has previews: both `preview` and `examples`."""
+        return type(self).preview is not Modality.preview and type(self).examples is not Modality.examples
+
+    def examples(self, batch: Batch) -> list[Any]:
+        """Split a batch, on any device, into examples that `preview` can draw."""
+        raise NotImplementedError(f"{type(self).__name__} cannot split a batch into examples.")
+
+    @property
+    def baseline_description(self) -> str:
+        """What `baseline_features` are, as tables say it below the baseline row."""
+        return ""
+
+    def baseline_features(self, batch: Batch) -> np.ndarray | None:
+        """Return baseline features float32 (B, D) of a batch, for the baseline row of tables; None for none."""
+        return None

@@ -1,0 +1,80 @@
+"""How views become a loss."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from sensorium.contracts.encoder import Encode, Encoder, Encoders
+from sensorium.types import Needs, Outcome, TrainingSize
+
+
+class Objective(nn.Module, ABC):
+    """Owns heads, teachers and queues, and turns views into a loss.
+
+    It is written once against views, features, tokens and targets, and names no modality.
+    """
+
+    needs: ClassVar[Needs] = Needs()
+    """What it asks of the rest of a recipe, such as `Needs(views=2)`; checked before any data is read."""
+    auto: ClassVar[Mapping[str, Callable[[TrainingSize], Any]]] = {}
+    """Option name -> its value for a size of training, when a recipe leaves it out or says `auto`."""
+    modality_pairs: Sequence[tuple[str, str]] = ()
+    """Pairs of modalities that it contrasts, once built; a pair that no record has both of is told."""
+    remedy: ClassVar[str | None] = None
+    """What to change first when features collapse, as the collapse alarm says it: "raise objective.momentum"."""
+
+    @abstractmethod
+    def build(self, encoders: Encoders) -> None:
+        """Make heads (and teachers) from the encoders; `encoders.single.dim` is the width of features."""
+
+    @abstractmethod
+    def forward(self, views: Any, encode: Encode) -> Outcome:
+        """Return the loss of one batch.
+
+        Args:
+            views: a list of views, or modality name -> list of views when `needs.modalities` is "many"; a modality
+                that no record of the batch has comes with views of no rows, as on a rank whose records lack it.
+            encode: runs the encoders: `encode(views)` gives the features of each.
+        """
+
+    def score(self, views: Any, encode: Encode) -> dict[str, Tensor] | None:
+        """Return the likelihood of each of B held-out records, or None for objectives that define none.
+
+        "nats" (B,): the negative log-likelihood of the record; "tokens" (B,): its number of tokens; "uniform"
+        (B,): its negative log-likelihood under a uniform distribution.
+        """
+        return None
+
+    def logit_parameters(self) -> dict[str, Tensor]:
+        """Return the learned parameters that turn cosines of pairs into logits, as exporters write them.
+
+        "log_scale", scalar: log of the factor of cosines; "bias", scalar: what is added. Empty where there are none.
+        """
+        return {}
+
+    def embed(self, modality: str, pooled: Tensor) -> Tensor:
+        """Map pooled features (B, D) of one modality to the space in which the objective compares; default, as is."""
+        return pooled
+
+    @torch.no_grad()
+    def joint_map(self, modality: str, encoder: Encoder) -> Tensor | None:
+        """Return `embed` of one modality as a matrix (E, D), E = `encoder.dim`; None where it is not linear.
+
+        Args:
+            modality: the modality.
+            encoder: its encoder, whose device and dtype the matrix has.
+        """
+        weight = next(encoder.parameters())
+        eye = torch.eye(encoder.dim, device=weight.device, dtype=weight.dtype)
+        map_ED = self.embed(modality, eye)
+        probe = torch.linspace(-1, 2, 3 * encoder.dim, device=weight.device, dtype=weight.dtype).reshape(3, -1)
+        is_linear = torch.allclose(self.embed(modality, probe), probe @ map_ED, rtol=1e-3, atol=1e-3)
+        return map_ED if is_linear else None
+
+    def after_step(self, progress: float) -> None:
+        """Update teachers, queues and clamps after an optimizer step; `progress` runs from 0 to 1."""

@@ -1,0 +1,52 @@
+"""Where records come from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from sensorium.errors import Location
+from sensorium.types import Record
+
+
+class Source(ABC, Sequence[Record]):
+    """Where records come from: a sequence of them, read lazily.
+
+    `source[i]` may read a file. A value that cannot be read stands as `Unreadable` among the others; when none of a
+    record can, it raises `BadSample`. `key` must be cheap.
+    """
+
+    root: str = "."
+    """The folder that relative paths among the raw values start from."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self):,} records; fields: {', '.join(self.fields)})"
+
+    @property
+    @abstractmethod
+    def fields(self) -> tuple[str, ...]:
+        """Names of the fields in which records may have raw values."""
+
+    @abstractmethod
+    def key(self, index: int) -> Record:
+        """Return the record at `index` without its values: id, labels, split, group and time only."""
+
+    def present(self, field: str) -> np.ndarray | None:
+        """Return which of the N records have a value in a field, bool (N,), or None when only decoding shows it."""
+        return None
+
+    def locate(self, index: int, field: str) -> Location | None:
+        """Return where the value of a record in a field is found again, such as a row of a table; None if unknown.
+
+        For a value that is a path, the path itself is reported.
+        """
+        return None
+
+    def notes(self) -> list[str]:
+        """Return sentences that a user must read before a training: how the data are understood, and what is ignored.
+
+        Such are the columns that became channels; by default, nothing is said.
+        """
+        return []
