@@ -112,7 +112,7 @@ def _one(recipe: Recipe, by: str, group: str, folder: Path, source: Any, extensi
 def _leaving_out(recipe: Recipe, by: str, group: str) -> dict[str, Any]:
     """Return the recipe with one group as its test part, and evaluators of that part."""
     plain = recipe.plain()
-    plain["data"]["hold_out"] = {"by": by, "value": group}
+    plain["data"]["split"] = {"name": "hold-out", "by": by, "value": group}
     plain["name"] = f"{recipe.name}-without-{_file_name(group)}"
     for evaluator in plain["evaluate"]["evaluators"].values():
         if "protocol" in evaluator:

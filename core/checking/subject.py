@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.contracts import Modality, Source
+from sensorium.contracts import Modality, Source, Split
 from sensorium.data.as_source import as_source
 from sensorium.data.decoding import raw_values
 from sensorium.data.readers import TableReader
@@ -41,7 +41,8 @@ class Subject:
         fields: modality name -> the source's field with its raw values.
         modalities: modality name -> the modality.
         kinds: modality name -> its registered name.
-        data: split, `max_bad` and workers.
+        data: fractions of the parts, `max_bad` and workers.
+        split: of the records.
         fitted_on: how many records modalities are fitted to; None fits them to the whole train part, as a training.
         notes: how the modalities were found out.
     """
@@ -52,6 +53,7 @@ class Subject:
     modalities: dict[str, Modality]
     kinds: dict[str, str]
     data: Data
+    split: Split
     fitted_on: int | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -103,7 +105,15 @@ def _of_recipe(target: Any, overrides: Sequence[str], extensions: Extensions, so
     recipe = read_recipe(target, extensions.registry, overrides)
     plan = make_plan(recipe, extensions)
     kinds = {name: tower.modality.name if tower.modality else name for name, tower in recipe.modalities.items()}
-    return Subject(f"recipe {recipe.name}", plan.open_source(source), plan.fields, plan.modalities, kinds, recipe.data)
+    return Subject(
+        f"recipe {recipe.name}",
+        plan.open_source(source),
+        plan.fields,
+        plan.modalities,
+        kinds,
+        recipe.data,
+        plan.split(),
+    )
 
 
 def _of_source(
@@ -137,7 +147,8 @@ def _of_source(
             f"modalities.{opened.fields[0]}.modality=text."
         )
     title = f"source {chosen.data.source.name}" if chosen.data.source else "records"
-    return Subject(title, opened, fields, modalities, kinds, chosen.data, FITTED, notes)
+    split = maker(registry, "splits", chosen.data.split, "data.split")()
+    return Subject(title, opened, fields, modalities, kinds, chosen.data, split, FITTED, notes)
 
 
 def _found_out(source: Source, column: str, registry: Registry) -> tuple[Part | None, str]:

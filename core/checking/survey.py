@@ -40,7 +40,7 @@ def survey(subject: Subject, progress: Callable[[int, int], None] | None = None)
         SensoriumError: for what would stop a training before its first step, or a defect of a source or modality.
     """
     source, data, start = subject.source, subject.data, time.perf_counter()
-    parts = assign_parts(source, {"val": data.val, "test": data.test}, data.split_seed)
+    parts = assign_parts(source, {"val": data.val, "test": data.test}, data.split_seed, subject.split)
     fit_modalities(subject, parts["train"])
     workers = _workers(len(source), data.workers)
     bad = UnreadableRecords(len(source), data.max_bad, parts=parts, options=subject.options)

@@ -1,4 +1,4 @@
-"""What a plugin writes: Modality, ViewGenerator, Encoder, Objective, Source, Evaluator.
+"""What a plugin writes: Modality, ViewGenerator, Encoder, Objective, Source, Split, Evaluator.
 
 Each is a small abstract class. Constructor arguments are the options of a recipe: they are keyword arguments with
 types, validated against the signature, and the `Args:` section of the class docstring is their help text. Whatever
@@ -10,6 +10,7 @@ from sensorium.contracts.evaluator import Evaluator
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.objective import Objective
 from sensorium.contracts.source import Source
+from sensorium.contracts.split import Split
 from sensorium.contracts.view_generator import ViewGenerator, has_target
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Modality",
     "Objective",
     "Source",
+    "Split",
     "TokenEncoder",
     "Tokens",
     "ViewGenerator",

@@ -1,4 +1,4 @@
-"""Registers the sources of files, tables and arrays."""
+"""Registers the sources of files, tables and arrays, and the splits."""
 
 from sensorium import hookimpl
 
@@ -13,3 +13,22 @@ def sensorium_register_sources(register):
     )
     register("table", "sensorium.data.table:TableSource", summary="rows of CSV, TSV, JSONL or Parquet files")
     register("arrays", "sensorium.data.arrays:ArraysSource", summary="arrays and lists in memory (from Python)")
+
+
+@hookimpl
+def sensorium_register_splits(register):
+    """Register the built-in splits."""
+    register(
+        "random",
+        "sensorium.data.splits.random_split:RandomSplit",
+        summary="the parts that the source names, others drawn by a hash of group or id",
+    )
+    register(
+        "hold-out",
+        "sensorium.data.splits.random_split:HoldOut",
+        summary="one value of a label is the test part, such as a speaker",
+    )
+    register("by-time", "sensorium.data.splits.by_time:ByTime", summary="the latest records are the test part")
+    register(
+        "stratified", "sensorium.data.splits.stratified:Stratified", summary="each class has its fraction in each part"
+    )

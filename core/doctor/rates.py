@@ -131,7 +131,7 @@ def measure(plan: Plan, source: Source, extensions: Extensions, seconds: float =
         SensoriumError: whatever would stop the training itself before its first step.
     """
     data = plan.recipe.data
-    parts = assign_parts(source, {"val": data.val, "test": data.test}, data.split_seed, data.hold_out)
+    parts = assign_parts(source, {"val": data.val, "test": data.test}, data.split_seed, plan.split())
     resolve(plan, training_size(plan, len(parts["train"])))
     workers = worker_count(data.workers)
     with tempfile.TemporaryDirectory() as folder, numeric_settings(plan.recipe.train):

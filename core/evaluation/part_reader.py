@@ -35,7 +35,7 @@ class PartReader:
     def __init__(self, plan: Plan, source: Source, run: Run) -> None:
         self.plan, self.source, self.run = plan, source, run
         data = plan.recipe.data
-        self.parts = assign_parts(source, {"val": data.val, "test": data.test}, data.split_seed, data.hold_out)
+        self.parts = assign_parts(source, {"val": data.val, "test": data.test}, data.split_seed, plan.split())
         options = inspect.signature(type(source)).parameters
         self.unreadable = UnreadableRecords(len(source), data.max_bad, run.unreadable_file, self.parts, options)
         self._kept: list[Cache] = []

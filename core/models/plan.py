@@ -7,7 +7,7 @@ afterwards, by `Plan.learner`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -17,11 +17,13 @@ from sensorium.contracts import (
     Modality,
     Objective,
     Source,
+    Split,
     TokenEncoder,
     ViewGenerator,
     has_target,
 )
 from sensorium.data.as_source import as_source
+from sensorium.data.splits.random_split import RandomSplit
 from sensorium.errors import PluginError, RecipeError
 from sensorium.models.learner import Learner
 from sensorium.recipe.schema import Part, Recipe, Tower
@@ -68,6 +70,7 @@ class Plan:
         objective: makes the objective.
         evaluators: table name -> makes the evaluator.
         source: makes the source, or None when the recipe names none.
+        split: makes the split of its records.
     """
 
     recipe: Recipe
@@ -77,6 +80,7 @@ class Plan:
     objective: Maker[Objective]
     evaluators: dict[str, Maker[Evaluator]]
     source: Maker[Source] | None
+    split: Maker[Split] = field(default_factory=lambda: Maker(RandomSplit, {}))
 
     @property
     def fields(self) -> dict[str, str]:
@@ -165,6 +169,7 @@ def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
             for name, part in recipe.evaluate.evaluators.items()
         },
         maker(registry, "sources", recipe.data.source, "data.source") if recipe.data.source else None,
+        maker(registry, "splits", recipe.data.split, "data.split"),
     )
     _check_fit(plan, registry)
     return plan

@@ -94,13 +94,6 @@ class Negatives(Section):
         return {"path": value} if isinstance(value, str) else value
 
 
-class HoldOut(Section):
-    """Records that are the test part, and so left out of the training: those with one value of a label."""
-
-    by: str = Field(description="the label column, such as the device or the speaker")
-    value: str = Field(description="its value, as text")
-
-
 class Data(Section):
     """The records: their source, split, batches and loading."""
 
@@ -121,10 +114,9 @@ class Data(Section):
     split_seed: int = Field(
         0, description="seed of the split, which is a function of it and the ids; independent of the run's seed"
     )
-    hold_out: HoldOut | None = Field(
-        None,
-        description="records that are the test part in place of `test`, and of the source's own: those with one value "
-        "of a label; `sensorium crossfit` holds out one after the other",
+    split: Part = Field(
+        Part(name="random"),
+        description="how records are cut into the parts; random: as the source names them, others drawn by group or id",
     )
     workers: NonNegativeInt | Literal["auto"] = Field(
         "auto", description="loader processes per rank; auto: one per core, at most 8"

@@ -58,6 +58,7 @@ CONTRACTS = {
     "views": "ViewGenerator",
     "objectives": "Objective",
     "sources": "Source",
+    "splits": "Split",
     "evaluators": "Evaluator",
     "exporters": "Exporter",
 }

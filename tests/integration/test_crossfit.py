@@ -34,7 +34,7 @@ def test_each_group_is_left_out_of_pretraining_and_probes(tmp_path):
     folders = sorted(path.name for path in (tmp_path / "all").iterdir() if path.is_dir())
     assert folders == ["device-d1", "device-d2", "device-d_3", "evaluations"]
     run = Run.open(tmp_path / "all" / "device-d2")
-    assert "hold_out" in run.recipe_file.read_text()
+    assert "hold-out" in run.recipe_file.read_text()
     predicted = pq.read_table(run.evaluations / "knn-predictions.parquet").to_pydict()
     assert {int(id) % 3 for id in predicted["id"]} == {1}
     model = sensorium.load(run.folder, extensions=toys.extensions())

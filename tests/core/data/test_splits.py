@@ -3,10 +3,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sensorium import Split
 from sensorium.data.arrays import ArraysSource
 from sensorium.data.splits import assign_parts, part_name
+from sensorium.data.splits.by_time import ByTime
+from sensorium.data.splits.random_split import HoldOut
+from sensorium.data.splits.stratified import Stratified
 from sensorium.errors import DataError, RecipeError
-from sensorium.recipe.schema import HoldOut
 
 SHARES = {"val": 0.2, "test": 0.2}
 
@@ -114,3 +117,75 @@ def test_records_of_one_label_value_are_held_out_whatever_the_source_says():
     torn = source(4, labels={"device": [1, 2, 1, 2]}, groups=["g", "g", "h", "i"])
     with pytest.raises(DataError, match="The group 'g' has records in train and in test"):
         assign_parts(torn, {"val": 0.0, "test": 0.0}, 0, HoldOut(by="device", value="2"))
+
+
+class Named(Split):
+    """Whatever a test hands in."""
+
+    def __init__(self, parts):
+        self.parts = parts
+
+    def assign(self, source, fractions, seed):
+        return self.parts
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (["train"] * 3, "The split Named assigns 3 parts to 4 records"),
+        (["train", "val", "holdout", "test"], "assigns the part 'holdout'; it must be train, val or test"),
+        (["train", "test", "train", "test"], "The group 'g' has records in train and in test"),
+        (["test"] * 4, "None of the 4 records is left for training"),
+    ],
+)
+def test_what_a_split_of_a_plugin_returns_is_checked(parts, said):
+    with pytest.raises(DataError, match=said):
+        assign_parts(source(4, groups=["g", "g", None, None]), SHARES, 0, Named(parts))
+
+
+def test_the_latest_records_are_the_test_part():
+    days = [f"2026-01-{day:02}" for day in (5, 1, 9, 3, 7, 2, 8, 4, 10, 6)]
+    records = source(10, labels={"day": days}, splits=["train"] * 10)
+    parts = assign_parts(records, {"val": 0.2, "test": 0.3}, 0, ByTime(by="day"))
+    dated = {part: sorted(days[i] for i in found) for part, found in parts.items()}
+    assert dated["test"] == ["2026-01-08", "2026-01-09", "2026-01-10"]
+    assert dated["val"] == ["2026-01-06", "2026-01-07"]
+
+
+def test_records_of_one_time_and_groups_stay_together_when_cut_by_time():
+    records = source(8, labels={"t": [1, 1, 2, 2, 3, 3, 3, 0]})
+    parts = assign_parts(records, {"val": 0.2, "test": 0.25}, 0, ByTime(by="t"))
+    assert parts["test"].tolist() == [4, 5, 6]
+    assert parts["val"].tolist() == [2, 3]
+    grouped = source(8, labels={"t": list(range(8))}, groups=["g", *[None] * 6, "g"])
+    parts = assign_parts(grouped, {"val": 0.0, "test": 0.25}, 0, ByTime(by="t"))
+    assert parts["test"].tolist() == [0, 7]
+
+
+@pytest.mark.parametrize("stamps", [["2026-01-01", "soon"], [1.0, None], [1.0, float("nan")]])
+def test_a_record_without_a_time_is_named(stamps):
+    with pytest.raises(DataError, match="no time in the label 't' of the record '1'"):
+        assign_parts(source(2, labels={"t": stamps}), SHARES, 0, ByTime(by="t"))
+    with pytest.raises(DataError, match="no time stamp of the record '0'"):
+        assign_parts(source(2), SHARES, 0, ByTime())
+
+
+@given(st.lists(st.sampled_from("aab"), min_size=12, max_size=60), st.integers(0, 5))
+@settings(deadline=None, max_examples=30)
+def test_each_class_has_its_fraction_in_each_part(classes, seed):
+    classes += ["rare"] * 3 + ["common"] * 20
+    parts = assign_parts(source(len(classes), labels={"kind": classes}), SHARES, seed, Stratified(by="kind"))
+    for name in set(classes):
+        count = classes.count(name)
+        held = {part: sum(classes[i] == name for i in found) for part, found in parts.items()}
+        wanted = max(round(0.2 * count), int(count >= 3))
+        assert (held["val"], held["test"]) == (wanted, wanted)
+
+
+def test_stratified_parts_do_not_depend_on_the_order_of_records():
+    forward = source(40, labels={"kind": ["a", "b"] * 20}, ids=[f"r{i}" for i in range(40)])
+    back = source(40, labels={"kind": ["b", "a"] * 20}, ids=[f"r{i}" for i in reversed(range(40))])
+    one, other = (ids(assign_parts(records, SHARES, 3, Stratified(by="kind")), records) for records in (forward, back))
+    assert one == other
+    with pytest.raises(DataError, match="No record has the label 'sort'"):
+        assign_parts(forward, SHARES, 0, Stratified(by="sort"))
