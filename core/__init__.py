@@ -60,7 +60,6 @@ _HOME = {
     "JointEmbedding": "sensorium.blocks.joint_embedding",
     "Pair": "sensorium.blocks.joint_embedding",
     "JointBatch": "sensorium.blocks.joint_embedding",
-    "exactly_two": "sensorium.blocks.joint_embedding",
     "NegativeOptions": "sensorium.blocks.negatives",
     "NegativePool": "sensorium.blocks.negatives",
     "FeatureQueue": "sensorium.blocks.negatives",
@@ -111,7 +110,7 @@ if TYPE_CHECKING:
         search,
     )
     from sensorium.blocks import heads, masking
-    from sensorium.blocks.joint_embedding import JointBatch, JointEmbedding, Pair, exactly_two
+    from sensorium.blocks.joint_embedding import JointBatch, JointEmbedding, Pair
     from sensorium.blocks.negatives import FeatureQueue, NegativeOptions, NegativePool
     from sensorium.blocks.teacher import Teacher, cosine_schedule
     from sensorium.blocks.token_decoder import TokenDecoder, token_counts, token_indices

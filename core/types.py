@@ -373,7 +373,8 @@ class Needs:
     Args:
         views: how many views of each record it takes.
         multicrop: it takes any number of views from `views` upwards.
-        modalities: "one" (it receives a list of views) or "many" (it receives modality name -> list of views).
+        modalities: "one" (it receives a list of views), "many" (two or more: it receives modality name -> list of
+            views), or their exact number, such as 3.
         tokens: its encoders must be token encoders.
         target: the name of the target that its views must have; "class" for any that is one class for each record
             or each token; None for none.
@@ -383,11 +384,24 @@ class Needs:
 
     views: int = 1
     multicrop: bool = False
-    modalities: Literal["one", "many"] = "one"
+    modalities: Literal["one", "many"] | int = "one"
     tokens: bool = False
     target: str | None = None
     negative_views: bool = False
     info: str | None = None
+
+    @property
+    def is_crossmodal(self) -> bool:
+        """Whether it takes several modalities."""
+        return self.modalities != "one"
+
+    def takes(self, modalities: int) -> bool:
+        """Return whether it takes that many modalities."""
+        return (
+            modalities > 1
+            if self.modalities == "many"
+            else modalities == (1 if self.modalities == "one" else self.modalities)
+        )
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def tower_candidates(
 
 def _compatible(row: ObjectiveRow, name: str, parts: ModalityCandidates, registry: Registry) -> list[TowerCandidate]:
     needs, modality = row.needs, parts.modality or Part(name=name)
-    where = "this modality" if row.needs.modalities == "one" else f"'{name}'"
+    where = "this modality" if not row.needs.is_crossmodal else f"'{name}'"
     generators = [(part, g) for part, g in _generators(registry, name, parts) if _has_views(g, needs)]
     if not needs.target:
         generators = [(part, g) for part, g in generators if g.target is None]

@@ -49,7 +49,7 @@ def run_matrix(
     for name, column in columns.items():
         source: Source | None = None
         for row in rows:
-            if (row.needs.modalities == "many") != (len(column.modalities) > 1):
+            if row.needs.is_crossmodal != (len(column.modalities) > 1):
                 continue
             row_options = row.options(options)
             path = out / CELLS / name / f"{row.name.replace(':', '+')}.json"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sensorium.contracts import Encode, Encoder, Encoders, Objective, Tokens, ViewGenerator
 from sensorium.devices import to_device
+from sensorium.errors import RecipeError
 from sensorium.parallel import collectives
 from sensorium.presence import Presence
 from sensorium.types import Batch, Features, Outcome, RecordBatch, View
@@ -165,8 +166,13 @@ class Learner(nn.Module):
         self.encoders = nn.ModuleDict(encoders)
         self.objective = objective
         self.sharing = dict(sharing or {name: name for name in encoders})
-        many = objective.needs.modalities == "many"
-        seen = {name: encoders[owner] for name, owner in self.sharing.items()} if many else encoders
+        is_crossmodal = objective.needs.is_crossmodal
+        seen = {name: encoders[owner] for name, owner in self.sharing.items()} if is_crossmodal else encoders
+        if is_crossmodal and not objective.needs.takes(len(seen)):
+            raise RecipeError(
+                f"The objective {type(objective).__name__} takes {objective.needs.modalities} modalities, but here are "
+                f"{len(seen)} ({', '.join(seen)})."
+            )
         objective.build(Encoders(seen, classes, views))
 
     def encoder(self, modality: str) -> Encoder:
@@ -187,7 +193,7 @@ class Learner(nn.Module):
 
     def _asked(self, views: dict[str, list[View]]) -> dict[str, list[View]] | list[View]:
         """Return the views as the objective asks for them."""
-        if self.objective.needs.modalities == "many":
+        if self.objective.needs.is_crossmodal:
             return views
         return [view for of_tower in views.values() for view in of_tower]
 

@@ -215,17 +215,18 @@ def _check_fit(plan: Plan, registry: Registry) -> None:
     objective = recipe.objective.name
     names = ", ".join(recipe.modalities)
     if needs.modalities == "one" and len(set(recipe.sharing.values())) != 1:
-        fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.modalities == "many")
+        fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.takes(len(recipe.modalities)))
         raise RecipeError(
             f"The objective '{objective}' takes one modality, but the recipe has {len(recipe.modalities)} ({names}); "
-            f"for several, there are: {fitting}. Towers of one modality that share an encoder, {{share: OTHER}}, count "
-            "as one: they are views of a record."
+            f"for {len(recipe.modalities)}, there are: {fitting}. Towers of one modality that share an encoder, "
+            "{share: OTHER}, count as one: they are views of a record."
         )
-    if needs.modalities == "many" and len(recipe.modalities) < 2:
-        fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.modalities == "one")
+    if needs.is_crossmodal and not needs.takes(len(recipe.modalities)):
+        takes = "two or more" if needs.modalities == "many" else needs.modalities
+        fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.takes(len(recipe.modalities)))
         raise RecipeError(
-            f"The objective '{objective}' aligns modalities, but the recipe has only '{names}'; "
-            f"for one, there are: {fitting}."
+            f"The objective '{objective}' takes {takes} modalities, but the recipe has {len(recipe.modalities)} "
+            f"({names}); for {len(recipe.modalities)}, there are: {fitting}."
         )
     if recipe.data.negatives and not needs.negative_views:
         fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.negative_views)

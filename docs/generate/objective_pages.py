@@ -106,9 +106,7 @@ def _needs(target: Any, options: list[Option]) -> str:
     views += " or more" if needs.multicrop else ""
     if needs.negative_views:
         views += "; views of negatives (`data.negatives`, corrupted captions) are used where there are some"
-    modalities = "one" if needs.modalities == "one" else "two or more, paired"
-    if needs.modalities == "many" and "exactly_two" in "".join(_sources(target)):
-        modalities = "two, paired"
+    modalities = {"one": "one", "many": "two or more, paired"}.get(needs.modalities, f"{needs.modalities}, paired")
     rows = [
         ("views of each record", views),
         ("modalities", modalities),

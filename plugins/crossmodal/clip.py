@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Literal
 
 import torch
 from torch import nn
 
-from sensorium import NegativeOptions, Outcome, exactly_two, losses
+from sensorium import NegativeOptions, Outcome, losses
 from sensorium.errors import RecipeError
 from sensorium.plugins.crossmodal.cross_modal_objective import CrossModalObjective, Direction
 
@@ -28,6 +28,8 @@ class CLIP(CrossModalObjective):
             other one is a key, and trained as such.
     """
 
+    needs = replace(CrossModalObjective.needs, modalities=2)
+
     def __init__(
         self,
         dim: int = 256,
@@ -45,7 +47,7 @@ class CLIP(CrossModalObjective):
 
     def build(self, encoders):
         """Make a linear map to the joint space for each of the two modalities."""
-        self.build_space(encoders, [exactly_two(encoders, "clip")])
+        self.build_space(encoders, [tuple(encoders)])
 
     def forward(self, views, encode):
         """Contrast the records that have both modalities."""

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sensorium import Needs, Outcome, collectives, exactly_two, losses
+from sensorium import Needs, Outcome, collectives, losses
 from sensorium.plugins.crossmodal.cross_modal_objective import CrossModalObjective
 
 
@@ -26,7 +26,7 @@ class FastCLIP(CrossModalObjective):
         slots: number of normalizers kept; a record's is its id modulo this, so take more slots than records.
     """
 
-    needs = Needs(views=1, modalities="many")
+    needs = Needs(views=1, modalities=2)
     running_S2: Tensor
     new_slots: Tensor
     new_running: Tensor
@@ -53,7 +53,7 @@ class FastCLIP(CrossModalObjective):
 
     def build(self, encoders):
         """Make a linear map to the joint space for each of the two modalities."""
-        self.build_space(encoders, [exactly_two(encoders, "fastclip")])
+        self.build_space(encoders, [tuple(encoders)])
 
     def forward(self, views, encode):
         """Contrast the records that have both modalities, and update their normalizers."""

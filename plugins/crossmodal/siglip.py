@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import nn
 
-from sensorium import NegativeOptions, Outcome, exactly_two, losses
+from sensorium import NegativeOptions, Outcome, losses
 from sensorium.plugins.crossmodal.cross_modal_objective import CrossModalObjective
 
 
@@ -23,6 +24,7 @@ class SigLIP(CrossModalObjective):
         bias: initial value of the learned logit bias; -10 suits batches of thousands, -2.7 some hundreds.
     """
 
+    needs = replace(CrossModalObjective.needs, modalities=2)
     unused_negatives = ("beta", "alpha", "prior", "guide", "margin")
 
     def __init__(
@@ -36,7 +38,7 @@ class SigLIP(CrossModalObjective):
 
     def build(self, encoders):
         """Make a linear map to the joint space for each of the two modalities."""
-        self.build_space(encoders, [exactly_two(encoders, "siglip")])
+        self.build_space(encoders, [tuple(encoders)])
 
     def forward(self, views, encode):
         """Classify every pair of records that have both modalities."""

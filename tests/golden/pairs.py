@@ -187,7 +187,7 @@ def pairs():
     """Return every objective with the modalities that it is tried on together, as lists of names."""
     found = []
     for objective in objectives():
-        many = registry().find("objectives", objective).load().needs.modalities == "many"
+        many = registry().find("objectives", objective).load().needs.is_crossmodal
         first, *others = modalities()
         found += [(objective, (first, n)) for n in others] if many else [(objective, (n,)) for n in modalities()]
     return found

@@ -12,7 +12,7 @@ NEAR = 0.05
 
 def pair(objective):
     """Return the first modalities that an objective can be tried on, its learner and the views of a step."""
-    many = registry().find("objectives", objective).load().needs.modalities == "many"
+    many = registry().find("objectives", objective).load().needs.is_crossmodal
     for name in ("timeseries", "text", *modalities()):
         names = ("text", "timeseries") if many else (name,)
         try:

@@ -50,7 +50,7 @@ def test_every_declared_column_serves_some_objectives_and_its_parts_fit(name):
     column, options = COLUMNS[name], declared_options(EXTENSIONS)
     served = []
     for row in ROWS.values():
-        if (row.needs.modalities == "many") != (len(column.modalities) > 1):
+        if row.needs.is_crossmodal != (len(column.modalities) > 1):
             continue
         try:
             choice = next(tower_candidates(row, column, EXTENSIONS.registry))

@@ -1,9 +1,13 @@
 """Targets of classes: what they ask of encoders, and how their number reaches an objective."""
 
+from dataclasses import replace
+
 import pytest
 
+from sensorium import Needs
 from sensorium.errors import RecipeError
 from sensorium.models.plan import make_plan
+from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.recipe import read_recipe
 from sensorium.registration.discovery import load_extensions
 
@@ -39,3 +43,19 @@ def test_an_objective_learns_from_the_views_how_many_there_are():
     for views, wide in (("{name: jigsaw, grid: 3}", 9), ("rotation", 1)):
         learner = plan_of("jigsaw", f"modalities.image.views={views}").learner()
         assert learner.objective.head[0].in_features == wide * learner.encoders["image"].dim
+
+
+@pytest.mark.parametrize(
+    ("objective", "counts"),
+    [(Needs(), {1}), (Needs(modalities="many"), {2, 3, 4}), (Needs(modalities=3), {3})],
+)
+def test_needs_say_how_many_modalities_an_objective_takes(objective, counts):
+    assert {count for count in (1, 2, 3, 4) if objective.takes(count)} == counts
+
+
+def test_an_objective_of_exactly_two_modalities_names_those_that_take_three(monkeypatch):
+    monkeypatch.setattr(CLIP, "needs", replace(CLIP.needs, modalities=3))
+    with pytest.raises(
+        RecipeError, match=r"'clip' takes 3 modalities, but the recipe has 2 \(image, text\); for 2, .*align"
+    ):
+        plan_of("image-text", "objective=clip")

@@ -37,5 +37,5 @@ def test_training_lowers_the_loss_and_moves_scale_and_bias():
 
 
 def test_it_takes_two_modalities():
-    with pytest.raises(SensoriumError, match=r"'siglip' aligns two modalities, the recipe has 3 \(a, b, c\)"):
+    with pytest.raises(SensoriumError, match=r"SigLIP takes 2 modalities, but here are 3 \(a, b, c\)"):
         learner(SigLIP())
