@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 import sensorium
 from sensorium.cli.interrupt import handled
 from sensorium.cli.output import print_error, reflow
+from sensorium.deprecation import deprecations_in_log
 from sensorium.errors import Interrupted, SensoriumError
 from sensorium.interruption import name_of, number_of
 from sensorium.registration.discovery import load_extensions
@@ -98,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in given[:end]
     # PyTorch Geometric still calls it; nobody who runs the program can change that.
     warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated", category=FutureWarning)
-    with handled() as interruption:
+    with handled() as interruption, deprecations_in_log():
         try:
             program().main([word for word in given[:end] if word != "--debug"] + given[end:], prog_name="sensorium")
         except SensoriumError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -53,6 +54,8 @@ BUILTINS = {
 """The one list in core that names modalities and objectives: built-in plugin name to its module."""
 ESSENTIAL = "commands"
 """The built-in plugin that cannot be blocked: without it there are no commands."""
+VARIABLES = ("SENSORIUM_PLUGINS", "SENSORIUM_DISABLE_PLUGINS", "SENSORIUM_PLUGINS_STRICT")
+"""The environment variables that choose among plugins."""
 HOOKS = tuple(f"sensorium_register_{kind}" for kind in KINDS)
 ATTRIBUTES = ("sensorium_api", "sensorium_samples", "sensorium_options", "sensorium_matrix")
 """Other attributes of a plugin's module: its contract version, inputs of the conformance kit and of the matrix."""
@@ -164,8 +167,15 @@ def normalize(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+_kept: dict[tuple[object, ...], Extensions] = {}
+"""What `load_extensions()` returned last, by the variables and import path that it depends on."""
+
+
 def load_extensions(environ: Mapping[str, str] | None = None, found: Iterable[EntryPoint] | None = None) -> Extensions:
-    """Discover, filter and register every plugin.
+    """Return the plugins, discovered, filtered and registered.
+
+    Without arguments that happens once in a process: the same object is returned as long as the variables and
+    `sys.path` are the same. With arguments everything is registered anew, apart from everything else.
 
     Args:
         environ: where `SENSORIUM_PLUGINS` (allow-list of third-party plugins; empty allows none),
@@ -176,7 +186,21 @@ def load_extensions(environ: Mapping[str, str] | None = None, found: Iterable[En
     Raises:
         PluginError: when a variable names no plugin, or under strict loading.
     """
-    environ = os.environ if environ is None else environ
+    if environ is not None or found is not None:
+        return _discover(os.environ if environ is None else environ, found)
+    key = (*map(os.environ.get, VARIABLES), *sys.path)
+    if key not in _kept:
+        forget_extensions()
+        _kept[key] = _discover(os.environ)
+    return _kept[key]
+
+
+def forget_extensions() -> None:
+    """Let the next `load_extensions()` discover anew, as after an installation in this process."""
+    _kept.clear()
+
+
+def _discover(environ: Mapping[str, str], found: Iterable[EntryPoint] | None = None) -> Extensions:
     outside = _installed() if found is None else [_plugin(point, point.dist) for point in found]
     plugins = [Plugin(name, module, "sensorium", sensorium.__version__) for name, module in BUILTINS.items()]
     # Sorted, so that of two plugins with one name the same one always comes first.

@@ -9,6 +9,8 @@ from textwrap import dedent
 
 import pytest
 
+from sensorium.registration.discovery import forget_extensions
+
 OBJECTIVE = """
 from sensorium import hookimpl
 
@@ -40,6 +42,7 @@ class Site:
 
     def describe(self, distribution: str, entry_points: str, version: str = "1.0") -> None:
         """Write the metadata of a distribution."""
+        forget_extensions()
         info = self.path / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")

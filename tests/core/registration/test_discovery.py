@@ -249,6 +249,15 @@ def test_two_loads_share_nothing(site, objective_body):
         second.registry.find("objectives", "made-objective")
 
 
+def test_plugins_are_loaded_once_in_a_process_while_the_variables_are_the_same(site, monkeypatch):
+    site.install("made-up", "made", "calls = []\n" + HOOK + "calls.append(register('x', 'a:B', summary='x'))")
+    first = load_extensions()
+    assert load_extensions() is first
+    assert len(sys.modules["made_up"].calls) == 1
+    monkeypatch.setenv("SENSORIUM_DISABLE_PLUGINS", "made")
+    assert (first.find("made").state, load_extensions().find("made").state) == ("loaded", "blocked")
+
+
 def test_a_plugin_is_found_by_entry_point_or_distribution(site, objective_body):
     _, loaded = one(site, objective_body("made-objective", "made_up"))
     assert loaded.find("made") is loaded.find("Made_Up")
