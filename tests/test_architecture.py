@@ -19,7 +19,17 @@ from sensorium.registration.registry import CONTRACTS
 ROOT = Path(__file__).parents[1]
 TREES = {"core": "sensorium", "modalities": "sensorium.modalities", "plugins": "sensorium.plugins"}
 FLOORS = [
-    {"errors", "deprecation", "types", "seeding", "devices", "presence", "interruption", "text_drawing", "feature_table"},
+    {
+        "errors",
+        "deprecation",
+        "types",
+        "seeding",
+        "devices",
+        "presence",
+        "interruption",
+        "text_drawing",
+        "feature_table",
+    },
     {"contracts", "parallel", "losses"},
     {"blocks"},
     {"registration"},
