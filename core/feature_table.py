@@ -117,3 +117,7 @@ class FeatureTable:
         moved = {name: ValueFeatures(len(self) + values.rows, values.x) for name, values in other.further.items()}
         both = {name: self.further[name].join(values) for name, values in moved.items() if name in self.further}
         return self.further | moved | both
+
+
+Parts = tuple[FeatureTable, FeatureTable]
+"""The train and the test part that an evaluator is fitted and measured on."""

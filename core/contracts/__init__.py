@@ -1,4 +1,4 @@
-"""What a plugin writes: Modality, ViewGenerator, Encoder, Objective, Source, Split, Evaluator.
+"""What a plugin writes: Modality, ViewGenerator, Encoder, Objective, Source, Split, Tokenizer, Evaluator, Protocol.
 
 Each is a small abstract class. Constructor arguments are the options of a recipe: they are keyword arguments with
 types, validated against the signature, and the `Args:` section of the class docstring is their help text. Whatever
@@ -9,8 +9,10 @@ from sensorium.contracts.encoder import Encode, Encoder, Encoders, TokenEncoder,
 from sensorium.contracts.evaluator import Evaluator
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.objective import Objective
+from sensorium.contracts.protocol import Protocol
 from sensorium.contracts.source import Source
 from sensorium.contracts.split import Split
+from sensorium.contracts.tokenizer import Tokenizer
 from sensorium.contracts.view_generator import ViewGenerator, has_target
 
 __all__ = [
@@ -20,9 +22,11 @@ __all__ = [
     "Evaluator",
     "Modality",
     "Objective",
+    "Protocol",
     "Source",
     "Split",
     "TokenEncoder",
+    "Tokenizer",
     "Tokens",
     "ViewGenerator",
     "has_target",

@@ -1,4 +1,4 @@
-"""The built-in evaluators."""
+"""The built-in evaluators and evaluation protocols."""
 
 from __future__ import annotations
 
@@ -24,3 +24,12 @@ def sensorium_register_evaluators(register):
     register("anomaly", f"{home}.anomaly:Anomaly", summary="anomaly detection by distance to normal records")
     register("perplexity", f"{home}.perplexity:Perplexity", summary="perplexity of held-out tokens, bits per character")
     register("health", f"{home}.health:Health", summary="RankMe, std, uniformity and alignment of features")
+
+
+@hookimpl
+def sensorium_register_protocols(register):
+    """Register the evaluation protocols."""
+    home = "sensorium.evaluation.protocols"
+    register("given", f"{home}:Given", summary="the split of the run")
+    register("kfold", f"{home}:KFold", summary="stratified k-fold cross-validation over all records")
+    register("leave-one-group-out", f"{home}:LeaveOneGroupOut", summary="each value of a label is the test part once")

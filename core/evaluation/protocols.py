@@ -1,56 +1,19 @@
-"""Evaluation protocols: the given split, k-fold cross-validation, or leave-one-group-out.
-
-A protocol turns the two parts of a run into (train, test) pairs; the evaluator is fitted and measured on each pair.
-"""
+"""The built-in evaluation protocols: the given split, k-fold cross-validation, and leave-one-group-out."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from sensorium.errors import RecipeError, SensoriumError, check_range, not_found
+from sensorium.contracts import Protocol
+from sensorium.errors import RecipeError, SensoriumError, check_range
 from sensorium.evaluation.folds import assign_folds
 from sensorium.evaluation.labels import choose_column, is_missing
-from sensorium.feature_table import FeatureTable
+from sensorium.feature_table import FeatureTable, Parts
+from sensorium.registration.discovery import load_extensions
 from sensorium.registration.options import check_options
-
-Parts = tuple[FeatureTable, FeatureTable]
-
-
-class Protocol(ABC):
-    """Splits records into (train, test) pairs."""
-
-    group: ClassVar[str] = "fold"
-    """What one pair of several holds out, in a word."""
-    is_given: ClassVar[bool] = False
-    """Whether the pairs are the parts of the run, so that its training did not see the test part."""
-    is_pooled: ClassVar[bool] = False
-    """Whether metrics of all held-out predictions joined stand beside the means over pairs."""
-
-    @abstractmethod
-    def rounds(self, train: FeatureTable, test: FeatureTable, label: str | None) -> Iterator[tuple[int, list[Parts]]]:
-        """Yield a seed and the folds of each repetition.
-
-        Args:
-            train: the run's train part.
-            test: the run's test part.
-            label: the label column that folds are stratified by; None for the only one.
-        """
-
-    @abstractmethod
-    def names(self, train: FeatureTable, test: FeatureTable) -> list[str]:
-        """Return the names of the folds of one repetition."""
-
-    def remarks(self, train: FeatureTable, test: FeatureTable, label: str | None) -> list[str]:
-        """Return what a reader must know about the folds; the arguments are those of `rounds`."""
-        return []
-
-    @abstractmethod
-    def describe(self) -> str:
-        """Return a description for result tables."""
 
 
 class Given(Protocol):
@@ -167,21 +130,20 @@ class LeaveOneGroupOut(Protocol):
         return f"leave one '{self.by}' out"
 
 
-PROTOCOLS: dict[str, type[Protocol]] = {"given": Given, "kfold": KFold, "leave-one-group-out": LeaveOneGroupOut}
-
-
 def make_protocol(protocol: str | Mapping[str, Any]) -> Protocol:
     """Build a protocol from its name, or from a mapping of `name` and options.
 
     Raises:
-        RecipeError: when the name or an option is unknown, or a required option is missing.
+        PluginError: when there is no protocol of that name.
+        RecipeError: when it has no name, an option is unknown, or a required one is missing.
     """
     options = {"name": protocol} if isinstance(protocol, str) else dict(protocol)
     name = options.pop("name", None)
-    if name not in PROTOCOLS:
-        known = ", ".join(PROTOCOLS)
-        raise RecipeError(not_found(f"There is no protocol '{name}'", str(name), PROTOCOLS, f"known: {known}"))
-    return PROTOCOLS[name](**check_options(PROTOCOLS[name], options, "protocol", name=name))
+    if not isinstance(name, str):
+        raise RecipeError(f"The protocol {dict(protocol)} has no name: write {{name: kfold, folds: 5}}, say.")  # type: ignore[arg-type]
+    cls = load_extensions().registry.find("protocols", name).load()
+    made: Protocol = cls(**check_options(cls, options, "protocol", name=name))
+    return made
 
 
 def _distinct(values: list[Any]) -> list[Any]:

@@ -14,13 +14,13 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from sensorium.contracts import Evaluator
+from sensorium.contracts import Evaluator, Protocol
 from sensorium.errors import EvaluationError, Interrupted, PluginError, SensoriumError
 from sensorium.evaluation.predictions import Columns, joined, marked
 from sensorium.evaluation.progress import untimed
-from sensorium.evaluation.protocols import Parts, Protocol, make_protocol
+from sensorium.evaluation.protocols import make_protocol
 from sensorium.evaluation.tables import Breakdown, Folds, Metric, ResultsRow, ResultsTable, split_hash
-from sensorium.feature_table import FeatureTable
+from sensorium.feature_table import FeatureTable, Parts
 from sensorium.registration.registry import one_line
 
 CHANCE = "chance"

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from sensorium.errors import RecipeError, did_you_mean, not_found
 from sensorium.recipe.merging import ENTRIES, leaves, merged, overridden, without_base, without_replaced_length
+from sensorium.recipe.moved_keys import with_moved_keys
 from sensorium.recipe.schema import Recipe
 from sensorium.recipe.yaml_text import one_line, parse_yaml
 from sensorium.registration.registry import Registry
@@ -176,6 +177,7 @@ def validated(section: type[S], raw: Mapping[str, Any], origin: str) -> S:
     Raises:
         RecipeError: one sentence about the first key that is wrong.
     """
+    raw = with_moved_keys(raw)
     try:
         return section.model_validate(raw)
     except ValidationError as error:

@@ -59,7 +59,9 @@ CONTRACTS = {
     "objectives": "Objective",
     "sources": "Source",
     "splits": "Split",
+    "tokenizers": "Tokenizer",
     "evaluators": "Evaluator",
+    "protocols": "Protocol",
     "exporters": "Exporter",
 }
 """The base class of each kind, among the public names of `sensorium`."""

@@ -58,7 +58,7 @@ def test_the_names_of_all_metrics_are_known():
         ({"retrieval": None}, False, "two modalities are needed"),
         ({"retrieval": {"query": "a", "target": "c"}}, True, "no modality 'c'"),
         ({"perplexity": None}, False, "the objective 'simclr' does not give"),
-        ({"knn": {"protocol": "kfolds"}}, False, "no protocol 'kfolds', did you mean 'kfold'?"),
+        ({"knn": {"protocol": "kfolds"}}, False, "no evaluation protocol named 'kfolds', did you mean 'kfold'?"),
         ({"knn": {"protocol": {"name": "kfold", "folds": 100}}}, False, "100 folds need at least as many"),
         ({"knn": {"protocol": {"name": "leave-one-group-out", "by": "site"}}}, False, "no label 'site'"),
         ({"zero-shot": {"prompts": "c"}}, True, "no modality 'c'"),

@@ -64,11 +64,11 @@ def test_numbers_that_were_measured_are_not_classes():
 @pytest.mark.parametrize(
     ("protocol", "sentence"),
     [
-        ("kfodl", "no protocol 'kfodl', did you mean 'kfold'"),
+        ("kfodl", "no evaluation protocol named 'kfodl', did you mean 'kfold'"),
         ({"name": "kfold", "fold": 3}, "has no option 'fold'"),
         ({"name": "leave-one-group-out"}, "protocol.by is missing"),
         ({"name": "kfold", "folds": 1}, "'folds' of the protocol 'kfold' must be at least 2"),
-        ({"folds": 3}, "no protocol 'None'"),
+        ({"folds": 3}, "has no name: write"),
     ],
 )
 def test_refuses_what_it_does_not_know(protocol, sentence):
