@@ -51,14 +51,17 @@ class CheckedPart:
     registry: Registry
     samples: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    kept: dict[str, Any] = field(init=False, default_factory=dict, repr=False)
+    """What one check made and others use, by name."""
 
     def build(self, spec: Spec | None = None, *first: Any) -> Any:
         """Return a new instance of a spec's class (default: the one under test), with the same weights every time."""
         spec = spec or self.spec
         seeding.seed_globals("conformance")
-        return spec.load()(*first, **self._options_of(spec))
+        return spec.load()(*first, **self.options_of(spec))
 
-    def _options_of(self, spec: Spec) -> dict[str, Any]:
+    def options_of(self, spec: Spec) -> dict[str, Any]:
+        """Return the constructor options of a part."""
         options = dict(self.options.get(f"{spec.kind}/{spec.name}", {}))
         options.pop("modality", None)
         if spec.kind == "modalities":
@@ -75,7 +78,7 @@ class CheckedPart:
                 f"sensorium_samples = {{'{self.modality_name or 'modality'}': [...]}} in the plugin's module",
             )
         options = options_of(self.spec.load(), skip=int(kind in ("encoders", "views")))
-        given = self._options_of(self.spec)
+        given = self.options_of(self.spec)
         missing = [option.name for option in options if option.required and option.name not in given]
         expect(
             not missing,
