@@ -105,7 +105,7 @@ def to_yaml(recipe: Recipe) -> str:
 
 def recipe_text(name: str, registry: Registry) -> str:
     """Return a registered recipe's file as it stands, comments included."""
-    module, _, file = registry.find("recipes", name).target.partition(":")
+    module, _, file = registry.find("recipes", name).origin.partition(":")
     return (files(module) / file).read_text(encoding="utf-8")
 
 

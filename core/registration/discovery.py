@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from importlib.metadata import Distribution, EntryPoint
@@ -146,6 +146,18 @@ class Extensions:
                         value = getattr(import_module(module), name)
                     found.setdefault(key, value() if callable(value) else value)
         return found
+
+    def with_plugin(self, plugin: Plugin, specs: Sequence[Spec]) -> Extensions:
+        """Return the same extensions and one plugin more, with what it registers.
+
+        Raises:
+            Conflict: when a name is taken.
+        """
+        registry = self.registry.copy()
+        registry.add(specs)
+        for spec in specs:
+            plugin.registered.setdefault(spec.kind, []).append(spec.name)
+        return Extensions([*self.plugins, plugin], registry)
 
     def find(self, name: str) -> Plugin:
         """Return the plugin of that name, or the one of the distribution of that name.

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module, util
 from typing import Any
 
-from sensorium.errors import PluginError, did_you_mean
+from sensorium.errors import PluginError, did_you_mean, not_found
 
 KINDS = (
     "modalities",
@@ -65,6 +65,23 @@ CONTRACTS = {
     "exporters": "Exporter",
 }
 """The base class of each kind, among the public names of `sensorium`."""
+SESSION = "session"
+"""The plugin of what `sensorium.register` registers in a process."""
+WORDS = {kind: "modality" if kind == "modalities" else kind.removesuffix("s") for kind in KINDS}
+"""The word for one of a kind, in calls: `build("encoder", ...)`."""
+
+
+def kind_named(word: str) -> str:
+    """Return the kind that a word, singular or plural, names.
+
+    Raises:
+        PluginError: when there is none, with the nearest word.
+    """
+    found = {**{one: kind for kind, one in WORDS.items()}, **dict(zip(KINDS, KINDS, strict=True))}.get(word)
+    if found is None:
+        known = ", ".join(WORDS.values())
+        raise PluginError(not_found(f"There is no kind of part '{word}'", word, WORDS.values(), f"kinds: {known}"))
+    return found
 
 
 def with_article(kind: str) -> str:
@@ -100,7 +117,7 @@ class Spec:
     Args:
         kind: one of `KINDS`.
         name: the name that recipes and commands use.
-        target: "module:attribute", imported at first use.
+        target: "module:attribute", imported at first use; or the object itself, of a part of this process.
         summary: one line for listings.
         plugin: name of the plugin that registered it.
         distribution: the installed distribution that the plugin came with.
@@ -111,13 +128,18 @@ class Spec:
 
     kind: str
     name: str
-    target: str
+    target: str | Callable[..., Any]
     summary: str
     plugin: str
     distribution: str
     modality: str | None = None
     requires: tuple[str, ...] = ()
     extra: str | None = None
+
+    @property
+    def origin(self) -> str:
+        """Where the target is defined, as "module:attribute"."""
+        return self.target if isinstance(self.target, str) else f"{self.target.__module__}:{self.target.__qualname__}"
 
     def missing_packages(self) -> list[str]:
         """Return the required packages that are not installed."""
@@ -134,18 +156,20 @@ class Spec:
         if absent := self.missing_packages():
             install = f"{self.distribution}[{self.extra}]" if self.extra else " ".join(absent)
             raise PluginError(f"{what} needs {', '.join(absent)}, which is not installed: run pip install '{install}'.")
-        module, _, attribute = self.target.partition(":")
-        try:
-            target = getattr(import_module(module), attribute)
-        except (Exception, SystemExit) as error:
-            raise PluginError(
-                f"{what} of plugin '{self.plugin}' ({self.distribution}) cannot be loaded from {self.target}: "
-                f"{one_line(error)}."
-            ) from error
+        target: Any = self.target
+        if isinstance(target, str):
+            module, _, attribute = target.partition(":")
+            try:
+                target = getattr(import_module(module), attribute)
+            except (Exception, SystemExit) as error:
+                raise PluginError(
+                    f"{what} of plugin '{self.plugin}' ({self.distribution}) cannot be loaded from {self.target}: "
+                    f"{one_line(error)}."
+                ) from error
         contract = CONTRACTS.get(self.kind)
         if contract and not _serves(target, contract):
             raise PluginError(
-                f"{what} of plugin '{self.plugin}' ({self.distribution}) is registered as {self.target}, "
+                f"{what} of plugin '{self.plugin}' ({self.distribution}) is registered as {self.origin}, "
                 f"which is not a subclass of sensorium.{contract}."
             )
         return target
@@ -160,7 +184,7 @@ class Spec:
             "missing": self.missing_packages(),
             "plugin": self.plugin,
             "distribution": self.distribution,
-            "target": self.target,
+            "target": self.origin,
         }
         return shown if self.kind in ("encoders", "views") else {k: v for k, v in shown.items() if k != "modality"}
 
@@ -181,7 +205,7 @@ class Register:
     def __call__(
         self,
         name: str,
-        target: str,
+        target: str | Callable[..., Any],
         *,
         summary: str,
         modality: str | None = None,
@@ -192,7 +216,8 @@ class Register:
 
         Args:
             name: its name in recipes and commands: lowercase letters, digits, "-", "_" and ".".
-            target: "module:attribute", imported at first use; for a recipe "package:file.yaml".
+            target: "module:attribute", imported at first use; for a recipe "package:file.yaml". A plugin gives no
+                object itself, whose import would cost every listing its time; `sensorium.register` does.
             summary: one line for listings.
             modality: the modality that an encoder or view generator belongs to; None serves every one.
             requires: import names of optional packages that the target needs.
@@ -204,7 +229,7 @@ class Register:
         where = f"{SINGULAR[self.kind]} {name!r}"
         if not (isinstance(name, str) and re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name)):
             raise ValueError(f"{where}: a name has lowercase letters, digits, '-', '_' and '.' only")
-        if not (isinstance(target, str) and re.fullmatch(r"[\w.]+:[\w.-]+", target)):
+        if not (self.plugin == SESSION or (isinstance(target, str) and re.fullmatch(r"[\w.]+:[\w.-]+", target))):
             raise ValueError(f"{where}: the target {target!r} is not 'module:attribute'")
         if not summary.strip() or "\n" in summary:
             raise ValueError(f"{where}: the summary must be one line")
@@ -251,13 +276,19 @@ class Registry:
         new: list[Spec] = []
         for spec in specs:
             for taken in (*self._specs, *new):
-                if _same_name(spec, taken):
+                if same_name(spec, taken):
                     raise Conflict(
                         f"the {SINGULAR[spec.kind]} '{spec.name}' is registered by plugin '{taken.plugin}' "
                         f"({taken.distribution}) and by plugin '{spec.plugin}' ({spec.distribution})"
                     )
             new.append(spec)
         self._specs += new
+
+    def copy(self) -> Registry:
+        """Return a registry of the same specs."""
+        copied = Registry()
+        copied._specs, copied._absent = list(self._specs), list(self._absent)
+        return copied
 
     def add_absent(self, absent: Absent) -> None:
         """Add a plugin that could not be loaded."""
@@ -313,7 +344,8 @@ def _for(spec: Spec, modality: str) -> bool:
     return spec.modality in (None, modality)
 
 
-def _same_name(one: Spec, other: Spec) -> bool:
+def same_name(one: Spec, other: Spec) -> bool:
+    """Whether two specs cannot stand in one registry."""
     if (one.kind, one.name) != (other.kind, other.name):
         return False
     return one.modality is None or other.modality is None or one.modality == other.modality

@@ -12,7 +12,7 @@ from sensorium.testing.checked_part import CheckedPart, expect
 def can_be_loaded(checked: CheckedPart) -> None:
     """Its target exists and is of the class that its kind requires."""
     if checked.spec.kind == "recipes":
-        package, _, file = checked.spec.target.partition(":")
+        package, _, file = checked.spec.origin.partition(":")
         expect((files(package) / file).is_file(), f"there is no file {file} in {package}")
     else:
         checked.spec.load()
