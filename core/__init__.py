@@ -89,6 +89,8 @@ _HOME = {
     "load_encoder": "sensorium.api",
     "finetune": "sensorium.api",
     "load_predictor": "sensorium.api",
+    "build": "sensorium.api",
+    "register": "sensorium.api",
     "Recipe": "sensorium.recipe",
 }
 _MODULES = ("batch_norm", "collectives", "heads", "losses", "masking")
@@ -98,6 +100,7 @@ __all__ = ["API_VERSION", "__version__", *_HOME]
 if TYPE_CHECKING:
     from sensorium import losses
     from sensorium.api import (
+        build,
         check,
         crossfit,
         evaluate,
@@ -108,6 +111,7 @@ if TYPE_CHECKING:
         load_encoder,
         load_predictor,
         mine,
+        register,
         replay,
         search,
     )

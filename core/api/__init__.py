@@ -7,11 +7,13 @@ from sensorium.api.finetuning import Finetuned, finetune
 from sensorium.api.measuring import evaluate, replay
 from sensorium.api.mining import mine
 from sensorium.api.models import export, load, load_encoder, load_predictor
+from sensorium.api.parts import build, register
 from sensorium.api.searching import search
 from sensorium.api.training import fit
 
 __all__ = [
     "Finetuned",
+    "build",
     "check",
     "crossfit",
     "embed_source",
@@ -23,6 +25,7 @@ __all__ = [
     "load_encoder",
     "load_predictor",
     "mine",
+    "register",
     "replay",
     "search",
 ]

@@ -197,7 +197,7 @@ def maker(
         modality: that modality itself.
     """
     cls = registry.find(kind, part.name, family).load()
-    return Maker(cls, check_options(cls, part.options, path, skip_first=modality is not None, name=part.name), modality)
+    return Maker(cls, check_options(cls, part.options, path, skip=int(modality is not None), name=part.name), modality)
 
 
 def _require_plugins(names: Iterable[str], extensions: Extensions) -> None:

@@ -23,7 +23,17 @@ import pluggy
 import sensorium
 from sensorium.errors import PluginError, did_you_mean
 from sensorium.registration import hookspecs
-from sensorium.registration.registry import KINDS, Absent, Conflict, Register, Registry, Spec, one_line
+from sensorium.registration.registry import (
+    KINDS,
+    SESSION,
+    Absent,
+    Conflict,
+    Register,
+    Registry,
+    Spec,
+    one_line,
+    same_name,
+)
 
 GROUP = "sensorium"
 FABRIC_GROUPS = ("lightning_fabric.callbacks_factory", "lightning.fabric.callbacks_factory")
@@ -187,7 +197,8 @@ def load_extensions(environ: Mapping[str, str] | None = None, found: Iterable[En
     """Return the plugins, discovered, filtered and registered.
 
     Without arguments that happens once in a process: the same object is returned as long as the variables and
-    `sys.path` are the same. With arguments everything is registered anew, apart from everything else.
+    `sys.path` are the same, and nothing is registered in the session. With arguments everything is registered anew,
+    apart from everything else.
 
     Args:
         environ: where `SENSORIUM_PLUGINS` (allow-list of third-party plugins; empty allows none),
@@ -204,12 +215,36 @@ def load_extensions(environ: Mapping[str, str] | None = None, found: Iterable[En
     if key not in _kept:
         forget_extensions()
         _kept[key] = _discover(os.environ)
-    return _kept[key]
+    installed = _kept[key]
+    return installed.with_plugin(_plugin_of_session(), _session) if _session else installed
 
 
 def forget_extensions() -> None:
     """Let the next `load_extensions()` discover anew, as after an installation in this process."""
     _kept.clear()
+
+
+_session: list[Spec] = []
+"""What `sensorium.register` registered in this process, beside all plugins."""
+
+
+def add_to_session(spec: Spec) -> None:
+    """Register a part in this process, in place of one of the same name that was registered so before.
+
+    Raises:
+        Conflict: when a plugin has the name.
+    """
+    others = [other for other in _session if not same_name(spec, other)]
+    before, _session[:] = list(_session), [*others, spec]
+    try:
+        load_extensions()
+    except Conflict:
+        _session[:] = before
+        raise
+
+
+def _plugin_of_session() -> Plugin:
+    return Plugin(SESSION, __name__, f"this {SESSION}", "")
 
 
 def _discover(environ: Mapping[str, str], found: Iterable[EntryPoint] | None = None) -> Extensions:

@@ -81,7 +81,7 @@ def check_options(
     target: Callable[..., Any],
     given: Mapping[str, Any],
     path: str,
-    skip_first: bool = False,
+    skip: int = 0,
     name: str | None = None,
 ) -> dict[str, Any]:
     """Validate options and return them with the types of the constructor (a list becomes a tuple where it is one).
@@ -94,14 +94,14 @@ def check_options(
         target: the class or function.
         given: option names and values, as a recipe has them.
         path: their key in the recipe, such as "objective".
-        skip_first: whether the first argument (the modality) is not an option.
+        skip: number of first arguments that are no options, such as the modality of an encoder.
         name: the target's name in recipes; default its own name.
 
     Raises:
         RecipeError: in one sentence, for an unknown option, a value of another type or a required option left out.
     """
     name = name or target.__name__
-    options = {option.name: option for option in options_of(target, skip=int(skip_first))}
+    options = {option.name: option for option in options_of(target, skip=skip)}
     listed = f"its options: {', '.join(options)}" if options else "it has none"
     for key, value in given.items():
         if key not in options:

@@ -106,7 +106,8 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
 
 
-def _serves(target: Any, contract: str) -> bool:
+def serves(target: Any, contract: str) -> bool:
+    """Whether an object is a subclass of a public class of `sensorium`."""
     return isinstance(target, type) and issubclass(target, getattr(import_module("sensorium"), contract))
 
 
@@ -167,7 +168,7 @@ class Spec:
                     f"{one_line(error)}."
                 ) from error
         contract = CONTRACTS.get(self.kind)
-        if contract and not _serves(target, contract):
+        if contract and not serves(target, contract):
             raise PluginError(
                 f"{what} of plugin '{self.plugin}' ({self.distribution}) is registered as {self.origin}, "
                 f"which is not a subclass of sensorium.{contract}."

@@ -129,7 +129,7 @@ def test_a_type_that_cannot_be_evaluated_is_an_error_unless_skipped():
     ],
 )
 def test_fitting_values_arrive_as_the_constructor_wants_them(given, wanted):
-    checked = check_options(Made, given, "views", skip_first=True)
+    checked = check_options(Made, given, "views", skip=1)
     assert checked == wanted
     assert all(type(checked[key]) is type(wanted[key]) for key in wanted)
 
@@ -157,7 +157,7 @@ def test_fitting_values_arrive_as_the_constructor_wants_them(given, wanted):
 )
 def test_what_does_not_fit_is_refused_in_one_sentence(given, said):
     with pytest.raises(RecipeError) as caught:
-        check_options(Made, given, "views", skip_first=True, name="made")
+        check_options(Made, given, "views", skip=1, name="made")
     assert str(caught.value) == said
 
 
