@@ -54,11 +54,11 @@ _HOME = {
     "Location": "sensorium.errors",
     "SensoriumError": "sensorium.errors",
     "check_range": "sensorium.errors",
-    "collectives": "sensorium.parallel.collectives",
-    "batch_norm": "sensorium.parallel.batch_norm",
+    "collectives": "sensorium.collectives",
+    "batch_norm": "sensorium.batch_norm",
     "losses": "sensorium.losses",
-    "heads": "sensorium.blocks.heads",
-    "masking": "sensorium.blocks.masking",
+    "heads": "sensorium.heads",
+    "masking": "sensorium.masking",
     "JointEmbedding": "sensorium.blocks.joint_embedding",
     "Pair": "sensorium.blocks.joint_embedding",
     "JointBatch": "sensorium.blocks.joint_embedding",
@@ -76,6 +76,9 @@ _HOME = {
     "draw_text": "sensorium.text_drawing",
     "text_width": "sensorium.text_drawing",
     "text_image": "sensorium.text_drawing",
+    # a loop of one's own
+    "Learner": "sensorium.models.learner",
+    "GradientCache": "sensorium.training.gradient_cache",
     # what a user calls
     "check": "sensorium.api",
     "fit": "sensorium.api",
@@ -94,11 +97,11 @@ _HOME = {
     "Recipe": "sensorium.recipe",
 }
 _MODULES = ("batch_norm", "collectives", "heads", "losses", "masking")
-"""Those of the names that are whole modules."""
+"""Those of the names that are whole modules, each of its own name: `import sensorium.losses` finds it too."""
 __all__ = ["API_VERSION", "__version__", *_HOME]
 
 if TYPE_CHECKING:
-    from sensorium import losses
+    from sensorium import batch_norm, collectives, heads, losses, masking
     from sensorium.api import (
         build,
         check,
@@ -115,7 +118,6 @@ if TYPE_CHECKING:
         replay,
         search,
     )
-    from sensorium.blocks import heads, masking
     from sensorium.blocks.joint_embedding import JointBatch, JointEmbedding, Pair
     from sensorium.blocks.negatives import FeatureQueue, NegativeOptions, NegativePool
     from sensorium.blocks.teacher import Teacher, cosine_schedule
@@ -139,11 +141,12 @@ if TYPE_CHECKING:
     from sensorium.devices import device_constant, to_device
     from sensorium.errors import BadSample, Location, SensoriumError, check_range
     from sensorium.exporters.base import Exporter
-    from sensorium.parallel import batch_norm, collectives
+    from sensorium.models.learner import Learner
     from sensorium.recipe import Recipe
     from sensorium.registration.hookspecs import hookimpl
     from sensorium.seeding import host_generator
     from sensorium.text_drawing import draw_text, text_image, text_width
+    from sensorium.training.gradient_cache import GradientCache
     from sensorium.types import (
         Assignments,
         Batch,

@@ -240,6 +240,25 @@ def record_key(id: str) -> int:
     return _key("record", id)
 
 
+def key_of(keys: Mapping[str, Tensor], name: str) -> Tensor:
+    """Return what records are recognized by, int64 (B,), by the name of the key.
+
+    Args:
+        keys: of the rows of a view, or of pairs (see `record_keys`).
+        name: "record", "group" or "label:NAME".
+
+    Raises:
+        RecipeError: when the rows have no such key.
+    """
+    if name not in keys:
+        raise RecipeError(
+            f"The objective asks for the key '{name}' of each record, and its views have "
+            f"{'the keys ' + ', '.join(keys) if keys else 'no keys'}: a training gives them, a loop of your own says "
+            f"transform.views(batch, keys={{'{name}': ids}}), ids int64 with one for each row."
+        )
+    return keys[name]
+
+
 def _key(*parts: object) -> int:
     text = "\0".join(map(str, parts)).encode()
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "big") >> 1
@@ -269,6 +288,17 @@ class View:
 
     def __len__(self) -> int:
         return len(self.batch)
+
+    def key(self, name: str) -> Tensor:
+        """Return what the rows' records are recognized by, int64 (N,).
+
+        Args:
+            name: "record", "group" or "label:NAME" (see `record_keys`).
+
+        Raises:
+            RecipeError: when the rows have no such key.
+        """
+        return key_of(self.keys, name)
 
 
 def valid_tokens(x_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import sensorium
 from sensorium.registration.discovery import BUILTINS, load_extensions
 from sensorium.registration.options import options_of
 from sensorium.registration.registry import CONTRACTS
@@ -30,8 +31,8 @@ FLOORS = [
         "text_drawing",
         "feature_table",
     },
-    {"contracts", "parallel", "losses"},
-    {"blocks"},
+    {"contracts", "parallel", "losses", "collectives", "batch_norm"},
+    {"blocks", "heads", "masking"},
     {"registration"},
     {"recipe", "data", "runs"},
     {"models"},
@@ -40,7 +41,7 @@ FLOORS = [
     {"api", "matrix", "cli", "__main__"},
 ]
 """Rooms of core from the ground up: a room imports those of its own floor and of the floors before it."""
-PUBLIC = {"types", "errors", "contracts", "feature_table", "losses", "presence"}
+PUBLIC = {"types", "errors", "contracts", "feature_table", "presence", *sensorium._MODULES}
 """What modalities and plugins may import, beside the names of `sensorium` itself."""
 SHARED = {
     "modalities": ("sensorium.modalities.signal", "sensorium.modalities.graph", "sensorium.modalities.open_clip"),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sensorium.contracts import Encode, Encoder
 from sensorium.devices import to_device
 from sensorium.presence import present_in_all, present_in_any, rows_among
-from sensorium.types import View
+from sensorium.types import View, key_of
 
 
 class JointEmbedding(nn.ModuleDict):
@@ -80,6 +80,17 @@ class Pair(NamedTuple):
     y: Tensor
     keys: dict[str, Tensor]
     pooled: dict[str, Tensor]
+
+    def key(self, name: str) -> Tensor:
+        """Return what the records are recognized by, int64 (N,).
+
+        Args:
+            name: "record", "group" or "label:NAME" (see `record_keys`).
+
+        Raises:
+            RecipeError: when they have no such key.
+        """
+        return key_of(self.keys, name)
 
 
 @dataclass

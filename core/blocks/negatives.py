@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from sensorium.errors import RecipeError, check_range
 from sensorium.losses import NO_ID, Guide, MixedNegatives, NegativeRows, mix_negatives
 from sensorium.parallel import collectives
+from sensorium.types import key_of
 
 
 @dataclass(frozen=True)
@@ -180,8 +181,14 @@ class NegativePool(nn.Module):
         }
 
     def ids(self, keys_B: Mapping[str, Tensor]) -> Tensor | None:
-        """Return int64 (B,): records of one id are no negatives of each other; None for a unique id each."""
-        return keys_B[self.options.exclude] if self.memories or self.options.exclude == "group" else None
+        """Return int64 (B,): records of one id are no negatives of each other; None for a unique id each.
+
+        Args:
+            keys_B: what the records are recognized by; without any, as in a loop that gives none, each is unique.
+        """
+        if self.options.exclude == "group":
+            return key_of(keys_B, "group")
+        return keys_B.get("record") if self.memories else None
 
     def guide(self, pooled: Mapping[str, Tensor]) -> Guide | None:
         """Return the guide that masks out false negatives, from the features (B, G) of each modality."""
@@ -202,10 +209,10 @@ class NegativePool(nn.Module):
         negatives: list[NegativeRows | MixedNegatives] = (
             [] if corrupted_MD is None else [NegativeRows(corrupted_MD, shared=False)]
         )
-        if name not in self.memories or ids_N is None or (self._memory_after_warmup and not self._warmup_factor):
+        if name not in self.memories or (self._memory_after_warmup and not self._warmup_factor):
             return negatives
         memory: FeatureQueue = self.memories[name]  # type: ignore[assignment]
-        queue = NegativeRows(memory.rows, memory.ids)
+        queue = NegativeRows(memory.rows, None if ids_N is None else memory.ids)
         negatives.append(queue)
         if mixed := round(self.options.mixed * self._warmup_factor):
             with_anchor = mixed // 3  # these are the hardest
@@ -214,10 +221,16 @@ class NegativePool(nn.Module):
         return negatives
 
     def push(self, name: str, rows_BD: Tensor, keys_B: Mapping[str, Tensor]) -> None:
-        """Push a modality's embeddings of this step into its queue."""
+        """Push a modality's embeddings of this step into its queue.
+
+        Args:
+            name: the modality.
+            rows_BD: its embeddings, any norm.
+            keys_B: what their records are recognized by, or nothing.
+        """
         if name in self.memories:
             memory: FeatureQueue = self.memories[name]  # type: ignore[assignment]
-            memory.push(rows_BD, keys_B[self.options.exclude])
+            memory.push(rows_BD, keys_B.get(self.options.exclude))
 
     def logs(self) -> dict[str, Tensor]:
         """Return the logs: filled fractions of the queues, and the warm-up."""

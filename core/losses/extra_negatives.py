@@ -86,7 +86,7 @@ ExtraNegatives = Sequence[NegativeRows | MixedNegatives]
 
 @torch.no_grad()
 def mix_negatives(
-    x_ND: Tensor, ids_N: Tensor, rows: NegativeRows, hardest: int, pairs: int, with_anchor: int
+    x_ND: Tensor, ids_N: Tensor | None, rows: NegativeRows, hardest: int, pairs: int, with_anchor: int
 ) -> MixedNegatives:
     """MoCHi: mix hard negatives on the sphere (Kalantidis et al. 2020, eq. 4 and 6).
 
@@ -94,7 +94,7 @@ def mix_negatives(
 
     Args:
         x_ND: anchors, any norm; they take no gradient from here.
-        ids_N: int64, the record of each.
+        ids_N: int64, the record of each; None gives every anchor a unique id.
         rows: candidates, such as a queue; an anchor's hard negatives are those of highest cosine.
         hardest: number of hard negatives to draw from.
         pairs: number of mixtures of two hard negatives.
@@ -106,7 +106,7 @@ def mix_negatives(
     with outside_autocast(x_ND):
         x_ND, rows_MD = normalize_rows(x_ND), normalize_rows(rows.rows_MD)
         cosines_NM = x_ND @ rows_MD.to(x_ND.dtype).T
-        if rows.ids_M is not None:
+        if rows.ids_M is not None and ids_N is not None:
             cosines_NM.masked_fill_(ids_N[:, None] == rows.ids_M, -torch.inf)
         top = cosines_NM.topk(min(hardest, len(rows_MD)), dim=1)
         shape = (2, len(x_ND), pairs + with_anchor)

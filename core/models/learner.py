@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sensorium.contracts import Encode, Encoder, Encoders, Objective, Tokens, ViewGenerator
+from sensorium.contracts import Encode, Encoder, Encoders, Objective, TokenEncoder, Tokens, ViewGenerator
 from sensorium.devices import to_device
 from sensorium.errors import RecipeError
 from sensorium.parallel import collectives
 from sensorium.presence import Presence
 from sensorium.types import Batch, Features, Outcome, RecordBatch, View
+
+Views: TypeAlias = Mapping[str, Sequence[View]] | Sequence[View]
+"""The views of one batch: by modality name, or a list of those of a learner's only modality."""
 
 
 def make_views(
@@ -144,52 +147,90 @@ def _joinable(views: Sequence[View], sharing: Mapping[str, str]) -> list[list[Vi
 
 
 class Learner(nn.Module):
-    """Encoders and an objective as one module.
+    """Encoders and an objective as one module, for any loop:
+
+    ```python
+    learner = Learner({"image": encoder}, objective)
+    optimizer = torch.optim.AdamW(learner.parameters(), lr=1e-3)
+    for step, images in enumerate(batches):
+        loss = learner(transform.views(images)).loss  # transform: see `sensorium.views`
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        learner.objective.after_step((step + 1) / steps)  # teachers, queues
+    ```
+
+    Everything that is learned is in its `state_dict`, heads, teachers and queues included. With several ranks, wrap it
+    in DistributedDataParallel with `broadcast_buffers=False`, after `sensorium.batch_norm.synchronize(learner)`: the
+    mean over ranks of its losses, and of its gradients, is that of the joined batch.
 
     Args:
-        encoders: name -> encoder.
-        objective: built here from the encoders.
-        classes: number of classes of the views' target, if they have one.
+        encoders: modality name -> encoder.
+        objective: built here from the encoders: hand in one that no other learner has.
+        classes: number of classes of the views' target (`ViewGenerator.classes`), if they have one.
         views: number of views of each record.
         sharing: modality name -> the name of its encoder, in the recipe's order; default its own name.
+
+    Raises:
+        RecipeError: when the objective needs tokens that an encoder does not have, or another number of modalities.
     """
 
     def __init__(
         self,
-        encoders: dict[str, Encoder],
+        encoders: Mapping[str, Encoder],
         objective: Objective,
         classes: int | None = None,
         views: int = 1,
         sharing: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
-        self.encoders = nn.ModuleDict(encoders)
+        self.encoders = nn.ModuleDict(dict(encoders))
         self.objective = objective
         self.sharing = dict(sharing or {name: name for name in encoders})
-        is_crossmodal = objective.needs.is_crossmodal
-        seen = {name: encoders[owner] for name, owner in self.sharing.items()} if is_crossmodal else encoders
-        if is_crossmodal and not objective.needs.takes(len(seen)):
-            raise RecipeError(
-                f"The objective {type(objective).__name__} takes {objective.needs.modalities} modalities, but here are "
-                f"{len(seen)} ({', '.join(seen)})."
-            )
+        seen = {name: encoders[owner] for name, owner in self.sharing.items()}
+        _check_encoders(encoders, objective, tuple(seen))
+        if not objective.needs.is_crossmodal:
+            seen = dict(encoders)
         objective.build(Encoders(seen, classes, views))
 
     def encoder(self, modality: str) -> Encoder:
         """Return the encoder of a modality, its own or one that it shares."""
         return self.encoders[self.sharing[modality]]  # type: ignore[return-value]
 
-    def forward(
-        self, views: dict[str, list[View]], instead: Callable[[Objective, Any, Encode], Outcome] | None = None
-    ) -> Outcome:
+    def forward(self, views: Views, instead: Callable[[Objective, Any, Encode], Outcome] | None = None) -> Outcome:
         """Return the objective's outcome on the views of one batch.
 
         Args:
-            views: modality name -> its views.
-            instead: called with objective, views and encoders instead of the objective (see `gradient_cache`).
+            views: modality name -> its views; or the views of the only modality, as a list.
+            instead: called with objective, views and encoders instead of the objective (see `GradientCache`).
         """
-        asked, encode = self._asked(views), _Encode(self.encoders, self.sharing)
+        asked, encode = self._asked(self.by_modality(views)), _Encode(self.encoders, self.sharing)
         return instead(self.objective, asked, encode) if instead else self.objective(asked, encode)
+
+    def by_modality(self, views: Views) -> dict[str, list[View]]:
+        """Return views by modality name, each of which knows its modality.
+
+        Args:
+            views: as `forward` takes them.
+
+        Raises:
+            RecipeError: for a list where there are several modalities, or a modality without an encoder.
+        """
+        if not isinstance(views, Mapping):
+            if len(self.sharing) > 1:
+                raise RecipeError(
+                    f"The learner has the modalities {', '.join(self.sharing)}: give it its views by modality, a "
+                    "mapping, not a list."
+                )
+            views = dict.fromkeys(self.sharing, views)
+        if unknown := [name for name in views if name not in self.sharing]:
+            raise RecipeError(
+                f"The learner has no encoder for the views of '{unknown[0]}'; it has: {', '.join(self.sharing)}."
+            )
+        return {
+            name: [view if view.modality == name else replace(view, modality=name) for view in of_modality]
+            for name, of_modality in views.items()
+        }
 
     def _asked(self, views: dict[str, list[View]]) -> dict[str, list[View]] | list[View]:
         """Return the views as the objective asks for them."""
@@ -197,9 +238,13 @@ class Learner(nn.Module):
             return views
         return [view for of_tower in views.values() for view in of_tower]
 
-    def score(self, views: dict[str, list[View]]) -> dict[str, Tensor] | None:
-        """Return the likelihood of each record of a batch; see `Objective.score`."""
-        return self.objective.score(self._asked(views), _Encode(self.encoders, self.sharing))
+    def score(self, views: Views) -> dict[str, Tensor] | None:
+        """Return the likelihood of each record of a batch; see `Objective.score`.
+
+        Args:
+            views: as `forward` takes them.
+        """
+        return self.objective.score(self._asked(self.by_modality(views)), _Encode(self.encoders, self.sharing))
 
     def train(self, mode: bool = True) -> Learner:
         """Set the training mode; encoders without a trainable weight stay in evaluation mode."""
@@ -237,7 +282,9 @@ class Learner(nn.Module):
         free = 1.0 if progress >= end else max((progress - start) / max(end - start, 1e-9), 0.0)
         return {id(parameter): parameter for parameter in parameters[: len(parameters) - int(free * len(parameters))]}
 
-    def encode(self, modality: str, batch: Batch, spaces: Collection[str]) -> dict[str, Tensor]:
+    def encode(
+        self, modality: str, batch: Batch, spaces: Collection[str] = ("features", "embedding")
+    ) -> dict[str, Tensor]:
         """Return one canonical batch in several spaces, encoded once.
 
         Args:
@@ -247,3 +294,20 @@ class Learner(nn.Module):
         """
         pooled = self.encoder(modality)(batch).pooled
         return {space: self.objective.embed(modality, pooled) if space == "embedding" else pooled for space in spaces}
+
+
+def _check_encoders(encoders: Mapping[str, Encoder], objective: Objective, towers: Sequence[str]) -> None:
+    """Check that encoders are those that an objective needs, as a recipe's are before any data is read."""
+    needs, name, owners = objective.needs, type(objective).__name__, ", ".join(encoders) or "none"
+    if not needs.is_crossmodal and len(encoders) != 1:
+        raise RecipeError(f"The objective {name} takes one encoder, but here are {len(encoders)} ({owners}).")
+    if needs.is_crossmodal and not needs.takes(len(towers)):
+        takes = "two or more" if needs.modalities == "many" else needs.modalities
+        raise RecipeError(
+            f"The objective {name} takes {takes} modalities, but here are {len(towers)} ({', '.join(towers)})."
+        )
+    for modality, encoder in encoders.items():
+        if needs.tokens and not isinstance(encoder, TokenEncoder):
+            raise RecipeError(
+                f"{name} needs tokens, but the encoder of '{modality}' is no TokenEncoder: {type(encoder).__name__}."
+            )

@@ -10,11 +10,30 @@ Tensors are exchanged over the default group, on their device. Integers, flags a
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from sensorium.parallel.host_group import exchange_ints, host_group
+
+
+class World(NamedTuple):
+    """The ranks that train together.
+
+    Args:
+        rank: this process's rank, from 0.
+        size: number of ranks, >= 1.
+    """
+
+    rank: int
+    size: int
+
+
+def world() -> World:
+    """Return this process's rank and the number of ranks: (0, 1) without a process group."""
+    return World(rank(), world_size())
 
 
 def world_size() -> int:
@@ -105,6 +124,19 @@ def all_gather(x_ND: Tensor) -> tuple[Tensor, int]:
     if any(required) and not requires_grad:
         x_ND = x_ND.detach().requires_grad_()  # backward is a collective operation: a rank that skips it deadlocks
     return _AllGather.apply(x_ND, sizes), sum(sizes[: rank()])
+
+
+def gather(x_ND: Tensor) -> Tensor:
+    """Join the rows of all ranks, in rank order, with the exact gradient (see `all_gather`).
+
+    Args:
+        x_ND: any tensor with this rank's N rows first; all else of its shape is the same on every rank. Ranks may have
+            uneven numbers of rows, and none.
+
+    Returns:
+        The joined rows, on the same device and of the same dtype.
+    """
+    return all_gather(x_ND)[0]
 
 
 def all_reduce_sum(value: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ part at a time, as it does under plain accumulation.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from typing import Any
@@ -23,10 +24,10 @@ from torch import Tensor, nn
 
 from sensorium.contracts import Encode, Objective, Tokens
 from sensorium.errors import SensoriumError
-from sensorium.models.learner import Learner
+from sensorium.models.learner import Learner, Views
 from sensorium.presence import join_presence
 from sensorium.seeding import seed_globals
-from sensorium.types import Batch, Features, Outcome, RecordBatch, View
+from sensorium.types import Batch, Features, Outcome, View
 
 Step = Callable[[Objective, Any, Encode], Outcome]
 """Called by a learner instead of its objective, with objective, views and encoders."""
@@ -86,33 +87,65 @@ class _Call:
 class GradientCache:
     """The passes of one step over the parts of a batch.
 
+    The gradient is that of one loss over all parts, such as a contrastive loss in which every record of every part is a
+    negative, at the memory of one part:
+
+    ```python
+    for step, parts in enumerate(steps):  # parts: for each part of the batch, its views
+        outcome = GradientCache(parts, learner).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    ```
+
+    The objective receives pooled features alone; one that asks for tokens is refused.
+
     Args:
-        records: the parts.
-        views: the views of each part, by modality.
+        parts: the views of each part, as `Learner` takes them: by modality, or a list of those of the only one.
         learner: whose encoders they are.
-        seed: names from which the random draws of the step are seeded.
+        seed: names from which the random draws of the step (dropout) are seeded, anew for each part, so that both
+            passes draw alike; none draws a seed from torch's global generator. Global generators are seeded by it.
     """
 
-    def __init__(
-        self,
-        records: Sequence[RecordBatch],
-        views: Sequence[dict[str, list[View]]],
-        learner: Learner,
-        *seed: object,
-    ) -> None:
-        self.parts, self.encoders, self.sharing, self.seed = list(views), learner.encoders, learner.sharing, seed
-        sizes = [len(r) for r in records]
+    def __init__(self, parts: Sequence[Views], learner: Learner, *seed: object) -> None:
+        self.learner, self.encoders, self.sharing = learner, learner.encoders, learner.sharing
+        self.seed = seed or (int(torch.randint(2**62, ())),)
+        self.parts = [learner.by_modality(views) for views in parts]
+        sizes = [_count(views) for views in self.parts]
         self.views = {
             name: [
                 joined
                 for is_negative in (False, True)
                 for joined in _join(
-                    sizes, [[view for view in v[name] if view.is_negative == is_negative] for v in views]
+                    sizes, [[view for view in v[name] if view.is_negative == is_negative] for v in self.parts]
                 )
             ]
-            for name in views[0]
+            for name in self.parts[0]
         }
         self.calls: list[_Call] = []
+
+    def backward(
+        self,
+        module: nn.Module | None = None,
+        backward: Callable[[Tensor], object] = Tensor.backward,
+        no_sync: Callable[[], AbstractContextManager[object]] | None = None,
+    ) -> Outcome:
+        """Compute the gradient of the loss over all parts, added to `.grad` of the weights, and return its outcome.
+
+        Args:
+            module: what wraps the learner, such as DistributedDataParallel; None is the learner itself.
+            backward: called with each scalar loss; `lambda loss: scaler.scale(loss).backward()` scales it.
+            no_sync: makes a context in which gradients stay on this rank, which all passes but the last are in; None is
+                the module's own `no_sync`, where it has one.
+        """
+        module = self.learner if module is None else module
+        apart: Any = no_sync or getattr(module, "no_sync", nullcontext)
+        with apart():
+            outcome: Outcome = module(self.views, self.loss)
+            backward(outcome.loss)
+        for part, views in enumerate(self.parts):
+            with apart() if part < len(self.parts) - 1 else nullcontext():
+                backward(module(views, self.replay(part)).loss)
+        return outcome
 
     def loss(self, objective: Objective, views: Any, encode: Encode) -> Outcome:
         """Compute the objective's loss on features of all parts, which have no graph behind them."""
@@ -212,6 +245,12 @@ class _Carry(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor):
         return None, *ctx.gradients, *[None] * ctx.others
+
+
+def _count(views: Mapping[str, Sequence[View]]) -> int:
+    """Return the number of records of a part."""
+    view = next(view for of_modality in views.values() for view in of_modality)
+    return len(view) if view.present is None else len(view.present)
 
 
 def _join(sizes: Sequence[int], views: Sequence[list[View]]) -> list[View]:

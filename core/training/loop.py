@@ -6,6 +6,7 @@ import logging
 import math
 import signal
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -109,14 +110,8 @@ def backward_joined(t: Training, step: int, parts: list[RecordBatch]) -> Outcome
     rngs = [generator(t.recipe.seed, "views", *names[2:], i, device=t.device) for i in range(len(parts))]
     made = zip(parts, rngs, strict=True)
     views = [make_views(records, t.plan.generators, rng, t.absent) for records, rng in made]
-    cache = GradientCache(parts, views, t.learner, *names)
-    with _no_sync(t, until_last=True):
-        outcome: Outcome = t.module(cache.views, cache.loss)
-        t.fabric.backward(outcome.loss)
-    for i, of_part in enumerate(views):
-        with _no_sync(t, until_last=i < len(parts) - 1):
-            t.fabric.backward(t.module(of_part, cache.replay(i)).loss)
-    return outcome
+    cache = GradientCache(views, t.learner, *names)
+    return cache.backward(t.module, t.fabric.backward, partial(_no_sync, t, until_last=True))
 
 
 def _no_sync(t: Training, until_last: bool) -> AbstractContextManager[None]:

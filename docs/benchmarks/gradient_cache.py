@@ -72,7 +72,7 @@ def step(learner: Learner, records: list[RecordBatch], device: str) -> None:
             loss = learner(views[0]).loss
         loss.backward()
         return
-    cache = GradientCache(records, views, learner, 0)
+    cache = GradientCache(views, learner, 0)
     with half:
         loss = learner(cache.views, cache.loss).loss
     loss.backward()

@@ -16,6 +16,7 @@ from docs.generate.markdown import cell, docstring, escaped, first_sentence, sig
 
 PAGES = {
     "running": ("Running", "What a script calls: train, evaluate, fine-tune, embed, search, mine, export."),
+    "own-loop": ("A loop of your own", "Views, learner, gradient caching and collective operations in plain PyTorch."),
     "data-types": ("Data types", "What travels between the parts of a training."),
     "contracts": ("Contracts", "What a plugin writes: the abstract classes, and what they are handed."),
     "losses": ("Losses", "Pure functions on tensors."),
@@ -27,6 +28,11 @@ HOMES = {
     "sensorium.api": "running",
     "sensorium.recipe": "running",
     "sensorium.models": "running",
+    "sensorium.models.learner": "own-loop",
+    "sensorium.training.gradient_cache": "own-loop",
+    "sensorium.collectives": "own-loop",
+    "sensorium.batch_norm": "own-loop",
+    "sensorium.views": "own-loop",
     "sensorium.types": "data-types",
     "sensorium.contracts": "contracts",
     "sensorium.feature_table": "contracts",

@@ -38,7 +38,7 @@ class SupervisedContrastive(Objective):
 
     def forward(self, views, encode):
         """Contrast both views of all records."""
-        record_B = views[0].keys["record"]
+        record_B = views[0].key("record")
         labels_B = views[0].keys.get(self.key, record_B)  # a batch of which no record has the label does not know it
         f1, f2 = encode(views)
         z1_BD, z2_BD = self.project(f1.pooled), self.project(f2.pooled)

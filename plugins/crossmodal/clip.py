@@ -62,7 +62,7 @@ class CLIP(CrossModalObjective):
             )
         else:
             x_BD, y_BD = (pair.y, pair.x) if self.direction == "second" else (pair.x, pair.y)
-            loss = losses.unicl(x_BD, y_BD, scale, pair.keys["group"], both=self.direction == "both")
+            loss = losses.unicl(x_BD, y_BD, scale, pair.key("group"), both=self.direction == "both")
         self.update_memory(batch)
         logs = {"scale": scale.detach(), "pairs": torch.tensor(float(len(pair.x))), **self.negatives.logs()}
         return Outcome(loss, logs, {name: z.detach() for name, z in zip(modalities, pair[:2], strict=True)})

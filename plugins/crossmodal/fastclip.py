@@ -60,7 +60,7 @@ class FastCLIP(CrossModalObjective):
         (modalities,), temperature = self.modality_pairs, self.log_temperature.exp()[0]
         pair = self.project.embed(views, encode).pair(*modalities)
         log_normalizers_B2 = losses.log_normalizers(pair.x, pair.y, 1 / temperature)
-        running_B2 = self.updated(pair.keys["record"] % len(self.running_S2), log_normalizers_B2.detach())
+        running_B2 = self.updated(pair.key("record") % len(self.running_S2), log_normalizers_B2.detach())
         loss = losses.global_contrastive(log_normalizers_B2, running_B2, temperature, self.rho)
         logs = {"temperature": temperature.detach(), "pairs": torch.tensor(float(len(pair.x)))}
         return Outcome(loss, logs, {name: z.detach() for name, z in zip(modalities, pair[:2], strict=True)})

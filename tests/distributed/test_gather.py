@@ -118,3 +118,27 @@ def test_a_share_is_the_mean_in_one_process_and_zero_of_nothing():
     summed = torch.tensor(6.0, requires_grad=True)
     assert collectives.share(summed, 4) == collectives.share(summed, torch.tensor(4)) == 1.5
     assert collectives.share(0 * summed, 0) == collectives.share(0 * summed, torch.tensor(0)) == 0
+
+
+def gathered(rank, world):
+    x_ND = rows(3 + rank).requires_grad_()
+    joined_MD = collectives.gather(x_ND)
+    collectives.share(joined_MD.square().sum() / world, len(joined_MD)).backward()
+    return joined_MD.detach(), x_ND.grad, collectives.world()
+
+
+def test_gather_returns_the_joined_rows_alone_with_exact_gradient(tmp_path):
+    found = on_ranks(2, gathered, tmp_path)
+    whole_MD = torch.cat([rows(3), rows(4)]).requires_grad_()
+    (whole_MD.square().sum() / len(whole_MD)).backward()
+    means = [grad / 2 for _, grad, _ in found]  # a row is of one rank: DDP's mean over ranks halves it
+    assert torch.equal(found[0][0], whole_MD)
+    assert torch.equal(found[1][0], whole_MD)
+    assert torch.allclose(torch.cat(means), whole_MD.grad)
+    assert [world for _, _, world in found] == [(0, 2), (1, 2)]
+
+
+def test_without_a_process_group_there_is_one_rank():
+    x_ND = rows(3)
+    assert collectives.gather(x_ND) is x_ND
+    assert collectives.world() == collectives.World(rank=0, size=1)

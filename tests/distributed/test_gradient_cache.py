@@ -36,7 +36,7 @@ def on_rank(rank, world):
             model = DistributedDataParallel(learner)
             made = parts_of(*mine, k)
             views = views_of(made, 1)
-            cache = GradientCache(made, views, learner, 0, "step", 0, rank)
+            cache = GradientCache(views, learner, 0, "step", 0, rank)
             with model.no_sync():
                 model(cache.views, cache.loss).loss.backward()
             for i, of_part in enumerate(views):

@@ -87,7 +87,7 @@ def plain(learner, values, masks, count):
 def cached(learner, values, masks, count, k, scale=1.0, replay=True):
     made = parts_of(values, masks, k)
     views = views_of(made, count)
-    cache = GradientCache(made, views, learner, 0, "step", 0, 0)
+    cache = GradientCache(views, learner, 0, "step", 0, 0)
     outcome = learner(cache.views, cache.loss)
     (outcome.loss * scale).backward()
     for i, of_part in enumerate(views):
@@ -169,7 +169,7 @@ def test_wrong_views_that_a_part_lacks_are_joined():
     generators = {name: Noise(None, views=1, strength=0.0) for name in ("a", "b")}
     views = [make_views(part, generators, torch.Generator()) for part in made]
     assert [len(of_part["b"]) for of_part in views] == [1, 2, 2, 2]
-    own, wrong = GradientCache(made, views, learner_of(CLIP(dim=4), ["a", "b"]), 0).views["b"]
+    own, wrong = GradientCache(views, learner_of(CLIP(dim=4), ["a", "b"]), 0).views["b"]
     assert (own.is_negative, wrong.is_negative) == (False, True)
     assert len(own) == ROWS
     assert own.present is None
@@ -192,7 +192,7 @@ def test_wrong_views_that_a_part_lacks_have_the_gradient_of_the_whole_batch(with
     twin(views_in(parts_of(values, masks, 1))[0]).loss.backward()
     made = parts_of(values, masks, 4)
     views = views_in(made)
-    cache = GradientCache(made, views, learner, 0, "step", 0, 0)
+    cache = GradientCache(views, learner, 0, "step", 0, 0)
     learner(cache.views, cache.loss).loss.backward()
     for i, of_part in enumerate(views):
         learner(of_part, cache.replay(i)).loss.backward()
@@ -290,7 +290,7 @@ def test_activations_of_one_part_are_held():
 
         made = parts_of(values, masks, k)
         views = views_of(made, 1)
-        cache = GradientCache(made, views, learner, 0)
+        cache = GradientCache(views, learner, 0)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
             learner(cache.views, cache.loss).loss.backward()
             for i, of_part in enumerate(views):

@@ -79,7 +79,7 @@ def test_is_the_papers_on_rows_of_any_length(name, classes, monkeypatch):
     learner, batch = double(name, classes=classes), sequences(dtype=torch.float64)
     view = view_of(batch)
     masked = masking.random_mask(view, learner.encoders["toy"].tokenize(batch), learner.objective.mask_ratio)
-    monkeypatch.setattr("sensorium.blocks.masking.random_mask", lambda *_: masked)
+    monkeypatch.setattr("sensorium.masking.random_mask", lambda *_: masked)
     found = learner({"toy": [view]}).loss
     assert torch.allclose(found, reference(name, learner, batch, masked), rtol=1e-9)
     parameters = [p for p in learner.parameters() if p.requires_grad]
@@ -96,7 +96,7 @@ def test_mutants_are_caught(name, mutant, monkeypatch):
     learner, batch = double(name), sequences(dtype=torch.float64)
     view = view_of(batch)
     masked = masking.random_mask(view, learner.encoders["toy"].tokenize(batch), 0.5)
-    monkeypatch.setattr("sensorium.blocks.masking.random_mask", lambda *_: masked)
+    monkeypatch.setattr("sensorium.masking.random_mask", lambda *_: masked)
     which = "masked_regression" if name == "data2vec" else "reconstruction"
     right = getattr(losses, which)
     monkeypatch.setattr(losses, which, lambda x, y, mask, *more: right(x, y, mutant(mask), *more))
@@ -108,7 +108,7 @@ def test_masked_tokens_are_not_seen(name, monkeypatch):
     """Other content of masked tokens changes the targets and no prediction."""
     learner, batch = double(name), sequences(dtype=torch.float64)
     masked = masking.random_mask(view_of(batch), learner.encoders["toy"].tokenize(batch), 0.5)
-    monkeypatch.setattr("sensorium.blocks.masking.random_mask", lambda *_: masked)
+    monkeypatch.setattr("sensorium.masking.random_mask", lambda *_: masked)
     found = []
     for extra in (0.0, 5.0):
         torch.manual_seed(0)

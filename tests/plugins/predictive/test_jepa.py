@@ -53,7 +53,7 @@ def reference(learner, batch, context, targets):
 def test_is_the_papers_on_rows_of_any_length(monkeypatch):
     learner, batch = double(), sequences(LENGTHS, dtype=torch.float64)
     made = drawn(learner, batch)
-    monkeypatch.setattr("sensorium.blocks.masking.context_and_targets", lambda *_: made)
+    monkeypatch.setattr("sensorium.masking.context_and_targets", lambda *_: made)
     found, right = learner({"toy": [view_of(batch)]}).loss, reference(learner, batch, *made)
     assert torch.allclose(found, right, rtol=1e-9)
     parameters = [p for p in learner.parameters() if p.requires_grad]
@@ -68,7 +68,7 @@ def test_is_the_papers_on_rows_of_any_length(monkeypatch):
 def test_targets_are_masked_for_the_student_and_visible_to_the_teacher(monkeypatch):
     learner, batch = double(), sequences(LENGTHS, dtype=torch.float64)
     made = drawn(learner, batch)
-    monkeypatch.setattr("sensorium.blocks.masking.context_and_targets", lambda *_: made)
+    monkeypatch.setattr("sensorium.masking.context_and_targets", lambda *_: made)
     masked, found = made[1].any(0)[..., None], []
     for extra in (0.0, 5.0):
         torch.manual_seed(0)
