@@ -23,6 +23,7 @@ import pluggy
 import sensorium
 from sensorium.errors import PluginError, did_you_mean
 from sensorium.registration import hookspecs
+from sensorium.registration.contract import contract_fault, deprecated_contract, is_outdated
 from sensorium.registration.registry import (
     KINDS,
     SESSION,
@@ -115,7 +116,12 @@ class Plugin:
         """The plugin and its state, without a full stop."""
         how = {"blocked": "is blocked by", "failed": "failed:", "conflict": "is in conflict:"}
         state = f"{how.get(self.state, f'is {self.state}:')} {self.reason}" if self.reason else f"is {self.state}"
-        return f"plugin '{self.name}' ({self.distribution} {self.version}) {state}"
+        return f"{self.label} {state}"
+
+    @property
+    def label(self) -> str:
+        """What sentences call it: its name, distribution and version."""
+        return f"plugin '{self.name}' ({self.distribution} {self.version})"
 
     def load(self) -> Any:
         """Import the plugin's module, or the object in it that the entry point names."""
@@ -373,9 +379,12 @@ def _load(plugin: Plugin, registry: Registry, first: dict[str, Plugin]) -> None:
             )
         first[normalize(plugin.name)] = plugin
         module = plugin.load()
-        if reason := _incompatible(module):
+        asked = getattr(module, "sensorium_api", f"=={sensorium.API_VERSION}")
+        if reason := contract_fault(asked):
             plugin.state, plugin.reason = "incompatible", reason
         else:
+            if is_outdated(asked):
+                deprecated_contract(plugin.label, asked)
             _register(plugin, module, specs)
             registry.add(specs)
             for spec in specs:
@@ -390,17 +399,6 @@ def _load(plugin: Plugin, registry: Registry, first: dict[str, Plugin]) -> None:
     plugin.seconds = time.perf_counter() - start
     if plugin.is_broken:
         registry.add_absent(Absent(plugin.sentence, plugin.error, tuple(specs)))
-
-
-def _incompatible(module: Any) -> str:
-    """Return why a plugin does not fit this version of the plugin contract, or an empty string."""
-    version = getattr(module, "sensorium_api", sensorium.API_VERSION)
-    if not isinstance(version, int):
-        raise PluginError(f"its sensorium_api is {version!r}, not the number of a plugin contract")
-    if version == sensorium.API_VERSION:
-        return ""
-    older = "sensorium" if version > sensorium.API_VERSION else "the plugin"
-    return f"it was written for plugin contract {version}, this is {sensorium.API_VERSION}: upgrade {older}"
 
 
 def _register(plugin: Plugin, module: Any, specs: list[Spec]) -> None:
@@ -428,8 +426,11 @@ def _check_hooks(module: Any) -> None:
         if name in HOOKS:
             if not marked:
                 raise PluginError(f"its {name} is not marked with @sensorium.hookimpl")
-            if list(inspect.signature(getattr(module, name)).parameters) != ["register"]:
-                given = inspect.signature(getattr(module, name))
+            given, known = (inspect.signature(getattr(owner, name)) for owner in (module, hookspecs))
+            if "register" not in given.parameters or not given.parameters.keys() <= known.parameters.keys():
                 raise PluginError(f"its hook {name}{given} must have one argument, 'register'")
         elif marked or (ours and name not in ATTRIBUTES):
-            raise PluginError(f"its '{name}' is no hook{did_you_mean(name, (*HOOKS, *ATTRIBUTES)).rstrip('?')}")
+            contract = f"plugin contract {sensorium.API_VERSION}"
+            raise PluginError(
+                f"its '{name}' is no hook of {contract}{did_you_mean(name, (*HOOKS, *ATTRIBUTES)).rstrip('?')}"
+            )

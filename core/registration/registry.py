@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from importlib import import_module, util
 from typing import Any
 
+import sensorium
 from sensorium.errors import PluginError, did_you_mean, not_found
 
 KINDS = (
@@ -212,6 +213,7 @@ class Register:
         modality: str | None = None,
         requires: tuple[str, ...] | list[str] = (),
         extra: str | None = None,
+        **unknown: object,
     ) -> None:
         """Register one part.
 
@@ -223,6 +225,7 @@ class Register:
             modality: the modality that an encoder or view generator belongs to; None serves every one.
             requires: import names of optional packages that the target needs.
             extra: the extra of the plugin's distribution that installs them.
+            unknown: what a newer version of the plugin contract may know: refused.
 
         Raises:
             ValueError: when an argument is invalid; the plugin's state is then "failed".
@@ -238,6 +241,15 @@ class Register:
             raise ValueError(f"{where}: only encoders and view generators belong to a modality")
         if isinstance(requires, str):
             raise ValueError(f"{where}: requires is a list of import names, not the string {requires!r}")
+        for word in unknown:
+            raise ValueError(
+                not_found(
+                    f"{where}: register has no argument '{word}' in plugin contract {sensorium.API_VERSION}",
+                    word,
+                    ("summary", "modality", "requires", "extra"),
+                    "a newer sensorium may have it: upgrade, or leave it out",
+                )
+            )
         self.specs.append(
             Spec(self.kind, name, target, summary, self.plugin, self.distribution, modality, tuple(requires), extra)
         )

@@ -100,8 +100,8 @@ def _index(listed: dict[str, list[tuple[str, str]]]) -> str:
 Letters in shapes: B records in a batch, T tokens or time steps, C channels, H and W height and width, D features, N
 rows of any kind.
 
-`sensorium.__version__` is the version. `sensorium.API_VERSION` is the version of the plugin contract; it moves only
-when a plugin written for the last one would break.
+`sensorium.__version__` is the version. `sensorium.API_VERSION` is the version of the plugin contract: what is
+added raises its minor number, what breaks plugins its major one ([versions](versions.md)).
 """
     for page, names in listed.items():
         title, summary = PAGES[page]

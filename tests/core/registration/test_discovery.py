@@ -8,8 +8,11 @@ import sys
 import pytest
 
 import sensorium
+from sensorium.deprecation import Deprecated
 from sensorium.errors import PluginError
 from sensorium.registration import discovery as ext
+from sensorium.registration import hookspecs
+from sensorium.registration.contract import WORKING
 from sensorium.registration.discovery import BUILTINS, load_extensions
 
 HOOK = "from sensorium import hookimpl\n@hookimpl\ndef sensorium_register_objectives(register):\n    "
@@ -64,9 +67,18 @@ def test_builtins_come_through_the_same_door():
         (HOOK.replace("(register)", "()") + "pass", "must have one argument, 'register'"),
         (HOOK.replace("(register)", "(registry)") + "pass", "sensorium_register_objectives(registry)"),
         (HOOK.replace("(register)", "(register, extra)") + "pass", "must have one argument, 'register'"),
-        (HOOK.replace("sensorium_register", "register") + "pass", "'register_objectives' is no hook"),
+        (
+            HOOK.replace("sensorium_register", "register") + "pass",
+            "'register_objectives' is no hook of plugin contract 1.1",
+        ),
         ("sensorium_sampels = {}", "did you mean 'sensorium_samples'"),
-        ("sensorium_api = '1'", "not the number of a plugin contract"),
+        ("sensorium_api = 'one'", "'one', not versions of a plugin contract such as 1 or '>=1.1,<3'"),
+        ("sensorium_api = True", "True, not versions of a plugin contract"),
+        (
+            HOOK + "register('x', 'a:B', summary='x', sumary='y')",
+            "no argument 'sumary' in plugin contract 1.1, did you",
+        ),
+        (HOOK + "register('x', 'a:B', summary='x', qqq=1)", "'qqq' in plugin contract 1.1; a newer sensorium may have"),
     ],
 )
 def test_a_broken_plugin_is_failed_with_its_reason_and_stops_nothing(site, body, reason):
@@ -103,9 +115,44 @@ def test_a_plugin_that_fails_in_its_second_hook_registers_nothing_but_is_named(s
     assert isinstance(caught.value.__cause__, OSError)
 
 
-@pytest.mark.parametrize(("version", "upgrade"), [(99, "upgrade sensorium"), (0, "upgrade the plugin")])
+@pytest.mark.parametrize("asked", [1, ">=1", ">=1,<3", ">=1.1,<2", "~=1.0", "==1.1"])
+def test_a_plugin_may_ask_for_a_range_of_contracts(site, objective_body, asked):
+    plugin, _ = one(site, f"sensorium_api = {asked!r}\n" + objective_body("made-objective", "made_up"))
+    assert (plugin.state, plugin.reason) == ("loaded", "")
+
+
+def test_a_plugin_for_an_older_contract_that_still_works_is_loaded_with_a_warning(site, objective_body):
+    with pytest.warns(Deprecated, match=r"plugin 'made' \(made-up 1.0\).*contract <1.1; it still works"):
+        plugin, _ = one(site, "sensorium_api = '<1.1'\n" + objective_body("made-objective", "made_up"))
+    assert plugin.state == "loaded"
+
+
+def test_this_contract_is_the_last_of_those_that_work():
+    assert WORKING[-1] == sensorium.API_VERSION
+
+
+def test_a_hook_may_take_fewer_arguments_than_a_newer_contract_gives(site, objective_body, monkeypatch):
+    @hookspecs.hookspec
+    def newer(register, context):
+        """Stand for a hook of a later version, with one more argument."""
+
+    monkeypatch.setattr(hookspecs, "sensorium_register_objectives", newer)
+    with pytest.warns(UserWarning, match="context"):  # what pluggy says of the call, which is of this version
+        plugin, _ = one(site, objective_body("made-objective", "made_up"))
+    assert plugin.state == "loaded"
+
+
+@pytest.mark.parametrize(
+    ("version", "upgrade"),
+    [
+        (99, "upgrade sensorium"),
+        (0, "upgrade the plugin"),
+        (">=1.9", "upgrade sensorium"),
+        ("<1", "upgrade the plugin"),
+    ],
+)
 def test_a_plugin_for_another_contract_is_incompatible(site, objective_body, version, upgrade):
-    plugin, loaded = one(site, f"sensorium_api = {version}\n" + objective_body("made-objective", "made_up"))
+    plugin, loaded = one(site, f"sensorium_api = {version!r}\n" + objective_body("made-objective", "made_up"))
     assert plugin.state == "incompatible"
     assert f"plugin contract {version}" in plugin.reason
     assert upgrade in plugin.reason
