@@ -59,6 +59,7 @@ _HOME = {
     "losses": "sensorium.losses",
     "heads": "sensorium.heads",
     "masking": "sensorium.masking",
+    "views": "sensorium.views",
     "JointEmbedding": "sensorium.blocks.joint_embedding",
     "Pair": "sensorium.blocks.joint_embedding",
     "JointBatch": "sensorium.blocks.joint_embedding",
@@ -96,12 +97,12 @@ _HOME = {
     "register": "sensorium.api",
     "Recipe": "sensorium.recipe",
 }
-_MODULES = ("batch_norm", "collectives", "heads", "losses", "masking")
+_MODULES = ("batch_norm", "collectives", "heads", "losses", "masking", "views")
 """Those of the names that are whole modules, each of its own name: `import sensorium.losses` finds it too."""
 __all__ = ["API_VERSION", "__version__", *_HOME]
 
 if TYPE_CHECKING:
-    from sensorium import batch_norm, collectives, heads, losses, masking
+    from sensorium import batch_norm, collectives, heads, losses, masking, views
     from sensorium.api import (
         build,
         check,

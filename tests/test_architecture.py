@@ -38,7 +38,7 @@ FLOORS = [
     {"models"},
     {"training"},
     {"evaluation", "finetuning", "exporters", "testing", "mining", "doctor", "checking"},
-    {"api", "matrix", "cli", "__main__"},
+    {"api", "views", "matrix", "cli", "__main__"},
 ]
 """Rooms of core from the ground up: a room imports those of its own floor and of the floors before it."""
 PUBLIC = {"types", "errors", "contracts", "feature_table", "presence", *sensorium._MODULES}

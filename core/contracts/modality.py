@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from torch import Tensor
 
 from sensorium.types import Batch, View
 
@@ -40,6 +41,17 @@ class Modality(ABC):
     @abstractmethod
     def collate(self, examples: Sequence[Any]) -> Batch:
         """Join decoded examples into one canonical batch on the CPU."""
+
+    def batch_of(self, x: Tensor) -> Batch | None:
+        """Return the canonical batch that a tensor of B decoded examples is, on its device.
+
+        Args:
+            x: any tensor.
+
+        Returns:
+            None for a tensor that is one raw value, and where examples are no tensors of one shape: the default.
+        """
+        return None
 
     def fit(self, raws: Iterable[Any]) -> None:
         """Learn what decoding needs from the raw values of the train part; by default, nothing."""

@@ -136,6 +136,10 @@ class AudioModality(Modality):
         """Pad examples, float32 (C, S_i) each, to the longest; of an `AudioClip` take the center segment."""
         return SignalBatch.join([e.center_CS if isinstance(e, AudioClip) else e for e in examples])
 
+    def batch_of(self, x: torch.Tensor) -> SignalBatch | None:
+        """Return waveforms of one length, float (B, C, S), at the modality's sample rate; None for other tensors."""
+        return SignalBatch.of_tensor(x)
+
     def log_mels(self, batch: SignalBatch) -> LogMelBatch:
         """Return the normalized log-mel spectrograms (B, C x F, T) of a batch, or the batch itself if it has them."""
         if isinstance(batch, LogMelBatch):

@@ -109,6 +109,10 @@ class ImageModality(Modality):
             return CropBatch.cat(examples)
         return ImageBatch(torch.from_numpy(np.stack([self._fitted(pixels, self.size) for pixels in examples])))
 
+    def batch_of(self, x: torch.Tensor) -> ImageBatch | None:
+        """Return images, uint8 or float in [0, 1], (B, C, H, W), as a batch; None for a tensor of other axes."""
+        return ImageBatch(x) if x.ndim == 4 else None
+
     def notes(self, raws: Sequence[Any]) -> list[str]:
         """Say how images are brought to `size`, of which files one frame is read, and which pixels are nearly black."""
         return image_notes(raws, self._read, self.size, self._fit)

@@ -44,6 +44,16 @@ class SignalBatch(Batch):
         return cls(torch.from_numpy(values_BCT), torch.tensor(lengths), torch.from_numpy(observed_BCT))
 
     @classmethod
+    def of_tensor(cls, x: Tensor) -> Self | None:
+        """Return signals of one length, float (B, C, T), nan where a value is missing; None for other tensors."""
+        if x.ndim != 3 or not x.is_floating_point():
+            return None
+        lengths, observed_BCT = np.full(len(x), x.shape[2], np.int64), ~x.isnan()
+        (lengths_B,) = to_device([lengths], x.device)
+        host_lengths = None if x.device.type == "cpu" else lengths
+        return cls(x.masked_fill(~observed_BCT, 0.0), lengths_B, observed_BCT, host_lengths)
+
+    @classmethod
     def cat(cls, batches: Sequence[Self]) -> Self:
         """Concatenate batches along their examples, the shorter ones padded to the longest."""
         longest = max(batch.values.shape[2] for batch in batches)

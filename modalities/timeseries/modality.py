@@ -131,6 +131,10 @@ class TimeSeriesModality(Modality):
         """Pad examples, float32 (C, T_i) each, to the longest of them."""
         return SignalBatch.join(examples)
 
+    def batch_of(self, x: torch.Tensor) -> SignalBatch | None:
+        """Return series of one length, float (B, C, T), as they are, nan where a value is missing; None for others."""
+        return SignalBatch.of_tensor(x)
+
     def fit(self, raws: Iterable[Any]) -> None:
         """Estimate the number of channels, and the center and scale of each, from the train part.
 
