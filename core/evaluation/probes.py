@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from scipy.stats import ConstantInputWarning, spearmanr
 from sklearn.metrics import f1_score, precision_recall_fscore_support, recall_score, roc_auc_score
 
 from sensorium.contracts import Evaluator
@@ -265,6 +264,11 @@ def _regression_metrics(y_N: np.ndarray, predicted_N: np.ndarray) -> dict[str, f
 
 def spearman(a_N: np.ndarray, b_N: np.ndarray) -> float:
     """Return Spearman's rank correlation, ties at their mean rank; 0 if one side is constant."""
+    from scipy.stats import (
+        ConstantInputWarning,
+        spearmanr,
+    )  # its import takes longer than that of all of sklearn.metrics
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantInputWarning)
         return float(np.nan_to_num(spearmanr(a_N, b_N).statistic))
