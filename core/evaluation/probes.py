@@ -264,10 +264,8 @@ def _regression_metrics(y_N: np.ndarray, predicted_N: np.ndarray) -> dict[str, f
 
 def spearman(a_N: np.ndarray, b_N: np.ndarray) -> float:
     """Return Spearman's rank correlation, ties at their mean rank; 0 if one side is constant."""
-    from scipy.stats import (
-        ConstantInputWarning,
-        spearmanr,
-    )  # its import takes longer than that of all of sklearn.metrics
+    # Imported here, since it takes longer than all of sklearn.metrics, which every probe needs.
+    from scipy.stats import ConstantInputWarning, spearmanr
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantInputWarning)
