@@ -81,20 +81,20 @@ _HOME = {
     "Learner": "sensorium.models.learner",
     "GradientCache": "sensorium.training.gradient_cache",
     # what a user calls
-    "check": "sensorium.api",
-    "fit": "sensorium.api",
-    "load": "sensorium.api",
-    "evaluate": "sensorium.api",
-    "crossfit": "sensorium.api",
-    "replay": "sensorium.api",
-    "mine": "sensorium.api",
-    "search": "sensorium.api",
-    "export": "sensorium.api",
-    "load_encoder": "sensorium.api",
-    "finetune": "sensorium.api",
-    "load_predictor": "sensorium.api",
-    "build": "sensorium.api",
-    "register": "sensorium.api",
+    "check": "sensorium.api.checking",
+    "fit": "sensorium.api.training",
+    "load": "sensorium.api.models",
+    "evaluate": "sensorium.api.measuring",
+    "crossfit": "sensorium.api.crossfitting",
+    "replay": "sensorium.api.measuring",
+    "mine": "sensorium.api.mining",
+    "search": "sensorium.api.searching",
+    "export": "sensorium.api.models",
+    "load_encoder": "sensorium.api.models",
+    "finetune": "sensorium.api.finetuning",
+    "load_predictor": "sensorium.api.models",
+    "build": "sensorium.api.parts",
+    "register": "sensorium.api.parts",
     "Recipe": "sensorium.recipe",
 }
 _MODULES = ("batch_norm", "collectives", "heads", "losses", "masking", "views")
@@ -103,22 +103,15 @@ __all__ = ["API_VERSION", "__version__", *_HOME]
 
 if TYPE_CHECKING:
     from sensorium import batch_norm, collectives, heads, losses, masking, views
-    from sensorium.api import (
-        build,
-        check,
-        crossfit,
-        evaluate,
-        export,
-        finetune,
-        fit,
-        load,
-        load_encoder,
-        load_predictor,
-        mine,
-        register,
-        replay,
-        search,
-    )
+    from sensorium.api.checking import check
+    from sensorium.api.crossfitting import crossfit
+    from sensorium.api.finetuning import finetune
+    from sensorium.api.measuring import evaluate, replay
+    from sensorium.api.mining import mine
+    from sensorium.api.models import export, load, load_encoder, load_predictor
+    from sensorium.api.parts import build, register
+    from sensorium.api.searching import search
+    from sensorium.api.training import fit
     from sensorium.blocks.joint_embedding import JointBatch, JointEmbedding, Pair
     from sensorium.blocks.negatives import FeatureQueue, NegativeOptions, NegativePool
     from sensorium.blocks.teacher import Teacher, cosine_schedule

@@ -46,7 +46,7 @@ def check_data(target: str, overrides: Sequence[str], out: Path | None = None, a
     Raises:
         DataError: when a training would stop at unreadable records.
     """
-    from sensorium.api import check as examine
+    from sensorium.api.checking import check as examine
     from sensorium.runs.atomic import write_json
     from sensorium.training.fabric import launching_rank
 

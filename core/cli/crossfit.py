@@ -20,7 +20,7 @@ def crossfit(
     One run for each group; the table has mean and standard deviation over groups, and the metrics of all held-out
     predictions joined. The same command again continues where it was stopped.
     """
-    from sensorium.api import crossfit as run_all
+    from sensorium.api.crossfitting import crossfit as run_all
     from sensorium.cli.output import show_log
     from sensorium.cli.tables import print_tables
 

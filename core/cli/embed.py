@@ -28,7 +28,7 @@ def embed(
     device: Device = "auto",
 ) -> None:
     """Embed the records of a source with the model of a run."""
-    from sensorium.api import embed_source
+    from sensorium.api.embedding import embed_source
     from sensorium.cli.output import show_log
     from sensorium.training.fabric import launching_rank
 

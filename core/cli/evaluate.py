@@ -27,7 +27,7 @@ def evaluate(
 
     Several runs of one recipe with different seeds give mean ± standard deviation.
     """
-    from sensorium.api import evaluate as measure
+    from sensorium.api.measuring import evaluate as measure
     from sensorium.cli.output import show_log
     from sensorium.cli.tables import print_tables
     from sensorium.training.fabric import launching_rank

@@ -15,7 +15,7 @@ def export(
     checkpoint: Annotated[str, typer.Option(help="The checkpoint: final, best, last, or a step number.")] = "final",
 ) -> None:
     """Export the model of a run to files for other libraries, and print how to load them."""
-    from sensorium import api
+    import sensorium
 
-    lines = api.export(run, out, format, checkpoint=checkpoint)
+    lines = sensorium.export(run, out, format, checkpoint=checkpoint)
     typer.echo(f"Wrote {out}. To load it:\n\n{lines}")

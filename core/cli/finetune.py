@@ -41,7 +41,7 @@ def finetune(
     Trains on the train part, takes the best epoch by the val part (early stopping) and reports the test part.
     Few labels: finetune.labels_per_class=10 or finetune.label_fraction=0.01; the epoch is chosen in folds of them.
     """
-    from sensorium.api import finetune as tune
+    from sensorium.api.finetuning import finetune as tune
     from sensorium.cli.output import show_log
     from sensorium.cli.tables import print_tables
 

@@ -36,12 +36,12 @@ def mine(
     show: Annotated[int, typer.Option(help="Number of records to print with their negatives.")] = 5,
 ) -> None:
     """Mine hard negatives with the model of a run: records that are similar to a query and no positives of it."""
-    from sensorium import api
+    import sensorium
     from sensorium.cli.output import show_log
     from sensorium.training.fabric import launching_rank
 
     show_log()
-    mined = api.mine(
+    mined = sensorium.mine(
         run,
         out,
         overrides or [],

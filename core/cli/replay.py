@@ -13,7 +13,7 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Replay the last step that a run skipped for a non-finite loss or gradient, and report where it first occurs."""
-    from sensorium.api import replay as replay_run
+    from sensorium.api.measuring import replay as replay_run
     from sensorium.training.fabric import launching_rank
 
     parts = replay_run(run)

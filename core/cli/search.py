@@ -33,13 +33,13 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Find the nearest records to a text or a file, by cosine similarity: ids, captions, paths and labels."""
-    from sensorium import api
+    import sensorium
     from sensorium.cli.hits import plain_result, print_hits
     from sensorium.cli.output import show_log
     from sensorium.training.fabric import launching_rank
 
     show_log()
-    result = api.search(
+    result = sensorium.search(
         run,
         query,
         overrides or [],

@@ -48,7 +48,7 @@ def train(
     if print_recipe:
         _print_recipe(recipe, overrides or [], resume)
         return
-    from sensorium.api import fit
+    from sensorium.api.training import fit
     from sensorium.cli.output import show_log
     from sensorium.training.fabric import launching_rank
 

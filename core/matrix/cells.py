@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from sensorium.api import fit
+from sensorium.api.training import fit
 from sensorium.contracts import Source
 from sensorium.errors import Interrupted, SensoriumError
 from sensorium.matrix.compatibility import Incompatible, ObjectiveRow, TowerCandidate, tower_candidates

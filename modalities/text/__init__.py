@@ -110,3 +110,19 @@ def sensorium_register_views(register):
 def sensorium_register_sources(register):
     """Register the source of plain text files."""
     register("corpus", f"{_HOME}.corpus:Corpus", summary="plain text files, split into windows, lines or paragraphs")
+
+
+@hookimpl
+def sensorium_register_tokenizers(register):
+    """Register the tokenizers."""
+    home = f"{_HOME}.tokenizers"
+    register("bpe", f"{home}:BytePairTokenizer", summary="byte-level byte-pair encoding, trained on the train part")
+    register("characters", f"{home}:CharacterTokenizer", summary="the characters of the train part")
+    register("open_clip", f"{home}:OpenClipTokenizer", summary="that of an open_clip architecture")
+    register(
+        "transformers",
+        f"{home}:TransformersTokenizer",
+        summary="that of a Hugging Face model, from a local folder or cache",
+        requires=["transformers"],
+        extra="text",
+    )

@@ -14,10 +14,10 @@ from torch import Tensor
 from sensorium import BadSample, Modality, text_image
 from sensorium.errors import DataError, RecipeError
 from sensorium.modalities.text.batch import TextBatch
-from sensorium.modalities.text.tokenizers import tokenizer as tokenizer_named
+from sensorium.modalities.text.tokenizers import make_tokenizer
 
 if TYPE_CHECKING:
-    from sensorium.modalities.text.tokenizers import Tokenizer
+    from sensorium import Tokenizer
 
 CHARACTERS_PER_TOKEN = 32
 """Characters that are tokenized for each of `length` tokens; the longest token of a vocabulary is about as long."""
@@ -34,14 +34,21 @@ class TextModality(Modality):
     Args:
         tokenizer: "bpe" (byte-level byte-pair encoding, trained on the train part), "characters" (character-level, for
             language models), "open_clip" or "open_clip:ARCH" (that of an open_clip architecture) or
-            "transformers:PATH" (that of a Hugging Face model in a local folder or cache).
+            "transformers:PATH" (that of a Hugging Face model in a local folder or cache), or another that
+            `sensorium list tokenizers` shows, by name or as a mapping of name and options.
         vocab: largest vocabulary of a tokenizer trained here ("bpe", "characters").
         length: context length: the largest number of tokens of a text, start and end included.
         lower: whether text is converted to lower case.
     """
 
-    def __init__(self, tokenizer: str = "bpe", vocab: int = 8192, length: int = 64, lower: bool = False) -> None:
-        self.tokenizer: Tokenizer = tokenizer_named(tokenizer, vocab)
+    def __init__(
+        self,
+        tokenizer: str | dict[str, Any] = "bpe",
+        vocab: int = 8192,
+        length: int = 64,
+        lower: bool = False,
+    ) -> None:
+        self.tokenizer: Tokenizer = make_tokenizer(tokenizer, vocab)
         self.length, self.lower = length, lower
         self._room = length - len(self.tokenizer.start) - len(self.tokenizer.end)
         if self._room < 1:

@@ -1,64 +1,23 @@
-"""Tokenizers: text to ids and back, one small protocol for those trained here and for pretrained ones.
-
-An id is a piece of text or a special token (`special`); no text, whatever it spells, is encoded to a special id.
-"""
+"""The tokenizers of text: those trained here, and pretrained ones."""
 
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
-from sensorium.errors import PluginError, RecipeError, not_found
+from sensorium import Tokenizer, build
+from sensorium.errors import RecipeError
 from sensorium.modalities.open_clip import configuration
 from sensorium.modalities.text.batch import PAD
 
 MASK, START, END, UNKNOWN = 1, 2, 3, 4
 """The special ids, beside `PAD`, of tokenizers that are trained here; the characters' own unknown follows."""
-
-
-class Tokenizer(ABC):
-    """What the text modality, its views and its encoders need of a tokenizer.
-
-    `size` is the vocabulary size, `start` and `end` are the ids put before and after every text, `mask` is the id of
-    the mask token (None where the tokenizer has none), and `special` are the ids of all special tokens.
-    """
-
-    start: tuple[int, ...] = ()
-    end: tuple[int, ...] = ()
-    mask: int | None = None
-    special: tuple[int, ...] = ()
-
-    keeps_whitespace: ClassVar[bool] = False
-    """Whether a text of whitespace alone is valid: for a character model it is."""
-
-    @property
-    @abstractmethod
-    def size(self) -> int:
-        """Return the number of ids; every id is below it."""
-
-    @abstractmethod
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of a text, without `start` and `end`."""
-
-    @abstractmethod
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of some ids, without special tokens."""
-
-    is_fitted: bool = True
-    """Whether it is ready; False asks for `fit`."""
-
-    def fit(self, texts: Iterable[str]) -> None:
-        """Learn the vocabulary; nothing by default."""
-
-    def state(self) -> dict[str, Any]:
-        """Return what `fit` learned, as plain JSON values."""
-        return {}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state` returned."""
+TRAINED = ("bpe", "characters")
+"""Tokenizers that are trained here, up to the modality's `vocab`."""
+SHORT = {"open_clip": "arch", "transformers": "path"}
+"""The option that stands behind the colon of "NAME:VALUE"."""
 
 
 class BytePairTokenizer(Tokenizer):
@@ -66,12 +25,15 @@ class BytePairTokenizer(Tokenizer):
 
     The base vocabulary is the 256 bytes, so every text can be encoded and `decode` inverts `encode` exactly, emoji,
     right-to-left scripts and control characters included.
+
+    Args:
+        vocab: largest number of ids, of which 260 are bytes and special tokens.
     """
 
     start, end, mask, special = (START,), (END,), MASK, (PAD, MASK, START, END)
     _first = END + 1
 
-    def __init__(self, vocab: int) -> None:
+    def __init__(self, vocab: int = 8192) -> None:
         if vocab < self._first + 256:
             raise RecipeError(
                 f"The tokenizer 'bpe' needs a vocab of at least {self._first + 256} (256 bytes and {self._first} "
@@ -131,12 +93,15 @@ class CharacterTokenizer(Tokenizer):
 
     There are no start and end tokens, as windows of a corpus have none. All characters beyond the `vocab` most frequent
     have the unknown id.
+
+    Args:
+        vocab: largest number of ids.
     """
 
     mask, special, keeps_whitespace = MASK, (PAD, MASK, START, END), True
     _first = UNKNOWN + 1
 
-    def __init__(self, vocab: int) -> None:
+    def __init__(self, vocab: int = 8192) -> None:
         self._vocab = vocab
         self._characters = ""
         self._ids: dict[str, int] = {}
@@ -181,9 +146,13 @@ class CharacterTokenizer(Tokenizer):
 
 
 class OpenClipTokenizer(Tokenizer):
-    """The tokenizer that open_clip ships: lower-cased, cleaned byte pairs, 49,408 ids (Radford et al. 2021)."""
+    """The tokenizer that open_clip ships: lower-cased, cleaned byte pairs, 49,408 ids (Radford et al. 2021).
 
-    def __init__(self, arch: str) -> None:
+    Args:
+        arch: an open_clip architecture, or the name of its file in open_clip's own format.
+    """
+
+    def __init__(self, arch: str = "ViT-B-32") -> None:
         import open_clip
 
         if name := configuration(arch)["text_cfg"].get("hf_tokenizer_name"):
@@ -207,21 +176,20 @@ class OpenClipTokenizer(Tokenizer):
 
 
 class TransformersTokenizer(Tokenizer):
-    """The tokenizer of a Hugging Face model, from a local folder or the local cache; nothing is downloaded."""
+    """The tokenizer of a Hugging Face model, from a local folder or the local cache; nothing is downloaded.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        path: the folder, or the name of a model in the cache.
+    """
+
+    def __init__(self, path: str) -> None:
+        from transformers import AutoTokenizer
+
         try:
-            from transformers import AutoTokenizer
-        except ImportError as error:
-            raise PluginError(
-                f"The tokenizer 'transformers:{name}' needs transformers, which is not installed: "
-                "run pip install 'sensorium[text]'."
-            ) from error
-        try:
-            self._model = AutoTokenizer.from_pretrained(name, local_files_only=True)
+            self._model = AutoTokenizer.from_pretrained(path, local_files_only=True)
         except (OSError, ValueError) as error:
             raise RecipeError(
-                f"No tokenizer can be read from '{name}': give a local folder with its files, or a name that is in "
+                f"No tokenizer can be read from '{path}': give a local folder with its files, or a name that is in "
                 "the Hugging Face cache of this machine; nothing is downloaded during a run."
             ) from error
         self.start, self.end = self._ends()
@@ -251,24 +219,30 @@ class TransformersTokenizer(Tokenizer):
         return str(self._model.decode([i for i in ids if i not in self.special]))
 
 
-def tokenizer(name: str, vocab: int) -> Tokenizer:
+def make_tokenizer(given: str | Mapping[str, Any], vocab: int) -> Tokenizer:
     """Return the tokenizer that a recipe names.
 
     Args:
-        name: "bpe", "characters", "open_clip", "open_clip:ARCH" or "transformers:PATH".
-        vocab: the largest vocabulary of a tokenizer trained here.
+        given: the name of a registered tokenizer, "open_clip:ARCH", "transformers:PATH", or a mapping of `name` and
+            options.
+        vocab: the largest vocabulary of a tokenizer that is trained here, unless its options say another.
 
     Raises:
-        RecipeError: when the name is none of these, or what follows the colon cannot be found.
+        RecipeError: when an option is wrong, or what follows the colon cannot be found.
+        PluginError: when there is no tokenizer of that name.
     """
-    kind, _, which = name.partition(":")
-    if kind == "bpe" and not which:
-        return BytePairTokenizer(vocab)
-    if kind == "characters" and not which:
-        return CharacterTokenizer(vocab)
-    if kind == "open_clip":
-        return OpenClipTokenizer(which or "ViT-B-32")
-    if kind == "transformers" and which:
-        return TransformersTokenizer(which)
-    known = ("bpe", "characters", "open_clip", "open_clip:ARCH", "transformers:PATH")
-    raise RecipeError(not_found(f"There is no tokenizer '{name}'", name, known, f"known: {', '.join(known)}"))
+    if isinstance(given, str):
+        name, colon, value = given.partition(":")
+        if colon and (name not in SHORT or not value):
+            raise RecipeError(
+                f"The tokenizer '{given}' cannot be read: with a colon there are open_clip:ARCH and transformers:PATH; "
+                "options of others stand in a mapping, {name: NAME, ...}."
+            )
+        options: dict[str, Any] = {SHORT[name]: value} if colon else {}
+    else:
+        options = dict(given)
+        name = str(options.pop("name", ""))
+    if name in TRAINED:
+        options = {"vocab": vocab} | options
+    made: Tokenizer = build("tokenizer", name, **options)
+    return made

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sensorium
-from sensorium.api import embed_source
+from sensorium.api.embedding import embed_source
 from sensorium.errors import EvaluationError, SensoriumError
 from sensorium.evaluation.part_reader import PartReader
 from tests import toys

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 import sensorium
-from sensorium.api import embed_source
+from sensorium.api.embedding import embed_source
 from sensorium.training import loop
 from tests import toys
 

@@ -14,7 +14,7 @@ from cifar10_gpu import ON_GPU
 from resumable import fit_until
 
 import sensorium
-from sensorium.api import embed_source
+from sensorium.api.embedding import embed_source
 
 from .session import Row, Settings, Unfinished
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import sensorium
-from sensorium.api import embed_source
+from sensorium.api.embedding import embed_source
 from sensorium.errors import RunError, SensoriumError
 from tests import toys
 

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from sensorium.api import check
+from sensorium.api.checking import check
 from sensorium.cli.main import main
 from sensorium.data.arrays import ArraysSource
 from sensorium.errors import DataError, PluginError, RecipeError

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sensorium import api
+from sensorium.api import finetuning
 from sensorium.cli.main import main
 from sensorium.evaluation.tables import Metric, ResultsRow, ResultsTable
 
@@ -23,7 +23,7 @@ def asked(monkeypatch):
         calls.append((run, overrides, options))
         return SimpleNamespace(table=table, run=SimpleNamespace(folder=Path("out")))
 
-    monkeypatch.setattr(api, "finetune", finetune)
+    monkeypatch.setattr(finetuning, "finetune", finetune)
     return calls
 
 

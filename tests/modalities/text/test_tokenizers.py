@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium.errors import RecipeError
-from sensorium.modalities.text.tokenizers import UNKNOWN, BytePairTokenizer, CharacterTokenizer, tokenizer
+import sensorium
+from sensorium import Tokenizer
+from sensorium.errors import RecipeError, SensoriumError
+from sensorium.modalities.text.modality import TextModality
+from sensorium.modalities.text.tokenizers import UNKNOWN, BytePairTokenizer, CharacterTokenizer, make_tokenizer
 
 STRANGE = [
     "👩‍👩‍👧‍👦 family 🎉🏳️‍🌈",
@@ -91,7 +94,7 @@ def test_characters_beyond_the_vocabulary_are_the_rare_ones():
 def test_open_clip_is_open_clips_own():
     import open_clip
 
-    made = tokenizer("open_clip", 0)
+    made = make_tokenizer("open_clip", 0)
     reference = open_clip.get_tokenizer("ViT-B-32")("A photo of a Cat!")[0]
     ids = [*made.start, *made.encode("A photo of a Cat!"), *made.end]
     assert ids == reference[reference != 0].tolist()
@@ -101,7 +104,7 @@ def test_open_clip_is_open_clips_own():
 
 
 def test_no_text_spells_a_special_token():
-    made = tokenizer("open_clip:RN50", 0)
+    made = make_tokenizer("open_clip:RN50", 0)
     assert not set(made.encode("end <end_of_text> of <start_of_text> text")) & set(made.special)
 
 
@@ -110,7 +113,7 @@ def test_transformers_by_path(tmp_path, sentences):
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sleep", "##s"]
     (tmp_path / "vocab.txt").write_text("\n".join(words))
     transformers.BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
-    made = tokenizer(f"transformers:{tmp_path}", 0)
+    made = make_tokenizer(f"transformers:{tmp_path}", 0)
     assert (made.start, made.end, made.mask, made.special) == ((2,), (3,), 4, (0, 2, 3, 4))
     assert made.encode("The cat sleeps [MASK] [CLS] xyz") == [5, 6, 7, 8, 1]
     assert made.decode([2, 5, 6, 7, 8, 3]) == "the cat sleeps"
@@ -121,18 +124,70 @@ def test_transformers_by_path(tmp_path, sentences):
     ("name", "message"),
     [
         ("bep", "did you mean 'bpe'"),
-        ("bpe:3", "There is no tokenizer"),
-        ("transformers:", "There is no tokenizer"),
+        ("bpe:3", "cannot be read"),
+        ("transformers:", "cannot be read"),
         ("open_clip:ViT-B-33", "did you mean 'ViT-B"),
         ("open_clip:ViT-B-16-SigLIP", "transformers:timm/ViT-B-16-SigLIP"),
         ("transformers:/no/such/folder", "nothing is downloaded"),
     ],
 )
 def test_unknown_names_are_refused(name, message):
-    with pytest.raises(RecipeError, match=message):
-        tokenizer(name, 500)
+    with pytest.raises(SensoriumError, match=message):
+        make_tokenizer(name, 500)
 
 
 def test_a_vocabulary_without_room_for_bytes_is_refused():
     with pytest.raises(RecipeError, match="at least 260"):
         BytePairTokenizer(200)
+
+
+def test_a_mapping_has_the_options_of_a_tokenizer(sentences):
+    made = make_tokenizer({"name": "characters", "vocab": UNKNOWN + 1 + 2}, 500)
+    made.fit(["aaabbbc"])
+    assert made.size == UNKNOWN + 1 + 2
+    with pytest.raises(RecipeError, match="'bpe' has no option 'size'"):
+        make_tokenizer({"name": "bpe", "size": 300}, 500)
+
+
+class Words(Tokenizer):
+    """Whole words, split at spaces.
+
+    Args:
+        most: the largest number of words.
+    """
+
+    def __init__(self, most: int = 100) -> None:
+        self.most, self.words = most, []
+
+    @property
+    def size(self):
+        return len(self.words) + 1
+
+    def encode(self, text):
+        return [self.words.index(word) + 1 for word in text.split() if word in self.words]
+
+    def decode(self, ids):
+        return " ".join(self.words[id - 1] for id in ids)
+
+    @property
+    def is_fitted(self):
+        return bool(self.words)
+
+    def fit(self, texts):
+        self.words = sorted({word for text in texts for word in text.split()})[: self.most]
+
+    def state(self):
+        return {"words": self.words}
+
+    def load_state(self, state):
+        self.words = list(state["words"])
+
+
+def test_the_modality_takes_a_registered_tokenizer():
+    sensorium.register("tokenizer", "words", Words)
+    modality = TextModality({"name": "words", "most": 3})
+    modality.fit(["the cat sat", "on the mat"])
+    assert modality.decode("the cat on the sat").tolist() == [1, 3]
+    again = TextModality("words")
+    again.load_state(modality.state())
+    assert again.tokenizer.decode([1, 2, 3]) == "cat mat on"
