@@ -10,9 +10,11 @@ from sensorium.checking.report import DataReport
 from sensorium.checking.subject import find_subject
 from sensorium.checking.survey import survey
 from sensorium.recipe import Recipe
+from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions, load_extensions
 
 
+@naming_plugins
 def check(
     target: Recipe | Mapping[str, Any] | str | Path | None = None,
     overrides: Sequence[str] = (),

@@ -19,6 +19,7 @@ from sensorium.evaluation.labels import choose_column, is_missing
 from sensorium.evaluation.tables import ResultsTable, ResultsTables
 from sensorium.models.plan import make_plan
 from sensorium.recipe import Recipe, read_recipe
+from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions, load_extensions
 from sensorium.runs.atomic import write_json
 from sensorium.runs.checkpoint import Checkpoints
@@ -27,6 +28,7 @@ from sensorium.runs.run import Run
 log = logging.getLogger("sensorium")
 
 
+@naming_plugins
 def crossfit(
     recipe: Recipe | Mapping[str, Any] | str | Path,
     by: str,

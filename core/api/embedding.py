@@ -10,9 +10,11 @@ from sensorium.api.embedding_files import require_format, write_embeddings
 from sensorium.api.run_records import open_records
 from sensorium.data.summary import summarize
 from sensorium.feature_table import FeatureTable
+from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions
 
 
+@naming_plugins
 def embed_source(
     run: str | Path,
     out: str | Path,

@@ -25,12 +25,14 @@ from sensorium.finetuning.predictor import Predictor
 from sensorium.interruption import raised
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan
+from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions, load_extensions
 from sensorium.runs.run import Run
 from sensorium.training.fabric import fabric_of_one
 from sensorium.training.precision import numeric_settings
 
 
+@naming_plugins
 def finetune(
     run: str | Path,
     overrides: Sequence[str] = (),

@@ -16,6 +16,7 @@ from sensorium.interruption import raised
 from sensorium.models.plan import make_plan
 from sensorium.parallel.rank_zero import on_rank_zero
 from sensorium.recipe import read_recipe
+from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions, load_extensions
 from sensorium.runs.records import changed_records
 from sensorium.runs.run import Run
@@ -26,6 +27,7 @@ from sensorium.training.replay import Replayed, replay_step
 log = logging.getLogger("sensorium")
 
 
+@naming_plugins
 def evaluate(
     runs: str | Path | Sequence[str | Path],
     evaluators: Sequence[str] | None = None,
@@ -110,6 +112,7 @@ def _warn_of_changed_records(evaluation: RunEvaluation) -> None:
         )
 
 
+@naming_plugins
 def replay(run: str | Path, *, source: Any = None, extensions: Extensions | None = None) -> list[Replayed]:
     """Replay the last step of a run with a non-finite loss or gradient, and find where it first occurs.
 

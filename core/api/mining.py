@@ -15,10 +15,12 @@ from sensorium.feature_table import FeatureTable
 from sensorium.mining.hard_negatives import mine_negatives
 from sensorium.mining.options import MiningOptions
 from sensorium.mining.result import MiningResult, draw_negatives
+from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions
 from sensorium.runs.atomic import write_atomically
 
 
+@naming_plugins
 def mine(
     run: str | Path,
     out: str | Path | None = None,

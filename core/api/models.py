@@ -16,12 +16,14 @@ from sensorium.finetuning.predictor import Predictor
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan, make_plan
 from sensorium.recipe import read_recipe
+from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions, load_extensions
 from sensorium.runs.atomic import give_usual_rights
 from sensorium.runs.checkpoint import Checkpoints, weights_of
 from sensorium.runs.run import Run
 
 
+@naming_plugins
 def load(
     run: str | Path, checkpoint: str = "final", extensions: Extensions | None = None, device: str = "auto"
 ) -> Model:
@@ -48,6 +50,7 @@ def load(
     return model.to(find_device(device, "device"))
 
 
+@naming_plugins
 def export(
     run: str | Path,
     folder: str | Path,

@@ -18,6 +18,7 @@ from sensorium.evaluation.previews import Previews
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.similarity import nearest_neighbors
 from sensorium.feature_table import FeatureTable
+from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions
 from sensorium.runs.atomic import write_atomically
 
@@ -72,6 +73,7 @@ class SearchResult(Sequence[Hit]):
         return iter(self.hits)
 
 
+@naming_plugins
 def search(
     run: str | Path,
     query: Any,

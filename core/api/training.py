@@ -25,6 +25,7 @@ from sensorium.parallel import collectives
 from sensorium.parallel.rank_zero import on_rank_zero
 from sensorium.recipe import Recipe, read_recipe
 from sensorium.recipe.reading import changes
+from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions, load_extensions
 from sensorium.runs.records import ChangedRecords, changed_records, keep_records
 from sensorium.runs.run import Run
@@ -39,6 +40,7 @@ from sensorium.training.state import Training
 log = logging.getLogger("sensorium")
 
 
+@naming_plugins
 def fit(
     recipe: Recipe | Mapping[str, Any] | str | Path | None = None,
     overrides: Sequence[str] = (),

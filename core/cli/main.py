@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -15,13 +16,15 @@ import sensorium
 from sensorium.cli.interrupt import handled
 from sensorium.cli.output import print_error, reflow
 from sensorium.deprecation import deprecations_in_log
-from sensorium.errors import Interrupted, SensoriumError
+from sensorium.errors import Interrupted, PluginError, SensoriumError
 from sensorium.interruption import name_of, number_of
+from sensorium.registration.blame import Blame, blame, said
 from sensorium.registration.discovery import load_extensions
 from sensorium.registration.registry import Spec
 
 DEFECT = 70
-"""The exit code of an exception that is no `SensoriumError`: a defect of the program or of a plugin."""
+"""The exit code of an exception that is no `SensoriumError`: a defect of the program; of a plugin, it is that of a
+`PluginError`."""
 
 
 class _Stopped(Exception):
@@ -91,8 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program and leave by `SystemExit`.
 
     An error of the user's is one sentence on stderr and its own exit code; any other exception is one sentence and
-    exit code 70; Ctrl-C (130), SIGTERM (143) and SIGHUP (129) are one sentence. `--debug`, anywhere on the line, shows
-    the traceback too.
+    exit code 70, or 3 with the plugin's name if it comes from one; Ctrl-C (130), SIGTERM (143) and SIGHUP (129) are one
+    sentence. `--debug`, anywhere on the line, shows the traceback too.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     end = given.index("--") if "--" in given else len(given)
@@ -103,17 +106,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             program().main([word for word in given[:end] if word != "--debug"] + given[end:], prog_name="sensorium")
         except SensoriumError as error:
-            _report(error, str(error) if isinstance(error, Interrupted) else f"Error: {error}", debug)
+            found = _blame(error)
+            origin = f" It comes from {found}." if found else ""
+            _report(error, str(error) if isinstance(error, Interrupted) else f"Error: {error}{origin}", debug)
             sys.exit(error.code)
         except (KeyboardInterrupt, _Stopped) as error:
             _leave(error, number_of(error.__cause__ if isinstance(error, _Stopped) else error), debug)
         except Exception as error:
             if interruption.received is not None:  # inside an extension module, say, that makes it an error of its own
                 _leave(error, interruption.received, debug)
-            said = " ".join(str(error).split()).rstrip(".")
+            found, what = _blame(error), said(error)
+            origin = f" in {found}" if found else ""
             again = "" if debug else "; run again with --debug for the traceback"
-            _report(error, f"Error: an unexpected {type(error).__name__}{': ' if said else ''}{said}{again}.", debug)
-            sys.exit(DEFECT)
+            unexpected = f"Error: an unexpected {type(error).__name__}{origin}{': ' if what else ''}{what}{again}."
+            _report(error, unexpected, debug)
+            sys.exit(PluginError.code if found else DEFECT)
+
+
+def _blame(error: Exception) -> Blame | None:
+    """Return the plugin that an error comes from; None if the plugins cannot even be loaded."""
+    with suppress(SensoriumError):
+        return blame(error, load_extensions())
+    return None
 
 
 def _leave(error: BaseException, number: int, debug: bool) -> NoReturn:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from importlib.metadata import Distribution, EntryPoint
+from pathlib import Path
+from traceback import walk_tb
 from typing import Any, Literal
 
 import pluggy
@@ -395,10 +397,18 @@ def _load(plugin: Plugin, registry: Registry, first: dict[str, Plugin]) -> None:
         plugin.state, plugin.reason, plugin.error = "conflict", str(error), error
     except BaseException as error:  # a module may raise SystemExit, or pytest's Skipped
         plugin.state, plugin.error = "failed", error
-        plugin.reason = str(error).rstrip(".") if isinstance(error, PluginError) else one_line(error)
+        ours = isinstance(error, PluginError)
+        plugin.reason = str(error).rstrip(".") if ours else one_line(error) + _place(error, plugin)
     plugin.seconds = time.perf_counter() - start
     if plugin.is_broken:
         registry.add_absent(Absent(plugin.sentence, plugin.error, tuple(specs)))
+
+
+def _place(error: BaseException, plugin: Plugin) -> str:
+    """Return " (FILE:LINE)" of the innermost line of a plugin's package that an error went through, if any."""
+    package = plugin.module.partition(":")[0].partition(".")[0]
+    own = [f for f in walk_tb(error.__traceback__) if f[0].f_globals.get("__name__", "").partition(".")[0] == package]
+    return f" ({'/'.join(Path(own[-1][0].f_code.co_filename).parts[-2:])}:{own[-1][1]})" if own else ""
 
 
 def _register(plugin: Plugin, module: Any, specs: list[Spec]) -> None:

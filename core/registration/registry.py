@@ -143,6 +143,11 @@ class Spec:
         """Where the target is defined, as "module:attribute"."""
         return self.target if isinstance(self.target, str) else f"{self.target.__module__}:{self.target.__qualname__}"
 
+    @property
+    def what(self) -> str:
+        """What sentences call it: "encoder 'mlp' of modality 'rings'"."""
+        return f"{SINGULAR[self.kind]} '{self.name}'" + (f" of modality '{self.modality}'" if self.modality else "")
+
     def missing_packages(self) -> list[str]:
         """Return the required packages that are not installed."""
         return missing_packages(self.requires)

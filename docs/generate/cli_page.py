@@ -96,8 +96,9 @@ def _exit_codes() -> str:
         if isinstance(cls, type) and issubclass(cls, errors.SensoriumError) and cls is not errors.SensoriumError:
             about = inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0].rstrip(".")
             found[cls.code] = f"`{name}`: {about[0].lower()}{about[1:]}"
+    found[3] += "; or a defect of a plugin, which the sentence names"
     found[2] += "; or a command line that cannot be read"
-    found[DEFECT] = "a defect of the program or of a plugin"
+    found[DEFECT] = "a defect of the program"
     found[130] = "stopped from the keyboard"
     rows = "".join(f"| {code} | {cell(found[code])} |\n" for code in sorted(found))
     return (

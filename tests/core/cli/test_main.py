@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from sensorium.cli.main import DEFECT, main
+from sensorium.errors import PluginError
 
 COMMANDS = """
     from sensorium import hookimpl
@@ -73,10 +74,21 @@ def test_an_error_of_the_user_is_one_sentence_and_its_code(run):
 
 def test_a_defect_is_one_sentence_that_offers_the_traceback(run):
     code, _, err = run("greet", "defect")
-    assert code == DEFECT == 70
+    assert code == PluginError.code == 3
     assert err == (
-        "Error: an unexpected ZeroDivisionError: by zero. second line; run again with --debug for the traceback.\n"
+        "Error: an unexpected ZeroDivisionError in plugin 'made' (made-up 1.0), command 'greet' "
+        "(made_up/commands.py:17): by zero. second line; run again with --debug for the traceback.\n"
     )
+
+
+def test_a_defect_of_the_program_has_a_code_of_its_own(run, monkeypatch):
+    def fail():
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("sensorium.cli.plugins.fabric_callbacks", fail)
+    code, _, err = run("plugins")
+    assert code == DEFECT == 70
+    assert err.startswith("Error: an unexpected ZeroDivisionError: by zero; run again with --debug")
 
 
 @pytest.mark.parametrize("arguments", [("--debug", "greet", "data"), ("greet", "data", "--debug")])
