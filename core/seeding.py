@@ -7,6 +7,8 @@ these names, never on workers, arrival order or how often a run was resumed.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 
 import numpy as np
@@ -41,6 +43,20 @@ def host_generator(rng: torch.Generator | None) -> torch.Generator | None:
     torch.rand(1, generator=rng, device=rng.device)
     seed = int.from_bytes(blake2b(state, digest_size=8).digest(), "big") >> 1
     return torch.Generator().manual_seed(seed)
+
+
+@contextmanager
+def drawing_from(rng: torch.Generator) -> Iterator[None]:
+    """Let the global generators draw what `rng` decides, for code that knows no other; they continue afterwards."""
+    seed = int(torch.randint(2**62, (), generator=host_generator(rng)))
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng([rng.device] if rng.device.type == "cuda" else []):
+        seed_globals("drawing from", seed)
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
 
 
 def seed_globals(*names: object) -> None:

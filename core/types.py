@@ -143,6 +143,14 @@ class Batch:
         columns = {n: torch.cat([b.tensors()[n] for b in batches]) for n in batches[0].tensors()}
         return dataclasses.replace(batches[0], **columns)
 
+    def as_tensor(self) -> Any:
+        """Return what a plain `nn.Module`, which knows no batches, takes of it: by default, its first tensor."""
+        return next(iter(self.tensors().values()))
+
+    def with_tensor(self, x: Tensor) -> Self:
+        """Return the batch with another tensor in place of that of `as_tensor`, such as an augmented one."""
+        return dataclasses.replace(self, **{next(iter(self.tensors())): x})
+
     def shape_key(self) -> Hashable:
         """Return a key that is equal for batches that `cat` can join, so that one forward encodes both."""
         return (type(self), *((n, tuple(t.shape[1:]), t.dtype) for n, t in self.tensors().items()))

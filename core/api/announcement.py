@@ -62,15 +62,15 @@ def _parts(plan: Plan, extensions: Extensions) -> str:
     towers = [_tower(name, tower) for name, tower in plan.recipe.modalities.items()]
     outside = [f"{plugin.name} ({plugin.distribution} {plugin.version})" for plugin in extensions.third_party()]
     plugins = [f"plugins {', '.join(outside)}"] if outside else []
-    return "; ".join([*towers, f"objective {plan.recipe.objective.name}", *plugins])
+    return "; ".join([*towers, f"objective {plan.recipe.objective}", *plugins])
 
 
 def _tower(name: str, tower: Tower) -> str:
     if tower.encoder.share is not None:
-        return f"{name}: views {tower.views.name}, encoder {tower.encoder}"
+        return f"{name}: views {tower.views}, encoder {tower.encoder}"
     modality = (tower.modality or Part(name=name)).name
     kind = "" if modality == name else f" ({modality})"
-    return f"{name}{kind}: views {tower.views.name}, encoder {tower.encoder.name}{', frozen' if tower.frozen else ''}"
+    return f"{name}{kind}: views {tower.views}, encoder {tower.encoder}{', frozen' if tower.frozen else ''}"
 
 
 def _line(title: str, text: str) -> None:

@@ -26,6 +26,7 @@ def embed_source(
     device: str = "auto",
     source: Any = None,
     extensions: Extensions | None = None,
+    **handed_in: Any,
 ) -> int:
     """Embed the records of a source with a run's model, and write them to a file.
 
@@ -39,6 +40,7 @@ def embed_source(
         device: as in `load`.
         source: records in place of those that `data.source` names: a `Source`, or anything that `fit` takes.
         extensions: plugins, when not those that are installed.
+        handed_in: what was handed in to the `fit` of the run, by the same names: `encoder=...`, `objective=...`.
 
     Returns:
         How many records were embedded.
@@ -47,7 +49,7 @@ def embed_source(
         RunError: for a file of another kind.
     """
     require_format(Path(out))
-    model, evaluation = open_records(run, overrides, checkpoint, device, source, extensions)
+    model, evaluation = open_records(run, overrides, checkpoint, device, source, extensions, handed_in)
     source, plan = evaluation.source, evaluation.plan
 
     def write(table: FeatureTable) -> int:

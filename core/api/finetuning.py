@@ -14,6 +14,7 @@ import torch
 
 from sensorium.api.announcement import announce_notes
 from sensorium.api.models import open_run
+from sensorium.api.run_parts import extensions_of
 from sensorium.api.stopping import stopped_finetuning
 from sensorium.contracts import Source
 from sensorium.data.notes import data_notes
@@ -43,6 +44,7 @@ def finetune(
     device: str = "auto",
     source: Any = None,
     extensions: Extensions | None = None,
+    **handed_in: Any,
 ) -> Finetuned:
     """Train a run's encoder, and a small head on it, on labels, as `finetune` of the recipe says.
 
@@ -59,6 +61,7 @@ def finetune(
         device: as in `load`.
         source: records in place of those that `data.source` names: a `Source`, or anything that `fit` takes.
         extensions: plugins, when not those that are installed.
+        handed_in: what was handed in to the `fit` of the run, by the same names: `encoder=...`, `objective=...`.
 
     Returns:
         The table, what predicts (the first seed's encoder and head), and the run folder, which `load` opens too.
@@ -67,11 +70,11 @@ def finetune(
         DataError: when the labels allow no fine-tuning, before anything is trained.
         Interrupted: after Ctrl-C, SIGTERM or SIGHUP; the rows that are done are kept.
     """
-    extensions = extensions or load_extensions()
+    extensions = extensions_of(Run.open(run), extensions or load_extensions(), handed_in)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise RunError("Fine-tuning runs in one process: start it without torchrun, and choose its GPU by --device.")
     place = find_device(device, "--device")
-    model, plan, source = open_run(run, overrides, checkpoint, source, extensions, {}, place)
+    model, plan, source = open_run(run, overrides, checkpoint, source, extensions, {}, place, {})
     folder = Path(run_dir) if run_dir else Path(run) / f"finetune-{time.strftime('%Y%m%d-%H%M%S')}"
     written = Run.create(folder, plan.recipe, extensions)
     handler = written.log_to_file()

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from sensorium.api.models import open_run
+from sensorium.api.run_parts import extensions_of
 from sensorium.api.stopping import now, stopped_evaluation
 from sensorium.errors import RecipeError, RunError
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.tables import ResultsTable, ResultsTables
 from sensorium.interruption import raised
+from sensorium.models.given import given_parts
 from sensorium.models.plan import make_plan
 from sensorium.parallel.rank_zero import on_rank_zero
 from sensorium.recipe import read_recipe
@@ -30,7 +32,7 @@ log = logging.getLogger("sensorium")
 @naming_plugins
 def evaluate(
     runs: str | Path | Sequence[str | Path],
-    evaluators: Sequence[str] | None = None,
+    evaluators: Sequence[str] | Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
     *,
     checkpoint: str = "final",
@@ -38,6 +40,7 @@ def evaluate(
     source: Any = None,
     show: Callable[[ResultsTable], object] | None = None,
     extensions: Extensions | None = None,
+    **handed_in: Any,
 ) -> ResultsTables:
     """Measure a run on its test part, or several runs of one recipe that differ in their seed.
 
@@ -45,13 +48,15 @@ def evaluate(
 
     Args:
         runs: the run folder, or several; metrics are then mean ± standard deviation over them.
-        evaluators: names of tables of the recipe, or of registered evaluators; default all tables of the recipe.
+        evaluators: names of tables of the recipe, or of registered evaluators; or a mapping of names of tables and
+            evaluators to hand in, as `fit` takes them; default all tables of the recipe.
         overrides: `key.sub=value` texts applied to the run's recipe, such as `evaluate.evaluators.knn.k=5`.
         checkpoint: as in `load`.
         device: as in `load`.
         source: records in place of those that `data.source` names: a `Source`, or anything that `fit` takes.
         show: called with each table when it is done.
         extensions: plugins, when not those that are installed.
+        handed_in: what was handed in to the `fit` of the run, by the same names: `encoder=...`.
 
     Returns:
         The tables by name (a dict), each of which is also written to `evaluations` in the (first) run's folder.
@@ -60,10 +65,15 @@ def evaluate(
         EvaluationError: when evaluators failed; the tables of the others are written.
         Interrupted: after Ctrl-C, SIGTERM or SIGHUP; tables that are done are kept.
     """
-    extensions, started = extensions or load_extensions(), now()
     first, *others = [runs] if isinstance(runs, str | Path) else runs
+    extensions, started = extensions_of(Run.open(first), extensions or load_extensions(), handed_in), now()
     named = read_recipe(Run.open(first).recipe_file, extensions.registry, overrides).plain()["evaluate"]["evaluators"]
-    chosen = named if evaluators is None else {name: named.get(name, {"name": name}) for name in evaluators}
+    if isinstance(evaluators, Mapping):
+        parts = given_parts({"evaluators": evaluators}, [])
+        extensions = extensions.with_given(parts)
+        chosen = {name: part.in_recipe() for name, part in zip(evaluators, parts.values(), strict=True)}
+    else:
+        chosen = named if evaluators is None else {name: named.get(name, {"name": name}) for name in evaluators}
     if not chosen:
         raise RecipeError(
             "The recipe names no evaluator: choose one with --with; `sensorium list evaluators` shows them."
@@ -89,8 +99,8 @@ def _evaluate(
     """Measure the first run, with the others as further seeds of it; args as in `evaluate`."""
     first, *others = runs
     place = join_ranks(device)
-    model, plan, source = open_run(first, overrides, checkpoint, source, extensions, chosen, place)
-    seeds = [open_run(other, overrides, checkpoint, source, extensions, chosen, place)[0] for other in others]
+    model, plan, source = open_run(first, overrides, checkpoint, source, extensions, chosen, place, {})
+    seeds = [open_run(other, overrides, checkpoint, source, extensions, chosen, place, {})[0] for other in others]
     for other, seed in zip(others, seeds, strict=True):
         if not seed.alike(model):
             raise RunError(f"The runs {first} and {other} differ in more than their seed: evaluate them one by one.")
@@ -113,13 +123,16 @@ def _warn_of_changed_records(evaluation: RunEvaluation) -> None:
 
 
 @naming_plugins
-def replay(run: str | Path, *, source: Any = None, extensions: Extensions | None = None) -> list[Replayed]:
+def replay(
+    run: str | Path, *, source: Any = None, extensions: Extensions | None = None, **handed_in: Any
+) -> list[Replayed]:
     """Replay the last step of a run with a non-finite loss or gradient, and find where it first occurs.
 
     Args:
         run: the run folder; nothing in it is changed.
         source: records in place of those that `data.source` names: a `Source`, or anything that `fit` takes.
         extensions: plugins, when not those that are installed.
+        handed_in: what was handed in to the `fit` of the run, by the same names: `encoder=...`, `objective=...`.
 
     Returns:
         The result of each part of the step on each rank; each part is replayed alone, on one device.
@@ -127,8 +140,8 @@ def replay(run: str | Path, *, source: Any = None, extensions: Extensions | None
     Raises:
         RunError: when every step of the run was finite.
     """
-    extensions = extensions or load_extensions()
     opened = Run.open(run)
+    extensions = extensions_of(opened, extensions or load_extensions(), handed_in)
     plan = make_plan(read_recipe(opened.recipe_file, extensions.registry), extensions)
     source = plan.open_source(source)
     with numeric_settings(plan.recipe.train):

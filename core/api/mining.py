@@ -38,6 +38,7 @@ def mine(
     device: str = "auto",
     source: Any = None,
     extensions: Extensions | None = None,
+    **handed_in: Any,
 ) -> MiningResult:
     """Mine hard negatives with a run's model; a recipe takes the file as `data.negatives`.
 
@@ -58,6 +59,7 @@ def mine(
         device: as in `load`.
         source: records in place of those that `data.source` names: a `Source`, or anything that `fit` takes.
         extensions: plugins, when not those that are installed.
+        handed_in: what was handed in to the `fit` of the run, by the same names: `encoder=...`, `objective=...`.
 
     Raises:
         SensoriumError: when nothing can be mined, in one sentence.
@@ -65,7 +67,7 @@ def mine(
     if out is not None and Path(out).suffix != ".parquet":
         named = Path(out).with_suffix(".parquet")
         raise RunError(f"Mined negatives are a Parquet file, which data.negatives reads: write {named}, not '{out}'.")
-    model, evaluation = open_records(run, overrides, checkpoint, device, source, extensions)
+    model, evaluation = open_records(run, overrides, checkpoint, device, source, extensions, handed_in)
     options = MiningOptions(count, tuple(ranks), margin, choose, model.plan.recipe.seed)
 
     def mined_of(table: FeatureTable) -> MiningResult:

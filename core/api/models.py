@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from sensorium.api.run_parts import extensions_of
 from sensorium.contracts import Encoder, Modality, Source
 from sensorium.devices import find_device
 from sensorium.errors import RunError
@@ -25,7 +26,11 @@ from sensorium.runs.run import Run
 
 @naming_plugins
 def load(
-    run: str | Path, checkpoint: str = "final", extensions: Extensions | None = None, device: str = "auto"
+    run: str | Path,
+    checkpoint: str = "final",
+    extensions: Extensions | None = None,
+    device: str = "auto",
+    **handed_in: Any,
 ) -> Model:
     """Return the model of a run.
 
@@ -34,12 +39,14 @@ def load(
         checkpoint: "final" for the exported model, "best" or "last" for a checkpoint, or a step number.
         extensions: plugins, when not those that are installed.
         device: "auto" for CUDA where there is one and the CPU otherwise, or "cpu", "cuda", "cuda:1", ...
+        handed_in: what was handed in to the `fit` of the run, by the same names: `encoder=...`, `objective=...`.
 
     Raises:
         RunError: when the run holds no such model.
+        RecipeError: when it needs objects that were handed in to its training, and are not now.
     """
-    extensions = extensions or load_extensions()
     opened = Run.open(run)
+    extensions = extensions_of(opened, extensions or load_extensions(), handed_in)
     if checkpoint == "final":
         model = Model.open(opened.model, extensions)
     else:
@@ -58,6 +65,7 @@ def export(
     *,
     checkpoint: str = "final",
     extensions: Extensions | None = None,
+    **handed_in: Any,
 ) -> str:
     """Write what a run learned as files that others read.
 
@@ -67,6 +75,7 @@ def export(
         format: the name of an exporter; `sensorium list exporters` shows them.
         checkpoint: as in `load`.
         extensions: plugins, when not those that are installed.
+        handed_in: what was handed in to the `fit` of the run, by the same names: `encoder=...`, `objective=...`.
 
     Returns:
         The lines of Python that load what was written.
@@ -80,13 +89,16 @@ def export(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{folder} exists and is not an empty folder: choose another.")
     out.mkdir(parents=True, exist_ok=True)
-    lines = exporter.export(load(run, checkpoint, extensions, device="cpu"), out)
+    lines = exporter.export(load(run, checkpoint, extensions, device="cpu", **handed_in), out)
     give_usual_rights(out)
     return lines
 
 
 def load_encoder(
-    folder: str | Path, name: str | None = None, extensions: Extensions | None = None
+    folder: str | Path,
+    name: str | None = None,
+    extensions: Extensions | None = None,
+    **handed_in: Any,
 ) -> tuple[Modality, Encoder]:
     """Return a modality and its encoder, out of what `export` wrote in the format "encoders".
 
@@ -97,25 +109,30 @@ def load_encoder(
         folder: the folder.
         name: the modality's name; None takes the only one.
         extensions: plugins, when not those that are installed.
+        handed_in: what was handed in to the `fit` of the run, by the same names: `encoder=...`, `objective=...`.
 
     Raises:
         RunError: when the folder holds no such encoder.
     """
-    return read_encoder(Path(folder), name, extensions or load_extensions())
+    return read_encoder(Path(folder), name, extensions or load_extensions(), handed_in)
 
 
-def load_predictor(run: str | Path, extensions: Extensions | None = None, device: str = "auto") -> Predictor:
+def load_predictor(
+    run: str | Path, extensions: Extensions | None = None, device: str = "auto", **handed_in: Any
+) -> Predictor:
     """Return what predicts, out of a folder that `finetune` wrote.
 
     Args:
         run: the folder.
         extensions: plugins, when not those that are installed.
         device: as in `load`.
+        handed_in: what was handed in to the `fit` of the run, by the same names: `encoder=...`, `objective=...`.
 
     Raises:
         RunError: when there is none.
     """
-    return Predictor.open(run, extensions or load_extensions()).to(find_device(device, "device"))
+    extensions = extensions_of(Run.open(run), extensions or load_extensions(), handed_in)
+    return Predictor.open(run, extensions).to(find_device(device, "device"))
 
 
 def open_run(
@@ -126,9 +143,10 @@ def open_run(
     extensions: Extensions | None,
     evaluators: Mapping[str, Any],
     device: torch.device,
+    handed_in: Mapping[str, Any],
 ) -> tuple[Model, Plan, Source]:
     """Return a run's model on a device, and the changed recipe's parts, with the given evaluators, and source."""
-    extensions = extensions or load_extensions()
+    extensions = extensions_of(Run.open(run), extensions or load_extensions(), handed_in)
     model = load(run, checkpoint, extensions, str(device))
     assert model.run is not None
     plain = read_recipe(model.run.recipe_file, extensions.registry, overrides).plain()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -72,8 +71,7 @@ def _modality(
     if isinstance(modality, str):
         return registry.find("modalities", modality).load()(), modality
     if isinstance(modality, Modality):
-        loaded = (spec for spec in registry.specs("modalities") if spec.origin.partition(":")[0] in sys.modules)
-        return modality, next((spec.name for spec in loaded if spec.load() is type(modality)), None)
+        return modality, registry.name_of(modality)
     given = "none is given" if modality is None else f"not {modality!r}"
     raise PluginError(
         f"The {SINGULAR[kind]} '{name}' is built for a modality, {given}: hand in modality=..., an instance or "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ def open_records(
     device: str,
     source: Any,
     extensions: Extensions | None,
+    handed_in: Mapping[str, Any],
 ) -> tuple[Model, RunEvaluation]:
     """Return a run's model, and what embeds the records of its source, or of another one."""
-    model, plan, source = open_run(run, overrides, checkpoint, source, extensions, {}, join_ranks(device))
+    model, plan, source = open_run(run, overrides, checkpoint, source, extensions, {}, join_ranks(device), handed_in)
     return model, RunEvaluation(plan, source, Run.open(run))

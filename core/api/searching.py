@@ -88,6 +88,7 @@ def search(
     device: str = "auto",
     source: Any = None,
     extensions: Extensions | None = None,
+    **handed_in: Any,
 ) -> SearchResult:
     """Find the records that lie nearest to a raw value in the space where the objective compares.
 
@@ -105,6 +106,7 @@ def search(
         device: as in `load`.
         source: records in place of those that `data.source` names: a `Source`, or anything that `fit` takes.
         extensions: plugins, when not those that are installed.
+        handed_in: what was handed in to the `fit` of the run, by the same names: `encoder=...`, `objective=...`.
 
     Returns:
         The hits, nearest first, each with id, score, captions, paths and labels.
@@ -114,7 +116,7 @@ def search(
     """
     if sheet is not None and Path(sheet).suffix.lower() != ".png":
         raise RunError(f"A contact sheet is a PNG image: '{sheet}' does not end in .png.")
-    model, evaluation = open_records(run, overrides, checkpoint, device, source, extensions)
+    model, evaluation = open_records(run, overrides, checkpoint, device, source, extensions, handed_in)
     modalities = evaluation.plan.modalities
     asked = read_query(query, modalities, by)
     target = target or next((name for name in modalities if name != asked.modality), asked.modality)

@@ -12,6 +12,7 @@ import numpy as np
 from lightning_fabric import Fabric
 
 from sensorium.api.announcement import announce, announce_notes, announce_records
+from sensorium.api.run_parts import extensions_of
 from sensorium.api.stopping import now, stopped_training
 from sensorium.contracts import Source
 from sensorium.data.notes import data_notes, pair_notes, split_notes
@@ -19,11 +20,12 @@ from sensorium.errors import EvaluationError, Interrupted, RecipeError, RunError
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.tables import ResultsTable
 from sensorium.interruption import raised
+from sensorium.models.given import read_given, require_given, share_given
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan, make_plan
 from sensorium.parallel import collectives
 from sensorium.parallel.rank_zero import on_rank_zero
-from sensorium.recipe import Recipe, read_recipe
+from sensorium.recipe import Recipe
 from sensorium.recipe.reading import changes
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions, load_extensions
@@ -46,6 +48,11 @@ def fit(
     overrides: Sequence[str] = (),
     *,
     source: Any = None,
+    modality: Any = None,
+    views: Any = None,
+    encoder: Any = None,
+    objective: Any = None,
+    evaluators: Mapping[str, Any] | None = None,
     run_dir: str | Path | None = None,
     resume: str | Path | None = None,
     evaluate: bool = True,
@@ -60,6 +67,13 @@ def fit(
         source: records in place of those that `data.source` names: a `Source`; an array or a list of the values of the
             only modality; columns by name (a mapping, a data frame), of which those that no modality reads are labels,
             but for `id`, `split` and `group`; or a dataset whose items are mappings or tuples.
+        modality: an instance of a `Modality`, in place of the recipe's; for several, a mapping of their names.
+        views: a `ViewGenerator`, or a function of a batch (see `FunctionViews`); likewise.
+        encoder: an `Encoder`, any `torch.nn.Module` (see `ModuleEncoder`), or a class or function that returns one;
+            likewise. A copy is trained: the module itself keeps its weights, which are the first ones of every training
+            that it is handed to, and the row "untrained" of tables. `model.encoder(name)` is the trained one.
+        objective: an `Objective` that is not built, or its class.
+        evaluators: table name -> an `Evaluator`, or its class, beside those of the recipe.
         run_dir: the run folder; default `runs/NAME-DATE-TIME`. With `resume`, a copy of that run is continued there.
         resume: the folder of a run to continue, with its own recipe, of which some keys may be changed.
         data_changed: continue a run whose records are not those that it was begun on.
@@ -76,11 +90,19 @@ def fit(
     """
     extensions = extensions or load_extensions()
     run = Run.open(resume) if resume else None
-    if recipe is None and run is None:
+    handed_in = {"modality": modality, "views": views, "encoder": encoder, "objective": objective}
+    handed_in |= {"evaluators": evaluators}
+    if run is not None:
+        extensions = extensions_of(run, extensions, handed_in)
+        resumed: Resumption | None = resumption(run, recipe, overrides, extensions.registry)
+        resolved = resumed.recipe  # type: ignore[union-attr]
+    elif recipe is not None or objective is not None:
+        resumed, (resolved, extensions) = None, read_given(recipe, extensions, overrides, handed_in)
+    else:
         raise RecipeError("Give a recipe to train, or a run to resume.")
-    resumed = resumption(run, recipe, overrides, extensions.registry) if run else None
-    resolved = resumed.recipe if resumed else read_recipe(recipe, extensions.registry, overrides)  # type: ignore[arg-type]
+    require_given(resolved, extensions.registry)
     plan = make_plan(resolved, extensions)
+    resolved = plan.recipe
     if source is not None or plan.source is None:  # what is handed in is looked at before a folder is made
         source = plan.open_source(source)
     if resolved.data.source is not None and source is not None:  # the run is not one on the recipe's records
@@ -93,11 +115,16 @@ def fit(
         run.sweep()  # type: ignore[union-attr]
     launch(fabric)
     run = Run(collectives.broadcast(run.folder if run else None))  # type: ignore[arg-type]
+    share_given(extensions.registry)
     started = now()
     handler = run.log_to_file() if fabric.is_global_zero else None
     try:
         if fabric.is_global_zero:
-            named = (resolved.name, overrides) if resumed else changes(resolved, recipe, extensions.registry, overrides)  # type: ignore[arg-type]
+            named = (
+                (resolved.name, overrides)
+                if resumed
+                else changes(resolved, recipe or {}, extensions.registry, overrides)
+            )
             announce(plan, *named, extensions, fabric, run, resumed is not None)
         with raised(), numeric_settings(resolved.train):
             return _train(plan, source, run, fabric, resumed, data_changed, evaluate)

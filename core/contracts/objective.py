@@ -28,6 +28,9 @@ class Objective(nn.Module, ABC):
     remedy: ClassVar[str | None] = None
     """What to change first when features collapse, as the collapse alarm says it: "raise objective.momentum"."""
 
+    is_built: bool = False
+    """Whether it has been built for a learner, which has it for its own."""
+
     @abstractmethod
     def build(self, encoders: Encoders) -> None:
         """Make heads (and teachers) from the encoders; `encoders.single.dim` is the width of features."""

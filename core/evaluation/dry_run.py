@@ -113,8 +113,7 @@ def _metrics(name: str, plan: Plan, train: DryPart, test: DryPart) -> list[str]:
         check_fit(name, evaluator)
         if evaluator.space == "scores" and plan.objective.cls.score is Objective.score:
             raise SensoriumError(
-                f"it measures the likelihood of records, which the objective '{plan.recipe.objective.name}' does not "
-                "give"
+                f"it measures the likelihood of records, which the objective '{plan.recipe.objective}' does not give"
             )
         protocol = make_protocol(evaluator.protocol)
         evaluator.prepare(_Embed(plan.modalities))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from sensorium.contracts import Encoder, Modality, Objective
 from sensorium.errors import RunError, not_found
 from sensorium.exporters.base import Exporter
+from sensorium.models.given import given_parts
 from sensorium.models.plan import make_tower
 from sensorium.recipe.schema import Tower
 from sensorium.registration.discovery import Extensions
@@ -72,7 +73,9 @@ def _joint_map(model: Model, name: str) -> Tensor | None:
     return map_ED
 
 
-def read_encoder(folder: Path, name: str | None, extensions: Extensions) -> tuple[Modality, Encoder]:
+def read_encoder(
+    folder: Path, name: str | None, extensions: Extensions, handed_in: Mapping[str, Any]
+) -> tuple[Modality, Encoder]:
     """Return a fitted modality and its encoder in eval mode, with `joint_projection` if its run has a joint space.
 
     Raises:
@@ -89,9 +92,9 @@ def read_encoder(folder: Path, name: str | None, extensions: Extensions) -> tupl
     if name is None or name not in described:
         problem = "Name the encoder to load" if name is None else f"{folder} has no encoder '{name}'"
         raise RunError(not_found(problem, name or "", described, f"there are: {', '.join(described)}"))
-    modality, encoder = make_tower(
-        name, Tower.model_validate(described[name]["tower"]), extensions.registry, described[name]["state"]
-    )
+    registry = extensions.with_given(given_parts(handed_in, [name])).registry
+    tower = Tower.model_validate(described[name]["tower"])
+    modality, encoder = make_tower(name, tower, registry, described[name]["state"])
     try:
         weights = load_file(folder / f"{name}.safetensors")
         projection_DE = weights.pop(PROJECTION, None)

@@ -192,6 +192,7 @@ class Learner(nn.Module):
         if not objective.needs.is_crossmodal:
             seen = dict(encoders)
         objective.build(Encoders(seen, classes, views))
+        objective.is_built = True
 
     def encoder(self, modality: str) -> Encoder:
         """Return the encoder of a modality, its own or one that it shares."""

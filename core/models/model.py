@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from sensorium.devices import evaluation_autocast
 from sensorium.errors import BadSample, DataError, RunError, SensoriumError, not_found
 from sensorium.models.learner import Learner, make_views
+from sensorium.models.plain_parts import ModuleEncoder
 from sensorium.models.plan import Plan, make_plan
 from sensorium.recipe.schema import Recipe
 from sensorium.registration.discovery import Extensions
@@ -51,6 +52,21 @@ class Model:
         """The device of the weights."""
         return next(self.learner.parameters()).device
 
+    def encoder(self, modality: str) -> nn.Module:
+        """Return the trained encoder of a modality: of a plain module that was handed in to `fit`, that module's copy.
+
+        Raises:
+            DataError: for a modality that the model does not have.
+        """
+        self._require(modality)
+        encoder = self.learner.encoder(modality)
+        return encoder.module if isinstance(encoder, ModuleEncoder) else encoder
+
+    def _require(self, modality: str) -> None:
+        if modality not in self.modalities:
+            problem, known = f"The model has no modality '{modality}'", ", ".join(self.modalities)
+            raise DataError(not_found(problem, modality, self.modalities, f"it has {known}"))
+
     def to(self, device: torch.device | str) -> Model:
         """Move the weights; returns the model itself."""
         self.learner.to(device)
@@ -65,7 +81,7 @@ class Model:
         ]
         count = sum(parameter.numel() for parameter in self.learner.parameters())
         of_run = f"; {self.run.folder}" if self.run is not None else ""
-        return f"Model({'; '.join(towers)}; {recipe.objective.name}; {count:,} parameters on {self.device}{of_run})"
+        return f"Model({'; '.join(towers)}; {recipe.objective}; {count:,} parameters on {self.device}{of_run})"
 
     def alike(self, other: Model) -> bool:
         """Whether two models come from one recipe, seeds aside, and from modalities with equal states."""
@@ -95,12 +111,7 @@ class Model:
         return {name: self._embed(name, several(values), space, batch) for name, values in raws.items()}
 
     def _embed(self, name: str, values: Sequence[Any], space: str, size: int) -> Tensor:
-        if name not in self.modalities:
-            raise DataError(
-                not_found(
-                    f"The model has no modality '{name}'", name, self.modalities, f"it has {', '.join(self.modalities)}"
-                )
-            )
+        self._require(name)
         modality = self.plan.modalities[name]
         parts = []
         for start in range(0, len(values), size):

@@ -25,7 +25,9 @@ from sensorium.contracts import (
 from sensorium.data.as_source import as_source
 from sensorium.data.splits.random_split import RandomSplit
 from sensorium.errors import PluginError, RecipeError
+from sensorium.models.given import noted, stand_in
 from sensorium.models.learner import Learner
+from sensorium.models.plain_parts import FunctionViews
 from sensorium.recipe.schema import Part, Recipe, Tower
 from sensorium.registration.discovery import Extensions
 from sensorium.registration.options import check_options
@@ -43,15 +45,17 @@ class Maker(Generic[T]):
         cls: the class.
         options: keyword arguments of its constructor.
         modality: the modality that an encoder or a view generator belongs to, its first argument; None for others.
+        make: called in place of the class, for a part that was handed in.
     """
 
     cls: type[T]
     options: Mapping[str, Any]
     modality: Modality | None = None
+    make: Callable[..., T] | None = None
 
     def __call__(self) -> T:
         """Return a new part."""
-        return self.cls(*(() if self.modality is None else (self.modality,)), **self.options)
+        return (self.make or self.cls)(*(() if self.modality is None else (self.modality,)), **self.options)
 
     def with_options(self, **options: Any) -> Maker[T]:
         """Return what makes the same part with some options replaced."""
@@ -145,6 +149,7 @@ def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
     """
     registry = extensions.registry
     _require_plugins(recipe.plugins, extensions)
+    objective: Maker[Objective] = maker(registry, "objectives", recipe.objective, "objective")
     modalities: dict[str, Modality] = {}
     generators: dict[str, ViewGenerator] = {}
     encoders: dict[str, Maker[Encoder]] = {}
@@ -155,15 +160,21 @@ def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
         if owner not in made:  # towers that share an encoder share the modality, which learns from the values of all
             modality = maker(registry, "modalities", named, f"modalities.{owner}.modality")()
             part, at = recipe.modalities[owner].encoder, f"modalities.{owner}.encoder"
-            made[owner] = modality, maker(registry, "encoders", part, at, named.name, modality)
-        modalities[name], encoders[name] = made[owner]
-        generators[name] = maker(registry, "views", tower.views, f"{path}.views", named.name, modalities[name])()
+            made[owner] = modality, maker(registry, "encoders", part, at, _family(registry, named, modality), modality)
+        modality, encoders[name] = made[owner]
+        modalities[name] = modality
+        family = _family(registry, named, modality)
+        views: Maker[ViewGenerator] = maker(registry, "views", tower.views, f"{path}.views", family, modality)
+        if views.cls is FunctionViews and not views.options:  # a function makes as many views as the objective takes
+            needs, towers = objective.cls.needs, len(recipe.modalities)
+            views = views.with_options(views=needs.views if needs.is_crossmodal else needs.views // towers)
+        generators[name] = views()
     plan = Plan(
-        recipe,
+        noted(recipe, generators),
         modalities,
         generators,
         encoders,
-        maker(registry, "objectives", recipe.objective, "objective"),
+        objective,
         {
             name: maker(registry, "evaluators", part, f"evaluate.evaluators.{name}")
             for name, part in recipe.evaluate.evaluators.items()
@@ -180,7 +191,13 @@ def make_tower(name: str, tower: Tower, registry: Registry, state: Mapping[str, 
     kind = tower.modality or Part(name=name)
     modality = maker(registry, "modalities", kind, f"modalities.{name}.modality")()
     modality.load_state(state)
-    return modality, maker(registry, "encoders", tower.encoder, f"modalities.{name}.encoder", kind.name, modality)()
+    family = _family(registry, kind, modality)
+    return modality, maker(registry, "encoders", tower.encoder, f"modalities.{name}.encoder", family, modality)()
+
+
+def _family(registry: Registry, part: Part, modality: Modality) -> str | None:
+    """Return the registered name of a modality, whose encoders and view generators it takes; None for no such."""
+    return part.name if part.handed_in is None else registry.name_of(modality)
 
 
 def maker(
@@ -196,6 +213,9 @@ def maker(
         family: the registered modality that an encoder or a view generator must serve.
         modality: that modality itself.
     """
+    if part.handed_in is not None:
+        given = registry.given.get(path) or stand_in(kind, path, part.handed_in)
+        return Maker(given.cls, part.options, modality, given.make)
     cls = registry.find(kind, part.name, family).load()
     return Maker(cls, check_options(cls, part.options, path, skip=int(modality is not None), name=part.name), modality)
 
@@ -212,7 +232,7 @@ def _require_plugins(names: Iterable[str], extensions: Extensions) -> None:
 def _check_fit(plan: Plan, registry: Registry) -> None:
     """Check that views, encoders and objective are compatible."""
     recipe, needs = plan.recipe, plan.objective.cls.needs
-    objective = recipe.objective.name
+    objective = str(recipe.objective)
     names = ", ".join(recipe.modalities)
     if needs.modalities == "one" and len(set(recipe.sharing.values())) != 1:
         fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.takes(len(recipe.modalities)))
@@ -243,7 +263,7 @@ def _check_fit(plan: Plan, registry: Registry) -> None:
             required = f"{needs.views} or more views" if needs.multicrop else f"{needs.views} view(s)"
             each = needs.views // len(recipe.modalities) if plan.takes_towers_as_views else needs.views
             fitting = _loadable(registry, "views", kind, partial(_makes_views, each))
-            makes = f"modalities.{name}.views '{tower.views.name}' makes {generator.views}"
+            makes = f"modalities.{name}.views '{tower.views}' makes {generator.views}"
             if plan.takes_towers_as_views:
                 makes = f"the towers {names}, which are views of a record, make {count} together"
             raise RecipeError(
@@ -253,21 +273,21 @@ def _check_fit(plan: Plan, registry: Registry) -> None:
         if generator.negative_views and not needs.negative_views:
             fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.negative_views)
             raise RecipeError(
-                f"The views '{tower.views.name}' of modalities.{name} include negatives, which the "
+                f"The views '{tower.views}' of modalities.{name} include negatives, which the "
                 f"objective '{objective}' does not use; objectives that do: {fitting}."
             )
         if needs.target and not has_target(generator, needs.target):
             fitting = _loadable(registry, "views", kind, lambda cls: has_target(cls, needs.target))
             raise RecipeError(
                 f"The objective '{objective}' needs the target '{needs.target}', but modalities.{name}.views "
-                f"'{tower.views.name}' has {generator.target or 'none'}; generators that would fit: {fitting}."
+                f"'{tower.views}' has {generator.target or 'none'}; generators that would fit: {fitting}."
             )
         tokens = needs.tokens or (needs.target and generator.per_token)
         if tokens and not issubclass(plan.encoders[name].cls, TokenEncoder):
             asking = f"objective '{objective}'" if needs.tokens else f"target '{generator.target}'"
             fitting = _loadable(registry, "encoders", kind, lambda cls: issubclass(cls, TokenEncoder))
             raise RecipeError(
-                f"The {asking} needs tokens, but modalities.{name}.encoder '{recipe.tower(name).encoder.name}' is "
+                f"The {asking} needs tokens, but modalities.{name}.encoder '{recipe.tower(name).encoder}' is "
                 f"no token encoder; encoders that would fit: {fitting}."
             )
 

@@ -42,13 +42,20 @@ def read_recipe(
     Raises:
         RecipeError: one sentence with the path, the value and the nearest valid names.
     """
+    return validate(*unvalidated(recipe, registry, overrides))
+
+
+def unvalidated(
+    recipe: Recipe | Mapping[str, Any] | str | Path, registry: Registry, overrides: Sequence[str] = ()
+) -> tuple[dict[str, Any], str]:
+    """Return a recipe as a mapping, on its base and with the overrides, and what errors call it; as `read_recipe`."""
     if isinstance(recipe, Recipe):
         raw, origin = recipe.plain(), "recipe"
     elif isinstance(recipe, Mapping):
         raw, origin = _on_its_base(dict(recipe), "recipe", registry), "recipe"
     else:
         raw, origin = raw_recipe(str(recipe), registry), str(recipe)
-    return validate(overridden(raw, overrides), origin)
+    return overridden(raw, overrides), origin
 
 
 def changes(

@@ -20,6 +20,8 @@ from pydantic import (
     model_validator,
 )
 
+from sensorium.registration.given import CLASS, GIVEN
+
 
 class Section(BaseModel):
     """A mapping of known keys; null where a key cannot be none stands for its default."""
@@ -52,8 +54,17 @@ class Part(BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Everything but the name."""
-        return dict(self.model_extra or {})
+        """Everything but the name, and the class of a part that was handed in."""
+        extra = self.model_extra or {}
+        return {key: value for key, value in extra.items() if self.handed_in is None or key != CLASS}
+
+    def __str__(self) -> str:
+        return self.name if self.handed_in is None else self.handed_in.rpartition(".")[2]
+
+    @property
+    def handed_in(self) -> str | None:
+        """The class of a part that is no registered one but an object of the caller; None for a registered one."""
+        return str((self.model_extra or {}).get(CLASS, "unknown")) if self.name == GIVEN else None
 
 
 class EncoderPart(Part):
@@ -79,7 +90,7 @@ class EncoderPart(Part):
         return {key: value for key, value in plain(self).items() if key != ("share" if self.share is None else "name")}
 
     def __str__(self) -> str:
-        return self.name if self.share is None else f"that of {self.share}"
+        return super().__str__() if self.share is None else f"that of {self.share}"
 
 
 class Negatives(Section):

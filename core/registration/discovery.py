@@ -26,6 +26,7 @@ import sensorium
 from sensorium.errors import PluginError, did_you_mean
 from sensorium.registration import hookspecs
 from sensorium.registration.contract import contract_fault, deprecated_contract, is_outdated
+from sensorium.registration.given import Given
 from sensorium.registration.registry import (
     KINDS,
     SESSION,
@@ -176,6 +177,18 @@ class Extensions:
         for spec in specs:
             plugin.registered.setdefault(spec.kind, []).append(spec.name)
         return Extensions([*self.plugins, plugin], registry)
+
+    def with_given(self, given: Mapping[str, Given]) -> Extensions:
+        """Return the same extensions and objects that were handed in, by the recipe keys that they stand for."""
+        registry = self.registry.copy()
+        registry.given = {**registry.given, **given}
+        return Extensions(self.plugins, registry)
+
+    def with_absent(self, absent: Absent) -> Extensions:
+        """Return the same extensions and one more plugin that is not there, for errors about its names."""
+        registry = self.registry.copy()
+        registry.add_absent(absent)
+        return Extensions(self.plugins, registry)
 
     def find(self, name: str) -> Plugin:
         """Return the plugin of that name, or the one of the distribution of that name.

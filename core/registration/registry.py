@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module, util
 from typing import Any
 
 import sensorium
 from sensorium.errors import PluginError, did_you_mean, not_found
+from sensorium.registration.given import Given
 
 KINDS = (
     "modalities",
@@ -284,6 +285,8 @@ class Registry:
     def __init__(self) -> None:
         self._specs: list[Spec] = []
         self._absent: list[Absent] = []
+        self.given: Mapping[str, Given] = {}
+        """Recipe key -> the object that was handed in for it."""
 
     def add(self, specs: Iterable[Spec]) -> None:
         """Add all specs of one plugin, or none of them.
@@ -305,7 +308,7 @@ class Registry:
     def copy(self) -> Registry:
         """Return a registry of the same specs."""
         copied = Registry()
-        copied._specs, copied._absent = list(self._specs), list(self._absent)
+        copied._specs, copied._absent, copied.given = list(self._specs), list(self._absent), dict(self.given)
         return copied
 
     def add_absent(self, absent: Absent) -> None:
@@ -320,6 +323,15 @@ class Registry:
     def names(self, kind: str, modality: str | None = None) -> list[str]:
         """Return the registered names of one kind, each once, of `modality` and of every modality."""
         return list(dict.fromkeys(s.name for s in self.specs(kind) if modality is None or _for(s, modality)))
+
+    def of_session(self) -> list[Spec]:
+        """Return what `sensorium.register` registered in this process."""
+        return [spec for spec in self._specs if spec.plugin == SESSION]
+
+    def name_of(self, modality: object) -> str | None:
+        """Return the name of the registered modality of which an object is an instance; None when it is of none."""
+        imported = (spec for spec in self.specs("modalities") if spec.origin.partition(":")[0] in sys.modules)
+        return next((spec.name for spec in imported if spec.load() is type(modality)), None)
 
     def find(self, kind: str, name: str, modality: str | None = None) -> Spec:
         """Return the spec of that name; for encoders and views, the one of `modality`.

@@ -18,6 +18,7 @@ finetune-DATE-TIME/    the run folder of a fine-tuning
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import platform
@@ -89,6 +90,8 @@ class Run:
         run.keep_recipe(recipe)
         plugins = [plugin.public() for plugin in extensions.plugins]
         run.update(state="created", started=_now(), versions=_versions(), plugins=plugins)
+        if session := extensions.registry.of_session():
+            run.update(session=[spec.public() | {"kind": spec.kind, "file": _file_of(spec.target)} for spec in session])
         return run
 
     def copy(self, folder: str | Path) -> Run:
@@ -211,6 +214,14 @@ def _dated(parent: Path, name: str) -> Path:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def _file_of(defined: Any) -> str:
+    """Return the file in which a class or a function is defined; empty where there is none."""
+    try:
+        return inspect.getfile(defined)
+    except (OSError, TypeError):
+        return ""
 
 
 def _versions() -> dict[str, str]:

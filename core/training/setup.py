@@ -31,6 +31,7 @@ from sensorium.training.metrics import MetricsLog
 from sensorium.training.optimizers import build_optimizer
 from sensorium.training.progress import Meter, ProgressLine
 from sensorium.training.resumption import Resumption
+from sensorium.training.sizes import measure_modules
 from sensorium.training.state import Evaluate, Training
 from sensorium.training.warm_start import WarmStart
 from sensorium.training.weight_average import WeightAverage
@@ -74,6 +75,8 @@ def prepare(
     restore_modalities(
         plan, run, lambda name: raw_values(source, positions, plan.fields[name], plan.modalities[name]), start
     )
+    if measure_modules(plan, loader):
+        on_rank_zero(run.keep_recipe, plan.recipe)
     learner = _learner(plan, start)
     module, optimizer, average = _on_device(fabric, learner, recipe)
     learner.train()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -114,6 +114,14 @@ class GraphBatch(Batch):
     def __len__(self) -> int:
         """Return B."""
         return len(self.sizes)
+
+    def as_tensor(self) -> Self:
+        """Return the batch itself: graphs are no single tensor, and networks on graphs take their parts by name."""
+        return self
+
+    def with_tensor(self, x: Any) -> Self:
+        """Return what stands in place of the batch, another one."""
+        return x
 
     @property
     def host(self) -> Self:

@@ -24,6 +24,10 @@ class ImageBatch(Batch):
         """Return the pixels as float in [0, 1], of either form."""
         return unit_pixels(self.pixels)
 
+    def as_tensor(self) -> Tensor:
+        """Return the pixels as float in [0, 1], as plain modules and augmentations take them."""
+        return self.unit_pixels()
+
 
 @dataclass
 class CropBatch(Batch):

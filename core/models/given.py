@@ -1,0 +1,326 @@
+"""Objects that a caller hands in, as parts: modules, functions and instances, in place of registered names."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn, get_type_hints
+
+from torch import Generator, nn
+from torch.nn.parameter import is_lazy
+from torch.random import fork_rng
+
+from sensorium.contracts import Encoder, Evaluator, Modality, Objective, ViewGenerator
+from sensorium.errors import RecipeError, not_found
+from sensorium.models.plain_parts import FunctionViews, ModuleEncoder, TokenModuleEncoder, shown
+from sensorium.parallel import collectives
+from sensorium.recipe.merging import leaves, merged
+from sensorium.recipe.reading import unvalidated, validate
+from sensorium.recipe.schema import Recipe
+from sensorium.registration.discovery import Extensions
+from sensorium.registration.given import CLASS, GIVEN, Given, missing, origin_of
+from sensorium.registration.registry import Registry
+from sensorium.types import Batch
+
+PARTS = ("modality", "views", "encoder", "objective", "evaluators")
+"""What can be handed in, by the arguments of `sensorium.fit`."""
+
+
+def share_given(registry: Registry) -> None:
+    """Let modules that every rank was handed begin with the weights of rank 0's; collective."""
+    for part in registry.given.values():
+        if isinstance(part.module, nn.Module) and collectives.world_size() > 1:
+            part.module.load_state_dict(collectives.broadcast(part.module.state_dict()))
+
+
+def given_parts(objects: Mapping[str, Any], towers: list[str]) -> dict[str, Given]:
+    """Return what was handed in by the recipe keys that it stands for.
+
+    Args:
+        objects: by the names of `PARTS`; None stands for nothing.
+        towers: the modalities of the recipe, by which those of a mapping are named.
+
+    Raises:
+        RecipeError: for an object that is no such part.
+    """
+    parts: dict[str, Given] = {}
+    for kind, handed in objects.items():
+        if kind not in PARTS:
+            raise RecipeError(
+                not_found(f"There is no part '{kind}' to hand in", kind, PARTS, f"parts: {', '.join(PARTS)}")
+            )
+        if handed is None:
+            continue
+        if kind == "objective":
+            parts[kind] = _objective(handed)
+        elif kind == "evaluators":
+            parts |= {f"evaluate.evaluators.{name}": _evaluator(name, one) for name, one in handed.items()}
+        else:
+            for tower, one in _by_tower(kind, handed, towers).items():
+                parts[f"modalities.{tower}.{kind}"] = _OF_TOWER[kind](tower, one)
+    return parts
+
+
+def _by_tower(kind: str, handed: Any, towers: list[str]) -> Mapping[str, Any]:
+    """Return what was handed in for each tower; a single object is that of the only one."""
+    if isinstance(handed, Mapping):
+        return handed
+    if len(towers) != 1:
+        there = f"{len(towers)} modalities ({', '.join(towers)})" if towers else "no modality"
+        raise RecipeError(f"The recipe has {there}: hand in {kind}= as a mapping of modality names, {{'NAME': ...}}.")
+    return {towers[0]: handed}
+
+
+def _modality(tower: str, handed: Any) -> Given:
+    if not isinstance(handed, Modality):
+        raise RecipeError(f"modality= of '{tower}' is {shown(handed)}: hand in an instance of a sensorium.Modality.")
+    return Given(type(handed), partial(copy.deepcopy, handed), origin_of(handed))
+
+
+def _encoder(tower: str, handed: Any) -> Given:
+    """Return what makes the encoder of a tower.
+
+    A module is copied whenever an encoder is made: the caller's own keeps its weights, and every training with it
+    begins with the same ones. A class or a function is called, with the modality if it takes an argument.
+    """
+    what = f"encoder= of '{tower}'"
+    if isinstance(handed, nn.Module):
+        if any(map(is_lazy, handed.parameters())):
+            raise RecipeError(f"{what}, {origin_of(handed)}, has lazy layers without weights: run it on a batch first.")
+        kept, cls = _copy(what, handed), _encoder_class(type(handed))
+        if issubclass(cls, ModuleEncoder):
+            return Given(
+                cls, lambda modality, **sizes: cls(modality, copy.deepcopy(kept), **sizes), origin_of(handed), kept
+            )
+        return Given(cls, lambda modality: copy.deepcopy(kept), origin_of(handed), kept)
+    if not callable(handed):
+        raise RecipeError(
+            f"{what} is {shown(handed)}: hand in a torch.nn.Module, or a class or function that returns one."
+        )
+    made_by = _with_modality(handed)
+    cls = _encoder_class(_returned(handed, made_by))
+
+    def make(modality: Modality, **sizes: Any) -> Encoder:
+        made = made_by(modality)
+        if isinstance(made, Encoder):
+            return made
+        if not isinstance(made, nn.Module):
+            raise RecipeError(f"{what}, {origin_of(handed)}, returned {shown(made)}, not a torch.nn.Module.")
+        kind: Any = _encoder_class(type(made))
+        return kind(modality, made, **sizes)
+
+    return Given(cls, make, origin_of(handed))
+
+
+def _encoder_class(module: type) -> Any:
+    """Return the class of the encoder that a module is, or that is made around it."""
+    if issubclass(module, Encoder):
+        return module
+    has_tokens = all(callable(getattr(module, name, None)) for name in ("tokenize", "encode_tokens"))
+    return TokenModuleEncoder if has_tokens else ModuleEncoder
+
+
+def _with_modality(function: Callable[..., Any]) -> Callable[[Modality], Any]:
+    """Return a class or function that is called with the modality, whether or not it takes it."""
+    required = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+    takes = any(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in required)
+    return function if takes else lambda modality: function()
+
+
+def _returned(function: Callable[..., Any], made_by: Callable[[Modality], Any]) -> type:
+    """Return the class of what a function returns: as it is annotated, or else as one call shows.
+
+    One that takes the modality and is not annotated is not called: the modality may not be fitted yet.
+    """
+    if isinstance(function, type):
+        return function
+    annotated = get_type_hints(function).get("return") if inspect.isfunction(function) else None
+    if isinstance(annotated, type):
+        return annotated
+    if made_by is function:
+        return nn.Module
+    with fork_rng(devices=[]):
+        return type(function())
+
+
+def _views(tower: str, handed: Any) -> Given:
+    if isinstance(handed, ViewGenerator):
+        kept = _copy(f"views= of '{tower}'", handed)
+        return Given(type(handed), lambda modality, **facts: copy.deepcopy(kept), origin_of(handed))
+    if isinstance(handed, type) and issubclass(handed, ViewGenerator):
+        return Given(handed, lambda modality, **facts: handed(modality), origin_of(handed))
+    if not callable(handed):
+        raise RecipeError(
+            f"views= of '{tower}' is {shown(handed)}: hand in a sensorium.ViewGenerator, or a function of a batch that "
+            "returns its views."
+        )
+    return Given(FunctionViews, lambda modality, **facts: FunctionViews(modality, handed, **facts), origin_of(handed))
+
+
+def _objective(handed: Any) -> Given:
+    if isinstance(handed, Objective):
+        if handed.is_built:
+            raise RecipeError(
+                f"objective= is a {type(handed).__name__} that is built already, for another learner: hand in a "
+                "new one, whose heads are made for this one."
+            )
+        kept = _copy("objective=", handed)
+        return Given(type(handed), partial(copy.deepcopy, kept), origin_of(handed), kept)
+    if isinstance(handed, type) and issubclass(handed, Objective):
+        return Given(handed, handed, origin_of(handed))
+    if callable(handed):
+        with fork_rng(devices=[]):
+            made = handed()
+        if isinstance(made, Objective):
+            return Given(type(made), handed, origin_of(handed))
+    raise RecipeError(f"objective= is {shown(handed)}: hand in a sensorium.Objective, or what returns a new one.")
+
+
+def _evaluator(name: str, handed: Any) -> Given:
+    if isinstance(handed, Evaluator):
+        return Given(type(handed), partial(copy.deepcopy, _copy(f"evaluators= '{name}'", handed)), origin_of(handed))
+    if isinstance(handed, type) and issubclass(handed, Evaluator):
+        return Given(handed, handed, origin_of(handed))
+    raise RecipeError(f"evaluators= '{name}' is {shown(handed)}: hand in a sensorium.Evaluator, or a class of such.")
+
+
+_OF_TOWER: dict[str, Callable[[str, Any], Given]] = {"modality": _modality, "views": _views, "encoder": _encoder}
+
+
+def _copy(what: str, handed: Any) -> Any:
+    """Return a copy of an object, as it is when it is handed in.
+
+    Raises:
+        RecipeError: when it cannot be copied.
+    """
+    try:
+        return copy.deepcopy(handed)
+    except Exception as error:
+        raise RecipeError(
+            f"{what} cannot be copied ({error}): hand in a class or a function that makes a new one."
+        ) from error
+
+
+class AbsentViews(ViewGenerator):
+    """Stands for a view generator that was handed in to a training, where its run is read without it."""
+
+    def __init__(self, modality: Modality, sentence: str, **facts: Any) -> None:
+        self._sentence = sentence
+        for name, value in facts.items():
+            setattr(self, name, value)
+
+    def __call__(self, batch: Batch, rng: Generator) -> NoReturn:
+        """Say what to hand in."""
+        raise RecipeError(self._sentence)
+
+
+def stand_in(kind: str, path: str, origin: str) -> Given:
+    """Return what stands for a part that was handed in once, and is not now.
+
+    Whoever embeds needs no views, and no evaluator that is not asked for: these raise the error when they are used.
+
+    Raises:
+        RecipeError: for any other part, with what to hand in.
+    """
+    sentence = missing({path: origin})
+
+    def refuse(*first: Any, **facts: Any) -> NoReturn:
+        raise RecipeError(sentence)
+
+    if kind == "views":
+        return Given(AbsentViews, partial(AbsentViews, sentence=sentence), origin)
+    if kind == "evaluators":
+        return Given(Evaluator, refuse, origin)
+    raise RecipeError(sentence)
+
+
+def noted(recipe: Recipe, generators: Mapping[str, ViewGenerator]) -> Recipe:
+    """Return a recipe that notes what others must know of the view generators that were handed in."""
+    towers = {}
+    for name, tower in recipe.modalities.items():
+        if tower.views.handed_in is not None:
+            facts = {f: value for f in _FACTS if (value := getattr(generators[name], f)) != getattr(ViewGenerator, f)}
+            tower = tower.model_copy(update={"views": tower.views.model_copy(update=facts)})
+        towers[name] = tower
+    return recipe.model_copy(update={"modalities": towers})
+
+
+_FACTS = ("views", "negative_views", "target", "classes", "per_token")
+
+
+def read_given(
+    recipe: Recipe | Mapping[str, Any] | str | Path | None,
+    extensions: Extensions,
+    overrides: Sequence[str],
+    objects: Mapping[str, Any],
+) -> tuple[Recipe, Extensions]:
+    """Return the validated recipe in which the objects that were handed in stand, and extensions that have them.
+
+    Args:
+        recipe: as `read_recipe` takes it; None for one that says nothing.
+        extensions: has the shipped recipes.
+        overrides: `key.sub=value` texts.
+        objects: as `given_parts` takes them.
+
+    Raises:
+        RecipeError: for an object that is no such part, or when the recipe is not whole with the objects.
+    """
+    raw, origin = unvalidated({"data": {}} if recipe is None else recipe, extensions.registry, overrides)
+    named = [handed for kind in _OF_TOWER if isinstance(handed := objects.get(kind), Mapping)]
+    towers = dict.fromkeys(tower for some in (raw.get("modalities") or {}, *named) for tower in some)
+    parts = given_parts(objects, list(towers))
+    for path, part in parts.items():
+        own: dict[str, Any] = part.in_recipe()
+        for key in reversed(path.split(".")):
+            own = {key: own}
+        raw = merged(raw, own)
+    return validate(raw, origin), extensions.with_given(parts)
+
+
+def given_again(recipe: Recipe, extensions: Extensions, objects: Mapping[str, Any]) -> Extensions:
+    """Return extensions that have the objects of a run's recipe.
+
+    Raises:
+        RecipeError: for an object whose part the recipe names.
+    """
+    parts = given_parts(objects, list(recipe.modalities))
+    expected = dict(handed_in_parts(recipe))
+    for path in parts:
+        if path not in expected:
+            argument = path.split(".")[-1] if "evaluators" not in path else "evaluators"
+            raise RecipeError(
+                f"{path} is a registered part in the run's recipe, not one that was handed in: leave {argument}= out."
+            )
+    return extensions.with_given(parts)
+
+
+def require_given(recipe: Recipe, registry: Registry, kinds: Sequence[str] = PARTS) -> None:
+    """Check that what was handed in to the training of a recipe is at hand.
+
+    Args:
+        recipe: the recipe.
+        registry: has what is handed in now.
+        kinds: the parts that are needed, of `PARTS`.
+
+    Raises:
+        RecipeError: with what to hand in.
+    """
+    absent = {
+        path: origin
+        for path, origin in handed_in_parts(recipe)
+        if path not in registry.given and not set(kinds).isdisjoint(path.split("."))
+    }
+    if absent:
+        raise RecipeError(missing(absent))
+
+
+def handed_in_parts(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Iterate over the recipe keys of the parts that were handed in, and the classes that are noted."""
+    plain = dict(leaves(recipe.plain()))
+    for path, value in plain.items():
+        part, _, key = path.rpartition(".")
+        if key == "name" and part and value == GIVEN:
+            yield part, str(plain.get(f"{part}.{CLASS}", "unknown"))
