@@ -41,6 +41,10 @@ def announce(
     train, world = plan.recipe.train, fabric.world_size
     strategy = f" ({train.strategy if train.strategy != 'auto' else 'ddp'})" if world > 1 else ""
     processes = f"{world} process{'es' if world > 1 else ''}{strategy}"
+    for path, part in extensions.registry.given.items():
+        if part.module is not None and path.endswith(".encoder"):
+            name = path.split(".")[1]
+            _line("note", f"a copy of the encoder of '{name}' is trained, and is model.encoder('{name}')")
     _line("device", f"{fabric.device.type}, {processes}, {precision_of(train.precision, fabric.device.type)}")
     _line("run folder", f"{run.folder}{', resumed' if resume else ''}")
 
@@ -60,7 +64,10 @@ def announce_notes(notes: Sequence[str]) -> None:
 
 def _parts(plan: Plan, extensions: Extensions) -> str:
     towers = [_tower(name, tower) for name, tower in plan.recipe.modalities.items()]
-    outside = [f"{plugin.name} ({plugin.distribution} {plugin.version})" for plugin in extensions.third_party()]
+    outside = [
+        f"{plugin.name} ({plugin.distribution} {plugin.version})".replace(" )", ")")
+        for plugin in extensions.third_party()
+    ]
     plugins = [f"plugins {', '.join(outside)}"] if outside else []
     return "; ".join([*towers, f"objective {plan.recipe.objective}", *plugins])
 

@@ -47,8 +47,8 @@ def missing(parts: Mapping[str, str]) -> str:
     what = ", ".join(f"the {what} ({origin})" for what, _, origin in named)
     arguments = ", ".join(argument for _, argument, _ in named)
     return (
-        f"This recipe needs objects that are handed in, for {what}: hand them in, as {arguments}, where you call sensorium "
-        "from Python."
+        f"This recipe needs objects that are handed in, for {what}: hand them in, as {arguments}, where you call "
+        "sensorium from Python."
     )
 
 
