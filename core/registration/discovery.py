@@ -153,6 +153,9 @@ class Extensions:
         """Return one of `ATTRIBUTES` that is a mapping, merged over the modules of all loaded plugins.
 
         A value that is wanted, by its key, is imported if it is a "module:attribute" string, and called if callable.
+
+        Raises:
+            PluginError: when such a string names nothing, with the plugin.
         """
         found: dict[str, Any] = {}
         for plugin in self.plugins:
@@ -160,10 +163,11 @@ class Extensions:
                 for key, value in getattr(plugin.load(), attribute, {}).items():
                     if not wanted(key):
                         continue
-                    if isinstance(value, str):
-                        module, _, name = value.partition(":")
-                        value = getattr(import_module(module), name)
-                    found.setdefault(key, value() if callable(value) else value)
+                    try:
+                        found.setdefault(key, declared_value(value))
+                    except (ImportError, AttributeError, ValueError) as error:
+                        where = f"The {plugin.label} declares {attribute} = {{{key!r}: {value!r}}}"
+                        raise PluginError(f"{where}, and there is no such thing: {one_line(error)}.") from error
         return found
 
     def with_plugin(self, plugin: Plugin, specs: Sequence[Spec]) -> Extensions:
@@ -203,6 +207,14 @@ class Extensions:
             if normalize(name) == normalize(plugin.distribution) and not plugin.is_builtin:
                 return plugin
         raise PluginError(_unknown(f"There is no plugin '{name}'", name, self.plugins))
+
+
+def declared_value(value: Any) -> Any:
+    """Return a value of one of `ATTRIBUTES`: imported if it is a "module:attribute" string, and called if callable."""
+    if isinstance(value, str):
+        module, _, name = value.partition(":")
+        value = getattr(import_module(module), name)
+    return value() if callable(value) else value
 
 
 def normalize(name: str) -> str:

@@ -12,11 +12,12 @@ from typing import Any, Literal
 from unittest import SkipTest
 
 from sensorium.errors import PluginError
-from sensorium.registration.discovery import Extensions, Plugin, load_extensions
+from sensorium.registration.discovery import Extensions, Plugin, declared_value, load_extensions
 from sensorium.registration.registry import KINDS, SINGULAR, Registry, Spec
 from sensorium.testing import encoders, evaluators, modalities, objectives, registrations, sources, views
 from sensorium.testing.checked_part import CheckedPart, Failure, expect
 from sensorium.testing.emulation.synchronizations import innermost_line
+from sensorium.testing.option_sets import OptionSets, sets_of, shown
 
 HEAVY = ("torch", "numpy", "PIL", "transformers", "timm", "sklearn", "pandas")
 """Packages that a plugin's module may not import, since every command imports the module."""
@@ -76,7 +77,7 @@ def yield_checks(
     spec: Spec,
     registry: Registry,
     samples: Mapping[str, Sequence[Any]] | None = None,
-    options: Mapping[str, Mapping[str, Any]] | None = None,
+    options: OptionSets | None = None,
 ) -> Iterator[Check]:
     """Yield the checks of one registration, by its kind.
 
@@ -84,18 +85,29 @@ def yield_checks(
         spec: the registration.
         registry: everything that is registered.
         samples: modality name -> raw values to test it, its encoders and its view generators on.
-        options: "kind/name" -> constructor options; without an entry the defaults are used.
+        options: "kind/name" -> constructor options, or a list of several sets of them: the part is checked with each,
+            other parts are made with the first. Without an entry the defaults are used.
     """
-    checked = CheckedPart(spec, registry, samples or {}, options or {})
+    sets = {key: sets_of(value) for key, value in (options or {}).items()}
+    first, own = {key: several[0] for key, several in sets.items()}, f"{spec.kind}/{spec.name}"
+    cases = sets.get(own, [{}])
+    for number, case in enumerate(cases, 1):
+        checked = CheckedPart(spec, registry, samples or {}, first | {own: case})
+        yield from _checks_of_case(checked, f" {shown(case, number)}" if len(cases) > 1 else "", number == 1)
+
+
+def _checks_of_case(checked: CheckedPart, case: str, is_first: bool) -> Iterator[Check]:
+    """Yield the checks of a part with one set of options; those of the registration itself only for the first set."""
+    spec = checked.spec
     absent = spec.missing_packages()
     skip = f"{', '.join(absent)} is not installed" if absent else ""
-    checks = registrations.checks_for(spec.kind)
+    checks = registrations.checks_for(spec.kind) if is_first else ()
     if spec.kind in _BY_KIND:
         ready = absent or _passes(checked.has_samples_and_options)
         checks += _BY_KIND[spec.kind] if ready else (CheckedPart.has_samples_and_options,)
     belongs = f"{spec.modality}/" if spec.modality else ""
     for check in checks:
-        name = f"{SINGULAR[spec.kind]} {belongs}{spec.name} {check.__name__.replace('_', ' ')}"
+        name = f"{SINGULAR[spec.kind]} {belongs}{spec.name}{case} {check.__name__.replace('_', ' ')}"
         yield Check(name, partial(check, checked), skip)
 
 
@@ -103,7 +115,7 @@ def checks_of(
     name: str,
     extensions: Extensions | None = None,
     samples: Mapping[str, Sequence[Any]] | None = None,
-    options: Mapping[str, Mapping[str, Any]] | None = None,
+    options: OptionSets | None = None,
 ) -> list[Check]:
     """Return the checks of everything that one plugin registered, for `pytest.mark.parametrize`.
 
@@ -111,7 +123,7 @@ def checks_of(
         name: the plugin's entry point or distribution.
         extensions: the plugins to search; default, the installed ones.
         samples: modality name -> raw values, added to the `sensorium_samples` of the loaded plugins' modules.
-        options: "kind/name" -> constructor options, added to their `sensorium_options`.
+        options: "kind/name" -> constructor options, or a list of several sets, added to their `sensorium_options`.
 
     Raises:
         PluginError: when there is no such plugin, or it is not loaded.
@@ -121,7 +133,9 @@ def checks_of(
     if plugin.state != "loaded":
         raise PluginError(f"Nothing can be checked: {plugin.sentence}.") from plugin.error
     own = {f"encoders/{spec.name}" for spec in extensions.registry.specs("encoders") if spec.plugin == plugin.name}
-    samples = extensions.declared("sensorium_samples") | dict(samples or {})
+    samples = extensions.declared("sensorium_samples") | {
+        name: declared_value(value) if isinstance(value, str) else value for name, value in (samples or {}).items()
+    }
     # The options of other plugins' encoders may be costly to make, and no check builds these encoders.
     options = extensions.declared(
         "sensorium_options", lambda key: key in own or not key.startswith("encoders/")
@@ -138,7 +152,7 @@ def check_plugin(
     name: str,
     extensions: Extensions | None = None,
     samples: Mapping[str, Sequence[Any]] | None = None,
-    options: Mapping[str, Mapping[str, Any]] | None = None,
+    options: OptionSets | None = None,
 ) -> Iterator[CheckResult]:
     """Run the checks of one plugin and yield their results; see `checks_of` for the arguments."""
     for check in checks_of(name, extensions, samples, options):

@@ -8,6 +8,7 @@ from unittest import SkipTest
 import pytest
 import torch
 
+from sensorium.errors import PluginError
 from sensorium.registration.discovery import load_extensions
 from sensorium.registration.registry import Registry, Spec
 from sensorium.testing import Failure, check_plugin, checks_of, yield_checks
@@ -135,6 +136,44 @@ def test_what_lacks_samples_or_options_fails_once_and_says_what_to_give():
     (reason,) = failures("sources", parts.Needy).values()
     assert "sensorium_options = {'sources/rows': {...}}" in reason
     assert failures("sources", parts.Needy, options={"sources/rows": {"path": "here"}}) == {}
+
+
+def test_a_part_is_checked_with_every_set_of_its_options():
+    registry = Registry()
+    spec = Spec("encoders", "map", "tests.core.testing.test_checked_part:Linear", "made", "p", "d", "rows")
+    modality = Spec("modalities", "rows", "tests.core.testing.test_checked_part:Scaled", "made", "p", "d")
+    registry.add([modality, spec])
+    sets = [{"dim": 3}, "tests.core.testing.test_kit:options_of_map", {}]
+    options = {"encoders/map": sets, "modalities/rows": [{"scale": 2.0}, {"scale": 0.0}]}
+    checks = {check.name: check for check in yield_checks(spec, registry, {"rows": [1.0, 2.0]}, options)}
+    names = [name for name in checks if "declared dim" in name]
+    assert names == [
+        f"encoder rows/map {case} returns pooled features of its declared dim"
+        for case in ("[dim=3]", "[dim=4, modality={'scale': 3.0}]", "[defaults]")
+    ]
+    assert sum("documents its options" in name for name in checks) == 1
+    assert [checks[name].run.args[0].examples()[0].item() for name in names] == [2.0, 3.0, 2.0]
+    for name in names:
+        checks[name]()
+
+
+def options_of_map():
+    return {"dim": 4, "modality": {"scale": 3.0}}
+
+
+def test_samples_may_be_named_and_a_name_of_nothing_is_an_error_with_the_plugin(site):
+    body = """
+        from sensorium import hookimpl
+        sensorium_samples = {"rows": "made_up.things:nothing"}
+
+        @hookimpl
+        def sensorium_register_modalities(register):
+            register("rows", "made_up.things:Good", summary="x")
+    """
+    things = f"from {parts.__name__} import Good\ndef samples(): return [[1.0, 2.0, 3.0]]"
+    site.install("made-up", "made", body, things=things)
+    with pytest.raises(PluginError, match=r"plugin 'made' .* sensorium_samples = {'rows': 'made_up.things:nothing'}"):
+        checks_of("made")
 
 
 def test_what_lacks_an_optional_package_is_skipped_with_the_reason():
