@@ -19,6 +19,7 @@ import torch.distributed as dist
 
 import sensorium
 from sensorium.errors import SensoriumError
+from sensorium.models.model import Model
 from sensorium.training import loop
 from tests import toys
 
@@ -34,6 +35,17 @@ def digest(learner: torch.nn.Module) -> str:
 def tell_group() -> None:
     """Say whether the process leaves while it still belongs to a group."""
     print("still in a group" if dist.is_initialized() else "in no group", flush=True)
+
+
+def trained(asked: dict) -> Model:
+    """Return the model of a training that nothing stops."""
+    return sensorium.fit(
+        asked.get("recipe"),
+        source=toys.vectors(missing=asked.get("missing", 0.0), endless=asked.get("endless", ())),
+        run_dir=asked.get("run_dir"),
+        resume=asked.get("resume"),
+        extensions=toys.extensions(),
+    )
 
 
 def main(asked: dict) -> None:
@@ -55,13 +67,7 @@ def main(asked: dict) -> None:
     loop.take_step = interrupted
     torch.set_num_threads(1)
     try:
-        model = sensorium.fit(
-            asked.get("recipe"),
-            source=toys.vectors(missing=asked.get("missing", 0.0), endless=asked.get("endless", ())),
-            run_dir=asked.get("run_dir"),
-            resume=asked.get("resume"),
-            extensions=toys.extensions(),
-        )
+        model = trained(asked)
     except SensoriumError as error:
         print(error, file=sys.stderr)
         sys.exit(error.code)

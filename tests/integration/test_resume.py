@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests import toys
+from tests.integration import runner
 
 
 def run(launcher=(), **asked):
@@ -26,6 +27,20 @@ def digest(done):
     return next(line for line in done.stdout.splitlines() if line.startswith("digest"))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Sums of this process are those of the processes that are started, which have one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def here(**asked):
+    """Return the digest of a training in this process, which nothing stops."""
+    return f"digest {runner.digest(runner.trained(asked).learner)}"
+
+
 def queue_recipe(**train):
     return toys.recipe(
         objective="queue",
@@ -36,25 +51,29 @@ def queue_recipe(**train):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole")
-    return digest(run(recipe=queue_recipe(), run_dir=str(folder / "run")))
+    return here(recipe=queue_recipe(), run_dir=str(tmp_path_factory.mktemp("whole") / "run"))
 
 
-def test_killed_in_mid_epoch_and_resumed_bit_equal(uninterrupted, tmp_path):
-    killed = run(recipe=queue_recipe(), run_dir=str(tmp_path / "run"), kill_at=7)
-    assert killed.returncode == -9
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("killed") / "run"
+    assert run(recipe=queue_recipe(), run_dir=str(folder), kill_at=7).returncode == -9
+    return folder
+
+
+def test_killed_in_mid_epoch_and_resumed_bit_equal(uninterrupted, killed, tmp_path):
+    shutil.copytree(killed, tmp_path / "run")
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert digest(run(recipe=queue_recipe(), resume=str(tmp_path / "run"))) == uninterrupted
     after = [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert len(lines) < len(after) == len(set(after)), "no step is written twice"
 
 
-def test_a_broken_checkpoint_is_passed_over_for_the_one_before(uninterrupted, tmp_path):
-    run(recipe=queue_recipe(), run_dir=str(tmp_path / "run"), kill_at=7)
+def test_a_broken_checkpoint_is_passed_over_for_the_one_before(uninterrupted, killed, tmp_path):
+    shutil.copytree(killed, tmp_path / "run")
     newest = sorted((tmp_path / "run" / "checkpoints").glob("*.ckpt"))[-1]
     newest.write_bytes(newest.read_bytes()[:1000])
-    done = run(recipe=queue_recipe(), resume=str(tmp_path / "run"))
-    assert digest(done) == uninterrupted
+    assert here(recipe=queue_recipe(), resume=str(tmp_path / "run")) == uninterrupted
     assert "the checkpoint before it is used" in (tmp_path / "run" / "train.log").read_text()
 
 
@@ -64,7 +83,7 @@ def test_sigterm_writes_a_checkpoint_and_leaves_with_143(uninterrupted, tmp_path
     assert "--resume" in stopped.stderr
     assert (tmp_path / "run" / "checkpoints" / "step-000000006.ckpt").exists()
     assert json.loads((tmp_path / "run" / "run.json").read_text())["state"] == "interrupted"
-    assert digest(run(recipe=queue_recipe(), resume=str(tmp_path / "run"))) == uninterrupted
+    assert here(recipe=queue_recipe(), resume=str(tmp_path / "run")) == uninterrupted
 
 
 def test_ctrl_c_writes_a_checkpoint_and_leaves_with_130(uninterrupted, tmp_path):
@@ -74,7 +93,7 @@ def test_ctrl_c_writes_a_checkpoint_and_leaves_with_130(uninterrupted, tmp_path)
     assert "Traceback" not in stopped.stderr
     assert (tmp_path / "run" / "checkpoints" / "step-000000006.ckpt").exists()
     assert json.loads((tmp_path / "run" / "run.json").read_text())["state"] == "interrupted"
-    assert digest(run(recipe=queue_recipe(), resume=str(tmp_path / "run"))) == uninterrupted
+    assert here(recipe=queue_recipe(), resume=str(tmp_path / "run")) == uninterrupted
 
 
 def test_a_second_ctrl_c_leaves_at_once(tmp_path):
@@ -85,14 +104,14 @@ def test_a_second_ctrl_c_leaves_at_once(tmp_path):
     assert not (tmp_path / "run" / "checkpoints" / "step-000000006.ckpt").exists()
 
 
-def test_without_the_checkpointed_queue_the_bits_differ(uninterrupted, tmp_path):
+def test_without_the_checkpointed_queue_the_bits_differ(uninterrupted, killed, tmp_path):
     """The negative control: what the objective keeps beyond its weights matters to the comparison above."""
-    run(recipe=queue_recipe(), run_dir=str(tmp_path / "run"), kill_at=7)
+    shutil.copytree(killed, tmp_path / "run")
     for path in (tmp_path / "run" / "checkpoints").glob("*.ckpt"):
         state = torch.load(path, weights_only=True)
         state["learner"]["objective.queue"].zero_()
         torch.save(state, path)
-    assert digest(run(recipe=queue_recipe(), resume=str(tmp_path / "run"))) != uninterrupted
+    assert here(recipe=queue_recipe(), resume=str(tmp_path / "run")) != uninterrupted
 
 
 def memory_recipe():
@@ -111,7 +130,7 @@ def memory_recipe():
 
 @pytest.fixture(scope="module")
 def uninterrupted_memory(tmp_path_factory):
-    return digest(run(recipe=memory_recipe(), run_dir=str(tmp_path_factory.mktemp("memory") / "run")))
+    return here(recipe=memory_recipe(), run_dir=str(tmp_path_factory.mktemp("memory") / "run"))
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +149,7 @@ def test_the_memory_of_negatives_resumes_bit_equal(uninterrupted_memory, killed_
         kept = state["learner"][f"objective.negatives.{lost}"]
         kept.fill_(float(kept.ndim == 2))  # rows that are all alike; ids of one record; a ramp that has not begun
         torch.save(state, path)
-    resumed = digest(run(recipe=memory_recipe(), resume=str(tmp_path / "run")))
+    resumed = here(recipe=memory_recipe(), resume=str(tmp_path / "run"))
     assert (resumed == uninterrupted_memory) == (lost is None)
 
 
