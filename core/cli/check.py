@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from sensorium.cli.json_output import print_json
 
 log = logging.getLogger("sensorium")
 SECONDS = 10.0
@@ -55,7 +56,7 @@ def check_data(target: str, overrides: Sequence[str], out: Path | None = None, a
     with _progress() as progress:
         report = examine(target, overrides, progress=progress)
     if as_json:
-        typer.echo(json.dumps(report.public(), indent=2, ensure_ascii=False))
+        print_json(report.public())
     else:
         typer.echo(str(report))
     if out is not None and out.suffix.lower() == ".csv":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
+
+from sensorium.cli.json_output import print_json
 
 
 def compare(
@@ -18,6 +19,6 @@ def compare(
 
     tables = compare_runs(runs)
     if as_json:
-        typer.echo(json.dumps({name: table.public() for name, table in tables.items()}, indent=2))
+        print_json({name: table.public() for name, table in tables.items()})
     else:
         print_tables(tables.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from sensorium.cli.json_output import print_json
 from sensorium.cli.output import wrap
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def doctor(
     if launching_rank() != 0:
         return
     if as_json:
-        typer.echo(json.dumps(found.public(), indent=2, allow_nan=False))
+        print_json(found.public())
     else:
         print_diagnosis(found, Console())
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from sensorium.cli.device import Device
+from sensorium.cli.json_output import print_json
 from sensorium.errors import RunError
 
 
@@ -45,4 +45,4 @@ def evaluate(
         show=None if as_json else lambda table: print_tables([table]),
     )
     if as_json and launching_rank() == 0:  # the first prints for all
-        typer.echo(json.dumps({name: table.public() for name, table in tables.items()}, indent=2))
+        print_json({name: table.public() for name, table in tables.items()})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from sensorium.cli.device import Device
+from sensorium.cli.json_output import print_json
 
 
 class From(StrEnum):
@@ -48,7 +48,7 @@ def finetune(
     show_log()
     done = tune(run, overrides or [], start=start.value, run_dir=run_dir, checkpoint=checkpoint, device=device)
     if as_json:
-        typer.echo(json.dumps(done.table.public(), indent=2))
+        print_json(done.table.public())
         return
     print_tables([done.table])
     typer.echo(f"The fine-tuned model is in {done.run.folder}.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import re
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from sensorium.cli.json_output import print_json
 from sensorium.cli.output import listing_console, reflow
 from sensorium.errors import PluginError, did_you_mean
 from sensorium.registration.discovery import load_extensions
@@ -40,7 +40,7 @@ def list_kind(
 def _show_all(kind: str, registry: Registry, modality: str | None, as_json: bool) -> None:
     specs = [s for s in registry.specs(kind) if modality is None or s.modality in (None, modality)]
     if as_json:
-        typer.echo(json.dumps([spec.public() for spec in specs], indent=2))
+        print_json([spec.public() for spec in specs])
         return
     of_modality = kind in ("encoders", "views")
     table = Table("name", *["modality"] * of_modality, "plugin", "summary", "requires", box=None, header_style="bold")
@@ -63,7 +63,7 @@ def _show_one(spec: Spec, as_json: bool) -> None:
     about = _reflowed(inspect.cleandoc(target.__doc__ or spec.summary).partition("\nArgs:")[0].strip())
     if as_json:
         shown = spec.public() | {"about": about, "options": [option.public() for option in options]}
-        typer.echo(json.dumps(shown, indent=2, default=str))
+        print_json(shown)
         return
     console = listing_console()
     console.print(f"[bold]{spec.name}[/]  plugin {spec.plugin}, {spec.distribution}\n\n{escape(reflow(about))}\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 import sensorium
 from sensorium.cli.interrupt import handled
+from sensorium.cli.json_output import leave_stdout, only_json
 from sensorium.cli.output import print_error, reflow
 from sensorium.deprecation import deprecations_in_log
 from sensorium.errors import Interrupted, PluginError, SensoriumError
@@ -40,6 +41,8 @@ class LazyCommand(TyperCommand):
 
     def load(self) -> Any:
         """Import the command: a function with typer annotations, or a `typer.Typer` of several."""
+        if self._spec.distribution != "sensorium":
+            leave_stdout()
         target = self._spec.load()
         app = target
         if not isinstance(target, typer.Typer):
@@ -102,7 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in given[:end]
     # PyTorch Geometric still calls it; nobody who runs the program can change that.
     warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated", category=FutureWarning)
-    with handled() as interruption, deprecations_in_log():
+    as_json = only_json() if "--json" in given[:end] else nullcontext()
+    with handled() as interruption, deprecations_in_log(), as_json:
         try:
             program().main([word for word in given[:end] if word != "--debug"] + given[end:], prog_name="sensorium")
         except SensoriumError as error:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sensorium.cli.json_output import print_json
+
 
 def matrix(
     only: Annotated[
@@ -26,7 +28,6 @@ def matrix(
 
     Run it again to continue after a stop. Cells with other steps or seeds are computed anew.
     """
-    import json
     import logging
 
     from sensorium.cli.output import show_log
@@ -49,4 +50,7 @@ def matrix(
         ) from None
     finally:
         logger.removeFilter(quiet)
-    typer.echo(json.dumps(found.public(), indent=1) if as_json else found.markdown())
+    if as_json:
+        print_json(found.public())
+    else:
+        typer.echo(found.markdown())

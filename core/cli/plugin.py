@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from enum import StrEnum
 from importlib.resources import files
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import sensorium
+from sensorium.cli.json_output import print_json
 from sensorium.errors import PluginError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Create a plugin from a template, or check one.")
@@ -75,7 +75,7 @@ def check(
             console.print(f"[{color}]{row.status:7}[/] {row.seconds:6.2f} s  {escape(row.name)}{reason}")
     failed = sum(row.status == "failed" for row in rows)
     if as_json:
-        typer.echo(json.dumps([vars(row) for row in rows], indent=2))
+        print_json([vars(row) for row in rows])
     else:
         passed = sum(row.status == "passed" for row in rows)
         console.print(f"{passed} passed, {failed} failed, {len(rows) - passed - failed} skipped")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
+from sensorium.cli.json_output import print_json
 from sensorium.cli.output import listing_console
 from sensorium.registration.discovery import Plugin, fabric_callbacks, load_extensions
 
@@ -28,7 +28,7 @@ def plugins(
     found, callbacks = load_extensions().plugins, fabric_callbacks()
     if as_json:
         shown = {"plugins": [plugin.public() for plugin in found], "fabric_callbacks": callbacks}
-        typer.echo(json.dumps(shown, indent=2))
+        print_json(shown)
         return
     table = Table("plugin", "state", "distribution", "version", "registers", box=None, header_style="bold")
     table.add_column("ms", justify="right")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from sensorium.cli.json_output import print_json
 from sensorium.cli.output import wrap
 from sensorium.registration.discovery import load_extensions
 
@@ -21,7 +21,7 @@ def recipes(
     if name is None:
         specs = list(registry.specs("recipes"))
         if as_json:
-            typer.echo(json.dumps([spec.public() for spec in specs], indent=2))
+            print_json([spec.public() for spec in specs])
         else:
             width = max((len(spec.name) for spec in specs), default=0)
             console = Console()
@@ -31,4 +31,7 @@ def recipes(
         return
     from sensorium.recipe.reading import raw_recipe, recipe_text
 
-    typer.echo(json.dumps(raw_recipe(name, registry), indent=2) if as_json else recipe_text(name, registry).rstrip())
+    if as_json:
+        print_json(raw_recipe(name, registry))
+    else:
+        typer.echo(recipe_text(name, registry).rstrip())

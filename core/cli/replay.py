@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
+
+from sensorium.cli.json_output import print_json
 
 
 def replay(
@@ -20,7 +21,7 @@ def replay(
     if launching_rank() != 0:  # the first prints for all
         return
     if as_json:
-        typer.echo(json.dumps([part.public() for part in parts], indent=2))
+        print_json([part.public() for part in parts])
     else:
         for part in parts:
             typer.echo(part.sentence)

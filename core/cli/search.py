@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from sensorium.cli.choices import Part
 from sensorium.cli.device import Device
+from sensorium.cli.json_output import print_json
 
 
 def search(
@@ -54,7 +54,7 @@ def search(
     if launching_rank() != 0:  # the first prints for all
         return
     if as_json:
-        typer.echo(json.dumps(plain_result(result), indent=2, ensure_ascii=False))
+        print_json(plain_result(result))
     else:
         print_hits(result)
         if sheet is not None:
