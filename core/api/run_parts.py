@@ -1,4 +1,4 @@
-"""The parts of a run that no plugin has: those of the session that trained it, and objects that were handed in."""
+"""The parts of a run that no plugin has here: of missing plugins, of the session that trained it, and handed in."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sensorium.errors import PluginError
 from sensorium.models.given import given_again, require_given
 from sensorium.recipe import read_recipe
 from sensorium.registration.discovery import Extensions
+from sensorium.registration.recorded import part_names, with_recorded
 from sensorium.registration.registry import SESSION, WORDS, Absent, Spec
 from sensorium.runs.run import Run
 
@@ -34,6 +35,7 @@ def extensions_of(run: Run, extensions: Extensions, objects: Mapping[str, Any]) 
         except PluginError:
             extensions = extensions.with_absent(Absent(_remedy(spec, part["file"]), specs=(spec,)))
     recipe = read_recipe(run.recipe_file, extensions.registry)
+    extensions = with_recorded(extensions, run.status().get("plugins", []), part_names(recipe.plain()))
     extensions = given_again(recipe, extensions, objects)
     require_given(recipe, extensions.registry, NEEDED)
     return extensions

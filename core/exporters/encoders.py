@@ -20,6 +20,7 @@ from sensorium.models.given import given_parts
 from sensorium.models.plan import make_tower
 from sensorium.recipe.schema import Tower
 from sensorium.registration.discovery import Extensions
+from sensorium.registration.recorded import part_names, recorded_of, with_recorded
 from sensorium.runs.atomic import write_atomically, write_text
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class EncoderFiles(Exporter):
     def export(self, model: Model, folder: Path) -> str:
         """Write the files."""
         described: dict[str, Any] = {}
+        plugins = model.run.status().get("plugins", []) if model.run is not None else []
         has_projections = False
         for name in model.modalities:
             encoder = model.learner.encoder(name)
@@ -51,6 +53,7 @@ class EncoderFiles(Exporter):
             write_atomically(folder / f"{name}.safetensors", partial(save_file, weights))
             tower = model.plan.recipe.tower(name).model_dump(mode="json")
             described[name] = {"tower": tower, "state": model.plan.modalities[name].state()}
+            described[name]["plugins"] = recorded_of(plugins, {name, *part_names(tower)})
         write_text(folder / CONFIG, json.dumps(described, indent=1, ensure_ascii=False))
         name = next(iter(described))
         return (
@@ -92,6 +95,8 @@ def read_encoder(
     if name is None or name not in described:
         problem = "Name the encoder to load" if name is None else f"{folder} has no encoder '{name}'"
         raise RunError(not_found(problem, name or "", described, f"there are: {', '.join(described)}"))
+    used = {name, *part_names(described[name]["tower"])}
+    extensions = with_recorded(extensions, described[name].get("plugins", []), used)
     registry = extensions.with_given(given_parts(handed_in, [name])).registry
     tower = Tower.model_validate(described[name]["tower"])
     modality, encoder = make_tower(name, tower, registry, described[name]["state"])

@@ -81,7 +81,7 @@ def test_every_command_with_json_prints_nothing_else(loud, tmp_path, capfd, monk
         ["doctor", "frozen-recipe", *changes, "--seconds", "0.1"],
         ["evaluate", run],
         ["compare", run, shutil.copytree(run, "other")],
-        ["finetune", run, "--start", "pretrained"],
+        ["finetune", run, "--from", "trained"],
         ["own"],
     ):
         capfd.readouterr()
