@@ -43,6 +43,9 @@ _HOME = {
     "Objective": "sensorium.contracts",
     "Source": "sensorium.contracts",
     "Split": "sensorium.contracts",
+    "Schedule": "sensorium.contracts",
+    "parameter_groups": "sensorium.optimizers.groups",
+    "hidden_matrices": "sensorium.optimizers.groups",
     "Tokenizer": "sensorium.contracts",
     "Evaluator": "sensorium.contracts",
     "Protocol": "sensorium.contracts",
@@ -123,6 +126,7 @@ if TYPE_CHECKING:
         Modality,
         Objective,
         Protocol,
+        Schedule,
         Source,
         Split,
         TokenEncoder,
@@ -136,6 +140,7 @@ if TYPE_CHECKING:
     from sensorium.errors import BadSample, Location, SensoriumError, check_range
     from sensorium.exporters.base import Exporter
     from sensorium.models.learner import Learner
+    from sensorium.optimizers.groups import hidden_matrices, parameter_groups
     from sensorium.recipe import Recipe
     from sensorium.registration.hookspecs import hookimpl
     from sensorium.seeding import host_generator

@@ -15,7 +15,7 @@ import pytest
 import sensorium
 from sensorium.registration.discovery import BUILTINS, load_extensions
 from sensorium.registration.options import options_of
-from sensorium.registration.registry import CONTRACTS
+from sensorium.registration.registry import CONTRACTS, FILLED
 
 ROOT = Path(__file__).parents[1]
 TREES = {"core": "sensorium", "modalities": "sensorium.modalities", "plugins": "sensorium.plugins"}
@@ -32,7 +32,7 @@ FLOORS = [
         "feature_table",
     },
     {"contracts", "parallel", "losses", "collectives", "batch_norm"},
-    {"blocks", "heads", "masking"},
+    {"blocks", "heads", "masking", "optimizers"},
     {"registration"},
     {"recipe", "data", "runs"},
     {"models"},
@@ -242,7 +242,7 @@ def test_every_built_in_plugin_is_loaded():
 def test_every_option_of_a_built_in_is_typed_and_documented(spec):
     if spec.missing_packages():
         pytest.skip(f"needs {', '.join(spec.missing_packages())}")
-    options = options_of(spec.load(), skip=int(spec.kind in ("encoders", "views")))
+    options = options_of(spec.load(), skip=FILLED.get(spec.kind, 0))
     assert [option.name for option in options if not option.help] == []
     assert [option.name for option in options if option.type == "Any"] == []
 

@@ -199,7 +199,7 @@ def _note_data(training: Training, source: Source, parts: Mapping[str, np.ndarra
 
 def _note_resumption(training: Training, resumed: Resumption, changed: ChangedRecords | None) -> None:
     """Log what changed since the run was begun, keep the recipe with it, and write it down in `run.json`."""
-    notes = resumed.notes(training.steps)
+    notes = resumed.notes(training.lr)
     announce_notes(notes if changed is None else [*notes, f"the records have changed: {changed}"])
     if {"checkpoint.best", "checkpoint.mode"} & resumed.changed.keys():
         training.checkpoints.forget_best()

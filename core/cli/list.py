@@ -14,7 +14,7 @@ from sensorium.cli.json_output import print_json
 from sensorium.cli.output import listing_console, reflow
 from sensorium.errors import PluginError, did_you_mean
 from sensorium.registration.discovery import load_extensions
-from sensorium.registration.registry import KINDS, Registry, Spec
+from sensorium.registration.registry import FILLED, KINDS, Registry, Spec
 
 
 def list_kind(
@@ -59,7 +59,7 @@ def _show_one(spec: Spec, as_json: bool) -> None:
     from sensorium.registration.options import options_of
 
     target = spec.load()
-    options = options_of(target, skip=int(spec.kind in ("encoders", "views")))
+    options = options_of(target, skip=FILLED.get(spec.kind, 0))
     about = _reflowed(inspect.cleandoc(target.__doc__ or spec.summary).partition("\nArgs:")[0].strip())
     if as_json:
         shown = spec.public() | {"about": about, "options": [option.public() for option in options]}

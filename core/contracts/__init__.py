@@ -10,6 +10,7 @@ from sensorium.contracts.evaluator import Evaluator
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.objective import Objective
 from sensorium.contracts.protocol import Protocol
+from sensorium.contracts.schedule import Schedule
 from sensorium.contracts.source import Source
 from sensorium.contracts.split import Split
 from sensorium.contracts.tokenizer import Tokenizer
@@ -23,6 +24,7 @@ __all__ = [
     "Modality",
     "Objective",
     "Protocol",
+    "Schedule",
     "Source",
     "Split",
     "TokenEncoder",

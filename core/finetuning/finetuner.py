@@ -198,7 +198,7 @@ class Finetuner:
             f"{TUNED[initialization]}, seed {seed}",
             *(initialization, make, lambda positions: self._loader(positions, seed)),
             lambda model, part: self._read(part, model.outputs),
-            *(labeled, features, self.options, self.modality, seed, self.fabric),
+            *(labeled, features, self.options, self.plan.finetuning, self.modality, seed, self.fabric),
         )
 
     def _probe(self, tuning: Tuning) -> ModelFeatures:

@@ -17,9 +17,10 @@ from sensorium.devices import evaluation_autocast, to_device
 from sensorium.errors import SensoriumError
 from sensorium.finetuning.linear_probe import LinearProbe
 from sensorium.finetuning.tasks import Task
-from sensorium.recipe.schema import Finetune, Optimizer
+from sensorium.models.optimization import Optimization
+from sensorium.recipe.schema import Finetune
 from sensorium.seeding import seed_globals
-from sensorium.training.optimizers import build_optimizer, lr_at, set_lr
+from sensorium.training.learning_rate import LearningRate
 from sensorium.types import Batch
 
 
@@ -109,6 +110,7 @@ def train_epochs(
     modality: str,
     targets: Mapping[int, Sequence[float]],
     options: Finetune,
+    optimization: Optimization,
     encoder_lr: float,
     seed: int,
     fabric: Fabric,
@@ -122,6 +124,7 @@ def train_epochs(
         modality: the modality of the encoder.
         targets: position in the source, ascending -> targets, for every record of the loader.
         options: the recipe's `finetune`.
+        optimization: of the head.
         encoder_lr: peak learning rate of the encoder.
         seed: of dropout and other random draws.
         fabric: device and precision.
@@ -129,16 +132,13 @@ def train_epochs(
     Raises:
         SensoriumError: when the loss is not finite.
     """
-    settings = {
-        model.encoder: options.optimizer.model_copy(update={"lr": encoder_lr}),
-        model.head: options.optimizer,
-    }
     module: Any = fabric.setup_module(model)
-    optimizers: list[tuple[Any, Optimizer]] = [
-        (fabric.setup_optimizers(build_optimizer(part, setting)), setting) for part, setting in settings.items()
-    ]
-    positions_N, targets_NL = np.array(list(targets)), np.array(list(targets.values()), np.float32)
     steps = options.epochs * loader.steps_per_epoch
+    optimizers: list[tuple[Any, LearningRate]] = []
+    for part, its in ((model.encoder, optimization.with_lr(encoder_lr)), (model.head, optimization)):
+        optimizer: Any = fabric.setup_optimizers(its.optimizer(part))
+        optimizers.append((optimizer, LearningRate(optimizer.optimizer, its, steps)))
+    positions_N, targets_NL = np.array(list(targets)), np.array(list(targets.values()), np.float32)
     losses: list[Tensor] = []
     for step, (records,) in enumerate(loader.batches(0, steps)):
         if step % loader.steps_per_epoch == 0:
@@ -148,8 +148,8 @@ def train_epochs(
         (targets_BL,) = to_device([targets_NL[rows]], fabric.device)
         loss = task.loss(module(records.batches[modality]).float(), targets_BL)
         fabric.backward(loss)
-        for optimizer, setting in optimizers:
-            set_lr(optimizer, lr_at(step, steps, setting))
+        for optimizer, lr in optimizers:
+            lr.set(step)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         losses.append(loss.detach())

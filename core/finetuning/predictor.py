@@ -15,6 +15,7 @@ from sensorium.errors import RunError
 from sensorium.finetuning.loop import EncoderWithHead
 from sensorium.finetuning.tasks import Task, make_task
 from sensorium.models.model import Model
+from sensorium.recipe.reading import validated
 from sensorium.recipe.schema import Finetune
 from sensorium.registration.discovery import Extensions
 from sensorium.registration.registry import one_line
@@ -92,7 +93,7 @@ class Predictor:
             ) from error
         except (OSError, ValueError, SafetensorError) as error:
             raise RunError(f"The fine-tuned head in {run.model} cannot be read: {one_line(error)}.") from error
-        modality, options = config["modality"], Finetune.model_validate(config["options"])
+        modality, options = config["modality"], validated(Finetune, config["options"], str(run.model / CONFIG))
         task = make_task(options, modality, config["task"]["labels"])
         task.load_state(config["task"])
         precision = model.plan.recipe.train.precision

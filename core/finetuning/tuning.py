@@ -20,7 +20,9 @@ from sensorium.feature_table import FeatureTable
 from sensorium.finetuning.labeled import LabeledRecords
 from sensorium.finetuning.linear_probe import LinearProbe
 from sensorium.finetuning.loop import EncoderWithHead, Epoch, train_epochs
+from sensorium.models.optimization import Optimization
 from sensorium.recipe.schema import Finetune
+from sensorium.types import TrainingSize
 
 log = logging.getLogger("sensorium")
 Initialization = Literal["scratch", "trained"]
@@ -52,6 +54,7 @@ class Tuning:
         labeled: the records to learn from.
         features_ND: frozen features of these records under the encoder's first weights.
         options: the recipe's `finetune`.
+        optimization: of the head.
         modality: of the encoder.
         seed: of the order of records, dropout and folds.
         fabric: device and precision.
@@ -65,6 +68,7 @@ class Tuning:
     labeled: LabeledRecords
     features_ND: np.ndarray
     options: Finetune
+    optimization: Optimization
     modality: str
     seed: int
     fabric: Fabric
@@ -135,16 +139,20 @@ class Tuning:
         if self.initialization == "trained":
             model.start_from(self.probe(rows))
         yield model, Epoch(0, 0, float("nan"))
-        lr = self.options.encoder_lr if self.initialization == "trained" else float(self.options.optimizer.lr)
         positions = self.labeled.positions[rows]
+        loader = self.loader(positions)
+        size = TrainingSize(len(rows), self.options.batch, self.options.epochs * loader.steps_per_epoch)
+        optimization = self.optimization.resolved(size)
+        lr = self.options.encoder_lr if self.initialization == "trained" else float(optimization.settings.lr)
         targets = dict(zip(positions.tolist(), self.labeled.targets()[rows].tolist(), strict=True))
         epochs = train_epochs(
             model,
             self.labeled.task,
-            self.loader(positions),
+            loader,
             self.modality,
             targets,
             self.options,
+            optimization,
             lr,
             self.seed,
             self.fabric,

@@ -18,7 +18,7 @@ from sensorium.errors import BadSample, DataError, RunError, SensoriumError, not
 from sensorium.models.learner import Learner, make_views
 from sensorium.models.plain_parts import ModuleEncoder
 from sensorium.models.plan import Plan, make_plan
-from sensorium.recipe.schema import Recipe
+from sensorium.recipe.reading import validate
 from sensorium.registration.discovery import Extensions
 from sensorium.runs.atomic import write_atomically
 from sensorium.runs.checkpoint import mismatch
@@ -200,7 +200,7 @@ class Model:
             ) from error
         except (OSError, ValueError, SafetensorError) as error:
             raise RunError(f"The model in {folder} cannot be read: {' '.join(str(error).split())}.") from error
-        plan = make_plan(Recipe.model_validate(config["recipe"]), extensions)
+        plan = make_plan(validate(config["recipe"], str(folder)), extensions)
         return cls.untrained(plan, config["modalities"].get).load_weights(weights, str(folder))
 
     @classmethod

@@ -27,6 +27,7 @@ from sensorium.data.splits.random_split import RandomSplit
 from sensorium.errors import PluginError, RecipeError
 from sensorium.models.given import noted, stand_in
 from sensorium.models.learner import Learner
+from sensorium.models.optimization import Optimization, make_optimization
 from sensorium.models.plain_parts import FunctionViews
 from sensorium.recipe.schema import Part, Recipe, Tower
 from sensorium.registration.discovery import Extensions
@@ -74,6 +75,8 @@ class Plan:
         objective: makes the objective.
         evaluators: table name -> makes the evaluator.
         source: makes the source, or None when the recipe names none.
+        optimization: makes the optimizer, and knows its learning rates.
+        finetuning: the same for fine-tuning.
         split: makes the split of its records.
     """
 
@@ -84,6 +87,8 @@ class Plan:
     objective: Maker[Objective]
     evaluators: dict[str, Maker[Evaluator]]
     source: Maker[Source] | None
+    optimization: Optimization
+    finetuning: Optimization
     split: Maker[Split] = field(default_factory=lambda: Maker(RandomSplit, {}))
 
     @property
@@ -180,6 +185,8 @@ def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
             for name, part in recipe.evaluate.evaluators.items()
         },
         maker(registry, "sources", recipe.data.source, "data.source") if recipe.data.source else None,
+        make_optimization(recipe.optimizer, registry, "optimizer"),
+        make_optimization(recipe.finetune.optimizer, registry, "finetune.optimizer"),
         maker(registry, "splits", recipe.data.split, "data.split"),
     )
     _check_fit(plan, registry)

@@ -32,9 +32,45 @@ def _data(data: Section) -> Section:
     return data
 
 
+def _optimizer(optimizer: Section) -> Section:
+    """Move `min_lr_ratio` to the schedule; of a resolved recipe, drop the options that other optimizers have.
+
+    When optimizers had one set of options, a resolved recipe had all of them, whatever its optimizer.
+    """
+    is_resolved = optimizer.keys() >= ONCE_OF_EVERY_OPTIMIZER.keys()
+    if is_resolved:
+        own = OWN_OPTIONS.get(optimizer.get("name", "adamw"), ())
+        for key, default in ONCE_OF_EVERY_OPTIMIZER.items():
+            if optimizer[key] == default or (key not in own and key != "min_lr_ratio"):
+                del optimizer[key]
+    ratio = optimizer.pop("min_lr_ratio", None)
+    if ratio is None:
+        return optimizer
+    if not is_resolved:
+        _say("optimizer.min_lr_ratio", f"optimizer.schedule={{name: cosine, min_lr_ratio: {ratio}}}")
+    schedule = optimizer.get("schedule", "cosine")
+    schedule = {"name": schedule} if isinstance(schedule, str) else schedule
+    if isinstance(schedule, Mapping) and schedule.get("name") != "constant":
+        optimizer["schedule"] = {**schedule, "min_lr_ratio": ratio}
+    return optimizer
+
+
+def _finetune(finetune: Section) -> Section:
+    """Move the keys of `finetune.optimizer`."""
+    if isinstance(optimizer := finetune.get("optimizer"), Mapping):
+        finetune["optimizer"] = _optimizer(dict(optimizer))
+    return finetune
+
+
+ONCE_OF_EVERY_OPTIMIZER = {"momentum": 0.9, "betas": [0.9, 0.98], "eps": 1e-6, "min_lr_ratio": 0.0}
+"""Option -> its default."""
+OWN_OPTIONS = {"adamw": ("betas", "eps"), "sgd": ("momentum",), "lars": ("momentum",)}
+"""Optimizer -> those of them that it has."""
+
+
 def _say(key: str, instead: str) -> None:
     deprecated(f"The recipe key '{key}'", instead, since="0.1", removal="0.3")
 
 
-MOVES: dict[str, Callable[[Section], Section]] = {"data": _data}
+MOVES: dict[str, Callable[[Section], Section]] = {"data": _data, "finetune": _finetune, "optimizer": _optimizer}
 """Section of a recipe -> what moves its keys."""

@@ -174,23 +174,25 @@ class Tower(Section):
         return self
 
 
-class Optimizer(Section):
-    """The optimizer and its learning rate schedule."""
+class Optimizer(Section, Part):
+    """The optimizer by name, its learning rate and schedule; all other keys are the optimizer's own options."""
 
-    name: Literal["adamw", "sgd", "lars"] = Field("adamw", description="the optimizer")
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = Field("adamw", description="the registered name; `sensorium list optimizers` shows them")
     lr: PositiveFloat | Literal["auto"] = Field(
-        1e-3, description="peak learning rate, > 0; auto: from optimizer and data.batch, 1e-3 for adamw at batch 256"
+        1e-3,
+        description="peak learning rate, > 0; auto: the optimizer's rule by data.batch, 1e-3 for adamw at batch 256",
     )
     weight_decay: float = Field(0.05, ge=0, description="weight decay of matrices; biases, norms and scalars have none")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd and lars")
-    betas: tuple[float, float] = Field((0.9, 0.98), description="beta1 and beta2 of adamw")
-    eps: PositiveFloat = Field(1e-6, description="epsilon of adamw")
-    schedule: Literal["cosine", "constant"] = Field("cosine", description="learning rate schedule after the warm-up")
-    warmup: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = Field(
-        0.05, description="linear warm-up, as a fraction of the steps; auto: 100 steps, but 0.05 to 0.3"
+    schedule: Part = Field(
+        Part(name="cosine"),
+        description="learning rate schedule after the warm-up; `sensorium list schedules` shows them",
     )
-    min_lr_ratio: float = Field(
-        0.0, ge=0, le=1, description="final learning rate of the cosine schedule, as a fraction of the peak"
+    warmup: Annotated[float, Field(ge=0, lt=1)] | PositiveInt | Literal["auto"] = Field(
+        0.05,
+        description="linear warm-up: below 1 a fraction of the steps, else a number of steps; auto: 100 steps, but "
+        "0.05 to 0.3 of them",
     )
 
 

@@ -47,6 +47,7 @@ BUILTINS = {
     "sources": "sensorium.data.plugin",
     "evaluators": "sensorium.evaluation.plugin",
     "exporters": "sensorium.exporters.plugin",
+    "optimizers": "sensorium.optimizers.plugin",
     "recipes": "sensorium.recipe.plugin",
     "audio": "sensorium.modalities.audio",
     "graph": "sensorium.modalities.graph",

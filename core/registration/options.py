@@ -81,7 +81,7 @@ def check_options(
     target: Callable[..., Any],
     given: Mapping[str, Any],
     path: str,
-    skip: int = 0,
+    skip: int | tuple[str, ...] = 0,
     name: str | None = None,
 ) -> dict[str, Any]:
     """Validate options and return them with the types of the constructor (a list becomes a tuple where it is one).
@@ -94,7 +94,7 @@ def check_options(
         target: the class or function.
         given: option names and values, as a recipe has them.
         path: their key in the recipe, such as "objective".
-        skip: number of first arguments that are no options, such as the modality of an encoder.
+        skip: arguments that are no options, as in `options_of`, such as the modality of an encoder.
         name: the target's name in recipes; default its own name.
 
     Raises:

@@ -61,12 +61,20 @@ CONTRACTS = {
     "objectives": "Objective",
     "sources": "Source",
     "splits": "Split",
+    "schedules": "Schedule",
     "tokenizers": "Tokenizer",
     "evaluators": "Evaluator",
     "protocols": "Protocol",
     "exporters": "Exporter",
 }
 """The base class of each kind, among the public names of `sensorium`."""
+FILLED: dict[str, int | tuple[str, ...]] = {
+    "encoders": 1,
+    "views": 1,
+    "optimizers": ("learner", "lr", "weight_decay", "fused"),
+    "tasks": ("label", "labels", "modality"),
+}
+"""Kind -> what is handed to a part beside its options: so many first arguments, or those of these names."""
 SESSION = "session"
 """The plugin of what `sensorium.register` registers in a process."""
 WORDS = {kind: "modality" if kind == "modalities" else kind.removesuffix("s") for kind in KINDS}

@@ -13,10 +13,12 @@ from lightning_fabric import Fabric
 
 from sensorium.contracts import ViewGenerator
 from sensorium.models.learner import Learner
+from sensorium.models.optimization import make_optimization
 from sensorium.models.plan import Plan
 from sensorium.recipe.schema import Recipe
+from sensorium.registration.discovery import load_extensions
 from sensorium.training.finite_guard import Guard
-from sensorium.training.optimizers import build_optimizer
+from sensorium.training.learning_rate import LearningRate
 from sensorium.training.state import Training
 
 
@@ -50,10 +52,22 @@ def bare_training(
         }
     )
     made: Any = None
-    plan = Plan(recipe, {}, dict(generators), {}, made, {}, None)
+    registry = load_extensions().registry
+    plan = Plan(
+        recipe,
+        {},
+        dict(generators),
+        {},
+        made,
+        {},
+        None,
+        make_optimization(recipe.optimizer, registry, "optimizer"),
+        made,
+    )
     whole: Any = learner if backend is None else torch.compile(learner, backend=backend)
     module = fabric.setup_module(whole)
-    adapted: Any = fabric.setup_optimizers(build_optimizer(learner, recipe.optimizer))
+    adapted: Any = fabric.setup_optimizers(plan.optimization.optimizer(learner))
     with TemporaryDirectory() as folder:
         guard = Guard(fabric, learner, adapted.optimizer, Path(folder), steps, 0)
-        yield Training(plan, made, fabric, learner, module, adapted, None, made, {}, made, made, made, guard, steps)
+        lr = LearningRate(adapted.optimizer, plan.optimization, steps)
+        yield Training(plan, made, fabric, learner, module, adapted, None, made, {}, made, made, made, guard, lr, steps)

@@ -13,7 +13,7 @@ import torch
 from sensorium import seeding
 from sensorium.contracts import Encoder, Modality, ViewGenerator
 from sensorium.registration.options import options_of
-from sensorium.registration.registry import Registry, Spec
+from sensorium.registration.registry import FILLED, Registry, Spec
 from sensorium.testing.emulation.synchronizations import Synchronization, remedies, table
 from sensorium.types import Batch, View
 
@@ -77,7 +77,7 @@ class CheckedPart:
                 f"there are no raw values to test it on: give them as "
                 f"sensorium_samples = {{'{self.modality_name or 'modality'}': [...]}} in the plugin's module",
             )
-        options = options_of(self.spec.load(), skip=int(kind in ("encoders", "views")))
+        options = options_of(self.spec.load(), skip=FILLED.get(kind, 0))
         given = self.options_of(self.spec)
         missing = [option.name for option in options if option.required and option.name not in given]
         expect(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 
 from sensorium.registration.options import options_of
-from sensorium.registration.registry import CONTRACTS
+from sensorium.registration.registry import CONTRACTS, FILLED
 from sensorium.testing.checked_part import CheckedPart, expect
 
 
@@ -20,7 +20,7 @@ def can_be_loaded(checked: CheckedPart) -> None:
 
 def documents_its_options(checked: CheckedPart) -> None:
     """Every option has a type, and an entry in the `Args:` section of the class docstring."""
-    options = options_of(checked.spec.load(), skip=int(checked.spec.kind in ("encoders", "views")))
+    options = options_of(checked.spec.load(), skip=FILLED.get(checked.spec.kind, 0))
     undocumented = [option.name for option in options if not option.help]
     expect(not undocumented, f"the docstring has no Args entry for {', '.join(undocumented)}")
     untyped = [option.name for option in options if option.type == "Any"]

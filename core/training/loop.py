@@ -18,7 +18,6 @@ from sensorium.models.learner import make_views
 from sensorium.parallel import collectives
 from sensorium.seeding import generator, seed_globals
 from sensorium.training.gradient_cache import GradientCache
-from sensorium.training.optimizers import lr_at, set_lr
 from sensorium.training.progress import FirstSteps
 from sensorium.training.state import Training
 from sensorium.types import Outcome, RecordBatch
@@ -75,7 +74,7 @@ def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome
         being finite on some rank.
     """
     seed, rank, recipe = t.recipe.seed, t.fabric.global_rank, t.recipe.train
-    set_lr(t.optimizer, lr_at(step, t.steps, t.recipe.optimizer))
+    t.lr.set(step)
     t.guard.save_buffers()
     t.learner.freeze_statistics(t.plan.unfreezing, step / t.steps)
     losses, single = [], parts
@@ -129,7 +128,7 @@ def record(t: Training, outcome: Outcome, losses: list[Tensor]) -> None:
     metrics = {
         "loss": loss,
         **dict(zip(names, means, strict=True)),
-        "lr": lr_at(t.step - 1, t.steps, t.recipe.optimizer),
+        "lr": t.lr.at(t.step - 1),
         "epoch": t.step / t.loader.steps_per_epoch,
         "skipped": len(t.guard.noted),
         **t.alarm.read(),

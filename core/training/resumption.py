@@ -10,13 +10,13 @@ from typing import Any
 
 from sensorium.errors import RecipeError, RunError
 from sensorium.recipe.merging import leaves, merged
-from sensorium.recipe.reading import read_recipe
+from sensorium.recipe.reading import read_recipe, validate
 from sensorium.recipe.schema import Recipe
 from sensorium.recipe.yaml_text import one_line
 from sensorium.registration.registry import Registry
 from sensorium.runs.checkpoint import Checkpoints
 from sensorium.runs.run import Run
-from sensorium.training.optimizers import lr_at
+from sensorium.training.learning_rate import LearningRate
 
 CHANGEABLE = (
     *("train.epochs", "train.steps"),
@@ -52,11 +52,11 @@ class Resumption:
         """The number of steps done."""
         return self.state["step"]
 
-    def notes(self, steps: int) -> list[str]:
+    def notes(self, lr: LearningRate) -> list[str]:
         """Return what changed as sentences.
 
         Args:
-            steps: number of steps that the training has now.
+            lr: that of the training, for the number of steps that it has now.
 
         Raises:
             RecipeError: when it has fewer than are done.
@@ -66,15 +66,17 @@ class Resumption:
             for step in self.unreadable
         ]
         found += [f"{key} is now {_said(now)} (before: {_said(before)})" for key, (before, now) in self.changed.items()]
+        steps = lr.steps
         if steps < self.step:
             raise RecipeError(
                 f"The training is to have {steps} steps, but {self.step} are done: raise train.epochs or train.steps."
             )
         if self.steps is not None and steps != self.steps:
-            before, now = (lr_at(self.step, total, self.recipe.optimizer) for total in (self.steps, steps))
+            before, now = (lr.optimization.lr_at(self.step, total, lr.peaks[0]) for total in (self.steps, steps))
+            rate = f"stays {now:.3g}" if before == now else f"is {now:.3g} instead of {before:.3g}"
             found.append(
                 f"{self.steps} steps become {steps}, and whatever follows the progress of the training follows the "
-                f"new total: from step {self.step} on the learning rate is {now:.3g} instead of {before:.3g}"
+                f"new total: from step {self.step} on the learning rate {rate}"
             )
         return found
 
@@ -102,7 +104,9 @@ def resumption(
     asked: Any = run.recipe_file if recipe is None else _over(kept, read_recipe(recipe, registry))
     resolved = read_recipe(asked, registry, overrides)
     begun = state["extra"].get("recipe")
-    changed = differences(kept if begun is None else Recipe.model_validate(begun), resolved)
+    changed = differences(
+        kept if begun is None else validate(begun, f"the checkpoint of step {state['step']}"), resolved
+    )
     if refused := {key: values for key, values in changed.items() if not _may_change(key)}:
         raise RecipeError(_refusal(run, refused))
     unreadable = [step for step in checkpoints.steps() if step > state["step"]]

@@ -19,7 +19,6 @@ from sensorium.models.learner import Learner
 from sensorium.models.plan import Plan
 from sensorium.parallel import batch_norm
 from sensorium.parallel.rank_zero import on_rank_zero
-from sensorium.recipe.schema import Recipe
 from sensorium.runs.checkpoint import Checkpoints
 from sensorium.runs.run import Run
 from sensorium.seeding import generator
@@ -27,8 +26,8 @@ from sensorium.training.collapse_alarm import CollapseAlarm
 from sensorium.training.feed import absent_views, feed
 from sensorium.training.finite_guard import Guard
 from sensorium.training.gallery import draw_gallery
+from sensorium.training.learning_rate import LearningRate
 from sensorium.training.metrics import MetricsLog
-from sensorium.training.optimizers import build_optimizer
 from sensorium.training.progress import Meter, ProgressLine
 from sensorium.training.resumption import Resumption
 from sensorium.training.sizes import measure_modules
@@ -78,7 +77,7 @@ def prepare(
     if measure_modules(plan, loader):
         on_rank_zero(run.keep_recipe, plan.recipe)
     learner = _learner(plan, start)
-    module, optimizer, average = _on_device(fabric, learner, recipe)
+    module, optimizer, average = _on_device(fabric, learner, plan)
     learner.train()
     steps = recipe.train.steps or max(round(recipe.train.epochs * loader.steps_per_epoch), 1)
     checkpoints = Checkpoints(run.checkpoints, recipe.checkpoint.keep)
@@ -97,6 +96,7 @@ def prepare(
         Meter(recipe.data.batch),
         CollapseAlarm(recipe.monitor, learner.objective.remedy),
         Guard(fabric, learner, optimizer.optimizer, run.nonfinite, recipe.monitor.skips, step),
+        LearningRate(optimizer.optimizer, plan.optimization, steps),
         steps,
         step,
         evaluate=evaluate,
@@ -145,9 +145,9 @@ def _learner(plan: Plan, start: WarmStart | None) -> Learner:
     return learner
 
 
-def _on_device(fabric: Fabric, learner: Learner, recipe: Recipe) -> tuple[Any, Any, WeightAverage | None]:
+def _on_device(fabric: Fabric, learner: Learner, plan: Plan) -> tuple[Any, Any, WeightAverage | None]:
     """Move the learner to its device, wrapped for its strategy, and make optimizer and averaged weights."""
-    on_cuda = fabric.device.type == "cuda"
+    on_cuda, recipe = fabric.device.type == "cuda", plan.recipe
     if recipe.train.strategy != "fsdp":  # which shards contiguous weights alone
         use_channels_last(learner, on_cuda)
     average = None
@@ -162,7 +162,7 @@ def _on_device(fabric: Fabric, learner: Learner, recipe: Recipe) -> tuple[Any, A
     compiled: Any = torch.compile(learner) if recipe.train.compile else learner
     module = fabric.setup_module(compiled)
     fused = on_cuda and recipe.train.precision != "16-mixed"  # Fabric clips no gradients that a fused step unscales
-    optimizer = fabric.setup_optimizers(build_optimizer(learner, recipe.optimizer, fused))
+    optimizer = fabric.setup_optimizers(plan.optimization.optimizer(learner, fused))
     return module, optimizer, average
 
 

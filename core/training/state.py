@@ -21,6 +21,7 @@ from sensorium.runs.checkpoint import Checkpoints, restore
 from sensorium.runs.run import Run
 from sensorium.training.collapse_alarm import CollapseAlarm
 from sensorium.training.finite_guard import Guard
+from sensorium.training.learning_rate import LearningRate
 from sensorium.training.metrics import MetricsLog
 from sensorium.training.progress import Meter, ProgressLine
 from sensorium.training.weight_average import WeightAverage
@@ -58,6 +59,7 @@ class Training:
     meter: Meter
     alarm: CollapseAlarm
     guard: Guard
+    lr: LearningRate
     steps: int
     step: int = 0
     metrics: MetricsLog | None = None

@@ -40,7 +40,7 @@ from sensorium.recipe import read_recipe
 from sensorium.registration.discovery import load_extensions
 from sensorium.runs.run import Run
 from sensorium.seeding import generator, seed_globals
-from sensorium.training.optimizers import build_optimizer, lr_at, set_lr
+from sensorium.training.learning_rate import LearningRate
 from sensorium.training.setup import restore_modalities
 
 METRICS = ["image->text R@1", "image->text R@10", "text->image R@1", "text->image R@10", "true over corrupted"]
@@ -124,7 +124,8 @@ def plain_loop(source: Source, seed: int, asked: argparse.Namespace, folder: Pat
     values = {name: (source[int(i)].values[field] for i in positions) for name, field in plan.fields.items()}
     restore_modalities(plan, run, values.__getitem__)
     learner, loss_of = plan.learner().train(), ClipLoss()
-    optimizer = build_optimizer(learner, resolved.optimizer)
+    optimizer = plan.optimization.optimizer(learner)
+    lr = LearningRate(optimizer, plan.optimization, asked.steps)
     bad = UnreadableRecords(len(source), 0.0, run.unreadable_file)
     loader = Loader(
         source, positions, plan.fields, plan.modalities, seed=seed, batch=128, bad=bad, workers=0, cache="ram"
@@ -136,7 +137,7 @@ def plain_loop(source: Source, seed: int, asked: argparse.Namespace, folder: Pat
             normalize(learner.objective.embed(n, learner.encoders[n](v.batch).pooled), dim=1)
             for n, (v,) in views.items()
         ]
-        set_lr(optimizer, lr_at(step, asked.steps, resolved.optimizer))
+        lr.set(step)
         loss_of(*rows, learner.objective.log_scale.exp().squeeze()).backward()
         torch.nn.utils.clip_grad_norm_(learner.parameters(), resolved.train.grad_clip)
         optimizer.step()

@@ -14,12 +14,13 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from sensorium.models.learner import Learner, make_views, views_without_rows
+from sensorium.optimizers.lars import LARS
+from sensorium.optimizers.muon import muon
 from sensorium.parallel.batch_norm import synchronize
 from sensorium.registration.discovery import load_extensions
 from sensorium.seeding import seed_globals
 from sensorium.training.fabric import blocks_of, shard, without_broadcast
 from sensorium.training.finite_guard import Guard
-from sensorium.training.optimizers import LARS
 from sensorium.types import Features, RecordBatch
 from tests import toys
 from tests.distributed.ranks import on_ranks
@@ -111,8 +112,11 @@ def trained(rank, world, name, strategy, cuts, optimizer="sgd"):
         shard(learner, init_device_mesh("cpu", (world,), mesh_dim_names=("data_parallel",)), LEAST)
         assert sum(isinstance(part, FSDPModule) for part in learner.modules()) > 3
     weights = [p for p in learner.parameters() if p.requires_grad]
-    options = {"weight_decay": 0.01, "trust": 0.1} if optimizer == "lars" else {}
-    steps = (LARS if optimizer == "lars" else torch.optim.SGD)(weights, lr=0.1, momentum=0.9, **options)
+    steps = {
+        "sgd": lambda: torch.optim.SGD(weights, lr=0.1, momentum=0.9),
+        "lars": lambda: LARS(weights, lr=0.1, momentum=0.9, weight_decay=0.01, trust=0.1),
+        "muon": lambda: muon(learner, lr=0.01, weight_decay=0.01),
+    }[optimizer]()
     found = {}
     for step in range(STEPS):
         seed_globals("step", step)
@@ -129,8 +133,14 @@ def all_cases(rank, world, cases):
     return {case: trained(rank, world, *case[:2], CUTS[world], *case[2:]) for case in cases}
 
 
-SHARDED = [("byol", "fsdp", "lars"), ("moco", "fsdp"), ("dino", "fsdp"), ("clip", "fsdp"), ("align", "fsdp")]
-HOLED = [("clip", "ddp"), ("align", "ddp"), ("align", "fsdp"), ("shared-align", "ddp"), ("shared-align", "fsdp")]
+SHARDED = [("byol", "fsdp", "lars"), ("moco", "fsdp", "muon"), ("dino", "fsdp"), ("clip", "fsdp"), ("align", "fsdp")]
+HOLED = [
+    ("clip", "ddp", "muon"),
+    ("align", "ddp"),
+    ("align", "fsdp"),
+    ("shared-align", "ddp"),
+    ("shared-align", "fsdp"),
+]
 
 
 @pytest.mark.parametrize(("world", "cases"), [(2, [*SHARDED, *HOLED[:2], *HOLED[3:]]), (4, HOLED)])

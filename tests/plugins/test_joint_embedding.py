@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from sensorium import Needs
-from sensorium.recipe.schema import Optimizer
+from sensorium.optimizers.adamw import adamw
 from sensorium.seeding import seed_globals
-from sensorium.training.optimizers import build_optimizer
 from tests.plugins.joint_embedding import MULTICROP, OPTIONS, TOKENS, learner_of, objective_class, step, views_of
 
 NAMES = list(OPTIONS)
@@ -19,7 +18,7 @@ def teacher_of(learner):
 
 
 def optimizer_of(learner, lr=3e-3):
-    return build_optimizer(learner, Optimizer(name="adamw", lr=lr))
+    return adamw(learner, lr, weight_decay=0.05)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,9 +12,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sensorium import Teacher
-from sensorium.recipe.schema import Optimizer
+from sensorium.optimizers.adamw import adamw
 from sensorium.seeding import seed_globals
-from sensorium.training.optimizers import build_optimizer
 from tests.distributed.ranks import on_ranks
 from tests.golden.pairs import BATCH, Unserved, learner_and_views, objectives, pairs
 from tests.plugins.joint_embedding import step
@@ -34,7 +33,7 @@ def made(objective):
 
 
 def optimizer_of(learner):
-    return build_optimizer(learner, Optimizer())
+    return adamw(learner, 1e-3, weight_decay=0.05)
 
 
 def trained(learner, views, start, stop, optimizer):

@@ -14,9 +14,9 @@ import sensorium
 from sensorium import Record, SensoriumError, Source
 from sensorium.errors import DataError, Interrupted
 from sensorium.evaluation.part_reader import PartReader
-from sensorium.finetuning import loop as tuning
 from sensorium.finetuning.linear_probe import LinearProbe
 from sensorium.finetuning.loop import EncoderWithHead
+from sensorium.models.optimization import Optimization
 from sensorium.recipe.schema import Finetune
 from tests import toys
 
@@ -168,13 +168,13 @@ def test_a_frozen_encoder_keeps_its_weights_and_statistics(run, tmp_path):
 
 def test_encoder_and_head_have_separate_learning_rates(run, tmp_path, monkeypatch):
     seen = {}
-    build = tuning.build_optimizer
+    build = Optimization.optimizer
 
-    def spied(module, options):
-        seen[type(module).__name__] = options.lr
-        return build(module, options)
+    def spied(self, module):
+        seen[type(module).__name__] = self.settings.lr
+        return build(self, module)
 
-    monkeypatch.setattr(tuning, "build_optimizer", spied)
+    monkeypatch.setattr(Optimization, "optimizer", spied)
     rates = ["finetune.encoder_lr=0.0002", "finetune.optimizer.lr=0.02"]
     tuned(run, tmp_path / "trained", *rates, start="trained")
     assert seen == {"MLP": 0.0002, "Sequential": 0.02}

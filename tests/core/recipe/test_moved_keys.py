@@ -23,3 +23,35 @@ def test_a_null_of_an_older_run_says_nothing():
         warnings.simplefilter("error")
         recipe = read_recipe("spoken-digits", REGISTRY, ["data.hold_out=null"])
     assert recipe.data.split.name == "random"
+
+
+OF_OLDER_RUN = {
+    **{"name": "adamw", "lr": 1e-3, "weight_decay": 0.05, "momentum": 0.9, "betas": [0.9, 0.98], "eps": 1e-6},
+    **{"schedule": "cosine", "warmup": 0.05, "min_lr_ratio": 0.0},
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "options", "schedule"),
+    [
+        ({}, {}, {}),
+        ({"betas": [0.9, 0.99], "min_lr_ratio": 0.1}, {"betas": [0.9, 0.99]}, {"min_lr_ratio": 0.1}),
+        ({"name": "sgd", "momentum": 0.8, "betas": [0.9, 0.99]}, {"momentum": 0.8}, {}),
+        ({"schedule": "constant", "min_lr_ratio": 0.1}, {}, {}),
+    ],
+)
+def test_the_optimizer_of_an_older_run_keeps_what_had_an_effect(changed, options, schedule):
+    older = read_recipe("simclr", REGISTRY).plain() | {"optimizer": OF_OLDER_RUN | changed}
+    older["finetune"]["optimizer"] = OF_OLDER_RUN | changed
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        recipe = read_recipe(older, REGISTRY)
+    for optimizer in (recipe.optimizer, recipe.finetune.optimizer):
+        assert (optimizer.options, optimizer.schedule.options) == (options, schedule)
+    assert read_recipe(recipe, REGISTRY) == recipe
+
+
+def test_min_lr_ratio_is_of_the_schedule_now():
+    with pytest.warns(FutureWarning, match=r"use optimizer.schedule=\{name: cosine, min_lr_ratio: 0.1\}"):
+        recipe = read_recipe("simclr", REGISTRY, ["optimizer.min_lr_ratio=0.1"])
+    assert recipe.optimizer.schedule.options == {"min_lr_ratio": 0.1}

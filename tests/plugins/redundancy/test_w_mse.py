@@ -1,7 +1,6 @@
 import pytest
 
-from sensorium.recipe.schema import Optimizer
-from sensorium.training.optimizers import build_optimizer
+from sensorium.optimizers.adamw import adamw
 from tests.plugins.joint_embedding import learner_of, step, views_of
 
 
@@ -12,7 +11,7 @@ def cost(learner):
 @pytest.mark.parametrize("sign", [1, -1])
 def test_training_brings_views_of_a_record_together_and_a_wrong_sign_apart(sign):
     learner = learner_of("w-mse")
-    optimizer, before = build_optimizer(learner, Optimizer(lr=3e-3)), cost(learner)
+    optimizer, before = adamw(learner, 3e-3, weight_decay=0.05), cost(learner)
     for number in range(40):
         step(learner, views_of("w-mse", 32, seed=number, noise=1.0), optimizer, number, steps=40, sign=sign)
     assert (cost(learner) < before) == (sign == 1)

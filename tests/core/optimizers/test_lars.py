@@ -1,35 +1,9 @@
 import math
 
-import pytest
 import torch
 from torch import nn
 
-from sensorium.recipe.schema import Optimizer
-from sensorium.training.optimizers import LARS, build_optimizer, lr_at, set_lr
-
-
-def test_the_rate_rises_then_falls_as_a_cosine():
-    options = Optimizer(lr=2.0, warmup=0.1, min_lr_ratio=0.1)
-    rates = [lr_at(step, 100, options) for step in range(100)]
-    assert rates[0] == pytest.approx(2.0 / 11)
-    assert rates[:11] == sorted(rates[:11])
-    assert max(rates) == rates[10] == 2.0
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[55] == pytest.approx(2.0 * (0.1 + 0.9 * 0.5), rel=1e-6)
-    assert rates[99] == pytest.approx(0.2, rel=1e-2)
-    assert lr_at(99, 100, Optimizer(lr=2.0, schedule="constant")) == 2.0
-
-
-def test_only_matrices_decay():
-    module = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))
-    module[1].weight.requires_grad_(False)
-    groups = build_optimizer(module, Optimizer(weight_decay=0.3)).param_groups
-    assert [(group["weight_decay"], [tuple(p.shape) for p in group["params"]]) for group in groups] == [
-        (0.3, [(4, 3)]),
-        (0.0, [(4,), (4,)]),
-    ]
-    set_lr(build := build_optimizer(module, Optimizer()), 0.5)
-    assert all(group["lr"] == 0.5 for group in build.param_groups)
+from sensorium.optimizers.lars import LARS
 
 
 def test_lars_is_the_papers_step():

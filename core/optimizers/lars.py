@@ -1,14 +1,36 @@
-"""Optimizers and learning rate schedules."""
+"""LARS, for large batches."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
-from sensorium.recipe.schema import Optimizer as Options
+from sensorium.errors import check_range
+from sensorium.optimizers.groups import parameter_groups
+
+
+def lars(
+    learner: nn.Module, lr: float, weight_decay: float, momentum: float = 0.9, trust: float = 0.001
+) -> torch.optim.Optimizer:
+    """LARS: SGD with layer-wise learning rates, for batches of thousands (You et al. 2017).
+
+    Biases, norms and scalars have neither weight decay nor a scaled rate, as in SimCLR and BYOL.
+
+    Args:
+        learner: what is trained.
+        lr: peak learning rate.
+        weight_decay: of matrices, added to the gradient.
+        momentum: of the scaled gradient, 0 to below 1.
+        trust: trust coefficient, the factor of the ratio of weight norm to gradient norm, > 0.
+    """
+    check_range("optimizer 'lars'", "[0, 1)", momentum=momentum)
+    check_range("optimizer 'lars'", "(0, inf)", trust=trust)
+    return LARS(parameter_groups(learner, weight_decay), lr=lr, momentum=momentum, trust=trust)
+
+
+lars.auto = {"lr": lambda size: 0.3 * (size.batch / 256)}  # type: ignore[attr-defined]  # linear in the batch
 
 
 class LARS(torch.optim.Optimizer):
@@ -58,42 +80,3 @@ def _trust_ratios(weights: list[Tensor], grads: list[Tensor], trust: float) -> l
     ratios_N = trust * weight_norms_N / grad_norms_N
     is_scaled_N = (weight_norms_N > 0) & (grad_norms_N > 0)
     return list(torch.where(is_scaled_N, ratios_N, torch.ones_like(ratios_N)).unbind())
-
-
-def build_optimizer(module: nn.Module, options: Options, fused: bool = False) -> torch.optim.Optimizer:
-    """Return the optimizer of a module's trainable parameters; weight decay is for matrices only.
-
-    Args:
-        module: with weights on their device.
-        options: of the recipe.
-        fused: take the whole step of adamw and sgd in one kernel, on CUDA; otherwise torch chooses.
-    """
-    weights = [p for p in module.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in weights if p.ndim >= 2], "weight_decay": options.weight_decay},
-        {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    lr = float(options.lr)
-    if options.name == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, betas=options.betas, eps=options.eps, fused=fused or None)
-    if options.name == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=options.momentum, fused=fused or None)
-    return LARS(groups, lr=lr, momentum=options.momentum)
-
-
-def lr_at(step: int, steps: int, options: Options) -> float:
-    """Return the learning rate of optimizer step `step` (from 0) of `steps`: linear warm-up, then cosine."""
-    peak, warm = float(options.lr), float(options.warmup) * steps  # numbers: `training.auto` resolved `auto`
-    if step < warm:
-        return peak * (step + 1) / (math.floor(warm) + 1)
-    if options.schedule == "constant":
-        return peak
-    done = (step - warm) / max(steps - warm, 1)
-    return peak * (options.min_lr_ratio + (1 - options.min_lr_ratio) * 0.5 * (1 + math.cos(math.pi * done)))
-
-
-def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the learning rate of every group; as a function of the step, the schedule has no state to resume."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr
