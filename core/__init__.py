@@ -102,6 +102,8 @@ _HOME = {
 }
 _MODULES = ("batch_norm", "collectives", "heads", "losses", "masking", "views")
 """Those of the names that are whole modules, each of its own name: `import sensorium.losses` finds it too."""
+_DEPRECATED = {"exactly_two": ("sensorium.blocks.joint_embedding", "needs = Needs(modalities=2)")}
+"""Names that plugins of older contracts import: where they are, and what to write instead."""
 __all__ = ["API_VERSION", "__version__", *_HOME]
 
 if TYPE_CHECKING:
@@ -164,6 +166,12 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
+    if name in _DEPRECATED:
+        from sensorium.deprecation import deprecated
+
+        where, instead = _DEPRECATED[name]
+        deprecated(f"sensorium.{name}", instead, since="0.1", removal="0.3")
+        return getattr(import_module(where), name)
     if name not in _HOME:
         raise AttributeError(f"module 'sensorium' has no attribute '{name}'")
     home = import_module(_HOME[name])
