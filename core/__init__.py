@@ -47,6 +47,9 @@ _HOME = {
     "parameter_groups": "sensorium.optimizers.groups",
     "hidden_matrices": "sensorium.optimizers.groups",
     "Tokenizer": "sensorium.contracts",
+    "Callback": "sensorium.contracts",
+    "Training": "sensorium.contracts",
+    "Logger": "sensorium.contracts",
     "Evaluator": "sensorium.contracts",
     "Protocol": "sensorium.contracts",
     "Exporter": "sensorium.exporters.base",
@@ -102,8 +105,6 @@ _HOME = {
 }
 _MODULES = ("batch_norm", "collectives", "heads", "losses", "masking", "views")
 """Those of the names that are whole modules, each of its own name: `import sensorium.losses` finds it too."""
-_DEPRECATED = {"exactly_two": ("sensorium.blocks.joint_embedding", "needs = Needs(modalities=2)")}
-"""Names that plugins of older contracts import: where they are, and what to write instead."""
 __all__ = ["API_VERSION", "__version__", *_HOME]
 
 if TYPE_CHECKING:
@@ -122,9 +123,11 @@ if TYPE_CHECKING:
     from sensorium.blocks.teacher import Teacher, cosine_schedule
     from sensorium.blocks.token_decoder import TokenDecoder, token_counts, token_indices
     from sensorium.contracts import (
+        Callback,
         Encoder,
         Encoders,
         Evaluator,
+        Logger,
         Modality,
         Objective,
         Protocol,
@@ -134,6 +137,7 @@ if TYPE_CHECKING:
         TokenEncoder,
         Tokenizer,
         Tokens,
+        Training,
         ViewGenerator,
     )
     from sensorium.data.encodings import TextFile
@@ -166,12 +170,6 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    if name in _DEPRECATED:
-        from sensorium.deprecation import deprecated
-
-        where, instead = _DEPRECATED[name]
-        deprecated(f"sensorium.{name}", instead, since="0.1", removal="0.3")
-        return getattr(import_module(where), name)
     if name not in _HOME:
         raise AttributeError(f"module 'sensorium' has no attribute '{name}'")
     home = import_module(_HOME[name])

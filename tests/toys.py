@@ -187,7 +187,7 @@ def recipe(**changes):
         "modalities": {"a": tower},
         "objective": {"name": "simclr", "width": 32, "dim": 8},
         "train": {"epochs": 3, "accelerator": "cpu"},
-        "log": {"every": 1, "tensorboard": False},
+        "log": {"every": 1, "loggers": {}},
     }
     return base | changes
 

@@ -32,6 +32,7 @@ from sensorium.registration.discovery import Extensions, load_extensions
 from sensorium.runs.records import ChangedRecords, changed_records, keep_records
 from sensorium.runs.run import Run
 from sensorium.training.auto import resolve, training_size
+from sensorium.training.callbacks import Finish
 from sensorium.training.fabric import build_fabric, launch, launching_rank
 from sensorium.training.loop import train
 from sensorium.training.precision import numeric_settings
@@ -101,13 +102,13 @@ def fit(
     else:
         raise RecipeError("Give a recipe to train, or a run to resume.")
     require_given(resolved, extensions.registry)
-    plan = make_plan(resolved, extensions)
+    plan = make_plan(resolved, extensions, for_training=True)
     resolved = plan.recipe
     if source is not None or plan.source is None:  # what is handed in is looked at before a folder is made
         source = plan.open_source(source)
     if resolved.data.source is not None and source is not None:  # the run is not one on the recipe's records
         resolved = resolved.model_copy(update={"data": resolved.data.model_copy(update={"source": None})})
-        plan = make_plan(resolved, extensions)
+        plan = make_plan(resolved, extensions, for_training=True)
     fabric = build_fabric(resolved.train)
     if launching_rank() == 0 and (run is None or run_dir is not None):
         run = Run.create(run_dir, resolved, extensions) if run is None else run.copy(run_dir)  # type: ignore[arg-type]
@@ -174,16 +175,14 @@ def _train(
     if resumed is not None:
         on_rank_zero(_note_resumption, training, resumed, changed)
     reader.share(training.loader)
-    try:
+    with training:
         train(training)
         model = training.model()
-    finally:
-        training.close()
-    on_rank_zero(_finish, training, model)
-    if evaluate:
-        _evaluate(model, evaluation, run)
-    elif plan.evaluators:
-        log.info("Not evaluated: measure with `sensorium evaluate %s`.", run.folder)
+        on_rank_zero(_finish, training, model)
+        if evaluate:
+            _evaluate(model, evaluation, training)
+        elif plan.evaluators:
+            log.info("Not evaluated: measure with `sensorium evaluate %s`.", run.folder)
     model.run = run
     return model
 
@@ -206,8 +205,17 @@ def _note_resumption(training: Training, resumed: Resumption, changed: ChangedRe
     run = training.run
     run.keep_recipe(training.recipe)
     run.note_resumption(resumed.step, resumed.changed, None if changed is None else str(changed))
-    if training.step < training.steps:
+    if (finish := training.callbacks.finish) is not None:
+        announce_notes([_is_finished(finish, training)])
+    elif training.step < training.steps:
         run.update(state="running", step=training.step, steps=training.steps)
+
+
+def _is_finished(finish: Finish, training: Training) -> str:
+    return (
+        f"the training was finished at step {training.step} of {training.steps} by {finish}; no step is taken: to "
+        f"train on, change its options, or take it away by callbacks.{finish.by}=null"
+    )
 
 
 def _records_changed(run: Run, changed: ChangedRecords) -> str:
@@ -221,10 +229,12 @@ def _records_changed(run: Run, changed: ChangedRecords) -> str:
 def _finish(training: Training, model: Model) -> None:
     """Write the model of a training that is finished."""
     model.save(training.run.model)
-    training.run.update(state="finished", step=training.step, steps=training.steps)
+    finish = training.callbacks.finish
+    by = {} if finish is None else {"finished_by": str(finish)}
+    training.run.update(state="finished", step=training.step, steps=training.steps, **by)
 
 
-def _evaluate(model: Model, evaluation: RunEvaluation, run: Run) -> None:
+def _evaluate(model: Model, evaluation: RunEvaluation, training: Training) -> None:
     """Measure a finished training on its test part, and log each table when it is done; collective.
 
     Raises:
@@ -233,13 +243,14 @@ def _evaluate(model: Model, evaluation: RunEvaluation, run: Run) -> None:
 
     def show(table: ResultsTable) -> None:
         log.info("\n%s", table.markdown(), extra={"table": table})
+        means = {name: metric.mean for name, metric in table.row("trained").metrics.items()}
+        training.log_table(table.evaluator, means)
 
     try:
         evaluation.on_test(model, show=show)
     except EvaluationError as error:
-        raise error.with_advice(
-            f"The training is finished and its model is kept: measure again with `sensorium evaluate {run.folder}`."
-        ) from error
+        again = f"measure again with `sensorium evaluate {training.run.folder}`"
+        raise error.with_advice(f"The training is finished and its model is kept: {again}.") from error
 
 
 def _note_end(error: BaseException, run: Run, fabric: Fabric) -> None:

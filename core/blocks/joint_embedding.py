@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from sensorium.contracts import Encode, Encoder
 from sensorium.devices import to_device
-from sensorium.errors import SensoriumError
 from sensorium.presence import present_in_all, present_in_any, rows_among
 from sensorium.types import View, key_of
 
@@ -139,18 +138,3 @@ class _Pick:
 
     def __call__(self, x_MD: Tensor) -> Tensor:
         return x_MD if self._index_N is None else x_MD.index_select(0, self._index_N)
-
-
-def exactly_two(encoders: Mapping[str, Encoder], objective: str) -> tuple[str, str]:
-    """Return the names of the two modalities that an objective aligns; of contract 1.0, which had no exact number.
-
-    Raises:
-        SensoriumError: when there are fewer or more.
-    """
-    if len(encoders) != 2:
-        raise SensoriumError(
-            f"The objective '{objective}' aligns two modalities, the recipe has {len(encoders)} ({', '.join(encoders)})"
-            "; 'align' takes any number of them."
-        )
-    first, second = encoders
-    return first, second

@@ -1,12 +1,15 @@
-"""What a plugin writes: Modality, ViewGenerator, Encoder, Objective, Source, Split, Tokenizer, Evaluator, Protocol.
+"""What a plugin writes: Modality, ViewGenerator, Encoder, Objective, Source, Split, Tokenizer, Evaluator, Protocol,
+Callback, Logger.
 
 Each is a small abstract class. Constructor arguments are the options of a recipe: they are keyword arguments with
 types, validated against the signature, and the `Args:` section of the class docstring is their help text. Whatever
 belongs to a modality (its encoders and view generators) receives that modality as its first argument.
 """
 
+from sensorium.contracts.callback import Callback, Training
 from sensorium.contracts.encoder import Encode, Encoder, Encoders, TokenEncoder, Tokens
 from sensorium.contracts.evaluator import Evaluator
+from sensorium.contracts.logger import Ending, Logger
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.objective import Objective
 from sensorium.contracts.protocol import Protocol
@@ -17,10 +20,13 @@ from sensorium.contracts.tokenizer import Tokenizer
 from sensorium.contracts.view_generator import ViewGenerator, has_target
 
 __all__ = [
+    "Callback",
     "Encode",
     "Encoder",
     "Encoders",
+    "Ending",
     "Evaluator",
+    "Logger",
     "Modality",
     "Objective",
     "Protocol",
@@ -30,6 +36,7 @@ __all__ = [
     "TokenEncoder",
     "Tokenizer",
     "Tokens",
+    "Training",
     "ViewGenerator",
     "has_target",
 ]

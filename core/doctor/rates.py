@@ -150,12 +150,10 @@ def measure(plan: Plan, source: Source, extensions: Extensions, seconds: float =
         batch = min(data.batch, max(most, plan.recipe.train.accumulate))
         planned = _with_batch(measured, batch)
         training = prepare(planned, source, parts["train"], run, fabric, None, None, bad)
-        try:
+        with training:
             step = next(iter(training.loader.batches(0, 1)))
             views_rate = _views_rate(training, step, seconds)
             step_rate, peak = _step_rate(training, step, seconds)
-        finally:
-            training.close()
     size = sum(_bytes(list(records.batches.values())) for records in step)
     learned = [training.learner.state_dict(), training.optimizer.optimizer.state_dict()["state"]]
     return Rates(
@@ -185,9 +183,9 @@ def _plain(plan: Plan) -> Plan:
     changed = {
         "data": recipe.data.model_copy(update={"cache": "off", "workers": 0}),
         "train": recipe.train.model_copy(update=one),
-        "log": recipe.log.model_copy(update={"tensorboard": False, "wandb": None, "gallery": 1}),
+        "log": recipe.log.model_copy(update={"gallery": 1}),
     }
-    return replace(plan, recipe=recipe.model_copy(update=changed))
+    return replace(plan, recipe=recipe.model_copy(update=changed), loggers={}, callbacks={})
 
 
 def _with_batch(plan: Plan, batch: int) -> Plan:

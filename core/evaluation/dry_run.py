@@ -58,15 +58,20 @@ def dry_run(plan: Plan, train: DryPart, test: DryPart) -> dict[str, list[str]]:
     return {name: _metrics(name, plan, train, test) for name in plan.evaluators}
 
 
-def require_metric(key: str, tables: Mapping[str, Sequence[str]]) -> None:
-    """Raise an error if `checkpoint.best`, TABLE/METRIC, is no metric of any table.
+def require_metric(key: str, place: str, tables: Mapping[str, Sequence[str]]) -> None:
+    """Raise an error if what a recipe names, TABLE/METRIC, is no metric of any table.
+
+    Args:
+        key: the metric.
+        place: the key of the recipe that names it.
+        tables: table name -> its metrics.
 
     Raises:
         RecipeError: with the nearest name and all metrics.
     """
     known = [f"{table}/{metric}" for table, metrics in tables.items() for metric in metrics]
     if key not in known:
-        problem = f"checkpoint.best is '{key}', which no evaluator measures"
+        problem = f"{place} names the metric '{key}', which no evaluator measures"
         raise RecipeError(not_found(problem, key, known, f"there are: {', '.join(known) or 'none'}"))
 
 

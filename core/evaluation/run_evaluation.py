@@ -87,8 +87,8 @@ class RunEvaluation:
         Raises:
             DataError: as in `check`; when there is no val part, for evaluation during training; when an evaluator
                 cannot measure its records.
-            RecipeError: when `checkpoint.best` is no metric of the evaluators, or `finetune.labels` names a label that
-                labeled records do not have.
+            RecipeError: when `checkpoint.best`, or what a callback reads, is no metric of the evaluators, or
+                `finetune.labels` names a label that labeled records do not have.
         """
         self._check_finetune_labels()
         if final:
@@ -99,7 +99,10 @@ class RunEvaluation:
             raise DataError("There is no val part to evaluate on during training: set data.val above 0.")
         metrics = self._dry_run("val")
         if (best := self.plan.recipe.checkpoint.best) is not None:
-            require_metric(best, metrics)
+            require_metric(best, "checkpoint.best", metrics)
+        for name, make in self.plan.callbacks.items():
+            for metric in make().needs_metrics:
+                require_metric(metric, f"callbacks.{name}", metrics)
 
     def _check_finetune_labels(self) -> None:
         """Raise an error for a label to fine-tune on that is none of the records'; those without labels may get some.

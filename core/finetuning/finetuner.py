@@ -112,7 +112,7 @@ class Finetuner:
         if baseline := self._baseline():
             rows[BASELINE] = baseline
             self._measure(rows)
-        metrics_log = MetricsLog(self.run, self.plan.recipe, 0)
+        metrics_log = MetricsLog(self.run, self.plan.loggers, self.plan.recipe.plain())
         for initialization in initializations:
             tunings = [self._tuning(initialization, seed) for seed in range(self.options.seeds)]
             rows[PROBES[initialization]] = [self._probe(tuning) for tuning in tunings]
@@ -120,7 +120,7 @@ class Finetuner:
             tuned = [self._tune(tuning, metrics_log) for tuning in tunings]
             rows[TUNED[initialization]] = [outputs for _, outputs in tuned]
             table = self._measure(rows)
-        metrics_log.close()
+        metrics_log.close("finished")
         return table, self._predictor(tuned[0][0])
 
     def _measure(self, rows: Mapping[str, Sequence[ModelFeatures]]) -> ResultsTable:

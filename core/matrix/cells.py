@@ -153,7 +153,7 @@ def cell_recipe(
         "train": {"steps": steps, "accelerator": "cpu"},
         "checkpoint": {"every": steps, "keep": 1},
         "evaluate": {"evaluators": {TABLE: column.evaluator.model_dump()}},
-        "log": {"tensorboard": False, "every": steps, "gallery": 1},
+        "log": {"loggers": {}, "every": steps, "gallery": 1},
     }
 
 

@@ -12,8 +12,10 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from sensorium.contracts import (
+    Callback,
     Encoder,
     Evaluator,
+    Logger,
     Modality,
     Objective,
     Source,
@@ -78,6 +80,8 @@ class Plan:
         optimization: makes the optimizer, and knows its learning rates.
         finetuning: the same for fine-tuning.
         split: makes the split of its records.
+        callbacks: name -> makes the callback, in the order in which they are called; of a plan for training.
+        loggers: name -> makes the logger; of a plan for training.
     """
 
     recipe: Recipe
@@ -90,6 +94,8 @@ class Plan:
     optimization: Optimization
     finetuning: Optimization
     split: Maker[Split] = field(default_factory=lambda: Maker(RandomSplit, {}))
+    callbacks: dict[str, Maker[Callback]] = field(default_factory=dict)
+    loggers: dict[str, Maker[Logger]] = field(default_factory=dict)
 
     @property
     def fields(self) -> dict[str, str]:
@@ -145,8 +151,13 @@ class Plan:
         return sum(counts) if self.takes_towers_as_views else max(counts)
 
 
-def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
+def make_plan(recipe: Recipe, extensions: Extensions, for_training: bool = False) -> Plan:
     """Look up and check every part of a recipe.
+
+    Args:
+        recipe: what names them.
+        extensions: what is registered.
+        for_training: with callbacks and loggers, which a run that is only read does not need to have installed.
 
     Raises:
         PluginError: for a name that is not registered, or a plugin that failed.
@@ -189,8 +200,22 @@ def make_plan(recipe: Recipe, extensions: Extensions) -> Plan:
         make_optimization(recipe.finetune.optimizer, registry, "finetune.optimizer"),
         maker(registry, "splits", recipe.data.split, "data.split"),
     )
+    if for_training:
+        _add_callbacks_and_loggers(plan, registry)
     _check_fit(plan, registry)
     return plan
+
+
+def _add_callbacks_and_loggers(plan: Plan, registry: Registry) -> None:
+    recipe = plan.recipe
+    for name, part in recipe.log.loggers.items():
+        plan.loggers[name] = maker(registry, "loggers", part, f"log.loggers.{name}")
+    for name, part in recipe.callbacks.items():
+        plan.callbacks[name] = make = maker(registry, "callbacks", part, f"callbacks.{name}")
+        if make().needs_metrics and recipe.evaluate.every is None:
+            raise RecipeError(
+                f"callbacks.{name} reads metrics on the val part during the training: set evaluate.every."
+            )
 
 
 def make_tower(name: str, tower: Tower, registry: Registry, state: Mapping[str, Any]) -> tuple[Modality, Encoder]:

@@ -72,6 +72,11 @@ def any_rank(flag: bool) -> bool:
     return any(of_rank for (of_rank,) in exchange_ints([int(flag)]))
 
 
+def any_ranks(flags: list[bool]) -> list[bool]:
+    """Return which of some flags, as many on each rank, are set on any rank."""
+    return [any(of_ranks) for of_ranks in zip(*exchange_ints([int(flag) for flag in flags]), strict=True)]
+
+
 def all_ranks(flags: list[bool]) -> list[bool]:
     """Return which of some flags, as many on each rank, are set on every rank."""
     return [all(of_ranks) for of_ranks in zip(*exchange_ints([int(flag) for flag in flags]), strict=True)]

@@ -68,9 +68,29 @@ OWN_OPTIONS = {"adamw": ("betas", "eps"), "sgd": ("momentum",), "lars": ("moment
 """Optimizer -> those of them that it has."""
 
 
+def _log(log: Section) -> Section:
+    """Move `log.tensorboard` and `log.wandb` to the loggers of these names."""
+    board, project = log.pop("tensorboard", None), log.pop("wandb", None)
+    if board is not False and project is None:  # TensorBoard is the default
+        return log
+    loggers = dict(log.get("loggers") or {"tensorboard": {}})
+    if board is False:
+        _say("log.tensorboard", "log.loggers, without tensorboard")
+        loggers.pop("tensorboard", None)
+    if project is not None:
+        _say("log.wandb", f"log.loggers={{wandb: {{project: {project}}}}}")
+        loggers["wandb"] = {"project": project}
+    return {**log, "loggers": loggers}
+
+
 def _say(key: str, instead: str) -> None:
     deprecated(f"The recipe key '{key}'", instead, since="0.1", removal="0.3")
 
 
-MOVES: dict[str, Callable[[Section], Section]] = {"data": _data, "finetune": _finetune, "optimizer": _optimizer}
+MOVES: dict[str, Callable[[Section], Section]] = {
+    "data": _data,
+    "finetune": _finetune,
+    "log": _log,
+    "optimizer": _optimizer,
+}
 """Section of a recipe -> what moves its keys."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeInt,
@@ -65,6 +66,19 @@ class Part(BaseModel):
     def handed_in(self) -> str | None:
         """The class of a part that is no registered one but an object of the caller; None for a registered one."""
         return str((self.model_extra or {}).get(CLASS, "unknown")) if self.name == GIVEN else None
+
+
+def _named_by_key(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: {"name": key, **(given or {})} if given is None or isinstance(given, dict) else given
+        for key, given in value.items()
+    }
+
+
+NamedParts = Annotated[dict[str, Part], BeforeValidator(_named_by_key)]
+"""Parts by a name of the recipe's own; one that names no part is of the part of that name."""
 
 
 class EncoderPart(Part):
@@ -276,7 +290,7 @@ class Checkpoint(Section):
 class Evaluate(Section):
     """Evaluation during and after training."""
 
-    evaluators: dict[str, Part] = Field(
+    evaluators: NamedParts = Field(
         {},
         description="evaluators by table name, with their options; run at the end and by `sensorium evaluate`",
     )
@@ -290,17 +304,6 @@ class Evaluate(Section):
     baselines: Literal["on", "off"] = Field(
         "on", description="rows to compare with: baseline features and the untrained encoder; off leaves them out"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named_by_key(cls, value: Any) -> Any:
-        if isinstance(value, dict) and isinstance(value.get("evaluators"), dict):
-            named = {
-                key: {"name": key, **(given or {})} if given is None or isinstance(given, dict) else given
-                for key, given in value["evaluators"].items()
-            }
-            return {**value, "evaluators": named}
-        return value
 
 
 class Monitor(Section):
@@ -372,8 +375,11 @@ class Log(Section):
     """Logging of metrics."""
 
     every: PositiveInt = Field(10, description="steps between log lines of metrics")
-    tensorboard: bool = Field(True, description="write TensorBoard events beside the JSON lines")
-    wandb: str | None = Field(None, description="name of a Weights & Biases project to log to")
+    loggers: NamedParts = Field(
+        {"tensorboard": Part(name="tensorboard")},
+        description="loggers by name, with their options, beside metrics.jsonl; those that a recipe names stand for "
+        "the default",
+    )
     gallery: PositiveInt = Field(8, description="records of the first batch whose views are drawn to views.png")
 
 
@@ -404,6 +410,9 @@ class Recipe(Section):
     checkpoint: Checkpoint = Field(Checkpoint(), description="which checkpoints are kept")
     evaluate: Evaluate = Field(Evaluate(), description="evaluation during and after training")
     monitor: Monitor = Field(Monitor(), description="alarms: collapse, non-finite steps")
+    callbacks: NamedParts = Field(
+        {}, description="callbacks of the training by name, with their options, in the order in which they are called"
+    )
     finetune: Finetune = Field(Finetune(), description="supervised fine-tuning, `sensorium finetune`")
     log: Log = Field(Log(), description="logging of metrics")
 

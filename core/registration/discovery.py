@@ -45,6 +45,8 @@ FABRIC_GROUPS = ("lightning_fabric.callbacks_factory", "lightning.fabric.callbac
 BUILTINS = {
     "commands": "sensorium.cli",
     "sources": "sensorium.data.plugin",
+    "callbacks": "sensorium.callbacks.plugin",
+    "loggers": "sensorium.loggers.plugin",
     "evaluators": "sensorium.evaluation.plugin",
     "exporters": "sensorium.exporters.plugin",
     "optimizers": "sensorium.optimizers.plugin",

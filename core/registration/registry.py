@@ -63,6 +63,8 @@ CONTRACTS = {
     "splits": "Split",
     "schedules": "Schedule",
     "tokenizers": "Tokenizer",
+    "callbacks": "Callback",
+    "loggers": "Logger",
     "evaluators": "Evaluator",
     "protocols": "Protocol",
     "exporters": "Exporter",

@@ -70,4 +70,5 @@ def bare_training(
     with TemporaryDirectory() as folder:
         guard = Guard(fabric, learner, adapted.optimizer, Path(folder), steps, 0)
         lr = LearningRate(adapted.optimizer, plan.optimization, steps)
-        yield Training(plan, made, fabric, learner, module, adapted, None, made, {}, made, made, made, guard, lr, steps)
+        parts: Any = plan, made, fabric, learner, module, adapted, None, made, {}, made, made, made, guard, lr, made
+        yield Training(*parts, steps)

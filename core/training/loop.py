@@ -26,21 +26,28 @@ log = logging.getLogger("sensorium")
 
 
 def train(t: Training) -> None:
-    """Train to the end.
+    """Train to the end, or until a callback finishes the training.
 
     Raises:
         Interrupted: after SIGTERM, SIGHUP or Ctrl-C, when the checkpoint is written.
         KeyboardInterrupt: after a second Ctrl-C, at once.
         TrainingError: when features collapsed and the run is to stop, or too many steps were undone.
+        PluginError: when a callback failed.
     """
-    every = t.intervals()
+    every, callbacks = t.intervals(), t.callbacks
+    begin_step, end_step = callbacks.begin_step, callbacks.end_step
     losses: list[Tensor] = []
+    outcome: Outcome | None = None
     t.loader.prepare()
     stop, first_steps = StopRequest(), FirstSteps(t.steps, t.step)
+    callbacks.call("before_training")
+    steps_left = t.steps if callbacks.finish is None else t.step
     with handled_by(stop.receive):
-        for step, parts in enumerate(t.meter.waiting(t.loader.batches(t.step, t.steps)), t.step):
+        for step, parts in enumerate(t.meter.waiting(t.loader.batches(t.step, steps_left)), t.step):
+            if begin_step is not None:
+                begin_step()
             taken = take_step(t, step, parts)
-            t.step = step + 1
+            t.step = callbacks.training.step = step + 1
             if t.line is not None:
                 first_steps.after(t.step)
             if taken is not None:
@@ -48,15 +55,16 @@ def train(t: Training) -> None:
                 losses.append(loss)
                 if every.look(t.step):
                     t.alarm.check(t.step, outcome)
+            if end_step is not None:
+                end_step(taken)
             if every.log(t.step):
-                t.loader.bad.share()
-                if losses:
-                    record(t, outcome, losses)
-                    losses.clear()
+                record(t, outcome, losses)
             if every.evaluate(t.step):
                 t.evaluate_on_val()
-            stopping = collectives.any_rank(stop.signal is not None)
-            if every.checkpoint(t.step) or stopping:
+            stopping, finishing = collectives.any_ranks([stop.signal is not None, callbacks.finish is not None])
+            if finishing:
+                finish(t, outcome, losses)
+            if every.checkpoint(t.step) or stopping or finishing:
                 t.save()
             if stopping:
                 raise Interrupted(
@@ -64,6 +72,24 @@ def train(t: Training) -> None:
                     f"continue with `sensorium train --resume {t.run.folder}`.",
                     stop.signal or signal.SIGTERM,
                 )
+            if finishing:
+                break
+    callbacks.call("after_training")
+    if callbacks.training.logged:
+        t.report({})
+    if t.line is not None:
+        t.line.close()
+
+
+def finish(t: Training, outcome: Outcome | None, losses: list[Tensor]) -> None:
+    """Do what is due after the last step, but for the checkpoint, when a callback makes this step the last."""
+    every, reason = t.intervals(), t.callbacks.agree_to_finish()
+    if t.fabric.is_global_zero:
+        log.info("finished at step %d of %d: %s", t.step, t.steps, reason)
+    if not every.log(t.step):
+        record(t, outcome, losses)
+    if t.evaluates and not every.evaluate(t.step):
+        t.evaluate_on_val()
 
 
 def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome, Tensor] | None:
@@ -118,8 +144,11 @@ def _no_sync(t: Training, until_last: bool) -> AbstractContextManager[None]:
     return t.fabric.no_backward_sync(t.module, enabled=until_last and t.recipe.train.strategy != "fsdp")
 
 
-def record(t: Training, outcome: Outcome, losses: list[Tensor]) -> None:
-    """Write the metrics since the last record, means over steps and ranks."""
+def record(t: Training, outcome: Outcome | None, losses: list[Tensor]) -> None:
+    """Write the metrics since the last record, means over steps and ranks, and clear the losses."""
+    t.loader.bad.share()
+    if outcome is None or not losses:  # every step was undone
+        return
     names = sorted(outcome.logs)
     on_host = [n for n in names if outcome.logs[n].device.type == "cpu"]
     logs = outcome.logs | dict(zip(on_host, to_device([outcome.logs[n] for n in on_host], t.device), strict=True))
@@ -135,6 +164,7 @@ def record(t: Training, outcome: Outcome, losses: list[Tensor]) -> None:
         **t.meter.read(),
     }
     t.report(metrics)
+    losses.clear()
 
 
 class StopRequest:

@@ -1,53 +1,61 @@
-"""Metrics of a run: JSON lines, TensorBoard, Weights & Biases."""
+"""Metrics of a run: JSON lines, which are its own record, and the loggers of its recipe."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sensorium.contracts import Ending, Logger
 from sensorium.errors import PluginError, RunError
-from sensorium.recipe.schema import Recipe
+from sensorium.registration.registry import one_line
 from sensorium.runs.atomic import not_written, write_atomically
 from sensorium.runs.run import Run
 
+log = logging.getLogger("sensorium")
+
 
 class MetricsLog:
-    """Writes metrics to every logger of a recipe; one object, on rank 0.
+    """Writes metrics to `metrics.jsonl` and to every logger of a recipe; one object, on rank 0.
 
     Args:
         run: the run folder.
-        recipe: its `log.tensorboard` and `log.wandb` add loggers beside `metrics.jsonl`.
+        loggers: name -> makes the logger.
+        recipe: the resolved recipe, as plain values.
         step: the step to start from; lines of later steps, from before a resume, are dropped.
+
+    Raises:
+        PluginError: when a logger cannot begin.
     """
 
-    def __init__(self, run: Run, recipe: Recipe, step: int) -> None:
+    def __init__(
+        self,
+        run: Run,
+        loggers: Mapping[str, Callable[[], Logger]] | None = None,
+        recipe: Mapping[str, Any] | None = None,
+        step: int = 0,
+    ) -> None:
         self._drop_after(run, step)
         self._lines = open(run.metrics_file, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
-        self._board: Any = None
-        self._wandb: Any = None
-        if recipe.log.tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(run.tensorboard), purge_step=step + 1 if step else None)
-        if recipe.log.wandb:
+        self._step, self._folder = step, run.folder
+        self._loggers: dict[str, Logger] = {}
+        for name, make in (loggers or {}).items():
             try:
-                import wandb
-            except ImportError as error:
+                self._loggers[name] = make()
+                self._loggers[name].start(run.folder, recipe or {}, step)
+            except Exception as error:  # of a logger that anybody may have written
                 raise PluginError(
-                    "log.wandb needs wandb, which is not installed: pip install 'sensorium[wandb]'."
+                    f"The logger '{name}' cannot begin: {one_line(error)}. Correct log.loggers.{name}, or take it away."
                 ) from error
-            self._wandb = wandb.init(
-                project=recipe.log.wandb, name=run.folder.name, dir=run.folder, config=recipe.plain(), resume="allow"
-            )
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Write the metrics of one step.
 
         Raises:
-            RunError: when the disk refuses.
+            RunError: when the disk refuses the line of the run's own record.
         """
         line = json.dumps({"step": step, **metrics}) + "\n"
         try:
@@ -55,20 +63,35 @@ class MetricsLog:
             self._lines.flush()
         except OSError as error:
             raise RunError(not_written(Path(self._lines.name), error)) from error
-        if self._board is not None:
-            for name, value in metrics.items():
-                self._board.add_scalar(name, value, step)
-        if self._wandb is not None:
-            self._wandb.log(dict(metrics), step=step)
+        self.log(step, metrics)
 
-    def close(self) -> None:
-        """Close the loggers."""
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Give metrics of one step to the loggers alone."""
+        self._step = step
+        self._each(lambda logger: logger.log(step, metrics))
+
+    def log_file(self, path: Path) -> None:
+        """Give a file of the run folder to the loggers."""
+        self._each(lambda logger: logger.log_file(path))
+
+    def close(self, ending: Ending) -> None:
+        """Close the record and the loggers."""
         with suppress(OSError):  # of a full disk, of which `write` has told
             self._lines.close()
-        if self._board is not None:
-            self._board.close()
-        if self._wandb is not None:
-            self._wandb.finish()
+        self._each(lambda logger: logger.close(ending))
+        self._loggers.clear()
+
+    def _each(self, call: Callable[[Logger], None]) -> None:
+        """Call every logger; one that fails is named once and left out from then on."""
+        for name, logger in list(self._loggers.items()):
+            try:
+                call(logger)
+            except Exception as error:
+                del self._loggers[name]
+                log.warning(
+                    "The logger '%s' failed at step %d and gets no more metrics: %s. All are in %s.",
+                    *(name, self._step, one_line(error), self._folder / "metrics.jsonl"),
+                )
 
     @staticmethod
     def _drop_after(run: Run, step: int) -> None:

@@ -23,7 +23,7 @@ CHANGEABLE = (
     *("train.accelerator", "train.devices", "train.nodes", "train.strategy", "train.compile"),
     *("train.precision", "train.matmul_precision", "train.deterministic"),
     *("data.workers", "data.cache", "data.max_bad", "data.source.path", "data.source.root"),
-    *("checkpoint", "evaluate", "monitor", "finetune", "log", "plugins"),
+    *("checkpoint", "evaluate", "monitor", "callbacks", "finetune", "log", "plugins"),
 )
 """Keys of a recipe, or whole sections, that a resumed training may change: none of them decides what is learned but
 its length, and where the records lie is told from which they are (`sensorium.runs.records`)."""

@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from sensorium import contracts
 from sensorium.contracts import Encoder, Modality, Source
 from sensorium.data.decoding import raw_values
 from sensorium.data.unreadable import UnreadableRecords
@@ -22,6 +23,7 @@ from sensorium.parallel.rank_zero import on_rank_zero
 from sensorium.runs.checkpoint import Checkpoints
 from sensorium.runs.run import Run
 from sensorium.seeding import generator
+from sensorium.training.callbacks import Callbacks
 from sensorium.training.collapse_alarm import CollapseAlarm
 from sensorium.training.feed import absent_views, feed
 from sensorium.training.finite_guard import Guard
@@ -97,6 +99,7 @@ def prepare(
         CollapseAlarm(recipe.monitor, learner.objective.remedy),
         Guard(fabric, learner, optimizer.optimizer, run.nonfinite, recipe.monitor.skips, step),
         LearningRate(optimizer.optimizer, plan.optimization, steps),
+        _callbacks(plan, run, fabric, learner, optimizer, (steps, loader.steps_per_epoch)),
         steps,
         step,
         evaluate=evaluate,
@@ -104,11 +107,20 @@ def prepare(
     if resumed is not None:
         training.load(resumed.state)
     if fabric.is_global_zero:
-        training.metrics = MetricsLog(run, recipe, training.step)
+        training.metrics = MetricsLog(run, plan.loggers, recipe.plain(), training.step)
         training.line = ProgressLine(steps, training.step)
     if resumed is None:
         on_rank_zero(_draw_first_batch, training)
     return training
+
+
+def _callbacks(
+    plan: Plan, run: Run, fabric: Fabric, learner: Learner, optimizer: Any, sizes: tuple[int, int]
+) -> Callbacks:
+    """Make the callbacks, and what they see of a training of so many steps, and steps per epoch."""
+    seen = contracts.Training(learner, optimizer.optimizer, *sizes, folder=run.folder, recipe=plan.recipe.plain())
+    seen.device, seen.rank, seen.world_size = fabric.device, fabric.global_rank, fabric.world_size
+    return Callbacks(seen, {name: make() for name, make in plan.callbacks.items()})
 
 
 def restore_modalities(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from lightning_fabric import Fabric
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
+from sensorium.contracts import Ending
 from sensorium.data.loader import Loader
+from sensorium.errors import EvaluationError, Interrupted
 from sensorium.models.learner import Learner
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan
@@ -19,6 +21,7 @@ from sensorium.parallel import collectives
 from sensorium.recipe.schema import Recipe
 from sensorium.runs.checkpoint import Checkpoints, restore
 from sensorium.runs.run import Run
+from sensorium.training.callbacks import Callbacks
 from sensorium.training.collapse_alarm import CollapseAlarm
 from sensorium.training.finite_guard import Guard
 from sensorium.training.learning_rate import LearningRate
@@ -60,6 +63,7 @@ class Training:
     alarm: CollapseAlarm
     guard: Guard
     lr: LearningRate
+    callbacks: Callbacks
     steps: int
     step: int = 0
     metrics: MetricsLog | None = None
@@ -76,6 +80,11 @@ class Training:
         """Where this rank computes."""
         return self.fabric.device
 
+    @property
+    def evaluates(self) -> bool:
+        """Whether the model is evaluated during the training."""
+        return self.recipe.evaluate.every is not None and self.evaluate is not None
+
     def intervals(self) -> Intervals:
         """Return which steps are due for logging, evaluation and a checkpoint; the last step is due for all."""
         epoch = self.loader.steps_per_epoch
@@ -83,16 +92,17 @@ class Training:
         def due(every: int | None) -> Callable[[int], bool]:
             return lambda step: every is not None and (step % every == 0 or step == self.steps)
 
-        evaluate = self.recipe.evaluate.every
+        evaluate = self.recipe.evaluate.every if self.evaluates else None
         return Intervals(
             log=due(self.recipe.log.every),
             look=due(self.recipe.monitor.every),
-            evaluate=due(max(round(evaluate * epoch), 1) if evaluate and self.evaluate else None),
+            evaluate=due(max(round(evaluate * epoch), 1) if evaluate else None),
             checkpoint=due(max(round(self.recipe.checkpoint.every * epoch), 1)),
         )
 
     def report(self, metrics: dict[str, float]) -> None:
-        """Write and show metrics of the current step (rank 0)."""
+        """Write and show metrics of the current step (rank 0), and those that callbacks have logged."""
+        metrics = self.callbacks.noted(metrics)
         if self.metrics is not None:
             self.metrics.write(self.step, metrics)
         if self.line is not None and "records_per_second" in metrics:
@@ -114,6 +124,7 @@ class Training:
         A metric that could not be measured leaves the best checkpoint as it is.
         """
         assert self.evaluate is not None, "evaluation during training is asked for"
+        self.callbacks.call("before_evaluation")
         metrics = self.evaluate(self.model())
         self.report({f"val/{name}": value for name, value in metrics.items()})
         if self.fabric.is_global_zero:
@@ -121,6 +132,7 @@ class Training:
                 f"{name} {metrics[name]:.4f}" for name in _headline(metrics, self.recipe.checkpoint.best)
             )
             log.info("step %d · %s", self.step, shown, extra={"indent": 2})
+        self.callbacks.call("after_evaluation", metrics)  # before the checkpoint, which keeps their state
         self._keep_if_best(metrics)
         self.meter.read()
 
@@ -140,15 +152,19 @@ class Training:
 
     def save(self) -> None:
         """Write a checkpoint of the current step; collective under distribution."""
+        self.callbacks.call("before_checkpoint")
         extra: dict[str, Any] = {
             "precision": self.fabric.strategy.precision.state_dict(),
             "recipe": self.recipe.plain(),
         }
         if self.average is not None:
             extra["average"] = self.average.state_dict()
+        if self.callbacks.made:
+            extra["callbacks"] = self.callbacks.state_dict()
         self.checkpoints.save(self.step, self.learner, self.optimizer.optimizer, extra)
         if self.fabric.is_global_zero:
             self.run.update(state="running", step=self.step, steps=self.steps)
+        self.callbacks.call("after_checkpoint", self.checkpoints.path(self.step))
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Continue from a checkpoint; collective under distribution."""
@@ -157,13 +173,34 @@ class Training:
             self.fabric.strategy.precision.load_state_dict(scale)
         if self.average is not None:
             self.average.load_state_dict(state["extra"]["average"])
-        self.step = state["step"]
+        self.step = self.callbacks.training.step = state["step"]
+        if kept := state["extra"].get("callbacks"):
+            before = state["extra"]["recipe"].get("callbacks", {})
+            now = self.recipe.plain()["callbacks"]
+            self.callbacks.load_state_dict(kept, {name for name in now if now[name] != before.get(name)})
 
-    def close(self) -> None:
+    def log_table(self, name: str, metrics: Mapping[str, float]) -> None:
+        """Give the metrics and files of a table of the final evaluation to the loggers (rank 0)."""
+        if self.metrics is not None:
+            self.metrics.log(self.step, {f"test/{name}/{metric}": value for metric, value in metrics.items()})
+            for path in sorted(self.run.evaluations.glob(f"{name}.*")):
+                self.metrics.log_file(path)
+
+    def close(self, ending: Ending) -> None:
         """Finish what is shown and written."""
-        for open_thing in (self.metrics, self.line):
-            if open_thing is not None:
-                open_thing.close()
+        if self.line is not None:
+            self.line.close()
+        if self.metrics is not None:
+            self.metrics.close(ending)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Finish what is shown and written; loggers are told how the training ended."""
+        is_done = kind is None or issubclass(kind, EvaluationError)  # whose model is kept
+        is_stopped = kind is not None and issubclass(kind, Interrupted | KeyboardInterrupt)
+        self.close("finished" if is_done else "interrupted" if is_stopped else "failed")
 
 
 def _headline(metrics: Mapping[str, float], best: str | None) -> list[str]:

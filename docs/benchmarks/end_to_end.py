@@ -45,7 +45,7 @@ def ours(args: argparse.Namespace) -> tuple[float, nn.Module]:
         "objective": {"name": "simclr", "temperature": TEMPERATURE, "width": WIDTH, "dim": DIM},
         "optimizer": {"name": "sgd", "lr": LR, "momentum": MOMENTUM, "weight_decay": WEIGHT_DECAY},
         "train": {"steps": args.steps, "accelerator": "cpu", "grad_clip": None},
-        "log": {"tensorboard": False},
+        "log": {"loggers": {}},
     }
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()

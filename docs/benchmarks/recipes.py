@@ -36,7 +36,7 @@ def one(name: str, seed: int) -> dict[str, object]:
     """Train one recipe, and return its metrics and CPU seconds."""
     start = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        model = sensorium.fit(name, [f"seed={seed}", "log.tensorboard=false"], run_dir=Path(folder) / "run")
+        model = sensorium.fit(name, [f"seed={seed}", "log.loggers={}"], run_dir=Path(folder) / "run")
         seconds = time.process_time() - start
         files = sorted(model.run.evaluations.glob("*.json"))
         tables = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}

@@ -164,7 +164,7 @@ def files(folder: Path) -> dict[str, tuple[Work, int]]:
 def waiting(folder: Path, steps: int) -> tuple[float, float]:
     """Return the fraction of its time that a TS2Vec training waited for data, and its records a second."""
     source = ArraysSource({"timeseries": list(series())})
-    changes = [f"train.steps={steps}", "evaluate.evaluators={}", "data.test=0", "log.tensorboard=false"]
+    changes = [f"train.steps={steps}", "evaluate.evaluators={}", "data.test=0", "log.loggers={}"]
     sensorium.fit("ts2vec", changes, source=source, run_dir=folder / "run")
     lines = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
     lines = [line for line in lines if "data_wait" in line]

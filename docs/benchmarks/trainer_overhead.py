@@ -41,7 +41,7 @@ def training(folder: Path, steps: int, batch: int) -> Training:
         "objective": {"name": "simclr", "width": 256, "dim": 64},
         "train": {"steps": steps, "accelerator": "cpu", "grad_clip": None},
         "checkpoint": {"every": 1000},
-        "log": {"tensorboard": False},
+        "log": {"loggers": {}},
     }
     extensions = load_extensions()
     resolved = read_recipe(recipe, extensions.registry)
@@ -88,7 +88,7 @@ def main() -> None:
             t.loader.prepare()
             plain = seconds(lambda t=t: plain_loop(t, asked.steps))
             trained = seconds(lambda t=t: train(t))
-            t.close()
+            t.close("finished")
             if number:  # the first round warms up
                 ours.append(asked.steps * asked.batch / trained)
                 theirs.append(asked.steps * asked.batch / plain)

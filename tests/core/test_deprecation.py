@@ -5,7 +5,6 @@ import warnings
 
 import pytest
 
-import sensorium
 from sensorium.deprecation import Deprecated, deprecated, deprecations_in_log
 
 
@@ -38,10 +37,3 @@ def test_a_command_says_each_once_in_the_log_and_leaves_other_warnings_alone(cap
             warnings.warn("another", UserWarning, stacklevel=1)
     assert [record.message.split("'")[1] for record in caplog.records] == ["log.wandb", "log.tensorboard"]
     assert [str(w.message) for w in caught] == ["another"]
-
-
-def test_a_name_of_an_older_contract_is_still_there_and_says_what_to_write():
-    with pytest.warns(Deprecated, match=r"sensorium\.exactly_two is deprecated .* use needs = Needs\(modalities=2\)"):
-        from sensorium import exactly_two
-    assert exactly_two({"image": None, "text": None}, "mine") == ("image", "text")
-    assert "exactly_two" not in sensorium.__all__

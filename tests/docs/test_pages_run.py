@@ -42,7 +42,7 @@ ELSEWHERE = {
 }
 """What is not run here, and where it is."""
 SHIPPED = sorted((ROOT / "core" / "recipe" / "shipped").glob("*.yaml"))
-SHORT = ("train.epochs=null", "train.steps=2", "data.workers=0", "log.tensorboard=false")
+SHORT = ("train.epochs=null", "train.steps=2", "data.workers=0", "log.loggers={}")
 SHORT_TUNING = ("finetune.epochs=1", "finetune.seeds=1", "finetune.trees=5")
 LARGEST, MOST = 16, 160
 """Records of a batch, and of each part: of sample sets too, which have thousands."""

@@ -19,7 +19,7 @@ SMALL = [
     "evaluate.evaluators={linear: {label: class}}",
     "data.batch=8",
     "data.workers=0",
-    "log.tensorboard=false",
+    "log.loggers={}",
     "train.accelerator=cpu",
 ]
 KINDS = [

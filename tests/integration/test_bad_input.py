@@ -38,7 +38,7 @@ def write_recipe(tmp_path, source, **changes):
         "modalities": TOWERS,
         "objective": {"name": "clip", "dim": 8},
         "train": {"steps": 2, "accelerator": "cpu"},
-        "log": {"tensorboard": False},
+        "log": {"loggers": {}},
     }
     for key, value in changes.items():
         recipe[key] = {**recipe.get(key, {}), **value}

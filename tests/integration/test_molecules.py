@@ -20,7 +20,7 @@ SMALL = [
     "data.max_bad=0.1",
     "train.steps=2",
     "train.accelerator=cpu",
-    "log.tensorboard=false",
+    "log.loggers={}",
     "modalities.molecule.encoder.width=8",
     "modalities.molecule.encoder.depth=2",
 ]

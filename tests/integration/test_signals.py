@@ -136,7 +136,7 @@ def recipe(tmp_path_factory):
         "objective": {"name": "clip", "dim": 16},
         "train": {"epochs": 5, "accelerator": "cpu"},
         "checkpoint": {"every": 1.5},
-        "log": {"tensorboard": False},
+        "log": {"loggers": {}},
         "evaluate": {"evaluators": {"retrieval": {"positives": "record"}, "health": {}}},
     }
     (folder / "words.yaml").write_text(yaml.safe_dump(made))

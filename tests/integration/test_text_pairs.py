@@ -9,7 +9,7 @@ import pytest
 
 import sensorium
 
-QUICK = ["data.workers=0", "data.batch=32", "log.tensorboard=false", "train.accelerator=cpu"]
+QUICK = ["data.workers=0", "data.batch=32", "log.loggers={}", "train.accelerator=cpu"]
 STEPS = ["train.steps=60"]
 SMALL_TEXT = "modalities.text.encoder={name: transformer, width: 32, depth: 1, heads: 2}"
 

@@ -22,7 +22,7 @@ KNN = "evaluate.evaluators={linear: null, health: null, knn: {label: label, k: 2
 FULL = [*ON_GPU, "train.epochs=200", "evaluate.every=5", "evaluate.probe=50000", KNN, "log.every=50"]
 TINY = [
     *("train.steps=4", "train.accelerator=cpu", "data.batch=16", "data.workers=0", "data.cache=ram", "log.every=1"),
-    *("modalities.image.encoder={name: cnn, width: 8}", "evaluate.every=1", "log.tensorboard=false", KNN),
+    *("modalities.image.encoder={name: cnn, width: 8}", "evaluate.every=1", "log.loggers={}", KNN),
 ]
 
 

@@ -21,7 +21,7 @@ from .session import Row, Settings, Unfinished
 FULL = [*ON_GPU, "train.compile=false", "train.steps=20", "evaluate.evaluators={}"]
 TINY = [
     *("train.steps=2", "train.accelerator=cpu", "data.batch=16", "data.workers=0", "data.cache=ram"),
-    *("modalities.image.encoder={name: cnn, width: 8}", "evaluate.every=null", "log.tensorboard=false"),
+    *("modalities.image.encoder={name: cnn, width: 8}", "evaluate.every=null", "log.loggers={}"),
     "evaluate.evaluators={}",
 ]
 TABLES = ("knn", "linear", "health")

@@ -35,7 +35,7 @@ def runs(tmp_path_factory):
             "objective": {"name": "clip", "dim": 16},
             "optimizer": {"lr": 0.005},
             "train": {"epochs": 8, "accelerator": "cpu"},
-            "log": {"tensorboard": False},
+            "log": {"loggers": {}},
             "evaluate": {"evaluators": {"retrieval": {"positives": "record"}}},
         }
         recipe["data"] |= {"workers": 0, "val": 0.0, "test": 0.2}

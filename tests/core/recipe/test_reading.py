@@ -202,8 +202,8 @@ def test_changes_are_told_against_the_shipped_recipe(registry, tmp_path):
 
 
 def test_off_is_a_word_and_booleans_are_true_and_false(registry):
-    recipe = read_recipe(MINIMAL, registry, ["data.cache=off", "train.compile=True", "log.tensorboard=no"])
+    recipe = read_recipe(MINIMAL, registry, ["data.cache=off", "train.compile=True", "train.deterministic=no"])
     assert recipe.data.cache == "off"
     assert recipe.train.compile is True
-    assert recipe.log.tensorboard is False
+    assert recipe.train.deterministic is False
     assert parse_yaml("cache: off\nramp: on", "x.yaml") == {"cache": "off", "ramp": "on"}
