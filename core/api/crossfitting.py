@@ -17,8 +17,9 @@ from sensorium.errors import DataError, EvaluationError, Interrupted, RunError
 from sensorium.evaluation.crossfitting import crossfit_tables
 from sensorium.evaluation.labels import choose_column, is_missing
 from sensorium.evaluation.tables import ResultsTable, ResultsTables
+from sensorium.models.given import read_given
 from sensorium.models.plan import make_plan
-from sensorium.recipe import Recipe, read_recipe
+from sensorium.recipe import Recipe
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions, load_extensions
 from sensorium.runs.atomic import write_json
@@ -38,6 +39,7 @@ def crossfit(
     run_dir: str | Path | None = None,
     show: Callable[[ResultsTable], object] | None = None,
     extensions: Extensions | None = None,
+    **handed_in: Any,
 ) -> ResultsTables:
     """Pretrain and evaluate once for each value of a label, whose records neither training nor probes see.
 
@@ -53,6 +55,7 @@ def crossfit(
         run_dir: the folder of all runs; default `runs/NAME-crossfit-BY`.
         show: called with each table of all groups together, at the end.
         extensions: plugins, when not those that are installed.
+        handed_in: modality, views, encoder, objective, evaluators, as `fit` takes them.
 
     Returns:
         The tables over all groups, which are written to `evaluations` in the folder: mean ± standard deviation over
@@ -64,7 +67,7 @@ def crossfit(
         Interrupted: as `fit`; what is finished is kept.
     """
     extensions = extensions or load_extensions()
-    resolved = read_recipe(recipe, extensions.registry, overrides)
+    resolved, extensions = read_given(recipe, extensions, overrides, handed_in)
     plan = make_plan(resolved, extensions)
     opened = plan.open_source(source)
     groups = _groups(opened, by)
@@ -75,7 +78,8 @@ def crossfit(
         sub = folder / f"{_file_name(by)}-{_file_name(group)}"
         log.info("%s %s (%d of %d)", by, group, number, len(groups))
         try:
-            runs[group] = _one(resolved, by, group, sub, source, extensions)
+            given = None if source is None else opened  # a stream is read once
+            runs[group] = _one(resolved, by, group, sub, given, extensions)
         except Interrupted as error:
             raise Interrupted(
                 f"Stopped at {by} {group}, {number - 1} of {len(groups)} are finished and kept: the same command again "

@@ -14,7 +14,7 @@ from sensorium.errors import RecipeError, RunError
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.tables import ResultsTable, ResultsTables
 from sensorium.interruption import raised
-from sensorium.models.given import given_parts
+from sensorium.models.given import given_parts, in_recipe, objects_of
 from sensorium.models.plan import make_plan
 from sensorium.parallel.rank_zero import on_rank_zero
 from sensorium.recipe import read_recipe
@@ -70,8 +70,8 @@ def evaluate(
     named = read_recipe(Run.open(first).recipe_file, extensions.registry, overrides).plain()["evaluate"]["evaluators"]
     if isinstance(evaluators, Mapping):
         parts = given_parts({"evaluators": evaluators}, [])
-        extensions = extensions.with_given(parts)
-        chosen = {name: part.in_recipe() for name, part in zip(evaluators, parts.values(), strict=True)}
+        extensions = extensions.with_given(objects_of(parts))
+        chosen = {name: in_recipe(part) for name, part in zip(evaluators, parts.values(), strict=True)}
     else:
         chosen = named if evaluators is None else {name: named.get(name, {"name": name}) for name in evaluators}
     if not chosen:

@@ -14,6 +14,7 @@ from sensorium.devices import find_device
 from sensorium.errors import RunError
 from sensorium.exporters.encoders import read_encoder
 from sensorium.finetuning.predictor import Predictor
+from sensorium.models.given import require_given
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan, make_plan
 from sensorium.recipe import read_recipe
@@ -151,7 +152,9 @@ def open_run(
     assert model.run is not None
     plain = read_recipe(model.run.recipe_file, extensions.registry, overrides).plain()
     plain["evaluate"]["evaluators"] = dict(evaluators)
-    plan = make_plan(read_recipe(plain, extensions.registry), extensions)
+    recipe = read_recipe(plain, extensions.registry)
+    require_given(recipe, extensions.registry, ["evaluators"])
+    plan = make_plan(recipe, extensions)
     for name, modality in plan.modalities.items():
         modality.load_state(model.plan.modalities[name].state())
     return Model(plan, model.learner, model.run), plan, plan.open_source(source)

@@ -97,7 +97,7 @@ def fit(
         extensions = extensions_of(run, extensions, handed_in)
         resumed: Resumption | None = resumption(run, recipe, overrides, extensions.registry)
         resolved = resumed.recipe  # type: ignore[union-attr]
-    elif recipe is not None or objective is not None:
+    elif recipe is not None or any(handed is not None for handed in handed_in.values()):
         resumed, (resolved, extensions) = None, read_given(recipe, extensions, overrides, handed_in)
     else:
         raise RecipeError("Give a recipe to train, or a run to resume.")

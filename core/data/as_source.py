@@ -6,9 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch.utils.data import DataLoader
+
 from sensorium.contracts import Source
 from sensorium.data.arrays import ArraysSource
-from sensorium.data.dataset import DatasetSource, is_file, key_columns
+from sensorium.data.dataset import DatasetSource, is_record, key_columns
+from sensorium.data.stream import is_stream, read_whole
 from sensorium.errors import DataError
 
 
@@ -19,7 +22,8 @@ def as_source(given: Any, fields: Sequence[str]) -> Source:
         given: a `Source`; the values of the only field (an array along whose first axis they are, or a list); columns
             by name (a mapping, a pandas, polars or pyarrow table), of which `fields` are values, `id`, `split` and
             `group` what they say, and all others labels; or a dataset: anything with a length whose items are
-            mappings or tuples, such as a torch `Dataset` or a list of records (see `DatasetSource`).
+            mappings or tuples, such as a torch `Dataset` or a list of records (see `DatasetSource`); or a stream of
+            such items, which is read into memory: a generator, an `IterableDataset`.
         fields: the fields that the recipe reads, in its order.
 
     Raises:
@@ -32,17 +36,23 @@ def as_source(given: Any, fields: Sequence[str]) -> Source:
             f"source is {_shown(given)}: hand in an array, a mapping of columns, a data frame, a dataset or a Source; "
             "files are named in the recipe, as data.source={name: table, path: ...} or {name: folder, path: ...}."
         )
+    if isinstance(given, DataLoader):
+        raise DataError(
+            "source is a DataLoader, whose batches a training does not need: hand in its dataset, as loader.dataset."
+        )
+    if is_stream(given):
+        given = read_whole(given)
     given, columns = _cells(given), _columns(given)
     if columns is not None:
         return _of_columns(columns, fields)
     if not hasattr(given, "__len__") or not hasattr(given, "__getitem__") or getattr(given, "shape", None) == ():
         raise DataError(
-            f"source is of type {type(given).__name__}, which has no length or no positions: hand in an array, a "
-            "list, a mapping of columns, a data frame, a dataset with both, or a Source."
+            f"source is of type {type(given).__name__}, which has no items: hand in an array, a list, a mapping of "
+            "columns, a data frame, a dataset, a stream of records, or a Source."
         )
     if hasattr(given, "shape"):
         return ArraysSource({_only(fields, "an array"): given})
-    if _is_dataset(given):
+    if _is_dataset(given, fields):
         return DatasetSource(given, fields)
     return ArraysSource({_only(fields, "a list of values"): given})
 
@@ -79,12 +89,12 @@ def _of_columns(columns: Mapping[str, Any], fields: Sequence[str]) -> Source:
     return ArraysSource(values, **key_columns({n: c for n, c in columns.items() if n not in fields}))
 
 
-def _is_dataset(given: Any) -> bool:
+def _is_dataset(given: Any, fields: Sequence[str]) -> bool:
     """Whether items are records rather than the values of a field."""
     if not isinstance(given, Sequence):
         return True  # a torch Dataset is no Sequence
     first = given[0] if len(given) else None
-    return isinstance(first, tuple) or (isinstance(first, Mapping) and not is_file(first))
+    return isinstance(first, tuple) or is_record(first, fields)
 
 
 def _only(fields: Sequence[str], what: str) -> str:

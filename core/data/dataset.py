@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,8 +24,9 @@ LABEL = "label"
 class DatasetSource(Source):
     """Items of a dataset as records; values are read when they are asked for, labels once.
 
-    An item is a mapping, whose keys are fields, `id`, `split`, `group` and labels; or a tuple, whose first elements are
-    the fields in order and the next, if there is one, the label "label"; or the value of the only field. Labels come
+    An item is a mapping, whose keys are fields, `id`, `split`, `group` and labels, or a named tuple or a dataclass with
+    such names; or a tuple, whose first elements are the fields in order and the next, if there is one, the label
+    "label"; or the value of the only field. Labels come
     from the dataset's columns (Hugging Face), or its `targets` (torchvision); otherwise every item is read once for
     them. Augmentation is the views' part: give a dataset without random transforms.
 
@@ -43,13 +45,14 @@ class DatasetSource(Source):
             raise DataError(f"The {self._kind} that was given as source has no items.")
         first = dataset[0]
         values, others = self._parted(first)
-        if not _has_fields(first):
+        if not is_record(first, self._names):
             self._names = self._names[: len(values)]
         self._keys = ArraysSource({"item": range(len(dataset))}, **self._columns(others))
 
     def _parted(self, item: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the values and the other properties of an item."""
-        if _has_fields(item):
+        if is_record(item, self._names):
+            item = _named(item)
             if not any(name in item for name in self._names):
                 raise DataError(
                     f"The items of {self._kind} have the keys {', '.join(map(str, item))}, and the recipe reads "
@@ -101,9 +104,23 @@ class DatasetSource(Source):
         return Record(key.id, self._parted(self._dataset[index])[0], key.labels, key.split, key.group)
 
 
-def _has_fields(item: Any) -> bool:
-    """Whether an item names its fields."""
-    return isinstance(item, Mapping) and not is_file(item)
+def is_record(item: Any, fields: Sequence[str]) -> bool:
+    """Whether an item names its fields: a mapping; a named tuple or a dataclass that has one of them."""
+    if isinstance(item, Mapping):
+        return not is_file(item)
+    named = getattr(item, "_fields", ()) if isinstance(item, tuple) else _fields_of(item)
+    return any(name in named for name in fields)
+
+
+def _fields_of(item: Any) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(item)) if dataclasses.is_dataclass(item) else ()
+
+
+def _named(item: Any) -> Mapping[str, Any]:
+    """Return a record as a mapping."""
+    if isinstance(item, Mapping):
+        return item
+    return item._asdict() if isinstance(item, tuple) else {name: getattr(item, name) for name in _fields_of(item)}
 
 
 def is_file(value: Any) -> bool:

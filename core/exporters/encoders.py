@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sensorium.contracts import Encoder, Modality, Objective
 from sensorium.errors import RunError, not_found
 from sensorium.exporters.base import Exporter
-from sensorium.models.given import given_parts
+from sensorium.models.given import given_parts, objects_of
 from sensorium.models.plan import make_tower
 from sensorium.recipe.schema import Tower
 from sensorium.registration.discovery import Extensions
@@ -97,7 +97,7 @@ def read_encoder(
         raise RunError(not_found(problem, name or "", described, f"there are: {', '.join(described)}"))
     used = {name, *part_names(described[name]["tower"])}
     extensions = with_recorded(extensions, described[name].get("plugins", []), used)
-    registry = extensions.with_given(given_parts(handed_in, [name])).registry
+    registry = extensions.with_given(objects_of(given_parts(handed_in, [name]))).registry
     tower = Tower.model_validate(described[name]["tower"])
     modality, encoder = make_tower(name, tower, registry, described[name]["state"])
     try:

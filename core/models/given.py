@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
@@ -19,14 +19,11 @@ from sensorium.models.plain_parts import FunctionViews, ModuleEncoder, TokenModu
 from sensorium.parallel import collectives
 from sensorium.recipe.merging import leaves, merged
 from sensorium.recipe.reading import unvalidated, validate
-from sensorium.recipe.schema import Recipe
+from sensorium.recipe.schema import Part, Recipe
 from sensorium.registration.discovery import Extensions
 from sensorium.registration.given import CLASS, GIVEN, Given, missing, origin_of
 from sensorium.registration.registry import Registry
 from sensorium.types import Batch
-
-PARTS = ("modality", "views", "encoder", "objective", "evaluators")
-"""What can be handed in, by the arguments of `sensorium.fit`."""
 
 
 def share_given(registry: Registry) -> None:
@@ -36,57 +33,69 @@ def share_given(registry: Registry) -> None:
             part.module.load_state_dict(collectives.broadcast(part.module.state_dict()))
 
 
-def given_parts(objects: Mapping[str, Any], towers: list[str]) -> dict[str, Given]:
+def given_parts(objects: Mapping[str, Any], towers: list[str]) -> dict[str, Given | Part]:
     """Return what was handed in by the recipe keys that it stands for.
 
     Args:
         objects: by the names of `PARTS`; None stands for nothing.
         towers: the modalities of the recipe, by which those of a mapping are named.
 
+    Returns:
+        Recipe key -> the part: `Given` for an object, `Part` for a name, or a mapping of name and options.
+
     Raises:
         RecipeError: for an object that is no such part.
     """
-    parts: dict[str, Given] = {}
+    parts: dict[str, Given | Part] = {}
     for kind, handed in objects.items():
         if kind not in PARTS:
             raise RecipeError(
                 not_found(f"There is no part '{kind}' to hand in", kind, PARTS, f"parts: {', '.join(PARTS)}")
             )
-        if handed is None:
-            continue
-        if kind == "objective":
-            parts[kind] = _objective(handed)
-        elif kind == "evaluators":
-            parts |= {f"evaluate.evaluators.{name}": _evaluator(name, one) for name, one in handed.items()}
-        else:
-            for tower, one in _by_tower(kind, handed, towers).items():
-                parts[f"modalities.{tower}.{kind}"] = _OF_TOWER[kind](tower, one)
+        for path, one in _places(kind, handed, towers).items() if handed is not None else ():
+            tower = path.split(".")[1:-1] if kind in OF_TOWER else path.split(".")[2:]
+            what = f"{kind}={f' of {tower[0]!r}' if tower else ''}"
+            parts[path] = Part.model_validate(one) if _is_named(one) else PARTS[kind](what, one)
     return parts
 
 
-def _by_tower(kind: str, handed: Any, towers: list[str]) -> Mapping[str, Any]:
-    """Return what was handed in for each tower; a single object is that of the only one."""
-    if isinstance(handed, Mapping):
-        return handed
+def _places(kind: str, handed: Any, towers: list[str]) -> dict[str, Any]:
+    """Return what was handed in as one kind of part by recipe key; a single object is that of the only tower."""
+    if kind == "evaluators":
+        return {f"evaluate.evaluators.{name}": _of_key(name, one) for name, one in handed.items()}
+    if kind not in OF_TOWER:
+        return {kind: handed}
+    if isinstance(handed, Mapping) and not _is_named(handed):
+        return {f"modalities.{tower}.{kind}": one for tower, one in handed.items()}
     if len(towers) != 1:
         there = f"{len(towers)} modalities ({', '.join(towers)})" if towers else "no modality"
         raise RecipeError(f"The recipe has {there}: hand in {kind}= as a mapping of modality names, {{'NAME': ...}}.")
-    return {towers[0]: handed}
+    return {f"modalities.{towers[0]}.{kind}": handed}
 
 
-def _modality(tower: str, handed: Any) -> Given:
+def _of_key(name: str, handed: Any) -> Any:
+    """Return an entry that may leave its name to its key, as in a recipe, with the name."""
+    is_options = handed is None or (isinstance(handed, Mapping) and "name" not in handed)
+    return {"name": name, **(handed or {})} if is_options else handed
+
+
+def _is_named(handed: Any) -> bool:
+    """Whether a part is handed in as it stands in a recipe, by its name or as a mapping of name and options."""
+    return isinstance(handed, str) or (isinstance(handed, Mapping) and isinstance(handed.get("name"), str))
+
+
+def _modality(what: str, handed: Any) -> Given:
     if not isinstance(handed, Modality):
-        raise RecipeError(f"modality= of '{tower}' is {shown(handed)}: hand in an instance of a sensorium.Modality.")
+        raise RecipeError(f"{what} is {shown(handed)}: hand in an instance of a sensorium.Modality.")
     return Given(type(handed), partial(copy.deepcopy, handed), origin_of(handed))
 
 
-def _encoder(tower: str, handed: Any) -> Given:
+def _encoder(what: str, handed: Any) -> Given:
     """Return what makes the encoder of a tower.
 
     A module is copied whenever an encoder is made: the caller's own keeps its weights, and every training with it
     begins with the same ones. A class or a function is called, with the modality if it takes an argument.
     """
-    what = f"encoder= of '{tower}'"
     if isinstance(handed, nn.Module):
         if any(map(is_lazy, handed.parameters())):
             raise RecipeError(f"{what}, {origin_of(handed)}, has lazy layers without weights: run it on a batch first.")
@@ -146,28 +155,28 @@ def _returned(function: Callable[..., Any], made_by: Callable[[Modality], Any]) 
         return type(function())
 
 
-def _views(tower: str, handed: Any) -> Given:
+def _views(what: str, handed: Any) -> Given:
     if isinstance(handed, ViewGenerator):
-        kept = _copy(f"views= of '{tower}'", handed)
+        kept = _copy(what, handed)
         return Given(type(handed), lambda modality, **facts: copy.deepcopy(kept), origin_of(handed))
     if isinstance(handed, type) and issubclass(handed, ViewGenerator):
         return Given(handed, lambda modality, **facts: handed(modality), origin_of(handed))
     if not callable(handed):
         raise RecipeError(
-            f"views= of '{tower}' is {shown(handed)}: hand in a sensorium.ViewGenerator, or a function of a batch that "
+            f"{what} is {shown(handed)}: hand in a sensorium.ViewGenerator, or a function of a batch that "
             "returns its views."
         )
     return Given(FunctionViews, lambda modality, **facts: FunctionViews(modality, handed, **facts), origin_of(handed))
 
 
-def _objective(handed: Any) -> Given:
+def _objective(what: str, handed: Any) -> Given:
     if isinstance(handed, Objective):
         if handed.is_built:
             raise RecipeError(
-                f"objective= is a {type(handed).__name__} that is built already, for another learner: hand in a "
+                f"{what} is a {type(handed).__name__} that is built already, for another learner: hand in a "
                 "new one, whose heads are made for this one."
             )
-        kept = _copy("objective=", handed)
+        kept = _copy(what, handed)
         return Given(type(handed), partial(copy.deepcopy, kept), origin_of(handed), kept)
     if isinstance(handed, type) and issubclass(handed, Objective):
         return Given(handed, handed, origin_of(handed))
@@ -176,18 +185,26 @@ def _objective(handed: Any) -> Given:
             made = handed()
         if isinstance(made, Objective):
             return Given(type(made), handed, origin_of(handed))
-    raise RecipeError(f"objective= is {shown(handed)}: hand in a sensorium.Objective, or what returns a new one.")
+    raise RecipeError(f"{what} is {shown(handed)}: hand in a sensorium.Objective, or what returns a new one.")
 
 
-def _evaluator(name: str, handed: Any) -> Given:
+def _evaluator(what: str, handed: Any) -> Given:
     if isinstance(handed, Evaluator):
-        return Given(type(handed), partial(copy.deepcopy, _copy(f"evaluators= '{name}'", handed)), origin_of(handed))
+        return Given(type(handed), partial(copy.deepcopy, _copy(what, handed)), origin_of(handed))
     if isinstance(handed, type) and issubclass(handed, Evaluator):
         return Given(handed, handed, origin_of(handed))
-    raise RecipeError(f"evaluators= '{name}' is {shown(handed)}: hand in a sensorium.Evaluator, or a class of such.")
+    raise RecipeError(f"{what} is {shown(handed)}: hand in a sensorium.Evaluator, or a class of such.")
 
 
-_OF_TOWER: dict[str, Callable[[str, Any], Given]] = {"modality": _modality, "views": _views, "encoder": _encoder}
+OF_TOWER = ("modality", "views", "encoder")
+PARTS: dict[str, Callable[[str, Any], Given]] = {
+    "modality": _modality,
+    "views": _views,
+    "encoder": _encoder,
+    "objective": _objective,
+    "evaluators": _evaluator,
+}
+"""What can be handed in, by the arguments of `sensorium.fit`, and what makes a part out of it."""
 
 
 def _copy(what: str, handed: Any) -> Any:
@@ -269,15 +286,25 @@ def read_given(
         RecipeError: for an object that is no such part, or when the recipe is not whole with the objects.
     """
     raw, origin = unvalidated({"data": {}} if recipe is None else recipe, extensions.registry, overrides)
-    named = [handed for kind in _OF_TOWER if isinstance(handed := objects.get(kind), Mapping)]
+    named = [handed for kind in OF_TOWER if isinstance(handed := objects.get(kind), Mapping) and not _is_named(handed)]
     towers = dict.fromkeys(tower for some in (raw.get("modalities") or {}, *named) for tower in some)
     parts = given_parts(objects, list(towers))
     for path, part in parts.items():
-        own: dict[str, Any] = part.in_recipe()
+        own = in_recipe(part)
         for key in reversed(path.split(".")):
             own = {key: own}
         raw = merged(raw, own)
-    return validate(raw, origin), extensions.with_given(parts)
+    return validate(raw, origin), extensions.with_given(objects_of(parts))
+
+
+def in_recipe(part: Given | Part) -> dict[str, Any]:
+    """Return how a part stands in a recipe."""
+    return part.in_recipe() if isinstance(part, Given) else part.model_dump(mode="json")
+
+
+def objects_of(parts: Mapping[str, Given | Part]) -> dict[str, Given]:
+    """Return those of the parts that are objects."""
+    return {path: part for path, part in parts.items() if isinstance(part, Given)}
 
 
 def given_again(recipe: Recipe, extensions: Extensions, objects: Mapping[str, Any]) -> Extensions:
@@ -294,10 +321,10 @@ def given_again(recipe: Recipe, extensions: Extensions, objects: Mapping[str, An
             raise RecipeError(
                 f"{path} is a registered part in the run's recipe, not one that was handed in: leave {argument}= out."
             )
-    return extensions.with_given(parts)
+    return extensions.with_given(objects_of(parts))
 
 
-def require_given(recipe: Recipe, registry: Registry, kinds: Sequence[str] = PARTS) -> None:
+def require_given(recipe: Recipe, registry: Registry, kinds: Collection[str] = tuple(PARTS)) -> None:
     """Check that what was handed in to the training of a recipe is at hand.
 
     Args:

@@ -233,4 +233,4 @@ def shown(value: Any) -> str:
         return f"a tensor {str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"a {type(value).__name__} of {len(value)}"
-    return f"a {type(value).__name__}"
+    return f"an object of type {type(value).__name__}"

@@ -289,7 +289,8 @@ def _check_fit(plan: Plan, registry: Registry) -> None:
             "tokens: leave it off."
         )
     for name, tower in recipe.modalities.items():
-        generator, kind = plan.generators[name], recipe.tower(name).modality.name  # type: ignore[union-attr]
+        generator = plan.generators[name]
+        kind = _family(registry, recipe.tower(name).modality or Part(name=name), plan.modalities[name])
         count = plan.views if plan.takes_towers_as_views else generator.views
         if count < needs.views or (count > needs.views and not needs.multicrop):
             required = f"{needs.views} or more views" if needs.multicrop else f"{needs.views} view(s)"

@@ -28,11 +28,11 @@ from sensorium.training.collapse_alarm import CollapseAlarm
 from sensorium.training.feed import absent_views, feed
 from sensorium.training.finite_guard import Guard
 from sensorium.training.gallery import draw_gallery
+from sensorium.training.handed_in import measure_modules, warn_of_joint_draws
 from sensorium.training.learning_rate import LearningRate
 from sensorium.training.metrics import MetricsLog
 from sensorium.training.progress import Meter, ProgressLine
 from sensorium.training.resumption import Resumption
-from sensorium.training.sizes import measure_modules
 from sensorium.training.state import Evaluate, Training
 from sensorium.training.warm_start import WarmStart
 from sensorium.training.weight_average import WeightAverage
@@ -78,6 +78,7 @@ def prepare(
     )
     if measure_modules(plan, loader):
         on_rank_zero(run.keep_recipe, plan.recipe)
+    on_rank_zero(warn_of_joint_draws, plan, loader)
     learner = _learner(plan, start)
     module, optimizer, average = _on_device(fabric, learner, plan)
     learner.train()

@@ -1,12 +1,19 @@
+import itertools
+from collections import namedtuple
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
+from torch.utils.data import DataLoader, IterableDataset
 
 import sensorium
+from sensorium.data import stream
 from sensorium.data.arrays import ArraysSource
 from sensorium.data.as_source import as_source
+from sensorium.data.memory import Space
 from sensorium.errors import DataError, RecipeError
 from tests import toys
 
@@ -27,6 +34,50 @@ def test_values_of_the_only_field(given):
     assert source.fields == ("a",)
     assert [source[i].values["a"] for i in range(3)] == WORDS
     assert [key.id for key in keys(source)] == ["0", "1", "2"]
+
+
+class Words(IterableDataset):
+    def __iter__(self):
+        return iter([{"a": word, "kind": "x"} for word in WORDS])
+
+
+@dataclass
+class Word:
+    a: str
+    kind: str
+
+
+NamedWord = namedtuple("NamedWord", ["kind", "a"])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda: ({"a": word, "kind": "x"} for word in WORDS),
+        Words,
+        lambda: [Word(word, "x") for word in WORDS],
+        lambda: (Word(word, "x") for word in WORDS),
+        lambda: [NamedWord("x", word) for word in WORDS],
+        lambda: ((word, "x") for word in WORDS),
+    ],
+    ids=["generator", "iterable dataset", "dataclasses", "stream of dataclasses", "named tuples", "stream of tuples"],
+)
+def test_streams_and_records_with_names(given):
+    source = as_source(given(), ["a"])
+    assert [source[i].values for i in range(3)] == [{"a": word} for word in WORDS]
+    assert [list(key.labels.values()) for key in keys(source)] == [["x"]] * 3
+
+
+def test_a_dataclass_without_a_field_of_the_recipe_is_a_value():
+    words = [Word("1", "x"), Word("2", "y")]
+    assert [as_source(words, ["b"])[i].values["b"] for i in range(2)] == words
+
+
+def test_a_stream_that_fills_the_memory_is_refused(monkeypatch):
+    free = iter([Space(8, 8), Space(8, 5), Space(8, 3)])
+    monkeypatch.setattr(stream, "memory", lambda: next(free))
+    with pytest.raises(DataError, match="a generator, whose first 2,000 items take half of the free memory"):
+        as_source(({"a": "1"} for _ in itertools.count()), ["a"])
 
 
 def test_an_array_is_the_values_along_its_first_axis():
@@ -72,12 +123,13 @@ def test_a_label_may_be_an_array_or_a_tensor():
     ("given", "fields", "sentence"),
     [
         ("photos.csv", ["a"], "source is 'photos.csv': hand in an array"),
-        (np.zeros, ["a"], "no length"),
+        (np.zeros, ["a"], "which has no items"),
         (ArraysSource, ["a"], "hand in an array"),
         ((np.zeros(3), np.zeros(3)), ["a"], "hand in an array"),
-        (5, ["a"], "of type int, which has no length"),
-        (np.array(1.0), ["a"], "no length"),
-        (iter(WORDS), ["a"], "hand in an array"),
+        (5, ["a"], "of type int, which has no items"),
+        (np.array(1.0), ["a"], "which has no items"),
+        (DataLoader(WORDS), ["a"], r"hand in its dataset, as loader\.dataset"),
+        (iter([]), ["a"], "no records"),
         ([], ["a"], "no records"),
         (np.zeros((0, 3)), ["a"], "no records"),
         ({}, ["a"], r"columns \(none\)"),

@@ -1,18 +1,22 @@
-"""Widths of plain modules, measured on one batch."""
+"""Modules and functions that were handed in, tried on the first records: how wide they are, how they draw."""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sensorium.data.loader import Loader
 from sensorium.errors import RecipeError
-from sensorium.models.plain_parts import ModuleEncoder, TokenModuleEncoder, shown
+from sensorium.models.plain_parts import FunctionViews, ModuleEncoder, TokenModuleEncoder, shown
 from sensorium.models.plan import Plan
 from sensorium.registration.registry import one_line
 from sensorium.seeding import generator
 from sensorium.types import Batch
+
+log = logging.getLogger("sensorium")
 
 
 def measure_modules(plan: Plan, loader: Loader) -> bool:
@@ -71,3 +75,28 @@ def _sizes(name: str, encoder: Any, batch: Batch) -> dict[str, int]:
     if isinstance(encoder, TokenModuleEncoder) and targets is not None:
         sizes["target_dim"] = encoder.target_dim or (targets.shape[2] if targets.is_floating_point() else 0)
     return sizes
+
+
+def warn_of_joint_draws(plan: Plan, loader: Loader) -> None:
+    """Warn of a function of views that draws once for a batch, so that all of its records are augmented alike."""
+    for name, generator_of in plan.generators.items():
+        if not isinstance(generator_of, FunctionViews):
+            continue
+        example = loader.example(name)
+        twice = example.select(torch.zeros(2, dtype=torch.int64))
+        drawn = [_rows(generator_of(twice, generator("draws", draw))[0].batch) for draw in range(2)]
+        if all(_equal(first, second) for first, second in drawn) and not _equal(drawn[0][0], drawn[1][0]):
+            log.warning(
+                "The function of views of '%s' draws once for a whole batch, so that all of its records are augmented "
+                "alike: draw for each record, as in torch.stack([transform(x) for x in batch]).",
+                name,
+            )
+
+
+def _rows(batch: Batch) -> list[list[Tensor]]:
+    """Return the tensors of the two rows of a batch."""
+    return [list(batch.select(torch.tensor([row])).tensors().values()) for row in range(2)]
+
+
+def _equal(one: list[Tensor], other: list[Tensor]) -> bool:
+    return all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(one, other, strict=True))
