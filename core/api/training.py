@@ -53,6 +53,8 @@ def fit(
     views: Any = None,
     encoder: Any = None,
     objective: Any = None,
+    optimizer: Any = None,
+    schedule: Any = None,
     evaluators: Mapping[str, Any] | None = None,
     run_dir: str | Path | None = None,
     resume: str | Path | None = None,
@@ -74,6 +76,9 @@ def fit(
             likewise. A copy is trained: the module itself keeps its weights, which are the first ones of every training
             that it is handed to, and the row "untrained" of tables. `model.encoder(name)` is the trained one.
         objective: an `Objective` that is not built, or its class.
+        optimizer: a function of the trainable parameters, an argument whose name begins with "param", or else of the
+            learner, that returns a torch optimizer; lr and weight_decay are the recipe's if it has arguments for them.
+        schedule: a function of the steps since the warm-up and their number that returns a factor of the learning rate.
         evaluators: table name -> an `Evaluator`, or its class, beside those of the recipe.
         run_dir: the run folder; default `runs/NAME-DATE-TIME`. With `resume`, a copy of that run is continued there.
         resume: the folder of a run to continue, with its own recipe, of which some keys may be changed.
@@ -92,7 +97,7 @@ def fit(
     extensions = extensions or load_extensions()
     run = Run.open(resume) if resume else None
     handed_in = {"modality": modality, "views": views, "encoder": encoder, "objective": objective}
-    handed_in |= {"evaluators": evaluators}
+    handed_in |= {"optimizer": optimizer, "schedule": schedule, "evaluators": evaluators}
     if run is not None:
         extensions = extensions_of(run, extensions, handed_in)
         resumed: Resumption | None = resumption(run, recipe, overrides, extensions.registry)

@@ -120,7 +120,8 @@ def _named(item: Any) -> Mapping[str, Any]:
     """Return a record as a mapping."""
     if isinstance(item, Mapping):
         return item
-    return item._asdict() if isinstance(item, tuple) else {name: getattr(item, name) for name in _fields_of(item)}
+    names = getattr(item, "_fields", None) or _fields_of(item)
+    return {name: getattr(item, name) for name in names}
 
 
 def is_file(value: Any) -> bool:

@@ -9,17 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
+import torch
 from torch import Generator, nn
 from torch.nn.parameter import is_lazy
 from torch.random import fork_rng
 
-from sensorium.contracts import Encoder, Evaluator, Modality, Objective, ViewGenerator
+from sensorium.contracts import Encoder, Evaluator, Modality, Objective, Schedule, ViewGenerator
 from sensorium.errors import RecipeError, not_found
 from sensorium.models.plain_parts import FunctionViews, ModuleEncoder, TokenModuleEncoder, shown
 from sensorium.parallel import collectives
 from sensorium.recipe.merging import leaves, merged
 from sensorium.recipe.reading import unvalidated, validate
-from sensorium.recipe.schema import Part, Recipe
+from sensorium.recipe.schema import Optimizer, Part, Recipe
 from sensorium.registration.discovery import Extensions
 from sensorium.registration.given import CLASS, GIVEN, Given, missing, origin_of
 from sensorium.registration.registry import Registry
@@ -64,13 +65,17 @@ def _places(kind: str, handed: Any, towers: list[str]) -> dict[str, Any]:
     if kind == "evaluators":
         return {f"evaluate.evaluators.{name}": _of_key(name, one) for name, one in handed.items()}
     if kind not in OF_TOWER:
-        return {kind: handed}
+        return {_KEY.get(kind, kind): handed}
     if isinstance(handed, Mapping) and not _is_named(handed):
         return {f"modalities.{tower}.{kind}": one for tower, one in handed.items()}
     if len(towers) != 1:
         there = f"{len(towers)} modalities ({', '.join(towers)})" if towers else "no modality"
         raise RecipeError(f"The recipe has {there}: hand in {kind}= as a mapping of modality names, {{'NAME': ...}}.")
     return {f"modalities.{towers[0]}.{kind}": handed}
+
+
+_KEY = {"schedule": "optimizer.schedule"}
+"""The recipe keys of parts that have another name as an argument."""
 
 
 def _of_key(name: str, handed: Any) -> Any:
@@ -196,6 +201,30 @@ def _evaluator(what: str, handed: Any) -> Given:
     raise RecipeError(f"{what} is {shown(handed)}: hand in a sensorium.Evaluator, or a class of such.")
 
 
+def _optimizer(what: str, handed: Any) -> Given:
+    """Return what makes the optimizer: called with the learner, or with its trainable parameters if it names these."""
+    if isinstance(handed, torch.optim.Optimizer):
+        raise RecipeError(
+            f"{what} is an instance of {type(handed).__name__}, which holds parameters that this training does not "
+            f"train: hand in a function, such as lambda params: torch.optim.{type(handed).__name__}(params, lr=...)."
+        )
+    if not callable(handed) or not (taken := list(inspect.signature(handed).parameters)):
+        raise RecipeError(f"{what} is {shown(handed)}: hand in a function of parameters that returns an optimizer.")
+
+    def make(learner: nn.Module, **settings: Any) -> torch.optim.Optimizer:
+        trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
+        first: Any = trained if taken[0].startswith("param") else learner
+        return handed(first, **{key: value for key, value in settings.items() if key in taken and key != "fused"})
+
+    return Given(torch.optim.Optimizer, make, origin_of(handed))
+
+
+def _schedule(what: str, handed: Any) -> Given:
+    if not callable(handed) or isinstance(handed, type):
+        raise RecipeError(f"{what} is {shown(handed)}: hand in a function of (step, steps) that returns a factor.")
+    return Given(Schedule, lambda: handed, origin_of(handed))
+
+
 OF_TOWER = ("modality", "views", "encoder")
 PARTS: dict[str, Callable[[str, Any], Given]] = {
     "modality": _modality,
@@ -203,6 +232,8 @@ PARTS: dict[str, Callable[[str, Any], Given]] = {
     "encoder": _encoder,
     "objective": _objective,
     "evaluators": _evaluator,
+    "optimizer": _optimizer,
+    "schedule": _schedule,
 }
 """What can be handed in, by the arguments of `sensorium.fit`, and what makes a part out of it."""
 
@@ -249,8 +280,8 @@ def stand_in(kind: str, path: str, origin: str) -> Given:
 
     if kind == "views":
         return Given(AbsentViews, partial(AbsentViews, sentence=sentence), origin)
-    if kind == "evaluators":
-        return Given(Evaluator, refuse, origin)
+    if kind in ("evaluators", "optimizers", "schedules"):
+        return Given(object, refuse, origin)
     raise RecipeError(sentence)
 
 
@@ -291,6 +322,8 @@ def read_given(
     parts = given_parts(objects, list(towers))
     for path, part in parts.items():
         own = in_recipe(part)
+        if path == "optimizer":  # learning rate, weight decay and schedule are the recipe's, whichever optimizer it is
+            own = {key: raw[path][key] for key in Optimizer.model_fields if key in raw.get(path, {})} | own
         for key in reversed(path.split(".")):
             own = {key: own}
         raw = merged(raw, own)

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from sensorium.errors import PluginError, RecipeError
-from sensorium.recipe.schema import Optimizer
+from sensorium.models.given import stand_in
+from sensorium.recipe.schema import Optimizer, Part
 from sensorium.registration.options import check_options
 from sensorium.registration.registry import FILLED, Registry
 from sensorium.types import TrainingSize
@@ -108,7 +109,7 @@ class Optimization:
 
     @property
     def _what(self) -> str:
-        return f"The optimizer '{self.settings.name}'"
+        return f"The optimizer '{self.settings}'"
 
 
 def warmup(size: TrainingSize) -> float:
@@ -128,6 +129,9 @@ def make_optimization(settings: Optimizer, registry: Registry, path: str) -> Opt
         PluginError: for a name that is not registered, and an optimizer that does not take what all do.
         RecipeError: for options that they do not have, and a schedule that gives no learning rate.
     """
+    if settings.handed_in is not None:
+        given = registry.given.get(path) or stand_in("optimizers", path, settings.handed_in)
+        return Optimization(settings, given.make, {}, make_schedule(settings.schedule, registry, path), path)
     make = registry.find("optimizers", settings.name).load()
     taken = list(inspect.signature(make).parameters)
     if lacking := [name for name in MUST_TAKE if name not in taken[1:]]:
@@ -136,14 +140,34 @@ def make_optimization(settings: Optimizer, registry: Registry, path: str) -> Opt
             f"take {' and '.join(lacking)}."
         )
     options = check_options(make, settings.options, path, skip=FILLED["optimizers"], name=settings.name)
-    part = settings.schedule
-    cls = registry.find("schedules", part.name).load()
-    schedule = cls(**check_options(cls, part.options, f"{path}.schedule", name=part.name))
+    return Optimization(settings, make, options, make_schedule(settings.schedule, registry, path), path)
+
+
+def make_schedule(part: Part, registry: Registry, owner: str) -> Callable[[float, float], float]:
+    """Return a learning rate schedule, tried at some steps.
+
+    Args:
+        part: its name and options.
+        registry: where it is looked up.
+        owner: key of the optimizer, for errors.
+
+    Raises:
+        PluginError: for a name that is not registered.
+        RecipeError: for options that it does not have, and when it gives no learning rate.
+    """
+    path = f"{owner}.schedule"
+    if part.handed_in is not None:
+        if path not in registry.given:
+            return stand_in("schedules", path, part.handed_in).make
+        schedule = registry.given[path].make()
+    else:
+        cls = registry.find("schedules", part.name).load()
+        schedule = cls(**check_options(cls, part.options, path, name=part.name))
     for step, steps in ((0, 100), (50, 100), (99, 100), (0, 1)):
         factor = schedule(step, steps)
         if not (isinstance(factor, int | float) and 0 <= factor < math.inf):
             raise RecipeError(
-                f"{path}.schedule: '{part.name}' gives the factor {factor!r} at step {step} of {steps}: it must be a "
-                "number, finite and at least 0."
+                f"{path}: '{part}' gives the factor {factor!r} at step {step} of {steps}: it must be a number, finite "
+                "and at least 0."
             )
-    return Optimization(settings, make, options, schedule, path)
+    return schedule

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -75,6 +76,25 @@ def _sizes(name: str, encoder: Any, batch: Batch) -> dict[str, int]:
     if isinstance(encoder, TokenModuleEncoder) and targets is not None:
         sizes["target_dim"] = encoder.target_dim or (targets.shape[2] if targets.is_floating_point() else 0)
     return sizes
+
+
+def note_learning_rate(plan: Plan, groups: Sequence[Mapping[str, Any]]) -> bool:
+    """Note in a plan's recipe the learning rate and weight decay of an optimizer that was handed in.
+
+    Args:
+        plan: the parts.
+        groups: the parameter groups of its optimizer.
+
+    Returns:
+        Whether there was anything to note.
+    """
+    settings = plan.recipe.optimizer
+    if settings.handed_in is None:
+        return False
+    first = {key: float(groups[0][key]) for key in ("lr", "weight_decay") if key in groups[0]}
+    noted = settings.model_copy(update=first)
+    plan.recipe = plan.recipe.model_copy(update={"optimizer": noted})
+    return noted != settings
 
 
 def warn_of_joint_draws(plan: Plan, loader: Loader) -> None:

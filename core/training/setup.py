@@ -28,7 +28,7 @@ from sensorium.training.collapse_alarm import CollapseAlarm
 from sensorium.training.feed import absent_views, feed
 from sensorium.training.finite_guard import Guard
 from sensorium.training.gallery import draw_gallery
-from sensorium.training.handed_in import measure_modules, warn_of_joint_draws
+from sensorium.training.handed_in import measure_modules, note_learning_rate, warn_of_joint_draws
 from sensorium.training.learning_rate import LearningRate
 from sensorium.training.metrics import MetricsLog
 from sensorium.training.progress import Meter, ProgressLine
@@ -81,6 +81,8 @@ def prepare(
     on_rank_zero(warn_of_joint_draws, plan, loader)
     learner = _learner(plan, start)
     module, optimizer, average = _on_device(fabric, learner, plan)
+    if note_learning_rate(plan, optimizer.param_groups):
+        on_rank_zero(run.keep_recipe, plan.recipe)
     learner.train()
     steps = recipe.train.steps or max(round(recipe.train.epochs * loader.steps_per_epoch), 1)
     checkpoints = Checkpoints(run.checkpoints, recipe.checkpoint.keep)
@@ -154,7 +156,7 @@ def _learner(plan: Plan, start: WarmStart | None) -> Learner:
     if start is None:
         return plan.learner()
     learner = plan.learner(start.fill)
-    start.carry_on(learner, plan.recipe.objective.name)
+    start.carry_on(learner, plan.recipe.objective)
     return learner
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from sensorium.contracts import Encoder
 from sensorium.errors import RunError
 from sensorium.models.learner import Learner
+from sensorium.recipe.schema import Part
 from sensorium.recipe.yaml_text import one_line
 from sensorium.runs.checkpoint import Checkpoints, mismatch, weights_of
 from sensorium.runs.run import Run
@@ -38,7 +39,7 @@ class WarmStart:
             raise RunError(f"train.warm_start: {folder} has no readable checkpoint.")
         self._weights: dict[str, Tensor] = weights_of(state)
         recipe = yaml.safe_load(self.run.recipe_file.read_text(encoding="utf-8"))
-        self._objective, self._towers = recipe["objective"]["name"], recipe["modalities"]
+        self._objective, self._towers = Part.model_validate(recipe["objective"]), recipe["modalities"]
         self._sharing = {name: tower["encoder"].get("share", name) for name, tower in recipe["modalities"].items()}
 
     def learned(self, modality: str) -> dict[str, Any] | None:
@@ -66,12 +67,12 @@ class WarmStart:
                     f"{different}. There it is {one_line(self._towers[name]['encoder'])}."
                 ) from error
 
-    def carry_on(self, learner: Learner, objective: str) -> None:
+    def carry_on(self, learner: Learner, objective: Part) -> None:
         """Load heads, teachers and temperatures into the objective, if it is the same one.
 
         Tensors of another shape, such as a longer queue, keep their initialization.
         """
-        if objective != self._objective:
+        if (objective.name, objective.handed_in) != (self._objective.name, self._objective.handed_in):
             return
         current = learner.objective.state_dict()
         same = {

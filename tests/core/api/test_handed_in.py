@@ -217,6 +217,11 @@ class Uncopyable(nn.Module):
         ({"views": 5}, "views= of 'image' is an object of type int: hand in a sensorium.ViewGenerator"),
         ({"views": lambda x: [x]}, "returned 1 views, but the objective takes 2 of each record"),
         ({"views": lambda x: x[:1, :1][0]}, "as a view of 2 records"),
+        ({"optimizer": 5}, "optimizer= is an object of type int: hand in a function of parameters"),
+        ({"optimizer": torch.optim.SGD(nn.Linear(1, 1).parameters())}, "is an instance of SGD, which holds parameters"),
+        ({"optimizer": lambda params: params}, r"The optimizer '<lambda>' returned \["),
+        ({"schedule": lambda step, steps: -1}, "'<lambda>' gives the factor -1 at step 0 of 100"),
+        ({"schedule": 5}, r"hand in a function of \(step, steps\)"),
         ({"modality": 5}, "modality= of 'image' is an object of type int"),
         ({"evaluators": {"mine": 5}}, "evaluators= of 'mine' is an object of type int"),
         ({"encoder": {"imag": nn.Flatten()}}, "modalities.imag"),
@@ -342,6 +347,29 @@ def test_a_function_that_augments_all_records_of_a_batch_alike_is_told(tmp_path,
     assert "alike" not in caplog.text
     fit(tmp_path / "b", encoder=network(), views=lambda x: x + torch.rand(1))
     assert "draws once for a whole batch, so that all of its records are augmented alike" in caplog.text
+
+
+def test_an_optimizer_and_a_schedule_are_handed_in(tmp_path):
+    named = {"name": "sgd", "lr": 0.05, "weight_decay": 0.0, "momentum": 0.0, "schedule": "constant", "warmup": 0.0}
+    fit(tmp_path / "a", NAMED | {"optimizer": named})
+    parts = {"optimizer": lambda params: torch.optim.SGD(params, lr=0.05), "schedule": lambda step, steps: 1}
+    second = fit(tmp_path / "b", overrides=["optimizer.warmup=0"], **parts)
+    third = fit(tmp_path / "c", NAMED | {"optimizer": named}, optimizer=torch.optim.SGD)
+    of_learner = fit(
+        tmp_path / "d", NAMED | {"optimizer": named}, optimizer=lambda x, lr: torch.optim.SGD(x.parameters(), lr)
+    )
+    assert equal(second, third)
+    assert equal(second, of_learner)
+    assert losses(tmp_path / "a") == pytest.approx(losses(tmp_path / "b"), rel=1e-5), "norms add up in another order"
+    kept = yaml.safe_load((tmp_path / "b" / "recipe.yaml").read_text())["optimizer"]
+    assert (kept["name"], kept["lr"], kept["weight_decay"]) == ("given", 0.05, 0)
+    assert kept["schedule"] == {"name": "given", "class": f"{__name__}.<lambda>"}
+    assert equal(sensorium.load(tmp_path / "b"), second), "a run is opened without its optimizer"
+    with pytest.raises(
+        RecipeError, match=r"for the optimizer \(.*\), the schedule \(.*as optimizer=..., schedule=..., where"
+    ):
+        sensorium.fit(resume=tmp_path / "b", overrides=["train.steps=5"], source=SOURCE)
+    sensorium.fit(resume=tmp_path / "b", overrides=["train.steps=5"], source=SOURCE, evaluate=False, **parts)
 
 
 class Count(Evaluator):
