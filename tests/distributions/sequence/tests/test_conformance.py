@@ -1,0 +1,7 @@
+import pytest
+from sensorium.testing import checks_of
+
+
+@pytest.mark.parametrize("check", checks_of("sensorium-sequence"), ids=str)
+def test_conformance(check):
+    check()
