@@ -39,8 +39,9 @@ class TableSource(Source):
         path: the file, or a list of files with the same columns.
         splits: instead of `path`, the file or files of each split: {train: a.parquet, test: b.parquet}.
         columns: field name to column name, or to a list of numeric columns, whose numbers in a row are one value (nan
-            where a cell is empty); default every column that has no other use, under its own name. With `field`, field
-            name to the word in that column.
+            where a cell is empty), or to a mapping from name to column, whose cells of any type in a row are one value,
+            a mapping from name to cell (None where it is empty); default every column that has no other use, under its
+            own name. With `field`, field name to the word in that column.
         id: the column of unique names; default the row's number (after its split, when `splits` is given).
         key: instead of `id`, the column whose equal cells make rows one record, such as a product with a row for each
             of its images and descriptions. What differs between its rows are several values of a field; labels, split
@@ -63,7 +64,7 @@ class TableSource(Source):
         self,
         path: str | list[str] | None = None,
         splits: dict[str, str | list[str]] | None = None,
-        columns: dict[str, str | list[str]] | None = None,
+        columns: dict[str, str | list[str] | dict[str, str]] | None = None,
         id: str | None = None,
         key: str | None = None,
         field: str | None = None,
@@ -88,9 +89,9 @@ class TableSource(Source):
         if columns is None and field is None:
             used = {*keys, *label_columns.values()}
             columns = {name: name for name in reader.column_names(files[0][1]) if name not in used}
-        single, joined = _by_kind(columns, value)
-        numeric = [name for names in joined.values() for name in names]
-        table = reader.read([file for _, file in files], [*single.values(), *keys], [*label_columns.values(), *numeric])
+        single, joined, mapped = _by_kind(columns, value)
+        typed = [name for names in (*joined.values(), *(of.values() for of in mapped.values())) for name in names]
+        table = reader.read([file for _, file in files], [*single.values(), *keys], [*label_columns.values(), *typed])
         if not len(table):
             raise DataError(f"{table.title} has no rows.")
         self.root = str(files[0][1].parent) if root is None else root
@@ -102,7 +103,9 @@ class TableSource(Source):
             self._columns = _by_field(table, field, value or "", columns)
             self._cells = dict.fromkeys(self._columns, value or "")
         self._joined = {name: _joined(table, name, names) for name, names in joined.items()}
+        self._mapped = {name: _RowMappings(table, name, of) for name, of in mapped.items()}
         self._names = self._cells | {name: ", ".join(names) for name, names in joined.items()}
+        self._names |= {name: ", ".join(of.values()) for name, of in mapped.items()}
         self._order = tuple(columns or ()) if field is None else tuple(self._columns)
         parts = [part for (part, _), rows in zip(files, table.rows, strict=True) for _ in range(rows)]
         parts_N = parts if split is None else _splits(table, split)
@@ -149,6 +152,8 @@ class TableSource(Source):
         for name, x_NC in self._joined.items():
             found = distinct(x_NC[row] for row in rows if not np.isnan(x_NC[row]).all())
             values |= {name: one_or_several(found)} if found else {}
+        for name, of_row in self._mapped.items():
+            values[name] = one_or_several(distinct(cells for row in rows if (cells := of_row[row]) is not None))
         return Record(key.id, values, key.labels, key.split, key.group)
 
     def _rows_of(self, index: int) -> Sequence[int]:
@@ -165,18 +170,54 @@ class TableSource(Source):
     def locate(self, index: int, field: str) -> Location:
         """Return the file, line and column of a value, of the first of several."""
         rows = self._rows_of(index)
-        filled = (row for row in rows if field in self._joined or self._values(field, [row]) is not None)
+        if field in self._mapped:
+            filled = (row for row in rows if self._mapped[field][row] is not None)
+        else:
+            filled = (row for row in rows if field in self._joined or self._values(field, [row]) is not None)
         return self._table.where(next(filled, rows[0]), self._names[field])
 
     def present(self, field: str) -> np.ndarray:
         """Return which records have a value in `field`, readable or not: bool (N,)."""
         if field in self._joined:
             present_N = ~np.isnan(self._joined[field]).all(1)
+        elif field in self._mapped:
+            present_N = self._mapped[field].present()
         else:
             present_N = _filled(self._columns[field]).to_numpy().copy()
             present_N[[row for row, column in self._table.unreadable if column == self._cells[field]]] = True
         present_N[list(self._unreadable_rows)] = True
         return present_N if self._rows is None else self._rows.any(present_N)
+
+
+class _RowMappings:
+    """One field of a table whose value is a mapping: the cells of several columns of a row, by name.
+
+    Args:
+        table: the table.
+        field: the field, for the error.
+        columns: name to column.
+    """
+
+    def __init__(self, table: Table, field: str, columns: dict[str, str]) -> None:
+        if not columns:
+            raise DataError(f"data.source.columns gives the field '{field}' an empty mapping of columns.")
+        self._table, self._columns = table, columns
+
+    def __getitem__(self, row: int) -> dict[str, Any] | Unreadable | None:
+        """Return the cells of a row, None where one is empty; None for a row without any."""
+        for column in self._columns.values():
+            if (fault := self._table.unreadable.get((row, column))) is not None:
+                return fault
+        cells = {name: self._table.cell(column, row) for name, column in self._columns.items()}
+        return None if all(cell is None for cell in cells.values()) else cells
+
+    def present(self) -> np.ndarray:
+        """Return which rows have a cell, readable or not: bool (N,)."""
+        present_N = np.zeros(len(self._table), dtype=bool)
+        for column in self._columns.values():
+            present_N |= _filled(self._table.arrow(column)).to_numpy()
+        present_N[[row for row, column in self._table.unreadable if column in self._columns.values()]] = True
+        return present_N
 
 
 def _check_uses(id: str | None, key: str | None, field: str | None, value: str | None) -> None:
@@ -187,18 +228,21 @@ def _check_uses(id: str | None, key: str | None, field: str | None, value: str |
 
 
 def _by_kind(
-    columns: dict[str, str | list[str]] | None, value: str | None
-) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Return the fields of one column each, and those of several numeric columns."""
+    columns: dict[str, str | list[str] | dict[str, str]] | None, value: str | None
+) -> tuple[dict[str, str], dict[str, list[str]], dict[str, dict[str, str]]]:
+    """Return the fields of one column each, those of several numeric columns, and those of a mapping of columns."""
     if value is not None:
-        return {value: value}, {}
-    found = columns or {}
-    single = {name: column for name, column in found.items() if isinstance(column, str)}
-    return single, {name: column for name, column in found.items() if not isinstance(column, str)}
+        return {value: value}, {}, {}
+    found = (columns or {}).items()
+    return (
+        {name: column for name, column in found if isinstance(column, str)},
+        {name: column for name, column in found if isinstance(column, list)},
+        {name: column for name, column in found if isinstance(column, dict)},
+    )
 
 
 def _by_field(
-    table: Table, field: str, value: str, columns: dict[str, str | list[str]] | None
+    table: Table, field: str, value: str, columns: dict[str, str | list[str] | dict[str, str]] | None
 ) -> dict[str, pa.ChunkedArray]:
     """Return the column of values once for each field, with a missing value in the rows of other fields."""
     words = _texts(table, field, "field")

@@ -9,6 +9,7 @@ import pytest
 
 from sensorium.data.table import TableSource
 from sensorium.errors import DataError
+from sensorium.types import Unreadable
 
 CSV = 'name,caption,kind,part\na,"a ""dog"",\nrunning",1,train\nb,,2,test\nc,NA,,validation\n'
 
@@ -170,6 +171,23 @@ def test_several_numeric_columns_are_one_value(file):
         TableSource(file("d.csv", rows), columns={"row": ["a", "c"]})
     with pytest.raises(DataError, match="the field 'row' an empty list"):
         TableSource(file("d.csv", rows), columns={"row": []})
+
+
+def test_a_mapping_of_columns_is_one_value(file):
+    rows = b"a,b,c,class\n1.5,x,2,k\n,,,l\n,\xff,3,m\n"
+    source = TableSource(file("d.csv", rows), columns={"row": {"first": "a", "b": "b", "c": "c"}}, labels=["class"])
+    assert source.fields == ("row",)
+    assert source[0].values == {"row": {"first": 1.5, "b": "x", "c": 2}}
+    assert source[1].values == {"row": None}
+    assert source.present("row").tolist() == [True, False, True]
+    unreadable = source[2].values["row"]
+    assert isinstance(unreadable, Unreadable)
+    assert str(source.locate(0, "row").column) == "a, b, c"
+    assert source[0].labels == {"class": "k"}
+    with pytest.raises(DataError, match="gives the field 'row' an empty mapping of columns"):
+        TableSource(file("d.csv", rows), columns={"row": {}})
+    keyed = TableSource(file("k.csv", "k,a,b\n1,2,x\n1,3,y\n2,,\n"), key="k", columns={"row": {"a": "a", "b": "b"}})
+    assert [record.values["row"] for record in keyed] == [({"a": 2, "b": "x"}, {"a": 3, "b": "y"}), None]
 
 
 def test_large_integers_in_a_list_of_columns_are_numbers(tmp_path):

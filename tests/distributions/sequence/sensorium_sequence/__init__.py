@@ -11,7 +11,7 @@ sensorium_samples = {
 sensorium_options = {"sources/fasta": f"{_HOME}.samples:fasta"}
 
 _TEXT = {
-    "modality": {"name": "text", "vocab": 200, "length": 24},
+    "modality": {"name": "text", "vocab": 300, "length": 24},
     "views": ["plain"],
     "encoders": [{"name": "transformer", "width": 64, "depth": 2}],
 }

@@ -17,6 +17,8 @@ from torch import Tensor
 
 ORDER_STATISTICS = 256
 """S: how many evenly spaced order statistics stand for the marginal distribution of a column."""
+MISSING_WORDS = ("", "?", "NA", "N/A", "nan", "NaN", "null", "None")
+"""Words that stand for a missing cell in tables."""
 MISSING, PRESENT, HIDDEN = 0, 1, 2
 """States of a cell: without a value; with one; with one that a view hides."""
 UNKNOWN = 0
@@ -54,6 +56,11 @@ class CategoricalColumn:
     vocabulary: list[str]
     marginal: list[int | None]
 
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """The id of each category, from 1."""
+        return {word: number for number, word in enumerate(self.vocabulary, start=1)}
+
     @property
     def size(self) -> int:
         """Number of ids, that of unknown categories included."""
@@ -83,15 +90,15 @@ class Columns:
             if not values:
                 continue
             missing = len(column) - len(values)
-            if name in as_categories or not all(isinstance(cell, float) for cell in values):
-                words = sorted({str(cell) for cell in values})
-                ids = {word: number for number, word in enumerate(words, start=1)}
-                marginal = _order_statistics(sorted(ids[str(cell)] for cell in values), missing)
-                categories.append(CategoricalColumn(name, words, marginal))
-            else:
-                mean, std = float(np.mean(values)), float(np.std(values)) or 1.0
-                marginal = _order_statistics([(value - mean) / std for value in sorted(values)], missing)
+            if name not in as_categories and (found := _numbers(values)) is not None:
+                mean, std = float(np.mean(found)), float(np.std(found)) or 1.0
+                marginal = _order_statistics([(value - mean) / std for value in sorted(found)], missing)
                 numbers.append(NumericColumn(name, mean, std, marginal))
+            else:
+                words = sorted({word_of(cell) for cell in values})
+                ids = {word: number for number, word in enumerate(words, start=1)}
+                marginal = _order_statistics(sorted(ids[word_of(cell)] for cell in values), missing)
+                categories.append(CategoricalColumn(name, words, marginal))
         return cls(tuple(numbers), tuple(categories), bins)
 
     def state(self) -> dict[str, Any]:
@@ -146,16 +153,29 @@ def _order_statistics(ordered: list[Any], missing: int) -> list[Any]:
     return [ordered[rank] if rank < len(ordered) else None for rank in ranks.astype(int).tolist()]
 
 
+def _numbers(cells: list[float | str]) -> list[float] | None:
+    """Return cells as numbers, or None when one of them is none."""
+    try:
+        return [float(cell) for cell in cells]
+    except ValueError:
+        return None
+
+
+def word_of(cell: float | str) -> str:
+    """Return a cell as a category: 3.0 is "3", as in a table of whole numbers."""
+    return cell if isinstance(cell, str) else f"{cell:.15g}"
+
+
 def cell_of(raw: Any) -> float | str | None:
     """Return a cell as a number, a category, or None for a missing one.
 
     Raises:
         ValueError: when it is none of these, or infinite.
     """
-    if raw is None or (isinstance(raw, str) and not raw.strip()):
+    if raw is None or (isinstance(raw, str) and raw.strip() in MISSING_WORDS):
         return None
     if isinstance(raw, bool | np.bool_ | str):
-        return str(raw)
+        return str(raw).strip()
     if isinstance(raw, int | float | np.integer | np.floating):
         value = float(raw)
         if math.isinf(value):

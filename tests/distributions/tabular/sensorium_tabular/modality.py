@@ -5,6 +5,7 @@ Letters: B rows, N numeric columns, M categorical ones, T = N + M of both, numer
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import torch
 from sensorium import BadSample, Batch, Modality, check_range, text_image
 from torch import Tensor
 
-from sensorium_tabular.columns import HIDDEN, MISSING, PRESENT, UNKNOWN, Columns, cell_of
+from sensorium_tabular.columns import HIDDEN, MISSING, PRESENT, UNKNOWN, Columns, cell_of, word_of
 
 
 class Row(NamedTuple):
@@ -45,8 +46,8 @@ class Tabular(Modality):
 
     A raw value is a mapping from column to cell, or a sequence of cells, whose columns are then "0", "1" and so on. A
     column with a word among its cells in the train part is one of categories, any other one of numbers, which are
-    standardized by the train part. None, nan and blank text are missing. A category that the train part does not have
-    is read as unknown.
+    standardized by the train part. None, nan, blank text and the words "?", "NA", "N/A" and "null" are missing. A
+    category that the train part does not have is read as unknown.
 
     Args:
         categorical: columns of numbers that are categories, such as a postal code.
@@ -112,15 +113,19 @@ class Tabular(Modality):
             for value, column in zip(numbers, columns.numeric, strict=True)
         ]
         ids = [
-            column.vocabulary.index(str(word)) + 1 if word is not None and str(word) in column.vocabulary else UNKNOWN
+            UNKNOWN if word is None else column.ids.get(word_of(word), UNKNOWN)
             for word, column in zip(words, columns.categorical, strict=True)
         ]
         return Row(torch.tensor(scaled), torch.tensor(ids, dtype=torch.int64), torch.tensor(state))
 
     def _number(self, name: str, cell: float | str | None) -> float | None:
-        if isinstance(cell, str):
-            raise BadSample(f"column '{name}' has numbers, and this cell is {cell[:40]!r}", "unsupported")
-        return cell
+        try:
+            value = None if cell is None else float(cell)
+        except ValueError as error:
+            raise BadSample(f"column '{name}' has numbers, and this cell is {cell!r:.40}", "unsupported") from error
+        if value is not None and not math.isfinite(value):
+            raise BadSample(f"column '{name}' has the number {value}", "unsupported")
+        return value
 
     def collate(self, examples: Sequence[Row]) -> Rows:
         """Stack rows."""
