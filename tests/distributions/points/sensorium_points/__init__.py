@@ -60,7 +60,9 @@ def sensorium_register_modalities(register):
 @hookimpl
 def sensorium_register_encoders(register):
     """Register the encoders."""
-    register("pointnet", f"{_HOME}.encoders:PointNet", modality="points", summary="perceptron on points, maximum over them")
+    register(
+        "pointnet", f"{_HOME}.encoders:PointNet", modality="points", summary="perceptron on points, maximum over them"
+    )
     register(
         "groups",
         f"{_HOME}.encoders:GroupTransformer",

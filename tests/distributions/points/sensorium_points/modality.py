@@ -13,8 +13,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
-from sensorium import BadSample, Batch, Modality, check_range
 from torch import Tensor
+
+from sensorium import BadSample, Batch, Modality, check_range
 
 MAX_POINTS = 4096
 """Largest cloud that is read whole; of larger ones evenly spaced points are taken."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 
 import torch
-from sensorium import View, ViewGenerator, check_range
 from torch import Tensor
 
+from sensorium import View, ViewGenerator, check_range
 from sensorium_points.modality import Clouds, Points
 
 

@@ -1,4 +1,5 @@
 import pytest
+
 from sensorium.testing import checks_of
 
 

@@ -8,8 +8,8 @@ from sensorium_points.views import Augment, Rotation
 
 
 def clouds(count=6):
-    modality = Points()
-    return modality, [modality.decode(record.values["points"]) for record in list(Solids(count, points=48))]
+    modality, source = Points(), Solids(points=48)
+    return modality, [modality.decode(source[index].values["points"]) for index in range(count)]
 
 
 def test_features_do_not_depend_on_the_order_of_points_or_on_padding():
@@ -23,7 +23,9 @@ def test_features_do_not_depend_on_the_order_of_points_or_on_padding():
 
 def test_groups_are_the_nearest_points_of_centers_far_apart():
     modality, examples = clouds(1)
-    center_BGS, points_BGPC, valid_BG = GroupTransformer(modality, groups=8, points=3).grouped(modality.collate(examples))
+    center_BGS, points_BGPC, valid_BG = GroupTransformer(modality, groups=8, points=3).grouped(
+        modality.collate(examples)
+    )
     assert valid_BG.all()
     assert len({tuple(center) for center in center_BGS[0].tolist()}) == 8
     assert (points_BGPC[0, :, 0].abs().max() < 1e-6).item()  # a center is its own nearest point

@@ -6,10 +6,12 @@ import sensorium
 
 
 def test_retrieval_beats_chance(tmp_path):
-    recipe = {"base": "points-text", "train": {"epochs": None, "steps": 80}, "log": {"tensorboard": False}}
+    recipe = {"base": "points-text", "train": {"epochs": None, "steps": 50}, "log": {"tensorboard": False}}
     recipe["train"]["accelerator"] = "cpu"
     model = sensorium.fit(recipe, run_dir=tmp_path / "run")
     table = json.loads((model.run.evaluations / "retrieval.json").read_text())
-    found = {row: table["rows"][row]["metrics"]["points->text R@1"]["mean"] for row in ("chance", "untrained", "trained")}
+    found = {
+        row: table["rows"][row]["metrics"]["points->text R@1"]["mean"] for row in ("chance", "untrained", "trained")
+    }
     assert found["trained"] > 3 * found["chance"], found
     assert found["trained"] > found["untrained"], found

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from sensorium import Encoder, Features, SensoriumError, TokenEncoder, Tokens
 from torch import Tensor, nn
 
+from sensorium import Encoder, Features, SensoriumError, TokenEncoder, Tokens
 from sensorium_sequence.modality import SequenceModality, Sequences
 
 

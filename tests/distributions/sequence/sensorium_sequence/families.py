@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from sensorium import Record, Source, check_range
 
+from sensorium import Record, Source, check_range
 from sensorium_sequence.alphabet import LETTERS, Kind
 
 NAMES = ("globin", "kinase", "lectin", "cadherin", "ferredoxin", "homeobox", "histone", "trypsin")

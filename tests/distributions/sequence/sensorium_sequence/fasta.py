@@ -133,5 +133,7 @@ def _pattern(name: str, text: str) -> re.Pattern[str]:
     except re.error as error:
         raise SensoriumError(f"data.source.labels.{name} is no regular expression: {error}.") from error
     if not pattern.groups:
-        raise SensoriumError(f"data.source.labels.{name} has no group: put the label in parentheses, such as 'OX=(.+)'.")
+        raise SensoriumError(
+            f"data.source.labels.{name} has no group: put the label in parentheses, such as 'OX=(.+)'."
+        )
     return pattern

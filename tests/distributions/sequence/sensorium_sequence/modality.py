@@ -12,9 +12,9 @@ from typing import Any, Self
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sensorium import BadSample, Batch, Modality, SensoriumError, check_range, text_image
 from torch import Tensor
 
+from sensorium import BadSample, Batch, Modality, SensoriumError, check_range, text_image
 from sensorium_sequence.alphabet import MAX_VOCABULARY, SPECIAL, Alphabet, Kind
 
 LETTERS_OF_LINE = 24
@@ -39,7 +39,9 @@ class Sequences(Batch):
     def cat(cls, batches: Sequence[Self]) -> Self:
         """Join batches, padded to the longest sequence."""
         most = max(batch.ids.shape[1] for batch in batches)
-        padded = [(F.pad(b.ids, (0, most - b.ids.shape[1])), F.pad(b.mask, (0, most - b.mask.shape[1]))) for b in batches]
+        padded = [
+            (F.pad(b.ids, (0, most - b.ids.shape[1])), F.pad(b.mask, (0, most - b.mask.shape[1]))) for b in batches
+        ]
         return cls(*(torch.cat(parts) for parts in zip(*padded, strict=True)))
 
     def shape_key(self) -> Hashable:

@@ -6,9 +6,9 @@ Letters: B sequences, T tokens.
 from __future__ import annotations
 
 import torch
-from sensorium import SensoriumError, View, ViewGenerator, check_range, to_device
 from torch import Tensor
 
+from sensorium import SensoriumError, View, ViewGenerator, check_range, to_device
 from sensorium_sequence.alphabet import MASK, SPECIAL
 from sensorium_sequence.modality import SequenceModality, Sequences
 

@@ -1,7 +1,6 @@
 """What sequences ask for: strands, k-mers, files."""
 
 import pytest
-import sensorium
 import torch
 from sensorium_sequence.alphabet import SPECIAL, Alphabet
 from sensorium_sequence.families import Families
@@ -9,12 +8,16 @@ from sensorium_sequence.fasta import Fasta
 from sensorium_sequence.modality import SequenceModality
 from sensorium_sequence.views import Augment, Strand, TokenMask, reverse_complemented
 
+import sensorium
+
 
 def batch_of(modality, *texts):
     return modality.collate([modality.decode(text) for text in texts])
 
 
-@pytest.mark.parametrize(("k", "text", "turned"), [(1, "AACGT", "ACGTT"), (3, "AAACGT", "ACGTTT"), (2, "GATTACA", "GTAATC")])
+@pytest.mark.parametrize(
+    ("k", "text", "turned"), [(1, "AACGT", "ACGTT"), (3, "AAACGT", "ACGTTT"), (2, "GATTACA", "GTAATC")]
+)
 def test_the_reverse_complement_reads_the_other_strand(k, text, turned):
     modality = SequenceModality(k=k)
     batch = batch_of(modality, text, "ACGTACGTACGT")

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from sensorium import Encoder, Features, SensoriumError, TokenEncoder, Tokens
 from torch import Tensor, nn
 
+from sensorium import Encoder, Features, SensoriumError, TokenEncoder, Tokens
 from sensorium_tabular.columns import HIDDEN, MISSING, PRESENT
 from sensorium_tabular.modality import Rows, Tabular, cell_classes
 
@@ -79,9 +79,7 @@ class ColumnTransformer(TokenEncoder):
         causal: whether a column attends to itself and those before it only, for the objective next-token.
     """
 
-    def __init__(
-        self, modality: Tabular, dim: int = 64, depth: int = 2, heads: int = 4, causal: bool = False
-    ) -> None:
+    def __init__(self, modality: Tabular, dim: int = 64, depth: int = 2, heads: int = 4, causal: bool = False) -> None:
         super().__init__()
         if dim % heads:
             raise SensoriumError(f"The encoder 'columns' has a width of {dim}, which {heads} heads do not divide.")

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from sensorium import BadSample, Batch, Modality, check_range, text_image
 from torch import Tensor
 
+from sensorium import BadSample, Batch, Modality, check_range, text_image
 from sensorium_tabular.columns import HIDDEN, MISSING, PRESENT, UNKNOWN, Columns, cell_of, word_of
 
 
@@ -133,7 +133,9 @@ class Tabular(Modality):
 
     def examples(self, batch: Rows) -> list[Row]:
         """Return the rows of a batch, on the CPU."""
-        return [Row(*parts) for parts in zip(batch.numbers.cpu(), batch.categories.cpu(), batch.state.cpu(), strict=True)]
+        return [
+            Row(*parts) for parts in zip(batch.numbers.cpu(), batch.categories.cpu(), batch.state.cpu(), strict=True)
+        ]
 
     def describe(self, raw: Any, example: Row) -> dict[str, float | bool | str]:
         """Return how many cells are missing, and whether a category is unknown."""

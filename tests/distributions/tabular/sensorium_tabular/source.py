@@ -11,8 +11,16 @@ from typing import Any, Literal
 
 from sensorium import Record, SensoriumError, Source, check_range
 
-_LOADERS = {"wine": "load_wine", "breast-cancer": "load_breast_cancer", "diabetes": "load_diabetes", "iris": "load_iris"}
-_OPENML = {"titanic": ("id_40945", "data-v1-dl-16826755.arff.gz"), "penguins": ("id_42585", "data-v1-dl-21854866.arff.gz")}
+_LOADERS = {
+    "wine": "load_wine",
+    "breast-cancer": "load_breast_cancer",
+    "diabetes": "load_diabetes",
+    "iris": "load_iris",
+}
+_OPENML = {
+    "titanic": ("id_40945", "data-v1-dl-16826755.arff.gz"),
+    "penguins": ("id_42585", "data-v1-dl-21854866.arff.gz"),
+}
 
 
 class SklearnTable(Source):
@@ -84,7 +92,9 @@ def _openml(dataset: str) -> _Rows:
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("%")]
     names = [line.split()[1].strip("'\"") for line in lines if line.lower().startswith("@attribute")]
     data = lines[[line.lower() for line in lines].index("@data") + 1 :]
-    rows = [dict(zip(names, row, strict=True)) for row in csv.reader(io.StringIO("\n".join(data)), skipinitialspace=True)]
+    rows = [
+        dict(zip(names, row, strict=True)) for row in csv.reader(io.StringIO("\n".join(data)), skipinitialspace=True)
+    ]
     return [_penguin(row) if dataset == "penguins" else _passenger(row) for row in rows]
 
 

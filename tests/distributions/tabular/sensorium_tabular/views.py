@@ -6,9 +6,9 @@ Letters: B rows, N numeric columns, M categorical ones, T of both, S order stati
 from __future__ import annotations
 
 import torch
-from sensorium import View, ViewGenerator, check_range, to_device
 from torch import Tensor
 
+from sensorium import View, ViewGenerator, check_range, to_device
 from sensorium_tabular.columns import HIDDEN, PRESENT
 from sensorium_tabular.modality import Rows, Tabular, cell_classes
 
