@@ -14,8 +14,8 @@ class Families(Source):
     """Computed families of DNA or proteins: field "sequence", "text" a few words on it, label "family", one of eight.
 
     Each family has a random ancestor. A record is that ancestor after evolution: each letter is lost or gains a random
-    neighbor with probability `indels`, is replaced by a random one with probability `substitutions`, and the whole stands
-    between random flanks of a tenth of its length each, on average; DNA lies on a random strand.
+    neighbor with probability `indels`, is replaced by a random one with probability `substitutions`, and the whole
+    stands between random flanks of a tenth of its length each, on average; DNA lies on a random strand.
 
     Args:
         kind: "dna" or "protein".

@@ -27,7 +27,7 @@ class Entry:
     @property
     def description(self) -> str:
         """The header behind the id."""
-        return (self.header.split(maxsplit=1) + ["", ""])[1]
+        return self.header[len(self.id) :].strip()
 
 
 class Fasta(Source):

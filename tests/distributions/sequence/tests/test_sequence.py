@@ -68,7 +68,7 @@ def test_a_fasta_file_is_read_with_its_labels(tmp_path):
     assert source.locate(1, "sequence").line == 5
     assert source.notes() == [f"1 lines before the first header of {path} are ignored"]
     path.write_text(">x\nA\n>x\nC\n")
-    with pytest.raises(sensorium.SensoriumError, match="The id 'x' at .*, line 3 is that of line 1 of"):
+    with pytest.raises(sensorium.SensoriumError, match=r"The id 'x' at .*, line 3 is that of line 1 of"):
         Fasta(str(path))
 
 

@@ -20,7 +20,7 @@ sensorium_samples = {
 
 sensorium_matrix = {
     "columns/tabular": {
-        "description": "178 wines (UCI, with scikit-learn), half of their 13 numbers left out; the label is one of 3 growers",
+        "description": "178 wines (UCI, with scikit-learn), half of their 13 numbers left out, three growers",
         "data": {"source": {"name": "sklearn-table", "missing": 0.5}, "batch": 64, "test": 0.5, "cache": "ram"},
         "modalities": {
             "tabular": {
