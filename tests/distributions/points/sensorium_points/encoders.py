@@ -65,8 +65,8 @@ class Block(nn.Module):
 def farthest_points(batch: Clouds, count: int, space: int) -> Tensor:
     """Return G points of each cloud, each the farthest from those before it: int64 (B, G).
 
-    Farthest point sampling (Qi et al. 2017b, section 3.2). The first is the one farthest from the center, so that the choice depends on the set of points alone; of a cloud of
-    fewer points some are chosen twice.
+    Farthest point sampling (Qi et al. 2017b, section 3.2). The first is the one farthest from the center, so that the
+    choice depends on the set of points alone; of a cloud of fewer points some are chosen twice.
     """
     where_BNS = batch.xyz[..., :space].detach().float()
     # The distance to the nearest chosen point, below that of every point in padding.
