@@ -6,6 +6,7 @@ from pathlib import Path
 
 from docs.generate.api_pages import api_pages
 from docs.generate.cli_page import cli_page
+from docs.generate.gallery_page import gallery_page
 from docs.generate.modality_pages import modality_pages
 from docs.generate.objective_pages import objective_pages
 from docs.generate.recipe_page import recipe_page
@@ -18,6 +19,7 @@ def pages() -> dict[Path, str]:
     """Return the text of every generated page by its path."""
     reference = {"recipe.md": recipe_page(), "cli.md": cli_page(), **api_pages()}
     return {
+        DOCS / "gallery.md": gallery_page(),
         **{REFERENCE / name: text for name, text in reference.items()},
         **{DOCS / "objectives" / name: text for name, text in objective_pages().items()},
         **{DOCS / "modalities" / name: text for name, text in modality_pages().items()},

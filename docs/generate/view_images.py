@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from docs.generate import distributions, gallery_page
 from sensorium.contracts import Modality, Source, ViewGenerator
 from sensorium.errors import BadSample
 from sensorium.modalities.image.modality import ImageModality
@@ -49,6 +50,20 @@ def draw_all() -> None:
                 _shade(sheet, [view.info.get("masked") for view in views], modality.preview_cell)
             _save(sheet, path)
     draw_fits(extensions)
+    draw_distributions()
+
+
+def draw_distributions() -> None:
+    """Draw the views of the gallery's page."""
+    for one in distributions.distributions():
+        words, registry = gallery_page.WORDS[one.name], distributions.extensions().registry
+        (spec,) = (spec for spec in registry.specs("modalities") if spec.plugin == one.name)
+        modality, raws = _sample(distributions.extensions(), spec.name, words)
+        generator = maker(registry, "views", Part(**words["views"]), "views", spec.name, modality)()
+        records = _records(spec.name, modality, generator, raws)
+        path = gallery_page.image_path(one)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _save(draw_gallery(records, {spec.name: modality}, {spec.name: generator}, _rng(), len(raws)), path)
 
 
 def draw_fits(extensions: Extensions) -> None:

@@ -12,13 +12,14 @@ from typing import Any, Self
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
-from sensorium import BadSample, Batch, Modality, SensoriumError, check_range, text_image
+from sensorium import BadSample, Batch, Modality, SensoriumError, check_range, draw_text
 from sensorium_sequence.alphabet import MAX_VOCABULARY, SPECIAL, Alphabet, Kind
 
-LETTERS_OF_LINE = 24
-"""Letters of a line of a preview."""
+LETTERS_OF_LINE, LINES, LINE, SIDE = 20, 13, 18, 224
+"""Letters of a line of a preview; lines at most; height of a line, and width of all, in pixels."""
 BASELINE = 1024
 """Largest number of n-grams that baseline features count."""
 
@@ -129,11 +130,14 @@ class SequenceModality(Modality):
         """Return the letters."""
         return self._letters(raw)
 
-    def preview(self, example: Tensor) -> Any:
-        """Write the letters on an image, "_" for masked and "?" for unknown ones."""
-        letters = self.alphabet.decode(example.tolist())[: 12 * LETTERS_OF_LINE]
+    def preview(self, example: Tensor) -> Image.Image:
+        """Write the first letters on an image, "_" for masked and "?" for unknown ones."""
+        letters = self.alphabet.decode(example.tolist())[: LETTERS_OF_LINE * LINES]
         lines = [letters[i : i + LETTERS_OF_LINE] for i in range(0, len(letters), LETTERS_OF_LINE)]
-        return text_image("\n".join(lines))
+        image = Image.new("RGB", (SIDE, 8 + LINE * len(lines)), "white")
+        for row, line in enumerate(lines):
+            draw_text(image, (4, 4 + LINE * row), line, 13)
+        return image
 
     @property
     def baseline_description(self) -> str:

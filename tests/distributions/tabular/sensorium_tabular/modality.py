@@ -12,10 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from sensorium import BadSample, Batch, Modality, check_range, text_image
+from sensorium import BadSample, Batch, Modality, check_range, draw_text
 from sensorium_tabular.columns import HIDDEN, MISSING, PRESENT, UNKNOWN, Columns, cell_of, word_of
+
+LINES, LINE = 13, 18
+"""Lines of a preview at most; height of one in pixels."""
 
 
 class Row(NamedTuple):
@@ -153,13 +157,21 @@ class Tabular(Modality):
         except BadSample:
             return None
 
-    def preview(self, example: Row) -> Any:
-        """Write the cells on an image, a line each: "-" for a missing cell, "[_]" for a hidden one."""
-        return text_image("\n".join(f"{name}: {cell}" for name, cell in self.words(example).items()))
+    def preview(self, example: Row) -> Image.Image:
+        """Write the first cells on an image, a line each: "-" for a missing cell, "[_]" for a hidden one."""
+        lines = [f"{name[:16]}: {cell}" for name, cell in self.words(example).items()]
+        lines = lines if len(lines) <= LINES else [*lines[: LINES - 1], "..."]
+        image = Image.new("RGB", (180, 8 + LINE * len(lines)), "white")
+        for row, line in enumerate(lines):
+            draw_text(image, (4, 4 + LINE * row), line, 13)
+        return image
 
     def words(self, row: Row) -> dict[str, str]:
         """Return column -> its cell as a word, in the table's own units."""
-        values = [f"{x * c.std + c.mean:.4g}" for x, c in zip(row.numbers.tolist(), self.columns.numeric, strict=True)]
+        values = [
+            f"{round(x * c.std + c.mean, 4) + 0.0:.4g}"
+            for x, c in zip(row.numbers.tolist(), self.columns.numeric, strict=True)
+        ]
         values += [
             (c.vocabulary[i - 1] if i != UNKNOWN else "(unknown)")
             for i, c in zip(row.categories.tolist(), self.columns.categorical, strict=True)
