@@ -15,7 +15,7 @@ from sensorium.contracts import Encoder, Modality, ViewGenerator
 from sensorium.registration.options import options_of
 from sensorium.registration.registry import FILLED, Registry, Spec
 from sensorium.testing.emulation.synchronizations import Synchronization, remedies, table
-from sensorium.types import Batch, View
+from sensorium.types import Batch, Features, View
 
 
 class Failure(AssertionError):
@@ -136,6 +136,18 @@ class CheckedPart:
     def new_encoder(self) -> Encoder:
         """Return a new encoder, with the same weights every time."""
         return self.build(self.spec, self.modality)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """One encoder in eval mode for all checks, which do not change it."""
+        return self.new_encoder().eval()
+
+    @cached_property
+    def features(self) -> Features:
+        """Features of the batch, of the encoder in eval mode, without a graph."""
+        with torch.no_grad():
+            features = self.encoder(self.batch)
+        return features
 
 
 def rng(*names: object) -> torch.Generator:

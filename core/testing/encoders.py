@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from unittest import SkipTest
 
 import torch
-from torch import Tensor
 
 from sensorium import seeding
-from sensorium.contracts import Encoder, TokenEncoder
+from sensorium.contracts import TokenEncoder
+from sensorium.testing import token_encoders
 from sensorium.testing.checked_part import CheckedPart, expect, expect_few_waits
 from sensorium.testing.emulation import Emulation, emulated_device
-from sensorium.types import Features
+from sensorium.testing.equality import close
+from sensorium.types import Batch, Features
 
 
 def returns_pooled_features_of_its_declared_dim(checked: CheckedPart) -> None:
     """`forward` returns `Features` with `pooled` finite float (B, dim)."""
-    encoder = checked.new_encoder().eval()
-    features, shape = encoder(checked.batch), (len(checked.batch), encoder.dim)
+    encoder, features = checked.encoder, checked.features
+    shape = len(checked.batch), encoder.dim
     expect(isinstance(features, Features), f"it returns a {type(features).__name__}, not Features")
     found = tuple(features.pooled.shape)
     expect(found == shape, f"pooled is {found}; with dim = {encoder.dim} it must be {shape}")
@@ -28,8 +30,7 @@ def returns_pooled_features_of_its_declared_dim(checked: CheckedPart) -> None:
 @torch.no_grad()
 def is_deterministic_in_eval_mode(checked: CheckedPart) -> None:
     """In eval mode the same batch has the same features, whatever the state of the global generators."""
-    encoder = checked.new_encoder().eval()
-    made = []
+    encoder, made = checked.encoder, []
     for number in range(2):
         seeding.seed_globals("is_deterministic", number)
         made.append(encoder(checked.batch).pooled)
@@ -39,11 +40,10 @@ def is_deterministic_in_eval_mode(checked: CheckedPart) -> None:
 @torch.no_grad()
 def encodes_each_record_independently(checked: CheckedPart) -> None:
     """In eval mode the features of a record do not depend on the other records of its batch."""
-    encoder = checked.new_encoder().eval()
-    together = encoder(checked.batch).pooled
+    encoder, together = checked.encoder, checked.features.pooled
     for row in range(len(checked.batch)):
         alone = encoder(checked.batch.select(torch.tensor([row]))).pooled[0]
-        expect(_close(together[row], alone), f"record {row} has other features alone than in its batch")
+        expect(close(together[row], alone), f"record {row} has other features alone than in its batch")
 
 
 @torch.no_grad()
@@ -54,7 +54,7 @@ def restores_from_its_state_dict(checked: CheckedPart) -> None:
         parameter.add_(0.01)
     other.load_state_dict(encoder.state_dict())
     expect(
-        _close(encoder(checked.batch).pooled, other(checked.batch).pooled),
+        close(encoder(checked.batch).pooled, other(checked.batch).pooled),
         "an encoder that loads the state_dict of another returns other features: it has state outside the state_dict",
     )
 
@@ -117,59 +117,82 @@ def encodes_a_batch_of_no_rows(checked: CheckedPart) -> None:
 
 
 @torch.no_grad()
-def returns_tokens_of_the_declared_shapes(checked: CheckedPart) -> None:
-    """A token encoder returns tokens, positions, mask and token targets in the shapes of the contract."""
-    encoder = _token_encoder(checked)
-    tokens = encoder.tokenize(checked.batch)
-    b, t, d = tokens.x.shape
-    expect((b, d) == (len(checked.batch), encoder.dim), f"tokenize gives x {(b, t, d)} for dim = {encoder.dim}")
+def keeps_the_order_of_rows(checked: CheckedPart) -> None:
+    """Records in another order have their features, tokens and token targets in that order."""
+    encoder, count = checked.encoder, len(checked.batch)
+    turned = torch.tensor(
+        [1, 0, *range(2, count)][:count]
+    )  # which neither a reversed nor a shifted order commutes with
+    batch = checked.batch.select(turned)
+    one, other = checked.features, encoder(batch)
     expect(
-        tokens.positions.shape in ((b, t, d), (1, t, d)),
-        f"positions are {tuple(tokens.positions.shape)} for {(b, t, d)}",
+        close(other.pooled, one.pooled[turned]), "records in another order have their pooled features in yet another"
     )
-    if tokens.mask is not None:
-        expect(
-            tokens.mask.dtype == torch.bool and tokens.mask.shape == (b, t),
-            f"mask is {tokens.mask.dtype} {tuple(tokens.mask.shape)}, not bool {(b, t)}",
-        )
-        expect(bool(tokens.mask.any(1).all()), "a record has no valid token")
-    targets = encoder.token_targets(checked.batch)
-    shape = (b, t, encoder.target_dim) if targets.is_floating_point() else (b, t)
-    expect(tuple(targets.shape) == shape, f"token_targets are {tuple(targets.shape)}, not {shape}")
+    if one.tokens is not None and other.tokens.shape == one.tokens.shape:
+        valid_BT = one.valid()[turned]
+        same_order = close(other.tokens[valid_BT], one.tokens[turned][valid_BT])
+        expect(same_order, "records in another order have their tokens in yet another")
+    if isinstance(encoder, TokenEncoder):
+        targets, expected = encoder.token_targets(batch), encoder.token_targets(checked.batch)[turned]
+        same_order = targets.shape == expected.shape and close(targets.nan_to_num(), expected.nan_to_num())
+        expect(same_order, "records in another order have their token targets in yet another")
 
 
 @torch.no_grad()
-def encodes_a_subset_of_tokens(checked: CheckedPart) -> None:
-    """`encode_tokens` returns the tokens of `keep` in its order, or all tokens without it."""
-    encoder = _token_encoder(checked)
-    tokens = encoder.tokenize(checked.batch)
-    b, t, d = tokens.x.shape
-    whole = encoder.encode_tokens(tokens)
-    expect(whole.tokens is not None, "encode_tokens returns no tokens")
-    expect(tuple(whole.tokens.shape) == (b, t, d), f"all tokens encode to {tuple(whole.tokens.shape)}, not {(b, t, d)}")
-    expect(_close(whole.pooled, encoder(checked.batch).pooled), "encoding all tokens differs from forward")
-    k = (t + 1) // 2
-    keep = torch.arange(k).expand(b, k)
-    kept, turned = encoder.encode_tokens(tokens, keep), encoder.encode_tokens(tokens, keep.flip(1))
-    shape = tuple(kept.tokens.shape)
-    expect(shape == (b, k, d), f"{k} kept tokens encode to {shape}, not {(b, k, d)}")
-    valid = kept.valid()
-    expect(tuple(valid.shape) == (b, k), f"the mask of {k} kept tokens is {tuple(valid.shape)}")
+def ignores_padding(checked: CheckedPart) -> None:
+    """A record has the same features and token targets alone, without padding, as in a batch that pads it."""
+    encoder, examples = checked.encoder, checked.examples()
+    padded = [checked.modality.collate([example]) for example in examples]
+    shapes = [_shapes(batch) for batch in (checked.batch, *padded)]
+    if all(shape == shapes[0] for shape in shapes):
+        raise SkipTest("no sample is padded: they have one size")
+    together = checked.features
+    targets = encoder.token_targets(checked.batch) if isinstance(encoder, TokenEncoder) else None
+    for row, batch in enumerate(padded):
+        alone = encoder(batch)
+        expect(
+            close(together.pooled[row], alone.pooled[0]),
+            f"record {row} has other pooled features alone than in a batch that pads it: pool, attend and normalize "
+            "over its valid tokens alone",
+        )
+        if alone.tokens is None:
+            continue
+        valid_T, alone_T = together.valid()[row], alone.valid()[0]
+        expect(
+            int(valid_T.sum()) == int(alone_T.sum()),
+            f"record {row} has {int(alone_T.sum())} valid tokens alone and {int(valid_T.sum())} in a batch that pads "
+            "it: padding counts as valid in the mask",
+        )
+        expect(
+            close(together.tokens[row][valid_T], alone.tokens[0][alone_T]),
+            f"record {row} has other tokens alone than in a batch that pads it",
+        )
+        if targets is not None:
+            expected = encoder.token_targets(batch)[0][alone_T].nan_to_num()
+            same_targets = close(targets[row][valid_T].nan_to_num(), expected)
+            expect(same_targets, f"record {row} has other token targets alone than in a batch that pads it")
+
+
+@torch.no_grad()
+def ignores_values_at_padding(checked: CheckedPart) -> None:
+    """Where a batch has a `mask`, bool (B, T), what its other fields have at masked places changes no features."""
+    mask_BT = checked.batch.tensors().get("mask")
+    if mask_BT is None or mask_BT.dtype != torch.bool or mask_BT.ndim != 2 or bool(mask_BT.all()):
+        raise SkipTest("its batch has no padding mask, or no padding")
+    others = {
+        name: torch.where(mask_BT.view(*mask_BT.shape, *[1] * (field.ndim - 2)), field, field[:, :1])
+        for name, field in checked.batch.tensors().items()
+        if name != "mask" and field.shape[:2] == mask_BT.shape
+    }
+    changed = checked.encoder(replace(checked.batch, **others))
     expect(
-        _close(kept.tokens[valid], turned.tokens.flip(1)[valid]),
-        "kept tokens depend on the order of keep: they do not keep their position embeddings",
+        close(changed.pooled, checked.features.pooled),
+        "pooled features change with values where the batch's mask says padding",
     )
 
 
-def _token_encoder(checked: CheckedPart) -> TokenEncoder:
-    encoder: Encoder = checked.new_encoder().eval()
-    if not isinstance(encoder, TokenEncoder):
-        raise SkipTest("it is not a token encoder")
-    return encoder
-
-
-def _close(one: Tensor, other: Tensor) -> bool:
-    return torch.allclose(one.float(), other.float(), rtol=1e-3, atol=1e-4)
+def _shapes(batch: Batch) -> list[torch.Size]:
+    return [field.shape[1:] for field in batch.tensors().values()]
 
 
 CHECKS = (
@@ -180,6 +203,8 @@ CHECKS = (
     propagates_gradient_to_every_parameter,
     runs_on_a_gpu,
     encodes_a_batch_of_no_rows,
-    returns_tokens_of_the_declared_shapes,
-    encodes_a_subset_of_tokens,
+    keeps_the_order_of_rows,
+    ignores_padding,
+    ignores_values_at_padding,
+    *token_encoders.CHECKS,
 )

@@ -30,6 +30,11 @@ def same(one: Any, other: Any) -> bool:
     return same(parts, _parts(other)) if parts is not None else bool(one == other)
 
 
+def close(one: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors of one shape are equal up to the rounding of single precision."""
+    return torch.allclose(one.float(), other.float(), rtol=1e-3, atol=1e-4)
+
+
 def _parts(value: Any) -> dict[str, Any] | None:
     """Return the parts of an object by name, or None for one with its own equality."""
     if hasattr(value, "to_dict"):  # graph data, data frames

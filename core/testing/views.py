@@ -9,9 +9,11 @@ import torch
 
 from sensorium import seeding
 from sensorium.contracts import ViewGenerator
+from sensorium.testing import view_rows
 from sensorium.testing.checked_part import CheckedPart, expect, expect_few_waits, rng
 from sensorium.testing.emulation import Emulation, emulated_device
 from sensorium.testing.equality import global_random_state, same, tensors_in
+from sensorium.testing.fixed_seeds import seeds_of_draws
 from sensorium.types import View
 
 
@@ -132,6 +134,82 @@ def stages_deterministically_given_its_generator(checked: CheckedPart) -> None:
         expect(same(global_random_state(), before), "stage draws from a global generator")
 
 
+def draws_anew_in_every_step(checked: CheckedPart) -> None:
+    """What it draws, it draws from the generator that it is given, which is another in every step."""
+    one, other = (seeds_of_draws(lambda seed=seed: checked.views(seed)) for seed in (1, 2))
+    fixed = one & other
+    expect(
+        not fixed,
+        f"it draws from a generator of its own with the fixed seed {min(map(str, fixed), default='')}: "
+        "every step has the same views; draw from the generator that it is given",
+    )
+    if type(checked.generator).stage is not ViewGenerator.stage:
+        example = checked.examples()[0]
+        one, other = (
+            seeds_of_draws(lambda seed=seed: checked.generator.stage(copy.deepcopy(example), rng("stage", seed)))
+            for seed in (1, 2)
+        )
+        expect(
+            not one & other,
+            "stage draws from a generator of its own with a fixed seed: every epoch has the same "
+            "examples; draw from the generator that it is given",
+        )
+
+
+def has_targets_within_its_classes(checked: CheckedPart) -> None:
+    """Targets of a generator with `classes` are int64 from 0 to below it, -100 where ignored; others are finite."""
+    if checked.generator.target is None:
+        raise SkipTest("it has no target")
+    classes = checked.generator.classes
+    for seed in range(4):
+        for number, view in enumerate(checked.views(seed)):
+            target = view.target
+            if target is None:
+                continue
+            if classes is None:
+                finite = not target.is_floating_point() or bool(target.isfinite().all())
+                expect(finite, f"the target of view {number} is not finite")
+                continue
+            expect(target.dtype == torch.int64, f"the target of view {number} has dtype {target.dtype}, not int64")
+            valid = target[target != view_rows.IGNORED] if checked.generator.per_token else target
+            low, high = (int(valid.min()), int(valid.max())) if valid.numel() else (0, 0)
+            expect(
+                low >= 0 and high < classes,
+                f"targets of view {number} reach from {low} to {high}, and classes = {classes} allows 0 to "
+                f"{classes - 1}",
+            )
+
+
+def can_be_made_before_its_modality_is_fitted(checked: CheckedPart) -> None:
+    """Made with a modality that is fitted only afterwards, as a training does, it returns the same views."""
+    modality = checked.new_modality()
+    if modality.is_fitted:
+        raise SkipTest("its modality learns nothing from data")
+    try:
+        generator = checked.build(checked.spec, modality)
+    except Exception as error:
+        expect(
+            False,
+            f"made before its modality is fitted, as a training does, it raises {type(error).__name__}: {error}; read "
+            "what the modality learned when it is called",
+        )
+    modality.load_state(checked.modality.state())
+    made = generator(copy.deepcopy(checked.batch), rng(0))
+    expect(
+        same(made, checked.views()),
+        "made before its modality is fitted, as a training does, it returns other views than made afterwards; read "
+        "what the modality learned when it is called",
+    )
+
+
+def leaves_earlier_views_as_they_are(checked: CheckedPart) -> None:
+    """A later call does not write into the views that an earlier one returned."""
+    views = checked.views(1)
+    kept = copy.deepcopy(views)
+    checked.views(2)
+    expect(same(views, kept), "a call changes the views of the call before: make new tensors in each")
+
+
 CHECKS = (
     returns_the_declared_number_of_views,
     returns_the_declared_target,
@@ -143,4 +221,9 @@ CHECKS = (
     runs_on_a_gpu,
     accepts_a_batch_of_one,
     stages_deterministically_given_its_generator,
+    draws_anew_in_every_step,
+    has_targets_within_its_classes,
+    can_be_made_before_its_modality_is_fitted,
+    leaves_earlier_views_as_they_are,
+    *view_rows.CHECKS,
 )
