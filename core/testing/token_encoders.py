@@ -190,7 +190,7 @@ def _encoder_and_tokens(checked: CheckedPart) -> tuple[TokenEncoder, Tokens]:
 def _keep(tokens: Tokens) -> Tensor:
     """Return half of the tokens of each record, valid ones first, another half for each: int64 (B, K)."""
     valid_BT = tokens.valid()
-    drawn_BT = torch.rand(valid_BT.shape, generator=rng("keep")) + ~valid_BT
+    drawn_BT = torch.rand(valid_BT.shape, generator=rng("kept tokens")) + ~valid_BT
     return drawn_BT.argsort(1)[:, : (valid_BT.shape[1] + 1) // 2]
 
 
