@@ -55,6 +55,7 @@ def fit(
     objective: Any = None,
     optimizer: Any = None,
     schedule: Any = None,
+    callbacks: Sequence[Any] | Mapping[str, Any] | None = None,
     evaluators: Mapping[str, Any] | None = None,
     run_dir: str | Path | None = None,
     resume: str | Path | None = None,
@@ -79,6 +80,7 @@ def fit(
         optimizer: a function of the trainable parameters, an argument whose name begins with "param", or else of the
             learner, that returns a torch optimizer; lr and weight_decay are the recipe's if it has arguments for them.
         schedule: a function of the steps since the warm-up and their number that returns a factor of the learning rate.
+        callbacks: instances of `Callback`, or their classes, behind those of the recipe; or a mapping of their names.
         evaluators: table name -> an `Evaluator`, or its class, beside those of the recipe.
         run_dir: the run folder; default `runs/NAME-DATE-TIME`. With `resume`, a copy of that run is continued there.
         resume: the folder of a run to continue, with its own recipe, of which some keys may be changed.
@@ -97,7 +99,7 @@ def fit(
     extensions = extensions or load_extensions()
     run = Run.open(resume) if resume else None
     handed_in = {"modality": modality, "views": views, "encoder": encoder, "objective": objective}
-    handed_in |= {"optimizer": optimizer, "schedule": schedule, "evaluators": evaluators}
+    handed_in |= {"optimizer": optimizer, "schedule": schedule, "callbacks": callbacks, "evaluators": evaluators}
     if run is not None:
         extensions = extensions_of(run, extensions, handed_in)
         resumed: Resumption | None = resumption(run, recipe, overrides, extensions.registry)

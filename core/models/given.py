@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Generator, nn
 from torch.nn.parameter import is_lazy
 from torch.random import fork_rng
 
-from sensorium.contracts import Encoder, Evaluator, Modality, Objective, Schedule, ViewGenerator
+from sensorium.contracts import Callback, Encoder, Evaluator, Modality, Objective, Schedule, ViewGenerator
 from sensorium.errors import RecipeError, not_found
 from sensorium.models.plain_parts import FunctionViews, ModuleEncoder, TokenModuleEncoder, shown
 from sensorium.parallel import collectives
@@ -22,7 +23,7 @@ from sensorium.recipe.merging import leaves, merged
 from sensorium.recipe.reading import unvalidated, validate
 from sensorium.recipe.schema import Optimizer, Part, Recipe
 from sensorium.registration.discovery import Extensions
-from sensorium.registration.given import CLASS, GIVEN, Given, missing, origin_of
+from sensorium.registration.given import CLASS, GIVEN, Given, described, missing, origin_of
 from sensorium.registration.registry import Registry
 from sensorium.types import Batch
 
@@ -54,8 +55,7 @@ def given_parts(objects: Mapping[str, Any], towers: list[str]) -> dict[str, Give
                 not_found(f"There is no part '{kind}' to hand in", kind, PARTS, f"parts: {', '.join(PARTS)}")
             )
         for path, one in _places(kind, handed, towers).items() if handed is not None else ():
-            tower = path.split(".")[1:-1] if kind in OF_TOWER else path.split(".")[2:]
-            what = f"{kind}={f' of {tower[0]!r}' if tower else ''}"
+            what = f"The {described(path)}"
             parts[path] = Part.model_validate(one) if _is_named(one) else PARTS[kind](what, one)
     return parts
 
@@ -64,6 +64,8 @@ def _places(kind: str, handed: Any, towers: list[str]) -> dict[str, Any]:
     """Return what was handed in as one kind of part by recipe key; a single object is that of the only tower."""
     if kind == "evaluators":
         return {f"evaluate.evaluators.{name}": _of_key(name, one) for name, one in handed.items()}
+    if kind == "callbacks":
+        return {f"callbacks.{name}": _of_key(name, one) for name, one in _by_name(handed).items()}
     if kind not in OF_TOWER:
         return {_KEY.get(kind, kind): handed}
     if isinstance(handed, Mapping) and not _is_named(handed):
@@ -76,6 +78,19 @@ def _places(kind: str, handed: Any, towers: list[str]) -> dict[str, Any]:
 
 _KEY = {"schedule": "optimizer.schedule"}
 """The recipe keys of parts that have another name as an argument."""
+
+
+def _by_name(handed: Any) -> Mapping[str, Any]:
+    """Return callbacks by name: of a sequence, each by that of its class."""
+    if isinstance(handed, Mapping):
+        return handed
+    named: dict[str, Any] = {}
+    for one in handed if isinstance(handed, Sequence) else [handed]:
+        cls = one if isinstance(one, type) else type(one)
+        name = one if isinstance(one, str) else re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
+        same = sum(other == name or other.startswith(f"{name}-") for other in named)
+        named[f"{name}-{same + 1}" if same else name] = one
+    return named
 
 
 def _of_key(name: str, handed: Any) -> Any:
@@ -201,6 +216,15 @@ def _evaluator(what: str, handed: Any) -> Given:
     raise RecipeError(f"{what} is {shown(handed)}: hand in a sensorium.Evaluator, or a class of such.")
 
 
+def _callback(what: str, handed: Any) -> Given:
+    """Return what makes a callback; an instance is called itself, so that the caller reads from it what it has seen."""
+    if isinstance(handed, Callback):
+        return Given(type(handed), lambda: handed, origin_of(handed))
+    if isinstance(handed, type) and issubclass(handed, Callback):
+        return Given(handed, handed, origin_of(handed))
+    raise RecipeError(f"{what} is {shown(handed)}: hand in a sensorium.Callback, or a class of such.")
+
+
 def _optimizer(what: str, handed: Any) -> Given:
     """Return what makes the optimizer: called with the learner, or with its trainable parameters if it names these."""
     if isinstance(handed, torch.optim.Optimizer):
@@ -234,6 +258,7 @@ PARTS: dict[str, Callable[[str, Any], Given]] = {
     "evaluators": _evaluator,
     "optimizer": _optimizer,
     "schedule": _schedule,
+    "callbacks": _callback,
 }
 """What can be handed in, by the arguments of `sensorium.fit`, and what makes a part out of it."""
 
@@ -280,7 +305,7 @@ def stand_in(kind: str, path: str, origin: str) -> Given:
 
     if kind == "views":
         return Given(AbsentViews, partial(AbsentViews, sentence=sentence), origin)
-    if kind in ("evaluators", "optimizers", "schedules"):
+    if kind in ("evaluators", "optimizers", "schedules", "callbacks"):
         return Given(object, refuse, origin)
     raise RecipeError(sentence)
 
@@ -350,9 +375,9 @@ def given_again(recipe: Recipe, extensions: Extensions, objects: Mapping[str, An
     expected = dict(handed_in_parts(recipe))
     for path in parts:
         if path not in expected:
-            argument = path.split(".")[-1] if "evaluators" not in path else "evaluators"
             raise RecipeError(
-                f"{path} is a registered part in the run's recipe, not one that was handed in: leave {argument}= out."
+                f"The {described(path)} is a registered part in the run's recipe, and no object that was handed in: "
+                "leave it out."
             )
     return extensions.with_given(objects_of(parts))
 

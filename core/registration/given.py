@@ -43,21 +43,31 @@ def missing(parts: Mapping[str, str]) -> str:
     Args:
         parts: their keys in the recipe, such as "objective" or "modalities.image.encoder" -> the class that it notes.
     """
-    named = [(*_named(path), origin) for path, origin in parts.items()]
-    what = ", ".join(f"the {what} ({origin})" for what, _, origin in named)
-    arguments = ", ".join(argument for _, argument, _ in named)
+    what = ", ".join(f"the {described(path)} ({origin})" for path, origin in parts.items())
+    arguments = ", ".join(map(_argument, parts))
     return (
         f"This recipe needs objects that are handed in, for {what}: hand them in, as {arguments}, where you call "
         "sensorium from Python."
     )
 
 
-def _named(path: str) -> tuple[str, str]:
-    """Return a part, at a key of a recipe, in words and as an argument."""
+def described(path: str) -> str:
+    """Return the part at a key of a recipe in words: "encoder of 'image'"."""
     match path.split("."):
         case ["modalities", tower, kind]:
-            return f"{kind} of '{tower}'", f"{kind}={{'{tower}': ...}}"
-        case [*_, "evaluators", name]:
-            return f"evaluator '{name}'", f"evaluators={{'{name}': ...}}"
-        case parts:
-            return parts[-1], f"{parts[-1]}=..."
+            return f"{kind} of '{tower}'"
+        case [*_, "evaluators" | "callbacks" as kinds, name]:
+            return f"{kinds.removesuffix('s')} '{name}'"
+        case keys:
+            return keys[-1]
+
+
+def _argument(path: str) -> str:
+    """Return the argument of `sensorium.fit` that gives the part at a key of a recipe."""
+    match path.split("."):
+        case ["modalities", tower, kind]:
+            return f"{kind}={{'{tower}': ...}}"
+        case [*_, "evaluators" | "callbacks" as kinds, name]:
+            return f"{kinds}={{'{name}': ...}}"
+        case keys:
+            return f"{keys[-1]}=..."

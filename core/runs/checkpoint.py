@@ -162,7 +162,8 @@ def restore(state: Mapping[str, Any], learner: nn.Module, optimizer: torch.optim
     found = dict(state["learner"])  # loading adds to it
     try:
         set_model_state_dict(learner, state["learner"], options=strict)
-        set_optimizer_state_dict(learner, optimizer, state["optimizer"], options=replace(strict, strict=False))
+        if state["optimizer"]["state"]:  # torch refuses that of an optimizer without any, such as SGD without momentum
+            set_optimizer_state_dict(learner, optimizer, state["optimizer"], options=replace(strict, strict=False))
     except (RuntimeError, KeyError) as error:
         different = mismatch(learner.state_dict(), found)
         raise RunError(f"The checkpoint of step {state['step']} does not fit this recipe: {different}.") from error

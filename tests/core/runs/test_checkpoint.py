@@ -117,3 +117,12 @@ def test_weights_of_another_architecture_are_named(trained, tmp_path):
     assert "of 6 tensors, 2 missing (2.weight, 2.bias)" in sentence
     assert "3 unexpected (1.running_mean, 1.running_var, 1.num_batches_tracked)" in sentence
     assert "1 of another shape (0.weight (64, 64) instead of (64, 32))" in sentence
+
+
+def test_an_optimizer_without_any_state_comes_back(trained, tmp_path):
+    model, _ = trained
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    Checkpoints(tmp_path, keep=1).save(1, model, optimizer, {})
+    other = nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64))
+    restore(Checkpoints(tmp_path, keep=1).latest(), other, torch.optim.SGD(other.parameters(), lr=0.1))
+    assert torch.equal(other[0].weight, model[0].weight)
