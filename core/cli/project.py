@@ -68,6 +68,15 @@ EXAMPLES = {
             "modalities:\n  text: {modality: {name: text, tokenizer: NAME}, encoder: transformer, views: dropout}"
         ),
     ),
+    "optimizer": Example("Lion", _in_recipe("optimizer: {name: NAME, lr: 3.0e-4, weight_decay: 0.3}")),
+    "schedule": Example(
+        "cosine with warm restarts", _in_recipe("optimizer:\n  schedule: {name: NAME, cycles: 4, decay: 0.7}")
+    ),
+    "callback": Example(
+        "a training ends when it is good enough",
+        _in_recipe("evaluate: {every: 1}\ncallbacks:\n  NAME: {metric: knn/accuracy, goal: 0.9}"),
+    ),
+    "logger": Example("metrics in an SQLite file", _in_recipe("log:\n  loggers:\n    NAME: {path: metrics.sqlite}")),
     "evaluator": Example(
         "classification by the nearest centroid",
         _in_recipe("evaluate:\n  evaluators:\n    NAME: {label: class}"),
@@ -112,7 +121,9 @@ def _check_name(name: str) -> None:
             f"'{name}' is not a valid plugin name: use lower-case letters and digits in words joined by '-'."
         )
     module = name.replace("-", "_")
-    if keyword.iskeyword(module) or find_spec(module) or _class_of(name) in sensorium.__all__:
+    found = find_spec(module)
+    is_package = found is not None and found.origin is not None  # a folder of that name is none
+    if keyword.iskeyword(module) or is_package or _class_of(name) in sensorium.__all__:
         raise PluginError(f"'{name}' is taken, as a word of Python or of a package: choose another, such as my-{name}.")
 
 
@@ -123,13 +134,12 @@ def _class_of(name: str) -> str:
 def _words(name: str, kind: str) -> dict[str, str]:
     """Return what stands for the words of the templates."""
     example, module, kinds = EXAMPLES[kind], name.replace("-", "_"), kind_named(kind)
-    is_data = kind == "recipe"
-    function = module
+    is_data, is_function = kind == "recipe", kind in ("command", "optimizer")
     words = {
         "name": name,
         "module": module,
         "Class": _class_of(name),
-        "function": function,
+        "function": module,
         "kind": SINGULAR[kinds],
         "kinds": kinds,
         "A_kind": with_article(kinds).capitalize(),
@@ -138,8 +148,8 @@ def _words(name: str, kind: str) -> dict[str, str]:
         "file": f"{module}/{name}.yaml" if is_data else f"{module}/{kind}.py",
         "target": f"{module}:{name}.yaml"
         if is_data
-        else f"{module}.{kind}:{function if kind == 'command' else _class_of(name)}",
-        "belongs": f', modality="{example.belongs}"' if example.belongs else "",
+        else f"{module}.{kind}:{module if is_function else _class_of(name)}",
+        "belongs": f'\n        modality="{example.belongs}",' if example.belongs else "",
         "data": f'\n[tool.setuptools.package-data]\n{module} = ["*.yaml"]\n' if is_data else "",
     }
     named = {"usage": example.usage, "declares": example.declares}

@@ -25,7 +25,7 @@ class Site:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._modules: set[str] = set()
+        self.installed: set[str] = set()
 
     def install(
         self, distribution: str, entry: str, body: str, version: str = "1.0", module: str | None = None, **files: str
@@ -38,7 +38,7 @@ class Site:
         for name, text in files.items():
             (package / f"{name}.py").write_text(dedent(text))
         self.describe(distribution, f"[sensorium]\n{entry} = {module}\n", version)
-        self._modules.add(module)
+        self.installed.add(module)
 
     def describe(self, distribution: str, entry_points: str, version: str = "1.0") -> None:
         """Write the metadata of a distribution."""
@@ -56,7 +56,7 @@ class Site:
     def forget(self) -> None:
         """Drop the modules that tests imported from here."""
         for name in list(sys.modules):
-            if name.partition(".")[0] in self._modules:
+            if name.partition(".")[0] in self.installed:
                 del sys.modules[name]
 
 

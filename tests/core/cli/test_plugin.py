@@ -9,6 +9,12 @@ from importlib.resources import files
 import pytest
 
 from sensorium.cli.main import main
+from sensorium.cli.project import EXAMPLES
+from sensorium.registration.discovery import load_extensions
+from sensorium.registration.registry import WORDS, kind_named
+from sensorium.testing import check_plugin
+
+TEMPLATES = files("sensorium.cli") / "templates"
 
 
 def run(*arguments):
@@ -17,45 +23,74 @@ def run(*arguments):
     return left.value.code
 
 
-@pytest.mark.parametrize(("kind", "most"), [("objective", 60), ("modality", 80)])
-def test_a_template_is_short(kind, most):
-    folder = files("sensorium.cli") / "templates"
-    parts = [(folder / f"{kind}{part}.py.tmpl").read_text().splitlines() for part in ("", "_init")]
-    assert all(len(lines) <= most for lines in parts)
-    assert sum(bool(line.strip()) for lines in parts for line in lines) <= most
+def test_there_is_a_template_for_every_kind():
+    assert set(EXAMPLES) == set(WORDS.values()) - {"task"}
 
 
-def test_new_plugins_install_and_pass_their_own_tests(tmp_path):
-    target, projects = tmp_path / "target", [tmp_path / kind for kind in ("objective", "modality")]
-    for project in projects:
-        kind = project.name
-        assert run("plugin", "new", f"made-{kind}", str(project), "--kind", kind) == 0
-        written = {str(path.relative_to(project)) for path in project.rglob("*") if path.is_file()}
-        package = [f"made_{kind}/__init__.py", f"made_{kind}/{kind}.py"]
-        assert written == {"README.md", "pyproject.toml", f"tests/test_made_{kind}.py", *package}
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_a_template_is_short(kind):
+    (part,) = (path for path in (TEMPLATES / "parts").iterdir() if path.name.startswith(f"{kind}."))
+    assert len(part.read_text().splitlines()) <= 85
+
+
+@pytest.fixture
+def projects(tmp_path):
+    """Return a folder with a new project for every kind, each named after it."""
+    for kind in EXAMPLES:
+        folder = tmp_path / "projects" / kind
+        assert run("plugin", "new", f"made-{kind}", str(folder), "--kind", kind) == 0
+        assert len([path for path in folder.rglob("*") if path.is_file()]) == 6
+    return tmp_path / "projects"
+
+
+def test_new_plugins_of_every_kind_load_and_pass_the_kit(projects, site, monkeypatch):
+    for kind in EXAMPLES:
+        site.describe(f"made-{kind}", f"[sensorium]\nmade-{kind} = made_{kind}\n", version="0.1.0")
+        monkeypatch.syspath_prepend(str(projects / kind))
+    extensions = load_extensions()
+    for kind in EXAMPLES:
+        plugin = extensions.find(f"made-{kind}")
+        assert (plugin.state, plugin.reason) == ("loaded", "")
+        assert f"made-{kind}" in plugin.registered[kind_named(kind)]
+        failed = [row for row in check_plugin(f"made-{kind}", extensions) if row.status == "failed"]
+        assert failed == [], kind
+        site.installed.add(f"made_{kind}")
+
+
+@pytest.mark.slow
+def test_new_plugins_of_every_kind_install_and_pass_their_own_tests(projects, tmp_path):
+    target = tmp_path / "target"
     install = ["pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(target)]
-    subprocess.run([sys.executable, "-m", *install, *map(str, projects)], check=True, capture_output=True)
-    environ = os.environ | {"PYTHONPATH": str(target)}
-
-    def program(*arguments):
-        command = [sys.executable, "-m", *arguments]
-        return subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False)
-
-    plugins = {p["name"]: p for p in json.loads(program("sensorium", "plugins", "--json").stdout)["plugins"]}
-    for kind in ("objective", "modality"):
-        assert (plugins[f"made-{kind}"]["state"], plugins[f"made-{kind}"]["version"]) == ("loaded", "0.1.0")
-    tested = program("pytest", "-q", "-p", "no:cacheprovider", *(str(project / "tests") for project in projects))
+    subprocess.run([sys.executable, "-m", *install, *map(str, projects.iterdir())], check=True, capture_output=True)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(projects)]
+    tested = subprocess.run(
+        [*command, *(str(project / "tests") for project in projects.iterdir())],
+        env=os.environ | {"PYTHONPATH": str(target)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert tested.returncode == 0, tested.stdout
     assert " passed" in tested.stdout
 
 
-@pytest.mark.parametrize("kind", ["objective", "modality"])
-def test_a_new_plugin_is_clean(tmp_path, kind):
-    assert run("plugin", "new", "made-here", str(tmp_path / kind), "--kind", kind) == 0
-    rules = ["--isolated", "--select", "E,F,I,B,D1", "--ignore", "D100,D103,D105,D107", "--line-length", "110"]
-    command = [sys.executable, "-m", "ruff", "check", *rules, str(tmp_path)]
+def test_new_plugins_are_clean(projects):
+    rules = ["--isolated", "--select", "E,F,I,B,D1", "--ignore", "D100,D103,D105,D107", "--line-length", "120"]
+    command = [sys.executable, "-m", "ruff", "check", *rules, str(projects)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", ["torch", "class", "encoder", "json"])
+def test_a_name_that_is_taken_is_refused(tmp_path, name, capsys):
+    assert run("plugin", "new", name, str(tmp_path / "project")) == 3
+    assert f"'{name}' is taken" in capsys.readouterr().err
+
+
+def test_a_kind_that_is_misspelt_is_refused_with_the_nearest(tmp_path, capsys):
+    assert run("plugin", "new", "made-here", str(tmp_path / "project"), "--kind", "optimiser") == 3
+    assert "did you mean 'optimizer'?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["Made", "made_here", "1made", "made-"])
