@@ -20,6 +20,7 @@ from sensorium.models.plan import Plan, make_plan
 from sensorium.recipe import read_recipe
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions, load_extensions
+from sensorium.registration.options import check_options
 from sensorium.runs.atomic import give_usual_rights
 from sensorium.runs.checkpoint import Checkpoints, weights_of
 from sensorium.runs.run import Run
@@ -64,6 +65,7 @@ def export(
     folder: str | Path,
     format: str = "encoders",
     *,
+    options: Mapping[str, Any] | None = None,
     checkpoint: str = "final",
     extensions: Extensions | None = None,
     **handed_in: Any,
@@ -74,6 +76,7 @@ def export(
         run: the run folder.
         folder: the folder to write, new or empty.
         format: the name of an exporter; `sensorium list exporters` shows them.
+        options: those of the exporter, such as {"dtype": "float16"}; `sensorium list exporters NAME` shows them.
         checkpoint: as in `load`.
         extensions: plugins, when not those that are installed.
         handed_in: what was handed in to the `fit` of the run, by the same names: `encoder=...`, `objective=...`.
@@ -82,10 +85,12 @@ def export(
         The lines of Python that load what was written.
 
     Raises:
+        RecipeError: for an option that the exporter does not have, or a value that it cannot have.
         SensoriumError: when the folder is not empty, or the run cannot be written so.
     """
     extensions = extensions or load_extensions()
-    exporter = extensions.registry.find("exporters", format).load()()
+    cls = extensions.registry.find("exporters", format).load()
+    exporter = cls(**check_options(cls, options or {}, "options", name=format))
     out = Path(folder)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{folder} exists and is not an empty folder: choose another.")

@@ -9,7 +9,10 @@ from sensorium.models.model import Model
 
 
 class Exporter(ABC):
-    """Writes what a run learned as files that others read."""
+    """Writes what a run learned as files that others read.
+
+    Its keyword arguments are options of `sensorium export RUN OUT --format NAME key=value`.
+    """
 
     @abstractmethod
     def export(self, model: Model, folder: Path) -> str:

@@ -7,14 +7,15 @@ import logging
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sensorium.contracts import Encoder, Modality, Objective
-from sensorium.errors import RunError, not_found
+from sensorium.errors import RecipeError, RunError, not_found
 from sensorium.exporters.base import Exporter
 from sensorium.models.given import given_parts, objects_of
 from sensorium.models.plan import make_tower
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sensorium")
 CONFIG = "encoders.json"
+DType = Literal["float32", "float16", "bfloat16"]
 PROJECTION = "joint_projection.weight"
 """The name of the map to the joint space among an encoder's weights; it is one of `torch.nn.Linear`, (D, E)."""
 
@@ -37,20 +39,27 @@ class EncoderFiles(Exporter):
 
     Where the objective compares in a joint space, the map of each modality to it lies beside the encoder's weights.
     Of modalities that share an encoder each has a file, so that any is read alone.
+
+    Args:
+        modalities: those to write; None for all.
+        dtype: of the weights in the files: float16 and bfloat16 take half the space, and are read as float32.
     """
+
+    def __init__(self, modalities: list[str] | None = None, dtype: DType = "float32") -> None:
+        self.modalities, self.dtype = modalities, dtype
 
     def export(self, model: Model, folder: Path) -> str:
         """Write the files."""
         described: dict[str, Any] = {}
         plugins = model.run.status().get("plugins", []) if model.run is not None else []
         has_projections = False
-        for name in model.modalities:
+        for name in self._chosen(list(model.modalities)):
             encoder = model.learner.encoder(name)
             weights = {key: tensor.detach().cpu().clone() for key, tensor in encoder.state_dict().items()}
             if (map_ED := _joint_map(model, name)) is not None:
                 weights[PROJECTION] = map_ED.T.cpu().clone().contiguous()
                 has_projections = True
-            write_atomically(folder / f"{name}.safetensors", partial(save_file, weights))
+            write_atomically(folder / f"{name}.safetensors", partial(save_file, _as_dtype(weights, self.dtype)))
             tower = model.plan.recipe.tower(name).model_dump(mode="json")
             described[name] = {"tower": tower, "state": model.plan.modalities[name].state()}
             described[name]["plugins"] = recorded_of(plugins, {name, *part_names(tower)})
@@ -61,6 +70,19 @@ class EncoderFiles(Exporter):
             "batch = modality.collate([modality.decode(value) for value in values])\n"
             "features = encoder(batch).pooled" + "\nembeddings = encoder.joint_projection(features)" * has_projections
         )
+
+    def _chosen(self, there: list[str]) -> list[str]:
+        for name in self.modalities or ():
+            if name not in there:
+                problem = f"The option 'modalities' of the exporter 'encoders' names '{name}', which the run has not"
+                raise RecipeError(not_found(problem, name, there, f"there are: {', '.join(there)}"))
+        return there if self.modalities is None else self.modalities
+
+
+def _as_dtype(weights: Mapping[str, Tensor], dtype: DType) -> dict[str, Tensor]:
+    """Return weights with their floating-point tensors in another dtype."""
+    kind: torch.dtype = getattr(torch, dtype)
+    return {name: w.to(kind) if w.is_floating_point() else w for name, w in weights.items()}
 
 
 def _joint_map(model: Model, name: str) -> Tensor | None:

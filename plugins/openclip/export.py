@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Literal
 
 import torch
 from safetensors.torch import save_file
@@ -19,7 +20,14 @@ class OpenClip(Exporter):
     The run has one encoder that is a vision tower of open_clip and one that is a text tower; each declares it
     in `libraries`. The objective's linear map to the joint space is folded into the towers' last projections. Its
     `logit_parameters` become the model's.
+
+    Args:
+        dtype: of the weights in the file: float16 and bfloat16 take half the space, and open_clip reads them as
+            float32 unless it is given another precision.
     """
+
+    def __init__(self, dtype: Literal["float32", "float16", "bfloat16"] = "float32") -> None:
+        self.dtype = getattr(torch, dtype)
 
     def export(self, model, folder):
         """Write the folder."""
@@ -61,13 +69,14 @@ class OpenClip(Exporter):
             config["init_logit_bias"] = float(weights["logit_bias"])
         settings = {"model_cfg": config, "preprocess_cfg": vision["preprocess"]}
         (folder / CONFIG).write_text(json.dumps(settings, indent=1), encoding="utf-8")
-        save_file(
-            {key: tensor.detach().cpu().clone().contiguous() for key, tensor in weights.items()}, folder / WEIGHTS
-        )
+        save_file({key: self._written(tensor.detach().cpu()) for key, tensor in weights.items()}, folder / WEIGHTS)
         return (
             f'model, preprocess = open_clip.create_model_from_pretrained("local-dir:{folder}")\n'
             f'tokenizer = open_clip.get_tokenizer("local-dir:{folder}")'
         )
+
+    def _written(self, tensor):
+        return tensor.to(self.dtype if tensor.is_floating_point() else tensor.dtype, copy=True).contiguous()
 
 
 def _joint_map(objective, name, encoder):

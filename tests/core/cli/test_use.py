@@ -164,6 +164,9 @@ def test_export_refuses_a_full_folder_and_a_format_that_is_not_there(runs, call,
     code, _, err = call("export", runs[0], tmp_path)
     assert code != 0
     assert "not an empty folder" in err
+    code, _, err = call("export", runs[0], tmp_path / "half", "dtype=float61")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "options.dtype = 'float61' is not 'float32', 'float16' or 'bfloat16'" in err
     code, _, err = call("export", runs[0], tmp_path / "new", "--format", "encoder")
     assert code != 0
     assert "did you mean 'encoders'" in err

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import sensorium
-from sensorium.errors import PluginError, RunError
+from sensorium.errors import PluginError, RecipeError, RunError
 from tests import toys
 
 
@@ -88,3 +89,29 @@ def test_what_is_not_there_is_named(run, tmp_path):
         sensorium.export(run, tmp_path / "out", extensions=extensions)
     with pytest.raises(PluginError, match="onnx"):
         sensorium.export(run, tmp_path / "other", "onnx", extensions=extensions)
+
+
+def test_options_choose_modalities_and_the_dtype(run, tmp_path):
+    extensions = toys.extensions()
+    half = {"modalities": ["b"], "dtype": "float16"}
+    sensorium.export(run, tmp_path / "half", options=half, extensions=extensions)
+    sensorium.export(run, tmp_path / "whole", extensions=extensions)
+    assert sorted(path.name for path in (tmp_path / "half").iterdir()) == ["b.safetensors", "encoders.json"]
+    kinds = {str(w.dtype) for w in load_file(tmp_path / "half" / "b.safetensors").values() if w.is_floating_point()}
+    assert kinds == {"torch.float16"}
+    (_, found), (_, wanted) = (sensorium.load_encoder(tmp_path / n, "b", extensions) for n in ("half", "whole"))
+    for name, weight in wanted.state_dict().items():
+        torch.testing.assert_close(found.state_dict()[name], weight, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"dtyp": "float16"}, r"options.dtyp = 'float16': 'encoders' has no option 'dtyp', did you mean 'dtype'"),
+        ({"dtype": "int8"}, r"options.dtype = 'int8' is not 'float32', 'float16' or 'bfloat16': of the weights"),
+        ({"modalities": ["c"]}, r"names 'c', which the run has not.*there are: a, b"),
+    ],
+)
+def test_a_wrong_option_is_told(run, tmp_path, options, said):
+    with pytest.raises(RecipeError, match=said):
+        sensorium.export(run, tmp_path / "out", options=options, extensions=toys.extensions())

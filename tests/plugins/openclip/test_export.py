@@ -7,12 +7,13 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 import sensorium
 from sensorium.errors import SensoriumError
 from sensorium.models.model import Model
 from sensorium.models.plan import make_plan
-from sensorium.plugins.openclip.export import OpenClip
+from sensorium.plugins.openclip.export import WEIGHTS, OpenClip
 from sensorium.recipe import read_recipe
 from sensorium.registration.discovery import load_extensions
 from sensorium.testing.synthetic import ToyEncoder
@@ -103,6 +104,17 @@ def test_a_recipe_starts_from_an_exported_folder(pictures, tmp_path):
     wanted, found = (m.embed(image=pictures, text=TEXTS) for m in (first, second))
     for name in wanted:
         torch.testing.assert_close(found[name], wanted[name], rtol=1e-5, atol=1e-5)
+
+
+def test_weights_may_be_written_in_half_precision(pictures, tmp_path):
+    ours = model_of()
+    lines = OpenClip(dtype="float16").export(ours, tmp_path)
+    assert {w.dtype for w in load_file(tmp_path / WEIGHTS).values() if w.is_floating_point()} == {torch.float16}
+    names = {"open_clip": open_clip}
+    exec(lines, names)
+    with torch.no_grad():
+        found = names["model"].eval().encode_image(torch.stack([names["preprocess"](p) for p in pictures]))
+    torch.testing.assert_close(found, ours.embed(image=pictures)["image"], rtol=0.02, atol=0.02)
 
 
 def test_what_open_clip_cannot_hold_is_refused(tmp_path):
