@@ -16,6 +16,7 @@ from sensorium.contracts.protocol import Protocol
 from sensorium.contracts.schedule import Schedule
 from sensorium.contracts.source import Source
 from sensorium.contracts.split import Split
+from sensorium.contracts.task import Task
 from sensorium.contracts.tokenizer import Tokenizer
 from sensorium.contracts.view_generator import ViewGenerator, has_target
 
@@ -33,6 +34,7 @@ __all__ = [
     "Schedule",
     "Source",
     "Split",
+    "Task",
     "TokenEncoder",
     "Tokenizer",
     "Tokens",

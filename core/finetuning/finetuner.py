@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from sensorium.contracts import Encoder, Source
+from sensorium.contracts import Encoder, Source, Task
 from sensorium.data.loader import Loader
 from sensorium.errors import DataError, RecipeError, RunError, SensoriumError
 from sensorium.evaluation.dry_run import DryPart
@@ -22,13 +22,13 @@ from sensorium.evaluation.progress import timed
 from sensorium.evaluation.runner import ModelFeatures, evaluate_models
 from sensorium.evaluation.tables import ResultsTable
 from sensorium.feature_table import FeatureTable
-from sensorium.finetuning.baseline import forest_outputs
+from sensorium.finetuning.baseline import baseline_outputs
 from sensorium.finetuning.few_labels import draw_labeled, draws_labels, read_labeled_keys
 from sensorium.finetuning.label_notes import label_notes
 from sensorium.finetuning.labeled import FOLDS, LabeledRecords
 from sensorium.finetuning.loop import EncoderWithHead
 from sensorium.finetuning.predictor import Predictor
-from sensorium.finetuning.tasks import Task, make_task
+from sensorium.finetuning.tasks import make_task
 from sensorium.finetuning.tuning import Initialization, Tuning
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan
@@ -162,7 +162,7 @@ class Finetuner:
 
     def _task(self, train: FeatureTable) -> Task:
         """Return the task for the labels that the train part has, not fitted."""
-        return make_task(self.options, self.modality, list(train.labels))
+        return make_task(self.plan.task, self.options, self.modality, list(train.labels))
 
     def _fitted_task(self, train: FeatureTable) -> Task:
         """Return the task, fitted to the train part, or a sample of it."""
@@ -265,19 +265,15 @@ class Finetuner:
         if not (train.features and test.features):
             return []
         assert train.positions is not None, "batches of a source have positions"
-        about = f"random forest of {self.options.trees} trees" + (f" on {reader.about}" if reader.about else "")
+        learns = f"random forest of {self.options.trees} trees" if self.plan.task.cls.forest else "linear layer"
+        about = learns + (f" on {reader.about}" if reader.about else "")
         forests = []
         for seed, labeled in enumerate(self.labeled):
             rows = np.flatnonzero(np.isin(train.positions, labeled.positions))
             with timed(f"{BASELINE}, seed {seed}"):
-                outputs_MK = forest_outputs(
-                    labeled.task,
-                    train.features[self.modality][rows],
-                    labeled.targets(),
-                    test.features[self.modality][test.present[self.modality]],
-                    n_estimators=self.options.trees,
-                    random_state=seed,
-                )
+                x_ND, x_MD = train.features[self.modality][rows], test.features[self.modality]
+                x_MD = x_MD[test.present[self.modality]]
+                outputs_MK = baseline_outputs(labeled, x_ND, x_MD, self.options.trees, seed, self.fabric.device)
             outputs_NK = np.full((len(test), labeled.task.output_dim), np.nan, np.float32)
             outputs_NK[test.present[self.modality]] = outputs_MK
             forests.append(self._measured(seed, replace(test, features={self.modality: outputs_NK}), about))

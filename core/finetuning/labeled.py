@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sensorium.contracts import Task
 from sensorium.errors import DataError
 from sensorium.evaluation.folds import assign_folds
 from sensorium.feature_table import FeatureTable
-from sensorium.finetuning.tasks import Task
 
 FOLDS = 5
 ENOUGH = 200

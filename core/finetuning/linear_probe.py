@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
+from sensorium.contracts import Task
 from sensorium.evaluation.folds import assign_folds
 from sensorium.evaluation.linear import CS, fit_logistic
 from sensorium.evaluation.ridge import ALPHAS, fit_ridge
@@ -21,6 +23,8 @@ from sensorium.evaluation.scaling import Scaler
 FOLDS = 5
 MOST_ITERATIONS = 200
 """Of L-BFGS, as in linear probing."""
+PENALTIES = (1.0, 0.1, 0.01, 1e-3, 1e-4)
+"""L2 penalties to choose from in a fit by the loss of a task, the strongest first."""
 STRONG = 0.01
 """C where there are too few records to choose it."""
 Layer = tuple[np.ndarray, np.ndarray, str]
@@ -50,11 +54,63 @@ class LinearProbe:
         return (x_ND @ self.weight_KD.T + self.bias_K).astype(np.float32)
 
 
-def linear_probe(x_ND: np.ndarray, layer: Layer) -> LinearProbe:
-    """Return a layer with mean and std of the features that it was fitted to."""
+def linear_probe(
+    task: Task, x_ND: np.ndarray, targets_NL: np.ndarray, groups: list[str], seed: int, device: torch.device
+) -> LinearProbe:
+    """Return the linear layer of a task, fitted as the task does it, or else by its loss.
+
+    Args:
+        task: fitted to the train part.
+        x_ND: float32 features of N records.
+        targets_NL: their targets, nan where there is none; records without any are left out.
+        groups: N group names; the records of a group are in one fold.
+        seed: of the folds.
+        device: where the matrix products are.
+    """
+    known = np.flatnonzero(~np.isnan(targets_NL).all(1))
+    x_ND, targets_NL, groups = x_ND[known], targets_NL[known], [groups[row] for row in known]
+    layer = task.fit_linear(x_ND, targets_NL, groups, seed, device)
+    weight_KD, bias_K, about = loss_layer(task, x_ND, targets_NL, groups, seed) if layer is None else layer
     scaler = Scaler().fit(x_ND.astype(np.float64))
-    weight_KD, bias_K, about = layer
     return LinearProbe(weight_KD, bias_K, scaler.mean_, scaler.scale_, about)
+
+
+def loss_layer(task: Task, x_ND: np.ndarray, targets_NL: np.ndarray, groups: list[str], seed: int) -> Layer:
+    """Fit a linear layer by the loss of a task and an L2 penalty on standardized features, by L-BFGS in fp64."""
+    scaler = Scaler().fit(x_ND.astype(np.float64))
+    z_ND = torch.from_numpy((x_ND - scaler.mean_) / scaler.scale_)
+    targets = torch.from_numpy(targets_NL)
+
+    def fitted(rows: np.ndarray, penalty: float) -> nn.Linear:
+        layer = nn.utils.skip_init(nn.Linear, z_ND.shape[1], task.output_dim, dtype=torch.float64)
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+        optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=MOST_ITERATIONS, line_search_fn="strong_wolfe")
+
+        def closure() -> torch.Tensor:
+            optimizer.zero_grad()
+            loss = task.loss(layer(z_ND[rows]), targets[rows]) + 0.5 * penalty * layer.weight.square().sum()
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        return layer
+
+    def held_out_loss(penalty: float) -> float:
+        losses = []
+        for fold in folds:
+            held_out = np.flatnonzero(folds_N == fold)
+            layer = fitted(np.flatnonzero(folds_N != fold), penalty)
+            with torch.no_grad():
+                losses.append(float(task.loss(layer(z_ND[held_out]), targets[held_out])))
+        return float(np.mean(losses))
+
+    folds_N = assign_folds(groups, FOLDS, seed)
+    folds = np.unique(folds_N)
+    penalty = min(PENALTIES, key=held_out_loss) if len(folds) > 1 else PENALTIES[0]
+    layer = fitted(np.arange(len(z_ND)), penalty)
+    weight_KD = layer.weight.detach().numpy() / scaler.scale_
+    return weight_KD, layer.bias.detach().numpy() - weight_KD @ scaler.mean_, f"L2 penalty {penalty:g}"
 
 
 def logistic_layer(

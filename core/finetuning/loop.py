@@ -11,12 +11,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from sensorium.contracts import Encoder
+from sensorium.contracts import Encoder, Task
 from sensorium.data.loader import Loader
 from sensorium.devices import evaluation_autocast, to_device
 from sensorium.errors import SensoriumError
 from sensorium.finetuning.linear_probe import LinearProbe
-from sensorium.finetuning.tasks import Task
 from sensorium.models.optimization import Optimization
 from sensorium.recipe.schema import Finetune
 from sensorium.seeding import seed_globals

@@ -11,10 +11,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from sensorium.contracts import Task
 from sensorium.errors import RunError
 from sensorium.finetuning.loop import EncoderWithHead
-from sensorium.finetuning.tasks import Task, make_task
+from sensorium.finetuning.tasks import make_task
 from sensorium.models.model import Model
+from sensorium.models.plan import maker
 from sensorium.recipe.reading import validated
 from sensorium.recipe.schema import Finetune
 from sensorium.registration.discovery import Extensions
@@ -94,7 +96,12 @@ class Predictor:
         except (OSError, ValueError, SafetensorError) as error:
             raise RunError(f"The fine-tuned head in {run.model} cannot be read: {one_line(error)}.") from error
         modality, options = config["modality"], validated(Finetune, config["options"], str(run.model / CONFIG))
-        task = make_task(options, modality, config["task"]["labels"])
+        task = make_task(
+            maker(extensions.registry, "tasks", options.task, "finetune.task"),
+            options,
+            modality,
+            config["task"]["labels"],
+        )
         task.load_state(config["task"])
         precision = model.plan.recipe.train.precision
         encoder = model.learner.encoder(modality)

@@ -1,26 +1,18 @@
-"""Supervised tasks: targets from labels, loss, predictions and metrics from model outputs.
-
-A task is an evaluator of model outputs. `fit` reads the classes, or mean and std, from the labels of the train part
-alone; it trains nothing. Letters: B records, L label columns, K outputs for each record.
-"""
+"""The built-in tasks: classification, multitask classification and regression."""
 
 from __future__ import annotations
-
-from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
-from sensorium.contracts import Evaluator
+from sensorium.contracts import Task
 from sensorium.errors import RecipeError
 from sensorium.evaluation.labels import is_missing
 from sensorium.evaluation.multitask import Multitask
 from sensorium.evaluation.probes import Classifier, Regressor
-from sensorium.finetuning.linear_probe import LinearProbe, linear_probe, logistic_layer, ridge_layer
+from sensorium.finetuning.linear_probe import logistic_layer, ridge_layer
+from sensorium.models.plan import Maker
 from sensorium.recipe.schema import Finetune
 
 IGNORED = -100
@@ -29,67 +21,18 @@ ABSENT = -20.0
 """The logit of a class that no record of a fold has."""
 
 
-class Task(Evaluator):
-    """Targets and loss of a supervised task and, as an evaluator, its metrics."""
-
-    metric: ClassVar[str]
-    """The metric that chooses the best epoch."""
-    is_regression: ClassVar[bool] = False
-    """Whether targets are numbers; the best metric is then the smallest."""
-
-    @property
-    def columns(self) -> list[str]:
-        """The label columns; known after `fit`."""
-        return list(self.state()["labels"])
-
-    def is_better(self, metric: float, than: float) -> bool:
-        """Return whether one value of `metric` is better than another."""
-        return metric < than if self.is_regression else metric > than
-
-    @property
-    @abstractmethod
-    def output_dim(self) -> int:
-        """K, the number of outputs for each record; known after `fit`."""
-
-    @abstractmethod
-    def target(self, labels: Mapping[str, Any]) -> list[float]:
-        """Return the L targets of one record's labels, nan for a missing label or a class outside the train part."""
-
-    @abstractmethod
-    def loss(self, outputs_BK: Tensor, targets_BL: Tensor) -> Tensor:
-        """Return the mean loss over targets that are not nan; 0 if there is none."""
-
-    @abstractmethod
-    def fit_linear(
-        self, x_ND: np.ndarray, targets_NL: np.ndarray, groups: list[str], seed: int, device: torch.device
-    ) -> LinearProbe:
-        """Fit a linear layer on features; its penalty is chosen by five-fold cross-validation within them.
-
-        Args:
-            x_ND: float32 features of N records.
-            targets_NL: their targets, nan where there is none.
-            groups: N group names; the records of a group are in one fold.
-            seed: of the folds.
-            device: where the matrix products are.
-        """
-
-    @abstractmethod
-    def to_prediction(self, outputs_K: np.ndarray) -> Any:
-        """Return the prediction for one record: a number, or name -> probability."""
-
-    @abstractmethod
-    def state(self) -> dict[str, Any]:
-        """Return what `fit` learned, as plain JSON values; "labels" are the label columns."""
-
-    @abstractmethod
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state` returned."""
-
-
 class Classification(Classifier, Task):
-    """Single-label classification by cross-entropy; outputs are logits."""
+    """Single-label classification by cross-entropy; outputs are logits.
 
-    metric = "accuracy"
+    Args:
+        label: the label column.
+        modality: that of the outputs.
+    """
+
+    metric, forest = "accuracy", "classes"
+
+    def __init__(self, label: str, modality: str) -> None:
+        super().__init__(label, modality, "given")
 
     def learn(self, x_ND, y_N, groups):
         """Fit nothing: the outputs are the logits."""
@@ -116,14 +59,12 @@ class Classification(Classifier, Task):
 
     def fit_linear(self, x_ND, targets_NL, groups, seed, device):
         """Fit multinomial logistic regression."""
-        known = np.flatnonzero(~np.isnan(targets_NL[:, 0]))
-        groups = [groups[row] for row in known]
         present, (weight_CD, bias_C, about) = logistic_layer(
-            x_ND[known], targets_NL[known, 0].astype(np.int64), groups, seed, device
+            x_ND, targets_NL[:, 0].astype(np.int64), groups, seed, device
         )
         weight_KD, bias_K = np.zeros((self.output_dim, x_ND.shape[1])), np.full(self.output_dim, ABSENT)
         weight_KD[present], bias_K[present] = weight_CD, bias_C
-        return linear_probe(x_ND[known], (weight_KD, bias_K, about))
+        return weight_KD, bias_K, about
 
     def to_prediction(self, outputs_K):
         """Return class -> probability."""
@@ -140,9 +81,17 @@ class Classification(Classifier, Task):
 
 
 class MultitaskClassification(Multitask, Task):
-    """Binary classification in several label columns by binary cross-entropy over known labels; outputs are logits."""
+    """Binary classification in several label columns by binary cross-entropy over known labels; outputs are logits.
 
-    metric = "ROC-AUC"
+    Args:
+        labels: the label columns; None for all.
+        modality: that of the outputs.
+    """
+
+    metric, forest, takes_several_labels = "ROC-AUC", "binary", True
+
+    def __init__(self, labels: list[str] | None, modality: str) -> None:
+        super().__init__(labels, modality)
 
     def learn(self, task, x_ND, y_N, groups):
         """Fit nothing: the outputs are the logits."""
@@ -185,7 +134,7 @@ class MultitaskClassification(Multitask, Task):
             weight_KD[k], bias_K[k] = weight_CD[1] - weight_CD[0], bias_C[1] - bias_C[0]
             chosen.append(about)
         about = chosen[0] if len(self.tasks) == 1 and chosen else "C for each label column"
-        return linear_probe(x_ND, (weight_KD, bias_K, about))
+        return weight_KD, bias_K, about
 
     def to_prediction(self, outputs_K):
         """Return label column -> probability of its positive class."""
@@ -201,9 +150,17 @@ class MultitaskClassification(Multitask, Task):
 
 
 class Regression(Regressor, Task):
-    """Regression by squared error; outputs are labels standardized on the train part."""
+    """Regression by squared error; outputs are labels standardized on the train part.
 
-    metric, is_regression = "RMSE ↓", True
+    Args:
+        label: the label column.
+        modality: that of the outputs.
+    """
+
+    metric, forest, is_regression = "RMSE ↓", "numbers", True
+
+    def __init__(self, label: str, modality: str) -> None:
+        super().__init__(label, modality, "given")
 
     def learn(self, x_ND, y_N, groups):
         """Compute the std of the labels; the outputs are the predictions."""
@@ -231,9 +188,7 @@ class Regression(Regressor, Task):
 
     def fit_linear(self, x_ND, targets_NL, groups, seed, device):
         """Fit ridge regression."""
-        known = np.flatnonzero(~np.isnan(targets_NL[:, 0]))
-        layer = ridge_layer(x_ND[known], targets_NL[known, 0], [groups[row] for row in known], seed)
-        return linear_probe(x_ND[known], layer)
+        return ridge_layer(x_ND, targets_NL[:, 0], groups, seed)
 
     def to_prediction(self, outputs_K):
         """Return the number."""
@@ -248,10 +203,11 @@ class Regression(Regressor, Task):
         self.mean, self.std = state["mean"], state["std"]
 
 
-def make_task(options: Finetune, modality: str, columns: list[str]) -> Task:
+def make_task(make: Maker[Task], options: Finetune, modality: str, columns: list[str]) -> Task:
     """Return the task of a recipe, not fitted.
 
     Args:
+        make: makes the task of `finetune.task`.
         options: the recipe's `finetune`.
         modality: the modality of the encoder.
         columns: the label columns of the records.
@@ -259,14 +215,12 @@ def make_task(options: Finetune, modality: str, columns: list[str]) -> Task:
     Raises:
         RecipeError: when the task has a single label, and the recipe does not name exactly one label column.
     """
-    if options.task == "multitask":
-        task: Task = MultitaskClassification(options.labels, modality)
-    else:
-        named = columns if options.labels is None else options.labels
-        if len(named) != 1:
-            raise RecipeError(
-                f"finetune.task is '{options.task}', which has one label, but there are {len(named)} "
-                f"({', '.join(named)}): set finetune.labels=[NAME], or finetune.task=multitask."
-            )
-        task = {"classification": Classification, "regression": Regression}[options.task](named[0], modality, "given")
-    return task
+    if make.cls.takes_several_labels:
+        return make.with_options(labels=options.labels, modality=modality)()
+    named = columns if options.labels is None else options.labels
+    if len(named) != 1:
+        raise RecipeError(
+            f"finetune.task is '{options.task}', which has one label, but there are {len(named)} "
+            f"({', '.join(named)}): set finetune.labels=[NAME], or finetune.task=multitask."
+        )
+    return make.with_options(label=named[0], modality=modality)()

@@ -18,7 +18,7 @@ from lightning_fabric import Fabric
 from sensorium.data.loader import Loader
 from sensorium.feature_table import FeatureTable
 from sensorium.finetuning.labeled import LabeledRecords
-from sensorium.finetuning.linear_probe import LinearProbe
+from sensorium.finetuning.linear_probe import LinearProbe, linear_probe
 from sensorium.finetuning.loop import EncoderWithHead, Epoch, train_epochs
 from sensorium.models.optimization import Optimization
 from sensorium.recipe.schema import Finetune
@@ -76,9 +76,8 @@ class Tuning:
     def probe(self, rows: np.ndarray) -> LinearProbe:
         """Fit the linear probe to the labeled records at `rows`."""
         groups = [self.labeled.table.groups[row] for row in rows]
-        return self.labeled.task.fit_linear(
-            self.features_ND[rows], self.labeled.targets()[rows], groups, self.seed, self.fabric.device
-        )
+        task, targets_NL = self.labeled.task, self.labeled.targets()[rows]
+        return linear_probe(task, self.features_ND[rows], targets_NL, groups, self.seed, self.fabric.device)
 
     def by_val_part(self, report: Callable[[int, dict[str, float]], None]) -> tuple[EncoderWithHead, BestEpoch]:
         """Train on all labeled records, and return the model of the epoch with the best metric on the val part.
@@ -87,7 +86,7 @@ class Tuning:
             report: called with the step and its metrics after every epoch.
         """
         task, rows = self.labeled.task, np.arange(len(self.labeled.table))
-        best, weights = BestEpoch(0, float("inf") if task.is_regression else -float("inf")), {}
+        best, weights = BestEpoch(0, task.worst), {}
         for model, epoch in self._epochs(rows, self.name):
             if epoch.number == 0 and not self._starts_at_probe:
                 continue
@@ -116,7 +115,7 @@ class Tuning:
                 if epoch.number >= first:
                     table = self.read(model, self.labeled.positions[held_out])
                     outputs_ENK[epoch.number, held_out] = table.features[self.modality]
-        best = BestEpoch(0, float("inf") if task.is_regression else -float("inf"))
+        best = BestEpoch(0, task.worst)
         rows = np.flatnonzero(folds_N < count)
         table = self.labeled.table.select(rows)
         for number in range(first, len(outputs_ENK)):

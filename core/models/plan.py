@@ -20,6 +20,7 @@ from sensorium.contracts import (
     Objective,
     Source,
     Split,
+    Task,
     TokenEncoder,
     ViewGenerator,
     has_target,
@@ -34,7 +35,7 @@ from sensorium.models.plain_parts import FunctionViews
 from sensorium.recipe.schema import Part, Recipe, Tower
 from sensorium.registration.discovery import Extensions
 from sensorium.registration.options import check_options
-from sensorium.registration.registry import Registry
+from sensorium.registration.registry import FILLED, Registry
 from sensorium.seeding import seed_globals
 
 T = TypeVar("T")
@@ -79,6 +80,7 @@ class Plan:
         source: makes the source, or None when the recipe names none.
         optimization: makes the optimizer, and knows its learning rates.
         finetuning: the same for fine-tuning.
+        task: makes the task of fine-tuning; which label it is for, and which modality, is told when it is made.
         split: makes the split of its records.
         callbacks: name -> makes the callback, in the order in which they are called; of a plan for training.
         loggers: name -> makes the logger; of a plan for training.
@@ -93,6 +95,7 @@ class Plan:
     source: Maker[Source] | None
     optimization: Optimization
     finetuning: Optimization
+    task: Maker[Task]
     split: Maker[Split] = field(default_factory=lambda: Maker(RandomSplit, {}))
     callbacks: dict[str, Maker[Callback]] = field(default_factory=dict)
     loggers: dict[str, Maker[Logger]] = field(default_factory=dict)
@@ -198,11 +201,13 @@ def make_plan(recipe: Recipe, extensions: Extensions, for_training: bool = False
         maker(registry, "sources", recipe.data.source, "data.source") if recipe.data.source else None,
         make_optimization(recipe.optimizer, registry, "optimizer"),
         make_optimization(recipe.finetune.optimizer, registry, "finetune.optimizer"),
+        maker(registry, "tasks", recipe.finetune.task, "finetune.task"),
         maker(registry, "splits", recipe.data.split, "data.split"),
     )
     if for_training:
         _add_callbacks_and_loggers(plan, registry)
     _check_fit(plan, registry)
+    _check_task(plan)
     return plan
 
 
@@ -249,7 +254,7 @@ def maker(
         given = registry.given.get(path) or stand_in(kind, path, part.handed_in)
         return Maker(given.cls, part.options, modality, given.make)
     cls = registry.find(kind, part.name, family).load()
-    return Maker(cls, check_options(cls, part.options, path, skip=int(modality is not None), name=part.name), modality)
+    return Maker(cls, check_options(cls, part.options, path, skip=FILLED.get(kind, 0), name=part.name), modality)
 
 
 def _require_plugins(names: Iterable[str], extensions: Extensions) -> None:
@@ -323,6 +328,15 @@ def _check_fit(plan: Plan, registry: Registry) -> None:
                 f"The {asking} needs tokens, but modalities.{name}.encoder '{recipe.tower(name).encoder}' is "
                 f"no token encoder; encoders that would fit: {fitting}."
             )
+
+
+def _check_task(plan: Plan) -> None:
+    """Check that what a recipe says of labels fits the task of fine-tuning."""
+    if plan.recipe.finetune.labels_per_class is not None and plan.task.cls.is_regression:
+        raise RecipeError(
+            f"finetune.labels_per_class counts records of a class, and a {plan.recipe.finetune.task} has none: give "
+            "finetune.label_fraction."
+        )
 
 
 def _makes_views(count: int, cls: Any) -> bool:

@@ -330,9 +330,10 @@ class Monitor(Section):
 class Finetune(Section):
     """Supervised fine-tuning of an encoder and a small head by `sensorium finetune`."""
 
-    task: Literal["classification", "multitask", "regression"] = Field(
-        "classification",
-        description="classification; binary classification in many label columns, missing ones allowed; or regression",
+    task: Part = Field(
+        Part(name="classification"),
+        description="what is learned: classification, multitask (binary classification in many label columns, missing "
+        "ones allowed), regression, or a plugin's; `sensorium list tasks` shows them",
     )
     labels: list[str] | None = Field(
         None, description="label columns: one, or several for multitask; None: the only one, or all"
@@ -364,10 +365,6 @@ class Finetune(Section):
     def _one_amount_of_labels(self) -> Self:
         if self.label_fraction is not None and self.labels_per_class is not None:
             raise ValueError("give label_fraction or labels_per_class, not both")
-        if self.labels_per_class is not None and self.task == "regression":
-            raise ValueError(
-                "labels_per_class counts records of a class, and a regression has none: give label_fraction"
-            )
         return self
 
 

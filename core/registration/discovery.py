@@ -50,6 +50,7 @@ BUILTINS = {
     "evaluators": "sensorium.evaluation.plugin",
     "exporters": "sensorium.exporters.plugin",
     "optimizers": "sensorium.optimizers.plugin",
+    "tasks": "sensorium.finetuning.plugin",
     "recipes": "sensorium.recipe.plugin",
     "audio": "sensorium.modalities.audio",
     "graph": "sensorium.modalities.graph",

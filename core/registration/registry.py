@@ -62,6 +62,7 @@ CONTRACTS = {
     "sources": "Source",
     "splits": "Split",
     "schedules": "Schedule",
+    "tasks": "Task",
     "tokenizers": "Tokenizer",
     "callbacks": "Callback",
     "loggers": "Logger",

@@ -63,6 +63,7 @@ def bare_training(
         None,
         make_optimization(recipe.optimizer, registry, "optimizer"),
         made,
+        made,
     )
     whole: Any = learner if backend is None else torch.compile(learner, backend=backend)
     module = fabric.setup_module(whole)

@@ -95,7 +95,6 @@ def test_a_draw_is_a_function_of_seed_and_ids():
     ("options", "sentence"),
     [
         ({"label_fraction": 0.1, "labels_per_class": 3}, "not both"),
-        ({"labels_per_class": 3, "task": "regression"}, "give label_fraction"),
         ({"label_fraction": 0.0}, "greater than 0"),
     ],
 )

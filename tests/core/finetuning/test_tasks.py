@@ -10,16 +10,19 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from sensorium import SensoriumError, to_device
+from sensorium.finetuning.linear_probe import linear_probe
 from sensorium.finetuning.tasks import Classification, MultitaskClassification, Regression, make_task
+from sensorium.models.plan import maker
 from sensorium.recipe.schema import Finetune
+from sensorium.registration.discovery import load_extensions
 from sensorium.testing.emulation import Emulation, emulated_device
 from tests.core.evaluation.tables_of_records import table
 
 NAN = math.nan
 MAKERS = [
-    lambda: Classification("y", "a", "given"),
+    lambda: Classification("y", "a"),
     lambda: MultitaskClassification(["y"], "a"),
-    lambda: Regression("y", "a", "given"),
+    lambda: Regression("y", "a"),
 ]
 
 
@@ -33,7 +36,7 @@ def fitted(task, **labels):
 
 
 def test_classes_are_numbered_by_name_and_those_outside_train_are_no_target():
-    task = fitted(Classification("kind", "a", "given"), kind=["dog", "cat", None, "dog"])
+    task = fitted(Classification("kind", "a"), kind=["dog", "cat", None, "dog"])
     assert task.output_dim == 2
     assert [task.target({"kind": name})[0] for name in ("cat", "dog")] == [0, 1]
     assert all(math.isnan(task.target(labels)[0]) for labels in ({"kind": "fox"}, {"kind": None}, {}))
@@ -69,7 +72,7 @@ def test_multitask_ignores_missing_labels():
 
 
 def test_regression_targets_are_standardized_and_predictions_are_not():
-    task = fitted(Regression("size", "a", "given"), size=[10.0, 30.0, None])
+    task = fitted(Regression("size", "a"), size=[10.0, 30.0, None])
     assert (task.mean, task.std) == (20.0, 10.0)
     assert task.target({"size": 40}) == [2.0]
     assert math.isnan(task.target({})[0])
@@ -97,11 +100,17 @@ def test_state_is_restored(make):
     assert other.target({"y": 5}) == task.target({"y": 5})
 
 
+def made(**options):
+    options = Finetune.model_validate(options)
+    make = maker(load_extensions({}, []).registry, "tasks", options.task, "finetune.task")
+    return make_task(make, options, "a", ["p", "q"])
+
+
 def test_a_task_of_one_label_needs_its_name():
     with pytest.raises(SensoriumError, match=r"has one label, but there are 2 \(p, q\): set finetune.labels"):
-        make_task(Finetune(), "a", ["p", "q"])
-    assert isinstance(make_task(Finetune(task="multitask"), "a", ["p", "q"]), MultitaskClassification)
-    assert make_task(Finetune(task="regression", labels=["q"]), "a", ["p", "q"]).label == "q"
+        made()
+    assert isinstance(made(task="multitask"), MultitaskClassification)
+    assert made(task="regression", labels=["q"]).label == "q"
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -131,7 +140,7 @@ def test_the_linear_probe_of_a_task_predicts_its_labels(make):
     x_ND = rng.normal(size=(60, 4)).astype(np.float32) * 100 + np.outer(y_N, [300, 0, 0, 0]).astype(np.float32)
     targets_NL = np.array([task.target({"y": int(y)}) for y in y_N])
     targets_NL[::7] = NAN
-    probe = task.fit_linear(x_ND, targets_NL, [str(row) for row in range(60)], 0, torch.device("cpu"))
+    probe = linear_probe(task, x_ND, targets_NL, [str(row) for row in range(60)], 0, torch.device("cpu"))
     outputs_NK = probe.outputs(x_ND)
     assert outputs_NK.shape == (60, task.output_dim)
     assert abs(np.corrcoef(outputs_NK[:, -1], y_N)[0, 1]) > 0.8
@@ -139,10 +148,10 @@ def test_the_linear_probe_of_a_task_predicts_its_labels(make):
 
 
 def test_the_probe_of_a_class_that_no_record_has_predicts_it_never():
-    task = fitted(Classification("y", "a", "given"), y=["a", "b", "c"])
+    task = fitted(Classification("y", "a"), y=["a", "b", "c"])
     x_ND, targets_NL = np.eye(4, dtype=np.float32).repeat(5, 0), np.array([0, 0, 2, 2] * 5, float)[:, None]
-    probe = task.fit_linear(x_ND, targets_NL, [str(row) for row in range(20)], 0, torch.device("cpu"))
+    probe = linear_probe(task, x_ND, targets_NL, [str(row) for row in range(20)], 0, torch.device("cpu"))
     assert not (probe.outputs(x_ND).argmax(1) == 1).any()
-    one = task.fit_linear(x_ND, np.zeros((20, 1)), [str(row) for row in range(20)], 0, torch.device("cpu"))
+    one = linear_probe(task, x_ND, np.zeros((20, 1)), [str(row) for row in range(20)], 0, torch.device("cpu"))
     assert (one.outputs(x_ND).argmax(1) == 0).all()
     assert one.about == "one class"
