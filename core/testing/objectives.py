@@ -1,36 +1,30 @@
-"""Checks of objectives, on toy encoders and toy records."""
+"""Checks of objectives that one step shows, on toy encoders and toy records."""
 
 from __future__ import annotations
 
 import copy
 import math
-from dataclasses import replace
 from unittest import SkipTest
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from sensorium import seeding
-from sensorium.contracts import Encoder, TokenEncoder, ViewGenerator, has_target
-from sensorium.errors import PluginError, SensoriumError
-from sensorium.models.learner import Learner
-from sensorium.testing.checked_part import CheckedPart, Failure, expect, expect_few_waits, rng
-from sensorium.testing.emulation import EmulatedSteps, emulate_steps
-from sensorium.testing.synthetic import ToyBatch, ToyEncoder, ToyViews, ToyWordEncoder, toy_records, toy_views
-from sensorium.types import Outcome, Record, RecordBatch, View, record_keys
+from sensorium.testing import objective_ranks, objective_training
+from sensorium.testing.checked_part import CheckedPart, expect, expect_few_waits, rng
+from sensorium.testing.emulation import emulate_steps
+from sensorium.testing.equality import same
+from sensorium.testing.objective_case import ROWS, case_of, lacking, loss_of, rows_of, run, train, without_dropout
 
-Views = dict[str, list[View]]
-ROWS = 8
-STEPS = 30
 SYNCHRONIZATIONS = 2
 """How often the host may wait for the device in a step; once it reads whether the step was finite."""
 
 
 def returns_a_finite_loss(checked: CheckedPart) -> None:
     """The loss is a finite scalar with a gradient; logs are detached scalars, features detached rows (N, D)."""
-    outcome = _run(_learner(checked), _views(checked))
+    case = case_of(checked)
+    outcome = run(case.learner(), case.views())
     expect(outcome.loss.requires_grad, "the loss has no gradient")
     for name, value in outcome.logs.items():
         expect(value.numel() == 1 and not value.requires_grad, f"the log '{name}' is not a detached scalar")
@@ -40,39 +34,62 @@ def returns_a_finite_loss(checked: CheckedPart) -> None:
 
 def propagates_gradient_to_every_encoder(checked: CheckedPart) -> None:
     """The loss has a finite, nonzero gradient for every encoder."""
-    learner = _learner(checked)
-    _run(learner, _views(checked)).loss.backward()
+    case = case_of(checked)
+    learner = case.learner()
+    run(learner, case.views()).loss.backward()
     for name, encoder in learner.encoders.items():
         gradients = [p.grad for p in encoder.parameters() if p.grad is not None]
         expect(any(bool(g.abs().sum() > 0) for g in gradients), f"no gradient reaches the encoder of '{name}'")
         expect(all(bool(g.isfinite().all()) for g in gradients), f"the gradient of '{name}' is not finite")
 
 
+def trains_every_parameter_of_its_own(checked: CheckedPart) -> None:
+    """Every trainable parameter of the objective has a gradient; DDP raises an error for one that has none."""
+    case = case_of(checked)
+    learner = case.learner()
+    run(learner, case.views()).loss.backward()
+    unused = [name for name, p in learner.objective.named_parameters() if p.requires_grad and p.grad is None]
+    expect(
+        not unused,
+        f"no gradient reaches {', '.join(unused[:3])}{' and others' if len(unused) > 3 else ''}, so that training on "
+        "several ranks stops: leave out heads that the loss does not use, and freeze what is not trained "
+        "(requires_grad_(False))",
+    )
+
+
 def handles_batches_of_one_and_two(checked: CheckedPart) -> None:
     """A batch of two can be trained on; a batch of one has a finite loss in eval mode (batch norm needs two)."""
-    _run(_learner(checked), _views(checked, rows=2)).loss.backward()
-    _run(_learner(checked).eval(), _views(checked, rows=1))
+    case = case_of(checked)
+    run(case.learner(), case.views(rows=2)).loss.backward()
+    run(case.learner().eval(), case.views(rows=1))
+
+
+def handles_equal_records(checked: CheckedPart) -> None:
+    """Records that are all equal, as when features have collapsed, have a finite loss and finite gradients."""
+    case = case_of(checked)
+    learner = case.learner()
+    run(learner, case.views(equal=True)).loss.backward()
+    infinite = [n for n, p in learner.named_parameters() if p.grad is not None and not bool(p.grad.isfinite().all())]
+    expect(not infinite, f"for records that are all equal the gradient of {', '.join(infinite[:3])} is not finite")
 
 
 def handles_missing_modalities(checked: CheckedPart) -> None:
     """An objective of several modalities accepts records that lack one, and a batch in which no record has it."""
-    if checked.spec.load().needs.modalities != "many":
+    case = case_of(checked)
+    if not case.needs.is_crossmodal:
         raise SkipTest("it takes one modality")
-    whole = _views(checked)
+    whole = case.views()
     first, *_ = whole
-    half = torch.arange(ROWS) % 2 == 0
-    partial = whole | {first: [replace(_rows(v, half), present=half.numpy()) for v in whole[first]]}
-    nobody = np.zeros(ROWS, dtype=bool)
-    nothing = whole | {first: [replace(_rows(v, torch.from_numpy(nobody)), present=nobody) for v in whole[first]]}
-    for views in (partial, nothing):
-        _run(_learner(checked), views).loss.backward()
+    for present in (np.arange(ROWS) % 2 == 0, np.zeros(ROWS, dtype=bool)):
+        views = whole | {first: [lacking(view, present) for view in whole[first]]}
+        run(case.learner(), views).loss.backward()
 
 
 def is_finite_under_bfloat16_autocast(checked: CheckedPart) -> None:
     """Under autocast to bfloat16 the loss is float32 and finite."""
-    learner, views = _learner(checked), _views(checked)
+    case = case_of(checked)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        outcome = _run(learner, views)
+        outcome = run(case.learner(), case.views())
     expect(
         outcome.loss.dtype == torch.float32,
         (
@@ -85,190 +102,112 @@ def is_finite_under_bfloat16_autocast(checked: CheckedPart) -> None:
 
 def takes_a_step_on_a_gpu(checked: CheckedPart) -> None:
     """On an emulated CUDA device, in bf16 mixed precision, a step mixes no devices and no dtypes, and seldom waits."""
-    steps = _emulated(checked, 1)
+    case = case_of(checked)
+
+    def emulated(steps: int):
+        return emulate_steps(case.learner(), case.generators(), [case.records()] * steps)
+
+    steps = emulated(1)
     if len(steps.synchronizations[-1]) > SYNCHRONIZATIONS:  # in the first step, constants may be copied to the device
-        steps = _emulated(checked, 2)
+        steps = emulated(2)
     expect(all(map(math.isfinite, steps.losses)), f"on a GPU the loss is {steps.losses}")
-    found = steps.synchronizations[-1]
-    expect_few_waits(found, SYNCHRONIZATIONS, "a step")
+    expect_few_waits(steps.synchronizations[-1], SYNCHRONIZATIONS, "a step")
+
+
+def does_not_modify_its_views(checked: CheckedPart) -> None:
+    """The views, with their targets, info and keys, are bit-equal after the forward and the backward pass."""
+    case = case_of(checked)
+    views = case.views(masked=True)
+    before = copy.deepcopy(views)
+    run(case.learner(), views).loss.backward()
+    for name, made in views.items():
+        for number, view in enumerate(made):
+            expect(
+                same(view, before[name][number]),
+                f"it writes to view {number} of '{name}', which others read: change a copy (x.clone(), torch.where)",
+            )
+
+
+def changes_its_state_after_a_step_alone(checked: CheckedPart) -> None:
+    """`forward` changes neither parameters nor buffers, running statistics of batch norms aside; `after_step` does."""
+    case = case_of(checked)
+    learner, views = case.learner(), case.views()
+    train(learner, 1, lambda step: case.views(seed=step))  # a teacher then differs from its student
+    before = {name: value.clone() for name, value in learner.state_dict().items()}
+    run(learner, views)
+    statistics = {
+        f"{name}.{buffer}"
+        for name, module in learner.named_modules()
+        if isinstance(module, _BatchNorm) or hasattr(module, "running_mean")
+        for buffer, _ in module.named_buffers()
+    }
+    for name, value in learner.state_dict().items():
+        expect(
+            name in statistics or torch.equal(value, before[name]),
+            f"forward changes {name}: teachers, queues and centers change in after_step, once for each step, however "
+            "many forward passes it has",
+        )
+
+
+def is_a_function_of_its_views(checked: CheckedPart) -> None:
+    """The same views have the same loss again, in training and in eval mode, when the global generators are seeded."""
+    case = case_of(checked)
+    views = case.views()
+    for mode in (True, False):
+        learner = case.learner().train(mode)
+        once, again = (float(run(learner, views).loss.detach()) for _ in range(2))
+        expect(
+            once == again,
+            f"the same views with the same seeds have the loss {once}, then {again}{'' if mode else ' in eval mode'}: "
+            "it counts its calls, or has its own generator; draw from torch's global ones, which are seeded before "
+            "each step",
+        )
+
+
+def leaves_the_seeds_alone(checked: CheckedPart) -> None:
+    """It does not seed the global generators: what is drawn after it differs from step to step."""
+    case = case_of(checked)
+    learner, views = case.learner(), case.views()
+    after = []
+    for seed in range(2):
+        seeding.seed_globals("leaves the seeds alone", seed)
+        learner(views)
+        after.append(torch.rand(4))
+    expect(
+        not torch.equal(*after),
+        "it seeds torch's global generator, so that every step draws the same: draw without seeding",
+    )
 
 
 def is_invariant_to_record_order(checked: CheckedPart) -> None:
     """Records in another order have the same loss, unless the objective draws at random."""
-    views = _views(checked)
-    learner = _learner(checked)
-    once, again = (float(_run(copy.deepcopy(learner), views, seed=s).loss.detach()) for s in (0, 1))
+    case = case_of(checked)
+    views, learner = case.views(masked=True), without_dropout(case.learner())
+    once, again = (loss_of(learner, views, seed) for seed in (0, 1))
     if once != again:
         raise SkipTest("it draws at random")
     order = torch.randperm(ROWS, generator=rng("order"))
-    permuted = {name: [_rows(view, order) for view in made] for name, made in views.items()}
-    loss = float(_run(copy.deepcopy(learner), permuted).loss.detach())
+    permuted = {name: [rows_of(view, order) for view in made] for name, made in views.items()}
+    loss = loss_of(learner, permuted)
     expect(
         abs(loss - once) <= 1e-4 * max(1.0, abs(once)), f"the loss of records in another order is {loss}, not {once}"
     )
 
 
-def prefers_positive_pairs(checked: CheckedPart) -> None:
-    """After a few steps, positive pairs (views or modalities of one record) are closer than negative pairs."""
-    needs = checked.spec.load().needs
-    many = needs.modalities == "many"
-    if needs.target or not (many or needs.views > 1):
-        raise SkipTest("it compares neither views nor modalities")
-    learner = _learner(checked)
-    optimizer = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad], lr=3e-3)
-    for step in range(STEPS):
-        optimizer.zero_grad()
-        _run(learner, _views(checked, rows=4 * ROWS, seed=step), seed=step).loss.backward()
-        optimizer.step()
-        learner.objective.after_step((step + 1) / STEPS)
-    views = _views(checked, rows=4 * ROWS, seed=STEPS)
-    if many:
-        negative = _mean_cosine(learner, views, shift=1)
-        positive = _mean_cosine(learner, views, shift=0)
-        expect(
-            positive > negative,
-            f"after {STEPS} steps, positive pairs have cosine {positive:.3f}, negative pairs {negative:.3f}",
-        )
-        return
-    order = torch.arange(4 * ROWS).roll(1)
-    (name, made), *_ = views.items()
-    shuffled = {name: [made[0], *(_rows(view, order) for view in made[1:])]}
-    positive, negative = (float(_run(copy.deepcopy(learner), v).loss.detach()) for v in (views, shuffled))
-    expect(
-        positive < negative,
-        f"after {STEPS} steps, positive pairs have loss {positive:.4f}, negative pairs {negative:.4f}",
-    )
-
-
-def _run(learner: Learner, views: Views, seed: int = 0) -> Outcome:
-    seeding.seed_globals("objective", seed)
-    outcome = learner(views)
-    expect(isinstance(outcome, Outcome), f"forward returns a {type(outcome).__name__}, not an Outcome")
-    expect(outcome.loss.ndim == 0, f"the loss has shape {tuple(outcome.loss.shape)}, it must be a scalar")
-    expect(bool(outcome.loss.isfinite()), f"the loss is {outcome.loss.item()}")
-    return outcome
-
-
-def _learner(checked: CheckedPart) -> Learner:
-    """Return a learner of toy encoders that the objective accepts."""
-    needs = checked.spec.load().needs
-    if needs.target:
-        target = _target_case(checked)
-        generator = target.generator
-        return Learner({target.modality_name: _encoder(target)}, checked.build(), generator.classes, generator.views)
-    names = ("first", "second") if needs.modalities == "many" else ("toy",)
-    refusals = []
-    for toy in (ToyEncoder, ToyWordEncoder):
-        try:
-            learner = Learner({name: toy() for name in names}, checked.build())
-            _run(copy.deepcopy(learner), _views(checked))
-        except SensoriumError as refused:
-            refusals.append(str(refused))
-        else:
-            return learner
-    raise Failure(f"it refuses the toy encoders: {' '.join(refusals)}")
-
-
-def _views(checked: CheckedPart, rows: int = ROWS, seed: int = 0) -> Views:
-    needs = checked.spec.load().needs
-    generator = rng("views", seed)
-    if needs.target:
-        target = _target_case(checked)
-        index = torch.arange(rows) % len(target.batch)
-        made = target.views(seed, target.batch.select(index))
-        return {target.modality_name: [replace(v, modality=target.modality_name) for v in made]}
-    x_BTC = toy_records(rows, generator)
-    names = ("first", "second") if needs.modalities == "many" else ("toy",)
-    return {name: toy_views(x_BTC, needs.views, generator, name, 2 * needs.multicrop) for name in names}
-
-
-def _emulated(checked: CheckedPart, steps: int) -> EmulatedSteps:
-    return emulate_steps(_learner(checked), _generators(checked), [_records(checked)] * steps)
-
-
-def _generators(checked: CheckedPart) -> dict[str, ViewGenerator]:
-    """Return what makes the views of `_views`, by modality."""
-    needs = checked.spec.load().needs
-    if needs.target:
-        target = _target_case(checked)
-        return {target.modality_name: target.generator}
-    names = ("first", "second") if needs.modalities == "many" else ("toy",)
-    return {name: ToyViews(name, needs.views, 2 * needs.multicrop) for name in names}
-
-
-def _records(checked: CheckedPart) -> RecordBatch:
-    """Return the records of which `_views` are views."""
-    named = [Record(str(number), {}) for number in range(ROWS)]
-    if checked.spec.load().needs.target:
-        target = _target_case(checked)
-        batches = {target.modality_name: target.batch.select(torch.arange(ROWS) % len(target.batch))}
-    else:
-        x_BTC = toy_records(ROWS, rng("records"))
-        batches = {name: ToyBatch(x_BTC) for name in _generators(checked)}
-    return RecordBatch([r.id for r in named], batches, dict.fromkeys(batches), record_keys(named))
-
-
-def _target_case(checked: CheckedPart) -> CheckedPart:
-    """Return the case of a view generator with the target that the objective needs."""
-    needed = checked.spec.load().needs.target
-    by_token = None
-    for spec in checked.registry.specs("views"):
-        found = CheckedPart(spec, checked.registry, checked.samples, checked.options)
-        try:
-            found.has_samples_and_options()
-        except (Failure, PluginError):
-            continue
-        if has_target(found.generator, needed):
-            if needed != "class" or not found.generator.per_token:
-                return found
-            by_token = by_token or found
-    if by_token is None:
-        raise SkipTest(f"no view generator with samples has the target '{needed}'")
-    return by_token
-
-
-def _encoder(target: CheckedPart) -> Encoder:
-    """Return the first encoder of the modality that encodes the samples, and their tokens for a target per token."""
-    for spec in target.registry.specs("encoders"):
-        if spec.modality in (None, target.modality_name):
-            samples = {target.modality_name: target.raws}
-            found = CheckedPart(spec, target.registry, samples, target.options)
-            try:
-                found.has_samples_and_options()
-                encoder = found.new_encoder()
-                encoder(found.batch)
-                if target.generator.per_token and not isinstance(encoder, TokenEncoder):
-                    continue
-            except (Failure, SensoriumError):
-                continue
-            return encoder
-    raise SkipTest(f"no encoder of modality '{target.modality_name}' can be built")
-
-
-def _rows(view: View, index: Tensor) -> View:
-    """Return the rows of a view at `index`, with their targets, info and keys."""
-    return replace(
-        view,
-        batch=view.batch.select(index),
-        target=None if view.target is None else view.target[index],
-        info={name: value[index] for name, value in view.info.items()},
-        keys={name: value[index] for name, value in view.keys.items()},
-    )
-
-
-@torch.no_grad()
-def _mean_cosine(learner: Learner, views: Views, shift: int) -> float:
-    x_ND, y_ND = (learner.encode(name, made[0].batch, ["embedding"])["embedding"] for name, made in views.items())
-    return float(cosine_similarity(x_ND, y_ND.roll(shift, 0)).mean())
-
-
 CHECKS = (
     returns_a_finite_loss,
     propagates_gradient_to_every_encoder,
+    trains_every_parameter_of_its_own,
     handles_batches_of_one_and_two,
+    handles_equal_records,
     handles_missing_modalities,
     is_finite_under_bfloat16_autocast,
     takes_a_step_on_a_gpu,
+    does_not_modify_its_views,
+    changes_its_state_after_a_step_alone,
+    is_a_function_of_its_views,
+    leaves_the_seeds_alone,
     is_invariant_to_record_order,
-    prefers_positive_pairs,
+    *objective_training.CHECKS,
+    *objective_ranks.CHECKS,
 )

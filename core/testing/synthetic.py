@@ -6,7 +6,7 @@ Letters: B records, T tokens, C channels, D features.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,12 +24,15 @@ class ToyBatch(Batch):
     x: Tensor
 
 
+CHANNELS = 4
+
+
 class ToyEncoder(TokenEncoder):
-    """Token-wise MLP with mean pooling; no token depends on another."""
+    """Causal MLP with mean pooling: a token sees itself and the mean of the tokens up to it."""
 
     is_causal = True
 
-    def __init__(self, dim: int = 16, channels: int = 4) -> None:
+    def __init__(self, dim: int = 16, channels: int = CHANNELS) -> None:
         super().__init__()
         self.dim, self.target_dim = dim, channels
         self.embed = nn.Linear(channels, dim)
@@ -37,14 +40,16 @@ class ToyEncoder(TokenEncoder):
 
     def tokenize(self, batch: ToyBatch) -> Tokens:
         """Embed each row of T as one token."""
-        steps = torch.linspace(-1, 1, batch.x.shape[1], device=batch.x.device)
-        return Tokens(self.embed(batch.x), steps[None, :, None].expand(1, -1, self.dim))
+        x_BTD = self.embed(batch.x)
+        steps = torch.linspace(-1, 1, batch.x.shape[1], device=batch.x.device, dtype=x_BTD.dtype)
+        return Tokens(x_BTD, steps[None, :, None].expand(1, -1, self.dim))
 
     def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
         """Encode all tokens, or the kept ones."""
         tokens = tokens if keep is None else tokens.take(keep)
         x_BTD = tokens.x + tokens.positions
-        x_BTD = x_BTD + self.mix(x_BTD)
+        counts_T1 = torch.arange(1, x_BTD.shape[1] + 1, device=x_BTD.device)[:, None]
+        x_BTD = x_BTD + self.mix(x_BTD + x_BTD.cumsum(1) / counts_T1)
         return Features(x_BTD.mean(1), x_BTD)
 
     def token_targets(self, batch: ToyBatch) -> Tensor:
@@ -60,7 +65,14 @@ class ToyWordEncoder(ToyEncoder):
         return batch.x.argmax(-1)
 
 
-def toy_records(count: int, rng: torch.Generator, tokens: int = 8, channels: int = 4) -> Tensor:
+class ToyGridEncoder(ToyEncoder):
+    """The same with 16 tokens on a grid of 4 x 4, none of which comes before another."""
+
+    grid = (4, 4)
+    is_causal = False
+
+
+def toy_records(count: int, rng: torch.Generator, tokens: int = 8, channels: int = CHANNELS) -> Tensor:
     """Return (count, T, C) records, each with a random mean."""
     level = torch.randn(count, 1, channels, generator=rng)
     return 2 * level + 0.5 * torch.randn(count, tokens, channels, generator=rng)
@@ -77,6 +89,11 @@ def toy_views(x_BTC: Tensor, count: int, rng: torch.Generator, modality: str, sh
     return views
 
 
+def toy_classes(x_BTC: Tensor) -> Tensor:
+    """Return a class of each record, int64 (B,), in 0 to C - 1: the index of its largest channel."""
+    return x_BTC.mean(1).argmax(1)
+
+
 class ToyViews(ViewGenerator):
     """Makes `toy_views` of toy batches.
 
@@ -84,15 +101,17 @@ class ToyViews(ViewGenerator):
         modality: name of the modality.
         views: number of views.
         short: number of further views, of the first half of the tokens.
+        classified: give each record its class as the target of its views.
     """
 
-    def __init__(self, modality: str, views: int, short: int = 0) -> None:
-        self.modality, self.views, self.short = modality, views + short, short
+    def __init__(self, modality: str, views: int, short: int = 0, classified: bool = False) -> None:
+        self.modality, self.views, self.short, self.classified = modality, views + short, short, classified
 
     def __call__(self, batch: Batch, rng: torch.Generator) -> list[View]:
         """Return noisy views."""
         assert isinstance(batch, ToyBatch)
-        return toy_views(batch.x, self.views - self.short, rng, self.modality, self.short)
+        views = toy_views(batch.x, self.views - self.short, rng, self.modality, self.short)
+        return [replace(view, target=toy_classes(batch.x)) for view in views] if self.classified else views
 
 
 CLASSES = ("planted-a", "planted-b")
@@ -111,15 +130,15 @@ def synthetic_embed(**raws: Sequence[object]) -> dict[str, Tensor]:
     return {name: torch.stack([row(value) for value in values]) for name, values in raws.items()}
 
 
-def synthetic_tables() -> Iterator[tuple[str, FeatureTable, FeatureTable]]:
-    """Iterate over planted relations: a description, a train table and a test table."""
+def synthetic_tables(width: int = 16) -> Iterator[tuple[str, FeatureTable, FeatureTable]]:
+    """Iterate over planted relations: a description, a train table and a test table of features of some width."""
     for what in ("two classes", "a number", "pairs", "graded pairs", "likelihoods"):
         rng = np.random.default_rng(0)
-        yield what, _planted(what, 160, "train", rng), _planted(what, 80, "test", rng)
+        yield what, _planted(what, 160, "train", rng, width), _planted(what, 80, "test", rng, width)
 
 
-def _planted(what: str, count: int, part: str, rng: np.random.Generator) -> FeatureTable:
-    x_ND = rng.normal(size=(count, 16)).astype(np.float32)
+def _planted(what: str, count: int, part: str, rng: np.random.Generator, width: int) -> FeatureTable:
+    x_ND = rng.normal(size=(count, width)).astype(np.float32)
     features, labels = {"first": x_ND}, {}
     if what == "two classes":
         kind = rng.permutation(np.arange(count) % 2)

@@ -14,6 +14,15 @@ sensorium_matrix = {
 }
 """Narrow heads and short queues: what a few hundred steps on a thousand records can use."""
 
+sensorium_options = {
+    "objectives/simclr": {"width": 64},
+    "objectives/supervised-contrastive": {"width": 64},
+    "objectives/moco": {"queue": 64, "width": 64},
+    "objectives/moco-v3": {"width": 64, "dim": 32},
+    "objectives/nnclr": {"queue": 64, "width": 64, "dim": 32},
+}
+"""The same for the records of the conformance kit."""
+
 
 @hookimpl
 def sensorium_register_objectives(register):

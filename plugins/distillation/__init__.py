@@ -14,6 +14,16 @@ sensorium_matrix = {
 }
 """Narrow heads: what a few hundred steps on a thousand records can use."""
 
+_TOY_HEADS = {"prototypes": 32, "width": 64, "bottleneck": 16}
+sensorium_options = {
+    "objectives/byol": {"width": 64, "dim": 32},
+    "objectives/simsiam": {"width": 64, "bottleneck": 16},
+    "objectives/dino": _TOY_HEADS,
+    "objectives/ibot": _TOY_HEADS,
+    "objectives/dinov2": _TOY_HEADS,
+}
+"""The same for the records of the conformance kit."""
+
 
 @hookimpl
 def sensorium_register_objectives(register):

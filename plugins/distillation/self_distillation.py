@@ -89,6 +89,9 @@ class SelfDistillation(Objective):
         return start + (end - start) * (self.progress / max(self.warmup, 1e-9)).clamp(max=1)
 
     def after_step(self, progress):
-        """Update the teacher, and the progress on which schedules depend."""
+        """Update the teacher, the centers of its targets, and the progress on which schedules depend."""
         self.teacher.update(cosine_schedule(self.momentum, 1.0, progress))
+        for module in self.modules():
+            if isinstance(module, CenteredSoftmax):
+                module.after_step()
         self.progress.fill_(progress)

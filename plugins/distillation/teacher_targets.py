@@ -16,17 +16,24 @@ class CenteredSoftmax(nn.Module):
     """
 
     center: Tensor
+    next_center: Tensor
 
     def __init__(self, prototypes: int) -> None:
         super().__init__()
         self.register_buffer("center", torch.zeros(prototypes))
+        self.register_buffer("next_center", torch.empty(0), persistent=False)
 
     def forward(self, logits_NK: Tensor, temperature: Tensor | float) -> Tensor:
-        """Return targets (N, K); in training the center is updated after them."""
-        targets_NK = losses.centered_softmax(logits_NK, self.center, temperature)
+        """Return targets (N, K); in training the logits count for the center of the next step."""
         if self.training:
-            self.center = losses.update_center(self.center, logits_NK)
-        return targets_NK
+            is_first = len(self.next_center) == 0  # of the parts of a batch
+            self.next_center = losses.update_center(self.center if is_first else self.next_center, logits_NK)
+        return losses.centered_softmax(logits_NK, self.center, temperature)
+
+    def after_step(self) -> None:
+        """Move the center."""
+        if len(self.next_center):
+            self.center, self.next_center = self.next_center, self.next_center[:0]
 
 
 class SinkhornKnopp(nn.Module):

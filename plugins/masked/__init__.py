@@ -7,6 +7,9 @@ sensorium_matrix = {
 }
 """Narrow decoders: what a few hundred steps on a thousand records can use."""
 
+sensorium_options = {"objectives/mae": {"width": 32, "depth": 1}}
+"""The same for the records of the conformance kit."""
+
 
 @hookimpl
 def sensorium_register_objectives(register):

@@ -8,6 +8,12 @@ sensorium_matrix = {
 }
 """Narrow heads: what a few hundred steps on a thousand records can use."""
 
+sensorium_options = {
+    "objectives/jepa": {"width": 32, "depth": 1},
+    "objectives/lejepa": {"width": 64, "dim": 32},
+}
+"""The same for the records of the conformance kit."""
+
 
 @hookimpl
 def sensorium_register_objectives(register):

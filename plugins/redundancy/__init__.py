@@ -12,6 +12,14 @@ sensorium_matrix = {
 }
 """Narrow heads: what a few hundred steps on a thousand records can use."""
 
+sensorium_options = {
+    "objectives/barlow-twins": {"width": 64, "dim": 32},
+    "objectives/vicreg": {"width": 64, "dim": 32},
+    "objectives/w-mse": {"width": 64, "dim": 4},
+    "objectives/swav": {"prototypes": 16, "width": 64},
+}
+"""The same for the records of the conformance kit."""
+
 
 @hookimpl
 def sensorium_register_objectives(register):

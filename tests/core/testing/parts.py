@@ -25,6 +25,7 @@ from sensorium import (
     Tokens,
     View,
     ViewGenerator,
+    collectives,
     losses,
 )
 from sensorium.presence import present_in_all, rows_among
@@ -445,7 +446,8 @@ class Words(Objective):
         if targets.is_floating_point():
             raise SensoriumError("It wants class ids.")
         tokens = encode.encode_tokens(views[0], encode.tokenize(views[0])).tokens
-        return Outcome(nn.functional.cross_entropy(self.head(tokens).flatten(0, 1).float(), targets.flatten()))
+        nats = nn.functional.cross_entropy(self.head(tokens).flatten(0, 1).float(), targets.flatten(), reduction="sum")
+        return Outcome(collectives.share(nats, collectives.count_rows(targets.flatten())))
 
 
 class Numbers(Source):

@@ -30,16 +30,19 @@ def test_is_equation_3_with_a_centered_teacher_of_global_views():
         assert not torch.allclose(loss, losses.swapped_cross_entropy(logits, bare, 0.1), rtol=1e-4)
 
 
-def test_the_center_moves_after_its_use_and_in_training_alone():
+def test_the_center_moves_after_a_step_and_in_training_alone():
     learner, views = learner_of("dino"), views_of("dino")
     targets = learner.objective.targets
     logits = torch.randn(6, 24)
     expected = losses.centered_softmax(logits, targets.center, 0.04)
     assert torch.equal(targets(logits, 0.04), expected)
-    assert torch.allclose(targets.center, 0.1 * logits.mean(0))
+    assert torch.equal(targets(logits, 0.04), expected), "every part of a batch sees the same center"
+    learner.objective.after_step(0.1)
+    assert torch.allclose(targets.center, 0.19 * logits.mean(0)), "two parts, each a tenth of the way"
     learner.eval()
     before = targets.center.clone()
     learner(views)
+    learner.objective.after_step(0.2)
     assert torch.equal(targets.center, before)
 
 
