@@ -68,7 +68,7 @@ class EvaluatorCase:
     @cached_property
     def clear(self) -> tuple[str, FeatureTable, FeatureTable]:
         """The one of them whose relation is plainest: classes, a number, or pairs."""
-        plainest = ("two classes", "a number", "graded pairs", "pairs")
+        plainest = ("two classes", "a number", "pairs", "graded pairs")
         return min(self.accepted, key=lambda made: plainest.index(made[0]) if made[0] in plainest else len(plainest))
 
     @cached_property
@@ -261,7 +261,7 @@ def runs_on_a_gpu(checked: CheckedPart) -> None:
 
 def _is_unrelated(case: EvaluatorCase, name: str) -> bool:
     """Return whether a metric is about features alone: no label changes it, and no other pairs."""
-    what, train, test = case.clear
+    _, train, test = case.clear
     good, bad = case.planted[0][name], case.unrelated[0][name]
     if abs(good - bad) > LEAST_GAIN * max(abs(good), abs(bad)):
         return False
