@@ -14,6 +14,7 @@ import sensorium
 from sensorium import (
     BadSample,
     Batch,
+    Callback,
     Encoder,
     Features,
     Modality,
@@ -150,6 +151,27 @@ def sensorium_register_views(register):
 @hookimpl
 def sensorium_register_encoders(register):
     register("mlp", "tests.toys:MLP", modality="vector", summary="two linear maps")
+
+
+class Finisher(Callback):
+    """Finishes the training on one rank.
+
+    Args:
+        rank: which asks.
+        step: after which it asks.
+    """
+
+    def __init__(self, rank: int = 0, step: int = 1) -> None:
+        self.rank, self.step = rank, step
+
+    def after_step(self, training, outcome, loss):
+        if (training.rank, training.step) == (self.rank, self.step):
+            training.finish(f"rank {self.rank} is done")
+
+
+@hookimpl
+def sensorium_register_callbacks(register):
+    register("finisher", "tests.toys:Finisher", summary="finishes on one rank")
 
 
 @hookimpl

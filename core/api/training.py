@@ -237,8 +237,8 @@ def _finish(training: Training, model: Model) -> None:
     """Write the model of a training that is finished."""
     model.save(training.run.model)
     finish = training.callbacks.finish
-    by = {} if finish is None else {"finished_by": str(finish)}
-    training.run.update(state="finished", step=training.step, steps=training.steps, **by)
+    by = None if finish is None else str(finish)
+    training.run.update(state="finished", step=training.step, steps=training.steps, finished_by=by)
 
 
 def _evaluate(model: Model, evaluation: RunEvaluation, training: Training) -> None:

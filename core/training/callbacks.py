@@ -129,10 +129,12 @@ class Callbacks:
             self.finish = Finish(*state["finish"])
 
     def _failed(self, name: str, method: str, error: Exception) -> str:
+        said = f"The callback '{name}' failed in {method} at step {self.training.step}: {one_line(error)}."
+        if not any((self.training.folder / "checkpoints").glob("step-*.ckpt")):
+            return f"{said} There is no checkpoint yet: correct it, or take it away, and start again."
         return (
-            f"The callback '{name}' failed in {method} at step {self.training.step}: "
-            f"{one_line(error)}. Checkpoints remain: once it is corrected, or taken away by callbacks.{name}=null, "
-            f"continue with `sensorium train --resume {self.training.folder}`."
+            f"{said} Checkpoints remain: once it is corrected, or taken away by callbacks.{name}=null, continue with "
+            f"`sensorium train --resume {self.training.folder}`."
         )
 
 

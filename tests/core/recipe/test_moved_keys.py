@@ -55,3 +55,22 @@ def test_min_lr_ratio_is_of_the_schedule_now():
     with pytest.warns(FutureWarning, match=r"use optimizer.schedule=\{name: cosine, min_lr_ratio: 0.1\}"):
         recipe = read_recipe("simclr", REGISTRY, ["optimizer.min_lr_ratio=0.1"])
     assert recipe.optimizer.schedule.options == {"min_lr_ratio": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("given", "loggers"),
+    [
+        (["log.tensorboard=false"], {}),
+        (["log.wandb=birds"], {"tensorboard": {}, "wandb": {"project": "birds"}}),
+        (["log.tensorboard=false", "log.wandb=birds"], {"wandb": {"project": "birds"}}),
+        (["log.loggers={csv: {}}", "log.wandb=birds"], {"csv": {}, "wandb": {"project": "birds"}}),
+        (["log.tensorboard=true", "log.wandb=null"], {"tensorboard": {}}),
+    ],
+)
+def test_tensorboard_and_wandb_are_loggers_now(given, loggers):
+    is_default = "log.wandb=null" in given
+    with warnings.catch_warnings() if is_default else pytest.warns(FutureWarning, match="use log.loggers"):
+        warnings.simplefilter("error" if is_default else "always")
+        recipe = read_recipe("spoken-digits", REGISTRY, given)
+    assert {name: part.options for name, part in recipe.log.loggers.items()} == loggers
+    assert read_recipe(recipe.plain(), REGISTRY) == recipe
