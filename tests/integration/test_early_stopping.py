@@ -46,9 +46,10 @@ def killed(folder, at, monkeypatch):
             raise RuntimeError("killed")
         return take_step(t, step, parts)
 
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+    with monkeypatch.context() as patch:
         patch.setattr(loop, "take_step", dying)
-        train(folder)
+        with pytest.raises(RuntimeError, match="killed"):
+            train(folder)
 
 
 def test_early_stopping_on_knn_finishes_with_evaluation_and_resumes_bit_equal_around_the_stop(tmp_path, monkeypatch):

@@ -40,9 +40,7 @@ def test_a_misspelt_method_of_a_base_is_one_too():
 
 
 def test_a_method_with_other_arguments_is_an_error():
-    with pytest.raises(
-        PluginError, match=r"its method after_step\(self, training\) must take \(self, training, outcome"
-    ):
+    with pytest.raises(PluginError, match=r"after_step\(self, training\) must take \(self, training, outcome, loss\)"):
         type("Mine", (Callback,), {"after_step": lambda self, training: None})
 
 

@@ -129,8 +129,9 @@ def test_callbacks_that_only_look_change_no_bit(tmp_path):
 
 def test_a_failing_callback_is_named_and_the_checkpoints_remain(tmp_path):
     sentence = (
-        r"^The callback 'mine' failed in after_step at step 6: ValueError: no more ink\. Checkpoints remain: once it is "
-        r"corrected, or taken away by callbacks.mine=null, continue with `sensorium train --resume .*run`\.\nIt comes from plugin 'toys'"
+        r"^The callback 'mine' failed in after_step at step 6: ValueError: no more ink\. Checkpoints remain: once it "
+        r"is corrected, or taken away by callbacks.mine=null, continue with `sensorium train --resume .*run`\.\n"
+        r"It comes from plugin 'toys'"
     )
     with pytest.raises(PluginError, match=sentence):
         fit(tmp_path / "run", callbacks={"mine": {"name": "diary", "fails_at": 6}})
@@ -141,7 +142,7 @@ def test_a_failing_callback_is_named_and_the_checkpoints_remain(tmp_path):
 
 
 def test_a_callback_that_fails_before_the_first_checkpoint_leaves_nothing_to_resume(tmp_path):
-    with pytest.raises(PluginError, match="after_step at step 1: ValueError: no more ink. There is no checkpoint yet"):
+    with pytest.raises(PluginError, match=r"at step 1: ValueError: no more ink\. There is no checkpoint yet"):
         fit(tmp_path / "run", callbacks={"mine": {"name": "diary", "fails_at": 1}})
 
 
@@ -180,9 +181,7 @@ def test_a_state_that_a_checkpoint_does_not_keep_is_named():
             return {"a": [1, 2.0, "x", None, (True, torch.ones(2))], "b": {"c": self.value}}
 
     assert Callbacks(training(), {"mine": Keeps(1)}).state_dict()["states"]["mine"]["b"] == {"c": 1}
-    with pytest.raises(
-        PluginError, match=r"The state_dict of the callback 'mine' holds np.float64\(1.0\), of type float64"
-    ):
+    with pytest.raises(PluginError, match=r"of the callback 'mine' holds np.float64\(1.0\), of type float64"):
         Callbacks(training(), {"mine": Keeps(np.float64(1))}).state_dict()
 
 
