@@ -92,6 +92,7 @@ _HOME = {
     "fit": "sensorium.api.training",
     "load": "sensorium.api.models",
     "evaluate": "sensorium.api.measuring",
+    "evaluate_features": "sensorium.api.features",
     "crossfit": "sensorium.api.crossfitting",
     "replay": "sensorium.api.measuring",
     "mine": "sensorium.api.mining",
@@ -112,6 +113,7 @@ if TYPE_CHECKING:
     from sensorium import batch_norm, collectives, heads, losses, masking, views
     from sensorium.api.checking import check
     from sensorium.api.crossfitting import crossfit
+    from sensorium.api.features import evaluate_features
     from sensorium.api.finetuning import finetune
     from sensorium.api.measuring import evaluate, replay
     from sensorium.api.mining import mine

@@ -1,0 +1,146 @@
+"""Evaluation of features that anything made: arrays, beside baselines."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from sensorium.api.parts import build
+from sensorium.contracts import Evaluator
+from sensorium.errors import DataError
+from sensorium.evaluation.runner import ModelFeatures, evaluate_models
+from sensorium.evaluation.tables import ResultsTables
+from sensorium.feature_table import FeatureTable
+
+Arrays: TypeAlias = Any
+"""An array (N, D), a tensor or a list of rows; or a mapping of several, by modality."""
+PARTS = ("train", "test")
+
+
+def evaluate_features(
+    x_train: Arrays,
+    y_train: Any,
+    x_test: Arrays,
+    y_test: Any,
+    *,
+    evaluators: Sequence[str | Evaluator] | Mapping[str, Mapping[str, Any] | Evaluator] = ("knn", "linear"),
+    baselines: Mapping[str, tuple[Arrays, Arrays]] | None = None,
+    groups: tuple[Sequence[Any], Sequence[Any]] | None = None,
+    name: str = "features",
+) -> ResultsTables:
+    """Measure features of any origin as runs are measured: beside chance and baselines, by evaluators that cannot peek.
+
+    An evaluator fits, and selects its settings, on the train part alone. All rows are measured on the same records.
+
+    Args:
+        x_train: features of the N train records: an array or tensor (N, D), finite; or modality name -> such an array,
+            for evaluators of several, such as "retrieval".
+        y_train: their labels, N numbers or strings, None or nan where there is none; or label name -> labels; None for
+            evaluators that need none.
+        x_test: features of the M test records, likewise.
+        y_test: their labels.
+        evaluators: names of registered evaluators, or evaluators; or table name -> options or evaluator, the options
+            with the registered name as `name` where it is not that of the table: `{"knn": {"k": 5}}`.
+        baselines: row name -> its train and its test features, such as raw pixels, of the same records.
+        groups: the group of each train and each test record, such as the patient: no group may be in both parts, and
+            protocols that cut folds keep groups together. None: each record is its own.
+        name: name of the row of the features.
+
+    Returns:
+        Table by evaluator; each table has a row for chance, one for each baseline, and one for the features.
+
+    Raises:
+        DataError: when numbers of records differ, or features are not finite.
+        EvaluationError: when evaluators failed; with the tables of the others.
+        PluginError: for an evaluator that is not registered.
+    """
+    labels = (_labels(y_train), _labels(y_test))
+    rows = {**(baselines or {}), name: (x_train, x_test)}
+    models = {row: [_features(row, arrays, labels, groups)] for row, arrays in rows.items()}
+    return ResultsTables(evaluate_models(_factories(evaluators), models))
+
+
+def _factories(
+    evaluators: Sequence[str | Evaluator] | Mapping[str, Mapping[str, Any] | Evaluator],
+) -> dict[str, Callable[[], Evaluator]]:
+    """Return what makes the evaluator of each table, a new one for each row."""
+    if not isinstance(evaluators, Mapping):
+        given = [(one, {}) if isinstance(one, str) else (_name_of(one), one) for one in evaluators]
+        evaluators = dict(given)
+    made: dict[str, Callable[[], Evaluator]] = {}
+    for table, part in evaluators.items():
+        if isinstance(part, Evaluator):
+            made[table] = partial(copy.deepcopy, part)
+        else:
+            options = dict(part)
+            made[table] = partial(build, "evaluators", options.pop("name", table), **options)
+            made[table]()  # its name and options are checked before anything is measured
+    return made
+
+
+def _name_of(evaluator: Evaluator) -> str:
+    return type(evaluator).__name__.lower()
+
+
+def _features(
+    row: str,
+    arrays: tuple[Arrays, Arrays],
+    labels: Sequence[dict[str, np.ndarray]],
+    groups: tuple[Sequence[Any], Sequence[Any]] | None,
+) -> ModelFeatures:
+    """Return the features of one row of the tables."""
+    if not (isinstance(arrays, tuple | list) and len(arrays) == len(PARTS)):
+        raise DataError(f"The row '{row}' is a pair of features, of the train and of the test part.")
+    tables = [
+        _table(f"{part} features of '{row}'", part, x, of_part, None if groups is None else groups[number])
+        for number, (part, x, of_part) in enumerate(zip(PARTS, arrays, labels, strict=True))
+    ]
+    return ModelFeatures(dict.fromkeys(("features", "embedding"), (tables[0], tables[1])))
+
+
+def _table(
+    what: str, part: str, x: Arrays, labels: dict[str, np.ndarray], groups: Sequence[Any] | None
+) -> FeatureTable:
+    """Return features of one part with their labels, after checking that they belong together."""
+    features = {key: _rows(what, value) for key, value in (x if isinstance(x, Mapping) else {"features": x}).items()}
+    count = len(next(iter(features.values())))
+    columns: dict[str, Mapping[str, Any]] = {
+        "features": features,
+        "labels": labels,
+        "groups": {} if groups is None else {"groups": groups},
+    }
+    for kind, found in columns.items():
+        for key, column in found.items():
+            if len(column) != count:
+                raise DataError(f"The {what} have {count} rows, but its {kind} '{key}' have {len(column)}.")
+    ids = [f"{part} {number}" for number in range(count)]
+    present = {key: np.ones(count, bool) for key in features}
+    return FeatureTable(ids, features, present, labels, ids if groups is None else [str(group) for group in groups])
+
+
+def _rows(what: str, x: Any) -> np.ndarray:
+    """Return an array, a tensor or a list of rows as float32 (N, D)."""
+    x_ND = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x, dtype=np.float32)
+    if x_ND.ndim != 2 or not x_ND.size:
+        raise DataError(f"The {what} have the shape {x_ND.shape}: give (N, D), a row for each record.")
+    if not np.isfinite(x_ND).all():
+        row = int(np.flatnonzero(~np.isfinite(x_ND).all(1))[0])
+        raise DataError(f"The {what} are not finite: row {row} is the first. Leave such records out of both arrays.")
+    return x_ND
+
+
+def _labels(y: Any) -> dict[str, np.ndarray]:
+    """Return labels by name, object arrays (N,) of plain numbers or strings."""
+    if y is None:
+        return {}
+    columns = y if isinstance(y, Mapping) else {"label": y}
+    made = {}
+    for name, column in columns.items():
+        values = column.tolist() if hasattr(column, "tolist") else list(column)
+        made[name] = np.empty(len(values), object)
+        made[name][:] = values
+    return made
