@@ -102,6 +102,9 @@ def device_constant(make: Callable[P, Tensor]) -> Callable[Concatenate[torch.dev
     Decorates a function of hashable arguments that returns a tensor on the CPU; the decorated one takes the device
     before them. The tensor is shared: whoever changes it in place changes it for all. `torch.compile` takes it as a
     constant.
+
+    Args:
+        make: a function of hashable arguments that returns a tensor on the CPU.
     """
     constants: dict[tuple[Any, ...], Tensor] = {}
 

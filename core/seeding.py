@@ -36,6 +36,9 @@ def host_generator(rng: torch.Generator | None) -> torch.Generator | None:
 
     For draws that the host must know, such as those that decide shapes. One on the CPU is returned as it is, as is
     None, the global generator, from which compiled functions draw: none can be passed to them.
+
+    Args:
+        rng: a generator on any device, or None.
     """
     if rng is None or rng.device.type == "cpu":
         return rng

@@ -92,7 +92,12 @@ class _Face:
 
 
 def text_width(text: str, size: int) -> float:
-    """Return the width of a line in pixels, at a size in pixels."""
+    """Return the width of a line in pixels.
+
+    Args:
+        text: one line, in any script.
+        size: of the font, in pixels.
+    """
     return sum(face.width(run) for face, run in _runs(text, size))
 
 
@@ -141,7 +146,12 @@ def wrap_text(text: str, size: int, width: float) -> Iterator[str]:
 
 
 def text_image(text: str, side: int = 256) -> Image.Image:
-    """Render text on a white square image of `side` pixels; short texts are larger, long ones are cut off below."""
+    """Render text on a white square RGB image; short texts are larger, long ones are cut off below.
+
+    Args:
+        text: in any script; characters that cannot be printed are blanks.
+        side: of the image, in pixels.
+    """
     shown = "".join(char if char.isprintable() or char in JOINERS else " " for char in text)
     size, edge = 28 if len(shown) <= 60 else 14, 8
     step = round(1.3 * size)

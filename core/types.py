@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, Literal, NamedTuple, Self
@@ -77,9 +77,15 @@ class Several(tuple[Any, ...]):
     """Several raw values of one field of a record, such as the captions of an image; so is a list of texts or files.
 
     A training draws one of them in each epoch, as a function of (seed, epoch, id); evaluation reads all.
+
+    Args:
+        values: the raw values, in an order that stays.
     """
 
     __slots__ = ()
+
+    def __new__(cls, values: Iterable[Any] = ()) -> Self:
+        return super().__new__(cls, values)
 
 
 @dataclass
@@ -318,12 +324,20 @@ def at_least_one_row(x: Tensor) -> Tensor:
     """Return x (B, ...), or one row of zeros where it has none: for layers of libraries that refuse a batch of no rows.
 
     Whoever calls it cuts that row off again: `layer(at_least_one_row(x))[: len(x)]`.
+
+    Args:
+        x: any tensor with rows along its first axis.
     """
     return x if len(x) else torch.cat([x, x.new_zeros(1, *x.shape[1:])])
 
 
 def take_tokens(x: Tensor, index_BK: Tensor) -> Tensor:
-    """Return the tokens at `index_BK` of each record: (B, K, D) of x (B, T, D) or (1, T, D), (B, K) of x (B, T)."""
+    """Return the tokens at `index_BK` of each record: (B, K, D) of x (B, T, D) or (1, T, D), (B, K) of x (B, T).
+
+    Args:
+        x: tokens (B, T, D) or (1, T, D), or what belongs to each, (B, T).
+        index_BK: int64, indices in [0, T).
+    """
     return torch.take_along_dim(x, index_BK if x.ndim == 2 else index_BK[..., None], dim=1)
 
 

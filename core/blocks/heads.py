@@ -12,19 +12,41 @@ from sensorium.losses.precision import outside_autocast
 
 
 def projection_head(dim: int, width: int, out: int, layers: int = 2) -> nn.Sequential:
-    """Return an MLP with batch norm: `layers` linear maps from `dim` over `width` to `out` (SimCLR, appendix B)."""
+    """Return an MLP with batch norm: `layers` linear maps from `dim` over `width` to `out` (SimCLR, appendix B).
+
+    Args:
+        dim: width of the input.
+        width: of the hidden layers.
+        out: width of the output.
+        layers: number of linear maps, >= 1.
+    """
     hidden, last = _hidden(dim, width, layers)
     return nn.Sequential(*hidden, nn.Linear(last, out, bias=False), nn.BatchNorm1d(out, affine=False))
 
 
 def prediction_head(dim: int, width: int, out: int, layers: int = 2) -> nn.Sequential:
-    """Return the same MLP without batch norm after its last linear map (BYOL, section 3.3)."""
+    """Return the same MLP without batch norm after its last linear map (BYOL, section 3.3).
+
+    Args:
+        dim: width of the input.
+        width: of the hidden layers.
+        out: width of the output.
+        layers: number of linear maps, >= 1.
+    """
     hidden, last = _hidden(dim, width, layers)
     return nn.Sequential(*hidden, nn.Linear(last, out))
 
 
 def bottleneck_head(dim: int, width: int, out: int, layers: int = 3, batch_norm: bool = False) -> nn.Sequential:
-    """Return an MLP with GELU, small initial weights and optional batch norm (DINO, appendix C)."""
+    """Return an MLP with GELU, small initial weights and optional batch norm (DINO, appendix C).
+
+    Args:
+        dim: width of the input.
+        width: of the hidden layers.
+        out: width of the output.
+        layers: number of linear maps, >= 1.
+        batch_norm: whether hidden layers have batch norm.
+    """
     sizes = [dim, *[width] * (layers - 1), out]
     modules: list[nn.Module] = []
     for a, b in pairwise(sizes):

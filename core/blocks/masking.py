@@ -29,6 +29,10 @@ Range = tuple[float, float]
 def view_mask(view: View, tokens: Tokens) -> Tensor | None:
     """Return the mask of the view, valid tokens only, (B, T); None where the view has none.
 
+    Args:
+        view: B records; the mask in its `info["masked"]`, bool (B, T), comes first.
+        tokens: their T tokens.
+
     Raises:
         RecipeError: when the view has replaced its masked tokens already, so that their content is lost.
     """
@@ -47,6 +51,11 @@ def random_mask(view: View, tokens: Tokens, ratio: float) -> Tensor:
 
     Of each record round(ratio x its valid tokens) are masked, but at least one is masked and one visible where it has
     two tokens; a record of one token has none masked.
+
+    Args:
+        view: B records; the mask in its `info["masked"]`, bool (B, T), comes first.
+        tokens: their T tokens.
+        ratio: fraction of a record's valid tokens that is masked, in (0, 1).
     """
     if (masked_BT := view_mask(view, tokens)) is not None:
         return masked_BT
@@ -61,6 +70,12 @@ def random_mask_counts(view: View, tokens: Tokens, ratio: float, masked_BT: Tens
     """Return how many visible and how many masked tokens `token_indices` takes of each row of a `random_mask`.
 
     Those of a mask that was drawn follow from the number of tokens; the mask of a view is counted.
+
+    Args:
+        view: B records.
+        tokens: their T tokens.
+        ratio: as for `random_mask`.
+        masked_BT: bool, what `random_mask` returned.
     """
     if "masked" in view.info:
         valid_BT = tokens.valid()
@@ -77,7 +92,12 @@ def _rounded_in_fp32(ratio: float, count: int) -> int:
 
 
 def flat_indices(mask: Tensor, count: int) -> Tensor:
-    """Return the indices of the True entries of a flattened mask, int64 (N,); their number N is known on the host."""
+    """Return the indices of the True entries of a flattened mask, int64 (N,); their number N is known on the host.
+
+    Args:
+        mask: bool, any shape.
+        count: N, number of its True entries.
+    """
     return (~mask.flatten()).to(torch.uint8).argsort(stable=True)[:count]
 
 
@@ -106,6 +126,12 @@ def span_mask(view: View, tokens: Tokens, probability: float, length: int) -> Te
 
     Every valid token starts a span of `length` tokens with `probability`; spans may overlap and end with the record. At
     least one span is masked and one token visible where a record has two tokens; a record of one has none masked.
+
+    Args:
+        view: B records; the mask in its `info["masked"]`, bool (B, T), comes first.
+        tokens: their T tokens.
+        probability: that a token starts a span, in [0, 1]; the paper's is 0.065.
+        length: tokens of a span, >= 1; the paper's is 10.
     """
     if (masked_BT := view_mask(view, tokens)) is not None:
         return masked_BT
@@ -120,12 +146,22 @@ def span_mask(view: View, tokens: Tokens, probability: float, length: int) -> Te
 
 
 def replace_masked(tokens: Tokens, masked_BT: Tensor, mask_token_D: Tensor) -> Tokens:
-    """Return the tokens, masked ones replaced with the mask token; positions stay."""
+    """Return the tokens, masked ones replaced with the mask token; positions stay.
+
+    Args:
+        tokens: T tokens of B records.
+        masked_BT: bool, True where a token is masked.
+        mask_token_D: float, learned.
+    """
     return replace(tokens, x=torch.where(masked_BT[..., None], mask_token_D.to(tokens.x.dtype), tokens.x))
 
 
 def valid_on_grid(tokens: Tokens, grid: tuple[int, int] | None) -> Tensor:
     """Return which tokens are valid, (B, H, W), on the encoder's grid; without a grid they are a sequence.
+
+    Args:
+        tokens: T tokens of B records.
+        grid: rows and columns (H, W) of the encoder's tokens; None for a sequence.
 
     Raises:
         RecipeError: when the tokens do not fill the grid.

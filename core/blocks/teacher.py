@@ -66,5 +66,11 @@ class Teacher(nn.Module):
 
 
 def cosine_schedule(start: float, end: float, progress: float) -> float:
-    """Return the value at `progress` (0 to 1) of a half cosine from `start` to `end`."""
+    """Return the value at `progress` (0 to 1) of a half cosine from `start` to `end`.
+
+    Args:
+        start: value at progress 0.
+        end: value at progress 1.
+        progress: fraction of the training, 0 to 1.
+    """
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * progress))

@@ -62,7 +62,13 @@ def masked_cross_entropy(scores_NK: Tensor, targets_NK: Tensor, mask_BT: Tensor,
 
 @torch.no_grad()
 def centered_softmax(scores_NK: Tensor, center_K: Tensor, temperature: Tensor | float) -> Tensor:
-    """Return DINO's targets: the softmax of scores minus a center (Caron et al. 2021, section 3.1)."""
+    """Return DINO's targets: the softmax of scores minus a center (Caron et al. 2021, section 3.1).
+
+    Args:
+        scores_NK: this rank's scores; computed in fp32 (fp64 stays).
+        center_K: subtracted from every row, float.
+        temperature: softmax temperature, > 0; the paper's teacher has 0.04 to 0.07.
+    """
     with outside_autocast(scores_NK):
         return _log_softmax(scores_NK - center_K, temperature).exp()
 
@@ -72,6 +78,11 @@ def update_center(center_K: Tensor, scores_NK: Tensor, momentum: float = 0.9) ->
     """Return the center after its EMA update by the mean scores of all ranks' rows (Caron et al. 2021, eq. 4).
 
     The center is unchanged when no rank has a row.
+
+    Args:
+        center_K: float; it is not modified.
+        scores_NK: this rank's scores of the teacher; ranks may have none.
+        momentum: of the EMA, in [0, 1].
     """
     with outside_autocast(scores_NK):
         sum_K = collectives.all_reduce_sum(scores_NK.to(center_K.dtype).sum(0))
@@ -124,7 +135,11 @@ def koleo(x_BD: Tensor) -> Tensor:
 
 @torch.no_grad()
 def entropy(targets_NK: Tensor) -> Tensor:
-    """Return the mean entropy of distributions, in nats; zero without rows."""
+    """Return the mean entropy of distributions, in nats; zero without rows.
+
+    Args:
+        targets_NK: float, >= 0, rows that sum to one.
+    """
     return torch.special.entr(targets_NK).sum() / max(len(targets_NK), 1)
 
 

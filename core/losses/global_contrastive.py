@@ -42,7 +42,13 @@ def log_normalizers(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, groups_B:
 
 
 def log_ema(average: Tensor, new: Tensor, weight: Tensor | float) -> Tensor:
-    """Return log((1 - weight) exp(average) + weight exp(new)); where one of them is `LOG_ZERO`, the other."""
+    """Return log((1 - weight) exp(average) + weight exp(new)); where one of them is `LOG_ZERO`, the other.
+
+    Args:
+        average: float, any shape: the log of the moving average so far.
+        new: of the same shape: the log of this step's value.
+        weight: of this step's value, in (0, 1].
+    """
     weight = torch.as_tensor(weight, dtype=new.dtype, device=new.device)
     updated = torch.logaddexp(torch.log1p(-weight) + average, weight.log() + new)
     updated = torch.where(average > LOG_ZERO / 2, updated, new)

@@ -59,7 +59,11 @@ def jensen_shannon(tokens_BTD: Tensor, pooled_BD: Tensor, mask_BT: Tensor | None
 
 
 def dgi_summary(x_BD: Tensor) -> Tensor:
-    """Return DGI's graph summary (D,): sigmoid of the mean over the rows of all ranks (eq. 3), with its gradient."""
+    """Return DGI's graph summary (D,): sigmoid of the mean over the rows of all ranks (eq. 3), with its gradient.
+
+    Args:
+        x_BD: float, rows of any kind.
+    """
     with outside_autocast(x_BD):
         sums_WD, _ = collectives.all_gather(at_least_fp32(x_BD).sum(0, keepdim=True))
         return (sums_WD.sum(0) / max(collectives.count_rows(x_BD), 1)).sigmoid()

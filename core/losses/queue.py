@@ -52,6 +52,11 @@ def queue_info_nce(
 
 @torch.no_grad()
 def nearest_in_queue(x_BD: Tensor, queue_MD: Tensor) -> Tensor:
-    """Return each row's nearest neighbor in the queue, by cosine (NNCLR, Dwibedi et al. 2021, eq. 2)."""
+    """Return each row's nearest neighbor in the queue, by cosine (NNCLR, Dwibedi et al. 2021, eq. 2).
+
+    Args:
+        x_BD: float, any norm.
+        queue_MD: float, any norm, at least one row; the same on every rank.
+    """
     with outside_autocast(x_BD):
         return queue_MD[(normalize_rows(x_BD) @ normalize_rows(queue_MD).T).argmax(1)]

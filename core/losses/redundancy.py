@@ -22,6 +22,10 @@ def barlow_twins(z1_BD: Tensor, z2_BD: Tensor, redundancy: float = 0.005) -> Ten
         z1_BD: this rank's rows of the first view.
         z2_BD: the same records' rows of the second view.
         redundancy: weight of the off-diagonal terms, >= 0; the paper's lambda is 0.005.
+
+    Returns:
+        The loss of the joined batch, a scalar, the same on every rank; its mean over ranks is itself, and the mean of
+        gradients that of the joined batch.
     """
     with outside_autocast(z1_BD):
         z1_MD, z2_MD = _joined(z1_BD), _joined(z2_BD)
@@ -44,6 +48,10 @@ def vicreg(
         invariance: weight of the mean squared error between views, >= 0; the paper's is 25.
         variance: weight of the hinge loss on each dimension's std at 1, summed over views, >= 0; the paper's is 25.
         covariance: weight of the squared off-diagonal covariances, over D, summed over views, >= 0; the paper's is 1.
+
+    Returns:
+        The loss of the joined batch, a scalar, the same on every rank; its mean over ranks is itself, and the mean of
+        gradients that of the joined batch.
     """
     with outside_autocast(z1_BD):
         z1_MD, z2_MD = _joined(z1_BD), _joined(z2_BD)

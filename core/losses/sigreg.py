@@ -17,6 +17,11 @@ def random_directions(dim: int, count: int, device: torch.device) -> Tensor:
     """Return unit columns (dim, count), uniform on the sphere, the same on every rank.
 
     Rank 0 draws them from torch's global generator; the others take part and receive them.
+
+    Args:
+        dim: D, >= 1.
+        count: S, number of directions, >= 1.
+        device: of the result.
     """
     columns_DS = F.normalize(torch.randn(dim, count, device=device), dim=0)
     return collectives.all_reduce_sum(columns_DS if collectives.rank() == 0 else torch.zeros_like(columns_DS))

@@ -17,6 +17,9 @@ def normalized_std(x_ND: Tensor) -> Tensor:
     """Return the mean std of unit rows times sqrt(D), a scalar: 0 when all rows coincide (Chen and He 2021).
 
     It is about 1 for a uniform distribution on the sphere.
+
+    Args:
+        x_ND: float, rows of any norm; they are normalized here.
     """
     with outside_autocast(x_ND):
         unit_ND = normalize_rows(x_ND)
@@ -29,6 +32,9 @@ def effective_rank(x_ND: Tensor) -> Tensor:
 
     From 1, when all rows lie on one line, to the smaller of N and D; 0 when every row is zero, nan when one is not
     finite.
+
+    Args:
+        x_ND: float, rows of any norm.
     """
     x_ND = x_ND.double()
     gram = (x_ND.T @ x_ND if x_ND.shape[0] >= x_ND.shape[1] else x_ND @ x_ND.T).cpu()

@@ -39,7 +39,10 @@ def token_cross_entropy(
 def token_nats(logits_BTV: Tensor, targets_BT: Tensor, mask_BT: Tensor | None = None) -> Tensor:
     """Return the negative log-likelihood (B, T) of each token, in nats, 0 where it is masked out.
 
-    Args: as `token_cross_entropy`.
+    Args:
+        logits_BTV: float; computed in fp32 (fp64 stays).
+        targets_BT: int64 class ids.
+        mask_BT: bool, the tokens that are counted; None is all.
     """
     with outside_autocast(logits_BTV):
         logits_NV = logits_BTV.flatten(0, -2)
@@ -69,5 +72,9 @@ def class_weights(targets_BT: Tensor, classes: int, balance: float) -> Tensor:
 
 
 def perplexity(loss: Tensor) -> Tensor:
-    """Return exp of a mean cross-entropy in nats, the same on every rank, from this rank's share of it; no gradient."""
+    """Return exp of a mean cross-entropy in nats, the same on every rank, from this rank's share of it; no gradient.
+
+    Args:
+        loss: scalar: this rank's share of a mean cross-entropy in nats.
+    """
     return collectives.all_reduce_mean(loss.detach()).exp()

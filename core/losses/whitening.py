@@ -29,6 +29,10 @@ def whitening_mse(z1_BD: Tensor, z2_BD: Tensor, shrink: float = 1e-3) -> Tensor:
         z2_BD: the same records' rows of the second view.
         shrink: weight of the identity, times the mean variance, in the shrunk covariance, in [0, 1]; it alone gives
             full rank when there are fewer rows than dimensions.
+
+    Returns:
+        The loss of the joined batch, a scalar, the same on every rank; its mean over ranks is itself, and the mean of
+        gradients that of the joined batch.
     """
     with outside_autocast(z1_BD):
         z1_MD, z2_MD = collectives.all_gather(z1_BD.double())[0], collectives.all_gather(z2_BD.double())[0]

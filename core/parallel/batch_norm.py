@@ -26,6 +26,9 @@ def synchronize(module: nn.Module) -> None:
 
     Every rank must then run the same norms in the same order, with no rows where it has none: each is a collective
     operation, forward and backward. Statistics are those of fp32, or fp64, under any autocast.
+
+    Args:
+        module: changed in place; its norms keep their weights, their names and their class's methods.
     """
     for norm in module.modules():
         if isinstance(norm, _BatchNorm) and not isinstance(norm, nn.SyncBatchNorm | _Synchronized):
@@ -34,7 +37,11 @@ def synchronize(module: nn.Module) -> None:
 
 
 def is_synchronized(norm: nn.Module) -> bool:
-    """Return whether a norm's statistics, at this moment, are those of several ranks."""
+    """Return whether a norm's statistics, at this moment, are those of several ranks.
+
+    Args:
+        norm: any module.
+    """
     return isinstance(norm, _Synchronized) and norm.training and collectives.world_size() > 1
 
 

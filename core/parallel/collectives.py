@@ -58,17 +58,29 @@ def share(summed: Tensor, count: int | Tensor) -> Tensor:
 
 
 def rank_sizes(count: int) -> list[int]:
-    """Return every rank's `count`, in rank order."""
+    """Return every rank's `count`, in rank order.
+
+    Args:
+        count: this rank's number, such as its rows.
+    """
     return [size for (size,) in exchange_ints([count])]
 
 
 def count_rows(x: Tensor) -> int:
-    """Return the number of rows (first axis) of `x` on all ranks together."""
+    """Return the number of rows (first axis) of `x` on all ranks together.
+
+    Args:
+        x: any tensor with rows along its first axis; ranks may have uneven numbers of them, and none.
+    """
     return sum(rank_sizes(len(x)))
 
 
 def any_rank(flag: bool) -> bool:
-    """Return whether the flag is set on any rank, the same answer on all."""
+    """Return whether the flag is set on any rank, the same answer on all.
+
+    Args:
+        flag: this rank's.
+    """
     return any(of_rank for (of_rank,) in exchange_ints([int(flag)]))
 
 
@@ -78,7 +90,11 @@ def any_ranks(flags: list[bool]) -> list[bool]:
 
 
 def all_ranks(flags: list[bool]) -> list[bool]:
-    """Return which of some flags, as many on each rank, are set on every rank."""
+    """Return which of some flags, as many on each rank, are set on every rank.
+
+    Args:
+        flags: this rank's flags; as many on each rank.
+    """
     return [all(of_ranks) for of_ranks in zip(*exchange_ints([int(flag) for flag in flags]), strict=True)]
 
 
@@ -145,7 +161,11 @@ def gather(x_ND: Tensor) -> Tensor:
 
 
 def all_reduce_sum(value: Tensor) -> Tensor:
-    """Return the sum over ranks of a tensor, without gradient."""
+    """Return the sum over ranks of a tensor, without gradient.
+
+    Args:
+        value: a tensor of any shape and dtype, the same on every rank.
+    """
     if world_size() == 1:
         return value
     value = value.detach().clone()
@@ -154,7 +174,11 @@ def all_reduce_sum(value: Tensor) -> Tensor:
 
 
 def all_reduce_mean(value: Tensor) -> Tensor:
-    """Return the mean over ranks of a tensor, without gradient."""
+    """Return the mean over ranks of a tensor, without gradient.
+
+    Args:
+        value: a float tensor of any shape, the same on every rank.
+    """
     return all_reduce_sum(value) / world_size()
 
 
@@ -165,7 +189,11 @@ def barrier() -> None:
 
 
 def broadcast(value: object) -> object:
-    """Return rank 0's value, any that can be pickled, on every rank."""
+    """Return rank 0's value, any that can be pickled, on every rank.
+
+    Args:
+        value: rank 0's is returned on every rank; any value that can be pickled.
+    """
     if world_size() == 1:
         return value
     box = [value]
@@ -174,7 +202,11 @@ def broadcast(value: object) -> object:
 
 
 def all_gather_objects(value: object) -> list:
-    """Return every rank's value, any that can be pickled, in rank order."""
+    """Return every rank's value, any that can be pickled, in rank order.
+
+    Args:
+        value: this rank's; any value that can be pickled.
+    """
     found: list = [value] * world_size()
     if world_size() > 1:
         dist.all_gather_object(found, value, group=host_group())
@@ -182,7 +214,11 @@ def all_gather_objects(value: object) -> list:
 
 
 def gather_objects(value: object) -> list | None:
-    """Return every rank's value, any that can be pickled, in rank order, on rank 0; None on the others."""
+    """Return every rank's value, any that can be pickled, in rank order, on rank 0; None on the others.
+
+    Args:
+        value: this rank's; any value that can be pickled.
+    """
     if world_size() == 1:
         return [value]
     found: list | None = [None] * world_size() if rank() == 0 else None
@@ -191,7 +227,11 @@ def gather_objects(value: object) -> list | None:
 
 
 def broadcast_buffers(module: nn.Module) -> None:
-    """Give every rank the buffers of rank 0."""
+    """Give every rank the buffers of rank 0.
+
+    Args:
+        module: a module, whose buffers are changed in place; the same on every rank.
+    """
     if world_size() > 1:
         for buffer in module.buffers():
             dist.broadcast(buffer, src=0)

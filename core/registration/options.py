@@ -208,11 +208,11 @@ def _documented(target: Callable[..., Any]) -> dict[str, str]:
     """Return the `Args:` of the docstring; a subclass inherits the help texts of its bases."""
     helps: dict[str, str] = {}
     for one in inspect.getmro(target) if isinstance(target, type) else (target,):
-        helps = _args_section(inspect.cleandoc(one.__doc__ or "")) | helps
+        helps = args_of(inspect.cleandoc(one.__doc__ or "")) | helps
     return helps
 
 
-def _args_section(doc: str) -> dict[str, str]:
+def args_of(doc: str) -> dict[str, str]:
     """Parse the `Args:` section of a Google-style docstring."""
     helps: dict[str, str] = {}
     name = ""
