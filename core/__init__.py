@@ -110,66 +110,117 @@ _MODULES = ("batch_norm", "collectives", "heads", "losses", "masking", "views")
 __all__ = ["API_VERSION", "__version__", *_HOME]
 
 if TYPE_CHECKING:
-    from sensorium import batch_norm, collectives, heads, losses, masking, views
-    from sensorium.api.checking import check
-    from sensorium.api.crossfitting import crossfit
-    from sensorium.api.features import evaluate_features
-    from sensorium.api.finetuning import finetune
-    from sensorium.api.measuring import evaluate, replay
-    from sensorium.api.mining import mine
-    from sensorium.api.models import export, load, load_encoder, load_predictor
-    from sensorium.api.parts import build, register
-    from sensorium.api.searching import search
-    from sensorium.api.training import fit
-    from sensorium.blocks.joint_embedding import JointBatch, JointEmbedding, Pair
-    from sensorium.blocks.negatives import FeatureQueue, NegativeOptions, NegativePool
-    from sensorium.blocks.teacher import Teacher, cosine_schedule
-    from sensorium.blocks.token_decoder import TokenDecoder, token_counts, token_indices
-    from sensorium.contracts import (
-        Callback,
-        Encoder,
-        Encoders,
-        Evaluator,
-        Logger,
-        Modality,
-        Objective,
-        Protocol,
-        Schedule,
-        Source,
-        Split,
-        Task,
-        TokenEncoder,
-        Tokenizer,
-        Tokens,
-        Training,
-        ViewGenerator,
+    from sensorium import (
+        batch_norm as batch_norm,
+        collectives as collectives,
+        heads as heads,
+        losses as losses,
+        masking as masking,
+        views as views,
     )
-    from sensorium.data.encodings import TextFile
-    from sensorium.data.readers import Table, TableReader
-    from sensorium.devices import device_constant, to_device
-    from sensorium.errors import BadSample, Location, SensoriumError, check_range
-    from sensorium.exporters.base import Exporter
-    from sensorium.models.learner import Learner
-    from sensorium.optimizers.groups import hidden_matrices, parameter_groups
-    from sensorium.recipe import Recipe
-    from sensorium.registration.hookspecs import hookimpl
-    from sensorium.seeding import host_generator
-    from sensorium.text_drawing import draw_text, text_image, text_width
-    from sensorium.training.gradient_cache import GradientCache
+    from sensorium.api.checking import check as check
+    from sensorium.api.crossfitting import crossfit as crossfit
+    from sensorium.api.features import evaluate_features as evaluate_features
+    from sensorium.api.finetuning import finetune as finetune
+    from sensorium.api.measuring import (
+        evaluate as evaluate,
+        replay as replay,
+    )
+    from sensorium.api.mining import mine as mine
+    from sensorium.api.models import (
+        export as export,
+        load as load,
+        load_encoder as load_encoder,
+        load_predictor as load_predictor,
+    )
+    from sensorium.api.parts import (
+        build as build,
+        register as register,
+    )
+    from sensorium.api.searching import search as search
+    from sensorium.api.training import fit as fit
+    from sensorium.blocks.joint_embedding import (
+        JointBatch as JointBatch,
+        JointEmbedding as JointEmbedding,
+        Pair as Pair,
+    )
+    from sensorium.blocks.negatives import (
+        FeatureQueue as FeatureQueue,
+        NegativeOptions as NegativeOptions,
+        NegativePool as NegativePool,
+    )
+    from sensorium.blocks.teacher import (
+        Teacher as Teacher,
+        cosine_schedule as cosine_schedule,
+    )
+    from sensorium.blocks.token_decoder import (
+        TokenDecoder as TokenDecoder,
+        token_counts as token_counts,
+        token_indices as token_indices,
+    )
+    from sensorium.contracts import (
+        Callback as Callback,
+        Encoder as Encoder,
+        Encoders as Encoders,
+        Evaluator as Evaluator,
+        Logger as Logger,
+        Modality as Modality,
+        Objective as Objective,
+        Protocol as Protocol,
+        Schedule as Schedule,
+        Source as Source,
+        Split as Split,
+        Task as Task,
+        TokenEncoder as TokenEncoder,
+        Tokenizer as Tokenizer,
+        Tokens as Tokens,
+        Training as Training,
+        ViewGenerator as ViewGenerator,
+    )
+    from sensorium.data.encodings import TextFile as TextFile
+    from sensorium.data.readers import (
+        Table as Table,
+        TableReader as TableReader,
+    )
+    from sensorium.devices import (
+        device_constant as device_constant,
+        to_device as to_device,
+    )
+    from sensorium.errors import (
+        BadSample as BadSample,
+        Location as Location,
+        SensoriumError as SensoriumError,
+        check_range as check_range,
+    )
+    from sensorium.exporters.base import Exporter as Exporter
+    from sensorium.models.learner import Learner as Learner
+    from sensorium.optimizers.groups import (
+        hidden_matrices as hidden_matrices,
+        parameter_groups as parameter_groups,
+    )
+    from sensorium.recipe import Recipe as Recipe
+    from sensorium.registration.hookspecs import hookimpl as hookimpl
+    from sensorium.seeding import host_generator as host_generator
+    from sensorium.text_drawing import (
+        draw_text as draw_text,
+        text_image as text_image,
+        text_width as text_width,
+    )
+    from sensorium.training.gradient_cache import GradientCache as GradientCache
     from sensorium.types import (
-        Assignments,
-        Batch,
-        Features,
-        Needs,
-        Outcome,
-        Record,
-        Several,
-        Span,
-        TrainingSize,
-        Unreadable,
-        View,
-        at_least_one_row,
-        take_tokens,
+        Assignments as Assignments,
+        Batch as Batch,
+        Features as Features,
+        Needs as Needs,
+        Outcome as Outcome,
+        Record as Record,
+        Several as Several,
+        Span as Span,
+        TrainingSize as TrainingSize,
+        Unreadable as Unreadable,
+        View as View,
+        at_least_one_row as at_least_one_row,
+        take_tokens as take_tokens,
     )
 
 

@@ -84,7 +84,7 @@ class Several(tuple[Any, ...]):
 
     __slots__ = ()
 
-    def __new__(cls, values: Iterable[Any] = ()) -> Self:
+    def __new__(cls, values: Iterable[Any] = ()) -> Self:  # noqa: D102
         return super().__new__(cls, values)
 
 

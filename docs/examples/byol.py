@@ -14,7 +14,7 @@ torch.manual_seed(0)
 digits = load_digits()
 images = torch.tensor(digits.images * 15.9, dtype=torch.uint8)[:, None]
 train, test = images[:1400], images[1400:]
-steps = int(os.environ.get("STEPS", "300"))
+steps = int(os.environ.get("STEPS", "200"))
 
 encoder = nn.Sequential(
     nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(),

@@ -10,7 +10,7 @@ from sensorium import GradientCache, Learner, build, views
 torch.manual_seed(0)
 digits = load_digits()
 images = torch.tensor(digits.images * 15.9, dtype=torch.uint8)[:, None]
-words = "zero one two three four five six seven eight nine".split()
+words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 captions = [f"the digit {words[y]}" for y in digits.target]
 
 picture = views.image.random_resized_crop(size=16, channels=1, scale=(0.7, 1.0))

@@ -22,7 +22,7 @@ tables = evaluate_features(
     evaluators={
         "knn": {"k": 5},
         "linear": {},
-        "few labels": {"name": "linear", "protocol": {"name": "kfold", "folds": 5, "repeats": 1}},
+        "folds": {"name": "knn", "protocol": {"name": "kfold", "folds": 5, "repeats": 2}},
     },
     baselines={
         "raw pixels": (x_train, x_test),
@@ -31,6 +31,6 @@ tables = evaluate_features(
     name="PCA",
 )
 for name, table in tables.items():
-    print(f"{name}: {table.protocol}")
+    print(f"{name}: {table.protocol}; selection: {table.selection}")
     for row in table.rows:
-        print(f"  {row.name:18} accuracy {row.metrics['accuracy'].mean:.3f}" if "accuracy" in row.metrics else row.name)
+        print(f"  {row.name:18} accuracy {row.metrics['accuracy'].mean:.3f}")

@@ -33,7 +33,7 @@ def features(x):
 
 untrained = features(train), features(test)
 learner.train()
-for step in range(int(os.environ.get("STEPS", "400"))):
+for step in range(int(os.environ.get("STEPS", "300"))):
     outcome = learner(transform.views(train[torch.randint(len(train), (128,))]))
     optimizer.zero_grad()
     outcome.loss.backward()

@@ -1,4 +1,4 @@
-"""An objective outside the trainer: MoCo's momentum encoder and queue in your loop, and a checkpoint that resumes it."""
+"""An objective outside the trainer: MoCo's momentum encoder and queue in your loop, and a checkpoint to resume from."""
 
 import copy
 import os

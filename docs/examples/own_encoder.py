@@ -46,4 +46,4 @@ for step in range(int(os.environ.get("STEPS", "300"))):
         print(f"step {step}: loss {loss.item():.2f}")
 x = learner.encode("image", as_is)["features"].detach()
 rows = {"untrained": (untrained[:1400], untrained[1400:])}
-print(evaluate_features(x[:1400], y[:1400], x[1400:], y[1400:], evaluators=["linear"], baselines=rows))
+print(evaluate_features(x[:1400], y[:1400], x[1400:], y[1400:], evaluators=["knn"], baselines=rows))

@@ -33,13 +33,13 @@ def features(x):
 
 untrained = features(train), features(test)
 encoder.train()
-for step in range(int(os.environ.get("STEPS", "300"))):
+for step in range(int(os.environ.get("STEPS", "150"))):
     x1, x2 = transform(train[torch.randint(len(train), (256,))])
     loss = nt_xent(project(encoder(x1)), project(encoder(x2)), temperature=0.2)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    if step % 50 == 0:
+    if step % 25 == 0:
         print(f"step {step}: loss {loss.item():.3f}")
 
 y = digits.target

@@ -1,4 +1,4 @@
-"""A loss of your own on two ranks is exactly that of one process: `python two_ranks.py`, or under `torchrun`."""
+"""A loss of your own is exact on two ranks: `python two_ranks.py`, or `torchrun --nproc_per_node 2 two_ranks.py`."""
 
 import os
 import tempfile
@@ -9,7 +9,7 @@ import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from sensorium.collectives import count_rows, gather, share, world
+from sensorium.collectives import all_reduce_mean, count_rows, gather, share, world
 
 ROWS = torch.randn(12, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
@@ -28,26 +28,23 @@ def model():
     return nn.Linear(8, 4).double()
 
 
-def work(rank, folder):
-    """Compute loss and gradient of this rank's rows; compare what DDP makes of them with one process on all rows."""
+def work(number, group=None):
+    """Compare what DDP makes of the ranks' losses and gradients with one process on all rows."""
     alone = model()
     expected = loss_of(alone(ROWS))
     expected.backward()
-    here = {} if folder is None else {"init_method": f"file://{folder}/meet", "rank": rank, "world_size": 2}
-    dist.init_process_group("gloo", **here)
+    dist.init_process_group("gloo", **({"rank": number, **group} if group else {}))  # else torchrun says
     module = DistributedDataParallel(model())
-    mine = ROWS[:9] if world().rank == 0 else ROWS[9:]  # nine rows here, three there
-    loss = loss_of(module(mine))
+    loss = loss_of(module(ROWS[:9] if world().rank == 0 else ROWS[9:]))  # nine rows here, three there
     loss.backward()
-    dist.all_reduce(loss.detach().div_(world().size))
-    error = (module.module.weight.grad - alone.weight.grad).abs().max()
-    print(f"rank {world().rank} of {world().size}: loss {loss.item():.12f}, alone {expected.item():.12f}, gradient off by {error:.0e}")
+    loss, error = all_reduce_mean(loss), (module.module.weight.grad - alone.weight.grad).abs().max()
+    print(f"{world()}: loss {loss:.12f}, of one process {expected:.12f}; gradients differ by {error:.0e}")
     dist.destroy_process_group()
 
 
 if __name__ == "__main__":
     if "RANK" in os.environ:
-        work(int(os.environ["RANK"]), None)
+        work(0)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            mp.spawn(work, args=(folder,), nprocs=2)
+            mp.spawn(work, args=({"init_method": f"file://{folder}/meet", "world_size": 2},), nprocs=2)

@@ -54,8 +54,7 @@ class BytePairTokenizer(Tokenizer):
 
     def fit(self, texts: Iterable[str]) -> None:
         """Learn the merges, deterministically."""
-        from tokenizers import Tokenizer as Model
-        from tokenizers import decoders, models, pre_tokenizers, trainers
+        from tokenizers import Tokenizer as Model, decoders, models, pre_tokenizers, trainers
 
         model = Model(models.BPE())
         model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -13,8 +13,7 @@ from sensorium.plugins.crossmodal.align import Align
 from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.plugins.crossmodal.siglip import SigLIP
 from sensorium.seeding import seed_globals
-from tests.plugins.crossmodal.test_align import PRESENT
-from tests.plugins.crossmodal.test_align import learner as cross_modal_learner
+from tests.plugins.crossmodal.test_align import PRESENT, learner as cross_modal_learner
 from tests.plugins.crossmodal.test_clip import known
 from tests.plugins.joint_embedding import learner_of, views_of
 

@@ -1,7 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sensorium import Tokens
 from sensorium.blocks.masking import block_mask, context_and_targets, valid_on_grid

@@ -1,7 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sensorium.blocks.token_decoder import TokenDecoder, token_counts, token_indices
 from sensorium.errors import RecipeError

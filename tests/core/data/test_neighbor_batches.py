@@ -2,8 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sensorium.data.neighbor_batches import neighbors_of, side_by_side
 from sensorium.data.order import EpochOrder

@@ -6,8 +6,7 @@ from importlib.metadata import EntryPoint
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import sensorium
 from sensorium import Needs, hookimpl

@@ -10,8 +10,7 @@ import pytest
 import sensorium
 from sensorium.deprecation import Deprecated
 from sensorium.errors import PluginError
-from sensorium.registration import discovery as ext
-from sensorium.registration import hookspecs
+from sensorium.registration import discovery as ext, hookspecs
 from sensorium.registration.contract import WORKING
 from sensorium.registration.discovery import BUILTINS, load_extensions
 

@@ -8,8 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sensorium.errors import PluginError
 from sensorium.plugins.crossmodal.fastclip import FastCLIP
 from sensorium.training.finite_guard import SMALL, Guard
-from tests.plugins.crossmodal.test_clip import known
-from tests.plugins.crossmodal.test_clip import learner as pair_learner
+from tests.plugins.crossmodal.test_clip import known, learner as pair_learner
 from tests.plugins.joint_embedding import learner_of, views_of
 
 LARGE = 2 * SMALL

@@ -2,8 +2,7 @@ import copy
 import pickle
 
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from sensorium.modalities.graph.batch import Graph, GraphBatch

@@ -1,7 +1,6 @@
 import numpy as np
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sensorium.modalities.graph.layout import RowLayout, runs
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from torchvision.transforms.v2 import functional as tv
 
 from sensorium.modalities.image.resize import downscale, fit_to, resize, whole_canvas

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sensorium.errors import RecipeError
 from sensorium.modalities.molecule.scaffolds import ACYCLIC, murcko_scaffold, scaffold_split

@@ -2,8 +2,7 @@ from itertools import chain, permutations
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sensorium.errors import RecipeError
 from sensorium.modalities.text.batch import PAD, TextBatch

@@ -4,8 +4,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sensorium import BadSample
 from sensorium.modalities.timeseries.decode import decode, origins, relative

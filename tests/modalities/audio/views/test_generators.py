@@ -2,8 +2,7 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sensorium.errors import RecipeError
 from sensorium.modalities.audio.batch import LogMelBatch

@@ -2,8 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sensorium.modalities.audio.batch import LogMelBatch
 from sensorium.modalities.audio.views import spectrogram_transforms as transforms

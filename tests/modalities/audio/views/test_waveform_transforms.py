@@ -1,7 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sensorium.modalities.audio.views import waveform_transforms as transforms
 from sensorium.testing.equality import same

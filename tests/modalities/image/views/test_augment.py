@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sensorium import SensoriumError, ViewGenerator
 from sensorium.modalities.image.modality import ImageModality

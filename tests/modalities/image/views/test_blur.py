@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from torchvision.transforms.v2 import functional as tv
 
 from sensorium.modalities.image.views.blur import gaussian_blur

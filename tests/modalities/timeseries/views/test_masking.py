@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sensorium.modalities.timeseries.views.masking import drop_channels, mask_steps
 from tests.modalities.timeseries.series import batch_of, check_batch, rng

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.timeseries.views.warps import MIN_SPEED, permute, slice_window, time_warp
