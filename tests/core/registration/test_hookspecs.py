@@ -69,7 +69,7 @@ def test_the_reference_has_every_variable():
 
 
 def test_the_how_to_shows_what_the_template_writes():
-    template = (Path(discovery.__file__).parents[1] / "cli" / "templates" / "modality.py.tmpl").read_text(
+    template = (Path(discovery.__file__).parents[1] / "cli" / "templates" / "parts" / "modality.py.tmpl").read_text(
         encoding="utf-8"
     )
     guide = (DOCS / "how-to" / "write-a-plugin.md").read_text(encoding="utf-8")
@@ -89,7 +89,7 @@ def test_the_how_to_shows_a_recipe_that_is_valid(tmp_path):
 def test_the_how_to_shows_an_objective_that_conforms(monkeypatch):
     guide = (DOCS / "how-to" / "write-a-plugin.md").read_text(encoding="utf-8")
     module = ModuleType("shown_objective")
-    code = "import torch\nimport torch.nn.functional as F\nfrom sensorium import Needs, Objective, Outcome, heads\n"
+    code = "import torch\nimport torch.nn.functional as F\nfrom sensorium import Needs, Objective, Outcome, collectives, heads\n"
     exec(code + re.search(r"class Margin.+?(?=```)", guide, flags=re.DOTALL)[0], vars(module))
     monkeypatch.setitem(sys.modules, "shown_objective", module)
     spec = Spec("objectives", "margin", "shown_objective:Margin", "", "shown", "shown")
