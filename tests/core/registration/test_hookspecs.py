@@ -89,7 +89,8 @@ def test_the_how_to_shows_a_recipe_that_is_valid(tmp_path):
 def test_the_how_to_shows_an_objective_that_conforms(monkeypatch):
     guide = (DOCS / "how-to" / "write-a-plugin.md").read_text(encoding="utf-8")
     module = ModuleType("shown_objective")
-    code = "import torch\nimport torch.nn.functional as F\nfrom sensorium import Needs, Objective, Outcome, collectives, heads\n"
+    code = "import torch\nimport torch.nn.functional as F\n"
+    code += "from sensorium import Needs, Objective, Outcome, collectives, heads\n"
     exec(code + re.search(r"class Margin.+?(?=```)", guide, flags=re.DOTALL)[0], vars(module))
     monkeypatch.setitem(sys.modules, "shown_objective", module)
     spec = Spec("objectives", "margin", "shown_objective:Margin", "", "shown", "shown")
