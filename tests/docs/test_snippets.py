@@ -1,9 +1,13 @@
 """Python that pages show is run as far as no data and no downloaded weights are needed."""
 
+import torch
+
 import sensorium
 from sensorium.models.plan import make_plan
 from sensorium.recipe import read_recipe
+from sensorium.recipe.yaml_text import parse_yaml
 from sensorium.registration.discovery import load_extensions
+from sensorium.types import TrainingSize
 
 from .pages import ROOT, blocks
 
@@ -32,3 +36,18 @@ def test_the_notebook_of_the_page_on_python_runs(tmp_path, monkeypatch):
     assert names["one"].shape == (1, names["model"].learner.encoders["timeseries"].dim)
     assert names["all_of_them"].shape[0] == len(names["x"])
     assert repr(names["tables"]).startswith("## knn")
+
+
+def test_the_optimizer_and_the_schedule_of_their_page_make_a_plan():
+    names: dict = {}
+    for block in blocks(ROOT / "docs" / "how-to" / "optimizers.md", "python"):
+        exec(block, names)
+    extensions = load_extensions()
+    plan = make_plan(read_recipe(names["recipe"] | {"base": "simclr"}, extensions.registry), extensions)
+    found = plan.optimization.resolved(TrainingSize(1000, 64, 100))
+    optimizer = found.optimizer(plan.learner())
+    assert type(optimizer) is torch.optim.NAdam
+    assert optimizer.param_groups[0]["lr"] == found.settings.lr == 1e-3
+    assert found.lr_at(99, 100, 1.0) < 1e-4
+    shown = parse_yaml(blocks(ROOT / "docs" / "how-to" / "optimizers.md", "yaml")[0], "the page")
+    assert make_plan(read_recipe(shown | {"base": "simclr"}, extensions.registry), extensions)
