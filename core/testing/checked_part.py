@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from sensorium import seeding
-from sensorium.contracts import Encoder, Modality, ViewGenerator
+from sensorium.contracts import Encoder, Modality, Source, ViewGenerator
 from sensorium.registration.options import options_of
 from sensorium.registration.registry import FILLED, Registry, Spec
 from sensorium.testing.emulation.synchronizations import Synchronization, remedies, table
@@ -86,6 +86,17 @@ class CheckedPart:
             f"sensorium_options = {{'{kind}/{name}': {{...}}}} in the plugin's module",
         )
 
+    def alone(self) -> CheckedPart:
+        """Return the same test case with nothing made, and no more of the registry and the samples than it needs."""
+        registry, name = Registry(), self.modality_name
+        belongs = self.spec.kind in ("modalities", "encoders", "views")
+        specs = [self.registry.find("modalities", name)] if belongs else []
+        registry.add([*specs, *([] if self.spec in specs else [self.spec])])
+        samples = {name: self.samples[name]} if belongs else {}
+        names = [f"{spec.kind}/{spec.name}" for spec in (*specs, self.spec)]
+        own = {key: self.options[key] for key in names if key in self.options}
+        return CheckedPart(self.spec, registry, samples, own)
+
     @property
     def modality_name(self) -> str:
         """The modality that it is, belongs to, or (if it serves all modalities) is tested on."""
@@ -148,6 +159,13 @@ class CheckedPart:
         with torch.no_grad():
             features = self.encoder(self.batch)
         return features
+
+    # What follows is for sources.
+
+    @cached_property
+    def source(self) -> Source:
+        """One source for all checks, which do not change it."""
+        return self.build()
 
 
 def rng(*names: object) -> torch.Generator:

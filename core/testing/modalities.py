@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import pickle
+from typing import Any
 from unittest import SkipTest
 
 import numpy as np
@@ -13,9 +15,11 @@ from PIL.Image import Image
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from sensorium import seeding
 from sensorium.contracts import Modality
 from sensorium.data.content import digest
 from sensorium.errors import BadSample
+from sensorium.testing.another_process import in_another_process
 from sensorium.testing.checked_part import CheckedPart, expect
 from sensorium.testing.equality import global_random_state, same
 from sensorium.types import Batch
@@ -69,7 +73,10 @@ def restores_from_its_state(checked: CheckedPart) -> None:
     learned = checked.new_modality()
     learned.fit(checked.raws)
     expect(learned.is_fitted, "it is not fitted after fit")
-    state = json.loads(json.dumps(learned.state()))
+    try:
+        state = json.loads(json.dumps(learned.state()))
+    except (TypeError, ValueError) as error:
+        expect(False, f"its state is not plain JSON: {error}")
     restored = checked.new_modality()
     restored.load_state(state)
     expect(restored.is_fitted, "it is not fitted after load_state")
@@ -129,6 +136,81 @@ def has_valid_baseline_features(checked: CheckedPart) -> None:
     expect(bool(np.isfinite(features).all()), "baseline features are not finite")
 
 
+def leaves_values_as_they_are(checked: CheckedPart) -> None:
+    """`fit`, `decode`, `describe` and `collate` change neither raw values nor examples."""
+    raws, modality = copy.deepcopy(list(checked.raws)), checked.new_modality()
+    modality.fit(raws)
+    expect(same(raws, list(checked.raws)), "fit changes raw values: work on a copy")
+    examples = [modality.decode(raw) for raw in raws]
+    expect(same(raws, list(checked.raws)), "decode changes its raw value: work on a copy")
+    kept = copy.deepcopy(examples)
+    for raw, example in zip(raws, examples, strict=True):
+        modality.describe(raw, example)
+        modality.content(raw, example)
+    expect(same((raws, examples), (list(checked.raws), kept)), "describe or content changes its value: work on a copy")
+    modality.collate(examples)
+    expect(same(examples, kept), "collate changes examples: work on a copy, for they may be cached")
+
+
+def collates_each_example_to_its_row(checked: CheckedPart) -> None:
+    """Row i of a batch is of example i alone: it moves with it, and does not change with the others."""
+    examples, count = checked.examples(), len(checked.raws)
+    order = [1, 0, *range(2, count)][:count]
+    moved, expected = checked.modality.collate([examples[i] for i in order]), checked.batch.select(torch.tensor(order))
+    expect(same(moved, expected), "examples in another order collate to rows in yet another, or to other rows")
+    for row in range(count):
+        others = torch.tensor([other for other in range(count) if other != row], dtype=torch.int64)
+        replaced = [examples[(row + 1) % count] if i == row else example for i, example in enumerate(examples)]
+        batch = checked.modality.collate(replaced)
+        if _field_shapes(batch) == _field_shapes(checked.batch):
+            expect(
+                same(batch.select(others), checked.batch.select(others)),
+                f"the rows of other examples change when example {row} is another: collate each example by itself",
+            )
+
+
+def fits_deterministically(checked: CheckedPart) -> None:
+    """Fitted to the same values it has the same state, drawing nothing globally, in one pass."""
+    states = []
+    for number in range(2):
+        modality = checked.new_modality()
+        seeding.seed_globals("fits_deterministically", number)
+        before = global_random_state()
+        modality.fit(iter(checked.raws) if number else checked.raws)
+        expect(same(global_random_state(), before), "fit draws from a global generator")
+        states.append(modality.state())
+    expect(
+        same(*states),
+        "fitted twice to the same values, to a list and to an iterator, it has two states: fit must draw nothing at "
+        "random, and read its values in one pass",
+    )
+
+
+def is_the_same_in_every_process(checked: CheckedPart) -> None:
+    """Another process fits the same state and decodes the same examples: ids and order come of no `hash()` or set."""
+    alone = checked.alone()
+    here, there = fitted_and_decoded(alone), in_another_process(fitted_and_decoded, alone)
+    expect(
+        same(here["state"], there["state"]),
+        "another process fits another state: what it learned depends on hash(), the order of a set, or the object",
+    )
+    expect(
+        same(here["examples"], there["examples"]),
+        "another process decodes other examples: they depend on hash(), on the order of a set, or on the object",
+    )
+
+
+def fitted_and_decoded(checked: CheckedPart) -> dict[str, Any]:
+    """Return the state that a new modality learns, and the examples that it decodes."""
+    modality = checked.new_modality()
+    modality.fit(checked.raws)
+    return {"state": modality.state(), "examples": [modality.decode(raw) for raw in checked.raws]}
+
+
+def _field_shapes(batch: Batch) -> dict[str, torch.Size]:
+    return {name: field.shape for name, field in batch.tensors().items()}
+
+
 CHECKS = (
     decodes_deterministically,
     collates_to_a_batch,
@@ -138,4 +220,8 @@ CHECKS = (
     describes_its_values,
     previews_its_examples,
     has_valid_baseline_features,
+    leaves_values_as_they_are,
+    collates_each_example_to_its_row,
+    fits_deterministically,
+    is_the_same_in_every_process,
 )

@@ -39,6 +39,7 @@ VIEWS = {
 """View generators of `GraphBatch`, likewise."""
 
 sensorium_samples = {"graph": f"{_HOME}.samples:graphs"}
+sensorium_options = {"sources/stochastic-blocks": {"nodes": 2000}}
 sensorium_matrix = {
     "columns/graph": {
         "description": "neighborhoods of 2,000 nodes of a stochastic block model; the label is one of ten blocks",

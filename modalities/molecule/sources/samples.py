@@ -50,10 +50,11 @@ class RdkitSamples(Source):
     def key(self, index: int) -> Record:
         """Return the record at `index` without its SMILES."""
         record = self._records[index]
-        return Record(record.id, {}, record.labels)
+        return Record(record.id, {}, dict(record.labels))
 
     def __getitem__(self, index: int) -> Record:
-        return self._records[index]
+        record = self._records[index]
+        return Record(record.id, dict(record.values), dict(record.labels))
 
 
 def _records(dataset: str, field: str, label: str) -> Iterator[Record]:
