@@ -33,12 +33,13 @@ def new(
 def check(
     name: Annotated[str, typer.Argument(help="Name of an installed plugin or of its distribution.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    only: Annotated[str, typer.Option(help="Run the checks whose names contain this text.", metavar="TEXT")] = "",
 ) -> None:
     """Run the conformance checks on everything that a plugin registers; exit code 1 if one fails."""
     from sensorium.testing import check_plugin
 
     console, rows = Console(soft_wrap=True, highlight=False), []
-    for row in check_plugin(name):
+    for row in check_plugin(name, only=only):
         rows.append(row)
         if not as_json:
             color = {"passed": "green", "failed": "red", "skipped": "yellow"}[row.status]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,15 +10,24 @@ from typing import Any, Literal
 from unittest import SkipTest
 
 from sensorium.errors import PluginError
-from sensorium.registration.discovery import Extensions, Plugin, declared_value, load_extensions
+from sensorium.registration.discovery import Extensions, declared_value, load_extensions
 from sensorium.registration.registry import KINDS, SINGULAR, Registry, Spec
-from sensorium.testing import encoders, evaluators, modalities, objectives, registrations, sources, views
-from sensorium.testing.checked_part import CheckedPart, Failure, expect
+from sensorium.testing import (
+    commands,
+    encoders,
+    evaluators,
+    exporters,
+    modalities,
+    objectives,
+    plugin_module,
+    recipes,
+    registrations,
+    sources,
+    views,
+)
+from sensorium.testing.checked_part import CheckedPart, Failure
 from sensorium.testing.emulation.synchronizations import innermost_line
 from sensorium.testing.option_sets import OptionSets, sets_of, shown
-
-HEAVY = ("torch", "numpy", "PIL", "transformers", "timm", "sklearn", "pandas")
-"""Packages that a plugin's module may not import, since every command imports the module."""
 
 _BY_KIND = {
     "modalities": modalities.CHECKS,
@@ -29,7 +36,12 @@ _BY_KIND = {
     "objectives": objectives.CHECKS,
     "sources": sources.CHECKS,
     "evaluators": evaluators.CHECKS,
+    "exporters": exporters.CHECKS,
+    "recipes": recipes.CHECKS,
+    "commands": commands.CHECKS,
 }
+_WITHOUT_OPTIONS = ("recipes", "commands")
+"""Kinds that no options build."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +115,7 @@ def _checks_of_case(checked: CheckedPart, case: str, is_first: bool) -> Iterator
     skip = f"{', '.join(absent)} is not installed" if absent else ""
     checks = registrations.checks_for(spec.kind) if is_first else ()
     if spec.kind in _BY_KIND:
-        ready = absent or _passes(checked.has_samples_and_options)
+        ready = absent or spec.kind in _WITHOUT_OPTIONS or _passes(checked.has_samples_and_options)
         checks += _BY_KIND[spec.kind] if ready else (CheckedPart.has_samples_and_options,)
     belongs = f"{spec.modality}/" if spec.modality else ""
     for check in checks:
@@ -140,7 +152,10 @@ def checks_of(
     options = extensions.declared(
         "sensorium_options", lambda key: key in own or not key.startswith("encoders/")
     ) | dict(options or {})
-    checks = [Check(f"plugin {plugin.name} registers without heavy imports", partial(_registers_lightly, plugin))]
+    checks = [
+        Check(f"plugin {plugin.name} {check.__name__.replace('_', ' ')}", partial(check, plugin))
+        for check in plugin_module.CHECKS
+    ]
     for kind in KINDS:
         for spec in extensions.registry.specs(kind):
             if spec.plugin == plugin.name:
@@ -153,9 +168,17 @@ def check_plugin(
     extensions: Extensions | None = None,
     samples: Mapping[str, Sequence[Any]] | None = None,
     options: OptionSets | None = None,
+    only: str = "",
 ) -> Iterator[CheckResult]:
-    """Run the checks of one plugin and yield their results; see `checks_of` for the arguments."""
-    for check in checks_of(name, extensions, samples, options):
+    """Run the checks of one plugin whose names contain `only`, and yield their results; see `checks_of` for the rest.
+
+    Raises:
+        PluginError: when there is no such plugin, it is not loaded, or it has no check of such a name.
+    """
+    checks = [check for check in checks_of(name, extensions, samples, options) if only.lower() in check.name.lower()]
+    if not checks:
+        raise PluginError(f"The plugin '{name}' has no check whose name contains '{only}'.")
+    for check in checks:
         start = time.perf_counter()
         status: Literal["passed", "failed", "skipped"] = "passed"
         reason = ""
@@ -182,15 +205,3 @@ def _passes(check: Callable[[], None]) -> bool:
     except (Failure, PluginError):
         return False
     return True
-
-
-def _registers_lightly(plugin: Plugin) -> None:
-    code = (
-        f"import importlib, sys; sys.path[:] = {sys.path!r}; "
-        f"importlib.import_module({plugin.module.partition(':')[0]!r}); "
-        f"print(*[name for name in {HEAVY!r} if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    expect(done.returncode == 0, f"its module cannot be imported by itself: {done.stderr.strip()[-300:]}")
-    heavy = done.stdout.split()
-    expect(not heavy, f"its module imports {', '.join(heavy)}; name targets as strings and import them there")

@@ -9,7 +9,7 @@ from tests.conformance import passed
 
 ROOT = Path(__file__).parents[2]
 EXTENSIONS = load_extensions({}, [])
-KINDS = ("modalities", "encoders", "views", "objectives", "sources", "evaluators")
+KINDS = ("modalities", "encoders", "views", "objectives", "sources", "evaluators", "exporters", "recipes", "commands")
 CHECKED = sorted({spec.plugin for kind in KINDS for spec in EXTENSIONS.registry.specs(kind)})
 READ_FILES = {"arrays", "folder", "table"}
 """Sources that need files, or values, of their users' making; their own tests make some."""
