@@ -1,6 +1,7 @@
 """`python -m docs.generate`: write every generated page; `--images` draws the views of modalities as well.
 
-`--synchronizations` counts them anew, of every objective with every modality, which takes minutes.
+`--synchronizations` counts them anew, of every objective with every modality, and `--examples` runs every example to
+show what it prints, which both take minutes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ def main() -> None:
         from docs.generate.synchronizations_page import synchronizations_page
 
         (REFERENCE / "synchronizations.md").write_text(synchronizations_page(), encoding="utf-8")
+    if "--examples" in sys.argv[1:]:
+        from docs.generate.example_pages import run_examples
+
+        run_examples()
     written = pages()
     for path in generated() - set(written):
         path.unlink()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from docs.generate.api_pages import api_pages
 from docs.generate.cli_page import cli_page
+from docs.generate.example_pages import example_page
 from docs.generate.gallery_page import gallery_page
 from docs.generate.modality_pages import modality_pages
 from docs.generate.objective_pages import objective_pages
@@ -21,6 +22,7 @@ def pages() -> dict[Path, str]:
     return {
         DOCS / "gallery.md": gallery_page(),
         **{REFERENCE / name: text for name, text in reference.items()},
+        DOCS / "examples" / "index.md": example_page(),
         **{DOCS / "objectives" / name: text for name, text in objective_pages().items()},
         **{DOCS / "modalities" / name: text for name, text in modality_pages().items()},
     }
