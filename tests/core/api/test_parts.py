@@ -1,5 +1,10 @@
 """Parts by name from Python: built for a loop of one's own, registered in a session."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -112,7 +117,7 @@ def test_what_cannot_be_registered_is_said_in_one_sentence_and_changes_nothing(a
     assert all(plugin.name != "session" for plugin in load_extensions().plugins)
 
 
-def test_a_part_of_the_session_trains_in_a_recipe_and_is_named_in_its_run(tmp_path):
+def test_a_part_of_the_session_trains_in_a_recipe_and_its_run_says_how_to_register_it_again(tmp_path, monkeypatch):
     sensorium.register("encoder", "mean", Mean, modality="image")
     recipe = {
         "data": {"batch": 8, "workers": 0},
@@ -129,3 +134,29 @@ def test_a_part_of_the_session_trains_in_a_recipe_and_is_named_in_its_run(tmp_pa
     images = torch.randint(0, 255, (32, 3, 16, 16), dtype=torch.uint8).numpy()
     model = sensorium.fit(recipe, source=images, run_dir=tmp_path / "run", evaluate=False)
     assert model.embed(image=images[:2], space="features")["image"].shape == (2, 4)
+    (noted,) = json.loads((tmp_path / "run" / "run.json").read_text())["session"]
+    assert (noted["kind"], noted["name"], noted["target"]) == ("encoders", "mean", f"{__name__}:Mean")
+    monkeypatch.setattr(discovery, "_session", [])
+    remedy = rf"as the class {__name__}.Mean of .*test_parts.py; define it and call "
+    remedy += r"sensorium.register\('encoder', 'mean', Mean, modality='image'\), then open the run again"
+    for reading in (
+        sensorium.load,
+        lambda run: sensorium.evaluate(run, ["knn"]),
+        lambda run: sensorium.fit(resume=run),
+    ):
+        with pytest.raises(PluginError, match=f"There is no encoder for modality 'image' named 'mean': .*{remedy}"):
+            reading(tmp_path / "run")
+    sensorium.register("encoder", "mean", Mean, modality="image")
+    opened = sensorium.load(tmp_path / "run")
+    assert torch.equal(opened.embed(image=images[:2])["image"], model.embed(image=images[:2])["image"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("override", ["data.workers=2", "train.devices=2"])
+def test_a_script_trains_with_its_own_parts_in_loader_workers_and_on_two_ranks(override, tmp_path):
+    command = [sys.executable, str(Path(__file__).with_name("own_parts.py")), str(tmp_path), override]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stdout.splitlines() if line.startswith("first weights")]
+    assert len(set(told)) == 1, "all ranks begin with the modules of rank 0"
+    assert len(told) == (2 if "devices" in override else 1)
