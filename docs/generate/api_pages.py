@@ -50,6 +50,9 @@ ALSO = [
     ("sensorium.feature_table", "FeatureTable"),
     ("sensorium.models.model", "Model"),
     ("sensorium.models.plan", "Plan"),
+    ("sensorium.models.plain_parts", "ModuleEncoder"),
+    ("sensorium.models.plain_parts", "TokenModuleEncoder"),
+    ("sensorium.models.plain_parts", "FunctionViews"),
 ]
 """What public functions take or return, without a name in `sensorium` itself."""
 
