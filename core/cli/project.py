@@ -85,6 +85,10 @@ EXAMPLES = {
         "the bootstrap",
         _in_recipe("evaluate:\n  evaluators:\n    knn: {label: class, protocol: {name: NAME, repeats: 10}}"),
     ),
+    "task": Example(
+        "regression of labels that have outliers",
+        _in_recipe("finetune:\n  task: {name: NAME, delta: 0.5}\n  labels: [height]"),
+    ),
     "exporter": Example("weights as NumPy arrays", "```sh\nsensorium export RUN FOLDER --format NAME\n```"),
     "recipe": Example("SimCLR on musical notes", "```sh\nsensorium train NAME\n```"),
     "command": Example("where a run's parameters are", "```sh\nsensorium NAME RUN\n```"),
