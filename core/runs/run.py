@@ -5,7 +5,7 @@ run.json               state, step, versions, plugins, times, records, resumptio
 records.parquet        the ids of all records, with the part of the split that each is in
 train.log              the log
 metrics.jsonl          one line of metrics every `log.every` steps, and one for each evaluation
-tensorboard/           the same, as TensorBoard events
+tensorboard/           the same, as TensorBoard events; other loggers keep files of their own names
 views.png              the views of the first batch
 unreadable.csv         unreadable values: record, modality, part, kind of fault, where, reason
 nonfinite/             steps.jsonl: skipped steps (non-finite loss or gradient); the checkpoint before the last

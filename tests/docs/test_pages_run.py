@@ -31,7 +31,7 @@ SHOWING = [
     *sorted((ROOT / "docs" / "get-started").glob("*.md")),
     *sorted((ROOT / "docs" / "how-to").glob("*.md")),
 ]
-FAST = ("my-own-series.md", "from-python.md", "a-modality.md")
+FAST = ("my-own-series.md", "from-python.md", "a-modality.md", "a-callback.md")
 """Pages that take seconds; all others are slow tests."""
 ELSEWHERE = {
     "plugin new": "tests/core/cli/test_plugin.py",
