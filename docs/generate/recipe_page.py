@@ -42,7 +42,7 @@ One rule holds for a recipe over its base, and for the command line over a recip
 | a part with another `name` | replaced: the options of the inherited part are dropped |
 | a bare name, `folder` | replaced by that part with its defaults |
 | an empty mapping, `{}` | all of its entries are taken away: `evaluate.evaluators={}` leaves no evaluator |
-| `null` for a tower, an evaluator, a callback or a logger | taken away: `evaluate.evaluators.knn=null`, `modalities: {audio: null}` |
+| `null` for a tower, an evaluator, a callback, a logger | taken away: `evaluate.evaluators.knn=null` |
 | `null` for any other key | no value where the key can be without (`train.grad_clip=null`), else its default |
 | nothing, as in `health:` | stays; an evaluator that is not inherited is there with its defaults |
 | a number, a word, a list | replaced |
