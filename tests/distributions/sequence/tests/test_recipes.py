@@ -6,7 +6,7 @@ import sensorium
 
 
 def test_retrieval_beats_chance(tmp_path):
-    recipe = {"base": "protein-text", "train": {"epochs": None, "steps": 50}, "log": {"tensorboard": False}}
+    recipe = {"base": "protein-text", "train": {"epochs": None, "steps": 50}, "log": {"loggers": {}}}
     recipe["train"]["accelerator"] = "cpu"
     model = sensorium.fit(recipe, run_dir=tmp_path / "run")
     table = json.loads((model.run.evaluations / "retrieval.json").read_text())

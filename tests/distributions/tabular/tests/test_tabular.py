@@ -92,7 +92,7 @@ def test_a_csv_file_of_mixed_columns_trains(tmp_path):
             "objective": "simclr",
             "train": {"steps": 2, "accelerator": "cpu"},
             "evaluate": {"evaluators": {"knn": {"label": "species"}}},
-            "log": {"tensorboard": False},
+            "log": {"loggers": {}},
         },
         run_dir=tmp_path / "run",
     )
