@@ -55,9 +55,8 @@ The views `{words["views"]["name"]}` of three records, the original on the left:
 {recipe}
 ```
 
-```text
-$ sensorium train {words["recipe"]}
+`sensorium train {words["recipe"]}` says, among other things:
+
 {words["output"].strip()}
-```
 
 """
