@@ -17,7 +17,7 @@ IMAGES = Path(__file__).parents[1] / "assets" / "gallery"
 def gallery_page() -> str:
     """Return the text of the page."""
     found = distributions()
-    rows = [(f"[{WORDS[one.name]['title']}](#{one.name})", f"`{one.name}`", f"{one.lines():,}") for one in found]
+    rows = [(f"[{WORDS[one.name]['title']}](#{_anchor(one)})", f"`{one.name}`", f"{one.lines():,}") for one in found]
     return f"""# Gallery
 
 Kinds of data that Sensorium does not have, each as a distribution of its own under `tests/distributions/`: written
@@ -28,6 +28,11 @@ of its Python package, blank ones aside. [What objectives learn on them](benchma
 {table(("kind of data", "distribution", "lines"), rows, right=(2,))}
 {"".join(_section(one) for one in found).rstrip()}
 """
+
+
+def _anchor(one: Distribution) -> str:
+    """Return the anchor of a distribution's heading."""
+    return WORDS[one.name]["title"].lower().replace(" ", "-")
 
 
 def image_path(one: Distribution) -> Path:
@@ -42,7 +47,7 @@ def _section(one: Distribution) -> str:
     package, file = registry.find("recipes", words["recipe"]).target.split(":")
     recipe = (files(package) / file).read_text(encoding="utf-8").strip()
     count = len(one.files())
-    return f"""## {words["title"]} {{ #{one.name} }}
+    return f"""## {words["title"]}
 
 {words["about"]} {one.lines():,} lines of Python in {count} files.
 
