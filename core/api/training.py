@@ -38,7 +38,7 @@ from sensorium.training.loop import train
 from sensorium.training.precision import numeric_settings
 from sensorium.training.resumption import Resumption, resumption
 from sensorium.training.setup import prepare
-from sensorium.training.state import Training
+from sensorium.training.state import TrainingState
 
 log = logging.getLogger("sensorium")
 
@@ -194,7 +194,7 @@ def _train(
     return model
 
 
-def _note_data(training: Training, source: Source, parts: Mapping[str, np.ndarray]) -> None:
+def _note_data(training: TrainingState, source: Source, parts: Mapping[str, np.ndarray]) -> None:
     """Log what the split, the source and the modalities do with the data, and keep it in `run.json`."""
     plan, train = training.plan, parts["train"]
     notes = split_notes(source, parts) + data_notes(source, train, plan.fields, plan.modalities)
@@ -203,7 +203,7 @@ def _note_data(training: Training, source: Source, parts: Mapping[str, np.ndarra
     training.run.update(notes=notes)
 
 
-def _note_resumption(training: Training, resumed: Resumption, changed: ChangedRecords | None) -> None:
+def _note_resumption(training: TrainingState, resumed: Resumption, changed: ChangedRecords | None) -> None:
     """Log what changed since the run was begun, keep the recipe with it, and write it down in `run.json`."""
     notes = resumed.notes(training.lr)
     announce_notes(notes if changed is None else [*notes, f"the records have changed: {changed}"])
@@ -218,7 +218,7 @@ def _note_resumption(training: Training, resumed: Resumption, changed: ChangedRe
         run.update(state="running", step=training.step, steps=training.steps)
 
 
-def _is_finished(finish: Finish, training: Training) -> str:
+def _is_finished(finish: Finish, training: TrainingState) -> str:
     return (
         f"the training was finished at step {training.step} of {training.steps} by {finish}; no step is taken: to "
         f"train on, change its options, or take it away by callbacks.{finish.by}=null"
@@ -233,7 +233,7 @@ def _records_changed(run: Run, changed: ChangedRecords) -> str:
     )
 
 
-def _finish(training: Training, model: Model) -> None:
+def _finish(training: TrainingState, model: Model) -> None:
     """Write the model of a training that is finished."""
     model.save(training.run.model)
     finish = training.callbacks.finish
@@ -241,7 +241,7 @@ def _finish(training: Training, model: Model) -> None:
     training.run.update(state="finished", step=training.step, steps=training.steps, finished_by=by)
 
 
-def _evaluate(model: Model, evaluation: RunEvaluation, training: Training) -> None:
+def _evaluate(model: Model, evaluation: RunEvaluation, training: TrainingState) -> None:
     """Measure a finished training on its test part, and log each table when it is done; collective.
 
     Raises:

@@ -31,7 +31,7 @@ from sensorium.training.feed import feed
 from sensorium.training.loop import take_step
 from sensorium.training.precision import numeric_settings, precision_plugin
 from sensorium.training.setup import prepare, restore_modalities
-from sensorium.training.state import Training
+from sensorium.training.state import TrainingState
 from sensorium.types import RecordBatch
 
 CHUNK = 32
@@ -216,7 +216,7 @@ def _decode_rate(
     return DecodeRate(workers, records / spent)
 
 
-def _views_rate(training: Training, step: list[RecordBatch], seconds: float) -> float:
+def _views_rate(training: TrainingState, step: list[RecordBatch], seconds: float) -> float:
     """Return how many records have their views made in a second."""
     rng = generator("doctor", device=training.device)
 
@@ -227,7 +227,7 @@ def _views_rate(training: Training, step: list[RecordBatch], seconds: float) -> 
     return sum(map(len, step)) * _per_second(views, training.device, seconds)
 
 
-def _step_rate(training: Training, step: list[RecordBatch], seconds: float) -> tuple[float, int | None]:
+def _step_rate(training: TrainingState, step: list[RecordBatch], seconds: float) -> tuple[float, int | None]:
     """Return how many records are trained on in a second, and the peak memory of the device."""
     on_cuda = training.device.type == "cuda"
     if on_cuda:

@@ -19,7 +19,7 @@ from sensorium.recipe.schema import Recipe
 from sensorium.registration.discovery import load_extensions
 from sensorium.training.finite_guard import Guard
 from sensorium.training.learning_rate import LearningRate
-from sensorium.training.state import Training
+from sensorium.training.state import TrainingState
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def bare_training(
     steps: int,
     backend: str | None = None,
     **optimizer: Any,
-) -> Iterator[Training]:
+) -> Iterator[TrainingState]:
     """Yield a training of a learner that has no run folder, no loader and no evaluation: `take_step` takes its steps.
 
     Args:
@@ -72,4 +72,4 @@ def bare_training(
         guard = Guard(fabric, learner, adapted.optimizer, Path(folder), steps, 0)
         lr = LearningRate(adapted.optimizer, plan.optimization, steps)
         parts: Any = plan, made, fabric, learner, module, adapted, None, made, {}, made, made, made, guard, lr, made
-        yield Training(*parts, steps)
+        yield TrainingState(*parts, steps)

@@ -19,13 +19,13 @@ from sensorium.parallel import collectives
 from sensorium.seeding import generator, seed_globals
 from sensorium.training.gradient_cache import GradientCache
 from sensorium.training.progress import FirstSteps
-from sensorium.training.state import Training
+from sensorium.training.state import TrainingState
 from sensorium.types import Outcome, RecordBatch
 
 log = logging.getLogger("sensorium")
 
 
-def train(t: Training) -> None:
+def train(t: TrainingState) -> None:
     """Train to the end, or until a callback finishes the training.
 
     Raises:
@@ -81,7 +81,7 @@ def train(t: Training) -> None:
         t.line.close()
 
 
-def finish(t: Training, outcome: Outcome | None, losses: list[Tensor]) -> None:
+def finish(t: TrainingState, outcome: Outcome | None, losses: list[Tensor]) -> None:
     """Do what is due after the last step, but for the checkpoint, when a callback makes this step the last."""
     every, reason = t.intervals(), t.callbacks.agree_to_finish()
     if t.fabric.is_global_zero:
@@ -92,7 +92,7 @@ def finish(t: Training, outcome: Outcome | None, losses: list[Tensor]) -> None:
         t.evaluate_on_val()
 
 
-def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome, Tensor] | None:
+def take_step(t: TrainingState, step: int, parts: list[RecordBatch]) -> tuple[Outcome, Tensor] | None:
     """Take optimizer step `step` on the parts of one batch.
 
     Returns:
@@ -129,7 +129,7 @@ def take_step(t: Training, step: int, parts: list[RecordBatch]) -> tuple[Outcome
     return outcome, loss
 
 
-def backward_joined(t: Training, step: int, parts: list[RecordBatch]) -> Outcome:
+def backward_joined(t: TrainingState, step: int, parts: list[RecordBatch]) -> Outcome:
     """Compute the gradient of one loss over all parts at the memory of one (gradient caching); returns its outcome."""
     names = t.recipe.seed, "step", step, t.fabric.global_rank
     rngs = [generator(t.recipe.seed, "views", *names[2:], i, device=t.device) for i in range(len(parts))]
@@ -139,12 +139,12 @@ def backward_joined(t: Training, step: int, parts: list[RecordBatch]) -> Outcome
     return cache.backward(t.module, t.fabric.backward, partial(_no_sync, t, until_last=True))
 
 
-def _no_sync(t: Training, until_last: bool) -> AbstractContextManager[None]:
+def _no_sync(t: TrainingState, until_last: bool) -> AbstractContextManager[None]:
     """Leave gradients to this rank until the last part, under DDP; FSDP adds up its shards of each part's gradient."""
     return t.fabric.no_backward_sync(t.module, enabled=until_last and t.recipe.train.strategy != "fsdp")
 
 
-def record(t: Training, outcome: Outcome | None, losses: list[Tensor]) -> None:
+def record(t: TrainingState, outcome: Outcome | None, losses: list[Tensor]) -> None:
     """Write the metrics since the last record, means over steps and ranks, and clear the losses."""
     t.loader.bad.share()
     if outcome is None or not losses:  # every step was undone

@@ -33,7 +33,7 @@ from sensorium.training.learning_rate import LearningRate
 from sensorium.training.metrics import MetricsLog
 from sensorium.training.progress import Meter, ProgressLine
 from sensorium.training.resumption import Resumption
-from sensorium.training.state import Evaluate, Training
+from sensorium.training.state import Evaluate, TrainingState
 from sensorium.training.warm_start import WarmStart
 from sensorium.training.weight_average import WeightAverage
 
@@ -47,7 +47,7 @@ def prepare(
     resumed: Resumption | None,
     evaluate: Evaluate | None,
     unreadable: UnreadableRecords,
-) -> Training:
+) -> TrainingState:
     """Make everything that a training needs, on every rank.
 
     Args:
@@ -87,7 +87,7 @@ def prepare(
     steps = recipe.train.steps or max(round(recipe.train.epochs * loader.steps_per_epoch), 1)
     checkpoints = Checkpoints(run.checkpoints, recipe.checkpoint.keep)
     step = 0 if resumed is None else resumed.step
-    training = Training(
+    training = TrainingState(
         plan,
         run,
         fabric,
@@ -190,7 +190,7 @@ def use_channels_last(learner: nn.Module, on_cuda: bool) -> None:
                     weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
 
-def _draw_first_batch(training: Training) -> None:
+def _draw_first_batch(training: TrainingState) -> None:
     recipe = training.recipe
     first = next(iter(training.loader.batches(0, 1)))[0]
     rng = generator(recipe.seed, "views", 0, 0, 0, device=training.device)

@@ -46,7 +46,7 @@ class Intervals:
 
 
 @dataclass
-class Training:
+class TrainingState:
     """The parts of one training on one rank; `sensorium.training.loop` drives it."""
 
     plan: Plan

@@ -27,10 +27,10 @@ from sensorium.runs.run import Run
 from sensorium.training.fabric import build_fabric
 from sensorium.training.loop import train
 from sensorium.training.setup import prepare
-from sensorium.training.state import Training
+from sensorium.training.state import TrainingState
 
 
-def training(folder: Path, steps: int, batch: int) -> Training:
+def training(folder: Path, steps: int, batch: int) -> TrainingState:
     """Return a prepared SimCLR training on random images."""
     recipe = {
         "name": "overhead",
@@ -54,7 +54,7 @@ def training(folder: Path, steps: int, batch: int) -> Training:
     return prepare(plan, source, np.arange(len(source)), run, fabric, False, None, bad)
 
 
-def plain_loop(t: Training, steps: int) -> None:
+def plain_loop(t: TrainingState, steps: int) -> None:
     """Train as one would by hand."""
     learner = t.plan.learner()
     optimizer = torch.optim.AdamW(learner.parameters(), lr=1e-3, weight_decay=0.05)

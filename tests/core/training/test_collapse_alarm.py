@@ -5,8 +5,9 @@ import logging
 import pytest
 import torch
 
-from sensorium import Assignments, Outcome, collectives
+from sensorium import Assignments, Outcome
 from sensorium.errors import TrainingError
+from sensorium.parallel import collectives
 from sensorium.recipe.schema import Monitor
 from sensorium.training.collapse_alarm import ROWS, CollapseAlarm, measure
 from tests.distributed.ranks import on_ranks
