@@ -110,7 +110,7 @@ class ReadsTheClock(Words):
         return time.perf_counter_ns()
 
 
-@caught_by("hands out values that may be written")
+@caught_by("hands out mappings of its own")
 class SharesLabels(Words):
     def __init__(self):
         self.labels = {"length": 3}
@@ -120,13 +120,16 @@ class SharesLabels(Words):
         return Record(self.words[index], {}, self.labels)
 
 
-@caught_by("hands out values that may be written")
+@caught_by("hands out mappings of its own")
 class SharesValues(Words):
     def __init__(self):
-        self.lists = [[word] for word in self.words]
+        self.records = [Record(word, {"text": word}) for word in self.words]
 
-    def value_of(self, index):
-        return self.lists[index]
+    def key(self, index):
+        return Record(self.words[index], {})
+
+    def __getitem__(self, index):
+        return self.records[index]
 
 
 @caught_by("returns records that match their keys")
