@@ -17,6 +17,7 @@ from sensorium.errors import Interrupted, SensoriumError
 from sensorium.matrix.compatibility import Incompatible, ObjectiveRow, TowerCandidate, tower_candidates
 from sensorium.matrix.dataset_columns import DatasetColumn
 from sensorium.registration.discovery import Extensions
+from sensorium.registration.registry import one_line
 
 TABLE = "cell"
 """Name of the evaluator in the recipe of a cell."""
@@ -122,17 +123,24 @@ def run_cell(
                 cell.metrics = _metrics(recipe, column.metric, budget.seeds, source, ext)
             except Interrupted:
                 raise
-            except SensoriumError as error:  # the next candidate may work: a causal encoder, one token for each step
-                refusal = refusal or str(error)
+            except Exception as error:  # the next candidate may work: a causal encoder, one token for each step
+                refusal = refusal or reason_of(error)
                 continue
             cell.parts = {m: {"views": t.views.name, "encoder": t.encoder.name} for m, t in towers.items()}
             break
         else:
             cell.reason = refusal
-    except Incompatible as error:
-        cell.reason = str(error)
+    except Interrupted:
+        raise
+    except Exception as error:  # of a part that cannot be built
+        cell.reason = reason_of(error)
     cell.seconds = round(time.perf_counter() - start, 1)
     return cell
+
+
+def reason_of(error: Exception) -> str:
+    """Return what a cell says of an error: the sentence of one that was foreseen, else its type and message."""
+    return str(error) if isinstance(error, SensoriumError | Incompatible) else f"{one_line(error)}."
 
 
 def cell_recipe(

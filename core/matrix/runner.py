@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sensorium.contracts import Source
 from sensorium.data.arrays import in_memory
-from sensorium.errors import RecipeError, not_found
-from sensorium.matrix.cells import Budget, Cell, cell_settings, run_cell
+from sensorium.errors import Interrupted, RecipeError, not_found
+from sensorium.matrix.cells import Budget, Cell, cell_settings, reason_of, run_cell
 from sensorium.matrix.compatibility import ObjectiveRow, objective_rows
 from sensorium.matrix.dataset_columns import DatasetColumn, declared_columns, declared_options
 from sensorium.matrix.table import Matrix
@@ -48,6 +48,7 @@ def run_matrix(
     cells: dict[tuple[str, str], Cell] = {}
     for name, column in columns.items():
         source: Source | None = None
+        unreadable = ""
         for row in rows:
             if row.needs.is_crossmodal != (len(column.modalities) > 1):
                 continue
@@ -57,8 +58,17 @@ def run_matrix(
             if cell is None or cell.settings != cell_settings(row, column, row_options, budget):
                 if name not in selected_columns or row not in selected_rows:
                     continue
-                source = source or _source(column, ext)
-                cell = run_cell(row, name, column, row_options, budget, source, ext)
+                if source is None and not unreadable:
+                    try:
+                        source = _source(column, ext)
+                    except Interrupted:
+                        raise
+                    except Exception as error:
+                        unreadable = f"The data of the column '{name}' cannot be read: {reason_of(error)}"
+                if source is None:
+                    cell = Cell(row.name, name, cell_settings(row, column, row_options, budget), unreadable)
+                else:
+                    cell = run_cell(row, name, column, row_options, budget, source, ext)
                 write_json(path, cell.public())
                 log.info("%s on %s: %s", row.name, name, cell.reason or f"{cell.trained:.3f} ({cell.untrained:.3f})")
             cells[row.name, name] = cell

@@ -29,7 +29,7 @@ from sensorium.testing.checked_part import CheckedPart, Failure
 from sensorium.testing.emulation.synchronizations import innermost_line
 from sensorium.testing.option_sets import OptionSets, sets_of, shown
 
-_BY_KIND = {
+CHECKS_BY_KIND = {
     "modalities": modalities.CHECKS,
     "encoders": encoders.CHECKS,
     "views": views.CHECKS,
@@ -114,9 +114,9 @@ def _checks_of_case(checked: CheckedPart, case: str, is_first: bool) -> Iterator
     absent = spec.missing_packages()
     skip = f"{', '.join(absent)} is not installed" if absent else ""
     checks = registrations.checks_for(spec.kind) if is_first else ()
-    if spec.kind in _BY_KIND:
+    if spec.kind in CHECKS_BY_KIND:
         ready = absent or spec.kind in _WITHOUT_OPTIONS or _passes(checked.has_samples_and_options)
-        checks += _BY_KIND[spec.kind] if ready else (CheckedPart.has_samples_and_options,)
+        checks += CHECKS_BY_KIND[spec.kind] if ready else (CheckedPart.has_samples_and_options,)
     belongs = f"{spec.modality}/" if spec.modality else ""
     for check in checks:
         name = f"{SINGULAR[spec.kind]} {belongs}{spec.name}{case} {check.__name__.replace('_', ' ')}"

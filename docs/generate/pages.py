@@ -6,6 +6,7 @@ from pathlib import Path
 
 from docs.generate.api_pages import api_pages
 from docs.generate.cli_page import cli_page
+from docs.generate.conformance_page import conformance_page
 from docs.generate.example_pages import example_page
 from docs.generate.gallery_page import gallery_page
 from docs.generate.modality_pages import modality_pages
@@ -18,7 +19,7 @@ REFERENCE = DOCS / "reference"
 
 def pages() -> dict[Path, str]:
     """Return the text of every generated page by its path."""
-    reference = {"recipe.md": recipe_page(), "cli.md": cli_page(), **api_pages()}
+    reference = {"recipe.md": recipe_page(), "cli.md": cli_page(), "conformance.md": conformance_page(), **api_pages()}
     return {
         DOCS / "gallery.md": gallery_page(),
         **{REFERENCE / name: text for name, text in reference.items()},

@@ -15,6 +15,7 @@ from sensorium.matrix.dataset_columns import declared_columns, declared_options
 from sensorium.matrix.runner import run_matrix
 from sensorium.matrix.table import Matrix
 from sensorium.models.plan import make_plan
+from sensorium.plugins.contrastive.simcse import SimCSE
 from sensorium.recipe.reading import validate
 from sensorium.registration.discovery import load_extensions
 from sensorium.registration.registry import missing_packages
@@ -188,3 +189,25 @@ def test_the_matrix_names_no_objective_and_no_modality():
     for path in Path(sensorium.matrix.__file__).parent.glob("*.py"):
         strings = {n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant)}
         assert not strings & names, path.name
+
+
+def test_a_cell_that_fails_says_why_and_ends_nothing(tmp_path, monkeypatch):
+    class Broken(SimCSE):
+        def forward(self, views, encode):
+            raise ZeroDivisionError("a planted fault")
+
+    monkeypatch.setattr("sensorium.plugins.contrastive.simcse.SimCSE", Broken)
+    matrix = run_matrix(tmp_path, ["simcse", "barlow-twins", "vectors"], Budget(steps=2), EXTENSIONS)
+    assert "planted fault" in matrix.cells["simcse", "vectors"].reason
+    assert matrix.cells["barlow-twins", "vectors"].reason == ""
+    assert "a planted fault" in (tmp_path / "matrix.md").read_text()
+
+
+def test_a_column_whose_data_cannot_be_read_fails_as_a_column(tmp_path, monkeypatch):
+    def fail(column, ext):
+        raise OSError("no such disk")
+
+    monkeypatch.setattr(runner, "_source", fail)
+    matrix = run_matrix(tmp_path, ["simcse", "barlow-twins", "vectors"], Budget(steps=2), EXTENSIONS)
+    reason = "The data of the column 'vectors' cannot be read: OSError: no such disk."
+    assert [cell.reason for cell in matrix.cells.values()] == [reason, reason]
