@@ -88,7 +88,7 @@ def option_table(options: list[Option]) -> str:
 
 
 def _text(option: Option) -> str:
-    return code_cell(repr(option.default))
+    return code_cell(_value(option.default))
 
 
 def _doc(thing: Any) -> str:
@@ -112,14 +112,23 @@ def _written(parameters: list[inspect.Parameter]) -> Iterator[str]:
         keyword = keyword or p.kind is p.KEYWORD_ONLY
         star = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
         kind = "" if p.annotation is p.empty else f": {_kind(p.annotation)}"
-        default = "" if p.default is p.empty else f" = {p.default!r}" if kind else f"={p.default!r}"
-        yield star + p.name + kind + default.replace("<factory>", "...")
+        default = "" if p.default is p.empty else f" = {_value(p.default)}" if kind else f"={_value(p.default)}"
+        yield star + p.name + kind + default
         if p.kind is p.POSITIONAL_ONLY and (i + 1 == len(parameters) or parameters[i + 1].kind is not p.kind):
             yield "/"
 
 
+def _value(value: Any) -> str:
+    """Return a default as source writes it: functions and classes by name, and no address of an object."""
+    if inspect.isroutine(value) or inspect.isclass(value):
+        return value.__qualname__
+    text = repr(value)
+    return "..." if re.fullmatch(r"<.*>", text, flags=re.DOTALL) else text
+
+
 def _kind(annotation: Any) -> str:
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    text = re.sub(r"ForwardRef\((['\"])(.*?)\1[^)]*\)", r"\2", text)  # of the fields of a named tuple
     return re.sub(r"(?<!['\w.])(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])", "", text)
 
 
@@ -127,7 +136,7 @@ def _bullets(lines: list[str]) -> str:
     """Return `name: text` lines as bullets, and the lines that go on below them."""
     out: list[str] = []
     for line in lines:
-        if match := re.match(r"(\*{0,2}[\w., ]+?): ?(.*)", line):
+        if match := re.match(r"(\*{0,2}\w[\w., ]*?): ?(.*)", line):
             out.append(f"- `{match[1]}`: {escaped(match[2])}")
         elif out and line.startswith(" "):
             out.append("  " + escaped(line.strip()))
@@ -137,17 +146,22 @@ def _bullets(lines: list[str]) -> str:
 
 
 def _blocks(lines: list[str]) -> str:
-    """Return prose with its indented lines as code."""
+    """Return prose with its indented lines as code; what is fenced already stays as it is."""
     out: list[str] = []
-    fenced = False
+    indented = fenced = False
     for i, line in enumerate(lines):
+        if not indented and (fenced or line.startswith("```")):
+            fenced = line.rstrip() != "```" if fenced else True
+            out.append(line)
+            continue
         code = line.startswith("    ")
-        if code and not fenced:
+        goes_on = any(rest.startswith("    ") for rest in lines[i + 1 : i + 2])
+        if code and not indented:
             out.append("```text")
-        elif fenced and not code and (line or not any(rest.startswith("    ") for rest in lines[i + 1 : i + 2])):
+        elif indented and not code and (line or not goes_on):
             out.append("```")
-        fenced = code or (fenced and not line and any(rest.startswith("    ") for rest in lines[i + 1 : i + 2]))
-        out.append(line[4:] if code else line if fenced else escaped(line))
-    if fenced:
+        indented = code or (indented and not line and goes_on)
+        out.append(line[4:] if code else line if indented else escaped(line))
+    if indented:
         out.append("```")
     return "\n".join(out).strip()

@@ -7,7 +7,7 @@ import re
 import pytest
 
 import sensorium
-from docs.generate import api_pages, objective_pages, pages, recipe_page
+from docs.generate import api_pages, markdown, objective_pages, pages, recipe_page
 from docs.generate.modality_pages import WORDS as MODALITIES
 from docs.generate.view_images import IMAGES, path_of
 from sensorium import errors
@@ -144,3 +144,52 @@ def test_every_path_of_a_run_is_listed(tmp_path):
     page = (REFERENCE / "run-folder.md").read_text(encoding="utf-8")
     paths = [value.relative_to(tmp_path).as_posix() for value in vars(Run(tmp_path)).values() if value != tmp_path]
     assert [path for path in paths if f"| `{path}" not in page] == []
+
+
+DOCSTRING = """Summary.
+
+    ```python
+    def loss(x):
+        return x < 1
+
+        # after a blank line
+    ```
+
+    Prose, and a table of its own:
+
+        indented < code
+
+    Args:
+        x: a tensor; one
+            value, whatever it is: a path, an array.
+        *rest: likewise.
+    """
+
+
+def documented(x, call=len, make=re.compile, *rest):
+    pass
+
+
+def test_docstrings_keep_their_code_and_their_arguments_whole():
+    documented.__doc__ = DOCSTRING
+    text = markdown.docstring(documented)
+    assert "def loss(x):\n    return x < 1\n\n    # after a blank line\n```\n" in text
+    assert "```text\nindented < code\n```" in text
+    assert "- `x`: a tensor; one\n  value, whatever it is: a path, an array.\n- `*rest`: likewise." in text
+
+
+def test_signatures_show_what_source_says():
+    assert "call=len, make=compile, *rest" in markdown.signature(documented, "documented")
+    found = api_pages.api_pages()
+    assert [path for path, text in found.items() if re.search(r"ForwardRef| at 0x|^- `\s", text, re.MULTILINE)] == []
+    assert [path for path, text in found.items() if has_nested_fences(text)] == []
+
+
+def has_nested_fences(text):
+    """Whether a fence that names its language stands inside another one."""
+    is_open = False
+    for line in re.findall(r"^```.*", text, flags=re.MULTILINE):
+        if is_open and line != "```":
+            return True
+        is_open = not is_open
+    return is_open
