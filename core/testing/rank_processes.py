@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, TimeoutError
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
@@ -27,6 +28,8 @@ from sensorium.testing.emulation.synchronizations import innermost_line
 WORLD = 2
 TIMEOUT = timedelta(seconds=60)
 """How long a rank may take, or wait for the other, before the pair is ended."""
+START = timedelta(minutes=10)
+"""How long the processes may take to start; on a busy machine, the import of torch takes a minute."""
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 
@@ -51,6 +54,9 @@ class RankProcesses:
         rendezvous = Path(self._folder.name, "rendezvous")
         self._processes = [self._start(rank, rendezvous) for rank in range(WORLD)]
         self._readers = ThreadPoolExecutor(WORLD)
+        started = [self._readers.submit(self._answer_of, process) for process in self._processes]
+        for one in started:
+            one.result(START.total_seconds())
 
     @staticmethod
     def _start(rank: int, rendezvous: Path) -> subprocess.Popen[bytes]:
@@ -129,8 +135,11 @@ def serve(rank: int, rendezvous: str) -> None:
     os.dup2(2, 1)  # what plugins print is no answer
     torch.set_num_threads(1)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK)
-    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=WORLD, timeout=TIMEOUT)
+    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=WORLD, timeout=START)
+    import_module("sensorium.testing.objective_ranks")  # what is sent refers to it
     try:
+        answers.write(pickle.dumps("started"))
+        answers.flush()
         while (asked := _read(sys.stdin.buffer)) is not None:
             answer = asked if isinstance(asked, RankError) else _answer(rank, *asked)
             answers.write(pickle.dumps(answer))
