@@ -20,7 +20,16 @@ import torch
 from torch import Tensor
 
 from sensorium.contracts import Modality, Objective, Source
-from sensorium.errors import BadSample, DataError, Interrupted, RecipeError, SensoriumError, as_clause, not_found
+from sensorium.errors import (
+    BadSample,
+    DataError,
+    Interrupted,
+    PluginError,
+    RecipeError,
+    SensoriumError,
+    as_clause,
+    not_found,
+)
 from sensorium.evaluation.features import group_name, label_columns, times_of
 from sensorium.evaluation.labels import choose_column, is_missing
 from sensorium.evaluation.protocols import Given, make_protocol
@@ -133,7 +142,7 @@ def _metrics(name: str, plan: Plan, train: DryPart, test: DryPart) -> list[str]:
     except Interrupted:
         raise
     except Exception as error:  # of an evaluator that anybody may have written
-        kind = RecipeError if isinstance(error, RecipeError) else DataError
+        kind = RecipeError if isinstance(error, RecipeError | PluginError) else DataError
         raise kind(
             f"The evaluator '{name}' cannot measure these records: {as_clause(reason_of(error))}. "
             f"Correct evaluate.evaluators.{name}, or set evaluate.evaluators.{name}=null to do without it."

@@ -27,7 +27,8 @@ def in_another_process(function: Callable[..., Any], *args: Any) -> Any:
         RuntimeError: when it raises an error there.
     """
     try:
-        message = pickle.dumps((function, args))
+        # With the path of now: the process may have been started before a folder was added to it.
+        message = pickle.dumps((sys.path, pickle.dumps((function, args))))
     except Exception as error:
         raise SkipTest(f"what it is made of cannot be sent to another process: {error}") from error
     child = _started()
@@ -55,7 +56,8 @@ def serve() -> None:
 
 def _answer(message: bytes) -> tuple[str, Any]:
     try:
-        function, args = pickle.loads(message)
+        sys.path[:], called = pickle.loads(message)
+        function, args = pickle.loads(called)
     except Exception as error:
         return "absent", f"{type(error).__name__}: {error}"
     try:

@@ -53,8 +53,8 @@ class GraphSource(Source):
     def key(self, index: int) -> Record:
         """Return the record at `index` without its graph."""
         one = self._graphs[index]
-        return Record(one.id, {}, one.labels, one.split)
+        return Record(one.id, {}, dict(one.labels), one.split)
 
     def __getitem__(self, index: int) -> Record:
         one = self._graphs[index]
-        return Record(one.id, {self._field: one.graph}, one.labels, one.split)
+        return Record(one.id, {self._field: one.graph}, dict(one.labels), one.split)

@@ -68,7 +68,7 @@ def test_the_names_of_all_metrics_are_known():
 )
 def test_a_mistake_is_named_with_its_evaluator(evaluators, pair, sentence):
     (name,) = evaluators
-    of_an_option = sentence.startswith(("the option", "no protocol"))
+    of_an_option = sentence.startswith(("the option", "no evaluation protocol"))
     with pytest.raises(RecipeError if of_an_option else DataError) as error:
         metrics_of(evaluators, pair=pair)
     assert str(error.value).startswith(f"The evaluator '{name}' cannot measure these records: ")
@@ -154,8 +154,8 @@ def test_a_sample_is_small_whatever_the_labels_are():
 
 
 def test_the_best_checkpoint_is_by_a_metric_that_there_is():
-    require_metric("knn/accuracy", {"knn": ["accuracy"]})
+    require_metric("knn/accuracy", "checkpoint.best", {"knn": ["accuracy"]})
     with pytest.raises(RecipeError, match="'knn/acuracy', which no evaluator measures, did you mean 'knn/accuracy'"):
-        require_metric("knn/acuracy", {"knn": ["accuracy", "macro-F1"]})
+        require_metric("knn/acuracy", "checkpoint.best", {"knn": ["accuracy", "macro-F1"]})
     with pytest.raises(RecipeError, match="there are: none"):
-        require_metric("knn/accuracy", {})
+        require_metric("knn/accuracy", "checkpoint.best", {})

@@ -32,7 +32,7 @@ def run(tmp_path_factory):
 
 def opened(run):
     model, plan, records = open_run(
-        run, (), "final", toys.incomplete_pairs(), toys.extensions(), EVALUATORS, torch.device("cpu")
+        run, (), "final", toys.incomplete_pairs(), toys.extensions(), EVALUATORS, torch.device("cpu"), {}
     )
     return model, RunEvaluation(plan, records, model.run)
 
