@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from sensorium.registration.hookspecs import hookimpl
 
+sensorium_options = {
+    "callbacks/early-stopping": {"metric": "knn/accuracy"},
+    "callbacks/time-limit": {"hours": 1.0},
+}
+
 
 @hookimpl
 def sensorium_register_callbacks(register):

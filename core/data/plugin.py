@@ -2,6 +2,11 @@
 
 from sensorium import hookimpl
 
+sensorium_options = {
+    "splits/hold-out": {"by": "kind", "value": "a"},
+    "splits/stratified": {"by": "kind"},
+}
+
 
 @hookimpl
 def sensorium_register_sources(register):

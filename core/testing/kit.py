@@ -13,6 +13,7 @@ from sensorium.errors import PluginError
 from sensorium.registration.discovery import Extensions, declared_value, load_extensions
 from sensorium.registration.registry import KINDS, SINGULAR, Registry, Spec
 from sensorium.testing import (
+    callbacks,
     commands,
     encoders,
     evaluators,
@@ -22,7 +23,10 @@ from sensorium.testing import (
     plugin_module,
     recipes,
     registrations,
+    schedules,
     sources,
+    splits,
+    tokenizers,
     views,
 )
 from sensorium.testing.checked_part import CheckedPart, Failure
@@ -35,6 +39,10 @@ CHECKS_BY_KIND = {
     "views": views.CHECKS,
     "objectives": objectives.CHECKS,
     "sources": sources.CHECKS,
+    "splits": splits.CHECKS,
+    "tokenizers": tokenizers.CHECKS,
+    "schedules": schedules.CHECKS,
+    "callbacks": callbacks.CHECKS,
     "evaluators": evaluators.CHECKS,
     "exporters": exporters.CHECKS,
     "recipes": recipes.CHECKS,

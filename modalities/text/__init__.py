@@ -48,6 +48,7 @@ sensorium_matrix = {
 sensorium_options = {
     "encoders/open-clip-text": {"model": "ViT-S-32-alt", "modality": {"tokenizer": "open_clip:ViT-S-32-alt"}},
     "encoders/transformers": f"{_HOME}.samples:tiny_transformer",
+    "tokenizers/transformers": f"{_HOME}.samples:tiny_tokenizer",
     "sources/corpus": f"{_HOME}.samples:corpus",
 }
 

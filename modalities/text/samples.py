@@ -47,3 +47,9 @@ def corpus() -> dict[str, Any]:
     path = Path(_home().name) / "corpus.txt"
     path.write_text("Rain falls on the roof.\n\nThe ship leaves the harbour at dawn.\n" * 8, encoding="utf-8")
     return {"path": str(path)}
+
+
+def tiny_tokenizer() -> dict[str, Any]:
+    """Return options for the tokenizer of the same BERT."""
+    made = tiny_transformer()
+    return {"path": made["model"]} if made else {}
