@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from sensorium.registration.hookspecs import hookimpl
 
+sensorium_options = {"evaluators/forest": {"trees": 20}}
+"""What the records of the conformance kit can use."""
+
 
 @hookimpl
 def sensorium_register_evaluators(register):
