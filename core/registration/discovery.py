@@ -156,7 +156,8 @@ class Extensions:
     def declared(self, attribute: str, wanted: Callable[[str], bool] = lambda key: True) -> dict[str, Any]:
         """Return one of `ATTRIBUTES` that is a mapping, merged over the modules of all loaded plugins.
 
-        A value that is wanted, by its key, is imported if it is a "module:attribute" string, and called if callable.
+        A value that is wanted, by its key, is imported if it is a "module:attribute" string, and called if callable. One
+        that needs an optional package that is not installed is left out.
 
         Raises:
             PluginError: when such a string names nothing, with the plugin.
@@ -170,6 +171,8 @@ class Extensions:
                     try:
                         found.setdefault(key, declared_value(value))
                     except (ImportError, AttributeError, ValueError) as error:
+                        if _lacks_package(error, plugin):
+                            continue
                         where = f"The {plugin.label} declares {attribute} = {{{key!r}: {value!r}}}"
                         raise PluginError(f"{where}, and there is no such thing: {one_line(error)}.") from error
         return found
@@ -219,6 +222,12 @@ def declared_value(value: Any) -> Any:
         module, _, name = value.partition(":")
         value = getattr(import_module(module), name)
     return value() if callable(value) else value
+
+
+def _lacks_package(error: Exception, plugin: Plugin) -> bool:
+    """Whether an error is of a package that is not installed, and not of a module that a plugin lacks itself."""
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    return bool(missing) and str(missing).partition(".")[0] != plugin.module.partition(".")[0]
 
 
 def normalize(name: str) -> str:

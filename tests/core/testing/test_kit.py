@@ -176,6 +176,20 @@ def test_samples_may_be_named_and_a_name_of_nothing_is_an_error_with_the_plugin(
         checks_of("made")
 
 
+def test_samples_of_others_that_need_an_optional_package_are_left_out(site):
+    body = """
+        from sensorium import hookimpl
+        sensorium_samples = {"rows": "made_up.things:samples"}
+
+        @hookimpl
+        def sensorium_register_modalities(register):
+            register("rows", "made_up.things:Good", summary="x", requires=["no_such_package"])
+    """
+    site.install("made-up", "made", body, things="import no_such_package\n")
+    assert "rows" not in load_extensions().declared("sensorium_samples")
+    assert all(check.skip for check in checks_of("made") if check.name.startswith("modality rows"))
+
+
 def test_what_lacks_an_optional_package_is_skipped_with_the_reason():
     spec = Spec("sources", "s", f"{parts.__name__}:Numbers", "made", "p", "d", requires=("no_such_package",))
     for check in yield_checks(spec, Registry()):
