@@ -4,7 +4,7 @@
 from sensorium import views
 
 transform = views.image.simclr(size=32)
-x1, x2 = transform(images)  # uint8 or float (B, C, H, W), on any device: two tensors there
+x1, x2 = transform(images)  # uint8, or float in [0, 1], (B, C, H, W), on any device: two tensors there
 x1, x2 = transform(path)  # in a Dataset: one image, whatever the modality decodes
 first, second = transform.views(images)  # with targets and masks, as `Learner` takes them
 ```
@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,27 +67,39 @@ class Transform:
         """Return the views of a batch, or of one example.
 
         Args:
-            x: a tensor of B examples, such as uint8 or float (B, C, H, W) of images, float (B, C, T) of signals; one
-                raw value, whatever the modality decodes: a path, an array, a text, a graph; or a canonical batch.
+            x: a tensor of B examples, such as uint8 or float in [0, 1], (B, C, H, W), of images, float (B, C, T) of
+                signals, which carries no gradient; one raw value, whatever the modality decodes: a path, an array, a
+                text, a graph; or a canonical batch.
             generator: what is drawn from, on any device; None draws from torch's global generator.
 
         Returns:
             One entry for each view. Of a tensor: a tensor of B rows on its device, such as float (B, C, H, W). Of a raw
             value: the tensor of the one example, or a batch of one where examples are no tensors (texts, graphs). Of a
             batch: views. Padding, masks and targets are in views alone: see `views`.
+
+        Raises:
+            DataError: when a raw value cannot be decoded, or the axes, channels, number type or range of a tensor are
+                not the modality's.
+            RecipeError: when the modality has an option that is for raw values alone.
         """
-        views = self.views(x, generator)
+        batch = self._batch_of(x)
+        views = self.views(x if batch is None else batch, generator)
         if isinstance(x, Batch):
             return views
-        is_one = not isinstance(x, Tensor) or self.modality.batch_of(x) is None
-        return [self._tensor(view.batch, is_one) for view in views]
+        return [self._tensor(view.batch, is_one=batch is None) for view in views]
 
     def _tensor(self, batch: Batch, is_one: bool) -> Tensor | Batch:
         """Return the examples of a batch as one tensor, where the modality has them so."""
-        x = next(iter(batch.tensors().values()))
-        if self.modality.batch_of(x) is None:
+        if type(self.modality).batch_of is Modality.batch_of:
             return batch
+        x = next(iter(batch.tensors().values()))
         return x[0] if is_one else x
+
+    def _batch_of(self, x: Any) -> Batch | None:
+        """Return the batch that a value is, or None for one raw value."""
+        if isinstance(x, Batch):
+            return x
+        return self.modality.batch_of(x) if isinstance(x, Tensor) else None
 
     def views(
         self, x: Any, generator: torch.Generator | None = None, keys: Mapping[str, Tensor] | None = None
@@ -100,12 +113,9 @@ class Transform:
                 and "group" ids, "label:NAME" class ids.
 
         Raises:
-            DataError: when a raw value cannot be decoded.
+            DataError: when a raw value cannot be decoded, or a tensor is not examples of the modality.
         """
-        if isinstance(x, Batch):
-            batch: Batch | None = x
-        else:
-            batch = self.modality.batch_of(x) if isinstance(x, Tensor) else None
+        batch = self._batch_of(x)
         if batch is None:
             generator = _generator_on(torch.device("cpu"), generator)
             batch = self.batch([x], generator)
@@ -135,7 +145,7 @@ class Transform:
                 examples.append(self.view_generator.stage(self.modality.decode(raw), rng))
             except BadSample as error:
                 which = f"Value {number}" if len(raws) > 1 else "The value"
-                raise DataError(f"{which} cannot be decoded by {kind}: {error}.") from error
+                raise DataError(f"{which} cannot be decoded by {kind}: {error}{_advice(raw)}.") from error
         return self.modality.collate(examples)
 
     def fit(self, raws: Sequence[Any]) -> Transform:
@@ -285,6 +295,16 @@ def _signature(options: Sequence[Option]) -> inspect.Signature:
     ]
     modality = inspect.Parameter("modality", inspect.Parameter.KEYWORD_ONLY, default=None)
     return inspect.Signature([*parameters, modality], return_annotation=Transform)
+
+
+def _advice(raw: Any) -> str:
+    """Return what to do with a value that looks like a batch of arrays, to end a sentence."""
+    if isinstance(raw, np.ndarray):
+        return "; if it is a batch, make it a tensor: torch.from_numpy(x)" if raw.ndim > 1 else ""
+    if isinstance(raw, Sequence) and len(raw) and isinstance(raw[0], np.ndarray | Tensor):
+        made = "torch.stack(x)" if isinstance(raw[0], Tensor) else "torch.from_numpy(numpy.stack(x))"
+        return f"; if it is a batch, make it a tensor: {made}, or hand in transform.batch(x)"
+    return ""
 
 
 def _generator_on(device: torch.device, generator: torch.Generator | None) -> torch.Generator:

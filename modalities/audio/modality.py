@@ -18,7 +18,7 @@ from sensorium.modalities.audio.decode import Position, Segment, read_segment, r
 from sensorium.modalities.audio.facts import audio_facts
 from sensorium.modalities.audio.mels import LogMelSpectrogram
 from sensorium.modalities.audio.spectrogram_image import MelAxes, spectrogram_image
-from sensorium.modalities.signal.batch import SignalBatch, rows_with_info
+from sensorium.modalities.signal.batch import SignalBatch, check_axes, rows_with_info
 from sensorium.modalities.signal.fitting import readable_examples
 from sensorium.modalities.signal.plot import TimeAxis
 
@@ -137,8 +137,35 @@ class AudioModality(Modality):
         return SignalBatch.join([e.center_CS if isinstance(e, AudioClip) else e for e in examples])
 
     def batch_of(self, x: torch.Tensor) -> SignalBatch | None:
-        """Return waveforms of one length, float (B, C, S), at the modality's sample rate; None for other tensors."""
-        return SignalBatch.of_tensor(x)
+        """Return waveforms of one length as a batch on their device; None for a tensor of one clip, (C, S) or (S,).
+
+        Args:
+            x: float (B, C, S), full scale 1, at the modality's sample rate; of longer ones than `seconds`, the `piece`
+                "start" or "middle" is taken.
+
+        Raises:
+            DataError: when axes, channels or number type are others.
+            RecipeError: with an option that reads clips one by one: `trim`, or another `piece`.
+        """
+        check_axes(x, self.channels)
+        batch = SignalBatch.of_tensor(x, self.channels)
+        if batch is None:
+            return None
+        if self.trim is not None:
+            raise RecipeError(
+                "The option trim of the modality 'audio' is for single clips: leave it out, or hand in "
+                "transform.batch(list(x))."
+            )
+        steps = None if self.seconds is None else max(1, round(self.seconds * self.sample_rate))
+        if steps is None or x.shape[2] <= steps:
+            return batch
+        if self.piece not in ("start", "middle"):
+            raise RecipeError(
+                f"The option piece: {self.piece} of the modality 'audio' is for single clips: set piece: start or "
+                "middle, or hand in transform.batch(list(x))."
+            )
+        first = round(float(POSITIONS[self.piece]) * (x.shape[2] - steps))
+        return SignalBatch.of_tensor(x[..., first : first + steps], self.channels)
 
     def log_mels(self, batch: SignalBatch) -> LogMelBatch:
         """Return the normalized log-mel spectrograms (B, C x F, T) of a batch, or the batch itself if it has them."""

@@ -16,6 +16,7 @@ from sensorium.modalities.image.decode import LUMA, MAX_PIXELS, PixelReader
 from sensorium.modalities.image.facts import image_facts
 from sensorium.modalities.image.notes import image_notes
 from sensorium.modalities.image.resize import Fit, downscale, fit_to, whole_canvas
+from sensorium.modalities.image.tensors import check_axes, checked_pixels, downscale_batch, fit_batch
 
 PREVIEW = 256
 BASELINE = 16
@@ -78,6 +79,7 @@ class ImageModality(Modality):
             )
         self.channels, self.canvas, self.background = channels, canvas, color
         self._fit: Fit = fit
+        self._range = range
         self._read = PixelReader(channels, color, canvas or max(self.size), range, max_pixels)
         gray = np.rint(LUMA @ np.array(color, np.float32))
         self._border_C = np.array(color if channels == 3 else [gray] * channels, np.uint8)
@@ -110,8 +112,35 @@ class ImageModality(Modality):
         return ImageBatch(torch.from_numpy(np.stack([self._fitted(pixels, self.size) for pixels in examples])))
 
     def batch_of(self, x: torch.Tensor) -> ImageBatch | None:
-        """Return images, uint8 or float in [0, 1], (B, C, H, W), as a batch; None for a tensor of other axes."""
-        return ImageBatch(x) if x.ndim == 4 else None
+        """Return images as a batch on their device; None for a tensor of one image.
+
+        Views crop from the whole images, or, with a `canvas`, from images of at most that shorter side, and have
+        `size`; `sized` brings the batch there. With a `fit` other than "crop", images are brought to it at once.
+
+        Args:
+            x: uint8 or float in [0, 1], (B, C, H, W); with a `range`, any number type, scaled by it. Floats become
+                float32, and are cut off from the graph of gradients. Floats on a GPU are not checked to lie in [0, 1],
+                as that would wait for it.
+
+        Raises:
+            DataError: when the channels, the number type or, on the CPU, the values are others.
+        """
+        check_axes(x, self.channels)
+        if x.ndim != 4:
+            return None
+        batch = ImageBatch(checked_pixels(x, self._range))
+        if self.canvas is not None and self._fit != "crop":
+            return self._brought_to(batch, whole_canvas(tuple(x.shape[2:]), self.size, self.canvas))
+        if self.canvas is not None:
+            return ImageBatch(downscale_batch(batch.pixels, self.canvas))
+        return batch if self._fit == "crop" else self.sized(batch)
+
+    def sized(self, batch: ImageBatch) -> ImageBatch:
+        """Return a batch of images brought to `size` as `fit` says, on its device."""
+        return self._brought_to(batch, self.size)
+
+    def _brought_to(self, batch: ImageBatch, size: tuple[int, int]) -> ImageBatch:
+        return ImageBatch(fit_batch(batch.pixels, size, self._fit, torch.from_numpy(self._border_C)))
 
     def notes(self, raws: Sequence[Any]) -> list[str]:
         """Say how images are brought to `size`, of which files one frame is read, and which pixels are nearly black."""

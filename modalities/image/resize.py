@@ -39,10 +39,7 @@ def fit_to(pixels: np.ndarray, size: tuple[int, int], fit: Fit, border: np.ndarr
         return resize(pixels[:, top : top + height, left : left + width], *size)
     if fit == "stretch":
         return resize(pixels, *size)
-    scale = min(size[0] / pixels.shape[1], size[1] / pixels.shape[2])
-    height, width = (
-        min(max(round(side * scale), 1), whole) for side, whole in zip(pixels.shape[1:], size, strict=True)
-    )
+    height, width = inner_size(pixels.shape[1:], size)
     if (height, width) == size:
         return resize(pixels, *size)
     padded = np.empty((len(pixels), *size), np.uint8)
@@ -50,6 +47,13 @@ def fit_to(pixels: np.ndarray, size: tuple[int, int], fit: Fit, border: np.ndarr
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     padded[:, top : top + height, left : left + width] = resize(pixels, height, width)
     return padded
+
+
+def inner_size(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
+    """Return (height, width) of the largest image of the aspect ratio of `shape` within `size`."""
+    scale = min(size[0] / shape[0], size[1] / shape[1])
+    height, width = (min(max(round(side * scale), 1), whole) for side, whole in zip(shape, size, strict=True))
+    return height, width
 
 
 def center_crop(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sensorium import Batch, View, to_device
+from sensorium.errors import DataError
 
 
 @dataclass
@@ -44,10 +45,26 @@ class SignalBatch(Batch):
         return cls(torch.from_numpy(values_BCT), torch.tensor(lengths), torch.from_numpy(observed_BCT))
 
     @classmethod
-    def of_tensor(cls, x: Tensor) -> Self | None:
-        """Return signals of one length, float (B, C, T), nan where a value is missing; None for other tensors."""
-        if x.ndim != 3 or not x.is_floating_point():
+    def of_tensor(cls, x: Tensor, channels: int | None = None) -> Self | None:
+        """Return signals of one length as a batch on their device; None for a tensor of one signal.
+
+        Args:
+            x: float (B, C, T), nan where a value is missing; it becomes float32, and is cut off from the graph of
+                gradients.
+            channels: C that is expected, or None.
+
+        Raises:
+            DataError: when axes, channels or number type are others.
+        """
+        if x.ndim < 3:
             return None
+        check_axes(x, channels)
+        if not x.is_floating_point():
+            raise DataError(
+                f"A tensor of signals is float, not {str(x.dtype).removeprefix('torch.')}: convert it, and divide "
+                "integer samples of audio by their full scale, such as x / 32768 of 16 bits."
+            )
+        x = x.detach().float()
         lengths, observed_BCT = np.full(len(x), x.shape[2], np.int64), ~x.isnan()
         (lengths_B,) = to_device([lengths], x.device)
         host_lengths = None if x.device.type == "cpu" else lengths
@@ -151,3 +168,39 @@ def rows_with_info(view: View) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]
     assert isinstance(view.batch, SignalBatch)
     info = {name: value.numpy() for name, value in view.info.items()}
     return [(row, {name: value[i] for name, value in info.items()}) for i, row in enumerate(view.batch.unpad())]
+
+
+def check_axes(x: Tensor, channels: int | None, channel_axis: int = 0) -> None:
+    """Check that a tensor is signals (B, C, T), or one signal.
+
+    Args:
+        x: any tensor.
+        channels: C that is expected, or None.
+        channel_axis: the axis of channels of a tensor of one signal, (C, T) or (T, C).
+
+    Raises:
+        DataError: one sentence with the shape that is expected, and what to do.
+    """
+    shape, count = tuple(x.shape), "C" if channels is None else channels
+    if x.ndim < 2 or (x.ndim == 2 and (channels is None or shape[channel_axis] == channels)):
+        return
+    if x.ndim == 3 and channels in (None, shape[1]) and shape[2]:
+        return
+    of_one = (count, "T") if channel_axis == 0 else ("T", count)
+    advice = f"set the modality's channels to {shape[1]}, or convert the tensor"
+    if x.ndim == 2:
+        advice = (
+            f"its batch axis or its channel axis is missing, so hand in x.unsqueeze(1) of {shape[0]} signals of one "
+            "channel, or convert one signal to that many channels"
+        )
+    elif x.ndim > 3:
+        advice = "join its leading axes: hand in x.flatten(0, -3)"
+    elif not shape[2]:
+        advice = "it has no steps, so leave it out"
+    elif shape[2] == channels:
+        advice = "its channels are last, so hand in x.transpose(1, 2)"
+    wanted = "" if channels is None else f" of {channels} channel{'s' * (channels != 1)}"
+    raise DataError(
+        f"A tensor of signals{wanted} is (B, {count}, T), or ({of_one[0]}, {of_one[1]}) of one signal, "
+        f"not {shape}: {advice}."
+    )

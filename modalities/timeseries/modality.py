@@ -12,7 +12,7 @@ from PIL import Image
 
 from sensorium import BadSample, Modality, View, check_range
 from sensorium.errors import DataError, RecipeError
-from sensorium.modalities.signal.batch import SignalBatch, rows_with_info
+from sensorium.modalities.signal.batch import SignalBatch, check_axes, rows_with_info
 from sensorium.modalities.signal.fitting import readable_examples
 from sensorium.modalities.signal.plot import TimeAxis, plot
 from sensorium.modalities.signal.time_axis import resize
@@ -132,8 +132,24 @@ class TimeSeriesModality(Modality):
         return SignalBatch.join(examples)
 
     def batch_of(self, x: torch.Tensor) -> SignalBatch | None:
-        """Return series of one length, float (B, C, T), as they are, nan where a value is missing; None for others."""
-        return SignalBatch.of_tensor(x)
+        """Return series of one length as a batch on their device; None for a tensor of one series.
+
+        Args:
+            x: float (B, C, T), nan where a value is missing, scaled already: they are taken as they are, up to
+                `length`.
+
+        Raises:
+            DataError: when axes, channels or number type are others.
+            RecipeError: with `preprocess`, which is for single series.
+        """
+        check_axes(x, self.channels, 0 if self.layout == "channels-first" else 1)
+        batch = SignalBatch.of_tensor(x if x.ndim < 3 else x[..., : self.length], self.channels)
+        if batch is not None and self.preprocess:
+            raise RecipeError(
+                "The option preprocess of the modality 'timeseries' is for single series: leave it out, or hand in "
+                "transform.batch(list(x))."
+            )
+        return batch
 
     def fit(self, raws: Iterable[Any]) -> None:
         """Estimate the number of channels, and the center and scale of each, from the train part.

@@ -233,3 +233,27 @@ def test_keys_reach_the_objective():
 @pytest.mark.parametrize("shape", [(3, 24, 24), (24, 24)])
 def test_a_tensor_of_other_axes_is_one_example(shape):
     assert views.image.plain(size=24)(torch.zeros(shape, dtype=torch.uint8))[0].shape == (3, 24, 24)
+
+
+def test_options_of_the_modality_hold_for_tensors_and_single_examples():
+    x = images(side=20)
+    of_tensor, of_each = views.image.plain(size=16)(x)[0], [views.image.plain(size=16)(image)[0] for image in x]
+    assert torch.equal(of_tensor, torch.stack(of_each))
+    (wave,) = views.audio.plain(sample_rate=8000, seconds=0.0125)(torch.zeros(2, 1, 500))
+    assert wave.shape == (2, 1, 100)
+
+
+@pytest.mark.parametrize(
+    ("x", "advice"),
+    [
+        (images().numpy(), r"make it a tensor: torch\.from_numpy\(x\)\."),
+        (
+            [image.numpy() for image in images()],
+            r"make it a tensor: torch\.from_numpy\(numpy\.stack\(x\)\), or hand in",
+        ),
+        (list(images()), r"make it a tensor: torch\.stack\(x\), or hand in transform\.batch\(x\)"),
+    ],
+)
+def test_a_batch_of_arrays_says_to_make_it_a_tensor(x, advice):
+    with pytest.raises(DataError, match=advice):
+        views.image.simclr(size=16)(x)

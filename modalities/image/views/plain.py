@@ -20,5 +20,5 @@ class PlainViews(ViewGenerator):
         self.modality = modality
 
     def __call__(self, batch: ImageBatch, rng: torch.Generator) -> list[View]:
-        """Return the batch as its only view."""
-        return [View(batch)]
+        """Return the batch, of the size of the modality, as its only view."""
+        return [View(self.modality.sized(batch))]
