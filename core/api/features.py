@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 
 from sensorium.api.parts import build
 from sensorium.contracts import Evaluator
@@ -27,7 +28,10 @@ def evaluate_features(
     x_test: Arrays,
     y_test: Any,
     *,
-    evaluators: Sequence[str | Evaluator] | Mapping[str, Mapping[str, Any] | Evaluator] = ("knn", "linear"),
+    evaluators: str | Evaluator | Sequence[str | Evaluator] | Mapping[str, Mapping[str, Any] | Evaluator] = (
+        "knn",
+        "linear",
+    ),
     baselines: Mapping[str, tuple[Arrays, Arrays]] | None = None,
     groups: tuple[Sequence[Any], Sequence[Any]] | None = None,
     name: str = "features",
@@ -37,14 +41,15 @@ def evaluate_features(
     An evaluator fits, and selects its settings, on the train part alone. All rows are measured on the same records.
 
     Args:
-        x_train: features of the N train records: an array or tensor (N, D), finite; or modality name -> such an array,
-            for evaluators of several, such as "retrieval".
+        x_train: features of the N train records: an array or tensor (N, D) of any numeric dtype, bf16 too, finite; or
+            modality name -> such an array, for evaluators of several, such as "retrieval".
         y_train: their labels, N numbers or strings, None or nan where there is none; or label name -> labels; None for
             evaluators that need none.
         x_test: features of the M test records, likewise.
         y_test: their labels.
-        evaluators: names of registered evaluators, or evaluators; or table name -> options or evaluator, the options
-            with the registered name as `name` where it is not that of the table: `{"knn": {"k": 5}}`.
+        evaluators: names of registered evaluators, or evaluators, one or several; or table name -> options or
+            evaluator, the options with the registered name as `name` where it is not that of the table:
+            `{"knn": {"k": 5}}`.
         baselines: row name -> its train and its test features, such as raw pixels, of the same records.
         groups: the group of each train and each test record, such as the patient: no group may be in both parts, and
             protocols that cut folds keep groups together. None: each record is its own.
@@ -54,7 +59,7 @@ def evaluate_features(
         Table by evaluator; each table has a row for chance, one for each baseline, and one for the features.
 
     Raises:
-        DataError: when numbers of records differ, or features are not finite.
+        DataError: when numbers of records, or widths of the parts, differ, features are not finite, or there are none.
         EvaluationError: when evaluators failed; with the tables of the others.
         PluginError: for an evaluator that is not registered.
     """
@@ -65,9 +70,11 @@ def evaluate_features(
 
 
 def _factories(
-    evaluators: Sequence[str | Evaluator] | Mapping[str, Mapping[str, Any] | Evaluator],
+    evaluators: str | Evaluator | Sequence[str | Evaluator] | Mapping[str, Mapping[str, Any] | Evaluator],
 ) -> dict[str, Callable[[], Evaluator]]:
     """Return what makes the evaluator of each table, a new one for each row."""
+    if isinstance(evaluators, str | Evaluator):
+        evaluators = [evaluators]
     if not isinstance(evaluators, Mapping):
         given = [(one, {}) if isinstance(one, str) else (_name_of(one), one) for one in evaluators]
         evaluators = dict(given)
@@ -99,7 +106,22 @@ def _features(
         _table(f"{part} features of '{row}'", part, x, of_part, None if groups is None else groups[number])
         for number, (part, x, of_part) in enumerate(zip(PARTS, arrays, labels, strict=True))
     ]
+    _check_widths(row, *tables)
     return ModelFeatures(dict.fromkeys(("features", "embedding"), (tables[0], tables[1])))
+
+
+def _check_widths(row: str, train: FeatureTable, test: FeatureTable) -> None:
+    """Check that both parts have features of one kind."""
+    if train.features.keys() != test.features.keys():
+        of_train, of_test = (", ".join(table.features) for table in (train, test))
+        raise DataError(f"The train features of '{row}' are of {of_train}, the test features of {of_test}.")
+    for name in train.features:
+        widths = [table.features[name].shape[1] for table in (train, test)]
+        if widths[0] != widths[1]:
+            raise DataError(
+                f"The train features of '{row}' have the width {widths[0]}, but the test features {widths[1]}: give "
+                "those of one model, (N, D) with the same D."
+            )
 
 
 def _table(
@@ -124,13 +146,29 @@ def _table(
 
 def _rows(what: str, x: Any) -> np.ndarray:
     """Return an array, a tensor or a list of rows as float32 (N, D)."""
-    x_ND = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x, dtype=np.float32)
-    if x_ND.ndim != 2 or not x_ND.size:
+    try:
+        x_ND = _float32(x)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"The {what} are no numbers in rows of one width ({error}): give (N, D).") from error
+    if x_ND.ndim == 2 and not x_ND.size:
+        raise DataError(
+            f"The {what} have the shape {x_ND.shape}: there is nothing to measure without rows and columns."
+        )
+    if x_ND.ndim != 2:
         raise DataError(f"The {what} have the shape {x_ND.shape}: give (N, D), a row for each record.")
     if not np.isfinite(x_ND).all():
         row = int(np.flatnonzero(~np.isfinite(x_ND).all(1))[0])
         raise DataError(f"The {what} are not finite: row {row} is the first. Leave such records out of both arrays.")
     return x_ND
+
+
+def _float32(x: Any) -> np.ndarray:
+    """Return an array, a tensor (of any dtype and device) or a list of these as float32."""
+    if isinstance(x, torch.Tensor):
+        return x.detach().cpu().float().numpy()
+    if isinstance(x, list | tuple):
+        x = [_float32(one) if isinstance(one, torch.Tensor) else one for one in x]
+    return np.asarray(x, dtype=np.float32)
 
 
 def _labels(y: Any) -> dict[str, np.ndarray]:
@@ -140,7 +178,15 @@ def _labels(y: Any) -> dict[str, np.ndarray]:
     columns = y if isinstance(y, Mapping) else {"label": y}
     made = {}
     for name, column in columns.items():
-        values = column.tolist() if hasattr(column, "tolist") else list(column)
+        listed = column.tolist() if hasattr(column, "tolist") else column
+        if isinstance(listed, str) or not isinstance(listed, Iterable):
+            raise DataError(f"The labels '{name}' are {listed!r}: give (N,), one for each record.")
+        values = [one.tolist() if hasattr(one, "tolist") else one for one in listed]
+        if (row := next((one for one in values if isinstance(one, list | tuple)), None)) is not None:
+            raise DataError(
+                f"The labels '{name}' have {len(row)} values for a record: give (N,), one for each, such as argmax(1) "
+                "of one-hot rows; a mapping of names gives several label columns."
+            )
         made[name] = np.empty(len(values), object)
         made[name][:] = values
     return made

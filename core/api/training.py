@@ -55,8 +55,8 @@ def fit(
     objective: Any = None,
     optimizer: Any = None,
     schedule: Any = None,
-    callbacks: Sequence[Any] | Mapping[str, Any] | None = None,
-    evaluators: Mapping[str, Any] | None = None,
+    callbacks: Any = None,
+    evaluators: Any = None,
     run_dir: str | Path | None = None,
     resume: str | Path | None = None,
     evaluate: bool = True,
@@ -80,8 +80,9 @@ def fit(
         optimizer: a function of the trainable parameters, an argument whose name begins with "param", or else of the
             learner, that returns a torch optimizer; lr and weight_decay are the recipe's if it has arguments for them.
         schedule: a function of the steps since the warm-up and their number that returns a factor of the learning rate.
-        callbacks: instances of `Callback`, or their classes, behind those of the recipe; or a mapping of their names.
-        evaluators: table name -> an `Evaluator`, or its class, beside those of the recipe.
+        callbacks: instances of `Callback`, or their classes, one or several, behind those of the recipe; or a mapping
+            of their names.
+        evaluators: table name -> an `Evaluator`, or its class, beside those of the recipe; or these without names.
         run_dir: the run folder; default `runs/NAME-DATE-TIME`. With `resume`, a copy of that run is continued there.
         resume: the folder of a run to continue, with its own recipe, of which some keys may be changed.
         data_changed: continue a run whose records are not those that it was begun on.

@@ -21,6 +21,9 @@ from sensorium.evaluation.labels import Labeled, choose_column, count_records, i
 from sensorium.evaluation.scaling import standardize_by_group
 from sensorium.feature_table import FeatureTable
 
+FEW = 5
+"""Records of each value, on average, below which numbers with fractions are no classes."""
+
 
 class Probe(Evaluator):
     """Probes the features of one modality for one label column."""
@@ -87,9 +90,20 @@ class Classifier(Probe):
                 f"The label '{part.label}' has one class in the train part, {part.values[0]!r}: "
                 "a classifier needs two or more."
             )
+        self._refuse_continuous(part)
         y_N = np.array([self.classes[value] for value in part.values])
         self.majority = int(np.bincount(y_N).argmax())
         self.learn(part.x_ND, y_N, part.groups)
+
+    def _refuse_continuous(self, part: Labeled) -> None:
+        """Refuse numbers with fractions of which most are in few records: each would be a class of its own."""
+        fraction = next((value for value in part.values if isinstance(value, float) and not value.is_integer()), None)
+        if fraction is not None and len(self.classes) * FEW > len(part.values):
+            raise SensoriumError(
+                f"The label '{part.label}' is continuous: the {len(part.values)} train records have "
+                f"{len(self.classes)} values, such as {fraction!r}. Measure it by a regressor, such as 'ridge', or "
+                "give classes."
+            )
 
     @abstractmethod
     def scores(self, x_ND: np.ndarray) -> np.ndarray:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from sensorium.contracts import Logger
 from sensorium.recipe.merging import leaves
 
 PARAMS = 100
 """The most parameters of one request."""
+SQLITE = "sqlite:///"
 STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 
 
@@ -18,6 +22,7 @@ class MLflow(Logger):
     """Logs to a run of MLflow: metrics, the keys of the recipe as parameters, result tables and images as artifacts.
 
     A resumed training continues its run. Names have what MLflow allows: "A->B" becomes "A to B", and " ↓" is left out.
+    Artifacts of an experiment that it makes in a SQLite database lie beside that file, in `mlruns/EXPERIMENT`.
 
     Args:
         experiment: its name; made if there is none.
@@ -36,6 +41,7 @@ class MLflow(Logger):
         from mlflow import MlflowClient
         from mlflow.entities import Param
 
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it tells how a new database is made
         self._client = MlflowClient(tracking_uri=self.tracking_uri)
         kept = folder / "mlflow.id"
         if step and kept.is_file():
@@ -51,7 +57,20 @@ class MLflow(Logger):
 
     def _experiment(self) -> Any:
         found = self._client.get_experiment_by_name(self.experiment)
-        return self._client.create_experiment(self.experiment) if found is None else found.experiment_id
+        if found is not None:
+            return found.experiment_id
+        return self._client.create_experiment(self.experiment, artifact_location=self._artifacts())
+
+    def _artifacts(self) -> str | None:
+        """Return where artifacts of a new experiment lie: beside a SQLite file, else (None) where the server has them.
+
+        MLflow itself would put those of a SQLite file into the working directory.
+        """
+        address = self._client.tracking_uri.partition("?")[0]
+        file = Path(unquote(address.removeprefix(SQLITE)))
+        if not address.startswith(SQLITE) or not file.name:
+            return None
+        return (file.absolute().parent / "mlruns" / re.sub(r"[^\w\-. ]", "_", self.experiment)).as_uri()
 
     def log(self, step, metrics):
         """Log metrics."""

@@ -63,7 +63,7 @@ def given_parts(objects: Mapping[str, Any], towers: list[str]) -> dict[str, Give
 def _places(kind: str, handed: Any, towers: list[str]) -> dict[str, Any]:
     """Return what was handed in as one kind of part by recipe key; a single object is that of the only tower."""
     if kind == "evaluators":
-        return {f"evaluate.evaluators.{name}": _of_key(name, one) for name, one in handed.items()}
+        return {f"evaluate.evaluators.{name}": _of_key(name, one) for name, one in _by_name(handed).items()}
     if kind == "callbacks":
         return {f"callbacks.{name}": _of_key(name, one) for name, one in _by_name(handed).items()}
     if kind not in OF_TOWER:
@@ -81,13 +81,15 @@ _KEY = {"schedule": "optimizer.schedule"}
 
 
 def _by_name(handed: Any) -> Mapping[str, Any]:
-    """Return callbacks by name: of a sequence, each by that of its class."""
-    if isinstance(handed, Mapping):
+    """Return callbacks or evaluators by name: one, or each of a sequence, by its own name or that of its class."""
+    if isinstance(handed, Mapping) and not _is_named(handed):
         return handed
     named: dict[str, Any] = {}
-    for one in handed if isinstance(handed, Sequence) else [handed]:
+    for one in handed if isinstance(handed, Sequence) and not isinstance(handed, str) else [handed]:
         cls = one if isinstance(one, type) else type(one)
-        name = one if isinstance(one, str) else re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
+        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
+        if _is_named(one):
+            name = one if isinstance(one, str) else one["name"]
         same = sum(other == name or other.startswith(f"{name}-") for other in named)
         named[f"{name}-{same + 1}" if same else name] = one
     return named
@@ -102,6 +104,24 @@ def _of_key(name: str, handed: Any) -> Any:
 def _is_named(handed: Any) -> bool:
     """Whether a part is handed in as it stands in a recipe, by its name or as a mapping of name and options."""
     return isinstance(handed, str) or (isinstance(handed, Mapping) and isinstance(handed.get("name"), str))
+
+
+def _check_call(what: str, handed: Callable[..., Any], arguments: tuple[str, ...], advice: str) -> None:
+    """Check that a function or a class takes what it will be called with.
+
+    Raises:
+        RecipeError: when it does not, with what to hand in.
+    """
+    try:
+        signature = inspect.signature(handed)
+    except (TypeError, ValueError):  # of a few functions in C nothing is known
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        called = f"called with ({', '.join(arguments)})" if arguments else "called without arguments"
+        taken = ", ".join(map(str, signature.parameters.values()))
+        raise RecipeError(f"{what}, {origin_of(handed)}, is {called}, but takes ({taken}): {advice}.") from error
 
 
 def _modality(what: str, handed: Any) -> Given:
@@ -130,6 +150,12 @@ def _encoder(what: str, handed: Any) -> Given:
             f"{what} is {shown(handed)}: hand in a torch.nn.Module, or a class or function that returns one."
         )
     made_by = _with_modality(handed)
+    _check_call(
+        what,
+        handed,
+        ("modality",) if made_by is handed else (),
+        "hand in a module, or a function of the modality, or of nothing, that returns one",
+    )
     cls = _encoder_class(_returned(handed, made_by))
 
     def make(modality: Modality, **sizes: Any) -> Encoder:
@@ -180,12 +206,14 @@ def _views(what: str, handed: Any) -> Given:
         kept = _copy(what, handed)
         return Given(type(handed), lambda modality, **facts: copy.deepcopy(kept), origin_of(handed))
     if isinstance(handed, type) and issubclass(handed, ViewGenerator):
+        _check_call(what, handed, ("modality",), "hand in an instance")
         return Given(handed, lambda modality, **facts: handed(modality), origin_of(handed))
     if not callable(handed):
         raise RecipeError(
             f"{what} is {shown(handed)}: hand in a sensorium.ViewGenerator, or a function of a batch that "
             "returns its views."
         )
+    _check_call(what, handed, ("batch",), "hand in a function of one argument, the batch, that returns its views")
     return Given(FunctionViews, lambda modality, **facts: FunctionViews(modality, handed, **facts), origin_of(handed))
 
 
@@ -199,19 +227,35 @@ def _objective(what: str, handed: Any) -> Given:
         kept = _copy(what, handed)
         return Given(type(handed), partial(copy.deepcopy, kept), origin_of(handed), kept)
     if isinstance(handed, type) and issubclass(handed, Objective):
+        _check_call(what, handed, (), "hand in an instance")
         return Given(handed, handed, origin_of(handed))
-    if callable(handed):
-        with fork_rng(devices=[]):
-            made = handed()
-        if isinstance(made, Objective):
-            return Given(type(made), handed, origin_of(handed))
-    raise RecipeError(f"{what} is {shown(handed)}: hand in a sensorium.Objective, or what returns a new one.")
+    if not callable(handed):
+        raise RecipeError(f"{what} is {shown(handed)}: hand in a sensorium.Objective, or what returns a new one.")
+    if _is_loss(handed):
+        raise RecipeError(
+            f"{what}, {origin_of(handed)}, is a loss or another module, not an objective: hand in a "
+            "sensorium.Objective whose `forward` computes it, or the name of one that does; `sensorium list "
+            "objectives` shows them."
+        )
+    _check_call(what, handed, (), "hand in a sensorium.Objective, or a function of nothing that returns a new one")
+    with fork_rng(devices=[]):
+        made = handed()
+    if not isinstance(made, Objective):
+        raise RecipeError(f"{what}, {origin_of(handed)}, returned {shown(made)}, not a sensorium.Objective.")
+    return Given(type(made), handed, origin_of(handed))
+
+
+def _is_loss(handed: Any) -> bool:
+    """Whether something is a module, or a loss function of this package or of torch."""
+    is_module = isinstance(handed, nn.Module) or (isinstance(handed, type) and issubclass(handed, nn.Module))
+    return is_module or origin_of(handed).startswith(("sensorium.losses", "torch.nn.functional"))
 
 
 def _evaluator(what: str, handed: Any) -> Given:
     if isinstance(handed, Evaluator):
         return Given(type(handed), partial(copy.deepcopy, _copy(what, handed)), origin_of(handed))
     if isinstance(handed, type) and issubclass(handed, Evaluator):
+        _check_call(what, handed, (), "hand in an instance")
         return Given(handed, handed, origin_of(handed))
     raise RecipeError(f"{what} is {shown(handed)}: hand in a sensorium.Evaluator, or a class of such.")
 
@@ -221,6 +265,7 @@ def _callback(what: str, handed: Any) -> Given:
     if isinstance(handed, Callback):
         return Given(type(handed), lambda: handed, origin_of(handed))
     if isinstance(handed, type) and issubclass(handed, Callback):
+        _check_call(what, handed, (), "hand in an instance")
         return Given(handed, handed, origin_of(handed))
     raise RecipeError(f"{what} is {shown(handed)}: hand in a sensorium.Callback, or a class of such.")
 
@@ -237,15 +282,34 @@ def _optimizer(what: str, handed: Any) -> Given:
 
     def make(learner: nn.Module, **settings: Any) -> torch.optim.Optimizer:
         trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
-        first: Any = trained if taken[0].startswith("param") else learner
-        return handed(first, **{key: value for key, value in settings.items() if key in taken and key != "fused"})
+        takes_parameters = taken[0].startswith("param")
+        first: Any = trained if takes_parameters else learner
+        try:
+            return handed(first, **{key: value for key, value in settings.items() if key in taken and key != "fused"})
+        except (TypeError, AttributeError) as error:
+            given = "the trainable parameters" if takes_parameters else "the learner"
+            raise RecipeError(
+                f"{what}, {origin_of(handed)}, failed when it was called with {given} as '{taken[0]}' ({error}): a "
+                'function whose first argument has a name that begins with "param" is called with the trainable '
+                "parameters, any other with the learner, a torch.nn.Module."
+            ) from error
 
     return Given(torch.optim.Optimizer, make, origin_of(handed))
 
 
 def _schedule(what: str, handed: Any) -> Given:
-    if not callable(handed) or isinstance(handed, type):
-        raise RecipeError(f"{what} is {shown(handed)}: hand in a function of (step, steps) that returns a factor.")
+    right = (
+        "hand in a function of (step, steps) that returns the factor of the learning rate, such as "
+        "lambda step, steps: 1 - step / steps"
+    )
+    if isinstance(handed, type):
+        if not issubclass(handed, Schedule):
+            raise RecipeError(f"{what} is the class {origin_of(handed)}, which is no sensorium.Schedule: {right}.")
+        _check_call(what, handed, (), "hand in an instance")
+        return Given(handed, handed, origin_of(handed))
+    if not callable(handed):
+        raise RecipeError(f"{what} is {shown(handed)}: {right}.")
+    _check_call(what, handed, ("step", "steps"), right)
     return Given(Schedule, lambda: handed, origin_of(handed))
 
 

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 
 from sensorium.errors import RecipeError, not_found
-from sensorium.recipe.schema import Recipe, Section
+from sensorium.recipe.schema import Recipe, Section, by_name
 from sensorium.recipe.yaml_text import UNSAID, parse_yaml
 
 
@@ -45,7 +45,7 @@ def merged(base: Mapping[str, Any], own: Mapping[str, Any], above: tuple[str, ..
     - null takes an entry away: a tower, an evaluator. Of any other key it is the value; where it can be none, the key
       is as if it were not given (see `validate`, and `check_options`).
     - A key with nothing behind it, as `health:` in YAML, says nothing: what the base has stays.
-    - Any other value (a number, a list, a bare name) replaces that of the base.
+    - Any other value (a number, a list, a bare name) replaces that of the base; a list of names stands for a mapping.
 
     Args:
         base: what is inherited.
@@ -65,14 +65,19 @@ def merged(base: Mapping[str, Any], own: Mapping[str, Any], above: tuple[str, ..
                 raise RecipeError(_nothing_to_take_away(path, new))
             del new[key]
         elif isinstance(value, Mapping) and value:
-            below = {"name": new[key]} if isinstance(new.get(key), str) else new.get(key)
+            below = {"name": new[key]} if isinstance(new.get(key), str) else _entries(path, new.get(key))
             own_name = str(key) if above in ENTRIES else None
             same = isinstance(below, Mapping) and value.get("name") in (None, below.get("name", own_name))
             same = same and "share" not in value
             new[key] = merged(below if same else {}, value, path)  # type: ignore[arg-type]
         else:
-            new[key] = without_base(value)
+            new[key] = _entries(path, without_base(value))
     return new
+
+
+def _entries(path: tuple[str, ...], value: Any) -> Any:
+    """Return entries that are a list of names as a mapping; any other value of a recipe as it is."""
+    return by_name(value) if path in ENTRIES else value
 
 
 def without_base(value: Any) -> Any:
@@ -132,7 +137,7 @@ def override(raw: dict[str, Any], text: str) -> dict[str, Any]:
     keys = _path(text).split(".")
     here: Any = raw
     for depth, key in enumerate(keys[:-1]):
-        here = here.get(key)
+        here = _entries(tuple(keys[: depth + 1]), here.get(key))
         if isinstance(here, str) or here is None:  # a part by its bare name, or nothing so far
             break
         if not isinstance(here, Mapping):

@@ -5,6 +5,7 @@ Names of parts are resolved, and their options checked, by `sensorium.models.pla
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import NoneType
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -68,9 +69,16 @@ class Part(BaseModel):
         return str((self.model_extra or {}).get(CLASS, "unknown")) if self.name == GIVEN else None
 
 
+def by_name(value: Any) -> Any:
+    """Return a list of names as a mapping of these, without options; any other value as it is."""
+    is_list = isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return {one: {} for one in value} if is_list else value
+
+
 def _named_by_key(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
+    value = by_name(value)
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{value!r} is neither a list of names, [NAME], nor a mapping, {{NAME: {{OPTION: VALUE}}}}")
     return {
         key: {"name": key, **(given or {})} if given is None or isinstance(given, dict) else given
         for key, given in value.items()
@@ -78,7 +86,7 @@ def _named_by_key(value: Any) -> Any:
 
 
 NamedParts = Annotated[dict[str, Part], BeforeValidator(_named_by_key)]
-"""Parts by a name of the recipe's own; one that names no part is of the part of that name."""
+"""Parts by a name of the recipe's own, one that names no part is of the part of that name; or a list of names."""
 
 
 class EncoderPart(Part):

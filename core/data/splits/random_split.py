@@ -54,11 +54,11 @@ class HoldOut(RandomSplit):
 
     Args:
         by: the label column, such as the device or the speaker.
-        value: its value, as text.
+        value: its value; compared as text, so that 9 and "9" are the same.
     """
 
-    def __init__(self, by: str, value: str) -> None:
-        self.by, self.value = by, value
+    def __init__(self, by: str, value: str | int | float | bool) -> None:
+        self.by, self.value = by, str(value)
 
     def part_of(self, key: Record) -> str:
         """Return "test" for a record that is held out, and for all others the source's val part, or "train"."""

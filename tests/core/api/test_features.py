@@ -96,3 +96,41 @@ def test_errors_say_what_is_wrong_with_the_arrays(digits):
     with pytest.raises(RecipeError, match="'knn' has no option 'neighbors'"):
         evaluate_features(*digits, evaluators={"knn": {"neighbors": 3}})
     assert sensorium.evaluate_features is evaluate_features
+
+
+def test_features_are_of_any_dtype_and_one_evaluator_needs_no_list(digits):
+    x_train, y_train, x_test, y_test = digits
+    (table,) = evaluate_features(*digits, evaluators="knn").values()
+    (own,) = evaluate_features(*digits, evaluators=KNN()).values()
+    assert metric(own, "features") == metric(table, "features")
+    half = [torch.tensor(x).bfloat16() for x in (x_train, x_test)]  # 0 to 16, exact in bf16
+    labels = torch.tensor(y_train), [torch.tensor(y) for y in y_test]
+    (same,) = evaluate_features(half[0], labels[0], list(half[1]), labels[1], evaluators=["knn"]).values()
+    assert metric(same, "features") == metric(table, "features")
+
+
+def test_arrays_of_unequal_parts_and_labels_of_another_form_are_refused_in_a_sentence(digits):
+    x_train, y_train, x_test, y_test = digits
+    with pytest.raises(DataError, match="'features' have the width 64, but the test features 32: give those of one"):
+        evaluate_features(x_train, y_train, x_test[:, :32], y_test)
+    with pytest.raises(DataError, match="train features of 'features' are of a, b, the test features of a"):
+        evaluate_features({"a": x_train, "b": x_train}, None, {"a": x_test}, None, evaluators=["retrieval"])
+    with pytest.raises(DataError, match=r"\(0, 64\): there is nothing to measure without rows and columns"):
+        evaluate_features(x_train, y_train, x_test[:0], y_test[:0])
+    with pytest.raises(DataError, match="The train features of 'features' are no numbers in rows of one width"):
+        evaluate_features([[1.0, 2.0], [1.0]], y_train[:2], x_test, y_test)
+    with pytest.raises(DataError, match=r"The labels 'label' have 10 values for a record: give \(N,\).*argmax\(1\)"):
+        evaluate_features(x_train, np.eye(10)[y_train], x_test, np.eye(10)[y_test])
+    with pytest.raises(DataError, match=r"The labels 'label' are 3: give \(N,\)"):
+        evaluate_features(x_train, 3, x_test, y_test)
+
+
+def test_continuous_labels_are_no_classes(digits):
+    x_train, _, x_test, _ = digits
+    ages = x_train.mean(1) / 7, x_test.mean(1) / 7
+    for evaluator in ("knn", "linear"):
+        with pytest.raises(EvaluationError, match=r"'label' is continuous: the 200 train .* by a regressor.*'ridge'"):
+            evaluate_features(x_train, ages[0], x_test, ages[1], evaluators=evaluator)
+    assert metric(evaluate_features(x_train, ages[0], x_test, ages[1], evaluators="ridge")["ridge"], "features", "R2")
+    grades = [np.round(age * 7) / 2 for age in ages]
+    assert "knn" in evaluate_features(x_train, grades[0], x_test, grades[1], evaluators="knn")

@@ -199,6 +199,28 @@ class Uncopyable(nn.Module):
         raise TypeError("it holds a file")
 
 
+class SimCLRViewsOfTwo(sensorium.ViewGenerator):
+    def __init__(self, modality, size):
+        self.size = size
+
+    def __call__(self, batch, rng):
+        return [View(batch)]
+
+
+class Needy(Evaluator):
+    def __init__(self, size):
+        self.size = size
+
+    def fit(self, train):
+        pass
+
+    def measure(self, test):
+        return {}
+
+    def chance(self, test):
+        return {}
+
+
 @pytest.mark.parametrize(
     ("parts", "said"),
     [
@@ -217,6 +239,27 @@ class Uncopyable(nn.Module):
         ({"views": 5}, "The views of 'image' is an object of type int: hand in a sensorium.ViewGenerator"),
         ({"views": lambda x: [x]}, "returned 1 views, but the objective takes 2 of each record"),
         ({"views": lambda x: x[:1, :1][0]}, "as a view of 2 records"),
+        ({"views": lambda x, rng: x}, r"is called with \(batch\), but takes \(x, rng\): hand in a function of one"),
+        (
+            {"views": SimCLRViewsOfTwo},
+            r"is called with \(modality\), but takes \(modality, size\): hand in an instance",
+        ),
+        ({"encoder": lambda modality, dim: network()}, r"is called with \(modality\), but takes \(modality, dim\)"),
+        ({"objective": sensorium.losses.nt_xent}, r"losses\S*nt_xent, is a loss .* whose `forward` computes it"),
+        ({"objective": nn.CrossEntropyLoss()}, "CrossEntropyLoss, is a loss or another module, not an objective"),
+        ({"objective": nn.CrossEntropyLoss}, "CrossEntropyLoss, is a loss or another module, not an objective"),
+        ({"objective": lambda x, y: x}, r"is called without arguments, but takes \(x, y\): hand in a sensorium.Obj"),
+        ({"objective": lambda: 5}, "returned an object of type int, not a sensorium.Objective"),
+        (
+            {"optimizer": lambda weights: torch.optim.AdamW(weights)},
+            "called with the learner as 'weights'.*begins with",
+        ),
+        ({"schedule": lambda s: 1.0}, r"is called with \(step, steps\), but takes \(s\): hand in a function of \(step"),
+        (
+            {"schedule": torch.optim.lr_scheduler.StepLR},
+            r"the class \S*StepLR, which is no sensorium.Schedule: hand in",
+        ),
+        ({"evaluators": Needy}, r"'needy', \S*Needy, is called without arguments, but takes \(size\): hand in an inst"),
         ({"optimizer": 5}, "The optimizer is an object of type int: hand in a function of parameters"),
         ({"optimizer": torch.optim.SGD(nn.Linear(1, 1).parameters())}, "is an instance of SGD, which holds parameters"),
         ({"optimizer": lambda params: params}, r"The optimizer '<lambda>' returned \["),
@@ -407,6 +450,26 @@ def test_callbacks_are_handed_in_and_seen_through(tmp_path):
         fit(tmp_path / "other", callbacks=[5])
 
 
+def test_one_callback_is_handed_in_without_a_list_and_names_as_they_are(tmp_path):
+    seen = Seen()
+    fit(tmp_path / "one", callbacks=seen)
+    assert len(seen.losses) == 4
+    for number, handed in enumerate(("time-limit", ["time-limit"], {"name": "time-limit"})):
+        with pytest.raises(RecipeError, match="The callback 'time-limit' needs hours or minutes above 0"):
+            fit(tmp_path / f"named-{number}", callbacks=handed)
+
+
+class Constant(sensorium.Schedule):
+    def __call__(self, step, steps):
+        return 1.0
+
+
+def test_a_schedule_is_a_function_an_instance_or_a_class(tmp_path):
+    runs = [fit(tmp_path / str(n), schedule=one) for n, one in enumerate((Constant, Constant(), lambda a, b: 1.0))]
+    assert equal(runs[0], runs[1])
+    assert equal(runs[0], runs[2])
+
+
 class Count(Evaluator):
     """Number of measured records."""
 
@@ -421,7 +484,8 @@ class Count(Evaluator):
 
 
 def test_evaluators_are_handed_in_to_a_training_and_to_an_evaluation(tmp_path):
-    sensorium.fit(NAMED, ["data.test=0.2"], source=SOURCE, run_dir=tmp_path / "run", evaluators={"count": Count()})
+    sensorium.fit(NAMED, ["data.test=0.2"], source=SOURCE, run_dir=tmp_path / "run", evaluators=[Count(), "knn"])
+    assert (tmp_path / "run" / "evaluations" / "knn.json").is_file()
     table = json.loads((tmp_path / "run" / "evaluations" / "count.json").read_text())
     assert "records" in json.dumps(table)
     tables = sensorium.evaluate(tmp_path / "run", {"mine": Count, "knn": {"k": 3}}, source=SOURCE)

@@ -9,6 +9,7 @@ from sensorium.data.splits.by_time import ByTime
 from sensorium.data.splits.random_split import HoldOut
 from sensorium.data.splits.stratified import Stratified
 from sensorium.errors import DataError, RecipeError
+from sensorium.registration.options import check_options
 
 SHARES = {"val": 0.2, "test": 0.2}
 
@@ -116,6 +117,14 @@ def test_records_of_one_label_value_are_held_out_whatever_the_source_says():
     torn = source(4, labels={"device": [1, 2, 1, 2]}, groups=["g", "g", "h", "i"])
     with pytest.raises(DataError, match="The group 'g' has records in train and in test"):
         assign_parts(torn, {"val": 0.0, "test": 0.0}, 0, HoldOut(by="device", value="2"))
+
+
+@pytest.mark.parametrize("value", [2, "2"])
+def test_the_value_that_is_held_out_is_compared_as_text(value):
+    split = HoldOut(**check_options(HoldOut, {"by": "device", "value": value}, "data.split"))
+    for devices in ([1, 2, 1, 2], ["1", "2", "1", "2"]):
+        records = source(4, labels={"device": devices}, ids=["r0", "r1", "r2", "r3"])
+        assert ids(assign_parts(records, {"val": 0.0, "test": 0.0}, 0, split), records)["test"] == {"r1", "r3"}
 
 
 class Named(Split):

@@ -48,3 +48,18 @@ def test_an_interrupted_run_says_so(store, tmp_path):
     logger.close("interrupted")
     (run,) = client.search_runs([client.get_experiment_by_name("others").experiment_id])
     assert run.info.status == "KILLED"
+
+
+def test_artifacts_lie_beside_the_database_and_its_making_says_nothing(tmp_path, monkeypatch, capfd):
+    for name in ("here", "data base", "run"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for uri in (f"sqlite:///{tmp_path}/data base/a.db", "sqlite:///../data base/b.db"):
+        logger = MLflow("our/birds", uri)
+        logger.start(tmp_path / "run", {}, 0)
+        (tmp_path / "run" / "knn.md").write_text("| accuracy |\n")
+        logger.log_file(tmp_path / "run" / "knn.md")
+        logger.close("finished")
+    assert not list((tmp_path / "here").iterdir())
+    assert len(list((tmp_path / "data base" / "mlruns" / "our_birds").rglob("knn.md"))) == 2
+    assert "INFO" not in "".join(capfd.readouterr())

@@ -117,3 +117,27 @@ def test_what_was_taken_away_is_listed_among_the_changes(extensions):
     overrides = ["evaluate.evaluators.knn=null"]
     recipe = read_recipe("simclr", extensions.registry, overrides)
     assert changes(recipe, "simclr", extensions.registry, overrides) == ("simclr", overrides)
+
+
+def test_a_list_of_names_stands_for_a_mapping_and_replaces_what_is_inherited(said):
+    recipe = said("evaluate: {evaluators: [knn, linear]}")
+    assert recipe.plain()["evaluate"]["evaluators"] == {"knn": {"name": "knn"}, "linear": {"name": "linear"}}
+
+
+def test_options_are_said_over_a_list_of_names(extensions):
+    raw = {**parse_yaml(BASE, "base"), "callbacks": ["early-stopping"], "log": {"loggers": ["csv"]}}
+    recipe = read_recipe(
+        raw, extensions.registry, ["callbacks.early-stopping.patience=3", "log.loggers.tensorboard={}"]
+    )
+    assert recipe.callbacks["early-stopping"].options == {"patience": 3}
+    assert list(recipe.log.loggers) == ["csv", "tensorboard"]
+    assert list(read_recipe(raw, extensions.registry, ["callbacks=[time-limit]"]).callbacks) == ["time-limit"]
+
+
+@pytest.mark.parametrize("given", ["csv", 5, [{"name": "csv"}]])
+def test_entries_of_another_form_are_refused_with_the_right_one(given, extensions):
+    raw = {**parse_yaml(BASE, "base"), "log": {"loggers": given}}
+    with pytest.raises(
+        RecipeError, match=r"'log.loggers': .* is neither a list of names, \[NAME\], nor a mapping, {NAME"
+    ):
+        read_recipe(raw, extensions.registry)
