@@ -156,8 +156,8 @@ class Extensions:
     def declared(self, attribute: str, wanted: Callable[[str], bool] = lambda key: True) -> dict[str, Any]:
         """Return one of `ATTRIBUTES` that is a mapping, merged over the modules of all loaded plugins.
 
-        A value that is wanted, by its key, is imported if it is a "module:attribute" string, and called if callable. One
-        that needs an optional package that is not installed is left out.
+        A value that is wanted, by its key, is imported if it is a "module:attribute" string, and called if callable.
+        One that needs an optional package that is not installed is left out.
 
         Raises:
             PluginError: when such a string names nothing, with the plugin.
