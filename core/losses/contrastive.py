@@ -16,6 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sensorium.losses.arguments import check_pairs, check_positive
 from sensorium.losses.engine import Embeddings, log_sum_exp, softplus
 from sensorium.losses.precision import outside_autocast
 from sensorium.losses.unit_vectors import cosines, normalize_rows
@@ -45,6 +46,8 @@ def clip(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float) -> Tensor:
         This rank's share of the mean over all 2M rows: the mean over ranks is the loss of the joined batch. Without
         any pair on any rank it is zero, with zero gradient.
     """
+    check_pairs(x_BD, y_BD)
+    check_positive("scale", scale)
     with outside_autocast(x_BD):
         sizes = collectives.rank_sizes(len(x_BD))
         ids_B = global_index(sizes, x_BD.device)
@@ -65,6 +68,8 @@ def nt_xent(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | float) -> Tensor
     Returns:
         This rank's share; the mean over ranks is the loss of the joined batch.
     """
+    check_pairs(z1_BD, z2_BD)
+    check_positive("temperature", temperature)
     with outside_autocast(z1_BD):
         z_ND = torch.cat([z1_BD, z2_BD])
         sizes = collectives.rank_sizes(len(z1_BD))
@@ -91,6 +96,9 @@ def info_nce(
     Returns:
         This rank's share of the mean over all anchors; the mean over ranks is the loss of the joined batch.
     """
+    if positive_B is None:
+        check_pairs(anchors_BD, keys_ND[: len(anchors_BD)])
+    check_positive("temperature", temperature)
     with outside_autocast(anchors_BD):
         positive_B = row_index(anchors_BD) if positive_B is None else positive_B
         sizes, anchors = (collectives.rank_sizes(len(t)) for t in (keys_ND, anchors_BD))
@@ -115,6 +123,7 @@ def supervised_contrastive(z_ND: Tensor, labels_N: Tensor, temperature: Tensor |
         This rank's share of the mean over the rows of every rank that have a positive; the mean over ranks is the
         loss of the joined batch.
     """
+    check_positive("temperature", temperature)
     with outside_autocast(z_ND):
         sizes = collectives.rank_sizes(len(z_ND))
         z = Embeddings(z_ND, ids=global_index(sizes, z_ND.device))
@@ -142,6 +151,8 @@ def unicl(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, groups_B: Tensor, b
         This rank's share of the mean over all 2M rows, or the M rows of `x`; the mean over ranks is the loss of the
         joined batch.
     """
+    check_pairs(x_BD, y_BD)
+    check_positive("scale", scale)
     with outside_autocast(x_BD):
         sizes = collectives.rank_sizes(len(x_BD))
         # No id is on both sides: every pair is in the denominator.

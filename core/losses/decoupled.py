@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sensorium.losses.arguments import check_pairs, check_positive
 from sensorium.losses.precision import outside_autocast
 from sensorium.losses.unit_vectors import normalize_rows
 from sensorium.parallel import collectives
@@ -26,6 +27,8 @@ def decoupled_contrastive(z1_BD: Tensor, z2_BD: Tensor, temperature: Tensor | fl
     Returns:
         This rank's share of the mean over all 2M rows; the mean over ranks is the loss of the joined batch.
     """
+    check_pairs(z1_BD, z2_BD)
+    check_positive("temperature", temperature)
     with outside_autocast(z1_BD):
         z1_BD, z2_BD = normalize_rows(z1_BD), normalize_rows(z2_BD)
         z1_MD, first = collectives.all_gather(z1_BD)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sensorium.losses.arguments import check_positive
 from sensorium.losses.precision import at_least_fp32, outside_autocast
 from sensorium.losses.unit_vectors import normalize_rows
 from sensorium.parallel import collectives
@@ -32,6 +33,7 @@ def swapped_cross_entropy(scores: Sequence[Tensor], targets: Sequence[Tensor], t
     Returns:
         This rank's share; the mean over ranks is the loss of the joined batch.
     """
+    check_positive("temperature", temperature)
     with outside_autocast(scores[0]):
         logs = [_log_softmax(s_BK, temperature) for s_BK in scores]
         pairs = [(t_BK, log_BK) for i, t_BK in enumerate(targets) for j, log_BK in enumerate(logs) if i != j]
@@ -52,6 +54,7 @@ def masked_cross_entropy(scores_NK: Tensor, targets_NK: Tensor, mask_BT: Tensor,
         This rank's share of the mean over examples of each one's mean over its masked tokens; an example without any
         counts as zero, as in the authors' code.
     """
+    check_positive("temperature", temperature)
     with outside_autocast(scores_NK):
         log_NK = _log_softmax(scores_NK, temperature)
         masked_B = mask_BT.sum(1)
@@ -69,6 +72,7 @@ def centered_softmax(scores_NK: Tensor, center_K: Tensor, temperature: Tensor | 
         center_K: subtracted from every row, float.
         temperature: softmax temperature, > 0; the paper's teacher has 0.04 to 0.07.
     """
+    check_positive("temperature", temperature)
     with outside_autocast(scores_NK):
         return _log_softmax(scores_NK - center_K, temperature).exp()
 
@@ -101,6 +105,7 @@ def sinkhorn_knopp(scores_NK: Tensor, temperature: Tensor | float, iterations: i
         temperature: weight of the entropy, > 0: SwAV's epsilon and DINOv2's teacher temperature.
         iterations: how often prototypes and rows are normalized in turn, rows last.
     """
+    check_positive("temperature", temperature)
     with outside_autocast(scores_NK):
         log_NK = at_least_fp32(scores_NK) / temperature
         for _ in range(iterations):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sensorium.losses.arguments import check_pairs, check_positive
 from sensorium.losses.contrastive import global_index, row_index
 from sensorium.losses.engine import LOG_ZERO, Embeddings, log_sum_exp
 from sensorium.losses.precision import outside_autocast
@@ -29,6 +30,8 @@ def log_normalizers(x_BD: Tensor, y_BD: Tensor, scale: Tensor | float, groups_B:
     Returns:
         The logs, differentiable; `LOG_ZERO` for a row without a negative.
     """
+    check_pairs(x_BD, y_BD)
+    check_positive("scale", scale)
     with outside_autocast(x_BD):
         sizes = collectives.rank_sizes(len(x_BD))
         ids_B = global_index(sizes, x_BD.device) if groups_B is None else groups_B

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sensorium.losses.arguments import check_pairs, check_positive
 from sensorium.losses.contrastive import global_index, row_index
 from sensorium.losses.engine import LOG_ZERO, Embeddings, log_sum_exp, softplus
 from sensorium.losses.extra_negatives import ExtraNegatives
@@ -109,6 +110,8 @@ def hcl(
         This rank's share of the mean over all 2M rows; the mean over ranks is the loss of the joined batch. The loss
         of a row without a negative is zero.
     """
+    check_pairs(z1_BD, z2_BD)
+    check_positive("temperature", temperature)
     with outside_autocast(z1_BD):
         z_ND = torch.cat([z1_BD, z2_BD])
         sizes = collectives.rank_sizes(len(z1_BD))
@@ -175,6 +178,8 @@ def hn_nce(
         This rank's share of the mean over all 2M rows, or the M rows of `x`; the mean over ranks is the loss of the
         joined batch. With alpha 0 the loss of a row without a negative is zero.
     """
+    check_pairs(x_BD, y_BD)
+    check_positive("scale", scale)
     with outside_autocast(x_BD):
         sizes = collectives.rank_sizes(len(x_BD))
         ids_B = global_index(sizes, x_BD.device) if groups_B is None else groups_B

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sensorium.losses.arguments import check_positive
 from sensorium.losses.precision import at_least_fp32, outside_autocast
 from sensorium.losses.unit_vectors import normalize_rows
 from sensorium.parallel import collectives
@@ -39,6 +40,7 @@ def masked_contrastive(
         This rank's share of the mean over the masked tokens of all ranks, each with the same weight: the mean over
         ranks is the loss of the joined batch. Zero, with zero gradient, without such a token.
     """
+    check_positive("temperature", temperature)
     with outside_autocast(predictions_BMD):
         predictions_BMD, targets_BMD = normalize_rows(predictions_BMD), normalize_rows(targets_BMD)
         cosines_BMM = predictions_BMD @ targets_BMD.to(predictions_BMD.dtype).mT

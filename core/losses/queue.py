@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sensorium.losses.arguments import check_pairs, check_positive
 from sensorium.losses.engine import LOG_ZERO, Embeddings
 from sensorium.losses.extra_negatives import NO_ID, ExtraNegatives
 from sensorium.losses.hardness import NegativeWeighting, weighted_cross_entropy
@@ -41,6 +42,8 @@ def queue_info_nce(
     Returns:
         This rank's share; the mean over ranks is the loss of the joined batch.
     """
+    check_pairs(queries_BD, keys_BD)
+    check_positive("temperature", temperature)
     with outside_autocast(queries_BD):
         positive_B = cosines(normalize_rows(queries_BD), normalize_rows(keys_BD.detach())) / temperature
         ids_B = torch.full((len(queries_BD),), NO_ID - 1, device=queries_BD.device) if ids_B is None else ids_B

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sensorium.losses.arguments import check_pairs
 from sensorium.losses.precision import at_least_fp32, outside_autocast
 from sensorium.parallel import collectives
 
@@ -27,6 +28,7 @@ def barlow_twins(z1_BD: Tensor, z2_BD: Tensor, redundancy: float = 0.005) -> Ten
         The loss of the joined batch, a scalar, the same on every rank; its mean over ranks is itself, and the mean of
         gradients that of the joined batch.
     """
+    check_pairs(z1_BD, z2_BD)
     with outside_autocast(z1_BD):
         z1_MD, z2_MD = _joined(z1_BD), _joined(z2_BD)
         correlation_DD = _standardized(z1_MD).T @ _standardized(z2_MD) / max(len(z1_MD), 1)
@@ -53,6 +55,7 @@ def vicreg(
         The loss of the joined batch, a scalar, the same on every rank; its mean over ranks is itself, and the mean of
         gradients that of the joined batch.
     """
+    check_pairs(z1_BD, z2_BD)
     with outside_autocast(z1_BD):
         z1_MD, z2_MD = _joined(z1_BD), _joined(z2_BD)
         m, d = max(len(z1_MD), 1), z1_MD.shape[1]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sensorium.losses.arguments import check_pairs
 from sensorium.losses.precision import outside_autocast
 from sensorium.losses.unit_vectors import normalize_rows
 from sensorium.parallel import collectives
@@ -24,6 +25,7 @@ def negative_cosine(predictions_BD: Tensor, targets_BD: Tensor) -> Tensor:
     Returns:
         This rank's share; the mean over ranks is the loss of the joined batch.
     """
+    check_pairs(predictions_BD, targets_BD)
     with outside_autocast(predictions_BD):
         summed = -(normalize_rows(predictions_BD) * normalize_rows(targets_BD.detach())).sum()
         return collectives.share(summed, collectives.count_rows(predictions_BD))

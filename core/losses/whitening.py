@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sensorium.losses.arguments import check_pairs
 from sensorium.losses.precision import at_least_fp32, outside_autocast
 from sensorium.parallel import collectives
 
@@ -34,6 +35,7 @@ def whitening_mse(z1_BD: Tensor, z2_BD: Tensor, shrink: float = 1e-3) -> Tensor:
         The loss of the joined batch, a scalar, the same on every rank; its mean over ranks is itself, and the mean of
         gradients that of the joined batch.
     """
+    check_pairs(z1_BD, z2_BD)
     with outside_autocast(z1_BD):
         z1_MD, z2_MD = collectives.all_gather(z1_BD.double())[0], collectives.all_gather(z2_BD.double())[0]
         both_ND = whitened(torch.cat([z1_MD, z2_MD]), shrink)

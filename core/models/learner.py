@@ -172,7 +172,8 @@ class Learner(nn.Module):
         sharing: modality name -> the name of its encoder, in the recipe's order; default its own name.
 
     Raises:
-        RecipeError: when the objective needs tokens that an encoder does not have, or another number of modalities.
+        RecipeError: when the objective needs tokens that an encoder does not have, or another number of modalities;
+            when it is built already; for what is no encoder or no objective.
     """
 
     def __init__(
@@ -184,11 +185,16 @@ class Learner(nn.Module):
         sharing: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
-        self.encoders = nn.ModuleDict(dict(encoders))
-        self.objective = objective
+        if not isinstance(encoders, Mapping):
+            raise RecipeError(
+                f"The learner takes its encoders by modality, but was given {_kind(encoders)}: hand in a mapping, such "
+                'as {"image": encoder}.'
+            )
         self.sharing = dict(sharing or {name: name for name in encoders})
         seen = {name: encoders[owner] for name, owner in self.sharing.items()}
         _check_encoders(encoders, objective, tuple(seen))
+        self.encoders = nn.ModuleDict(dict(encoders))
+        self.objective = objective
         if not objective.needs.is_crossmodal:
             seen = dict(encoders)
         objective.build(Encoders(seen, classes, views))
@@ -204,8 +210,13 @@ class Learner(nn.Module):
         Args:
             views: modality name -> its views; or the views of the only modality, as a list.
             instead: called with objective, views and encoders instead of the objective (see `GradientCache`).
+
+        Raises:
+            RecipeError: for another number of views than the objective takes, and as `by_modality`.
         """
-        asked, encode = self._asked(self.by_modality(views)), _Encode(self.encoders, self.sharing)
+        named, encode = self.by_modality(views), _Encode(self.encoders, self.sharing)
+        self._check_count(named)
+        asked = self._asked(named)
         return instead(self.objective, asked, encode) if instead else self.objective(asked, encode)
 
     def by_modality(self, views: Views) -> dict[str, list[View]]:
@@ -215,7 +226,8 @@ class Learner(nn.Module):
             views: as `forward` takes them.
 
         Raises:
-            RecipeError: for a list where there are several modalities, or a modality without an encoder.
+            RecipeError: for a list where there are several modalities, a modality without an encoder, what is no list
+                of views, or keys, targets and `info` of another length than the rows of their view.
         """
         if not isinstance(views, Mapping):
             if len(self.sharing) > 1:
@@ -228,6 +240,8 @@ class Learner(nn.Module):
             raise RecipeError(
                 f"The learner has no encoder for the views of '{unknown[0]}'; it has: {', '.join(self.sharing)}."
             )
+        for name, of_modality in views.items():
+            _check_views(name, of_modality)
         return {
             name: [view if view.modality == name else replace(view, modality=name) for view in of_modality]
             for name, of_modality in views.items()
@@ -238,6 +252,17 @@ class Learner(nn.Module):
         if self.objective.needs.is_crossmodal:
             return views
         return [view for of_tower in views.values() for view in of_tower]
+
+    def _check_count(self, views: Mapping[str, Sequence[View]]) -> None:
+        """Check that an objective of one modality is given as many views of each record as it takes."""
+        needs, count = self.objective.needs, sum(not view.is_negative for found in views.values() for view in found)
+        fits = count >= needs.views if needs.multicrop else count == needs.views
+        if not fits and not needs.is_crossmodal:
+            raise RecipeError(
+                f"The objective {type(self.objective).__name__} takes {needs.views}{' or more' * needs.multicrop} "
+                f"view(s) of each record, but was given {count}: hand in a list with as many, such as those of a "
+                "transform of sensorium.views that makes them."
+            )
 
     def score(self, views: Views) -> dict[str, Tensor] | None:
         """Return the likelihood of each record of a batch; see `Objective.score`.
@@ -297,8 +322,49 @@ class Learner(nn.Module):
         return {space: self.objective.embed(modality, pooled) if space == "embedding" else pooled for space in spaces}
 
 
+def _check_views(modality: str, views: Any) -> None:
+    """Check that these are views, and that what belongs to their rows has as many."""
+    given = list(views) if isinstance(views, list | tuple) else [views]
+    batches = [view.batch if isinstance(view, View) else view for view in given]
+    if (
+        not isinstance(views, list | tuple)
+        or not all(isinstance(view, View) for view in given)
+        or not all(isinstance(batch, Batch) for batch in batches)
+    ):
+        other = [type(batch).__name__ for batch in batches if not isinstance(batch, Batch)] or ["batches"]
+        kind = f"{type(views).__name__} of {other[0]}" if isinstance(views, list | tuple) else type(views).__name__
+        raise RecipeError(
+            f"The learner takes a list of views of '{modality}', but was given {kind}: hand in transform.views(x) of a "
+            "transform of sensorium.views, or [sensorium.View(batch), ...]."
+        )
+    for view in views:
+        of_rows = {"target": view.target} if view.target is not None else {}
+        for what, values in [*of_rows.items(), *view.info.items(), *view.keys.items()]:
+            if len(values) != len(view):
+                raise RecipeError(
+                    f"A view of '{modality}' has {len(view)} rows, but {len(values)} values of '{what}': hand in one "
+                    "for each row."
+                )
+
+
 def _check_encoders(encoders: Mapping[str, Encoder], objective: Objective, towers: Sequence[str]) -> None:
     """Check that encoders are those that an objective needs, as a recipe's are before any data is read."""
+    if not isinstance(objective, Objective):
+        raise RecipeError(
+            f"The learner's objective is {_kind(objective)}: hand in an instance of a sensorium.Objective, such as "
+            'sensorium.build("objective", "simclr").'
+        )
+    if objective.is_built:
+        raise RecipeError(
+            f"The objective {type(objective).__name__} is built already, for another learner: hand in a new one, whose "
+            "heads are made for this one."
+        )
+    for modality, encoder in encoders.items():
+        if not isinstance(encoder, Encoder):
+            raise RecipeError(
+                f"The encoder of '{modality}' is {_kind(encoder)}: hand in a sensorium.Encoder, such as "
+                "sensorium.models.plain_parts.ModuleEncoder(modality, module, dim) around a module."
+            )
     needs, name, owners = objective.needs, type(objective).__name__, ", ".join(encoders) or "none"
     if not needs.is_crossmodal and len(encoders) != 1:
         raise RecipeError(f"The objective {name} takes one encoder, but here are {len(encoders)} ({owners}).")
@@ -312,3 +378,8 @@ def _check_encoders(encoders: Mapping[str, Encoder], objective: Objective, tower
             raise RecipeError(
                 f"{name} needs tokens, but the encoder of '{modality}' is no TokenEncoder: {type(encoder).__name__}."
             )
+
+
+def _kind(thing: Any) -> str:
+    """Return what was handed in, as an error names it."""
+    return f"the class {thing.__name__}" if isinstance(thing, type) else f"an object of type {type(thing).__name__}"

@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from sensorium.errors import SensoriumError
 from sensorium.parallel.host_group import exchange_ints, host_group
 
 
@@ -137,7 +138,12 @@ def all_gather(x_ND: Tensor) -> tuple[Tensor, int]:
 
     Returns:
         The joined rows, and the position of this rank's first row among them.
+
+    Raises:
+        SensoriumError: for a scalar, which has no rows.
     """
+    if x_ND.ndim == 0:
+        raise SensoriumError("Ranks join rows, and a scalar has none: hand in `value[None]`, which is one row.")
     if world_size() == 1:
         return x_ND, 0
     requires_grad = x_ND.requires_grad and torch.is_grad_enabled()

@@ -104,9 +104,18 @@ class GradientCache:
         learner: whose encoders they are.
         seed: names from which the random draws of the step (dropout) are seeded, anew for each part, so that both
             passes draw alike; none draws a seed from torch's global generator. Global generators are seeded by it.
+
+    Raises:
+        SensoriumError: without a part, and for the views of one part in place of a list of parts.
     """
 
     def __init__(self, parts: Sequence[Views], learner: Learner, *seed: object) -> None:
+        if not isinstance(parts, Sequence) or not parts or any(isinstance(part, View) for part in parts):
+            raise SensoriumError(
+                "GradientCache takes a list with the views of each part of the batch, but was given "
+                f"{'a list without a part' if isinstance(parts, Sequence) and not parts else 'the views of one'}: hand "
+                "in [views of the first part, views of the second, ...]."
+            )
         self.learner, self.encoders, self.sharing = learner, learner.encoders, learner.sharing
         self.seed = seed or (int(torch.randint(2**62, ())),)
         self.parts = [learner.by_modality(views) for views in parts]

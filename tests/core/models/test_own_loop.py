@@ -7,13 +7,14 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from sensorium import GradientCache, Learner, NegativeOptions, View, batch_norm
-from sensorium.errors import RecipeError
+from sensorium.errors import RecipeError, SensoriumError
 from sensorium.plugins.contrastive.moco import MoCo
 from sensorium.plugins.contrastive.simclr import SimCLR
 from sensorium.plugins.contrastive.supervised import SupervisedContrastive
 from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.plugins.crossmodal.fastclip import FastCLIP
 from sensorium.plugins.masked.mae import MAE
+from sensorium.plugins.redundancy.swav import SwAV
 from tests.core.training.test_gradient_cache import WIDTH, Net, gradients
 from tests.distributed.ranks import on_ranks
 from tests.toys import VectorBatch
@@ -156,3 +157,57 @@ def test_caching_under_ddp_has_the_gradient_of_the_joined_batch(tmp_path):
     expected = gradients(one)
     for found in on_ranks(2, on_rank, tmp_path):
         assert all(torch.allclose(g, expected[name], atol=1e-12) for name, g in found.items())
+
+
+def test_what_is_no_list_of_views_is_refused():
+    one = learner(SimCLR(width=7, dim=4), "vector")
+    for given, kind in [
+        (torch.zeros(6, WIDTH), "Tensor"),
+        ([torch.zeros(6, WIDTH)] * 2, "list of Tensor"),
+        ([View(torch.zeros(6, WIDTH))] * 2, "list of Tensor"),
+        (views(6)[0], "View"),
+    ]:
+        with pytest.raises(RecipeError, match=f"a list of views of 'vector', but was given {kind}: hand in transform"):
+            one(given)
+
+
+def test_the_number_of_views_is_that_of_the_objective():
+    with pytest.raises(RecipeError, match=r"SimCLR takes 2 view\(s\) of each record, but was given 3"):
+        learner(SimCLR(width=7, dim=4), "vector")(views(6, 3))
+    with pytest.raises(RecipeError, match=r"SwAV takes 2 or more view\(s\) of each record, but was given 1"):
+        learner(SwAV(width=7, dim=4, prototypes=8), "vector")(views(6, 1))
+
+
+@pytest.mark.parametrize(
+    "given", [{"keys": {"record": torch.arange(4)}}, {"target": torch.arange(4)}, {"info": {"box": torch.arange(4)}}]
+)
+def test_what_belongs_to_rows_has_one_value_for_each(given):
+    name = next(iter(next(iter(given.values())))) if "target" not in given else "target"
+    with pytest.raises(RecipeError, match=f"A view of 'vector' has 6 rows, but 4 values of '{name}'"):
+        learner(MoCo(width=7, dim=4, queue=16), "vector")([View(view.batch, **given) for view in views(6)])
+
+
+def test_a_learner_is_made_of_encoders_and_a_new_objective():
+    objective = SimCLR(width=7, dim=4)
+    first = learner(objective, "vector")
+    weights = copy.deepcopy(first.state_dict())
+    with pytest.raises(RecipeError, match="SimCLR is built already, for another learner: hand in a new one"):
+        learner(objective, "vector", seed=1)
+    assert all(torch.equal(first.state_dict()[name], weight) for name, weight in weights.items())
+    with pytest.raises(RecipeError, match=r"encoder of 'vector' is an object of type Linear: hand in .*ModuleEncoder"):
+        Learner({"vector": torch.nn.Linear(WIDTH, 5)}, SimCLR(width=7, dim=4))
+    with pytest.raises(RecipeError, match="by modality, but was given an object of type Net"):
+        Learner(Net(), SimCLR(width=7, dim=4))
+    with pytest.raises(RecipeError, match="objective is the class SimCLR: hand in an instance"):
+        Learner({"vector": Net()}, SimCLR)
+
+
+def test_a_cache_takes_the_views_of_each_part():
+    one = learner(SimCLR(width=7, dim=4), "vector")
+    with pytest.raises(SensoriumError, match="given a list without a part"):
+        GradientCache([], one)
+    for given in (views(6), {"vector": views(6)}):
+        with pytest.raises(SensoriumError, match="given the views of one: hand in"):
+            GradientCache(given, one)
+    with pytest.raises(RecipeError, match=r"SimCLR takes 2 view\(s\) of each record, but was given 1"):
+        GradientCache([views(6, 1), views(6, 1)], one).backward()
