@@ -27,6 +27,8 @@ WIDE = 96
 SHUFFLES = 3
 """Shuffled tables of which metrics are averaged."""
 
+PRIME = 29
+"""Test records of which no part has the accuracy of all by chance."""
 LEAST_GAIN = 0.1
 """Over chance, relative to the metric; what a relation changes less is not about it."""
 
@@ -221,6 +223,52 @@ def does_not_adapt_to_the_test_part(checked: CheckedPart) -> None:
         )
 
 
+def measures_each_test_record_by_itself(checked: CheckedPart) -> None:
+    """A record is predicted alike among all test records and among those of its class alone.
+
+    So is the accuracy of all the mean of the accuracies of the classes: nothing is centered by the test part, and no
+    record left out of it.
+    """
+    case = case_of(checked)
+    what, train, test = case.clear
+    if what != "two classes":
+        raise SkipTest("it classifies nothing")
+    at = [np.flatnonzero(test.labels["planted"] == name) for name in CLASSES[:2]]
+    try:
+        whole, *apart = (_measured(case, train, test.select(rows)) for rows in (np.concatenate(at), *at))
+    except SensoriumError as error:
+        raise SkipTest("it measures no test part of one class") from error
+    alone = {id: shown for _, found in apart for id, shown in found.items()}
+    changed = [id for id, shown in whole[1].items() if not same(shown, alone.get(id))]
+    expect(
+        not changed,
+        f"the prediction of {len(changed)} of {len(whole[1])} test records depends on which others are measured: "
+        "what is fitted, centered or scaled is so by the train part alone",
+    )
+    if "accuracy" not in whole[0]:
+        return
+    mean = float(np.average([metrics["accuracy"] for metrics, _ in apart], weights=[len(rows) for rows in at]))
+    expect(
+        abs(whole[0]["accuracy"] - mean) < 1e-6,
+        f"the accuracy of all test records is {whole[0]['accuracy']:.4f}, that of the same ones by class {mean:.4f} on "
+        "average: measure every record by what was learned from the train part alone",
+    )
+    hard = _shuffled(test, 0).select(np.arange(PRIME))
+    right = _measured(case, train, hard)[0]["accuracy"] * PRIME
+    expect(
+        abs(right - round(right)) < 1e-3,
+        f"the accuracy of {PRIME} test records is that of {right:.3f} right ones: measure every record, sure or not",
+    )
+
+
+def _measured(case: EvaluatorCase, train: FeatureTable, test: FeatureTable) -> tuple[Metrics, dict[str, Any]]:
+    """Return the metrics of a test part, and record id -> its prediction, where the evaluator tells predictions."""
+    evaluator = case.checked.build()
+    metrics, _ = case.measure(train, test, evaluator=evaluator)
+    told = evaluator.predictions()
+    return metrics, dict(zip(told.get("id", ()), told.get("prediction", ()), strict=False))
+
+
 def prefers_good_features(checked: CheckedPart) -> None:
     """Every metric with a chance level is better for features with the planted relation than for features without."""
     case = case_of(checked)
@@ -312,6 +360,7 @@ CHECKS: tuple[Callable[[CheckedPart], None], ...] = (
     keeps_nothing_from_one_measurement_to_the_next,
     does_not_learn_from_the_test_part,
     does_not_adapt_to_the_test_part,
+    measures_each_test_record_by_itself,
     prefers_good_features,
     reports_the_level_of_chance,
     runs_on_a_gpu,
