@@ -257,6 +257,19 @@ class OnlyAttracts(Siamese):
         return Outcome(-_cosine(z1, z2))
 
 
+@caught_by("stops the gradient where collapse is easiest")
+class OnlyAttractsBehindNormalization(Siamese):
+    """The same behind batch norms, which keep features apart, and outputs not."""
+
+    def build(self, encoders):
+        self.project = heads.projection_head(encoders.single.dim, 64, 32)
+        self.predict = heads.prediction_head(32, 64, 32)
+
+    def forward(self, views, encode):
+        z1, z2 = (collectives.gather(self.predict(self.project(features.pooled)).float()) for features in encode(views))
+        return Outcome((z1 - z2).square().mean())
+
+
 class Distills(Objective):
     """BYOL."""
 
