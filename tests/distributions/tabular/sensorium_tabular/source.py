@@ -56,7 +56,7 @@ class SklearnTable(Source):
 
     def key(self, index: int) -> Record:
         """Return the record at `index` without its values."""
-        return Record(f"{self._dataset}-{range(len(self))[index]}", {}, self._rows[index][1])
+        return Record(f"{self._dataset}-{range(len(self))[index]}", {}, dict(self._rows[index][1]))
 
     def __getitem__(self, index: int) -> Record:
         key, (cells, _, text) = self.key(index), self._rows[index]
