@@ -61,7 +61,12 @@ EXAMPLES = {
         declares="# With which options `sensorium plugin check` builds it.\n"
         'sensorium_options = {"sources/NAME": "MODULE.source:example"}\n',
     ),
-    "split": Example("whole classes are held out", _in_recipe("data:\n  split: {name: NAME, label: class}")),
+    "split": Example(
+        "whole classes are held out",
+        _in_recipe("data:\n  split: {name: NAME, label: class}"),
+        declares="# With which options `sensorium plugin check` builds it, on records with the label number.\n"
+        'sensorium_options = {"splits/NAME": {"label": "number"}}\n',
+    ),
     "tokenizer": Example(
         "words and punctuation marks",
         _in_recipe(

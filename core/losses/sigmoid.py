@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sensorium.losses.arguments import check_pairs, check_positive
+from sensorium.losses.arguments import check_pairs
 from sensorium.losses.contrastive import global_index, row_index
 from sensorium.losses.engine import Embeddings, softplus, softplus_sums
 from sensorium.losses.extra_negatives import ExtraNegatives
@@ -42,7 +42,6 @@ def siglip(
         ranks is the loss of the joined batch.
     """
     check_pairs(x_BD, y_BD)
-    check_positive("scale", scale)
     with outside_autocast(x_BD):
         sizes = collectives.rank_sizes(len(x_BD))
         ids_B = global_index(sizes, x_BD.device) if groups_B is None else groups_B

@@ -339,7 +339,7 @@ def _check_views(modality: str, views: Any) -> None:
         )
     for view in views:
         of_rows = {"target": view.target} if view.target is not None else {}
-        for what, values in [*of_rows.items(), *view.info.items(), *view.keys.items()]:
+        for what, values in [*of_rows.items(), *view.keys.items()]:
             if len(values) != len(view):
                 raise RecipeError(
                     f"A view of '{modality}' has {len(view)} rows, but {len(values)} values of '{what}': hand in one "
@@ -360,7 +360,7 @@ def _check_encoders(encoders: Mapping[str, Encoder], objective: Objective, tower
             "heads are made for this one."
         )
     for modality, encoder in encoders.items():
-        if not isinstance(encoder, Encoder):
+        if not isinstance(encoder, Encoder) and not hasattr(encoder, "dim"):
             raise RecipeError(
                 f"The encoder of '{modality}' is {_kind(encoder)}: hand in a sensorium.Encoder, such as "
                 "sensorium.models.plain_parts.ModuleEncoder(modality, module, dim) around a module."

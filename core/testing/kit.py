@@ -152,13 +152,14 @@ def checks_of(
     plugin = extensions.find(name)
     if plugin.state != "loaded":
         raise PluginError(f"Nothing can be checked: {plugin.sentence}.") from plugin.error
-    own = {f"encoders/{spec.name}" for spec in extensions.registry.specs("encoders") if spec.plugin == plugin.name}
+    costly = (spec for kind in ("encoders", "tokenizers") for spec in extensions.registry.specs(kind))
+    own = {f"{spec.kind}/{spec.name}" for spec in costly if spec.plugin == plugin.name}
     samples = extensions.declared("sensorium_samples") | {
         name: declared_value(value) if isinstance(value, str) else value for name, value in (samples or {}).items()
     }
-    # The options of other plugins' encoders may be costly to make, and no check builds these encoders.
+    # The options of other plugins' encoders may be costly to make, and no check builds these.
     options = extensions.declared(
-        "sensorium_options", lambda key: key in own or not key.startswith("encoders/")
+        "sensorium_options", lambda key: key in own or not key.startswith(("encoders/", "tokenizers/"))
     ) | dict(options or {})
     checks = [
         Check(f"plugin {plugin.name} {check.__name__.replace('_', ' ')}", partial(check, plugin))

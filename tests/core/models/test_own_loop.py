@@ -178,9 +178,7 @@ def test_the_number_of_views_is_that_of_the_objective():
         learner(SwAV(width=7, dim=4, prototypes=8), "vector")(views(6, 1))
 
 
-@pytest.mark.parametrize(
-    "given", [{"keys": {"record": torch.arange(4)}}, {"target": torch.arange(4)}, {"info": {"box": torch.arange(4)}}]
-)
+@pytest.mark.parametrize("given", [{"keys": {"record": torch.arange(4)}}, {"target": torch.arange(4)}])
 def test_what_belongs_to_rows_has_one_value_for_each(given):
     name = next(iter(next(iter(given.values())))) if "target" not in given else "target"
     with pytest.raises(RecipeError, match=f"A view of 'vector' has 6 rows, but 4 values of '{name}'"):

@@ -258,7 +258,7 @@ def test_the_options_of_other_plugins_encoders_are_not_made(monkeypatch):
     assert checks_of("pretext", load_extensions({}, []))
     assert asked == []
     checks_of("text", load_extensions({}, []))
-    assert asked == ["encoder"]
+    assert set(asked) == {"encoder"}
 
 
 def test_an_error_is_named_with_the_innermost_line_outside_of_torch():
