@@ -40,9 +40,10 @@ def assign_parts(
             f"data.val and data.test are fractions, at least 0 and together below 1, not {dict(fractions)}."
         )
     split = split or RandomSplit()
-    _refuse_duplicates(source)
+    ids_N, groups_N = _hashed(source)
+    _refuse_duplicates(source, ids_N)
     parts_N = _numbered(split, split.assign(source, fractions, seed), len(source))
-    _refuse_torn_groups(source, parts_N)
+    _refuse_torn_groups(source, groups_N, parts_N)
     if not (parts_N == PARTS.index("train")).any():
         raise DataError(
             f"None of the {len(source)} records is left for training; check the splits and their fractions."
@@ -60,21 +61,28 @@ def _numbered(split: Split, parts: Sequence[str], count: int) -> np.ndarray:
     return np.fromiter(map(PARTS.index, parts), np.int8, count)
 
 
-def _refuse_duplicates(source: Source) -> None:
-    """Refuse ids that occur twice.
+def _hashed(source: Source) -> tuple[np.ndarray, np.ndarray]:
+    """Return a hash of the id, and of the group, of each record, both int64 (N,); keys are read once.
 
-    Only a hash of each id is kept, so that a source of millions of records costs little memory.
+    The names themselves are not kept, so that a source of millions of records costs little memory.
     """
-    hashes_N = np.fromiter((hash(source.key(i).id) for i in range(len(source))), np.int64, len(source))
-    if (twice := first_duplicate(source.key(int(i)).id for i in _repeated(hashes_N))) is not None:
+    ids_N, groups_N = np.empty(len(source), np.int64), np.empty(len(source), np.int64)
+    for i in range(len(source)):
+        key = source.key(i)
+        ids_N[i], groups_N[i] = hash(key.id), hash(group_of(key))
+    return ids_N, groups_N
+
+
+def _refuse_duplicates(source: Source, ids_N: np.ndarray) -> None:
+    """Refuse ids that occur twice."""
+    if (twice := first_duplicate(source.key(int(i)).id for i in _repeated(ids_N))) is not None:
         raise DataError(f"Two records have the id '{twice}'; ids must be unique in their source.")
 
 
-def _refuse_torn_groups(source: Source, parts_N: np.ndarray) -> None:
+def _refuse_torn_groups(source: Source, groups_N: np.ndarray, parts_N: np.ndarray) -> None:
     """Refuse groups with records in two parts."""
-    hashes_N = np.fromiter((hash(group_of(source.key(i))) for i in range(len(source))), np.int64, len(source))
     first: dict[str, str] = {}
-    for i in _repeated(hashes_N):
+    for i in _repeated(groups_N):
         key, part = source.key(int(i)), PARTS[parts_N[i]]
         if first.setdefault(group_of(key), part) != part:
             raise torn(group_of(key), first[group_of(key)], part, key.id)
