@@ -95,7 +95,7 @@ EXAMPLES = {
         _in_recipe("finetune:\n  task: {name: NAME, delta: 0.5}\n  labels: [height]"),
     ),
     "exporter": Example("weights as NumPy arrays", "```sh\nsensorium export RUN FOLDER --format NAME\n```"),
-    "recipe": Example("SimCLR on musical notes", "```sh\nsensorium train NAME\n```"),
+    "recipe": Example("GraphCL on the nodes of a graph", "```sh\nsensorium train NAME\n```"),
     "command": Example("where a run's parameters are", "```sh\nsensorium NAME RUN\n```"),
 }
 """The word for one of a kind -> what its template is."""
