@@ -38,6 +38,7 @@ _HOME = {
     "Encoder": "sensorium.contracts",
     "TokenEncoder": "sensorium.contracts",
     "Tokens": "sensorium.contracts",
+    "LayerStack": "sensorium.contracts",
     "Encoders": "sensorium.contracts",
     "ViewGenerator": "sensorium.contracts",
     "Objective": "sensorium.contracts",
@@ -67,6 +68,7 @@ _HOME = {
     "heads": "sensorium.heads",
     "masking": "sensorium.masking",
     "views": "sensorium.views",
+    "weights": "sensorium.weights",
     "JointEmbedding": "sensorium.blocks.joint_embedding",
     "Pair": "sensorium.blocks.joint_embedding",
     "JointBatch": "sensorium.blocks.joint_embedding",
@@ -105,7 +107,7 @@ _HOME = {
     "register": "sensorium.api.parts",
     "Recipe": "sensorium.recipe",
 }
-_MODULES = ("batch_norm", "collectives", "heads", "losses", "masking", "views")
+_MODULES = ("batch_norm", "collectives", "heads", "losses", "masking", "views", "weights")
 """Those of the names that are whole modules, each of its own name: `import sensorium.losses` finds it too."""
 __all__ = ["API_VERSION", "__version__", *_HOME]
 
@@ -117,6 +119,7 @@ if TYPE_CHECKING:
         losses as losses,
         masking as masking,
         views as views,
+        weights as weights,
     )
     from sensorium.api.checking import check as check
     from sensorium.api.crossfitting import crossfit as crossfit
@@ -163,6 +166,7 @@ if TYPE_CHECKING:
         Encoder as Encoder,
         Encoders as Encoders,
         Evaluator as Evaluator,
+        LayerStack as LayerStack,
         Logger as Logger,
         Modality as Modality,
         Objective as Objective,

@@ -34,7 +34,7 @@ FLOORS = [
     {"contracts", "parallel", "losses", "collectives", "batch_norm"},
     {"blocks", "heads", "masking", "optimizers"},
     {"registration"},
-    {"recipe", "data", "runs", "callbacks", "loggers"},
+    {"recipe", "data", "runs", "weights", "callbacks", "loggers"},
     {"models"},
     {"training"},
     {"evaluation", "finetuning", "exporters", "testing", "mining", "doctor", "checking"},

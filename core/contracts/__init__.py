@@ -7,7 +7,7 @@ belongs to a modality (its encoders and view generators) receives that modality 
 """
 
 from sensorium.contracts.callback import Callback, Training
-from sensorium.contracts.encoder import Encode, Encoder, Encoders, TokenEncoder, Tokens
+from sensorium.contracts.encoder import Encode, Encoder, Encoders, LayerStack, TokenEncoder, Tokens
 from sensorium.contracts.evaluator import Evaluator
 from sensorium.contracts.logger import Ending, Logger
 from sensorium.contracts.modality import Modality
@@ -27,6 +27,7 @@ __all__ = [
     "Encoders",
     "Ending",
     "Evaluator",
+    "LayerStack",
     "Logger",
     "Modality",
     "Objective",

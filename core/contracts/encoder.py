@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 from torch import Tensor, nn
@@ -18,8 +18,11 @@ class Tokens:
 
     Args:
         x: float (B, T, D), embedded tokens *without* position.
-        positions: float (B, T, D) or (1, T, D), position embeddings, which the encoder adds.
+        positions: float (B, T, D) or (1, T, D), position embeddings, which the encoder adds, and decoders are told
+            places by. One that adds none (rotary, relative or convolutional positions) gives fixed ones for decoders.
         mask: bool (B, T), padding mask: True where a token is valid; None when all are.
+
+    A subclass may hold further tensors (B, T), (B, T, D) or (1, T, D), such as coordinates.
     """
 
     x: Tensor
@@ -32,18 +35,75 @@ class Tokens:
 
     def take(self, index_BK: Tensor) -> Self:
         """Return the tokens at `index_BK`, int64 (B, K), alone, with their positions."""
-        parts = {"x": self.x, "positions": self.positions} | ({} if self.mask is None else {"mask": self.mask})
-        return replace(self, **{name: take_tokens(part, index_BK) for name, part in parts.items()})
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        taken = {name: take_tokens(part, index_BK) for name, part in parts.items() if isinstance(part, Tensor)}
+        return replace(self, **taken)
+
+
+@dataclass(frozen=True)
+class LayerStack:
+    """The layers of an encoder by depth; whatever of it is in neither list lies before them, such as its embeddings.
+
+    Args:
+        blocks: its residual blocks, in the order in which tokens pass them; the first tensor of what each returns is
+            float (B, prefix + T, D).
+        behind: what follows the last block: final norm, pooling, projection.
+        norm: the final norm of tokens, one of `behind`; None where there is none.
+        prefix: number of class and register tokens in front of the others.
+    """
+
+    blocks: Sequence[nn.Module]
+    behind: Sequence[nn.Module] = ()
+    norm: nn.Module | None = None
+    prefix: int = 0
 
 
 class Encoder(nn.Module, ABC):
-    """A module that turns a canonical batch into features. `dim` is D, the width of its pooled features."""
+    """A module that turns a canonical batch into features. `dim` is D, the width of its pooled features.
+
+    Its constructor makes random weights, always; those that a recipe starts from are loaded afterwards.
+    """
 
     dim: int
     channels_last: bool = False
     """Whether its 2-D convolutions are faster on a CPU too, as they are on CUDA, with channels in the last axis."""
     libraries: tuple[str, ...] = ()
     """Libraries of which it is a tower that their exporters can write, such as "open_clip"."""
+    lacks: tuple[str, ...] = ()
+    """Weights of its own that a file may lack, by name or pattern (`fnmatch`), such as a mask token."""
+    ignores: tuple[str, ...] = ()
+    """Weights of a file, after `convert_weights`, that it has no use for, likewise, such as a classifier."""
+
+    @classmethod
+    def variant(cls, options: Mapping[str, Any]) -> type[Encoder]:
+        """Return the class that serves these options: itself, or one with the same options that has tokens, say.
+
+        Args:
+            options: of a recipe, checked; those that are left out have their defaults.
+        """
+        return cls
+
+    @property
+    def own_weights(self) -> str | None:
+        """The file or folder of weights that its options name, which the tower's `weights` override; None without."""
+        return None
+
+    def convert_weights(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights in a layout of the field under its own names, those of its `state_dict`.
+
+        Names that it does not know stay as they are: they are listed, and an error unless `ignores` has them.
+
+        Args:
+            weights: as a file has them.
+
+        Raises:
+            RecipeError: for weights of another architecture, or that were made for other preprocessing.
+        """
+        return dict(weights)
+
+    def layer_stack(self) -> LayerStack | None:
+        """Return its layers by depth, for rates by layer, freezing and probes of layers; None where it has no such."""
+        return None
 
     @property
     def token_dim(self) -> int:
@@ -87,6 +147,10 @@ class TokenEncoder(Encoder):
             keep: int64 (B, K), indices of the tokens to encode; None encodes all T. The returned features
                 have K tokens, in the order of `keep`.
         """
+
+    def mask_embedding(self) -> Tensor | None:
+        """Return its own pretrained mask token (D,), from which objectives start theirs; None where it has none."""
+        return None
 
     def token_mixer(self) -> nn.Module | None:
         """Return a new module (tokens -> float (B, T, D)) that mixes tokens along the structure of the input once.

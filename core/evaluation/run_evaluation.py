@@ -168,7 +168,9 @@ class RunEvaluation:
             return {}
         rows: dict[str, list[Model]] = {}
         if self.plan.recipe.evaluate.baselines == "on":
-            rows["untrained"] = [Model(model.plan, model.plan.learner()).to(model.device) for model in models]
+            rows["untrained"] = [
+                Model(model.plan, model.plan.learner(pretrained=False)).to(model.device) for model in models
+            ]
         rows["trained"] = list(models)
         tables, error = self._measure(rows, "train", "test", final=True, show=show)
         if error is not None:

@@ -205,10 +205,10 @@ class Model:
 
     @classmethod
     def untrained(cls, plan: Plan, state_of: Callable[[str], dict[str, Any] | None]) -> Model:
-        """Return the model with its first weights, its modalities restored to what they learned."""
+        """Return the model with random first weights, its modalities restored to what they learned."""
         for name, modality in plan.modalities.items():
             modality.load_state(state_of(name) or {})
-        return cls(plan, plan.learner())
+        return cls(plan, plan.learner(pretrained=False))
 
     def load_weights(self, weights: dict[str, Tensor], origin: str) -> Model:
         """Put weights into the learner; returns the model itself.

@@ -37,8 +37,11 @@ from sensorium.registration.discovery import Extensions
 from sensorium.registration.options import check_options
 from sensorium.registration.registry import FILLED, Registry
 from sensorium.seeding import seed_globals
+from sensorium.weights.loading import WeightsReport, load_weights
 
 T = TypeVar("T")
+RANDOM = "random"
+"""In place of weights: none, even of an encoder whose model has some."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class Plan:
         split: makes the split of its records.
         callbacks: name -> makes the callback, in the order in which they are called; of a plan for training.
         loggers: name -> makes the logger; of a plan for training.
+        started_from: modality name -> what was loaded into its encoder, of the last learner that was made.
     """
 
     recipe: Recipe
@@ -99,6 +103,7 @@ class Plan:
     split: Maker[Split] = field(default_factory=lambda: Maker(RandomSplit, {}))
     callbacks: dict[str, Maker[Callback]] = field(default_factory=dict)
     loggers: dict[str, Maker[Logger]] = field(default_factory=dict)
+    started_from: dict[str, WeightsReport] = field(default_factory=dict)
 
     @property
     def fields(self) -> dict[str, str]:
@@ -126,21 +131,37 @@ class Plan:
         """Modality name -> the fractions of the training between which its encoder is unfrozen, if it starts frozen."""
         return {name: tower.unfreeze for name, tower in self.recipe.modalities.items() if tower.unfreeze}
 
-    def learner(self, fill: Callable[[dict[str, Encoder]], None] | None = None) -> Learner:
-        """Return a learner with its first weights, which depend on the recipe's seed alone.
+    def learner(self, fill: Callable[[dict[str, Encoder]], None] | None = None, pretrained: bool = True) -> Learner:
+        """Return a learner with its first weights: a function of the recipe's seed, and of the weights it starts from.
 
         Args:
             fill: loads other weights into the encoders, before the objective copies them as teachers.
+            pretrained: load the weights that towers start from; without them, all are random.
+
+        Raises:
+            RecipeError: when weights that a tower starts from cannot be read, or do not fit its encoder.
         """
         seed_globals(self.recipe.seed, "weights")
         sharing = self.recipe.sharing
         encoders = {name: make() for name, make in self.encoders.items() if sharing[name] == name}
+        if pretrained:
+            self.started_from = {
+                name: load_weights(encoders[name], where, name, f"modalities.{name}.weights")
+                for name, where in self._weights(encoders).items()
+            }
         if fill is not None:
             fill(encoders)
         for name, encoder in encoders.items():
             encoder.requires_grad_(not self.recipe.modalities[name].frozen)
         classes = next((g.classes for g in self.generators.values() if g.classes is not None), None)
         return Learner(encoders, self.objective(), classes, self.views, sharing)
+
+    def _weights(self, encoders: Mapping[str, Encoder]) -> dict[str, str]:
+        """Return the weights that encoders start from, by modality name: the tower's, or else their own."""
+        named = {
+            name: self.recipe.modalities[name].weights or encoder.own_weights for name, encoder in encoders.items()
+        }
+        return {name: where for name, where in named.items() if where is not None and where != RANDOM}
 
     @property
     def takes_towers_as_views(self) -> bool:
@@ -254,7 +275,8 @@ def maker(
         given = registry.given.get(path) or stand_in(kind, path, part.handed_in)
         return Maker(given.cls, part.options, modality, given.make)
     cls = registry.find(kind, part.name, family).load()
-    return Maker(cls, check_options(cls, part.options, path, skip=FILLED.get(kind, 0), name=part.name), modality)
+    options = check_options(cls, part.options, path, skip=FILLED.get(kind, 0), name=part.name)
+    return Maker(cls.variant(options) if kind == "encoders" else cls, options, modality)
 
 
 def _require_plugins(names: Iterable[str], extensions: Extensions) -> None:

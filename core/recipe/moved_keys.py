@@ -62,6 +62,21 @@ def _finetune(finetune: Section) -> Section:
     return finetune
 
 
+def _modalities(towers: Section) -> Section:
+    """Move the option `checkpoint` of some encoders to the `weights` of their tower."""
+    for name, tower in towers.items():
+        encoder = tower.get("encoder") if isinstance(tower, Mapping) else None
+        if isinstance(encoder, Mapping) and encoder.get("name") in ONCE_WITH_CHECKPOINT and "checkpoint" in encoder:
+            kept = {key: value for key, value in encoder.items() if key != "checkpoint"}
+            towers[name] = {**tower, "encoder": kept}
+            if (file := encoder["checkpoint"]) is not None:
+                _say(f"modalities.{name}.encoder.checkpoint", f"modalities.{name}.weights={file}")
+                towers[name]["weights"] = file
+    return towers
+
+
+ONCE_WITH_CHECKPOINT: tuple[str, ...] = ()
+"""Encoders that had an option for a file of weights."""
 ONCE_OF_EVERY_OPTIMIZER = {"momentum": 0.9, "betas": [0.9, 0.98], "eps": 1e-6, "min_lr_ratio": 0.0}
 """Option -> its default."""
 OWN_OPTIONS = {"adamw": ("betas", "eps"), "sgd": ("momentum",), "lars": ("momentum",)}
@@ -91,6 +106,7 @@ MOVES: dict[str, Callable[[Section], Section]] = {
     "data": _data,
     "finetune": _finetune,
     "log": _log,
+    "modalities": _modalities,
     "optimizer": _optimizer,
 }
 """Section of a recipe -> what moves its keys."""

@@ -177,6 +177,11 @@ class Tower(Section):
     encoder: EncoderPart = Field(
         description="the encoder and its options; or {share: OTHER}, the encoder of another tower of the same modality"
     )
+    weights: str | None = Field(
+        None,
+        description="weights that the encoder starts from: a file, a folder, a run, or hub:NAME, which is downloaded; "
+        "None: those of its model where that is a folder; random: none",
+    )
     frozen: bool = Field(False, description="freeze the encoder: its weights are not trained")
     unfreeze: tuple[float, float] | None = Field(
         None,
@@ -185,8 +190,10 @@ class Tower(Section):
 
     @model_validator(mode="after")
     def _freezes_its_own_encoder(self) -> Self:
-        if self.encoder.share is not None and (self.frozen or self.unfreeze is not None):
-            raise ValueError(f"frozen and unfreeze belong to the tower that has the encoder, '{self.encoder.share}'")
+        if self.encoder.share is not None and (self.frozen or self.unfreeze is not None or self.weights is not None):
+            raise ValueError(
+                f"weights, frozen and unfreeze belong to the tower that has the encoder, '{self.encoder.share}'"
+            )
         return self
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
@@ -79,7 +80,9 @@ def prepare(
     if measure_modules(plan, loader):
         on_rank_zero(run.keep_recipe, plan.recipe)
     on_rank_zero(warn_of_joint_draws, plan, loader)
-    learner = _learner(plan, start)
+    learner = _learner(plan, start, resumed is None)
+    if resumed is None and plan.started_from:
+        on_rank_zero(run.update, weights={name: asdict(report) for name, report in plan.started_from.items()})
     module, optimizer, average = _on_device(fabric, learner, plan)
     if note_learning_rate(plan, optimizer.param_groups):
         on_rank_zero(run.keep_recipe, plan.recipe)
@@ -151,10 +154,10 @@ def restore_modalities(
         modality.load_state(on_rank_zero(learned, name, modality))
 
 
-def _learner(plan: Plan, start: WarmStart | None) -> Learner:
-    """Return the learner with the weights that training begins with."""
+def _learner(plan: Plan, start: WarmStart | None, pretrained: bool) -> Learner:
+    """Return the learner with the weights that training begins with; a resumed one takes its own from a checkpoint."""
     if start is None:
-        return plan.learner()
+        return plan.learner(pretrained=pretrained)
     learner = plan.learner(start.fill)
     start.carry_on(learner, plan.recipe.objective)
     return learner

@@ -112,7 +112,9 @@ class TrainingState:
         """Return the model as evaluation and export see it, whole and the same on every rank; collective."""
         if self.recipe.train.strategy == "fsdp":
             weights = get_model_state_dict(self.learner, options=StateDictOptions(full_state_dict=True))
-            return Model(self.plan, self.plan.learner()).load_weights(weights, "this run").to(self.device)
+            return (
+                Model(self.plan, self.plan.learner(pretrained=False)).load_weights(weights, "this run").to(self.device)
+            )
         learner = self.learner if self.average is None else self.average.read()
         if not self.recipe.train.sync_batch_norm:  # each rank has running statistics of its own
             collectives.broadcast_buffers(learner)

@@ -33,6 +33,7 @@ HOMES = {
     "sensorium.collectives": "own-loop",
     "sensorium.batch_norm": "own-loop",
     "sensorium.views": "own-loop",
+    "sensorium.weights": "own-loop",
     "sensorium.types": "data-types",
     "sensorium.contracts": "contracts",
     "sensorium.feature_table": "contracts",
