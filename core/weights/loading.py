@@ -138,5 +138,5 @@ def _digest(weights: Mapping[str, Tensor]) -> str:
     digest = blake2b(digest_size=16)
     for name in sorted(weights):
         digest.update(name.encode())
-        digest.update(weights[name].contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(weights[name].contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
