@@ -93,6 +93,29 @@ def _marked(views: Sequence[View], modality: str, present: Presence, records: Re
     return [replace(view, modality=modality, present=present, keys=dict(keys)) for view in views]
 
 
+class _UsedTogether(torch.autograd.Function):
+    """Returns pooled features and tokens as they are; the gradient of the one that nobody uses is zero, not missing.
+
+    Pooling may have weights of its own, which an objective of tokens alone does not reach: DDP would wait for their
+    gradients.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, pooled_BD: Tensor, tokens_BTD: Tensor) -> tuple[Tensor, Tensor]:
+        return pooled_BD, tokens_BTD
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        return gradients
+
+
+def _used_together(features: Features) -> Features:
+    if features.tokens is None or not torch.is_grad_enabled():
+        return features
+    pooled_BD, tokens_BTD = _UsedTogether.apply(features.pooled, features.tokens)  # type: ignore[no-untyped-call]
+    return replace(features, pooled=pooled_BD, tokens=tokens_BTD)
+
+
 class _Encode(Encode):
     """The encoders by modality name, as objectives call them."""
 
@@ -109,7 +132,7 @@ class _Encode(Encode):
             batches = [view.batch for view in group]
             filled = [batch for batch in batches if len(batch)] or batches[:1]
             joined = type(filled[0]).cat(filled) if len(filled) > 1 else filled[0]
-            encoded = self._encoder(group[0].modality)(joined)
+            encoded = _used_together(self._encoder(group[0].modality)(joined))
             features += encoded.split([len(batch) for batch in batches])
         return features
 
@@ -117,7 +140,7 @@ class _Encode(Encode):
         return self._encoder(view.modality).tokenize(view.batch)
 
     def encode_tokens(self, view: View, tokens: Tokens, keep: Tensor | None = None) -> Features:
-        return self._encoder(view.modality).encode_tokens(tokens, keep)
+        return _used_together(self._encoder(view.modality).encode_tokens(tokens, keep))
 
     def token_targets(self, view: View) -> Tensor:
         return self._encoder(view.modality).token_targets(view.batch)

@@ -5,12 +5,14 @@ import pytest
 import torch
 from torch import nn
 
+from sensorium import build
 from sensorium.errors import RecipeError
 from sensorium.models.learner import Learner, make_views
 from sensorium.models.plan import make_plan
 from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.recipe import read_recipe
-from sensorium.types import Record, RecordBatch, View, record_keys
+from sensorium.testing.synthetic import ToyEncoder, toy_views
+from sensorium.types import Features, Record, RecordBatch, View, record_keys
 from tests import toys
 from tests.plugins.crossmodal.test_align import learner
 
@@ -83,3 +85,28 @@ def test_a_recipe_holds_a_tower(tmp_path):
     plain["modalities"][first]["frozen"] = True
     with pytest.raises(RecipeError, match="excludes frozen"):
         read_recipe(plain, extensions.registry)
+
+
+class _PooledApart(ToyEncoder):
+    """A toy whose pooled features have weights of their own, and whose tokens have others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of_pooled, self.of_tokens = nn.Linear(16, 16), nn.Linear(16, 16)
+
+    def encode_tokens(self, tokens, keep=None):
+        features = super().encode_tokens(tokens, keep)
+        return Features(self.of_pooled(features.pooled), self.of_tokens(features.tokens))
+
+
+@pytest.mark.parametrize("objective", ["mae", "simclr"])
+def test_weights_that_an_objective_does_not_use_have_a_gradient_of_zero(objective):
+    torch.manual_seed(0)
+    learner = Learner({"toy": _PooledApart()}, build("objective", objective))
+    views = toy_views(torch.rand(4, 8, 4), learner.objective.needs.views, torch.Generator(), "toy")
+    learner(views).loss.backward()
+    encoder = learner.encoders["toy"]
+    assert all(p.grad is not None for p in encoder.parameters())
+    unused, used = (encoder.of_pooled, encoder.of_tokens)[:: 1 if objective == "mae" else -1]
+    assert not unused.weight.grad.any()
+    assert used.weight.grad.any()

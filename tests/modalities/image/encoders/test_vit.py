@@ -8,6 +8,8 @@ from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders.vit import ViT, sine_cosine
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.testing.emulation import Emulation, emulated_device
+from sensorium.types import Features
+from tests.modalities import pretrained_case
 
 TINY = {"width": 16, "depth": 2, "heads": 2}
 
@@ -20,6 +22,36 @@ def batch(n: int = 3, height: int = 32, width: int = 32) -> ImageBatch:
 def encoder(request) -> ViT:
     torch.manual_seed(0)
     return ViT(ImageModality(size=32), patch=8, pool=request.param, **TINY).eval()
+
+
+@pytest.fixture(params=["mean", "cls"])
+def oblong(request) -> ViT:
+    torch.manual_seed(0)
+    return ViT(ImageModality(size=[32, 48]), patch=8, pool=request.param, **TINY)
+
+
+def test_it_is_a_token_encoder_as_those_of_libraries_are(oblong):
+    images = batch(3, 32, 48)
+
+    def masked_pass(tokens, kept_BT):
+        x_BTD = tokens.x + tokens.positions
+        if oblong.cls is not None:
+            x_BTD = torch.cat([oblong.cls.expand(3, -1, -1), x_BTD], dim=1)
+        prefix = x_BTD.shape[1] - kept_BT.shape[1]
+        seen_BN = torch.nn.functional.pad(kept_BT, (prefix, 0), value=True)
+        for block in oblong.blocks:
+            x_BTD = block(x_BTD, attn_mask=seen_BN[:, None, None])
+        x_BTD = oblong.norm(x_BTD)
+        patches_BTD, weight_BT1 = x_BTD[:, prefix:], kept_BT[..., None].float()
+        mean_BD = (patches_BTD * weight_BT1).sum(1) / weight_BT1.sum(1)
+        return Features(x_BTD[:, 0] if prefix else mean_BD, patches_BTD)
+
+    pretrained_case.check_shapes(oblong, images)
+    pretrained_case.check_kept_tokens(oblong, images, masked_pass=masked_pass)
+    pretrained_case.check_noise_in_dropped_tokens(oblong, images)
+    pretrained_case.check_hidden_places(oblong, images)
+    pretrained_case.check_two_passes_equal(oblong, images)
+    pretrained_case.check_no_rows(oblong, images)
 
 
 @torch.no_grad()
