@@ -112,6 +112,8 @@ def fit(
     require_given(resolved, extensions.registry)
     plan = make_plan(resolved, extensions, for_training=True)
     resolved = plan.recipe
+    if run is None:
+        plan.check_weights()
     if source is not None or plan.source is None:  # what is handed in is looked at before a folder is made
         source = plan.open_source(source)
     if resolved.data.source is not None and source is not None:  # the run is not one on the recipe's records

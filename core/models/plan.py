@@ -37,6 +37,7 @@ from sensorium.registration.discovery import Extensions
 from sensorium.registration.options import check_options
 from sensorium.registration.registry import FILLED, Registry
 from sensorium.seeding import seed_globals
+from sensorium.weights.files import HUB, folder_of
 from sensorium.weights.loading import WeightsReport, load_weights
 
 T = TypeVar("T")
@@ -155,6 +156,19 @@ class Plan:
             encoder.requires_grad_(not self.recipe.modalities[name].frozen)
         classes = next((g.classes for g in self.generators.values() if g.classes is not None), None)
         return Learner(encoders, self.objective(), classes, self.views, sharing)
+
+    def check_weights(self) -> None:
+        """Check that the weights that towers start from are there, before any data is read; a hub is not asked yet.
+
+        Raises:
+            RecipeError: when a file or folder is not there.
+        """
+        for name, tower in self.recipe.modalities.items():
+            if tower.weights is not None and tower.weights != RANDOM and not tower.weights.startswith(HUB):
+                try:
+                    folder_of(tower.weights)
+                except RecipeError as error:
+                    raise RecipeError(f"modalities.{name}.weights: {error}") from error
 
     def _weights(self, encoders: Mapping[str, Encoder]) -> dict[str, str]:
         """Return the weights that encoders start from, by modality name: the tower's, or else their own."""

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import sensorium
+from sensorium.data.arrays import ArraysSource
 from sensorium.errors import RecipeError
 from sensorium.models.plan import make_plan
 from sensorium.recipe import read_recipe
@@ -73,3 +74,18 @@ def test_a_finished_run_is_opened_without_the_file_it_began_with(first, tmp_path
 def test_weights_that_are_not_there_name_the_key(tmp_path):
     with pytest.raises(RecipeError, match=r"modalities.a.weights: There is no file or folder .*gone"):
         plan_of(tmp_path / "gone").learner()
+
+
+def test_a_training_looks_for_them_before_any_data_is_read(tmp_path):
+    recipe = toys.recipe()
+    recipe["modalities"]["a"]["weights"] = str(tmp_path / "gone")
+    untouched = UnreadableSource({"a": ["1 2"]})
+    with pytest.raises(RecipeError, match=r"modalities.a.weights: There is no file or folder .*gone"):
+        sensorium.fit(recipe, source=untouched, run_dir=tmp_path / "run", extensions=toys.extensions())
+
+
+class UnreadableSource(ArraysSource):
+    """Fails when a record is read."""
+
+    def __getitem__(self, index):
+        raise AssertionError("a record was read")
