@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,12 +11,30 @@ import numpy as np
 from sensorium.types import Span
 
 
+class Layer(NamedTuple):
+    """One layer of an encoder as it is probed.
+
+    Args:
+        number: of the block whose output it is, counted from 1.
+        is_normed: whether the encoder's final norm was applied to it.
+        pooling: "mean" of the valid tokens, or the "class token".
+    """
+
+    number: int
+    is_normed: bool = False
+    pooling: str = "mean"
+
+    def __str__(self) -> str:
+        behind = [", final norm"] * self.is_normed + [f", {self.pooling}"] * (self.pooling != "mean")
+        return f"{self.number}{''.join(behind)}"
+
+
 class ValueFeatures(NamedTuple):
     """Features of M values of one modality, of which records may have several.
 
     Args:
         rows: int64 (M,), the row of each value's record.
-        x: float32 (M, D).
+        x: float32 (M, D), or as `FeatureTable.features` in the spaces "layers" and "tokens".
     """
 
     rows: np.ndarray
@@ -24,7 +42,7 @@ class ValueFeatures(NamedTuple):
 
     def join(self, other: ValueFeatures) -> ValueFeatures:
         """Return the values of both, of the same records."""
-        return ValueFeatures(np.concatenate([self.rows, other.rows]), np.concatenate([self.x, other.x]))
+        return ValueFeatures(np.concatenate([self.rows, other.rows]), joined([self.x, other.x]))
 
     def select(self, rows: np.ndarray, count: int) -> ValueFeatures:
         """Return the values of the records at `rows`, of `count` records, by their position there."""
@@ -40,7 +58,9 @@ class FeatureTable:
 
     Args:
         ids: N record ids, each once.
-        features: modality name -> float32 array (N, D); rows of absent values are nan.
+        features: modality name -> float32 array (N, D); rows of absent values are nan. In the space "layers" (N, L, D),
+            nan behind the width of a narrower layer; in "tokens" float16 (N, T, D), or float32 where they need its
+            range, nan at padding.
         present: modality name -> bool array (N,).
         labels: label name -> object array (N,) of numbers or strings, None or nan where a record has none.
         groups: N group names; records of one group are each other's positives and never straddle two parts.
@@ -50,6 +70,8 @@ class FeatureTable:
         further: modality name -> the values beyond the first of records that have several, such as captions.
         contents: modality name -> for each record a key of each of its raw values, equal for equal values; None unless
             an evaluator needs them.
+        layers: modality name -> what the L layers of its features are, in the space "layers".
+        sampled_of: number of records of the part that these were sampled of; None when they are all.
     """
 
     ids: list[str]
@@ -61,6 +83,8 @@ class FeatureTable:
     times: list[Span | None] = field(default_factory=list)
     further: dict[str, ValueFeatures] = field(default_factory=dict)
     contents: dict[str, list[tuple[Hashable, ...]]] | None = None
+    layers: dict[str, tuple[Layer, ...]] = field(default_factory=dict)
+    sampled_of: int | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -83,18 +107,21 @@ class FeatureTable:
             [self.times[row] for row in rows] if self.times else [],
             {name: further.select(rows, len(self)) for name, further in self.further.items()},
             None if self.contents is None else {n: [keys[row] for row in rows] for n, keys in self.contents.items()},
+            self.layers,
+            self.sampled_of,
         )
 
     def join(self, other: FeatureTable) -> FeatureTable:
         """Return the records of both, this table's first; what one of them lacks is missing in its records."""
 
         def both(column: str, absent: object, dtype: type) -> dict[str, np.ndarray]:
-            def rows(table: FeatureTable, name: str, width: tuple[int, ...]) -> np.ndarray:
+            def rows(table: FeatureTable, name: str, like: np.ndarray) -> np.ndarray:
                 x = getattr(table, column).get(name)
-                return np.full((len(table), *width), absent, dtype) if x is None or not x.size else x
+                kind = like.dtype if like.ndim > 1 else dtype
+                return np.full((len(table), *like.shape[1:]), absent, kind) if x is None or not x.size else x
 
-            shapes = {n: x.shape[1:] for t in (self, other) for n, x in getattr(t, column).items() if x.size}
-            return {n: np.concatenate([rows(t, n, shape) for t in (self, other)]) for n, shape in shapes.items()}
+            found = {n: x for t in (self, other) for n, x in getattr(t, column).items() if x.size}
+            return {n: joined([rows(t, n, like) for t in (self, other)]) for n, like in found.items()}
 
         positions = None
         if self.positions is not None and other.positions is not None:
@@ -111,12 +138,33 @@ class FeatureTable:
             None
             if self.contents is None or other.contents is None
             else {name: keys + other.contents[name] for name, keys in self.contents.items()},
+            self.layers | other.layers,
+            _sum_of_known(self.sampled_of, other.sampled_of, len(self), len(other)),
         )
 
     def _join_further(self, other: FeatureTable) -> dict[str, ValueFeatures]:
         moved = {name: ValueFeatures(len(self) + values.rows, values.x) for name, values in other.further.items()}
         both = {name: self.further[name].join(values) for name, values in moved.items() if name in self.further}
         return self.further | moved | both
+
+
+def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return arrays one behind the other; of different numbers of tokens (N, T, D), with nan behind the fewer."""
+    if parts[0].ndim < 3 or len({x_NTD.shape[1] for x_NTD in parts}) == 1:
+        return np.concatenate(parts)
+    shape = sum(map(len, parts)), max(x_NTD.shape[1] for x_NTD in parts), parts[0].shape[2]
+    whole_NTD, start = np.full(shape, np.nan, np.result_type(*parts)), 0
+    for x_NTD in parts:
+        whole_NTD[start : start + len(x_NTD), : x_NTD.shape[1]] = x_NTD
+        start += len(x_NTD)
+    return whole_NTD
+
+
+def _sum_of_known(one: int | None, other: int | None, one_count: int, other_count: int) -> int | None:
+    """Return of how many records both parts were sampled together; None when neither was."""
+    if one is None and other is None:
+        return None
+    return (one_count if one is None else one) + (other_count if other is None else other)
 
 
 Parts = tuple[FeatureTable, FeatureTable]

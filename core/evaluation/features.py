@@ -17,13 +17,19 @@ from torch import Tensor
 
 from sensorium.contracts import Modality
 from sensorium.errors import SensoriumError
-from sensorium.feature_table import FeatureTable, ValueFeatures
-from sensorium.models.model import Model
+from sensorium.feature_table import FeatureTable, Layer, ValueFeatures, joined
+from sensorium.models.layers import layers_of
+from sensorium.models.model import Model, joined_rows
 from sensorium.presence import Presence
 from sensorium.types import Batch, Record, RecordBatch, Span
 
 Columns = dict[str, tuple[Tensor, Presence]]
-"""Column -> float (n, D), the rows of the records of a batch that have it, and which records these are."""
+"""Column -> float (n, D), the rows of the records of a batch that have it, and which records these are.
+
+In the space "layers" (n, L, D), in "tokens" (n, T, D).
+"""
+Samples = Mapping[str, np.ndarray]
+"""Space -> positions in the source, ascending, of the records that its tables have; a space without has all."""
 PIECE = 2**28
 """Bytes of one column that are gathered on the device before they are brought to the host."""
 
@@ -33,6 +39,8 @@ class FeatureReader(ABC):
 
     columns: Mapping[str, Sequence[str]]
     """Space -> the columns that its table has even where no record has a value."""
+    layers: Mapping[str, tuple[Layer, ...]] = {}  # noqa: RUF012 - never changed
+    """Modality name -> what the layers are, in the space "layers"."""
 
     @abstractmethod
     def __call__(self, records: RecordBatch) -> Mapping[str, Columns]:
@@ -44,22 +52,38 @@ class ModelReader(FeatureReader):
 
     Args:
         model: the model.
-        spaces: "features", "embedding" or "scores".
+        spaces: "features", "embedding", "scores", "layers" or "tokens". An encoder that has no layers, or no tokens,
+            has no column there.
+        samples: of which records, where not of all.
     """
 
-    def __init__(self, model: Model, spaces: Collection[str]) -> None:
+    def __init__(self, model: Model, spaces: Collection[str], samples: Samples | None = None) -> None:
         self.model, self.encoded = model, [space for space in spaces if space != "scores"]
-        self.columns = {space: () if space == "scores" else model.modalities for space in spaces}
+        self.columns = {space: model.modalities if space in POOLED else () for space in spaces}
+        self.samples = samples or {}
+        if "layers" in spaces:
+            stacks = {name: model.learner.encoder(name).layer_stack() for name in model.modalities}
+            self.layers = {name: layers_of(stack) for name, stack in stacks.items() if stack is not None}
 
     def __call__(self, records: RecordBatch) -> Mapping[str, Columns]:
         """Embed a batch, and score it if the scores are asked for."""
         made: dict[str, Columns] = {space: {} for space in self.columns}
-        for column, name, batch, present in _values_of(records) if self.encoded else ():
-            for space, x_ND in self.model.encode_in(self.encoded, name, batch).items():
-                made[space][column] = x_ND, present
+        chosen = {space: self._chosen(space, records) for space in self.encoded}
+        spaces = [space for space, rows in chosen.items() if rows is None or rows.any()]
+        for column, name, batch, present in _values_of(records) if spaces else ():
+            for space, x in self.model.encode_in(spaces, name, batch).items():
+                x = _half(x) if space == "tokens" else x
+                made[space][column] = _rows_of(chosen[space], x, present)
         if "scores" in made:
             made["scores"] = self._scores(records)
         return made
+
+    def _chosen(self, space: str, records: RecordBatch) -> np.ndarray | None:
+        """Return which records of a batch a space has, bool (B,), None for all."""
+        if space not in self.samples:
+            return None
+        assert records.positions is not None, "batches of a source have positions"
+        return np.isin(records.positions, self.samples[space])
 
     def _scores(self, records: RecordBatch) -> Columns:
         scores = self.model.score(records)
@@ -69,6 +93,24 @@ class ModelReader(FeatureReader):
                 "remove this evaluator, or train an objective that predicts tokens."
             )
         return {name: (values_B[:, None], None) for name, values_B in scores.items()}
+
+
+POOLED = ("features", "embedding")
+"""The spaces in which every encoder has features."""
+
+
+def _half(x_NTD: Tensor) -> Tensor:
+    """Return tokens as float16, unless their values are beyond its range."""
+    is_within = x_NTD.nan_to_num(posinf=torch.inf, neginf=-torch.inf).abs().amax() <= torch.finfo(torch.float16).max
+    return x_NTD.half() if x_NTD.numel() and bool(is_within) else x_NTD
+
+
+def _rows_of(chosen: np.ndarray | None, x: Tensor, present: Presence) -> tuple[Tensor, Presence]:
+    """Return the rows, and the presence, of the chosen records of a batch: bool (B,), None for all."""
+    if chosen is None:
+        return x, present
+    of_rows = chosen if present is None else chosen[np.asarray(present)]
+    return x[torch.from_numpy(np.flatnonzero(of_rows)).to(x.device)], chosen if present is None else chosen & present
 
 
 class BaselineReader(FeatureReader):
@@ -141,7 +183,7 @@ class _Column:
     size: int = 0
 
     def add(self, x_ND: Tensor, present: Presence, count: int) -> None:
-        self.on_device.append(x_ND.detach().float())
+        self.on_device.append(x_ND.detach() if x_ND.dtype == torch.float16 and x_ND.ndim == 3 else x_ND.detach().float())
         self.present.append(np.ones(count, bool) if present is None else present)
         self.size += 4 * x_ND.numel()
         if self.size >= PIECE:
@@ -152,7 +194,7 @@ class _Column:
 
     def to_host(self) -> None:
         if self.on_device:
-            self.on_host.append(torch.cat(self.on_device).cpu().numpy())
+            self.on_host.append(joined_rows(self.on_device).cpu().numpy())
         self.on_device, self.size = [], 0
 
     def join(self, other: _Column) -> _Column:
@@ -165,7 +207,7 @@ class _Column:
     def rows(self) -> np.ndarray:
         """Return the rows of the records that have a value; of width 0 when none has."""
         if len(self.on_host) > 1:
-            self.on_host = [np.concatenate(self.on_host)]
+            self.on_host = [joined(self.on_host)]
         return self.on_host[0] if self.on_host else np.zeros((0, 0), np.float32)
 
     def matrix(self, present_N: np.ndarray) -> np.ndarray:
@@ -173,7 +215,7 @@ class _Column:
         rows_ND = self.rows()
         if len(rows_ND) == len(present_N):
             return rows_ND
-        x_ND = np.full((len(present_N), rows_ND.shape[1]), np.nan, np.float32)
+        x_ND = np.full((len(present_N), *rows_ND.shape[1:]), np.nan, rows_ND.dtype)
         x_ND[present_N] = rows_ND
         return x_ND
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from sensorium.contracts import Encode, Encoder, Encoders, Objective, TokenEncoder, Tokens, ViewGenerator
 from sensorium.devices import to_device
 from sensorium.errors import RecipeError
+from sensorium.models.layers import encode_with_layers, pool_layers
 from sensorium.parallel import collectives
 from sensorium.presence import Presence
 from sensorium.types import Batch, Features, Outcome, RecordBatch, View
@@ -339,10 +340,27 @@ class Learner(nn.Module):
         Args:
             modality: the batch's.
             batch: B examples.
-            spaces: "features" for pooled features (B, D), "embedding" for their image in the joint space.
+            spaces: "features" for pooled features (B, D), "embedding" for their image in the joint space, "layers" for
+                what the layers return (B, L, D) (see `pool_layers`), "tokens" for tokens (B, T, D), nan at padding.
+
+        Returns:
+            Space -> tensor; "layers" and "tokens" are left out where the encoder has none.
         """
-        pooled = self.encoder(modality)(batch).pooled
-        return {space: self.objective.embed(modality, pooled) if space == "embedding" else pooled for space in spaces}
+        encoder = self.encoder(modality)
+        stack = encoder.layer_stack() if "layers" in spaces and isinstance(encoder, Encoder) else None
+        made: dict[str, Tensor] = {}
+        if stack is None:
+            features = encoder(batch)
+        else:
+            features, layers = encode_with_layers(encoder, stack, batch)
+            made["layers"] = pool_layers(stack, layers)
+        if "tokens" in spaces and features.tokens is not None:
+            made["tokens"] = features.tokens.masked_fill(~features.valid()[..., None], torch.nan)
+        if "features" in spaces:
+            made["features"] = features.pooled
+        if "embedding" in spaces:
+            made["embedding"] = self.objective.embed(modality, features.pooled)
+        return made
 
 
 def _check_views(modality: str, views: Any) -> None:

@@ -27,7 +27,7 @@ from sensorium.seeding import generator
 from sensorium.types import Batch, RecordBatch
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-SPACES = ("embedding", "features")
+SPACES = ("embedding", "features", "layers", "tokens")
 
 
 class Model:
@@ -95,7 +95,8 @@ class Model:
         """Embed raw values of one or more modalities.
 
         Args:
-            space: "embedding" for the space that the objective compares in, "features" for pooled features.
+            space: "embedding" for the space that the objective compares in, "features" for pooled features, "layers"
+                for each layer's mean token and "tokens" for the tokens of the last, as `Learner.encode` returns them.
             batch: how many values are encoded at once.
             raws: modality name -> raw values: paths, bytes, arrays, strings. One value that is no sequence itself (a
                 path, a text, bytes, an image of Pillow, a graph) stands for a list of one; an array is a sequence of
@@ -103,10 +104,11 @@ class Model:
 
         Returns:
             Modality name -> float32 (N, D) on the CPU, N = 1 for one value; rows of the joint space are not normalized.
+            In the space "layers" (N, L, D), in "tokens" (N, T, D), nan at padding.
 
         Raises:
             DataError: for a modality that the model does not have, or a value that cannot be decoded.
-            SensoriumError: for a space that there is not.
+            SensoriumError: for a space that there is not, or in which an encoder has nothing.
         """
         return {name: self._embed(name, several(values), space, batch) for name, values in raws.items()}
 
@@ -122,11 +124,18 @@ class Model:
                 except BadSample as error:
                     raise DataError(f"Value {offset} of {name} cannot be decoded: {error}.") from error
             parts.append(self.encode(name, modality.collate(examples), space).cpu())
-        return torch.cat(parts) if parts else torch.empty(0, 0)
+        return joined_rows(parts) if parts else torch.empty(0, 0)
 
     def encode(self, modality: str, batch: Batch, space: str = "embedding") -> Tensor:
-        """Return float32 (B, D) of one canonical batch in one space; as `encode_in`."""
-        return self.encode_in([space], modality, batch)[space]
+        """Return one canonical batch in one space, float32; as `encode_in`.
+
+        Raises:
+            SensoriumError: when the encoder has nothing in that space.
+        """
+        made = self.encode_in([space], modality, batch)
+        if space not in made:
+            raise SensoriumError(f"The encoder of '{modality}' returns no {space}.")
+        return made[space]
 
     @torch.inference_mode()
     def encode_in(self, spaces: Collection[str], modality: str, batch: Batch) -> dict[str, Tensor]:
@@ -136,12 +145,13 @@ class Model:
         precision; on the CPU they run in fp32.
 
         Args:
-            spaces: "features" for pooled features, "embedding" for the space that the objective compares in.
+            spaces: "features" for pooled features, "embedding" for the space that the objective compares in, "layers"
+                and "tokens" as `Learner.encode` returns them.
             modality: the batch's.
             batch: B examples, on any device.
 
         Returns:
-            Space -> float32 (B, D).
+            Space -> float32 (B, D); in "layers" (B, L, D), in "tokens" (B, T, D), left out where the encoder has none.
 
         Raises:
             SensoriumError: for a space that there is not.
@@ -152,7 +162,7 @@ class Model:
                 raise SensoriumError(not_found(problem, space, SPACES, f"known: {', '.join(SPACES)}"))
         with self._evaluating(), evaluation_autocast(self.plan.recipe.train.precision, self.device):
             encoded = self.learner.encode(modality, batch.to(self.device, non_blocking=True), spaces)
-        return {space: x_BD.float() for space, x_BD in encoded.items()}
+        return {space: x.float() for space, x in encoded.items()}
 
     @torch.inference_mode()
     def score(self, records: RecordBatch) -> dict[str, Tensor] | None:
@@ -222,6 +232,16 @@ class Model:
             different = mismatch(self.learner.state_dict(), weights)
             raise RunError(f"The weights of {origin} do not fit its recipe: {different}.") from error
         return self
+
+
+def joined_rows(parts: Sequence[Tensor]) -> Tensor:
+    """Return features (N, D) one behind the other; tokens (N, T, D) of fewer than the most with nan behind them."""
+    if parts[0].ndim == 3:
+        longest = max(x_NTD.shape[1] for x_NTD in parts)
+        parts = [
+            nn.functional.pad(x_NTD, (0, 0, 0, longest - x_NTD.shape[1]), value=torch.nan) for x_NTD in parts
+        ]
+    return torch.cat(list(parts))
 
 
 def several(values: Any) -> Sequence[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sensorium.contracts import Encoder, Modality, TokenEncoder, Tokens, ViewGenerator
+from sensorium.contracts import Encoder, LayerStack, Modality, TokenEncoder, Tokens, ViewGenerator
 from sensorium.errors import RecipeError
 from sensorium.registration.given import origin_of
 from sensorium.seeding import drawing_from
@@ -26,7 +26,8 @@ class ModuleEncoder(Encoder):
     The module is called with `Batch.as_tensor()` (float pixels in [0, 1] of images (B, C, H, W), values of signals
     (B, C, T), ids of texts (B, T)), or with the batch itself if its `forward` says so by the annotation of its first
     argument. It returns features (B, D); tokens (B, T, D), whose mean over valid ones is pooled; a feature map
-    (B, D, H, W), whose positions are tokens; `Features`; or a mapping of "pooled", "tokens" and "mask".
+    (B, D, H, W), whose positions are tokens; `Features`; or a mapping of "pooled", "tokens" and "mask". Its layers are
+    what its method `layer_stack` returns, as that of `Encoder`, where it has one.
 
     Args:
         modality: what the module encodes.
@@ -52,6 +53,11 @@ class ModuleEncoder(Encoder):
             return self._features(given, batch)
         features = self._features(at_least_one_row(given), batch)  # a rank without records: modules may refuse no rows
         return features.split([0, len(features.pooled)])[0]
+
+    def layer_stack(self) -> LayerStack | None:
+        """Return the layers that the module tells, None where it tells none."""
+        told = getattr(self.module, "layer_stack", None)
+        return told() if callable(told) else None
 
     def _features(self, given: Any, batch: Batch) -> Features:
         try:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sensorium import Encoder, Features, check_range
+from sensorium import Encoder, Features, LayerStack, check_range
 from sensorium.modalities.audio.modality import AudioModality
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.masked_batch_norm import MaskedBatchNorm
@@ -93,7 +93,17 @@ class Conv(Encoder):
         steps_BN = tokens_BND.new_ones(tokens_BND.shape[:2], dtype=torch.bool) if steps_BT is None else steps_BT
         return Features(self._pooled(tokens_BND, steps_BN), tokens_BND, steps_BN)
 
+    def layer_stack(self) -> LayerStack:
+        """Return its blocks, and the MLP on their frames behind them; the mean over the bands of a frame is a token."""
+        return LayerStack(self.blocks, [self.frames], tokens_of=_frames)
+
     def _pooled(self, tokens_BND: Tensor, steps_BN: Tensor) -> Tensor:
         if self.parts == 1:
             return pool_tokens(tokens_BND, steps_BN, "mean") + pool_tokens(tokens_BND, steps_BN, "max")
         return pool_parts(tokens_BND, steps_BN, self.parts)
+
+
+def _frames(made: tuple[Tensor, Tensor | None], features: Features) -> tuple[Tensor, Tensor | None]:
+    """Return the frames of a map as tokens (B, N, W), means over the bands, and which of them are valid."""
+    x_BWFN, steps_BN = made
+    return x_BWFN.mean(2).transpose(1, 2), steps_BN

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from sensorium import Features, TokenEncoder, Tokens, check_range
+from sensorium import Features, LayerStack, TokenEncoder, Tokens, check_range
 from sensorium.errors import RecipeError
 from sensorium.modalities.audio.modality import AudioModality
 from sensorium.modalities.signal.batch import SignalBatch
@@ -108,6 +108,10 @@ class SpectrogramTransformer(TokenEncoder):
         x_BTD = self.norm(x_BTD) * mask_BT[..., None]
         pooled_BD = pool_tokens(x_BTD, mask_BT, "mean") if self.parts == 1 else pool_parts(x_BTD, mask_BT, self.parts)
         return Features(pooled_BD, x_BTD, mask_BT)
+
+    def layer_stack(self) -> LayerStack:
+        """Return its blocks, and the final norm behind them."""
+        return LayerStack(self.blocks, [self.norm], self.norm)
 
     def token_targets(self, batch: SignalBatch) -> Tensor:
         """Return the log-mels of each patch, float (B, T, P): C x bands x frames, each patch normalized by default."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchaudio.models import wav2vec2_model
 
-from sensorium import Features, TokenEncoder, Tokens, at_least_one_row, take_tokens
+from sensorium import Features, LayerStack, TokenEncoder, Tokens, at_least_one_row, take_tokens
 from sensorium.errors import RecipeError
 from sensorium.modalities.audio.batch import LogMelBatch
 from sensorium.modalities.audio.modality import AudioModality
@@ -118,6 +118,10 @@ class Wav2Vec2Encoder(TokenEncoder):
             x_BTD, _ = layer(x_BTD, seen_B1TT)
         x_BTD = self.norm(x_BTD[: len(mask_BT)]) * mask_BT[..., None]
         return Features(pool_tokens(x_BTD, mask_BT, "mean"), x_BTD, mask_BT)
+
+    def layer_stack(self) -> LayerStack:
+        """Return its transformer blocks, and the final norm behind them; convolutions lie before them."""
+        return LayerStack(self.transformer.layers, [self.norm], self.norm)
 
     def token_targets(self, batch: SignalBatch) -> Tensor:
         """Return the samples at the center of each window, float (B, T, P), P the hop."""

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sensorium import Features, TokenEncoder, Tokens, batch_norm, check_range, to_device
+from sensorium import Features, LayerStack, TokenEncoder, Tokens, batch_norm, check_range, to_device
 from sensorium.losses.precision import at_least_fp32
 from sensorium.modalities.graph.batch import GraphBatch
 from sensorium.modalities.graph.encoders.embed import FeatureEmbedding
@@ -162,6 +162,10 @@ class GraphEncoder(TokenEncoder):
             return torch.cat(layers, dim=1)
         return layers[-1] if self.jk == "last" else torch.stack(layers).amax(0)
 
+    def layer_stack(self) -> LayerStack:
+        """Return its message-passing layers, and the pooling behind them."""
+        return LayerStack(self.layers, [self.pool], tokens_of=_padded_nodes)
+
     def token_mixer(self) -> nn.Module:
         """Return a new module, tokens -> (B, T, D), of one message-passing layer."""
         return TokenMixer(self)
@@ -189,3 +193,10 @@ class TokenMixer(nn.Module):
         graph = tokens.graph
         x_NH = self.layer(self.input(graph.layout.unpad(tokens.x)), graph)
         return graph.layout.pad(self.output(x_NH))
+
+
+def _padded_nodes(x_NH: Tensor, features: Features) -> tuple[Tensor, Tensor]:
+    """Return what a layer returns, one row for each valid node, as tokens (B, T, H), and which of these are valid."""
+    mask_BT = features.valid()
+    empty_BTH = x_NH.new_zeros(*mask_BT.shape, x_NH.shape[1])
+    return empty_BTH.masked_scatter(mask_BT[..., None], x_NH), mask_BT

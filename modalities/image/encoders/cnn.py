@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from sensorium import Encoder, Features, check_range
+from sensorium import Encoder, Features, LayerStack, check_range
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders.normalize import MEAN, STD, Normalize
 from sensorium.modalities.image.modality import ImageModality
@@ -40,6 +40,15 @@ class CNN(Encoder):
         map_BDHW = self.blocks(self.normalize(batch))
         pooled_BD = map_BDHW.mean(dim=(2, 3), dtype=torch.promote_types(map_BDHW.dtype, torch.float32))
         return Features(pooled_BD, map_BDHW.flatten(2).transpose(1, 2))
+
+    def layer_stack(self) -> LayerStack:
+        """Return its blocks; the positions of their feature maps are tokens."""
+        return LayerStack(self.blocks, tokens_of=_positions)
+
+
+def _positions(map_BDHW: Tensor, features: Features) -> tuple[Tensor, None]:
+    """Return the positions of a feature map as tokens (B, H x W, D), all valid."""
+    return map_BDHW.flatten(2).transpose(1, 2), None
 
 
 def _block(channels: int, width: int) -> nn.Sequential:

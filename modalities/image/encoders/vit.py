@@ -9,7 +9,7 @@ from timm.layers import PatchEmbed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from sensorium import Features, SensoriumError, TokenEncoder, Tokens, device_constant
+from sensorium import Features, LayerStack, SensoriumError, TokenEncoder, Tokens, device_constant
 from sensorium.losses.precision import at_least_fp32
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders.normalize import MEAN, STD, Normalize
@@ -111,6 +111,10 @@ class ViT(TokenEncoder):
         if self.cls is not None:
             return Features(at_least_fp32(x_BTD[:, 0]), x_BTD[:, 1:])
         return Features(at_least_fp32(x_BTD).mean(dim=1), x_BTD)
+
+    def layer_stack(self) -> LayerStack:
+        """Return its blocks, and the final norm behind them."""
+        return LayerStack(self.blocks, [self.norm], self.norm, prefix=int(self.cls is not None))
 
     def _causal_mask(self, x_BTD: Tensor, keep: Tensor | None) -> Tensor:
         """Return the additive attention mask, (1 or B, 1, T, T): 0 up to a patch itself, -inf after it."""

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sensorium import Features, TokenEncoder, Tokens
+from sensorium import Features, LayerStack, TokenEncoder, Tokens
 from sensorium.errors import RecipeError
 from sensorium.losses.precision import at_least_fp32, outside_autocast
 from sensorium.modalities.text.batch import TextBatch
@@ -131,6 +131,10 @@ class Transformer(TokenEncoder):
         if mask_BT is not None:
             x_BTD = x_BTD * mask_BT[..., None]
         return Features(pool(x_BTD, mask_BT, self.pool), x_BTD, mask_BT)
+
+    def layer_stack(self) -> LayerStack:
+        """Return its blocks, and the final norm behind them."""
+        return LayerStack(self.blocks, [self.norm], self.norm)
 
     def _attention_mask(self, mask_BT: Tensor | None, keep: Tensor | None) -> tuple[bool, Tensor | None]:
         """Return whether attention is plainly causal, or else a mask of which tokens attend to which."""

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sensorium import Encoder, Features
+from sensorium import Encoder, Features, LayerStack
 from sensorium.errors import RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.pooling import pool_tokens
@@ -98,3 +98,12 @@ class Dilated(Encoder):
             x_BDT = block(x_BDT, valid_B1T)
         tokens_BTD = self.dropout(x_BDT.transpose(1, 2))
         return Features(pool_tokens(tokens_BTD, valid_BT, self.pool), tokens_BTD, valid_BT)
+
+    def layer_stack(self) -> LayerStack:
+        """Return its blocks, of which the last projects to the width of the features."""
+        return LayerStack(self.blocks, tokens_of=_steps)
+
+
+def _steps(x_BDT: Tensor, features: Features) -> tuple[Tensor, Tensor | None]:
+    """Return the steps as tokens (B, T, D), and which of them are valid."""
+    return x_BDT.transpose(1, 2), features.mask

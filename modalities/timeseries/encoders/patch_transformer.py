@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sensorium import Features, TokenEncoder, Tokens, at_least_one_row, check_range
+from sensorium import Features, LayerStack, TokenEncoder, Tokens, at_least_one_row, check_range
 from sensorium.errors import RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.pooling import pool_tokens
@@ -83,6 +83,10 @@ class PatchTransformer(TokenEncoder):
         # Told whether the mask is the causal one, torch need not look, for which the host would wait.
         x_BTD = self.blocks(x_BTD, causal_mask, padding_BT, is_causal=in_order) * valid_BT[..., None]
         return Features(pool_tokens(x_BTD, valid_BT, "mean")[:rows], x_BTD[:rows], valid_BT[:rows])
+
+    def layer_stack(self) -> LayerStack:
+        """Return its blocks, and the final norm behind them."""
+        return LayerStack(self.blocks.layers, [self.blocks.norm], self.blocks.norm)
 
     def _causal_mask(self, x_BTD: Tensor, keep: Tensor | None) -> Tensor:
         """Return the causal attention mask, True where not allowed: bool (T, T), of kept patches (B * heads, T, T)."""
