@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -45,17 +45,20 @@ class LayerStack:
     """The layers of an encoder by depth; whatever of it is in neither list lies before them, such as its embeddings.
 
     Args:
-        blocks: its residual blocks, in the order in which tokens pass them; the first tensor of what each returns is
-            float (B, prefix + T, D).
+        blocks: its residual blocks, in the order in which tokens pass them, each once; the first tensor of what each
+            returns is float (B, prefix + T, D).
         behind: what follows the last block: final norm, pooling, projection.
         norm: the final norm of tokens, one of `behind`; None where there is none.
-        prefix: number of class and register tokens in front of the others.
+        prefix: number of class and register tokens in front of the others, a class token first.
+        tokens_of: makes tokens (B, T, D) and their mask, bool (B, T) or None, of what a block returns and the features
+            of the pass; None where that is tokens already, whose mask is that of the features.
     """
 
     blocks: Sequence[nn.Module]
     behind: Sequence[nn.Module] = ()
     norm: nn.Module | None = None
     prefix: int = 0
+    tokens_of: Callable[[Any, Features], tuple[Tensor, Tensor | None]] | None = None
 
 
 class Encoder(nn.Module, ABC):

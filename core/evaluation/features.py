@@ -39,7 +39,7 @@ class FeatureReader(ABC):
 
     columns: Mapping[str, Sequence[str]]
     """Space -> the columns that its table has even where no record has a value."""
-    layers: Mapping[str, tuple[Layer, ...]] = {}  # noqa: RUF012 - never changed
+    layers: Mapping[str, tuple[Layer, ...]] = {}
     """Modality name -> what the layers are, in the space "layers"."""
 
     @abstractmethod
@@ -183,7 +183,9 @@ class _Column:
     size: int = 0
 
     def add(self, x_ND: Tensor, present: Presence, count: int) -> None:
-        self.on_device.append(x_ND.detach() if x_ND.dtype == torch.float16 and x_ND.ndim == 3 else x_ND.detach().float())
+        self.on_device.append(
+            x_ND.detach() if x_ND.dtype == torch.float16 and x_ND.ndim == 3 else x_ND.detach().float()
+        )
         self.present.append(np.ones(count, bool) if present is None else present)
         self.size += 4 * x_ND.numel()
         if self.size >= PIECE:

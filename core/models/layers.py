@@ -60,7 +60,7 @@ def encode_with_layers(encoder: Encoder, stack: LayerStack, batch: Batch) -> tup
     for number, block in enumerate(stack.blocks, 1):
         if (runs := len(returned[id(block)])) != 1:
             raise PluginError(
-                f"Block {number} of the layer_stack of {type(encoder).__name__} ran {runs} times in one pass, not once: "
+                f"Block {number} of the layer_stack of {type(encoder).__name__} ran {runs} times in a pass, not once: "
                 "name the modules that tokens pass, each once, in their order."
             )
     return features, [_tokens(encoder, stack, returned[id(block)][0], features) for block in stack.blocks]
@@ -110,8 +110,8 @@ def _tokens(encoder: Encoder, stack: LayerStack, made: Any, features: Features) 
     mask_BT = None if mask_BT is None else mask_BT[:count]
     if mask_BT is not None and mask_BT.shape != x_BTD.shape[:2]:
         raise PluginError(
-            f"A block of the layer_stack of {type(encoder).__name__} returns {x_BTD.shape[1]} tokens behind a prefix of "
-            f"{stack.prefix}, but the mask of the features is {tuple(mask_BT.shape)}: correct the prefix, or let "
+            f"A block of the layer_stack of {type(encoder).__name__} returns {x_BTD.shape[1]} tokens behind a prefix "
+            f"of {stack.prefix}, but the mask of the features is {tuple(mask_BT.shape)}: correct the prefix, or let "
             "`tokens_of` of the stack return the mask as well."
         )
     return LayerTokens(x_BTD, mask_BT, prefix_BPD)

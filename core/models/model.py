@@ -238,9 +238,7 @@ def joined_rows(parts: Sequence[Tensor]) -> Tensor:
     """Return features (N, D) one behind the other; tokens (N, T, D) of fewer than the most with nan behind them."""
     if parts[0].ndim == 3:
         longest = max(x_NTD.shape[1] for x_NTD in parts)
-        parts = [
-            nn.functional.pad(x_NTD, (0, 0, 0, longest - x_NTD.shape[1]), value=torch.nan) for x_NTD in parts
-        ]
+        parts = [nn.functional.pad(x_NTD, (0, 0, 0, longest - x_NTD.shape[1]), value=torch.nan) for x_NTD in parts]
     return torch.cat(list(parts))
 
 

@@ -9,7 +9,7 @@ import torch
 
 from sensorium import seeding
 from sensorium.contracts import TokenEncoder
-from sensorium.testing import token_encoders
+from sensorium.testing import layers, token_encoders
 from sensorium.testing.checked_part import CheckedPart, expect, expect_few_waits
 from sensorium.testing.emulation import Emulation, emulated_device
 from sensorium.testing.equality import close
@@ -206,5 +206,6 @@ CHECKS = (
     keeps_the_order_of_rows,
     ignores_padding,
     ignores_values_at_padding,
+    *layers.CHECKS,
     *token_encoders.CHECKS,
 )

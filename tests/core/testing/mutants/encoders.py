@@ -1,11 +1,12 @@
 """Mutants of encoders."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import torch
 from torch import nn
 
-from sensorium import Features, TokenEncoder, Tokens
+from sensorium import Features, LayerStack, TokenEncoder, Tokens
 from tests.core.testing.mutants import _sequences, caught_by
 
 MODALITY, SAMPLES = _sequences.Sequences, _sequences.SAMPLES
@@ -219,3 +220,79 @@ class CentersOverTheBatch(Attends):
     def pool(self, x, tokens):
         pooled = super().pool(x, tokens)
         return pooled - pooled.mean(0)
+
+
+class Stacked(Attends):
+    """Two blocks behind a class token, a mask of valid tokens, and a norm."""
+
+    def __init__(self, modality):
+        super().__init__(modality)
+        self.cls = nn.Parameter(torch.ones(1, 1, 8))
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(8, 8), nn.Tanh()) for _ in range(2))
+        self.norm = nn.LayerNorm(8)
+
+    def encode_tokens(self, tokens, keep=None):
+        made = super().encode_tokens(tokens, keep)
+        x = torch.cat([self.cls.expand(len(made.tokens), -1, -1).to(made.tokens.dtype), made.tokens], 1)
+        for block in self.blocks:
+            x = block(x)
+        x = self.norm(x)[:, 1:]
+        return Features(self.pool(x, made), x, made.mask)
+
+    def layer_stack(self):
+        return LayerStack(self.blocks, [self.norm], self.norm, prefix=1)
+
+
+@caught_by("runs its layers once in their order")
+class TellsLayersBackwards(Stacked):
+    def layer_stack(self):
+        return replace(super().layer_stack(), blocks=self.blocks[::-1])
+
+
+@caught_by("tells disjoint modules as layers")
+class TellsALayerTwice(Stacked):
+    def layer_stack(self):
+        return replace(super().layer_stack(), blocks=[*self.blocks, self.blocks[1][0]])
+
+
+@caught_by("tells disjoint modules as layers")
+class TellsTheLastLayerBehind(Stacked):
+    def layer_stack(self):
+        return replace(super().layer_stack(), behind=[self.norm, self.blocks[1]])
+
+
+@caught_by("tells disjoint modules as layers")
+class TellsCopiesOfLayers(Stacked):
+    def layer_stack(self):
+        return replace(super().layer_stack(), blocks=deepcopy(self.blocks))
+
+
+@caught_by("runs its layers once in their order")
+class TellsTheEmbeddingBehind(Stacked):
+    def layer_stack(self):
+        return replace(super().layer_stack(), behind=[self.norm, self.embed])
+
+
+@caught_by("runs its layers once in their order")
+class RunsALayerTwice(Stacked):
+    def encode_tokens(self, tokens, keep=None):
+        made = super().encode_tokens(tokens, keep)
+        return replace(made, pooled=made.pooled + self.blocks[1](made.pooled))
+
+
+@caught_by("returns tokens from its layers")
+class ForgetsThePrefix(Stacked):
+    def layer_stack(self):
+        return replace(super().layer_stack(), prefix=0)
+
+
+@caught_by("returns tokens from its layers")
+class TellsFewerLayers(Stacked):
+    def layer_stack(self):
+        return replace(super().layer_stack(), blocks=self.blocks[:1])
+
+
+@caught_by("ignores padding in its layers")
+class ForgetsPaddingInLayers(Stacked):
+    def layer_stack(self):
+        return replace(super().layer_stack(), prefix=0, tokens_of=lambda made, features: (made[:, 1:], None))
