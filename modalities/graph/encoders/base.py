@@ -56,7 +56,8 @@ class GraphTokens(Tokens):
         """
         assert self.layout is not None
         assert self.edge_index is not None
-        kept, device = super().take(index_BK), index_BK.device
+        nodes = replace(self, edge_index=None, edge_EH=None)  # edges are no tokens, and are taken below
+        kept, device = super(GraphTokens, nodes).take(index_BK), index_BK.device
         valid_BK, (b, t) = kept.valid(), self.layout.mask_BT.shape
         # The new index of each node among the valid kept ones, in the order of `index_BK`; -1 for a dropped node.
         place_BK = index_BK + t * torch.arange(b, device=device)[:, None]
