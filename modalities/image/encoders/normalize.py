@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sensorium import SensoriumError
+from sensorium.errors import RecipeError
 from sensorium.modalities.image.batch import ImageBatch
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -41,3 +43,24 @@ class Normalize(nn.Module):
     def forward(self, batch: ImageBatch) -> Tensor:
         """Return float (B, C, H, W) of about mean 0 and standard deviation 1, of uint8 or float pixels."""
         return (batch.unit_pixels().to(self.mean.dtype) - self.mean) / self.std
+
+
+def check_normalization(
+    weights: str, given: Mapping[str, Sequence[float] | None], own: Mapping[str, Sequence[float]]
+) -> None:
+    """Check that pixels are normalized as pretrained weights were trained.
+
+    Args:
+        weights: whose they are, as an error names them.
+        given: "mean" and "std" -> the encoder's option of that name; None where it is left out.
+        own: "mean" and "std" of the weights.
+
+    Raises:
+        RecipeError: when an option has other values than the weights ask for.
+    """
+    for option, values in given.items():
+        if values is not None and not np.allclose(values, own[option], atol=1e-3):
+            raise RecipeError(
+                f"The encoder's option '{option}' is {list(values)}, and {weights} were trained with "
+                f"{list(own[option])}: leave out '{option}'."
+            )

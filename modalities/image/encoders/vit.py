@@ -14,7 +14,7 @@ from sensorium.losses.precision import at_least_fp32
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders.normalize import MEAN, STD, Normalize
 from sensorium.modalities.image.modality import ImageModality
-from sensorium.modalities.image.patches import patch_grid
+from sensorium.modalities.image.patches import patch_grid, pixel_targets
 
 PRESETS = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16)}
 """Width, depth and heads by name (Touvron et al. 2021, table 1; Dosovitskiy et al. 2021, table 1)."""
@@ -124,13 +124,7 @@ class ViT(TokenEncoder):
 
     def token_targets(self, batch: ImageBatch) -> Tensor:
         """Return the pixels of each patch, float (B, T, P): C x patch x patch, each patch normalized by default."""
-        pixels, p = self.normalize(batch), self.patch
-        patches_BCHWpp = pixels.unfold(2, p, p).unfold(3, p, p)
-        targets_BTP = patches_BCHWpp.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
-        if not self.normalize_targets:
-            return targets_BTP
-        var, mean = torch.var_mean(targets_BTP, dim=-1, keepdim=True)
-        return (targets_BTP - mean) / (var + 1e-6).sqrt()
+        return pixel_targets(self.normalize(batch), (self.patch, self.patch), self.normalize_targets)
 
 
 def sine_cosine(grid: tuple[int, int], base: tuple[int, int], dim: int) -> Tensor:
