@@ -1,4 +1,4 @@
-"""The patches of an image: their grid, for encoders and for views whose masks and targets refer to them; their pixels."""
+"""The patches of an image, to which encoders, masks and targets refer: their grid, and their pixels."""
 
 from __future__ import annotations
 
