@@ -6,13 +6,12 @@ Letters: B clips, S samples, T tokens (frames of the convolutions), D width, K k
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchaudio.models import wav2vec2_model
 
 from sensorium import Features, LayerStack, TokenEncoder, Tokens, at_least_one_row, take_tokens
 from sensorium.errors import RecipeError
-from sensorium.modalities.audio.batch import LogMelBatch
+from sensorium.modalities.audio.encoders.frames import Frames, mono_waveforms, standardized
 from sensorium.modalities.audio.modality import AudioModality
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.pooling import pool_tokens
@@ -76,30 +75,19 @@ class Wav2Vec2Encoder(TokenEncoder):
         self.convolutions, self.project = model.feature_extractor, model.encoder.feature_projection
         self.transformer = model.encoder.transformer
         self.norm = torch.nn.LayerNorm(width)
-        self.hop, self.receptive_field = _receptive_field()
-        self.dim, self.target_dim = width, self.hop
+        self.frames = Frames(LAYERS)
+        self.dim, self.target_dim = width, self.frames.hop
 
     def tokenize(self, batch: SignalBatch) -> Tokens:
         """Run the feature encoder: one token (B, T, D) for every window of samples."""
         x_BS = self._waves(batch)
         x_BTD = self.project(self.convolutions(x_BS, None)[0])
         positions_TD = sinusoidal_positions(x_BTD.shape[1], self.dim, batch.device)
-        return Tokens(x_BTD, positions_TD[None].to(x_BTD.dtype), self._mask(batch, x_BTD.shape[1]))
-
-    def _mask(self, batch: SignalBatch, count: int) -> Tensor:
-        """Return which windows lie within their clip, bool (B, T); the first one is always valid."""
-        counts_B1 = ((batch.lengths - self.receptive_field).clamp(min=0) // self.hop + 1)[:, None]
-        return torch.arange(count, device=batch.device) < counts_B1
+        return Tokens(x_BTD, positions_TD[None].to(x_BTD.dtype), self.frames.mask(batch, x_BTD.shape[1]))
 
     def _waves(self, batch: SignalBatch) -> Tensor:
         """Return waveforms of mean 0 and variance 1, float (B, S), padded to at least one window."""
-        if isinstance(batch, LogMelBatch):
-            raise RecipeError("The encoder 'wav2vec2' takes waveforms: choose the views 'waveform' or 'plain'.")
-        x_BS, real_BS = batch.values[:, 0], batch.valid
-        count_B1 = batch.lengths[:, None]
-        centered_BS = (x_BS - x_BS.sum(1, keepdim=True) / count_B1).masked_fill(~real_BS, 0.0)
-        x_BS = centered_BS / (centered_BS.square().sum(1, keepdim=True) / count_B1 + 1e-7).sqrt()
-        return F.pad(x_BS, (0, max(0, self.receptive_field - x_BS.shape[1])))
+        return self.frames.pad(standardized(mono_waveforms(batch, "wav2vec2"), batch))
 
     def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
         """Encode frames, or those at `keep` (B, K)."""
@@ -125,15 +113,4 @@ class Wav2Vec2Encoder(TokenEncoder):
 
     def token_targets(self, batch: SignalBatch) -> Tensor:
         """Return the samples at the center of each window, float (B, T, P), P the hop."""
-        windows_BTS = self._waves(batch).unfold(1, self.receptive_field, self.hop)
-        start = (self.receptive_field - self.hop) // 2
-        return windows_BTS[..., start : start + self.hop]
-
-
-def _receptive_field() -> tuple[int, int]:
-    """Return the hop and the receptive field of a frame, in samples."""
-    hop, field = 1, 1
-    for kernel, stride in LAYERS:
-        field += (kernel - 1) * hop
-        hop *= stride
-    return hop, field
+        return self.frames.centers(self._waves(batch))

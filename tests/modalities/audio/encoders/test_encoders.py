@@ -122,7 +122,7 @@ def test_patches_are_cut_in_order():
 
 def test_a_frame_of_wav2vec2_sees_its_window_alone():
     encoder = built(KINDS["wav2vec2"]).eval()
-    assert (encoder.hop, encoder.receptive_field) == (320, 400)
+    assert (encoder.frames.hop, encoder.frames.receptive_field) == (320, 400)
     batch = batch_of([2000])
     targets = encoder.token_targets(batch)
     assert targets.shape == (1, 6, 320)

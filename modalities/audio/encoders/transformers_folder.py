@@ -1,0 +1,123 @@
+"""Pretrained audio models of Hugging Face transformers: what all families share.
+
+Letters: B clips, T tokens, D width.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+
+from sensorium import TokenEncoder
+from sensorium.errors import RecipeError
+from sensorium.weights import folder_of
+
+if TYPE_CHECKING:
+    from sensorium.modalities.audio.modality import AudioModality
+
+log = logging.getLogger("sensorium")
+Pool = Literal["auto", "mean", "prefix"]
+PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
+"""Files of a folder that say how waveforms are prepared for its model."""
+
+
+def model_type_of(model: str) -> str:
+    """Return the `model_type` that the config.json of a folder names.
+
+    Raises:
+        RecipeError: when there is none.
+    """
+    file = folder_of(model) / "config.json"
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8"))["model_type"])
+    except (OSError, ValueError, KeyError) as error:
+        raise RecipeError(
+            f"'{model}' is no model of transformers, for it has no config.json with a model_type: name a folder that "
+            "save_pretrained wrote, or the same as hub:NAME."
+        ) from error
+
+
+class PretrainedAudio(TokenEncoder):
+    """An audio model of transformers, built from the config.json of a folder; its families say how tokens pass it."""
+
+    default_preprocessing: ClassVar[str]
+    """Feature extractor of transformers that is assumed of a folder without one."""
+    has_prefix = False
+    """Whether it has class tokens, by whose mean its own library pools."""
+    has_max_length = False
+    """Whether all its spectrograms have one length."""
+
+    def __init__(
+        self, modality: AudioModality, model: str, pool: Pool = "auto", max_length: int | None = None
+    ) -> None:
+        super().__init__()
+        self.name, self.folder = model, folder_of(model)
+        if pool == "prefix" and not self.has_prefix:
+            raise RecipeError(f"The model '{model}' has no class token to pool: set pool to mean, or leave it out.")
+        if max_length is not None and not self.has_max_length:
+            raise RecipeError(f"The model '{model}' takes waveforms of any length: leave out max_length.")
+        config = AutoConfig.from_pretrained(self.folder)
+        self.prepares = self._preprocessing(config)
+        rate = self.prepares.sampling_rate
+        if rate != modality.sample_rate:
+            raise RecipeError(
+                f"The model '{model}' is one of audio at {rate} Hz, and the modality gives {modality.sample_rate} Hz: "
+                f"set sample_rate of the modality to {rate}."
+            )
+        if modality.channels != 1:
+            raise RecipeError(f"The model '{model}' takes one channel, not {modality.channels}: set channels to 1.")
+        self.pools_prefix = self.has_prefix and pool != "mean"
+        self.stored_config = config
+        self.model: nn.Module = self._network(config, max_length)
+        self.dim = config.hidden_size
+
+    def _preprocessing(self, config: Any) -> Any:
+        """Return the feature extractor of transformers that belongs to the model."""
+        if any((self.folder / file).exists() for file in PREPROCESSING):
+            return AutoFeatureExtractor.from_pretrained(self.folder)
+        import transformers
+
+        made = getattr(transformers, self.default_preprocessing)()
+        log.warning(
+            "'%s' has no preprocessor_config.json: the preprocessing of %s is assumed, at %d Hz.",
+            self.name,
+            self.default_preprocessing,
+            made.sampling_rate,
+        )
+        return made
+
+    def _network(self, config: Any, max_length: int | None) -> nn.Module:
+        """Return the model with random weights."""
+        network: nn.Module = AutoModel.from_config(config)
+        return network
+
+    @property
+    def own_weights(self) -> str | None:
+        """The folder."""
+        return self.name
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode; a model whose weights are all frozen stays in evaluation mode, its dropout off."""
+        return super().train(mode and any(p.requires_grad for p in self.parameters()))
+
+
+def first_tensor(output: Any) -> Tensor:
+    """Return the tokens that a block returned, alone or before other outputs."""
+    return output if isinstance(output, Tensor) else output[0]
+
+
+def visible_tokens(mask_BT: Tensor, keep_BK: Tensor | None) -> Tensor:
+    """Return which tokens are valid, and kept, bool (B, T)."""
+    if keep_BK is None:
+        return mask_BT
+    return torch.zeros_like(mask_BT).scatter(1, keep_BK, mask_BT.gather(1, keep_BK))
+
+
+def attended_tokens(mask_BT: Tensor) -> Tensor:
+    """Return which tokens attention sees: the valid ones, or all of a row without one, so that it stays finite."""
+    return mask_BT | ~mask_BT.any(1, keepdim=True)
