@@ -64,6 +64,14 @@ def sensorium_register_encoders(register):
         summary="convolutional feature encoder and transformer over waveforms, as in wav2vec 2.0",
         **_NEEDS,
     )
+    register(
+        "transformers",
+        f"{home}.transformers:TransformersAudio",
+        modality="audio",
+        summary="pretrained audio model of Hugging Face transformers (wav2vec 2.0, HuBERT, WavLM, AST), with tokens",
+        requires=["soundfile", "transformers"],
+        extra="audio,text",
+    )
 
 
 @hookimpl

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchaudio.compliance.kaldi import get_mel_banks
 
-from sensorium import device_constant
+from sensorium import at_least_one_row, device_constant
 
 PREEMPHASIS = 0.97
 LOWEST = 20.0
@@ -32,15 +32,15 @@ def kaldi_fbank(x_BS: Tensor, sample_rate: int, bands: int, frames: int) -> Tens
     window, hop = sample_rate * 25 // 1000, sample_rate * 10 // 1000
     needed = (frames - 1) * hop + window
     with torch.autocast(x_BS.device.type, enabled=False):  # half precision lacks the range of power spectra
-        x_BS = F.pad(x_BS.float(), (0, max(0, needed - x_BS.shape[1])))[:, :needed]
-        windows_BTW = x_BS.unfold(1, window, hop)
+        padded_BS = F.pad(x_BS.float(), (0, max(0, needed - x_BS.shape[1])))[:, :needed]
+        windows_BTW = at_least_one_row(padded_BS).unfold(1, window, hop)
         windows_BTW = windows_BTW - windows_BTW.mean(2, keepdim=True)
         before_BTW = torch.cat([windows_BTW[..., :1], windows_BTW[..., :-1]], dim=2)
         windows_BTW = (windows_BTW - PREEMPHASIS * before_BTW) * _hann(x_BS.device, window)
         length = 2 ** (window - 1).bit_length()
         power_BTN = torch.fft.rfft(windows_BTW, length).abs().square()
         energies_BTF = power_BTN @ _bands(x_BS.device, bands, length, sample_rate)
-        return energies_BTF.clamp(min=torch.finfo(torch.float32).eps).log()
+        return energies_BTF.clamp(min=torch.finfo(torch.float32).eps).log()[: len(x_BS)]
 
 
 def whole_frames(lengths_B: Tensor, sample_rate: int) -> Tensor:

@@ -9,10 +9,11 @@ from sensorium import Encoder
 from sensorium.errors import RecipeError
 from sensorium.modalities.audio.encoders.transformers_folder import PretrainedAudio, model_type_of
 from sensorium.modalities.audio.encoders.transformers_spectrogram import PretrainedSpectrogramTransformer
-from sensorium.modalities.audio.encoders.transformers_waveform import WaveformTransformer, WavLM
+from sensorium.modalities.audio.encoders.transformers_waveform import Data2VecAudio, WaveformTransformer, WavLM
 
 FAMILIES: dict[str, type[PretrainedAudio]] = {
-    **dict.fromkeys(("wav2vec2", "hubert", "data2vec-audio", "unispeech", "unispeech-sat"), WaveformTransformer),
+    **dict.fromkeys(("wav2vec2", "hubert", "unispeech", "unispeech-sat"), WaveformTransformer),
+    "data2vec-audio": Data2VecAudio,
     "wavlm": WavLM,
     "audio-spectrogram-transformer": PretrainedSpectrogramTransformer,
 }

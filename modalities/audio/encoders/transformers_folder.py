@@ -52,9 +52,7 @@ class PretrainedAudio(TokenEncoder):
     has_max_length = False
     """Whether all its spectrograms have one length."""
 
-    def __init__(
-        self, modality: AudioModality, model: str, pool: Pool = "auto", max_length: int | None = None
-    ) -> None:
+    def __init__(self, modality: AudioModality, model: str, pool: Pool = "auto", max_length: int | None = None) -> None:
         super().__init__()
         self.name, self.folder = model, folder_of(model)
         if pool == "prefix" and not self.has_prefix:

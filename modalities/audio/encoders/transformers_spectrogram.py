@@ -1,6 +1,7 @@
 """The audio spectrogram transformer (AST) of Hugging Face transformers.
 
-Letters: B clips, T tokens (patches), R rows of patches (frequency), N columns of patches (time), D width, K kept tokens.
+Letters: B clips, T tokens (patches), R rows of them (frequency), N columns of them (time), D width, K kept tokens, P
+values of a patch.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sensorium import Features, LayerStack, Tokens, at_least_one_row, take_tokens
+from sensorium import Features, LayerStack, Tokens, at_least_one_row
 from sensorium.errors import RecipeError, check_range
 from sensorium.modalities.audio.encoders.frames import mono_waveforms
 from sensorium.modalities.audio.encoders.transformers_folder import (
@@ -44,24 +45,22 @@ LAYOUTS = (
 class PretrainedSpectrogramTransformer(PretrainedAudio):
     """AST (Gong et al. 2021) of transformers, over Kaldi's log-mel filter banks of one length.
 
-    A clip is cut or padded to the length of the model, as its own library does, which computes all of it: every patch is
-    valid. Patches overlap, so that those that are left out are seen in part in those that are kept.
+    A clip is cut or padded to the length of the model, as by its own library, to which silence is content: every patch
+    is valid. Patches overlap, so that those that are left out are seen in part in those that are kept.
     """
 
     default_preprocessing = "ASTFeatureExtractor"
     has_prefix = has_max_length = True
     ignores = ("model.classifier.*",)
 
-    def __init__(
-        self, modality: AudioModality, model: str, pool: Pool = "auto", max_length: int | None = None
-    ) -> None:
+    def __init__(self, modality: AudioModality, model: str, pool: Pool = "auto", max_length: int | None = None) -> None:
         super().__init__(modality, model, pool, max_length)
         embeddings: Any = self.model.embeddings
         config = embeddings.config
         if self.prepares.num_mel_bins != config.num_mel_bins:
             raise RecipeError(
-                f"The preprocessor_config.json of '{model}' has {self.prepares.num_mel_bins} mel bands and its config.json "
-                f"{config.num_mel_bins}: mend the folder."
+                f"The preprocessor_config.json of '{model}' has {self.prepares.num_mel_bins} mel bands and its "
+                f"config.json {config.num_mel_bins}: mend the folder."
             )
         self.sample_rate, self.bands, self.length = modality.sample_rate, config.num_mel_bins, config.max_length
         self.grid = tuple(embeddings.get_shape(config))

@@ -62,27 +62,45 @@ LAYOUTS = (
 """Names in files of fairseq, unilm (WavLM) and torchaudio, and those of transformers; applied in this order."""
 
 
+HEADS = (
+    *(
+        "quantizer.*",
+        "project_q.*",
+        "project_hid.*",
+        "final_proj.*",
+        "ctc_proj.*",
+        "speaker_proj.*",
+        "logit_generator.*",
+    ),
+    *("label_embs_concat", "label_embeddings_concat", "layer_norm_for_extract.*", "adapter.*", "layer_weights"),
+    *(
+        "lm_head.*",
+        "aux.*",
+        "proj.*",
+        "classifier.*",
+        "projector.*",
+        "tdnn.*",
+        "objective.*",
+        "feature_extractor.weight",
+    ),
+    *("feature_extractor.bias", "regression_head.*"),
+)
+"""What files of pretrained and of fine-tuned models have behind the encoder."""
+
+
 class WaveformTransformer(PretrainedAudio):
     """wav2vec 2.0, HuBERT, data2vec-audio or UniSpeech of transformers.
 
     A clip gives the same features alone and in a batch with longer ones, also where the feature encoder normalizes over
-    time (`feat_extract_norm: group`): its statistics are of valid frames alone. SpecAugment and layer drop are off: what
-    is masked is up to the objective.
+    time (`feat_extract_norm: group`): its statistics are of valid frames alone. SpecAugment and layer drop are off:
+    what is masked is up to the objective.
     """
 
     default_preprocessing = "Wav2Vec2FeatureExtractor"
     lacks = (f"model.{MASK}",)
-    ignores = (
-        f"model.{MASK}",
-        *(f"model.{part}*" for part in ("quantizer.", "project_q.", "project_hid.", "final_proj.", "label_embs_concat")),
-        *(f"model.{part}*" for part in ("lm_head.", "classifier.", "projector.", "layer_weights", "tdnn.", "aux.")),
-        *(f"model.{part}*" for part in ("adapter.", "proj.", "logit_generator.", "speaker_proj.", "label_embeddings_")),
-        "model.encoder.pos_conv_embed.*.num_batches_tracked",
-    )
+    ignores = tuple(f"model.{name}" for name in (MASK, *HEADS))
 
-    def __init__(
-        self, modality: AudioModality, model: str, pool: Pool = "auto", max_length: int | None = None
-    ) -> None:
+    def __init__(self, modality: AudioModality, model: str, pool: Pool = "auto", max_length: int | None = None) -> None:
         super().__init__(modality, model, pool, max_length)
         config = self.stored_config
         self.frames = Frames(zip(config.conv_kernel, config.conv_stride, strict=True))
@@ -92,8 +110,8 @@ class WaveformTransformer(PretrainedAudio):
         """Return the model with its mask token as a buffer: no pass uses it, and objectives have their own."""
         if getattr(config, "conv_pos_batch_norm", False):
             raise RecipeError(
-                f"The model '{self.name}' has batch norm before its position convolution, whose statistics would include "
-                "masked frames: choose one without conv_pos_batch_norm."
+                f"The model '{self.name}' has batch norm before its position convolution, whose statistics would "
+                "include masked frames: choose one without conv_pos_batch_norm."
             )
         config.add_adapter = False  # of fine-tuned models: behind the last block, and shorter than the frames
         network = super()._network(config, max_length)
@@ -154,9 +172,7 @@ class WaveformTransformer(PretrainedAudio):
         """Encode frames, or those at `keep` (B, K): what is left out is zeroed before the position convolution."""
         network: Any = self.model.encoder
         mask_BT = tokens.valid()
-        x_BTD = tokens.x.masked_fill(~visible_tokens(mask_BT, keep)[..., None], 0.0)
-        x_BTD = x_BTD + network.pos_conv_embed(at_least_one_row(x_BTD))[: len(mask_BT)]
-        count = x_BTD.shape[1]
+        x_BTD, count = self._add_positions(tokens.x, visible_tokens(mask_BT, keep)), mask_BT.shape[1]
         if keep is not None:
             x_BTD, mask_BT = take_tokens(x_BTD, keep), take_tokens(mask_BT, keep)
         x_BTD, seen_BT = at_least_one_row(x_BTD), attended_tokens(at_least_one_row(mask_BT))
@@ -170,6 +186,12 @@ class WaveformTransformer(PretrainedAudio):
             x_BTD = network.layer_norm(x_BTD)
         x_BTD = x_BTD[: len(mask_BT)] * mask_BT[..., None]
         return Features(pool_tokens(x_BTD, mask_BT, "mean"), x_BTD, mask_BT)
+
+    def _add_positions(self, x_BTD: Tensor, visible_BT: Tensor) -> Tensor:
+        """Return tokens with their position convolution, of which those that are not visible are no part."""
+        network: Any = self.model.encoder
+        x_BTD = at_least_one_row(x_BTD.masked_fill(~visible_BT[..., None], 0.0))
+        return (x_BTD + network.pos_conv_embed(x_BTD))[: len(visible_BT)]
 
     def _attention(self, seen_BK: Tensor, keep_BK: Tensor | None, count: int) -> dict[str, Any]:
         """Return what blocks are told about the tokens.
@@ -199,6 +221,20 @@ class WavLM(WaveformTransformer):
             keep_BK = at_least_one_row(keep_BK)
             bias_BHKK = bias_HTT[:, keep_BK[:, :, None], keep_BK[:, None]].transpose(0, 1)
         return {"attention_mask": seen_BK, "position_bias": bias_BHKK.flatten(0, 1)}
+
+
+class Data2VecAudio(WaveformTransformer):
+    """data2vec of transformers: several position convolutions, each behind the other."""
+
+    def _add_positions(self, x_BTD: Tensor, visible_BT: Tensor) -> Tensor:
+        """Return tokens with their position convolutions; none passes on what lies at tokens that are not visible."""
+        network: Any = self.model.encoder
+        hidden_B1T = ~at_least_one_row(visible_BT)[:, None]
+        content_BDT = at_least_one_row(x_BTD).transpose(1, 2).masked_fill(hidden_B1T, 0.0)
+        positions_BDT = content_BDT
+        for layer in network.pos_conv_embed.layers:
+            positions_BDT = layer(positions_BDT).masked_fill(hidden_B1T, 0.0)
+        return (content_BDT + positions_BDT).transpose(1, 2)[: len(x_BTD)]
 
 
 def _norm_over_valid(norm: nn.GroupNorm, x_BCT: Tensor, valid_BT: Tensor) -> Tensor:
