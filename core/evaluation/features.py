@@ -32,6 +32,8 @@ Samples = Mapping[str, np.ndarray]
 """Space -> positions in the source, ascending, of the records that its tables have; a space without has all."""
 PIECE = 2**28
 """Bytes of one column that are gathered on the device before they are brought to the host."""
+ROWS = 1024
+"""Rows of a column that are checked at once."""
 
 
 class FeatureReader(ABC):
@@ -39,8 +41,10 @@ class FeatureReader(ABC):
 
     columns: Mapping[str, Sequence[str]]
     """Space -> the columns that its table has even where no record has a value."""
+    samples: Samples = {}  # noqa: RUF012 - never changed
+    """Of which records a space has rows, where not of all."""
     layers: Mapping[str, tuple[Layer, ...]] = {}
-    """Modality name -> what the layers are, in the space "layers"."""
+    """Modality name -> what its layers are, in the space "layers"."""
 
     @abstractmethod
     def __call__(self, records: RecordBatch) -> Mapping[str, Columns]:
@@ -230,11 +234,15 @@ class FeatureRows:
         ids: of the records.
         positions: int64, where the source has them, batch by batch.
         spaces: of each reader, space -> column -> rows.
+        samples: of each reader, of which records a space has rows, where not of all.
+        layers: of each reader, modality name -> what its layers are.
     """
 
     ids: list[str]
     positions: list[np.ndarray]
     spaces: list[dict[str, dict[str, _Column]]]
+    samples: list[Samples]
+    layers: list[Mapping[str, tuple[Layer, ...]]]
 
     def columns(self) -> Iterator[_Column]:
         """Iterate over the columns of all readers and spaces."""
@@ -252,7 +260,7 @@ def read_features(batches: Iterable[RecordBatch], readers: Sequence[FeatureReade
         readers: what makes features of them.
     """
     spaces = [{space: {name: _Column() for name in names} for space, names in r.columns.items()} for r in readers]
-    rows = FeatureRows([], [], spaces)
+    rows = FeatureRows([], [], spaces, [reader.samples for reader in readers], [reader.layers for reader in readers])
     for records in batches:
         assert records.positions is not None, "batches of a source have positions"
         for reader, of_reader in zip(readers, spaces, strict=True):
@@ -292,46 +300,86 @@ def feature_tables(parts: Sequence[FeatureRows], keys: Callable[[int], Record]) 
     positions_N = np.concatenate([np.zeros(0, np.int64), *(at_B for part in parts for at_B in part.positions)])
     records = [keys(position) for position in positions_N.tolist()]
     labels, groups = label_columns(records), [group_name(record) for record in records]
-
-    def table(columns: Mapping[str, _Column]) -> FeatureTable:
-        kept = {name: column for name, column in columns.items() if not column.is_left_out}
-        present = {name: np.concatenate([np.zeros(0, bool), *column.present]) for name, column in kept.items()}
-        for name, column in kept.items():
-            _check_finite(column.rows(), np.flatnonzero(present[name]), name.partition(FURTHER)[0], ids)
-        features = {name: c.matrix(present[name]) for name, c in kept.items() if FURTHER not in name}
-        further: dict[str, ValueFeatures] = {}
-        for name, column in kept.items():
-            if FURTHER in name:
-                of, values = name.partition(FURTHER)[0], ValueFeatures(np.flatnonzero(present.pop(name)), column.rows())
-                further[of] = further[of].join(values) if of in further else values
-        return FeatureTable(ids, features, present, labels, groups, positions_N, times_of(records), further)
-
+    whole = FeatureTable(ids, {}, {}, labels, groups, positions_N, times_of(records))
     return [
-        {space: table(_join_ranks(parts, number, space)) for space in of_reader}
+        {space: _table(whole, space, _join_ranks(parts, number, space), parts[0], number) for space in of_reader}
         for number, of_reader in enumerate(parts[0].spaces)
     ]
 
 
+def _table(
+    whole: FeatureTable, space: str, columns: Mapping[str, _Column], part: FeatureRows, reader: int
+) -> FeatureTable:
+    """Return the table of one space of one reader: `whole`, or those of its records that the space has, with features.
+
+    Args:
+        whole: all records, without features.
+        space: the space.
+        columns: its columns over all ranks.
+        part: what a rank read, for what is the same on all ranks.
+        reader: the position of the reader.
+    """
+    kept = {name: column for name, column in columns.items() if not column.is_left_out}
+    present = {name: np.concatenate([np.zeros(0, bool), *column.present]) for name, column in kept.items()}
+    for name, column in kept.items():
+        _check_finite(column.rows(), space, np.flatnonzero(present[name]), name.partition(FURTHER)[0], whole.ids)
+    table = whole
+    if (sample := part.samples[reader].get(space)) is not None:
+        chosen = np.flatnonzero(np.isin(whole.positions, sample))
+        if len(chosen) < len(whole):
+            table = replace(whole.select(chosen), sampled_of=len(whole))
+        present = {name: present_N[chosen] for name, present_N in present.items()}
+    features = {name: c.matrix(present[name]) for name, c in kept.items() if FURTHER not in name}
+    further: dict[str, ValueFeatures] = {}
+    for name, column in kept.items():
+        if FURTHER in name:
+            of, values = name.partition(FURTHER)[0], ValueFeatures(np.flatnonzero(present.pop(name)), column.rows())
+            further[of] = further[of].join(values) if of in further else values
+    layers = {name: of for name, of in part.layers[reader].items() if space == "layers" and name in features}
+    return replace(table, features=features, present=present, further=further, layers=layers)
+
+
 def _join_ranks(parts: Sequence[FeatureRows], reader: int, space: str) -> dict[str, _Column]:
     """Return the columns of one space over all ranks."""
-    joined: dict[str, _Column] = {}
+    found: dict[str, _Column] = {}
     before = 0
     for part in parts:
         columns, count = part.spaces[reader][space], len(part.ids)
-        for name in dict.fromkeys([*joined, *columns]):
+        for name in dict.fromkeys([*found, *columns]):
             mine = columns.get(name, _Column(present=[np.zeros(count, bool)]))
-            joined[name] = joined.get(name, _Column(present=[np.zeros(before, bool)])).join(mine)
+            found[name] = found.get(name, _Column(present=[np.zeros(before, bool)])).join(mine)
         before += count
-    return joined
+    return found
 
 
-def _check_finite(x_MD: np.ndarray, rows_M: np.ndarray, name: str, ids: Sequence[str]) -> None:
-    nonfinite_M = ~np.isfinite(x_MD).all(axis=1)
+def _check_finite(x: np.ndarray, space: str, rows_M: np.ndarray, name: str, ids: Sequence[str]) -> None:
+    nonfinite_M = np.concatenate([np.zeros(0, bool), *(_nonfinite(part, space) for part in _pieces(x))])
     if nonfinite_M.any():
         raise SensoriumError(
             f"The features of '{name}' are not finite for {nonfinite_M.sum()} of {len(rows_M)} records, the first "
             f"is '{ids[int(rows_M[nonfinite_M.argmax()])]}': the training has diverged."
         )
+
+
+def _nonfinite(x: np.ndarray, space: str) -> np.ndarray:
+    """Return which rows have a value that is not finite, bool (M,); nan is none where it stands for no value.
+
+    That is at padding in the space "tokens", where a record has one token at least, and behind the width of a layer.
+    """
+    finite = np.isfinite(x)
+    if space == "tokens":
+        padding_MT = np.isnan(x).all(2)
+        return ~(finite.all(2) | padding_MT).all(1) | padding_MT.all(1)
+    if space == "layers":
+        is_behind_LD = np.isnan(x).all(0)
+        is_behind_LD[:, 0] = False
+        return ~(finite | is_behind_LD).all((1, 2))
+    return ~finite.all(1)
+
+
+def _pieces(x: np.ndarray) -> list[np.ndarray]:
+    """Return rows in pieces, so that what is computed of all of them is in memory for a piece at a time."""
+    return [x[start : start + ROWS] for start in range(0, len(x), ROWS)]
 
 
 def group_name(record: Record) -> str:
