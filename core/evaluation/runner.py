@@ -6,7 +6,7 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import Parameter, signature
 
@@ -19,6 +19,7 @@ from sensorium.errors import EvaluationError, Interrupted, PluginError, Sensoriu
 from sensorium.evaluation.predictions import Columns, joined, marked
 from sensorium.evaluation.progress import untimed
 from sensorium.evaluation.protocols import make_protocol
+from sensorium.evaluation.sampling import SAMPLED, sampled
 from sensorium.evaluation.tables import Breakdown, Folds, Metric, ResultsRow, ResultsTable, split_hash
 from sensorium.feature_table import FeatureTable, Parts
 from sensorium.registration.registry import one_line
@@ -95,9 +96,18 @@ def reason_of(error: Exception) -> str:
     return str(error) if isinstance(error, SensoriumError) else one_line(error)
 
 
-def spaces(evaluators: Mapping[str, Callable[[], Evaluator]]) -> set[str]:
-    """Return the spaces that the evaluators need, so that no other is embedded."""
-    return {make().space for make in evaluators.values()}
+def spaces(evaluators: Mapping[str, Callable[[], Evaluator]]) -> dict[str, int | None]:
+    """Return the spaces that the evaluators need, so that no other is embedded, and of how many records of a part.
+
+    Returns:
+        Space -> the largest `record_limit` of its evaluators, None for all records.
+    """
+    limits: dict[str, int | None] = {}
+    for evaluator in (make() for make in evaluators.values()):
+        limit = evaluator.record_limit if evaluator.space in SAMPLED else None
+        known = limits.get(evaluator.space, 0)
+        limits[evaluator.space] = None if limit is None or known is None else max(limit, known)
+    return limits
 
 
 def check_parts(train: FeatureTable, test: FeatureTable) -> None:
@@ -129,6 +139,8 @@ def _table(
     measured = {row: models for row, models in measured.items() if models}
     if not measured:
         raise SensoriumError(f"The evaluator '{name}' measures the space '{evaluator.space}', which no row has.")
+    if evaluator.space in SAMPLED:
+        measured = {row: [_sampled(m, evaluator) for m in models] for row, models in measured.items()}
     parts = _same_split(name, [[m.parts[evaluator.space] for m in models] for models in measured.values()])
     train, test = parts[-1]
     last = next(reversed(measured))
@@ -154,6 +166,7 @@ def _table(
         (len(train), len(test)),
         folds=Folds(protocol.group, final.held_out) if not protocol.is_given else None,
         remarks=final.remarks()
+        + _sampling(train, test)
         + protocol.remarks(train, test, evaluator.label)
         + _transductive(protocol, last, measured[last], final.tested),
         classes={result.row.name: result.by_class for result in results if result.by_class},
@@ -162,6 +175,20 @@ def _table(
         plot=final.plot(),
     )
     return table, joined([result.predictions for result in results])
+
+
+def _sampled(model: ModelFeatures, evaluator: Evaluator) -> ModelFeatures:
+    """Return the features with no more records of a part than an evaluator asks for."""
+    train, test = (sampled(table, evaluator.record_limit) for table in model.parts[evaluator.space])
+    return replace(model, parts={**model.parts, evaluator.space: (train, test)})
+
+
+def _sampling(train: FeatureTable, test: FeatureTable) -> list[str]:
+    """Return the sentence on how many records were sampled."""
+    if train.sampled_of is None and test.sampled_of is None:
+        return []
+    shares = [f"{len(table):,} of {table.sampled_of or len(table):,}" for table in (train, test)]
+    return [f"Sampled: {shares[0]} train and {shares[1]} test records, chosen by id, of this table alone."]
 
 
 def _transductive(protocol: Protocol, row: str, models: Sequence[ModelFeatures], tested: Set[str]) -> list[str]:
