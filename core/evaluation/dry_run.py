@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium.contracts import Modality, Objective, Source
+from sensorium.contracts import Encoder, Modality, Objective, Source
 from sensorium.errors import (
     BadSample,
     DataError,
@@ -34,7 +34,7 @@ from sensorium.evaluation.features import group_name, label_columns, times_of
 from sensorium.evaluation.labels import choose_column, is_missing
 from sensorium.evaluation.protocols import Given, make_protocol
 from sensorium.evaluation.runner import check_fit, measure_fold, reason_of
-from sensorium.feature_table import FeatureTable
+from sensorium.feature_table import FeatureTable, Layer
 from sensorium.models.plan import Plan
 from sensorium.seeding import seed_of
 
@@ -44,6 +44,8 @@ SPREAD, EACH, KINDS = 64, 6, 16
 """Of a larger part: evenly spread records, and records of each kind, for so many kinds (values) of a sort (a label)."""
 WIDTH = 8
 """Features of each modality."""
+SHAPES = {"scores": (1,), "layers": (2, WIDTH), "tokens": (3, WIDTH)}
+"""What a record has in spaces in which it has something else: layers, tokens."""
 SCORES = ("nats", "tokens", "uniform")
 """What `Objective.score` returns."""
 
@@ -108,14 +110,17 @@ class DryPart:
     def table(self, space: str) -> FeatureTable:
         """Return the table that an evaluator of a space receives."""
         count = len(self.records)
-        columns = dict.fromkeys(SCORES, 1) if space == "scores" else dict.fromkeys(self.present, WIDTH)
-        features = {name: self.draws.random((count, width), np.float32) for name, width in columns.items()}
+        names = SCORES if space == "scores" else tuple(self.present)
+        shape = SHAPES.get(space, (WIDTH,))
+        features = {name: self.draws.random((count, *shape), np.float32) for name in names}
         present = {name: np.ones(count, bool) for name in SCORES} if space == "scores" else self.present
         for name, mask_N in present.items():
             features[name][~mask_N] = np.nan
         ids, groups = [record.id for record in self.records], [group_name(record) for record in self.records]
         times = times_of(self.records)
         table = FeatureTable(ids, features, dict(present), label_columns(self.records), groups, self.positions, times)
+        if space == "layers":
+            table.layers = {name: tuple(Layer(number + 1) for number in range(shape[0])) for name in names}
         table.contents = {name: [(id,) for id in ids] for name in present}  # raw values are not read
         return table
 
@@ -129,6 +134,8 @@ def _metrics(name: str, plan: Plan, train: DryPart, test: DryPart) -> list[str]:
             raise SensoriumError(
                 f"it measures the likelihood of records, which the objective '{plan.recipe.objective}' does not give"
             )
+        if evaluator.space == "layers":
+            _check_layers(plan)
         protocol = make_protocol(evaluator.protocol)
         evaluator.prepare(_Embed(plan.modalities))
         tables = train.table(evaluator.space), test.table(evaluator.space)
@@ -147,6 +154,20 @@ def _metrics(name: str, plan: Plan, train: DryPart, test: DryPart) -> list[str]:
             f"The evaluator '{name}' cannot measure these records: {as_clause(reason_of(error))}. "
             f"Correct evaluate.evaluators.{name}, or set evaluate.evaluators.{name}=null to do without it."
         ) from error
+
+
+def _check_layers(plan: Plan) -> None:
+    """Raise an error if no encoder tells its layers; which tokens there are shows when it encodes.
+
+    Raises:
+        SensoriumError: with the encoders.
+    """
+    if all(encoder.cls.layer_stack is Encoder.layer_stack for encoder in plan.encoders.values()):
+        named = ", ".join(f"'{tower.encoder.name}'" for tower in plan.recipe.modalities.values())
+        raise SensoriumError(
+            f"it probes the layers of an encoder, and {named} tells none: choose an encoder of blocks, such as a "
+            "transformer"
+        )
 
 
 def _check_classes(test: FeatureTable, label: str | None) -> None:

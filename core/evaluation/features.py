@@ -283,12 +283,15 @@ def _add(columns: dict[str, _Column], made: Columns, before: int, count: int) ->
         columns[name].add_absent(count)
 
 
-def feature_tables(parts: Sequence[FeatureRows], keys: Callable[[int], Record]) -> list[dict[str, FeatureTable]]:
+def feature_tables(
+    parts: Sequence[FeatureRows], keys: Callable[[int], Record], sampled_of: Mapping[str, int] | None = None
+) -> list[dict[str, FeatureTable]]:
     """Make tables of what all ranks read of a part.
 
     Args:
         parts: what each rank read with the same readers, in rank order.
         keys: returns the record at a position of the source, for its labels and group; its values are not read.
+        sampled_of: space -> number of records of the part, of which its readers have a sample.
 
     Returns:
         Of each reader, space -> its table.
@@ -301,10 +304,15 @@ def feature_tables(parts: Sequence[FeatureRows], keys: Callable[[int], Record]) 
     records = [keys(position) for position in positions_N.tolist()]
     labels, groups = label_columns(records), [group_name(record) for record in records]
     whole = FeatureTable(ids, {}, {}, labels, groups, positions_N, times_of(records))
-    return [
+    tables = [
         {space: _table(whole, space, _join_ranks(parts, number, space), parts[0], number) for space in of_reader}
         for number, of_reader in enumerate(parts[0].spaces)
     ]
+    for space, count in (sampled_of or {}).items():
+        for of_reader in tables:
+            if space in of_reader:
+                of_reader[space].sampled_of = count
+    return tables
 
 
 def _table(
@@ -326,8 +334,7 @@ def _table(
     table = whole
     if (sample := part.samples[reader].get(space)) is not None:
         chosen = np.flatnonzero(np.isin(whole.positions, sample))
-        if len(chosen) < len(whole):
-            table = replace(whole.select(chosen), sampled_of=len(whole))
+        table = whole.select(chosen)
         present = {name: present_N[chosen] for name, present_N in present.items()}
     features = {name: c.matrix(present[name]) for name, c in kept.items() if FURTHER not in name}
     further: dict[str, ValueFeatures] = {}

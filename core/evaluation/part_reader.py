@@ -16,6 +16,7 @@ from sensorium.data.splits import assign_parts
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.devices import gains_from_pinning
 from sensorium.errors import SensoriumError, not_found
+from sensorium.evaluation.sampling import sample_of
 from sensorium.models.plan import Plan
 from sensorium.parallel import collectives
 from sensorium.runs.run import Run
@@ -62,6 +63,13 @@ class PartReader:
             problem, names = f"There is no part '{part}' of the split", [*self.parts, "all"]
             raise SensoriumError(not_found(problem, part, names, f"known: {', '.join(names)}"))
         return self.parts[part]
+
+    def sample(self, part: str, most: int | None) -> np.ndarray:
+        """Return the positions of at most so many records of a part, chosen by id: int64, ascending."""
+        positions = self.positions(part)
+        if most is None or len(positions) <= most:
+            return positions
+        return positions[sample_of([self.source.key(position).id for position in positions.tolist()], most)]
 
     def share(self, loader: Loader) -> None:
         """Read the records that a training has in its cache from there, so that they are decoded and held once."""

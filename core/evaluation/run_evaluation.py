@@ -21,6 +21,7 @@ from sensorium.evaluation.features import (
     FeatureReader,
     FeatureRows,
     ModelReader,
+    Samples,
     feature_tables,
     label_columns,
     read_features,
@@ -31,6 +32,7 @@ from sensorium.evaluation.previews import Previews
 from sensorium.evaluation.progress import timed, untimed
 from sensorium.evaluation.retrieval_sheets import draw_retrieval_sheets
 from sensorium.evaluation.runner import ModelFeatures, evaluate_models, reason_of, spaces
+from sensorium.evaluation.sampling import BUDGET, SAMPLED, limit_in
 from sensorium.evaluation.tables import ResultsTable
 from sensorium.feature_table import FeatureTable
 from sensorium.models.model import Model
@@ -198,10 +200,8 @@ class RunEvaluation:
         """
         needed = spaces(self.plan.evaluators)
         device = next(iter(models.values()))[0].device
-        readers: list[FeatureReader] = [ModelReader(model, needed) for row in models.values() for model in row]
-        if final and self.plan.recipe.evaluate.baselines == "on":
-            baseline = BaselineReader(self.plan.modalities)
-            readers += [baseline] * bool(needed & baseline.spaces)
+        all_models = [model for row in models.values() for model in row]
+        sampled_of: list[dict[str, int]] = []
         step = timed if final and collectives.rank() == 0 else untimed
 
         def done(table: ResultsTable, predictions: Columns) -> None:
@@ -211,7 +211,7 @@ class RunEvaluation:
                 show(table)
 
         def measured(parts: Sequence[Sequence[FeatureRows]]) -> dict[str, ResultsTable]:
-            rows = self._rows(models, parts, device)
+            rows = self._rows(models, parts, device, sampled_of)
             if not final:
                 return evaluate_models(self.plan.evaluators, rows)
             try:
@@ -227,10 +227,20 @@ class RunEvaluation:
         if final:
             on_rank_zero(self._note, dict.fromkeys(self.plan.evaluators, UNMEASURED), [])
         try:
+            samples = self._records_of(all_models, needed, (train, test))
+            readers: list[FeatureReader] = [ModelReader(model, needed, samples) for model in all_models]
+            if final and self.plan.recipe.evaluate.baselines == "on":
+                baseline = BaselineReader(self.plan.modalities)
+                readers += [baseline] * bool(needed.keys() & baseline.spaces)
             parts = []
             for part in (train, test):
-                with step(f"features of the {part} part ({len(self.reader.positions(part)):,} records)"):
-                    parts.append(self._read(part, readers, device))
+                positions = self.reader.positions(part)
+                chosen = {space: np.intersect1d(positions, sample) for space, sample in samples.items()}
+                sampled_of.append({space: len(positions) for space, of in chosen.items() if len(of) < len(positions)})
+                if needed.keys() == samples.keys():  # no other record is needed
+                    positions = np.unique(np.concatenate(list(chosen.values())))
+                with step(f"features of the {part} part ({len(positions):,} records)"):
+                    parts.append(self._read(positions, readers, device))
             tables = on_rank_zero(measured, parts)
         except EvaluationError as failed:
             tables, error = failed.tables, failed
@@ -242,11 +252,44 @@ class RunEvaluation:
         on_rank_zero(self._note, error.failures if error is not None else {}, tables)
         return tables, error
 
+    def _records_of(self, models: Sequence[Model], limits: Mapping[str, int | None], parts: Sequence[str]) -> Samples:
+        """Return which records of both parts are in the spaces of which not all records are held; collective.
+
+        Args:
+            models: the models that encode the records.
+            limits: space -> the largest number of records of a part, None for all.
+            parts: the parts.
+        """
+        sampled = {space: limit for space, limit in limits.items() if space in SAMPLED}
+        if not sampled:
+            return {}
+        readers = [ModelReader(model, sampled) for model in models]
+        sizes = on_every_rank(self._sizes, readers, parts[0])
+        sizes = {space: max(of[space] for of in collectives.all_gather_objects(sizes)) for space in sampled}
+        samples = {}
+        for space, limit in sampled.items():
+            most = limit_in(BUDGET // len(sampled), sizes[space], limit)
+            samples[space] = np.concatenate([self.reader.sample(part, most) for part in parts])
+        return samples
+
+    def _sizes(self, readers: Sequence[ModelReader], part: str) -> dict[str, int]:
+        """Return space -> bytes that a record takes over all models, by the first batch of this rank."""
+        sizes = dict.fromkeys(readers[0].columns, 0)
+        records = next(iter(self.reader.batches(part, readers[0].model.device)), None)
+        for reader in readers if records is not None else ():
+            for space, columns in reader(records).items():
+                sizes[space] += sum(x.nbytes for x, _ in columns.values()) // len(records)
+        return sizes
+
     def _rows(
-        self, models: Mapping[str, Sequence[Model]], parts: Sequence[Sequence[FeatureRows]], device: torch.device
+        self,
+        models: Mapping[str, Sequence[Model]],
+        parts: Sequence[Sequence[FeatureRows]],
+        device: torch.device,
+        sampled_of: Sequence[Mapping[str, int]],
     ) -> dict[str, list[ModelFeatures]]:
         """Return the rows of the tables: those of models, behind that of baseline features where these were read."""
-        tables = [feature_tables(part, self.source.key) for part in parts]
+        tables = [feature_tables(part, self.source.key, of) for part, of in zip(parts, sampled_of, strict=True)]
         if any(make().needs_contents for make in self.plan.evaluators.values()):
             self._add_contents(tables)
         read = zip(*tables, strict=True)
@@ -257,7 +300,7 @@ class RunEvaluation:
         rows: dict[str, list[ModelFeatures]] = {}
         for name, of_row in models.items():
             rows[name] = [replace(features.pop(0), embed=model.embed) for model in of_row]
-        seen = frozenset(next(iter(rows["trained"][0].parts.values()))[0].ids)
+        seen = frozenset(id for train, _ in rows["trained"][0].parts.values() for id in train.ids)
         rows["trained"] = [replace(model, seen=seen) for model in rows["trained"]]
         baseline = BaselineReader(self.plan.modalities)
         return _with_baseline(
@@ -281,7 +324,9 @@ class RunEvaluation:
             for name, field in self.plan.fields.items()
         }
 
-    def _read(self, part: str, readers: Sequence[FeatureReader], device: torch.device) -> list[FeatureRows]:
+    def _read(
+        self, part: str | np.ndarray, readers: Sequence[FeatureReader], device: torch.device
+    ) -> list[FeatureRows]:
         """Return what every rank read of its slice of a part on rank 0, nothing on the others; collective."""
         mine = on_every_rank(lambda: read_features(self.reader.batches(part, device), readers))
         self.reader.unreadable.share()
@@ -304,7 +349,7 @@ class RunEvaluation:
         Args:
             model: the model that encodes the records.
             part: "train", "val", "test", "all", or "probe" for a sample of train.
-            space: "features", "embedding" or "scores".
+            space: "features", "embedding", "scores", "layers" or "tokens".
             use: called on rank 0 with the features of every record of the part; its result can be pickled.
         """
         parts = self._read(part, [ModelReader(model, [space])], model.device)

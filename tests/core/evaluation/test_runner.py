@@ -65,7 +65,7 @@ def test_a_row_without_the_space_is_left_out():
         space = "embedding"
 
     assert [row.name for row in evaluate_models({"knn": Embedded}, rows)["knn"].rows] == ["chance", "trained"]
-    assert spaces({"knn": KNN, "other": Embedded}) == {"features", "embedding"}
+    assert spaces({"knn": KNN, "other": Embedded}) == {"features": None, "embedding": None}
     with pytest.raises(SensoriumError, match="'knn' measures the space 'embedding', which no row"):
         evaluate_models({"knn": Embedded}, {"baseline": [model(1.0)]})
 
