@@ -276,7 +276,9 @@ class RunEvaluation:
         """Return space -> bytes that a record takes over all models, by the first batch of this rank."""
         sizes = dict.fromkeys(readers[0].columns, 0)
         records = next(iter(self.reader.batches(part, readers[0].model.device)), None)
-        for reader in readers if records is not None else ():
+        if records is None:
+            return sizes
+        for reader in readers:
             for space, columns in reader(records).items():
                 sizes[space] += sum(x.nbytes for x, _ in columns.values()) // len(records)
         return sizes
