@@ -1,15 +1,22 @@
 """Audio models of transformers: small ones of each architecture, in folders as `save_pretrained` writes them."""
 
+import shutil
+from argparse import Namespace
+
 import pytest
 import torch
+from torchaudio.models.wav2vec2.utils import import_huggingface_model
 
+from sensorium.errors import RecipeError
 from sensorium.modalities.audio.encoders.transformers import TransformersAudio
+from sensorium.modalities.audio.encoders.transformers_folder import first_tensor
 from sensorium.modalities.audio.modality import AudioModality
+from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.testing.emulation import table
 from sensorium.weights import load_weights
 from tests.emulation.encoding import encoded_on_device
 from tests.modalities.audio.clips import batch_of
-from tests.modalities.pretrained_case import check_every_objective, check_family
+from tests.modalities.pretrained_case import check_every_objective, check_family, check_kept_tokens
 
 transformers = pytest.importorskip("transformers")
 
@@ -113,3 +120,226 @@ def test_the_host_never_waits(folders):
     for name in ("wav2vec2", "wavlm", "data2vec-audio", "ast"):
         _, waits = encoded_on_device(built(folders[name]).train(), batch_of(LENGTHS))
         assert not waits, f"{name}: {table(waits)}"
+
+
+def differs(encoder, others):
+    return [name for name, value in encoder.state_dict().items() if not torch.equal(value, others[name])]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_weights_of_models_with_heads_are_loaded_and_heads_listed(folders, name, tmp_path):
+    """What `save_pretrained` writes of a whole model, and the state_dict as such, old names of weight norm included."""
+    family, options = MODELS[name]
+    expected = built(folders[name]).state_dict()
+    for task in ("ForPreTraining", "ForCTC", "ForXVector", "ForSequenceClassification", "ForAudioClassification"):
+        cls = getattr(transformers, family + task, None)
+        if cls is None:
+            continue
+        whole = cls(getattr(transformers, f"{family}Config")(**options))
+        body = getattr(whole, whole.base_model_prefix)
+        body.load_state_dict({n.removeprefix("model."): value for n, value in expected.items()})
+        whole.save_pretrained(tmp_path / task)
+        old = {n.replace("parametrizations.weight.original0", "weight_g"): v for n, v in whole.state_dict().items()}
+        old = {n.replace("parametrizations.weight.original1", "weight_v"): v for n, v in old.items()}
+        torch.save(old, tmp_path / f"{task}.bin")
+        for where in (tmp_path / task, tmp_path / f"{task}.bin"):
+            encoder = built(folders[name], loaded=False)
+            report = load_weights(encoder, where)
+            assert not differs(encoder, expected)
+            assert not report.missing
+            assert report.unexpected
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "wav2vec2-large", "hubert-large", "wavlm"])
+@torch.no_grad()
+def test_weights_in_the_layout_of_torchaudio(folders, name, tmp_path):
+    model = transformers.AutoModel.from_pretrained(folders[name])
+    torch.save(import_huggingface_model(model).state_dict(), tmp_path / "torchaudio.pth")
+    encoder = built(folders[name], loaded=False)
+    report = load_weights(encoder, tmp_path / "torchaudio.pth")
+    assert report.missing == ("model.masked_spec_embed",)
+    batch = batch_of(LENGTHS)
+    torch.testing.assert_close(encoder(batch).pooled, built(folders[name])(batch).pooled)
+
+
+FAIRSEQ = {
+    "masked_spec_embed": "mask_emb",
+    "feature_projection.layer_norm": "layer_norm",
+    "feature_projection.projection": "post_extract_proj",
+    "encoder.pos_conv_embed.conv.parametrizations.weight.original0": "encoder.pos_conv.0.weight_g",
+    "encoder.pos_conv_embed.conv.parametrizations.weight.original1": "encoder.pos_conv.0.weight_v",
+    "encoder.pos_conv_embed.conv": "encoder.pos_conv.0",
+    "encoder.pos_conv_embed.layers.": "encoder.pos_conv.",
+    ".attention.gru_rel_pos_linear": ".self_attn.grep_linear",
+    ".attention.gru_rel_pos_const": ".self_attn.grep_a",
+    ".attention.rel_attn_embed": ".self_attn.relative_attention_bias",
+    ".attention.": ".self_attn.",
+    ".feed_forward.intermediate_dense": ".fc1",
+    ".feed_forward.output_dense": ".fc2",
+}
+"""Names of transformers, and those in files of fairseq (wav2vec_small.pt, hubert_base_ls960.pt) and unilm (WavLM)."""
+
+
+def named_as_fairseq(name: str, is_group_norm: bool) -> str:
+    if name.startswith("feature_extractor."):
+        name = name.replace(".conv.", ".0.")
+        return name.replace(".layer_norm.", ".2." if is_group_norm else ".2.1.")
+    if name.startswith("encoder.pos_conv_embed.layers."):
+        return name.replace("pos_conv_embed.layers", "pos_conv").replace(".conv.", ".0.")
+    if name.startswith("encoder.layers."):
+        name = name.replace(".layer_norm.", ".self_attn_layer_norm.")
+    for own, theirs in FAIRSEQ.items():
+        if own in name:
+            return name.replace(own, theirs)
+    return name
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "wav2vec2-large", "hubert", "data2vec-audio", "wavlm", "wavlm-large"])
+def test_weights_in_the_layout_of_fairseq(folders, name, tmp_path):
+    """Files as its trainings write them: arguments, and the model with its quantizer, under names of its own."""
+    expected = built(folders[name]).state_dict()
+    group = MODELS[name][1].get("feat_extract_norm", "group") == "group" and name != "data2vec-audio"
+    weights = {named_as_fairseq(n.removeprefix("model."), group): value for n, value in expected.items()}
+    assert "feature_extractor.conv_layers.0.0.weight" in weights
+    assert "encoder.layers.1.self_attn_layer_norm.weight" in weights
+    weights |= {"quantizer.vars": torch.zeros(1, 4, 2), "final_proj.weight": torch.zeros(2, 2)}
+    torch.save({"args": Namespace(arch="wav2vec2"), "model": weights}, tmp_path / "fairseq.pt")
+    encoder = built(folders[name], loaded=False)
+    report = load_weights(encoder, tmp_path / "fairseq.pt")
+    assert not differs(encoder, expected)
+    assert not report.missing
+    assert len(report.unexpected) == 2
+
+
+def test_weights_of_another_size_are_refused(folders, tmp_path):
+    options = WAVES | {"hidden_size": 48, "num_hidden_layers": 3}
+    transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**options)).save_pretrained(tmp_path)
+    with pytest.raises(RecipeError, match="does not fit"):
+        load_weights(built(folders["wav2vec2"], loaded=False), tmp_path)
+
+
+def test_preprocessing_is_that_of_the_model(folders, tmp_path):
+    options = {"model": str(folders["wav2vec2"])}
+    cls = TransformersAudio.variant(options)
+    with pytest.raises(RecipeError, match="at 16000 Hz, and the modality gives 8000 Hz: set sample_rate"):
+        cls(modality(sample_rate=8000), **options)
+    with pytest.raises(RecipeError, match="set channels to 1"):
+        cls(modality(channels=2), **options)
+    with pytest.raises(RecipeError, match="no class token"):
+        cls(modality(), pool="prefix", **options)
+    with pytest.raises(RecipeError, match="leave out max_length"):
+        cls(modality(), max_length=64, **options)
+    loud, quiet = batch_of(LENGTHS), batch_of(LENGTHS)
+    loud = loud.with_values(loud.values * 7 + 0.1)
+    normalized, raw = built(folders["wav2vec2"]), built(folders["wavlm"])
+    torch.testing.assert_close(normalized(loud).pooled, normalized(quiet).pooled, rtol=1e-3, atol=1e-4)
+    assert (raw.token_targets(loud) - raw.token_targets(quiet)).abs().max() > 0.1
+    with pytest.raises(RecipeError, match="takes waveforms"):
+        normalized(AudioModality().front_end(quiet))
+
+
+def test_folders_that_cannot_serve_are_refused_in_a_sentence(folders, tmp_path):
+    with pytest.raises(RecipeError, match="save_pretrained wrote"):
+        TransformersAudio.variant({"model": str(tmp_path)})
+    transformers.BertConfig().save_pretrained(tmp_path)
+    with pytest.raises(RecipeError, match="is a bert; the audio encoder 'transformers' serves wav2vec2"):
+        TransformersAudio.variant({"model": str(tmp_path)})
+    transformers.HubertConfig(**WAVES, conv_pos_batch_norm=True).save_pretrained(tmp_path)
+    with pytest.raises(RecipeError, match="batch norm before its position convolution"):
+        built(tmp_path)
+
+
+def test_a_folder_without_preprocessing_gets_that_of_its_library(folders, tmp_path, caplog):
+    for file in ("config.json", "model.safetensors"):
+        shutil.copy(folders["wav2vec2"] / file, tmp_path)
+    assert built(tmp_path).prepares.do_normalize
+    assert "the preprocessing of Wav2Vec2FeatureExtractor is assumed, at 16000 Hz" in caplog.text
+
+
+@torch.no_grad()
+def test_a_clip_is_as_alone_where_its_library_differs(folders):
+    """The group norm of wav2vec 2.0 base goes over time: of the library, a padded clip is another one."""
+    encoder, batch = built(folders["wav2vec2"]), batch_of([16000, 4000])
+    together = encoder(batch)
+    for row, example in enumerate(batch.unpad()):
+        alone = encoder(SignalBatch.join([example]))
+        torch.testing.assert_close(together.pooled[row], alone.pooled[0], rtol=1e-5, atol=1e-5)
+    model = transformers.AutoModel.from_pretrained(folders["wav2vec2"]).eval()
+    wave = encoder._waves(batch)
+    padded = model(wave, attention_mask=batch.valid.long()).last_hidden_state[1, : int(together.mask[1].sum())]
+    assert (padded.mean(0) - together.pooled[1]).abs().max() > 0.01
+
+
+def test_what_is_masked_is_up_to_the_objective(folders):
+    """No SpecAugment, no layer drop, and no weight that no pass uses; the mask token is the model's."""
+    encoder = built(folders["wav2vec2"]).train()
+    assert encoder.model.config.mask_time_prob > 0
+    assert encoder.model.config.layerdrop > 0
+    expected = transformers.AutoModel.from_pretrained(folders["wav2vec2"]).masked_spec_embed
+    assert torch.equal(encoder.mask_embedding(), expected)
+    batch = batch_of([1200, 900, 640])  # SpecAugment of the library raises for fewer than ten frames
+    assert torch.equal(encoder(batch).pooled, encoder.eval()(batch).pooled)
+    assert "model.masked_spec_embed" not in dict(encoder.named_parameters())
+    assert built(folders["ast"]).mask_embedding() is None
+    frozen = built(folders["wav2vec2"]).requires_grad_(False)
+    assert not frozen.train().training
+
+
+@torch.no_grad()
+def test_frames_are_told_by_the_samples_at_their_center(folders):
+    encoder = built(folders["wav2vec2"])
+    targets = encoder.token_targets(batch_of([2000]))
+    assert targets.shape == (1, 6, encoder.target_dim) == (1, 6, 320)
+    torch.testing.assert_close(targets[0, 2], encoder._waves(batch_of([2000]))[0, 680:1000])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_layers_by_depth(folders, name):
+    encoder = built(folders[name])
+    stack = encoder.layer_stack()
+    assert len(stack.blocks) == 2
+    is_post_norm = name != "ast" and not MODELS[name][1].get("do_stable_layer_norm")
+    assert (stack.norm is None) == is_post_norm
+    seen = []
+    hook = stack.blocks[-1].register_forward_hook(lambda module, args, output: seen.append(first_tensor(output)))
+    with torch.no_grad():
+        features = encoder(batch_of([6000]))
+    hook.remove()
+    last = seen[0] if stack.norm is None else stack.norm(seen[0])
+    torch.testing.assert_close(last[:, stack.prefix :], features.tokens)
+
+
+@torch.no_grad()
+def test_spectrograms_are_those_of_the_feature_extractor(folders):
+    encoder, batch = built(folders["ast"]), batch_of([20000, 6000, 801, 400, 399])
+    made = encoder._spectrograms(batch)
+    extractor = encoder.prepares
+    for row, clip in zip(made, batch.unpad()[:-1], strict=False):
+        expected = extractor(clip[0], sampling_rate=16000, return_tensors="pt").input_values[0]
+        torch.testing.assert_close(row, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(made[-1], torch.full_like(made[-1], -extractor.mean / (2 * extractor.std)))
+    targets = encoder.token_targets(batch)
+    assert encoder.grid == (5, 10)
+    patch = made[0].T[5:13, 12:20].flatten()  # row 1 of frequencies, column 2 of times
+    torch.testing.assert_close(targets[0, 12], (patch - patch.mean()) / (patch.var(correction=0) + 1e-6).sqrt())
+
+
+def test_positions_of_spectrograms_of_another_length(folders):
+    own = built(folders["ast"])
+    shorter, longer = (built(folders["ast"], max_length=length) for length in (32, 120))
+    assert (own.grid, shorter.grid, longer.grid) == ((5, 10), (5, 5), (5, 19))
+    tables = [e.tokenize(batch_of([400])).positions[0].unflatten(0, e.grid) for e in (own, shorter, longer)]
+    assert torch.equal(tables[1], tables[0][:, 3:8])
+    low, high = tables[0].amin(1, keepdim=True), tables[0].amax(1, keepdim=True)
+    assert ((tables[2] >= low - 1e-6) & (tables[2] <= high + 1e-6)).all()
+    torch.testing.assert_close(tables[2][:, 0], tables[0][:, 0])
+    for encoder in (shorter, longer):
+        check_kept_tokens(encoder, batch_of(LENGTHS))
+
+
+def test_class_tokens_and_patches_are_pooled(folders):
+    batch = batch_of(LENGTHS)
+    auto, prefix, mean = (built(folders["ast"], pool=pool)(batch).pooled for pool in ("auto", "prefix", "mean"))
+    assert torch.equal(auto, prefix)
+    torch.testing.assert_close(mean, built(folders["ast"])(batch).tokens.mean(1))
+    assert not torch.allclose(auto, mean, atol=1e-3)
