@@ -47,7 +47,7 @@ class LayerStack:
     Args:
         blocks: its residual blocks, in the order in which tokens pass them, each once; the first tensor of what each
             returns is float (B, prefix + T, D).
-        behind: what follows the last block: final norm, pooling, projection.
+        behind: what follows the last block: final norm, pooling, projection; modules, or bare parameters.
         norm: the final norm of tokens, one of `behind`; None where there is none.
         prefix: number of class and register tokens in front of the others, a class token first.
         tokens_of: makes tokens (B, T, D) and their mask, bool (B, T) or None, of what a block returns and the features
@@ -55,10 +55,20 @@ class LayerStack:
     """
 
     blocks: Sequence[nn.Module]
-    behind: Sequence[nn.Module] = ()
+    behind: Sequence[nn.Module | nn.Parameter] = ()
     norm: nn.Module | None = None
     prefix: int = 0
     tokens_of: Callable[[Any, Features], tuple[Tensor, Tensor | None]] | None = None
+
+    def parameters_behind(self) -> Iterator[nn.Parameter]:
+        """Iterate over the parameters of what follows the last block."""
+        for part in self.behind:
+            yield from (part,) if isinstance(part, nn.Parameter) else part.parameters()
+
+    def modules_behind(self) -> Iterator[nn.Module]:
+        """Iterate over the modules of what follows the last block, those inside them included."""
+        for part in self.behind:
+            yield from () if isinstance(part, nn.Parameter) else part.modules()
 
 
 class Encoder(nn.Module, ABC):

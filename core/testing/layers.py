@@ -21,14 +21,17 @@ def tells_disjoint_modules_as_layers(checked: CheckedPart) -> None:
     encoder, stack = _encoder_and_stack(checked)
     expect(len(stack.blocks) > 0, "its layer_stack has no blocks: return None where there are none")
     own, depths = set(map(id, encoder.modules())), dict[int, str]()
-    told = [*((f"block {n}", block) for n, block in enumerate(stack.blocks, 1)), *(("behind", m) for m in stack.behind)]
+    bare = {id(part) for part in stack.behind if isinstance(part, nn.Parameter)}
+    expect(bare <= set(map(id, encoder.parameters())), "a parameter behind its layer_stack is none of the encoder")
+    behind = [part for part in stack.behind if isinstance(part, nn.Module)]
+    told = [*((f"block {n}", block) for n, block in enumerate(stack.blocks, 1)), *(("behind", m) for m in behind)]
     for depth, module in told:
         expect(id(module) in own, f"{depth} of its layer_stack, a {type(module).__name__}, is no module of the encoder")
         for part in module.modules():
             other = depths.setdefault(id(part), depth)
             expect(other == depth, f"{depth} and {other} of its layer_stack share a module: each has one depth")
-    behind = {id(part) for module in stack.behind for part in module.modules()}
-    expect(stack.norm is None or id(stack.norm) in behind, "the norm of its layer_stack is not among what lies behind")
+    found = set(map(id, stack.modules_behind()))
+    expect(stack.norm is None or id(stack.norm) in found, "the norm of its layer_stack is not among what lies behind")
 
 
 @torch.no_grad()

@@ -21,7 +21,8 @@ def returns_tokens_of_the_declared_shapes(checked: CheckedPart) -> None:
     """A token encoder returns tokens, positions, mask and token targets in the shapes of the contract."""
     encoder, tokens = _encoder_and_tokens(checked)
     b, t, d = tokens.x.shape
-    expect((b, d) == (len(checked.batch), encoder.dim), f"tokenize gives x {(b, t, d)} for dim = {encoder.dim}")
+    width = encoder.token_dim
+    expect((b, d) == (len(checked.batch), width), f"tokenize gives x {(b, t, d)} for token_dim = {width}")
     expect(
         tokens.positions.shape in ((b, t, d), (1, t, d)),
         f"positions are {tuple(tokens.positions.shape)} for {(b, t, d)}",

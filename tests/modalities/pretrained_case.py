@@ -254,10 +254,15 @@ def _parameters(kind: type) -> set[str]:
 def check_every_objective(encoder: TokenEncoder, modality: str, batch: Batch) -> list[str]:
     """Take one step under every objective that needs tokens; return their names.
 
-    `next-token` refuses an encoder that looks ahead, in a sentence.
+    `next-token` refuses an encoder that looks ahead, and `ibot` one whose tokens are of another width than its pooled
+    features, in a sentence.
     """
     names = token_objectives(encoder)
     assert len(names) >= 8, "the registry lists the objectives that need tokens"
+    if encoder.token_dim != encoder.dim:
+        names.remove("ibot")
+        with pytest.raises(RecipeError, match="choose another encoder, or the objective 'dinov2'"):
+            step_learner(encoder, modality, "ibot")
     for name in names:
         check_one_step(encoder, modality, batch, name)
     if not encoder.is_causal:
