@@ -7,14 +7,18 @@ from typing import Any
 
 from sensorium import Encoder
 from sensorium.errors import RecipeError
+from sensorium.modalities.audio.encoders.transformers_conformer import Wav2Vec2Bert
 from sensorium.modalities.audio.encoders.transformers_folder import PretrainedAudio, model_type_of
 from sensorium.modalities.audio.encoders.transformers_spectrogram import PretrainedSpectrogramTransformer
 from sensorium.modalities.audio.encoders.transformers_waveform import Data2VecAudio, WaveformTransformer, WavLM
+from sensorium.modalities.audio.encoders.transformers_whisper import WhisperEncoder
 
 FAMILIES: dict[str, type[PretrainedAudio]] = {
     **dict.fromkeys(("wav2vec2", "hubert", "unispeech", "unispeech-sat"), WaveformTransformer),
     "data2vec-audio": Data2VecAudio,
     "wavlm": WavLM,
+    "wav2vec2-bert": Wav2Vec2Bert,
+    "whisper": WhisperEncoder,
     "audio-spectrogram-transformer": PretrainedSpectrogramTransformer,
 }
 """By the `model_type` of a config.json, the class that serves it."""

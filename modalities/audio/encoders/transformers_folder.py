@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sensorium")
 Pool = Literal["auto", "mean", "prefix"]
+MASK = "masked_spec_embed"
+"""Name of the mask token in models of transformers."""
 PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 """Files of a folder that say how waveforms are prepared for its model."""
 
@@ -70,8 +72,8 @@ class PretrainedAudio(TokenEncoder):
         if modality.channels != 1:
             raise RecipeError(f"The model '{model}' takes one channel, not {modality.channels}: set channels to 1.")
         self.pools_prefix = self.has_prefix and pool != "mean"
-        self.stored_config = config
-        self.model: nn.Module = self._network(config, max_length)
+        self.config = config
+        self.model = with_mask_as_buffer(self._network(config, max_length)).float()
         self.dim = config.hidden_size
 
     def _preprocessing(self, config: Any) -> Any:
@@ -94,6 +96,11 @@ class PretrainedAudio(TokenEncoder):
         network: nn.Module = AutoModel.from_config(config)
         return network
 
+    def mask_embedding(self) -> Tensor | None:
+        """Return the model's mask token (D,), None where it was trained without one."""
+        mask_D: Tensor | None = getattr(self.model, MASK, None)
+        return mask_D
+
     @property
     def own_weights(self) -> str | None:
         """The folder."""
@@ -102,6 +109,15 @@ class PretrainedAudio(TokenEncoder):
     def train(self, mode: bool = True) -> Self:
         """Set training mode; a model whose weights are all frozen stays in evaluation mode, its dropout off."""
         return super().train(mode and any(p.requires_grad for p in self.parameters()))
+
+
+def with_mask_as_buffer(network: nn.Module) -> nn.Module:
+    """Return a model whose mask token is a buffer: no pass uses it, and objectives train one of their own."""
+    mask_D = getattr(network, MASK, None)
+    if isinstance(mask_D, nn.Parameter):
+        delattr(network, MASK)
+        network.register_buffer(MASK, mask_D.detach().clone())
+    return network
 
 
 def first_tensor(output: Any) -> Tensor:

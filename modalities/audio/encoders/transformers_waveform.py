@@ -16,6 +16,7 @@ from sensorium import Features, LayerStack, Tokens, at_least_one_row, take_token
 from sensorium.errors import RecipeError
 from sensorium.modalities.audio.encoders.frames import Frames, mono_waveforms, standardized
 from sensorium.modalities.audio.encoders.transformers_folder import (
+    MASK,
     Pool,
     PretrainedAudio,
     attended_tokens,
@@ -29,8 +30,6 @@ from sensorium.modalities.signal.positions import sinusoidal_positions
 if TYPE_CHECKING:
     from sensorium.modalities.audio.modality import AudioModality
 
-MASK = "masked_spec_embed"
-"""Name of the mask token in files of transformers."""
 LAYOUTS = (
     # fine-tuned files of fairseq, DDP
     (r"^(w2v_encoder\.)?w2v_model\.", ""),
@@ -102,34 +101,24 @@ class WaveformTransformer(PretrainedAudio):
 
     def __init__(self, modality: AudioModality, model: str, pool: Pool = "auto", max_length: int | None = None) -> None:
         super().__init__(modality, model, pool, max_length)
-        config = self.stored_config
+        config = self.config
         self.frames = Frames(zip(config.conv_kernel, config.conv_stride, strict=True))
         self.target_dim = self.frames.hop
 
     def _network(self, config: Any, max_length: int | None) -> nn.Module:
-        """Return the model with its mask token as a buffer: no pass uses it, and objectives have their own."""
+        """Return the model without what fine-tuning puts behind its last block."""
         if getattr(config, "conv_pos_batch_norm", False):
             raise RecipeError(
                 f"The model '{self.name}' has batch norm before its position convolution, whose statistics would "
                 "include masked frames: choose one without conv_pos_batch_norm."
             )
-        config.add_adapter = False  # of fine-tuned models: behind the last block, and shorter than the frames
-        network = super()._network(config, max_length)
-        if isinstance(getattr(network, MASK, None), nn.Parameter):
-            mask_D = network.get_parameter(MASK).detach().clone()
-            delattr(network, MASK)
-            network.register_buffer(MASK, mask_D)
-        return network
-
-    def mask_embedding(self) -> Tensor | None:
-        """Return the model's mask token (D,), None where it was trained without one."""
-        mask_D: Tensor | None = getattr(self.model, MASK, None)
-        return mask_D
+        config.add_adapter = False
+        return super()._network(config, max_length)
 
     @property
     def is_stable(self) -> bool:
         """Whether blocks are pre-norm, with a norm behind the last one; else post-norm, with one before the first."""
-        return bool(getattr(self.stored_config, "do_stable_layer_norm", False))
+        return bool(getattr(self.config, "do_stable_layer_norm", False))
 
     def layer_stack(self) -> LayerStack:
         """Return its transformer blocks, and the final norm where it has one."""

@@ -1,5 +1,6 @@
 """Audio models of transformers: small ones of each architecture, in folders as `save_pretrained` writes them."""
 
+import math
 import shutil
 from argparse import Namespace
 
@@ -39,6 +40,10 @@ WAVES = {
 LARGE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
 PATCHES = {"max_length": 64, "num_mel_bins": 32, "patch_size": 8, "time_stride": 6, "frequency_stride": 5}
 PATCHES |= {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+BERT = SMALL | {"feature_projection_input_dim": 160, "conv_depthwise_kernel_size": 5, "vocab_size": 8}
+WHISPER = {"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 48, "dropout": 0.0}
+WHISPER |= {"decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 48, "vocab_size": 60}
+WHISPER |= {"max_source_positions": 50, "num_mel_bins": 16, "pad_token_id": 0}
 MODELS = {
     "wav2vec2": ("Wav2Vec2", WAVES),
     "wav2vec2-large": ("Wav2Vec2", WAVES | LARGE),
@@ -49,9 +54,13 @@ MODELS = {
     "data2vec-audio": ("Data2VecAudio", WAVES | {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 5}),
     "unispeech": ("UniSpeech", WAVES),
     "unispeech-sat": ("UniSpeechSat", WAVES | LARGE),
+    "wav2vec2-bert": ("Wav2Vec2Bert", BERT | {"position_embeddings_type": "relative_key"}),
+    "wav2vec2-bert-rotary": ("Wav2Vec2Bert", BERT | {"position_embeddings_type": "rotary"}),
+    "wav2vec2-bert-relative": ("Wav2Vec2Bert", BERT | {"position_embeddings_type": "relative"}),
+    "whisper": ("Whisper", WHISPER),
     "ast": ("AST", PATCHES),
 }
-WAVEFORMS = [name for name in MODELS if name != "ast"]
+WAVEFORMS = [name for name in MODELS if name not in ("ast", "whisper")]
 LENGTHS = [6000, 4100, 801, 400]
 
 
@@ -70,6 +79,10 @@ def folders(tmp_path_factory):
         extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=name != "wavlm")
         if name == "ast":
             extractor = transformers.ASTFeatureExtractor(num_mel_bins=32, max_length=64)
+        elif name == "whisper":
+            extractor = transformers.WhisperFeatureExtractor(feature_size=16, chunk_length=1)
+        elif name.startswith("wav2vec2-bert"):
+            extractor = transformers.SeamlessM4TFeatureExtractor()
         extractor.save_pretrained(made[name])
     return made
 
@@ -90,16 +103,22 @@ def built(folder, loaded=True, **options):
 @pytest.mark.parametrize("name", MODELS)
 @torch.no_grad()
 def test_features_are_those_of_the_library(folders, name):
-    encoder, batch = built(folders[name]), batch_of(LENGTHS)
+    encoder, batch = built(folders[name]), batch_of(LENGTHS[:3] if name.startswith("wav2vec2-bert") else LENGTHS)
     features = encoder(batch)
     model = transformers.AutoModel.from_pretrained(folders[name]).eval()
     extractor = transformers.AutoFeatureExtractor.from_pretrained(folders[name])
     for row, clip in enumerate(batch.unpad()):
-        expected = model(**extractor(clip[0], sampling_rate=16000, return_tensors="pt"))
-        tokens = expected.last_hidden_state[0]
+        inputs = extractor(clip[0], sampling_rate=16000, return_tensors="pt")
+        output = (model.encoder if name == "whisper" else model)(**inputs)
+        tokens = output.last_hidden_state[0]
+        if name.startswith("wav2vec2-bert"):
+            inputs["input_features"] = encoder._frames(SignalBatch.join([clip]))  # double precision there
+            tokens = model(**inputs).last_hidden_state[0, : int(inputs["attention_mask"].sum())]
         pooled = tokens.mean(0)
         if name == "ast":
-            tokens, pooled = tokens[2:], expected.pooler_output[0]
+            tokens, pooled = tokens[2:], output.pooler_output[0]
+        elif name == "whisper":
+            pooled = tokens[: math.ceil(clip.shape[1] / 320)].mean(0)
         count = int(features.valid()[row].sum())
         assert count == len(tokens)
         torch.testing.assert_close(features.tokens[row, :count], tokens, rtol=1e-5, atol=1e-5)
@@ -108,16 +127,21 @@ def test_features_are_those_of_the_library(folders, name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_dropped_tokens_places_noise_padding_and_no_rows(folders, name):
-    check_family(built(folders[name]), batch_of([24000, 16000, 9000] if name != "ast" else LENGTHS))
+    check_family(built(folders[name]), batch_of([24000, 16000, 9000] if name in WAVEFORMS else LENGTHS))
 
 
-@pytest.mark.parametrize("name", ["wav2vec2", "wavlm", "ast"])
+ONE_STEP = [pytest.param(name, marks=[] if name in ("wav2vec2", "ast") else [pytest.mark.slow]) for name in MODELS]
+
+
+@pytest.mark.parametrize("name", ONE_STEP)
 def test_every_objective_that_needs_tokens_trains_a_step(folders, name):
-    check_every_objective(built(folders[name]), "audio", batch_of([12000, 9000, 8000] if name != "ast" else LENGTHS))
+    check_every_objective(
+        built(folders[name]), "audio", batch_of([12000, 9000, 8000] if name in WAVEFORMS else LENGTHS)
+    )
 
 
 def test_the_host_never_waits(folders):
-    for name in ("wav2vec2", "wavlm", "data2vec-audio", "ast"):
+    for name in ("wav2vec2", "wavlm", "data2vec-audio", "wav2vec2-bert", "whisper", "ast"):
         _, waits = encoded_on_device(built(folders[name]).train(), batch_of(LENGTHS))
         assert not waits, f"{name}: {table(waits)}"
 
@@ -126,17 +150,22 @@ def differs(encoder, others):
     return [name for name, value in encoder.state_dict().items() if not torch.equal(value, others[name])]
 
 
+TASKS = ("ForPreTraining", "ForCTC", "ForXVector", "ForSequenceClassification", "ForAudioClassification")
+TASKS += ("ForConditionalGeneration",)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_weights_of_models_with_heads_are_loaded_and_heads_listed(folders, name, tmp_path):
     """What `save_pretrained` writes of a whole model, and the state_dict as such, old names of weight norm included."""
     family, options = MODELS[name]
     expected = built(folders[name]).state_dict()
-    for task in ("ForPreTraining", "ForCTC", "ForXVector", "ForSequenceClassification", "ForAudioClassification"):
+    for task in TASKS:
         cls = getattr(transformers, family + task, None)
-        if cls is None:
+        if cls is None or (name, task) == ("whisper", "ForAudioClassification"):  # of the encoder alone
             continue
         whole = cls(getattr(transformers, f"{family}Config")(**options))
         body = getattr(whole, whole.base_model_prefix)
+        body = body.encoder if name == "whisper" else body
         body.load_state_dict({n.removeprefix("model."): value for n, value in expected.items()})
         whole.save_pretrained(tmp_path / task)
         old = {n.replace("parametrizations.weight.original0", "weight_g"): v for n, v in whole.state_dict().items()}
@@ -298,7 +327,7 @@ def test_layers_by_depth(folders, name):
     encoder = built(folders[name])
     stack = encoder.layer_stack()
     assert len(stack.blocks) == 2
-    is_post_norm = name != "ast" and not MODELS[name][1].get("do_stable_layer_norm")
+    is_post_norm = name not in ("ast", "whisper") and not MODELS[name][1].get("do_stable_layer_norm")
     assert (stack.norm is None) == is_post_norm
     seen = []
     hook = stack.blocks[-1].register_forward_hook(lambda module, args, output: seen.append(first_tensor(output)))
@@ -322,6 +351,47 @@ def test_spectrograms_are_those_of_the_feature_extractor(folders):
     assert encoder.grid == (5, 10)
     patch = made[0].T[5:13, 12:20].flatten()  # row 1 of frequencies, column 2 of times
     torch.testing.assert_close(targets[0, 12], (patch - patch.mean()) / (patch.var(correction=0) + 1e-6).sqrt())
+
+
+@torch.no_grad()
+def test_filter_banks_and_log_mels_are_those_of_other_feature_extractors(folders):
+    batch = batch_of([16000, 6000, 801, 560])
+    bert, whisper = built(folders["wav2vec2-bert"]), built(folders["whisper"])
+    frames, mels = bert._frames(batch), whisper._spectrograms(batch)
+    for row, clip in enumerate(batch.unpad()):
+        expected = bert.prepares(clip[0], sampling_rate=16000, return_tensors="pt")
+        count = int(expected["attention_mask"].sum())
+        torch.testing.assert_close(frames[row, :count], expected["input_features"][0, :count], rtol=1e-3, atol=1e-3)
+        expected = whisper.prepares(clip[0], sampling_rate=16000, return_tensors="pt").input_features[0]
+        torch.testing.assert_close(mels[row], expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(whisper.token_targets(batch)[1, 3], mels[1, :, 6:8].T.flatten())
+
+
+@torch.no_grad()
+def test_whisper_of_another_length_and_in_the_layout_of_openai(folders, tmp_path):
+    whole = built(folders["whisper"])
+    shorter = built(folders["whisper"], max_length=40)
+    assert torch.equal(shorter.tokenize(batch_of([400])).positions, whole.tokenize(batch_of([400])).positions[:, :20])
+    with pytest.raises(RecipeError, match="max_length"):
+        built(folders["whisper"], max_length=102)
+    names = {
+        "self_attn_layer_norm": "attn_ln",
+        "final_layer_norm": "mlp_ln",
+        "embed_positions.weight": "positional_embedding",
+    }
+    names |= {"self_attn.q_proj": "attn.query", "self_attn.k_proj": "attn.key", "self_attn.v_proj": "attn.value"}
+    names |= {"self_attn.out_proj": "attn.out", "fc1": "mlp.0", "fc2": "mlp.2", "layers.": "blocks."}
+    weights = {}
+    for name, value in whole.state_dict().items():
+        name = name.replace("model.layer_norm", "model.ln_post").replace("model.", "encoder.")
+        for own, theirs in names.items():
+            name = name.replace(own, theirs)
+        weights[name] = value
+    weights["decoder.token_embedding.weight"] = torch.zeros(3, 2)
+    torch.save({"dims": {"n_mels": 16}, "model_state_dict": weights}, tmp_path / "tiny.pt")
+    encoder = built(folders["whisper"], loaded=False)
+    assert load_weights(encoder, tmp_path / "tiny.pt").unexpected == ("model.decoder.token_embedding.weight",)
+    assert not differs(encoder, whole.state_dict())
 
 
 def test_positions_of_spectrograms_of_another_length(folders):
