@@ -25,8 +25,8 @@ from sensorium.errors import RecipeError, not_found
 Targets = Literal["attention", "all"] | Sequence[str]
 M = TypeVar("M", bound=nn.Module)
 PREFIX = "lora_"
-"""What the name of a weight has in front of it to be that of its factors: `qkv.weight` has `qkv.lora_weight.A` and `.B`."""
-_FACTOR = re.compile(rf"(?P<owner>(?:.*\.)?){PREFIX}(?P<weight>[^.]+)\.(?P<factor>[AB])")
+"""Stands before the name of a weight in that of its factors: `qkv.weight` has `qkv.lora_weight.A` and `.B`."""
+_FACTOR = re.compile(rf"(?P<owner>(?:.*\.)?){PREFIX}(?P<weight>[^.]+)\.(?P<factor>A|B|scale)")
 _ATTENTION = re.compile("attn|attention", re.IGNORECASE)
 _OF_ATTENTION = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 """Weights that `nn.MultiheadAttention` has beside those of its linear map `out_proj`."""
@@ -48,14 +48,19 @@ class Factors(nn.Module):
         bound, device = inputs**-0.5, weight_OI.device
         self.A = nn.Parameter(torch.empty(rank, inputs).uniform_(-bound, bound, generator=rng).to(device))
         self.B = nn.Parameter(torch.zeros(outputs, rank, device=device))
-        self.scale = alpha / rank
+        self.scale: Tensor = nn.Buffer(torch.tensor(alpha / rank, device=device))
 
     def forward(self, weight_OI: Tensor) -> Tensor:
         """Return the adapted weight (O, I), in the weight's dtype; under autocast too, the sum is that of float32."""
-        wide = torch.promote_types(weight_OI.dtype, self.A.dtype)
         with torch.autocast(weight_OI.device.type, enabled=False):
-            adapted_OI = torch.addmm(weight_OI.to(wide), self.B.to(wide), self.A.to(wide), alpha=self.scale)
-        return adapted_OI.to(weight_OI.dtype)
+            return _merged(weight_OI, self.A, self.B, self.scale)
+
+
+def _merged(weight_OI: Tensor, a_RI: Tensor, b_OR: Tensor, scale: Tensor) -> Tensor:
+    """Return W + scale B A in the dtype of W, summed in that of the factors or a wider one."""
+    wide = torch.promote_types(weight_OI.dtype, a_RI.dtype)
+    merged_OI = torch.addmm(weight_OI.to(wide), (scale * b_OR).to(wide), a_RI.to(wide))
+    return merged_OI.to(weight_OI.dtype)
 
 
 def adapt(
@@ -76,8 +81,8 @@ def adapt(
         module: an encoder.
         rank: rank of the updates, at least 1.
         alpha: alpha / rank is their factor.
-        targets: "all" linear maps, those of "attention", or names of maps, each a pattern of `fnmatch` that a whole name
-            or the end of one after a dot matches: "qkv", "blocks.[6-9].*". The input projection of
+        targets: "all" linear maps, those of "attention", or names of maps, each a pattern of `fnmatch` that a whole
+            name or the end of one after a dot matches: "qkv", "blocks.[6-9].*". The input projection of
             `nn.MultiheadAttention` has the name `in_proj`.
         bias: train biases, too.
         norms: train weights and biases of norms, too.
@@ -104,7 +109,7 @@ def adapt(
 
 
 def linear_maps(module: nn.Module) -> dict[str, tuple[nn.Module, str]]:
-    """Return the linear maps of a module that can be adapted: name -> the module that has the weight, and its name there.
+    """Return the linear maps of a module that can be adapted: name -> the module with the weight, and its name there.
 
     They are trainable matrices of `nn.Linear` and `nn.MultiheadAttention` that no other module shares.
     """
@@ -127,10 +132,10 @@ def _chosen(maps: Mapping[str, tuple[nn.Module, str]], targets: Targets) -> dict
     for pattern in patterns:
         matching = {name for name, (owner, _) in maps.items() if _matches(name, owner, pattern)}
         if not matching:
-            what = {"all": "linear maps", "attention": "linear maps of attention"}.get(pattern, f"linear map '{pattern}'")
-            raise RecipeError(
-                not_found(f"lora.targets: the encoder has no trainable {what}", pattern, maps, there)
+            what = {"all": "linear maps", "attention": "linear maps of attention"}.get(
+                pattern, f"linear map '{pattern}'"
             )
+            raise RecipeError(not_found(f"lora.targets: the encoder has no trainable {what}", pattern, maps, there))
         found |= matching
     return {name: maps[name] for name in maps if name in found}
 
@@ -201,7 +206,7 @@ def merged_copy(module: M) -> M:
 
 @torch.no_grad()
 def merged_parameters(module: nn.Module) -> list[Tensor]:
-    """Return the parameters of a module in the order of those of its merged copy, adapted weights in place of theirs."""
+    """Return the parameters of a module, with adapted weights in their places, in the order of its merged copy."""
     found: dict[int, Tensor] = {}
     for owner in module.modules():
         adapted = getattr(type(owner), "adapted", ())
@@ -211,32 +216,16 @@ def merged_parameters(module: nn.Module) -> list[Tensor]:
     return list(found.values())
 
 
-@torch.no_grad()
-def merged_state(module: nn.Module) -> dict[str, Tensor]:
-    """Return the state dict of a module's merged copy."""
-    state = {name: tensor for name, tensor in module.state_dict().items() if not is_factor(name)}
-    for path, owner, names in _adapted_modules(module):
-        for name in names:
-            state[f"{path}.{name}" if path else name] = getattr(owner, name)
-    return state
-
-
 def factors_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the factors among the weights of a state dict."""
     return {name: tensor for name, tensor in state.items() if is_factor(name)}
 
 
-def merged_with(state: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
-    """Return a state dict that holds factors with these merged, in float32.
-
-    Args:
-        state: names and tensors, on one device.
-        scale: alpha / rank.
-    """
+def merged_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a state dict with its factors merged; one without factors as it is."""
     merged = {name: tensor for name, tensor in state.items() if not is_factor(name)}
-    for name in factors_of(state):
+    for name in state:
         if (match := _FACTOR.fullmatch(name)) and match["factor"] == "A":
-            weight = match["owner"] + match["weight"]
-            update_OI = scale * state[f"{name[:-1]}B"].float() @ state[name].float()
-            merged[weight] = (state[weight].float() + update_OI).to(state[weight].dtype)
+            weight, stem = match["owner"] + match["weight"], name[:-1]
+            merged[weight] = _merged(state[weight], state[name], state[f"{stem}B"], state[f"{stem}scale"])
     return merged

@@ -17,6 +17,7 @@ from sensorium.contracts import Encode, Encoder, Encoders, Objective, TokenEncod
 from sensorium.devices import to_device
 from sensorium.errors import RecipeError
 from sensorium.models.layers import encode_with_layers, pool_layers
+from sensorium.models.depth import rest_frozen
 from sensorium.parallel import collectives
 from sensorium.presence import Presence
 from sensorium.types import Batch, Features, Outcome, RecordBatch, View
@@ -297,11 +298,10 @@ class Learner(nn.Module):
         return self.objective.score(self._asked(self.by_modality(views)), _Encode(self.encoders, self.sharing))
 
     def train(self, mode: bool = True) -> Learner:
-        """Set the training mode; encoders without a trainable weight stay in evaluation mode."""
+        """Set the training mode; what is frozen of encoders stays in evaluation mode."""
         super().train(mode)
         for encoder in self.encoders.values():
-            if not any(p.requires_grad for p in encoder.parameters()):
-                encoder.eval()
+            rest_frozen(encoder)
         return self
 
     def freeze_statistics(self, unfreezing: Mapping[str, tuple[float, float]], progress: float) -> None:
@@ -311,8 +311,9 @@ class Learner(nn.Module):
         """
         for name in unfreezing:
             encoder, frozen = self.encoders[name].train(self.training), self._frozen(name, unfreezing[name], progress)
+            rest_frozen(encoder)
             for module in encoder.modules():
-                own = {id(parameter) for parameter in module.parameters()}
+                own = {id(parameter) for parameter in module.parameters() if parameter.requires_grad}
                 if own and own <= frozen.keys():
                     module.eval()
 
@@ -327,8 +328,8 @@ class Learner(nn.Module):
                 parameter.grad = None
 
     def _frozen(self, name: str, fractions: tuple[float, float], progress: float) -> dict[int, nn.Parameter]:
-        """Return the weights of an encoder that are still frozen, by identity."""
-        (start, end), parameters = fractions, list(self.encoders[name].parameters())
+        """Return the weights of an encoder that are still frozen, and will be trained, by identity."""
+        (start, end), parameters = fractions, [p for p in self.encoders[name].parameters() if p.requires_grad]
         free = 1.0 if progress >= end else max((progress - start) / max(end - start, 1e-9), 0.0)
         return {id(parameter): parameter for parameter in parameters[: len(parameters) - int(free * len(parameters))]}
 

@@ -42,12 +42,15 @@ class Optimization:
     schedule: Callable[[float, float], float]
     path: str = "optimizer"
 
-    def optimizer(self, learner: nn.Module, fused: bool = False) -> torch.optim.Optimizer:
+    def optimizer(
+        self, learner: nn.Module, fused: bool = False, factors: Mapping[int, float] | None = None
+    ) -> torch.optim.Optimizer:
         """Return the optimizer of a learner's trainable parameters, which are on their device.
 
         Args:
             learner: what is trained.
             fused: whether an optimizer that can is to take its step in one kernel, on CUDA.
+            factors: of the learning rates of parameters, by their identity; others have the full rate.
 
         Raises:
             PluginError: when the function returns no optimizer, or one that leaves parameters out.
@@ -68,6 +71,7 @@ class Optimization:
                 f"{self._what} holds {len(held - trained.keys())} parameters that are not trained, such as those of a "
                 "teacher or a frozen tower: take those that require a gradient."
             )
+        split_groups(made, factors or {})
         return made
 
     def lr_at(self, step: int, steps: int, peak: float) -> float:
@@ -110,6 +114,28 @@ class Optimization:
     @property
     def _what(self) -> str:
         return f"The optimizer '{self.settings}'"
+
+
+def split_groups(optimizer: torch.optim.Optimizer, factors: Mapping[int, float]) -> None:
+    """Split the groups of a new optimizer, whatever it is, so that each has one learning rate.
+
+    The new groups keep the options of theirs; `lr_scale` is the factor that their learning rate has in `lr`.
+
+    Args:
+        optimizer: whose groups have their peak learning rates.
+        factors: of the learning rates of parameters, by their identity; others keep theirs.
+    """
+    groups: list[dict[str, Any]] = []
+    for group in optimizer.param_groups:
+        by_factor: dict[float, list[Any]] = {}
+        for parameter in group["params"]:
+            by_factor.setdefault(factors.get(id(parameter), 1.0), []).append(parameter)
+        groups += [
+            {**group, "params": parameters}
+            | ({} if factor == 1.0 else {"lr": group["lr"] * factor, "lr_scale": factor})
+            for factor, parameters in by_factor.items()
+        ]
+    optimizer.param_groups[:] = groups  # in place: an optimizer around another one shares the list
 
 
 def warmup(size: TrainingSize) -> float:

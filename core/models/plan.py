@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from sensorium.blocks.lora import adapt
 from sensorium.contracts import (
     Callback,
     Encoder,
@@ -28,6 +29,7 @@ from sensorium.contracts import (
 from sensorium.data.as_source import as_source
 from sensorium.data.splits.random_split import RandomSplit
 from sensorium.errors import PluginError, RecipeError
+from sensorium.models.depth import freeze, rate_factors, tells_layers, without_layers
 from sensorium.models.given import noted, stand_in
 from sensorium.models.learner import Learner
 from sensorium.models.optimization import Optimization, make_optimization
@@ -36,7 +38,7 @@ from sensorium.recipe.schema import Part, Recipe, Tower
 from sensorium.registration.discovery import Extensions
 from sensorium.registration.options import check_options
 from sensorium.registration.registry import FILLED, Registry
-from sensorium.seeding import seed_globals
+from sensorium.seeding import generator, seed_globals
 from sensorium.weights.files import HUB, folder_of
 from sensorium.weights.loading import WeightsReport, load_weights
 
@@ -132,15 +134,22 @@ class Plan:
         """Modality name -> the fractions of the training between which its encoder is unfrozen, if it starts frozen."""
         return {name: tower.unfreeze for name, tower in self.recipe.modalities.items() if tower.unfreeze}
 
-    def learner(self, fill: Callable[[dict[str, Encoder]], None] | None = None, pretrained: bool = True) -> Learner:
+    def learner(
+        self,
+        fill: Callable[[dict[str, Encoder]], None] | None = None,
+        pretrained: bool = True,
+        adapted: bool = True,
+    ) -> Learner:
         """Return a learner with its first weights: a function of the recipe's seed, and of the weights it starts from.
 
         Args:
             fill: loads other weights into the encoders, before the objective copies them as teachers.
             pretrained: load the weights that towers start from; without them, all are random.
+            adapted: add the adapters of towers that have some, as a training does; without, encoders are plain.
 
         Raises:
-            RecipeError: when weights that a tower starts from cannot be read, or do not fit its encoder.
+            RecipeError: when weights that a tower starts from cannot be read, or do not fit its encoder, and when an
+                encoder does not have the layers that its tower freezes or adapts.
         """
         seed_globals(self.recipe.seed, "weights")
         sharing = self.recipe.sharing
@@ -153,9 +162,26 @@ class Plan:
         if fill is not None:
             fill(encoders)
         for name, encoder in encoders.items():
-            encoder.requires_grad_(not self.recipe.modalities[name].frozen)
+            tower = self.recipe.modalities[name]
+            freeze(encoder, tower.frozen, f"modalities.{name}.frozen")
+            if tower.lora is not None and adapted:
+                adapt(encoder, **tower.lora.model_dump(), rng=generator(self.recipe.seed, "lora", name))
         classes = next((g.classes for g in self.generators.values() if g.classes is not None), None)
         return Learner(encoders, self.objective(), classes, self.views, sharing)
+
+    def rate_factors(self, learner: Learner) -> dict[int, float]:
+        """Return the factors of the learning rates of parameters that do not have the full rate, by their identity.
+
+        Args:
+            learner: on its device, wrapped for its strategy.
+        """
+        decays = {name: tower.layer_decay for name, tower in self.recipe.modalities.items()}
+        return {
+            number: factor
+            for name, decay in decays.items()
+            if decay is not None
+            for number, factor in rate_factors(learner.encoder(name), decay, f"modalities.{name}.layer_decay").items()
+        }
 
     def check_weights(self) -> None:
         """Check that the weights that towers start from are there, before any data is read; a hub is not asked yet.
@@ -242,6 +268,7 @@ def make_plan(recipe: Recipe, extensions: Extensions, for_training: bool = False
     if for_training:
         _add_callbacks_and_loggers(plan, registry)
     _check_fit(plan, registry)
+    _check_layers(plan, registry)
     _check_task(plan)
     return plan
 
@@ -364,6 +391,23 @@ def _check_fit(plan: Plan, registry: Registry) -> None:
                 f"The {asking} needs tokens, but modalities.{name}.encoder '{recipe.tower(name).encoder}' is "
                 f"no token encoder; encoders that would fit: {fitting}."
             )
+
+
+def _check_layers(plan: Plan, registry: Registry) -> None:
+    """Check that encoders say what their layers are, where a recipe goes by them."""
+    recipe = plan.recipe
+    for name, tower in recipe.modalities.items():
+        asks = {
+            f"modalities.{name}.layer_decay": tower.layer_decay is not None,
+            f"modalities.{name}.frozen": not isinstance(tower.frozen, bool),
+            "train.gradient_checkpointing": recipe.train.gradient_checkpointing and tower.frozen is not True,
+        }
+        key = next((key for key, is_asked in asks.items() if is_asked), None)
+        if key is not None and not tells_layers(plan.encoders[name].cls):
+            kind = _family(registry, recipe.tower(name).modality or Part(name=name), plan.modalities[name])
+            fitting = _loadable(registry, "encoders", kind, tells_layers)
+            said = without_layers(key, f"'{recipe.tower(name).encoder}'")
+            raise RecipeError(f"{said}; encoders that do: {fitting}.")
 
 
 def _check_task(plan: Plan) -> None:

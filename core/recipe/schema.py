@@ -166,6 +166,20 @@ class Data(Section):
     )
 
 
+class Lora(Section):
+    """Low-rank adapters (LoRA, Hu et al. 2022) of linear maps, whose own weights, like all others, are frozen."""
+
+    rank: PositiveInt = Field(8, description="rank of the update of each weight")
+    alpha: PositiveFloat = Field(16.0, description="alpha / rank is the factor of the update, > 0")
+    targets: Literal["all", "attention"] | list[str] = Field(
+        "all",
+        description="which linear maps: all, those of attention, or a list of their names, or ends or patterns of "
+        'names, such as [qkv, "blocks.1?.mlp.*"]',
+    )
+    bias: bool = Field(False, description="train biases, too")
+    norms: bool = Field(False, description="train weights and biases of norms, too")
+
+
 class Tower(Section):
     """One modality of a run: its decoding, views and encoder."""
 
@@ -182,24 +196,44 @@ class Tower(Section):
         description="weights that the encoder starts from: a file, a folder, a run, or hub:NAME, which is downloaded; "
         "None: those of its model where that is a folder; random: none",
     )
-    frozen: bool = Field(False, description="freeze the encoder: its weights are not trained")
+    frozen: bool | NonNegativeInt = Field(
+        False,
+        description="true freezes the encoder: its weights are not trained; a number freezes its embeddings and that "
+        "many of its blocks, from the first",
+    )
     unfreeze: tuple[float, float] | None = Field(
         None,
         description="gradual unfreezing, last layer first: its start and end as fractions of the training",
     )
 
+    layer_decay: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="factor of the learning rate from each block of the encoder to the one before it, in (0, 1]; what "
+        "is behind the blocks has the full rate, as heads have",
+    )
+    lora: Lora | None = Field(
+        None, description="low-rank adapters are trained in place of the encoder's weights; {} has the defaults"
+    )
+
     @model_validator(mode="after")
-    def _freezes_its_own_encoder(self) -> Self:
-        if self.encoder.share is not None and (self.frozen or self.unfreeze is not None or self.weights is not None):
+    def _leaves_the_encoder_to_its_tower(self) -> Self:
+        own = ("weights", "frozen", "unfreeze", "layer_decay", "lora")
+        given = [key for key in own if getattr(self, key) is not None and getattr(self, key) is not False]
+        if self.encoder.share is not None and given:
+            *first, last = own
             raise ValueError(
-                f"weights, frozen and unfreeze belong to the tower that has the encoder, '{self.encoder.share}'"
+                f"{', '.join(first)} and {last} belong to the tower that has the encoder, '{self.encoder.share}'"
             )
         return self
 
     @model_validator(mode="after")
-    def _unfreezes_a_trainable_encoder(self) -> Self:
-        if self.unfreeze is not None and (self.frozen or not 0 <= self.unfreeze[0] <= self.unfreeze[1] <= 1):
-            raise ValueError("unfreeze is two fractions of the training, the smaller first, and excludes frozen")
+    def _trains_what_is_not_frozen(self) -> Self:
+        if self.unfreeze is not None and (self.frozen is True or not 0 <= self.unfreeze[0] <= self.unfreeze[1] <= 1):
+            raise ValueError("unfreeze is two fractions of the training, the smaller first, and excludes frozen=true")
+        if self.lora is not None and self.frozen is True:
+            raise ValueError("lora freezes the encoder's own weights by itself, and trains adapters: leave frozen out")
         return self
 
 
@@ -272,6 +306,11 @@ class Train(Section):
     )
     sync_batch_norm: bool = Field(
         True, description="batch norm over the rows of all ranks, as in one process; false: each rank over its own"
+    )
+    gradient_checkpointing: bool = Field(
+        False,
+        description="keep the input of each block of trained encoders alone, and compute the block again in the "
+        "backward pass: less memory for about a third more time",
     )
     compile: bool = Field(False, description="compile the learner with torch.compile")
 
@@ -370,6 +409,12 @@ class Finetune(Section):
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout probability at the input of the head")
     optimizer: Optimizer = Field(Optimizer(), description="optimizer and schedule; its lr is that of the head")
     encoder_lr: PositiveFloat = Field(1e-4, description="peak learning rate of the encoder, > 0")
+    layer_decay: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="factor of the encoder's learning rate from each of its blocks to the one before it, in (0, 1]",
+    )
     seeds: PositiveInt = Field(
         3,
         description="number of repetitions, each with another data order, another head and another draw of few labels",

@@ -21,6 +21,8 @@ class LearningRate:
     def __init__(self, optimizer: torch.optim.Optimizer, optimization: Optimization, steps: int) -> None:
         self.optimizer, self.optimization, self.steps = optimizer, optimization, steps
         self.peaks = [float(group["lr"]) for group in optimizer.param_groups]
+        first = optimizer.param_groups[0]
+        self.peak = self.peaks[0] / first.get("lr_scale", 1.0)
 
     def set(self, step: int) -> None:
         """Set that of optimizer step `step`, from 0."""
@@ -28,5 +30,5 @@ class LearningRate:
             group["lr"] = self.optimization.lr_at(step, self.steps, peak)
 
     def at(self, step: int) -> float:
-        """Return that of the first group at a step."""
-        return self.optimization.lr_at(step, self.steps, self.peaks[0])
+        """Return that of the first group at a step, before it decays by layer."""
+        return self.optimization.lr_at(step, self.steps, self.peak)

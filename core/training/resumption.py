@@ -21,6 +21,7 @@ from sensorium.training.learning_rate import LearningRate
 CHANGEABLE = (
     *("train.epochs", "train.steps"),
     *("train.accelerator", "train.devices", "train.nodes", "train.strategy", "train.compile"),
+    "train.gradient_checkpointing",
     *("train.precision", "train.matmul_precision", "train.deterministic"),
     *("data.workers", "data.cache", "data.max_bad", "data.source.path", "data.source.root"),
     *("checkpoint", "evaluate", "monitor", "callbacks", "finetune", "log", "plugins"),
@@ -72,7 +73,7 @@ class Resumption:
                 f"The training is to have {steps} steps, but {self.step} are done: raise train.epochs or train.steps."
             )
         if self.steps is not None and steps != self.steps:
-            before, now = (lr.optimization.lr_at(self.step, total, lr.peaks[0]) for total in (self.steps, steps))
+            before, now = (lr.optimization.lr_at(self.step, total, lr.peak) for total in (self.steps, steps))
             rate = f"stays {now:.3g}" if before == now else f"is {now:.3g} instead of {before:.3g}"
             found.append(
                 f"{self.steps} steps become {steps}, and whatever follows the progress of the training follows the "

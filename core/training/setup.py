@@ -180,7 +180,7 @@ def _on_device(fabric: Fabric, learner: Learner, plan: Plan) -> tuple[Any, Any, 
     compiled: Any = torch.compile(learner) if recipe.train.compile else learner
     module = fabric.setup_module(compiled)
     fused = on_cuda and recipe.train.precision != "16-mixed"  # Fabric clips no gradients that a fused step unscales
-    optimizer = fabric.setup_optimizers(plan.optimization.optimizer(learner, fused))
+    optimizer = fabric.setup_optimizers(plan.optimization.optimizer(learner, fused, plan.rate_factors(learner)))
     return module, optimizer, average
 
 
