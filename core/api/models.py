@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from sensorium.api.run_parts import extensions_of
+from sensorium.blocks.lora import factors_of
 from sensorium.contracts import Encoder, Modality, Source
 from sensorium.devices import find_device
 from sensorium.errors import RunError
@@ -55,6 +56,7 @@ def load(
         plan = make_plan(read_recipe(opened.recipe_file, extensions.registry), extensions)
         state = Checkpoints(opened.checkpoints, plan.recipe.checkpoint.keep).read(checkpoint)
         model = Model.untrained(plan, opened.kept_state).load_weights(weights_of(state), f"checkpoint {checkpoint}")
+        model.adapters = {} if "average" in state["extra"] else factors_of(state["learner"])
     model.run = opened
     return model.to(find_device(device, "device"))
 

@@ -194,7 +194,7 @@ def _train(
         elif plan.evaluators:
             log.info("Not evaluated: measure with `sensorium evaluate %s`.", run.folder)
     model.run = run
-    return model
+    return model.merge_adapters()
 
 
 def _note_data(training: TrainingState, source: Source, parts: Mapping[str, np.ndarray]) -> None:

@@ -9,6 +9,7 @@ from typing import Self
 import torch
 from torch import nn
 
+from sensorium.blocks.lora import merged_copy, merged_parameters
 from sensorium.contracts import Encoders
 
 
@@ -16,7 +17,8 @@ class Teacher(nn.Module):
     """EMA teacher (momentum encoder): an exponential moving average of encoders and heads, never trained.
 
     `encode.using(teacher.encoders)` runs the copies of the encoders, `teacher.heads[name]` is the copy of a head.
-    Call its modules under `torch.no_grad()`, and `update` in `after_step`.
+    Call its modules under `torch.no_grad()`, and `update` in `after_step`. Low-rank adapters of a student are merged in
+    its teacher, which averages adapted weights: an average of the factors would be another matrix.
 
     Targets have no noise: dropout, stochastic depth and random masks of the copies are always off. Batch norms alone
     follow the training mode, in which they normalize by the batch and update running statistics of their own.
@@ -28,7 +30,7 @@ class Teacher(nn.Module):
 
     def __init__(self, encoders: Encoders, **heads: nn.Module) -> None:
         super().__init__()
-        copies = {encoder: copy.deepcopy(encoder) for encoder in encoders.values()}  # one of each that is shared
+        copies = {encoder: merged_copy(encoder) for encoder in encoders.values()}  # one of each that is shared
         self.encoders = nn.ModuleDict({name: copies[encoder] for name, encoder in encoders.items()})
         self.heads = nn.ModuleDict({name: copy.deepcopy(head) for name, head in heads.items()})
         self.requires_grad_(False).train()
@@ -60,7 +62,7 @@ class Teacher(nn.Module):
         pairs = [
             (mine, theirs)
             for teacher, student in self._students
-            for mine, theirs in zip(teacher.parameters(), student.parameters(), strict=True)
+            for mine, theirs in zip(teacher.parameters(), merged_parameters(student), strict=True)
         ]
         torch._foreach_lerp_([mine for mine, _ in pairs], [theirs.detach() for _, theirs in pairs], 1 - momentum)
 

@@ -16,6 +16,7 @@ from sensorium.data.loader import Loader
 from sensorium.devices import evaluation_autocast, to_device
 from sensorium.errors import SensoriumError
 from sensorium.finetuning.linear_probe import LinearProbe
+from sensorium.models.depth import rate_factors
 from sensorium.models.optimization import Optimization
 from sensorium.recipe.schema import Finetune
 from sensorium.seeding import seed_globals
@@ -134,8 +135,11 @@ def train_epochs(
     module: Any = fabric.setup_module(model)
     steps = options.epochs * loader.steps_per_epoch
     optimizers: list[tuple[Any, LearningRate]] = []
+    decay, factors = options.layer_decay, {}
+    if decay is not None:
+        factors = rate_factors(model.encoder, decay, "finetune.layer_decay")
     for part, its in ((model.encoder, optimization.with_lr(encoder_lr)), (model.head, optimization)):
-        optimizer: Any = fabric.setup_optimizers(its.optimizer(part))
+        optimizer: Any = fabric.setup_optimizers(its.optimizer(part, factors=factors))
         optimizers.append((optimizer, LearningRate(optimizer.optimizer, its, steps)))
     positions_N, targets_NL = np.array(list(targets)), np.array(list(targets.values()), np.float32)
     losses: list[Tensor] = []

@@ -43,7 +43,8 @@ class Tuning:
     """One fine-tuning: an initialization of the encoder, and the labels and random draws of one seed.
 
     A trained encoder starts at its linear probe, which is then epoch 0 of those that are compared, and has a learning
-    rate of its own. One from scratch starts with a random head, and has the learning rate of the head.
+    rate of its own, which may decay by layer. One from scratch starts with a random head, and has the learning rate of
+    the head.
 
     Args:
         name: of the row and the seed, as progress names them.
@@ -142,7 +143,9 @@ class Tuning:
         loader = self.loader(positions)
         size = TrainingSize(len(rows), self.options.batch, self.options.epochs * loader.steps_per_epoch)
         optimization = self.optimization.resolved(size)
-        lr = self.options.encoder_lr if self.initialization == "trained" else float(optimization.settings.lr)
+        lr, options = self.options.encoder_lr, self.options
+        if self.initialization == "scratch":  # whose first layers have the most to learn
+            lr, options = float(optimization.settings.lr), options.model_copy(update={"layer_decay": None})
         targets = dict(zip(positions.tolist(), self.labeled.targets()[rows].tolist(), strict=True))
         epochs = train_epochs(
             model,
@@ -150,7 +153,7 @@ class Tuning:
             loader,
             self.modality,
             targets,
-            self.options,
+            options,
             optimization,
             lr,
             self.seed,

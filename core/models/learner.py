@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from sensorium.contracts import Encode, Encoder, Encoders, Objective, TokenEncoder, Tokens, ViewGenerator
 from sensorium.devices import to_device
 from sensorium.errors import RecipeError
-from sensorium.models.layers import encode_with_layers, pool_layers
 from sensorium.models.depth import rest_frozen
+from sensorium.models.layers import encode_with_layers, pool_layers
 from sensorium.parallel import collectives
 from sensorium.presence import Presence
 from sensorium.types import Batch, Features, Outcome, RecordBatch, View

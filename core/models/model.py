@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from sensorium.blocks.lora import factors_of, merge, merged_weights
 from sensorium.devices import evaluation_autocast
 from sensorium.errors import BadSample, DataError, RunError, SensoriumError, not_found
 from sensorium.models.learner import Learner, make_views
@@ -26,7 +27,7 @@ from sensorium.runs.run import Run
 from sensorium.seeding import generator
 from sensorium.types import Batch, RecordBatch
 
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
+WEIGHTS, CONFIG, ADAPTERS = "model.safetensors", "config.json", "adapters.safetensors"
 SPACES = ("embedding", "features", "layers", "tokens")
 
 
@@ -37,10 +38,13 @@ class Model:
         plan: the parts; its modalities are fitted.
         learner: the weights.
         run: the run that they come from, if any.
+        adapters: factors of the adapters that were merged into its encoders, by their names in the training's learner.
     """
 
-    def __init__(self, plan: Plan, learner: Learner, run: Run | None = None) -> None:
-        self.plan, self.learner, self.run = plan, learner, run
+    def __init__(
+        self, plan: Plan, learner: Learner, run: Run | None = None, adapters: Mapping[str, Tensor] | None = None
+    ) -> None:
+        self.plan, self.learner, self.run, self.adapters = plan, learner, run, dict(adapters or {})
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -183,13 +187,19 @@ class Model:
             self.learner.train(was_training)
 
     def save(self, folder: Path) -> None:
-        """Write `model.safetensors` and `config.json`, from which `Model.open` makes the model again."""
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.learner.state_dict().items()}
+        """Write `model.safetensors` and `config.json`, from which `Model.open` makes the model again.
+
+        Adapters are merged into the weights, and lie beside them in `adapters.safetensors`.
+        """
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.learner.state_dict().items()}
+        weights, adapters = merged_weights(state), self.adapters or factors_of(state)
         config = {
             "recipe": self.plan.recipe.plain(),
             "modalities": {name: modality.state() for name, modality in self.plan.modalities.items()},
         }
         text = json.dumps(config, indent=1, ensure_ascii=False)
+        if adapters:
+            write_atomically(folder / ADAPTERS, lambda path: save_file(adapters, path))
         write_atomically(folder / WEIGHTS, lambda path: save_file(_unshared(weights), path))
         write_atomically(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
 
@@ -203,6 +213,7 @@ class Model:
         try:
             config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
             weights = load_file(folder / WEIGHTS)
+            adapters = load_file(folder / ADAPTERS) if (folder / ADAPTERS).exists() else {}
         except FileNotFoundError as error:
             raise RunError(
                 f"{folder} has no model: a run has one when its training is finished; `sensorium train --resume "
@@ -211,14 +222,28 @@ class Model:
         except (OSError, ValueError, SafetensorError) as error:
             raise RunError(f"The model in {folder} cannot be read: {' '.join(str(error).split())}.") from error
         plan = make_plan(validate(config["recipe"], str(folder)), extensions)
-        return cls.untrained(plan, config["modalities"].get).load_weights(weights, str(folder))
+        model = cls.untrained(plan, config["modalities"].get).load_weights(weights, str(folder))
+        model.adapters = adapters
+        return model
 
     @classmethod
-    def untrained(cls, plan: Plan, state_of: Callable[[str], dict[str, Any] | None]) -> Model:
-        """Return the model with random first weights, its modalities restored to what they learned."""
+    def untrained(cls, plan: Plan, state_of: Callable[[str], dict[str, Any] | None], adapted: bool = False) -> Model:
+        """Return the model with random first weights, its modalities restored to what they learned.
+
+        Args:
+            plan: the parts.
+            state_of: modality name -> what it learned.
+            adapted: with the adapters that a training has, in place of plain encoders.
+        """
         for name, modality in plan.modalities.items():
             modality.load_state(state_of(name) or {})
-        return cls(plan, plan.learner(pretrained=False))
+        return cls(plan, plan.learner(pretrained=False, adapted=adapted))
+
+    def merge_adapters(self) -> Model:
+        """Merge the adapters of the encoders, which are plain afterwards; returns the model itself."""
+        self.adapters = self.adapters or factors_of(self.learner.state_dict())
+        merge(self.learner)
+        return self
 
     def load_weights(self, weights: dict[str, Tensor], origin: str) -> Model:
         """Put weights into the learner; returns the model itself.

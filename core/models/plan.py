@@ -401,6 +401,8 @@ def _check_layers(plan: Plan, registry: Registry) -> None:
             f"modalities.{name}.layer_decay": tower.layer_decay is not None,
             f"modalities.{name}.frozen": not isinstance(tower.frozen, bool),
             "train.gradient_checkpointing": recipe.train.gradient_checkpointing and tower.frozen is not True,
+            "finetune.layer_decay": recipe.finetune.layer_decay is not None
+            and (len(recipe.modalities) == 1 or name == recipe.finetune.modality),
         }
         key = next((key for key, is_asked in asks.items() if is_asked), None)
         if key is not None and not tells_layers(plan.encoders[name].cls):

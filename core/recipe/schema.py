@@ -222,9 +222,9 @@ class Tower(Section):
         own = ("weights", "frozen", "unfreeze", "layer_decay", "lora")
         given = [key for key in own if getattr(self, key) is not None and getattr(self, key) is not False]
         if self.encoder.share is not None and given:
-            *first, last = own
+            belongs = "belongs" if len(given) == 1 else "belong"
             raise ValueError(
-                f"{', '.join(first)} and {last} belong to the tower that has the encoder, '{self.encoder.share}'"
+                f"{' and '.join(given)} {belongs} to the tower that has the encoder, '{self.encoder.share}'"
             )
         return self
 

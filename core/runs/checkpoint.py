@@ -23,6 +23,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
+from sensorium.blocks.lora import merged_weights
 from sensorium.errors import RunError
 from sensorium.parallel import collectives
 from sensorium.runs.atomic import write_atomically
@@ -120,10 +121,13 @@ class Checkpoints:
 
 
 def weights_of(state: dict[str, Any]) -> dict[str, Any]:
-    """Return the learner's weights of a checkpoint as evaluation uses them: averaged, when the run averages."""
+    """Return the learner's weights of a checkpoint as evaluation uses them: averaged, when the run averages.
+
+    Adapters are merged.
+    """
     average = state["extra"].get("average")
     if average is None:
-        return state["learner"]
+        return merged_weights(state["learner"])
     return {name.removeprefix("module."): w for name, w in average.items() if name.startswith("module.")}
 
 

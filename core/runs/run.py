@@ -11,7 +11,8 @@ unreadable.csv         unreadable values: record, modality, part, kind of fault,
 nonfinite/             steps.jsonl: skipped steps (non-finite loss or gradient); the checkpoint before the last
 modalities/NAME.json   the state of each modality, fitted on the train part
 checkpoints/           step-NNNNNNNNN.ckpt, the latest and the best; best.json
-model/                 the exported model: model.safetensors and config.json; after fine-tuning its head.* too
+model/                 the exported model: model.safetensors and config.json; of a run with adapters, which are merged
+                       there, adapters.safetensors; after fine-tuning its head.* too
 evaluations/           tables, predictions, classes and groups, pictures
 finetune-DATE-TIME/    the run folder of a fine-tuning
 """

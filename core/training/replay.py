@@ -88,7 +88,7 @@ def replay_step(plan: Plan, source: Source, positions: np.ndarray, run: Run) -> 
     state = Checkpoints(run.nonfinite, keep=1).read(str(step))
     fabric = build_fabric(plan.recipe.train.model_copy(update={"devices": 1, "nodes": 1, "strategy": "auto"}))
     launch(fabric)
-    learner = Model.untrained(plan, run.kept_state).load_weights(state["learner"], f"step {step}").learner
+    learner = Model.untrained(plan, run.kept_state, adapted=True).load_weights(state["learner"], f"step {step}").learner
     module = fabric.setup_module(learner)
     learner.train()
     found = []

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from sensorium.blocks.lora import merged_copy, merged_parameters
 from sensorium.models.learner import Learner
 
 
@@ -15,7 +15,7 @@ class WeightAverage:
     """An exponential moving average of a learner's weights, with the learner's own buffers.
 
     It differs from torch's `AveragedModel` in that a step asks the device for nothing and copies no buffer (a queue
-    may be large): buffers are taken when the average is read.
+    may be large): buffers are taken when the average is read. Low-rank adapters are merged in it, as in a teacher.
 
     Args:
         learner: on the CPU, before it is wrapped.
@@ -24,13 +24,13 @@ class WeightAverage:
     """
 
     def __init__(self, learner: Learner, decay: float, device: torch.device) -> None:
-        self._averaged: Learner = copy.deepcopy(learner).to(device)
+        self._averaged: Learner = merged_copy(learner).to(device)
         self._learner, self.decay, self._updates = learner, decay, 0
 
     @torch.no_grad()
     def update(self) -> None:
         """Add the learner's weights of this step."""
-        averaged, new = (list(module.parameters()) for module in (self._averaged, self._learner))
+        averaged, new = list(self._averaged.parameters()), merged_parameters(self._learner)
         if self._updates:
             torch._foreach_lerp_(averaged, new, 1 - self.decay)
         else:
@@ -40,8 +40,9 @@ class WeightAverage:
     @torch.no_grad()
     def read(self) -> Learner:
         """Return the learner with averaged weights."""
-        for own, new in zip(self._averaged.buffers(), self._learner.buffers(), strict=True):
-            own.copy_(new)
+        new = dict(self._learner.named_buffers())
+        for name, own in self._averaged.named_buffers():
+            own.copy_(new[name])
         return self._averaged
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -79,7 +79,8 @@ def test_sharing_replaces_an_encoder_with_its_options_and_the_other_way_round():
         ({"encoder": {"share": "b"}}, "shares that of 'b', which has none of its own"),
         ({"encoder": {"share": "a", "dim": 4}}, "share takes the encoder of 'a' as it is: leave out dim"),
         ({"encoder": {"dim": 4}}, "name an encoder, or the tower whose encoder is shared"),
-        ({"frozen": True}, "frozen and unfreeze belong to the tower that has the encoder, 'a'"),
+        ({"frozen": True}, "frozen belongs to the tower that has the encoder, 'a'"),
+        ({"frozen": 0, "lora": {}}, "frozen and lora belong to the tower that has the encoder, 'a'"),
         ({"modality": {"name": "vector", "width": 4}}, "leave modalities.b.modality out, or write the same"),
     ],
 )
