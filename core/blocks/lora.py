@@ -104,7 +104,8 @@ def adapt(
     for owner, its in names.items():
         for name in its:
             owner.add_module(PREFIX + name, Factors(owner._parameters[name], rank, alpha, rng))  # type: ignore[arg-type]
-        owner.__class__ = _adapted_class(type(owner), tuple(its))
+        plain: Any = type(owner)
+        owner.__class__ = _adapted_class(plain, tuple(its))
     return list(chosen)
 
 
@@ -158,7 +159,7 @@ def _others(module: nn.Module, bias: bool, norms: bool) -> Iterator[nn.Parameter
 
 
 @cache
-def _adapted_class(plain: type[nn.Module], names: tuple[str, ...]) -> type[nn.Module]:
+def _adapted_class(plain: Any, names: tuple[str, ...]) -> Any:
     """Return a class whose instances read these of their weights through factors; `plain` is the class without."""
     members: dict[str, Any] = {name: property(_reader(name)) for name in names}
     return type(f"Adapted{plain.__name__}", (plain,), {**members, "plain": plain, "adapted": names})

@@ -49,8 +49,7 @@ def layer_numbers(encoder: nn.Module, stack: LayerStack) -> dict[int, int]:
     numbers = {id(parameter): 0 for parameter in encoder.parameters()}
     for number, block in enumerate(stack.blocks, 1):
         numbers.update({id(parameter): number for parameter in block.parameters()})
-    for part in stack.behind:
-        numbers.update({id(parameter): len(stack.blocks) + 1 for parameter in part.parameters()})
+    numbers.update({id(parameter): len(stack.blocks) + 1 for parameter in stack.parameters_behind()})
     return numbers
 
 
@@ -132,7 +131,8 @@ def _beside_frozen_embeddings(encoder: nn.Module) -> Iterator[nn.Module]:
     numbers = layer_numbers(encoder, stack)
     before = [parameter for parameter in encoder.parameters() if numbers[id(parameter)] == 0]
     if before and not any(parameter.requires_grad for parameter in before):
-        inside = {id(module) for part in [*stack.blocks, *stack.behind] for module in part.modules()}
+        inside = {id(module) for block in stack.blocks for module in block.modules()}
+        inside.update(map(id, stack.modules_behind()))
         for module in encoder.modules():
             if id(module) not in inside and next(module.parameters(), None) is None:
                 yield module

@@ -29,6 +29,7 @@ from sensorium.training.collapse_alarm import CollapseAlarm
 from sensorium.training.feed import absent_views, feed
 from sensorium.training.finite_guard import Guard
 from sensorium.training.gallery import draw_gallery
+from sensorium.training.gradient_checkpointing import checkpoint_blocks
 from sensorium.training.handed_in import measure_modules, note_learning_rate, warn_of_joint_draws
 from sensorium.training.learning_rate import LearningRate
 from sensorium.training.metrics import MetricsLog
@@ -177,6 +178,8 @@ def _on_device(fabric: Fabric, learner: Learner, plan: Plan) -> tuple[Any, Any, 
         average = WeightAverage(learner, recipe.train.ema, fabric.device)
     if recipe.train.sync_batch_norm and fabric.world_size > 1:
         batch_norm.synchronize(learner)
+    if recipe.train.gradient_checkpointing:
+        checkpoint_blocks(learner)
     compiled: Any = torch.compile(learner) if recipe.train.compile else learner
     module = fabric.setup_module(compiled)
     fused = on_cuda and recipe.train.precision != "16-mixed"  # Fabric clips no gradients that a fused step unscales
