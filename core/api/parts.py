@@ -57,7 +57,9 @@ def build(kind: str, name: str, /, *first: Any, **options: Any) -> Any:
         modality, family = _modality(registry, kind, name, *first, **_popped(options))
         first = (modality,)
     cls = registry.find(kind, name, family).load()
-    return cls(*first, **check_options(cls, options, WORDS[kind], skip=len(first), name=name))
+    checked = check_options(cls, options, WORDS[kind], skip=len(first), name=name)
+    made = cls.variant(checked) if kind == "encoders" else cls
+    return made(*first, **checked)
 
 
 def _popped(options: dict[str, Any]) -> dict[str, Any]:

@@ -2,78 +2,107 @@
 
 from __future__ import annotations
 
-import inspect
-from pathlib import Path
+import logging
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import timm
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sensorium import Encoder, Features, SensoriumError
-from sensorium.errors import did_you_mean
+from sensorium.errors import RecipeError
 from sensorium.modalities.image.batch import ImageBatch
-from sensorium.modalities.image.encoders.normalize import Normalize
+from sensorium.modalities.image.encoders import timm_models
+from sensorium.modalities.image.encoders.normalize import MEAN, STD, Normalize
+from sensorium.modalities.image.encoders.timm_weights import in_timm_layout
 from sensorium.modalities.image.modality import ImageModality
 
+log = logging.getLogger("sensorium")
 SMALL = 64
 """Images up to this side keep their resolution in the stem of a ResNet."""
+UNUSED = ("mask_token", "head.*", "head_dist.*", "fc_norm.*", "attn_pool.*", "lm_head.*", "decoder_*", "pre_logits.*")
+"""Weights of timm's models, and of trainings of their architectures, that a model without them has no use for."""
 
 
 class Timm(Encoder):
-    """Any image model of timm, without its classifier; weights are random or come from a checkpoint.
+    """Any image model of timm, without its classifier.
 
-    Tokens are those of a transformer, or the positions of the last feature map of a convolutional network, when they
-    have the width of the pooled features.
+    Vision transformers are token encoders: their patches are tokens, apart from class and register tokens. Served are
+    VisionTransformer (ViT, DeiT, DINOv2, SigLIP, CLIP, MAE, I-JEPA, AIMv2), Eva (DINOv3, EVA-02, Perception Encoder),
+    Beit (BEiT, BEiT v2) and NaFlexVit. Other models have pooled features, and the positions of their last feature map
+    where these have the same width. Images of another size than the modality's (local crops) are accepted where
+    patches tile them.
+
+    Name a model with the tag of its weights, such as vit_large_patch16_dinov3.sat493m, so that pixels are normalized
+    as they were for these weights.
 
     Args:
         modality: the image modality.
-        model: name of the model in timm, such as resnet18 or vit_small_patch16_224.
+        model: name of the model in timm, such as resnet18 or vit_small_patch14_dinov2.lvd142m.
+        pool: pooled features of a vision transformer: its class token, the mean or the maximum of its patches, or its
+            attention pooling ("map"); "auto" is the model's own, for DINOv3 that of its authors, the class token.
         stem: of a ResNet: "standard" (7x7 convolution of stride 2 and max pool, for photographs), "small" (3x3
-            convolution of stride 1, no pool, as is usual for CIFAR) or "auto": small for images up to 64 pixels,
-            unless there is a checkpoint.
-        checkpoint: path of a file with weights of this model (safetensors or PyTorch).
-        mean: per-channel mean of pixels in [0, 1]; default that of the model in timm.
+            convolution of stride 1, no pool, as is usual for CIFAR) or "auto": small for images up to 64 pixels.
+            Weights of timm need the standard one.
+        mean: per-channel mean of pixels in [0, 1]; default that of the model in timm. Weights have one of their own,
+            and another is an error with them.
         std: per-channel standard deviation; likewise.
         drop_path: stochastic depth rate in [0, 1), for models that have it.
+        model_kwargs: further arguments of the model's class in timm, such as {"depth": 6}.
     """
 
     model: Any  # timm's models share methods, but no class that declares them
+
+    @classmethod
+    def variant(cls, options: Mapping[str, Any]) -> type[Encoder]:
+        """Return the token encoder for a vision transformer; this class for other models."""
+        from sensorium.modalities.image.encoders.timm_families import family_of
+        from sensorium.modalities.image.encoders.timm_tokens import TimmTokens
+
+        kind = timm_models.class_of(options.get("model", "resnet18"))
+        return TimmTokens if family_of(kind) is not None else cls
 
     def __init__(
         self,
         modality: ImageModality,
         model: str = "resnet18",
+        pool: Literal["auto", "token", "mean", "max", "map"] = "auto",
         stem: Literal["auto", "standard", "small"] = "auto",
-        checkpoint: str | None = None,
         mean: list[float] | None = None,
         std: list[float] | None = None,
         drop_path: float = 0.0,
+        model_kwargs: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        if not timm.is_model(model):
-            raise SensoriumError(f"timm has no model '{model}'{did_you_mean(model, timm.list_models()) or '.'}")
-        if checkpoint and stem == "small":
-            raise SensoriumError("A checkpoint needs the stem it was trained with: set stem to standard.")
-        self.model = _create(model, modality, checkpoint, drop_path)
-        if stem == "small" or (stem == "auto" and not checkpoint and max(modality.size) <= SMALL):
-            if isinstance(self.model, timm.models.ResNet):
-                _shrink_stem(self.model)
-            elif stem == "small":
-                raise SensoriumError(
-                    f"Only ResNets have a small stem, and '{model}' is not one: leave out the option stem."
-                )
-        config = self.model.pretrained_cfg
-        self.normalize = Normalize(modality.channels, mean or config["mean"], std or config["std"])
+        self.name, self.pool = model, pool
+        self.model = timm_models.create(model, modality, drop_path, model_kwargs)
+        is_resnet = isinstance(self.model, timm.models.ResNet)
+        if stem == "small" and not is_resnet:
+            raise SensoriumError(
+                f"Only ResNets have a small stem, and '{model}' is not one: leave out the option stem."
+            )
+        self.has_small_stem = is_resnet and (stem == "small" or (stem == "auto" and max(modality.size) <= SMALL))
+        if self.has_small_stem:
+            _shrink_stem(self.model)
+        self.config = getattr(self.model, "pretrained_cfg", None) or {"mean": MEAN, "std": STD}
+        self.given = {"mean": mean, "std": std}
+        self.normalize = Normalize(modality.channels, mean or self.config["mean"], std or self.config["std"])
         self.dim = getattr(self.model, "head_hidden_size", None) or self.model.num_features
+        classifier = self.config.get("classifier") or ()
+        classifiers = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+        self.ignores = tuple(f"model.{name}" for name in (*UNUSED, *(f"{name}.*" for name in classifiers)))
 
     def forward(self, batch: ImageBatch) -> Features:
         """Encode images to features."""
+        if self.pool != "auto":
+            raise SensoriumError(
+                f"The model '{self.name}' is no vision transformer with patches: leave out the option pool."
+            )
         x = self.model.forward_features(self.normalize(batch))
         pooled = self.model.forward_head(x, pre_logits=True)
         return Features(pooled.flatten(1), self._tokens(x))
 
-    def _tokens(self, x: torch.Tensor) -> torch.Tensor | None:
+    def _tokens(self, x: Tensor) -> Tensor | None:
         if x.ndim == 3:
             x = x[:, getattr(self.model, "num_prefix_tokens", 0) :]
         elif x.ndim == 4 and getattr(self.model, "output_fmt", "NCHW") == "NHWC":
@@ -82,27 +111,33 @@ class Timm(Encoder):
             x = x.flatten(2).transpose(1, 2)
         return x if x.ndim == 3 and x.shape[-1] == self.dim else None
 
+    def convert_weights(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights of timm, or of an upstream repository whose layout timm knows, under its own names.
 
-def _create(model: str, modality: ImageModality, checkpoint: str | None, drop_path: float) -> Any:
-    with torch.device("meta"):  # allocates nothing; the signature of the model's class says which options it has
-        kind = type(timm.create_model(model))
-    known = inspect.signature(kind.__init__).parameters
-    preferred: dict[str, Any] = {"img_size": modality.size, "dynamic_img_size": True, "drop_path_rate": drop_path}
-    options = {name: value for name, value in preferred.items() if name in known}
-    if drop_path and "drop_path_rate" not in options:
-        raise SensoriumError(f"The model '{model}' has no stochastic depth: leave out the option drop_path.")
-    if checkpoint:
-        if not Path(checkpoint).is_file():
-            raise SensoriumError(f"There is no checkpoint {checkpoint}: check the path.")
-        options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": checkpoint}}
-    try:
-        return timm.create_model(model, in_chans=modality.channels, num_classes=0, **options)
-    except Exception as error:
-        size = "x".join(map(str, modality.size))
-        origin = f" from {checkpoint}" if checkpoint else ""
-        raise SensoriumError(
-            f"The model '{model}' cannot be built{origin} for images of {size}: {str(error).splitlines()[0]}."
-        ) from error
+        Raises:
+            RecipeError: when mean, std or stem are not those that the weights were made with.
+        """
+        if any(name.startswith("model.") and name in self.state_dict() for name in weights):
+            return dict(weights)
+        if self.has_small_stem:
+            raise RecipeError(
+                f"the weights of '{self.name}' were made with a stem for large images. Set the encoder's stem to "
+                "standard."
+            )
+        for option, value in self.given.items():
+            made_with = list(self.config[option])
+            if value is not None and list(value) != made_with:
+                raise RecipeError(
+                    f"the option {option} of the encoder 'timm' is {list(value)}, but the weights of '{self.name}' "
+                    f"were made with {made_with}. Leave out {option}, or set weights to random."
+                )
+        converted, mask_token_D = in_timm_layout(self.model, self.name, weights)
+        if licence := self.config.get("license"):
+            log.info(
+                "The weights of '%s' have the licence %s, which what is made from them has to keep.", self.name, licence
+            )
+        named = {f"model.{name}": tensor for name, tensor in converted.items()}
+        return named if mask_token_D is None else {**named, "mask_token": mask_token_D}
 
 
 def _shrink_stem(model: Any) -> None:

@@ -5,9 +5,13 @@ import timm
 import torch
 
 from sensorium import SensoriumError
+from sensorium.errors import RecipeError
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders.timm import Timm
 from sensorium.modalities.image.modality import ImageModality
+from sensorium.recipe import read_recipe
+from sensorium.registration.discovery import load_extensions
+from sensorium.weights import load_weights
 
 
 def test_small_images_get_a_small_stem():
@@ -34,17 +38,33 @@ def test_a_transformer_takes_local_crops():
         assert features.tokens.shape == (2, (side // 16) ** 2, encoder.dim)
 
 
-def test_weights_come_from_a_checkpoint(tmp_path):
+def test_weights_need_the_stem_that_they_were_made_with(tmp_path):
     donor = timm.create_model("resnet10t", num_classes=1000)
     path = tmp_path / "weights.pt"
     torch.save(donor.state_dict(), path)
-    encoder = Timm(ImageModality(size=32), "resnet10t", checkpoint=str(path))
+    encoder = Timm(ImageModality(size=32), "resnet10t", stem="standard")
+    report = load_weights(encoder, path)
     assert torch.equal(encoder.model.layer1[0].conv1.weight, donor.layer1[0].conv1.weight)
-    assert not isinstance(encoder.model.maxpool, torch.nn.Identity)
-    with pytest.raises(SensoriumError, match="stem"):
-        Timm(ImageModality(size=32), "resnet10t", checkpoint=str(path), stem="small")
-    with pytest.raises(SensoriumError, match="no checkpoint"):
-        Timm(ImageModality(size=32), "resnet10t", checkpoint=str(tmp_path / "none.pt"))
+    assert report.unexpected == ("model.fc.weight", "model.fc.bias")
+    assert not report.missing
+    plain = tmp_path / "resnet18.pt"
+    torch.save(timm.create_model("resnet18").state_dict(), plain)
+    with pytest.raises(RecipeError, match=r"stem for large images\. Set the encoder's stem to standard"):
+        load_weights(Timm(ImageModality(size=32), "resnet18"), plain)
+    with pytest.raises(RecipeError, match="stem for large images"):
+        load_weights(Timm(ImageModality(size=32), "resnet10t"), path)
+
+
+def test_the_option_checkpoint_is_now_the_weights_of_the_tower():
+    registry = load_extensions().registry
+    tower = {"views": "simclr", "encoder": {"name": "timm", "model": "resnet18", "checkpoint": "weights.pt"}}
+    with pytest.warns(FutureWarning, match=r"modalities\.image\.weights=weights\.pt"):
+        recipe = read_recipe(
+            {"name": "old", "data": {"source": "openmoji"}, "modalities": {"image": tower}, "objective": "simclr"},
+            registry,
+        )
+    assert recipe.modalities["image"].weights == "weights.pt"
+    assert "checkpoint" not in recipe.modalities["image"].encoder.options
 
 
 def test_unknown_models_get_a_suggestion():
