@@ -74,7 +74,8 @@ class Timm(Encoder):
         model_kwargs: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.name, self.pool = model, pool
+        self.name = model
+        self.pool: str = pool
         self.model = timm_models.create(model, modality, drop_path, model_kwargs)
         is_resnet = isinstance(self.model, timm.models.ResNet)
         if stem == "small" and not is_resnet:

@@ -59,8 +59,8 @@ class ViTFamily:
 
     def prefix(self, model: Any) -> Tensor | None:
         """Return class, distillation and register tokens with their positions, (1, P, D); None without any."""
-        parts = [getattr(model, name, None) for name in ("cls_token", "dist_token", "reg_token")]
-        parts = [part for part in parts if part is not None]
+        names = ("cls_token", "dist_token", "reg_token")
+        parts = [getattr(model, name) for name in names if getattr(model, name, None) is not None]
         if not parts:
             return None
         x_1PD = torch.cat(parts, dim=1)
@@ -174,9 +174,9 @@ class BeitFamily(ViTFamily):
             index_BNN = index_BNN[0][place_BN[:, :, None], place_BN[:, None, :]]
         shared = _bias(model.rel_pos_bias, index_BNN, tokens.grid)
         for block in model.blocks:
-            terms = [shared, _bias(block.attn, index_BNN, tokens.grid), mask_B11N]
-            terms = [term for term in terms if term is not None]
-            x_BND = block(x_BND, shared_rel_pos_bias=sum(terms[1:], terms[0]) if terms else None)
+            terms = (shared, _bias(block.attn, index_BNN, tokens.grid), mask_B11N)
+            given = [term for term in terms if term is not None]
+            x_BND = block(x_BND, shared_rel_pos_bias=sum(given[1:], given[0]) if given else None)
         return x_BND
 
 

@@ -65,7 +65,7 @@ def _parameters(kind: type[nn.Module]) -> set[str]:
     names: set[str] = set()
     for cls in kind.__mro__:
         if "__init__" in vars(cls):
-            parameters = inspect.signature(cls.__init__).parameters
+            parameters = inspect.signature(vars(cls)["__init__"]).parameters
             names |= set(parameters)
             if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
                 break

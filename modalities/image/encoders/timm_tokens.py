@@ -37,7 +37,7 @@ class TimmTokens(Timm, TokenEncoder):
         self.patch = family.patch(self.model)
         self.grid = self._grid_of(*modality.size)
         self.target_dim = self.patch[0] * self.patch[1] * modality.channels
-        self.pool = self._pooling(self.pool, model)
+        self.pool: str = self._pooling(self.pool, model)
         if self.pool not in ("map", "prr"):
             self.model.attn_pool = None
         self.adds_positions = family.positions(self.model, self.grid) is not None
@@ -133,7 +133,7 @@ class TimmTokens(Timm, TokenEncoder):
 
     def token_targets(self, batch: ImageBatch) -> Tensor:
         """Return the pixels of each patch, float (B, T, P), each patch normalized (He et al. 2022, section 3)."""
-        return pixel_targets(self.normalize(batch), self.patch)
+        return pixel_targets(self.normalize(batch), self.patch, normalize=True)
 
     def mask_embedding(self) -> Tensor | None:
         """Return the mask token (D,) that came with the weights; None where there was none."""
@@ -173,4 +173,4 @@ def _prepare(model: Any) -> None:
         if getattr(layer, "q_bias", None) is not None:
             layer.qkv_bias_separate = True  # so that qkv is called, and an adapter in its place is, too
         if isinstance(layer, beit.Attention):
-            layer._get_rel_pos_bias = no_own_bias  # blocks are handed the bias of the tokens that are there
+            layer._get_rel_pos_bias = no_own_bias  # type: ignore[method-assign]  # blocks are handed the bias of the tokens that are there

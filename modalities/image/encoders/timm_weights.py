@@ -140,6 +140,6 @@ def _of_jax(model: Any, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     filled = copy.deepcopy(model)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "weights.npz"
-        np.savez(file, **{name: tensor.numpy() for name, tensor in weights.items()})
+        np.savez(file, allow_pickle=False, **{name: tensor.numpy() for name, tensor in weights.items()})
         filled.load_pretrained(str(file))
     return dict(filled.state_dict())
