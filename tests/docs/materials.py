@@ -374,6 +374,23 @@ def bert(folder: Path) -> None:
     transformers.BertModel(config).save_pretrained(folder)
 
 
+def wav2vec2(folder: Path) -> None:
+    """A wav2vec 2.0 of a few thousand weights, as transformers writes one."""
+    import transformers
+
+    config = transformers.Wav2Vec2Config(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        conv_dim=(8,) * 7,
+        num_conv_pos_embeddings=8,
+        num_conv_pos_embedding_groups=4,
+    )
+    transformers.Wav2Vec2Model(config).save_pretrained(folder)
+    transformers.Wav2Vec2FeatureExtractor().save_pretrained(folder)
+
+
 MATERIALS: dict[str, Callable[[Path], None]] = {
     "photos": flat_folder,
     "images": image_folder,
@@ -404,6 +421,7 @@ MATERIALS: dict[str, Callable[[Path], None]] = {
     "letters": letters,
     "reviews.csv": reviews_csv,
     "models/my-bert": bert,
+    "wav2vec2-base": wav2vec2,
     "freesolv.csv": freesolv_csv,
     "library.smi": library_smi,
     "moses-train.csv.gz": lambda path: table_gz(path, ("SMILES",), [(s,) for s in SMILES * 60]),

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors.torch import load_file
 
 import sensorium
+from sensorium.errors import RecipeError
+from tests.docs.materials import wav2vec2
 from tests.unreadable import unreadable
 
 SMALL = [
@@ -130,3 +133,33 @@ def test_a_resumed_run_is_bit_equal(folder, tmp_path, piece):
     resumed = sensorium.fit(resume=tmp_path / "cut").learner.state_dict()
     for name, weights in whole.learner.state_dict().items():
         assert torch.equal(weights, resumed[name]), name
+
+
+CONTINUED = [
+    "modalities.audio.modality.seconds=0.5",
+    "modalities.audio.unfreeze=null",
+    "train.steps=2",
+    "train.accelerator=cpu",
+    "data.batch=4",
+    "data.workers=0",
+    "data.max_bad=0.1",
+    "log.loggers={}",
+    "evaluate.evaluators={}",
+]
+
+
+def test_a_run_goes_on_from_a_pretrained_folder_and_needs_only_its_config_later(folder, tmp_path):
+    pytest.importorskip("transformers")
+    wav2vec2(tmp_path / "pretrained")
+    changes = [f"data.source.path={folder}", f"modalities.audio.encoder.model={tmp_path / 'pretrained'}", *CONTINUED]
+    model = sensorium.fit("continue-audio", changes, run_dir=tmp_path / "run")
+    before = load_file(tmp_path / "pretrained" / "model.safetensors")
+    after = model.encoder("audio").model.state_dict()
+    moved = {name: (after[name] - value).abs().max().item() for name, value in before.items()}
+    assert 0 < max(moved.values()) < 1e-3, "it starts from the folder's weights"
+    (tmp_path / "pretrained" / "model.safetensors").unlink()
+    clip = {"array": np.sin(np.arange(6000) / 20).astype(np.float32), "sampling_rate": 16000}
+    opened = sensorium.load(tmp_path / "run")
+    assert torch.equal(opened.embed(audio=[clip])["audio"], model.embed(audio=[clip])["audio"])
+    with pytest.raises(RecipeError, match=r"at 16000 Hz, and the modality gives 8000 Hz: set sample_rate of the"):
+        sensorium.fit("continue-audio", [*changes, "modalities.audio.modality.sample_rate=8000"])

@@ -61,8 +61,13 @@ class PretrainedAudio(TokenEncoder):
             raise RecipeError(f"The model '{model}' has no class token to pool: set pool to mean, or leave it out.")
         if max_length is not None and not self.has_max_length:
             raise RecipeError(f"The model '{model}' takes waveforms of any length: leave out max_length.")
-        config = AutoConfig.from_pretrained(self.folder)
-        self.prepares = self._preprocessing(config)
+        try:
+            config = AutoConfig.from_pretrained(self.folder)
+            self.prepares = self._preprocessing()
+        except (OSError, ValueError, KeyError) as error:
+            raise RecipeError(
+                f"transformers cannot read the folder '{model}': {' '.join(str(error).split()).rstrip('.')}."
+            ) from error
         rate = self.prepares.sampling_rate
         if rate != modality.sample_rate:
             raise RecipeError(
@@ -76,7 +81,7 @@ class PretrainedAudio(TokenEncoder):
         self.model = with_mask_as_buffer(self._network(config, max_length)).float()
         self.dim = config.hidden_size
 
-    def _preprocessing(self, config: Any) -> Any:
+    def _preprocessing(self) -> Any:
         """Return the feature extractor of transformers that belongs to the model."""
         if any((self.folder / file).exists() for file in PREPROCESSING):
             return AutoFeatureExtractor.from_pretrained(self.folder)

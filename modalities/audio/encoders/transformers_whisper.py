@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import WhisperModel
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from sensorium import Features, LayerStack, Tokens, at_least_one_row
 from sensorium.errors import RecipeError, check_range
@@ -58,7 +58,7 @@ class ClipTokens(Tokens):
     within: Tensor | None = None
 
 
-class WhisperEncoder(PretrainedAudio):
+class Whisper(PretrainedAudio):
     """The encoder of Whisper (Radford et al. 2022) of transformers.
 
     A clip is cut or padded to the length of the model, 30 s, or to `max_length`; silence behind its end is content, as
@@ -93,8 +93,7 @@ class WhisperEncoder(PretrainedAudio):
             longest = 2 * config.max_source_positions
             check_range("encoder 'transformers'", f"[2, {longest}]", max_length=max_length)
             config.max_source_positions = max_length // 2
-        network: nn.Module = WhisperModel(config).encoder
-        return network
+        return WhisperEncoder(config)
 
     def layer_stack(self) -> LayerStack:
         """Return its transformer blocks and its final norm."""
