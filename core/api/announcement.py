@@ -56,6 +56,18 @@ def announce_records(sizes: Mapping[str, int], auto: Mapping[str, Any]) -> None:
     _line("records", records + (f"; auto: {chosen}" if chosen else ""))
 
 
+def announce_parameters(counts: Mapping[str, Mapping[str, int]]) -> None:
+    """Log how many parameters are trained, where it is not all of an encoder.
+
+    Args:
+        counts: modality name, or "objective" -> the numbers of those that are trained, and of all.
+    """
+    towers = [(name, its["trained"], its["all"]) for name, its in counts.items() if name != "objective"]
+    if any(trained < every for _, trained, every in towers):
+        shown = [f"{name} {trained:,} of {every:,} ({trained / every:.2%})" for name, trained, every in towers]
+        _line("trained", f"parameters of {', '.join(shown)}; of the objective {counts['objective']['trained']:,}")
+
+
 def announce_notes(notes: Sequence[str]) -> None:
     """Log what a user must know about the data, one line for each sentence."""
     for note in notes:
@@ -77,7 +89,15 @@ def _tower(name: str, tower: Tower) -> str:
         return f"{name}: views {tower.views}, encoder {tower.encoder}"
     modality = (tower.modality or Part(name=name)).name
     kind = "" if modality == name else f" ({modality})"
-    return f"{name}{kind}: views {tower.views}, encoder {tower.encoder}{', frozen' if tower.frozen else ''}"
+    return f"{name}{kind}: views {tower.views}, encoder {tower.encoder}{_frozen(tower)}"
+
+
+def _frozen(tower: Tower) -> str:
+    """Return what of an encoder is not trained, as words behind its name."""
+    if tower.frozen is True:
+        return ", frozen"
+    depth = "" if tower.frozen is False else f", frozen to block {tower.frozen}"
+    return depth + ("" if tower.lora is None else f", LoRA of rank {tower.lora.rank}")
 
 
 def _line(title: str, text: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from lightning_fabric import Fabric
 
-from sensorium.api.announcement import announce, announce_notes, announce_records
+from sensorium.api.announcement import announce, announce_notes, announce_parameters, announce_records
 from sensorium.api.run_parts import extensions_of
 from sensorium.api.stopping import now, stopped_training
 from sensorium.contracts import Source
@@ -20,6 +20,7 @@ from sensorium.errors import EvaluationError, Interrupted, RecipeError, RunError
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.tables import ResultsTable
 from sensorium.interruption import raised
+from sensorium.models.depth import count_parameters
 from sensorium.models.given import read_given, require_given, share_given
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan, make_plan
@@ -179,6 +180,7 @@ def _train(
     training = prepare(
         plan, source, reader.parts["train"], run, fabric, resumed, evaluation.on_val, unreadable=reader.unreadable
     )
+    on_rank_zero(_note_parameters, training)
     on_rank_zero(_note_data, training, source, reader.parts)
     if resumed is None or changed is not None:
         on_rank_zero(keep_records, run, source, reader.parts)
@@ -195,6 +197,15 @@ def _train(
             log.info("Not evaluated: measure with `sensorium evaluate %s`.", run.folder)
     model.run = run
     return model.merge_adapters()
+
+
+def _note_parameters(training: TrainingState) -> None:
+    """Log how many parameters are trained, and keep it in `run.json`."""
+    learner = training.learner
+    counts = {name: count_parameters(encoder) for name, encoder in learner.encoders.items()}
+    counts["objective"] = count_parameters(learner.objective)
+    announce_parameters(counts)
+    training.run.update(parameters=counts)
 
 
 def _note_data(training: TrainingState, source: Source, parts: Mapping[str, np.ndarray]) -> None:

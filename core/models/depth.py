@@ -6,7 +6,7 @@ before the blocks), 1 to L (its blocks) and L + 1 (what is behind them).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from torch import nn
 
@@ -138,7 +138,7 @@ def _beside_frozen_embeddings(encoder: nn.Module) -> Iterator[nn.Module]:
                 yield module
 
 
-def count_parameters(module: nn.Module) -> Mapping[str, int]:
+def count_parameters(module: nn.Module) -> dict[str, int]:
     """Return how many parameters of a module are trained, and how many it has."""
     parameters = list(module.parameters())
     return {"trained": sum(p.numel() for p in parameters if p.requires_grad), "all": sum(p.numel() for p in parameters)}

@@ -165,7 +165,10 @@ class Plan:
             tower = self.recipe.modalities[name]
             freeze(encoder, tower.frozen, f"modalities.{name}.frozen")
             if tower.lora is not None and adapted:
-                adapt(encoder, **tower.lora.model_dump(), rng=generator(self.recipe.seed, "lora", name))
+                try:
+                    adapt(encoder, **tower.lora.model_dump(), rng=generator(self.recipe.seed, "lora", name))
+                except RecipeError as error:
+                    raise RecipeError(f"modalities.{name}.{error}") from error
         classes = next((g.classes for g in self.generators.values() if g.classes is not None), None)
         return Learner(encoders, self.objective(), classes, self.views, sharing)
 

@@ -196,7 +196,7 @@ class Tower(Section):
         description="weights that the encoder starts from: a file, a folder, a run, or hub:NAME, which is downloaded; "
         "None: those of its model where that is a folder; random: none",
     )
-    frozen: bool | NonNegativeInt = Field(
+    frozen: bool | int = Field(
         False,
         description="true freezes the encoder: its weights are not trained; a number freezes its embeddings and that "
         "many of its blocks, from the first",
@@ -230,6 +230,8 @@ class Tower(Section):
 
     @model_validator(mode="after")
     def _trains_what_is_not_frozen(self) -> Self:
+        if self.frozen < 0:
+            raise ValueError(f"frozen is true, false or a number of blocks, at least 0; not {self.frozen}")
         if self.unfreeze is not None and (self.frozen is True or not 0 <= self.unfreeze[0] <= self.unfreeze[1] <= 1):
             raise ValueError("unfreeze is two fractions of the training, the smaller first, and excludes frozen=true")
         if self.lora is not None and self.frozen is True:
