@@ -24,9 +24,10 @@ class Layer(NamedTuple):
     is_normed: bool = False
     pooling: str = "mean"
 
-    def __str__(self) -> str:
-        behind = [", final norm"] * self.is_normed + [f", {self.pooling}"] * (self.pooling != "mean")
-        return f"{self.number}{''.join(behind)}"
+    @property
+    def read(self) -> str:
+        """What of the block's output it is, as tables say it; empty for the mean of its tokens as they are."""
+        return ", ".join([self.pooling] * (self.pooling != "mean") + ["final norm"] * self.is_normed)
 
 
 class ValueFeatures(NamedTuple):

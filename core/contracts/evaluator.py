@@ -43,6 +43,13 @@ class Evaluator(ABC):
     """Whether its metrics "A->B NAME" are shown as a matrix for each NAME, A in rows and B in columns."""
     needs_contents: bool = False
     """Whether it asks for `FeatureTable.contents`."""
+    uses_val: bool = False
+    """Whether it makes its choices on `val`, where there is one."""
+    val: FeatureTable | None = None
+    """The val part, of an evaluator that uses it; set before `fit`. None where the run has none, during a training,
+    which measures it, and under protocols that cut folds: it then chooses on folds of the train part."""
+    breakdown_by: str = "class"
+    """What `metrics_by_class` counts by, as tables say it."""
     seed: int = 0
     """Seed of its random draws; set before `fit`, another one for each repetition of a protocol."""
     device: torch.device = torch.device("cpu")

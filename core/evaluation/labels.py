@@ -17,6 +17,11 @@ def is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and value != value)
 
 
+def is_continuous(values: Iterable[Any]) -> bool:
+    """Return whether a label is a number with a fraction."""
+    return any(isinstance(value, float) and not is_missing(value) and not value.is_integer() for value in values)
+
+
 def choose_column(what: str, name: str | None, known: Sequence[str]) -> str:
     """Return the named column, or the only one if no name is given.
 
@@ -77,6 +82,17 @@ def labeled(table: FeatureTable, label: str | None, modality: str | None) -> Lab
         label,
         len(table) - len(rows),
     )
+
+
+def labeled_or_none(table: FeatureTable, label: str | None, modality: str | None) -> Labeled | None:
+    """Return the records that have the modality and the label, None where there are none; as `labeled`."""
+    names = (label, list(table.labels)), (modality, list(table.features))
+    if not all(name in known if name is not None else len(known) == 1 for name, known in names):
+        return None
+    label, modality = (known[0] if name is None else name for name, known in names)
+    present_N = table.present[modality]
+    some = any(present_N[row] and not is_missing(value) for row, value in enumerate(table.labels[label].tolist()))
+    return labeled(table, label, modality) if some else None
 
 
 def not_numeric(values: Iterable[Any]) -> Any:

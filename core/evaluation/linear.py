@@ -142,27 +142,54 @@ def fit_logistic(
                 f"The train part ({len(y_N)} records) is too small to choose C on 20 % of it: "
                 "give one value, such as Cs=[1.0]."
             )
-        models = [_fit(x[train], y[train], classes, Cs, max_iter) for train, _ in splits]
-        decisions = [
-            [model.decision_function(x[val]) for model in of_split]
-            for of_split, (_, val) in zip(models, splits, strict=True)
-        ]
-        values_P, by = _validated([y_N[val] for _, val in splits], decisions, metric)
+        values_P, by, models = validated_path(x, y, classes, splits, Cs, max_iter, metric)
         best = int(np.argmax(values_P))  # the first of equals
         C, start_DK = Cs[best], models[0][best].weights_DK
         if by != metric:
             notes.append(f"C by {by}: the validation records are too few for {metric}")
-    (model,) = _fit(x, y, classes, [C], max_iter, start_DK)
+    (model,) = fit_logistic_path(x, y, classes, [C], max_iter, start_DK)
     notes = [f"C = {C:g}", *notes]
     if model.iterations >= max_iter:
         notes.append(f"logistic regression stopped after {max_iter} iterations")
     return model, notes
 
 
-def _fit(
+def validated_path(
+    x_ND: Tensor,
+    y_N: Tensor,
+    classes: int,
+    splits: Sequence[tuple[np.ndarray, np.ndarray]],
+    Cs: Sequence[float],
+    max_iter: int,
+    metric: str,
+) -> tuple[np.ndarray, str, list[list[StandardizedLogistic]]]:
+    """Return what each of P penalties is worth on validation records.
+
+    Args:
+        x_ND: features, fp32.
+        y_N: classes, int64, 0 to `classes` - 1, on the same device.
+        classes: number of classes.
+        splits: of each split, the rows that are fitted to and the rows of the validation records.
+        Cs: inverse regularization strengths.
+        max_iter: largest number of L-BFGS iterations.
+        metric: what is measured; where it does not apply to the validation records, the likelihood.
+
+    Returns:
+        The mean over splits for each penalty, float (P,); the name of what was measured; the models of each split.
+    """
+    models = [fit_logistic_path(x_ND[train], y_N[train], classes, Cs, max_iter) for train, _ in splits]
+    decisions = [
+        [model.decision_function(x_ND[val]) for model in of_split]
+        for of_split, (_, val) in zip(models, splits, strict=True)
+    ]
+    values_P, by = _validated([y_N[val].cpu().numpy() for _, val in splits], decisions, metric)
+    return values_P, by, models
+
+
+def fit_logistic_path(
     x_ND: Tensor, y_N: Tensor, classes: int, Cs: Sequence[float], max_iter: int, start_DK: Tensor | None = None
 ) -> list[StandardizedLogistic]:
-    """Return a model for each C."""
+    """Return logistic regression on standardized features for each C; as `fit_path`."""
     mean_D, scale_D = _standardization(x_ND)
     path = fit_path((x_ND - mean_D) / scale_D, y_N, classes, Cs, max_iter, start_DK)
     return [

@@ -18,6 +18,8 @@ def sensorium_register_evaluators(register):
     register("modality-gap", f"{home}.modality_gap:ModalityGap", summary="modality gap and separability of modalities")
     register("knn", f"{home}.knn:KNN", summary="k-nearest-neighbor classification")
     register("linear", f"{home}.linear:Linear", summary="linear probe: logistic regression")
+    register("layers", f"{home}.layers:Layers", summary="linear probe of each layer, the best one chosen on val")
+    register("attentive", f"{home}.attentive:Attentive", summary="attention-pooling probe of tokens (AIM)")
     register("svm", f"{home}.svm:SVM", summary="support vector machine with an RBF kernel")
     register("multitask", f"{home}.multitask:Multitask", summary="mean ROC-AUC over binary tasks with missing labels")
     register("ridge", f"{home}.ridge:Ridge", summary="ridge regression of a numeric label")

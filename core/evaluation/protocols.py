@@ -10,7 +10,7 @@ import numpy as np
 from sensorium.contracts import Protocol
 from sensorium.errors import RecipeError, SensoriumError, check_range
 from sensorium.evaluation.folds import assign_folds
-from sensorium.evaluation.labels import choose_column, is_missing
+from sensorium.evaluation.labels import choose_column, is_continuous, is_missing
 from sensorium.feature_table import FeatureTable, Parts
 from sensorium.registration.discovery import load_extensions
 from sensorium.registration.options import check_options
@@ -160,5 +160,4 @@ def _classes(table: FeatureTable, label: str | None) -> list[Any] | None:
     if label is None and len(table.labels) != 1:
         return None
     values = table.labels[choose_column("label", label, list(table.labels))].tolist()
-    continuous = any(isinstance(value, float) and not is_missing(value) and not value.is_integer() for value in values)
-    return None if continuous else values
+    return None if is_continuous(values) else values

@@ -102,15 +102,21 @@ def fit_ridge(
                 "give one value, such as alphas=[1.0]."
             )
         errors = [
-            [np.mean((model.predict(x_ND[val_N]) - y[val_N]) ** 2) for model in _fit(x_ND[train_N], y[train_N], alphas)]
+            [
+                np.mean((model.predict(x_ND[val_N]) - y[val_N]) ** 2)
+                for model in fit_ridge_path(x_ND[train_N], y[train_N], alphas)
+            ]
             for train_N, val_N in splits
         ]
         alpha = alphas[int(np.argmin(np.mean(errors, axis=0)))]  # the first of equals
-    return _fit(x_ND, y, [alpha])[0], alpha
+    return fit_ridge_path(x_ND, y, [alpha])[0], alpha
 
 
-def _fit(x_ND: np.ndarray, y: np.ndarray, alphas: Sequence[float]) -> list[RidgeModel]:
-    """Return a model for each alpha, by the eigenvectors of the smaller of X'X and XX'."""
+def fit_ridge_path(x_ND: np.ndarray, y: np.ndarray, alphas: Sequence[float]) -> list[RidgeModel]:
+    """Return ridge regression on standardized features, float64, for each alpha.
+
+    It is solved by the eigenvectors of the smaller of X'X and XX'.
+    """
     scaler = Scaler().fit(x_ND)
     x_ND = scaler.transform(x_ND)
     mean = y.mean(0)

@@ -40,6 +40,7 @@ class ModelFeatures:
         device: where evaluators multiply matrices.
         about: what the features are, as the row's notes say it; "" says nothing.
         seen: ids of the records that the model was trained on.
+        val: space -> its val table, for evaluators that choose on it under the given split.
     """
 
     parts: Mapping[str, Parts]
@@ -47,6 +48,7 @@ class ModelFeatures:
     device: torch.device | str = "cpu"
     about: str = ""
     seen: Set[str] = frozenset()
+    val: Mapping[str, FeatureTable] = field(default_factory=dict)
 
 
 def evaluate_models(
@@ -110,20 +112,26 @@ def spaces(evaluators: Mapping[str, Callable[[], Evaluator]]) -> dict[str, int |
     return limits
 
 
-def check_parts(train: FeatureTable, test: FeatureTable) -> None:
+def check_parts(train: FeatureTable, test: FeatureTable, first: str = "train", second: str = "test") -> None:
     """Raise an error for parts that overlap in a record or a group, or that contain a record twice.
+
+    Args:
+        train: a part.
+        test: another.
+        first: the name of the first in errors.
+        second: that of the second.
 
     Raises:
         SensoriumError: with the first of them.
     """
-    for part, ids in (("train", train.ids), ("test", test.ids)):
+    for part, ids in ((first, train.ids), (second, test.ids)):
         if len(set(ids)) < len(ids):
             duplicate = next(i for i, count in Counter(ids).items() if count > 1)
             raise SensoriumError(f"The {part} part contains the record '{duplicate}' more than once.")
     for what, of_train, of_test in (("record", train.ids, test.ids), ("group", train.groups, test.groups)):
         if overlap := set(of_train) & set(of_test):
             raise SensoriumError(
-                f"The train and the test part share {len(overlap)} {what}{'s' * (len(overlap) > 1)}, the first is "
+                f"The {first} and the {second} part share {len(overlap)} {what}{'s' * (len(overlap) > 1)}, the first is "
                 f"'{min(overlap)}': metrics would leak train data. Correct the source's split or its groups."
             )
 
@@ -172,6 +180,7 @@ def _table(
         classes={result.row.name: result.by_class for result in results if result.by_class},
         groups={result.row.name: result.by_group for result in results if protocol.is_pooled and result.by_group},
         is_pairwise=evaluator.is_pairwise,
+        breakdown_by=evaluator.breakdown_by,
         plot=final.plot(),
     )
     return table, joined([result.predictions for result in results])
@@ -179,8 +188,10 @@ def _table(
 
 def _sampled(model: ModelFeatures, evaluator: Evaluator) -> ModelFeatures:
     """Return the features with no more records of a part than an evaluator asks for."""
-    train, test = (sampled(table, evaluator.record_limit) for table in model.parts[evaluator.space])
-    return replace(model, parts={**model.parts, evaluator.space: (train, test)})
+    space, limit = evaluator.space, evaluator.record_limit
+    train, test = (sampled(table, limit) for table in model.parts[space])
+    val = {space: sampled(model.val[space], limit)} if space in model.val else {}
+    return replace(model, parts={**model.parts, space: (train, test)}, val=val)
 
 
 def _sampling(train: FeatureTable, test: FeatureTable) -> list[str]:
@@ -263,6 +274,11 @@ def _row(name: str, make: Callable[[], Evaluator], models: Sequence[ModelFeature
         prepared.device = torch.device(model.device)
         if model.embed is not None:
             prepared.prepare(model.embed)
+        if prepared.uses_val and protocol.is_given and (val := model.val.get(prepared.space)) is not None:
+            train, test = model.parts[prepared.space]
+            check_parts(train, val, second="val")
+            check_parts(val, test, first="val")
+            prepared.val = val
         parts = model.parts[prepared.space]
         fold_names = protocol.names(*parts)
         for seed, folds in protocol.rounds(*parts, prepared.label):

@@ -110,10 +110,11 @@ class ResultsTable:
         counts: number of train and of test records of the run.
         folds: what the protocol held out; None for the split of the run.
         remarks: sentences on the measured records, such as how many there are of each class.
-        classes: row -> class (or task) -> its metrics.
+        classes: row -> class, or whatever else `breakdown_by` says, -> its metrics.
         groups: row -> held-out group -> its metrics.
         is_pairwise: metrics "A->B NAME" are shown as a matrix for each NAME, those of the last row.
         plot: of the predictions of the last row, such as scores over time; None for none.
+        breakdown_by: what `classes` are, such as "class" or "layer".
     """
 
     evaluator: str
@@ -128,6 +129,7 @@ class ResultsTable:
     groups: dict[str, Breakdown] = field(default_factory=dict)
     is_pairwise: bool = False
     plot: Image | None = None
+    breakdown_by: str = "class"
 
     @property
     def metrics(self) -> list[str]:
@@ -205,7 +207,7 @@ class ResultsTable:
     def breakdown(self) -> str:
         """Render the metrics of the last row's classes and groups as Markdown; empty without any, or with too many."""
         lines = []
-        for title, of_rows in (("class", self.classes), ("group", self.groups)):
+        for title, of_rows in ((self.breakdown_by, self.classes), ("group", self.groups)):
             of_last = of_rows.get(self.rows[-1].name, {})
             if 0 < len(of_last) <= MOST:
                 names = list(dict.fromkeys(name for metrics in of_last.values() for name in metrics))
@@ -248,7 +250,9 @@ class ResultsTable:
         write_json(plain, self.public(), indent=2)
         write_text(text, self.markdown() + self.breakdown())
         paths = [plain, text]
-        for kind, plural, of_rows in (("class", "classes", self.classes), ("group", "groups", self.groups)):
+        by = self.breakdown_by
+        plural_of = "classes" if by == "class" else f"{by}s"
+        for kind, plural, of_rows in ((by, plural_of, self.classes), ("group", "groups", self.groups)):
             if of_rows:
                 paths.append(folder / f"{self.evaluator}-{plural}.csv")
                 write_text(paths[-1], _csv(kind, of_rows))
