@@ -58,12 +58,13 @@ class CachedTokens:
 
     def _sum(self, of: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """Return the sum over all valid tokens, fp64 (D,), and how many these are."""
-        total, count = 0.0, 0.0
+        total = torch.zeros(self.x.shape[2], dtype=torch.float64, device=self.device)
+        count, raw = torch.zeros((), device=self.device), CachedTokens(self.x, self.device)
         for start in range(0, len(self.x), CHUNK):
-            x_BTD, mask_BT = CachedTokens(self.x, self.device).batch(np.arange(start, min(start + CHUNK, len(self.x))))
-            total = total + of(x_BTD.double()).masked_fill(~mask_BT[..., None], 0.0).sum((0, 1))
-            count = count + mask_BT.sum()
-        return total, count  # type: ignore[return-value]
+            x_BTD, mask_BT = raw.batch(np.arange(start, min(start + CHUNK, len(self.x))))
+            total += of(x_BTD.double()).masked_fill(~mask_BT[..., None], 0.0).sum((0, 1))
+            count += mask_BT.sum()
+        return total, count
 
 
 class AttentionProbes:

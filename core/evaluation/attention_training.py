@@ -188,7 +188,8 @@ class Choice(NamedTuple):
 def trained(task: Task, lr: float, decay: float) -> Choice:
     """Train a probe with one learning rate and weight decay for all steps."""
     probe, steps = task.new(1), task.schedule.steps
-    task.train(probe, *(torch.tensor([of], device=task.tokens.device) for of in (lr, decay)))
+    lr_G, decay_G = (torch.tensor([of], device=task.tokens.device) for of in (lr, decay))
+    task.train(probe, lr_G, decay_G)
     return Choice(probe, lr, decay, steps)
 
 

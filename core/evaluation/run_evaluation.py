@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import pickle
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -45,7 +46,20 @@ from sensorium.types import Unreadable
 log = logging.getLogger("sensorium")
 T = TypeVar("T")
 Show = Callable[[ResultsTable], object]
+Step = Callable[[str], AbstractContextManager[None]]
 UNMEASURED = "not measured yet: the evaluation did not come to it"
+
+
+class _Part(NamedTuple):
+    """What all ranks read of a part, on rank 0.
+
+    Args:
+        rows: what each rank read.
+        sampled_of: space -> number of records of the part, where not all of them are read.
+    """
+
+    rows: list[FeatureRows]
+    sampled_of: dict[str, int]
 
 
 class RunEvaluation:
@@ -201,7 +215,6 @@ class RunEvaluation:
         needed = spaces(self.plan.evaluators)
         device = next(iter(models.values()))[0].device
         all_models = [model for row in models.values() for model in row]
-        sampled_of: list[dict[str, int]] = []
         step = timed if final and collectives.rank() == 0 else untimed
 
         def done(table: ResultsTable, predictions: Columns) -> None:
@@ -210,8 +223,8 @@ class RunEvaluation:
             if show is not None:
                 show(table)
 
-        def measured(parts: Sequence[Sequence[FeatureRows]]) -> dict[str, ResultsTable]:
-            rows = self._rows(models, parts, device, sampled_of)
+        def measured(parts: Sequence[_Part]) -> dict[str, ResultsTable]:
+            rows = self._rows(models, parts, device)
             if not final:
                 return evaluate_models(self.plan.evaluators, rows)
             try:
@@ -227,20 +240,16 @@ class RunEvaluation:
         if final:
             on_rank_zero(self._note, dict.fromkeys(self.plan.evaluators, UNMEASURED), [])
         try:
-            samples = self._records_of(all_models, needed, (train, test))
-            readers: list[FeatureReader] = [ModelReader(model, needed, samples) for model in all_models]
-            if final and self.plan.recipe.evaluate.baselines == "on":
-                baseline = BaselineReader(self.plan.modalities)
-                readers += [baseline] * bool(needed.keys() & baseline.spaces)
+            of_val = spaces(self.plan.evaluators, of_val=True) if final and len(self.parts["val"]) else {}
+            asked = {train: needed, test: needed} | ({"val": of_val} if of_val else {})
+            samples = self._records_of(all_models, needed, list(asked))
             parts = []
-            for part in (train, test):
-                positions = self.reader.positions(part)
-                chosen = {space: np.intersect1d(positions, sample) for space, sample in samples.items()}
-                sampled_of.append({space: len(positions) for space, of in chosen.items() if len(of) < len(positions)})
-                if needed.keys() == samples.keys():  # no other record is needed
-                    positions = np.unique(np.concatenate(list(chosen.values())))
-                with step(f"features of the {part} part ({len(positions):,} records)"):
-                    parts.append(self._read(positions, readers, device))
+            for part, limits in asked.items():
+                readers: list[FeatureReader] = [ModelReader(model, limits, samples) for model in all_models]
+                if final and part != "val" and self.plan.recipe.evaluate.baselines == "on":
+                    baseline = BaselineReader(self.plan.modalities)
+                    readers += [baseline] * bool(limits.keys() & baseline.spaces)
+                parts.append(self._read_sample(part, limits, samples, readers, device, step))
             tables = on_rank_zero(measured, parts)
         except EvaluationError as failed:
             tables, error = failed.tables, failed
@@ -253,7 +262,7 @@ class RunEvaluation:
         return tables, error
 
     def _records_of(self, models: Sequence[Model], limits: Mapping[str, int | None], parts: Sequence[str]) -> Samples:
-        """Return which records of both parts are in the spaces of which not all records are held; collective.
+        """Return which records of some parts are in the spaces of which not all records are held; collective.
 
         Args:
             models: the models that encode the records.
@@ -268,7 +277,7 @@ class RunEvaluation:
         sizes = {space: max(of[space] for of in collectives.all_gather_objects(sizes)) for space in sampled}
         samples = {}
         for space, limit in sampled.items():
-            most = limit_in(BUDGET // len(sampled), sizes[space], limit)
+            most = limit_in(BUDGET // len(sampled), len(parts) * sizes[space], limit)
             samples[space] = np.concatenate([self.reader.sample(part, most) for part in parts])
         return samples
 
@@ -283,15 +292,45 @@ class RunEvaluation:
                 sizes[space] += sum(x.nbytes for x, _ in columns.values()) // len(records)
         return sizes
 
-    def _rows(
+    def _read_sample(
         self,
-        models: Mapping[str, Sequence[Model]],
-        parts: Sequence[Sequence[FeatureRows]],
+        part: str,
+        limits: Mapping[str, int | None],
+        samples: Samples,
+        readers: Sequence[FeatureReader],
         device: torch.device,
-        sampled_of: Sequence[Mapping[str, int]],
+        step: Step,
+    ) -> _Part:
+        """Read a part, of which only those records that some space has; collective.
+
+        Args:
+            part: the part.
+            limits: the spaces.
+            samples: as the readers have them.
+            readers: what makes features of the records.
+            device: where.
+            step: `step("features of ...")` is entered meanwhile.
+        """
+        positions = self.reader.positions(part)
+        chosen = {space: np.intersect1d(positions, samples[space]) for space in limits if space in samples}
+        sampled_of = {space: len(positions) for space, of in chosen.items() if len(of) < len(positions)}
+        if chosen.keys() == limits.keys():
+            positions = np.unique(np.concatenate(list(chosen.values())))
+        with step(f"features of the {part} part ({len(positions):,} records)"):
+            return _Part(self._read(positions, readers, device), sampled_of)
+
+    def _rows(
+        self, models: Mapping[str, Sequence[Model]], parts: Sequence[_Part], device: torch.device
     ) -> dict[str, list[ModelFeatures]]:
-        """Return the rows of the tables: those of models, behind that of baseline features where these were read."""
-        tables = [feature_tables(part, self.source.key, of) for part, of in zip(parts, sampled_of, strict=True)]
+        """Return the rows of the tables: those of models, behind that of baseline features where these were read.
+
+        Args:
+            models: row -> its models.
+            parts: the train part, the test part and, where evaluators choose on it, the val part.
+            device: where evaluators compute.
+        """
+        tables = [feature_tables(part.rows, self.source.key, part.sampled_of) for part in parts]
+        tables, of_val = tables[:2], tables[2] if len(tables) > 2 else []
         if any(make().needs_contents for make in self.plan.evaluators.values()):
             self._add_contents(tables)
         read = zip(*tables, strict=True)
@@ -299,6 +338,8 @@ class RunEvaluation:
             ModelFeatures({space: (of_train[space], of_test[space]) for space in of_train}, device=device)
             for of_train, of_test in read
         ]
+        for at, val in enumerate(of_val):
+            features[at] = replace(features[at], val=val)
         rows: dict[str, list[ModelFeatures]] = {}
         for name, of_row in models.items():
             rows[name] = [replace(features.pop(0), embed=model.embed) for model in of_row]
@@ -312,11 +353,13 @@ class RunEvaluation:
     def _add_contents(self, parts: Sequence[Sequence[Mapping[str, FeatureTable]]]) -> None:
         """Let the tables of all readers know which raw values are equal; the records of a part are read once for it."""
         for of_readers in parts:
-            contents: dict[str, list[tuple[Hashable, ...]]] | None = None
+            contents: dict[bytes, dict[str, list[tuple[Hashable, ...]]]] = {}
             for table in (table for spaces_of in of_readers for table in spaces_of.values()):
                 assert table.positions is not None, "batches of a source have positions"
-                contents = contents or self._contents(table.positions)
-                table.contents = contents
+                records = table.positions.tobytes()  # of a sampled space fewer than of others
+                if records not in contents:
+                    contents[records] = self._contents(table.positions)
+                table.contents = contents[records]
 
     def _contents(self, positions: np.ndarray) -> dict[str, list[tuple[Hashable, ...]]]:
         """Return, for each modality, the keys of the raw values of each record."""

@@ -98,14 +98,20 @@ def reason_of(error: Exception) -> str:
     return str(error) if isinstance(error, SensoriumError) else one_line(error)
 
 
-def spaces(evaluators: Mapping[str, Callable[[], Evaluator]]) -> dict[str, int | None]:
+def spaces(evaluators: Mapping[str, Callable[[], Evaluator]], of_val: bool = False) -> dict[str, int | None]:
     """Return the spaces that the evaluators need, so that no other is embedded, and of how many records of a part.
+
+    Args:
+        evaluators: name -> factory.
+        of_val: those that they need of the val part, on which some make their choices under the given split.
 
     Returns:
         Space -> the largest `record_limit` of its evaluators, None for all records.
     """
     limits: dict[str, int | None] = {}
     for evaluator in (make() for make in evaluators.values()):
+        if of_val and not (evaluator.uses_val and make_protocol(evaluator.protocol).is_given):
+            continue
         limit = evaluator.record_limit if evaluator.space in SAMPLED else None
         known = limits.get(evaluator.space, 0)
         limits[evaluator.space] = None if limit is None or known is None else max(limit, known)
@@ -131,8 +137,8 @@ def check_parts(train: FeatureTable, test: FeatureTable, first: str = "train", s
     for what, of_train, of_test in (("record", train.ids, test.ids), ("group", train.groups, test.groups)):
         if overlap := set(of_train) & set(of_test):
             raise SensoriumError(
-                f"The {first} and the {second} part share {len(overlap)} {what}{'s' * (len(overlap) > 1)}, the first is "
-                f"'{min(overlap)}': metrics would leak train data. Correct the source's split or its groups."
+                f"The {first} and the {second} part share {len(overlap)} {what}{'s' * (len(overlap) > 1)}, the first "
+                f"is '{min(overlap)}': metrics would leak train data. Correct the source's split or its groups."
             )
 
 

@@ -40,11 +40,11 @@ def limit_in(budget: int, bytes_of_a_record: int, most: int | None) -> int | Non
     """Return of how many records of a part a space can be held: `most`, or fewer, so that it fits into the budget.
 
     Args:
-        budget: bytes for both parts.
-        bytes_of_a_record: over all models.
+        budget: bytes.
+        bytes_of_a_record: over all models and parts.
         most: the largest number that is asked for; None for all.
     """
     if not bytes_of_a_record:
         return most
-    fits = max(budget // (2 * bytes_of_a_record), 1)
+    fits = max(budget // bytes_of_a_record, 1)
     return fits if most is None else min(most, fits)
