@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -110,10 +110,6 @@ class PretrainedAudio(TokenEncoder):
     def own_weights(self) -> str | None:
         """The folder."""
         return self.name
-
-    def train(self, mode: bool = True) -> Self:
-        """Set training mode; a model whose weights are all frozen stays in evaluation mode, its dropout off."""
-        return super().train(mode and any(p.requires_grad for p in self.parameters()))
 
 
 def with_mask_as_buffer(network: nn.Module) -> nn.Module:

@@ -8,12 +8,16 @@ import pytest
 import torch
 from torchaudio.models.wav2vec2.utils import import_huggingface_model
 
+from sensorium import build
+from sensorium.blocks.lora import Factors, adapt
 from sensorium.errors import RecipeError
 from sensorium.modalities.audio.encoders.transformers import TransformersAudio
 from sensorium.modalities.audio.encoders.transformers_folder import first_tensor
 from sensorium.modalities.audio.modality import AudioModality
 from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.models.learner import Learner
 from sensorium.testing.emulation import table
+from sensorium.training.gradient_checkpointing import checkpoint_blocks
 from sensorium.weights import load_weights
 from tests.emulation.encoding import encoded_on_device
 from tests.modalities.audio.clips import batch_of
@@ -310,8 +314,6 @@ def test_what_is_masked_is_up_to_the_objective(folders):
     assert torch.equal(encoder(batch).pooled, encoder.eval()(batch).pooled)
     assert "model.masked_spec_embed" not in dict(encoder.named_parameters())
     assert built(folders["ast"]).mask_embedding() is None
-    frozen = built(folders["wav2vec2"]).requires_grad_(False)
-    assert not frozen.train().training
 
 
 @torch.no_grad()
@@ -336,6 +338,33 @@ def test_layers_by_depth(folders, name):
     hook.remove()
     last = seen[0] if stack.norm is None else stack.norm(seen[0])
     torch.testing.assert_close(last[:, stack.prefix :], features.tokens)
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "wavlm", "wav2vec2-bert", "whisper", "ast"])
+def test_adapters_run_in_every_block_and_blocks_can_be_computed_again(folders, name):
+    batch = batch_of(LENGTHS[:3])
+    encoder = built(folders[name])
+    names = adapt(encoder, targets="attention", rng=torch.Generator().manual_seed(0))
+    assert len(names) >= 8
+    plain = encoder(batch).pooled.detach()
+    factors = [part for part in encoder.modules() if isinstance(part, Factors)]
+    with torch.no_grad():
+        for part in factors:
+            part.B.normal_()
+    learner = Learner({"audio": encoder}, build("objective", "data2vec")).train()
+    gradients = []
+    for again in (False, True):
+        if again:
+            checkpoint_blocks(learner)
+        torch.manual_seed(0)
+        learner.zero_grad()
+        features = encoder(batch)
+        features.tokens.square().sum().backward()
+        gradients.append([part.A.grad.clone() for part in factors])
+    assert not torch.allclose(features.pooled, plain, atol=1e-3)
+    assert all(gradient.abs().max() > 0 for gradient in gradients[0])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @torch.no_grad()
