@@ -20,6 +20,8 @@ class Tokenizer(ABC):
     """Ids put after every text."""
     mask: int | None = None
     """Id of the mask token; None where there is none, so that no token can be masked."""
+    padding: int = 0
+    """Id by which the tokenizer pads for models that attend to padding; batches are padded with 0, whatever it is."""
     special: tuple[int, ...] = ()
     """Ids of all special tokens: those above, padding and what else stands for no text."""
     keeps_whitespace: ClassVar[bool] = False

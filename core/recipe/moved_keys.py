@@ -75,7 +75,7 @@ def _modalities(towers: Section) -> Section:
     return towers
 
 
-ONCE_WITH_CHECKPOINT: tuple[str, ...] = ("timm",)
+ONCE_WITH_CHECKPOINT: tuple[str, ...] = ("timm", "open-clip-image", "open-clip-text")
 """Encoders that had an option for a file of weights."""
 ONCE_OF_EVERY_OPTIMIZER = {"momentum": 0.9, "betas": [0.9, 0.98], "eps": 1e-6, "min_lr_ratio": 0.0}
 """Option -> its default."""

@@ -58,7 +58,8 @@ class CheckedPart:
         """Return a new instance of a spec's class (default: the one under test), with the same weights every time."""
         spec = spec or self.spec
         seeding.seed_globals("conformance")
-        return spec.load()(*first, **self.options_of(spec))
+        cls, options = spec.load(), self.options_of(spec)
+        return (cls.variant(options) if spec.kind == "encoders" else cls)(*first, **options)
 
     def options_of(self, spec: Spec) -> dict[str, Any]:
         """Return the constructor options of a part."""

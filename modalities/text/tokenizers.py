@@ -9,7 +9,7 @@ from typing import Any
 
 from sensorium import Tokenizer, build
 from sensorium.errors import RecipeError
-from sensorium.modalities.open_clip import configuration
+from sensorium.modalities.open_clip import LOCAL, configuration, folder
 from sensorium.modalities.text.batch import PAD
 
 MASK, START, END, UNKNOWN = 1, 2, 3, 4
@@ -145,32 +145,50 @@ class CharacterTokenizer(Tokenizer):
 
 
 class OpenClipTokenizer(Tokenizer):
-    """The tokenizer that open_clip ships: lower-cased, cleaned byte pairs, 49,408 ids (Radford et al. 2021).
+    """The tokenizer of an open_clip architecture.
+
+    It is the one that open_clip ships, lower-cased, cleaned byte pairs, 49,408 ids (Radford et al. 2021), or, for an
+    architecture that was trained with another one (SigLIP), that of the architecture's folder.
 
     Args:
-        arch: an open_clip architecture, or the name of its file in open_clip's own format.
+        arch: an open_clip architecture, or the name of its file in open_clip's own format; or local-dir:PATH or
+            hub:NAME, a folder with its configuration and, where it has another one, its tokenizer.
     """
 
     def __init__(self, arch: str = "ViT-B-32") -> None:
         import open_clip
 
-        if name := configuration(arch)["text_cfg"].get("hf_tokenizer_name"):
-            raise RecipeError(f"'{arch}' does not use open_clip's own tokenizer: write 'transformers:{name}'.")
-        self._model = open_clip.get_tokenizer(arch)
+        home, text = folder(arch), configuration(arch)["text_cfg"]
+        name = text.get("hf_tokenizer_name")
+        if name is not None and home is None:
+            raise RecipeError(
+                f"The tokenizer of '{arch}' is that of '{name}' on the hub: write open_clip:local-dir:PATH for a copy "
+                f"of that folder, or open_clip:hub:{name} to have it downloaded."
+            )
+        self._of_folder = None if name is None else _FolderTokenizer(str(home), text.get("tokenizer_kwargs") or {})
+        if self._of_folder is not None:
+            self.start, self.end, self.special = self._of_folder.start, self._of_folder.end, self._of_folder.special
+            self.mask, self.padding = self._of_folder.mask, self._of_folder.padding
+            return
+        self._model = open_clip.get_tokenizer(arch if home is None else f"{LOCAL}{home}")
         self.start, self.end = (self._model.sot_token_id,), (self._model.eot_token_id,)
         self.special = tuple(self._model.all_special_ids)
 
     @property
     def size(self) -> int:
         """Return the number of ids."""
-        return self._model.vocab_size
+        return self._model.vocab_size if self._of_folder is None else self._of_folder.size
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text; special tokens spelled out in it are dropped."""
+        if self._of_folder is not None:
+            return self._of_folder.encode(text)
         return [i for i in self._model.encode(text) if i not in self.special]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of some ids, in lower case and with single spaces."""
+        if self._of_folder is not None:
+            return self._of_folder.decode(ids)
         return self._model.decode([i for i in ids if i not in self.special]).rstrip()
 
 
@@ -193,6 +211,7 @@ class TransformersTokenizer(Tokenizer):
             ) from error
         self.start, self.end = self._ends()
         self.mask = self._model.mask_token_id
+        self.padding = self._model.pad_token_id or 0
         roles = (getattr(self._model, f"{role}_token_id") for role in ("pad", "bos", "cls", "eos", "sep", "mask"))
         self.special = tuple(sorted({i for i in roles if i is not None} | {*self.start, *self.end}))
 
@@ -216,6 +235,28 @@ class TransformersTokenizer(Tokenizer):
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of some ids."""
         return str(self._model.decode([i for i in ids if i not in self.special]))
+
+
+class _FolderTokenizer(TransformersTokenizer):
+    """A tokenizer of transformers as open_clip uses it: on cleaned text, and without separators where it says so.
+
+    Args:
+        path: the folder.
+        options: "clean" and "strip_sep_token" of open_clip's configuration.
+    """
+
+    def __init__(self, path: str, options: Mapping[str, Any]) -> None:
+        from open_clip.tokenizer import get_clean_fn
+
+        super().__init__(path)
+        self._clean = get_clean_fn(options.get("clean", "whitespace"))
+        if options.get("strip_sep_token"):
+            self.end = tuple(0 if i == self._model.sep_token_id else i for i in self.end)
+            self.special = tuple(sorted({0, *self.special}))
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text, cleaned first."""
+        return super().encode(self._clean(text))
 
 
 def make_tokenizer(given: str | Mapping[str, Any], vocab: int) -> Tokenizer:

@@ -102,6 +102,24 @@ def test_open_clip_is_open_clips_own():
     assert made.mask is None
 
 
+@pytest.mark.parametrize("strips", [False, True])
+def test_open_clip_takes_the_tokenizer_of_a_folder_as_the_library_does(tmp_path, strips):
+    open_clip, transformers = pytest.importorskip("open_clip"), pytest.importorskip("transformers")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sleep", "##s"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    transformers.BertTokenizer(str(tmp_path / "vocab.txt"), pad_token="[MASK]").save_pretrained(tmp_path)
+    options = {"clean": "canonicalize", "strip_sep_token": strips}
+    text = {"hf_tokenizer_name": "any", "tokenizer_kwargs": options, "context_length": 9}
+    config = {"model_cfg": {"embed_dim": 8, "vision_cfg": {}, "text_cfg": text}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    made = make_tokenizer(f"open_clip:local-dir:{tmp_path}", 0)
+    ids = [*made.start, *made.encode("The cat, sleeps!"), *made.end]
+    whole = open_clip.get_tokenizer(f"local-dir:{tmp_path}")("The cat, sleeps!")[0].tolist()
+    assert whole == ids + [made.padding] * (9 - len(ids))
+    assert (made.padding, made.mask, made.size) == (4, 4, 9)
+    assert made.decode(ids) == "the cat sleeps"
+
+
 def test_no_text_spells_a_special_token():
     made = make_tokenizer("open_clip:RN50", 0)
     assert not set(made.encode("end <end_of_text> of <start_of_text> text")) & set(made.special)
@@ -126,7 +144,7 @@ def test_transformers_by_path(tmp_path, sentences):
         ("bpe:3", "cannot be read"),
         ("transformers:", "cannot be read"),
         ("open_clip:ViT-B-33", "did you mean 'ViT-B"),
-        ("open_clip:ViT-B-16-SigLIP", "transformers:timm/ViT-B-16-SigLIP"),
+        ("open_clip:ViT-B-16-SigLIP", "open_clip:hub:timm/ViT-B-16-SigLIP"),
         ("transformers:/no/such/folder", "nothing is downloaded"),
     ],
 )

@@ -7,7 +7,6 @@ from sensorium import SensoriumError
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders.cnn import CNN
 from sensorium.modalities.image.encoders.normalize import MEAN, STD, Normalize
-from sensorium.modalities.image.encoders.open_clip_image import OpenClipImage
 from sensorium.modalities.image.encoders.timm import Timm
 from sensorium.modalities.image.encoders.vit import ViT
 from sensorium.modalities.image.modality import ImageModality
@@ -81,29 +80,3 @@ def test_half_precision_follows_the_module_and_pooling_is_in_fp32():
     assert features.tokens.dtype == torch.bfloat16
     assert features.pooled.dtype == torch.float32
     torch.testing.assert_close(features.pooled, features.tokens.float().mean(1))
-
-
-@torch.no_grad()
-def test_open_clip_tower_is_built_for_the_size(monkeypatch, tmp_path):
-    import open_clip
-
-    small = {
-        "embed_dim": 24,
-        "vision_cfg": {"image_size": 64, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
-        "text_cfg": {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1},
-    }
-    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "test-tower", small)
-    monkeypatch.setattr("open_clip.list_models", lambda: ["test-tower"])
-    encoder = OpenClipImage(ImageModality(size=32), "test-tower").eval()
-    assert encoder(batch()).pooled.shape == (3, encoder.dim) == (3, 24)
-    assert not any("text" in name or "token_embedding" in name for name in encoder.state_dict())
-    weights = tmp_path / "weights.pt"
-    torch.save(open_clip.create_model("test-tower", force_image_size=32).state_dict(), weights)
-    one, other = (OpenClipImage(ImageModality(size=32), "test-tower", checkpoint=str(weights)).eval() for _ in range(2))
-    torch.testing.assert_close(one(batch()).pooled, other(batch()).pooled)
-    with pytest.raises(SensoriumError, match="no checkpoint"):
-        OpenClipImage(ImageModality(size=32), "test-tower", checkpoint=str(tmp_path / "none.pt"))
-    with pytest.raises(SensoriumError, match="did you mean 'test-tower'"):
-        OpenClipImage(ImageModality(size=32), "test-towr")
-    with pytest.raises(SensoriumError, match="3 channels"):
-        OpenClipImage(ImageModality(size=32, channels=1), "test-tower")
