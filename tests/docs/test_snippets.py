@@ -24,7 +24,7 @@ def test_fine_tuning_takes_ten_lines_whose_recipe_is_valid(monkeypatch):
     exec(block, {})
     (plan,) = plans
     towers = plan.recipe.modalities
-    assert towers["image"].encoder.options["checkpoint"] == towers["text"].encoder.options["checkpoint"]
+    assert towers["image"].weights == towers["text"].weights == "vit-b-32.safetensors"
     assert plan.recipe.objective.options["dim"] == 512
 
 
