@@ -98,7 +98,7 @@ def loaded(cls: type[PreTrainedModel], config: PreTrainedConfig, stored: Mapping
     it draws for what the file lacks leave the global generators as they are.
     """
     with quiet(), torch.random.fork_rng([]):
-        return cls.from_pretrained(  # type: ignore[no-any-return]
+        made: Any = cls.from_pretrained(
             None,
             config=config,
             state_dict=dict(stored),
@@ -106,6 +106,8 @@ def loaded(cls: type[PreTrainedModel], config: PreTrainedConfig, stored: Mapping
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
+    model, report = made
+    return model, report
 
 
 def convert(
@@ -127,25 +129,18 @@ def convert(
         names of the file that the model does not know. And weights of modules that the model does not have at all.
     """
     model, report = loaded(cls, config, stored)
+    tensors, wanted = (one.state_dict(keep_vars=True) for one in (model, part(model)))
     differing = {name: shape for name, shape, _ in report["mismatched_keys"]}
-    absent = {id(tensor) for name, tensor in _tensors(model) if name in report["missing_keys"] or name in differing}
-    found = {name: tensor.detach() for name, tensor in _tensors(part(model)) if id(tensor) not in absent}
-    named = {id(tensor): name for name, tensor in _tensors(part(model))}
-    for name, tensor in _tensors(model):
-        if name in differing and id(tensor) in named:
-            found[named[id(tensor)]] = torch.empty(differing[name], device="meta")
+    absent = {id(tensors[name]) for name in {*report["missing_keys"], *differing} if name in tensors}
+    found = {name: tensor.detach() for name, tensor in wanted.items() if id(tensor) not in absent}
+    shapes = {id(tensors[name]): shape for name, shape in differing.items()}
+    found |= {name: torch.empty(shapes[id(t)], device="meta") for name, t in wanted.items() if id(t) in shapes}
     prefix, children = f"{cls.base_model_prefix}.", {name for name, _ in model.named_children()}
-    heads = {}
+    heads: dict[str, Tensor] = {}
     for name in report["unexpected_keys"]:
         outside = name.removeprefix(prefix).partition(".")[0] not in children
         (heads if outside else found)[name] = stored[name]
     return found, heads
-
-
-def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Iterate over parameters and buffers of the state by name, tied ones under each of their names."""
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        yield name, tensor
 
 
 def layers_of(model: nn.Module, run: Callable[[], Any]) -> tuple[list[str], list[str], str | None]:

@@ -16,10 +16,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from sensorium.blocks.token_decoder import token_counts
-from sensorium.contracts import Tokens
+from sensorium.contracts import Encoder, TokenEncoder, Tokens
 from sensorium.errors import RecipeError
 from sensorium.types import View
 
@@ -143,6 +143,17 @@ def span_mask(view: View, tokens: Tokens, probability: float, length: int) -> Te
     last_BT = noise_BT == noise_BT.masked_fill(~valid_BT, -torch.inf).amax(1, keepdim=True)
     full_B1 = (masked_BT | ~valid_BT).all(1, keepdim=True)
     return masked_BT & ~(full_B1 & last_BT)
+
+
+def mask_token(encoder: Encoder, random_D: Tensor) -> nn.Parameter:
+    """Return the learned mask token (D,) of an objective: it starts from the encoder's own, if that was pretrained.
+
+    Args:
+        encoder: whose tokens are masked.
+        random_D: float, what it starts from otherwise.
+    """
+    own_D = encoder.mask_embedding() if isinstance(encoder, TokenEncoder) else None
+    return nn.Parameter(random_D if own_D is None else own_D.detach().clone())
 
 
 def replace_masked(tokens: Tokens, masked_BT: Tensor, mask_token_D: Tensor) -> Tokens:

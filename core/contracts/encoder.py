@@ -39,6 +39,11 @@ class Tokens:
         taken = {name: take_tokens(part, index_BK) for name, part in parts.items() if isinstance(part, Tensor)}
         return replace(self, **taken)
 
+    def first(self, count: int) -> Self:
+        """Return the first `count` tokens of each record alone."""
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: part[:, :count] for name, part in parts.items() if isinstance(part, Tensor)})
+
 
 @dataclass(frozen=True)
 class LayerStack:
@@ -163,6 +168,13 @@ class TokenEncoder(Encoder):
 
     def mask_embedding(self) -> Tensor | None:
         """Return its own pretrained mask token (D,), from which objectives start theirs; None where it has none."""
+        return None
+
+    def token_classifier(self) -> nn.Module | None:
+        """Return a new module, tokens (B, T, D) to logits (B, T, P), that classifies tokens as it was pretrained to.
+
+        Objectives that predict class ids start from it; None where there is none, and a head is random.
+        """
         return None
 
     def token_mixer(self) -> nn.Module | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from sensorium import Tokenizer, build
+from sensorium import Tokenizer, build, weights
 from sensorium.errors import RecipeError
 from sensorium.modalities.open_clip import LOCAL, configuration, folder
 from sensorium.modalities.text.batch import PAD
@@ -18,6 +19,10 @@ TRAINED = ("bpe", "characters")
 """Tokenizers that are trained here, up to the modality's `vocab`."""
 SHORT = {"open_clip": "arch", "transformers": "path"}
 """The option that stands behind the colon of "NAME:VALUE"."""
+HUB = "hub:"
+"""Prefix of the name of a model on the Hugging Face hub, which is downloaded."""
+OF_TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "spiece.model")
+"""Files of which the folder of a model has one if its tokenizer is there too."""
 
 
 class BytePairTokenizer(Tokenizer):
@@ -193,17 +198,18 @@ class OpenClipTokenizer(Tokenizer):
 
 
 class TransformersTokenizer(Tokenizer):
-    """The tokenizer of a Hugging Face model, from a local folder or the local cache; nothing is downloaded.
+    """The tokenizer of a Hugging Face model, from a local folder or the local cache; only hub:NAME is downloaded.
 
     Args:
-        path: the folder, or the name of a model in the cache.
+        path: the folder, the name of a model in the cache, or hub:NAME.
     """
 
     def __init__(self, path: str) -> None:
         from transformers import AutoTokenizer
 
+        where = weights.folder_of(path) if path.startswith(HUB) else path
         try:
-            self._model = AutoTokenizer.from_pretrained(path, local_files_only=True)
+            self._model = AutoTokenizer.from_pretrained(where, local_files_only=True)
         except (OSError, ValueError) as error:
             raise RecipeError(
                 f"No tokenizer can be read from '{path}': give a local folder with its files, or a name that is in "
@@ -214,6 +220,24 @@ class TransformersTokenizer(Tokenizer):
         self.padding = self._model.pad_token_id or 0
         roles = (getattr(self._model, f"{role}_token_id") for role in ("pad", "bos", "cls", "eos", "sep", "mask"))
         self.special = tuple(sorted({i for i in roles if i is not None} | {*self.start, *self.end}))
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> TransformersTokenizer | None:
+        """Return the tokenizer in the folder of a model; None where it has no files of one."""
+        return cls(str(folder)) if any((folder / name).exists() for name in OF_TOKENIZERS) else None
+
+    def difference(self, other: Tokenizer) -> str | None:
+        """Return how another tokenizer differs in ids, as a clause; None where both give a text the same."""
+        if not isinstance(other, TransformersTokenizer):
+            return f"it is {type(other).__name__}"
+        mine, theirs = self._model.get_vocab(), other._model.get_vocab()
+        differing = sum(theirs.get(token) != i for token, i in mine.items())
+        if differing or len(mine) != len(theirs):
+            return f"{max(differing, abs(len(mine) - len(theirs))):,} of its {len(mine):,} ids differ"
+        for role in ("start", "end", "mask"):
+            if getattr(self, role) != getattr(other, role):
+                return f"its {role} is {getattr(self, role)}, that of the modality's {getattr(other, role)}"
+        return None
 
     def _ends(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the ids that the tokenizer itself puts before and after a text."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
 
 from sensorium import Needs, losses, masking
 from sensorium.errors import RecipeError
@@ -43,7 +42,7 @@ class IBOT(SelfDistillation):
             )
         super().build(encoders)
         self.token_targets = self.teacher_targets()
-        self.mask_token = nn.Parameter(0.02 * torch.randn(encoders.single.token_dim))
+        self.mask_token = masking.mask_token(encoders.single, 0.02 * torch.randn(encoders.single.token_dim))
 
     def forward(self, views, encode):
         """Predict the teacher's assignments of views from other views, and of masked tokens from visible ones."""

@@ -34,7 +34,7 @@ class Data2Vec(Objective):
     def build(self, encoders):
         """Make the mask token, the head and the teacher."""
         dim = encoders.single.token_dim
-        self.mask_token = nn.Parameter(torch.randn(dim) * 0.02)
+        self.mask_token = masking.mask_token(encoders.single, torch.randn(dim) * 0.02)
         self.head = nn.Linear(dim, dim)
         self.teacher = Teacher(encoders)
 

@@ -40,7 +40,7 @@ class GraphMAE(Objective):
     def build(self, encoders):
         """Make the mask tokens, the map from code to decoder, and the decoder."""
         encoder = encoders.single
-        self.mask_token = nn.Parameter(torch.zeros(encoder.token_dim))
+        self.mask_token = masking.mask_token(encoder, torch.zeros(encoder.token_dim))
         self.encoder_to_decoder = nn.Linear(encoder.token_dim, encoder.token_dim, bias=False)
         self.mixer = encoder.token_mixer()
         if self.mixer is None:

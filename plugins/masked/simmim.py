@@ -29,7 +29,7 @@ class SimMIM(Objective):
     def build(self, encoders):
         """Make the mask token and the head."""
         dim, out = encoders.single.token_dim, encoders.single.target_dim
-        self.mask_token = nn.Parameter(torch.randn(dim) * 0.02)
+        self.mask_token = masking.mask_token(encoders.single, torch.randn(dim) * 0.02)
         self.head = nn.Linear(dim, out)
 
     def forward(self, views, encode):

@@ -55,7 +55,7 @@ class Wav2Vec2(Objective):
     def build(self, encoders):
         """Make the mask token, the quantizer and the head; the Gumbel temperature is a buffer, and resumed as such."""
         dim = encoders.single.token_dim
-        self.mask_token = nn.Parameter(torch.rand(dim))
+        self.mask_token = masking.mask_token(encoders.single, torch.rand(dim))
         self.quantizer = Quantizer(dim, self.codebooks, self.codebook_size, self.dim)
         self.head = nn.Linear(dim, self.dim)
         self.register_buffer("gumbel_now", torch.tensor(self.gumbel_temperature[0]))

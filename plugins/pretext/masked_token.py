@@ -18,11 +18,12 @@ class MaskedToken(Objective):
     needs = Needs(views=1, tokens=True, target="tokens")
 
     def build(self, encoders):
-        """Make the head: BERT's transform, then a linear classifier."""
+        """Make the head: the encoder's own, or else BERT's transform and a linear classifier."""
         dim, classes = encoders.single.token_dim, encoders.single.target_dim
         classifier = nn.Linear(dim, classes)
         nn.init.normal_(classifier.weight, std=0.02)
-        self.head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim), classifier)
+        head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim), classifier)
+        self.head = encoders.single.token_classifier() or head
 
     def forward(self, views, encode):
         """Classify the masked tokens."""

@@ -6,7 +6,7 @@ import math
 
 from torch import nn
 
-from sensorium import Needs, Objective, Outcome, Tokens, losses
+from sensorium import Needs, Objective, Outcome, losses
 from sensorium.errors import RecipeError
 
 
@@ -20,14 +20,15 @@ class NextToken(Objective):
     needs = Needs(views=1, tokens=True)
 
     def build(self, encoders):
-        """Make the linear head: logits of every class, or the values of a patch."""
+        """Make the head: the encoder's own, or else linear: logits of every class, or the values of a patch."""
         if not encoders.single.is_causal:
             raise RecipeError(
                 f"The objective 'next-token' needs a causal encoder, {type(encoders.single).__name__} looks ahead: "
                 "set the encoder's causal to true, or choose an encoder that has that option."
             )
-        self.head = nn.Linear(encoders.single.token_dim, encoders.single.target_dim, bias=False)
-        nn.init.normal_(self.head.weight, std=0.02)
+        head = nn.Linear(encoders.single.token_dim, encoders.single.target_dim, bias=False)
+        nn.init.normal_(head.weight, std=0.02)
+        self.head = encoders.single.token_classifier() or head
 
     def forward(self, views, encode):
         """Predict the token after each; the last token, and one before padding, has none."""
@@ -56,5 +57,4 @@ class NextToken(Objective):
 
     def inputs(self, tokens):
         """Return all tokens but the last, which has no target; a single one stays, as encoders need one."""
-        t = max(tokens.x.shape[1] - 1, 1)
-        return Tokens(tokens.x[:, :t], tokens.positions[:, :t], None if tokens.mask is None else tokens.mask[:, :t])
+        return tokens.first(max(tokens.x.shape[1] - 1, 1))
