@@ -95,9 +95,16 @@ def _with_mask(encoder: TokenEncoder) -> Callable[[Tokens, Tensor], Features]:
 def _check_places_matter(encoder: TokenEncoder, tokens: Tokens) -> None:
     """Check that a token at the place of another comes out differently, so that a test of places can fail."""
     keep_BK = shuffled_keep(tokens, 0.5)
-    first_D = tokens.x[:, :1].expand_as(tokens.x)
-    same = encoder.encode_tokens(replace(tokens, x=first_D), keep_BK).tokens
-    assert not torch.allclose(same[:, 0], same[:, 1], atol=1e-4), "equal tokens at two places come out equal"
+    swapped_BK = torch.cat([keep_BK[:, :2].flip(1), keep_BK[:, 2:]], dim=1)
+    contents = replace(tokens, x=tokens.x.scatter(1, _wide(keep_BK, tokens.x), take_tokens(tokens.x, swapped_BK)))
+    plain, swapped = encoder.encode_tokens(tokens, keep_BK).tokens, encoder.encode_tokens(contents, keep_BK).tokens
+    assert not torch.allclose(swapped[:, :2].flip(1), plain[:, :2], atol=1e-4), (
+        "two tokens that swap places do not care"
+    )
+
+
+def _wide(index_BK: Tensor, x_BTD: Tensor) -> Tensor:
+    return index_BK[..., None].expand(-1, -1, x_BTD.shape[2])
 
 
 @torch.no_grad()

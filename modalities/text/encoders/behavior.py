@@ -70,7 +70,8 @@ class Behavior:
         may_attend = mask_BT[:, None, None, :]
         ahead_B1TT = place_BT[:, None, None, :] - place_BT[:, None, :, None]
         if self.is_causal:
-            may_attend = (may_attend & (ahead_B1TT <= 0)) | (ahead_B1TT == 0)  # itself, so that no row is empty
+            itself_TT = torch.eye(mask_BT.shape[1], dtype=torch.bool, device=mask_BT.device)  # so that no row is empty
+            may_attend = (may_attend & (ahead_B1TT <= 0)) | itself_TT
         if self.window == "none":
             return self._of_kind(may_attend, dtype)
         window: int = model.config.sliding_window  # type: ignore[union-attr, assignment]

@@ -14,7 +14,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
-from transformers.modeling_outputs import BaseModelOutput
+from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
 from sensorium.modalities.transformers_models import loaded
 
@@ -22,8 +22,8 @@ from sensorium.modalities.transformers_models import loaded
 class _Passes(nn.Module):
     """Stands for the model under a head, and returns the tokens that it is given."""
 
-    def forward(self, *_: Any, inputs_embeds: Tensor, **__: Any) -> BaseModelOutput:
-        return BaseModelOutput(last_hidden_state=inputs_embeds)  # type: ignore[arg-type]
+    def forward(self, *_: Any, inputs_embeds: Tensor, **__: Any) -> BaseModelOutputWithPastAndCrossAttentions:
+        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=inputs_embeds)  # type: ignore[arg-type]
 
 
 class TokenHead(nn.Module):
@@ -40,7 +40,7 @@ class TokenHead(nn.Module):
 
     def forward(self, tokens_BTD: Tensor) -> Tensor:
         """Return logits (B, T, V)."""
-        logits_BTV: Tensor = self.model(inputs_embeds=tokens_BTD, use_cache=False).logits
+        logits_BTV: Tensor = self.model(inputs_embeds=tokens_BTD).logits
         return logits_BTV
 
 

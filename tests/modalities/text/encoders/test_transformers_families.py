@@ -55,7 +55,12 @@ def batch(modality):
 def encoder(folder, modality):
     made = TransformersModel(modality, folder, pool="mean")
     load_weights(made, made.own_weights)
-    return made.eval()
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _evaluating(encoder):
+    encoder.eval()
 
 
 def test_features_are_those_of_the_library(family, folder, modality, encoder, batch):
