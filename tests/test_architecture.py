@@ -44,10 +44,12 @@ FLOORS = [
 PUBLIC = {"types", "errors", "contracts", "feature_table", "presence", *sensorium._MODULES}
 """What modalities and plugins may import, beside the names of `sensorium` itself."""
 SHARED = {
-    "modalities": ("sensorium.modalities.signal", "sensorium.modalities.graph", "sensorium.modalities.open_clip"),
+    "modalities": tuple(
+        f"sensorium.modalities.{name}" for name in ("signal", "graph", "open_clip", "transformers_models")
+    ),
 }
-"""What several parts of a tree share: time series and audio are signals, molecules are graphs, open_clip has towers of
-two modalities."""
+"""What several parts of a tree share: time series and audio are signals, molecules are graphs, open_clip and
+transformers have models of several modalities."""
 HEAVY = {"torch", "numpy", "PIL", "sklearn", "transformers", "timm"}
 CLEAN = "import sys; sys.modules.update({name: None for name in %r}); "
 """Makes an import of any of these names fail."""
