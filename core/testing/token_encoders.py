@@ -202,7 +202,8 @@ def _garbled(tokens: Tokens, where_BT: Tensor) -> Tokens:
 
 
 def _flops(encoder: TokenEncoder, tokens: Tokens, keep_BK: Tensor | None) -> int:
-    with FlopCounterMode(display=False) as counter:
+    # With gradients, as it fails at an expanded parameter, such as a learned query, without them.
+    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
         encoder.encode_tokens(tokens, keep_BK)
     return counter.get_total_flops()
 

@@ -6,6 +6,15 @@ _HOME = "sensorium.modalities.image"
 _COLORS = {"strength": 0.3, "gray": 0.0}
 """Emoji classes depend on color, so color augmentation is weak."""
 
+_TINY = {"embed_dim": 48, "depth": 2, "num_heads": 3, "init_values": 1.0}
+sensorium_options = {
+    "encoders/timm": [
+        {"modality": {"size": 64}},
+        {"model": "vit_small_patch16_dinov3_qkvb", "model_kwargs": _TINY, "modality": {"size": 64}},
+        {"model": "beitv2_base_patch16_224", "model_kwargs": _TINY, "modality": {"size": 64}},
+        {"model": "vit_base_patch16_siglip_224", "model_kwargs": {**_TINY, "init_values": None}},
+    ]
+}
 sensorium_samples = {"image": f"{_HOME}.samples:sample_images"}
 
 sensorium_matrix = {

@@ -173,4 +173,5 @@ def _prepare(model: Any) -> None:
         if getattr(layer, "q_bias", None) is not None:
             layer.qkv_bias_separate = True  # so that qkv is called, and an adapter in its place is, too
         if isinstance(layer, beit.Attention):
-            layer._get_rel_pos_bias = no_own_bias  # type: ignore[method-assign]  # blocks are handed the bias of the tokens that are there
+            # Blocks are handed the bias of the tokens that are there.
+            layer._get_rel_pos_bias = no_own_bias  # type: ignore[method-assign]
