@@ -40,7 +40,7 @@ def in_timm_layout(model: Any, name: str, weights: Mapping[str, Tensor]) -> tupl
     """
     if any(key.endswith(JAX) for key in weights):
         return _of_jax(model, weights), None
-    found = _unchunked(_transformer_of(weights))
+    found = _unchunked(transformer_of(weights))
     mask_token_D = _mask_token(model, found)
     _check_qkv_bias(model, name, found)
     found = _spread_bias_table(model, found)
@@ -52,7 +52,7 @@ def in_timm_layout(model: Any, name: str, weights: Mapping[str, Tensor]) -> tupl
     return _with_norm_where_it_is(model, _with_channels(model, found)), mask_token_D
 
 
-def _transformer_of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def transformer_of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights of the one transformer of a file, without the prefix of its names."""
     prefixes = [key.removesuffix(EMBEDDING) for key in weights if key.endswith(EMBEDDING)]
     if not prefixes or "" in prefixes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -13,6 +14,7 @@ from sensorium import Features, LayerStack, SensoriumError, TokenEncoder, Tokens
 from sensorium.losses.precision import at_least_fp32
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders.normalize import MEAN, STD, Normalize
+from sensorium.modalities.image.encoders.vit_weights import in_vit_layout
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.patches import patch_grid, pixel_targets
 
@@ -26,6 +28,9 @@ class ViT(TokenEncoder):
     Its tokens are patches, row by row. Images of another size than the modality's (local crops) are accepted when
     patches tile them: their positional embeddings are interpolated over the same area.
 
+    Weights are those of runs, or of plain transformers with fixed sine-cosine positions and their grid (MAE); for
+    learned positions there is `timm`.
+
     Args:
         modality: the image modality.
         preset: "tiny", "small", "base" or "large": default width, depth and heads, each of which can be set.
@@ -38,6 +43,8 @@ class ViT(TokenEncoder):
         drop_path: stochastic depth rate of the last block, in [0, 1); it grows linearly from 0.
         normalize_targets: normalize the pixels of each target patch to mean 0, variance 1 (He et al. 2022, section 3).
     """
+
+    ignores = ("head.*", "head_dist.*", "mask_token", "decoder_*")
 
     def __init__(
         self,
@@ -73,6 +80,14 @@ class ViT(TokenEncoder):
         self.norm = nn.LayerNorm(self.dim, eps=1e-6)
         self.register_buffer("positions", sine_cosine(self.grid, self.grid, self.dim), persistent=False)
         self._initialize()
+
+    def convert_weights(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights of MAE, or of timm's plain transformers, under its own names.
+
+        Raises:
+            RecipeError: for learned positions, another grid, or a class token that it lacks.
+        """
+        return in_vit_layout(weights, self.positions, self.cls is not None)
 
     def _initialize(self) -> None:
         for module in self.modules():
