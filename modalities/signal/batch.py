@@ -132,6 +132,14 @@ class SignalBatch(Batch):
         observed_BCT = self.observed & ~mask
         return dataclasses.replace(self, values=self.values.masked_fill(~observed_BCT, 0.0), observed=observed_BCT)
 
+    def without_channels(self, dropped_BC: Tensor) -> Self:
+        """Return the batch without the channels at `dropped_BC`, bool (B, C): their values count as missing."""
+        return self.masked(dropped_BC[..., None])
+
+    def own_channels(self) -> np.ndarray:
+        """Return on the host which channels are the record's own, bool (B, C): all of them."""
+        return np.ones(self.values.shape[:2], np.bool_)
+
     def trim_padding(self) -> Self:
         """Return the batch without steps that are padding in every row, as rows selected from a larger batch have.
 

@@ -25,7 +25,9 @@ def gather_steps(
     index_BCS = index_BS.clamp(0, batch.values.shape[2] - 1)[:, None].expand(-1, batch.values.shape[1], -1)
     observed_BCS = batch.observed.gather(2, index_BCS) & valid_B1S
     values_BCS = batch.values.gather(2, index_BCS).masked_fill(~observed_BCS, 0.0)
-    return type(batch)(values_BCS, lengths_B, observed_BCS, host_lengths)
+    return dataclasses.replace(
+        batch, values=values_BCS, lengths=lengths_B, observed=observed_BCS, host_lengths=host_lengths
+    )
 
 
 def permute_segments(batch: SignalBatch, segment_BT: Tensor, order_BS: Tensor) -> SignalBatch:

@@ -23,15 +23,17 @@ def require_pycatch22() -> None:
 
 
 def catch22(batch: SignalBatch) -> np.ndarray:
-    """Return the characteristics of each channel, concatenated: float32 (B, 22 x C), finite.
+    """Return the characteristics of each channel: float32 (B, C, 22), finite; zero for a channel that is padding.
 
     Gaps are filled by linear interpolation, at the ends by the nearest value; a channel without an observed value
     counts as constant. A characteristic that is undefined for a short or constant series has the library's default.
     """
     from pycatch22 import catch22_all
 
-    rows = [[catch22_all(interpolate(x_T))["values"] for x_T in x_CT] for x_CT in batch.unpad()]
-    return np.array(rows, np.float32).reshape(len(rows), -1)
+    made_BCF = np.zeros((*batch.values.shape[:2], 22), np.float32)
+    for row_CF, x_CT, own_C in zip(made_BCF, batch.unpad(), batch.own_channels(), strict=True):
+        row_CF[own_C] = [catch22_all(interpolate(x_T))["values"] for x_T in x_CT]
+    return made_BCF
 
 
 def interpolate(x_T: np.ndarray) -> np.ndarray:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -12,33 +13,50 @@ import numpy as np
 from torch import Tensor
 
 from sensorium import BadSample
+from sensorium.modalities.timeseries.series import Series
 
 Layout = Literal["channels-first", "time-first"]
 NPY, ZIP = b"\x93NUMPY", b"PK"
 """The first bytes of numpy files."""
 
 
+NAMED = {"values", "channels"}
+"""The parts of a value with channel names."""
 LARGE = 2**40
 """Integers from here on are read relative to the first one of their channel: beyond 2^53 they have no exact double."""
 
 
 def decode(raw: Any, layout: Layout) -> np.ndarray:
+    """Decode a raw value to a series (C, T), without the names of its channels (see `decode_named`)."""
+    return decode_named(raw, layout)[0]
+
+
+def decode_named(raw: Any, layout: Layout) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """Decode a raw value to a series (C, T): float64 with nan where a value is missing, or integers as they are.
+
+    Returns the series, and the names of its channels; None where the value has none.
 
     Integers beyond 2^53 beside missing values are Python's, in an array of objects; `relative` makes floats of both.
 
     Args:
         raw: an array, a tensor or a list, (T,), (C, T) or by `layout` (T, C); the bytes of, or the path to, a `.npy`
-            file or an `.npz` file with one array. nan, None and masked entries are missing values.
+            file or an `.npz` file with one array. nan, None and masked entries are missing values. With channel names:
+            a mapping of "values", one of these, and "channels", its names; or an `.npz` file with these two arrays.
         layout: which axis of a two-dimensional array comes first.
 
     Raises:
-        BadSample: when the value is no series, has no steps, holds an infinite value, or only missing ones.
+        BadSample: when the value is no series, has no steps, holds an infinite value, or only missing ones, or when its
+            channel names are not one for each channel.
     """
     if isinstance(raw, str | os.PathLike):
         raw = _bytes_of(raw)
     if isinstance(raw, bytes | bytearray | memoryview):
         raw = _load(bytes(raw))
+    names = raw.axes.channels if isinstance(raw, Series) else None
+    if isinstance(raw, Mapping):
+        if raw.keys() != NAMED:
+            raise BadSample(f"a mapping has 'values' and 'channels', not {_glimpse(raw)}", "unsupported")
+        raw, names = raw["values"], raw["channels"]
     array = _numbers(raw)
     if array.ndim not in (1, 2):
         raise BadSample(f"a series has one axis (time) or two (channels and time), not {array.ndim}", "unsupported")
@@ -56,7 +74,27 @@ def decode(raw: Any, layout: Layout) -> np.ndarray:
         raise BadSample(f"the value at step {step} of channel {channel} is infinite", "non-finite")
     if np.isnan(values).all():
         raise BadSample("every value of the series is missing", "empty")
-    return array
+    return array, checked_names(names, len(array))
+
+
+def checked_names(names: Sequence[Any] | None, count: int) -> tuple[str, ...] | None:
+    """Return the names of a record's channels as strings; None without names.
+
+    Raises:
+        BadSample: when they are not one for each of `count` channels, or two are the same.
+    """
+    if names is None:
+        return None
+    try:
+        channels = tuple(map(str, names))
+    except TypeError as error:
+        raise BadSample(f"channel names are a list of names, not {_glimpse(names)}", "unsupported") from error
+    if len(channels) != count:
+        raise BadSample(f"the series has {count} channels and {len(channels)} channel names", "unsupported")
+    if len(set(channels)) != count:
+        twice = Counter(channels).most_common(1)[0][0]
+        raise BadSample(f"two channels of the series are named '{twice}'", "unsupported")
+    return channels
 
 
 def origins(array_CT: np.ndarray) -> list[int | None]:
@@ -119,16 +157,20 @@ def _bytes_of(path: str | os.PathLike) -> bytes:
         raise BadSample(f"{str(path)!r} is no path", "missing") from error
 
 
-def _load(data: bytes) -> np.ndarray:
+def _load(data: bytes) -> np.ndarray | dict[str, np.ndarray]:
     if not data.startswith((NPY, ZIP)):
         raise BadSample("the bytes are no .npy or .npz file", "unsupported")
     try:
         loaded = np.load(BytesIO(data), allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return loaded
+        if set(loaded.files) == NAMED:
+            return {name: loaded[name] for name in loaded.files}
         if len(loaded.files) != 1:
             raise BadSample(
-                f"the .npz file holds {len(loaded.files)} arrays ({', '.join(loaded.files)}), not one", "unsupported"
+                f"the .npz file holds {len(loaded.files)} arrays ({', '.join(loaded.files)}), not one, nor 'values' and "
+                "'channels'",
+                "unsupported",
             )
         return loaded[loaded.files[0]]
     except BadSample:

@@ -81,7 +81,7 @@ class Dilated(Encoder):
         if kernel % 2 == 0:
             raise RecipeError(f"The kernel size of the encoder 'dilated' is an odd number of steps, not {kernel}.")
         self.dim, self.mask_ratio, self.pool = dim, mask_ratio, pool
-        self.embed = nn.Conv1d(modality.channels, width, 1)
+        self.embed = nn.Conv1d(modality.fixed_channels("dilated"), width, 1)
         outs = [width] * depth + [dim]
         self.blocks = nn.ModuleList(Block(width, out, kernel, 2**i) for i, out in enumerate(outs))
         self.dropout = nn.Dropout(dropout)

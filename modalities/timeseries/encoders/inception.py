@@ -63,7 +63,7 @@ class Inception(Encoder):
         if not kernels or any(kernel % 2 == 0 for kernel in kernels):
             raise RecipeError(f"The kernel sizes of the encoder 'inception' are odd not {list(kernels)}.")
         self.dim = filters * (len(kernels) + 1)
-        widths = [modality.channels, *[self.dim] * (depth - 1)]
+        widths = [modality.fixed_channels("inception"), *[self.dim] * (depth - 1)]
         self.blocks = nn.ModuleList(Block(width, filters, tuple(kernels)) for width in widths)
         starts = widths[: depth // SPAN * SPAN : SPAN]
         self.skips = nn.ModuleList(nn.Conv1d(width, self.dim, 1, bias=False) for width in starts)

@@ -51,7 +51,7 @@ class PatchTransformer(TokenEncoder):
                 f"The encoder 'patch-transformer' has a width of {width}, which must be even and divisible by "
                 f"its {heads} heads."
             )
-        self.dim, self.patch, self.target_dim = width, patch, patch * modality.channels
+        self.dim, self.patch, self.target_dim = width, patch, patch * modality.fixed_channels("patch-transformer")
         self.heads, self.is_causal = heads, causal
         self.embed = nn.Linear(self.target_dim, width)
         block = nn.TransformerEncoderLayer(
