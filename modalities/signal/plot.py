@@ -47,7 +47,7 @@ def plot(
     values_CT: np.ndarray,
     names: Sequence[str] = (),
     time: TimeAxis | None = None,
-    masked_T: np.ndarray | None = None,
+    masked: np.ndarray | None = None,
     side: tuple[int, int] = (SIDE, SIDE),
 ) -> Image.Image:
     """Draw a signal as an RGB image of 256 x 256 pixels, gaps light gray.
@@ -56,7 +56,7 @@ def plot(
         values_CT: float (C, T), nan where a value is missing.
         names: of the channels.
         time: the time axis, drawn below, and above where a crop lies; None draws neither.
-        masked_T: bool (T,), True where a step is masked: dark gray.
+        masked: bool (T,), or (C, T) of each channel by itself, True where a step is masked: dark gray.
         side: width and height in pixels.
     """
     image = Image.new("RGB", side, "white")
@@ -64,17 +64,26 @@ def plot(
     top = 0 if time is None or time.crop is None else STRIP
     every = max(1, values_CT.shape[1] // POINTS)
     box = (EDGE, top, side[0] - EDGE, bottom)
-    if masked_T is not None:
-        draw_spans(image, masked_T, (EDGE, top, side[0] - EDGE, bottom))
+    if masked is not None:
+        height = (bottom - top - EDGE) / len(values_CT)
+        bands = [(top, bottom)] if masked.ndim == 1 else _bands(top + EDGE, height, len(values_CT))
+        for masked_T, (low, high) in zip(np.atleast_2d(masked), bands, strict=True):
+            draw_spans(image, masked_T, (EDGE, low, side[0] - EDGE, high))
     if len(values_CT) <= LINES:
         _line_plots(image, values_CT[:, ::every], names, box)
     else:
-        heat = heat_map(values_CT[:, ::every]).resize((box[2] - box[0], bottom - top - EDGE), Image.Resampling.NEAREST)
+        heat = heat_map(values_CT[:, ::every], None if masked is None else masked[..., ::every])
+        heat = heat.resize((box[2] - box[0], bottom - top - EDGE), Image.Resampling.NEAREST)
         image.paste(heat, (EDGE, top + EDGE // 2))
         draw_text(image, (EDGE + 2, top + EDGE), f"{len(values_CT)} channels", LETTERS)
     if time is not None:
         draw_time_axis(image, time, values_CT.shape[1], box)
     return image
+
+
+def _bands(top: int, height: float, count: int) -> list[tuple[int, int]]:
+    """Return top and bottom of each of `count` rows of one height below each other."""
+    return [(round(top + row * height), round(top + (row + 1) * height)) for row in range(count)]
 
 
 def draw_spans(image: Image.Image, masked_T: np.ndarray, box: tuple[int, int, int, int]) -> None:
@@ -163,10 +172,17 @@ def fitted(text: str, width: int) -> str:
     return text
 
 
-def heat_map(values_CT: np.ndarray) -> Image.Image:
-    """Return one pixel for each value: each channel from cold to warm colors, gaps gray."""
+def heat_map(values_CT: np.ndarray, masked: np.ndarray | None = None) -> Image.Image:
+    """Return one pixel for each value: each channel from cold to warm colors, gaps gray, what is masked dark gray.
+
+    Args:
+        values_CT: float (C, T), nan where a value is missing.
+        masked: bool (T,) or (C, T).
+    """
     unit_CT1 = np.nan_to_num(unit_scale(values_CT))[..., None]
     pixels_CT3 = np.where(np.isnan(values_CT)[..., None], GAP, (1 - unit_CT1) * COLD + unit_CT1 * WARM)
+    if masked is not None:
+        pixels_CT3 = np.where(np.broadcast_to(masked, values_CT.shape)[..., None], MASK, pixels_CT3)
     return Image.fromarray(pixels_CT3.astype(np.uint8))
 
 

@@ -67,6 +67,12 @@ def sensorium_register_encoders(register):
         modality="timeseries",
         summary="patch transformer, as PatchTST; a token encoder",
     )
+    register(
+        "channel-transformer",
+        f"{home}.channel_transformer:ChannelTransformer",
+        modality="timeseries",
+        summary="transformer with a token for each channel and patch, for series of any channels; a token encoder",
+    )
 
 
 @hookimpl
@@ -98,6 +104,12 @@ def sensorium_register_views(register):
         f"{home}.masking:PatchMask",
         modality="timeseries",
         summary="the series itself, with spans of masked patches for a masked objective",
+    )
+    register(
+        "channel-dropout",
+        f"{home}.masking:ChannelDropout",
+        modality="timeseries",
+        summary="views that lack channels at random, at least one stays",
     )
     register(
         "spectra",

@@ -148,9 +148,7 @@ class ChannelSetBatch(SignalBatch):
 
     def without_channels(self, dropped_BC: Tensor) -> Self:
         """Return the batch without the channels at `dropped_BC`, bool (B, C): they become padding."""
-        return dataclasses.replace(
-            super().without_channels(dropped_BC), channel_mask=self.channel_mask & ~dropped_BC
-        )
+        return dataclasses.replace(super().without_channels(dropped_BC), channel_mask=self.channel_mask & ~dropped_BC)
 
     def trim_padding(self) -> Self:
         """Return the batch without steps and channels that are padding in every row, where the host knows them."""

@@ -96,9 +96,10 @@ class ChannelSets:
         """Say when channels of several sets are told apart by their index alone."""
         counts = sorted(len(channels) for channels in self._sets if channels == index_names(len(channels)))
         if len(counts) > 1:
+            listed = f"{', '.join(map(str, counts[:-1]))} and {counts[-1]}"
             yield (
-                f"series of {', '.join(map(str, counts[:-1]))} and {counts[-1]} channels have no channel names: channel "
-                "0 of one set counts as the same as channel 0 of another; name them where it is not"
+                f"series of {listed} channels have no channel names: channel 0 of one set counts as the same as channel "
+                "0 of another; name them where it is not"
             )
 
     def state(self) -> dict[str, Any]:

@@ -167,9 +167,9 @@ def _load(data: bytes) -> np.ndarray | dict[str, np.ndarray]:
         if set(loaded.files) == NAMED:
             return {name: loaded[name] for name in loaded.files}
         if len(loaded.files) != 1:
+            listed = ", ".join(loaded.files)
             raise BadSample(
-                f"the .npz file holds {len(loaded.files)} arrays ({', '.join(loaded.files)}), not one, nor 'values' and "
-                "'channels'",
+                f"the .npz file holds {len(loaded.files)} arrays ({listed}), not one, nor 'values' and 'channels'",
                 "unsupported",
             )
         return loaded[loaded.files[0]]

@@ -123,9 +123,7 @@ class TimeSeriesModality(Modality):
         check_finite(scaled_CT)
         return scaled_CT
 
-    def _own_channels(
-        self, array_CT: np.ndarray, axes: Axes | None
-    ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    def _own_channels(self, array_CT: np.ndarray, axes: Axes | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
         """Return the channels that have a value, relative to origins of their own, with these and their names."""
         names = index_names(len(array_CT)) if axes is None else axes.channels
         seen = np.flatnonzero((array_CT == array_CT).any(1))
@@ -355,8 +353,10 @@ class TimeSeriesModality(Modality):
         """Plot the rows of views: above each where its crop lies in the whole series, masked steps dark gray."""
         return [
             [
-                self._plot(row, info, names)
-                for (row, info), names in zip(rows_with_info(view), self._names_in(view.batch), strict=True)
+                self._plot(row, of_own_channels(info, own_C), names)
+                for (row, info), own_C, names in zip(
+                    rows_with_info(view), view.batch.own_channels(), self._names_in(view.batch), strict=True
+                )
             ]
             for view in views
         ]
@@ -380,8 +380,8 @@ class TimeSeriesModality(Modality):
         crop = tuple(info["crop"].tolist()) if "crop" in info else None
         unit = axes.unit if axes.period else "steps"
         time = TimeAxis(axes.period or 1.0, unit, crop, axes.start)  # type: ignore[arg-type]
-        masked_T = info["masked steps"][..., : example.shape[1]] if "masked steps" in info else None
-        return plot(example, names, time, masked_T)
+        masked = info["masked steps"][..., : example.shape[1]] if "masked steps" in info else None
+        return plot(example, names, time, masked)
 
     def examples(self, batch: SignalBatch) -> list[Any]:
         """Return the examples of a batch, float32 (C, T_i) each; with `channels: any` each a `ChannelSeries`."""
@@ -408,3 +408,9 @@ def check_finite(scaled_CT: np.ndarray) -> None:
     """Raise BadSample when a scaled value is too large for single precision."""
     if np.isinf(scaled_CT).any():
         raise BadSample("a value is too large for single precision", "too-large")
+
+
+def of_own_channels(info: Mapping[str, np.ndarray], own_C: np.ndarray) -> Mapping[str, np.ndarray]:
+    """Return what a view tells of a row, its masked steps (C, T) without channels that are padding."""
+    masked = info.get("masked steps")
+    return info if masked is None or masked.ndim == 1 else {**info, "masked steps": masked[own_C]}

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sensorium import Features, LayerStack, TokenEncoder, Tokens, at_least_one_row, check_range
-from sensorium.errors import RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.pooling import pool_tokens
 from sensorium.modalities.signal.positions import sinusoidal_positions
+from sensorium.modalities.timeseries.encoders.pre_norm import pre_norm_transformer
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
 
 
@@ -46,23 +46,10 @@ class PatchTransformer(TokenEncoder):
     ) -> None:
         super().__init__()
         check_range("encoder 'patch-transformer'", "[1, inf)", patch=patch)
-        if width % heads or width % 2:
-            raise RecipeError(
-                f"The encoder 'patch-transformer' has a width of {width}, which must be even and divisible by "
-                f"its {heads} heads."
-            )
         self.dim, self.patch, self.target_dim = width, patch, patch * modality.fixed_channels("patch-transformer")
         self.heads, self.is_causal = heads, causal
         self.embed = nn.Linear(self.target_dim, width)
-        block = nn.TransformerEncoderLayer(
-            width, heads, 4 * width, dropout, activation="gelu", batch_first=True, norm_first=True
-        )
-        self.blocks = nn.TransformerEncoder(block, depth, nn.LayerNorm(width), enable_nested_tensor=False)
-        for layer in self.blocks.layers:  # copies of one block: initialize each independently
-            for module in layer.modules():
-                if isinstance(module, nn.Linear):
-                    nn.init.trunc_normal_(module.weight, std=0.02)
-            nn.init.trunc_normal_(layer.self_attn.in_proj_weight, std=0.02)
+        self.blocks = pre_norm_transformer("patch-transformer", width, depth, heads, dropout)
 
     def tokenize(self, batch: SignalBatch) -> Tokens:
         """Cut series into patches, embedded to (B, T, D); a patch with one valid step is valid."""

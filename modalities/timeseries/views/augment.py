@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sensorium import View, ViewGenerator, check_range
+from sensorium.errors import RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
 from sensorium.modalities.timeseries.views.amplitude import jitter, magnitude_warp, mask_frequencies, mixup, scaling
@@ -90,6 +91,11 @@ class Augment(ViewGenerator):
         check_range(owner, "[0, 0.99]", mask_ratio=mask_ratio)
         check_range(owner, "[1, inf)", views=views, segments=segments, span=span)
         check_range(owner, "[2, inf)", knots=knots)
+        if mixup and modality.any_channels:
+            raise RecipeError(
+                "The option mixup of the views 'augment' blends series channel by channel, and with channels: any the "
+                "channels of two series are different ones: set mixup to 0."
+            )
         self.views, self.window_slice, self.time_warp, self.segments = views, window_slice, time_warp, segments
         self.magnitude_warp, self.knots, self.scaling, self.jitter = magnitude_warp, knots, scaling, jitter
         self.frequency_mask, self.channel_dropout = frequency_mask, channel_dropout

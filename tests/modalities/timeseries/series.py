@@ -34,3 +34,25 @@ def check_batch(batch: SignalBatch) -> None:
     assert (batch.lengths >= 1).all()
     assert batch.values.shape == batch.observed.shape
     assert batch.values.dtype == torch.float32
+
+
+NAMES = ("x", "y", "z", *(f"electrode {i}" for i in range(64)))
+
+
+def raw_sets(counts=(2, 9, 24), steps=40, seed=0) -> list[dict]:
+    """Raw series of different channel sets, the first channels of each by the same names, at levels of their own."""
+    draw = np.random.default_rng(seed)
+    return [
+        {
+            "values": draw.standard_normal((count, steps - 3 * row)) * 10.0 ** draw.integers(-2, 3, (count, 1)) + row,
+            "channels": list(NAMES[:count]),
+        }
+        for row, count in enumerate(counts)
+    ]
+
+
+def any_channels(raws=None, **options) -> TimeSeriesModality:
+    """A modality of any channels, fitted to some series."""
+    made = TimeSeriesModality(channels="any", **options)
+    made.fit(raw_sets() if raws is None else raws)
+    return made
