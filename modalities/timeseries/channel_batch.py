@@ -126,13 +126,15 @@ class ChannelSetBatch(SignalBatch):
     def widen(self, channels: int) -> Self:
         """Return the batch with channels of padding up to a number of channels."""
         more = channels - self.values.shape[1]
-        return dataclasses.replace(
-            self,
-            values=F.pad(self.values, (0, 0, 0, more)),
-            observed=F.pad(self.observed, (0, 0, 0, more), value=False),
+        return type(self)(
+            F.pad(self.values, (0, 0, 0, more)),
+            self.lengths,
+            F.pad(self.observed, (0, 0, 0, more), value=False),
+            self.host_lengths,
             channel_mask=F.pad(self.channel_mask, (0, more), value=False),
             channel_ids=F.pad(self.channel_ids, (0, more)),
             levels=F.pad(self.levels, (0, 0, 0, more)),
+            host_channels=self.host_channels,
         )
 
     def select(self, index: Tensor) -> Self:
@@ -144,7 +146,7 @@ class ChannelSetBatch(SignalBatch):
 
     def shape_key(self) -> Hashable:
         """Return the type: series of any channels and any length can be concatenated."""
-        return type(self)
+        return (type(self),)
 
     def without_channels(self, dropped_BC: Tensor) -> Self:
         """Return the batch without the channels at `dropped_BC`, bool (B, C): they become padding."""

@@ -41,13 +41,15 @@ class ChannelSets:
 
     def fit(self, series: Iterable[tuple[np.ndarray, np.ndarray, tuple[str, ...]]]) -> None:
         """Take mean and standard deviation of each name from the series of the train part (see `scaled`)."""
-        self._sets = Counter()
+        self.levels, self._sets = {}, Counter()
         estimators: dict[str, StandardEstimator] = {}
         for values_CT, origin_C, channels in series:
             self._sets[channels] += 1
             for name, values_T, origin in zip(channels, values_CT, origin_C, strict=True):
                 estimators.setdefault(name, StandardEstimator(1)).update(values_T[None] + origin)
-        self.levels = {name: tuple(float(part[0]) for part in one.estimate()) for name, one in estimators.items()}
+        for name, estimator in estimators.items():
+            mean_1, std_1 = estimator.estimate()
+            self.levels[name] = float(mean_1[0]), float(std_1[0])
 
     def scaled(self, values_CT: np.ndarray, origin_C: np.ndarray, channels: tuple[str, ...]) -> ChannelSeries:
         """Return a series with each channel scaled by its own statistics.
@@ -98,8 +100,8 @@ class ChannelSets:
         if len(counts) > 1:
             listed = f"{', '.join(map(str, counts[:-1]))} and {counts[-1]}"
             yield (
-                f"series of {listed} channels have no channel names: channel 0 of one set counts as the same as channel "
-                "0 of another; name them where it is not"
+                f"series of {listed} channels have no channel names, and channel 0 of one counts as that of "
+                "another: name them where it is not"
             )
 
     def state(self) -> dict[str, Any]:

@@ -3,6 +3,28 @@
 import numpy as np
 
 from tests.conformance import heavy_imports, passed
+from tests.modalities.timeseries.series import raw_sets
+
+VIEWS = (
+    "plain",
+    "augment",
+    "weak-strong",
+    "overlapping-crops",
+    "patch-mask",
+    "channel-dropout",
+    "spectra",
+    "permutation",
+)
+
+
+def samples_of_any_channels():
+    """Series of 1 to 9 channels with gaps, a constant channel, one without a value, and one without names."""
+    made = raw_sets((2, 9, 1, 4), steps=48)
+    made[0]["values"][:, 5:9] = np.nan
+    made[1]["values"][0, ::3] = np.nan
+    made[1]["values"][3] = np.nan
+    made[3]["values"][1] = 3.0
+    return [*made, made[3]["values"][:, :17]]
 
 
 def options(tmp):
@@ -18,12 +40,28 @@ def options(tmp):
         "encoders/dilated": {"dim": 16, "width": 8, "depth": 3},
         "encoders/inception": {"filters": 4},
         "encoders/patch-transformer": {"width": 16, "depth": 2},
+        "encoders/channel-transformer": {"width": 16, "depth": 2},
         "views/augment": {"segments": 4, "frequency_mask": 0.2, "channel_dropout": 0.5, "mask_ratio": 0.3},
     }
 
 
 def test_everything_conforms(tmp_path):
     assert passed("timeseries", options(tmp_path)) > 60
+
+
+def test_everything_of_any_channels_conforms():
+    parts = ["encoders/channel-transformer", *(f"views/{name}" for name in VIEWS)]
+    options = {part: {"modality": {"channels": "any"}} for part in parts} | {
+        "modalities/timeseries": {"channels": "any"}
+    }
+    options["encoders/channel-transformer"] |= {"width": 16, "depth": 2}
+    options["views/patch-mask"] = [
+        {"across": across, "modality": {"channels": "any"}} for across in ("time", "channels", "none")
+    ]
+    options["views/augment"] |= {"segments": 4, "frequency_mask": 0.2, "channel_dropout": 0.5, "mask_ratio": 0.3}
+    samples = {"timeseries": samples_of_any_channels()}
+    kinds = ("modality timeseries", "encoder timeseries/channel-transformer", "view generator timeseries")
+    assert all(passed("timeseries", options, samples=samples, only=only) > 9 for only in kinds)
 
 
 def test_registration_imports_nothing_heavy():

@@ -49,7 +49,9 @@ def test_the_order_of_named_channels_changes_no_pooled_feature(channel):
     assert_close(one, other)
     if channel == "name":  # the negative control: names that move against their values are other channels
         swapped = [raw | {"channels": raw["channels"][::-1]} for raw in raws]
-        assert not torch.allclose(one, made(MODALITY.collate([MODALITY.decode(raw) for raw in swapped])).pooled, atol=1e-3)
+        assert not torch.allclose(
+            one, made(MODALITY.collate([MODALITY.decode(raw) for raw in swapped])).pooled, atol=1e-3
+        )
 
 
 @torch.no_grad()
@@ -90,7 +92,12 @@ def test_a_channel_weighs_the_same_however_many_patches_and_channels_others_have
 @torch.no_grad()
 def test_a_level_is_seen_and_a_name_that_the_training_lacks_has_a_place():
     made, raw = encoder(), raw_sets((2,))[0]
-    rows = [raw, raw | {"values": 100 * raw["values"]}, raw | {"channels": ["x", "new"]}, raw | {"channels": ["y", "x"]}]
+    rows = [
+        raw,
+        raw | {"values": 100 * raw["values"]},
+        raw | {"channels": ["x", "new"]},
+        raw | {"channels": ["y", "x"]},
+    ]
     many = MODALITY.collate([MODALITY.decode(one) for one in rows])
     assert_close(many.values[0], many.values[1])  # each scaled by itself
     assert not torch.allclose(many.levels[0], many.levels[1])
