@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from sensorium.errors import RecipeError, not_found
 
@@ -166,10 +167,18 @@ def _adapted_class(plain: Any, names: tuple[str, ...]) -> Any:
 
 
 def _reader(name: str) -> Any:
-    def read(module: nn.Module) -> Tensor:  # by dictionaries: an AttributeError here would give the weight without them
-        return module._modules[PREFIX + name](module._parameters[name])  # type: ignore[misc]
+    def read(module: nn.Module) -> Tensor:
+        weight = module._parameters[name]
+        if isinstance(weight, DTensor):  # outside of a pass, where FSDP looks its shards up by name
+            return weight
+        return _adapted_weight(module, name)
 
     return read
+
+
+def _adapted_weight(module: nn.Module, name: str) -> Tensor:
+    # by dictionaries: an AttributeError in a property would give the weight without its factors
+    return module._modules[PREFIX + name](module._parameters[name])  # type: ignore[misc]
 
 
 def _adapted_modules(module: nn.Module) -> Iterator[tuple[str, nn.Module, tuple[str, ...]]]:
@@ -194,7 +203,7 @@ def merge(module: M) -> M:
     """Put the adapted weights in the place of the weights, and take the adapters away; returns the module itself."""
     for _, owner, names in list(_adapted_modules(module)):
         for name in names:
-            owner._parameters[name].copy_(getattr(owner, name))  # type: ignore[union-attr]
+            owner._parameters[name].copy_(_adapted_weight(owner, name))  # type: ignore[union-attr]
             del owner._modules[PREFIX + name]
         owner.__class__ = type(owner).plain  # type: ignore[attr-defined]
     return module
@@ -213,7 +222,7 @@ def merged_parameters(module: nn.Module) -> list[Tensor]:
         adapted = getattr(type(owner), "adapted", ())
         for name, parameter in () if isinstance(owner, Factors) else owner._parameters.items():
             if parameter is not None and id(parameter) not in found:
-                found[id(parameter)] = getattr(owner, name) if name in adapted else parameter
+                found[id(parameter)] = _adapted_weight(owner, name) if name in adapted else parameter
     return list(found.values())
 
 

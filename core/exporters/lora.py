@@ -41,7 +41,9 @@ class LoraAdapter(Exporter):
         """Write the files."""
         name = choose_column("modality", self.modality, list(model.modalities))
         owner = model.learner.sharing[name]
-        maps = self._maps(_factors(model, f"encoders.{owner}."))
+        found = self._maps(_factors(model, f"encoders.{owner}."))
+        order = [path for path, _ in model.learner.encoder(name).named_modules()]
+        maps = dict(sorted(found.items(), key=lambda item: order.index(f"{self._prefix}{item[0]}")))
         (rank, alpha), others = _size(next(iter(maps.values()))), {_size(factors) for factors in maps.values()}
         assert len(others) == 1, "a recipe gives all maps of an encoder one rank and one factor"
         tensors = {
@@ -69,10 +71,13 @@ class LoraAdapter(Exporter):
         base = f"the module '{self.root}' of the encoder" if self.root else "the encoder"
         return f'adapted = peft.PeftModel.from_pretrained(base, "{folder}")  # base: {base}, with its first weights'
 
+    @property
+    def _prefix(self) -> str:
+        return f"{self.root}." if self.root else ""
+
     def _maps(self, factors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """Return the factors of each linear map, by its name under the root."""
         maps: dict[str, dict[str, Tensor]] = {}
-        prefix = f"{self.root}." if self.root else ""
         for name, tensor in factors.items():
             match = _FACTOR.fullmatch(name)
             if match is None:
@@ -81,11 +86,11 @@ class LoraAdapter(Exporter):
                     f"The layout of peft has no place for the adapter of {attention}.in_proj, the input projection of "
                     "a torch.nn.MultiheadAttention: export the merged weights, in the format 'encoders'."
                 )
-            if not match["map"].startswith(prefix):
+            if not match["map"].startswith(self._prefix):
                 roots = sorted({key.partition(".")[0] for key in factors})
                 problem = f"The option 'root' is '{self.root}', but the adapted map {match['map']} is not in it"
                 raise SensoriumError(not_found(problem, self.root, roots, f"modules: {', '.join(roots)}"))
-            maps.setdefault(match["map"].removeprefix(prefix), {})[match["factor"]] = tensor
+            maps.setdefault(match["map"].removeprefix(self._prefix), {})[match["factor"]] = tensor
         return maps
 
 
