@@ -50,6 +50,7 @@ class Wav2Vec2Bert(PretrainedAudio):
     out is zero to the convolutions, and masked from attention.
     """
 
+    since = 5
     default_preprocessing = "SeamlessM4TFeatureExtractor"
     lacks = (f"model.{MASK}",)
     ignores = tuple(f"model.{name}" for name in (MASK, *HEADS))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -49,6 +50,8 @@ class PretrainedAudio(TokenEncoder):
 
     default_preprocessing: ClassVar[str]
     """Feature extractor of transformers that is assumed of a folder without one."""
+    since = 4
+    """Major version of transformers from which on its blocks are called as here."""
     has_prefix = False
     """Whether it has class tokens, by whose mean its own library pools."""
     has_max_length = False
@@ -57,29 +60,35 @@ class PretrainedAudio(TokenEncoder):
     def __init__(self, modality: AudioModality, model: str, pool: Pool = "auto", max_length: int | None = None) -> None:
         super().__init__()
         self.name, self.folder = model, folder_of(model)
-        if pool == "prefix" and not self.has_prefix:
-            raise RecipeError(f"The model '{model}' has no class token to pool: set pool to mean, or leave it out.")
-        if max_length is not None and not self.has_max_length:
-            raise RecipeError(f"The model '{model}' takes waveforms of any length: leave out max_length.")
+        self._check_options(modality, pool, max_length)
         try:
-            config = AutoConfig.from_pretrained(self.folder)
+            self.config = AutoConfig.from_pretrained(self.folder)
             self.prepares = self._preprocessing()
         except (OSError, ValueError, KeyError) as error:
-            raise RecipeError(
-                f"transformers cannot read the folder '{model}': {' '.join(str(error).split()).rstrip('.')}."
-            ) from error
-        rate = self.prepares.sampling_rate
-        if rate != modality.sample_rate:
+            said = " ".join(str(error).split()).rstrip(".")
+            raise RecipeError(f"transformers cannot read the folder '{model}': {said}.") from error
+        if (rate := self.prepares.sampling_rate) != modality.sample_rate:
             raise RecipeError(
                 f"The model '{model}' is one of audio at {rate} Hz, and the modality gives {modality.sample_rate} Hz: "
                 f"set sample_rate of the modality to {rate}."
             )
-        if modality.channels != 1:
-            raise RecipeError(f"The model '{model}' takes one channel, not {modality.channels}: set channels to 1.")
         self.pools_prefix = self.has_prefix and pool != "mean"
-        self.config = config
-        self.model = with_mask_as_buffer(self._network(config, max_length)).float()
-        self.dim = config.hidden_size
+        self.model = with_mask_as_buffer(self._network(self.config, max_length)).float()
+        self.dim = self.config.hidden_size
+
+    def _check_options(self, modality: AudioModality, pool: Pool, max_length: int | None) -> None:
+        installed = version("transformers")
+        if int(installed.partition(".")[0]) < self.since:
+            raise RecipeError(
+                f"The model '{self.name}' needs transformers {self.since} or newer, and {installed} is installed: "
+                "upgrade it."
+            )
+        if modality.channels != 1:
+            raise RecipeError(f"The model '{self.name}' takes one channel, not {modality.channels}: set channels to 1.")
+        if pool == "prefix" and not self.has_prefix:
+            raise RecipeError(f"The model '{self.name}' has no class token to pool: set pool to mean, or leave it out.")
+        if max_length is not None and not self.has_max_length:
+            raise RecipeError(f"The model '{self.name}' takes clips of any length: leave out max_length.")
 
     def _preprocessing(self) -> Any:
         """Return the feature extractor of transformers that belongs to the model."""

@@ -49,6 +49,7 @@ class PretrainedSpectrogramTransformer(PretrainedAudio):
     is valid. Patches overlap, so that those that are left out are seen in part in those that are kept.
     """
 
+    since = 5
     default_preprocessing = "ASTFeatureExtractor"
     has_prefix = has_max_length = True
     ignores = ("model.classifier.*",)

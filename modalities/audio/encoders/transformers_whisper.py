@@ -65,6 +65,7 @@ class Whisper(PretrainedAudio):
     in training, and is not pooled.
     """
 
+    since = 5
     default_preprocessing = "WhisperFeatureExtractor"
     has_max_length = True
     ignores = (

@@ -11,6 +11,7 @@ from torchaudio.models.wav2vec2.utils import import_huggingface_model
 from sensorium import build
 from sensorium.blocks.lora import Factors, adapt
 from sensorium.errors import RecipeError
+from sensorium.modalities.audio.encoders import transformers_folder
 from sensorium.modalities.audio.encoders.transformers import TransformersAudio
 from sensorium.modalities.audio.encoders.transformers_folder import first_tensor
 from sensorium.modalities.audio.modality import AudioModality
@@ -280,6 +281,14 @@ def test_folders_that_cannot_serve_are_refused_in_a_sentence(folders, tmp_path):
     transformers.HubertConfig(**WAVES, conv_pos_batch_norm=True).save_pretrained(tmp_path)
     with pytest.raises(RecipeError, match="batch norm before its position convolution"):
         built(tmp_path)
+
+
+def test_older_versions_of_the_library_serve_waveforms_alone(folders, monkeypatch):
+    monkeypatch.setattr(transformers_folder, "version", lambda name: "4.50.3")
+    built(folders["wavlm"])
+    for name in ("wav2vec2-bert", "whisper", "ast"):
+        with pytest.raises(RecipeError, match=r"needs transformers 5 or newer, and 4\.50"):
+            built(folders[name])
 
 
 def test_a_folder_without_preprocessing_gets_that_of_its_library(folders, tmp_path, caplog):
