@@ -101,6 +101,15 @@ class Encoder(nn.Module, ABC):
         """
         return cls
 
+    @classmethod
+    def published_weights(cls, options: Mapping[str, Any]) -> str | None:
+        """Return where weights for these options are published, as "hub:NAME", for errors; None where none are known.
+
+        Args:
+            options: of a recipe, checked; those that are left out have their defaults.
+        """
+        return None
+
     @property
     def own_weights(self) -> str | None:
         """The file or folder of weights that its options name, which the tower's `weights` override; None without."""

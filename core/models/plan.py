@@ -197,7 +197,10 @@ class Plan:
                 try:
                     folder_of(tower.weights)
                 except RecipeError as error:
-                    raise RecipeError(f"modalities.{name}.weights: {error}") from error
+                    maker = self.encoders[name]
+                    published = maker.cls.published_weights(maker.options)
+                    hint = f" Those of its model are published as {published}." if published else ""
+                    raise RecipeError(f"modalities.{name}.weights: {error}{hint}") from error
 
     def _weights(self, encoders: Mapping[str, Encoder]) -> dict[str, str]:
         """Return the weights that encoders start from, by modality name: the tower's, or else their own."""

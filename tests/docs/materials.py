@@ -391,6 +391,15 @@ def wav2vec2(folder: Path) -> None:
     transformers.Wav2Vec2FeatureExtractor().save_pretrained(folder)
 
 
+def dinov2(file: Path) -> None:
+    """Random weights of the size and under the names of DINOv2 ViT-S/14."""
+    import timm
+    import torch
+
+    model = timm.create_model("vit_small_patch14_dinov2.lvd142m", num_classes=0)
+    torch.save(model.state_dict() | {"mask_token": torch.zeros(1, 384)}, file)
+
+
 MATERIALS: dict[str, Callable[[Path], None]] = {
     "photos": flat_folder,
     "images": image_folder,
@@ -422,6 +431,7 @@ MATERIALS: dict[str, Callable[[Path], None]] = {
     "reviews.csv": reviews_csv,
     "models/my-bert": bert,
     "wav2vec2-base": wav2vec2,
+    "dinov2_vits14.pth": dinov2,
     "freesolv.csv": freesolv_csv,
     "library.smi": library_smi,
     "moses-train.csv.gz": lambda path: table_gz(path, ("SMILES",), [(s,) for s in SMILES * 60]),

@@ -62,6 +62,12 @@ class Timm(Encoder):
         kind = timm_models.class_of(options.get("model", "resnet18"))
         return TimmTokens if family_of(kind) is not None else cls
 
+    @classmethod
+    def published_weights(cls, options: Mapping[str, Any]) -> str | None:
+        """Return the repository of timm's weights for a model, as "hub:NAME"."""
+        config = timm.get_pretrained_cfg(options.get("model", "resnet18"))
+        return f"hub:{config.hf_hub_id}" if config is not None and config.hf_hub_id else None
+
     def __init__(
         self,
         modality: ImageModality,
