@@ -136,10 +136,11 @@ def convert(
     shapes = {id(tensors[name]): shape for name, shape in differing.items()}
     found |= {name: torch.empty(shapes[id(t)], device="meta") for name, t in wanted.items() if id(t) in shapes}
     prefix, children = f"{cls.base_model_prefix}.", {name for name, _ in model.named_children()}
+    as_now = {name.replace(".gamma", ".weight").replace(".beta", ".bias"): tensor for name, tensor in stored.items()}
     heads: dict[str, Tensor] = {}
     for name in report["unexpected_keys"]:
         outside = name.removeprefix(prefix).partition(".")[0] not in children
-        (heads if outside else found)[name] = stored[name]
+        (heads if outside else found)[name] = {**as_now, **stored}[name]
     return found, heads
 
 

@@ -56,6 +56,7 @@ class Behavior:
             mask_BT: bool, tokens that others attend to.
             place_BT: int64, where in its text each token stands, counted from 0.
         """
+        mask_BT = mask_BT | ~mask_BT.any(1, keepdim=True)  # attention over nothing is not finite
         # What a convolution mixes is no content of padding then.
         inputs: dict[str, Any] = {"inputs_embeds": x_BTE.masked_fill(~mask_BT[..., None], 0)}
         if self.offset is not None:
@@ -87,7 +88,7 @@ class Behavior:
         return nothing.masked_fill(~may_attend, torch.finfo(dtype).min)
 
 
-def observe(model: nn.Module, name: str) -> Behavior:
+def observe(model: Any, name: str) -> Behavior:
     """Return how a model is told positions and padding, after a few passes of a short text through random weights.
 
     Its own weights, the global generators and its mode stay as they are.
@@ -100,6 +101,8 @@ def observe(model: nn.Module, name: str) -> Behavior:
         RecipeError: when its features depend on padding, or its ids cannot be embedded apart.
     """
     was_training = model.training
+    if not _embeds_ids(model):
+        raise _refusal(model, name, "it has no one embedding of ids")
     try:
         with torch.no_grad(), _random_weights(model.eval()), _short_window(model.config):
             return _observed(model, name)
@@ -130,6 +133,13 @@ def _observed(model: Any, name: str) -> Behavior:
                 return _with_subset(behavior, model, embedded_BTE, mask_BT, place_BT)
             fault = "the features of a text change with the padding of its batch"
     raise _refusal(model, name, fault)
+
+
+def _embeds_ids(model: Any) -> bool:
+    try:
+        return isinstance(model.get_input_embeddings(), nn.Embedding)
+    except NotImplementedError:
+        return False
 
 
 def _refusal(model: Any, name: str, fault: str) -> RecipeError:

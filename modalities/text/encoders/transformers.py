@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -64,14 +64,18 @@ class TransformersModel(TokenEncoder):
 
     Args:
         model: a folder that `save_pretrained` wrote, a name in the local cache, or hub:NAME, which is downloaded.
-        pool: pooled features: the "mean" of the valid tokens, the "first" or the "end" (last) token; null for the
-            folder's own, or else the end of a causal model and the mean of others.
+        pool: pooled features: "auto", what the folder of a sentence encoder says, or else the end of a causal model
+            and the mean of others; the "mean" of the valid tokens, the "first" or the "end" (last) token.
         dropout: dropout probability everywhere in the model, in [0, 1), instead of its own; SimCSE needs > 0, which
             ModernBERT has not.
     """
 
     def __init__(
-        self, modality: TextModality, model: str, pool: Pool | None = None, dropout: float | None = None
+        self,
+        modality: TextModality,
+        model: str,
+        pool: Pool | Literal["auto"] = "auto",
+        dropout: float | None = None,
     ) -> None:
         super().__init__()
         self._name, self._folder = model, model_folder(model)
@@ -117,15 +121,14 @@ class TransformersModel(TokenEncoder):
     def _part(whole: Any) -> nn.Module:
         return whole.get_encoder() if whole.config.is_encoder_decoder else whole
 
-    def _pooling(self, given: Pool | None, about: SentenceFolder) -> tuple[Pool, bool]:
+    def _pooling(self, given: Pool | Literal["auto"], about: SentenceFolder) -> tuple[Pool, bool]:
         """Return the pooling, and whether pooled features are normalized."""
-        if given is None and about.fault is not None:
+        if given == "auto" and about.fault is not None:
             raise RecipeError(
                 f"The vectors of the sentence encoder '{self._name}' cannot be made as its folder says: {about.fault}. "
                 "Set the encoder's pool to mean, first or end, to use its tokens alone."
             )
-        own = about.pool or ("end" if self.is_causal else "mean")
-        pool = given or own
+        pool: Pool = (about.pool or ("end" if self.is_causal else "mean")) if given == "auto" else given
         if self.is_causal and pool == "first":
             raise RecipeError(
                 f"The first token of the causal model '{self._name}' attends only to itself: set pool to end or mean."
