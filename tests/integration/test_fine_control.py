@@ -18,6 +18,7 @@ SMALL = {
     "mae": {"width": 16, "depth": 1, "heads": 2},
     "data2vec": {},
     "byol": {"width": 16, "dim": 8},
+    "simclr": {"width": 16, "dim": 8},
 }
 LORA = {"rank": 2, "alpha": 8, "targets": "attention", "norms": True}
 
@@ -227,3 +228,28 @@ def test_only_what_is_trained_changes(base, tmp_path):
             assert torch.equal(before[name], after[name]) == is_frozen, name
     assert trainable(model.learner)
     assert "frozen to block 1" in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_a_pretrained_trunk_waits_until_new_heads_have_settled(base, tmp_path):
+    before, same = weights(base), {}
+
+    class Look(sensorium.Callback):
+        def after_step(self, training, outcome, loss):
+            state = training.learner.state_dict()
+            own = [name for name in state if name.startswith("encoders.")]
+            same[training.step] = all(torch.equal(state[name], before[name]) for name in own)
+
+    settings = recipe(weights=str(base), unfreeze=[0.5, 0.5])
+    sensorium.fit(settings, source=images(), run_dir=tmp_path / "run", callbacks=Look())
+    assert same == {1: True, 2: True, 3: True, 4: False, 5: False, 6: False}
+
+
+def test_blocks_are_computed_again_under_a_gradient_cache_with_the_same_draws(base, tmp_path):
+    cached = {"accumulate": 2, "gradient_cache": True}
+    states = []
+    for recomputed in (False, True):
+        train = {**cached, "gradient_checkpointing": recomputed}
+        trained(tmp_path / str(recomputed), "simclr", train, weights=str(base), lora=LORA)
+        states.append(weights(tmp_path / str(recomputed)))
+    for name, tensor in states[0].items():
+        torch.testing.assert_close(states[1][name], tensor, rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
