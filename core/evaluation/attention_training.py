@@ -20,7 +20,7 @@ from torch import Tensor
 from sensorium.evaluation.attention_probes import AttentionProbes, CachedTokens, outputs_of
 
 BATCH = 128
-LEAST_STEPS = 200
+LEAST_STEPS = 100
 """Of a training, however few records there are."""
 CHECKS = 20
 """How often the probes are validated."""

@@ -62,7 +62,7 @@ class Attentive(Evaluator):
         lrs: peak learning rates to choose from, > 0.
         weight_decays: weight decays to choose from, >= 0; a single one, with a single rate, is used as it is, for all
             steps.
-        epochs: passes over the train part, >= 1; there are 200 steps of 128 records at least.
+        epochs: passes over the train part, >= 1; there are 100 steps of 128 records at least.
         max_records: largest number of records of a part, > 0; of more, or of what does not fit into memory, a sample is
             read.
     """
@@ -79,7 +79,7 @@ class Attentive(Evaluator):
         task: Literal["auto", "classification", "regression"] = "auto",
         heads: int | Literal["auto"] = "auto",
         queries: int = 1,
-        lrs: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3),
+        lrs: tuple[float, ...] = (3e-4, 1e-3, 3e-3, 1e-2),
         weight_decays: tuple[float, ...] = (0.01, 0.1, 0.4),
         epochs: int = 20,
         max_records: int = 10_000,

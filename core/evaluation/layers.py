@@ -61,7 +61,9 @@ class Reading:
         return x_NLD[:, list(self.layers), : self.width].mean(1, dtype=np.float32)
 
     def __str__(self) -> str:
-        return self.row + f", {self.column}" * bool(self.column)
+        return ("mean of all layers" if self.row == MEAN else f"layer {self.row}") + f", {self.column}" * bool(
+            self.column
+        )
 
 
 def readings_of(layers: Sequence[Layer], x_NLD: np.ndarray) -> list[Reading]:
@@ -179,7 +181,7 @@ class Layers(Evaluator):
         # The first line has the marks: that of the chosen reading.
         lines = dict(sorted(lines.items(), key=lambda line: line[0] != (chosen.column or "raw")))
         marked = np.array([row == chosen.row for row in rows])
-        title = f"{self.probe.figure} on val by layer; chosen: layer {chosen}"
+        title = f"{self.probe.figure} on val by layer; chosen: {chosen}"
         return time_plot([Panel(title, lines, marked=marked)], f"layer {rows[0]}", f"layer {rows[-1]}")
 
     def _column(self, reading: Reading) -> str:
@@ -220,7 +222,7 @@ class _Chooses:
             self.model = self.fitted(self.reading.of(x_ND), y_N, strength)
         on = f"{len(splits)} of 5 folds" if self.val_part is None else f"{count_records(len(y) - len(y_N))} of val"
         value = f"{self.strength} = {self.strengths[strength]:g}"
-        self.chosen = [f"layer {self.reading} ({self.figure} {best:.3f} on {on}), {value}"]
+        self.chosen = [f"{self.reading} ({self.figure} {best:.3f} on {on}), {value}"]
 
     @property
     @abstractmethod

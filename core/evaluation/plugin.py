@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from sensorium.registration.hookspecs import hookimpl
 
-sensorium_options = {"evaluators/forest": {"trees": 20}}
+sensorium_options = {
+    "evaluators/forest": {"trees": 20},
+    "evaluators/attentive": {"lrs": [0.01], "weight_decays": [0.1], "epochs": 1},
+    "evaluators/layers": {"Cs": [0.1], "alphas": [10.0]},
+}
 """What the records of the conformance kit can use."""
 
 

@@ -204,8 +204,8 @@ def _sampling(train: FeatureTable, test: FeatureTable) -> list[str]:
     """Return the sentence on how many records were sampled."""
     if train.sampled_of is None and test.sampled_of is None:
         return []
-    shares = [f"{len(table):,} of {table.sampled_of or len(table):,}" for table in (train, test)]
-    return [f"Sampled: {shares[0]} train and {shares[1]} test records, chosen by id, of this table alone."]
+    shares = [f"{len(t):,} of {t.sampled_of:,}" if t.sampled_of else f"all {len(t):,}" for t in (train, test)]
+    return [f"Sampled: {shares[0]} train and {shares[1]} test records, chosen by id."]
 
 
 def _transductive(protocol: Protocol, row: str, models: Sequence[ModelFeatures], tested: Set[str]) -> list[str]:

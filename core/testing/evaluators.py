@@ -43,6 +43,11 @@ class EvaluatorCase:
     class_state: dict[str, Any] = field(init=False, default_factory=dict)
     """What the class held before the first measurement."""
 
+    @property
+    def space(self) -> str:
+        """The space of the features that it measures."""
+        return self.checked.build().space
+
     def measure(
         self, train: FeatureTable, test: FeatureTable, seed: int = 0, evaluator: Evaluator | None = None
     ) -> tuple[Metrics, Metrics]:
@@ -58,7 +63,7 @@ class EvaluatorCase:
         """A description, the train table and the test table of each planted relation that it accepts."""
         accepted, refused = [], []
         self.class_state = _state_of(self.checked.spec.load())
-        for what, train, test in synthetic_tables():
+        for what, train, test in synthetic_tables(space=self.space):
             try:
                 self.measure(train, test)
                 accepted.append((what, train, test))
@@ -190,7 +195,8 @@ def does_not_learn_from_the_test_part(checked: CheckedPart) -> None:
     """
     case = case_of(checked)
     what, *_ = case.clear
-    train, test = next((train, test) for one, train, test in synthetic_tables(width=WIDE) if one == what)
+    wide = synthetic_tables(WIDE, case.space)
+    train, test = next((train, test) for one, train, test in wide if one == what)
     try:
         planted = case.measure(train, test)
     except SensoriumError:  # class prompts are as wide as the narrow tables
@@ -259,6 +265,27 @@ def measures_each_test_record_by_itself(checked: CheckedPart) -> None:
         abs(right - round(right)) < 1e-3,
         f"the accuracy of {PRIME} test records is that of {right:.3f} right ones: measure every record, sure or not",
     )
+
+
+def ignores_padding(checked: CheckedPart) -> None:
+    """Tokens that a record does not have, nan behind its own, change no metric, however many there are."""
+    case = case_of(checked)
+    if case.space != "tokens":
+        raise SkipTest("it measures no tokens")
+    what, train, test = case.clear
+    padded = [replace(table, features=dict(map(_padded, table.features.items()))) for table in (train, test)]
+    found, _ = case.measure(*padded)
+    for name, value in case.planted[0].items():
+        expect(
+            bool(np.isclose(found[name], value, rtol=1e-3, atol=1e-4)),
+            f"on {what}, '{name}' is {value:.4f}, and {found[name]:.4f} with three more absent tokens, which are nan: "
+            "leave them out of means and attention",
+        )
+
+
+def _padded(column: tuple[str, np.ndarray]) -> tuple[str, np.ndarray]:
+    name, x_NTD = column
+    return name, np.pad(x_NTD, ((0, 0), (0, 3), (0, 0)), constant_values=np.nan)
 
 
 def _measured(case: EvaluatorCase, train: FeatureTable, test: FeatureTable) -> tuple[Metrics, dict[str, Any]]:
@@ -347,7 +374,7 @@ def _with_outliers(test: FeatureTable) -> FeatureTable:
     """Return the table of two classes with as many more records of the second one, far on its side."""
     far = test.select(np.resize(np.flatnonzero(test.labels["planted"] == CLASSES[1]), len(test)))
     far.ids = far.groups = [f"outlier-{number}" for number in range(len(test))]
-    far.features["first"][:, 0] += 7 * LEVEL
+    far.features["first"][..., 0] += 7 * LEVEL
     return test.join(far)
 
 
@@ -361,6 +388,7 @@ CHECKS: tuple[Callable[[CheckedPart], None], ...] = (
     does_not_learn_from_the_test_part,
     does_not_adapt_to_the_test_part,
     measures_each_test_record_by_itself,
+    ignores_padding,
     prefers_good_features,
     reports_the_level_of_chance,
     runs_on_a_gpu,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sensorium.contracts import TokenEncoder, Tokens, ViewGenerator
-from sensorium.feature_table import FeatureTable
+from sensorium.feature_table import FeatureTable, Layer
 from sensorium.types import Batch, Features, View
 
 
@@ -130,11 +130,39 @@ def synthetic_embed(**raws: Sequence[object]) -> dict[str, Tensor]:
     return {name: torch.stack([row(value) for value in values]) for name, values in raws.items()}
 
 
-def synthetic_tables(width: int = 16) -> Iterator[tuple[str, FeatureTable, FeatureTable]]:
-    """Iterate over planted relations: a description, a train table and a test table of features of some width."""
+def synthetic_tables(width: int = 16, space: str = "features") -> Iterator[tuple[str, FeatureTable, FeatureTable]]:
+    """Iterate over planted relations: a description, a train table and a test table of features of some width.
+
+    In the space "layers" it is the second of three layers that tells, in "tokens" one of two to four tokens.
+    """
+    spread = {"layers": _as_layers, "tokens": _as_tokens}.get(space, lambda table, rng: table)
     for what in ("two classes", "a number", "pairs", "graded pairs", "likelihoods"):
         rng = np.random.default_rng(0)
-        yield what, _planted(what, 160, "train", rng, width), _planted(what, 80, "test", rng, width)
+        train, test = _planted(what, 160, "train", rng, width), _planted(what, 80, "test", rng, width)
+        own = np.random.default_rng(1)
+        yield what, spread(train, own), spread(test, own)
+
+
+def _as_layers(table: FeatureTable, rng: np.random.Generator) -> FeatureTable:
+    """Return a table whose features are those of the second of three layers; the last one is narrower."""
+    features = {}
+    for name, x_ND in table.features.items():
+        features[name] = rng.normal(size=(len(x_ND), 3, x_ND.shape[1])).astype(np.float32)
+        features[name][:, 1] = x_ND
+        features[name][:, 2, 1:] = np.nan
+    return replace(table, features=features, layers={name: tuple(map(Layer, (1, 2, 3))) for name in features})
+
+
+def _as_tokens(table: FeatureTable, rng: np.random.Generator) -> FeatureTable:
+    """Return a table whose features are one token of each record, the others noise; nan where a record has fewer."""
+    features, count = {}, len(table)
+    lengths_N = rng.integers(2, 5, count)
+    for name, x_ND in table.features.items():
+        x_NTD = 0.1 * rng.normal(size=(count, 4, x_ND.shape[1]))
+        x_NTD[np.arange(count), rng.integers(0, lengths_N)] = x_ND
+        x_NTD[np.arange(4) >= lengths_N[:, None]] = np.nan
+        features[name] = x_NTD.astype(np.float16)
+    return replace(table, features=features)
 
 
 def _planted(what: str, count: int, part: str, rng: np.random.Generator, width: int) -> FeatureTable:
