@@ -71,7 +71,7 @@ def test_a_tower_may_start_at_random_and_a_sentence_encoder_takes_simcse(folder,
 
 
 def test_the_tokenizer_of_another_model_is_refused(folder, texts, tmp_path):
-    with pytest.raises(RecipeError, match="set the tokenizer|The tokenizer is not that of the model"):
+    with pytest.raises(RecipeError, match=r"set the tokenizer|The tokenizer is not that of the model"):
         sensorium.fit(
             "continue-text",
             overrides(folder, texts, "modalities.text.modality.tokenizer=characters"),
