@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -36,6 +37,8 @@ class Pairs(Evaluator):
     ) -> None:
         self.label, self.first, self.second, self.space = label, first, second, space
         self.excluded = 0
+        self.metric = "spearman"
+        self.predicted: dict[str, np.ndarray] = {}
 
     def fit(self, train: FeatureTable) -> None:
         """Learn nothing."""
@@ -60,8 +63,21 @@ class Pairs(Evaluator):
                 f"The label '{label}' has the value {word!r}, which is not a number: 'pairs' needs a numeric label."
             )
         a_ND, b_ND = (l2_normalize(test.features[name][rows], self.device) for name in (first, second))
-        cosine_N = (a_ND * b_ND).sum(1).cpu().numpy()
-        return {f"{first}-{second} spearman": spearman(cosine_N, np.array(labels_N, np.float64))}
+        self.metric = f"{first}-{second} spearman"
+        self.predicted = {
+            "id": np.array(test.ids, object)[rows],
+            "label": np.array(labels_N, np.float64),
+            "prediction": (a_ND * b_ND).sum(1).cpu().numpy(),
+        }
+        return self.metrics_of(self.predicted)
+
+    def metrics_of(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Return the same metric of any predictions, which are cosines."""
+        return {self.metric: spearman(predictions["prediction"], predictions["label"])}
+
+    def predictions(self) -> Mapping[str, np.ndarray]:
+        """Return the cosines of the last measurement."""
+        return self.predicted
 
     def chance(self, test: FeatureTable) -> dict[str, float]:
         """Return the expected correlation of a random ranking."""

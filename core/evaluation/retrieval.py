@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Literal
@@ -14,7 +14,9 @@ from torch import Tensor
 from sensorium.contracts import Evaluator
 from sensorium.errors import RecipeError, SensoriumError, as_clause, check_not_empty, check_range, not_found
 from sensorium.evaluation.labels import choose_column, count_records, is_missing, modality_pair
+from sensorium.evaluation.predictions import joined
 from sensorium.evaluation.similarity import TIE, l2_normalize, similarity_blocks
+from sensorium.evaluation.tables import PAIR
 from sensorium.feature_table import FeatureTable
 
 POSITIVES, LABEL = ("group", "record", "value"), "label:"
@@ -70,13 +72,14 @@ class Retrieval(Evaluator):
         self.query, self.target, self.cutoffs, self.positives = query, target, cutoffs, positives
         self.pairs, self.is_pairwise, self.needs_contents = pairs, pairs == "all", positives == "value"
         self.excluded: list[str] = []
+        self.ranked: dict[str, np.ndarray] = {}
 
     def fit(self, train: FeatureTable) -> None:
         """Learn nothing."""
 
     def measure(self, test: FeatureTable) -> dict[str, float]:
         """Return the metrics of each direction, such as "image->text R@10"."""
-        metrics: dict[str, float] = {}
+        directions: list[dict[str, np.ndarray]] = []
         self.excluded = []
         for query, target in self._directions(test):
             try:
@@ -86,7 +89,7 @@ class Retrieval(Evaluator):
                 continue
             if task.excluded:
                 self.excluded.append(f"{query}->{target}: {task.excluded} queries without a positive excluded")
-            ranking = _Ranking(self.cutoffs)
+            ranking = _Ranking()
             x_QD = l2_normalize(test.values(query).x[task.queries], self.device)
             y_ND = l2_normalize(test.values(target).x, self.device)
             by_group = torch.from_numpy(task.by_group_N).to(x_QD.device)
@@ -94,10 +97,26 @@ class Retrieval(Evaluator):
             firsts = torch.from_numpy(task.firsts_Q).to(x_QD.device)
             for block, s_BN in similarity_blocks(x_QD, y_ND):
                 ranking.add(_positive_ranks(s_BN, by_group, firsts[block], counts[block]), counts[block])
-            metrics |= {f"{query}->{target} {name}": value for name, value in ranking.metrics().items()}
+            ids = np.array(test.ids, object)[test.values(query).rows[task.queries]]
+            direction = np.full(len(ids), f"{query}{PAIR}{target}", object)
+            directions.append({"id": ids, "direction": direction, **ranking.columns()})
         if self.is_pairwise:
-            self.excluded.insert(0, f"means over {len({key.partition(' ')[0] for key in metrics})} directions")
+            self.excluded.insert(0, f"means over {len(directions)} directions")
+        self.ranked = joined(directions)
+        return self.metrics_of(self.ranked)
+
+    def metrics_of(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Return the same metrics of the ranks of any queries."""
+        metrics: dict[str, float] = {}
+        for direction in dict.fromkeys(predictions["direction"].tolist()) if predictions else ():
+            of_it = predictions["direction"] == direction
+            ranked = {name: column[of_it] for name, column in predictions.items() if name in COLUMNS}
+            metrics |= {f"{direction} {name}": value for name, value in _means(ranked, self.cutoffs).items()}
         return self._with_means(metrics)
+
+    def predictions(self) -> Mapping[str, np.ndarray]:
+        """Return for each query of the last measurement its record's id, the direction, and how its positives rank."""
+        return self.ranked
 
     def chance(self, test: FeatureTable) -> dict[str, float]:
         """Return the exact expectation under a random order of the targets; of the first rank, the median."""
@@ -224,9 +243,8 @@ def _positive_ranks(s_BN: Tensor, by_group_N: Tensor, firsts_B: Tensor, counts_B
 
 @dataclass
 class _Ranking:
-    """Accumulates metrics query by query, so that no rank matrix is kept in memory."""
+    """Accumulates what metrics need query by query, so that no rank matrix is kept in memory."""
 
-    cutoffs: tuple[int, ...]
     first: list[np.ndarray] = field(default_factory=list)
     gain: list[np.ndarray] = field(default_factory=list)
     precision: list[np.ndarray] = field(default_factory=list)
@@ -242,17 +260,26 @@ class _Ranking:
         within_r = valid & (rank <= count[:, None])
         self.precision.append(np.where(within_r, hits / np.maximum(rank, 1), 0).sum(1) / count)
 
-    def metrics(self) -> dict[str, float]:
-        """Return the means over all queries."""
-        first = np.concatenate(self.first)
-        recall = {f"R@{k}": float(np.mean(first <= k)) for k in self.cutoffs}
-        return recall | {
-            "MRR": float(np.mean(1 / first)),
-            "nDCG@10": float(np.concatenate(self.gain).mean()),
-            "MAP@R": float(np.concatenate(self.precision).mean()),
-            "mean rank ↓": float(np.mean(first)),
-            "median rank ↓": float(np.median(first)),
-        }
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return the columns of all queries, by the names of `COLUMNS`."""
+        return dict(zip(COLUMNS, map(np.concatenate, (self.first, self.gain, self.precision)), strict=True))
+
+
+COLUMNS = ("rank", "nDCG@10", "precision at R")
+"""What is known of each query: the rank of its first positive, and its contribution to nDCG@10 and MAP@R."""
+
+
+def _means(ranked: Mapping[str, np.ndarray], cutoffs: tuple[int, ...]) -> dict[str, float]:
+    """Return the metrics of one direction, means over its queries."""
+    first, gain, precision = (ranked[name] for name in COLUMNS)
+    recall = {f"R@{k}": float(np.mean(first <= k)) for k in cutoffs}
+    return recall | {
+        "MRR": float(np.mean(1 / first)),
+        "nDCG@10": float(gain.mean()),
+        "MAP@R": float(precision.mean()),
+        "mean rank ↓": float(np.mean(first)),
+        "median rank ↓": float(np.median(first)),
+    }
 
 
 def groups_by_value(table: FeatureTable, modalities: Sequence[str]) -> list[str]:

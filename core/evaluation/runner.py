@@ -16,11 +16,21 @@ from torch import Tensor
 
 from sensorium.contracts import Evaluator, Protocol
 from sensorium.errors import EvaluationError, Interrupted, PluginError, SensoriumError
+from sensorium.evaluation.difference import difference_remarks
 from sensorium.evaluation.predictions import Columns, joined, marked
 from sensorium.evaluation.progress import untimed
 from sensorium.evaluation.protocols import make_protocol
 from sensorium.evaluation.sampling import SAMPLED, sampled
-from sensorium.evaluation.tables import Breakdown, Folds, Metric, ResultsRow, ResultsTable, split_hash
+from sensorium.evaluation.tables import (
+    AS_IT_CAME,
+    TRAINED,
+    Breakdown,
+    Folds,
+    Metric,
+    ResultsRow,
+    ResultsTable,
+    split_hash,
+)
 from sensorium.feature_table import FeatureTable, Parts
 from sensorium.registration.registry import one_line
 
@@ -56,6 +66,7 @@ def evaluate_models(
     rows: Mapping[str, Sequence[ModelFeatures]],
     done: Callable[[ResultsTable, Columns], object] | None = None,
     step: Step = untimed,
+    remarks: Sequence[str] = (),
 ) -> dict[str, ResultsTable]:
     """Measure the models of every row by every evaluator.
 
@@ -66,6 +77,7 @@ def evaluate_models(
             no joint space) is listed without metrics, with the reason.
         done: called with each table, and the predictions of all its rows, as soon as it is done.
         step: `step("EVALUATOR, ROW")` is entered while one row is measured.
+        remarks: sentences that stand below every table.
 
     Returns:
         Evaluator name -> table.
@@ -84,6 +96,7 @@ def evaluate_models(
         except Exception as error:  # of an evaluator that anybody may have written: the others still measure
             failures[name] = error
             continue
+        table.remarks += remarks
         tables[name] = table
         if done is not None:
             done(table, predictions)
@@ -182,7 +195,8 @@ def _table(
         remarks=final.remarks()
         + _sampling(train, test)
         + protocol.remarks(train, test, evaluator.label)
-        + _transductive(protocol, last, measured[last], final.tested),
+        + _transductive(protocol, last, measured[last], final.tested)
+        + _differences(name, results, not protocol.is_given, step),
         classes={result.row.name: result.by_class for result in results if result.by_class},
         groups={result.row.name: result.by_group for result in results if protocol.is_pooled and result.by_group},
         is_pairwise=evaluator.is_pairwise,
@@ -206,6 +220,19 @@ def _sampling(train: FeatureTable, test: FeatureTable) -> list[str]:
         return []
     shares = [f"{len(t):,} of {t.sampled_of:,}" if t.sampled_of else f"all {len(t):,}" for t in (train, test)]
     return [f"Sampled: {shares[0]} train and {shares[1]} test records, chosen by id."]
+
+
+def _row_of(results: Sequence[_Row], name: str) -> _Row | None:
+    return next((result for result in results if result.row.name == name), None)
+
+
+def _differences(name: str, results: Sequence[_Row], folds: bool, step: Step) -> list[str]:
+    """Return the sentence on what training changed, for a model that started from weights."""
+    before, after = (_row_of(results, row) for row in (AS_IT_CAME, TRAINED))
+    if before is None or after is None or after.evaluator is None:
+        return []
+    with step(f"{name}, {TRAINED} less {AS_IT_CAME}"):
+        return difference_remarks(after.evaluator, before.predictions, after.predictions, folds)
 
 
 def _transductive(protocol: Protocol, row: str, models: Sequence[ModelFeatures], tested: Set[str]) -> list[str]:
@@ -250,6 +277,7 @@ class _Row:
         chance: those of chance on the same parts.
         references: those of other predictions without features.
         predictions: of all its models, repetitions and folds.
+        evaluator: that made the first of them; None where the row was not measured.
         by_class: class -> metrics, and by_group: held-out group -> metrics, of its first model and repetition.
         remarks: gives the sentences below the table, and `plot` a plot, of its first model and repetition.
         held_out: fold -> number of records held out.
@@ -260,6 +288,7 @@ class _Row:
     chance: ResultsRow
     references: list[ResultsRow] = field(default_factory=list)
     predictions: Columns = field(default_factory=dict)
+    evaluator: Evaluator | None = None
     by_class: Breakdown = field(default_factory=dict)
     by_group: Breakdown = field(default_factory=dict)
     remarks: Callable[[], list[str]] = list
@@ -304,6 +333,7 @@ def _row(name: str, make: Callable[[], Evaluator], models: Sequence[ModelFeature
             _append(scores, of_folds)
             _append(scores, [{f"pooled {key}": value for key, value in pooled.items()}] if pooled else [])
             if not blocks:
+                result.evaluator = evaluator
                 _append(chance_scores, chance_of_folds)
                 for reference in dict.fromkeys(key for found in references_of_folds for key in found):
                     measured = [found[reference] for found in references_of_folds if reference in found]

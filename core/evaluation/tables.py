@@ -18,6 +18,10 @@ from PIL.Image import Image
 from sensorium.evaluation.predictions import Columns, write_predictions
 from sensorium.runs.atomic import write_atomically, write_json, write_text
 
+UNTRAINED, AS_IT_CAME, TRAINED = "untrained", "as it came", "trained"
+"""Rows of a run's model: with random weights; with the weights that it started from, if any, before the first step; as
+it is now."""
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -61,7 +65,7 @@ class ResultsRow:
     """One row of a result table.
 
     Args:
-        name: chance, baseline, untrained, trained, or whatever is compared.
+        name: chance, baseline, untrained, as it came, trained, or whatever is compared.
         metrics: metric name -> metric; one that does not apply is absent.
         notes: note on chosen hyperparameters and excluded records -> number of fits it applies to.
     """

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sensorium.contracts import Evaluator
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.labels import count_records, labeled
+from sensorium.evaluation.labels import Labeled, count_records, labeled
 from sensorium.evaluation.similarity import TIE, l2_normalize, similarity_blocks
 from sensorium.feature_table import FeatureTable
 
@@ -49,6 +49,7 @@ class ZeroShot(Evaluator):
         self.names = classes or {}
         self.embed: Callable[..., Mapping[str, Tensor]] | None = None
         self.excluded = 0
+        self.predicted: dict[str, np.ndarray] = {}
 
     def prepare(self, embed: Callable[..., Mapping[str, Tensor]]) -> None:
         """Store the function that embeds prompts; the classes are known in `fit`."""
@@ -85,15 +86,29 @@ class ZeroShot(Evaluator):
 
     def measure(self, test: FeatureTable) -> dict[str, float]:
         """Return top-1 and, with more than five classes, top-5 accuracy."""
-        x_ND, y_N = self._read(test)
+        part, y_N = self._read(test)
         known = torch.from_numpy(y_N).to(self.classes_CD.device)
-        ranks = []
-        for block, s_BC in similarity_blocks(l2_normalize(x_ND, self.device), self.classes_CD):
+        ranks, best = [], []
+        for block, s_BC in similarity_blocks(l2_normalize(part.x_ND, self.device), self.classes_CD):
             class_B1 = known[block].clamp_min(0)[:, None]
             rank_B = (s_BC >= s_BC.gather(1, class_B1) - TIE).sum(1)  # counts the correct class too
             ranks.append(torch.where(known[block] < 0, len(self.classes) + 1, rank_B))
-        rank_N = torch.cat(ranks).cpu().numpy()
-        return {f"top-{k} accuracy": float(np.mean(rank_N <= k)) for k in self._cutoffs()}
+            best.append(s_BC.argmax(1))
+        self.predicted = {
+            "id": np.array(test.ids, object)[part.rows_N],
+            "label": np.array([str(value) for value in part.values], object),
+            "prediction": np.array(self.classes, object)[torch.cat(best).cpu().numpy()],
+            "rank": torch.cat(ranks).cpu().numpy(),
+        }
+        return self.metrics_of(self.predicted)
+
+    def metrics_of(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Return the same metrics of any predictions."""
+        return {f"top-{k} accuracy": float(np.mean(predictions["rank"] <= k)) for k in self._cutoffs()}
+
+    def predictions(self) -> Mapping[str, np.ndarray]:
+        """Return the most similar class of each record of the last measurement, and the rank of its own."""
+        return self.predicted
 
     def chance(self, test: FeatureTable) -> dict[str, float]:
         """Return the accuracy of a uniformly random class: without training labels there is no majority class."""
@@ -109,7 +124,7 @@ class ZeroShot(Evaluator):
     def _cutoffs(self) -> list[int]:
         return [1, 5] if len(self.classes) > 5 else [1]
 
-    def _read(self, test: FeatureTable) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self, test: FeatureTable) -> tuple[Labeled, np.ndarray]:
         part = labeled(test, self.label, self.query_modality)
         self.excluded = part.excluded
         if part.x_ND.shape[1] != self.classes_CD.shape[1]:
@@ -119,4 +134,4 @@ class ZeroShot(Evaluator):
                 "cross-modal objective."
             )
         numbers = {value: number for number, value in enumerate(self.classes)}
-        return part.x_ND, np.array([numbers.get(str(value), -1) for value in part.values])
+        return part, np.array([numbers.get(str(value), -1) for value in part.values])

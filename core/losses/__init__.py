@@ -31,7 +31,7 @@ from sensorium.losses.redundancy import barlow_twins, vicreg
 from sensorium.losses.regression import negative_cosine
 from sensorium.losses.sigmoid import siglip
 from sensorium.losses.sigreg import random_directions, sigreg
-from sensorium.losses.statistics import effective_rank, normalized_std
+from sensorium.losses.statistics import effective_rank, linear_cka, normalized_std
 from sensorium.losses.tokens import class_weights, perplexity, token_cross_entropy, token_nats
 from sensorium.losses.whitening import whitened, whitening_mse
 
@@ -63,6 +63,7 @@ __all__ = [
     "info_nce",
     "jensen_shannon",
     "koleo",
+    "linear_cka",
     "log_ema",
     "log_normalizers",
     "masked_contrastive",

@@ -1,4 +1,4 @@
-"""Metrics of feature collapse. They carry no gradient.
+"""Metrics of feature collapse, and of how far two sets of features differ. They carry no gradient.
 
 Letters: N rows, D width.
 """
@@ -43,3 +43,31 @@ def effective_rank(x_ND: Tensor) -> Tensor:
     values = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
     total = values.sum()
     return torch.special.entr(values / total).sum().exp() if total > 0 else total
+
+
+@torch.no_grad()
+def linear_cka(x_ND: Tensor, y_NE: Tensor) -> Tensor:
+    """Linear CKA of two sets of features of the same records, with unbiased estimates of HSIC (Nguyen et al. 2021).
+
+    About 1 when one is a rotation of the other, times a scale, and about 0, of either sign, when they are independent,
+    however few records there are; the biased estimate tends to 1 there. fp64; nan with fewer than four records, and
+    when all rows of one coincide.
+
+    Args:
+        x_ND: float, features.
+        y_NE: float, other features, of any width.
+    """
+    x_ND, y_NE = (rows.double() - rows.double().mean(dim=0) for rows in (x_ND, y_NE))
+    own_x, own_y = _unbiased_hsic(x_ND, x_ND), _unbiased_hsic(y_NE, y_NE)
+    if len(x_ND) < 4 or own_x <= 0 or own_y <= 0:
+        return x_ND.new_tensor(float("nan"))
+    return _unbiased_hsic(x_ND, y_NE) / (own_x * own_y).sqrt()
+
+
+def _unbiased_hsic(x_ND: Tensor, y_NE: Tensor) -> Tensor:
+    """Return the unbiased HSIC of linear kernels (Song et al. 2012), up to a factor, without a matrix N x N."""
+    n = len(x_ND)
+    own_x_N, own_y_N = x_ND.square().sum(dim=1), y_NE.square().sum(dim=1)
+    sums_x_N, sums_y_N = x_ND @ x_ND.sum(dim=0) - own_x_N, y_NE @ y_NE.sum(dim=0) - own_y_N
+    trace = (x_ND.T @ y_NE).square().sum() - own_x_N @ own_y_N
+    return trace + sums_x_N.sum() * sums_y_N.sum() / ((n - 1) * (n - 2)) - 2 * (sums_x_N @ sums_y_N) / (n - 2)

@@ -1,0 +1,115 @@
+"""How much a metric changed between two rows of a table, with the interval that chance leaves it.
+
+Both rows predict the same records, so that records are drawn for both at once (a paired bootstrap): what is hard about
+a record is hard before and after, and does not widen the interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from sensorium.contracts import Evaluator
+from sensorium.errors import SensoriumError
+from sensorium.evaluation.few_records import bootstrap_interval
+from sensorium.evaluation.labels import count_records
+from sensorium.evaluation.predictions import Columns, count_of
+
+MARKS = ("row", "model", "repetition", "fold")
+"""Columns that say whose predictions stand in a row."""
+
+
+def difference_remarks(evaluator: Evaluator, before: Columns, after: Columns, folds: bool = False) -> list[str]:
+    """Return a sentence on the first metric of a row less that of another; none where predictions do not give it.
+
+    Args:
+        evaluator: whose `metrics_of` measures predictions.
+        before: the predictions of the first row, of all models and repetitions.
+        after: those of the second, of the same records.
+        folds: whether they were held out in folds, so that the metric is that of all of them joined.
+    """
+    pairs = _pairs(before, after)
+    metrics = _metrics_of(evaluator, pairs[0].before) if pairs else {}
+    if not metrics:
+        return []
+    metric = next(iter(metrics))
+    ids = np.unique(pairs[0].ids)
+    places = [_Places(ids, pair.ids) for pair in pairs]
+
+    def difference(drawn: np.ndarray) -> float | None:
+        values = [
+            [_metrics_of(evaluator, side, rows_of(drawn)).get(metric) for side in (pair.before, pair.after)]
+            for pair, rows_of in zip(pairs, places, strict=True)
+        ]
+        known = [second - first for first, second in values if first is not None and second is not None]
+        return float(np.mean(known)) if len(known) == len(values) else None
+
+    value, interval = difference(np.arange(len(ids))), bootstrap_interval(difference, len(ids))
+    if value is None or interval is None:
+        return []
+    names = [side["row"][0] for side in (after, before)]
+    less = " (less is better)" if metric.endswith(" ↓") else ""
+    joined = ", of all held-out predictions joined" if folds else ""
+    shown = "" if interval[0] > 0 or interval[1] < 0 else "; it includes 0, so these records show no difference"
+    return [
+        f"{names[0]} less {names[1]}: {metric.removesuffix(' ↓')} {value:+.3f}{less}, 95 % interval {interval[0]:+.3f} "
+        f"to {interval[1]:+.3f} (paired bootstrap over {count_records(len(ids))}{joined}){shown}."
+    ]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """The predictions of one model and repetition under both rows, record by record."""
+
+    ids: np.ndarray
+    before: Columns
+    after: Columns
+
+
+def _pairs(before: Columns, after: Columns) -> list[_Pair]:
+    """Return what both rows have, model by model; nothing where they did not predict the same records."""
+    if not (count_of(before) and count_of(after)) or "id" not in before:
+        return []
+    pairs = []
+    for model, repetition in dict.fromkeys(zip(*(after[name].tolist() for name in ("model", "repetition")), strict=True)):
+        sides = [_select(c, (c["model"] == model) & (c["repetition"] == repetition)) for c in (before, after)]
+        if sides[0]["id"].tolist() != sides[1]["id"].tolist():
+            return []
+        pairs.append(_Pair(sides[0]["id"], *sides))
+    return pairs if len({tuple(sorted(set(pair.ids.tolist()))) for pair in pairs}) == 1 else []
+
+
+class _Places:
+    """Where the predictions of drawn records stand: a record may have several, such as one for each caption.
+
+    Args:
+        ids: U ids, sorted.
+        ids_N: the id of each prediction.
+    """
+
+    def __init__(self, ids: np.ndarray, ids_N: np.ndarray) -> None:
+        codes_N = np.searchsorted(ids, ids_N)
+        self.order_N = np.argsort(codes_N, kind="stable")
+        self.counts_U = np.bincount(codes_N, minlength=len(ids))
+        self.starts_U = np.cumsum(self.counts_U) - self.counts_U
+
+    def __call__(self, drawn_U: np.ndarray) -> np.ndarray:
+        counts_U = self.counts_U[drawn_U]
+        ends_U = np.cumsum(counts_U)
+        within = np.arange(counts_U.sum()) - np.repeat(ends_U - counts_U, counts_U)
+        return self.order_N[np.repeat(self.starts_U[drawn_U], counts_U) + within]
+
+
+def _select(columns: Columns, rows: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: column[rows] for name, column in columns.items()}
+
+
+def _metrics_of(evaluator: Evaluator, columns: Columns, rows: np.ndarray | None = None) -> Mapping[str, float]:
+    """Return the metrics of some predictions; none of a draw that has no metric, such as one with a single class."""
+    of_it = {name: column if rows is None else column[rows] for name, column in columns.items() if name not in MARKS}
+    try:
+        return evaluator.metrics_of(of_it)
+    except SensoriumError:
+        return {}
