@@ -10,12 +10,12 @@ from typing import Any
 from sensorium.api.models import open_run
 from sensorium.api.run_parts import extensions_of
 from sensorium.api.stopping import now, stopped_evaluation
-from sensorium.errors import RecipeError, RunError
+from sensorium.errors import RecipeError, RunError, not_found
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.tables import ResultsTable, ResultsTables
 from sensorium.interruption import raised
 from sensorium.models.given import given_parts, in_recipe, objects_of
-from sensorium.models.plan import make_plan
+from sensorium.models.plan import REFERENCE, make_plan
 from sensorium.parallel.rank_zero import on_rank_zero
 from sensorium.recipe import read_recipe
 from sensorium.registration.blame import naming_plugins
@@ -48,8 +48,9 @@ def evaluate(
 
     Args:
         runs: the run folder, or several; metrics are then mean ± standard deviation over them.
-        evaluators: names of tables of the recipe, or of registered evaluators; or a mapping of names of tables and
-            evaluators to hand in, as `fit` takes them; default all tables of the recipe.
+        evaluators: names of tables of the recipe ("reference/NAME" of its reference set), or of registered evaluators;
+            or a mapping of names of tables and evaluators to hand in, as `fit` takes them; default all tables of the
+            recipe and, of a run that started from weights, the table "forgetting".
         overrides: `key.sub=value` texts applied to the run's recipe, such as `evaluate.evaluators.knn.k=5`.
         checkpoint: as in `load`.
         device: as in `load`.
@@ -67,23 +68,55 @@ def evaluate(
     """
     first, *others = [runs] if isinstance(runs, str | Path) else runs
     extensions, started = extensions_of(Run.open(first), extensions or load_extensions(), handed_in), now()
-    named = read_recipe(Run.open(first).recipe_file, extensions.registry, overrides).plain()["evaluate"]["evaluators"]
+    asked = read_recipe(Run.open(first).recipe_file, extensions.registry, overrides).plain()["evaluate"]
+    named, reference = asked["evaluators"], asked["reference"]
     if isinstance(evaluators, Mapping):
         parts = given_parts({"evaluators": evaluators}, [])
         extensions = extensions.with_given(objects_of(parts))
-        chosen = {name: in_recipe(part) for name, part in zip(evaluators, parts.values(), strict=True)}
+        chosen, reference = {name: in_recipe(part) for name, part in zip(evaluators, parts.values(), strict=True)}, None
+    elif evaluators is not None:
+        own = [name for name in evaluators if not name.startswith(REFERENCE)]
+        chosen = {name: named.get(name, {"name": name}) for name in own}
+        reference = _of_reference(reference, named, [name for name in evaluators if name not in own])
     else:
-        chosen = named if evaluators is None else {name: named.get(name, {"name": name}) for name in evaluators}
-    if not chosen:
+        chosen = named
+    if not (chosen or reference):
         raise RecipeError(
             "The recipe names no evaluator: choose one with --with; `sensorium list evaluators` shows them."
         )
     try:
         with raised():
-            return _evaluate([first, *others], overrides, checkpoint, device, source, show, extensions, chosen)
+            runs = [first, *others]
+            whole = evaluators is None
+            return _evaluate(runs, overrides, checkpoint, device, source, show, extensions, chosen, reference, whole)
     except KeyboardInterrupt as error:
         words = [*overrides, *(("--checkpoint", checkpoint) if checkpoint != "final" else ())]
-        raise stopped_evaluation(error, [Run(Path(one)) for one in (first, *others)], chosen, started, words) from None
+        names = [*chosen, *_reference_tables(reference, named)]
+        raise stopped_evaluation(error, [Run(Path(one)) for one in (first, *others)], names, started, words) from None
+
+
+def _reference_tables(reference: Mapping[str, Any] | None, named: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the evaluators of a reference set by the names of their tables; `named` are those of the run."""
+    return (
+        {} if reference is None else {f"{REFERENCE}{name}": p for name, p in (reference["evaluators"] or named).items()}
+    )
+
+
+def _of_reference(
+    reference: Mapping[str, Any] | None, named: Mapping[str, Any], tables: Sequence[str]
+) -> dict[str, Any] | None:
+    """Return a reference set with the evaluators of these tables alone; None without any.
+
+    Raises:
+        RecipeError: for a table that the recipe's reference set does not have.
+    """
+    known = _reference_tables(reference, named)
+    for table in tables:
+        if table not in known:
+            known_names = ", ".join(known) or "none, since the recipe has no evaluate.reference"
+            raise RecipeError(not_found(f"There is no table '{table}'", table, known, f"there are: {known_names}"))
+    evaluators = {table.removeprefix(REFERENCE): known[table] for table in tables}
+    return {**reference, "evaluators": evaluators} if reference is not None and tables else None
 
 
 def _evaluate(
@@ -95,11 +128,13 @@ def _evaluate(
     show: Callable[[ResultsTable], object] | None,
     extensions: Extensions,
     chosen: Mapping[str, Any],
+    reference: Mapping[str, Any] | None,
+    whole: bool,
 ) -> ResultsTables:
     """Measure the first run, with the others as further seeds of it; args as in `evaluate`."""
     first, *others = runs
     place = join_ranks(device)
-    model, plan, source = open_run(first, overrides, checkpoint, source, extensions, chosen, place, {})
+    model, plan, source = open_run(first, overrides, checkpoint, source, extensions, chosen, place, {}, reference)
     seeds = [open_run(other, overrides, checkpoint, source, extensions, chosen, place, {})[0] for other in others]
     for other, seed in zip(others, seeds, strict=True):
         if not seed.alike(model):
@@ -109,7 +144,7 @@ def _evaluate(
         on_rank_zero(_warn_of_changed_records, evaluation)
     evaluation.check()
     with numeric_settings(plan.recipe.train):
-        return ResultsTables(evaluation.on_test(model, *seeds, show=show))
+        return ResultsTables(evaluation.on_test(model, *seeds, show=show, forgetting=whole))
 
 
 def _warn_of_changed_records(evaluation: RunEvaluation) -> None:

@@ -152,13 +152,17 @@ def open_run(
     evaluators: Mapping[str, Any],
     device: torch.device,
     handed_in: Mapping[str, Any],
+    reference: Mapping[str, Any] | None = None,
 ) -> tuple[Model, Plan, Source]:
-    """Return a run's model on a device, and the changed recipe's parts, with the given evaluators, and source."""
+    """Return a run's model on a device, and the changed recipe's parts and source.
+
+    Evaluators and reference set are those given, plain values, in place of the recipe's.
+    """
     extensions = extensions_of(Run.open(run), extensions or load_extensions(), handed_in)
     model = load(run, checkpoint, extensions, str(device))
     assert model.run is not None
     plain = read_recipe(model.run.recipe_file, extensions.registry, overrides).plain()
-    plain["evaluate"]["evaluators"] = dict(evaluators)
+    plain["evaluate"] |= {"evaluators": dict(evaluators), "reference": reference}
     recipe = read_recipe(plain, extensions.registry)
     require_given(recipe, extensions.registry, ["evaluators"])
     plan = make_plan(recipe, extensions)

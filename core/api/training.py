@@ -141,7 +141,7 @@ def fit(
         with raised(), numeric_settings(resolved.train):
             return _train(plan, source, run, fabric, resumed, data_changed, evaluate)
     except KeyboardInterrupt as error:
-        stopped = stopped_training(error, run, plan.evaluators, started)
+        stopped = stopped_training(error, run, plan.tables, started)
         _note_end(stopped, run, fabric)
         raise stopped from None
     except BaseException as error:
@@ -264,8 +264,7 @@ def _evaluate(model: Model, evaluation: RunEvaluation, training: TrainingState) 
 
     def show(table: ResultsTable) -> None:
         log.info("\n%s", table.markdown(), extra={"table": table})
-        means = {name: metric.mean for name, metric in table.row("trained").metrics.items()}
-        training.log_table(table.evaluator, means)
+        training.log_table(table.evaluator, table.means())
 
     try:
         evaluation.on_test(model, show=show)

@@ -73,7 +73,9 @@ def _pairs(before: Columns, after: Columns) -> list[_Pair]:
     if not (count_of(before) and count_of(after)) or "id" not in before:
         return []
     pairs = []
-    for model, repetition in dict.fromkeys(zip(*(after[name].tolist() for name in ("model", "repetition")), strict=True)):
+    for model, repetition in dict.fromkeys(
+        zip(*(after[name].tolist() for name in ("model", "repetition")), strict=True)
+    ):
         sides = [_select(c, (c["model"] == model) & (c["repetition"] == repetition)) for c in (before, after)]
         if sides[0]["id"].tolist() != sides[1]["id"].tolist():
             return []

@@ -132,6 +132,8 @@ def weights_moved(before: Model, after: Model) -> dict[str, float]:
     for name, encoder in before.learner.encoders.items():
         now = dict(after.learner.encoders[name].named_parameters())
         pairs = [(x.detach().double(), now[key].detach().double()) for key, x in encoder.named_parameters()]
-        change, norm = (sum(float(x.square().sum()) for x in xs) for xs in ([y - x for x, y in pairs], [x for x, _ in pairs]))
+        change, norm = (
+            sum(float(x.square().sum()) for x in xs) for xs in ([y - x for x, y in pairs], [x for x, _ in pairs])
+        )
         moved[name] = (change / norm) ** 0.5 if norm else 0.0
     return moved

@@ -35,7 +35,7 @@ from sensorium.evaluation.labels import choose_column, is_missing
 from sensorium.evaluation.protocols import Given, make_protocol
 from sensorium.evaluation.runner import check_fit, measure_fold, reason_of
 from sensorium.feature_table import FeatureTable, Layer
-from sensorium.models.plan import Plan
+from sensorium.models.plan import REFERENCE, Plan
 from sensorium.seeding import seed_of
 
 WHOLE = 256
@@ -152,7 +152,7 @@ def _metrics(name: str, plan: Plan, train: DryPart, test: DryPart) -> list[str]:
         kind = RecipeError if isinstance(error, RecipeError | PluginError) else DataError
         raise kind(
             f"The evaluator '{name}' cannot measure these records: {as_clause(reason_of(error))}. "
-            f"Correct evaluate.evaluators.{name}, or set evaluate.evaluators.{name}=null to do without it."
+            f"Correct {_key(name)}, or set {_key(name)}=null to do without it."
         ) from error
 
 
@@ -168,6 +168,12 @@ def _check_layers(plan: Plan) -> None:
             f"it probes the layers of an encoder, and {named} tells none: choose an encoder of blocks, such as a "
             "transformer"
         )
+
+
+def _key(name: str) -> str:
+    """Return the recipe's key of the evaluator of a table."""
+    own = name.removeprefix(REFERENCE)
+    return f"evaluate.evaluators.{own}" if own == name else f"evaluate.reference.evaluators.{own}"
 
 
 def _check_classes(test: FeatureTable, label: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,14 +32,16 @@ class PartReader:
         plan: the parts of the run's recipe; its modalities are fitted before anything is read.
         source: where the records come from.
         run: its table of unreadable values.
+        unreadable: the file of another table, of records that are not those of the run.
     """
 
-    def __init__(self, plan: Plan, source: Source, run: Run) -> None:
+    def __init__(self, plan: Plan, source: Source, run: Run, unreadable: Path | None = None) -> None:
         self.plan, self.source, self.run = plan, source, run
         data = plan.recipe.data
         self.parts = assign_parts(source, {"val": data.val, "test": data.test}, data.split_seed, plan.split())
         options = inspect.signature(type(source)).parameters
-        self.unreadable = UnreadableRecords(len(source), data.max_bad, run.unreadable_file, self.parts, options)
+        table = unreadable or run.unreadable_file
+        self.unreadable = UnreadableRecords(len(source), data.max_bad, table, self.parts, options)
         self._kept: list[Cache] = []
         self._loader: Loader | None = None
 

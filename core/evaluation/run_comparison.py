@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from sensorium.errors import RunError
-from sensorium.evaluation.tables import Metric, ResultsRow, ResultsTable
+from sensorium.evaluation.tables import TRAINED, Metric, ResultsRow, ResultsTable
 from sensorium.runs.run import Run
 
 
 def compare_runs(folders: Sequence[str | Path]) -> dict[str, ResultsTable]:
     """Return a table for each evaluator that two or more of the runs have: chance, then one row for each run.
+
+    A table without a row "trained" (of fine-tuning, of what was forgotten) has all rows of each run.
 
     A run measured on other records than the first has a note: its metrics are not comparable.
 
@@ -38,14 +40,19 @@ def compare_runs(folders: Sequence[str | Path]) -> dict[str, ResultsTable]:
 
 
 def _read_tables(run: Run) -> dict[str, Any]:
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(run.evaluations.glob("*.json"))}
+    files = sorted(run.evaluations.rglob("*.json"))
+    return {
+        path.relative_to(run.evaluations).with_suffix("").as_posix(): json.loads(path.read_text(encoding="utf-8"))
+        for path in files
+    }
 
 
 def _table(name: str, having: dict[str, Any]) -> ResultsTable:
     first = next(iter(having.values()))
     rows = [_row("chance", first, "chance")] if "chance" in first["rows"] else []
     for folder, table in having.items():
-        rows.append(_row(folder, table, "trained"))
+        names = {TRAINED: folder} if TRAINED in table["rows"] else {row: f"{folder}, {row}" for row in table["rows"]}
+        rows += [_row(name, table, row) for row, name in names.items() if row != "chance"]
         if table["split"] != first["split"]:
             rows[-1].notes = Counter([f"measured on other records (split {table['split']}): not comparable"])
     return ResultsTable(

@@ -1,4 +1,8 @@
-"""Evaluation of a run: embeds its records, runs its evaluators, writes result tables and contact sheets."""
+"""Evaluation of a run: embeds its records, runs its evaluators, writes result tables and contact sheets.
+
+A run may name a second set of records, `evaluate.reference`, of what the weights that it started from already knew: it
+is measured by the same code, after the run's own.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import logging
 import pickle
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,6 +21,15 @@ import torch
 from sensorium.contracts import Source
 from sensorium.data.several import values_of
 from sensorium.errors import DataError, EvaluationError, Interrupted, RecipeError, SensoriumError, as_clause, not_found
+from sensorium.evaluation.drift import (
+    FORGETTING,
+    REFERENCE,
+    TEST_PART,
+    SetDrift,
+    distances,
+    forgetting_table,
+    weights_moved,
+)
 from sensorium.evaluation.dry_run import DryPart, dry_run, require_metric
 from sensorium.evaluation.features import (
     BaselineReader,
@@ -34,7 +48,8 @@ from sensorium.evaluation.progress import timed, untimed
 from sensorium.evaluation.retrieval_sheets import draw_retrieval_sheets
 from sensorium.evaluation.runner import ModelFeatures, evaluate_models, reason_of, spaces
 from sensorium.evaluation.sampling import BUDGET, SAMPLED, limit_in
-from sensorium.evaluation.tables import ResultsTable
+from sensorium.evaluation.starting_models import starting_models
+from sensorium.evaluation.tables import AS_IT_CAME, TRAINED, ResultsTable
 from sensorium.feature_table import FeatureTable
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan
@@ -62,6 +77,23 @@ class _Part(NamedTuple):
     sampled_of: dict[str, int]
 
 
+@dataclass(frozen=True)
+class _Final:
+    """An evaluation that is written: who is shown its tables, and sentences that stand below each."""
+
+    show: Show | None = None
+    remarks: Sequence[str] = ()
+
+
+@dataclass
+class _Measured:
+    """What was measured on one set of records: tables, why others failed, and how far features moved."""
+
+    tables: dict[str, ResultsTable] = field(default_factory=dict)
+    error: EvaluationError | None = None
+    drift: SetDrift | None = None
+
+
 class RunEvaluation:
     """Evaluates models on the records of one run.
 
@@ -69,17 +101,25 @@ class RunEvaluation:
         plan: the parts of the run's recipe; its modalities may be fitted later, before the first evaluation.
         source: where the records come from.
         run: where tables and contact sheets are written.
+        name: "reference" for the records of `evaluate.reference`, whose files stand in a folder of that name.
     """
 
-    def __init__(self, plan: Plan, source: Source, run: Run) -> None:
-        self.plan, self.source, self.run = plan, source, run
-        self.reader = PartReader(plan, source, run)
+    def __init__(self, plan: Plan, source: Source, run: Run, name: str = "") -> None:
+        self.plan, self.source, self.run, self.name = plan, source, run, name
+        self.folder = run.evaluations / name
+        self.reader = PartReader(plan, source, run, self.folder / run.unreadable_file.name if name else None)
         self.parts = self.reader.parts
         self._warned: set[str] = set()
         self._samples: dict[str, DryPart] = {}
 
+    @cached_property
+    def reference(self) -> RunEvaluation | None:
+        """The evaluation of the records of `evaluate.reference`, if the recipe has any."""
+        plan = self.plan.reference
+        return None if plan is None else RunEvaluation(plan, plan.open_source(), self.run, REFERENCE)
+
     def check(self) -> None:
-        """Raise an error for whatever would keep the evaluators from measuring the test part.
+        """Raise an error for whatever would keep the evaluators from measuring the test part, and a reference set's.
 
         Only keys of records are read, so this takes seconds; what embeds or decodes records comes after it.
 
@@ -87,12 +127,16 @@ class RunEvaluation:
             DataError: when there is no test part, or an evaluator cannot measure its records.
         """
         if self.plan.evaluators and not len(self.parts["test"]):
+            key, without = "data.test", "evaluate.evaluators={}"
+            if self.name:
+                key, without = "evaluate.reference.test", "evaluate.reference=null"
             raise DataError(
-                "There is no test part to evaluate on: data.test is 0, or so small a fraction of few groups that it "
-                "is empty. Increase data.test, or give the records a split; to train without evaluation, set "
-                "evaluate.evaluators={}."
+                f"There is no test part to evaluate on: {key} is 0, or so small a fraction of few groups that it "
+                f"is empty. Increase {key}, or give the records a split; to train without evaluation, set {without}."
             )
         self._dry_run("test")
+        if self.reference is not None:
+            self.reference.check()
 
     def check_training(self, final: bool = True) -> None:
         """Raise an error for whatever would keep a training from being measured during it and at its end.
@@ -154,53 +198,76 @@ class RunEvaluation:
             return {}
         for part in ("probe", "val"):
             on_every_rank(self.reader.keep, part, model.device)
-        tables, error = self._measure({"trained": [model]}, "probe", "val")
-        new = {name: reason for name, reason in (error.failures if error else {}).items() if name not in self._warned}
+        measured = self._measure({TRAINED: [model]}, "probe", "val")
+        failures = measured.error.failures if measured.error is not None else {}
+        new = {name: reason for name, reason in failures.items() if name not in self._warned}
         if new and collectives.rank() == 0:
             log.warning("%s The training goes on without these metrics.", EvaluationError(new))
         self._warned.update(new)
         return {
             f"{name}/{metric}": value.mean
-            for name, table in tables.items()
-            for metric, value in table.row("trained").metrics.items()
+            for name, table in measured.tables.items()
+            for metric, value in table.row(TRAINED).metrics.items()
         }
 
-    def on_test(self, *models: Model, show: Show | None = None) -> dict[str, ResultsTable]:
-        """Evaluate models, one for each seed, on the test part, with rows of chance, baseline features and untrained.
+    def on_test(self, *models: Model, show: Show | None = None, forgetting: bool = True) -> dict[str, ResultsTable]:
+        """Evaluate models, one for each seed, on the test part, with the rows that they must be compared with.
 
-        Each table is written into the run folder, with its predictions, and shown as soon as it is done: whoever stops
-        in between keeps what is done, and `failed_evaluators` in `run.json` names the rest. Contact sheets of the first
-        model, if it has two modalities or more, come after the tables.
+        These are chance, baseline features, the untrained model and, of a run that started from weights, these as they
+        came. Each table is written into the run folder, with its predictions, and shown as soon as it is done: whoever
+        stops in between keeps what is done, and `failed_evaluators` in `run.json` names the rest. Contact sheets of the
+        first model, if it has two modalities or more, come after the tables; then the tables of the reference set, and
+        what was forgotten.
         Collective: every rank embeds its slice of the records; rank 0 measures and writes, and all receive the tables.
 
         Args:
             models: those of the row "trained".
             show: called on rank 0 with each table.
+            forgetting: whether a run that started from weights has the table of what it forgot, too.
 
         Raises:
             EvaluationError: when evaluators failed; the tables of the others are written.
         """
-        if not self.plan.evaluators:
+        evaluations = [one for one in (self, self.reference) if one is not None and one.plan.evaluators]
+        if not evaluations:
             return {}
         rows: dict[str, list[Model]] = {}
+        remarks: list[str] = []
         if self.plan.recipe.evaluate.baselines == "on":
-            rows["untrained"] = [
-                Model(model.plan, model.plan.learner(pretrained=False)).to(model.device) for model in models
-            ]
-        rows["trained"] = list(models)
-        tables, error = self._measure(rows, "train", "test", final=True, show=show)
-        if error is not None:
-            raise error
+            rows, remarks = starting_models(models, [model.run or self.run for model in models])
+        rows[TRAINED] = list(models)
+        tables: dict[str, ResultsTable] = {}
+        errors: list[EvaluationError] = []
+        drifts: list[SetDrift] = []
+        for one in evaluations:
+            measured = one._measure(rows, "train", "test", _Final(show, remarks))
+            tables |= measured.tables
+            errors += [measured.error] if measured.error is not None else []
+            drifts += [measured.drift] if measured.drift is not None else []
+        if drifts and forgetting:
+            tables[FORGETTING] = on_rank_zero(self._forgetting, drifts, rows, show)
+        if errors:
+            failures = {name: reason for error in errors for name, reason in error.failures.items()}
+            raise EvaluationError(failures, tables) from errors[0].__cause__
         return tables
 
+    def _forgetting(
+        self, drifts: Sequence[SetDrift], rows: Mapping[str, Sequence[Model]], show: Show | None
+    ) -> ResultsTable:
+        """Return the table of what a run that started from weights forgot, after it is written and shown."""
+        moved: dict[str, list[float]] = {}
+        for before, after in zip(rows[AS_IT_CAME], rows[TRAINED], strict=True):
+            for name, value in weights_moved(before, after).items():
+                moved.setdefault(name, []).append(value)
+        table = forgetting_table(drifts, moved)
+        table.write(self.run.folder)
+        if show is not None:
+            show(table)
+        return table
+
     def _measure(
-        self,
-        models: Mapping[str, Sequence[Model]],
-        train: str,
-        test: str,
-        final: bool = False,
-        show: Show | None = None,
-    ) -> tuple[dict[str, ResultsTable], EvaluationError | None]:
+        self, models: Mapping[str, Sequence[Model]], train: str, test: str, final: _Final | None = None
+    ) -> _Measured:
         """Return the tables, and the error of the evaluators that failed; `run.json` names these with the reason.
 
         When the features themselves cannot be had, all evaluators fail. Collective.
@@ -210,33 +277,34 @@ class RunEvaluation:
             train: the part that evaluators are fitted to.
             test: the part that is measured.
             final: add a row of baseline features, say what is done, and write tables and contact sheets.
-            show: called with each table.
         """
-        needed = spaces(self.plan.evaluators)
+        needed = spaces(self.plan.evaluators) | ({"features": None} if final and AS_IT_CAME in models else {})
         device = next(iter(models.values()))[0].device
         all_models = [model for row in models.values() for model in row]
         step = timed if final and collectives.rank() == 0 else untimed
+        result = _Measured()
 
         def done(table: ResultsTable, predictions: Columns) -> None:
             table.write(self.run.folder, predictions)
             self._note({}, [table.evaluator])
-            if show is not None:
-                show(table)
+            if final is not None and final.show is not None:
+                final.show(table)
 
-        def measured(parts: Sequence[_Part]) -> dict[str, ResultsTable]:
+        def measured(parts: Sequence[_Part]) -> _Measured:
             rows = self._rows(models, parts, device)
-            if not final:
-                return evaluate_models(self.plan.evaluators, rows)
+            if final is None:
+                result.tables = evaluate_models(self.plan.evaluators, rows)
+                return result
+            result.drift = self._drift(rows)
             try:
-                tables = evaluate_models(self.plan.evaluators, rows, done, step)
-            except EvaluationError:
-                self._draw_sheets(rows["trained"][0])
-                raise
-            self._draw_sheets(rows["trained"][0])
-            return tables
+                result.tables = evaluate_models(self.plan.evaluators, rows, done, step, final.remarks)
+            except EvaluationError as failed:
+                result.tables, result.error = failed.tables, failed
+            self._draw_sheets(rows[TRAINED][0])
+            if result.drift is not None:
+                result.drift.tables = result.tables
+            return result
 
-        error: EvaluationError | None = None
-        tables: dict[str, ResultsTable] = {}
         if final:
             on_rank_zero(self._note, dict.fromkeys(self.plan.evaluators, UNMEASURED), [])
         try:
@@ -250,16 +318,25 @@ class RunEvaluation:
                     baseline = BaselineReader(self.plan.modalities)
                     readers += [baseline] * bool(limits.keys() & baseline.spaces)
                 parts.append(self._read_sample(part, limits, samples, readers, device, step))
-            tables = on_rank_zero(measured, parts)
+            result = on_rank_zero(measured, parts)
         except EvaluationError as failed:
-            tables, error = failed.tables, failed
+            result.tables, result.error = failed.tables, failed
         except Interrupted:
             raise
         except SensoriumError as failed:
-            error = EvaluationError(dict.fromkeys(self.plan.evaluators, str(failed)))
-            error.__cause__ = failed
-        on_rank_zero(self._note, error.failures if error is not None else {}, tables)
-        return tables, error
+            result.error = EvaluationError(dict.fromkeys(self.plan.evaluators, str(failed)))
+            result.error.__cause__ = failed
+        on_rank_zero(self._note, result.error.failures if result.error is not None else {}, result.tables)
+        return result
+
+    def _drift(self, rows: Mapping[str, Sequence[ModelFeatures]]) -> SetDrift | None:
+        """Return how far the features of the test part moved, seed by seed; None for a run from scratch."""
+        if AS_IT_CAME not in rows:
+            return None
+        pairs = zip(*([model.parts["features"] for model in rows[name]] for name in (AS_IT_CAME, TRAINED)), strict=True)
+        device = rows[TRAINED][0].device
+        found = [distances(before[1], after[1], device) for before, after in pairs]
+        return SetDrift.of(self.name or TEST_PART, rows[TRAINED][0].parts["features"], found)
 
     def _records_of(self, models: Sequence[Model], limits: Mapping[str, int | None], parts: Sequence[str]) -> Samples:
         """Return which records of some parts are in the spaces of which not all records are held; collective.
@@ -316,7 +393,8 @@ class RunEvaluation:
         sampled_of = {space: len(positions) for space, of in chosen.items() if len(of) < len(positions)}
         if chosen.keys() == limits.keys():
             positions = np.unique(np.concatenate(list(chosen.values())))
-        with step(f"features of the {part} part ({len(positions):,} records)"):
+        of = f"{self.name}, {part} part" if self.name else f"the {part} part"
+        with step(f"features of {of} ({len(positions):,} records)"):
             return _Part(self._read(positions, readers, device), sampled_of)
 
     def _rows(
@@ -343,8 +421,9 @@ class RunEvaluation:
         rows: dict[str, list[ModelFeatures]] = {}
         for name, of_row in models.items():
             rows[name] = [replace(features.pop(0), embed=model.embed) for model in of_row]
-        seen = frozenset(id for train, _ in rows["trained"][0].parts.values() for id in train.ids)
-        rows["trained"] = [replace(model, seen=seen) for model in rows["trained"]]
+        if not self.name:  # the training saw no record of a reference set
+            seen = frozenset(id for train, _ in rows[TRAINED][0].parts.values() for id in train.ids)
+            rows[TRAINED] = [replace(model, seen=seen) for model in rows[TRAINED]]
         baseline = BaselineReader(self.plan.modalities)
         return _with_baseline(
             [replace(one, parts=baseline.parts(one.parts), about=baseline.about) for one in features], rows
@@ -410,9 +489,7 @@ class RunEvaluation:
         if "embedding" not in features.parts:
             return
         try:
-            draw_retrieval_sheets(
-                features.parts["embedding"][1], Previews(self.plan, self.source), self.run.evaluations
-            )
+            draw_retrieval_sheets(features.parts["embedding"][1], Previews(self.plan, self.source), self.folder)
         except Interrupted:
             raise
         except Exception as error:  # of a preview that anybody may have written: tables are worth more than pictures

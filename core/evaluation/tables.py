@@ -169,6 +169,12 @@ class ResultsTable:
         """Return the row of that name."""
         return next(row for row in self.rows if row.name == name)
 
+    def means(self) -> dict[str, float]:
+        """Return the mean metrics of the row "trained"; in a table of other rows those of all, behind their names."""
+        if any(row.name == TRAINED for row in self.rows):
+            return {name: metric.mean for name, metric in self.row(TRAINED).metrics.items()}
+        return {f"{row.name} {name}": metric.mean for row in self.rows for name, metric in row.metrics.items()}
+
     def footnotes(self) -> list[str]:
         """Return the lines below the metrics: standard deviations, protocol, selection, split, notes."""
         metrics = [metric for row in self.rows for metric in row.metrics.values()]

@@ -28,7 +28,7 @@ from sensorium.contracts import (
 )
 from sensorium.data.as_source import as_source
 from sensorium.data.splits.random_split import RandomSplit
-from sensorium.errors import PluginError, RecipeError
+from sensorium.errors import PluginError, RecipeError, not_found
 from sensorium.models.depth import freeze, rate_factors, tells_layers, without_layers
 from sensorium.models.given import noted, stand_in
 from sensorium.models.learner import Learner
@@ -43,6 +43,8 @@ from sensorium.weights.files import HUB, folder_of
 from sensorium.weights.loading import WeightsReport, load_weights
 
 T = TypeVar("T")
+REFERENCE = "reference/"
+"""In front of the names of tables of a reference set."""
 RANDOM = "random"
 """In place of weights: none, even of an encoder whose model has some."""
 
@@ -91,6 +93,7 @@ class Plan:
         callbacks: name -> makes the callback, in the order in which they are called; of a plan for training.
         loggers: name -> makes the logger; of a plan for training.
         started_from: modality name -> what was loaded into its encoder, of the last learner that was made.
+        reference: the same parts with the records and evaluators of `evaluate.reference`; None without.
     """
 
     recipe: Recipe
@@ -107,11 +110,17 @@ class Plan:
     callbacks: dict[str, Maker[Callback]] = field(default_factory=dict)
     loggers: dict[str, Maker[Logger]] = field(default_factory=dict)
     started_from: dict[str, WeightsReport] = field(default_factory=dict)
+    reference: Plan | None = None
 
     @property
     def fields(self) -> dict[str, str]:
         """Modality name -> the source's field with its raw values."""
         return {name: tower.field or name for name, tower in self.recipe.modalities.items()}
+
+    @property
+    def tables(self) -> list[str]:
+        """The names of the tables of its evaluators, those of a reference set included."""
+        return [*self.evaluators, *(self.reference.evaluators if self.reference is not None else ())]
 
     def open_source(self, given: Any = None) -> Source:
         """Return what was handed in as a source (see `as_source`), or else the source that the recipe names.
@@ -271,6 +280,7 @@ def make_plan(recipe: Recipe, extensions: Extensions, for_training: bool = False
         maker(registry, "tasks", recipe.finetune.task, "finetune.task"),
         maker(registry, "splits", recipe.data.split, "data.split"),
     )
+    plan.reference = _reference(plan, registry)
     if for_training:
         _add_callbacks_and_loggers(plan, registry)
     _check_fit(plan, registry)
@@ -289,6 +299,36 @@ def _add_callbacks_and_loggers(plan: Plan, registry: Registry) -> None:
             raise RecipeError(
                 f"callbacks.{name} reads metrics on the val part during the training: set evaluate.every."
             )
+
+
+def _reference(plan: Plan, registry: Registry) -> Plan | None:
+    """Return a plan of the records of `evaluate.reference`, with the towers of another plan."""
+    recipe, asked = plan.recipe, plan.recipe.evaluate.reference
+    if asked is None:
+        return None
+    if unknown := [name for name in asked.fields if name not in recipe.modalities]:
+        problem, known = f"evaluate.reference.fields names the modality '{unknown[0]}'", ", ".join(recipe.modalities)
+        raise RecipeError(not_found(problem, unknown[0], recipe.modalities, f"the recipe has {known}"))
+    parts = {"source": asked.source, "split": asked.split or recipe.data.split}
+    if asked.test is not None:
+        parts["test"] = asked.test
+    towers = {
+        name: tower.model_copy(update={"field": asked.fields.get(name, tower.field)})
+        for name, tower in recipe.modalities.items()
+    }
+    update = {"data": recipe.data.model_copy(update=parts), "modalities": towers}
+    own = {f"evaluate.reference.evaluators.{name}": (name, part) for name, part in asked.evaluators.items()}
+    of_run = {f"evaluate.evaluators.{name}": (name, part) for name, part in recipe.evaluate.evaluators.items()}
+    return replace(
+        plan,
+        recipe=recipe.model_copy(update=update),
+        evaluators={
+            f"{REFERENCE}{name}": maker(registry, "evaluators", part, path)
+            for path, (name, part) in (own or of_run).items()
+        },
+        source=maker(registry, "sources", asked.source, "evaluate.reference.source"),
+        split=maker(registry, "splits", asked.split, "evaluate.reference.split") if asked.split else plan.split,
+    )
 
 
 def make_tower(name: str, tower: Tower, registry: Registry, state: Mapping[str, Any]) -> tuple[Modality, Encoder]:

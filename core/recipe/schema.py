@@ -343,6 +343,22 @@ class Checkpoint(Section):
     mode: Literal["max", "min"] = Field("max", description="whether the best metric is the largest or the smallest")
 
 
+class Reference(Section):
+    """A second set of records: what the weights that a run starts from already knew."""
+
+    source: Part = Field(description="its records")
+    evaluators: NamedParts = Field(
+        {}, description="evaluators by table name, with their options; none: those of evaluate.evaluators"
+    )
+    fields: dict[str, str] = Field(
+        {}, description="modality -> the source's field of its raw values, where it is not that of the run"
+    )
+    split: Part | None = Field(None, description="how records are cut into the parts; None: by data.split")
+    test: float | None = Field(
+        None, ge=0, lt=1, description="fraction of records in the test part; None: that of data.test"
+    )
+
+
 class Evaluate(Section):
     """Evaluation during and after training."""
 
@@ -358,7 +374,14 @@ class Evaluate(Section):
     )
     batch: PositiveInt = Field(256, description="batch size of evaluation")
     baselines: Literal["on", "off"] = Field(
-        "on", description="rows to compare with: baseline features and the untrained encoder; off leaves them out"
+        "on",
+        description="rows to compare with: baseline features, the untrained encoder and, of a run that starts from "
+        "weights, these as they came; off leaves them out",
+    )
+    reference: Reference | None = Field(
+        None,
+        description="records of what the weights that a run starts from already knew, measured after the run's own: "
+        "tables reference/NAME, and what was forgotten",
     )
 
 

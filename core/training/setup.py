@@ -36,7 +36,7 @@ from sensorium.training.metrics import MetricsLog
 from sensorium.training.progress import Meter, ProgressLine
 from sensorium.training.resumption import Resumption
 from sensorium.training.state import Evaluate, TrainingState
-from sensorium.training.warm_start import WarmStart
+from sensorium.training.warm_start import WarmStart, first_learner
 from sensorium.training.weight_average import WeightAverage
 
 
@@ -81,7 +81,7 @@ def prepare(
     if measure_modules(plan, loader):
         on_rank_zero(run.keep_recipe, plan.recipe)
     on_rank_zero(warn_of_joint_draws, plan, loader)
-    learner = _learner(plan, start, resumed is None)
+    learner = first_learner(plan, start) if resumed is None else plan.learner(pretrained=False)
     if resumed is None and plan.started_from:
         on_rank_zero(run.update, weights={name: asdict(report) for name, report in plan.started_from.items()})
     module, optimizer, average = _on_device(fabric, learner, plan)
@@ -153,15 +153,6 @@ def restore_modalities(
 
     for name, modality in plan.modalities.items():
         modality.load_state(on_rank_zero(learned, name, modality))
-
-
-def _learner(plan: Plan, start: WarmStart | None, pretrained: bool) -> Learner:
-    """Return the learner with the weights that training begins with; a resumed one takes its own from a checkpoint."""
-    if start is None:
-        return plan.learner(pretrained=pretrained)
-    learner = plan.learner(start.fill)
-    start.carry_on(learner, plan.recipe.objective)
-    return learner
 
 
 def _on_device(fabric: Fabric, learner: Learner, plan: Plan) -> tuple[Any, Any, WeightAverage | None]:

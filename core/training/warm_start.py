@@ -11,12 +11,36 @@ from torch import Tensor
 from sensorium.contracts import Encoder
 from sensorium.errors import RunError
 from sensorium.models.learner import Learner
+from sensorium.models.plan import Plan
 from sensorium.recipe.schema import Part
 from sensorium.recipe.yaml_text import one_line
 from sensorium.runs.checkpoint import Checkpoints, mismatch, weights_of
 from sensorium.runs.run import Run
+from sensorium.weights.loading import WeightsReport, digest_of
 
 ENCODERS, OBJECTIVE = "encoders.", "objective."
+
+
+def first_learner(plan: Plan, start: WarmStart | None = None) -> Learner:
+    """Return the learner with the weights that a training begins with; `plan.started_from` then has what was loaded.
+
+    Args:
+        plan: the parts; its modalities are fitted.
+        start: the warm start of its recipe, if it was read already.
+
+    Raises:
+        RecipeError: when weights that a tower starts from cannot be read, or do not fit its encoder.
+        RunError: the same of a warm start.
+    """
+    recipe = plan.recipe
+    if start is None and recipe.train.warm_start is not None:
+        start = WarmStart(recipe.train.warm_start)
+    if start is None:
+        return plan.learner()
+    learner = plan.learner(start.fill)
+    plan.started_from |= start.filled
+    start.carry_on(learner, recipe.objective)
+    return learner
 
 
 class WarmStart:
@@ -24,6 +48,8 @@ class WarmStart:
 
     Args:
         folder: the other run, finished or not; its latest checkpoint is used.
+
+    `filled` has, by modality name, what `fill` loaded.
 
     Raises:
         RunError: when there is no run, or no readable checkpoint in it.
@@ -41,6 +67,7 @@ class WarmStart:
         recipe = yaml.safe_load(self.run.recipe_file.read_text(encoding="utf-8"))
         self._objective, self._towers = Part.model_validate(recipe["objective"]), recipe["modalities"]
         self._sharing = {name: tower["encoder"].get("share", name) for name, tower in recipe["modalities"].items()}
+        self.filled: dict[str, WeightsReport] = {}
 
     def learned(self, modality: str) -> dict[str, Any] | None:
         """Return the fitted state of a modality of the other run, such as a vocabulary; None if it has none."""
@@ -60,6 +87,7 @@ class WarmStart:
                 continue
             try:
                 encoders[name].load_state_dict(weights)
+                self.filled[name] = WeightsReport(str(self.run.folder), digest_of(weights), len(weights))
             except RuntimeError as error:
                 different = mismatch(encoders[name].state_dict(), weights)
                 raise RunError(

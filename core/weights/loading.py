@@ -87,7 +87,7 @@ def load_weights(
     for kind, names in (("missing, and random", missing), ("not used", unexpected)):
         if names:
             log.info("%s: %d of the weights of %s are %s: %s.", path, len(names), where, kind, _listed(names))
-    return WeightsReport(str(where), _digest(fitting), len(fitting), tuple(missing), tuple(unexpected))
+    return WeightsReport(str(where), digest_of(fitting), len(fitting), tuple(missing), tuple(unexpected))
 
 
 def _unprefixed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -134,7 +134,8 @@ def _shape(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "scalar"
 
 
-def _digest(weights: Mapping[str, Tensor]) -> str:
+def digest_of(weights: Mapping[str, Tensor]) -> str:
+    """Return a hash of names and values, equal for equal weights in any file."""
     digest = blake2b(digest_size=16)
     for name in sorted(weights):
         digest.update(name.encode())
