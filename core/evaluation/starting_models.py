@@ -44,7 +44,7 @@ class _Start:
         self.plan, self.device, self.remark = trained.plan, trained.device, ""
         self.has_weights, self.model = True, None
         try:
-            learner = first_learner(self.plan)
+            learner = first_learner(self.plan, adapted=False)
         except SensoriumError as error:
             self.remark = (
                 f"{AS_IT_CAME}: left out, since the weights that the training began from are not here. {error} Bring "
@@ -68,7 +68,7 @@ class _Start:
         """Return the model with random first weights."""
         if self.model is not None and not self.has_weights:
             return self.model
-        return Model(self.plan, self.plan.learner(pretrained=False)).to(self.device)
+        return Model(self.plan, self.plan.learner(pretrained=False, adapted=False)).to(self.device)
 
 
 def _of_others(name: str, now: WeightsReport, before: str, run: Run, plan: Plan) -> str:

@@ -21,12 +21,13 @@ from sensorium.weights.loading import WeightsReport, digest_of
 ENCODERS, OBJECTIVE = "encoders.", "objective."
 
 
-def first_learner(plan: Plan, start: WarmStart | None = None) -> Learner:
+def first_learner(plan: Plan, start: WarmStart | None = None, adapted: bool = True) -> Learner:
     """Return the learner with the weights that a training begins with; `plan.started_from` then has what was loaded.
 
     Args:
         plan: the parts; its modalities are fitted.
         start: the warm start of its recipe, if it was read already.
+        adapted: as in `Plan.learner`.
 
     Raises:
         RecipeError: when weights that a tower starts from cannot be read, or do not fit its encoder.
@@ -36,8 +37,8 @@ def first_learner(plan: Plan, start: WarmStart | None = None) -> Learner:
     if start is None and recipe.train.warm_start is not None:
         start = WarmStart(recipe.train.warm_start)
     if start is None:
-        return plan.learner()
-    learner = plan.learner(start.fill)
+        return plan.learner(adapted=adapted)
+    learner = plan.learner(start.fill, adapted=adapted)
     plan.started_from |= start.filled
     start.carry_on(learner, recipe.objective)
     return learner
