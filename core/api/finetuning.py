@@ -20,6 +20,7 @@ from sensorium.contracts import Source
 from sensorium.data.notes import data_notes
 from sensorium.devices import find_device
 from sensorium.errors import RunError
+from sensorium.evaluation.starting_models import as_it_came
 from sensorium.evaluation.tables import ResultsTable
 from sensorium.finetuning.finetuner import Finetuner, Initialization
 from sensorium.finetuning.predictor import Predictor
@@ -38,7 +39,7 @@ def finetune(
     run: str | Path,
     overrides: Sequence[str] = (),
     *,
-    start: Literal["both", "trained", "scratch"] = "both",
+    start: Literal["both", "trained", "weights", "scratch"] = "both",
     run_dir: str | Path | None = None,
     checkpoint: str = "final",
     device: str = "auto",
@@ -55,7 +56,8 @@ def finetune(
         run: the run folder.
         overrides: `key.sub=value` texts applied to the run's recipe, such as `data.source.path=...` and
             `finetune.labels=[class]`.
-        start: "trained" for the run's encoder, "scratch" for its first weights, "both" to compare them.
+        start: "trained" for the run's encoder, "weights" for what the run itself started from, "scratch" for random
+            weights, "both" to compare all that there are.
         run_dir: the folder to write; default `finetune-DATE-TIME` in the run folder.
         checkpoint: as in `load`.
         device: as in `load`.
@@ -96,14 +98,30 @@ def finetune(
 
 
 def _finetune(
-    plan: Plan, model: Model, source: Source, run: Run, place: torch.device, start: str
+    plan: Plan,
+    model: Model,
+    source: Source,
+    run: Run,
+    place: torch.device,
+    start: Literal["both", "trained", "weights", "scratch"],
 ) -> tuple[ResultsTable, Predictor]:
     """Say what happens to the data, and train; args as in `finetune`."""
-    starts: list[Initialization] = ["scratch", "trained"] if start == "both" else [start]  # type: ignore[list-item]
+    models: dict[Initialization, Model] = {"trained": model}
+    remark = ""
+    if start in ("both", "weights"):
+        assert model.run is not None, "it was opened"
+        came, remark = as_it_came(model, model.run)
+        if came is not None:
+            models["weights"] = came
+        elif start == "weights":
+            raise RunError(remark or "The run started from random weights: fine-tune from those with scratch.")
+    order: list[Initialization] = ["scratch", "weights", "trained"]
+    starts = [one for one in order if one == "scratch" or one in models] if start == "both" else [start]
     train = plan.recipe.train
     with numeric_settings(train):
-        finetuner = Finetuner(plan, model, source, run, fabric_of_one(train, place))
+        finetuner = Finetuner(plan, models, source, run, fabric_of_one(train, place))
         notes = data_notes(source, finetuner.train, plan.fields, plan.modalities) + finetuner.notes()
+        notes += [remark] * bool(remark)
         announce_notes(notes)
         run.update(notes=notes)
         for name, modality in plan.modalities.items():

@@ -16,6 +16,7 @@ class From(StrEnum):
 
     both = "both"
     trained = "trained"
+    weights = "weights"
     scratch = "scratch"
 
 
@@ -27,7 +28,11 @@ def finetune(
     ] = None,
     start: Annotated[
         From,
-        typer.Option("--from", help="Initial weights: those of the run, random ones (scratch), or both, to compare."),
+        typer.Option(
+            "--from",
+            help="Initial weights: those of the run (trained), what the run itself started from (weights), random ones "
+            "(scratch), or all that there are, to compare (both).",
+        ),
     ] = From.both,
     run_dir: Annotated[
         str | None, typer.Option(help="The folder to write. Default: finetune-DATE-TIME in the run folder.")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 
 from sensorium import losses
+from sensorium.blocks.lora import merged_weights
 from sensorium.evaluation.runner import CHANCE
 from sensorium.evaluation.similarity import l2_normalize
 from sensorium.evaluation.tables import AS_IT_CAME, TRAINED, Metric, ResultsRow, ResultsTable, split_hash
@@ -127,13 +128,16 @@ def forgetting_table(sets: Sequence[SetDrift], moved: Mapping[str, Sequence[floa
 
 
 def weights_moved(before: Model, after: Model) -> dict[str, float]:
-    """Return modality -> the norm of the difference of an encoder's weights over the norm of what they were."""
-    moved = {}
+    """Return modality -> the norm of the difference of an encoder's weights over the norm of what they were.
+
+    Adapters count as what they add to weights.
+    """
+    moved, now = {}, merged_weights(after.learner.state_dict())
     for name, encoder in before.learner.encoders.items():
-        now = dict(after.learner.encoders[name].named_parameters())
-        pairs = [(x.detach().double(), now[key].detach().double()) for key, x in encoder.named_parameters()]
-        change, norm = (
-            sum(float(x.square().sum()) for x in xs) for xs in ([y - x for x, y in pairs], [x for x, _ in pairs])
-        )
+        change = norm = 0.0
+        for key, weights in encoder.named_parameters():
+            first = weights.detach().float()
+            change += float((now[f"encoders.{name}.{key}"].float() - first).square().sum())
+            norm += float(first.square().sum())
         moved[name] = (change / norm) ** 0.5 if norm else 0.0
     return moved

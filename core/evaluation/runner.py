@@ -67,6 +67,7 @@ def evaluate_models(
     done: Callable[[ResultsTable, Columns], object] | None = None,
     step: Step = untimed,
     remarks: Sequence[str] = (),
+    compared: Sequence[tuple[str, str]] = ((AS_IT_CAME, TRAINED),),
 ) -> dict[str, ResultsTable]:
     """Measure the models of every row by every evaluator.
 
@@ -78,6 +79,7 @@ def evaluate_models(
         done: called with each table, and the predictions of all its rows, as soon as it is done.
         step: `step("EVALUATOR, ROW")` is entered while one row is measured.
         remarks: sentences that stand below every table.
+        compared: pairs of rows, the difference of which is said with its interval where a table has both.
 
     Returns:
         Evaluator name -> table.
@@ -90,7 +92,7 @@ def evaluate_models(
     failures: dict[str, Exception] = {}
     for name, make in evaluators.items():
         try:
-            table, predictions = _table(name, make, rows, step)
+            table, predictions = _table(name, make, rows, step, compared)
         except Interrupted:
             raise
         except Exception as error:  # of an evaluator that anybody may have written: the others still measure
@@ -156,7 +158,11 @@ def check_parts(train: FeatureTable, test: FeatureTable, first: str = "train", s
 
 
 def _table(
-    name: str, make: Callable[[], Evaluator], rows: Mapping[str, Sequence[ModelFeatures]], step: Step
+    name: str,
+    make: Callable[[], Evaluator],
+    rows: Mapping[str, Sequence[ModelFeatures]],
+    step: Step,
+    compared: Sequence[tuple[str, str]],
 ) -> tuple[ResultsTable, Columns]:
     """Return the table of one evaluator, and the predictions of all its rows."""
     evaluator = make()
@@ -196,7 +202,7 @@ def _table(
         + _sampling(train, test)
         + protocol.remarks(train, test, evaluator.label)
         + _transductive(protocol, last, measured[last], final.tested)
-        + _differences(name, results, not protocol.is_given, step),
+        + _differences(name, results, compared, not protocol.is_given, step),
         classes={result.row.name: result.by_class for result in results if result.by_class},
         groups={result.row.name: result.by_group for result in results if protocol.is_pooled and result.by_group},
         is_pairwise=evaluator.is_pairwise,
@@ -222,17 +228,17 @@ def _sampling(train: FeatureTable, test: FeatureTable) -> list[str]:
     return [f"Sampled: {shares[0]} train and {shares[1]} test records, chosen by id."]
 
 
-def _row_of(results: Sequence[_Row], name: str) -> _Row | None:
-    return next((result for result in results if result.row.name == name), None)
-
-
-def _differences(name: str, results: Sequence[_Row], folds: bool, step: Step) -> list[str]:
-    """Return the sentence on what training changed, for a model that started from weights."""
-    before, after = (_row_of(results, row) for row in (AS_IT_CAME, TRAINED))
-    if before is None or after is None or after.evaluator is None:
-        return []
-    with step(f"{name}, {TRAINED} less {AS_IT_CAME}"):
-        return difference_remarks(after.evaluator, before.predictions, after.predictions, folds)
+def _differences(
+    name: str, results: Sequence[_Row], compared: Sequence[tuple[str, str]], folds: bool, step: Step
+) -> list[str]:
+    """Return the sentences on the differences of rows."""
+    rows = {result.row.name: result for result in results}
+    sentences = []
+    for first, second in compared:
+        if first in rows and second in rows and (evaluator := rows[second].evaluator) is not None:
+            with step(f"{name}, {second} less {first}"):
+                sentences += difference_remarks(evaluator, rows[first].predictions, rows[second].predictions, folds)
+    return sentences
 
 
 def _transductive(protocol: Protocol, row: str, models: Sequence[ModelFeatures], tested: Set[str]) -> list[str]:

@@ -32,6 +32,20 @@ def starting_models(models: Sequence[Model], runs: Sequence[Run]) -> tuple[Rows,
     return rows, list(dict.fromkeys(start.remark for start in starts if start.remark))
 
 
+def as_it_came(trained: Model, run: Run) -> tuple[Model | None, str]:
+    """Return the model with the weights that its training started from, and a sentence on what is not as it was.
+
+    Args:
+        trained: the model.
+        run: its run folder.
+
+    Returns:
+        None for a run from scratch, without a sentence, and with one where the weights are gone or others.
+    """
+    start = _Start(trained, run)
+    return (start.model if start.has_weights else None), start.remark
+
+
 class _Start:
     """What the training of one model began from.
 

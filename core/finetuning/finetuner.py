@@ -20,7 +20,7 @@ from sensorium.evaluation.labels import choose_column
 from sensorium.evaluation.part_reader import PartReader
 from sensorium.evaluation.progress import timed
 from sensorium.evaluation.runner import ModelFeatures, evaluate_models
-from sensorium.evaluation.tables import ResultsTable
+from sensorium.evaluation.tables import AS_IT_CAME, UNTRAINED, ResultsTable
 from sensorium.feature_table import FeatureTable
 from sensorium.finetuning.baseline import baseline_outputs
 from sensorium.finetuning.few_labels import draw_labeled, draws_labels, read_labeled_keys
@@ -39,8 +39,16 @@ from sensorium.types import Batch, RecordBatch
 
 log = logging.getLogger("sensorium")
 BASELINE = "baseline"
-PROBES: dict[Initialization, str] = {"scratch": "untrained, linear probe", "trained": "linear probe"}
-TUNED: dict[Initialization, str] = {"scratch": "from scratch", "trained": "fine-tuned"}
+PROBES: dict[Initialization, str] = {
+    "scratch": f"{UNTRAINED}, linear probe",
+    "weights": f"{AS_IT_CAME}, linear probe",
+    "trained": "linear probe",
+}
+TUNED: dict[Initialization, str] = {
+    "scratch": "from scratch",
+    "weights": f"{AS_IT_CAME}, fine-tuned",
+    "trained": "fine-tuned",
+}
 """Initialization of the encoder -> the row of the table with its frozen features, and with the trained encoder."""
 Part = str | np.ndarray
 """A part by its name, or positions in the source."""
@@ -70,7 +78,7 @@ class Finetuner:
 
     Args:
         plan: the parts of the run's recipe; its modalities are fitted.
-        trained: the run's model.
+        models: those that start an encoder: "trained", the run's, and "weights", with what the run started from.
         source: where the records come from.
         run: the run folder to write.
         fabric: of one process.
@@ -79,8 +87,10 @@ class Finetuner:
         DataError: when there is no test part to report on, or no task that the labels of the train part allow.
     """
 
-    def __init__(self, plan: Plan, trained: Model, source: Source, run: Run, fabric: Fabric) -> None:
-        self.plan, self.trained, self.source, self.run, self.fabric = plan, trained, source, run, fabric
+    def __init__(
+        self, plan: Plan, models: Mapping[Initialization, Model], source: Source, run: Run, fabric: Fabric
+    ) -> None:
+        self.plan, self.models, self.source, self.run, self.fabric = plan, models, source, run, fabric
         self.options = plan.recipe.finetune
         self.modality = choose_column("modality", self.options.modality, list(plan.modalities))
         self.reader = PartReader(plan, source, run)
@@ -137,7 +147,8 @@ class Finetuner:
         def write(table: ResultsTable, predictions: Mapping[str, np.ndarray]) -> None:
             table.write(self.run.folder, predictions)
 
-        (table,) = evaluate_models({"finetune": task}, rows, write).values()
+        compared = [(TUNED["weights"], TUNED["trained"])]
+        (table,) = evaluate_models({"finetune": task}, rows, write, compared=compared).values()
         return table
 
     def _draw(self) -> list[np.ndarray]:
@@ -230,11 +241,11 @@ class Finetuner:
         return ModelFeatures({"features": (self.labeled[seed].table, test)}, about=about)
 
     def _encoder(self, initialization: Initialization) -> Encoder:
-        """Return a new encoder: with random weights, drawn from the seed, or with those of the run."""
+        """Return a new encoder: with random weights, drawn from the seed, or with those of a model."""
         encoder = self.plan.encoders[self.modality]()
-        if initialization == "trained":
+        if initialization != "scratch":
             try:
-                encoder.load_state_dict(self.trained.learner.encoder(self.modality).state_dict())
+                encoder.load_state_dict(self.models[initialization].learner.encoder(self.modality).state_dict())
             except RuntimeError as error:
                 raise RunError(
                     f"The run's encoder of '{self.modality}' does not fit the changed recipe: "
@@ -281,7 +292,7 @@ class Finetuner:
 
     def _predictor(self, finetuned: EncoderWithHead) -> Predictor:
         """Replace the run's encoder by the fine-tuned one, and write model and head."""
-        learner = self.trained.learner
+        learner = self.models["trained"].learner
         learner.encoders[learner.sharing[self.modality]] = finetuned.encoder
         model = Model(self.plan, learner, self.run).to(self.fabric.device)
         predictor = Predictor(model, self.modality, finetuned, self.labeled[0].task, self.options)

@@ -25,7 +25,8 @@ from sensorium.recipe.schema import Finetune
 from sensorium.types import TrainingSize
 
 log = logging.getLogger("sensorium")
-Initialization = Literal["scratch", "trained"]
+Initialization = Literal["scratch", "weights", "trained"]
+"""Random weights; those that the run started from; those of the run."""
 INTERVAL = 10.0
 """Seconds between lines of progress."""
 
@@ -131,12 +132,12 @@ class Tuning:
 
     @property
     def _starts_at_probe(self) -> bool:
-        return self.initialization == "trained" and self.options.width == 0
+        return self.initialization != "scratch" and self.options.width == 0
 
     def _epochs(self, rows: np.ndarray, name: str) -> Generator[tuple[EncoderWithHead, Epoch]]:
         """Train on the labeled records at `rows`; yield the model at its start, as epoch 0, and after every epoch."""
         model = self.make()
-        if self.initialization == "trained":
+        if self.initialization != "scratch":
             model.start_from(self.probe(rows))
         yield model, Epoch(0, 0, float("nan"))
         positions = self.labeled.positions[rows]
