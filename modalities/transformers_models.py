@@ -140,7 +140,8 @@ def convert(
     heads: dict[str, Tensor] = {}
     for name in report["unexpected_keys"]:
         outside = name.removeprefix(prefix).partition(".")[0] not in children
-        (heads if outside else found)[name] = {**as_now, **stored}[name]
+        renamed = torch.empty(0)  # what the library renames otherwise is known by its name alone
+        (heads if outside else found)[name] = {**as_now, **stored}.get(name, renamed)
     return found, heads
 
 

@@ -13,7 +13,8 @@ sensorium_options = {
         {"model": "vit_small_patch16_dinov3_qkvb", "model_kwargs": _TINY, "modality": {"size": 64}},
         {"model": "beitv2_base_patch16_224", "model_kwargs": _TINY, "modality": {"size": 64}},
         {"model": "vit_base_patch16_siglip_224", "model_kwargs": {**_TINY, "init_values": None}},
-    ]
+    ],
+    "encoders/transformers": f"{_HOME}.samples:tiny_transformer",
 }
 sensorium_samples = {"image": f"{_HOME}.samples:sample_images"}
 
@@ -69,6 +70,14 @@ def sensorium_register_encoders(register):
     }
     for name, (target, summary) in encoders.items():
         register(name, f"{_HOME}.encoders.{target}", modality="image", summary=summary)
+    register(
+        "transformers",
+        f"{_HOME}.encoders.transformers:TransformersImage",
+        modality="image",
+        summary="image model of Hugging Face transformers, from a local folder (DINOv2, DINOv3, SigLIP, MAE), with tokens",
+        requires=["transformers"],
+        extra="text",
+    )
 
 
 @hookimpl

@@ -1,8 +1,14 @@
-"""Sample images, on which the conformance kit checks the modality, its encoders and its views."""
+"""Sample images, and a tiny model, on which the conformance kit checks the modality, its encoders and its views."""
 
 from __future__ import annotations
 
+import json
+import tempfile
+from functools import cache
+from importlib.util import find_spec
 from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw
 
@@ -25,3 +31,34 @@ def _drawing(number: int, size: tuple[int, int]) -> bytes:
     file = BytesIO()
     image.save(file, format)
     return file.getvalue()
+
+
+@cache
+def _home() -> tempfile.TemporaryDirectory:
+    """Return a folder that is removed when the program ends."""
+    return tempfile.TemporaryDirectory(prefix="sensorium-samples-")
+
+
+def tiny_transformer() -> dict[str, Any]:
+    """Return options for a DINOv2 of two narrow blocks with random weights, written as `save_pretrained` writes it."""
+    if find_spec("transformers") is None:  # the parts that need it are then skipped
+        return {}
+    import torch
+    from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
+
+    path = Path(_home().name) / "transformer"
+    if not path.exists():
+        config = Dinov2WithRegistersConfig(
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            image_size=64,
+            patch_size=16,
+            layerscale_value=1.0,
+        )
+        with torch.random.fork_rng([]):
+            Dinov2WithRegistersModel(config).save_pretrained(path)
+        normalization = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+        (path / "preprocessor_config.json").write_text(json.dumps(normalization), encoding="utf-8")
+    return {"model": str(path), "modality": {"size": 64}}
