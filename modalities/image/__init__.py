@@ -74,7 +74,7 @@ def sensorium_register_encoders(register):
         "transformers",
         f"{_HOME}.encoders.transformers:TransformersImage",
         modality="image",
-        summary="image model of Hugging Face transformers, from a local folder (DINOv2, DINOv3, SigLIP, MAE), with tokens",
+        summary="image model of Hugging Face transformers, from a folder (DINOv2, DINOv3, SigLIP, MAE), with tokens",
         requires=["transformers"],
         extra="text",
     )

@@ -52,7 +52,6 @@ def tiny_transformer() -> dict[str, Any]:
             hidden_size=32,
             num_hidden_layers=2,
             num_attention_heads=2,
-            intermediate_size=64,
             image_size=64,
             patch_size=16,
             layerscale_value=1.0,

@@ -101,7 +101,7 @@ class TransformersImage(Encoder):
         """Measure the features of a model without tokens of its own."""
         if pool == "token":
             raise RecipeError(f"The model '{self.name}' has no class token: set pool to mean or auto.")
-        self.pool = pool
+        self.pool: Pool = pool
         height, width = modality.size
         try:
             with torch.no_grad():
@@ -109,7 +109,7 @@ class TransformersImage(Encoder):
                 self.dim = self.eval()._features(pixels).pooled.shape[1]
         except (RuntimeError, ValueError, TypeError, AttributeError) as error:  # of any code of the library
             raise RecipeError(
-                f"The model '{self.name}' cannot encode images of {height}x{width} pixels: set the size of the modality "
+                f"The model '{self.name}' cannot encode images of {height}x{width} pixels: set the modality's size "
                 f"to the model's ({type(error).__name__}: {str(error).splitlines()[0]})."
             ) from error
         log.info(
@@ -169,7 +169,7 @@ class TransformersVisionTransformer(TransformersImage, TokenEncoder):
         self.patch = patch_of(self.model) or (1, 1)
         self.grid = self._grid_of(*modality.size)
         self.target_dim = modality.channels * self.patch[0] * self.patch[1]
-        self.pool: Pool = self._pooling(pool)
+        self.pool = self._pooling(pool)
         self.adds_positions, self.is_relative = adds_positions(self.model), is_relative(self.model)
         self._drop_unused()
         self.has_mask_token = False

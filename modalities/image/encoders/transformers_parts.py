@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -296,7 +296,7 @@ def run_pooler(model: Any, pooler: str, x_BND: Tensor, prefix: int, seen_BN: Ten
         prefix: P.
         seen_BN: bool, which tokens are there; None for all.
     """
-    module: Callable[..., Tensor] | Any = getattr(model, pooler)
+    module: Any = getattr(model, pooler)
     if pooler == "post_layernorm":
         return module(x_BND[:, 0])  # type: ignore[no-any-return]
     if hasattr(module, "probe"):  # attention pooling of SigLIP
