@@ -17,10 +17,13 @@ from sensorium import (
     Callback,
     Encoder,
     Features,
+    LayerStack,
     Modality,
     Needs,
     Objective,
     Outcome,
+    TokenEncoder,
+    Tokens,
     View,
     ViewGenerator,
     collectives,
@@ -123,6 +126,56 @@ class MLP(Encoder):
         return Features(self.net(batch.values))
 
 
+class Residual(nn.Module):
+    """A residual block on tokens, which returns them in a tuple."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.map = nn.Linear(dim, dim)
+
+    def forward(self, x):
+        return x + self.map(x).tanh(), None
+
+
+class Numbers(TokenEncoder):
+    """Each number is a token, behind a class token; a record has as many as its first number says, 2 to `width`.
+
+    Args:
+        modality: gives the width of vectors.
+        dim: width of tokens.
+        depth: number of blocks.
+    """
+
+    def __init__(self, modality, dim: int = 12, depth: int = 2) -> None:
+        super().__init__()
+        self.dim, self.target_dim, self.width = dim, 1, modality.width
+        self.embed, self.cls = nn.Linear(1, dim), nn.Parameter(torch.zeros(1, 1, dim))
+        self.positions = nn.Parameter(torch.randn(1, modality.width, dim))
+        self.blocks = nn.ModuleList(Residual(dim) for _ in range(depth))
+        self.norm = nn.LayerNorm(dim)
+
+    def tokenize(self, batch):
+        count = 2 + (batch.values[:, 0].abs().int() % (self.width - 1))
+        longest = int(count.max()) if len(count) else self.width
+        mask = torch.arange(longest, device=batch.device) < count[:, None]
+        return Tokens(self.embed(batch.values[:, :longest, None]), self.positions[:, :longest], mask)
+
+    def encode_tokens(self, tokens, keep=None):
+        tokens = tokens if keep is None else tokens.take(keep)
+        x = torch.cat([self.cls.expand(len(tokens.x), -1, -1), tokens.x + tokens.positions], 1)
+        for block in self.blocks:
+            x, _ = block(x)
+        x = self.norm(x)
+        weight = tokens.mask[..., None] / tokens.mask.sum(1, keepdim=True).clamp(min=1)[..., None]
+        return Features((x[:, 1:] * weight).sum(1) + x[:, 0], x[:, 1:], tokens.mask)
+
+    def token_targets(self, batch):
+        return batch.values[..., None]
+
+    def layer_stack(self):
+        return LayerStack(self.blocks, [self.norm], self.norm, prefix=1)
+
+
 class Queue(Objective):
     """Contrast against a queue: state beyond the weights, which a resumed run must bring back."""
 
@@ -151,6 +204,7 @@ def sensorium_register_views(register):
 @hookimpl
 def sensorium_register_encoders(register):
     register("mlp", "tests.toys:MLP", modality="vector", summary="two linear maps")
+    register("numbers", "tests.toys:Numbers", modality="vector", summary="each number is a token")
 
 
 class Finisher(Callback):
@@ -226,8 +280,9 @@ def incomplete_pairs():
     return vectors(count=120, missing=0.2)
 
 
-def train_pairs(folder):
+def train_pairs(folder, **changes):
     """Train for some steps on pairs, some incomplete; returns the run folder."""
     pairs = pair_recipe(evaluate={"batch": 8, "evaluators": {}}) | {"train": {"steps": 4, "accelerator": "cpu"}}
+    pairs |= changes
     sensorium.fit(pairs, source=incomplete_pairs(), run_dir=folder, extensions=extensions())
     return folder

@@ -32,7 +32,7 @@ from sensorium.evaluation.ridge import ALPHAS, fit_ridge_path
 from sensorium.evaluation.time_plot import Panel, time_plot
 from sensorium.feature_table import FeatureTable, Layer
 
-FEW = 1000
+FEW = 500
 """With fewer train records, layers are chosen on all five folds of them, else on one."""
 MEAN = "mean of all"
 Splits = list[tuple[np.ndarray, np.ndarray]]
@@ -89,7 +89,7 @@ class Layers(Evaluator):
     behind the encoder's final norm. A probe is logistic regression of a class, or ridge regression of a number, on
     features standardized on the train part, so that no layer wins by its scale. Layer and regularization are chosen on
     the val part; without one (of other protocols than the given split, or during training), on five folds of the train
-    part that keep groups together, of 1,000 records or more on one of them, and the probe is then fitted on all of it.
+    part that keep groups together, of 500 records or more on one of them, and the probe is then fitted on all of it.
     The figures on val of all layers stand below the table, and are drawn.
 
     Args:
