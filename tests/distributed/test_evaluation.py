@@ -87,3 +87,24 @@ def test_what_fails_on_one_rank_is_said_on_all(run, tmp_path):
     found = on_ranks(2, fails_on_a_rank, tmp_path, run)
     assert found[0] == found[1]
     assert "failed: the disk of rank 1 is gone" in found[0]
+
+
+PROBES = {
+    "layers": {"label": "class", "modality": "a", "Cs": [0.1], "max_records": 40},
+    "attentive": {"label": "class", "modality": "a", "lrs": [0.01], "weight_decays": [0.1], "epochs": 1},
+}
+
+
+def probed_by_rank(rank, world, folder):
+    changes = [f"evaluate.evaluators.{name}={options}".replace("'", "") for name, options in PROBES.items()]
+    known = {"source": toys.incomplete_pairs(), "extensions": toys.extensions(), "device": "cpu"}
+    return {name: table.public() for name, table in sensorium.evaluate(folder, overrides=changes, **known).items()}
+
+
+def test_layers_and_tokens_of_ranks_are_those_of_one_process(tmp_path):
+    """Ranks, and batches, have different numbers of tokens; the sample of the records is the same."""
+    tower = {"modality": "vector", "views": {"name": "noise", "views": 1}, "encoder": "numbers"}
+    folder = toys.train_pairs(tmp_path / "run", modalities={"a": tower, "b": tower})
+    alone = probed_by_rank(0, 1, folder)
+    assert on_ranks(2, probed_by_rank, tmp_path, folder) == [alone] * 2
+    assert alone["layers"]["train"] == 40
