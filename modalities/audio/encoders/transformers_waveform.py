@@ -230,7 +230,7 @@ def _norm_over_valid(norm: nn.GroupNorm, x_BCT: Tensor, valid_BT: Tensor) -> Ten
     """Return the group norm of one channel a group with statistics over valid frames, as of each clip alone."""
     with torch.autocast(x_BCT.device.type, enabled=False):
         x_BCT, valid_B1T = x_BCT.float(), valid_BT[:, None]
-        count_B11 = valid_B1T.sum(2, keepdim=True)
+        count_B11 = valid_B1T.sum(2, keepdim=True).clamp(min=1)
         mean_BC1 = x_BCT.masked_fill(~valid_B1T, 0.0).sum(2, keepdim=True) / count_B11
         centered_BCT = x_BCT - mean_BC1
         var_BC1 = centered_BCT.masked_fill(~valid_B1T, 0.0).square().sum(2, keepdim=True) / count_B11

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.conformance import heavy_imports, passed
+from tests.docs.materials import wav2vec2
 
 OPTIONS = {
     "encoders/conv": {"width": 8, "dim": 32},
@@ -25,8 +26,10 @@ RANDOM = {
 
 
 @pytest.mark.parametrize("options", [OPTIONS, RANDOM], ids=["defaults", "random-segments"])
-def test_everything_conforms(options):
-    assert passed("audio", options) > 70
+def test_everything_conforms(options, tmp_path):
+    wav2vec2(tmp_path / "wav2vec2")
+    pretrained = {"encoders/transformers": {"model": str(tmp_path / "wav2vec2")}}
+    assert passed("audio", options | pretrained) > 90
 
 
 def test_registration_imports_nothing_heavy():
