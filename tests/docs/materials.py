@@ -430,6 +430,7 @@ MATERIALS: dict[str, Callable[[Path], None]] = {
     "letters": letters,
     "reviews.csv": reviews_csv,
     "models/my-bert": bert,
+    "models/minilm": bert,
     "wav2vec2-base": wav2vec2,
     "dinov2_vits14.pth": dinov2,
     "freesolv.csv": freesolv_csv,
