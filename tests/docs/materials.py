@@ -451,6 +451,15 @@ MATERIALS: dict[str, Callable[[Path], None]] = {
     "windows.npy": lambda path: np.save(path, draw().standard_normal((40, 2, 50)).cumsum(axis=2)),
 }
 """File or folder name -> what makes it."""
+MODELS = ("models/my-bert", "models/minilm", "wav2vec2-base")
+"""Those that are folders of models, whose configuration is read before any data."""
+
+
+def make_models(text: str, place: Path) -> None:
+    """Make the folders of models that a page names."""
+    for name in MODELS:
+        if name in text:
+            MATERIALS[name](place / name)
 
 
 def table_gz(path: Path, heading: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
