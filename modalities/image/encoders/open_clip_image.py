@@ -80,10 +80,13 @@ class OpenClipImage(Encoder):
 
     @classmethod
     def variant(cls, options: Mapping[str, Any]) -> type[Encoder]:
-        """Return the class of vision transformers, which have tokens, for those of open_clip's own."""
+        """Return the class of vision transformers, which have tokens, of open_clip's own or of timm's."""
+        from sensorium.modalities.image.encoders.open_clip_timm import OpenClipTimmTower, has_tokens
+
         vision = configuration(options.get("model", "ViT-B-32"))["vision_cfg"]
-        is_transformer = "timm_model_name" not in vision and isinstance(vision.get("layers", 12), int)
-        return OpenClipVisionTransformer if is_transformer else cls
+        if "timm_model_name" in vision:
+            return OpenClipTimmTower if has_tokens(vision) else cls
+        return OpenClipVisionTransformer if isinstance(vision.get("layers", 12), int) else cls
 
     @property
     def own_weights(self) -> str | None:

@@ -42,7 +42,7 @@ class TimmTokens(Timm, TokenEncoder):
             self.model.attn_pool = None
         self.adds_positions = family.positions(self.model, self.grid) is not None
         self.register_buffer("mask_token", torch.zeros(self.dim))
-        _prepare(self.model)
+        prepare(self.model)
 
     def _grid_of(self, height: int, width: int) -> tuple[int, int]:
         rows, columns = self.patch
@@ -165,7 +165,7 @@ def _reduced(x_BTD: Tensor, seen_BT: Tensor | None, how: str) -> Tensor:
     return {"mean": mean_BD, "max": max_BD, "avgmax": (mean_BD + max_BD) / 2}[how]
 
 
-def _prepare(model: Any) -> None:
+def prepare(model: Any) -> None:
     """Let a model take images of several sizes, and its layers what they would otherwise work out by themselves."""
     if hasattr(model, "patch_embed"):
         model.patch_embed.strict_img_size = False

@@ -28,6 +28,13 @@ CONVOLUTIONS = {
     "resnet": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 16},
     "convnext": {"timm_model_name": "test_convnext", "timm_pool": "avg", "timm_proj": "linear", "image_size": 32},
 }
+TRUNKS = {
+    "siglip": {"timm_model_name": "test_vit3", "timm_pool": "map", "timm_proj": "none", "image_size": 64},
+    "token": {"timm_model_name": "test_vit", "timm_pool": "token", "timm_proj": None, "image_size": 64},
+    "gap": {"timm_model_name": "test_vit2", "timm_pool": "", "timm_proj": "linear", "image_size": 64},
+    "pe": {"timm_model_name": "vit_pe_core_tiny_patch16_384", "timm_pool": "map", "timm_proj": None, "image_size": 64},
+}
+"""Vision transformers of timm, PE with rotary positions."""
 WIDE = [32, 24]
 
 
@@ -36,8 +43,8 @@ def small(monkeypatch):
     """Small architectures, known to open_clip while a test runs."""
     import open_clip
 
-    for name, vision in (TRANSFORMERS | CONVOLUTIONS).items():
-        config = {"embed_dim": 24, "vision_cfg": vision, "text_cfg": TEXT}
+    for name, vision in (TRANSFORMERS | CONVOLUTIONS | TRUNKS).items():
+        config = {"embed_dim": 96 if name == "siglip" else 24, "vision_cfg": vision, "text_cfg": TEXT}
         monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, f"small-{name}", config)
         monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, f"small-{name}-quickgelu", config | {"quick_gelu": True})
     torch.manual_seed(0)
@@ -123,6 +130,30 @@ def test_convolutional_towers_have_no_tokens(name, tmp_path):
     load_weights(encoder, tmp_path / "whole.pt")
     pixels = encoder.normalize(batch((32, 32)))
     assert torch.equal(encoder(batch((32, 32))).pooled, whole.encode_image(pixels))
+
+
+@pytest.mark.parametrize("name", TRUNKS)
+def test_a_transformer_of_timm_is_a_tower_with_tokens(name, tmp_path):
+    whole, encoder = library(name, (64, 48)), tower(name, [64, 48])
+    with torch.no_grad():
+        for parameter in whole.visual.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))  # a norm or a layer scale that is forgotten shows
+        torch.save(whole.state_dict(), tmp_path / "whole.pt")
+        assert not load_weights(encoder, tmp_path / "whole.pt").missing
+        pixels = encoder.normalize(batch((64, 48)))
+        features, tokens = encoder(batch((64, 48))), whole.visual.trunk.forward_features(pixels)
+        torch.testing.assert_close(features.pooled, whole.encode_image(pixels), atol=1e-4, rtol=1e-5)
+        torch.testing.assert_close(features.tokens, tokens[:, encoder.prefix :], atol=1e-5, rtol=1e-5)
+        encode_with_layers(encoder, encoder.layer_stack(), batch((64, 48)))
+    pretrained_case.check_family(encoder, batch((64, 48)), atol=1e-4)
+
+
+@torch.no_grad()
+def test_positions_of_a_trunk_become_those_of_the_size(tmp_path):
+    torch.save(library("siglip", 64).state_dict(), tmp_path / "whole.pt")
+    encoder = tower("siglip", [96, 64])
+    load_weights(encoder, tmp_path / "whole.pt")
+    assert encoder(batch((96, 64))).tokens.shape[1] == 24
 
 
 @pytest.mark.parametrize("layout", ["whole", "custom text", "tower", "tower with prefix"])
