@@ -15,7 +15,7 @@ class SeriesFiles(RecordingSource):
 
     A file whose name ends in _TRAIN, _VAL or _TEST holds that split, as in the UCR and UEA archives. Records are named
     "file/row" and carry the label "class", or "target" where it is a number. An .npz file holds "x" (N, C, T) or
-    (N, T), and may hold "y" (N,), classes or floating-point targets, and "lengths" (N,).
+    (N, T), and may hold "y" (N,), classes or floating-point targets, "lengths" (N,), and "channels" (C,), their names.
 
     Args:
         path: the file, or a list of files.
@@ -52,12 +52,13 @@ def recordings_of(files: list[Path]) -> list[Recording]:
     return [
         Recording(
             f"{file.relative_to(top).as_posix()}/{row}",
-            values_CT,
-            {} if label is None else {"target" if isinstance(label, float) else "class": label},
+            one.values_CT,
+            {} if one.label is None else {"target" if isinstance(one.label, float) else "class": one.label},
             _split(file),
+            channels=one.channels,
         )
         for file in files
-        for row, (values_CT, label) in enumerate(read(file))
+        for row, one in enumerate(read(file))
     ]
 
 

@@ -1,14 +1,10 @@
-"""Files of whole series: .ts (sktime and aeon), .tsv (UCR), .arff (Weka) and .npz (numpy).
-
-Each reader yields pairs of values (C, T), float32 where that is exact and else float64, with nan where one is missing,
-or integers as a .npz file holds them; and a label: a class name, a number
-for regression, or None.
-"""
+"""Files of whole series: .ts (sktime and aeon), .tsv (UCR), .arff (Weka) and .npz (numpy)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -17,7 +13,22 @@ from sensorium.errors import DataError
 from sensorium.modalities.timeseries.precision import EXACT, narrowed
 
 Label = str | float | None
-Series = tuple[np.ndarray, Label]
+
+
+class Series(NamedTuple):
+    """One series of a file.
+
+    Args:
+        values_CT: float32 where that is exact and else float64, with nan where one is missing, or integers as a .npz
+            file holds them.
+        label: a class name, a number for regression, or None.
+        channels: name of each channel, where the file has them.
+    """
+
+    values_CT: np.ndarray
+    label: Label = None
+    channels: tuple[str, ...] | None = None
+
 
 
 def read(path: Path) -> list[Series]:
@@ -90,7 +101,7 @@ def _ts(path: Path) -> Iterator[Series]:
             label = word.strip() if classes else float(_numbers([word], path, number)[0])
         if not parts:
             raise DataError(f"Line {number} of '{path}' has a label and no series.")
-        yield _channels([part.split(",") if part.strip() else [] for part in parts], path, number), label
+        yield Series(_channels([part.split(",") if part.strip() else [] for part in parts], path, number), label)
 
 
 def _tsv(path: Path) -> Iterator[Series]:
@@ -98,10 +109,8 @@ def _tsv(path: Path) -> Iterator[Series]:
         label, *cells = line.split("\t")
         values_T = _numbers(cells, path, number)
         observed = np.flatnonzero(values_T == values_T)
-        yield (
-            narrowed(values_T[None, : observed[-1] + 1 if len(observed) else 0]),
-            label,
-        )  # shorter series are padded with nan
+        # Shorter series are padded with nan.
+        yield Series(narrowed(values_T[None, : observed[-1] + 1 if len(observed) else 0]), label)
 
 
 def _arff(path: Path) -> Iterator[Series]:
@@ -125,7 +134,7 @@ def _arff(path: Path) -> Iterator[Series]:
         if classes or target:
             *cells, word = cells
             label = word.strip("'\"") if classes else float(_numbers([word], path, number)[0])
-        yield _channels(rows or [cells], path, number), label
+        yield Series(_channels(rows or [cells], path, number), label)
 
 
 def _arff_cells(line: str) -> tuple[list[list[str]], list[str]]:
@@ -141,7 +150,7 @@ def _npz(path: Path) -> Iterator[Series]:
         if "x" not in arrays:
             raise DataError(f"'{path}' has no array 'x'; its arrays are: {', '.join(arrays.files) or 'none'}.")
         x_NCT, y_N = arrays["x"], arrays.get("y")
-        lengths_N = arrays.get("lengths")
+        lengths_N, names = arrays.get("lengths"), arrays.get("channels")
     if x_NCT.ndim not in (2, 3):
         raise DataError(f"The array 'x' of '{path}' has {x_NCT.ndim} axes, not records, (channels,) and time.")
     x_NCT = x_NCT if x_NCT.ndim == 3 else x_NCT[:, None]
@@ -150,11 +159,15 @@ def _npz(path: Path) -> Iterator[Series]:
     for name, column in (("y", y_N), ("lengths", lengths_N)):
         if column is not None and column.shape != (len(x_NCT),):
             raise DataError(f"'{path}' has {len(x_NCT)} series, but '{name}' has the shape {column.shape}.")
+    if names is not None and names.shape != x_NCT.shape[1:2]:
+        raise DataError(f"'{path}' has {x_NCT.shape[1]} channels, but 'channels' has the shape {names.shape}.")
+    channels = None if names is None else tuple(map(str, names))
     for row, values_CT in enumerate(x_NCT):
         label: Label = None
         if y_N is not None:
             label = float(y_N[row]) if y_N.dtype.kind == "f" else str(y_N[row])
-        yield narrowed(values_CT)[:, : None if lengths_N is None else int(lengths_N[row])], label
+        length = None if lengths_N is None else int(lengths_N[row])
+        yield Series(narrowed(values_CT)[:, :length], label, channels)
 
 
 FORMATS: dict[str, Callable[[Path], Iterator[Series]]] = {".ts": _ts, ".tsv": _tsv, ".arff": _arff, ".npz": _npz}

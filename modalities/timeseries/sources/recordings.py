@@ -29,6 +29,7 @@ class Recording:
         split: "train", "val", "test" or None.
         group: recordings of one group share a split.
         times_T: the time stamp of each step, datetime64 or float64 (T,); None numbers the steps.
+        channels: name of each channel, where they are its own; None for those of the source's axes.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Recording:
     split: str | None = None
     group: str | None = None
     times_T: np.ndarray | None = None
+    channels: tuple[str, ...] | None = None
 
     def time(self, start: int, stop: int) -> Span:
         """Return the time stamps of the first step and the last one before `stop`."""
@@ -137,6 +139,11 @@ class RecordingSource(Source):
         if twice := [id for id, count in Counter(r.id for r in recordings).items() if count > 1]:
             raise DataError(f"Two series of {name} have the id '{twice[0]}'; ids must be unique.")
         self.recordings, self._field, self._windows, self.axes = list(recordings), field, windows, axes
+        if windows.ahead and len(sets := {r.channels or len(r.values_CT) for r in recordings}) > 1:
+            raise DataError(
+                f"The series of {name} have {len(sets)} different channel sets, and data.source.ahead makes a label of "
+                "every channel, which all records must have: leave it out, or read series of one channel set."
+            )
         split = next((r.id for r in recordings if r.split is not None), None)
         if windows.by_time is not None and split is not None:
             raise DataError(
@@ -171,8 +178,9 @@ class RecordingSource(Source):
         r = self.recordings[number]
         first = stop - 1 if self._windows.label_at == "last" and self._windows.window is not None else start
         labels = {name: _label(value, first, stop) for name, value in r.labels.items()}
-        names = None if self.axes is None else self.axes.channels
+        axes = self._axes_of(r)
         if self._windows.ahead:
+            names = None if axes is None else axes.channels
             labels |= _ahead(r.values_CT[:, stop - 1 : stop + self._windows.ahead], names)
         labels = {name: value for name, value in labels.items() if value is not None}
         if self._windows.window is None:
@@ -185,9 +193,13 @@ class RecordingSource(Source):
     def __getitem__(self, index: int) -> Record:  # type: ignore[override]
         key = self.key(index)
         number, start, stop, _ = self._spans[index]
-        values_CT = self.recordings[number].values_CT[:, start:stop]
-        value = values_CT if self.axes is None else Series.of(values_CT, self.axes)
+        values_CT, axes = self.recordings[number].values_CT[:, start:stop], self._axes_of(self.recordings[number])
+        value = values_CT if axes is None else Series.of(values_CT, axes)
         return replace(key, values={self._field: value})
+
+    def _axes_of(self, recording: Recording) -> Axes | None:
+        """Return what the axes of a recording are called: its own channels, or those of all."""
+        return self.axes if recording.channels is None else Axes(recording.channels)
 
 
 def _label(value: Any, start: int, stop: int) -> Any:

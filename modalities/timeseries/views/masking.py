@@ -70,7 +70,9 @@ class PatchMask(ViewGenerator):
         valid_BCP = batch.valid_patches(self.patch)
         b, c, p = valid_BCP.shape
         if self.across == "time":
-            masked_BCP = draw_spans(valid_BCP.any(1), self.mask_ratio, self.span, rng)[:, None].expand(-1, c, -1)
+            valid_BP = valid_BCP.any(1)
+            masked_BP = draw_spans(valid_BP, self.mask_ratio, self.span, rng) & valid_BP
+            masked_BCP = masked_and_visible(masked_BP, valid_BP, rng)[:, None].expand(-1, c, -1)
         else:
             masked_BCP = draw_spans(valid_BCP.flatten(0, 1), self.mask_ratio, self.span, rng).view(b, c, p)
         if self.across == "channels":
