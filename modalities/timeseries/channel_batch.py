@@ -173,6 +173,26 @@ class ChannelSetBatch(SignalBatch):
         observed_BCT = F.pad(self.observed, (0, padding), value=False) & self.channel_mask[..., None]
         return observed_BCT.unflatten(2, (-1, patch)).any(3)
 
+    def token_order(self, patch: int) -> tuple[Tensor, Tensor]:
+        """Return which of the C x P patches of each row are its tokens, those of a channel after those of another.
+
+        Valid ones come first, so that a series of 2 channels beside one of 64 is not padded to as many tokens as their
+        longest has for each of 64 channels.
+
+        Args:
+            patch: steps of a patch.
+
+        Returns:
+            index int64 (B, T), into the patches of all channels; and mask bool (B, T), True where one has an observed
+            value. T is the most tokens that a row can have where the host knows it, else C x P.
+        """
+        valid_BN = self.valid_patches(patch).flatten(1)
+        lengths, counts, most = self.known_lengths, self.host_channels, valid_BN.shape[1]
+        if lengths is not None and counts is not None:
+            most = min(max(longest_of(counts * -(-lengths // patch), most), 1), most)
+        index_BT = (~valid_BN).to(torch.uint8).argsort(dim=1, stable=True)[:, :most]
+        return index_BT, valid_BN.gather(1, index_BT)
+
     def unpad(self) -> list[np.ndarray]:
         """Return the examples on the CPU, without padding: float32 (C_i, T_i) each, nan where a value is missing."""
         return [row_CT[own_C] for row_CT, own_C in zip(super().unpad(), self.own_channels(), strict=True)]

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sensorium import Features, LayerStack, TokenEncoder, Tokens, at_least_one_row, check_range
+from sensorium import Features, LayerStack, TokenEncoder, Tokens, at_least_one_row, check_range, take_tokens
 from sensorium.losses.precision import at_least_fp32
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.signal.positions import sinusoidal_positions
@@ -85,17 +85,14 @@ class ChannelTransformer(TokenEncoder):
     def tokenize(self, batch: SignalBatch) -> ChannelTokens:
         """Cut every channel into patches, embedded to (B, T, D); one with an observed value of its channel is valid."""
         sets = self._channel_sets(batch)
-        patches_BCPp = self._patches(sets)
-        b, c, p, _ = patches_BCPp.shape
-        levels_BCP2 = sets.levels[:, :, None].expand(-1, -1, p, -1)
-        x_BTD = self.embed(torch.cat([patches_BCPp, levels_BCP2], dim=3)).flatten(1, 2)
-        channel_T = torch.arange(c, device=batch.device).repeat_interleave(p)
-        return ChannelTokens(
-            x_BTD,
-            self._positions(sets, p).to(x_BTD.dtype),
-            sets.valid_patches(self.patch).flatten(1),
-            channel=channel_T.expand(b, -1),
-        )
+        index_BT, valid_BT = sets.token_order(self.patch)
+        count = -(-batch.values.shape[2] // self.patch)
+        channel_BT = index_BT // count
+        inputs_BTp = torch.cat([self._patches(sets, index_BT), take_tokens(sets.levels, channel_BT)], dim=2)
+        x_BTD = self.embed(inputs_BTp)
+        time_PD = sinusoidal_positions(count, self.dim, batch.device)
+        positions_BTD = time_PD[index_BT % count] + take_tokens(self._of_channels(sets), channel_BT)
+        return ChannelTokens(x_BTD, positions_BTD.to(x_BTD.dtype), valid_BT, channel=channel_BT)
 
     def encode_tokens(self, tokens: ChannelTokens, keep: Tensor | None = None) -> Features:  # type: ignore[override]
         """Encode tokens, or those at `keep` (B, K)."""
@@ -114,7 +111,8 @@ class ChannelTransformer(TokenEncoder):
 
     def token_targets(self, batch: SignalBatch) -> Tensor:
         """Return the values of each patch, float (B, T, patch)."""
-        return self._patches(self._channel_sets(batch)).flatten(1, 2)
+        sets = self._channel_sets(batch)
+        return self._patches(sets, sets.token_order(self.patch)[0])
 
     def _channel_sets(self, batch: SignalBatch) -> ChannelSetBatch:
         """Return a batch whose series all have the modality's channels as one of channel sets."""
@@ -122,21 +120,22 @@ class ChannelTransformer(TokenEncoder):
             return batch
         return ChannelSetBatch.of_signals(batch, self.names or index_names(batch.values.shape[1]))
 
-    def _patches(self, batch: ChannelSetBatch) -> Tensor:
+    def _patches(self, batch: ChannelSetBatch, index_BT: Tensor) -> Tensor:
+        """Return the values of the patches at `index_BT`, float (B, T, patch); the last of a channel is zero-padded."""
         padding = -batch.values.shape[2] % self.patch
-        return F.pad(batch.values, (0, padding)).unflatten(2, (-1, self.patch))
+        patches_BCPp = F.pad(batch.values, (0, padding)).unflatten(2, (-1, self.patch))
+        return take_tokens(patches_BCPp.flatten(1, 2), index_BT)
 
-    def _positions(self, batch: ChannelSetBatch, patches: int) -> Tensor:
-        """Return the position embeddings, float (B or 1, T, D)."""
-        time_PD = sinusoidal_positions(patches, self.dim, batch.device)
+    def _of_channels(self, batch: ChannelSetBatch) -> Tensor:
+        """Return the part of the position embeddings that tells channels, float (B or 1, C, D)."""
         count = batch.values.shape[1]
         if self.channel == "none":
-            return time_PD.repeat(count, 1)[None]
+            return batch.values.new_zeros(1, count, self.dim)
         if self.channel == "position":
             codes_BCF = sinusoidal_positions(count, 2 * CODES, batch.device)[None]
         else:
             codes_BCF = self._codes(batch.channel_ids)
-        return (self.embed_channel(codes_BCF)[:, :, None] + time_PD).flatten(1, 2)
+        return self.embed_channel(codes_BCF)
 
     def _codes(self, ids_BC: Tensor) -> Tensor:
         """Return Fourier features of the hashes of names, float (B, C, 2 F): sine and cosine of F angles each."""

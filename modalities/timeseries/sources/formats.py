@@ -30,7 +30,6 @@ class Series(NamedTuple):
     channels: tuple[str, ...] | None = None
 
 
-
 def read(path: Path) -> list[Series]:
     """Return the series of a file, by its ending.
 

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sensorium import View, ViewGenerator, check_range
+from sensorium import View, ViewGenerator, check_range, take_tokens
 from sensorium.errors import RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.timeseries.channel_batch import ChannelSetBatch
@@ -56,8 +56,8 @@ class PatchMask(ViewGenerator):
     def __call__(self, batch: SignalBatch, rng: torch.Generator) -> list[View]:
         """Return the series with its mask."""
         if isinstance(batch, ChannelSetBatch):
-            masked_BCP = self._mask_of_sets(batch, rng)
-            masked_BT, per_step = masked_BCP.flatten(1), masked_BCP
+            per_step = self._mask_of_sets(batch, rng)
+            masked_BT = take_tokens(per_step.flatten(1), batch.token_order(self.patch)[0])
         else:
             valid_BT = batch.valid[:, :: self.patch]
             masked_BT = draw_spans(valid_BT, self.mask_ratio, self.span, rng) & valid_BT

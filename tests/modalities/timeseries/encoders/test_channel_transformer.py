@@ -125,8 +125,28 @@ def test_a_patch_without_an_observed_value_is_no_token():
     gone = torch.zeros(2, 3, 32, dtype=torch.bool)
     gone[0, 1, 8:16] = True
     tokens = encoder().tokenize(many.masked(gone))
-    assert tokens.mask[0].view(3, 4).tolist() == [[True] * 4, [True, False, True, True], [True] * 4]
-    assert tokens.mask[1].view(3, 4)[2].tolist() == [False] * 4
+    assert tokens.mask.tolist() == [[True] * 11 + [False], [True] * 8 + [False] * 4]
+    assert tokens.channel[0, :11].tolist() == [0] * 4 + [1] * 3 + [2] * 4
+    places_D = [tokens.positions[0, t] for t in (4, 5, 6)]
+    whole = encoder().tokenize(many)
+    assert_close(torch.stack(places_D), whole.positions[0, [4, 6, 7]])
+    assert_close(tokens.x[0, :11], whole.x[0, [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]])
+
+
+@torch.no_grad()
+def test_a_batch_has_as_many_tokens_as_its_largest_row_and_not_as_many_as_channels_times_steps():
+    raws = [
+        {"values": np.random.randn(count, steps), "channels": list("abcdefgh"[:count])}
+        for count, steps in ((8, 16), (1, 160))
+    ]
+    made, many = encoder(), MODALITY.collate([MODALITY.decode(raw) for raw in raws])
+    assert many.values.shape == (2, 8, 160)
+    tokens = made.tokenize(many)
+    assert tokens.x.shape[1] == 20  # not 160
+    assert tokens.mask.sum(1).tolist() == [16, 20]
+    unknown = dataclasses.replace(many, host_channels=None)
+    assert made.tokenize(unknown).x.shape[1] == 160
+    assert_close(made(unknown).pooled, made(many).pooled)
 
 
 def test_kept_tokens_and_noise(made):

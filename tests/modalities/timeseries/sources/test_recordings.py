@@ -147,3 +147,14 @@ def test_a_window_may_take_the_label_of_its_last_step():
     usual = RecordingSource(made, "x", SlidingWindow(3), "a test")
     assert [usual.key(i).labels["odd"] for i in range(2)] == [0, 0]
     assert source.key(0).labels["kind"] == "a"
+
+
+def test_recordings_of_different_channel_sets_carry_their_names_and_have_no_forecasts():
+    sets = [
+        Recording(f"r{i}", np.zeros((len(names), 8), np.float32), channels=names)
+        for i, names in enumerate([("a", "b"), ("c",), ("a", "b")])
+    ]
+    source = RecordingSource(sets, "timeseries", SlidingWindow(), "a source")
+    assert [source[i].values["timeseries"].axes.channels for i in range(3)] == [("a", "b"), ("c",), ("a", "b")]
+    with pytest.raises(DataError, match=r"2 different channel sets, and data\.source\.ahead makes a label of every"):
+        RecordingSource(sets, "timeseries", SlidingWindow(window=4, by_time=(0, 0.2), ahead=1), "a source")
