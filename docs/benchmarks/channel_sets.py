@@ -6,7 +6,7 @@ The sets: `motion`, acceleration along x and y (2 of the 6 channels of BasicMoti
 series for training, 40 for the test, 4 activities); `vowels`, the first 9 of the 12 cepstral coefficients of
 JapaneseVowels (aeon: 270 and 370, 9 speakers); `digits`, 24 log-mel bands of spoken digits (the Free Spoken Digit
 Dataset, whose files RECORDINGS has as {digit}_{speaker}_{take}.wav; takes 5 to 9 for training and 0 to 4 for the test,
-300 each). Three quarters of a record are masked (MAE), as many steps for each training. A linear probe then learns each
+300 each). Three fifths of the patches are masked (MAE), as many steps for each training. A linear probe then learns each
 set's classes on its train part; nothing is chosen by the test part.
 """
 
@@ -87,7 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recordings", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--runs", type=Path, help="a folder of runs; finished ones are not trained again")
     asked = parser.parse_args()
     sets = {
