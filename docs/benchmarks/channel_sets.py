@@ -6,8 +6,8 @@ The sets: `motion`, acceleration along x and y (2 of the 6 channels of BasicMoti
 series for training, 40 for the test, 4 activities); `vowels`, the first 9 of the 12 cepstral coefficients of
 JapaneseVowels (aeon: 270 and 370, 9 speakers); `digits`, 24 log-mel bands of spoken digits (the Free Spoken Digit
 Dataset, whose files RECORDINGS has as {digit}_{speaker}_{take}.wav; takes 5 to 9 for training and 0 to 4 for the test,
-300 each). Three fifths of the patches are masked (MAE), as many steps for each training. A linear probe then learns each
-set's classes on its train part; nothing is chosen by the test part.
+300 each). Three fifths of the patches are masked (MAE), as many steps for each training. A linear probe then learns the
+classes of each set on its train part; nothing is chosen by the test part.
 """
 
 from __future__ import annotations

@@ -7,12 +7,14 @@ import torch
 import sensorium
 from sensorium.data.arrays import ArraysSource
 from sensorium.modalities.signal.batch import SignalBatch
+from sensorium.modalities.timeseries.encoders.channel_transformer import ChannelTransformer
 from sensorium.modalities.timeseries.encoders.patch_transformer import PatchTransformer
 from sensorium.modalities.timeseries.views.masking import PatchMask
 from sensorium.models.learner import Learner
 from sensorium.plugins.masked.mae import MAE
 from sensorium.plugins.masked.simmim import SimMIM
-from tests.modalities.timeseries.series import modality
+from tests.modalities import pretrained_case
+from tests.modalities.timeseries.series import any_channels, modality, raw_sets
 from tests.plugins.toy_token_modality import losses_while_training
 
 SMALL = ["train.steps=2", "data.workers=0", "evaluate.evaluators={}", "data.val=0", "data.test=0"]
@@ -59,3 +61,68 @@ def test_masked_spans_are_reconstructed(objective):
     learner = Learner({"series": encoder}, objective())
     found = losses_while_training(learner, {"series": [view]}, steps=40)
     assert found[-1] < 0.7 * found[0]
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """An encoder, and a batch of series of 2, 9 and 24 channels."""
+    made = any_channels()
+    torch.manual_seed(0)
+    encoder = ChannelTransformer(made, patch=8, width=32, depth=2, heads=2)
+    return encoder, made.collate([made.decode(raw) for raw in raw_sets((2, 9, 24))])
+
+
+@pytest.mark.parametrize("name", ["mae", "simmim", "data2vec", "jepa", "ibot"])
+def test_masked_objectives_take_a_step_on_a_mixture_of_channel_sets(mixed, name):
+    pretrained_case.check_one_step(mixed[0], "timeseries", mixed[1], name)
+
+
+def test_whole_channels_are_reconstructed_from_others():
+    made = any_channels()
+    steps = np.arange(48)
+    raws = [
+        {"values": np.stack([np.sin(steps * 0.2 + p + c) for c in range(count)]), "channels": list("abcdefghi"[:count])}
+        for count in (2, 9)
+        for p in range(6)
+    ]
+    batch = made.collate([made.decode(raw) for raw in raws])
+    torch.manual_seed(0)
+    (view,) = PatchMask(made, across="channels", mask_ratio=0.4)(batch, torch.Generator().manual_seed(0))
+    view.modality = "series"
+    learner = Learner({"series": ChannelTransformer(made, width=32, depth=2, heads=2)}, SimMIM())
+    found = losses_while_training(learner, {"series": [view]}, steps=100)
+    assert found[-1] < 0.7 * found[0]
+
+
+def test_a_mixture_of_channel_sets_is_trained_measured_embedded_and_exported(tmp_path):
+    raws, labels = raw_sets((2, 9, 24) * 8, steps=80), ["a", "b"] * 12
+    splits = ["train"] * 16 + ["test"] * 8
+    source = ArraysSource({"timeseries": raws}, {"class": labels}, splits=splits)
+    small = {"name": "channel-transformer", "patch": 16, "width": 16, "depth": 1, "heads": 2}
+    towers = {
+        "timeseries": {
+            "modality": {"name": "timeseries", "channels": "any"},
+            "views": "channel-dropout",
+            "encoder": small,
+        }
+    }
+    recipe = {
+        "name": "mixed",
+        "data": {"batch": 8, "workers": 0, "val": 0.0},
+        "modalities": towers,
+        "objective": "simclr",
+        "train": {"steps": 2},
+        "evaluate": {"evaluators": {"knn": {"label": "class", "k": 1}}},
+    }
+    model = sensorium.fit(recipe, source=source, run_dir=tmp_path / "run")
+    table = sensorium.evaluate([tmp_path / "run"], source=source)["knn"]
+    assert [row.name for row in table.rows] == ["chance", "baseline", "untrained", "trained"]
+    features = model.embed(timeseries=raws[:3])["timeseries"]
+    sensorium.export(tmp_path / "run", tmp_path / "exported")
+    made, encoder = sensorium.load_encoder(tmp_path / "exported")
+    with torch.no_grad():
+        again = encoder(made.collate([made.decode(raw) for raw in raws[:3]])).pooled
+    torch.testing.assert_close(again, torch.as_tensor(features), rtol=1e-5, atol=1e-5)
+    assert (tmp_path / "run" / "views.png").exists()
+    checked = sensorium.check(recipe, source=source)
+    assert "9 channels: x, y, z, electrode 0, ..." in str(checked)
