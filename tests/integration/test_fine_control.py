@@ -13,6 +13,8 @@ from sensorium.blocks.lora import is_adapted, is_factor
 from sensorium.data.arrays import ArraysSource
 from sensorium.errors import Interrupted, RunError, SensoriumError
 from sensorium.optimizers.groups import trainable
+from tests import toys
+from tests.integration.test_resume import digest, run
 
 SMALL = {
     "mae": {"width": 16, "depth": 1, "heads": 2},
@@ -253,3 +255,25 @@ def test_blocks_are_computed_again_under_a_gradient_cache_with_the_same_draws(ba
         states.append(weights(tmp_path / str(recomputed)))
     for name, tensor in states[0].items():
         torch.testing.assert_close(states[1][name], tensor, rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.slow
+def test_two_ranks_with_adapters_resume_bit_equal_and_fsdp_agrees(tmp_path):
+    """Adapters of an encoder with batch norm, under DDP and FSDP, from a training in a process to its files."""
+    found = {}
+    for strategy in ("ddp", "fsdp"):
+        train = {"epochs": 4, "accelerator": "cpu", "devices": 2, "strategy": strategy}
+        asked = toys.recipe(objective="queue", train=train, checkpoint={"every": 0.5, "keep": 2})
+        asked["modalities"]["a"]["lora"] = {"rank": 2, "bias": True}
+        folder = tmp_path / strategy
+        assert run(recipe=asked, run_dir=str(folder), term_at=5).returncode == 143
+        resumed = run(recipe=asked, resume=str(folder))
+        assert resumed.returncode == 0, resumed.stderr
+        if strategy == "ddp":
+            assert digest(run(recipe=asked, run_dir=str(tmp_path / "whole"))) == digest(resumed)
+        found[strategy] = weights(folder)
+        assert load_file(folder / "model" / "adapters.safetensors")
+    assert found["ddp"].keys() == found["fsdp"].keys()
+    assert not any(map(is_factor, found["ddp"]))
+    for name, tensor in found["ddp"].items():
+        torch.testing.assert_close(found["fsdp"][name], tensor, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
