@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from itertools import chain
@@ -38,6 +39,8 @@ from sensorium.training.resumption import Resumption
 from sensorium.training.state import Evaluate, TrainingState
 from sensorium.training.warm_start import WarmStart, first_learner
 from sensorium.training.weight_average import WeightAverage
+
+log = logging.getLogger("sensorium")
 
 
 def prepare(
@@ -84,6 +87,8 @@ def prepare(
     learner = first_learner(plan, start) if resumed is None else plan.learner(pretrained=False)
     if resumed is None and plan.started_from:
         on_rank_zero(run.update, weights={name: asdict(report) for name, report in plan.started_from.items()})
+    if resumed is None and start is None:
+        on_rank_zero(_warn_of_frozen_random_weights, plan)
     module, optimizer, average = _on_device(fabric, learner, plan)
     if note_learning_rate(plan, optimizer.param_groups):
         on_rank_zero(run.keep_recipe, plan.recipe)
@@ -153,6 +158,19 @@ def restore_modalities(
 
     for name, modality in plan.modalities.items():
         modality.load_state(on_rank_zero(learned, name, modality))
+
+
+def _warn_of_frozen_random_weights(plan: Plan) -> None:
+    """Warn of encoders whose weights were neither loaded nor handed in, and are not trained."""
+    for name, tower in plan.recipe.modalities.items():
+        key = "lora" if tower.lora is not None else "frozen"
+        is_frozen = tower.lora is not None or tower.frozen is not False
+        if is_frozen and name not in plan.started_from and tower.encoder.handed_in is None:
+            log.warning(
+                "modalities.%s.%s keeps weights of the encoder as they are, and they are random: name those that it "
+                "starts from by modalities.%s.weights.",
+                *(name, key, name),
+            )
 
 
 def _on_device(fabric: Fabric, learner: Learner, plan: Plan) -> tuple[Any, Any, WeightAverage | None]:

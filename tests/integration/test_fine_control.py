@@ -232,6 +232,14 @@ def test_only_what_is_trained_changes(base, tmp_path):
     assert "frozen to block 1" in (tmp_path / "run" / "train.log").read_text()
 
 
+def test_frozen_random_weights_are_warned_of(base, caplog, tmp_path):
+    trained(tmp_path / "random", lora=LORA, train={"steps": 1})
+    assert "modalities.image.lora keeps weights of the encoder as they are, and they are random" in caplog.text
+    caplog.clear()
+    trained(tmp_path / "warm", frozen=1, train={"steps": 1, "warm_start": str(base)})
+    assert "they are random" not in caplog.text
+
+
 def test_a_pretrained_trunk_waits_until_new_heads_have_settled(base, tmp_path):
     before, same = weights(base), {}
 
