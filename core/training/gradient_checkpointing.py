@@ -5,6 +5,7 @@ Memory then grows by the input of a block in place of all that it computes (Chen
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -14,25 +15,24 @@ from torch.utils.checkpoint import checkpoint
 
 from sensorium.errors import RecipeError
 from sensorium.models.depth import stack_of
-from sensorium.models.learner import Learner
 
 KEY = "train.gradient_checkpointing"
 
 
-def checkpoint_blocks(learner: Learner) -> None:
-    """Let the blocks of a learner's trained encoders be computed again in the backward pass.
+def checkpoint_blocks(encoders: Mapping[str, nn.Module]) -> None:
+    """Let the blocks of trained encoders be computed again in the backward pass.
 
-    Call it before the learner is compiled or sharded. Blocks keep their names, and teachers, which have no backward
-    pass, theirs as well. What a block draws from the global generators is drawn again alike.
+    Call it before a learner of them is compiled or sharded. Blocks keep their names. What a block draws from the global
+    generators is drawn again alike.
 
     Args:
-        learner: changed in place.
+        encoders: modality name -> encoder, changed in place.
 
     Raises:
         RecipeError: for an encoder whose blocks are not known, or keep running statistics, which a second pass would
             move twice.
     """
-    for name, encoder in learner.encoders.items():
+    for name, encoder in encoders.items():
         if not any(parameter.requires_grad for parameter in encoder.parameters()):
             continue
         for block in stack_of(encoder, KEY).blocks:

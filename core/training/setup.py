@@ -188,7 +188,7 @@ def _on_device(fabric: Fabric, learner: Learner, plan: Plan) -> tuple[Any, Any, 
     if recipe.train.sync_batch_norm and fabric.world_size > 1:
         batch_norm.synchronize(learner)
     if recipe.train.gradient_checkpointing:
-        checkpoint_blocks(learner)
+        checkpoint_blocks(dict(learner.encoders.items()))
     compiled: Any = torch.compile(learner) if recipe.train.compile else learner
     module = fabric.setup_module(compiled)
     fused = on_cuda and recipe.train.precision != "16-mixed"  # Fabric clips no gradients that a fused step unscales

@@ -74,7 +74,7 @@ def whole(value):
 def trained(rank, world, strategy, folder):
     """Return gradients of each step, and what the learner is after them, saved in the middle and read again."""
     learner = learner_of()
-    checkpoint_blocks(learner)
+    checkpoint_blocks(dict(learner.encoders.items()))
     module = learner
     if strategy == "ddp":
         module = DistributedDataParallel(learner, **without_broadcast())

@@ -18,9 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from sensorium import Batch, Features, TokenDecoder, TokenEncoder, Tokens, View, build, take_tokens
+from sensorium.blocks.lora import adapt, is_factor, linear_maps, merged_copy
 from sensorium.errors import RecipeError
+from sensorium.models.depth import freeze, rate_factors
 from sensorium.models.learner import Learner
 from sensorium.registration.discovery import load_extensions
+from sensorium.training.gradient_checkpointing import checkpoint_blocks
 
 TOLERANCE = 1e-5
 SMALL = {"width": 16, "depth": 1, "heads": 2, "prototypes": 8, "bottleneck": 8, "distractors": 2, "codebook_size": 4}
@@ -278,6 +281,70 @@ def check_every_objective(encoder: TokenEncoder, modality: str, batch: Batch) ->
     return names
 
 
+def check_adapters(encoder: TokenEncoder, batch: Batch) -> None:
+    """No adapter of a linear map is bypassed, in training or evaluation, and merging changes nothing."""
+    adapted, x = copy.deepcopy(encoder).eval(), batch
+    before = encoder.eval()(x)
+    _summed(before).backward(inputs=[p for p in encoder.parameters() if p.requires_grad])
+    used = {name for name, p in encoder.named_parameters() if p.grad is not None and p.grad.any()}
+    encoder.zero_grad()
+    maps = linear_maps(adapted)
+    adapt(adapted, rank=2, rng=torch.Generator().manual_seed(0))
+    rng = torch.Generator().manual_seed(1)
+    for name, parameter in adapted.named_parameters():
+        if name.endswith(".B"):
+            nn.init.normal_(parameter, std=0.1, generator=rng)
+    after = adapted(x)
+    assert (after.pooled - before.pooled).abs().max() > 1e-4
+    _summed(after).backward()
+    gradients = {name: p.grad for name, p in adapted.named_parameters() if is_factor(name)}
+    assert len(gradients) == 2 * len(maps)
+    for name, gradient in gradients.items():
+        owner, _, factor = name.partition(".lora_")
+        weight = f"{owner}.{factor.rpartition('.')[0]}"
+        assert weight not in used or (gradient is not None and gradient.any()), f"{weight} bypasses its adapter"
+    with torch.inference_mode():
+        for module in (adapted, merged_copy(adapted)):
+            torch.testing.assert_close(module(x).pooled, after.pooled.detach(), atol=TOLERANCE, rtol=TOLERANCE)
+
+
+def check_recomputed_blocks(encoder: TokenEncoder, batch: Batch) -> None:
+    """Blocks that are computed again in the backward pass give the gradients of those that are kept, dropout too."""
+    if any(getattr(module, "running_mean", None) is not None for module in encoder.modules()):
+        return
+    found = []
+    for recomputed in (False, True):
+        made = copy.deepcopy(encoder).train()
+        if recomputed:
+            checkpoint_blocks({"it": made})
+        torch.manual_seed(0)
+        _summed(made(batch)).backward()
+        found.append({name: p.grad for name, p in made.named_parameters() if p.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient, rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def check_depth(encoder: TokenEncoder) -> None:
+    """Rates rise from the embeddings to what is behind the blocks, and freezing by depth leaves the others."""
+    factors = rate_factors(encoder, 0.5, "layer_decay")
+    stack = encoder.layer_stack()
+    assert stack is not None
+    last = len(stack.blocks)
+    assert min(factors.values()) == 0.5 ** (last + 1), "something lies before the blocks"
+    for number, block in enumerate(stack.blocks, 1):
+        assert {factors[id(p)] for p in block.parameters()} == {0.5 ** (last + 1 - number)}
+    frozen = copy.deepcopy(encoder)
+    freeze(frozen, last, "frozen")
+    behind = set(map(id, frozen.layer_stack().parameters_behind()))  # type: ignore[union-attr]
+    assert all(p.requires_grad == (id(p) in behind) for p in frozen.parameters() if p.requires_grad)
+
+
+def _summed(features: Features) -> Tensor:
+    assert features.tokens is not None
+    return features.pooled.square().sum() + features.tokens.square().mean()
+
+
 def check_family(encoder: TokenEncoder, batch: Batch, atol: float = TOLERANCE) -> None:
     """Run every check that needs neither modality nor objective."""
     check_shapes(encoder, batch)
@@ -287,3 +354,6 @@ def check_family(encoder: TokenEncoder, batch: Batch, atol: float = TOLERANCE) -
     check_two_passes_equal(encoder, batch)
     check_padding(encoder, batch, atol)
     check_no_rows(encoder, batch)
+    check_adapters(encoder, batch)
+    check_recomputed_blocks(encoder, batch)
+    check_depth(encoder)

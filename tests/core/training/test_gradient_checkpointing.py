@@ -58,7 +58,7 @@ def test_gradients_are_those_of_blocks_that_are_kept(objective, adapted):
             if name.endswith(".B"):
                 nn.init.normal_(parameter, std=0.1)
     again = copy.deepcopy(learner)
-    checkpoint_blocks(again)
+    checkpoint_blocks(dict(again.encoders.items()))
     kept, recomputed = gradients(learner, views), gradients(again, views)
     assert kept.keys() == recomputed.keys()
     assert any("blocks.1" in name for name in kept)
@@ -92,7 +92,7 @@ def test_memory_grows_by_the_input_of_a_block_alone():
         for depth in (2, 6):
             learner, views = learner_and_views("byol", depth)
             if recomputed:
-                checkpoint_blocks(learner)
+                checkpoint_blocks(dict(learner.encoders.items()))
             sizes.append(saved_bytes(learner, views))
         growth[recomputed] = (sizes[1] - sizes[0]) / 4
     inputs = 12 * 16 * 16 * 4  # two views of six images, 16 patches of width 16, float32
@@ -119,23 +119,23 @@ class Normed(Encoder):
 def test_blocks_with_running_statistics_are_refused():
     learner = Learner({"a": Normed()}, build("objective", "simclr"))
     with pytest.raises(RecipeError, match=r"blocks of the encoder of 'a' keep running statistics \(BatchNorm1d\)"):
-        checkpoint_blocks(learner)
+        checkpoint_blocks(dict(learner.encoders.items()))
     learner.encoders["a"].requires_grad_(False)
-    checkpoint_blocks(learner)  # nothing of it is computed twice
+    checkpoint_blocks(dict(learner.encoders.items()))  # nothing of it is computed twice
     assert type(learner.encoders["a"].blocks[0]) is nn.Sequential
 
 
 def test_an_encoder_without_layers_is_refused():
     learner = Learner({"a": toys.MLP(toys.VectorModality())}, build("objective", "simclr"))
     with pytest.raises(RecipeError, match=r"train.gradient_checkpointing goes by the layers of the encoder, and MLP"):
-        checkpoint_blocks(learner)
+        checkpoint_blocks(dict(learner.encoders.items()))
 
 
 def test_twice_is_once_and_evaluation_computes_nothing_again():
     learner, _ = learner_and_views("mae")
-    checkpoint_blocks(learner)
+    checkpoint_blocks(dict(learner.encoders.items()))
     cls = type(_blocks(learner)[0])
-    checkpoint_blocks(learner)
+    checkpoint_blocks(dict(learner.encoders.items()))
     assert type(_blocks(learner)[0]) is cls
     batch = View(learner_and_views("mae")[1]["image"][0].batch).batch
     with torch.inference_mode():
@@ -146,7 +146,7 @@ def test_twice_is_once_and_evaluation_computes_nothing_again():
 def test_a_compiled_learner_computes_its_blocks_again():
     learner, views = learner_and_views("byol", drop_path=0.0)
     again = copy.deepcopy(learner)
-    checkpoint_blocks(again)
+    checkpoint_blocks(dict(again.encoders.items()))
     compiled = torch.compile(again)
     seed_globals("step")
     compiled(views).loss.backward()
