@@ -41,14 +41,18 @@ class Factors(nn.Module):
         rank: R.
         alpha: alpha / R is the factor of the update.
         rng: draws A, uniform within +-1/sqrt(I), as `nn.Linear` draws its weight; B is 0.
+        transposed: whether the weight is (I, O): then B is the factor of the inputs, which is drawn, and A is 0.
     """
 
-    def __init__(self, weight_OI: Tensor, rank: int, alpha: float, rng: torch.Generator) -> None:
+    def __init__(
+        self, weight_OI: Tensor, rank: int, alpha: float, rng: torch.Generator, transposed: bool = False
+    ) -> None:
         super().__init__()
         outputs, inputs = weight_OI.shape
-        bound, device = inputs**-0.5, weight_OI.device
-        self.A = nn.Parameter(torch.empty(rank, inputs).uniform_(-bound, bound, generator=rng).to(device))
-        self.B = nn.Parameter(torch.zeros(outputs, rank, device=device))
+        device, bound = weight_OI.device, (outputs if transposed else inputs) ** -0.5
+        a_RI, b_OR = torch.zeros(rank, inputs), torch.zeros(outputs, rank)
+        (b_OR if transposed else a_RI).uniform_(-bound, bound, generator=rng)
+        self.A, self.B = nn.Parameter(a_RI.to(device)), nn.Parameter(b_OR.to(device))
         self.scale: Tensor = nn.Buffer(torch.tensor(alpha / rank, device=device))
 
     def forward(self, weight_OI: Tensor) -> Tensor:
@@ -104,7 +108,8 @@ def adapt(
         names.setdefault(owner, []).append(name)
     for owner, its in names.items():
         for name in its:
-            owner.add_module(PREFIX + name, Factors(owner._parameters[name], rank, alpha, rng))  # type: ignore[arg-type]
+            weight: Any = owner._parameters[name]
+            owner.add_module(PREFIX + name, Factors(weight, rank, alpha, rng, is_transposed(owner)))
         plain: Any = type(owner)
         owner.__class__ = _adapted_class(plain, tuple(its))
     return list(chosen)
@@ -113,17 +118,25 @@ def adapt(
 def linear_maps(module: nn.Module) -> dict[str, tuple[nn.Module, str]]:
     """Return the linear maps of a module that can be adapted: name -> the module with the weight, and its name there.
 
-    They are trainable matrices of `nn.Linear` and `nn.MultiheadAttention` that no other module shares.
+    They are trainable matrices of `nn.Linear`, of the `Conv1D` of transformers (GPT-2) and of `nn.MultiheadAttention`,
+    which no other module shares.
     """
     uses = Counter(id(p) for owner in module.modules() for p in owner._parameters.values())
     maps: dict[str, tuple[nn.Module, str]] = {}
     for path, owner in module.named_modules():
-        attention, linear = isinstance(owner, nn.MultiheadAttention), isinstance(owner, nn.Linear)
+        attention = isinstance(owner, nn.MultiheadAttention)
+        linear = isinstance(owner, nn.Linear) or is_transposed(owner)
         for name in _OF_ATTENTION if attention else ("weight",) if linear else ():
             weight = owner._parameters.get(name)
             if weight is not None and weight.requires_grad and uses[id(weight)] == 1:
                 maps[f"{path}.{name.removesuffix('_weight')}" if attention else path] = owner, name
     return maps
+
+
+def is_transposed(module: nn.Module) -> bool:
+    """Return whether a module is a linear map whose weight is (I, O): the `Conv1D` of transformers."""
+    weight = module._parameters.get("weight")
+    return any(cls.__name__ == "Conv1D" for cls in type(module).__mro__) and weight is not None and weight.ndim == 2
 
 
 def _chosen(maps: Mapping[str, tuple[nn.Module, str]], targets: Targets) -> dict[str, tuple[nn.Module, str]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from safetensors.torch import save_file
 from torch import Tensor
 
+from sensorium.blocks.lora import is_transposed
 from sensorium.errors import RunError, SensoriumError, not_found
 from sensorium.evaluation.labels import choose_column
 from sensorium.exporters.base import Exporter
@@ -46,11 +47,14 @@ class LoraAdapter(Exporter):
         maps = dict(sorted(found.items(), key=lambda item: order.index(f"{self._prefix}{item[0]}")))
         (rank, alpha), others = _size(next(iter(maps.values()))), {_size(factors) for factors in maps.values()}
         assert len(others) == 1, "a recipe gives all maps of an encoder one rank and one factor"
-        tensors = {
-            f"base_model.model.{path}.lora_{side}.weight": factors[side].contiguous()
-            for path, factors in maps.items()
-            for side in ("A", "B")
-        }
+        encoder, tensors = model.learner.encoder(name), {}
+        transposed = {path for path in maps if is_transposed(encoder.get_submodule(self._prefix + path))}
+        for path, factors in maps.items():
+            a_RI, b_OR = factors["A"], factors["B"]
+            if path in transposed:  # peft has the factors of the map, whatever the layout of its weight
+                a_RI, b_OR = b_OR.T, a_RI.T
+            tensors[f"base_model.model.{path}.lora_A.weight"] = a_RI.contiguous()
+            tensors[f"base_model.model.{path}.lora_B.weight"] = b_OR.contiguous()
         tower = model.plan.recipe.modalities[owner]
         config = {
             "peft_type": "LORA",
@@ -60,7 +64,7 @@ class LoraAdapter(Exporter):
             "lora_dropout": 0.0,
             "target_modules": list(maps),
             "bias": "none",
-            "fan_in_fan_out": False,
+            "fan_in_fan_out": bool(transposed),
             "init_lora_weights": True,
             "inference_mode": True,
             "modules_to_save": None,

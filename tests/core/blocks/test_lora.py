@@ -6,6 +6,7 @@ import pytest
 import torch
 from timm.models.eva import EvaAttention
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from sensorium.blocks.lora import (
     adapt,
@@ -51,7 +52,7 @@ def made(module: nn.Module, **options) -> nn.Module:
     adapt(module, rng=torch.Generator().manual_seed(0), **options)
     rng = torch.Generator().manual_seed(1)
     for name, parameter in module.named_parameters():
-        if name.endswith(".B"):
+        if is_factor(name) and not parameter.any():
             nn.init.normal_(parameter, generator=rng)
     return module
 
@@ -61,6 +62,7 @@ KINDS = {
     "attention": Attending,
     "encoder layer": lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True),
     "qkv with a bias of its own": lambda: EvaAttention(8, 2, qkv_bias=True, qkv_fused=True, scale_norm=False),
+    "Conv1D of transformers": lambda: Conv1D(16, 8),
     "everything": Everything,
 }
 
