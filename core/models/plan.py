@@ -433,9 +433,10 @@ def _check_fit(plan: Plan, registry: Registry) -> None:
         if tokens and not issubclass(plan.encoders[name].cls, TokenEncoder):
             asking = f"objective '{objective}'" if needs.tokens else f"target '{generator.target}'"
             fitting = _loadable(registry, "encoders", kind, lambda cls: issubclass(cls, TokenEncoder))
+            others = _loadable(registry, "encoders", kind, _has_tokens_with_some_options)
             raise RecipeError(
                 f"The {asking} needs tokens, but modalities.{name}.encoder '{recipe.tower(name).encoder}' is "
-                f"no token encoder; encoders that would fit: {fitting}."
+                f"no token encoder; encoders that would fit: {fitting}; with some of their models: {others}."
             )
 
 
@@ -465,6 +466,10 @@ def _check_task(plan: Plan) -> None:
             f"finetune.labels_per_class counts records of a class, and a {plan.recipe.finetune.task} has none: give "
             "finetune.label_fraction."
         )
+
+
+def _has_tokens_with_some_options(cls: Any) -> bool:
+    return not issubclass(cls, TokenEncoder) and cls.variant.__func__ is not Encoder.variant.__func__
 
 
 def _makes_views(count: int, cls: Any) -> bool:

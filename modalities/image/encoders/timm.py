@@ -9,7 +9,7 @@ from typing import Any, Literal
 import timm
 from torch import Tensor, nn
 
-from sensorium import Encoder, Features, SensoriumError
+from sensorium import Encoder, Features, SensoriumError, TokenEncoder
 from sensorium.errors import RecipeError
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders import timm_models
@@ -80,6 +80,10 @@ class Timm(Encoder):
         model_kwargs: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        if pool != "auto" and not isinstance(self, TokenEncoder):
+            raise SensoriumError(
+                f"The model '{model}' is no vision transformer with patches: leave out the option pool."
+            )
         self.name = model
         self.pool: str = pool
         self.model = timm_models.create(model, modality, drop_path, model_kwargs)
@@ -101,10 +105,6 @@ class Timm(Encoder):
 
     def forward(self, batch: ImageBatch) -> Features:
         """Encode images to features."""
-        if self.pool != "auto":
-            raise SensoriumError(
-                f"The model '{self.name}' is no vision transformer with patches: leave out the option pool."
-            )
         x = self.model.forward_features(self.normalize(batch))
         pooled = self.model.forward_head(x, pre_logits=True)
         return Features(pooled.flatten(1), self._tokens(x))

@@ -6,6 +6,7 @@ import pytest
 
 from sensorium import Needs
 from sensorium.errors import RecipeError
+from sensorium.modalities.image.encoders.timm import Timm
 from sensorium.models.plan import make_plan
 from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.recipe import read_recipe
@@ -23,6 +24,18 @@ def test_a_class_for_each_token_needs_a_token_encoder():
         plan_of("colorization", "modalities.image.encoder=cnn")
     with pytest.raises(RecipeError, match=r"The objective 'mae' needs tokens, but modalities\.image\.encoder 'cnn'"):
         plan_of("mae", "modalities.image.encoder=cnn")
+
+
+def test_models_of_a_library_without_tokens_are_refused_and_those_with_them_named():
+    swin = "modalities.image.encoder={name: timm, model: swin_tiny_patch4_window7_224}"
+    with pytest.raises(
+        RecipeError, match=r"needs tokens, but modalities\.image\.encoder 'timm' .*: vit; .*: .*timm"
+    ) as e:
+        plan_of("mae", swin)
+    assert "cnn" not in str(e.value)
+    assert issubclass(
+        plan_of("mae", "modalities.image.encoder={name: timm, model: test_vit}").encoders["image"].cls, Timm
+    )
 
 
 @pytest.mark.parametrize(

@@ -137,9 +137,8 @@ def test_other_models_stay_as_they_are_and_say_so():
         "samvit_base_patch16",
     ):
         assert Timm.variant({"model": name}) is Timm
-    encoder = Timm(ImageModality(size=32), "resnet10t", pool="mean")
     with pytest.raises(SensoriumError, match="no vision transformer with patches: leave out the option pool"):
-        encoder(images(ImageModality(size=32)))
+        Timm(ImageModality(size=32), "resnet10t", pool="mean")
 
 
 @register_model
@@ -232,3 +231,38 @@ def test_distilled_models_take_the_size_of_the_modality():
     encoder = tiny("deit_tiny_distilled_patch16_224")
     assert timm.create_model(encoder.name).patch_embed.grid_size == (14, 14)
     assert encoder.model.patch_embed.grid_size == (2, 3)
+
+
+MODULES = ("vision_transformer", "eva", "beit", "deit", "naflexvit", "vision_transformer_hybrid", "vitamin")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", MODULES)
+@torch.no_grad()
+def test_every_transformer_that_timm_lists_has_the_features_of_timm(module):
+    """`pytest -m slow tests/modalities/image/encoders/test_timm_tokens.py`: some 290 names, two blocks each."""
+    widths = (TINY, {**TINY, "num_kv_heads": 1}, {"depth": 2})
+    modality = ImageModality(size=224)  # which patches of 8, 14, 16 and 32 pixels tile
+    for name in timm.list_models(module=module):
+        for width in widths:
+            try:
+                encoder = tiny(name, modality, model_kwargs=width)
+            except SensoriumError as refused:
+                error = refused
+            else:
+                break
+        else:
+            raise AssertionError(f"{name}: {error}")
+        own = timm_models.create(name, modality, 0.0, width).eval()
+        own.attn_pool = getattr(own, "attn_pool", None) if encoder.pool in ("map", "prr") else None
+        own.load_state_dict(encoder.model.state_dict())
+        batch = images(modality, 2)
+        x, features = own.forward_features(encoder.normalize(batch)), encoder(batch)
+        scale = max(1.0, float(x.abs().max()))
+        torch.testing.assert_close(
+            features.tokens / scale, x[:, encoder.prefix :] / scale, atol=1e-5, rtol=1e-5, msg=name
+        )
+        if "dinov3" not in name:  # pooled as its authors do
+            pooled = own.forward_head(x, pre_logits=True)
+            scale = max(1.0, float(pooled.abs().max()))
+            torch.testing.assert_close(features.pooled / scale, pooled / scale, atol=1e-5, rtol=1e-5, msg=name)
