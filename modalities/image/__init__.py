@@ -14,6 +14,7 @@ sensorium_options = {
         {"model": "beitv2_base_patch16_224", "model_kwargs": _TINY, "modality": {"size": 64}},
         {"model": "vit_base_patch16_siglip_224", "model_kwargs": {**_TINY, "init_values": None}},
     ],
+    "encoders/open-clip-image": f"{_HOME}.samples:tiny_open_clip",
     "encoders/transformers": f"{_HOME}.samples:tiny_transformer",
 }
 sensorium_samples = {"image": f"{_HOME}.samples:sample_images"}

@@ -1,4 +1,4 @@
-"""Sample images, and a tiny model, on which the conformance kit checks the modality, its encoders and its views."""
+"""Sample images, and tiny models, on which the conformance kit checks the modality, its encoders and its views."""
 
 from __future__ import annotations
 
@@ -61,3 +61,15 @@ def tiny_transformer() -> dict[str, Any]:
         normalization = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
         (path / "preprocessor_config.json").write_text(json.dumps(normalization), encoding="utf-8")
     return {"model": str(path), "modality": {"size": 64}}
+
+
+def tiny_open_clip() -> dict[str, Any]:
+    """Return options for a narrow architecture of open_clip, a folder with its configuration and no weights."""
+    path = Path(_home().name) / "open_clip"
+    if not path.exists():
+        path.mkdir()
+        vision = {"image_size": 64, "patch_size": 16, "width": 32, "head_width": 16, "layers": 2}
+        text = {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1}
+        stored = {"model_cfg": {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}}
+        (path / "open_clip_config.json").write_text(json.dumps(stored), encoding="utf-8")
+    return {"model": f"local-dir:{path}", "modality": {"size": 64}}

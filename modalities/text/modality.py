@@ -33,9 +33,9 @@ class TextModality(Modality):
 
     Args:
         tokenizer: "bpe" (byte-level byte-pair encoding, trained on the train part), "characters" (character-level, for
-            language models), "open_clip" or "open_clip:ARCH" (that of an open_clip architecture) or
-            "transformers:PATH" (that of a Hugging Face model in a local folder or cache), or another that
-            `sensorium list tokenizers` shows, by name or as a mapping of name and options.
+            language models), "open_clip", "open_clip:ARCH" or "open_clip:local-dir:PATH" (that of an open_clip
+            architecture) or "transformers:PATH" (that of a Hugging Face model in a local folder or cache), or another
+            that `sensorium list tokenizers` shows, by name or as a mapping of name and options.
         vocab: largest vocabulary of a tokenizer trained here ("bpe", "characters").
         length: context length: the largest number of tokens of a text, start and end included.
         lower: whether text is converted to lower case.
