@@ -374,6 +374,18 @@ def bert(folder: Path) -> None:
     transformers.BertModel(config).save_pretrained(folder)
 
 
+def dinov2(folder: Path) -> None:
+    """A DINOv2 of a few thousand weights, as transformers writes one."""
+    import transformers
+
+    config = transformers.Dinov2Config(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
+    )
+    transformers.Dinov2Model(config).save_pretrained(folder)
+    normalization = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+    (folder / "preprocessor_config.json").write_text(json.dumps(normalization))
+
+
 def wav2vec2(folder: Path) -> None:
     """A wav2vec 2.0 of a few thousand weights, as transformers writes one."""
     import transformers
@@ -431,6 +443,7 @@ MATERIALS: dict[str, Callable[[Path], None]] = {
     "reviews.csv": reviews_csv,
     "models/my-bert": bert,
     "models/minilm": bert,
+    "models/dinov2-small": dinov2,
     "wav2vec2-base": wav2vec2,
     "dinov2_vits14.pth": dinov2,
     "freesolv.csv": freesolv_csv,
@@ -451,7 +464,7 @@ MATERIALS: dict[str, Callable[[Path], None]] = {
     "windows.npy": lambda path: np.save(path, draw().standard_normal((40, 2, 50)).cumsum(axis=2)),
 }
 """File or folder name -> what makes it."""
-MODELS = ("models/my-bert", "models/minilm", "wav2vec2-base")
+MODELS = ("models/my-bert", "models/minilm", "models/dinov2-small", "wav2vec2-base")
 """Those that are folders of models, whose configuration is read before any data."""
 
 
