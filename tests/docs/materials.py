@@ -374,7 +374,7 @@ def bert(folder: Path) -> None:
     transformers.BertModel(config).save_pretrained(folder)
 
 
-def dinov2(folder: Path) -> None:
+def dinov2_folder(folder: Path) -> None:
     """A DINOv2 of a few thousand weights, as transformers writes one."""
     import transformers
 
@@ -443,7 +443,7 @@ MATERIALS: dict[str, Callable[[Path], None]] = {
     "reviews.csv": reviews_csv,
     "models/my-bert": bert,
     "models/minilm": bert,
-    "models/dinov2-small": dinov2,
+    "models/dinov2-small": dinov2_folder,
     "wav2vec2-base": wav2vec2,
     "dinov2_vits14.pth": dinov2,
     "freesolv.csv": freesolv_csv,
