@@ -85,6 +85,8 @@ class Encoder(nn.Module, ABC):
     dim: int
     channels_last: bool = False
     """Whether its 2-D convolutions are faster on a CPU too, as they are on CUDA, with channels in the last axis."""
+    is_sequence: bool = True
+    """Whether its tokens, if it returns any, may follow each other in time: False where several are of one time."""
     libraries: tuple[str, ...] = ()
     """Libraries of which it is a tower that their exporters can write, such as "open_clip"."""
     lacks: tuple[str, ...] = ()

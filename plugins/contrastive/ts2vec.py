@@ -29,6 +29,11 @@ class TS2Vec(Objective):
 
     def build(self, encoders):
         """Make nothing: tokens are contrasted without a head."""
+        if not encoders.single.is_sequence:
+            raise RecipeError(
+                "The objective 'ts2vec' contrasts time steps, and several tokens of this encoder are of one time: "
+                "choose another encoder, or an objective that wants no sequence, such as mae or simclr."
+            )
 
     def forward(self, views, encode):
         """Contrast the aligned tokens of the two views."""

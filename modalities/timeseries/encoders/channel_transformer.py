@@ -60,6 +60,7 @@ class ChannelTransformer(TokenEncoder):
             values, so that masked objectives do not know which channel they predict.
     """
 
+    is_sequence = False
     multipliers_F: Tensor
 
     def __init__(

@@ -6,6 +6,7 @@ import torch
 
 import sensorium
 from sensorium.data.arrays import ArraysSource
+from sensorium.errors import RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
 from sensorium.modalities.timeseries.encoders.channel_transformer import ChannelTransformer
 from sensorium.modalities.timeseries.encoders.patch_transformer import PatchTransformer
@@ -75,6 +76,12 @@ def mixed():
 @pytest.mark.parametrize("name", ["mae", "simmim", "data2vec", "jepa", "ibot"])
 def test_masked_objectives_take_a_step_on_a_mixture_of_channel_sets(mixed, name):
     pretrained_case.check_one_step(mixed[0], "timeseries", mixed[1], name)
+
+
+@pytest.mark.parametrize("name", ["ts2vec", "ts-tcc"])
+def test_objectives_of_time_steps_refuse_tokens_of_several_channels(mixed, name):
+    with pytest.raises(RecipeError, match="several tokens of this encoder are of one time"):
+        pretrained_case.step_learner(mixed[0], "timeseries", name)
 
 
 def test_whole_channels_are_reconstructed_from_others():
