@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
+from sensorium.errors import RecipeError
 from sensorium.types import Batch, Features, View, take_tokens, valid_tokens
 
 
@@ -230,6 +231,15 @@ class Encoders(Mapping[str, Encoder]):
         """The only encoder, for objectives of one modality."""
         (encoder,) = self._encoders.values()
         return encoder
+
+    def require_sequence(self, objective: str) -> None:
+        """Raise RecipeError unless the tokens of the only encoder may follow each other in time."""
+        if not self.single.is_sequence:
+            raise RecipeError(
+                f"The objective '{objective}' wants tokens that follow each other in time, and several tokens of the "
+                f"encoder {type(self.single).__name__} are of one time: choose another encoder, or an objective of "
+                "tokens in any order, such as mae, or of whole records, such as simclr."
+            )
 
 
 class Encode(ABC):

@@ -29,11 +29,7 @@ class TS2Vec(Objective):
 
     def build(self, encoders):
         """Make nothing: tokens are contrasted without a head."""
-        if not encoders.single.is_sequence:
-            raise RecipeError(
-                "The objective 'ts2vec' contrasts time steps, and several tokens of this encoder are of one time: "
-                "choose another encoder, or an objective that wants no sequence, such as mae or simclr."
-            )
+        encoders.require_sequence("ts2vec")
 
     def forward(self, views, encode):
         """Contrast the aligned tokens of the two views."""

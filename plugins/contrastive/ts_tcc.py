@@ -52,11 +52,7 @@ class TSTCC(Objective):
 
     def build(self, encoders):
         """Make the transformer, the linear predictors and the projection head of contexts."""
-        if not encoders.single.is_sequence:
-            raise RecipeError(
-                "The objective 'ts-tcc' predicts later tokens, and several tokens of this encoder are of one time: "
-                "choose another encoder, or an objective that wants no sequence, such as mae or simclr."
-            )
+        encoders.require_sequence("ts-tcc")
         dim, width = encoders.single.token_dim, self.width
         self.enter, self.summary = nn.Linear(dim, width), nn.Parameter(torch.randn(1, 1, width) * 0.02)
         block = nn.TransformerEncoderLayer(width, self.heads, 4 * width, 0.0, batch_first=True, norm_first=True)

@@ -80,7 +80,7 @@ def test_masked_objectives_take_a_step_on_a_mixture_of_channel_sets(mixed, name)
 
 @pytest.mark.parametrize("name", ["ts2vec", "ts-tcc"])
 def test_objectives_of_time_steps_refuse_tokens_of_several_channels(mixed, name):
-    with pytest.raises(RecipeError, match="several tokens of this encoder are of one time"):
+    with pytest.raises(RecipeError, match="several tokens of the encoder ChannelTransformer are of one time"):
         pretrained_case.step_learner(mixed[0], "timeseries", name)
 
 
