@@ -50,8 +50,8 @@ class TransformersImage(Encoder):
     them in `last_hidden_state`. Which these are is found out and compared with the library's own pass; other models
     (ResNet, ConvNeXt, Swin) have features. Positions are interpolated to the images' size as the library does, each
     crop on its own grid. Kept tokens come out as of a full pass with all others masked from attention; under relative
-    positions (BEiT) such a pass is what is computed. MAE's own masking, and DINOv3's random scale of coordinates while
-    training, are off.
+    positions (BEiT) such a pass is what is computed, and the library copies the indices of its table to the device in
+    every block. MAE's own masking, and DINOv3's random scale of coordinates while training, are off.
 
     Args:
         modality: the image modality; its channels are the model's.

@@ -11,8 +11,10 @@ from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders.open_clip_image import OpenClipImage, OpenClipVisionTransformer
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.models.layers import encode_with_layers
+from sensorium.testing.emulation import table
 from sensorium.testing.equality import close
 from sensorium.weights import load_weights
+from tests.emulation.encoding import encoded_on_device
 from tests.modalities import pretrained_case
 
 VIT = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
@@ -264,3 +266,9 @@ def test_own_weights_are_all_trained_with_no_text_tower_among_them():
     assert all(name.startswith("visual.") for name in encoder.state_dict())
     encoder.train()(batch((32, 32))).pooled.sum().backward()
     assert all(p.grad is not None for p in encoder.parameters())
+
+
+@pytest.mark.parametrize("name", ["vit", "coca", "siglip"])
+def test_the_host_waits_for_nothing(name):
+    _, waits = encoded_on_device(tower(name, 64).train(), batch((64, 64)))
+    assert not waits, table(waits)

@@ -15,8 +15,10 @@ from sensorium.modalities.image.encoders.transformers import (
 from sensorium.modalities.image.encoders.transformers_parts import library_pass, take_apart, without_masking
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.models.layers import encode_with_layers
+from sensorium.testing.emulation import table
 from sensorium.testing.equality import close
 from sensorium.weights import load_weights
+from tests.emulation.encoding import encoded_on_device
 from tests.modalities import pretrained_case
 
 transformers = pytest.importorskip("transformers")
@@ -294,3 +296,9 @@ def test_first_weights_are_random_and_loading_draws_no_random_numbers(folders):
     encoder = TransformersImage.variant({"model": folder})(ImageModality(size=48), folder)
     load_weights(encoder, folder)
     assert torch.equal(torch.rand(1), drawn)
+
+
+@pytest.mark.parametrize("family", ["dinov3", "mae", "siglip2"])
+def test_the_host_waits_for_nothing(folders, family):
+    _, waits = encoded_on_device(started(folders(family)[0]).train(), batch())
+    assert not waits, table(waits)
