@@ -124,8 +124,9 @@ class Timm(Encoder):
         Raises:
             RecipeError: when mean, std or stem are not those that the weights were made with.
         """
-        if any(name.startswith("model.") and name in self.state_dict() for name in weights):
-            return dict(weights)
+        own = {name.removeprefix("model."): tensor for name, tensor in weights.items() if name.startswith("model.")}
+        if own.keys() & self.model.state_dict().keys():
+            return {**weights, **self._of_ours(own)}
         if self.has_small_stem:
             raise RecipeError(
                 f"the weights of '{self.name}' were made with a stem for large images. Set the encoder's stem to "
@@ -145,6 +146,13 @@ class Timm(Encoder):
             )
         named = {f"model.{name}": tensor for name, tensor in converted.items()}
         return named if mask_token_D is None else {**named, "mask_token": mask_token_D}
+
+    def _of_ours(self, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights of another `timm` of ours, of a run at another image size, say, under its names."""
+        shapes = {name: tensor.shape for name, tensor in self.model.state_dict().items()}
+        if any(tensor.shape != shapes[name] for name, tensor in own.items() if name in shapes):
+            own, _ = in_timm_layout(self.model, self.name, own)
+        return {f"model.{name}": tensor for name, tensor in own.items()}
 
 
 def _shrink_stem(model: Any) -> None:

@@ -24,6 +24,8 @@ BEST = ("teacher", "ema", "target_encoder", "encoder", "backbone", "student")
 """Parts of the names of such transformers, in the order in which one is chosen where a file has several."""
 JAX = "embedding/kernel"
 """Name that marks weights of big_vision and Flax."""
+OF_TRANSFORMERS = "embeddings.patch_embeddings"
+"""Part of names that marks weights of transformers."""
 BIAS_TABLE = "relative_position_bias_table"
 
 
@@ -40,6 +42,11 @@ def in_timm_layout(model: Any, name: str, weights: Mapping[str, Tensor]) -> tupl
     """
     if any(key.endswith(JAX) for key in weights):
         return _of_jax(model, weights), None
+    if any(OF_TRANSFORMERS in key for key in weights):
+        raise RecipeError(
+            "these are weights in the layout of transformers. Take the encoder 'transformers' with their folder as its "
+            f"model, or the same weights as timm publishes them for '{name}'."
+        )
     found = _unchunked(transformer_of(weights))
     mask_token_D = _mask_token(model, found)
     _check_qkv_bias(model, name, found)

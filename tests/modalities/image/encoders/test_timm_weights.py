@@ -287,5 +287,21 @@ def test_weights_of_an_encoder_of_ours_are_read_as_they_are(tmp_path):
     assert encoder.mask_embedding() is not None
 
 
+@torch.no_grad()
+def test_weights_of_ours_at_another_size_are_resampled(tmp_path):
+    large, small = (tiny("vit_base_patch14_dinov2.lvd142m", ImageModality(size=n * 14)) for n in (4, 3))
+    large.mask_token.fill_(0.3)
+    load_weights(small, stored(large.state_dict(), tmp_path))
+    batch = images(ImageModality(size=3 * 14))
+    torch.testing.assert_close(small(batch).pooled, large(batch).pooled, atol=1e-5, rtol=1e-5)
+    assert small.mask_embedding() is not None
+
+
+def test_weights_in_the_layout_of_transformers_are_named(tmp_path):
+    theirs = {"embeddings.patch_embeddings.projection.weight": torch.ones(2), "embeddings.cls_token": torch.ones(2)}
+    with pytest.raises(RecipeError, match=r"layout of transformers. Take the encoder 'transformers'"):
+        load_weights(tiny("vit_base_patch14_dinov2.lvd142m"), stored(theirs, tmp_path))
+
+
 def test_layouts_that_timm_reads_are_where_they_are_looked_for():
     assert all(hasattr(module, "checkpoint_filter_fn") for module in (eva, naflexvit))
