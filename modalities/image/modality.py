@@ -85,6 +85,11 @@ class ImageModality(Modality):
         self._border_C = np.array(color if channels == 3 else [gray] * channels, np.uint8)
 
     @property
+    def fit_to_size(self) -> Fit:
+        """How an image of another aspect ratio is brought to `size`."""
+        return self._fit
+
+    @property
     def extensions(self) -> tuple[str, ...]:
         """The extensions of the formats that Pillow reads."""
         return tuple(sorted(e for e, kind in Image.registered_extensions().items() if kind in Image.OPEN))

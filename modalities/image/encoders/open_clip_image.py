@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,9 @@ from sensorium.modalities.open_clip import (
     weights_of,
 )
 
+log = logging.getLogger("sensorium")
+RESIZE_MODES = {"crop": "shortest", "pad": "longest", "stretch": "squash"}
+"""How the modality brings images to its size -> open_clip's word for it."""
 OF_TEXT = ("text.*", "transformer.*", "token_embedding.*", "positional_embedding", "cls_emb", "attn_mask")
 """Weights of a whole model's text tower."""
 
@@ -76,6 +80,7 @@ class OpenClipImage(Encoder):
         self.mean, self.std, self.size = mean or self._ways[0]["mean"], std or self._ways[0]["std"], modality.size
         self.normalize = Normalize(3, self.mean, self.std)
         self.normalize_targets = normalize_targets
+        self._resize_mode, self._background = RESIZE_MODES[modality.fit_to_size], modality.background
         self.dim = self.config["embed_dim"]
 
     @classmethod
@@ -101,6 +106,8 @@ class OpenClipImage(Encoder):
         check_layout(self.model, bool(self.config.get("quick_gelu")), weights)
         way = next((way for way in self._ways if list(way["mean"]) == list(self.mean)), self._ways[0])
         check_normalization(f"the weights of '{self.model}'", self._options, way)
+        if all(way["resize_mode"] == "squash" for way in self._ways) and self._resize_mode != "squash":
+            log.info("The weights of '%s' were trained on images stretched to a square: set fit: stretch.", self.model)
         found = convert_state_dict(self, dict(weights))  # type: ignore[arg-type] # of MobileCLIP; it reads `visual`
         found = tower_weights(found, "visual.", list(self.visual.state_dict()))
         for name in ("visual.positional_embedding", "visual.attnpool.positional_embedding"):
@@ -138,7 +145,8 @@ class OpenClipImage(Encoder):
                 "mean": list(self.mean),
                 "std": list(self.std),
                 "interpolation": "bilinear",
-                "resize_mode": "shortest",
+                "resize_mode": self._resize_mode,
+                **({"fill_color": self._background[0]} if self._resize_mode == "longest" else {}),
             },
         }
 

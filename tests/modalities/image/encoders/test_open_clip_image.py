@@ -245,6 +245,24 @@ def test_pixels_are_normalized_as_the_known_weights_of_an_architecture():
     assert preprocessings("small-vit")[0]["mean"][0] == pytest.approx(0.48145466)
 
 
+@pytest.mark.parametrize(("fit", "word"), [("crop", "shortest"), ("stretch", "squash"), ("pad", "longest")])
+def test_exports_say_how_images_were_brought_to_the_size(fit, word):
+    encoder = OpenClipVisionTransformer(ImageModality(size=32, fit=fit, background="white"), "small-vit")
+    preprocess = encoder.tower_of("open_clip", torch.eye(24))["preprocess"]
+    assert preprocess["resize_mode"] == word
+    assert preprocess.get("fill_color") == (255 if fit == "pad" else None)
+
+
+def test_stretched_images_are_asked_for(tmp_path, caplog):
+    config = {"model_cfg": {"embed_dim": 24, "vision_cfg": VIT, "text_cfg": TEXT}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config | {"preprocess_cfg": {"resize_mode": "squash"}}))
+    torch.save(library("vit").state_dict(), tmp_path / "open_clip_pytorch_model.bin")
+    caplog.set_level("INFO")
+    encoder = tower("vit", model=f"local-dir:{tmp_path}")
+    load_weights(encoder, encoder.own_weights)
+    assert "stretched to a square: set fit: stretch" in caplog.text
+
+
 def test_what_cannot_be_built_is_said():
     with pytest.raises(SensoriumError, match="did you mean 'small-vit'"):
         tower("vitt")
