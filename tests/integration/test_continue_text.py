@@ -70,6 +70,20 @@ def test_a_tower_may_start_at_random_and_a_sentence_encoder_takes_simcse(folder,
     assert model.plan.started_from == {}
 
 
+def test_adapters_and_recomputed_blocks_train_a_text_model(folder, texts, tmp_path):
+    changes = overrides(folder, texts, "modalities.text.lora={rank: 2}", "train.gradient_checkpointing=true")
+    model = sensorium.fit("continue-text", changes, run_dir=tmp_path / "run")
+    before = load_file(folder / "model.safetensors")
+    after = model.encoder("text").model.state_dict()
+    moved = {name for name, weight in after.items() if not torch.equal(weight, before[f"bert.{name}"])}
+    assert "encoder.layer.0.attention.self.query.weight" in moved
+    assert all(
+        name.startswith("encoder.layer.")
+        and name.endswith(("dense.weight", ".query.weight", ".key.weight", ".value.weight"))
+        for name in moved
+    ), moved
+
+
 def test_the_tokenizer_of_another_model_is_refused(folder, texts, tmp_path):
     with pytest.raises(RecipeError, match=r"set the tokenizer|The tokenizer is not that of the model"):
         sensorium.fit(
