@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from unittest import SkipTest
 
 from sensorium.contracts import Modality
@@ -17,7 +18,7 @@ from sensorium.testing.checked_part import CheckedPart, expect
 from sensorium.testing.commands import check_that_it_acts
 
 CANDIDATES = 2
-"""Models that are offered to an exporter that refuses the ones before."""
+"""Modalities of which models are offered to an exporter that refuses the ones before."""
 
 
 def writes_what_its_lines_load(checked: CheckedPart) -> None:
@@ -50,26 +51,28 @@ def _files(folder: Path) -> dict[str, int]:
 
 
 def _models(checked: CheckedPart) -> Iterator[Model]:
-    """Iterate over models, one for each modality with samples."""
+    """Iterate over models, for each modality with samples one that was trained whole, and one by adapters."""
     extensions, registry, made = Extensions([], checked.registry), checked.registry, 0
     for name in sorted(checked.samples):
         for objective in registry.specs("objectives"):
             model = _model(checked, name, objective.name, extensions)
             if model is not None:
                 yield model
+                if (adapted := _model(checked, name, objective.name, extensions, lora={})) is not None:
+                    yield adapted.merge_adapters()
                 made += 1
                 break
         if made == CANDIDATES:
             return
 
 
-def _model(checked: CheckedPart, name: str, objective: str, extensions: Extensions) -> Model | None:
-    """Return a model of the first views and encoder of a modality that fit an objective, if any do."""
+def _model(checked: CheckedPart, name: str, objective: str, extensions: Extensions, **settings: Any) -> Model | None:
+    """Return a model of the first views and encoder of a modality that fit an objective and settings, if any do."""
     registry = checked.registry
     for views in registry.names("views", name):
         for encoder in registry.names("encoders", name):
             given = checked.options_of(registry.find("encoders", encoder, name))
-            tower = {"views": {"name": views}, "encoder": {"name": encoder, **given}}
+            tower = {"views": {"name": views}, "encoder": {"name": encoder, **given}, **settings}
             recipe = {
                 "data": {"batch": 2},
                 "modalities": {name: tower},
