@@ -12,8 +12,9 @@ import argparse
 import time
 from pathlib import Path
 
+from resumable import fit_until
+
 import sensorium
-from docs.benchmarks.resumable import fit_until
 
 SEEDS = (0, 1, 2)
 VAL = ["data.val=0.15", "evaluate.evaluators={}"]
