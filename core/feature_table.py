@@ -24,6 +24,9 @@ class Layer(NamedTuple):
     is_normed: bool = False
     pooling: str = "mean"
 
+    def __str__(self) -> str:
+        return f"{self.number}" + f", {self.read}" * bool(self.read)
+
     @property
     def read(self) -> str:
         """What of the block's output it is, as tables say it; empty for the mean of its tokens as they are."""

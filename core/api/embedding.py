@@ -9,6 +9,7 @@ from typing import Any
 from sensorium.api.embedding_files import require_format, write_embeddings
 from sensorium.api.run_records import open_records
 from sensorium.data.summary import summarize
+from sensorium.errors import RunError
 from sensorium.feature_table import FeatureTable
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions
@@ -35,7 +36,8 @@ def embed_source(
         out: the file, which ends in .npz, .parquet or .csv (see `write_embeddings`).
         overrides: `key.sub=value` texts applied to the run's recipe, such as `data.source.path=...`.
         part: "train", "val", "test" or "all".
-        space: "embedding" for the space that the objective compares in, "features" for pooled features.
+        space: "embedding" for the space that the objective compares in, "features" for pooled features; "layers" for
+            what every layer returns, "tokens" for the tokens of the last, both to .npz.
         checkpoint: as in `load`.
         device: as in `load`.
         source: records in place of those that `data.source` names: a `Source`, or anything that `fit` takes.
@@ -46,13 +48,15 @@ def embed_source(
         How many records were embedded.
 
     Raises:
-        RunError: for a file of another kind.
+        RunError: for a file of another kind, or when no encoder has anything in the space.
     """
-    require_format(Path(out))
+    require_format(Path(out), space)
     model, evaluation = open_records(run, overrides, checkpoint, device, source, extensions, handed_in)
     source, plan = evaluation.source, evaluation.plan
 
     def write(table: FeatureTable) -> int:
+        if not table.features:
+            raise RunError(f"No encoder of the run returns {space}.")
         assert table.positions is not None, "batches of a source have positions"
         positions = table.positions.tolist()
         part_of = {position: name for name, rows in evaluation.parts.items() for position in rows.tolist()}

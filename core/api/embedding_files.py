@@ -16,8 +16,8 @@ from sensorium.feature_table import FeatureTable
 from sensorium.runs.atomic import write_atomically
 
 
-def require_format(path: Path) -> None:
-    """Raise an error if a file ends in no format of embeddings.
+def require_format(path: Path, space: str = "embedding") -> None:
+    """Raise an error if a file ends in no format of embeddings, or in none that holds those of a space.
 
     Raises:
         RunError: which names those there are.
@@ -25,12 +25,15 @@ def require_format(path: Path) -> None:
     if path.suffix.lower() not in WRITERS:
         known = ", ".join(WRITERS)
         raise RunError(f"Embeddings are written to a file that ends in one of {known}: '{path}' does not.")
+    if space in ("layers", "tokens") and path.suffix.lower() != ".npz":
+        raise RunError(f"Of each record there are several {space}, which are written to .npz alone: '{path}' is none.")
 
 
 def write_embeddings(path: Path, table: FeatureTable, parts: Sequence[str], summaries: Iterable[RecordSummary]) -> None:
     """Write N records in the format of the file's extension.
 
-    - `.npz`: `ids`, and for each modality an array (N, D) with rows of nan where a record lacks it.
+    - `.npz`: `ids`, and for each modality an array (N, D) with rows of nan where a record lacks it. Layers are
+      (N, L, D), with `layers.MODALITY`, what the L layers are; tokens are (N, T, D), nan at padding.
     - `.parquet`: a row for each record with the columns `id`, `split`, `label.NAME`, `caption.MODALITY` (texts and
       SMILES), `path.MODALITY` and, under the name of each modality, a list of D numbers, null where a record lacks it.
     - `.csv`: the same, with a column for each number: `MODALITY.0` to `MODALITY.D-1`.
@@ -45,8 +48,9 @@ def write_embeddings(path: Path, table: FeatureTable, parts: Sequence[str], summ
 
 
 def _write_npz(path: Path, table: FeatureTable, parts: Sequence[str], summaries: Iterable[RecordSummary]) -> None:
+    layers = {f"layers.{name}": np.array(list(map(str, of_modality))) for name, of_modality in table.layers.items()}
     with open(path, "wb") as file:
-        np.savez(file, **{"ids": np.array(table.ids), **table.features})  # type: ignore[arg-type]
+        np.savez(file, **{"ids": np.array(table.ids), **table.features, **layers})  # type: ignore[arg-type]
 
 
 def _write_parquet(path: Path, table: FeatureTable, parts: Sequence[str], summaries: Iterable[RecordSummary]) -> None:

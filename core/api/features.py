@@ -42,7 +42,8 @@ def evaluate_features(
 
     Args:
         x_train: features of the N train records: an array or tensor (N, D) of any numeric dtype, bf16 too, finite; or
-            modality name -> such an array, for evaluators of several, such as "retrieval".
+            modality name -> such an array, for evaluators of several, such as "retrieval". Of "layers" (N, L, D), of
+            "attentive" tokens (N, T, D), nan where a record has fewer.
         y_train: their labels, N numbers or strings, None or nan where there is none; or label name -> labels; None for
             evaluators that need none.
         x_test: features of the M test records, likewise.
@@ -107,7 +108,9 @@ def _features(
         for number, (part, x, of_part) in enumerate(zip(PARTS, arrays, labels, strict=True))
     ]
     _check_widths(row, *tables)
-    return ModelFeatures(dict.fromkeys(("features", "embedding"), (tables[0], tables[1])))
+    is_several = any(x.ndim == 3 for x in tables[0].features.values())
+    spaces = ("layers", "tokens") if is_several else ("features", "embedding")
+    return ModelFeatures(dict.fromkeys(spaces, (tables[0], tables[1])))
 
 
 def _check_widths(row: str, train: FeatureTable, test: FeatureTable) -> None:
@@ -116,7 +119,7 @@ def _check_widths(row: str, train: FeatureTable, test: FeatureTable) -> None:
         of_train, of_test = (", ".join(table.features) for table in (train, test))
         raise DataError(f"The train features of '{row}' are of {of_train}, the test features of {of_test}.")
     for name in train.features:
-        widths = [table.features[name].shape[1] for table in (train, test)]
+        widths = [table.features[name].shape[-1] for table in (train, test)]
         if widths[0] != widths[1]:
             raise DataError(
                 f"The train features of '{row}' have the width {widths[0]}, but the test features {widths[1]}: give "
@@ -145,7 +148,7 @@ def _table(
 
 
 def _rows(what: str, x: Any) -> np.ndarray:
-    """Return an array, a tensor or a list of rows as float32 (N, D)."""
+    """Return an array, a tensor or a list of rows as float32 (N, D), or (N, T, D) of several tokens, or layers."""
     try:
         x_ND = _float32(x)
     except (TypeError, ValueError) as error:
@@ -154,10 +157,14 @@ def _rows(what: str, x: Any) -> np.ndarray:
         raise DataError(
             f"The {what} have the shape {x_ND.shape}: there is nothing to measure without rows and columns."
         )
-    if x_ND.ndim != 2:
+    if x_ND.ndim not in (2, 3):
         raise DataError(f"The {what} have the shape {x_ND.shape}: give (N, D), a row for each record.")
-    if not np.isfinite(x_ND).all():
-        row = int(np.flatnonzero(~np.isfinite(x_ND).all(1))[0])
+    is_absent = np.isnan(x_ND).all(-1, keepdims=True) if x_ND.ndim == 3 else np.zeros(1, bool)
+    is_good_N = (np.isfinite(x_ND) | is_absent).reshape(len(x_ND), -1).all(1)
+    if x_ND.ndim == 3:
+        is_good_N &= ~is_absent.all((1, 2))
+    if not is_good_N.all():
+        row = int(np.flatnonzero(~is_good_N)[0])
         raise DataError(f"The {what} are not finite: row {row} is the first. Leave such records out of both arrays.")
     return x_ND
 

@@ -17,6 +17,8 @@ class Space(StrEnum):
 
     embedding = "embedding"
     features = "features"
+    layers = "layers"
+    tokens = "tokens"
 
 
 class Choice(StrEnum):

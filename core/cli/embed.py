@@ -22,7 +22,11 @@ def embed(
     ] = None,
     part: Annotated[Part, typer.Option(help="The part of the split that is embedded.")] = Part.all,
     space: Annotated[
-        Space, typer.Option(help="embedding (after the projection of the objective) or features (of the encoder).")
+        Space,
+        typer.Option(
+            help="embedding (after the projection of the objective), features (of the encoder); or, to .npz, layers "
+            "(of each one the mean token and the class token) or tokens (of the last layer)."
+        ),
     ] = Space.embedding,
     checkpoint: Annotated[str, typer.Option(help="The checkpoint: final, best, last, or a step number.")] = "final",
     device: Device = "auto",

@@ -134,3 +134,20 @@ def test_continuous_labels_are_no_classes(digits):
     assert metric(evaluate_features(x_train, ages[0], x_test, ages[1], evaluators="ridge")["ridge"], "features", "R2")
     grades = [np.round(age * 7) / 2 for age in ages]
     assert "knn" in evaluate_features(x_train, grades[0], x_test, grades[1], evaluators="knn")
+
+
+def test_tokens_and_layers_are_arrays_of_three_axes():
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    x = rng.normal(size=(60, 3, 4)).astype(np.float32)
+    x[:, 1] += 4 * y[:, None]
+    made = sensorium.evaluate_features(x[:40], y[:40], x[40:], y[40:], evaluators={"layers": {"Cs": [0.1]}})
+    assert made["layers"].row("features").metrics["accuracy"].mean > 0.9
+    assert "layer 2 (" in next(iter(made["layers"].row("features").notes))
+    x[::3, 2] = np.nan
+    attentive = {"attentive": {"lrs": [0.01], "weight_decays": [0.1], "epochs": 1}}
+    made = sensorium.evaluate_features(x[:40], y[:40], x[40:], y[40:], evaluators=attentive)
+    assert made["attentive"].row("features").metrics["accuracy"].mean > 0.9
+    x[50, 0, 1] = np.nan
+    with pytest.raises(DataError, match="are not finite: row 10 is the first"):
+        sensorium.evaluate_features(x[:40], y[:40], x[40:], y[40:], evaluators=attentive)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import sensorium
-from sensorium.errors import DataError, EvaluationError, SensoriumError
+from sensorium.api.embedding import embed_source
+from sensorium.errors import DataError, EvaluationError, RunError, SensoriumError
 from sensorium.evaluation.features import ModelReader, feature_tables, read_features
 from sensorium.evaluation.part_reader import PartReader
 from sensorium.feature_table import FeatureTable
@@ -196,3 +197,20 @@ def test_raw_values_are_embedded_in_all_spaces(run):
     whole, pieces = (run.embed(space="tokens", batch=size, a=values)["a"] for size in (9, 2))
     torch.testing.assert_close(whole, pieces, equal_nan=True)
     assert whole.isnan().any()
+
+
+def test_layers_and_tokens_are_written_to_npz_alone(run, tmp_path):
+    known = {"source": toys.incomplete_pairs(), "extensions": toys.extensions(), "device": "cpu", "part": "test"}
+    for space in ("layers", "tokens"):
+        count = embed_source(run.run.folder, tmp_path / f"{space}.npz", space=space, **known)
+        written = np.load(tmp_path / f"{space}.npz")
+        assert written["a"].shape[0] == count
+        assert written["a"].ndim == 3
+        with pytest.raises(RunError, match=f"there are several {space}, which are written to .npz alone"):
+            embed_source(run.run.folder, tmp_path / "made.csv", space=space, **known)
+    assert np.load(tmp_path / "layers.npz")["layers.a"].tolist()[:4] == [
+        "1",
+        "1, final norm",
+        "1, class token",
+        "1, class token, final norm",
+    ]
