@@ -157,7 +157,8 @@ def _lists(model: nn.Module, length: int) -> Iterator[nn.ModuleList]:
 
 
 def _arguments(modules: nn.ModuleList) -> set[str]:
-    return set(inspect.signature(modules[0].forward).parameters)
+    """Return what blocks take, as their class says: gradient checkpointing wraps the `forward` of each."""
+    return set(inspect.signature(type(modules[0]).forward).parameters)
 
 
 def _projection(model: Any) -> nn.Module | None:
