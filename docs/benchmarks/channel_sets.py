@@ -31,8 +31,9 @@ DIGITS = tuple(f"mel band {i + 1}" for i in range(24))
 
 
 class Series(NamedTuple):
-    """One series: its values (C, T), the names of its channels, its class and its part."""
+    """One series: its name, its values (C, T), the names of its channels, its class and its part."""
 
+    id: str
     values: np.ndarray
     channels: tuple[str, ...]
     label: str
@@ -44,7 +45,13 @@ def bundled(dataset: str, channels: tuple[str, ...]) -> list[Series]:
     source = Aeon(dataset)
     records = [source[i] for i in range(len(source))]
     return [
-        Series(np.asarray(r.values["timeseries"])[: len(channels)], channels, r.labels["class"], r.split)
+        Series(
+            f"{dataset}/{r.id}",
+            np.asarray(r.values["timeseries"])[: len(channels)],
+            channels,
+            r.labels["class"],
+            r.split,
+        )
         for r in records
     ]
 
@@ -58,7 +65,7 @@ def digits(folder: Path) -> list[Series]:
     for file in files:
         digit, _, take = file.stem.split("_")
         mels = modality.log_mels(modality.collate([modality.decode(str(file))])).values[0].numpy()
-        made.append(Series(mels, DIGITS, digit, "test" if int(take) < 5 else "train"))
+        made.append(Series(f"digits/{file.stem}", mels, DIGITS, digit, "test" if int(take) < 5 else "train"))
     return made
 
 
@@ -66,7 +73,7 @@ def source_of(series: list[Series]) -> ArraysSource:
     """Return series as a source."""
     raws = [{"values": one.values, "channels": list(one.channels)} for one in series]
     labels = {"class": [one.label for one in series]}
-    return ArraysSource({"timeseries": raws}, labels, splits=[one.part for one in series])
+    return ArraysSource({"timeseries": raws}, labels, [one.id for one in series], [one.part for one in series])
 
 
 def recipe(steps: int, seed: int, probes: bool) -> dict[str, Any]:
@@ -110,7 +117,7 @@ def main() -> None:
                         shown = row if given == "trained" else given
                         if given == "trained" or trained_on == "mixture":
                             found[name].setdefault(shown, []).append(metric)
-                print(trained_on, seed, flush=True)
+                    print(seed, trained_on, name, rows, flush=True)
     rows = ("chance", "baseline", "untrained", "this set alone", "mixture")
     print(f"| set | channels | {' | '.join(rows)} |\n|" + " --- |" * (len(rows) + 2))
     for name, metrics in found.items():
