@@ -11,7 +11,7 @@ import copy
 import inspect
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -39,6 +39,7 @@ class Parts:
 
     Args:
         layers: its blocks.
+        takes: the names of what a block takes; gradient checkpointing hides them behind a `forward` of its own.
         before: the norm in front of them, or None.
         norm: the norm of all tokens behind them, or None.
         pooler: what makes `pooler_output` of them: "pooler" or "head", modules; "post_layernorm", a norm of the class
@@ -47,6 +48,7 @@ class Parts:
     """
 
     layers: str
+    takes: frozenset[str]
     before: str | None
     norm: str | None
     pooler: str | None
@@ -111,7 +113,7 @@ def _found(model: Any) -> Parts | None:
     pixels = torch.rand(2, model.config.num_channels, rows * patch[0], columns * patch[1])
     wanted = library_pass(model, pixels)
     prefix_1PD, positions_1TD = surroundings(model, (rows, columns))
-    parts = Parts(name, before, None, None, prefix_1PD.shape[1])
+    parts = Parts(name, frozenset(_arguments(lists[0])), before, None, None, prefix_1PD.shape[1])
     embedded_BND = torch.cat([prefix_1PD.expand(2, -1, -1), embed(model, pixels) + positions_1TD], dim=1)
     x_BND = through(model, parts, embedded_BND, (rows, columns))
     if not is_relative(model) and not _is_free_of_order(model, parts, embedded_BND, x_BND, (rows, columns)):
@@ -122,10 +124,10 @@ def _found(model: Any) -> Parts | None:
         return None
     pooled, x_BND = getattr(wanted, "pooler_output", None), _normed(model, norm, x_BND)
     if pooled is None or _equal(x_BND[:, 0], pooled):
-        return Parts(name, before, norm, None, parts.prefix)
+        return replace(parts, norm=norm)
     found = (n for n in ("pooler", "head", "post_layernorm") if getattr(model, n, None) is not None)
     pooler = next((n for n in found if _equal(run_pooler(model, n, x_BND, parts.prefix), pooled)), None)
-    return Parts(name, before, norm, pooler, parts.prefix)
+    return replace(parts, norm=norm, pooler=pooler)
 
 
 def _is_free_of_order(
@@ -157,8 +159,7 @@ def _lists(model: nn.Module, length: int) -> Iterator[nn.ModuleList]:
 
 
 def _arguments(modules: nn.ModuleList) -> set[str]:
-    """Return what blocks take, as their class says: gradient checkpointing wraps the `forward` of each."""
-    return set(inspect.signature(type(modules[0]).forward).parameters)
+    return set(inspect.signature(modules[0].forward).parameters)
 
 
 def _projection(model: Any) -> nn.Module | None:
@@ -256,7 +257,7 @@ def through(
     x_BND = x_BND if parts.before is None else getattr(model, parts.before)(x_BND)
     layers = model.get_submodule(parts.layers)
     rows, columns = patch_of(model) or (1, 1)
-    size, known = (grid[0] * rows, grid[1] * columns), _arguments(layers)
+    size, known = (grid[0] * rows, grid[1] * columns), parts.takes
     given: dict[str, Any] = {}
     if (rope := getattr(model, ROTARY, None)) is not None:
         angles = rope(x_BND.new_zeros(1, 1, *size))
