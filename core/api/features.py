@@ -119,6 +119,13 @@ def _check_widths(row: str, train: FeatureTable, test: FeatureTable) -> None:
         of_train, of_test = (", ".join(table.features) for table in (train, test))
         raise DataError(f"The train features of '{row}' are of {of_train}, the test features of {of_test}.")
     for name in train.features:
+        of_train, of_test = train.features[name], test.features[name]
+        if of_train.ndim != of_test.ndim:
+            part, several = ("train", of_train) if of_train.ndim == 3 else ("test", of_test)
+            raise DataError(
+                f"The {part} features of '{row}' have the shape {several.shape}: give (N, D), as the other part has, "
+                "or both (N, T, D), of tokens or layers."
+            )
         widths = [table.features[name].shape[-1] for table in (train, test)]
         if widths[0] != widths[1]:
             raise DataError(
