@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sensorium.errors import SensoriumError
 from sensorium.feature_table import FeatureTable
 
 if TYPE_CHECKING:
@@ -98,6 +99,22 @@ class Evaluator(ABC):
     def metrics_of(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Return the metrics of predictions, of one fold or of several joined; empty where they do not suffice."""
         return {}
+
+    def first_metric(self, predictions: Mapping[str, np.ndarray]) -> Callable[[np.ndarray], float | None]:
+        """Return what gives the first metric of any rows of predictions, for intervals over records that are drawn.
+
+        Called hundreds of times with int64 rows, any of them several times; it returns None where a draw has no metric,
+        such as one of a single class. Default, by `metrics_of`.
+        """
+
+        def measured(rows: np.ndarray) -> float | None:
+            try:
+                metrics = self.metrics_of({name: column[rows] for name, column in predictions.items()})
+            except SensoriumError:
+                return None
+            return next(iter(metrics.values()), None)
+
+        return measured
 
     def metrics_by_class(self, predictions: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
         """Return class, or whatever else the records are counted by, such as a task -> metrics; empty without any."""

@@ -6,7 +6,6 @@ a record is hard before and after, and does not widen the interval.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,25 +30,29 @@ def difference_remarks(evaluator: Evaluator, before: Columns, after: Columns, fo
         folds: whether they were held out in folds, so that the metric is that of all of them joined.
     """
     pairs = _pairs(before, after)
-    metrics = _metrics_of(evaluator, pairs[0].before) if pairs else {}
-    if not metrics:
+    metric = _first_metric(evaluator, pairs[0].before) if pairs else None
+    if metric is None:
         return []
-    metric = next(iter(metrics))
     ids = np.unique(pairs[0].ids)
-    places = [_Places(ids, pair.ids) for pair in pairs]
+    sides = [
+        (_Places(ids, pair.ids), evaluator.first_metric(pair.before), evaluator.first_metric(pair.after))
+        for pair in pairs
+    ]
 
     def difference(drawn: np.ndarray) -> float | None:
-        values = [
-            [_metrics_of(evaluator, side, rows_of(drawn)).get(metric) for side in (pair.before, pair.after)]
-            for pair, rows_of in zip(pairs, places, strict=True)
-        ]
-        known = [second - first for first, second in values if first is not None and second is not None]
-        return float(np.mean(known)) if len(known) == len(values) else None
+        changes = []
+        for places, first, second in sides:
+            rows = places(drawn)
+            was, now = first(rows), second(rows)
+            if was is None or now is None:
+                return None
+            changes.append(now - was)
+        return float(np.mean(changes))
 
     value, interval = difference(np.arange(len(ids))), bootstrap_interval(difference, len(ids))
     if value is None or interval is None:
         return []
-    names = [side["row"][0] for side in (after, before)]
+    names = [str(side["row"][0]) for side in (after, before)]
     less = " (less is better)" if metric.endswith(" ↓") else ""
     joined = ", of all held-out predictions joined" if folds else ""
     shown = "" if interval[0] > 0 or interval[1] < 0 else "; it includes 0, so these records show no difference"
@@ -105,13 +108,12 @@ class _Places:
 
 
 def _select(columns: Columns, rows: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: column[rows] for name, column in columns.items()}
+    return {name: column[rows] for name, column in columns.items() if name not in MARKS}
 
 
-def _metrics_of(evaluator: Evaluator, columns: Columns, rows: np.ndarray | None = None) -> Mapping[str, float]:
-    """Return the metrics of some predictions; none of a draw that has no metric, such as one with a single class."""
-    of_it = {name: column if rows is None else column[rows] for name, column in columns.items() if name not in MARKS}
+def _first_metric(evaluator: Evaluator, columns: Columns) -> str | None:
+    """Return the name of the first metric of predictions; None where they do not give any."""
     try:
-        return evaluator.metrics_of(of_it)
+        return next(iter(evaluator.metrics_of(columns)), None)
     except SensoriumError:
-        return {}
+        return None

@@ -148,15 +148,16 @@ class Classifier(Probe):
 
     def remarks(self, predictions: Mapping[str, np.ndarray]) -> list[str]:
         """Return how many records of each class were measured, and a warning where they are too few."""
-        y_N, predicted_N, scores_N = self._coded(predictions)
+        y_N = self._coded(predictions)[0]
         names, counts = list(self._codes(predictions)), np.bincount(y_N)
+        by_name = {str(name): int(count) for name, count in zip(names, counts, strict=False) if count}
+        return class_remarks(by_name, self.metric, self.first_metric(predictions), len(y_N))
+
+    def first_metric(self, predictions: Mapping[str, np.ndarray]) -> Callable[[np.ndarray], float | None]:
+        """Return what gives `metric` of any rows of predictions; classes are numbered once."""
+        y_N, predicted_N, scores_N = self._coded(predictions)
         metric = METRICS[self.metric]
-        return class_remarks(
-            {str(name): int(count) for name, count in zip(names, counts, strict=False) if count},
-            self.metric,
-            lambda rows_N: metric(y_N[rows_N], predicted_N[rows_N], None if scores_N is None else scores_N[rows_N]),
-            len(y_N),
-        )
+        return lambda rows_N: metric(y_N[rows_N], predicted_N[rows_N], None if scores_N is None else scores_N[rows_N])
 
     def chance(self, test: FeatureTable) -> dict[str, float]:
         """Return the metrics of always predicting the majority class of the train part."""

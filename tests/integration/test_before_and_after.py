@@ -7,9 +7,7 @@ import pytest
 
 import sensorium
 from sensorium.errors import DataError, RecipeError
-from sensorium.runs.run import Run
 from tests import toys
-from tests.integration.test_resume import run as in_a_process
 
 EVALUATORS = {"knn": {"k": 5}, "health": None}
 ROWS = ["chance", "baseline", "untrained", "as it came", "trained"]
@@ -86,11 +84,12 @@ def test_a_warm_start_has_the_row_too(first, tmp_path):
 
 def test_seeds_have_a_deviation_in_every_row(first, continued, tmp_path):
     other = fit(tmp_path / "other", modalities=tower(first.folder), seed=1)
-    table = evaluate(continued, other)["knn"]
+    tables = evaluate(continued, other)
+    table = tables["knn"]
     assert [row.name for row in table.rows] == ROWS
     assert table.row("as it came").metrics["accuracy"].std_over_seeds == 0
     assert table.row("untrained").metrics["accuracy"].std_over_seeds is not None
-    assert len(evaluate(continued, other)["forgetting"].rows[0].metrics["a CKA"].scores) == 2
+    assert len(tables["forgetting"].rows[0].metrics["a CKA"].scores) == 2
 
 
 def test_weights_that_are_gone_or_changed_are_said(first, tmp_path):
@@ -116,8 +115,12 @@ def reference(tmp_path_factory):
     path = tmp_path_factory.mktemp("reference") / "records.csv"
     source = toys.vectors(seed=7)
     rows = [(source[i].values["a"], source[i].labels["class"]) for i in range(len(source))]
-    path.write_text("numbers,class\n" + "".join(f"{values},{label}\n" for values, label in rows))
-    return {"source": {"name": "table", "path": str(path), "labels": ["class"]}, "fields": {"a": "numbers"}}
+    lines = [f"other {i},{values},{label}\n" for i, (values, label) in enumerate(rows)]
+    path.write_text("name,numbers,class\n" + "".join(lines))
+    return {
+        "source": {"name": "table", "path": str(path), "id": "name", "labels": ["class"]},
+        "fields": {"a": "numbers"},
+    }
 
 
 def test_a_reference_set_is_measured_by_the_same_code(first, reference, tmp_path, caplog):
@@ -125,9 +128,9 @@ def test_a_reference_set_is_measured_by_the_same_code(first, reference, tmp_path
     run = fit(tmp_path / "run", modalities=tower(first.folder), evaluate=evaluation)
     table = written(run, "reference/knn")
     assert list(table["rows"]) == ROWS
-    assert table["split"] != written(run, "knn")["split"]
     forgotten = written(run, "forgetting")
     assert list(forgotten["rows"]) == ["test part", "reference"]
+    assert any(line == f"reference: split {table['split']} ({table['train']} train, {table['test']} test)." for line in forgotten["remarks"])
     for row, name in (("test part", "knn"), ("reference", "reference/knn")):
         found = metrics(run, row, "forgetting")
         drop = metrics(run, "as it came", name)["accuracy"] - metrics(run, "trained", name)["accuracy"]
@@ -166,17 +169,3 @@ def test_features_that_did_not_move_have_no_distance(first, tmp_path):
     assert found["a CKA"] == pytest.approx(1, abs=1e-6)
     assert found["a std before"] == found["a std after"]
     assert found["knn accuracy drop"] == 0
-
-
-def test_two_ranks_measure_what_one_process_does(first, tmp_path):
-    train = {"steps": 4, "devices": 2, "strategy": "ddp", "accelerator": "cpu"}
-    recipe = toys.recipe(modalities=tower(first.folder), train=train)
-    recipe["evaluate"] = {"batch": 8, "evaluators": EVALUATORS}
-    ended = in_a_process(recipe=recipe, run_dir=str(tmp_path / "run"))
-    assert ended.returncode == 0, ended.stderr
-    run = Run.open(tmp_path / "run")
-    names = [*EVALUATORS, "forgetting"]
-    of_two = {name: written(run, name) for name in names}
-    assert list(of_two["knn"]["rows"]) == ROWS
-    evaluate(run)
-    assert {name: written(run, name) for name in names} == of_two

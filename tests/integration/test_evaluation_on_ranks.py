@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 import sensorium
 from tests import toys
@@ -13,13 +14,19 @@ TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone")
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_a_training_of_two_ranks_is_measured_as_its_model_is_by_one_process(tmp_path, strategy):
+    weights = tmp_path / "weights.pt"
+    torch.save(toys.MLP(toys.VectorModality()).state_dict(), weights)
     train = {"steps": 8, "devices": 2, "strategy": strategy, "accelerator": "cpu"}
     evaluators = {"knn": {"label": "class", "k": 5}, "health": {}}
-    recipe = toys.recipe(train=train, evaluate={"every": 1.0, "batch": 8, "evaluators": evaluators})
+    tower = toys.recipe()["modalities"]["a"] | {"weights": str(weights)}
+    evaluate = {"every": 1.0, "batch": 8, "evaluators": evaluators}
+    recipe = toys.recipe(modalities={"a": tower}, train=train, evaluate=evaluate)
     folder = tmp_path / "run"
     trained = run(recipe=recipe | {"checkpoint": {"best": "knn/accuracy"}}, run_dir=str(folder))
     assert trained.returncode == 0, trained.stderr
-    written = {name: (folder / "evaluations" / f"{name}.json").read_text() for name in evaluators}
+    names = [*evaluators, "forgetting"]
+    written = {name: (folder / "evaluations" / f"{name}.json").read_text() for name in names}
+    assert '"as it came"' in written["knn"]
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert sum("val/knn/accuracy" in line for line in lines) == 2
 
@@ -27,7 +34,7 @@ def test_a_training_of_two_ranks_is_measured_as_its_model_is_by_one_process(tmp_
     for name, text in written.items():
         assert (folder / "evaluations" / f"{name}.json").read_text() == text
     if strategy == "ddp":
-        for name in evaluators:
+        for name in names:
             (folder / "evaluations" / f"{name}.json").unlink()
         evaluated = run(TORCHRUN, evaluate=str(folder))
         assert evaluated.returncode == 0, evaluated.stderr
