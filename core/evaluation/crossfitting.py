@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 
 from sensorium.contracts import Evaluator
 from sensorium.errors import RunError
+from sensorium.evaluation.difference import difference_remarks
 from sensorium.evaluation.predictions import Columns, joined, marked
-from sensorium.evaluation.tables import Folds, Metric, ResultsRow, ResultsTable, split_hash
+from sensorium.evaluation.tables import AS_IT_CAME, TRAINED, Folds, Metric, ResultsRow, ResultsTable, split_hash
 from sensorium.runs.run import Run
 
 
@@ -54,7 +55,7 @@ def _table(
     first = next(iter(having.values()))
     rows = []
     classes, groups = {}, {}
-    for row in first["rows"]:
+    for row in max((table["rows"] for table in having.values()), key=len):
         of_groups = {group: table["rows"].get(row, {"metrics": {}, "notes": []}) for group, table in having.items()}
         result = ResultsRow(
             row, _metrics(of_groups), Counter(n for found in of_groups.values() for n in found["notes"])
@@ -72,6 +73,11 @@ def _table(
     of_last = _where(predictions, rows[-1].name)
     held_out = {group: table["test"] for group, table in having.items()}
     remarks = [f"Inductive: pretraining and probes of each group never saw it; one run for each '{by}'."]
+    for row in rows[1:]:
+        if without := [group for group, table in having.items() if row.name not in table["rows"]]:
+            remarks.append(f"{row.name}: without {', '.join(without)}, whose tables have no such row.")
+    before, after = (_where(predictions, row) for row in (AS_IT_CAME, TRAINED))
+    remarks += difference_remarks(evaluator, before, after, folds=True)
     if lacking := [group for group in runs if group not in having]:
         remarks.append(f"Without {', '.join(lacking)}, where the evaluator failed.")
     table = ResultsTable(

@@ -14,6 +14,7 @@ from typing import Any
 from sensorium.api.training import fit
 from sensorium.contracts import Source
 from sensorium.errors import Interrupted, SensoriumError
+from sensorium.evaluation.tables import AS_IT_CAME, UNTRAINED
 from sensorium.matrix.compatibility import Incompatible, ObjectiveRow, TowerCandidate, tower_candidates
 from sensorium.matrix.dataset_columns import DatasetColumn
 from sensorium.registration.discovery import Extensions
@@ -49,7 +50,8 @@ class Cell:
         column: the column's name.
         settings: what the result depends on; a cell with the same settings is not computed again.
         reason: why there are no metrics: the pair is incompatible, or a part raised an error; otherwise empty.
-        metrics: row of the evaluator's table (chance, baseline, untrained, trained) to the metric of each seed.
+        metrics: row of the evaluator's table (chance, baseline, untrained, as it came, trained) to the metric of each
+            seed.
         parts: modality to the names of its view generator and encoder.
         seconds: wall-clock time of all trainings and evaluations.
     """
@@ -68,13 +70,18 @@ class Cell:
         return mean(self.metrics["trained"])
 
     @property
+    def start(self) -> list[float]:
+        """The metrics before the first step: of the weights that the encoder started from, or of random ones."""
+        return self.metrics.get(AS_IT_CAME) or self.metrics[UNTRAINED]
+
+    @property
     def untrained(self) -> float:
-        """The mean metric of the untrained encoder."""
-        return mean(self.metrics["untrained"])
+        """The mean metric before the first step."""
+        return mean(self.start)
 
     @property
     def improved(self) -> bool:
-        """Whether the trained encoder is better than the untrained one."""
+        """Whether the trained encoder is better than it was before the first step."""
         return bool(self.metrics) and self.trained > self.untrained
 
     def public(self) -> dict[str, Any]:

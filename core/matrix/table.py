@@ -72,7 +72,7 @@ class Matrix:
             return ""
         if cell.reason:
             return f"– [{reasons.setdefault(cell.reason, len(reasons) + 1)}]"
-        trained, untrained = _mean(cell.metrics["trained"]), _mean(cell.metrics["untrained"])
+        trained, untrained = _mean(cell.metrics["trained"]), _mean(cell.start)
         return f"**{trained}** ({untrained})" if cell.improved else f"{trained} ({untrained})"
 
 

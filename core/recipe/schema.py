@@ -397,6 +397,13 @@ class Monitor(Section):
         description="minimum std of normalized features times sqrt(D): 0 is a single point, 1 a uniform sphere",
     )
     rank: float = Field(1.3, ge=0, description="minimum effective rank of features (RankMe), from 1 to their width")
+    fall: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="of a run that starts from weights: minimum of std and rank as fractions of what they were at its "
+        "first step; 0: none",
+    )
     information: float = Field(
         0.01, ge=0, description="minimum mutual information, in nats, between records and teacher targets or codes"
     )

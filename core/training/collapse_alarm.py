@@ -1,14 +1,15 @@
 """The collapse alarm: warns when features, prototypes or codes no longer distinguish records.
 
-It watches `Outcome.features` and `Outcome.assignments`. Under distribution, metrics are those of the joined batch (at
-most `ROWS` of its rows), so that every rank comes to the same conclusion.
+It watches `Outcome.features` and `Outcome.assignments`. Features of a pretrained encoder tell records apart from the
+start: of a run that starts from weights, a fall far below what they were is an alarm too. Under distribution, metrics
+are those of the joined batch (at most `ROWS` of its rows), so that every rank comes to the same conclusion.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -76,10 +77,12 @@ class CollapseAlarm:
     Args:
         options: interval, patience and thresholds.
         remedy: what to change first, from the objective.
+        pretrained: names of `Outcome.features` that come from weights that the run started from.
     """
 
-    def __init__(self, options: Monitor, remedy: str | None = None) -> None:
-        self.options = options
+    def __init__(self, options: Monitor, remedy: str | None = None, pretrained: Collection[str] = ()) -> None:
+        self.options, self.pretrained = options, frozenset(pretrained)
+        self.start: dict[str, float] = {}
         self.advice = f"{remedy}, or lower optimizer.lr" if remedy else "lower optimizer.lr"
         self.metrics: dict[str, float] = {}
         self._consecutive: dict[str, int] = {}
@@ -92,7 +95,7 @@ class CollapseAlarm:
             TrainingError: when something has collapsed and `monitor.on_collapse` is stop.
         """
         self.metrics = measure(outcome)
-        low = {key for key, value in self.metrics.items() if value < getattr(self.options, _rule(key).threshold)}
+        low = {key for key, value in self.metrics.items() if value < max(self._minimum(key), self._fallen(key))}
         self._consecutive = {key: self._consecutive.get(key, 0) + 1 for key in low}
         self._warned &= low
         for key in (key for key in self.metrics if key in low - self._warned):
@@ -100,19 +103,40 @@ class CollapseAlarm:
                 self._warned.add(key)
                 self._alarm(step, key)
 
+    def note_start(self, outcome: Outcome) -> None:
+        """Note the features of the first step, which the start weights have made; a collective operation."""
+        if self.pretrained:
+            found = measure(outcome)
+            self.start = {key: value for key, value in found.items() if key.split("/")[1] in self.pretrained}
+            self.metrics = found
+
+    def _minimum(self, key: str) -> float:
+        return getattr(self.options, _rule(key).threshold)
+
+    def _fallen(self, key: str) -> float:
+        """Return below which value features have lost most of what they were at the first step."""
+        return self.options.fall * self.start.get(key, 0.0)
+
     def read(self) -> dict[str, float]:
         """Return the metrics of the last check, once."""
         metrics, self.metrics = self.metrics, {}
         return metrics
 
     def _alarm(self, step: int, key: str) -> None:
-        rule, what = _rule(key), key.split("/")[1]
-        minimum = getattr(self.options, rule.threshold)
-        warning = (
-            f"{rule.name.format(what)} by step {step}: {rule.meaning.format(what)} ({key} is {self.metrics[key]:.3g}, "
-            f"below monitor.{rule.threshold} = {minimum:g}); likely cause: {rule.cause.format(what)}; "
-            f"to do: {self.advice}"
-        )
+        rule, what, value, minimum = _rule(key), key.split("/")[1], self.metrics[key], self._minimum(key)
+        if value < minimum:
+            warning = (
+                f"{rule.name.format(what)} by step {step}: {rule.meaning.format(what)} ({key} is {value:.3g}, below "
+                f"monitor.{rule.threshold} = {minimum:g}); likely cause: {rule.cause.format(what)}; "
+                f"to do: {self.advice}"
+            )
+        else:
+            warning = (
+                f"{what} lose what the start weights knew by step {step}: {key} is {value:.3g}, below monitor.fall = "
+                f"{self.options.fall:g} of the {self.start[key]:.3g} that it was; likely cause: gradients of new heads, "
+                f"or too high a learning rate; to do: {self.advice}, or keep the encoder frozen until heads have "
+                "settled (modalities.NAME.unfreeze=[0.1, 0.1])"
+            )
         if self.options.on_collapse == "stop":
             raise TrainingError(f"{warning}; the run stops (monitor.on_collapse).")
         if collectives.rank() == 0:

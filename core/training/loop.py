@@ -53,6 +53,8 @@ def train(t: TrainingState) -> None:
             if taken is not None:
                 outcome, loss = taken
                 losses.append(loss)
+                if t.step == 1:
+                    t.alarm.note_start(outcome)
                 if every.look(t.step):
                     t.alarm.check(t.step, outcome)
             if end_step is not None:

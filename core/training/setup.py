@@ -89,6 +89,7 @@ def prepare(
         on_rank_zero(run.update, weights={name: asdict(report) for name, report in plan.started_from.items()})
     if resumed is None and start is None:
         on_rank_zero(_warn_of_frozen_random_weights, plan)
+    started = on_rank_zero(lambda: list(run.status().get("weights", {})))  # of one that is resumed, too
     module, optimizer, average = _on_device(fabric, learner, plan)
     if note_learning_rate(plan, optimizer.param_groups):
         on_rank_zero(run.keep_recipe, plan.recipe)
@@ -108,7 +109,7 @@ def prepare(
         absent_views(plan, loader, fabric.device),
         checkpoints,
         Meter(recipe.data.batch),
-        CollapseAlarm(recipe.monitor, learner.objective.remedy),
+        CollapseAlarm(recipe.monitor, learner.objective.remedy, {*started, "features"} if started else ()),
         Guard(fabric, learner, optimizer.optimizer, run.nonfinite, recipe.monitor.skips, step),
         LearningRate(optimizer.optimizer, plan.optimization, steps),
         _callbacks(plan, run, fabric, learner, optimizer, (steps, loader.steps_per_epoch)),

@@ -161,6 +161,8 @@ class TrainingState:
         }
         if self.average is not None:
             extra["average"] = self.average.state_dict()
+        if self.alarm.start:
+            extra["start"] = self.alarm.start
         if self.callbacks.made:
             extra["callbacks"] = self.callbacks.state_dict()
         self.checkpoints.save(self.step, self.learner, self.optimizer.optimizer, extra)
@@ -175,6 +177,7 @@ class TrainingState:
             self.fabric.strategy.precision.load_state_dict(scale)
         if self.average is not None:
             self.average.load_state_dict(state["extra"]["average"])
+        self.alarm.start = state["extra"].get("start", {})
         self.step = self.callbacks.training.step = state["step"]
         if kept := state["extra"].get("callbacks"):
             before = state["extra"]["recipe"].get("callbacks", {})

@@ -7,6 +7,7 @@ import pytest
 
 import sensorium
 from sensorium.errors import DataError, RecipeError
+from sensorium.runs.checkpoint import Checkpoints
 from tests import toys
 
 EVALUATORS = {"knn": {"k": 5}, "health": None}
@@ -18,6 +19,12 @@ STILL = {"lr": 1e-12, "weight_decay": 0.0}
 def fit(folder, **changes):
     recipe = toys.recipe(**{"evaluate": {"evaluators": EVALUATORS}} | changes)
     return sensorium.fit(recipe, source=toys.vectors(), run_dir=folder, extensions=toys.extensions()).run
+
+
+def fit_on(run):
+    options = {"source": toys.vectors(), "extensions": toys.extensions(), "evaluate": False}
+    copy = run.folder.with_name("longer")
+    return sensorium.fit(resume=run.folder, overrides=["train.epochs=4"], run_dir=copy, **options).run
 
 
 def tower(weights):
@@ -75,6 +82,14 @@ def test_what_training_changed_is_said_with_its_interval(continued):
     assert not any("less as it came" in line for line in written(continued, "health")["remarks"])  # no predictions
 
 
+def test_features_of_the_first_step_are_kept_for_the_collapse_alarm(first, continued):
+    states = [Checkpoints(run.checkpoints, 1).latest()["extra"] for run in (first, continued)]
+    assert "start" not in states[0]
+    assert states[1]["start"].keys() == {"health/features/std", "health/features/rank"}
+    resumed = fit_on(continued)
+    assert Checkpoints(resumed.checkpoints, 1).latest()["extra"]["start"] == states[1]["start"]
+
+
 def test_a_warm_start_has_the_row_too(first, tmp_path):
     run = fit(tmp_path / "run", train={"steps": 2, "accelerator": "cpu", "warm_start": str(first.folder)})
     assert list(written(run, "knn")["rows"]) == ROWS
@@ -130,7 +145,10 @@ def test_a_reference_set_is_measured_by_the_same_code(first, reference, tmp_path
     assert list(table["rows"]) == ROWS
     forgotten = written(run, "forgetting")
     assert list(forgotten["rows"]) == ["test part", "reference"]
-    assert any(line == f"reference: split {table['split']} ({table['train']} train, {table['test']} test)." for line in forgotten["remarks"])
+    assert any(
+        line == f"reference: split {table['split']} ({table['train']} train, {table['test']} test)."
+        for line in forgotten["remarks"]
+    )
     for row, name in (("test part", "knn"), ("reference", "reference/knn")):
         found = metrics(run, row, "forgetting")
         drop = metrics(run, "as it came", name)["accuracy"] - metrics(run, "trained", name)["accuracy"]

@@ -157,3 +157,33 @@ def test_no_more_rows_than_needed_are_looked_at(monkeypatch):
     monkeypatch.setattr(collectives, "all_gather", lambda x: (seen.append(len(x)), (x, 0))[1])
     measure(outcome(rows(3 * ROWS)))
     assert seen == [ROWS]
+
+
+def spread(std):
+    """Features whose rows differ by about so much around one direction."""
+    return outcome(torch.ones(64, 16) + std * rows())
+
+
+def fall(caplog, start, later, **options):
+    alarm = CollapseAlarm(Monitor(patience=3, **options), REMEDY, ["features"])
+    alarm.note_start(start)
+    with caplog.at_level(logging.WARNING, "sensorium"):
+        for step in range(1, 7):
+            alarm.check(10 * step, later)
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_features_of_start_weights_that_fall_far_are_told(caplog):
+    later = spread(0.08)  # far above monitor.std
+    assert fall(caplog, later, later) == []
+    (line,) = [line for line in fall(caplog, spread(1.0), later) if "/std" in line]
+    assert line.startswith("features lose what the start weights knew by step 30: health/features/std is 0.07")
+    assert "below monitor.fall = 0.2 of the 0.6" in line
+    assert "(modalities.NAME.unfreeze=[0.1, 0.1])" in line
+    caplog.clear()
+    assert fall(caplog, spread(1.0), later, fall=0.0) == []
+    assert fall(caplog, spread(1.0), spread(0.4)) == []
+    alarm = CollapseAlarm(Monitor(patience=1))  # a run from scratch has no such start
+    alarm.note_start(spread(1.0))
+    alarm.check(1, later)
+    assert not caplog.records
