@@ -134,8 +134,8 @@ class CollapseAlarm:
             warning = (
                 f"{what} lose what the start weights knew by step {step}: {key} is {value:.3g}, below monitor.fall = "
                 f"{self.options.fall:g} of the {self.start[key]:.3g} that it was; likely cause: gradients of new "
-                f"heads, or too high a learning rate; to do: {self.advice}, or keep the encoder frozen until heads have "
-                "settled (modalities.NAME.unfreeze=[0.1, 0.1])"
+                f"heads, or too high a learning rate; to do: {self.advice}, or keep the encoder frozen until heads "
+                "have settled (modalities.NAME.unfreeze=[0.1, 0.1])"
             )
         if self.options.on_collapse == "stop":
             raise TrainingError(f"{warning}; the run stops (monitor.on_collapse).")

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 import sensorium
-from sensorium.errors import DataError, RecipeError
+from sensorium.errors import DataError, RecipeError, RunError
 from sensorium.runs.checkpoint import Checkpoints
 from tests import toys
 
@@ -187,3 +187,14 @@ def test_features_that_did_not_move_have_no_distance(first, tmp_path):
     assert found["a CKA"] == pytest.approx(1, abs=1e-6)
     assert found["a std before"] == found["a std after"]
     assert found["knn accuracy drop"] == 0
+
+
+def test_fine_tuning_starts_from_the_weights_of_before_too(first, continued, tmp_path):
+    known = {"source": toys.vectors(), "extensions": toys.extensions(), "device": "cpu"}
+    brief = ["finetune.seeds=1", "finetune.epochs=1", "finetune.trees=5"]
+    table = sensorium.finetune(continued.folder, brief, run_dir=tmp_path / "tuned", **known).table
+    rows = ["untrained, linear probe", "from scratch", "as it came, linear probe", "as it came, fine-tuned"]
+    assert [row.name for row in table.rows] == ["chance", "baseline", *rows, "linear probe", "fine-tuned"]
+    assert any(line.startswith("fine-tuned less as it came, fine-tuned: accuracy") for line in table.remarks)
+    with pytest.raises(RunError, match="The run started from random weights"):
+        sensorium.finetune(first.folder, brief, start="weights", run_dir=tmp_path / "none", **known)
