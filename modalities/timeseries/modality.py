@@ -34,10 +34,11 @@ class TimeSeriesModality(Modality):
     channel is scaled by statistics of the train part, and missing values are then zero, the channel's center. Values
     are centered in double precision first, integers of any size exactly: the steps of a counter are kept.
 
-    With `channels: any` every series has channels of its own, such as 2 or 64, told apart by name: that of its source,
-    or of a mapping {values: ..., channels: [names]}, or else its index. A channel without a value in a series is none
-    of it. Each channel is scaled by its own statistics in its series; its level beside what its name has in the train
-    part is kept (`ChannelSeries.levels_C2`). The encoder is then `channel-transformer`.
+    A mapping of "values", one of these, and "channels" names its channels; others than those of the train part are then
+    unreadable. With `channels: any` every series has channels of its own, such as 2 or 64, told apart by name: that of
+    its source or of such a mapping, or else its index. A channel without a value in a series is none of it. Each
+    channel is scaled by its own statistics in its series; its level beside what its name has in the train part is kept
+    (`ChannelSeries.levels_C2`). The encoder is then `channel-transformer`.
 
     Args:
         channels: number of channels; None takes that of the train part. Series with another number are unreadable.
@@ -158,9 +159,12 @@ class TimeSeriesModality(Modality):
         return array_CT, axes
 
     def _read_of_train(self, raw: Any) -> tuple[np.ndarray, Axes | None]:
-        """Return the same, and take the axes of the first series that knows them for those of all."""
+        """Return the same, and take the axes of the first series that knows them for those of all.
+
+        With `channels: any` they are those of time alone.
+        """
         array_CT, axes = self._read(raw)
-        if self.axes is None and axes is not None:
+        if self.axes is None and axes is not None and (axes.period is not None or not self.any_channels):
             self.axes = replace(axes, channels=()) if self.any_channels else axes
         return array_CT, axes
 

@@ -103,7 +103,7 @@ def test_series_of_another_sampling_period_are_unreadable():
     def at(period):
         return Series.of(np.arange(4.0)[None], Axes(("a",), period, "s"))
 
-    made = any_channels([at(0.005)])
+    made = any_channels([named([[1.0, 2.0]], "a"), at(0.005)])
     assert made.decode(at(0.005)).channels == ("a",)
     with pytest.raises(BadSample, match=r"0\.01 s apart, and those of the train part 0\.005 s: resample it"):
         made.decode(at(0.01))
