@@ -23,7 +23,7 @@ def evaluate(
     device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Evaluate a run on its test part: chance, baseline features, untrained and trained encoder.
+    """Evaluate a run on its test part, beside chance, baseline features, the untrained encoder and start weights.
 
     Several runs of one recipe with different seeds give mean ± standard deviation.
     """
