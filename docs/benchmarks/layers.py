@@ -19,9 +19,9 @@ import sensorium
 SEEDS = (0, 1, 2)
 VAL = ["data.val=0.15", "evaluate.evaluators={}"]
 RUNS = {
-    "image": ("mae", "category", ["train.steps=400", "modalities.image.encoder.depth=6"]),
-    "text": ("masked-token", "language", ["train.steps=600", "modalities.text.encoder.depth=4"]),
-    "audio": ("wav2vec2", "instrument", ["train.steps=200", "modalities.audio.encoder.depth=4"]),
+    "image": ("mae", "category", ["train.steps=300", "modalities.image.encoder.depth=6"]),
+    "text": ("masked-token", "language", ["train.steps=400", "modalities.text.encoder.depth=4"]),
+    "audio": ("wav2vec2", "instrument", ["train.steps=150", "modalities.audio.encoder.depth=4"]),
     "timeseries": (
         "ts2vec",
         "class",
@@ -32,7 +32,7 @@ RUNS = {
             "modalities.timeseries.encoder={name: patch-transformer, patch: 2, width: 64, depth: 4}",
             "objective=mae",
             "train.ema=null",
-            "train.steps=300",
+            "train.steps=200",
         ],
     ),
 }
