@@ -41,7 +41,7 @@ RATES = (5e-6, 5e-5)
 FIXED = (
     "data={source: null, batch: 32, val: 0, test: 0, workers: 0}",
     "modalities.text.modality.length=64",
-    "train={epochs: null, steps: 60, grad_clip: 1.0}",
+    "train={epochs: null, steps: 40, grad_clip: 1.0}",
     "evaluate.evaluators={}",
     "log.loggers={}",
 )
