@@ -153,8 +153,13 @@ class Extensions:
         """Return the loaded plugins that are not built in."""
         return [p for p in self.plugins if p.state == "loaded" and not p.is_builtin]
 
-    def declared(self, attribute: str, wanted: Callable[[str], bool] = lambda key: True) -> dict[str, Any]:
+    def declared(
+        self, attribute: str, wanted: Callable[[str], bool] = lambda key: True, first: Plugin | None = None
+    ) -> dict[str, Any]:
         """Return one of `ATTRIBUTES` that is a mapping, merged over the modules of all loaded plugins.
+
+        Of a key that several declare, such as that of encoders of one name, the value of `first` counts, or else that
+        of the plugin that was found before the others.
 
         A value that is wanted, by its key, is imported if it is a "module:attribute" string, and called if callable.
         One that needs an optional package that is not installed is left out.
@@ -163,7 +168,7 @@ class Extensions:
             PluginError: when such a string names nothing, with the plugin.
         """
         found: dict[str, Any] = {}
-        for plugin in self.plugins:
+        for plugin in sorted(self.plugins, key=lambda plugin: plugin is not first):
             if plugin.state == "loaded":
                 for key, value in getattr(plugin.load(), attribute, {}).items():
                     if not wanted(key):

@@ -159,7 +159,7 @@ def checks_of(
     }
     # The options of other plugins' encoders may be costly to make, and no check builds these.
     options = extensions.declared(
-        "sensorium_options", lambda key: key in own or not key.startswith(("encoders/", "tokenizers/"))
+        "sensorium_options", lambda key: key in own or not key.startswith(("encoders/", "tokenizers/")), plugin
     ) | dict(options or {})
     checks = [
         Check(f"plugin {plugin.name} {check.__name__.replace('_', ' ')}", partial(check, plugin))
