@@ -93,7 +93,7 @@ def main() -> None:
     """Train, measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recordings", type=Path)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="at least 2")
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--runs", type=Path, help="a folder of runs; finished ones are not trained again")
     asked = parser.parse_args()
@@ -121,7 +121,7 @@ def main() -> None:
     rows = ("chance", "baseline", "untrained", "this set alone", "mixture")
     print(f"| set | channels | {' | '.join(rows)} |\n|" + " --- |" * (len(rows) + 2))
     for name, metrics in found.items():
-        cells = [f"{statistics.mean(metrics[r]):.3f} ± {statistics.pstdev(metrics[r]):.3f}" for r in rows]
+        cells = [f"{statistics.mean(metrics[r]):.3f} ± {statistics.stdev(metrics[r]):.3f}" for r in rows]
         print(f"| {name} | {len(sets[name][0].channels)} | {' | '.join(cells)} |")
 
 
