@@ -26,6 +26,10 @@ class RecipeError(SensoriumError):
     code = 2
 
 
+class MissingFile(RecipeError):
+    """A file or folder that a recipe names, such as weights that its user brings, is not there."""
+
+
 class PluginError(SensoriumError):
     """A plugin that cannot give what was asked of it."""
 

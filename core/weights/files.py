@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from sensorium.errors import RecipeError
+from sensorium.errors import MissingFile, RecipeError
 from sensorium.runs.checkpoint import Checkpoints, weights_of
 from sensorium.runs.run import Run
 
@@ -41,12 +41,13 @@ def folder_of(where: str | Path) -> Path:
         where: a path, or "hub:NAME" with the name of a repository, NAME@REVISION for one of its revisions.
 
     Raises:
-        RecipeError: when it is not there, or cannot be downloaded.
+        MissingFile: when it is not there.
+        RecipeError: when it cannot be downloaded.
     """
     if not str(where).startswith(HUB):
         path = Path(where).expanduser()
         if not path.exists():
-            raise RecipeError(
+            raise MissingFile(
                 f"There is no file or folder {where}: check the path, or name a hub's model as {HUB}NAME."
             )
         return path

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium import Tokenizer, build, weights
-from sensorium.errors import RecipeError
+from sensorium.errors import MissingFile, RecipeError
 from sensorium.modalities.open_clip import LOCAL, configuration, folder
 from sensorium.modalities.text.batch import PAD
 
@@ -211,7 +211,8 @@ class TransformersTokenizer(Tokenizer):
         try:
             self._model = AutoTokenizer.from_pretrained(where, local_files_only=True)
         except (OSError, ValueError) as error:
-            raise RecipeError(
+            kind = RecipeError if Path(where).exists() else MissingFile
+            raise kind(
                 f"No tokenizer can be read from '{path}': give a local folder with its files, or a name that is in "
                 "the Hugging Face cache of this machine; nothing is downloaded during a run."
             ) from error

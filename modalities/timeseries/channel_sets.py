@@ -95,7 +95,7 @@ class ChannelSets:
         ]
 
     def _unnamed(self) -> Iterator[str]:
-        """Say when channels of several sets are told apart by their index alone."""
+        """Say when channels of several sets are known by their index alone."""
         counts = sorted(len(channels) for channels in self._sets if channels == index_names(len(channels)))
         if len(counts) > 1:
             listed = f"{', '.join(map(str, counts[:-1]))} and {counts[-1]}"

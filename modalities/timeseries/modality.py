@@ -35,7 +35,7 @@ class TimeSeriesModality(Modality):
     are centered in double precision first, integers of any size exactly: the steps of a counter are kept.
 
     A mapping of "values", one of these, and "channels" names its channels; others than those of the train part are then
-    unreadable. With `channels: any` every series has channels of its own, such as 2 or 64, told apart by name: that of
+    unreadable. With `channels: any` every series has channels of its own, such as 2 or 64, known by name: that of
     its source or of such a mapping, or else its index. A channel without a value in a series is none of it. Each
     channel is scaled by its own statistics in its series; its level beside what its name has in the train part is kept
     (`ChannelSeries.levels_C2`). The encoder is then `channel-transformer`.

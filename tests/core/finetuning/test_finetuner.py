@@ -170,9 +170,9 @@ def test_encoder_and_head_have_separate_learning_rates(run, tmp_path, monkeypatc
     seen = {}
     build = Optimization.optimizer
 
-    def spied(self, module):
+    def spied(self, module, **changes):
         seen[type(module).__name__] = self.settings.lr
-        return build(self, module)
+        return build(self, module, **changes)
 
     monkeypatch.setattr(Optimization, "optimizer", spied)
     rates = ["finetune.encoder_lr=0.0002", "finetune.optimizer.lr=0.02"]
