@@ -34,7 +34,8 @@ def view_mask(view: View, tokens: Tokens) -> Tensor | None:
         tokens: their T tokens.
 
     Raises:
-        RecipeError: when the view has replaced its masked tokens already, so that their content is lost.
+        RecipeError: when the view has replaced its masked tokens already, so that their content is lost; when it
+            masks another number of tokens than there are.
     """
     if "masked" not in view.info:
         return None
@@ -43,7 +44,13 @@ def view_mask(view: View, tokens: Tokens) -> Tensor | None:
             "The views have replaced their masked tokens already, and carry them as their target, which is for the "
             "objective 'masked-token': choose views that leave tokens as they are, such as 'plain'."
         )
-    return view.info["masked"] & tokens.valid()
+    masked_BT = view.info["masked"]
+    if masked_BT.shape[1] != tokens.x.shape[1]:
+        raise RecipeError(
+            f"The views mask {masked_BT.shape[1]} tokens of each record of '{view.modality}', and the encoder has "
+            f"{tokens.x.shape[1]}: give both the same patches, or choose views that mask tokens of its kind."
+        )
+    return masked_BT & tokens.valid()
 
 
 def random_mask(view: View, tokens: Tokens, ratio: float) -> Tensor:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -48,6 +50,13 @@ def test_views_that_have_replaced_tokens_already_are_refused():
     view = view_of(batch, info={"masked": batch.mask}, target=torch.zeros(5, 12))
     with pytest.raises(RecipeError, match="for the objective 'masked-token'"):
         random_mask(view, tokens_of(batch), 0.5)
+
+
+def test_a_mask_of_other_tokens_than_the_encoders_is_refused_in_a_sentence():
+    tokens = Tokens(torch.zeros(2, 6, 4), torch.zeros(1, 6, 4))
+    view = replace(view_of(sequences((6, 6))), info={"masked": torch.zeros(2, 3, dtype=torch.bool)})
+    with pytest.raises(RecipeError, match=r"mask 3 tokens of each record of '.*', and the encoder has 6: give both"):
+        random_mask(view, tokens, 0.5)
 
 
 def test_replace_masked_leaves_visible_tokens():
