@@ -89,8 +89,8 @@ def test_whole_channels_are_reconstructed_from_others():
     steps = np.arange(48)
     raws = [
         {"values": np.stack([np.sin(steps * 0.2 + p + c) for c in range(count)]), "channels": list("abcdefghi"[:count])}
-        for count in (2, 9)
-        for p in range(6)
+        for count in (2, 5)
+        for p in range(3)
     ]
     batch = made.collate([made.decode(raw) for raw in raws])
     torch.manual_seed(0)
