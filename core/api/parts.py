@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from sensorium.contracts import Modality
+from sensorium.contracts import Encoder, Modality
 from sensorium.errors import PluginError, not_found
 from sensorium.registration.discovery import add_to_session, load_extensions
 from sensorium.registration.options import check_options, options_of
@@ -23,6 +23,7 @@ from sensorium.registration.registry import (
     serves,
     with_article,
 )
+from sensorium.weights.loading import load_weights
 
 OF_MODALITY = ("encoders", "views")
 """Kinds whose parts are made for a modality, their first argument."""
@@ -36,7 +37,8 @@ UNFIT = {
 def build(kind: str, name: str, /, *first: Any, **options: Any) -> Any:
     """Return a new part by its name, as a recipe names it: `build("objective", "simclr", temperature=0.2)`.
 
-    The weights of an encoder are drawn from torch's global generator; an objective has none before its `build`.
+    The weights of an encoder are drawn from torch's global generator, or those of its model, where its options name a
+    folder that has some; other files are read by `sensorium.weights`. An objective has none before its `build`.
 
     Args:
         kind: of the part, such as "encoder" or "encoders".
@@ -59,7 +61,10 @@ def build(kind: str, name: str, /, *first: Any, **options: Any) -> Any:
     cls = registry.find(kind, name, family).load()
     checked = check_options(cls, options, WORDS[kind], skip=len(first), name=name)
     made = cls.variant(checked) if kind == "encoders" else cls
-    return made(*first, **checked)
+    part = made(*first, **checked)
+    if isinstance(part, Encoder) and part.own_weights is not None:
+        load_weights(part, part.own_weights, path=f"The encoder '{name}'")
+    return part
 
 
 def _popped(options: dict[str, Any]) -> dict[str, Any]:

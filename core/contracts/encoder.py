@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from sensorium.errors import RecipeError
+from sensorium.errors import PluginError, RecipeError
 from sensorium.types import Batch, Features, View, take_tokens, valid_tokens
 
 
@@ -65,6 +65,13 @@ class LayerStack:
     norm: nn.Module | None = None
     prefix: int = 0
     tokens_of: Callable[[Any, Features], tuple[Tensor, Tensor | None]] | None = None
+
+    def __post_init__(self) -> None:
+        blocks, behind = [id(block) for block in self.blocks], {id(part) for part in self.behind}
+        if len(set(blocks)) < len(blocks) or behind & set(blocks):
+            raise PluginError("A LayerStack names a layer twice: each is in `blocks` or in `behind`, once.")
+        if self.norm is not None and all(module is not self.norm for module in self.modules_behind()):
+            raise PluginError("The norm of a LayerStack is not in `behind`: name it there too, it follows the blocks.")
 
     def parameters_behind(self) -> Iterator[nn.Parameter]:
         """Iterate over the parameters of what follows the last block."""

@@ -46,6 +46,7 @@ PACKAGES = (
     "open_clip_torch",
     "lightning-fabric",
     "timm",
+    "transformers",
 )
 
 

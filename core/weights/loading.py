@@ -84,6 +84,7 @@ def load_weights(
     fitting = {name: tensor for name, tensor in found.items() if name in expected}
     unexpected += elsewhere
     encoder.load_state_dict(fitting, strict=False)
+    log.info("%s: %d tensors are loaded from %s.", path, len(fitting), where)
     for kind, names in (("missing, and random", missing), ("not used", unexpected)):
         if names:
             log.info("%s: %d of the weights of %s are %s: %s.", path, len(names), where, kind, _listed(names))

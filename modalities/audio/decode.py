@@ -33,6 +33,8 @@ MP3_PREROLL = 2 * 1152
 """Frames of an MP3 that are decoded before a segment: the first frames after a seek lack their context."""
 ONSET = 10 ** (-20 / 10)
 """Power of the first audible 10 ms, relative to the loudest."""
+MOST_CHANNELS = 64
+"""An array of more channels than these, and than samples, has its axes the other way round."""
 MAX_AMPLITUDE = 1e4
 """Largest valid amplitude, relative to full scale; larger squares would overflow single precision."""
 
@@ -238,6 +240,12 @@ def _read_array(raw: Any, rate: int, seconds: float | None, position: Position) 
     if array.dtype.kind not in "iuf" or array.ndim not in (1, 2):
         raise BadSample(f"audio is numbers of shape (S,) or (C, S), not {array.dtype} {array.shape}", "unsupported")
     array = np.atleast_2d(array)
+    if array.shape[0] > max(array.shape[1], MOST_CHANNELS):
+        raise BadSample(
+            f"audio of {array.shape[0]} channels of {array.shape[1]} samples has its axes the other way round: arrays are "
+            "(channels, samples), so transpose it",
+            "unsupported",
+        )
     if not len(array):
         raise BadSample("the audio has no channels", "empty")
     start, count = _segment_bounds(array.shape[1], rate, seconds, position, lambda: [_full_scale(array)])

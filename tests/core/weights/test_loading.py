@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from sensorium import Encoder, Features
-from sensorium.errors import RecipeError
+from sensorium import Encoder, Features, LayerStack
+from sensorium.errors import PluginError, RecipeError
 from sensorium.weights import load_weights
 
 
@@ -79,8 +79,9 @@ def test_what_is_tolerated_is_logged(file, caplog):
         report = load_weights(Two(), file(lambda w: {"head.weight": torch.ones(2)} | {k: w[k] for k in list(w)[:3]}))
     assert (report.missing, report.unexpected) == (("second.bias",), ("head.weight",))
     said = [record.getMessage() for record in caplog.records]
-    assert "missing, and random: second.bias." in said[0]
-    assert "not used: head.weight." in said[1]
+    assert "weights: 3 tensors are loaded from" in said[0]
+    assert "missing, and random: second.bias." in said[1]
+    assert "not used: head.weight." in said[2]
 
 
 def test_what_differs_is_an_error_that_lists_it(file):
@@ -103,3 +104,14 @@ def test_the_digest_is_of_the_weights_not_of_the_file(file, tmp_path):
     torch.manual_seed(3)
     torch.save(Two().half().float().state_dict(), tmp_path / "file.pth")
     assert load_weights(Two(), tmp_path / "file.pth").digest != first
+
+
+def test_a_stack_of_layers_has_each_once_and_its_norm_behind_them():
+    blocks, norm = [nn.Linear(2, 2), nn.Linear(2, 2)], nn.LayerNorm(2)
+    assert LayerStack(blocks, [norm], norm).norm is norm
+    with pytest.raises(PluginError, match="names a layer twice"):
+        LayerStack([*blocks, blocks[0]])
+    with pytest.raises(PluginError, match="names a layer twice"):
+        LayerStack(blocks, [blocks[1]])
+    with pytest.raises(PluginError, match="norm of a LayerStack is not in `behind`"):
+        LayerStack(blocks, [], norm)

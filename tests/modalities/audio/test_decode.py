@@ -227,3 +227,10 @@ def test_silence_at_the_ends_is_trimmed_and_none_within():
 @pytest.mark.parametrize("clip", [np.zeros((1, 500)), np.full((1, 500), 0.3), np.ones((1, 1)), np.ones((1, 81))])
 def test_a_constant_clip_is_not_trimmed(clip):
     assert trim_silence(clip.astype(np.float32), 8000, 30.0).shape == clip.shape
+
+
+def test_an_array_of_samples_by_channels_is_refused_in_a_sentence():
+    with pytest.raises(BadSample, match=r"2532 channels of 2 samples has its axes the other way round.*transpose it"):
+        AudioModality().decode((np.zeros((2532, 2), np.float32), 16000))
+    AudioModality().decode((np.zeros((2, 2532), np.float32), 16000))
+    AudioModality().decode((np.zeros((8, 4), np.float32), 16000))
