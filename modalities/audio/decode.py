@@ -242,8 +242,8 @@ def _read_array(raw: Any, rate: int, seconds: float | None, position: Position) 
     array = np.atleast_2d(array)
     if array.shape[0] > max(array.shape[1], MOST_CHANNELS):
         raise BadSample(
-            f"audio of {array.shape[0]} channels of {array.shape[1]} samples has its axes the other way round: arrays are "
-            "(channels, samples), so transpose it",
+            f"audio of {array.shape[0]} channels of {array.shape[1]} samples has its axes the other way round: "
+            "arrays are (channels, samples), so transpose it",
             "unsupported",
         )
     if not len(array):

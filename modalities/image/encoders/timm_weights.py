@@ -49,6 +49,7 @@ def in_timm_layout(model: Any, name: str, weights: Mapping[str, Tensor]) -> tupl
         )
     found = _unchunked(transformer_of(weights))
     mask_token_D = _mask_token(model, found)
+    _check_patch(model, name, found)
     _check_qkv_bias(model, name, found)
     found = _spread_bias_table(model, found)
     convert = getattr(_module_of(name, model), "checkpoint_filter_fn", None)
@@ -57,6 +58,17 @@ def in_timm_layout(model: Any, name: str, weights: Mapping[str, Tensor]) -> tupl
         with contextlib.redirect_stdout(io.StringIO()):  # it prints what it leaves out
             found = convert(dict(found), model, **options)
     return _with_norm_where_it_is(model, _with_channels(model, found)), mask_token_D
+
+
+def _check_patch(model: Any, name: str, found: Mapping[str, Tensor]) -> None:
+    """Raise an error for weights of patches of another size, which timm would resample without a word."""
+    own, theirs = (weights.get(EMBEDDING) for weights in (model.state_dict(), found))
+    if own is not None and theirs is not None and own.ndim == theirs.ndim == 4 and own.shape[2:] != theirs.shape[2:]:
+        sides = ["x".join(map(str, kernel.shape[2:])) for kernel in (theirs, own)]
+        raise RecipeError(
+            f"these weights have patches of {sides[0]} pixels, and '{name}' has patches of {sides[1]}. Name the model "
+            "that they were made for."
+        )
 
 
 def transformer_of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

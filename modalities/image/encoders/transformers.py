@@ -319,8 +319,8 @@ def read_normalization(folder: Path) -> dict[str, list[float]]:
 
 
 def _is_unused(name: str) -> bool:
-    """Return whether weights that the model does not have are of a pooler, or of the norm of a head, as in BEiT."""
-    return name.partition(".")[0] in ("pooler", "head", "post_layernorm", "layernorm")
+    """Return whether weights that the model does not have are of a pooler, the norm of a head (BEiT) or a mask."""
+    return name.partition(".")[0] in ("pooler", "head", "post_layernorm", "layernorm") or name.endswith(".mask_token")
 
 
 def _additive(seen_BN: Tensor, x_BND: Tensor) -> Tensor:

@@ -119,7 +119,8 @@ class TransformersModel(TokenEncoder):
 
     @staticmethod
     def _part(whole: Any) -> nn.Module:
-        return whole.get_encoder() if whole.config.is_encoder_decoder else whole
+        has_both = getattr(whole, "encoder", None) is not None and getattr(whole, "decoder", None) is not None
+        return whole.get_encoder() if whole.config.is_encoder_decoder or has_both else whole
 
     def _pooling(self, given: Pool | Literal["auto"], about: SentenceFolder) -> tuple[Pool, bool]:
         """Return the pooling, and whether pooled features are normalized."""

@@ -305,3 +305,13 @@ def test_weights_in_the_layout_of_transformers_are_named(tmp_path):
 
 def test_layouts_that_timm_reads_are_where_they_are_looked_for():
     assert all(hasattr(module, "checkpoint_filter_fn") for module in (eva, naflexvit))
+
+
+def test_weights_of_patches_of_another_size_are_not_resampled_in_silence(tmp_path):
+    options = {"depth": 1, "embed_dim": D, "num_heads": 3}
+    model = timm.create_model("vit_small_patch16_224", num_classes=0, **options)
+    path = stored(model.state_dict(), tmp_path)
+    name = "vit_small_patch32_224"
+    encoder = Timm.variant({"model": name})(ImageModality(size=64), name, model_kwargs=options)
+    with pytest.raises(RecipeError, match="patches of 16x16 pixels, and 'vit_small_patch32_224' has patches of 32x32"):
+        load_weights(encoder, path)

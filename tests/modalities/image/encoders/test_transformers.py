@@ -302,3 +302,13 @@ def test_first_weights_are_random_and_loading_draws_no_random_numbers(folders):
 def test_the_host_waits_for_nothing(folders, family):
     _, waits = encoded_on_device(started(folders(family)[0]).train(), batch())
     assert not waits, table(waits)
+
+
+def test_the_mask_token_of_a_file_that_the_model_has_no_place_for_is_not_used(tmp_path):
+    model = transformers.ViTForMaskedImageModeling(transformers.ViTConfig(**TINY))
+    model.save_pretrained(tmp_path)
+    transformers.ViTImageProcessor().save_pretrained(tmp_path)
+    encoder = TransformersVisionTransformer(ImageModality(size=48), str(tmp_path))
+    report = load_weights(encoder, tmp_path)
+    assert not report.missing
+    assert any(name.endswith("mask_token") for name in report.unexpected)

@@ -281,3 +281,15 @@ def test_positions_that_start_late_leave_room_for_fewer_tokens(folder, tmp_path)
 def test_a_subset_of_no_valid_token_is_finite(encoder, batch):
     kept = encoder.encode_tokens(encoder.tokenize(batch), torch.tensor([[7, 8], [7, 8]]))
     assert kept.tokens.isfinite().all()
+
+
+@torch.no_grad()
+def test_a_folder_of_an_encoder_alone_is_that_encoder(folder, modality, batch, tmp_path):
+    sizes = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2}
+    alone = transformers.T5EncoderModel(transformers.T5Config(vocab_size=modality.tokenizer.size, **sizes)).eval()
+    alone.save_pretrained(tmp_path)
+    modality.tokenizer._model.save_pretrained(tmp_path)
+    encoder = TransformersModel(modality, str(tmp_path)).eval()
+    load_weights(encoder, tmp_path)
+    expected_BTD = alone(input_ids=batch.ids, attention_mask=batch.mask.long()).last_hidden_state
+    torch.testing.assert_close(encoder(batch).tokens[batch.mask], expected_BTD[batch.mask], atol=1e-5, rtol=1e-5)
