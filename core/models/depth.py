@@ -39,8 +39,8 @@ def stack_of(encoder: nn.Module, key: str) -> LayerStack:
 def without_layers(key: str, encoder: str) -> str:
     """Return the sentence for an encoder without layers."""
     return (
-        f"{key} goes by the layers of the encoder, and {encoder} does not say which they are: set it to null, or define "
-        "Encoder.layer_stack, which returns a sensorium.LayerStack of its blocks and of what is behind them"
+        f"{key} goes by the layers of the encoder, and {encoder} does not say which they are: set it to null, or "
+        "define Encoder.layer_stack, which returns a sensorium.LayerStack of its blocks and of what is behind them"
     )
 
 
