@@ -6,14 +6,12 @@ Letters: N records, T tokens, D their width, C outputs.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium.contracts import Evaluator
 from sensorium.errors import RecipeError, SensoriumError, check_not_empty, check_range
 from sensorium.evaluation.attention_probes import AttentionProbes, CachedTokens, outputs_of
 from sensorium.evaluation.attention_training import (
@@ -29,8 +27,9 @@ from sensorium.evaluation.attention_training import (
     squared_error,
     trained,
 )
+from sensorium.evaluation.delegated import DelegatedProbe
 from sensorium.evaluation.folds import assign_folds
-from sensorium.evaluation.labels import Labeled, count_records, is_continuous, labeled, labeled_or_none, numeric_labels
+from sensorium.evaluation.labels import Labeled, count_records, labeled, labeled_or_none, numeric_labels
 from sensorium.evaluation.probes import Classifier, Regressor
 from sensorium.feature_table import FeatureTable
 from sensorium.seeding import generator, seed_of
@@ -41,7 +40,7 @@ FEW = 1000
 """With fewer train records, the choice is made on all five folds of them, else on one."""
 
 
-class Attentive(Evaluator):
+class Attentive(DelegatedProbe):
     """Attention-pooling probe of frozen tokens (AIM, El-Nouby et al. 2024).
 
     What learned queries, keys and values pool of the tokens goes through a linear map. Tokens are standardized by each
@@ -103,38 +102,10 @@ class Attentive(Evaluator):
                 "or measure its features by 'linear'."
             )
         values = labeled(train, self.label, self.modality).values
-        is_regression = is_continuous(values) if self.task == "auto" else self.task == "regression"
+        is_regression = self.is_regression(values)
         val = None if self.val is None else labeled_or_none(self.val, self.label, self.modality)
         self.probe = (_OfNumbers if is_regression else _OfClasses)(self, val)
         self.probe.fit(train)
-
-    def measure(self, test: FeatureTable) -> dict[str, float]:
-        """Return the metrics of the chosen probe."""
-        return self.probe.measure(test)
-
-    def chance(self, test: FeatureTable) -> dict[str, float]:
-        """Return those of a constant prediction."""
-        return self.probe.chance(test)
-
-    def notes(self) -> list[str]:
-        """Return what was chosen, and how many records were excluded."""
-        return self.probe.notes()
-
-    def predictions(self) -> Mapping[str, np.ndarray]:
-        """Return the predictions of the last measurement."""
-        return self.probe.predictions()
-
-    def metrics_of(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """Return the metrics of any predictions."""
-        return self.probe.metrics_of(predictions)
-
-    def metrics_by_class(self, predictions: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
-        """Return the metrics of each class."""
-        return self.probe.metrics_by_class(predictions)
-
-    def remarks(self, predictions: Mapping[str, np.ndarray]) -> list[str]:
-        """Return sentences on the measured records."""
-        return self.probe.remarks(predictions)
 
     def heads_of(self, width: int) -> int:
         """Return the number of attention heads for tokens of a width.

@@ -14,14 +14,13 @@ import numpy as np
 import torch
 from PIL.Image import Image
 
-from sensorium.contracts import Evaluator
 from sensorium.errors import SensoriumError, check_not_empty, check_range
+from sensorium.evaluation.delegated import DelegatedProbe
 from sensorium.evaluation.folds import assign_folds
 from sensorium.evaluation.labels import (
     Labeled,
     choose_column,
     count_records,
-    is_continuous,
     labeled,
     labeled_or_none,
     numeric_labels,
@@ -82,7 +81,7 @@ def readings_of(layers: Sequence[Layer], x_NLD: np.ndarray) -> list[Reading]:
     return found
 
 
-class Layers(Evaluator):
+class Layers(DelegatedProbe):
     """Linear probe of each layer of an encoder, and of the mean over layers; the best one on val is measured.
 
     Each layer is the mean of the tokens of a block, and, where it has one, its class token: raw and, where it has one,
@@ -134,32 +133,12 @@ class Layers(Evaluator):
                 "features by 'linear'."
             )
         part = labeled(train, self.label, self.modality)
-        is_regression = is_continuous(part.values) if self.task == "auto" else self.task == "regression"
+        is_regression = self.is_regression(part.values)
         modality = choose_column("modality", self.modality, list(train.features))
         layers = train.layers.get(modality) or tuple(Layer(number + 1) for number in range(part.x_ND.shape[1]))
         val = None if self.val is None else labeled_or_none(self.val, self.label, self.modality)
         self.probe = (_OfNumbers if is_regression else _OfClasses)(self, readings_of(layers, part.x_ND), val)
         self.probe.fit(train)
-
-    def measure(self, test: FeatureTable) -> dict[str, float]:
-        """Return the metrics of the chosen layer."""
-        return self.probe.measure(test)
-
-    def chance(self, test: FeatureTable) -> dict[str, float]:
-        """Return those of a constant prediction."""
-        return self.probe.chance(test)
-
-    def notes(self) -> list[str]:
-        """Return the chosen layer and regularization, and how many records were excluded."""
-        return self.probe.notes()
-
-    def predictions(self) -> Mapping[str, np.ndarray]:
-        """Return the predictions of the last measurement."""
-        return self.probe.predictions()
-
-    def metrics_of(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """Return the metrics of any predictions."""
-        return self.probe.metrics_of(predictions)
 
     def metrics_by_class(self, predictions: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
         """Return layer -> the figure on val of each way to read it."""
@@ -167,10 +146,6 @@ class Layers(Evaluator):
         for reading, value in self.probe.validated.items():
             found.setdefault(reading.row, {})[self._column(reading)] = value
         return found
-
-    def remarks(self, predictions: Mapping[str, np.ndarray]) -> list[str]:
-        """Return sentences on the measured records."""
-        return self.probe.remarks(predictions)
 
     def plot(self, predictions: Mapping[str, np.ndarray]) -> Image:
         """Draw the figures on val over the layers, the chosen one marked."""
