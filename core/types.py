@@ -186,6 +186,7 @@ class RecordBatch:
         positions: int64 (B,), on the host: where the source has the records; None for records of no source.
         negatives: modality name -> the mined negatives of the records, hardest first.
         further: modality name -> the values beyond the first of records with several; in evaluation alone.
+        descriptors: modality name -> descriptors of its values, float32 (N, P), where an objective asks for them.
     """
 
     ids: list[str]
@@ -195,23 +196,30 @@ class RecordBatch:
     positions: np.ndarray | None = None
     negatives: dict[str, list[RankedValues]] = field(default_factory=dict)
     further: dict[str, list[RankedValues]] = field(default_factory=dict)
+    descriptors: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> RecordBatch:
         """Return the batch on `device`."""
-        keys = {name: ids_B.to(device, non_blocking=non_blocking) for name, ids_B in self.keys.items()}
-        return self._each(lambda batch: batch.to(device, non_blocking=non_blocking), keys)
+
+        def moved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: tensor.to(device, non_blocking=non_blocking) for name, tensor in tensors.items()}
+
+        return self._each(lambda batch: batch.to(device, non_blocking=non_blocking), moved)
 
     def pin_memory(self) -> RecordBatch:
         """Return the batch in page-locked memory."""
         return self._each(
-            lambda batch: batch.pin_memory(), {name: ids_B.pin_memory() for name, ids_B in self.keys.items()}
+            lambda batch: batch.pin_memory(),
+            lambda tensors: {name: tensor.pin_memory() for name, tensor in tensors.items()},
         )
 
-    def _each(self, change: Callable[[Batch], Batch], keys: dict[str, Tensor]) -> RecordBatch:
-        """Return the batch with the batch of every modality changed, and with other keys."""
+    def _each(
+        self, change: Callable[[Batch], Batch], change_tensors: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+    ) -> RecordBatch:
+        """Return the batch with the batch of every modality, and the tensors of its records, changed."""
 
         def each_rank(values: dict[str, list[RankedValues]]) -> dict[str, list[RankedValues]]:
             return {
@@ -222,9 +230,10 @@ class RecordBatch:
         return replace(
             self,
             batches={name: change(batch) for name, batch in self.batches.items()},
-            keys=keys,
+            keys=change_tensors(self.keys),
             negatives=each_rank(self.negatives),
             further=each_rank(self.further),
+            descriptors=change_tensors(self.descriptors),
         )
 
 
@@ -426,34 +435,34 @@ class Needs:
         views: how many views of each record it takes.
         multicrop: it takes any number of views from `views` upwards.
         modalities: "one" (it receives a list of views), "many" (two or more: it receives modality name -> list of
-            views), or their exact number, such as 3.
+            views), their exact number, such as 3, or "any" (one or more, by name).
         tokens: its encoders must be token encoders.
         target: the name of the target that its views must have; "class" for any that is one class for each record
             or each token; None for none.
         negative_views: it can use views marked `is_negative`.
         info: the entry of `View.info` that it makes use of where views have it; None for none.
+        descriptors: its views must have the descriptors of their records, `View.info["descriptors"]`, float32 (B, P).
     """
 
     views: int = 1
     multicrop: bool = False
-    modalities: Literal["one", "many"] | int = "one"
+    modalities: Literal["one", "many", "any"] | int = "one"
     tokens: bool = False
     target: str | None = None
     negative_views: bool = False
     info: str | None = None
+    descriptors: bool = False
 
     @property
     def is_crossmodal(self) -> bool:
-        """Whether it takes several modalities."""
+        """Whether it receives its views by modality name, as those that take several modalities do."""
         return self.modalities != "one"
 
     def takes(self, modalities: int) -> bool:
         """Return whether it takes that many modalities."""
-        return (
-            modalities > 1
-            if self.modalities == "many"
-            else modalities == (1 if self.modalities == "one" else self.modalities)
-        )
+        if isinstance(self.modalities, int):
+            return modalities == self.modalities
+        return {"one": modalities == 1, "many": modalities > 1, "any": modalities > 0}[self.modalities]
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,13 @@ class VectorModality(Modality):
     def baseline_features(self, batch):
         return batch.values.cpu().numpy()
 
+    @property
+    def descriptor_names(self):
+        return "sum", "largest"
+
+    def descriptors(self, example):
+        return np.array([example.sum(), np.nan if example[0] > 3 else example.max()])
+
 
 class Noise(ViewGenerator):
     """Views with noise added.
@@ -191,6 +198,39 @@ class Queue(Objective):
         return Outcome(losses.nt_xent(f1.pooled, f2.pooled, 0.5) + 0.1 * (f1.pooled @ self.queue.T).square().mean())
 
 
+class Sums(Objective):
+    """Regression of the first descriptor, standardized by what it learns from the train part."""
+
+    needs = Needs(views=1, modalities="any", descriptors=True)
+    fits = 40
+
+    def build(self, encoders):
+        self.heads = nn.ModuleDict({name: nn.Linear(encoder.dim, 1) for name, encoder in encoders.items()})
+        self.register_buffer("statistics", torch.zeros(len(encoders), 2))
+        self.shown = []
+
+    def fit(self, batches, encode):
+        columns = {name: [] for name in self.heads}
+        for views in batches:
+            self.shown.append({name: view.info["descriptors"] for name, (view,) in views.items()})
+            for name, (view,) in views.items():
+                columns[name].append(view.info["descriptors"][:, 0])
+        self.statistics.copy_(
+            torch.stack([torch.stack([torch.cat(x).mean(), torch.cat(x).std()]) for x in columns.values()])
+        )
+
+    def forward(self, views, encode):
+        loss = 0.0
+        for (mean, std), (name, (view,)) in zip(self.statistics, views.items(), strict=True):
+            (features,) = encode([view])
+            target_B = (view.info["descriptors"][:, 0] - mean) / std
+            mask_BT = torch.ones_like(target_B, dtype=torch.bool)[:, None]
+            loss = loss + losses.masked_regression(
+                self.heads[name](features.pooled)[:, None], target_B[:, None, None], mask_BT
+            )
+        return Outcome(loss)
+
+
 @hookimpl
 def sensorium_register_modalities(register):
     register("vector", "tests.toys:VectorModality", summary="number vectors")
@@ -231,6 +271,7 @@ def sensorium_register_callbacks(register):
 @hookimpl
 def sensorium_register_objectives(register):
     register("queue", "tests.toys:Queue", summary="contrast against a queue")
+    register("sums", "tests.toys:Sums", summary="regression of the first descriptor")
 
 
 def extensions():

@@ -219,10 +219,18 @@ class Encoders(Mapping[str, Encoder]):
         encoders: modality name -> encoder.
         classes: number of classes of the views' target; None for views without a class target.
         views: number of views of each record.
+        descriptors: modality name -> P, the number of descriptors of a record; empty where views come without.
     """
 
-    def __init__(self, encoders: Mapping[str, Encoder], classes: int | None = None, views: int = 1) -> None:
+    def __init__(
+        self,
+        encoders: Mapping[str, Encoder],
+        classes: int | None = None,
+        views: int = 1,
+        descriptors: Mapping[str, int] | None = None,
+    ) -> None:
         self._encoders, self.classes, self.views = dict(encoders), classes, views
+        self.descriptors = dict(descriptors or {})
 
     def __getitem__(self, name: str) -> Encoder:
         return self._encoders[name]

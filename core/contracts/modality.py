@@ -131,6 +131,26 @@ class Modality(ABC):
         raise NotImplementedError(f"{type(self).__name__} cannot split a batch into examples.")
 
     @property
+    def descriptor_names(self) -> tuple[str, ...]:
+        """Names of the P descriptors of an example, known once it is fitted; empty: it has none, the default."""
+        return ()
+
+    def descriptors(self, example: Any) -> np.ndarray:
+        """Return numbers that describe one example, float32 (P,), nan where undefined: targets of a regression.
+
+        Runs on a loader worker, once for each decoded example, before a view is made of it. Uses no randomness.
+
+        Args:
+            example: what `decode` returned.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no descriptors.")
+
+    @classmethod
+    def has_descriptors(cls) -> bool:
+        """Return whether the modality has descriptors: both `descriptors` and their names."""
+        return cls.descriptors is not Modality.descriptors and cls.descriptor_names is not Modality.descriptor_names
+
+    @property
     def baseline_description(self) -> str:
         """What `baseline_features` are, as tables say it below the baseline row."""
         return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -28,8 +28,20 @@ class Objective(nn.Module, ABC):
     remedy: ClassVar[str | None] = None
     """What to change first when features collapse, as the collapse alarm says it: "raise objective.momentum"."""
 
+    fits: int = 0
+    """Number of records of the train part that `fit` is shown before the first step; 0: it learns nothing from them."""
+
     is_built: bool = False
     """Whether it has been built for a learner, which has it for its own."""
+
+    @classmethod
+    def variant(cls, options: Mapping[str, Any]) -> type[Objective]:
+        """Return the class that serves these options: itself, or one with the same options and other needs.
+
+        Args:
+            options: of a recipe, checked; those that are left out have their defaults.
+        """
+        return cls
 
     @abstractmethod
     def build(self, encoders: Encoders) -> None:
@@ -43,6 +55,19 @@ class Objective(nn.Module, ABC):
             views: a list of views, or modality name -> list of views when `needs.modalities` is "many"; a modality
                 that no record of the batch has comes with views of no rows, as on a rank whose records lack it.
             encode: runs the encoders: `encode(views)` gives the features of each.
+        """
+
+    def fit(self, batches: Iterable[Any], encode: Encode) -> None:
+        """Learn from the train part, such as statistics of targets, or clusters; by default, nothing.
+
+        Called once, before the first step of a run, on every rank with the same batches, in evaluation mode and without
+        gradients. What it learns it writes into buffers that `build` has registered: all ranks receive those of the
+        first, and checkpoints keep them.
+
+        Args:
+            batches: the views of at least one batch and, where there are as many, `fits` records, each as `forward`
+                takes them; they can be iterated over once.
+            encode: as in `forward`.
         """
 
     def score(self, views: Any, encode: Encode) -> dict[str, Tensor] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from sensorium.contracts import Modality, Source, ViewGenerator
+from sensorium.data.described import Described, collate, descriptors_of
 from sensorium.data.mined_negatives import MinedNegatives
 from sensorium.data.several import drawn, values_of
 from sensorium.data.unreadable import UnreadableValue
@@ -55,6 +56,7 @@ class RecordDecoder(torch.utils.data.Dataset):
         every: whether a record must have all modalities to be used; otherwise one of them is enough.
         negatives: mined negatives of the records, decoded beside them as the modality that they are values of.
         all_values: of a field with several values, decode all, as evaluation does; otherwise one is drawn.
+        described: names of the modalities whose examples come with their descriptors.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class RecordDecoder(torch.utils.data.Dataset):
         every: bool = False,
         negatives: MinedNegatives | None = None,
         all_values: bool = False,
+        described: Collection[str] = (),
     ) -> None:
         for name, column in fields.items():
             if column not in source.fields:
@@ -81,6 +84,7 @@ class RecordDecoder(torch.utils.data.Dataset):
         self.source, self.fields, self.modalities = source, dict(fields), {n: modalities[n] for n in fields}
         self.stages = {name: views for name, views in (stages or {}).items() if overrides_stage(views)}
         self.seed, self.every, self.negatives, self.all_values = seed, every, negatives, all_values
+        self._described = frozenset(described)
         self._mined = negatives.modality(fields) if negatives is not None else ""
 
     def usable(self, positions: np.ndarray) -> np.ndarray:
@@ -222,9 +226,11 @@ class RecordDecoder(torch.utils.data.Dataset):
         """Return a raw value as an example, changed by the stage of its views; None if it cannot be read."""
         modality = self.modalities[name]
         try:
-            example = modality.decode(readable(raw, modality, self.source))
+            example = decoded = modality.decode(readable(raw, modality, self.source))
             if name in self.stages:
                 example = self.stages[name].stage(example, generator(self.seed, epoch, staged_for))
+            if name in self._described:
+                example = Described(example, descriptors_of(modality, decoded))
         except SensoriumError:
             raise
         except (BadSample, FileNotFoundError, PermissionError) as error:
@@ -245,7 +251,7 @@ class RecordDecoder(torch.utils.data.Dataset):
         """Join the examples of records, at most one of each."""
         chosen = [id for id, row in zip(ids, rows, strict=True) if row]
         try:
-            return self.modalities[name].collate([row[0] for row in rows if row])
+            return collate(self.modalities[name], [row[0] for row in rows if row])
         except SensoriumError:
             raise
         except Exception as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
 
@@ -20,6 +20,7 @@ from sensorium.contracts import Modality, Source, ViewGenerator
 from sensorium.data.ahead import deliver_ahead
 from sensorium.data.cache import Cache
 from sensorium.data.decoding import Decoded, RecordDecoder, overrides_stage
+from sensorium.data.described import descriptors_apart, undescribed
 from sensorium.data.mined_negatives import MinedNegatives
 from sensorium.data.neighbor_batches import neighbors_of
 from sensorium.data.order import EpochOrder
@@ -58,6 +59,7 @@ class Loader:
         require: whether a record needs "all" modalities or "any" of them to be used.
         negatives: mined negatives of the records, delivered beside them.
         neighbors: a file of mined pairs; what is paired there comes in one batch (see `neighbors_of`).
+        described: names of the modalities whose values come with their descriptors.
 
     Raises:
         DataError: when the source lacks a field, no record has what is needed, a batch is larger than the data or
@@ -84,6 +86,7 @@ class Loader:
         require: Literal["all", "any"] = "any",
         negatives: MinedNegatives | None = None,
         neighbors: str | None = None,
+        described: Collection[str] = (),
     ) -> None:
         if cache != "off":
             for name, views in (stages or {}).items():
@@ -98,7 +101,7 @@ class Loader:
                 "micro-batches; raise data.batch or lower the accumulation."
             )
         self._decoder = RecordDecoder(
-            source, fields, modalities, stages, seed, require == "all", negatives, all_values=cache != "off"
+            source, fields, modalities, stages, seed, require == "all", negatives, cache != "off", described
         )
         self._seed = seed
         self.mined = {negatives.modality(fields): negatives.count} if negatives is not None else {}
@@ -132,7 +135,7 @@ class Loader:
             if decoded.failure is not None:
                 raise decoded.failure
             if decoded.records is not None and modality in decoded.records.batches:
-                return decoded.records.batches[modality].to(self._device)
+                return undescribed(decoded.records.batches[modality]).to(self._device)
         raise DataError(
             f"None of the {len(self._positions)} records of the train part has a readable value of the modality "
             f"'{modality}': repair the data, or leave the modality out."
@@ -198,7 +201,7 @@ class Loader:
                 f"None of the records that rank {self._rank} feeds into step {step} can be used "
                 f"({len(self.bad)} unreadable records so far); repair the data or raise data.batch."
             )
-        return records
+        return descriptors_apart(records)
 
 
 def fill_cache(

@@ -77,13 +77,14 @@ def objective_rows(extensions: Extensions, columns: Mapping[str, DatasetColumn])
         for _, generator in _generators(registry, name, candidates)
         if generator.target is not None and has_target(generator, "class")
     )
-    rows = []
+    rows, declared = [], declared_options(extensions)
     for spec in registry.specs("objectives"):
-        needs = spec.load().needs
+        needs = spec.load().variant(declared.get(spec.name, {})).needs
         rows += [ObjectiveRow(spec.name, needs, task) for task in (tasks if needs.target == "class" else [None])]
-    for name, options in declared_options(extensions).items():
+    for name, options in declared.items():
         if objective := options.get("name"):
-            rows.append(ObjectiveRow(objective, registry.find("objectives", objective).load().needs, variant=name))
+            needs = registry.find("objectives", objective).load().variant(options).needs
+            rows.append(ObjectiveRow(objective, needs, variant=name))
     return sorted(rows, key=lambda row: row.variant or row.objective)
 
 
@@ -103,6 +104,8 @@ def tower_candidates(
 def _compatible(row: ObjectiveRow, name: str, parts: ModalityCandidates, registry: Registry) -> list[TowerCandidate]:
     needs, modality = row.needs, parts.modality or Part(name=name)
     where = "this modality" if not row.needs.is_crossmodal else f"'{name}'"
+    if needs.descriptors and not registry.find("modalities", modality.name).load().has_descriptors():
+        raise Incompatible(f"The modality of {where} has no descriptors.")
     generators = [(part, g) for part, g in _generators(registry, name, parts) if _has_views(g, needs)]
     if not needs.target:
         generators = [(part, g) for part, g in generators if g.target is None]

@@ -5,7 +5,7 @@ DDP, FSDP and a checkpoint each see one module; teachers and queues are submodul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -34,6 +34,8 @@ def make_views(
 ) -> dict[str, list[View]]:
     """Return the views of every modality of a batch, each with its modality and the records it stands for.
 
+    Where the batch has descriptors of a modality, its views have them too, as `info["descriptors"]`.
+
     Behind a modality's own views stands one view of each rank of its mined negatives, marked as negatives.
 
     Args:
@@ -48,6 +50,9 @@ def make_views(
     for name, generator in generators.items():
         if name in records.batches:
             views = generator(records.batches[name], rng)
+            if name in records.descriptors:
+                descriptors_BP = records.descriptors[name]
+                views = [replace(view, info={**view.info, "descriptors": descriptors_BP}) for view in views]
         else:
             views = without_rows.get(name, [])[: generator.views + generator.negative_views]
         made[name] = _marked(views, name, records.present[name], records)
@@ -60,7 +65,9 @@ def make_views(
     return made
 
 
-def views_without_rows(generator: ViewGenerator, example: Batch, mined: int, rng: torch.Generator) -> list[View]:
+def views_without_rows(
+    generator: ViewGenerator, example: Batch, mined: int, rng: torch.Generator, descriptors: int = 0
+) -> list[View]:
     """Return all views that a batch may have of a modality, with no rows.
 
     A rank whose records lack a modality encodes these, and so takes part in every collective operation of the encoder,
@@ -71,16 +78,18 @@ def views_without_rows(generator: ViewGenerator, example: Batch, mined: int, rng
         example: any batch of the modality.
         mined: number of mined negatives of each record in the modality.
         rng: on the batch's device.
+        descriptors: number of descriptors that views have of each record; 0 for views without.
     """
     views = generator(example, rng)
     views += [replace(views[0], is_negative=True)] * mined
     nothing = torch.zeros(0, dtype=torch.int64, device=example.device)
+    more = {"descriptors": torch.zeros(0, descriptors, device=example.device)} if descriptors else {}
     return [
         replace(
             view,
             batch=view.batch.select(nothing),
             target=None if view.target is None else view.target[:0],
-            info={name: value[:0] for name, value in view.info.items()},
+            info={**{name: value[:0] for name, value in view.info.items()}, **more},
         )
         for view in views
     ]
@@ -195,6 +204,7 @@ class Learner(nn.Module):
         classes: number of classes of the views' target (`ViewGenerator.classes`), if they have one.
         views: number of views of each record.
         sharing: modality name -> the name of its encoder, in the recipe's order; default its own name.
+        descriptors: modality name -> number of descriptors that its views have of each record.
 
     Raises:
         RecipeError: when the objective needs tokens that an encoder does not have, or another number of modalities;
@@ -208,6 +218,7 @@ class Learner(nn.Module):
         classes: int | None = None,
         views: int = 1,
         sharing: Mapping[str, str] | None = None,
+        descriptors: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(encoders, Mapping):
@@ -222,7 +233,7 @@ class Learner(nn.Module):
         self.objective = objective
         if not objective.needs.is_crossmodal:
             seen = dict(encoders)
-        objective.build(Encoders(seen, classes, views))
+        objective.build(Encoders(seen, classes, views, descriptors))
         objective.is_built = True
 
     def encoder(self, modality: str) -> Encoder:
@@ -243,6 +254,19 @@ class Learner(nn.Module):
         self._check_count(named)
         asked = self._asked(named)
         return instead(self.objective, asked, encode) if instead else self.objective(asked, encode)
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[Views]) -> None:
+        """Let the objective learn from the train part, before the first step; see `Objective.fit`.
+
+        Args:
+            batches: the views of each batch, as `forward` takes them, of `objective.fits` records together.
+        """
+        was_training = self.training
+        self.eval()
+        asked = (self._asked(self.by_modality(views)) for views in batches)
+        self.objective.fit(asked, _Encode(self.encoders, self.sharing))
+        self.train(was_training)
 
     def by_modality(self, views: Views) -> dict[str, list[View]]:
         """Return views by modality name, each of which knows its modality.
@@ -411,7 +435,7 @@ def _check_encoders(encoders: Mapping[str, Encoder], objective: Objective, tower
     if not needs.is_crossmodal and len(encoders) != 1:
         raise RecipeError(f"The objective {name} takes one encoder, but here are {len(encoders)} ({owners}).")
     if needs.is_crossmodal and not needs.takes(len(towers)):
-        takes = "two or more" if needs.modalities == "many" else needs.modalities
+        takes = {"many": "two or more", "any": "one or more"}.get(str(needs.modalities), needs.modalities)
         raise RecipeError(
             f"The objective {name} takes {takes} modalities, but here are {len(towers)} ({', '.join(towers)})."
         )

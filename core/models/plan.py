@@ -179,7 +179,7 @@ class Plan:
                 except RecipeError as error:
                     raise RecipeError(f"modalities.{name}.{error}") from error
         classes = next((g.classes for g in self.generators.values() if g.classes is not None), None)
-        return Learner(encoders, self.objective(), classes, self.views, sharing)
+        return Learner(encoders, self.objective(), classes, self.views, sharing, self.descriptors)
 
     def rate_factors(self, learner: Learner) -> dict[int, float]:
         """Return the factors of the learning rates of parameters that do not have the full rate, by their identity.
@@ -217,6 +217,13 @@ class Plan:
             name: self.recipe.modalities[name].weights or encoder.own_weights for name, encoder in encoders.items()
         }
         return {name: where for name, where in named.items() if where is not None and where != RANDOM}
+
+    @property
+    def descriptors(self) -> dict[str, int]:
+        """Modality name -> number of descriptors of a record, where the objective asks for them."""
+        if not self.objective.cls.needs.descriptors:
+            return {}
+        return {name: len(modality.descriptor_names) for name, modality in self.modalities.items()}
 
     @property
     def takes_towers_as_views(self) -> bool:
@@ -363,7 +370,7 @@ def maker(
         return Maker(given.cls, part.options, modality, given.make)
     cls = registry.find(kind, part.name, family).load()
     options = check_options(cls, part.options, path, skip=FILLED.get(kind, 0), name=part.name)
-    return Maker(cls.variant(options) if kind == "encoders" else cls, options, modality)
+    return Maker(cls.variant(options) if kind in ("encoders", "objectives") else cls, options, modality)
 
 
 def _require_plugins(names: Iterable[str], extensions: Extensions) -> None:
@@ -388,7 +395,7 @@ def _check_fit(plan: Plan, registry: Registry) -> None:
             "{share: OTHER}, count as one: they are views of a record."
         )
     if needs.is_crossmodal and not needs.takes(len(recipe.modalities)):
-        takes = "two or more" if needs.modalities == "many" else needs.modalities
+        takes = {"many": "two or more", "any": "one or more"}.get(str(needs.modalities), needs.modalities)
         fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.takes(len(recipe.modalities)))
         raise RecipeError(
             f"The objective '{objective}' takes {takes} modalities, but the recipe has {len(recipe.modalities)} "
@@ -428,6 +435,12 @@ def _check_fit(plan: Plan, registry: Registry) -> None:
             raise RecipeError(
                 f"The objective '{objective}' needs the target '{needs.target}', but modalities.{name}.views "
                 f"'{tower.views}' has {generator.target or 'none'}; generators that would fit: {fitting}."
+            )
+        if needs.descriptors and not plan.modalities[name].has_descriptors():
+            fitting = _loadable(registry, "modalities", None, lambda cls: cls.has_descriptors())
+            raise RecipeError(
+                f"The objective '{objective}' needs descriptors of each record, which the modality of "
+                f"modalities.{name} does not have; modalities that do: {fitting}."
             )
         tokens = needs.tokens or (needs.target and generator.per_token)
         if tokens and not issubclass(plan.encoders[name].cls, TokenEncoder):

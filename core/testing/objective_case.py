@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
@@ -53,17 +53,26 @@ class LearnerParts:
         encoders: modality name -> encoder, with its first weights.
         classes: number of classes of the views' target, if they have one.
         views: number of views of each record.
+        descriptors: modality name -> number of descriptors of each record.
+        shown: the views of the records that the objective learns from before the first step.
     """
 
     objective: Callable[[], Objective]
     encoders: dict[str, Encoder]
     classes: int | None = None
     views: int = 1
+    descriptors: Mapping[str, int] = field(default_factory=dict)
+    shown: Sequence[Views] = ()
 
     def learner(self) -> Learner:
         """Return a new learner with its first weights, in training mode."""
         seeding.seed_globals("conformance")
-        return Learner(copy.deepcopy(self.encoders), self.objective(), self.classes, self.views).train()
+        learner = Learner(
+            copy.deepcopy(self.encoders), self.objective(), self.classes, self.views, descriptors=self.descriptors
+        )
+        if learner.objective.fits:
+            learner.fit(self.shown)
+        return learner.train()
 
 
 @dataclass
@@ -89,7 +98,7 @@ class ObjectiveCase:
     @cached_property
     def needs(self) -> Any:
         """What the objective asks of a recipe."""
-        return self.checked.spec.load().needs
+        return self.checked.spec.load().variant(self.checked.options_of(self.checked.spec)).needs
 
     @property
     def has_real_target(self) -> bool:
@@ -106,9 +115,9 @@ class ObjectiveCase:
         objective = partial(self.checked.spec.load(), **self.checked.options_of(self.checked.spec))
         if self.has_real_target:
             generator = self.target.generator
-            return LearnerParts(
-                objective, {self.target.modality_name: self._encoder()}, generator.classes, generator.views
-            )
+            name = self.target.modality_name
+            shown = [{name: [replace(v, modality=name) for v in self.target.views(0, self.target.batch)]}]
+            return LearnerParts(objective, {name: self._encoder()}, generator.classes, generator.views, shown=shown)
         refusals: list[str] = []
         for names in self._towers():
             for toy, self.tokens in TOYS:
@@ -118,6 +127,8 @@ class ObjectiveCase:
                     {name: toy() for name in names},
                     CHANNELS if self.needs.target else None,
                     self.needs.views + self._short,
+                    dict.fromkeys(names, 2 * CHANNELS) if self.needs.descriptors else {},
+                    [self._toy_views(names, 4 * ROWS, seed) for seed in range(4)],
                 )
                 try:
                     run(parts.learner(), self._toy_views(names, ROWS, 0))
@@ -131,6 +142,8 @@ class ObjectiveCase:
         """Return the names of the modalities that it may take together."""
         if not self.needs.is_crossmodal:
             return [("toy",)]
+        if self.needs.modalities == "any":
+            return [MODALITIES[:2], MODALITIES[:1]]
         if self.needs.modalities != "many":
             return [tuple(f"modality{number}" for number in range(self.needs.modalities))]
         return [MODALITIES[:2], MODALITIES[:3]]
@@ -170,6 +183,12 @@ class ObjectiveCase:
         views = {name: views_of(ToyBatch(x_BTC), generator) for name, views_of in made.items()}
         if equal:
             views = {name: [_all_like_the_first(view) for view in of_one] for name, of_one in views.items()}
+        if self.needs.descriptors:
+            described = {"descriptors": _descriptors(x_BTC)}
+            views = {
+                name: [replace(view, info={**view.info, **described}) for view in of_one]
+                for name, of_one in views.items()
+            }
         if masked and self.needs.info == "masked":
             for view in (view for of_modality in views.values() for view in of_modality):
                 assert isinstance(view.batch, ToyBatch)
@@ -188,7 +207,7 @@ class ObjectiveCase:
 
     def records(self) -> RecordBatch:
         """Return the records of which `views` are views."""
-        named = [Record(str(number), {}) for number in range(ROWS)]
+        named, descriptors = [Record(str(number), {}) for number in range(ROWS)], {}
         if self.has_real_target:
             batches: dict[str, Any] = {
                 self.target.modality_name: self.target.batch.select(torch.arange(ROWS) % len(self.target.batch))
@@ -197,7 +216,11 @@ class ObjectiveCase:
             encoders = self.parts.encoders
             x_BTC = toy_records(ROWS, rng("records"), self.tokens)
             batches = {name: ToyBatch(x_BTC) for name in encoders}
-        return RecordBatch([r.id for r in named], batches, dict.fromkeys(batches), record_keys(named))
+            if self.needs.descriptors:
+                descriptors = dict.fromkeys(encoders, _descriptors(x_BTC))
+        return RecordBatch(
+            [r.id for r in named], batches, dict.fromkeys(batches), record_keys(named), descriptors=descriptors
+        )
 
     @cached_property
     def trained(self) -> Trained:
@@ -243,6 +266,13 @@ class ObjectiveCase:
                     continue
                 return encoder
         raise SkipTest(f"no encoder of modality '{target.modality_name}' can be built")
+
+
+def _descriptors(x_BTC: Tensor) -> Tensor:
+    """Return descriptors of toy records, float32 (B, 2 C): means and deviations; the last of some is undefined."""
+    rows_BP = torch.cat([x_BTC.mean(1), x_BTC.std(1)], dim=1)
+    rows_BP[rows_BP[:, 0] > 0, -1] = torch.nan
+    return rows_BP
 
 
 def _all_like_the_first(view: View) -> View:

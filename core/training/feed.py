@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,9 @@ import torch
 from sensorium.contracts import Source
 from sensorium.data.loader import Loader
 from sensorium.data.mined_negatives import MinedNegatives
-from sensorium.models.learner import views_without_rows
+from sensorium.models.learner import Views, make_views, views_without_rows
 from sensorium.models.plan import Plan
-from sensorium.seeding import generator
+from sensorium.seeding import generator, seed_globals, seed_of
 from sensorium.types import View
 
 
@@ -25,11 +27,38 @@ def absent_views(plan: Plan, loader: Loader, device: torch.device) -> dict[str, 
     several = len(plan.modalities) > 1
     return {
         name: views_without_rows(
-            views, loader.example(name), mined.get(name, 0), generator(recipe.seed, "views without rows", device=device)
+            views,
+            loader.example(name),
+            mined.get(name, 0),
+            generator(recipe.seed, "views without rows", device=device),
+            plan.descriptors.get(name, 0),
         )
         for name, views in plan.generators.items()
         if several or name in mined
     }
+
+
+def first_views(plan: Plan, source: Source, positions: np.ndarray, count: int, **place: Any) -> Iterator[Views]:
+    """Iterate over views of so many records of the train part, drawn by the seed, batch by batch.
+
+    Args:
+        plan: the parts of the recipe.
+        source: where the records come from.
+        positions: which of its records are the train part.
+        count: number of records, all of them where there are fewer.
+        place: as for `feed`.
+    """
+    seed, device = plan.recipe.seed, torch.device(place["device"])
+    drawn = np.random.default_rng(seed_of("fit", seed)).permutation(positions)[:count]
+    batch = min(plan.recipe.data.batch, len(drawn))
+    data = plan.recipe.data.model_copy(update={"batch": batch, "negatives": None, "neighbors": None})
+    train = plan.recipe.train.model_copy(update={"accumulate": 1})
+    plan = replace(plan, recipe=plan.recipe.model_copy(update={"data": data, "train": train}))
+    loader = feed(plan, source, drawn, **place)
+    absent = absent_views(plan, loader, device)
+    for step, (records,) in enumerate(loader.batches(0, loader.steps_per_epoch)):
+        seed_globals(seed, "fit", step)
+        yield make_views(records, plan.generators, generator(seed, "fit", step, device=device), absent)
 
 
 def feed(plan: Plan, source: Source, positions: np.ndarray, **place: Any) -> Loader:
@@ -57,5 +86,6 @@ def feed(plan: Plan, source: Source, positions: np.ndarray, **place: Any) -> Loa
         require="all" if plan.takes_towers_as_views else "any",
         negatives=negatives,
         neighbors=recipe.data.neighbors,
+        described=plan.descriptors,
         **place,
     )

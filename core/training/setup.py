@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -18,7 +19,7 @@ from sensorium.contracts import Encoder, Modality, Source
 from sensorium.data.decoding import raw_values
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.errors import RecipeError
-from sensorium.models.learner import Learner
+from sensorium.models.learner import Learner, Views
 from sensorium.models.plan import Plan
 from sensorium.parallel import batch_norm
 from sensorium.parallel.rank_zero import on_rank_zero
@@ -27,7 +28,7 @@ from sensorium.runs.run import Run
 from sensorium.seeding import generator
 from sensorium.training.callbacks import Callbacks
 from sensorium.training.collapse_alarm import CollapseAlarm
-from sensorium.training.feed import absent_views, feed
+from sensorium.training.feed import absent_views, feed, first_views
 from sensorium.training.finite_guard import Guard
 from sensorium.training.gallery import draw_gallery
 from sensorium.training.gradient_checkpointing import checkpoint_blocks
@@ -85,6 +86,10 @@ def prepare(
         on_rank_zero(run.keep_recipe, plan.recipe)
     on_rank_zero(warn_of_joint_draws, plan, loader)
     learner = first_learner(plan, start) if resumed is None else plan.learner(pretrained=False)
+    if resumed is None and learner.objective.fits:
+        place = {"workers": recipe.data.workers, "device": fabric.device, "bad": unreadable}
+        shown = partial(first_views, plan, source, positions, learner.objective.fits, **place)
+        fit_objective(learner, shown, fabric.device)
     if resumed is None and plan.started_from:
         on_rank_zero(run.update, weights={name: asdict(report) for name, report in plan.started_from.items()})
     if resumed is None and start is None:
@@ -125,6 +130,22 @@ def prepare(
     if resumed is None:
         on_rank_zero(_draw_first_batch, training)
     return training
+
+
+def fit_objective(learner: Learner, views: Callable[[], Iterator[Views]], device: torch.device) -> None:
+    """Let the objective learn from the train part, on every rank from the same records.
+
+    Args:
+        learner: with its first weights, not yet wrapped for its strategy.
+        views: makes the views of the records that it is shown, batch by batch.
+        device: where it learns.
+    """
+    objective = learner.objective
+    on_rank_zero(log.info, "%s learns from %s records", type(objective).__name__, f"{objective.fits:,}")
+    learner.to(device).fit(views())
+    found = on_rank_zero(lambda: {name: buffer.cpu() for name, buffer in objective.named_buffers()})
+    for name, buffer in objective.named_buffers():
+        buffer.copy_(found[name])
 
 
 def _callbacks(
