@@ -247,6 +247,16 @@ class Encoders(Mapping[str, Encoder]):
         (encoder,) = self._encoders.values()
         return encoder
 
+    def require_causal(self, objective: str) -> None:
+        """Raise RecipeError unless a token of the only encoder, a token encoder, attends to none after it."""
+        encoder: Any = self.single
+        if not encoder.is_causal:
+            raise RecipeError(
+                f"The objective '{objective}' needs a causal encoder, {type(encoder).__name__} looks ahead: set the "
+                "encoder's causal to true, or choose an encoder that has that option; tokens without an order have no "
+                "next one, and need an objective of tokens in any order, such as mae."
+            )
+
     def require_sequence(self, objective: str) -> None:
         """Raise RecipeError unless the tokens of the only encoder may follow each other in time."""
         if not self.single.is_sequence:

@@ -17,6 +17,7 @@ sensorium_matrix = {
                 "encoders": [
                     {"name": "conv", "width": 16, "dim": 256},
                     {"name": "spectrogram-transformer", "width": 64, "depth": 2, "heads": 2},
+                    {"name": "spectrogram-transformer", "width": 64, "depth": 2, "heads": 2, "causal": True},
                 ],
             }
         },

@@ -7,7 +7,6 @@ import math
 from torch import nn
 
 from sensorium import Needs, Objective, Outcome, losses
-from sensorium.errors import RecipeError
 
 
 class NextToken(Objective):
@@ -21,11 +20,7 @@ class NextToken(Objective):
 
     def build(self, encoders):
         """Make the head: the encoder's own, or else linear: logits of every class, or the values of a patch."""
-        if not encoders.single.is_causal:
-            raise RecipeError(
-                f"The objective 'next-token' needs a causal encoder, {type(encoders.single).__name__} looks ahead: "
-                "set the encoder's causal to true, or choose an encoder that has that option."
-            )
+        encoders.require_causal("next-token")
         head = nn.Linear(encoders.single.token_dim, encoders.single.target_dim, bias=False)
         nn.init.normal_(head.weight, std=0.02)
         self.head = encoders.single.token_classifier() or head

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from sensorium import collectives
+from sensorium.batch_norm import MaskedBatchNorm
 from sensorium.modalities.graph.encoders.base import NodeNorm
-from sensorium.modalities.signal.masked_batch_norm import MaskedBatchNorm
 from sensorium.parallel.batch_norm import synchronize
 from tests.distributed.ranks import on_ranks
 

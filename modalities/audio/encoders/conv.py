@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sensorium import Encoder, Features, LayerStack, check_range
+from sensorium.batch_norm import MaskedBatchNorm
 from sensorium.modalities.audio.modality import AudioModality
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.signal.masked_batch_norm import MaskedBatchNorm
 from sensorium.modalities.signal.pooling import pool_parts, pool_tokens
 
 

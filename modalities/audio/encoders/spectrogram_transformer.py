@@ -34,6 +34,8 @@ class SpectrogramTransformer(TokenEncoder):
         parts: 1 pools by the mean of the tokens. With more, the means of so many overlapping parts are concatenated,
             which keeps the temporal order of short clips.
         normalize_targets: normalize each target patch to mean 0 and variance 1 (He et al. 2022, section 3).
+        causal: causal attention: a patch attends to itself and the ones before it, as the objectives next-token and
+            next-embedding need.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class SpectrogramTransformer(TokenEncoder):
         drop_path: float = 0.0,
         parts: int = 1,
         normalize_targets: bool = True,
+        causal: bool = False,
     ) -> None:
         super().__init__()
         if min(patch) < 1 or modality.n_mels % patch[0]:
@@ -60,7 +63,7 @@ class SpectrogramTransformer(TokenEncoder):
             )
         check_range("encoder 'spectrogram-transformer'", "[1, inf)", parts=parts)
         self.modality, self.patch, self.width, self.parts = modality, tuple(patch), width, parts
-        self.dim = width * parts
+        self.dim, self.is_causal = width * parts, causal
         self.rows, self.normalize_targets = modality.n_mels // patch[0], normalize_targets
         self.target_dim = modality.channels * patch[0] * patch[1]
         self.embed = nn.Linear(self.target_dim, width)
@@ -102,12 +105,19 @@ class SpectrogramTransformer(TokenEncoder):
         tokens = tokens if keep is None else tokens.take(keep)
         x_BTD, mask_BT = tokens.x + tokens.positions, tokens.valid()
         # A row without valid kept tokens attends to all of them: its features are finite, and pooled to zero.
-        seen_B11T = (mask_BT | ~mask_BT.any(1, keepdim=True))[:, None, None]
+        seen = (mask_BT | ~mask_BT.any(1, keepdim=True))[:, None, None]
+        if self.is_causal:
+            seen = self._up_to_itself(x_BTD, keep) & seen
         for block in self.blocks:
-            x_BTD = block(x_BTD, attn_mask=seen_B11T)
+            x_BTD = block(x_BTD, attn_mask=seen)
         x_BTD = self.norm(x_BTD) * mask_BT[..., None]
         pooled_BD = pool_tokens(x_BTD, mask_BT, "mean") if self.parts == 1 else pool_parts(x_BTD, mask_BT, self.parts)
         return Features(pooled_BD, x_BTD, mask_BT)
+
+    def _up_to_itself(self, x_BTD: Tensor, keep: Tensor | None) -> Tensor:
+        """Return which patches each may attend to, bool (1 or B, 1, T, T): itself and those before it."""
+        index_BT = torch.arange(x_BTD.shape[1], device=x_BTD.device)[None] if keep is None else keep
+        return (index_BT[:, None, :] <= index_BT[:, :, None])[:, None]
 
     def layer_stack(self) -> LayerStack:
         """Return its blocks, and the final norm behind them."""

@@ -39,7 +39,8 @@ class ViT(TokenEncoder):
         depth: number of blocks.
         heads: number of attention heads.
         pool: pooled features: "mean" of the patch tokens, or the "cls" token.
-        causal: causal attention over patches, for the objective next-token (AIM, El-Nouby et al. 2024).
+        causal: causal attention over patches, for the objectives next-token (AIM, El-Nouby et al. 2024) and
+            next-embedding.
         drop_path: stochastic depth rate of the last block, in [0, 1); it grows linearly from 0.
         normalize_targets: normalize the pixels of each target patch to mean 0, variance 1 (He et al. 2022, section 3).
     """

@@ -75,7 +75,7 @@ class Transformer(TokenEncoder):
         depth: number of blocks.
         heads: attention heads; they divide `width`.
         dropout: dropout probability on embeddings, attention and residual branches; SimCSE needs > 0, .1 is usual.
-        causal: causal attention, for the objective next-token.
+        causal: causal attention, for the objectives next-token and next-embedding.
         pool: pooled features: the "mean" of the valid tokens, the "end" (last) or the "first" token; when causal, only
             the last token attends to the whole text.
     """

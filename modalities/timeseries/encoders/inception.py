@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sensorium import Encoder, Features
+from sensorium.batch_norm import MaskedBatchNorm
 from sensorium.errors import RecipeError
 from sensorium.modalities.signal.batch import SignalBatch
-from sensorium.modalities.signal.masked_batch_norm import MaskedBatchNorm
 from sensorium.modalities.signal.pooling import pool_tokens
 from sensorium.modalities.timeseries.modality import TimeSeriesModality
 

@@ -31,7 +31,8 @@ class PatchTransformer(TokenEncoder):
         depth: number of transformer blocks.
         heads: number of attention heads.
         dropout: dropout in attention and MLP while training, 0 to 1.
-        causal: causal attention: a patch attends to itself and the ones before it, as the objective next-token needs.
+        causal: causal attention: a patch attends to itself and the ones before it, as the objectives next-token and
+            next-embedding need.
     """
 
     def __init__(

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -14,6 +16,10 @@ KINDS = {
     "conv-stride": (Conv, {"width": 6, "dim": 12, "dropout": 0.0, "downsample": "stride", "parts": 3}),
     "transformer": (SpectrogramTransformer, {"patch": (8, 2), "width": 16, "heads": 2, "depth": 2}),
     "transformer-parts": (SpectrogramTransformer, {"patch": (16, 2), "width": 16, "heads": 2, "depth": 1, "parts": 3}),
+    "transformer-causal": (
+        SpectrogramTransformer,
+        {"patch": (8, 2), "width": 16, "heads": 2, "depth": 2, "causal": True},
+    ),
     "wav2vec2": (Wav2Vec2Encoder, {"width": 16, "heads": 2, "depth": 2, "features": 8}),
 }
 LENGTHS = [3000, 801, 320, 65, 1]
@@ -87,7 +93,7 @@ def test_log_mels_and_waveforms_are_encoded_alike(kind):
     torch.testing.assert_close(encoder(batch).pooled, encoder(encoder.modality.log_mels(batch)).pooled)
 
 
-@pytest.mark.parametrize("name", ["transformer", "wav2vec2"])
+@pytest.mark.parametrize("name", ["transformer", "transformer-causal", "wav2vec2"])
 @torch.no_grad()
 def test_hidden_tokens_are_not_seen_through_any_door(name):
     """Dropped or replaced tokens have no influence on the other tokens."""
@@ -118,6 +124,27 @@ def test_patches_are_cut_in_order():
     assert len({tuple(row.tolist()) for row in tokens.positions[0]}) == 8
     encoder.normalize_targets = True
     assert (encoder.token_targets(batch)[0, :6].std(1, correction=0) - 1).abs().max() < 1e-3
+
+
+@torch.no_grad()
+def test_a_causal_patch_attends_to_earlier_patches_only():
+    made = built(KINDS["transformer-causal"]).eval()
+    tokens = made.tokenize(batch_of([4000, 1500]))
+    changed = replace(tokens, x=tokens.x.clone())
+    changed.x[:, 5] = 3 * torch.randn(2, 16)
+    one, other = made.encode_tokens(tokens).tokens, made.encode_tokens(changed).tokens
+    count = int(tokens.mask[1].sum())
+    torch.testing.assert_close(one[:, :5], other[:, :5])
+    assert 6 < count < tokens.x.shape[1]
+    assert not any(torch.allclose(one[1, t], other[1, t], atol=1e-5) for t in range(5, count))
+    keep = torch.tensor([[6, 2, 5], [5, 2, count]])  # order is that of positions; the last one is padding
+    one, other = (made.encode_tokens(of, keep).tokens for of in (tokens, changed))
+    torch.testing.assert_close(one[:, 1], other[:, 1])
+    assert not any(torch.allclose(one[0, t], other[0, t], atol=1e-5) for t in (0, 2))
+    assert one.isfinite().all()
+    looking = built(KINDS["transformer"]).eval()  # the negative control
+    one, other = (looking.encode_tokens(of).tokens for of in (tokens, changed))
+    assert not torch.allclose(one[:, :5], other[:, :5], atol=1e-5)
 
 
 def test_a_frame_of_wav2vec2_sees_its_window_alone():

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from sensorium.modalities.signal.masked_batch_norm import MaskedBatchNorm
+from sensorium.batch_norm import MaskedBatchNorm
 
 
 def problem(shape, seed=0):

@@ -1,6 +1,6 @@
 """Batch normalization with a padding mask.
 
-Letters: B signals, D channels, T steps.
+Letters: B records, D channels, T tokens or time steps.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sensorium import batch_norm
+from sensorium.parallel.batch_norm import is_synchronized, joined_sum
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
-    """Batch normalization over valid steps only, of maps with any axes between channels and steps.
+    """Batch normalization over valid tokens or steps only, of maps with any axes between channels and steps.
 
     Padding is masked: gathering the valid steps would cost several times as much.
     """
@@ -31,7 +31,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
             x: the input.
             valid_BT: bool, the padding mask; None when all steps are valid, which is faster.
         """
-        if valid_BT is None and not batch_norm.is_synchronized(self):
+        if valid_BT is None and not is_synchronized(self):
             return super().forward(x.flatten(2)).view_as(x)
         if valid_BT is None:  # other ranks may have padding, and all must take the same sums
             valid_BT = x.new_ones(len(x), x.shape[-1], dtype=torch.bool)
@@ -51,11 +51,11 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         """Return mean and variance of each channel over `count` valid positions, and update the running ones."""
         axes = [0, *range(2, x.ndim)]
         sums_D = x.masked_fill(padding, 0.0).sum(axes)
-        joined = batch_norm.joined_sum(self, torch.cat([sums_D, count.to(x.dtype)[None]]))
+        joined = joined_sum(self, torch.cat([sums_D, count.to(x.dtype)[None]]))
         sums_D, count, momentum = joined[:-1], joined[-1].clamp(min=1), self.momentum * (joined[-1] > 0).to(x.dtype)
         mean_D = sums_D / count
         deviations = (x - mean_D.view(1, -1, *[1] * (x.ndim - 2))).masked_fill(padding, 0.0)
-        var_D = batch_norm.joined_sum(self, deviations.square().sum(axes)) / count
+        var_D = joined_sum(self, deviations.square().sum(axes)) / count
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean_D.to(self.running_mean.dtype), momentum.to(self.running_mean.dtype))
