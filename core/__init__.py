@@ -76,6 +76,7 @@ _HOME = {
     "NegativePool": "sensorium.blocks.negatives",
     "FeatureQueue": "sensorium.blocks.negatives",
     "TokenDecoder": "sensorium.blocks.token_decoder",
+    "TokenPredictor": "sensorium.blocks.token_predictor",
     "take_tokens": "sensorium.types",
     "token_counts": "sensorium.blocks.token_decoder",
     "at_least_one_row": "sensorium.types",
@@ -161,6 +162,7 @@ if TYPE_CHECKING:
         token_counts as token_counts,
         token_indices as token_indices,
     )
+    from sensorium.blocks.token_predictor import TokenPredictor as TokenPredictor
     from sensorium.contracts import (
         Callback as Callback,
         Encoder as Encoder,

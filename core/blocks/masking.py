@@ -152,6 +152,31 @@ def span_mask(view: View, tokens: Tokens, probability: float, length: int) -> Te
     return masked_BT & ~(full_B1 & last_BT)
 
 
+def inverse_block_mask(
+    view: View, tokens: Tokens, grid: tuple[int, int] | None, ratio: float, aspect_ratio: Range = (0.5, 2.0)
+) -> Tensor:
+    """Return the mask of the view, or all tokens but one block that wraps around the edges (CAPI, Darcet et al. 2025).
+
+    At least one token is masked and one visible where a record has two tokens; a record of one token has none masked.
+
+    Args:
+        view: B records; the mask in its `info["masked"]`, bool (B, T), comes first.
+        tokens: their T tokens.
+        grid: rows and columns of the encoder's tokens; None for a sequence, of which a span is visible.
+        ratio: fraction of a record's valid tokens that is masked, in (0, 1), up to rounding to a rectangle.
+        aspect_ratio: least and greatest height over width of the visible block, both relative to the record's.
+    """
+    if (masked_BT := view_mask(view, tokens)) is not None:
+        return masked_BT
+    valid_BHW = valid_on_grid(tokens, grid)
+    visible_BT = block_mask(valid_BHW, (1 - ratio, 1 - ratio), aspect_ratio, wraps=True).flatten(1)
+    valid_BT = valid_BHW.flatten(1)
+    noise_BT = torch.rand_like(valid_BT, dtype=torch.float).masked_fill(~valid_BT, torch.inf)
+    one_BT = valid_BT & (noise_BT == noise_BT.amin(1, keepdim=True))
+    is_whole_B1 = (visible_BT | ~valid_BT).all(1, keepdim=True) & (valid_BT.sum(1, keepdim=True) > 1)
+    return valid_BT & (~visible_BT | (is_whole_B1 & one_BT))
+
+
 def mask_token(encoder: Encoder, random_D: Tensor) -> nn.Parameter:
     """Return the learned mask token (D,) of an objective: it starts from the encoder's own, if that was pretrained.
 
@@ -194,13 +219,14 @@ def valid_on_grid(tokens: Tokens, grid: tuple[int, int] | None) -> Tensor:
     return tokens.valid().view(b, h, w)
 
 
-def block_mask(valid_BHW: Tensor, scale: Range, aspect_ratio: Range) -> Tensor:
+def block_mask(valid_BHW: Tensor, scale: Range, aspect_ratio: Range, wraps: bool = False) -> Tensor:
     """Draw one rectangle of tokens for each record, within the part of the grid where its tokens are valid.
 
     Args:
         valid_BHW: which tokens are valid.
         scale: least and greatest fraction of that part that the rectangle covers, drawn uniformly.
         aspect_ratio: least and greatest height over width, both relative to that part, drawn uniformly.
+        wraps: whether it may begin anywhere and goes on at the opposite edge, so that every token is as likely in it.
 
     Returns:
         (B, H, W), at least one token of each record that has any.
@@ -212,9 +238,11 @@ def block_mask(valid_BHW: Tensor, scale: Range, aspect_ratio: Range) -> Tensor:
     width_B1 = (scale_B1 * h_B1 * w_B1 / height_B1).round().clamp(min=1).minimum(w_B1)
     inside = []
     for used_BN, length_B1, size_B1 in ((rows_BH, h_B1, height_B1), (columns_BW, w_B1, width_B1)):
-        start_B1 = (_uniform(size_B1, 0, 1) * (length_B1 - size_B1 + 1)).floor()
-        index_BN = used_BN.cumsum(1) - 1
-        inside.append(used_BN & (index_BN >= start_B1) & (index_BN < start_B1 + size_B1))
+        starts_B1 = length_B1.clamp(min=1) if wraps else length_B1 - size_B1 + 1
+        start_B1 = (_uniform(size_B1, 0, 1) * starts_B1).floor()
+        from_start_BN = used_BN.cumsum(1) - 1 - start_B1
+        from_start_BN = from_start_BN.remainder(starts_B1) if wraps else from_start_BN
+        inside.append(used_BN & (from_start_BN >= 0) & (from_start_BN < size_B1))
     return inside[0][:, :, None] & inside[1][:, None, :] & valid_BHW
 
 

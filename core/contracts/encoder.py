@@ -290,5 +290,17 @@ class Encode(ABC):
         """Return the reconstruction targets of a view's tokens: (B, T, P) or class ids (B, T)."""
 
     @abstractmethod
+    def layers(self, view: View, numbers: Sequence[int]) -> list[Features]:
+        """Return the features of a view with the tokens behind some blocks of the encoder, without gradient.
+
+        Args:
+            view: B records.
+            numbers: of blocks of the encoder's `layer_stack`, counted from 1.
+
+        Raises:
+            RecipeError: when the encoder has no such block.
+        """
+
+    @abstractmethod
     def using(self, encoders: Mapping[str, nn.Module] | nn.ModuleDict) -> Encode:
         """Return the same calls through other encoders, by modality name."""

@@ -13,6 +13,7 @@ from sensorium.losses.distillation import (
     entropy,
     koleo,
     masked_cross_entropy,
+    positionwise_sinkhorn,
     sinkhorn_knopp,
     swapped_cross_entropy,
     update_center,
@@ -25,14 +26,14 @@ from sensorium.losses.hardness import Guide, NegativeWeighting, debiased, hcl, h
 from sensorium.losses.hierarchical import hierarchical_contrastive
 from sensorium.losses.infomax import binary_discrimination, dgi_summary, jensen_shannon
 from sensorium.losses.masked import masked_regression, reconstruction, scaled_cosine_error
-from sensorium.losses.quantized import code_perplexity, diversity, masked_contrastive
+from sensorium.losses.quantized import assignment_perplexity, code_perplexity, diversity, masked_contrastive
 from sensorium.losses.queue import nearest_in_queue, queue_info_nce
 from sensorium.losses.redundancy import barlow_twins, vicreg
 from sensorium.losses.regression import negative_cosine
 from sensorium.losses.sigmoid import siglip
 from sensorium.losses.sigreg import random_directions, sigreg
 from sensorium.losses.statistics import effective_rank, linear_cka, normalized_std
-from sensorium.losses.tokens import class_weights, perplexity, token_cross_entropy, token_nats
+from sensorium.losses.tokens import class_weights, perplexity, soft_token_cross_entropy, token_cross_entropy, token_nats
 from sensorium.losses.whitening import whitened, whitening_mse
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "MixedNegatives",
     "NegativeRows",
     "NegativeWeighting",
+    "assignment_perplexity",
     "barlow_twins",
     "binary_discrimination",
     "centered_softmax",
@@ -75,6 +77,7 @@ __all__ = [
     "normalized_std",
     "nt_xent",
     "perplexity",
+    "positionwise_sinkhorn",
     "queue_info_nce",
     "random_directions",
     "reconstruction",
@@ -82,6 +85,7 @@ __all__ = [
     "siglip",
     "sigreg",
     "sinkhorn_knopp",
+    "soft_token_cross_entropy",
     "supervised_contrastive",
     "swapped_cross_entropy",
     "token_cross_entropy",

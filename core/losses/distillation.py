@@ -114,6 +114,33 @@ def sinkhorn_knopp(scores_NK: Tensor, temperature: Tensor | float, iterations: i
         return log_NK.exp()
 
 
+@torch.no_grad()
+def positionwise_sinkhorn(
+    scores_BTK: Tensor, mask_BT: Tensor, bins: int, temperature: Tensor | float, iterations: int = 3
+) -> Tensor:
+    """Return targets that assign the tokens at each position evenly to prototypes (CAPI, Darcet et al. 2025).
+
+    As `sinkhorn_knopp`, but within each bin of relative positions apart, over the joined batch of all ranks: clusters
+    then cannot stand for positions. Records of `bins` tokens have a bin for each position. Equal use needs rows: a bin
+    with fewer tokens than there are prototypes has nearly uniform targets.
+
+    Args:
+        scores_BTK: this rank's scores; ranks may have different numbers of rows and tokens.
+        mask_BT: bool, True at valid tokens; the others have targets of zero.
+        bins: number of bins, >= 1; token i of n valid ones is in bin floor(i * bins / n). One is `sinkhorn_knopp`.
+        temperature: weight of the entropy, > 0.
+        iterations: how often prototypes and rows are normalized in turn, rows last.
+    """
+    check_positive("temperature", temperature)
+    with outside_autocast(scores_BTK):
+        log_NK = at_least_fp32(scores_BTK).flatten(0, 1) / temperature
+        bin_N = torch.where(mask_BT, _relative_bins(mask_BT, bins), bins).flatten()  # padding has a bin of its own
+        for _ in range(iterations):
+            ranks_WPK, _ = collectives.all_gather(_logsumexp_by_bin(log_NK, bin_N, bins + 1)[None])
+            log_NK = (log_NK - ranks_WPK.logsumexp(0)[bin_N]).log_softmax(-1)
+        return log_NK.exp().view(scores_BTK.shape).masked_fill(~mask_BT[..., None], 0.0)
+
+
 def koleo(x_BD: Tensor) -> Tensor:
     """KoLeo: minus the mean log distance of each unit row to its nearest neighbor (Sablayrolles et al. 2019).
 
@@ -150,3 +177,17 @@ def entropy(targets_NK: Tensor) -> Tensor:
 
 def _log_softmax(scores_NK: Tensor, temperature: Tensor | float) -> Tensor:
     return (at_least_fp32(scores_NK) / temperature).log_softmax(-1)
+
+
+def _relative_bins(mask_BT: Tensor, bins: int) -> Tensor:
+    """Return the bin of each valid token's position among those of its record, int64 (B, T)."""
+    count_B1 = mask_BT.sum(1, keepdim=True).clamp(min=1)
+    return (mask_BT.cumsum(1) - 1).clamp(min=0) * bins // count_B1
+
+
+def _logsumexp_by_bin(x_NK: Tensor, bin_N: Tensor, bins: int) -> Tensor:
+    """Return the logsumexp over the rows of each bin, (P, K); -inf in a bin without rows."""
+    index_NK = bin_N[:, None].expand_as(x_NK)
+    peak_PK = x_NK.new_full((bins, x_NK.shape[1]), -torch.inf).scatter_reduce_(0, index_NK, x_NK, "amax")
+    summed_PK = torch.zeros_like(peak_PK).index_add_(0, bin_N, (x_NK - peak_PK[bin_N]).exp())
+    return peak_PK + summed_PK.log()

@@ -7,7 +7,6 @@ D width.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sensorium.losses.arguments import check_positive
@@ -76,15 +75,35 @@ def diversity(probabilities_NGV: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def code_perplexity(codes_NG: Tensor, count: int) -> Tensor:
+def code_perplexity(codes_NG: Tensor, count: int, mask_N: Tensor | None = None) -> Tensor:
     """Return the perplexity of the codes of the joined rows of all ranks, mean over codebooks: from 1 to `count`.
 
     Args:
         codes_NG: int64, the code of each row in each codebook.
         count: V, codes of a codebook.
+        mask_N: bool, the rows that count; None is all.
     """
-    used_GV = collectives.all_reduce_sum(F.one_hot(codes_NG, count).sum(0).float())
+    used_GV = torch.zeros(codes_NG.shape[1], count, device=codes_NG.device)
+    ones_GN = (
+        torch.ones_like(codes_NG, dtype=used_GV.dtype).T if mask_N is None else mask_N.to(used_GV).expand_as(codes_NG.T)
+    )
+    used_GV = collectives.all_reduce_sum(used_GV.scatter_add_(1, codes_NG.T, ones_GN))
     return _exp_entropy(used_GV / used_GV.sum(1, keepdim=True).clamp(min=1)).mean()
+
+
+@torch.no_grad()
+def assignment_perplexity(targets_BTK: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how many of K prototypes are in use, from 1 to K, and the mean entropy of one assignment, in nats.
+
+    Args:
+        targets_BTK: distributions over prototypes.
+        mask_BT: bool, the tokens of the joined batch that count; without any, 1 and 0.
+    """
+    valid_BT1 = mask_BT[..., None]
+    count = collectives.all_reduce_sum(mask_BT.sum()).clamp(min=1)
+    mean_K = collectives.all_reduce_sum(targets_BTK.masked_fill(~valid_BT1, 0.0).sum((0, 1))) / count
+    entropies = torch.special.entr(targets_BTK).masked_fill(~valid_BT1, 0.0).sum()
+    return torch.special.entr(mean_K).sum().exp(), collectives.all_reduce_sum(entropies) / count
 
 
 def _exp_entropy(mean_GV: Tensor) -> Tensor:

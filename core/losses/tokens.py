@@ -1,6 +1,6 @@
 """Cross-entropy of tokens; every token of all ranks has the same weight.
 
-Letters: B rows, T tokens, V classes.
+Letters: B rows, T tokens, V classes, K prototypes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sensorium.losses.arguments import check_positive
 from sensorium.losses.precision import at_least_fp32, outside_autocast
 from sensorium.parallel import collectives
 
@@ -34,6 +35,28 @@ def token_cross_entropy(
     if mask_BT is None:
         return collectives.share(nats_BT.sum(), collectives.count_rows(nats_BT.flatten()))
     return collectives.share(nats_BT.sum(), collectives.all_reduce_sum(mask_BT.sum()))
+
+
+def soft_token_cross_entropy(
+    scores_BTK: Tensor, targets_BTK: Tensor, mask_BT: Tensor, temperature: Tensor | float
+) -> Tensor:
+    """Mean cross-entropy of tokens whose targets are distributions, each token of the joined batch with one weight.
+
+    Args:
+        scores_BTK: float; computed in fp32 (fp64 stays).
+        targets_BTK: distributions over K prototypes; stop-gradient.
+        mask_BT: bool, the tokens that are averaged.
+        temperature: softmax temperature, > 0, which divides scores.
+
+    Returns:
+        This rank's share of the mean over the tokens of all ranks; the mean over ranks is the loss of the joined batch.
+        Zero, with zero gradient, without a token.
+    """
+    check_positive("temperature", temperature)
+    with outside_autocast(scores_BTK):
+        log_BTK = (at_least_fp32(scores_BTK) / temperature).log_softmax(-1)
+        nats_BT = -(targets_BTK.detach().to(log_BTK.dtype) * log_BTK).sum(-1)
+        return collectives.share(nats_BT.masked_fill(~mask_BT, 0.0).sum(), collectives.all_reduce_sum(mask_BT.sum()))
 
 
 def token_nats(logits_BTV: Tensor, targets_BT: Tensor, mask_BT: Tensor | None = None) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
 from sensorium.contracts import Encoder, LayerStack
-from sensorium.errors import PluginError
+from sensorium.errors import PluginError, RecipeError
 from sensorium.feature_table import Layer
 from sensorium.types import Batch, Features
 
@@ -44,26 +44,54 @@ def layers_of(stack: LayerStack) -> tuple[Layer, ...]:
     )
 
 
-def encode_with_layers(encoder: Encoder, stack: LayerStack, batch: Batch) -> tuple[Features, list[LayerTokens]]:
-    """Encode a batch, and return the features and what every block of the stack returned.
+def encode_with_layers(
+    encoder: Encoder, stack: LayerStack, batch: Batch, numbers: Sequence[int] | None = None
+) -> tuple[Features, list[LayerTokens]]:
+    """Encode a batch, and return the features and what blocks of the stack returned, without gradient.
 
     Args:
         encoder: in evaluation mode.
         stack: its `layer_stack()`.
         batch: B examples.
+        numbers: of the blocks, counted from 1; None is all.
 
     Raises:
         PluginError: when a block did not run exactly once, or returned no tokens of these records.
     """
-    with _recording(stack.blocks) as returned:
+    chosen = {number: stack.blocks[number - 1] for number in numbers or range(1, len(stack.blocks) + 1)}
+    with _recording(list(chosen.values())) as returned:
         features = encoder(batch)
-    for number, block in enumerate(stack.blocks, 1):
+    for number, block in chosen.items():
         if (runs := len(returned[id(block)])) != 1:
             raise PluginError(
                 f"Block {number} of the layer_stack of {type(encoder).__name__} ran {runs} times in a pass, not once: "
                 "name the modules that tokens pass, each once, in their order."
             )
-    return features, [_tokens(encoder, stack, returned[id(block)][0], features) for block in stack.blocks]
+    return features, [_tokens(encoder, stack, returned[id(block)][0], features) for block in chosen.values()]
+
+
+def layer_features(encoder: Encoder, batch: Batch, numbers: Sequence[int]) -> list[Features]:
+    """Return the features of a batch, with the tokens behind some blocks in place of its own, without gradient.
+
+    Args:
+        encoder: in evaluation mode.
+        batch: B examples.
+        numbers: of blocks of its `layer_stack`, counted from 1.
+
+    Raises:
+        RecipeError: when it has no such block.
+    """
+    stack = encoder.layer_stack() if isinstance(encoder, Encoder) else None
+    depth = 0 if stack is None else len(stack.blocks)
+    if stack is None or not all(1 <= number <= depth for number in numbers):
+        has = f"blocks 1 to {depth}" if depth else "no layer_stack, which would name its blocks"
+        raise RecipeError(
+            f"The objective asks for the tokens behind block {', '.join(map(str, numbers))} of the encoder "
+            f"{type(encoder).__name__}, which has {has}: choose another layer, or another encoder."
+        )
+    with torch.no_grad():
+        features, layers = encode_with_layers(encoder, stack, batch, numbers)
+    return [Features(features.pooled, layer.x, layer.mask) for layer in layers]
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from sensorium.contracts import Encode, Encoder, Encoders, Objective, TokenEncod
 from sensorium.devices import to_device
 from sensorium.errors import RecipeError
 from sensorium.models.depth import rest_frozen
-from sensorium.models.layers import encode_with_layers, pool_layers
+from sensorium.models.layers import encode_with_layers, layer_features, pool_layers
 from sensorium.parallel import collectives
 from sensorium.presence import Presence
 from sensorium.types import Batch, Features, Outcome, RecordBatch, View
@@ -155,6 +155,9 @@ class _Encode(Encode):
 
     def token_targets(self, view: View) -> Tensor:
         return self._encoder(view.modality).token_targets(view.batch)
+
+    def layers(self, view: View, numbers: Sequence[int]) -> list[Features]:
+        return layer_features(self._encoder(view.modality), view.batch, numbers)
 
     def using(self, encoders: Mapping[str, nn.Module] | nn.ModuleDict) -> _Encode:
         return _Encode(encoders, self._sharing)

@@ -235,6 +235,9 @@ class _Caching(Encode):
     def token_targets(self, view: View) -> Tensor:
         raise _pooled_only()
 
+    def layers(self, view: View, numbers: Sequence[int]) -> list[Features]:
+        raise _pooled_only()
+
     def using(self, encoders: Mapping[str, nn.Module] | nn.ModuleDict) -> Encode:
         return _Caching(self._cache, self._encode, encoders)
 

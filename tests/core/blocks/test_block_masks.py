@@ -2,8 +2,8 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from sensorium import Tokens
-from sensorium.blocks.masking import block_mask, context_and_targets, valid_on_grid
+from sensorium import Tokens, View
+from sensorium.blocks.masking import block_mask, context_and_targets, inverse_block_mask, valid_on_grid
 from sensorium.errors import RecipeError
 
 SETTING = {"count": 4, "context_scale": (0.85, 1.0), "target_scale": (0.15, 0.2), "aspect_ratio": (0.75, 1.5)}
@@ -88,3 +88,45 @@ def test_tokens_lie_on_the_grid_row_by_row():
     assert valid_on_grid(Tokens(tokens.x, tokens.positions), (3, 2)).all()
     with pytest.raises(RecipeError, match="grid of 2x4, but its views have 6 tokens"):
         valid_on_grid(tokens, (2, 4))
+
+
+def test_a_block_that_wraps_covers_every_token_as_often():
+    torch.manual_seed(0)
+    blocks = block_mask(torch.ones(4000, 4, 6, dtype=torch.bool), (0.25, 0.25), (1.0, 1.0), wraps=True)
+    assert blocks.flatten(1).sum(1).eq(6).all()
+    often = blocks.float().mean(0)
+    assert (often - 0.25).abs().max() < 0.04
+    assert not all(is_rectangle(block) for block in blocks)
+    assert all(is_rectangle(torch.roll(block, _first_gap(block), (0, 1))) for block in blocks[:50])
+
+
+def _first_gap(block):
+    """Return by how much to roll a block that wraps so that it begins behind the edges."""
+    return [-int((~side).nonzero()[0]) if not side.all() else 0 for side in (block.any(1), block.any(0))]
+
+
+def tokens_of(lengths, grid=None):
+    h, w = grid or (1, max(lengths))
+    mask = valid_of(lengths, (h, w)).flatten(1)
+    return Tokens(torch.zeros(*mask.shape, 4), torch.zeros(1, mask.shape[1], 4), mask)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=5), st.sampled_from([0.05, 0.65, 0.98]), st.integers(0, 99))
+def test_inverse_blocks_mask_some_tokens_and_leave_some(lengths, ratio, seed):
+    torch.manual_seed(seed)
+    tokens = tokens_of(lengths)
+    masked = inverse_block_mask(View(None), tokens, None, ratio)
+    assert not (masked & ~tokens.mask).any()
+    for row, size in zip(masked, lengths, strict=True):
+        assert (0 < row.sum() < size) if size > 1 else not row.any()
+
+
+def test_inverse_blocks_have_the_given_ratio_on_a_grid_and_the_mask_of_a_view_comes_first():
+    torch.manual_seed(0)
+    tokens = tokens_of([14] * 200, (14, 14))
+    masked = inverse_block_mask(View(None), tokens, (14, 14), 0.65)
+    assert abs(masked.float().mean() - 0.65) < 0.01
+    assert (masked.float().mean(0) - 0.65).abs().max() < 0.2
+    given = torch.rand(200, 196) < 0.5
+    assert torch.equal(inverse_block_mask(View(None, info={"masked": given}), tokens, (14, 14), 0.65), given)

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from sensorium import Encoder, Features, LayerStack
-from sensorium.errors import PluginError
+from sensorium.errors import PluginError, RecipeError
 from sensorium.feature_table import Layer
-from sensorium.models.layers import encode_with_layers, layers_of, pool_layers
+from sensorium.models.layers import encode_with_layers, layer_features, layers_of, pool_layers
 from tests import toys
 
 
@@ -126,3 +126,23 @@ def test_a_batch_of_no_rows_has_layers_of_no_rows(encoder):
     stack = encoder.layer_stack()
     _, layers = encode_with_layers(encoder, stack, batch(0))
     assert pool_layers(stack, layers).shape == (0, 8, 12)
+
+
+def test_an_objective_reads_the_tokens_behind_the_blocks_that_it_asks_for(encoder):
+    (second,) = layer_features(encoder, batch(), [2])
+    first_then = layer_features(encoder, batch(), [2, 1])
+    with torch.no_grad():
+        features, layers = encode_with_layers(encoder, encoder.layer_stack(), batch())
+    for found, layer in zip([second, *first_then], [layers[1], layers[1], layers[0]], strict=True):
+        assert torch.equal(found.tokens, layer.x)
+        assert torch.equal(found.mask, features.mask)
+        assert torch.equal(found.pooled, features.pooled)
+        assert not found.tokens.requires_grad
+
+
+@pytest.mark.parametrize("number", [0, 3, -1])
+def test_a_block_that_an_encoder_does_not_have_is_named(encoder, number):
+    with pytest.raises(RecipeError, match=f"block {number} of the encoder Numbers, which has blocks 1 to 2"):
+        layer_features(encoder, batch(), [number])
+    with pytest.raises(RecipeError, match="which has no layer_stack"):
+        layer_features(nn.Identity(), batch(), [1])
