@@ -72,10 +72,9 @@ class _CrossAttentionBlock(nn.Module):
     def forward(self, x_BMW: Tensor, context_BKW: Tensor, valid_BK: Tensor) -> Tensor:
         """Let each of M tokens attend to those of the K tokens of its context that are valid."""
         context_BKW = self.context_norm(context_BKW)
-        query, key, value = self.query(self.norm(x_BMW)), self.key(context_BKW), self.value(context_BKW)
-        attended_BHMd = F.scaled_dot_product_attention(
-            *(self._by_head(part) for part in (query, key, value)), attn_mask=valid_BK[:, None, None, :]
-        )
+        query, key = self._by_head(self.query(self.norm(x_BMW))), self._by_head(self.key(context_BKW))
+        value, visible = self._by_head(self.value(context_BKW)), valid_BK[:, None, None, :]
+        attended_BHMd = F.scaled_dot_product_attention(query, key, value, attn_mask=visible)
         x_BMW = x_BMW + self.out(attended_BHMd.transpose(1, 2).flatten(2))
         return x_BMW + self.mlp(self.mlp_norm(x_BMW))
 
