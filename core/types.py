@@ -442,6 +442,7 @@ class Needs:
         negative_views: it can use views marked `is_negative`.
         info: the entry of `View.info` that it makes use of where views have it; None for none.
         descriptors: its views must have the descriptors of their records, `View.info["descriptors"]`, float32 (B, P).
+        teacher: each of its modalities must have a frozen teacher.
     """
 
     views: int = 1
@@ -452,6 +453,7 @@ class Needs:
     negative_views: bool = False
     info: str | None = None
     descriptors: bool = False
+    teacher: bool = False
 
     @property
     def is_crossmodal(self) -> bool:

@@ -231,6 +231,23 @@ class Sums(Objective):
         return Outcome(loss)
 
 
+class Mimic(Objective):
+    """Predicts the features of a frozen teacher."""
+
+    needs = Needs(teacher=True)
+
+    def build(self, encoders):
+        self.teachers = encoders.teachers
+        (teacher,) = encoders.teachers.values()
+        self.head = nn.Linear(encoders.single.dim, teacher.dim)
+
+    def forward(self, views, encode):
+        (features,) = encode(views)
+        with torch.no_grad():
+            (taught,) = encode.using(self.teachers)(views)
+        return Outcome((self.head(features.pooled) - taught.pooled).square().mean())
+
+
 @hookimpl
 def sensorium_register_modalities(register):
     register("vector", "tests.toys:VectorModality", summary="number vectors")
@@ -272,6 +289,7 @@ def sensorium_register_callbacks(register):
 def sensorium_register_objectives(register):
     register("queue", "tests.toys:Queue", summary="contrast against a queue")
     register("sums", "tests.toys:Sums", summary="regression of the first descriptor")
+    register("mimic", "tests.toys:Mimic", summary="predict a frozen teacher")
 
 
 def extensions():

@@ -95,6 +95,8 @@ class Encoder(nn.Module, ABC):
     """Whether its 2-D convolutions are faster on a CPU too, as they are on CUDA, with channels in the last axis."""
     is_sequence: bool = True
     """Whether its tokens, if it returns any, may follow each other in time: False where several are of one time."""
+    grid: tuple[int, int] | None = None
+    """Rows and columns of its tokens, where they lie on a grid, row by row; None where they are a sequence or a set."""
     libraries: tuple[str, ...] = ()
     """Libraries of which it is a tower that their exporters can write, such as "open_clip"."""
     lacks: tuple[str, ...] = ()
@@ -168,8 +170,6 @@ class TokenEncoder(Encoder):
     """P, the width of one token's reconstruction target."""
     is_causal: bool = False
     """Whether a token attends to itself and the tokens before it only."""
-    grid: tuple[int, int] | None = None
-    """Rows and columns of its tokens, where they lie on a grid, row by row; None where they are a sequence or a set."""
 
     @abstractmethod
     def tokenize(self, batch: Batch) -> Tokens:
@@ -220,6 +220,8 @@ class Encoders(Mapping[str, Encoder]):
         classes: number of classes of the views' target; None for views without a class target.
         views: number of views of each record.
         descriptors: modality name -> P, the number of descriptors of a record; empty where views come without.
+        teachers: modality name -> its frozen teacher, where it has one. They are no modules of the objective, which
+            keeps the mapping as it is: `encode.using(teachers)(views)`, without a gradient, gives their features.
     """
 
     def __init__(
@@ -228,9 +230,11 @@ class Encoders(Mapping[str, Encoder]):
         classes: int | None = None,
         views: int = 1,
         descriptors: Mapping[str, int] | None = None,
+        teachers: Mapping[str, Encoder] | None = None,
     ) -> None:
         self._encoders, self.classes, self.views = dict(encoders), classes, views
         self.descriptors = dict(descriptors or {})
+        self.teachers: Mapping[str, Encoder] = {} if teachers is None else teachers
 
     def __getitem__(self, name: str) -> Encoder:
         return self._encoders[name]

@@ -60,7 +60,7 @@ class EncoderFiles(Exporter):
                 weights[PROJECTION] = map_ED.T.cpu().clone().contiguous()
                 has_projections = True
             write_atomically(folder / f"{name}.safetensors", partial(save_file, _as_dtype(weights, self.dtype)))
-            tower = model.plan.recipe.tower(name).model_dump(mode="json", exclude={"layer_decay", "lora"})
+            tower = model.plan.recipe.tower(name).model_dump(mode="json", exclude={"layer_decay", "lora", "teacher"})
             described[name] = {"tower": tower, "state": model.plan.modalities[name].state()}
             described[name]["plugins"] = recorded_of(plugins, {name, *part_names(tower)})
         write_text(folder / CONFIG, json.dumps(described, indent=1, ensure_ascii=False))

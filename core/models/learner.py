@@ -17,6 +17,7 @@ from sensorium.contracts import Encode, Encoder, Encoders, Objective, TokenEncod
 from sensorium.devices import to_device
 from sensorium.errors import RecipeError
 from sensorium.models.depth import rest_frozen
+from sensorium.models.frozen_teachers import FrozenTeachers
 from sensorium.models.layers import encode_with_layers, layer_features, pool_layers
 from sensorium.parallel import collectives
 from sensorium.presence import Presence
@@ -208,6 +209,8 @@ class Learner(nn.Module):
         views: number of views of each record.
         sharing: modality name -> the name of its encoder, in the recipe's order; default its own name.
         descriptors: modality name -> number of descriptors that its views have of each record.
+        teachers: modality name -> its frozen teacher, for objectives that predict one's features: encoders with their
+            weights, which are frozen here, follow the learner to its device, and are in no state_dict.
 
     Raises:
         RecipeError: when the objective needs tokens that an encoder does not have, or another number of modalities;
@@ -222,6 +225,7 @@ class Learner(nn.Module):
         views: int = 1,
         sharing: Mapping[str, str] | None = None,
         descriptors: Mapping[str, int] | None = None,
+        teachers: Mapping[str, Encoder] | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(encoders, Mapping):
@@ -232,11 +236,13 @@ class Learner(nn.Module):
         self.sharing = dict(sharing or {name: name for name in encoders})
         seen = {name: encoders[owner] for name, owner in self.sharing.items()}
         _check_encoders(encoders, objective, tuple(seen))
+        self.teachers = FrozenTeachers(teachers or {})
+        _check_teachers(self.teachers, objective, encoders)
         self.encoders = nn.ModuleDict(dict(encoders))
         self.objective = objective
         if not objective.needs.is_crossmodal:
             seen = dict(encoders)
-        objective.build(Encoders(seen, classes, views, descriptors))
+        objective.build(Encoders(seen, classes, views, descriptors, self.teachers))
         objective.is_built = True
 
     def encoder(self, modality: str) -> Encoder:
@@ -323,6 +329,11 @@ class Learner(nn.Module):
             views: as `forward` takes them.
         """
         return self.objective.score(self._asked(self.by_modality(views)), _Encode(self.encoders, self.sharing))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Learner:
+        """Apply a function to all tensors, as `to` does: to those of frozen teachers, which are no submodules, too."""
+        self.teachers.apply(fn)
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
     def train(self, mode: bool = True) -> Learner:
         """Set the training mode; what is frozen of encoders stays in evaluation mode."""
@@ -447,6 +458,26 @@ def _check_encoders(encoders: Mapping[str, Encoder], objective: Objective, tower
             raise RecipeError(
                 f"{name} needs tokens, but the encoder of '{modality}' is no TokenEncoder: {type(encoder).__name__}."
             )
+
+
+def _check_teachers(teachers: Mapping[str, Any], objective: Objective, encoders: Mapping[str, Encoder]) -> None:
+    """Check that frozen teachers are encoders of the modalities, and there where an objective needs them."""
+    for modality, teacher in teachers.items():
+        if modality not in encoders:
+            raise RecipeError(
+                f"The learner was given a teacher of '{modality}', of which it has no encoder: it has those of "
+                f"{', '.join(encoders)}."
+            )
+        if not isinstance(teacher, Encoder):
+            raise RecipeError(
+                f"The teacher of '{modality}' is {_kind(teacher)}: hand in a sensorium.Encoder with its weights, such "
+                "as sensorium.load(RUN).learner.encoder(NAME)."
+            )
+    if objective.needs.teacher and (lacking := [name for name in encoders if name not in teachers]):
+        raise RecipeError(
+            f"The objective {type(objective).__name__} predicts the features of a frozen teacher, and there is none of "
+            f"'{lacking[0]}': hand it in, Learner(..., teachers={{'{lacking[0]}': encoder}})."
+        )
 
 
 def _kind(thing: Any) -> str:

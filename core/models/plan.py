@@ -30,6 +30,14 @@ from sensorium.data.as_source import as_source
 from sensorium.data.splits.random_split import RandomSplit
 from sensorium.errors import PluginError, RecipeError, not_found
 from sensorium.models.depth import freeze, rate_factors, tells_layers, without_layers
+from sensorium.models.frozen_teachers import (
+    AbsentTeacher,
+    FrozenTeachers,
+    TeacherRun,
+    encoder_of_run,
+    load_teacher,
+    with_sizes,
+)
 from sensorium.models.given import noted, stand_in
 from sensorium.models.learner import Learner
 from sensorium.models.optimization import Optimization, make_optimization
@@ -39,14 +47,12 @@ from sensorium.registration.discovery import Extensions
 from sensorium.registration.options import check_options
 from sensorium.registration.registry import FILLED, Registry
 from sensorium.seeding import generator, seed_globals
-from sensorium.weights.files import HUB, folder_of
+from sensorium.weights.files import HUB, RANDOM, folder_of
 from sensorium.weights.loading import WeightsReport, load_weights
 
 T = TypeVar("T")
 REFERENCE = "reference/"
 """In front of the names of tables of a reference set."""
-RANDOM = "random"
-"""In place of weights: none, even of an encoder whose model has some."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,9 @@ class Plan:
         split: makes the split of its records.
         callbacks: name -> makes the callback, in the order in which they are called; of a plan for training.
         loggers: name -> makes the logger; of a plan for training.
+        teachers: modality name -> makes its frozen teacher; of a plan for training.
+        teacher_runs: modality name -> the run that its teacher comes from, if it is of one; of a plan for training.
+        taught_by: modality name -> what was loaded into its teacher, with a hash of all of the teacher's weights.
         started_from: modality name -> what was loaded into its encoder, of the last learner that was made.
         reference: the same parts with the records and evaluators of `evaluate.reference`; None without.
     """
@@ -109,6 +118,9 @@ class Plan:
     split: Maker[Split] = field(default_factory=lambda: Maker(RandomSplit, {}))
     callbacks: dict[str, Maker[Callback]] = field(default_factory=dict)
     loggers: dict[str, Maker[Logger]] = field(default_factory=dict)
+    teachers: dict[str, Maker[Encoder]] = field(default_factory=dict)
+    teacher_runs: dict[str, TeacherRun] = field(default_factory=dict)
+    taught_by: dict[str, WeightsReport] = field(default_factory=dict)
     started_from: dict[str, WeightsReport] = field(default_factory=dict)
     reference: Plan | None = None
 
@@ -148,6 +160,7 @@ class Plan:
         fill: Callable[[dict[str, Encoder]], None] | None = None,
         pretrained: bool = True,
         adapted: bool = True,
+        teachers: FrozenTeachers | None = None,
     ) -> Learner:
         """Return a learner with its first weights: a function of the recipe's seed, and of the weights it starts from.
 
@@ -155,6 +168,7 @@ class Plan:
             fill: loads other weights into the encoders, before the objective copies them as teachers.
             pretrained: load the weights that towers start from; without them, all are random.
             adapted: add the adapters of towers that have some, as a training does; without, encoders are plain.
+            teachers: frozen teachers, as `load_teachers` returns them; without, their widths alone are known.
 
         Raises:
             RecipeError: when weights that a tower starts from cannot be read, or do not fit its encoder, and when an
@@ -179,7 +193,31 @@ class Plan:
                 except RecipeError as error:
                     raise RecipeError(f"modalities.{name}.{error}") from error
         classes = next((g.classes for g in self.generators.values() if g.classes is not None), None)
-        return Learner(encoders, self.objective(), classes, self.views, sharing, self.descriptors)
+        if teachers is None:
+            towers = self.recipe.modalities.items()
+            teachers = FrozenTeachers({n: AbsentTeacher(n, t.teacher) for n, t in towers if t.teacher is not None})
+        return Learner(encoders, self.objective(), classes, self.views, sharing, self.descriptors, teachers)
+
+    def load_teachers(self) -> FrozenTeachers:
+        """Return the frozen teachers of its towers; what was loaded, and their widths, are noted in the plan.
+
+        Raises:
+            RecipeError: when a teacher has no weights, they cannot be read or do not fit it, or when they are of a run
+                whose modality has learned something else than the plan's, which is fitted.
+        """
+        made: dict[str, Encoder] = {}
+        towers = dict(self.recipe.modalities)
+        for name, make in self.teachers.items():
+            teacher = towers[name].teacher
+            assert teacher is not None, "its maker was made of it"
+            if name in self.teacher_runs:
+                self.teacher_runs[name].check_state(name, self.modalities[name].state())
+            seed_globals(self.recipe.seed, "teacher", name)
+            made[name] = encoder = make()
+            self.taught_by[name] = load_teacher(encoder, name, teacher)
+            towers[name] = towers[name].model_copy(update={"teacher": with_sizes(teacher, encoder)})
+        self.recipe = self.recipe.model_copy(update={"modalities": towers})
+        return FrozenTeachers(made)
 
     def rate_factors(self, learner: Learner) -> dict[int, float]:
         """Return the factors of the learning rates of parameters that do not have the full rate, by their identity.
@@ -196,20 +234,24 @@ class Plan:
         }
 
     def check_weights(self) -> None:
-        """Check that the weights that towers start from are there, before any data is read; a hub is not asked yet.
+        """Check that the weights of towers and teachers are there, before any data is read; a hub is not asked yet.
 
         Raises:
             RecipeError: when a file or folder is not there.
         """
         for name, tower in self.recipe.modalities.items():
-            if tower.weights is not None and tower.weights != RANDOM and not tower.weights.startswith(HUB):
+            named = {"weights": (tower.weights, self.encoders[name])}
+            if tower.teacher is not None:
+                named["teacher.weights"] = (tower.teacher.weights, self.teachers[name])
+            for key, (where, maker) in named.items():
+                if where is None or where == RANDOM or where.startswith(HUB):
+                    continue
                 try:
-                    folder_of(tower.weights)
+                    folder_of(where)
                 except RecipeError as error:
-                    maker = self.encoders[name]
                     published = maker.cls.published_weights(maker.options)
                     hint = f" Those of its model are published as {published}." if published else ""
-                    raise RecipeError(f"modalities.{name}.weights: {error}{hint}") from error
+                    raise RecipeError(f"modalities.{name}.{key}: {error}{hint}") from error
 
     def _weights(self, encoders: Mapping[str, Encoder]) -> dict[str, str]:
         """Return the weights that encoders start from, by modality name: the tower's, or else their own."""
@@ -290,6 +332,7 @@ def make_plan(recipe: Recipe, extensions: Extensions, for_training: bool = False
     plan.reference = _reference(plan, registry)
     if for_training:
         _add_callbacks_and_loggers(plan, registry)
+        _add_teachers(plan, registry)
     _check_fit(plan, registry)
     _check_layers(plan, registry)
     _check_task(plan)
@@ -306,6 +349,23 @@ def _add_callbacks_and_loggers(plan: Plan, registry: Registry) -> None:
             raise RecipeError(
                 f"callbacks.{name} reads metrics on the val part during the training: set evaluate.every."
             )
+
+
+def _add_teachers(plan: Plan, registry: Registry) -> None:
+    """Add what makes the frozen teachers, and note in the recipe the encoders of those that come from a run."""
+    towers = dict(plan.recipe.modalities)
+    for name, tower in towers.items():
+        if (teacher := tower.teacher) is None:
+            continue
+        kind, modality = tower.modality or Part(name=name), plan.modalities[name]
+        run, part = TeacherRun.find(name, teacher, registry), teacher.encoder
+        if run is not None:
+            plan.teacher_runs[name] = run
+        part = part or encoder_of_run(name, teacher, run, kind, registry)
+        path, family = f"modalities.{name}.teacher.encoder", _family(registry, kind, modality)
+        plan.teachers[name] = maker(registry, "encoders", part, path, family, modality)
+        towers[name] = tower.model_copy(update={"teacher": teacher.model_copy(update={"encoder": part})})
+    plan.recipe = plan.recipe.model_copy(update={"modalities": towers})
 
 
 def _reference(plan: Plan, registry: Registry) -> Plan | None:
@@ -441,6 +501,17 @@ def _check_fit(plan: Plan, registry: Registry) -> None:
             raise RecipeError(
                 f"The objective '{objective}' needs descriptors of each record, which the modality of "
                 f"modalities.{name} does not have; modalities that do: {fitting}."
+            )
+        if needs.teacher and recipe.modalities[recipe.sharing[name]].teacher is None:
+            raise RecipeError(
+                f"The objective '{objective}' predicts the features of a frozen teacher, and modalities.{name} has "
+                f"none: set modalities.{name}.teacher to the folder of a run, or to an encoder and its weights, "
+                "{encoder: NAME, weights: PATH}."
+            )
+        if tower.teacher is not None and not needs.teacher:
+            raise RecipeError(
+                f"The objective '{objective}', with these options, makes no use of a frozen teacher: leave "
+                f"modalities.{name}.teacher out."
             )
         tokens = needs.tokens or (needs.target and generator.per_token)
         if tokens and not issubclass(plan.encoders[name].cls, TokenEncoder):

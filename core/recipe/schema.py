@@ -180,6 +180,33 @@ class Lora(Section):
     norms: bool = Field(False, description="train weights and biases of norms, too")
 
 
+class FrozenTeacher(Section):
+    """A frozen encoder whose features an objective learns to predict: a path stands for its weights."""
+
+    weights: str | None = Field(
+        None,
+        description="the teacher's weights: a run, whose encoder it then has too; a file, a folder or hub:NAME; "
+        "None: those of its model where that is a folder; random: none",
+    )
+    encoder: Part | None = Field(
+        None, description="the teacher's encoder and its options; None: that of the run that the weights are of"
+    )
+    dim: PositiveInt | None = Field(None, description="width of its features; the training notes it")
+    token_dim: PositiveInt | None = Field(None, description="width of its tokens; the training notes it")
+    grid: tuple[int, int] | None = Field(None, description="rows and columns of its tokens; the training notes them")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_path(cls, value: Any) -> Any:
+        return {"weights": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _is_named(self) -> Self:
+        if self.weights is None and self.encoder is None:
+            raise ValueError("name a run, or an encoder and its weights: {encoder: NAME, weights: PATH}")
+        return self
+
+
 class Tower(Section):
     """One modality of a run: its decoding, views and encoder."""
 
@@ -216,10 +243,14 @@ class Tower(Section):
     lora: Lora | None = Field(
         None, description="low-rank adapters are trained in place of the encoder's weights; {} has the defaults"
     )
+    teacher: FrozenTeacher | None = Field(
+        None,
+        description="a frozen encoder for objectives that predict its features: a run, or an encoder and its weights",
+    )
 
     @model_validator(mode="after")
     def _leaves_the_encoder_to_its_tower(self) -> Self:
-        own = ("weights", "frozen", "unfreeze", "layer_decay", "lora")
+        own = ("weights", "frozen", "unfreeze", "layer_decay", "lora", "teacher")
         given = [key for key in own if getattr(self, key) is not None and getattr(self, key) is not False]
         if self.encoder.share is not None and given:
             belongs = "belongs" if len(given) == 1 else "belong"

@@ -17,6 +17,7 @@ from sensorium.registration.registry import Registry
 from sensorium.runs.checkpoint import Checkpoints
 from sensorium.runs.run import Run
 from sensorium.training.learning_rate import LearningRate
+from sensorium.weights.loading import WeightsReport
 
 CHANGEABLE = (
     *("train.epochs", "train.steps"),
@@ -52,6 +53,23 @@ class Resumption:
     def step(self) -> int:
         """The number of steps done."""
         return self.state["step"]
+
+    def check_teachers(self, now: Mapping[str, WeightsReport]) -> None:
+        """Check that frozen teachers, which no checkpoint has, are those that the training was begun with.
+
+        Args:
+            now: modality name -> what was loaded.
+
+        Raises:
+            RecipeError: when one has other weights.
+        """
+        for name, digest in self.state["extra"].get("teachers", {}).items():
+            if now[name].digest != digest:
+                raise RecipeError(
+                    f"The frozen teacher of '{name}' ({now[name].where}) is not the one that the training was begun "
+                    f"with: its weights have changed (hash {now[name].digest[:8]}, then {digest[:8]}). Name a copy of "
+                    f"the old ones by modalities.{name}.teacher.weights."
+                )
 
     def notes(self, lr: LearningRate) -> list[str]:
         """Return what changed as sentences.
@@ -134,7 +152,8 @@ def _over(kept: Recipe, given: Recipe) -> dict[str, Any]:
 
 
 def _may_change(key: str) -> bool:
-    return any(key == allowed or key.startswith(f"{allowed}.") for allowed in CHANGEABLE)
+    is_place = key.startswith("modalities.") and key.endswith(".teacher.weights")  # which they are, their hash tells
+    return is_place or any(key == allowed or key.startswith(f"{allowed}.") for allowed in CHANGEABLE)
 
 
 def _refusal(run: Run, refused: Mapping[str, tuple[Any, Any]]) -> str:

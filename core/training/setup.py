@@ -85,7 +85,7 @@ def prepare(
     if measure_modules(plan, loader):
         on_rank_zero(run.keep_recipe, plan.recipe)
     on_rank_zero(warn_of_joint_draws, plan, loader)
-    learner = first_learner(plan, start) if resumed is None else plan.learner(pretrained=False)
+    learner = _learner(plan, run, start, resumed)
     if resumed is None and learner.objective.fits:
         place = {"workers": recipe.data.workers, "device": fabric.device, "bad": unreadable}
         shown = partial(first_views, plan, source, positions, learner.objective.fits, **place)
@@ -132,6 +132,19 @@ def prepare(
     return training
 
 
+def _learner(plan: Plan, run: Run, start: WarmStart | None, resumed: Resumption | None) -> Learner:
+    """Make the learner, with its first weights where no checkpoint follows, and with its frozen teachers."""
+    teachers = plan.load_teachers()
+    if resumed is not None:
+        resumed.check_teachers(plan.taught_by)
+    if teachers:
+        on_rank_zero(run.keep_recipe, plan.recipe)
+        on_rank_zero(run.update, teachers={name: asdict(report) for name, report in plan.taught_by.items()})
+    if resumed is not None:
+        return plan.learner(pretrained=False, teachers=teachers)
+    return first_learner(plan, start, teachers=teachers)
+
+
 def fit_objective(learner: Learner, views: Callable[[], Iterator[Views]], device: torch.device) -> None:
     """Let the objective learn from the train part, on every rank from the same records.
 
@@ -162,14 +175,16 @@ def restore_modalities(
 ) -> None:
     """Fit modalities to the train part on rank 0, once in a run, and broadcast their states.
 
-    With a warm start, a modality takes over its state from the other run. One that several towers share learns from
-    the values of all.
+    With a warm start, a modality takes over its state from the other run, else one that must learn takes it from the
+    run of its teacher. One that several towers share learns from the values of all.
     """
 
     def learned(name: str, modality: Modality) -> dict[str, Any]:
         state = run.kept_state(name)
         if state is None:
             state = start.learned(name) if start is not None else None
+            if state is None and name in plan.teacher_runs:
+                state = plan.teacher_runs[name].state_for(modality)
             if state is None:
                 if not modality.is_fitted:
                     shared = [other for other, its in plan.modalities.items() if its is modality]
@@ -199,7 +214,9 @@ def _on_device(fabric: Fabric, learner: Learner, plan: Plan) -> tuple[Any, Any, 
     """Move the learner to its device, wrapped for its strategy, and make optimizer and averaged weights."""
     on_cuda, recipe = fabric.device.type == "cuda", plan.recipe
     if recipe.train.strategy != "fsdp":  # which shards contiguous weights alone
-        use_channels_last(learner, on_cuda)
+        for module in (learner, *learner.teachers.values()):
+            use_channels_last(module, on_cuda)
+    learner.teachers.to(fabric.device)  # of a learner that is sharded, only shards are moved
     average = None
     if recipe.train.ema is not None:
         if recipe.train.strategy == "fsdp":
@@ -218,9 +235,9 @@ def _on_device(fabric: Fabric, learner: Learner, plan: Plan) -> tuple[Any, Any, 
     return module, optimizer, average
 
 
-def use_channels_last(learner: nn.Module, on_cuda: bool) -> None:
+def use_channels_last(module: nn.Module, on_cuda: bool) -> None:
     """Lay the 2-D convolutions of encoders, teachers included, out with channels last where they are faster so."""
-    for encoder in learner.modules():
+    for encoder in module.modules():
         if isinstance(encoder, Encoder) and (on_cuda or encoder.channels_last):
             for weight in encoder.parameters():
                 if weight.ndim == 4:

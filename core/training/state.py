@@ -163,6 +163,8 @@ class TrainingState:
             extra["average"] = self.average.state_dict()
         if self.alarm.start:
             extra["start"] = self.alarm.start
+        if self.plan.taught_by:
+            extra["teachers"] = {name: report.digest for name, report in self.plan.taught_by.items()}
         if self.callbacks.made:
             extra["callbacks"] = self.callbacks.state_dict()
         self.checkpoints.save(self.step, self.learner, self.optimizer.optimizer, extra)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sensorium.contracts import Encoder
 from sensorium.errors import RunError
+from sensorium.models.frozen_teachers import FrozenTeachers
 from sensorium.models.learner import Learner
 from sensorium.models.plan import Plan
 from sensorium.recipe.schema import Part
@@ -21,13 +22,16 @@ from sensorium.weights.loading import WeightsReport, digest_of
 ENCODERS, OBJECTIVE = "encoders.", "objective."
 
 
-def first_learner(plan: Plan, start: WarmStart | None = None, adapted: bool = True) -> Learner:
+def first_learner(
+    plan: Plan, start: WarmStart | None = None, adapted: bool = True, teachers: FrozenTeachers | None = None
+) -> Learner:
     """Return the learner with the weights that a training begins with; `plan.started_from` then has what was loaded.
 
     Args:
         plan: the parts; its modalities are fitted.
         start: the warm start of its recipe, if it was read already.
         adapted: as in `Plan.learner`.
+        teachers: likewise.
 
     Raises:
         RecipeError: when weights that a tower starts from cannot be read, or do not fit its encoder.
@@ -37,8 +41,8 @@ def first_learner(plan: Plan, start: WarmStart | None = None, adapted: bool = Tr
     if start is None and recipe.train.warm_start is not None:
         start = WarmStart(recipe.train.warm_start)
     if start is None:
-        return plan.learner(adapted=adapted)
-    learner = plan.learner(start.fill, adapted=adapted)
+        return plan.learner(adapted=adapted, teachers=teachers)
+    learner = plan.learner(start.fill, adapted=adapted, teachers=teachers)
     plan.started_from |= start.filled
     start.carry_on(learner, recipe.objective)
     return learner

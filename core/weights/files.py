@@ -20,6 +20,8 @@ from sensorium.runs.run import Run
 
 HUB = "hub:"
 """Prefix of the name of a repository on the Hugging Face hub, which is downloaded."""
+RANDOM = "random"
+"""In place of weights: none, even of an encoder whose model has some."""
 OF_FOLDER = (
     "model.safetensors",
     "model.safetensors.index.json",
