@@ -60,7 +60,7 @@ def build(kind: str, name: str, /, *first: Any, **options: Any) -> Any:
         first = (modality,)
     cls = registry.find(kind, name, family).load()
     checked = check_options(cls, options, WORDS[kind], skip=len(first), name=name)
-    made = cls.variant(checked) if kind == "encoders" else cls
+    made = cls.variant(checked) if kind in ("encoders", "objectives") else cls
     part = made(*first, **checked)
     if isinstance(part, Encoder) and part.own_weights is not None:
         load_weights(part, part.own_weights, path=f"The encoder '{name}'")

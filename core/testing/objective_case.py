@@ -41,6 +41,8 @@ TOYS = (
     (partial(ToyWordEncoder, dim=64), 32),
 )
 """Encoders that an objective may accept, in the order in which they are tried, and the tokens of their records."""
+TAUGHT = 24
+"""Width of the features of frozen teachers, another than that of the encoders."""
 MODALITIES = ("first", "second", "third", "fourth", "fifth")
 
 
@@ -55,6 +57,7 @@ class LearnerParts:
         views: number of views of each record.
         descriptors: modality name -> number of descriptors of each record.
         shown: the views of the records that the objective learns from before the first step.
+        teachers: modality name -> its frozen teacher, if it needs some.
     """
 
     objective: Callable[[], Objective]
@@ -63,12 +66,18 @@ class LearnerParts:
     views: int = 1
     descriptors: Mapping[str, int] = field(default_factory=dict)
     shown: Sequence[Views] = ()
+    teachers: Mapping[str, Encoder] = field(default_factory=dict)
 
     def learner(self) -> Learner:
         """Return a new learner with its first weights, in training mode."""
         seeding.seed_globals("conformance")
         learner = Learner(
-            copy.deepcopy(self.encoders), self.objective(), self.classes, self.views, descriptors=self.descriptors
+            copy.deepcopy(self.encoders),
+            self.objective(),
+            self.classes,
+            self.views,
+            descriptors=self.descriptors,
+            teachers=copy.deepcopy(self.teachers),
         )
         if learner.objective.fits:
             learner.fit(self.shown)
@@ -112,7 +121,8 @@ class ObjectiveCase:
     @cached_property
     def parts(self) -> LearnerParts:
         """What its learners are built from."""
-        objective = partial(self.checked.spec.load(), **self.checked.options_of(self.checked.spec))
+        options = self.checked.options_of(self.checked.spec)
+        objective = partial(self.checked.spec.load().variant(options), **options)
         if self.has_real_target:
             generator = self.target.generator
             name = self.target.modality_name
@@ -129,6 +139,7 @@ class ObjectiveCase:
                     self.needs.views + self._short,
                     dict.fromkeys(names, 2 * CHANNELS) if self.needs.descriptors else {},
                     [self._toy_views(names, 4 * ROWS, seed) for seed in range(4)],
+                    {name: toy(dim=TAUGHT) for name in names} if self.needs.teacher else {},
                 )
                 try:
                     run(parts.learner(), self._toy_views(names, ROWS, 0))
