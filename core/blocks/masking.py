@@ -4,7 +4,8 @@ One rule of randomness. An objective draws here from torch's global generators, 
 (seed, step, rank, part); a view generator draws from the generator that it is handed, and puts its mask in
 `View.info["masked"]`. An objective uses the mask of a view that has one, and draws nothing.
 
-Masks are bool, True where a token is masked. Tokens on a grid lie row by row; a sequence is a grid of one row. Letters:
+Masks are bool, True where a token is masked. Several masks of each record are masks of `tokens.repeat(copies)`, which
+draws one for each copy. Tokens on a grid lie row by row; a sequence is a grid of one row. Letters:
 B records, T tokens, D width, N target blocks, H and W height and width of the grid.
 """
 
@@ -35,7 +36,7 @@ def view_mask(view: View, tokens: Tokens) -> Tensor | None:
 
     Raises:
         RecipeError: when the view has replaced its masked tokens already, so that their content is lost; when it
-            masks another number of tokens than there are.
+            masks another number of tokens than there are; when the tokens are of several copies of each record.
     """
     if "masked" not in view.info:
         return None
@@ -49,6 +50,12 @@ def view_mask(view: View, tokens: Tokens) -> Tensor | None:
         raise RecipeError(
             f"The views mask {masked_BT.shape[1]} tokens of each record of '{view.modality}', and the encoder has "
             f"{tokens.x.shape[1]}: give both the same patches, or choose views that mask tokens of its kind."
+        )
+    if len(masked_BT) != len(tokens.x):
+        raise RecipeError(
+            f"The views of '{view.modality}' bring one mask of each record, and the objective masks "
+            f"{len(tokens.x) // len(masked_BT)} copies of each: set its option masks to 1, or choose views without "
+            "masks, such as 'plain'."
         )
     return masked_BT & tokens.valid()
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from sensorium.errors import PluginError, RecipeError
@@ -40,10 +41,26 @@ class Tokens:
         taken = {name: take_tokens(part, index_BK) for name, part in parts.items() if isinstance(part, Tensor)}
         return replace(self, **taken)
 
+    def repeat(self, copies: int) -> Self:
+        """Return `copies` copies of every record's tokens, copy after copy: row c x B + b is copy c of record b.
+
+        A subclass with tensors that do not have the B records along their first axis repeats these itself.
+        """
+        if copies == 1:
+            return self
+        count = len(self.x)
+        of_records = {f.name: part for f in fields(self) if _has_rows(part := getattr(self, f.name), count)}
+        return replace(self, **{name: torch.cat([part] * copies) for name, part in of_records.items()})
+
     def first(self, count: int) -> Self:
         """Return the first `count` tokens of each record alone."""
         parts = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{name: part[:, :count] for name, part in parts.items() if isinstance(part, Tensor)})
+
+
+def _has_rows(part: Any, count: int) -> bool:
+    """Return whether a field of tokens is a tensor with a row for each of `count` records."""
+    return isinstance(part, Tensor) and len(part) == count
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ def swapped_cross_entropy(scores: Sequence[Tensor], targets: Sequence[Tensor], t
     eq. 1 and 2).
 
     Args:
-        scores: student scores (B, K) of each view.
+        scores: student scores (B, K) of each view; of a view with C copies of each record (C x B, K), copy after copy,
+            whose cross-entropies are averaged.
         targets: (B, K) of the first views, fewer than `scores` or as many.
         temperature: student temperature, > 0, which divides scores.
 
@@ -35,10 +36,10 @@ def swapped_cross_entropy(scores: Sequence[Tensor], targets: Sequence[Tensor], t
     """
     check_positive("temperature", temperature)
     with outside_autocast(scores[0]):
-        logs = [_log_softmax(s_BK, temperature) for s_BK in scores]
+        logs = [_mean_of_copies(_log_softmax(s_BK, temperature), len(targets[0])) for s_BK in scores]
         pairs = [(t_BK, log_BK) for i, t_BK in enumerate(targets) for j, log_BK in enumerate(logs) if i != j]
         summed = sum(-(t_BK.to(log_BK.dtype) * log_BK).sum() for t_BK, log_BK in pairs)
-        return collectives.share(summed, collectives.count_rows(scores[0]) * len(pairs))
+        return collectives.share(summed, collectives.count_rows(targets[0]) * len(pairs))
 
 
 def masked_cross_entropy(scores_NK: Tensor, targets_NK: Tensor, mask_BT: Tensor, temperature: Tensor | float) -> Tensor:
@@ -173,6 +174,11 @@ def entropy(targets_NK: Tensor) -> Tensor:
         targets_NK: float, >= 0, rows that sum to one.
     """
     return torch.special.entr(targets_NK).sum() / max(len(targets_NK), 1)
+
+
+def _mean_of_copies(x_NK: Tensor, count: int) -> Tensor:
+    """Return the means (B, K) over the copies of `count` records; of one copy, the very tensor."""
+    return x_NK if len(x_NK) == count else x_NK.unflatten(0, (-1, count)).mean(0)
 
 
 def _log_softmax(scores_NK: Tensor, temperature: Tensor | float) -> Tensor:

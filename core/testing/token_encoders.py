@@ -85,6 +85,26 @@ def encodes_kept_tokens_alone(checked: CheckedPart) -> None:
 
 
 @torch.no_grad()
+def encodes_copies_of_records_alike(checked: CheckedPart) -> None:
+    """Copies of records (`Tokens.repeat`) have the features of the records, all tokens or each its own kept ones."""
+    encoder, tokens = _encoder_and_tokens(checked)
+    b, keep_BK = len(tokens.x), _keep(tokens)
+    for made, copies in (
+        (encoder.encode_tokens(tokens), encoder.encode_tokens(tokens.repeat(2))),
+        (encoder.encode_tokens(tokens, keep_BK), encoder.encode_tokens(tokens.repeat(2), keep_BK.repeat(2, 1))),
+    ):
+        for copy in (slice(b), slice(b, None)):
+            valid_BT = made.valid()
+            expect(
+                len(copies.pooled) == 2 * b
+                and close(copies.pooled[copy], made.pooled)
+                and close(copies.tokens[copy][valid_BT], made.tokens[valid_BT]),
+                "two copies of each record, tokens.repeat(2), have other features than the records: `repeat` of its "
+                "Tokens must repeat whatever belongs to records, copy after copy",
+            )
+
+
+@torch.no_grad()
 def ignores_padded_tokens(checked: CheckedPart) -> None:
     """What stands at padded tokens changes neither the valid tokens nor the pooled features."""
     encoder, tokens = _encoder_and_tokens(checked)
@@ -246,6 +266,7 @@ CHECKS = (
     returns_tokens_of_the_declared_shapes,
     encodes_a_subset_of_tokens,
     encodes_kept_tokens_alone,
+    encodes_copies_of_records_alike,
     ignores_padded_tokens,
     sees_no_later_token_if_causal,
     has_token_targets_within_target_dim,

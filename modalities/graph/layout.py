@@ -69,6 +69,17 @@ class RowLayout:
             found.append((rows_M, self.of_sizes(self.sizes[graphs], device)))
         return found
 
+    def repeat(self, copies: int) -> Self:
+        """Return the layout of `copies` copies of every graph, copy after copy."""
+        b, t = self.mask_BT.shape
+        return type(self)(
+            np.tile(self.sizes, copies),
+            self.sizes_B.repeat(copies),
+            torch.cat([self.graph_N + copy * b for copy in range(copies)]),
+            torch.cat([self.place_N + copy * b * t for copy in range(copies)]),
+            self.mask_BT.repeat(copies, 1),
+        )
+
     def pad(self, rows_N: Tensor) -> Tensor:
         """Return rows (N, ...) padded to (B, T, ...) with zeros."""
         b, t = self.mask_BT.shape

@@ -43,5 +43,6 @@ class DINOv2(IBOT):
     def view_loss(self, features, teacher_features):
         """Return the loss of views with the KoLeo regularizer, logs, and the student's logits of the first view."""
         loss, logs, logits_BK = super().view_loss(features, teacher_features)
-        koleo = sum(losses.koleo(f.pooled) for f in features[: len(teacher_features)])
+        copies = [rows_BD for f in features[: len(teacher_features)] for rows_BD in f.pooled.chunk(self.masks)]
+        koleo = sum(losses.koleo(rows_BD) for rows_BD in copies) / self.masks
         return loss + self.koleo * koleo, logs | {"koleo": koleo.detach()}, logits_BK

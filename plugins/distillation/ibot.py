@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from sensorium import Needs, losses, masking
-from sensorium.errors import RecipeError
+from sensorium.errors import RecipeError, check_range
 from sensorium.plugins.distillation.self_distillation import SelfDistillation
 
 
@@ -21,6 +21,8 @@ class IBOT(SelfDistillation):
     Args:
         mask_ratio: fraction of a record's tokens that random masks mask, drawn between the two.
         mask_probability: probability that a global view of a record is masked at all, 0 to 1.
+        masks: number of masked copies of each global view, each with a mask of its own, that share one pass of the
+            teacher, >= 1 (multi-mask training of data2vec 2.0, Baevski et al. 2023). Losses are means over copies.
     """
 
     needs = Needs(views=2, multicrop=True, tokens=True, info="masked")
@@ -28,10 +30,15 @@ class IBOT(SelfDistillation):
     """Whether pooled features and tokens have one head, which has no batch norm: a batch may have no masked token."""
 
     def __init__(
-        self, mask_ratio: tuple[float, float] = (0.1, 0.5), mask_probability: float = 0.5, **options: Any
+        self,
+        mask_ratio: tuple[float, float] = (0.1, 0.5),
+        mask_probability: float = 0.5,
+        masks: int = 1,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.mask_ratio, self.mask_probability = mask_ratio, mask_probability
+        check_range("objective 'ibot'", "[1, inf)", masks=masks)
+        self.mask_ratio, self.mask_probability, self.masks = mask_ratio, mask_probability, masks
 
     def build(self, encoders):
         """Make the head, the teacher and the mask token."""
@@ -49,7 +56,7 @@ class IBOT(SelfDistillation):
         global_views, local_views = views[: self.global_views], views[self.global_views :]
         features, masks = [], []
         for view in global_views:
-            tokens = encode.tokenize(view)
+            tokens = encode.tokenize(view).repeat(self.masks)
             masked_BT = masking.random_ratio_mask(view, tokens, self.mask_ratio, self.mask_probability)
             features.append(encode.encode_tokens(view, masking.replace_masked(tokens, masked_BT, self.mask_token)))
             masks.append(masked_BT)
@@ -58,10 +65,14 @@ class IBOT(SelfDistillation):
         view_loss, logs, logits_BK = self.view_loss([*features, *encode(local_views)], teacher_features)
         token_loss = self.token_loss(features, teacher_features, masks)
         logs |= {"view_loss": view_loss.detach(), "token_loss": token_loss.detach()}
-        return self.outcome(view_loss + token_loss, logs, features[0].pooled, logits_BK)
+        first_copy = slice(len(global_views[0]))
+        return self.outcome(view_loss + token_loss, logs, features[0].pooled[first_copy], logits_BK[first_copy])
 
     def token_loss(self, features, teacher_features, masks):
-        """Return the loss of masked tokens of the global views against the teacher's, a mean over those views."""
+        """Return the loss of masked tokens of the global views against the teacher's, a mean over those views.
+
+        The student has its copies of each record one after the other, the teacher each record once.
+        """
         head, teacher_head = self.token_heads()
         counts = torch.stack([masked_BT.sum() for masked_BT in masks]).tolist()
         indices = [masking.flat_indices(masked_BT, count) for masked_BT, count in zip(masks, counts, strict=True)]
@@ -78,5 +89,6 @@ class IBOT(SelfDistillation):
 
 
 def _tokens_at(indices, features):
-    """Return the tokens (N, D) of several views at their flat indices, view by view."""
-    return torch.cat([f.tokens.flatten(0, 1)[index_N] for f, index_N in zip(features, indices, strict=True)])
+    """Return the tokens (N, D) of several views at their flat indices, which may be of copies, view by view."""
+    tokens = [f.tokens.flatten(0, 1) for f in features]
+    return torch.cat([x_MD[index_N % max(len(x_MD), 1)] for x_MD, index_N in zip(tokens, indices, strict=True)])

@@ -6,7 +6,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sensorium import Needs, Objective, Outcome, Teacher, cosine_schedule, losses, masking
+from sensorium import (
+    Needs,
+    Objective,
+    Outcome,
+    Teacher,
+    TokenDecoder,
+    cosine_schedule,
+    losses,
+    masking,
+    take_tokens,
+    token_indices,
+)
 from sensorium.errors import check_range
 
 
@@ -17,39 +28,81 @@ class Data2Vec(Objective):
     Targets are the teacher's last tokens, each normalized; the paper's are the mean of its top layers, which encoders
     here do not return.
 
+    data2vec 2.0 (Baevski et al. 2023) saves most of its computation: several masked copies of each record share one
+    pass of the teacher (`masks`), and the student encodes visible tokens alone (`visible_only`). Its decoder is a light
+    transformer here, which serves tokens of any kind, in place of convolutions.
+
     Args:
-        mask_ratio: fraction of each record's tokens that is masked, in (0, 1); the mask of a view comes first.
+        mask_ratio: fraction of each record's tokens that is masked, in (0, 1); the mask of a view comes first. The
+            papers have 0.6, and 0.8 where visible tokens alone are encoded.
         beta: error at which smooth L1 turns from a square to a line, > 0; the paper has 2 for images and 4 for text.
         momentum: of the EMA teacher at the start, in [0, 1); it rises to 1 along a half cosine.
+        masks: number of masked copies of each record, each with a mask of its own, that share one pass of the teacher,
+            >= 1; data2vec 2.0 has 8 to 16. The loss is a mean over copies, so the learning rate goes with records.
+        visible_only: the student encodes the visible tokens alone, and a light decoder predicts the masked ones.
+        width: width of that decoder.
+        depth: number of its blocks.
+        heads: its attention heads; they divide `width`.
     """
 
     needs = Needs(views=1, tokens=True, info="masked")
     remedy = "raise objective.momentum, so that the teacher moves more slowly"
 
-    def __init__(self, mask_ratio: float = 0.6, beta: float = 2.0, momentum: float = 0.996) -> None:
+    def __init__(
+        self,
+        mask_ratio: float = 0.6,
+        beta: float = 2.0,
+        momentum: float = 0.996,
+        masks: int = 1,
+        visible_only: bool = False,
+        width: int = 256,
+        depth: int = 2,
+        heads: int = 4,
+    ) -> None:
         super().__init__()
         check_range("objective 'data2vec'", "(0, 1)", mask_ratio=mask_ratio)
-        self.mask_ratio, self.beta, self.momentum = mask_ratio, beta, momentum
+        check_range("objective 'data2vec'", "[1, inf)", masks=masks)
+        self.mask_ratio, self.beta, self.momentum, self.masks = mask_ratio, beta, momentum, masks
+        self.visible_only, self.width, self.depth, self.heads = visible_only, width, depth, heads
 
     def build(self, encoders):
-        """Make the mask token, the head and the teacher."""
+        """Make the teacher, and what predicts its features: a mask token and a head, or a decoder."""
         dim = encoders.single.token_dim
-        self.mask_token = masking.mask_token(encoders.single, torch.randn(dim) * 0.02)
-        self.head = nn.Linear(dim, dim)
+        if self.visible_only:
+            self.decoder = TokenDecoder(dim, dim, self.width, self.depth, self.heads)
+        else:
+            self.mask_token = masking.mask_token(encoders.single, torch.randn(dim) * 0.02)
+            self.head = nn.Linear(dim, dim)
         self.teacher = Teacher(encoders)
 
     def forward(self, views, encode):
         """Predict the teacher's features of the tokens that are masked for the student."""
         (view,) = views
-        tokens = encode.tokenize(view)
+        tokens = encode.tokenize(view).repeat(self.masks)
         masked_BT = masking.random_mask(view, tokens, self.mask_ratio)
-        features = encode.encode_tokens(view, masking.replace_masked(tokens, masked_BT, self.mask_token))
+        predict = self.from_visible if self.visible_only else self.from_mask_tokens
+        pooled_BD, predictions_BMD, index_BM, mask_BM = predict(view, tokens, masked_BT, encode)
         with torch.no_grad():
             (taught,) = encode.using(self.teacher.encoders)([view])
-            targets_BTD = F.layer_norm(taught.tokens, taught.tokens.shape[-1:])
-        predictions_BTD = self.head(features.tokens)
-        loss = losses.masked_regression(predictions_BTD, targets_BTD, masked_BT, "smooth-l1", self.beta)
-        return Outcome(loss, features={"features": features.pooled.detach()})
+            targets_BTD = F.layer_norm(taught.tokens, taught.tokens.shape[-1:]).repeat(self.masks, 1, 1)
+            targets_BMD = targets_BTD if index_BM is None else take_tokens(targets_BTD, index_BM)
+        loss = losses.masked_regression(predictions_BMD, targets_BMD, mask_BM, "smooth-l1", self.beta)
+        return Outcome(loss, features={"features": pooled_BD[: len(view)].detach()})
+
+    def from_mask_tokens(self, view, tokens, masked_BT, encode):
+        """Return pooled features, predictions of all tokens, None, and which of them are masked."""
+        features = encode.encode_tokens(view, masking.replace_masked(tokens, masked_BT, self.mask_token))
+        return features.pooled, self.head(features.tokens), None, masked_BT
+
+    def from_visible(self, view, tokens, masked_BT, encode):
+        """Return pooled features, predictions of masked tokens, their indices (B, M), and which of these are valid."""
+        valid_BT = tokens.valid()
+        visible, masked = masking.random_mask_counts(view, tokens, self.mask_ratio, masked_BT)
+        visible_BK, _ = token_indices(valid_BT & ~masked_BT, ~valid_BT, visible)
+        masked_BM, mask_BM = token_indices(masked_BT, ~masked_BT, masked)
+        features = encode.encode_tokens(view, tokens, visible_BK)
+        predictions_BMD = self.decoder(features, tokens.positions, visible_BK, masked_BM, mask_BM)
+        return features.pooled, predictions_BMD, masked_BM, mask_BM
 
     def after_step(self, progress):
         """Update the teacher."""

@@ -19,6 +19,7 @@ from sensorium import (
     token_counts,
     token_indices,
 )
+from sensorium.errors import check_range
 
 
 class JEPA(Objective):
@@ -37,6 +38,8 @@ class JEPA(Objective):
         depth: number of predictor blocks.
         heads: attention heads of the predictor; they divide `width`.
         momentum: of the EMA teacher at the start, in [0, 1); it rises to 1 along a half cosine.
+        masks: number of contexts of each record, each with its own target blocks, that share one pass of the teacher,
+            >= 1 (multi-mask training of data2vec 2.0, Baevski et al. 2023).
     """
 
     needs = Needs(views=1, tokens=True)
@@ -53,10 +56,12 @@ class JEPA(Objective):
         depth: int = 4,
         heads: int = 4,
         momentum: float = 0.996,
+        masks: int = 1,
     ) -> None:
         super().__init__()
+        check_range("objective 'jepa'", "[1, inf)", masks=masks)
         self.target_blocks, self.target_scale, self.context_scale = target_blocks, target_scale, context_scale
-        self.target_aspect_ratio, self.momentum = target_aspect_ratio, momentum
+        self.target_aspect_ratio, self.momentum, self.masks = target_aspect_ratio, momentum, masks
         self.width, self.depth, self.heads = width, depth, heads
 
     def build(self, encoders):
@@ -69,7 +74,7 @@ class JEPA(Objective):
     def forward(self, views, encode):
         """Encode the context, predict the teacher's features of the target blocks."""
         (view,) = views
-        tokens = encode.tokenize(view)
+        tokens = encode.tokenize(view).repeat(self.masks)
         valid_BHW = masking.valid_on_grid(tokens, self.grid)
         context_BT, targets_NBT = masking.context_and_targets(
             valid_BHW, self.target_blocks, self.context_scale, self.target_scale, self.target_aspect_ratio
@@ -80,14 +85,14 @@ class JEPA(Objective):
         features = encode.encode_tokens(view, tokens, context_BK)
         with torch.no_grad():
             (taught,) = encode.using(self.teacher.encoders)([view])
-            targets_BTD = F.layer_norm(taught.tokens, taught.tokens.shape[-1:])
+            targets_BTD = F.layer_norm(taught.tokens, taught.tokens.shape[-1:]).repeat(self.masks, 1, 1)
         blocks = [token_indices(*block, count) for block, count in zip(choices[1:], counts, strict=True)]
         predictions_BMD = torch.cat(
             [self.predictor(features, tokens.positions, context_BK, *block) for block in blocks], dim=1
         )
         index_BM, mask_BM = (torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True))
         loss = losses.masked_regression(predictions_BMD, take_tokens(targets_BTD, index_BM), mask_BM, "smooth-l1")
-        return Outcome(loss, features={"features": features.pooled.detach()})
+        return Outcome(loss, features={"features": features.pooled[: len(view)].detach()})
 
     def after_step(self, progress):
         """Update the teacher."""

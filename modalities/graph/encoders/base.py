@@ -74,6 +74,21 @@ class GraphTokens(Tokens):
             layout=RowLayout.of_mask(valid.reshape(valid_BK.shape), device),
         )
 
+    def repeat(self, copies: int) -> Self:
+        """Return `copies` copies of every graph, copy after copy, each with edges of its own."""
+        if copies == 1:
+            return self
+        assert self.layout is not None
+        assert self.edge_index is not None
+        edges, nodes = self.edge_index, len(self.layout.graph_N)
+        repeated = super(GraphTokens, replace(self, edge_index=None, edge_EH=None)).repeat(copies)
+        return replace(
+            repeated,
+            edge_index=torch.cat([edges + copy * nodes for copy in range(copies)], dim=1),
+            edge_EH=None if self.edge_EH is None else torch.cat([self.edge_EH] * copies),
+            layout=self.layout.repeat(copies),
+        )
+
 
 class NodeNorm(nn.BatchNorm1d):
     """Batch norm over nodes; a single node, which has no variance, is normalized by the running statistics."""

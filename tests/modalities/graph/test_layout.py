@@ -42,3 +42,13 @@ def test_groups_by_size_have_every_node_once(sizes):
 
 def test_runs():
     assert runs(np.array([5, 0, 9]), np.array([2, 3, 0])).tolist() == [5, 6, 0, 1, 2]
+
+
+@settings(max_examples=40, deadline=None)
+@given(SIZES, st.integers(1, 3))
+def test_copies_lie_behind_each_other(sizes, copies):
+    repeated = RowLayout.of_sizes(sizes, "cpu").repeat(copies)
+    expected = RowLayout.of_sizes(np.tile(sizes, copies), "cpu")
+    for name in ("sizes_B", "graph_N", "place_N", "mask_BT"):
+        assert torch.equal(getattr(repeated, name), getattr(expected, name)), name
+    assert repeated.sizes.tolist() == expected.sizes.tolist()

@@ -138,6 +138,20 @@ class KeepsThoseOfTheFirstRecord(Attends):
         return super().encode_tokens(tokens, None if keep is None else keep[:1].expand(len(keep), -1))
 
 
+class InterleavedTokens(Tokens):
+    """Tokens of which the copies of a record follow each other."""
+
+    def repeat(self, copies):
+        return replace(self, x=self.x.repeat_interleave(copies, 0), mask=self.mask.repeat_interleave(copies, 0))
+
+
+@caught_by("encodes copies of records alike")
+class InterleavesCopies(Attends):
+    def tokenize(self, batch):
+        tokens = super().tokenize(batch)
+        return InterleavedTokens(tokens.x, tokens.positions, tokens.mask)
+
+
 @caught_by("encodes a subset of tokens")
 class SortsKeep(Attends):
     def encode_tokens(self, tokens, keep=None):
