@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sensorium.blocks.token_decoder import token_counts
+from sensorium.blocks.token_decoder import token_counts, token_indices
 from sensorium.contracts import Encoder, TokenEncoder, Tokens
 from sensorium.errors import RecipeError
 from sensorium.types import View
@@ -97,6 +97,25 @@ def random_mask_counts(view: View, tokens: Tokens, ratio: float, masked_BT: Tens
     t = masked_BT.shape[1]
     masked = min(max(_rounded_in_fp32(ratio, t), 1), t - 1)
     return [t - masked, masked]
+
+
+def split_masked(view: View, tokens: Tokens, ratio: float, masked_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the indices of the visible and of the masked tokens of a `random_mask`, for encoder and decoder.
+
+    Args:
+        view: B records.
+        tokens: their T tokens.
+        ratio: as for `random_mask`.
+        masked_BT: bool, what `random_mask` returned.
+
+    Returns:
+        visible int64 (B, K), padding among them where a record is short; masked int64 (B, M); and bool (B, M), which of
+        these are masked, see `token_indices`.
+    """
+    valid_BT = tokens.valid()
+    visible, masked = random_mask_counts(view, tokens, ratio, masked_BT)
+    visible_BK, _ = token_indices(valid_BT & ~masked_BT, ~valid_BT, visible)
+    return visible_BK, *token_indices(masked_BT, ~masked_BT, masked)
 
 
 @torch.compiler.assume_constant_result

@@ -6,18 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sensorium import (
-    Needs,
-    Objective,
-    Outcome,
-    Teacher,
-    TokenDecoder,
-    cosine_schedule,
-    losses,
-    masking,
-    take_tokens,
-    token_indices,
-)
+from sensorium import Needs, Objective, Outcome, Teacher, TokenDecoder, cosine_schedule, losses, masking, take_tokens
 from sensorium.errors import check_range
 
 
@@ -80,29 +69,20 @@ class Data2Vec(Objective):
         (view,) = views
         tokens = encode.tokenize(view).repeat(self.masks)
         masked_BT = masking.random_mask(view, tokens, self.mask_ratio)
-        predict = self.from_visible if self.visible_only else self.from_mask_tokens
-        pooled_BD, predictions_BMD, index_BM, mask_BM = predict(view, tokens, masked_BT, encode)
+        if self.visible_only:
+            visible_BK, masked_BM, mask_BM = masking.split_masked(view, tokens, self.mask_ratio, masked_BT)
+            features = encode.encode_tokens(view, tokens, visible_BK)
+            predictions_BMD = self.decoder(features, tokens.positions, visible_BK, masked_BM, mask_BM)
+        else:
+            features = encode.encode_tokens(view, masking.replace_masked(tokens, masked_BT, self.mask_token))
+            predictions_BMD, mask_BM = self.head(features.tokens), masked_BT
         with torch.no_grad():
             (taught,) = encode.using(self.teacher.encoders)([view])
-            targets_BTD = F.layer_norm(taught.tokens, taught.tokens.shape[-1:]).repeat(self.masks, 1, 1)
-            targets_BMD = targets_BTD if index_BM is None else take_tokens(targets_BTD, index_BM)
+            targets_BMD = F.layer_norm(taught.tokens, taught.tokens.shape[-1:]).repeat(self.masks, 1, 1)
+            if self.visible_only:
+                targets_BMD = take_tokens(targets_BMD, masked_BM)
         loss = losses.masked_regression(predictions_BMD, targets_BMD, mask_BM, "smooth-l1", self.beta)
-        return Outcome(loss, features={"features": pooled_BD[: len(view)].detach()})
-
-    def from_mask_tokens(self, view, tokens, masked_BT, encode):
-        """Return pooled features, predictions of all tokens, None, and which of them are masked."""
-        features = encode.encode_tokens(view, masking.replace_masked(tokens, masked_BT, self.mask_token))
-        return features.pooled, self.head(features.tokens), None, masked_BT
-
-    def from_visible(self, view, tokens, masked_BT, encode):
-        """Return pooled features, predictions of masked tokens, their indices (B, M), and which of these are valid."""
-        valid_BT = tokens.valid()
-        visible, masked = masking.random_mask_counts(view, tokens, self.mask_ratio, masked_BT)
-        visible_BK, _ = token_indices(valid_BT & ~masked_BT, ~valid_BT, visible)
-        masked_BM, mask_BM = token_indices(masked_BT, ~masked_BT, masked)
-        features = encode.encode_tokens(view, tokens, visible_BK)
-        predictions_BMD = self.decoder(features, tokens.positions, visible_BK, masked_BM, mask_BM)
-        return features.pooled, predictions_BMD, masked_BM, mask_BM
+        return Outcome(loss, features={"features": features.pooled[: len(view)].detach()})
 
     def after_step(self, progress):
         """Update the teacher."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sensorium import Needs, Objective, Outcome, TokenDecoder, losses, masking, take_tokens, token_indices
+from sensorium import Needs, Objective, Outcome, TokenDecoder, losses, masking, take_tokens
 from sensorium.errors import check_range
 
 
@@ -80,10 +80,7 @@ class GraphMAE(Objective):
 
     def decoded(self, view, features, code_BTD, tokens, targets, masked_BT):
         """Return a transformer's predictions from the visible tokens, with the targets and which of them count."""
-        valid_BT = tokens.valid()
-        visible, masked = masking.random_mask_counts(view, tokens, self.mask_ratio, masked_BT)
-        visible_BK, _ = token_indices(valid_BT & ~masked_BT, ~valid_BT, visible)
-        masked_BM, mask_BM = token_indices(masked_BT, ~masked_BT, masked)
+        visible_BK, masked_BM, mask_BM = masking.split_masked(view, tokens, self.mask_ratio, masked_BT)
         visible = replace(features, tokens=code_BTD).take(visible_BK)
         predictions_BMP = self.decoder(visible, tokens.positions, visible_BK, masked_BM, mask_BM)
         return predictions_BMP, take_tokens(targets, masked_BM), mask_BM

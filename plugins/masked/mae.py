@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sensorium import Needs, Objective, Outcome, TokenDecoder, losses, masking, take_tokens, token_indices
+from sensorium import Needs, Objective, Outcome, TokenDecoder, losses, masking, take_tokens
 from sensorium.errors import check_range
 
 
@@ -36,10 +36,8 @@ class MAE(Objective):
         """Encode the visible tokens, reconstruct the masked ones."""
         (view,) = views
         tokens = encode.tokenize(view)
-        masked_BT, valid_BT = masking.random_mask(view, tokens, self.mask_ratio), tokens.valid()
-        visible, masked = masking.random_mask_counts(view, tokens, self.mask_ratio, masked_BT)
-        visible_BK, _ = token_indices(valid_BT & ~masked_BT, ~valid_BT, visible)
-        masked_BM, mask_BM = token_indices(masked_BT, ~masked_BT, masked)
+        masked_BT = masking.random_mask(view, tokens, self.mask_ratio)
+        visible_BK, masked_BM, mask_BM = masking.split_masked(view, tokens, self.mask_ratio, masked_BT)
         features = encode.encode_tokens(view, tokens, visible_BK)
         predictions_BMP = self.decoder(features, tokens.positions, visible_BK, masked_BM, mask_BM)
         loss = losses.reconstruction(predictions_BMP, take_tokens(encode.token_targets(view), masked_BM), mask_BM)
