@@ -14,6 +14,7 @@ from sensorium import BadSample, Modality, View
 from sensorium.errors import DataError
 from sensorium.modalities.graph.batch import Graph, GraphBatch, Schema
 from sensorium.modalities.graph.traced import TracedView, drawn_views
+from sensorium.modalities.molecule.descriptors import DESCRIPTORS, descriptors
 from sensorium.modalities.molecule.draw import draw, draw_view
 from sensorium.modalities.molecule.features import ATOM_SIZES, BOND_SIZES, MoleculeFeatures, featurize, to_mol
 from sensorium.modalities.molecule.fingerprints import Kind, fingerprint_features
@@ -35,7 +36,8 @@ class MoleculeModality(Modality):
             heavy atoms, "skip" skips the molecule, "error" stops.
         motifs: add a bond feature that marks BRICS bonds, which the motif views need; it doubles the featurization
             time.
-        baseline: baseline features in tables: "ecfp4" (2,048 bits), "descriptors" (46 from RDKit) or "both".
+        baseline: baseline features in tables: "ecfp4" (2,048 bits), "descriptors" (217 from RDKit, those
+            that are undefined 0) or "both".
     """
 
     def __init__(
@@ -118,16 +120,29 @@ class MoleculeModality(Modality):
         return list(batch.graphs())
 
     @property
+    def descriptor_names(self) -> tuple[str, ...]:
+        """RDKit's names."""
+        return DESCRIPTORS
+
+    def descriptors(self, example: Graph) -> np.ndarray:
+        """Return RDKit's descriptors of a whole molecule, float32 (217,); none depends on its stereochemistry."""
+        return descriptors(_molecule(example))
+
+    @property
     def baseline_description(self) -> str:
         """The option `baseline`."""
         return self.kind
 
     def baseline_features(self, batch: GraphBatch) -> np.ndarray:
         """Return ECFP4 or descriptors of whole molecules; neither depends on stereochemistry."""
-        mols = [to_mol(_features(graph)) for graph in batch.graphs()]
-        for mol in mols:
-            Chem.SanitizeMol(mol)
-        return fingerprint_features(mols, self.kind)
+        return fingerprint_features([_molecule(graph) for graph in batch.graphs()], self.kind)
+
+
+def _molecule(graph: Graph) -> Chem.Mol:
+    """Return the sanitized molecule of a whole graph, without stereochemistry."""
+    mol = to_mol(_features(graph))
+    Chem.SanitizeMol(mol)
+    return mol
 
 
 def _features(graph: Graph) -> MoleculeFeatures:

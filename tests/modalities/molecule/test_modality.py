@@ -45,11 +45,18 @@ def test_every_feature_is_within_the_schema(motifs):
         assert (rows < torch.tensor(sizes)).all()
 
 
+def flat(smiles):
+    """The molecule without stereochemistry, as baseline features see it."""
+    molecule = Chem.Mol(parse(smiles))
+    Chem.RemoveStereochemistry(molecule)
+    return molecule
+
+
 @pytest.mark.parametrize("kind", ["ecfp4", "descriptors", "both"])
 def test_baseline_features_of_a_batch_are_those_of_its_molecules(kind):
     modality, batch = batch_of(*ODD.values(), motifs=True, baseline=kind)
-    wanted = fingerprint_features([parse(smiles) for smiles in ODD.values()], kind)
-    np.testing.assert_allclose(modality.baseline_features(batch), wanted, rtol=1e-5)
+    wanted = fingerprint_features([flat(smiles) for smiles in ODD.values()], kind)
+    np.testing.assert_allclose(modality.baseline_features(batch), wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_invalid_molecules_are_skipped_or_stop():
