@@ -22,7 +22,8 @@ class Tokens:
         x: float (B, T, D), embedded tokens *without* position.
         positions: float (B, T, D) or (1, T, D), position embeddings, which the encoder adds, and decoders are told
             places by. One that adds none (rotary, relative or convolutional positions) gives fixed ones for decoders.
-        mask: bool (B, T), padding mask: True where a token is valid; None when all are.
+        mask: bool (B, T), padding mask: True where a token is valid; None when all are. An objective may hide further
+            tokens by it, so that records show different numbers of tokens.
 
     A subclass may hold further tensors (B, T), (B, T, D) or (1, T, D), such as coordinates.
     """
@@ -199,7 +200,8 @@ class TokenEncoder(Encoder):
         Args:
             tokens: what `tokenize` returned, possibly with `x` replaced at masked tokens.
             keep: int64 (B, K), indices of the tokens to encode; None encodes all T. The returned features
-                have K tokens, in the order of `keep`.
+                have K tokens, in the order of `keep`, and their mask: what `tokens.mask` hides among them changes no
+                other token and no pooled feature, and a record of which nothing is left has finite features.
         """
 
     def mask_embedding(self) -> Tensor | None:

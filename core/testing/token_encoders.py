@@ -123,6 +123,35 @@ def ignores_padded_tokens(checked: CheckedPart) -> None:
 
 
 @torch.no_grad()
+def honors_a_mask_of_kept_tokens(checked: CheckedPart) -> None:
+    """Kept tokens that `tokens.mask` hides change nothing, also where no sample has padding; one record has none left.
+
+    So objectives show every record another number of tokens. An encoder without use for a mask returns none.
+    """
+    encoder, tokens = _encoder_and_tokens(checked)
+    draw_BT = torch.rand(tokens.x.shape[:2], generator=rng("hidden tokens"))
+    shown_BT = tokens.valid() & (draw_BT < 0.6)
+    shown_BT[0] = False
+    keep_BK = draw_BT.argsort(1)
+    masked = replace(tokens, mask=shown_BT)
+    features, changed = (encoder.encode_tokens(t, keep_BK) for t in (masked, _garbled(masked, ~shown_BT)))
+    if features.mask is None:
+        raise SkipTest("it ignores the mask of tokens that need none: objectives that hide tokens by it refuse it")
+    shown_BK = shown_BT.gather(1, keep_BK)
+    expect(bool((features.mask == shown_BK).all()), "the mask of the features is not that of the kept tokens")
+    expect(
+        bool(features.pooled.isfinite().all() and features.tokens.isfinite().all()),
+        "features are not finite where a record has no valid token among those that are kept",
+    )
+    expect(
+        close(features.tokens[shown_BK], changed.tokens[shown_BK])
+        and close(features.pooled[shown_BT.any(1)], changed.pooled[shown_BT.any(1)]),
+        "kept tokens, or pooled features, change with what stands at kept tokens that tokens.mask hides: mask "
+        "attention and pooling by the mask of the tokens, not by that of the batch",
+    )
+
+
+@torch.no_grad()
 def sees_no_later_token_if_causal(checked: CheckedPart) -> None:
     """Under `is_causal` tokens after one do not change its features, nor does what is only in their targets."""
     encoder, tokens = _encoder_and_tokens(checked)
@@ -268,6 +297,7 @@ CHECKS = (
     encodes_kept_tokens_alone,
     encodes_copies_of_records_alike,
     ignores_padded_tokens,
+    honors_a_mask_of_kept_tokens,
     sees_no_later_token_if_causal,
     has_token_targets_within_target_dim,
     aligns_token_targets_with_tokens,

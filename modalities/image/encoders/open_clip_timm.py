@@ -7,13 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sensorium import Features, LayerStack, SensoriumError, TokenEncoder, Tokens, at_least_one_row
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders.open_clip_image import OpenClipImage
-from sensorium.modalities.image.encoders.timm_families import PatchTokens, ViTFamily, family_of
+from sensorium.modalities.image.encoders.timm_families import PatchTokens, ViTFamily, additive_mask, family_of
 from sensorium.modalities.image.encoders.timm_models import class_of
 from sensorium.modalities.image.encoders.timm_tokens import prepare
 from sensorium.modalities.image.encoders.timm_weights import in_timm_layout
@@ -99,27 +98,24 @@ class OpenClipTimmTower(OpenClipImage, TokenEncoder):
         x_BNW = filled.x + filled.positions if self.adds_positions else filled.x
         if (prefix_1PW := self.family.prefix(trunk)) is not None:
             x_BNW = torch.cat([prefix_1PW.expand(len(x_BNW), -1, -1), x_BNW], dim=1)
-        mask_B11N = None if tokens.mask is None else self._additive(at_least_one_row(tokens.mask), x_BNW)
+        mask_BT = None if tokens.mask is None else at_least_one_row(tokens.mask)
+        mask_B11N = None if mask_BT is None else additive_mask(mask_BT, self.prefix, x_BNW.dtype)
         x_BNW = self.family.before_blocks(trunk, x_BNW)
         x_BNW = trunk.norm(self.family.blocks(trunk, x_BNW, filled, mask_B11N))
-        pooled_BE = self.visual.head(self._pooled(x_BNW, mask_B11N))
+        pooled_BE = self.visual.head(self._pooled(x_BNW, mask_BT))
         return Features(pooled_BE[:rows], x_BNW[:rows, self.prefix :], tokens.mask)
 
-    def _additive(self, mask_BT: Tensor, x_BNW: Tensor) -> Tensor:
-        """Return what is added to attention logits, (B, 1, 1, N): -inf at padding."""
-        seen_BN = F.pad(mask_BT, (self.prefix, 0), value=True)
-        return torch.zeros_like(seen_BN, dtype=x_BNW.dtype).masked_fill(~seen_BN, -torch.inf)[:, None, None]
-
-    def _pooled(self, x_BNW: Tensor, mask_B11N: Tensor | None) -> Tensor:
+    def _pooled(self, x_BNW: Tensor, mask_BT: Tensor | None) -> Tensor:
         """Return what the trunk's head makes of tokens."""
         trunk = self.visual.trunk
-        if mask_B11N is None or trunk.global_pool == "token":
+        if mask_BT is None or trunk.global_pool == "token":
             return trunk.forward_head(x_BNW)  # type: ignore[no-any-return]
         first = 0 if self.family.pools_prefix(trunk, trunk.global_pool) else self.prefix
+        mask_B11N = additive_mask(mask_BT, self.prefix - first, x_BNW.dtype)
         if trunk.global_pool == "map":
-            pooled_BW = trunk.attn_pool(x_BNW[:, first:], attn_mask=mask_B11N[..., first:])
+            pooled_BW = trunk.attn_pool(x_BNW[:, first:], attn_mask=mask_B11N)
         else:
-            weight_BN1 = mask_B11N[:, 0, 0, first:, None].exp()
+            weight_BN1 = mask_B11N[:, 0, 0, :, None].exp()
             pooled_BW = (x_BNW[:, first:] * weight_BN1).sum(1) / weight_BN1.sum(1)
         return trunk.head(trunk.head_drop(trunk.fc_norm(pooled_BW)))  # type: ignore[no-any-return]
 

@@ -241,6 +241,19 @@ def resampled_bias_table(table_RA: Tensor, old: Grid, new: Grid) -> Tensor:
     return torch.cat([resized.flatten(2)[0].T.to(table_RA.dtype), table_RA[-3:]])
 
 
+def additive_mask(mask_BT: Tensor, prefix: int, dtype: torch.dtype) -> Tensor:
+    """Return what is added to attention logits, (B, 1, 1, P + T): -inf at padding, unless an image has nothing else.
+
+    Args:
+        mask_BT: bool, True at patches that are attended to.
+        prefix: P, number of tokens in front of them, which always are.
+        dtype: of the logits.
+    """
+    seen_BN = F.pad(mask_BT, (prefix, 0), value=True)
+    padding_BN = ~seen_BN & seen_BN.any(1, keepdim=True)
+    return torch.zeros_like(seen_BN, dtype=dtype).masked_fill(padding_BN, -torch.inf)[:, None, None]
+
+
 def no_own_bias() -> int:
     """Stand in for the bias of a whole window that an attention layer of BEiT adds by itself."""
     return 0

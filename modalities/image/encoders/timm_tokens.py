@@ -14,7 +14,7 @@ from sensorium import Features, LayerStack, SensoriumError, TokenEncoder, Tokens
 from sensorium.losses.precision import at_least_fp32
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders.timm import Timm
-from sensorium.modalities.image.encoders.timm_families import PatchTokens, family_of, no_own_bias
+from sensorium.modalities.image.encoders.timm_families import PatchTokens, additive_mask, family_of, no_own_bias
 from sensorium.modalities.image.encoders.vit import positions_on
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.modalities.image.patches import pixel_targets
@@ -102,23 +102,19 @@ class TimmTokens(Timm, TokenEncoder):
         prefix_1PD = self.family.prefix(self.model)
         if prefix_1PD is not None:
             x_BND = torch.cat([prefix_1PD.expand(len(x_BND), -1, -1), x_BND], dim=1)
-        mask_B11N = None if tokens.mask is None else self._additive_mask(tokens.mask, x_BND)
+        mask_B11N = None if tokens.mask is None else additive_mask(tokens.mask, self.prefix, x_BND.dtype)
         x_BND = self.family.before_blocks(self.model, x_BND)
         x_BND = self.model.norm(self.family.blocks(self.model, x_BND, tokens, mask_B11N))
-        pooled_BD = self._pooled(x_BND, tokens.mask, mask_B11N)
+        pooled_BD = self._pooled(x_BND, tokens.mask)
         mask_BT = None if tokens.mask is None else tokens.mask[:rows]
         return Features(pooled_BD[:rows], x_BND[:rows, self.prefix :], mask_BT)
 
-    def _additive_mask(self, mask_BT: Tensor, x_BND: Tensor) -> Tensor:
-        """Return what is added to attention logits, (B, 1, 1, N): -inf at padding."""
-        seen_BN = F.pad(mask_BT, (self.prefix, 0), value=True)
-        return torch.zeros_like(seen_BN, dtype=x_BND.dtype).masked_fill(~seen_BN, -torch.inf)[:, None, None]
-
-    def _pooled(self, x_BND: Tensor, mask_BT: Tensor | None, mask_B11N: Tensor | None) -> Tensor:
+    def _pooled(self, x_BND: Tensor, mask_BT: Tensor | None) -> Tensor:
         """Return pooled features (B, D) in fp32, behind the norm that some families have after pooling."""
         model, first = self.model, 0 if self.family.pools_prefix(self.model, self.pool) else self.prefix
         if self.pool in ("map", "prr"):
-            options = {} if mask_B11N is None else {"attn_mask": mask_B11N[..., first:]}
+            mask = None if mask_BT is None else additive_mask(mask_BT, self.prefix - first, x_BND.dtype)
+            options = {} if mask is None else {"attn_mask": mask}
             pooled_BD = model.attn_pool(x_BND[:, first:], **options)
         elif self.pool == "token":
             pooled_BD = at_least_fp32(x_BND[:, 0])
@@ -160,7 +156,8 @@ def _reduced(x_BTD: Tensor, seen_BT: Tensor | None, how: str) -> Tensor:
     if seen_BT is None:
         mean_BD, max_BD = x_BTD.mean(1), x_BTD.amax(1)
     else:
-        mean_BD = (x_BTD * seen_BT[..., None]).sum(1) / seen_BT.sum(1, keepdim=True)
+        mean_BD = (x_BTD * seen_BT[..., None]).sum(1) / seen_BT.sum(1, keepdim=True).clamp(min=1)
+        seen_BT = seen_BT | ~seen_BT.any(1, keepdim=True)
         max_BD = x_BTD.masked_fill(~seen_BT[..., None], -torch.inf).amax(1)
     return {"mean": mean_BD, "max": max_BD, "avgmax": (mean_BD + max_BD) / 2}[how]
 

@@ -18,7 +18,7 @@ from sensorium.errors import RecipeError
 from sensorium.losses.precision import at_least_fp32
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders.normalize import MEAN, STD, Normalize, check_normalization
-from sensorium.modalities.image.encoders.timm_families import PatchTokens
+from sensorium.modalities.image.encoders.timm_families import PatchTokens, additive_mask
 from sensorium.modalities.image.encoders.transformers_parts import (
     ROTARY,
     Parts,
@@ -258,7 +258,7 @@ class TransformersVisionTransformer(TransformersImage, TokenEncoder):
         x_BND = torch.cat([prefix_1PD.expand(len(x_BTD), -1, -1), x_BTD], dim=1)
         seen_BN = None if seen_BT is None else F.pad(at_least_one_row(seen_BT), (parts.prefix, 0), value=True)
         place = None if tokens.place is None else at_least_one_row(tokens.place)
-        mask = None if seen_BN is None else _additive(seen_BN, x_BND)
+        mask = None if seen_BN is None else additive_mask(seen_BN, 0, x_BND.dtype)
         x_BND = through(self.model, parts, x_BND, tokens.grid, mask, place)
         x_BND = x_BND if parts.norm is None else getattr(self.model, parts.norm)(x_BND)
         pooled_BD = at_least_fp32(self._pooled(x_BND, seen_BN))
@@ -321,8 +321,3 @@ def read_normalization(folder: Path) -> dict[str, list[float]]:
 def _is_unused(name: str) -> bool:
     """Return whether weights that the model does not have are of a pooler, the norm of a head (BEiT) or a mask."""
     return name.partition(".")[0] in ("pooler", "head", "post_layernorm", "layernorm") or name.endswith(".mask_token")
-
-
-def _additive(seen_BN: Tensor, x_BND: Tensor) -> Tensor:
-    """Return what is added to attention logits, (B, 1, 1, N): -inf at tokens that are not seen."""
-    return torch.zeros_like(seen_BN, dtype=x_BND.dtype).masked_fill(~seen_BN, -torch.inf)[:, None, None]

@@ -302,7 +302,7 @@ def run_pooler(model: Any, pooler: str, x_BND: Tensor, prefix: int, seen_BN: Ten
     if pooler == "post_layernorm":
         return module(x_BND[:, 0])  # type: ignore[no-any-return]
     if hasattr(module, "probe"):  # attention pooling of SigLIP
-        padding_BN = None if seen_BN is None else ~seen_BN
+        padding_BN = None if seen_BN is None else ~seen_BN & seen_BN.any(1, keepdim=True)
         x_B1D = module.attention(module.probe.expand(len(x_BND), -1, -1), x_BND, x_BND, padding_BN)[0]
         return (x_B1D + module.mlp(module.layernorm(x_B1D)))[:, 0]  # type: ignore[no-any-return]
     if seen_BN is not None and getattr(module, "layernorm", None) is not None:  # of the mean of patches, in BEiT

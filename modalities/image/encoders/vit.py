@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from timm.layers import PatchEmbed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
@@ -117,16 +118,24 @@ class ViT(TokenEncoder):
     def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
         """Encode patches, or those at `keep` (B, K)."""
         tokens = tokens if keep is None else tokens.take(keep)
-        x_BTD = tokens.x + tokens.positions
+        x_BTD, prefix, mask_BT = tokens.x + tokens.positions, int(self.cls is not None), tokens.mask
         if self.cls is not None:
             x_BTD = torch.cat([self.cls.expand(len(x_BTD), -1, -1), x_BTD], dim=1)
         attn_mask = self._causal_mask(x_BTD, keep) if self.is_causal else None
+        if mask_BT is not None:
+            attn_mask = _without_padding(F.pad(mask_BT, (prefix, 0), value=True), x_BTD, attn_mask)
         for block in self.blocks:
             x_BTD = block(x_BTD, attn_mask=attn_mask)
         x_BTD = self.norm(x_BTD)
+        tokens_BTD = x_BTD[:, prefix:]
+        if mask_BT is not None:
+            tokens_BTD = tokens_BTD * mask_BT[..., None]
         if self.cls is not None:
-            return Features(at_least_fp32(x_BTD[:, 0]), x_BTD[:, 1:])
-        return Features(at_least_fp32(x_BTD).mean(dim=1), x_BTD)
+            return Features(at_least_fp32(x_BTD[:, 0]), tokens_BTD, mask_BT)
+        if mask_BT is None:
+            return Features(at_least_fp32(tokens_BTD).mean(dim=1), tokens_BTD)
+        pooled_BD = at_least_fp32(tokens_BTD).sum(1) / mask_BT.sum(1, keepdim=True).clamp(min=1)
+        return Features(pooled_BD, tokens_BTD, mask_BT)
 
     def layer_stack(self) -> LayerStack:
         """Return its blocks, and the final norm behind them."""
@@ -141,6 +150,14 @@ class ViT(TokenEncoder):
     def token_targets(self, batch: ImageBatch) -> Tensor:
         """Return the pixels of each patch, float (B, T, P): C x patch x patch, each patch normalized by default."""
         return pixel_targets(self.normalize(batch), (self.patch, self.patch), self.normalize_targets)
+
+
+def _without_padding(mask_BT: Tensor, x_BTD: Tensor, causal_mask: Tensor | None) -> Tensor:
+    """Return the additive attention mask, (B, 1, T, T): -inf at padding, to which a padded token alone attends."""
+    others_TT = ~torch.eye(mask_BT.shape[1], dtype=torch.bool, device=mask_BT.device)
+    padding_B1TT = (~mask_BT[:, None, None] & others_TT).expand(-1, 1, -1, -1)
+    zeros = torch.zeros(padding_B1TT.shape, dtype=x_BTD.dtype, device=x_BTD.device)
+    return (zeros if causal_mask is None else zeros + causal_mask).masked_fill(padding_B1TT, -torch.inf)
 
 
 def sine_cosine(grid: tuple[int, int], base: tuple[int, int], dim: int) -> Tensor:

@@ -156,7 +156,9 @@ class OpenClipText(TokenEncoder):
         x_BKW, valid_BK = kept.x + kept.positions, kept.valid()
         b, k = valid_BK.shape
         places_BL = torch.arange(len(padding_LW), device=x_BKW.device).expand(b, -1)
-        is_key_BK = kept.is_key if isinstance(kept, TextTokens) and kept.is_key is not None else valid_BK
+        is_key_BK = valid_BK
+        if isinstance(kept, TextTokens) and kept.is_key is not None:
+            is_key_BK = kept.is_key & valid_BK
         if keep is None:  # the text as the library pads it
             x_BKW = torch.where(valid_BK[..., None], x_BKW, padding_LW[:k])
             x_BLW = torch.cat([x_BKW, padding_LW[k:].expand(b, -1, -1)], dim=1)
@@ -220,7 +222,7 @@ class OpenClipText(TokenEncoder):
         else:
             score_BS = places_BS[:, :k].where(valid_BK, -1)
             if isinstance(kept, TextTokens) and kept.is_end is not None:
-                score_BS = score_BS + kept.is_end * self.tower.context_length
+                score_BS = score_BS + (kept.is_end & valid_BK) * self.tower.context_length
         return x_BSW.gather(1, score_BS.argmax(1)[:, None, None].expand(-1, 1, x_BSW.shape[2]))[:, 0]
 
     def _project(self, pooled_BW: Tensor) -> Tensor:

@@ -73,6 +73,25 @@ class PoolsTheLargestOfAll(Attends):
         return x.amax(1)
 
 
+@caught_by("honors a mask of kept tokens")
+class AttendsToNothing(Attends):
+    """A record of which nothing is left has features that are no numbers."""
+
+    def scores(self, x, tokens):
+        return super().scores(x, tokens).masked_fill(~tokens.mask[:, None], -torch.inf)
+
+
+@caught_by("honors a mask of kept tokens")
+class KnowsPaddingFromTheBatch(Attends):
+    """What an objective hides by the mask of tokens is pooled all the same: the mask is read off other tokens."""
+
+    def encode_tokens(self, tokens, keep=None):
+        made = super().encode_tokens(tokens, keep)
+        kept = tokens if keep is None else tokens.take(keep)
+        is_padding = (kept.x == self.embed.weight[0]).all(2, keepdim=True)
+        return replace(made, pooled=(made.tokens * ~is_padding).mean(1))
+
+
 @caught_by("ignores padded tokens")
 class AttendsToPadding(Attends):
     def scores(self, x, tokens):
