@@ -77,6 +77,10 @@ _HOME = {
     "FeatureQueue": "sensorium.blocks.negatives",
     "TokenDecoder": "sensorium.blocks.token_decoder",
     "TokenPredictor": "sensorium.blocks.token_predictor",
+    "CrossAttentionDecoder": "sensorium.blocks.joint_trunk",
+    "JointTrunk": "sensorium.blocks.joint_trunk",
+    "RecordRows": "sensorium.blocks.joint_trunk",
+    "Visible": "sensorium.blocks.joint_trunk",
     "take_tokens": "sensorium.types",
     "token_counts": "sensorium.blocks.token_decoder",
     "at_least_one_row": "sensorium.types",
@@ -147,6 +151,12 @@ if TYPE_CHECKING:
         JointBatch as JointBatch,
         JointEmbedding as JointEmbedding,
         Pair as Pair,
+    )
+    from sensorium.blocks.joint_trunk import (
+        CrossAttentionDecoder as CrossAttentionDecoder,
+        JointTrunk as JointTrunk,
+        RecordRows as RecordRows,
+        Visible as Visible,
     )
     from sensorium.blocks.negatives import (
         FeatureQueue as FeatureQueue,

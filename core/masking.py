@@ -12,6 +12,7 @@ B records, T tokens, D width, N target blocks, H and W height and width of the g
 from sensorium.blocks.masking import (
     block_mask,
     context_and_targets,
+    dirichlet_masks,
     flat_indices,
     inverse_block_mask,
     mask_token,
@@ -23,11 +24,13 @@ from sensorium.blocks.masking import (
     split_masked,
     valid_on_grid,
     view_mask,
+    visible_bound,
 )
 
 __all__ = [
     "block_mask",
     "context_and_targets",
+    "dirichlet_masks",
     "flat_indices",
     "inverse_block_mask",
     "mask_token",
@@ -39,4 +42,5 @@ __all__ = [
     "split_masked",
     "valid_on_grid",
     "view_mask",
+    "visible_bound",
 ]

@@ -12,6 +12,7 @@ B records, T tokens, D width, N target blocks, H and W height and width of the g
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -122,6 +123,64 @@ def split_masked(view: View, tokens: Tokens, ratio: float, masked_BT: Tensor) ->
 def _rounded_in_fp32(ratio: float, count: int) -> int:
     """Return round(ratio x count) as the device computes it."""
     return int((np.float32(ratio) * np.float32(count)).round())
+
+
+def dirichlet_masks(valid: Sequence[Tensor], visible: float, alpha: float) -> list[Tensor]:
+    """Draw the masks of several modalities of the same records (MultiMAE, Bachmann et al. 2022, section 3.2).
+
+    Of all valid tokens of a record round(visible x their number) are visible, but at least one, and one is masked where
+    it has two. Their shares among the modalities that it has are drawn from a symmetric Dirichlet distribution; what
+    rounding down leaves over goes to modalities drawn in proportion to what rounding took from them, so that the
+    expected counts are the shares, whatever the order of modalities. A modality has no more visible tokens than valid
+    ones: a share beyond that is not handed on to others, so that a record may be shown by its short modalities alone.
+    Within a modality visible tokens are drawn uniformly.
+
+    Args:
+        valid: of each modality, which tokens of the B records are valid, bool (B, T), none where a record lacks it.
+        visible: fraction of a record's tokens that is visible, in (0, 1).
+        alpha: concentration of the Dirichlet distribution, > 0: the smaller, the more often one alone is shown.
+
+    Returns:
+        Of each modality bool (B, T), True at masked tokens.
+    """
+    lengths_BM = torch.stack([valid_BT.sum(1) for valid_BT in valid], dim=1)
+    total_B1 = lengths_BM.sum(1, keepdim=True)
+    budget_B1 = (visible * total_B1).round().clamp(min=1).minimum((total_B1 - 1).clamp(min=1))
+    exact_BM = _dirichlet(lengths_BM > 0, alpha) * budget_B1
+    counts_BM = exact_BM.floor()
+    left_B1 = (budget_B1 - counts_BM.sum(1, keepdim=True)).round()
+    gumbel_BM = -(-torch.rand_like(exact_BM).clamp(min=1e-30).log()).log()
+    order_BM = ((exact_BM - counts_BM).log() + gumbel_BM).argsort(1, descending=True).argsort(1)
+    counts_BM = (counts_BM + (order_BM < left_B1)).minimum(lengths_BM)
+    masks = []
+    for valid_BT, count_B in zip(valid, counts_BM.unbind(1), strict=True):
+        noise_BT = torch.rand_like(valid_BT, dtype=torch.float).masked_fill(~valid_BT, torch.inf)
+        masks.append(valid_BT & (noise_BT.argsort(1).argsort(1) >= count_B[:, None]))
+    return masks
+
+
+def visible_bound(visible: float, lengths: Sequence[int]) -> int:
+    """Return the largest number of visible tokens that a record can have by `dirichlet_masks`, known on the host.
+
+    Args:
+        visible: as for `dirichlet_masks`.
+        lengths: T of each modality.
+    """
+    total = sum(lengths)
+    return max(min(_rounded_in_fp32(visible, total), total - 1), 1)
+
+
+def _dirichlet(present_BM: Tensor, alpha: float) -> Tensor:
+    """Draw shares (B, M) among what is present, of a symmetric Dirichlet distribution; zero elsewhere.
+
+    In the logarithm, since gamma variates of a small alpha underflow: G(alpha) = G(alpha + 1) U^(1 / alpha).
+    """
+    shape = torch.full(present_BM.shape, alpha + 1, dtype=torch.float, device=present_BM.device)
+    rate = torch.ones((), device=present_BM.device)
+    log_gamma_BM = torch.distributions.Gamma(shape, rate, validate_args=False).sample().log()
+    log_BM = log_gamma_BM + torch.rand_like(shape).clamp(min=1e-30).log() / alpha
+    log_BM = torch.where(present_BM, log_BM, -torch.inf)
+    return torch.where(present_BM, log_BM.softmax(1), 0.0)  # a record of nothing has shares of nothing, not nan
 
 
 def flat_indices(mask: Tensor, count: int) -> Tensor:

@@ -43,6 +43,38 @@ def token_indices(chosen_BT: Tensor, filler_BT: Tensor, count: int) -> tuple[Ten
     return index_BK, chosen_BT.gather(1, index_BK)
 
 
+def check_heads(part: str, width: int, heads: int) -> int:
+    """Return the number of attention heads of a part of an objective.
+
+    Raises:
+        RecipeError: when they do not divide its width.
+    """
+    if width % heads:
+        raise RecipeError(f"A {part} of width {width} cannot have {heads} heads: choose a width that they divide.")
+    return heads
+
+
+def transformer_blocks(part: str, width: int, depth: int, heads: int) -> nn.ModuleList:
+    """Return pre-norm transformer blocks, without dropout.
+
+    Args:
+        part: what they are part of, such as "decoder", for the error.
+        width: of their tokens.
+        depth: their number.
+        heads: attention heads; they divide `width`.
+
+    Raises:
+        RecipeError: when they do not.
+    """
+    heads = check_heads(part, width, heads)
+    return nn.ModuleList(
+        nn.TransformerEncoderLayer(
+            width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        for _ in range(depth)
+    )
+
+
 class TokenDecoder(nn.Module):
     """A narrow transformer that predicts masked tokens from visible ones: MAE's decoder, I-JEPA's predictor.
 
@@ -59,16 +91,9 @@ class TokenDecoder(nn.Module):
 
     def __init__(self, dim: int, out: int, width: int, depth: int, heads: int) -> None:
         super().__init__()
-        if width % heads:
-            raise RecipeError(f"A decoder of width {width} cannot have {heads} heads: choose a width that they divide.")
         self.embed_tokens, self.embed_positions = nn.Linear(dim, width), nn.Linear(dim, width, bias=False)
         self.mask_token = nn.Parameter(torch.randn(width) * 0.02)
-        self.blocks = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-            )
-            for _ in range(depth)
-        )
+        self.blocks = transformer_blocks("decoder", width, depth, heads)
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, out))
 
     def forward(

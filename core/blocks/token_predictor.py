@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sensorium.errors import RecipeError
+from sensorium.blocks.token_decoder import check_heads
 from sensorium.types import Features, take_tokens
 
 
@@ -28,13 +28,10 @@ class TokenPredictor(nn.Module):
 
     def __init__(self, dim: int, width: int, depth: int, heads: int) -> None:
         super().__init__()
-        if width % heads:
-            raise RecipeError(
-                f"A predictor of width {width} cannot have {heads} heads: choose a width that they divide."
-            )
+        check_heads("predictor", width, heads)
         self.embed_tokens, self.embed_positions = nn.Linear(dim, width), nn.Linear(dim, width, bias=False)
         self.mask_token = nn.Parameter(torch.randn(width) * 0.02)
-        self.blocks = nn.ModuleList(_CrossAttentionBlock(width, heads) for _ in range(depth))
+        self.blocks = nn.ModuleList(CrossAttentionBlock(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, visible: Features, positions: Tensor, visible_BK: Tensor, masked_BM: Tensor) -> Tensor:
@@ -58,8 +55,13 @@ class TokenPredictor(nn.Module):
         return self.norm(x_BMW)
 
 
-class _CrossAttentionBlock(nn.Module):
-    """A pre-norm block of cross-attention and an MLP."""
+class CrossAttentionBlock(nn.Module):
+    """A pre-norm block of cross-attention and an MLP.
+
+    Args:
+        width: of its tokens, and of those that they attend to.
+        heads: attention heads; they divide `width`.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()

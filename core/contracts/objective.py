@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from sensorium.contracts.encoder import Encode, Encoder, Encoders
-from sensorium.types import Needs, Outcome, TrainingSize
+from sensorium.types import Needs, Outcome, TrainingSize, View
 
 
 class Objective(nn.Module, ABC):
@@ -75,6 +75,24 @@ class Objective(nn.Module, ABC):
 
         "nats" (B,): the negative log-likelihood of the record; "tokens" (B,): its number of tokens; "uniform"
         (B,): its negative log-likelihood under a uniform distribution.
+        """
+        return None
+
+    def predict_tokens(
+        self, views: Mapping[str, Sequence[View]], encode: Encode, sources: Collection[str], target: str
+    ) -> Tensor | None:
+        """Predict the tokens of one modality from other modalities, or None for objectives that cannot.
+
+        Args:
+            views: modality name -> its views of the same records, of which the first is used; those of the target tell
+                how many tokens there are and where, and nothing of what they are.
+            encode: as in `forward`.
+            sources: the modalities that are shown, in full; a record may lack some of them.
+            target: the modality that is predicted.
+
+        Returns:
+            Float (N, T, P) for the N rows of the target's view: what `token_targets` of its encoder are, or logits of P
+            classes where these are class ids.
         """
         return None
 

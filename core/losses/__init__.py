@@ -25,7 +25,7 @@ from sensorium.losses.global_contrastive import global_contrastive, log_ema, log
 from sensorium.losses.hardness import Guide, NegativeWeighting, debiased, hcl, hn_nce
 from sensorium.losses.hierarchical import hierarchical_contrastive
 from sensorium.losses.infomax import binary_discrimination, dgi_summary, jensen_shannon
-from sensorium.losses.masked import masked_regression, reconstruction, scaled_cosine_error
+from sensorium.losses.masked import masked_regression, multimodal_reconstruction, reconstruction, scaled_cosine_error
 from sensorium.losses.quantized import assignment_perplexity, code_perplexity, diversity, masked_contrastive
 from sensorium.losses.queue import nearest_in_queue, queue_info_nce
 from sensorium.losses.redundancy import barlow_twins, vicreg
@@ -72,6 +72,7 @@ __all__ = [
     "masked_cross_entropy",
     "masked_regression",
     "mix_negatives",
+    "multimodal_reconstruction",
     "nearest_in_queue",
     "negative_cosine",
     "normalized_std",

@@ -5,8 +5,10 @@ Letters: B rows, T tokens, N masked tokens, P or D width of a target, V classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -82,3 +84,29 @@ def reconstruction(predictions_BTP: Tensor, targets: Tensor, mask_BT: Tensor, pe
     if targets.is_floating_point():
         return masked_regression(predictions_BTP, targets, mask_BT, penalty)
     return token_cross_entropy(predictions_BTP, targets, mask_BT)
+
+
+def multimodal_reconstruction(
+    predictions: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    masks: Mapping[str, Tensor],
+    penalty: Penalty = "l2",
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Mean over modalities of their reconstruction losses (MultiMAE, Bachmann et al. 2022, section 3.3; a mean here).
+
+    Each modality is the mean over its masked tokens, whatever the number of its classes. One of which no rank has a
+    masked token counts as none, not as a loss of zero; its predictions have a gradient, which is zero.
+
+    Args:
+        predictions: modality name -> float (B, T, P); the records of modalities may be different ones.
+        targets: modality name -> float (B, T, P), or class ids int64 (B, T).
+        masks: modality name -> bool (B, T), True at masked tokens.
+        penalty: of float targets, see `masked_regression`.
+
+    Returns:
+        This rank's share of the loss, and of that of each modality; the mean over ranks is that of the joined batch.
+    """
+    each = {name: reconstruction(made, targets[name], masks[name], penalty) for name, made in predictions.items()}
+    counts_M = collectives.all_reduce_sum(torch.stack([masks[name].sum() for name in each]))
+    summed = torch.stack(list(each.values())).sum()
+    return summed / (counts_M > 0).sum().clamp(min=1), each

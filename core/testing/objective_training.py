@@ -304,7 +304,7 @@ def _shrink(encoder: ToyEncoder, variation: float) -> None:
     def shrunk(tokens: Tokens, keep: Tensor | None = None) -> Features:
         features = whole(encoder, tokens, keep)
         pooled, tokens_BTD = (center_D + variation * x for x in (features.pooled, features.require_tokens("toy")))
-        return Features(pooled, tokens_BTD)
+        return Features(pooled, tokens_BTD, features.mask)
 
     encoder.encode_tokens = shrunk  # type: ignore[method-assign]
     encoder.requires_grad_(False)

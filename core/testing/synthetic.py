@@ -47,10 +47,10 @@ class ToyEncoder(TokenEncoder):
     def encode_tokens(self, tokens: Tokens, keep: Tensor | None = None) -> Features:
         """Encode all tokens, or the kept ones."""
         tokens = tokens if keep is None else tokens.take(keep)
-        x_BTD = tokens.x + tokens.positions
-        counts_T1 = torch.arange(1, x_BTD.shape[1] + 1, device=x_BTD.device)[:, None]
-        x_BTD = x_BTD + self.mix(x_BTD + x_BTD.cumsum(1) / counts_T1)
-        return Features(x_BTD.mean(1), x_BTD)
+        x_BTD, valid_BT1 = tokens.x + tokens.positions, tokens.valid()[..., None]
+        x_BTD = x_BTD + self.mix(x_BTD + (x_BTD * valid_BT1).cumsum(1) / valid_BT1.cumsum(1).clamp(min=1))
+        pooled_BD = (x_BTD * valid_BT1).sum(1) / valid_BT1.sum(1).clamp(min=1)
+        return Features(pooled_BD, x_BTD * valid_BT1, tokens.mask)
 
     def token_targets(self, batch: ToyBatch) -> Tensor:
         """Return the records as they are."""

@@ -211,9 +211,10 @@ def token_objectives(encoder: TokenEncoder) -> list[str]:
     names = []
     for spec in load_extensions({}, []).registry.specs("objectives"):
         needs = spec.load().needs
-        if needs.tokens and not needs.is_crossmodal and needs.target is None:
+        if needs.tokens and needs.takes(1) and needs.target is None:
             names.append(spec.name)
-    return [name for name in names if encoder.is_causal or name != "next-token"]
+    refused = "multimae" if encoder.is_causal else "next-token"
+    return [name for name in names if name != refused]
 
 
 def check_one_step(
