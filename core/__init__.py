@@ -79,7 +79,9 @@ _HOME = {
     "TokenPredictor": "sensorium.blocks.token_predictor",
     "CrossAttentionDecoder": "sensorium.blocks.joint_trunk",
     "JointTrunk": "sensorium.blocks.joint_trunk",
-    "RecordRows": "sensorium.blocks.joint_trunk",
+    "RecordRows": "sensorium.blocks.record_rows",
+    "draw_masks": "sensorium.blocks.joint_trunk",
+    "encode_visible": "sensorium.blocks.joint_trunk",
     "Visible": "sensorium.blocks.joint_trunk",
     "take_tokens": "sensorium.types",
     "token_counts": "sensorium.blocks.token_decoder",
@@ -155,14 +157,16 @@ if TYPE_CHECKING:
     from sensorium.blocks.joint_trunk import (
         CrossAttentionDecoder as CrossAttentionDecoder,
         JointTrunk as JointTrunk,
-        RecordRows as RecordRows,
         Visible as Visible,
+        draw_masks as draw_masks,
+        encode_visible as encode_visible,
     )
     from sensorium.blocks.negatives import (
         FeatureQueue as FeatureQueue,
         NegativeOptions as NegativeOptions,
         NegativePool as NegativePool,
     )
+    from sensorium.blocks.record_rows import RecordRows as RecordRows
     from sensorium.blocks.teacher import (
         Teacher as Teacher,
         cosine_schedule as cosine_schedule,

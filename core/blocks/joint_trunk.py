@@ -8,52 +8,19 @@ encoder's tokens, W width of the trunk, P width of a prediction.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sensorium.blocks.token_decoder import check_heads, transformer_blocks
+from sensorium.blocks.masking import dirichlet_masks, view_mask, visible_bound
+from sensorium.blocks.record_rows import RecordRows
+from sensorium.blocks.token_decoder import check_heads, token_indices, transformer_blocks
 from sensorium.blocks.token_predictor import CrossAttentionBlock
-from sensorium.contracts import Encoder
-from sensorium.devices import to_device
-from sensorium.errors import SensoriumError
-from sensorium.types import Features, View, at_least_one_row
-
-
-class RecordRows:
-    """Where the rows of each modality stand among the B records of a batch, known on the host.
-
-    Args:
-        views: modality name -> its view; those without `present` have a row for each record.
-
-    Raises:
-        SensoriumError: when views are of different numbers of records.
-    """
-
-    def __init__(self, views: Mapping[str, View]) -> None:
-        counts = {name: len(view) if view.present is None else len(view.present) for name, view in views.items()}
-        self.count = next(iter(counts.values()))
-        if len(set(counts.values())) > 1:
-            told = ", ".join(f"{count} of '{name}'" for name, count in counts.items())
-            raise SensoriumError(
-                f"The views are of different numbers of records ({told}): views of records that lack a modality say "
-                "so, View(..., present=mask), one entry for each record of the batch."
-            )
-        some = {name: np.flatnonzero(view.present) for name, view in views.items() if view.present is not None}
-        device = next(iter(views.values())).batch.device
-        self._index = dict(zip(some, to_device(some.values(), device), strict=True))
-
-    def spread(self, name: str, x: Tensor) -> Tensor:
-        """Return what belongs to the N rows of a modality, (N, ...), for all records (B, ...); zero where it lacks."""
-        if name not in self._index:
-            return x
-        return x.new_zeros(self.count, *x.shape[1:]).index_copy(0, self._index[name], x)
-
-    def pick(self, name: str, x: Tensor) -> Tensor:
-        """Return of what belongs to all records, (B, ...), that of the rows of a modality (N, ...)."""
-        return x.index_select(0, self._index[name]) if name in self._index else x
+from sensorium.contracts import Encode, Encoder, Tokens
+from sensorium.errors import RecipeError
+from sensorium.types import Features, View, at_least_one_row, take_tokens
 
 
 class Visible(NamedTuple):
@@ -68,6 +35,61 @@ class Visible(NamedTuple):
     features: Features
     positions: Tensor
     mask: Tensor
+
+
+def draw_masks(
+    views: Mapping[str, View], tokens: Mapping[str, Tokens], rows: RecordRows, visible: float, alpha: float
+) -> tuple[dict[str, Tensor], dict[str, int]]:
+    """Return which tokens of each modality are masked: by its view, or else by `masking.dirichlet_masks`.
+
+    Args:
+        views: modality name -> its view.
+        tokens: modality name -> its tokens.
+        rows: of which records.
+        visible: as for `masking.dirichlet_masks`.
+        alpha: likewise.
+
+    Returns:
+        Modality name -> bool (N, T), True where masked; and -> how many tokens of a record are visible at most.
+    """
+    masked = {name: view_mask(view, tokens[name]) for name, view in views.items()}
+    most = {name: of_modality.x.shape[1] for name, of_modality in tokens.items()}
+    if drawn := [name for name, mask_NT in masked.items() if mask_NT is None]:
+        masks = dirichlet_masks([rows.spread(name, tokens[name].valid()) for name in drawn], visible, alpha)
+        bound = visible_bound(visible, [most[name] for name in drawn])
+        for name, mask_BT in zip(drawn, masks, strict=True):
+            masked[name], most[name] = rows.pick(name, mask_BT), min(bound, most[name])
+    return {name: mask_NT for name, mask_NT in masked.items() if mask_NT is not None}, most
+
+
+def encode_visible(
+    view: View, tokens: Tokens, encode: Encode, masked_NT: Tensor | None = None, most: int | None = None
+) -> Visible:
+    """Encode the visible tokens of a modality, of each record another number.
+
+    Args:
+        view: its view.
+        tokens: its tokens.
+        encode: runs the encoder.
+        masked_NT: bool, which of them are masked; None is none.
+        most: how many tokens of a record are visible at most; None is all.
+
+    Raises:
+        RecipeError: for an encoder that ignores the mask of tokens.
+    """
+    visible_NT = tokens.valid() if masked_NT is None else tokens.valid() & ~masked_NT
+    index_NK, mask_NK = token_indices(visible_NT, ~visible_NT, visible_NT.shape[1] if most is None else most)
+    # An encoder sees one token at least; where none is visible, nothing of what it returns is used.
+    first_NT = torch.zeros_like(visible_NT).scatter(1, index_NK[:, :1], True)
+    seen_NT = visible_NT | (first_NT & ~mask_NK.any(1, keepdim=True))
+    features = encode.encode_tokens(view, replace(tokens, mask=seen_NT), index_NK)
+    if features.mask is None:
+        raise RecipeError(
+            f"The objective shows another number of tokens of each record, by their padding mask, which the encoder of "
+            f"'{view.modality}' ignores: choose another encoder, or let it mask attention and pooling by tokens.mask "
+            "and return that as the mask of its features."
+        )
+    return Visible(features, take_tokens(tokens.positions, index_NK), mask_NK)
 
 
 class JointTrunk(nn.Module):

@@ -270,6 +270,16 @@ class Encoders(Mapping[str, Encoder]):
         (encoder,) = self._encoders.values()
         return encoder
 
+    def refuse_causal(self, objective: str) -> None:
+        """Raise RecipeError if a token of any encoder attends to none after it."""
+        for name, encoder in self.items():
+            if isinstance(encoder, TokenEncoder) and encoder.is_causal:
+                raise RecipeError(
+                    f"The objective '{objective}' predicts tokens from those on both sides, and the encoder "
+                    f"{type(encoder).__name__} of '{name}' is causal: set the encoder's causal to false, or choose "
+                    "another one."
+                )
+
     def require_causal(self, objective: str) -> None:
         """Raise RecipeError unless a token of the only encoder, a token encoder, attends to none after it."""
         encoder: Any = self.single
