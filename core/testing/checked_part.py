@@ -12,7 +12,7 @@ import torch
 
 from sensorium import seeding
 from sensorium.contracts import Encoder, Modality, Source, ViewGenerator
-from sensorium.registration.options import options_of
+from sensorium.registration.options import check_options, options_of
 from sensorium.registration.registry import FILLED, Registry, Spec
 from sensorium.testing.emulation.synchronizations import Synchronization, remedies, table
 from sensorium.types import Batch, Features, View
@@ -62,12 +62,12 @@ class CheckedPart:
         return (cls.variant(options) if spec.kind == "encoders" else cls)(*first, **options)
 
     def options_of(self, spec: Spec) -> dict[str, Any]:
-        """Return the constructor options of a part."""
+        """Return the constructor options of a part, as its constructor takes them from a recipe."""
         options = dict(self.options.get(f"{spec.kind}/{spec.name}", {}))
         options.pop("modality", None)
         if spec.kind == "modalities":
             options |= self.options.get(f"{self.spec.kind}/{self.spec.name}", {}).get("modality", {})
-        return options
+        return check_options(spec.load(), options, f"{spec.kind}/{spec.name}", FILLED.get(spec.kind, 0), spec.name)
 
     def has_samples_and_options(self) -> None:
         """There are raw values of its modality, and a value for each required option."""

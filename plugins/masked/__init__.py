@@ -2,15 +2,35 @@
 
 from sensorium import hookimpl
 
+_K_MEANS = {"name": "masked-clusters", "targets": "k-means"}
 sensorium_matrix = {
     "objectives/mae": {"width": 96, "depth": 1},
     "objectives/multimae": {"width": 96, "depth": 1, "decoder_width": 96, "decoder_depth": 1},
+    "objectives/hubert": {**_K_MEANS, "k_means": {"dim": 64}},
+    "objectives/hubert-start": {**_K_MEANS, "k_means": {"of": "start", "dim": 64}},
+    "objectives/capi": {
+        "name": "masked-clusters",
+        "targets": "online",
+        "mask": "inverse-block",
+        "predictor": {"width": 96},
+    },
 }
 """Narrow decoders: what a few hundred steps on a thousand records can use."""
 
 sensorium_options = {
     "objectives/mae": {"width": 32, "depth": 1},
     "objectives/multimae": {"width": 32, "depth": 1, "decoder_width": 32, "decoder_depth": 1},
+    "objectives/masked-clusters": [
+        {"clusters": 8},
+        {"targets": "k-means", "clusters": 8, "mask": "spans", "mask_length": 2, "k_means": {"dim": 16}},
+        {
+            "targets": "online",
+            "clusters": 8,
+            "mask": "inverse-block",
+            "predictor": {"depth": 1, "width": 32},
+            "online": {"bins": 4},
+        },
+    ],
 }
 """The same for the records of the conformance kit."""
 
@@ -30,6 +50,11 @@ def sensorium_register_objectives(register):
         "multimae",
         f"{home}.multimae:MultiMAE",
         summary="one trunk over the visible tokens of all modalities, from which each is predicted",
+    )
+    register(
+        "masked-clusters",
+        f"{home}.masked_clusters:MaskedClusters",
+        summary="predict clusters of masked tokens: random projection (BEST-RQ), k-means (HuBERT), online (CAPI)",
     )
     register("simmim", f"{home}.simmim:SimMIM", summary="encode mask tokens too, reconstruct masked tokens linearly")
     register(

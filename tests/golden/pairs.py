@@ -16,8 +16,9 @@ from sensorium.contracts import TokenEncoder, has_target
 from sensorium.errors import PluginError, SensoriumError
 from sensorium.models.learner import Learner, make_views
 from sensorium.registration.discovery import load_extensions
-from sensorium.registration.options import options_of
+from sensorium.registration.options import check_options, options_of
 from sensorium.seeding import generator, seed_globals
+from sensorium.testing.option_sets import sets_of
 from sensorium.types import Record, RecordBatch, record_keys
 
 FOLDER = Path(__file__).parent
@@ -56,8 +57,33 @@ def samples():
     return load_extensions({}, []).declared("sensorium_samples")
 
 
+@cache
+def _option_sets():
+    """Return, by name, the objective and the options that it is tried with.
+
+    An objective that the conformance kit checks with several sets of options is tried with each of them; the further
+    ones are called NAME-VALUE, of the first option that is a word.
+    """
+    declared, found = load_extensions({}, []).declared("sensorium_options"), {}
+    for spec in registry().specs("objectives"):
+        first, *further = sets_of(declared.get(f"objectives/{spec.name}", {}))
+        found[spec.name] = spec.name, first if further else {}
+        for number, options in enumerate(further, 2):
+            word = next((value for value in options.values() if isinstance(value, str)), str(number))
+            found[f"{spec.name}-{word}"] = spec.name, options
+    return found
+
+
 def objectives():
-    return [spec.name for spec in registry().specs("objectives")]
+    """Return the names of all objectives, and of their further sets of options."""
+    return list(_option_sets())
+
+
+def objective_class(objective):
+    """Return the class and the small options of one of `objectives`."""
+    name, options = _option_sets()[objective]
+    cls = registry().find("objectives", name).load()
+    return cls, small(cls) | check_options(cls, options, objective)
 
 
 def modalities():
@@ -114,8 +140,8 @@ def rounded(batches, rng):
 
 def learner_and_generators(objective, names, causal=False):
     """Return a learner and the view generator of each modality; raises Unserved where the pair has no meaning."""
-    cls = registry().find("objectives", objective).load()
-    needs, options = cls.needs, small(cls)
+    cls, options = objective_class(objective)
+    needs = cls.variant(options).needs
 
     def shown(views):
         enough = views.views == needs.views or (needs.multicrop and views.views > needs.views)
@@ -135,6 +161,9 @@ def learner_and_generators(objective, names, causal=False):
     seed_globals("golden", objective, *names)
     try:
         learner = Learner(encoders, cls(**options), views=generators[names[0]].views).train()
+        if learner.objective.fits:
+            seed_globals("golden", "fit")
+            learner.fit([make_views(records_of(names, 0), generators, generator("golden", "fit"))])
     except SensoriumError as error:
         if not causal:
             return learner_and_generators(objective, names, causal=True)
@@ -191,7 +220,7 @@ def pairs():
     """Return every objective with the modalities that it is tried on together, as lists of names."""
     found = []
     for objective in objectives():
-        many = registry().find("objectives", objective).load().needs.is_crossmodal
+        many = objective_class(objective)[0].needs.is_crossmodal
         first, *others = modalities()
         found += [(objective, (first, n)) for n in others] if many else [(objective, (n,)) for n in modalities()]
     return found

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sensorium.seeding import seed_globals
-from tests.golden.pairs import Unserved, learner_and_views, modalities, objectives, registry
+from tests.golden.pairs import Unserved, learner_and_views, modalities, objective_class, objectives
 
 NEAR = 0.05
 """Of a loss in bf16 to the one in fp32, relative, with 0.05 more absolute."""
@@ -12,7 +12,7 @@ NEAR = 0.05
 
 def pair(objective):
     """Return the first modalities that an objective can be tried on, its learner and the views of a step."""
-    many = registry().find("objectives", objective).load().needs.is_crossmodal
+    many = objective_class(objective)[0].needs.is_crossmodal
     for name in ("timeseries", "text", *modalities()):
         names = ("text", "timeseries") if many else (name,)
         try:
