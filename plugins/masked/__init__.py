@@ -28,7 +28,7 @@ sensorium_options = {
             "clusters": 8,
             "mask": "inverse-block",
             "predictor": {"depth": 1, "width": 32},
-            "online": {"bins": 4},
+            "online": {"bins": 1},
         },
     ],
 }

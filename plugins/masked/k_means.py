@@ -6,6 +6,7 @@ of a prediction.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -159,12 +160,19 @@ def k_means(x_NP: Tensor, clusters: int, iterations: int) -> Tensor:
 
 
 def _seeds(x_NP: Tensor, clusters: int) -> Tensor:
-    """Return K rows far apart: each is drawn in proportion to its squared distance from the nearest drawn before."""
-    first = int(torch.randint(len(x_NP), ()))
-    chosen, distance_N = [first], (x_NP - x_NP[first]).square().sum(1)
+    """Return K rows far apart: each the best of several drawn in proportion to the squared distance from those before.
+
+    Best is what leaves the smallest sum of squared distances (greedy k-means++).
+    """
+    tries = 2 + int(math.log(clusters))
+    chosen = [int(torch.randint(len(x_NP), ()))]
+    distance_N = (x_NP - x_NP[chosen[0]]).square().sum(1)
     for _ in range(clusters - 1):
-        draw = torch.rand((), dtype=torch.float64) * float(distance_N.double().sum())
-        row = int(torch.searchsorted(distance_N.double().cumsum(0), draw.to(x_NP.device), right=True))
-        chosen.append(min(row, len(x_NP) - 1))
-        distance_N = distance_N.minimum((x_NP - x_NP[chosen[-1]]).square().sum(1))
+        until_N = distance_N.double().cumsum(0)
+        draws_R = torch.rand(tries, dtype=torch.float64).to(x_NP.device) * until_N[-1]
+        rows_R = torch.searchsorted(until_N, draws_R, right=True).clamp(max=len(x_NP) - 1)
+        distances = [distance_N.minimum((x_NP - x_NP[row]).square().sum(1)) for row in rows_R.tolist()]
+        best = min(range(tries), key=lambda r: float(distances[r].sum()))
+        chosen.append(int(rows_R[best]))
+        distance_N = distances[best]
     return x_NP[torch.tensor(chosen, device=x_NP.device)]

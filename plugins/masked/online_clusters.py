@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sensorium import Assignments, Encoders, Teacher, check_range, heads, losses, take_tokens
+from sensorium import Assignments, Encoders, Teacher, check_range, collectives, heads, losses, take_tokens
+from sensorium.errors import RecipeError
 from sensorium.plugins.masked.cluster_targets import ClusterTargets
 
 
@@ -55,6 +56,7 @@ class OnlineTargets(ClusterTargets):
     def __init__(self, clusters: int, options: Online) -> None:
         super().__init__(clusters)
         self.options = options
+        self._has_rows = False
 
     def build(self, encoders: Encoders, dim: int) -> None:
         """Make the teacher, the clustering head and the head of predictions."""
@@ -69,6 +71,7 @@ class OnlineTargets(ClusterTargets):
         with torch.no_grad():
             (taught,) = encode.using(self.teacher.encoders)([view])
         valid_BT, temperature = taught.valid(), self.options.temperature
+        self.check_rows(valid_BT)
         with torch.autocast(masked_BM.device.type, enabled=False):
             scores_BTK = self.assign(F.normalize(taught.tokens.to(self.assign.weight.dtype), dim=-1))
         targets_BTK = losses.positionwise_sinkhorn(
@@ -85,6 +88,24 @@ class OnlineTargets(ClusterTargets):
             "code_perplexity": losses.code_perplexity(codes_N1, self.clusters, valid_BT.flatten()),
         }
         return prediction + clustering, logs, Assignments(*losses.assignment_perplexity(targets_BTK, valid_BT))
+
+    def check_rows(self, valid_BT: Tensor) -> None:
+        """Raise at the first step of a training whose batches are too small: the device is not read.
+
+        Raises:
+            RecipeError: when a bin of positions has fewer tokens in the joined batch than there are clusters.
+        """
+        if not self.training or self._has_rows:
+            return
+        bins = min(self.options.bins, max(valid_BT.shape[1], 1))
+        rows = sum(collectives.rank_sizes(valid_BT.numel())) // bins
+        if rows < self.clusters:
+            raise RecipeError(
+                f"The objective 'masked-clusters' spreads the tokens of a batch evenly over {self.clusters} clusters, "
+                f"and has {rows} of them in each of {bins} bins of positions, so that assignments would mean nothing: "
+                "lower objective.clusters or objective.online.bins, or raise data.batch."
+            )
+        self._has_rows = True
 
     def after_step(self, momentum: float) -> None:
         """Update the teacher."""
