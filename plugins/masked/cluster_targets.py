@@ -1,6 +1,6 @@
 """What kinds of target clusters have in common: they compare predictions of masked tokens with clusters.
 
-Letters: B records, T tokens, M masked tokens, P width of an input target, D width of a prediction.
+Letters: B records, T tokens, P width of an input target.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sensorium import Encoders, SensoriumError
+from sensorium import Assignments, Encoders, SensoriumError
 from sensorium.errors import RecipeError
+from sensorium.plugins.masked.masked_prediction import Predicted
 
 
 class ClusterTargets(nn.Module, ABC):
@@ -37,15 +38,13 @@ class ClusterTargets(nn.Module, ABC):
         """Make heads, buffers and teachers for predictions of width `dim`."""
 
     @abstractmethod
-    def forward(self, predictions_BMD: Tensor, view: Any, encode: Any, masked_BM: Tensor, mask_BM: Tensor) -> Any:
-        """Return the loss of predictions, logs, and `Assignments` of the tokens.
+    def forward(self, predicted: Predicted, view: Any, encode: Any) -> tuple[Tensor, dict[str, Tensor], Assignments]:
+        """Return the loss of predictions, logs, and how tokens are assigned.
 
         Args:
-            predictions_BMD: of the tokens at `masked_BM`.
+            predicted: predictions of masked tokens.
             view: the whole view.
             encode: as `Objective.forward` has it.
-            masked_BM: int64, indices of masked tokens.
-            mask_BM: bool, which of them are masked, not filling.
         """
 
     def fit(self, batches: Any, encode: Any) -> None:

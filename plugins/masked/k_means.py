@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from sensorium import Assignments, Encoders, Teacher, check_range, heads, losses, take_tokens
 from sensorium.errors import RecipeError
 from sensorium.plugins.masked.cluster_targets import ClusterTargets, float_targets
+from sensorium.plugins.masked.masked_prediction import Predicted
 
 PER_CLUSTER = 256
 """Tokens of the train part for each cluster that k-means sees at most."""
@@ -100,14 +101,16 @@ class KMeansTargets(ClusterTargets):
         (features,) = encode([view]) if self.options.layer is None else encode.layers(view, [self.options.layer])
         return features.tokens
 
-    def forward(self, predictions_BMD: Tensor, view: Any, encode: Any, masked_BM: Tensor, mask_BM: Tensor) -> Any:
+    def forward(self, predicted: Predicted, view: Any, encode: Any) -> tuple[Tensor, dict[str, Tensor], Assignments]:
         """Return the cross-entropy of the clusters of masked tokens, and what is logged."""
         self.check_fitted()
-        with torch.autocast(masked_BM.device.type, enabled=False):
-            x_BMP = take_tokens(self.tokens(view, encode), masked_BM).to(self.centroids.dtype)
+        with torch.autocast(predicted.x_BMD.device.type, enabled=False):
+            x_BMP = take_tokens(self.tokens(view, encode), predicted.index_BM).to(self.centroids.dtype)
             codes_BM = nearest(x_BMP, self.centroids)
-        loss = losses.token_cross_entropy(self.head(predictions_BMD) / self.options.temperature, codes_BM, mask_BM)
-        perplexity = losses.code_perplexity(codes_BM.flatten()[:, None], self.clusters, mask_BM.flatten())
+        loss = losses.token_cross_entropy(
+            self.head(predicted.x_BMD) / self.options.temperature, codes_BM, predicted.mask_BM
+        )
+        perplexity = losses.code_perplexity(codes_BM.flatten()[:, None], self.clusters, predicted.mask_BM.flatten())
         return loss, {"code_perplexity": perplexity}, Assignments(perplexity)
 
 

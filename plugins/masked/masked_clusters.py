@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
-from sensorium import (
-    Needs,
-    Objective,
-    Outcome,
-    TokenPredictor,
-    TrainingSize,
-    cosine_schedule,
-    masking,
-    take_tokens,
-    token_counts,
-    token_indices,
-)
+from sensorium import Needs, Objective, Outcome, TrainingSize, cosine_schedule
 from sensorium.errors import RecipeError, check_range
 from sensorium.plugins.masked.k_means import KMeans, KMeansTargets
+from sensorium.plugins.masked.masked_prediction import MaskedPrediction, Predictor
 from sensorium.plugins.masked.online_clusters import Online, OnlineTargets
 from sensorium.plugins.masked.random_projection import RandomProjection, RandomProjectionTargets
 
@@ -29,21 +16,6 @@ KINDS = {
     "k-means": (KMeansTargets, KMeans),
     "online": (OnlineTargets, Online),
 }
-
-
-@dataclass(frozen=True)
-class Predictor:
-    """A predictor behind an encoder that sees the visible tokens alone.
-
-    Args:
-        depth: number of blocks of cross-attention, >= 1.
-        width: width of its tokens.
-        heads: attention heads; they divide `width`.
-    """
-
-    depth: int = 2
-    width: int = 128
-    heads: int = 4
 
 
 class MaskedClusters(Objective):
@@ -99,19 +71,13 @@ class MaskedClusters(Objective):
             )
         made, defaults = KINDS[targets]
         self.clusters = made(clusters, given[targets] or defaults())
-        self.fits = self.clusters.fits
-        self.mask, self.mask_ratio, self.mask_length = mask, mask_ratio, mask_length
-        self.predictor_options, self.momentum = predictor, momentum
+        self.fits, self.momentum = self.clusters.fits, momentum
+        self.prediction = mask, mask_ratio, mask_length, predictor
 
     def build(self, encoders):
         """Make the mask token or the predictor, and what assigns tokens to clusters."""
-        encoder, options = encoders.single, self.predictor_options
-        dim, self.grid = encoder.token_dim, encoder.grid
-        if options is None:
-            self.predictor, self.mask_token = None, masking.mask_token(encoder, torch.randn(dim) * 0.02)
-        else:
-            self.predictor = TokenPredictor(dim, options.width, options.depth, options.heads)
-        self.clusters.build(encoders, dim if options is None else options.width)
+        self.predict = MaskedPrediction(encoders.single, *self.prediction)
+        self.clusters.build(encoders, self.predict.dim)
 
     def fit(self, batches, encode):
         """Learn statistics of the input, or clusters, from the train part."""
@@ -120,35 +86,10 @@ class MaskedClusters(Objective):
     def forward(self, views, encode):
         """Predict the clusters of masked tokens."""
         (view,) = views
-        tokens = encode.tokenize(view)
-        masked_BT, valid_BT = self.masked(view, tokens), tokens.valid()
-        visible, masked = self.counts(view, tokens, masked_BT)
-        masked_BM, mask_BM = token_indices(masked_BT, ~masked_BT, masked)
-        if self.predictor is None:
-            features = encode.encode_tokens(view, masking.replace_masked(tokens, masked_BT, self.mask_token))
-            predictions_BMD = take_tokens(features.tokens, masked_BM)
-        else:
-            visible_BK, _ = token_indices(valid_BT & ~masked_BT, ~valid_BT, visible)
-            features = encode.encode_tokens(view, tokens, visible_BK)
-            predictions_BMD = self.predictor(features, tokens.positions, visible_BK, masked_BM)
-        loss, logs, assignments = self.clusters(predictions_BMD, view, encode, masked_BM, mask_BM)
-        return Outcome(loss, logs, {"features": features.pooled.detach()}, {"clusters": assignments})
-
-    def masked(self, view, tokens):
-        """Return which tokens are masked, bool (B, T)."""
-        if self.mask == "spans":
-            starts = 1 - (1 - self.mask_ratio) ** (1 / self.mask_length)  # so that overlapping spans mask the ratio
-            return masking.span_mask(view, tokens, starts, self.mask_length)
-        if self.mask == "inverse-block":
-            return masking.inverse_block_mask(view, tokens, self.grid, self.mask_ratio)
-        return masking.random_mask(view, tokens, self.mask_ratio)
-
-    def counts(self, view, tokens, masked_BT):
-        """Return how many visible and how many masked tokens of each record are taken."""
-        if self.mask == "tokens":
-            return masking.random_mask_counts(view, tokens, self.mask_ratio, masked_BT)
-        valid_BT = tokens.valid()
-        return token_counts((valid_BT & ~masked_BT, ~valid_BT), (masked_BT, ~masked_BT))
+        predicted = self.predict(view, encode)
+        loss, logs, assignments = self.clusters(predicted, view, encode)
+        watched = {"features": predicted.features.pooled.detach()}
+        return Outcome(loss, logs, watched, {"clusters": assignments})
 
     def after_step(self, progress):
         """Update the teacher of online clusters."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sensorium import Assignments, Encoders, Teacher, check_range, collectives, heads, losses, take_tokens
 from sensorium.errors import RecipeError
 from sensorium.plugins.masked.cluster_targets import ClusterTargets
+from sensorium.plugins.masked.masked_prediction import Predicted
 
 
 @dataclass(frozen=True)
@@ -66,20 +67,20 @@ class OnlineTargets(ClusterTargets):
         nn.init.zeros_(self.assign.bias)
         self.head = heads.Prototypes(dim, self.clusters)
 
-    def forward(self, predictions_BMD: Tensor, view: Any, encode: Any, masked_BM: Tensor, mask_BM: Tensor) -> Any:
+    def forward(self, predicted: Predicted, view: Any, encode: Any) -> tuple[Tensor, dict[str, Tensor], Assignments]:
         """Return the loss of predictions and of the clustering head, and what is logged."""
         with torch.no_grad():
             (taught,) = encode.using(self.teacher.encoders)([view])
         valid_BT, temperature = taught.valid(), self.options.temperature
         self.check_rows(valid_BT)
-        with torch.autocast(masked_BM.device.type, enabled=False):
+        with torch.autocast(predicted.x_BMD.device.type, enabled=False):
             scores_BTK = self.assign(F.normalize(taught.tokens.to(self.assign.weight.dtype), dim=-1))
         targets_BTK = losses.positionwise_sinkhorn(
             scores_BTK.detach(), valid_BT, self.options.bins, self.options.target_temperature, self.options.iterations
         )
         clustering = losses.soft_token_cross_entropy(scores_BTK, targets_BTK, valid_BT, temperature)
         prediction = losses.soft_token_cross_entropy(
-            self.head(predictions_BMD), take_tokens(targets_BTK, masked_BM), mask_BM, temperature
+            self.head(predicted.x_BMD), take_tokens(targets_BTK, predicted.index_BM), predicted.mask_BM, temperature
         )
         codes_N1 = scores_BTK.argmax(-1).flatten()[:, None]
         logs = {

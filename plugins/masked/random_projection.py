@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sensorium import Assignments, Encoders, check_range, losses, take_tokens
 from sensorium.plugins.masked.cluster_targets import ClusterTargets, float_targets
+from sensorium.plugins.masked.masked_prediction import Predicted
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,13 @@ class RandomProjectionTargets(ClusterTargets):
         self.scale.copy_(torch.where(std_P > 1e-6 * (1 + mean_P.abs()), std_P.reciprocal(), 0.0))
         self.fitted.fill_(True)
 
-    def forward(self, predictions_BMD: Tensor, view: Any, encode: Any, masked_BM: Tensor, mask_BM: Tensor) -> Any:
+    def forward(self, predicted: Predicted, view: Any, encode: Any) -> tuple[Tensor, dict[str, Tensor], Assignments]:
         """Return the cross-entropy of the codes of masked tokens, and what is logged."""
         self.check_fitted()
-        codes_BMG = self.codes_of(take_tokens(float_targets(view, encode), masked_BM))
-        logits_BMGV = self.head(predictions_BMD).unflatten(-1, (-1, self.clusters))
-        loss = losses.token_cross_entropy(logits_BMGV, codes_BMG, mask_BM[..., None].expand_as(codes_BMG))
-        perplexity = losses.code_perplexity(codes_BMG.flatten(0, 1), self.clusters, mask_BM.flatten())
+        codes_BMG = self.codes_of(take_tokens(float_targets(view, encode), predicted.index_BM))
+        logits_BMGV = self.head(predicted.x_BMD).unflatten(-1, (-1, self.clusters))
+        loss = losses.token_cross_entropy(logits_BMGV, codes_BMG, predicted.mask_BM[..., None].expand_as(codes_BMG))
+        perplexity = losses.code_perplexity(codes_BMG.flatten(0, 1), self.clusters, predicted.mask_BM.flatten())
         return loss, {"code_perplexity": perplexity}, Assignments(perplexity)
 
     @torch.no_grad()

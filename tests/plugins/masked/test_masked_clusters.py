@@ -10,7 +10,8 @@ from sensorium import TrainingSize, losses
 from sensorium.errors import RecipeError, SensoriumError
 from sensorium.models.learner import _Encode
 from sensorium.plugins.masked.k_means import KMeans, k_means, nearest, sample_rows
-from sensorium.plugins.masked.masked_clusters import MaskedClusters, Predictor
+from sensorium.plugins.masked.masked_clusters import MaskedClusters
+from sensorium.plugins.masked.masked_prediction import Predictor
 from sensorium.plugins.masked.online_clusters import Online
 from sensorium.plugins.masked.random_projection import RandomProjection, RunningMoments
 from sensorium.recipe.schema import Monitor
@@ -194,7 +195,7 @@ def test_the_loss_is_the_mean_cross_entropy_over_masked_tokens_and_codebooks():
     clusters.head.register_forward_hook(lambda _, given, out: logits.append(out.detach()))
     indices = []
     forward = clusters.forward
-    clusters.forward = lambda p, v, e, index, mask: indices.append((index, mask)) or forward(p, v, e, index, mask)
+    clusters.forward = lambda p, *rest: indices.append((p.index_BM, p.mask_BM)) or forward(p, *rest)
     loss = outcome_of(learner, batch, masked=masked).loss
     (index, mask), codes = indices[0], clusters.codes_of(batch.x)
     each = []
@@ -364,7 +365,7 @@ def test_predictions_are_compared_with_the_teachers_assignments_of_the_same_toke
     seen = []
     clusters.head.register_forward_hook(lambda _, given, out: seen.append(out.detach()))
     forward, indices = clusters.forward, []
-    clusters.forward = lambda p, v, e, index, mask: indices.append((index, mask)) or forward(p, v, e, index, mask)
+    clusters.forward = lambda p, *rest: indices.append((p.index_BM, p.mask_BM)) or forward(p, *rest)
     found = outcome_of(learner, batch, masked=masked).logs["prediction"]
     index, mask = indices[0]
 
