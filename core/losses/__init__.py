@@ -22,6 +22,7 @@ from sensorium.losses.engine import LOG_ZERO
 from sensorium.losses.extra_negatives import NO_ID, ExtraNegatives, MixedNegatives, NegativeRows, mix_negatives
 from sensorium.losses.future_prediction import future_info_nce
 from sensorium.losses.global_contrastive import global_contrastive, log_ema, log_normalizers
+from sensorium.losses.gram import gram_anchoring
 from sensorium.losses.hardness import Guide, NegativeWeighting, debiased, hcl, hn_nce
 from sensorium.losses.hierarchical import hierarchical_contrastive
 from sensorium.losses.infomax import binary_discrimination, dgi_summary, jensen_shannon
@@ -59,6 +60,7 @@ __all__ = [
     "entropy",
     "future_info_nce",
     "global_contrastive",
+    "gram_anchoring",
     "hcl",
     "hierarchical_contrastive",
     "hn_nce",

@@ -19,7 +19,12 @@ from sensorium.losses.unit_vectors import normalize_rows
 from sensorium.parallel import collectives
 
 
-def swapped_cross_entropy(scores: Sequence[Tensor], targets: Sequence[Tensor], temperature: Tensor | float) -> Tensor:
+def swapped_cross_entropy(
+    scores: Sequence[Tensor],
+    targets: Sequence[Tensor],
+    temperature: Tensor | float,
+    weights: Sequence[Tensor | float] | None = None,
+) -> Tensor:
     """Cross-entropy of every view's target under every *other* view's scores, mean over those pairs of views.
 
     DINO's loss with a teacher's targets (Caron et al. 2021, eq. 3), SwAV's with Sinkhorn codes (Caron et al. 2020,
@@ -30,6 +35,7 @@ def swapped_cross_entropy(scores: Sequence[Tensor], targets: Sequence[Tensor], t
             whose cross-entropies are averaged.
         targets: (B, K) of the first views, fewer than `scores` or as many.
         temperature: student temperature, > 0, which divides scores.
+        weights: of the terms of each view of `scores`, >= 0; the mean is still over the number of pairs. None is 1.
 
     Returns:
         This rank's share; the mean over ranks is the loss of the joined batch.
@@ -37,9 +43,11 @@ def swapped_cross_entropy(scores: Sequence[Tensor], targets: Sequence[Tensor], t
     check_positive("temperature", temperature)
     with outside_autocast(scores[0]):
         logs = [_mean_of_copies(_log_softmax(s_BK, temperature), len(targets[0])) for s_BK in scores]
-        pairs = [(t_BK, log_BK) for i, t_BK in enumerate(targets) for j, log_BK in enumerate(logs) if i != j]
-        summed = sum(-(t_BK.to(log_BK.dtype) * log_BK).sum() for t_BK, log_BK in pairs)
-        return collectives.share(summed, collectives.count_rows(targets[0]) * len(pairs))
+        pairs = [(t_BK, j) for i, t_BK in enumerate(targets) for j in range(len(logs)) if i != j]
+        terms = [-(t_BK.to(logs[j].dtype) * logs[j]).sum() for t_BK, j in pairs]
+        if weights is not None:
+            terms = [weights[j] * term for term, (_, j) in zip(terms, pairs, strict=True)]
+        return collectives.share(sum(terms), collectives.count_rows(targets[0]) * len(pairs))
 
 
 def masked_cross_entropy(scores_NK: Tensor, targets_NK: Tensor, mask_BT: Tensor, temperature: Tensor | float) -> Tensor:

@@ -64,9 +64,10 @@ class IBOT(SelfDistillation):
             teacher_features = [encode.using(self.teacher.encoders)([view])[0] for view in global_views]
         view_loss, logs, logits_BK = self.view_loss([*features, *encode(local_views)], teacher_features)
         token_loss = self.token_loss(features, teacher_features, masks)
-        logs |= {"view_loss": view_loss.detach(), "token_loss": token_loss.detach()}
-        first_copy = slice(len(global_views[0]))
-        return self.outcome(view_loss + token_loss, logs, features[0].pooled[first_copy], logits_BK[first_copy])
+        further_loss, further_logs = self.further_loss(global_views, features, encode)
+        logs |= {"view_loss": view_loss.detach(), "token_loss": token_loss.detach()} | further_logs
+        loss, first_copy = view_loss + token_loss + further_loss, slice(len(global_views[0]))
+        return self.outcome(loss, logs, features[0].pooled[first_copy], logits_BK[first_copy])
 
     def token_loss(self, features, teacher_features, masks):
         """Return the loss of masked tokens of the global views against the teacher's, a mean over those views.
@@ -82,6 +83,10 @@ class IBOT(SelfDistillation):
             targets_NK = self.token_targets(teacher_head(tokens_ND), self.current_teacher_temperature())
         by_view = zip(logits_NK.split(counts), targets_NK.split(counts), masks, strict=True)
         return torch.stack([losses.masked_cross_entropy(*each, self.temperature) for each in by_view]).mean()
+
+    def further_loss(self, global_views, features, encode):
+        """Return what is added to the loss of views and tokens, and its logs: nothing."""
+        return 0.0, {}
 
     def token_heads(self):
         """Return the student's and the teacher's head for tokens."""

@@ -18,7 +18,8 @@ class SelfDistillation(Objective):
         temperature: softmax temperature of the student, > 0.
         teacher_temperature: softmax temperature of the teacher, at the start and after `warmup`.
         warmup: fraction of the training in which the teacher temperature warms up, 0 to 1.
-        momentum: of the EMA teacher at the start, in [0, 1); it rises to 1 along a half cosine.
+        momentum: of the EMA teacher at the start, in [0, 1); it moves to `final_momentum` along a half cosine.
+        final_momentum: of the EMA teacher at the end, in [0, 1]; that of the start keeps it constant, as DINOv3 does.
         freeze_prototypes: fraction of the training in which the prototypes are frozen, 0 to 1.
         width: hidden width of the heads.
         bottleneck: width of the space of the prototypes.
@@ -39,13 +40,15 @@ class SelfDistillation(Objective):
         teacher_temperature: tuple[float, float] = (0.04, 0.07),
         warmup: float = 0.3,
         momentum: float = 0.99,
+        final_momentum: float = 1.0,
         freeze_prototypes: float = 0.01,
         width: int = 2048,
         bottleneck: int = 256,
     ) -> None:
         super().__init__()
         self.prototypes, self.global_views, self.temperature = prototypes, global_views, temperature
-        self.teacher_temperature, self.warmup, self.momentum = teacher_temperature, warmup, momentum
+        self.teacher_temperature, self.warmup = teacher_temperature, warmup
+        self.momentum, self.final_momentum = momentum, final_momentum
         self.freeze_prototypes, self.width, self.bottleneck = freeze_prototypes, width, bottleneck
         self.register_buffer("progress", torch.zeros(()))
 
@@ -69,9 +72,14 @@ class SelfDistillation(Objective):
         with torch.no_grad():
             teacher_NK = torch.cat([self.teacher.heads["head"](f.pooled) for f in teacher_features])
             targets_NK = self.targets(teacher_NK, self.current_teacher_temperature())
-        loss = losses.swapped_cross_entropy(logits, targets_NK.chunk(len(teacher_features)), self.temperature)
+        targets, weights = targets_NK.chunk(len(teacher_features)), self.view_weights(len(features))
+        loss = losses.swapped_cross_entropy(logits, targets, self.temperature, weights)
         used = losses.entropy(targets_NK.mean(0, keepdim=True)).exp()
         return loss, {"teacher_entropy": losses.entropy(targets_NK), "prototypes_used": used}, logits[0]
+
+    def view_weights(self, views):
+        """Return the weight of the terms of each view in the loss of views; None for all alike."""
+        return None
 
     def outcome(self, loss, logs, pooled_BD, logits_BK):
         """Return the outcome of a step, with what the collapse alarm watches of the prototypes."""
@@ -90,7 +98,7 @@ class SelfDistillation(Objective):
 
     def after_step(self, progress):
         """Update the teacher, the centers of its targets, and the progress on which schedules depend."""
-        self.teacher.update(cosine_schedule(self.momentum, 1.0, progress))
+        self.teacher.update(cosine_schedule(self.momentum, self.final_momentum, progress))
         for module in self.modules():
             if isinstance(module, CenteredSoftmax):
                 module.after_step()

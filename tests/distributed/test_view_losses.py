@@ -28,6 +28,10 @@ def by_sinkhorn(x, y, tokens, masked):
     return losses.swapped_cross_entropy([x, y, x + y], codes, 0.1)
 
 
+def by_weights(x, y, tokens, masked):
+    return losses.swapped_cross_entropy([x, y, x + y], [x.detach().softmax(1)], 0.1, [1.0, 0.25, torch.tensor(2.0)])
+
+
 def by_center(x, y, tokens, masked):
     center = losses.update_center(torch.zeros(6, dtype=torch.float64), torch.cat([x, y]))
     targets = [losses.centered_softmax(z, center, 0.07) for z in (x, y)]
@@ -45,9 +49,12 @@ LOSSES = {
     "koleo": lambda x, y, *_: losses.koleo(x),
     "sinkhorn": by_sinkhorn,
     "center": by_center,
+    "weighted": by_weights,
     "masked": lambda x, y, tokens, masked: losses.masked_cross_entropy(
         tokens[masked], tokens[masked].detach().softmax(1), masked, 0.3
     ),
+    "gram": lambda x, y, tokens, masked: losses.gram_anchoring(tokens, tokens.flip(1, 2).square()),
+    "gram_of_some": lambda x, y, tokens, masked: losses.gram_anchoring(tokens, tokens.flip(1, 2).square(), masked),
 }
 
 
@@ -90,6 +97,7 @@ def test_ranks_agree_with_one_process(name, sizes, ranks):
 def test_a_rank_by_itself_would_differ(ranks):
     """The negative control: on its own rows alone, a rank finds other values and gradients."""
     alone = results([part[:5] for part in problem(7)])
-    for name in set(LOSSES) - {"negative_cosine", "queue_contrast", "masked"}:
+    of_single_records = {"negative_cosine", "queue_contrast", "masked", "weighted", "gram", "gram_of_some"}
+    for name in set(LOSSES) - of_single_records:
         mine, shared = (torch.stack(found[name][1:3]) for found in (alone, ranks[2][0][(5, 2)]))
         assert not torch.allclose(mine, shared / 2 * 7 / 5, rtol=1e-3), name

@@ -8,6 +8,7 @@ import torch
 
 from sensorium import NegativeOptions
 from sensorium.models.learner import Learner
+from sensorium.plugins.distillation.gram_anchoring import GramOptions
 from sensorium.testing.emulation import emulate_steps, table
 from tests.emulation.test_laws import LIMIT
 from tests.golden.pairs import learner_and_generators, records_of, registry, small
@@ -30,6 +31,7 @@ CASES = [
     ("graphmae", ("text",), {"replace_ratio": 0.5}),
     ("predict", ONE, {"balance": 0.5, "width": 8}),
     ("ts2vec", ONE, {}),
+    ("dinov2", ("text",), {"gram": GramOptions(start=0.0, warmup=0.5, refresh=0.1), "final_momentum": 0.99}),
 ]
 
 

@@ -54,6 +54,22 @@ def test_mutants_are_caught(views):
     assert not math.isclose(found, losses.swapped_cross_entropy(scores[:2], targets[::-1], 0.1), rel_tol=1e-3)
 
 
+def test_terms_of_views_have_weights(views):
+    """DINOv3 halves the terms of local views, and still divides by the number of all pairs."""
+    scores, targets = views
+    pairs = [(i, j) for i in range(2) for j in range(4) if i != j]
+    each = {(i, j): cross_entropy_of(targets[i], scores[j]) for i, j in pairs}
+    halved = sum(each[i, j] * (0.5 if j > 1 else 1) for i, j in pairs) / len(pairs)
+    found = losses.swapped_cross_entropy(scores, targets, 0.1, [1, 1, 0.5, torch.tensor(0.5)])
+    assert math.isclose(found, halved, rel_tol=1e-12)
+    without = losses.swapped_cross_entropy(scores, targets, 0.1)
+    assert torch.equal(losses.swapped_cross_entropy(scores, targets, 0.1, [1.0] * 4), without)
+
+
+def cross_entropy_of(targets, scores):
+    return sum(cross_entropy(t, s, 0.1) for t, s in zip(targets, scores, strict=True)) / len(scores)
+
+
 def test_masked_cross_entropy_is_the_mean_of_examples_means():
     mask = torch.tensor([[True, True, True, False], [False, False, False, False], [False, True, False, False]])
     scores, targets = draw(4, 6), draw(4, 6, seed=1).softmax(1)

@@ -45,3 +45,13 @@ def test_tokens_have_a_head_of_their_own():
     objective.after_step(0.0)
     assert torch.allclose(teacher.project[0].weight, before + 0.01, atol=1e-5)
     assert not any("center" in name for name, _ in learner.named_buffers())
+
+
+def test_the_momentum_stays_where_it_begins_if_a_recipe_says_so():
+    for final, moved in ((0.9, 0.1), (1.0, 0.0)):
+        objective = learner_of("dinov2", momentum=0.9, final_momentum=final).objective
+        before = objective.teacher.heads["head"].project[0].weight.clone()
+        with torch.no_grad():
+            objective.head.project[0].weight.add_(1)
+        objective.after_step(1.0)
+        assert torch.allclose(objective.teacher.heads["head"].project[0].weight, before + moved, atol=1e-5)

@@ -1,0 +1,125 @@
+"""Gram anchoring of DINOv3: what holds the similarities of tokens while pooled features go on learning."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sensorium import Teacher, check_range, losses
+from sensorium.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class GramOptions:
+    """Gram anchoring (DINOv3, Siméoni et al. 2025, section 4): its weight, and when a Gram teacher is taken.
+
+    A Gram teacher is a frozen copy of the EMA teacher. Before `start` there is none, and nothing is computed.
+
+    Args:
+        weight: of the loss of Gram anchoring, a mean over pairs of tokens, >= 0; the paper's is 2.
+        start: fraction of the training at which the first Gram teacher is taken, in [0, 1): where dense metrics peak.
+        warmup: fraction of the training, from `start` on, in which the weight rises from 0, in [0, 1].
+        refresh: fraction of the training after which the EMA teacher becomes the Gram teacher anew, again and again,
+            in [0, 1]; 0 is never.
+        refreshes: how often at most, >= 1; the paper's is 3.
+        local_weight: weight of the terms of local views in the loss of views from `start` on, >= 0; the paper's is 0.5.
+    """
+
+    weight: float = 2.0
+    start: float = 0.5
+    warmup: float = 0.0
+    refresh: float = 0.0
+    refreshes: int = 3
+    local_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_range("Gram anchoring", "[0, inf)", weight=self.weight, local_weight=self.local_weight)
+        check_range("Gram anchoring", "[0, 1)", start=self.start)
+        check_range("Gram anchoring", "[0, 1]", warmup=self.warmup, refresh=self.refresh)
+        check_range("Gram anchoring", "[1, inf)", refreshes=self.refreshes)
+        if self.refreshes != type(self).refreshes and not self.refresh:
+            raise RecipeError("The option 'refreshes' of gram has no effect without refresh: leave it out.")
+
+    def teachers(self, progress: float) -> int:
+        """Return how many Gram teachers were taken up to a fraction of the training; 0 before the start."""
+        if progress < self.start:
+            return 0
+        refreshed = int((progress - self.start) / self.refresh + 1e-9) if self.refresh else 0
+        return 1 + min(refreshed, self.refreshes)
+
+
+class GramAnchoring(nn.Module):
+    """The Gram teacher, and its loss on a student's tokens.
+
+    The teacher is frozen whole: its batch norms, too, keep the running statistics that the EMA teacher had.
+
+    Args:
+        teacher: the EMA teacher, just made.
+        options: when the Gram teacher is taken, and weights.
+    """
+
+    taken: Tensor
+
+    def __init__(self, teacher: Teacher, options: GramOptions) -> None:
+        super().__init__()
+        self.options = options
+        self.encoders = copy.deepcopy(teacher.encoders)
+        self.register_buffer("taken", torch.tensor(options.teachers(0.0)))
+        self._taken_on_host: int | None = options.teachers(0.0)
+        self.register_load_state_dict_post_hook(_forget_taken)
+        self.eval()
+
+    def train(self, mode=True):
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    @property
+    def teachers(self) -> int:
+        """How many Gram teachers were taken: the device is asked once, after a checkpoint was loaded."""
+        if self._taken_on_host is None:
+            self._taken_on_host = int(self.taken)
+        return self._taken_on_host
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a Gram teacher."""
+        return self.teachers > 0
+
+    def forward(self, views, features, encode, copies=1):
+        """Return the loss of a student's features of views, a scalar, mean over views; masked tokens count, too.
+
+        The student has its copies of each record one after the other, the Gram teacher each record once.
+        """
+        gram = encode.using(self.encoders)
+        with torch.no_grad():  # view by view, so that tokens are as many as the student's
+            teacher = [gram([view])[0].tokens.repeat(copies, 1, 1) for view in views]
+        pairs = zip(features, teacher, strict=True)
+        return torch.stack([losses.gram_anchoring(f.tokens, y_BTD, f.mask) for f, y_BTD in pairs]).mean()
+
+    def warmed_up(self, progress):
+        """Return the factor of the warm-up, 0 to 1, at a fraction of the training, a scalar on the device."""
+        if not self.options.warmup:
+            return torch.ones_like(progress)
+        return ((progress - self.options.start) / self.options.warmup).clamp(0, 1)
+
+    @torch.no_grad()
+    def after_step(self, progress: float, teacher: Teacher) -> None:
+        """Copy the EMA teacher where a Gram teacher is due."""
+        due, taken = self.options.teachers(progress), self.teachers
+        if due > taken:
+            for mine, theirs in zip(_tensors(self.encoders), _tensors(teacher.encoders), strict=True):
+                mine.copy_(theirs)
+        if due != taken:  # fewer, where the training became longer
+            self.taken.fill_(due)
+            self._taken_on_host = due
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
+
+
+def _forget_taken(anchoring: GramAnchoring, _: object) -> None:
+    anchoring._taken_on_host = None
