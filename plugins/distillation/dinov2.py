@@ -56,7 +56,7 @@ class DINOv2(IBOT):
         """Return the weights of the terms of views: those of local ones are less while tokens are anchored."""
         if self.anchoring is None or not self.anchoring.is_on:
             return None
-        local = 1 + (self.gram.local_weight - 1) * self.anchoring.warmed_up(self.progress)
+        local = 1 + (self.anchoring.options.local_weight - 1) * self.anchoring.warmed_up(self.progress)
         return [1.0] * self.global_views + [local] * (views - self.global_views)
 
     def further_loss(self, global_views, features, encode):
@@ -64,7 +64,8 @@ class DINOv2(IBOT):
         if self.anchoring is None or not self.anchoring.is_on:
             return super().further_loss(global_views, features, encode)
         loss = self.anchoring(global_views, features, encode, self.masks)
-        return self.gram.weight * self.anchoring.warmed_up(self.progress) * loss, {"gram_loss": loss.detach()}
+        weight = self.anchoring.options.weight * self.anchoring.warmed_up(self.progress)
+        return weight * loss, {"gram_loss": loss.detach()}
 
     def after_step(self, progress):
         """Update the EMA teacher, and take the Gram teacher where it is due."""
