@@ -89,6 +89,8 @@ _HOME = {
     "token_indices": "sensorium.blocks.token_decoder",
     "Teacher": "sensorium.blocks.teacher",
     "cosine_schedule": "sensorium.blocks.teacher",
+    "Sum": "sensorium.blocks.sum",
+    "Term": "sensorium.blocks.sum",
     "host_generator": "sensorium.seeding",
     "draw_text": "sensorium.text_drawing",
     "text_width": "sensorium.text_drawing",

@@ -10,7 +10,8 @@ from lightning_fabric import Fabric
 
 from sensorium.devices import precision_of
 from sensorium.models.plan import Plan
-from sensorium.recipe.schema import Part, Tower
+from sensorium.recipe.parts import Part
+from sensorium.recipe.schema import Tower
 from sensorium.registration.discovery import Extensions
 from sensorium.runs.run import Run
 
@@ -81,15 +82,15 @@ def _parts(plan: Plan, extensions: Extensions) -> str:
         for plugin in extensions.third_party()
     ]
     plugins = [f"plugins {', '.join(outside)}"] if outside else []
-    return "; ".join([*towers, f"objective {plan.recipe.objective}", *plugins])
+    return "; ".join([*towers, f"objective {plan.recipe.objective_in_words}", *plugins])
 
 
 def _tower(name: str, tower: Tower) -> str:
     if tower.encoder.share is not None:
-        return f"{name}: views {tower.views}, encoder {tower.encoder}"
+        return f"{name}: views {tower.views_in_words}, encoder {tower.encoder}"
     modality = (tower.modality or Part(name=name)).name
     kind = "" if modality == name else f" ({modality})"
-    return f"{name}{kind}: views {tower.views}, encoder {tower.encoder}{_frozen(tower)}"
+    return f"{name}{kind}: views {tower.views_in_words}, encoder {tower.encoder}{_frozen(tower)}"
 
 
 def _frozen(tower: Tower) -> str:

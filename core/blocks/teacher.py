@@ -54,6 +54,15 @@ class Teacher(nn.Module):
         return self
 
     @torch.no_grad()
+    def restart(self) -> None:
+        """Become a copy of the student as it is now, running statistics included."""
+        self.update(0.0)
+        for teacher, student in self._students:
+            theirs = dict(student.named_buffers())
+            for name, buffer in teacher.named_buffers():
+                buffer.copy_(theirs[name])
+
+    @torch.no_grad()
     def update(self, momentum: float) -> None:
         """Move every weight to `momentum` times itself plus `1 - momentum` times the student's.
 

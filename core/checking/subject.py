@@ -15,10 +15,12 @@ from sensorium.data.as_source import as_source
 from sensorium.data.decoding import raw_values
 from sensorium.data.readers import TableReader
 from sensorium.errors import BadSample, RecipeError, SensoriumError, not_found
-from sensorium.models.plan import make_plan, maker
+from sensorium.models.makers import maker
+from sensorium.models.plan import make_plan
 from sensorium.recipe.merging import overridden
+from sensorium.recipe.parts import Part
 from sensorium.recipe.reading import read_recipe, validated
-from sensorium.recipe.schema import Data, Part, Reading
+from sensorium.recipe.schema import Data, Reading
 from sensorium.registration.discovery import Extensions
 from sensorium.registration.registry import Registry
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -241,6 +242,7 @@ class Encoders(Mapping[str, Encoder]):
         descriptors: modality name -> P, the number of descriptors of a record; empty where views come without.
         teachers: modality name -> its frozen teacher, where it has one. They are no modules of the objective, which
             keeps the mapping as it is: `encode.using(teachers)(views)`, without a gradient, gives their features.
+        sharing: modality name -> the name of the modality whose encoder it has; default its own.
     """
 
     def __init__(
@@ -250,10 +252,12 @@ class Encoders(Mapping[str, Encoder]):
         views: int = 1,
         descriptors: Mapping[str, int] | None = None,
         teachers: Mapping[str, Encoder] | None = None,
+        sharing: Mapping[str, str] | None = None,
     ) -> None:
         self._encoders, self.classes, self.views = dict(encoders), classes, views
         self.descriptors = dict(descriptors or {})
         self.teachers: Mapping[str, Encoder] = {} if teachers is None else teachers
+        self.sharing = dict(sharing or {name: name for name in encoders})
 
     def __getitem__(self, name: str) -> Encoder:
         return self._encoders[name]
@@ -263,6 +267,12 @@ class Encoders(Mapping[str, Encoder]):
 
     def __len__(self) -> int:
         return len(self._encoders)
+
+    def only(self, names: Sequence[str], classes: int | None, views: int) -> Encoders:
+        """Return the encoders of some modalities, whose views have so many classes and are so many."""
+        chosen = copy.copy(self)
+        chosen._encoders, chosen.classes, chosen.views = {name: self[name] for name in names}, classes, views
+        return chosen
 
     @property
     def single(self) -> Encoder:

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sensorium.contracts.encoder import Encode, Encoder, Encoders
+from sensorium.contracts.encoder import Encode, Encoder, Encoders, TokenEncoder
+from sensorium.errors import RecipeError
 from sensorium.types import Needs, Outcome, TrainingSize, View
 
 
@@ -107,6 +108,10 @@ class Objective(nn.Module, ABC):
         """Map pooled features (B, D) of one modality to the space in which the objective compares; default, as is."""
         return pooled
 
+    def has_own_space(self, modality: str) -> bool:
+        """Return whether it compares a modality in another space than that of pooled features: it defines `embed`."""
+        return type(self).embed is not Objective.embed
+
     @torch.no_grad()
     def joint_map(self, modality: str, encoder: Encoder) -> Tensor | None:
         """Return `embed` of one modality as a matrix (E, D), E = `encoder.dim`; None where it is not linear.
@@ -124,3 +129,30 @@ class Objective(nn.Module, ABC):
 
     def after_step(self, progress: float) -> None:
         """Update teachers, queues and clamps after an optimizer step; `progress` runs from 0 to 1."""
+
+
+def check_towers(name: str, needs: Needs, encoders: Mapping[str, Encoder], towers: Sequence[str]) -> None:
+    """Check that encoders are those that an objective needs, as a recipe's are before any data is read.
+
+    Args:
+        name: of the objective, for errors.
+        needs: its own.
+        encoders: by the name of the modality whose own they are.
+        towers: the modalities, those that share an encoder included.
+
+    Raises:
+        RecipeError: for another number of modalities, and an encoder without the tokens that it needs.
+    """
+    if not needs.is_crossmodal and len(encoders) != 1:
+        owners = ", ".join(encoders) or "none"
+        raise RecipeError(f"The objective {name} takes one encoder, but here are {len(encoders)} ({owners}).")
+    if needs.is_crossmodal and not needs.takes(len(towers)):
+        takes = {"many": "two or more", "any": "one or more"}.get(str(needs.modalities), needs.modalities)
+        raise RecipeError(
+            f"The objective {name} takes {takes} modalities, but here are {len(towers)} ({', '.join(towers)})."
+        )
+    for modality, encoder in encoders.items():
+        if needs.tokens and not isinstance(encoder, TokenEncoder):
+            raise RecipeError(
+                f"{name} needs tokens, but the encoder of '{modality}' is no TokenEncoder: {type(encoder).__name__}."
+            )

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium.contracts import Encoder, Modality, Objective, Source
+from sensorium.contracts import Encoder, Modality, Source
 from sensorium.errors import (
     BadSample,
     DataError,
@@ -130,9 +130,11 @@ def _metrics(name: str, plan: Plan, train: DryPart, test: DryPart) -> list[str]:
     try:
         evaluator = plan.evaluators[name]()
         check_fit(name, evaluator)
-        if evaluator.space == "scores" and plan.objective.cls.score is Objective.score:
+        if evaluator.space == "scores" and not plan.gives_scores:
+            named = " and ".join(f"'{term.part}'" for term in plan.terms)
             raise SensoriumError(
-                f"it measures the likelihood of records, which the objective '{plan.recipe.objective}' does not give"
+                f"it measures the likelihood of records, which the objective{'s' * (len(plan.terms) > 1)} {named} "
+                f"do{'es' * (len(plan.terms) == 1)} not give"
             )
         if evaluator.space == "layers":
             _check_layers(plan)

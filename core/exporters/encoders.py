@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from sensorium.contracts import Encoder, Modality, Objective
+from sensorium.contracts import Encoder, Modality
 from sensorium.errors import RecipeError, RunError, not_found
 from sensorium.exporters.base import Exporter
 from sensorium.models.given import given_parts, objects_of
@@ -88,7 +88,7 @@ def _as_dtype(weights: Mapping[str, Tensor], dtype: DType) -> dict[str, Tensor]:
 def _joint_map(model: Model, name: str) -> Tensor | None:
     """Return the map of a modality to the joint space, (E, D); None without such a space, or a matrix for it."""
     objective = model.learner.objective
-    if type(objective).embed is Objective.embed:
+    if not objective.has_own_space(name):
         return None
     map_ED = objective.joint_map(name, model.learner.encoder(name))
     if map_ED is None:

@@ -15,8 +15,8 @@ from sensorium.contracts import Task
 from sensorium.errors import RunError
 from sensorium.finetuning.loop import EncoderWithHead
 from sensorium.finetuning.tasks import make_task
+from sensorium.models.makers import maker
 from sensorium.models.model import Model
-from sensorium.models.plan import maker
 from sensorium.recipe.reading import validated
 from sensorium.recipe.schema import Finetune
 from sensorium.registration.discovery import Extensions

@@ -12,7 +12,7 @@ from sensorium.evaluation.labels import is_missing
 from sensorium.evaluation.multitask import Multitask
 from sensorium.evaluation.probes import Classifier, Regressor
 from sensorium.finetuning.linear_probe import logistic_layer, ridge_layer
-from sensorium.models.plan import Maker
+from sensorium.models.makers import Maker
 from sensorium.recipe.schema import Finetune
 
 IGNORED = -100

@@ -9,8 +9,8 @@ from typing import Any
 
 from sensorium.contracts import TokenEncoder, ViewGenerator, has_target
 from sensorium.matrix.dataset_columns import DatasetColumn, ModalityCandidates, declared_options
-from sensorium.models.plan import maker
-from sensorium.recipe.schema import Part
+from sensorium.models.makers import maker
+from sensorium.recipe.parts import Part
 from sensorium.registration.discovery import Extensions
 from sensorium.registration.registry import Registry
 from sensorium.types import Needs

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import Field, PositiveInt, ValidationError
 
 from sensorium.errors import PluginError
-from sensorium.recipe.schema import Part, Section
+from sensorium.recipe.parts import Part, Section
 from sensorium.registration.discovery import Extensions
 
 COLUMNS, OBJECTIVES = "columns/", "objectives/"

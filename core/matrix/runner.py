@@ -14,8 +14,8 @@ from sensorium.matrix.cells import Budget, Cell, cell_settings, reason_of, run_c
 from sensorium.matrix.compatibility import ObjectiveRow, objective_rows
 from sensorium.matrix.dataset_columns import DatasetColumn, declared_columns, declared_options
 from sensorium.matrix.table import Matrix
-from sensorium.models.plan import maker
-from sensorium.recipe.schema import Part
+from sensorium.models.makers import maker
+from sensorium.recipe.parts import Part
 from sensorium.registration.discovery import Extensions, load_extensions
 from sensorium.registration.registry import missing_packages
 from sensorium.runs.atomic import write_json, write_text

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from sensorium.contracts import Encoder, Modality
 from sensorium.errors import RecipeError
+from sensorium.recipe.parts import Part
 from sensorium.recipe.reading import read_recipe
-from sensorium.recipe.schema import FrozenTeacher, Part
+from sensorium.recipe.schema import FrozenTeacher
 from sensorium.recipe.yaml_text import one_line
 from sensorium.registration.options import options_of
 from sensorium.registration.registry import Registry

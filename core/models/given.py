@@ -19,9 +19,10 @@ from sensorium.contracts import Callback, Encoder, Evaluator, Modality, Objectiv
 from sensorium.errors import RecipeError, not_found
 from sensorium.models.plain_parts import FunctionViews, ModuleEncoder, TokenModuleEncoder, shown
 from sensorium.parallel import collectives
-from sensorium.recipe.merging import leaves, merged
+from sensorium.recipe.merging import leaves, merged, numbered
+from sensorium.recipe.parts import Part
 from sensorium.recipe.reading import unvalidated, validate
-from sensorium.recipe.schema import Optimizer, Part, Recipe
+from sensorium.recipe.schema import Optimizer, Recipe
 from sensorium.registration.discovery import Extensions
 from sensorium.registration.given import CLASS, GIVEN, Given, described, missing, origin_of
 from sensorium.registration.registry import Registry
@@ -374,15 +375,21 @@ def stand_in(kind: str, path: str, origin: str) -> Given:
     raise RecipeError(sentence)
 
 
-def noted(recipe: Recipe, generators: Mapping[str, ViewGenerator]) -> Recipe:
+def noted(recipe: Recipe, generators: Mapping[str, Sequence[ViewGenerator]]) -> Recipe:
     """Return a recipe that notes what others must know of the view generators that were handed in."""
     towers = {}
     for name, tower in recipe.modalities.items():
-        if tower.views.handed_in is not None:
-            facts = {f: value for f in _FACTS if (value := getattr(generators[name], f)) != getattr(ViewGenerator, f)}
-            tower = tower.model_copy(update={"views": tower.views.model_copy(update=facts)})
-        towers[name] = tower
+        parts = [
+            part if part.handed_in is None else part.model_copy(update=_facts_of(generator))
+            for part, generator in zip(tower.generators().values(), generators[name], strict=True)
+        ]
+        views = parts if isinstance(tower.views, list) else parts[0]
+        towers[name] = tower.model_copy(update={"views": views})
     return recipe.model_copy(update={"modalities": towers})
+
+
+def _facts_of(generator: ViewGenerator) -> dict[str, Any]:
+    return {f: value for f in _FACTS if (value := getattr(generator, f)) != getattr(ViewGenerator, f)}
 
 
 _FACTS = ("views", "negative_views", "target", "classes", "per_token")
@@ -468,7 +475,7 @@ def require_given(recipe: Recipe, registry: Registry, kinds: Collection[str] = t
 
 def handed_in_parts(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Iterate over the recipe keys of the parts that were handed in, and the classes that are noted."""
-    plain = dict(leaves(recipe.plain()))
+    plain = dict(leaves(numbered(recipe.plain())))
     for path, value in plain.items():
         part, _, key = path.rpartition(".")
         if key == "name" and part and value == GIVEN:

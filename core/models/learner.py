@@ -13,12 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sensorium.contracts import Encode, Encoder, Encoders, Objective, TokenEncoder, Tokens, ViewGenerator
+from sensorium.blocks.sum import Sum
+from sensorium.contracts import Encode, Encoder, Encoders, Objective, Tokens, ViewGenerator
+from sensorium.contracts.objective import check_towers
 from sensorium.devices import to_device
 from sensorium.errors import RecipeError
 from sensorium.models.depth import rest_frozen
 from sensorium.models.frozen_teachers import FrozenTeachers
 from sensorium.models.layers import encode_with_layers, layer_features, pool_layers
+from sensorium.models.several_views import SeveralViews
 from sensorium.parallel import collectives
 from sensorium.presence import Presence
 from sensorium.types import Batch, Features, Outcome, RecordBatch, View
@@ -58,8 +61,10 @@ def make_views(
             views = without_rows.get(name, [])[: generator.views + generator.negative_views]
         made[name] = _marked(views, name, records.present[name], records)
     for name, ranks in records.negatives.items():
+        several = generators[name]
+        views_of = several.mined if isinstance(several, SeveralViews) else several
         for batch, present in ranks:
-            view = replace(generators[name](batch, rng)[0], is_negative=True)
+            view = replace(views_of(batch, rng)[0], is_negative=True)
             made[name] += _marked([view], name, present, records)
     for name, views in without_rows.items():
         made[name] += _marked(views[len(made[name]) :], name, no_record, records)
@@ -242,7 +247,7 @@ class Learner(nn.Module):
         self.objective = objective
         if not objective.needs.is_crossmodal:
             seen = dict(encoders)
-        objective.build(Encoders(seen, classes, views, descriptors, self.teachers))
+        objective.build(Encoders(seen, classes, views, descriptors, self.teachers, self.sharing))
         objective.is_built = True
 
     def encoder(self, modality: str) -> Encoder:
@@ -356,11 +361,14 @@ class Learner(nn.Module):
                     module.eval()
 
     def drop_frozen_gradients(self, unfreezing: Mapping[str, tuple[float, float]], progress: float) -> None:
-        """Drop the gradients of encoder weights that are still frozen, so that this step does not change them.
+        """Drop the gradients of weights that are not trained yet, so that this step does not change them.
 
-        Between the two fractions of the training, weights are unfrozen one by one, the last of an encoder first (as
+        Those are the weights of terms of a sum that have not started, and encoder weights that are still frozen:
+        between the two fractions of the training, these are unfrozen one by one, the last of an encoder first (as
         locked towers are unlocked in Zhai et al. 2022).
         """
+        for parameter in self.objective.waiting_parameters() if isinstance(self.objective, Sum) else ():
+            parameter.grad = None
         for name in unfreezing:
             for parameter in self._frozen(name, unfreezing[name], progress).values():
                 parameter.grad = None
@@ -445,19 +453,7 @@ def _check_encoders(encoders: Mapping[str, Encoder], objective: Objective, tower
                 f"The encoder of '{modality}' is {_kind(encoder)}: hand in a sensorium.Encoder, such as "
                 "sensorium.models.plain_parts.ModuleEncoder(modality, module, dim) around a module."
             )
-    needs, name, owners = objective.needs, type(objective).__name__, ", ".join(encoders) or "none"
-    if not needs.is_crossmodal and len(encoders) != 1:
-        raise RecipeError(f"The objective {name} takes one encoder, but here are {len(encoders)} ({owners}).")
-    if needs.is_crossmodal and not needs.takes(len(towers)):
-        takes = {"many": "two or more", "any": "one or more"}.get(str(needs.modalities), needs.modalities)
-        raise RecipeError(
-            f"The objective {name} takes {takes} modalities, but here are {len(towers)} ({', '.join(towers)})."
-        )
-    for modality, encoder in encoders.items():
-        if needs.tokens and not isinstance(encoder, TokenEncoder):
-            raise RecipeError(
-                f"{name} needs tokens, but the encoder of '{modality}' is no TokenEncoder: {type(encoder).__name__}."
-            )
+    check_towers(type(objective).__name__, objective.needs, encoders, towers)
 
 
 def _check_teachers(teachers: Mapping[str, Any], objective: Objective, encoders: Mapping[str, Encoder]) -> None:

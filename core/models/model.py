@@ -85,7 +85,7 @@ class Model:
         ]
         count = sum(parameter.numel() for parameter in self.learner.parameters())
         of_run = f"; {self.run.folder}" if self.run is not None else ""
-        return f"Model({'; '.join(towers)}; {recipe.objective}; {count:,} parameters on {self.device}{of_run})"
+        return f"Model({'; '.join(towers)}; {recipe.objective_in_words}; {count:,} parameters on {self.device}{of_run})"
 
     def alike(self, other: Model) -> bool:
         """Whether two models come from one recipe, seeds aside, and from modalities with equal states."""

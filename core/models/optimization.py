@@ -13,7 +13,8 @@ from torch import nn
 
 from sensorium.errors import PluginError, RecipeError
 from sensorium.models.given import stand_in
-from sensorium.recipe.schema import Optimizer, Part
+from sensorium.recipe.parts import Part
+from sensorium.recipe.schema import Optimizer
 from sensorium.registration.options import check_options
 from sensorium.registration.registry import FILLED, Registry
 from sensorium.types import TrainingSize

@@ -6,10 +6,9 @@ afterwards, by `Plan.learner`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from sensorium.blocks.lora import adapt
 from sensorium.contracts import (
@@ -22,13 +21,12 @@ from sensorium.contracts import (
     Source,
     Split,
     Task,
-    TokenEncoder,
     ViewGenerator,
-    has_target,
 )
 from sensorium.data.as_source import as_source
 from sensorium.data.splits.random_split import RandomSplit
 from sensorium.errors import PluginError, RecipeError, not_found
+from sensorium.models.compatibility import Compatibility
 from sensorium.models.depth import freeze, rate_factors, tells_layers, without_layers
 from sensorium.models.frozen_teachers import (
     AbsentTeacher,
@@ -38,46 +36,23 @@ from sensorium.models.frozen_teachers import (
     load_teacher,
     with_sizes,
 )
-from sensorium.models.given import noted, stand_in
+from sensorium.models.given import noted
 from sensorium.models.learner import Learner
+from sensorium.models.makers import Maker, family_of, loadable, maker
 from sensorium.models.optimization import Optimization, make_optimization
 from sensorium.models.plain_parts import FunctionViews
-from sensorium.recipe.schema import Part, Recipe, Tower
+from sensorium.models.several_views import SeveralViews
+from sensorium.models.terms import PlannedTerm, as_several, make_objective, plan_terms, with_views
+from sensorium.recipe.parts import Part
+from sensorium.recipe.schema import Recipe, Tower
 from sensorium.registration.discovery import Extensions
-from sensorium.registration.options import check_options
-from sensorium.registration.registry import FILLED, Registry
+from sensorium.registration.registry import Registry
 from sensorium.seeding import generator, seed_globals
 from sensorium.weights.files import HUB, RANDOM, folder_of
 from sensorium.weights.loading import WeightsReport, load_weights
 
-T = TypeVar("T")
 REFERENCE = "reference/"
 """In front of the names of tables of a reference set."""
-
-
-@dataclass(frozen=True)
-class Maker(Generic[T]):
-    """Makes a part of a recipe: its class, with checked options.
-
-    Args:
-        cls: the class.
-        options: keyword arguments of its constructor.
-        modality: the modality that an encoder or a view generator belongs to, its first argument; None for others.
-        make: called in place of the class, for a part that was handed in.
-    """
-
-    cls: type[T]
-    options: Mapping[str, Any]
-    modality: Modality | None = None
-    make: Callable[..., T] | None = None
-
-    def __call__(self) -> T:
-        """Return a new part."""
-        return (self.make or self.cls)(*(() if self.modality is None else (self.modality,)), **self.options)
-
-    def with_options(self, **options: Any) -> Maker[T]:
-        """Return what makes the same part with some options replaced."""
-        return replace(self, options={**self.options, **options})
 
 
 @dataclass
@@ -89,7 +64,7 @@ class Plan:
         modalities: modality name -> the modality, not yet fitted.
         generators: modality name -> the view generator.
         encoders: modality name -> makes the encoder, once the modality is fitted; the same for towers that share it.
-        objective: makes the objective.
+        terms: its objectives, each with what it sees.
         evaluators: table name -> makes the evaluator.
         source: makes the source, or None when the recipe names none.
         optimization: makes the optimizer, and knows its learning rates.
@@ -109,7 +84,7 @@ class Plan:
     modalities: dict[str, Modality]
     generators: dict[str, ViewGenerator]
     encoders: dict[str, Maker[Encoder]]
-    objective: Maker[Objective]
+    terms: list[PlannedTerm]
     evaluators: dict[str, Maker[Evaluator]]
     source: Maker[Source] | None
     optimization: Optimization
@@ -243,13 +218,13 @@ class Plan:
             named = {"weights": (tower.weights, self.encoders[name])}
             if tower.teacher is not None:
                 named["teacher.weights"] = (tower.teacher.weights, self.teachers[name])
-            for key, (where, maker) in named.items():
+            for key, (where, made_by) in named.items():
                 if where is None or where == RANDOM or where.startswith(HUB):
                     continue
                 try:
                     folder_of(where)
                 except RecipeError as error:
-                    published = maker.cls.published_weights(maker.options)
+                    published = made_by.cls.published_weights(made_by.options)
                     hint = f" Those of its model are published as {published}." if published else ""
                     raise RecipeError(f"modalities.{name}.{key}: {error}{hint}") from error
 
@@ -261,16 +236,25 @@ class Plan:
         return {name: where for name, where in named.items() if where is not None and where != RANDOM}
 
     @property
+    def objective(self) -> Maker[Objective]:
+        """Makes the objective: the only one, or the sum of several."""
+        return make_objective(self.terms)
+
+    @property
     def descriptors(self) -> dict[str, int]:
-        """Modality name -> number of descriptors of a record, where the objective asks for them."""
-        if not self.objective.cls.needs.descriptors:
-            return {}
-        return {name: len(modality.descriptor_names) for name, modality in self.modalities.items()}
+        """Modality name -> number of descriptors of a record, where an objective asks for them."""
+        asking = {name for term in self.terms if term.needs.descriptors for name in term.towers}
+        return {name: len(its.descriptor_names) for name, its in self.modalities.items() if name in asking}
 
     @property
     def takes_towers_as_views(self) -> bool:
-        """Whether an objective of one modality sees the towers, which share one encoder, as views of a record."""
-        return self.objective.cls.needs.modalities == "one" and len(self.modalities) > 1
+        """Whether an objective of one modality sees towers, which share one encoder, as views of a record."""
+        return any(term.takes_towers_as_views for term in self.terms)
+
+    @property
+    def gives_scores(self) -> bool:
+        """Whether an objective gives the likelihood of records."""
+        return any(term.make.cls.score is not Objective.score for term in self.terms)
 
     @property
     def views(self) -> int:
@@ -293,7 +277,7 @@ def make_plan(recipe: Recipe, extensions: Extensions, for_training: bool = False
     """
     registry = extensions.registry
     _require_plugins(recipe.plugins, extensions)
-    objective: Maker[Objective] = maker(registry, "objectives", recipe.objective, "objective")
+    terms = plan_terms(recipe, registry)
     modalities: dict[str, Modality] = {}
     generators: dict[str, ViewGenerator] = {}
     encoders: dict[str, Maker[Encoder]] = {}
@@ -304,21 +288,26 @@ def make_plan(recipe: Recipe, extensions: Extensions, for_training: bool = False
         if owner not in made:  # towers that share an encoder share the modality, which learns from the values of all
             modality = maker(registry, "modalities", named, f"modalities.{owner}.modality")()
             part, at = recipe.modalities[owner].encoder, f"modalities.{owner}.encoder"
-            made[owner] = modality, maker(registry, "encoders", part, at, _family(registry, named, modality), modality)
+            made[owner] = (
+                modality,
+                maker(registry, "encoders", part, at, family_of(registry, named, modality), modality),
+            )
         modality, encoders[name] = made[owner]
         modalities[name] = modality
-        family = _family(registry, named, modality)
-        views: Maker[ViewGenerator] = maker(registry, "views", tower.views, f"{path}.views", family, modality)
-        if views.cls is FunctionViews and not views.options:  # a function makes as many views as the objective takes
-            needs, towers = objective.cls.needs, len(recipe.modalities)
-            views = views.with_options(views=needs.views if needs.is_crossmodal else needs.views // towers)
-        generators[name] = views()
+        family = family_of(registry, named, modality)
+        made_by = [
+            _views_maker(maker(registry, "views", part, f"{path}.{key}", family, modality), name, terms)
+            for key, part in tower.generators().items()
+        ]
+        is_list = isinstance(tower.views, list)
+        generators[name] = SeveralViews([make() for make in made_by], f"{path}.views") if is_list else made_by[0]()
+    terms = [with_views(term, recipe, generators) for term in terms]
     plan = Plan(
-        noted(recipe, generators),
+        noted(recipe, {name: as_several(views).generators for name, views in generators.items()}),
         modalities,
         generators,
         encoders,
-        objective,
+        terms,
         {
             name: maker(registry, "evaluators", part, f"evaluate.evaluators.{name}")
             for name, part in recipe.evaluate.evaluators.items()
@@ -333,10 +322,26 @@ def make_plan(recipe: Recipe, extensions: Extensions, for_training: bool = False
     if for_training:
         _add_callbacks_and_loggers(plan, registry)
         _add_teachers(plan, registry)
-    _check_fit(plan, registry)
+    Compatibility(plan.recipe, terms, modalities, generators, encoders, registry).check()
+    _let_mined_negatives_be_seen(plan)
     _check_layers(plan, registry)
     _check_task(plan)
     return plan
+
+
+def _views_maker(make: Maker[ViewGenerator], name: str, terms: Sequence[PlannedTerm]) -> Maker[ViewGenerator]:
+    """Return what makes the views of a modality: a function that was handed in makes as many as its objectives take."""
+    if make.cls is not FunctionViews or make.options:
+        return make
+    return make.with_options(views=max((term.views_of_a_tower for term in terms if name in term.towers), default=1))
+
+
+def _let_mined_negatives_be_seen(plan: Plan) -> None:
+    """Let mined negatives be made views of as the objective's own are that uses them."""
+    for name, views in plan.generators.items():
+        using = [term for term in plan.terms if term.needs.negative_views and name in term.towers]
+        if using and isinstance(views, SeveralViews):
+            views.mined = views.generators[using[0].seen[name][0]]
 
 
 def _add_callbacks_and_loggers(plan: Plan, registry: Registry) -> None:
@@ -362,7 +367,7 @@ def _add_teachers(plan: Plan, registry: Registry) -> None:
         if run is not None:
             plan.teacher_runs[name] = run
         part = part or encoder_of_run(name, teacher, run, kind, registry)
-        path, family = f"modalities.{name}.teacher.encoder", _family(registry, kind, modality)
+        path, family = f"modalities.{name}.teacher.encoder", family_of(registry, kind, modality)
         plan.teachers[name] = maker(registry, "encoders", part, path, family, modality)
         towers[name] = tower.model_copy(update={"teacher": teacher.model_copy(update={"encoder": part})})
     plan.recipe = plan.recipe.model_copy(update={"modalities": towers})
@@ -403,34 +408,8 @@ def make_tower(name: str, tower: Tower, registry: Registry, state: Mapping[str, 
     kind = tower.modality or Part(name=name)
     modality = maker(registry, "modalities", kind, f"modalities.{name}.modality")()
     modality.load_state(state)
-    family = _family(registry, kind, modality)
+    family = family_of(registry, kind, modality)
     return modality, maker(registry, "encoders", tower.encoder, f"modalities.{name}.encoder", family, modality)()
-
-
-def _family(registry: Registry, part: Part, modality: Modality) -> str | None:
-    """Return the registered name of a modality, whose encoders and view generators it takes; None for no such."""
-    return part.name if part.handed_in is None else registry.name_of(modality)
-
-
-def maker(
-    registry: Registry, kind: str, part: Part, path: str, family: str | None = None, modality: Modality | None = None
-) -> Maker[Any]:
-    """Return what makes a part, its options checked.
-
-    Args:
-        registry: where its class is looked up.
-        kind: of the part, such as "encoders".
-        part: its name and options.
-        path: where it stands in the recipe, for errors.
-        family: the registered modality that an encoder or a view generator must serve.
-        modality: that modality itself.
-    """
-    if part.handed_in is not None:
-        given = registry.given.get(path) or stand_in(kind, path, part.handed_in)
-        return Maker(given.cls, part.options, modality, given.make)
-    cls = registry.find(kind, part.name, family).load()
-    options = check_options(cls, part.options, path, skip=FILLED.get(kind, 0), name=part.name)
-    return Maker(cls.variant(options) if kind in ("encoders", "objectives") else cls, options, modality)
 
 
 def _require_plugins(names: Iterable[str], extensions: Extensions) -> None:
@@ -439,88 +418,6 @@ def _require_plugins(names: Iterable[str], extensions: Extensions) -> None:
         if name not in loaded:
             raise PluginError(
                 f"The recipe needs the plugin '{name}', which is not loaded: install it, or see `sensorium plugins`."
-            )
-
-
-def _check_fit(plan: Plan, registry: Registry) -> None:
-    """Check that views, encoders and objective are compatible."""
-    recipe, needs = plan.recipe, plan.objective.cls.needs
-    objective = str(recipe.objective)
-    names = ", ".join(recipe.modalities)
-    if needs.modalities == "one" and len(set(recipe.sharing.values())) != 1:
-        fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.takes(len(recipe.modalities)))
-        raise RecipeError(
-            f"The objective '{objective}' takes one modality, but the recipe has {len(recipe.modalities)} ({names}); "
-            f"for {len(recipe.modalities)}, there are: {fitting}. Towers of one modality that share an encoder, "
-            "{share: OTHER}, count as one: they are views of a record."
-        )
-    if needs.is_crossmodal and not needs.takes(len(recipe.modalities)):
-        takes = {"many": "two or more", "any": "one or more"}.get(str(needs.modalities), needs.modalities)
-        fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.takes(len(recipe.modalities)))
-        raise RecipeError(
-            f"The objective '{objective}' takes {takes} modalities, but the recipe has {len(recipe.modalities)} "
-            f"({names}); for {len(recipe.modalities)}, there are: {fitting}."
-        )
-    if recipe.data.negatives and not needs.negative_views:
-        fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.negative_views)
-        raise RecipeError(f"The objective '{objective}' makes no use of data.negatives; objectives that do: {fitting}.")
-    if needs.tokens and recipe.train.gradient_cache:
-        raise RecipeError(
-            f"train.gradient_cache keeps one vector of each record, but the objective '{objective}' learns from "
-            "tokens: leave it off."
-        )
-    for name, tower in recipe.modalities.items():
-        generator = plan.generators[name]
-        kind = _family(registry, recipe.tower(name).modality or Part(name=name), plan.modalities[name])
-        count = plan.views if plan.takes_towers_as_views else generator.views
-        if count < needs.views or (count > needs.views and not needs.multicrop):
-            required = f"{needs.views} or more views" if needs.multicrop else f"{needs.views} view(s)"
-            each = needs.views // len(recipe.modalities) if plan.takes_towers_as_views else needs.views
-            fitting = _loadable(registry, "views", kind, partial(_makes_views, each))
-            makes = f"modalities.{name}.views '{tower.views}' makes {generator.views}"
-            if plan.takes_towers_as_views:
-                makes = f"the towers {names}, which are views of a record, make {count} together"
-            raise RecipeError(
-                f"The objective '{objective}' needs {required} of each record, but {makes}; generators that would fit: "
-                f"{fitting}."
-            )
-        if generator.negative_views and not needs.negative_views:
-            fitting = _loadable(registry, "objectives", None, lambda cls: cls.needs.negative_views)
-            raise RecipeError(
-                f"The views '{tower.views}' of modalities.{name} include negatives, which the "
-                f"objective '{objective}' does not use; objectives that do: {fitting}."
-            )
-        if needs.target and not has_target(generator, needs.target):
-            fitting = _loadable(registry, "views", kind, lambda cls: has_target(cls, needs.target))
-            raise RecipeError(
-                f"The objective '{objective}' needs the target '{needs.target}', but modalities.{name}.views "
-                f"'{tower.views}' has {generator.target or 'none'}; generators that would fit: {fitting}."
-            )
-        if needs.descriptors and not plan.modalities[name].has_descriptors():
-            fitting = _loadable(registry, "modalities", None, lambda cls: cls.has_descriptors())
-            raise RecipeError(
-                f"The objective '{objective}' needs descriptors of each record, which the modality of "
-                f"modalities.{name} does not have; modalities that do: {fitting}."
-            )
-        if needs.teacher and recipe.modalities[recipe.sharing[name]].teacher is None:
-            raise RecipeError(
-                f"The objective '{objective}' predicts the features of a frozen teacher, and modalities.{name} has "
-                f"none: set modalities.{name}.teacher to the folder of a run, or to an encoder and its weights, "
-                "{encoder: NAME, weights: PATH}."
-            )
-        if tower.teacher is not None and not needs.teacher:
-            raise RecipeError(
-                f"The objective '{objective}', with these options, makes no use of a frozen teacher: leave "
-                f"modalities.{name}.teacher out."
-            )
-        tokens = needs.tokens or (needs.target and generator.per_token)
-        if tokens and not issubclass(plan.encoders[name].cls, TokenEncoder):
-            asking = f"objective '{objective}'" if needs.tokens else f"target '{generator.target}'"
-            fitting = _loadable(registry, "encoders", kind, lambda cls: issubclass(cls, TokenEncoder))
-            others = _loadable(registry, "encoders", kind, _has_tokens_with_some_options)
-            raise RecipeError(
-                f"The {asking} needs tokens, but modalities.{name}.encoder '{recipe.tower(name).encoder}' is "
-                f"no token encoder; encoders that would fit: {fitting}; with some of their models: {others}."
             )
 
 
@@ -537,8 +434,8 @@ def _check_layers(plan: Plan, registry: Registry) -> None:
         }
         key = next((key for key, is_asked in asks.items() if is_asked), None)
         if key is not None and not tells_layers(plan.encoders[name].cls):
-            kind = _family(registry, recipe.tower(name).modality or Part(name=name), plan.modalities[name])
-            fitting = _loadable(registry, "encoders", kind, tells_layers)
+            kind = family_of(registry, recipe.tower(name).modality or Part(name=name), plan.modalities[name])
+            fitting = loadable(registry, "encoders", kind, tells_layers)
             said = without_layers(key, f"'{recipe.tower(name).encoder}'")
             raise RecipeError(f"{said}; encoders that do: {fitting}.")
 
@@ -550,25 +447,3 @@ def _check_task(plan: Plan) -> None:
             f"finetune.labels_per_class counts records of a class, and a {plan.recipe.finetune.task} has none: give "
             "finetune.label_fraction."
         )
-
-
-def _has_tokens_with_some_options(cls: Any) -> bool:
-    return not issubclass(cls, TokenEncoder) and cls.variant.__func__ is not Encoder.variant.__func__
-
-
-def _makes_views(count: int, cls: Any) -> bool:
-    return cls.views == count
-
-
-def _loadable(registry: Registry, kind: str, modality: str | None, fits: Callable[[Any], bool]) -> str:
-    """Return the names of registered classes that fit, those that cannot be loaded left out."""
-    names = []
-    for spec in registry.specs(kind):
-        if modality is not None and spec.modality not in (None, modality):
-            continue
-        try:
-            if fits(spec.load()):
-                names.append(spec.name)
-        except PluginError:
-            continue
-    return ", ".join(names) or "none"

@@ -9,8 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sensorium.recipe.parts import Part
     from sensorium.recipe.reading import read_recipe
-    from sensorium.recipe.schema import Part, Recipe, Tower
+from sensorium.recipe.schema import Recipe, Tower
 
 _HOME = {"read_recipe": "reading", "Part": "schema", "Recipe": "schema", "Tower": "schema"}
 __all__ = ["Part", "Recipe", "Tower", "read_recipe"]

@@ -8,7 +8,8 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 
 from sensorium.errors import RecipeError, not_found
-from sensorium.recipe.schema import Recipe, Section, by_name
+from sensorium.recipe.parts import Section, by_name
+from sensorium.recipe.schema import Recipe
 from sensorium.recipe.yaml_text import UNSAID, parse_yaml
 
 
@@ -36,6 +37,30 @@ def leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, An
             yield f"{above}{key}", value
 
 
+def numbered(values: Any) -> Any:
+    """Return values with every list of mappings, such as several objectives, as a mapping by number."""
+    if isinstance(values, Mapping):
+        return {key: numbered(value) for key, value in values.items()}
+    return {number: numbered(one) for number, one in enumerate(values)} if _is_of_mappings(values) else values
+
+
+def numbered_alike(one: Any, other: Any) -> tuple[Any, Any]:
+    """Return two values in which lists of mappings are mappings by number where both have one of the same length."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        both = {key: numbered_alike(one[key], other[key]) for key in one if key in other}
+        return (
+            {key: both[key][0] if key in both else value for key, value in one.items()},
+            {key: both[key][1] if key in both else value for key, value in other.items()},
+        )
+    if _is_of_mappings(one) and _is_of_mappings(other) and len(one) == len(other):
+        return numbered_alike(dict(enumerate(one)), dict(enumerate(other)))
+    return one, other
+
+
+def _is_of_mappings(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, Mapping) for one in value)
+
+
 def merged(base: Mapping[str, Any], own: Mapping[str, Any], above: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return a base with the keys of a recipe, or of an override, merged over it: the one rule for both.
 
@@ -45,6 +70,8 @@ def merged(base: Mapping[str, Any], own: Mapping[str, Any], above: tuple[str, ..
     - null takes an entry away: a tower, an evaluator. Of any other key it is the value; where it can be none, the key
       is as if it were not given (see `validate`, and `check_options`).
     - A key with nothing behind it, as `health:` in YAML, says nothing: what the base has stays.
+    - A mapping whose keys are numbers, over a list: of the elements of these numbers, from 0, by the same rule; null
+      takes one away, and the number behind the last adds one.
     - Any other value (a number, a list, a bare name) replaces that of the base; a list of names stands for a mapping.
 
     Args:
@@ -53,7 +80,7 @@ def merged(base: Mapping[str, Any], own: Mapping[str, Any], above: tuple[str, ..
         above: the path of both in the recipe.
 
     Raises:
-        RecipeError: when null is to take an entry away that is not there.
+        RecipeError: when null is to take an entry away that is not there, or a list has no element of a number.
     """
     new = dict(base)
     for key, value in own.items():
@@ -64,6 +91,8 @@ def merged(base: Mapping[str, Any], own: Mapping[str, Any], above: tuple[str, ..
             if key not in new:
                 raise RecipeError(_nothing_to_take_away(path, new))
             del new[key]
+        elif isinstance(value, Mapping) and isinstance(new.get(key), list) and _numbers(value):
+            new[key] = _with_elements(new[key], value, path)
         elif isinstance(value, Mapping) and value:
             below = {"name": new[key]} if isinstance(new.get(key), str) else _entries(path, new.get(key))
             own_name = str(key) if above in ENTRIES else None
@@ -73,6 +102,26 @@ def merged(base: Mapping[str, Any], own: Mapping[str, Any], above: tuple[str, ..
         else:
             new[key] = _entries(path, without_base(value))
     return new
+
+
+def _numbers(value: Mapping[Any, Any]) -> bool:
+    """Whether a mapping is one of elements of a list, by number."""
+    return bool(value) and all(str(key).isdigit() for key in value)
+
+
+def _with_elements(base: list[Any], own: Mapping[Any, Any], path: tuple[str, ...]) -> list[Any]:
+    """Return a list with what is said of some of its elements, by number, merged over them."""
+    elements = {str(number): one for number, one in enumerate(base)}
+    for number in sorted(map(int, own)):
+        if number > len(base):
+            raise RecipeError(
+                f"'{'.'.join((*path, str(number)))}' is no element of the list '{'.'.join(path)}', which has "
+                f"{len(base)}: they are numbered from 0, and {len(base)} adds one."
+            )
+    said = {str(number): value for number, value in own.items()}
+    taken = {number for number, value in said.items() if value is None}
+    new = merged(elements, {number: value for number, value in said.items() if number not in taken}, path)
+    return [one for number, one in new.items() if number not in taken]
 
 
 def _entries(path: tuple[str, ...], value: Any) -> Any:
@@ -138,10 +187,15 @@ def override(raw: dict[str, Any], text: str) -> dict[str, Any]:
     here: Any = raw
     for depth, key in enumerate(keys[:-1]):
         here = _entries(tuple(keys[: depth + 1]), here.get(key))
+        through = f"The override '{text}' goes through '{'.'.join(keys[: depth + 1])}', which is"
         if isinstance(here, str) or here is None:  # a part by its bare name, or nothing so far
             break
+        if isinstance(here, list) and here and not keys[depth + 1].isdigit():
+            one = f"{'.'.join(keys[: depth + 1])}.0.{'.'.join(keys[depth + 1 :])}"
+            raise RecipeError(f"{through} a list of {len(here)}: name an element by its number, as in {one}.")
+        here = {str(number): one for number, one in enumerate(here)} if isinstance(here, list) else here
         if not isinstance(here, Mapping):
-            raise RecipeError(f"The override '{text}' goes through '{'.'.join(keys[: depth + 1])}', which is {here!r}.")
+            raise RecipeError(f"{through} {here!r}.")
     return merged(raw, own)
 
 

@@ -15,8 +15,17 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from sensorium.errors import RecipeError, did_you_mean, not_found
-from sensorium.recipe.merging import ENTRIES, leaves, merged, overridden, without_base, without_replaced_length
+from sensorium.recipe.merging import (
+    ENTRIES,
+    leaves,
+    merged,
+    numbered_alike,
+    overridden,
+    without_base,
+    without_replaced_length,
+)
 from sensorium.recipe.moved_keys import with_moved_keys
+from sensorium.recipe.parts import ONE, SEVERAL
 from sensorium.recipe.schema import Recipe
 from sensorium.recipe.yaml_text import one_line, parse_yaml
 from sensorium.registration.registry import Registry
@@ -76,8 +85,8 @@ def changes(
     base = _shipped_base(resolved, given, registry)
     if base is None:
         return (str(given) if isinstance(given, str | Path) else resolved.name), list(overrides)
-    theirs = dict(leaves(read_recipe(base, registry).plain()))
-    ours = {path: value for path, value in leaves(resolved.plain()) if path != "name"}
+    of_base, own = numbered_alike(read_recipe(base, registry).plain(), resolved.plain())
+    theirs, ours = dict(leaves(of_base)), {path: value for path, value in leaves(own) if path != "name"}
     differ = (path for path, value in ours.items() if path not in theirs or theirs[path] != value)
     return base, [*_taken_away(theirs, ours), *(f"{path}={one_line(ours[path])}" for path in differ)]
 
@@ -192,17 +201,18 @@ def validated(section: type[S], raw: Mapping[str, Any], origin: str) -> S:
 
 
 def _sentence(error: Any, raw: Mapping[str, Any], section: type[BaseModel]) -> str:
-    path = ".".join(str(key) for key in error["loc"]) or "recipe"
+    loc = tuple(key for key in error["loc"] if key not in (ONE, SEVERAL))
+    path = ".".join(str(key) for key in loc) or "recipe"
     value = error["input"]
     if error["type"] == "extra_forbidden":
-        known = _keys_at(error["loc"][:-1], section)
+        known = _keys_at(loc[:-1], section)
         problem = f"there is no key '{path}' (given {value!r})"
-        return not_found(problem, str(error["loc"][-1]), known, f"keys there: {', '.join(known)}")
+        return not_found(problem, str(loc[-1]), known, f"keys there: {', '.join(known)}")
     if error["type"] == "missing":
-        return f"the key '{path}' is missing{_other_tower(error['loc'], raw)}"
+        return f"the key '{path}' is missing{_other_tower(loc, raw)}"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
     if error["type"] == "value_error":
-        return f"'{path}': {message}." if error["loc"] else f"{message}."
+        return f"'{path}': {message}." if loc else f"{message}."
     return (
         f"'{path}' is {value!r}, but it {message}."
         if message.startswith("should")

@@ -5,114 +5,11 @@ Names of parts are resolved, and their options checked, by `sensorium.models.pla
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import NoneType
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from sensorium.registration.given import CLASS, GIVEN
-
-
-class Section(BaseModel):
-    """A mapping of known keys; null where a key cannot be none stands for its default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_the_default(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-
-        def can_be_none(key: str) -> bool:
-            return key not in cls.model_fields or NoneType in get_args(cls.model_fields[key].annotation)
-
-        return {key: given for key, given in value.items() if given is not None or can_be_none(key)}
-
-
-class Part(BaseModel):
-    """A registered part by name, with its options; a bare string is a name without options."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    name: str = Field(description="the registered name; `sensorium list` shows them")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Everything but the name, and the class of a part that was handed in."""
-        extra = self.model_extra or {}
-        return {key: value for key, value in extra.items() if self.handed_in is None or key != CLASS}
-
-    def __str__(self) -> str:
-        return self.name if self.handed_in is None else self.handed_in.rpartition(".")[2]
-
-    @property
-    def handed_in(self) -> str | None:
-        """The class of a part that is no registered one but an object of the caller; None for a registered one."""
-        return str((self.model_extra or {}).get(CLASS, "unknown")) if self.name == GIVEN else None
-
-
-def by_name(value: Any) -> Any:
-    """Return a list of names as a mapping of these, without options; any other value as it is."""
-    is_list = isinstance(value, list) and all(isinstance(one, str) for one in value)
-    return {one: {} for one in value} if is_list else value
-
-
-def _named_by_key(value: Any) -> Any:
-    value = by_name(value)
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{value!r} is neither a list of names, [NAME], nor a mapping, {{NAME: {{OPTION: VALUE}}}}")
-    return {
-        key: {"name": key, **(given or {})} if given is None or isinstance(given, dict) else given
-        for key, given in value.items()
-    }
-
-
-NamedParts = Annotated[dict[str, Part], BeforeValidator(_named_by_key)]
-"""Parts by a name of the recipe's own, one that names no part is of the part of that name; or a list of names."""
-
-
-class EncoderPart(Part):
-    """The encoder of a tower: one of its own, by name and options, or that of another tower, `{share: OTHER}`."""
-
-    name: str = Field("", description="the registered name; `sensorium list encoders` shows them")
-    share: str | None = Field(
-        None,
-        description="another tower of the same modality, whose encoder (and head) this one uses: a siamese network",
-    )
-
-    @model_validator(mode="after")
-    def _has_one(self) -> Self:
-        if self.share is None and not self.name:
-            raise ValueError("name an encoder, or the tower whose encoder is shared: {share: OTHER}")
-        if self.share is not None and (self.name or self.options):
-            given = ", ".join([*["name"] * bool(self.name), *self.options])
-            raise ValueError(f"share takes the encoder of '{self.share}' as it is: leave out {given}")
-        return self
-
-    @model_serializer(mode="wrap")
-    def _without_the_other(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {key: value for key, value in plain(self).items() if key != ("share" if self.share is None else "name")}
-
-    def __str__(self) -> str:
-        return super().__str__() if self.share is None else f"that of {self.share}"
+from sensorium.recipe.parts import EncoderPart, Generators, NamedParts, Objectives, Part, Section, Term
 
 
 class Negatives(Section):
@@ -214,7 +111,9 @@ class Tower(Section):
     field: str | None = Field(
         None, description="the source's field of its raw values; default: the one of the key's name"
     )
-    views: Part = Field(description="the view generator and its options")
+    views: Generators = Field(
+        description="the view generator and its options; or a list of several, of which each objective sees its own"
+    )
     encoder: EncoderPart = Field(
         description="the encoder and its options; or {share: OTHER}, the encoder of another tower of the same modality"
     )
@@ -247,6 +146,16 @@ class Tower(Section):
         None,
         description="a frozen encoder for objectives that predict its features: a run, or an encoder and its weights",
     )
+
+    def generators(self) -> dict[str, Part]:
+        """Return the view generators by key of the tower: "views", or "views.0" and so on of several."""
+        of = self.views
+        return {"views": of} if isinstance(of, Part) else {f"views.{i}": part for i, part in enumerate(of)}
+
+    @property
+    def views_in_words(self) -> str:
+        """The view generators as they are said: "plain and simclr"."""
+        return " and ".join(map(str, self.generators().values()))
 
     @model_validator(mode="after")
     def _leaves_the_encoder_to_its_tower(self) -> Self:
@@ -524,7 +433,9 @@ class Recipe(Section):
     plugins: list[str] = Field([], description="names of the plugins that the run requires")
     data: Data = Field(description="the records: source, split, batches, loading")
     modalities: dict[str, Tower] = Field(min_length=1, description="by name: modality, views and encoder of a tower")
-    objective: Part = Field(description="the objective and its options")
+    objective: Objectives = Field(
+        description="the objective and its options; or a list of several, whose losses are added"
+    )
     optimizer: Optimizer = Field(Optimizer(), description="optimizer and learning rate schedule")
     train: Train = Field(description="duration, devices, parallelism, precision")
     checkpoint: Checkpoint = Field(Checkpoint(), description="which checkpoints are kept")
@@ -573,6 +484,16 @@ class Recipe(Section):
         owner = self.modalities[self.sharing[name]]
         kind = owner.modality or Part(name=self.sharing[name])
         return self.modalities[name].model_copy(update={"modality": kind, "encoder": owner.encoder})
+
+    def objectives(self) -> dict[str, Part]:
+        """Return the objectives by recipe key: "objective", or "objective.0" and so on of several."""
+        of = self.objective
+        return {"objective": of} if isinstance(of, Part) else {f"objective.{i}": term for i, term in enumerate(of)}
+
+    @property
+    def objective_in_words(self) -> str:
+        """The objectives as they are said: "clip + 0.5 mae on image"."""
+        return " + ".join(term.in_words if isinstance(term, Term) else str(term) for term in self.objectives().values())
 
     def plain(self) -> dict[str, Any]:
         """Return the recipe as plain YAML values."""

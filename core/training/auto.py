@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sensorium.models.plan import Plan
@@ -19,19 +20,25 @@ def training_size(plan: Plan, records: int) -> TrainingSize:
 def resolve(plan: Plan, scale: TrainingSize) -> dict[str, Any]:
     """Replace every `auto` of a plan with a value; return the values by their recipe key.
 
-    An option of the objective that is in its `auto` and that the recipe leaves out is auto too.
+    An option of an objective that is in its `auto` and that the recipe leaves out is auto too. One that starts later
+    has a training of the steps that are left.
     """
-    recipe, cls = plan.recipe, plan.objective.cls
+    recipe = plan.recipe
     found: dict[str, Any] = {}
-    options = {name: rule(scale) for name, rule in cls.auto.items() if name not in plan.objective.options}
-    found |= {f"objective.{name}": value for name, value in options.items()}
+    objectives, terms = [], []
+    for term in plan.terms:
+        size = replace(scale, steps=max(round(scale.steps * (1 - term.start)), 1))
+        options = {name: rule(size) for name, rule in term.make.cls.auto.items() if name not in term.make.options}
+        found |= {f"{term.key}.{name}": value for name, value in options.items()}
+        objectives.append(term.part.model_copy(update=options))
+        terms.append(replace(term, part=objectives[-1], make=term.make.with_options(**options)))
+    plan.terms = terms
     asked = plan.optimization
     plan.optimization = asked.resolved(scale)
     found |= {f"optimizer.{name}": value for name, value in plan.optimization.changes(asked).items()}
-    plan.objective = plan.objective.with_options(**{**plan.objective.options, **options})
     plan.recipe = recipe.model_copy(
         update={
-            "objective": recipe.objective.model_copy(update=options),
+            "objective": objectives if isinstance(recipe.objective, list) else objectives[0],
             "optimizer": plan.optimization.settings,
         }
     )

@@ -1,15 +1,16 @@
 """The collapse alarm: warns when features, prototypes or codes no longer distinguish records.
 
-It watches `Outcome.features` and `Outcome.assignments`. Features of a pretrained encoder tell records apart from the
-start: of a run that starts from weights, a fall far below what they were is an alarm too. Under distribution, metrics
-are those of the joined batch (at most `ROWS` of its rows), so that every rank comes to the same conclusion.
+It watches `Outcome.features` and `Outcome.assignments`, those of each of several objectives apart. Features of a
+pretrained encoder tell records apart from the start: of a run that starts from weights, a fall far below what they were
+is an alarm too. Under distribution, metrics are those of the joined batch (at most `ROWS` of its rows), so that every
+rank comes to the same conclusion.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -78,12 +79,18 @@ class CollapseAlarm:
         options: interval, patience and thresholds.
         remedy: what to change first, from the objective.
         pretrained: names of `Outcome.features` that come from weights that the run started from.
+        terms: of several objectives, by the name that what they watch begins with: what to change first.
     """
 
-    def __init__(self, options: Monitor, remedy: str | None = None, pretrained: Collection[str] = ()) -> None:
-        self.options, self.pretrained = options, frozenset(pretrained)
+    def __init__(
+        self,
+        options: Monitor,
+        remedy: str | None = None,
+        pretrained: Collection[str] = (),
+        terms: Mapping[str, str | None] | None = None,
+    ) -> None:
+        self.options, self.pretrained, self.remedy, self.terms = options, frozenset(pretrained), remedy, terms or {}
         self.start: dict[str, float] = {}
-        self.advice = f"{remedy}, or lower optimizer.lr" if remedy else "lower optimizer.lr"
         self.metrics: dict[str, float] = {}
         self._consecutive: dict[str, int] = {}
         self._warned: set[str] = set()
@@ -107,7 +114,7 @@ class CollapseAlarm:
         """Note the features of the first step, which the start weights have made; a collective operation."""
         if self.pretrained:
             found = measure(outcome)
-            self.start = {key: value for key, value in found.items() if key.split("/")[1] in self.pretrained}
+            self.start = {key: value for key, value in found.items() if _watched(key) in self.pretrained}
             self.metrics = found
 
     def _minimum(self, key: str) -> float:
@@ -123,24 +130,38 @@ class CollapseAlarm:
         return metrics
 
     def _alarm(self, step: int, key: str) -> None:
-        rule, what, value, minimum = _rule(key), key.split("/")[1], self.metrics[key], self._minimum(key)
+        rule, value, minimum = _rule(key), self.metrics[key], self._minimum(key)
+        term, what, advice = self._of_term(_watched(key))
         if value < minimum:
             warning = (
-                f"{rule.name.format(what)} by step {step}: {rule.meaning.format(what)} ({key} is {value:.3g}, below "
-                f"monitor.{rule.threshold} = {minimum:g}); likely cause: {rule.cause.format(what)}; "
-                f"to do: {self.advice}"
+                f"{term}{rule.name.format(what)} by step {step}: {rule.meaning.format(what)} ({key} is {value:.3g}, "
+                f"below monitor.{rule.threshold} = {minimum:g}); likely cause: {rule.cause.format(what)}; "
+                f"to do: {advice}"
             )
         else:
             warning = (
-                f"{what} lose what the start weights knew by step {step}: {key} is {value:.3g}, below monitor.fall = "
-                f"{self.options.fall:g} of the {self.start[key]:.3g} that it was; likely cause: gradients of new "
-                f"heads, or too high a learning rate; to do: {self.advice}, or keep the encoder frozen until heads "
-                "have settled (modalities.NAME.unfreeze=[0.1, 0.1])"
+                f"{term}{what} lose what the start weights knew by step {step}: {key} is {value:.3g}, below "
+                f"monitor.fall = {self.options.fall:g} of the {self.start[key]:.3g} that it was; likely cause: "
+                f"gradients of new heads, or too high a learning rate; to do: {advice}, or keep the encoder frozen "
+                "until heads have settled (modalities.NAME.unfreeze=[0.1, 0.1])"
             )
         if self.options.on_collapse == "stop":
             raise TrainingError(f"{warning}; the run stops (monitor.on_collapse).")
         if collectives.rank() == 0:
             log.warning("%s.", warning)
+
+    def _of_term(self, watched: str) -> tuple[str, str, str]:
+        """Return the objective among several that a warning is of, as it begins, what is watched, and what to do."""
+        name, _, what = watched.partition("/")
+        is_of_term = name in self.terms
+        remedy = self.terms[name] if is_of_term else self.remedy
+        advice = f"{remedy}, or lower optimizer.lr" if remedy else "lower optimizer.lr"
+        return (f"{name}: ", what, advice) if is_of_term else ("", watched, advice)
+
+
+def _watched(key: str) -> str:
+    """Return the name of the features or assignments that a metric is of."""
+    return key.removeprefix("health/").rpartition("/")[0]
 
 
 def _rule(key: str) -> Rule:

@@ -9,7 +9,7 @@ from shlex import quote
 from typing import Any
 
 from sensorium.errors import RecipeError, RunError
-from sensorium.recipe.merging import leaves, merged
+from sensorium.recipe.merging import leaves, merged, numbered_alike
 from sensorium.recipe.reading import read_recipe, validate
 from sensorium.recipe.schema import Recipe
 from sensorium.recipe.yaml_text import one_line
@@ -134,7 +134,7 @@ def resumption(
 
 def differences(before: Recipe, now: Recipe) -> dict[str, tuple[Any, Any]]:
     """Return recipe key -> its value in two recipes, for those where they differ; None where one has no such key."""
-    old, new = dict(leaves(before.plain())), dict(leaves(now.plain()))
+    old, new = (dict(leaves(plain)) for plain in numbered_alike(before.plain(), now.plain()))
     return {key: (old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)}
 
 
@@ -148,7 +148,8 @@ def _over(kept: Recipe, given: Recipe) -> dict[str, Any]:
             if value != "auto"
         }
 
-    return merged(kept.plain(), numbers_only(given.plain()))
+    said, _ = numbered_alike(given.plain(), kept.plain())
+    return merged(kept.plain(), numbers_only(said))
 
 
 def _may_change(key: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict
 from functools import partial
 from itertools import chain
@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from sensorium import contracts
+from sensorium.blocks.sum import Sum
 from sensorium.contracts import Encoder, Modality, Source
 from sensorium.data.decoding import raw_values
 from sensorium.data.unreadable import UnreadableRecords
@@ -114,7 +115,7 @@ def prepare(
         absent_views(plan, loader, fabric.device),
         checkpoints,
         Meter(recipe.data.batch),
-        CollapseAlarm(recipe.monitor, learner.objective.remedy, {*started, "features"} if started else ()),
+        _alarm(plan, learner, started),
         Guard(fabric, learner, optimizer.optimizer, run.nonfinite, recipe.monitor.skips, step),
         LearningRate(optimizer.optimizer, plan.optimization, steps),
         _callbacks(plan, run, fabric, learner, optimizer, (steps, loader.steps_per_epoch)),
@@ -233,6 +234,24 @@ def _on_device(fabric: Fabric, learner: Learner, plan: Plan) -> tuple[Any, Any, 
     fused = on_cuda and recipe.train.precision != "16-mixed"  # Fabric clips no gradients that a fused step unscales
     optimizer = fabric.setup_optimizers(plan.optimization.optimizer(learner, fused, plan.rate_factors(learner)))
     return module, optimizer, average
+
+
+def _alarm(plan: Plan, learner: Learner, started: Collection[str]) -> CollapseAlarm:
+    """Return the collapse alarm of a training, some of whose encoders start from weights."""
+    options, objective = plan.recipe.monitor, learner.objective
+    if not isinstance(objective, Sum):
+        return CollapseAlarm(options, objective.remedy, {*started, "features"} if started else ())
+    pretrained = {
+        f"{term.name}/{what}"
+        for term in plan.terms
+        if (own := set(started) & set(term.towers))
+        for what in {*own, "features"}
+    }
+    remedies = {
+        term.name: remedy and remedy.replace("objective.", f"{term.key}.")
+        for term, remedy in zip(plan.terms, objective.remedies.values(), strict=True)
+    }
+    return CollapseAlarm(options, pretrained=pretrained, terms=remedies)
 
 
 def use_channels_last(module: nn.Module, on_cuda: bool) -> None:

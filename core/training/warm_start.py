@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from torch import Tensor
 
+from sensorium.blocks.sum import weights_of_term
 from sensorium.contracts import Encoder
 from sensorium.errors import RunError
 from sensorium.models.frozen_teachers import FrozenTeachers
 from sensorium.models.learner import Learner
 from sensorium.models.plan import Plan
-from sensorium.recipe.schema import Part
+from sensorium.models.terms import names_of
+from sensorium.recipe.parts import Part, Term, objectives_of
 from sensorium.recipe.yaml_text import one_line
 from sensorium.runs.checkpoint import Checkpoints, mismatch, weights_of
 from sensorium.runs.run import Run
@@ -44,7 +47,7 @@ def first_learner(
         return plan.learner(adapted=adapted, teachers=teachers)
     learner = plan.learner(start.fill, adapted=adapted, teachers=teachers)
     plan.started_from |= start.filled
-    start.carry_on(learner, recipe.objective)
+    start.carry_on(learner, list(recipe.objectives().values()))
     return learner
 
 
@@ -70,7 +73,7 @@ class WarmStart:
             raise RunError(f"train.warm_start: {folder} has no readable checkpoint.")
         self._weights: dict[str, Tensor] = weights_of(state)
         recipe = yaml.safe_load(self.run.recipe_file.read_text(encoding="utf-8"))
-        self._objective, self._towers = Part.model_validate(recipe["objective"]), recipe["modalities"]
+        self._objectives, self._towers = objectives_of(recipe["objective"]), recipe["modalities"]
         self._sharing = {name: tower["encoder"].get("share", name) for name, tower in recipe["modalities"].items()}
         self.filled: dict[str, WeightsReport] = {}
 
@@ -100,20 +103,32 @@ class WarmStart:
                     f"{different}. There it is {one_line(self._towers[name]['encoder'])}."
                 ) from error
 
-    def carry_on(self, learner: Learner, objective: Part) -> None:
-        """Load heads, teachers and temperatures into the objective, if it is the same one.
+    def carry_on(self, learner: Learner, objectives: Sequence[Part]) -> None:
+        """Load heads, teachers and temperatures into the objectives that the other run has too, by their names.
 
         Tensors of another shape, such as a longer queue, keep their initialization.
+
+        Args:
+            learner: whose objective is the only one, or the sum of several.
+            objectives: as its recipe has them.
         """
-        if (objective.name, objective.handed_in) != (self._objective.name, self._objective.handed_in):
-            return
-        current = learner.objective.state_dict()
-        same = {
-            name: weights
-            for name, weights in self._under(OBJECTIVE).items()
-            if name in current and current[name].shape == weights.shape
-        }
+        theirs = {key: self._under(prefix) for key, prefix in _places(self._objectives).items()}
+        current, same = learner.objective.state_dict(), {}
+        for key, prefix in _places(objectives).items():
+            inner = prefix.removeprefix(OBJECTIVE)
+            for name, weights in theirs.get(key, {}).items():
+                if f"{inner}{name}" in current and current[f"{inner}{name}"].shape == weights.shape:
+                    same[f"{inner}{name}"] = weights
         learner.objective.load_state_dict(same, strict=False)
 
     def _under(self, prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): w for name, w in self._weights.items() if name.startswith(prefix)}
+
+
+def _places(objectives: Sequence[Part]) -> dict[tuple[str, str, str | None], str]:
+    """Return what objectives are recognized by -> where their weights are in a learner, the start of their names."""
+    is_sum = isinstance(objectives[0], Term)
+    return {
+        (name, part.name, part.handed_in): f"{OBJECTIVE}{weights_of_term(name)}" if is_sum else OBJECTIVE
+        for name, part in zip(names_of(objectives), objectives, strict=True)
+    }

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from docs.generate.markdown import cell
-from sensorium.recipe.schema import Part, Recipe
+from sensorium.recipe.parts import Part
+from sensorium.recipe.schema import Recipe
 
 NAMED = {"callbacks": "NAME", "evaluators": "NAME", "loggers": "NAME", "modalities": "NAME"}
 """Keys of a recipe that hold a mapping of names of the user's own, and what stands for such a name."""

@@ -16,8 +16,8 @@ from sensorium.contracts import Modality, Source, ViewGenerator
 from sensorium.errors import BadSample
 from sensorium.modalities.image.modality import ImageModality
 from sensorium.models.learner import make_views
-from sensorium.models.plan import maker
-from sensorium.recipe.schema import Part
+from sensorium.models.makers import maker
+from sensorium.recipe.parts import Part
 from sensorium.registration.discovery import Extensions, load_extensions
 from sensorium.registration.registry import Spec
 from sensorium.text_drawing import draw_text

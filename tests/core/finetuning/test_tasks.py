@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from sensorium import SensoriumError, to_device
 from sensorium.finetuning.linear_probe import linear_probe
 from sensorium.finetuning.tasks import Classification, MultitaskClassification, Regression, make_task
-from sensorium.models.plan import maker
+from sensorium.models.makers import maker
 from sensorium.recipe.schema import Finetune
 from sensorium.registration.discovery import load_extensions
 from sensorium.testing.emulation import Emulation, emulated_device

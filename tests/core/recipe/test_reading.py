@@ -5,8 +5,8 @@ import pytest
 from sensorium.errors import PluginError, RecipeError
 from sensorium.recipe import Recipe, read_recipe
 from sensorium.recipe.merging import override
+from sensorium.recipe.parts import Section
 from sensorium.recipe.reading import changes
-from sensorium.recipe.schema import Section
 from sensorium.recipe.yaml_text import parse_yaml
 from sensorium.registration.discovery import load_extensions
 
