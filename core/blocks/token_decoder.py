@@ -19,8 +19,10 @@ def token_counts(*choices: tuple[Tensor, Tensor]) -> list[int]:
         choices: the chosen and the filler tokens, bool (B, T) each, as `token_indices` has them.
 
     Returns:
-        The largest number of chosen tokens of a row, or less where a row has too few fillers.
+        The largest number of chosen tokens of a row, or less where a row has too few fillers; 1 without rows.
     """
+    if not all(len(chosen) for chosen, _ in choices):  # a rank without records: layers refuse tensors of no tokens
+        return [1] * len(choices)
     largest = [torch.minimum(chosen.sum(1).amax(), (chosen | filler).sum(1).amin()) for chosen, filler in choices]
     return torch.stack(largest).tolist()
 

@@ -70,20 +70,27 @@ class KMeansTargets(ClusterTargets):
 
     def build(self, encoders: Encoders, dim: int) -> None:
         """Make the head, and a frozen copy of the encoder where its start weights are clustered."""
-        width = encoders.single.target_dim if self.options.of == "input" else encoders.single.token_dim
+        ((name, encoder),) = encoders.items()
+        width, self.teachers = encoder.target_dim, encoders.teachers
+        if self.options.of == "start":
+            self.start, width = Teacher(encoders), encoder.token_dim
+        elif self.options.of == "teacher":
+            if name not in self.teachers:
+                raise RecipeError(
+                    "The objective 'masked-clusters' is to cluster the tokens of a frozen teacher, and there is none: "
+                    f"hand it in, Learner(..., teachers={{'{name}': encoder}})."
+                )
+            width = self.teachers[name].token_dim
         self.register_buffer("centroids", torch.zeros(self.clusters, width))
         self.head = nn.Sequential(nn.Linear(dim, self.options.dim), heads.Prototypes(self.options.dim, self.clusters))
-        if self.options.of == "start":
-            self.start = Teacher(encoders)
 
     def fit(self, batches: Any, encode: Any) -> None:
         """Cluster a sample of the tokens.
 
         Raises:
-            RecipeError: when there are fewer tokens than clusters.
+            RecipeError: when there are fewer tokens than clusters, or a teacher has other tokens than the encoder.
         """
-        tokens = (self.tokens(view, encode)[encode.tokenize(view).valid()].float() for (view,) in batches)
-        x_NP = sample_rows(tokens, PER_CLUSTER * self.clusters)
+        x_NP = sample_rows((self.valid_tokens(view, encode) for (view,) in batches), PER_CLUSTER * self.clusters)
         if len(x_NP) < self.clusters:
             raise RecipeError(
                 f"The objective 'masked-clusters' is to make {self.clusters} clusters of {len(x_NP)} tokens of the "
@@ -92,24 +99,33 @@ class KMeansTargets(ClusterTargets):
         self.centroids.copy_(k_means(x_NP, self.clusters, ITERATIONS))
         self.fitted.fill_(True)
 
+    def valid_tokens(self, view: Any, encode: Any) -> Tensor:
+        """Return what is clustered of the tokens that are no padding, float32 (N, P)."""
+        tokens_BTP, valid_BT = self.tokens(view, encode), encode.tokenize(view).valid()
+        if tokens_BTP.shape[:2] != valid_BT.shape:
+            raise RecipeError(
+                f"The teacher has {tokens_BTP.shape[1]} tokens of each record of '{view.modality}', and the encoder "
+                f"that is trained {valid_BT.shape[1]}: give both the same patches or strides."
+            )
+        return tokens_BTP[valid_BT].float()
+
     @torch.no_grad()
     def tokens(self, view: Any, encode: Any) -> Tensor:
         """Return what is clustered of each token, (B, T, P)."""
         if self.options.of == "input":
             return float_targets(view, encode)
-        encode = encode.using(self.start.encoders)
+        encode = encode.using(self.start.encoders if self.options.of == "start" else self.teachers)
         (features,) = encode([view]) if self.options.layer is None else encode.layers(view, [self.options.layer])
-        return features.tokens
+        return features.require_tokens("masked-clusters")
 
     def forward(self, predicted: Predicted, view: Any, encode: Any) -> tuple[Tensor, dict[str, Tensor], Assignments]:
         """Return the cross-entropy of the clusters of masked tokens, and what is logged."""
         self.check_fitted()
-        with torch.autocast(predicted.x_BMD.device.type, enabled=False):
-            x_BMP = take_tokens(self.tokens(view, encode), predicted.index_BM).to(self.centroids.dtype)
-            codes_BM = nearest(x_BMP, self.centroids)
-        loss = losses.token_cross_entropy(
-            self.head(predicted.x_BMD) / self.options.temperature, codes_BM, predicted.mask_BM
-        )
+        x_BMP = take_tokens(self.tokens(view, encode), predicted.index_BM)
+        with torch.autocast(x_BMP.device.type, enabled=False):
+            codes_BM = nearest(x_BMP.to(self.centroids.dtype), self.centroids)
+        logits_BMK = self.head(predicted.x_BMD) / self.options.temperature
+        loss = losses.token_cross_entropy(logits_BMK, codes_BM, predicted.mask_BM)
         perplexity = losses.code_perplexity(codes_BM.flatten()[:, None], self.clusters, predicted.mask_BM.flatten())
         return loss, {"code_perplexity": perplexity}, Assignments(perplexity)
 

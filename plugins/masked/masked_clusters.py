@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from sensorium import Needs, Objective, Outcome, TrainingSize, cosine_schedule
-from sensorium.errors import RecipeError, check_range
-from sensorium.plugins.masked.k_means import KMeans, KMeansTargets
+from sensorium.errors import check_range
+from sensorium.plugins.masked.cluster_kinds import targets_of
+from sensorium.plugins.masked.k_means import KMeans
 from sensorium.plugins.masked.masked_prediction import MaskedPrediction, Predictor
-from sensorium.plugins.masked.online_clusters import Online, OnlineTargets
-from sensorium.plugins.masked.random_projection import RandomProjection, RandomProjectionTargets
-
-KINDS = {
-    "random-projection": (RandomProjectionTargets, RandomProjection),
-    "k-means": (KMeansTargets, KMeans),
-    "online": (OnlineTargets, Online),
-}
+from sensorium.plugins.masked.online_clusters import Online
+from sensorium.plugins.masked.random_projection import RandomProjection
 
 
 class MaskedClusters(Objective):
@@ -63,16 +59,15 @@ class MaskedClusters(Objective):
         check_range("objective 'masked-clusters'", "(0, 1)", mask_ratio=mask_ratio)
         check_range("objective 'masked-clusters'", "[1, inf)", mask_length=mask_length)
         check_range("objective 'masked-clusters'", "[2, inf)", clusters=clusters)
-        given = {"random-projection": random_projection, "k-means": k_means, "online": online}
-        if others := [name.replace("-", "_") for name, value in given.items() if value is not None and name != targets]:
-            raise RecipeError(
-                f"The objective 'masked-clusters' has the targets '{targets}', and was given options of others "
-                f"({', '.join(others)}): leave them out, or set objective.targets."
-            )
-        made, defaults = KINDS[targets]
-        self.clusters = made(clusters, given[targets] or defaults())
+        self.clusters = targets_of(targets, clusters, random_projection, k_means, online)
         self.fits, self.momentum = self.clusters.fits, momentum
         self.prediction = mask, mask_ratio, mask_length, predictor
+
+    @classmethod
+    def variant(cls, options):
+        """Return the class that needs a frozen teacher where its tokens are clustered."""
+        k_means = options.get("k_means")
+        return TaughtMaskedClusters if k_means is not None and k_means.of == "teacher" else cls
 
     def build(self, encoders):
         """Make the mask token or the predictor, and what assigns tokens to clusters."""
@@ -94,3 +89,9 @@ class MaskedClusters(Objective):
     def after_step(self, progress):
         """Update the teacher of online clusters."""
         self.clusters.after_step(cosine_schedule(self.momentum, 1.0, progress))
+
+
+class TaughtMaskedClusters(MaskedClusters):
+    """Masked prediction of the clusters of a frozen teacher's tokens."""
+
+    needs = replace(MaskedClusters.needs, teacher=True)

@@ -98,7 +98,7 @@ class OnlineTargets(ClusterTargets):
         """
         if not self.training or self._has_rows:
             return
-        bins = min(self.options.bins, max(valid_BT.shape[1], 1))
+        bins = min(self.options.bins, max(*collectives.rank_sizes(valid_BT.shape[1]), 1))
         rows = sum(collectives.rank_sizes(valid_BT.numel())) // bins
         if rows < self.clusters:
             raise RecipeError(

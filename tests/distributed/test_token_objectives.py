@@ -10,6 +10,8 @@ from sensorium.plugins.infomax.infograph import InfoGraph
 from sensorium.plugins.masked.data2vec import Data2Vec
 from sensorium.plugins.masked.graphmae import GraphMAE
 from sensorium.plugins.masked.mae import MAE
+from sensorium.plugins.masked.masked_clusters import MaskedClusters
+from sensorium.plugins.masked.online_clusters import Online
 from sensorium.plugins.masked.simmim import SimMIM
 from sensorium.plugins.masked.wav2vec2 import Wav2Vec2
 from sensorium.plugins.predictive.jepa import JEPA
@@ -30,6 +32,9 @@ OBJECTIVES = {
     "predict": lambda: Predict(classes=CHANNELS),
     "next-token": NextToken,
     "jepa": lambda: JEPA(**SMALL),
+    "best-rq": lambda: MaskedClusters(clusters=6),
+    "hubert": lambda: MaskedClusters("k-means", clusters=6),
+    "capi": lambda: MaskedClusters("online", clusters=6, online=Online(bins=3)),
     "wav2vec2": lambda: Wav2Vec2(distractors=6, codebook_size=5, dim=8),
 }
 LENGTHS, CUTS = (12, 7, 2, 9, 5), {1: [5], 2: [4, 1], 4: [2, 1, 1, 1]}
@@ -51,6 +56,9 @@ def results(name, start, stop):
     """Return the loss and the gradients of some of the records."""
     learner = learner_of(OBJECTIVES[name](), classes=name == "masked-token", causal=name == "next-token")
     learner.double().train()
+    if learner.objective.fits:
+        torch.manual_seed(0)
+        learner.fit([[view(name, 0, len(LENGTHS))]])
     if name == "wav2vec2":
         learner.objective.quantizer.eval()  # no Gumbel noise, which is drawn for each masked token
     seen = view(name, start, stop)

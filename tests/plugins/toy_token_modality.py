@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sensorium import Batch, Features, TokenEncoder, Tokens, View
+from sensorium import Batch, Features, TokenEncoder, Tokens, View, at_least_one_row
 from sensorium.models.learner import Learner
 
 CHANNELS, LENGTH = 3, 12
@@ -45,7 +45,8 @@ class SequenceEncoder(TokenEncoder):
     def encode_tokens(self, tokens, keep=None):
         tokens = tokens if keep is None else tokens.take(keep)
         x, mask = tokens.x + tokens.positions, tokens.mask
-        x = self.block(x, src_key_padding_mask=None if mask is None else ~mask)
+        rows = at_least_one_row(x), None if mask is None else at_least_one_row(~mask)
+        x = self.block(rows[0], src_key_padding_mask=rows[1])[: len(x)]
         if mask is None:
             return Features(x.mean(1), x)
         return Features((x * mask[..., None]).sum(1) / mask.sum(1, keepdim=True), x, mask)

@@ -37,6 +37,12 @@ def test_the_counts_of_several_choices_are_read_at_once():
     assert token_counts(masks(["cccc..", "c....s"]), masks(["cc.c.", "c..ss", ".cc.s"])) == [2, 3]
 
 
+def test_no_rows_have_one_token_each():
+    nothing = torch.zeros(0, 5, dtype=torch.bool)
+    assert token_counts((nothing, nothing), (nothing, ~nothing)) == [1, 1]
+    assert token_indices(nothing, nothing, 1)[0].shape == (0, 1)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.lists(st.sampled_from("cs."), min_size=6, max_size=6), min_size=1, max_size=5), st.integers(0, 99))
 def test_properties_of_token_indices(rows, seed):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from sensorium import TrainingSize, losses
+from sensorium import Features, Learner, TrainingSize, losses
 from sensorium.errors import RecipeError, SensoriumError
 from sensorium.models.learner import _Encode
 from sensorium.plugins.masked.k_means import KMeans, k_means, nearest, sample_rows
@@ -16,7 +16,15 @@ from sensorium.plugins.masked.online_clusters import Online
 from sensorium.plugins.masked.random_projection import RandomProjection, RunningMoments
 from sensorium.recipe.schema import Monitor
 from sensorium.training.collapse_alarm import CollapseAlarm, measure
-from tests.plugins.toy_token_modality import CHANNELS, Sequences, learner_of, losses_while_training, sequences, view_of
+from tests.plugins.toy_token_modality import (
+    CHANNELS,
+    SequenceEncoder,
+    Sequences,
+    learner_of,
+    losses_while_training,
+    sequences,
+    view_of,
+)
 
 PREDICTOR = Predictor(depth=1, width=16, heads=2)
 KINDS = {
@@ -325,6 +333,48 @@ def test_clusters_of_the_start_weights_stay_when_the_encoder_trains():
 def test_an_encoder_without_layers_says_so():
     with pytest.raises(RecipeError, match="behind block 1 of the encoder SequenceEncoder, which has no layer_stack"):
         made("k-means", k_means=KMeans(of="start", layer=1))
+
+
+def taught(teacher, **options):
+    """Return a learner of clusters of a teacher's tokens."""
+    torch.manual_seed(0)
+    k_means = KMeans(of="teacher", dim=8, **options)
+    objective = MaskedClusters("k-means", 4, k_means=k_means)
+    return Learner({"toy": SequenceEncoder()}, objective, teachers={"toy": teacher} if teacher else {})
+
+
+def test_clusters_of_a_frozen_teacher():
+    """The second iteration of HuBERT: another encoder's tokens, of another width, are clustered."""
+    teacher = SequenceEncoder(dim=8)
+    learner = taught(teacher)
+    torch.manual_seed(1)
+    learner.fit([[view_of(sequences(LENGTHS * 3))]])
+    clusters, view = learner.objective.clusters, view_of(sequences())
+    assert clusters.centroids.shape == (4, 8)
+    torch.testing.assert_close(
+        clusters.tokens(view, _Encode(learner.encoders, {"toy": "toy"})), teacher(view.batch).tokens
+    )
+    found = losses_while_training(learner, {"toy": [view]}, 30, 1e-2)
+    assert found[-1] < 0.8 * found[0]
+    assert not any("teacher" in name for name in learner.state_dict())
+
+
+def test_a_teacher_that_is_missing_or_has_other_tokens_is_refused():
+    assert MaskedClusters.variant({"k_means": KMeans(of="teacher")}).needs.teacher
+    assert not MaskedClusters.variant({"k_means": KMeans()}).needs.teacher
+    assert not MaskedClusters.variant({}).needs.teacher
+    with pytest.raises(RecipeError, match=r"tokens of a frozen teacher, and there is none: hand it in"):
+        taught(None)
+
+    class Halved(SequenceEncoder):
+        def encode_tokens(self, tokens, keep=None):
+            features = super().encode_tokens(tokens, keep)
+            return Features(features.pooled, features.tokens[:, ::2])
+
+    with pytest.raises(
+        RecipeError, match="teacher has 6 tokens of each record of 'toy', and the encoder that is trained 12"
+    ):
+        taught(Halved()).fit([[view_of(sequences())]])
 
 
 # Online clusters
