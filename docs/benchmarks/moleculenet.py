@@ -29,9 +29,10 @@ SETS = {
     "Tox21": ("tox21.csv.gz", list(TOX21), "multitask", "ROC-AUC"),
     "ESOL": ("esol.csv", ["measured log solubility in mols per litre"], "regression", "RMSE ↓"),
     "FreeSolv": ("freesolv.csv", ["expt"], "regression", "RMSE ↓"),
+    "ClinTox": ("clintox.csv.gz", ["FDA_APPROVED", "CT_TOX"], "multitask", "ROC-AUC"),
 }
 """Name -> file, label columns, kind of task, metric."""
-EPOCHS = {"BACE": 40, "Tox21": 15, "ESOL": 60, "FreeSolv": 80}
+EPOCHS = {"BACE": 40, "Tox21": 15, "ESOL": 60, "FreeSolv": 80, "ClinTox": 40}
 FROZEN = {"multitask": "multitask", "regression": "forest"}
 
 
