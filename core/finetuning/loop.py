@@ -67,12 +67,15 @@ class EncoderWithHead(nn.Module):
         """Return outputs (B, K)."""
         return self._predict(self.encoder(batch).pooled)
 
-    def freeze(self, frozen: bool) -> None:
-        """Freeze the encoder, in eval mode, or unfreeze it."""
+    def freeze(self, frozen: bool, batch_norm: bool = False) -> None:
+        """Freeze the encoder, in eval mode, or unfreeze it, but for the statistics of its batch norms if these stay."""
         self.encoder.requires_grad_(not frozen)
         self.train()
         if frozen:
             self.encoder.eval()
+        for module in self.encoder.modules() if batch_norm else ():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
 
     @torch.inference_mode()
     def features(self, batch: Batch) -> Tensor:
@@ -145,7 +148,7 @@ def train_epochs(
     losses: list[Tensor] = []
     for step, (records,) in enumerate(loader.batches(0, steps)):
         if step % loader.steps_per_epoch == 0:
-            model.freeze(step // loader.steps_per_epoch < options.freeze_epochs)
+            model.freeze(step // loader.steps_per_epoch < options.freeze_epochs, options.freeze_batch_norm)
         seed_globals(seed, "finetune", step)
         rows = np.searchsorted(positions_N, records.positions)
         (targets_BL,) = to_device([targets_NL[rows]], fabric.device)

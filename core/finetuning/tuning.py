@@ -146,7 +146,8 @@ class Tuning:
         optimization = self.optimization.resolved(size)
         lr, options = self.options.encoder_lr, self.options
         if self.initialization == "scratch":  # whose first layers have the most to learn
-            lr, options = float(optimization.settings.lr), options.model_copy(update={"layer_decay": None})
+            of_trained = {"layer_decay": None, "freeze_batch_norm": False}
+            lr, options = float(optimization.settings.lr), options.model_copy(update=of_trained)
         targets = dict(zip(positions.tolist(), self.labeled.targets()[rows].tolist(), strict=True))
         epochs = train_epochs(
             model,

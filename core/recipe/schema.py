@@ -377,6 +377,10 @@ class Finetune(Section):
     epochs: PositiveInt = Field(50, description="passes over the train part")
     batch: PositiveInt = Field(32, description="batch size")
     freeze_epochs: NonNegativeInt = Field(0, description="epochs at the start with a frozen encoder")
+    freeze_batch_norm: bool = Field(
+        False,
+        description="keep the batch-norm statistics of trained weights, with which the linear probe saw the encoder",
+    )
     width: NonNegativeInt = Field(0, description="hidden width of the head; 0: a linear head")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout probability at the input of the head")
     optimizer: Optimizer = Field(Optimizer(), description="optimizer and schedule; its lr is that of the head")
