@@ -166,6 +166,30 @@ def test_a_frozen_encoder_keeps_its_weights_and_statistics(run, tmp_path):
     assert not same(trained, thawed.predictor.finetuned.encoder.state_dict())
 
 
+def statistics(encoder):
+    return {name: value for name, value in encoder.state_dict().items() if "running" in name}
+
+
+def test_statistics_of_batch_norm_may_stay_while_weights_are_trained(run, tmp_path):
+    trained = sensorium.load(run, extensions=toys.extensions()).learner.encoders["a"]
+    assert statistics(trained)
+    changes = ["finetune.freeze_batch_norm=true", "finetune.encoder_lr=0.01", "finetune.width=8"]
+    kept = tuned(run, tmp_path / "kept", *changes, start="trained").predictor.finetuned.encoder
+    assert same(statistics(trained), statistics(kept))
+    assert not same(trained.state_dict(), kept.state_dict())
+    moved = tuned(run, tmp_path / "moved", *changes[1:], start="trained").predictor.finetuned.encoder
+    assert not same(statistics(trained), statistics(moved))
+
+
+def test_an_encoder_from_scratch_learns_its_statistics_whatever_is_kept_of_trained_ones(run, tmp_path):
+    changes = ["finetune.encoder_lr=0.01", "finetune.width=8"]
+    free, kept = (
+        tuned(run, tmp_path / str(value), *changes, f"finetune.freeze_batch_norm={value}", start="scratch")
+        for value in (False, True)
+    )
+    assert same(weights(free), weights(kept))
+
+
 def test_encoder_and_head_have_separate_learning_rates(run, tmp_path, monkeypatch):
     seen = {}
     build = Optimization.optimizer
