@@ -27,14 +27,16 @@ from sensorium.losses.hardness import Guide, NegativeWeighting, debiased, hcl, h
 from sensorium.losses.hierarchical import hierarchical_contrastive
 from sensorium.losses.infomax import binary_discrimination, dgi_summary, jensen_shannon
 from sensorium.losses.masked import masked_regression, multimodal_reconstruction, reconstruction, scaled_cosine_error
+from sensorium.losses.next_embedding import next_embedding
 from sensorium.losses.quantized import assignment_perplexity, code_perplexity, diversity, masked_contrastive
 from sensorium.losses.queue import nearest_in_queue, queue_info_nce
 from sensorium.losses.redundancy import barlow_twins, vicreg
 from sensorium.losses.regression import negative_cosine
 from sensorium.losses.sigmoid import siglip
-from sensorium.losses.sigreg import random_directions, sigreg
+from sensorium.losses.sigreg import random_directions, sigreg, sigreg_by_step
 from sensorium.losses.statistics import effective_rank, linear_cka, normalized_std
 from sensorium.losses.tokens import class_weights, perplexity, soft_token_cross_entropy, token_cross_entropy, token_nats
+from sensorium.losses.visreg import VISRegTerms, global_view_prediction, visreg
 from sensorium.losses.whitening import whitened, whitening_mse
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "MixedNegatives",
     "NegativeRows",
     "NegativeWeighting",
+    "VISRegTerms",
     "assignment_perplexity",
     "barlow_twins",
     "binary_discrimination",
@@ -60,6 +63,7 @@ __all__ = [
     "entropy",
     "future_info_nce",
     "global_contrastive",
+    "global_view_prediction",
     "gram_anchoring",
     "hcl",
     "hierarchical_contrastive",
@@ -77,6 +81,7 @@ __all__ = [
     "multimodal_reconstruction",
     "nearest_in_queue",
     "negative_cosine",
+    "next_embedding",
     "normalized_std",
     "nt_xent",
     "perplexity",
@@ -87,6 +92,7 @@ __all__ = [
     "scaled_cosine_error",
     "siglip",
     "sigreg",
+    "sigreg_by_step",
     "sinkhorn_knopp",
     "soft_token_cross_entropy",
     "supervised_contrastive",
@@ -96,6 +102,7 @@ __all__ = [
     "unicl",
     "update_center",
     "vicreg",
+    "visreg",
     "whitened",
     "whitening_mse",
 ]

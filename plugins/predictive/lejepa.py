@@ -46,9 +46,7 @@ class LeJEPA(Objective):
         """Compare every view with the mean of the global ones, and each with a Gaussian."""
         features = encode(views)
         z_BVD = self.project(torch.cat([f.pooled for f in features])).unflatten(0, (len(views), -1)).transpose(0, 1)
-        center_B1D = z_BVD[:, : self.global_views].mean(1, keepdim=True)
-        every_BV = torch.ones_like(z_BVD[..., 0], dtype=torch.bool)
-        prediction = losses.masked_regression(z_BVD, center_B1D.expand_as(z_BVD), every_BV)
+        prediction = losses.global_view_prediction(z_BVD, self.global_views)
         directions_DS = losses.random_directions(self.dim, self.directions, z_BVD.device)
         sigreg = torch.stack([losses.sigreg(z_BD, directions_DS) for z_BD in z_BVD.unbind(1)]).mean()
         loss = (1 - self.sigreg_weight) * prediction + self.sigreg_weight * sigreg
