@@ -43,10 +43,10 @@ class MaskedBatchNorm(nn.BatchNorm1d):
                 mean_D, var_D = self._statistics(wide, padding, valid_BT.sum() * math.prod(x.shape[2:-1]))
             else:
                 mean_D, var_D = self.running_mean, self.running_var
-            scale_D, shift_D = (var_D + self.eps).rsqrt(), 0.0
-            if self.affine:
-                scale_D, shift_D = self.weight * scale_D, self.bias
-            normed = torch.addcmul((shift_D - mean_D * scale_D).view(shape), wide, scale_D.view(shape))
+            scale_D = (var_D + self.eps).rsqrt()
+            scale_D = self.weight * scale_D if self.affine else scale_D
+            offset_D = self.bias - mean_D * scale_D if self.affine else -mean_D * scale_D
+            normed = torch.addcmul(offset_D.view(shape), wide, scale_D.view(shape))
             return normed.masked_fill(padding, 0.0).to(x.dtype)
 
     def _statistics(self, x: Tensor, padding: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
