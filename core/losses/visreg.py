@@ -23,16 +23,14 @@ EPSILON = 1e-4
 
 
 class VISRegTerms(NamedTuple):
-    """The terms of VISReg, scalars, unweighted.
+    """The regularization of VISReg in its parts, scalars, unweighted.
 
     Args:
-        prediction: see `global_view_prediction`; this rank's share.
         scale: mean squared deviation of each dimension's std from 1.
         shape: mean squared difference of sorted projections, of standardized rows, and the Gaussian's quantiles.
         center: mean squared mean of each dimension.
     """
 
-    prediction: Tensor
     scale: Tensor
     shape: Tensor
     center: Tensor
@@ -53,32 +51,29 @@ def global_view_prediction(z_BVD: Tensor, global_views: int) -> Tensor:
     return masked_regression(z_BVD, center_B1D.expand_as(z_BVD), every_BV)
 
 
-def visreg(z_BVD: Tensor, directions_DS: Tensor, global_views: int = 2) -> VISRegTerms:
-    """Return the terms of VISReg (Wu et al. 2026, algorithm 1): prediction, scale, shape and center (eq. 8, 1, 5, 6).
+def visreg(z_BVD: Tensor, directions_DS: Tensor) -> VISRegTerms:
+    """Return the regularization of VISReg (Wu et al. 2026, algorithm 1): scale, shape and center (eq. 1, 5 and 6).
 
     Every view is a sample of its own, with its own mean, std and order along each direction; a term is the mean over
-    views. The std by which rows are divided for `shape` is stop-gradient (eq. 2), so that `scale` alone sets it.
+    views. The std by which rows are divided for the shape is stop-gradient (eq. 2), so that the scale alone sets it.
 
     Args:
         z_BVD: this rank's projections of V views; computed in fp32 (fp64 stays).
         directions_DS: unit columns, the same on every rank (`random_directions`), drawn anew for each step.
-        global_views: number of global views, the first ones, 1 to V.
 
     Returns:
-        The terms; all but `prediction` are those of the joined batch, the same on every rank, with the joined batch's
-        gradient after the mean over ranks. A batch of one has no spread: scale 1, shape 0. Zero without rows.
+        The terms of the joined batch, the same on every rank, with the joined batch's gradient after the mean over
+        ranks. One record alone has a scale term of 1 and no shape. Zero without rows.
     """
     with outside_autocast(z_BVD):
-        z_BVD = at_least_fp32(z_BVD)
-        prediction = global_view_prediction(z_BVD, global_views)
-        z_MVD = collectives.all_gather(z_BVD)[0]
+        z_MVD = collectives.all_gather(at_least_fp32(z_BVD))[0]
         if not len(z_MVD):
-            return VISRegTerms(prediction, *(z_MVD.sum() for _ in range(3)))
+            return VISRegTerms(*(z_MVD.sum() for _ in range(3)))
         mean_VD, std_VD = z_MVD.mean(0), z_MVD.std(0, correction=0)
         standard_MVD = (z_MVD - mean_VD) / (std_VD.detach() + EPSILON)
         sorted_MVS = (standard_MVD @ directions_DS.to(z_MVD.dtype)).sort(dim=0).values
         shape = (sorted_MVS - _normal_quantiles(sorted_MVS)[:, None, None]).square().mean()
-        return VISRegTerms(prediction, (1 - std_VD).square().mean(), shape, mean_VD.square().mean())
+        return VISRegTerms((1 - std_VD).square().mean(), shape, mean_VD.square().mean())
 
 
 def _normal_quantiles(x: Tensor) -> Tensor:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from sensorium import Needs, Objective, Outcome, heads, losses
+from sensorium import heads, losses
+from sensorium.plugins.predictive.global_views import GlobalViewPrediction
 
 
-class LeJEPA(Objective):
+class LeJEPA(GlobalViewPrediction):
     """LeJEPA: latent-Euclidean joint-embedding predictive architecture (Balestriero and LeCun 2025, algorithm 2).
 
     Every view predicts the mean of the global views' projections, and SIGReg, a test for an isotropic Gaussian along
@@ -23,8 +24,6 @@ class LeJEPA(Objective):
         layers: linear layers of the projection head.
     """
 
-    needs = Needs(views=2, multicrop=True)
-
     def __init__(
         self,
         sigreg_weight: float = 0.05,
@@ -34,22 +33,15 @@ class LeJEPA(Objective):
         dim: int = 128,
         layers: int = 3,
     ) -> None:
-        super().__init__()
-        self.sigreg_weight, self.global_views, self.directions = sigreg_weight, global_views, directions
-        self.width, self.dim, self.layers = width, dim, layers
+        super().__init__(sigreg_weight, global_views)
+        self.directions, self.width, self.dim, self.layers = directions, width, dim, layers
 
     def build(self, encoders):
         """Make the projection head."""
         self.project = heads.prediction_head(encoders.single.dim, self.width, self.dim, self.layers)
 
-    def forward(self, views, encode):
-        """Compare every view with the mean of the global ones, and each with a Gaussian."""
-        features = encode(views)
-        z_BVD = self.project(torch.cat([f.pooled for f in features])).unflatten(0, (len(views), -1)).transpose(0, 1)
-        prediction = losses.global_view_prediction(z_BVD, self.global_views)
+    def regularize(self, z_BVD):
+        """Compare the records of each view with a Gaussian."""
         directions_DS = losses.random_directions(self.dim, self.directions, z_BVD.device)
         sigreg = torch.stack([losses.sigreg(z_BD, directions_DS) for z_BD in z_BVD.unbind(1)]).mean()
-        loss = (1 - self.sigreg_weight) * prediction + self.sigreg_weight * sigreg
-        logs = {"prediction": prediction.detach(), "sigreg": sigreg.detach()}
-        watched = {"features": features[0].pooled.detach(), "projection": z_BVD[:, 0].detach()}
-        return Outcome(loss, logs, watched)
+        return sigreg, {"sigreg": sigreg.detach()}

@@ -4,43 +4,33 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from sensorium import Needs, Objective, Outcome, TrainingSize, batch_norm, heads, losses
+from sensorium import Needs, Objective, Outcome, losses
 from sensorium.errors import check_range
-
-
-def _sigreg_weight(size: TrainingSize) -> float:
-    return 12.8 / size.batch
+from sensorium.plugins.predictive.embeddings import EmbeddingProjector, one_token_of_each
 
 
 class NextEmbedding(Objective):
     """Next-embedding prediction: NEPA (Xu et al. 2025), or with SIGReg as LeWorldModel (Maes et al. 2026).
 
-    From each token a causal encoder predicts the embedding of the next one: what its tokens are before positions and
-    layers. Nothing is reconstructed, and there is no teacher. An anchor keeps embeddings from becoming all alike:
-
-    - "stop-gradient": the loss is the negative cosine of the encoder's output and the next embedding, stop-gradient
-      (NEPA); no head, no option.
-    - "sigreg": embeddings are projected by an MLP that ends in batch norm, predicted linearly, and the squared error is
-      added to `sigreg_weight` x SIGReg of the projections, at each position by itself; the gradient flows into both
-      sides. The actions of a world model are left out.
-
-    The first token is predicted by none, as encoders have no start token but one that is among their tokens.
+    From each token a causal encoder predicts the embedding of the next one, which is what it has of a token before
+    positions and layers: nothing is reconstructed, and there is no teacher. By default the loss is the negative cosine
+    of output and next embedding, stop-gradient. With SIGReg embeddings are projected, predicted linearly (mean squared
+    error), and regularized at each position by itself; actions of a world model are left out.
 
     Args:
-        anchor: what keeps embeddings from collapsing, "stop-gradient" or "sigreg".
+        anchor: what keeps embeddings from collapsing, "stop-gradient" (NEPA) or "sigreg", for which the others are.
         sigreg_weight: weight of SIGReg, > 0, a statistic that is about 1.06 for a Gaussian and grows with the records
             of a step for all else; the paper's is .1, at 128 records (auto: 12.8 / data.batch).
         directions: number of random directions of SIGReg, drawn anew at every step.
-        width: hidden width of the projector of "sigreg".
-        dim: width of the projected embeddings of "sigreg".
+        width: hidden width of the projector.
+        dim: width of the projections.
     """
 
     needs = Needs(views=1, tokens=True)
     remedy = "set objective.anchor to sigreg"
-    auto = {"sigreg_weight": _sigreg_weight}
+    auto = {"sigreg_weight": lambda size: 12.8 / size.batch}
 
     def __init__(
         self,
@@ -79,35 +69,3 @@ class NextEmbedding(Objective):
         logs = {"prediction": prediction.detach(), "sigreg": sigreg.detach()}
         watched["projection"] = one_token_of_each(z_BTD, valid_BT)
         return Outcome(prediction + self.sigreg_weight * sigreg, logs, watched)
-
-
-class EmbeddingProjector(nn.Module):
-    """MLP from embeddings to projections that ends in batch norm over valid tokens, without scale and shift.
-
-    Predictions are then compared in units of the projections' own variance, which cannot shrink.
-
-    Args:
-        dim: width of the embeddings, any norm.
-        width: hidden width.
-        out: width of the projections.
-    """
-
-    def __init__(self, dim: int, width: int, out: int) -> None:
-        super().__init__()
-        self.mlp = nn.Sequential(nn.LayerNorm(dim), heads.bottleneck_head(dim, width, out, layers=2))
-        self.norm = batch_norm.MaskedBatchNorm(out, affine=False)
-
-    def forward(self, x_BTD: Tensor, valid_BT: Tensor) -> Tensor:
-        """Return the projections, zero at padding."""
-        return self.norm(self.mlp(x_BTD).transpose(1, 2), valid_BT).transpose(1, 2)
-
-
-def one_token_of_each(x_BTD: Tensor, valid_BT: Tensor) -> Tensor:
-    """Return one valid token of each record, detached (B, D): of record i token i modulo its number of tokens.
-
-    So the records of a batch show tokens at all positions, and no shape depends on padding.
-    """
-    counts_B1 = valid_BT.sum(1, keepdim=True).clamp(min=1)
-    number_B1 = torch.arange(len(x_BTD), device=x_BTD.device)[:, None] % counts_B1
-    index_B = (valid_BT & (valid_BT.cumsum(1) == number_B1 + 1)).int().argmax(1)
-    return x_BTD.detach()[torch.arange(len(x_BTD), device=x_BTD.device), index_B]
