@@ -88,6 +88,7 @@ _HOME = {
     "at_least_one_row": "sensorium.types",
     "token_indices": "sensorium.blocks.token_decoder",
     "Teacher": "sensorium.blocks.teacher",
+    "Standardization": "sensorium.blocks.standardization",
     "cosine_schedule": "sensorium.blocks.teacher",
     "Sum": "sensorium.blocks.sum",
     "Term": "sensorium.blocks.sum",
@@ -169,6 +170,7 @@ if TYPE_CHECKING:
         NegativePool as NegativePool,
     )
     from sensorium.blocks.record_rows import RecordRows as RecordRows
+    from sensorium.blocks.standardization import Standardization as Standardization
     from sensorium.blocks.teacher import (
         Teacher as Teacher,
         cosine_schedule as cosine_schedule,

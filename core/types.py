@@ -419,12 +419,15 @@ class Outcome:
         features: detached (N, D) rows, by name, that the collapse alarm watches; the same names on every rank.
         assignments: what the collapse alarm watches of prototypes or codes, by name ("prototypes", "codes"); the same
             names on every rank.
+        explained: explained variances of given targets, by name ("predictions"), scalars of at most 1 over the joined
+            batch, of which the collapse alarm watches whether they fall; the same names on every rank.
     """
 
     loss: Tensor
     logs: dict[str, Tensor] = field(default_factory=dict)
     features: dict[str, Tensor] = field(default_factory=dict)
     assignments: dict[str, Assignments] = field(default_factory=dict)
+    explained: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,11 @@ class Transform:
         return self.modality.batch_of(x) if isinstance(x, Tensor) else None
 
     def views(
-        self, x: Any, generator: torch.Generator | None = None, keys: Mapping[str, Tensor] | None = None
+        self,
+        x: Any,
+        generator: torch.Generator | None = None,
+        keys: Mapping[str, Tensor] | None = None,
+        descriptors: Tensor | None = None,
     ) -> list[View]:
         """Return views as `Learner` takes them: batches with the targets, masks and positions that objectives use.
 
@@ -111,6 +115,7 @@ class Transform:
             generator: what is drawn from, on any device; None draws from torch's global generator.
             keys: what the rows' records are recognized by, int64 (B,) by name, for objectives that ask for it: "record"
                 and "group" ids, "label:NAME" class ids.
+            descriptors: of the records, float32 (B, P), for objectives that learn from them (see `descriptors`).
 
         Raises:
             DataError: when a raw value cannot be decoded, or a tensor is not examples of the modality.
@@ -120,7 +125,24 @@ class Transform:
             generator = _generator_on(torch.device("cpu"), generator)
             batch = self.batch([x], generator)
         views = self.view_generator(batch, _generator_on(batch.device, generator))
+        if descriptors is not None:
+            views = [replace(view, info={**view.info, "descriptors": descriptors}) for view in views]
         return [replace(view, keys=dict(keys)) for view in views] if keys else views
+
+    def descriptors(self, raws: Sequence[Any]) -> Tensor:
+        """Return the descriptors of raw values that the modality has, float32 (B, P), nan where undefined.
+
+        `transform.modality.descriptor_names` are their names.
+
+        Args:
+            raws: B raw values, whatever the modality decodes.
+
+        Raises:
+            DataError: when a value cannot be decoded, or the modality has no descriptors.
+        """
+        if not self.modality.has_descriptors():
+            raise DataError(f"{type(self.modality).__name__} has no descriptors.")
+        return torch.from_numpy(np.stack(self._of_each(raws, self.modality.descriptors)))
 
     def batch(self, raws: Sequence[Any], generator: torch.Generator | None = None) -> Batch:
         """Return raw values as a canonical batch on the CPU: the `collate_fn` of a `DataLoader` that yields batches.
@@ -133,20 +155,25 @@ class Transform:
         Raises:
             DataError: when a value cannot be decoded, or the modality must learn from data first.
         """
+        rng = _generator_on(torch.device("cpu"), generator)
+        return self.modality.collate(self._of_each(raws, lambda example: self.view_generator.stage(example, rng)))
+
+    def _of_each(self, raws: Sequence[Any], function: Callable[[Any], Any]) -> list[Any]:
+        """Return what a function makes of the example that each raw value is decoded to."""
         kind = type(self.modality).__name__
         if not self.modality.is_fitted:
             raise DataError(
                 f"{kind} learns from data before it decodes: call fit(raws) of the transform, with raw values of the "
                 "train part, or hand in modality=..., one that is fitted."
             )
-        rng, examples = _generator_on(torch.device("cpu"), generator), []
+        made = []
         for number, raw in enumerate(raws):
             try:
-                examples.append(self.view_generator.stage(self.modality.decode(raw), rng))
+                made.append(function(self.modality.decode(raw)))
             except BadSample as error:
                 which = f"Value {number}" if len(raws) > 1 else "The value"
                 raise DataError(f"{which} cannot be decoded by {kind}: {error}{_advice(raw)}.") from error
-        return self.modality.collate(examples)
+        return made
 
     def fit(self, raws: Sequence[Any]) -> Transform:
         """Let the modality learn what decoding needs, such as a scale or a vocabulary; returns the transform itself.

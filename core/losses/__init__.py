@@ -31,7 +31,7 @@ from sensorium.losses.next_embedding import next_embedding
 from sensorium.losses.quantized import assignment_perplexity, code_perplexity, diversity, masked_contrastive
 from sensorium.losses.queue import nearest_in_queue, queue_info_nce
 from sensorium.losses.redundancy import barlow_twins, vicreg
-from sensorium.losses.regression import negative_cosine
+from sensorium.losses.regression import element_regression, explained_variance, negative_cosine
 from sensorium.losses.sigmoid import siglip
 from sensorium.losses.sigreg import random_directions, sigreg, sigreg_by_step
 from sensorium.losses.statistics import effective_rank, linear_cka, normalized_std
@@ -60,7 +60,9 @@ __all__ = [
     "dgi_summary",
     "diversity",
     "effective_rank",
+    "element_regression",
     "entropy",
+    "explained_variance",
     "future_info_nce",
     "global_contrastive",
     "global_view_prediction",

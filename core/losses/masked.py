@@ -6,18 +6,15 @@ Letters: B rows, T tokens, N masked tokens, P or D width of a target, V classes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sensorium.losses.precision import at_least_fp32, outside_autocast
+from sensorium.losses.regression import Penalty, penalties
 from sensorium.losses.tokens import token_cross_entropy
 from sensorium.losses.unit_vectors import cosines, normalize_rows
 from sensorium.parallel import collectives
-
-Penalty = Literal["l2", "l1", "smooth-l1"]
 
 
 def masked_regression(
@@ -40,12 +37,7 @@ def masked_regression(
     with outside_autocast(predictions_BTP):
         predictions_BTP = at_least_fp32(predictions_BTP)
         targets_BTP = targets_BTP.to(predictions_BTP.dtype)
-        if penalty == "l2":
-            each_BTP = F.mse_loss(predictions_BTP, targets_BTP, reduction="none")
-        elif penalty == "l1":
-            each_BTP = F.l1_loss(predictions_BTP, targets_BTP, reduction="none")
-        else:
-            each_BTP = F.smooth_l1_loss(predictions_BTP, targets_BTP, reduction="none", beta=beta)
+        each_BTP = penalties(predictions_BTP, targets_BTP, penalty, beta)
         summed = each_BTP.mean(-1).masked_fill(~mask_BT, 0.0).sum()
         return collectives.share(summed, collectives.all_reduce_sum(mask_BT.sum()))
 

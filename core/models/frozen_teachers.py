@@ -29,7 +29,7 @@ class FrozenTeachers(dict[str, Encoder]):
     """Frozen encoders by modality name, in evaluation mode.
 
     It is no module: a learner that has it trains none of its weights, and they are in no checkpoint. Neither are they
-    wrapped for DDP or sharded for FSDP: every rank has them whole. Copies of a learner share them.
+    wrapped for DDP or sharded for FSDP: every rank has them whole.
 
     Args:
         encoders: modality name -> encoder.
@@ -49,9 +49,6 @@ class FrozenTeachers(dict[str, Encoder]):
         """Move the weights; returns the teachers themselves."""
         for encoder in self.values():
             encoder.to(device)
-        return self
-
-    def __deepcopy__(self, memo: object) -> Self:
         return self
 
 

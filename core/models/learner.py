@@ -241,6 +241,7 @@ class Learner(nn.Module):
         self.sharing = dict(sharing or {name: name for name in encoders})
         seen = {name: encoders[owner] for name, owner in self.sharing.items()}
         _check_encoders(encoders, objective, tuple(seen))
+        _check_descriptors(descriptors or {}, objective, encoders)
         self.teachers = FrozenTeachers(teachers or {})
         _check_teachers(self.teachers, objective, encoders)
         self.encoders = nn.ModuleDict(dict(encoders))
@@ -454,6 +455,16 @@ def _check_encoders(encoders: Mapping[str, Encoder], objective: Objective, tower
                 "sensorium.models.plain_parts.ModuleEncoder(modality, module, dim) around a module."
             )
     check_towers(type(objective).__name__, objective.needs, encoders, towers)
+
+
+def _check_descriptors(descriptors: Mapping[str, int], objective: Objective, encoders: Mapping[str, Encoder]) -> None:
+    """Check that it is said how many descriptors records have, where an objective needs them."""
+    if objective.needs.descriptors and (lacking := [name for name in encoders if not descriptors.get(name)]):
+        raise RecipeError(
+            f"The objective {type(objective).__name__} needs descriptors of each record: say how many there are of "
+            f"'{lacking[0]}', Learner(..., descriptors={{'{lacking[0]}': P}}), and give its views some, "
+            "transform.views(x, descriptors=rows)."
+        )
 
 
 def _check_teachers(teachers: Mapping[str, Any], objective: Objective, encoders: Mapping[str, Encoder]) -> None:

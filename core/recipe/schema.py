@@ -348,6 +348,13 @@ class Monitor(Section):
         0.01, ge=0, description="minimum mutual information, in nats, between records and teacher targets or codes"
     )
     codes: float = Field(1.5, ge=0, description="minimum perplexity of the prototypes or codes in use")
+    explained: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="of predictions of given targets: minimum explained variance as a fraction of the highest so far; "
+        "0: none",
+    )
     skips: NonNegativeInt = Field(
         10, description="maximum number of skipped steps (non-finite loss or gradient); one more stops the run"
     )

@@ -2,8 +2,9 @@
 
 It watches `Outcome.features` and `Outcome.assignments`, those of each of several objectives apart. Features of a
 pretrained encoder tell records apart from the start: of a run that starts from weights, a fall far below what they were
-is an alarm too. Under distribution, metrics are those of the joined batch (at most `ROWS` of its rows), so that every
-rank comes to the same conclusion.
+is an alarm too. Of predictions of given targets, whose rank may be low because that of the targets is, it watches
+`Outcome.explained`. Under distribution, metrics are those of the joined batch (at most `ROWS` of its rows), so that
+every rank comes to the same conclusion.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from sensorium.types import Outcome
 log = logging.getLogger("sensorium")
 ROWS = 256
 """Maximum number of rows per check: their singular values cost about 5 ms on one core."""
+LEAST_EXPLAINED = 0.1
+"""Explained variance that predictions must have reached once, before its fall is an alarm."""
 FEWEST = 8
 """Minimum number of rows: with fewer, a small batch looks like a collapse."""
 
@@ -68,6 +71,12 @@ RULES = {
     "used": Rule(
         "collapse to one of the {}", "codes", "one of the {} takes every record", "the others are never the nearest"
     ),
+    "explained": Rule(
+        "collapse of {}",
+        "explained",
+        "the {} explain nothing of their targets any more",
+        "features have become the same for all records",
+    ),
 }
 """Last part of a metric's name -> its rule."""
 
@@ -92,6 +101,7 @@ class CollapseAlarm:
         self.options, self.pretrained, self.remedy, self.terms = options, frozenset(pretrained), remedy, terms or {}
         self.start: dict[str, float] = {}
         self.metrics: dict[str, float] = {}
+        self._highest: dict[str, float] = {}
         self._consecutive: dict[str, int] = {}
         self._warned: set[str] = set()
 
@@ -102,6 +112,9 @@ class CollapseAlarm:
             TrainingError: when something has collapsed and `monitor.on_collapse` is stop.
         """
         self.metrics = measure(outcome)
+        for key, value in self.metrics.items():
+            if key.endswith("/explained"):
+                self._highest[key] = max(self._highest.get(key, 0.0), value)
         low = {key for key, value in self.metrics.items() if value < max(self._minimum(key), self._fallen(key))}
         self._consecutive = {key: self._consecutive.get(key, 0) + 1 for key in low}
         self._warned &= low
@@ -118,11 +131,15 @@ class CollapseAlarm:
             self.metrics = found
 
     def _minimum(self, key: str) -> float:
-        return getattr(self.options, _rule(key).threshold)
+        threshold: float = getattr(self.options, _rule(key).threshold)
+        if key not in self._highest:
+            return threshold
+        has_explained = self._highest[key] >= LEAST_EXPLAINED
+        return threshold * self._highest[key] if threshold and has_explained else -math.inf
 
     def _fallen(self, key: str) -> float:
         """Return below which value features have lost most of what they were at the first step."""
-        return self.options.fall * self.start.get(key, 0.0)
+        return self.options.fall * self.start[key] if key in self.start else -math.inf
 
     def read(self) -> dict[str, float]:
         """Return the metrics of the last check, once."""
@@ -132,7 +149,13 @@ class CollapseAlarm:
     def _alarm(self, step: int, key: str) -> None:
         rule, value, minimum = _rule(key), self.metrics[key], self._minimum(key)
         term, what, advice = self._of_term(_watched(key))
-        if value < minimum:
+        if key in self._highest:
+            warning = (
+                f"{term}{rule.name.format(what)} by step {step}: {rule.meaning.format(what)} ({key} is {value:.3g}, "
+                f"below monitor.{rule.threshold} = {self.options.explained:g} of the {self._highest[key]:.3g} that it "
+                f"was); likely cause: {rule.cause}; to do: {advice}"
+            )
+        elif value < minimum:
             warning = (
                 f"{term}{rule.name.format(what)} by step {step}: {rule.meaning.format(what)} ({key} is {value:.3g}, "
                 f"below monitor.{rule.threshold} = {minimum:g}); likely cause: {rule.cause.format(what)}; "
@@ -182,7 +205,9 @@ def measure(outcome: Outcome) -> dict[str, float]:
             metrics |= {f"health/{what}/std": math.nan, f"health/{what}/rank": float(effective_rank(rows_ND))}
             scalars[f"health/{what}/std"] = normalized_std(rows_ND)
     assigned = sorted(outcome.assignments.items())
+    explained = sorted(outcome.explained.items())
     own = [value for _, a in assigned for value in (a.used, a.entropy) if value is not None]
+    own += [value for _, value in explained]
     of_rows, means = _stacked([*scalars.values()]), collectives.all_reduce_mean(_stacked(own)) if own else None
     read = iter((of_rows if means is None else torch.cat([of_rows.to(means.device), means])).tolist())
     metrics |= {name: next(read) for name in scalars}
@@ -191,7 +216,7 @@ def measure(outcome: Outcome) -> dict[str, float]:
         if a.entropy is not None:
             metrics[f"health/{what}/information"] = math.log(max(used, 1.0)) - next(read)
         metrics[f"health/{what}/used"] = used
-    return metrics
+    return metrics | {f"health/{what}/explained": next(read) for what, _ in explained}
 
 
 def _stacked(scalars: Sequence[Tensor]) -> Tensor:

@@ -25,6 +25,7 @@ class WeightAverage:
 
     def __init__(self, learner: Learner, decay: float, device: torch.device) -> None:
         self._averaged: Learner = merged_copy(learner).to(device)
+        self._averaged.teachers.update(learner.teachers)  # frozen ones, of which no second copy is kept
         self._learner, self.decay, self._updates = learner, decay, 0
 
     @torch.no_grad()

@@ -7,6 +7,7 @@ sensorium_matrix = {
     "objectives/lejepa": {"width": 256},
     "objectives/next-embedding-sigreg": {"name": "next-embedding", "anchor": "sigreg", "width": 128, "dim": 32},
     "objectives/visreg": {"width": 256, "dim": 64, "directions": 256},
+    "objectives/regress": {"width": 256},
 }
 """Narrow heads: what a few hundred steps on a thousand records can use."""
 
@@ -15,6 +16,11 @@ sensorium_options = {
     "objectives/lejepa": {"width": 64, "dim": 32},
     "objectives/next-embedding": [{}, {"anchor": "sigreg", "sigreg_weight": 1.6, "width": 32, "dim": 16}],
     "objectives/visreg": {"width": 64, "dim": 32, "directions": 64},
+    "objectives/regress": [
+        {"width": 32},
+        {"width": 32, "targets": "teacher"},
+        {"width": 32, "targets": "teacher-tokens"},
+    ],
 }
 """The same for the records of the conformance kit."""
 
@@ -36,4 +42,9 @@ def sensorium_register_objectives(register):
         "visreg",
         f"{home}.visreg:VISReg",
         summary="views predict the mean of global views; scale, shape and center of features are regularized",
+    )
+    register(
+        "regress",
+        f"{home}.regress:Regress",
+        summary="regression on descriptors of records (CheMeleon) or on a frozen teacher's features (distillation)",
     )

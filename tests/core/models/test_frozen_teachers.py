@@ -8,12 +8,12 @@ import torch
 
 import sensorium
 from sensorium import Learner
-from sensorium.blocks.lora import merged_copy
 from sensorium.errors import RecipeError
 from sensorium.models.frozen_teachers import AbsentTeacher
 from sensorium.models.plan import make_plan
 from sensorium.recipe import read_recipe
 from sensorium.runs.checkpoint import Checkpoints
+from sensorium.training.weight_average import WeightAverage
 from sensorium.weights import read_weights
 from tests import toys
 from tests.core.models.test_start_weights import UnreadableSource
@@ -200,8 +200,8 @@ def test_in_a_loop_of_ones_own_it_is_handed_in_and_follows_the_learner():
     teacher = toys.MLP(toys.VectorModality(), dim=5)
     learner = own({"a": teacher})
     assert learner.double().teachers["a"].net[0].weight.dtype == torch.float64
-    copy = merged_copy(learner)
-    assert copy.teachers["a"] is copy.objective.teachers["a"] is teacher
+    average = WeightAverage(learner, 0.9, torch.device("cpu")).read()
+    assert average.teachers["a"] is average.objective.teachers["a"] is teacher
     view = sensorium.View(toys.VectorBatch(torch.randn(4, 8, dtype=torch.float64)))
     learner([view]).loss.backward()
     assert all(p.grad is None for p in teacher.parameters())

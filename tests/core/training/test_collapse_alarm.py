@@ -49,6 +49,31 @@ COLLAPSED = {
 }
 
 
+def explaining(*values):
+    return [Outcome(torch.zeros(()), explained={"predictions": torch.tensor(value)}) for value in values]
+
+
+def test_predictions_that_explain_nothing_any_more_have_collapsed(caplog):
+    (line,) = alarms(explaining(-0.4, 0.3, 0.5, 0.04, 0.01, -0.1, 0.0), caplog, REMEDY)
+    assert line.startswith("collapse of predictions by step 60: the predictions explain nothing of their targets any")
+    assert "health/predictions/explained is -0.1, below monitor.explained = 0.1 of the 0.5 that it was" in line
+    assert line.endswith(f"{REMEDY}, or lower optimizer.lr.")
+
+
+@pytest.mark.parametrize(
+    ("values", "options"),
+    [
+        ((-0.4, -2.0, 0.0, 0.01, 0.05, -0.1, -0.2, 0.0), {}),
+        ((0.5, 0.1, 0.1, 0.1, 0.1, 0.1), {}),
+        ((0.5, 0.0, 0.0, 0.2, 0.0, 0.0, 0.2), {}),
+        ((0.5, 0.0, 0.0, 0.0, 0.0), {"explained": 0.0}),
+    ],
+    ids=["never explained", "a fifth is left", "comes back", "off"],
+)
+def test_predictions_that_still_explain_have_not(values, options, caplog):
+    assert alarms(explaining(*values), caplog, **options) == []
+
+
 @pytest.mark.parametrize("name", COLLAPSED)
 def test_each_kind_of_collapse_is_named_once_with_what_to_change(name, caplog):
     warnings = [line for line in alarms([COLLAPSED[name]] * 6, caplog, REMEDY) if line.startswith(name)]
