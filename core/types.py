@@ -323,6 +323,20 @@ class View:
         """
         return key_of(self.keys, name)
 
+    @property
+    def descriptors(self) -> Tensor:
+        """The descriptors of the rows' records, float32 (N, P), nan where undefined.
+
+        Raises:
+            RecipeError: when there are none.
+        """
+        if "descriptors" not in self.info:
+            raise RecipeError(
+                "The objective asks for the descriptors of each record, and its views have none: a training gives "
+                "them, a loop of your own says transform.views(batch, descriptors=rows), one row for each record."
+            )
+        return self.info["descriptors"]
+
 
 def valid_tokens(x_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
     """Return which tokens of x are valid, bool (B, T): those of the padding mask, all of them without one."""

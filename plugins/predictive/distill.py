@@ -26,10 +26,10 @@ class Distill(Regress):
         super().build(encoders)
         self.teachers = encoders.teachers
 
-    def target_width(self, encoders):
-        """Return the width of the teacher's features."""
+    def widths(self, encoders):
+        """Return the widths of features of encoder and teacher."""
         (teacher,) = encoders.teachers.values()
-        return teacher.dim
+        return encoders.single.dim, teacher.dim
 
     def targets(self, view, encode):
         """Return the teacher's features."""
@@ -46,14 +46,10 @@ class DistillTokens(Distill):
         (teacher,) = encoders.teachers.values()
         self.grids = encoders.single.grid, teacher.grid
 
-    def target_width(self, encoders):
-        """Return the width of the teacher's tokens."""
+    def widths(self, encoders):
+        """Return the widths of tokens of encoder and teacher."""
         (teacher,) = encoders.teachers.values()
-        return teacher.token_dim
-
-    def feature_width(self, encoders):
-        """Return the width of the encoder's tokens."""
-        return encoders.single.token_dim
+        return encoders.single.token_dim, teacher.token_dim
 
     def rows(self, targets, valid):
         """Return a few tokens of each record, drawn at random."""

@@ -7,7 +7,6 @@ from typing import Literal
 import torch
 
 from sensorium import Needs, Objective, Outcome, SensoriumError, Standardization, check_range, heads, losses
-from sensorium.errors import RecipeError
 
 
 class Regress(Objective):
@@ -46,11 +45,8 @@ class Regress(Objective):
         check_range("objective 'regress'", "(0, 1]", fraction=fraction)
         check_range("objective 'regress'", "(0, inf)", clip=clip)
         check_range("objective 'regress'", "[1, inf)", layers=layers, width=width)
-        if type(self) is not self.variant({"targets": targets}):
-            raise SensoriumError(
-                f"{type(self).__name__} does not take the targets '{targets}': make the objective by "
-                f'sensorium.build("objective", "regress", targets="{targets}").'
-            )
+        if not isinstance(self, cls := self.variant({"targets": targets})):
+            raise SensoriumError(f"Targets '{targets}' are those of the class {cls.__name__}: make one of it.")
         self.fraction, self.clip, self.penalty = fraction, clip, penalty
         self.width, self.layers = width, layers
 
@@ -63,18 +59,13 @@ class Regress(Objective):
 
     def build(self, encoders):
         """Make the head, and what standardizes targets."""
-        width = self.target_width(encoders)
-        self.head = heads.bottleneck_head(self.feature_width(encoders), self.width, width, self.layers)
+        dim, width = self.widths(encoders)
+        self.head = heads.bottleneck_head(dim, self.width, width, self.layers)
         self.standardize = Standardization(width, self.clip)
 
-    def target_width(self, encoders):
-        """Return P."""
-        (width,) = encoders.descriptors.values()
-        return width
-
-    def feature_width(self, encoders):
-        """Return the width of the features that targets are predicted from."""
-        return encoders.single.dim
+    def widths(self, encoders):
+        """Return the width of the features that targets are predicted from, and P."""
+        return encoders.single.dim, next(iter(encoders.descriptors.values()))
 
     def fit(self, batches, encode):
         """Learn the statistics of targets."""
@@ -86,12 +77,7 @@ class Regress(Objective):
 
     def targets(self, view, encode):
         """Return targets (..., P), and which rows of them are valid (...), or None for all."""
-        if "descriptors" not in view.info:
-            raise RecipeError(
-                "The objective 'regress' finds no descriptors in its views: a training gives them, a loop of your own "
-                "says transform.views(batch, descriptors=rows), float32 with one row for each record."
-            )
-        return view.info["descriptors"], None
+        return view.descriptors, None
 
     def predict(self, features, targets):
         """Return predictions of targets, of their shape, and which rows of them are valid (...), or None for all."""
