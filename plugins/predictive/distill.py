@@ -34,7 +34,7 @@ class Distill(Regress):
     def targets(self, view, encode):
         """Return the teacher's features."""
         (taught,) = encode.using(self.teachers)([view])
-        return taught.pooled, None
+        return taught.pooled
 
 
 class DistillTokens(Distill):
@@ -51,23 +51,22 @@ class DistillTokens(Distill):
         (teacher,) = encoders.teachers.values()
         return encoders.single.token_dim, teacher.token_dim
 
-    def rows(self, targets, valid):
+    def rows(self, targets):
         """Return a few tokens of each record, drawn at random."""
-        valid_BT = torch.ones_like(targets[..., 0], dtype=torch.bool) if valid is None else valid
+        valid_BT = targets[..., 0].isfinite()
         draws_BT = torch.rand(valid_BT.shape, device=valid_BT.device).masked_fill(~valid_BT, 2.0)
-        index_BK = draws_BT.argsort(1)[:, :TOKENS_OF_RECORD]
-        return take_tokens(targets, index_BK)[take_tokens(valid_BT, index_BK)]
+        return take_tokens(targets, draws_BT.argsort(1)[:, :TOKENS_OF_RECORD]).flatten(0, 1)
 
     def targets(self, view, encode):
-        """Return the teacher's tokens, and its padding mask."""
+        """Return the teacher's tokens, nan at padding."""
         (taught,) = encode.using(self.teachers)([view])
-        return taught.require_tokens("regress"), taught.mask
+        return taught.require_tokens("regress").masked_fill(~taught.valid()[..., None], torch.nan)
 
     def predict(self, features, targets):
         """Predict the teacher's tokens from the encoder's, at the same places."""
         x_BTD, count = features.require_tokens("regress"), targets.shape[1]
         if x_BTD.shape[1] == count:
-            return self.head(x_BTD), features.mask
+            return self.head(x_BTD)
         own, theirs = self.grids
         if own is None or theirs is None or (own[0] * own[1], theirs[0] * theirs[1]) != (x_BTD.shape[1], count):
             raise RecipeError(
@@ -76,4 +75,4 @@ class DistillTokens(Distill):
             )
         map_BDHW = x_BTD.transpose(1, 2).unflatten(2, own)
         resized_BDHW = F.interpolate(map_BDHW, theirs, mode="bilinear", antialias=True)
-        return self.head(resized_BDHW.flatten(2).transpose(1, 2)), None
+        return self.head(resized_BDHW.flatten(2).transpose(1, 2))

@@ -69,33 +69,29 @@ class Regress(Objective):
 
     def fit(self, batches, encode):
         """Learn the statistics of targets."""
-        self.standardize.fit(self.rows(*self.targets(view, encode)) for (view,) in batches)
+        self.standardize.fit(self.rows(self.targets(view, encode)) for (view,) in batches)
 
-    def rows(self, targets, valid):
+    def rows(self, targets):
         """Return rows of targets (N, P) to learn statistics from."""
         return targets
 
     def targets(self, view, encode):
-        """Return targets (..., P), and which rows of them are valid (...), or None for all."""
-        return view.descriptors, None
+        """Return targets (..., P), nan where undefined."""
+        return view.descriptors
 
     def predict(self, features, targets):
-        """Return predictions of targets, of their shape, and which rows of them are valid (...), or None for all."""
-        return self.head(features.pooled), None
+        """Return predictions of the shape of the targets."""
+        return self.head(features.pooled)
 
     def forward(self, views, encode):
         """Predict the targets."""
         (view,) = views
         with torch.no_grad():
-            targets, valid = self.targets(view, encode)
-            targets, mask = self.standardize(targets)
+            targets, mask = self.standardize(self.targets(view, encode))
             if self.fraction < 1:
                 mask = mask & (torch.rand(mask.shape, device=mask.device) < self.fraction)
         (features,) = encode(views)
-        predictions, predicted = self.predict(features, targets)
-        for rows in (valid, predicted):
-            if rows is not None:
-                mask = mask & rows[..., None]
+        predictions = self.predict(features, targets)
         loss = losses.element_regression(predictions, targets, mask, self.penalty)
         explained = losses.explained_variance(predictions.detach(), targets, mask)
         return Outcome(loss, {"explained_variance": explained}, explained={"predictions": explained})
