@@ -14,7 +14,7 @@ from sensorium.blocks.shared_passes import GradientNorms, SharedPasses, SharingE
 from sensorium.blocks.teacher import Teacher
 from sensorium.blocks.term_names import term_names
 from sensorium.contracts import Encode, Encoder, Encoders, Objective
-from sensorium.contracts.objective import check_towers
+from sensorium.contracts.objective import check_given, check_towers
 from sensorium.errors import RecipeError, check_range, not_found
 from sensorium.parallel import collectives
 from sensorium.types import Needs, Outcome, View
@@ -107,11 +107,7 @@ class Sum(Objective):
             objective, names = self._objective(term), _towers_of(term, encoders)
             owners = dict.fromkeys(encoders.sharing[name] for name in names)
             check_towers(f"'{term.name}'", objective.needs, {name: encoders[name] for name in owners}, names)
-            if objective.needs.teacher and (untaught := [name for name in owners if name not in encoders.teachers]):
-                raise RecipeError(
-                    f"The term '{term.name}' predicts the features of a frozen teacher, and there is none of "
-                    f"'{untaught[0]}': hand it in, Learner(..., teachers={{'{untaught[0]}': encoder}})."
-                )
+            check_given(f"'{term.name}'", objective.needs, owners, encoders.descriptors, encoders.teachers)
             if objective.is_built:
                 raise RecipeError(f"The term '{term.name}' of a sum is built already, for another: hand in a new one.")
             self._towers[term.name] = names
@@ -137,6 +133,7 @@ class Sum(Objective):
                 sum_of.logs |= {f"{term.name}/{name}": value for name, value in logs.items()}
                 sum_of.features |= {f"{term.name}/{name}": rows for name, rows in outcome.features.items()}
                 sum_of.assignments |= {f"{term.name}/{name}": used for name, used in outcome.assignments.items()}
+                sum_of.explained |= {f"{term.name}/{name}": part for name, part in outcome.explained.items()}
         loss = torch.stack(losses).sum()
         if norms is not None and loss.requires_grad:
             loss = norms.at_total(loss)

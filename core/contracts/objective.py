@@ -156,3 +156,32 @@ def check_towers(name: str, needs: Needs, encoders: Mapping[str, Encoder], tower
             raise RecipeError(
                 f"{name} needs tokens, but the encoder of '{modality}' is no TokenEncoder: {type(encoder).__name__}."
             )
+
+
+def check_given(
+    name: str, needs: Needs, encoders: Iterable[str], descriptors: Mapping[str, int], teachers: Mapping[str, Encoder]
+) -> None:
+    """Check that records have descriptors, and encoders frozen teachers, where an objective needs them.
+
+    Args:
+        name: of the objective, for errors.
+        needs: its own.
+        encoders: the names of the modalities whose encoders it has.
+        descriptors: modality name -> number of descriptors of a record.
+        teachers: modality name -> its frozen teacher.
+
+    Raises:
+        RecipeError: when a modality has none.
+    """
+    for modality in encoders:
+        if needs.descriptors and not descriptors.get(modality):
+            raise RecipeError(
+                f"The objective {name} needs descriptors of each record: say how many there are of '{modality}', "
+                f"Learner(..., descriptors={{'{modality}': P}}), and give its views some, "
+                "transform.views(x, descriptors=rows)."
+            )
+        if needs.teacher and modality not in teachers:
+            raise RecipeError(
+                f"The objective {name} predicts the features of a frozen teacher, and there is none of '{modality}': "
+                f"hand it in, Learner(..., teachers={{'{modality}': encoder}})."
+            )

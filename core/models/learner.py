@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sensorium.blocks.sum import Sum
 from sensorium.contracts import Encode, Encoder, Encoders, Objective, Tokens, ViewGenerator
-from sensorium.contracts.objective import check_towers
+from sensorium.contracts.objective import check_given, check_towers
 from sensorium.devices import to_device
 from sensorium.errors import RecipeError
 from sensorium.models.depth import rest_frozen
@@ -241,9 +241,9 @@ class Learner(nn.Module):
         self.sharing = dict(sharing or {name: name for name in encoders})
         seen = {name: encoders[owner] for name, owner in self.sharing.items()}
         _check_encoders(encoders, objective, tuple(seen))
-        _check_descriptors(descriptors or {}, objective, encoders)
+        _check_teachers(teachers or {}, encoders)
         self.teachers = FrozenTeachers(teachers or {})
-        _check_teachers(self.teachers, objective, encoders)
+        check_given(type(objective).__name__, objective.needs, encoders, descriptors or {}, self.teachers)
         self.encoders = nn.ModuleDict(dict(encoders))
         self.objective = objective
         if not objective.needs.is_crossmodal:
@@ -457,18 +457,8 @@ def _check_encoders(encoders: Mapping[str, Encoder], objective: Objective, tower
     check_towers(type(objective).__name__, objective.needs, encoders, towers)
 
 
-def _check_descriptors(descriptors: Mapping[str, int], objective: Objective, encoders: Mapping[str, Encoder]) -> None:
-    """Check that it is said how many descriptors records have, where an objective needs them."""
-    if objective.needs.descriptors and (lacking := [name for name in encoders if not descriptors.get(name)]):
-        raise RecipeError(
-            f"The objective {type(objective).__name__} needs descriptors of each record: say how many there are of "
-            f"'{lacking[0]}', Learner(..., descriptors={{'{lacking[0]}': P}}), and give its views some, "
-            "transform.views(x, descriptors=rows)."
-        )
-
-
-def _check_teachers(teachers: Mapping[str, Any], objective: Objective, encoders: Mapping[str, Encoder]) -> None:
-    """Check that frozen teachers are encoders of the modalities, and there where an objective needs them."""
+def _check_teachers(teachers: Mapping[str, Any], encoders: Mapping[str, Encoder]) -> None:
+    """Check that frozen teachers are encoders of the modalities."""
     for modality, teacher in teachers.items():
         if modality not in encoders:
             raise RecipeError(
@@ -480,11 +470,6 @@ def _check_teachers(teachers: Mapping[str, Any], objective: Objective, encoders:
                 f"The teacher of '{modality}' is {_kind(teacher)}: hand in a sensorium.Encoder with its weights, such "
                 "as sensorium.load(RUN).learner.encoder(NAME)."
             )
-    if objective.needs.teacher and (lacking := [name for name in encoders if name not in teachers]):
-        raise RecipeError(
-            f"The objective {type(objective).__name__} predicts the features of a frozen teacher, and there is none of "
-            f"'{lacking[0]}': hand it in, Learner(..., teachers={{'{lacking[0]}': encoder}})."
-        )
 
 
 def _kind(thing: Any) -> str:

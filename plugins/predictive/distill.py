@@ -23,13 +23,17 @@ class Distill(Regress):
 
     def build(self, encoders):
         """Make the head, and what standardizes targets."""
+        (self.modality,), self.teachers = encoders, encoders.teachers
         super().build(encoders)
-        self.teachers = encoders.teachers
+
+    @property
+    def teacher(self):
+        """The frozen teacher."""
+        return self.teachers[self.modality]
 
     def widths(self, encoders):
         """Return the widths of features of encoder and teacher."""
-        (teacher,) = encoders.teachers.values()
-        return encoders.single.dim, teacher.dim
+        return encoders.single.dim, self.teacher.dim
 
     def targets(self, view, encode):
         """Return the teacher's features."""
@@ -43,13 +47,11 @@ class DistillTokens(Distill):
     def build(self, encoders):
         """Make the head, and what standardizes targets."""
         super().build(encoders)
-        (teacher,) = encoders.teachers.values()
-        self.grids = encoders.single.grid, teacher.grid
+        self.grids = encoders.single.grid, self.teacher.grid
 
     def widths(self, encoders):
         """Return the widths of tokens of encoder and teacher."""
-        (teacher,) = encoders.teachers.values()
-        return encoders.single.token_dim, teacher.token_dim
+        return encoders.single.token_dim, self.teacher.token_dim
 
     def rows(self, targets):
         """Return a few tokens of each record, drawn at random."""

@@ -65,7 +65,8 @@ class Regress(Objective):
 
     def widths(self, encoders):
         """Return the width of the features that targets are predicted from, and P."""
-        return encoders.single.dim, next(iter(encoders.descriptors.values()))
+        (modality,) = encoders
+        return encoders.single.dim, encoders.descriptors[modality]
 
     def fit(self, batches, encode):
         """Learn the statistics of targets."""
