@@ -33,6 +33,16 @@ def present_in_any(parts: Sequence[Presence]) -> Presence:
     return presence(np.logical_or.reduce(masks)) if len(masks) == len(parts) else None
 
 
+def present_exactly(having: Sequence[Presence], lacking: Sequence[Presence], records: int) -> Presence:
+    """Return which of so many records have all of some modalities, and none of others."""
+    mask_B = np.ones(records, dtype=bool)
+    for present in having:
+        mask_B &= True if present is None else present
+    for present in lacking:
+        mask_B &= False if present is None else ~present
+    return presence(mask_B)
+
+
 def rows_among(chosen: Presence, present: Presence) -> np.ndarray | None:
     """Return which rows of a modality are those of chosen records.
 

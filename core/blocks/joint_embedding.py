@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sensorium.contracts import Encode, Encoder
 from sensorium.devices import to_device
-from sensorium.presence import present_in_all, present_in_any, rows_among
+from sensorium.presence import presence, present_exactly, present_in_all, present_in_any, rows_among
 from sensorium.types import View, key_of
 
 
@@ -128,6 +129,31 @@ class JointBatch:
             {key: pick[x](ids_N) for key, ids_N in self.views[x].keys.items()},
             {name: pick[name](self.pooled[name]) for name in (x, y)},
         )
+
+    def exactly(self, names: Sequence[str]) -> np.ndarray:
+        """Return which records have these modalities and no other, bool (B,), on the host."""
+        present = {name: view.present for name, view in self.views.items()}
+        records = next(len(view) if view.present is None else len(view.present) for view in self.views.values())
+        lacking = [mask_B for name, mask_B in present.items() if name not in names]
+        chosen = present_exactly([present[name] for name in names], lacking, records)
+        return np.ones(records, dtype=bool) if chosen is None else chosen
+
+    def tuples(self, names: Sequence[str]) -> list[Tensor]:
+        """Return the embeddings (N, D) of each of these modalities, of the N records that have them and no other."""
+        chosen = presence(self.exactly(names))
+        return [
+            _Pick(rows_among(chosen, self.views[name].present), self.rows[name].device)(self.rows[name])
+            for name in names
+        ]
+
+    @torch.no_grad()
+    def mean_cosines(self, modality_pairs: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
+        """Return the mean cosine of the records that have both of each pair, 0 without any, to log as "cosine/x-y"."""
+        means = {}
+        for x, y in modality_pairs:
+            pair = self.pair(x, y)
+            means[f"cosine/{x}-{y}"] = F.cosine_similarity(pair.x.float(), pair.y.float()).sum() / max(len(pair.x), 1)
+        return means
 
 
 class _Pick:

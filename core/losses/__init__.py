@@ -36,6 +36,7 @@ from sensorium.losses.sigmoid import siglip
 from sensorium.losses.sigreg import random_directions, sigreg, sigreg_by_step
 from sensorium.losses.statistics import effective_rank, linear_cka, normalized_std
 from sensorium.losses.tokens import class_weights, perplexity, soft_token_cross_entropy, token_cross_entropy, token_nats
+from sensorium.losses.tuples import gram_volume, symile, triangle_area, volume_contrast
 from sensorium.losses.visreg import VISRegTerms, global_view_prediction, visreg
 from sensorium.losses.whitening import whitened, whitening_mse
 
@@ -67,6 +68,7 @@ __all__ = [
     "global_contrastive",
     "global_view_prediction",
     "gram_anchoring",
+    "gram_volume",
     "hcl",
     "hierarchical_contrastive",
     "hn_nce",
@@ -99,12 +101,15 @@ __all__ = [
     "soft_token_cross_entropy",
     "supervised_contrastive",
     "swapped_cross_entropy",
+    "symile",
     "token_cross_entropy",
     "token_nats",
+    "triangle_area",
     "unicl",
     "update_center",
     "vicreg",
     "visreg",
+    "volume_contrast",
     "whitened",
     "whitening_mse",
 ]

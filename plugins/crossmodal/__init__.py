@@ -14,4 +14,5 @@ def sensorium_register_objectives(register):
     register("align", f"{_HOME}.align:Align", summary="CLIP's loss on pairs of any number of modalities, as ImageBind")
     register("clip", f"{_HOME}.clip:CLIP", summary="symmetric InfoNCE between two modalities")
     register("siglip", f"{_HOME}.siglip:SigLIP", summary="sigmoid loss of every pair of two modalities")
+    register("volume", f"{_HOME}.volume:Volume", summary="contrast of all modalities at once: GRAM, TRIANGLE, Symile")
     register("fastclip", f"{_HOME}.fastclip:FastCLIP", summary="CLIP for small batches: EMA normalizers of each record")

@@ -28,6 +28,14 @@ CASES = [
     ("simclr", ONE, {"negatives": NegativeOptions(**EVERYTHING)}),
     ("simclr", ONE, {"negatives": NegativeOptions(alpha=0.0)}),
     ("moco", ONE, {"negatives": NegativeOptions(beta=0.5, mixed=6, hardest=4)}),
+    ("volume", TWO, {"kind": "symile", "negatives": "n^2"}),
+    ("volume", ("image", "text", "audio"), {}),
+    ("volume", ("image", "text", "audio"), {"kind": "triangle"}),
+    ("volume", ("image", "text", "audio"), {"kind": "symile", "negatives": "n^2"}),
+    ("data2vec", ONE, {"masks": 2, "visible_only": True}),
+    ("data2vec", ("text",), {"masks": 2}),
+    ("jepa", ("image",), {"masks": 2}),
+    ("dinov2", ("image",), {"masks": 2}),
     ("graphmae", ("text",), {"replace_ratio": 0.5}),
     ("predict", ONE, {"balance": 0.5, "width": 8}),
     ("ts2vec", ONE, {}),
@@ -65,9 +73,9 @@ def with_missing(records):
     return records
 
 
-@pytest.mark.parametrize("objective", ["clip", "align", "siglip", "fastclip"])
+@pytest.mark.parametrize("objective", ["clip", "align", "siglip", "fastclip", "volume"])
 def test_records_that_lack_a_modality_make_nobody_wait(objective):
-    options = {} if objective == "fastclip" else {"negatives": NegativeOptions(memory=24)}
+    options = {} if objective in ("fastclip", "volume") else {"negatives": NegativeOptions(memory=24)}
     steps = steps_of(objective, TWO, options, with_missing)
     assert all(map(math.isfinite, steps.losses))
     assert len(steps.synchronizations[-1]) <= LIMIT, table(steps.synchronizations[-1])
