@@ -48,8 +48,7 @@ class TS2Vec(Objective):
     def aligned(self, view, features):
         """Return the aligned tokens (B, L, D) of a view, and which of them are valid (B, L)."""
         tokens_BTD = features.require_tokens("ts2vec")
-        aligned_BL = view.info.get("aligned")
-        if aligned_BL is None:
+        if (aligned_BL := view.info.get("aligned")) is None:
             return tokens_BTD, features.valid()
         # Looked at in the first step alone, since the host waits for it.
         if not self._fits and int(aligned_BL.max()) >= tokens_BTD.shape[1]:
