@@ -27,13 +27,17 @@ class Evaluator(ABC):
     it refuses there is an error before the first step.
     """
 
-    space: Literal["features", "embedding", "scores", "layers", "tokens"] = "features"
+    space: Literal["features", "embedding", "scores", "predictions", "layers", "tokens"] = "features"
     """"features" asks for the encoder's pooled features, "embedding" for the space the objective compares in, "scores"
     for what `Objective.score` returns, each score a column (N, 1) under its name; "layers" for what every layer returns
-    (N, L, D), "tokens" for the tokens of the last one (N, T, D), which an encoder may lack."""
+    (N, L, D), "tokens" for the tokens of the last one (N, T, D), which an encoder may lack; "predictions" for what
+    `Objective.predict_tokens` makes of one modality from others, with the columns "image" for pooled features (N, D),
+    "image baseline" for baseline features, "image target" for what its tokens are, (N, T, P) or class ids (N, T, 1),
+    nan at padding, and, of the part that is measured alone, "text->image" for predictions (N, T, P), log-probabilities
+    of classes where targets are class ids; "text+audio->image" are those from several."""
     record_limit: int | None = None
-    """In the spaces "layers" and "tokens", the largest number of records of a part: of more, it receives a sample,
-    chosen by id, and of fewer where memory is short. None for all."""
+    """In the spaces "layers", "tokens" and "predictions", the largest number of records of a part: of more, it receives
+    a sample, chosen by id, and of fewer where memory is short. None for all."""
     protocol: str | Mapping[str, Any] = "given"
     """How the parts are cut: "given", or a protocol with options, `{"name": "kfold", "folds": 10}`."""
     label: str | None = None

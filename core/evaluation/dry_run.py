@@ -30,6 +30,7 @@ from sensorium.errors import (
     as_clause,
     not_found,
 )
+from sensorium.evaluation.directions import BASELINE, TARGET, directions
 from sensorium.evaluation.features import group_name, label_columns, times_of
 from sensorium.evaluation.labels import choose_column, is_missing
 from sensorium.evaluation.protocols import Given, make_protocol
@@ -110,6 +111,8 @@ class DryPart:
     def table(self, space: str) -> FeatureTable:
         """Return the table that an evaluator of a space receives."""
         count = len(self.records)
+        if space == "predictions":
+            return self._predictions()
         names = SCORES if space == "scores" else tuple(self.present)
         shape = SHAPES.get(space, (WIDTH,))
         features = {name: self.draws.random((count, *shape), np.float32) for name in names}
@@ -124,6 +127,20 @@ class DryPart:
         table.contents = {name: [(id,) for id in ids] for name in present}  # raw values are not read
         return table
 
+    def _predictions(self) -> FeatureTable:
+        """Return the table of an evaluator of predictions, as if targets were numbers."""
+        table = self.table("features")
+        columns = {f"{name}{ending}": (name,) for name in self.present for ending in (TARGET, BASELINE)}
+        columns |= {str(one): (one.target, *one.sources) for one in directions(tuple(self.present))}
+        for column, (name, *sources) in columns.items():
+            shape = (WIDTH,) if column.endswith(BASELINE) else SHAPES["tokens"]
+            table.features[column] = self.draws.random((len(table), *shape), np.float32)
+            table.present[column] = self.present[name].copy()
+            if sources:
+                table.present[column] &= np.logical_or.reduce([self.present[source] for source in sources])
+            table.features[column][~table.present[column]] = np.nan
+        return table
+
 
 def _metrics(name: str, plan: Plan, train: DryPart, test: DryPart) -> list[str]:
     """Return the metrics of one evaluator."""
@@ -136,6 +153,8 @@ def _metrics(name: str, plan: Plan, train: DryPart, test: DryPart) -> list[str]:
                 f"it measures the likelihood of records, which the objective{'s' * (len(plan.terms) > 1)} {named} "
                 f"do{'es' * (len(plan.terms) == 1)} not give"
             )
+        if evaluator.space == "predictions":
+            _check_predictions(plan)
         if evaluator.space == "layers":
             _check_layers(plan)
         protocol = make_protocol(evaluator.protocol)
@@ -156,6 +175,21 @@ def _metrics(name: str, plan: Plan, train: DryPart, test: DryPart) -> list[str]:
             f"The evaluator '{name}' cannot measure these records: {as_clause(reason_of(error))}. "
             f"Correct {_key(name)}, or set {_key(name)}=null to do without it."
         ) from error
+
+
+def _check_predictions(plan: Plan) -> None:
+    """Raise an error if the objective predicts no modality from others, or there are no others.
+
+    Raises:
+        SensoriumError: with the objective.
+    """
+    if plan.objective.cls.predict_tokens is Objective.predict_tokens:
+        raise SensoriumError(
+            f"it measures predictions of one modality from others, which the objective '{plan.recipe.objective}' does "
+            "not make; 'multimae' does"
+        )
+    if len(plan.modalities) < 2:
+        raise SensoriumError("it measures predictions of one modality from others, and the recipe has one modality")
 
 
 def _check_layers(plan: Plan) -> None:

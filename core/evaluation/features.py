@@ -17,10 +17,11 @@ from torch import Tensor
 
 from sensorium.contracts import Modality
 from sensorium.errors import SensoriumError
+from sensorium.evaluation.directions import BASELINE, TARGET, Direction, directions
 from sensorium.feature_table import FeatureTable, Layer, ValueFeatures, joined
 from sensorium.models.layers import layers_of
 from sensorium.models.model import Model, joined_rows
-from sensorium.presence import Presence
+from sensorium.presence import Presence, present_in_all, present_in_any, rows_among
 from sensorium.types import Batch, Record, RecordBatch, Span
 
 Columns = dict[str, tuple[Tensor, Presence]]
@@ -56,13 +57,17 @@ class ModelReader(FeatureReader):
 
     Args:
         model: the model.
-        spaces: "features", "embedding", "scores", "layers" or "tokens". An encoder that has no layers, or no tokens,
-            has no column there.
+        spaces: "features", "embedding", "scores", "predictions", "layers" or "tokens". An encoder that has no layers,
+            or no tokens, has no column there.
         samples: of which records, where not of all.
+        predicts: in the space "predictions", predict one modality from others, not only read what it is.
     """
 
-    def __init__(self, model: Model, spaces: Collection[str], samples: Samples | None = None) -> None:
-        self.model, self.encoded = model, [space for space in spaces if space != "scores"]
+    def __init__(
+        self, model: Model, spaces: Collection[str], samples: Samples | None = None, predicts: bool = True
+    ) -> None:
+        self.model, self.predicts = model, predicts
+        self.encoded = [space for space in spaces if space not in OF_OBJECTIVE]
         self.columns = {space: model.modalities if space in POOLED else () for space in spaces}
         self.samples = samples or {}
         if "layers" in spaces:
@@ -80,6 +85,8 @@ class ModelReader(FeatureReader):
                 made[space][column] = _rows_of(chosen[space], x, present)
         if "scores" in made:
             made["scores"] = self._scores(records)
+        if "predictions" in made:
+            made["predictions"] = self._predictions(records)
         return made
 
     def _chosen(self, space: str, records: RecordBatch) -> np.ndarray | None:
@@ -88,6 +95,40 @@ class ModelReader(FeatureReader):
             return None
         assert records.positions is not None, "batches of a source have positions"
         return np.isin(records.positions, self.samples[space])
+
+    def _predictions(self, records: RecordBatch) -> Columns:
+        """Return the columns of the space "predictions" (see `Evaluator.space`), of the records that it has."""
+        chosen, modalities = self._chosen("predictions", records), self.model.plan.modalities
+        made: Columns = {}
+        for name, batch in records.batches.items() if chosen is None or chosen.any() else ():
+            baseline_ND = modalities[name].baseline_features(batch.to("cpu"))
+            columns = {name: self.model.encode(name, batch, "features")}
+            if baseline_ND is not None:
+                columns[f"{name}{BASELINE}"] = torch.from_numpy(np.asarray(baseline_ND, np.float32))
+            columns[f"{name}{TARGET}"] = self.model.token_targets(name, batch)
+            made |= {column: _rows_of(chosen, x, records.present[name]) for column, x in columns.items()}
+        if self.predicts:
+            for direction in directions(self.model.modalities):
+                if direction.target in made and any(source in made for source in direction.sources):
+                    made[str(direction)] = self._predicted(direction, records, chosen)
+        return made
+
+    def _predicted(
+        self, direction: Direction, records: RecordBatch, chosen: np.ndarray | None
+    ) -> tuple[Tensor, Presence]:
+        """Return the predictions of a direction for the records that have the target and one of the sources."""
+        made_NTP = self.model.predict_tokens(records, *direction)
+        if made_NTP is None:
+            raise SensoriumError(
+                "The objective of this run predicts no modality from others, which the space 'predictions' consists "
+                "of: remove this evaluator, or train the objective 'multimae'."
+            )
+        have = present_in_any([records.present[name] for name in direction.sources if name in records.batches])
+        present = present_in_all([records.present[direction.target], have])
+        rows_N = rows_among(present, records.present[direction.target])
+        if rows_N is not None:
+            made_NTP = made_NTP[torch.from_numpy(rows_N).to(made_NTP.device)]
+        return _rows_of(chosen, _half(made_NTP.clamp(min=-HALF, max=HALF)), present)
 
     def _scores(self, records: RecordBatch) -> Columns:
         scores = self.model.score(records)
@@ -101,6 +142,10 @@ class ModelReader(FeatureReader):
 
 POOLED = ("features", "embedding")
 """The spaces in which every encoder has features."""
+OF_OBJECTIVE = ("scores", "predictions")
+"""The spaces of what the objective makes of whole records."""
+HALF = 6e4
+"""Within the range of float16: beyond it are log-probabilities of what is as good as impossible."""
 
 
 def _half(x_NTD: Tensor) -> Tensor:
@@ -374,7 +419,7 @@ def _nonfinite(x: np.ndarray, space: str) -> np.ndarray:
     That is at padding in the space "tokens", where a record has one token at least, and behind the width of a layer.
     """
     finite = np.isfinite(x)
-    if space == "tokens":
+    if space == "tokens" or (space == "predictions" and x.ndim == 3):
         padding_MT = np.isnan(x).all(2)
         return ~(finite.all(2) | padding_MT).all(1) | padding_MT.all(1)
     if space == "layers":

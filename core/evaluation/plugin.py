@@ -32,6 +32,11 @@ def sensorium_register_evaluators(register):
     register("forecast", f"{home}.forecast:Forecast", summary="time-series forecasting by ridge regression")
     register("anomaly", f"{home}.anomaly:Anomaly", summary="anomaly detection by distance to normal records")
     register("perplexity", f"{home}.perplexity:Perplexity", summary="perplexity of held-out tokens, bits per character")
+    register(
+        "cross-prediction",
+        f"{home}.cross_prediction:CrossPrediction",
+        summary="prediction of one modality's tokens from other modalities (MultiMAE)",
+    )
     register("health", f"{home}.health:Health", summary="RankMe, std, uniformity and alignment of features")
 
 

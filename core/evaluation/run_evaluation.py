@@ -310,10 +310,11 @@ class RunEvaluation:
         try:
             of_val = spaces(self.plan.evaluators, of_val=True) if final and len(self.parts["val"]) else {}
             asked = {train: needed, test: needed} | ({"val": of_val} if of_val else {})
-            samples = self._records_of(all_models, needed, list(asked))
+            samples = self._records_of(all_models, needed, list(asked), test)
             parts = []
             for part, limits in asked.items():
-                readers: list[FeatureReader] = [ModelReader(model, limits, samples) for model in all_models]
+                predicts = part == test
+                readers: list[FeatureReader] = [ModelReader(model, limits, samples, predicts) for model in all_models]
                 if final and part != "val" and self.plan.recipe.evaluate.baselines == "on":
                     baseline = BaselineReader(self.plan.modalities)
                     readers += [baseline] * bool(limits.keys() & baseline.spaces)
@@ -338,25 +339,29 @@ class RunEvaluation:
         found = [distances(before[1], after[1], device) for before, after in pairs]
         return SetDrift.of(self.name or TEST_PART, rows[TRAINED][0].parts["features"], found)
 
-    def _records_of(self, models: Sequence[Model], limits: Mapping[str, int | None], parts: Sequence[str]) -> Samples:
+    def _records_of(
+        self, models: Sequence[Model], limits: Mapping[str, int | None], parts: Sequence[str], test: str
+    ) -> Samples:
         """Return which records of some parts are in the spaces of which not all records are held; collective.
 
         Args:
             models: the models that encode the records.
             limits: space -> the largest number of records of a part, None for all.
             parts: the parts.
+            test: the one that is measured, of which there are predictions.
         """
         sampled = {space: limit for space, limit in limits.items() if space in SAMPLED}
         if not sampled:
             return {}
-        readers = [ModelReader(model, sampled) for model in models]
-        sizes = on_every_rank(self._sizes, readers, parts[0])
-        sizes = {space: max(of[space] for of in collectives.all_gather_objects(sizes)) for space in sampled}
-        samples = {}
-        for space, limit in sampled.items():
-            most = limit_in(BUDGET // len(sampled), len(parts) * sizes[space], limit)
-            samples[space] = np.concatenate([self.reader.sample(part, most) for part in parts])
-        return samples
+        chosen: dict[str, list[np.ndarray]] = {space: [] for space in sampled}
+        for part in parts:
+            readers = [ModelReader(model, sampled, predicts=part == test) for model in models]
+            of_ranks = collectives.all_gather_objects(on_every_rank(self._sizes, readers, part))
+            for space, limit in sampled.items():
+                size = max(sizes[space] for sizes in of_ranks)
+                most = limit_in(BUDGET // len(sampled), len(parts) * size, limit)
+                chosen[space].append(self.reader.sample(part, most))
+        return {space: np.concatenate(positions) for space, positions in chosen.items()}
 
     def _sizes(self, readers: Sequence[ModelReader], part: str) -> dict[str, int]:
         """Return space -> bytes that a record takes over all models, by the first batch of this rank."""

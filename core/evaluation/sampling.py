@@ -1,4 +1,4 @@
-"""Samples of the records, for spaces that are too large to be held for all of them: layers and tokens."""
+"""Samples of the records, for spaces that are too large to be held for all of them: layers, tokens, predictions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from sensorium.feature_table import FeatureTable
 from sensorium.seeding import uniform_of
 
-SAMPLED = ("layers", "tokens")
+SAMPLED = ("layers", "tokens", "predictions")
 """The spaces of which evaluators receive a sample."""
 BUDGET = 2**32
-"""Bytes of layers and tokens that are held at once, over both parts and all models."""
+"""Bytes of layers, tokens and predictions that are held at once, over both parts and all models."""
 
 
 def sample_of(ids: Sequence[str], most: int | None) -> np.ndarray:

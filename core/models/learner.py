@@ -341,6 +341,37 @@ class Learner(nn.Module):
         self.teachers.apply(fn)
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
+    def token_targets(self, view: View) -> Tensor:
+        """Return what the tokens of a view are, float (N, T, P), nan at padding; class ids as numbers, (N, T, 1).
+
+        Args:
+            view: of N records, which knows its modality.
+        """
+        encode = _Encode(self.encoders, self.sharing)
+        valid_NT, targets = encode.tokenize(view).valid(), encode.token_targets(view)
+        targets_NTP = targets if targets.is_floating_point() else targets[..., None].float()
+        return targets_NTP.masked_fill(~valid_NT[..., None], torch.nan)
+
+    def predict_tokens(self, views: Views, sources: Collection[str], target: str) -> Tensor | None:
+        """Return the tokens of one modality as the objective predicts them from others; see `Objective.predict_tokens`.
+
+        Args:
+            views: as `forward` takes them, of modalities that a record of the batch has.
+            sources: the modalities that are shown.
+            target: the modality that is predicted.
+
+        Returns:
+            Float (N, T, P), nan at padding; the log-probabilities of classes where targets are class ids.
+        """
+        named, encode = self.by_modality(views), _Encode(self.encoders, self.sharing)
+        made_NTP = self.objective.predict_tokens(named, encode, sources, target)
+        if made_NTP is None:
+            return None
+        (view, *_) = named[target]
+        if not encode.token_targets(view).is_floating_point():
+            made_NTP = made_NTP.float().log_softmax(-1)
+        return made_NTP.masked_fill(~encode.tokenize(view).valid()[..., None], torch.nan)
+
     def train(self, mode: bool = True) -> Learner:
         """Set the training mode; what is frozen of encoders stays in evaluation mode."""
         super().train(mode)

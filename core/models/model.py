@@ -25,7 +25,7 @@ from sensorium.runs.atomic import write_atomically
 from sensorium.runs.checkpoint import mismatch
 from sensorium.runs.run import Run
 from sensorium.seeding import generator
-from sensorium.types import Batch, RecordBatch
+from sensorium.types import Batch, RecordBatch, View
 
 WEIGHTS, CONFIG, ADAPTERS = "model.safetensors", "config.json", "adapters.safetensors"
 SPACES = ("embedding", "features", "layers", "tokens")
@@ -175,6 +175,33 @@ class Model:
             rng = generator("score", device=self.device)
             on_device = records.to(self.device, non_blocking=True)
             return self.learner.score(make_views(on_device, self.plan.generators, rng))
+
+    @torch.inference_mode()
+    def token_targets(self, modality: str, batch: Batch) -> Tensor:
+        """Return what the tokens of one canonical batch are, as `Learner.token_targets`."""
+        with self._evaluating():
+            return self.learner.token_targets(View(batch.to(self.device, non_blocking=True), modality=modality))
+
+    @torch.inference_mode()
+    def predict_tokens(self, records: RecordBatch, sources: Collection[str], target: str) -> Tensor | None:
+        """Return the tokens of one modality of the records that have it, predicted from others in full.
+
+        Args:
+            records: a batch, of which some records have the target.
+            sources: the modalities that are shown; those that no record of the batch has are left out.
+            target: the modality that is predicted.
+
+        Returns:
+            As `Learner.predict_tokens`, in fp32; None for objectives that cannot.
+        """
+        there = [name for name in sources if name in records.batches]
+        views = {
+            name: [View(records.batches[name].to(self.device), modality=name, present=records.present[name])]
+            for name in (*there, target)
+        }
+        with self._evaluating(), evaluation_autocast(self.plan.recipe.train.precision, self.device):
+            made_NTP = self.learner.predict_tokens(views, there, target)
+        return None if made_NTP is None else made_NTP.float()
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
