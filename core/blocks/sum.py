@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -180,6 +180,18 @@ class Sum(Objective):
             found = self._objective(term).score(self._views_of(term, views), encode)
             if found is not None:
                 return found
+        return None
+
+    def predict_tokens(
+        self, views: Mapping[str, Sequence[View]], encode: Encode, sources: Collection[str], target: str
+    ) -> Tensor | None:
+        """Return the tokens of a modality as the first term that sees it and some of the sources predicts them."""
+        for name, objective in self.parts.items():
+            shown = [source for source in sources if source in self._towers[name]]
+            if shown and target in self._towers[name]:
+                found = objective.predict_tokens({one: views[one] for one in (*shown, target)}, encode, shown, target)
+                if found is not None:
+                    return found
         return None
 
     def embed(self, modality: str, pooled: Tensor) -> Tensor:

@@ -183,10 +183,11 @@ def _check_predictions(plan: Plan) -> None:
     Raises:
         SensoriumError: with the objective.
     """
-    if plan.objective.cls.predict_tokens is Objective.predict_tokens:
+    if not plan.predicts_tokens:
+        named = " and ".join(f"'{term.part}'" for term in plan.terms)
         raise SensoriumError(
-            f"it measures predictions of one modality from others, which the objective '{plan.recipe.objective}' does "
-            "not make; 'multimae' does"
+            f"it measures predictions of one modality from others, which the objective{'s' * (len(plan.terms) > 1)} "
+            f"{named} do{'es' * (len(plan.terms) == 1)} not make; 'multimae' does"
         )
     if len(plan.modalities) < 2:
         raise SensoriumError("it measures predictions of one modality from others, and the recipe has one modality")

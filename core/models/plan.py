@@ -257,6 +257,11 @@ class Plan:
         return any(term.make.cls.score is not Objective.score for term in self.terms)
 
     @property
+    def predicts_tokens(self) -> bool:
+        """Whether an objective predicts the tokens of one modality from others."""
+        return any(term.make.cls.predict_tokens is not Objective.predict_tokens for term in self.terms)
+
+    @property
     def views(self) -> int:
         """Number of views of each record: of each modality, or of all towers that are views of it together."""
         counts = [generator.views for generator in self.generators.values()]
