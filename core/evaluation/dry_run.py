@@ -130,7 +130,9 @@ class DryPart:
     def _predictions(self) -> FeatureTable:
         """Return the table of an evaluator of predictions, as if targets were numbers."""
         table = self.table("features")
-        columns = {f"{name}{ending}": (name,) for name in self.present for ending in (TARGET, BASELINE)}
+        columns: dict[str, tuple[str, ...]] = {
+            f"{name}{ending}": (name,) for name in self.present for ending in (TARGET, BASELINE)
+        }
         columns |= {str(one): (one.target, *one.sources) for one in directions(tuple(self.present))}
         for column, (name, *sources) in columns.items():
             shape = (WIDTH,) if column.endswith(BASELINE) else SHAPES["tokens"]
