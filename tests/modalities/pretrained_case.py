@@ -26,8 +26,22 @@ from sensorium.registration.discovery import load_extensions
 from sensorium.training.gradient_checkpointing import checkpoint_blocks
 
 TOLERANCE = 1e-5
-SMALL = {"width": 16, "depth": 1, "heads": 2, "prototypes": 8, "bottleneck": 8, "distractors": 2, "codebook_size": 4}
+SMALL = {
+    "width": 16,
+    "depth": 1,
+    "heads": 2,
+    "prototypes": 8,
+    "bottleneck": 8,
+    "distractors": 2,
+    "codebook_size": 4,
+    "clusters": 2,
+}
 """Options that keep an objective small, of which each takes those that it has."""
+CLUSTERS = (
+    {"targets": "k-means", "mask": "spans", "mask_length": 2, "k_means": {"of": "start", "layer": 1, "dim": 8}},
+    {"targets": "online", "mask": "inverse-block", "predictor": {"depth": 1, "width": 16, "heads": 2}},
+)
+"""Options of masked-clusters that serve any tokens."""
 
 
 def shuffled_keep(tokens: Tokens, fraction: float = 0.5, seed: int = 0) -> Tensor:
@@ -231,6 +245,7 @@ def check_one_step(
     """
     learner = step_learner(encoder, modality, objective, options)
     views = [View(batch) for _ in range(learner.objective.needs.views)]
+    learner.fit([views])
     optimizer = torch.optim.AdamW([p for p in learner.parameters() if p.requires_grad], lr=1e-3)
     torch.manual_seed(1)
     loss = learner(views).loss
@@ -265,8 +280,8 @@ def _parameters(kind: type) -> set[str]:
 def check_every_objective(encoder: TokenEncoder, modality: str, batch: Batch) -> list[str]:
     """Take one step under every objective that needs tokens; return their names.
 
-    `next-token` refuses an encoder that looks ahead, and `ibot` one whose tokens are of another width than its pooled
-    features, in a sentence.
+    `next-token` refuses an encoder that looks ahead, `ibot` one whose tokens are of another width than its pooled
+    features, and `masked-clusters` of the input one whose tokens are class ids, in a sentence.
     """
     names = token_objectives(encoder)
     assert len(names) >= 8, "the registry lists the objectives that need tokens"
@@ -274,6 +289,12 @@ def check_every_objective(encoder: TokenEncoder, modality: str, batch: Batch) ->
         names.remove("ibot")
         with pytest.raises(RecipeError, match="choose another encoder, or the objective 'dinov2'"):
             step_learner(encoder, modality, "ibot")
+    for options in CLUSTERS:
+        check_one_step(encoder, modality, batch, "masked-clusters", options)
+    if not encoder.token_targets(batch).is_floating_point():
+        names.remove("masked-clusters")
+        with pytest.raises(RecipeError, match=r"are class ids, and so clusters already: .* objective\.targets=online"):
+            check_one_step(encoder, modality, batch, "masked-clusters")
     for name in names:
         check_one_step(encoder, modality, batch, name)
     if not encoder.is_causal:

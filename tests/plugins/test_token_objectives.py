@@ -16,7 +16,11 @@ from sensorium.modalities.text.modality import TextModality
 from sensorium.models.learner import Learner, make_views
 from sensorium.plugins.infomax.infograph import InfoGraph
 from sensorium.plugins.masked.data2vec import Data2Vec
+from sensorium.plugins.masked.k_means import KMeans
 from sensorium.plugins.masked.mae import MAE
+from sensorium.plugins.masked.masked_clusters import MaskedClusters
+from sensorium.plugins.masked.masked_prediction import Predictor
+from sensorium.plugins.masked.online_clusters import Online
 from sensorium.plugins.masked.simmim import SimMIM
 from sensorium.plugins.masked.wav2vec2 import Wav2Vec2
 from sensorium.plugins.predictive.jepa import JEPA
@@ -38,9 +42,16 @@ OBJECTIVES = {
     "order": lambda: Predict(classes=6),
     "wav2vec2": lambda: Wav2Vec2(mask_probability=0.2, mask_length=2, codebook_size=8, dim=16, distractors=10),
     "infograph": InfoGraph,
+    "best-rq": lambda: MaskedClusters(clusters=8),
+    "hubert": lambda: MaskedClusters("k-means", clusters=8, mask="spans", mask_length=2),
+    "hubert-start": lambda: MaskedClusters("k-means", clusters=8, k_means=KMeans(of="start")),
+    "capi": lambda: MaskedClusters(
+        "online", clusters=4, momentum=1.0, predictor=Predictor(1, 32, 2), online=Online(bins=4)
+    ),
     "rotation": lambda: Predict(classes=4),
 }
 WORDS = {"masked-token": words.RandomTokenMaskViews, "order": words.PermutationViews, "lejepa": words.DeletionViews}
+CLUSTERS = ("best-rq", "hubert", "hubert-start", "capi")
 PATCHES = {"rotation": rotation.RotationViews}
 
 
@@ -85,10 +96,10 @@ KINDS = {
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("text", n) for n in OBJECTIVES if n != "rotation"]
-    + [("image", n) for n in ("mae", "simmim", "data2vec", "jepa", "wav2vec2", "rotation")]
-    + [("spectrogram", n) for n in ("mae", "simmim", "data2vec", "jepa", "wav2vec2", "order")]
-    + [("wave", n) for n in ("mae", "data2vec", "jepa", "wav2vec2")],
+    [("text", n) for n in OBJECTIVES if n not in ("rotation", "best-rq", "hubert")]
+    + [("image", n) for n in ("mae", "simmim", "data2vec", "jepa", "wav2vec2", "rotation", *CLUSTERS)]
+    + [("spectrogram", n) for n in ("mae", "simmim", "data2vec", "jepa", "wav2vec2", "order", *CLUSTERS)]
+    + [("wave", n) for n in ("mae", "data2vec", "jepa", "wav2vec2", "best-rq", "capi")],
 )
 def test_a_few_steps_lower_the_loss(kind, name):
     torch.manual_seed(0)
@@ -96,5 +107,7 @@ def test_a_few_steps_lower_the_loss(kind, name):
     maker = KINDS[kind][1].get(name, KINDS[kind][2])
     records = RecordBatch([str(i) for i in range(8)], {kind: batch}, {kind: torch.ones(8, dtype=torch.bool)})
     views = make_views(records, {kind: maker(modality)}, torch.Generator().manual_seed(0))
-    found = losses_while_training(Learner({kind: encoder}, OBJECTIVES[name]()), views, 25, 3e-3)
+    learner = Learner({kind: encoder}, OBJECTIVES[name]())
+    learner.fit([views])
+    found = losses_while_training(learner, views, 25, 3e-3)
     assert found[-1] < 0.85 * found[0], found

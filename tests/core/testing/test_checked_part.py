@@ -64,3 +64,32 @@ def test_an_encoder_may_name_options_of_the_modality_that_it_is_tried_on():
 def test_without_them_the_modalitys_own_options_hold():
     made = checked({"modalities/scaled": {"scale": 2.0}})
     assert (made.new_encoder().dim, made.new_encoder().scale) == (2, 2.0)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise.
+
+    Args:
+        scale: its standard deviation.
+    """
+
+    scale: float = 0.0
+
+
+class Noisy(Linear):
+    """A linear map and noise.
+
+    Args:
+        noise: what is added.
+    """
+
+    def __init__(self, modality: Scaled, noise: Noise | None = None):
+        super().__init__(modality)
+        self.noise = noise
+
+
+def test_groups_of_options_are_given_to_the_constructor_as_a_recipe_gives_them():
+    part = checked({"encoders/noisy": {"noise": {"scale": 2.0}}})
+    spec = Spec("encoders", "noisy", f"{__name__}:Noisy", "made", "p", "d", "numbers")
+    assert part.options_of(spec)["noise"] == Noise(2.0)
