@@ -3,9 +3,9 @@
     python docs/benchmarks/gram.py OUT --seeds 0 1 2
 
 Scenes are made by `gram_scenes.py` from seeds; nothing is read. The training with Gram anchoring goes on from the
-weights of the one without at `--start`, where dense metrics of the val part are best. Every `--every` steps the EMA
-teacher's tokens are measured. Measurements and weights are kept in OUT, and the command goes on from there when it is
-given again.
+weights of the one without, from where its segmentation of the val part by nearest neighbors is best, but from half of
+the steps at the latest. Every `--every` steps the EMA teacher's tokens are measured. Measurements and weights are kept
+in OUT, and the command goes on from there when it is given again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BATCH, CROP, WARMUP, LR = 32, 24, 100, 1e-3
 PARTS = {"train": (3000, 1), "probe": (600, 2), "test": (300, 3), "val": (300, 4)}
 """Part -> number of scenes, and their seed; the train part is used without labels, and probes learn on their own part.
 
-`--start` is chosen on the val part; the test part decides nothing.
+The start of Gram anchoring is chosen on the val part; the test part decides nothing.
 """
 HEADS = {"prototypes": 256, "width": 256, "bottleneck": 64}
 KINDS = ("dinov2", "gram")
@@ -38,21 +38,15 @@ KINDS = ("dinov2", "gram")
 class Training:
     """One training: a learner, its optimizer, and where it stands; a loop of one's own."""
 
-    def __init__(self, seed: int, kind: str, asked: argparse.Namespace) -> None:
+    def __init__(self, seed: int, asked: argparse.Namespace, start: float | None = None) -> None:
         self.seed, self.steps, self.step, self.seconds = seed, asked.steps, 0, 0.0
         torch.manual_seed(seed)
         self.transform = views.image.multicrop(
             size=CROP, local_views=2, global_scale=(0.4, 1.0), local_scale=(0.1, 0.4), strength=0.5, sigma=(0.1, 1.0)
         )
-        gram = {"weight": asked.weight, "start": asked.start, "local_weight": asked.local_weight}
-        objective = sensorium.build(
-            "objective",
-            "dinov2",
-            momentum=0.99,
-            final_momentum=0.99,
-            **HEADS,
-            **({"gram": gram} if kind == "gram" else {}),
-        )
+        gram = {"weight": asked.weight, "start": start, "local_weight": asked.local_weight}
+        options = HEADS | {"momentum": 0.99, "final_momentum": 0.99} | ({} if start is None else {"gram": gram})
+        objective = sensorium.build("objective", "dinov2", **options)
         size = {"patch": PATCH, "width": asked.width, "depth": asked.depth, "heads": 3, "pool": "cls"}
         encoder = sensorium.build("encoder", "vit", modality=self.transform.modality, **size)
         self.learner = Learner({"image": encoder}, objective).train()
@@ -108,24 +102,38 @@ def run(seed: int, kind: str, images: torch.Tensor, asked: argparse.Namespace) -
     """Train one kind of one seed to the end, and measure it on the way."""
     out = asked.out / f"{kind}-{seed}"
     out.mkdir(parents=True, exist_ok=True)
-    training, common = Training(seed, kind, asked), asked.out / f"dinov2-{seed}"
+    common = asked.out / f"dinov2-{seed}"
+    start = best_step(common, asked.steps) if kind == "gram" else None
+    training = Training(seed, asked, None if start is None else start / asked.steps)
     if (out / "last.pt").exists():
         training.load(out / "last.pt")
-    elif kind == "gram":
-        training.load(common / f"{round(asked.start * asked.steps)}.pt")
+    elif start is not None:
+        training.load(common / f"{start}.pt")
+    if kind == "dinov2" and not training.step:
+        note(training, out, out / "0.pt")  # its first weights
     while training.step < asked.steps:
         training.advance(images, min((training.step // asked.every + 1) * asked.every, asked.steps))
-        seen = training.features("probe")
-        line = {"step": training.step, "seconds": round(training.seconds, 1)} | {
-            part: {name: round(value, 5) for name, value in measure(seen, training.features(part)).items()}
-            for part in ("val", "test")
-        }
-        if kind == "dinov2":
-            training.save(out / f"{training.step}.pt")
-        training.save(out / "last.pt")
-        with open(out / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        print(kind, seed, line, flush=True)
+        note(training, out, *([out / f"{training.step}.pt"] if kind == "dinov2" else []))
+
+
+def note(training: Training, out: Path, *files: Path) -> None:
+    """Measure a training, and keep its weights in `last.pt` and further files."""
+    seen = training.features("probe")
+    line = {"step": training.step, "seconds": round(training.seconds, 1)} | {
+        part: {name: round(value, 5) for name, value in measure(seen, training.features(part)).items()}
+        for part in ("val", "test")
+    }
+    for file in (*files, out / "last.pt"):
+        training.save(file)
+    with open(out / "metrics.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    print(out.name, line, flush=True)
+
+
+def best_step(folder: Path, steps: int) -> int:
+    """Return the step of a training from which on its tokens are anchored."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    return max((line["val"]["kNN mIoU"], line["step"]) for line in lines if line["step"] <= steps // 2)[1]
 
 
 def table(asked: argparse.Namespace, part: str) -> str:
@@ -151,10 +159,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--every", type=int, default=200, help="steps between measurements")
-    parser.add_argument(
-        "--start", type=float, default=0.3, help="fraction of the training at which the Gram teacher is taken"
-    )
+    parser.add_argument("--every", type=int, default=100, help="steps between measurements")
     parser.add_argument("--weight", type=float, default=2.0, help="of Gram anchoring")
     parser.add_argument("--local-weight", type=float, default=1.0, help="of local views while tokens are anchored")
     parser.add_argument("--width", type=int, default=48)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ NEIGHBORS = 10
 """Of the k-nearest-neighbor classifier of tokens."""
 
 
+@cache
 def scenes(count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Return scenes, uint8 (N, 3, 32, 32), and the class of each pixel, int64 (N, 32, 32): 0 is the ground.
 
