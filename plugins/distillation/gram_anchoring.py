@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sensorium import Teacher, check_range, losses
+from sensorium import Teacher, View, check_range, losses
 from sensorium.errors import RecipeError
 
 
@@ -54,7 +56,8 @@ class GramOptions:
 class GramAnchoring(nn.Module):
     """The Gram teacher, and its loss on a student's tokens.
 
-    The teacher is frozen whole: its batch norms, too, keep the running statistics that the EMA teacher had.
+    The teacher is frozen whole: its batch norms, too, keep the running statistics that the EMA teacher had. It sees a
+    view's clean copy (`View.info["clean"]`), at any resolution, where there is one, and the view otherwise.
 
     Args:
         teacher: the EMA teacher, just made.
@@ -67,6 +70,7 @@ class GramAnchoring(nn.Module):
         super().__init__()
         self.options = options
         self.encoders = copy.deepcopy(teacher.encoders)
+        self.grid = next(iter(self.encoders.values())).grid
         self.register_buffer("taken", torch.tensor(options.teachers(0.0)))
         self._taken_on_host: int | None = options.teachers(0.0)
         self.register_load_state_dict_post_hook(_forget_taken)
@@ -93,11 +97,31 @@ class GramAnchoring(nn.Module):
 
         The student has its copies of each record one after the other, the Gram teacher each record once.
         """
-        gram = encode.using(self.encoders)
-        with torch.no_grad():  # view by view, so that tokens are as many as the student's
-            teacher = [gram([view])[0].tokens.repeat(copies, 1, 1) for view in views]
-        pairs = zip(features, teacher, strict=True)
-        return torch.stack([losses.gram_anchoring(f.tokens, y_BTD, f.mask) for f, y_BTD in pairs]).mean()
+        gram, found = encode.using(self.encoders), []
+        for view, own in zip(views, features, strict=True):
+            with torch.no_grad():  # view by view, so that tokens are as many as the student's
+                teacher_BTD = self.resized(gram([clean(view)])[0].tokens, own.tokens.shape[1])
+            found.append(losses.gram_anchoring(own.tokens, teacher_BTD.repeat(copies, 1, 1), own.mask))
+        return torch.stack(found).mean()
+
+    def resized(self, tokens_BSD: Tensor, count: int) -> Tensor:
+        """Return a map of S tokens at the student's resolution, (B, T, D) with T = `count`, bicubically.
+
+        Raises:
+            RecipeError: when the numbers of tokens differ, and are not those of grids of one aspect ratio.
+        """
+        size = tokens_BSD.shape[1]
+        if size == count:
+            return tokens_BSD
+        own, wanted = (_grid_of(self.grid, number) for number in (size, count))
+        if own is None or wanted is None:
+            raise RecipeError(
+                f"The views bring clean copies of which the Gram teacher has {size} tokens, and the student {count} of "
+                "its own view, and they lie on no grids of one aspect ratio: leave the option clean_scale of the views "
+                "out, or choose an encoder whose tokens lie on a grid."
+            )
+        map_BDHW = tokens_BSD.float().mT.unflatten(2, own)
+        return F.interpolate(map_BDHW, size=wanted, mode="bicubic", align_corners=False).flatten(2).mT
 
     def warmed_up(self, progress):
         """Return the factor of the warm-up, 0 to 1, at a fraction of the training, a scalar on the device."""
@@ -115,6 +139,22 @@ class GramAnchoring(nn.Module):
         if due != taken:  # fewer, where the training became longer
             self.taken.fill_(due)
             self._taken_on_host = due
+
+
+def clean(view: View) -> View:
+    """Return the view's clean copy, such as an image of a higher resolution without color jitter, or else the view."""
+    if "clean" not in view.info:
+        return view
+    return replace(view, batch=view.batch.with_tensor(view.info["clean"]), info={})
+
+
+def _grid_of(base: tuple[int, int] | None, count: int) -> tuple[int, int] | None:
+    """Return rows and columns of so many tokens in the aspect ratio of a grid; None where there are none."""
+    if base is None:
+        return None
+    side = math.sqrt(count / math.prod(base))
+    rows, columns = (round(side * number) for number in base)
+    return (rows, columns) if rows * columns == count and rows * base[1] == columns * base[0] else None
 
 
 def _tensors(module: nn.Module) -> list[Tensor]:

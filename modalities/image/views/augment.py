@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import NamedTuple
 
@@ -111,6 +111,11 @@ class Augmentation:
         if min(self.ranges) < 0 or self.ranges[3] > 0.5:
             raise SensoriumError(f"Color jitter ranges are at least 0, that of the hue at most .5, not {self.ranges}.")
 
+    def without_distortion(self, scale: int) -> Augmentation:
+        """Return the policy that crops and flips alone, to views of `scale` times the side."""
+        height, width = self.size
+        return Augmentation((scale * height, scale * width), self.scale, self.ratio, self.flip)
+
     def draw(
         self, n: int, channels: int, full: tuple[int, int], rng: torch.Generator, cropped: bool = False
     ) -> AugmentationParams:
@@ -216,6 +221,8 @@ class AugmentedViews(ViewGenerator):
         modality: the image modality.
         global_policies: the policies of the first views, all of one size.
         local_policies: the policies of the local views, of another size.
+        clean_scale: side of the clean copies of the first views in `View.info["clean"]`, as a multiple of theirs: the
+            same crops without any other change than flips; 0 for none.
     """
 
     def __init__(
@@ -223,8 +230,9 @@ class AugmentedViews(ViewGenerator):
         modality: ImageModality,
         global_policies: Sequence[Augmentation],
         local_policies: Sequence[Augmentation] = (),
+        clean_scale: int = 0,
     ) -> None:
-        self.modality = modality
+        self.modality, self.clean_scale = modality, clean_scale
         self.global_policies, self.local_policies = tuple(global_policies), tuple(local_policies)
         policies = (*self.global_policies, *self.local_policies)
         self.views = len(policies)
@@ -243,7 +251,7 @@ class AugmentedViews(ViewGenerator):
         for policy, count in self.groups:
             cropped = isinstance(batch, CropBatch)
             channels, *full = batch.global_crops.shape[2:] if cropped else batch.pixels.shape[1:]
-            size = policy.size if cropped else tuple(full)
+            size = policy.size if cropped and policy not in self.global_policies else tuple(full)
             draws += policy.draw(len(batch) * count, channels, size, rng, cropped)
         return draws
 
@@ -255,13 +263,17 @@ class AugmentedViews(ViewGenerator):
         views: list[View] = []
         for i, (policy, count) in enumerate(self.groups):
             params = AugmentationParams(*draws[i * PARAMS : (i + 1) * PARAMS])
-            made = policy(_images_of(batch, len(views), count), params)
-            views += [View(ImageBatch(pixels)) for pixels in made.chunk(count)]
+            images = _images_of(batch, len(views), count)
+            made = [View(ImageBatch(pixels)) for pixels in policy(images, params).chunk(count)]
+            if self.clean_scale and policy in self.global_policies:
+                clean = policy.without_distortion(self.clean_scale)(images, params)
+                made = [replace(view, info={"clean": x}) for view, x in zip(made, clean.chunk(count), strict=True)]
+            views += made
         return views
 
     def cut_crops(self, example: np.ndarray, rng: torch.Generator) -> CropBatch:
         """Cut every view's crop out of one large image: the `stage` of a modality with a canvas."""
-        global_crops = _cut(example, self.global_policies, rng)
+        global_crops = _cut(example, self.global_policies, rng, max(self.clean_scale, 1))
         return CropBatch(global_crops, _cut(example, self.local_policies, rng) if self.local_policies else None)
 
 
@@ -273,11 +285,12 @@ def _images_of(batch: Batch, start: int, count: int) -> Tensor:
     return torch.cat([*batch.global_crops.unbind(1), *local_crops][start : start + count])
 
 
-def _cut(example: np.ndarray, policies: Sequence[Augmentation], rng: torch.Generator) -> Tensor:
-    """Return one crop for each policy, uint8 (1, V, C, h, w)."""
+def _cut(example: np.ndarray, policies: Sequence[Augmentation], rng: torch.Generator, scale: int = 1) -> Tensor:
+    """Return one crop for each policy, of `scale` times its side, uint8 (1, V, C, h, w)."""
     crops = []
     for policy in policies:
         (box,) = draw_boxes(1, *example.shape[1:], policy.scale, policy.ratio, rng).tolist()
         top, left, height, width = box
-        crops.append(resize(example[:, top : top + height, left : left + width], *policy.size))
+        crop = example[:, top : top + height, left : left + width]
+        crops.append(resize(crop, *(scale * side for side in policy.size)))
     return torch.from_numpy(np.stack(crops))[None]

@@ -27,6 +27,9 @@ class MultiCropViews(AugmentedViews):
         jitter: probability of the color jitter.
         gray: probability of the conversion to grayscale.
         sigma: range of the standard deviation of the Gaussian blur, in pixels.
+        clean_scale: side of clean copies of the global crops, as a multiple of theirs: the same crops without color
+            jitter, grayscale, blur and solarization, in `View.info["clean"]`, as teachers of tokens see them (DINOv3,
+            Siméoni et al. 2025, section 4.3, has 2); 0 for none.
     """
 
     def __init__(
@@ -42,9 +45,10 @@ class MultiCropViews(AugmentedViews):
         jitter: float = 0.8,
         gray: float = 0.2,
         sigma: tuple[float, float] = (0.1, 2.0),
+        clean_scale: int = 0,
     ) -> None:
         check_range("views 'multicrop'", "[1, inf)", global_views=global_views)
-        check_range("views 'multicrop'", "[0, inf)", local_views=local_views)
+        check_range("views 'multicrop'", "[0, inf)", local_views=local_views, clean_scale=clean_scale)
         height, width = modality.size
         small = (height // 2, width // 2) if local_size == "auto" else (local_size, local_size)
 
@@ -55,4 +59,4 @@ class MultiCropViews(AugmentedViews):
         first = policy(modality.size, global_scale, blur=1.0, solarize=0.0)
         others = policy(modality.size, global_scale, blur=0.1, solarize=0.2)
         local = policy(small, local_scale, blur=0.5, solarize=0.0)
-        super().__init__(modality, [first, *[others] * (global_views - 1)], [local] * local_views)
+        super().__init__(modality, [first, *[others] * (global_views - 1)], [local] * local_views, clean_scale)

@@ -8,6 +8,9 @@ from torch import nn
 
 from sensorium import losses
 from sensorium.errors import RecipeError, SensoriumError
+from sensorium.modalities.image.encoders.vit import ViT
+from sensorium.modalities.image.modality import ImageModality
+from sensorium.modalities.image.views.multicrop import MultiCropViews
 from sensorium.models.learner import Learner
 from sensorium.optimizers.adamw import adamw
 from sensorium.plugins.distillation.gram_anchoring import GramOptions
@@ -310,6 +313,63 @@ def test_options_out_of_range_are_refused(wrong):
 def test_refreshes_without_a_refresh_are_refused():
     with pytest.raises(RecipeError, match="no effect without refresh"):
         GramOptions(refreshes=2)
+
+
+def image_learner(**of_views):
+    """A vision transformer of 4 x 2 patches, anchored from the start, and views of eight images."""
+    modality = ImageModality(size=(16, 8))
+    seed_globals("images")
+    encoder = ViT(modality, patch=4, width=16, depth=1, heads=2)
+    learner = Learner({"image": encoder}, objective_class("dinov2")(**OPTIONS["dinov2"], gram=FROM_THE_START))
+    images = torch.randint(256, (8, 3, 16, 8), dtype=torch.uint8)
+    generator = MultiCropViews(modality, local_views=2, local_size=8, **of_views)
+    views = generator(modality.collate(list(images)), torch.Generator().manual_seed(0))
+    return learner.train(), {"image": [replace(view, modality="image") for view in views]}
+
+
+def test_the_gram_teacher_sees_the_clean_copy_and_its_map_is_resized_before_cosines():
+    """Mutants: the view itself, resized cosines, nearest neighbors, rows and columns exchanged."""
+    learner, views = image_learner(clean_scale=2)
+    encoder, shapes = learner.objective.anchoring.encoders["image"], []
+    encoder.register_forward_pre_hook(lambda _, given: shapes.append(given[0].pixels.shape[2:]))
+    for view in views["image"][:2]:
+        view.info["masked"] = torch.zeros(8, 8, dtype=torch.bool)
+    with torch.no_grad():
+        for weights in encoder.norm.parameters():  # or else tokens would be of one norm
+            weights.normal_(0, 2)
+        found = learner.eval()(views).logs["gram_loss"]
+        assert [tuple(shape) for shape in shapes] == [(32, 16)] * 2
+        by_kind = {}
+        for kind in ("bicubic", "nearest", "normalized first", "exchanged", "the view"):
+            parts = []
+            for view in views["image"][:2]:
+                own = learner.encoders["image"](view.batch).tokens
+                fine = encoder(view.batch.with_tensor(view.info["clean"])).tokens
+                fine = nn.functional.normalize(fine, dim=2) if kind == "normalized first" else fine
+                rows, columns, size = (4, 8, (2, 4)) if kind == "exchanged" else (8, 4, (4, 2))
+                map_BDHW = fine.mT.reshape(8, 16, rows, columns)
+                align = {} if kind == "nearest" else {"align_corners": False}
+                mode = "nearest" if kind == "nearest" else "bicubic"
+                coarse = nn.functional.interpolate(map_BDHW, size, mode=mode, **align).flatten(2).mT
+                parts.append(losses.gram_anchoring(own, encoder(view.batch).tokens if kind == "the view" else coarse))
+            by_kind[kind] = sum(parts) / 2
+    assert torch.allclose(found, by_kind.pop("bicubic"), rtol=1e-4)
+    for kind, wrong in by_kind.items():
+        assert not torch.allclose(found, wrong, rtol=1e-3), kind
+
+
+def test_a_clean_copy_of_the_same_resolution_is_not_resized():
+    learner, views = image_learner(clean_scale=1)
+    assert 0 < learner(views).logs["gram_loss"] < 4
+
+
+def test_maps_without_a_common_grid_are_refused():
+    learner, views = image_learner(clean_scale=2)
+    anchoring = learner.objective.anchoring
+    for grid in (None, (3, 5)):
+        anchoring.grid = grid
+        with pytest.raises(RecipeError, match=r"32 tokens, and the student 8 .* leave the option clean_scale"):
+            learner(views)
 
 
 SERVED = [names for name, names in pairs() if name == "dinov2"]

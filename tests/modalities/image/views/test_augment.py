@@ -147,3 +147,46 @@ def test_the_stage_uses_only_its_generator():
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
     assert not torch.equal(one[:, 0], one[:, 1])
+
+
+def cleanly(clean_scale, distorted=True, **of_modality):
+    """A generator of two global views with clean copies, and a local one; with distortions it draws the same crops."""
+    modality = ImageModality(size=8, **of_modality)
+    policy = Augmentation((8, 8), **(EVERYTHING if distorted else {}))
+    return AugmentedViews(modality, [policy, policy], [dataclasses.replace(policy, size=(4, 4))], clean_scale)
+
+
+def test_clean_copies_are_the_same_crops_without_distortions():
+    images = ImageModality(size=8).collate([*pixels(5, 3, 24, 24).numpy()])
+    draws = cleanly(1).draw(images, rng())
+    views, plain, without = (g.make(images, draws) for g in (cleanly(1), cleanly(0, distorted=False), cleanly(0)))
+    assert [set(view.info) for view in views] == [{"clean"}, {"clean"}, set()]
+    for view, crop, same in zip(views, plain, without, strict=True):
+        assert torch.equal(view.batch.pixels, same.batch.pixels)
+        if view.info:
+            assert torch.equal(view.info["clean"], crop.batch.pixels)
+            assert not torch.allclose(view.info["clean"], view.batch.pixels, atol=0.05)
+
+
+def test_clean_copies_of_a_higher_resolution_show_the_same_place():
+    """A ramp from left to right: whatever is cropped and flipped, the mean of 2 x 2 pixels is the view's own pixel."""
+    ramp = torch.linspace(0, 255, 64).round().to(torch.uint8).expand(6, 3, 64, 64)
+    images = ImageModality(size=8).collate([*ramp.numpy()])
+    for view in cleanly(2, distorted=False)(images, rng())[:2]:
+        assert view.info["clean"].shape == (6, 3, 16, 16)
+        pooled = torch.nn.functional.avg_pool2d(view.info["clean"], 2)
+        assert torch.allclose(pooled, view.batch.pixels, atol=0.02)
+    local = cleanly(2, distorted=False)(images, rng())[2]
+    assert local.batch.pixels.shape == (6, 3, 4, 4)
+
+
+def test_clean_copies_of_a_canvas_have_its_resolution():
+    views = cleanly(2, distorted=False, canvas=32)
+    stripes = np.broadcast_to(np.arange(64) // 2 % 2 * 255, (3, 64, 64)).astype(np.uint8)
+    batch = views.modality.collate([views.stage(stripes, rng(i)) for i in range(8)])
+    assert batch.global_crops.shape[2:] == (3, 16, 16)
+    first, _, local = views(batch, rng())
+    assert first.batch.pixels.shape == (8, 3, 8, 8)
+    assert local.batch.pixels.shape == (8, 3, 4, 4)
+    for clean, crop in zip(first.info["clean"], batch.global_crops[:, 0] / 255, strict=True):
+        assert torch.allclose(clean, crop, atol=1e-5) or torch.allclose(clean, crop.flip(2), atol=1e-5)
