@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from sensorium.contracts import TokenEncoder, ViewGenerator, has_target
-from sensorium.matrix.dataset_columns import DatasetColumn, ModalityCandidates, declared_options
+from sensorium.matrix.dataset_columns import OBJECTIVES, DatasetColumn, ModalityCandidates, declared_options
 from sensorium.models.makers import maker
 from sensorium.recipe.parts import Part
 from sensorium.registration.discovery import Extensions
@@ -79,13 +79,18 @@ def objective_rows(extensions: Extensions, columns: Mapping[str, DatasetColumn])
     )
     rows, declared = [], declared_options(extensions)
     for spec in registry.specs("objectives"):
-        needs = spec.load().variant(declared.get(spec.name, {})).needs
+        needs = _needs(registry, spec.name, declared.get(spec.name, {}))
         rows += [ObjectiveRow(spec.name, needs, task) for task in (tasks if needs.target == "class" else [None])]
     for name, options in declared.items():
         if objective := options.get("name"):
-            needs = registry.find("objectives", objective).load().variant(options).needs
-            rows.append(ObjectiveRow(objective, needs, variant=name))
+            rows.append(ObjectiveRow(objective, _needs(registry, objective, options), variant=name))
     return sorted(rows, key=lambda row: row.variant or row.objective)
+
+
+def _needs(registry: Registry, name: str, options: Mapping[str, Any]) -> Needs:
+    """Return what an objective with declared options asks of a recipe."""
+    part = Part.model_validate({**options, "name": name})
+    return maker(registry, "objectives", part, f"sensorium_matrix {OBJECTIVES}{name}").cls.needs
 
 
 def tower_candidates(
