@@ -77,7 +77,8 @@ def fit(
         encoder: an `Encoder`, any `torch.nn.Module` (see `ModuleEncoder`), or a class or function that returns one;
             likewise. A copy is trained: the module itself keeps its weights, which are the first ones of every training
             that it is handed to, and the row "untrained" of tables. `model.encoder(name)` is the trained one.
-        objective: an `Objective` that is not built, or its class.
+        objective: an `Objective` that is not built, or its class; or a list of several, with names of registered ones
+            among them, or mappings such as {"name": MyObjective(), "on": "image", "weight": 0.5}.
         optimizer: a function of the trainable parameters, an argument whose name begins with "param", or else of the
             learner, that returns a torch optimizer; lr and weight_decay are the recipe's if it has arguments for them.
         schedule: a function of the steps since the warm-up and their number that returns a factor of the learning rate.

@@ -6,6 +6,7 @@ import copy
 import inspect
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
@@ -57,7 +58,13 @@ def given_parts(objects: Mapping[str, Any], towers: list[str]) -> dict[str, Give
             )
         for path, one in _places(kind, handed, towers).items() if handed is not None else ():
             what = f"The {described(path)}"
-            parts[path] = Part.model_validate(one) if _is_named(one) else PARTS[kind](what, one)
+            if _is_named(one):
+                parts[path] = Part.model_validate(one)
+            elif isinstance(one, Mapping) and "name" in one and path.startswith("objective."):
+                said = {key: value for key, value in one.items() if key != "name"}
+                parts[path] = replace(PARTS[kind](what, one["name"]), said=said)
+            else:
+                parts[path] = PARTS[kind](what, one)
     return parts
 
 
@@ -67,14 +74,26 @@ def _places(kind: str, handed: Any, towers: list[str]) -> dict[str, Any]:
         return {f"evaluate.evaluators.{name}": _of_key(name, one) for name, one in _by_name(handed).items()}
     if kind == "callbacks":
         return {f"callbacks.{name}": _of_key(name, one) for name, one in _by_name(handed).items()}
+    if kind == "objective" and isinstance(handed, list):
+        return {f"objective.{number}": one for number, one in enumerate(handed)}
     if kind not in OF_TOWER:
         return {_KEY.get(kind, kind): handed}
     if isinstance(handed, Mapping) and not _is_named(handed):
-        return {f"modalities.{tower}.{kind}": one for tower, one in handed.items()}
+        return {
+            path: part
+            for tower, one in handed.items()
+            for path, part in _of_tower(f"modalities.{tower}.{kind}", one).items()
+        }
     if len(towers) != 1:
         there = f"{len(towers)} modalities ({', '.join(towers)})" if towers else "no modality"
         raise RecipeError(f"The recipe has {there}: hand in {kind}= as a mapping of modality names, {{'NAME': ...}}.")
-    return {f"modalities.{towers[0]}.{kind}": handed}
+    return _of_tower(f"modalities.{towers[0]}.{kind}", handed)
+
+
+def _of_tower(path: str, handed: Any) -> dict[str, Any]:
+    """Return what was handed in for a tower by recipe key; view generators may be several."""
+    is_several = isinstance(handed, list) and path.endswith(".views")
+    return {f"{path}.{number}": one for number, one in enumerate(handed)} if is_several else {path: handed}
 
 
 _KEY = {"schedule": "optimizer.schedule"}
@@ -416,6 +435,8 @@ def read_given(
     named = [handed for kind in OF_TOWER if isinstance(handed := objects.get(kind), Mapping) and not _is_named(handed)]
     towers = dict.fromkeys(tower for some in (raw.get("modalities") or {}, *named) for tower in some)
     parts = given_parts(objects, list(towers))
+    for path in dict.fromkeys(path.rpartition(".")[0] for path in parts if path.rpartition(".")[2].isdigit()):
+        raw = _with_empty_list(raw, path.split("."))
     for path, part in parts.items():
         own = in_recipe(part)
         if path == "optimizer":  # learning rate, weight decay and schedule are the recipe's, whichever optimizer it is
@@ -424,6 +445,12 @@ def read_given(
             own = {key: own}
         raw = merged(raw, own)
     return validate(raw, origin), extensions.with_given(objects_of(parts))
+
+
+def _with_empty_list(raw: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """Return a raw recipe with an empty list at a key, for the objects of a list that is handed in."""
+    first, *rest = keys
+    return {**raw, first: _with_empty_list(raw.get(first) or {}, rest) if rest else []}
 
 
 def in_recipe(part: Given | Part) -> dict[str, Any]:
@@ -444,8 +471,9 @@ def given_again(recipe: Recipe, extensions: Extensions, objects: Mapping[str, An
     """
     parts = given_parts(objects, list(recipe.modalities))
     expected = dict(handed_in_parts(recipe))
-    for path in parts:
-        if path not in expected:
+    for path, part in parts.items():
+        is_named_in_list = isinstance(part, Part) and path.rpartition(".")[2].isdigit()
+        if path not in expected and not is_named_in_list:
             raise RecipeError(
                 f"The {described(path)} is a registered part in the run's recipe, and no object that was handed in: "
                 "leave it out."

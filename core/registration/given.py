@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 GIVEN, CLASS = "given", "class"
@@ -19,16 +19,18 @@ class Given:
         make: called as a registered class is, with the modality first where one belongs; returns the part.
         origin: the object's class, or the function, as "module.name".
         module: the module whose copies `make` returns, if it is one.
+        said: what the recipe says beside its class, such as the weight of one of several objectives.
     """
 
     cls: type
     make: Callable[..., Any]
     origin: str
     module: Any = None
+    said: Mapping[str, Any] = field(default_factory=dict)
 
     def in_recipe(self) -> dict[str, Any]:
         """Return how the part stands in a recipe."""
-        return {"name": GIVEN, CLASS: self.origin}
+        return {"name": GIVEN, CLASS: self.origin, **self.said}
 
 
 def origin_of(thing: Any) -> str:
@@ -54,8 +56,10 @@ def missing(parts: Mapping[str, str]) -> str:
 def described(path: str) -> str:
     """Return the part at a key of a recipe in words: "encoder of 'image'"."""
     match path.split("."):
-        case ["modalities", tower, kind]:
-            return f"{kind} of '{tower}'"
+        case ["modalities", tower, kind, *number]:
+            return f"{' '.join([kind, *number])} of '{tower}'"
+        case ["objective", number]:
+            return f"objective {number}"
         case [*_, "evaluators" | "callbacks" as kinds, name]:
             return f"{kinds.removesuffix('s')} '{name}'"
         case keys:
@@ -67,6 +71,10 @@ def _argument(path: str) -> str:
     match path.split("."):
         case ["modalities", tower, kind]:
             return f"{kind}={{'{tower}': ...}}"
+        case ["modalities", tower, kind, _]:
+            return f"{kind}={{'{tower}': [...]}}"
+        case ["objective", _]:
+            return "objective=[...]"
         case [*_, "evaluators" | "callbacks" as kinds, name]:
             return f"{kinds}={{'{name}': ...}}"
         case keys:

@@ -8,6 +8,7 @@ from docs.generate import matrix_rows
 from docs.generate.markdown import about, cell, docstring, escaped, option_table, table
 from docs.generate.objective_pages import modality_names, shipped
 from docs.generate.view_images import IMAGES, WORDS, path_of
+from sensorium.recipe.schema import Recipe
 from sensorium.registration.discovery import load_extensions
 from sensorium.registration.options import options_of
 from sensorium.registration.registry import Registry, Spec
@@ -97,11 +98,17 @@ def _view_blocks(spec: Spec, target: Any) -> list[str]:
 
 def _recipes(modality: str) -> str:
     rows = [
-        (f"`{name}`", f"[{r.objective.name}](../objectives/{r.objective.name}.md)", cell(spec.summary))
+        (f"`{name}`", _named(r), cell(spec.summary))
         for name, (spec, r) in shipped().items()
         if modality in modality_names(r)
     ]
     return table(("recipe", "objective", "summary"), rows) if rows else ""
+
+
+def _named(recipe: Recipe) -> str:
+    """Return the objectives of a recipe as links to their pages."""
+    names = [part.name for part in recipe.objectives().values()]
+    return ", ".join(f"[{name}](../objectives/{name}.md)" for name in names)
 
 
 def _objectives(modality: str) -> str:

@@ -136,13 +136,13 @@ def _options(options: list[Option]) -> str:
 def _recipes(name: str) -> str:
     rows = []
     for recipe, (spec, content) in shipped().items():
-        if content.objective.name == name:
+        if any(part.name == name for part in content.objectives().values()):
             towers = content.modalities.values()
             rows.append(
                 (
                     f"`{recipe}`",
                     ", ".join(f"[{name}](../modalities/{name}.md)" for name in modality_names(content)),
-                    ", ".join(f"`{t.views.name}`" for t in towers),
+                    ", ".join(f"`{part}`" for t in towers for part in t.generators().values()),
                     ", ".join(f"`{t.encoder.name}`" for t in towers),
                     cell(spec.summary),
                 )

@@ -7,11 +7,11 @@ import types
 from collections.abc import Iterator
 from typing import Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator, Tag
 from pydantic.fields import FieldInfo
 
 from docs.generate.markdown import cell
-from sensorium.recipe.parts import Part
+from sensorium.recipe.parts import OF_TERM, Part, Section, Term
 from sensorium.recipe.schema import Recipe
 
 NAMED = {"callbacks": "NAME", "evaluators": "NAME", "loggers": "NAME", "modalities": "NAME"}
@@ -46,13 +46,27 @@ One rule holds for a recipe over its base, and for the command line over a recip
 | `null` for a tower, an evaluator, a callback, a logger | taken away: `evaluate.evaluators.knn=null` |
 | `null` for any other key | no value where the key can be without (`train.grad_clip=null`), else its default |
 | nothing, as in `health:` | stays; an evaluator that is not inherited is there with its defaults |
+| a mapping of numbers over a list, `{1: {weight: 0.5}}` | merged into these elements: `objective.1.weight=0.5` |
+| `null` for an element of a list | taken away: `objective.1=null`; the number behind the last one adds one |
 | a number, a word, a list | replaced |
 
 The resolved recipe, with every default filled in, is stored as `recipe.yaml` in the run folder; `sensorium train RECIPE
 --print-recipe` prints it without training. `sensorium recipes NAME` prints a shipped one.
 """
         + "".join(_section(Recipe, ""))
+        + _term_section()
     ).rstrip() + "\n"
+
+
+def _term_section() -> str:
+    """Return the section about the keys of one of several objectives."""
+    fields = {key: Term.model_fields[key] for key in OF_TERM}
+    rows = [
+        f"| `objective.NUMBER.{key}` | {_type(field)} | {_default(field)} | {cell(field.description or '')} |\n"
+        for key, field in fields.items()
+    ]
+    head = "| key | type | default | meaning |\n| --- | --- | --- | --- |\n"
+    return f"\n## `objective.NUMBER`\n\n{inspect.cleandoc(Term.__doc__ or '')}\n\n{head}{''.join(rows)}"
 
 
 def recipe_keys(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
@@ -108,10 +122,12 @@ def _words(annotation: Any) -> str:
         return f"list of {_words(inner[0])}s"
     if hasattr(annotation, "__metadata__"):  # Annotated: PositiveInt and the like
         given = annotation.__metadata__[0]
+        if isinstance(given, Tag | BeforeValidator):
+            return _words(annotation.__origin__)
         bounds = " and ".join(map(_bound, given.metadata if isinstance(given, FieldInfo) else [given]))
         return f"{_words(annotation.__origin__)} {bounds}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return "part" if annotation is Part else "section"
+        return "part" if issubclass(annotation, Part) and not issubclass(annotation, Section) else "section"
     return {int: "integer", float: "number", bool: "true or false", str: "string", type(None): "null"}[annotation]
 
 
