@@ -136,6 +136,27 @@ def has_valid_baseline_features(checked: CheckedPart) -> None:
     expect(bool(np.isfinite(features).all()), "baseline features are not finite")
 
 
+def has_valid_descriptors(checked: CheckedPart) -> None:
+    """Descriptors, if the modality has them, are float32 (P,), as many as names, defined for some example."""
+    modality = checked.modality
+    if not modality.has_descriptors():
+        raise SkipTest("it has no descriptors")
+    names, before = modality.descriptor_names, global_random_state()
+    rows = []
+    for example in checked.examples():
+        kept = copy.deepcopy(example)
+        row, again = (modality.descriptors(example) for _ in range(2))
+        valid = isinstance(row, np.ndarray) and row.dtype == np.float32 and row.shape == (len(names),)
+        expect(valid, f"descriptors does not return a float32 array with one number for each of {len(names)} names")
+        expect(same(row, again), "descriptors of one example differ from call to call")
+        expect(same(example, kept), "descriptors changes its example: work on a copy, for it may be cached")
+        rows.append(row)
+    expect(same(global_random_state(), before), "descriptors draws from a global generator")
+    expect(0 < len(names) == len(set(names)), "descriptor_names is empty, or has a name twice")
+    expect(not np.isinf(rows).any(), "a descriptor is infinite: return nan where it is undefined")
+    expect(bool(np.isfinite(rows).any()), "no descriptor of any sample is defined")
+
+
 def leaves_values_as_they_are(checked: CheckedPart) -> None:
     """`fit`, `decode`, `describe` and `collate` change neither raw values nor examples."""
     raws, modality = copy.deepcopy(list(checked.raws)), checked.new_modality()
@@ -198,13 +219,19 @@ def is_the_same_in_every_process(checked: CheckedPart) -> None:
         same(here["examples"], there["examples"]),
         "another process decodes other examples: they depend on hash(), on the order of a set, or on the object",
     )
+    expect(
+        same(here["descriptors"], there["descriptors"]),
+        "another process has other descriptors of an example: they depend on hash(), or on the order of a set",
+    )
 
 
 def fitted_and_decoded(checked: CheckedPart) -> dict[str, Any]:
     """Return the state that a new modality learns, and the examples that it decodes."""
     modality = checked.new_modality()
     modality.fit(checked.raws)
-    return {"state": modality.state(), "examples": [modality.decode(raw) for raw in checked.raws]}
+    examples = [modality.decode(raw) for raw in checked.raws]
+    described = [modality.descriptors(example) for example in examples] if modality.has_descriptors() else []
+    return {"state": modality.state(), "examples": examples, "descriptors": described}
 
 
 def _field_shapes(batch: Batch) -> dict[str, torch.Size]:
@@ -220,6 +247,7 @@ CHECKS = (
     describes_its_values,
     previews_its_examples,
     has_valid_baseline_features,
+    has_valid_descriptors,
     leaves_values_as_they_are,
     collates_each_example_to_its_row,
     fits_deterministically,

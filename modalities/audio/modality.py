@@ -272,6 +272,21 @@ class AudioModality(Modality):
         return batch.unpad()
 
     @property
+    def descriptor_names(self) -> tuple[str, ...]:
+        """Mean, standard deviation and mean absolute change of each log-mel band, and the logarithm of the seconds."""
+        bands = [f"band {band} of channel {c}" for c in range(self.channels) for band in range(self.n_mels)]
+        kinds = ("mean", "standard deviation", "mean absolute change")
+        return (*(f"{kind} of {band}" for kind in kinds for band in bands), "log seconds")
+
+    def descriptors(self, example: np.ndarray | AudioClip) -> np.ndarray:
+        """Return the descriptors of a clip, of a longer one those of the center segment, float32 (P,)."""
+        batch = self.collate([example])
+        mels = self.log_mels(batch).values[0]
+        changes_G = mels.diff(dim=1).abs().mean(1) if mels.shape[1] > 1 else mels.new_full(mels.shape[:1], torch.nan)
+        log_seconds = np.log(batch.values.shape[2] / self.sample_rate)
+        return np.concatenate([self.baseline_features(batch)[0], changes_G.numpy(), [log_seconds]]).astype(np.float32)
+
+    @property
     def baseline_description(self) -> str:
         """The statistics."""
         return "mean and standard deviation of log-mel bands"

@@ -16,6 +16,7 @@ from sensorium.errors import DataError
 from sensorium.modalities.graph.batch import Graph, GraphBatch, Schema
 from sensorium.modalities.graph.columns import Columns, Features, Tally, chosen
 from sensorium.modalities.graph.decode import as_graph, degree_of, to_undirected, with_degree
+from sensorium.modalities.graph.descriptors import descriptor_names, descriptors
 from sensorium.modalities.graph.draw import draw, draw_view
 from sensorium.modalities.graph.traced import drawn_views
 from sensorium.modalities.graph.weisfeiler_lehman import weisfeiler_lehman
@@ -234,6 +235,15 @@ class GraphModality(Modality):
     def examples(self, batch: GraphBatch) -> list[Graph]:
         """Split a batch into graphs."""
         return list(batch.graphs())
+
+    @property
+    def descriptor_names(self) -> tuple[str, ...]:
+        """Structure, moments of numeric node features, and hashed log counts of Weisfeiler-Lehman neighborhoods."""
+        return descriptor_names(self.schema.node_values)
+
+    def descriptors(self, example: Graph) -> np.ndarray:
+        """Return the descriptors of a graph, float32 (P,)."""
+        return descriptors(example, self.schema.node_values)
 
     @property
     def baseline_description(self) -> str:

@@ -13,6 +13,7 @@ from PIL import Image, ImageColor
 from sensorium import Modality, SensoriumError, check_range
 from sensorium.modalities.image.batch import CropBatch, ImageBatch
 from sensorium.modalities.image.decode import LUMA, MAX_PIXELS, PixelReader
+from sensorium.modalities.image.descriptors import descriptor_names, descriptors
 from sensorium.modalities.image.facts import image_facts
 from sensorium.modalities.image.notes import image_notes
 from sensorium.modalities.image.resize import Fit, downscale, fit_to, whole_canvas
@@ -174,6 +175,15 @@ class ImageModality(Modality):
         if pixels.is_floating_point():
             pixels = pixels.float().clamp(0, 1).mul(255).round().to(torch.uint8)
         return list(pixels.cpu().numpy())
+
+    @property
+    def descriptor_names(self) -> tuple[str, ...]:
+        """Means of each channel in 4 x 4 cells, its standard deviation, and orientations of edges in the cells."""
+        return descriptor_names(self.channels)
+
+    def descriptors(self, example: np.ndarray) -> np.ndarray:
+        """Return the descriptors of an image at `size`, float32 (P,)."""
+        return descriptors(self._fitted(example, self.size))
 
     @property
     def baseline_description(self) -> str:

@@ -24,6 +24,8 @@ CHARACTERS_PER_TOKEN = 32
 
 BASELINE = 2048
 """Width of the baseline features."""
+DESCRIPTOR_BINS = 128
+"""Bins of hashed counts among the descriptors, of tokens and of bigrams each."""
 
 
 class TextModality(Modality):
@@ -149,6 +151,25 @@ class TextModality(Modality):
         return [ids_T[mask_T] for ids_T, mask_T in zip(batch.ids.cpu(), batch.mask.cpu(), strict=True)]
 
     @property
+    def descriptor_names(self) -> tuple[str, ...]:
+        """Hashed log counts of tokens and of bigrams, and the number and variety of tokens."""
+        bins = [f"log count of {what} in bin {i}" for what in ("tokens", "bigrams") for i in range(DESCRIPTOR_BINS)]
+        return (*bins, "log number of tokens", "fraction of distinct tokens")
+
+    def descriptors(self, example: Tensor) -> np.ndarray:
+        """Return the descriptors of a text, float32 (P,), nan where it has special tokens alone."""
+        ids_T, pairs = self._codes(example)
+        bins = [np.bincount(_hash_index(codes, DESCRIPTOR_BINS), minlength=DESCRIPTOR_BINS) for codes in (ids_T, pairs)]
+        count = len(ids_T)
+        size = [np.log(count), len(np.unique(ids_T)) / count] if count else [np.nan, np.nan]
+        return np.concatenate([np.log1p(bins).ravel(), size]).astype(np.float32)
+
+    def _codes(self, ids: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Return the tokens of an example without special ones, and its bigrams, as uint64 codes."""
+        ids_T = ids[~torch.isin(ids, torch.tensor(self.tokenizer.special))].numpy().astype(np.uint64)
+        return ids_T, ids_T[:-1] * np.uint64(1_000_003) + ids_T[1:] + np.uint64(1 << 40)
+
+    @property
     def baseline_description(self) -> str:
         """The kind of counts."""
         return "hashed log counts of tokens and bigrams"
@@ -160,9 +181,7 @@ class TextModality(Modality):
         """
         features_BD = np.zeros((len(batch), BASELINE), dtype=np.float32)
         for counts_D, ids in zip(features_BD, self.examples(batch), strict=True):
-            ids_T = ids[~torch.isin(ids, torch.tensor(self.tokenizer.special))].numpy().astype(np.uint64)
-            pairs = ids_T[:-1] * np.uint64(1_000_003) + ids_T[1:] + np.uint64(1 << 40)
-            np.add.at(counts_D, _hash_index(np.concatenate([ids_T, pairs])), 1.0)
+            np.add.at(counts_D, _hash_index(np.concatenate(self._codes(ids)), BASELINE), 1.0)
         features_BD = np.log1p(features_BD)
         return features_BD / np.maximum(np.linalg.norm(features_BD, axis=1, keepdims=True), 1e-12)
 
@@ -198,6 +217,11 @@ def _shown(raw: Any) -> str:
     return f"{type(raw).__name__} ({value if len(value) <= 40 else value[:40] + '...'})"
 
 
-def _hash_index(codes_N: np.ndarray) -> np.ndarray:
-    """Return where each uint64 code is counted: the top bits of a multiplicative hash (Knuth, 6.4)."""
-    return (codes_N * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - BASELINE.bit_length() + 1)
+def _hash_index(codes_N: np.ndarray, bins: int) -> np.ndarray:
+    """Return where each uint64 code is counted: the top bits of a multiplicative hash (Knuth, 6.4).
+
+    Args:
+        codes_N: uint64.
+        bins: a power of 2.
+    """
+    return (codes_N * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - bins.bit_length() + 1)

@@ -21,6 +21,7 @@ from sensorium.modalities.timeseries.catch22 import require_pycatch22
 from sensorium.modalities.timeseries.channel_batch import ChannelSeries, ChannelSetBatch, index_names
 from sensorium.modalities.timeseries.channel_sets import ChannelSets, channel_set
 from sensorium.modalities.timeseries.decode import Layout, decode, decode_named, origins, relative
+from sensorium.modalities.timeseries.descriptors import NAMES_OF_ANY, names_of_channels, of_any_channels, of_channels
 from sensorium.modalities.timeseries.preprocess import Step, preprocess
 from sensorium.modalities.timeseries.scaling import ESTIMATORS, ScaleEstimator, Scaling, Steps
 from sensorium.modalities.timeseries.series import Axes, Series
@@ -397,6 +398,21 @@ class TimeSeriesModality(Modality):
             ChannelSeries(row_CT, channels or (), level_C2[mask_C])
             for row_CT, channels, (level_C2, mask_C) in zip(rows, names, levels, strict=True)
         ]
+
+    @property
+    def descriptor_names(self) -> tuple[str, ...]:
+        """24 statistics of each channel; of series of any channels, their mean and standard deviation over these."""
+        if self.any_channels:
+            return NAMES_OF_ANY
+        assert self.channels is not None, "descriptors are known after fit"
+        named = self.axes.channels if self.axes is not None and self.axes.channels else index_names(self.channels)
+        return names_of_channels(named)
+
+    def descriptors(self, example: np.ndarray | ChannelSeries) -> np.ndarray:
+        """Return the descriptors of a scaled series, float32 (P,), nan where undefined."""
+        if isinstance(example, ChannelSeries):
+            return of_any_channels(example.values_CT)
+        return of_channels(example)
 
     @property
     def baseline_description(self) -> str:

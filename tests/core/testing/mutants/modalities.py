@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from tests.core.testing.mutants import _sequences, caught_by
@@ -19,6 +20,13 @@ class Sequences(_sequences.Sequences):
 
     def number(self, raws):
         return 1 + max(max(raw) for raw in raws)
+
+    @property
+    def descriptor_names(self):
+        return ("length", "largest")
+
+    def descriptors(self, example):
+        return np.array([len(example), int(example.max())], np.float32)
 
 
 @caught_by("fits deterministically")
@@ -102,3 +110,53 @@ class PadsWithNeighbors(Sequences):
     def collate(self, examples):
         batch = super().collate(examples)
         return replace(batch, ids=torch.where(batch.mask, batch.ids, batch.ids.roll(1, 0)))
+
+
+@caught_by("has valid descriptors")
+class FewerDescriptorsThanNames(Sequences):
+    def descriptors(self, example):
+        return super().descriptors(example)[:1]
+
+
+@caught_by("has valid descriptors")
+class DescriptorsInDoublePrecision(Sequences):
+    def descriptors(self, example):
+        return super().descriptors(example).astype(np.float64)
+
+
+@caught_by("has valid descriptors")
+class DescriptorsAtRandom(Sequences):
+    def descriptors(self, example):
+        return super().descriptors(example) + np.float32(torch.rand(()))
+
+
+@caught_by("has valid descriptors")
+class DescriptorsWithoutDefinition(Sequences):
+    def descriptors(self, example):
+        return np.full(2, np.nan, np.float32)
+
+
+@caught_by("has valid descriptors")
+class InfiniteDescriptors(Sequences):
+    def descriptors(self, example):
+        return np.array([len(example), np.inf], np.float32)
+
+
+@caught_by("has valid descriptors")
+class DescriptorsSortExamples(Sequences):
+    def descriptors(self, example):
+        example.copy_(example.sort(descending=True).values)
+        return super().descriptors(example)
+
+
+@caught_by("has valid descriptors")
+class DescriptorsOfOneName(Sequences):
+    @property
+    def descriptor_names(self):
+        return ("length", "length")
+
+
+@caught_by("is the same in every process")
+class DescribesByHash(Sequences):
+    def descriptors(self, example):
+        return np.array([len(example), hash(str(example.tolist())) % 1000], np.float32)
