@@ -29,7 +29,7 @@ from sensorium.evaluation.tables import ResultsTable
 from sensorium.modalities.molecule.sources.files import MoleculeFiles
 
 BUNDLED = ("NCI/first_5k.tpsa.csv", "Pains/test_data/wehi_mols.csv")
-EPOCHS = {"BACE": 20, "Tox21": 4, "ESOL": 30, "FreeSolv": 40, "ClinTox": 20}
+EPOCHS = {"BACE": 20, "Tox21": 4, "ESOL": 20, "FreeSolv": 20, "ClinTox": 20}
 LARGER_BATCH = ("Tox21",)
 Cell = dict[str, dict[str, list[float]]]
 """Row -> metric -> its value for each seed."""
