@@ -13,6 +13,7 @@ ENCODERS = {
     "gine": (f"{_HOME}.encoders.gin:GINE", "graph isomorphism network with edge features (GINE)"),
     "gcn": (f"{_HOME}.encoders.gcn:GCN", "graph convolutional network (GCN), without edge features"),
     "gat": (f"{_HOME}.encoders.gat:GAT", "graph attention network (GAT), with edge features"),
+    "dmpnn": (f"{_HOME}.encoders.dmpnn:DMPNN", "directed message passing network (D-MPNN), with edge features"),
     "gps": (
         f"{_HOME}.encoders.gps:GPS",
         "GPS graph transformer: message passing and global attention, with edge features",

@@ -174,13 +174,21 @@ class GraphEncoder(TokenEncoder):
         for layer in self.layers:
             x_NH = F.dropout(layer(x_NH, graph), self.dropout, self.training)
             layers.append(x_NH)
+        return self.join_layers(layers)
+
+    def join_layers(self, layers: list[Tensor]) -> Tensor:
+        """Return the node features (N, D) of all layers, each (N, H), by jumping knowledge."""
         if self.jk == "cat":
             return torch.cat(layers, dim=1)
         return layers[-1] if self.jk == "last" else torch.stack(layers).amax(0)
 
     def layer_stack(self) -> LayerStack:
         """Return its message-passing layers, and the pooling behind them."""
-        return LayerStack(self.layers, [self.pool], tokens_of=_padded_nodes)
+        return LayerStack(self.layers, [self.pool], tokens_of=padded_nodes)
+
+    def mixing_layer(self) -> nn.Module:
+        """Return a new layer for a token mixer: as those of the encoder, from node features to node features."""
+        return self.layer(self.width)
 
     def token_mixer(self) -> nn.Module:
         """Return a new module, tokens -> (B, T, D), of one message-passing layer."""
@@ -201,7 +209,7 @@ class TokenMixer(nn.Module):
     def __init__(self, encoder: GraphEncoder) -> None:
         super().__init__()
         self.input = nn.Linear(encoder.dim, encoder.width)
-        self.layer = encoder.layer(encoder.width)
+        self.layer = encoder.mixing_layer()
         self.output = nn.Linear(encoder.width, encoder.dim)
 
     def forward(self, tokens: GraphTokens) -> Tensor:
@@ -211,7 +219,7 @@ class TokenMixer(nn.Module):
         return graph.layout.pad(self.output(x_NH))
 
 
-def _padded_nodes(x_NH: Tensor, features: Features) -> tuple[Tensor, Tensor]:
+def padded_nodes(x_NH: Tensor, features: Features) -> tuple[Tensor, Tensor]:
     """Return what a layer returns, one row for each valid node, as tokens (B, T, H), and which of these are valid."""
     mask_BT = features.valid()
     empty_BTH = x_NH.new_zeros(*mask_BT.shape, x_NH.shape[1])

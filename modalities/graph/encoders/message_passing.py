@@ -65,6 +65,22 @@ class MessageGraph:
         count_N1 = sum_at(target_E, weight_E1, nodes).clamp(min=1)
         return torch.cat([self.edge_EH, sum_at(target_E, weight_E1 * self.edge_EH, nodes) / count_N1])
 
+    @cached_property
+    def _pairs(self) -> tuple[Tensor, Tensor, Tensor]:
+        """For each edge: a number of its pair of nodes, in order, that of the reverse pair, and if it has edges."""
+        source_E, target_E = self.edge_index
+        nodes = len(self.layout.graph_N)
+        pair_E, reverse_E = source_E * nodes + target_E, target_E * nodes + source_E
+        sorted_E = pair_E.sort().values
+        place_E = torch.searchsorted(sorted_E, pair_E)  # of the first of parallel edges
+        back_E = torch.searchsorted(sorted_E, reverse_E).clamp(max=max(len(pair_E) - 1, 0))
+        return place_E, back_E, sorted_E[back_E] == reverse_E
+
+    def returning(self, rows_EH: Tensor) -> Tensor:
+        """Return, for each edge v -> w, the sum of the rows of the edges w -> v, in at least fp32 (E, H)."""
+        place_E, back_E, exists_E = self._pairs
+        return sum_at(place_E, rows_EH, len(rows_EH))[back_E] * exists_E[:, None]
+
 
 def sum_at(index_E: Tensor, rows_E: Tensor, count: int) -> Tensor:
     """Return the sums (count, ...) of rows (E, ...) that have the same index, in at least fp32."""

@@ -16,7 +16,7 @@ from sensorium.testing.equality import same
 from tests.modalities.graph.encoders.test_encoders import made
 from tests.modalities.graph.graphs import fitted, ring, sample_batch
 
-ENCODERS, POOLS = ("gin", "gine", "gcn", "gat", "gps"), ("sum", "mean", "max", "attention", "first")
+ENCODERS, POOLS = ("gin", "gine", "gcn", "gat", "dmpnn", "gps"), ("sum", "mean", "max", "attention", "first")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import torch
 
 from sensorium.errors import RecipeError
 from sensorium.modalities.graph.batch import GraphBatch
+from sensorium.modalities.graph.encoders.dmpnn import DMPNN
 from sensorium.modalities.graph.encoders.gat import GAT
 from sensorium.modalities.graph.encoders.gcn import GCN
 from sensorium.modalities.graph.encoders.gin import GIN, GINE
@@ -20,6 +21,7 @@ ENCODERS = {
     "gine": lambda m, **o: GINE(m, width=8, depth=2, **o),
     "gcn": lambda m, **o: GCN(m, width=8, **o),
     "gat": lambda m, **o: GAT(m, width=8, heads=2, depth=2, **o),
+    "dmpnn": lambda m, **o: DMPNN(m, width=8, depth=2, **o),
     "gps": lambda m, **o: GPS(m, width=8, heads=2, depth=2, **o),
 }
 WITHOUT_EDGES = ("gin", "gcn")

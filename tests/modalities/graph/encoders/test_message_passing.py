@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch_geometric.nn import GATConv, GCNConv
 
+from sensorium.modalities.graph.encoders.dmpnn import DMPNN, DirectedPass
 from sensorium.modalities.graph.encoders.gat import GATLayer
 from sensorium.modalities.graph.encoders.gcn import GCNLayer
 from sensorium.modalities.graph.encoders.gin import GINLayer
@@ -14,7 +15,7 @@ from sensorium.modalities.graph.encoders.gps import GPSLayer
 from sensorium.modalities.graph.encoders.message_passing import MessageGraph
 from sensorium.modalities.graph.encoders.pool import Pool
 from sensorium.modalities.graph.layout import RowLayout
-from tests.modalities.graph.graphs import batches
+from tests.modalities.graph.graphs import batches, fitted
 
 WIDTH = 8
 LAYERS = {
@@ -22,6 +23,7 @@ LAYERS = {
     "gine": lambda: GINLayer(WIDTH, edges=True),
     "gcn": lambda: GCNLayer(WIDTH),
     "gat": lambda: GATLayer(WIDTH, 2),
+    "dmpnn": lambda: DirectedPass(WIDTH),
     "gps": lambda: GPSLayer(WIDTH, 2, 0.0),
 }
 
@@ -52,6 +54,49 @@ def test_graph_convolution_is_that_of_pytorch_geometric(batch):
     theirs = GCNConv(WIDTH, WIDTH)
     theirs.load_state_dict(layer.conv.state_dict())
     torch.testing.assert_close(layer.conv(x, graph), theirs(x, graph.edge_index))
+
+
+def directed_in_loops(encoder, x, graph):
+    """Nodes by equations 2 to 6 of Yang et al. 2019, an edge at a time, in fp64: no message returns along its edge."""
+    edges = list(zip(*graph.edge_index.tolist(), strict=True))
+    first = [encoder.start.map(torch.cat([x[v], f])).relu() for (v, _), f in zip(edges, graph.edge_EH, strict=True)]
+    states = first
+    for layer in encoder.layers:
+        new = []
+        for (v, w), start in zip(edges, first, strict=True):
+            into = [h for (k, end), h in zip(edges, states, strict=True) if end == v and k != w]
+            new.append((start + layer.map(sum(into, torch.zeros(WIDTH).double()))).relu())
+        states = new
+    nodes = []
+    for v in range(len(x)):
+        into = sum((h for (_, end), h in zip(edges, states, strict=True) if end == v), torch.zeros(WIDTH).double())
+        nodes.append(encoder.readout.map(torch.cat([x[v], into])).relu())
+    return torch.stack(nodes)
+
+
+@settings(max_examples=20, deadline=None)
+@given(batches(most=5))
+def test_directed_message_passing_is_that_of_its_paper(batch):
+    """With self-loops, parallel edges, and edges of one direction alone."""
+    torch.manual_seed(0)
+    encoder, (x, graph) = DMPNN(fitted(), width=WIDTH, depth=3).double(), with_features(batch)
+    x, graph = x.double(), MessageGraph(graph.edge_index, graph.edge_EH.double(), graph.layout)
+    torch.testing.assert_close(encoder.pass_messages(x, graph), directed_in_loops(encoder, x, graph))
+
+
+def test_a_message_does_not_return_along_a_bond():
+    """On a path of two nodes nothing arrives beyond the first states, however many steps there are."""
+    torch.manual_seed(0)
+    encoder, x = DMPNN(fitted(), width=WIDTH, depth=4), torch.randn(2, WIDTH)
+    graph = MessageGraph(
+        torch.tensor([[0, 1], [1, 0]]), torch.randn(2, WIDTH), RowLayout.of_sizes(np.array([2]), "cpu")
+    )
+    for layer in encoder.layers:
+        torch.nn.init.zeros_(layer.map.bias)
+    alone = encoder.pass_messages(x, graph)
+    for layer in encoder.layers:
+        torch.nn.init.ones_(layer.map.weight)
+    torch.testing.assert_close(encoder.pass_messages(x, graph), alone)
 
 
 aten = torch.ops.aten
