@@ -194,3 +194,22 @@ def test_invalid_options_are_refused():
         GIN(fitted(), depth=0)
     with pytest.raises(RecipeError, match="'pe_dim' of the graph encoder must be at least 1"):
         GIN(fitted(), positional_encoding="random-walk", pe_dim=0)
+
+
+REACH = {"dmpnn": 2, "gps": 4}
+"""How many edges away a layer hears: one, two of directed messages, all of this ring by attention."""
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_token_mixer_is_one_layer(name):
+    """A node changes with those that its layer hears, and with no other; every parameter learns."""
+    modality, reach = fitted([ring(9)]), REACH.get(name, 1)
+    encoder = made(name, modality=modality, positional_encoding="none")
+    mixer, tokens = encoder.token_mixer(), encoder.tokenize(modality.collate([modality.decode(ring(9))]))
+    mixer(tokens).square().sum().backward()
+    assert all(p.grad is not None for p in mixer.parameters())
+    mixer.eval()
+    moved = replace(tokens, x=tokens.x.clone())
+    moved.x[0, 4] += 1
+    changed_T = (mixer(moved) != mixer(tokens)).any(-1)[0]
+    assert changed_T.nonzero()[:, 0].tolist() == list(range(4 - reach, 5 + reach))
