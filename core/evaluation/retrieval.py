@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sensorium.contracts import Evaluator
 from sensorium.errors import RecipeError, SensoriumError, as_clause, check_not_empty, check_range, not_found
+from sensorium.evaluation.joint_queries import Combination, joint_name, with_joint_query
 from sensorium.evaluation.labels import choose_column, count_records, is_missing, modality_pair
 from sensorium.evaluation.predictions import joined
 from sensorium.evaluation.similarity import TIE, l2_normalize, similarity_blocks
@@ -42,25 +43,32 @@ class Retrieval(Evaluator):
 
     The baseline row, where both sides are of one kind, is the cosine of their baseline features.
 
+    With several query modalities each record that has all of them is a query by what they say together, such as
+    "image+text->text_de".
+
     Args:
-        query: query modality; None, with target None too, measures the first two of the recipe in both directions.
+        query: query modality; None, with target None too, measures the first two of the recipe in both directions; a
+            list of several is one query by all of them.
         target: target modality.
         pairs: "all" measures all pairs of modalities in both directions; null those that query and target name.
         cutoffs: values of k of the recall R@k, >= 1.
         positives: which targets are positives of a query: "record", that of its record alone; "group", all of its
             group; "value", all of records that have the same value of the query or the target, such as the same
             caption; "label:NAME", all of records with the same label.
+        combine: how unit embeddings of several query modalities become one: their "mean"; or their elementwise
+            "product", by which multilinear objectives compare (Symile: `volume` with `kind: symile`).
     """
 
     space = "embedding"
 
     def __init__(
         self,
-        query: str | None = None,
+        query: str | list[str] | None = None,
         target: str | None = None,
         cutoffs: tuple[int, ...] = (1, 5, 10),
         positives: str = "group",
         pairs: Literal["all"] | None = None,
+        combine: Combination = "mean",
     ) -> None:
         check_not_empty("evaluator 'retrieval'", cutoffs=cutoffs)
         check_range("evaluator 'retrieval'", "[1, inf)", cutoffs=cutoffs)
@@ -69,7 +77,19 @@ class Retrieval(Evaluator):
         if positives not in POSITIVES and not positives.startswith(LABEL):
             problem = f"The option 'positives' of 'retrieval' is '{positives}'"
             raise RecipeError(not_found(problem, positives, POSITIVES, f"it is {', '.join(POSITIVES)} or {LABEL}NAME"))
-        self.query, self.target, self.cutoffs, self.positives = query, target, cutoffs, positives
+        self.several = [] if query is None or isinstance(query, str) else list(query)
+        if self.several and (len(set(self.several)) < max(len(self.several), 2) or target in (None, *self.several)):
+            raise RecipeError(
+                f"The option 'query' of 'retrieval' is {', '.join(self.several)}, with the target {target}: name two "
+                "modalities or more, each once, and a target that is none of them."
+            )
+        if combine != "mean" and not self.several:
+            raise RecipeError(
+                "The option 'combine' of 'retrieval' has no effect with one query modality: leave it out, or give "
+                "query a list of several."
+            )
+        self.query = joint_name(self.several) if self.several else query
+        self.target, self.cutoffs, self.positives, self.combine = target, cutoffs, positives, combine
         self.pairs, self.is_pairwise, self.needs_contents = pairs, pairs == "all", positives == "value"
         self.excluded: list[str] = []
         self.ranked: dict[str, np.ndarray] = {}
@@ -80,7 +100,7 @@ class Retrieval(Evaluator):
     def measure(self, test: FeatureTable) -> dict[str, float]:
         """Return the metrics of each direction, such as "image->text R@10"."""
         directions: list[dict[str, np.ndarray]] = []
-        self.excluded = []
+        self.excluded, test = [], self._with_query(test)
         for query, target in self._directions(test):
             try:
                 task = self._task(test, query, target)
@@ -121,6 +141,7 @@ class Retrieval(Evaluator):
     def chance(self, test: FeatureTable) -> dict[str, float]:
         """Return the exact expectation under a random order of the targets; of the first rank, the median."""
         metrics: dict[str, float] = {}
+        test = self._with_query(test)
         for query, target in self._directions(test):
             try:
                 task = self._task(test, query, target)
@@ -163,12 +184,16 @@ class Retrieval(Evaluator):
         if self.positives == "group":
             return test.groups
         if self.positives == "value":
-            return groups_by_value(test, (query, target))
+            return groups_by_value(test, (*(self.several or [query]), target))
         if self.positives == "record":
             return test.ids
         name = choose_column("label", self.positives.removeprefix(LABEL), list(test.labels))
         labels = test.labels[name].tolist()
         return [f"record {id}" if is_missing(y) else f"label {y}" for id, y in zip(test.ids, labels, strict=True)]
+
+    def _with_query(self, test: FeatureTable) -> FeatureTable:
+        """Return the table with the combined query modality, where there are several."""
+        return with_joint_query(test, self.several, self.combine) if self.several else test
 
     def _directions(self, test: FeatureTable) -> list[tuple[str, str]]:
         if self.is_pairwise:

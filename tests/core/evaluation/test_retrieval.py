@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sensorium import SensoriumError
+from sensorium.errors import RecipeError
 from sensorium.evaluation import similarity
 from sensorium.evaluation.retrieval import Retrieval, _expected, groups_by_value
 from sensorium.feature_table import ValueFeatures
@@ -241,3 +242,42 @@ def test_any_caption_of_an_image_is_a_hit():
     metrics = Retrieval(cutoffs=(1,)).measure(records)
     assert metrics["image->text R@1"] == pytest.approx(2 / 3)  # of the second image, no caption is like it
     assert metrics["text->image R@1"] == pytest.approx(2 / 6)  # each caption is a query
+
+
+def of_product(n=12, d=16):
+    """Signs of three modalities, of which the third is the product of the others; one record lacks the second."""
+    rng = np.random.default_rng(0)
+    a, b = rng.choice([-1.0, 1.0], (2, n, d))
+    present = {"b": np.arange(n) != 3}
+    return table({"a": a, "b": b, "c": a * b}, present=present)
+
+
+def test_a_query_of_several_modalities_is_their_mean_or_product():
+    test = of_product()
+    found = {c: Retrieval(["a", "b"], "c", combine=c).measure(test)["a+b->c R@1"] for c in ("mean", "product")}
+    assert found["product"] == 1.0 > 0.6 > found["mean"]
+    assert Retrieval("a", "c").measure(test)["a->c R@1"] < 0.6
+    evaluator = Retrieval(["a", "b"], "c", combine="product")
+    evaluator.measure(test)
+    assert len(evaluator.predictions()["id"]) == 11  # one record lacks b
+    assert evaluator.chance(test)["a+b->c R@1"] == pytest.approx(1 / 12)
+    aligned = table({name: np.eye(5) for name in "abc"})
+    assert Retrieval(["a", "b"], "c").measure(aligned)["a+b->c R@1"] == 1.0
+    scaled = table({"a": 1e6 * np.eye(5), "b": -np.eye(5), "c": np.eye(5)})  # every modality weighs alike
+    assert Retrieval(["a", "b"], "c").measure(scaled)["a+b->c R@1"] == 0.0
+
+
+def test_queries_of_several_modalities_that_cannot_be_are_refused():
+    for options, why in [
+        ({"query": ["a"], "target": "b"}, "two modalities or more"),
+        ({"query": ["a", "a"], "target": "b"}, "each once"),
+        ({"query": ["a", "b"]}, "with the target None"),
+        ({"query": ["a", "b"], "target": "a"}, "a target that is none of them"),
+        ({"query": "a", "target": "b", "combine": "product"}, "'combine' of 'retrieval' has no effect"),
+    ]:
+        with pytest.raises(RecipeError, match=why):
+            Retrieval(**options)
+    with pytest.raises(SensoriumError, match="no joint embedding space"):
+        Retrieval(["a", "b"], "c").measure(table({"a": np.eye(4), "b": np.eye(4)[:, :3], "c": np.eye(4)}))
+    with pytest.raises(SensoriumError, match="'d'"):
+        Retrieval(["a", "d"], "c").measure(table({name: np.eye(4) for name in "abc"}))
