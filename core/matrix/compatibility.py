@@ -42,6 +42,10 @@ class ObjectiveRow:
         """The names that select it: its own, and that of an objective with a row for each task."""
         return {self.name} if self.variant else {self.name, self.objective}
 
+    def is_shown_for(self, modalities: int) -> bool:
+        """Return whether it is in the table of columns with so many modalities: of one, or of several."""
+        return self.needs.modalities == "any" or self.needs.is_crossmodal == (modalities > 1)
+
     def options(self, declared: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
         """Return the declared options: the row's, or else the objective's, or else none."""
         options = declared.get(self.name, declared.get(self.objective, {}))
@@ -109,6 +113,8 @@ def tower_candidates(
 def _compatible(row: ObjectiveRow, name: str, parts: ModalityCandidates, registry: Registry) -> list[TowerCandidate]:
     needs, modality = row.needs, parts.modality or Part(name=name)
     where = "this modality" if not row.needs.is_crossmodal else f"'{name}'"
+    if needs.teacher:
+        raise Incompatible("It predicts the features of a frozen teacher, and no column has one.")
     if needs.descriptors and not registry.find("modalities", modality.name).load().has_descriptors():
         raise Incompatible(f"The modality of {where} has no descriptors.")
     generators = [(part, g) for part, g in _generators(registry, name, parts) if _has_views(g, needs)]

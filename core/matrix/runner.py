@@ -50,7 +50,7 @@ def run_matrix(
         source: Source | None = None
         unreadable = ""
         for row in rows:
-            if row.needs.is_crossmodal != (len(column.modalities) > 1):
+            if not row.is_shown_for(len(column.modalities)):
                 continue
             row_options = row.options(options)
             path = out / CELLS / name / f"{row.name.replace(':', '+')}.json"

@@ -34,9 +34,9 @@ class Matrix:
     def markdown(self) -> str:
         """Render as Markdown: one table of single modalities, one of several modalities."""
         parts = []
-        for title, is_crossmodal in (("One modality", False), ("Several modalities", True)):
-            rows = [row for row in self.rows if row.needs.is_crossmodal == is_crossmodal]
-            columns = [name for name, c in self.columns.items() if (len(c.modalities) > 1) == is_crossmodal]
+        for title, is_one in (("One modality", True), ("Several modalities", False)):
+            rows = [row for row in self.rows if row.is_shown_for(1 if is_one else 2)]
+            columns = [name for name, c in self.columns.items() if (len(c.modalities) == 1) == is_one]
             if rows and columns:
                 parts.append(self._table(title, rows, columns))
         return "\n".join(parts)

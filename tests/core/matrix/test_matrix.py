@@ -51,7 +51,7 @@ def test_every_declared_column_serves_some_objectives_and_its_parts_fit(name):
     column, options = COLUMNS[name], declared_options(EXTENSIONS)
     served = []
     for row in ROWS.values():
-        if row.needs.is_crossmodal != (len(column.modalities) > 1):
+        if not row.is_shown_for(len(column.modalities)):
             continue
         try:
             choice = next(tower_candidates(row, column, EXTENSIONS.registry))
@@ -62,6 +62,17 @@ def test_every_declared_column_serves_some_objectives_and_its_parts_fit(name):
         assert plan.source is not None
         served.append(row.name)
     assert len(served) >= 2
+
+
+def test_an_objective_of_any_number_of_modalities_is_in_both_tables():
+    assert all(ROWS["multimae"].is_shown_for(count) for count in (1, 2, 3))
+    assert [ROWS["mae"].is_shown_for(count) for count in (1, 2)] == [True, False]
+    assert [ROWS["clip"].is_shown_for(count) for count in (1, 2)] == [False, True]
+
+
+def test_a_column_has_no_frozen_teacher():
+    with pytest.raises(Incompatible, match="a frozen teacher, and no column has one"):
+        next(tower_candidates(ROWS["mimic"], COLUMNS["audio"], EXTENSIONS.registry))
 
 
 def test_choices_follow_what_an_objective_needs():
