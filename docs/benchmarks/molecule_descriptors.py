@@ -97,7 +97,9 @@ def kept(path: Path, measure: Callable[[], ResultsTable]) -> Cell:
     if not path.exists():
         start, table = time.perf_counter(), measure()
         rows = {
-            row.name: {name: [statistics.fmean(folds) for folds in found.scores] for name, found in row.metrics.items()}
+            row.name: {
+                name: [score for scores in found.scores for score in scores] for name, found in row.metrics.items()
+            }
             for row in table.rows
         }
         path.write_text(json.dumps({"split": table.split, "rows": rows}), encoding="utf-8")
@@ -107,7 +109,7 @@ def kept(path: Path, measure: Callable[[], ResultsTable]) -> Cell:
 
 
 def tuned(run: Path, start: str, name: str, asked: argparse.Namespace, baseline: str) -> ResultsTable:
-    """Fine-tune on a set, beside a forest on baseline features."""
+    """Fine-tune on a set, beside forests on baseline features if any are named."""
     task = SETS[name][2]
     tuning = [f"finetune.task={task}", f"finetune.epochs={EPOCHS[name]}", f"finetune.seeds={asked.seeds}"]
     tuning += [f"finetune.trees={asked.trees if baseline else 1}", *asked.tuning]
@@ -119,8 +121,10 @@ def tuned(run: Path, start: str, name: str, asked: argparse.Namespace, baseline:
 
 
 def frozen(runs: list[Path], name: str, asked: argparse.Namespace) -> ResultsTable:
-    """Measure a forest on the frozen features of runs."""
-    measured = ["evaluate.evaluators={}", f"evaluate.evaluators.forest={{trees: {asked.trees}}}"]
+    """Measure forests on the frozen features of runs, and on descriptors."""
+    forest = f"trees: {asked.trees}, task: {SETS[name][2]}, protocol: {{name: given, repeats: {asked.seeds}}}"
+    measured = ["evaluate.evaluators={}", f"evaluate.evaluators.forest={{{forest}}}"]
+    measured.append("modalities.molecule.modality.baseline=descriptors")
     return sensorium.evaluate(runs, None, [*data(asked.folder, name), *measured])["forest"]
 
 
@@ -150,7 +154,7 @@ def main() -> None:
         return pretrained(asked.runs / f"{kind}{seed}", recipes[kind], smiles, seed, asked.pretraining)
 
     measures: dict[str, Callable[[str], ResultsTable]] = {
-        "regress": lambda name: tuned(run("regress"), "trained", name, asked, "descriptors"),
+        "regress": lambda name: tuned(run("regress"), "trained", name, asked, ""),
         "scratch": lambda name: tuned(run("regress"), "scratch", name, asked, "ecfp4"),
         "graphmae": lambda name: tuned(run("graphmae"), "trained", name, asked, ""),
         "frozen": lambda name: frozen([run("regress", seed) for seed in range(asked.pretrained)], name, asked),
