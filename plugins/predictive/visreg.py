@@ -12,7 +12,8 @@ class VISReg(GlobalViewPrediction):
 
     Views predict the mean of the global views, as in LeJEPA. Against collapse there are three terms: the std of each
     dimension (scale), its mean (center), and the order of records along random directions beside a Gaussian's quantiles
-    (shape). The gradient of the scale does not vanish where features have collapsed.
+    (shape). The gradient of the scale does not vanish where features have collapsed. A step needs some 32 records or
+    more: the quantiles of few have so small a std that the shape pulls them to one point.
 
     Args:
         regularization: lambda, the weight of the three, 0 to 1; .9 is for large data, .6 for small (auto: < 100,000).
@@ -21,11 +22,12 @@ class VISReg(GlobalViewPrediction):
         center: weight of the center term, >= 0.
         global_views: number of global views, the first ones, which make the mean; local views follow.
         directions: number of random directions (slices), drawn anew at every step; the paper has 4,096.
-        width: hidden width of the projection head, of three layers.
+        width: hidden width of the projection head.
         dim: output width of the projection head.
+        layers: linear layers of the projection head.
     """
 
-    remedy = "raise objective.regularization"
+    remedy = "raise data.batch or objective.scale"
     auto = {"regularization": lambda size: 0.6 if size.records < 100_000 else 0.9}
 
     def __init__(
@@ -38,16 +40,17 @@ class VISReg(GlobalViewPrediction):
         directions: int = 1024,
         width: int = 2048,
         dim: int = 256,
+        layers: int = 3,
     ) -> None:
         super().__init__(regularization, global_views)
         check_range("objective 'visreg'", "[0, 1]", regularization=regularization)
         check_range("objective 'visreg'", "[0, inf)", scale=scale, shape=shape, center=center)
         self.scale, self.shape, self.center = scale, shape, center
-        self.directions, self.width, self.dim = directions, width, dim
+        self.directions, self.width, self.dim, self.layers = directions, width, dim, layers
 
     def build(self, encoders):
         """Make the projection head."""
-        self.project = heads.bottleneck_head(encoders.single.dim, self.width, self.dim, batch_norm=True)
+        self.project = heads.prediction_head(encoders.single.dim, self.width, self.dim, self.layers)
 
     def regularize(self, z_BVD):
         """Compare the records of each view with a Gaussian: its scale, its shape and its center."""

@@ -4,7 +4,8 @@ import torch
 
 from sensorium import collectives
 from sensorium.losses.masked import masked_regression, reconstruction
-from sensorium.losses.sigreg import random_directions, sigreg
+from sensorium.losses.next_embedding import next_embedding
+from sensorium.losses.sigreg import random_directions, sigreg, sigreg_by_step
 from sensorium.plugins.predictive.lejepa import LeJEPA
 from tests.distributed.ranks import on_ranks
 from tests.plugins.toy_token_modality import Sequences, learner_of, view_of
@@ -24,11 +25,14 @@ def losses_of(predictions, targets, mask, z):
     """Return value and gradients of each loss."""
     torch.manual_seed(collectives.rank())
     directions = random_directions(6, 16, torch.device("cpu"))
+    longest = max(int(mask.sum(1).amax()), 1) if len(mask) else 0  # a rank is padded to the longest of its own rows
     made = {
         "l2": lambda x, y, _: masked_regression(x, y, mask),
         "smooth-l1": lambda x, y, _: masked_regression(x, y, mask, "smooth-l1", 0.5),
         "classes": lambda x, y, _: reconstruction(x, targets.argmax(-1), mask),
         "sigreg": lambda x, y, z: sigreg(z, directions),
+        "next embedding": lambda x, y, _: next_embedding(x, 2 * x + y, mask),
+        "sigreg by step": lambda x, y, _: sigreg_by_step(x[:, :longest], mask[:, :longest], directions[:3]),
     }
     found = {"directions": directions}
     for name, loss in made.items():

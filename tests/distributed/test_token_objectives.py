@@ -6,6 +6,7 @@ from unittest import mock
 import pytest
 import torch
 
+from sensorium import batch_norm
 from sensorium.plugins.infomax.infograph import InfoGraph
 from sensorium.plugins.masked.data2vec import Data2Vec
 from sensorium.plugins.masked.graphmae import GraphMAE
@@ -15,6 +16,7 @@ from sensorium.plugins.masked.online_clusters import Online
 from sensorium.plugins.masked.simmim import SimMIM
 from sensorium.plugins.masked.wav2vec2 import Wav2Vec2
 from sensorium.plugins.predictive.jepa import JEPA
+from sensorium.plugins.predictive.next_embedding import NextEmbedding
 from sensorium.plugins.pretext.masked_token import MaskedToken
 from sensorium.plugins.pretext.next_token import NextToken
 from sensorium.plugins.pretext.predict import Predict
@@ -31,6 +33,8 @@ OBJECTIVES = {
     "masked-token": MaskedToken,
     "predict": lambda: Predict(classes=CHANNELS),
     "next-token": NextToken,
+    "next-embedding": NextEmbedding,
+    "next-embedding-sigreg": lambda: NextEmbedding("sigreg", 0.5, directions=8, width=16, dim=8),
     "jepa": lambda: JEPA(**SMALL),
     "best-rq": lambda: MaskedClusters(clusters=6),
     "hubert": lambda: MaskedClusters("k-means", clusters=6),
@@ -54,8 +58,9 @@ def view(name, start, stop):
 
 def results(name, start, stop):
     """Return the loss and the gradients of some of the records."""
-    learner = learner_of(OBJECTIVES[name](), classes=name == "masked-token", causal=name == "next-token")
+    learner = learner_of(OBJECTIVES[name](), classes=name == "masked-token", causal=name.startswith("next"))
     learner.double().train()
+    batch_norm.synchronize(learner)
     if learner.objective.fits:
         torch.manual_seed(0)
         learner.fit([[view(name, 0, len(LENGTHS))]])

@@ -38,7 +38,15 @@ def by_center(x, y, tokens, masked):
     return losses.swapped_cross_entropy([x, y], targets, 0.1)
 
 
+def by_visreg(x, y, *_):
+    directions = torch.nn.functional.normalize(queue().T, dim=0)
+    terms = losses.visreg(torch.stack([x, y], dim=1), directions)
+    return terms.scale + 2 * terms.shape + 3 * terms.center
+
+
 LOSSES = {
+    "visreg": by_visreg,
+    "global_view": lambda x, y, *_: losses.global_view_prediction(torch.stack([x, 2 * y], dim=1), 2),
     "negative_cosine": lambda x, y, *_: losses.negative_cosine(x, y) + losses.negative_cosine(y, x),
     "barlow_twins": lambda x, y, *_: losses.barlow_twins(x, y, 0.1),
     "vicreg": lambda x, y, *_: losses.vicreg(0.1 * x, y),

@@ -25,6 +25,7 @@ from sensorium.plugins.masked.simmim import SimMIM
 from sensorium.plugins.masked.wav2vec2 import Wav2Vec2
 from sensorium.plugins.predictive.jepa import JEPA
 from sensorium.plugins.predictive.lejepa import LeJEPA
+from sensorium.plugins.predictive.visreg import VISReg
 from sensorium.plugins.pretext.masked_token import MaskedToken
 from sensorium.plugins.pretext.predict import Predict
 from sensorium.types import RecordBatch
@@ -38,6 +39,7 @@ OBJECTIVES = {
     "data2vec": lambda: Data2Vec(momentum=1.0),
     "jepa": lambda: JEPA(**SMALL, momentum=1.0),
     "lejepa": lambda: LeJEPA(width=32, dim=8, directions=16, sigreg_weight=0.02),
+    "visreg": lambda: VISReg(0.3, width=32, dim=8, directions=16),
     "masked-token": MaskedToken,
     "order": lambda: Predict(classes=6),
     "wav2vec2": lambda: Wav2Vec2(mask_probability=0.2, mask_length=2, codebook_size=8, dim=16, distractors=10),
@@ -50,7 +52,12 @@ OBJECTIVES = {
     ),
     "rotation": lambda: Predict(classes=4),
 }
-WORDS = {"masked-token": words.RandomTokenMaskViews, "order": words.PermutationViews, "lejepa": words.DeletionViews}
+WORDS = {
+    "masked-token": words.RandomTokenMaskViews,
+    "order": words.PermutationViews,
+    "lejepa": words.DeletionViews,
+    "visreg": words.DeletionViews,
+}
 CLUSTERS = ("best-rq", "hubert", "hubert-start", "capi")
 PATCHES = {"rotation": rotation.RotationViews}
 

@@ -43,6 +43,15 @@ def test_equals_batch_norm_of_the_valid_steps(shape):
 
 
 @pytest.mark.parametrize("training", [True, False])
+def test_without_scale_and_shift_it_only_standardizes(training):
+    x, valid = problem((4,))
+    ours, reference = (cls(3, affine=False).train(training) for cls in (MaskedBatchNorm, nn.BatchNorm1d))
+    assert not list(ours.parameters())
+    found = valid_rows(ours(x, valid), valid)
+    torch.testing.assert_close(found, reference(valid_rows(x, valid)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
 def test_padding_is_zero(training):
     x, valid = problem((4,))
     found = MaskedBatchNorm(3).train(training)(x, valid)
