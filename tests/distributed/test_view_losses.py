@@ -105,7 +105,15 @@ def test_ranks_agree_with_one_process(name, sizes, ranks):
 def test_a_rank_by_itself_would_differ(ranks):
     """The negative control: on its own rows alone, a rank finds other values and gradients."""
     alone = results([part[:5] for part in problem(7)])
-    of_single_records = {"negative_cosine", "queue_contrast", "masked", "weighted", "gram", "gram_of_some"}
+    of_single_records = {
+        "negative_cosine",
+        "queue_contrast",
+        "masked",
+        "weighted",
+        "gram",
+        "gram_of_some",
+        "global_view",
+    }
     for name in set(LOSSES) - of_single_records:
         mine, shared = (torch.stack(found[name][1:3]) for found in (alone, ranks[2][0][(5, 2)]))
         assert not torch.allclose(mine, shared / 2 * 7 / 5, rtol=1e-3), name
