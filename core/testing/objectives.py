@@ -11,7 +11,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sensorium import seeding
-from sensorium.testing import objective_ranks, objective_training
+from sensorium.testing import objective_ranks, objective_sums, objective_training
 from sensorium.testing.checked_part import CheckedPart, expect, expect_few_waits, rng
 from sensorium.testing.emulation import emulate_steps
 from sensorium.testing.equality import same
@@ -208,6 +208,7 @@ CHECKS = (
     is_a_function_of_its_views,
     leaves_the_seeds_alone,
     is_invariant_to_record_order,
+    *objective_sums.CHECKS,
     *objective_training.CHECKS,
     *objective_ranks.CHECKS,
 )

@@ -68,6 +68,7 @@ def trained(rank, world):
             Term(part("byol"), on="a", start=0.75),
         ]
     )
+    synchronize(learner)
     first = {name: p.detach().clone() for name, p in learner.named_parameters()}
     module = learner if world == 1 else DistributedDataParallel(learner, broadcast_buffers=False)
     optimizer = torch.optim.AdamW([p for p in learner.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.5)

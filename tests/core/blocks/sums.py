@@ -23,7 +23,7 @@ class NormedEncoder(ToyEncoder):
 
     def encode_tokens(self, tokens, keep=None):
         features = super().encode_tokens(tokens, keep)
-        return Features(self.norm(features.pooled) if len(features.pooled) > 1 else features.pooled, features.tokens)
+        return Features(self.norm(features.pooled), features.tokens)
 
 
 def part(name, **options):
