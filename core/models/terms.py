@@ -112,16 +112,14 @@ def _check_term(key: str, part: Term, made: Maker[Objective], parts: Mapping[str
             f"{key}: the objective '{part}' has an option '{clash[0]}', which among several objectives is the key of a "
             "term: train it alone, or give its option another name."
         )
-    same = {"weight": 1.0, "start": 0.0}
-    others = [
-        other
-        for other in parts
-        if other != key and parts[other].model_copy(update=same) == part.model_copy(update=same)
-    ]
-    if others and others[0] < key:
-        raise RecipeError(
-            f"{key} is the same as {others[0]}: leave it out and raise {others[0]}.weight, or let them differ."
-        )
+    apart = {"weight": 1.0, "start": 0.0}
+    for other, earlier in parts.items():
+        if other == key or part.handed_in is not None:  # two objects of one class may differ
+            break
+        if earlier.model_copy(update=apart) == part.model_copy(update=apart):
+            raise RecipeError(
+                f"{key} is the same as {other}: leave it out and raise {other}.weight, or let them differ."
+            )
 
 
 def with_views(term: PlannedTerm, recipe: Recipe, generators: Mapping[str, ViewGenerator]) -> PlannedTerm:
