@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--every", type=int, default=100, help="steps between measurements")
+    parser.add_argument("--every", type=int, default=250, help="steps between measurements")
     parser.add_argument("--weight", type=float, default=2.0, help="of Gram anchoring")
     parser.add_argument("--local-weight", type=float, default=1.0, help="of local views while tokens are anchored")
     parser.add_argument("--width", type=int, default=48)
