@@ -35,7 +35,7 @@ class DINOv2(IBOT):
         super().build(encoders)
         self.token_head = self.prototype_head(encoders.single.token_dim, batch_norm=False)
         self.teacher = Teacher(encoders, head=self.head, token_head=self.token_head)
-        self.anchoring = None if self.gram is None else GramAnchoring(self.teacher, self.gram)
+        self.anchoring = None if self.gram is None else GramAnchoring(encoders, self.gram)
 
     def teacher_targets(self):
         """Return a new module from the teacher's logits to targets."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass, replace
 
@@ -10,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sensorium import Teacher, View, check_range, losses
+from sensorium import Encoders, Teacher, View, check_range, losses
 from sensorium.errors import RecipeError
 
 
@@ -60,17 +59,16 @@ class GramAnchoring(nn.Module):
     view's clean copy (`View.info["clean"]`), at any resolution, where there is one, and the view otherwise.
 
     Args:
-        teacher: the EMA teacher, just made.
+        encoders: what `Objective.build` received.
         options: when the Gram teacher is taken, and weights.
     """
 
     taken: Tensor
 
-    def __init__(self, teacher: Teacher, options: GramOptions) -> None:
+    def __init__(self, encoders: Encoders, options: GramOptions) -> None:
         super().__init__()
-        self.options = options
-        self.encoders = copy.deepcopy(teacher.encoders)
-        self.grid = next(iter(self.encoders.values())).grid
+        self.options, self.grid = options, encoders.single.grid
+        self.teacher = Teacher(encoders)
         self.register_buffer("taken", torch.tensor(options.teachers(0.0)))
         self._taken_on_host: int | None = options.teachers(0.0)
         self.register_load_state_dict_post_hook(_forget_taken)
@@ -97,7 +95,7 @@ class GramAnchoring(nn.Module):
 
         The student has its copies of each record one after the other, the Gram teacher each record once.
         """
-        gram, found = encode.using(self.encoders), []
+        gram, found = encode.using(self.teacher.encoders), []
         for view, own in zip(views, features, strict=True):
             with torch.no_grad():  # view by view, so that tokens are as many as the student's
                 teacher_BTD = self.resized(gram([clean(view)])[0].tokens, own.tokens.shape[1])
@@ -134,7 +132,7 @@ class GramAnchoring(nn.Module):
         """Copy the EMA teacher where a Gram teacher is due."""
         due, taken = self.options.teachers(progress), self.teachers
         if due > taken:
-            for mine, theirs in zip(_tensors(self.encoders), _tensors(teacher.encoders), strict=True):
+            for mine, theirs in zip(_tensors(self.teacher.encoders), _tensors(teacher.encoders), strict=True):
                 mine.copy_(theirs)
         if due != taken:  # fewer, where the training became longer
             self.taken.fill_(due)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sensorium import losses
+from sensorium import Sum, Term, losses
 from sensorium.errors import RecipeError, SensoriumError
 from sensorium.modalities.image.encoders.vit import ViT
 from sensorium.modalities.image.modality import ImageModality
@@ -45,7 +45,7 @@ def masked_views(seed=0, count=12):
 def test_before_the_start_nothing_is_computed_and_all_is_as_without():
     with_gram, without = learner_of("dinov2", gram=LATE), learner_of("dinov2")
     calls = []
-    with_gram.objective.anchoring.encoders["a"].register_forward_hook(lambda *_: calls.append(1))
+    with_gram.objective.anchoring.teacher.encoders["a"].register_forward_hook(lambda *_: calls.append(1))
     found = [trained(learner, 0, 3, optimizer_of(learner)) for learner in (with_gram, without)]
     assert calls == []
     assert [o.logs.keys() for o in found[0]] == [o.logs.keys() for o in found[1]]
@@ -57,7 +57,7 @@ def test_before_the_start_nothing_is_computed_and_all_is_as_without():
 
 
 def gram_state(learner):
-    return copy.deepcopy(learner.objective.anchoring.encoders.state_dict())
+    return copy.deepcopy(learner.objective.anchoring.teacher.encoders.state_dict())
 
 
 def teacher_state(learner):
@@ -106,7 +106,7 @@ def test_is_the_loss_of_the_masked_students_tokens_against_the_gram_teachers_of_
         anchored = lambda xs, ys, mask=True: sum(  # noqa: E731
             losses.gram_anchoring(x.tokens, y.tokens, x.mask if mask else None) for x, y in zip(xs, ys, strict=True)
         ) / len(xs)  # fmt: skip
-        gram = whole(objective.anchoring.encoders["a"])
+        gram = whole(objective.anchoring.teacher.encoders["a"])
         expected = anchored(students, gram)
         outcome = learner(views)
         assert torch.allclose(outcome.logs["gram_loss"], expected, rtol=1e-5)
@@ -128,7 +128,7 @@ def test_is_the_loss_of_the_masked_students_tokens_against_the_gram_teachers_of_
 
 
 def passes_of_gram(objective, view):
-    encoder = objective.anchoring.encoders["a"]
+    encoder = objective.anchoring.teacher.encoders["a"]
     tokens = encoder.tokenize(view.batch)
     masked = view.info["masked"] & tokens.mask
     seen = torch.where(masked[..., None], objective.mask_token, tokens.x)
@@ -207,6 +207,18 @@ def test_from_the_start_on_it_holds_what_the_student_begins_with():
     assert learner(views_of("dinov2")).logs["gram_loss"] < 1e-12
 
 
+def test_a_term_of_a_sum_that_sets_in_later_anchors_what_the_student_is_then():
+    seed_globals("sum")
+    late = objective_class("dinov2")(**OPTIONS["dinov2"], gram=FROM_THE_START)
+    terms = Sum([objective_class("vicreg")(**OPTIONS["vicreg"]), Term(late, start=0.5)])
+    learner = Learner({"a": StepEncoder()}, terms, views=4).train()
+    optimizer = optimizer_of(learner)
+    outcomes = trained(learner, 0, 5, optimizer)
+    assert same(late.anchoring.teacher.encoders.state_dict(), learner.encoders.state_dict())
+    outcomes += trained(learner, 5, 6, optimizer)
+    assert ["dinov2/gram_loss" in outcome.logs for outcome in outcomes] == [False] * 5 + [True]
+
+
 def test_the_gram_teacher_is_never_trained_and_every_weight_of_the_student_is():
     learner = learner_of("dinov2", gram=FROM_THE_START)
     optimizer = optimizer_of(learner)
@@ -248,7 +260,7 @@ def test_batch_norms_of_the_gram_teacher_are_frozen_with_the_statistics_of_the_e
     learner = Learner({"a": NormedEncoder()}, objective_class("dinov2")(**options)).train()
     optimizer = optimizer_of(learner)
     trained(learner, 0, 3, optimizer)
-    norm = learner.objective.anchoring.encoders["a"].normed
+    norm = learner.objective.anchoring.teacher.encoders["a"].normed
     assert torch.equal(norm.running_mean, learner.objective.teacher.encoders["a"].normed.running_mean)
     before = norm.running_mean.clone()
     learner.train()
@@ -263,7 +275,7 @@ def test_masked_copies_of_a_record_are_anchored_to_one_pass_of_the_gram_teacher(
     found, calls = [], []
     for masks in (1, 3):
         learner = learner_of("dinov2", gram=FROM_THE_START, masks=masks, mask_probability=0.0).eval()
-        learner.objective.anchoring.encoders["a"].register_forward_pre_hook(
+        learner.objective.anchoring.teacher.encoders["a"].register_forward_pre_hook(
             lambda _, given: calls.append(len(given[0]))
         )
         with torch.no_grad():
@@ -330,7 +342,7 @@ def image_learner(**of_views):
 def test_the_gram_teacher_sees_the_clean_copy_and_its_map_is_resized_before_cosines():
     """Mutants: the view itself, resized cosines, nearest neighbors, rows and columns exchanged."""
     learner, views = image_learner(clean_scale=2)
-    encoder, shapes = learner.objective.anchoring.encoders["image"], []
+    encoder, shapes = learner.objective.anchoring.teacher.encoders["image"], []
     encoder.register_forward_pre_hook(lambda _, given: shapes.append(given[0].pixels.shape[2:]))
     for view in views["image"][:2]:
         view.info["masked"] = torch.zeros(8, 8, dtype=torch.bool)
