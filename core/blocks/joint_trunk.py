@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sensorium.blocks.masking import dirichlet_masks, view_mask, visible_bound
 from sensorium.blocks.record_rows import RecordRows
-from sensorium.blocks.token_decoder import check_heads, token_indices, transformer_blocks
+from sensorium.blocks.token_decoder import check_heads, transformer_blocks
 from sensorium.blocks.token_predictor import CrossAttentionBlock
 from sensorium.contracts import Encode, Encoder, Tokens
 from sensorium.errors import RecipeError
@@ -78,7 +78,8 @@ def encode_visible(
         RecipeError: for an encoder that ignores the mask of tokens.
     """
     visible_NT = tokens.valid() if masked_NT is None else tokens.valid() & ~masked_NT
-    index_NK, mask_NK = token_indices(visible_NT, ~visible_NT, visible_NT.shape[1] if most is None else most)
+    index_NK = (~visible_NT).to(torch.uint8).argsort(dim=1, stable=True)[:, :most]  # the visible ones, in their order
+    mask_NK = visible_NT.gather(1, index_NK)
     # An encoder sees one token at least; where none is visible, nothing of what it returns is used.
     first_NT = torch.zeros_like(visible_NT).scatter(1, index_NK[:, :1], True)
     seen_NT = visible_NT | (first_NT & ~mask_NK.any(1, keepdim=True))

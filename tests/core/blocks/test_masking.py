@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from sensorium import Tokens
-from sensorium.blocks.masking import flat_indices, random_mask, random_mask_counts, replace_masked
+from sensorium.blocks.masking import (
+    dirichlet_masks,
+    flat_indices,
+    random_mask,
+    random_mask_counts,
+    replace_masked,
+    visible_bound,
+)
 from sensorium.blocks.token_decoder import token_counts
 from sensorium.errors import RecipeError
 from tests.plugins.toy_token_modality import sequences, view_of
@@ -89,3 +96,61 @@ def test_the_mask_of_a_view_is_counted():
 
 def test_flat_indices_are_those_of_the_true_entries():
     assert flat_indices(torch.tensor([[True, False, True], [False, False, True]]), 3).tolist() == [0, 2, 5]
+
+
+def drawn(lengths, visible=0.25, alpha=1.0, records=10_000, seed=0):
+    """Return which tokens are visible, of each modality of many records of these lengths."""
+    torch.manual_seed(seed)
+    valid = [torch.ones(records, length, dtype=torch.bool) for length in lengths]
+    return [~masked for masked in dirichlet_masks(valid, visible, alpha)]
+
+
+def test_shares_of_modalities_are_symmetric_and_places_within_one_uniform():
+    visible = drawn((16, 16, 16))
+    counts = torch.stack([one.sum(1) for one in visible], dim=1)
+    assert counts.sum(1).eq(12).all()
+    assert (counts.double().mean(0) - 4).abs().max() < 0.1, counts.double().mean(0)
+    for one in visible:
+        assert (one.double().mean(0) - 0.25).abs().max() < 0.02
+    # Of a Dirichlet distribution of three with alpha 1, the variance of a share is 1/18.
+    shares = counts.double() / 12
+    assert abs(shares.var(0).mean() - 1 / 18) < 0.006
+
+
+def test_what_rounding_leaves_over_does_not_fall_to_the_first_modality():
+    """Of a budget of one token, floors are zero: whose it is, the second draw decides alone."""
+    counts = torch.stack([one.sum(1) for one in drawn((4, 4, 4), visible=1 / 12)], dim=1)
+    assert counts.sum(1).eq(1).all()
+    assert (counts.double().mean(0) - 1 / 3).abs().max() < 0.02, counts.double().mean(0)
+
+
+def test_a_small_alpha_shows_one_modality_alone():
+    for alpha, least, most in ((1e-3, 0.98, 1.0), (1.0, 0.1, 0.4), (100.0, 0.0, 0.01)):
+        alone = torch.stack([one.any(1) for one in drawn((16, 16), alpha=alpha, records=4000)], dim=1).sum(1).eq(1)
+        assert least <= alone.double().mean() <= most, alpha
+
+
+def test_missing_modalities_and_padding_are_never_visible_or_masked():
+    torch.manual_seed(0)
+    has, lengths = torch.arange(600) % 3 > 0, torch.randint(0, 7, (600, 1))
+    valid = [has[:, None].expand(-1, 8), torch.arange(6) < lengths]
+    masks = dirichlet_masks(valid, 0.3, 1.0)
+    total, shown = sum(v.sum(1) for v in valid), sum((v & ~m).sum(1) for v, m in zip(valid, masks, strict=True))
+    assert all(not (m & ~v).any() for v, m in zip(valid, masks, strict=True))
+    assert shown[total > 0].min() == 1
+    assert (total - shown)[total > 1].min() >= 1
+    assert shown.max() <= visible_bound(0.3, [8, 6])
+    only_first = has & (lengths[:, 0] == 0)
+    assert ((valid[0] & ~masks[0]).sum(1)[only_first] == 2).all()  # all of the budget is its own
+
+
+def test_a_budget_that_one_modality_cannot_take_is_not_handed_on():
+    counts = torch.stack([one.sum(1) for one in drawn((30, 2), visible=0.5, records=4000)], dim=1)
+    assert counts[:, 1].max() == 2
+    assert counts[:, 0].eq(0).any(), "a record may be shown by its short modality alone"
+
+
+def test_no_record_and_no_modality_have_no_mask():
+    assert [m.shape for m in dirichlet_masks([torch.ones(0, 3, dtype=torch.bool)], 0.5, 1.0)] == [(0, 3)]
+    nothing = [torch.zeros(2, 3, dtype=torch.bool), torch.zeros(2, 2, dtype=torch.bool)]
+    assert not any(mask.any() for mask in dirichlet_masks(nothing, 0.5, 0.1))

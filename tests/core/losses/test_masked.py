@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from sensorium.losses.masked import masked_regression, reconstruction
+from sensorium.losses.masked import masked_regression, multimodal_reconstruction, reconstruction
 from sensorium.losses.tokens import token_cross_entropy
 
 
@@ -98,3 +98,81 @@ def test_reconstruction_of_class_ids_is_cross_entropy():
     assert torch.equal(
         reconstruction(predictions, targets, mask, "l1"), masked_regression(predictions, targets, mask, "l1")
     )
+
+
+def several(seed=0):
+    """Return predictions, targets and masks of waves and words, of different numbers of records and tokens."""
+    waves, words = problem(4, 5, 4, seed), problem(2, 7, 6, seed + 1)
+    made = {"waves": waves, "words": (words[0], words[1].argmax(-1), words[2])}
+    return tuple({name: parts[i] for name, parts in made.items()} for i in range(3))
+
+
+def words_reference(logits, ids, mask):
+    """Mean negative log-likelihood, token by token."""
+    nats = [
+        math.log(sum(math.exp(x) for x in logits[b, t].tolist())) - float(logits[b, t, ids[b, t]])
+        for b in range(len(ids))
+        for t in range(ids.shape[1])
+        if mask[b, t]
+    ]
+    return sum(nats) / len(nats)
+
+
+def test_several_modalities_have_the_mean_of_their_losses():
+    predictions, targets, masks = several()
+    loss, each = multimodal_reconstruction(predictions, targets, masks)
+    waves = reference(predictions["waves"], targets["waves"], masks["waves"], "l2")
+    words = words_reference(predictions["words"], targets["words"], masks["words"])
+    assert math.isclose(loss, (waves + words) / 2, rel_tol=1e-12)
+    assert (float(each["waves"]), float(each["words"])) == pytest.approx((waves, words), rel=1e-12)
+    # Neither the sum over tokens of all modalities, nor a mean weighted by classes.
+    counts = {name: int(mask.sum()) for name, mask in masks.items()}
+    assert not math.isclose(loss, (waves * counts["waves"] + words * counts["words"]) / sum(counts.values()))
+
+
+def test_an_absent_modality_and_a_wider_vocabulary_change_nothing():
+    predictions, targets, masks = several()
+    loss = multimodal_reconstruction(predictions, targets, masks)[0]
+    nothing = torch.zeros(0, 7, 3, dtype=torch.float64, requires_grad=True)
+    hidden = torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True)
+    more = {"absent": nothing, "shown in full": hidden}
+    absent = {name: torch.zeros(x.shape[:2], dtype=torch.bool) for name, x in more.items()}
+    with_them = multimodal_reconstruction(
+        predictions | more, targets | {n: x.detach() for n, x in more.items()}, masks | absent
+    )[0]
+    assert torch.equal(with_them, loss)
+    with_them.backward()
+    assert nothing.grad is not None
+    assert torch.equal(hidden.grad, torch.zeros_like(hidden))
+    wide = torch.cat([predictions["words"], torch.full((2, 7, 9), -1e4, dtype=torch.float64)], dim=2)
+    torch.testing.assert_close(
+        multimodal_reconstruction(predictions | {"words": wide}, targets, masks)[0], loss, rtol=1e-12, atol=0
+    )
+
+
+def test_several_modalities_of_which_none_is_masked_have_a_loss_of_zero():
+    predictions, targets, masks = several()
+    predictions = {name: x.requires_grad_() for name, x in predictions.items()}
+    loss, _ = multimodal_reconstruction(predictions, targets, {n: torch.zeros_like(m) for n, m in masks.items()})
+    loss.backward()
+    assert loss == 0
+    assert all(torch.equal(x.grad, torch.zeros_like(x)) for x in predictions.values())
+
+
+def test_the_gradient_of_several_modalities_is_that_of_the_value():
+    predictions, targets, masks = several()
+
+    def loss(waves, words):
+        return multimodal_reconstruction({"waves": waves, "words": words}, targets, masks)[0]
+
+    assert torch.autograd.gradcheck(loss, [x.requires_grad_() for x in predictions.values()])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_several_modalities_in_half_precision_are_computed_in_fp32(dtype):
+    predictions, targets, masks = several()
+    half = {name: x.to(dtype) for name, x in predictions.items()}
+    found = multimodal_reconstruction(half, targets, masks)[0]
+    assert found.dtype == torch.float32
+    whole = multimodal_reconstruction({name: x.double() for name, x in half.items()}, targets, masks)[0]
+    torch.testing.assert_close(found.double(), whole, rtol=1e-5, atol=0)
