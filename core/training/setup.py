@@ -155,7 +155,7 @@ def fit_objective(learner: Learner, views: Callable[[], Iterator[Views]], device
         device: where it learns.
     """
     objective = learner.objective
-    on_rank_zero(log.info, "%s learns from %s records", type(objective).__name__, f"{objective.fits:,}")
+    on_rank_zero(log.info, "%s learns from up to %s records", type(objective).__name__, f"{objective.fits:,}")
     learner.to(device).fit(views())
     found = on_rank_zero(lambda: {name: buffer.cpu() for name, buffer in objective.named_buffers()})
     for name, buffer in objective.named_buffers():
