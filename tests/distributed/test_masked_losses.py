@@ -5,6 +5,7 @@ import torch
 from sensorium import collectives
 from sensorium.losses.masked import masked_regression, reconstruction
 from sensorium.losses.next_embedding import next_embedding
+from sensorium.losses.regression import element_regression, explained_variance
 from sensorium.losses.sigreg import random_directions, sigreg, sigreg_by_step
 from sensorium.plugins.predictive.lejepa import LeJEPA
 from tests.distributed.ranks import on_ranks
@@ -21,6 +22,11 @@ def problem():
     return predictions, targets, mask, torch.randn(4, 6, generator=rng, dtype=torch.float64)
 
 
+def defined(targets, mask):
+    """Which elements count: at masked tokens those above a number, so that ranks have different many."""
+    return mask[..., None] & (targets > -0.5)
+
+
 def losses_of(predictions, targets, mask, z):
     """Return value and gradients of each loss."""
     torch.manual_seed(collectives.rank())
@@ -29,12 +35,14 @@ def losses_of(predictions, targets, mask, z):
     made = {
         "l2": lambda x, y, _: masked_regression(x, y, mask),
         "smooth-l1": lambda x, y, _: masked_regression(x, y, mask, "smooth-l1", 0.5),
+        "elements": lambda x, y, _: element_regression(x, targets, defined(targets, mask)),
         "classes": lambda x, y, _: reconstruction(x, targets.argmax(-1), mask),
         "sigreg": lambda x, y, z: sigreg(z, directions),
         "next embedding": lambda x, y, _: next_embedding(x, 2 * x + y, mask),
         "sigreg by step": lambda x, y, _: sigreg_by_step(x[:, :longest], mask[:, :longest], directions[:3]),
     }
-    found = {"directions": directions}
+    explained = explained_variance(predictions, targets, defined(targets, mask))
+    found = {"directions": directions, "explained": explained}
     for name, loss in made.items():
         inputs = [t.clone().requires_grad_() for t in (predictions, targets, z)]
         value = loss(*inputs)
@@ -64,6 +72,7 @@ def agree_with_one_process(ranks):
     whole, world = losses_of(*problem()), len(ranks)
     for found in zip(*ranks, strict=True):
         assert all(torch.equal(one.pop("directions"), whole["directions"]) for one in found)
+        assert all(torch.allclose(one.pop("explained"), whole["explained"]) for one in found)
         for name in found[0]:
             value, gradients = whole[name]
             assert torch.allclose(sum(one[name][0] for one in found) / world, value, rtol=1e-12), name

@@ -10,6 +10,7 @@ import json
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from sensorium.contracts import TokenEncoder, has_target
@@ -109,6 +110,14 @@ def fitted(name):
     return modality, modality.collate([modality.decode(raws[i % len(raws)]) for i in range(BATCH)])
 
 
+@cache
+def described(name):
+    """Return the descriptors of the samples, float32 (B, P)."""
+    modality, raws = fitted(name)[0], samples()[name]
+    rows = [modality.descriptors(modality.decode(raws[i % len(raws)])) for i in range(BATCH)]
+    return torch.from_numpy(np.stack(rows))
+
+
 def built(kind, name, fits, **wanted):
     """Return the first part of a modality, small and built without a word but `wanted` ones, that fits."""
     modality, _ = fitted(name)
@@ -158,9 +167,13 @@ def learner_and_generators(objective, names, causal=False):
     encoders = {n: built("encoders", n, encodes, causal=causal) for n in names}
     if needs.target == "class":
         options["classes"] = generators[names[0]].classes
+    beside = {
+        "descriptors": {n: described(n).shape[1] for n in names} if needs.descriptors else {},
+        "teachers": {n: built("encoders", n, encodes) for n in names} if needs.teacher else {},
+    }
     seed_globals("golden", objective, *names)
     try:
-        learner = Learner(encoders, cls(**options), views=generators[names[0]].views).train()
+        learner = Learner(encoders, cls.variant(options)(**options), views=generators[names[0]].views, **beside).train()
         if learner.objective.fits:
             seed_globals("golden", "fit")
             learner.fit([make_views(records_of(names, 0), generators, generator("golden", "fit"))])
@@ -177,7 +190,10 @@ def records_of(names, step, rows=range(BATCH), noise=None):
     if noise is not None:
         rounded(batches.values(), generator("golden", "rounding", noise, step))
     named = [Record(str(i), {}) for i in rows]
-    return RecordBatch([r.id for r in named], batches, dict.fromkeys(names), record_keys(named))
+    descriptors = {n: described(n)[torch.tensor(rows)] for n in names if fitted(n)[0].has_descriptors()}
+    return RecordBatch(
+        [r.id for r in named], batches, dict.fromkeys(names), record_keys(named), descriptors=descriptors
+    )
 
 
 def learner_and_views(objective, names, noise=None):
