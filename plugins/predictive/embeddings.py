@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sensorium import batch_norm, heads
+from sensorium import batch_norm
 
 
 class EmbeddingProjector(nn.Module):
@@ -24,7 +24,7 @@ class EmbeddingProjector(nn.Module):
 
     def __init__(self, dim: int, width: int, out: int) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.LayerNorm(dim), heads.bottleneck_head(dim, width, out, layers=2))
+        self.mlp = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, width), nn.GELU(), nn.Linear(width, out))
         self.norm = batch_norm.MaskedBatchNorm(out, affine=False)
 
     def forward(self, x_BTD: Tensor, valid_BT: Tensor) -> Tensor:
