@@ -35,12 +35,10 @@ def present_in_any(parts: Sequence[Presence]) -> Presence:
 
 def present_exactly(having: Sequence[Presence], lacking: Sequence[Presence], records: int) -> Presence:
     """Return which of so many records have all of some modalities, and none of others."""
-    mask_B = np.ones(records, dtype=bool)
-    for present in having:
-        mask_B &= True if present is None else present
-    for present in lacking:
-        mask_B &= False if present is None else ~present
-    return presence(mask_B)
+    if any(mask_B is None for mask_B in lacking):
+        return presence(np.zeros(records, dtype=bool))
+    masks = [mask_B for mask_B in having if mask_B is not None] + [~mask_B for mask_B in lacking if mask_B is not None]
+    return presence(np.logical_and.reduce(masks)) if masks else None
 
 
 def rows_among(chosen: Presence, present: Presence) -> np.ndarray | None:

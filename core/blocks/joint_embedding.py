@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sensorium.contracts import Encode, Encoder
 from sensorium.devices import to_device
-from sensorium.presence import presence, present_exactly, present_in_all, present_in_any, rows_among
+from sensorium.presence import Presence, present_exactly, present_in_all, present_in_any, rows_among
 from sensorium.types import View, key_of
 
 
@@ -130,29 +130,38 @@ class JointBatch:
             {name: pick[name](self.pooled[name]) for name in (x, y)},
         )
 
-    def exactly(self, names: Sequence[str]) -> np.ndarray:
-        """Return which records have these modalities and no other, bool (B,), on the host."""
-        present = {name: view.present for name, view in self.views.items()}
-        records = next(len(view) if view.present is None else len(view.present) for view in self.views.values())
-        lacking = [mask_B for name, mask_B in present.items() if name not in names]
-        chosen = present_exactly([present[name] for name in names], lacking, records)
-        return np.ones(records, dtype=bool) if chosen is None else chosen
+    def count(self, names: Sequence[str]) -> int:
+        """Return how many records have these modalities and no other, which the host knows."""
+        if any(view.present is None for name, view in self.views.items() if name not in names):
+            return 0
+        chosen = self._exactly(names)
+        return self._records if chosen is None else int(chosen.sum())
 
     def tuples(self, names: Sequence[str]) -> list[Tensor]:
         """Return the embeddings (N, D) of each of these modalities, of the N records that have them and no other."""
-        chosen = presence(self.exactly(names))
-        return [
-            _Pick(rows_among(chosen, self.views[name].present), self.rows[name].device)(self.rows[name])
-            for name in names
-        ]
+        chosen = self._exactly(names)
+        picks = [_Pick(rows_among(chosen, self.views[name].present), self.rows[name].device) for name in names]
+        return [pick(self.rows[name]) for pick, name in zip(picks, names, strict=True)]
 
-    @torch.no_grad()
+    def _exactly(self, names: Sequence[str]) -> Presence:
+        """Return which records have these modalities and no other."""
+        present = {name: view.present for name, view in self.views.items()}
+        lacking = [mask_B for name, mask_B in present.items() if name not in names]
+        return present_exactly([present[name] for name in names], lacking, self._records)
+
+    @property
+    def _records(self) -> int:
+        """B, the number of records."""
+        view = next(iter(self.views.values()))
+        return len(view) if view.present is None else len(view.present)
+
     def mean_cosines(self, modality_pairs: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
         """Return the mean cosine of the records that have both of each pair, 0 without any, to log as "cosine/x-y"."""
         means = {}
         for x, y in modality_pairs:
             pair = self.pair(x, y)
-            means[f"cosine/{x}-{y}"] = F.cosine_similarity(pair.x.float(), pair.y.float()).sum() / max(len(pair.x), 1)
+            cosines_N = F.cosine_similarity(pair.x.detach().float(), pair.y.detach().float())
+            means[f"cosine/{x}-{y}"] = cosines_N.sum() / max(len(pair.x), 1)
         return means
 
 

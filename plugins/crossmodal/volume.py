@@ -72,7 +72,7 @@ class Volume(Objective):
     def forward(self, views, encode):
         """Contrast the records of each pattern of presence, weighted by their number in the joined batch."""
         batch = self.project.embed(views, encode)
-        own = [int(batch.exactly(pattern).sum()) for pattern in self.patterns]
+        own = [batch.count(pattern) for pattern in self.patterns]
         counts = [sum(of_ranks) for of_ranks in zip(*collectives.all_gather_objects(own), strict=True)]
         # The graph holds all weights, so that every rank has their gradients, whatever its records lack.
         loss = self.log_scales_K[:0].sum() + sum(rows_BD[:0].sum() for rows_BD in batch.rows.values())

@@ -34,8 +34,9 @@ OBJECTIVES = {
     "clip": {"dim": 8},
     "align": {"dim": 8},
     "shared-align": {"dim": 8},
+    "volume": {"dim": 8},
 }
-NAMES = {"clip": ("a", "b"), "align": ("a", "b", "c"), "shared-align": ("a", "b", "c")}
+NAMES = {"clip": ("a", "b"), "align": ("a", "b", "c"), "shared-align": ("a", "b", "c"), "volume": ("a", "b", "c")}
 SHARING = {"shared-align": {"a": "a", "b": "a", "c": "c"}}
 """Towers that share an encoder: b has that of a."""
 
@@ -140,6 +141,7 @@ HOLED = [
     ("align", "fsdp"),
     ("shared-align", "ddp"),
     ("shared-align", "fsdp"),
+    ("volume", "fsdp"),
 ]
 
 

@@ -18,6 +18,8 @@ PAIRS = [
     ("mae", ("audio",)),
     ("clip", ("audio", "image")),
     ("align", ("audio", "image")),
+    ("volume", ("audio", "image")),
+    ("volume", ("audio", "image", "text")),
 ]
 
 

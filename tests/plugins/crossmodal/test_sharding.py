@@ -5,7 +5,7 @@ from sensorium.recipe import read_recipe
 from tests import toys
 
 
-@pytest.mark.parametrize("objective", ["clip", "siglip", "align"])
+@pytest.mark.parametrize("objective", ["clip", "siglip", "align", "volume"])
 def test_no_parameter_is_a_scalar_which_fsdp_cannot_shard(objective):
     extensions = toys.extensions()
     recipe = read_recipe({**toys.pair_recipe(), "objective": {"name": objective, "dim": 8}}, extensions.registry)
