@@ -506,5 +506,6 @@ def handed_in_parts(recipe: Recipe) -> Iterator[tuple[str, str]]:
     plain = dict(leaves(numbered(recipe.plain())))
     for path, value in plain.items():
         part, _, key = path.rpartition(".")
-        if key == "name" and part and value == GIVEN:
-            yield part, str(plain.get(f"{part}.{CLASS}", "unknown"))
+        noted = f"{part}.{CLASS}"  # without a class it is the evaluation protocol of that name
+        if key == "name" and part and value == GIVEN and noted in plain:
+            yield part, str(plain[noted])

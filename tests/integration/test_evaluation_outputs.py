@@ -108,3 +108,11 @@ def test_left_out_groups_say_whether_pretraining_saw_them(tmp_path):
     assert "pretraining saw the held-out folds" in "".join(table.remarks)
     assert "records in 3 folds of" in table.markdown()
     assert "pooled accuracy" not in table.row("trained").metrics
+
+
+def test_the_given_protocol_may_be_named_in_a_recipe(tmp_path):
+    """Its name is also what a recipe writes for objects that were handed in."""
+    run = fit(tmp_path / "run", evaluate=False).run
+    protocol = "{name: given, repeats: 2}"
+    table = evaluate(run, f"evaluate.evaluators={{linear: {{label: class, protocol: {protocol}}}}}")["linear"]
+    assert [len(scores) for scores in table.row("trained").metrics["accuracy"].scores] == [1, 1]
