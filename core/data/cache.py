@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from sensorium.data.decoding import Decoded
+from sensorium.data.described import descriptors_apart
 from sensorium.data.memory import memory
 from sensorium.data.several import drawn
 from sensorium.devices import to_device
@@ -131,7 +132,7 @@ class Cache:
                 batches[name] = batch
             else:
                 ranked[kind].setdefault(name, []).append(RankedValues(batch, present[part]))
-        return RecordBatch(
+        records = RecordBatch(
             [self._ids[row] for row in rows_B.tolist()],  # type: ignore[misc]
             batches,
             {name: here for (name, kind, _), here in present.items() if kind == _OWN},
@@ -140,6 +141,7 @@ class Cache:
             ranked[_NEGATIVE],
             ranked[_FURTHER],
         )
+        return descriptors_apart(records)
 
     def _drawn(
         self, found: dict[_Part, np.ndarray], keys_B: np.ndarray, draw: tuple[object, ...]

@@ -241,10 +241,15 @@ class Plan:
         return make_objective(self.terms)
 
     @property
-    def descriptors(self) -> dict[str, int]:
-        """Modality name -> number of descriptors of a record, where an objective asks for them."""
+    def described(self) -> list[str]:
+        """The modalities whose values come with descriptors, since an objective asks for them."""
         asking = {name for term in self.terms if term.needs.descriptors for name in term.towers}
-        return {name: len(its.descriptor_names) for name, its in self.modalities.items() if name in asking}
+        return [name for name in self.modalities if name in asking]
+
+    @property
+    def descriptors(self) -> dict[str, int]:
+        """Modality name -> number of descriptors of a record; the modalities are fitted."""
+        return {name: len(self.modalities[name].descriptor_names) for name in self.described}
 
     @property
     def takes_towers_as_views(self) -> bool:

@@ -86,6 +86,6 @@ def feed(plan: Plan, source: Source, positions: np.ndarray, **place: Any) -> Loa
         require="all" if plan.takes_towers_as_views else "any",
         negatives=negatives,
         neighbors=recipe.data.neighbors,
-        described=plan.descriptors,
+        described=plan.described,
         **place,
     )

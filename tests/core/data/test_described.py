@@ -63,6 +63,14 @@ def test_descriptors_are_those_of_the_values_that_are_drawn(cache, workers):
         assert isinstance(made.batches["other"], Numbers)
 
 
+def test_what_is_picked_from_a_cache_is_as_evaluation_takes_it():
+    filled = loader(("word",), cache="ram")
+    filled.prepare()
+    made = filled.cache.take(np.array([0, 1, 3]))
+    assert isinstance(made.batches["word"], Numbers)
+    assert made.descriptors["word"].shape == (3, 2)
+
+
 def test_an_example_is_no_described_one():
     assert isinstance(loader(("word",)).example("word"), Numbers)
 
