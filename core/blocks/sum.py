@@ -237,7 +237,7 @@ class Sum(Objective):
 
 
 class _WithoutGradient(torch.autograd.Function):
-    """Returns the loss as it is. The weights behind it get no gradient; DDP, which waits for all, hears so."""
+    """Returns the loss as it is. The weights behind it get none; DDP, which waits for all, need not wait for these."""
 
     @staticmethod
     def forward(ctx: Any, loss: Tensor, *weights: Tensor) -> Tensor:

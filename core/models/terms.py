@@ -99,7 +99,7 @@ def plan_terms(recipe: Recipe, registry: Registry) -> list[PlannedTerm]:
 
 
 def names_of(parts: Sequence[Part]) -> list[str]:
-    """Return the names of the terms of several objectives: those of the parts, told apart where two are alike."""
+    """Return the names of the terms of several objectives: of the parts, with modalities where two are alike."""
     kinds = [part.name if part.handed_in is None else str(part).lower() for part in parts]
     return term_names(kinds, [part.on if isinstance(part, Term) else None for part in parts])
 
