@@ -229,8 +229,8 @@ def token_objectives(encoder: TokenEncoder) -> list[str]:
         needs = spec.load().needs
         if needs.tokens and needs.takes(1) and needs.target is None:
             names.append(spec.name)
-    refused = "multimae" if encoder.is_causal else "next-token"
-    return [name for name in names if name != refused]
+    refused = ("multimae",) if encoder.is_causal else ("next-token", "next-embedding")
+    return [name for name in names if name not in refused]
 
 
 def check_one_step(
