@@ -197,12 +197,12 @@ def test_invalid_options_are_refused():
 
 
 REACH = {"dmpnn": 2, "gps": 4}
-"""How many edges away a layer hears: one, two of directed messages, all of this ring by attention."""
+"""Edges from which a layer receives messages: one away, two of directed messages, all of this ring by attention."""
 
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_a_token_mixer_is_one_layer(name):
-    """A node changes with those that its layer hears, and with no other; every parameter learns."""
+    """A node changes with those whose messages its layer receives, and no other; every parameter learns."""
     modality, reach = fitted([ring(9)]), REACH.get(name, 1)
     encoder = made(name, modality=modality, positional_encoding="none")
     mixer, tokens = encoder.token_mixer(), encoder.tokenize(modality.collate([modality.decode(ring(9))]))
