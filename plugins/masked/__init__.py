@@ -12,6 +12,7 @@ sensorium_matrix = {
         "name": "masked-clusters",
         "targets": "online",
         "mask": "inverse-block",
+        "mask_ratio": 0.65,
         "predictor": {"width": 96},
     },
 }
