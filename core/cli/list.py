@@ -74,6 +74,8 @@ def _show_one(spec: Spec, as_json: bool) -> None:
     for option in options:
         default = "[red]required[/]" if option.required else escape(repr(option.default))
         table.add_row(option.name, escape(option.type), default, escape(option.help))
+        for one in option.suboptions:
+            table.add_row(f"  .{one.name}", escape(one.type), escape(repr(one.default)), escape(one.help))
     console.print(table)
 
 

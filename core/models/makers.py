@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from sensorium.contracts import Modality
 from sensorium.errors import PluginError
 from sensorium.models.given import stand_in
-from sensorium.recipe.parts import Part
+from sensorium.recipe.parts import OF_TERM, Part, Term
 from sensorium.registration.options import check_options
 from sensorium.registration.registry import FILLED, Registry
 
@@ -63,7 +63,8 @@ def maker(
         given = registry.given.get(path) or stand_in(kind, path, part.handed_in)
         return Maker(given.cls, part.options, modality, given.make)
     cls = registry.find(kind, part.name, family).load()
-    options = check_options(cls, part.options, path, skip=FILLED.get(kind, 0), name=part.name)
+    beside = OF_TERM if isinstance(part, Term) else ()
+    options = check_options(cls, part.options, path, skip=FILLED.get(kind, 0), name=part.name, beside=beside)
     return Maker(cls.variant(options) if kind in ("encoders", "objectives") else cls, options, modality)
 
 

@@ -10,7 +10,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -45,9 +45,17 @@ class Option:
         """The type as Python writes it, without the modules that its names are from."""
         return re.sub(r"(?<!['\w.])(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])", "", inspect.formatannotation(self.annotation))
 
+    @property
+    def suboptions(self) -> list[Option]:
+        """The options of the group that it is, whose value is a mapping; none for others."""
+        group = _group(self.annotation)
+        return [] if group is None else options_of(group)
+
     def public(self) -> dict[str, Any]:
         """Return what listings show."""
         shown = {"name": self.name, "type": self.type, "required": self.required, "help": self.help}
+        if self.suboptions:
+            shown["options"] = [option.public() for option in self.suboptions]
         return shown if self.required else shown | {"default": self.default}
 
 
@@ -83,6 +91,7 @@ def check_options(
     path: str,
     skip: int | tuple[str, ...] = 0,
     name: str | None = None,
+    beside: Collection[str] = (),
 ) -> dict[str, Any]:
     """Validate options and return them with the types of the constructor (a list becomes a tuple where it is one).
 
@@ -96,6 +105,7 @@ def check_options(
         path: their key in the recipe, such as "objective".
         skip: arguments that are no options, as in `options_of`, such as the modality of an encoder.
         name: the target's name in recipes; default its own name.
+        beside: keys that stand beside the options, which a misspelt one may mean.
 
     Raises:
         RecipeError: in one sentence, for an unknown option, a value of another type or a required option left out.
@@ -103,9 +113,10 @@ def check_options(
     name = name or target.__name__
     options = {option.name: option for option in options_of(target, skip=skip)}
     listed = f"its options: {', '.join(options)}" if options else "it has none"
+    listed += f"; keys beside them: {', '.join(beside)}" if beside else ""
     for key, value in given.items():
         if key not in options:
-            suggestion = did_you_mean(key, options)
+            suggestion = did_you_mean(key, [*options, *beside])
             after = f"{suggestion} {listed[0].upper()}{listed[1:]}" if suggestion else f"; {listed}"
             raise RecipeError(f"{path}.{key} = {value!r}: '{name}' has no option '{key}'{after}.")
     given = {key: value for key, value in given.items() if value is not None or _can_be_none(options[key])}

@@ -6,11 +6,10 @@ import inspect
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import is_dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from docs.generate import matrix_rows
 from docs.generate.markdown import about, cell, option_table, table
@@ -128,8 +127,8 @@ def _options(options: list[Option]) -> str:
         return "It has no options."
     out = option_table(options)
     for option in options:
-        for group in filter(is_dataclass, get_args(option.annotation) or (option.annotation,)):
-            out += f"\n### Options of `{option.name}`\n\n{option_table(options_of(group))}"
+        if option.suboptions:
+            out += f"\n### Options of `{option.name}`\n\n{option_table(option.suboptions)}"
     return out
 
 

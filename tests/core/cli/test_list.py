@@ -53,6 +53,13 @@ def test_one_thing_is_listed_with_its_options(run):
     assert "Args:" not in shown["about"]
 
 
+def test_a_group_of_options_is_listed_below_its_name(run):
+    assert ".refresh" in run("list", "objectives", "dinov2")[1]
+    shown = json.loads(run("list", "objectives", "dinov2", "--json")[1])
+    (gram,) = [option for option in shown["options"] if option["name"] == "gram"]
+    assert "weight" in [option["name"] for option in gram["options"]]
+
+
 def test_text_ends_its_lines_where_the_terminal_does(run, monkeypatch):
     assert reflow("One\nsentence.\n\n- an item\n  of two lines\n- another\n\n    code\n    code\n") == (
         "One sentence.\n\n- an item of two lines\n- another\n\n    code\n    code"

@@ -130,6 +130,10 @@ SIMCLR = {"name": "simclr", "on": "image"}
             ["clip", SIMCLR, {**MAE, "views": "simlcr"}],
             "objective.2.views names 'simlcr', which is none of modalities.",
         ),
+        (
+            ["clip", {**SIMCLR, "weigth": 2}],
+            "objective.1.weigth = 2: 'simclr' has no option 'weigth', did you mean 'weight'? Its options: ",
+        ),
         (["clip", SIMCLR, {**MAE, "views": 2}], "objective.2.views names 2, which is none of modalities.image.views;"),
         (
             ["clip", {**SIMCLR, "views": 0}],
