@@ -171,6 +171,7 @@ if TYPE_CHECKING:
     )
     from sensorium.blocks.record_rows import RecordRows as RecordRows
     from sensorium.blocks.standardization import Standardization as Standardization
+    from sensorium.blocks.sum import Sum as Sum, Term as Term
     from sensorium.blocks.teacher import (
         Teacher as Teacher,
         cosine_schedule as cosine_schedule,

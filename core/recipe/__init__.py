@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sensorium.recipe.parts import Part
     from sensorium.recipe.reading import read_recipe
-from sensorium.recipe.schema import Recipe, Tower
+    from sensorium.recipe.schema import Recipe, Tower
 
-_HOME = {"read_recipe": "reading", "Part": "schema", "Recipe": "schema", "Tower": "schema"}
+_HOME = {"read_recipe": "reading", "Part": "parts", "Recipe": "schema", "Tower": "schema"}
 __all__ = ["Part", "Recipe", "Tower", "read_recipe"]
 
 

@@ -67,6 +67,9 @@ class CheckedPart:
         options.pop("modality", None)
         if spec.kind == "modalities":
             options |= self.options.get(f"{self.spec.kind}/{self.spec.name}", {}).get("modality", {})
+        declared = options_of(spec.load(), skip=FILLED.get(spec.kind, 0))
+        if any(option.required and option.name not in options for option in declared):
+            return options  # `has_samples_and_options` says what is missing
         return check_options(spec.load(), options, f"{spec.kind}/{spec.name}", FILLED.get(spec.kind, 0), spec.name)
 
     def has_samples_and_options(self) -> None:

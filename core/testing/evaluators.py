@@ -61,6 +61,8 @@ class EvaluatorCase:
     @cached_property
     def accepted(self) -> list[tuple[str, FeatureTable, FeatureTable]]:
         """A description, the train table and the test table of each planted relation that it accepts."""
+        if self.space == "predictions":
+            raise SkipTest("an objective makes its tables, of what it predicts: measure a run with it")
         accepted, refused = [], []
         self.class_state = _state_of(self.checked.spec.load())
         for what, train, test in synthetic_tables(space=self.space):

@@ -20,7 +20,7 @@ sensorium_options = {
     "objectives/simsiam": {"width": 64, "bottleneck": 16},
     "objectives/dino": _TOY_HEADS,
     "objectives/ibot": _TOY_HEADS,
-    "objectives/dinov2": [_TOY_HEADS, _TOY_HEADS | {"gram": {"start": 0.0}}],
+    "objectives/dinov2": [_TOY_HEADS, _TOY_HEADS | {"gram": {"start": 0.0, "refresh": 0.2}}],
 }
 """The same for the records of the conformance kit."""
 

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import re
+from typing import get_args
 
 import pytest
 
@@ -43,7 +44,9 @@ def test_every_objective_has_a_formula_and_an_alternative(registry):
 def test_letters_name_options_that_exist(registry):
     shared = {option.name for option in options_of(sensorium.NegativeOptions)}
     for name, words in objective_pages.WORDS.items():
-        options = {option.name for option in options_of(registry.find("objectives", name).load())}
+        listed = options_of(registry.find("objectives", name).load())
+        options = {one.name for option in listed for one in (option, *option.suboptions)}
+        options |= {value for option in listed for value in get_args(option.annotation) if isinstance(value, str)}
         named = {word.rpartition(".")[2] for word in re.findall(r"`([\w.]+)`", words["letters"])}
         assert named <= options | shared, name
 

@@ -22,7 +22,9 @@ class Ops(TorchDispatchMode):
 
 def learner():
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    made = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    made.teachers = {}  # as of a learner without frozen ones
+    return made
 
 
 def changed(module, step):

@@ -120,7 +120,7 @@ def test_baseline_features_counts_tokens_and_pairs(modality, batch, sentences):
     counts = np.zeros(BASELINE)
     ids = modality.tokenizer.encode(sentences[0])
     for code in [*ids, *(a * 1_000_003 + b + 2**40 for a, b in pairwise(ids))]:
-        counts[_hash_index(np.array([code], dtype=np.uint64))] += 1
+        counts[_hash_index(np.array([code], dtype=np.uint64), BASELINE)] += 1
     expected = np.log1p(counts)
     assert np.allclose(features[0], expected / np.linalg.norm(expected), atol=1e-5)
 
