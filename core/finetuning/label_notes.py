@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sensorium.evaluation.labels import count_records, is_missing
+from sensorium.finetuning.few_labels import draws_labels
 from sensorium.finetuning.labeled import FOLDS, LabeledRecords
 from sensorium.recipe.schema import Finetune
 from sensorium.types import Record
@@ -49,7 +50,12 @@ def _amount(options: Finetune, labeled: LabeledRecords, columns: list[str], trai
     notes = []
     if with_label < len(train):
         notes.append(f"{count_records(len(train) - with_label)} of {len(train)} in the train part lack {named}")
-    if len(labeled.table) < with_label:
+    unread = with_label - len(labeled.table)
+    if unread and not draws_labels(options):
+        notes.append(
+            f"{count_records(unread)} of {with_label} with a label in the train part cannot be read, and are left out"
+        )
+    elif unread:
         each = " in each draw, another one for each seed" if options.seeds > 1 else ""
         notes.append(f"{len(labeled.table)} of {with_label} labeled records of the train part are used{each}")
     return notes
