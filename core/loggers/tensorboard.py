@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from sensorium.contracts import Logger
 
 
@@ -12,7 +14,11 @@ class TensorBoard(Logger):
         """Open the writer; events of later steps, from before a resume, are hidden."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+        events = folder / "tensorboard"
+        # Files of events are read in the order of their names, which begin with the second they were made in.
+        while any(events.glob(f"events.out.tfevents.{int(time.time()):010d}.*")):
+            time.sleep(0.05)
+        self._writer = SummaryWriter(str(events), purge_step=step + 1 if step else None)
 
     def log(self, step, metrics):
         """Write scalars."""
