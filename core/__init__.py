@@ -13,7 +13,7 @@ if __name__ != "sensorium":  # the folder is not the package: two copies of ever
     raise ImportError(f"This package is imported as 'sensorium', not as '{__name__}'.")
 
 __version__ = "0.1.0"
-API_VERSION = "1.2"
+API_VERSION = "1.3"
 """The version of the plugin contract: what is added raises its minor number, what breaks plugins its major one."""
 
 _HOME = {
@@ -43,6 +43,7 @@ _HOME = {
     "ViewGenerator": "sensorium.contracts",
     "Objective": "sensorium.contracts",
     "Source": "sensorium.contracts",
+    "RecordColumns": "sensorium.contracts",
     "Split": "sensorium.contracts",
     "Schedule": "sensorium.contracts",
     "Task": "sensorium.contracts",
@@ -192,6 +193,7 @@ if TYPE_CHECKING:
         Modality as Modality,
         Objective as Objective,
         Protocol as Protocol,
+        RecordColumns as RecordColumns,
         Schedule as Schedule,
         Source as Source,
         Split as Split,

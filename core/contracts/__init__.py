@@ -13,6 +13,7 @@ from sensorium.contracts.logger import Ending, Logger
 from sensorium.contracts.modality import Modality
 from sensorium.contracts.objective import Objective
 from sensorium.contracts.protocol import Protocol
+from sensorium.contracts.record_columns import RecordColumns
 from sensorium.contracts.schedule import Schedule
 from sensorium.contracts.source import Source
 from sensorium.contracts.split import Split
@@ -32,6 +33,7 @@ __all__ = [
     "Modality",
     "Objective",
     "Protocol",
+    "RecordColumns",
     "Schedule",
     "Source",
     "Split",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sensorium.contracts.record_columns import RecordColumns
 from sensorium.errors import Location
 from sensorium.types import Record
 
@@ -15,7 +16,8 @@ class Source(ABC, Sequence[Record]):
     """Where records come from: a sequence of them, read lazily.
 
     `source[i]` may read a file. A value that cannot be read stands as `Unreadable` among the others; when none of a
-    record can, it raises `BadSample`. `key` must be cheap.
+    record can, it raises `BadSample`. A source defines `columns`, which says of all records what `key` says of one, or
+    `key`, which must be cheap; one of millions of records defines `columns`.
     """
 
     root: str = "."
@@ -29,9 +31,21 @@ class Source(ABC, Sequence[Record]):
     def fields(self) -> tuple[str, ...]:
         """Names of the fields in which records may have raw values."""
 
-    @abstractmethod
+    def columns(self) -> RecordColumns:
+        """Return id, labels, split, group and time of every record, in order, without reading values.
+
+        By default out of `key`, record by record.
+        """
+        if type(self).key is Source.key:
+            raise NotImplementedError(f"{type(self).__name__} defines neither columns nor key: a source defines one.")
+        return RecordColumns.of_keys(map(self.key, range(len(self))))
+
     def key(self, index: int) -> Record:
-        """Return the record at `index` without its values: id, labels, split, group and time only."""
+        """Return the record at `index` without its values: id, labels, split, group and time only.
+
+        By default out of `columns`, which then are at hand, not made anew.
+        """
+        return self.columns().key(index)
 
     def present(self, field: str) -> np.ndarray | None:
         """Return which of the N records have a value in a field, bool (N,), or None when only decoding shows it."""
