@@ -118,7 +118,7 @@ def _cell(column: Column | None, index: int) -> Any:
     if column is None:
         return None
     if pa.types.is_timestamp(column.type):
-        cell = column.slice(index, 1).to_numpy()[0]
+        cell = column.slice(index, 1).to_numpy(zero_copy_only=False)[0]
         return None if np.isnat(cell) else cell
     return column[index].as_py()
 
