@@ -51,6 +51,14 @@ class Source(ABC, Sequence[Record]):
         """Return which of the N records have a value in a field, bool (N,), or None when only decoding shows it."""
         return None
 
+    def fragments(self) -> np.ndarray | None:
+        """Return where the fragments of its storage that are read together begin, such as row groups, or tars.
+
+        Returns:
+            int64 (F + 1,), ascending, the first 0 and the last N; None where records are read one by one.
+        """
+        return None
+
     def locate(self, index: int, field: str) -> Location | None:
         """Return where the value of a record in a field is found again, such as a row of a table; None if unknown.
 

@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
-from unittest import mock
+from unittest import SkipTest, mock
+
+import numpy as np
 
 from sensorium.contracts import Source
 from sensorium.errors import BadSample
@@ -121,6 +123,20 @@ def hands_out_mappings_of_its_own(checked: CheckedPart) -> None:
     )
 
 
+def has_fragments_that_cover_its_records(checked: CheckedPart) -> None:
+    """Where its storage has fragments, they are int64 (F + 1,), ascending from 0 to the number of records."""
+    starts = checked.source.fragments()
+    if starts is None:
+        raise SkipTest("its storage has no fragments")
+    count = len(checked.source)
+    expect(
+        starts.dtype == np.int64 and starts.ndim == 1, f"fragments is {starts.dtype} {starts.shape}, not int64 (F + 1,)"
+    )
+    expect(bool((np.diff(starts) > 0).all()), "fragments are not ascending: each begins behind the one before it")
+    ends = starts[[0, -1]].tolist()
+    expect(ends == [0, count], f"fragments reach from {ends[0]} to {ends[1]}, and its records from 0 to {count}")
+
+
 def reads_in_several_threads(checked: CheckedPart) -> None:
     """Several threads that read at once get the values that one gets."""
     source = checked.source
@@ -220,5 +236,6 @@ CHECKS = (
     has_the_same_order_whatever_the_order_of_files,
     reads_the_same_values_each_time,
     hands_out_mappings_of_its_own,
+    has_fragments_that_cover_its_records,
     reads_in_several_threads,
 )

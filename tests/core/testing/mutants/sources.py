@@ -6,6 +6,7 @@ import random
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from sensorium import Record, Source
@@ -145,3 +146,15 @@ class SharesAPlace(Words):
         self.place = index
         time.sleep(0.002)
         return self.words[self.place]
+
+
+@caught_by("has fragments that cover its records")
+class ForgetsTheLastFragment(Words):
+    def fragments(self):
+        return np.array([0, 2])
+
+
+@caught_by("has fragments that cover its records")
+class HasAnEmptyFragment(Words):
+    def fragments(self):
+        return np.array([0, 2, 2, 4])
