@@ -136,6 +136,14 @@ class BadSample(Exception):
         return type(self), (str(self), self.kind, self.where)
 
 
+def as_bad_sample(error: BadSample | OSError) -> BadSample:
+    """Return the error of a value that cannot be read; that of the system names the file."""
+    if isinstance(error, BadSample):
+        return error
+    file = f"'{error.filename}'" if error.filename else "the file"
+    return BadSample(f"{file} cannot be read: {error.strerror or error}", "missing")
+
+
 def did_you_mean(word: str, words: Iterable[str]) -> str:
     """Return ", did you mean 'x'?" for the closest of `words`, or an empty string when none is close."""
     found = get_close_matches(word, list(words), n=1, cutoff=0.5)

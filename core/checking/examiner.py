@@ -15,6 +15,7 @@ from sensorium.data.content import digest
 from sensorium.data.decoding import Decoded, RecordDecoder
 from sensorium.data.unreadable import UnreadableValue
 from sensorium.errors import PluginError, SensoriumError
+from sensorium.types import Record
 
 Fact = float | bool | str
 
@@ -57,18 +58,17 @@ class RecordExaminer(torch.utils.data.Dataset[Examined]):
         found = Examined(positions, contents, {name: defaultdict(list) for name in contents})
         made = Decoded()
         try:
-            for row, position in enumerate(positions.tolist()):
-                self._examine(row, position, found, made)
+            for row, (position, record) in enumerate(self._decoder.read(positions.tolist(), made)):
+                if record is not None:
+                    self._examine(row, position, record, found, made)
         except SensoriumError as error:
             error.add_note(traceback.format_exc())
             found.failure = error
         found.bad = made.bad
         return found
 
-    def _examine(self, row: int, position: int, found: Examined, made: Decoded) -> None:
+    def _examine(self, row: int, position: int, record: Record, found: Examined, made: Decoded) -> None:
         """Add what one record holds."""
-        if (record := self._decoder.read(position, made)) is None:
-            return
         digests: dict[str, list[int]] = {}
         for name, raw, example in self._decoder.pairs(record, position, made):
             modality = self._decoder.modalities[name]

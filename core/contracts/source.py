@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sensorium.contracts.record_columns import RecordColumns
-from sensorium.errors import Location
+from sensorium.errors import BadSample, Location, as_bad_sample
 from sensorium.types import Record
 
 
@@ -46,6 +46,20 @@ class Source(ABC, Sequence[Record]):
         By default out of `columns`, which then are at hand, not made anew.
         """
         return self.columns().key(index)
+
+    def read(self, positions: Sequence[int]) -> list[Record | BadSample]:
+        """Return the records at positions, in their order, `BadSample` in place of one that cannot be read.
+
+        By default record by record. A source whose storage answers for many records at once defines it: a batch is
+        then one request. A position may occur twice.
+        """
+        return [self._read_one(position) for position in positions]
+
+    def _read_one(self, position: int) -> Record | BadSample:
+        try:
+            return self[position]
+        except (BadSample, FileNotFoundError, PermissionError) as error:
+            return as_bad_sample(error)
 
     def present(self, field: str) -> np.ndarray | None:
         """Return which of the N records have a value in a field, bool (N,), or None when only decoding shows it."""

@@ -16,10 +16,13 @@ from sensorium.data.described import Described, collate, descriptors_of
 from sensorium.data.mined_negatives import MinedNegatives
 from sensorium.data.several import drawn, values_of
 from sensorium.data.unreadable import UnreadableValue
-from sensorium.errors import BadSample, DataError, Location, PluginError, SensoriumError, not_found
+from sensorium.errors import BadSample, DataError, Location, PluginError, SensoriumError, as_bad_sample, not_found
 from sensorium.presence import presence
 from sensorium.seeding import generator
 from sensorium.types import Batch, RankedValues, Record, RecordBatch, Unreadable, record_key, record_keys
+
+TOGETHER = 64
+"""Records whose raw values are read in one request where no batch says how many."""
 
 
 @dataclass
@@ -114,17 +117,14 @@ class RecordDecoder(torch.utils.data.Dataset):
         made = Decoded()
         records: list[Record] = []
         rows: list[dict[str, list[Any]]] = []
-        mined: list[list[Any]] = []
-        for row, position in enumerate(positions):
-            if (record := self.read(int(position), made)) is None:
-                continue
-            examples = self.examples(record, int(position), made, epoch)
-            if len(examples) == len(self.fields) or (examples and not self.every):
+        for row, (position, record) in enumerate(self.read(positions.tolist(), made)):
+            examples = {} if record is None else self.examples(record, position, made, epoch)
+            if record is not None and (len(examples) == len(self.fields) or (examples and not self.every)):
                 records.append(replace(record, values={}))
                 rows.append(examples)
-                mined.append(self._negatives(epoch, record, int(position), made))
                 made.kept.append(row)
         if rows:
+            mined = self._negatives(epoch, records, positions[made.kept], made)
             ids = [record.id for record in records]
             columns = {name: [row.get(name, []) for row in rows] for name in self.fields}
             present = {name: presence([bool(values) for values in column]) for name, column in columns.items()}
@@ -141,14 +141,16 @@ class RecordDecoder(torch.utils.data.Dataset):
             )
         return made
 
-    def _negatives(self, epoch: int, record: Record, position: int, made: Decoded) -> list[Any]:
-        """Return an example of each mined negative of a record that can be read, hardest first."""
+    def _negatives(self, epoch: int, records: list[Record], positions: np.ndarray, made: Decoded) -> list[list[Any]]:
+        """Return an example of each mined negative that can be read, hardest first, for each record."""
         if self.negatives is None:
-            return []
-        examples: list[Any] = []
-        for at in self.negatives.of(position):
-            if (other := self.read(at, made)) is not None:
-                examples += self._values(self._mined, self.negatives.field, other, at, epoch, record.id, made)[:1]
+            return [[] for _ in records]
+        wanted = [(row, at) for row, position in enumerate(positions.tolist()) for at in self.negatives.of(position)]
+        examples: list[list[Any]] = [[] for _ in records]
+        for (row, _), (at, other) in zip(wanted, self.read([at for _, at in wanted], made), strict=True):
+            if other is not None:
+                of_record = records[row].id
+                examples[row] += self._values(self._mined, self.negatives.field, other, at, epoch, of_record, made)[:1]
         return examples
 
     def _ranked(self, ids: list[str], rows_of: Mapping[str, list[list[Any]]]) -> dict[str, list[RankedValues]]:
@@ -177,18 +179,52 @@ class RecordDecoder(torch.utils.data.Dataset):
                 if example is not None:
                     yield name, readable(raw, self.modalities[name], self.source), example
 
-    def read(self, position: int, made: Decoded) -> Record | None:
-        """Return the record at a position, with its values; None, and one more in `made.bad`, if it cannot be read."""
+    def read(self, positions: list[int], made: Decoded) -> Iterator[tuple[int, Record | None]]:
+        """Iterate over positions and their records with values, which are read in one request.
+
+        One that cannot be read is None, and one more in `made.bad`.
+        """
+        for position, record in zip(positions, self._request(positions), strict=True):
+            if isinstance(record, BadSample):
+                made.bad.append(UnreadableValue.of(record, self.source.key(position).id, position))
+                yield position, None
+            else:
+                yield position, record
+
+    def _request(self, positions: list[int]) -> list[Record | BadSample]:
+        """Return what the source has at positions.
+
+        Raises:
+            PluginError: when the source fails in any way but `BadSample`; it names the record that it fails on.
+        """
         try:
-            return self.source[position]
+            found = self.source.read(positions)
         except SensoriumError:
             raise
-        except (BadSample, FileNotFoundError, PermissionError) as error:
-            made.bad.append(UnreadableValue.of(as_bad_sample(error), self.source.key(position).id, position))
-            return None
         except Exception as error:
-            id = self.source.key(position).id
-            raise _defect(f"The source {type(self.source).__name__} failed to read", id, error) from error
+            self._blame(positions)
+            raise _defect(
+                f"{self._title} reads each of {len(positions)} records alone, but failed to read them together with",
+                self.source.key(positions[0]).id,
+                error,
+            ) from error
+        if len(found) != len(positions):
+            raise PluginError(f"{self._title} returned {len(found)} records where {len(positions)} were to be read.")
+        return found
+
+    def _blame(self, positions: list[int]) -> None:
+        """Raise the error of the first record that the source fails on when it is read alone."""
+        for position in positions:
+            try:
+                Source.read(self.source, [position])
+            except SensoriumError:
+                raise
+            except Exception as error:
+                raise _defect(f"{self._title} failed to read", self.source.key(position).id, error) from error
+
+    @property
+    def _title(self) -> str:
+        return f"The source {type(self.source).__name__}"
 
     def _values(
         self, name: str, column: str, record: Record, position: int, epoch: int, staged_for: str, made: Decoded
@@ -273,22 +309,13 @@ def readable(raw: Any, modality: Modality, source: Source) -> Any:
 
 def raw_values(source: Source, positions: np.ndarray, field: str, modality: Modality) -> Iterator[Any]:
     """Iterate over the raw values of one modality; what cannot be read is left to the loader to count."""
-    for position in positions:
-        try:
-            record = source[int(position)]
-        except (BadSample, FileNotFoundError, PermissionError):
-            continue
-        for raw in values_of(record.values.get(field)):
-            if not isinstance(raw, Unreadable):
-                yield readable(raw, modality, source)
-
-
-def as_bad_sample(error: BadSample | OSError) -> BadSample:
-    """Return the error of a value that cannot be read; that of the system names the file."""
-    if isinstance(error, BadSample):
-        return error
-    file = f"'{error.filename}'" if error.filename else "the file"
-    return BadSample(f"{file} cannot be read: {error.strerror or error}", "missing")
+    for start in range(0, len(positions), TOGETHER):
+        for record in source.read(positions[start : start + TOGETHER].tolist()):
+            if isinstance(record, BadSample):
+                continue
+            for raw in values_of(record.values.get(field)):
+                if not isinstance(raw, Unreadable):
+                    yield readable(raw, modality, source)
 
 
 def overrides_stage(views: ViewGenerator) -> bool:

@@ -50,6 +50,27 @@ def returns_records_that_match_their_keys(checked: CheckedPart) -> None:
         expect(not unknown, f"record {index} has values under {unknown}, which are not declared in fields")
 
 
+def reads_several_records_at_once(checked: CheckedPart) -> None:
+    """`source.read(positions)` gives the records in the order of the positions, one twice where it is asked for twice."""
+    source = checked.source
+    some = list(range(min(len(source), 16)))
+    positions = [*reversed(some), *some[:2], *some[-1:]]
+    found = source.read(positions)
+    expect(isinstance(found, list), f"read returns a {type(found).__name__}, not a list")
+    expect(len(found) == len(positions), f"read returns {len(found)} records for {len(positions)} positions")
+    for position, record in zip(positions, found, strict=True):
+        (alone,) = Source.read(source, [position])
+        if isinstance(alone, BadSample) or isinstance(record, BadSample):
+            expect(
+                isinstance(alone, BadSample) and isinstance(record, BadSample),
+                f"record {position} cannot be read in one of source[{position}] and read, and can in the other: "
+                "a BadSample stands for its own record alone",
+            )
+        else:
+            expect(same(record, alone), f"read returns another record than source[{position}] has at its place")
+    expect(source.read([]) == [], "read returns something for no positions")
+
+
 def raises_index_error_past_the_end(checked: CheckedPart) -> None:
     """Reading past the last record raises `IndexError`, so that iteration ends."""
     source = checked.source
@@ -229,6 +250,7 @@ class _Backwards:
 CHECKS = (
     has_unique_record_ids,
     returns_records_that_match_their_keys,
+    reads_several_records_at_once,
     raises_index_error_past_the_end,
     can_be_pickled,
     has_the_same_records_in_every_object,

@@ -12,6 +12,7 @@ from sensorium.data.decoding import RecordDecoder, raw_values
 from sensorium.data.loader import Loader, fill_cache
 from sensorium.data.several import drawn
 from sensorium.data.unreadable import UnreadableRecords
+from sensorium.errors import PluginError
 from sensorium.types import record_key
 
 
@@ -129,3 +130,50 @@ def test_draws_are_uniform():
     assert np.abs(frequencies - 0.2).max() < 0.03
     same = drawn(counts, keys, 0, "value", 7) == drawn(counts, keys, 0, "value", 8)
     assert abs(same.mean() - 0.2) < 0.03
+
+
+class Batched(ArraysSource):
+    """Answers for many records at once, and counts how often it is asked; "x" cannot be read."""
+
+    requests = 0
+
+    def read(self, positions):
+        self.requests += 1
+        records = super().read(positions)
+        return [BadSample("it is an x") if record.values["word"] == "x" else record for record in records]
+
+    def __getitem__(self, index):
+        record = super().__getitem__(index)
+        if record.values["word"] == "!":
+            raise RuntimeError("boom")
+        return record
+
+
+def batched(words):
+    source = Batched({"word": list(words), "other": list(words)}, ids=[f"r{i}" for i in range(len(words))])
+    return source, decoder(source)
+
+
+def test_a_batch_is_one_request_in_which_one_unreadable_record_stands_for_itself():
+    source, decodes = batched("abxd")
+    made = decodes[0, np.array([3, 2, 1, 1])]
+    assert source.requests == 1
+    assert letters(made.records.batches["word"]) == "dbb"
+    assert made.kept == [0, 2, 3]
+    assert [(bad.record, bad.reason) for bad in made.bad] == [("r2", "it is an x")]
+
+
+def test_a_request_that_fails_names_the_record_it_fails_on():
+    failure = batched("ab!d")[1][0, np.array([1, 3, 2])].failure
+    assert isinstance(failure, PluginError)
+    assert str(failure) == "The source Batched failed to read the record 'r2': RuntimeError: boom."
+
+
+def test_a_source_that_fails_on_records_together_is_at_fault(monkeypatch):
+    _, decodes = batched("abcd")
+    monkeypatch.setattr(Batched, "read", lambda self, positions: [][positions[0]])
+    assert "reads each of 2 records alone, but failed to read them together with the record 'r1'" in str(
+        decodes[0, np.array([1, 3])].failure
+    )
+    monkeypatch.setattr(Batched, "read", lambda self, positions: [self[0]])
+    assert "returned 1 records where 2 were to be read" in str(decodes[0, np.array([1, 3])].failure)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sensorium import Record, Source
+from sensorium import BadSample, Record, Source
 from tests.core.testing.mutants import caught_by
 
 COUNTER = itertools.count()
@@ -158,3 +158,32 @@ class ForgetsTheLastFragment(Words):
 class HasAnEmptyFragment(Words):
     def fragments(self):
         return np.array([0, 2, 2, 4])
+
+
+@caught_by("reads several records at once")
+class ReadsInTheOrderOfStorage(Words):
+    def read(self, positions):
+        return super().read(sorted(positions))
+
+
+@caught_by("reads several records at once")
+class ReadsEachOnce(Words):
+    def read(self, positions):
+        return super().read(list(dict.fromkeys(positions)))
+
+
+@caught_by("reads several records at once")
+class FailsTogether(Words):
+    def value_of(self, index):
+        if index == 1:
+            raise BadSample("it is broken")
+        return self.words[index]
+
+    def read(self, positions):
+        return [self[position] for position in positions]
+
+
+@caught_by("reads several records at once")
+class MarksTheWholeBatch(FailsTogether):
+    def read(self, positions):
+        return [BadSample("one of them is broken")] * len(positions) if 1 in positions else super().read(positions)
