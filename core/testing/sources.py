@@ -51,7 +51,7 @@ def returns_records_that_match_their_keys(checked: CheckedPart) -> None:
 
 
 def reads_several_records_at_once(checked: CheckedPart) -> None:
-    """`source.read(positions)` gives the records in the order of the positions, one twice where it is asked for twice."""
+    """`source.read(positions)` gives records in the order of the positions, twice where one is asked for twice."""
     source = checked.source
     some = list(range(min(len(source), 16)))
     positions = [*reversed(some), *some[:2], *some[-1:]]
