@@ -26,6 +26,19 @@ def uniform_of(*names: object) -> float:
     return seed_of(*names) / 2.0**63
 
 
+def mix_bits(x_N: np.ndarray) -> np.ndarray:
+    """Return 64 bits that depend on all bits of each number, uint64 (N,): the finalizer of SplitMix64.
+
+    Steele et al. 2014, figure 16. A bijection.
+
+    Args:
+        x_N: uint64.
+    """
+    x_N = (x_N ^ (x_N >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x_N = (x_N ^ (x_N >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x_N ^ (x_N >> np.uint64(31))
+
+
 def generator(*names: object, device: torch.device | str = "cpu") -> torch.Generator:
     """Return a generator on `device`, seeded from `names`."""
     return torch.Generator(device=device).manual_seed(seed_of(*names))

@@ -24,6 +24,7 @@ from sensorium.data.described import descriptors_apart, undescribed
 from sensorium.data.mined_negatives import MinedNegatives
 from sensorium.data.neighbor_batches import neighbors_of
 from sensorium.data.order import EpochOrder
+from sensorium.data.orders import OrderName, permutations
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.devices import gains_from_pinning
 from sensorium.errors import DataError
@@ -58,6 +59,8 @@ class Loader:
         stages: modality name -> view generator; one that overrides `stage` changes examples before collation.
         require: whether a record needs "all" modalities or "any" of them to be used.
         negatives: mined negatives of the records, delivered beside them.
+        order: "shuffled", "blocks" or "randperm" (see `sensorium.data.orders`).
+        window: of blocks, most fragments that are shuffled together.
         neighbors: a file of mined pairs; what is paired there comes in one batch (see `neighbors_of`).
         described: names of the modalities whose values come with their descriptors.
 
@@ -85,6 +88,8 @@ class Loader:
         stages: Mapping[str, ViewGenerator] | None = None,
         require: Literal["all", "any"] = "any",
         negatives: MinedNegatives | None = None,
+        order: OrderName = "shuffled",
+        window: int | None = None,
         neighbors: str | None = None,
         described: Collection[str] = (),
     ) -> None:
@@ -108,7 +113,8 @@ class Loader:
         self._positions = self._decoder.usable(np.asarray(positions, dtype=np.int64))
         ids = [source.key(int(position)).id for position in self._positions] if neighbors else []
         near = neighbors_of(neighbors, ids) if neighbors else None
-        self.order = EpochOrder(len(self._positions), batch, seed, near)
+        by_epoch = permutations(order, source, self._positions, seed, window)
+        self.order = EpochOrder(len(self._positions), batch, seed, near, by_epoch)
         self.bad = bad
         self._workers, self._device = worker_count(workers), torch.device(device)
         self._pins = gains_from_pinning(self._device)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.seeding import seed_of
+from sensorium.seeding import mix_bits, seed_of
 from sensorium.types import Several, Unreadable
 
 FILE = frozenset({"bytes", "path"})
@@ -34,18 +34,15 @@ def values_of(raw: Any) -> list[Any]:
 def drawn(counts_B: np.ndarray, keys_B: np.ndarray, *names: object) -> np.ndarray:
     """Return which of its values is drawn for each of B records: int64 (B,), from 0 to below its count.
 
-    A function of the record's key and of names, such as seed and epoch: the finalizer of SplitMix64 (Steele et al.
-    2014) of both.
+    A function of the record's key and of names, such as seed and epoch.
 
     Args:
         counts_B: how many values each record has, >= 1.
         keys_B: the keys of the records, int64 (see `record_keys`).
         names: what else the draw depends on.
     """
-    x_B = keys_B.astype(np.uint64) + np.uint64(seed_of(*names))
-    x_B = (x_B ^ (x_B >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x_B = (x_B ^ (x_B >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    uniform_B = ((x_B ^ (x_B >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
+    bits_B = mix_bits(keys_B.astype(np.uint64) + np.uint64(seed_of(*names)))
+    uniform_B = (bits_B >> np.uint64(11)) * 2.0**-53
     return (uniform_B * counts_B).astype(np.int64)
 
 

@@ -24,12 +24,18 @@ def with_moved_keys(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _data(data: Section) -> Section:
-    """Move `data.hold_out` to the split of that name."""
+    """Move `data.hold_out` to the split of that name, and name the order of a resolved recipe that names none."""
     held = data.pop("hold_out", None)
     if held is not None:
         _say("data.hold_out", "data.split={name: hold-out, by: ..., value: ...}")
         data["split"] = {"name": "hold-out", **held}
+    if "order" not in data and data.keys() >= ONCE_IN_DATA:
+        data["order"] = "randperm"
     return data
+
+
+ONCE_IN_DATA = {"source", "batch", "val", "test", "split_seed", "workers", "cache", "max_bad"}
+"""What a resolved recipe had under `data` when there was one order of records."""
 
 
 def _optimizer(optimizer: Section) -> Section:

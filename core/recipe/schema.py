@@ -24,6 +24,33 @@ class Negatives(Section):
         return {"path": value} if isinstance(value, str) else value
 
 
+class Order(Section):
+    """The order of records in an epoch, a function of (seed, epoch): a bare string is its name."""
+
+    name: Literal["shuffled", "blocks", "randperm"] = Field(
+        "shuffled",
+        description="shuffled: all records at random; blocks: for storage that is read in fragments (row groups, "
+        "tars), fragments at random, and the records of some at a time shuffled; randperm: shuffled as in runs begun "
+        "before this key, at 8 bytes a record",
+    )
+    window: PositiveInt | None = Field(
+        None, description="of blocks: most fragments that are shuffled together, and that a batch reads; default 16"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        value = {"name": value} if isinstance(value, str) else value
+        is_blocks = isinstance(value, dict) and value.get("name") == "blocks"
+        return {**value, "window": value.get("window") or 16} if is_blocks else value
+
+    @model_validator(mode="after")
+    def _window_is_of_blocks(self) -> Self:
+        if self.window is not None and self.name != "blocks":
+            raise ValueError(f"window is an option of blocks, not of {self.name}: write {{name: blocks, window: 16}}")
+        return self
+
+
 class Data(Section):
     """The records: their source, split, batches and loading."""
 
@@ -33,6 +60,9 @@ class Data(Section):
     )
     neighbors: str | None = Field(
         None, description="a file of `sensorium mine`: a record and its mined negatives are put into the same batch"
+    )
+    order: Order = Field(
+        Order(), description="the order of records in an epoch: shuffled, or {name: blocks, window: W}"
     )
     batch: PositiveInt = Field(
         256, description="global batch size: records per optimizer step, over all devices and accumulated parts"
@@ -61,6 +91,15 @@ class Data(Section):
         description="fraction of all records of the source that may be unreadable, or have an unreadable value, before "
         "the run stops; above 0, one always may",
     )
+
+    @model_validator(mode="after")
+    def _neighbors_are_anywhere(self) -> Self:
+        if self.neighbors is not None and self.order.name == "blocks":
+            raise ValueError(
+                "neighbors brings records together wherever they are stored, and order: blocks keeps those of a "
+                "fragment together: choose one of them"
+            )
+        return self
 
 
 class Lora(Section):

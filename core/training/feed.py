@@ -85,6 +85,8 @@ def feed(plan: Plan, source: Source, positions: np.ndarray, **place: Any) -> Loa
         stages=plan.generators,
         require="all" if plan.takes_towers_as_views else "any",
         negatives=negatives,
+        order=recipe.data.order.name,
+        window=recipe.data.order.window,
         neighbors=recipe.data.neighbors,
         described=plan.described,
         **place,
