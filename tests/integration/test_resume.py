@@ -8,8 +8,12 @@ import sys
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
+import sensorium
+from sensorium.data.orders import shuffled
+from sensorium.errors import RecipeError
 from tests import toys
 from tests.integration import runner
 
@@ -67,6 +71,24 @@ def test_killed_in_mid_epoch_and_resumed_bit_equal(uninterrupted, killed, tmp_pa
     assert digest(run(recipe=queue_recipe(), resume=str(tmp_path / "run"))) == uninterrupted
     after = [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert len(lines) < len(after) == len(set(after)), "no step is written twice"
+
+
+def test_a_run_that_was_begun_before_orders_had_names_keeps_its_order(uninterrupted, killed, tmp_path, monkeypatch):
+    """Few records are drawn whole under either name: the new order is made to differ."""
+    folder = shutil.copytree(killed, tmp_path / "run")
+    older = yaml.safe_load((folder / "recipe.yaml").read_text())
+    assert older["data"].pop("order") == {"name": "shuffled", "window": None}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(older))
+    for path in (folder / "checkpoints").glob("*.ckpt"):
+        state = torch.load(path, weights_only=True)
+        del state["extra"]["recipe"]["data"]["order"]
+        torch.save(state, path)
+    monkeypatch.setattr(shuffled, "WHOLE", 1)
+    assert here(recipe=queue_recipe(), run_dir=str(tmp_path / "anew")) != uninterrupted
+    assert here(recipe=queue_recipe(), resume=str(folder)) == uninterrupted
+    assert yaml.safe_load((folder / "recipe.yaml").read_text())["data"]["order"]["name"] == "randperm"
+    with pytest.raises(RecipeError, match=r"cannot change data\.order\.name \(randperm -> shuffled\)"):
+        sensorium.fit(None, resume=folder, overrides=["data.order=shuffled"], extensions=toys.extensions())
 
 
 def test_a_broken_checkpoint_is_passed_over_for_the_one_before(uninterrupted, killed, tmp_path):

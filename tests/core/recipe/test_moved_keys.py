@@ -51,6 +51,15 @@ def test_the_optimizer_of_an_older_run_keeps_what_had_an_effect(changed, options
     assert read_recipe(recipe, REGISTRY) == recipe
 
 
+def test_an_older_run_names_no_order_and_has_that_of_its_time():
+    older = read_recipe("simclr", REGISTRY).plain()
+    assert older["data"].pop("order")["name"] == "shuffled"
+    recipe = read_recipe(older, REGISTRY)
+    assert recipe.data.order.name == "randperm"
+    assert read_recipe(recipe, REGISTRY) == recipe
+    assert read_recipe("simclr", REGISTRY, ["data.batch=8"]).data.order.name == "shuffled"
+
+
 def test_min_lr_ratio_is_of_the_schedule_now():
     with pytest.warns(FutureWarning, match=r"use optimizer.schedule=\{name: cosine, min_lr_ratio: 0.1\}"):
         recipe = read_recipe("simclr", REGISTRY, ["optimizer.min_lr_ratio=0.1"])

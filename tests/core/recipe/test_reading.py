@@ -207,3 +207,34 @@ def test_off_is_a_word_and_booleans_are_true_and_false(registry):
     assert recipe.train.compile is True
     assert recipe.train.deterministic is False
     assert parse_yaml("cache: off\nramp: on", "x.yaml") == {"cache": "off", "ramp": "on"}
+
+
+@pytest.mark.parametrize(
+    ("given", "order"),
+    [
+        ("shuffled", {"name": "shuffled", "window": None}),
+        ("blocks", {"name": "blocks", "window": 16}),
+        ("{name: blocks, window: 4}", {"name": "blocks", "window": 4}),
+    ],
+)
+def test_an_order_is_a_name_or_a_name_with_its_window(registry, given, order):
+    assert read_recipe("simclr", registry, [f"data.order={given}"]).plain()["data"]["order"] == order
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("block", r"'data\.order\.name' is 'block', but it should be 'shuffled', 'blocks' or 'randperm'"),
+        ("{window: 4}", r"'data\.order': window is an option of blocks, not of shuffled: write"),
+        ("{name: blocks, windw: 4}", r"there is no key 'data\.order\.windw' \(given 4\), did you mean 'window'\?"),
+        ("{name: blocks, window: 0}", r"'data\.order\.window' is 0, but it should be greater than 0"),
+    ],
+)
+def test_an_order_that_is_none_is_named(registry, given, problem):
+    with pytest.raises(RecipeError, match=problem):
+        read_recipe("simclr", registry, [f"data.order={given}"])
+
+
+def test_neighbors_and_blocks_exclude_each_other(registry):
+    with pytest.raises(RecipeError, match="order: blocks keeps those of a fragment together: choose one of them"):
+        read_recipe("simclr", registry, ["data.order=blocks", "data.neighbors=mined.parquet"])
