@@ -17,6 +17,7 @@ from sensorium.checking.subject import Subject
 from sensorium.data.decoding import raw_values
 from sensorium.data.loader import from_workers
 from sensorium.data.notes import data_notes
+from sensorium.data.patience import Patience
 from sensorium.data.splits import assign_parts
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.parallel.cores import cores_of_rank
@@ -87,7 +88,8 @@ def _examined(subject: Subject, workers: int) -> Iterator[Examined]:
     count = len(subject.source)
     size = min(max(count // PIECES, CHUNK), MOST)
     pieces = np.split(np.arange(count), range(size, count, size))
-    return from_workers(RecordExaminer(subject.source, subject.fields, subject.modalities), pieces, workers)
+    examiner = RecordExaminer(subject.source, subject.fields, subject.modalities)
+    return from_workers(examiner, pieces, workers, subject.source, Patience().timeout)
 
 
 def _modality_reports(

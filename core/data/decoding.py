@@ -14,9 +14,11 @@ import torch
 from sensorium.contracts import Modality, Source, ViewGenerator
 from sensorium.data.described import Described, collate, descriptors_of
 from sensorium.data.mined_negatives import MinedNegatives
+from sensorium.data.patience import Patience, begin_reading
+from sensorium.data.requests import defect, request
 from sensorium.data.several import drawn, values_of
 from sensorium.data.unreadable import UnreadableValue
-from sensorium.errors import BadSample, DataError, Location, PluginError, SensoriumError, as_bad_sample, not_found
+from sensorium.errors import BadSample, DataError, Location, SensoriumError, as_bad_sample, not_found
 from sensorium.presence import presence
 from sensorium.seeding import generator
 from sensorium.types import Batch, RankedValues, Record, RecordBatch, Unreadable, record_key, record_keys
@@ -33,6 +35,7 @@ class Decoded:
         records: the batch of the usable ones, or None when there is none.
         kept: which of the positions they are at: B indices into the list of positions.
         bad: the values that could not be read; their records are among the usable ones if another value of theirs is.
+        retried: what the store said whenever a record was read again.
         failure: what stopped the decoding; it is returned, not raised, because a loader worker that raises
             hides the sentence in its own traceback.
     """
@@ -40,6 +43,7 @@ class Decoded:
     records: RecordBatch | None = None
     kept: list[int] = field(default_factory=list)
     bad: list[UnreadableValue] = field(default_factory=list)
+    retried: list[str] = field(default_factory=list)
     failure: SensoriumError | None = None
 
     def pin_memory(self) -> Decoded:
@@ -60,6 +64,7 @@ class RecordDecoder(torch.utils.data.Dataset):
         negatives: mined negatives of the records, decoded beside them as the modality that they are values of.
         all_values: of a field with several values, decode all, as evaluation does; otherwise one is drawn.
         described: names of the modalities whose examples come with their descriptors.
+        patience: with the store, when it fails.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class RecordDecoder(torch.utils.data.Dataset):
         negatives: MinedNegatives | None = None,
         all_values: bool = False,
         described: Collection[str] = (),
+        patience: Patience | None = None,
     ) -> None:
         for name, column in fields.items():
             if column not in source.fields:
@@ -88,6 +94,7 @@ class RecordDecoder(torch.utils.data.Dataset):
         self.stages = {name: views for name, views in (stages or {}).items() if overrides_stage(views)}
         self.seed, self.every, self.negatives, self.all_values = seed, every, negatives, all_values
         self._described = frozenset(described)
+        self.patience = patience or Patience()
         self._mined = negatives.modality(fields) if negatives is not None else ""
 
     def usable(self, positions: np.ndarray) -> np.ndarray:
@@ -108,10 +115,12 @@ class RecordDecoder(torch.utils.data.Dataset):
         """Decode the records at positions of the source, in one epoch."""
         epoch, positions = work
         try:
-            return self._decode(epoch, positions)
+            made = self._decode(epoch, positions)
         except SensoriumError as error:
             error.add_note(traceback.format_exc())
-            return Decoded(failure=error)
+            made = Decoded(failure=error)
+        made.retried = self.patience.told()
+        return made
 
     def _decode(self, epoch: int, positions: np.ndarray) -> Decoded:
         made = Decoded()
@@ -184,47 +193,12 @@ class RecordDecoder(torch.utils.data.Dataset):
 
         One that cannot be read is None, and one more in `made.bad`.
         """
-        for position, record in zip(positions, self._request(positions), strict=True):
+        for position, record in zip(positions, request(self.source, positions, self.patience), strict=True):
             if isinstance(record, BadSample):
                 made.bad.append(UnreadableValue.of(record, self.source.key(position).id, position))
                 yield position, None
             else:
                 yield position, record
-
-    def _request(self, positions: list[int]) -> list[Record | BadSample]:
-        """Return what the source has at positions.
-
-        Raises:
-            PluginError: when the source fails in any way but `BadSample`; it names the record that it fails on.
-        """
-        try:
-            found = self.source.read(positions)
-        except SensoriumError:
-            raise
-        except Exception as error:
-            self._blame(positions)
-            raise _defect(
-                f"{self._title} reads each of {len(positions)} records alone, but failed to read them together with",
-                self.source.key(positions[0]).id,
-                error,
-            ) from error
-        if len(found) != len(positions):
-            raise PluginError(f"{self._title} returned {len(found)} records where {len(positions)} were to be read.")
-        return found
-
-    def _blame(self, positions: list[int]) -> None:
-        """Raise the error of the first record that the source fails on when it is read alone."""
-        for position in positions:
-            try:
-                Source.read(self.source, [position])
-            except SensoriumError:
-                raise
-            except Exception as error:
-                raise _defect(f"{self._title} failed to read", self.source.key(position).id, error) from error
-
-    @property
-    def _title(self) -> str:
-        return f"The source {type(self.source).__name__}"
 
     def _values(
         self, name: str, column: str, record: Record, position: int, epoch: int, staged_for: str, made: Decoded
@@ -261,8 +235,10 @@ class RecordDecoder(torch.utils.data.Dataset):
     ) -> Any:
         """Return a raw value as an example, changed by the stage of its views; None if it cannot be read."""
         modality = self.modalities[name]
+        begin_reading(position)
         try:
-            example = decoded = modality.decode(readable(raw, modality, self.source))
+            readable_raw = readable(raw, modality, self.source)
+            example = decoded = self.patience.read(lambda: modality.decode(readable_raw), lambda: id)
             if name in self.stages:
                 example = self.stages[name].stage(example, generator(self.seed, epoch, staged_for))
             if name in self._described:
@@ -274,7 +250,7 @@ class RecordDecoder(torch.utils.data.Dataset):
             made.bad.append(UnreadableValue.of(as_bad_sample(error), id, position, name, where))
             return None
         except Exception as error:
-            raise _defect(f"The modality '{name}' failed to decode", id, error) from error
+            raise defect(f"The modality '{name}' failed to decode", id, error) from error
         return example
 
     def _where(self, raw: Any, column: str, position: int, modality: Modality) -> Location | None:
@@ -291,7 +267,7 @@ class RecordDecoder(torch.utils.data.Dataset):
         except SensoriumError:
             raise
         except Exception as error:
-            raise _defect(
+            raise defect(
                 f"The modality '{name}' failed to join {len(chosen)} examples from", chosen[0], error
             ) from error
 
@@ -307,10 +283,13 @@ def readable(raw: Any, modality: Modality, source: Source) -> Any:
     return os.path.join(source.root, raw) if modality.reads_files and isinstance(raw, str) else raw
 
 
-def raw_values(source: Source, positions: np.ndarray, field: str, modality: Modality) -> Iterator[Any]:
+def raw_values(
+    source: Source, positions: np.ndarray, field: str, modality: Modality, patience: Patience | None = None
+) -> Iterator[Any]:
     """Iterate over the raw values of one modality; what cannot be read is left to the loader to count."""
+    patience = patience or Patience()
     for start in range(0, len(positions), TOGETHER):
-        for record in source.read(positions[start : start + TOGETHER].tolist()):
+        for record in request(source, positions[start : start + TOGETHER].tolist(), patience):
             if isinstance(record, BadSample):
                 continue
             for raw in values_of(record.values.get(field)):
@@ -321,7 +300,3 @@ def raw_values(source: Source, positions: np.ndarray, field: str, modality: Moda
 def overrides_stage(views: ViewGenerator) -> bool:
     """Return whether a view generator has a stage of its own before collation; its options may decide."""
     return getattr(views.stage, "__func__", views.stage) is not ViewGenerator.stage
-
-
-def _defect(what: str, id: str, error: Exception) -> PluginError:
-    return PluginError(f"{what} the record '{id}': {type(error).__name__}: {error}.")

@@ -14,6 +14,7 @@ from sensorium.contracts import Source
 from sensorium.data.classes import class_name
 from sensorium.data.encodings import read_text
 from sensorium.data.file_tree import FileTree
+from sensorium.data.patience import is_transient
 from sensorium.data.several import one_or_several
 from sensorium.data.splits import part_name
 from sensorium.errors import BadSample, DataError
@@ -211,6 +212,8 @@ class FolderSource(Source):
         try:
             return read_text(Path(self.root, file), self._encoding)
         except BadSample as error:
+            if is_transient(error):
+                raise
             return Unreadable(f"cannot be read as text: {error}", error.kind, error.where)
 
 

@@ -5,11 +5,15 @@ A batch depends on (seed, step) alone, never on the number of workers, on a cach
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import cycle
+from multiprocessing.process import BaseProcess
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -25,6 +29,7 @@ from sensorium.data.mined_negatives import MinedNegatives
 from sensorium.data.neighbor_batches import neighbors_of
 from sensorium.data.order import EpochOrder
 from sensorium.data.orders import OrderName, permutations
+from sensorium.data.patience import Patience, Whereabouts
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.devices import gains_from_pinning
 from sensorium.errors import DataError
@@ -34,8 +39,11 @@ from sensorium.seeding import generator
 from sensorium.types import Batch, RecordBatch
 
 T = TypeVar("T")
+log = logging.getLogger("sensorium")
 CHUNK = 256
 """Records that are decoded at a time when a cache is filled."""
+LOOK = 5.0
+"""Seconds between looks at a worker that is waited for."""
 
 
 class Loader:
@@ -63,6 +71,7 @@ class Loader:
         window: of blocks, most fragments that are shuffled together.
         neighbors: a file of mined pairs; what is paired there comes in one batch (see `neighbors_of`).
         described: names of the modalities whose values come with their descriptors.
+        patience: with the store, when it fails or stands still.
 
     Raises:
         DataError: when the source lacks a field, no record has what is needed, a batch is larger than the data or
@@ -92,6 +101,7 @@ class Loader:
         window: int | None = None,
         neighbors: str | None = None,
         described: Collection[str] = (),
+        patience: Patience | None = None,
     ) -> None:
         if cache != "off":
             for name, views in (stages or {}).items():
@@ -106,7 +116,18 @@ class Loader:
                 "micro-batches; raise data.batch or lower the accumulation."
             )
         self._decoder = RecordDecoder(
-            source, fields, modalities, stages, seed, require == "all", negatives, cache != "off", described
+            *(
+                source,
+                fields,
+                modalities,
+                stages,
+                seed,
+                require == "all",
+                negatives,
+                cache != "off",
+                described,
+                patience,
+            )
         )
         self._seed = seed
         self.mined = {negatives.modality(fields): negatives.count} if negatives is not None else {}
@@ -266,13 +287,20 @@ def _decoded(
     pin: bool = False,
 ) -> Iterator[Decoded]:
     """Yield the outcome of each piece of work, in order; count unreadable records and raise failures."""
-    made = from_workers(decoder, work, workers, pin)
+    made = from_workers(decoder, work, workers, decoder.source, decoder.patience.timeout, pin)
+    failures = 0
     try:
         for decoded in made:
             for value in decoded.bad:
                 bad.add(value)
             if decoded.failure is not None:
                 raise decoded.failure
+            for said in decoded.retried:
+                failures += 1
+                if failures & (failures - 1) == 0:  # the first, second, fourth, and so on
+                    log.warning(
+                        "the store has failed %d times so far, and was asked again; last for %s", failures, said
+                    )
             yield decoded
     finally:
         made.close()
@@ -280,15 +308,29 @@ def _decoded(
 
 
 def from_workers(
-    dataset: torch.utils.data.Dataset[T], work: Iterable[Any], workers: int, pin: bool = False
+    dataset: torch.utils.data.Dataset[T],
+    work: Iterable[Any],
+    workers: int,
+    source: Source,
+    timeout: float | None,
+    pin: bool = False,
 ) -> Generator[T, None, None]:
     """Yield `dataset[piece]` for each piece of work, in order, made by so many processes, or by this one if 0.
 
     One set of workers serves all of the work. A private generator keeps torch's global one out of it.
 
+    Args:
+        dataset: reads records of the source.
+        work: what it is asked for.
+        workers: number of processes.
+        source: names the records in an error.
+        timeout: seconds that a worker may stand still in one reading; None: any number.
+        pin: whether what they make is moved to page-locked memory.
+
     Raises:
-        DataError: when a worker was killed.
+        DataError: when a worker was killed, or has stood still too long.
     """
+    whereabouts = Whereabouts(workers) if workers and timeout is not None else None
     loader = DataLoader(
         dataset,
         batch_size=None,
@@ -296,16 +338,44 @@ def from_workers(
         num_workers=workers,
         collate_fn=_as_is,
         pin_memory=pin,
-        worker_init_fn=_start_worker,
+        worker_init_fn=partial(_start_worker, whereabouts),
         generator=generator("loader"),
+        timeout=min(LOOK, timeout / 2) if whereabouts is not None else 0,  # type: ignore[operator]
     )
     with _signals_held_back():
         made = iter(loader)
     try:
-        while (one := _next(made)) is not None:
+        for worker in cycle(range(max(workers, 1))):  # in turn, whoever is ready first
+            watch = Watch(whereabouts, worker, loader.timeout, timeout)
+            if (one := _next(made, watch, source)) is None:
+                return
             yield one
     finally:
         del made  # ends the workers now, even where a traceback keeps this frame
+
+
+class Watch:
+    """Tells how long a worker has stood still, in looks at it: time in which this process was stopped does not count.
+
+    Args:
+        whereabouts: of all workers.
+        worker: the one that is waited for.
+        every: seconds between looks.
+        most: seconds that it may stand still.
+    """
+
+    def __init__(self, whereabouts: Whereabouts | None, worker: int, every: float, most: float | None) -> None:
+        self._whereabouts, self._worker, self._every, self.most = whereabouts, worker, every, most
+        self._begun, self._still = -1, 0.0
+
+    def look(self) -> tuple[int, int] | None:
+        """Return where the worker stands still, if it has for too long: position of a record, and how many are read."""
+        assert self._whereabouts is not None
+        assert self.most is not None
+        begun, position, count = self._whereabouts.of(self._worker)
+        self._still = self._still + self._every if begun == self._begun else 0.0
+        self._begun = begun
+        return (position, count) if self._still >= self.most else None
 
 
 @contextmanager
@@ -321,16 +391,47 @@ def _signals_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _next(made: Iterator[T]) -> T | None:
-    try:
-        return next(made, None)
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise DataError(
-            "A loader worker was killed, most often because memory (or /dev/shm) ran out; "
-            "set data.workers or data.batch lower."
-        ) from error
+def _next(made: Iterator[T], watch: Watch, source: Source) -> T | None:
+    """Return what comes next, or None at the end."""
+    while True:
+        try:
+            return next(made, None)
+        except RuntimeError as error:
+            if "DataLoader timed out" in str(error):
+                if (where := watch.look()) is not None:
+                    _kill(getattr(made, "_workers", []))
+                    raise DataError(_stands_still(*where, watch.most, source)) from None
+            elif "DataLoader worker" in str(error):
+                raise DataError(
+                    "A loader worker was killed, most often because memory (or /dev/shm) ran out; "
+                    "set data.workers or data.batch lower."
+                ) from error
+            else:
+                raise
+
+
+def _kill(workers: Iterable[BaseProcess]) -> None:
+    """End workers of which one stands still, and heeds no other signal."""
+    for worker in workers:
+        worker.kill()
+        with suppress(RuntimeError):  # by which torch tells that a worker was killed
+            worker.join(LOOK)
+
+
+def _stands_still(position: int, count: int, seconds: float | None, source: Source) -> str:
+    """Return the sentence about a worker that stands still in reading `count` records from a position on."""
+    first = f"'{source.key(position).id}'"
+    what = (
+        f"the record {first}"
+        if count == 1
+        else f"{count} records, the first of them {first}"
+        if count
+        else "nothing yet"
+    )
+    return (
+        f"A loader worker has stood still for {seconds:g} s (data.timeout), reading {what}: its store, or what decodes "
+        "the record, hangs. When it answers again, continue the run; if it needs longer, raise data.timeout."
+    )
 
 
 def _reported(
@@ -347,12 +448,14 @@ def _as_is(made: Any) -> Any:
     return made
 
 
-def _start_worker(worker: int) -> None:
-    """Keep a worker to one thread, and leave Ctrl-C, SIGHUP and SIGTERM to the training process.
+def _start_worker(whereabouts: Whereabouts | None, worker: int) -> None:
+    """Let a worker note what it reads, keep it to one thread, and leave Ctrl-C, SIGHUP and SIGTERM to the training.
 
     They reach every process of a group at once. A worker that died of them would break the step after which the
     training means to write its checkpoint; so a worker ends when the training process signals it, not otherwise.
     """
+    if whereabouts is not None:
+        whereabouts.kept_by(worker)
     torch.set_num_threads(1)
     for number in set(SIGNALS) - {signal.SIGTERM}:
         signal.signal(number, signal.SIG_IGN)

@@ -13,6 +13,7 @@ from sensorium.contracts import Source
 from sensorium.data.cache import Cache
 from sensorium.data.decoding import RecordDecoder
 from sensorium.data.loader import Loader, fill_cache, iterate
+from sensorium.data.patience import Patience
 from sensorium.data.splits import assign_parts
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.devices import gains_from_pinning
@@ -141,4 +142,6 @@ class PartReader:
         return next((cache for cache in caches if cache.rows_of(positions) is not None), None)
 
     def _decoder(self) -> RecordDecoder:
-        return RecordDecoder(self.source, self.plan.fields, self.plan.modalities, all_values=True)
+        data = self.plan.recipe.data
+        patience = Patience(data.retries, data.timeout)
+        return RecordDecoder(self.source, self.plan.fields, self.plan.modalities, all_values=True, patience=patience)

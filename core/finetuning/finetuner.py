@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sensorium.contracts import Encoder, Source, Task
 from sensorium.data.loader import Loader
+from sensorium.data.patience import Patience
 from sensorium.errors import DataError, RecipeError, RunError, SensoriumError
 from sensorium.evaluation.dry_run import DryPart
 from sensorium.evaluation.features import BaselineReader, Columns, FeatureReader, feature_tables, read_features
@@ -266,6 +267,7 @@ class Finetuner:
             bad=self.reader.unreadable,
             workers=data.workers,
             cache=self.cache or "off",
+            patience=Patience(data.retries, data.timeout),
             device=self.fabric.device,
         )
 

@@ -91,6 +91,16 @@ class Data(Section):
         description="fraction of all records of the source that may be unreadable, or have an unreadable value, before "
         "the run stops; above 0, one always may",
     )
+    retries: NonNegativeInt = Field(
+        5,
+        description="times that a record is read again, after pauses of 0.5, 1, 2 seconds and so on, when the store "
+        "fails (a connection, a network file system, a disk); then the run stops",
+    )
+    timeout: PositiveFloat | None = Field(
+        600.0,
+        description="seconds that a loader worker may stand still in reading one record before the run stops, > 0; "
+        "None: any number",
+    )
 
     @model_validator(mode="after")
     def _neighbors_are_anywhere(self) -> Self:

@@ -12,6 +12,7 @@ import torch
 from sensorium.contracts import Source
 from sensorium.data.loader import Loader
 from sensorium.data.mined_negatives import MinedNegatives
+from sensorium.data.patience import Patience
 from sensorium.models.learner import Views, make_views, views_without_rows
 from sensorium.models.plan import Plan
 from sensorium.seeding import generator, seed_globals, seed_of
@@ -89,5 +90,6 @@ def feed(plan: Plan, source: Source, positions: np.ndarray, **place: Any) -> Loa
         window=recipe.data.order.window,
         neighbors=recipe.data.neighbors,
         described=plan.described,
+        patience=Patience(recipe.data.retries, recipe.data.timeout),
         **place,
     )

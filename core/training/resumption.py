@@ -24,7 +24,15 @@ CHANGEABLE = (
     *("train.accelerator", "train.devices", "train.nodes", "train.strategy", "train.compile"),
     "train.gradient_checkpointing",
     *("train.precision", "train.matmul_precision", "train.deterministic"),
-    *("data.workers", "data.cache", "data.max_bad", "data.source.path", "data.source.root"),
+    *(
+        "data.workers",
+        "data.cache",
+        "data.max_bad",
+        "data.retries",
+        "data.timeout",
+        "data.source.path",
+        "data.source.root",
+    ),
     *("checkpoint", "evaluate", "monitor", "callbacks", "finetune", "log", "plugins"),
 )
 """Keys of a recipe, or whole sections, that a resumed training may change: none of them decides what is learned but

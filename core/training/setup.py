@@ -18,6 +18,7 @@ from sensorium import contracts
 from sensorium.blocks.sum import Sum
 from sensorium.contracts import Encoder, Modality, Source
 from sensorium.data.decoding import raw_values
+from sensorium.data.patience import Patience
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.errors import RecipeError
 from sensorium.models.learner import Learner, Views
@@ -80,9 +81,12 @@ def prepare(
         world=fabric.world_size,
     )
     start = WarmStart(recipe.train.warm_start) if recipe.train.warm_start is not None and resumed is None else None
-    restore_modalities(
-        plan, run, lambda name: raw_values(source, positions, plan.fields[name], plan.modalities[name]), start
-    )
+    patience = Patience(recipe.data.retries, recipe.data.timeout)
+
+    def raws_of(name: str) -> Iterator[Any]:
+        return raw_values(source, positions, plan.fields[name], plan.modalities[name], patience)
+
+    restore_modalities(plan, run, raws_of, start)
     if measure_modules(plan, loader):
         on_rank_zero(run.keep_recipe, plan.recipe)
     on_rank_zero(warn_of_joint_draws, plan, loader)
