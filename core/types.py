@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -20,6 +19,7 @@ from torch.utils._pytree import GetAttrKey, register_pytree_node
 
 from sensorium.errors import FaultKind, Location, RecipeError
 from sensorium.presence import Presence
+from sensorium.record_keys import NO_KEYS, Keys, RecordKeys, changed, hashed, key_of, record_key
 
 
 class Span(NamedTuple):
@@ -182,7 +182,7 @@ class RecordBatch:
         ids: the B record ids, in order.
         batches: modality name -> a batch of the records that have it, in record order.
         present: modality name -> bool (B,), on the host: which records have it; None when all have.
-        keys: what records are recognized by, int64 (B,) by name (see `record_keys`).
+        keys: what records are recognized by, int64 (B,) by name (see `record_keys`), packed into one tensor.
         positions: int64 (B,), on the host: where the source has the records; None for records of no source.
         negatives: modality name -> the mined negatives of the records, hardest first.
         further: modality name -> the values beyond the first of records with several; in evaluation alone.
@@ -192,7 +192,7 @@ class RecordBatch:
     ids: list[str]
     batches: dict[str, Batch]
     present: dict[str, Presence]
-    keys: dict[str, Tensor] = field(default_factory=dict)
+    keys: Keys = NO_KEYS
     positions: np.ndarray | None = None
     negatives: dict[str, list[RankedValues]] = field(default_factory=dict)
     further: dict[str, list[RankedValues]] = field(default_factory=dict)
@@ -204,21 +204,16 @@ class RecordBatch:
     def to(self, device: torch.device | str, non_blocking: bool = False) -> RecordBatch:
         """Return the batch on `device`."""
 
-        def moved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            return {name: tensor.to(device, non_blocking=non_blocking) for name, tensor in tensors.items()}
-
-        return self._each(lambda batch: batch.to(device, non_blocking=non_blocking), moved)
+        return self._each(
+            lambda batch: batch.to(device, non_blocking=non_blocking),
+            lambda x: x.to(device, non_blocking=non_blocking),
+        )
 
     def pin_memory(self) -> RecordBatch:
         """Return the batch in page-locked memory."""
-        return self._each(
-            lambda batch: batch.pin_memory(),
-            lambda tensors: {name: tensor.pin_memory() for name, tensor in tensors.items()},
-        )
+        return self._each(lambda batch: batch.pin_memory(), lambda x: x.pin_memory())
 
-    def _each(
-        self, change: Callable[[Batch], Batch], change_tensors: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
-    ) -> RecordBatch:
+    def _each(self, change: Callable[[Batch], Batch], change_tensor: Callable[[Tensor], Tensor]) -> RecordBatch:
         """Return the batch with the batch of every modality, and the tensors of its records, changed."""
 
         def each_rank(values: dict[str, list[RankedValues]]) -> dict[str, list[RankedValues]]:
@@ -230,61 +225,38 @@ class RecordBatch:
         return replace(
             self,
             batches={name: change(batch) for name, batch in self.batches.items()},
-            keys=change_tensors(self.keys),
+            keys=changed(self.keys, change_tensor),
             negatives=each_rank(self.negatives),
             further=each_rank(self.further),
-            descriptors=change_tensors(self.descriptors),
+            descriptors={name: change_tensor(rows_NP) for name, rows_NP in self.descriptors.items()},
         )
 
 
-def record_keys(records: Sequence[Record]) -> dict[str, Tensor]:
-    """Return what objectives recognize records by: int64 (B,) by name, the same in every process and every epoch.
+def record_keys(records: Sequence[Record], names: Collection[str] | None = None) -> RecordKeys:
+    """Return what objectives recognize records by, the same in every process and every epoch.
 
     "record" is the record's own; "group" is the same for records of one group; "label:NAME" for records of one label.
     Keys are 63-bit hashes, never negative. A record without the group or the label has its own key there.
-    """
-
-    def of_label(record: Record, name: str) -> int:
-        value = record.labels.get(name)
-        absent = value is None or value != value  # nan is not itself
-        return record_key(record.id) if absent else _key("label", name, value)
-
-    keys = {
-        "record": [record_key(record.id) for record in records],
-        "group": [record_key(r.id) if r.group is None else _key("group", r.group) for r in records],
-    }
-    for name in sorted({name for record in records for name in record.labels}):
-        keys[f"label:{name}"] = [of_label(record, name) for record in records]
-    return {name: torch.tensor(column) for name, column in keys.items()}
-
-
-def record_key(id: str) -> int:
-    """Return the key of a record (see `record_keys`)."""
-    return _key("record", id)
-
-
-def key_of(keys: Mapping[str, Tensor], name: str) -> Tensor:
-    """Return what records are recognized by, int64 (B,), by the name of the key.
 
     Args:
-        keys: of the rows of a view, or of pairs (see `record_keys`).
-        name: "record", "group" or "label:NAME".
-
-    Raises:
-        RecipeError: when the rows have no such key.
+        records: B of them.
+        names: of the keys that are asked for; None for all that there are.
     """
-    if name not in keys:
-        raise RecipeError(
-            f"The objective asks for the key '{name}' of each record, and its views have "
-            f"{'the keys ' + ', '.join(keys) if keys else 'no keys'}: a training gives them, a loop of your own says "
-            f"transform.views(batch, keys={{'{name}': ids}}), ids int64 with one for each row."
-        )
-    return keys[name]
 
+    def key_of_record(record: Record, name: str) -> int:
+        if name == "record":
+            return record_key(record.id)
+        kind, _, label = name.partition(":")
+        value = record.group if name == "group" else record.labels.get(label)
+        if value is None or value != value:  # nan is not itself
+            return record_key(record.id)
+        return hashed("group", value) if kind == "group" else hashed("label", label, value)
 
-def _key(*parts: object) -> int:
-    text = "\0".join(map(str, parts)).encode()
-    return int.from_bytes(blake2b(text, digest_size=8).digest(), "big") >> 1
+    if names is None:
+        labels = sorted({label for record in records for label in record.labels})
+        names = ["record", "group", *(f"label:{label}" for label in labels)]
+    packed = [[key_of_record(record, name) for name in names] for record in records]
+    return RecordKeys(tuple(names), torch.tensor(packed, dtype=torch.int64).reshape(len(records), len(names)))
 
 
 @dataclass
@@ -306,7 +278,7 @@ class View:
     info: dict[str, Tensor] = field(default_factory=dict)
     modality: str = ""
     present: Presence = None
-    keys: dict[str, Tensor] = field(default_factory=dict)
+    keys: Keys = NO_KEYS
     is_negative: bool = False
 
     def __len__(self) -> int:

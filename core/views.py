@@ -127,7 +127,7 @@ class Transform:
         views = self.view_generator(batch, _generator_on(batch.device, generator))
         if descriptors is not None:
             views = [replace(view, info={**view.info, "descriptors": descriptors}) for view in views]
-        return [replace(view, keys=dict(keys)) for view in views] if keys else views
+        return [replace(view, keys=keys) for view in views] if keys else views
 
     def descriptors(self, raws: Sequence[Any]) -> Tensor:
         """Return the descriptors of raw values that the modality has, float32 (B, P), nan where undefined.

@@ -27,6 +27,7 @@ FLOORS = [
         "seeding",
         "devices",
         "presence",
+        "record_keys",
         "interruption",
         "text_drawing",
         "feature_table",

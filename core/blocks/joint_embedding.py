@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from sensorium.contracts import Encode, Encoder
 from sensorium.devices import to_device
 from sensorium.presence import Presence, present_exactly, present_in_all, present_in_any, rows_among
-from sensorium.types import View, key_of
+from sensorium.record_keys import Keys, changed, key_of
+from sensorium.types import View
 
 
 class JointEmbedding(nn.ModuleDict):
@@ -79,7 +80,7 @@ class Pair(NamedTuple):
 
     x: Tensor
     y: Tensor
-    keys: dict[str, Tensor]
+    keys: Keys
     pooled: dict[str, Tensor]
 
     def key(self, name: str) -> Tensor:
@@ -110,13 +111,13 @@ class JointBatch:
     pooled: dict[str, Tensor]
     negatives: dict[str, Tensor] = field(default_factory=dict)
 
-    def paired_rows(self, name: str, modality_pairs: Sequence[tuple[str, str]]) -> tuple[Tensor, dict[str, Tensor]]:
+    def paired_rows(self, name: str, modality_pairs: Sequence[tuple[str, str]]) -> tuple[Tensor, Keys]:
         """Return the embeddings of one modality whose records have another modality too, and the records' keys."""
         view = self.views[name]
         others = [y if x == name else x for x, y in modality_pairs if name in (x, y)]
         paired = present_in_any([self.views[other].present for other in others])
         pick = _Pick(rows_among(paired, view.present), self.rows[name].device)
-        return pick(self.rows[name]), {key: pick(ids_N) for key, ids_N in view.keys.items()}
+        return pick(self.rows[name]), changed(view.keys, pick)
 
     def pair(self, x: str, y: str) -> Pair:
         """Return the records that have both modalities, possibly none."""
@@ -126,7 +127,7 @@ class JointBatch:
         return Pair(
             pick[x](self.rows[x]),
             pick[y](self.rows[y]),
-            {key: pick[x](ids_N) for key, ids_N in self.views[x].keys.items()},
+            changed(self.views[x].keys, pick[x]),
             {name: pick[name](self.pooled[name]) for name in (x, y)},
         )
 

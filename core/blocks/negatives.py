@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from sensorium.errors import RecipeError, check_range
 from sensorium.losses import NO_ID, Guide, MixedNegatives, NegativeRows, mix_negatives
 from sensorium.parallel import collectives
-from sensorium.types import key_of
+from sensorium.record_keys import Keys, key_of
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,11 @@ class NegativeOptions:
                 raise RecipeError(
                     f"The option '{name}' of the negatives has no effect without {' or '.join(needed)}: leave it out."
                 )
+
+    @property
+    def record_keys(self) -> tuple[str, ...]:
+        """The keys of records by which false negatives are excluded."""
+        return (self.exclude,)
 
     def refuse(self, objective: str, unused: Iterable[str]) -> None:
         """Refuse options that an objective ignores, unless they have their defaults.
@@ -180,7 +185,7 @@ class NegativePool(nn.Module):
             "prior": self.options.prior,
         }
 
-    def ids(self, keys_B: Mapping[str, Tensor]) -> Tensor | None:
+    def ids(self, keys_B: Keys) -> Tensor | None:
         """Return int64 (B,): records of one id are no negatives of each other; None for a unique id each.
 
         Args:
@@ -220,7 +225,7 @@ class NegativePool(nn.Module):
             negatives.append(mix_negatives(anchors_ND, ids_N, queue, self.options.hardest, pairs, with_anchor))
         return negatives
 
-    def push(self, name: str, rows_BD: Tensor, keys_B: Mapping[str, Tensor]) -> None:
+    def push(self, name: str, rows_BD: Tensor, keys_B: Keys) -> None:
         """Push a modality's embeddings of this step into its queue.
 
         Args:

@@ -95,6 +95,12 @@ class Sum(Objective):
         """What to change first when features of a term collapse, by its name."""
         return {name: objective.remedy for name, objective in self.parts.items()}
 
+    @property
+    def record_keys(self) -> Collection[str] | None:  # type: ignore[override]
+        """The keys of records that any term reads."""
+        read = [objective.record_keys for objective in self.parts.values()]
+        return None if None in read else {name for names in read for name in names or ()}
+
     def seen_by(self, name: str) -> tuple[str, ...]:
         """Return the modalities that a term sees."""
         return self._towers[name]

@@ -32,6 +32,12 @@ class Objective(nn.Module, ABC):
     fits: int = 0
     """Number of records of the train part that `fit` is shown before the first step; 0: it learns nothing from them."""
 
+    record_keys: Collection[str] | None = None
+    """Names of the keys of records that it reads with `View.key`: "group", "label:NAME"; "record" is always there.
+
+    A property where options decide. None has every label of every record hashed: say `()` if it reads none.
+    """
+
     is_built: bool = False
     """Whether it has been built for a learner, which has it for its own."""
 

@@ -39,7 +39,8 @@ def _handed_over(parts: list[RecordBatch], copied: torch.cuda.Event, device: tor
     for records in parts:
         ranked = [*records.negatives.values(), *records.further.values()]
         batches = [*records.batches.values(), *(batch for ranks in ranked for batch, _ in ranks)]
-        for tensor in tree_leaves((batches, records.keys, records.descriptors)):
+        keys = dict(records.keys.items())
+        for tensor in tree_leaves((batches, keys, records.descriptors)):
             if isinstance(tensor, Tensor) and tensor.device == device:
                 tensor.record_stream(computing)
     return parts

@@ -17,6 +17,7 @@ from sensorium.data.several import drawn
 from sensorium.devices import to_device
 from sensorium.errors import DataError
 from sensorium.presence import Presence, presence
+from sensorium.record_keys import RecordKeys
 from sensorium.types import Batch, RankedValues, RecordBatch
 
 
@@ -66,7 +67,8 @@ class Cache:
                 _check_room(made.records, count)
         for keys_N in keys_of.values():  # of a label that a record's whole chunk lacks: the record's own
             np.copyto(keys_N, keys_of["record"], where=keys_N < 0)
-        self._keys = dict(zip(keys_of, to_device(keys_of.values(), self._device), strict=True))
+        packed_NK = np.stack(list(keys_of.values()), axis=1) if keys_of else np.zeros((count, 0), np.int64)
+        self._keys = RecordKeys(tuple(keys_of), *to_device([packed_NK], self._device))
         self._usable = np.array([id is not None for id in self._ids])
         self._all_usable = bool(self._usable.all())
         self._rows = {
@@ -136,7 +138,7 @@ class Cache:
             [self._ids[row] for row in rows_B.tolist()],  # type: ignore[misc]
             batches,
             {name: here for (name, kind, _), here in present.items() if kind == _OWN},
-            {name: self._rows_at(keys, index_B) for name, keys in self._keys.items()},
+            self._keys.changed(lambda packed_NK: self._rows_at(packed_NK, index_B)),
             self._positions[rows_B],
             ranked[_NEGATIVE],
             ranked[_FURTHER],

@@ -65,6 +65,7 @@ class RecordDecoder(torch.utils.data.Dataset):
         all_values: of a field with several values, decode all, as evaluation does; otherwise one is drawn.
         described: names of the modalities whose examples come with their descriptors.
         patience: with the store, when it fails.
+        keys: names of the keys of records that are delivered beside "record" (see `record_keys`); None for all.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class RecordDecoder(torch.utils.data.Dataset):
         all_values: bool = False,
         described: Collection[str] = (),
         patience: Patience | None = None,
+        keys: Collection[str] | None = None,
     ) -> None:
         for name, column in fields.items():
             if column not in source.fields:
@@ -95,6 +97,7 @@ class RecordDecoder(torch.utils.data.Dataset):
         self.seed, self.every, self.negatives, self.all_values = seed, every, negatives, all_values
         self._described = frozenset(described)
         self.patience = patience or Patience()
+        self._keys = None if keys is None else tuple(dict.fromkeys(("record", *keys)))
         self._mined = negatives.modality(fields) if negatives is not None else ""
 
     def usable(self, positions: np.ndarray) -> np.ndarray:
@@ -143,7 +146,7 @@ class RecordDecoder(torch.utils.data.Dataset):
                 ids,
                 batches,
                 present,
-                record_keys(records),
+                record_keys(records, self._keys),
                 positions[made.kept],
                 self._ranked(ids, {self._mined: mined}),
                 self._ranked(ids, {name: [values[1:] for values in column] for name, column in columns.items()}),

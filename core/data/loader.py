@@ -72,6 +72,7 @@ class Loader:
         neighbors: a file of mined pairs; what is paired there comes in one batch (see `neighbors_of`).
         described: names of the modalities whose values come with their descriptors.
         patience: with the store, when it fails or stands still.
+        keys: names of the keys that records are recognized by, beside "record" (see `record_keys`); None for all.
 
     Raises:
         DataError: when the source lacks a field, no record has what is needed, a batch is larger than the data or
@@ -102,6 +103,7 @@ class Loader:
         neighbors: str | None = None,
         described: Collection[str] = (),
         patience: Patience | None = None,
+        keys: Collection[str] | None = None,
     ) -> None:
         if cache != "off":
             for name, views in (stages or {}).items():
@@ -127,6 +129,7 @@ class Loader:
                 cache != "off",
                 described,
                 patience,
+                keys,
             )
         )
         self._seed = seed

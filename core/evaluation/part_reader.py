@@ -143,5 +143,11 @@ class PartReader:
 
     def _decoder(self) -> RecordDecoder:
         data = self.plan.recipe.data
-        patience = Patience(data.retries, data.timeout)
-        return RecordDecoder(self.source, self.plan.fields, self.plan.modalities, all_values=True, patience=patience)
+        return RecordDecoder(
+            self.source,
+            self.plan.fields,
+            self.plan.modalities,
+            all_values=True,
+            patience=Patience(data.retries, data.timeout),
+            keys=self.plan.record_keys,
+        )

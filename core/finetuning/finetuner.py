@@ -269,6 +269,7 @@ class Finetuner:
             cache=self.cache or "off",
             patience=Patience(data.retries, data.timeout),
             device=self.fabric.device,
+            keys=(),
         )
 
     def _baseline(self) -> list[ModelFeatures]:

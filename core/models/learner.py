@@ -24,6 +24,7 @@ from sensorium.models.layers import encode_with_layers, layer_features, pool_lay
 from sensorium.models.several_views import SeveralViews
 from sensorium.parallel import collectives
 from sensorium.presence import Presence
+from sensorium.record_keys import changed
 from sensorium.types import Batch, Features, Outcome, RecordBatch, View
 
 Views: TypeAlias = Mapping[str, Sequence[View]] | Sequence[View]
@@ -106,8 +107,8 @@ def _marked(views: Sequence[View], modality: str, present: Presence, records: Re
     keys = records.keys
     if views and keys and present is not None:
         (index_N,) = to_device([np.flatnonzero(present)], views[0].batch.device)
-        keys = {key: ids_B[index_N] for key, ids_B in keys.items()}
-    return [replace(view, modality=modality, present=present, keys=dict(keys)) for view in views]
+        keys = changed(keys, lambda rows: rows[index_N])
+    return [replace(view, modality=modality, present=present, keys=keys) for view in views]
 
 
 class _UsedTogether(torch.autograd.Function):

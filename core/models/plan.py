@@ -6,8 +6,9 @@ afterwards, by `Plan.learner`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from sensorium.blocks.lora import adapt
@@ -250,6 +251,11 @@ class Plan:
     def descriptors(self) -> dict[str, int]:
         """Modality name -> number of descriptors of a record; the modalities are fitted."""
         return {name: len(self.modalities[name].descriptor_names) for name in self.described}
+
+    @cached_property
+    def record_keys(self) -> Collection[str] | None:
+        """Names of the keys of records that the objective reads; None for all that there are."""
+        return self.objective().record_keys
 
     @property
     def takes_towers_as_views(self) -> bool:

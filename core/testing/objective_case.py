@@ -17,6 +17,7 @@ from sensorium import seeding
 from sensorium.contracts import Encoder, Objective, TokenEncoder, ViewGenerator
 from sensorium.errors import PluginError, SensoriumError
 from sensorium.models.learner import Learner
+from sensorium.record_keys import changed
 from sensorium.testing.checked_part import CheckedPart, Failure, expect, rng
 from sensorium.testing.synthetic import (
     CHANNELS,
@@ -335,7 +336,7 @@ def rows_of(view: View, index: Tensor) -> View:
         batch=view.batch.select(index),
         target=None if view.target is None else view.target[index],
         info={name: value[index] for name, value in view.info.items()},
-        keys={name: value[index] for name, value in view.keys.items()},
+        keys=changed(view.keys, lambda rows: rows[index]),
     )
 
 

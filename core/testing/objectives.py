@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from unittest import SkipTest
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sensorium import seeding
+from sensorium.errors import RecipeError
 from sensorium.testing import objective_ranks, objective_sums, objective_training
 from sensorium.testing.checked_part import CheckedPart, expect, expect_few_waits, rng
 from sensorium.testing.emulation import emulate_steps
@@ -128,6 +130,22 @@ def does_not_modify_its_views(checked: CheckedPart) -> None:
             )
 
 
+def reads_the_keys_that_it_declares(checked: CheckedPart) -> None:
+    """It reads those keys of records alone that `record_keys` names; "record" is always there."""
+    case = case_of(checked)
+    learner = case.learner()
+    declared = learner.objective.record_keys
+    if declared is None:
+        raise SkipTest("it declares none, and so has all of them")
+    number_B = torch.arange(ROWS)
+    keys = dict.fromkeys(("record", *declared), number_B)
+    views = {name: [replace(view, keys=keys) for view in made] for name, made in case.views().items()}
+    try:
+        run(learner, views)
+    except (KeyError, RecipeError) as error:
+        expect(False, f"it reads a key of records that its record_keys, {sorted(declared)}, does not name: {error}")
+
+
 def changes_its_state_after_a_step_alone(checked: CheckedPart) -> None:
     """`forward` changes neither parameters nor buffers, running statistics of batch norms aside; `after_step` does."""
     case = case_of(checked)
@@ -204,6 +222,7 @@ CHECKS = (
     is_finite_under_bfloat16_autocast,
     takes_a_step_on_a_gpu,
     does_not_modify_its_views,
+    reads_the_keys_that_it_declares,
     changes_its_state_after_a_step_alone,
     is_a_function_of_its_views,
     leaves_the_seeds_alone,

@@ -91,5 +91,6 @@ def feed(plan: Plan, source: Source, positions: np.ndarray, **place: Any) -> Loa
         neighbors=recipe.data.neighbors,
         described=plan.described,
         patience=Patience(recipe.data.retries, recipe.data.timeout),
+        keys=plan.record_keys,
         **place,
     )

@@ -54,10 +54,10 @@ class MoCo(Objective):
         negatives: NegativeOptions | None = None,
     ) -> None:
         super().__init__()
-        self.temperature, self.momentum, self.bn_splits = temperature, momentum, bn_splits
-        self.width, self.dim = width, dim
+        self.momentum, self.bn_splits, self.width, self.dim = momentum, bn_splits, width, dim
         (negatives or NegativeOptions()).refuse("moco", self.unused_negatives)
-        self.negative_options = replace(negatives or NegativeOptions(), memory=queue)
+        self.temperature, self.negative_options = temperature, replace(negatives or NegativeOptions(), memory=queue)
+        self.record_keys = self.negative_options.record_keys
 
     def build(self, encoders):
         """Make the projection head, the momentum encoder and the queue."""

@@ -22,6 +22,7 @@ class MoCoV3(Objective):
     """
 
     needs = Needs(views=2)
+    record_keys = ()
     remedy = "raise objective.momentum, so that the teacher moves more slowly"
     auto = {"momentum": TrainingSize.momentum}
 

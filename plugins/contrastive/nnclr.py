@@ -19,6 +19,7 @@ class NNCLR(Objective):
     """
 
     needs = Needs(views=2)
+    record_keys = ()
     remedy = "raise objective.temperature"
     auto = {"queue": lambda scale: scale.power_of_two(1 / 8, 64, 65_536)}
 

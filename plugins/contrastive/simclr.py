@@ -34,7 +34,7 @@ class SimCLR(Objective):
     ) -> None:
         super().__init__()
         self.temperature, self.width, self.dim, self.layers = temperature, width, dim, layers
-        self.negative_options = negatives
+        self.negative_options, self.record_keys = negatives, () if negatives is None else negatives.record_keys
 
     def build(self, encoders):
         """Make the projection head and the pool of negatives."""

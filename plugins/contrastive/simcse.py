@@ -18,6 +18,7 @@ class SimCSE(Objective):
     """
 
     needs = Needs(views=2)
+    record_keys = ()
     remedy = "raise objective.temperature"
 
     def __init__(self, temperature: float = 0.05) -> None:

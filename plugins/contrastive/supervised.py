@@ -30,6 +30,7 @@ class SupervisedContrastive(Objective):
     ) -> None:
         super().__init__()
         self.key = label if label == "group" else f"label:{label}"
+        self.record_keys = (self.key,)
         self.temperature, self.width, self.dim, self.layers = temperature, width, dim, layers
 
     def build(self, encoders):
@@ -39,7 +40,7 @@ class SupervisedContrastive(Objective):
     def forward(self, views, encode):
         """Contrast both views of all records."""
         record_B = views[0].key("record")
-        labels_B = views[0].keys.get(self.key, record_B)  # a batch of which no record has the label does not know it
+        labels_B = views[0].keys.get(self.key, record_B)  # a loop of one's own may have no labels
         f1, f2 = encode(views)
         z1_BD, z2_BD = self.project(f1.pooled), self.project(f2.pooled)
         loss = losses.supervised_contrastive(torch.cat([z1_BD, z2_BD]), labels_B.repeat(2), self.temperature)

@@ -20,6 +20,7 @@ class TS2Vec(Objective):
     """
 
     needs = Needs(views=2, info="aligned")
+    record_keys = ()
 
     def __init__(self, alpha: float = 0.5, temporal_unit: int = 0) -> None:
         super().__init__()
@@ -33,8 +34,7 @@ class TS2Vec(Objective):
 
     def forward(self, views, encode):
         """Contrast the aligned tokens of the two views."""
-        # One by one: padding both views to one length would cost more than a joint pass saves.
-        features = [encode([view])[0] for view in views]
+        features = [encode([view])[0] for view in views]  # one by one: padding to one length costs more than it saves
         (z1_BTD, mask_BT), (z2_BTD, other_mask_BT) = map(self.aligned, views, features)
         if z1_BTD.shape != z2_BTD.shape:
             raise RecipeError(

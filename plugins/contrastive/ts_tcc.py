@@ -31,6 +31,7 @@ class TSTCC(Objective):
     """
 
     needs = Needs(views=2)
+    record_keys = ()
     remedy = "raise objective.temperature"
 
     def __init__(

@@ -37,6 +37,7 @@ class CrossModalObjective(Objective):
     def __init__(self, dim: int, negatives: NegativeOptions | None) -> None:
         super().__init__()
         self.dim, self.negative_options = dim, negatives
+        self.record_keys = () if negatives is None else negatives.record_keys
 
     def build_space(self, encoders: Encoders, pairs: Sequence[tuple[str, str]], anchor: str | None = None) -> None:
         """Make a linear map to the joint space for each modality but a frozen anchor, and the pool of negatives."""

@@ -33,6 +33,7 @@ class Volume(Objective):
     """
 
     needs = Needs(views=1, modalities="many")
+    record_keys = ()
     remedy = "raise objective.temperature"
 
     def __init__(

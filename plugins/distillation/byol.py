@@ -20,6 +20,7 @@ class BYOL(Objective):
     """
 
     needs = Needs(views=2)
+    record_keys = ()
     remedy = "raise objective.momentum, so that the teacher moves more slowly"
     auto = {"momentum": TrainingSize.momentum}
 

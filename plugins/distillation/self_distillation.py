@@ -26,6 +26,7 @@ class SelfDistillation(Objective):
     """
 
     needs = Needs(views=2, multicrop=True)
+    record_keys = ()
     remedy = "lower objective.teacher_temperature"
     auto = {"prototypes": lambda scale: scale.power_of_two(1 / 8, 64, 65_536), "momentum": TrainingSize.momentum}
     batch_norm = False

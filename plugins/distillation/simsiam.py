@@ -17,6 +17,7 @@ class SimSiam(Objective):
     """
 
     needs = Needs(views=2)
+    record_keys = ()
 
     def __init__(self, width: int = 1024, bottleneck: int = 256) -> None:
         super().__init__()

@@ -18,6 +18,7 @@ class ContextPrediction(Objective):
     """
 
     needs = Needs(views=2, tokens=True, info="anchors")
+    record_keys = ()
 
     def build(self, encoders):
         """Make the context encoder, a copy of the encoder."""

@@ -16,6 +16,7 @@ class DGI(Objective):
     """
 
     needs = Needs(views=2, target="real")
+    record_keys = ()
 
     def build(self, encoders):
         """Make the bilinear map of the discriminator."""

@@ -29,6 +29,7 @@ class InfoGraph(Objective):
     """
 
     needs = Needs(views=1)
+    record_keys = ()
 
     def build(self, encoders):
         """Make a discriminator network for tokens and one for records."""

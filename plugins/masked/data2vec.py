@@ -35,6 +35,7 @@ class Data2Vec(Objective):
     """
 
     needs = Needs(views=1, tokens=True, info="masked")
+    record_keys = ()
     remedy = "raise objective.momentum, so that the teacher moves more slowly"
 
     def __init__(

@@ -28,6 +28,7 @@ class GraphMAE(Objective):
     """
 
     needs = Needs(views=1, tokens=True, info="masked")
+    record_keys = ()
 
     def __init__(
         self, mask_ratio: float = 0.5, replace_ratio: float = 0.0, gamma: float = 2.0, width: int = 128, heads: int = 4

@@ -21,6 +21,7 @@ class MAE(Objective):
     """
 
     needs = Needs(views=1, tokens=True, info="masked")
+    record_keys = ()
 
     def __init__(self, mask_ratio: float = 0.75, width: int = 256, depth: int = 2, heads: int = 4) -> None:
         super().__init__()

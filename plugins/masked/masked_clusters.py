@@ -36,6 +36,7 @@ class MaskedClusters(Objective):
     """
 
     needs = Needs(views=1, tokens=True, info="masked")
+    record_keys = ()
     remedy = "lower objective.clusters"
     auto = {
         "clusters": lambda scale: min(scale.power_of_two(1 / 8, 16, 4096), 2 ** max(scale.batch.bit_length() - 1, 1)),

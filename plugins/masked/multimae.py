@@ -43,6 +43,7 @@ class MultiMAE(Objective):
     """
 
     needs = Needs(views=1, modalities="any", tokens=True, info="masked")
+    record_keys = ()
 
     def __init__(
         self,

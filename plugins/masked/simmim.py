@@ -20,6 +20,7 @@ class SimMIM(Objective):
     """
 
     needs = Needs(views=1, tokens=True, info="masked")
+    record_keys = ()
 
     def __init__(self, mask_ratio: float = 0.6) -> None:
         super().__init__()

@@ -21,6 +21,7 @@ class GlobalViewPrediction(Objective):
     """
 
     needs = Needs(views=2, multicrop=True)
+    record_keys = ()
     project: nn.Module
 
     def __init__(self, weight: float, global_views: int) -> None:

@@ -43,6 +43,7 @@ class JEPA(Objective):
     """
 
     needs = Needs(views=1, tokens=True)
+    record_keys = ()
     remedy = "raise objective.momentum, so that the teacher moves more slowly"
     auto = {"momentum": TrainingSize.momentum}
 

@@ -29,6 +29,7 @@ class NextEmbedding(Objective):
     """
 
     needs = Needs(views=1, tokens=True)
+    record_keys = ()
     remedy = "set objective.anchor to sigreg"
     auto = {"sigreg_weight": lambda size: 12.8 / size.batch}
 

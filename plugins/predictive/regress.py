@@ -29,6 +29,7 @@ class Regress(Objective):
     """
 
     needs = Needs(descriptors=True)
+    record_keys = ()
     remedy = "raise optimizer.warmup"
     fits = 4096
 

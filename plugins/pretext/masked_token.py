@@ -16,6 +16,7 @@ class MaskedToken(Objective):
     """
 
     needs = Needs(views=1, tokens=True, target="tokens")
+    record_keys = ()
 
     def build(self, encoders):
         """Make the head: the encoder's own, or else BERT's transform and a linear classifier."""

@@ -17,6 +17,7 @@ class NextToken(Objective):
     """
 
     needs = Needs(views=1, tokens=True)
+    record_keys = ()
 
     def build(self, encoders):
         """Make the head: the encoder's own, or else linear: logits of every class, or the values of a patch."""

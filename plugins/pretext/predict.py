@@ -24,6 +24,7 @@ class Predict(Objective):
     """
 
     needs = Needs(views=1, multicrop=True, target="class")
+    record_keys = ()
 
     def __init__(self, classes: int | None = None, width: int = 0, balance: float = 0.0) -> None:
         super().__init__()

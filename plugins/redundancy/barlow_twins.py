@@ -19,6 +19,7 @@ class BarlowTwins(Objective):
     """
 
     needs = Needs(views=2)
+    record_keys = ()
 
     def __init__(self, redundancy: float = 0.005, width: int = 1024, dim: int = 512, layers: int = 3) -> None:
         super().__init__()

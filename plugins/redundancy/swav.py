@@ -25,6 +25,7 @@ class SwAV(Objective):
     """
 
     needs = Needs(views=2, multicrop=True)
+    record_keys = ()
     remedy = "lower objective.epsilon"
     auto = {"prototypes": lambda scale: min(scale.power_of_two(1 / 8, 16, 4096), max(scale.batch // 2, 2))}
 

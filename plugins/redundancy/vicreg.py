@@ -21,6 +21,7 @@ class VICReg(Objective):
     """
 
     needs = Needs(views=2)
+    record_keys = ()
     remedy = "raise objective.variance"
 
     def __init__(

@@ -18,6 +18,7 @@ class WMSE(Objective):
     """
 
     needs = Needs(views=2)
+    record_keys = ()
 
     def __init__(self, shrink: float = 1e-3, width: int = 1024, dim: int = 64) -> None:
         super().__init__()

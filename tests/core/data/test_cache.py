@@ -43,7 +43,7 @@ def test_picks_for_a_gpu_are_made_in_page_locked_memory(monkeypatch):
     taken = cache.take(ROWS)
     monkeypatch.undo()
     assert same([taken], [decoder[0, ROWS].records])
-    tensors = [taken.batches["x"].values, taken.batches["y"].values, *taken.keys.values()]
+    tensors = [taken.batches["x"].values, taken.batches["y"].values, taken.keys.packed]
     assert {tensor.data_ptr() for tensor in tensors} == set(pinned)
 
 

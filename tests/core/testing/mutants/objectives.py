@@ -142,6 +142,17 @@ class WritesToKeys(Contrast):
         return super().forward(views, encode)
 
 
+@caught_by("reads the keys that it declares")
+class ReadsGroupsUnasked(Contrast):
+    """Reads the group of records, and declares that it reads no key."""
+
+    record_keys = ()
+
+    def forward(self, views, encode):
+        assert len(views[0].key("group")) == len(views[0])
+        return super().forward(views, encode)
+
+
 @caught_by("is a function of its views")
 class CountsItsCalls(Contrast):
     """Anneals its temperature by the number of its forward passes."""
