@@ -43,7 +43,7 @@ class CLIP(CrossModalObjective):
         if positives == "group" and negatives:
             negatives.refuse("clip' with 'positives: group", [field.name for field in fields(negatives)])
         self.positives, self.direction, self.max_log_scale = positives, direction, math.log(max_scale)
-        self.record_keys = (positives, *self.record_keys)
+        self.record_keys = (positives, *(negatives.record_keys if negatives else ()))
         self.log_scale = nn.Parameter(torch.tensor([math.log(1 / temperature)]))  # (1,): FSDP shards no scalars
 
     def build(self, encoders):
