@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from sensorium.contracts import Source, Split
-from sensorium.data.splits.parts import positions_by_group
+from sensorium.contracts import RecordColumns, Split
+from sensorium.contracts.record_columns import Column
+from sensorium.data.splits.parts import TEST, TRAIN, VAL, Groups, numbered
 from sensorium.errors import DataError
 
 
@@ -26,36 +27,55 @@ class ByTime(Split):
         self.by = by
 
     def assign(self, source, fractions, seed):
-        """Return the parts; nothing is drawn."""
-        times_N = np.array([self._time(source, i) for i in range(len(source))], dtype=np.float64)
-        for positions in positions_by_group(source).values():
-            times_N[positions] = times_N[positions].max()
+        """Return the parts as numbers, int8 (N,); nothing is drawn."""
+        columns = source.columns()
+        times_N = self._times(columns)
+        if columns.groups is not None:
+            groups = Groups(columns)
+            latest_G = np.full(len(groups), -np.inf)
+            np.maximum.at(latest_G, groups.number_N, times_N)
+            times_N = latest_G[groups.number_N]
         order_N = np.argsort(times_N, kind="stable")
-        parts, count = np.full(len(source), "train", dtype=object), len(source)
+        sorted_N, count = times_N[order_N], len(columns)
+        parts_N = np.full(count, TRAIN, np.int8)
         last = count
-        for part in ("test", "val"):
-            first = max(last - round(fractions.get(part, 0.0) * count), 0)
+        for part, fraction in ((TEST, fractions.get("test", 0.0)), (VAL, fractions.get("val", 0.0))):
+            first = max(last - round(fraction * count), 0)
             # Records of one time go to the later part: the first of them decides.
-            first = int(np.searchsorted(times_N[order_N], times_N[order_N[first]])) if first < last else last
-            parts[order_N[first:last]] = part
+            first = int(np.searchsorted(sorted_N, sorted_N[first])) if first < last else last
+            parts_N[order_N[first:last]] = part
             last = first
-        return parts.tolist()
+        return parts_N
 
-    def _time(self, source: Source, index: int) -> float:
-        key = source.key(index)
-        stamp: Any = key.time.last if self.by is None and key.time is not None else key.labels.get(self.by or "")
-        try:
-            if isinstance(stamp, str):
-                stamp = np.datetime64(stamp)
-            if isinstance(stamp, np.datetime64):
-                stamp = stamp.astype("datetime64[ns]").astype(np.int64)
-            time = float(stamp)
-        except (TypeError, ValueError, OverflowError):
-            time = float("nan")
-        if np.isfinite(time):
-            return time
-        asked = f"in the label '{self.by}'" if self.by is not None else "stamp"
-        raise DataError(
-            f"The split 'by-time' finds no time {asked} of the record '{key.id}': name a label column of numbers or "
-            "dates that every record has as data.split.by, or choose another split."
-        )
+    def _times(self, columns: RecordColumns) -> np.ndarray:
+        """Return the time of each record, float64 (N,): nanoseconds since 1970, or the numbers that there are."""
+        stamps = columns.last if self.by is None else columns.labels.get(self.by)
+        times_N = np.full(len(columns), np.nan) if stamps is None else _numbers(stamps)
+        if (lacking_N := ~np.isfinite(times_N)).any():
+            asked = f"in the label '{self.by}'" if self.by is not None else "stamp"
+            raise DataError(
+                f"The split 'by-time' finds no time {asked} of the record "
+                f"'{columns.key(int(lacking_N.argmax())).id}': name a label column of numbers or dates that every "
+                "record has as data.split.by, or choose another split."
+            )
+        return times_N
+
+
+def _numbers(stamps: Column) -> np.ndarray:
+    """Return time stamps as numbers, float64 (N,), nan for what is none."""
+    if pa.types.is_temporal(stamps.type):
+        stamps = stamps.cast(pa.timestamp("ns")).cast(pa.int64())
+    values, number_N = numbered(stamps)
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        number_K = np.array([_number_of_date(word) for word in values.to_pylist()], np.float64)
+    else:
+        number_K = pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return np.append(number_K, np.nan)[number_N]
+
+
+def _number_of_date(word: str) -> float:
+    try:
+        time = np.datetime64(word).astype("datetime64[ns]")
+    except (ValueError, OverflowError):
+        return float("nan")
+    return float("nan") if np.isnat(time) else float(time.astype(np.int64))

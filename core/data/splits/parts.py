@@ -1,15 +1,24 @@
-"""The names of the parts of a split, and how others write them."""
+"""The names of the parts of a split, how others write them, and the groups whose records share one.
+
+Letters: N records, G groups of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sensorium.contracts import Source
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sensorium.contracts import RecordColumns
+from sensorium.contracts.record_columns import Column
 from sensorium.errors import DataError
-from sensorium.types import Record
 
 PARTS = ("train", "val", "test")
 ALIASES = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
+TRAIN, VAL, TEST = range(3)
+"""Numbers of the parts."""
 
 
 def part_name(word: str) -> str | None:
@@ -17,11 +26,6 @@ def part_name(word: str) -> str | None:
     word = word.strip().lower()
     word = ALIASES.get(word, word)
     return word if word in PARTS else None
-
-
-def group_of(key: Record) -> str:
-    """Return the group whose records share a part: the record's own, or, without one, its id."""
-    return key.id if key.group is None else key.group
 
 
 def first_duplicate(ids: Iterable[str]) -> str | None:
@@ -34,17 +38,77 @@ def first_duplicate(ids: Iterable[str]) -> str | None:
     return None
 
 
-def positions_by_group(source: Source) -> dict[str, list[int]]:
-    """Return group -> the positions of its records, in the order of the source."""
-    groups: dict[str, list[int]] = {}
-    for i in range(len(source)):
-        groups.setdefault(group_of(source.key(i)), []).append(i)
-    return groups
+class Groups:
+    """The groups of records that share a part: a record's own, or, without one, the record itself, called by its id.
+
+    Args:
+        columns: of N records.
+
+    Attributes:
+        names: of the G groups, strings (G,), in the order in which they first come.
+        number_N: the number of each record's group.
+    """
+
+    def __init__(self, columns: RecordColumns) -> None:
+        if columns.groups is None:
+            self.names, self.number_N = columns.id_column(), np.arange(len(columns))
+            return
+        has_all = columns.groups.null_count == 0
+        names = columns.groups if has_all else pc.coalesce(text(columns.groups), text(columns.id_column()))
+        self.names, self.number_N = numbered(names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def of_first(self, values_M: np.ndarray, rows_M: np.ndarray, without: int = -1) -> np.ndarray:
+        """Return for each group the value of the first of its records among some, (G,), `without` where it has none.
+
+        Args:
+            values_M: of M records.
+            rows_M: which records they are, ascending.
+            without: of groups without such a record.
+        """
+        value_G = np.full(len(self), without, values_M.dtype)
+        value_G[self.number_N[rows_M[::-1]]] = values_M[::-1]
+        return value_G
+
+    def refuse_torn(self, parts_M: np.ndarray, rows_M: np.ndarray, columns: RecordColumns) -> np.ndarray:
+        """Return the part of each group, int8 (G,), -1 where none of some records is in it.
+
+        Args:
+            parts_M: numbers of the parts of M records, int8.
+            rows_M: which records they are, ascending.
+            columns: of all records, for the error.
+
+        Raises:
+            DataError: when two of these records are of one group and in two parts.
+        """
+        part_G = self.of_first(parts_M, rows_M)
+        torn_M = part_G[self.number_N[rows_M]] != parts_M
+        if torn_M.any():
+            at = int(torn_M.argmax())
+            row = int(rows_M[at])
+            group = self.number_N[row]
+            raise DataError(
+                f"The group '{self.names[int(group)].as_py()}' has records in {PARTS[part_G[group]]} and in "
+                f"{PARTS[parts_M[at]]} (one is '{columns.key(row).id}'); records of one group must share a split."
+            )
+        return part_G
 
 
-def torn(group: str, one: str, other: str, id: str) -> DataError:
-    """Return the error of a group with records in two parts."""
-    return DataError(
-        f"The group '{group}' has records in {one} and in {other} (one is '{id}'); records of one group must share a "
-        "split."
-    )
+def text(column: Column) -> Column:
+    """Return a column of strings as plain strings, of any total length, not as a dictionary."""
+    return column.cast(pa.large_string())
+
+
+def numbered(column: Column) -> tuple[pa.Array, np.ndarray]:
+    """Return the K distinct values of a column, in the order in which they first come, and the number of each (N,).
+
+    A null has the number -1.
+    """
+    if pa.types.is_dictionary(column.type):  # whose own order is another, and may have values that no record has
+        column = column.cast(column.type.value_type)
+    if isinstance(column, pa.ChunkedArray):
+        column = (text(column) if pa.types.is_string(column.type) else column).combine_chunks()
+    encoded = column.dictionary_encode()
+    return encoded.dictionary, encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)

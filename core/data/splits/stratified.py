@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from sensorium.contracts import Split
-from sensorium.data.splits.parts import positions_by_group
+from sensorium.data.splits.parts import TEST, TRAIN, VAL, Groups, numbered
 from sensorium.errors import DataError
-from sensorium.seeding import uniform_of
+from sensorium.seeding import uniforms_of
 
 
 class Stratified(Split):
@@ -25,26 +27,22 @@ class Stratified(Split):
         self.by = by
 
     def assign(self, source, fractions, seed):
-        """Return the parts."""
-        of_class: dict[Hashable, list[tuple[float, list[int]]]] = {}
-        known = False
-        for group, positions in positions_by_group(source).items():
-            label = source.key(positions[0]).labels.get(self.by)
-            known = known or label is not None
-            of_class.setdefault(label, []).append((uniform_of(seed, "split", group), positions))
-        if not known:
+        """Return the parts as numbers, int8 (N,)."""
+        columns = source.columns()
+        groups, labels = Groups(columns), columns.labels.get(self.by)
+        if labels is None or labels.null_count == len(labels):
             raise DataError(
                 f"No record has the label '{self.by}', by which the split 'stratified' divides: correct data.split.by."
             )
-        parts = ["train"] * len(source)
-        for groups in of_class.values():
-            groups.sort()
+        if pa.types.is_floating(labels.type):
+            labels = pc.if_else(pc.is_nan(labels), pa.scalar(None, labels.type), labels)
+        class_G = groups.of_first(numbered(labels)[1], np.arange(len(columns)))
+        order_G = np.lexsort((uniforms_of(seed, "split", texts=groups.names), class_G))
+        part_G = np.full(len(groups), TRAIN, np.int8)
+        for of_class in np.split(order_G, np.flatnonzero(np.diff(class_G[order_G])) + 1):
             first = 0
-            for part in ("test", "val"):
-                fraction = fractions.get(part, 0.0)
-                count = max(round(fraction * len(groups)), int(fraction > 0 and len(groups) >= 3))
-                for _, positions in groups[first : first + count]:
-                    for position in positions:
-                        parts[position] = part
+            for part, fraction in ((TEST, fractions.get("test", 0.0)), (VAL, fractions.get("val", 0.0))):
+                count = max(round(fraction * len(of_class)), int(fraction > 0 and len(of_class) >= 3))
+                part_G[of_class[first : first + count]] = part
                 first += count
-        return parts
+        return part_G[groups.number_N]
