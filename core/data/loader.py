@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import tempfile
 import threading
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import cycle
@@ -22,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from sensorium.contracts import Modality, Source, ViewGenerator
 from sensorium.data.ahead import deliver_ahead
-from sensorium.data.cache import Cache
+from sensorium.data.cache import Cache, CachePlace, filled
 from sensorium.data.decoding import Decoded, RecordDecoder, overrides_stage
 from sensorium.data.described import descriptors_apart, undescribed
 from sensorium.data.mined_negatives import MinedNegatives
@@ -58,8 +59,10 @@ class Loader:
         batch: records of one optimizer step, over all ranks.
         bad: reports unreadable values, and stops when too many records have one.
         workers: processes that decode; "auto" is one for every core of this rank, at most 8. 0 decodes in this one.
-        cache: "off" decodes again in every epoch; "ram" and "device" decode once and keep the result, in this
-            process's memory or on its device. A cache that has the records already is picked from.
+        cache: "off" decodes again in every epoch; the others decode once and keep the result: "ram" and "disk" in one
+            file of all ranks of a node, in memory or in `cache_dir`, "device" on the device of each rank. A cache that
+            has the records already is picked from.
+        cache_dir: the folder of a cache on disk; None for the system's temporary one.
         device: where batches are delivered.
         rank: of this process.
         world: number of ranks.
@@ -90,7 +93,8 @@ class Loader:
         batch: int,
         bad: UnreadableRecords,
         workers: int | Literal["auto"] = "auto",
-        cache: Literal["off", "ram", "device"] | Cache = "off",
+        cache: Literal["off", "ram", "disk", "device"] | Cache = "off",
+        cache_dir: str | None = None,
         device: torch.device | str = "cpu",
         rank: int = 0,
         world: int = 1,
@@ -143,7 +147,7 @@ class Loader:
         self._workers, self._device = worker_count(workers), torch.device(device)
         self._pins = gains_from_pinning(self._device)
         self._rank, self._world, self._accumulate = rank, world, accumulate
-        self._kind = "shared" if isinstance(cache, Cache) else cache
+        self._kind, self._cache_dir = "shared" if isinstance(cache, Cache) else cache, cache_dir
         self.cache = cache if isinstance(cache, Cache) else None
 
     mined: dict[str, int]
@@ -175,18 +179,16 @@ class Loader:
         """Fill the cache, if there is to be one; otherwise `batches` fills it.
 
         Args:
-            progress: called with the number of records decoded so far, and of all.
+            progress: called with the number of records that this rank has decoded so far, and of those that it will.
         """
         if self._kind == "off" or self.cache is not None:
             return
-        keep_on = self._device if self._kind == "device" else torch.device("cpu")
         self.cache = fill_cache(
             self._decoder,
             self._positions,
             bad=self.bad,
             workers=self._workers,
-            keep_on=keep_on,
-            pin=self._pins and keep_on.type == "cpu",
+            place=place_of(self._kind, self._cache_dir, self._device, together=True),
             progress=progress,
         )
 
@@ -240,19 +242,25 @@ def fill_cache(
     *,
     bad: UnreadableRecords,
     workers: int | Literal["auto"],
-    keep_on: torch.device | str = "cpu",
-    pin: bool = False,
+    place: CachePlace,
     progress: Callable[[int, int], None] | None = None,
 ) -> Cache:
-    """Decode the records at `positions`, int64 (N,), and keep them.
+    """Decode the records at `positions`, int64 (N,), and keep them at a place.
 
-    Args and errors are those of `Cache`, `Loader` and `Loader.prepare`; `keep_on` is the device of the cache.
+    Args and errors are those of `filled`, `Loader` and `Loader.prepare`.
     """
     count = len(positions)
     chunks = np.split(np.arange(count), range(CHUNK, count, CHUNK))
-    work = ((0, positions[rows]) for rows in chunks)
-    made = zip(chunks, _decoded(decoder, work, worker_count(workers), bad), strict=True)
-    return Cache(_reported(made, count, progress), positions, keep_on, pin)
+
+    def decode(chunks: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Decoded]]:
+        work = ((0, positions[rows]) for rows in chunks)
+        made = zip(chunks, _decoded(decoder, work, worker_count(workers), bad), strict=True)
+        yield from _reported(made, sum(map(len, chunks)), progress)
+
+    cache = filled(chunks, decode, positions, decoder.source.columns().id_column(positions), place)
+    if place.together:
+        bad.share()
+    return cache
 
 
 def iterate(
@@ -273,6 +281,14 @@ def iterate(
     for made in _decoded(decoder, work, worker_count(workers), bad, pin):
         if made.records is not None:
             yield made.records
+
+
+def place_of(cache: str, cache_dir: str | None, device: torch.device, together: bool = False) -> CachePlace:
+    """Return where `data.cache` keeps decoded records for batches that are needed on a device."""
+    folder = (cache_dir or tempfile.gettempdir()) if cache == "disk" else None
+    on_device = cache == "device"
+    pin = gains_from_pinning(device) and not on_device
+    return CachePlace(device if on_device else torch.device("cpu"), pin, folder, together)
 
 
 def worker_count(workers: int | Literal["auto"]) -> int:
@@ -441,10 +457,12 @@ def _reported(
     chunks: Iterable[tuple[np.ndarray, Decoded]], count: int, progress: Callable[[int, int], None] | None
 ) -> Iterator[tuple[np.ndarray, Decoded]]:
     """Pass chunks on and report each to `progress`."""
+    done = 0
     for rows, made in chunks:
         yield rows, made
+        done += len(rows)
         if progress is not None:
-            progress(int(rows[-1]) + 1, count)
+            progress(done, count)
 
 
 def _as_is(made: Any) -> Any:

@@ -91,8 +91,9 @@ def _on_memory(machine: Machine, recipe: Recipe, rates: Rates) -> Iterator[Advic
             f"data.workers={min(fewer, rates.workers)}",
         )
     room = _room(machine, rates, recipe.data.cache)
-    if recipe.data.cache != "off" and rates.cache_bytes > room:
-        smaller = "ram" if recipe.data.cache == "device" and rates.cache_bytes < _room(machine, rates, "ram") else "off"
+    if recipe.data.cache in ("ram", "device") and rates.cache_bytes > room:
+        is_ram = recipe.data.cache == "device" and rates.cache_bytes < _room(machine, rates, "ram")
+        smaller = "ram" if is_ram else "disk"
         yield Advice(
             f"A cache of all records takes about {size(rates.cache_bytes)}, but there is room for {size(room)}",
             f"data.cache={smaller}",

@@ -12,7 +12,7 @@ import torch
 from sensorium.contracts import Source
 from sensorium.data.cache import Cache
 from sensorium.data.decoding import RecordDecoder
-from sensorium.data.loader import Loader, fill_cache, iterate
+from sensorium.data.loader import Loader, fill_cache, iterate, place_of
 from sensorium.data.patience import Patience
 from sensorium.data.splits import assign_parts
 from sensorium.data.unreadable import UnreadableRecords
@@ -90,14 +90,13 @@ class PartReader:
         if self.plan.recipe.data.cache == "off" or not len(positions):
             return None
         if (cache := self._cache_of(positions)) is None:
-            on_device = self.plan.recipe.data.cache == "device"
+            data = self.plan.recipe.data
             cache = fill_cache(
                 self._decoder(),
                 positions,
                 bad=self.unreadable,
-                workers=self.plan.recipe.data.workers,
-                keep_on=device if on_device else "cpu",
-                pin=gains_from_pinning(device) and not on_device,
+                workers=data.workers,
+                place=place_of(data.cache, data.cache_dir, device),
             )
             self._kept.append(cache)
         return cache

@@ -15,10 +15,10 @@ _sharers: Counter[int] = Counter()
 
 def count_sharers() -> None:
     """Learn which cores this rank shares with other ranks; a collective operation."""
-    mine = (_host(), sorted(_cores()))
+    mine = (machine(), sorted(_cores()))
     _sharers.clear()
-    for host, cores in collectives.all_gather_objects(mine):
-        _sharers.update(cores if host == mine[0] else ())
+    for where, cores in collectives.all_gather_objects(mine):
+        _sharers.update(cores if where == mine[0] else ())
 
 
 def cores_of_rank() -> int:
@@ -32,7 +32,7 @@ def _cores() -> set[int]:
     return set(range(os.cpu_count() or 1))
 
 
-def _host() -> str:
-    """Return what is the same for all processes of a machine, its containers included."""
+def machine() -> str:
+    """Return what is the same for all processes of this machine, its containers included, and for no others."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     return boot.read_text() if boot.exists() else socket.gethostname()

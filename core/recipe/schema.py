@@ -81,9 +81,11 @@ class Data(Section):
     workers: NonNegativeInt | Literal["auto"] = Field(
         "auto", description="loader processes per rank; auto: one per core, at most 8"
     )
-    cache: Literal["off", "ram", "device"] = Field(
-        "off", description="cache decoded records in memory (ram) or on the device"
+    cache: Literal["off", "ram", "disk", "device"] = Field(
+        "off",
+        description="decode records once: into memory (ram) or a file (disk) of all ranks of a node, or the device",
     )
+    cache_dir: str | None = Field(None, description="folder of cache: disk; None: the system's temporary folder")
     max_bad: float = Field(
         0.01,
         ge=0,

@@ -27,6 +27,7 @@ CHANGEABLE = (
     *(
         "data.workers",
         "data.cache",
+        "data.cache_dir",
         "data.max_bad",
         "data.retries",
         "data.timeout",

@@ -76,6 +76,7 @@ def prepare(
         bad=unreadable,
         workers=recipe.data.workers,
         cache=recipe.data.cache,
+        cache_dir=recipe.data.cache_dir,
         device=fabric.device,
         rank=fabric.global_rank,
         world=fabric.world_size,

@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from sensorium.data.arrays import ArraysSource
-from sensorium.data.cache import Cache
+from sensorium.data.cache import CachePlace
 from sensorium.data.decoding import RecordDecoder
+from sensorium.data.memory import Space
+from sensorium.errors import DataError
 from sensorium.testing.emulation import Emulation, emulated_device
-from tests.core.data.toys import VectorModality, numbers, same
+from tests.core.data.toys import PaddedModality, VectorModality, cached, numbers, same
 
 ROWS = np.array([5, 0, 3, 9])
 
@@ -20,7 +22,7 @@ def cache_of(**options):
     modalities = {"x": VectorModality(), "y": VectorModality()}
     decoder = RecordDecoder(ArraysSource({"x": x, "y": y}), {"x": "x", "y": "y"}, modalities)
     chunks = [np.arange(6), np.arange(6, 10)]
-    return Cache(((rows, decoder[0, rows]) for rows in chunks), np.arange(10), **options), decoder
+    return cached(decoder, chunks, CachePlace(**options)), decoder
 
 
 @pytest.mark.parametrize("rows", [ROWS, np.array([4, 4, 1])])
@@ -56,3 +58,37 @@ def test_picks_on_the_device_wait_for_nothing():
         assert {batch.device.type for batch in taken.batches.values()} == {"emulated"}
         assert taken.present["x"] is None
         assert taken.present["y"].tolist() == [True, True, False, True]
+
+
+def test_batches_that_are_joined_their_own_way_are_picked_from_several_segments(monkeypatch):
+    monkeypatch.setattr("sensorium.data.stored_batches.SEGMENT", 1)
+    source = ArraysSource({"x": ["1 " * (1 + i % 7) for i in range(40)]})
+    decoder = RecordDecoder(source, {"x": "x"}, {"x": PaddedModality()})
+    cache = cached(decoder, np.split(np.arange(40), range(8, 40, 8)))
+    for rows in (np.array([39, 0, 8, 8, 17, 1]), np.array([9, 15]), np.arange(40)):
+        assert same([cache.take(rows)], [decoder[0, rows].records])
+
+
+def test_a_full_disk_is_said(monkeypatch, tmp_path):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.pwrite", full)
+    with pytest.raises(DataError, match=r"could not be written \(No space left on device\); set data\.cache: off"):
+        cache_of(folder=str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_that_does_not_fit_on_disk_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr("sensorium.data.cache_share._space_in", lambda folder: Space(2e9, 20.0))
+    expected = r"A cache of all 10 records would take about .* are free in .*name a larger folder in data\.cache_dir\."
+    with pytest.raises(DataError, match=expected):
+        cache_of(folder=str(tmp_path))
+
+
+def test_a_cache_that_outgrows_its_estimate_is_refused_on_the_way(monkeypatch):
+    rooms = iter([1e9, 1e9, 10.0])
+    monkeypatch.setattr("sensorium.data.cache_share.memory", lambda: Space(1e9, next(rooms)))
+    decoder = RecordDecoder(ArraysSource({"x": numbers(40)}), {"x": "x"}, {"x": VectorModality()})
+    with pytest.raises(DataError, match=r"A cache of all 40 records .* of the 1\.0 GB of memory are free"):
+        cached(decoder, np.split(np.arange(40), [10, 20, 30]))

@@ -3,7 +3,6 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
-from sensorium import BadSample, Batch
+from sensorium import BadSample
 from sensorium.data.arrays import ArraysSource
 from sensorium.data.decoding import RecordDecoder
 from sensorium.data.folder import FolderSource
@@ -29,6 +27,7 @@ from tests.core.data.toys import (
     BrokenModality,
     FileModality,
     Jitter,
+    PaddedModality,
     Plain,
     VectorModality,
     flat,
@@ -154,8 +153,8 @@ def test_the_cache_tells_how_far_it_is_and_decodes_once(monkeypatch):
 
 
 def test_a_cache_that_cannot_fit_is_refused_early(monkeypatch, source):
-    monkeypatch.setattr("sensorium.data.cache.memory", lambda: Space(100.0, 100.0))
-    with pytest.raises(DataError, match=r"A cache of all 40 records would take about .* set data\.cache: off"):
+    monkeypatch.setattr("sensorium.data.cache_share.memory", lambda: Space(100.0, 100.0))
+    with pytest.raises(DataError, match=r"A cache of all 40 records would take about .* set data\.cache: disk, or off"):
         loader(source, cache="ram").prepare()
 
 
@@ -164,33 +163,6 @@ def test_a_cache_of_uneven_batches_is_refused(monkeypatch):
     uneven = ArraysSource({"x": ["1 2"] * 4 + ["1 2 3"] * 4})
     with pytest.raises(DataError, match="The modality 'x' makes batches of different shapes"):
         loader(uneven, cache="ram").prepare()
-
-
-@dataclass
-class Padded(Batch):
-    """float (B, T) and lengths (B,): a batch that pads, and so trims what is selected from it."""
-
-    values: Tensor
-    lengths: Tensor
-
-    def select(self, index):
-        lengths = self.lengths[index]
-        return Padded(self.values[index][:, : int(lengths.max())], lengths)
-
-    @classmethod
-    def cat(cls, batches):
-        width = max(b.values.shape[1] for b in batches)
-        padded = [torch.nn.functional.pad(b.values, (0, width - b.values.shape[1])) for b in batches]
-        return cls(torch.cat(padded), torch.cat([b.lengths for b in batches]))
-
-    def shape_key(self):
-        return type(self)
-
-
-class PaddedModality(VectorModality):
-    def collate(self, examples):
-        values = torch.nn.utils.rnn.pad_sequence(list(examples), batch_first=True)
-        return Padded(values, torch.tensor([len(e) for e in examples]))
 
 
 def test_a_cache_serves_batches_that_pad(monkeypatch):

@@ -6,13 +6,13 @@ import torch
 
 from sensorium import Batch, Modality, View, ViewGenerator
 from sensorium.data.arrays import ArraysSource
-from sensorium.data.cache import Cache
 from sensorium.data.decoding import RecordDecoder
 from sensorium.data.memory import Space
 from sensorium.data.mined_negatives import MinedNegatives
 from sensorium.errors import DataError, PluginError
 from sensorium.mining.result import MiningResult
 from sensorium.models.learner import make_views
+from tests.core.data.toys import cached
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_cache_hands_out_the_same(source, path):
     fields, words = {"a": "a", "b": "b"}, {"a": Words(), "b": Words()}
     decoder = RecordDecoder(source, fields, words, negatives=MinedNegatives(source, path, 2))
     chunks = [np.array([0, 1]), np.array([2, 3])]
-    cache = Cache(((rows, decoder[0, rows]) for rows in chunks), np.arange(4))
+    cache = cached(decoder, chunks)
     for rows in (np.array([3, 0, 1]), np.array([2]), np.array([1, 3])):
         kept, made = cache.take(rows), decoder[0, rows].records
         assert kept.ids == made.ids
@@ -77,10 +77,10 @@ def test_a_cache_counts_the_memory_of_negatives(source, path, monkeypatch):
     fields, words, rows = {"a": "a", "b": "b"}, {"a": Words(), "b": Words()}, np.array([0, 1, 2, 3])
     plain = RecordDecoder(source, fields, words)
     decoder = RecordDecoder(source, fields, words, negatives=MinedNegatives(source, path, 2))
-    monkeypatch.setattr("sensorium.data.cache.memory", lambda: Space(99.0, 7 * 8 + 1))
-    Cache([(rows, plain[0, rows])], np.arange(4))
-    with pytest.raises(DataError, match=r"set data\.cache: off"):
-        Cache([(rows, decoder[0, rows])], np.arange(4))
+    monkeypatch.setattr("sensorium.data.cache_share.memory", lambda: Space(99.0, 7 * 8 + 1))
+    cached(plain, [rows])
+    with pytest.raises(DataError, match=r"set data\.cache: disk, or off"):
+        cached(decoder, [rows])
 
 
 def test_a_source_that_fails_on_a_negative_is_named(source, path):

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from sensorium import BadSample, Batch, Modality, View, ViewGenerator
 from sensorium.data.arrays import ArraysSource
+from sensorium.data.cache import Cache, CachePlace, filled
+from sensorium.data.decoding import RecordDecoder
 from sensorium.data.loader import Loader
 from sensorium.data.unreadable import UnreadableRecords
 
@@ -33,6 +35,35 @@ class VectorModality(Modality):
 
     def collate(self, examples):
         return Vectors(torch.stack(list(examples)))
+
+
+@dataclass
+class Padded(Batch):
+    """float (B, T) and lengths (B,): a batch that pads, and so trims what is selected from it."""
+
+    values: Tensor
+    lengths: Tensor
+
+    def select(self, index):
+        lengths = self.lengths[index]
+        return Padded(self.values[index][:, : int(lengths.max())], lengths)
+
+    @classmethod
+    def cat(cls, batches):
+        width = max(b.values.shape[1] for b in batches)
+        padded = [torch.nn.functional.pad(b.values, (0, width - b.values.shape[1])) for b in batches]
+        return cls(torch.cat(padded), torch.cat([b.lengths for b in batches]))
+
+    def shape_key(self):
+        return type(self)
+
+
+class PaddedModality(VectorModality):
+    """Vectors of any length."""
+
+    def collate(self, examples):
+        values = torch.nn.utils.rnn.pad_sequence(list(examples), batch_first=True)
+        return Padded(values, torch.tensor([len(e) for e in examples]))
 
 
 class FileModality(VectorModality):
@@ -85,6 +116,17 @@ def loader(
     positions = range(len(source)) if positions is None else positions
     options = {"seed": 3, "batch": 8, "workers": 0, "bad": UnreadableRecords(len(source), max_bad), **options}
     return Loader(source, positions, fields, modalities, **options)
+
+
+def cached(decoder: RecordDecoder, chunks, place: CachePlace | None = None) -> Cache:
+    """Return a cache of the rows of some chunks, which are positions of the source too."""
+    rows = np.concatenate(chunks)
+    ids = decoder.source.columns().id_column(rows)
+
+    def decode(chunks):
+        return ((chunk, decoder[0, chunk]) for chunk in chunks)
+
+    return filled(chunks, decode, rows, ids, place or CachePlace())
 
 
 def same(a, b) -> bool:

@@ -97,7 +97,11 @@ def test_a_training_that_hardly_waits_is_left_alone():
 
 @pytest.mark.parametrize(
     ("cache", "needed", "change"),
-    [("device", 70 * GB, "data.cache=off"), ("ram", 45 * GB, "data.cache=off"), ("device", 30 * GB, "data.cache=ram")],
+    [
+        ("device", 70 * GB, "data.cache=disk"),
+        ("ram", 45 * GB, "data.cache=disk"),
+        ("device", 30 * GB, "data.cache=ram"),
+    ],
 )
 def test_a_cache_that_does_not_fit(cache, needed, change):
     machine = replace(GPU, devices=[replace(H100, memory=Space(30 * GB, 28 * GB))])

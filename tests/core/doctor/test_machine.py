@@ -1,13 +1,10 @@
 """Facts about a machine, under conditions that this one does not have."""
 
-import math
 from pathlib import Path
 
 import pytest
 import torch
 
-from sensorium.data import memory as of_memory
-from sensorium.data.memory import memory
 from sensorium.doctor import machine as of_machine
 from sensorium.doctor.machine import find_launcher, inspect_machine, missing_extras
 from sensorium.registration.discovery import load_extensions
@@ -48,22 +45,6 @@ def test_missing_extras_are_grouped_by_what_installs_them():
         ("sensorium[audio]", ["no_such_a", "no_such_b"], ["encoder one", "source two"]),
         ("no_such_c", ["no_such_c"], ["objective three"]),
     ]
-
-
-def test_the_memory_of_a_container_is_its_limit(tmp_path, monkeypatch):
-    meminfo, limit, used = (tmp_path / name for name in ("meminfo", "limit", "used"))
-    meminfo.write_text("MemTotal:  1000 kB\nMemFree:  1 kB\nMemAvailable:  800 kB\n")
-    monkeypatch.setattr(of_memory, "MEMINFO", meminfo)
-    monkeypatch.setattr(of_memory, "CGROUPS", ((str(limit), str(used)),))
-    assert memory() == (1_024_000, 819_200)
-    limit.write_text("max\n")
-    assert memory() == (1_024_000, 819_200)
-    limit.write_text("600000\n")
-    used.write_text("100000\n")
-    assert memory() == (600_000, 500_000)
-    monkeypatch.setattr(of_memory, "MEMINFO", tmp_path / "none")
-    limit.unlink()
-    assert memory() == (math.inf, math.inf)
 
 
 def test_a_machine_without_shared_memory_or_devices(monkeypatch, tmp_path):

@@ -12,7 +12,7 @@ def machine(monkeypatch):
 
     def place(mine, others, host=None):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(mine), raising=False)
-        ranks = [(cores._host(), list(mine)), *((host or cores._host(), list(other)) for other in others)]
+        ranks = [(cores.machine(), list(mine)), *((host or cores.machine(), list(other)) for other in others)]
         monkeypatch.setattr(collectives, "all_gather_objects", lambda value: ranks)
         count_sharers()
 
