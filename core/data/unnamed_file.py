@@ -112,7 +112,7 @@ class UnnamedFile:
         Raises:
             DataError: when there is no room.
         """
-        left = memoryview(values.reshape(-1).view(np.uint8)) if values.size else memoryview(b"")
+        left = memoryview(values.reshape(-1).view(np.uint8).data) if values.size else memoryview(b"")
         while len(left):
             try:
                 count = os.pwrite(self._file.fileno(), left, start)
@@ -123,7 +123,7 @@ class UnnamedFile:
     def store(self, values: Tensor | np.ndarray) -> Stored:
         """Write an array behind all others."""
         is_host = isinstance(values, np.ndarray)
-        x = torch.from_numpy(np.ascontiguousarray(values)) if is_host else values.contiguous()
+        x = torch.from_numpy(np.ascontiguousarray(values)) if isinstance(values, np.ndarray) else values.contiguous()
         start = self.reserve(x.nbytes)
         self.write(start, as_bytes(x))
         return Stored(start, tuple(x.shape), x.dtype, is_host)
