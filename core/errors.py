@@ -85,7 +85,10 @@ class EvaluationError(SensoriumError):
 
 
 class Interrupted(SensoriumError):
-    """The training was asked to stop by SIGTERM (143) or Ctrl-C (130); the sentence says how to resume it."""
+    """The training was asked to stop by Ctrl-C (130), SIGTERM (143), SIGUSR1 (138) or SIGHUP (129).
+
+    The sentence says how to resume it.
+    """
 
     code = 143
 

@@ -1,4 +1,8 @@
-"""Signals that ask a program to stop: Ctrl-C, SIGTERM of a scheduler, SIGHUP of a terminal that was closed."""
+"""Signals that ask a program to stop.
+
+Ctrl-C, SIGTERM of whoever ends the job, SIGUSR1 of a scheduler whose time is nearly up, SIGHUP of a terminal that was
+closed.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
 """What asks a program to stop; not every system has all of them."""
 Handler = Callable[[int, FrameType | None], object]
 

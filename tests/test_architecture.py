@@ -29,6 +29,7 @@ FLOORS = [
         "presence",
         "record_keys",
         "interruption",
+        "launcher",
         "text_drawing",
         "feature_table",
     },

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sensorium.api.measuring import evaluate
 from sensorium.api.training import fit
 from sensorium.contracts import Source
 from sensorium.errors import DataError, EvaluationError, Interrupted, RunError
@@ -23,7 +21,6 @@ from sensorium.recipe import Recipe
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions, load_extensions
 from sensorium.runs.atomic import write_json
-from sensorium.runs.checkpoint import Checkpoints
 from sensorium.runs.run import Run
 
 log = logging.getLogger("sensorium")
@@ -96,23 +93,11 @@ def crossfit(
 
 def _one(recipe: Recipe, by: str, group: str, folder: Path, source: Any, extensions: Extensions) -> Run:
     """Return the run that leaves one group out, trained and evaluated."""
-    run = Run(folder)
-    state = run.status().get("state") if folder.is_dir() else None
     try:
-        if state != "finished":
-            if folder.is_dir() and not Checkpoints(run.checkpoints, 1).steps():
-                shutil.rmtree(folder)  # stopped before its first checkpoint: there is nothing to continue
-            if folder.is_dir():
-                fit(resume=folder, source=source, extensions=extensions)
-            else:
-                fit(_leaving_out(recipe, by, group), source=source, run_dir=folder, extensions=extensions)
-        elif missing := [name for name in recipe.evaluate.evaluators if not _is_measured(run, name)]:
-            evaluate(folder, missing, source=source, extensions=extensions)
-        else:
-            log.info("%s %s is finished already, in %s", by, group, folder)
+        fit(_leaving_out(recipe, by, group), source=source, run_dir=folder, resume="auto", extensions=extensions)
     except EvaluationError as error:
         log.warning("%s %s: %s", by, group, error)
-    return run
+    return Run(folder)
 
 
 def _leaving_out(recipe: Recipe, by: str, group: str) -> dict[str, Any]:
@@ -124,10 +109,6 @@ def _leaving_out(recipe: Recipe, by: str, group: str) -> dict[str, Any]:
         if "protocol" in evaluator:
             evaluator["protocol"] = "given"
     return plain
-
-
-def _is_measured(run: Run, name: str) -> bool:
-    return name not in run.status().get("failed_evaluators", {}) and (run.evaluations / f"{name}.json").exists()
 
 
 def _groups(source: Source, by: str) -> list[str]:

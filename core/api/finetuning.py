@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from sensorium.evaluation.tables import ResultsTable
 from sensorium.finetuning.finetuner import Finetuner, Initialization
 from sensorium.finetuning.predictor import Predictor
 from sensorium.interruption import raised
+from sensorium.launcher import find_launcher
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan
 from sensorium.registration.blame import naming_plugins
@@ -73,8 +73,10 @@ def finetune(
         Interrupted: after Ctrl-C, SIGTERM or SIGHUP; the rows that are done are kept.
     """
     extensions = extensions_of(Run.open(run), extensions or load_extensions(), handed_in)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise RunError("Fine-tuning runs in one process: start it without torchrun, and choose its GPU by --device.")
+    if (launcher := find_launcher()).processes > 1:
+        raise RunError(
+            f"Fine-tuning runs in one process: start it without {launcher.name}, and choose its GPU by --device."
+        )
     place = find_device(device, "--device")
     model, plan, source = open_run(run, overrides, checkpoint, source, extensions, {}, place, {})
     folder = Path(run_dir) if run_dir else Path(run) / f"finetune-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -12,22 +12,22 @@ import numpy as np
 from lightning_fabric import Fabric
 
 from sensorium.api.announcement import announce, announce_notes, announce_parameters, announce_records
-from sensorium.api.run_parts import extensions_of
+from sensorium.api.resuming import Found, agree, find_run, finished
+from sensorium.api.starting import Asked, Start, start
 from sensorium.api.stopping import now, stopped_training
 from sensorium.contracts import Source
 from sensorium.data.notes import data_notes, pair_notes, split_notes
-from sensorium.errors import EvaluationError, Interrupted, RecipeError, RunError
+from sensorium.errors import EvaluationError, Interrupted, RunError
 from sensorium.evaluation.run_evaluation import RunEvaluation
 from sensorium.evaluation.tables import ResultsTable
 from sensorium.interruption import raised
 from sensorium.models.depth import count_parameters
-from sensorium.models.given import read_given, require_given, share_given
+from sensorium.models.given import share_given
 from sensorium.models.model import Model
-from sensorium.models.plan import Plan, make_plan
+from sensorium.models.plan import Plan
 from sensorium.parallel import collectives
 from sensorium.parallel.rank_zero import on_rank_zero
 from sensorium.recipe import Recipe
-from sensorium.recipe.reading import changes
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions, load_extensions
 from sensorium.runs.records import ChangedRecords, changed_records, keep_records
@@ -37,7 +37,7 @@ from sensorium.training.callbacks import Finish
 from sensorium.training.fabric import build_fabric, launch, launching_rank
 from sensorium.training.loop import train
 from sensorium.training.precision import numeric_settings
-from sensorium.training.resumption import Resumption, resumption
+from sensorium.training.resumption import Resumption
 from sensorium.training.setup import prepare
 from sensorium.training.state import TrainingState
 
@@ -85,8 +85,12 @@ def fit(
         callbacks: instances of `Callback`, or their classes, one or several, behind those of the recipe; or a mapping
             of their names.
         evaluators: table name -> an `Evaluator`, or its class, beside those of the recipe; or these without names.
-        run_dir: the run folder; default `runs/NAME-DATE-TIME`. With `resume`, a copy of that run is continued there.
-        resume: the folder of a run to continue, with its own recipe, of which some keys may be changed.
+        run_dir: the run folder; default `runs/NAME-DATE-TIME`. With the folder of a run as `resume`, a copy of that run
+            is continued there.
+        resume: the folder of a run to continue, with its own recipe, of which some keys may be changed; or "auto": what
+            `run_dir` holds decides. The training begins if it holds nothing, or was stopped before its first
+            checkpoint (what it had written is then replaced), continues from the latest checkpoint that can be read,
+            and is left alone when it is finished, but for tables that are not measured yet.
         data_changed: continue a run whose records are not those that it was begun on.
         evaluate: measure the trained model on the test part; False leaves that to `sensorium.evaluate`.
         extensions: plugins, when not those that are installed.
@@ -97,50 +101,38 @@ def fit(
     Raises:
         SensoriumError: whatever the user can mend, in one sentence.
         EvaluationError: when the training is finished, its model kept, and evaluators failed.
-        Interrupted: after SIGTERM, SIGHUP or Ctrl-C; after a first one in the loop, when a checkpoint is written.
+        Interrupted: after SIGTERM, SIGUSR1, SIGHUP or Ctrl-C; after a first one in the loop, when a checkpoint is
+            written.
     """
     extensions = extensions or load_extensions()
-    run = Run.open(resume) if resume else None
     handed_in = {"modality": modality, "views": views, "encoder": encoder, "objective": objective}
     handed_in |= {"optimizer": optimizer, "schedule": schedule, "callbacks": callbacks, "evaluators": evaluators}
-    if run is not None:
-        extensions = extensions_of(run, extensions, handed_in)
-        resumed: Resumption | None = resumption(run, recipe, overrides, extensions.registry)
-        resolved = resumed.recipe  # type: ignore[union-attr]
-    elif recipe is not None or any(handed is not None for handed in handed_in.values()):
-        resumed, (resolved, extensions) = None, read_given(recipe, extensions, overrides, handed_in)
-    else:
-        raise RecipeError("Give a recipe to train, or a run to resume.")
-    require_given(resolved, extensions.registry)
-    plan = make_plan(resolved, extensions, for_training=True)
-    resolved = plan.recipe
-    if run is None:
-        plan.check_weights()
-    if source is not None or plan.source is None:  # what is handed in is looked at before a folder is made
-        source = plan.open_source(source)
-    if resolved.data.source is not None and source is not None:  # the run is not one on the recipe's records
-        resolved = resolved.model_copy(update={"data": resolved.data.model_copy(update={"source": None})})
-        plan = make_plan(resolved, extensions, for_training=True)
-    fabric = build_fabric(resolved.train)
-    if launching_rank() == 0 and (run is None or run_dir is not None):
-        run = Run.create(run_dir, resolved, extensions) if run is None else run.copy(run_dir)  # type: ignore[arg-type]
+    handed_in = {name: one for name, one in handed_in.items() if one is not None}
+    asked = Asked(recipe, overrides, source, handed_in, extensions)
+    found = find_run(run_dir) if resume == "auto" else None
+    if found is not None and found.is_finished and (model := finished(found.run, asked, evaluate)) is not None:
+        return model
+    run = found.to_continue if found is not None else Run.open(resume) if resume else None
+    begun = start(asked, run)
+    fabric = build_fabric(begun.plan.recipe.train)
     if launching_rank() == 0:
-        run.sweep()  # type: ignore[union-attr]
+        run = _run_folder(run, found, run_dir, begun)
+        run.sweep()
     launch(fabric)
+    if found is not None and (agreed := agree(found)).step != found.step:
+        begun = start(asked, agreed.to_continue)
     run = Run(collectives.broadcast(run.folder if run else None))  # type: ignore[arg-type]
-    share_given(extensions.registry)
+    plan, resumed = begun.plan, begun.resumed
+    share_given(begun.extensions.registry)
     started = now()
     handler = run.log_to_file() if fabric.is_global_zero else None
     try:
         if fabric.is_global_zero:
-            named = (
-                (resolved.name, overrides)
-                if resumed
-                else changes(resolved, recipe or {}, extensions.registry, overrides)
-            )
-            announce(plan, *named, extensions, fabric, run, resumed is not None)
-        with raised(), numeric_settings(resolved.train):
-            return _train(plan, source, run, fabric, resumed, data_changed, evaluate)
+            if found is not None:
+                log.info("%s", found)
+            announce(plan, *begun.named, begun.extensions, fabric, run, resumed is not None)
+        with raised(), numeric_settings(plan.recipe.train):
+            return _train(plan, begun.source, run, fabric, resumed, data_changed, evaluate)
     except KeyboardInterrupt as error:
         stopped = stopped_training(error, run, plan.tables, started)
         _note_end(stopped, run, fabric)
@@ -154,6 +146,14 @@ def fit(
             handler.close()
             if resumed is None:
                 run.discard_if_unused()
+
+
+def _run_folder(run: Run | None, found: Found | None, run_dir: str | Path | None, begun: Start) -> Run:
+    """Return the run folder that is written: that of a run which goes on, or of its copy, or a new one."""
+    if run is None:
+        over = found.run if found is not None and found.is_begun else None
+        return Run.create(run_dir, begun.plan.recipe, begun.extensions, over=over)
+    return run if found is not None or run_dir is None else run.copy(run_dir)
 
 
 def _train(

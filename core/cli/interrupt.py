@@ -1,4 +1,7 @@
-"""Ctrl-C, SIGTERM and SIGHUP: the first ends a command with one sentence, the second ends the process at once."""
+"""Ctrl-C and the other signals that ask to stop.
+
+The first ends a command with one sentence, the second ends the process at once.
+"""
 
 from __future__ import annotations
 

@@ -97,8 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program and leave by `SystemExit`.
 
     An error of the user's is one sentence on stderr and its own exit code; any other exception is one sentence and
-    exit code 70, or 3 with the plugin's name if it comes from one; Ctrl-C (130), SIGTERM (143) and SIGHUP (129) are one
-    sentence. `--debug`, anywhere on the line, shows the traceback too.
+    exit code 70, or 3 with the plugin's name if it comes from one; Ctrl-C (130), SIGTERM (143), SIGUSR1 (138) and
+    SIGHUP (129) are one sentence. `--debug`, anywhere on the line, shows the traceback too.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     end = given.index("--") if "--" in given else len(given)

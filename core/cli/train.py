@@ -19,10 +19,16 @@ def train(
     run_dir: Annotated[
         str | None,
         typer.Option(
-            help="The run folder. Default: runs/NAME-DATE-TIME. With --resume: continue a copy of the run there."
+            help="The run folder. Default: runs/NAME-DATE-TIME. With --resume RUN: continue a copy of RUN there."
         ),
     ] = None,
-    resume: Annotated[str | None, typer.Option(help="Continue this run, with its own recipe.")] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            help="Continue this run, with its own recipe. auto: begin in --run-dir, continue what it holds, or leave "
+            "it alone if it is finished; the same command again is right after any stop."
+        ),
+    ] = None,
     no_evaluate: Annotated[
         bool, typer.Option("--no-evaluate", help="Do not evaluate after the training; `sensorium evaluate` does.")
     ] = False,
@@ -36,17 +42,18 @@ def train(
 ) -> None:
     """Train as a recipe says, then evaluate; everything is written to one run folder.
 
-    Ctrl-C, SIGTERM and SIGHUP finish the step, write a checkpoint and exit; `--resume RUN` continues. A second Ctrl-C
-    exits at once.
+    Ctrl-C (exit code 130), SIGTERM (143), SIGUSR1 (138) and SIGHUP (129), to any process, finish the step, write a
+    checkpoint and exit; `--resume RUN` continues. A second Ctrl-C exits at once.
     """
     if resume and recipe and "=" in recipe:  # with --resume the recipe is the run's own
         overrides, recipe = [recipe, *(overrides or [])], None
-    if resume and recipe:
+    if resume and recipe and resume != "auto":
         raise RecipeError(f"--resume continues {resume} with its own recipe: leave out '{recipe}', or --resume.")
     if data_changed and not resume:
         raise RecipeError("--data-changed is for a run that is continued: name it with --resume.")
+    named = None if resume == "auto" else resume
     if print_recipe:
-        _print_recipe(recipe, overrides or [], resume)
+        _print_recipe(recipe, overrides or [], named)
         return
     from sensorium.api.training import fit
     from sensorium.cli.output import show_log
@@ -54,7 +61,7 @@ def train(
 
     show_log()
     if check:
-        _check(recipe, overrides or [], resume)
+        _check(recipe, overrides or [], named)
         return
     model = fit(
         recipe,

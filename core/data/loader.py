@@ -470,7 +470,7 @@ def _as_is(made: Any) -> Any:
 
 
 def _start_worker(whereabouts: Whereabouts | None, worker: int) -> None:
-    """Let a worker note what it reads, keep it to one thread, and leave Ctrl-C, SIGHUP and SIGTERM to the training.
+    """Let a worker note what it reads, keep it to one thread, and leave signals to the training.
 
     They reach every process of a group at once. A worker that died of them would break the step after which the
     training means to write its checkpoint; so a worker ends when the training process signals it, not otherwise.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +17,7 @@ import sensorium
 from sensorium.data.loader import worker_count
 from sensorium.data.memory import Space, memory
 from sensorium.devices import find_device, precision_of
+from sensorium.launcher import Launcher, find_launcher
 from sensorium.registration.discovery import Extensions
 from sensorium.registration.registry import KINDS, SINGULAR, Spec
 
@@ -44,21 +45,6 @@ class Device:
     name: str
     memory: Space | None
     has_bf16: bool
-
-
-@dataclass(frozen=True)
-class Launcher:
-    """Who starts the processes of a training.
-
-    Args:
-        name: torchrun, slurm, "fabric run", or none.
-        processes: of all nodes.
-        local_processes: of this node.
-    """
-
-    name: str
-    processes: int = 1
-    local_processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -133,27 +119,13 @@ def inspect_machine(extensions: Extensions, folder: str | Path = ".") -> Machine
         has_unused_driver=NVIDIA.exists() and not torch.cuda.is_available(),
         accelerator=accelerator,
         precision=precision_of("auto", accelerator),
-        launcher=find_launcher(os.environ),
+        launcher=find_launcher(),
         memory=memory(),
         shared_memory=_space(SHARED_MEMORY) if SHARED_MEMORY.is_dir() else None,
         disk=_space(folder),
         missing=missing_extras([spec for kind in KINDS for spec in extensions.registry.specs(kind)]),
         broken=[plugin.sentence for plugin in extensions.plugins if plugin.is_broken],
     )
-
-
-def find_launcher(environ: Mapping[str, str]) -> Launcher:
-    """Return who started this process, by what launchers leave in the environment."""
-
-    def number(*names: str) -> int:
-        return next((int(environ[name]) for name in names if environ.get(name, "").isdigit()), 1)
-
-    if "TORCHELASTIC_RUN_ID" in environ:
-        name = "fabric run" if "LT_CLI_USED" in environ else "torchrun"
-        return Launcher(name, number("WORLD_SIZE"), number("LOCAL_WORLD_SIZE"))
-    if "SLURM_NTASKS" in environ and environ.get("SLURM_JOB_NAME") not in ("bash", "interactive"):
-        return Launcher("slurm", number("SLURM_NTASKS"), number("SLURM_NTASKS_PER_NODE", "SLURM_NTASKS"))
-    return Launcher("none")
 
 
 def missing_extras(specs: Sequence[Spec]) -> list[Missing]:

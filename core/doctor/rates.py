@@ -27,9 +27,10 @@ from sensorium.registration.discovery import Extensions
 from sensorium.runs.run import Run
 from sensorium.seeding import generator
 from sensorium.training.auto import resolve, training_size
+from sensorium.training.fabric import fabric_of_one
 from sensorium.training.feed import feed
 from sensorium.training.loop import take_step
-from sensorium.training.precision import numeric_settings, precision_plugin
+from sensorium.training.precision import numeric_settings
 from sensorium.training.setup import prepare, restore_modalities
 from sensorium.training.state import TrainingState
 from sensorium.types import RecordBatch
@@ -194,10 +195,8 @@ def _with_batch(plan: Plan, batch: int) -> Plan:
 
 
 def _one_device(plan: Plan) -> Fabric:
-    accelerator = find_device(plan.recipe.train.accelerator, "train.accelerator").type
-    return Fabric(
-        accelerator=accelerator, devices=1, strategy="auto", plugins=[precision_plugin(plan.recipe.train, accelerator)]
-    )
+    train = plan.recipe.train
+    return fabric_of_one(train, find_device(train.accelerator, "train.accelerator"))
 
 
 def _decode_rate(

@@ -14,6 +14,7 @@ checkpoints/           step-NNNNNNNNN.ckpt, the latest and the best; best.json
 model/                 the exported model: model.safetensors and config.json; of a run with adapters, which are merged
                        there, adapters.safetensors; after fine-tuning its head.* too
 evaluations/           tables, predictions, classes and groups, pictures
+launches/              what a launcher writes: the SLURM script, and the output of its jobs
 finetune-DATE-TIME/    the run folder of a fine-tuning
 """
 
@@ -68,6 +69,7 @@ class Run:
         self.checkpoints = folder / "checkpoints"
         self.model = folder / "model"
         self.evaluations = folder / "evaluations"
+        self.launches = folder / "launches"
 
     def __repr__(self) -> str:
         status = self.status()
@@ -75,20 +77,27 @@ class Run:
         return f"Run({str(self.folder)!r}: {status.get('state', 'no run yet')}{steps})"
 
     @classmethod
-    def create(cls, folder: str | Path | None, recipe: Recipe, extensions: Extensions) -> Run:
+    def create(
+        cls, folder: str | Path | None, recipe: Recipe, extensions: Extensions, *, over: Run | None = None
+    ) -> Run:
         """Start a run folder.
 
         Args:
             folder: where; None chooses `runs/NAME-DATE-TIME`, with a number behind it for the second in one second.
             recipe: stored in it.
             extensions: plugin names and versions are stored.
+            over: a run that was stopped before its first checkpoint, in whose place the new one begins.
 
         A folder in which a training failed or was interrupted before it read data is used again.
 
         Raises:
             RunError: when the folder exists and is not empty, or cannot be created.
         """
-        run = cls(_made(Path(folder) if folder else _dated(Path("runs"), recipe.name)))
+        if over is not None:
+            run = over
+            run.clear()
+        else:
+            run = cls(_made(Path(folder) if folder else _dated(Path("runs"), recipe.name)))
         run.keep_recipe(recipe)
         plugins = [plugin.public() for plugin in extensions.plugins]
         run.update(state="created", started=_now(), versions=_versions(), plugins=plugins)
@@ -125,13 +134,39 @@ class Run:
             raise RunError(f"{folder} is not a run folder: it has no recipe.yaml.")
         return run
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether a training has written here, however little."""
+        return self.recipe_file.is_file() or self.status_file.is_file()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the training here is finished, and its model is written."""
+        return self.status().get("state") == "finished"
+
+    def is_measured(self, table: str) -> bool:
+        """Whether a table is written, and no later evaluation failed, or was stopped, at it."""
+        return table not in self.status().get("failed_evaluators", {}) and (self.evaluations / f"{table}.json").exists()
+
+    def holdings(self) -> set[Path]:
+        """Return what the folder holds but for what never belongs to a training: rests of writes, logs of launchers."""
+        held = self.folder.iterdir() if self.folder.is_dir() else ()
+        return {path for path in held if path != self.launches and not path.name.endswith(TEMPORARY)}
+
     def unused(self) -> bool:
         """Return whether the folder is empty, or holds no more than what a training writes before it reads data."""
         if not self.folder.is_dir():
             return False
-        held = set(self.folder.iterdir())
+        held = self.holdings()
         begun = {self.recipe_file, self.status_file, self.log_file}
         return not held or (held <= begun and self.status().get("state") in ("failed", "interrupted"))
+
+    def clear(self) -> None:
+        """Delete what a training without a checkpoint left and one that begins anew would read; the log stays."""
+        for path in (self.modalities, self.nonfinite, self.checkpoints):
+            shutil.rmtree(path, ignore_errors=True)
+        for path in (self.status_file, self.records_file, self.unreadable_file):
+            path.unlink(missing_ok=True)
 
     def sweep(self) -> None:
         """Delete what writers that were killed have left in the folder."""
@@ -140,7 +175,7 @@ class Run:
 
     def discard_if_unused(self) -> None:
         """Remove the folder of a training that failed, or was interrupted, before it read data."""
-        if self.unused():
+        if self.unused() and not self.launches.exists():
             shutil.rmtree(self.folder)
 
     def status(self) -> dict[str, Any]:

@@ -12,6 +12,12 @@ import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import Precision
+from lightning_fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
@@ -20,6 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sensorium.devices import find_device
 from sensorium.errors import RecipeError
+from sensorium.launcher import Launcher, find_launcher
 from sensorium.parallel import cores, host_group
 from sensorium.recipe.schema import Train
 from sensorium.training.allocator import keep_freed_memory
@@ -31,26 +38,29 @@ BLOCK = 2**18
 
 def launching_rank() -> int:
     """Return the rank that the launcher gave this process; 0 without a launcher."""
-    for variable in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
-        if variable in os.environ:
-            return int(os.environ[variable])
-    return 0
+    return find_launcher().rank
 
 
 def build_fabric(train: Train) -> Fabric:
     """Return Fabric for the devices that a recipe names.
 
+    The number of processes is that of the launcher, where one has started them all.
+
     Raises:
-        RecipeError: when a device is not there.
+        RecipeError: when a device is not there; when nothing says where other nodes are.
     """
     accelerator = find_device(train.accelerator, "train.accelerator").type
-    launched = "TORCHELASTIC_RUN_ID" in os.environ  # torchrun sets the number of processes
-    devices: Any = int(os.environ["LOCAL_WORLD_SIZE"]) if launched else train.devices
-    nodes = int(os.environ["GROUP_WORLD_SIZE"]) if launched else train.nodes
+    launcher = find_launcher()
+    launcher.check()
+    if not launcher.starts_all and train.nodes > 1:
+        _require_address(train.nodes)
+    devices: Any = launcher.local_processes if launcher.starts_all else train.devices
+    nodes = launcher.nodes if launcher.starts_all else train.nodes
     if accelerator == "cuda" and isinstance(devices, int) and devices > torch.cuda.device_count():
         raise RecipeError(
-            f"train.devices is {devices}, but this machine has {torch.cuda.device_count()} CUDA devices: "
-            f"give that many or fewer."
+            f"{launcher.name + ' started' if launcher.starts_all else 'train.devices is'} {devices}"
+            f"{' processes on this node' if launcher.starts_all else ''}, but this machine has "
+            f"{torch.cuda.device_count()} CUDA devices: give that many or fewer."
         )
     if train.strategy == "fsdp" and train.precision == "16-mixed":
         raise RecipeError(
@@ -68,8 +78,33 @@ def build_fabric(train: Train) -> Fabric:
         devices=devices,
         num_nodes=nodes,
         strategy=strategy,
-        plugins=[_precision(train, accelerator)],
+        plugins=[_precision(train, accelerator), _environment(launcher)],
     )
+
+
+def _environment(launcher: Launcher) -> ClusterEnvironment:
+    """Return where Fabric reads ranks and addresses: what it finds by itself takes every SLURM job for one of srun."""
+    if launcher.name == "srun":
+        os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(launcher.local_processes))  # only set where it was asked for
+        return SLURMEnvironment(auto_requeue=False)
+    if launcher.starts_all:
+        os.environ.setdefault("LOCAL_RANK", str(launcher.rank % launcher.local_processes))
+        return TorchElasticEnvironment()
+    return LightningEnvironment()
+
+
+def _require_address(nodes: int) -> None:
+    """Raise an error where the first process of each node was started, and was not told where the others are.
+
+    Raises:
+        RecipeError: with how to start them.
+    """
+    if missing := [name for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK") if name not in os.environ]:
+        raise RecipeError(
+            f"train.nodes is {nodes}, but nothing says where the other nodes are: start every node by "
+            f"`torchrun --nnodes={nodes}` or `srun` (`sensorium submit` writes a SLURM script), or set "
+            f"{', '.join(missing)} on each."
+        )
 
 
 def without_broadcast() -> dict[str, Any]:
@@ -81,7 +116,9 @@ def without_broadcast() -> dict[str, Any]:
 def fabric_of_one(train: Train, device: torch.device) -> Fabric:
     """Return Fabric for one process on one device, in the precision of a recipe."""
     devices: Any = [device.index] if device.index is not None else 1
-    return Fabric(accelerator=device.type, devices=devices, plugins=[_precision(train, device.type)])
+    return Fabric(
+        accelerator=device.type, devices=devices, plugins=[_precision(train, device.type), LightningEnvironment()]
+    )
 
 
 def _precision(train: Train, accelerator: str) -> Precision:
@@ -103,7 +140,7 @@ def launch(fabric: Fabric) -> None:
 
 
 def join_ranks(device: str) -> torch.device:
-    """Join the ranks that torchrun started, if there are several, and return the device of this one.
+    """Join the ranks that a launcher started, if there are several, and return the device of this one.
 
     For what embeds records and trains nothing: hosts alone exchange anything. Ranks of one host take its GPUs in order.
 
@@ -114,13 +151,18 @@ def join_ranks(device: str) -> torch.device:
         RecipeError: when the device is not there.
     """
     found = find_device(device, "--device")
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or "TORCHELASTIC_RUN_ID" not in os.environ:
+    launcher = find_launcher()
+    if launcher.processes < 2:
         return found
+    launcher.check()
+    environment = _environment(launcher)
     if found.type == "cuda" and found.index is None:
-        found = find_device(f"cuda:{os.environ['LOCAL_RANK']}", "--device")
+        found = find_device(f"cuda:{environment.local_rank()}", "--device")
         torch.cuda.set_device(found)
     if not dist.is_initialized():
-        dist.init_process_group("gloo", timeout=host_group.TIMEOUT)
+        where = f"tcp://{environment.main_address}:{environment.main_port}"
+        ranks = {"rank": launcher.rank, "world_size": launcher.processes}
+        dist.init_process_group("gloo", init_method=where, timeout=host_group.TIMEOUT, **ranks)
         atexit.register(host_group.leave)
     cores.count_sharers()
     return found

@@ -29,7 +29,7 @@ def train(t: TrainingState) -> None:
     """Train to the end, or until a callback finishes the training.
 
     Raises:
-        Interrupted: after SIGTERM, SIGHUP or Ctrl-C, when the checkpoint is written.
+        Interrupted: after SIGTERM, SIGUSR1, SIGHUP or Ctrl-C, when the checkpoint is written.
         KeyboardInterrupt: after a second Ctrl-C, at once.
         TrainingError: when features collapsed and the run is to stop, or too many steps were undone.
         PluginError: when a callback failed.

@@ -9,10 +9,11 @@ from shlex import quote
 from typing import Any
 
 from sensorium.errors import RecipeError, RunError
-from sensorium.recipe.merging import leaves, merged, numbered_alike
+from sensorium.recipe.merging import ENTRIES, leaves, merged, numbered_alike
 from sensorium.recipe.reading import read_recipe, validate
 from sensorium.recipe.schema import Recipe
 from sensorium.recipe.yaml_text import one_line
+from sensorium.registration.given import GIVEN
 from sensorium.registration.registry import Registry
 from sensorium.runs.checkpoint import Checkpoints
 from sensorium.runs.run import Run
@@ -117,7 +118,7 @@ def resumption(
     Args:
         run: the run folder.
         recipe: the recipe as the caller has it; None takes the run's own.
-        overrides: `key.sub=value` texts.
+        overrides: `key.sub=value` texts, of that recipe.
         registry: has the shipped recipes.
 
     Raises:
@@ -127,18 +128,47 @@ def resumption(
     checkpoints = Checkpoints(run.checkpoints, 1)
     state = checkpoints.latest()
     if state is None:
-        raise RunError(f"{run.folder} has no checkpoint that can be read: start the run anew in another folder.")
-    kept = read_recipe(run.recipe_file, registry)
-    asked: Any = run.recipe_file if recipe is None else _over(kept, read_recipe(recipe, registry))
-    resolved = read_recipe(asked, registry, overrides)
+        found = ", ".join(str(step) for step in checkpoints.steps())
+        problem = f"none of its checkpoints (of step {found}) can be read" if found else "it has no checkpoint"
+        raise RunError(
+            f"{run.folder} cannot be resumed, since {problem}: put a copy of one back into {run.checkpoints}, or start "
+            "the run anew in another folder."
+        )
     begun = state["extra"].get("recipe")
-    changed = differences(
-        kept if begun is None else validate(begun, f"the checkpoint of step {state['step']}"), resolved
-    )
-    if refused := {key: values for key, values in changed.items() if not _may_change(key)}:
-        raise RecipeError(_refusal(run, refused))
+    before = None if begun is None else validate(begun, f"the checkpoint of step {state['step']}")
+    resolved, changed = recipe_now(run, recipe, overrides, registry, before)
     unreadable = [step for step in checkpoints.steps() if step > state["step"]]
     return Resumption(state, resolved, changed, run.status().get("steps"), unreadable)
+
+
+def recipe_now(
+    run: Run,
+    recipe: Recipe | Mapping[str, Any] | str | Path | None,
+    overrides: Sequence[str],
+    registry: Registry,
+    before: Recipe | None = None,
+) -> tuple[Recipe, dict[str, tuple[Any, Any]]]:
+    """Return the recipe that a run goes on with, and recipe key -> its value before and now.
+
+    Args:
+        run: the run folder.
+        recipe: as in `resumption`.
+        overrides: as in `resumption`.
+        registry: has the shipped recipes.
+        before: the recipe that it was trained with; None for the one in the folder.
+
+    Raises:
+        RecipeError: when anything was changed that a resumed training cannot change.
+    """
+    kept = read_recipe(run.recipe_file, registry)
+    if recipe is None:
+        resolved = read_recipe(run.recipe_file, registry, overrides)
+    else:
+        resolved = read_recipe(_over(kept, read_recipe(recipe, registry, overrides)), registry)
+    changed = differences(before or kept, resolved)
+    if refused := {key: values for key, values in changed.items() if not _may_change(key)}:
+        raise RecipeError(_refusal(run, refused))
+    return resolved, changed
 
 
 def differences(before: Recipe, now: Recipe) -> dict[str, tuple[Any, Any]]:
@@ -160,7 +190,23 @@ def _over(kept: Recipe, given: Recipe) -> dict[str, Any]:
     said, _ = numbered_alike(given.plain(), kept.plain())
     if (given.data.order.name, kept.data.order.name) == ("shuffled", "randperm"):  # what it was called by default
         del said["data"]["order"]
-    return merged(kept.plain(), numbers_only(said))
+    return merged(_without_taken(kept.plain(), given.plain()), numbers_only(said))
+
+
+def _without_taken(kept: Mapping[str, Any], given: Mapping[str, Any], above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return a recipe without the entries (towers, evaluators) that another does not have.
+
+    Objects that were handed in stay: their caller hands them in beside the recipe.
+    """
+    left = {}
+    for key, value in kept.items():
+        is_object = isinstance(value, Mapping) and value.get("name") == GIVEN
+        if above in ENTRIES and key not in given and not is_object:
+            continue
+        inner = given.get(key)
+        both = isinstance(value, Mapping) and isinstance(inner, Mapping)
+        left[key] = _without_taken(value, inner, (*above, str(key))) if both else value  # type: ignore[arg-type]
+    return left
 
 
 def _may_change(key: str) -> bool:

@@ -73,7 +73,7 @@ def test_the_same_call_continues_and_trains_nothing_twice(tmp_path, monkeypatch,
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.ckpt")}
     with caplog.at_level(logging.INFO, logger="sensorium"):
         table = crossfit(folder)["knn"]
-    assert "device d/3 is finished already" in caplog.text
+    assert f"The training in {folder / 'device-d_3'} is finished: no step is taken." in caplog.text
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert len(table.folds.held_out) == 3
     with pytest.raises(RunError, match="differs in recipe: choose another folder"):

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP, at any moment: what is kept, what is said, and that the advice given works."""
+"""Ctrl-C, SIGTERM, SIGHUP and SIGUSR1, at any moment: what is kept, what is said, and that the advice given works."""
 
 import csv
 import json
@@ -19,8 +19,8 @@ from tests import toys
 
 from .moments import MIDDLE, signal_at
 
-SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1]
+CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129, "SIGUSR1": 138}
 RECIPE = toys.recipe(
     train={"epochs": 3, "accelerator": "cpu"},
     checkpoint={"every": 1.0, "keep": 5},

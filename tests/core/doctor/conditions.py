@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from sensorium.data.memory import Space
-from sensorium.doctor.machine import Device, Launcher, Machine
+from sensorium.doctor.machine import Device, Machine
 from sensorium.doctor.rates import DecodeRate, Rates
+from sensorium.launcher import Launcher
 
 GB = 10**9
 H100 = Device("cuda", "NVIDIA H100", Space(80 * GB, 78 * GB), has_bf16=True)

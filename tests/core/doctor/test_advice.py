@@ -6,8 +6,9 @@ import pytest
 
 from sensorium.data.memory import Space
 from sensorium.doctor.advice import advise, size
-from sensorium.doctor.machine import Device, Launcher
+from sensorium.doctor.machine import Device
 from sensorium.doctor.rates import DecodeRate
+from sensorium.launcher import Launcher
 from sensorium.recipe import read_recipe
 from sensorium.registration.discovery import load_extensions
 from tests import toys
@@ -46,7 +47,7 @@ def test_a_device_that_is_not_used_as_it_could_be(machine, changes, change):
 
 
 def test_processes_of_a_launcher_have_their_devices():
-    machine = replace(GPU, devices=[H100] * 4, launcher=Launcher("torchrun", 4, 4))
+    machine = replace(GPU, devices=[H100] * 4, launcher=Launcher("torchrun", 0, 4, 4))
     assert "train.devices=auto" not in [advice.change for advice in advise(machine, recipe(), BALANCED)]
 
 

@@ -69,7 +69,7 @@ def test_the_schema_of_its_json_is_stable():
     assert found["machine"]["devices"] == [
         {"kind": "cuda", "name": "NVIDIA H100", "memory": {"total": 80e9, "free": 78e9}, "has_bf16": True}
     ]
-    assert found["machine"]["launcher"] == {"name": "none", "processes": 1, "local_processes": 1}
+    assert found["machine"]["launcher"] == {"name": "none", "rank": 0, "processes": 1, "local_processes": 1, "nodes": 1}
     assert found["machine"]["missing"] == [
         {"install": "sensorium[audio]", "packages": ["soundfile"], "parts": ["source audio"]}
     ]

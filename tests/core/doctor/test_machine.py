@@ -2,31 +2,12 @@
 
 from pathlib import Path
 
-import pytest
 import torch
 
 from sensorium.doctor import machine as of_machine
-from sensorium.doctor.machine import find_launcher, inspect_machine, missing_extras
+from sensorium.doctor.machine import inspect_machine, missing_extras
 from sensorium.registration.discovery import load_extensions
 from sensorium.registration.registry import Spec
-
-
-@pytest.mark.parametrize(
-    ("environ", "launcher"),
-    [
-        ({}, ("none", 1, 1)),
-        ({"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8"}, ("torchrun", 16, 8)),
-        (
-            {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "LT_CLI_USED": "1"},
-            ("fabric run", 2, 2),
-        ),
-        ({"SLURM_NTASKS": "8", "SLURM_NTASKS_PER_NODE": "4", "SLURM_JOB_NAME": "train"}, ("slurm", 8, 4)),
-        ({"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "bash"}, ("none", 1, 1)),
-    ],
-)
-def test_a_launcher_is_known_by_what_it_leaves_in_the_environment(environ, launcher):
-    found = find_launcher(environ)
-    assert (found.name, found.processes, found.local_processes) == launcher
 
 
 def test_missing_extras_are_grouped_by_what_installs_them():

@@ -261,7 +261,8 @@ def test_a_wrong_label_is_told_before_a_record_is_decoded(run, tmp_path, monkeyp
 
 
 def test_several_processes_are_refused(run, tmp_path, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(
         SensoriumError, match=r"runs in one process: start it without torchrun, and choose its GPU by --device"
     ):
