@@ -97,7 +97,7 @@ class Run:
             run = over
             run.clear()
         else:
-            run = cls(_made(Path(folder) if folder else _dated(Path("runs"), recipe.name)))
+            run = cls(_made(Path(folder) if folder else dated(Path("runs"), recipe.name)))
         run.keep_recipe(recipe)
         plugins = [plugin.public() for plugin in extensions.plugins]
         run.update(state="created", started=_now(), versions=_versions(), plugins=plugins)
@@ -239,7 +239,7 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _dated(parent: Path, name: str) -> Path:
+def dated(parent: Path, name: str) -> Path:
     """Return a folder in `parent` that is not there yet, named by the time."""
     first = parent / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     chosen, number = first, 1

@@ -183,7 +183,9 @@ def test_a_rank_waits_until_it_sees_the_checkpoint_of_rank_zero(tmp_path, monkey
     assert resuming.agree(found) is found
     (tmp_path / "run" / "checkpoints").rename(later)
     monkeypatch.setattr(resuming, "SHOWN", 0.0)
-    with pytest.raises(RunError, match=r"does not see the checkpoint of step 9 .*: all nodes must share the run folder"):
+    with pytest.raises(
+        RunError, match=r"does not see the checkpoint of step 9 .*: all nodes must share the run folder"
+    ):
         resuming.agree(found)
 
 

@@ -1,6 +1,5 @@
 """Ctrl-C, SIGTERM, SIGHUP and SIGUSR1, at any moment: what is kept, what is said, and that the advice given works."""
 
-import csv
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from sensorium.runs.run import Run
 from tests import toys
 
 from .moments import MIDDLE, signal_at
+from .word_pairs import word_pairs
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1]
 CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129, "SIGUSR1": 138}
@@ -117,28 +117,12 @@ def test_nohup_is_left_alone(monkeypatch, tmp_path):
     assert model.run.status()["state"] == "finished"
 
 
-WORDS = ["red", "green", "blue", "round", "square", "small", "large", "old", "new", "warm", "cold", "soft"]
-
-
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     """A recipe of two columns of words, as a file."""
     folder = tmp_path_factory.mktemp("words")
-    with (folder / "pairs.csv").open("w", newline="") as file:
-        pairs = ((f"{one} {other}", f"{other[::-1]} {one[::-1]}") for one in WORDS for other in WORDS)
-        csv.writer(file).writerows([("said", "mirrored"), *pairs])
-    encoder = {"name": "transformer", "width": 32, "depth": 1, "heads": 2}
-    tower = {"modality": {"name": "text", "vocab": 300, "length": 24}, "views": "plain", "encoder": encoder}
-    source = {"name": "table", "path": str(folder / "pairs.csv")}
-    made = {
-        "data": {"source": source, "batch": 48, "val": 0.0, "test": 0.2, "workers": 2},
-        "modalities": {"said": tower, "mirrored": tower},
-        "objective": {"name": "clip", "dim": 16},
-        "train": {"epochs": 5, "accelerator": "cpu"},
-        "checkpoint": {"every": 1.5},
-        "log": {"loggers": {}},
-        "evaluate": {"evaluators": {"retrieval": {"positives": "record"}, "health": {}}},
-    }
+    made = word_pairs(folder, evaluate={"evaluators": {"retrieval": {"positives": "record"}, "health": {}}})
+    made["data"]["workers"] = 2
     (folder / "words.yaml").write_text(yaml.safe_dump(made))
     return folder / "words.yaml"
 

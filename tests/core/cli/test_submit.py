@@ -1,0 +1,138 @@
+"""`sensorium submit`: the script that it writes, and how it is sent."""
+
+import shlex
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from sensorium.cli.main import main
+
+
+def submit(*words):
+    with pytest.raises(SystemExit) as left:
+        main(["submit", "simclr", *words])
+    return left.value.code
+
+
+def directives(script):
+    """Return the options of sbatch in a script."""
+    lines = (line.removeprefix("#SBATCH --") for line in script.splitlines() if line.startswith("#SBATCH"))
+    return dict(line.split("=", 1) if "=" in line else (line, None) for line in lines)
+
+
+def test_the_script_asks_for_what_was_asked(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["data.batch=64", "--run-dir", "my runs/a", "--nodes", "2", "--gpus", "4", "--time", "60"]
+    words += ["--partition", "gpu", "--account", "me", "--cpus", "6", "--memory", "64G", "--warning", "90"]
+    words += [
+        "--set",
+        "constraint=a100",
+        "--set",
+        "exclusive",
+        "--set",
+        "open-mode=truncate",
+        "--setup",
+        "module load x",
+    ]
+    assert submit(*words) == 0
+    script = capsys.readouterr().out
+    assert directives(script) == {
+        "job-name": "simclr",
+        "nodes": "2",
+        "ntasks-per-node": "4",
+        "gpus-per-node": "4",
+        "time": "60",
+        "signal": "USR1@90",
+        "requeue": None,
+        "open-mode": "truncate",
+        "chdir": str(tmp_path),
+        "output": f'"{tmp_path}/my runs/a/launches/%j.out"',
+        "partition": "gpu",
+        "account": "me",
+        "cpus-per-task": "6",
+        "mem": "64G",
+        "constraint": "a100",
+        "exclusive": None,
+    }
+    assert "\nmodule load x\nexport SRUN_CPUS_PER_TASK=6\n" in script
+    command = shlex.split(next(line for line in script.splitlines() if "sensorium train" in line))
+    assert command == [
+        *(sys.executable, "-m", "sensorium", "train", "simclr", "data.batch=64"),
+        *("--run-dir", f"{tmp_path}/my runs/a", "--resume", "auto"),
+    ]
+    assert not (tmp_path / "my runs").exists(), "what is printed writes nothing"
+
+
+def test_processes_without_gpus(capsys):
+    assert submit("--gpus", "0", "--processes", "3") == 0
+    found = directives(capsys.readouterr().out)
+    assert found["ntasks-per-node"] == "3"
+    assert "gpus-per-node" not in found
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["data.bath=64"], "did you mean 'batch'"),
+        (["--set", "=x"], "--set '=x' is not of the form key=value"),
+    ],
+)
+def test_what_would_fail_after_hours_in_the_queue_fails_at_once(words, said, capsys):
+    assert submit(*words) == 2
+    assert said in capsys.readouterr().err
+
+
+STANDS_FOR = """#!/bin/bash
+# srun: runs the command once; as the process that it stands for it leaves with a code
+if [ "$(basename "$0")" = srun ]; then [ -n "$NEW" ] && mkdir -p "$NEW" && touch "$NEW/step-1.ckpt"; exit "$CODE"; fi
+echo "$(basename "$0") $*" >> calls
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "is_new", "left", "calls"),
+    [
+        (0, True, 0, ""),
+        (138, True, 138, "scontrol requeue 7\n"),
+        (138, False, 1, ""),
+        (143, True, 143, ""),
+        (6, True, 6, ""),
+    ],
+    ids=["finished", "time is up", "no progress", "cancelled", "failed"],
+)
+def test_the_job_is_queued_again_when_its_time_is_up_and_something_was_done(
+    code, is_new, left, calls, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert submit("--run-dir", "run", "--out", "job.sh") == 0
+    for name in ("srun", "scontrol"):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(STANDS_FOR)
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    new = str(tmp_path / "run" / "checkpoints") if is_new else ""
+    environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", "SLURM_JOB_ID": "7", "CODE": str(code), "NEW": new}
+    done = subprocess.run(["bash", "job.sh"], env=environment, capture_output=True, text=True)
+    assert done.returncode == left
+    assert ("give it more time" in done.stderr) == (code == 138 and not is_new)
+    assert ((tmp_path / "calls").read_text() if (tmp_path / "calls").exists() else "") == calls
+
+
+def test_a_script_is_sent_or_said_to_be_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}")
+    assert submit("--run-dir", "run", "--go") == 5
+    assert "SLURM is not on this machine" in capsys.readouterr().err
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text("#!/bin/sh\necho Submitted batch job 12\n")
+    sbatch.chmod(0o755)
+    assert submit("--run-dir", "run", "--go") == 0
+    assert "Submitted batch job 12. Its output is in run/launches, and the run will be in run." in (
+        capsys.readouterr().out
+    )
+    assert (tmp_path / "run" / "launches" / "submit.sh").is_file()
+    sbatch.write_text("#!/bin/sh\necho 'sbatch: error: invalid partition' >&2\nexit 1\n")
+    assert submit("--run-dir", "run", "--go") == 5
+    assert "SLURM refuses run/launches/submit.sh: sbatch: error: invalid partition" in capsys.readouterr().err
