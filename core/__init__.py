@@ -108,6 +108,8 @@ _HOME = {
     "evaluate_features": "sensorium.api.features",
     "crossfit": "sensorium.api.crossfitting",
     "replay": "sensorium.api.measuring",
+    "embed": "sensorium.api.embedding",
+    "EmbeddingFile": "sensorium.embeddings.file",
     "mine": "sensorium.api.mining",
     "search": "sensorium.api.searching",
     "export": "sensorium.api.models",
@@ -134,6 +136,7 @@ if TYPE_CHECKING:
     )
     from sensorium.api.checking import check as check
     from sensorium.api.crossfitting import crossfit as crossfit
+    from sensorium.api.embedding import embed as embed
     from sensorium.api.features import evaluate_features as evaluate_features
     from sensorium.api.finetuning import finetune as finetune
     from sensorium.api.measuring import (
@@ -213,6 +216,7 @@ if TYPE_CHECKING:
         device_constant as device_constant,
         to_device as to_device,
     )
+    from sensorium.embeddings.file import EmbeddingFile as EmbeddingFile
     from sensorium.errors import (
         BadSample as BadSample,
         Location as Location,

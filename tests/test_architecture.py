@@ -39,7 +39,17 @@ FLOORS = [
     {"recipe", "data", "runs", "weights", "callbacks", "loggers"},
     {"models"},
     {"training"},
-    {"evaluation", "finetuning", "exporters", "testing", "mining", "doctor", "checking"},
+    {
+        "evaluation",
+        "finetuning",
+        "exporters",
+        "testing",
+        "neighbors",
+        "mining",
+        "embeddings",
+        "doctor",
+        "checking",
+    },
     {"api", "views", "matrix", "cli", "__main__"},
 ]
 """Rooms of core from the ground up: a room imports those of its own floor and of the floors before it."""

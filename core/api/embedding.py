@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sensorium.api.embedding_files import require_format, write_embeddings
+from sensorium.api.embedding_files import STREAMED, require_format, write_embeddings
 from sensorium.api.run_records import open_records
 from sensorium.data.summary import summarize
+from sensorium.embeddings.stream import write_stream
+from sensorium.embeddings.table import EmbeddingOptions
 from sensorium.errors import RunError
 from sensorium.feature_table import FeatureTable
+from sensorium.parallel import collectives
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions
 
+log = logging.getLogger("sensorium")
+LARGE = 200_000
+"""Records above which a file that is made in memory is warned of."""
+
 
 @naming_plugins
-def embed_source(
+def embed(
     run: str | Path,
     out: str | Path,
     overrides: Sequence[str] = (),
     *,
     part: str = "all",
     space: str = "embedding",
+    labels: Sequence[str] | None = None,
+    half: bool = False,
+    captions: bool = True,
     checkpoint: str = "final",
     device: str = "auto",
     source: Any = None,
@@ -31,13 +42,22 @@ def embed_source(
 ) -> int:
     """Embed the records of a source with a run's model, and write them to a file.
 
+    A .parquet file and a .lance dataset are written as a stream, row group by row group, so that memory does not grow
+    with the number of records; the ranks of `torchrun` share them. Called again after an interruption, it continues.
+
     Args:
         run: the run folder.
-        out: the file, which ends in .npz, .parquet or .csv (see `write_embeddings`).
+        out: the file, which ends in .parquet, .lance, .npz or .csv. A row of the first two has `id`, `split`, `group`
+            (where the source has groups), `label.NAME`, `caption.MODALITY` (texts and SMILES), `path.MODALITY` and,
+            under the name of each modality, a list of D numbers, null where a record lacks it. Of several values it is
+            the first. The others: see `write_embeddings`.
         overrides: `key.sub=value` texts applied to the run's recipe, such as `data.source.path=...`.
         part: "train", "val", "test" or "all".
         space: "embedding" for the space that the objective compares in, "features" for pooled features; "layers" for
             what every layer returns, "tokens" for the tokens of the last, both to .npz.
+        labels: names of the labels to write, .parquet and .lance only; None for all, () for none.
+        half: write float16 in place of float32, likewise.
+        captions: write captions and paths, likewise; without, records are not read a second time for them.
         checkpoint: as in `load`.
         device: as in `load`.
         source: records in place of those that `data.source` names: a `Source`, or anything that `fit` takes.
@@ -48,11 +68,25 @@ def embed_source(
         How many records were embedded.
 
     Raises:
-        RunError: for a file of another kind, or when no encoder has anything in the space.
+        RunError: for a file of another kind, or when no encoder has anything in the space; for a label that there is
+            not; for a number beyond the range of float16; when the parts of an interrupted call are of another model,
+            other records or options.
     """
     require_format(Path(out), space)
+    options = EmbeddingOptions(part, space, None if labels is None else tuple(labels), half, captions)
+    streamed = Path(out).suffix.lower() in STREAMED
+    if not streamed and options != EmbeddingOptions(part, space):
+        raise RunError(f"Labels, half precision and captions are chosen for {' and '.join(STREAMED)}, not '{out}'.")
     model, evaluation = open_records(run, overrides, checkpoint, device, source, extensions, handed_in)
+    if streamed:
+        return write_stream(model, evaluation, Path(out), options)
     source, plan = evaluation.source, evaluation.plan
+    if (count := len(evaluation.reader.positions(part))) > LARGE and collectives.rank() == 0:
+        log.warning(
+            "'%s' is made in memory, of %s records at once: .parquet and .lance are written as a stream, and go on "
+            "where they were interrupted.",
+            *(out, f"{count:,}"),
+        )
 
     def write(table: FeatureTable) -> int:
         if not table.features:

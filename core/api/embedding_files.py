@@ -1,4 +1,4 @@
-"""Embeddings as files: NumPy arrays, or a table of records."""
+"""Embeddings of few records as files: NumPy arrays, or a table in text."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet
 
 from sensorium.data.summary import RecordSummary
 from sensorium.errors import RunError
 from sensorium.feature_table import FeatureTable
 from sensorium.runs.atomic import write_atomically
+
+STREAMED = (".parquet", ".lance")
+"""Files that are written as a stream (`sensorium.embeddings.stream`)."""
 
 
 def require_format(path: Path, space: str = "embedding") -> None:
@@ -22,8 +24,8 @@ def require_format(path: Path, space: str = "embedding") -> None:
     Raises:
         RunError: which names those there are.
     """
-    if path.suffix.lower() not in WRITERS:
-        known = ", ".join(WRITERS)
+    if path.suffix.lower() not in (*STREAMED, *WRITERS):
+        known = ", ".join((*STREAMED, *WRITERS))
         raise RunError(f"Embeddings are written to a file that ends in one of {known}: '{path}' does not.")
     if space in ("layers", "tokens") and path.suffix.lower() != ".npz":
         raise RunError(f"Of each record there are several {space}, which are written to .npz alone: '{path}' is none.")
@@ -34,9 +36,8 @@ def write_embeddings(path: Path, table: FeatureTable, parts: Sequence[str], summ
 
     - `.npz`: `ids`, and for each modality an array (N, D) with rows of nan where a record lacks it. Layers are
       (N, L, D), with `layers.MODALITY`, what the L layers are; tokens are (N, T, D), nan at padding.
-    - `.parquet`: a row for each record with the columns `id`, `split`, `label.NAME`, `caption.MODALITY` (texts and
-      SMILES), `path.MODALITY` and, under the name of each modality, a list of D numbers, null where a record lacks it.
-    - `.csv`: the same, with a column for each number: `MODALITY.0` to `MODALITY.D-1`.
+    - `.csv`: a row for each record with the columns `id`, `split`, `label.NAME`, `caption.MODALITY` (texts and SMILES),
+      `path.MODALITY` and `MODALITY.0` to `MODALITY.D-1`, empty where a record lacks it.
 
     Args:
         path: the file.
@@ -51,15 +52,6 @@ def _write_npz(path: Path, table: FeatureTable, parts: Sequence[str], summaries:
     layers = {f"layers.{name}": np.array(list(map(str, of_modality))) for name, of_modality in table.layers.items()}
     with open(path, "wb") as file:
         np.savez(file, **{"ids": np.array(table.ids), **table.features, **layers})  # type: ignore[arg-type]
-
-
-def _write_parquet(path: Path, table: FeatureTable, parts: Sequence[str], summaries: Iterable[RecordSummary]) -> None:
-    columns = _about(table, parts, summaries)
-    for name, x_ND in table.features.items():
-        numbers = pa.array(x_ND.ravel())
-        absent_N = pa.array(~table.present[name])
-        columns[name] = pa.FixedSizeListArray.from_arrays(numbers, x_ND.shape[1], mask=absent_N)
-    pa.parquet.write_table(pa.table(columns), path)
 
 
 def _write_csv(path: Path, table: FeatureTable, parts: Sequence[str], summaries: Iterable[RecordSummary]) -> None:
@@ -89,5 +81,5 @@ def _column(values: Sequence[object]) -> pa.Array:
 
 
 Writer = Callable[[Path, FeatureTable, Sequence[str], Iterable[RecordSummary]], None]
-WRITERS: dict[str, Writer] = {".npz": _write_npz, ".parquet": _write_parquet, ".csv": _write_csv}
-"""What writes embeddings, by the file's extension."""
+WRITERS: dict[str, Writer] = {".npz": _write_npz, ".csv": _write_csv}
+"""What writes embeddings that are in memory, by the file's extension."""

@@ -16,8 +16,8 @@ from sensorium.errors import RunError, not_found
 from sensorium.evaluation.contact_sheet import RetrievedImage, contact_sheet
 from sensorium.evaluation.previews import Previews
 from sensorium.evaluation.run_evaluation import RunEvaluation
-from sensorium.evaluation.similarity import nearest_neighbors
 from sensorium.feature_table import FeatureTable
+from sensorium.neighbors.similarity import nearest_neighbors
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions
 from sensorium.runs.atomic import write_atomically

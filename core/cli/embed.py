@@ -14,7 +14,11 @@ from sensorium.cli.device import Device
 def embed(
     run: Annotated[str, typer.Argument(help="The run folder.")],
     out: Annotated[
-        Path, typer.Argument(help="The file to write: .npz (ids, and one array per modality), .parquet or .csv.")
+        Path,
+        typer.Argument(
+            help="The file to write: .parquet or .lance, as a stream that continues when it was interrupted; .npz or "
+            ".csv of few records."
+        ),
     ],
     overrides: Annotated[
         list[str] | None,
@@ -28,18 +32,43 @@ def embed(
             "(of each one the mean token and the class token) or tokens (of the last layer)."
         ),
     ] = Space.embedding,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Labels to write to .parquet or .lance: names with commas, or none. Default: all."),
+    ] = None,
+    half: Annotated[bool, typer.Option("--half", help="Write float16 to .parquet or .lance.")] = False,
+    captions: Annotated[
+        bool,
+        typer.Option(help="Write captions and paths to .parquet or .lance, for which records are read once more."),
+    ] = True,
     checkpoint: Annotated[str, typer.Option(help="The checkpoint: final, best, last, or a step number.")] = "final",
     device: Device = "auto",
 ) -> None:
     """Embed the records of a source with the model of a run."""
-    from sensorium.api.embedding import embed_source
+    import sensorium
     from sensorium.cli.output import show_log
     from sensorium.training.fabric import launching_rank
 
     show_log()
-    count = embed_source(
-        run, out, overrides or [], part=part.value, space=space.value, checkpoint=checkpoint, device=device
+    count = sensorium.embed(
+        run,
+        out,
+        overrides or [],
+        part=part.value,
+        space=space.value,
+        labels=names_of(labels),
+        half=half,
+        captions=captions,
+        checkpoint=checkpoint,
+        device=device,
     )
     if launching_rank() != 0:  # the first prints for all
         return
     typer.echo(f"{count} records embedded into {out}.")
+
+
+def names_of(labels: str | None) -> list[str] | None:
+    """Return names given with commas; "none" is no name, "all" and nothing given are None."""
+    if labels is None or labels == "all":
+        return None
+    return [] if labels == "none" else [name.strip() for name in labels.split(",")]

@@ -17,8 +17,8 @@ from sensorium.errors import SensoriumError
 from sensorium.evaluation.directions import BASELINE, TARGET, Direction, directions
 from sensorium.evaluation.labels import choose_column, count_records
 from sensorium.evaluation.predictions import Columns, joined
-from sensorium.evaluation.similarity import TIE, l2_normalize, similarity_blocks
 from sensorium.feature_table import FeatureTable
+from sensorium.neighbors.similarity import TIE, l2_normalize, similarity_blocks
 
 BACKOFF = 10.0
 """Weight, in records, of the class frequencies of all places where those of one place are estimated."""

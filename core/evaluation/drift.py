@@ -13,10 +13,10 @@ import torch
 from sensorium import losses
 from sensorium.blocks.lora import merged_weights
 from sensorium.evaluation.runner import CHANCE
-from sensorium.evaluation.similarity import l2_normalize
 from sensorium.evaluation.tables import AS_IT_CAME, TRAINED, Metric, ResultsRow, ResultsTable, split_hash
 from sensorium.feature_table import FeatureTable
 from sensorium.models.model import Model
+from sensorium.neighbors.similarity import l2_normalize
 
 FORGETTING, TEST_PART, REFERENCE = "forgetting", "test part", "reference"
 """The table, and its rows."""

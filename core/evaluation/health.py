@@ -11,8 +11,8 @@ import torch
 from sensorium import losses
 from sensorium.contracts import Evaluator
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.similarity import l2_normalize, similarity_blocks
 from sensorium.feature_table import FeatureTable
+from sensorium.neighbors.similarity import l2_normalize, similarity_blocks
 from sensorium.seeding import seed_of
 
 

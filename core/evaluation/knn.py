@@ -8,7 +8,7 @@ import numpy as np
 
 from sensorium.errors import check_range
 from sensorium.evaluation.probes import Classifier
-from sensorium.evaluation.similarity import nearest_neighbors
+from sensorium.neighbors.similarity import nearest_neighbors
 
 
 class KNN(Classifier):

@@ -10,8 +10,8 @@ from sensorium.contracts import Evaluator
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.labels import modality_pair
 from sensorium.evaluation.logistic import LogisticRegression
-from sensorium.evaluation.similarity import l2_normalize
 from sensorium.feature_table import FeatureTable
+from sensorium.neighbors.similarity import l2_normalize
 from sensorium.seeding import seed_of
 
 

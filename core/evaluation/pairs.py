@@ -11,8 +11,8 @@ from sensorium.contracts import Evaluator
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.labels import choose_column, count_records, is_missing, modality_pair, not_numeric
 from sensorium.evaluation.probes import spearman
-from sensorium.evaluation.similarity import l2_normalize
 from sensorium.feature_table import FeatureTable
+from sensorium.neighbors.similarity import l2_normalize
 
 
 class Pairs(Evaluator):

@@ -108,8 +108,16 @@ class PartReader:
             part: the part, or positions in the source, ascending.
             device: where they will be used; batches that are decoded now are pinned if a copy to it gains from that.
         """
-        positions, size = self._slice(part), self.plan.recipe.evaluate.batch
-        cache = self._cache_of(positions)
+        yield from self.in_order(self._slice(part), device)
+
+    def in_order(self, positions: np.ndarray, device: torch.device | str = "cpu") -> Iterator[RecordBatch]:
+        """Yield the usable records at positions once, in order, all of them on this rank.
+
+        Args:
+            positions: in the source, int64 (N,).
+            device: as in `batches`.
+        """
+        size, cache = self.plan.recipe.evaluate.batch, self._cache_of(positions)
         if cache is not None:
             rows = cache.rows_of(positions)
             assert rows is not None, "it was asked"
@@ -125,12 +133,16 @@ class PartReader:
             pin=gains_from_pinning(torch.device(device)),
         )
 
+    def usable(self, part: str | np.ndarray) -> np.ndarray:
+        """Return the positions of the records of a part that have a value, as far as the source knows unread."""
+        return self._decoder().usable(self.positions(part))
+
     def _slice(self, part: str | np.ndarray) -> np.ndarray:
         """Return the positions of this rank's records of a part.
 
         Slices consist of whole batches: a record is encoded beside the same others, whatever the number of ranks.
         """
-        positions, size = self._decoder().usable(self.positions(part)), self.plan.recipe.evaluate.batch
+        positions, size = self.usable(part), self.plan.recipe.evaluate.batch
         starts = np.array_split(np.arange(0, len(positions), size), collectives.world_size())[collectives.rank()]
         return positions[starts[0] : starts[-1] + size] if len(starts) else positions[:0]
 

@@ -16,9 +16,9 @@ from sensorium.errors import RecipeError, SensoriumError, as_clause, check_not_e
 from sensorium.evaluation.joint_queries import Combination, joint_name, with_joint_query
 from sensorium.evaluation.labels import choose_column, count_records, is_missing, modality_pair
 from sensorium.evaluation.predictions import joined
-from sensorium.evaluation.similarity import TIE, l2_normalize, similarity_blocks
 from sensorium.evaluation.tables import PAIR
 from sensorium.feature_table import FeatureTable
+from sensorium.neighbors.similarity import TIE, l2_normalize, similarity_blocks
 
 POSITIVES, LABEL = ("group", "record", "value"), "label:"
 """Words of the option `positives`, and what a label's name stands behind."""

@@ -9,8 +9,8 @@ import numpy as np
 
 from sensorium.evaluation.contact_sheet import RetrievedImage, contact_sheet
 from sensorium.evaluation.previews import Previews
-from sensorium.evaluation.similarity import nearest_neighbors
 from sensorium.feature_table import FeatureTable
+from sensorium.neighbors.similarity import nearest_neighbors
 from sensorium.runs.atomic import write_atomically
 from sensorium.seeding import uniform_of
 

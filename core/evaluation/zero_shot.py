@@ -11,8 +11,8 @@ from torch import Tensor
 from sensorium.contracts import Evaluator
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.labels import Labeled, count_records, labeled
-from sensorium.evaluation.similarity import TIE, l2_normalize, similarity_blocks
 from sensorium.feature_table import FeatureTable
+from sensorium.neighbors.similarity import TIE, l2_normalize, similarity_blocks
 
 
 class ZeroShot(Evaluator):

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.similarity import l2_normalize, query_blocks
 from sensorium.feature_table import FeatureTable
 from sensorium.mining.duplicates import duplicate_classes
 from sensorium.mining.options import MiningOptions
 from sensorium.mining.result import MiningResult
 from sensorium.mining.search import make_search
+from sensorium.neighbors.similarity import l2_normalize, query_blocks
 from sensorium.seeding import seed_of
 
 

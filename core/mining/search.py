@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sensorium.errors import SensoriumError
-from sensorium.evaluation.similarity import similarity_blocks
+from sensorium.neighbors.similarity import similarity_blocks
 
 Search = Callable[[Tensor, Tensor, int, tuple[np.ndarray, np.ndarray]], tuple[np.ndarray, np.ndarray]]
 """`search(x_BD, y_ND, k, (rows, columns))` returns scores and columns (B, k) of the best pairs that are not excluded,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -116,18 +117,38 @@ class Model:
         """
         return {name: self._embed(name, several(values), space, batch) for name, values in raws.items()}
 
-    def _embed(self, name: str, values: Sequence[Any], space: str, size: int) -> Tensor:
-        self._require(name)
-        modality = self.plan.modalities[name]
-        parts = []
-        for start in range(0, len(values), size):
+    def stream(
+        self, modality: str, values: Iterable[Any], *, space: str = "embedding", batch: int = 256
+    ) -> Iterator[Tensor]:
+        """Embed raw values of one modality batch by batch, so that there may be any number of them.
+
+        Args:
+            modality: name of the modality.
+            values: raw values, of any iterable: a list, a generator, a file's lines.
+            space: as in `embed`.
+            batch: how many values are encoded at once.
+
+        Yields:
+            float32 (B, D) on the CPU, in the order of the values; as `embed` in other spaces. B is `batch`, and what is
+            left in the last one.
+
+        Raises:
+            DataError: as `embed`, when the value is reached.
+        """
+        self._require(modality)
+        decoder, numbered = self.plan.modalities[modality], enumerate(values)
+        while chunk := list(islice(numbered, batch)):
             examples = []
-            for offset, raw in enumerate(values[start : start + size], start):
+            for number, raw in chunk:
                 try:
-                    examples.append(modality.decode(raw))
+                    examples.append(decoder.decode(raw))
                 except BadSample as error:
-                    raise DataError(f"Value {offset} of {name} cannot be decoded: {error}.") from error
-            parts.append(self.encode(name, modality.collate(examples), space).cpu())
+                    raise DataError(f"Value {number} of {modality} cannot be decoded: {error}.") from error
+            yield self.encode(modality, decoder.collate(examples), space).cpu()
+
+    def _embed(self, name: str, values: Sequence[Any], space: str, size: int) -> Tensor:
+        raws = (raw for start in range(0, len(values), size) for raw in values[start : start + size])
+        parts = list(self.stream(name, raws, space=space, batch=size))
         return joined_rows(parts) if parts else torch.empty(0, 0)
 
     def encode(self, modality: str, batch: Batch, space: str = "embedding") -> Tensor:

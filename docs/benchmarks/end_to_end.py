@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 import sensorium
-from sensorium.evaluation.similarity import nearest_neighbors
+from sensorium.neighbors.similarity import nearest_neighbors
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders.cnn import CNN
 from sensorium.modalities.image.modality import ImageModality

@@ -26,6 +26,7 @@ PAGES = {
 """Names of the pages, their titles and what stands on them."""
 HOMES = {
     "sensorium.api": "running",
+    "sensorium.embeddings": "running",
     "sensorium.recipe": "running",
     "sensorium.models": "running",
     "sensorium.models.learner": "own-loop",

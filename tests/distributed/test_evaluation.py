@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import sensorium
-from sensorium.api.embedding import embed_source
 from sensorium.errors import EvaluationError, SensoriumError
 from sensorium.evaluation.part_reader import PartReader
 from tests import toys
@@ -29,7 +28,7 @@ def used(run, out):
     folder, changes = run
     known = {"source": toys.incomplete_pairs(), "extensions": toys.extensions(), "device": "cpu"}
     tables = sensorium.evaluate(folder, overrides=changes, **known)
-    count = embed_source(folder, out, part="test", **known)
+    count = sensorium.embed(folder, out, part="test", **known)
     found = sensorium.search(folder, toys.incomplete_pairs()[7].values["a"], by="a", count=20, **known)
     mined = sensorium.mine(folder, part="train", margin=0.0, **known)
     return (

@@ -7,7 +7,6 @@ import torch
 from safetensors.torch import load_file
 
 import sensorium
-from sensorium.api.embedding import embed_source
 from sensorium.training import loop
 from tests import toys
 
@@ -52,7 +51,7 @@ def test_both_sides_are_embedded_by_the_same_weights(run, tmp_path):
     for space in ("embedding", "features"):
         vectors = model.embed(a=[raw], b=[raw], space=space)
         torch.testing.assert_close(vectors["a"], vectors["b"], rtol=0, atol=0)
-    assert embed_source(run, tmp_path / "v.npz", **known()) == 120
+    assert sensorium.embed(run, tmp_path / "v.npz", **known()) == 120
     found = sensorium.search(run, raw, by="b", target="a", count=1, **known())
     assert found[0].score == pytest.approx(1.0, abs=0.01)
     assert "b: that of a" in repr(model)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import sensorium
-from sensorium.api.embedding import embed_source
 from sensorium.data.arrays import ArraysSource
 from sensorium.data.splits import assign_parts
 from sensorium.errors import DataError
@@ -92,7 +91,7 @@ def test_the_other_modality_of_a_broken_record_is_measured(tmp_path, cache):
     evaluators = {"health": {"name": "health"}}
     train(tmp_path / "run", source(96, broken), evaluators=evaluators, max_bad=0.2, cache=cache, test=0.4)
     given = {"source": source(96, broken), "extensions": toys.extensions(), "device": "cpu"}
-    embed_source(tmp_path / "run", tmp_path / "all.npz", **given)
+    sensorium.embed(tmp_path / "run", tmp_path / "all.npz", **given)
     found = np.load(tmp_path / "all.npz")
     absent = {name: np.flatnonzero(np.isnan(found[name]).all(1)).tolist() for name in ("a", "b")}
     assert len(found["a"]) == 96

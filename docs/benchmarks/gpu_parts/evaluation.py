@@ -14,7 +14,7 @@ from cifar10_gpu import ON_GPU
 from resumable import fit_until
 
 import sensorium
-from sensorium.api.embedding import embed_source
+import sensorium
 
 from .session import Row, Settings, Unfinished
 
@@ -59,6 +59,6 @@ def embed(settings: Settings, part: str) -> dict[str, Any]:
     """Measure embedding of one part; decoding and writing are included."""
     folder = run_of(settings)
     start = time.monotonic()
-    count = embed_source(folder, settings.out / f"{part}.npz", part=part)
+    count = sensorium.embed(folder, settings.out / f"{part}.npz", part=part)
     spent = time.monotonic() - start
     return {"seconds": spent, "records": count, "records_per_second": count / spent}

@@ -7,7 +7,6 @@ import pyarrow.parquet as pq
 import pytest
 
 import sensorium
-from sensorium.api.embedding import embed_source
 from sensorium.errors import RunError, SensoriumError
 from tests import toys
 
@@ -24,7 +23,7 @@ def known():
 
 def test_every_format_has_the_same_numbers(run, known, tmp_path):
     for name in ("v.npz", "v.parquet", "v.csv"):
-        assert embed_source(run, tmp_path / name, **known) == 120
+        assert sensorium.embed(run, tmp_path / name, **known) == 120
     arrays, table = np.load(tmp_path / "v.npz"), pq.read_table(tmp_path / "v.parquet").to_pylist()
     with (tmp_path / "v.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -43,20 +42,20 @@ def test_every_format_has_the_same_numbers(run, known, tmp_path):
 
 
 def test_tables_have_parts_labels_and_captions(run, known, tmp_path):
-    embed_source(run, tmp_path / "v.parquet", part="test", **known)
+    sensorium.embed(run, tmp_path / "v.parquet", part="test", **known)
     table = pq.read_table(tmp_path / "v.parquet").to_pylist()
     assert {row["split"] for row in table} == {"test"}
     for row in table:
         record = known["source"][int(row["id"])]
         assert row["label.class"] == record.labels["class"]
         assert (row["caption.a"], row["caption.b"]) == (record.values["a"], record.values["b"])
-    embed_source(run, tmp_path / "all.parquet", **known)
+    sensorium.embed(run, tmp_path / "all.parquet", **known)
     assert set(pq.read_table(tmp_path / "all.parquet")["split"].to_pylist()) == {"train", "val", "test"}
 
 
 def test_another_ending_is_refused_before_anything_is_read(run, known, tmp_path):
-    with pytest.raises(RunError, match=r"ends in one of .npz, .parquet, .csv: '.*v.txt' does not"):
-        embed_source(run, tmp_path / "v.txt", **known)
+    with pytest.raises(RunError, match=r"ends in one of .parquet, .lance, .npz, .csv: '.*v.txt' does not"):
+        sensorium.embed(run, tmp_path / "v.txt", **known)
     with pytest.raises(RunError, match=r"write .*n.parquet, not '.*n.csv'"):
         sensorium.mine(run, tmp_path / "n.csv", **known)
     assert not list(tmp_path.iterdir())
@@ -64,7 +63,7 @@ def test_another_ending_is_refused_before_anything_is_read(run, known, tmp_path)
 
 def test_a_part_or_a_space_that_is_not_there_is_named(run, known, tmp_path):
     with pytest.raises(SensoriumError, match="no part 'tests' of the split, did you mean 'test'"):
-        embed_source(run, tmp_path / "v.npz", part="tests", **known)
+        sensorium.embed(run, tmp_path / "v.npz", part="tests", **known)
     with pytest.raises(SensoriumError, match="no space 'feature', did you mean 'features'"):
-        embed_source(run, tmp_path / "v.npz", space="feature", **known)
+        sensorium.embed(run, tmp_path / "v.npz", space="feature", **known)
     assert not list(tmp_path.iterdir())

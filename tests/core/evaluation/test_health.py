@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sensorium import SensoriumError
-from sensorium.evaluation import similarity
 from sensorium.evaluation.health import Health
+from sensorium.neighbors import similarity
 from tests.core.evaluation.tables_of_records import table
 
 

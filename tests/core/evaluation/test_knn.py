@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from sensorium import SensoriumError
-from sensorium.evaluation import similarity
 from sensorium.evaluation.knn import KNN
-from sensorium.evaluation.similarity import nearest_neighbors
+from sensorium.neighbors import similarity
+from sensorium.neighbors.similarity import nearest_neighbors
 from tests.core.evaluation.tables_of_records import blobs, table
 
 

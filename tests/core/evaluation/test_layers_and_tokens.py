@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import sensorium
-from sensorium.api.embedding import embed_source
 from sensorium.errors import DataError, EvaluationError, RunError, SensoriumError
 from sensorium.evaluation.features import ModelReader, feature_tables, read_features
 from sensorium.evaluation.part_reader import PartReader
@@ -202,12 +201,12 @@ def test_raw_values_are_embedded_in_all_spaces(run):
 def test_layers_and_tokens_are_written_to_npz_alone(run, tmp_path):
     known = {"source": toys.incomplete_pairs(), "extensions": toys.extensions(), "device": "cpu", "part": "test"}
     for space in ("layers", "tokens"):
-        count = embed_source(run.run.folder, tmp_path / f"{space}.npz", space=space, **known)
+        count = sensorium.embed(run.run.folder, tmp_path / f"{space}.npz", space=space, **known)
         written = np.load(tmp_path / f"{space}.npz")
         assert written["a"].shape[0] == count
         assert written["a"].ndim == 3
         with pytest.raises(RunError, match=f"there are several {space}, which are written to .npz alone"):
-            embed_source(run.run.folder, tmp_path / "made.csv", space=space, **known)
+            sensorium.embed(run.run.folder, tmp_path / "made.csv", space=space, **known)
     assert np.load(tmp_path / "layers.npz")["layers.a"].tolist()[:4] == [
         "1",
         "1, final norm",

@@ -10,9 +10,9 @@ import pytest
 
 from sensorium import SensoriumError
 from sensorium.errors import RecipeError
-from sensorium.evaluation import similarity
 from sensorium.evaluation.retrieval import Retrieval, _expected, groups_by_value
 from sensorium.feature_table import ValueFeatures
+from sensorium.neighbors import similarity
 from tests.core.evaluation.tables_of_records import table
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from sensorium.evaluation.similarity import l2_normalize
 from sensorium.mining.duplicates import duplicate_classes
+from sensorium.neighbors.similarity import l2_normalize
 
 
 def test_duplicates_are_found_at_any_distance_in_the_table():

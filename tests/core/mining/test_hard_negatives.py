@@ -12,11 +12,11 @@ import sensorium
 from sensorium import Needs, hookimpl
 from sensorium.data.mined_negatives import SCHEMA
 from sensorium.errors import RecipeError, SensoriumError
-from sensorium.evaluation import similarity
 from sensorium.feature_table import FeatureTable
 from sensorium.mining.duplicates import IDENTICAL
 from sensorium.mining.hard_negatives import mine_negatives
 from sensorium.mining.options import MiningOptions
+from sensorium.neighbors import similarity
 from sensorium.plugins.crossmodal.clip import CLIP
 from sensorium.registration.discovery import load_extensions
 from tests import toys

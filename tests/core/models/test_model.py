@@ -31,6 +31,17 @@ def test_one_value_is_embedded_as_a_list_of_it(model):
         model.embed(a="no numbers")
 
 
+def test_any_number_of_values_is_embedded_batch_by_batch(model):
+    raws, taken = list(toys.vectors()._values["a"][:7]), []
+    batches = model.stream("a", (taken.append(raw) or raw for raw in raws), batch=3)
+    first = next(batches)
+    assert len(taken) == 3, "no more is read than is embedded"
+    torch.testing.assert_close(torch.cat([first, *batches]), model.embed(a=raws)["a"])
+    assert [len(x) for x in model.stream("a", raws, batch=3)] == [3, 3, 1]
+    with pytest.raises(DataError, match="Value 7 of a cannot be decoded"):
+        list(model.stream("a", [*raws, "no numbers"], batch=3))
+
+
 class Keyed:
     """Has keys and a length, as a graph of torch_geometric."""
 

@@ -1,0 +1,1 @@
+"""Embeddings of all records of a source as a file: written as a stream, read in batches."""

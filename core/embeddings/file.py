@@ -1,0 +1,222 @@
+"""Reading files of embeddings in batches, those of `embed` and those that others wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from sensorium.data.summary import RecordSummary
+from sensorium.embeddings.parts import require_lance
+from sensorium.embeddings.table import CAPTION, LABEL, PATH
+from sensorium.errors import RunError, not_found
+from sensorium.evaluation.labels import choose_column
+from sensorium.feature_table import FeatureTable
+
+BATCH = 2**14
+"""Rows that are read at once."""
+
+
+class EmbeddingFile:
+    """A .parquet or .lance file with a row for each record, read in batches: it may be larger than memory.
+
+    A column of lists of numbers, all of one length, is the embedding of a modality; `id`, `split`, `group`,
+    `label.NAME`, `caption.MODALITY` and `path.MODALITY` are as `embed` writes them. A file without ids has row numbers.
+
+    Args:
+        path: the file.
+
+    Raises:
+        RunError: when it cannot be read, or holds no embeddings.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.exists():
+            raise RunError(f"There is no file of embeddings '{path}'; `sensorium embed RUN {path}` makes one.")
+        self._data = _open(self.path)
+        schema: pa.Schema = self._data.schema
+        self._columns = {field.name: field.type for field in schema}
+        noted = (schema.metadata or {}).get(b"sensorium")
+        self.about: dict[str, Any] = json.loads(noted) if noted else {}
+        """What it was made of and how; empty for a file that `embed` did not write."""
+        self.modalities = tuple(name for name, kind in self._columns.items() if _is_list_of_numbers(kind))
+        """Names of the columns of embeddings."""
+        if not self.modalities:
+            raise RunError(f"'{path}' has no column of embeddings, lists of numbers; its columns: {self._named()}.")
+
+    def __len__(self) -> int:
+        return self._data.count_rows()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the labels."""
+        return tuple(name.removeprefix(LABEL) for name in self._columns if name.startswith(LABEL))
+
+    def vectors(self, modality: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the embeddings of a modality, batch by batch.
+
+        Returns:
+            Rows of the file, int64 (M,), and float32 (M, D) of the records that have it.
+
+        Raises:
+            RunError: for another modality, or when lists differ in length.
+        """
+        self._require(modality)
+        start = 0
+        for batch in self._batches([modality]):
+            column = batch.column(0)
+            yield start + np.flatnonzero(np.asarray(column.is_valid())), self._matrix(modality, column)
+            start += len(batch)
+
+    def table(
+        self, modalities: Sequence[str] | None = None, part: str = "all", labels: Sequence[str] | None = None
+    ) -> FeatureTable:
+        """Return embeddings in memory, float32, of the records of a part of the split.
+
+        Args:
+            modalities: names of the columns; None for all.
+            part: "train", "val", "test" or "all".
+            labels: names of the labels; None for all.
+
+        Raises:
+            RunError: for a part, a label or a modality that there is not.
+        """
+        names = list(self.modalities if modalities is None else modalities)
+        for name in names:
+            self._require(name)
+        of_labels = list(self.labels if labels is None else labels)
+        asked = [LABEL + name for name in of_labels]
+        for column in asked + ["split"] * (part != "all"):
+            if column not in self._columns:
+                raise RunError(f"'{self.path}' has no column '{column}'; its columns: {self._named()}.")
+        ids, groups, start = list[str](), list[str](), 0
+        pieces: dict[str, list[np.ndarray]] = {name: [] for name in names}
+        present: dict[str, list[np.ndarray]] = {name: [] for name in names}
+        cells: dict[str, list[Any]] = {name: [] for name in of_labels}
+        about = [name for name in ("id", "split", "group") if name in self._columns]
+        for whole in self._batches([*about, *asked, *names]):
+            numbers, start = np.arange(start, start + len(whole)), start + len(whole)
+            rows = slice(None) if part == "all" else np.flatnonzero(np.array(whole["split"].to_pylist()) == part)
+            batch = whole if part == "all" else whole.take(pa.array(rows))
+            ids += batch["id"].to_pylist() if "id" in about else map(str, numbers[rows].tolist())
+            of_group = batch["group"].to_pylist() if "group" in about else [None] * len(batch)
+            groups += map(_group, ids[len(groups) :], of_group)
+            for name in of_labels:
+                cells[name] += batch[LABEL + name].to_pylist()
+            for name in names:
+                pieces[name].append(self._matrix(name, batch[name]))
+                present[name].append(np.asarray(batch[name].is_valid()))
+        masks = {name: np.concatenate([np.zeros(0, bool), *found]) for name, found in present.items()}
+        features = {name: _spread(pieces.pop(name), masks[name]) for name in names}
+        return FeatureTable(ids, features, masks, {name: _objects(found) for name, found in cells.items()}, groups)
+
+    def arrays(
+        self, part: str = "all", modality: str | None = None, label: str | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return embeddings and labels of the records of a part that have both, as `evaluate_features` takes them.
+
+        Args:
+            part: "train", "val", "test" or "all".
+            modality: name of the column; None takes the only one.
+            label: name of the label; None takes the only one, or none if there is none.
+
+        Returns:
+            float32 (N, D), and the labels (N,), or None.
+        """
+        name = choose_column("modality", modality, list(self.modalities))
+        of = [] if label is None and not self.labels else [choose_column("label", label, list(self.labels))]
+        table = self.table([name], part, of)
+        rows = np.flatnonzero(table.present[name])
+        if not of:
+            return table.features[name][rows], None
+        y_N = table.labels[of[0]]
+        rows = rows[[y_N[row] is not None for row in rows]]
+        return table.features[name][rows], y_N[rows]
+
+    def summaries(self, rows: Sequence[int]) -> list[tuple[str, RecordSummary]]:
+        """Return of some rows the id, and captions, paths and labels of the record."""
+        named = [name for name in self._columns if name == "id" or name.startswith((LABEL, CAPTION, PATH))]
+        if not named:
+            return [(str(row), RecordSummary()) for row in rows]
+        found = self._data.take(pa.array(rows, pa.int64()), columns=named).to_pylist()
+
+        def of(record: dict[str, Any], prefix: str) -> dict[str, Any]:
+            return {
+                name.removeprefix(prefix): cell
+                for name, cell in record.items()
+                if name.startswith(prefix) and cell is not None
+            }
+
+        return [
+            (record.get("id", str(row)), RecordSummary(of(record, CAPTION), of(record, PATH), of(record, LABEL)))
+            for row, record in zip(rows, found, strict=True)
+        ]
+
+    def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        ahead = {"fragment_readahead": 1} if isinstance(self._data, ds.Dataset) else {}
+        yield from self._data.to_batches(columns=columns, batch_size=BATCH, batch_readahead=1, **ahead)
+
+    def _matrix(self, name: str, column: pa.Array) -> np.ndarray:
+        """Return the lists that are there as float32 (M, D)."""
+        there = column.drop_null()
+        numbers = there.flatten().to_numpy(zero_copy_only=False)
+        if pa.types.is_fixed_size_list(column.type):
+            return numbers.astype(np.float32).reshape(len(there), column.type.list_size)
+        width = len(numbers) // max(len(there), 1)
+        if (np.diff(there.offsets.to_numpy()) != width).any():
+            raise RunError(f"The lists of '{name}' in '{self.path}' differ in length: an embedding has one width.")
+        return numbers.astype(np.float32).reshape(len(there), width)
+
+    def _require(self, modality: str) -> None:
+        if modality not in self.modalities:
+            known = ", ".join(self.modalities)
+            problem = f"'{self.path}' has no embeddings of '{modality}'"
+            raise RunError(not_found(problem, modality, self.modalities, f"it has {known}"))
+
+    def _named(self) -> str:
+        return ", ".join(self._columns)
+
+
+def _open(path: Path) -> Any:
+    """Return the dataset of a file, of pyarrow or, of the same methods, of Lance."""
+    if path.suffix.lower() == ".lance":
+        require_lance(path)
+        import lance
+
+        return lance.dataset(str(path))
+    try:
+        return ds.dataset(path, format="parquet")
+    except (pa.ArrowException, OSError) as error:
+        raise RunError(f"'{path}' cannot be read as Parquet ({str(error).splitlines()[0]}).") from error
+
+
+def _is_list_of_numbers(kind: pa.DataType) -> bool:
+    is_list = pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return is_list and pa.types.is_floating(kind.value_type)
+
+
+def _spread(pieces: list[np.ndarray], present_N: np.ndarray) -> np.ndarray:
+    """Return the rows of the records that have one at their places, nan elsewhere."""
+    width = max((piece.shape[1] for piece in pieces), default=0)
+    x_ND = np.full((len(present_N), width), np.nan, np.float32)
+    rows = np.flatnonzero(present_N)
+    for piece in filter(len, pieces):
+        x_ND[rows[: len(piece)]] = piece
+        rows = rows[len(piece) :]
+    return x_ND
+
+
+def _objects(cells: list[Any]) -> np.ndarray:
+    y_N = np.empty(len(cells), object)
+    y_N[:] = cells
+    return y_N
+
+
+def _group(id: str, group: str | None) -> str:
+    return f"record {id}" if group is None else f"group {group}"
