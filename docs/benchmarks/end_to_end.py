@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 
 import sensorium
-from sensorium.neighbors.similarity import nearest_neighbors
 from sensorium.modalities.image.batch import ImageBatch
 from sensorium.modalities.image.encoders.cnn import CNN
 from sensorium.modalities.image.modality import ImageModality
+from sensorium.neighbors.similarity import nearest_neighbors
 
 LR, MOMENTUM, WEIGHT_DECAY, TEMPERATURE, WIDTH, DIM, NEIGHBORS = 0.06, 0.9, 5e-4, 0.2, 256, 128, 20
 

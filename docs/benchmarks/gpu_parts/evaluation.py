@@ -14,7 +14,6 @@ from cifar10_gpu import ON_GPU
 from resumable import fit_until
 
 import sensorium
-import sensorium
 
 from .session import Row, Settings, Unfinished
 
