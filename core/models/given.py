@@ -22,7 +22,7 @@ from sensorium.models.plain_parts import FunctionViews, ModuleEncoder, TokenModu
 from sensorium.parallel import collectives
 from sensorium.recipe.merging import leaves, merged, numbered
 from sensorium.recipe.parts import Part
-from sensorium.recipe.reading import unvalidated, validate
+from sensorium.recipe.reading import unvalidated, validated
 from sensorium.recipe.schema import Optimizer, Recipe
 from sensorium.registration.discovery import Extensions
 from sensorium.registration.given import CLASS, GIVEN, Given, described, missing, origin_of
@@ -444,7 +444,7 @@ def read_given(
         for key in reversed(path.split(".")):
             own = {key: own}
         raw = merged(raw, own)
-    return validate(raw, origin), extensions.with_given(objects_of(parts))
+    return validated(Recipe, raw, origin, overrides), extensions.with_given(objects_of(parts))
 
 
 def _with_empty_list(raw: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:

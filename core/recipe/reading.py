@@ -51,7 +51,8 @@ def read_recipe(
     Raises:
         RecipeError: one sentence with the path, the value and the nearest valid names.
     """
-    return validate(*unvalidated(recipe, registry, overrides))
+    raw, origin = unvalidated(recipe, registry, overrides)
+    return validated(Recipe, raw, origin, overrides)
 
 
 def unvalidated(
@@ -187,8 +188,14 @@ def validate(raw: Mapping[str, Any], origin: str) -> Recipe:
     return validated(Recipe, raw, origin)
 
 
-def validated(section: type[S], raw: Mapping[str, Any], origin: str) -> S:
+def validated(section: type[S], raw: Mapping[str, Any], origin: str, overrides: Sequence[str] = ()) -> S:
     """Return the section of a recipe, or the whole one, that a mapping describes.
+
+    Args:
+        section: its model.
+        raw: the mapping.
+        origin: what errors call it.
+        overrides: that were applied to it; one that set the wrong value is named in place of `origin`.
 
     Raises:
         RecipeError: one sentence about the first key that is wrong.
@@ -197,11 +204,29 @@ def validated(section: type[S], raw: Mapping[str, Any], origin: str) -> S:
     try:
         return section.model_validate(raw)
     except ValidationError as error:
-        raise RecipeError(f"{origin}: {_sentence(error.errors()[0], raw, section)}") from error
+        first = error.errors()[0]
+        said = _override_of(_path_of(first), overrides) or origin
+        raise RecipeError(f"{said}: {_sentence(first, raw, section)}") from error
+
+
+def _override_of(loc: Sequence[str | int], overrides: Sequence[str]) -> str | None:
+    """Return what errors call the last override that set what is at a location, or something within it; or None."""
+    path = [str(key) for key in loc]
+    for text in reversed(overrides):
+        keys = text.partition("=")[0].strip().split(".")
+        shorter = min(len(keys), len(path))
+        if shorter and keys[:shorter] == path[:shorter]:
+            return f"the override '{text}'"
+    return None
+
+
+def _path_of(error: Any) -> tuple[str | int, ...]:
+    """Return the keys that lead to what an error is about."""
+    return tuple(key for key in error["loc"] if key not in (ONE, SEVERAL))
 
 
 def _sentence(error: Any, raw: Mapping[str, Any], section: type[BaseModel]) -> str:
-    loc = tuple(key for key in error["loc"] if key not in (ONE, SEVERAL))
+    loc = _path_of(error)
     path = ".".join(str(key) for key in loc) or "recipe"
     value = error["input"]
     if error["type"] == "extra_forbidden":

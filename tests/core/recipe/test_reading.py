@@ -238,3 +238,20 @@ def test_an_order_that_is_none_is_named(registry, given, problem):
 def test_neighbors_and_blocks_exclude_each_other(registry):
     with pytest.raises(RecipeError, match="order: blocks keeps those of a fragment together: choose one of them"):
         read_recipe("simclr", registry, ["data.order=blocks", "data.neighbors=mined.parquet"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "blamed"),
+    [
+        (["data.batch=many"], "the override 'data.batch=many'"),
+        (["seed=1", " data.batch = many"], "the override ' data.batch = many'"),
+        (["data={batch: many}"], "the override 'data={batch: many}'"),
+        (["train.steps=4", "train.epochs=3"], "the override 'train.epochs=3'"),
+        (["seed=1"], "recipe"),
+    ],
+)
+def test_the_override_that_is_wrong_is_blamed_not_the_recipe(registry, overrides, blamed):
+    given = MINIMAL | {"monitor": {"every": "often"}} if overrides == ["seed=1"] else MINIMAL
+    with pytest.raises(RecipeError) as error:
+        read_recipe(given, registry, overrides)
+    assert str(error.value).startswith(f"{blamed}: ")
