@@ -95,19 +95,20 @@ def labeled_or_none(table: FeatureTable, label: str | None, modality: str | None
     return labeled(table, label, modality) if some else None
 
 
+def is_number(value: Any) -> bool:
+    """Whether a cell is a number, or text that reads as one."""
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def not_numeric(values: Iterable[Any]) -> Any:
     """Return the first value that is no number, None without one.
 
     In a column that one cell makes text, all are text: then the first that cannot be read as a number.
     """
-
-    def is_number(value: Any) -> bool:
-        try:
-            float(value)
-        except ValueError:
-            return False
-        return True
-
     text = [value for value in values if not isinstance(value, int | float)]
     return next((value for value in text if not is_number(value)), text[0] if text else None)
 
@@ -119,10 +120,13 @@ def numeric_labels(part: Labeled) -> np.ndarray:
         SensoriumError: when one of them is not a number.
     """
     if (value := not_numeric(part.values)) is not None:
-        raise SensoriumError(
-            f"The label '{part.label}' has the value {value!r}, which is not a number: use a classifier for it, "
-            "such as 'linear', or 'forest' with task=classification, or repair the column."
+        words = sum(not is_number(cell) for cell in part.values)
+        remedy = (
+            f"{words:,} of {len(part.values):,} cells are none: write numbers there, or leave those cells empty"
+            if 2 * words <= len(part.values)
+            else "use a classifier for it, such as 'linear', or 'forest' with task=classification, or repair the column"
         )
+        raise SensoriumError(f"The label '{part.label}' has the value {value!r}, which is not a number: {remedy}.")
     return np.array(part.values, np.float64)
 
 

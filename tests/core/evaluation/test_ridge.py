@@ -50,8 +50,10 @@ def test_the_penalty_follows_the_noise():
 
 def test_words_and_constants_are_refused():
     x = np.random.default_rng(0).normal(size=(10, 2))
-    with pytest.raises(SensoriumError, match="'y' has the value 'p', which is not a number"):
+    with pytest.raises(SensoriumError, match="'y' has the value 'p', which is not a number: use a classifier"):
         Ridge().fit(table({"a": x}, {"y": ["p"] * 10}))
+    with pytest.raises(SensoriumError, match="'>10', which is not a number: 1 of 10 cells are none: write numbers"):
+        Ridge().fit(table({"a": x}, {"y": [*map(str, range(9)), ">10"]}))
     evaluator = Ridge()
     evaluator.fit(table({"a": x}, {"y": list(range(10))}))
     with pytest.raises(SensoriumError, match="same numeric label"):
