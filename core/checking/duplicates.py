@@ -15,19 +15,22 @@ import numpy as np
 class Duplicates:
     """Values of one modality that occur in more than one record.
 
-    Records of one group count as one: two captions of an image do not make it a duplicate of itself.
+    Records of one group count as one: two captions of an image do not make it a duplicate of itself. What a group
+    repeats is counted apart: of groups that are scaffolds or patients it is a duplicate too.
 
     Args:
         contents: how many different contents occur more than once.
         records: in how many records.
         across: how many records of the val and test part have a value that stands in the train part too.
         pairs: of each of these, its position in the source and that of one in the train part.
+        within: how many records have a value that another record of their group has too.
     """
 
     contents: int
     records: int
     across: int
     pairs: list[tuple[int, int]]
+    within: int = 0
 
 
 def find_duplicates(content_N: np.ndarray, group_N: np.ndarray, train_N: np.ndarray) -> Duplicates:
@@ -54,7 +57,19 @@ def find_duplicates(content_N: np.ndarray, group_N: np.ndarray, train_N: np.ndar
         int(sizes[several].sum()),
         int(outside_M.sum()),
         [(int(outside), int(train)) for outside, train in pairs[np.argsort(pairs[:, 0])].tolist()],
+        _within_groups(content_N[rows], group_N[rows]),
     )
+
+
+def _within_groups(content_M: np.ndarray, group_M: np.ndarray) -> int:
+    """Return how many of M values stand in another record of their group too."""
+    order = np.lexsort((group_M, content_M))
+    starts = np.flatnonzero(
+        (np.diff(content_M[order], prepend=~content_M[order][:1]) != 0)
+        | (np.diff(group_M[order], prepend=group_M[order][:1]) != 0)
+    )
+    sizes = np.diff(starts, append=len(order))
+    return int(sizes[sizes > 1].sum())
 
 
 def numbered(names: Iterable[str]) -> np.ndarray:

@@ -42,6 +42,7 @@ class ModalityReport:
                 "contents": twice.contents,
                 "records": twice.records,
                 "across": twice.across,
+                "within": twice.within,
                 "pairs": [[id_of(outside), id_of(train)] for outside, train in twice.pairs],
             },
         }

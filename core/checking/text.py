@@ -93,13 +93,14 @@ def unreadable_lines(bad: UnreadableRecords) -> Iterator[str]:
 
 
 def _about(twice: Duplicates) -> str:
+    within = f"; {twice.within:,} records repeat a value of another record of their group" if twice.within else ""
     if not twice.contents:
-        return "none"
+        return f"none across groups{within}" if within else "none"
     stand = "value stands" if twice.contents == 1 else "values stand"
     across = (
         f"{twice.across:,} records of val or test have one that train has too" if twice.across else "none across parts"
     )
-    return f"{twice.contents:,} {stand} in {twice.records:,} records; {across}"
+    return f"{twice.contents:,} {stand} in {twice.records:,} records; {across}{within}"
 
 
 def _cells(numbers: Numbers) -> list[str]:

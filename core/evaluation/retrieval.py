@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Literal
@@ -15,6 +15,7 @@ from sensorium.contracts import Evaluator
 from sensorium.errors import RecipeError, SensoriumError, as_clause, check_not_empty, check_range, not_found
 from sensorium.evaluation.joint_queries import Combination, joint_name, with_joint_query
 from sensorium.evaluation.labels import choose_column, count_records, is_missing, modality_pair
+from sensorium.evaluation.positives import Positives, of_equal_values, of_groups
 from sensorium.evaluation.predictions import joined
 from sensorium.evaluation.tables import PAIR
 from sensorium.feature_table import FeatureTable
@@ -53,8 +54,9 @@ class Retrieval(Evaluator):
         pairs: "all" measures all pairs of modalities in both directions; null those that query and target name.
         cutoffs: values of k of the recall R@k, >= 1.
         positives: which targets are positives of a query: "record", that of its record alone; "group", all of its
-            group; "value", all of records that have the same value of the query or the target, such as the same
-            caption; "label:NAME", all of records with the same label.
+            group; "value", those of each record that has the same value of the query or of the target, such as the
+            same caption (of several query modalities: the same value of all); "label:NAME", all of records with the
+            same label.
         combine: how unit embeddings of several query modalities become one: their "mean"; or their elementwise
             "product", by which multilinear objectives compare (Symile: `volume` with `kind: symile`).
     """
@@ -112,11 +114,9 @@ class Retrieval(Evaluator):
             ranking = _Ranking()
             x_QD = l2_normalize(test.values(query).x[task.queries], self.device)
             y_ND = l2_normalize(test.values(target).x, self.device)
-            by_group = torch.from_numpy(task.by_group_N).to(x_QD.device)
-            counts = torch.from_numpy(task.counts_Q).to(x_QD.device)
-            firsts = torch.from_numpy(task.firsts_Q).to(x_QD.device)
+            targets, firsts, counts = (torch.from_numpy(column).to(x_QD.device) for column in task.positives)
             for block, s_BN in similarity_blocks(x_QD, y_ND):
-                ranking.add(_positive_ranks(s_BN, by_group, firsts[block], counts[block]), counts[block])
+                ranking.add(_positive_ranks(s_BN, targets, firsts[block], counts[block]), counts[block])
             ids = np.array(test.ids, object)[test.values(query).rows[task.queries]]
             direction = np.full(len(ids), f"{query}{PAIR}{target}", object)
             directions.append({"id": ids, "direction": direction, **ranking.columns()})
@@ -149,7 +149,7 @@ class Retrieval(Evaluator):
                 if not self.is_pairwise:
                     raise
                 continue
-            expected = _expected(task.targets, task.counts_Q, self.cutoffs)
+            expected = _expected(task.targets, task.positives.counts_Q, self.cutoffs)
             metrics |= {f"{query}->{target} {name}": value for name, value in expected.items()}
         return self._with_means(metrics)
 
@@ -177,14 +177,24 @@ class Retrieval(Evaluator):
     def _task(self, test: FeatureTable, query: str, target: str) -> _Task:
         if test.features[query].shape[1] != test.features[target].shape[1]:
             raise SensoriumError(f"'{query}' and '{target}' have features of different widths.")
-        return _task(test, query, target, self._groups(test, query, target))
+        queries_Q, targets_N = test.values(query).rows, test.values(target).rows
+        if self.positives == "value":
+            found = of_equal_values(test, self.several or [query], target, queries_Q, targets_N)
+        else:
+            found = of_groups(self._groups(test), queries_Q, targets_N)
+        having = np.flatnonzero(found.counts_Q)
+        if not len(having):
+            raise SensoriumError(
+                f"No record of the test part has '{query}' and, in its group, '{target}': no query has a positive "
+                f"({count_records(len(queries_Q))} with '{query}', {count_records(len(targets_N))} with '{target}')."
+            )
+        kept = Positives(found.targets_P, found.firsts_Q[having], found.counts_Q[having])
+        return _Task(having, len(targets_N), kept, excluded=len(queries_Q) - len(having))
 
-    def _groups(self, test: FeatureTable, query: str, target: str) -> list[str]:
+    def _groups(self, test: FeatureTable) -> list[str]:
         """Return the group of each record: records of one group are each other's positives."""
         if self.positives == "group":
             return test.groups
-        if self.positives == "value":
-            return groups_by_value(test, (*(self.several or [query]), target))
         if self.positives == "record":
             return test.ids
         name = choose_column("label", self.positives.removeprefix(LABEL), list(test.labels))
@@ -207,46 +217,19 @@ class _Task:
     """Queries, targets and positives of one direction.
 
     Args:
-        queries: which of the table's values of the query modality are the Q queries.
+        queries: which of the table's values of the query modality are the Q queries, each with a positive.
         targets: N, the number of values of the target modality.
-        by_group_N: indices 0..N-1 of the targets, sorted by group; the positives of a query are a slice of it.
-        firsts_Q: where the slice of the query begins.
-        counts_Q: its length, >= 1.
+        positives: of the Q queries.
         excluded: number of queries without a positive.
     """
 
     queries: np.ndarray
     targets: int
-    by_group_N: np.ndarray
-    firsts_Q: np.ndarray
-    counts_Q: np.ndarray
+    positives: Positives
     excluded: int
 
 
-def _task(test: FeatureTable, query: str, target: str, groups: list[str]) -> _Task:
-    groups_N = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
-    queries, targets = test.values(query).rows, test.values(target).rows
-    order = np.argsort(groups_N[targets], kind="stable")
-    target_groups = groups_N[targets][order]
-    firsts = np.searchsorted(target_groups, groups_N[queries], side="left")
-    counts = np.searchsorted(target_groups, groups_N[queries], side="right") - firsts
-    has_positive = counts > 0
-    if not has_positive.any():
-        raise SensoriumError(
-            f"No record of the test part has '{query}' and, in its group, '{target}': no query has a positive "
-            f"({count_records(len(queries))} with '{query}', {count_records(len(targets))} with '{target}')."
-        )
-    return _Task(
-        np.flatnonzero(has_positive),
-        len(targets),
-        order,
-        firsts[has_positive],
-        counts[has_positive],
-        excluded=int((~has_positive).sum()),
-    )
-
-
-def _positive_ranks(s_BN: Tensor, by_group_N: Tensor, firsts_B: Tensor, counts_B: Tensor) -> Tensor:
+def _positive_ranks(s_BN: Tensor, targets_P: Tensor, firsts_B: Tensor, counts_B: Tensor) -> Tensor:
     """Return the ranks of every query's positives, best first: int64 (B, R), 0 where a query has fewer than R.
 
     A negative ranks before a positive unless it is less similar by more than TIE. Each negative is counted at the
@@ -254,7 +237,7 @@ def _positive_ranks(s_BN: Tensor, by_group_N: Tensor, firsts_B: Tensor, counts_B
     """
     slots_R = torch.arange(int(counts_B.max()), device=s_BN.device)
     valid_BR = slots_R < counts_B[:, None]
-    positive_BR = by_group_N[(firsts_B[:, None] + slots_R).clamp_max(len(by_group_N) - 1)]
+    positive_BR = targets_P[(firsts_B[:, None] + slots_R).clamp_max(len(targets_P) - 1)]
     # Ascending, valid ones first: a negative at or above the threshold ranks before the positive.
     threshold_BR = (s_BN.gather(1, positive_BR) - TIE).masked_fill(~valid_BR, torch.inf).sort(dim=1).values
     negative_BN = torch.ones_like(s_BN, dtype=torch.int32)
@@ -305,24 +288,6 @@ def _means(ranked: Mapping[str, np.ndarray], cutoffs: tuple[int, ...]) -> dict[s
         "mean rank ↓": float(np.mean(first)),
         "median rank ↓": float(np.median(first)),
     }
-
-
-def groups_by_value(table: FeatureTable, modalities: Sequence[str]) -> list[str]:
-    """Return the group of each record, where records that share a value of one of the modalities are of one group."""
-    assert table.contents is not None, "the evaluator asks for contents"
-    parent = list(range(len(table)))
-
-    def root(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = row = parent[parent[row]]
-        return row
-
-    for modality in modalities:
-        first: dict[Hashable, int] = {}
-        for row, values in enumerate(table.contents[modality]):
-            for value in values:
-                parent[root(row)] = root(first.setdefault(value, row))
-    return [str(root(row)) for row in range(len(table))]
 
 
 def _ideal_gain(counts_Q: np.ndarray) -> np.ndarray:

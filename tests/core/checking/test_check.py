@@ -53,6 +53,7 @@ def test_a_folder_is_reported_on(folder, workers):
         "contents": 1,
         "records": 2,
         "across": 1,
+        "within": 0,
         "pairs": [["test/dog/00.png", "train/cat/05.png"]],
     }
     assert text["duplicates"]["contents"] == 0

@@ -14,7 +14,9 @@ def by_loop(content, group, train):
         if any(train[i] for i in rows if content[i] == c)
     }
     pairs = [(i, trained[content[i]]) for i in rows if content[i] in trained and not train[i]]
-    return Duplicates(len(several), sum(content[i] in several for i in rows), len(pairs), pairs)
+    cells = [(content[i], group[i]) for i in rows]
+    within = sum(cells.count(cell) > 1 for cell in cells)
+    return Duplicates(len(several), sum(content[i] in several for i in rows), len(pairs), pairs, within)
 
 
 def test_they_are_found_as_by_a_loop_over_all_records():
@@ -31,8 +33,8 @@ def test_no_value_is_no_duplicate():
 
 def test_records_of_one_group_are_no_duplicates_of_each_other():
     content = np.array([7, 7, 7], np.uint64)
-    assert find_duplicates(content, np.array([0, 0, 0]), np.ones(3, bool)).contents == 0
-    assert find_duplicates(content, np.array([0, 0, 1]), np.ones(3, bool)) == Duplicates(1, 3, 0, [])
+    assert find_duplicates(content, np.array([0, 0, 0]), np.ones(3, bool)) == Duplicates(0, 0, 0, [], within=3)
+    assert find_duplicates(content, np.array([0, 0, 1]), np.ones(3, bool)) == Duplicates(1, 3, 0, [], within=2)
 
 
 def test_names_are_numbered():

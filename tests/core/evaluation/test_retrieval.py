@@ -10,7 +10,7 @@ import pytest
 
 from sensorium import SensoriumError
 from sensorium.errors import RecipeError
-from sensorium.evaluation.retrieval import Retrieval, _expected, groups_by_value
+from sensorium.evaluation.retrieval import Retrieval, _expected
 from sensorium.feature_table import ValueFeatures
 from sensorium.neighbors import similarity
 from tests.core.evaluation.tables_of_records import table
@@ -187,15 +187,6 @@ def test_positives_by_label_and_by_equal_value():
         Retrieval("a", "b", positives="label:kid").measure(records)
     with pytest.raises(SensoriumError, match=r"'positives' of 'retrieval' is 'values', did you mean 'value'\?"):
         Retrieval(positives="values")
-
-
-def test_records_that_share_any_value_are_one_group():
-    records = table({"a": np.eye(5), "b": np.eye(5)})
-    records.contents = {"a": [("p",), ("p",), ("q",), (), ("r",)], "b": [("x",), ("y",), ("y", "z"), ("z",), ("w",)]}
-    groups = groups_by_value(records, ("a", "b"))
-    assert len(set(groups[:4])) == 1
-    assert groups[4] not in groups[:4]
-    assert len(set(groups_by_value(records, ("a",)))) == 4
 
 
 def test_refuses_what_it_cannot_compare():
