@@ -107,10 +107,9 @@ def is_number(value: Any) -> bool:
 def not_numeric(values: Iterable[Any]) -> Any:
     """Return the first value that is no number, None without one.
 
-    In a column that one cell makes text, all are text: then the first that cannot be read as a number.
+    In a column that one cell makes text, all are text: what reads as a number counts as one.
     """
-    text = [value for value in values if not isinstance(value, int | float)]
-    return next((value for value in text if not is_number(value)), text[0] if text else None)
+    return next((value for value in values if not is_number(value)), None)
 
 
 def numeric_labels(part: Labeled) -> np.ndarray:
@@ -127,7 +126,7 @@ def numeric_labels(part: Labeled) -> np.ndarray:
             else "use a classifier for it, such as 'linear', or 'forest' with task=classification, or repair the column"
         )
         raise SensoriumError(f"The label '{part.label}' has the value {value!r}, which is not a number: {remedy}.")
-    return np.array(part.values, np.float64)
+    return np.array([float(value) for value in part.values], np.float64)
 
 
 def modality_pair(table: FeatureTable, first: str | None, second: str | None) -> tuple[str, str]:

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from sensorium.contracts import Task
-from sensorium.errors import RecipeError
-from sensorium.evaluation.labels import is_missing
+from sensorium.errors import RecipeError, SensoriumError
+from sensorium.evaluation.labels import is_missing, is_number
 from sensorium.evaluation.multitask import Multitask
 from sensorium.evaluation.probes import Classifier, Regressor
 from sensorium.finetuning.linear_probe import logistic_layer, ridge_layer
@@ -178,7 +178,14 @@ class Regression(Regressor, Task):
     def target(self, labels):
         """Return the standardized label."""
         value = labels.get(self.label)
-        return [np.nan if is_missing(value) else float(value - self.mean) / self.std]
+        if is_missing(value):
+            return [np.nan]
+        if not is_number(value):
+            raise SensoriumError(
+                f"The label '{self.label}' has the value {value!r}, which is not a number: write a number there, or "
+                "leave the cell empty."
+            )
+        return [(float(value) - self.mean) / self.std]
 
     def loss(self, outputs_BK, targets_BL):
         """Return the mean squared error."""

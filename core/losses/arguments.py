@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
-from sensorium.errors import SensoriumError
+from sensorium.errors import SensoriumError, not_found
 
 
 def check_pairs(x: Tensor, y: Tensor) -> None:
@@ -22,6 +24,22 @@ def check_pairs(x: Tensor, y: Tensor) -> None:
             f"The loss compares pairs of rows, and was given tensors of shapes {tuple(x.shape)} and {tuple(y.shape)}: "
             "hand in two of one shape (B, D)."
         )
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raise for a word that a loss does not know.
+
+    Args:
+        name: of the argument, such as "measure".
+        value: what was given.
+        choices: the words that it knows.
+
+    Raises:
+        SensoriumError: when the word is none of them.
+    """
+    if value not in choices:
+        problem = f"The loss was given {name}={value!r}"
+        raise SensoriumError(not_found(problem, str(value), choices, f"its {name} is one of {', '.join(choices)}"))
 
 
 def check_positive(name: str, value: Tensor | float) -> None:

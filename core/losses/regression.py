@@ -5,13 +5,13 @@ Letters: B this rank's rows, D width.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sensorium.losses.arguments import check_pairs
+from sensorium.losses.arguments import check_choice, check_pairs
 from sensorium.losses.precision import at_least_fp32, outside_autocast
 from sensorium.losses.unit_vectors import normalize_rows
 from sensorium.parallel import collectives
@@ -29,6 +29,7 @@ def penalties(predictions: Tensor, targets: Tensor, penalty: Penalty = "l2", bet
             beta / 2, and below beta the square over 2 beta.
         beta: threshold of "smooth-l1" between square and absolute value, > 0.
     """
+    check_choice("penalty", penalty, get_args(Penalty))
     if penalty == "l2":
         return F.mse_loss(predictions, targets, reduction="none")
     if penalty == "l1":

@@ -13,20 +13,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from sensorium.errors import SensoriumError
-from sensorium.losses.arguments import check_pairs, check_positive
+from sensorium.losses.arguments import check_choice, check_pairs, check_positive
 from sensorium.losses.contrastive import global_index, row_index
 from sensorium.losses.engine import LOG_ZERO, softplus
 from sensorium.losses.precision import outside_autocast
 from sensorium.losses.unit_vectors import cosines, normalize_rows
 from sensorium.parallel import collectives
 
+Measure = Literal["gram", "triangle"]
+Arrangement = Literal["n", "n^2"]
 PAIRS = 1 << 21
 """Most pairs of a block; of several blocks none is kept for the backward pass."""
 EPSILON = 1e-8
@@ -64,7 +66,7 @@ def triangle_area(z: Sequence[Tensor]) -> Tensor:
 def volume_contrast(
     z: Sequence[Tensor],
     scale: Tensor | float,
-    measure: Literal["gram", "triangle"] = "gram",
+    measure: Measure = "gram",
     cosine: float = 1.0,
     anchors: Sequence[int] | None = None,
 ) -> Tensor:
@@ -86,9 +88,10 @@ def volume_contrast(
         This rank's share of the mean over anchors, directions and records; the mean over ranks is the loss of the
         joined batch. The loss of a batch of one record is zero.
     """
+    check_choice("measure", measure, get_args(Measure))
     _check(z, exactly=3 if measure == "triangle" else None)
     check_positive("scale", scale)
-    chosen = range(len(z)) if anchors is None else anchors
+    chosen = _chosen(anchors, len(z))
     if len(z) == 2:
         chosen = chosen[:1]  # rows and columns of one are columns and rows of the other
     logits = _Logits(scale, cosine, _volume if measure == "gram" else _area)
@@ -103,7 +106,7 @@ def volume_contrast(
 def symile(
     z: Sequence[Tensor],
     scale: Tensor | float,
-    negatives: Literal["n", "n^2"] = "n",
+    negatives: Arrangement = "n",
     anchors: Sequence[int] | None = None,
 ) -> Tensor:
     """Symile: contrast by the multilinear inner product of K modalities (Saporta et al. 2024).
@@ -123,9 +126,10 @@ def symile(
     Returns:
         This rank's share of the mean over anchors and records; the mean over ranks is the loss of the joined batch.
     """
+    check_choice("negatives", negatives, get_args(Arrangement))
     _check(z)
     check_positive("scale", scale)
-    chosen = range(len(z)) if anchors is None else anchors
+    chosen = _chosen(anchors, len(z))
     with outside_autocast(z[0]):
         rows, joined, ids_B, ids_M = _unit_rows(z)
         scale = scale * math.sqrt(rows[0].shape[1]) ** (len(z) - 2)
@@ -278,6 +282,17 @@ def _unit_rows(z: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], Tensor,
     sizes = collectives.rank_sizes(len(rows[0]))
     joined = [collectives.gather(x_BD) for x_BD in rows]
     return rows, joined, global_index(sizes, rows[0].device), torch.arange(sum(sizes), device=rows[0].device)
+
+
+def _chosen(anchors: Sequence[int] | None, modalities: int) -> Sequence[int]:
+    """Return the indices of the modalities that are the anchor; raise where they name none, or none that is there."""
+    chosen = range(modalities) if anchors is None else anchors
+    if not chosen or not set(chosen) <= set(range(modalities)):
+        raise SensoriumError(
+            f"The loss was given the anchors {list(chosen)}, and there are {modalities} modalities: name one or more "
+            f"by their indices, 0 to {modalities - 1}."
+        )
+    return chosen
 
 
 def _check(z: Sequence[Tensor], exactly: int | None = None) -> None:

@@ -112,6 +112,11 @@ class Compatibility:
                 f"The objective '{term.part}' needs {required} of each record, but {makes}; generators that would fit: "
                 f"{fitting}."
             )
+        if term.global_views > count:
+            raise RecipeError(
+                f"{term.key}.global_views is {term.global_views}, but {self._views_of(term, name)} makes {count} views "
+                "of each record, of which the first are global: lower it, or let the views make more."
+            )
         if any(one.negative_views for one in seen) and not self._are_negatives_used(name, term.seen[name]):
             fitting = loadable(self.registry, "objectives", None, lambda cls: cls.needs.negative_views)
             raise RecipeError(

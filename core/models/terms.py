@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from inspect import signature
 from typing import Any
 
 from sensorium.blocks.sum import Sum, Term as TermOfSum
@@ -57,6 +58,12 @@ class PlannedTerm:
     def views_of_a_tower(self) -> int:
         """How many views of each record it takes of one modality."""
         return self.needs.views // (len(self.towers) if self.takes_towers_as_views else 1)
+
+    @property
+    def global_views(self) -> int:
+        """How many of its views it takes for global ones; 0 where it makes no difference between views."""
+        parameter = signature(self.make.cls).parameters.get("global_views")
+        return 0 if parameter is None else self.make.options.get("global_views", parameter.default)
 
     @property
     def is_one_of_several(self) -> bool:

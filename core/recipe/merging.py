@@ -147,9 +147,12 @@ def _nothing_to_take_away(path: Sequence[str], inherited: Mapping[str, Any]) -> 
 def overridden(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Return a copy of a raw recipe with every `key.sub=value` applied, in order.
 
+    What takes an element of a list away comes last, the last element first: numbers are those of the list before.
+
     Raises:
         RecipeError: as in `override`.
     """
+    overrides = _removals_last(overrides)
     lengths: dict[str, Any] = {}
     for named in (_nested(text).get("train") for text in overrides):
         lengths |= named if isinstance(named, Mapping) else {}
@@ -162,6 +165,22 @@ def overridden(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
                 if _path(before).startswith(f"{part}.") and _path(before) != _path(text):
                     raw = override(raw, before)
     return raw
+
+
+def _removals_last(overrides: Sequence[str]) -> list[str]:
+    """Return overrides with those that may take an element of a list away behind the others, the last element first.
+
+    Of several that say the same element, the last one counts.
+    """
+
+    def takes_away(text: str) -> bool:
+        return _path(text).rpartition(".")[2].isdigit() and text.partition("=")[2].strip() in ("null", "~")
+
+    last = {_path(text): text for text in overrides}
+    removed = sorted(
+        (path for path, text in last.items() if takes_away(text)), key=lambda path: int(path.rpartition(".")[2])
+    )
+    return [text for text in overrides if not takes_away(text)] + [last[path] for path in reversed(removed)]
 
 
 def without_replaced_length(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,7 +210,9 @@ def override(raw: dict[str, Any], text: str) -> dict[str, Any]:
         if isinstance(here, str) or here is None:  # a part by its bare name, or nothing so far
             break
         if isinstance(here, list) and here and not keys[depth + 1].isdigit():
-            one = f"{'.'.join(keys[: depth + 1])}.0.{'.'.join(keys[depth + 1 :])}"
+            negative = keys[depth + 1].removeprefix("-").isdigit()  # counted from the end, as in Python
+            number, rest = (len(here) - 1, keys[depth + 2 :]) if negative else (0, keys[depth + 1 :])
+            one = ".".join([*keys[: depth + 1], str(number), *rest])
             raise RecipeError(f"{through} a list of {len(here)}: name an element by its number, as in {one}.")
         here = {str(number): one for number, one in enumerate(here)} if isinstance(here, list) else here
         if not isinstance(here, Mapping):

@@ -48,6 +48,8 @@ class Volume(Objective):
     ) -> None:
         super().__init__()
         check_range("objective 'volume'", "[0, inf)", cosine=cosine)
+        if anchors is not None and not anchors:
+            raise RecipeError("The option 'anchors' of 'volume' is empty: name a modality or more, or leave it out.")
         without_effect = negatives != "n" if kind != "symile" else cosine != 1.0
         if without_effect:
             name = "cosine" if kind == "symile" else "negatives"

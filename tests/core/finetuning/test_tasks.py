@@ -79,6 +79,10 @@ def test_regression_targets_are_standardized_and_predictions_are_not():
     assert task.loss(torch.tensor([[1.0], [7.0]]), torch.tensor([[2.0], [NAN]])).item() == 1.0
     assert task.measure(labeled([[1.0], [-1.0]], size=[30.0, 12.0]))["RMSE ↓"] == pytest.approx(math.sqrt(2))
     assert task.to_prediction(np.array([0.5], np.float32)) == 25.0
+    as_text = fitted(Regression("size", "a"), size=["10.0", "30", None])  # of a column that one cell makes text
+    assert (as_text.mean, as_text.target({"size": "40"})) == (20.0, [2.0])
+    with pytest.raises(SensoriumError, match="'size' has the value '>10', which is not a number: write a number"):
+        as_text.target({"size": ">10"})
 
 
 @pytest.mark.parametrize("make", MAKERS)

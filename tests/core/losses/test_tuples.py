@@ -218,6 +218,14 @@ def test_what_is_no_tuple_is_refused():
         symile([*rows(2), torch.zeros(4, 4)], 1.0)
     with pytest.raises(SensoriumError, match="above 0"):
         symile(rows(), 0.0)
+    with pytest.raises(SensoriumError, match="measure='grm', did you mean 'gram'"):
+        volume_contrast(rows(), 1.0, "grm")
+    with pytest.raises(SensoriumError, match=r"negatives='n3'.* one of n, n\^2"):
+        symile(rows(), 1.0, "n3")
+    for anchors in ([], [5], [-1]):
+        for loss in (volume_contrast, symile):
+            with pytest.raises(SensoriumError, match=r"and there are 3 modalities: name one or more by their indices"):
+                loss(rows(), 1.0, anchors=anchors)
 
 
 CUTS = {2: (0, 3, 5), 3: (0, 0, 4, 5)}

@@ -136,6 +136,10 @@ SIMCLR = {"name": "simclr", "on": "image"}
         ),
         (["clip", SIMCLR, {**MAE, "views": 2}], "objective.2.views names 2, which is none of modalities.image.views;"),
         (
+            ["clip", {**SIMCLR, "name": "lejepa", "global_views": 5}],
+            "objective.1.global_views is 5, but modalities.image",
+        ),
+        (
             ["clip", {**SIMCLR, "views": 0}],
             "The objective 'simclr' needs 2 view(s) of each record, but modalities.image",
         ),

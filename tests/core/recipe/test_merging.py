@@ -141,3 +141,19 @@ def test_entries_of_another_form_are_refused_with_the_right_one(given, extension
         RecipeError, match=r"'log.loggers': .* is neither a list of names, \[NAME\], nor a mapping, {NAME"
     ):
         read_recipe(raw, extensions.registry)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "left"),
+    [
+        (["objective.0=null", "objective.1.weight=3"], [("mae", 3.0), ("simclr", 1.0)]),
+        (["objective.1.weight=3", "objective.0=null"], [("mae", 3.0), ("simclr", 1.0)]),
+        (["objective.0=null", "objective.1=null"], [("simclr", 1.0)]),
+        (["objective.1=null", "objective.3={name: byol, on: image}"], [("clip", 1.0), ("simclr", 1.0), ("byol", 1.0)]),
+        (["objective.1=null", "objective.1={name: mae, weight: 3}"], [("clip", 1.0), ("mae", 3.0), ("simclr", 1.0)]),
+    ],
+)
+def test_numbers_of_elements_are_those_before_any_is_taken_away(extensions, overrides, left):
+    raw = {"base": "clip-mae", "objective": ["clip", {"name": "mae", "on": "image"}, {"name": "simclr", "on": "image"}]}
+    found = read_recipe(raw, extensions.registry, overrides).objective
+    assert [(term.name, term.weight) for term in found] == left

@@ -161,6 +161,7 @@ def test_what_cannot_be_is_refused():
         ({"negatives": "n^2"}, "'negatives' of 'volume' has no effect with 'kind: gram'"),
         ({"anchors": ["a", "d"]}, "The anchor 'd' of 'volume' is none of the modalities a, b, c"),
         ({"cosine": -1.0}, "'cosine'"),
+        ({"anchors": []}, "'anchors' of 'volume' is empty"),
     ]:
         with pytest.raises(RecipeError, match=why):
             learner(Volume(**options))
