@@ -47,7 +47,7 @@ One rule holds for a recipe over its base, and for the command line over a recip
 | `null` for any other key | no value where the key can be without (`train.grad_clip=null`), else its default |
 | nothing, as in `health:` | stays; an evaluator that is not inherited is there with its defaults |
 | a mapping of numbers over a list, `{1: {weight: 0.5}}` | merged into these elements: `objective.1.weight=0.5` |
-| `null` for an element of a list | taken away, after all other overrides: `objective.1=null`; the number behind the last one adds one |
+| `null` for an element of a list | taken away, last of all: `objective.1=null`; the number behind the last adds one |
 | a number, a word, a list | replaced |
 
 The resolved recipe, with every default filled in, is stored as `recipe.yaml` in the run folder; `sensorium train RECIPE
