@@ -48,8 +48,6 @@ class Volume(Objective):
     ) -> None:
         super().__init__()
         check_range("objective 'volume'", "[0, inf)", cosine=cosine)
-        if anchors is not None and not anchors:
-            raise RecipeError("The option 'anchors' of 'volume' is empty: name a modality or more, or leave it out.")
         without_effect = negatives != "n" if kind != "symile" else cosine != 1.0
         if without_effect:
             name = "cosine" if kind == "symile" else "negatives"
@@ -62,8 +60,8 @@ class Volume(Objective):
         names = list(encoders)
         if self.kind == "triangle" and len(names) != 3:
             raise RecipeError(f"A triangle has 3 modalities, not {', '.join(names)}: set objective.kind to gram.")
-        if unknown := set(self.anchors or names) - set(names):
-            raise RecipeError(f"The anchor '{min(unknown)}' of 'volume' is none of the modalities {', '.join(names)}.")
+        if self.anchors is not None and (not self.anchors or set(self.anchors) - set(names)):
+            raise RecipeError(f"The anchors {self.anchors} of 'volume' are not one or more of {', '.join(names)}.")
         sizes = [3] if self.kind == "triangle" else range(2, len(names) + 1)
         patterns = [pattern for size in sizes for pattern in combinations(names, size)]
         anchors = [[i for i, name in enumerate(p) if name in (self.anchors or names)] for p in patterns]

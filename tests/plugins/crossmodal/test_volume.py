@@ -159,9 +159,9 @@ def test_what_cannot_be_is_refused():
     for options, why in [
         ({"kind": "symile", "cosine": 0.5}, "'cosine' of 'volume' has no effect with 'kind: symile'"),
         ({"negatives": "n^2"}, "'negatives' of 'volume' has no effect with 'kind: gram'"),
-        ({"anchors": ["a", "d"]}, "The anchor 'd' of 'volume' is none of the modalities a, b, c"),
+        ({"anchors": ["a", "d"]}, r"The anchors \['a', 'd'\] of 'volume' are not one or more of a, b, c"),
         ({"cosine": -1.0}, "'cosine'"),
-        ({"anchors": []}, "'anchors' of 'volume' is empty"),
+        ({"anchors": []}, r"The anchors \[\] of 'volume' are not one or more of a, b, c"),
     ]:
         with pytest.raises(RecipeError, match=why):
             learner(Volume(**options))
