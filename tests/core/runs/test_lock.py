@@ -1,0 +1,78 @@
+"""Two trainings in one run folder: the second is refused; what a killed one left is no lock."""
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from sensorium.errors import RunError
+from sensorium.runs.lock import RunLock
+
+HOLDER = """
+import multiprocessing, pathlib, sys, time
+from sensorium.runs.lock import RunLock
+lock = RunLock(pathlib.Path(sys.argv[1]))
+lock.acquire()
+child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
+child.start()
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the lock of a folder, and has a child as loader workers are."""
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    child = int(process.stdout.readline())
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    os.kill(child, signal.SIGKILL)
+
+
+def test_a_second_process_is_told_who_holds_it_and_since_when(tmp_path, holder):
+    held = rf"is in use: process {holder.pid} on {platform.node()} since 20\d\d-.*choose another folder with --run-dir"
+    with pytest.raises(RunError, match=held):
+        RunLock(tmp_path).acquire()
+    holder.send_signal(signal.SIGSTOP)  # hung, not gone
+    with pytest.raises(RunError, match=f"process {holder.pid}"):
+        RunLock(tmp_path).acquire()
+
+
+def test_a_killed_process_leaves_no_lock_though_its_workers_live_on(tmp_path, holder):
+    holder.kill()
+    holder.wait()
+    assert json.loads((tmp_path / "run.lock").read_text())["process"] == holder.pid, "it had no time to remove it"
+    lock = RunLock(tmp_path)
+    lock.acquire()
+    lock.release()
+    assert not (tmp_path / "run.lock").exists()
+
+
+def test_a_process_is_kept_from_its_own_folder_until_it_is_done_there(tmp_path):
+    first, second = RunLock(tmp_path / "run"), RunLock(tmp_path / "other" / ".." / "run")
+    (tmp_path / "other").mkdir()
+    first.acquire()
+    with pytest.raises(RunError, match="This process trains in"):
+        second.acquire()
+    first.release()
+    first.release()
+    second.acquire()
+    second.release()
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, caplog):
+    def refuse(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("sensorium.runs.lock.fcntl.lockf", refuse)
+    lock = RunLock(tmp_path)
+    lock.acquire()
+    assert "cannot be locked ([Errno 37] No locks available): see to it that no second training" in caplog.text
+    lock.release()
