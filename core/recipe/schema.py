@@ -297,6 +297,11 @@ class Train(Section):
     ema: float | None = Field(
         None, gt=0, lt=1, description="decay of the EMA of weights, which evaluation and export then use"
     )
+    timeout: PositiveFloat = Field(
+        600.0,
+        description="of several processes: seconds without a sign of life, or behind the step of the others, after "
+        "which one of them hangs, and the training stops, > 0",
+    )
     sync_batch_norm: bool = Field(
         True, description="batch norm over the rows of all ranks, as in one process; false: each rank over its own"
     )

@@ -23,7 +23,7 @@ from sensorium.weights.loading import WeightsReport
 CHANGEABLE = (
     *("train.epochs", "train.steps"),
     *("train.accelerator", "train.devices", "train.nodes", "train.strategy", "train.compile"),
-    "train.gradient_checkpointing",
+    *("train.gradient_checkpointing", "train.timeout"),
     *("train.precision", "train.matmul_precision", "train.deterministic"),
     *(
         "data.workers",

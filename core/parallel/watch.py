@@ -1,0 +1,165 @@
+"""Ranks watch each other: one that is killed, or hangs, ends the others with a sentence that says which.
+
+Each rank has a thread that gives a sign of life in the store through which ranks met, and looks at those of the others.
+Looks are counted, not seconds: a rank that was stopped itself, or a clock that was set, blames nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NoReturn
+
+import torch.distributed as dist
+
+from sensorium.parallel import collectives
+
+SIGN = 1.0
+"""Seconds between signs of life."""
+MISSED = 5
+"""Signs that a rank may miss, once its connection is closed, before it is said to be lost."""
+WORDS_OF_LOSS = ("connection closed", "connection reset", "broken pipe", "timed out", "timeout", "gloo", "nccl")
+"""Of errors by which process groups tell that a rank is gone."""
+LEFT = "left"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a rank runs.
+
+    Args:
+        host: its name.
+        process: its id.
+    """
+
+    host: str
+    process: int
+
+    def __str__(self) -> str:
+        return f"process {self.process} on {self.host}"
+
+
+class Watch:
+    """The watch that one rank keeps.
+
+    Args:
+        timeout: seconds after which a rank that gives no sign, or does not begin the step of the others, hangs.
+        on_loss: called in the thread of the watch with the sentence, when ranks hang, after those of this host are
+            killed; it ends the process.
+    """
+
+    def __init__(self, timeout: float, on_loss: Callable[[str], NoReturn]) -> None:
+        self.timeout, self._on_loss = timeout, on_loss
+        self._rank, self._size = collectives.rank(), collectives.world_size()
+        self._store = dist.PrefixStore("sensorium/watch", dist.distributed_c10d._get_default_store().clone())
+        self._signs = 0
+        self._give_sign()
+        self.places: Sequence[Place] = collectives.all_gather_objects(Place(platform.node(), os.getpid()))
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep, daemon=True, name="watch of ranks")
+        self._thread.start()
+
+    def leave(self, sentence: str = LEFT) -> None:
+        """End the watch, and tell the others that this rank leaves, or why it fails."""
+        if not self._ended.is_set():
+            self._ended.set()
+            with suppress(RuntimeError):  # the store is gone with its rank
+                self._store.set(f"end/{self._rank}", sentence)
+
+    def explain(self, error: BaseException) -> str | None:
+        """Return the sentence about the rank whose loss an error tells of; None if it does not, or all are there."""
+        if not _tells_of_loss(error):
+            return None
+        before = self._look()
+        for _ in range(MISSED):
+            time.sleep(SIGN)
+            for rank, why in self._ends().items():
+                if why != LEFT:
+                    return f"{self._named(rank)} stopped: {why}"
+        now = self._look()
+        if before is None or now is None:
+            return f"{self._named(0)}, through which the others meet, was lost: it was killed, or its node failed."
+        silent = [rank for rank in range(self._size) if now[rank][0] == before[rank][0]]
+        return f"{self._named(*silent)} was lost: it was killed, or its node failed." if silent else None
+
+    def _keep(self) -> None:
+        """Give signs, and look at those of the others, until the watch ends; the thread."""
+        every = max(SIGN, self.timeout / 20)
+        silent, late, last, since = [0.0] * self._size, [0.0] * self._size, None, 0.0
+        while not self._ended.wait(SIGN):
+            with suppress(RuntimeError):
+                self._give_sign()
+            if (since := since + SIGN) < every:
+                continue
+            found = self._look()
+            ahead = max((step for _, step in found), default=0) if found else 0
+            for rank in range(self._size):
+                gives_sign = found is not None and (last is None or found[rank][0] != last[rank][0])
+                in_step = found is not None and found[rank][1] == ahead
+                silent[rank] = 0.0 if gives_sign or (found is None and rank) else silent[rank] + since
+                late[rank] = 0.0 if in_step or found is None else late[rank] + since
+            last, since = found or last, 0.0
+            self._judge([r for r, s in enumerate(silent) if s >= self.timeout], "has given no sign of life")
+            self._judge([r for r, s in enumerate(late) if s >= self.timeout], f"has not begun step {ahead}")
+
+    def _judge(self, ranks: Sequence[int], what: str) -> None:
+        """End the process if ranks hang, and have not left."""
+        left = self._ends() if ranks else {}
+        hung = [rank for rank in ranks if rank not in left]
+        if not hung or self._ended.is_set():
+            return
+        for rank in hung:
+            if self.places[rank].host == self.places[self._rank].host:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(self.places[rank].process, signal.SIGKILL)
+        self._on_loss(f"{self._named(*hung)} {what} for {self.timeout:g} s (train.timeout): it hangs, and is ended.")
+
+    def _give_sign(self) -> None:
+        self._signs += 1
+        self._store.set(f"sign/{self._rank}", f"{self._signs} {_step}")
+
+    def _look(self) -> list[tuple[int, int]] | None:
+        """Return how many signs each rank has given, and the step it is in; None if the store does not answer."""
+        try:
+            found = self._store.multi_get([f"sign/{rank}" for rank in range(self._size)])
+        except RuntimeError:
+            return None
+        signs = (sign.decode().split() for sign in found)
+        return [(int(count), int(step)) for count, step in signs]
+
+    def _ends(self) -> dict[int, str]:
+        """Return why ranks ended their watch."""
+        ends = {}
+        with suppress(RuntimeError):
+            for rank in range(self._size):
+                if self._store.check([f"end/{rank}"]):
+                    ends[rank] = self._store.get(f"end/{rank}").decode()
+        return ends
+
+    def _named(self, *ranks: int) -> str:
+        return " and ".join(f"Rank {rank} ({self.places[rank]})" for rank in ranks)
+
+
+_step = 0
+"""The step that this rank has begun."""
+
+
+def begin_step(step: int) -> None:
+    """Note that this rank has the records of a step, so that the others see whether it is behind them."""
+    global _step
+    _step = step
+
+
+def _tells_of_loss(error: BaseException | None) -> bool:
+    while error is not None:
+        said = str(error).lower()
+        if isinstance(error, RuntimeError) and any(words in said for words in WORDS_OF_LOSS):
+            return True
+        error = error.__cause__
+    return False
