@@ -36,10 +36,12 @@ from sensorium.training.auto import resolve, training_size
 from sensorium.training.callbacks import Finish
 from sensorium.training.fabric import build_fabric, launch, launching_rank
 from sensorium.training.loop import train
+from sensorium.training.memory import memory_advised
 from sensorium.training.precision import numeric_settings
 from sensorium.training.resumption import Resumption
 from sensorium.training.setup import prepare
 from sensorium.training.state import TrainingState
+from sensorium.training.watched import watched
 
 log = logging.getLogger("sensorium")
 
@@ -157,6 +159,19 @@ def _run_folder(run: Run | None, found: Found | None, run_dir: str | Path | None
 
 
 def _train(
+    plan: Plan,
+    source: Source | None,
+    run: Run,
+    fabric: Fabric,
+    resumed: Resumption | None,
+    data_changed: bool,
+    evaluate: bool,
+) -> Model:
+    with watched(fabric, run, plan.recipe.train.timeout), memory_advised(plan.recipe):
+        return _train_on_records(plan, source, run, fabric, resumed, data_changed, evaluate)
+
+
+def _train_on_records(
     plan: Plan,
     source: Source | None,
     run: Run,

@@ -58,7 +58,7 @@ class Watch:
         self.timeout, self._on_loss = timeout, on_loss
         self._rank, self._size = collectives.rank(), collectives.world_size()
         self._store = dist.PrefixStore("sensorium/watch", dist.distributed_c10d._get_default_store().clone())
-        self._signs = 0
+        self._signs, self._gives_sign = 0, True
         self._give_sign()
         self.places: Sequence[Place] = collectives.all_gather_objects(Place(platform.node(), os.getpid()))
         self._ended = threading.Event()
@@ -93,7 +93,7 @@ class Watch:
         every = max(SIGN, self.timeout / 20)
         silent, late, last, since = [0.0] * self._size, [0.0] * self._size, None, 0.0
         while not self._ended.wait(SIGN):
-            with suppress(RuntimeError):
+            if self._gives_sign:
                 self._give_sign()
             if (since := since + SIGN) < every:
                 continue
@@ -103,7 +103,7 @@ class Watch:
                 gives_sign = found is not None and (last is None or found[rank][0] != last[rank][0])
                 in_step = found is not None and found[rank][1] == ahead
                 silent[rank] = 0.0 if gives_sign or (found is None and rank) else silent[rank] + since
-                late[rank] = 0.0 if in_step or found is None else late[rank] + since
+                late[rank] = 0.0 if in_step or not gives_sign else late[rank] + since
             last, since = found or last, 0.0
             self._judge([r for r, s in enumerate(silent) if s >= self.timeout], "has given no sign of life")
             self._judge([r for r, s in enumerate(late) if s >= self.timeout], f"has not begun step {ahead}")
@@ -122,7 +122,10 @@ class Watch:
 
     def _give_sign(self) -> None:
         self._signs += 1
-        self._store.set(f"sign/{self._rank}", f"{self._signs} {_step}")
+        try:
+            self._store.set(f"sign/{self._rank}", f"{self._signs} {_step}")
+        except RuntimeError:  # the store is gone with its rank, for ever
+            self._gives_sign = False
 
     def _look(self) -> list[tuple[int, int]] | None:
         """Return how many signs each rank has given, and the step it is in; None if the store does not answer."""

@@ -15,7 +15,7 @@ from sensorium.devices import to_device
 from sensorium.errors import Interrupted
 from sensorium.interruption import Stopped, handled_by, name_of
 from sensorium.models.learner import make_views
-from sensorium.parallel import collectives
+from sensorium.parallel import collectives, watch
 from sensorium.seeding import generator, seed_globals
 from sensorium.training.gradient_cache import GradientCache
 from sensorium.training.progress import FirstSteps
@@ -44,6 +44,7 @@ def train(t: TrainingState) -> None:
     steps_left = t.steps if callbacks.finish is None else t.step
     with handled_by(stop.receive):
         for step, parts in enumerate(t.meter.waiting(t.loader.batches(t.step, steps_left)), t.step):
+            watch.begin_step(step + 1)
             if begin_step is not None:
                 begin_step()
             taken = take_step(t, step, parts)

@@ -13,7 +13,7 @@ from typing import NoReturn
 from lightning_fabric import Fabric
 
 from sensorium.errors import SensoriumError, TrainingError
-from sensorium.parallel.watch import SIGN, Watch
+from sensorium.parallel.watch import Watch
 from sensorium.runs.run import Run
 
 log = logging.getLogger("sensorium")
