@@ -30,6 +30,7 @@ from sensorium.parallel.rank_zero import on_rank_zero
 from sensorium.recipe import Recipe
 from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions, load_extensions
+from sensorium.runs.lock import RunLock
 from sensorium.runs.records import ChangedRecords, changed_records, keep_records
 from sensorium.runs.run import Run
 from sensorium.training.auto import resolve, training_size
@@ -117,8 +118,9 @@ def fit(
     run = found.to_continue if found is not None else Run.open(resume) if resume else None
     begun = start(asked, run)
     fabric = build_fabric(begun.plan.recipe.train)
+    lock = RunLock()
     if launching_rank() == 0:
-        run = _run_folder(run, found, run_dir, begun)
+        run = _run_folder(lock, run, found, run_dir, begun)
         run.sweep()
     launch(fabric)
     if found is not None and (agreed := agree(found)).step != found.step:
@@ -148,14 +150,25 @@ def fit(
             handler.close()
             if resumed is None:
                 run.discard_if_unused()
+        lock.release()
 
 
-def _run_folder(run: Run | None, found: Found | None, run_dir: str | Path | None, begun: Start) -> Run:
-    """Return the run folder that is written: that of a run which goes on, or of its copy, or a new one."""
-    if run is None:
-        over = found.run if found is not None and found.is_begun else None
-        return Run.create(run_dir, begun.plan.recipe, begun.extensions, over=over)
-    return run if found is not None or run_dir is None else run.copy(run_dir)
+def _run_folder(lock: RunLock, run: Run | None, found: Found | None, run_dir: str | Path | None, begun: Start) -> Run:
+    """Return the run folder that is written, locked: that of a run which goes on, or of its copy, or a new one."""
+    continues = run is not None and (found is not None or run_dir is None)
+    if continues or run_dir is not None:
+        lock.acquire(run.folder if continues else Path(run_dir))  # type: ignore[union-attr, arg-type]
+    try:
+        if run is None:
+            over = found.run if found is not None and found.is_begun else None
+            run = Run.create(run_dir, begun.plan.recipe, begun.extensions, over=over)
+        elif not continues:
+            run = run.copy(run_dir)  # type: ignore[arg-type]
+        lock.acquire(run.folder)
+    except BaseException:
+        lock.release()
+        raise
+    return run
 
 
 def _train(

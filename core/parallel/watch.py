@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import torch.distributed as dist
 
@@ -22,11 +22,15 @@ from sensorium.parallel import collectives
 
 SIGN = 1.0
 """Seconds between signs of life."""
+ANSWER = 5.0
+"""Seconds in which the store answers."""
 MISSED = 5
 """Signs that a rank may miss, once its connection is closed, before it is said to be lost."""
 WORDS_OF_LOSS = ("connection closed", "connection reset", "broken pipe", "timed out", "timeout", "gloo", "nccl")
 """Of errors by which process groups tell that a rank is gone."""
 LEFT = "left"
+"""What a rank says that ends its watch in peace."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class Watch:
     def __init__(self, timeout: float, on_loss: Callable[[str], NoReturn]) -> None:
         self.timeout, self._on_loss = timeout, on_loss
         self._rank, self._size = collectives.rank(), collectives.world_size()
-        self._store = dist.PrefixStore("sensorium/watch", dist.distributed_c10d._get_default_store().clone())
+        self._signing, self._looking = _connection(), _connection()
+        self._asking: threading.Thread | None = None
         self._signs, self._gives_sign = 0, True
         self._give_sign()
         self.places: Sequence[Place] = collectives.all_gather_objects(Place(platform.node(), os.getpid()))
@@ -70,7 +75,7 @@ class Watch:
         if not self._ended.is_set():
             self._ended.set()
             with suppress(RuntimeError):  # the store is gone with its rank
-                self._store.set(f"end/{self._rank}", sentence)
+                self._signing.set(f"end/{self._rank}", sentence)
 
     def explain(self, error: BaseException) -> str | None:
         """Return the sentence about the rank whose loss an error tells of; None if it does not, or all are there."""
@@ -123,30 +128,48 @@ class Watch:
     def _give_sign(self) -> None:
         self._signs += 1
         try:
-            self._store.set(f"sign/{self._rank}", f"{self._signs} {_step}")
+            self._signing.set(f"sign/{self._rank}", f"{self._signs} {_step}")
         except RuntimeError:  # the store is gone with its rank, for ever
             self._gives_sign = False
 
     def _look(self) -> list[tuple[int, int]] | None:
         """Return how many signs each rank has given, and the step it is in; None if the store does not answer."""
-        try:
-            found = self._store.multi_get([f"sign/{rank}" for rank in range(self._size)])
-        except RuntimeError:
+        found = self._ask(lambda: self._looking.multi_get([f"sign/{rank}" for rank in range(self._size)]))
+        if found is None:
             return None
         signs = (sign.decode().split() for sign in found)
         return [(int(count), int(step)) for count, step in signs]
 
     def _ends(self) -> dict[int, str]:
         """Return why ranks ended their watch."""
-        ends = {}
-        with suppress(RuntimeError):
-            for rank in range(self._size):
-                if self._store.check([f"end/{rank}"]):
-                    ends[rank] = self._store.get(f"end/{rank}").decode()
-        return ends
+
+        def read() -> dict[int, str]:
+            ended = [rank for rank in range(self._size) if self._looking.check([f"end/{rank}"])]
+            return {rank: self._looking.get(f"end/{rank}").decode() for rank in ended}
+
+        return self._ask(read) or {}
+
+    def _ask(self, read: Callable[[], T]) -> T | None:
+        """Return what is read from the store; None if it does not answer: its process may be stopped, or gone."""
+        found: list[T] = []
+
+        def ask() -> None:
+            with suppress(RuntimeError):
+                found.append(read())
+
+        if self._asking is None or not self._asking.is_alive():
+            self._asking = threading.Thread(target=ask, daemon=True, name="look at ranks")
+            self._asking.start()
+            self._asking.join(ANSWER)
+        return found[0] if found else None
 
     def _named(self, *ranks: int) -> str:
         return " and ".join(f"Rank {rank} ({self.places[rank]})" for rank in ranks)
+
+
+def _connection() -> dist.Store:
+    """Return a connection of its own to the store through which ranks met: one that waits for an answer is blocked."""
+    return dist.PrefixStore("sensorium/watch", dist.distributed_c10d._get_default_store().clone())
 
 
 _step = 0

@@ -3,6 +3,7 @@
 recipe.yaml            the resolved recipe
 run.json               state, step, versions, plugins, times, records, resumptions; evaluators that failed
 records.parquet        the ids of all records, with the part of the split that each is in
+run.lock               who trains here; while a training runs
 train.log              the log
 metrics.jsonl          one line of metrics every `log.every` steps, and one for each evaluation
 tensorboard/           the same, as TensorBoard events; other loggers keep files of their own names
@@ -37,6 +38,7 @@ from sensorium.recipe.reading import to_yaml
 from sensorium.recipe.schema import Recipe
 from sensorium.registration.discovery import Extensions
 from sensorium.runs.atomic import TEMPORARY, sweep, write_atomically
+from sensorium.runs.lock import LOCK
 
 log = logging.getLogger("sensorium")
 PACKAGES = (
@@ -59,6 +61,7 @@ class Run:
         self.recipe_file = folder / "recipe.yaml"
         self.status_file = folder / "run.json"
         self.records_file = folder / "records.parquet"
+        self.lock_file = folder / LOCK
         self.log_file = folder / "train.log"
         self.metrics_file = folder / "metrics.jsonl"
         self.tensorboard = folder / "tensorboard"
@@ -97,7 +100,7 @@ class Run:
             run = over
             run.clear()
         else:
-            run = cls(_made(Path(folder) if folder else dated(Path("runs"), recipe.name)))
+            run = cls(_made(Path(folder) if folder else _reserved(Path("runs"), recipe.name)))
         run.keep_recipe(recipe)
         plugins = [plugin.public() for plugin in extensions.plugins]
         run.update(state="created", started=_now(), versions=_versions(), plugins=plugins)
@@ -114,7 +117,7 @@ class Run:
             RunError: when the folder exists and is not empty, or cannot be written.
         """
         copied = Run(_made(Path(folder)))
-        left = shutil.ignore_patterns(self.model.name, self.evaluations.name, "finetune-*", f".*{TEMPORARY}")
+        left = shutil.ignore_patterns(self.model.name, self.evaluations.name, "finetune-*", f".*{TEMPORARY}", LOCK)
         try:
             shutil.copytree(self.folder, copied.folder, ignore=left, dirs_exist_ok=True)
         except (OSError, shutil.Error) as error:
@@ -151,7 +154,9 @@ class Run:
     def holdings(self) -> set[Path]:
         """Return what the folder holds but for what never belongs to a training: rests of writes, logs of launchers."""
         held = self.folder.iterdir() if self.folder.is_dir() else ()
-        return {path for path in held if path != self.launches and not path.name.endswith(TEMPORARY)}
+        return {
+            path for path in held if path not in (self.launches, self.lock_file) and not path.name.endswith(TEMPORARY)
+        }
 
     def unused(self) -> bool:
         """Return whether the folder is empty, or holds no more than what a training writes before it reads data."""
@@ -233,10 +238,25 @@ def _made(folder: Path) -> Path:
             )
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(
-            f"The run folder {folder} cannot be created ({error}): choose another with --run-dir."
-        ) from error
+        raise RunError(_not_created(folder, error)) from error
     return folder
+
+
+def _not_created(folder: Path, error: OSError) -> str:
+    return f"The run folder {folder} cannot be created ({error}): choose another with --run-dir."
+
+
+def _reserved(parent: Path, name: str) -> Path:
+    """Make a folder in `parent`, named by the time, that no other process has made in the same second."""
+    while True:
+        folder = dated(parent, name)
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunError(_not_created(folder, error)) from error
+        return folder
 
 
 def dated(parent: Path, name: str) -> Path:

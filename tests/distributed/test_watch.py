@@ -11,17 +11,18 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from sensorium.parallel import collectives, host_group
+from sensorium.parallel import collectives, host_group, watch as watch_of_ranks
 from sensorium.parallel.watch import Watch, begin_step
 
 from . import ranks  # noqa: F401 - the server that ranks are forked from
 
-WORLD, TIMEOUT = 3, 6.0
+WORLD, TIMEOUT = 3, 2.0
 
 
 def rank_of_training(rank, port, how, whom, folder):
     """Steps of nothing, at the fourth of which one rank is lost; what the others say is in a file of each."""
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    watch_of_ranks.SIGN, watch_of_ranks.ANSWER = 0.25, 0.5
     said = Path(folder) / f"rank-{rank}"
 
     def end(sentence):
@@ -59,12 +60,14 @@ def lose(how, watch):
     ("how", "whom", "what"),
     [
         ("killed", 1, "was lost: it was killed, or its node failed"),
-        ("killed", 0, "was lost: it was killed, or its node failed"),
+        pytest.param("killed", 0, "was lost: it was killed, or its node failed", marks=pytest.mark.slow),
         ("failed", 2, "stopped: The disk is full"),
-        ("stopped", 1, "has given no sign of life for 6 s (train.timeout): it hangs"),
-        ("stopped", 0, "has given no sign of life for 6 s (train.timeout): it hangs"),
-        ("stuck", 1, "has not begun step 4 for 6 s (train.timeout): it hangs"),
-        ("none", 9, ""),
+        pytest.param(
+            "stopped", 1, "has given no sign of life for 2 s (train.timeout): it hangs", marks=pytest.mark.slow
+        ),
+        ("stopped", 0, "has given no sign of life for 2 s (train.timeout): it hangs"),
+        ("stuck", 1, "has not begun step 4 for 2 s (train.timeout): it hangs"),
+        pytest.param("none", 9, "", marks=pytest.mark.slow),
     ],
 )
 def test_a_lost_rank_is_named_by_the_others(how, whom, what, tmp_path):

@@ -15,8 +15,8 @@ from sensorium.runs.lock import RunLock
 HOLDER = """
 import multiprocessing, pathlib, sys, time
 from sensorium.runs.lock import RunLock
-lock = RunLock(pathlib.Path(sys.argv[1]))
-lock.acquire()
+lock = RunLock()
+lock.acquire(pathlib.Path(sys.argv[1]))
 child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
 child.start()
 print(child.pid, flush=True)
@@ -39,31 +39,32 @@ def holder(tmp_path):
 def test_a_second_process_is_told_who_holds_it_and_since_when(tmp_path, holder):
     held = rf"is in use: process {holder.pid} on {platform.node()} since 20\d\d-.*choose another folder with --run-dir"
     with pytest.raises(RunError, match=held):
-        RunLock(tmp_path).acquire()
+        RunLock().acquire(tmp_path)
     holder.send_signal(signal.SIGSTOP)  # hung, not gone
     with pytest.raises(RunError, match=f"process {holder.pid}"):
-        RunLock(tmp_path).acquire()
+        RunLock().acquire(tmp_path)
 
 
 def test_a_killed_process_leaves_no_lock_though_its_workers_live_on(tmp_path, holder):
     holder.kill()
     holder.wait()
     assert json.loads((tmp_path / "run.lock").read_text())["process"] == holder.pid, "it had no time to remove it"
-    lock = RunLock(tmp_path)
-    lock.acquire()
+    lock = RunLock()
+    lock.acquire(tmp_path)
     lock.release()
     assert not (tmp_path / "run.lock").exists()
 
 
 def test_a_process_is_kept_from_its_own_folder_until_it_is_done_there(tmp_path):
-    first, second = RunLock(tmp_path / "run"), RunLock(tmp_path / "other" / ".." / "run")
+    first, second = RunLock(), RunLock()
     (tmp_path / "other").mkdir()
-    first.acquire()
+    first.acquire(tmp_path / "run")
+    first.acquire(tmp_path / "run")
     with pytest.raises(RunError, match="This process trains in"):
-        second.acquire()
+        second.acquire(tmp_path / "other" / ".." / "run")
     first.release()
     first.release()
-    second.acquire()
+    second.acquire(tmp_path / "run")
     second.release()
 
 
@@ -72,7 +73,7 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, caplog):
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr("sensorium.runs.lock.fcntl.lockf", refuse)
-    lock = RunLock(tmp_path)
-    lock.acquire()
+    lock = RunLock()
+    lock.acquire(tmp_path)
     assert "cannot be locked ([Errno 37] No locks available): see to it that no second training" in caplog.text
     lock.release()
