@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from sensorium.api.run_parts import extensions_of
-from sensorium.blocks.lora import factors_of
 from sensorium.contracts import Encoder, Modality, Source
 from sensorium.devices import find_device
 from sensorium.errors import RunError
@@ -23,7 +22,7 @@ from sensorium.registration.blame import naming_plugins
 from sensorium.registration.discovery import Extensions, load_extensions
 from sensorium.registration.options import check_options
 from sensorium.runs.atomic import give_usual_rights
-from sensorium.runs.checkpoint import Checkpoints, weights_of
+from sensorium.runs.checkpoint import Checkpoints
 from sensorium.runs.run import Run
 
 
@@ -54,9 +53,9 @@ def load(
         model = Model.open(opened.model, extensions)
     else:
         plan = make_plan(read_recipe(opened.recipe_file, extensions.registry), extensions)
-        state = Checkpoints(opened.checkpoints, plan.recipe.checkpoint.keep).read(checkpoint)
-        model = Model.untrained(plan, opened.kept_state).load_weights(weights_of(state), f"checkpoint {checkpoint}")
-        model.adapters = {} if "average" in state["extra"] else factors_of(state["learner"])
+        read = Checkpoints(opened.checkpoints, plan.recipe.checkpoint.keep).read(checkpoint)
+        model = Model.untrained(plan, opened.kept_state).load_weights(read.weights(), f"checkpoint {checkpoint}")
+        model.adapters = read.adapters()
     model.run = opened
     return model.to(find_device(device, "device"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from sensorium.training.fabric import build_fabric, launch, launching_rank
 from sensorium.training.loop import train
 from sensorium.training.memory import memory_advised
 from sensorium.training.precision import numeric_settings
-from sensorium.training.resumption import Resumption
+from sensorium.training.resumption import Resumption, resumption, undamaged
 from sensorium.training.setup import prepare
 from sensorium.training.state import TrainingState
 from sensorium.training.watched import watched
@@ -127,6 +128,8 @@ def fit(
         begun = start(asked, agreed.to_continue)
     run = Run(collectives.broadcast(run.folder if run else None))  # type: ignore[arg-type]
     plan, resumed = begun.plan, begun.resumed
+    if resumed is not None:
+        resumed = undamaged(resumed, partial(resumption, run, *asked.over_that_of_a_run(), begun.extensions.registry))
     share_given(begun.extensions.registry)
     started = now()
     handler = run.log_to_file() if fabric.is_global_zero else None

@@ -23,7 +23,7 @@ from sensorium.models.plan import Plan, make_plan
 from sensorium.recipe.reading import validate
 from sensorium.registration.discovery import Extensions
 from sensorium.runs.atomic import write_atomically
-from sensorium.runs.checkpoint import mismatch
+from sensorium.runs.checkpoint_contents import mismatch
 from sensorium.runs.run import Run
 from sensorium.seeding import generator
 from sensorium.types import Batch, RecordBatch, View

@@ -329,7 +329,7 @@ class Train(Section):
 
 
 class Checkpoint(Section):
-    """Which checkpoints are written and kept."""
+    """Which checkpoints are written and kept, and how."""
 
     every: PositiveFloat = Field(1.0, description="epochs between checkpoints, > 0; may be a fraction")
     keep: PositiveInt = Field(2, description="number of latest checkpoints to keep")
@@ -337,6 +337,17 @@ class Checkpoint(Section):
         None, description="metric whose best checkpoint is kept too, as TABLE/METRIC, such as knn/accuracy"
     )
     mode: Literal["max", "min"] = Field("max", description="whether the best metric is the largest or the smallest")
+    format: Literal["auto", "file", "sharded"] = Field(
+        "auto",
+        description="file: one file, for which rank 0 gathers everything; sharded: a folder of safetensors files, of "
+        "which every rank writes and reads its part; auto: sharded for several processes and weights above 1 GB. "
+        "Either is continued on any number of processes, under any strategy",
+    )
+    asynchronous: bool = Field(
+        False,
+        description="train on while a checkpoint is written, from a copy of what is written in the host's memory; the "
+        "next checkpoint waits for it",
+    )
 
 
 class Reference(Section):

@@ -24,7 +24,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         RunError: when the disk refuses; what stood at `path` before is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    temporary = temporary_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb"):  # with the rights of a new file, which a writer that replaces it may not give
@@ -41,6 +41,33 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def temporary_of(path: Path) -> Path:
+    """Return what a file or folder is called while this process writes it."""
+    return path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+
+
+def move_into_place(temporary: Path, folder: Path) -> None:
+    """Give a folder that is written its name; one that had the name before is deleted."""
+    if folder.exists():
+        remove(folder)
+    os.replace(temporary, folder)
+    descriptor = os.open(folder.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a whole folder, which is never there in part under its name; nothing where it is not there."""
+    if path.is_dir():
+        doomed = path if path.name.endswith(TEMPORARY) else path.with_name(f".{path.name}.old.{os.getpid()}{TEMPORARY}")
+        os.replace(path, doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def give_usual_rights(folder: Path) -> None:
@@ -79,9 +106,9 @@ def not_written(path: Path, error: BaseException, written: int = 0) -> str:
 
 def sweep(folder: Path) -> list[Path]:
     """Delete what writers that were killed have left in a folder and those in it; returns what it deleted."""
-    left = [path for path in _temporaries(folder) if not _is_running(path)]
+    left = [path for path in list(_temporaries(folder)) if not _is_running(path)]
     for path in left:
-        path.unlink(missing_ok=True)
+        remove(path)
     return left
 
 

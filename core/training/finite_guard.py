@@ -42,13 +42,21 @@ class Guard:
         folder: where `steps.jsonl` and the checkpoint are written.
         most: maximum number of skipped steps (`monitor.skips`).
         step: the step that the training starts from; notes of later steps are dropped.
+        sharded: as in `Checkpoints`.
     """
 
     def __init__(
-        self, fabric: Fabric, learner: Learner, optimizer: torch.optim.Optimizer, folder: Path, most: int, step: int
+        self,
+        fabric: Fabric,
+        learner: Learner,
+        optimizer: torch.optim.Optimizer,
+        folder: Path,
+        most: int,
+        step: int,
+        sharded: bool = False,
     ) -> None:
         self.fabric, self.learner, self.optimizer, self.most = fabric, learner, optimizer, most
-        self.file, self.checkpoints = folder / "steps.jsonl", Checkpoints(folder, keep=1)
+        self.file, self.checkpoints = folder / "steps.jsonl", Checkpoints(folder, keep=1, sharded=sharded)
         self.noted = [note for note in read_notes(self.file) if note["step"] < step]
         self._places = [(m, name) for m in learner.modules() for name, x in m._buffers.items() if x is not None]
         self._before: list[tuple[Tensor, int]] = []

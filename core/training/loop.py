@@ -64,12 +64,16 @@ def train(t: TrainingState) -> None:
                 record(t, outcome, losses)
             if every.evaluate(t.step):
                 t.evaluate_on_val()
-            stopping, finishing = collectives.any_ranks([stop.signal is not None, callbacks.finish is not None])
+            asked = [stop.signal is not None, callbacks.finish is not None, t.checkpoints.is_writing]
+            stopping, finishing, writing = collectives.any_ranks(asked)
+            if not writing:
+                t.finish_checkpoint()
             if finishing:
                 finish(t, outcome, losses)
-            if every.checkpoint(t.step) or stopping or finishing:
+            if every.checkpoint(t.step) or stopping or finishing or t.best is not None:
                 t.save()
             if stopping:
+                t.finish_checkpoint(last=True)
                 raise Interrupted(
                     f"The training stopped with a checkpoint at step {t.step} of {t.steps}: "
                     f"continue with `sensorium train --resume {t.run.folder}`.",
@@ -77,6 +81,7 @@ def train(t: TrainingState) -> None:
                 )
             if finishing:
                 break
+    t.finish_checkpoint(last=True)
     callbacks.call("after_training")
     if callbacks.training.logged:
         t.report({})

@@ -85,10 +85,10 @@ def replay_step(plan: Plan, source: Source, positions: np.ndarray, run: Run) -> 
     if not notes:
         raise RunError(f"There is nothing to replay: every step of {run.folder} had a finite loss and gradient.")
     step, ranks = notes[-1]["step"], len(notes[-1]["ids"])
-    state = Checkpoints(run.nonfinite, keep=1).read(str(step))
+    weights = Checkpoints(run.nonfinite, keep=1).read(str(step)).learner()
     fabric = build_fabric(plan.recipe.train.model_copy(update={"devices": 1, "nodes": 1, "strategy": "auto"}))
     launch(fabric)
-    learner = Model.untrained(plan, run.kept_state, adapted=True).load_weights(state["learner"], f"step {step}").learner
+    learner = Model.untrained(plan, run.kept_state, adapted=True).load_weights(weights, f"step {step}").learner
     module = fabric.setup_module(learner)
     learner.train()
     found = []

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 from sensorium.errors import RecipeError, RunError
+from sensorium.parallel import collectives
 from sensorium.recipe.merging import ENTRIES, leaves, merged, numbered_alike
 from sensorium.recipe.reading import read_recipe, validate
 from sensorium.recipe.schema import Recipe
 from sensorium.recipe.yaml_text import one_line
 from sensorium.registration.given import GIVEN
 from sensorium.registration.registry import Registry
-from sensorium.runs.checkpoint import Checkpoints
+from sensorium.runs.checkpoint import Checkpoints, warn_of_unreadable
+from sensorium.runs.checkpoint_contents import Checkpoint
 from sensorium.runs.run import Run
 from sensorium.training.learning_rate import LearningRate
 from sensorium.weights.loading import WeightsReport
@@ -46,14 +48,14 @@ class Resumption:
     """A checkpoint to continue from, and the recipe to continue with.
 
     Args:
-        state: the latest readable checkpoint.
+        checkpoint: the latest that can be read.
         recipe: the run's, with what was changed.
         changed: recipe key -> its value before and now.
         steps: number of steps that the training was to have; None if the run does not say.
         unreadable: the steps of later checkpoints, which cannot be read.
     """
 
-    state: Mapping[str, Any]
+    checkpoint: Checkpoint
     recipe: Recipe
     changed: Mapping[str, tuple[Any, Any]]
     steps: int | None
@@ -62,7 +64,7 @@ class Resumption:
     @property
     def step(self) -> int:
         """The number of steps done."""
-        return self.state["step"]
+        return self.checkpoint.step
 
     def check_teachers(self, now: Mapping[str, WeightsReport]) -> None:
         """Check that frozen teachers, which no checkpoint has, are those that the training was begun with.
@@ -73,7 +75,7 @@ class Resumption:
         Raises:
             RecipeError: when one has other weights.
         """
-        for name, digest in self.state["extra"].get("teachers", {}).items():
+        for name, digest in self.checkpoint.extra("teachers", {}).items():
             if now[name].digest != digest:
                 raise RecipeError(
                     f"The frozen teacher of '{name}' ({now[name].where}) is not the one that the training was begun "
@@ -111,34 +113,58 @@ class Resumption:
 
 
 def resumption(
-    run: Run, recipe: Recipe | Mapping[str, Any] | str | Path | None, overrides: Sequence[str], registry: Registry
+    run: Run,
+    recipe: Recipe | Mapping[str, Any] | str | Path | None,
+    overrides: Sequence[str],
+    registry: Registry,
+    before: int | None = None,
 ) -> Resumption:
-    """Return what a run continues from, and with which recipe.
+    """Return what a run continues from, and with which recipe; `undamaged` then compares checksums.
 
     Args:
         run: the run folder.
         recipe: the recipe as the caller has it; None takes the run's own.
         overrides: `key.sub=value` texts, of that recipe.
         registry: has the shipped recipes.
+        before: only checkpoints of fewer steps.
 
     Raises:
         RunError: when the run has no checkpoint that can be read.
         RecipeError: when anything was changed that a resumed training cannot change.
     """
     checkpoints = Checkpoints(run.checkpoints, 1)
-    state = checkpoints.latest()
-    if state is None:
+    checkpoint = checkpoints.latest(before, checked=False)
+    if checkpoint is None:
         found = ", ".join(str(step) for step in checkpoints.steps())
         problem = f"none of its checkpoints (of step {found}) can be read" if found else "it has no checkpoint"
         raise RunError(
             f"{run.folder} cannot be resumed, since {problem}: put a copy of one back into {run.checkpoints}, or start "
             "the run anew in another folder."
         )
-    begun = state["extra"].get("recipe")
-    before = None if begun is None else validate(begun, f"the checkpoint of step {state['step']}")
-    resolved, changed = recipe_now(run, recipe, overrides, registry, before)
-    unreadable = [step for step in checkpoints.steps() if step > state["step"]]
-    return Resumption(state, resolved, changed, run.status().get("steps"), unreadable)
+    begun = checkpoint.extra("recipe")
+    trained = None if begun is None else validate(begun, f"the checkpoint of step {checkpoint.step}")
+    resolved, changed = recipe_now(run, recipe, overrides, registry, trained)
+    unreadable = [step for step in checkpoints.steps() if step > checkpoint.step]
+    return Resumption(checkpoint, resolved, changed, run.status().get("steps"), unreadable)
+
+
+def undamaged(resumed: Resumption, again: Callable[[int], Resumption]) -> Resumption:
+    """Return a resumption whose checkpoint has the checksums that were written with it; collective.
+
+    Every rank reads a part of the files.
+
+    Args:
+        resumed: from the latest checkpoint.
+        again: returns a resumption from one of fewer steps than the number that it receives.
+    """
+    while True:
+        damages = collectives.all_gather_objects(resumed.checkpoint.damage(*collectives.world()))
+        damage = next((found for found in damages if found is not None), None)
+        if damage is None:
+            return resumed
+        if collectives.rank() == 0:
+            warn_of_unreadable(resumed.checkpoint.path, damage)
+        resumed = again(resumed.step)
 
 
 def recipe_now(

@@ -44,6 +44,9 @@ from sensorium.training.warm_start import WarmStart, first_learner
 from sensorium.training.weight_average import WeightAverage
 
 log = logging.getLogger("sensorium")
+LARGE = 10**9
+"""Bytes of weights above which several processes write sharded checkpoints: with the optimizer's two moments, a file
+of more than 3 GB, which rank 0 would gather and write alone."""
 
 
 def prepare(
@@ -106,7 +109,8 @@ def prepare(
         on_rank_zero(run.keep_recipe, plan.recipe)
     learner.train()
     steps = recipe.train.steps or max(round(recipe.train.epochs * loader.steps_per_epoch), 1)
-    checkpoints = Checkpoints(run.checkpoints, recipe.checkpoint.keep)
+    sharded = shards_checkpoints(recipe.checkpoint.format, learner, fabric.world_size)
+    checkpoints = Checkpoints(run.checkpoints, recipe.checkpoint.keep, sharded, recipe.checkpoint.asynchronous)
     step = 0 if resumed is None else resumed.step
     training = TrainingState(
         plan,
@@ -121,7 +125,7 @@ def prepare(
         checkpoints,
         Meter(recipe.data.batch),
         _alarm(plan, learner, started),
-        Guard(fabric, learner, optimizer.optimizer, run.nonfinite, recipe.monitor.skips, step),
+        Guard(fabric, learner, optimizer.optimizer, run.nonfinite, recipe.monitor.skips, step, sharded),
         LearningRate(optimizer.optimizer, plan.optimization, steps),
         _callbacks(plan, run, fabric, learner, optimizer, (steps, loader.steps_per_epoch)),
         steps,
@@ -129,13 +133,26 @@ def prepare(
         evaluate=evaluate,
     )
     if resumed is not None:
-        training.load(resumed.state)
+        training.load(resumed.checkpoint)
     if fabric.is_global_zero:
         training.metrics = MetricsLog(run, plan.loggers, recipe.plain(), training.step)
         training.line = ProgressLine(steps, training.step)
     if resumed is None:
         on_rank_zero(_draw_first_batch, training)
     return training
+
+
+def shards_checkpoints(format: str, learner: nn.Module, ranks: int) -> bool:
+    """Return whether a training writes sharded checkpoints.
+
+    Args:
+        format: `checkpoint.format`.
+        learner: what is trained.
+        ranks: number of processes.
+    """
+    if format == "auto":
+        return ranks > 1 and sum(weight.numel() * weight.element_size() for weight in learner.parameters()) > LARGE
+    return format == "sharded"
 
 
 def _learner(plan: Plan, run: Run, start: WarmStart | None, resumed: Resumption | None) -> Learner:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -13,13 +14,14 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 
 from sensorium.contracts import Ending
 from sensorium.data.loader import Loader
-from sensorium.errors import EvaluationError, Interrupted
+from sensorium.errors import EvaluationError, Interrupted, RunError
 from sensorium.models.learner import Learner
 from sensorium.models.model import Model
 from sensorium.models.plan import Plan
 from sensorium.parallel import collectives
 from sensorium.recipe.schema import Recipe
-from sensorium.runs.checkpoint import Checkpoints, restore
+from sensorium.runs.checkpoint import Checkpoints
+from sensorium.runs.checkpoint_contents import Checkpoint
 from sensorium.runs.run import Run
 from sensorium.training.callbacks import Callbacks
 from sensorium.training.collapse_alarm import CollapseAlarm
@@ -69,6 +71,8 @@ class TrainingState:
     metrics: MetricsLog | None = None
     line: ProgressLine | None = None
     evaluate: Evaluate | None = None
+    best: float | None = None
+    """The metric of the current step, when it is the best so far."""
 
     @property
     def recipe(self) -> Recipe:
@@ -121,7 +125,7 @@ class TrainingState:
         return Model(self.plan, learner)
 
     def evaluate_on_val(self) -> None:
-        """Measure the model on the val part, and mark the checkpoint when it is the best so far; collective.
+        """Measure the model on the val part, and note when it is the best so far, for `save`; collective.
 
         A metric that could not be measured leaves the best checkpoint as it is.
         """
@@ -135,10 +139,10 @@ class TrainingState:
             )
             log.info("step %d · %s", self.step, shown, extra={"indent": 2})
         self.callbacks.call("after_evaluation", metrics)  # before the checkpoint, which keeps their state
-        self._keep_if_best(metrics)
+        self._note_if_best(metrics)
         self.meter.read()
 
-    def _keep_if_best(self, metrics: dict[str, float]) -> None:
+    def _note_if_best(self, metrics: dict[str, float]) -> None:
         name = self.recipe.checkpoint.best
         if name is None:
             return
@@ -147,13 +151,11 @@ class TrainingState:
         sign = 1.0 if self.recipe.checkpoint.mode == "max" else -1.0
         best = self.checkpoints.best()
         if best is None or sign * metrics[name] > sign * best["metric"]:
-            self.save()
-            if self.fabric.is_global_zero:
-                self.checkpoints.mark_best(self.step, metrics[name])
-            collectives.barrier()
+            self.best = metrics[name]
 
     def save(self) -> None:
-        """Write a checkpoint of the current step; collective under distribution."""
+        """Write a checkpoint of the current step, or begin to; collective under distribution."""
+        self.finish_checkpoint()
         self.callbacks.call("before_checkpoint")
         extra: dict[str, Any] = {
             "precision": self.fabric.strategy.precision.state_dict(),
@@ -167,22 +169,44 @@ class TrainingState:
             extra["teachers"] = {name: report.digest for name, report in self.plan.taught_by.items()}
         if self.callbacks.made:
             extra["callbacks"] = self.callbacks.state_dict()
-        self.checkpoints.save(self.step, self.learner, self.optimizer.optimizer, extra)
-        if self.fabric.is_global_zero:
-            self.run.update(state="running", step=self.step, steps=self.steps)
-        self.callbacks.call("after_checkpoint", self.checkpoints.path(self.step))
+        self.checkpoints.begin(self.step, self.learner, self.optimizer.optimizer, extra, self.best)
+        self.best = None
+        if not self.checkpoints.asynchronous:
+            self.finish_checkpoint()
 
-    def load(self, state: Mapping[str, Any]) -> None:
+    def finish_checkpoint(self, last: bool = False) -> None:
+        """Make what was begun a checkpoint, when all ranks have written it; collective under distribution.
+
+        Args:
+            last: whether the training stops now, so that a checkpoint that could not be written is an error, as it is
+                to a training that waits for each.
+        """
+        step = self.checkpoints.pending
+        if step is None:
+            return
+        try:
+            self.checkpoints.finish()
+        except RunError as error:
+            if last or not self.checkpoints.asynchronous:
+                raise
+            if self.fabric.is_global_zero:
+                log.warning("%s The training goes on without the checkpoint of step %d.", error, step)
+            return
+        if self.fabric.is_global_zero:
+            self.run.update(state="running", step=step, steps=self.steps)
+        self.callbacks.call("after_checkpoint", self.checkpoints.path(step))
+
+    def load(self, checkpoint: Checkpoint) -> None:
         """Continue from a checkpoint; collective under distribution."""
-        restore(state, self.learner, self.optimizer.optimizer)
-        if scale := state["extra"]["precision"]:  # of the loss; another precision has none
+        checkpoint.restore(self.learner, self.optimizer.optimizer)
+        if scale := checkpoint.extra("precision"):  # of the loss; another precision has none
             self.fabric.strategy.precision.load_state_dict(scale)
         if self.average is not None:
-            self.average.load_state_dict(state["extra"]["average"])
-        self.alarm.start = state["extra"].get("start", {})
-        self.step = self.callbacks.training.step = state["step"]
-        if kept := state["extra"].get("callbacks"):
-            before = state["extra"]["recipe"].get("callbacks", {})
+            self.average.load_state_dict(checkpoint.extra("average"))
+        self.alarm.start = checkpoint.extra("start", {})
+        self.step = self.callbacks.training.step = checkpoint.step
+        if kept := checkpoint.extra("callbacks"):
+            before = checkpoint.extra("recipe").get("callbacks", {})
             now = self.recipe.plain()["callbacks"]
             self.callbacks.load_state_dict(kept, {name for name in now if now[name] != before.get(name)})
 
@@ -207,6 +231,9 @@ class TrainingState:
         """Finish what is shown and written; loggers are told how the training ended."""
         is_done = kind is None or issubclass(kind, EvaluationError)  # whose model is kept
         is_stopped = kind is not None and issubclass(kind, Interrupted | KeyboardInterrupt)
+        if not is_done and kind is not KeyboardInterrupt and self.fabric.world_size == 1:
+            with suppress(RunError):  # other ranks may be anywhere: theirs is left to be swept
+                self.checkpoints.finish()
         self.close("finished" if is_done else "interrupted" if is_stopped else "failed")
 
 

@@ -18,7 +18,8 @@ from sensorium.models.plan import Plan
 from sensorium.models.terms import names_of
 from sensorium.recipe.parts import Part, Term, objectives_of
 from sensorium.recipe.yaml_text import one_line
-from sensorium.runs.checkpoint import Checkpoints, mismatch, weights_of
+from sensorium.runs.checkpoint import Checkpoints
+from sensorium.runs.checkpoint_contents import mismatch
 from sensorium.runs.run import Run
 from sensorium.weights.loading import WeightsReport, digest_of
 
@@ -68,10 +69,10 @@ class WarmStart:
             self.run = Run.open(folder)
         except RunError as error:
             raise RunError(f"train.warm_start: {error}") from error
-        state = Checkpoints(self.run.checkpoints, 1).latest()
-        if state is None:
+        checkpoint = Checkpoints(self.run.checkpoints, 1).latest()
+        if checkpoint is None:
             raise RunError(f"train.warm_start: {folder} has no readable checkpoint.")
-        self._weights: dict[str, Tensor] = weights_of(state)
+        self._weights: dict[str, Tensor] = checkpoint.weights()
         recipe = yaml.safe_load(self.run.recipe_file.read_text(encoding="utf-8"))
         self._objectives, self._towers = objectives_of(recipe["objective"]), recipe["modalities"]
         self._sharing = {name: tower["encoder"].get("share", name) for name, tower in recipe["modalities"].items()}

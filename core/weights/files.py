@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sensorium.errors import MissingFile, RecipeError
-from sensorium.runs.checkpoint import Checkpoints, weights_of
+from sensorium.runs.checkpoint import Checkpoints
 from sensorium.runs.run import Run
 
 HUB = "hub:"
@@ -118,10 +118,10 @@ def _of_run(folder: Path, modality: str | None) -> dict[str, Tensor]:
     if finished.exists():
         learner: Mapping[str, Tensor] = load_file(finished)
     else:
-        state = Checkpoints(run.checkpoints, 1).latest()
-        if state is None:
+        checkpoint = Checkpoints(run.checkpoints, 1).latest()
+        if checkpoint is None:
             raise RecipeError(f"The run {folder} has neither a model nor a readable checkpoint.")
-        learner = weights_of(state)
+        learner = checkpoint.weights()
     prefix = "encoders."
     names = sorted({name.removeprefix(prefix).partition(".")[0] for name in learner if name.startswith(prefix)})
     prefix += f"{_chosen(names, modality, folder)}."

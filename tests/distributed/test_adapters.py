@@ -15,7 +15,7 @@ from sensorium.models.learner import Learner
 from sensorium.models.optimization import make_optimization
 from sensorium.recipe.schema import Optimizer
 from sensorium.registration.discovery import load_extensions
-from sensorium.runs.checkpoint import Checkpoints, restore
+from sensorium.runs.checkpoint import Checkpoints
 from sensorium.seeding import seed_globals
 from sensorium.training.fabric import shard, without_broadcast
 from sensorium.training.gradient_checkpointing import checkpoint_blocks
@@ -95,7 +95,7 @@ def trained(rank, world, strategy, folder):
         checkpoints = Checkpoints(folder, 9)
         folder.mkdir(exist_ok=True)
         checkpoints.save(step + 1, learner, optimizer, {})
-        restore(checkpoints.read(str(step + 1)), learner, optimizer)
+        checkpoints.read(str(step + 1)).restore(learner, optimizer)
     return found | {f"after {n}": whole(p).detach().clone() for n, p in learner.state_dict().items()}
 
 

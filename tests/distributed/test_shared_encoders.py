@@ -3,7 +3,7 @@
 import torch
 from torch.distributed.device_mesh import init_device_mesh
 
-from sensorium.runs.checkpoint import Checkpoints, restore
+from sensorium.runs.checkpoint import Checkpoints
 from sensorium.training.fabric import shard
 from tests.distributed.ranks import on_ranks
 from tests.distributed.test_sharded import LEAST, ROWS, learner_of, views_of
@@ -28,7 +28,7 @@ def saved(rank, world, folder):
         parameter.data.zero_()
     shard(again, init_device_mesh("cpu", (world,), mesh_dim_names=("data_parallel",)), LEAST)
     steps = torch.optim.AdamW(again.parameters(), lr=0.01)
-    restore(Checkpoints(folder, 2).read("last"), again, steps)
+    Checkpoints(folder, 2).read("last").restore(again, steps)
     same = all(
         torch.equal(p.full_tensor(), q.full_tensor())
         for p, q in zip(learner.parameters(), again.parameters(), strict=True)
@@ -38,11 +38,13 @@ def saved(rank, world, folder):
 
 def test_a_sharded_checkpoint_is_read_on_ranks_and_by_one_process(tmp_path):
     assert on_ranks(2, saved, tmp_path, tmp_path / "checkpoints") == [(True, True)] * 2
-    learner, state = learner_of(NAME), Checkpoints(tmp_path / "checkpoints", 2).read("last")
-    assert {name.split(".")[1] for name in state["learner"] if name.startswith("encoders.")} == {"a", "c"}
+    learner, checkpoint = learner_of(NAME), Checkpoints(tmp_path / "checkpoints", 2).read("last")
+    assert {name.split(".")[1] for name in checkpoint.learner() if name.startswith("encoders.")} == {"a", "c"}
     optimizer = torch.optim.AdamW(learner.parameters(), lr=0.01)
-    restore(state, learner, optimizer)
+    checkpoint.restore(learner, optimizer)
     assert len(optimizer.state) == len(list(learner.parameters()))
     assert learner.encoder("b") is learner.encoder("a")
     assert learner.objective.project["b"] is learner.objective.project["a"]
-    torch.testing.assert_close(learner.objective.project["b"].weight, state["learner"]["objective.project.a.weight"])
+    torch.testing.assert_close(
+        learner.objective.project["b"].weight, checkpoint.learner()["objective.project.a.weight"]
+    )

@@ -64,12 +64,13 @@ def test_the_encoder_of_a_run_teaches_and_is_no_part_of_what_is_trained(run, stu
 
 
 def test_no_checkpoint_and_no_model_has_it_and_its_hash_is_kept(run, student):
-    state = Checkpoints(student.run.checkpoints, 1).latest()
-    assert {name.split(".")[0] for name in state["learner"]} == {"encoders", "objective"}
-    assert not any("teacher" in name for name in state["learner"])
+    checkpoint = Checkpoints(student.run.checkpoints, 1).latest()
+    learner = checkpoint.learner()
+    assert {name.split(".")[0] for name in learner} == {"encoders", "objective"}
+    assert not any("teacher" in name for name in learner)
     noted = json.loads(student.run.status_file.read_text())["teachers"]["a"]
     assert noted["where"] == str(run)
-    assert state["extra"]["teachers"] == {"a": noted["digest"]}
+    assert checkpoint.extra("teachers") == {"a": noted["digest"]}
 
 
 def test_a_modality_that_must_learn_takes_what_that_of_the_teacher_had_learned(run, student):

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 from packaging.requirements import Requirement
 
 from sensorium.errors import RecipeError
@@ -65,6 +66,19 @@ def test_a_checkpoint_runs_nothing(tmp_path):
     checkpoints = Checkpoints(tmp_path, 1)
     checkpoints.path(1).write_bytes(pickle.dumps({"step": 1, "payload": Payload(tmp_path / "ran")}))
     assert checkpoints.latest() is None
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_sharded_checkpoint_runs_nothing(tmp_path):
+    """Whatever lies in it: torch's own reader of such folders unpickles `.metadata`."""
+    model = torch.nn.Linear(2, 2)
+    checkpoints, optimizer = Checkpoints(tmp_path, 2, sharded=True), torch.optim.AdamW(model.parameters())
+    checkpoints.save(1, model, optimizer, {})
+    payload = pickle.dumps({"payload": Payload(tmp_path / "ran")})
+    (checkpoints.path(1) / ".metadata").write_bytes(payload)
+    (checkpoints.path(1) / "more.distcp").write_bytes(payload)
+    (checkpoints.path(1) / "more.safetensors").write_bytes(payload)
+    checkpoints.latest().restore(model, optimizer)
     assert not (tmp_path / "ran").exists()
 
 
