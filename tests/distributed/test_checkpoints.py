@@ -55,76 +55,82 @@ def step_of(rank, world, name, learner, module, optimizer, step):
     learner.objective.after_step((step + 1) / 4)
 
 
-def state_of(learner, optimizer):
-    """Return every weight, buffer and tensor of the optimizer, whole."""
+def state_of(learner, optimizer, part=whole):
+    """Return every weight, buffer and tensor of the optimizer: whole, or the rank's own part."""
     names = {parameter: name for name, parameter in learner.named_parameters()}
-    found = {name: whole(tensor).clone() for name, tensor in learner.state_dict().items()}
+    found = {name: part(tensor).clone() for name, tensor in learner.state_dict().items()}
     for parameter, state in optimizer.state.items():
-        found |= {
-            f"{names[parameter]}/{key}": whole(x).clone() for key, x in state.items() if isinstance(x, torch.Tensor)
-        }
+        found |= {f"{names[parameter]}/{k}": part(x).clone() for k, x in state.items() if isinstance(x, torch.Tensor)}
     return found
 
 
-def saving(rank, world, folder):
-    """Return the state at a checkpoint, and after another step."""
-    found = {}
-    for case in CASES:
-        name, *_ = case
-        learner, module, optimizer = made(world, *case)
-        step_of(rank, world, name, learner, module, optimizer, 0)
-        checkpoints = Checkpoints(folder / "-".join(case), 2, sharded=True, asynchronous=case[0] == "moco")
-        checkpoints.begin(1, learner, optimizer, ADDED)
-        found[case] = [state_of(learner, optimizer)]
-        step_of(rank, world, name, learner, module, optimizer, 1)  # while it is written, where it is asynchronous
-        checkpoints.finish()
-        found[case].append(state_of(learner, optimizer))
-    return found
-
-
-def loading(rank, world, folder):
-    """Return, by case and strategy, the state that is loaded, and what it is after another step."""
-    found = {}
-    for case in CASES:
-        name, _, optimizer = case
-        for strategy in ("fsdp", "ddp") if world > 1 else ("none",):
-            learner, module, steps = made(world, name, strategy, optimizer)
-            with torch.no_grad():
-                for tensor in learner.state_dict().values():
-                    tensor.zero_()
-            checkpoint = Checkpoints(folder / "-".join(case), 2).latest()
-            checkpoint.restore(learner, steps)
-            assert torch.equal(checkpoint.extra("average")["module.w"], ADDED["average"]["module.w"])
-            found[case, strategy] = [state_of(learner, steps)]
-            step_of(rank, world, name, learner, module, steps, 1)
-            found[case, strategy].append(state_of(learner, steps))
-    return found
+def own(value):
+    return value.to_local() if isinstance(value, DTensor) else value
 
 
 def equal(one, other):
     return one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-def saving_and_loading(rank, world, folder):
-    return saving(rank, world, folder), loading(rank, world, folder)
+def saved(rank, world, folder, case):
+    """Return the whole state at a checkpoint, and this rank's own then, and after another step."""
+    learner, module, optimizer = made(world, *case)
+    step_of(rank, world, case[0], learner, module, optimizer, 0)
+    checkpoints = Checkpoints(folder / "-".join(case), 2, sharded=True, asynchronous=case[0] == "moco")
+    checkpoints.begin(1, learner, optimizer, ADDED)
+    states = [state_of(learner, optimizer), state_of(learner, optimizer, own)]
+    step_of(rank, world, case[0], learner, module, optimizer, 1)  # while it is written, where it is asynchronous
+    checkpoints.finish()
+    return [*states, state_of(learner, optimizer, own)]
+
+
+def loaded(rank, world, folder, case, strategy):
+    """Return a learner, the module that is called in its place and an optimizer, loaded from a checkpoint."""
+    learner, module, optimizer = made(world, case[0], strategy, case[2])
+    with torch.no_grad():
+        for tensor in learner.state_dict().values():
+            tensor.zero_()
+    checkpoint = Checkpoints(folder / "-".join(case), 2).latest()
+    checkpoint.restore(learner, optimizer)
+    assert torch.equal(checkpoint.extra("average")["module.w"], ADDED["average"]["module.w"])
+    return learner, module, optimizer
+
+
+def on_two(rank, world, folder):
+    """Return the states that are saved; they are loaded as they were, and go on so, and under the other strategy."""
+    found = {}
+    for case in CASES:
+        found[case], at_checkpoint, after = saved(rank, world, folder, case)
+        learner, module, optimizer = loaded(rank, world, folder, case, case[1])
+        assert equal(state_of(learner, optimizer, own), at_checkpoint)
+        step_of(rank, world, case[0], learner, module, optimizer, 1)
+        assert equal(state_of(learner, optimizer, own), after), "as if it had not stopped"
+        assert not equal(after, at_checkpoint)
+        learner, _, optimizer = loaded(rank, world, folder, case, {"ddp": "fsdp", "fsdp": "ddp"}[case[1]])
+        assert equal(state_of(learner, optimizer), found[case])
+    return found
+
+
+def on_three(rank, world, folder):
+    found = {}
+    for case in CASES:
+        learner, _, optimizer = loaded(rank, world, folder, case, case[1])
+        found[case] = state_of(learner, optimizer)
+    return found
 
 
 def test_a_checkpoint_of_two_ranks_is_loaded_on_one_two_and_three_to_the_bit(tmp_path):
     folder, three = tmp_path / "checkpoints", tmp_path / "three"
     three.mkdir()
-    on_two = on_ranks(2, saving_and_loading, tmp_path, folder)
-    saved = on_two[0][0]
+    states, others = on_ranks(2, on_two, tmp_path, folder)
     for case in CASES:
-        assert equal(saved[case][0], on_two[1][0][case][0])
-        assert not equal(*saved[case])
+        assert equal(states[case], others[case])
         each_rank_wrote_its_part(folder / "-".join(case) / "step-000000001.ckpt")
-    found = {1: [loading(0, 1, folder)], 2: [loaded for _, loaded in on_two], 3: on_ranks(3, loading, three, folder)}
-    for world, ranks in found.items():
-        for of_rank in ranks:
-            for (case, strategy), (loaded, stepped) in of_rank.items():
-                assert equal(loaded, saved[case][0]), (case, strategy, world)
-                if (world, strategy) == (2, case[1]):
-                    assert equal(stepped, saved[case][1]), "it goes on as if it had not stopped"
+        learner, _, optimizer = loaded(0, 1, folder, case, "none")
+        assert equal(state_of(learner, optimizer), states[case])
+    for found in on_ranks(3, on_three, three, folder):
+        for case in CASES:
+            assert equal(found[case], states[case])
 
 
 def each_rank_wrote_its_part(folder):

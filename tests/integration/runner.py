@@ -1,8 +1,9 @@
 """A training in a process of its own: `python -m tests.integration.runner JSON`; prints the digest of its weights.
 
 JSON keys: `recipe`, and any of `run_dir`, `resume`, `kill_at` (SIGKILL to itself before that step), `term_at`,
-`interrupt_at` (SIGINT, `interrupts` times), and what `toys.vectors` takes: `missing`, `endless`. With `evaluate`, a run
-folder, that run is evaluated instead.
+`interrupt_at` (SIGINT, `interrupts` times), `kill_writing` (SIGKILL when the files of so many sharded checkpoints are
+written, before the last is moved into place), and what `toys.vectors` takes: `missing`, `endless`. With `evaluate`, a
+run folder, that run is evaluated instead.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 
 import torch
 import torch.distributed as dist
+from torch.distributed.checkpoint import HuggingFaceStorageWriter
 
 import sensorium
 from sensorium.errors import SensoriumError
@@ -64,7 +66,16 @@ def main(asked: dict) -> None:
             os.kill(os.getpid(), signal.SIGINT)
         return take_step(t, step, parts)
 
-    loop.take_step = interrupted
+    write_data, written = HuggingFaceStorageWriter.write_data, []
+
+    def write_and_die(*args):
+        found = write_data(*args)
+        written.append(args)
+        if len(written) == asked.get("kill_writing"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+
+    loop.take_step, HuggingFaceStorageWriter.write_data = interrupted, write_and_die
     torch.set_num_threads(1)
     try:
         model = trained(asked)

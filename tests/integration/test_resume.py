@@ -45,6 +45,9 @@ def here(**asked):
     return f"digest {runner.digest(runner.trained(asked).learner)}"
 
 
+SHARDED = {"checkpoint": {"every": 0.5, "keep": 2, "format": "sharded", "asynchronous": True}}
+
+
 def queue_recipe(**train):
     return toys.recipe(
         objective="queue",
@@ -187,11 +190,49 @@ def test_two_ranks_agree_under_every_launcher_and_resume_bit_equal_and_fsdp_agre
     assert run(recipe=ddp, run_dir=str(tmp_path / "run"), term_at=5).returncode == 143
     assert digest(run(recipe=ddp, resume=str(tmp_path / "run"))) == whole
 
-    fsdp = queue_recipe(devices=2, ema=None, strategy="fsdp")
+    fsdp = queue_recipe(devices=2, ema=None, strategy="fsdp") | SHARDED
     assert run(recipe=fsdp, run_dir=str(tmp_path / "fsdp"), term_at=5).returncode == 143
+    assert (tmp_path / "fsdp" / "checkpoints" / "step-000000006.ckpt" / "checkpoint.json").is_file()
+    on_one = queue_recipe(devices=1, ema=None, strategy="auto")
+    trained = sensorium.fit(
+        on_one, source=toys.vectors(), extensions=toys.extensions(), resume=tmp_path / "fsdp", run_dir=tmp_path / "one"
+    )
     resumed = run(recipe=fsdp, resume=str(tmp_path / "fsdp"))
     assert resumed.returncode == 0, resumed.stderr
-    replicated, sharded = weights(tmp_path / "ddp"), weights(tmp_path / "fsdp")
-    assert replicated.keys() == sharded.keys()
-    for name, tensor in replicated.items():
-        torch.testing.assert_close(sharded[name], tensor, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+    replicated = weights(tmp_path / "ddp")
+    for other in (weights(tmp_path / "fsdp"), trained.learner.state_dict()):
+        assert replicated.keys() == other.keys()
+        for name, tensor in replicated.items():
+            torch.testing.assert_close(other[name], tensor, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_killed_while_a_sharded_checkpoint_is_written_and_resumed_bit_equal(uninterrupted, tmp_path):
+    recipe, folder = queue_recipe() | SHARDED, tmp_path / "run"
+    assert run(recipe=recipe, run_dir=str(folder), kill_writing=2).returncode == -9
+    (whole,) = (folder / "checkpoints").glob("step-*.ckpt")
+    (rest,) = (folder / "checkpoints").glob(".step-*.tmp")
+    assert [file.suffix for file in rest.iterdir()] == [".safetensors"] * 3
+    other = sensorium.load(folder, "last", extensions=toys.extensions())
+    assert here(recipe=recipe, resume=str(folder)) == uninterrupted
+    assert not rest.exists()
+    assert not whole.exists()
+    last = sensorium.load(folder, "last", extensions=toys.extensions()).learner.state_dict()
+    assert all(torch.equal(tensor, last[name]) for name, tensor in weights(folder).items())
+    assert other.learner.state_dict().keys() == last.keys()
+
+
+def test_a_flipped_bit_is_found_and_the_checkpoint_before_is_used(uninterrupted, killed, tmp_path):
+    """In a file; then in one of the files of the sharded checkpoints that the resumed training wrote."""
+    folder = tmp_path / "run"
+    shutil.copytree(killed, folder)
+    for changed in (["checkpoint.format=sharded", "checkpoint.asynchronous=true"], []):
+        newest = sorted((folder / "checkpoints").glob("*.ckpt"))[-1]
+        assert newest.is_dir() == (not changed)
+        damaged = sorted(newest.glob("*.safetensors"))[0] if newest.is_dir() else newest
+        content = bytearray(damaged.read_bytes())
+        content[len(content) // 2] ^= 1
+        damaged.write_bytes(content)
+        model = sensorium.fit(None, changed, source=toys.vectors(), resume=folder, extensions=toys.extensions())
+        assert f"digest {runner.digest(model.learner)}" == uninterrupted
+        said = f"the checkpoint of step {int(newest.stem[5:])} cannot be read: the checkpoint before it is used"
+        assert said in (folder / "train.log").read_text()
