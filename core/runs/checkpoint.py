@@ -220,7 +220,8 @@ class _Writing:
         best: float | None,
     ) -> None:
         self.step, self.publish, self.discard, self.best = step, publish, discard, best
-        self._write, self._result = write, None
+        self._write = write
+        self._result: Any = None
         self._thread: Thread | None = None
 
     def start(self, asynchronous: bool) -> None:

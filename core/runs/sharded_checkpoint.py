@@ -218,7 +218,8 @@ class ShardedCheckpoint(Checkpoint):
 
     def restore(self, learner: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Load learner and optimizer; collective."""
-        weights, fresh = get_state_dict(learner, optimizer)
+        used: tuple[Any, Any] = get_state_dict(learner, optimizer)
+        weights, fresh = used
         names = tensor_names(self._rest["learner"])
         found = {name.removeprefix(LEARNER): torch.empty(self._stored[name].size, device="meta") for name in names}
         if {n: x.shape for n, x in weights.items()} != {n: x.shape for n, x in found.items()}:
