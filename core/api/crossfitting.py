@@ -11,6 +11,7 @@ from typing import Any
 
 from sensorium.api.training import fit
 from sensorium.contracts import Source
+from sensorium.contracts.record_columns import numbered
 from sensorium.errors import DataError, EvaluationError, Interrupted, RunError
 from sensorium.evaluation.crossfitting import crossfit_tables
 from sensorium.evaluation.labels import choose_column, is_missing
@@ -113,10 +114,9 @@ def _leaving_out(recipe: Recipe, by: str, group: str) -> dict[str, Any]:
 
 def _groups(source: Source, by: str) -> list[str]:
     """Return the values of a label, as text, in order."""
-    keys = [source.key(index) for index in range(len(source))]
-    choose_column("label", by, list(dict.fromkeys(name for key in keys for name in key.labels)))
-    values = {key.labels.get(by) for key in keys}
-    groups = sorted({str(value) for value in values if not is_missing(value)})
+    labels = source.columns().labels
+    choose_column("label", by, list(labels))
+    groups = sorted({str(value) for value in numbered(labels[by])[0].to_pylist() if not is_missing(value)})
     if len(groups) < 2:
         raise DataError(f"The label '{by}' has one value, {groups[0]!r}: crossfit leaves one of several out.")
     return groups

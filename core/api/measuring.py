@@ -149,7 +149,8 @@ def _evaluate(
 
 def _warn_of_changed_records(evaluation: RunEvaluation) -> None:
     """Warn when a run is evaluated on records that are not those that it was trained on."""
-    changed = changed_records(evaluation.run, evaluation.source, evaluation.parts)
+    reader = evaluation.reader
+    changed = changed_records(evaluation.run, reader.columns, reader.parts, reader.cut)
     if changed is not None:
         log.warning(
             "The records are not those that %s was trained on: %s. Its tables are not those of its training.",

@@ -16,7 +16,7 @@ from sensorium.api.announcement import announce, announce_notes, announce_parame
 from sensorium.api.resuming import Found, agree, find_run, finished
 from sensorium.api.starting import Asked, Start, start
 from sensorium.api.stopping import now, stopped_training
-from sensorium.contracts import Source
+from sensorium.contracts import RecordColumns, Source
 from sensorium.data.notes import data_notes, pair_notes, split_notes
 from sensorium.errors import EvaluationError, Interrupted, RunError
 from sensorium.evaluation.run_evaluation import RunEvaluation
@@ -198,7 +198,8 @@ def _train_on_records(
 ) -> Model:
     source = plan.open_source(source)
     evaluation = RunEvaluation(plan, source, run)
-    changed = on_rank_zero(changed_records, run, source, evaluation.parts) if resumed else None
+    reader = evaluation.reader
+    changed = on_rank_zero(changed_records, run, reader.columns, reader.parts, reader.cut) if resumed else None
     if changed is not None and not data_changed:
         raise RunError(_records_changed(run, changed))
     evaluation.check_training(final=evaluate)
@@ -208,14 +209,12 @@ def _train_on_records(
         announce_records({part: len(rows) for part, rows in evaluation.parts.items()}, auto)
         if auto and resumed is None:
             run.keep_recipe(plan.recipe)
-    reader = evaluation.reader
     training = prepare(
         plan, source, reader.parts["train"], run, fabric, resumed, evaluation.on_val, unreadable=reader.unreadable
     )
     on_rank_zero(_note_parameters, training)
-    on_rank_zero(_note_data, training, source, reader.parts)
-    if resumed is None or changed is not None:
-        on_rank_zero(keep_records, run, source, reader.parts)
+    on_rank_zero(_note_data, training, source, reader.columns, reader.parts)
+    on_rank_zero(keep_records, run, reader.columns, reader.parts, reader.cut)
     if resumed is not None:
         on_rank_zero(_note_resumption, training, resumed, changed)
     reader.share(training.loader)
@@ -240,10 +239,12 @@ def _note_parameters(training: TrainingState) -> None:
     training.run.update(parameters=counts)
 
 
-def _note_data(training: TrainingState, source: Source, parts: Mapping[str, np.ndarray]) -> None:
+def _note_data(
+    training: TrainingState, source: Source, columns: RecordColumns, parts: Mapping[str, np.ndarray]
+) -> None:
     """Log what the split, the source and the modalities do with the data, and keep it in `run.json`."""
     plan, train = training.plan, parts["train"]
-    notes = split_notes(source, parts) + data_notes(source, train, plan.fields, plan.modalities)
+    notes = split_notes(columns, parts) + data_notes(source, train, plan.fields, plan.modalities)
     notes += pair_notes(source, train, plan.fields, training.learner.objective.modality_pairs)
     announce_notes(notes)
     training.run.update(notes=notes)

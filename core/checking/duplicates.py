@@ -5,7 +5,6 @@ Letters: N records, M of them with a value whose content occurs more than once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,9 +69,3 @@ def _within_groups(content_M: np.ndarray, group_M: np.ndarray) -> int:
     )
     sizes = np.diff(starts, append=len(order))
     return int(sizes[sizes > 1].sum())
-
-
-def numbered(names: Iterable[str]) -> np.ndarray:
-    """Return a number for each name, int64 (N,), the same for equal names."""
-    numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)

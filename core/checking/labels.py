@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.contracts import Source
+from sensorium.contracts import RecordColumns
+from sensorium.contracts.record_columns import numbered
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,17 @@ class LabelCounts:
     missing: dict[str, int]
 
 
-def count_labels(source: Source, parts: Mapping[str, np.ndarray]) -> dict[str, LabelCounts]:
-    """Return label name -> its counts; the keys of all records are read."""
+def count_labels(columns: RecordColumns, parts: Mapping[str, np.ndarray]) -> dict[str, LabelCounts]:
+    """Return label name -> its counts, of the labels that any record has."""
     counted: dict[str, dict[str, Counter[Any]]] = {}
-    for part, positions in parts.items():
-        for position in positions.tolist():
-            for name, value in source.key(position).labels.items():
-                if not _is_absent(value):
-                    counted.setdefault(name, {}).setdefault(part, Counter())[_plain(value)] += 1
+    for name, column in columns.labels.items():
+        values, number_N = numbered(column)
+        plain = [None if _is_absent(value) else _plain(value) for value in values.to_pylist()]
+        for part, positions in parts.items():
+            count_K = np.bincount(number_N[positions] + 1, minlength=len(values) + 1)[1:].tolist()
+            counts = Counter({v: n for v, n in zip(plain, count_K, strict=True) if v is not None and n})
+            if counts:
+                counted.setdefault(name, {})[part] = counts
     return {
         name: _counts(of_parts, {part: len(rows) for part, rows in parts.items()}) for name, of_parts in counted.items()
     }
@@ -52,10 +56,9 @@ def _counts(of_parts: Mapping[str, Counter[Any]], sizes: Mapping[str, int]) -> L
 
 
 def _is_absent(value: Any) -> bool:
-    return value is None or (isinstance(value, float | np.floating) and math.isnan(value))
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _plain(value: Any) -> Any:
     """Return a number or a word as it is, anything else as text, so that it can be counted and sorted."""
-    value = value.item() if isinstance(value, np.generic) else value
     return value if isinstance(value, int | float | str) else str(value)

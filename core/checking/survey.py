@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from sensorium.checking.duplicates import find_duplicates, numbered
+from sensorium.checking.duplicates import find_duplicates
 from sensorium.checking.examiner import Examined, RecordExaminer
 from sensorium.checking.facts import FactTable
 from sensorium.checking.labels import count_labels
@@ -63,7 +63,7 @@ def survey(subject: Subject, progress: Callable[[int, int], None] | None = None)
         {part: len(positions) for part, positions in parts.items()},
         [*subject.notes, *data_notes(source, parts["train"], subject.fields, subject.modalities)],
         _modality_reports(subject, parts, tables, contents, bad),
-        count_labels(source, parts),
+        count_labels(source.columns(), parts),
         bad,
         time.perf_counter() - start,
         workers,
@@ -102,8 +102,7 @@ def _modality_reports(
     source = subject.source
     train_N = np.zeros(len(source), bool)
     train_N[parts["train"]] = True
-    keys = (source.key(position) for position in range(len(source)))
-    group_N = numbered(f"id {key.id}" if key.group is None else f"group {key.group}" for key in keys)
+    group_N = source.columns().group_numbers()
     made = {}
     for name, content_N in contents.items():
         unreadable_N = np.zeros(len(source), bool)

@@ -139,8 +139,7 @@ class Loader:
         self._seed = seed
         self.mined = {negatives.modality(fields): negatives.count} if negatives is not None else {}
         self._positions = self._decoder.usable(np.asarray(positions, dtype=np.int64))
-        ids = [source.key(int(position)).id for position in self._positions] if neighbors else []
-        near = neighbors_of(neighbors, ids) if neighbors else None
+        near = neighbors_of(neighbors, source.columns().take(self._positions)) if neighbors else None
         by_epoch = permutations(order, source, self._positions, seed, window)
         self.order = EpochOrder(len(self._positions), batch, seed, near, by_epoch)
         self.bad = bad

@@ -49,7 +49,7 @@ class MinedNegatives:
         try:
             table = pq.read_table(Path(path).expanduser())
             about = json.loads((table.schema.metadata or {})[b"sensorium"])["about"]
-            queries, negatives = table["query"].to_pylist(), table["negative"].to_pylist()
+            queries, negatives = table["query"], table["negative"]
         except (OSError, KeyError, ValueError, pa.ArrowException) as error:
             raise DataError(
                 f"'{path}' has no mined negatives ({error}): `sensorium mine` writes such a file."
@@ -61,19 +61,21 @@ class MinedNegatives:
                 f"its fields are: {', '.join(source.fields)}."
             )
         self._path, self._source = path, source
-        positions = {source.key(i).id: i for i in range(len(source))}
-        if unknown := [name for name in (*queries, *negatives) if name not in positions]:
+        columns = source.columns()
+        query_M, negative_M = columns.positions_of(queries), columns.positions_of(negatives)
+        if (unknown := np.flatnonzero(np.concatenate([query_M, negative_M]) < 0)).size:
+            first = pa.chunked_array([*queries.chunks, *negatives.chunks])[int(unknown[0])].as_py()
             raise DataError(
                 f"The negatives of '{path}' were mined in other records: the source has none with the id "
-                f"'{unknown[0]}' ({len(unknown)} such); mine again with this source."
+                f"'{first}' ({len(unknown)} such); mine again with this source."
             )
+        order_M = np.argsort(query_M, kind="stable")
+        query_M, negative_M = query_M[order_M], negative_M[order_M]
+        rank_M = np.arange(len(query_M)) - np.searchsorted(query_M, query_M)  # among those of its query
         self._negatives = np.full((len(source), count), -1, np.int64)
-        filled = np.zeros(len(source), np.int64)
-        for query, negative in zip(queries, negatives, strict=True):
-            row = positions[query]
-            if filled[row] < count:
-                self._negatives[row, filled[row]] = positions[negative]
-                filled[row] += 1
+        kept_M = rank_M < count
+        self._negatives[query_M[kept_M], rank_M[kept_M]] = negative_M[kept_M]
+        filled = (self._negatives >= 0).sum(1)
         self.count = int(filled.max(initial=0))
 
     def keep_within(self, positions: np.ndarray) -> None:

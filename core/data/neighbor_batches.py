@@ -9,33 +9,32 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sensorium.contracts import RecordColumns
 from sensorium.errors import DataError
 
 
-def neighbors_of(path: str | Path, ids: Sequence[str]) -> list[np.ndarray]:
-    """Return for each record the indices of its neighbors among `ids`, nearest first: int64 (K_i,).
+def neighbors_of(path: str | Path, columns: RecordColumns) -> list[np.ndarray]:
+    """Return for each of N records the indices of its neighbors among them, nearest first: int64 (K_i,).
 
     Args:
         path: a Parquet file with the columns `query` and `negative`, record ids, as `sensorium mine` writes it; the
-            rows of one query are nearest first. Records that are not among `ids` are passed over.
-        ids: of the records of a training.
+            rows of one query are nearest first. Others than the N records are passed over.
+        columns: of the records of a training.
 
     Raises:
         DataError: when it is no such file, or none of its pairs is among the records.
     """
     try:
         table = pq.read_table(Path(path).expanduser(), columns=["query", "negative"])
-        queries, negatives = table["query"].to_pylist(), table["negative"].to_pylist()
+        query_M, negative_M = (columns.positions_of(table[name]) for name in ("query", "negative"))
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise DataError(f"'{path}' has no neighbors ({error}): `sensorium mine` writes such a file.") from error
-    index_of = {id: index for index, id in enumerate(ids)}
-    found: list[list[int]] = [[] for _ in ids]
-    for query, negative in zip(queries, negatives, strict=True):
-        if query in index_of and negative in index_of:
-            found[index_of[query]].append(index_of[negative])
-    if not any(found):
-        raise DataError(f"None of the {len(queries)} pairs of '{path}' is among the records to train on: mine them.")
-    return [np.array(row, dtype=np.int64) for row in found]
+    known_M = (query_M >= 0) & (negative_M >= 0)
+    if not known_M.any():
+        raise DataError(f"None of the {len(query_M)} pairs of '{path}' is among the records to train on: mine them.")
+    query_M, negative_M = query_M[known_M], negative_M[known_M]
+    order_M = np.argsort(query_M, kind="stable")
+    return np.split(negative_M[order_M], np.searchsorted(query_M[order_M], np.arange(1, len(columns))))
 
 
 def side_by_side(order_N: np.ndarray, neighbors: Sequence[np.ndarray]) -> np.ndarray:

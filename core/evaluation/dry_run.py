@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
-from sensorium.contracts import Encoder, Modality, Source
+from sensorium.contracts import Encoder, Modality, RecordColumns, Source
+from sensorium.contracts.record_columns import Column, is_mixed, numbered
 from sensorium.errors import (
     BadSample,
     DataError,
@@ -31,7 +32,7 @@ from sensorium.errors import (
     not_found,
 )
 from sensorium.evaluation.directions import BASELINE, TARGET, directions
-from sensorium.evaluation.features import group_name, label_columns, times_of
+from sensorium.evaluation.features import group_names, label_columns, times_of
 from sensorium.evaluation.labels import choose_column, is_missing
 from sensorium.evaluation.protocols import Given, make_protocol
 from sensorium.evaluation.runner import check_fit, measure_fold, reason_of
@@ -100,9 +101,11 @@ class DryPart:
     def __init__(self, source: Source, positions: np.ndarray, fields: Mapping[str, str], name: str) -> None:
         self.name = name
         known = {modality: source.present(field) for modality, field in fields.items()}
-        self.positions = np.array(_sample(source, positions, [mask for mask in known.values() if mask is not None]))
-        self.records = [source.key(int(position)) for position in self.positions]
-        everything = np.ones(len(self.records), bool)
+        masks = [mask_N[positions] for mask_N in known.values() if mask_N is not None]
+        self.columns = source.columns().take(positions)
+        rows = _sample(self.columns, masks)
+        self.columns, self.positions = self.columns.take(rows), positions[rows]
+        everything = np.ones(len(rows), bool)
         self.present = {
             modality: everything if mask_N is None else mask_N[self.positions] for modality, mask_N in known.items()
         }
@@ -110,7 +113,7 @@ class DryPart:
 
     def table(self, space: str) -> FeatureTable:
         """Return the table that an evaluator of a space receives."""
-        count = len(self.records)
+        count = len(self.columns)
         if space == "predictions":
             return self._predictions()
         names = SCORES if space == "scores" else tuple(self.present)
@@ -119,9 +122,9 @@ class DryPart:
         present = {name: np.ones(count, bool) for name in SCORES} if space == "scores" else self.present
         for name, mask_N in present.items():
             features[name][~mask_N] = np.nan
-        ids, groups = [record.id for record in self.records], [group_name(record) for record in self.records]
-        times = times_of(self.records)
-        table = FeatureTable(ids, features, dict(present), label_columns(self.records), groups, self.positions, times)
+        ids, labels = self.columns.id_column().to_pylist(), label_columns(self.columns)
+        groups, times = group_names(self.columns), times_of(self.columns)
+        table = FeatureTable(ids, features, dict(present), labels, groups, self.positions, times)
         if space == "layers":
             table.layers = {name: tuple(Layer(number + 1) for number in range(shape[0])) for name in names}
         table.contents = {name: [(id,) for id in ids] for name in present}  # raw values are not read
@@ -252,37 +255,40 @@ class _Embed:
         return {name: torch.randn(len(values), WIDTH, generator=rng) for name, values in raws.items()}
 
 
-def _sample(source: Source, positions: np.ndarray, masks: Sequence[np.ndarray]) -> list[int]:
-    """Return positions of a sample that has records of every kind: the loop over all keys, of which there are many."""
-    if len(positions) <= WHOLE:
-        return positions.tolist()
-    spread = set(positions[:: len(positions) // SPREAD].tolist())
-    patterns_N = _patterns(masks, len(source)).tolist()
-    chosen: list[int] = []
-    counts: defaultdict[str, dict[Hashable, int]] = defaultdict(dict)
-    for position in positions.tolist():
-        key = source.key(position)
-        kinds = dict(key.labels)
-        kinds[_PRESENT] = (patterns_N[position], *[name for name, value in kinds.items() if is_missing(value)])
-        if key.group is not None:
-            kinds[_GROUP] = key.group
-        wanted = position in spread
-        for sort, kind in kinds.items():
-            seen = counts[sort]
-            if kind not in seen and len(seen) >= KINDS:
-                kind = type(kind)  # a word among numbers is of another kind, one more number is not
-            if seen.get(kind, 0) < EACH:
-                seen[kind] = seen.get(kind, 0) + 1
-                wanted = True
-        if wanted:
-            chosen.append(position)
-    return chosen
+def _sample(columns: RecordColumns, masks: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the rows of a sample that has records of every kind, ascending.
+
+    Args:
+        columns: of N records.
+        masks: which of them have a value of a modality, bool (N,) each.
+    """
+    count = len(columns)
+    if count <= WHOLE:
+        return np.arange(count)
+    wanted_N = np.zeros(count, bool)
+    wanted_N[:: count // SPREAD] = True
+    sorts = [_patterns(columns, masks), *columns.labels.values(), *([] if columns.groups is None else [columns.groups])]
+    for kinds_N in map(_kinds, sorts):
+        for kind in range(int(kinds_N.max(initial=-1)) + 1):
+            wanted_N[np.flatnonzero(kinds_N == kind)[:EACH]] = True
+    return np.flatnonzero(wanted_N)
 
 
-_PRESENT, _GROUP = "which values there are\n", "group\n"
-"""Sorts of kinds beside the labels, under names that no label has."""
+def _kinds(column: Column) -> np.ndarray:
+    """Return the number of each record's kind (N,), -1 without one: its value, or, of further ones, that of its type.
+
+    A word among numbers is of another kind, one more number is not.
+    """
+    values, number_N = numbered(column)
+    type_K = np.asarray(values.type_codes) if is_mixed(column.type) else np.zeros(len(values), np.int64)
+    kind_K = np.where(np.arange(len(values)) < KINDS, np.arange(len(values)), KINDS + type_K)
+    return np.append(kind_K, -1)[number_N]
 
 
-def _patterns(masks: Sequence[np.ndarray], count: int) -> np.ndarray:
-    """Return which modalities each of `count` records has, as one number: int64 (N,)."""
-    return sum((mask_N.astype(np.int64) << bit for bit, mask_N in enumerate(masks)), np.zeros(count, np.int64))
+def _patterns(columns: RecordColumns, masks: Sequence[np.ndarray]) -> Column:
+    """Return a number for the modalities and labels that each record has."""
+    pattern_N = np.zeros(len(columns), np.int64)
+    has = [*masks, *(column.is_valid().to_numpy(zero_copy_only=False) for column in columns.labels.values())]
+    for number, has_N in enumerate(has):
+        pattern_N += has_N * np.int64(seed_of("pattern", number))  # sums wrap around, and hardly ever coincide
+    return pa.array(pattern_N)

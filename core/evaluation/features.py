@@ -8,21 +8,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from sensorium.contracts import Modality
+from sensorium.contracts import Modality, RecordColumns
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.directions import BASELINE, TARGET, Direction, directions
 from sensorium.feature_table import FeatureTable, Layer, ValueFeatures, joined
 from sensorium.models.layers import layers_of
 from sensorium.models.model import Model, joined_rows
 from sensorium.presence import Presence, present_in_all, present_in_any, rows_among
-from sensorium.types import Batch, Record, RecordBatch, Span
+from sensorium.types import Batch, RecordBatch, Span
 
 Columns = dict[str, tuple[Tensor, Presence]]
 """Column -> float (n, D), the rows of the records of a batch that have it, and which records these are.
@@ -329,13 +331,13 @@ def _add(columns: dict[str, _Column], made: Columns, before: int, count: int) ->
 
 
 def feature_tables(
-    parts: Sequence[FeatureRows], keys: Callable[[int], Record], sampled_of: Mapping[str, int] | None = None
+    parts: Sequence[FeatureRows], columns: RecordColumns, sampled_of: Mapping[str, int] | None = None
 ) -> list[dict[str, FeatureTable]]:
     """Make tables of what all ranks read of a part.
 
     Args:
         parts: what each rank read with the same readers, in rank order.
-        keys: returns the record at a position of the source, for its labels and group; its values are not read.
+        columns: of all records of the source, for labels and groups.
         sampled_of: space -> number of records of the part, of which its readers have a sample.
 
     Returns:
@@ -346,9 +348,8 @@ def feature_tables(
     """
     ids = [id for part in parts for id in part.ids]
     positions_N = np.concatenate([np.zeros(0, np.int64), *(at_B for part in parts for at_B in part.positions)])
-    records = [keys(position) for position in positions_N.tolist()]
-    labels, groups = label_columns(records), [group_name(record) for record in records]
-    whole = FeatureTable(ids, {}, {}, labels, groups, positions_N, times_of(records))
+    read = columns.take(positions_N)
+    whole = FeatureTable(ids, {}, {}, label_columns(read), group_names(read), positions_N, times_of(read))
     tables = [
         {space: _table(whole, space, _join_ranks(parts, number, space), parts[0], number) for space in of_reader}
         for number, of_reader in enumerate(parts[0].spaces)
@@ -434,25 +435,32 @@ def _pieces(x: np.ndarray) -> list[np.ndarray]:
     return [x[start : start + ROWS] for start in range(0, len(x), ROWS)]
 
 
-def group_name(record: Record) -> str:
-    """Return the group of a record; the prefix keeps an id from being the name of another record's group."""
-    return f"record {record.id}" if record.group is None else f"group {record.group}"
+def group_names(columns: RecordColumns) -> list[str]:
+    """Return the group of each record; the prefix keeps an id from being the name of another record's group."""
+    own = pc.binary_join_element_wise("record ", columns.id_column(), "")
+    if columns.groups is None:
+        return own.to_pylist()
+    return pc.coalesce(pc.binary_join_element_wise("group ", columns.groups.cast(pa.string()), ""), own).to_pylist()
 
 
-def times_of(records: Sequence[Record]) -> list[Span | None]:
+def times_of(columns: RecordColumns) -> list[Span | None]:
     """Return the time stamps of records, or nothing when none of them has any."""
-    return [record.time for record in records] if any(record.time is not None for record in records) else []
+    times = columns.times()
+    return times if any(time is not None for time in times) else []
 
 
-def label_columns(records: Sequence[Record]) -> dict[str, np.ndarray]:
-    """Return label name -> object array (N,), None where a record lacks the label."""
-    names = dict.fromkeys(name for record in records for name in record.labels)
-    columns = {}
-    for name in names:
-        columns[name] = np.empty(len(records), object)
-        columns[name][:] = [_plain(record.labels.get(name)) for record in records]
-    return columns
+def label_columns(columns: RecordColumns, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """Return label name -> object array (N,), None where a record lacks the label; of all labels that any record has.
 
-
-def _plain(value: object) -> object:
-    return value.item() if isinstance(value, np.generic) else value
+    Args:
+        columns: of the records.
+        names: of the labels, which need not be any record's; None for all.
+    """
+    found = {}
+    for name in columns.labels if names is None else names:
+        cells_N = np.full(len(columns), None, object)
+        if name in columns.labels:
+            cells_N[:] = columns.labels[name].to_pylist()
+        if names is not None or any(cell is not None for cell in cells_N):
+            found[name] = cells_N
+    return found

@@ -14,15 +14,16 @@ from sensorium.data.cache import Cache
 from sensorium.data.decoding import RecordDecoder
 from sensorium.data.loader import Loader, fill_cache, iterate, place_of
 from sensorium.data.patience import Patience
-from sensorium.data.splits import assign_parts
+from sensorium.data.splits import assign_parts, numbers_of, positions_of
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.devices import gains_from_pinning
-from sensorium.errors import SensoriumError, not_found
-from sensorium.evaluation.sampling import sample_of
+from sensorium.errors import DataError, SensoriumError, not_found
 from sensorium.models.plan import Plan
 from sensorium.parallel import collectives
+from sensorium.parallel.rank_zero import on_rank_zero
+from sensorium.runs.records import kept_parts
 from sensorium.runs.run import Run
-from sensorium.seeding import uniform_of
+from sensorium.seeding import uniforms_of
 from sensorium.types import RecordBatch
 
 
@@ -38,13 +39,39 @@ class PartReader:
 
     def __init__(self, plan: Plan, source: Source, run: Run, unreadable: Path | None = None) -> None:
         self.plan, self.source, self.run = plan, source, run
-        data = plan.recipe.data
-        self.parts = assign_parts(source, {"val": data.val, "test": data.test}, data.split_seed, plan.split())
+        self.columns, data = source.columns(), plan.recipe.data
+        cut = {"records": self.columns.fingerprint(), **data.model_dump(include={"val", "test", "split_seed"})}
+        self.cut = {**cut, "split": plan.recipe.plain()["data"]["split"]}
+        self.parts = self._parts() if unreadable is None else self._assigned()
         options = inspect.signature(type(source)).parameters
         table = unreadable or run.unreadable_file
         self.unreadable = UnreadableRecords(len(source), data.max_bad, table, self.parts, options)
         self._kept: list[Cache] = []
         self._loader: Loader | None = None
+
+    def _parts(self) -> dict[str, np.ndarray]:
+        """Return part -> the positions of its records: as the run has them on file, or cut on rank 0; collective.
+
+        Raises:
+            DataError: when ranks have opened different records.
+        """
+        found = collectives.all_gather_objects((len(self.columns), self.cut["records"]))
+        for rank, other in enumerate(found):
+            if other != found[0]:
+                raise DataError(
+                    f"Rank {rank} has opened other records than rank 0 ({other[0]:,} and {found[0][0]:,}, or other ids "
+                    "or labels): every rank must read the same files."
+                )
+
+        def numbers() -> np.ndarray:
+            kept = kept_parts(self.run, len(self.columns), self.cut)
+            return numbers_of(self._assigned(), len(self.columns)) if kept is None else kept
+
+        return positions_of(on_rank_zero(numbers))
+
+    def _assigned(self) -> dict[str, np.ndarray]:
+        data = self.plan.recipe.data
+        return assign_parts(self.source, {"val": data.val, "test": data.test}, data.split_seed, self.plan.split())
 
     def positions(self, part: str | np.ndarray) -> np.ndarray:
         """Return the positions in the source of the records of a part, int64 (N,), ascending.
@@ -60,9 +87,7 @@ class PartReader:
         if part == "all":
             return np.arange(len(self.source))
         if part == "probe":
-            train, most = self.parts["train"], self.plan.recipe.evaluate.probe
-            order = sorted(train.tolist(), key=lambda i: uniform_of("probe", self.source.key(i).id))
-            return np.array(sorted(order[:most]), dtype=np.int64)
+            return self._first_by("probe", self.parts["train"], self.plan.recipe.evaluate.probe)
         if part not in self.parts:
             problem, names = f"There is no part '{part}' of the split", [*self.parts, "all"]
             raise SensoriumError(not_found(problem, part, names, f"known: {', '.join(names)}"))
@@ -73,7 +98,12 @@ class PartReader:
         positions = self.positions(part)
         if most is None or len(positions) <= most:
             return positions
-        return positions[sample_of([self.source.key(position).id for position in positions.tolist()], most)]
+        return self._first_by("sample", positions, most)
+
+    def _first_by(self, name: str, positions: np.ndarray, most: int) -> np.ndarray:
+        """Return at most so many of the positions, ascending: those whose ids come first by a hash."""
+        uniform_N = uniforms_of(name, texts=self.columns.id_column(positions))
+        return positions[np.sort(np.argsort(uniform_N, kind="stable")[:most])]
 
     def share(self, loader: Loader) -> None:
         """Read the records that a training has in its cache from there, so that they are decoded and held once."""

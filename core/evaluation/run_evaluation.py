@@ -171,7 +171,7 @@ class RunEvaluation:
             RecipeError: with the nearest label.
         """
         named = self.plan.recipe.finetune.labels or []
-        known = list(label_columns(self._sample("train").records)) if named else []
+        known = list(label_columns(self._sample("train").columns)) if named else []
         for label in named:
             if known and label not in known:
                 problem = f"finetune.labels names '{label}', a label that the records do not have"
@@ -412,7 +412,7 @@ class RunEvaluation:
             parts: the train part, the test part and, where evaluators choose on it, the val part.
             device: where evaluators compute.
         """
-        tables = [feature_tables(part.rows, self.source.key, part.sampled_of) for part in parts]
+        tables = [feature_tables(part.rows, self.reader.columns, part.sampled_of) for part in parts]
         tables, of_val = tables[:2], tables[2] if len(tables) > 2 else []
         if any(make().needs_contents for make in self.plan.evaluators.values()):
             self._add_contents(tables)
@@ -482,7 +482,7 @@ class RunEvaluation:
             use: called on rank 0 with the features of every record of the part; its result can be pickled.
         """
         parts = self._read(part, [ModelReader(model, [space])], model.device)
-        return on_rank_zero(lambda: use(feature_tables(parts, self.source.key)[0][space]))
+        return on_rank_zero(lambda: use(feature_tables(parts, self.reader.columns)[0][space]))
 
     def values(self, positions: Sequence[int] | np.ndarray, modalities: Iterable[str]) -> dict[str, list[Hashable]]:
         """Return, for each modality, a key for each record, equal for equal raw values; None if absent."""

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 
 from sensorium.feature_table import FeatureTable
-from sensorium.seeding import uniform_of
+from sensorium.seeding import uniforms_of
 
 SAMPLED = ("layers", "tokens", "predictions")
 """The spaces of which evaluators receive a sample."""
@@ -25,8 +26,8 @@ def sample_of(ids: Sequence[str], most: int | None) -> np.ndarray:
     """
     if most is None or len(ids) <= most:
         return np.arange(len(ids))
-    order = sorted(range(len(ids)), key=lambda at: uniform_of("sample", ids[at]))
-    return np.array(sorted(order[:most]), np.int64)
+    uniform_N = uniforms_of("sample", texts=pa.array(ids, pa.large_string()))
+    return np.sort(np.argsort(uniform_N, kind="stable")[:most])
 
 
 def sampled(table: FeatureTable, most: int | None) -> FeatureTable:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
-from sensorium.contracts import Source
+from sensorium.contracts import RecordColumns, Source
 from sensorium.evaluation.features import label_columns
 from sensorium.evaluation.labels import is_missing
 from sensorium.recipe.schema import Finetune
-from sensorium.seeding import uniform_of
+from sensorium.seeding import uniform_of, uniforms_of
 
 
 @dataclass(frozen=True)
@@ -34,18 +35,19 @@ class LabeledKeys:
     labels: dict[str, np.ndarray]
 
 
-def read_labeled_keys(source: Source, train: np.ndarray, field: str, columns: Sequence[str]) -> LabeledKeys:
+def read_labeled_keys(
+    source: Source, columns: RecordColumns, train: np.ndarray, field: str, names: Sequence[str]
+) -> LabeledKeys:
     """Return the records at positions `train` that have a label and, as far as the source knows, the field's value."""
     present_N = source.present(field)
     positions = train if present_N is None else train[present_N[train]]
-    keys = [source.key(position) for position in positions.tolist()]
-    labels = label_columns([replace(key, labels={name: key.labels.get(name) for name in columns}) for key in keys])
-    rows = np.array([any(not is_missing(column[row]) for column in labels.values()) for row in range(len(keys))], bool)
-    return LabeledKeys(
-        positions[rows],
-        [key.id for key, has_label in zip(keys, rows, strict=True) if has_label],
-        {name: column[rows] for name, column in labels.items()},
-    )
+    read = columns.take(positions)
+    labels = label_columns(read, names)
+    rows = np.zeros(len(read), bool)
+    for cells_N in labels.values():
+        rows |= np.array([not is_missing(cell) for cell in cells_N], bool)
+    ids = read.ids_at(np.flatnonzero(rows))
+    return LabeledKeys(positions[rows], ids, {name: cells_N[rows] for name, cells_N in labels.items()})
 
 
 def draws_labels(options: Finetune) -> bool:
@@ -63,7 +65,8 @@ def draw_labeled(keys: LabeledKeys, options: Finetune, seed: int) -> np.ndarray:
     """
     if not draws_labels(options):
         return keys.positions
-    shuffled = np.argsort([uniform_of("finetune labels", seed, id) for id in keys.ids], kind="stable")
+    uniform_N = uniforms_of("finetune labels", seed, texts=pa.array(keys.ids, pa.large_string()))
+    shuffled = np.argsort(uniform_N, kind="stable")
     if options.label_fraction is not None:
         rows = _stratified(shuffled, keys.labels, options.label_fraction, uniform_of("finetune labels", seed))
     else:

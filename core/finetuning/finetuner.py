@@ -109,8 +109,7 @@ class Finetuner:
     def notes(self) -> list[str]:
         """Return sentences on the labels that a user must read before the training."""
         train, val, test = (
-            [self.source.key(position) for position in self.reader.parts[part].tolist()]
-            for part in ("train", "val", "test")
+            self.reader.columns.take(self.reader.parts[part]).records() for part in ("train", "val", "test")
         )
         return label_notes(self.options, self.labeled[0], train, val, test, self.by_folds)
 
@@ -159,7 +158,7 @@ class Finetuner:
         """
         field, train = self.plan.fields[self.modality], self.reader.parts["train"]
         sample = DryPart(self.source, train, {self.modality: field}, "train").table("features")
-        keys = read_labeled_keys(self.source, train, field, self._fitted_task(sample).columns)
+        keys = read_labeled_keys(self.source, self.reader.columns, train, field, self._fitted_task(sample).columns)
         return [draw_labeled(keys, self.options, seed) for seed in range(self.options.seeds)]
 
     def _read_labeled(self, draws: Sequence[np.ndarray]) -> list[LabeledRecords]:
@@ -193,7 +192,7 @@ class Finetuner:
 
     def _table(self, part: Part, reader: FeatureReader) -> FeatureTable:
         rows = read_features(self.reader.batches(part, self.fabric.device), [reader])
-        return feature_tables([rows], self.source.key)[0]["features"]
+        return feature_tables([rows], self.reader.columns)[0]["features"]
 
     def _tuning(self, initialization: Initialization, seed: int) -> Tuning:
         """Return what one seed of one initialization is trained with."""

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sensorium.contracts import Source
+from sensorium.contracts import RecordColumns
+from sensorium.contracts.record_columns import Column
+from sensorium.data.splits import PARTS
 from sensorium.runs.atomic import write_atomically
 from sensorium.runs.run import Run
 
 NAMED = 3
 """How many records a sentence names."""
+PIECE = 2**20
+"""Ids that are hashed at a time."""
 
 
 @dataclass(frozen=True)
@@ -38,48 +44,91 @@ class ChangedRecords:
         return ", ".join(some) or "all are there, in another order"
 
 
-def keep_records(run: Run, source: Source, parts: Mapping[str, np.ndarray]) -> None:
-    """Write the ids of a run's records, and note how many there are in each part, with a hash of their ids.
+def keep_records(run: Run, columns: RecordColumns, parts: Mapping[str, np.ndarray], cut: Mapping[str, Any]) -> None:
+    """Write the ids of a run's records and their parts, and note how many each part has, with a hash of their ids.
+
+    What a run has on file already is not written again.
 
     Args:
         run: the run folder.
-        source: the records.
+        columns: of the records.
         parts: part of the split -> positions in the source.
+        cut: what the parts are a function of, which `kept_parts` asks for.
     """
-    ids = {part: _ids(source, rows) for part, rows in parts.items()}
-    columns = {
-        "id": pa.array([id for of_part in ids.values() for id in of_part], pa.string()),
-        "part": pa.array([part for part, of_part in ids.items() for _ in of_part], pa.string()),
-    }
-    write_atomically(run.records_file, lambda path: pq.write_table(pa.table(columns), path, compression="zstd"))
-    run.update(records=_summary(ids))
+    if run.status().get("cut") == cut:
+        return
+    table = _table(columns, parts)
+    write_atomically(run.records_file, lambda path: pq.write_table(table, path, compression="zstd"))
+    run.update(records=_summary(table, parts), cut=dict(cut))
 
 
-def changed_records(run: Run, source: Source, parts: Mapping[str, np.ndarray]) -> ChangedRecords | None:
-    """Return how the records differ from those that the run was begun on; None if not at all, or if none were kept."""
-    ids, kept = {part: _ids(source, rows) for part, rows in parts.items()}, run.status().get("records")
-    if kept is None or kept == _summary(ids) or not run.records_file.is_file():
+def kept_parts(run: Run, count: int, cut: Mapping[str, Any]) -> np.ndarray | None:
+    """Return the number of the part of each record, int8 (N,), as a run that is cut alike has them on file, or None.
+
+    Args:
+        run: the run folder.
+        count: N.
+        cut: what the parts are a function of: a fingerprint of the records, and how they are split.
+    """
+    if run.status().get("cut") != cut or not run.records_file.is_file():
         return None
-    table = pq.read_table(run.records_file)
-    before = dict(zip(table["id"].to_pylist(), table["part"].to_pylist(), strict=True))
-    now = {id: part for part, of_part in ids.items() for id in of_part}
+    table = pq.read_table(run.records_file, columns=["position", "part"], read_dictionary=["part"])
+    parts_N = np.full(count, -1, np.int8)
+    numbers = pc.index_in(table["part"].cast(pa.string()), value_set=pa.array(PARTS))
+    parts_N[table["position"].to_numpy()] = numbers.to_numpy()
+    return None if (parts_N < 0).any() else parts_N
+
+
+def changed_records(
+    run: Run, columns: RecordColumns, parts: Mapping[str, np.ndarray], cut: Mapping[str, Any]
+) -> ChangedRecords | None:
+    """Return how the records differ from those that the run was begun on; None if not at all, or if none were kept."""
+    status = run.status()
+    if status.get("cut") == cut or status.get("records") is None:
+        return None
+    now = _table(columns, parts)
+    if status["records"] == _summary(now, parts) or not run.records_file.is_file():
+        return None
+    before = pq.read_table(run.records_file)
+    row_before = pc.index_in(now["id"], value_set=before["id"])
+    is_new, is_gone = pc.is_null(row_before), pc.is_null(pc.index_in(before["id"], value_set=now["id"]))
+    moved = pc.not_equal(before["part"].take(row_before), now["part"])
     return ChangedRecords(
-        gone=[id for id in before if id not in now],
-        new=[id for id in now if id not in before],
-        moved=[id for id, part in now.items() if before.get(id, part) != part],
+        gone=before["id"].filter(is_gone).to_pylist(),
+        new=now["id"].filter(is_new).to_pylist(),
+        moved=now["id"].filter(pc.fill_null(moved, False)).to_pylist(),
     )
 
 
-def _ids(source: Source, positions: np.ndarray) -> list[str]:
-    return [source.key(int(position)).id for position in positions]
+def _table(columns: RecordColumns, parts: Mapping[str, np.ndarray]) -> pa.Table:
+    """Return the ids of the records of all parts, in order, with the part and the position of each."""
+    positions_N = np.concatenate(list(parts.values()))
+    words = pa.array(list(parts), pa.string())
+    part_N = np.repeat(np.arange(len(parts)), [len(rows) for rows in parts.values()])
+    ids = columns.id_column(positions_N)
+    return pa.table({"id": ids, "part": words.take(pa.array(part_N)), "position": positions_N})
 
 
-def _summary(ids: Mapping[str, Sequence[str]]) -> dict[str, dict[str, object]]:
+def _summary(table: pa.Table, parts: Mapping[str, np.ndarray]) -> dict[str, dict[str, object]]:
     """Return the number of records of each part and a hash of their ids, in order."""
-    return {
-        part: {"count": len(of_part), "hash": blake2b("\n".join(of_part).encode(), digest_size=16).hexdigest()}
-        for part, of_part in ids.items()
-    }
+    summary: dict[str, dict[str, object]] = {}
+    start = 0
+    for part, rows in parts.items():
+        found = blake2b(digest_size=16)
+        for lines in _joined(table["id"].slice(start, len(rows))):
+            found.update(lines)
+        summary[part] = {"count": len(rows), "hash": found.hexdigest()}
+        start += len(rows)
+    return summary
+
+
+def _joined(ids: Column) -> Iterator[Any]:
+    """Yield texts joined by newlines, as bytes, some of them at a time."""
+    for start in range(0, len(ids), PIECE):
+        some = ids.slice(start, PIECE).combine_chunks().cast(pa.string())
+        if start:
+            yield b"\n"
+        yield pc.binary_join(pa.ListArray.from_arrays([0, len(some)], some), "\n")[0].as_buffer()
 
 
 def _count(ids: Sequence[str]) -> str:

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow.compute as pc
 
 from sensorium.contracts import RecordColumns, Source, Split
-from sensorium.data.splits.parts import PARTS, TRAIN, Groups, numbered
+from sensorium.contracts.record_columns import numbered
+from sensorium.data.splits.parts import PARTS, TRAIN, Groups
 from sensorium.data.splits.random_split import RandomSplit
 from sensorium.errors import DataError, RecipeError
 
@@ -55,6 +56,14 @@ def assign_parts(
 def positions_of(parts_N: np.ndarray) -> dict[str, np.ndarray]:
     """Return part -> the positions of its records, int64, ascending, out of the number of each record's part."""
     return {part: np.flatnonzero(parts_N == number) for number, part in enumerate(PARTS)}
+
+
+def numbers_of(parts: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+    """Return the number of each of N records' part, int8 (N,), -1 for one of no part."""
+    parts_N = np.full(count, -1, np.int8)
+    for part, positions in parts.items():
+        parts_N[positions] = PARTS.index(part)
+    return parts_N
 
 
 def _numbered(split: Split, parts: Sequence[str] | np.ndarray, count: int) -> np.ndarray:

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sensorium.contracts import RecordColumns, Split
-from sensorium.contracts.record_columns import Column
-from sensorium.data.splits.parts import TEST, TRAIN, VAL, Groups, numbered
+from sensorium.contracts.record_columns import Column, is_mixed, numbered
+from sensorium.data.splits.parts import TEST, TRAIN, VAL, Groups
 from sensorium.errors import DataError
 
 
@@ -66,14 +66,16 @@ def _numbers(stamps: Column) -> np.ndarray:
     if pa.types.is_temporal(stamps.type):
         stamps = stamps.cast(pa.timestamp("ns")).cast(pa.int64())
     values, number_N = numbered(stamps)
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        number_K = np.array([_number_of_date(word) for word in values.to_pylist()], np.float64)
+    if is_mixed(stamps.type) or pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        number_K = np.array([_number_of(word) for word in values.to_pylist()], np.float64)
     else:
         number_K = pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return np.append(number_K, np.nan)[number_N]
 
 
-def _number_of_date(word: str) -> float:
+def _number_of(word: str | float) -> float:
+    if not isinstance(word, str):
+        return float(word)
     try:
         time = np.datetime64(word).astype("datetime64[ns]")
     except (ValueError, OverflowError):

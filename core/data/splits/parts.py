@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sensorium.contracts import RecordColumns
-from sensorium.contracts.record_columns import Column
+from sensorium.contracts.record_columns import Column, numbered
 from sensorium.errors import DataError
 
 PARTS = ("train", "val", "test")
@@ -99,16 +99,3 @@ class Groups:
 def text(column: Column) -> Column:
     """Return a column of strings as plain strings, of any total length, not as a dictionary."""
     return column.cast(pa.large_string())
-
-
-def numbered(column: Column) -> tuple[pa.Array, np.ndarray]:
-    """Return the K distinct values of a column, in the order in which they first come, and the number of each (N,).
-
-    A null has the number -1.
-    """
-    if pa.types.is_dictionary(column.type):  # whose own order is another, and may have values that no record has
-        column = column.cast(column.type.value_type)
-    if isinstance(column, pa.ChunkedArray):
-        column = (text(column) if pa.types.is_string(column.type) else column).combine_chunks()
-    encoded = column.dictionary_encode()
-    return encoded.dictionary, encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sensorium.contracts import RecordColumns, Split
-from sensorium.data.splits.parts import PARTS, TEST, TRAIN, VAL, Groups, numbered, text
+from sensorium.contracts.record_columns import numbered
+from sensorium.data.splits.parts import PARTS, TEST, TRAIN, VAL, Groups, text
 from sensorium.errors import DataError
 from sensorium.seeding import uniforms_of
 

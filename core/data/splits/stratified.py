@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sensorium.contracts import Split
-from sensorium.data.splits.parts import TEST, TRAIN, VAL, Groups, numbered
+from sensorium.contracts.record_columns import numbered
+from sensorium.data.splits.parts import TEST, TRAIN, VAL, Groups
 from sensorium.errors import DataError
 from sensorium.seeding import uniforms_of
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sensorium.checking.duplicates import Duplicates, find_duplicates, numbered
+from sensorium.checking.duplicates import Duplicates, find_duplicates
 
 
 def by_loop(content, group, train):
@@ -35,7 +35,3 @@ def test_records_of_one_group_are_no_duplicates_of_each_other():
     content = np.array([7, 7, 7], np.uint64)
     assert find_duplicates(content, np.array([0, 0, 0]), np.ones(3, bool)) == Duplicates(0, 0, 0, [], within=3)
     assert find_duplicates(content, np.array([0, 0, 1]), np.ones(3, bool)) == Duplicates(1, 3, 0, [], within=2)
-
-
-def test_names_are_numbered():
-    assert numbered(["b", "a", "b"]).tolist() == [0, 1, 0]

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 import sensorium
+from sensorium.contracts import record_columns
 from sensorium.errors import DataError
 from sensorium.types import Record, Span
 
@@ -68,6 +69,64 @@ def test_columns_of_other_lengths_are_refused():
         sensorium.RecordColumns(2, labels={"n": pa.array([1])})
 
 
-def test_labels_of_two_kinds_are_refused():
-    with pytest.raises(DataError, match="The label 'n' is a number in some records and a string in others"):
-        sensorium.RecordColumns.of_keys([Record("a", {}, {"n": 1}), Record("b", {}, {"n": "one"})])
+def test_a_label_may_be_a_number_here_and_a_word_there():
+    cells = [1, "one", None, 1.5, True, "one", 1]
+    keys = [Record(str(i), {}, {} if cell is None else {"n": cell}) for i, cell in enumerate(cells)]
+    columns = sensorium.RecordColumns.of_keys(keys)
+    assert [(key.labels.get("n"), type(key.labels.get("n"))) for key in columns.records()] == [
+        (c, type(c)) for c in cells
+    ]
+    assert columns.key(4).labels == {"n": True}
+    values, numbers = record_columns.numbered(columns.take(np.arange(1, 7)).labels["n"])
+    assert (values.to_pylist(), numbers.tolist()) == (["one", 1.5, True, 1], [0, -1, 1, 2, 0, 3])
+    assert columns.fingerprint() != columns.take(np.array([1, 0, 2, 3, 4, 5, 6])).fingerprint()
+
+
+def test_a_label_that_is_neither_is_refused():
+    with pytest.raises(DataError, match="The label 'n' is of the type complex: labels are numbers, booleans or words"):
+        sensorium.RecordColumns.of_keys([Record("a", {}, {"n": 1j})])
+
+
+@pytest.mark.parametrize("records", [RECORDS[:2], RECORDS[1:], RECORDS[2:]])
+def test_keys_are_those_of_one_record_at_a_time(records):
+    columns = sensorium.RecordColumns.of_keys(records)
+    assert columns.records() == [columns.key(i) for i in range(len(records))] == records
+
+
+def test_a_group_is_never_an_id():
+    keys = [Record("a", {}), Record("b", {}, group="a"), Record("c", {}, group="a"), Record("d", {})]
+    numbers = sensorium.RecordColumns.of_keys(keys).group_numbers()
+    assert numbers[1] == numbers[2]
+    assert len(set(numbers.tolist())) == 3
+    assert sensorium.RecordColumns(3).group_numbers().tolist() == [0, 1, 2]
+
+
+def test_records_are_found_by_their_ids():
+    wanted = pa.chunked_array([["c", "x"], ["a"]])
+    assert sensorium.RecordColumns(3, pa.array(["a", "b", "c"])).positions_of(wanted).tolist() == [2, -1, 0]
+    wanted = pa.array(["2", "3", "02", "-1", "x", "9" * 30])
+    assert sensorium.RecordColumns(3).positions_of(wanted).tolist() == [2, -1, -1, -1, -1, -1]
+
+
+def test_a_fingerprint_is_of_the_cells_alone(monkeypatch):
+    monkeypatch.setattr(record_columns, "PIECE", 3)
+    ids, kinds, sizes = [f"r{i}" for i in range(10)], [*"xyxyx", None, *"yxyx"], [*map(float, range(9)), None]
+
+    def columns(ids=ids, kinds=kinds, sizes=sizes, chunked=False, dictionary=False):
+        kind = pa.array(kinds)
+        made = [pa.array(ids), kind.dictionary_encode() if dictionary else kind, pa.array(sizes)]
+        made = [pa.chunked_array([column[:4], column[4:4], column[4:]]) if chunked else column for column in made]
+        return sensorium.RecordColumns(10, made[0], {"kind": made[1], "size": made[2]})
+
+    once = columns().fingerprint()
+    assert columns(chunked=True).fingerprint() == columns(dictionary=True).fingerprint() == once
+    assert columns(chunked=True, dictionary=True).fingerprint() == once
+    others = [
+        columns(ids=[*ids[:8], "r9", "r8"]),
+        columns(kinds=[*kinds[:9], None]),
+        columns(kinds=[*kinds[:5], "", *kinds[6:]]),
+        columns(sizes=[*sizes[:9], 0.0]),
+        columns(ids=["r0r", "1", *ids[2:]]),
+        sensorium.RecordColumns(10),
+    ]
+    assert len({once, *(other.fingerprint() for other in others)}) == len(others) + 1

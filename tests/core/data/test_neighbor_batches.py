@@ -4,9 +4,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from sensorium import RecordColumns
 from sensorium.data.neighbor_batches import neighbors_of, side_by_side
 from sensorium.data.order import EpochOrder
 from sensorium.errors import DataError
+
+
+def named(*ids):
+    return RecordColumns(len(ids), pa.array(ids))
 
 
 @given(st.integers(1, 40), st.integers(0, 2**31))
@@ -50,9 +55,9 @@ def test_pairs_are_read_by_id(tmp_path):
     path = tmp_path / "mined.parquet"
     pairs = {"query": ["a", "a", "c", "x"], "negative": ["b", "c", "y", "a"], "rank": [1, 2, 1, 1]}
     pq.write_table(pa.table(pairs), path)
-    assert [row.tolist() for row in neighbors_of(path, ["c", "b", "a"])] == [[], [], [1, 0]]
+    assert [row.tolist() for row in neighbors_of(path, named("c", "b", "a"))] == [[], [], [1, 0]]
     with pytest.raises(DataError, match="None of the 4 pairs"):
-        neighbors_of(path, ["u", "v"])
+        neighbors_of(path, named("u", "v"))
     (tmp_path / "other.parquet").write_text("no table")
     with pytest.raises(DataError, match="has no neighbors"):
-        neighbors_of(tmp_path / "other.parquet", ["a"])
+        neighbors_of(tmp_path / "other.parquet", named("a"))

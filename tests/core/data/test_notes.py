@@ -42,7 +42,7 @@ def test_a_training_starts_with_the_notes_and_keeps_them(tmp_path, caplog):
 
 def notes_of(splits, **fractions):
     source = ArraysSource({"x": range(len(splits))}, splits=splits)
-    return split_notes(source, assign_parts(source, fractions, 0))
+    return split_notes(source.columns(), assign_parts(source, fractions, 0))
 
 
 def test_a_part_that_is_drawn_from_a_named_train_part_is_said():

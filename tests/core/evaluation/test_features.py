@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sensorium import Batch, Record, SensoriumError
+from sensorium import Batch, Record, RecordColumns, SensoriumError, Span
 from sensorium.evaluation.features import BaselineReader, FeatureReader, feature_tables, read_features, times_of
 from sensorium.types import RankedValues, RecordBatch
 
@@ -56,7 +56,7 @@ def doubled(name: str, batch: Numbers) -> Tensor:
 
 
 def read(reader, batches=BATCHES):
-    return feature_tables([read_features(iter(batches), [reader])], RECORDS.__getitem__)[0]["features"]
+    return feature_tables([read_features(iter(batches), [reader])], RecordColumns.of_keys(RECORDS))[0]["features"]
 
 
 def test_rows_stand_where_their_records_are():
@@ -100,7 +100,7 @@ def test_all_readers_see_each_record_once():
 
     batches = iter(BATCHES)
     (both, single) = feature_tables(
-        [read_features(batches, [Encoding(noting, "a", "b"), Encoding(doubled, "a")])], RECORDS.__getitem__
+        [read_features(batches, [Encoding(noting, "a", "b"), Encoding(doubled, "a")])], RecordColumns.of_keys(RECORDS)
     )
     assert sorted(seen) == [("a", 2), ("b", 1), ("b", 1)]
     np.testing.assert_array_equal(both["features"].features["a"], single["features"].features["a"])
@@ -111,7 +111,7 @@ def test_all_readers_see_each_record_once():
 def test_what_ranks_read_joins_to_what_one_reads(cut):
     """Column "b" is unknown before a rank meets it, and the ranks meet different columns."""
     ranks = [read_features(part, [Encoding(doubled, "a", "c")]) for part in (BATCHES[:cut], BATCHES[cut:])]
-    joined = feature_tables(ranks, RECORDS.__getitem__)[0]["features"]
+    joined = feature_tables(ranks, RecordColumns.of_keys(RECORDS))[0]["features"]
     whole = read(Encoding(doubled, "a", "c"))
     assert joined.ids == whole.ids
     assert joined.groups == whole.groups
@@ -165,8 +165,8 @@ def test_time_stamps_go_with_their_records():
     table = replace(read(Encoding(doubled, "a", "b")), times=[(0.0, 1.0), None, (4.0, 5.0)])
     again = table.select(np.array([2, 0])).join(table.select(np.array([1])))
     assert again.times == [(4.0, 5.0), (0.0, 1.0), None]
-    assert times_of([Record("a", {}), Record("b", {}, time=(1, 2))]) == [None, (1, 2)]
-    assert times_of([Record("a", {})]) == []
+    assert times_of(RecordColumns.of_keys([Record("a", {}), Record("b", {}, time=Span(1, 2))])) == [None, (1, 2)]
+    assert times_of(RecordColumns.of_keys([Record("a", {})])) == []
 
 
 FURTHER = [
@@ -185,7 +185,7 @@ def test_further_values_of_records_are_features_too(cut):
     )()
     reader = BaselineReader({"a": modality, "b": modality})
     ranks = [read_features(part, [reader]) for part in (FURTHER[:cut], FURTHER[cut:])]
-    table = feature_tables(ranks, RECORDS.__getitem__)[0]["features"]
+    table = feature_tables(ranks, RecordColumns.of_keys(RECORDS))[0]["features"]
     assert list(table.features) == ["a", "b"]
     assert table.values("b").rows.tolist() == [1, 2, 1, 2, 2]
     assert table.values("b").x[:, 0].tolist() == [5, 6, 7, 8, 9]

@@ -59,7 +59,7 @@ def read(run):
         batches = list(reader.batches("train"))
         cuts = np.array_split(np.arange(len(batches)), ranks)
         rows = [read_features([batches[number] for number in cut], [at]) for cut in cuts]
-        return feature_tables(rows, source.key)[0]
+        return feature_tables(rows, source.columns())[0]
 
     return tables
 

@@ -34,7 +34,8 @@ class Keys(Source):
 
 
 def keys_of(labels, columns=("y",)):
-    return read_labeled_keys(Keys(labels), np.arange(len(labels)), "a", columns)
+    source = Keys(labels)
+    return read_labeled_keys(source, source.columns(), np.arange(len(labels)), "a", columns)
 
 
 def drawn(keys, labels, column="y", seed=0, **options):
