@@ -24,7 +24,7 @@ from sensorium.feature_table import FeatureTable
 from sensorium.models.model import Model
 from sensorium.parallel import collectives
 from sensorium.parallel.rank_zero import on_every_rank, on_rank_zero
-from sensorium.types import Record, RecordBatch
+from sensorium.types import RecordBatch
 
 log = logging.getLogger("sensorium")
 ROWS = 8192
@@ -133,7 +133,7 @@ class _Stream:
 
     def _table(self, batches: Iterator[RecordBatch]) -> FeatureTable:
         rows = read_features(batches, [ModelReader(self.model, [self.options.space])])
-        return feature_tables([rows], _unlabeled)[0][self.options.space]
+        return feature_tables([rows], None)[0][self.options.space]
 
     def _identity(self) -> dict[str, object]:
         """Return what makes two embeddings the same, by the words in which a difference is told."""
@@ -150,11 +150,6 @@ class _Stream:
             "evaluate.batch": self.model.plan.recipe.evaluate.batch,
             "rows of a group": self.size,
         }
-
-
-def _unlabeled(position: int) -> Record:
-    """Return a record of which nothing is known: labels and groups come as columns."""
-    return Record("", {})
 
 
 def weights_hash(model: Model) -> str:

@@ -331,13 +331,13 @@ def _add(columns: dict[str, _Column], made: Columns, before: int, count: int) ->
 
 
 def feature_tables(
-    parts: Sequence[FeatureRows], columns: RecordColumns, sampled_of: Mapping[str, int] | None = None
+    parts: Sequence[FeatureRows], columns: RecordColumns | None, sampled_of: Mapping[str, int] | None = None
 ) -> list[dict[str, FeatureTable]]:
     """Make tables of what all ranks read of a part.
 
     Args:
         parts: what each rank read with the same readers, in rank order.
-        columns: of all records of the source, for labels and groups.
+        columns: of all records of the source, for labels and groups; None leaves these out.
         sampled_of: space -> number of records of the part, of which its readers have a sample.
 
     Returns:
@@ -348,8 +348,10 @@ def feature_tables(
     """
     ids = [id for part in parts for id in part.ids]
     positions_N = np.concatenate([np.zeros(0, np.int64), *(at_B for part in parts for at_B in part.positions)])
-    read = columns.take(positions_N)
-    whole = FeatureTable(ids, {}, {}, label_columns(read), group_names(read), positions_N, times_of(read))
+    whole = FeatureTable(ids, {}, {}, {}, [""] * len(ids), positions_N)
+    if columns is not None:
+        read = columns.take(positions_N)
+        whole = replace(whole, labels=label_columns(read), groups=group_names(read), times=times_of(read))
     tables = [
         {space: _table(whole, space, _join_ranks(parts, number, space), parts[0], number) for space in of_reader}
         for number, of_reader in enumerate(parts[0].spaces)
