@@ -14,7 +14,7 @@ from sensorium.data.cache import Cache
 from sensorium.data.decoding import RecordDecoder
 from sensorium.data.loader import Loader, fill_cache, iterate, place_of
 from sensorium.data.patience import Patience
-from sensorium.data.splits import assign_parts, numbers_of, positions_of
+from sensorium.data.splits import PARTS, assign_parts, numbers_of, positions_of
 from sensorium.data.unreadable import UnreadableRecords
 from sensorium.devices import gains_from_pinning
 from sensorium.errors import DataError, SensoriumError, not_found
@@ -64,7 +64,7 @@ class PartReader:
                 )
 
         def numbers() -> np.ndarray:
-            kept = kept_parts(self.run, len(self.columns), self.cut)
+            kept = kept_parts(self.run, len(self.columns), self.cut, PARTS)
             return numbers_of(self._assigned(), len(self.columns)) if kept is None else kept
 
         return positions_of(on_rank_zero(numbers))

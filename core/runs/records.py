@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 
 from sensorium.contracts import RecordColumns
 from sensorium.contracts.record_columns import Column
-from sensorium.data.splits import PARTS
 from sensorium.runs.atomic import write_atomically
 from sensorium.runs.run import Run
 
@@ -62,19 +61,20 @@ def keep_records(run: Run, columns: RecordColumns, parts: Mapping[str, np.ndarra
     run.update(records=_summary(table, parts), cut=dict(cut))
 
 
-def kept_parts(run: Run, count: int, cut: Mapping[str, Any]) -> np.ndarray | None:
+def kept_parts(run: Run, count: int, cut: Mapping[str, Any], names: Sequence[str]) -> np.ndarray | None:
     """Return the number of the part of each record, int8 (N,), as a run that is cut alike has them on file, or None.
 
     Args:
         run: the run folder.
         count: N.
         cut: what the parts are a function of: a fingerprint of the records, and how they are split.
+        names: of the parts, in the order of their numbers.
     """
     if run.status().get("cut") != cut or not run.records_file.is_file():
         return None
     table = pq.read_table(run.records_file, columns=["position", "part"], read_dictionary=["part"])
     parts_N = np.full(count, -1, np.int8)
-    numbers = pc.index_in(table["part"].cast(pa.string()), value_set=pa.array(PARTS))
+    numbers = pc.index_in(table["part"].cast(pa.string()), value_set=pa.array(names))
     parts_N[table["position"].to_numpy()] = numbers.to_numpy()
     return None if (parts_N < 0).any() else parts_N
 
