@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import GetAttrKey, register_pytree_node
 
-from sensorium.errors import FaultKind, Location, RecipeError
+from sensorium.errors import FaultKind, Location, PluginError, RecipeError
 from sensorium.presence import Presence
 from sensorium.record_keys import NO_KEYS, Keys, RecordKeys, changed, hashed, key_of, record_key
 
@@ -414,6 +414,12 @@ class Outcome:
     features: dict[str, Tensor] = field(default_factory=dict)
     assignments: dict[str, Assignments] = field(default_factory=dict)
     explained: dict[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.loss.ndim:
+            raise PluginError(
+                f"The loss of an Outcome has the shape {tuple(self.loss.shape)}, and it is a scalar: return its mean."
+            )
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from sensorium.errors import RecipeError, not_found
 from sensorium.models.plain_parts import FunctionViews, ModuleEncoder, TokenModuleEncoder, shown
 from sensorium.parallel import collectives
 from sensorium.recipe.merging import leaves, merged, numbered
-from sensorium.recipe.parts import Part
+from sensorium.recipe.parts import OF_TERM, Part
 from sensorium.recipe.reading import unvalidated, validated
 from sensorium.recipe.schema import Optimizer, Recipe
 from sensorium.registration.discovery import Extensions
@@ -62,6 +62,11 @@ def given_parts(objects: Mapping[str, Any], towers: list[str]) -> dict[str, Give
                 parts[path] = Part.model_validate(one)
             elif isinstance(one, Mapping) and "name" in one and path.startswith("objective."):
                 said = {key: value for key, value in one.items() if key != "name"}
+                if options := [key for key in said if key not in OF_TERM]:
+                    raise RecipeError(
+                        f"{what} is an object, whose options are set already, so that {', '.join(options)} cannot "
+                        f"stand beside it; beside an object stand {', '.join(OF_TERM)}."
+                    )
                 parts[path] = replace(PARTS[kind](what, one["name"]), said=said)
             else:
                 parts[path] = PARTS[kind](what, one)

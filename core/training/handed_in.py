@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from sensorium.seeding import generator
 from sensorium.types import Batch
 
 log = logging.getLogger("sensorium")
+TOKENS_SAID = ", and its encode_tokens with sensorium.Tokens, whose x are the tokens (B, T, D)"
 
 
 def measure_modules(plan: Plan, loader: Loader) -> bool:
@@ -68,14 +70,29 @@ def _sizes(name: str, encoder: Any, batch: Batch) -> dict[str, int]:
         raise RecipeError(
             f"The encoder of '{name}', {type(encoder.module).__name__}, cannot encode a batch: {one_line(error)}. "
             f"It is called with {shown(batch.as_tensor())}; annotate the first argument of its forward as a "
-            "sensorium.Batch for the batch itself."
+            f"sensorium.Batch for the batch itself{TOKENS_SAID if isinstance(encoder, TokenModuleEncoder) else ''}."
         ) from error
+    if isinstance(encoder, TokenModuleEncoder) and encoder.is_causal and not _is_causal(encoder, batch):
+        raise RecipeError(
+            f"The encoder of '{name}', {type(encoder.module).__name__}, says is_causal, but its tokens change with "
+            "those after them: mask its attention, or leave is_causal out."
+        )
     sizes = {"dim": features.pooled.shape[1]}
     if features.tokens is not None:
         sizes["token_dim"] = features.tokens.shape[2]
     if isinstance(encoder, TokenModuleEncoder) and targets is not None:
         sizes["target_dim"] = encoder.target_dim or (targets.shape[2] if targets.is_floating_point() else 0)
     return sizes
+
+
+def _is_causal(encoder: TokenModuleEncoder, batch: Batch) -> bool:
+    """Return whether the tokens of a batch are the same when the last of them is another."""
+    tokens = encoder.tokenize(batch)
+    before = encoder.encode_tokens(tokens).tokens
+    changed = tokens.x.clone()
+    changed[:, -1] += 1
+    after = encoder.encode_tokens(replace(tokens, x=changed)).tokens
+    return before is None or after is None or torch.allclose(before[:, :-1], after[:, :-1], atol=1e-4)
 
 
 def note_learning_rate(plan: Plan, groups: Sequence[Mapping[str, Any]]) -> bool:

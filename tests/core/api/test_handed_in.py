@@ -199,6 +199,39 @@ class Uncopyable(nn.Module):
         raise TypeError("it holds a file")
 
 
+class Rows(nn.Module):
+    """Tokens of rows of pixels, encoded together; a causal one only by its own word."""
+
+    def __init__(self, is_causal):
+        super().__init__()
+        self.is_causal, self.embed = is_causal, nn.Linear(48, 8)
+
+    def tokenize(self, x):
+        return self.embed(x.transpose(1, 2).flatten(2))
+
+    def encode_tokens(self, tokens, keep=None):
+        x = (tokens if keep is None else tokens.take(keep)).x
+        return x + x.mean(1, keepdim=True)
+
+    def token_targets(self, x):
+        return x.transpose(1, 2).flatten(2)
+
+
+class OfTensors(Rows):
+    def encode_tokens(self, tokens, keep=None):
+        return tokens.float()
+
+
+class NoMean(sensorium.Objective):
+    needs = sensorium.Needs(views=2)
+
+    def build(self, encoders):
+        pass
+
+    def forward(self, views, encode):
+        return sensorium.Outcome(encode(views)[0].pooled.square().mean(1))
+
+
 class SimCLRViewsOfTwo(sensorium.ViewGenerator):
     def __init__(self, modality, size):
         self.size = size
@@ -229,6 +262,18 @@ class Needy(Evaluator):
         ({"encoder": nn.LazyLinear(4)}, "has lazy layers without weights: run it on a batch first"),
         ({"encoder": Uncopyable()}, r"cannot be copied \(it holds a file\): hand in a class or a function"),
         ({"encoder": nn.Linear(3, 4)}, r"cannot encode a batch: RuntimeError.*a tensor float32 \(1, 3, 16, 16\)"),
+        (
+            {"encoder": Rows(is_causal=True), "views": "plain", "objective": "mae"},
+            "Rows, says is_causal, but its tokens change with those after them: mask its attention",
+        ),
+        (
+            {"encoder": OfTensors(is_causal=False), "views": "plain", "objective": "mae"},
+            r"cannot encode a batch.*and its encode_tokens with sensorium.Tokens, whose x are the tokens \(B, T, D\)",
+        ),
+        (
+            {"objective": [{"name": simclr(), "k": 3}, "vicreg"]},
+            r"The objective.0 is an object, whose options are set already, so that k cannot stand beside it",
+        ),
         (
             {"encoder": nn.Upsample(2), "views": "random-patch-mask", "objective": "mae"},
             "needs tokens, but modalities.image.encoder 'Upsample'",
@@ -493,3 +538,14 @@ def test_evaluators_are_handed_in_to_a_training_and_to_an_evaluation(tmp_path):
     assert set(tables) == {"mine", "knn"}
     with pytest.raises(RecipeError, match=r"for the evaluator 'count' \(.*Count\).*as evaluators=\{'count': ...\}"):
         sensorium.evaluate(tmp_path / "run", source=SOURCE)
+
+
+@pytest.mark.parametrize("objective", [NoMean(), [NoMean(), "simclr"]])
+def test_a_loss_that_is_no_scalar_is_named(tmp_path, objective):
+    with pytest.raises(sensorium.SensoriumError, match=r"loss of an Outcome has the shape \(8,\), and it is a scalar"):
+        fit(tmp_path / "run", objective=objective)
+
+
+def test_tokens_of_a_module_are_learned_from(tmp_path):
+    fit(tmp_path / "run", encoder=Rows(is_causal=False), views="plain", objective="mae")
+    assert np.isfinite(losses(tmp_path / "run")).all()
