@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sensorium.data.encodings import ADVICE, fault_of, marked_text
+from sensorium.data.several import FILE
 
 
 def canonical(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -109,3 +110,25 @@ def texts_in(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from texts_in(inner)
+
+
+def without_structs(cell: Any) -> Any:
+    """Return a cell with its bytes or else its path in place of each struct of both, None for an empty one."""
+    if isinstance(cell, dict) and cell.keys() >= FILE:
+        cell = cell["bytes"] or cell["path"]
+    if isinstance(cell, list):
+        return [without_structs(inner) if isinstance(inner, dict) else inner for inner in cell]
+    return None if isinstance(cell, str | bytes) and not cell else cell
+
+
+def filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return which cells hold a value: neither null, nor empty text, bytes, list or file."""
+    valid, kind = pc.is_valid(column), column.type
+    if pa.types.is_struct(kind) and {field.name for field in kind} >= FILE:
+        either = pc.or_(*(filled(pc.struct_field(column, name)) for name in sorted(FILE)))
+        return pc.and_(valid, either)
+    if is_list(kind):
+        return pc.and_(valid, pc.fill_null(pc.greater(pc.list_value_length(column), 0), False))
+    if is_text(kind) or (is_bytes(kind) and not pa.types.is_fixed_size_binary(kind)):
+        return pc.and_(valid, pc.fill_null(pc.greater(pc.binary_length(column), 0), False))
+    return valid

@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sensorium.contracts import Source
-from sensorium.data.cells import is_bytes, is_list, is_text
+from sensorium.data.cells import filled, without_structs
 from sensorium.data.classes import class_name
+from sensorium.data.fields import Columns, by_kind
 from sensorium.data.key_column import RowsByKey
 from sensorium.data.readers import Format, Table, TableReader
-from sensorium.data.several import FILE, distinct, one_or_several, values_of
+from sensorium.data.several import distinct, one_or_several, values_of
 from sensorium.data.splits import first_duplicate, part_name
 from sensorium.errors import BadSample, DataError, Location, not_found
 from sensorium.types import Record, Unreadable
@@ -164,7 +165,7 @@ class TableSource(Source):
         found: list[Any] = []
         for row in rows:
             fault = self._table.unreadable.get((row, self._cells[name]))
-            found += [fault] if fault is not None else values_of(_without_structs(self._columns[name][row].as_py()))
+            found += [fault] if fault is not None else values_of(without_structs(self._columns[name][row].as_py()))
         return one_or_several(distinct(found))
 
     def locate(self, index: int, field: str) -> Location:
@@ -183,7 +184,7 @@ class TableSource(Source):
         elif field in self._mapped:
             present_N = self._mapped[field].present()
         else:
-            present_N = _filled(self._columns[field]).to_numpy().copy()
+            present_N = filled(self._columns[field]).to_numpy().copy()
             present_N[[row for row, column in self._table.unreadable if column == self._cells[field]]] = True
         present_N[list(self._unreadable_rows)] = True
         return present_N if self._rows is None else self._rows.any(present_N)
@@ -215,7 +216,7 @@ class _RowMappings:
         """Return which rows have a cell, readable or not: bool (N,)."""
         present_N = np.zeros(len(self._table), dtype=bool)
         for column in self._columns.values():
-            present_N |= _filled(self._table.arrow(column)).to_numpy()
+            present_N |= filled(self._table.arrow(column)).to_numpy()
         present_N[[row for row, column in self._table.unreadable if column in self._columns.values()]] = True
         return present_N
 
@@ -228,22 +229,13 @@ def _check_uses(id: str | None, key: str | None, field: str | None, value: str |
 
 
 def _by_kind(
-    columns: dict[str, str | list[str] | dict[str, str]] | None, value: str | None
+    columns: Columns | None, value: str | None
 ) -> tuple[dict[str, str], dict[str, list[str]], dict[str, dict[str, str]]]:
     """Return the fields of one column each, those of several numeric columns, and those of a mapping of columns."""
-    if value is not None:
-        return {value: value}, {}, {}
-    found = (columns or {}).items()
-    return (
-        {name: column for name, column in found if isinstance(column, str)},
-        {name: column for name, column in found if isinstance(column, list)},
-        {name: column for name, column in found if isinstance(column, dict)},
-    )
+    return ({value: value}, {}, {}) if value is not None else by_kind(columns or {})
 
 
-def _by_field(
-    table: Table, field: str, value: str, columns: dict[str, str | list[str] | dict[str, str]] | None
-) -> dict[str, pa.ChunkedArray]:
+def _by_field(table: Table, field: str, value: str, columns: Columns | None) -> dict[str, pa.ChunkedArray]:
     """Return the column of values once for each field, with a missing value in the rows of other fields."""
     words = _texts(table, field, "field")
     known = sorted({word for word in words if word is not None})
@@ -363,25 +355,3 @@ def _label_notes(table: Table, columns: dict[str, str]) -> list[str]:
                 f"{table.where(row, column)}: {faults[row]}"
             )
     return said
-
-
-def _without_structs(cell: Any) -> Any:
-    """Return a cell with its bytes or else its path in place of each struct of both, None for an empty one."""
-    if isinstance(cell, dict) and cell.keys() >= FILE:
-        cell = cell["bytes"] or cell["path"]
-    if isinstance(cell, list):
-        return [_without_structs(inner) if isinstance(inner, dict) else inner for inner in cell]
-    return None if isinstance(cell, str | bytes) and not cell else cell
-
-
-def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return which cells hold a value: neither null, nor empty text, bytes, list or file."""
-    valid, kind = pc.is_valid(column), column.type
-    if pa.types.is_struct(kind) and {field.name for field in kind} >= FILE:
-        either = pc.or_(*(_filled(pc.struct_field(column, name)) for name in sorted(FILE)))
-        return pc.and_(valid, either)
-    if is_list(kind):
-        return pc.and_(valid, pc.fill_null(pc.greater(pc.list_value_length(column), 0), False))
-    if is_text(kind) or (is_bytes(kind) and not pa.types.is_fixed_size_binary(kind)):
-        return pc.and_(valid, pc.fill_null(pc.greater(pc.binary_length(column), 0), False))
-    return valid
