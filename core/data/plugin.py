@@ -17,6 +17,25 @@ def sensorium_register_sources(register):
         summary="files in class folders, or with captions in .txt files beside them",
     )
     register("table", "sensorium.data.table:TableSource", summary="rows of CSV, TSV, JSONL or Parquet files")
+    register(
+        "parquet",
+        "sensorium.data.stores.parquet:ParquetSource",
+        summary="rows of Parquet or Arrow files of any size, here or in object storage",
+    )
+    register(
+        "hf",
+        "sensorium.data.stores.hf:HFSource",
+        summary="rows of a Hugging Face dataset",
+        requires=["datasets"],
+        extra="hf",
+    )
+    register(
+        "lance",
+        "sensorium.data.stores.lance:LanceSource",
+        summary="rows of a Lance dataset, here or in object storage",
+        requires=["lance"],
+        extra="lance",
+    )
     register("arrays", "sensorium.data.arrays:ArraysSource", summary="arrays and lists in memory (from Python)")
 
 
