@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sensorium.data.patience import is_transient
 from sensorium.data.stores.column_files import ARROW, PARQUET, ColumnFile, one_line, open_columns
 from sensorium.data.stores.features import class_names
 from sensorium.data.stores.files import StoredFile, folder_of, stored_files, title_of
@@ -67,8 +68,8 @@ class ParquetSource(RowSource):
         cache_mb: int = 256,
         options: dict[str, Any] | None = None,
     ) -> None:
-        self._options = options or {}
-        self._files = stored_files("parquet", path, splits, (*PARQUET, *ARROW), self._options)
+        self._storage = options or {}
+        self._files = stored_files("parquet", path, splits, (*PARQUET, *ARROW), self._storage)
         self.root = folder_of(self._files) if root is None else root
         schema = self._open(0).schema
         uses = KeyUses.of_options(labels, id, split, group, classes).with_class_names(class_names(schema))
@@ -86,10 +87,10 @@ class ParquetSource(RowSource):
         self._full = set.intersection(*(survey.full for survey in surveys))
         self._notes += _advice(surveys, self._title, cache_mb)
         self._recent = PerProcess(partial(Recent, cache_mb * 2**20))
-        self._opened = PerProcess(partial(_OpenFiles, self._files, self._options))
+        self._opened = PerProcess(partial(_OpenFiles, self._files, self._storage))
 
     def _open(self, number: int) -> ColumnFile:
-        return open_columns(self._files[number].url, self._options)
+        return open_columns(self._files[number].url, self._storage)
 
     def _survey(self, number: int) -> _Survey:
         """Read what is known of a file once; it is not kept open."""
@@ -134,8 +135,8 @@ class ParquetSource(RowSource):
                 table = self._recent.get().get(int(fragment), partial(self._fragment, int(fragment), columns))
                 yield which, table.take(within)
             except (pa.ArrowException, OSError) as error:
-                if getattr(error, "errno", None) is not None:  # of the system, not of what the file holds
-                    raise
+                if getattr(error, "errno", None) is not None or is_transient(error):
+                    raise  # of the store, not of what the file holds
                 number, url = self._number_of_F[fragment], self._files[self._file_of_F[fragment]].url
                 where = self._place(int(positions[which[0]]), ", ".join(columns))
                 yield which, BadSample(f"row group {number} of '{url}' is damaged: {one_line(error)}", where=where)
@@ -170,13 +171,13 @@ class _Survey:
 class _OpenFiles:
     """The files that a process has open, the last used ones."""
 
-    def __init__(self, files: list[StoredFile], options: Mapping[str, Any]) -> None:
-        self._files, self._options = files, options
+    def __init__(self, files: list[StoredFile], storage: Mapping[str, Any]) -> None:
+        self._files, self._storage = files, storage
         self._open: dict[int, ColumnFile] = {}
 
     def file(self, number: int) -> ColumnFile:
         """Return a file by its number, open."""
-        file = self._open.pop(number, None) or open_columns(self._files[number].url, self._options)
+        file = self._open.pop(number, None) or open_columns(self._files[number].url, self._storage)
         self._open[number] = file
         if len(self._open) > OPEN:
             del self._open[next(iter(self._open))]

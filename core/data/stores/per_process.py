@@ -25,12 +25,14 @@ class PerProcess(Generic[T]):
     def __init__(self, make: Callable[[], T]) -> None:
         self._make, self._lock = make, RLock()
         self._process: int | None = None
-        self._inherited: list[T] = []  # never closed here: it belongs to the process that was forked
+        self._made: T | None = None
+        self._inherited: list[T | None] = []  # never closed here: they are of the process that was forked
 
     def get(self) -> T:
         """Return this process's own."""
         if self._process != os.getpid():
             self._renew()
+        assert self._made is not None
         return self._made
 
     def _renew(self) -> None:

@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from sensorium.contracts import RecordColumns, Source
+from sensorium.contracts import RecordColumns
 from sensorium.contracts.record_columns import Column
 from sensorium.data.fields import Columns
 from sensorium.data.stores.keys import KeyUses, record_columns
+from sensorium.data.stores.opened_again import OpenedAgain
 from sensorium.data.stores.row_values import RowValues, require_columns
 from sensorium.errors import BadSample, DataError, Location
 from sensorium.types import Record
 
 
-class RowSource(Source):
+class RowSource(OpenedAgain):
     """One record for each row of a store; ids, labels, splits and groups are read once, values when they are asked for.
 
     A store calls `_use` and `_take_keys` in its constructor, and reads rows in `_rows`.
     """
-
-    _given: tuple[tuple[Any, ...], dict[str, Any]]
-
-    def __new__(cls, *arguments: Any, **options: Any) -> Self:
-        """Remember the options, by which another process opens the same store."""
-        made = super().__new__(cls)
-        made._given = arguments, options
-        return made
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return _opened_again, (type(self), *self._given, len(self))
 
     def _use(self, title: str, schema: pa.Schema, columns: Columns | None, uses: KeyUses) -> None:
         """Take note of which columns of a store are used.
@@ -132,18 +121,3 @@ def _copy(record: Record | BadSample) -> Record | BadSample:
     if isinstance(record, BadSample):
         return record
     return Record(record.id, dict(record.values), dict(record.labels), record.split, record.group)
-
-
-def _opened_again(kind: type[RowSource], arguments: tuple[Any, ...], options: dict[str, Any], count: int) -> RowSource:
-    """Return a source that another process has open.
-
-    Raises:
-        DataError: when the store has changed since.
-    """
-    source = kind(*arguments, **options)
-    if len(source) != count:
-        raise DataError(
-            f"{source._title} had {count:,} records when it was opened, and has {len(source):,} now: no store may "
-            "change while it is used."
-        )
-    return source
