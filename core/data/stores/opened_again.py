@@ -34,7 +34,7 @@ def _opened_again(kind: type[Source], arguments: tuple[Any, ...], options: dict[
     source = kind(*arguments, **options)
     if len(source) != count:
         raise DataError(
-            f"The source {kind.__name__} had {count:,} records when it was opened, and has {len(source):,} now: no store "
-            "may change while it is used."
+            f"The source {kind.__name__} had {count:,} records when it was opened, and has {len(source):,} now: no "
+            "store may change while it is used."
         )
     return source
