@@ -36,6 +36,11 @@ def sensorium_register_sources(register):
         requires=["lance"],
         extra="lance",
     )
+    register(
+        "webdataset",
+        "sensorium.data.stores.webdataset:WebDatasetSource",
+        summary="members of tars, as WebDataset writes them, here or in object storage",
+    )
     register("arrays", "sensorium.data.arrays:ArraysSource", summary="arrays and lists in memory (from Python)")
 
 

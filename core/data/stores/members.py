@@ -1,0 +1,175 @@
+"""The members of tars by record, and what their bytes are."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sensorium.data.stores.spans import Span
+from sensorium.data.stores.tar_index import KEPT, TarIndex
+from sensorium.errors import BadSample, DataError
+
+NUMBERED = re.compile(r"(\d+)\.(.+)")
+TEXTS, WORDS = ("txt", "text"), ("cls", "id")
+ENTRY = "json."
+"""What the name of an entry of a record's JSON begins with."""
+
+
+class Members:
+    """The members of tars, those of one key together; M members of N records.
+
+    Args:
+        indexes: of the tars.
+
+    Attributes:
+        extensions: of all members, sorted, without the numbers before those of several values.
+    """
+
+    def __init__(self, indexes: Sequence[TarIndex]) -> None:
+        coded = [index.members["key"].combine_chunks().dictionary_encode() for index in indexes]
+        self.keys = pa.chunked_array([one.dictionary for one in coded])
+        """The keys of records in their tars, strings (N,)."""
+        counts = [len(one.dictionary) for one in coded]
+        self._first_of_tar = np.cumsum([0, *counts])
+        record_M = np.concatenate(
+            [one.indices.to_numpy() + first for one, first in zip(coded, self._first_of_tar, strict=False)]
+        )
+        order_M = np.argsort(record_M, kind="stable")
+        self._first_N = np.searchsorted(record_M[order_M], np.arange(len(self.keys) + 1))
+        joined = pa.concat_tables([index.members for index in indexes]).unify_dictionaries().combine_chunks()
+        self._members = joined.take(pa.array(order_M))
+        extension_M = self._members["extension"].combine_chunks()
+        words = extension_M.dictionary.to_pylist()
+        bases = [found[2] if (found := NUMBERED.fullmatch(word)) else word for word in words]
+        self.extensions = sorted(set(bases))
+        code_of = {name: code for code, name in enumerate(self.extensions)}
+        code_M = extension_M.indices.to_numpy()
+        self._base_M = np.array([code_of[base] for base in bases])[code_M]
+        numbers = [int(found[1]) if (found := NUMBERED.fullmatch(word)) else -1 for word in words]
+        self._number_M = np.array(numbers)[code_M]
+        self._offset_M = self._members["offset"].to_numpy()
+        self._size_M = self._members["size"].to_numpy()
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def tar_of(self, record: int) -> int:
+        """Return the number of the tar that a record is in."""
+        return int(np.searchsorted(self._first_of_tar, record, "right")) - 1
+
+    def of_tars(self, names: Sequence[str | None]) -> pa.ChunkedArray:
+        """Return a name for each tar as one for each of its records, strings (N,)."""
+        counts = np.diff(self._first_of_tar)
+        parts = [pa.repeat(pa.scalar(name, pa.string()), int(n)) for name, n in zip(names, counts, strict=True)]
+        return pa.chunked_array(parts)
+
+    @property
+    def fragments(self) -> np.ndarray:
+        """Where the records of each tar begin, int64 (F + 1,)."""
+        return self._first_of_tar
+
+    def have(self, extensions: Sequence[str]) -> np.ndarray:
+        """Return which records have a member with one of some extensions, bool (N,)."""
+        codes = [self.extensions.index(name) for name in extensions]
+        return np.logical_or.reduceat(np.isin(self._base_M, codes), self._first_N[:-1])
+
+    def spans(self, record: int, extension: str) -> list[Span]:
+        """Return where the members of a record with an extension are, several in the order of their numbers."""
+        at = np.arange(self._first_N[record], self._first_N[record + 1])
+        at = at[self._base_M[at] == self.extensions.index(extension)]
+        at = at[np.argsort(self._number_M[at], kind="stable")]
+        tar = self.tar_of(record)
+        return [Span(tar, int(self._offset_M[m]), int(self._size_M[m])) for m in at]
+
+    def columns(self, names: Sequence[str], title: str) -> tuple[pa.Table, list[str]]:
+        """Return what short members say of all records, and a sentence if some cannot be read.
+
+        Args:
+            names: each an extension ("cls"), or an entry of the JSON ("json.kind").
+            title: the tars, for errors.
+
+        Raises:
+            DataError: when there is none, or records say numbers and words.
+        """
+        cells: dict[str, list[Any]] = {name: [None] * len(self) for name in names}
+        faults: dict[int, str] = {}
+        for extension in dict.fromkeys(extension_of(name) for name in names):
+            if extension not in self.extensions or extension.rpartition(".")[2] not in KEPT:
+                raise DataError(
+                    f"Labels, ids, splits and groups are read of members with the extensions {', '.join(KEPT)}, and of "
+                    f"'{extension}' none can be in {title}, whose extensions are: {', '.join(self.extensions)}."
+                )
+            of_extension = [name for name in names if extension_of(name) == extension]
+            at_m = np.flatnonzero((self._base_M == self.extensions.index(extension)) & (self._number_M <= 0))
+            record_m = np.searchsorted(self._first_N, at_m, "right") - 1
+            contents = self._members["content"].take(pa.array(at_m)).to_pylist()
+            for record, content in zip(record_m.tolist(), contents, strict=True):
+                try:
+                    said = value_of(extension, content or b"")
+                    for name in of_extension:
+                        cells[name][record] = entry_of(name, said)
+                except BadSample as error:
+                    faults[record] = f"its .{extension} {error}"
+        notes = []
+        if faults:
+            first = min(faults)
+            notes.append(f"{len(faults):,} records have no label; the first is '{self.keys[first]}': {faults[first]}")
+        return pa.table({name: _column(name, of_name, title) for name, of_name in cells.items()}), notes
+
+
+def extension_of(name: str) -> str:
+    """Return the extension of the members that an extension, or an entry of the JSON, is read of."""
+    return "json" if name.startswith(ENTRY) else name
+
+
+def entry_of(name: str, said: Any) -> Any:
+    """Return an entry of a record's JSON, by its keys; what a member says where no entry is asked for."""
+    if not name.startswith(ENTRY):
+        return said
+    for key in name.removeprefix(ENTRY).split("."):
+        said = said.get(key) if isinstance(said, Mapping) else None
+    return said
+
+
+def value_of(extension: str, data: bytes) -> Any:
+    """Return what the bytes of a member are: text, a number or a word, what JSON says, an array, or themselves.
+
+    Raises:
+        BadSample: when they are not what their extension says.
+    """
+    kind = extension.rpartition(".")[2]
+    try:
+        if kind in TEXTS:
+            return data.decode() or None
+        if kind in WORDS:
+            word = data.decode().strip()
+            return int(word) if re.fullmatch(r"-?\d+", word) else word or None
+        if kind == "json":
+            return json.loads(data)
+    except UnicodeDecodeError as error:
+        raise BadSample(f"is no text in UTF-8 (byte {error.start:,})", "encoding") from error
+    except ValueError as error:
+        raise BadSample(f"is no JSON: {error}") from error
+    if not data:
+        raise BadSample("is empty", "empty")
+    if kind == "npy":
+        try:
+            return np.load(io.BytesIO(data), allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
+            raise BadSample(f"is no array that NumPy reads without unpickling: {error}") from error
+    return data
+
+
+def _column(name: str, cells: list[Any], title: str) -> pa.Array:
+    try:
+        return pa.array(cells)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise DataError(
+            f"The entry '{name}' of {title} is of one type in some records, and another in others."
+        ) from error
