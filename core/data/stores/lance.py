@@ -57,7 +57,7 @@ class LanceSource(RowSource):
         options: dict[str, Any] | None = None,
     ) -> None:
         dataset = _open(path, version, options)
-        self._options = {**self._options, "version": dataset.version}
+        self._options["version"] = dataset.version  # what workers open
         self._opened = PerProcess(partial(_open, path, dataset.version, options))
         self._path, self.root = path, root or "."
         schema = _with_blobs(dataset.schema)

@@ -168,7 +168,7 @@ def _members(file: BinaryIO, size: int, damage: list[int], url: str) -> Iterator
     try:
         with tarfile.open(fileobj=file, mode="r:", ignore_zeros=True) as tar:
             while (member := tar.next()) is not None:
-                tar.members.clear()  # of millions, none is needed again
+                tar.members.clear()  # type: ignore[attr-defined]  # of millions, none is needed again
                 if member.offset > end and not _is_padding(file, end, member.offset):
                     damage.append(end)
                 end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
